@@ -1,1 +1,30 @@
-//! Headgate.
+//! The one source of truth of both halves: what a filter can be told, and what a policy can say.
+//!
+//! The control plane emits these types and the filters parse them, so a configuration is checked with the
+//! very code that will run it: `parse(emit(x)) == x`. Types here cannot hold a bad value; every refusal names
+//! the JSON path and the fix ([`ConfigError`]). Pure: no clock, no I/O, no ABI types.
+//!
+//! ```text
+//! policy (kubectl apply)  ──▶ model::plan ──▶ FilterConfig ──▶ ECDS ──▶ filter
+//! ```
+
+mod bucket;
+mod decimal;
+mod error;
+mod filter;
+mod ids;
+pub mod names;
+mod plan;
+mod policy;
+mod tagging;
+
+pub use bucket::{
+    Bucket, KeyPart, ModelCapacity, OnContention, Profile, Semantic, SettleOn, Tokens, Unreadable,
+};
+pub use decimal::Decimal;
+pub use error::{ConfigError, parse_json};
+pub use filter::{BucketRule, FilterConfig, NamespaceConfig, Role, TagRule};
+pub use ids::{BucketName, HeaderName, InvalidId, ModelId, Version};
+pub use plan::{CarrierShare, DarkCarrier, ModelPlan, Scale, VersionShare};
+pub use policy::{Selector, Target, TokenBucketPolicySpec, TrafficTagPolicySpec};
+pub use tagging::{OwnTag, SessionKey, TagSource, Tagging, UnknownVersion};

@@ -1,0 +1,55 @@
+//! Refusals that name where and what to do: the JSON path first, then the problem with its fix.
+
+use std::fmt;
+
+use serde::de::DeserializeOwned;
+
+/// Why a configuration was refused.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConfigError {
+    /// JSON path of the value at fault, such as `spec.buckets[0].tokens.capacity`; `.` is the whole document.
+    pub path: String,
+    /// What is wrong with it, and what to write instead.
+    pub message: String,
+}
+
+impl ConfigError {
+    /// An error at `path`.
+    pub fn new(path: impl Into<String>, message: impl Into<String>) -> Self {
+        Self {
+            path: path.into(),
+            message: message.into(),
+        }
+    }
+
+    /// The same error, seen from the document that holds the one it was found in.
+    #[must_use]
+    pub fn under(self, parent: &str) -> Self {
+        let path = match self.path.as_str() {
+            "." => parent.to_owned(),
+            inner if inner.starts_with('[') => format!("{parent}{inner}"),
+            inner => format!("{parent}.{inner}"),
+        };
+        Self { path, ..self }
+    }
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.path, self.message)
+    }
+}
+
+impl std::error::Error for ConfigError {}
+
+/// Parses any type of the contract from JSON.
+///
+/// # Errors
+/// [`ConfigError`] with the path of the first value that is malformed, unknown, missing or out of range.
+pub fn parse_json<T: DeserializeOwned>(json: &[u8]) -> Result<T, ConfigError> {
+    let mut de = serde_json::Deserializer::from_slice(json);
+    let value = serde_path_to_error::deserialize(&mut de)
+        .map_err(|e| ConfigError::new(e.path().to_string(), e.inner().to_string()))?;
+    de.end().map_err(|e| ConfigError::new(".", e.to_string()))?;
+    Ok(value)
+}

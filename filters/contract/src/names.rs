@@ -1,0 +1,80 @@
+//! Names on the wire that both halves, the bootstrap and scripts rely on.
+
+/// Label that names the model of a workload.
+pub const LABEL_MODEL: &str = "model-name";
+/// Label that names the version of a workload.
+pub const LABEL_VERSION: &str = "model-version";
+/// Label with the carrier's share of new sessions, in percent.
+pub const LABEL_WEIGHT: &str = "canary-weight";
+/// Annotation: comma list of the names clients write for the model.
+pub const ANNOTATION_MODEL_NAMES: &str = "headgate.dev/model-names";
+/// Annotation, files only: `ip:port,…` standing for the pods.
+pub const ANNOTATION_ENDPOINTS: &str = "headgate.dev/endpoints";
+/// Annotation: `share` lets a new unlabelled carrier take production traffic at once.
+pub const ANNOTATION_JOIN: &str = "headgate.dev/join";
+
+/// API group and version of the policies.
+pub const API_VERSION: &str = "headgate.dev/v1alpha1";
+
+/// The listener's name.
+pub const LISTENER: &str = "headgate";
+/// The route configuration's name.
+pub const ROUTE_CONFIG: &str = "ai-model-route";
+/// Prefix of a virtual host's name; the namespace follows.
+pub const VIRTUAL_HOST_PREFIX: &str = "model-serving/";
+/// Prefix of a cluster's name: `model/<namespace>/<model>[/<version>]`.
+pub const CLUSTER_PREFIX: &str = "model/";
+/// ECDS name of the fused filter.
+pub const ECDS_FUSED: &str = "headgate";
+/// ECDS name of the tagger alone.
+pub const ECDS_TRAFFIC_TAG: &str = "headgate.traffic-tag";
+/// ECDS name of the limiter alone.
+pub const ECDS_TOKEN_BUCKET: &str = "headgate.token-bucket";
+/// Constant `vm_id`: the table of buckets lives under it and outlives configuration and code swaps.
+pub const VM_ID: &str = "headgate";
+/// Node metadata key with the `ip:port` on which a proxy wants its listener.
+pub const NODE_LISTEN: &str = "headgate.listen";
+
+/// Metadata namespace of clusters and endpoints.
+pub const METADATA: &str = "headgate";
+/// Metadata key of the version, on every endpoint.
+pub const METADATA_VERSION: &str = "version";
+/// Metadata key of the model, on clusters.
+pub const METADATA_MODEL: &str = "model";
+/// Metadata key of the Kubernetes namespace, on clusters.
+pub const METADATA_NAMESPACE: &str = "namespace";
+
+/// Header: the model. In: what the client asks for; onwards: the model id; in answers: the model that served.
+pub const HEADER_MODEL: &str = "x-model";
+/// Header: the version. In: a pin; onwards: the version picked; in answers: the version that served.
+pub const HEADER_VERSION: &str = "x-model-version";
+/// Header fact: `max_tokens`, where no body says it.
+pub const HEADER_MAX_TOKENS: &str = "x-max-tokens";
+/// Header fact: `temperature`, where no body says it.
+pub const HEADER_TEMPERATURE: &str = "x-temperature";
+/// Prefix of every other tag's header (`x-headgate-tenant`, `x-headgate-lane`, own keys). Client-sent ones are stripped.
+pub const TAG_HEADER_PREFIX: &str = "x-headgate-";
+/// Prefix of the tags' members in `baggage`.
+pub const BAGGAGE_PREFIX: &str = "headgate.";
+/// Prefix of the tags' filter state; access logs read `%FILTER_STATE(wasm.headgate.model:PLAIN)%`.
+pub const FILTER_STATE_PREFIX: &str = "headgate.";
+/// Default header that names the tenant.
+pub const DEFAULT_TENANT_HEADER: &str = "x-tenant-id";
+
+/// The virtual host of a namespace.
+#[must_use]
+pub fn virtual_host(namespace: &str) -> String {
+    format!("{VIRTUAL_HOST_PREFIX}{namespace}")
+}
+
+/// The model's own cluster: every version in it, weighted by locality.
+#[must_use]
+pub fn model_cluster(namespace: &str, model: &str) -> String {
+    format!("{CLUSTER_PREFIX}{namespace}/{model}")
+}
+
+/// The cluster of one variant.
+#[must_use]
+pub fn variant_cluster(namespace: &str, model: &str, version: &str) -> String {
+    format!("{CLUSTER_PREFIX}{namespace}/{model}/{version}")
+}

@@ -1,0 +1,185 @@
+//! The live plan as a filter sees it: for each model its names, versions, percents, replicas and scale.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Decimal, Version};
+
+/// What a filter needs to pick a version of one model and to size its buckets.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(
+    rename_all = "camelCase",
+    deny_unknown_fields,
+    try_from = "raw::ModelPlan",
+    into = "raw::ModelPlan"
+)]
+#[cfg_attr(feature = "schema", schemars(with = "raw::ModelPlan"))]
+pub struct ModelPlan {
+    /// Names clients write for this model, besides its id.
+    pub names: Vec<String>,
+    /// Live capacity of every bucket of this model; `None` is 100 %.
+    pub scale: Option<Scale>,
+    /// Carriers with an exact percent of new sessions. They sum to at most 100; to 100 where `base` is empty
+    /// and there is a canary at all.
+    pub canaries: Vec<CarrierShare>,
+    /// Carriers that share what the canaries leave, in proportion to `replicas`.
+    pub base: Vec<CarrierShare>,
+    /// Reachable by pin only.
+    pub dark: Vec<DarkCarrier>,
+}
+
+/// A carrier that takes new sessions.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct CarrierShare {
+    /// The carrier, as `kind/name`: the candidate's identity in the rendezvous, so it must not change on an edit.
+    pub carrier: String,
+    /// A canary: percent of new sessions (0–100). A base carrier: desired replicas, at least 1.
+    pub weight: Decimal,
+    /// The carrier's versions: one, or two while it rolls.
+    pub versions: Vec<VersionShare>,
+}
+
+/// A version of a carrier.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct VersionShare {
+    /// The version.
+    pub version: Version,
+    /// Its ready endpoints; with none it is known (a pin gets 503, not 404) and never picked.
+    pub endpoints: u32,
+}
+
+/// A carrier at weight 0, or held.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct DarkCarrier {
+    /// The carrier, as `kind/name`.
+    pub carrier: String,
+    /// Its versions.
+    pub versions: Vec<VersionShare>,
+}
+
+/// Live capacity of a model's buckets, in percent of the configured one.
+///
+/// Other than 100 it expires 15 minutes after reception; a new `epoch` in the content renews it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase", deny_unknown_fields, try_from = "raw::Scale")]
+#[cfg_attr(feature = "schema", schemars(with = "raw::Scale"))]
+pub struct Scale {
+    /// 5–1000, in steps of 5.
+    pub percent: u16,
+    /// Counts half-lives (7.5 min) since the Unix epoch, so equal on every replica.
+    pub epoch: u64,
+}
+
+impl ModelPlan {
+    /// Every version the model knows, picked or not, with its ready endpoints.
+    pub fn versions(&self) -> impl Iterator<Item = &VersionShare> {
+        self.canaries
+            .iter()
+            .chain(&self.base)
+            .flat_map(|c| &c.versions)
+            .chain(self.dark.iter().flat_map(|c| &c.versions))
+    }
+
+    /// Whether anything can serve it at all. No → 503 before any reserve.
+    #[must_use]
+    pub fn ready(&self) -> bool {
+        self.versions().any(|v| v.endpoints > 0)
+    }
+}
+
+mod raw {
+    use super::{CarrierShare, DarkCarrier, Decimal};
+    use serde::{Deserialize, Serialize};
+
+    #[derive(Serialize, Deserialize)]
+    #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+    #[serde(rename_all = "camelCase", deny_unknown_fields)]
+    pub(super) struct ModelPlan {
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        names: Vec<String>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        scale: Option<super::Scale>,
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        canaries: Vec<CarrierShare>,
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        base: Vec<CarrierShare>,
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        dark: Vec<DarkCarrier>,
+    }
+
+    impl TryFrom<ModelPlan> for super::ModelPlan {
+        type Error = String;
+        fn try_from(raw: ModelPlan) -> Result<Self, String> {
+            let sum: u64 = raw.canaries.iter().map(|c| c.weight.millionths()).sum();
+            let hundred = 100 * Decimal::UNIT;
+            if sum > hundred {
+                return Err(format!(
+                    "`canaries` sum to {} percent: lower their weights to at most 100 in sum",
+                    Decimal::from_millionths(sum)
+                ));
+            }
+            if raw.base.is_empty() && !raw.canaries.is_empty() && sum != hundred {
+                return Err(format!(
+                    "without `base` the canaries must sum to 100 percent, not {}",
+                    Decimal::from_millionths(sum)
+                ));
+            }
+            if let Some(c) = raw.base.iter().find(|c| c.weight.millionths() == 0) {
+                return Err(format!(
+                    "base carrier {:?} has weight 0: list it under `dark`",
+                    c.carrier
+                ));
+            }
+            Ok(Self {
+                names: raw.names,
+                scale: raw.scale,
+                canaries: raw.canaries,
+                base: raw.base,
+                dark: raw.dark,
+            })
+        }
+    }
+
+    impl From<super::ModelPlan> for ModelPlan {
+        fn from(p: super::ModelPlan) -> Self {
+            Self {
+                names: p.names,
+                scale: p.scale,
+                canaries: p.canaries,
+                base: p.base,
+                dark: p.dark,
+            }
+        }
+    }
+
+    #[derive(Deserialize)]
+    #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+    #[serde(rename_all = "camelCase", deny_unknown_fields)]
+    pub(super) struct Scale {
+        percent: u16,
+        epoch: u64,
+    }
+
+    impl TryFrom<Scale> for super::Scale {
+        type Error = String;
+        fn try_from(raw: Scale) -> Result<Self, String> {
+            if !(5..=1000).contains(&raw.percent) || !raw.percent.is_multiple_of(5) {
+                return Err(format!(
+                    "`percent` is {}: write 5 to 1000 in steps of 5",
+                    raw.percent
+                ));
+            }
+            Ok(Self {
+                percent: raw.percent,
+                epoch: raw.epoch,
+            })
+        }
+    }
+}

@@ -1,0 +1,241 @@
+//! How traffic is tagged: where the tenant comes from, what keeps a session together, own tags.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{HeaderName, names};
+
+/// How the requests of a model are tagged, and how their version is picked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Tagging {
+    /// Request header that names the tenant. Default `x-tenant-id`.
+    pub tenant_header: HeaderName,
+    /// What keeps a session on its version: the first that is present wins. With none present the pick is random.
+    pub session_keys: Vec<SessionKey>,
+    /// What a pin to an unknown version gets.
+    pub unknown_version: UnknownVersion,
+    /// Whether the tags also travel as members of `baggage`. Default true.
+    pub baggage: bool,
+    /// Whether answers carry `x-model` and `x-model-version` of what served. Default true.
+    pub response_headers: bool,
+    /// Own tags: header `x-headgate-<name>`, `baggage` member and filter state.
+    pub tags: Vec<OwnTag>,
+}
+
+/// A place where a session's key may stand.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub enum SessionKey {
+    /// A request header.
+    Header(HeaderName),
+    /// Body field `prompt_cache_key`.
+    PromptCacheKey,
+    /// Body field `conversation` (text, or an object with `id`).
+    Conversation,
+    /// Body field `user`.
+    User,
+    /// Body field `safety_identifier`.
+    SafetyIdentifier,
+    /// Body field `metadata.user_id`.
+    MetadataUserId,
+    /// Hash of tenant, model and the first user message: the same on every turn of a conversation.
+    Fingerprint,
+}
+
+/// What a pin to an unknown version gets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase")]
+pub enum UnknownVersion {
+    /// 404 that names at most 20 near versions.
+    #[default]
+    Refuse,
+    /// A pick by weights, as without a pin.
+    Weights,
+}
+
+/// A tag of the operator's own.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "raw::OwnTag", into = "raw::OwnTag")]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", schemars(with = "raw::OwnTag"))]
+pub struct OwnTag {
+    /// The tag's key: not `model`, `version`, `tenant` or `lane`.
+    pub name: HeaderName,
+    /// Where its value comes from.
+    pub source: TagSource,
+}
+
+/// Where an own tag's value comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TagSource {
+    /// A request header, as the client sent it; absent, no tag.
+    Header(HeaderName),
+    /// Always this value.
+    Value(String),
+}
+
+fn header(name: &'static str) -> Option<HeaderName> {
+    HeaderName::try_from(name).ok()
+}
+
+impl Default for Tagging {
+    fn default() -> Self {
+        let headers = ["x-conversation-id", "x-session-id", "x-user-id"];
+        let mut session_keys: Vec<_> = headers
+            .into_iter()
+            .filter_map(header)
+            .map(SessionKey::Header)
+            .collect();
+        session_keys.extend([
+            SessionKey::PromptCacheKey,
+            SessionKey::Conversation,
+            SessionKey::User,
+            SessionKey::SafetyIdentifier,
+            SessionKey::MetadataUserId,
+            SessionKey::Fingerprint,
+        ]);
+        Self {
+            tenant_header: HeaderName::default_tenant(),
+            session_keys,
+            unknown_version: UnknownVersion::default(),
+            baggage: true,
+            response_headers: true,
+            tags: Vec::new(),
+        }
+    }
+}
+
+const BODY_KEYS: [(&str, SessionKey); 6] = [
+    ("body:prompt_cache_key", SessionKey::PromptCacheKey),
+    ("body:conversation", SessionKey::Conversation),
+    ("body:user", SessionKey::User),
+    ("body:safety_identifier", SessionKey::SafetyIdentifier),
+    ("body:metadata.user_id", SessionKey::MetadataUserId),
+    ("fingerprint", SessionKey::Fingerprint),
+];
+
+impl TryFrom<String> for SessionKey {
+    type Error = String;
+    fn try_from(s: String) -> Result<Self, String> {
+        if let Some(name) = s.strip_prefix("header:") {
+            return HeaderName::try_from(name)
+                .map(Self::Header)
+                .map_err(|e| e.to_string());
+        }
+        BODY_KEYS
+            .into_iter()
+            .find_map(|(text, key)| (text == s).then_some(key))
+            .ok_or_else(|| {
+                let known = BODY_KEYS.map(|(text, _)| text).join(", ");
+                format!("unknown session key {s:?}: write header:NAME, {known}")
+            })
+    }
+}
+
+impl From<SessionKey> for String {
+    fn from(key: SessionKey) -> Self {
+        if let SessionKey::Header(name) = &key {
+            return format!("header:{name}");
+        }
+        BODY_KEYS
+            .into_iter()
+            .find_map(|(text, k)| (k == key).then(|| text.to_owned()))
+            .unwrap_or_default()
+    }
+}
+
+#[cfg(feature = "schema")]
+impl schemars::JsonSchema for SessionKey {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "SessionKey".into()
+    }
+    fn inline_schema() -> bool {
+        true
+    }
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({
+            "type": "string",
+            "description": "header:NAME, body:prompt_cache_key, body:conversation, body:user, body:safety_identifier, body:metadata.user_id or fingerprint",
+            "pattern": "^(header:[a-z0-9-]{1,128}|body:(prompt_cache_key|conversation|user|safety_identifier|metadata\\.user_id)|fingerprint)$"
+        })
+    }
+}
+
+impl HeaderName {
+    fn default_tenant() -> Self {
+        header(names::DEFAULT_TENANT_HEADER).unwrap_or_else(|| unreachable!())
+    }
+}
+
+mod raw {
+    use serde::{Deserialize, Serialize};
+
+    use super::{HeaderName, TagSource};
+
+    /// A tag of the operator's own: `header` or `value`, one of them.
+    #[derive(Serialize, Deserialize)]
+    #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+    #[cfg_attr(feature = "schema", schemars(rename = "OwnTag"))]
+    #[serde(rename_all = "camelCase", deny_unknown_fields)]
+    pub(super) struct OwnTag {
+        /// The tag's key: not `model`, `version`, `tenant` or `lane`.
+        name: HeaderName,
+        /// The request header that holds its value; absent in a request, no tag.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        header: Option<HeaderName>,
+        /// A fixed value: 1-128 visible ASCII characters without `,`, `;` and `"`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        value: Option<String>,
+    }
+
+    impl TryFrom<OwnTag> for super::OwnTag {
+        type Error = String;
+        fn try_from(raw: OwnTag) -> Result<Self, String> {
+            if ["model", "version", "tenant", "lane"].contains(&raw.name.as_str()) {
+                return Err(format!(
+                    "tag {:?} is one of Headgate's own: choose another name",
+                    raw.name.as_str()
+                ));
+            }
+            let source = match (raw.header, raw.value) {
+                (Some(h), None) => TagSource::Header(h),
+                (None, Some(v)) => {
+                    let visible = |c: u8| c.is_ascii_graphic() && !matches!(c, b',' | b';' | b'"');
+                    if !(1..=128).contains(&v.len()) || !v.bytes().all(visible) {
+                        return Err(format!(
+                            "`value` of tag {:?} must be 1-128 visible ASCII characters without ',', ';' and '\"'",
+                            raw.name.as_str()
+                        ));
+                    }
+                    TagSource::Value(v)
+                }
+                _ => {
+                    return Err(format!(
+                        "tag {:?} needs `header` or `value`, one of them",
+                        raw.name.as_str()
+                    ));
+                }
+            };
+            Ok(Self {
+                name: raw.name,
+                source,
+            })
+        }
+    }
+
+    impl From<super::OwnTag> for OwnTag {
+        fn from(tag: super::OwnTag) -> Self {
+            let (header, value) = match tag.source {
+                TagSource::Header(h) => (Some(h), None),
+                TagSource::Value(v) => (None, Some(v)),
+            };
+            Self {
+                name: tag.name,
+                header,
+                value,
+            }
+        }
+    }
+}

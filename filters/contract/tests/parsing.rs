@@ -1,0 +1,152 @@
+//! What the contract accepts, what it refuses, and whether the refusal helps.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use headgate_contract::{
+    FilterConfig, KeyPart, Profile, TokenBucketPolicySpec, TrafficTagPolicySpec, parse_json,
+};
+
+#[track_caller]
+fn refusal<T: serde::de::DeserializeOwned + std::fmt::Debug>(json: &str) -> String {
+    parse_json::<T>(json.as_bytes()).unwrap_err().to_string()
+}
+
+#[test]
+fn a_policy_with_defaults_needs_only_name_key_and_profile() {
+    let spec: TokenBucketPolicySpec = parse_json(
+        br#"{"models":["gpt-4"],"buckets":[{"name":"fair","key":["tenant","header:x-team"],"profile":"semantic"}]}"#,
+    )
+    .unwrap();
+    let bucket = &spec.buckets[0];
+    assert_eq!(bucket.key.len(), 2);
+    assert!(matches!(&bucket.key[1], KeyPart::Header(h) if h.as_str() == "x-team"));
+    let Profile::Semantic(s) = &bucket.profile else {
+        panic!("semantic")
+    };
+    assert_eq!(s.models["gpt-4"].base_capacity.to_string(), "100");
+    assert_eq!(s.models["gpt-4"].temperature_sensitivity.to_string(), "1.2");
+    assert_eq!(bucket.max_keys, 4096);
+}
+
+#[test]
+fn a_refusal_names_the_path_and_the_fix() {
+    let cases = [
+        (
+            r#"{"buckets":[{"name":"a","key":["tenent"],"profile":"semantic"}]}"#,
+            "buckets[0].key[0]: unknown key part \"tenent\": write tenant, model, version or header:NAME",
+        ),
+        (
+            r#"{"buckets":[{"name":"a","key":[],"profile":"tokens"}]}"#,
+            "buckets[0]: `profile: tokens` needs the section `tokens`",
+        ),
+        (
+            r#"{"buckets":[{"name":"a","key":[],"profile":"tokens","tokens":{"capacity":-1,"refillPerSecond":1}}]}"#,
+            "buckets[0].tokens.capacity: must be a number of at least 0",
+        ),
+        (
+            r#"{"buckets":[{"name":"a","key":[],"profile":"tokens","tokens":{"capacity":1,"refillPerSecond":1000000}}]}"#,
+            "keep it between 1 ms and 366 days",
+        ),
+        (
+            r#"{"buckets":[{"name":"a","key":[],"profile":"semantic","semantic":{"fillRatio":0.1234567}}]}"#,
+            "buckets[0].semantic.fillRatio: must have at most six digits",
+        ),
+        (
+            r#"{"buckets":[{"name":"a","key":[],"profile":"semantic","burst":1}]}"#,
+            "buckets[0].burst: unknown field `burst`",
+        ),
+        (
+            r#"{"buckets":[{"name":"a","key":[],"profile":"semantic"},{"name":"a","key":[],"profile":"semantic"}]}"#,
+            "bucket name \"a\" is given twice: rename `buckets[1]`",
+        ),
+        (
+            r#"{"models":["a"],"selector":{"matchLabels":{"a":"b"}},"buckets":[{"name":"a","key":[],"profile":"semantic"}]}"#,
+            "`models` and `selector` exclude each other",
+        ),
+        (
+            r#"{"models":[],"buckets":[{"name":"a","key":[],"profile":"semantic"}]}"#,
+            "`models` is empty",
+        ),
+        (r#"{"buckets":[]}"#, "`buckets` is empty"),
+    ];
+    for (json, expected) in cases {
+        let got = refusal::<TokenBucketPolicySpec>(json);
+        assert!(
+            got.contains(expected),
+            "{json}\n  said {got}\n  not  {expected}"
+        );
+    }
+}
+
+#[test]
+fn decimals_are_exact() {
+    for (text, millionths) in [
+        ("0.3", 300_000),
+        ("1.2", 1_200_000),
+        ("0.000001", 1),
+        ("10000000", 10_000_000_000_000),
+        ("9007199254.740991", (1u64 << 53) - 1),
+        ("1e3", 1_000_000_000),
+    ] {
+        let d: headgate_contract::Decimal = parse_json(text.as_bytes()).unwrap();
+        assert_eq!(d.millionths(), millionths, "{text}");
+        let again: headgate_contract::Decimal =
+            parse_json(&serde_json::to_vec(&d).unwrap()).unwrap();
+        assert_eq!(again, d);
+    }
+}
+
+#[test]
+fn a_bucket_name_given_twice_for_one_model_is_refused_across_policies() {
+    let bucket = r#"{"name":"a","key":[],"profile":"semantic"}"#;
+    let config = |first: &str, second: &str| {
+        format!(
+            r#"{{"namespaces":{{"default":{{"buckets":[{{"policy":"p1"{first},"bucket":{bucket}}},{{"policy":"p2"{second},"bucket":{bucket}}}]}}}}}}"#
+        )
+    };
+    let both = refusal::<FilterConfig>(&config("", r#","models":["m"]"#));
+    assert!(
+        both.contains("both give bucket \"a\" to one model"),
+        "{both}"
+    );
+    let apart = config(r#","models":["m"]"#, r#","models":["n"]"#);
+    assert!(FilterConfig::parse(apart.as_bytes()).is_ok());
+}
+
+#[test]
+fn a_client_name_means_one_model() {
+    let json = r#"{"namespaces":{"default":{"models":{"a":{"names":["x"]},"b":{"names":["x"]}}}}}"#;
+    let got = refusal::<FilterConfig>(json);
+    assert!(got.contains("claimed by a and b"), "{got}");
+}
+
+#[test]
+fn percents_that_cannot_be_served_are_refused() {
+    let carrier = |w: u32| {
+        format!(
+            r#"{{"carrier":"deployment/c{w}","weight":{w},"versions":[{{"version":"v1","endpoints":1}}]}}"#
+        )
+    };
+    let config =
+        |plan: &str| format!(r#"{{"namespaces":{{"default":{{"models":{{"m":{{{plan}}}}}}}}}}}"#);
+    let over = config(&format!(r#""canaries":[{},{}]"#, carrier(60), carrier(50)));
+    assert!(refusal::<FilterConfig>(&over).contains("sum to 110 percent"));
+    let alone = config(&format!(r#""canaries":[{}]"#, carrier(60)));
+    assert!(refusal::<FilterConfig>(&alone).contains("must sum to 100"));
+    let scale = config(r#""scale":{"percent":7,"epoch":1}"#);
+    assert!(refusal::<FilterConfig>(&scale).contains("steps of 5"));
+}
+
+#[test]
+fn own_tags_cannot_pose_as_headgates() {
+    let got = refusal::<TrafficTagPolicySpec>(r#"{"tags":[{"name":"lane","value":"x"}]}"#);
+    assert!(
+        got.contains("tags[0]") && got.contains("Headgate's own"),
+        "{got}"
+    );
+}
+
+#[test]
+fn an_empty_policy_means_the_defaults_for_every_model() {
+    let spec: TrafficTagPolicySpec = parse_json(b"{}").unwrap();
+    assert_eq!(spec.tagging, headgate_contract::Tagging::default());
+}
