@@ -1,0 +1,121 @@
+//! Everything one scope should run, immutable and consistent.
+//!
+//! Invariant: keys are unique and everything a resource requires is there, so a client that holds a
+//! snapshot routes to nothing that is missing. `translate` builds it once per scope; all streams of
+//! the scope share it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::resource::{Kind, Resource, ResourceKey, content_hash};
+
+/// Why a set of resources is not a snapshot.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Inconsistent {
+    /// Two resources have the same kind and name.
+    #[error("{0} is given twice")]
+    Duplicate(ResourceKey),
+    /// A resource requires one that is not in the set.
+    #[error("{resource} requires {missing}, which is not in the snapshot")]
+    Missing {
+        /// The resource that requires it.
+        resource: ResourceKey,
+        /// What is not there.
+        missing: ResourceKey,
+    },
+}
+
+/// An immutable, consistent set of resources. Cheap to share as `Arc<Snapshot>`.
+#[derive(Clone, Debug, Default)]
+pub struct Snapshot {
+    kinds: [BTreeMap<String, Arc<Resource>>; 6],
+    versions: [Arc<str>; 6],
+}
+
+impl Snapshot {
+    /// Builds a snapshot.
+    ///
+    /// # Errors
+    /// [`Inconsistent`] if a key is given twice or a required resource is missing.
+    pub fn new(resources: impl IntoIterator<Item = Resource>) -> Result<Self, Inconsistent> {
+        let mut kinds: [BTreeMap<String, Arc<Resource>>; 6] = Default::default();
+        for resource in resources {
+            let slot = &mut kinds[resource.kind().index()];
+            let key = resource.key().clone();
+            if slot.insert(key.name.clone(), Arc::new(resource)).is_some() {
+                return Err(Inconsistent::Duplicate(key));
+            }
+        }
+        let versions = Kind::PUSH_ORDER.map(|_| Arc::from(""));
+        let mut snapshot = Self { kinds, versions };
+        for kind in Kind::PUSH_ORDER {
+            snapshot.check(kind)?;
+            snapshot.versions[kind.index()] = snapshot.hash(kind).into();
+        }
+        Ok(snapshot)
+    }
+
+    fn check(&self, kind: Kind) -> Result<(), Inconsistent> {
+        for resource in self.of(kind) {
+            for key in resource.requires() {
+                if self.get(key.kind, &key.name).is_none() {
+                    return Err(Inconsistent::Missing {
+                        resource: resource.key().clone(),
+                        missing: key.clone(),
+                    });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn hash(&self, kind: Kind) -> String {
+        content_hash(
+            self.of(kind)
+                .flat_map(|r| [r.name().as_bytes(), r.version().as_bytes()]),
+        )
+    }
+
+    /// The resource of `kind` called `name`.
+    #[must_use]
+    pub fn get(&self, kind: Kind, name: &str) -> Option<&Arc<Resource>> {
+        self.kinds[kind.index()].get(name)
+    }
+
+    /// All resources of `kind`, by name.
+    pub fn of(&self, kind: Kind) -> impl Iterator<Item = &Arc<Resource>> {
+        self.kinds[kind.index()].values()
+    }
+
+    /// How many resources of `kind` there are.
+    #[must_use]
+    pub fn count(&self, kind: Kind) -> usize {
+        self.kinds[kind.index()].len()
+    }
+
+    /// The content hash over names and versions of all resources of `kind`.
+    #[must_use]
+    pub fn version(&self, kind: Kind) -> &str {
+        &self.versions[kind.index()]
+    }
+
+    /// Whether both hold the same resources at the same versions.
+    #[must_use]
+    pub fn same_content(&self, other: &Snapshot) -> bool {
+        self.versions == other.versions
+    }
+
+    /// The endpoints that belong to a cluster: those it requires, else those of its own name.
+    pub(crate) fn endpoints_of<'a>(&'a self, cluster: &'a Resource) -> Vec<&'a str> {
+        let mut named: Vec<&str> = cluster
+            .requires()
+            .iter()
+            .filter(|key| key.kind == Kind::Endpoints)
+            .map(|key| key.name.as_str())
+            .collect();
+        if named.is_empty() && self.get(Kind::Endpoints, cluster.name()).is_some() {
+            named.push(cluster.name());
+        }
+        named
+    }
+}
