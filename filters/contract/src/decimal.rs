@@ -7,8 +7,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// A non-negative decimal with at most six digits behind the point, kept as integer millionths.
 ///
-/// Range: 0 to 9 007 199 254.740991 (2^53 millionths), so that every value survives a JSON reader that
-/// goes through `f64`, as Envoy's and Kubernetes' do.
+/// Range: 0 to 9 000 000 000, under 2^53 millionths, so that every whole number survives a JSON reader that goes
+/// through `f64`, as Envoy's and Kubernetes' do; six digits behind the point survive it below 4 000 000 000.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Decimal(u64);
 
@@ -16,7 +16,7 @@ impl Decimal {
     /// One, in millionths.
     pub const UNIT: u64 = 1_000_000;
     /// The greatest value, in millionths.
-    pub const MAX_MILLIONTHS: u64 = (1 << 53) - 1;
+    pub const MAX_MILLIONTHS: u64 = 9_000_000_000 * Self::UNIT;
 
     /// `n` whole units. `n` above the range saturates.
     #[must_use]
@@ -54,7 +54,7 @@ impl Decimal {
         let millionths = (x * 1e6).round();
         #[allow(clippy::cast_precision_loss)]
         if millionths > Self::MAX_MILLIONTHS as f64 {
-            return Err("must be at most 9007199254.740991");
+            return Err("must be at most 9000000000");
         }
         // A seventh digit would be rounded away without a word. The slack is what f64 itself cannot hold.
         if (x * 1e6 - millionths).abs() > 1e-3_f64.max(millionths * 4.0 * f64::EPSILON) {
@@ -98,7 +98,7 @@ impl<'de> Deserialize<'de> for Decimal {
                 n.checked_mul(Decimal::UNIT)
                     .filter(|m| *m <= Decimal::MAX_MILLIONTHS)
                     .map(Decimal)
-                    .ok_or_else(|| E::custom("must be at most 9007199254.740991"))
+                    .ok_or_else(|| E::custom("must be at most 9000000000"))
             }
             fn visit_i64<E: de::Error>(self, n: i64) -> Result<Decimal, E> {
                 u64::try_from(n)
@@ -122,6 +122,6 @@ impl schemars::JsonSchema for Decimal {
         true
     }
     fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
-        schemars::json_schema!({ "type": "number", "minimum": 0, "maximum": 9_007_199_254.0_f64 })
+        schemars::json_schema!({ "type": "number", "minimum": 0, "maximum": 9_000_000_000_u64 })
     }
 }
