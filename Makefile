@@ -1,0 +1,68 @@
+# Every task of the repository; `make help` lists them. A recipe stays a line or two: what needs more is a
+# script in tests/tools. Each task first installs what it needs, and skips what is there.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+# Where things listen. Set other ones to run two side by side.
+export HEADGATE_XDS_ADDRESS ?= 127.0.0.1:18000
+export HEADGATE_ADMIN_ADDRESS ?= 127.0.0.1:18001
+export HEADGATE_ENVOY_ADDRESS ?= 127.0.0.1:10000
+export HEADGATE_ENVOY_ADMIN_ADDRESS ?= 127.0.0.1:9901
+export HEADGATE_MODEL_ADDRESSES ?= 127.0.0.1:8101,127.0.0.1:8102,127.0.0.1:8103,127.0.0.1:8104
+export HEADGATE_WASM_DIR ?= $(CURDIR)/dist
+
+TOOLS := tests/tools
+# Runs a command with ENVOY and the rest of what `setup` installed in its environment.
+WITH := $(TOOLS)/with
+
+.PHONY: help setup wasm build check test demo up down bench clean
+
+help: ## list the tasks
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: ## install what the tasks need into a cache outside the repository
+	@$(TOOLS)/setup test
+
+wasm: ## build the filters into dist/{headgate,token-bucket,traffic-tag}.wasm
+	@$(TOOLS)/setup wasm
+	@$(TOOLS)/build-wasm
+
+build: ## build the control plane (target/release/headgate)
+	@$(TOOLS)/setup build
+	cargo build --locked --release -p headgate
+
+check: ## formatting, lints, dependency arrows, licences, bans and sources
+	@$(TOOLS)/setup check
+	@$(TOOLS)/check
+
+test: ## make check, then every test; ends with `N passed, N failed`
+	@$(TOOLS)/setup test
+	@$(TOOLS)/run-tests
+
+demo: ## the whole story on a real Envoy, every figure measured in the run
+	@$(TOOLS)/setup demo
+	@$(TOOLS)/build-wasm
+	@$(WITH) cargo build --locked --release -p headgate -p headgate-demo
+	@$(WITH) cargo run --locked --release -p headgate-demo
+
+up: ## the demo's servers, left running: prints URLs and curl lines to try
+	@$(TOOLS)/setup demo
+	@$(TOOLS)/build-wasm
+	@$(WITH) cargo build --locked --release -p headgate -p headgate-demo
+	@$(WITH) cargo run --locked --release -p headgate-demo -- up
+
+down: ## end what `make up` started
+	@$(WITH) cargo run --locked --release -p headgate-demo -- down
+
+bench: ## what the filters cost per request, paired against Envoy's own (one table)
+	@$(TOOLS)/setup demo
+	@$(TOOLS)/build-wasm
+	@$(WITH) cargo build --locked --release -p headgate -p headgate-bench
+	@$(WITH) cargo run --locked --release -p headgate-bench
+
+clean: ## remove what was built (the cache of tools stays)
+	cargo clean
+	rm -rf dist

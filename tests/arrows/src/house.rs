@@ -1,0 +1,146 @@
+//! The workspace read from `cargo metadata`: members, their direct dependencies, the closure of each.
+//!
+//! Invariant: locked, so that asking never changes what is asked about.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::process::Command;
+
+use serde::Deserialize;
+
+/// The root of the repository.
+pub fn root() -> PathBuf {
+    [env!("CARGO_MANIFEST_DIR"), "..", ".."].iter().collect()
+}
+
+/// How a crate is depended on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Kind {
+    /// Linked into what ships.
+    Normal,
+    /// Only for tests and examples.
+    Dev,
+    /// Only for build scripts.
+    Build,
+}
+
+/// One line of a manifest's dependencies.
+#[derive(Clone, Debug)]
+pub struct Arrow {
+    /// Name of the package at the head of the arrow.
+    pub to: String,
+    /// For what it is needed.
+    pub kind: Kind,
+    /// The version requirement as written (`^1`); `*` for a bare path.
+    pub requirement: String,
+}
+
+/// A crate of this repository.
+#[derive(Clone, Debug)]
+pub struct Member {
+    /// Package name.
+    pub name: String,
+    /// Direct dependencies of every kind, optional ones included.
+    pub arrows: Vec<Arrow>,
+}
+
+impl Member {
+    /// Names of the direct dependencies of one kind.
+    pub fn direct(&self, kind: Kind) -> BTreeSet<&str> {
+        let of_kind = self.arrows.iter().filter(|arrow| arrow.kind == kind);
+        of_kind.map(|arrow| arrow.to.as_str()).collect()
+    }
+}
+
+/// All crates of this repository, by name.
+pub type House = BTreeMap<String, Member>;
+
+#[derive(Deserialize)]
+struct Metadata {
+    packages: Vec<Package>,
+    workspace_members: BTreeSet<String>,
+}
+
+#[derive(Deserialize)]
+struct Package {
+    id: String,
+    name: String,
+    dependencies: Vec<Dependency>,
+}
+
+#[derive(Deserialize)]
+struct Dependency {
+    name: String,
+    kind: Option<String>,
+    req: String,
+}
+
+/// Reads the workspace.
+///
+/// # Errors
+/// What cargo printed, if it failed or answered something else than its documented format.
+pub fn read() -> Result<House, String> {
+    let output = cargo(&["metadata", "--format-version=1", "--no-deps"])?;
+    let metadata: Metadata = serde_json::from_str(&output).map_err(|error| error.to_string())?;
+    let ours = |package: &Package| metadata.workspace_members.contains(&package.id);
+    let members = metadata.packages.iter().filter(|package| ours(package));
+    Ok(members
+        .map(|package| (package.name.clone(), member(package)))
+        .collect())
+}
+
+/// Names of all packages that are linked into `package` for `target`, itself included: features as they
+/// are when this package alone is built, which is how the modules are built.
+///
+/// # Errors
+/// What cargo printed, if it failed.
+pub fn closure(package: &str, target: &str) -> Result<BTreeSet<String>, String> {
+    let tree = cargo(&[
+        "tree",
+        "--package",
+        package,
+        "--target",
+        target,
+        "--edges=normal",
+        "--prefix=none",
+        "--format={p}",
+    ])?;
+    let names = tree
+        .lines()
+        .filter_map(|line| line.split_whitespace().next());
+    Ok(names.map(str::to_owned).collect())
+}
+
+fn member(package: &Package) -> Member {
+    let arrows = package.dependencies.iter().map(|dependency| Arrow {
+        to: dependency.name.clone(),
+        kind: match dependency.kind.as_deref() {
+            Some("dev") => Kind::Dev,
+            Some("build") => Kind::Build,
+            _ => Kind::Normal,
+        },
+        requirement: dependency.req.clone(),
+    });
+    Member {
+        name: package.name.clone(),
+        arrows: arrows.collect(),
+    }
+}
+
+fn cargo(arguments: &[&str]) -> Result<String, String> {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let output = Command::new(cargo)
+        .args(arguments)
+        .arg("--locked")
+        .current_dir(root())
+        .output()
+        .map_err(|error| format!("cargo does not start: {error}"))?;
+    if output.status.success() {
+        String::from_utf8(output.stdout).map_err(|error| error.to_string())
+    } else {
+        Err(format!(
+            "cargo {arguments:?}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        ))
+    }
+}

@@ -1,0 +1,7 @@
+//! The house as cargo sees it: which crate depends on which, read from `cargo metadata`.
+//!
+//! Holds no opinion: what is *allowed* stands in `tests/`, once, as a table. Nothing that ships
+//! depends on this crate.
+
+pub mod house;
+pub mod sources;

@@ -1,0 +1,361 @@
+//! Holds the arrows of the house: who may depend on whom, exactly as the design says.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use headgate_test_arrows::house::{House, Kind, Member, closure, read};
+
+/// What one crate may name in `[dependencies]`.
+struct Rule {
+    name: &'static str,
+    /// Crates of this repository.
+    ours: &'static [&'static str],
+    /// Crates from outside. `Only` for the pure crates and the shell, where each one is a decision;
+    /// `Guarded` where anything general may come in, but of the guarded worlds only these.
+    outside: Outside,
+    /// The sentence of the design that is broken by any other arrow.
+    says: &'static str,
+}
+
+enum Outside {
+    Only(&'static [&'static str]),
+    Guarded(&'static [&'static str]),
+}
+
+use Outside::{Guarded, Only};
+
+/// Each belongs to one world; a crate names them only if its rule does.
+const GUARDED: &[&str] = &[
+    "proxy-wasm",
+    "governor",
+    "kube",
+    "kube-client",
+    "kube-core",
+    "kube-runtime",
+    "k8s-openapi",
+    "tonic",
+    "envoy-types",
+    "notify",
+    "axum",
+    "clap",
+];
+
+const MODULE: Rule = Rule {
+    name: "module-*",
+    ours: &["headgate-shell"],
+    outside: Only(&[]),
+    says: "`modules` shell",
+};
+
+const RULES: &[Rule] = &[
+    Rule {
+        name: "headgate-contract",
+        ours: &[],
+        outside: Only(&[
+            "serde",
+            "serde_json",
+            "serde_path_to_error",
+            "schemars",
+            "thiserror",
+        ]),
+        says: "`contract` nothing of ours: the one source of truth of both halves (serde; JSON schema from it)",
+    },
+    Rule {
+        name: "headgate-dialect",
+        ours: &[],
+        outside: Only(&["siphasher"]),
+        says: "`dialect` nothing of ours: bytes → facts and usage",
+    },
+    Rule {
+        name: "headgate-core",
+        ours: &["headgate-contract", "headgate-dialect"],
+        outside: Only(&["governor", "siphasher"]),
+        says: "`core` contract, dialect, governor",
+    },
+    Rule {
+        name: "headgate-shell",
+        ours: &["headgate-core"],
+        outside: Only(&["proxy-wasm"]),
+        says: "`shell` core, proxy-wasm: the only crate that names proxy_wasm",
+    },
+    Rule {
+        name: "module-headgate",
+        ..MODULE
+    },
+    Rule {
+        name: "module-token-bucket",
+        ..MODULE
+    },
+    Rule {
+        name: "module-traffic-tag",
+        ..MODULE
+    },
+    Rule {
+        name: "headgate-model",
+        ours: &["headgate-contract"],
+        outside: Only(&["thiserror"]),
+        says: "`model` contract: no kube, no tonic",
+    },
+    Rule {
+        name: "headgate-xds",
+        ours: &[],
+        outside: Guarded(&["envoy-types", "tonic"]),
+        says: "`xds` envoy-types, tonic (not model): knows nothing of models",
+    },
+    Rule {
+        name: "headgate-translate",
+        ours: &["headgate-model", "headgate-contract", "headgate-xds"],
+        outside: Guarded(&["envoy-types"]),
+        says: "`translate` model, contract, xds (its resource type), envoy-types",
+    },
+    Rule {
+        name: "headgate-source",
+        ours: &["headgate-model", "headgate-contract"],
+        outside: Guarded(&[
+            "kube",
+            "kube-client",
+            "kube-core",
+            "kube-runtime",
+            "k8s-openapi",
+            "notify",
+        ]),
+        says: "`source` model, contract, kube (not tonic)",
+    },
+    Rule {
+        name: "headgate-istio",
+        ours: &["headgate-model", "headgate-contract"],
+        outside: Guarded(&[
+            "kube",
+            "kube-client",
+            "kube-core",
+            "kube-runtime",
+            "k8s-openapi",
+        ]),
+        says: "`istio` model, contract, kube",
+    },
+    Rule {
+        name: "headgate",
+        ours: &[
+            "headgate-model",
+            "headgate-translate",
+            "headgate-xds",
+            "headgate-source",
+            "headgate-istio",
+            "headgate-contract",
+            "headgate-core",
+            "headgate-dialect",
+        ],
+        // The wiring: it starts the two servers and reads the flags; it knows no Kubernetes.
+        outside: Guarded(&["tonic", "axum", "clap"]),
+        says: "`headgate` all of control-plane, contract, core, dialect; kube stays in `source` and `istio`",
+    },
+];
+
+fn house() -> House {
+    read().expect("cargo metadata")
+}
+
+fn is_ours(name: &str) -> bool {
+    name == "headgate" || name.starts_with("headgate-") || name.starts_with("module-")
+}
+
+fn ships(name: &str) -> bool {
+    !name.starts_with("headgate-test-") && !matches!(name, "headgate-demo" | "headgate-bench")
+}
+
+/// The arrows of one member that its rule does not allow, each with what the design says.
+fn forbidden(member: &Member, rule: &Rule) -> Vec<String> {
+    let allowed = |to: &str| {
+        if is_ours(to) {
+            return rule.ours.contains(&to);
+        }
+        match &rule.outside {
+            Only(names) => names.contains(&to),
+            Guarded(names) => names.contains(&to) || !GUARDED.contains(&to),
+        }
+    };
+    let arrows = [Kind::Normal, Kind::Build]
+        .into_iter()
+        .flat_map(|kind| member.direct(kind));
+    arrows
+        .filter(|to| !allowed(to))
+        .map(|to| {
+            format!(
+                "{} → {to} is not an arrow of the house; the design says: {}",
+                member.name, rule.says
+            )
+        })
+        .collect()
+}
+
+#[test]
+fn arrows_point_only_where_the_design_says() {
+    let house = house();
+    let broken: Vec<String> = RULES
+        .iter()
+        .filter_map(|rule| Some((house.get(rule.name)?, rule)))
+        .flat_map(|(member, rule)| forbidden(member, rule))
+        .collect();
+    assert!(broken.is_empty(), "\n{}", broken.join("\n"));
+}
+
+#[test]
+fn every_crate_that_ships_has_a_rule() {
+    let ruled: BTreeSet<&str> = RULES.iter().map(|rule| rule.name).collect();
+    let house = house();
+    let strangers: Vec<&String> = house
+        .keys()
+        .filter(|name| ships(name) && !ruled.contains(name.as_str()))
+        .collect();
+    assert!(
+        strangers.is_empty(),
+        "no arrows are declared for {strangers:?}: the design must name them first"
+    );
+}
+
+#[test]
+fn a_forbidden_arrow_is_named_with_what_the_design_says() {
+    let mut member = house()["headgate-model"].clone();
+    let mut arrow = member.arrows[0].clone();
+    arrow.to = "kube".into();
+    member.arrows.push(arrow);
+    let rule = RULES
+        .iter()
+        .find(|rule| rule.name == "headgate-model")
+        .unwrap();
+    assert_eq!(
+        forbidden(&member, rule),
+        [
+            "headgate-model → kube is not an arrow of the house; the design says: `model` contract: no kube, no tonic"
+        ]
+    );
+}
+
+#[test]
+fn what_ships_never_needs_what_only_tests() {
+    let house = house();
+    for member in house.values().filter(|member| ships(&member.name)) {
+        let test_only: Vec<&str> = member
+            .direct(Kind::Normal)
+            .into_iter()
+            .filter(|to| is_ours(to) && !ships(to))
+            .collect();
+        assert!(
+            test_only.is_empty(),
+            "{} ships, but depends on {test_only:?}",
+            member.name
+        );
+    }
+}
+
+/// Dev-dependencies are free, except that they may not turn an arrow round: a cycle of our crates,
+/// counting them, would compile one crate twice and let a lower room test itself with a higher one.
+#[test]
+fn test_dependencies_make_no_cycle() {
+    let house = house();
+    let mut state = BTreeMap::new();
+    for name in house.keys() {
+        visit(name, &house, &mut state, &mut Vec::new());
+    }
+}
+
+fn visit<'a>(
+    name: &'a str,
+    house: &'a House,
+    done: &mut BTreeMap<&'a str, ()>,
+    path: &mut Vec<&'a str>,
+) {
+    assert!(
+        !path.contains(&name),
+        "a cycle of our crates: {} → {name}",
+        path.join(" → ")
+    );
+    if done.contains_key(name) {
+        return;
+    }
+    path.push(name);
+    for arrow in house[name]
+        .arrows
+        .iter()
+        .filter(|arrow| house.contains_key(&arrow.to))
+    {
+        visit(&arrow.to, house, done, path);
+    }
+    path.pop();
+    done.insert(name, ());
+}
+
+#[test]
+fn the_halves_meet_only_in_the_contract_and_the_binary() {
+    let filters = [
+        "headgate-contract",
+        "headgate-dialect",
+        "headgate-core",
+        "headgate-shell",
+    ];
+    let control_plane = [
+        "headgate-model",
+        "headgate-xds",
+        "headgate-translate",
+        "headgate-source",
+        "headgate-istio",
+    ];
+    let house = house();
+    for name in filters {
+        let arrows = &house[name].arrows;
+        let crossing: Vec<_> = arrows
+            .iter()
+            .filter(|arrow| control_plane.contains(&arrow.to.as_str()))
+            .collect();
+        assert!(
+            crossing.is_empty(),
+            "{name} reaches into the control plane, if only to test: {crossing:?}"
+        );
+    }
+}
+
+/// `Cargo.toml` of the workspace promises one version per dependency.
+#[test]
+fn every_crate_asks_for_the_same_version_of_a_dependency() {
+    let house = house();
+    let mut wanted: BTreeMap<&str, BTreeMap<&str, Vec<&str>>> = BTreeMap::new();
+    for member in house.values() {
+        for arrow in member.arrows.iter().filter(|arrow| !is_ours(&arrow.to)) {
+            wanted
+                .entry(&arrow.to)
+                .or_default()
+                .entry(&arrow.requirement)
+                .or_default()
+                .push(&member.name);
+        }
+    }
+    wanted.retain(|_, versions| versions.len() > 1);
+    assert!(
+        wanted.is_empty(),
+        "declare it once in the workspace and inherit it: {wanted:#?}"
+    );
+}
+
+/// What is linked into a module costs start-up and memory in every worker of every proxy.
+#[test]
+fn modules_carry_neither_schemas_nor_a_runtime() {
+    let module = closure("module-headgate", "wasm32-wasip1").expect("cargo tree");
+    assert!(
+        module.contains("headgate-core"),
+        "not the closure of a module: {module:?}"
+    );
+    for stranger in [
+        "schemars",
+        "tokio",
+        "tonic",
+        "kube",
+        "clap",
+        "tracing",
+        "thread_local",
+    ] {
+        assert!(
+            !module.contains(stranger),
+            "{stranger} is linked into module-headgate"
+        );
+    }
+}

@@ -1,0 +1,81 @@
+//! Holds what every file of the repository must keep: it works on any machine, wherever packages come from.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use headgate_test_arrows::sources::{Line, lines, names_absolute};
+
+/// Written in two halves, or this file would be the first to be found.
+const REGISTRY_HOSTS: &[&str] = &[
+    concat!("crates", ".io"),
+    concat!("pypi", ".org"),
+    concat!("python", "hosted.org"),
+    concat!("npm", "js.org"),
+    concat!("npm", "js.com"),
+    concat!("proxy.golang", ".org"),
+    concat!("sum.golang", ".org"),
+    concat!("deb.debian", ".org"),
+    concat!("rubygems", ".org"),
+];
+
+/// Where one machine, or one person on it, keeps things.
+const MACHINE_PATHS: &[&str] = &[
+    concat!("/ho", "me/"),
+    concat!("/ro", "ot/"),
+    concat!("/Use", "rs/"),
+    concat!("/wo", "rk/"),
+    concat!("/tm", "p/"),
+    concat!("/workspa", "ce/"),
+];
+
+fn report(found: &[&Line]) -> String {
+    let rows = found.iter().map(|line| {
+        format!(
+            "{}:{}: {}",
+            line.file.display(),
+            line.number,
+            line.text.trim()
+        )
+    });
+    rows.collect::<Vec<_>>().join("\n")
+}
+
+/// Package managers know where their packages are; a host written down here would bypass a mirror.
+#[test]
+fn no_file_names_a_package_registry_host() {
+    let lines = lines().expect("the repository's files");
+    let named = |line: &&Line| REGISTRY_HOSTS.iter().any(|host| line.text.contains(host));
+    let found: Vec<&Line> = lines.iter().filter(named).collect();
+    assert!(found.is_empty(), "\n{}", report(&found));
+}
+
+#[test]
+fn no_file_names_an_absolute_path_of_one_machine() {
+    let lines = lines().expect("the repository's files");
+    assert!(
+        lines.iter().any(|line| line.file.ends_with("sources.rs")),
+        "the search does not see its own file"
+    );
+    let named = |line: &&Line| {
+        MACHINE_PATHS
+            .iter()
+            .any(|path| names_absolute(&line.text, path))
+    };
+    let found: Vec<&Line> = lines.iter().filter(named).collect();
+    assert!(found.is_empty(), "\n{}", report(&found));
+}
+
+#[test]
+fn an_absolute_path_is_told_from_the_middle_of_another() {
+    let path = MACHINE_PATHS[0];
+    for before in ["", "cd ", "\"", "A=", "("] {
+        assert!(
+            names_absolute(&format!("{before}{path}x"), path),
+            "{before}"
+        );
+    }
+    for before in ["https://host", "target", "${DIR}", "~", "./a"] {
+        assert!(
+            !names_absolute(&format!("{before}{path}x"), path),
+            "{before}"
+        );
+    }
+}

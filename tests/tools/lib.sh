@@ -1,0 +1,59 @@
+# Shared by the scripts of this directory: where things live, which versions are pinned, how a
+# step reports itself. Sourced, never run. Changes nothing on the machine by being sourced.
+
+REPO=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+CACHE=${HEADGATE_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/headgate}
+TARGET_DIR=${CARGO_TARGET_DIR:-$REPO/target}
+DIST=$REPO/dist
+
+# Pinned: a run next year must mean what a run today means.
+ENVOY_VERSION=1.40.0
+OPENAI_VERSION=3.54.0
+PYTEST_VERSION=9.2.0
+CARGO_DENY_VERSION=0.20.2
+# Not ours to pin: the test runner and the crate speak a private protocol, so they must be equal.
+WASM_BINDGEN_VERSION=$(sed -n '/^name = "wasm-bindgen"$/{n;s/^version = "\(.*\)"$/\1/p;}' "$REPO/Cargo.lock")
+
+VENV=$CACHE/python
+PYTHON=$VENV/bin/python
+CARGO_DENY=$CACHE/cargo-deny-$CARGO_DENY_VERSION/bin/cargo-deny
+WASM_BINDGEN_RUNNER=$CACHE/wasm-bindgen-$WASM_BINDGEN_VERSION/bin/wasm-bindgen-test-runner
+# Written by `setup`: how wasm is compiled on this machine (see setup, "wasm").
+WASM_ENV=$CACHE/wasm.env
+
+# The three modules that ship, named as their files in dist/.
+MODULES=(headgate token-bucket traffic-tag)
+
+# Crates that only link for wasm (they import the proxy's functions): out of every native run.
+WASM_ONLY=(headgate-shell "${MODULES[@]/#/module-}")
+
+die() {
+    printf '%s: %s\n' "$(basename "$0")" "$*" >&2
+    exit 1
+}
+
+have() { command -v "$1" >/dev/null 2>&1; }
+
+# Prints `-p NAME` / `--exclude NAME` for each remaining argument.
+each() {
+    local flag=$1 name
+    shift
+    for name in "$@"; do printf '%s\n%s\n' "$flag" "$name"; done
+}
+
+# The Envoy of this machine: the caller's, else the cached one.
+find_envoy() {
+    if [ -n "${ENVOY:-}" ]; then
+        printf '%s\n' "$ENVOY"
+    else
+        find "$VENV"/lib/python*/site-packages/envoy/_bin -name envoy -type f 2>/dev/null | head -n 1
+    fi
+}
+
+# Packages whose tests are written for wasm-bindgen's runner, if there are any.
+wasm_bindgen_packages() {
+    local manifest
+    grep -l '^wasm-bindgen-test' "$REPO"/*/*/Cargo.toml 2>/dev/null | while read -r manifest; do
+        sed -n 's/^name = "\(.*\)"$/\1/p' "$manifest" | head -n 1
+    done
+}
