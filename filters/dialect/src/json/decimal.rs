@@ -1,0 +1,118 @@
+//! A JSON number, read digit by digit, exactly and in constant space.
+//!
+//! No floating point: limits are compared and temperatures rounded as decimals, so that the same
+//! digits mean the same on every machine. 18 significant digits are kept; of the rest only whether
+//! any was not zero.
+
+/// A decimal number `± mantissa · 10^power`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Decimal {
+    negative: bool,
+    mantissa: u64,
+    /// Power of ten of the mantissa's last digit, before the written exponent.
+    scale: i64,
+    /// A digit other than zero was dropped.
+    inexact: bool,
+    exponent: i64,
+    exponent_negative: bool,
+}
+
+/// Why a number is not what was asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Unfit {
+    /// Below zero.
+    Negative,
+    /// Not whole.
+    Fractional,
+    /// Greater than a `u64` or than 18 digits can tell.
+    Large,
+}
+
+/// Mantissas below this take one more digit.
+const ROOM: u64 = 100_000_000_000_000_000;
+
+impl Decimal {
+    pub(crate) fn minus(&mut self) {
+        self.negative = true;
+    }
+
+    pub(crate) fn integer_digit(&mut self, digit: u8) {
+        if self.mantissa < ROOM {
+            self.mantissa = self.mantissa * 10 + u64::from(digit);
+        } else {
+            self.scale += 1;
+            self.inexact |= digit != 0;
+        }
+    }
+
+    pub(crate) fn fraction_digit(&mut self, digit: u8) {
+        if self.mantissa < ROOM {
+            self.mantissa = self.mantissa * 10 + u64::from(digit);
+            self.scale -= 1;
+        } else {
+            self.inexact |= digit != 0;
+        }
+    }
+
+    pub(crate) fn exponent_minus(&mut self) {
+        self.exponent_negative = true;
+    }
+
+    pub(crate) fn exponent_digit(&mut self, digit: u8) {
+        // Saturates far above the length of any body that could outweigh it.
+        if self.exponent < i64::MAX / 100 {
+            self.exponent = self.exponent * 10 + i64::from(digit);
+        }
+    }
+
+    fn power(&self) -> i64 {
+        if self.exponent_negative {
+            self.scale - self.exponent
+        } else {
+            self.scale + self.exponent
+        }
+    }
+
+    /// The number as a whole one: `512`, `512.0` and `5.12e2` are.
+    pub(crate) fn whole(&self) -> Result<u64, Unfit> {
+        if self.mantissa == 0 {
+            return Ok(0);
+        }
+        if self.negative {
+            return Err(Unfit::Negative);
+        }
+        let power = self.power();
+        match ten_to(power.unsigned_abs()) {
+            Some(ten) if power >= 0 => self.mantissa.checked_mul(ten).ok_or(Unfit::Large),
+            None if power >= 0 => Err(Unfit::Large),
+            Some(ten) if !self.inexact && self.mantissa.is_multiple_of(ten) => {
+                Ok(self.mantissa / ten)
+            }
+            _ => Err(Unfit::Fractional),
+        }
+    }
+
+    /// The number in millionths, rounded half up.
+    pub(crate) fn millionths(&self) -> Result<u64, Unfit> {
+        if self.mantissa == 0 {
+            return Ok(0);
+        }
+        if self.negative {
+            return Err(Unfit::Negative);
+        }
+        let power = self.power().saturating_add(6);
+        match ten_to(power.unsigned_abs()) {
+            Some(ten) if power >= 0 => self.mantissa.checked_mul(ten).ok_or(Unfit::Large),
+            None if power >= 0 => Err(Unfit::Large),
+            Some(ten) => {
+                let up = self.mantissa % ten >= ten.div_ceil(2);
+                Ok(self.mantissa / ten + u64::from(up))
+            }
+            None => Ok(0),
+        }
+    }
+}
+
+fn ten_to(power: u64) -> Option<u64> {
+    10u64.checked_pow(u32::try_from(power).ok()?)
+}

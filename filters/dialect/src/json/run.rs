@@ -1,0 +1,245 @@
+//! Strings: runs of plain bytes, escapes, and UTF-8 that a push has cut.
+//!
+//! Nearly all bytes of a request are string contents, so the search for the end of a run looks at
+//! eight bytes at a time. A run is validated as UTF-8 only if it has a byte outside ASCII.
+
+use super::{Json, JsonError, KEY_ROOM, Sink, State};
+
+const ONES: u64 = 0x0101_0101_0101_0101;
+const HIGH: u64 = 0x8080_8080_8080_8080;
+
+/// Length of the run before the next `"`, `\` or control character, and whether it is all ASCII.
+fn plain_run(bytes: &[u8]) -> (usize, bool) {
+    let mut seen = 0u64;
+    let mut at = 0;
+    while let Some(chunk) = bytes[at..].first_chunk::<8>() {
+        let word = u64::from_le_bytes(*chunk);
+        // The lowest flagged byte is exact: borrows only spoil bytes above a hit.
+        let stop = (has_zero(word ^ (ONES * b'"' as u64))
+            | has_zero(word ^ (ONES * b'\\' as u64))
+            | (word.wrapping_sub(ONES * 0x20) & !word))
+            & HIGH;
+        if stop != 0 {
+            let len = stop.trailing_zeros() / 8;
+            let before = word & !(u64::MAX << (8 * len));
+            return (at + len as usize, (seen | before) & HIGH == 0);
+        }
+        seen |= word;
+        at += 8;
+    }
+    let mut ascii = seen & HIGH == 0;
+    while let Some(&byte) = bytes.get(at) {
+        if byte == b'"' || byte == b'\\' || byte < 0x20 {
+            break;
+        }
+        ascii &= byte < 0x80;
+        at += 1;
+    }
+    (at, ascii)
+}
+
+/// Bytes that are zero have their high bit set in the answer.
+fn has_zero(word: u64) -> u64 {
+    word.wrapping_sub(ONES) & !word
+}
+
+impl Json {
+    /// Consumes string contents from `at`; answers where to go on.
+    pub(super) fn text<S: Sink>(
+        &mut self,
+        bytes: &[u8],
+        at: usize,
+        sink: &mut S,
+    ) -> Result<usize, S::Error> {
+        if self.cut_len > 0 {
+            self.mend(bytes[at], at, sink)?;
+            return Ok(at + 1);
+        }
+        let (len, ascii) = plain_run(&bytes[at..]);
+        let end = at + len;
+        if len > 0 {
+            self.run(&bytes[at..end], ascii, end == bytes.len(), at, sink)?;
+        }
+        let Some(&byte) = bytes.get(end) else {
+            return Ok(end);
+        };
+        match byte {
+            b'"' => self.end_text(sink)?,
+            b'\\' => self.state = State::Escape,
+            _ => return Err(self.malformed(end, "a control character in a string; escape it")),
+        }
+        Ok(end + 1)
+    }
+
+    /// Hands on a run, keeping a sequence that the end of the input cut.
+    fn run<S: Sink>(
+        &mut self,
+        run: &[u8],
+        ascii: bool,
+        input_ends: bool,
+        at: usize,
+        sink: &mut S,
+    ) -> Result<(), S::Error> {
+        if ascii {
+            self.emit(run, sink);
+            return Ok(());
+        }
+        let Err(fault) = std::str::from_utf8(run) else {
+            self.emit(run, sink);
+            return Ok(());
+        };
+        let (good, rest) = run.split_at(fault.valid_up_to());
+        if !good.is_empty() {
+            self.emit(good, sink);
+        }
+        if fault.error_len().is_some() || !input_ends {
+            return Err(self.malformed(at + good.len(), "not UTF-8"));
+        }
+        self.cut[..rest.len()].copy_from_slice(rest);
+        self.cut_len = rest.len();
+        Ok(())
+    }
+
+    /// Adds one byte to the cut sequence.
+    fn mend<S: Sink>(&mut self, byte: u8, at: usize, sink: &mut S) -> Result<(), S::Error> {
+        // At most three bytes are ever incomplete, so the fourth has room.
+        let before = self.cut_len;
+        self.cut[before] = byte;
+        let cut = self.cut;
+        let sequence = &cut[..=before];
+        self.cut_len = 0;
+        match std::str::from_utf8(sequence) {
+            Ok(_) => self.emit(sequence, sink),
+            Err(fault) if fault.error_len().is_none() => self.cut_len = before + 1,
+            Err(_) => {
+                return Err(S::Error::from(JsonError::Malformed {
+                    offset: self.offset + at as u64 - before as u64,
+                    what: "not UTF-8",
+                }));
+            }
+        }
+        Ok(())
+    }
+
+    fn emit<S: Sink>(&mut self, text: &[u8], sink: &mut S) {
+        if !self.in_key {
+            if self.wanted {
+                sink.text(text);
+            }
+        } else if self.key_len + text.len() <= KEY_ROOM {
+            self.key[self.key_len..self.key_len + text.len()].copy_from_slice(text);
+            self.key_len += text.len();
+        } else {
+            self.key_len = KEY_ROOM + 1;
+        }
+    }
+
+    fn end_text<S: Sink>(&mut self, sink: &mut S) -> Result<(), S::Error> {
+        if self.in_key {
+            sink.key(self.key.get(..self.key_len).unwrap_or_default());
+            self.state = State::Colon;
+            return Ok(());
+        }
+        sink.end_string()?;
+        self.value_done();
+        Ok(())
+    }
+
+    /// One byte of an escape, the backslash before it consumed.
+    pub(super) fn escape<S: Sink>(
+        &mut self,
+        byte: u8,
+        at: usize,
+        sink: &mut S,
+    ) -> Result<(), S::Error> {
+        self.state = match (self.state, byte) {
+            (State::Hex(count, value, high), _) => {
+                return self.hex(count, value, high, byte, at, sink);
+            }
+            (State::Backslash(high), b'\\') => State::LowU(high),
+            (State::LowU(high), b'u') => State::Hex(0, 0, Some(high)),
+            (State::Backslash(_) | State::LowU(_), _) => {
+                return Err(self.malformed(at, "half a surrogate pair"));
+            }
+            (_, b'u') => State::Hex(0, 0, None),
+            _ => {
+                let decoded = match byte {
+                    b'"' | b'\\' | b'/' => byte,
+                    b'b' => 8,
+                    b'f' => 12,
+                    b'n' => b'\n',
+                    b'r' => b'\r',
+                    b't' => b'\t',
+                    _ => return Err(self.malformed(at, "not an escape sequence")),
+                };
+                self.emit(&[decoded], sink);
+                State::Text
+            }
+        };
+        Ok(())
+    }
+
+    fn hex<S: Sink>(
+        &mut self,
+        count: u8,
+        value: u16,
+        high: Option<u16>,
+        byte: u8,
+        at: usize,
+        sink: &mut S,
+    ) -> Result<(), S::Error> {
+        let digit = match byte {
+            b'0'..=b'9' => byte - b'0',
+            b'a'..=b'f' => byte - b'a' + 10,
+            b'A'..=b'F' => byte - b'A' + 10,
+            _ => return Err(self.malformed(at, "expected four hexadecimal digits after `\\u`")),
+        };
+        let unit = value << 4 | u16::from(digit);
+        if count < 3 {
+            self.state = State::Hex(count + 1, unit, high);
+            return Ok(());
+        }
+        let code = match (high, unit) {
+            (None, 0xD800..0xDC00) => {
+                self.state = State::Backslash(unit);
+                return Ok(());
+            }
+            (Some(high), 0xDC00..0xE000) => {
+                0x1_0000 + ((u32::from(high) - 0xD800) << 10) + (u32::from(unit) - 0xDC00)
+            }
+            (None, _) => u32::from(unit),
+            // A low surrogate was due; reported as one below.
+            (Some(_), _) => 0xDC00,
+        };
+        let Some(decoded) = char::from_u32(code) else {
+            return Err(self.malformed(at, "half a surrogate pair"));
+        };
+        self.emit(decoded.encode_utf8(&mut [0; 4]).as_bytes(), sink);
+        self.state = State::Text;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::plain_run;
+
+    #[test]
+    fn a_run_ends_at_the_first_byte_that_is_not_plain_wherever_it_lies() {
+        for len in 0..40 {
+            for (stop, ascii) in [(b'"', true), (b'\\', true), (0x1F, true), (0, false)] {
+                for before in [b'a', 0x20, 0x21, 0x23, 0x5B, 0x5D, 0x7F] {
+                    let mut bytes = vec![before; len];
+                    if !ascii && len > 0 {
+                        bytes[len / 2] = 0xFF;
+                    }
+                    let plain = ascii || len == 0;
+                    assert_eq!(plain_run(&bytes), (len, plain));
+                    bytes.push(stop);
+                    bytes.extend([0x80, b'"', 0xFF, 0, b'x', b'x', b'x', b'x']);
+                    assert_eq!(plain_run(&bytes), (len, plain), "{bytes:?}");
+                }
+            }
+        }
+    }
+}

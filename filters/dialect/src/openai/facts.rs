@@ -1,0 +1,286 @@
+//! The facts of a request body while it is being read, and their conclusion as a [`Body`].
+//!
+//! A few numbers, a few bounded strings and a running hash. A key given twice is compared by the
+//! facts it gives: whichever of the two the upstream takes, charge and session must be the same.
+
+use super::Endpoint;
+use super::fields::{At, Field, MAX_N, MAX_TEMPERATURE, MAX_TOKEN_ID, MAX_TOKENS};
+use super::slot::Slot;
+use crate::body::{Body, BodyError, Limits, SessionFields};
+use crate::fingerprint::Text;
+use crate::json::{Decimal, Path, Unfit};
+
+/// What `messages` or `prompt` says.
+#[derive(Debug, Default, PartialEq)]
+pub(super) struct Prompt {
+    bytes: u64,
+    ids: u64,
+    /// Prompts in the list; 0 for messages.
+    count: u64,
+    first: Option<u64>,
+}
+
+/// A message being read.
+#[derive(Debug, Default)]
+pub(super) struct Message {
+    pub(super) is_user: Slot<bool>,
+    pub(super) content: Slot<Text>,
+}
+
+/// Everything read so far.
+#[derive(Debug)]
+pub(super) struct Facts {
+    pub(super) chat: bool,
+    pub(super) limits: Limits,
+    pub(super) path: Path<At, 6>,
+    /// The field the last key named.
+    pub(super) field: Field,
+    /// The short string being read, and whether it outgrew the limit.
+    pub(super) short: Vec<u8>,
+    pub(super) too_long: bool,
+
+    /// The text being read, and what it was before the current part.
+    pub(super) text: Text,
+    pub(super) before_part: Text,
+    pub(super) part: Slot<Text>,
+    pub(super) message: Message,
+    draft: Prompt,
+    /// `prompt` is a list of token ids.
+    id_list: bool,
+    /// The field of `conversation`, `metadata` or `stream_options`, until that object ends.
+    pub(super) inner_string: Slot<String>,
+    pub(super) inner_flag: Slot<bool>,
+
+    pub(super) prompt: Slot<Prompt>,
+    pub(super) model: Slot<String>,
+    pub(super) max_tokens: Slot<u64>,
+    pub(super) max_completion_tokens: Slot<u64>,
+    pub(super) n: Slot<u64>,
+    pub(super) best_of: Slot<u64>,
+    pub(super) temperature: Slot<u64>,
+    pub(super) stream: Slot<bool>,
+    pub(super) include_usage: Slot<bool>,
+    pub(super) prompt_cache_key: Slot<String>,
+    pub(super) conversation: Slot<String>,
+    pub(super) user: Slot<String>,
+    pub(super) safety_identifier: Slot<String>,
+    pub(super) metadata_user_id: Slot<String>,
+}
+
+impl Facts {
+    pub(super) fn new(endpoint: Endpoint, limits: Limits) -> Self {
+        Self {
+            chat: endpoint == Endpoint::ChatCompletions,
+            limits,
+            path: Path::new(At::Root),
+            field: Field::Other,
+            short: Vec::new(),
+            too_long: false,
+            text: Text::new(0),
+            before_part: Text::new(0),
+            part: Slot::default(),
+            message: Message::default(),
+            draft: Prompt::default(),
+            id_list: false,
+            inner_string: Slot::default(),
+            inner_flag: Slot::default(),
+            prompt: Slot::default(),
+            model: Slot::default(),
+            max_tokens: Slot::default(),
+            max_completion_tokens: Slot::default(),
+            n: Slot::default(),
+            best_of: Slot::default(),
+            temperature: Slot::default(),
+            stream: Slot::default(),
+            include_usage: Slot::default(),
+            prompt_cache_key: Slot::default(),
+            conversation: Slot::default(),
+            user: Slot::default(),
+            safety_identifier: Slot::default(),
+            metadata_user_id: Slot::default(),
+        }
+    }
+
+    /// The field whose value comes next.
+    pub(super) fn target(&self) -> Field {
+        match self.path.at() {
+            Some(at) => Field::of_item(at).unwrap_or(self.field),
+            None => Field::Other,
+        }
+    }
+
+    /// `messages` or a list of prompts begins.
+    pub(super) fn begin_prompt(&mut self) {
+        self.draft = Prompt::default();
+        self.id_list = false;
+    }
+
+    /// It ends.
+    pub(super) fn end_prompt(&mut self, field: Field) -> Result<(), BodyError> {
+        if self.id_list {
+            self.end_prompt_item();
+        }
+        self.prompt
+            .put(Some(std::mem::take(&mut self.draft)), field)
+    }
+
+    /// Text of a message or a prompt begins: hashed only while it may be the first user message.
+    pub(super) fn begin_text(&mut self) {
+        let other_role = self.message.is_user.get() == Some(&false);
+        let hashed = self.draft.first.is_none() && !other_role;
+        self.text = Text::new(if hashed {
+            self.limits.fingerprint_bytes
+        } else {
+            0
+        });
+    }
+
+    /// A message ends.
+    pub(super) fn end_message(&mut self) {
+        let is_user = self.message.is_user.take() == Some(true);
+        if let Some(text) = self.message.content.take() {
+            self.draft.bytes += text.bytes();
+            if is_user && self.draft.first.is_none() {
+                self.draft.first = text.fingerprint();
+            }
+        }
+    }
+
+    /// One prompt of the list, or the only one, ends.
+    pub(super) fn end_prompt_item(&mut self) {
+        self.draft.bytes += self.text.bytes();
+        self.draft.ids += self.text.ids();
+        self.draft.count += 1;
+        if self.draft.first.is_none() {
+            self.draft.first = self.text.fingerprint();
+        }
+    }
+
+    /// A token id in `prompt` itself: the whole list is one prompt.
+    pub(super) fn id_in_list(&mut self, number: Decimal) -> Result<(), BodyError> {
+        if !self.id_list {
+            self.id_list = true;
+            self.begin_text();
+        }
+        self.id(number)
+    }
+
+    /// A token id.
+    pub(super) fn id(&mut self, number: Decimal) -> Result<(), BodyError> {
+        self.text
+            .add_id(whole(number, Field::Token, 0, MAX_TOKEN_ID)?);
+        Ok(())
+    }
+
+    /// The number of a field.
+    pub(super) fn number(&mut self, field: Field, number: Decimal) -> Result<(), BodyError> {
+        match field {
+            Field::Other => Ok(()),
+            Field::MaxTokens => {
+                let value = whole(number, field, 1, MAX_TOKENS)?;
+                self.max_tokens.put(Some(value), field)
+            }
+            Field::MaxCompletionTokens => {
+                let value = whole(number, field, 1, MAX_TOKENS)?;
+                self.max_completion_tokens.put(Some(value), field)
+            }
+            Field::N => self.n.put(Some(whole(number, field, 1, MAX_N)?), field),
+            Field::BestOf => {
+                let value = whole(number, field, 1, MAX_N)?;
+                self.best_of.put(Some(value), field)
+            }
+            Field::Temperature => self.temperature.put(Some(temperature(number)?), field),
+            Field::PromptItem => self.id_in_list(number),
+            Field::Token => self.id(number),
+            _ => Err(field.wrong_type()),
+        }
+    }
+
+    /// The `null` of a field: as if it were absent, where it may be.
+    pub(super) fn null(&mut self, field: Field) -> Result<(), BodyError> {
+        match field {
+            Field::Other => Ok(()),
+            Field::Model => self.model.put(None, field),
+            Field::MaxTokens => self.max_tokens.put(None, field),
+            Field::MaxCompletionTokens => self.max_completion_tokens.put(None, field),
+            Field::N => self.n.put(None, field),
+            Field::BestOf => self.best_of.put(None, field),
+            Field::Temperature => self.temperature.put(None, field),
+            Field::Stream => self.stream.put(None, field),
+            Field::StreamOptions => self.include_usage.put(None, field),
+            Field::IncludeUsage => self.inner_flag.put(None, field),
+            Field::Messages | Field::Prompt => self.prompt.put(None, field),
+            Field::Role => self.message.is_user.put(None, field),
+            Field::Content => self.message.content.put(None, field),
+            Field::PartText => self.part.put(None, field),
+            Field::PromptCacheKey => self.prompt_cache_key.put(None, field),
+            Field::Conversation => self.conversation.put(None, field),
+            Field::ConversationId | Field::MetadataUserId => self.inner_string.put(None, field),
+            Field::User => self.user.put(None, field),
+            Field::SafetyIdentifier => self.safety_identifier.put(None, field),
+            Field::Metadata => self.metadata_user_id.put(None, field),
+            Field::Document | Field::Message | Field::Part | Field::PromptItem | Field::Token => {
+                Err(field.wrong_type())
+            }
+        }
+    }
+
+    /// The facts of a document that ended.
+    pub(super) fn body(mut self) -> Result<Body, BodyError> {
+        let (current, former) = (self.max_completion_tokens.take(), self.max_tokens.take());
+        if current.is_some() && former.is_some() && current != former {
+            return Err(BodyError::Conflict {
+                field: Field::MaxCompletionTokens.name(),
+                other: Field::MaxTokens.name(),
+            });
+        }
+        let prompt = self.prompt.take().unwrap_or_default();
+        let asked = self.n.take().max(self.best_of.take());
+        let several = (prompt.count > 1).then_some(prompt.count);
+        Ok(Body {
+            model: self.model.take(),
+            max_tokens: current.or(former),
+            n: match (asked, several) {
+                (None, several) => several,
+                (asked, None) => asked,
+                (Some(asked), Some(several)) => Some(asked.saturating_mul(several)),
+            },
+            temperature: self.temperature.take(),
+            stream: self.stream.take(),
+            include_usage: self.include_usage.take(),
+            prompt_bytes: prompt.bytes,
+            prompt_token_ids: prompt.ids,
+            session: SessionFields {
+                prompt_cache_key: self.prompt_cache_key.take(),
+                conversation: self.conversation.take(),
+                user: self.user.take(),
+                safety_identifier: self.safety_identifier.take(),
+                metadata_user_id: self.metadata_user_id.take(),
+            },
+            first_user_message: prompt.first,
+        })
+    }
+}
+
+fn whole(number: Decimal, field: Field, min: u64, max: u64) -> Result<u64, BodyError> {
+    match number.whole() {
+        Ok(value) if (min..=max).contains(&value) => Ok(value),
+        Err(Unfit::Fractional) => Err(field.wrong_type()),
+        _ => Err(BodyError::OutOfRange {
+            field: field.name(),
+            min,
+            max,
+        }),
+    }
+}
+
+fn temperature(number: Decimal) -> Result<u64, BodyError> {
+    match number.millionths() {
+        Ok(millionths) if millionths <= MAX_TEMPERATURE * 1_000_000 => Ok(millionths),
+        _ => Err(BodyError::OutOfRange {
+            field: Field::Temperature.name(),
+            min: 0,
+            max: MAX_TEMPERATURE,
+        }),
+    }
+}

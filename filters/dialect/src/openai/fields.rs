@@ -1,0 +1,165 @@
+//! The request fields of interest: where they stand, what they are called, what they have to be.
+
+use crate::BodyError;
+
+/// A container of interest in a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum At {
+    /// Outside the document.
+    Root,
+    Top,
+    Messages,
+    Message,
+    Content,
+    Part,
+    Prompt,
+    Tokens,
+    Conversation,
+    Metadata,
+    StreamOptions,
+}
+
+/// What the value at hand is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Field {
+    Document,
+    Other,
+    Model,
+    MaxTokens,
+    MaxCompletionTokens,
+    N,
+    BestOf,
+    Temperature,
+    Stream,
+    StreamOptions,
+    IncludeUsage,
+    Messages,
+    Message,
+    Role,
+    Content,
+    Part,
+    PartText,
+    Prompt,
+    PromptItem,
+    Token,
+    PromptCacheKey,
+    Conversation,
+    ConversationId,
+    User,
+    SafetyIdentifier,
+    Metadata,
+    MetadataUserId,
+}
+
+/// Greatest `max_tokens`: above any context window.
+pub(crate) const MAX_TOKENS: u64 = 10_000_000;
+/// Greatest `n` and `best_of`.
+pub(crate) const MAX_N: u64 = 1024;
+/// Greatest `temperature`.
+pub(crate) const MAX_TEMPERATURE: u64 = 10;
+/// Greatest token id.
+pub(crate) const MAX_TOKEN_ID: u64 = u32::MAX as u64;
+
+impl Field {
+    /// The field a key names. `messages` is a field of chats, `prompt` of completions.
+    pub(crate) fn of_key(at: At, key: &[u8], chat: bool) -> Self {
+        match (at, key) {
+            (At::Top, b"model") => Self::Model,
+            (At::Top, b"max_tokens") => Self::MaxTokens,
+            (At::Top, b"max_completion_tokens") => Self::MaxCompletionTokens,
+            (At::Top, b"n") => Self::N,
+            (At::Top, b"best_of") => Self::BestOf,
+            (At::Top, b"temperature") => Self::Temperature,
+            (At::Top, b"stream") => Self::Stream,
+            (At::Top, b"stream_options") => Self::StreamOptions,
+            (At::Top, b"messages") if chat => Self::Messages,
+            (At::Top, b"prompt") if !chat => Self::Prompt,
+            (At::Top, b"prompt_cache_key") => Self::PromptCacheKey,
+            (At::Top, b"conversation") => Self::Conversation,
+            (At::Top, b"user") => Self::User,
+            (At::Top, b"safety_identifier") => Self::SafetyIdentifier,
+            (At::Top, b"metadata") => Self::Metadata,
+            (At::Message, b"role") => Self::Role,
+            (At::Message, b"content") => Self::Content,
+            (At::Part, b"text") => Self::PartText,
+            (At::Conversation, b"id") => Self::ConversationId,
+            (At::Metadata, b"user_id") => Self::MetadataUserId,
+            (At::StreamOptions, b"include_usage") => Self::IncludeUsage,
+            _ => Self::Other,
+        }
+    }
+
+    /// What an item of an array is; `None` for containers that are objects.
+    pub(crate) fn of_item(at: At) -> Option<Self> {
+        match at {
+            At::Root => Some(Self::Document),
+            At::Messages => Some(Self::Message),
+            At::Content => Some(Self::Part),
+            At::Prompt => Some(Self::PromptItem),
+            At::Tokens => Some(Self::Token),
+            _ => None,
+        }
+    }
+
+    /// Name and type, as told to a client.
+    fn name_and_type(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Document | Self::Other => ("", "a JSON value"),
+            Self::Model => ("model", "a string"),
+            Self::MaxTokens => ("max_tokens", "a whole number"),
+            Self::MaxCompletionTokens => ("max_completion_tokens", "a whole number"),
+            Self::N => ("n", "a whole number"),
+            Self::BestOf => ("best_of", "a whole number"),
+            Self::Temperature => ("temperature", "a number"),
+            Self::Stream => ("stream", "true or false"),
+            Self::StreamOptions => ("stream_options", "an object"),
+            Self::IncludeUsage => ("stream_options.include_usage", "true or false"),
+            Self::Messages => ("messages", "an array of messages"),
+            Self::Message => ("messages[]", "an object with `role` and `content`"),
+            Self::Role => ("messages[].role", "a string"),
+            Self::Content => ("messages[].content", "a string or an array of parts"),
+            Self::Part => ("messages[].content[]", "an object with a `type`"),
+            Self::PartText => ("messages[].content[].text", "a string"),
+            Self::Prompt | Self::PromptItem => {
+                ("prompt", "a string, or an array of strings or token ids")
+            }
+            Self::Token => ("prompt", "an array of token ids (whole numbers)"),
+            Self::PromptCacheKey => ("prompt_cache_key", "a string"),
+            Self::Conversation => ("conversation", "a string or an object with an `id`"),
+            Self::ConversationId => ("conversation.id", "a string"),
+            Self::User => ("user", "a string"),
+            Self::SafetyIdentifier => ("safety_identifier", "a string"),
+            Self::Metadata => ("metadata", "an object"),
+            Self::MetadataUserId => ("metadata.user_id", "a string"),
+        }
+    }
+
+    /// Name, as told to a client.
+    pub(crate) fn name(self) -> &'static str {
+        self.name_and_type().0
+    }
+
+    /// Whether it is a string that is kept, as against text that is counted and hashed.
+    pub(crate) fn is_short_string(self) -> bool {
+        matches!(
+            self,
+            Self::Model
+                | Self::Role
+                | Self::PromptCacheKey
+                | Self::Conversation
+                | Self::ConversationId
+                | Self::User
+                | Self::SafetyIdentifier
+                | Self::MetadataUserId
+        )
+    }
+
+    /// The error of a value of the wrong type.
+    pub(crate) fn wrong_type(self) -> BodyError {
+        let (field, expected) = self.name_and_type();
+        match self {
+            Self::Document => BodyError::NotAnObject,
+            _ => BodyError::WrongType { field, expected },
+        }
+    }
+}

@@ -1,0 +1,219 @@
+//! Request bodies → [`Body`].
+//!
+//! First stage of a request: fed with the body as it arrives, asked for the facts at its end. This
+//! file turns JSON events into steps of [`Facts`]; what the steps mean is said there.
+
+use super::Endpoint;
+use super::facts::Facts;
+use super::fields::{At, Field};
+use crate::body::{Body, BodyError, Limits};
+use crate::json::{Json, JsonError, Kind, Scalar, Sink};
+
+/// Reads one request body, in portions of any size.
+#[derive(Debug)]
+pub struct RequestScanner {
+    json: Json,
+    facts: Facts,
+    error: Option<BodyError>,
+}
+
+impl RequestScanner {
+    /// A scanner at the start of a body.
+    #[must_use]
+    pub fn new(endpoint: Endpoint, limits: Limits) -> Self {
+        Self {
+            json: Json::new(limits.max_depth),
+            facts: Facts::new(endpoint, limits),
+            error: None,
+        }
+    }
+
+    /// Reads the next bytes. After an error the rest is ignored.
+    pub fn push(&mut self, bytes: &[u8]) {
+        if self.error.is_none() {
+            self.error = self.json.push(bytes, &mut self.facts).err();
+        }
+    }
+
+    /// What is wrong so far: a bad body can be refused before its end.
+    #[must_use]
+    pub fn error(&self) -> Option<&BodyError> {
+        self.error.as_ref()
+    }
+
+    /// The facts of the complete body.
+    ///
+    /// # Errors
+    /// The first thing wrong with it, in the order of its bytes.
+    pub fn finish(mut self) -> Result<Body, BodyError> {
+        if let Some(error) = self.error {
+            return Err(error);
+        }
+        self.json.finish(&mut self.facts)?;
+        self.facts.body()
+    }
+}
+
+impl From<JsonError> for BodyError {
+    fn from(error: JsonError) -> Self {
+        match error {
+            JsonError::Malformed { offset, what } => Self::Malformed { offset, what },
+            JsonError::TooDeep { max } => Self::TooDeep { max },
+        }
+    }
+}
+
+impl Sink for Facts {
+    type Error = BodyError;
+
+    fn open(&mut self, kind: Kind) -> Result<(), BodyError> {
+        let field = self.target();
+        let at = match (field, kind) {
+            (Field::Other, _) => {
+                self.path.skip();
+                return Ok(());
+            }
+            (Field::Document, Kind::Object) => At::Top,
+            (Field::Messages, Kind::Array) => {
+                self.begin_prompt();
+                At::Messages
+            }
+            (Field::Message, Kind::Object) => At::Message,
+            (Field::Content, Kind::Array) => {
+                self.begin_text();
+                At::Content
+            }
+            (Field::Part, Kind::Object) => {
+                self.before_part = self.text;
+                At::Part
+            }
+            (Field::Prompt, Kind::Array) => {
+                self.begin_prompt();
+                At::Prompt
+            }
+            (Field::PromptItem, Kind::Array) => {
+                self.begin_text();
+                At::Tokens
+            }
+            (Field::Conversation, Kind::Object) => At::Conversation,
+            (Field::Metadata, Kind::Object) => At::Metadata,
+            (Field::StreamOptions, Kind::Object) => At::StreamOptions,
+            _ => return Err(field.wrong_type()),
+        };
+        self.path.enter(at);
+        Ok(())
+    }
+
+    fn close(&mut self) -> Result<(), BodyError> {
+        match self.path.leave() {
+            None | Some(At::Root | At::Top) => {}
+            Some(At::Messages) => self.end_prompt(Field::Messages)?,
+            Some(At::Message) => self.end_message(),
+            Some(At::Content) => self.message.content.put(Some(self.text), Field::Content)?,
+            Some(At::Part) => self.text = self.part.take().unwrap_or(self.before_part),
+            Some(At::Prompt) => self.end_prompt(Field::Prompt)?,
+            Some(At::Tokens) => self.end_prompt_item(),
+            Some(At::Conversation) => {
+                let id = self.inner_string.take();
+                self.conversation.put(id, Field::Conversation)?;
+            }
+            Some(At::Metadata) => {
+                let user = self.inner_string.take();
+                self.metadata_user_id.put(user, Field::Metadata)?;
+            }
+            Some(At::StreamOptions) => {
+                let flag = self.inner_flag.take();
+                self.include_usage.put(flag, Field::StreamOptions)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn key(&mut self, key: &[u8]) {
+        if let Some(at) = self.path.at() {
+            self.field = Field::of_key(at, key, self.chat);
+        }
+    }
+
+    fn begin_string(&mut self) -> Result<bool, BodyError> {
+        let field = self.target();
+        match field {
+            Field::Other => return Ok(false),
+            Field::Content | Field::PromptItem => self.begin_text(),
+            Field::Prompt => {
+                self.begin_prompt();
+                self.begin_text();
+            }
+            // A part's text continues the content; a second one of the same part replaces it.
+            Field::PartText => self.text = self.before_part,
+            // Servers take a bare string for a part.
+            Field::Part => {}
+            _ if field.is_short_string() => {
+                self.short.clear();
+                self.too_long = false;
+            }
+            _ => return Err(field.wrong_type()),
+        }
+        Ok(true)
+    }
+
+    fn text(&mut self, text: &[u8]) {
+        if !self.target().is_short_string() {
+            self.text.add(text);
+        } else if self.short.len() + text.len() <= self.limits.max_string {
+            self.short.extend_from_slice(text);
+        } else {
+            self.too_long = true;
+        }
+    }
+
+    fn end_string(&mut self) -> Result<(), BodyError> {
+        let field = self.target();
+        match field {
+            Field::Content => return self.message.content.put(Some(self.text), field),
+            Field::PartText => return self.part.put(Some(self.text), field),
+            Field::PromptItem => {
+                self.end_prompt_item();
+                return Ok(());
+            }
+            Field::Prompt => {
+                self.end_prompt_item();
+                return self.end_prompt(field);
+            }
+            Field::Role => {
+                let is_user = !self.too_long && self.short == b"user";
+                return self.message.is_user.put(Some(is_user), field);
+            }
+            Field::Other | Field::Part => return Ok(()),
+            _ => {}
+        }
+        if self.too_long {
+            return Err(BodyError::TooLong {
+                field: field.name(),
+                max: self.limits.max_string,
+            });
+        }
+        let value = Some(String::from_utf8_lossy(&self.short).into_owned());
+        match field {
+            Field::Model => self.model.put(value, field),
+            Field::PromptCacheKey => self.prompt_cache_key.put(value, field),
+            Field::Conversation => self.conversation.put(value, field),
+            Field::ConversationId | Field::MetadataUserId => self.inner_string.put(value, field),
+            Field::User => self.user.put(value, field),
+            Field::SafetyIdentifier => self.safety_identifier.put(value, field),
+            _ => Ok(()),
+        }
+    }
+
+    fn scalar(&mut self, scalar: Scalar) -> Result<(), BodyError> {
+        let field = self.target();
+        match (scalar, field) {
+            (Scalar::Null, _) => self.null(field),
+            (Scalar::Number(number), _) => self.number(field, number),
+            (Scalar::Bool(value), Field::Stream) => self.stream.put(Some(value), field),
+            (Scalar::Bool(value), Field::IncludeUsage) => self.inner_flag.put(Some(value), field),
+            (Scalar::Bool(_), Field::Other) => Ok(()),
+            (Scalar::Bool(_), _) => Err(field.wrong_type()),
+        }
+    }
+}
