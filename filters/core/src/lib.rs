@@ -1,1 +1,4 @@
 //! Headgate.
+
+pub mod ledger;
+pub mod ports;

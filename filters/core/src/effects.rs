@@ -1,0 +1,93 @@
+//! What the core wants done: plain data, performed by the shell in order.
+//!
+//! Last stage of the flow, on both lines. Nothing here does anything; a test compares it as it is.
+
+use std::borrow::Cow;
+
+use crate::metrics::Metric;
+
+/// A header or property name: fixed ones cost no allocation.
+pub type Name = Cow<'static, str>;
+
+/// One thing to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Effect {
+    /// Set a request header, replacing every value it has.
+    SetRequestHeader(Name, String),
+    /// Remove every value of a request header.
+    RemoveRequestHeader(Name),
+    /// Set a response header, replacing every value it has.
+    SetResponseHeader(Name, String),
+    /// Remove every value of a response header.
+    RemoveResponseHeader(Name),
+    /// Set filter state. The name is the whole property, such as `headgate.model`: `set_property` with
+    /// ONE path element, which access logs read as `%FILTER_STATE(wasm.headgate.model:PLAIN)%`.
+    SetState(Name, String),
+    /// Add to a counter.
+    Count(Metric, u64),
+    /// Record a value in a histogram.
+    Observe(Metric, u64),
+}
+
+/// An answer of the filter's own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reply {
+    /// HTTP status.
+    pub status: u16,
+    /// Headers, content type included.
+    pub headers: Vec<(Name, String)>,
+    /// Body; empty for gRPC, whose message is `message`.
+    pub body: Vec<u8>,
+    /// For access logs: `headgate_over_budget`, `headgate_model_not_found`, …
+    pub details: &'static str,
+    /// gRPC status, where the request is gRPC: to be sent with the gRPC reply call, `message` as `grpc-message`.
+    pub grpc: Option<u8>,
+    /// The refusal in plain words; what `body` says inside its wrapping.
+    pub message: String,
+}
+
+/// How the stream goes on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Flow {
+    /// On to the next filter.
+    Continue,
+    /// Hold headers and body here until a later step continues. (Needs `allow_on_headers_stop_iteration`.)
+    Pause,
+    /// Answer now; nothing reaches the upstream.
+    Reply(Reply),
+}
+
+/// What a callback comes to: effects first, in order, then the flow.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Step {
+    /// To perform, in order.
+    pub effects: Vec<Effect>,
+    /// And then.
+    pub flow: Flow,
+}
+
+impl Step {
+    /// Nothing to do: on.
+    #[must_use]
+    pub fn go_on() -> Self {
+        Self::with(Vec::new())
+    }
+
+    /// Hold.
+    #[must_use]
+    pub fn pause() -> Self {
+        Self {
+            effects: Vec::new(),
+            flow: Flow::Pause,
+        }
+    }
+
+    /// Do these, and on.
+    #[must_use]
+    pub fn with(effects: Vec<Effect>) -> Self {
+        Self {
+            effects,
+            flow: Flow::Continue,
+        }
+    }
+}

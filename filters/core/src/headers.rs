@@ -1,0 +1,90 @@
+//! A borrowed view of a header map, as the host hands it over in one call.
+//!
+//! Names are compared as they are: HTTP/2 and Envoy write them in lower case. A request that has to
+//! wait for its body keeps a [`HeaderStore`], since the host's bytes are gone by then.
+
+/// Names and values in their order; a name may appear more than once.
+#[derive(Debug, Clone, Default)]
+pub struct Headers<'a>(Vec<(&'a [u8], &'a [u8])>);
+
+impl<'a> Headers<'a> {
+    /// A view over pairs.
+    #[must_use]
+    pub fn new(pairs: Vec<(&'a [u8], &'a [u8])>) -> Self {
+        Self(pairs)
+    }
+
+    /// A view over text pairs.
+    #[must_use]
+    pub fn from_pairs(pairs: &[(&'a str, &'a str)]) -> Self {
+        Self(
+            pairs
+                .iter()
+                .map(|(name, value)| (name.as_bytes(), value.as_bytes()))
+                .collect(),
+        )
+    }
+
+    /// The first value of a header.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&'a [u8]> {
+        self.get_all(name).next()
+    }
+
+    /// The first value of a header, if it is UTF-8.
+    #[must_use]
+    pub fn text(&self, name: &str) -> Option<&'a str> {
+        self.get(name).and_then(|v| std::str::from_utf8(v).ok())
+    }
+
+    /// Every value of a header, in order.
+    pub fn get_all<'s>(&'s self, name: &'s str) -> impl Iterator<Item = &'a [u8]> + 's {
+        self.0
+            .iter()
+            .filter(move |(n, _)| *n == name.as_bytes())
+            .map(|(_, v)| *v)
+    }
+
+    /// Every name and value, in order.
+    pub fn iter(&self) -> impl Iterator<Item = (&'a [u8], &'a [u8])> + '_ {
+        self.0.iter().copied()
+    }
+}
+
+/// Headers kept while a request waits for its body: one buffer, and where each piece ends.
+#[derive(Debug, Clone, Default)]
+pub struct HeaderStore {
+    bytes: Vec<u8>,
+    ends: Vec<usize>,
+}
+
+impl HeaderStore {
+    /// Copies a view.
+    #[must_use]
+    pub fn keep(headers: &Headers<'_>) -> Self {
+        let mut store = Self::default();
+        for (name, value) in headers.iter() {
+            for piece in [name, value] {
+                store.bytes.extend_from_slice(piece);
+                store.ends.push(store.bytes.len());
+            }
+        }
+        store
+    }
+
+    /// The view again.
+    #[must_use]
+    pub fn view(&self) -> Headers<'_> {
+        let mut start = 0;
+        let mut pieces = self.ends.iter().map(|&end| {
+            let piece = &self.bytes[start..end];
+            start = end;
+            piece
+        });
+        let mut pairs = Vec::with_capacity(self.ends.len() / 2);
+        while let (Some(name), Some(value)) = (pieces.next(), pieces.next()) {
+            pairs.push((name, value));
+        }
+        Headers(pairs)
+    }
+}

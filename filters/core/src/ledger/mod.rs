@@ -1,0 +1,38 @@
+//! The ledger: what every bucket has left, kept for all workers of a proxy together.
+//!
+//! Place in the flow: `cost → **reserve** → upstream → usage → **settle**`. A reserve is governor's
+//! GCRA on a cell in shared memory; a settlement moves the same cell by hand, because governor
+//! cannot take anything after the fact.
+//!
+//! Invariant: in any stretch of `t` ns, what a bucket reserved less what it gave back is at most
+//! `T + t`, whatever workers, races, slices, evictions, VM deaths and configuration swaps do.
+//! Everything uncertain is rounded, lost or forgotten against the client, never in its favour;
+//! what that costs is reported in [`Settled`].
+//!
+//! ```text
+//! window   cost, capacity ⇄ cells ⇄ ns            slice    virtual time a worker may spend alone
+//! rule     window, table, policies; fingerprints   worker   the Ledger of one VM: reserve, settle, flush
+//! cell     arrival times and the settlement rule   gcra     governor on a shared cell
+//! table    sets × ways in one shared value each    access   bounded compare-and-swap
+//! ```
+//!
+//! What the ledger does not bound: a stream's refund is limited by the arrival time after its own
+//! reserve, which refunds of *other* streams do not move back. So clients that reserve much, use
+//! nothing and renew before that time passes can keep unused refill beyond one window and spend it
+//! at once later. Over any stretch the invariant above still holds.
+
+mod access;
+mod cell;
+mod gcra;
+mod rule;
+mod slice;
+mod table;
+mod window;
+mod worker;
+
+pub use cell::Settled;
+pub use rule::{Fingerprint, Lending, OnContention, Rule, RuleError, RuleSpec, TableShape};
+pub use window::{MILLION, Window, WindowError};
+pub use worker::{
+    Balance, Carried, Flush, Held, HeldSpend, Ledger, Reason, Refused, Reserved, Source, Spend,
+};

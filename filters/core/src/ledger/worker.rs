@@ -1,0 +1,568 @@
+//! The ledger of one worker: reserve, settle, flush.
+//!
+//! One per VM, in a static: it outlives root contexts, as every configuration update makes new
+//! ones. It holds the worker's slices and the changes it could not write yet; everything else is
+//! in shared memory or with the stream.
+
+use core::num::NonZeroU32;
+use std::collections::BTreeMap;
+
+use super::access::{Update, peek, update};
+use super::cell::{Delta, Settled};
+use super::gcra::{Attempt, Outcome, Taken};
+use super::rule::{Fingerprint, Lending, OnContention, Rule, RuleError, RuleSpec, Seed, TableId};
+use super::slice::{self, Slice, Slices};
+use crate::ports::{Cells, Entropy};
+
+/// When a cost is above the capacity only because that is scaled down: the control plane holds a
+/// scale for at least so long, so asking again sooner is useless. In ns.
+const SCALE_HOLD_NS: u64 = 10_000_000_000;
+
+/// Most buckets for which a worker keeps unwritten changes; beyond it they are lost, and counted.
+const MAX_PENDING: usize = 1024;
+
+/// What one bucket is asked for. Costs and capacities are millionths of the bucket's unit.
+#[derive(Clone, Debug)]
+pub struct Spend<'a> {
+    /// The rule.
+    pub rule: &'a Rule,
+    /// The bucket.
+    pub key: Fingerprint,
+    /// The price of the request. Zero takes nothing.
+    pub cost: u128,
+    /// The capacity in force, scale included.
+    pub capacity: u128,
+    /// The capacity at scale 1.
+    pub unscaled_capacity: u128,
+}
+
+/// A request that may go upstream.
+#[derive(Debug)]
+pub struct Reserved {
+    /// For the stream to keep, until it settles.
+    pub held: Held,
+    /// One per spend, in their order.
+    pub balances: Vec<Balance>,
+}
+
+/// What a stream keeps of its reserve. Not `Clone`: a reserve is settled once.
+#[derive(Debug, Default)]
+pub struct Held(Vec<HeldSpend>);
+
+impl Held {
+    /// The spends, in the order in which they were reserved.
+    #[must_use]
+    pub fn spends(&self) -> &[HeldSpend] {
+        &self.0
+    }
+}
+
+/// One spend of a stream.
+#[derive(Debug)]
+pub struct HeldSpend {
+    rule: Rule,
+    key: Fingerprint,
+    cells: u64,
+    own_tat: u64,
+}
+
+impl HeldSpend {
+    /// The rule, for pricing the usage with its window.
+    #[must_use]
+    pub fn rule(&self) -> &Rule {
+        &self.rule
+    }
+
+    /// Cells reserved.
+    #[must_use]
+    pub fn cells(&self) -> u64 {
+        self.cells
+    }
+}
+
+/// Where a reserve was taken from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// The shared cell, by compare-and-swap.
+    Cell,
+    /// This worker's slice.
+    Slice,
+    /// Nowhere yet: admitted under contention and owed.
+    Owed,
+    /// Nowhere: the cost is zero.
+    Nothing,
+}
+
+/// A bucket after a reserve. [`super::Window::units`] turns cells into the bucket's unit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Balance {
+    /// Cells reserved.
+    pub cells: u64,
+    /// Cells left, as far as this worker knows, its slice included.
+    pub remaining: u64,
+    /// Cells of a full bucket.
+    pub limit: u64,
+    /// Until the bucket is full again if nothing is spent, ns.
+    pub reset_ns: u64,
+    /// Where they were taken from.
+    pub source: Source,
+    /// Another key lost its cell to this one.
+    pub evicted: bool,
+}
+
+/// A request that may not go upstream. Nothing is reserved, in any bucket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Refused {
+    /// Index of the spend that was refused.
+    pub which: usize,
+    /// Why.
+    pub reason: Reason,
+    /// Cells the request would have taken.
+    pub cells: u64,
+    /// Cells left in that bucket.
+    pub remaining: u64,
+    /// Cells of a full bucket.
+    pub limit: u64,
+    /// Until that bucket is full again if nothing is spent, ns.
+    pub reset_ns: u64,
+}
+
+/// Why a request was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// The bucket has not enough left (429).
+    OverBudget {
+        /// When it will have, if nobody else spends, ns from now.
+        retry_after_ns: u64,
+    },
+    /// The cost is above the capacity at scale 1 and can never pass (400).
+    ExceedsCapacity,
+    /// The cost is above the capacity only as it is scaled now (503).
+    ExceedsScaledCapacity {
+        /// When the scale may have changed, ns from now.
+        retry_after_ns: u64,
+    },
+    /// The reserve could not be written, and the rule says to refuse then.
+    Contention,
+}
+
+/// What became of changes that had been left unwritten.
+#[derive(Clone, Debug)]
+pub struct Carried {
+    /// The rule.
+    pub rule: Rule,
+    /// The bucket.
+    pub key: Fingerprint,
+    /// What they came to.
+    pub settled: Settled,
+}
+
+/// How much a flush gives up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Flush {
+    /// Timer: write what is unwritten; slices stay.
+    Tick,
+    /// The VM is going away: slices go back as well.
+    Done,
+}
+
+/// The ledger of one worker.
+#[derive(Debug, Default)]
+pub struct Ledger {
+    slices: Slices,
+    pending: BTreeMap<(TableId, Fingerprint), (Rule, Delta)>,
+    carried: Vec<Carried>,
+}
+
+/// How to undo a spend from a slice: where the slice stood before and after.
+type Undo = Option<(u64, u64)>;
+
+impl Ledger {
+    /// A ledger that holds nothing.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Makes the rules of a configuration, in order, and sees to their tables. Idempotent: what is
+    /// in shared memory, and what workers hold, survives configuration and code swaps as long as a
+    /// rule's id, window and table shape stay.
+    ///
+    /// `creator` is entropy for the VM that may create tables: the one that is configured first,
+    /// on the main thread. Two creators at once would overwrite each other.
+    ///
+    /// # Errors
+    /// [`RuleError`] of the first rule that cannot be made.
+    pub fn configure<C: Cells + ?Sized>(
+        specs: Vec<RuleSpec>,
+        cells: &C,
+        creator: Option<&dyn Entropy>,
+    ) -> Result<Vec<Rule>, RuleError> {
+        let seed = Seed::load(cells, creator);
+        specs
+            .into_iter()
+            .map(|spec| match seed {
+                Some(seed) => Rule::open(spec, seed, cells, creator.is_some()),
+                None => Err(RuleError::NoTable { rule: spec.id }),
+            })
+            .collect()
+    }
+
+    /// Takes all spends, or none: if a later one is refused, the earlier ones are given back. (A
+    /// concurrent request may be refused meanwhile.) `now` is [`crate::ports::Clock::now`].
+    ///
+    /// # Errors
+    /// [`Refused`], naming the spend.
+    pub fn reserve<C: Cells + ?Sized>(
+        &mut self,
+        spends: &[Spend<'_>],
+        now: u64,
+        cells: &C,
+    ) -> Result<Reserved, Refused> {
+        let amounts = spends
+            .iter()
+            .enumerate()
+            .map(|(which, spend)| price(spend).map_err(|refused| Refused { which, ..refused }))
+            .collect::<Result<Vec<_>, _>>()?;
+        let mut taken = Vec::with_capacity(spends.len());
+        let mut balances = Vec::with_capacity(spends.len());
+        for (which, (spend, amount)) in spends.iter().zip(amounts).enumerate() {
+            match self.reserve_one(spend, amount, now, cells) {
+                Ok((held, undo, balance)) => {
+                    taken.push((held, undo));
+                    balances.push(balance);
+                }
+                Err(refused) => {
+                    self.give_back(taken, now, cells);
+                    return Err(Refused { which, ..refused });
+                }
+            }
+        }
+        let held = Held(taken.into_iter().map(|(held, _)| held).collect());
+        Ok(Reserved { held, balances })
+    }
+
+    /// Brings each bucket from what the stream reserved to what it used, in cells, in the order of
+    /// [`Held::spends`]; where `used` is shorter, the reservation stands. Once per stream, at its
+    /// end.
+    ///
+    /// A refund is at most what time has not given back since the reserve; a debit is at most what
+    /// the rule's debt allows.
+    pub fn settle<C: Cells + ?Sized>(
+        &mut self,
+        held: Held,
+        used: &[u64],
+        now: u64,
+        cells: &C,
+    ) -> Vec<Settled> {
+        let stands = core::iter::repeat(None);
+        let used = used.iter().copied().map(Some).chain(stands);
+        held.0
+            .iter()
+            .zip(used)
+            .map(|(spend, used)| self.settle_one(spend, used.unwrap_or(spend.cells), now, cells))
+            .collect()
+    }
+
+    /// Writes what is unwritten. On timer, and when the VM goes away.
+    pub fn flush<C: Cells + ?Sized>(&mut self, now: u64, cells: &C, how: Flush) {
+        for ((_, key), (rule, delta)) in core::mem::take(&mut self.pending) {
+            self.write(&rule, key, delta, Delta::default(), now, cells);
+        }
+        self.slices.sweep(now);
+        if how == Flush::Done {
+            for (rule, key, slice) in self.slices.take_all() {
+                return_slice(&rule, key, &slice, now, cells);
+            }
+        }
+    }
+
+    /// What changes that had been left unwritten came to, since the last call: they go with any
+    /// later write of their bucket, or with a flush.
+    pub fn carried(&mut self) -> Vec<Carried> {
+        core::mem::take(&mut self.carried)
+    }
+
+    /// Slices held, and buckets with unwritten changes; both are bounded.
+    #[must_use]
+    pub fn holdings(&self) -> (usize, usize) {
+        (self.slices.len(), self.pending.len())
+    }
+
+    fn reserve_one<C: Cells + ?Sized>(
+        &mut self,
+        spend: &Spend<'_>,
+        amount: Option<NonZeroU32>,
+        now: u64,
+        cells: &C,
+    ) -> Result<(HeldSpend, Undo, Balance), Refused> {
+        let hold = |cells: u64, own_tat| HeldSpend {
+            rule: spend.rule.clone(),
+            key: spend.key,
+            cells,
+            own_tat,
+        };
+        let window = spend.rule.window();
+        let Some(amount) = amount else {
+            let start = peek(cells, spend.rule, spend.key).map_or(now, |s| s.payload.start());
+            let balance = balance(spend.rule, 0, start, 0, now, Source::Nothing);
+            return Ok((hold(0, now), None, balance));
+        };
+        let count = u64::from(amount.get());
+        if let Some(slice) = self.slices.get(spend.rule.table_id(), spend.key) {
+            let before = slice.x;
+            if let Some(own_tat) = slice.spend(window.ns(count), now) {
+                let left = slice.left(now);
+                let balance = balance(spend.rule, count, slice.tat, left, now, Source::Slice);
+                return Ok((hold(count, own_tat), Some((before, slice.x)), balance));
+            }
+        }
+        let (own_tat, balance) = self.reserve_shared(spend, amount, now, cells)?;
+        Ok((hold(count, own_tat), None, balance))
+    }
+
+    /// A reserve on the shared cell; returns the arrival time after it.
+    fn reserve_shared<C: Cells + ?Sized>(
+        &mut self,
+        spend: &Spend<'_>,
+        amount: NonZeroU32,
+        now: u64,
+        cells: &C,
+    ) -> Result<(u64, Balance), Refused> {
+        let (rule, key) = (spend.rule, spend.key);
+        let id = (rule.table_id(), key);
+        let count = u64::from(amount.get());
+        let took = rule.window().ns(count);
+        let old = self
+            .slices
+            .get(id.0, key)
+            .map_or(0, |slice| slice.left(now));
+        let pending = self.pending.get(&id).map_or(Delta::default(), |p| p.1);
+        let outcome = Attempt {
+            cells,
+            rule,
+            key,
+            now,
+            amount,
+            pending,
+            returned: old,
+            lend: match rule.lending() {
+                Lending::WhileFull => slice::size(took, rule.window().span()),
+                Lending::Never => 0,
+            },
+        }
+        .run();
+        match outcome {
+            Outcome::Taken(taken) => {
+                self.pending.remove(&id);
+                self.carry(rule, key, pending, taken.carried);
+                Ok((taken.own_tat, self.accept(rule, key, count, &taken, now)))
+            }
+            Outcome::Refused { retry_after, start } => Err(refused(
+                rule,
+                count,
+                start,
+                now,
+                Reason::OverBudget {
+                    retry_after_ns: retry_after,
+                },
+            )),
+            Outcome::Contended { own_tat } => {
+                let owed = pending.and(Delta::owed(took, now));
+                if rule.on_contention() == OnContention::Admit && self.keep(rule, key, owed) {
+                    let balance = balance(rule, count, own_tat, 0, now, Source::Owed);
+                    return Ok((own_tat, balance));
+                }
+                Err(refused(rule, count, own_tat, now, Reason::Contention))
+            }
+        }
+    }
+
+    /// Books a written reserve: the old slice went back with it, a new one may have come.
+    fn accept(
+        &mut self,
+        rule: &Rule,
+        key: Fingerprint,
+        count: u64,
+        taken: &Taken,
+        now: u64,
+    ) -> Balance {
+        let (x, end) = taken.slice;
+        let lent = end - x;
+        if lent > 0 {
+            let slice = Slice::new(x, end, taken.own_tat + lent);
+            self.slices.put(rule, key, slice);
+        } else {
+            self.slices.remove(rule.table_id(), key);
+        }
+        Balance {
+            evicted: taken.evicted,
+            ..balance(rule, count, taken.own_tat, 0, now, Source::Cell)
+        }
+    }
+
+    /// Undoes the spends of a request that is refused after all, the last first.
+    fn give_back<C: Cells + ?Sized>(&mut self, taken: Vec<(HeldSpend, Undo)>, now: u64, cells: &C) {
+        for (spend, undo) in taken.into_iter().rev() {
+            let slice = self.slices.get(spend.rule.table_id(), spend.key);
+            match (undo, slice) {
+                (Some((before, after)), Some(slice)) if slice.x == after => slice.x = before,
+                _ => {
+                    self.settle_one(&spend, 0, now, cells);
+                }
+            }
+        }
+    }
+
+    fn settle_one<C: Cells + ?Sized>(
+        &mut self,
+        spend: &HeldSpend,
+        used: u64,
+        now: u64,
+        cells: &C,
+    ) -> Settled {
+        let window = spend.rule.window();
+        let Some(own) = Delta::of(window.ns(spend.cells), window.ns(used), spend.own_tat) else {
+            return Settled::default();
+        };
+        if own.refundable(now) == 0 && own.takes() == 0 {
+            return own.dropped();
+        }
+        let id = (spend.rule.table_id(), spend.key);
+        let prior = self.pending.remove(&id).map_or(Delta::default(), |p| p.1);
+        self.write(&spend.rule, spend.key, prior, own, now, cells)
+    }
+
+    /// Writes an earlier change and a new one; returns what the new one came to.
+    fn write<C: Cells + ?Sized>(
+        &mut self,
+        rule: &Rule,
+        key: Fingerprint,
+        prior: Delta,
+        own: Delta,
+        now: u64,
+        cells: &C,
+    ) -> Settled {
+        let ceiling = rule.ceiling();
+        let outcome = update(cells, rule, key, |seat| {
+            let mut cell = seat.payload;
+            if seat.found {
+                let first = prior.apply(&mut cell, now, ceiling);
+                Ok(((first, own.apply(&mut cell, now, ceiling)), cell))
+            } else if prior.takes() == 0 && own.takes() == 0 {
+                Err((prior.dropped(), own.dropped()))
+            } else {
+                let first = prior.apply_to_newcomer(&mut cell, now, ceiling);
+                let second = own.apply_to_newcomer(&mut cell, now, ceiling);
+                Ok(((first, second), cell))
+            }
+        });
+        let ((first, second), evicted) = match outcome {
+            Update::Written { value, evicted } => (value, evicted),
+            Update::Declined(value) => (value, false),
+            Update::Exhausted(_) => return self.keep_both(rule, key, prior, own),
+        };
+        self.carry(rule, key, prior, first);
+        Settled { evicted, ..second }
+    }
+
+    /// Keeps an earlier change and a new one for the next write.
+    fn keep_both(&mut self, rule: &Rule, key: Fingerprint, prior: Delta, own: Delta) -> Settled {
+        if self.keep(rule, key, prior.and(own)) {
+            return Settled {
+                unwritten: own.volume(),
+                ..Settled::default()
+            };
+        }
+        self.carry(rule, key, prior, prior.forgotten());
+        own.forgotten()
+    }
+
+    /// Keeps a change for the next write; false if there is no room.
+    fn keep(&mut self, rule: &Rule, key: Fingerprint, delta: Delta) -> bool {
+        let id = (rule.table_id(), key);
+        let room = self.pending.len() < MAX_PENDING || self.pending.contains_key(&id);
+        if room && delta.volume() > 0 {
+            self.pending.insert(id, (rule.clone(), delta));
+        }
+        room
+    }
+
+    fn carry(&mut self, rule: &Rule, key: Fingerprint, delta: Delta, settled: Settled) {
+        if delta.volume() > 0 {
+            self.carried.push(Carried {
+                rule: rule.clone(),
+                key,
+                settled,
+            });
+        }
+    }
+}
+
+/// Cells of a spend, `None` for a cost of zero; or why it cannot pass however full the bucket is.
+fn price(spend: &Spend<'_>) -> Result<Option<NonZeroU32>, Refused> {
+    let window = spend.rule.window();
+    let count = window.cells(spend.cost, spend.capacity);
+    let burst = window.burst().get();
+    match u32::try_from(count) {
+        Ok(count) if count <= burst => Ok(NonZeroU32::new(count)),
+        _ => Err(Refused {
+            which: 0,
+            reason: if spend.cost > spend.unscaled_capacity {
+                Reason::ExceedsCapacity
+            } else {
+                Reason::ExceedsScaledCapacity {
+                    retry_after_ns: SCALE_HOLD_NS,
+                }
+            },
+            cells: count,
+            remaining: 0,
+            limit: u64::from(burst),
+            reset_ns: 0,
+        }),
+    }
+}
+
+/// A bucket whose next reserve would begin at `start`, of which `slice` ns are this worker's.
+fn balance(rule: &Rule, cells: u64, start: u64, slice: u64, now: u64, source: Source) -> Balance {
+    let window = rule.window();
+    let backlog = start.saturating_sub(now);
+    let left = window.span().saturating_sub(backlog).saturating_add(slice);
+    let limit = u64::from(window.burst().get());
+    Balance {
+        cells,
+        remaining: (left / window.period()).min(limit),
+        limit,
+        reset_ns: backlog,
+        source,
+        evicted: false,
+    }
+}
+
+fn refused(rule: &Rule, cells: u64, start: u64, now: u64, reason: Reason) -> Refused {
+    let seen = balance(rule, cells, start, 0, now, Source::Nothing);
+    Refused {
+        which: 0,
+        reason,
+        cells,
+        remaining: seen.remaining,
+        limit: seen.limit,
+        reset_ns: seen.reset_ns,
+    }
+}
+
+/// Gives back what is left of a slice; if that cannot be written it evaporates.
+fn return_slice<C: Cells + ?Sized>(
+    rule: &Rule,
+    key: Fingerprint,
+    slice: &Slice,
+    now: u64,
+    cells: &C,
+) {
+    let left = slice.left(now);
+    update(cells, rule, key, |seat| {
+        let mut cell = seat.payload;
+        cell.tat = cell.tat.saturating_sub(left);
+        if seat.found { Ok(((), cell)) } else { Err(()) }
+    });
+}

@@ -1,0 +1,60 @@
+//! The names and labels of everything counted.
+//!
+//! A stat's rendered name is `headgate_<metric>|key=value|…|`; the bootstrap's `stats_tags` turn the pairs
+//! into Prometheus labels. Labels only hold what configuration names (models, versions, policies, buckets,
+//! outcomes), never what a client wrote: the number of series is bounded by the plan.
+
+use std::rc::Rc;
+
+/// Which kind of stat.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum MetricKind {
+    /// Only grows.
+    Counter,
+    /// Values are recorded one by one.
+    Histogram,
+}
+
+/// A stat: cheap to clone, so that it can be rendered once per configuration.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Metric {
+    /// Counter or histogram.
+    pub kind: MetricKind,
+    name: Rc<str>,
+}
+
+impl Metric {
+    /// A counter.
+    #[must_use]
+    pub fn counter(name: &str, labels: &[(&str, &str)]) -> Self {
+        Self::new(MetricKind::Counter, name, labels)
+    }
+
+    /// A histogram.
+    #[must_use]
+    pub fn histogram(name: &str, labels: &[(&str, &str)]) -> Self {
+        Self::new(MetricKind::Histogram, name, labels)
+    }
+
+    fn new(kind: MetricKind, name: &str, labels: &[(&str, &str)]) -> Self {
+        let mut text = format!("headgate_{name}");
+        for (key, value) in labels {
+            text.push('|');
+            text.push_str(key);
+            text.push('=');
+            // The separator is the one character a value must not bring.
+            text.extend(value.chars().map(|c| if c == '|' { '_' } else { c }));
+        }
+        text.push('|');
+        Self {
+            kind,
+            name: text.into(),
+        }
+    }
+
+    /// The name under which the host knows it; the key of the shell's cache of metric ids.
+    #[must_use]
+    pub fn rendered(&self) -> &Rc<str> {
+        &self.name
+    }
+}
