@@ -1,0 +1,70 @@
+//! What one wasm VM holds for all its streams: the configuration in force and the ledger of its worker.
+//!
+//! It lives in a static of the shell: every configuration update makes new root contexts, and what is owed
+//! or lent must outlive them.
+
+use headgate_contract::{ConfigError, FilterConfig};
+
+use crate::effects::Effect;
+use crate::host::Host;
+use crate::ledger::{Flush, Ledger};
+use crate::stream::Stream;
+
+/// Which stages a module runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stages {
+    /// Pick the version, tag request and answer.
+    pub tag: bool,
+    /// Reserve and settle.
+    pub limit: bool,
+}
+
+/// The state of one VM.
+#[derive(Debug)]
+pub struct Vm {
+    pub(crate) stages: Stages,
+    pub(crate) config: Option<FilterConfig>,
+    pub(crate) ledger: Ledger,
+}
+
+impl Vm {
+    /// A VM that has not been configured yet: it answers 503.
+    #[must_use]
+    pub fn new(stages: Stages) -> Self {
+        Self {
+            stages,
+            config: None,
+            ledger: Ledger::new(),
+        }
+    }
+
+    /// Takes a configuration. A bad one changes nothing.
+    ///
+    /// # Errors
+    /// [`ConfigError`] with the JSON path and the fix.
+    pub fn configure(&mut self, json: &[u8], _host: &dyn Host) -> Result<(), ConfigError> {
+        self.config = Some(FilterConfig::parse(json)?);
+        Ok(())
+    }
+
+    /// A stream at its beginning.
+    #[must_use]
+    pub fn open(&self) -> Stream {
+        Stream::new()
+    }
+
+    /// On timer: writes what is unwritten. What is returned are counts.
+    pub fn tick(&mut self, host: &dyn Host) -> Vec<Effect> {
+        self.flush(host, Flush::Tick)
+    }
+
+    /// When the root context goes: gives back what is lent as well. What is returned are counts.
+    pub fn done(&mut self, host: &dyn Host) -> Vec<Effect> {
+        self.flush(host, Flush::Done)
+    }
+
+    fn flush(&mut self, host: &dyn Host, how: Flush) -> Vec<Effect> {
+        self.ledger.flush(host.now(), host, how);
+        Vec::new()
+    }
+}
