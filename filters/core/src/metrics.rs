@@ -1,7 +1,7 @@
 //! The names and labels of everything counted.
 //!
-//! A stat's rendered name is `headgate_<metric>|key=value|…|`; the bootstrap's `stats_tags` turn the pairs
-//! into Prometheus labels. Labels only hold what configuration names (models, versions, policies, buckets,
+//! A stat's rendered name is `headgate_<metric>|key=value|…`; the bootstrap's `stats_tags` cut the pairs out
+//! of it and turn them into Prometheus labels. (No `|` at the end: what no label cuts out stays in the name.) Labels only hold what configuration names (models, versions, policies, buckets,
 //! outcomes), never what a client wrote: the number of series is bounded by the plan.
 
 use std::rc::Rc;
@@ -45,7 +45,6 @@ impl Metric {
             // The separator is the one character a value must not bring.
             text.extend(value.chars().map(|c| if c == '|' { '_' } else { c }));
         }
-        text.push('|');
         Self {
             kind,
             name: text.into(),
