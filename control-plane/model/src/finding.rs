@@ -1,0 +1,61 @@
+//! What the control plane has to say about an object: Events, `status` and metrics are made from these.
+//!
+//! Invariant: findings are a function of the objects, like the plan, so they never flap on their own.
+
+/// How bad it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Severity {
+    /// Worth knowing; everything works as written.
+    Info,
+    /// Something written has no effect, or another one than its author may expect.
+    Warning,
+    /// Something written is refused.
+    Error,
+}
+
+/// Something an operator should know, with what to do about it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Finding {
+    /// The object it is about: `deployment default/llama-v2`, `TokenBucketPolicy default/tenants`.
+    pub object: String,
+    /// One of [`reason`]: the Event's reason and the metric's label.
+    pub reason: &'static str,
+    /// How bad it is.
+    pub severity: Severity,
+    /// Where people find the object: a file, or the API server's name for it.
+    pub origin: String,
+    /// What happened, and which command or edit changes it.
+    pub message: String,
+}
+
+/// Reasons, as Events and metrics spell them.
+pub mod reason {
+    /// A new unlabelled carrier takes nothing until it is weighted.
+    pub const VERSION_HELD: &str = "VersionHeld";
+    /// A weight label that is not 0–100.
+    pub const INVALID_WEIGHT: &str = "InvalidWeight";
+    /// A model label that is not a model id.
+    pub const INVALID_MODEL: &str = "InvalidModel";
+    /// A version label that is not a version.
+    pub const INVALID_VERSION: &str = "InvalidVersion";
+    /// A carrier names a model, but neither it nor a pod names a version.
+    pub const NO_VERSION: &str = "NoVersion";
+    /// A client name that cannot be used.
+    pub const INVALID_NAME: &str = "InvalidName";
+    /// A client name that another model has.
+    pub const NAME_CLAIMED: &str = "NameClaimed";
+    /// One version in two carriers.
+    pub const VERSION_MERGED: &str = "VersionMerged";
+    /// Canaries that sum to more than 100 were scaled down.
+    pub const CANARIES_SCALED: &str = "CanariesScaled";
+    /// Nothing but dark carriers is ready: they act as the base.
+    pub const DARK_SERVES: &str = "DarkServes";
+    /// No endpoint of the model is ready: it answers 503.
+    pub const NOTHING_READY: &str = "NothingReady";
+    /// A policy, or one of the models it names, matches nothing.
+    pub const MATCHES_NOTHING: &str = "MatchesNothing";
+    /// A bucket name given twice for one model.
+    pub const DUPLICATE_BUCKET: &str = "DuplicateBucket";
+    /// A tagging policy that another one comes before.
+    pub const TAGGING_SHADOWED: &str = "TaggingShadowed";
+}

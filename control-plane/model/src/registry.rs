@@ -1,0 +1,297 @@
+//! Labels → variants: which models there are, which carriers declare their versions, which endpoints serve them.
+//!
+//! Invariant: a version of a model belongs to exactly one carrier (the oldest that declares it), a client name to
+//! exactly one model. What cannot be read becomes a [`Finding`] and takes nothing else with it; a model that any
+//! carrier names stays known, so that it answers 503 and never 404.
+
+mod merge;
+mod names;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+
+use headgate_contract::{ModelId, Version, names as wire};
+
+use crate::objects::by_age;
+use crate::{Carrier, CarrierKey, Finding, LabelKeys, Objects, Readiness, Severity, reason};
+
+/// All models of all namespaces.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Registry {
+    /// Models by namespace and id.
+    pub namespaces: BTreeMap<String, BTreeMap<ModelId, Model>>,
+    /// What could not be taken as written.
+    pub findings: Vec<Finding>,
+    /// The label keys it was built with: messages name them.
+    pub keys: LabelKeys,
+}
+
+/// A model as its carriers declare it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Model {
+    /// Names clients write for it besides its id, sorted.
+    pub names: Vec<String>,
+    /// Carriers that own a version, oldest first.
+    pub members: Vec<Member>,
+    /// Every carrier that names the model, also one whose versions all belong to older ones.
+    pub carriers: BTreeSet<CarrierKey>,
+}
+
+/// A carrier with the versions it owns.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Member {
+    /// The carrier.
+    pub key: CarrierKey,
+    /// Its age in Unix seconds; a missing one is the oldest.
+    pub created: Option<i64>,
+    /// Where people find it.
+    pub origin: String,
+    /// Its weight label.
+    pub weight: Weight,
+    /// Whether it may join the base at once (annotation `headgate.dev/join: share`).
+    pub joins: bool,
+    /// Desired replicas, with those of carriers whose versions it took over.
+    pub desired: u32,
+    /// Its versions; never empty.
+    pub versions: BTreeMap<Version, Endpoints>,
+}
+
+/// A weight label, read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Weight {
+    /// No label: stable.
+    Absent,
+    /// 0–100.
+    Percent(u8),
+    /// Something else, as written.
+    Invalid(String),
+}
+
+/// The endpoints of a version.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Endpoints {
+    /// Those that may receive requests.
+    pub ready: BTreeSet<SocketAddr>,
+    /// All of them.
+    pub all: BTreeSet<SocketAddr>,
+    /// Carriers that brought them, oldest first; the first one's weight counts.
+    pub carriers: Vec<CarrierKey>,
+}
+
+impl Member {
+    /// Whether any of its endpoints is ready. Readiness counts only as none or some.
+    #[must_use]
+    pub fn ready(&self) -> bool {
+        self.versions.values().any(|e| !e.ready.is_empty())
+    }
+
+    /// Endpoints that are ready.
+    #[must_use]
+    pub fn ready_endpoints(&self) -> u32 {
+        self.versions.values().map(|e| count(&e.ready)).sum()
+    }
+}
+
+/// How many endpoints, as the plan counts them.
+pub(crate) fn count(endpoints: &BTreeSet<SocketAddr>) -> u32 {
+    u32::try_from(endpoints.len()).unwrap_or(u32::MAX)
+}
+
+impl Weight {
+    /// Reads a weight label: 0–100 in decimal digits, without sign or leading zero.
+    #[must_use]
+    pub fn parse(label: Option<&str>) -> Self {
+        let Some(text) = label else {
+            return Self::Absent;
+        };
+        let digits = text.bytes().all(|c| c.is_ascii_digit());
+        let canonical = digits && (text == "0" || !text.starts_with('0'));
+        match text.parse::<u8>() {
+            Ok(percent) if canonical && percent <= 100 => Self::Percent(percent),
+            _ => Self::Invalid(text.to_owned()),
+        }
+    }
+}
+
+impl Registry {
+    /// Reads the labels of all carriers.
+    #[must_use]
+    pub fn build(objects: &Objects, keys: &LabelKeys) -> Self {
+        let mut findings = Vec::new();
+        let mut drafts: BTreeMap<String, BTreeMap<ModelId, Vec<Draft<'_>>>> = BTreeMap::new();
+        for carrier in objects.carriers.values() {
+            if let Some((model, draft)) = read(carrier, keys, &mut findings) {
+                let models = drafts.entry(carrier.key.namespace.clone()).or_default();
+                models.entry(model).or_default().push(draft);
+            }
+        }
+        let namespaces = drafts
+            .into_iter()
+            .map(|(namespace, models)| (namespace, build_models(models, &mut findings)))
+            .collect();
+        Self {
+            namespaces,
+            findings,
+            keys: keys.clone(),
+        }
+    }
+
+    /// The readings a [`ScaleDamper`](crate::ScaleDamper) takes: every model's, by namespace and id.
+    #[must_use]
+    pub fn readiness(&self) -> BTreeMap<(String, ModelId), Readiness> {
+        let models = self.namespaces.iter().flat_map(|(namespace, models)| {
+            models
+                .iter()
+                .map(move |(id, model)| ((namespace.clone(), id.clone()), model.readiness()))
+        });
+        models.collect()
+    }
+}
+
+fn build_models(
+    mut drafts: BTreeMap<ModelId, Vec<Draft<'_>>>,
+    findings: &mut Vec<Finding>,
+) -> BTreeMap<ModelId, Model> {
+    for carriers in drafts.values_mut() {
+        carriers.sort_by(|a, b| by_age(a.age(), b.age()));
+    }
+    let mut names = names::claimed(&drafts, findings);
+    drafts
+        .into_iter()
+        .map(|(id, drafts)| {
+            let model = Model {
+                names: names.remove(&id).unwrap_or_default(),
+                carriers: drafts.iter().map(|d| d.carrier.key.clone()).collect(),
+                members: merge::members(&id, drafts, findings),
+            };
+            (id, model)
+        })
+        .collect()
+}
+
+/// A carrier on its way to become a member: its endpoints sorted into versions.
+pub(crate) struct Draft<'a> {
+    carrier: &'a Carrier,
+    weight: Weight,
+    versions: BTreeMap<Version, Endpoints>,
+}
+
+impl Draft<'_> {
+    fn age(&self) -> (Option<i64>, &CarrierKey) {
+        (self.carrier.created, &self.carrier.key)
+    }
+}
+
+/// `None`: not a carrier of ours, or its model label cannot be read.
+fn read<'a>(
+    carrier: &'a Carrier,
+    keys: &LabelKeys,
+    findings: &mut Vec<Finding>,
+) -> Option<(ModelId, Draft<'a>)> {
+    let label = |key: &String| carrier.labels.get(key).map(String::as_str);
+    let model = label(&keys.model)?;
+    // A Service declares a variant only with both labels; else the workload behind it does.
+    if carrier.key.kind == "service" && label(&keys.version).is_none() {
+        return None;
+    }
+    let model = match ModelId::try_from(model) {
+        Ok(model) => model,
+        Err(e) => {
+            let message = format!("label `{}`: {e}. The object is ignored", keys.model);
+            findings.push(about(
+                carrier,
+                Severity::Error,
+                reason::INVALID_MODEL,
+                message,
+            ));
+            return None;
+        }
+    };
+    let draft = Draft {
+        carrier,
+        weight: Weight::parse(label(&keys.weight)),
+        versions: versions(carrier, keys, findings),
+    };
+    Some((model, draft))
+}
+
+/// The version comes from the pod, else from the carrier; without pods, from the carrier.
+fn versions(
+    carrier: &Carrier,
+    keys: &LabelKeys,
+    findings: &mut Vec<Finding>,
+) -> BTreeMap<Version, Endpoints> {
+    let mut parse = |text: &str, whose: &str| {
+        Version::try_from(text)
+            .map_err(|e| {
+                let message = format!("label `{}`{whose}: {e}", keys.version);
+                findings.push(about(
+                    carrier,
+                    Severity::Error,
+                    reason::INVALID_VERSION,
+                    message,
+                ));
+            })
+            .ok()
+    };
+    let own = carrier
+        .labels
+        .get(&keys.version)
+        .and_then(|text| parse(text, ""));
+    let mut versions: BTreeMap<Version, Endpoints> = BTreeMap::new();
+    for pod in &carrier.pods {
+        let theirs = pod.version.as_deref().filter(|text| !text.is_empty());
+        let theirs = theirs.and_then(|text| parse(text, &format!(" of pod {}", pod.name)));
+        if let Some(version) = theirs.or_else(|| own.clone()) {
+            let endpoints = versions.entry(version).or_default();
+            endpoints.all.insert(pod.address);
+            if pod.ready {
+                endpoints.ready.insert(pod.address);
+            }
+        }
+    }
+    if carrier.pods.is_empty() {
+        versions.extend(own.map(|version| (version, Endpoints::default())));
+    }
+    for endpoints in versions.values_mut() {
+        endpoints.carriers.push(carrier.key.clone());
+    }
+    if versions.is_empty() {
+        let message = format!(
+            "names a model, but neither it nor a pod of it names a version: kubectl label {} -n {} {}=VERSION",
+            carrier.key.identity(),
+            carrier.key.namespace,
+            keys.version
+        );
+        findings.push(about(
+            carrier,
+            Severity::Warning,
+            reason::NO_VERSION,
+            message,
+        ));
+    }
+    versions
+}
+
+/// Whether the carrier may join the base at once.
+pub(crate) fn joins(carrier: &Carrier) -> bool {
+    carrier
+        .annotations
+        .get(wire::ANNOTATION_JOIN)
+        .is_some_and(|v| v == "share")
+}
+
+pub(crate) fn about(
+    carrier: &Carrier,
+    severity: Severity,
+    reason: &'static str,
+    message: String,
+) -> Finding {
+    Finding {
+        object: carrier.key.to_string(),
+        reason,
+        severity,
+        origin: carrier.origin.clone(),
+        message,
+    }
+}
