@@ -1,0 +1,203 @@
+//! Requests as clients of OpenAI, vLLM and llama.cpp send them.
+
+use headgate_dialect::{Body, Endpoint, SessionFields};
+use siphasher::sip::SipHasher13;
+use std::hash::Hasher;
+
+pub(crate) struct Case {
+    pub(crate) name: &'static str,
+    pub(crate) endpoint: Endpoint,
+    pub(crate) body: &'static [u8],
+    pub(crate) facts: Body,
+}
+
+/// The documented fingerprint: SipHash-1-3 of text (or token ids as u64 LE), length, number of ids.
+fn fingerprint(text: &[u8], text_bytes: u64, ids: u64) -> Option<u64> {
+    let key = |text: &[u8; 8]| u64::from_le_bytes(*text);
+    let mut hasher = SipHasher13::new_with_keys(key(b"headgate"), key(b"sessions"));
+    hasher.write(text);
+    hasher.write(&text_bytes.to_le_bytes());
+    hasher.write(&ids.to_le_bytes());
+    Some(hasher.finish())
+}
+
+fn of_text(text: &str) -> Option<u64> {
+    fingerprint(text.as_bytes(), text.len() as u64, 0)
+}
+
+fn of_ids(ids: &[u64]) -> Option<u64> {
+    let bytes: Vec<u8> = ids.iter().flat_map(|id| id.to_le_bytes()).collect();
+    fingerprint(&bytes, 0, ids.len() as u64)
+}
+
+fn some(text: &str) -> Option<String> {
+    Some(text.to_owned())
+}
+
+pub(crate) fn cases() -> Vec<Case> {
+    let website = "Building a website can be done in 10 simple steps:\nStep 1:";
+    let picture = "What is on this picture, “Frühling”?\nBe brief 🙂";
+    vec![
+        Case {
+            name: "openai chat: parts, tools, null content, session fields",
+            endpoint: Endpoint::ChatCompletions,
+            body: include_bytes!("../transcripts/openai-chat-request.json"),
+            facts: Body {
+                model: some("gpt-4"),
+                max_tokens: Some(1024),
+                n: Some(2),
+                temperature: Some(700_000),
+                stream: Some(true),
+                include_usage: Some(true),
+                prompt_bytes: ("You answer in one sentence.".len()
+                    + picture.len()
+                    + "A meadow.And in French?".len()) as u64,
+                session: SessionFields {
+                    prompt_cache_key: some("thread-17"),
+                    user: some("ada"),
+                    safety_identifier: some("u_9f86d081"),
+                    metadata_user_id: some("ada@example.com"),
+                    ..SessionFields::default()
+                },
+                first_user_message: of_text(picture),
+                ..Body::default()
+            },
+        },
+        Case {
+            name: "vllm chat: content before role, conversation object, own parameters",
+            endpoint: Endpoint::ChatCompletions,
+            body: include_bytes!("../transcripts/vllm-chat-request.json"),
+            facts: Body {
+                model: some("meta-llama/Llama-3.1-70B-Instruct"),
+                max_tokens: Some(256),
+                temperature: Some(600_000),
+                stream: Some(true),
+                include_usage: Some(true),
+                prompt_bytes: "東京の天気は？晴れです。明日は？".len() as u64,
+                session: SessionFields {
+                    conversation: some("conv_42"),
+                    ..SessionFields::default()
+                },
+                first_user_message: of_text("東京の天気は？"),
+                ..Body::default()
+            },
+        },
+        Case {
+            name: "llama.cpp completion: a float's whole tail",
+            endpoint: Endpoint::Completions,
+            body: include_bytes!("../transcripts/llamacpp-completion-request.json"),
+            facts: Body {
+                model: some("phi-3"),
+                max_tokens: Some(128),
+                temperature: Some(800_000),
+                stream: Some(false),
+                prompt_bytes: website.len() as u64,
+                first_user_message: of_text(website),
+                ..Body::default()
+            },
+        },
+        Case {
+            name: "openai completions: every prompt of a list generates best_of sequences",
+            endpoint: Endpoint::Completions,
+            body: include_bytes!("../transcripts/openai-completions-batch-request.json"),
+            facts: Body {
+                model: some("gpt-3.5-turbo-instruct"),
+                max_tokens: Some(16),
+                n: Some(12),
+                temperature: Some(0),
+                prompt_bytes: "Say oneSay twoSay drei: ä".len() as u64,
+                first_user_message: of_text("Say one"),
+                ..Body::default()
+            },
+        },
+        Case {
+            name: "vllm completions: prompts as token ids",
+            endpoint: Endpoint::Completions,
+            body: include_bytes!("../transcripts/vllm-completions-token-ids-request.json"),
+            facts: Body {
+                model: some("llama3-70b"),
+                max_tokens: Some(8),
+                n: Some(2),
+                prompt_token_ids: 5,
+                first_user_message: of_ids(&[128_000, 9906]),
+                ..Body::default()
+            },
+        },
+        Case {
+            name: "one prompt as token ids",
+            endpoint: Endpoint::Completions,
+            body: br#"{"prompt":[1,2,3]}"#,
+            facts: Body {
+                prompt_token_ids: 3,
+                first_user_message: of_ids(&[1, 2, 3]),
+                ..Body::default()
+            },
+        },
+        Case {
+            name: "escaped keys are the same keys",
+            endpoint: Endpoint::ChatCompletions,
+            body: br#"{"mod\u0065l":"a\/b","\u006E":3,"m\u0061x_tokens":5e0}"#,
+            facts: Body {
+                model: some("a/b"),
+                max_tokens: Some(5),
+                n: Some(3),
+                ..Body::default()
+            },
+        },
+        Case {
+            name: "null is absent, equal duplicates are one, both names of max_tokens may agree",
+            endpoint: Endpoint::ChatCompletions,
+            body: br#" {"n":null,"n":null,"model":"a","model":"\u0061","stream":null,"temperature":1.0,
+                "temperature":1,"max_tokens":7,"max_completion_tokens":70e-1,"messages":null,"user":null,
+                "conversation":null,"metadata":null,"stream_options":{"include_usage":null}}
+                "#,
+            facts: Body {
+                model: some("a"),
+                max_tokens: Some(7),
+                temperature: Some(1_000_000),
+                ..Body::default()
+            },
+        },
+        Case {
+            name: "repeated messages that give the same facts",
+            endpoint: Endpoint::ChatCompletions,
+            body: br#"{"messages":[{"role":"user","content":"hi","content":"hi"}],
+                "messages":[{"content":[{"text":"h"},{"text":"i","text":"i"}],"role":"user"}]}"#,
+            facts: Body {
+                prompt_bytes: 2,
+                first_user_message: of_text("hi"),
+                ..Body::default()
+            },
+        },
+        Case {
+            name: "content on both sides of a role that is not the user's",
+            endpoint: Endpoint::ChatCompletions,
+            body: br#"{"messages":[{"content":"sys","role":"system","content":"sys"},{"role":"user"},
+                {"role":"user","content":""},{"role":"user","content":[{"type":"image_url"},"x"]}]}"#,
+            facts: Body {
+                prompt_bytes: 4,
+                first_user_message: of_text("x"),
+                ..Body::default()
+            },
+        },
+        Case {
+            name: "fields of interest in places of no interest",
+            endpoint: Endpoint::ChatCompletions,
+            body: br#"{"a":{"model":1,"messages":7,"b":[{"n":-1},[[]]]},"prompt":5,"tools":[{"max_tokens":"x"}],
+                "messages":[{"role":"user","name":7,"extra":{"content":1},"content":[{"type":"text","text":"q",
+                "cache_control":{"text":0}}]}],"metadata":{"model":{"user_id":0}},"n":1}"#,
+            facts: Body {
+                n: Some(1),
+                prompt_bytes: 1,
+                first_user_message: of_text("q"),
+                ..Body::default()
+            },
+        },
+        Case {
+            name: "an empty object",
+            endpoint: Endpoint::Completions,
+            body: b"\t{ }\r\n",
+            facts: Body::default(),
+        },
+    ]
+}

@@ -1,0 +1,228 @@
+//! Property: on what is and what says a JSON document, the scanners agree with serde_json.
+
+use headgate_dialect::{Body, Endpoint, Limits, RequestScanner, Usage, UsageScanner};
+use proptest::collection::{btree_map, vec};
+use proptest::option;
+use proptest::prelude::*;
+use proptest::sample::select;
+use serde_json::{Map, Value, json};
+
+fn scan(endpoint: Endpoint, body: &[u8]) -> Result<Body, headgate_dialect::BodyError> {
+    let mut scanner = RequestScanner::new(endpoint, Limits::default());
+    scanner.push(body);
+    scanner.finish()
+}
+
+/// Any value, in places of no interest.
+fn value() -> impl Strategy<Value = Value> {
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        any::<f64>().prop_map(Value::from),
+        any::<String>().prop_map(Value::from),
+    ];
+    leaf.prop_recursive(4, 24, 5, |inner| {
+        prop_oneof![
+            vec(inner.clone(), 0..5).prop_map(Value::from),
+            btree_map(any::<String>(), inner, 0..5)
+                .prop_map(|map| Value::Object(map.into_iter().collect())),
+        ]
+    })
+}
+
+fn content() -> impl Strategy<Value = Value> {
+    let part = prop_oneof![
+        any::<String>().prop_map(|text| json!({"type": "text", "text": text})),
+        value().prop_map(|url| json!({"image_url": url, "type": "image_url"})),
+    ];
+    prop_oneof![
+        Just(Value::Null),
+        any::<String>().prop_map(Value::from),
+        vec(part, 0..4).prop_map(Value::from),
+    ]
+}
+
+fn message() -> impl Strategy<Value = Value> {
+    let role = select(vec!["system", "user", "assistant", "tool"]);
+    (role, content(), value(), any::<bool>()).prop_map(|(role, content, extra, name)| {
+        let mut message = json!({"role": role, "content": content, "extra": extra});
+        if name {
+            message["a"] = "sorted before content".into();
+        }
+        message
+    })
+}
+
+fn chat() -> impl Strategy<Value = Value> {
+    (
+        vec(message(), 0..5),
+        option::of(any::<String>()),
+        option::of(1..=10_000_000u64),
+        option::of(1..=1024u64),
+        option::of(0..=10_000_000u64),
+        option::of(any::<bool>()),
+        option::of(any::<String>()),
+        btree_map("[^mnstu].*", value(), 0..4),
+    )
+        .prop_map(
+            |(messages, model, max_tokens, n, millionths, stream, user, others)| {
+                let mut body: Map<String, Value> = others.into_iter().collect();
+                // Exact decimals: six digits of a number up to 10 survive serde_json's f64.
+                let temperature = millionths.map(|millionths| millionths as f64 / 1e6);
+                body.insert("messages".into(), messages.into());
+                body.insert("model".into(), model.into());
+                body.insert("max_tokens".into(), max_tokens.into());
+                body.insert("n".into(), n.into());
+                body.insert("temperature".into(), temperature.into());
+                body.insert("stream".into(), stream.into());
+                body.insert("user".into(), user.into());
+                Value::Object(body)
+            },
+        )
+}
+
+/// The text of a message's content, by serde_json's reading.
+fn text(message: &Value) -> String {
+    match &message["content"] {
+        Value::String(text) => text.clone(),
+        Value::Array(parts) => parts
+            .iter()
+            .filter_map(|part| part["text"].as_str())
+            .collect(),
+        _ => String::new(),
+    }
+}
+
+fn fingerprint(text: &str) -> Option<u64> {
+    let body = json!({"messages": [{"role": "user", "content": text}]}).to_string();
+    scan(Endpoint::ChatCompletions, body.as_bytes())
+        .unwrap()
+        .first_user_message
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(1500))]
+
+    #[test]
+    fn facts_agree_with_serde_json(body in chat(), pretty in any::<bool>()) {
+        let bytes = if pretty {
+            serde_json::to_vec_pretty(&body).unwrap()
+        } else {
+            serde_json::to_vec(&body).unwrap()
+        };
+        let facts = scan(Endpoint::ChatCompletions, &bytes).unwrap();
+        let messages = body["messages"].as_array().unwrap();
+        let first = messages
+            .iter()
+            .find(|message| message["role"] == "user" && !text(message).is_empty());
+        prop_assert_eq!(facts.model.as_deref(), body["model"].as_str());
+        prop_assert_eq!(facts.max_tokens, body["max_tokens"].as_u64());
+        prop_assert_eq!(facts.n, body["n"].as_u64());
+        let millionths = body["temperature"].as_f64().map(|it| (it * 1e6).round() as u64);
+        prop_assert_eq!(facts.temperature, millionths);
+        prop_assert_eq!(facts.stream, body["stream"].as_bool());
+        prop_assert_eq!(facts.session.user.as_deref(), body["user"].as_str());
+        let prompt_bytes: usize = messages.iter().map(|message| text(message).len()).sum();
+        prop_assert_eq!(facts.prompt_bytes, prompt_bytes as u64);
+        prop_assert_eq!(facts.first_user_message, first.and_then(|it| fingerprint(&text(it))));
+    }
+
+    #[test]
+    fn the_same_documents_are_json_to_both(
+        value in value(),
+        edit in option::of((any::<prop::sample::Index>(), "[\\[\\]{}\",:0-9a-z\\\\.+ \u{1}-]{0,2}")),
+    ) {
+        // In a place of no interest, so that only syntax counts.
+        let mut text: Vec<char> = json!({"x": value}).to_string().chars().collect();
+        if let Some((at, with)) = edit {
+            let at = at.index(text.len() - 4) + 4;
+            text.splice(at..at + 1, with.chars());
+        }
+        let text: String = text.into_iter().collect();
+        let ours = scan(Endpoint::ChatCompletions, text.as_bytes());
+        match serde_json::from_str::<Value>(&text) {
+            Ok(_) => {
+                // An edit can make a key that is of interest; then a type error is right.
+                let syntax = matches!(ours, Err(headgate_dialect::BodyError::Malformed { .. }));
+                prop_assert!(!syntax, "{ours:?} {text}");
+            }
+            // serde_json also refuses what an f64 cannot hold; that is a limit, not syntax.
+            Err(error) if error.to_string().starts_with("number out of range") => {}
+            Err(error) => prop_assert!(ours.is_err(), "{error} {text}"),
+        }
+    }
+
+    #[test]
+    fn strings_escaped_in_any_way_are_the_same_string(text in "\\PC{0,60}", ways in vec(0..3u8, 60)) {
+        let mut body = String::from("{\"messages\":[{\"role\":\"user\",\"content\":\"");
+        for (character, way) in text.chars().zip(ways) {
+            if way == 0 {
+                for unit in character.encode_utf16(&mut [0; 2]) {
+                    body.push_str(&format!("\\u{unit:04X}"));
+                }
+            } else {
+                let quoted = serde_json::to_string(&character).unwrap();
+                body.push_str(&quoted[1..quoted.len() - 1]);
+            }
+        }
+        body.push_str("\"}]}");
+        let facts = scan(Endpoint::ChatCompletions, body.as_bytes()).unwrap();
+        prop_assert_eq!(facts.prompt_bytes, text.chars().take(60).collect::<String>().len() as u64);
+        prop_assert_eq!(facts.first_user_message, fingerprint(&text));
+    }
+
+    #[test]
+    fn temperature_is_exact_to_the_millionth(
+        millionths in 0..=10_000_000u64,
+        shift in -40..40i32,
+        zeros in 0..30usize,
+    ) {
+        // The same number with its point moved by an exponent, and zeros behind it.
+        let digits = format!("{millionths:060}");
+        let point = (54 + shift) as usize;
+        let (before, after) = digits.split_at(point.min(59));
+        let exponent = 54 - point.min(59) as i32;
+        let whole = before.trim_start_matches('0');
+        let whole = if whole.is_empty() { "0" } else { whole };
+        let tail = "0".repeat(zeros);
+        let body = format!("{{\"temperature\":{whole}.{after}{tail}e{exponent}}}");
+        let facts = scan(Endpoint::ChatCompletions, body.as_bytes());
+        prop_assert_eq!(facts.unwrap().temperature, Some(millionths), "{}", body);
+    }
+
+    #[test]
+    fn usage_agrees_with_serde_json(
+        chunks in vec((vec(content(), 0..3), option::of((0..1u64 << 40, 0..1u64 << 40, 0..99u64))), 0..6),
+    ) {
+        let mut stream = String::new();
+        let (mut deltas, mut text_bytes, mut last) = (0, 0, None);
+        for (contents, usage) in chunks {
+            let choices: Vec<Value> = contents
+                .iter()
+                .filter(|content| !content.is_array())
+                .map(|content| json!({"index": 0, "delta": {"content": content}}))
+                .collect();
+            for text in contents.iter().filter_map(Value::as_str).filter(|it| !it.is_empty()) {
+                deltas += 1;
+                text_bytes += text.len() as u64;
+            }
+            let report = usage.map(|(input, output, cached)| json!({"completion_tokens": output,
+                "prompt_tokens": input, "prompt_tokens_details": {"cached_tokens": cached}}));
+            let chunk = json!({"choices": choices, "usage": report});
+            stream.push_str(&format!("data: {chunk}\n\n"));
+            last = usage.or(last);
+        }
+        let mut scanner = UsageScanner::stream();
+        scanner.push(stream.as_bytes());
+        let expected = last.map(|(input, output, cached)| Usage {
+            input,
+            cached: cached.min(input),
+            output,
+            reasoning: 0,
+        });
+        prop_assert_eq!(scanner.usage(), expected);
+        prop_assert_eq!(scanner.observed().deltas, deltas);
+        prop_assert_eq!(scanner.observed().text_bytes, text_bytes);
+    }
+}

@@ -1,0 +1,171 @@
+//! Property: how bytes were cut is invisible, and no bytes make a scanner panic.
+
+use crate::golden;
+use headgate_dialect::{Body, BodyError, Endpoint, Limits, RequestScanner, UsageScanner};
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::sample::{Index, select};
+
+/// Small limits, so that every limit is met.
+const LIMITS: Limits = Limits {
+    max_depth: 6,
+    max_string: 8,
+    fingerprint_bytes: 10,
+};
+
+fn cut<'a>(bytes: &'a [u8], cuts: &[Index]) -> Vec<&'a [u8]> {
+    let mut at: Vec<usize> = cuts.iter().map(|cut| cut.index(bytes.len() + 1)).collect();
+    at.extend([0, bytes.len()]);
+    at.sort_unstable();
+    at.windows(2).map(|pair| &bytes[pair[0]..pair[1]]).collect()
+}
+
+fn facts(endpoint: Endpoint, pieces: &[&[u8]]) -> Result<Body, BodyError> {
+    let mut scanner = RequestScanner::new(endpoint, LIMITS);
+    for piece in pieces {
+        scanner.push(piece);
+    }
+    let early = scanner.error().cloned();
+    let end = scanner.finish();
+    if let Some(early) = early {
+        assert_eq!(end, Err(early));
+    }
+    end
+}
+
+/// Syntax and names worth tripping over, to be strung together.
+fn fragment() -> impl Strategy<Value = Vec<u8>> {
+    let known = select(vec![
+        "{",
+        "}",
+        "[",
+        "]",
+        ",",
+        ":",
+        "\"",
+        "\\",
+        "\\u",
+        "\\ud83d\\ude42",
+        "\\ud83d",
+        "d83d",
+        "null",
+        "true",
+        "false",
+        "-",
+        "0",
+        "12",
+        "1.5",
+        "e3",
+        " ",
+        "\n",
+        "\r",
+        "\r\n",
+        "data:",
+        "data: ",
+        "[DONE]",
+        ": ping",
+        "event: x",
+        "\u{FEFF}",
+        "é",
+        "東",
+        "🙂",
+        "\"model\":",
+        "\"max_tokens\":",
+        "\"max_completion_tokens\":",
+        "\"n\":",
+        "\"temperature\":",
+        "\"stream\":",
+        "\"user\":",
+        "\"messages\":[",
+        "\"prompt\":",
+        "{\"role\":\"user\",",
+        "\"content\":",
+        "{\"text\":",
+        "\"metadata\":{\"user_id\":",
+        "\"conversation\":{\"id\":",
+        "\"usage\":{",
+        "\"prompt_tokens\":1,",
+        "\"completion_tokens\":2",
+        "\"choices\":[{",
+        "\"delta\":{",
+        "\"text\":",
+        "\"stream_options\":{\"include_usage\":",
+    ]);
+    prop_oneof![
+        8 => known.prop_map(|text| text.as_bytes().to_vec()),
+        1 => vec(any::<u8>(), 0..6),
+        1 => ".{0,12}".prop_map(String::into_bytes),
+    ]
+}
+
+/// Golden bodies and answers with a few bytes changed, and strings of fragments.
+fn hostile() -> impl Strategy<Value = Vec<u8>> {
+    let golden: Vec<Vec<u8>> = golden::requests::cases()
+        .into_iter()
+        .map(|case| case.body.to_vec())
+        .chain(
+            golden::bad::cases()
+                .into_iter()
+                .map(|case| case.body.to_vec()),
+        )
+        .chain(
+            golden::answers::cases()
+                .into_iter()
+                .map(|case| case.answer.to_vec()),
+        )
+        .collect();
+    let spoilt = (
+        select(golden),
+        vec((any::<Index>(), any::<Index>(), fragment()), 0..4),
+    )
+        .prop_map(|(mut bytes, edits)| {
+            for (start, len, with) in edits {
+                let start = start.index(bytes.len() + 1);
+                let end = (start + len.index(8)).min(bytes.len());
+                bytes.splice(start..end, with);
+            }
+            bytes
+        });
+    prop_oneof![
+        3 => spoilt,
+        2 => vec(fragment(), 0..40).prop_map(|pieces| pieces.concat()),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(3000))]
+
+    #[test]
+    fn chunking_is_invisible(bytes in hostile(), cuts in vec(any::<Index>(), 0..8)) {
+        let pieces = cut(&bytes, &cuts);
+        let single: Vec<&[u8]> = bytes.chunks(1).collect();
+        for endpoint in [Endpoint::ChatCompletions, Endpoint::Completions] {
+            let whole = facts(endpoint, &[&bytes]);
+            prop_assert_eq!(&facts(endpoint, &pieces), &whole);
+            prop_assert_eq!(&facts(endpoint, &single), &whole);
+        }
+        for scanner in [UsageScanner::whole, UsageScanner::stream] {
+            let seen = |pieces: &[&[u8]]| {
+                let mut scanner = scanner();
+                for piece in pieces {
+                    scanner.push(piece);
+                }
+                (scanner.usage(), scanner.observed(), scanner.done())
+            };
+            let whole = seen(&[&bytes]);
+            prop_assert_eq!(seen(&pieces), whole);
+            prop_assert_eq!(seen(&single), whole);
+        }
+    }
+
+    #[test]
+    fn arbitrary_bytes_never_panic(bytes in vec(any::<u8>(), 0..200)) {
+        for endpoint in [Endpoint::ChatCompletions, Endpoint::Completions] {
+            let _ = facts(endpoint, &[&bytes]);
+        }
+        for mut scanner in [UsageScanner::whole(), UsageScanner::stream()] {
+            scanner.push(&bytes);
+            prop_assert_eq!(scanner.observed().bytes, bytes.len() as u64);
+        }
+    }
+}

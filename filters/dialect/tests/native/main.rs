@@ -1,0 +1,15 @@
+//! The tests that run natively: golden tables, properties, wording.
+#![cfg(not(target_arch = "wasm32"))]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+#[path = "../golden/mod.rs"]
+mod golden;
+
+mod agreement;
+mod chunking;
+mod words;
+
+#[test]
+fn transcripts_and_bad_bodies_give_the_declared_answers_in_portions_of_any_size() {
+    golden::check_all();
+}

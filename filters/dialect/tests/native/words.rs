@@ -1,0 +1,144 @@
+//! What is said to clients and how requests are recognised.
+
+use crate::golden;
+use headgate_dialect::{Body, Endpoint, Limits, Refusal, RequestScanner, openai_error_body};
+use serde_json::{Value, json};
+
+#[test]
+fn a_refusal_is_an_openai_error_whatever_its_words_hold() {
+    for text in [
+        "plain",
+        "a \"quote\" \\ back",
+        "lines\r\n\tand \u{1}\u{1f}\u{7f}",
+        "naïve 東京 🙂",
+    ] {
+        for param in [None, Some("max_tokens"), Some(text)] {
+            let body = openai_error_body(&Refusal {
+                status: 400,
+                kind: text,
+                code: text,
+                message: text,
+                param,
+            });
+            let expected =
+                json!({"error": {"message": text, "type": text, "param": param, "code": text}});
+            assert_eq!(serde_json::from_slice::<Value>(&body).unwrap(), expected);
+        }
+    }
+}
+
+#[test]
+fn every_error_about_a_field_names_it() {
+    for case in golden::bad::cases() {
+        let words = case.error.to_string();
+        match case.error.field() {
+            Some(field) => assert!(words.contains(&format!("`{field}`")), "{words}"),
+            None => assert!(words.starts_with("the request body "), "{words}"),
+        }
+    }
+}
+
+#[test]
+fn errors_say_the_fix() {
+    let words = |body: &[u8]| {
+        golden::scan(Endpoint::ChatCompletions, body, 9)
+            .unwrap_err()
+            .to_string()
+    };
+    assert_eq!(
+        words(br#"{"max_tokens":0}"#),
+        "`max_tokens` must be between 1 and 10000000"
+    );
+    assert_eq!(
+        words(br#"{"stream":"yes"}"#),
+        "`stream` must be true or false"
+    );
+    assert_eq!(
+        words(br#"{"max_tokens":5,"max_completion_tokens":6}"#),
+        "`max_completion_tokens` and `max_tokens` are both given and differ; give only `max_completion_tokens`"
+    );
+    assert_eq!(
+        words(b"{\"a\":1,}"),
+        "the request body is not valid JSON at byte 7: expected a key in quotes"
+    );
+}
+
+#[test]
+fn endpoints_are_recognised_however_the_path_is_spelt() {
+    let chat = Some(Endpoint::ChatCompletions);
+    let completions = Some(Endpoint::Completions);
+    for (path, endpoint) in [
+        ("/v1/chat/completions", chat),
+        ("/v1/chat/completions?api-version=2", chat),
+        ("/v1/chat/completions/", chat),
+        ("//v1//chat/completions", chat),
+        ("/v1/chat/%63ompletions", chat),
+        ("/v1/chat%2Fcompletions#x", chat),
+        ("/v1/completions", completions),
+        ("/v1/completions?x=/v1/chat/completions", completions),
+        ("", None),
+        ("/", None),
+        ("v1/completions", None),
+        ("/v1/chat/completionsx", None),
+        ("/v1/chat", None),
+        ("/v1/completions/chat", None),
+        ("/v1/completions%", None),
+        ("/v1/chat/completions/x", None),
+        ("/v1chat/completions", None),
+        ("/v1/embeddings", None),
+        ("/V1/completions", None),
+    ] {
+        assert_eq!(Endpoint::of_path(path), endpoint, "{path}");
+    }
+}
+
+#[test]
+fn a_bad_body_is_known_before_its_end() {
+    let mut scanner = RequestScanner::new(Endpoint::ChatCompletions, Limits::default());
+    scanner.push(b"{\"n\":");
+    assert_eq!(scanner.error(), None);
+    scanner.push(b"\"");
+    assert_eq!(scanner.error().and_then(|error| error.field()), Some("n"));
+    scanner.push(b"1\"}");
+    assert!(scanner.finish().is_err());
+}
+
+fn first_message(text: &str, limits: Limits) -> Option<u64> {
+    let body = json!({"messages": [{"role": "user", "content": text}]}).to_string();
+    let mut scanner = RequestScanner::new(Endpoint::ChatCompletions, limits);
+    scanner.push(body.as_bytes());
+    scanner.finish().unwrap().first_user_message
+}
+
+#[test]
+fn the_fingerprint_is_the_same_for_ever() {
+    // A new value here moves every running session to another version.
+    assert_eq!(
+        first_message("Hello, world", Limits::default()),
+        Some(12_383_564_514_804_074_583)
+    );
+}
+
+#[test]
+fn a_long_message_is_told_by_its_beginning_and_its_length() {
+    let long = "x".repeat(100_000);
+    let fingerprint = |text: &str| first_message(text, Limits::default());
+    assert_eq!(fingerprint(&long), fingerprint(&format!("{}y", &long[1..])));
+    assert_ne!(fingerprint(&long), fingerprint(&long[1..]));
+    assert_ne!(fingerprint(&long), fingerprint(&format!("y{}", &long[1..])));
+}
+
+#[test]
+fn a_conversation_keeps_its_fingerprint_as_it_grows() {
+    let mut messages = vec![json!({"role": "system", "content": "Be kind."})];
+    let mut seen = Vec::new();
+    for turn in ["Where is Oslo?", "And Bergen?", "Thanks"] {
+        messages.push(json!({"role": "user", "content": turn}));
+        let body = json!({"messages": messages}).to_string();
+        let facts: Body = golden::scan(Endpoint::ChatCompletions, body.as_bytes(), 64).unwrap();
+        seen.push(facts.first_user_message);
+        messages.push(json!({"role": "assistant", "content": format!("About {turn}")}));
+    }
+    assert!(seen[0].is_some());
+    assert_eq!(seen, [seen[0]; 3]);
+}

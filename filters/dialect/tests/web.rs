@@ -1,0 +1,11 @@
+//! The golden tables once more as wasm, the machine that runs them in production.
+#![cfg(all(target_arch = "wasm32", target_os = "unknown"))]
+
+mod golden;
+
+use wasm_bindgen_test::wasm_bindgen_test;
+
+#[wasm_bindgen_test]
+fn transcripts_and_bad_bodies_give_the_declared_answers_as_wasm_too() {
+    golden::check_all();
+}
