@@ -1,1 +1,24 @@
-//! Headgate.
+//! What every end-to-end test, the demo and the bench stand on: things that start, drive and watch the
+//! real parts, and the few statistics that judge what they did.
+//!
+//! Place in the flow: outside of it. Nothing that ships depends on this crate; it knows no Headgate crate
+//! either, so a test sees the product only through its wire, its files and its command line.
+//!
+//! | module | what it is |
+//! |---|---|
+//! | [`mock_model`] | a model server that answers, streams, stalls, aborts and misreports on demand |
+//! | [`envoy`] | a real Envoy with its admin interface |
+//! | [`process`] | any other child process, with its log |
+//! | [`client`] | OpenAI-style traffic: whole, streamed, cut, and as closed-loop load |
+//! | [`xds_client`] | a scripted proxy that speaks delta and state-of-the-world xDS |
+//! | [`share`] | shares, their 4-sigma bounds, and who moved where |
+//! | [`deadline`], [`ports`] | waiting for an event; free loopback ports |
+
+pub mod client;
+pub mod deadline;
+pub mod envoy;
+pub mod mock_model;
+pub mod ports;
+pub mod process;
+pub mod share;
+pub mod xds_client;

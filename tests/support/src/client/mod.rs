@@ -1,0 +1,99 @@
+//! An HTTP client for traffic: OpenAI-style requests, answers whole or chunk by chunk, and closed-loop load.
+//!
+//! Invariant: what the wire did is visible. Statuses are values, not errors; a broken body is an error that
+//! keeps what came before it; every exchange ends by a deadline. Connections are kept alive and pooled; dropping a
+//! [`Streamed`] answer half-way closes its connection (HTTP/1) or resets its stream (HTTP/2).
+
+mod error;
+mod load;
+mod openai;
+mod reply;
+mod request;
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+
+pub use self::error::ClientError;
+pub use self::load::{Job, Load, LoadOptions, LoadReport, Outcome, Sample};
+pub use self::openai::OpenAiRequest;
+pub use self::reply::{Reply, Streamed};
+pub use self::request::HttpRequest;
+
+/// How long an exchange may take unless told otherwise.
+const TIMEOUT: Duration = Duration::from_secs(30);
+
+/// A pool of keep-alive connections. Cheap to clone; clones share the pool.
+#[derive(Debug, Clone)]
+pub struct HttpClient {
+    inner: Client<HttpConnector, Full<Bytes>>,
+    timeout: Duration,
+}
+
+impl Default for HttpClient {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl HttpClient {
+    /// A client that speaks HTTP/1.1.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::build(false)
+    }
+
+    /// A client that speaks cleartext HTTP/2 with prior knowledge.
+    #[must_use]
+    pub fn http2() -> Self {
+        Self::build(true)
+    }
+
+    fn build(http2: bool) -> Self {
+        let mut connector = HttpConnector::new();
+        connector.set_nodelay(true);
+        let inner = Client::builder(TokioExecutor::new())
+            .pool_timer(TokioTimer::new())
+            .http2_only(http2)
+            .build(connector);
+        Self {
+            inner,
+            timeout: TIMEOUT,
+        }
+    }
+
+    /// Sets how long an exchange, or one chunk of a streamed answer, may take.
+    #[must_use]
+    pub fn with_timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+
+    /// Sends a request and reads the whole answer.
+    ///
+    /// # Errors
+    /// [`ClientError`], among them a body that broke off.
+    pub async fn send(&self, request: HttpRequest) -> Result<Reply, ClientError> {
+        let exchange = async { self.open(request).await?.whole().await };
+        tokio::time::timeout(self.timeout, exchange)
+            .await
+            .map_err(|_| ClientError::Timeout(self.timeout))?
+    }
+
+    /// Sends a request and returns once the response headers are there; the body is read chunk by chunk.
+    ///
+    /// # Errors
+    /// [`ClientError`] up to the headers.
+    pub async fn open(&self, request: HttpRequest) -> Result<Streamed, ClientError> {
+        let request = request.into_http()?;
+        let response = tokio::time::timeout(self.timeout, self.inner.request(request))
+            .await
+            .map_err(|_| ClientError::Timeout(self.timeout))?
+            .map_err(|error| ClientError::Exchange(error::chain(&error)))?;
+        Ok(Streamed::new(response, self.timeout))
+    }
+}

@@ -1,0 +1,176 @@
+//! Answers: whole, and chunk by chunk.
+
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http::{HeaderMap, Response};
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+use serde_json::Value;
+
+use super::{ClientError, error};
+
+/// A whole answer.
+#[derive(Debug, Clone)]
+pub struct Reply {
+    /// The status code.
+    pub status: u16,
+    /// The response headers.
+    pub headers: HeaderMap,
+    /// The body.
+    pub body: Bytes,
+}
+
+impl Reply {
+    /// Whether the status is 2xx.
+    #[must_use]
+    pub fn is_success(&self) -> bool {
+        (200..300).contains(&self.status)
+    }
+
+    /// A response header, if it is there and readable.
+    #[must_use]
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name)?.to_str().ok()
+    }
+
+    /// The body as text.
+    #[must_use]
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+
+    /// The body as JSON.
+    ///
+    /// # Errors
+    /// [`ClientError::Json`].
+    pub fn json(&self) -> Result<Value, ClientError> {
+        serde_json::from_slice(&self.body).map_err(|error| ClientError::Json {
+            why: error.to_string(),
+            text: self.text(),
+        })
+    }
+}
+
+/// An answer whose headers are there and whose body is read on demand.
+#[derive(Debug)]
+pub struct Streamed {
+    /// The status code.
+    pub status: u16,
+    /// The response headers.
+    pub headers: HeaderMap,
+    body: Incoming,
+    /// Read, and not yet handed out as an event.
+    pending: BytesMut,
+    timeout: Duration,
+}
+
+impl Streamed {
+    pub(super) fn new(response: Response<Incoming>, timeout: Duration) -> Self {
+        let (head, body) = response.into_parts();
+        Self {
+            status: head.status.as_u16(),
+            headers: head.headers,
+            body,
+            pending: BytesMut::new(),
+            timeout,
+        }
+    }
+
+    /// A response header, if it is there and readable.
+    #[must_use]
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name)?.to_str().ok()
+    }
+
+    /// The next bytes as they came off the wire; `None` at the proper end.
+    ///
+    /// # Errors
+    /// [`ClientError::Body`] when the stream broke off, [`ClientError::Timeout`] when nothing came.
+    pub async fn chunk(&mut self) -> Result<Option<Bytes>, ClientError> {
+        loop {
+            let frame = tokio::time::timeout(self.timeout, self.body.frame())
+                .await
+                .map_err(|_| ClientError::Timeout(self.timeout))?;
+            match frame {
+                None => return Ok(None),
+                Some(Err(error)) => {
+                    return Err(ClientError::Body {
+                        so_far: Bytes::new(),
+                        why: error::chain(&error),
+                    });
+                }
+                // Trailers are not data: read on.
+                Some(Ok(frame)) => {
+                    if let Ok(data) = frame.into_data() {
+                        return Ok(Some(data));
+                    }
+                }
+            }
+        }
+    }
+
+    /// The `data:` of the next server-sent event (events end with an empty line); `None` at the proper end.
+    ///
+    /// # Errors
+    /// As [`Self::chunk`].
+    pub async fn event(&mut self) -> Result<Option<String>, ClientError> {
+        loop {
+            if let Some(end) = self.pending.windows(2).position(|pair| pair == b"\n\n") {
+                let event = self.pending.split_to(end + 2);
+                let text = String::from_utf8_lossy(&event);
+                let data: Vec<&str> = text
+                    .lines()
+                    .filter_map(|line| line.strip_prefix("data:"))
+                    .map(|data| data.strip_prefix(' ').unwrap_or(data))
+                    .collect();
+                return Ok(Some(data.join("\n")));
+            }
+            match self.chunk().await? {
+                Some(bytes) => self.pending.extend_from_slice(&bytes),
+                None => return Ok(None),
+            }
+        }
+    }
+
+    /// All events up to the proper end.
+    ///
+    /// # Errors
+    /// As [`Self::chunk`].
+    pub async fn events(mut self) -> Result<Vec<String>, ClientError> {
+        let mut events = Vec::new();
+        while let Some(event) = self.event().await? {
+            events.push(event);
+        }
+        Ok(events)
+    }
+
+    /// Reads the rest.
+    ///
+    /// # Errors
+    /// As [`Self::chunk`], with what came before the break.
+    pub async fn whole(mut self) -> Result<Reply, ClientError> {
+        let mut body = std::mem::take(&mut self.pending);
+        loop {
+            match self.chunk().await {
+                Ok(Some(bytes)) => body.extend_from_slice(&bytes),
+                Ok(None) => break,
+                Err(ClientError::Body { why, .. }) => {
+                    let so_far = body.freeze();
+                    return Err(ClientError::Body { so_far, why });
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(Reply {
+            status: self.status,
+            headers: self.headers,
+            body: body.freeze(),
+        })
+    }
+
+    /// Hangs up: what was not read is never read, and the other side sees the client go.
+    pub fn cut(self) {
+        drop(self);
+    }
+}

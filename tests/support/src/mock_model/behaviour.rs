@@ -1,0 +1,233 @@
+//! What the `x-mock-…` request headers ask for.
+
+use std::time::Duration;
+
+use http::{HeaderMap, StatusCode};
+
+/// When to break the connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AbortAfter {
+    /// Before the response headers.
+    Nothing,
+    /// After so many chunks.
+    Chunks(u64),
+}
+
+/// How to break the connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum AbortWith {
+    /// Close it: FIN.
+    #[default]
+    Close,
+    /// Reset it: RST. What the client has not read yet may be lost.
+    Reset,
+}
+
+/// What usage to report.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Usage {
+    /// None at all.
+    Omitted,
+    /// The true numbers, but for those given here.
+    Reported {
+        /// Instead of the true `prompt_tokens`.
+        prompt: Option<u64>,
+        /// Instead of the true `completion_tokens`.
+        completion: Option<u64>,
+        /// Instead of the sum of the two reported.
+        total: Option<u64>,
+        /// `prompt_tokens_details.cached_tokens`, reported only if given.
+        cached: Option<u64>,
+        /// `completion_tokens_details.reasoning_tokens`, reported only if given.
+        reasoning: Option<u64>,
+    },
+}
+
+impl Default for Usage {
+    fn default() -> Self {
+        Self::Reported {
+            prompt: None,
+            completion: None,
+            total: None,
+            cached: None,
+            reasoning: None,
+        }
+    }
+}
+
+/// Everything that can be asked of an answer by headers.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Behaviour {
+    /// Tokens to produce per choice.
+    pub tokens: Option<u64>,
+    /// The text of one token.
+    pub text: Option<String>,
+    /// Wait before each chunk but the first.
+    pub delay: Duration,
+    /// Wait before the response headers.
+    pub headers_delay: Duration,
+    /// Chunks before falling silent.
+    pub stall_after: Option<u64>,
+    /// When to break the connection.
+    pub abort_after: Option<AbortAfter>,
+    /// How to.
+    pub abort_with: AbortWith,
+    /// The status, if not 200.
+    pub status: Option<StatusCode>,
+    /// What usage to report.
+    pub usage: Usage,
+    /// Usage in each event.
+    pub continuous_usage: bool,
+    /// Compress the answer.
+    pub gzip: bool,
+    /// Sizes in bytes into which the answer is cut, over and over; none of them zero.
+    pub split: Vec<usize>,
+    /// Bytes of padding beside the usage.
+    pub pad_bytes: usize,
+}
+
+impl Behaviour {
+    /// Reads the headers of a request.
+    ///
+    /// # Errors
+    /// A sentence that names the header.
+    pub fn parse(headers: &HeaderMap) -> Result<Self, String> {
+        let mut behaviour = Self::default();
+        for (name, value) in headers {
+            let Some(knob) = name.as_str().strip_prefix("x-mock-") else {
+                continue;
+            };
+            std::str::from_utf8(value.as_bytes())
+                .ok()
+                .and_then(|value| behaviour.set(knob, value))
+                .ok_or_else(|| format!("cannot understand {name}: {value:?}"))?;
+        }
+        Ok(behaviour)
+    }
+
+    /// Whether chunks are told apart: otherwise a whole answer is one piece.
+    pub(super) fn is_staged(&self) -> bool {
+        !self.delay.is_zero() || self.stall_after.is_some() || self.abort_after.is_some()
+    }
+
+    fn set(&mut self, knob: &str, value: &str) -> Option<()> {
+        match knob {
+            "tokens" => self.tokens = Some(value.parse().ok()?),
+            "text" => self.text = Some(value.to_owned()),
+            "delay-ms" => self.delay = Duration::from_millis(value.parse().ok()?),
+            "headers-delay-ms" => self.headers_delay = Duration::from_millis(value.parse().ok()?),
+            "stall-after" => self.stall_after = Some(value.parse().ok()?),
+            "abort-after" => {
+                self.abort_after = Some(match value {
+                    "headers" => AbortAfter::Nothing,
+                    chunks => AbortAfter::Chunks(chunks.parse().ok()?),
+                });
+            }
+            "abort-with" => {
+                self.abort_with = match value {
+                    "close" => AbortWith::Close,
+                    "reset" => AbortWith::Reset,
+                    _ => return None,
+                }
+            }
+            "status" => {
+                let status: StatusCode = value.parse().ok()?;
+                // 1xx is not an answer.
+                self.status = (status.as_u16() >= 200).then_some(Some(status))?;
+            }
+            "usage" => self.usage = parse_usage(value)?,
+            "continuous-usage" => self.continuous_usage = value.parse().ok()?,
+            "gzip" => self.gzip = value.parse().ok()?,
+            "split" => self.split = parse_split(value)?,
+            "pad-bytes" => self.pad_bytes = value.parse().ok()?,
+            _ => return None,
+        }
+        Some(())
+    }
+}
+
+fn parse_split(value: &str) -> Option<Vec<usize>> {
+    let sizes: Option<Vec<usize>> = value
+        .split(',')
+        .map(|size| size.trim().parse().ok().filter(|size| *size > 0))
+        .collect();
+    sizes.filter(|sizes| !sizes.is_empty())
+}
+
+fn parse_usage(value: &str) -> Option<Usage> {
+    if value == "omit" {
+        return Some(Usage::Omitted);
+    }
+    let (mut prompt, mut completion, mut total, mut cached, mut reasoning) =
+        (None, None, None, None, None);
+    for part in value.split(',') {
+        let (name, number) = part.split_once('=')?;
+        let number = Some(number.trim().parse().ok()?);
+        match name.trim() {
+            "prompt_tokens" => prompt = number,
+            "completion_tokens" => completion = number,
+            "total_tokens" => total = number,
+            "cached_tokens" => cached = number,
+            "reasoning_tokens" => reasoning = number,
+            _ => return None,
+        }
+    }
+    Some(Usage::Reported {
+        prompt,
+        completion,
+        total,
+        cached,
+        reasoning,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    fn parse(rows: &[(&'static str, &'static str)]) -> Result<Behaviour, String> {
+        let headers = rows
+            .iter()
+            .map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()));
+        Behaviour::parse(&headers.collect())
+    }
+
+    #[test]
+    fn a_header_that_cannot_be_understood_is_named() {
+        for (name, value) in [
+            ("x-mock-tokens", "many"),
+            ("x-mock-abort-after", "-1"),
+            ("x-mock-abort-with", "grace"),
+            ("x-mock-status", "99"),
+            ("x-mock-usage", "prompt=1"),
+            ("x-mock-split", "3,0"),
+            ("x-mock-gzip", "yes"),
+            ("x-mock-typo", "1"),
+        ] {
+            let why = parse(&[(name, value)]).unwrap_err();
+            assert!(why.contains(name) && why.contains(value), "{why}");
+        }
+    }
+
+    #[test]
+    fn headers_of_others_change_nothing() {
+        let behaviour = parse(&[("x-model", "m"), ("accept", "*/*")]).unwrap();
+        assert_eq!(behaviour, Behaviour::default());
+        assert!(!behaviour.is_staged());
+    }
+
+    #[test]
+    fn lies_about_usage_leave_the_rest_true() {
+        let behaviour = parse(&[("x-mock-usage", "completion_tokens=7, cached_tokens=2")]).unwrap();
+        let expected = Usage::Reported {
+            prompt: None,
+            completion: Some(7),
+            total: None,
+            cached: Some(2),
+            reasoning: None,
+        };
+        assert_eq!(behaviour.usage, expected);
+    }
+}

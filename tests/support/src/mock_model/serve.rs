@@ -1,0 +1,213 @@
+//! One request in, one response out.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
+use http::request::Parts;
+use http::{HeaderName, HeaderValue, Request, Response, StatusCode};
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+use serde_json::{Map, Value, json};
+
+use super::MockOptions;
+use super::answer::Answer;
+use super::ask::{Api, Ask};
+use super::behaviour::{AbortAfter, AbortWith, Behaviour};
+use super::script::Script;
+use super::show::{Broken, Show};
+use super::stats::{Stats, Visit};
+
+const SERVED_BY: HeaderName = HeaderName::from_static("x-mock-served-by");
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+const EVENTS: HeaderValue = HeaderValue::from_static("text/event-stream");
+
+/// The server: who it is, how it fares.
+#[derive(Debug)]
+pub(super) struct Server {
+    options: MockOptions,
+    served_by: HeaderValue,
+    pub(super) stats: Arc<Stats>,
+    pub(super) healthy: AtomicBool,
+}
+
+impl Server {
+    pub(super) fn new(options: MockOptions) -> Self {
+        let served_by = format!("{}/{}", options.name, options.version);
+        Self {
+            // A name that no header can hold is shown as unknown.
+            served_by: HeaderValue::from_str(&served_by)
+                .unwrap_or(HeaderValue::from_static("unknown")),
+            options,
+            stats: Arc::default(),
+            healthy: AtomicBool::new(true),
+        }
+    }
+
+    /// Answers a request. `reset` is the connection's: set when it shall end in a reset.
+    pub(super) async fn answer(
+        &self,
+        request: Request<Incoming>,
+        reset: Arc<AtomicBool>,
+    ) -> Result<Response<Show>, Broken> {
+        let api = match request.uri().path() {
+            "/v1/chat/completions" => Api::Chat,
+            "/v1/completions" => Api::Completion,
+            path => return Ok(self.page(path, reset)),
+        };
+        let mut visit = Visit::begin(&self.stats);
+        let (head, body) = request.into_parts();
+        let body = body.collect().await.map_err(|_| Broken)?.to_bytes();
+        let behaviour = match Behaviour::parse(&head.headers) {
+            Ok(behaviour) => behaviour,
+            Err(why) => return Ok(self.refuse(StatusCode::BAD_REQUEST, &why, visit, reset)),
+        };
+        if !behaviour.headers_delay.is_zero() {
+            tokio::time::sleep(behaviour.headers_delay).await;
+        }
+        if behaviour.abort_after == Some(AbortAfter::Nothing) {
+            reset.store(behaviour.abort_with == AbortWith::Reset, Ordering::Release);
+            visit.abort();
+            return Err(Broken);
+        }
+        if let Some(status) = behaviour.status
+            && (status.is_client_error() || status.is_server_error())
+        {
+            return Ok(self.refuse(status, "refused on demand", visit, reset));
+        }
+        let ask = match Ask::parse(api, &body) {
+            Ok(ask) => ask,
+            Err(error) => {
+                let why = error.to_string();
+                return Ok(self.refuse(StatusCode::BAD_REQUEST, &why, visit, reset));
+            }
+        };
+        Ok(self.model_answer(&head, body.len(), ask, &behaviour, visit, reset))
+    }
+
+    fn model_answer(
+        &self,
+        head: &Parts,
+        body_bytes: usize,
+        ask: Ask,
+        behaviour: &Behaviour,
+        visit: Visit,
+        reset: Arc<AtomicBool>,
+    ) -> Response<Show> {
+        let kind = if ask.stream { EVENTS } else { JSON };
+        let mut answer = Answer::new(ask, behaviour, self.options.tokens);
+        answer.number = visit.number();
+        answer.created = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .map_or(0, |since| since.as_secs());
+        answer.echo = self.echo(head, body_bytes);
+        let status = behaviour.status.unwrap_or_default();
+        let script = Script::of_answer(answer, behaviour);
+        let mut response = self.respond(status, kind, script, Some(visit), reset);
+        if behaviour.gzip {
+            response
+                .headers_mut()
+                .insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+        }
+        response
+    }
+
+    /// What is not a model request.
+    fn page(&self, path: &str, reset: Arc<AtomicBool>) -> Response<Show> {
+        let (status, body) = match path {
+            "/v1/models" => (StatusCode::OK, self.models()),
+            "/__stats" => (StatusCode::OK, json!(self.stats.snapshot())),
+            "/healthz" if self.healthy.load(Ordering::Relaxed) => {
+                (StatusCode::OK, json!({"status": "ok"}))
+            }
+            "/healthz" => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                json!({"status": "unhealthy"}),
+            ),
+            _ => {
+                let why = format!("no such path: {path}");
+                (
+                    StatusCode::NOT_FOUND,
+                    error_body(StatusCode::NOT_FOUND, &why),
+                )
+            }
+        };
+        self.respond(status, JSON, whole(&body), None, reset)
+    }
+
+    fn refuse(
+        &self,
+        status: StatusCode,
+        why: &str,
+        visit: Visit,
+        reset: Arc<AtomicBool>,
+    ) -> Response<Show> {
+        let script = whole(&error_body(status, why));
+        self.respond(status, JSON, script, Some(visit), reset)
+    }
+
+    fn respond(
+        &self,
+        status: StatusCode,
+        kind: HeaderValue,
+        script: Script,
+        visit: Option<Visit>,
+        reset: Arc<AtomicBool>,
+    ) -> Response<Show> {
+        let mut response = Response::new(Show::new(script, visit, reset));
+        *response.status_mut() = status;
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, kind);
+        headers.insert(SERVED_BY, self.served_by.clone());
+        response
+    }
+
+    fn models(&self) -> Value {
+        json!({
+            "object": "list",
+            "data": [{"id": self.options.name, "object": "model", "created": 0, "owned_by": "mock"}],
+        })
+    }
+
+    fn echo(&self, head: &Parts, body_bytes: usize) -> Value {
+        json!({
+            "model": self.options.name,
+            "version": self.options.version,
+            "method": head.method.as_str(),
+            "path": head.uri.path_and_query().map_or("/", |path| path.as_str()),
+            "headers": headers_of(head),
+            "body_bytes": body_bytes,
+        })
+    }
+}
+
+/// Headers by lower-case name; several values of one name are joined by `, `.
+fn headers_of(head: &Parts) -> Map<String, Value> {
+    let mut headers = Map::new();
+    for name in head.headers.keys() {
+        let values: Vec<_> = head
+            .headers
+            .get_all(name)
+            .iter()
+            .map(|value| String::from_utf8_lossy(value.as_bytes()))
+            .collect();
+        headers.insert(name.to_string(), values.join(", ").into());
+    }
+    headers
+}
+
+fn error_body(status: StatusCode, why: &str) -> Value {
+    json!({"error": {
+        "message": why,
+        "type": "mock_error",
+        "param": null,
+        "code": status.as_u16().to_string(),
+    }})
+}
+
+fn whole(body: &Value) -> Script {
+    let body = Bytes::from(body.to_string());
+    Script::of_body(body, 0, &Behaviour::default())
+}

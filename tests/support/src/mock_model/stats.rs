@@ -1,0 +1,96 @@
+//! The counters of a mock model.
+//!
+//! Invariant: every request is counted once when it comes and leaves `in_flight` exactly once, whether its answer ended,
+//! was broken off here, or was left by the client.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use serde::Serialize;
+
+/// The counters at one moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+pub struct StatsSnapshot {
+    /// Model requests that came in (health checks, model lists and this page do not count).
+    pub requests: u64,
+    /// Model requests whose answer has not ended.
+    pub in_flight: u64,
+    /// Answers that the client did not wait for.
+    pub client_aborts: u64,
+    /// Answers broken off on demand.
+    pub own_aborts: u64,
+    /// Tokens put on the wire, of all choices.
+    pub tokens_produced: u64,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Stats {
+    requests: AtomicU64,
+    in_flight: AtomicU64,
+    client_aborts: AtomicU64,
+    own_aborts: AtomicU64,
+    tokens_produced: AtomicU64,
+}
+
+impl Stats {
+    pub(super) fn snapshot(&self) -> StatsSnapshot {
+        let read = |counter: &AtomicU64| counter.load(Ordering::Acquire);
+        StatsSnapshot {
+            requests: read(&self.requests),
+            in_flight: read(&self.in_flight),
+            client_aborts: read(&self.client_aborts),
+            own_aborts: read(&self.own_aborts),
+            tokens_produced: read(&self.tokens_produced),
+        }
+    }
+}
+
+/// One request under way. What it is when dropped says how it ended.
+#[derive(Debug)]
+pub(super) struct Visit {
+    stats: Arc<Stats>,
+    number: u64,
+    ended: bool,
+}
+
+impl Visit {
+    pub(super) fn begin(stats: &Arc<Stats>) -> Self {
+        stats.in_flight.fetch_add(1, Ordering::AcqRel);
+        Self {
+            stats: Arc::clone(stats),
+            number: stats.requests.fetch_add(1, Ordering::AcqRel),
+            ended: false,
+        }
+    }
+
+    /// The number of the request, from 0.
+    pub(super) fn number(&self) -> u64 {
+        self.number
+    }
+
+    pub(super) fn produced(&self, tokens: u64) {
+        self.stats
+            .tokens_produced
+            .fetch_add(tokens, Ordering::AcqRel);
+    }
+
+    /// The whole answer is out.
+    pub(super) fn complete(&mut self) {
+        self.ended = true;
+    }
+
+    /// The answer is broken off here.
+    pub(super) fn abort(&mut self) {
+        self.ended = true;
+        self.stats.own_aborts.fetch_add(1, Ordering::AcqRel);
+    }
+}
+
+impl Drop for Visit {
+    fn drop(&mut self) {
+        if !self.ended {
+            self.stats.client_aborts.fetch_add(1, Ordering::AcqRel);
+        }
+        self.stats.in_flight.fetch_sub(1, Ordering::AcqRel);
+    }
+}
