@@ -1,0 +1,163 @@
+//! One stream: waits for requests, snapshots, timers and room in the transport, and lets the session
+//! decide.
+//!
+//! Requests are read by a loop that never waits for the response channel. While that is full the
+//! session is simply not asked for more, so a client that stops reading holds at most
+//! `response_queue` responses, whose bodies it shares with everyone else, and the newest snapshot.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use tokio::sync::mpsc::error::TrySendError;
+use tokio::sync::{mpsc, watch};
+use tonic::{Status, Streaming};
+
+use crate::fleet::Member;
+use crate::resource::Kind;
+use crate::session::{Response, Session};
+use crate::snapshot::Snapshot;
+use crate::world::{Peer, World};
+
+use super::XdsServer;
+use super::wire::{Wire, kind_of};
+
+pub(super) type Outbound = mpsc::Sender<Result<Response, Status>>;
+type Snapshots = watch::Receiver<Option<Arc<Snapshot>>>;
+
+/// Runs a stream until either side ends it, and tells the client why if we do.
+pub(super) async fn run<P: Wire, W: World>(
+    server: XdsServer<W>,
+    address: Option<std::net::SocketAddr>,
+    only: Option<Kind>,
+    mut inbound: Streaming<P::Request>,
+    outbound: Outbound,
+) {
+    let mut closing = server.inner.closing.subscribe();
+    let ended = tokio::select! {
+        ended = converse::<P, W>(&server, address, only, &mut inbound, &outbound) => ended,
+        () = outbound.closed() => Ok(()),
+        _ = closing.wait_for(|closing| *closing) => {
+            Err(Status::unavailable("the control plane is shutting down"))
+        }
+    };
+    if let Err(status) = ended {
+        // A client that does not read does not learn why; its stream ends all the same.
+        let _ = outbound.try_send(Err(status));
+    }
+}
+
+async fn converse<P: Wire, W: World>(
+    server: &XdsServer<W>,
+    address: Option<std::net::SocketAddr>,
+    only: Option<Kind>,
+    inbound: &mut Streaming<P::Request>,
+    outbound: &Outbound,
+) -> Result<(), Status> {
+    let Some(mut first) = inbound.message().await? else {
+        return Ok(());
+    };
+    let peer = Arc::new(Peer::new(
+        P::take_node(&mut first).unwrap_or_default(),
+        address,
+    ));
+    let inner = &server.inner;
+    let scope = inner.world.scope(&peer).map_err(|refused| {
+        tracing::warn!(node = %peer.id, address = ?peer.address, %refused, "proxy refused");
+        Status::permission_denied(refused.reason)
+    })?;
+    let mut snapshots = inner.world.snapshots(&scope);
+    let Some(snapshot) = snapshots.borrow_and_update().clone() else {
+        return Err(Status::unavailable("not synced yet"));
+    };
+    tracing::info!(node = %peer.id, %scope, protocol = ?P::PROTOCOL, kind = ?only, "proxy connected");
+    let mut conversation = Conversation {
+        session: Session::new(P::PROTOCOL, inner.options.clone(), snapshot),
+        member: inner.fleet.join(peer.clone(), scope, P::PROTOCOL, only),
+        only,
+    };
+    conversation.hear::<P>(first)?;
+    let ended = conversation
+        .go_on::<P>(inbound, &mut snapshots, outbound)
+        .await;
+    tracing::info!(node = %peer.id, "proxy disconnected");
+    ended
+}
+
+struct Conversation {
+    session: Session,
+    member: Member,
+    only: Option<Kind>,
+}
+
+impl Conversation {
+    async fn go_on<P: Wire>(
+        &mut self,
+        inbound: &mut Streaming<P::Request>,
+        snapshots: &mut Snapshots,
+        outbound: &Outbound,
+    ) -> Result<(), Status> {
+        let mut world_lives = true;
+        loop {
+            let stalled = self.speak(outbound)?;
+            let deadline = self.session.deadline().filter(|_| !stalled);
+            tokio::select! {
+                request = inbound.message() => match request? {
+                    Some(request) => self.hear::<P>(request)?,
+                    None => return Ok(()),
+                },
+                changed = snapshots.changed(), if world_lives => {
+                    // Traffic and proxies go on with the last snapshot when nobody makes new ones.
+                    world_lives = changed.is_ok();
+                    if let Some(snapshot) = snapshots.borrow_and_update().clone() {
+                        self.session.snapshot(snapshot);
+                    }
+                }
+                room = outbound.reserve(), if stalled => {
+                    // Only to learn that there is room: what to send is decided at the last moment.
+                    drop(room.map_err(|_| Status::cancelled("the client is gone"))?);
+                }
+                () = at(deadline), if deadline.is_some() => {}
+            }
+        }
+    }
+
+    fn hear<P: Wire>(&mut self, request: P::Request) -> Result<(), Status> {
+        let Some(kind) = kind_of::<P>(&request, self.only)? else {
+            tracing::debug!(url = P::type_url(&request), "a type that is not served");
+            return Ok(());
+        };
+        self.session
+            .request(P::parse(kind, request), now())
+            .map_err(|too_many| Status::resource_exhausted(too_many.to_string()))
+    }
+
+    /// Hands over what is due while there is room; `true` if there was not enough.
+    fn speak(&mut self, outbound: &Outbound) -> Result<bool, Status> {
+        let stalled = loop {
+            match outbound.try_reserve() {
+                Err(TrySendError::Full(())) => break true,
+                Err(TrySendError::Closed(())) => {
+                    return Err(Status::cancelled("the client is gone"));
+                }
+                Ok(permit) => match self.session.poll(now()) {
+                    Some(response) => permit.send(Ok(response)),
+                    None => break false,
+                },
+            }
+        };
+        let events = self.session.take_events();
+        self.member.update(self.session.status(), events);
+        Ok(stalled)
+    }
+}
+
+/// The one clock of the shell; under tokio's paused time it is paused too.
+fn now() -> Instant {
+    tokio::time::Instant::now().into_std()
+}
+
+async fn at(deadline: Option<Instant>) {
+    if let Some(deadline) = deadline {
+        tokio::time::sleep_until(deadline.into()).await;
+    }
+}

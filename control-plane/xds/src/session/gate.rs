@@ -1,0 +1,198 @@
+//! Make before break (server rule 3): what must wait for a cluster, and what keeps one alive.
+//!
+//! In: a resource that routes to a cluster waits until the client has acknowledged that cluster in
+//! some version (to Envoy that means warmed). A refused cluster, or one not taken within
+//! `warm_timeout`, leaves the client on the resource it has; the wait goes on and is reported. A
+//! client that has *no* version of the resource gets it then all the same: there is nothing to keep,
+//! and one bad cluster must not leave a fresh proxy without any route.
+//! Out: a vanished cluster is removed only `linger` after nothing the client holds, or may hold,
+//! routes to it: a request paused for its body still has the old route.
+//!
+//! Clusters that the client does not get from us (no cluster subscription, or not by that name) are
+//! somebody else's to order and hold nothing back.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
+
+use crate::resource::{Kind, Resource};
+
+use super::ledger::Known;
+use super::{KindState, Session};
+
+/// What a resource waits for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wait {
+    /// The clusters the client has not acknowledged.
+    pub clusters: Vec<String>,
+    /// Whether all of them were refused or timed out: the client keeps what it has.
+    pub failed: bool,
+}
+
+/// When each wait and each linger began.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Gate {
+    needed: BTreeMap<String, Instant>,
+    unused: BTreeMap<String, Instant>,
+    /// Whether the client has clusters that are gone from the snapshot.
+    vanished: bool,
+}
+
+impl Gate {
+    /// Whether the end of a route's use may start a linger.
+    pub(super) fn watches_use(&self) -> bool {
+        self.vanished
+    }
+
+    /// Starts the clock of every cluster waited for, and forgets those that are not any more.
+    pub(super) fn note_waits<'a>(&mut self, waits: impl Iterator<Item = &'a Wait>, now: Instant) {
+        let wanted: BTreeSet<&String> = waits.flat_map(|wait| &wait.clusters).collect();
+        self.needed.retain(|cluster, _| wanted.contains(cluster));
+        for cluster in wanted {
+            self.needed.entry(cluster.clone()).or_insert(now);
+        }
+    }
+
+    /// Whether a vanished cluster must still be kept.
+    pub(super) fn lingers(&self, cluster: &str, linger: Duration, now: Instant) -> bool {
+        self.unused
+            .get(cluster)
+            .is_none_or(|since| now < *since + linger)
+    }
+
+    /// The next moment at which a wait fails or a linger ends.
+    pub(super) fn deadline(
+        &self,
+        warm_timeout: Duration,
+        linger: Duration,
+        now: Instant,
+    ) -> Option<Instant> {
+        let waits = self.needed.values().map(|since| *since + warm_timeout);
+        let lingers = self.unused.values().map(|since| *since + linger);
+        waits.chain(lingers).filter(|at| *at > now).min()
+    }
+}
+
+impl Session {
+    /// `Err` with what it waits for if the resource must not go out yet.
+    pub(super) fn pass(&self, resource: &Resource, now: Instant) -> Result<(), Wait> {
+        if !resource.kind().routes_to_clusters() {
+            return Ok(());
+        }
+        let clusters: Vec<String> = resource
+            .requires()
+            .iter()
+            .filter(|key| key.kind == Kind::Cluster && self.is_cold(&key.name))
+            .map(|key| key.name.clone())
+            .collect();
+        if clusters.is_empty() {
+            return Ok(());
+        }
+        let failed = clusters
+            .iter()
+            .all(|cluster| self.failed_to_warm(cluster, now));
+        let ledger = &self.kind(resource.kind()).ledger;
+        if failed && ledger.current(resource.name()).is_none() {
+            return Ok(());
+        }
+        Err(Wait { clusters, failed })
+    }
+
+    fn is_cold(&self, cluster: &str) -> bool {
+        let clusters = self.kind(Kind::Cluster);
+        clusters.subscription.wants(cluster) && clusters.ledger.acked(cluster).is_none()
+    }
+
+    fn failed_to_warm(&self, cluster: &str, now: Instant) -> bool {
+        let timed_out = self
+            .gate
+            .needed
+            .get(cluster)
+            .is_some_and(|since| now >= *since + self.options.warm_timeout);
+        timed_out
+            || self
+                .snapshot
+                .get(Kind::Cluster, cluster)
+                .is_some_and(|resource| {
+                    let ledger = &self.kind(Kind::Cluster).ledger;
+                    ledger.rejection(cluster, resource.version()).is_some()
+                })
+    }
+
+    /// Starts the linger of vanished clusters that nothing routes to, and stops it for the others.
+    pub(super) fn note_unused(&mut self, now: Instant) {
+        let vanished: BTreeSet<String> = self
+            .kind(Kind::Cluster)
+            .ledger
+            .held
+            .keys()
+            .filter(|name| self.snapshot.get(Kind::Cluster, name).is_none())
+            .cloned()
+            .collect();
+        self.gate.vanished = !vanished.is_empty();
+        if vanished.is_empty() {
+            self.gate.unused.clear();
+            return;
+        }
+        let used = self.used_clusters();
+        self.gate
+            .unused
+            .retain(|cluster, _| vanished.contains(cluster));
+        for cluster in vanished {
+            if used
+                .as_ref()
+                .is_none_or(|used| used.contains(cluster.as_str()))
+            {
+                self.gate.unused.remove(&cluster);
+            } else {
+                self.gate.unused.entry(cluster).or_insert(now);
+            }
+        }
+    }
+
+    /// The clusters that something the client holds or may hold routes to; `None` if it holds
+    /// something of which we do not know where it routes to.
+    fn used_clusters(&self) -> Option<BTreeSet<String>> {
+        let mut used = BTreeSet::new();
+        let routing = Kind::PUSH_ORDER
+            .into_iter()
+            .filter(|kind| kind.routes_to_clusters());
+        for known in routing.flat_map(|kind| self.kind(kind).possibly_running()) {
+            let clusters = known
+                .requires
+                .as_ref()?
+                .iter()
+                .filter(|k| k.kind == Kind::Cluster);
+            used.extend(clusters.map(|key| key.name.clone()));
+        }
+        Some(used)
+    }
+
+    /// Whether a cluster that the client holds takes its endpoints from this resource.
+    pub(super) fn endpoints_are_used(&self, name: &str) -> bool {
+        self.kind(Kind::Cluster)
+            .ledger
+            .held
+            .iter()
+            .any(|(cluster, held)| {
+                let requires = held.current().and_then(|known| known.requires.as_ref());
+                let mut named = requires
+                    .iter()
+                    .flat_map(|keys| keys.iter())
+                    .filter(|k| k.kind == Kind::Endpoints);
+                match named.next() {
+                    None => cluster == name,
+                    Some(first) => first.name == name || named.any(|key| key.name == name),
+                }
+            })
+    }
+}
+
+impl KindState {
+    fn possibly_running(&self) -> impl Iterator<Item = &Known> {
+        self.ledger.held.values().flat_map(|held| {
+            held.acked
+                .iter()
+                .chain(held.sent.iter().map(|(_, known)| known))
+        })
+    }
+}

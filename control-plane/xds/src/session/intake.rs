@@ -1,0 +1,238 @@
+//! What a client's request does to the session: its answer to a response, and what it wants now.
+
+use std::time::Instant;
+
+use crate::resource::Kind;
+
+use super::ledger::Known;
+use super::message::{Event, Interest, Protocol, Request, parse_wire_version};
+use super::subscription::Changed;
+use super::{Session, TooManyNames};
+
+impl Session {
+    /// A request of the client.
+    ///
+    /// # Errors
+    /// [`TooManyNames`] if it subscribes to more than a stream may; the stream is to be closed.
+    pub fn request(&mut self, request: Request, now: Instant) -> Result<(), TooManyNames> {
+        let kind = request.kind;
+        let newest = self.kind(kind).newest_nonce;
+        let nonce = request.nonce.parse::<u64>().ok();
+        if let Some(nonce) = nonce {
+            self.answer(kind, nonce, request.error, now);
+        }
+        // In state of the world a list that answers an older response may itself be older than what
+        // a newer answer will say; a delta is never stale.
+        let stale = newest.is_some() && !request.nonce.is_empty() && nonce != newest;
+        match request.interest {
+            Interest::Whole { .. } if stale => {}
+            Interest::Whole { names, version } => self.replace_interest(kind, &names, &version),
+            Interest::Change {
+                subscribe,
+                unsubscribe,
+                initial,
+            } => {
+                self.change_interest(kind, &subscribe, &unsubscribe, &initial);
+            }
+        }
+        let names: usize = self
+            .kinds
+            .iter()
+            .map(|k| k.subscription.names().len())
+            .sum();
+        let limit = self.options.max_names;
+        if names > limit {
+            Err(TooManyNames { limit })
+        } else {
+            Ok(())
+        }
+    }
+
+    fn answer(&mut self, kind: Kind, nonce: u64, error: Option<String>, now: Instant) {
+        let only_newest = self.protocol == Protocol::StateOfTheWorld;
+        let snapshot = self.snapshot.clone();
+        let options = self.options.clone();
+        let state = self.kind_mut(kind);
+        let Some(sent) = state.ledger.answered(nonce, only_newest) else {
+            return;
+        };
+        let items = sent
+            .items
+            .iter()
+            .map(|(name, known)| (name.clone(), known.wire()))
+            .collect();
+        let accepted = error.is_none();
+        let looks = only_newest || !accepted || state.ledger.any_suspect() || sent.is_retry();
+        let event = match error {
+            None => {
+                state.ledger.accept(sent);
+                Event::Acked { kind, items }
+            }
+            Some(message) => {
+                let rearms = |n: &str| snapshot.get(kind, n).is_some_and(|r| r.rearm().is_some());
+                state.ledger.refuse(&sent, &message, rearms, &options, now);
+                Event::Nacked {
+                    kind,
+                    items,
+                    message,
+                }
+            }
+        };
+        // A plain ACK makes nothing due of its own kind: looking would cost every ACK a full pass.
+        state.dirty |= looks;
+        if !state.dirty && state.ledger.in_flight() == 0 {
+            state.acked.clone_from(&state.sent);
+        }
+        self.events.push(event);
+        self.look_at_dependants(kind);
+    }
+
+    /// An answer about clusters may release what waits for them; one about routes may end their use.
+    fn look_at_dependants(&mut self, kind: Kind) {
+        if kind == Kind::Cluster {
+            for state in &mut self.kinds {
+                state.dirty |= !state.waits.is_empty();
+            }
+        } else if kind.routes_to_clusters() && self.gate.watches_use() {
+            self.kind_mut(Kind::Cluster).dirty = true;
+        }
+    }
+
+    fn replace_interest(&mut self, kind: Kind, names: &[String], version: &str) {
+        let changed = self.kind_mut(kind).subscription.replace(kind, names);
+        if changed.first && !version.is_empty() {
+            self.resume_whole(kind, version);
+            return;
+        }
+        let owed = changed.first
+            || changed.asked_all
+            || !changed.asked.is_empty()
+            || !changed.dropped.is_empty();
+        let ledger = &mut self.kind_mut(kind).ledger;
+        ledger.owed |= owed && kind.is_full_state();
+        self.apply_change(kind, changed);
+    }
+
+    /// A client that reconnects with the version it has. If that is exactly what it would be sent,
+    /// nothing is; otherwise we know only that it has something.
+    fn resume_whole(&mut self, kind: Kind, version: &str) {
+        let settled = self.settled_version(kind) == version;
+        let resources: Vec<_> = self.snapshot.of(kind).cloned().collect();
+        for resource in resources {
+            let mut known = self.known(&resource, 0);
+            if !settled {
+                known = Known {
+                    version: "".into(),
+                    retry: 0,
+                    requires: None,
+                    resource: None,
+                };
+            }
+            let state = self.kind_mut(kind);
+            let resumed = settled || !kind.is_full_state();
+            if resumed && state.subscription.wants(resource.name()) {
+                state
+                    .ledger
+                    .held
+                    .entry(resource.name().to_owned())
+                    .or_default()
+                    .acked = Some(known);
+            }
+        }
+        let state = self.kind_mut(kind);
+        state.ledger.owed = !settled && kind.is_full_state();
+        state.dirty = true;
+    }
+
+    fn change_interest(
+        &mut self,
+        kind: Kind,
+        subscribe: &[String],
+        unsubscribe: &[String],
+        initial: &[(String, String)],
+    ) {
+        let mut changed = self
+            .kind_mut(kind)
+            .subscription
+            .change(kind, subscribe, unsubscribe);
+        if changed.first {
+            self.resume(kind, initial);
+            let ledger = &mut self.kind_mut(kind).ledger;
+            ledger.owed = changed.asked_all && initial.is_empty();
+            // What the client said it has is not sent again merely because it subscribes to it.
+            changed.asked_all = false;
+            changed.asked.retain(|name| !ledger.held.contains_key(name));
+        }
+        self.apply_change(kind, changed);
+    }
+
+    /// A client that reconnects and lists what it has.
+    fn resume(&mut self, kind: Kind, initial: &[(String, String)]) {
+        let snapshot = self.snapshot.clone();
+        let state = self.kind_mut(kind);
+        for (name, wire) in initial
+            .iter()
+            .filter(|(name, _)| state.subscription.wants(name))
+        {
+            let (version, retry) = parse_wire_version(wire);
+            let same = snapshot
+                .get(kind, name)
+                .filter(|resource| resource.version() == version);
+            let requires = same.map(|resource| resource.shared_requires());
+            let known = Known {
+                version: version.into(),
+                retry,
+                requires,
+                resource: None,
+            };
+            state.ledger.held.entry(name.clone()).or_default().acked = Some(known);
+        }
+    }
+
+    fn apply_change(&mut self, kind: Kind, changed: Changed) {
+        if changed == Changed::default() {
+            return;
+        }
+        let snapshot = self.snapshot.clone();
+        let delta = self.protocol == Protocol::Delta;
+        let state = self.kind_mut(kind);
+        let everything = changed
+            .asked_all
+            .then(|| snapshot.of(kind).map(|r| r.name().to_owned()));
+        // A name dropped from a wildcard subscription stays wanted, and the client has let go of it.
+        let (regained, dropped): (Vec<_>, Vec<_>) = changed
+            .dropped
+            .into_iter()
+            .partition(|name| state.subscription.wants(name));
+        for name in changed
+            .asked
+            .into_iter()
+            .chain(everything.into_iter().flatten())
+            .chain(regained)
+        {
+            if snapshot.get(kind, &name).is_some() {
+                state.ledger.forced.insert(name);
+            } else if delta && kind.reports_removal() {
+                state.ledger.missing.insert(name);
+            }
+        }
+        for name in dropped {
+            state.ledger.forget(&name);
+        }
+        let unwanted: Vec<_> = state
+            .ledger
+            .held
+            .keys()
+            .filter(|n| !state.subscription.wants(n))
+            .cloned()
+            .collect();
+        for name in unwanted {
+            state.ledger.forget(&name);
+        }
+        state.dirty = true;
+        // Routes that are dropped, or only now known to be there, change which clusters are used.
+        if kind.routes_to_clusters() && self.gate.watches_use() {
+            self.kind_mut(Kind::Cluster).dirty = true;
+        }
+    }
+}

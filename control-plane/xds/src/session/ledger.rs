@@ -1,0 +1,346 @@
+//! What a client has of one kind, what is on its way, and what it refused (server rule 2).
+//!
+//! A NACK refuses a *response*, and what the client did with the rest of it differs: Envoy applies
+//! the good clusters and listeners of a refused response, but may have stopped half-way through
+//! endpoints, routes or filter configurations. Its message is for people; nothing is parsed from it.
+//! So the ledger assumes nothing of a refused response and finds the culprit by bisection:
+//!
+//! - a refused response with **one** item condemns that name at that version, for good;
+//! - of a refused response with several, each item still at that version becomes a *suspect*; suspects
+//!   are offered again in two halves, each a response of its own (a *probe*), halved again while
+//!   refused. Good items get through with the first accepted probe, a bad one is condemned after at
+//!   most ⌈log₂ n⌉ + 1 further offers. What was applied before is merely sent again, which is harmless;
+//! - an item whose wanted version changes stops being a suspect: the newest other version is simply
+//!   offered.
+//!
+//! Invariant: a condemned version is never offered again, except as a numbered retry, whose bytes
+//! and version differ, where the resource says how (`rearm`).
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+use std::time::Instant;
+
+use crate::options::Options;
+use crate::resource::{Resource, ResourceKey};
+
+use super::message::wire_version;
+
+/// Condemned versions remembered per name; the oldest is forgotten beyond it.
+const REMEMBERED: usize = 64;
+
+/// A version of a resource that a client has or is being offered.
+#[derive(Clone, Debug)]
+pub(super) struct Known {
+    pub(super) version: Arc<str>,
+    pub(super) retry: u32,
+    /// What it requires; `None` if the client brought it from an earlier stream and we cannot know.
+    pub(super) requires: Option<Arc<[ResourceKey]>>,
+    /// The resource itself, only where a later response must be able to repeat it (see `full`).
+    pub(super) resource: Option<Arc<Resource>>,
+}
+
+impl Known {
+    pub(super) fn is(&self, other: &Known) -> bool {
+        self.version == other.version && self.retry == other.retry
+    }
+
+    pub(super) fn wire(&self) -> String {
+        wire_version(&self.version, self.retry)
+    }
+}
+
+/// One name's state at the client.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Held {
+    /// The nonce that first offered it; answers to older responses are about a former life.
+    born: u64,
+    /// What it is known to run.
+    pub(super) acked: Option<Known>,
+    /// What it was offered last and has not answered, with that response's nonce.
+    pub(super) sent: Option<(u64, Known)>,
+}
+
+impl Held {
+    /// What it runs once it accepts what is on its way.
+    pub(super) fn current(&self) -> Option<&Known> {
+        self.sent
+            .as_ref()
+            .map(|(_, known)| known)
+            .or(self.acked.as_ref())
+    }
+}
+
+/// An unanswered response.
+#[derive(Clone, Debug)]
+pub(super) struct Sent {
+    pub(super) nonce: u64,
+    pub(super) items: Vec<(String, Known)>,
+    /// Whether it also took something away by leaving it out.
+    pub(super) drops: bool,
+}
+
+impl Sent {
+    pub(super) fn is_retry(&self) -> bool {
+        self.items.iter().any(|(_, known)| known.retry > 0)
+    }
+}
+
+/// A condemned version.
+#[derive(Clone, Debug)]
+pub(super) struct Rejection {
+    pub(super) version: Arc<str>,
+    pub(super) message: Arc<str>,
+    /// The number of the next retry, or of the one on its way.
+    pub(super) retry: u32,
+    /// When that retry is due; `None` if it is on its way or there is none.
+    pub(super) retry_at: Option<Instant>,
+}
+
+/// The ledger of one kind.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Ledger {
+    pub(super) held: BTreeMap<String, Held>,
+    in_flight: VecDeque<Sent>,
+    rejected: BTreeMap<String, VecDeque<Rejection>>,
+    suspects: BTreeMap<String, Arc<str>>,
+    probes: VecDeque<Vec<String>>,
+    /// Names to offer even though the client should have them.
+    pub(super) forced: BTreeSet<String>,
+    /// Names to report as gone, whether held or not (asked for and missing).
+    pub(super) missing: BTreeSet<String>,
+    /// A response is due even if it is empty or repeats what was sent.
+    pub(super) owed: bool,
+}
+
+impl Ledger {
+    pub(super) fn current(&self, name: &str) -> Option<&Known> {
+        self.held.get(name).and_then(Held::current)
+    }
+
+    pub(super) fn acked(&self, name: &str) -> Option<&Known> {
+        self.held.get(name).and_then(|held| held.acked.as_ref())
+    }
+
+    pub(super) fn in_flight(&self) -> usize {
+        self.in_flight.len()
+    }
+
+    pub(super) fn forget(&mut self, name: &str) {
+        self.held.remove(name);
+        self.forced.remove(name);
+        self.missing.remove(name);
+        self.suspects.remove(name);
+    }
+
+    /// Enters a response that is about to go out.
+    pub(super) fn sent(&mut self, nonce: u64, items: Vec<(String, Known)>, drops: bool) {
+        for (name, known) in &items {
+            self.forced.remove(name);
+            let held = self.held.entry(name.clone());
+            let held = held.or_insert_with(|| Held {
+                born: nonce,
+                ..Held::default()
+            });
+            held.sent = Some((nonce, known.clone()));
+            if let Some(rejection) = self.rejection_mut(name, &known.version) {
+                rejection.retry_at = None;
+            }
+        }
+        self.owed = false;
+        self.in_flight.push_back(Sent {
+            nonce,
+            items,
+            drops,
+        });
+    }
+
+    /// Takes the response a nonce names out of the unanswered ones. In state of the world an answer
+    /// also settles that older ones will not be answered; their items are to be offered again.
+    pub(super) fn answered(&mut self, nonce: u64, only_newest: bool) -> Option<Sent> {
+        let at = self.in_flight.iter().position(|sent| sent.nonce == nonce)?;
+        if only_newest {
+            for skipped in self.in_flight.drain(..at).collect::<Vec<_>>() {
+                self.skip(skipped);
+            }
+            return self.in_flight.pop_front();
+        }
+        self.in_flight.remove(at)
+    }
+
+    /// A response that will not be answered any more: its items are offered again, suspects apart.
+    fn skip(&mut self, skipped: Sent) {
+        let mut suspects = Vec::new();
+        for (name, known) in skipped.items {
+            if self.unsend(&name, skipped.nonce) && self.is_suspect(&name, &known.version) {
+                suspects.push(name);
+            }
+        }
+        if !suspects.is_empty() {
+            self.probes.push_back(suspects);
+        }
+    }
+
+    /// Takes back an offer, if it is still the newest of that name.
+    fn unsend(&mut self, name: &str, nonce: u64) -> bool {
+        let Some(held) = self.held.get_mut(name) else {
+            return false;
+        };
+        if held
+            .sent
+            .as_ref()
+            .is_none_or(|(newest, _)| *newest != nonce)
+        {
+            return false;
+        }
+        held.sent = None;
+        if held.acked.is_none() {
+            self.held.remove(name);
+        }
+        true
+    }
+
+    /// The client took everything in this response.
+    pub(super) fn accept(&mut self, sent: Sent) {
+        for (name, known) in sent.items {
+            if let Some(versions) = self.rejected.get_mut(&name) {
+                versions.retain(|r| r.version != known.version);
+            }
+            if self.suspects.get(&name) == Some(&known.version) {
+                self.suspects.remove(&name);
+            }
+            // Unsubscribed or removed in the meantime: not held any more.
+            let Some(held) = self.held.get_mut(&name).filter(|h| h.born <= sent.nonce) else {
+                continue;
+            };
+            if held
+                .sent
+                .as_ref()
+                .is_some_and(|(nonce, _)| *nonce == sent.nonce)
+            {
+                held.sent = None;
+            }
+            held.acked = Some(known);
+        }
+    }
+
+    /// The client refused this response: condemn its only item, or bisect.
+    pub(super) fn refuse(
+        &mut self,
+        sent: &Sent,
+        message: &str,
+        rearms: impl Fn(&str) -> bool,
+        options: &Options,
+        now: Instant,
+    ) {
+        if let [(name, known)] = sent.items.as_slice() {
+            self.unsend(name, sent.nonce);
+            self.suspects.remove(name);
+            // A client that refused the whole response still has what was left out of it.
+            self.owed |= sent.drops;
+            let retry = known.retry + 1;
+            let retry_at = rearms(name).then(|| now + options.retry_after(retry));
+            let version = known.version.clone();
+            self.condemn(
+                name,
+                Rejection {
+                    version,
+                    message: message.into(),
+                    retry,
+                    retry_at,
+                },
+            );
+            return;
+        }
+        let mut suspects = Vec::new();
+        for (name, known) in &sent.items {
+            if self.unsend(name, sent.nonce) {
+                self.suspects.insert(name.clone(), known.version.clone());
+                suspects.push(name.clone());
+                if let Some(rejection) = self.rejection_mut(name, &known.version) {
+                    // A retry among others: offered apart at once, with a number of its own.
+                    rejection.retry = known.retry + 1;
+                    rejection.retry_at = Some(now);
+                }
+            }
+        }
+        let back = suspects.split_off(suspects.len().div_ceil(2));
+        for half in [suspects, back] {
+            if !half.is_empty() {
+                self.probes.push_back(half);
+            }
+        }
+    }
+
+    fn condemn(&mut self, name: &str, rejection: Rejection) {
+        let versions = self.rejected.entry(name.to_owned()).or_default();
+        versions.retain(|r| r.version != rejection.version);
+        versions.push_back(rejection);
+        if versions.len() > REMEMBERED {
+            versions.pop_front();
+        }
+    }
+
+    pub(super) fn rejection(&self, name: &str, version: &str) -> Option<&Rejection> {
+        self.rejected
+            .get(name)?
+            .iter()
+            .find(|r| *r.version == *version)
+    }
+
+    fn rejection_mut(&mut self, name: &str, version: &str) -> Option<&mut Rejection> {
+        self.rejected
+            .get_mut(name)?
+            .iter_mut()
+            .find(|r| *r.version == *version)
+    }
+
+    /// Whether this version is suspected, and so offered by probes only.
+    pub(super) fn is_suspect(&self, name: &str, version: &str) -> bool {
+        self.suspects
+            .get(name)
+            .is_some_and(|suspected| **suspected == *version)
+    }
+
+    /// It is no suspect any more: it is offered with the others again.
+    pub(super) fn clear_suspect(&mut self, name: &str) {
+        self.suspects.remove(name);
+    }
+
+    pub(super) fn any_suspect(&self) -> bool {
+        !self.suspects.is_empty()
+    }
+
+    /// The next group to offer apart, reduced to the names for which `still` holds at the suspected
+    /// version; the others are no suspects any more.
+    pub(super) fn next_probe(&mut self, still: impl Fn(&str, &str) -> bool) -> Option<Vec<String>> {
+        while let Some(group) = self.probes.pop_front() {
+            let (keep, drop): (Vec<_>, Vec<_>) = group.into_iter().partition(|name| {
+                self.suspects
+                    .get(name)
+                    .is_some_and(|version| still(name, version))
+            });
+            for name in drop {
+                self.suspects.remove(&name);
+            }
+            if !keep.is_empty() {
+                return Some(keep);
+            }
+        }
+        None
+    }
+
+    /// Every remembered refusal, by name.
+    pub(super) fn rejections(&self) -> impl Iterator<Item = (&String, &Rejection)> {
+        self.rejected
+            .iter()
+            .flat_map(|(name, versions)| versions.iter().map(move |r| (name, r)))
+    }
+
+    /// When the next retry of a wanted version is due.
+    pub(super) fn next_retry(&self, wanted: impl Fn(&str, &str) -> bool) -> Option<Instant> {
+        self.rejections()
+            .filter(|(name, r)| wanted(name, &r.version))
+            .filter_map(|(_, r)| r.retry_at)
+            .min()
+    }
+}

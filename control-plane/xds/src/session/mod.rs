@@ -1,0 +1,307 @@
+//! Every rule of delivery, as one state machine per stream.
+//!
+//! Inputs are a client's [`Request`], a new [`Snapshot`], and the time; outputs are [`Response`]s,
+//! taken one at a time with [`Session::poll`] while the transport has room, and the next
+//! [`Session::deadline`]. Nothing here waits, sends or reads a clock. Because responses are *pulled*,
+//! whatever changes while a client does not read is coalesced: only the newest snapshot waits.
+//!
+//! ```text
+//! request ─▶ subscription (what it wants) ─┐
+//!         └▶ ledger (ACK, NACK) ───────────┤
+//! snapshot ────────────────────────────────┼─▶ offer (what is due) ─▶ poll ─▶ Response
+//! time ───▶ gate (make before break) ──────┘
+//! ```
+//!
+//! The clusters and the routes of a client must be on one stream for make before break to hold. That
+//! is so with ADS; the per-type services order within one kind only, as the protocol itself does.
+
+mod gate;
+mod intake;
+mod ledger;
+mod message;
+mod offer;
+mod status;
+mod subscription;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Instant;
+
+use crate::options::Options;
+use crate::resource::Kind;
+use crate::snapshot::Snapshot;
+
+pub use gate::Wait;
+pub use message::{Event, Interest, Item, Protocol, Request, Response};
+pub use status::{Acked, KindStatus, Nacked};
+
+use gate::Gate;
+use ledger::Ledger;
+use offer::{Due, Offer};
+use subscription::Subscription;
+
+/// A client subscribed to more names than a stream may; its stream is to be closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("more than {limit} resource names on one stream")]
+pub struct TooManyNames {
+    /// The bound, [`Options::max_names`].
+    pub limit: usize,
+}
+
+/// The state of one stream.
+#[derive(Clone, Debug)]
+pub struct Session {
+    protocol: Protocol,
+    options: Arc<Options>,
+    snapshot: Arc<Snapshot>,
+    kinds: [KindState; 6],
+    gate: Gate,
+    nonce: u64,
+    deadline: Option<Instant>,
+    events: Vec<Event>,
+}
+
+/// The state of one kind on one stream.
+#[derive(Clone, Debug, Default)]
+struct KindState {
+    subscription: Subscription,
+    ledger: Ledger,
+    /// Something may be due.
+    dirty: bool,
+    waits: std::collections::BTreeMap<String, Wait>,
+    newest_nonce: Option<u64>,
+    /// The snapshot version of this kind that is completely sent, and completely acknowledged.
+    sent: Option<Arc<str>>,
+    acked: Option<Arc<str>>,
+}
+
+impl Session {
+    /// A stream that has just been opened.
+    #[must_use]
+    pub fn new(protocol: Protocol, options: Arc<Options>, snapshot: Arc<Snapshot>) -> Self {
+        Self {
+            protocol,
+            options,
+            snapshot,
+            kinds: Default::default(),
+            gate: Gate::default(),
+            nonce: 0,
+            deadline: None,
+            events: Vec::new(),
+        }
+    }
+
+    fn kind(&self, kind: Kind) -> &KindState {
+        &self.kinds[kind.index()]
+    }
+
+    fn kind_mut(&mut self, kind: Kind) -> &mut KindState {
+        &mut self.kinds[kind.index()]
+    }
+
+    /// The newest snapshot of the stream's scope. Kinds whose content is the same are not touched.
+    pub fn snapshot(&mut self, snapshot: Arc<Snapshot>) {
+        let old = std::mem::replace(&mut self.snapshot, snapshot);
+        for kind in Kind::PUSH_ORDER {
+            if old.version(kind) != self.snapshot.version(kind) {
+                self.kind_mut(kind).dirty = true;
+            }
+        }
+    }
+
+    /// The next response, if one is due. Call it while the transport has room, until it is `None`;
+    /// then call it again after every input and at [`Session::deadline`].
+    pub fn poll(&mut self, now: Instant) -> Option<Response> {
+        if self.deadline.is_some_and(|at| at <= now) {
+            self.deadline = None;
+            self.kinds.iter_mut().for_each(|state| state.dirty = true);
+        }
+        for kind in Kind::PUSH_ORDER {
+            if let Some(response) = self.poll_kind(kind, now) {
+                return Some(response);
+            }
+        }
+        self.deadline = self.next_deadline(now);
+        None
+    }
+
+    /// When to poll again though nothing came in.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Instant> {
+        self.deadline
+    }
+
+    /// What was learnt and done since this was last called.
+    pub fn take_events(&mut self) -> Vec<Event> {
+        std::mem::take(&mut self.events)
+    }
+
+    fn next_deadline(&self, now: Instant) -> Option<Instant> {
+        let gate = self
+            .gate
+            .deadline(self.options.warm_timeout, self.options.linger, now);
+        let retries = Kind::PUSH_ORDER.into_iter().filter_map(|kind| {
+            let wanted = |name: &str, version: &str| {
+                self.kind(kind).subscription.wants(name)
+                    && self
+                        .snapshot
+                        .get(kind, name)
+                        .is_some_and(|r| r.version() == version)
+            };
+            self.kind(kind).ledger.next_retry(wanted)
+        });
+        retries.chain(gate).min()
+    }
+
+    fn poll_kind(&mut self, kind: Kind, now: Instant) -> Option<Response> {
+        let state = self.kind(kind);
+        if !state.dirty || !state.subscription.opened() {
+            return None;
+        }
+        if state.ledger.in_flight() >= self.options.in_flight {
+            return None;
+        }
+        if kind == Kind::Cluster {
+            self.note_unused(now);
+        }
+        let probe = self.next_probe(kind, now);
+        let due = self.due(kind, &probe, now);
+        let offered: BTreeSet<&str> = due.offers.iter().map(|o| o.resource.name()).collect();
+        for name in probe.iter().filter(|name| !offered.contains(name.as_str())) {
+            self.kind_mut(kind).ledger.clear_suspect(name);
+        }
+        if probe.is_empty() {
+            self.kind_mut(kind).waits.clone_from(&due.waits);
+            let waits = self.kinds.iter().flat_map(|state| state.waits.values());
+            self.gate.note_waits(waits, now);
+        }
+        if due.respond {
+            return Some(self.respond(kind, due));
+        }
+        if !probe.is_empty() {
+            return self.poll_kind(kind, now);
+        }
+        self.settle(kind, &due);
+        None
+    }
+
+    /// The suspects to offer apart now, if any. In state of the world only one such response may be
+    /// under way, for only the newest is sure to be answered.
+    fn next_probe(&mut self, kind: Kind, now: Instant) -> BTreeSet<String> {
+        let sotw = self.protocol == Protocol::StateOfTheWorld;
+        let snapshot = self.snapshot.clone();
+        let KindState {
+            subscription,
+            ledger,
+            ..
+        } = self.kind_mut(kind);
+        if sotw && ledger.in_flight() > 0 {
+            return BTreeSet::new();
+        }
+        let still = |name: &str, version: &str| {
+            subscription.wants(name)
+                && snapshot
+                    .get(kind, name)
+                    .is_some_and(|r| r.version() == version)
+        };
+        let mut group: BTreeSet<String> = ledger.next_probe(still).into_iter().flatten().collect();
+        let blocked: Vec<String> = group
+            .iter()
+            .filter(|name| {
+                snapshot
+                    .get(kind, name)
+                    .is_some_and(|r| self.pass(r, now).is_err())
+            })
+            .cloned()
+            .collect();
+        for name in blocked {
+            group.remove(&name);
+            self.kind_mut(kind).ledger.clear_suspect(&name);
+        }
+        group
+    }
+
+    fn respond(&mut self, kind: Kind, due: Due) -> Response {
+        self.nonce += 1;
+        let nonce = self.nonce;
+        let fresh: Vec<&Offer> = due.offers.iter().filter(|offer| offer.fresh).collect();
+        if kind == Kind::Cluster {
+            let clusters: Vec<_> = fresh.iter().map(|offer| offer.resource.clone()).collect();
+            self.let_endpoints_follow(&clusters);
+        }
+        let entries = fresh
+            .iter()
+            .map(|o| (o.resource.name().to_owned(), o.known.clone()))
+            .collect();
+        let state = self.kind_mut(kind);
+        state.newest_nonce = Some(nonce);
+        for name in &due.removed {
+            state.ledger.forget(name);
+        }
+        let drops = !due.removed.is_empty();
+        state.ledger.sent(nonce, entries, drops);
+        // Endpoints are gone for good once their cluster is.
+        self.kind_mut(Kind::Endpoints).dirty |= drops && kind == Kind::Cluster;
+        let version = match self.protocol {
+            Protocol::Delta => self.snapshot.version(kind).to_owned(),
+            Protocol::StateOfTheWorld => self.state_version(kind),
+        };
+        let items: Vec<_> = due
+            .offers
+            .into_iter()
+            .map(|offer| Item {
+                resource: offer.resource,
+                retry: offer.known.retry,
+            })
+            .collect();
+        self.events.push(Event::Sent {
+            kind,
+            items: items.len(),
+            removed: due.removed.len(),
+        });
+        let removed = if self.protocol == Protocol::Delta {
+            due.removed
+        } else {
+            Vec::new()
+        };
+        Response {
+            kind,
+            nonce: nonce.to_string(),
+            version,
+            items,
+            removed,
+        }
+    }
+
+    /// Envoy warms a cluster only once its endpoints come after it, even if they are unchanged.
+    fn let_endpoints_follow(&mut self, clusters: &[Arc<crate::Resource>]) {
+        let snapshot = self.snapshot.clone();
+        let delta = self.protocol == Protocol::Delta;
+        let state = self.kind_mut(Kind::Endpoints);
+        if !state.subscription.opened() {
+            return;
+        }
+        for name in clusters
+            .iter()
+            .flat_map(|cluster| snapshot.endpoints_of(cluster))
+        {
+            if delta || state.subscription.wants(name) {
+                state.ledger.forced.insert(name.to_owned());
+                state.dirty = true;
+            }
+        }
+    }
+
+    /// Nothing is due: notes how far the client is.
+    fn settle(&mut self, kind: Kind, due: &Due) {
+        let version: Arc<str> = self.snapshot.version(kind).into();
+        let state = self.kind_mut(kind);
+        state.dirty = false;
+        if due.waits.is_empty() && !due.refused && !state.ledger.any_suspect() {
+            state.sent = Some(version);
+        }
+        if state.ledger.in_flight() == 0 {
+            state.acked.clone_from(&state.sent);
+        }
+    }
+}

@@ -1,0 +1,296 @@
+//! What is due: the difference between the snapshot and what the client has, after every rule that
+//! holds something back. Pure reading; [`Session::poll`] enters what is sent.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Instant;
+
+use crate::resource::{Kind, Resource, content_hash};
+
+use super::gate::Wait;
+use super::ledger::Known;
+use super::message::Protocol;
+use super::{KindState, Session};
+
+/// What one look at a kind found.
+#[derive(Debug, Default)]
+pub(super) struct Due {
+    /// What to put on the wire.
+    pub(super) offers: Vec<Offer>,
+    /// Names to report as removed (delta), or that a full response drops by leaving them out.
+    pub(super) removed: Vec<String>,
+    /// A response is due even without offers.
+    pub(super) respond: bool,
+    /// What is held back, and why.
+    pub(super) waits: BTreeMap<String, Wait>,
+    /// Whether a wanted version is condemned or suspected.
+    pub(super) refused: bool,
+}
+
+/// A resource and the version of it to send.
+#[derive(Clone, Debug)]
+pub(super) struct Offer {
+    pub(super) resource: Arc<Resource>,
+    pub(super) known: Known,
+    /// Whether it differs from what the client acknowledged; the rest only completes a full response.
+    pub(super) fresh: bool,
+}
+
+/// What still fits into a response.
+///
+/// A filter configuration travels alone: offered a second time unchanged, as bisection would,
+/// Envoy acknowledges the very bytes it refused without applying them. So does whatever else can be
+/// rearmed.
+struct Room {
+    bytes: usize,
+    items: usize,
+}
+
+impl Room {
+    fn new(bytes: usize) -> Self {
+        Self { bytes, items: 0 }
+    }
+
+    fn take(&mut self, resource: &Resource) -> bool {
+        let alone = resource.kind() == Kind::Extension || resource.rearm().is_some();
+        if self.bytes == 0 || (alone && self.items > 0) {
+            return false;
+        }
+        self.items += 1;
+        self.bytes = if alone {
+            0
+        } else {
+            self.bytes.saturating_sub(resource.body().len())
+        };
+        true
+    }
+}
+
+enum Choice {
+    Offer(Known),
+    Keep,
+    Refused,
+    Wait(Wait),
+}
+
+impl Session {
+    /// What is due of `kind`. Names in `probe` are offered though suspect, and for a kind that is
+    /// not sent in full they are all that is offered.
+    pub(super) fn due(&self, kind: Kind, probe: &BTreeSet<String>, now: Instant) -> Due {
+        if self.protocol == Protocol::StateOfTheWorld && kind.is_full_state() {
+            self.due_in_full(kind, probe, now)
+        } else {
+            self.due_in_part(kind, probe, now)
+        }
+    }
+
+    fn due_in_part(&self, kind: Kind, probe: &BTreeSet<String>, now: Instant) -> Due {
+        let state = self.kind(kind);
+        let mut due = Due {
+            respond: state.ledger.owed,
+            ..Due::default()
+        };
+        let mut room = Room::new(self.options.response_bytes);
+        for resource in self.wanted(state, kind) {
+            if !probe.is_empty() && !probe.contains(resource.name()) {
+                continue;
+            }
+            match self.choose(resource, !probe.is_empty(), now) {
+                Choice::Offer(known) if room.take(resource) => {
+                    due.offers.push(Offer {
+                        resource: resource.clone(),
+                        known,
+                        fresh: true,
+                    });
+                }
+                Choice::Offer(_) | Choice::Keep => {}
+                Choice::Refused => due.refused = true,
+                Choice::Wait(wait) => {
+                    due.waits.insert(resource.name().to_owned(), wait);
+                }
+            }
+        }
+        if due.offers.is_empty() && self.protocol == Protocol::Delta {
+            due.removed = self.vanished(kind, now);
+        }
+        due.respond |= !due.offers.is_empty() || !due.removed.is_empty();
+        due
+    }
+
+    /// A state-of-the-world response of clusters or listeners: what is left out is removed, so
+    /// everything held back appears as the client has it.
+    fn due_in_full(&self, kind: Kind, probe: &BTreeSet<String>, now: Instant) -> Due {
+        let state = self.kind(kind);
+        let mut due = Due {
+            respond: state.ledger.owed,
+            ..Due::default()
+        };
+        for resource in self.wanted(state, kind) {
+            let name = resource.name();
+            match self.choose(resource, probe.contains(name), now) {
+                Choice::Offer(known) => {
+                    due.respond = true;
+                    due.offers.push(Offer {
+                        resource: resource.clone(),
+                        known,
+                        fresh: true,
+                    });
+                    continue;
+                }
+                Choice::Keep => {}
+                Choice::Refused => due.refused = true,
+                Choice::Wait(wait) => {
+                    due.waits.insert(name.to_owned(), wait);
+                }
+            }
+            due.offers.extend(state.repeat(name));
+        }
+        for name in state
+            .ledger
+            .held
+            .keys()
+            .filter(|n| self.snapshot.get(kind, n).is_none())
+        {
+            if state.subscription.wants(name) && self.is_kept(kind, name, now) {
+                due.offers.extend(state.repeat(name));
+            } else {
+                due.respond = true;
+                due.removed.push(name.clone());
+            }
+        }
+        due
+    }
+
+    /// The resources of the snapshot that the client is to have: those it subscribes to, and those
+    /// that follow a cluster unasked.
+    fn wanted<'a>(
+        &'a self,
+        state: &'a KindState,
+        kind: Kind,
+    ) -> Box<dyn Iterator<Item = &'a Arc<Resource>> + 'a> {
+        if state.subscription.wildcard() {
+            return Box::new(self.snapshot.of(kind));
+        }
+        let names = state.subscription.names();
+        let unasked = state
+            .ledger
+            .forced
+            .iter()
+            .filter(|name| !names.contains(*name));
+        Box::new(
+            names
+                .iter()
+                .chain(unasked)
+                .filter_map(move |n| self.snapshot.get(kind, n)),
+        )
+    }
+
+    fn choose(&self, resource: &Arc<Resource>, probing: bool, now: Instant) -> Choice {
+        let ledger = &self.kind(resource.kind()).ledger;
+        let (name, version) = (resource.name(), resource.version());
+        let current = ledger
+            .current(name)
+            .filter(|known| *known.version == *version);
+        let rejection = ledger.rejection(name, version);
+        let retry = match (rejection, current) {
+            (Some(rejection), _) => match rejection.retry_at {
+                Some(at) if at <= now => rejection.retry,
+                _ => return Choice::Refused,
+            },
+            (None, Some(known)) if probing || ledger.forced.contains(name) => known.retry,
+            (None, Some(_)) => return Choice::Keep,
+            (None, None) => 0,
+        };
+        if ledger.is_suspect(name, version) && !probing {
+            return Choice::Refused;
+        }
+        if let Err(wait) = self.pass(resource, now) {
+            return Choice::Wait(wait);
+        }
+        Choice::Offer(self.known(resource, retry))
+    }
+
+    /// What the ledger notes of a version that is offered.
+    pub(super) fn known(&self, resource: &Arc<Resource>, retry: u32) -> Known {
+        let repeatable =
+            self.protocol == Protocol::StateOfTheWorld && resource.kind().is_full_state();
+        Known {
+            version: resource.shared_version(),
+            retry,
+            requires: Some(resource.shared_requires()),
+            resource: repeatable.then(|| resource.clone()),
+        }
+    }
+
+    /// Names the client has, or asked for, that are gone and may be reported so (delta).
+    fn vanished(&self, kind: Kind, now: Instant) -> Vec<String> {
+        if !kind.reports_removal() {
+            return Vec::new();
+        }
+        let ledger = &self.kind(kind).ledger;
+        let names: BTreeSet<&String> = ledger.held.keys().chain(&ledger.missing).collect();
+        names
+            .into_iter()
+            .filter(|name| self.snapshot.get(kind, name).is_none())
+            .filter(|name| !self.is_kept(kind, name, now))
+            .cloned()
+            .collect()
+    }
+
+    /// Whether a vanished resource must stay with the client for now.
+    fn is_kept(&self, kind: Kind, name: &str, now: Instant) -> bool {
+        match kind {
+            Kind::Cluster => {
+                self.kind(kind).ledger.held.contains_key(name)
+                    && self.gate.lingers(name, self.options.linger, now)
+            }
+            Kind::Endpoints => self.endpoints_are_used(name),
+            _ => false,
+        }
+    }
+
+    /// The version of a state-of-the-world response: a hash over what the client has once it
+    /// accepts it, so that an equal state has an equal version on every stream and replica.
+    pub(super) fn state_version(&self, kind: Kind) -> String {
+        let state = self.kind(kind);
+        let held = state
+            .ledger
+            .held
+            .iter()
+            .filter(|(name, _)| state.subscription.wants(name));
+        hash_of(held.filter_map(|(name, held)| Some((name.as_str(), held.current()?.wire()))))
+    }
+
+    /// That version for a client that has exactly what the snapshot holds of its subscription.
+    pub(super) fn settled_version(&self, kind: Kind) -> String {
+        let mut wanted: Vec<_> = self.wanted(self.kind(kind), kind).collect();
+        wanted.sort_by_key(|resource| resource.name());
+        hash_of(
+            wanted
+                .into_iter()
+                .map(|r| (r.name(), r.version().to_owned())),
+        )
+    }
+}
+
+fn hash_of<'a>(entries: impl Iterator<Item = (&'a str, String)>) -> String {
+    let parts: Vec<_> = entries.collect();
+    content_hash(
+        parts
+            .iter()
+            .flat_map(|(name, version)| [name.as_bytes(), version.as_bytes()]),
+    )
+}
+
+impl KindState {
+    /// What the client has under this name, to be repeated in a full response.
+    fn repeat(&self, name: &str) -> Option<Offer> {
+        let known = self.ledger.current(name)?;
+        let acked = self.ledger.acked(name);
+        Some(Offer {
+            resource: known.resource.clone()?,
+            known: known.clone(),
+            fresh: acked.is_none_or(|acked| !acked.is(known)),
+        })
+    }
+}
