@@ -8,9 +8,12 @@ use std::process::Command;
 
 use serde::Deserialize;
 
-/// The root of the repository.
+/// The root of the repository. Asked of cargo at run time first: two checkouts that share a target directory
+/// share this binary, and the path compiled into it would then be the other one's.
 pub fn root() -> PathBuf {
-    [env!("CARGO_MANIFEST_DIR"), "..", ".."].iter().collect()
+    let compiled = || env!("CARGO_MANIFEST_DIR").into();
+    let package = std::env::var_os("CARGO_MANIFEST_DIR").unwrap_or_else(compiled);
+    PathBuf::from(package).join("..").join("..")
 }
 
 /// How a crate is depended on.

@@ -145,8 +145,8 @@ const RULES: &[Rule] = &[
             "headgate-core",
             "headgate-dialect",
         ],
-        // The wiring: it starts the two servers and reads the flags; it knows no Kubernetes.
-        outside: Guarded(&["tonic", "axum", "clap"]),
+        // The wiring: reads the flags, tells proxies apart by their node, starts the servers; no Kubernetes.
+        outside: Guarded(&["tonic", "envoy-types", "axum", "clap"]),
         says: "`headgate` all of control-plane, contract, core, dialect; kube stays in `source` and `istio`",
     },
 ];
