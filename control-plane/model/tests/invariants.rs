@@ -1,0 +1,240 @@
+//! The invariants of the design that the plan answers for, over random worlds, edits and orders.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod world;
+
+use std::collections::BTreeMap;
+
+use headgate_contract::{FilterConfig, Role};
+use headgate_model::{
+    Carrier, LabelKeys, Objects, Plan, PlannedModel, Registry, ScaleDamper, Tick, plan,
+};
+use proptest::prelude::*;
+use proptest::sample::select;
+use world::{Build, carrier, objects, planned, policy};
+
+const NAMES: [&str; 6] = ["a", "b", "c", "d", "e", "f"];
+
+fn weight() -> impl Strategy<Value = Option<String>> {
+    prop_oneof![
+        3 => Just(None),
+        4 => (0..=100_u8).prop_map(|w| Some(w.to_string())),
+        1 => select(vec!["", "ten", "101", "-1", "1O", "007"]).prop_map(|w| Some(w.to_owned())),
+    ]
+}
+
+fn any_carrier() -> impl Strategy<Value = Carrier> {
+    let identity = (
+        select(NAMES.to_vec()),
+        select(vec!["llama", "llama", "phi"]),
+        select(vec!["v1", "v2", "v3"]),
+    );
+    let age = prop_oneof![Just(None), (0..4_i64).prop_map(Some)];
+    let pods = (
+        0..4_u32,
+        0..3_u32,
+        select(vec!["v1", "v2", "v4"]),
+        0..6_u32,
+        any::<bool>(),
+    );
+    let said = (
+        weight(),
+        prop::bool::weighted(0.2),
+        select(vec!["", "x", "x,y", "phi,z", "llama"]),
+    );
+    (identity, age, pods, said).prop_map(
+        |((name, model, version), age, pods, (weight, joins, names))| {
+            let (ready, rolling, next, desired, all_ready) = pods;
+            let mut c = carrier(name, version)
+                .model(model)
+                .ready(ready)
+                .rolling(next, rolling);
+            c = c.desired(desired).names(names);
+            c.created = age;
+            if !all_ready {
+                c.pods.iter_mut().step_by(2).for_each(|p| p.ready = false);
+            }
+            if joins {
+                c = c.joins();
+            }
+            match weight {
+                Some(label) => c.weight(&label),
+                None => c,
+            }
+        },
+    )
+}
+
+fn bucket_spec() -> impl Strategy<Value = String> {
+    let target = select(vec![
+        "",
+        r#""models":["llama"],"#,
+        r#""models":["phi","none"],"#,
+        r#""models":["none"],"#,
+        r#""selector":{"matchLabels":{"model-version":"v2"}},"#,
+    ]);
+    (target, select(vec!["fair", "burst"])).prop_map(|(target, name)| {
+        format!(
+            r#"{{{target}"buckets":[{{"name":"{name}","key":["tenant"],"profile":"semantic"}}]}}"#
+        )
+    })
+}
+
+fn tag_spec() -> impl Strategy<Value = &'static str> {
+    select(vec![
+        "{}",
+        r#"{"models":["llama"]}"#,
+        r#"{"selector":{"matchLabels":{"model-version":"v2"}},"baggage":false}"#,
+    ])
+}
+
+prop_compose! {
+    fn world()(
+        carriers in prop::collection::vec(any_carrier(), 0..8),
+        buckets in prop::collection::vec((select(vec!["p", "q", "r"]), prop::option::of(0..3_i64), bucket_spec()), 0..4),
+        tags in prop::collection::vec((select(vec!["s", "t"]), prop::option::of(0..3_i64), tag_spec()), 0..3),
+    ) -> Objects {
+        let mut world = objects(carriers);
+        for (name, created, spec) in buckets {
+            world.bucket_policies.insert(("default".into(), name.into()), policy(name, created, &spec));
+        }
+        for (name, created, spec) in tags {
+            world.tag_policies.insert(("default".into(), name.into()), policy(name, created, spec));
+        }
+        world
+    }
+}
+
+fn models(plan: &Plan) -> impl Iterator<Item = &PlannedModel> {
+    plan.namespaces.values().flat_map(|ns| ns.models.values())
+}
+
+fn config(plan: &Plan) -> FilterConfig {
+    FilterConfig {
+        role: Role::Decide,
+        retry: 0,
+        max_body_bytes: 1 << 20,
+        namespaces: plan
+            .namespaces
+            .iter()
+            .map(|(ns, p)| (ns.clone(), p.config.clone()))
+            .collect(),
+    }
+}
+
+fn routes(model: &PlannedModel) -> bool {
+    model.variants.values().any(|v| v.share > 0)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 512, ..ProptestConfig::default() })]
+
+    #[test]
+    fn weights_sum_to_100(world in world()) {
+        for model in models(&planned(&world)) {
+            let sum: u32 = model.variants.values().map(|v| v.share).sum();
+            prop_assert_eq!(sum, if model.plan.ready() { 1_000_000 } else { 0 });
+            let by_carrier: u32 = model.carriers.iter().map(|c| c.share).sum();
+            prop_assert_eq!(by_carrier, sum);
+            let canaries: u64 = model.plan.canaries.iter().map(|c| c.weight.millionths()).sum();
+            if model.plan.base.is_empty() && !model.plan.canaries.is_empty() {
+                prop_assert_eq!(canaries, 100_000_000);
+            }
+            prop_assert!(canaries <= 100_000_000);
+            // Whatever a session can be picked into has a locality, or a proxy without the filter splits otherwise.
+            let rest = canaries < 100_000_000;
+            let picked = model.plan.canaries.iter().chain(model.plan.base.iter().filter(|_| rest));
+            for version in picked.flat_map(|c| &c.versions).filter(|v| v.endpoints > 0) {
+                prop_assert!(model.variants[&version.version].share > 0);
+            }
+        }
+    }
+
+    #[test]
+    fn never_routes_to_nothing(world in world()) {
+        let plan = planned(&world);
+        for model in models(&plan) {
+            let ready = model.variants.values().any(|v| !v.endpoints.is_empty());
+            prop_assert_eq!(routes(model), ready);
+            prop_assert_eq!(model.plan.ready(), ready);
+            for variant in model.variants.values().filter(|v| v.share > 0) {
+                prop_assert!(!variant.endpoints.is_empty());
+            }
+        }
+        // A model that any carrier names is known, whatever became of its versions and pods.
+        for carrier in world.carriers.values() {
+            prop_assert!(plan.namespaces["default"].models.contains_key(carrier.labels["model-name"].as_str()));
+        }
+    }
+
+    #[test]
+    fn plan_is_a_pure_function(
+        history in prop::collection::vec(world(), 0..3),
+        last in world(),
+        ready_before in 0..20_u64,
+    ) {
+        // One replica lived through other worlds, object by object and backwards; another starts with the last.
+        let mut lived = Objects::default();
+        let mut damper = ScaleDamper::default();
+        let mut at = Tick { elapsed: std::time::Duration::ZERO, unix_seconds: 1_800_000_000 };
+        let mut observe = |objects: &Objects, damper: &mut ScaleDamper, seconds: u64| {
+            at.elapsed += std::time::Duration::from_secs(seconds);
+            at.unix_seconds += seconds;
+            let registry = Registry::build(objects, &LabelKeys::default());
+            let scales = damper.observe(&registry.readiness(), at);
+            (plan(&registry, objects, &scales), at)
+        };
+        for world in history {
+            lived.carriers.extend(world.carriers.into_iter().rev());
+            lived.bucket_policies.extend(world.bucket_policies.into_iter().rev());
+            lived.tag_policies.extend(world.tag_policies);
+            observe(&lived, &mut damper, ready_before);
+        }
+        for (key, mut carrier) in last.carriers.clone().into_iter().rev() {
+            carrier.pods.reverse();
+            lived.carriers.insert(key, carrier);
+        }
+        lived.carriers.retain(|key, _| last.carriers.contains_key(key));
+        lived.bucket_policies.clone_from(&last.bucket_policies);
+        lived.tag_policies.clone_from(&last.tag_policies);
+        observe(&lived, &mut damper, 0);
+        // Scales quiet: what is held back has come through.
+        let (old, _) = observe(&lived, &mut damper, 10);
+        let (new, _) = observe(&last, &mut ScaleDamper::default(), 0);
+        prop_assert_eq!(config(&old).emit().unwrap(), config(&new).emit().unwrap());
+        prop_assert_eq!(old, new);
+    }
+
+    #[test]
+    fn bad_label_never_removes_traffic(
+        world in world(),
+        which in any::<prop::sample::Index>(),
+        label in select(vec!["", "ten", "101", "-1", "1O", "007", "5%", "NaN", "0.5"]),
+    ) {
+        prop_assume!(!world.carriers.is_empty());
+        let before = planned(&world);
+        let key = which.get(&world.carriers.keys().collect::<Vec<_>>()).to_owned().clone();
+        let mut edited = world;
+        edited.carriers.get_mut(&key).unwrap().labels.insert("canary-weight".into(), label.into());
+        let after = planned(&edited);
+        let name = edited.carriers[&key].labels["model-name"].clone();
+        for (id, model) in &before.namespaces["default"].models {
+            let now = &after.namespaces["default"].models[id];
+            if id.as_str() == name {
+                prop_assert_eq!(routes(now), routes(model));
+                let versions = |m: &PlannedModel| m.variants.iter()
+                    .map(|(v, p)| (v.clone(), p.endpoints.clone())).collect::<BTreeMap<_, _>>();
+                prop_assert_eq!(versions(now), versions(model), "pins still reach what they reached");
+            } else {
+                prop_assert_eq!(now, model, "another model's plan");
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_emitted_the_filters_parser_accepts(world in world()) {
+        let emitted = config(&planned(&world));
+        let parsed = FilterConfig::parse(emitted.emit().unwrap().as_bytes());
+        prop_assert_eq!(parsed, Ok(emitted));
+    }
+}

@@ -1,0 +1,253 @@
+//! Policies → rules: targets, order, what is refused and how it is said.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod world;
+
+use headgate_model::{Finding, Objects, Plan, Severity, reason};
+use world::{Build, carrier, objects, planned, policy};
+
+fn fleet() -> Objects {
+    objects([
+        carrier("a", "v1").label("team", "red"),
+        carrier("b", "v1").model("phi").label("team", "blue"),
+        carrier("c", "v2")
+            .model("phi")
+            .weight("0")
+            .label("team", "red")
+            .label("tier", "gold"),
+    ])
+}
+
+fn bucket(world: &mut Objects, name: &str, created: Option<i64>, target: &str, buckets: &[&str]) {
+    let list: Vec<String> = buckets
+        .iter()
+        .map(|b| format!(r#"{{"name":"{b}","key":["tenant"],"profile":"semantic"}}"#))
+        .collect();
+    let spec = format!(r#"{{{target}"buckets":[{}]}}"#, list.join(","));
+    world.bucket_policies.insert(
+        ("default".into(), name.into()),
+        policy(name, created, &spec),
+    );
+}
+
+fn tagging(world: &mut Objects, name: &str, created: Option<i64>, spec: &str) {
+    world
+        .tag_policies
+        .insert(("default".into(), name.into()), policy(name, created, spec));
+}
+
+/// `policy:bucket` with its models, in order.
+fn buckets(plan: &Plan) -> Vec<String> {
+    let rules = plan.namespaces["default"].config.buckets.iter();
+    rules
+        .map(|r| {
+            format!(
+                "{}:{}{}",
+                r.policy,
+                r.bucket.name,
+                models(r.models.as_deref())
+            )
+        })
+        .collect()
+}
+
+fn models(list: Option<&[headgate_contract::ModelId]>) -> String {
+    list.map_or_else(String::new, |list| {
+        let ids: Vec<&str> = list
+            .iter()
+            .map(headgate_contract::ModelId::as_str)
+            .collect();
+        format!(" for {}", ids.join(" "))
+    })
+}
+
+fn findings<'a>(plan: &'a Plan, reason: &str) -> Vec<&'a Finding> {
+    plan.findings
+        .iter()
+        .filter(|f| f.reason == reason)
+        .collect()
+}
+
+#[test]
+fn targets_resolve_to_the_models_of_the_namespace() {
+    let mut world = fleet();
+    bucket(&mut world, "all", None, "", &["one"]);
+    bucket(
+        &mut world,
+        "named",
+        None,
+        r#""models":["phi","llama","phi"],"#,
+        &["two"],
+    );
+    bucket(
+        &mut world,
+        "picked",
+        None,
+        r#""selector":{"matchLabels":{"team":"red","tier":"gold"}},"#,
+        &["three"],
+    );
+    let plan = planned(&world);
+    assert_eq!(
+        buckets(&plan),
+        [
+            "default/all:one",
+            "default/named:two for llama phi",
+            "default/picked:three for phi"
+        ]
+    );
+    assert!(plan.findings.is_empty(), "{:?}", plan.findings);
+}
+
+#[test]
+fn a_selector_wants_all_labels_on_one_carrier() {
+    let mut world = fleet();
+    let both = r#""selector":{"matchLabels":{"team":"blue","tier":"gold"}},"#;
+    bucket(&mut world, "apart", None, both, &["one"]);
+    assert_eq!(buckets(&planned(&world)), [String::new(); 0]);
+}
+
+#[test]
+fn a_policy_that_matches_nothing_says_so() {
+    let mut world = fleet();
+    bucket(&mut world, "typo", None, r#""models":["lama"],"#, &["one"]);
+    bucket(
+        &mut world,
+        "half",
+        None,
+        r#""models":["lama","phi"],"#,
+        &["two"],
+    );
+    tagging(
+        &mut world,
+        "tags",
+        None,
+        r#"{"selector":{"matchLabels":{"team":"green"}}}"#,
+    );
+    let mut elsewhere = policy(
+        "far",
+        None,
+        r#"{"buckets":[{"name":"x","key":[],"profile":"semantic"}]}"#,
+    );
+    elsewhere.namespace = "empty".into();
+    world
+        .bucket_policies
+        .insert(("empty".into(), "far".into()), elsewhere);
+    let plan = planned(&world);
+    assert_eq!(buckets(&plan), ["default/half:two for phi"]);
+    let said = findings(&plan, reason::MATCHES_NOTHING);
+    let about: Vec<_> = said.iter().map(|f| f.object.as_str()).collect();
+    assert_eq!(
+        about,
+        [
+            "TokenBucketPolicy default/half",
+            "TokenBucketPolicy default/typo",
+            "TokenBucketPolicy empty/far",
+            "TrafficTagPolicy default/tags"
+        ]
+    );
+    assert!(
+        said[0]
+            .message
+            .contains("names model lama, which nothing declares. Declared are llama, phi")
+    );
+    assert_eq!(said[1].origin, "typo.yaml");
+    assert!(!plan.namespaces.contains_key("empty"));
+}
+
+#[test]
+fn a_bucket_name_given_twice_for_a_model_refuses_the_later_policy_only() {
+    let mut world = fleet();
+    bucket(&mut world, "a-late", Some(20), "", &["fair", "extra"]);
+    bucket(
+        &mut world,
+        "z-early",
+        Some(10),
+        r#""models":["phi"],"#,
+        &["fair"],
+    );
+    bucket(
+        &mut world,
+        "later-but-apart",
+        Some(30),
+        r#""models":["llama"],"#,
+        &["fair"],
+    );
+    let plan = planned(&world);
+    assert_eq!(
+        buckets(&plan),
+        [
+            "default/z-early:fair for phi",
+            "default/later-but-apart:fair for llama"
+        ]
+    );
+    let refused = findings(&plan, reason::DUPLICATE_BUCKET);
+    assert_eq!(refused.len(), 1);
+    assert_eq!(refused[0].severity, Severity::Error);
+    assert_eq!(refused[0].object, "TokenBucketPolicy default/a-late");
+    let message = &refused[0].message;
+    assert!(
+        message.contains("default/z-early") && message.contains("default/a-late"),
+        "{message}"
+    );
+}
+
+#[test]
+fn buckets_come_in_the_order_of_their_policies_ages_then_names() {
+    let mut world = fleet();
+    for (name, created) in [("b", Some(2)), ("c", Some(1)), ("a", Some(2)), ("z", None)] {
+        bucket(&mut world, name, created, "", &[name]);
+    }
+    assert_eq!(
+        buckets(&planned(&world)),
+        ["default/z:z", "default/c:c", "default/a:a", "default/b:b"]
+    );
+}
+
+#[test]
+fn a_tagging_that_names_a_model_comes_before_one_for_all() {
+    let mut world = fleet();
+    tagging(&mut world, "all", Some(1), "{}");
+    tagging(
+        &mut world,
+        "picked",
+        Some(2),
+        r#"{"selector":{"matchLabels":{"tier":"gold"}}}"#,
+    );
+    tagging(&mut world, "named", Some(3), r#"{"models":["llama"]}"#);
+    let plan = planned(&world);
+    let order: Vec<_> = plan.namespaces["default"]
+        .config
+        .tagging
+        .iter()
+        .map(|r| format!("{}{}", r.policy, models(r.models.as_deref())))
+        .collect();
+    assert_eq!(
+        order,
+        [
+            "default/named for llama",
+            "default/picked for phi",
+            "default/all"
+        ]
+    );
+}
+
+#[test]
+fn a_tagging_that_never_counts_for_a_model_says_so() {
+    let mut world = fleet();
+    tagging(&mut world, "first", None, r#"{"models":["phi"]}"#);
+    tagging(&mut world, "second", None, r#"{"models":["llama","phi"]}"#);
+    let plan = planned(&world);
+    let said = findings(&plan, reason::TAGGING_SHADOWED);
+    assert_eq!(said.len(), 1);
+    assert_eq!(said[0].object, "TrafficTagPolicy default/second");
+    assert!(
+        said[0]
+            .message
+            .contains("default/first comes before it for model phi (1 of its 2 models)")
+    );
+
+    let mut exception = fleet();
+    tagging(&mut exception, "all", None, "{}");
+    tagging(&mut exception, "one", None, r#"{"models":["phi"]}"#);
+    assert!(findings(&planned(&exception), reason::TAGGING_SHADOWED).is_empty());
+}
