@@ -103,7 +103,7 @@ fn a_selector_wants_all_labels_on_one_carrier() {
     let mut world = fleet();
     let both = r#""selector":{"matchLabels":{"team":"blue","tier":"gold"}},"#;
     bucket(&mut world, "apart", None, both, &["one"]);
-    assert_eq!(buckets(&planned(&world)), [String::new(); 0]);
+    assert_eq!(buckets(&planned(&world)), Vec::<String>::new());
 }
 
 #[test]
