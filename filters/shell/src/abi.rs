@@ -1,0 +1,290 @@
+//! The hostcalls, bound so that none of them can trap.
+//!
+//! The SDK's own bindings panic on a status they do not expect, and a panic ends the VM and every stream on
+//! it; they also turn a whole header map into owned strings before anybody asked for one. These here answer
+//! every status as a value and hand over the host's bytes as they came.
+//!
+//! Invariant: the only module with `unsafe`. What makes it sound: the host writes a pointer and a length that
+//! it got from the SDK's `proxy_on_memory_allocate` (a boxed slice of exactly that length) or leaves both
+//! zero, and every other pointer is only borrowed for the duration of the call.
+#![allow(unsafe_code)]
+
+use std::ptr::null_mut;
+
+/// What the host answers when it does not do what was asked (proxy-wasm status codes, kept as a number:
+/// a host may know more of them than we do).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Status(pub(crate) u32);
+
+impl Status {
+    /// Nothing under that name.
+    pub(crate) const NOT_FOUND: Self = Self(1);
+    /// Somebody else wrote meanwhile.
+    pub(crate) const CAS_MISMATCH: Self = Self(8);
+}
+
+/// Which map of headers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u32)]
+pub(crate) enum Map {
+    /// The request's.
+    Request = 0,
+    /// The answer's.
+    Response = 2,
+}
+
+/// Which buffer of bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u32)]
+pub(crate) enum Buffer {
+    /// What is held of the request's body.
+    RequestBody = 0,
+    /// What is held of the answer's body.
+    ResponseBody = 1,
+    /// The filter's configuration.
+    Configuration = 7,
+}
+
+/// Which kind of statistic.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u32)]
+pub(crate) enum Statistic {
+    /// Only grows.
+    Counter = 0,
+    /// A distribution.
+    Histogram = 2,
+}
+
+/// How loud a log line is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u32)]
+pub(crate) enum Level {
+    /// Something was not done as configured.
+    Warn = 3,
+    /// Something was refused.
+    Error = 4,
+}
+
+#[link(wasm_import_module = "env")]
+unsafe extern "C" {
+    fn proxy_log(level: u32, text: *const u8, len: usize) -> u32;
+    fn proxy_set_tick_period_milliseconds(period: u32) -> u32;
+    fn proxy_get_buffer_bytes(
+        buffer: u32,
+        start: usize,
+        max: usize,
+        data: *mut *mut u8,
+        len: *mut usize,
+    ) -> u32;
+    fn proxy_get_header_map_pairs(map: u32, data: *mut *mut u8, len: *mut usize) -> u32;
+    fn proxy_remove_header_map_value(map: u32, name: *const u8, name_len: usize) -> u32;
+    fn proxy_replace_header_map_value(
+        map: u32,
+        name: *const u8,
+        name_len: usize,
+        value: *const u8,
+        value_len: usize,
+    ) -> u32;
+    fn proxy_get_property(
+        path: *const u8,
+        path_len: usize,
+        data: *mut *mut u8,
+        len: *mut usize,
+    ) -> u32;
+    fn proxy_set_property(
+        path: *const u8,
+        path_len: usize,
+        value: *const u8,
+        value_len: usize,
+    ) -> u32;
+    fn proxy_get_shared_data(
+        key: *const u8,
+        key_len: usize,
+        data: *mut *mut u8,
+        len: *mut usize,
+        cas: *mut u32,
+    ) -> u32;
+    fn proxy_set_shared_data(
+        key: *const u8,
+        key_len: usize,
+        value: *const u8,
+        value_len: usize,
+        cas: u32,
+    ) -> u32;
+    fn proxy_send_local_response(
+        status: u32,
+        details: *const u8,
+        details_len: usize,
+        body: *const u8,
+        body_len: usize,
+        headers: *const u8,
+        headers_len: usize,
+        grpc_status: i32,
+    ) -> u32;
+    fn proxy_define_metric(kind: u32, name: *const u8, name_len: usize, id: *mut u32) -> u32;
+    fn proxy_record_metric(id: u32, value: u64) -> u32;
+    fn proxy_increment_metric(id: u32, by: i64) -> u32;
+}
+
+#[link(wasm_import_module = "wasi_snapshot_preview1")]
+unsafe extern "C" {
+    fn clock_time_get(clock: u32, precision: u64, time: *mut u64) -> u32;
+    fn random_get(buffer: *mut u8, len: usize) -> u32;
+}
+
+/// WASI's name for `CLOCK_MONOTONIC`.
+const CLOCK_MONOTONIC: u32 = 1;
+
+fn done(status: u32) -> Result<(), Status> {
+    match status {
+        0 => Ok(()),
+        other => Err(Status(other)),
+    }
+}
+
+/// Runs a call that hands over bytes, and owns what it handed over.
+fn handed_over(call: impl FnOnce(*mut *mut u8, *mut usize) -> u32) -> Result<Vec<u8>, Status> {
+    let (mut data, mut len) = (null_mut::<u8>(), 0_usize);
+    done(call(&raw mut data, &raw mut len))?;
+    if data.is_null() {
+        return Ok(Vec::new());
+    }
+    // SAFETY: a non-null pointer came from the SDK's allocator in this module, as a boxed slice of `len`
+    // bytes that the host has filled and forgotten.
+    Ok(unsafe { Vec::from_raw_parts(data, len, len) })
+}
+
+/// Writes a line to Envoy's log.
+pub(crate) fn log(level: Level, text: &str) {
+    // SAFETY: the text is borrowed for the call. A line that cannot be written is not worth an error.
+    let _ = unsafe { proxy_log(level as u32, text.as_ptr(), text.len()) };
+}
+
+/// Asks for a tick on the calling root context every `period` milliseconds.
+pub(crate) fn tick_every(period: u32) -> Result<(), Status> {
+    // SAFETY: no pointers.
+    done(unsafe { proxy_set_tick_period_milliseconds(period) })
+}
+
+/// At most `max` bytes of a buffer, from `start` on.
+pub(crate) fn buffer(buffer: Buffer, start: usize, max: usize) -> Result<Vec<u8>, Status> {
+    // SAFETY: see `handed_over`.
+    handed_over(|data, len| unsafe { proxy_get_buffer_bytes(buffer as u32, start, max, data, len) })
+}
+
+/// A whole map of headers, as the host serialises it: read it with [`crate::pairs`].
+pub(crate) fn header_pairs(map: Map) -> Result<Vec<u8>, Status> {
+    // SAFETY: see `handed_over`.
+    handed_over(|data, len| unsafe { proxy_get_header_map_pairs(map as u32, data, len) })
+}
+
+/// Sets a header to one value, whatever it was.
+pub(crate) fn set_header(map: Map, name: &[u8], value: &[u8]) -> Result<(), Status> {
+    // SAFETY: both are borrowed for the call.
+    done(unsafe {
+        proxy_replace_header_map_value(
+            map as u32,
+            name.as_ptr(),
+            name.len(),
+            value.as_ptr(),
+            value.len(),
+        )
+    })
+}
+
+/// Removes every value of a header.
+pub(crate) fn remove_header(map: Map, name: &[u8]) -> Result<(), Status> {
+    // SAFETY: the name is borrowed for the call.
+    done(unsafe { proxy_remove_header_map_value(map as u32, name.as_ptr(), name.len()) })
+}
+
+/// A property; the parts of its path are joined by NUL.
+pub(crate) fn property(path: &[u8]) -> Result<Vec<u8>, Status> {
+    // SAFETY: the path is borrowed for the call; the rest as in `handed_over`.
+    handed_over(|data, len| unsafe { proxy_get_property(path.as_ptr(), path.len(), data, len) })
+}
+
+/// Sets a property: filter state `wasm.<path>`.
+pub(crate) fn set_property(path: &[u8], value: &[u8]) -> Result<(), Status> {
+    // SAFETY: both are borrowed for the call.
+    done(unsafe { proxy_set_property(path.as_ptr(), path.len(), value.as_ptr(), value.len()) })
+}
+
+/// A value shared by all workers, and the number of its write.
+pub(crate) fn shared(key: &[u8]) -> Result<(Vec<u8>, u32), Status> {
+    let mut cas = 0_u32;
+    // SAFETY: the key is borrowed for the call; the rest as in `handed_over`.
+    let value = handed_over(|data, len| unsafe {
+        proxy_get_shared_data(key.as_ptr(), key.len(), data, len, &raw mut cas)
+    })?;
+    Ok((value, cas))
+}
+
+/// Writes a shared value if its last write was `cas`; 0 writes whatever was there.
+pub(crate) fn set_shared(key: &[u8], value: &[u8], cas: u32) -> Result<(), Status> {
+    // SAFETY: both are borrowed for the call.
+    done(unsafe {
+        proxy_set_shared_data(key.as_ptr(), key.len(), value.as_ptr(), value.len(), cas)
+    })
+}
+
+/// A reply in place of the upstream's. With a gRPC status it is a gRPC reply and the body its message.
+pub(crate) fn send_reply(
+    status: u16,
+    details: &[u8],
+    headers: &[u8],
+    body: &[u8],
+    grpc: Option<u8>,
+) -> Result<(), Status> {
+    let grpc = grpc.map_or(-1, i32::from);
+    // SAFETY: all are borrowed for the call.
+    done(unsafe {
+        proxy_send_local_response(
+            u32::from(status),
+            details.as_ptr(),
+            details.len(),
+            body.as_ptr(),
+            body.len(),
+            headers.as_ptr(),
+            headers.len(),
+            grpc,
+        )
+    })
+}
+
+/// The number of a statistic, which it keeps for as long as the VM lives.
+pub(crate) fn define_metric(kind: Statistic, name: &str) -> Result<u32, Status> {
+    let mut id = 0_u32;
+    // SAFETY: the name is borrowed for the call; the host writes one number.
+    done(unsafe { proxy_define_metric(kind as u32, name.as_ptr(), name.len(), &raw mut id) })?;
+    Ok(id)
+}
+
+/// Adds to a counter.
+pub(crate) fn count(id: u32, by: u64) -> Result<(), Status> {
+    // SAFETY: no pointers.
+    done(unsafe { proxy_increment_metric(id, i64::try_from(by).unwrap_or(i64::MAX)) })
+}
+
+/// Adds a value to a histogram.
+pub(crate) fn observe(id: u32, value: u64) -> Result<(), Status> {
+    // SAFETY: no pointers.
+    done(unsafe { proxy_record_metric(id, value) })
+}
+
+/// `CLOCK_MONOTONIC` in ns: one timeline for all workers of a machine. (`std::time::Instant` reads the same
+/// clock, but will not say what it read.)
+pub(crate) fn monotonic_ns() -> Result<u64, Status> {
+    let mut time = 0_u64;
+    // SAFETY: the host writes one number.
+    done(unsafe { clock_time_get(CLOCK_MONOTONIC, 1, &raw mut time) })?;
+    Ok(time)
+}
+
+/// Eight bytes from the operating system's generator.
+pub(crate) fn random() -> Result<u64, Status> {
+    let mut bytes = [0_u8; 8];
+    // SAFETY: the host fills exactly the slice it is given.
+    done(unsafe { random_get(bytes.as_mut_ptr(), bytes.len()) })?;
+    Ok(u64::from_le_bytes(bytes))
+}

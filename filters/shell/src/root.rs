@@ -1,0 +1,82 @@
+//! The root context: takes configurations, opens streams, flushes.
+//!
+//! Invariant: a configuration that is refused changes nothing but the log.
+
+use headgate_core::vm::Stages;
+use proxy_wasm::traits::{Context, HttpContext, RootContext};
+use proxy_wasm::types::ContextType;
+
+use crate::abi::{self, Buffer, Level};
+use crate::host::{Call, complain};
+use crate::stream::HttpStream;
+use crate::vms::{self, Shared};
+
+/// How often unwritten deltas and idle slices are written back, in milliseconds.
+const TICK: u32 = 1000;
+
+/// One configuration of one filter.
+#[derive(Debug)]
+pub(crate) struct Root {
+    stages: Stages,
+    /// Known once configured: a filter's name cannot be asked for earlier.
+    vm: Option<Shared>,
+}
+
+impl Root {
+    pub(crate) fn new(stages: Stages) -> Self {
+        Self { stages, vm: None }
+    }
+
+    fn configure(&mut self, size: usize) -> Result<(), String> {
+        let json = abi::buffer(Buffer::Configuration, 0, size)
+            .map_err(|status| format!("it cannot be read (status {})", status.0))?;
+        let vm = self.vm.insert(vms::of_this_filter(self.stages));
+        vm.borrow_mut()
+            .configure(&json, &Call::default())
+            .map_err(|error| error.to_string())
+    }
+}
+
+impl Context for Root {
+    fn on_done(&mut self) -> bool {
+        if let Some(vm) = &self.vm {
+            vm.borrow_mut().done(&Call::default());
+        }
+        true
+    }
+}
+
+impl RootContext for Root {
+    fn on_configure(&mut self, size: usize) -> bool {
+        if let Err(why) = self.configure(size) {
+            abi::log(
+                Level::Error,
+                &format!("headgate: configuration refused, what was in force stays: {why}"),
+            );
+            return false;
+        }
+        if let Err(status) = abi::tick_every(TICK) {
+            complain("tick", status);
+        }
+        true
+    }
+
+    fn on_tick(&mut self) {
+        if let Some(vm) = &self.vm {
+            vm.borrow_mut().tick(&Call::default());
+        }
+    }
+
+    fn create_http_context(&self, _: u32) -> Option<Box<dyn HttpContext>> {
+        // A root that was never configured gets no streams from Envoy; if it did, the core answers 503.
+        let vm = match &self.vm {
+            Some(vm) => Shared::clone(vm),
+            None => vms::of_this_filter(self.stages),
+        };
+        Some(Box::new(HttpStream::open(vm)))
+    }
+
+    fn get_type(&self) -> Option<ContextType> {
+        Some(ContextType::HttpContext)
+    }
+}

@@ -1,0 +1,144 @@
+//! The context of one request: callbacks in, steps of the core's state machine out.
+//!
+//! Invariants: a hook whose bytes the stream does not want makes no hostcall; of a body only the new bytes are
+//! read, also while it is held and Envoy shows all of it again each time; the stream ends once, in `on_log`,
+//! which Envoy calls for every ending but a trap.
+
+use headgate_core::headers::Headers;
+use headgate_core::stream::Stream;
+use proxy_wasm::traits::{Context, HttpContext};
+use proxy_wasm::types::Action;
+
+use crate::abi::{self, Buffer, Map};
+use crate::host::{Call, complain};
+use crate::vms::Shared;
+use crate::{pairs, perform};
+
+/// One request and its answer.
+#[derive(Debug)]
+pub(crate) struct HttpStream {
+    vm: Shared,
+    stream: Stream,
+    /// Bytes of the request's body that are held and have been read: Envoy shows them again.
+    held: usize,
+    #[cfg(feature = "trap")]
+    trap: bool,
+}
+
+impl HttpStream {
+    pub(crate) fn open(vm: Shared) -> Self {
+        let stream = vm.borrow().open();
+        Self {
+            vm,
+            stream,
+            held: 0,
+            #[cfg(feature = "trap")]
+            trap: false,
+        }
+    }
+
+    /// Ends the VM once the reserve is made, if the request asks for it.
+    #[cfg(feature = "trap")]
+    fn trap_if_asked(&self, action: Action) {
+        if self.trap && action == Action::Continue {
+            std::process::abort();
+        }
+    }
+}
+
+fn new_bytes(buffer: Buffer, from: usize, size: usize) -> Vec<u8> {
+    let new = size.saturating_sub(from);
+    if new == 0 {
+        return Vec::new();
+    }
+    abi::buffer(buffer, from, new).unwrap_or_else(|status| {
+        // The core then sees a body that ends too early, and refuses what it cannot read.
+        complain("show a body", status);
+        Vec::new()
+    })
+}
+
+fn raw_headers(map: Map) -> Vec<u8> {
+    abi::header_pairs(map).unwrap_or_else(|status| {
+        complain("show the headers", status);
+        Vec::new()
+    })
+}
+
+impl Context for HttpStream {}
+
+impl HttpContext for HttpStream {
+    fn on_http_request_headers(&mut self, _: usize, end: bool) -> Action {
+        let raw = raw_headers(Map::Request);
+        let headers = pairs::read(&raw).unwrap_or_default();
+        let call = Call::default();
+        let vm = &mut *self.vm.borrow_mut();
+        let action = perform::step(self.stream.request_headers(vm, &call, &headers, end));
+        #[cfg(feature = "trap")]
+        {
+            self.trap = headers.get("x-headgate-trap") == Some(b"now");
+            self.trap_if_asked(action);
+        }
+        action
+    }
+
+    fn on_http_request_body(&mut self, size: usize, end: bool) -> Action {
+        if !self.stream.wants_request_body() {
+            return Action::Continue;
+        }
+        let chunk = new_bytes(Buffer::RequestBody, self.held, size);
+        let call = Call::default();
+        let vm = &mut *self.vm.borrow_mut();
+        let action = perform::step(self.stream.request_body(vm, &call, &chunk, end));
+        self.held = match action {
+            Action::Pause => size,
+            _ => 0,
+        };
+        #[cfg(feature = "trap")]
+        self.trap_if_asked(action);
+        action
+    }
+
+    fn on_http_request_trailers(&mut self, _: usize) -> Action {
+        if !self.stream.wants_request_body() {
+            return Action::Continue;
+        }
+        let vm = &mut *self.vm.borrow_mut();
+        perform::step(self.stream.request_trailers(vm, &Call::default()))
+    }
+
+    fn on_http_response_headers(&mut self, _: usize, end: bool) -> Action {
+        let raw = match self.stream.wants_response_headers() {
+            true => raw_headers(Map::Response),
+            false => Vec::new(),
+        };
+        let headers: Headers<'_> = pairs::read(&raw).unwrap_or_default();
+        let vm = &mut *self.vm.borrow_mut();
+        let call = Call::default();
+        perform::step(self.stream.response_headers(vm, &call, &headers, end))
+    }
+
+    fn on_http_response_body(&mut self, size: usize, end: bool) -> Action {
+        if !self.stream.wants_response_body() {
+            return Action::Continue;
+        }
+        let chunk = new_bytes(Buffer::ResponseBody, 0, size);
+        let vm = &mut *self.vm.borrow_mut();
+        let call = Call::default();
+        perform::step(self.stream.response_body(vm, &call, &chunk, end))
+    }
+
+    fn on_http_response_trailers(&mut self, _: usize) -> Action {
+        if !self.stream.wants_response_body() {
+            return Action::Continue;
+        }
+        let vm = &mut *self.vm.borrow_mut();
+        perform::step(self.stream.response_trailers(vm, &Call::default()))
+    }
+
+    fn on_log(&mut self) {
+        let vm = &mut *self.vm.borrow_mut();
+        // Nothing can be held or answered any more: only the effects count.
+        perform::step(self.stream.end(vm, &Call::default()));
+    }
+}
