@@ -1,8 +1,9 @@
 //! The names and labels of everything counted.
 //!
-//! A stat's rendered name is `headgate_<metric>|key=value|…`; the bootstrap's `stats_tags` cut the pairs out
-//! of it and turn them into Prometheus labels. (No `|` at the end: what no label cuts out stays in the name.) Labels only hold what configuration names (models, versions, policies, buckets,
-//! outcomes), never what a client wrote: the number of series is bounded by the plan.
+//! A stat's rendered name is `headgate_<metric>|key=value|…`; the bootstrap's `stats_tags` cut the pairs out of
+//! it and turn them into Prometheus labels. (No `|` at the end: what no label cuts out stays in the name.)
+//! Labels only hold what configuration names (models, versions, policies, buckets, outcomes), never what a
+//! client wrote: the number of series is bounded by the plan.
 
 use std::rc::Rc;
 
