@@ -1,0 +1,193 @@
+//! The command line: what a person can ask of the binary.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Model-aware traffic control for Envoy.
+///
+/// Turns labels on model workloads (`model-name`, `model-version`, `canary-weight`) into clusters, endpoints,
+/// weighted version routes and live filter configuration, pushed over xDS.
+#[derive(Debug, Parser)]
+#[command(name = "headgate", version, propagate_version = true)]
+pub(crate) struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+    /// How to log (to standard error).
+    #[arg(long, global = true, value_enum, default_value_t = LogFormat::Text, env = "HEADGATE_LOG_FORMAT")]
+    pub log_format: LogFormat,
+    /// What to log: `error`, `warn`, `info`, `debug`, or per module as in `info,headgate_xds=debug`.
+    #[arg(long, global = true, default_value = "info", env = "HEADGATE_LOG")]
+    pub log: String,
+}
+
+/// The form of a log line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// The tasks.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Watch models and policies, and serve them to proxies over xDS.
+    Serve(Box<ServeArgs>),
+    /// Show what a running control plane plans, and what each proxy has taken of it.
+    Status(StatusArgs),
+    /// Check models and policies with the very code that will run them; exits 1 on a problem.
+    Validate(ValidateArgs),
+    /// Show what would be served now, without serving.
+    Translate(TranslateArgs),
+    /// Print the JSON schema of a configuration, or the whole reference as Markdown.
+    Schema(SchemaArgs),
+}
+
+/// Where models and policies are, and what is made of them.
+#[derive(Debug, Args, Clone)]
+pub(crate) struct InputArgs {
+    /// Directory of Kubernetes manifests with the three labels.
+    #[arg(long, value_name = "DIR", env = "HEADGATE_MODELS")]
+    pub models: PathBuf,
+    /// Directory of policies (`headgate.dev/v1alpha1`).
+    #[arg(long, value_name = "DIR", env = "HEADGATE_POLICIES")]
+    pub policies: Option<PathBuf>,
+    /// Namespace of manifests that name none; its virtual host owns `*` unless --domain gives that to another.
+    #[arg(long, value_name = "NAMESPACE", default_value = "default", env = "HEADGATE_DEFAULT_NAMESPACE")]
+    pub default_namespace: String,
+    /// Domains of a namespace's virtual host. A namespace without domains is served to nobody. Repeatable.
+    #[arg(long = "domain", value_name = "NAMESPACE=DOMAIN,…", value_parser = parse_domains)]
+    pub domains: Vec<(String, Vec<String>)>,
+    /// Where proxies listen, unless their node metadata `headgate.listen` says otherwise.
+    #[arg(long, value_name = "IP:PORT", default_value = "127.0.0.1:10000", env = "HEADGATE_LISTEN")]
+    pub listen: SocketAddr,
+    /// Directory with headgate.wasm, traffic-tag.wasm and token-bucket.wasm, readable by the proxies under the same path.
+    #[arg(long, value_name = "DIR", default_value = "dist", env = "HEADGATE_WASM")]
+    pub wasm: PathBuf,
+    /// Send the modules' bytes instead of their paths, for proxies that cannot read --wasm.
+    #[arg(long)]
+    pub wasm_inline: bool,
+    /// The proxies' access log, as they see the path; `none` for no log.
+    #[arg(long, value_name = "PATH", default_value = "/dev/stdout")]
+    pub access_log: String,
+    /// Largest request body the filter reads, in bytes (1024–67108864).
+    #[arg(long, value_name = "BYTES", default_value_t = 8 << 20, value_parser = clap::value_parser!(u32).range(1024..=64 << 20))]
+    pub max_body_bytes: u32,
+    /// How long a stream may be silent, in seconds: the first token of a long prompt takes a while.
+    #[arg(long, value_name = "SECONDS", default_value_t = 300, value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    pub idle_timeout: u64,
+}
+
+/// `headgate serve`.
+#[derive(Debug, Args)]
+pub(crate) struct ServeArgs {
+    /// What is served.
+    #[command(flatten)]
+    pub input: InputArgs,
+    /// Where proxies connect.
+    #[arg(long, value_name = "IP:PORT", default_value = "127.0.0.1:18000", env = "HEADGATE_XDS_ADDRESS")]
+    pub xds_address: SocketAddr,
+    /// Where people and probes connect: /syncz /config_dump /metrics /readyz /livez /version.
+    #[arg(long, value_name = "IP:PORT", default_value = "127.0.0.1:18001", env = "HEADGATE_ADMIN_ADDRESS")]
+    pub admin_address: SocketAddr,
+    /// Node ids that may connect from another machine (`*` at the end stands for anything). Loopback always may. Repeatable.
+    #[arg(long = "allow-node", value_name = "PATTERN")]
+    pub allow_nodes: Vec<String>,
+    /// Node ids whose filters follow the hop before instead of deciding (`*` at the end stands for anything). Repeatable.
+    #[arg(long = "follow-node", value_name = "PATTERN")]
+    pub follow_nodes: Vec<String>,
+    /// How long a cluster outlives the last route to it, in seconds.
+    #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u64).range(2..=3600))]
+    pub linger: u64,
+}
+
+impl ServeArgs {
+    /// A removed cluster lives this long past its last route.
+    pub(crate) fn linger(&self) -> Duration {
+        Duration::from_secs(self.linger)
+    }
+}
+
+/// `headgate status`.
+#[derive(Debug, Args)]
+pub(crate) struct StatusArgs {
+    /// Only this model.
+    pub model: Option<String>,
+    /// The control plane's admin address.
+    #[arg(long, value_name = "IP:PORT", default_value = "127.0.0.1:18001", env = "HEADGATE_ADMIN_ADDRESS")]
+    pub admin_address: SocketAddr,
+    /// Output format.
+    #[arg(short, long, value_enum, default_value_t = Output::Text)]
+    pub output: Output,
+}
+
+/// `headgate validate`.
+#[derive(Debug, Args)]
+pub(crate) struct ValidateArgs {
+    /// Files or directories with manifests and policies.
+    #[arg(short = 'f', long = "filename", value_name = "PATH", required = true)]
+    pub paths: Vec<PathBuf>,
+    /// Namespace of manifests that name none.
+    #[arg(long, value_name = "NAMESPACE", default_value = "default")]
+    pub default_namespace: String,
+    /// Output format.
+    #[arg(short, long, value_enum, default_value_t = Output::Text)]
+    pub output: Output,
+}
+
+/// `headgate translate`.
+#[derive(Debug, Args)]
+pub(crate) struct TranslateArgs {
+    /// What would be served.
+    #[command(flatten)]
+    pub input: InputArgs,
+    /// Output format.
+    #[arg(short, long, value_enum, default_value_t = Output::Text)]
+    pub output: Output,
+}
+
+/// `headgate schema`.
+#[derive(Debug, Args)]
+pub(crate) struct SchemaArgs {
+    /// Which configuration.
+    #[arg(value_enum)]
+    pub what: SchemaOf,
+}
+
+/// What has a schema.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum SchemaOf {
+    /// The configuration of a filter.
+    FilterConfig,
+    /// `spec` of a `TokenBucketPolicy`.
+    TokenBucketPolicy,
+    /// `spec` of a `TrafficTagPolicy`.
+    TrafficTagPolicy,
+    /// All of them, as a Markdown reference.
+    Reference,
+}
+
+/// Output format.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Output {
+    /// For people.
+    Text,
+    /// For scripts.
+    Json,
+}
+
+fn parse_domains(text: &str) -> Result<(String, Vec<String>), String> {
+    let (namespace, domains) = text
+        .split_once('=')
+        .ok_or("write NAMESPACE=DOMAIN, or NAMESPACE=DOMAIN,DOMAIN for several")?;
+    let domains: Vec<String> = domains.split(',').map(|d| d.trim().to_owned()).collect();
+    if namespace.is_empty() || domains.iter().any(String::is_empty) {
+        return Err("neither the namespace nor a domain may be empty".to_owned());
+    }
+    Ok((namespace.to_owned(), domains))
+}

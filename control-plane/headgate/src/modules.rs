@@ -1,0 +1,121 @@
+//! The wasm modules as proxies get them: a file whose name contains its SHA-256, or the bytes.
+//!
+//! To Envoy a module under the same path is the same module, so a swap must change the name. The named copies lie
+//! beside the originals; old ones stay, since a proxy may still be loading them.
+
+use std::path::{Path, PathBuf};
+
+use headgate_translate::{Code, Modules};
+use sha2::{Digest, Sha256};
+
+/// Why the modules cannot be offered.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ModuleError {
+    /// A module is missing or unreadable.
+    #[error("--wasm: cannot read {}: {source}. Run `make wasm`, or name the directory that holds it", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// What was read is no module.
+    #[error("--wasm: {} is not a WebAssembly module", path.display())]
+    NotWasm {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The named copy cannot be written.
+    #[error("--wasm: cannot write {}: {source}. Make the directory writable, or use --wasm-inline", path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+}
+
+/// Offers the modules of `dir`.
+///
+/// # Errors
+/// [`ModuleError`], naming the file and the fix.
+pub(crate) fn offer(dir: &Path, inline: bool) -> Result<Modules, ModuleError> {
+    Ok(Modules {
+        fused: one(dir, "headgate", inline)?,
+        traffic_tag: one(dir, "traffic-tag", inline)?,
+        token_bucket: one(dir, "token-bucket", inline)?,
+    })
+}
+
+fn one(dir: &Path, name: &str, inline: bool) -> Result<Code, ModuleError> {
+    let path = dir.join(format!("{name}.wasm"));
+    let read = |source| ModuleError::Read {
+        path: path.clone(),
+        source,
+    };
+    let bytes = std::fs::read(&path).map_err(read)?;
+    if !bytes.starts_with(b"\0asm") {
+        return Err(ModuleError::NotWasm { path });
+    }
+    if inline {
+        return Ok(Code::Inline(bytes.into()));
+    }
+    let sha: String = Sha256::digest(&bytes)
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    let dir = dir.canonicalize().map_err(read)?;
+    let named = dir.join(format!("{name}-{sha}.wasm"));
+    if !named.exists() {
+        write(&named, &bytes).map_err(|source| ModuleError::Write {
+            path: named.clone(),
+            source,
+        })?;
+    }
+    Ok(Code::File(named.to_string_lossy().into_owned()))
+}
+
+/// Whole or not at all: a proxy may load it the moment it has its name.
+fn write(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    let part = path.with_extension(format!("part-{}", std::process::id()));
+    std::fs::write(&part, bytes)?;
+    std::fs::rename(&part, path)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn dir_with(content: &[u8]) -> tempfile::TempDir {
+        let dir = tempfile::tempdir().unwrap();
+        for name in ["headgate", "traffic-tag", "token-bucket"] {
+            std::fs::write(dir.path().join(format!("{name}.wasm")), content).unwrap();
+        }
+        dir
+    }
+
+    #[test]
+    fn a_swapped_module_has_another_name() {
+        let dir = dir_with(b"\0asm one");
+        let first = offer(dir.path(), false).unwrap().fused;
+        assert_eq!(offer(dir.path(), false).unwrap().fused, first);
+        std::fs::write(dir.path().join("headgate.wasm"), b"\0asm two").unwrap();
+        let second = offer(dir.path(), false).unwrap().fused;
+        assert_ne!(second, first);
+        let (Code::File(first), Code::File(second)) = (first, second) else {
+            unreachable!()
+        };
+        assert_eq!(std::fs::read(first).unwrap(), b"\0asm one");
+        assert_eq!(std::fs::read(second).unwrap(), b"\0asm two");
+    }
+
+    #[test]
+    fn what_is_no_module_is_refused_by_name() {
+        let dir = dir_with(b"<html>");
+        let error = offer(dir.path(), false).unwrap_err().to_string();
+        assert!(error.contains("headgate.wasm is not a WebAssembly module"), "{error}");
+        let missing = offer(Path::new("/nowhere"), false).unwrap_err().to_string();
+        assert!(missing.contains("make wasm"), "{missing}");
+    }
+}

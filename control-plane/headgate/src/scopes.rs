@@ -1,0 +1,124 @@
+//! Who a proxy is and what it may have: server-side rules over node id, metadata and address.
+//!
+//! Default deny: a proxy that is not on loopback is refused unless a rule allows its node id.
+
+use std::net::SocketAddr;
+
+use envoy_types::pb::google::protobuf::value::Kind;
+use headgate_contract::names;
+use headgate_translate::ScopeSpec;
+use headgate_xds::{Peer, Refused, Scope};
+
+/// The rules.
+#[derive(Debug, Clone)]
+pub(crate) struct ScopeRules {
+    /// Node ids allowed from other machines.
+    pub allow: Vec<String>,
+    /// Node ids whose filters follow.
+    pub follow: Vec<String>,
+    /// Every namespace that has a domain, sorted.
+    pub namespaces: Vec<String>,
+    /// Where proxies listen that do not say.
+    pub listen: SocketAddr,
+}
+
+impl ScopeRules {
+    /// What a proxy may have.
+    pub(crate) fn scope(&self, peer: &Peer) -> Result<ScopeSpec, Refused> {
+        // No address: an in-process transport, which is as near as loopback.
+        let near = peer.address.is_none_or(|a| a.ip().is_loopback());
+        if !near && !matches_any(&self.allow, &peer.id) {
+            return Err(Refused {
+                reason: format!(
+                    "node {:?} connects from another machine and no --allow-node pattern matches it",
+                    peer.id
+                ),
+            });
+        }
+        Ok(ScopeSpec {
+            follow: matches_any(&self.follow, &peer.id),
+            namespaces: self.namespaces.clone(),
+            listen: self.listen(peer)?,
+        })
+    }
+
+    fn listen(&self, peer: &Peer) -> Result<SocketAddr, Refused> {
+        match peer.metadata.fields.get(names::NODE_LISTEN).and_then(|v| v.kind.as_ref()) {
+            None => Ok(self.listen),
+            Some(Kind::StringValue(text)) => text.parse().map_err(|_| Refused {
+                reason: format!(
+                    "node metadata `{}` is {text:?}: write IP:PORT, such as 127.0.0.1:10001",
+                    names::NODE_LISTEN
+                ),
+            }),
+            Some(_) => Err(Refused {
+                reason: format!("node metadata `{}` must be a text IP:PORT", names::NODE_LISTEN),
+            }),
+        }
+    }
+}
+
+/// The scope as the xDS server knows it: equal scopes, equal keys.
+pub(crate) fn key(spec: &ScopeSpec) -> Scope {
+    let role = if spec.follow { "follow" } else { "decide" };
+    Scope(format!("{role} {} {}", spec.namespaces.join(","), spec.listen))
+}
+
+fn matches_any(patterns: &[String], id: &str) -> bool {
+    patterns.iter().any(|p| match p.strip_suffix('*') {
+        Some(prefix) => id.starts_with(prefix),
+        None => p == id,
+    })
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn rules() -> ScopeRules {
+        ScopeRules {
+            allow: vec!["edge-*".to_owned()],
+            follow: vec!["sidecar-*".to_owned()],
+            namespaces: vec!["default".to_owned()],
+            listen: "127.0.0.1:10000".parse().unwrap(),
+        }
+    }
+
+    fn peer(id: &str, address: &str) -> Peer {
+        Peer {
+            id: id.to_owned(),
+            address: Some(address.parse().unwrap()),
+            ..Peer::default()
+        }
+    }
+
+    #[test]
+    fn a_stranger_from_another_machine_is_refused_with_the_flag_to_set() {
+        let refused = rules().scope(&peer("thief", "10.0.0.9:1")).unwrap_err();
+        assert!(refused.reason.contains("--allow-node"), "{}", refused.reason);
+        assert!(rules().scope(&peer("edge-1", "10.0.0.9:1")).is_ok());
+        assert!(rules().scope(&peer("thief", "127.0.0.1:1")).is_ok());
+    }
+
+    #[test]
+    fn metadata_moves_the_listener_and_the_rules_choose_the_role() {
+        let mut asks = peer("sidecar-1", "127.0.0.1:1");
+        asks.metadata.fields.insert(
+            names::NODE_LISTEN.to_owned(),
+            envoy_types::pb::google::protobuf::Value {
+                kind: Some(Kind::StringValue("127.0.0.1:10077".to_owned())),
+            },
+        );
+        let spec = rules().scope(&asks).unwrap();
+        assert!(spec.follow);
+        assert_eq!(spec.listen.port(), 10077);
+        asks.metadata.fields.insert(
+            names::NODE_LISTEN.to_owned(),
+            envoy_types::pb::google::protobuf::Value {
+                kind: Some(Kind::StringValue("nonsense".to_owned())),
+            },
+        );
+        assert!(rules().scope(&asks).unwrap_err().reason.contains("IP:PORT"));
+    }
+}

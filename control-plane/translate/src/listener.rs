@@ -1,0 +1,150 @@
+//! The listener: one HTTP connection manager whose routes come by RDS and whose filter comes by ECDS.
+
+use envoy_types::pb::envoy::config::accesslog::v3::AccessLog;
+use envoy_types::pb::envoy::config::accesslog::v3::access_log::ConfigType as LogConfig;
+use envoy_types::pb::envoy::config::core::v3::config_source::ConfigSourceSpecifier;
+use envoy_types::pb::envoy::config::core::v3::data_source::Specifier;
+use envoy_types::pb::envoy::config::core::v3::substitution_format_string::Format;
+use envoy_types::pb::envoy::config::core::v3::{
+    AggregatedConfigSource, ApiVersion, ConfigSource, DataSource, ExtensionConfigSource,
+    Http2ProtocolOptions, SubstitutionFormatString,
+};
+use envoy_types::pb::envoy::config::listener::v3::filter::ConfigType;
+use envoy_types::pb::envoy::config::listener::v3::{Filter, FilterChain, Listener};
+use envoy_types::pb::envoy::extensions::access_loggers::file::v3::FileAccessLog;
+use envoy_types::pb::envoy::extensions::access_loggers::file::v3::file_access_log::AccessLogFormat;
+use envoy_types::pb::envoy::extensions::filters::http::router::v3::Router;
+use envoy_types::pb::envoy::extensions::filters::http::wasm::v3::Wasm;
+use envoy_types::pb::envoy::extensions::filters::network::http_connection_manager::v3::http_filter::ConfigType as HttpConfig;
+use envoy_types::pb::envoy::extensions::filters::network::http_connection_manager::v3::http_connection_manager::RouteSpecifier;
+use envoy_types::pb::envoy::extensions::filters::network::http_connection_manager::v3::{
+    HttpConnectionManager, HttpFilter, Rds,
+};
+use envoy_types::pb::google::protobuf::{BoolValue, Duration, UInt32Value};
+use envoy_types::util::pack_any;
+use headgate_contract::names;
+use headgate_xds::{Kind, Resource};
+use prost::Name;
+
+use crate::endpoints::socket;
+use crate::scope::{Options, ScopeSpec};
+
+/// One line a request; the tags are the filter's state.
+const LOG_FORMAT: &str = concat!(
+    "[%START_TIME%] \"%REQ(:METHOD)% %REQ(X-ENVOY-ORIGINAL-PATH?:PATH)% %PROTOCOL%\" %RESPONSE_CODE% ",
+    "%RESPONSE_FLAGS% %RESPONSE_CODE_DETAILS% %DURATION%ms ",
+    "model=%FILTER_STATE(wasm.headgate.model:PLAIN)% version=%FILTER_STATE(wasm.headgate.version:PLAIN)% ",
+    "tenant=%FILTER_STATE(wasm.headgate.tenant:PLAIN)% lane=%FILTER_STATE(wasm.headgate.lane:PLAIN)% ",
+    "cluster=%UPSTREAM_CLUSTER_RAW% request=%REQ(X-REQUEST-ID)%\n"
+);
+
+/// The listener of a scope.
+pub(crate) fn listener(scope: &ScopeSpec, options: &Options) -> Resource {
+    let message = Listener {
+        name: names::LISTENER.to_owned(),
+        address: Some(socket(&scope.listen)),
+        // The filter's limit must be met before Envoy's, whose answer is a plain 413.
+        per_connection_buffer_limit_bytes: uint(buffers(options)),
+        filter_chains: vec![FilterChain {
+            filters: vec![Filter {
+                name: "http".to_owned(),
+                config_type: Some(ConfigType::TypedConfig(pack_any(connection_manager(
+                    options,
+                )))),
+            }],
+            ..FilterChain::default()
+        }],
+        ..Listener::default()
+    };
+    Resource::encode(Kind::Listener, names::LISTENER, &message)
+}
+
+fn buffers(options: &Options) -> u32 {
+    options.max_body_bytes.saturating_mul(2)
+}
+
+fn connection_manager(options: &Options) -> HttpConnectionManager {
+    // HTTP/2 windows lie between 64 KiB - 1 and 2^31 - 1.
+    let window = buffers(options).clamp(65_535, i32::MAX.unsigned_abs());
+    HttpConnectionManager {
+        stat_prefix: names::LISTENER.to_owned(),
+        route_specifier: Some(RouteSpecifier::Rds(Rds {
+            config_source: Some(ads()),
+            route_config_name: names::ROUTE_CONFIG.to_owned(),
+        })),
+        http_filters: vec![filter(), router()],
+        http2_protocol_options: Some(Http2ProtocolOptions {
+            initial_stream_window_size: uint(window),
+            initial_connection_window_size: uint(window),
+            ..Http2ProtocolOptions::default()
+        }),
+        access_log: options.access_log.iter().map(|p| access_log(p)).collect(),
+        use_remote_address: Some(BoolValue { value: true }),
+        // What the filter classifies must be what the model server gets.
+        normalize_path: Some(BoolValue { value: true }),
+        merge_slashes: true,
+        request_headers_timeout: Some(duration(std::time::Duration::from_secs(10))),
+        request_timeout: Some(duration(options.request_timeout)),
+        stream_idle_timeout: Some(duration(options.idle_timeout)),
+        ..HttpConnectionManager::default()
+    }
+}
+
+fn filter() -> HttpFilter {
+    HttpFilter {
+        name: names::ECDS_FUSED.to_owned(),
+        config_type: Some(HttpConfig::ConfigDiscovery(ExtensionConfigSource {
+            config_source: Some(ads()),
+            type_urls: vec![Wasm::type_url()],
+            ..ExtensionConfigSource::default()
+        })),
+        ..HttpFilter::default()
+    }
+}
+
+fn router() -> HttpFilter {
+    HttpFilter {
+        name: "router".to_owned(),
+        config_type: Some(HttpConfig::TypedConfig(pack_any(Router::default()))),
+        ..HttpFilter::default()
+    }
+}
+
+fn access_log(path: &str) -> AccessLog {
+    AccessLog {
+        name: "file".to_owned(),
+        config_type: Some(LogConfig::TypedConfig(pack_any(FileAccessLog {
+            path: path.to_owned(),
+            access_log_format: Some(AccessLogFormat::LogFormat(SubstitutionFormatString {
+                format: Some(Format::TextFormatSource(DataSource {
+                    specifier: Some(Specifier::InlineString(LOG_FORMAT.to_owned())),
+                    ..DataSource::default()
+                })),
+                ..SubstitutionFormatString::default()
+            })),
+        }))),
+        ..AccessLog::default()
+    }
+}
+
+/// The aggregated stream everything comes by.
+pub(crate) fn ads() -> ConfigSource {
+    ConfigSource {
+        resource_api_version: ApiVersion::V3 as i32,
+        config_source_specifier: Some(ConfigSourceSpecifier::Ads(AggregatedConfigSource {})),
+        ..ConfigSource::default()
+    }
+}
+
+/// A protobuf duration; one beyond its range becomes the longest there is.
+pub(crate) fn duration(d: std::time::Duration) -> Duration {
+    Duration {
+        seconds: i64::try_from(d.as_secs()).unwrap_or(i64::MAX),
+        nanos: i32::try_from(d.subsec_nanos()).unwrap_or(0),
+    }
+}
+
+#[allow(clippy::unnecessary_wraps)] // the fields' type
+fn uint(value: u32) -> Option<UInt32Value> {
+    Some(UInt32Value { value })
+}

@@ -1,0 +1,147 @@
+//! Messages whose maps encode in order.
+//!
+//! The generated types hold protobuf maps in hash maps, so two encodings of equal content may differ, and a version
+//! is a hash of the bytes. The few messages with more than one map entry are mirrored here with ordered maps, and
+//! put into their parents field by field: protobuf messages concatenate.
+
+use std::collections::BTreeMap;
+
+use envoy_types::pb::google::protobuf::Any;
+use envoy_types::pb::xds::core::v3::TypedExtensionConfig;
+use envoy_types::pb::xds::r#type::matcher::v3::StringMatcher;
+use prost::Message;
+use prost::encoding::{WireType, encode_key, encode_varint};
+
+/// `xds.type.matcher.v3.Matcher`.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct Matcher {
+    #[prost(message, optional, boxed, tag = "3")]
+    pub on_no_match: Option<Box<OnMatch>>,
+    #[prost(message, optional, tag = "1")]
+    pub list: Option<MatcherList>,
+    #[prost(message, optional, boxed, tag = "2")]
+    pub tree: Option<Box<MatcherTree>>,
+}
+
+/// `xds.type.matcher.v3.Matcher.OnMatch`.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct OnMatch {
+    #[prost(message, optional, boxed, tag = "1")]
+    pub matcher: Option<Box<Matcher>>,
+    #[prost(message, optional, tag = "2")]
+    pub action: Option<TypedExtensionConfig>,
+}
+
+/// `xds.type.matcher.v3.Matcher.MatcherTree`, the exact-match form.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct MatcherTree {
+    #[prost(message, optional, tag = "1")]
+    pub input: Option<TypedExtensionConfig>,
+    #[prost(message, optional, tag = "2")]
+    pub exact_match_map: Option<MatchMap>,
+}
+
+/// `xds.type.matcher.v3.Matcher.MatcherTree.MatchMap`.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct MatchMap {
+    #[prost(btree_map = "string, message", tag = "1")]
+    pub map: BTreeMap<String, OnMatch>,
+}
+
+/// `xds.type.matcher.v3.Matcher.MatcherList`.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct MatcherList {
+    #[prost(message, repeated, tag = "1")]
+    pub matchers: Vec<FieldMatcher>,
+}
+
+/// `xds.type.matcher.v3.Matcher.MatcherList.FieldMatcher`.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct FieldMatcher {
+    #[prost(message, optional, tag = "1")]
+    pub predicate: Option<Predicate>,
+    #[prost(message, optional, tag = "2")]
+    pub on_match: Option<OnMatch>,
+}
+
+/// `xds.type.matcher.v3.Matcher.MatcherList.Predicate`.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct Predicate {
+    #[prost(message, optional, tag = "1")]
+    pub single: Option<SinglePredicate>,
+    #[prost(message, optional, tag = "2")]
+    pub any_of: Option<PredicateList>,
+}
+
+/// `xds.type.matcher.v3.Matcher.MatcherList.Predicate.PredicateList`.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct PredicateList {
+    #[prost(message, repeated, tag = "1")]
+    pub predicate: Vec<Predicate>,
+}
+
+/// `xds.type.matcher.v3.Matcher.MatcherList.Predicate.SinglePredicate`.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct SinglePredicate {
+    #[prost(message, optional, tag = "1")]
+    pub input: Option<TypedExtensionConfig>,
+    #[prost(message, optional, tag = "2")]
+    pub value_match: Option<StringMatcher>,
+}
+
+/// `envoy.config.core.v3.Metadata`.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct Metadata {
+    #[prost(btree_map = "string, message", tag = "1")]
+    pub filter_metadata: BTreeMap<String, Struct>,
+}
+
+/// `google.protobuf.Struct`.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct Struct {
+    #[prost(btree_map = "string, message", tag = "1")]
+    pub fields: BTreeMap<String, Text>,
+}
+
+/// `google.protobuf.Value` holding a string.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct Text {
+    #[prost(string, optional, tag = "3")]
+    pub string_value: Option<String>,
+}
+
+impl Metadata {
+    /// Our metadata with these keys.
+    pub(crate) fn ours<const N: usize>(pairs: [(&str, &str); N]) -> Self {
+        let fields = pairs
+            .into_iter()
+            .map(|(key, value)| {
+                let text = Text {
+                    string_value: Some(value.to_owned()),
+                };
+                (key.to_owned(), text)
+            })
+            .collect();
+        Self {
+            filter_metadata: BTreeMap::from([(
+                headgate_contract::names::METADATA.to_owned(),
+                Struct { fields },
+            )]),
+        }
+    }
+}
+
+/// Appends `message`, encoded, as field `tag` of the message in `buffer`.
+pub(crate) fn append(buffer: &mut Vec<u8>, tag: u32, message: &[u8]) {
+    encode_key(tag, WireType::LengthDelimited, buffer);
+    encode_varint(message.len() as u64, buffer);
+    buffer.extend_from_slice(message);
+}
+
+/// An extension from the name and the message.
+pub(crate) fn extension(name: &str, message: Any) -> TypedExtensionConfig {
+    TypedExtensionConfig {
+        name: name.to_owned(),
+        typed_config: Some(message),
+    }
+}

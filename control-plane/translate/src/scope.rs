@@ -1,0 +1,68 @@
+//! Who a snapshot is for, and the settings that are the same for everybody.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use bytes::Bytes;
+use headgate_contract::Role;
+
+/// A proxy's scope: proxies with equal scopes share one snapshot.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ScopeSpec {
+    /// Whether its filters decide or follow.
+    pub follow: bool,
+    /// The namespaces it may reach, sorted; only those with a domain get a virtual host.
+    pub namespaces: Vec<String>,
+    /// Where its listener listens.
+    pub listen: SocketAddr,
+}
+
+impl ScopeSpec {
+    pub(crate) fn role(&self) -> Role {
+        if self.follow {
+            Role::Follow
+        } else {
+            Role::Decide
+        }
+    }
+}
+
+/// Settings of the translation.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Domains of each namespace's virtual host. One namespace may own `*`; configured, never inferred.
+    pub domains: BTreeMap<String, Vec<String>>,
+    /// Where Envoy finds the filters.
+    pub modules: Modules,
+    /// File of the access log as the proxy sees it; `None` for no log.
+    pub access_log: Option<String>,
+    /// Largest request body the filter reads, in bytes; the listener's buffers are twice that.
+    pub max_body_bytes: u32,
+    /// Time within which a whole request must have arrived. Stays below the linger of a removed cluster.
+    pub request_timeout: Duration,
+    /// Time to connect to an endpoint.
+    pub connect_timeout: Duration,
+    /// How long a stream may be silent: the first token of a long prompt takes a while.
+    pub idle_timeout: Duration,
+}
+
+/// The three modules.
+#[derive(Debug, Clone)]
+pub struct Modules {
+    /// Tags and limits in one context.
+    pub fused: Code,
+    /// Tags alone.
+    pub traffic_tag: Code,
+    /// Limits alone.
+    pub token_bucket: Code,
+}
+
+/// Where the code of a module is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Code {
+    /// A file on the proxy's machine. Its name must contain the module's SHA-256, or a swap is no change to Envoy.
+    File(String),
+    /// The module itself.
+    Inline(Bytes),
+}

@@ -1,0 +1,104 @@
+//! Checks each model alone, so that one bad entry never rejects a whole table.
+
+use std::collections::BTreeMap;
+
+use headgate_contract::{BucketRule, FilterConfig, ModelId, NamespaceConfig, Role, TagRule};
+use headgate_model::{Plan, PlannedModel};
+
+use crate::scope::ScopeSpec;
+
+/// Something left out of a snapshot.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rejected {
+    /// Kubernetes namespace.
+    pub namespace: String,
+    /// What was left out: `model llama3-70b`, `bucket default/tenants/per-tenant`.
+    pub what: String,
+    /// Why, and what to change.
+    pub reason: String,
+}
+
+/// The accepted part of one namespace.
+pub(crate) struct View<'a> {
+    pub models: BTreeMap<&'a ModelId, &'a PlannedModel>,
+    pub buckets: Vec<&'a BucketRule>,
+    pub tagging: Vec<&'a TagRule>,
+}
+
+pub(crate) type Accepted<'a> = BTreeMap<&'a str, View<'a>>;
+
+/// What of the scope's namespaces can go out, and what cannot. Every namespace of the scope is there, also an empty
+/// one: its virtual host answers 404 in our words.
+pub(crate) fn accepted<'a>(plan: &'a Plan, scope: &'a ScopeSpec) -> (Accepted<'a>, Vec<Rejected>) {
+    let mut rejected = Vec::new();
+    let mut accepted = BTreeMap::new();
+    for name in &scope.namespaces {
+        let mut view = View {
+            models: BTreeMap::new(),
+            buckets: Vec::new(),
+            tagging: Vec::new(),
+        };
+        if let Some(namespace) = plan.namespaces.get(name) {
+            let mut refuse = |what: String, reason: String| {
+                rejected.push(Rejected {
+                    namespace: name.clone(),
+                    what,
+                    reason,
+                });
+            };
+            for (id, model) in &namespace.models {
+                match model_alone(id, model) {
+                    Ok(()) => {
+                        view.models.insert(id, model);
+                    }
+                    Err(reason) => refuse(format!("model {id}"), reason),
+                }
+            }
+            for rule in &namespace.config.buckets {
+                let alone = NamespaceConfig {
+                    buckets: vec![rule.clone()],
+                    ..NamespaceConfig::default()
+                };
+                match parses(alone) {
+                    Ok(()) => view.buckets.push(rule),
+                    Err(reason) => refuse(
+                        format!("bucket {}/{}", rule.policy, rule.bucket.name),
+                        reason,
+                    ),
+                }
+            }
+            view.tagging = namespace.config.tagging.iter().collect();
+        }
+        accepted.insert(name.as_str(), view);
+    }
+    (accepted, rejected)
+}
+
+fn model_alone(id: &ModelId, model: &PlannedModel) -> Result<(), String> {
+    for (version, variant) in &model.variants {
+        if let Some(address) = variant.endpoints.iter().find(|a| a.port() == 0) {
+            return Err(format!(
+                "version {version} has the endpoint {address}: give it a port"
+            ));
+        }
+    }
+    parses(NamespaceConfig {
+        models: BTreeMap::from([(id.clone(), model.plan.clone())]),
+        ..NamespaceConfig::default()
+    })
+}
+
+/// The filters' own parser decides.
+fn parses(config: NamespaceConfig) -> Result<(), String> {
+    let config = FilterConfig {
+        role: Role::Decide,
+        retry: 0,
+        max_body_bytes: 1 << 20,
+        namespaces: BTreeMap::from([("n".to_owned(), config)]),
+    };
+    config
+        .emit()
+        .and_then(|json| FilterConfig::parse(json.as_bytes()))
+        .map(|_| ())
+        .map_err(|e| e.to_string())
+}

@@ -1,0 +1,394 @@
+//! What a plan becomes: bytes that are equal where the plan is, names that exist, a bad model left out alone.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use envoy_types::pb::envoy::config::cluster::v3::Cluster;
+use envoy_types::pb::envoy::config::core::v3::TypedExtensionConfig;
+use envoy_types::pb::envoy::config::endpoint::v3::ClusterLoadAssignment;
+use envoy_types::pb::envoy::config::route::v3::route::Action;
+use envoy_types::pb::envoy::config::route::v3::route_action::ClusterSpecifier;
+use envoy_types::pb::envoy::config::route::v3::{Route, RouteConfiguration};
+use envoy_types::pb::envoy::extensions::filters::http::wasm::v3::Wasm;
+use envoy_types::pb::google::protobuf::StringValue;
+use envoy_types::pb::xds::r#type::matcher::v3::Matcher;
+use envoy_types::pb::xds::r#type::matcher::v3::matcher::matcher_tree::TreeType;
+use envoy_types::pb::xds::r#type::matcher::v3::matcher::{MatcherType, OnMatch, on_match};
+use headgate_contract::{FilterConfig, names};
+use headgate_model::{Carrier, CarrierKey, LabelKeys, Objects, Plan, Pod, Registry, Scales, plan};
+use headgate_translate::{Code, Modules, Options, ScopeSpec, snapshot};
+use headgate_xds::{Kind, Snapshot};
+use proptest::prelude::*;
+use prost::Message;
+
+fn options() -> Options {
+    let code = |name: &str| Code::File(format!("/modules/{name}-0123.wasm"));
+    Options {
+        domains: BTreeMap::from([
+            ("default".to_owned(), vec!["*".to_owned()]),
+            ("team".to_owned(), vec!["team.example".to_owned()]),
+        ]),
+        modules: Modules {
+            fused: code("headgate"),
+            traffic_tag: code("traffic-tag"),
+            token_bucket: code("token-bucket"),
+        },
+        access_log: Some("/dev/stdout".to_owned()),
+        max_body_bytes: 8 << 20,
+        request_timeout: Duration::from_secs(50),
+        connect_timeout: Duration::from_secs(2),
+        idle_timeout: Duration::from_secs(300),
+    }
+}
+
+fn scope() -> ScopeSpec {
+    ScopeSpec {
+        follow: false,
+        namespaces: vec!["default".to_owned(), "team".to_owned()],
+        listen: "127.0.0.1:10000".parse().unwrap(),
+    }
+}
+
+/// One carrier: namespace, model, version, weight label, ports of its pods (0 is a bad one).
+#[derive(Debug, Clone)]
+struct Spec(&'static str, String, String, Option<u8>, Vec<u16>);
+
+fn objects(specs: &[Spec]) -> Objects {
+    let mut objects = Objects::default();
+    for Spec(namespace, model, version, weight, ports) in specs {
+        let mut labels = BTreeMap::from([
+            (names::LABEL_MODEL.to_owned(), model.clone()),
+            (names::LABEL_VERSION.to_owned(), version.clone()),
+        ]);
+        if let Some(weight) = weight {
+            labels.insert(names::LABEL_WEIGHT.to_owned(), weight.to_string());
+        }
+        let key = CarrierKey {
+            namespace: (*namespace).to_owned(),
+            kind: "deployment".to_owned(),
+            name: format!("{model}-{version}").to_lowercase(),
+        };
+        let pods = ports
+            .iter()
+            .map(|port| Pod {
+                name: format!("p{port}"),
+                version: None,
+                address: SocketAddr::from(([127, 0, 0, 1], *port)),
+                ready: true,
+            })
+            .collect();
+        objects.carriers.insert(
+            key.clone(),
+            Carrier {
+                key,
+                created: None,
+                labels,
+                annotations: BTreeMap::new(),
+                desired: 1,
+                pods,
+                origin: "test.yaml".to_owned(),
+            },
+        );
+    }
+    objects
+}
+
+fn planned(specs: &[Spec]) -> Plan {
+    let objects = objects(specs);
+    plan(
+        &Registry::build(&objects, &LabelKeys::default()),
+        &objects,
+        &Scales::default(),
+    )
+}
+
+fn two_versions(weight: u8) -> Vec<Spec> {
+    vec![
+        Spec("default", "llama".into(), "v1".into(), None, vec![8101]),
+        Spec(
+            "default",
+            "llama".into(),
+            "v2.0".into(),
+            Some(weight),
+            vec![8102],
+        ),
+    ]
+}
+
+fn translated(specs: &[Spec]) -> Snapshot {
+    snapshot(&planned(specs), &scope(), &options())
+        .unwrap()
+        .snapshot
+}
+
+/// Every cluster the route table names, by the headers that lead there.
+fn routed(table: &RouteConfiguration) -> BTreeMap<(String, String, String), String> {
+    let mut found = BTreeMap::new();
+    for host in &table.virtual_hosts {
+        let matcher = host.matcher.as_ref().unwrap();
+        walk(matcher, &mut vec![host.name.clone()], &mut found);
+    }
+    found
+}
+
+fn walk(
+    m: &Matcher,
+    path: &mut Vec<String>,
+    found: &mut BTreeMap<(String, String, String), String>,
+) {
+    match &m.matcher_type {
+        Some(MatcherType::MatcherList(list)) => {
+            for field in &list.matchers {
+                step(field.on_match.as_ref().unwrap(), path, found);
+            }
+        }
+        Some(MatcherType::MatcherTree(tree)) => {
+            let Some(TreeType::ExactMatchMap(map)) = &tree.tree_type else {
+                panic!("exact matches only")
+            };
+            for (key, next) in &map.map {
+                path.push(key.clone());
+                step(next, path, found);
+                path.pop();
+            }
+        }
+        None => {}
+    }
+    if let Some(otherwise) = &m.on_no_match {
+        path.push("*".to_owned());
+        step(otherwise, path, found);
+        path.pop();
+    }
+}
+
+fn step(
+    next: &OnMatch,
+    path: &mut Vec<String>,
+    found: &mut BTreeMap<(String, String, String), String>,
+) {
+    match next.on_match.as_ref().unwrap() {
+        on_match::OnMatch::Matcher(m) => walk(m, path, found),
+        on_match::OnMatch::Action(action) => {
+            let any = action.typed_config.as_ref().unwrap();
+            let route = Route::decode(any.value.as_slice()).unwrap();
+            if let Some(Action::Route(to)) = route.action {
+                let Some(ClusterSpecifier::Cluster(cluster)) = to.cluster_specifier else {
+                    panic!("a cluster by name")
+                };
+                assert_eq!(path.len(), 3, "{path:?}");
+                found.insert((path[0].clone(), path[1].clone(), path[2].clone()), cluster);
+            }
+        }
+    }
+}
+
+fn decode<M: Message + Default>(snapshot: &Snapshot, kind: Kind, name: &str) -> M {
+    M::decode(snapshot.get(kind, name).expect(name).body().clone()).unwrap()
+}
+
+fn filter_config(snapshot: &Snapshot, name: &str) -> FilterConfig {
+    let extension: TypedExtensionConfig = decode(snapshot, Kind::Extension, name);
+    let wasm = Wasm::decode(extension.typed_config.unwrap().value.as_slice()).unwrap();
+    let any = wasm.config.unwrap().configuration.unwrap();
+    let json = StringValue::decode(any.value.as_slice()).unwrap().value;
+    FilterConfig::parse(json.as_bytes()).unwrap()
+}
+
+#[test]
+fn a_weight_edit_sends_one_endpoint_resource_and_the_filters_and_no_routes() {
+    let (before, after) = (translated(&two_versions(10)), translated(&two_versions(30)));
+    let changed = |kind: Kind| -> Vec<String> {
+        after
+            .of(kind)
+            .filter(|r| before.get(kind, r.name()).unwrap().version() != r.version())
+            .map(|r| r.name().to_owned())
+            .collect()
+    };
+    assert_eq!(changed(Kind::Endpoints), ["model/default/llama"]);
+    assert_eq!(
+        changed(Kind::Extension),
+        ["headgate", "headgate.token-bucket", "headgate.traffic-tag"]
+    );
+    for quiet in [Kind::Cluster, Kind::Listener, Kind::Route] {
+        assert_eq!(changed(quiet), Vec::<String>::new(), "{quiet}");
+    }
+}
+
+#[test]
+fn the_models_own_cluster_has_one_weighted_locality_a_version_and_endpoints_that_name_it() {
+    let snapshot = translated(&two_versions(10));
+    let load: ClusterLoadAssignment = decode(&snapshot, Kind::Endpoints, "model/default/llama");
+    let weights: BTreeMap<String, u32> = load
+        .endpoints
+        .iter()
+        .map(|l| {
+            (
+                l.locality.as_ref().unwrap().sub_zone.clone(),
+                l.load_balancing_weight.unwrap().value,
+            )
+        })
+        .collect();
+    assert_eq!(
+        weights,
+        BTreeMap::from([("v1".to_owned(), 900_000), ("v2.0".to_owned(), 100_000)])
+    );
+    for locality in &load.endpoints {
+        let version = &locality.locality.as_ref().unwrap().sub_zone;
+        for endpoint in &locality.lb_endpoints {
+            let metadata = &endpoint.metadata.as_ref().unwrap().filter_metadata["headgate"];
+            assert!(format!("{:?}", metadata.fields["version"]).contains(version));
+        }
+    }
+}
+
+#[test]
+fn a_dark_version_has_a_cluster_and_a_route_and_no_locality() {
+    let snapshot = translated(&two_versions(0));
+    let load: ClusterLoadAssignment = decode(&snapshot, Kind::Endpoints, "model/default/llama");
+    assert_eq!(load.endpoints.len(), 1);
+    let table: RouteConfiguration = decode(&snapshot, Kind::Route, names::ROUTE_CONFIG);
+    let host = names::virtual_host("default");
+    assert_eq!(
+        routed(&table)[&(host, "llama".to_owned(), "v2.0".to_owned())],
+        "model/default/llama/v2.0"
+    );
+}
+
+#[test]
+fn clusters_carry_their_identity_and_a_stat_name_that_ends_in_a_slash() {
+    let snapshot = translated(&two_versions(10));
+    let cluster: Cluster = decode(&snapshot, Kind::Cluster, "model/default/llama/v2.0");
+    assert_eq!(cluster.alt_stat_name, "model/default/llama/v2.0/");
+    let fields = &cluster.metadata.unwrap().filter_metadata["headgate"].fields;
+    assert_eq!(fields.len(), 3);
+}
+
+#[test]
+fn a_bad_model_is_left_out_alone_and_reported() {
+    let mut specs = two_versions(10);
+    specs.push(Spec("default", "broken".into(), "v1".into(), None, vec![0]));
+    let translated = snapshot(&planned(&specs), &scope(), &options()).unwrap();
+    assert_eq!(translated.rejected.len(), 1);
+    assert_eq!(translated.rejected[0].what, "model broken");
+    assert!(translated.rejected[0].reason.contains("give it a port"));
+    assert!(
+        translated
+            .snapshot
+            .get(Kind::Cluster, "model/default/llama")
+            .is_some()
+    );
+    assert!(
+        translated
+            .snapshot
+            .get(Kind::Cluster, "model/default/broken")
+            .is_none()
+    );
+}
+
+#[test]
+fn an_empty_world_still_has_a_listener_a_table_and_filters() {
+    let snapshot = translated(&[]);
+    assert_eq!(snapshot.count(Kind::Listener), 1);
+    assert_eq!(snapshot.count(Kind::Extension), 3);
+    let table: RouteConfiguration = decode(&snapshot, Kind::Route, names::ROUTE_CONFIG);
+    assert_eq!(table.virtual_hosts.len(), 2);
+}
+
+#[test]
+fn a_filter_configuration_offered_again_differs_by_the_retry_counter_alone() {
+    let snapshot = translated(&two_versions(10));
+    let filter = snapshot.get(Kind::Extension, names::ECDS_FUSED).unwrap();
+    let rearm = filter.rearm().unwrap();
+    assert_ne!(rearm(1), *filter.body());
+    assert_ne!(rearm(1), rearm(2));
+    assert_eq!(rearm(2), rearm(2));
+    let mut config = filter_config(&snapshot, names::ECDS_FUSED);
+    assert_eq!(config.retry, 0);
+    config.retry = 2;
+    let json = config.emit().unwrap();
+    let bytes = rearm(2);
+    assert!(bytes.windows(json.len()).any(|w| w == json.as_bytes()));
+}
+
+fn worlds() -> impl Strategy<Value = Vec<Spec>> {
+    let one = (
+        prop::sample::select(vec!["default", "team", "elsewhere"]),
+        "[ab]",
+        "v[1-4]",
+        prop::option::of(0u8..=100),
+        prop::collection::vec(1u16..9, 0..3),
+    )
+        .prop_map(|(ns, m, v, w, ports)| Spec(ns, m, v, w, ports));
+    prop::collection::vec(one, 0..12)
+}
+
+proptest! {
+    /// What a filter may pick, a route follows: every model and version of the filter's configuration leads to its
+    /// own cluster, and everything else of the model to the model's cluster.
+    #[test]
+    fn filter_and_route_agree(specs in worlds()) {
+        let snapshot = translated(&specs);
+        let table: RouteConfiguration = decode(&snapshot, Kind::Route, names::ROUTE_CONFIG);
+        let routes = routed(&table);
+        let mut expected = BTreeMap::new();
+        for (namespace, config) in &filter_config(&snapshot, names::ECDS_FUSED).namespaces {
+            let host = names::virtual_host(namespace);
+            for (id, plan) in &config.models {
+                let own = names::model_cluster(namespace, id.as_str());
+                expected.insert((host.clone(), id.to_string(), "*".to_owned()), own);
+                for v in plan.versions() {
+                    let cluster = names::variant_cluster(namespace, id.as_str(), v.version.as_str());
+                    expected.insert((host.clone(), id.to_string(), v.version.to_string()), cluster);
+                }
+            }
+        }
+        prop_assert_eq!(routes, expected);
+    }
+
+    /// Every cluster a route names is in the snapshot, with its endpoints, and the route requires it.
+    #[test]
+    fn no_route_without_cluster(specs in worlds()) {
+        let snapshot = translated(&specs);
+        let table: RouteConfiguration = decode(&snapshot, Kind::Route, names::ROUTE_CONFIG);
+        let requires: BTreeSet<String> = snapshot
+            .get(Kind::Route, names::ROUTE_CONFIG)
+            .unwrap()
+            .requires()
+            .iter()
+            .map(|k| k.name.clone())
+            .collect();
+        for cluster in routed(&table).into_values() {
+            prop_assert!(snapshot.get(Kind::Cluster, &cluster).is_some());
+            prop_assert!(snapshot.get(Kind::Endpoints, &cluster).is_some());
+            prop_assert!(requires.contains(&cluster));
+        }
+    }
+
+    /// Equal plans give equal bytes. Hash maps differ in order within one process, so twice in a row would show it.
+    #[test]
+    fn equal_plans_give_equal_bytes(specs in worlds()) {
+        let (once, again) = (translated(&specs), translated(&specs));
+        for kind in Kind::PUSH_ORDER {
+            let bytes = |s: &Snapshot| s.of(kind).map(|r| (r.name().to_owned(), r.body().clone())).collect::<Vec<_>>();
+            prop_assert_eq!(bytes(&once), bytes(&again));
+        }
+    }
+
+    /// The localities of a model's cluster sum to a million, and none of them is zero.
+    #[test]
+    fn weights_sum_to_100(specs in worlds()) {
+        let plan = planned(&specs);
+        let snapshot = translated(&specs);
+        for namespace in ["default", "team"] {
+            let Some(view) = plan.namespaces.get(namespace) else { continue };
+            for id in view.models.keys() {
+                let load: ClusterLoadAssignment = decode(&snapshot, Kind::Endpoints, &names::model_cluster(namespace, id.as_str()));
+                let weights: Vec<u32> = load.endpoints.iter().map(|l| l.load_balancing_weight.unwrap().value).collect();
+                prop_assert!(weights.iter().all(|w| *w > 0));
+                prop_assert!(weights.is_empty() || weights.iter().sum::<u32>() == 1_000_000);
+            }
+        }
+    }
+}
