@@ -81,8 +81,34 @@ enum State {
     /// Then its `u`.
     LowU(u16),
     Number(Digits),
-    /// In `true`, `false`, `null`: what is left of it, and its value.
-    Literal(&'static [u8], Scalar),
+    /// In a word, this many of its letters read.
+    Word(Word, u8),
+}
+
+/// The values that are words.
+#[derive(Debug, Clone, Copy)]
+enum Word {
+    True,
+    False,
+    Null,
+}
+
+impl Word {
+    fn letters(self) -> &'static [u8] {
+        match self {
+            Self::True => b"true",
+            Self::False => b"false",
+            Self::Null => b"null",
+        }
+    }
+
+    fn value(self) -> Scalar {
+        match self {
+            Self::True => Scalar::Bool(true),
+            Self::False => Scalar::Bool(false),
+            Self::Null => Scalar::Null,
+        }
+    }
 }
 
 /// Where in a number.
@@ -150,8 +176,8 @@ impl Json {
                     self.escape(bytes[at], at, sink)?;
                     at + 1
                 }
-                State::Literal(rest, scalar) => {
-                    self.literal(rest, scalar, bytes[at], at, sink)?;
+                State::Word(word, read) => {
+                    self.word(word, read, bytes[at], at, sink)?;
                     at + 1
                 }
                 _ => {
@@ -248,9 +274,9 @@ impl Json {
                     }
                 });
             }
-            b't' => self.state = State::Literal(b"rue", Scalar::Bool(true)),
-            b'f' => self.state = State::Literal(b"alse", Scalar::Bool(false)),
-            b'n' => self.state = State::Literal(b"ull", Scalar::Null),
+            b't' => self.state = State::Word(Word::True, 1),
+            b'f' => self.state = State::Word(Word::False, 1),
+            b'n' => self.state = State::Word(Word::Null, 1),
             0xEF if self.depth == 0 => {
                 return Err(self.malformed(at, "it starts with a byte order mark; leave it out"));
             }
@@ -289,26 +315,24 @@ impl Json {
         };
     }
 
-    fn literal<S: Sink>(
+    fn word<S: Sink>(
         &mut self,
-        rest: &'static [u8],
-        scalar: Scalar,
+        word: Word,
+        read: u8,
         byte: u8,
         at: usize,
         sink: &mut S,
     ) -> Result<(), S::Error> {
-        match rest.split_first() {
-            Some((&due, rest)) if due == byte => {
-                if rest.is_empty() {
-                    sink.scalar(scalar)?;
-                    self.value_done();
-                } else {
-                    self.state = State::Literal(rest, scalar);
-                }
-                Ok(())
-            }
-            _ => Err(self.malformed(at, "expected `true`, `false` or `null`")),
+        let letters = word.letters();
+        if letters.get(usize::from(read)) != Some(&byte) {
+            return Err(self.malformed(at, "expected `true`, `false` or `null`"));
         }
+        self.state = State::Word(word, read + 1);
+        if usize::from(read) + 1 == letters.len() {
+            sink.scalar(word.value())?;
+            self.value_done();
+        }
+        Ok(())
     }
 
     /// Consumes digits from `at`; answers where the number stopped, which is not consumed.

@@ -43,32 +43,86 @@ fn has_zero(word: u64) -> u64 {
     word.wrapping_sub(ONES) & !word
 }
 
+/// What a one-letter escape stands for.
+fn short_escape(letter: u8) -> Option<u8> {
+    match letter {
+        b'"' | b'\\' | b'/' => Some(letter),
+        b'b' => Some(8),
+        b'f' => Some(12),
+        b'n' => Some(b'\n'),
+        b'r' => Some(b'\r'),
+        b't' => Some(b'\t'),
+        _ => None,
+    }
+}
+
+fn hex_digit(byte: u8) -> Option<u8> {
+    match byte {
+        b'0'..=b'9' => Some(byte - b'0'),
+        b'a'..=b'f' => Some(byte - b'a' + 10),
+        b'A'..=b'F' => Some(byte - b'A' + 10),
+        _ => None,
+    }
+}
+
 impl Json {
     /// Consumes string contents from `at`; answers where to go on.
     pub(super) fn text<S: Sink>(
         &mut self,
         bytes: &[u8],
-        at: usize,
+        mut at: usize,
         sink: &mut S,
     ) -> Result<usize, S::Error> {
         if self.cut_len > 0 {
             self.mend(bytes[at], at, sink)?;
             return Ok(at + 1);
         }
-        let (len, ascii) = plain_run(&bytes[at..]);
-        let end = at + len;
-        if len > 0 {
-            self.run(&bytes[at..end], ascii, end == bytes.len(), at, sink)?;
+        loop {
+            let (len, ascii) = plain_run(&bytes[at..]);
+            let end = at + len;
+            if ascii && bytes.get(end) == Some(&b'"') && self.in_key && self.key_len == 0 {
+                self.end_key(&bytes[at..end], sink);
+                return Ok(end + 1);
+            }
+            if len > 0 {
+                self.run(&bytes[at..end], ascii, end == bytes.len(), at, sink)?;
+            }
+            match bytes.get(end) {
+                None => return Ok(end),
+                Some(b'"') => {
+                    self.end_text(sink)?;
+                    return Ok(end + 1);
+                }
+                Some(b'\\') => {
+                    let Some(next) = self.whole_escape(bytes, end + 1, sink) else {
+                        self.state = State::Escape;
+                        return Ok(end + 1);
+                    };
+                    at = next;
+                }
+                Some(_) => {
+                    return Err(self.malformed(end, "a control character in a string; escape it"));
+                }
+            }
         }
-        let Some(&byte) = bytes.get(end) else {
-            return Ok(end);
-        };
-        match byte {
-            b'"' => self.end_text(sink)?,
-            b'\\' => self.state = State::Escape,
-            _ => return Err(self.malformed(end, "a control character in a string; escape it")),
+    }
+
+    /// Decodes the escape behind a backslash if all of it is here and it is a usual one; answers
+    /// where it ends. Anything else goes the long way, byte by byte.
+    fn whole_escape<S: Sink>(&mut self, bytes: &[u8], at: usize, sink: &mut S) -> Option<usize> {
+        let rest = bytes.get(at..)?;
+        if let [b'u', a, b, c, d, ..] = rest {
+            let unit = u32::from(hex_digit(*a)?) << 12
+                | u32::from(hex_digit(*b)?) << 8
+                | u32::from(hex_digit(*c)?) << 4
+                | u32::from(hex_digit(*d)?);
+            // Surrogates are no characters.
+            let decoded = char::from_u32(unit)?;
+            self.emit(decoded.encode_utf8(&mut [0; 4]).as_bytes(), sink);
+            return Some(at + 5);
         }
-        Ok(end + 1)
+        self.emit(&[short_escape(*rest.first()?)?], sink);
+        Some(at + 1)
     }
 
     /// Hands on a run, keeping a sequence that the end of the input cut.
@@ -136,13 +190,18 @@ impl Json {
 
     fn end_text<S: Sink>(&mut self, sink: &mut S) -> Result<(), S::Error> {
         if self.in_key {
-            sink.key(self.key.get(..self.key_len).unwrap_or_default());
-            self.state = State::Colon;
+            let key = self.key;
+            self.end_key(key.get(..self.key_len).unwrap_or_default(), sink);
             return Ok(());
         }
         sink.end_string()?;
         self.value_done();
         Ok(())
+    }
+
+    fn end_key<S: Sink>(&mut self, key: &[u8], sink: &mut S) {
+        sink.key(if key.len() <= KEY_ROOM { key } else { &[] });
+        self.state = State::Colon;
     }
 
     /// One byte of an escape, the backslash before it consumed.
@@ -163,14 +222,8 @@ impl Json {
             }
             (_, b'u') => State::Hex(0, 0, None),
             _ => {
-                let decoded = match byte {
-                    b'"' | b'\\' | b'/' => byte,
-                    b'b' => 8,
-                    b'f' => 12,
-                    b'n' => b'\n',
-                    b'r' => b'\r',
-                    b't' => b'\t',
-                    _ => return Err(self.malformed(at, "not an escape sequence")),
+                let Some(decoded) = short_escape(byte) else {
+                    return Err(self.malformed(at, "not an escape sequence"));
                 };
                 self.emit(&[decoded], sink);
                 State::Text
@@ -188,11 +241,8 @@ impl Json {
         at: usize,
         sink: &mut S,
     ) -> Result<(), S::Error> {
-        let digit = match byte {
-            b'0'..=b'9' => byte - b'0',
-            b'a'..=b'f' => byte - b'a' + 10,
-            b'A'..=b'F' => byte - b'A' + 10,
-            _ => return Err(self.malformed(at, "expected four hexadecimal digits after `\\u`")),
+        let Some(digit) = hex_digit(byte) else {
+            return Err(self.malformed(at, "expected four hexadecimal digits after `\\u`"));
         };
         let unit = value << 4 | u16::from(digit);
         if count < 3 {

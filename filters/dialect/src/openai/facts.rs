@@ -35,7 +35,9 @@ pub(super) struct Facts {
     pub(super) path: Path<At, 6>,
     /// The field the last key named.
     pub(super) field: Field,
-    /// The short string being read, and whether it outgrew the limit.
+    /// The string being read is a short one, kept; else it is text, counted and hashed.
+    pub(super) in_short: bool,
+    /// The short string, and whether it outgrew the limit.
     pub(super) short: Vec<u8>,
     pub(super) too_long: bool,
 
@@ -74,6 +76,7 @@ impl Facts {
             limits,
             path: Path::new(At::Root),
             field: Field::Other,
+            in_short: false,
             short: Vec::new(),
             too_long: false,
             text: Text::new(0),

@@ -137,6 +137,7 @@ impl Sink for Facts {
 
     fn begin_string(&mut self) -> Result<bool, BodyError> {
         let field = self.target();
+        self.in_short = false;
         match field {
             Field::Other => return Ok(false),
             Field::Content | Field::PromptItem => self.begin_text(),
@@ -149,6 +150,7 @@ impl Sink for Facts {
             // Servers take a bare string for a part.
             Field::Part => {}
             _ if field.is_short_string() => {
+                self.in_short = true;
                 self.short.clear();
                 self.too_long = false;
             }
@@ -158,7 +160,7 @@ impl Sink for Facts {
     }
 
     fn text(&mut self, text: &[u8]) {
-        if !self.target().is_short_string() {
+        if !self.in_short {
             self.text.add(text);
         } else if self.short.len() + text.len() <= self.limits.max_string {
             self.short.extend_from_slice(text);
@@ -214,6 +216,44 @@ impl Sink for Facts {
             (Scalar::Bool(value), Field::IncludeUsage) => self.inner_flag.put(Some(value), field),
             (Scalar::Bool(_), Field::Other) => Ok(()),
             (Scalar::Bool(_), _) => Err(field.wrong_type()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Endpoint, Limits, RequestScanner};
+
+    /// The only memory a scanner holds on the heap while it reads.
+    fn held(scanner: &RequestScanner) -> usize {
+        scanner.facts.short.capacity()
+    }
+
+    #[test]
+    fn a_body_of_any_size_is_read_within_the_limits() {
+        let limits = Limits::default();
+        for (before, unit) in [
+            ("{\"model\":\"", "m"),
+            ("{\"user\":\"", "\\u6771"),
+            ("{\"messages\":[{\"role\":\"", "user"),
+            ("{\"messages\":[{\"content\":\"", "text "),
+            ("{\"messages\":[{\"content\":[\"\"", ",{\"text\":\"part\"}"),
+            (
+                "{\"messages\":[{}",
+                ",{\"role\":\"user\",\"content\":\"x\"}",
+            ),
+            ("{\"n\":1", "0"),
+            ("{\"", "a key of any length "),
+            ("{\"x\":[0", ",{\"y\":[\"z\"]}"),
+            ("{\"x\":0", ",\"user\":\"ada\""),
+        ] {
+            let mut scanner = RequestScanner::new(Endpoint::ChatCompletions, limits);
+            scanner.push(before.as_bytes());
+            for _ in 0..100_000 {
+                scanner.push(unit.as_bytes());
+            }
+            assert_eq!(scanner.error(), None, "{before}");
+            assert!(held(&scanner) <= 2 * limits.max_string, "{before}");
         }
     }
 }

@@ -102,7 +102,7 @@ fn fingerprint(text: &str) -> Option<u64> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(1500))]
+    #![proptest_config(ProptestConfig::with_cases(500))]
 
     #[test]
     fn facts_agree_with_serde_json(body in chat(), pretty in any::<bool>()) {
