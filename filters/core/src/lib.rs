@@ -1,10 +1,37 @@
-//! Headgate.
+//! The data plane's decisions: facts → tags and version → cost → reserve → effects, and usage → settle.
+//!
+//! Pure: no clock, no I/O, no ABI. A [`stream::Stream`] is told what the proxy saw and answers with
+//! [`effects`]; what it needs from outside comes through [`ports`] and [`host`]. So the same code runs inside
+//! Envoy, in tests, and in the control plane that checks a configuration before it is pushed.
+//!
+//! ```text
+//! request   endpoint ▶ facts ▶ session ▶ pick ▶ tags ▶ cost ▶ limit ▶ effects      (decide, stream)
+//!                                   rendezvous            scale  ledger  ratelimit_headers, refusal
+//! answer    answer ▶ settle ▶ ledger ▶ metrics
+//! once per configuration    compiled                      once per VM    vm
+//! ```
 
+mod answer;
+mod compiled;
+pub mod cost;
+mod decide;
 pub mod effects;
+pub mod endpoint;
+pub mod facts;
 pub mod headers;
 pub mod host;
 pub mod ledger;
+mod limit;
 pub mod metrics;
+mod models_list;
+pub mod pick;
 pub mod ports;
+pub mod ratelimit_headers;
+pub mod refusal;
+pub mod rendezvous;
+pub mod scale;
+pub mod session;
+pub mod settle;
 pub mod stream;
+pub mod tags;
 pub mod vm;

@@ -58,3 +58,62 @@ impl Metric {
         &self.name
     }
 }
+
+/// Requests by what became of them: `admitted`, `passed`, `listed`, `aborted` (the client left before a
+/// decision), or the code of the refusal.
+#[must_use]
+pub fn requests(namespace: &str, model: &str, version: &str, lane: &str, outcome: &str) -> Metric {
+    let labels = [
+        ("namespace", namespace),
+        ("model", model),
+        ("version", version),
+        ("lane", lane),
+        ("outcome", outcome),
+    ];
+    Metric::counter("requests", &labels)
+}
+
+/// Reserves by rule (`namespace/policy/bucket`) and outcome: `reserved`, `owed`, or the code of the refusal.
+#[must_use]
+pub fn reserves(rule: &str, model: &str, outcome: &str) -> Metric {
+    let labels = [("rule", rule), ("model", model), ("outcome", outcome)];
+    Metric::counter("reserves", &labels)
+}
+
+/// Settlements by rule and by what they were settled on: `usage`, `observed`, `unreadable`, `unobserved`,
+/// `kept`, `never_sent`.
+#[must_use]
+pub fn settlements(rule: &str, model: &str, outcome: &str) -> Metric {
+    let labels = [("rule", rule), ("model", model), ("outcome", outcome)];
+    Metric::counter("settlements", &labels)
+}
+
+/// A counter of a rule and model, in thousandths of the bucket's unit.
+#[must_use]
+pub fn amount(name: &'static str, rule: &str, model: &str) -> Metric {
+    Metric::counter(name, &[("rule", rule), ("model", model)])
+}
+
+/// What a request was finally charged, in thousandths of the bucket's unit.
+#[must_use]
+pub fn charged(rule: &str, model: &str) -> Metric {
+    Metric::histogram("charged_milli", &[("rule", rule), ("model", model)])
+}
+
+/// A counter of a rule alone.
+#[must_use]
+pub fn by_rule(name: &'static str, rule: &str) -> Metric {
+    Metric::counter(name, &[("rule", rule)])
+}
+
+/// A counter of a model and version.
+#[must_use]
+pub fn by_version(name: &'static str, model: &str, version: &str) -> Metric {
+    Metric::counter(name, &[("model", model), ("version", version)])
+}
+
+/// A histogram of a model and version.
+#[must_use]
+pub fn tokens(name: &'static str, model: &str, version: &str) -> Metric {
+    Metric::histogram(name, &[("model", model), ("version", version)])
+}

@@ -1,56 +1,133 @@
 //! One request from its headers to its end, as a state machine: each callback of the proxy is a method that
 //! answers with effects.
+//!
+//! The stream itself remembers whether its request was sent on: a client that leaves while the request is
+//! held and one that leaves after it was forwarded look alike to the proxy. How the bytes of a body are cut
+//! makes no difference to what is decided or settled.
 
-use crate::effects::Step;
-use crate::headers::Headers;
+use headgate_dialect::{Endpoint, Limits, RequestScanner};
+
+use crate::answer::Answer;
+use crate::decide::{Decision, Request, Ticket, decide, reads_bodies, refuse_early};
+use crate::effects::{Effect, Flow, Step};
+use crate::endpoint::{Class, classify};
+use crate::headers::{HeaderStore, Headers};
 use crate::host::Host;
+use crate::metrics;
+use crate::refusal::Refusal;
 use crate::vm::Vm;
 
 /// One request and its answer.
 #[derive(Debug)]
-pub struct Stream {}
+pub struct Stream(Phase);
+
+/// How far it is.
+#[derive(Debug)]
+enum Phase {
+    /// Nothing seen yet.
+    New,
+    /// Held, until the body is read.
+    Held(Box<Reading>),
+    /// Sent on, with what its answer and its end need.
+    Sent(Box<Sent>),
+    /// Nothing more is of interest: passed through, answered here, or over.
+    Over,
+}
+
+/// A body being read.
+#[derive(Debug)]
+struct Reading {
+    headers: HeaderStore,
+    endpoint: Endpoint,
+    scanner: RequestScanner,
+    /// Bytes that may still come.
+    room: usize,
+    max: u32,
+}
+
+#[derive(Debug)]
+struct Sent {
+    ticket: Ticket,
+    answer: Answer,
+}
 
 impl Stream {
     pub(crate) fn new() -> Self {
-        Self {}
+        Self(Phase::New)
     }
 
     /// The request headers. `end`: there is no body.
     pub fn request_headers(
         &mut self,
-        _vm: &mut Vm,
-        _host: &dyn Host,
-        _headers: &Headers<'_>,
-        _end: bool,
+        vm: &mut Vm,
+        host: &dyn Host,
+        headers: &Headers<'_>,
+        end: bool,
     ) -> Step {
-        Step::go_on()
+        let method = headers.get(":method").unwrap_or_default();
+        let path = headers.get(":path").unwrap_or_default();
+        let class = classify(method, path, end);
+        let reads = vm
+            .config
+            .as_ref()
+            .is_some_and(|config| reads_bodies(vm, config));
+        let max = vm.config.as_ref().map_or(0, |config| config.max_body_bytes);
+        let Class::Body(endpoint) = class else {
+            return self.decided(request(vm, host, headers, class));
+        };
+        if !reads {
+            return self.decided(request(vm, host, headers, class));
+        }
+        let reading = match Reading::new(endpoint, headers, max) {
+            Ok(reading) => reading,
+            Err(refusal) => return self.decided(refuse_early(&refusal, headers)),
+        };
+        self.0 = Phase::Held(Box::new(reading));
+        if end {
+            return self.request_body(vm, host, b"", true);
+        }
+        Step::pause()
     }
 
     /// The next bytes of the request body, only the new ones. `end`: they are the last.
-    pub fn request_body(
-        &mut self,
-        _vm: &mut Vm,
-        _host: &dyn Host,
-        _chunk: &[u8],
-        _end: bool,
-    ) -> Step {
-        Step::go_on()
+    pub fn request_body(&mut self, vm: &mut Vm, host: &dyn Host, chunk: &[u8], end: bool) -> Step {
+        let Phase::Held(reading) = &mut self.0 else {
+            return Step::go_on();
+        };
+        if let Err(refusal) = reading.push(chunk) {
+            let decision = refuse_early(&refusal, &reading.headers.view());
+            return self.decided(decision);
+        }
+        if !end {
+            return Step::pause();
+        }
+        let Phase::Held(reading) = std::mem::replace(&mut self.0, Phase::Over) else {
+            return Step::go_on();
+        };
+        let decision = reading.finish(vm, host);
+        self.decided(decision)
     }
 
     /// The request's trailers: its body is complete.
-    pub fn request_trailers(&mut self, _vm: &mut Vm, _host: &dyn Host) -> Step {
-        Step::go_on()
+    pub fn request_trailers(&mut self, vm: &mut Vm, host: &dyn Host) -> Step {
+        self.request_body(vm, host, b"", true)
     }
 
     /// The response headers. `end`: there is no body.
     pub fn response_headers(
         &mut self,
         _vm: &mut Vm,
-        _host: &dyn Host,
-        _headers: &Headers<'_>,
-        _end: bool,
+        host: &dyn Host,
+        headers: &Headers<'_>,
+        end: bool,
     ) -> Step {
-        Step::go_on()
+        match &mut self.0 {
+            Phase::Sent(sent) => {
+                let Sent { ticket, answer } = &mut **sent;
+                Step::with(answer.begin(ticket, host, headers, end))
+            }
+            _ => Step::go_on(),
+        }
     }
 
     /// The next bytes of the response body, only the new ones. `end`: they are the last.
@@ -58,37 +135,126 @@ impl Stream {
         &mut self,
         _vm: &mut Vm,
         _host: &dyn Host,
-        _chunk: &[u8],
-        _end: bool,
+        chunk: &[u8],
+        end: bool,
     ) -> Step {
+        if let Phase::Sent(sent) = &mut self.0 {
+            sent.answer.push(chunk, end);
+        }
         Step::go_on()
     }
 
     /// The answer's trailers: its body is complete.
-    pub fn response_trailers(&mut self, _vm: &mut Vm, _host: &dyn Host) -> Step {
-        Step::go_on()
+    pub fn response_trailers(&mut self, vm: &mut Vm, host: &dyn Host) -> Step {
+        self.response_body(vm, host, b"", true)
     }
 
     /// The stream is over, however it ended (`on_log`). Once; further calls do nothing.
-    pub fn end(&mut self, _vm: &mut Vm, _host: &dyn Host) -> Step {
-        Step::go_on()
+    pub fn end(&mut self, vm: &mut Vm, host: &dyn Host) -> Step {
+        match std::mem::replace(&mut self.0, Phase::Over) {
+            Phase::Sent(sent) => Step::with(sent.answer.settle(sent.ticket, vm, host)),
+            Phase::Held(_) => {
+                let left = metrics::requests("", "unknown", "", "", "aborted");
+                Step::with(vec![Effect::Count(left, 1)])
+            }
+            Phase::New | Phase::Over => Step::go_on(),
+        }
     }
 
     /// Whether request body bytes still decide something; otherwise the shell skips the host call.
     #[must_use]
     pub fn wants_request_body(&self) -> bool {
-        false
+        matches!(self.0, Phase::Held(_))
     }
 
     /// Whether the response headers decide something; otherwise an empty view may be passed.
     #[must_use]
     pub fn wants_response_headers(&self) -> bool {
-        false
+        matches!(&self.0, Phase::Sent(sent) if !sent.ticket.admitted.charges.is_empty())
     }
 
     /// Whether response body bytes are metered; otherwise the shell skips the host call.
     #[must_use]
     pub fn wants_response_body(&self) -> bool {
-        false
+        matches!(&self.0, Phase::Sent(sent) if sent.answer.wants_body())
+    }
+
+    fn decided(&mut self, decision: Decision) -> Step {
+        let (phase, effects, flow) = match decision {
+            Decision::Pass(effects) => (Phase::Over, effects, Flow::Continue),
+            Decision::Reply(effects, reply) => (Phase::Over, effects, Flow::Reply(reply)),
+            Decision::Go(effects, ticket) => {
+                let sent = Sent {
+                    ticket,
+                    answer: Answer::default(),
+                };
+                (Phase::Sent(Box::new(sent)), effects, Flow::Continue)
+            }
+        };
+        self.0 = phase;
+        Step { effects, flow }
+    }
+}
+
+fn request(vm: &mut Vm, host: &dyn Host, headers: &Headers<'_>, class: Class) -> Decision {
+    let request = Request {
+        headers,
+        body: None,
+        class,
+    };
+    decide(vm, host, request)
+}
+
+impl Reading {
+    fn new(endpoint: Endpoint, headers: &Headers<'_>, max: u32) -> Result<Self, Refusal> {
+        let compressed = |value: &[u8]| {
+            let value = value.trim_ascii();
+            !value.is_empty() && !value.eq_ignore_ascii_case(b"identity")
+        };
+        if headers.get_all("content-encoding").any(compressed) {
+            return Err(Refusal::BodyEncoded);
+        }
+        let announced = headers
+            .text("content-length")
+            .and_then(|l| l.parse::<u64>().ok());
+        if announced.is_some_and(|length| length > u64::from(max)) {
+            return Err(Refusal::BodyTooLarge { max });
+        }
+        Ok(Self {
+            headers: HeaderStore::keep(headers),
+            endpoint,
+            scanner: RequestScanner::new(endpoint, Limits::default()),
+            room: usize::try_from(max).unwrap_or(usize::MAX),
+            max,
+        })
+    }
+
+    /// Reads as far as the limit goes: what is wrong within it is told first, however the bytes are cut.
+    fn push(&mut self, chunk: &[u8]) -> Result<(), Refusal> {
+        let within = chunk.len().min(self.room);
+        self.scanner.push(&chunk[..within]);
+        self.room -= within;
+        if let Some(error) = self.scanner.error() {
+            return Err(Refusal::Body(error.clone()));
+        }
+        if within < chunk.len() {
+            return Err(Refusal::BodyTooLarge { max: self.max });
+        }
+        Ok(())
+    }
+
+    fn finish(self, vm: &mut Vm, host: &dyn Host) -> Decision {
+        let headers = self.headers.view();
+        match self.scanner.finish() {
+            Ok(body) => {
+                let request = Request {
+                    headers: &headers,
+                    body: Some(&body),
+                    class: Class::Body(self.endpoint),
+                };
+                decide(vm, host, request)
+            }
+            Err(error) => refuse_early(&Refusal::Body(error), &headers),
+        }
     }
 }

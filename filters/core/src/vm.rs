@@ -5,9 +5,12 @@
 
 use headgate_contract::{ConfigError, FilterConfig};
 
+use crate::compiled::Compiled;
 use crate::effects::Effect;
 use crate::host::Host;
 use crate::ledger::{Flush, Ledger};
+use crate::metrics;
+use crate::scale::Receptions;
 use crate::stream::Stream;
 
 /// Which stages a module runs.
@@ -23,8 +26,9 @@ pub struct Stages {
 #[derive(Debug)]
 pub struct Vm {
     pub(crate) stages: Stages,
-    pub(crate) config: Option<FilterConfig>,
+    pub(crate) config: Option<Compiled>,
     pub(crate) ledger: Ledger,
+    receptions: Receptions,
 }
 
 impl Vm {
@@ -35,6 +39,7 @@ impl Vm {
             stages,
             config: None,
             ledger: Ledger::new(),
+            receptions: Receptions::default(),
         }
     }
 
@@ -42,8 +47,10 @@ impl Vm {
     ///
     /// # Errors
     /// [`ConfigError`] with the JSON path and the fix.
-    pub fn configure(&mut self, json: &[u8], _host: &dyn Host) -> Result<(), ConfigError> {
-        self.config = Some(FilterConfig::parse(json)?);
+    pub fn configure(&mut self, json: &[u8], host: &dyn Host) -> Result<(), ConfigError> {
+        let config = FilterConfig::parse(json)?;
+        let compiled = Compiled::new(config, self.stages, &mut self.receptions, host)?;
+        self.config = Some(compiled);
         Ok(())
     }
 
@@ -65,6 +72,10 @@ impl Vm {
 
     fn flush(&mut self, host: &dyn Host, how: Flush) -> Vec<Effect> {
         self.ledger.flush(host.now(), host, how);
-        Vec::new()
+        let carried = self.ledger.carried();
+        let written = carried.iter().filter(|c| c.settled.unwritten == 0);
+        written
+            .map(|c| Effect::Count(metrics::by_rule("carried_writes", c.rule.id()), 1))
+            .collect()
     }
 }

@@ -1,0 +1,238 @@
+//! The answer of a request that was sent on: what served it, what flowed, and the settlement at its end.
+
+use headgate_dialect::{Observed, UsageScanner};
+
+use crate::decide::Ticket;
+use crate::effects::Effect;
+use crate::headers::Headers;
+use crate::host::Host;
+use crate::ledger::Settled;
+use crate::limit::Charge;
+use crate::metrics;
+use crate::settle::{Answered, Ending, Seen};
+use crate::vm::Vm;
+use headgate_contract::names;
+
+const VIA_UPSTREAM: &str = "via_upstream";
+
+/// What was seen so far.
+#[derive(Debug, Default)]
+pub(crate) struct Answer {
+    seen: Seen,
+    meter: Meter,
+}
+
+/// How the body is metered.
+#[derive(Debug, Default)]
+enum Meter {
+    /// Not at all.
+    #[default]
+    Off,
+    /// Read for usage.
+    Scan(Box<UsageScanner>),
+    /// Cannot be read: only its bytes are counted.
+    Bytes(u64),
+}
+
+impl Answer {
+    /// The response headers.
+    pub(crate) fn begin(
+        &mut self,
+        ticket: &mut Ticket,
+        host: &dyn Host,
+        headers: &Headers<'_>,
+        end: bool,
+    ) -> Vec<Effect> {
+        let admitted = &ticket.admitted;
+        let mut effects: Vec<_> = admitted
+            .headers()
+            .into_iter()
+            .map(|(name, value)| Effect::SetResponseHeader(name, value))
+            .collect();
+        let details = if ticket.tag_answer || !admitted.charges.is_empty() {
+            host.code_details()
+        } else {
+            None
+        };
+        if ticket.tag_answer && details.as_deref() == Some(VIA_UPSTREAM) {
+            effects.extend(tell_served(ticket, host));
+        }
+        self.seen.status = headers
+            .text(":status")
+            .and_then(|s| s.parse().ok())
+            .unwrap_or(0);
+        // A host that cannot say is charged as one whose upstream answered.
+        let upstream = details.as_deref().is_none_or(|d| d == VIA_UPSTREAM);
+        self.seen.answered = if upstream {
+            Answered::Upstream
+        } else {
+            Answered::Locally
+        };
+        self.seen.details = details.filter(|_| !upstream);
+        self.seen.complete = end;
+        if upstream && !end && admitted.meters() {
+            self.meter = Meter::of(headers);
+        }
+        self.seen.readable = !matches!(self.meter, Meter::Bytes(_));
+        self.seen.streamed = is_stream(headers);
+        effects
+    }
+
+    /// The next bytes of the body.
+    pub(crate) fn push(&mut self, chunk: &[u8], end: bool) {
+        match &mut self.meter {
+            Meter::Off => {}
+            Meter::Scan(scanner) => scanner.push(chunk),
+            Meter::Bytes(bytes) => *bytes += chunk.len() as u64,
+        }
+        self.seen.complete |= end;
+    }
+
+    pub(crate) fn wants_body(&self) -> bool {
+        !matches!(self.meter, Meter::Off)
+    }
+
+    /// Settles the reserve. What is returned are counts.
+    pub(crate) fn settle(self, ticket: Ticket, vm: &mut Vm, host: &dyn Host) -> Vec<Effect> {
+        let Ticket {
+            model,
+            version,
+            admitted,
+            ..
+        } = ticket;
+        if admitted.charges.is_empty() {
+            return Vec::new();
+        }
+        let seen = self.seen(host);
+        let ending = seen.ending();
+        let spends = admitted.held.spends();
+        let used: Vec<u64> = admitted
+            .charges
+            .iter()
+            .zip(spends)
+            .map(|(charge, spend)| charge.used(&ending, spend.cells()))
+            .collect();
+        let settled = vm.ledger.settle(admitted.held, &used, host.now(), host);
+        let mut effects = count_tokens(&ending, &model, &version);
+        for ((charge, cells), settled) in admitted.charges.iter().zip(used).zip(settled) {
+            effects.extend(count(charge, &model, &ending, cells, &settled));
+        }
+        effects
+    }
+
+    fn seen(self, host: &dyn Host) -> Seen {
+        let mut seen = self.seen;
+        match self.meter {
+            Meter::Off => {}
+            Meter::Scan(scanner) => {
+                seen.complete |= scanner.done();
+                seen.usage = scanner.usage();
+                seen.observed = scanner.observed();
+            }
+            Meter::Bytes(bytes) => {
+                seen.observed = Observed {
+                    bytes,
+                    ..Observed::default()
+                };
+            }
+        }
+        if seen.answered == Answered::Nobody {
+            seen.details = host.code_details();
+        }
+        if seen.answered != Answered::Upstream {
+            seen.upstream = host.upstream_address().is_some();
+        }
+        seen
+    }
+}
+
+impl Meter {
+    /// JSON and event streams are read, unless compressed; anything else is only counted.
+    fn of(headers: &Headers<'_>) -> Self {
+        let encoded = |value: &[u8]| {
+            let value = value.trim_ascii();
+            !value.is_empty() && !value.eq_ignore_ascii_case(b"identity")
+        };
+        if headers.get_all("content-encoding").any(encoded) {
+            return Self::Bytes(0);
+        }
+        if is_stream(headers) {
+            return Self::Scan(Box::new(UsageScanner::stream()));
+        }
+        if media_type(headers) == b"application/json" {
+            return Self::Scan(Box::new(UsageScanner::whole()));
+        }
+        Self::Bytes(0)
+    }
+}
+
+fn is_stream(headers: &Headers<'_>) -> bool {
+    media_type(headers) == b"text/event-stream"
+}
+
+/// The content type without its parameters, in lower case.
+fn media_type(headers: &Headers<'_>) -> Vec<u8> {
+    let value = headers.get("content-type").unwrap_or_default();
+    let end = value.iter().position(|b| *b == b';').unwrap_or(value.len());
+    value[..end].trim_ascii().to_ascii_lowercase()
+}
+
+/// Tags the answer with what served it.
+fn tell_served(ticket: &Ticket, host: &dyn Host) -> Vec<Effect> {
+    let Some(served) = host.served_version() else {
+        return Vec::new();
+    };
+    let mut effects = vec![Effect::SetResponseHeader(
+        names::HEADER_MODEL.into(),
+        ticket.model.clone(),
+    )];
+    if served != ticket.version && !ticket.version.is_empty() {
+        let metric = metrics::by_version("served_elsewhere", &ticket.model, &ticket.version);
+        effects.push(Effect::Count(metric, 1));
+    }
+    effects.push(Effect::SetResponseHeader(
+        names::HEADER_VERSION.into(),
+        served,
+    ));
+    effects
+}
+
+fn count_tokens(ending: &Ending, model: &str, version: &str) -> Vec<Effect> {
+    let Ending::Used { input, output, .. } = *ending else {
+        return Vec::new();
+    };
+    let observe = |name, value| Effect::Observe(metrics::tokens(name, model, version), value);
+    let mut effects = vec![observe("output_tokens", output)];
+    effects.extend(input.map(|input| observe("input_tokens", input)));
+    effects
+}
+
+fn count(
+    charge: &Charge,
+    model: &str,
+    ending: &Ending,
+    cells: u64,
+    settled: &Settled,
+) -> Vec<Effect> {
+    let rule = charge.limit.rule.id();
+    let mut effects = vec![
+        Effect::Count(metrics::settlements(rule, model, ending.as_str()), 1),
+        Effect::Observe(metrics::charged(rule, model), charge.milli(cells)),
+    ];
+    for (name, ns) in [
+        ("refunded_milli", settled.refunded),
+        ("debited_milli", settled.debited),
+        ("evaporated_milli", settled.evaporated),
+        ("debt_clipped_milli", settled.clipped),
+        ("unwritten_milli", settled.unwritten),
+    ] {
+        if ns > 0 {
+            let metric = metrics::amount(name, rule, model);
+            effects.push(Effect::Count(metric, charge.milli_of_ns(ns)));
+        }
+    }
+    if settled.evicted {
+        effects.push(Effect::Count(metrics::by_rule("evictions", rule), 1));
+    }
+    effects
+}

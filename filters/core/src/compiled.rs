@@ -1,0 +1,317 @@
+//! A parsed configuration → what a request looks things up in. Built once per configuration.
+//!
+//! Names lead to models in one step; each model holds the tagging and the buckets that apply to it, priced for
+//! it. Streams keep none of this but the [`Limit`]s they have to settle, so old configurations are freed.
+
+use std::collections::{BTreeMap, HashMap};
+use std::rc::Rc;
+
+use headgate_contract::{
+    BucketRule, ConfigError, FilterConfig, KeyPart, ModelId, ModelPlan, NamespaceConfig,
+    OnContention, Role, SettleOn, TagRule, Tagging, Unreadable, names,
+};
+
+use crate::cost::{self, Pricing};
+use crate::host::Host;
+use crate::ledger::{self, Ledger, Lending, Rule, RuleSpec, TableShape};
+use crate::pick::Picker;
+use crate::scale::{Live, Receptions};
+use crate::vm::Stages;
+
+/// A configuration in force.
+#[derive(Debug)]
+pub(crate) struct Compiled {
+    pub(crate) role: Role,
+    pub(crate) max_body_bytes: u32,
+    /// Whether there is a bucket at all.
+    pub(crate) limits: bool,
+    namespaces: BTreeMap<String, Namespace>,
+}
+
+/// What one namespace serves.
+#[derive(Debug)]
+pub(crate) struct Namespace {
+    pub(crate) name: String,
+    models: Vec<Model>,
+    /// Ids and client names.
+    index: HashMap<String, usize>,
+    /// What applies to every model, and so to one that is not in the plan.
+    pub(crate) rest: Rules,
+}
+
+/// One model of the plan.
+#[derive(Debug)]
+pub(crate) struct Model {
+    pub(crate) id: String,
+    pub(crate) names: Vec<String>,
+    pub(crate) picker: Picker,
+    /// A scale other than 100 %.
+    pub(crate) scale: Option<Live>,
+    pub(crate) rules: Rules,
+}
+
+/// The tagging and the buckets of a model.
+#[derive(Debug)]
+pub(crate) struct Rules {
+    pub(crate) tagging: Rc<Tagging>,
+    pub(crate) limits: Vec<Rc<Limit>>,
+}
+
+/// A bucket, priced for one model.
+#[derive(Debug)]
+pub(crate) struct Limit {
+    pub(crate) rule: Rule,
+    pub(crate) bucket: String,
+    pub(crate) key: Vec<KeyPart>,
+    pub(crate) pricing: Pricing,
+    /// Millionths.
+    pub(crate) bytes_per_token: u64,
+    pub(crate) settle_on: SettleOn,
+    pub(crate) unreadable: Unreadable,
+}
+
+impl Compiled {
+    /// Prepares a configuration that arrived now.
+    ///
+    /// # Errors
+    /// A bucket whose table cannot be made.
+    pub(crate) fn new(
+        config: FilterConfig,
+        stages: Stages,
+        receptions: &mut Receptions,
+        host: &dyn Host,
+    ) -> Result<Self, ConfigError> {
+        let received = receptions.after(scales(&config), host.now());
+        let mut namespaces = BTreeMap::new();
+        for (name, namespace) in config.namespaces {
+            let rules = if stages.limit {
+                open_rules(&name, &namespace.buckets, host)?
+            } else {
+                Vec::new()
+            };
+            let compiled = Namespace::new(name.clone(), namespace, &rules, &received);
+            namespaces.insert(name, compiled);
+        }
+        *receptions = received;
+        Ok(Self {
+            role: config.role,
+            max_body_bytes: config.max_body_bytes,
+            limits: namespaces.values().any(Namespace::limits),
+            namespaces,
+        })
+    }
+
+    /// The namespace of a request: the only one, else the one whose virtual host was selected.
+    pub(crate) fn namespace(&self, host: &dyn Host) -> Option<&Namespace> {
+        if self.namespaces.len() == 1 {
+            return self.namespaces.values().next();
+        }
+        let virtual_host = host.virtual_host()?;
+        self.namespaces
+            .get(virtual_host.strip_prefix(names::VIRTUAL_HOST_PREFIX)?)
+    }
+}
+
+impl Namespace {
+    fn new(name: String, config: NamespaceConfig, rules: &[Rule], received: &Receptions) -> Self {
+        let taggings: Vec<_> = config
+            .tagging
+            .iter()
+            .map(|t| Rc::new(t.tagging.clone()))
+            .collect();
+        let default = Rc::new(Tagging::default());
+        let rules_of = |model: &str, tags: &[usize], buckets: &[usize]| Rules {
+            tagging: tags
+                .first()
+                .and_then(|i| taggings.get(*i))
+                .unwrap_or(&default)
+                .clone(),
+            limits: buckets
+                .iter()
+                .filter_map(|i| {
+                    Some(Rc::new(limit(
+                        config.buckets.get(*i)?,
+                        rules.get(*i)?,
+                        model,
+                    )))
+                })
+                .collect(),
+        };
+        let tags = Assigned::new(config.tagging.iter().map(|t: &TagRule| t.models.as_deref()));
+        let buckets = Assigned::new(
+            config
+                .buckets
+                .iter()
+                .map(|b: &BucketRule| b.models.as_deref()),
+        );
+        let models: Vec<_> = config
+            .models
+            .iter()
+            .map(|(id, plan)| Model {
+                rules: rules_of(id.as_str(), &tags.of(id.as_str()), &buckets.of(id.as_str())),
+                ..Model::new(&name, id, plan, &default, received)
+            })
+            .collect();
+        let mut index = HashMap::new();
+        for (i, model) in models.iter().enumerate() {
+            for key in std::iter::once(&model.id).chain(&model.names) {
+                index.insert(key.clone(), i);
+            }
+        }
+        let rest = rules_of("", &tags.all, &buckets.all);
+        Self {
+            name,
+            models,
+            index,
+            rest,
+        }
+    }
+
+    /// The model a client means.
+    pub(crate) fn model(&self, name: &str) -> Option<&Model> {
+        self.models.get(*self.index.get(name)?)
+    }
+
+    /// Every model, in order of the ids.
+    pub(crate) fn models(&self) -> &[Model] {
+        &self.models
+    }
+
+    fn limits(&self) -> bool {
+        let some = |rules: &Rules| !rules.limits.is_empty();
+        some(&self.rest) || self.models.iter().any(|m| some(&m.rules))
+    }
+}
+
+impl Model {
+    fn new(
+        namespace: &str,
+        id: &ModelId,
+        plan: &ModelPlan,
+        tagging: &Rc<Tagging>,
+        received: &Receptions,
+    ) -> Self {
+        let scale = plan.scale.filter(|s| s.percent != 100).and_then(|s| {
+            Some(Live {
+                percent: s.percent,
+                received: received.received(namespace, id.as_str())?,
+            })
+        });
+        Self {
+            id: id.as_str().to_owned(),
+            names: plan.names.clone(),
+            picker: Picker::new(plan),
+            scale,
+            rules: Rules {
+                tagging: tagging.clone(),
+                limits: Vec::new(),
+            },
+        }
+    }
+}
+
+impl Limit {
+    /// Whether the answer has to be read to settle it.
+    pub(crate) fn meters(&self) -> bool {
+        self.settle_on == SettleOn::Usage
+    }
+}
+
+/// Which entries of a list apply to which model, in the list's order.
+struct Assigned<'a> {
+    /// Entries for every model.
+    all: Vec<usize>,
+    by_model: HashMap<&'a str, Vec<usize>>,
+}
+
+impl<'a> Assigned<'a> {
+    fn new(lists: impl Iterator<Item = Option<&'a [ModelId]>>) -> Self {
+        let mut assigned = Self {
+            all: Vec::new(),
+            by_model: HashMap::new(),
+        };
+        for (i, list) in lists.enumerate() {
+            match list {
+                None => assigned.all.push(i),
+                Some(models) => {
+                    for model in models {
+                        assigned.by_model.entry(model.as_str()).or_default().push(i);
+                    }
+                }
+            }
+        }
+        assigned
+    }
+
+    fn of(&self, model: &str) -> Vec<usize> {
+        let own = self.by_model.get(model).map_or(&[][..], Vec::as_slice);
+        let mut both: Vec<_> = self.all.iter().chain(own).copied().collect();
+        both.sort_unstable();
+        both.dedup();
+        both
+    }
+}
+
+fn scales(
+    config: &FilterConfig,
+) -> impl Iterator<Item = ((String, String), headgate_contract::Scale)> {
+    config.namespaces.iter().flat_map(|(name, namespace)| {
+        namespace.models.iter().filter_map(move |(id, plan)| {
+            let key = (name.clone(), id.as_str().to_owned());
+            plan.scale.map(|scale| (key, scale))
+        })
+    })
+}
+
+/// The ledger's rules of a namespace, in the order of its buckets. Every VM may create tables here: the main
+/// thread's is configured before the workers', which then find them made.
+fn open_rules(
+    namespace: &str,
+    buckets: &[BucketRule],
+    host: &dyn Host,
+) -> Result<Vec<Rule>, ConfigError> {
+    let mut rules = Vec::with_capacity(buckets.len());
+    for (i, rule) in buckets.iter().enumerate() {
+        let path = || format!("namespaces.{namespace}.buckets[{i}].bucket");
+        let spec = spec(namespace, rule).map_err(|e| ConfigError::new(path(), e))?;
+        let opened = Ledger::configure(vec![spec], host, Some(host))
+            .map_err(|e| ConfigError::new(path(), e.to_string()))?;
+        rules.extend(opened);
+    }
+    Ok(rules)
+}
+
+fn spec(namespace: &str, rule: &BucketRule) -> Result<RuleSpec, String> {
+    let bucket = &rule.bucket;
+    // Few ways keep a write small; above half a million keys the sets alone would not do.
+    let ways = if bucket.max_keys > 8 * TableShape::MAX_SETS {
+        16
+    } else {
+        8
+    };
+    let sets = bucket.max_keys.div_ceil(u32::from(ways));
+    Ok(RuleSpec {
+        id: format!("{namespace}/{}/{}", rule.policy, bucket.name),
+        window: cost::window(&bucket.profile).map_err(|e| e.to_string())?,
+        max_debt: bucket.max_debt.millionths(),
+        table: TableShape::new(sets, ways).map_err(|e| e.to_string())?,
+        on_contention: match bucket.on_contention {
+            OnContention::Refuse => ledger::OnContention::Refuse,
+            OnContention::Admit => ledger::OnContention::Admit,
+        },
+        lending: Lending::WhileFull,
+    })
+}
+
+fn limit(config: &BucketRule, rule: &Rule, model: &str) -> Limit {
+    let bucket = &config.bucket;
+    Limit {
+        rule: rule.clone(),
+        bucket: bucket.name.as_str().to_owned(),
+        key: bucket.key.clone(),
+        pricing: Pricing::new(&bucket.profile, model),
+        bytes_per_token: bucket.bytes_per_token.millionths(),
+        settle_on: bucket.settle_on,
+        unreadable: bucket.unreadable,
+    }
+}

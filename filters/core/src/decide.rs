@@ -1,0 +1,424 @@
+//! What becomes of a request, once its headers, and its body where it counts, are known.
+//!
+//! facts → namespace → model → tenant → pin or pick → reserve → effects. Refusals come before any reserve,
+//! unless the reserve is what refuses. What is decided is returned; the stream keeps the [`Ticket`] alone.
+
+use headgate_contract::{Role, Tagging, UnknownVersion, names};
+use headgate_dialect::Body;
+
+use crate::compiled::{Compiled, Model, Namespace, Rules};
+use crate::effects::{Effect, Reply};
+use crate::endpoint::Class;
+use crate::facts::{Facts, single};
+use crate::headers::Headers;
+use crate::host::Host;
+use crate::ledger::Source;
+use crate::limit::{self, Admitted, Asking, Denied};
+use crate::metrics;
+use crate::models_list;
+use crate::pick::{Lane, Pinned};
+use crate::refusal::Refusal;
+use crate::session;
+use crate::tags::{self, Tags};
+use crate::vm::Vm;
+
+const HEADER_TENANT: &str = "x-headgate-tenant";
+const HEADER_LANE: &str = "x-headgate-lane";
+/// The model label of what is not in the plan.
+const UNKNOWN: &str = "unknown";
+
+/// A request as far as it is known.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Request<'a> {
+    pub(crate) headers: &'a Headers<'a>,
+    pub(crate) body: Option<&'a Body>,
+    pub(crate) class: Class,
+}
+
+/// What becomes of it.
+#[derive(Debug)]
+pub(crate) enum Decision {
+    /// On; nothing of it is of interest later.
+    Pass(Vec<Effect>),
+    /// Answered here.
+    Reply(Vec<Effect>, Reply),
+    /// On; the ticket is for its answer and its end.
+    Go(Vec<Effect>, Ticket),
+}
+
+/// What a stream keeps of its decision.
+#[derive(Debug)]
+pub(crate) struct Ticket {
+    /// The model's id.
+    pub(crate) model: String,
+    /// The version picked, or seen in the header; empty if there is none.
+    pub(crate) version: String,
+    /// Answers carry what served.
+    pub(crate) tag_answer: bool,
+    /// The reserve.
+    pub(crate) admitted: Admitted,
+}
+
+/// Whether this hop decides what the request is, with this configuration and these stages.
+pub(crate) fn decides(vm: &Vm, config: &Compiled) -> bool {
+    vm.stages.tag && config.role == Role::Decide
+}
+
+/// Whether bodies matter at all: for the pick, or for a cost.
+pub(crate) fn reads_bodies(vm: &Vm, config: &Compiled) -> bool {
+    decides(vm, config) || config.limits
+}
+
+/// Decides.
+pub(crate) fn decide(vm: &mut Vm, host: &dyn Host, request: Request<'_>) -> Decision {
+    let Some(config) = vm.config.take() else {
+        return refuse(&Labels::default(), &Refusal::NotConfigured, request.headers);
+    };
+    let decision = Decider {
+        tagging: decides(vm, &config),
+        config: &config,
+        host,
+        request,
+    }
+    .run(vm);
+    vm.config = Some(config);
+    decision
+}
+
+/// Refuses a request whose body could not be read.
+pub(crate) fn refuse_early(refusal: &Refusal, headers: &Headers<'_>) -> Decision {
+    refuse(&Labels::default(), refusal, headers)
+}
+
+fn refuse(labels: &Labels<'_>, refusal: &Refusal, headers: &Headers<'_>) -> Decision {
+    let effects = vec![labels.count(refusal.code())];
+    Decision::Reply(effects, refusal.reply(is_grpc(headers)))
+}
+
+fn is_grpc(headers: &Headers<'_>) -> bool {
+    let content = headers.get("content-type").unwrap_or_default();
+    content.starts_with(b"application/grpc")
+}
+
+/// Labels of the request counter, as far as they are known.
+#[derive(Debug, Clone, Copy)]
+struct Labels<'a> {
+    namespace: &'a str,
+    model: &'a str,
+    version: &'a str,
+    lane: &'a str,
+}
+
+impl Default for Labels<'_> {
+    fn default() -> Self {
+        Self {
+            namespace: "",
+            model: UNKNOWN,
+            version: "",
+            lane: "",
+        }
+    }
+}
+
+impl Labels<'_> {
+    fn count(&self, outcome: &str) -> Effect {
+        let metric =
+            metrics::requests(self.namespace, self.model, self.version, self.lane, outcome);
+        Effect::Count(metric, 1)
+    }
+}
+
+struct Decider<'a> {
+    config: &'a Compiled,
+    host: &'a dyn Host,
+    request: Request<'a>,
+    /// This hop picks, tags and strips.
+    tagging: bool,
+}
+
+/// A model, or what stands in for one that is not in the plan.
+#[derive(Clone, Copy)]
+struct Subject<'a> {
+    model: Option<&'a Model>,
+    rules: &'a Rules,
+}
+
+impl<'a> Decider<'a> {
+    fn run(&self, vm: &mut Vm) -> Decision {
+        if self.request.class == Class::Other {
+            return self.pass();
+        }
+        let Some(namespace) = self.config.namespace(self.host) else {
+            if self.tagging {
+                return refuse(
+                    &Labels::default(),
+                    &Refusal::NoNamespace,
+                    self.request.headers,
+                );
+            }
+            return Decision::Pass(Vec::new());
+        };
+        if self.request.class == Class::ListModels {
+            if !self.tagging {
+                return Decision::Pass(Vec::new());
+            }
+            let labels = Labels {
+                namespace: &namespace.name,
+                ..Labels::default()
+            };
+            return Decision::Reply(vec![labels.count("listed")], models_list::reply(namespace));
+        }
+        let mut labels = Labels {
+            namespace: &namespace.name,
+            ..Labels::default()
+        };
+        match self.serve(vm, namespace, &mut labels) {
+            Ok(decision) => decision,
+            Err(denied) => {
+                let rule = denied.limit.as_ref().map(|l| {
+                    let outcome = denied.refusal.code();
+                    Effect::Count(metrics::reserves(l.rule.id(), labels.model, outcome), 1)
+                });
+                match refuse(&labels, &denied.refusal, self.request.headers) {
+                    Decision::Reply(mut effects, reply) => {
+                        effects.extend(rule);
+                        Decision::Reply(effects, reply)
+                    }
+                    other => other,
+                }
+            }
+        }
+    }
+
+    fn pass(&self) -> Decision {
+        if !self.tagging {
+            return Decision::Pass(Vec::new());
+        }
+        Decision::Pass(tags::strip(self.request.headers))
+    }
+
+    fn serve(
+        &self,
+        vm: &mut Vm,
+        namespace: &'a Namespace,
+        labels: &mut Labels<'a>,
+    ) -> Result<Decision, Denied> {
+        let headers = self.request.headers;
+        let facts = Facts::read(headers, self.request.body)?;
+        let subject = self.subject(namespace, &facts)?;
+        let id = subject.model.map_or("", |m| m.id.as_str());
+        if let Some(model) = subject.model {
+            labels.model = &model.id;
+            if self.config.role == Role::Decide && !model.picker.ready() {
+                let model = model.id.clone();
+                return Err(Refusal::ModelNotReady { model }.into());
+            }
+        }
+        let tagging = &subject.rules.tagging;
+        let tenant = self.tenant(tagging)?;
+        let (version, lane) = self.version(subject, tenant.as_deref())?;
+        labels.version = version;
+        labels.lane = lane;
+        let mut effects = Vec::with_capacity(16);
+        let admitted = self.reserve(
+            vm,
+            subject,
+            &facts,
+            tenant.as_deref(),
+            version,
+            &mut effects,
+        )?;
+        effects.extend(self.tag(vm, tagging, id, version, lane, tenant.as_deref()));
+        effects.push(labels.count("admitted"));
+        let tag_answer = vm.stages.tag && tagging.response_headers && !id.is_empty();
+        Ok(Decision::Go(
+            effects,
+            Ticket {
+                model: labels.model.to_owned(),
+                version: version.to_owned(),
+                tag_answer,
+                admitted,
+            },
+        ))
+    }
+
+    /// The model meant. A hop that does not decide limits what it does not know by the rules for all models.
+    fn subject(&self, namespace: &'a Namespace, facts: &Facts) -> Result<Subject<'a>, Refusal> {
+        let in_body = matches!(self.request.class, Class::Body(_));
+        let hop = match self.config.role {
+            Role::Decide => None,
+            Role::Follow => self.request.headers.text(names::HEADER_MODEL),
+        };
+        let name = hop.or(facts.model.as_deref());
+        if name.is_none() && self.config.role == Role::Decide {
+            return Err(Refusal::ModelMissing { in_body });
+        }
+        let model = name.and_then(|name| namespace.model(name));
+        match (model, name) {
+            (None, Some(name)) if self.tagging => {
+                Err(Refusal::ModelNotFound { model: name.into() })
+            }
+            _ => Ok(Subject {
+                model,
+                rules: model.map_or(&namespace.rest, |m| &m.rules),
+            }),
+        }
+    }
+
+    /// The tenant, clean. Only a hop that follows believes the tag of the hop before.
+    fn tenant(&self, tagging: &Tagging) -> Result<Option<String>, Refusal> {
+        let headers = self.request.headers;
+        let name = match self.config.role {
+            Role::Follow if headers.get(HEADER_TENANT).is_some() => {
+                return Ok(headers.text(HEADER_TENANT).map(str::to_owned));
+            }
+            _ => tagging.tenant_header.as_str(),
+        };
+        let Some(value) = single(headers, name)? else {
+            return Ok(None);
+        };
+        let tenant = tags::encoded(value);
+        if tenant.len() > tags::MAX_VALUE {
+            return Err(Refusal::HeaderInvalid {
+                name: name.into(),
+                expected: "at most 128 bytes long, percent-encoded",
+            });
+        }
+        Ok(Some(tenant))
+    }
+
+    /// The version and how it was come by: picked here, or as the hop before wrote it.
+    fn version(
+        &self,
+        subject: Subject<'a>,
+        tenant: Option<&str>,
+    ) -> Result<(&'a str, &'static str), Refusal> {
+        let headers = self.request.headers;
+        let Some(model) = subject.model else {
+            return Ok(("", ""));
+        };
+        if !self.tagging {
+            let version = headers.text(names::HEADER_VERSION).unwrap_or_default();
+            return Ok((model.picker.known(version).unwrap_or_default(), ""));
+        }
+        let tagging = &subject.rules.tagging;
+        if let Some(pin) = single(headers, names::HEADER_VERSION)? {
+            let version = String::from_utf8_lossy(pin).into_owned();
+            match (model.picker.pin(&version), model.picker.known(&version)) {
+                (Pinned::Ready, Some(known)) => return Ok((known, Lane::Pin.as_str())),
+                (Pinned::NotReady, _) => {
+                    let model = model.id.clone();
+                    return Err(Refusal::VersionNotReady { model, version });
+                }
+                (Pinned::Unknown { near }, _)
+                    if tagging.unknown_version == UnknownVersion::Refuse =>
+                {
+                    let model = model.id.clone();
+                    return Err(Refusal::VersionNotFound {
+                        model,
+                        version,
+                        near,
+                    });
+                }
+                _ => {}
+            }
+        }
+        let tenant = tenant.unwrap_or_default();
+        let list = &tagging.session_keys;
+        let session = session::key(list, headers, self.request.body, tenant, &model.id)
+            .unwrap_or_else(|| self.host.next());
+        match model.picker.pick(session) {
+            Some((version, lane)) => Ok((version, lane.as_str())),
+            None => Err(Refusal::ModelNotReady {
+                model: model.id.clone(),
+            }),
+        }
+    }
+
+    fn reserve(
+        &self,
+        vm: &mut Vm,
+        subject: Subject<'a>,
+        facts: &Facts,
+        tenant: Option<&str>,
+        version: &str,
+        effects: &mut Vec<Effect>,
+    ) -> Result<Admitted, Denied> {
+        let limits = &subject.rules.limits;
+        if limits.is_empty() {
+            return Ok(Admitted::nothing());
+        }
+        let now = self.host.now();
+        let scale = subject.model.and_then(|m| m.scale);
+        let asking = Asking {
+            facts,
+            headers: self.request.headers,
+            tenant: tenant.unwrap_or_default(),
+            model: subject.model.map_or("", |m| m.id.as_str()),
+            version,
+            percent: scale.map_or(100, |s| s.percent_at(now)),
+        };
+        let admitted = limit::reserve(&mut vm.ledger, limits, &asking, now, self.host)?;
+        let label = subject.model.map_or(UNKNOWN, |m| m.id.as_str());
+        for (charge, balance) in admitted.charges.iter().zip(&admitted.balances) {
+            let rule = charge.limit.rule.id();
+            let outcome = if balance.source == Source::Owed {
+                "owed"
+            } else {
+                "reserved"
+            };
+            effects.push(Effect::Count(metrics::reserves(rule, label, outcome), 1));
+            if balance.evicted {
+                effects.push(Effect::Count(metrics::by_rule("evictions", rule), 1));
+            }
+        }
+        // What is to be read must be readable.
+        let encodings = self.request.headers.get("accept-encoding");
+        if encodings.is_some() && admitted.meters() {
+            effects.push(Effect::RemoveRequestHeader("accept-encoding".into()));
+            let metric = metrics::by_version("accept_encoding_removed", label, version);
+            effects.push(Effect::Count(metric, 1));
+        }
+        Ok(admitted)
+    }
+
+    fn tag(
+        &self,
+        vm: &Vm,
+        tagging: &Tagging,
+        model: &str,
+        version: &str,
+        lane: &str,
+        tenant: Option<&str>,
+    ) -> Vec<Effect> {
+        let headers = self.request.headers;
+        if self.tagging {
+            let tags = Tags {
+                model,
+                version,
+                tenant,
+                lane,
+                own: tags::own(tagging, headers),
+            };
+            return tags::write(&tags, headers, tagging.baggage);
+        }
+        if !vm.stages.tag {
+            return Vec::new();
+        }
+        // What the hop before decided, for this hop's access log.
+        let clean = |name: &str| headers.get(name).map(tags::clean).unwrap_or_default();
+        let (model, version) = (clean(names::HEADER_MODEL), clean(names::HEADER_VERSION));
+        let lane = clean(HEADER_LANE);
+        let own = tagging.tags.iter().map(|tag| {
+            let name = tag.name.as_str();
+            (name, clean(&format!("{}{name}", names::TAG_HEADER_PREFIX)))
+        });
+        tags::state(&Tags {
+            model: &model,
+            version: &version,
+            tenant,
+            lane: &lane,
+            own: own.collect(),
+        })
+    }
+}

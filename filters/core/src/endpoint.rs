@@ -1,0 +1,99 @@
+//! Request line → which treatment a request gets. First step of a request.
+//!
+//! Servers read a path more liberally than an exact comparison does: repeated slashes, `.` and `..` segments
+//! and percent-encoding are undone first, so that an oddly spelt path is not an unmetered one.
+
+use std::borrow::Cow;
+
+use headgate_dialect::Endpoint;
+
+/// What decides about a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Class {
+    /// Its body, in the dialect of this endpoint.
+    Body(Endpoint),
+    /// Its headers alone: a serving path whose bodies are not read.
+    Headers,
+    /// Nothing: it asks for the list of models, which the filter answers.
+    ListModels,
+    /// Not a serving path: passed through, only tags the client sent are stripped.
+    Other,
+}
+
+/// Classifies a request. `end`: it has no body.
+#[must_use]
+pub fn classify(method: &[u8], path: &[u8], end: bool) -> Class {
+    let plain = normalize(path);
+    let first = first_segments(&plain);
+    let serving = matches!(
+        first,
+        ["v1", ..] | ["v2", "models"] | ["inference.GRPCInferenceService", _] | ["infer", _]
+    );
+    // What never reaches a GPU: a preflight, or reading from a path that generates only when posted to.
+    let idle = end && matches!(method, b"OPTIONS" | b"HEAD" | b"GET" | b"DELETE");
+    match Endpoint::of_path(&plain) {
+        Some(_) if idle => Class::Other,
+        Some(endpoint) => Class::Body(endpoint),
+        None if !serving || (idle && method == b"OPTIONS") => Class::Other,
+        None if method == b"GET" && is_models(&plain) => Class::ListModels,
+        None => Class::Headers,
+    }
+}
+
+fn first_segments(plain: &str) -> [&str; 2] {
+    let mut segments = plain.split('/').filter(|s| !s.is_empty());
+    let mut next = || segments.next().unwrap_or_default();
+    [next(), next()]
+}
+
+fn is_models(plain: &str) -> bool {
+    plain
+        .split('/')
+        .filter(|s| !s.is_empty())
+        .eq(["v1", "models"])
+}
+
+/// The path without query, decoded, each segment once.
+fn normalize(path: &[u8]) -> Cow<'_, str> {
+    let end = path.iter().position(|b| matches!(b, b'?' | b'#'));
+    let path = &path[..end.unwrap_or(path.len())];
+    let odd = |w: &[u8]| matches!(w, b"//" | b"/.") || w.contains(&b'%') || w.contains(&b'\\');
+    if path.windows(2).any(odd) || path == b"%" {
+        return Cow::Owned(resolve(&decode(path)));
+    }
+    String::from_utf8_lossy(path)
+}
+
+fn resolve(path: &str) -> String {
+    let mut kept: Vec<&str> = Vec::new();
+    for segment in path.split(['/', '\\']) {
+        match segment {
+            "" | "." => {}
+            ".." => {
+                kept.pop();
+            }
+            segment => kept.push(segment),
+        }
+    }
+    format!("/{}", kept.join("/"))
+}
+
+fn decode(path: &[u8]) -> String {
+    let hex = |b: u8| char::from(b).to_digit(16);
+    let mut out = Vec::with_capacity(path.len());
+    let mut rest = path;
+    while let [byte, tail @ ..] = rest {
+        rest = tail;
+        let pair = match (*byte, tail) {
+            (b'%', [high, low, after @ ..]) => hex(*high).zip(hex(*low)).map(|d| (d, after)),
+            _ => None,
+        };
+        if let Some(((high, low), after)) = pair {
+            out.push((high << 4 | low) as u8);
+            rest = after;
+        } else {
+            out.push(*byte);
+        }
+    }
+    String::from_utf8_lossy(&out).into_owned()
+}

@@ -1,0 +1,138 @@
+//! Headers and body → facts: what is known of a request before anything is decided.
+//!
+//! The body wins over the header, field by field. Header facts keep the same bounds as the body's, so a
+//! request has one meaning whichever way it is told; a header that is no fact is refused, never ignored.
+
+use headgate_contract::names;
+use headgate_dialect::Body;
+
+use crate::cost::DEFAULT_MAX_TOKENS;
+use crate::headers::Headers;
+use crate::refusal::Refusal;
+
+/// Greatest `max_tokens`, as in a body.
+const MAX_TOKENS: u64 = 10_000_000;
+/// Greatest temperature in millionths, as in a body.
+const MAX_TEMPERATURE: u64 = 10_000_000;
+/// Longest model name a header may bring, as in a body.
+const MAX_NAME: usize = 1024;
+
+/// What is known of a request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Facts {
+    /// The model as the client wrote it.
+    pub model: Option<String>,
+    /// Tokens it may generate per sequence; 512 where it does not say.
+    pub max_tokens: u64,
+    /// Sequences it may generate; 1 where it does not say.
+    pub n: u64,
+    /// Millionths; 1 where it does not say.
+    pub temperature: u64,
+    /// Whether the answer is to be streamed.
+    pub stream: bool,
+    /// UTF-8 bytes of the prompt. 0 where no body is read.
+    pub prompt_bytes: u64,
+    /// Prompt tokens given as ids: exact, not part of `prompt_bytes`.
+    pub prompt_token_ids: u64,
+}
+
+impl Facts {
+    /// Reads the facts.
+    ///
+    /// # Errors
+    /// A header that is given twice with different values, or is not what it says.
+    pub fn read(headers: &Headers<'_>, body: Option<&Body>) -> Result<Self, Refusal> {
+        let model = header_model(headers)?;
+        let max_tokens = whole(headers, names::HEADER_MAX_TOKENS)?;
+        let temperature = decimal(headers, names::HEADER_TEMPERATURE)?;
+        let body_of = |pick: fn(&Body) -> Option<u64>| body.and_then(pick);
+        Ok(Self {
+            model: body.and_then(|b| b.model.clone()).or(model),
+            max_tokens: body_of(|b| b.max_tokens)
+                .or(max_tokens)
+                .unwrap_or(DEFAULT_MAX_TOKENS),
+            n: body_of(|b| b.n).unwrap_or(1).max(1),
+            temperature: body_of(|b| b.temperature)
+                .or(temperature)
+                .unwrap_or(1_000_000),
+            stream: body.and_then(|b| b.stream).unwrap_or(false),
+            prompt_bytes: body.map_or(0, |b| b.prompt_bytes),
+            prompt_token_ids: body.map_or(0, |b| b.prompt_token_ids),
+        })
+    }
+}
+
+/// The one value of a header: `None` if absent or empty.
+///
+/// # Errors
+/// Values that disagree: readers differ in which one they take.
+pub fn single<'a>(headers: &Headers<'a>, name: &str) -> Result<Option<&'a [u8]>, Refusal> {
+    let mut values = headers.get_all(name);
+    let Some(first) = values.next() else {
+        return Ok(None);
+    };
+    if values.any(|other| other != first) {
+        return Err(Refusal::HeaderDisagrees { name: name.into() });
+    }
+    Ok((!first.is_empty()).then_some(first))
+}
+
+fn header_model(headers: &Headers<'_>) -> Result<Option<String>, Refusal> {
+    let name = names::HEADER_MODEL;
+    let invalid = |expected| Refusal::HeaderInvalid {
+        name: name.into(),
+        expected,
+    };
+    let Some(value) = single(headers, name)? else {
+        return Ok(None);
+    };
+    if value.len() > MAX_NAME {
+        return Err(invalid("at most 1024 bytes long"));
+    }
+    let text = std::str::from_utf8(value).map_err(|_| invalid("valid UTF-8"))?;
+    Ok(Some(text.to_owned()))
+}
+
+fn whole(headers: &Headers<'_>, name: &'static str) -> Result<Option<u64>, Refusal> {
+    let Some(value) = single(headers, name)? else {
+        return Ok(None);
+    };
+    let number = digits(value, 8).filter(|n| (1..=MAX_TOKENS).contains(n));
+    number.map(Some).ok_or(Refusal::HeaderInvalid {
+        name: name.into(),
+        expected: "a whole number between 1 and 10000000",
+    })
+}
+
+fn decimal(headers: &Headers<'_>, name: &'static str) -> Result<Option<u64>, Refusal> {
+    let Some(value) = single(headers, name)? else {
+        return Ok(None);
+    };
+    let number = millionths(value).filter(|n| *n <= MAX_TEMPERATURE);
+    number.map(Some).ok_or(Refusal::HeaderInvalid {
+        name: name.into(),
+        expected: "a number between 0 and 10",
+    })
+}
+
+/// A run of at most `most` digits.
+fn digits(text: &[u8], most: usize) -> Option<u64> {
+    let sound = (1..=most).contains(&text.len()) && text.iter().all(u8::is_ascii_digit);
+    sound.then(|| text.iter().fold(0, |n, d| n * 10 + u64::from(d - b'0')))
+}
+
+/// `12`, `0.7`, `1.25`: millionths, rounded half up.
+fn millionths(text: &[u8]) -> Option<u64> {
+    let point = text.iter().position(|b| *b == b'.');
+    let (whole, fraction) = match point {
+        Some(at) => (&text[..at], &text[at + 1..]),
+        None => (text, &b"0"[..]),
+    };
+    let sound = (1..=32).contains(&fraction.len()) && fraction.iter().all(u8::is_ascii_digit);
+    if !sound {
+        return None;
+    }
+    let places: [u8; 7] = std::array::from_fn(|i| fraction.get(i).copied().unwrap_or(b'0'));
+    let seven = digits(&places, 7)?;
+    Some(digits(whole, 8)? * 1_000_000 + (seven + 5) / 10)
+}

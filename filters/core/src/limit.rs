@@ -1,0 +1,241 @@
+//! Facts and pick → spends → reserve. What is admitted carries what its settlement needs.
+
+use std::rc::Rc;
+
+use headgate_contract::KeyPart;
+
+use crate::compiled::Limit;
+use crate::cost::{Quote, Work, tokens_of_bytes};
+use crate::facts::{Facts, single};
+use crate::headers::Headers;
+use crate::host::Host;
+use crate::ledger::{Balance, Fingerprint, Held, Ledger, Reason, Refused, Spend};
+use crate::ratelimit_headers::{self, Told, seconds};
+use crate::refusal::{Refusal, Short};
+use crate::tags::encoded;
+
+/// Who asks for what.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Asking<'a> {
+    pub(crate) facts: &'a Facts,
+    pub(crate) headers: &'a Headers<'a>,
+    pub(crate) tenant: &'a str,
+    /// The model's id; empty for one outside the plan, so that invented names share one bucket.
+    pub(crate) model: &'a str,
+    pub(crate) version: &'a str,
+    /// Live capacity.
+    pub(crate) percent: u16,
+}
+
+/// A request that may go.
+#[derive(Debug)]
+pub(crate) struct Admitted {
+    pub(crate) held: Held,
+    /// In the order of `held`.
+    pub(crate) charges: Vec<Charge>,
+    pub(crate) balances: Vec<Balance>,
+}
+
+/// What the settlement of one bucket needs.
+#[derive(Debug)]
+pub(crate) struct Charge {
+    pub(crate) limit: Rc<Limit>,
+    pub(crate) quote: Quote,
+    pub(crate) percent: u16,
+    pub(crate) temperature: u64,
+    pub(crate) n: u64,
+    /// The prompt's tokens, as estimated before usage.
+    pub(crate) input: u64,
+}
+
+/// A request that may not.
+#[derive(Debug)]
+pub(crate) struct Denied {
+    /// The bucket at fault; none if the request itself is.
+    pub(crate) limit: Option<Rc<Limit>>,
+    pub(crate) refusal: Refusal,
+}
+
+impl From<Refusal> for Denied {
+    fn from(refusal: Refusal) -> Self {
+        Self {
+            limit: None,
+            refusal,
+        }
+    }
+}
+
+/// Reserves every bucket or none.
+pub(crate) fn reserve(
+    ledger: &mut Ledger,
+    limits: &[Rc<Limit>],
+    asking: &Asking<'_>,
+    now: u64,
+    host: &dyn Host,
+) -> Result<Admitted, Denied> {
+    let charges: Vec<_> = limits.iter().map(|l| charge(l, asking)).collect();
+    if let Some(charge) = charges.iter().find(|c| c.quote.cost > c.quote.unscaled) {
+        return Err(never(charge));
+    }
+    let mut spends = Vec::with_capacity(charges.len());
+    for charge in &charges {
+        spends.push(Spend {
+            rule: &charge.limit.rule,
+            key: fingerprint(&charge.limit, asking)?,
+            cost: charge.quote.cost,
+            capacity: charge.quote.capacity,
+            unscaled_capacity: charge.quote.unscaled,
+        });
+    }
+    match ledger.reserve(&spends, now, host) {
+        Ok(reserved) => Ok(Admitted {
+            held: reserved.held,
+            charges,
+            balances: reserved.balances,
+        }),
+        Err(refused) => Err(denied(&charges, &refused)),
+    }
+}
+
+fn charge(limit: &Rc<Limit>, asking: &Asking<'_>) -> Charge {
+    let facts = asking.facts;
+    let input = tokens_of_bytes(facts.prompt_bytes, limit.bytes_per_token)
+        .saturating_add(facts.prompt_token_ids);
+    let work = Work {
+        input,
+        output: facts.n.saturating_mul(facts.max_tokens),
+        n: facts.n,
+    };
+    Charge {
+        quote: limit.pricing.quote(work, facts.temperature, asking.percent),
+        limit: limit.clone(),
+        percent: asking.percent,
+        temperature: facts.temperature,
+        n: facts.n,
+        input,
+    }
+}
+
+fn fingerprint(limit: &Limit, asking: &Asking<'_>) -> Result<Fingerprint, Refusal> {
+    let mut headers = Vec::new();
+    for part in &limit.key {
+        if let KeyPart::Header(name) = part {
+            let value = single(asking.headers, name.as_str())?;
+            headers.push(encoded(value.unwrap_or_default()));
+        }
+    }
+    let mut headers = headers.iter();
+    let parts: Vec<&str> = limit
+        .key
+        .iter()
+        .map(|part| match part {
+            KeyPart::Tenant => asking.tenant,
+            KeyPart::Model => asking.model,
+            KeyPart::Version => asking.version,
+            KeyPart::Header(_) => headers.next().map_or("", String::as_str),
+        })
+        .collect();
+    Ok(limit.rule.fingerprint(&parts))
+}
+
+impl Charge {
+    /// A number of cells in thousandths of the bucket's unit.
+    pub(crate) fn milli(&self, cells: u64) -> u64 {
+        self.quote.milli_units(self.limit.rule.window(), cells)
+    }
+
+    /// Nanoseconds of the bucket's time in thousandths of its unit.
+    pub(crate) fn milli_of_ns(&self, ns: u64) -> u64 {
+        self.milli(ns / self.limit.rule.window().period().max(1))
+    }
+
+    fn told(&self, remaining: u64, limit: u64, reset_ns: u64) -> Told {
+        Told {
+            bucket: self.limit.bucket.clone(),
+            kind: self.limit.pricing.kind(),
+            limit: self.milli(limit),
+            remaining: self.milli(remaining),
+            reset_ns,
+            window_ns: self.limit.rule.window().span(),
+        }
+    }
+}
+
+impl Admitted {
+    /// No bucket applies.
+    pub(crate) fn nothing() -> Self {
+        Self {
+            held: Held::default(),
+            charges: Vec::new(),
+            balances: Vec::new(),
+        }
+    }
+
+    /// Whether the answer has to be read to settle.
+    pub(crate) fn meters(&self) -> bool {
+        self.charges.iter().any(|c| c.limit.meters())
+    }
+
+    /// The balances after the reserve, as headers of the answer.
+    pub(crate) fn headers(&self) -> Vec<(crate::effects::Name, String)> {
+        let told: Vec<_> = self
+            .charges
+            .iter()
+            .zip(&self.balances)
+            .map(|(charge, b)| charge.told(b.remaining, b.limit, b.reset_ns))
+            .collect();
+        ratelimit_headers::headers(&told)
+    }
+}
+
+fn never(charge: &Charge) -> Denied {
+    let per_milli = (charge.quote.per_unit / 1000).max(1);
+    let milli = |amount: u128| u64::try_from(amount / per_milli).unwrap_or(u64::MAX);
+    Denied {
+        limit: Some(charge.limit.clone()),
+        refusal: Refusal::CostExceedsCapacity(Short {
+            bucket: charge.limit.bucket.clone(),
+            kind: charge.limit.pricing.kind(),
+            cost: milli(charge.quote.cost),
+            capacity: milli(charge.quote.unscaled),
+            remaining: 0,
+            retry_after: 0,
+            headers: Vec::new(),
+        }),
+    }
+}
+
+fn denied(charges: &[Charge], refused: &Refused) -> Denied {
+    let Some(charge) = charges.get(refused.which) else {
+        return Refusal::NotConfigured.into();
+    };
+    let per_milli = (charge.quote.per_unit / 1000).max(1);
+    let told = charge.told(refused.remaining, refused.limit, refused.reset_ns);
+    let wait = match refused.reason {
+        Reason::OverBudget { retry_after_ns }
+        | Reason::ExceedsScaledCapacity { retry_after_ns } => seconds(retry_after_ns),
+        Reason::ExceedsCapacity | Reason::Contention => 1,
+    };
+    let short = Short {
+        bucket: charge.limit.bucket.clone(),
+        kind: charge.limit.pricing.kind(),
+        cost: u64::try_from(charge.quote.cost / per_milli).unwrap_or(u64::MAX),
+        capacity: told.limit,
+        remaining: told.remaining,
+        retry_after: wait.max(1),
+        headers: match refused.reason {
+            Reason::OverBudget { .. } => ratelimit_headers::headers(std::slice::from_ref(&told)),
+            _ => Vec::new(),
+        },
+    };
+    let refusal = match refused.reason {
+        Reason::OverBudget { .. } => Refusal::OverBudget(short),
+        Reason::ExceedsScaledCapacity { .. } => Refusal::CapacityReduced(short),
+        Reason::Contention => Refusal::Contended(short),
+        Reason::ExceedsCapacity => return never(charge),
+    };
+    Denied {
+        limit: Some(charge.limit.clone()),
+        refusal,
+    }
+}

@@ -1,0 +1,361 @@
+//! Every answer of the filter's own that says no: status, type, code, field at fault, and words with the fix.
+//!
+//! 400 is the request, 404 a name, 429 the client's quota, 503 our capacity. The body is in the inbound
+//! dialect's shape (OpenAI's, the one there is); a gRPC request gets a gRPC status instead. Messages quote at
+//! most 128 characters of what the client sent.
+
+use headgate_dialect::{self as dialect, BodyError};
+
+use crate::effects::{Name, Reply};
+
+/// Why a request is not sent on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Refusal {
+    /// The module has no configuration yet.
+    NotConfigured,
+    /// Several namespaces, and the virtual host names none of them.
+    NoNamespace,
+    /// Nothing names the model. `in_body`: the endpoint has it in its body.
+    ModelMissing {
+        /// Where to put it.
+        in_body: bool,
+    },
+    /// The model is not in the plan.
+    ModelNotFound {
+        /// As the client wrote it.
+        model: String,
+    },
+    /// The model is known and nothing of it is ready.
+    ModelNotReady {
+        /// Its id.
+        model: String,
+    },
+    /// A pin to a version the model does not have.
+    VersionNotFound {
+        /// The model's id.
+        model: String,
+        /// As the client wrote it.
+        version: String,
+        /// The nearest versions.
+        near: Vec<String>,
+    },
+    /// A pin to a version of which nothing is ready.
+    VersionNotReady {
+        /// The model's id.
+        model: String,
+        /// The version.
+        version: String,
+    },
+    /// Something is wrong with the body.
+    Body(BodyError),
+    /// The body is over the limit.
+    BodyTooLarge {
+        /// The limit, bytes.
+        max: u32,
+    },
+    /// The body is compressed: what cannot be read cannot be priced.
+    BodyEncoded,
+    /// A header is given more than once with different values.
+    HeaderDisagrees {
+        /// The header.
+        name: String,
+    },
+    /// A header is not what it has to be.
+    HeaderInvalid {
+        /// The header.
+        name: String,
+        /// What it has to be.
+        expected: &'static str,
+    },
+    /// The bucket has not enough left.
+    OverBudget(Short),
+    /// The cost is above the capacity at scale 1: it can never pass.
+    CostExceedsCapacity(Short),
+    /// The cost is above the capacity only as it is scaled now.
+    CapacityReduced(Short),
+    /// The shared cell stayed contended.
+    Contended(Short),
+}
+
+/// What a bucket was short of. Amounts in thousandths of its unit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Short {
+    /// The bucket's name.
+    pub bucket: String,
+    /// `tokens` or `requests`.
+    pub kind: &'static str,
+    /// What the request costs.
+    pub cost: u64,
+    /// What a full bucket holds, scale included.
+    pub capacity: u64,
+    /// What it has left.
+    pub remaining: u64,
+    /// When to ask again, seconds.
+    pub retry_after: u64,
+    /// Limit headers to send along.
+    pub headers: Vec<(Name, String)>,
+}
+
+const INVALID: &str = "invalid_request_error";
+const SERVER: &str = "server_error";
+
+/// Status, type, code, and what access logs read.
+struct Shape(u16, &'static str, &'static str, &'static str);
+
+impl Refusal {
+    /// The code a client reads, also the outcome that metrics are labelled with.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        self.shape().2
+    }
+
+    /// The whole answer. `grpc`: the request is a gRPC one.
+    #[must_use]
+    pub fn reply(&self, grpc: bool) -> Reply {
+        let Shape(status, kind, code, details) = self.shape();
+        let message = self.message();
+        let mut headers: Vec<(Name, String)> = Vec::new();
+        if let Some(seconds) = self.retry_after() {
+            headers.push(("retry-after".into(), seconds.to_string()));
+        }
+        if let Some(short) = self.short() {
+            headers.extend(short.headers.iter().cloned());
+        }
+        let mut body = Vec::new();
+        if !grpc {
+            headers.push(("content-type".into(), "application/json".into()));
+            body = dialect::openai_error_body(&dialect::Refusal {
+                status,
+                kind,
+                code,
+                message: &message,
+                param: self.param(),
+            });
+        }
+        Reply {
+            status,
+            headers,
+            body,
+            details,
+            grpc: grpc.then(|| grpc_status(status)),
+            message,
+        }
+    }
+
+    fn shape(&self) -> Shape {
+        match self {
+            Self::NotConfigured => Shape(503, SERVER, "not_configured", "headgate_not_configured"),
+            Self::NoNamespace => Shape(404, INVALID, "model_not_found", "headgate_no_namespace"),
+            Self::ModelMissing { .. } => Shape(
+                400,
+                INVALID,
+                "missing_required_parameter",
+                "headgate_model_missing",
+            ),
+            Self::ModelNotFound { .. } => {
+                Shape(404, INVALID, "model_not_found", "headgate_model_not_found")
+            }
+            Self::ModelNotReady { .. } => {
+                Shape(503, SERVER, "model_not_ready", "headgate_model_not_ready")
+            }
+            Self::VersionNotFound { .. } => Shape(
+                404,
+                INVALID,
+                "version_not_found",
+                "headgate_version_not_found",
+            ),
+            Self::VersionNotReady { .. } => Shape(
+                503,
+                SERVER,
+                "version_not_ready",
+                "headgate_version_not_ready",
+            ),
+            Self::Body(error) => Shape(400, INVALID, body_code(error), "headgate_bad_body"),
+            Self::BodyTooLarge { .. } => {
+                Shape(413, INVALID, "request_too_large", "headgate_body_too_large")
+            }
+            Self::BodyEncoded => Shape(
+                415,
+                INVALID,
+                "unsupported_content_encoding",
+                "headgate_body_encoded",
+            ),
+            Self::HeaderDisagrees { .. } => {
+                Shape(400, INVALID, "duplicate_header", "headgate_bad_header")
+            }
+            Self::HeaderInvalid { .. } => {
+                Shape(400, INVALID, "invalid_header", "headgate_bad_header")
+            }
+            Self::OverBudget(s) => {
+                Shape(429, s.kind, "rate_limit_exceeded", "headgate_over_budget")
+            }
+            Self::CostExceedsCapacity(_) => Shape(
+                400,
+                INVALID,
+                "cost_exceeds_capacity",
+                "headgate_cost_exceeds_capacity",
+            ),
+            Self::CapacityReduced(_) => {
+                Shape(503, SERVER, "capacity_reduced", "headgate_capacity_reduced")
+            }
+            Self::Contended(_) => {
+                Shape(503, SERVER, "bucket_contended", "headgate_bucket_contended")
+            }
+        }
+    }
+
+    fn short(&self) -> Option<&Short> {
+        match self {
+            Self::OverBudget(s)
+            | Self::CostExceedsCapacity(s)
+            | Self::CapacityReduced(s)
+            | Self::Contended(s) => Some(s),
+            _ => None,
+        }
+    }
+
+    /// Seconds; none where asking again is useless.
+    fn retry_after(&self) -> Option<u64> {
+        match self {
+            Self::OverBudget(s) | Self::CapacityReduced(s) | Self::Contended(s) => {
+                Some(s.retry_after.max(1))
+            }
+            Self::NotConfigured | Self::ModelNotReady { .. } | Self::VersionNotReady { .. } => {
+                Some(1)
+            }
+            _ => None,
+        }
+    }
+
+    fn param(&self) -> Option<&str> {
+        match self {
+            Self::ModelMissing { in_body: true } | Self::ModelNotFound { .. } => Some("model"),
+            Self::ModelMissing { in_body: false } => Some("x-model"),
+            Self::VersionNotFound { .. } | Self::VersionNotReady { .. } => Some("x-model-version"),
+            Self::Body(error) => error.field(),
+            Self::BodyEncoded => Some("content-encoding"),
+            Self::HeaderDisagrees { name } | Self::HeaderInvalid { name, .. } => Some(name),
+            Self::CostExceedsCapacity(_) => Some("max_tokens"),
+            _ => None,
+        }
+    }
+
+    fn message(&self) -> String {
+        match self {
+            Self::NotConfigured => "the traffic filter has no configuration yet; try again".into(),
+            Self::NoNamespace => "no models are served on this host; check the host name".into(),
+            Self::ModelMissing { in_body: true } => {
+                "`model` is missing: name the model in the request body".into()
+            }
+            Self::ModelMissing { in_body: false } => {
+                "the model is missing: name it in the header `x-model`".into()
+            }
+            Self::ModelNotFound { model } => format!(
+                "the model `{}` does not exist; GET /v1/models lists what is served",
+                excerpt(model)
+            ),
+            Self::ModelNotReady { model } => {
+                format!("the model `{model}` has no ready replica at the moment; try again later")
+            }
+            Self::VersionNotFound {
+                model,
+                version,
+                near,
+            } => format!(
+                "the model `{model}` has no version `{}`; near it: {}",
+                excerpt(version),
+                if near.is_empty() {
+                    "none".into()
+                } else {
+                    near.join(", ")
+                }
+            ),
+            Self::VersionNotReady { model, version } => format!(
+                "version `{version}` of `{model}` has no ready replica at the moment; try again later, or without `x-model-version`"
+            ),
+            Self::Body(error) => error.to_string(),
+            Self::BodyTooLarge { max } => {
+                format!("the request body is larger than {max} bytes (`maxBodyBytes`); send less")
+            }
+            Self::BodyEncoded => {
+                "the request body is compressed (`content-encoding`); send it uncompressed".into()
+            }
+            Self::HeaderDisagrees { name } => format!(
+                "the header `{name}` is given more than once with different values; give it once"
+            ),
+            Self::HeaderInvalid { name, expected } => {
+                format!("the header `{name}` must be {expected}")
+            }
+            Self::OverBudget(s) => format!(
+                "over the budget of bucket `{}`: the request costs {} {}, {} of {} are left; try again in {} s",
+                s.bucket,
+                amount(s.cost),
+                s.kind,
+                amount(s.remaining),
+                amount(s.capacity),
+                s.retry_after.max(1)
+            ),
+            Self::CostExceedsCapacity(s) => format!(
+                "the request costs {} {}, more than bucket `{}` ever holds ({}); lower `max_tokens` or `n`, or shorten the prompt",
+                amount(s.cost),
+                s.kind,
+                s.bucket,
+                amount(s.capacity)
+            ),
+            Self::CapacityReduced(s) => format!(
+                "the request costs {} {}, more than bucket `{}` holds while capacity is reduced ({}); try again in {} s, or with a lower `max_tokens`",
+                amount(s.cost),
+                s.kind,
+                s.bucket,
+                amount(s.capacity),
+                s.retry_after.max(1)
+            ),
+            Self::Contended(s) => format!(
+                "bucket `{}` is too busy to be charged; try again in {} s",
+                s.bucket,
+                s.retry_after.max(1)
+            ),
+        }
+    }
+}
+
+fn body_code(error: &BodyError) -> &'static str {
+    match error {
+        BodyError::Malformed { .. } | BodyError::NotAnObject | BodyError::TooDeep { .. } => {
+            "invalid_json"
+        }
+        BodyError::WrongType { .. } => "invalid_type",
+        BodyError::OutOfRange { .. } => "invalid_value",
+        BodyError::Disagree { .. } | BodyError::Conflict { .. } => "duplicate_parameter",
+        BodyError::TooLong { .. } => "string_above_max_length",
+    }
+}
+
+/// The gRPC status that means the same.
+fn grpc_status(http: u16) -> u8 {
+    match http {
+        404 => 5,
+        429 => 8,
+        503 => 14,
+        _ => 3,
+    }
+}
+
+/// Thousandths as a decimal.
+fn amount(milli: u64) -> String {
+    let (whole, rest) = (milli / 1000, milli % 1000);
+    if rest == 0 {
+        return whole.to_string();
+    }
+    let digits = format!("{rest:03}");
+    format!("{whole}.{}", digits.trim_end_matches('0'))
+}
+
+/// At most 128 characters of what a client sent.
+fn excerpt(text: &str) -> String {
+    let mut short: String = text.chars().take(128).collect();
+    if short.len() < text.len() {
+        short.push('…');
+    }
+    short
+}
