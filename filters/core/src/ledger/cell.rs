@@ -56,6 +56,15 @@ impl Cell {
     pub(super) fn start(&self) -> u64 {
         self.tat.max(self.lent)
     }
+
+    /// Takes back what is left of a slice, `from` to `end` on the lending line. If it was the last
+    /// one handed out, the line moves back too.
+    pub(super) fn take_back(&mut self, (from, end): (u64, u64)) {
+        self.tat = self.tat.saturating_sub(end - from);
+        if self.lent == end {
+            self.lent = from;
+        }
+    }
 }
 
 /// A change that settlement makes to a cell, or still has to make.

@@ -31,8 +31,8 @@ pub(super) struct Attempt<'a, C: ?Sized> {
     pub(super) amount: NonZeroU32,
     /// Earlier changes of this worker that could not be written.
     pub(super) pending: Delta,
-    /// What is left of this worker's slice, ns: it goes back with this write.
-    pub(super) returned: u64,
+    /// What is left of this worker's slice, on the lending line: it goes back with this write.
+    pub(super) returned: (u64, u64),
     /// What to take beyond the amount as a slice, ns, if the bucket is full enough; or zero.
     pub(super) lend: u64,
 }
@@ -155,7 +155,7 @@ impl<C: ?Sized> Attempt<'_, C> {
         let carried = if seat.found {
             // What is left of a slice was debited from this very cell, or from its predecessor, at
             // whose arrival time this one started.
-            cell.tat = cell.tat.saturating_sub(self.returned);
+            cell.take_back(self.returned);
             self.pending.apply(&mut cell, self.now, ceiling)
         } else {
             self.pending.apply_to_newcomer(&mut cell, self.now, ceiling)

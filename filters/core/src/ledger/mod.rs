@@ -12,6 +12,7 @@
 //! ```text
 //! window   cost, capacity ⇄ cells ⇄ ns            slice    virtual time a worker may spend alone
 //! rule     window, table, policies; fingerprints   worker   the Ledger of one VM: reserve, settle, flush
+//! request  what is asked, answered and held
 //! cell     arrival times and the settlement rule   gcra     governor on a shared cell
 //! table    sets × ways in one shared value each    access   bounded compare-and-swap
 //! ```
@@ -24,6 +25,7 @@
 mod access;
 mod cell;
 mod gcra;
+mod request;
 mod rule;
 mod slice;
 mod table;
@@ -31,8 +33,7 @@ mod window;
 mod worker;
 
 pub use cell::Settled;
+pub use request::{Balance, Carried, Held, HeldSpend, Reason, Refused, Reserved, Source, Spend};
 pub use rule::{Fingerprint, Lending, OnContention, Rule, RuleError, RuleSpec, TableShape};
 pub use window::{MILLION, Window, WindowError};
-pub use worker::{
-    Balance, Carried, Flush, Held, HeldSpend, Ledger, Reason, Refused, Reserved, Source, Spend,
-};
+pub use worker::{Flush, Ledger};

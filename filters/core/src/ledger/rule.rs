@@ -150,6 +150,14 @@ pub struct RuleSpec {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Fingerprint(pub(super) u64);
 
+impl Fingerprint {
+    /// The hash itself: what a table stores beside the cell.
+    #[must_use]
+    pub fn get(self) -> u64 {
+        self.0
+    }
+}
+
 /// The key of the fingerprint hash, drawn once per process so that clients cannot aim at a set.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Seed(u64, u64);

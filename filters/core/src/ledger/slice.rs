@@ -41,7 +41,13 @@ impl Slice {
 
     /// What can still be spent, ns.
     pub(super) fn left(&self, now: u64) -> u64 {
-        self.end.saturating_sub(self.x.max(now))
+        let (from, end) = self.rest(now);
+        end - from
+    }
+
+    /// What can still be spent, from and to on the lending line.
+    pub(super) fn rest(&self, now: u64) -> (u64, u64) {
+        (self.x.max(now).min(self.end), self.end)
     }
 
     /// Spends `amount` ns if it is there; returns the arrival time after it, measured on the line

@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use super::access::{Update, peek, update};
 use super::cell::{Delta, Settled};
 use super::gcra::{Attempt, Outcome, Taken};
+use super::request::{Balance, Carried, Held, HeldSpend, Reason, Refused, Reserved, Source, Spend};
 use super::rule::{Fingerprint, Lending, OnContention, Rule, RuleError, RuleSpec, Seed, TableId};
 use super::slice::{self, Slice, Slices};
 use crate::ports::{Cells, Entropy};
@@ -20,142 +21,6 @@ const SCALE_HOLD_NS: u64 = 10_000_000_000;
 
 /// Most buckets for which a worker keeps unwritten changes; beyond it they are lost, and counted.
 const MAX_PENDING: usize = 1024;
-
-/// What one bucket is asked for. Costs and capacities are millionths of the bucket's unit.
-#[derive(Clone, Debug)]
-pub struct Spend<'a> {
-    /// The rule.
-    pub rule: &'a Rule,
-    /// The bucket.
-    pub key: Fingerprint,
-    /// The price of the request. Zero takes nothing.
-    pub cost: u128,
-    /// The capacity in force, scale included.
-    pub capacity: u128,
-    /// The capacity at scale 1.
-    pub unscaled_capacity: u128,
-}
-
-/// A request that may go upstream.
-#[derive(Debug)]
-pub struct Reserved {
-    /// For the stream to keep, until it settles.
-    pub held: Held,
-    /// One per spend, in their order.
-    pub balances: Vec<Balance>,
-}
-
-/// What a stream keeps of its reserve. Not `Clone`: a reserve is settled once.
-#[derive(Debug, Default)]
-pub struct Held(Vec<HeldSpend>);
-
-impl Held {
-    /// The spends, in the order in which they were reserved.
-    #[must_use]
-    pub fn spends(&self) -> &[HeldSpend] {
-        &self.0
-    }
-}
-
-/// One spend of a stream.
-#[derive(Debug)]
-pub struct HeldSpend {
-    rule: Rule,
-    key: Fingerprint,
-    cells: u64,
-    own_tat: u64,
-}
-
-impl HeldSpend {
-    /// The rule, for pricing the usage with its window.
-    #[must_use]
-    pub fn rule(&self) -> &Rule {
-        &self.rule
-    }
-
-    /// Cells reserved.
-    #[must_use]
-    pub fn cells(&self) -> u64 {
-        self.cells
-    }
-}
-
-/// Where a reserve was taken from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Source {
-    /// The shared cell, by compare-and-swap.
-    Cell,
-    /// This worker's slice.
-    Slice,
-    /// Nowhere yet: admitted under contention and owed.
-    Owed,
-    /// Nowhere: the cost is zero.
-    Nothing,
-}
-
-/// A bucket after a reserve. [`super::Window::units`] turns cells into the bucket's unit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Balance {
-    /// Cells reserved.
-    pub cells: u64,
-    /// Cells left, as far as this worker knows, its slice included.
-    pub remaining: u64,
-    /// Cells of a full bucket.
-    pub limit: u64,
-    /// Until the bucket is full again if nothing is spent, ns.
-    pub reset_ns: u64,
-    /// Where they were taken from.
-    pub source: Source,
-    /// Another key lost its cell to this one.
-    pub evicted: bool,
-}
-
-/// A request that may not go upstream. Nothing is reserved, in any bucket.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Refused {
-    /// Index of the spend that was refused.
-    pub which: usize,
-    /// Why.
-    pub reason: Reason,
-    /// Cells the request would have taken.
-    pub cells: u64,
-    /// Cells left in that bucket.
-    pub remaining: u64,
-    /// Cells of a full bucket.
-    pub limit: u64,
-    /// Until that bucket is full again if nothing is spent, ns.
-    pub reset_ns: u64,
-}
-
-/// Why a request was refused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reason {
-    /// The bucket has not enough left (429).
-    OverBudget {
-        /// When it will have, if nobody else spends, ns from now.
-        retry_after_ns: u64,
-    },
-    /// The cost is above the capacity at scale 1 and can never pass (400).
-    ExceedsCapacity,
-    /// The cost is above the capacity only as it is scaled now (503).
-    ExceedsScaledCapacity {
-        /// When the scale may have changed, ns from now.
-        retry_after_ns: u64,
-    },
-    /// The reserve could not be written, and the rule says to refuse then.
-    Contention,
-}
-
-/// What became of changes that had been left unwritten.
-#[derive(Clone, Debug)]
-pub struct Carried {
-    /// The rule.
-    pub rule: Rule,
-    /// The bucket.
-    pub key: Fingerprint,
-    /// What they came to.
-    pub settled: Settled,
-}
 
 /// How much a flush gives up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -272,7 +137,7 @@ impl Ledger {
         self.slices.sweep(now);
         if how == Flush::Done {
             for (rule, key, slice) in self.slices.take_all() {
-                return_slice(&rule, key, &slice, now, cells);
+                take_back(&rule, key, slice.rest(now), cells);
             }
         }
     }
@@ -333,10 +198,7 @@ impl Ledger {
         let id = (rule.table_id(), key);
         let count = u64::from(amount.get());
         let took = rule.window().ns(count);
-        let old = self
-            .slices
-            .get(id.0, key)
-            .map_or(0, |slice| slice.left(now));
+        let slice = self.slices.get(id.0, key);
         let pending = self.pending.get(&id).map_or(Delta::default(), |p| p.1);
         let outcome = Attempt {
             cells,
@@ -345,7 +207,7 @@ impl Ledger {
             now,
             amount,
             pending,
-            returned: old,
+            returned: slice.map_or((0, 0), |slice| slice.rest(now)),
             lend: match rule.lending() {
                 Lending::WhileFull => slice::size(took, rule.window().span()),
                 Lending::Never => 0,
@@ -407,6 +269,7 @@ impl Ledger {
             let slice = self.slices.get(spend.rule.table_id(), spend.key);
             match (undo, slice) {
                 (Some((before, after)), Some(slice)) if slice.x == after => slice.x = before,
+                (Some((_, after)), _) if unspend(&spend, after, cells) => {}
                 _ => {
                     self.settle_one(&spend, 0, now, cells);
                 }
@@ -551,18 +414,25 @@ fn refused(rule: &Rule, cells: u64, start: u64, now: u64, reason: Reason) -> Ref
     }
 }
 
-/// Gives back what is left of a slice; if that cannot be written it evaporates.
-fn return_slice<C: Cells + ?Sized>(
+/// Gives back what was spent, up to `after` on the lending line, of a slice that has itself gone
+/// back since; false if that cannot be written.
+fn unspend<C: Cells + ?Sized>(spend: &HeldSpend, after: u64, cells: &C) -> bool {
+    let amount = spend.rule.window().ns(spend.cells);
+    let from = after.saturating_sub(amount);
+    take_back(&spend.rule, spend.key, (from, after), cells)
+}
+
+/// Gives back a stretch of the lending line; true unless every try was lost.
+fn take_back<C: Cells + ?Sized>(
     rule: &Rule,
     key: Fingerprint,
-    slice: &Slice,
-    now: u64,
+    stretch: (u64, u64),
     cells: &C,
-) {
-    let left = slice.left(now);
-    update(cells, rule, key, |seat| {
+) -> bool {
+    let outcome = update(cells, rule, key, |seat| {
         let mut cell = seat.payload;
-        cell.tat = cell.tat.saturating_sub(left);
+        cell.take_back(stretch);
         if seat.found { Ok(((), cell)) } else { Err(()) }
     });
+    !matches!(outcome, Update::Exhausted(_))
 }

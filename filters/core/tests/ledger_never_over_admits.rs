@@ -1,0 +1,382 @@
+//! `never_over_admits`: whatever happens to a bucket, no stretch of `t` ns admits more than `T + t`
+//! net of what was given back in it. The world has several workers, interleaved reserves, lost
+//! swaps, slices, evictions, settlements, VM deaths, configuration and code swaps.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod ledger_world;
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use headgate_core::ledger::{
+    Flush, Held, Ledger, Lending, MILLION, OnContention, RuleSpec, Settled, Spend, TableShape,
+    Window,
+};
+use ledger_world::{Dice, Log, Memory, START, open, semantic, spec, tokens};
+use proptest::prelude::*;
+
+const WORKERS: usize = 3;
+const KEYS: usize = 4;
+
+#[derive(Clone, Debug)]
+enum Op {
+    /// Reserve on one key or two; between read and write another worker may reserve.
+    Reserve {
+        worker: usize,
+        wants: Vec<Want>,
+        disturb: u64,
+        intruder: Option<(usize, Want)>,
+    },
+    Settle {
+        stream: usize,
+        /// Share of the reservation that was used, percent; above 100 is debt.
+        used: u64,
+        disturb: u64,
+    },
+    /// Time passes, in thousandths of the window.
+    Advance(u64),
+    Tick(usize),
+    /// The VM dies with its streams, slices and unwritten changes.
+    Kill(usize),
+    /// A new configuration: new rule handles for the same buckets.
+    Reconfigure,
+    /// New code: slices are given back, a new VM starts, streams end unsettled.
+    Replace(usize),
+}
+
+/// A cost in percent of the capacity, and the capacity (which a live scale may change).
+#[derive(Clone, Copy, Debug)]
+struct Want {
+    key: usize,
+    percent: u128,
+    capacity: u128,
+}
+
+fn want() -> impl Strategy<Value = Want> {
+    let percent = prop_oneof![4 => 1u128..6, 2 => 6u128..40, 1 => 40u128..=100];
+    (
+        0..KEYS,
+        percent,
+        prop::sample::select(vec![20u128, 77, 100]),
+    )
+        .prop_map(|(key, percent, capacity)| Want {
+            key,
+            percent,
+            capacity,
+        })
+}
+
+fn op() -> impl Strategy<Value = Op> {
+    let disturb = prop_oneof![5 => Just(0), 2 => 0u64..8, 1 => Just(u64::MAX)];
+    let wants = prop::collection::vec(want(), 1..3);
+    let intruder = prop::option::weighted(0.3, (0..WORKERS, want()));
+    prop_oneof![
+        12 => (0..WORKERS, wants, disturb.clone(), intruder).prop_map(
+            |(worker, wants, disturb, intruder)| Op::Reserve { worker, wants, disturb, intruder }),
+        8 => (any::<usize>(), prop_oneof![2 => Just(0u64), 2 => 0u64..100, 1 => 100u64..300], disturb)
+            .prop_map(|(stream, used, disturb)| Op::Settle { stream, used, disturb }),
+        4 => prop_oneof![3 => 0u64..60, 2 => 60u64..400, 1 => 400u64..1500].prop_map(Op::Advance),
+        1 => (0..WORKERS).prop_map(Op::Tick),
+        1 => (0..WORKERS).prop_map(Op::Kill),
+        1 => Just(Op::Reconfigure),
+        1 => (0..WORKERS).prop_map(Op::Replace),
+    ]
+}
+
+struct World {
+    memory: Rc<Memory>,
+    spec: RuleSpec,
+    rule: Rc<RefCell<headgate_core::ledger::Rule>>,
+    workers: Vec<Rc<RefCell<Ledger>>>,
+    streams: Vec<(usize, Held, Vec<Want>)>,
+    log: Log,
+    now: u64,
+}
+
+impl World {
+    fn new(spec: RuleSpec) -> Self {
+        let memory = Rc::new(Memory::default());
+        let rule = open(spec.clone(), &memory);
+        Self {
+            memory,
+            spec,
+            rule: Rc::new(RefCell::new(rule)),
+            workers: (0..WORKERS).map(|_| Rc::default()).collect(),
+            streams: Vec::new(),
+            log: Log::default(),
+            now: START,
+        }
+    }
+
+    fn run(&mut self, op: Op) {
+        match op {
+            Op::Reserve {
+                worker,
+                wants,
+                disturb,
+                intruder,
+            } => {
+                self.memory.disturb(disturb);
+                if let Some((other, want)) = intruder.filter(|(other, _)| *other != worker) {
+                    let (ledger, rule) = (self.workers[other].clone(), self.rule.clone());
+                    let (log, now) = (self.log.clone(), self.now);
+                    // Its stream is never settled.
+                    self.memory.intrude(move |memory| {
+                        attempt(
+                            &mut ledger.borrow_mut(),
+                            &rule.borrow(),
+                            &[want],
+                            now,
+                            memory,
+                            &log,
+                        );
+                    });
+                }
+                let rule = self.rule.borrow().clone();
+                let ledger = self.workers[worker].clone();
+                let held = attempt(
+                    &mut ledger.borrow_mut(),
+                    &rule,
+                    &wants,
+                    self.now,
+                    &self.memory,
+                    &self.log,
+                );
+                self.streams.extend(held.map(|held| (worker, held, wants)));
+            }
+            Op::Settle {
+                stream,
+                used,
+                disturb,
+            } if !self.streams.is_empty() => {
+                self.memory.disturb(disturb);
+                let (worker, held, wants) = self.streams.swap_remove(stream % self.streams.len());
+                let cells: Vec<u64> = held
+                    .spends()
+                    .iter()
+                    .map(|s| s.cells() * used / 100)
+                    .collect();
+                let mut ledger = self.workers[worker].borrow_mut();
+                let settled = ledger.settle(held, &cells, self.now, &*self.memory);
+                note_carried(&mut ledger, self.now, &self.log);
+                let rule = self.rule.borrow();
+                for (want, Settled { refunded, .. }) in wants.iter().zip(settled) {
+                    let key = rule.fingerprint(&[&want.key.to_string()]);
+                    self.log.refunded(&rule, key, refunded, self.now);
+                }
+            }
+            Op::Settle { .. } => {}
+            Op::Advance(thousandths) => {
+                self.now += self.spec.window.span() / 1000 * thousandths;
+            }
+            Op::Tick(worker) => self.flush(worker, Flush::Tick),
+            Op::Kill(worker) => self.restart(worker),
+            Op::Reconfigure => *self.rule.borrow_mut() = open(self.spec.clone(), &self.memory),
+            Op::Replace(worker) => {
+                self.flush(worker, Flush::Done);
+                self.restart(worker);
+            }
+        }
+        self.memory.calm();
+    }
+
+    fn flush(&mut self, worker: usize, how: Flush) {
+        let mut ledger = self.workers[worker].borrow_mut();
+        ledger.flush(self.now, &*self.memory, how);
+        note_carried(&mut ledger, self.now, &self.log);
+    }
+
+    fn restart(&mut self, worker: usize) {
+        self.workers[worker] = Rc::default();
+        self.streams.retain(|(owner, ..)| *owner != worker);
+    }
+}
+
+fn attempt(
+    ledger: &mut Ledger,
+    rule: &headgate_core::ledger::Rule,
+    wants: &[Want],
+    now: u64,
+    memory: &Memory,
+    log: &Log,
+) -> Option<Held> {
+    let spends: Vec<Spend<'_>> = wants
+        .iter()
+        .map(|want| Spend {
+            rule,
+            key: rule.fingerprint(&[&want.key.to_string()]),
+            cost: want.percent * want.capacity * MILLION / 100,
+            capacity: want.capacity * MILLION,
+            unscaled_capacity: want.capacity * MILLION,
+        })
+        .collect();
+    let outcome = ledger.reserve(&spends, now, memory);
+    note_carried(ledger, now, log);
+    let reserved = outcome.ok()?;
+    for (spend, balance) in spends.iter().zip(&reserved.balances) {
+        log.reserved(rule, spend, balance.cells, now);
+    }
+    Some(reserved.held)
+}
+
+fn note_carried(ledger: &mut Ledger, now: u64, log: &Log) {
+    for carried in ledger.carried() {
+        log.refunded(&carried.rule, carried.key, carried.settled.refunded, now);
+    }
+}
+
+fn window() -> impl Strategy<Value = Window> {
+    prop::sample::select(vec![
+        semantic(),
+        tokens(1000, 60),
+        tokens(20, 86_400),
+        tokens(5, 1),
+    ])
+}
+
+fn rule() -> impl Strategy<Value = RuleSpec> {
+    let shape = prop::sample::select(vec![(1, 2), (1, 3), (2, 16)]);
+    let lending =
+        prop::sample::select(vec![Lending::WhileFull, Lending::WhileFull, Lending::Never]);
+    (window(), shape, lending, 0u64..2_000_000).prop_map(
+        |(window, (sets, ways), lending, max_debt)| RuleSpec {
+            table: TableShape::new(sets, ways).unwrap(),
+            lending,
+            max_debt,
+            ..spec("world", window)
+        },
+    )
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(1500))]
+
+    #[test]
+    fn never_over_admits(rule in rule(), ops in prop::collection::vec(op(), 1..160)) {
+        let window = rule.window;
+        let mut world = World::new(rule);
+        for op in ops {
+            world.run(op);
+        }
+        let (cells, exact) = world.log.worst(&window);
+        prop_assert!(cells <= 0, "over by {cells} ns of cells");
+        prop_assert!(exact <= window.span() as f64 * 1e-9, "over by {exact} ns of cost/refill");
+    }
+}
+
+/// The property above would also hold of a ledger that refuses everything.
+#[test]
+fn a_full_window_is_really_admitted() {
+    let mut world = World::new(RuleSpec {
+        lending: Lending::WhileFull,
+        ..spec("world", semantic())
+    });
+    for turn in 0..300 {
+        world.run(Op::Reserve {
+            worker: turn % WORKERS,
+            wants: vec![Want {
+                key: 0,
+                percent: 1,
+                capacity: 100,
+            }],
+            disturb: 0,
+            intruder: None,
+        });
+    }
+    let admitted = world.log.len();
+    // Each worker may be left with a slice of at most four requests that others cannot use, and
+    // uses up its own, as all of them keep asking.
+    assert_eq!(admitted, 100);
+}
+
+/// A refund may end beyond what is really still ahead of it, because refunds of others have moved
+/// the bucket back meanwhile. It must not make room for what a worker holds as a slice.
+#[test]
+fn a_slice_is_not_sold_again_after_a_refund() {
+    let mut world = World::new(RuleSpec {
+        lending: Lending::WhileFull,
+        ..spec("world", semantic())
+    });
+    let reserve = |worker, percent| Op::Reserve {
+        worker,
+        wants: vec![Want {
+            key: 0,
+            percent,
+            capacity: 100,
+        }],
+        disturb: 0,
+        intruder: None,
+    };
+    let refund = |stream| Op::Settle {
+        stream,
+        used: 0,
+        disturb: 0,
+    };
+    world.run(reserve(0, 25));
+    world.run(reserve(0, 25));
+    world.run(refund(0));
+    world.run(Op::Advance(250));
+    world.run(reserve(1, 1));
+    world.run(refund(0));
+    let before = world.log.len();
+    for turn in 0..200 {
+        world.run(reserve(turn % 2, 1));
+    }
+    assert!(world.log.len() - before >= 95, "and the refund is not lost");
+    assert!(world.log.worst(&semantic()).0 <= 0);
+}
+
+/// Real threads, real races: one hot key, clock frozen.
+#[test]
+fn threads_on_one_hot_key_admit_exactly_one_window() {
+    let memory = Shared::default();
+    let open = |memory: &Shared| {
+        let spec = RuleSpec {
+            on_contention: OnContention::Refuse,
+            ..spec("hot", semantic())
+        };
+        Ledger::configure(vec![spec], memory, Some(&Dice(7)))
+            .unwrap()
+            .remove(0)
+    };
+    open(&memory);
+    let admitted: usize = std::thread::scope(|scope| {
+        let run = || {
+            let (rule, mut ledger) = (open(&memory), Ledger::new());
+            (0..400)
+                .filter(|_| {
+                    let spend = ledger_world::spend(&rule, "hot", 1, 100);
+                    ledger.reserve(&[spend], START, &memory).is_ok()
+                })
+                .count()
+        };
+        let threads: Vec<_> = (0..4).map(|_| scope.spawn(run)).collect();
+        threads.into_iter().map(|t| t.join().unwrap()).sum()
+    });
+    assert_eq!(admitted, 100);
+}
+
+#[derive(Default)]
+struct Shared(std::sync::Mutex<std::collections::BTreeMap<String, (Vec<u8>, u32)>>);
+
+impl headgate_core::ports::Cells for Shared {
+    fn get(&self, key: &str) -> Option<(Vec<u8>, u32)> {
+        self.0.lock().unwrap().get(key).cloned()
+    }
+
+    fn swap(
+        &self,
+        key: &str,
+        value: &[u8],
+        cas: Option<u32>,
+    ) -> Result<(), headgate_core::ports::CasMismatch> {
+        let mut values = self.0.lock().unwrap();
+        let current = values.get(key).map(|v| v.1);
+        if cas.is_some() && cas != current {
+            return Err(headgate_core::ports::CasMismatch);
+        }
+        values.insert(key.into(), (value.into(), current.unwrap_or(0) + 1));
+        Ok(())
+    }
+}

@@ -1,0 +1,416 @@
+//! Mistakes that rate limiters have made, each held down by name.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod ledger_world;
+
+use headgate_core::ledger::{
+    Flush, Ledger, Lending, MILLION, OnContention, Reason, Rule, RuleSpec, Settled, Source, Spend,
+};
+use ledger_world::{Memory, START, open, reserve, semantic, spec, spend, tokens};
+
+/// A long window, so that time gives nothing back during a test: a million tokens a day.
+fn setup() -> (Memory, Rule, Ledger) {
+    let memory = Memory::default();
+    let rule = open(spec("r", tokens(1_000_000, 86_400)), &memory);
+    (memory, rule, Ledger::new())
+}
+
+fn remaining(ledger: &mut Ledger, rule: &Rule, memory: &Memory) -> u128 {
+    let spend = spend(rule, "k", 0, 1_000_000);
+    let reserved = ledger.reserve(&[spend], START, memory).unwrap();
+    rule.window()
+        .units(reserved.balances[0].remaining, 1_000_000)
+}
+
+#[test]
+fn hanging_up_before_the_usage_is_not_free() {
+    let (memory, rule, mut ledger) = setup();
+    let held = reserve(&mut ledger, &rule, "k", 900_000, 1_000_000, START, &memory)
+        .unwrap()
+        .held;
+    drop(held);
+    assert_eq!(remaining(&mut ledger, &rule, &memory), 100_000);
+}
+
+#[test]
+fn usage_is_charged_also_when_the_bucket_is_already_empty() {
+    let (memory, rule, mut ledger) = setup();
+    let mut ask = |cost| {
+        reserve(&mut ledger, &rule, "k", cost, 1_000_000, START, &memory)
+            .unwrap()
+            .held
+    };
+    let (first, _second) = (ask(500_000), ask(500_000));
+    // allow_n-style charging would take nothing here, as nothing is left.
+    let debit = rule.window().cells(700_000, 1_000_000);
+    let settled = ledger.settle(first, &[debit], START, &memory)[0];
+    let cells = debit - rule.window().cells(500_000, 1_000_000);
+    assert_eq!(settled.debited, cells * rule.window().period());
+    let refused = reserve(&mut ledger, &rule, "k", 1, 1_000_000, START, &memory).unwrap_err();
+    let Reason::OverBudget { retry_after_ns } = refused.reason else {
+        panic!("{refused:?}")
+    };
+    // 200 000 tokens of debt and one to spend are 17 280 s and a bit.
+    assert_eq!(retry_after_ns / 1_000_000_000, 17_280);
+}
+
+#[test]
+fn debt_is_capped_and_what_is_clipped_is_counted() {
+    let (memory, rule, mut ledger) = setup();
+    let held = reserve(
+        &mut ledger,
+        &rule,
+        "k",
+        1_000_000,
+        1_000_000,
+        START,
+        &memory,
+    )
+    .unwrap()
+    .held;
+    let five = 5 * u64::from(rule.window().burst().get());
+    let span = rule.window().span();
+    let settled = ledger.settle(held, &[five], START, &memory)[0];
+    let expected = Settled {
+        debited: span,
+        clipped: 3 * span,
+        ..Settled::default()
+    };
+    assert_eq!(settled, expected);
+    let wait = reserve(
+        &mut ledger,
+        &rule,
+        "k",
+        1_000_000,
+        1_000_000,
+        START,
+        &memory,
+    )
+    .unwrap_err();
+    assert_eq!(
+        wait.reason,
+        Reason::OverBudget {
+            retry_after_ns: 2 * span
+        }
+    );
+}
+
+#[test]
+fn a_second_bucket_that_refuses_rolls_the_first_back() {
+    let (memory, rule, mut ledger) = setup();
+    let small = open(spec("small", tokens(10, 86_400)), &memory);
+    let spends = [
+        spend(&rule, "k", 400_000, 1_000_000),
+        spend(&small, "k", 6, 10),
+    ];
+    ledger.reserve(&spends, START, &memory).unwrap();
+    let refused = ledger.reserve(&spends, START, &memory).unwrap_err();
+    assert_eq!(refused.which, 1);
+    assert_eq!(small.window().units(refused.remaining, 10), 4);
+    assert_eq!(remaining(&mut ledger, &rule, &memory), 600_000);
+}
+
+#[test]
+fn a_refund_never_lifts_a_bucket_above_its_capacity() {
+    let (memory, rule, mut ledger) = setup();
+    let held = reserve(
+        &mut ledger,
+        &rule,
+        "k",
+        1_000_000,
+        1_000_000,
+        START,
+        &memory,
+    )
+    .unwrap()
+    .held;
+    let later = START + rule.window().span() / 2;
+    let settled = ledger.settle(held, &[0], later, &memory)[0];
+    assert_eq!(
+        settled.refunded,
+        rule.window().span() - rule.window().span() / 2
+    );
+    let spend = spend(&rule, "k", 1_000_000, 1_000_000);
+    let balance = ledger
+        .reserve(core::slice::from_ref(&spend), later, &memory)
+        .unwrap()
+        .balances[0];
+    assert_eq!(balance.remaining, 0);
+    assert!(ledger.reserve(&[spend], later, &memory).is_err());
+}
+
+#[test]
+fn nothing_wraps_just_after_boot() {
+    let (memory, rule, mut ledger) = setup();
+    for now in [0, 1, 5] {
+        let held = reserve(
+            &mut ledger,
+            &rule,
+            "boot",
+            1_000_000,
+            1_000_000,
+            now,
+            &memory,
+        )
+        .unwrap()
+        .held;
+        assert!(reserve(&mut ledger, &rule, "boot", 1, 1_000_000, now, &memory).is_err());
+        ledger.settle(held, &[0], now, &memory);
+    }
+}
+
+#[test]
+fn governor_admits_exactly_the_burst_also_when_idle() {
+    let (memory, rule, mut ledger) = setup();
+    let burst = u128::from(rule.window().burst().get());
+    for now in [START, START + 10 * rule.window().span()] {
+        assert!(reserve(&mut ledger, &rule, "one", burst, burst, now, &memory).is_ok());
+        assert!(reserve(&mut ledger, &rule, "one", 1, burst, now, &memory).is_err());
+    }
+}
+
+#[test]
+fn a_cost_above_capacity_is_not_told_to_wait() {
+    let (memory, rule, mut ledger) = setup();
+    let mut ask = |cost: u128, capacity: u128| {
+        let spend = Spend {
+            capacity: capacity * MILLION,
+            ..spend(&rule, "k", cost, 1_000_000)
+        };
+        ledger.reserve(&[spend], START, &memory)
+    };
+    assert_eq!(
+        ask(1_000_001, 1_000_000).unwrap_err().reason,
+        Reason::ExceedsCapacity
+    );
+    assert_eq!(
+        ask(1_000_001, 500_000).unwrap_err().reason,
+        Reason::ExceedsCapacity
+    );
+    let scaled = ask(600_000, 500_000).unwrap_err().reason;
+    assert!(
+        matches!(scaled, Reason::ExceedsScaledCapacity { retry_after_ns } if retry_after_ns > 0)
+    );
+    assert!(matches!(
+        ask(1, 0).unwrap_err().reason,
+        Reason::ExceedsScaledCapacity { .. }
+    ));
+    assert!(ask(500_000, 500_000).is_ok());
+}
+
+#[test]
+fn a_cost_of_zero_takes_nothing_and_a_tiny_one_something() {
+    let (memory, rule, mut ledger) = setup();
+    let swaps = memory.swaps.get();
+    for _ in 0..100 {
+        let reserved = reserve(&mut ledger, &rule, "k", 0, 1_000_000, START, &memory).unwrap();
+        assert_eq!(
+            (reserved.balances[0].cells, reserved.balances[0].source),
+            (0, Source::Nothing)
+        );
+    }
+    assert_eq!(memory.swaps.get(), swaps);
+    assert_eq!(remaining(&mut ledger, &rule, &memory), 1_000_000);
+    // Reserved at zero, used more: charged.
+    let held = reserve(&mut ledger, &rule, "k", 0, 1_000_000, START, &memory)
+        .unwrap()
+        .held;
+    ledger.settle(
+        held,
+        &[rule.window().cells(250_000, 1_000_000)],
+        START,
+        &memory,
+    );
+    assert_eq!(remaining(&mut ledger, &rule, &memory), 750_000);
+}
+
+#[test]
+fn limits_do_not_multiply_with_workers() {
+    let memory = Memory::default();
+    let rule = open(
+        RuleSpec {
+            lending: Lending::WhileFull,
+            ..spec("r", semantic())
+        },
+        &memory,
+    );
+    let mut workers: Vec<_> = (0..8).map(|_| Ledger::new()).collect();
+    let ask = |ledger: &mut Ledger| reserve(ledger, &rule, "k", 1, 100, START, &memory).is_ok();
+    let passed: usize = (0..200)
+        .map(|_| {
+            workers
+                .iter_mut()
+                .map(|w| usize::from(ask(w)))
+                .sum::<usize>()
+        })
+        .sum();
+    assert!((100 - 8 * 4..=100).contains(&passed), "{passed}");
+}
+
+#[test]
+fn the_remaining_balance_moves_with_every_request() {
+    for lending in [Lending::Never, Lending::WhileFull] {
+        let memory = Memory::default();
+        let rule = open(
+            RuleSpec {
+                lending,
+                ..spec("r", semantic())
+            },
+            &memory,
+        );
+        let mut ledger = Ledger::new();
+        let mut last = u64::from(rule.window().burst().get());
+        for turn in 0..100 {
+            let balance = reserve(&mut ledger, &rule, "k", 1, 100, START, &memory)
+                .unwrap()
+                .balances[0];
+            assert_eq!(
+                balance.remaining,
+                last - balance.cells,
+                "{lending:?}, request {turn}"
+            );
+            last = balance.remaining;
+        }
+    }
+}
+
+#[test]
+fn a_hot_bucket_that_is_far_from_empty_is_not_written_every_time() {
+    let memory = Memory::default();
+    let rule = open(
+        RuleSpec {
+            lending: Lending::WhileFull,
+            ..spec("r", semantic())
+        },
+        &memory,
+    );
+    let mut ledger = Ledger::new();
+    let swaps = memory.swaps.get();
+    for _ in 0..4000 {
+        reserve(&mut ledger, &rule, "k", 1, 10_000, START, &memory).unwrap();
+    }
+    assert!(
+        memory.swaps.get() - swaps < 40,
+        "{}",
+        memory.swaps.get() - swaps
+    );
+}
+
+#[test]
+fn a_reserve_that_loses_every_swap_is_refused_or_owed_by_policy() {
+    for (policy, source) in [
+        (OnContention::Refuse, None),
+        (OnContention::Admit, Some(Source::Owed)),
+    ] {
+        let memory = Memory::default();
+        let rule = open(
+            RuleSpec {
+                on_contention: policy,
+                ..spec("r", semantic())
+            },
+            &memory,
+        );
+        let mut ledger = Ledger::new();
+        memory.disturb(u64::MAX);
+        let outcome = reserve(&mut ledger, &rule, "k", 60, 100, START, &memory);
+        memory.calm();
+        match source {
+            None => assert_eq!(outcome.unwrap_err().reason, Reason::Contention),
+            Some(source) => assert_eq!(outcome.unwrap().balances[0].source, source),
+        }
+        // The debt goes with this worker's next write, here the next reserve.
+        let next = reserve(&mut ledger, &rule, "k", 50, 100, START, &memory);
+        assert_eq!(next.is_err(), source.is_some());
+        ledger.flush(START, &memory, Flush::Tick);
+        let other = reserve(&mut Ledger::new(), &rule, "k", 41, 100, START, &memory);
+        assert!(
+            source.is_none() || other.is_err(),
+            "after the tick everybody sees it"
+        );
+    }
+}
+
+#[test]
+fn a_settlement_that_loses_every_swap_goes_with_the_next_write() {
+    let (memory, rule, mut ledger) = setup();
+    let ask = |ledger: &mut Ledger| {
+        reserve(ledger, &rule, "k", 400_000, 1_000_000, START, &memory)
+            .unwrap()
+            .held
+    };
+    let (refunding, debiting) = (ask(&mut ledger), ask(&mut ledger));
+    let of = |tokens| rule.window().cells(tokens, 1_000_000);
+    memory.disturb(u64::MAX);
+    let first = ledger.settle(refunding, &[of(100_000)], START, &memory)[0];
+    memory.disturb(u64::MAX);
+    let second = ledger.settle(debiting, &[of(500_000)], START, &memory)[0];
+    memory.calm();
+    assert!(first.unwritten > 0 && second.unwritten > 0 && first.refunded + second.debited == 0);
+    assert_eq!(
+        remaining(&mut ledger, &rule, &memory),
+        200_000,
+        "not written yet"
+    );
+    ask(&mut ledger);
+    assert_eq!(remaining(&mut ledger, &rule, &memory), 0);
+    let carried = ledger.carried();
+    assert_eq!(carried.len(), 1);
+    assert_eq!(carried[0].settled.refunded, first.unwritten);
+    assert_eq!(carried[0].settled.debited, second.unwritten);
+}
+
+#[test]
+fn a_settlement_without_a_cell_drops_refunds_and_charges_debits_from_now() {
+    let memory = Memory::default();
+    let table = headgate_core::ledger::TableShape::new(1, 1).unwrap();
+    let rule = open(
+        RuleSpec {
+            table,
+            ..spec("r", semantic())
+        },
+        &memory,
+    );
+    let mut ledger = Ledger::new();
+    let ask = |ledger: &mut Ledger, key: &str, now| {
+        reserve(ledger, &rule, key, 10, 100, now, &memory)
+            .unwrap()
+            .held
+    };
+    let refunding = ask(&mut ledger, "a", START);
+    let cells = refunding.spends()[0].cells();
+    let debiting = ask(&mut ledger, "a", START);
+    let _thrown_out = ask(&mut ledger, "b", START);
+    let before = memory.image();
+    let settled = ledger.settle(refunding, &[0], START, &memory)[0];
+    assert_eq!(
+        settled,
+        Settled {
+            evaporated: cells,
+            ..Settled::default()
+        }
+    );
+    assert_eq!(memory.image(), before);
+    let later = START + 2 * rule.window().span();
+    let settled = ledger.settle(debiting, &[3 * cells], later, &memory)[0];
+    assert_eq!(
+        settled,
+        Settled {
+            debited: 2 * cells,
+            evicted: true,
+            ..Settled::default()
+        }
+    );
+    let (tat, _) = memory.cell(&rule, rule.fingerprint(&["a"])).unwrap();
+    assert_eq!(tat, later + 2 * cells);
+}
+
+#[test]
+fn a_missing_table_follows_the_contention_policy_and_never_traps() {
+    let (elsewhere, rule, mut ledger) = setup();
+    reserve(&mut ledger, &rule, "k", 1, 1_000_000, START, &elsewhere).unwrap();
+    let nothing = Memory::default();
+    let outcome = reserve(&mut ledger, &rule, "k", 1, 1_000_000, START, &nothing);
+    assert_eq!(outcome.unwrap_err().reason, Reason::Contention);
+    ledger.flush(START, &nothing, Flush::Done);
+}

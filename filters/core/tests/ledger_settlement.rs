@@ -1,0 +1,298 @@
+//! What settlement promises: nothing is created or lost (`conservation`), refunds go where they came
+//! from (`refund_goes_home`), order does not matter (`order_independent_settlement`), and what time
+//! has given back is not given back again (`late_refund_buys_nothing`).
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod ledger_world;
+
+use headgate_core::ledger::{
+    Flush, Held, Ledger, Lending, MILLION, OnContention, Rule, RuleSpec, Settled, Spend,
+};
+use ledger_world::{Memory, START, open, reserve, semantic, spec, tokens};
+use proptest::prelude::*;
+
+/// A stream: cost in percent, share used in percent of that, disturbance of reserve and settle.
+#[derive(Clone, Copy, Debug)]
+struct Stream {
+    percent: u64,
+    used: u64,
+    disturb: (u64, u64),
+    /// Its worker dies before it settles.
+    dies: bool,
+}
+
+fn streams(most: usize, dying: bool) -> impl Strategy<Value = Vec<Stream>> {
+    let disturb = || prop_oneof![4 => Just(0), 1 => 0u64..16, 1 => Just(u64::MAX)];
+    let dies = if dying { 0.2 } else { 0.0 };
+    let stream = (
+        1u64..12,
+        0u64..200,
+        disturb(),
+        disturb(),
+        prop::bool::weighted(dies),
+    );
+    prop::collection::vec(
+        stream.prop_map(|(percent, used, before, after, dies)| Stream {
+            percent,
+            used,
+            disturb: (before, after),
+            dies,
+        }),
+        1..most,
+    )
+}
+
+/// Everything a ledger reported, ns.
+#[derive(Default)]
+struct Sum {
+    refunded: u64,
+    debited: u64,
+    evaporated: u64,
+    clipped: u64,
+    unwritten: u64,
+}
+
+impl Sum {
+    fn add(&mut self, settled: &Settled) {
+        self.refunded += settled.refunded;
+        self.debited += settled.debited;
+        self.evaporated += settled.evaporated;
+        self.clipped += settled.clipped;
+        self.unwritten += settled.unwritten;
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(600))]
+
+    /// Σ charged = Σ settled + evaporated, both as reported and as the cell shows it. The clock
+    /// stands still until all have reserved, then moves, so that some refunds come too late.
+    #[test]
+    fn conservation(
+        streams in streams(24, true),
+        slices in any::<bool>(),
+        admit in any::<bool>(),
+        pause in 0u64..1500,
+    ) {
+        let memory = Memory::default();
+        let rule = open(RuleSpec {
+            lending: if slices { Lending::WhileFull } else { Lending::Never },
+            on_contention: if admit { OnContention::Admit } else { OnContention::Refuse },
+            ..spec("r", semantic())
+        }, &memory);
+        let span = rule.window().span();
+        let (mut live, mut doomed) = (Ledger::new(), Ledger::new());
+        let mut held: Vec<(Held, Stream)> = Vec::new();
+        let (mut reserved, mut stands, mut owed_by_the_dead) = (0, 0, false);
+        for stream in &streams {
+            memory.disturb(stream.disturb.0);
+            let ledger = if stream.dies { &mut doomed } else { &mut live };
+            let percent = u128::from(stream.percent);
+            let outcome = reserve(ledger, &rule, "k", percent, 100, START, &memory);
+            memory.calm();
+            let Ok(outcome) = outcome else { continue };
+            let ns = outcome.held.spends()[0].cells();
+            reserved += ns;
+            if stream.dies {
+                stands += ns;
+                owed_by_the_dead |= outcome.balances[0].source == headgate_core::ledger::Source::Owed;
+            } else {
+                held.push((outcome.held, *stream));
+            }
+        }
+        let doomed_slices = doomed.holdings().0 > 0;
+        drop(doomed);
+        let now = START + span / 1000 * pause;
+        let (mut used, mut sum) = (0, Sum::default());
+        for (held, stream) in held {
+            let cells = held.spends()[0].cells() * stream.used / 100;
+            used += cells;
+            memory.disturb(stream.disturb.1);
+            sum.add(&live.settle(held, &[cells], now, &memory)[0]);
+            memory.calm();
+        }
+        // Moves owed by this worker were counted as unwritten and come back as carried.
+        live.flush(now, &memory, Flush::Done);
+        let mut carried = Sum::default();
+        live.carried().iter().for_each(|c| carried.add(&c.settled));
+        prop_assert_eq!(live.holdings(), (0, 0));
+        if !admit {
+            let moved = carried.refunded + carried.debited + carried.evaporated + carried.clipped;
+            prop_assert_eq!(moved, sum.unwritten, "nothing kept back is lost");
+            sum.add(&Settled { unwritten: 0, ..Settled::default() });
+            let charged = reserved - sum.refunded - carried.refunded + sum.debited + carried.debited;
+            let settled = used + stands;
+            let evaporated = sum.evaporated + carried.evaporated;
+            let clipped = sum.clipped + carried.clipped;
+            prop_assert_eq!(charged + clipped, settled + evaporated);
+        }
+        // With the clock frozen the cell itself must show the very same sum.
+        let clipped = sum.clipped + carried.clipped;
+        if pause == 0 && reserved > 0 && !owed_by_the_dead && clipped == 0 {
+            let tat = memory.cell(&rule, rule.fingerprint(&["k"])).map_or(START, |c| c.0);
+            let shown = tat - START;
+            if doomed_slices {
+                prop_assert!(shown >= used + stands, "a dead VM's slices may stay charged");
+            } else {
+                prop_assert_eq!(shown, used + stands);
+            }
+        }
+    }
+
+    /// A refund changes the cell it was taken from and nothing else, also when the configuration
+    /// has changed meanwhile to another window under the same id.
+    #[test]
+    fn refund_goes_home(
+        percents in prop::collection::vec(1u128..50, 1..6),
+        which in any::<prop::sample::Index>(),
+    ) {
+        let memory = Memory::default();
+        let rule = open(spec("r", semantic()), &memory);
+        let mut ledger = Ledger::new();
+        let mut held: Vec<_> = percents.iter().enumerate().map(|(i, p)| {
+            reserve(&mut ledger, &rule, &i.to_string(), *p, 100, START, &memory).unwrap().held
+        }).collect();
+        let changed = open(spec("r", tokens(100, 60)), &memory);
+        for i in 0..percents.len() {
+            reserve(&mut ledger, &changed, &i.to_string(), 10, 100, START, &memory).unwrap();
+        }
+        let cells = |rule: &Rule| -> Vec<_> {
+            (0..percents.len()).map(|i| memory.cell(rule, rule.fingerprint(&[&i.to_string()]))).collect()
+        };
+        let before = memory.image();
+        let mine = which.index(percents.len());
+        let stream = held.swap_remove(mine);
+        let reserved = stream.spends()[0].cells();
+        let settled = ledger.settle(stream, &[0], START, &memory);
+        prop_assert_eq!(settled[0].refunded, reserved);
+        let after = memory.image();
+        let touched: Vec<_> = after.iter().filter(|(k, v)| before.get(*k) != Some(v)).collect();
+        prop_assert_eq!(touched.len(), 1, "one set of one table");
+        let (key, value) = touched[0];
+        prop_assert!(key.contains("/10000000000:3:"), "the window it was reserved in: {}", key);
+        let changed_words = value.chunks(8).zip(before[key].chunks(8)).filter(|(a, b)| a != b).count();
+        prop_assert_eq!(changed_words, 1, "one arrival time");
+        prop_assert_eq!(cells(&rule)[mine].unwrap().0, START, "its own");
+    }
+
+    /// Settlements of one instant with no reserve between them leave the same cells in any order.
+    #[test]
+    fn order_independent_settlement(
+        streams in streams(12, false),
+        steps in prop::collection::vec(0u64..300, 12),
+        order in Just((0..12usize).collect::<Vec<_>>()).prop_shuffle(),
+        slices in any::<bool>(),
+    ) {
+        let run = |shuffled: bool| {
+            let memory = Memory::default();
+            let rule = open(RuleSpec {
+                lending: if slices { Lending::WhileFull } else { Lending::Never },
+                // Debt that is clipped is clipped where it stands: leave room for all of it.
+                max_debt: 100 * 1_000_000,
+                ..spec("r", semantic())
+            }, &memory);
+            let (mut ledger, mut now) = (Ledger::new(), START);
+            let mut held: Vec<_> = streams.iter().zip(&steps).map(|(stream, step)| {
+                now += rule.window().span() / 1000 * step;
+                let percent = u128::from(stream.percent);
+                reserve(&mut ledger, &rule, "k", percent, 100, now, &memory).ok()
+            }).collect();
+            now += rule.window().span() / 50;
+            let order: Vec<_> = order.iter().copied().filter(|i| *i < held.len()).collect();
+            let mut clipped = 0;
+            for i in if shuffled { order } else { (0..held.len()).collect() } {
+                let Some(reserved) = held[i].take() else { continue };
+                let cells = reserved.held.spends()[0].cells() * streams[i].used / 100;
+                clipped += ledger.settle(reserved.held, &[cells], now, &memory)[0].clipped;
+            }
+            (clipped, memory.image())
+        };
+        let (straight, shuffled) = (run(false), run(true));
+        prop_assert_eq!(straight.0, 0);
+        prop_assert_eq!(straight.1, shuffled.1);
+    }
+
+    /// A refund that comes when time has given back the stream's whole reserve changes nothing; one
+    /// that comes earlier gives back at most what is still ahead. Reserving and refunding in turn
+    /// at one instant therefore never lets through more than a window and what is still ahead.
+    #[test]
+    fn late_refund_buys_nothing(
+        reserves in prop::collection::vec((1u128..=100, 0u64..700), 1..40),
+        pause in 0u64..1200,
+        slices in any::<bool>(),
+    ) {
+        let memory = Memory::default();
+        let rule = open(RuleSpec {
+            lending: if slices { Lending::WhileFull } else { Lending::Never },
+            ..spec("r", semantic())
+        }, &memory);
+        let key = rule.fingerprint(&["k"]);
+        let span = rule.window().span();
+        let (mut ledger, mut now) = (Ledger::new(), START);
+        let mut streams = Vec::new();
+        for (percent, step) in reserves {
+            now += span / 1000 * step;
+            let start = memory.start(&rule, key, now);
+            if let Ok(reserved) = reserve(&mut ledger, &rule, "k", percent, 100, now, &memory) {
+                // The arrival time after it: exact for a reserve on the cell; a spend from a slice
+                // lies below the bucket's arrival time.
+                let cells = reserved.held.spends()[0].cells();
+                let end = memory.start(&rule, key, now).max(start);
+                streams.push((reserved.held, cells, end));
+            }
+        }
+        now += span / 1000 * pause;
+        let (mut admitted, mut ahead) = (0, 0);
+        let drain = |ledger: &mut Ledger, admitted: &mut u64| {
+            while let Ok(r) = reserve(ledger, &rule, "k", 1, 100, now, &memory) {
+                *admitted += r.held.spends()[0].cells();
+            }
+        };
+        for (held, cells, end) in streams {
+            let before = memory.image();
+            let settled = ledger.settle(held, &[0], now, &memory)[0];
+            prop_assert_eq!(settled.refunded + settled.evaporated, cells);
+            prop_assert!(settled.refunded <= end.saturating_sub(now));
+            if end <= now {
+                prop_assert_eq!(settled.evaporated, cells);
+                prop_assert_eq!(memory.image(), before, "not even written");
+            }
+            ahead += cells.min(end.saturating_sub(now));
+            drain(&mut ledger, &mut admitted);
+        }
+        prop_assert!(admitted <= span + ahead, "{admitted} > {span} + {ahead}");
+    }
+}
+
+/// The attack that a refund without that bound fell to: 61 windows of work in one instant.
+#[test]
+fn sixty_one_old_streams_refund_nothing() {
+    let memory = Memory::default();
+    let rule = open(spec("r", semantic()), &memory);
+    let span = rule.window().span();
+    let mut ledger = Ledger::new();
+    let full = |now| {
+        let spend = Spend {
+            rule: &rule,
+            key: rule.fingerprint(&["k"]),
+            cost: 100 * MILLION,
+            capacity: 100 * MILLION,
+            unscaled_capacity: 100 * MILLION,
+        };
+        (spend, now)
+    };
+    let mut old = Vec::new();
+    for turn in 0..61 {
+        let (spend, now) = full(START + turn * span);
+        old.push(ledger.reserve(&[spend], now, &memory).unwrap().held);
+    }
+    let now = START + 61 * span;
+    let mut passed = 0;
+    for held in old {
+        ledger.settle(held, &[0], now, &memory);
+        let (spend, now) = full(now);
+        passed += usize::from(ledger.reserve(&[spend], now, &memory).is_ok());
+    }
+    assert_eq!(passed, 1);
+}
