@@ -6,19 +6,18 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory
 
-# Where things listen. Set other ones to run two side by side.
-export HEADGATE_XDS_ADDRESS ?= 127.0.0.1:18000
-export HEADGATE_ADMIN_ADDRESS ?= 127.0.0.1:18001
-export HEADGATE_ENVOY_ADDRESS ?= 127.0.0.1:10000
-export HEADGATE_ENVOY_ADMIN_ADDRESS ?= 127.0.0.1:9901
-export HEADGATE_MODEL_ADDRESSES ?= 127.0.0.1:8101,127.0.0.1:8102,127.0.0.1:8103,127.0.0.1:8104
-export HEADGATE_WASM_DIR ?= $(CURDIR)/dist
-
 TOOLS := tests/tools
 # Runs a command with ENVOY and the rest of what `setup` installed in its environment.
 WITH := $(TOOLS)/with
 
-.PHONY: help setup wasm build check test demo up down bench clean
+# Where the demo listens. Set other addresses to run two side by side.
+demo up down: export HEADGATE_XDS_ADDRESS ?= 127.0.0.1:18000
+demo up down: export HEADGATE_ADMIN_ADDRESS ?= 127.0.0.1:18001
+demo up down: export HEADGATE_ENVOY_ADDRESS ?= 127.0.0.1:10000
+demo up down: export HEADGATE_ENVOY_ADMIN_ADDRESS ?= 127.0.0.1:9901
+demo up down: export HEADGATE_MODEL_ADDRESSES ?= 127.0.0.1:8101,127.0.0.1:8102,127.0.0.1:8103,127.0.0.1:8104
+
+.PHONY: help setup wasm build check test demo up down bench schema clean
 
 help: ## list the tasks
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -62,6 +61,10 @@ bench: ## what the filters cost per request, paired against Envoy's own (one tab
 	@$(TOOLS)/build-wasm
 	@$(WITH) cargo build --locked --release -p headgate -p headgate-bench
 	@$(WITH) cargo run --locked --release -p headgate-bench
+
+schema: ## write the committed JSON schemas and reference anew from the contract
+	@$(TOOLS)/setup build
+	@$(TOOLS)/schema
 
 clean: ## remove what was built (the cache of tools stays)
 	cargo clean

@@ -3,7 +3,7 @@
 
 REPO=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 CACHE=${HEADGATE_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/headgate}
-TARGET_DIR=${CARGO_TARGET_DIR:-$REPO/target}
+TARGET_DIR=$(realpath -m "${CARGO_TARGET_DIR:-$REPO/target}")
 DIST=$REPO/dist
 
 # Pinned: a run next year must mean what a run today means.
@@ -23,6 +23,9 @@ WASM_ENV=$CACHE/wasm.env
 
 # The three modules that ship, named as their files in dist/.
 MODULES=(headgate token-bucket traffic-tag)
+
+# A build of the fused module that traps on demand: for one end-to-end test, never in dist/.
+TRAP_MODULE=$TARGET_DIR/test-modules/headgate-trap.wasm
 
 # Crates that only link for wasm (they import the proxy's functions): out of every native run.
 WASM_ONLY=(headgate-shell "${MODULES[@]/#/module-}")
