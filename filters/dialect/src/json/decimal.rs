@@ -116,3 +116,76 @@ impl Decimal {
 fn ten_to(power: u64) -> Option<u64> {
     10u64.checked_pow(u32::try_from(power).ok()?)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Decimal, Unfit};
+
+    /// Reads a well-formed number as the lexer does.
+    fn read(text: &str) -> Decimal {
+        let mut number = Decimal::default();
+        let (mut fraction, mut exponent) = (false, false);
+        for byte in text.bytes() {
+            match byte {
+                b'.' => fraction = true,
+                b'e' => exponent = true,
+                b'-' if exponent => number.exponent_minus(),
+                b'-' => number.minus(),
+                _ if exponent => number.exponent_digit(byte - b'0'),
+                _ if fraction => number.fraction_digit(byte - b'0'),
+                _ => number.integer_digit(byte - b'0'),
+            }
+        }
+        number
+    }
+
+    #[test]
+    fn whole_numbers_are_told_from_the_others_however_they_are_written() {
+        for (text, value) in [
+            ("0", Ok(0)),
+            ("-0.0e9", Ok(0)),
+            ("0e-99999999999999999999", Ok(0)),
+            ("512", Ok(512)),
+            ("512.0", Ok(512)),
+            ("5.12e2", Ok(512)),
+            ("51200e-2", Ok(512)),
+            ("5.120000000000000000000000000000e2", Ok(512)),
+            ("512000000000000000000000000000e-27", Ok(512)),
+            ("999999999999999999", Ok(999_999_999_999_999_999)),
+            ("-1", Err(Unfit::Negative)),
+            ("-1e-9", Err(Unfit::Negative)),
+            ("0.5", Err(Unfit::Fractional)),
+            ("1e-1", Err(Unfit::Fractional)),
+            ("1e-40", Err(Unfit::Fractional)),
+            ("512.0000000000000000000000000001", Err(Unfit::Fractional)),
+            ("512000000000000000000000000001e-27", Err(Unfit::Fractional)),
+            ("18446744073709551617", Err(Unfit::Large)),
+            ("92233720368547758e4", Err(Unfit::Large)),
+            ("1e20", Err(Unfit::Large)),
+            ("1e99999999999999999999", Err(Unfit::Large)),
+        ] {
+            assert_eq!(read(text).whole(), value, "{text}");
+        }
+    }
+
+    #[test]
+    fn millionths_are_rounded_half_up() {
+        for (text, value) in [
+            ("0.7", Ok(700_000)),
+            ("7e-1", Ok(700_000)),
+            ("1", Ok(1_000_000)),
+            ("0.0000005", Ok(1)),
+            ("0.00000049999999999999999999999", Ok(0)),
+            ("0.0000015", Ok(2)),
+            ("1.9999995", Ok(2_000_000)),
+            ("1.99999949", Ok(1_999_999)),
+            ("1e-30", Ok(0)),
+            ("1e-99999999999999999999", Ok(0)),
+            ("-1e-30", Err(Unfit::Negative)),
+            ("92233720368547758", Err(Unfit::Large)),
+            ("1e20", Err(Unfit::Large)),
+        ] {
+            assert_eq!(read(text).millionths(), value, "{text}");
+        }
+    }
+}

@@ -184,6 +184,12 @@ fn odd() -> Vec<Case> {
             &[],
             usage(1, 0, 2, 0),
         ),
+        cut(
+            "half a report after a whole one",
+            b"data: {\"usage\":{\"prompt_tokens\":5,\"completion_tokens\":6}}\n\ndata: {\"usage\":{\"prompt_tokens\":1}}\n\n",
+            &[],
+            usage(5, 0, 6, 0),
+        ),
         stream(
             "null after a report takes nothing back",
             b"data: {\"usage\":{\"prompt_tokens\":1,\"completion_tokens\":2}}\n\ndata: {\"usage\":null}\n\ndata: [DONE]\n\n",

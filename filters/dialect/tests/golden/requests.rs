@@ -134,6 +134,16 @@ pub(crate) fn cases() -> Vec<Case> {
             },
         },
         Case {
+            name: "one prompt as token ids, twice",
+            endpoint: Endpoint::Completions,
+            body: br#"{"prompt":[7,8],"prompt":[7,8]}"#,
+            facts: Body {
+                prompt_token_ids: 2,
+                first_user_message: of_ids(&[7, 8]),
+                ..Body::default()
+            },
+        },
+        Case {
             name: "escaped keys are the same keys",
             endpoint: Endpoint::ChatCompletions,
             body: br#"{"mod\u0065l":"a\/b","\u006E":3,"m\u0061x_tokens":5e0}"#,

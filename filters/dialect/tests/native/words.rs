@@ -142,3 +142,19 @@ fn a_conversation_keeps_its_fingerprint_as_it_grows() {
     assert!(seen[0].is_some());
     assert_eq!(seen, [seen[0]; 3]);
 }
+
+#[test]
+fn a_role_of_any_length_is_merely_not_the_users() {
+    let role = "user".repeat(1000);
+    let body = json!({
+        "messages": [{"role": role, "content": "a"}, {"role": "user", "content": "b"}],
+        "model": "m",
+    });
+    let facts = golden::scan(Endpoint::ChatCompletions, body.to_string().as_bytes(), 64).unwrap();
+    assert_eq!(facts.model.as_deref(), Some("m"));
+    assert_eq!(facts.prompt_bytes, 2);
+    assert_eq!(
+        facts.first_user_message,
+        first_message("b", Limits::default())
+    );
+}
