@@ -1,1 +1,12 @@
-//! Headgate.
+//! Where the control plane's objects come from: a directory of manifests ([`files`]), later a Kubernetes API server.
+//!
+//! ```text
+//! files | kubernetes ──▶ reducer (plain maps) ──▶ Observed (watch channel) ──▶ registry, plan
+//! ```
+//!
+//! Invariant: what is published is whole and was accepted; a bad object is reported and never stalls or removes
+//! another. This crate knows kube and the file system; it decides nothing about traffic.
+
+pub mod change;
+pub mod files;
+pub mod resources;

@@ -1,0 +1,89 @@
+//! Bytes → documents: YAML with several documents, JSON, and `kind: List`.
+//!
+//! Invariant: every document comes out, or the file is refused as a whole; nothing is silently cut off.
+
+use headgate_contract::ConfigError;
+use serde_json::Value;
+
+/// One object of a file.
+pub(crate) struct Document {
+    /// Which document, from 1; `None` where the file holds one.
+    pub(crate) number: Option<usize>,
+    /// Where the object stands in its document: empty, or `items[3]`.
+    pub(crate) prefix: String,
+    pub(crate) value: Value,
+}
+
+/// The objects of a file, in order. `json`: by the file's ending.
+pub(crate) fn split(bytes: &[u8], json: bool) -> Result<Vec<Document>, ConfigError> {
+    let values = if json {
+        read_json(bytes)
+    } else {
+        read_yaml(bytes)
+    }?;
+    let several = values.len() > 1;
+    let mut documents = Vec::new();
+    for (i, value) in values.into_iter().enumerate() {
+        flatten(
+            several.then_some(i + 1),
+            String::new(),
+            value,
+            &mut documents,
+        );
+    }
+    Ok(documents)
+}
+
+fn read_json(bytes: &[u8]) -> Result<Vec<Value>, ConfigError> {
+    serde_json::Deserializer::from_slice(bytes)
+        .into_iter::<Value>()
+        .collect::<Result<_, _>>()
+        .map_err(|e| ConfigError::new(".", format!("is not JSON: {e}")))
+}
+
+fn read_yaml(bytes: &[u8]) -> Result<Vec<Value>, ConfigError> {
+    let text = std::str::from_utf8(bytes).map_err(|e| {
+        ConfigError::new(".", format!("is not UTF-8 after byte {}", e.valid_up_to()))
+    })?;
+    let options = serde_saphyr::Options {
+        with_snippet: false,
+        // A fleet's `kubectl get -o yaml` is one file; depth is what recursion must be kept from.
+        budget: Some(serde_saphyr::Budget {
+            max_events: 20_000_000,
+            max_nodes: 10_000_000,
+            max_documents: 100_000,
+            max_depth: 100,
+            ..serde_saphyr::Budget::default()
+        }),
+        ..serde_saphyr::Options::default()
+    };
+    serde_saphyr::from_multiple_with_options(text, options)
+        .map_err(|e| ConfigError::new(".", format!("is not YAML: {e}")))
+}
+
+/// A `List`, of any kind, is its items.
+fn flatten(number: Option<usize>, prefix: String, value: Value, into: &mut Vec<Document>) {
+    let list = value
+        .get("kind")
+        .and_then(Value::as_str)
+        .is_some_and(|k| k.ends_with("List"));
+    match value {
+        Value::Object(mut object) if list => {
+            if let Some(Value::Array(items)) = object.remove("items") {
+                for (i, item) in items.into_iter().enumerate() {
+                    let at = if prefix.is_empty() {
+                        format!("items[{i}]")
+                    } else {
+                        format!("{prefix}.items[{i}]")
+                    };
+                    flatten(number, at, item, into);
+                }
+            }
+        }
+        value => into.push(Document {
+            number,
+            prefix,
+            value,
+        }),
+    }
+}

@@ -1,0 +1,21 @@
+//! A directory of manifests as the source of the world: the very files that `kubectl apply` can take.
+//!
+//! ```text
+//! inotify, poll ──▶ settle (when is a file whole?) ──▶ document ──▶ manifest ──▶ reducer ──▶ watch channel
+//! ```
+//!
+//! Invariant: only the watcher touches files and clocks; everything behind it is a function of bytes and of the
+//! times it is told. A file that is half-written or invalid keeps its last good content and is reported.
+
+mod document;
+mod manifest;
+mod metadata;
+mod observed;
+mod reducer;
+mod scan;
+mod settle;
+mod watcher;
+
+pub use observed::{FileProblem, Observed};
+pub use reducer::Reducer;
+pub use watcher::{Files, FilesError, Options};
