@@ -83,6 +83,8 @@ impl Decimal {
         }
         let power = self.power();
         match ten_to(power.unsigned_abs()) {
+            // Whole digits were dropped.
+            _ if power >= 0 && self.inexact => Err(Unfit::Large),
             Some(ten) if power >= 0 => self.mantissa.checked_mul(ten).ok_or(Unfit::Large),
             None if power >= 0 => Err(Unfit::Large),
             Some(ten) if !self.inexact && self.mantissa.is_multiple_of(ten) => {

@@ -11,10 +11,24 @@ use crate::usage::{Observed, Usage};
 /// Nesting that is followed in an answer.
 const MAX_DEPTH: u8 = 128;
 
+/// Greatest count believed, far above any answer, so that sums and prices of counts stay in range.
+const MAX_COUNT: u64 = 1 << 40;
+
 /// What ends an OpenAI stream, in place of an event's JSON.
 const DONE: &[u8] = b"[DONE]";
 
 /// Reads one answer, in portions of any size.
+///
+/// ```
+/// use headgate_dialect::UsageScanner;
+///
+/// let mut scanner = UsageScanner::stream();
+/// scanner.push(b"data: {\"choices\":[{\"delta\":{\"content\":\"Hi\"}}]}\n\nda");
+/// scanner.push(b"ta: {\"choices\":[],\"usage\":{\"prompt_tokens\":7,\"completion_tokens\":1}}\n\n");
+/// assert_eq!(scanner.observed().deltas, 1);
+/// assert_eq!(scanner.usage().map(|usage| (usage.input, usage.output)), Some((7, 1)));
+/// assert!(!scanner.done());
+/// ```
 #[derive(Debug)]
 pub struct UsageScanner {
     /// Framing, if the answer is a stream of events.
@@ -63,7 +77,7 @@ impl UsageScanner {
     }
 
     /// The usage last reported, if any was. A report that lacks the prompt's or the completion's
-    /// tokens, or has anything but whole numbers in them, is none.
+    /// tokens, or has a count that is not a whole number up to 2^40, is none.
     #[must_use]
     pub fn usage(&self) -> Option<Usage> {
         self.event.answer.usage
@@ -219,9 +233,12 @@ impl Answer {
     }
 
     fn count(&mut self, count: Count, number: Decimal) {
-        let Ok(value) = number.whole() else {
-            self.report.unusable = true;
-            return;
+        let value = match number.whole() {
+            Ok(value) if value <= MAX_COUNT => value,
+            _ => {
+                self.report.unusable = true;
+                return;
+            }
         };
         match count {
             Count::Input => self.report.input = Some(value),

@@ -10,6 +10,18 @@ use crate::body::{Body, BodyError, Limits};
 use crate::json::{Json, JsonError, Kind, Scalar, Sink};
 
 /// Reads one request body, in portions of any size.
+///
+/// ```
+/// use headgate_dialect::{Endpoint, Limits, RequestScanner};
+///
+/// let mut scanner = RequestScanner::new(Endpoint::ChatCompletions, Limits::default());
+/// scanner.push(br#"{"model": "gpt-4", "max_to"#);
+/// scanner.push(br#"kens": 512, "temperature": 0.7}"#);
+/// let body = scanner.finish()?;
+/// assert_eq!(body.model.as_deref(), Some("gpt-4"));
+/// assert_eq!((body.max_tokens, body.temperature), (Some(512), Some(700_000)));
+/// # Ok::<(), headgate_dialect::BodyError>(())
+/// ```
 #[derive(Debug)]
 pub struct RequestScanner {
     json: Json,

@@ -142,6 +142,12 @@ fn odd() -> Vec<Case> {
             None,
         ),
         whole(
+            "a report beyond belief",
+            br#"{"usage":{"prompt_tokens":1,"completion_tokens":1099511627777}}"#,
+            &[],
+            None,
+        ),
+        whole(
             "a report in text",
             br#"{"usage":{"prompt_tokens":"1","completion_tokens":2}}"#,
             &[],
