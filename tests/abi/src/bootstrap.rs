@@ -1,0 +1,127 @@
+//! The bootstrap of an Envoy with one filter: a listener, a route that follows `x-model-version`, two clusters.
+
+use std::net::SocketAddr;
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+const TYPES: &str = "type.googleapis.com/";
+
+/// What the access log says of each request, after this word.
+pub const ACCESS_LOG_MARK: &str = "ACCESS";
+
+/// A bootstrap, as JSON: Envoy reads that as YAML.
+#[must_use]
+pub fn bootstrap(module: &Path, config: &str, upstreams: &[(&str, SocketAddr)]) -> String {
+    let clusters: Vec<Value> = upstreams
+        .iter()
+        .map(|(v, addr)| cluster(v, *addr))
+        .collect();
+    json!({
+        "stats_config": {"stats_tags": labels()},
+        "static_resources": {"listeners": [listener(module, config, upstreams)], "clusters": clusters},
+    })
+    .to_string()
+}
+
+/// The labels that the shipped bootstraps cut out of the filters' stats.
+fn labels() -> Vec<Value> {
+    [
+        "namespace",
+        "model",
+        "version",
+        "rule",
+        "lane",
+        "outcome",
+        "reason",
+    ]
+    .map(|key| json!({"tag_name": key, "regex": format!("(\\|{key}=([^|]*))")}))
+    .into()
+}
+
+fn cluster(version: &str, addr: SocketAddr) -> Value {
+    let socket = json!({"address": addr.ip().to_string(), "port_value": addr.port()});
+    json!({
+        "name": version,
+        "type": "STATIC",
+        "load_assignment": {"cluster_name": version, "endpoints": [{"lb_endpoints": [{
+            "endpoint": {"address": {"socket_address": socket}},
+            "metadata": {"filter_metadata": {"headgate": {"version": version}}},
+        }]}]},
+    })
+}
+
+fn listener(module: &Path, config: &str, upstreams: &[(&str, SocketAddr)]) -> Value {
+    let routes: Vec<Value> = upstreams
+        .iter()
+        .map(|(version, _)| {
+            let exact = json!({"name": "x-model-version", "string_match": {"exact": version}});
+            json!({
+                "match": {"prefix": "/", "headers": [exact]},
+                "route": {"cluster": version, "timeout": "0s"},
+            })
+        })
+        .collect();
+    let manager = json!({
+        "@type": format!("{TYPES}envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"),
+        "stat_prefix": "abi",
+        "access_log": [access_log()],
+        "http_filters": [filter(module, config), router()],
+        "route_config": {"virtual_hosts": [
+            {"name": "model-serving/default", "domains": ["*"], "routes": routes},
+        ]},
+    });
+    json!({
+        "name": "headgate",
+        "address": {"socket_address": {"address": "127.0.0.1", "port_value": 0}},
+        "per_connection_buffer_limit_bytes": 16 << 20,
+        "filter_chains": [{"filters": [{"name": "http", "typed_config": manager}]}],
+    })
+}
+
+fn filter(module: &Path, config: &str) -> Value {
+    json!({
+        "name": "headgate",
+        "typed_config": {
+            "@type": format!("{TYPES}envoy.extensions.filters.http.wasm.v3.Wasm"),
+            "config": {
+                "name": "headgate",
+                "vm_config": {
+                    "vm_id": "headgate",
+                    "runtime": "envoy.wasm.runtime.v8",
+                    "code": {"local": {"filename": module}},
+                },
+                "allow_on_headers_stop_iteration": true,
+                "failure_policy": "FAIL_RELOAD",
+                "configuration": {
+                    "@type": format!("{TYPES}google.protobuf.StringValue"),
+                    "value": config,
+                },
+            },
+        },
+    })
+}
+
+fn router() -> Value {
+    json!({
+        "name": "router",
+        "typed_config": {"@type": format!("{TYPES}envoy.extensions.filters.http.router.v3.Router")},
+    })
+}
+
+fn access_log() -> Value {
+    let state = |key: &str| format!("%FILTER_STATE(wasm.headgate.{key}:PLAIN)%");
+    let line = format!(
+        "{ACCESS_LOG_MARK} status=%RESPONSE_CODE% details=%RESPONSE_CODE_DETAILS% model={} version={} tenant={}\n",
+        state("model"),
+        state("version"),
+        state("tenant"),
+    );
+    json!({
+        "name": "stdout",
+        "typed_config": {
+            "@type": format!("{TYPES}envoy.extensions.access_loggers.stream.v3.StdoutAccessLog"),
+            "log_format": {"text_format_source": {"inline_string": line}},
+        },
+    })
+}

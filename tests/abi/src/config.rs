@@ -1,0 +1,48 @@
+//! Filter configurations, as the JSON a filter is sent.
+
+use serde_json::{Value, json};
+
+/// One model `m`, versions `v1` (base) and `v2` (a canary of 50 %), and these buckets.
+#[must_use]
+pub fn with_buckets(buckets: &[Value]) -> Value {
+    let carrier = |name: &str, weight: u32, version: &str| json!({"carrier": name, "weight": weight, "versions": [{"version": version, "endpoints": 1}]});
+    let rules: Vec<Value> = buckets
+        .iter()
+        .map(|bucket| json!({"policy": "p", "bucket": bucket}))
+        .collect();
+    json!({
+        "namespaces": {"default": {
+            "models": {"m": {
+                "names": ["Org/M-Instruct"],
+                "canaries": [carrier("deployment/m-v2", 50, "v2")],
+                "base": [carrier("deployment/m-v1", 1, "v1")],
+            }},
+            "buckets": rules,
+        }}
+    })
+}
+
+/// A bucket of tokens per tenant that holds `capacity` and takes a day to fill.
+#[must_use]
+pub fn slow_tokens(capacity: u64) -> Value {
+    json!({
+        "name": "tokens",
+        "key": ["tenant"],
+        "profile": "tokens",
+        "tokens": {"capacity": capacity, "refillPerSecond": refill_of_a_day(capacity)},
+    })
+}
+
+/// The same, charged for what was reserved whatever was used.
+#[must_use]
+pub fn slow_tokens_by_reservation(capacity: u64) -> Value {
+    let mut bucket = slow_tokens(capacity);
+    bucket["settleOn"] = "reservation".into();
+    bucket
+}
+
+#[allow(clippy::cast_precision_loss)]
+fn refill_of_a_day(capacity: u64) -> f64 {
+    // Six digits behind the point is what a configuration may have.
+    ((capacity as f64 / 86_400.0) * 1e6).round() / 1e6
+}

@@ -1,0 +1,81 @@
+//! The `.wasm` files and what they import, export and weigh.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
+use wasmparser::{Parser, Payload};
+
+/// The modules that ship.
+pub const MODULES: [&str; 3] = ["traffic-tag", "token-bucket", "headgate"];
+
+/// Where a module is.
+///
+/// # Panics
+/// When it has not been built.
+#[must_use]
+pub fn path(module: &str) -> PathBuf {
+    let dist = std::env::var_os("HEADGATE_DIST").map_or_else(
+        || {
+            [env!("CARGO_MANIFEST_DIR"), "..", "..", "dist"]
+                .iter()
+                .collect()
+        },
+        PathBuf::from,
+    );
+    let path = dist.join(format!("{module}.wasm"));
+    let path = path.canonicalize();
+    path.unwrap_or_else(|error| {
+        panic!(
+            "{}/{module}.wasm: {error}; run make wasm first",
+            dist.display()
+        )
+    })
+}
+
+/// A module taken apart.
+#[derive(Debug, Default)]
+pub struct Anatomy {
+    /// `module.function` of each import.
+    pub imports: BTreeSet<String>,
+    /// Names of the exported functions.
+    pub exports: BTreeSet<String>,
+    /// The file's size in bytes.
+    pub size: usize,
+    /// The file.
+    pub bytes: Vec<u8>,
+}
+
+/// Takes a module apart.
+///
+/// # Panics
+/// When it has not been built, or is no wasm module.
+#[must_use]
+pub fn anatomy(module: &str) -> Anatomy {
+    let bytes = std::fs::read(path(module)).expect("a readable module");
+    let mut anatomy = Anatomy {
+        size: bytes.len(),
+        ..Anatomy::default()
+    };
+    for payload in Parser::new(0).parse_all(&bytes) {
+        match payload.expect("a well-formed module") {
+            Payload::ImportSection(section) => {
+                for import in section.into_imports() {
+                    let import = import.expect("a well-formed import");
+                    anatomy
+                        .imports
+                        .insert(format!("{}.{}", import.module, import.name));
+                }
+            }
+            Payload::ExportSection(section) => {
+                for export in section {
+                    anatomy
+                        .exports
+                        .insert(export.expect("a well-formed export").name.to_owned());
+                }
+            }
+            _ => {}
+        }
+    }
+    anatomy.bytes = bytes;
+    anatomy
+}

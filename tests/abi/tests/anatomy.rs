@@ -1,0 +1,72 @@
+//! What a module asks of its host and offers to it, without running it.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use headgate_tests_abi::module::{MODULES, anatomy};
+
+/// What an Envoy must offer of WASI; everything else comes from the proxy-wasm ABI.
+const WASI: [&str; 6] = [
+    "clock_time_get",
+    "environ_get",
+    "environ_sizes_get",
+    "fd_write",
+    "proc_exit",
+    "random_get",
+];
+
+/// What Envoy calls.
+const HOOKS: [&str; 11] = [
+    "_initialize",
+    "proxy_abi_version_0_2_1",
+    "proxy_on_configure",
+    "proxy_on_context_create",
+    "proxy_on_delete",
+    "proxy_on_done",
+    "proxy_on_log",
+    "proxy_on_memory_allocate",
+    "proxy_on_request_body",
+    "proxy_on_request_headers",
+    "proxy_on_response_headers",
+];
+
+#[test]
+fn a_module_imports_only_what_envoy_offers() {
+    for module in MODULES {
+        for import in anatomy(module).imports {
+            let known = match import.split_once('.') {
+                Some(("env", name)) => name.starts_with("proxy_"),
+                Some(("wasi_snapshot_preview1", name)) => WASI.contains(&name),
+                _ => false,
+            };
+            assert!(known, "{module} imports {import}");
+        }
+    }
+}
+
+#[test]
+fn a_module_exports_the_hooks_and_its_memory() {
+    for module in MODULES {
+        let exports = anatomy(module).exports;
+        for hook in HOOKS.iter().chain(&["memory"]) {
+            assert!(exports.contains(*hook), "{module} lacks {hook}");
+        }
+    }
+}
+
+#[test]
+fn a_module_is_at_most_350_kib() {
+    for module in MODULES {
+        let size = anatomy(module).size;
+        assert!(size <= 350 << 10, "{module} is {} KiB", size >> 10);
+    }
+}
+
+/// The trap of the end-to-end test is a feature of a test-only build.
+#[test]
+fn what_ships_cannot_be_made_to_trap_by_a_header() {
+    for module in MODULES {
+        let needle = b"x-headgate-trap";
+        let bytes = anatomy(module).bytes;
+        let found = bytes.windows(needle.len()).any(|window| window == needle);
+        assert!(!found, "{module} was built with the feature `trap`");
+    }
+}

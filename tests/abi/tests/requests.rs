@@ -1,0 +1,193 @@
+//! What comes through the ABI: tags, replies, balances, statistics.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use headgate_test_support::client::{OpenAiRequest, Reply};
+use headgate_test_support::deadline::eventually;
+use headgate_tests_abi::bootstrap::ACCESS_LOG_MARK;
+use headgate_tests_abi::config::{slow_tokens, slow_tokens_by_reservation, with_buckets};
+use headgate_tests_abi::world::{SOON, World, start, try_start};
+use serde_json::Value;
+
+/// Headers as the upstream got them.
+fn upstream_headers(reply: &Reply) -> Value {
+    reply.json().expect("a JSON answer")["mock"]["headers"].clone()
+}
+
+fn ask(world: &World, tenant: &str, max_tokens: u64) -> headgate_test_support::client::HttpRequest {
+    OpenAiRequest::chat("m")
+        .max_tokens(max_tokens)
+        .header("x-tenant-id", tenant)
+        .to(&world.url)
+}
+
+/// The access log's line of the last request; Envoy flushes it in its own time.
+async fn access_line(world: &World, part: &str) -> String {
+    eventually(SOON, part, async || {
+        let text = world.envoy.log().text();
+        let mut lines = text.lines().filter(|l| l.starts_with(ACCESS_LOG_MARK));
+        let found = lines.find(|l| l.contains(part)).map(str::to_owned);
+        found.ok_or_else(|| "no such line".to_owned())
+    })
+    .await
+    .unwrap()
+}
+
+#[tokio::test]
+async fn tags_reach_the_upstream_the_access_log_and_the_answer() {
+    for module in ["traffic-tag", "headgate"] {
+        let world = start(module, &with_buckets(&[])).await;
+        let request = OpenAiRequest::chat("Org/M-Instruct")
+            .header("x-tenant-id", "acme")
+            .header("x-headgate-tenant", "forged")
+            .header("baggage", "a=1,headgate.model=forged");
+        let reply = world.send(request.to(&world.url)).await;
+        assert_eq!(reply.status, 200, "{module}: {}", reply.text());
+
+        let seen = upstream_headers(&reply);
+        let version = seen["x-model-version"]
+            .as_str()
+            .expect("a version")
+            .to_owned();
+        let served_by = format!("m/{version}");
+        assert_eq!(seen["x-model"], "m", "{module}");
+        assert_eq!(seen["x-headgate-tenant"], "acme", "{module}");
+        let baggage = seen["baggage"].as_str().expect("baggage");
+        assert!(
+            baggage.contains("a=1") && baggage.contains("headgate.model=m"),
+            "{baggage}"
+        );
+        assert!(!baggage.contains("forged"), "{baggage}");
+
+        assert_eq!(reply.header("x-mock-served-by"), Some(served_by.as_str()));
+        assert_eq!(reply.header("x-model"), Some("m"));
+        assert_eq!(reply.header("x-model-version"), Some(version.as_str()));
+        let line = access_line(&world, "model=m").await;
+        assert!(line.contains(&format!("version={version}")), "{line}");
+        assert!(line.contains("tenant=acme"), "{line}");
+    }
+}
+
+#[tokio::test]
+async fn over_budget_is_a_429_that_says_when() {
+    for module in ["token-bucket", "headgate"] {
+        let world = start(module, &with_buckets(&[slow_tokens_by_reservation(1000)])).await;
+        let send = async || {
+            let request = OpenAiRequest::chat("m")
+                .max_tokens(900)
+                .header("x-model", "m")
+                .header("x-model-version", "v2")
+                .header("x-tenant-id", "acme");
+            world.send(request.to(&world.url)).await
+        };
+        let first = send().await;
+        assert_eq!(first.status, 200, "{module}: {}", first.text());
+        let left: u64 = first
+            .header("x-ratelimit-remaining-tokens")
+            .and_then(|left| left.parse().ok())
+            .expect("a balance");
+        assert!(left <= 100, "{module}: {left} left");
+
+        let second = send().await;
+        assert_eq!(second.status, 429, "{module}: {}", second.text());
+        let wait: u64 = second
+            .header("retry-after")
+            .and_then(|wait| wait.parse().ok())
+            .expect("a time to wait");
+        assert!((1..=86_400).contains(&wait), "{module}: {wait} s");
+        let body = second.json().expect("a JSON refusal");
+        assert_eq!(body["error"]["code"], "rate_limit_exceeded", "{body}");
+        assert_eq!(world.served(), 1, "{module}");
+        access_line(&world, "status=429 details=headgate_").await;
+    }
+}
+
+/// 800 of 1000 are reserved and about 20 used: only a settlement lets the next 800 through, on either worker.
+#[tokio::test]
+async fn a_settlement_reaches_every_worker_through_shared_data() {
+    let config = with_buckets(&[slow_tokens(1000)]).to_string();
+    let world = try_start("headgate", &config, 2).await.unwrap();
+    for round in 1..=5 {
+        eventually(SOON, "room again", async || {
+            let reply = world.send(ask(&world, "acme", 800)).await;
+            match reply.status {
+                200 => Ok(()),
+                429 => Err(reply.text()),
+                other => panic!("{other}: {}", reply.text()),
+            }
+        })
+        .await
+        .unwrap_or_else(|error| panic!("round {round}: {error}"));
+    }
+    assert_eq!(world.served(), 5);
+}
+
+/// The counterpart: without a settlement there is no room, however often one asks.
+#[tokio::test]
+async fn a_reservation_that_is_the_charge_is_not_given_back() {
+    let config = with_buckets(&[slow_tokens_by_reservation(1000)]).to_string();
+    let world = try_start("headgate", &config, 2).await.unwrap();
+    let mut statuses = Vec::new();
+    for _ in 0..20 {
+        statuses.push(world.send(ask(&world, "acme", 800)).await.status);
+    }
+    assert_eq!(statuses[0], 200);
+    assert!(statuses[1..].iter().all(|s| *s == 429), "{statuses:?}");
+    assert_eq!(world.send(ask(&world, "other", 800)).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_body_in_many_pieces_is_read_once_and_goes_on_whole() {
+    let world = start("headgate", &with_buckets(&[slow_tokens(1_000_000_000)])).await;
+    let prompt = "word ".repeat(200_000);
+    let request = OpenAiRequest::chat("m").prompt(&prompt).max_tokens(8);
+    let sent = request.body().to_string().len();
+    let reply = world.send(request.to(&world.url)).await;
+    assert_eq!(reply.status, 200, "{}", reply.text());
+    let answer = reply.json().unwrap();
+    assert_eq!(answer["mock"]["body_bytes"], sent);
+    assert_eq!(answer["usage"]["prompt_tokens"], prompt.len() / 4);
+}
+
+#[tokio::test]
+async fn statistics_have_labels_and_count_each_request_once() {
+    let world = start("headgate", &with_buckets(&[slow_tokens(1000)])).await;
+    for tenant in ["a", "b", "c"] {
+        assert_eq!(world.send(ask(&world, tenant, 10)).await.status, 200);
+    }
+    let labels = [
+        ("namespace", "default"),
+        ("model", "m"),
+        ("outcome", "admitted"),
+    ];
+    eventually(SOON, "three requests counted", async || {
+        let samples = world.envoy.prometheus().await.map_err(|e| e.to_string())?;
+        let requests: Vec<_> = samples
+            .iter()
+            .filter(|s| s.name == "headgate_requests")
+            .collect();
+        let admitted = requests.iter().filter(|s| s.has(&labels));
+        let sum: f64 = admitted.map(|s| s.value).sum();
+        if (sum - 3.0).abs() < f64::EPSILON {
+            Ok(())
+        } else {
+            Err(format!("{requests:?}"))
+        }
+    })
+    .await
+    .unwrap();
+    eventually(SOON, "three settlements counted", async || {
+        let samples = world.envoy.prometheus().await.map_err(|e| e.to_string())?;
+        let usage = [("rule", "default/p/tokens"), ("outcome", "usage")];
+        let settled = samples
+            .iter()
+            .filter(|s| s.name == "headgate_settlements" && s.has(&usage));
+        let sum: f64 = settled.map(|s| s.value).sum();
+        if (sum - 3.0).abs() < f64::EPSILON {
+            Ok(())
+        } else {
+            Err(format!("{sum}"))
+        }
+    })
+    .await
+    .unwrap();
+}
