@@ -18,4 +18,5 @@ mod watcher;
 
 pub use observed::{FileProblem, Observed};
 pub use reducer::Reducer;
+pub use scan::manifests;
 pub use watcher::{Files, FilesError, Options};

@@ -81,6 +81,7 @@ impl Reducer {
             now,
         );
         state.problems = keep_since(&state.problems, vec![problem]);
+        note(&mut state.problems, "the file's last good content stays");
     }
 
     /// The file is gone, and its objects with it.

@@ -20,7 +20,7 @@ pub(crate) fn is_manifest(path: &Path) -> bool {
 }
 
 /// The manifests of a directory, not of its subdirectories. Links are followed: that is how ConfigMaps are mounted.
-pub(crate) fn manifests(directory: &Path) -> io::Result<BTreeSet<PathBuf>> {
+pub fn manifests(directory: &Path) -> io::Result<BTreeSet<PathBuf>> {
     let mut files = BTreeSet::new();
     for entry in fs::read_dir(directory)? {
         let path = entry?.path();

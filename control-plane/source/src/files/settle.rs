@@ -18,26 +18,33 @@ pub(crate) enum Touch {
     Missing,
 }
 
-impl Touch {
-    const fn wait(self) -> Duration {
-        Duration::from_millis(match self {
-            Self::Whole => 5,
-            Self::Writing => 500,
-            Self::Missing => 200,
-        })
-    }
-}
-
 /// Files that wait to be read.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Settle {
+    /// How long a file that is not closed must be quiet.
+    quiet: Duration,
     waiting: BTreeMap<PathBuf, (Instant, Touch)>,
 }
 
 impl Settle {
+    pub(crate) fn new(quiet: Duration) -> Self {
+        Self {
+            quiet,
+            waiting: BTreeMap::new(),
+        }
+    }
+
+    fn wait(&self, touch: Touch) -> Duration {
+        match touch {
+            Touch::Whole => Duration::from_millis(5),
+            Touch::Writing => self.quiet,
+            Touch::Missing => Duration::from_millis(200),
+        }
+    }
+
     pub(crate) fn touch(&mut self, file: &Path, touch: Touch, now: Instant) {
-        self.waiting
-            .insert(file.to_owned(), (now + touch.wait(), touch));
+        let due = now + self.wait(touch);
+        self.waiting.insert(file.to_owned(), (due, touch));
     }
 
     /// Touches only what nobody waits for: a look round must not cut a writer short.

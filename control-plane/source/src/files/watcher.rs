@@ -32,10 +32,13 @@ pub struct Options {
     pub keys: LabelKeys,
     /// How often to look round where no event came.
     pub poll: Duration,
+    /// How long a file that was written to and not closed must be quiet until it is taken for whole.
+    pub quiet: Duration,
 }
 
 impl Options {
-    /// These directories, in namespace `default`, with the usual labels, looking round every 2 s.
+    /// These directories, in namespace `default`, with the usual labels, looking round every 2 s; a file that is not
+    /// closed is whole after 500 ms.
     pub fn new(directories: impl IntoIterator<Item = impl Into<PathBuf>>) -> Self {
         let mut list: Vec<PathBuf> = Vec::new();
         for directory in directories.into_iter().map(Into::into) {
@@ -48,6 +51,7 @@ impl Options {
             default_namespace: "default".into(),
             keys: LabelKeys::default(),
             poll: Duration::from_secs(2),
+            quiet: Duration::from_millis(500),
         }
     }
 }
@@ -160,7 +164,7 @@ impl World {
             .collect();
         let mut world = Self {
             reducer: Reducer::new(options.default_namespace.clone(), options.keys.clone()),
-            settle: Settle::default(),
+            settle: Settle::new(options.quiet),
             stamps: BTreeMap::new(),
             absolute,
             watcher,
@@ -175,7 +179,21 @@ impl World {
                 world.read(&file, Touch::Whole);
             }
         }
+        world.await_writers();
         Ok(world)
+    }
+
+    /// Files somebody wrote to while they were read, at the start: the first world should have them, if it can.
+    fn await_writers(&mut self) {
+        for _ in 0..4 {
+            let Some(due) = self.settle.next() else {
+                return;
+            };
+            std::thread::sleep(due.saturating_duration_since(Instant::now()));
+            for (file, touch) in self.settle.take_due(Instant::now()) {
+                self.read(&file, touch);
+            }
+        }
     }
 
     fn first(&self) -> Observed {
@@ -223,12 +241,18 @@ impl World {
             EventKind::Access(_) => return,
             _ => Touch::Writing,
         };
+        // A mode or an owner says nothing about a writer who may be at work.
+        let idle_only = matches!(event.kind, EventKind::Modify(ModifyKind::Metadata(_)));
         for path in &event.paths {
             let known = path.parent().and_then(|parent| self.absolute.get(parent));
             match (known, path.file_name()) {
                 (Some(directory), Some(name)) if is_manifest(path) => {
-                    let file = directory.join(name);
-                    self.settle.touch(&file, touch, Instant::now());
+                    let (file, now) = (directory.join(name), Instant::now());
+                    if idle_only {
+                        self.settle.touch_idle(&file, touch, now);
+                    } else {
+                        self.settle.touch(&file, touch, now);
+                    }
                 }
                 // A mounted ConfigMap changes by this one rename.
                 (Some(_), Some(name)) if name == "..data" => self.look_round(Touch::Whole),

@@ -1,0 +1,31 @@
+//! The policies as Kubernetes knows them.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use headgate_source::resources::{TokenBucketPolicy, TrafficTagPolicy};
+use kube::CustomResourceExt;
+
+#[test]
+fn the_policies_are_namespaced_kinds_of_headgate_dev() {
+    for (crd, plural, short) in [
+        (TokenBucketPolicy::crd(), "tokenbucketpolicies", "tbp"),
+        (TrafficTagPolicy::crd(), "traffictagpolicies", "ttp"),
+    ] {
+        assert_eq!(crd.metadata.name.unwrap(), format!("{plural}.headgate.dev"));
+        assert_eq!(crd.spec.scope, "Namespaced");
+        assert_eq!(crd.spec.names.short_names.unwrap(), [short]);
+        assert_eq!(crd.spec.names.categories.unwrap(), ["headgate"]);
+        assert_eq!(crd.spec.versions[0].name, "v1alpha1");
+        assert!(crd.spec.versions[0].schema.is_some());
+    }
+}
+
+#[test]
+fn a_policy_object_reads_and_writes_the_spec_as_people_write_it() {
+    let text = r#"{"apiVersion":"headgate.dev/v1alpha1","kind":"TokenBucketPolicy","metadata":{"name":"a"},
+        "spec":{"buckets":[{"name":"fair","key":["tenant"],"profile":"semantic"}]}}"#;
+    let policy: TokenBucketPolicy = serde_json::from_str(text).unwrap();
+    let again: TokenBucketPolicy =
+        serde_json::from_value(serde_json::to_value(&policy).unwrap()).unwrap();
+    assert_eq!(again, policy);
+    assert_eq!(policy.spec.0.buckets[0].name.as_str(), "fair");
+}

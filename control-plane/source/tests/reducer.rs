@@ -1,0 +1,413 @@
+//! Files → objects, without a file system: bytes and times in, worlds out.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use headgate_contract::{KeyPart, Target};
+use headgate_model::{CarrierKey, LabelKeys, Severity};
+use headgate_source::change::Change;
+use headgate_source::files::{Observed, Reducer};
+use proptest::prelude::*;
+
+const LLAMA: &str = r#"
+apiVersion: apps/v1
+kind: Deployment
+metadata:
+  name: llama-v2
+  creationTimestamp: "2026-01-31T12:00:00Z"
+  labels: {model-name: llama, model-version: v2, canary-weight: "10", team: red}
+  annotations:
+    headgate.dev/endpoints: "127.0.0.1:8101, [::1]:8102,127.0.0.1:8101"
+spec:
+  replicas: 3
+"#;
+
+const TENANTS: &str = r"
+apiVersion: headgate.dev/v1alpha1
+kind: TokenBucketPolicy
+metadata: {name: tenants, generation: 7}
+spec:
+  models: [llama]
+  buckets:
+    - {name: fair, key: [tenant, 'header:x-team'], profile: tokens, tokens: {capacity: 1000, refillPerSecond: 0.3}}
+";
+
+const TAGS: &str = r"
+apiVersion: headgate.dev/v1alpha1
+kind: TrafficTagPolicy
+metadata: {name: tags, namespace: prod}
+spec: {tenantHeader: x-team}
+";
+
+/// A deployment of one line each.
+fn deployment(name: &str, endpoint: &str) -> String {
+    format!(
+        "{{apiVersion: apps/v1, kind: Deployment, metadata: {{name: {name}, labels: {{model-name: m, model-version: v}}, \
+         annotations: {{headgate.dev/endpoints: '{endpoint}'}}}}}}\n"
+    )
+}
+
+fn key(name: &str) -> CarrierKey {
+    CarrierKey {
+        namespace: "default".into(),
+        kind: "deployment".into(),
+        name: name.into(),
+    }
+}
+
+fn reducer() -> Reducer {
+    Reducer::new("default", LabelKeys::default())
+}
+
+fn world(files: &[(&str, &str)]) -> Observed {
+    let mut reducer = reducer();
+    for (file, text) in files {
+        reducer.apply(file, text.as_bytes(), 100);
+    }
+    reducer.observe(&Observed::default()).unwrap()
+}
+
+fn problems(observed: &Observed) -> Vec<String> {
+    observed.problems.iter().map(ToString::to_string).collect()
+}
+
+#[test]
+fn a_deployment_with_the_labels_is_a_carrier_and_the_annotation_stands_for_its_pods() {
+    let world = world(&[("models/llama.yaml", LLAMA)]);
+    let carrier = &world.objects.carriers[&key("llama-v2")];
+    assert_eq!(carrier.created, Some(1_769_860_800));
+    assert_eq!(carrier.desired, 3);
+    assert_eq!(carrier.labels["team"], "red");
+    assert_eq!(carrier.origin, "models/llama.yaml");
+    let addresses: Vec<String> = carrier.pods.iter().map(|p| p.address.to_string()).collect();
+    assert_eq!(addresses, ["127.0.0.1:8101", "[::1]:8102"]);
+    assert!(carrier.pods.iter().all(|p| p.ready && p.version.is_none()));
+    assert_eq!(problems(&world), Vec::<String>::new());
+}
+
+#[test]
+fn any_kind_may_carry_the_labels_and_pods_take_the_version_of_their_template() {
+    let set = LLAMA
+        .replace("kind: Deployment", "kind: LeaderWorkerSet")
+        .replace("apps/v1", "leaderworkerset.x-k8s.io/v1")
+        .replace(
+            "  replicas: 3",
+            "  template: {metadata: {labels: {model-version: v2-cuda}}}",
+        );
+    let world = world(&[("m.yaml", &set)]);
+    let carrier = world.objects.carriers.values().next().unwrap();
+    assert_eq!(carrier.key.kind, "leaderworkerset");
+    assert_eq!(
+        carrier.desired, 2,
+        "without spec.replicas, as many as endpoints"
+    );
+    assert_eq!(carrier.pods[0].version.as_deref(), Some("v2-cuda"));
+}
+
+#[test]
+fn policies_are_the_contracts_own_specs() {
+    let world = world(&[(
+        "p.yaml",
+        &format!("{TENANTS}---\n# nothing here\n---{TAGS}"),
+    )]);
+    let policy = &world.objects.bucket_policies[&("default".into(), "tenants".into())];
+    assert_eq!(policy.generation, 7);
+    assert!(matches!(&policy.spec.target, Target::Models(m) if m[0].as_str() == "llama"));
+    assert_eq!(policy.spec.buckets[0].key.len(), 2);
+    assert_eq!(policy.spec.buckets[0].key[0], KeyPart::Tenant);
+    let tags = &world.objects.tag_policies[&("prod".into(), "tags".into())];
+    assert_eq!(tags.spec.tagging.tenant_header.as_str(), "x-team");
+    assert_eq!(problems(&world), Vec::<String>::new());
+}
+
+#[test]
+fn lists_and_json_are_read_like_single_documents() {
+    let list = "apiVersion: v1\nkind: List\nitems:\n- ".to_owned()
+        + &deployment("a", "127.0.0.1:1")
+        + "- "
+        + &deployment("b", "127.0.0.1:2");
+    let json = r#"{"apiVersion":"v1","kind":"Service","metadata":{"name":"c","labels":{"model-name":"m","model-version":"v"}}}
+{"apiVersion":"v1","kind":"Pod","metadata":{"name":"d","labels":{"model-name":"m","model-version":"v"}}}"#;
+    let world = world(&[("list.yml", &list), ("two.json", json)]);
+    let kinds: Vec<_> = world
+        .objects
+        .carriers
+        .keys()
+        .map(CarrierKey::identity)
+        .collect();
+    assert_eq!(
+        kinds,
+        ["deployment/a", "deployment/b", "pod/d", "service/c"]
+    );
+    assert_eq!(problems(&world), Vec::<String>::new());
+}
+
+#[test]
+fn what_kubectl_label_local_writes_is_read() {
+    let written = LLAMA.replace("\"2026-01-31T12:00:00Z\"", "null").replace(
+        "  replicas: 3\n",
+        "  replicas: 3\n  strategy: {}\nstatus: {}\n",
+    );
+    let world = world(&[("m.yaml", &written)]);
+    assert_eq!(world.objects.carriers[&key("llama-v2")].created, None);
+    assert_eq!(problems(&world), Vec::<String>::new());
+}
+
+#[test]
+fn a_refusal_names_the_file_the_document_the_path_and_the_fix() {
+    let cases = [
+        (
+            format!("{TAGS}---{}", TENANTS.replace("tenant,", "tenent,")),
+            "f.yaml (document 2): spec.buckets[0].key[0]: unknown key part \"tenent\": write tenant, model, version or header:NAME",
+        ),
+        (
+            TENANTS.replace("models: [llama]", "modles: [llama]"),
+            "f.yaml: spec.modles: unknown field `modles`, expected one of `models`, `selector`, `buckets`",
+        ),
+        (
+            TENANTS.replace("v1alpha1", "v1"),
+            "f.yaml: apiVersion: headgate.dev/v1 has no kind TokenBucketPolicy: write headgate.dev/v1alpha1",
+        ),
+        (
+            LLAMA.replace("\"10\"", "10"),
+            "f.yaml: metadata.labels.canary-weight: must be text: write \"10\", in quotes",
+        ),
+        (
+            LLAMA.replace("model-version: v2", "model-version: 1.10"),
+            "f.yaml: metadata.labels.model-version: must be text: write \"1.1",
+        ),
+        (
+            LLAMA.replace("model-version: v2", "model-version: 'v 2'"),
+            "f.yaml: metadata.labels.model-version: \"v 2\" is not a valid model version: write a Kubernetes label value",
+        ),
+        (
+            LLAMA.replace("[::1]:8102", "localhost:8102"),
+            "f.yaml: metadata.annotations[\"headgate.dev/endpoints\"]: \"localhost:8102\" is not ip:port: write it like 127.0.0.1:8101",
+        ),
+        (
+            LLAMA.replace("replicas: 3", "replicas: -1"),
+            "f.yaml: spec.replicas: is -1: write a whole number of at least 0",
+        ),
+        (
+            LLAMA.replace("2026-01-31T12:00:00Z", "yesterday"),
+            "f.yaml: metadata.creationTimestamp: \"yesterday\" is not a time: write it like",
+        ),
+        (
+            LLAMA.replace("name: llama-v2", "name: Llama/v2"),
+            "f.yaml: metadata.name: \"Llama/v2\" is not a Kubernetes name",
+        ),
+        (
+            LLAMA.replace("  name: llama-v2\n", ""),
+            "f.yaml: metadata.name: is missing: give the object a name",
+        ),
+        ("kind: [".into(), "f.yaml: is not YAML: "),
+        ("a: 1\na: 2".into(), "f.yaml: is not YAML: "),
+        (
+            "just text".into(),
+            "f.yaml: is not an object: write apiVersion, kind and metadata",
+        ),
+        (
+            "# only a comment\n".into(),
+            "f.yaml: holds no object: to take its objects away, remove the file",
+        ),
+        (
+            format!(
+                "kind: List\napiVersion: v1\nitems:\n- {}- {{kind: x}}",
+                deployment("a", "127.0.0.1:1")
+            ),
+            "f.yaml: items[1].apiVersion: is missing: every object needs `apiVersion`",
+        ),
+    ];
+    for (text, expected) in cases {
+        let said = problems(&world(&[("f.yaml", &text)]));
+        assert_eq!(said.len(), 1, "{said:?}");
+        assert!(
+            said[0].starts_with(expected),
+            "said {}\nnot  {expected}",
+            said[0]
+        );
+    }
+}
+
+#[test]
+fn an_invalid_file_keeps_its_last_good_content_and_says_since_when() {
+    let mut reducer = reducer();
+    reducer.apply("m.yaml", LLAMA.as_bytes(), 100);
+    let good = reducer.observe(&Observed::default()).unwrap();
+    let mut seen = good.clone();
+    for (now, bad) in [
+        (110, "kind: ["),
+        (120, ""),
+        (130, &LLAMA[..LLAMA.len() / 2]),
+    ] {
+        reducer.apply("m.yaml", bad.as_bytes(), now);
+        seen = reducer.observe(&seen).unwrap_or(seen);
+        assert_eq!(seen.objects, good.objects, "{bad}");
+        assert_eq!(
+            (seen.problems.len(), seen.problems[0].since),
+            (1, 110),
+            "{:?}",
+            seen.problems
+        );
+        assert!(
+            seen.problems[0]
+                .message
+                .ends_with("the file's last good content stays")
+        );
+        assert_eq!(seen.change_since(&good), None, "nothing to plan anew");
+    }
+    reducer.unreadable("m.yaml", "permission denied", 135);
+    seen = reducer.observe(&seen).unwrap();
+    assert_eq!(
+        (&seen.objects, seen.problems[0].since),
+        (&good.objects, 110)
+    );
+    reducer.apply("m.yaml", LLAMA.replace("\"10\"", "\"30\"").as_bytes(), 140);
+    let fixed = reducer.observe(&seen).unwrap();
+    assert_eq!(
+        fixed.objects.carriers[&key("llama-v2")].labels["canary-weight"],
+        "30"
+    );
+    assert!(fixed.problems.is_empty());
+    reducer.apply("m.yaml", b"kind: [", 150);
+    assert_eq!(reducer.observe(&fixed).unwrap().problems[0].since, 150);
+    reducer.remove("m.yaml");
+    let gone = reducer.observe(&fixed).unwrap();
+    assert!(gone.objects.carriers.is_empty() && gone.problems.is_empty());
+}
+
+#[test]
+fn one_bad_document_keeps_the_whole_file_back_but_a_restart_does_not_forget_its_neighbours() {
+    let two = deployment("a", "127.0.0.1:1") + "---\n" + &deployment("b", "127.0.0.1:2");
+    let bad = two.replace("127.0.0.1:2", "nowhere") + "---\n" + &deployment("c", "127.0.0.1:3");
+    let mut lived = reducer();
+    lived.apply("m.yaml", two.as_bytes(), 1);
+    let before = lived.observe(&Observed::default()).unwrap();
+    lived.apply("m.yaml", bad.as_bytes(), 2);
+    let after = lived.observe(&before).unwrap();
+    assert_eq!(after.objects, before.objects);
+    assert!(problems(&after)[0].starts_with("m.yaml (document 2): metadata.annotations"));
+    let started = world(&[("m.yaml", &bad)]);
+    let names: Vec<_> = started
+        .objects
+        .carriers
+        .keys()
+        .map(|k| k.name.as_str())
+        .collect();
+    assert_eq!(names, ["a", "c"]);
+    assert!(
+        started.problems[0]
+            .message
+            .ends_with("what else the file holds is served")
+    );
+}
+
+#[test]
+fn the_same_object_in_two_files_the_first_by_name_wins() {
+    let (one, two) = (
+        deployment("a", "127.0.0.1:1"),
+        deployment("a", "127.0.0.1:2"),
+    );
+    let world = world(&[("z.yaml", &two), ("b.yaml", &one)]);
+    assert_eq!(world.objects.carriers[&key("a")].pods[0].address.port(), 1);
+    let said = "z.yaml: deployment default/a is also in b.yaml, which comes first and counts: remove one of the two";
+    assert_eq!(problems(&world), [said]);
+    let within = self::world(&[("b.yaml", &(one + "---\n" + &two))]);
+    assert_eq!(within.objects.carriers[&key("a")].pods[0].address.port(), 1);
+    assert!(
+        problems(&within)[0]
+            .starts_with("b.yaml (document 2): deployment default/a is also in b.yaml")
+    );
+}
+
+#[test]
+fn what_is_not_headgates_is_a_warning_and_ignored() {
+    let config = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: c}\n---".to_owned() + LLAMA;
+    let world = world(&[("m.yaml", &config)]);
+    assert_eq!(world.objects.carriers.len(), 1);
+    assert_eq!(world.problems[0].severity, Severity::Warning);
+    assert!(problems(&world)[0].starts_with("m.yaml (document 1): ConfigMap default/c is ignored"));
+}
+
+#[test]
+fn label_keys_are_configurable() {
+    let keys = LabelKeys {
+        model: "ai/model".into(),
+        ..LabelKeys::default()
+    };
+    let mut reducer = Reducer::new("prod", keys);
+    reducer.apply(
+        "m.yaml",
+        LLAMA.replace("model-name", "ai/model").as_bytes(),
+        1,
+    );
+    let world = reducer.observe(&Observed::default()).unwrap();
+    assert_eq!(
+        world.objects.carriers.keys().next().unwrap().namespace,
+        "prod"
+    );
+}
+
+#[test]
+fn a_publication_says_whether_somebody_edited_or_only_endpoints_moved() {
+    let mut reducer = reducer();
+    let mut step = |text: &str, before: &Observed| {
+        reducer.apply("m.yaml", text.as_bytes(), 1);
+        reducer.observe(before)
+    };
+    let one = step(LLAMA, &Observed::default()).unwrap();
+    assert_eq!(one.change_since(&Observed::default()), Some(Change::Intent));
+    assert_eq!(
+        step(&LLAMA.replace("apps/v1", "apps/v1 # noted"), &one),
+        None,
+        "the same world"
+    );
+    let edited = step(&LLAMA.replace("\"10\"", "\"11\""), &one).unwrap();
+    assert_eq!(edited.change_since(&one), Some(Change::Intent));
+    let version = "spec: {template: {metadata: {labels: {model-version: v3}}}, replicas: 3}";
+    let rolled = LLAMA
+        .replace("\"10\"", "\"11\"")
+        .replace("spec:\n  replicas: 3", version);
+    let churned = step(&rolled, &edited).unwrap();
+    assert_eq!(churned.change_since(&edited), Some(Change::Churn));
+    assert_eq!(
+        churned.change_since(&one),
+        Some(Change::Intent),
+        "an edit that was skipped is not forgotten"
+    );
+}
+
+proptest! {
+    #[test]
+    fn the_order_in_which_files_come_does_not_matter(
+        order in Just(vec![0, 1, 2, 3, 4]).prop_shuffle(),
+        noise in prop::collection::vec((0..5_usize, any::<bool>()), 0..6),
+    ) {
+        let files: Vec<(String, String)> = (0..5)
+            .map(|i| (format!("{i}.yaml"), deployment(["a", "b", "a", "c", "b"][i], &format!("127.0.0.1:{}", i + 1))))
+            .collect();
+        let mut lived = reducer();
+        for (i, bad) in noise {
+            lived.apply(&files[i].0, if bad { b"kind: [" } else { b"{}" }, 1);
+            lived.remove(&files[i].0);
+        }
+        for i in order {
+            lived.apply(&files[i].0, files[i].1.as_bytes(), 100);
+        }
+        let list: Vec<(&str, &str)> = files.iter().map(|(f, t)| (f.as_str(), t.as_str())).collect();
+        prop_assert_eq!(lived.observe(&Observed::default()).unwrap(), world(&list));
+    }
+
+    #[test]
+    fn any_bytes_are_answered_with_a_problem_and_never_take_a_good_file_down(
+        bytes in prop::collection::vec(any::<u8>(), 0..200),
+        cut in any::<prop::sample::Index>(),
+    ) {
+        let mut reducer = reducer();
+        reducer.apply("good.yaml", LLAMA.as_bytes(), 1);
+        reducer.apply("bad.yaml", &bytes, 1);
+        reducer.apply("cut.yaml", &LLAMA.as_bytes()[..cut.index(LLAMA.len())], 1);
+        reducer.apply("bad.json", &bytes, 1);
+        let world = reducer.observe(&Observed::default()).unwrap();
+        prop_assert!(world.objects.carriers.contains_key(&key("llama-v2")));
+        prop_assert!(!world.problems.is_empty());
+    }
+}
