@@ -58,16 +58,31 @@ pub(crate) struct InputArgs {
     #[arg(long, value_name = "DIR", env = "HEADGATE_POLICIES")]
     pub policies: Option<PathBuf>,
     /// Namespace of manifests that name none; its virtual host owns `*` unless --domain gives that to another.
-    #[arg(long, value_name = "NAMESPACE", default_value = "default", env = "HEADGATE_DEFAULT_NAMESPACE")]
+    #[arg(
+        long,
+        value_name = "NAMESPACE",
+        default_value = "default",
+        env = "HEADGATE_DEFAULT_NAMESPACE"
+    )]
     pub default_namespace: String,
     /// Domains of a namespace's virtual host. A namespace without domains is served to nobody. Repeatable.
     #[arg(long = "domain", value_name = "NAMESPACE=DOMAIN,…", value_parser = parse_domains)]
     pub domains: Vec<(String, Vec<String>)>,
     /// Where proxies listen, unless their node metadata `headgate.listen` says otherwise.
-    #[arg(long, value_name = "IP:PORT", default_value = "127.0.0.1:10000", env = "HEADGATE_LISTEN")]
+    #[arg(
+        long,
+        value_name = "IP:PORT",
+        default_value = "127.0.0.1:10000",
+        env = "HEADGATE_LISTEN"
+    )]
     pub listen: SocketAddr,
     /// Directory with headgate.wasm, traffic-tag.wasm and token-bucket.wasm, readable by the proxies under the same path.
-    #[arg(long, value_name = "DIR", default_value = "dist", env = "HEADGATE_WASM")]
+    #[arg(
+        long,
+        value_name = "DIR",
+        default_value = "dist",
+        env = "HEADGATE_WASM"
+    )]
     pub wasm: PathBuf,
     /// Send the modules' bytes instead of their paths, for proxies that cannot read --wasm.
     #[arg(long)]
@@ -90,10 +105,20 @@ pub(crate) struct ServeArgs {
     #[command(flatten)]
     pub input: InputArgs,
     /// Where proxies connect.
-    #[arg(long, value_name = "IP:PORT", default_value = "127.0.0.1:18000", env = "HEADGATE_XDS_ADDRESS")]
+    #[arg(
+        long,
+        value_name = "IP:PORT",
+        default_value = "127.0.0.1:18000",
+        env = "HEADGATE_XDS_ADDRESS"
+    )]
     pub xds_address: SocketAddr,
     /// Where people and probes connect: /syncz /config_dump /metrics /readyz /livez /version.
-    #[arg(long, value_name = "IP:PORT", default_value = "127.0.0.1:18001", env = "HEADGATE_ADMIN_ADDRESS")]
+    #[arg(
+        long,
+        value_name = "IP:PORT",
+        default_value = "127.0.0.1:18001",
+        env = "HEADGATE_ADMIN_ADDRESS"
+    )]
     pub admin_address: SocketAddr,
     /// Node ids that may connect from another machine (`*` at the end stands for anything). Loopback always may. Repeatable.
     #[arg(long = "allow-node", value_name = "PATTERN")]
@@ -119,7 +144,12 @@ pub(crate) struct StatusArgs {
     /// Only this model.
     pub model: Option<String>,
     /// The control plane's admin address.
-    #[arg(long, value_name = "IP:PORT", default_value = "127.0.0.1:18001", env = "HEADGATE_ADMIN_ADDRESS")]
+    #[arg(
+        long,
+        value_name = "IP:PORT",
+        default_value = "127.0.0.1:18001",
+        env = "HEADGATE_ADMIN_ADDRESS"
+    )]
     pub admin_address: SocketAddr,
     /// Output format.
     #[arg(short, long, value_enum, default_value_t = Output::Text)]

@@ -55,14 +55,29 @@ mod tests {
     fn the_default_namespace_owns_everything_unless_another_is_given_it() {
         let alone = super::of(&input(&[])).unwrap();
         assert_eq!(alone["default"], ["*"]);
-        let given = super::of(&input(&["--domain", "team=*", "--domain", "default=a.example"])).unwrap();
+        let given = super::of(&input(&[
+            "--domain",
+            "team=*",
+            "--domain",
+            "default=a.example",
+        ]))
+        .unwrap();
         assert_eq!(given["team"], ["*"]);
         assert_eq!(given["default"], ["a.example"]);
     }
 
     #[test]
     fn a_domain_given_twice_is_refused_by_name() {
-        let error = super::of(&input(&["--domain", "a=x.example", "--domain", "b=x.example"])).unwrap_err();
-        assert!(error.contains("x.example") && error.contains("--domain"), "{error}");
+        let error = super::of(&input(&[
+            "--domain",
+            "a=x.example",
+            "--domain",
+            "b=x.example",
+        ]))
+        .unwrap_err();
+        assert!(
+            error.contains("x.example") && error.contains("--domain"),
+            "{error}"
+        );
     }
 }

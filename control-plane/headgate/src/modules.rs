@@ -114,7 +114,10 @@ mod tests {
     fn what_is_no_module_is_refused_by_name() {
         let dir = dir_with(b"<html>");
         let error = offer(dir.path(), false).unwrap_err().to_string();
-        assert!(error.contains("headgate.wasm is not a WebAssembly module"), "{error}");
+        assert!(
+            error.contains("headgate.wasm is not a WebAssembly module"),
+            "{error}"
+        );
         let missing = offer(Path::new("/nowhere"), false).unwrap_err().to_string();
         assert!(missing.contains("make wasm"), "{missing}");
     }

@@ -43,7 +43,12 @@ impl ScopeRules {
     }
 
     fn listen(&self, peer: &Peer) -> Result<SocketAddr, Refused> {
-        match peer.metadata.fields.get(names::NODE_LISTEN).and_then(|v| v.kind.as_ref()) {
+        match peer
+            .metadata
+            .fields
+            .get(names::NODE_LISTEN)
+            .and_then(|v| v.kind.as_ref())
+        {
             None => Ok(self.listen),
             Some(Kind::StringValue(text)) => text.parse().map_err(|_| Refused {
                 reason: format!(
@@ -52,7 +57,10 @@ impl ScopeRules {
                 ),
             }),
             Some(_) => Err(Refused {
-                reason: format!("node metadata `{}` must be a text IP:PORT", names::NODE_LISTEN),
+                reason: format!(
+                    "node metadata `{}` must be a text IP:PORT",
+                    names::NODE_LISTEN
+                ),
             }),
         }
     }
@@ -61,7 +69,11 @@ impl ScopeRules {
 /// The scope as the xDS server knows it: equal scopes, equal keys.
 pub(crate) fn key(spec: &ScopeSpec) -> Scope {
     let role = if spec.follow { "follow" } else { "decide" };
-    Scope(format!("{role} {} {}", spec.namespaces.join(","), spec.listen))
+    Scope(format!(
+        "{role} {} {}",
+        spec.namespaces.join(","),
+        spec.listen
+    ))
 }
 
 fn matches_any(patterns: &[String], id: &str) -> bool {
@@ -96,7 +108,11 @@ mod tests {
     #[test]
     fn a_stranger_from_another_machine_is_refused_with_the_flag_to_set() {
         let refused = rules().scope(&peer("thief", "10.0.0.9:1")).unwrap_err();
-        assert!(refused.reason.contains("--allow-node"), "{}", refused.reason);
+        assert!(
+            refused.reason.contains("--allow-node"),
+            "{}",
+            refused.reason
+        );
         assert!(rules().scope(&peer("edge-1", "10.0.0.9:1")).is_ok());
         assert!(rules().scope(&peer("thief", "127.0.0.1:1")).is_ok());
     }

@@ -3,12 +3,12 @@
 //! A scope's snapshot is built once, when its first proxy appears and again with each published plan. A plan that
 //! cannot be translated changes nothing: the last good snapshot stays, and the reason is kept for `status`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use headgate_model::Plan;
 use headgate_translate::{Options, Rejected, ScopeSpec, Translated, snapshot};
-use headgate_xds::{Peer, Refused, Scope, Snapshot, World};
+use headgate_xds::{Kind, Peer, Refused, Scope, Snapshot, World};
 use tokio::sync::watch;
 
 use crate::scopes::{self, ScopeRules};
@@ -23,6 +23,7 @@ pub(crate) struct Scopes {
 struct State {
     options: Options,
     plan: Option<Arc<Plan>>,
+    history: History,
     scopes: BTreeMap<Scope, Entry>,
 }
 
@@ -51,6 +52,7 @@ impl Scopes {
             state: Arc::new(Mutex::new(State {
                 options,
                 plan: None,
+                history: History::default(),
                 scopes: BTreeMap::new(),
             })),
         }
@@ -60,16 +62,26 @@ impl Scopes {
     pub(crate) fn publish(&self, plan: Arc<Plan>) {
         let mut state = self.lock();
         let state = &mut *state;
-        state.scopes.retain(|_, entry| entry.sender.receiver_count() > 0);
+        state
+            .scopes
+            .retain(|_, entry| entry.sender.receiver_count() > 0);
         for entry in state.scopes.values_mut() {
-            entry.update(&plan, &state.options);
+            entry.update(&plan, &state.options, &mut state.history);
         }
         state.plan = Some(plan);
     }
 
-    /// Offers other modules from the next publication on.
-    pub(crate) fn set_modules(&self, modules: headgate_translate::Modules) {
-        self.lock().options.modules = modules;
+    /// The plan inside a filter configuration that some proxy runs, by the version it acked. `None` for one that
+    /// is older than the memory.
+    pub(crate) fn plan_of(&self, acked: &str) -> Option<Arc<Plan>> {
+        // An accepted retry is the same plan: `<hash>+r<n>`.
+        let version = acked.split('+').next().unwrap_or(acked);
+        self.lock().history.get(version)
+    }
+
+    /// Whether proxies get a virtual host for this namespace.
+    pub(crate) fn serves(&self, namespace: &str) -> bool {
+        self.rules.namespaces.iter().any(|n| n == namespace)
     }
 
     /// Every scope that has a proxy.
@@ -104,12 +116,13 @@ impl Entry {
         }
     }
 
-    fn update(&mut self, plan: &Plan, options: &Options) {
+    fn update(&mut self, plan: &Arc<Plan>, options: &Options, history: &mut History) {
         match snapshot(plan, &self.spec, options) {
             Ok(Translated { snapshot, rejected }) => {
                 self.rejected = rejected;
                 self.failure = None;
                 let new = Arc::new(snapshot);
+                history.remember(&new, plan);
                 self.sender.send_if_modified(|old| {
                     let changed = old.as_ref().is_none_or(|old| !old.same_content(&new));
                     if changed {
@@ -126,6 +139,30 @@ impl Entry {
     }
 }
 
+/// Which plan a filter configuration holds, for the newest few hundred of them.
+#[derive(Default)]
+struct History(VecDeque<(String, Arc<Plan>)>);
+
+impl History {
+    const LENGTH: usize = 256;
+
+    fn remember(&mut self, snapshot: &Snapshot, plan: &Arc<Plan>) {
+        for resource in snapshot.of(Kind::Extension) {
+            let version = resource.version();
+            self.0.retain(|(known, _)| known != version);
+            self.0.push_back((version.to_owned(), plan.clone()));
+        }
+        while self.0.len() > Self::LENGTH {
+            self.0.pop_front();
+        }
+    }
+
+    fn get(&self, version: &str) -> Option<Arc<Plan>> {
+        let found = self.0.iter().rev().find(|(known, _)| known == version);
+        found.map(|(_, plan)| plan.clone())
+    }
+}
+
 impl World for Scopes {
     fn scope(&self, peer: &Peer) -> Result<Scope, Refused> {
         let spec = self.rules.scope(peer)?;
@@ -135,7 +172,7 @@ impl World for Scopes {
         if !state.scopes.contains_key(&scope) {
             let mut entry = Entry::new(spec);
             if let Some(plan) = &state.plan {
-                entry.update(plan, &state.options);
+                entry.update(plan, &state.options, &mut state.history);
             }
             state.scopes.insert(scope.clone(), entry);
         }

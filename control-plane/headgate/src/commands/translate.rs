@@ -1,0 +1,76 @@
+//! `headgate translate`: what would be served now, without serving.
+
+use std::process::ExitCode;
+
+use headgate_model::{LabelKeys, Registry, Scales, plan};
+use headgate_source::files::Files;
+use headgate_translate::snapshot;
+use serde_json::json;
+
+use crate::admin::resources;
+use crate::cli::{Output, TranslateArgs};
+use crate::serve::files_options;
+use crate::settings::{self, Failure};
+
+/// Prints the plan and the resources.
+///
+/// # Errors
+/// Unreadable directories or modules, and a plan that cannot be translated.
+pub(crate) fn run(args: &TranslateArgs) -> Result<ExitCode, Failure> {
+    let options = settings::options(&args.input, std::time::Duration::from_secs(60))?;
+    let observed = Files::read(files_options(&args.input))?;
+    let registry = Registry::build(&observed.objects, &LabelKeys::default());
+    let plan = plan(&registry, &observed.objects, &Scales::default());
+    let translated = snapshot(
+        &plan,
+        &settings::plain_scope(&args.input, &options),
+        &options,
+    )?;
+    for problem in &observed.problems {
+        eprintln!("{problem}");
+    }
+    for rejected in &translated.rejected {
+        eprintln!(
+            "left out: {} in {}: {}",
+            rejected.what, rejected.namespace, rejected.reason
+        );
+    }
+    let resources = resources(&translated.snapshot);
+    match args.output {
+        Output::Json => {
+            let configs: serde_json::Map<_, _> = plan
+                .namespaces
+                .iter()
+                .map(|(name, view)| (name.clone(), json!(view.config)))
+                .collect();
+            let all = json!({ "filterConfig": { "namespaces": configs }, "resources": resources });
+            println!("{}", serde_json::to_string_pretty(&all)?);
+        }
+        Output::Text => {
+            for (namespace, view) in &plan.namespaces {
+                for (id, model) in &view.models {
+                    println!("{namespace}/{id}");
+                    for (version, variant) in &model.variants {
+                        println!(
+                            "  {version:20} {:>8} %   {}/{} endpoints",
+                            f64::from(variant.share) / 1e4,
+                            variant.endpoints.len(),
+                            variant.total_endpoints
+                        );
+                    }
+                }
+            }
+            for kind in headgate_xds::Kind::PUSH_ORDER {
+                for resource in translated.snapshot.of(kind) {
+                    println!(
+                        "{:4}  {:8} B  {}",
+                        kind.as_str(),
+                        resource.body().len(),
+                        resource.name()
+                    );
+                }
+            }
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}

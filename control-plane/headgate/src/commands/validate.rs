@@ -1,0 +1,127 @@
+//! `headgate validate`: what would `serve` say of these files? Read by the same reducer, planned by the same rules,
+//! parsed by the filters' own parser.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use headgate_contract::{FilterConfig, Role};
+use headgate_model::{LabelKeys, Registry, Scales, Severity, plan};
+use headgate_source::files::{FileProblem, Observed, Reducer, manifests};
+use serde::Serialize;
+
+use crate::cli::{Output, ValidateArgs};
+use crate::report::in_file;
+use crate::settings::Failure;
+
+/// One thing to know.
+#[derive(Debug, Serialize)]
+struct Line {
+    severity: Severe,
+    object: String,
+    message: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum Severe {
+    Info,
+    Warning,
+    Error,
+}
+
+impl From<Severity> for Severe {
+    fn from(severity: Severity) -> Self {
+        match severity {
+            Severity::Info => Self::Info,
+            Severity::Warning => Self::Warning,
+            Severity::Error => Self::Error,
+        }
+    }
+}
+
+/// Prints what is wrong; exits 1 if anything is an error.
+///
+/// # Errors
+/// Paths that cannot be read.
+pub(crate) fn run(args: &ValidateArgs) -> Result<ExitCode, Failure> {
+    let mut reducer = Reducer::new(&args.default_namespace, LabelKeys::default());
+    let mut count = 0;
+    for path in &args.paths {
+        for file in files(path)? {
+            let bytes = std::fs::read(&file).map_err(|e| format!("{}: {e}", file.display()))?;
+            reducer.apply(&file.to_string_lossy(), &bytes, 0);
+            count += 1;
+        }
+    }
+    let Observed {
+        objects, problems, ..
+    } = reducer.observe(&Observed::default()).unwrap_or_default();
+    let mut lines: Vec<Line> = problems.iter().map(of_file).collect();
+    let plan = plan(
+        &Registry::build(&objects, &LabelKeys::default()),
+        &objects,
+        &Scales::default(),
+    );
+    lines.extend(plan.findings.iter().map(|f| Line {
+        severity: f.severity.into(),
+        object: format!("{} ({})", f.object, f.origin),
+        message: f.message.clone(),
+    }));
+    for (namespace, view) in &plan.namespaces {
+        let config = FilterConfig {
+            role: Role::Decide,
+            retry: 0,
+            max_body_bytes: 1 << 20,
+            namespaces: [(namespace.clone(), view.config.clone())].into(),
+        };
+        let json = config.emit()?;
+        if let Err(error) = FilterConfig::parse(json.as_bytes()) {
+            lines.push(Line {
+                severity: Severe::Error,
+                object: format!("namespace {namespace}"),
+                message: error.to_string(),
+            });
+        }
+    }
+    print(args.output, &lines, count)?;
+    let bad = lines.iter().any(|l| l.severity == Severe::Error);
+    Ok(ExitCode::from(u8::from(bad)))
+}
+
+fn of_file(problem: &FileProblem) -> Line {
+    Line {
+        severity: problem.severity.into(),
+        object: problem.file.clone(),
+        message: in_file(problem),
+    }
+}
+
+fn print(output: Output, lines: &[Line], files: usize) -> Result<(), Failure> {
+    if output == Output::Json {
+        println!("{}", serde_json::to_string_pretty(lines)?);
+        return Ok(());
+    }
+    for line in lines {
+        let severity = match line.severity {
+            Severe::Info => "info",
+            Severe::Warning => "warning",
+            Severe::Error => "error",
+        };
+        println!("{severity}: {}: {}", line.object, line.message);
+    }
+    let errors = lines.iter().filter(|l| l.severity == Severe::Error).count();
+    println!(
+        "{files} files, {errors} errors, {} other remarks",
+        lines.len() - errors
+    );
+    Ok(())
+}
+
+/// A file, or the manifests of a directory in order.
+fn files(path: &Path) -> Result<Vec<PathBuf>, Failure> {
+    let failed = |e: std::io::Error| -> Failure { format!("{}: {e}", path.display()).into() };
+    if !path.metadata().map_err(failed)?.is_dir() {
+        return Ok(vec![path.to_owned()]);
+    }
+    Ok(manifests(path).map_err(failed)?.into_iter().collect())
+}

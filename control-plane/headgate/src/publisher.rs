@@ -1,0 +1,166 @@
+//! Source → registry → plan → scopes, at the right pace: the control plane's one loop.
+//!
+//! Intent (labels, policies) goes out after 20 ms, endpoint churn alone is gathered; a scale that was held back goes
+//! out when it is due. It never blocks on a proxy: publishing replaces what waits.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use headgate_model::{LabelKeys, Plan, Registry, ScaleDamper, Scales, Tick, plan};
+use headgate_source::change::Change;
+use headgate_source::files::Observed;
+use headgate_xds::pace::{Pace, Urgency};
+use tokio::sync::watch;
+
+use crate::world::Scopes;
+
+/// What was last published.
+#[derive(Debug, Clone)]
+pub(crate) struct Published {
+    /// The plan.
+    pub plan: Arc<Plan>,
+    /// What it was made from.
+    pub observed: Arc<Observed>,
+    /// When.
+    pub at: SystemTime,
+    /// How long the making took, from objects to every scope's snapshot.
+    pub took: Duration,
+    /// Counts publications of this process.
+    pub number: u64,
+}
+
+/// The loop and its state.
+pub(crate) struct Publisher {
+    scopes: Scopes,
+    keys: LabelKeys,
+    damper: ScaleDamper,
+    scales: Scales,
+    origin: Instant,
+    published: watch::Sender<Option<Arc<Published>>>,
+}
+
+impl Publisher {
+    pub(crate) fn new(scopes: Scopes) -> Self {
+        Self {
+            scopes,
+            keys: LabelKeys::default(),
+            damper: ScaleDamper::default(),
+            scales: Scales::default(),
+            origin: Instant::now(),
+            published: watch::Sender::new(None),
+        }
+    }
+
+    /// What was last published; `None` until the source is synced.
+    pub(crate) fn published(&self) -> watch::Receiver<Option<Arc<Published>>> {
+        self.published.subscribe()
+    }
+
+    /// Publishes until the source ends.
+    pub(crate) async fn run(mut self, mut source: watch::Receiver<Arc<Observed>>) {
+        let first = source.borrow_and_update().clone();
+        self.publish(&first);
+        let mut pace = Pace::default();
+        loop {
+            let due = pace.due().map(tokio::time::Instant::from_std);
+            let wake = self.damper.wake_after(self.tick());
+            tokio::select! {
+                changed = source.changed() => {
+                    if changed.is_err() {
+                        return;
+                    }
+                    let urgency = self.urgency(&source.borrow_and_update());
+                    pace.changed(urgency, Instant::now());
+                }
+                () = sleep_until(due) => {
+                    if pace.publish(Instant::now()) {
+                        let observed = source.borrow().clone();
+                        self.publish(&observed);
+                    }
+                }
+                () = sleep(wake) => {
+                    let observed = source.borrow().clone();
+                    if self.rescaled(&observed) {
+                        self.publish(&observed);
+                    }
+                }
+            }
+        }
+    }
+
+    /// A change of problems alone is for people who watch `status`: as urgent as what they mean to do next.
+    fn urgency(&self, observed: &Observed) -> Urgency {
+        let published = self.published.borrow();
+        let change = published
+            .as_ref()
+            .and_then(|p| observed.change_since(&p.observed));
+        match change {
+            Some(Change::Churn) => Urgency::Churn,
+            Some(Change::Intent) | None => Urgency::Intent,
+        }
+    }
+
+    /// Whether time alone changed a scale.
+    fn rescaled(&mut self, observed: &Observed) -> bool {
+        let readiness = Registry::build(&observed.objects, &self.keys).readiness();
+        let tick = self.tick();
+        self.damper.observe(&readiness, tick) != self.scales
+    }
+
+    fn publish(&mut self, observed: &Arc<Observed>) {
+        let start = Instant::now();
+        let registry = Registry::build(&observed.objects, &self.keys);
+        let tick = self.tick();
+        self.scales = self.damper.observe(&registry.readiness(), tick);
+        let plan = Arc::new(plan(&registry, &observed.objects, &self.scales));
+        self.report_new(&plan);
+        self.scopes.publish(plan.clone());
+        let took = start.elapsed();
+        self.published.send_modify(|published| {
+            let number = published.as_ref().map_or(0, |p| p.number) + 1;
+            tracing::info!(number, took_ms = took.as_secs_f64() * 1e3, "published");
+            *published = Some(Arc::new(Published {
+                plan,
+                observed: observed.clone(),
+                at: SystemTime::now(),
+                took,
+                number,
+            }));
+        });
+    }
+
+    /// Logs each finding once, when it appears.
+    fn report_new(&self, plan: &Plan) {
+        let before = self.published.borrow();
+        for finding in &plan.findings {
+            let known = before
+                .as_ref()
+                .is_some_and(|p| p.plan.findings.contains(finding));
+            if !known {
+                tracing::warn!(reason = finding.reason, object = %finding.object, origin = %finding.origin, "{}", finding.message);
+            }
+        }
+    }
+
+    fn tick(&self) -> Tick {
+        let wall = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+        Tick {
+            elapsed: self.origin.elapsed(),
+            unix_seconds: wall.map_or(0, |d| d.as_secs()),
+        }
+    }
+}
+
+async fn sleep_until(at: Option<tokio::time::Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn sleep(duration: Option<Duration>) {
+    match duration {
+        Some(duration) => tokio::time::sleep(duration).await,
+        None => std::future::pending().await,
+    }
+}

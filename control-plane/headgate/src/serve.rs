@@ -1,0 +1,143 @@
+//! `headgate serve`: source → publisher → xDS and admin, until a signal ends it.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use headgate_source::files::{self, Files};
+use headgate_xds::XdsServer;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+use tracing_subscriber::EnvFilter;
+
+use crate::admin::Admin;
+use crate::cli::{Cli, InputArgs, LogFormat, ServeArgs};
+use crate::metrics::Metrics;
+use crate::publisher::Publisher;
+use crate::scopes::ScopeRules;
+use crate::settings::{self, Failure};
+use crate::world::Scopes;
+
+/// How long ending may take before the process ends anyway.
+const DRAIN: Duration = Duration::from_secs(5);
+
+/// Sets up logging.
+///
+/// # Errors
+/// A filter that cannot be parsed, with the flag's name.
+pub(crate) fn log_to_stderr(cli: &Cli) -> Result<(), Failure> {
+    let filter = EnvFilter::try_new(&cli.log).map_err(|e| format!("--log {:?}: {e}", cli.log))?;
+    let lines = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
+    match cli.log_format {
+        LogFormat::Text => lines.init(),
+        LogFormat::Json => lines.json().init(),
+    }
+    Ok(())
+}
+
+/// Serves until SIGTERM or SIGINT.
+///
+/// # Errors
+/// What keeps it from starting: a flag, a directory, a port, a module.
+pub(crate) fn run(args: &ServeArgs) -> Result<(), Failure> {
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?
+        .block_on(serve(args))
+}
+
+/// What the file source is told.
+pub(crate) fn files_options(args: &InputArgs) -> files::Options {
+    files::Options {
+        default_namespace: args.default_namespace.clone(),
+        ..files::Options::new(std::iter::once(&args.models).chain(&args.policies))
+    }
+}
+
+async fn serve(args: &ServeArgs) -> Result<(), Failure> {
+    let options = settings::options(&args.input, args.linger())?;
+    let rules = ScopeRules {
+        allow: args.allow_nodes.clone(),
+        follow: args.follow_nodes.clone(),
+        namespaces: options.domains.keys().cloned().collect(),
+        listen: args.input.listen,
+    };
+    let xds_listener = bind("--xds-address", args.xds_address).await?;
+    let admin_listener = bind("--admin-address", args.admin_address).await?;
+
+    let files = Files::watch(files_options(&args.input))?;
+    let scopes = Scopes::new(rules, options);
+    let publisher = Publisher::new(scopes.clone());
+    let published = publisher.published();
+    let server = XdsServer::new(
+        scopes.clone(),
+        headgate_xds::Options {
+            linger: args.linger(),
+            ..headgate_xds::Options::default()
+        },
+    );
+    let (ending, closing) = watch::channel(false);
+    let metrics = Arc::new(Metrics::default());
+    let admin = Admin {
+        published,
+        scopes,
+        fleet: server.fleet(),
+        metrics: metrics.clone(),
+        closing: closing.clone(),
+    };
+    let events = server.fleet().events();
+    tokio::spawn(async move { metrics.follow(events).await });
+    tokio::spawn(publisher.run(files.observed()));
+    tokio::spawn(end_on_signal(ending)?);
+    tracing::info!(
+        xds = %xds_listener.local_addr()?,
+        admin = %admin_listener.local_addr()?,
+        models = %args.input.models.display(),
+        "serving"
+    );
+    let admin =
+        axum::serve(admin_listener, admin.router()).with_graceful_shutdown(closed(closing.clone()));
+    let both = async {
+        let (xds, admin) = tokio::join!(
+            server.serve(xds_listener, closed(closing.clone())),
+            admin.into_future()
+        );
+        xds?;
+        admin?;
+        Ok::<(), Failure>(())
+    };
+    tokio::select! {
+        outcome = both => outcome,
+        () = async { closed(closing.clone()).await; tokio::time::sleep(DRAIN).await } => {
+            tracing::warn!("a connection did not end in time");
+            Ok(())
+        }
+    }
+}
+
+async fn bind(flag: &str, address: SocketAddr) -> Result<TcpListener, Failure> {
+    TcpListener::bind(address).await.map_err(|e| {
+        format!("{flag} {address}: {e}: end what listens there, or choose another address").into()
+    })
+}
+
+fn end_on_signal(ending: watch::Sender<bool>) -> Result<impl Future<Output = ()>, Failure> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        tracing::info!("ending: proxies keep what they run");
+        ending.send_replace(true);
+    })
+}
+
+async fn closed(mut closing: watch::Receiver<bool>) {
+    // An error means the sender is gone, which is the end as well.
+    let _ = closing.wait_for(|closing| *closing).await;
+}

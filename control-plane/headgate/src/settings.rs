@@ -1,0 +1,38 @@
+//! From flags to what the stages are told.
+
+use std::time::Duration;
+
+use headgate_translate::{Modules, Options, ScopeSpec};
+
+use crate::cli::InputArgs;
+use crate::{domains, modules};
+
+/// What makes a command fail as a whole: one line that names the flag or file, and the fix.
+pub(crate) type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+/// The translation's settings. `linger` bounds how long a request may take to arrive: while it does, it may hold a
+/// route to a cluster that is going away.
+///
+/// # Errors
+/// Bad flags and unreadable modules.
+pub(crate) fn options(args: &InputArgs, linger: Duration) -> Result<Options, Failure> {
+    let modules: Modules = modules::offer(&args.wasm, args.wasm_inline)?;
+    Ok(Options {
+        domains: domains::of(args)?,
+        modules,
+        access_log: (args.access_log != "none").then(|| args.access_log.clone()),
+        max_body_bytes: args.max_body_bytes,
+        request_timeout: linger * 5 / 6,
+        connect_timeout: Duration::from_secs(2),
+        idle_timeout: Duration::from_secs(args.idle_timeout),
+    })
+}
+
+/// The scope of a proxy that says nothing about itself.
+pub(crate) fn plain_scope(args: &InputArgs, options: &Options) -> ScopeSpec {
+    ScopeSpec {
+        follow: false,
+        namespaces: options.domains.keys().cloned().collect(),
+        listen: args.listen,
+    }
+}
