@@ -13,7 +13,7 @@ pub struct Limits {
     /// Greatest length of a kept string (model, session fields), in UTF-8 bytes.
     pub max_string: usize,
     /// How many bytes of the first user message go into its fingerprint (its whole length does as
-    /// well). Hashing is the slowest part of a scan, and conversations differ early.
+    /// well). Hashing is the slowest part of a scan, and conversations differ early. 0: no fingerprint.
     pub fingerprint_bytes: u64,
 }
 

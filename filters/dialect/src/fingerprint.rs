@@ -25,6 +25,31 @@ pub(crate) struct Text {
     hasher: SipHasher13,
 }
 
+/// A text that ended: how much it was, and its hash, if it was hashed.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Digest {
+    pub(crate) bytes: u64,
+    pub(crate) ids: u64,
+    hash: Option<u64>,
+}
+
+impl Digest {
+    /// The fingerprint; `None` if there is nothing, or all conversations that begin with nothing
+    /// would be one.
+    pub(crate) fn fingerprint(&self) -> Option<u64> {
+        self.hash.filter(|_| self.bytes + self.ids > 0)
+    }
+}
+
+impl PartialEq for Digest {
+    /// Equal length and, where both were hashed, equal hash.
+    fn eq(&self, other: &Self) -> bool {
+        self.bytes == other.bytes
+            && self.ids == other.ids
+            && (self.hash.is_none() || other.hash.is_none() || self.hash == other.hash)
+    }
+}
+
 impl Text {
     /// Empty text of which the first `room` bytes will be hashed.
     pub(crate) fn new(room: u64) -> Self {
@@ -49,14 +74,15 @@ impl Text {
         self.mix(&id.to_le_bytes());
     }
 
-    /// UTF-8 bytes of text.
-    pub(crate) fn bytes(&self) -> u64 {
-        self.bytes
-    }
-
-    /// Token ids.
-    pub(crate) fn ids(&self) -> u64 {
-        self.ids
+    /// Starts anew, with `room` bytes to be hashed. (In place: the hasher is large to copy.)
+    pub(crate) fn restart(&mut self, room: u64) {
+        self.bytes = 0;
+        self.ids = 0;
+        self.hashed = room > 0;
+        self.room = room;
+        if self.hashed {
+            self.hasher = SipHasher13::new_with_keys(KEY.0, KEY.1);
+        }
     }
 
     fn mix(&mut self, bytes: &[u8]) {
@@ -68,10 +94,13 @@ impl Text {
         }
     }
 
-    /// The fingerprint, of the hashed beginning and the whole length; `None` if there is nothing,
-    /// or all conversations that begin with nothing would be one.
-    pub(crate) fn fingerprint(&self) -> Option<u64> {
-        (self.bytes + self.ids > 0).then(|| self.hash())
+    /// What it comes to: its length, and the hash of its beginning and its length.
+    pub(crate) fn digest(&self) -> Digest {
+        Digest {
+            bytes: self.bytes,
+            ids: self.ids,
+            hash: self.hashed.then(|| self.hash()),
+        }
     }
 
     fn hash(&self) -> u64 {
@@ -83,11 +112,7 @@ impl Text {
 }
 
 impl PartialEq for Text {
-    /// Equal length and, where both were hashed, equal hash.
     fn eq(&self, other: &Self) -> bool {
-        let hash_matters = self.hashed && other.hashed;
-        self.bytes == other.bytes
-            && self.ids == other.ids
-            && (!hash_matters || self.hash() == other.hash())
+        self.digest() == other.digest()
     }
 }

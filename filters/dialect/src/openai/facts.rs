@@ -7,7 +7,7 @@ use super::Endpoint;
 use super::fields::{At, Field, MAX_N, MAX_TEMPERATURE, MAX_TOKEN_ID, MAX_TOKENS};
 use super::slot::Slot;
 use crate::body::{Body, BodyError, Limits, SessionFields};
-use crate::fingerprint::Text;
+use crate::fingerprint::{Digest, Text};
 use crate::json::{Decimal, Path, Unfit};
 
 /// What `messages` or `prompt` says.
@@ -24,7 +24,7 @@ pub(super) struct Prompt {
 #[derive(Debug, Default)]
 pub(super) struct Message {
     pub(super) is_user: Slot<bool>,
-    pub(super) content: Slot<Text>,
+    pub(super) content: Slot<Digest>,
 }
 
 /// Everything read so far.
@@ -131,7 +131,7 @@ impl Facts {
     pub(super) fn begin_text(&mut self) {
         let other_role = self.message.is_user.get() == Some(&false);
         let hashed = self.draft.first.is_none() && !other_role;
-        self.text = Text::new(if hashed {
+        self.text.restart(if hashed {
             self.limits.fingerprint_bytes
         } else {
             0
@@ -142,7 +142,7 @@ impl Facts {
     pub(super) fn end_message(&mut self) {
         let is_user = self.message.is_user.take() == Some(true);
         if let Some(text) = self.message.content.take() {
-            self.draft.bytes += text.bytes();
+            self.draft.bytes += text.bytes;
             if is_user && self.draft.first.is_none() {
                 self.draft.first = text.fingerprint();
             }
@@ -151,11 +151,12 @@ impl Facts {
 
     /// One prompt of the list, or the only one, ends.
     pub(super) fn end_prompt_item(&mut self) {
-        self.draft.bytes += self.text.bytes();
-        self.draft.ids += self.text.ids();
+        let text = self.text.digest();
+        self.draft.bytes += text.bytes;
+        self.draft.ids += text.ids;
         self.draft.count += 1;
         if self.draft.first.is_none() {
-            self.draft.first = self.text.fingerprint();
+            self.draft.first = text.fingerprint();
         }
     }
 

@@ -121,7 +121,10 @@ impl Sink for Facts {
             None | Some(At::Root | At::Top) => {}
             Some(At::Messages) => self.end_prompt(Field::Messages)?,
             Some(At::Message) => self.end_message(),
-            Some(At::Content) => self.message.content.put(Some(self.text), Field::Content)?,
+            Some(At::Content) => {
+                let text = self.text.digest();
+                self.message.content.put(Some(text), Field::Content)?;
+            }
             Some(At::Part) => self.text = self.part.take().unwrap_or(self.before_part),
             Some(At::Prompt) => self.end_prompt(Field::Prompt)?,
             Some(At::Tokens) => self.end_prompt_item(),
@@ -184,7 +187,10 @@ impl Sink for Facts {
     fn end_string(&mut self) -> Result<(), BodyError> {
         let field = self.target();
         match field {
-            Field::Content => return self.message.content.put(Some(self.text), field),
+            Field::Content => {
+                let text = self.text.digest();
+                return self.message.content.put(Some(text), field);
+            }
             Field::PartText => return self.part.put(Some(self.text), field),
             Field::PromptItem => {
                 self.end_prompt_item();
