@@ -3,7 +3,7 @@
 //! Invariant: locked, so that asking never changes what is asked about.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde::Deserialize;
@@ -43,6 +43,8 @@ pub struct Arrow {
 pub struct Member {
     /// Package name.
     pub name: String,
+    /// Whether it is part of what is shipped: everything outside `tests/`.
+    pub ships: bool,
     /// Direct dependencies of every kind, optional ones included.
     pub arrows: Vec<Arrow>,
 }
@@ -62,12 +64,14 @@ pub type House = BTreeMap<String, Member>;
 struct Metadata {
     packages: Vec<Package>,
     workspace_members: BTreeSet<String>,
+    workspace_root: PathBuf,
 }
 
 #[derive(Deserialize)]
 struct Package {
     id: String,
     name: String,
+    manifest_path: PathBuf,
     dependencies: Vec<Dependency>,
 }
 
@@ -88,7 +92,12 @@ pub fn read() -> Result<House, String> {
     let ours = |package: &Package| metadata.workspace_members.contains(&package.id);
     let members = metadata.packages.iter().filter(|package| ours(package));
     Ok(members
-        .map(|package| (package.name.clone(), member(package)))
+        .map(|package| {
+            (
+                package.name.clone(),
+                member(package, &metadata.workspace_root),
+            )
+        })
         .collect())
 }
 
@@ -114,7 +123,7 @@ pub fn closure(package: &str, target: &str) -> Result<BTreeSet<String>, String> 
     Ok(names.map(str::to_owned).collect())
 }
 
-fn member(package: &Package) -> Member {
+fn member(package: &Package, root: &Path) -> Member {
     let arrows = package.dependencies.iter().map(|dependency| Arrow {
         to: dependency.name.clone(),
         kind: match dependency.kind.as_deref() {
@@ -126,6 +135,7 @@ fn member(package: &Package) -> Member {
     });
     Member {
         name: package.name.clone(),
+        ships: !package.manifest_path.starts_with(root.join("tests")),
         arrows: arrows.collect(),
     }
 }
