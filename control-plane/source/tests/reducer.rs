@@ -152,6 +152,25 @@ fn what_kubectl_label_local_writes_is_read() {
 }
 
 #[test]
+fn what_kubectl_writes_of_several_objects_is_read_although_nothing_separates_them() {
+    let object = |name: &str| {
+        format!(
+            "apiVersion: apps/v1\nkind: Deployment\nmetadata:\n  labels:\n    model-name: m\n    model-version: {name}\n  name: {name}\nspec: {{}}\n"
+        )
+    };
+    let text = object("a") + &object("b") + "---\n" + &object("c");
+    let world = world(&[("m.yaml", &text)]);
+    let names: Vec<_> = world
+        .objects
+        .carriers
+        .keys()
+        .map(|k| k.name.as_str())
+        .collect();
+    assert_eq!(names, ["a", "b", "c"]);
+    assert_eq!(problems(&world), Vec::<String>::new());
+}
+
+#[test]
 fn a_refusal_names_the_file_the_document_the_path_and_the_fix() {
     let cases = [
         (

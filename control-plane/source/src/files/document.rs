@@ -43,8 +43,16 @@ fn read_json(bytes: &[u8]) -> Result<Vec<Value>, ConfigError> {
 
 fn read_yaml(bytes: &[u8]) -> Result<Vec<Value>, ConfigError> {
     let text = std::str::from_utf8(bytes).map_err(|e| {
-        ConfigError::new(".", format!("is not UTF-8 after byte {}", e.valid_up_to()))
+        let message = format!("is not UTF-8 after byte {}", e.valid_up_to());
+        ConfigError::new(".", message)
     })?;
+    parse_yaml(text).or_else(|refusal| {
+        let separated = separate(text).ok_or_else(|| refusal.clone())?;
+        parse_yaml(&separated).map_err(|_| refusal)
+    })
+}
+
+fn parse_yaml(text: &str) -> Result<Vec<Value>, ConfigError> {
     let options = serde_saphyr::Options {
         with_snippet: false,
         // A fleet's `kubectl get -o yaml` is one file; depth is what recursion must be kept from.
@@ -59,6 +67,26 @@ fn read_yaml(bytes: &[u8]) -> Result<Vec<Value>, ConfigError> {
     };
     serde_saphyr::from_multiple_with_options(text, options)
         .map_err(|e| ConfigError::new(".", format!("is not YAML: {e}")))
+}
+
+/// `kubectl label --local -o yaml` writes the objects of a file with several one after the other, with nothing
+/// between them; each begins with `apiVersion:` in the first column. `None`: this text is not of that kind.
+fn separate(text: &str) -> Option<String> {
+    let mut separated = String::with_capacity(text.len() + 64);
+    let (mut begun, mut found) = (false, false);
+    for line in text.split_inclusive('\n') {
+        if line.starts_with("---") {
+            begun = false;
+        } else if line.starts_with("apiVersion:") {
+            if begun {
+                separated.push_str("---\n");
+                found = true;
+            }
+            begun = true;
+        }
+        separated.push_str(line);
+    }
+    found.then_some(separated)
 }
 
 /// A `List`, of any kind, is its items.

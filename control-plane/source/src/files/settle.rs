@@ -21,7 +21,7 @@ pub(crate) enum Touch {
 /// Files that wait to be read.
 #[derive(Debug)]
 pub(crate) struct Settle {
-    /// How long a file that is not closed must be quiet.
+    /// How long a file that is not closed, or not there, must stay so.
     quiet: Duration,
     waiting: BTreeMap<PathBuf, (Instant, Touch)>,
 }
@@ -37,8 +37,7 @@ impl Settle {
     fn wait(&self, touch: Touch) -> Duration {
         match touch {
             Touch::Whole => Duration::from_millis(5),
-            Touch::Writing => self.quiet,
-            Touch::Missing => Duration::from_millis(200),
+            Touch::Writing | Touch::Missing => self.quiet,
         }
     }
 

@@ -32,13 +32,14 @@ pub struct Options {
     pub keys: LabelKeys,
     /// How often to look round where no event came.
     pub poll: Duration,
-    /// How long a file that was written to and not closed must be quiet until it is taken for whole.
+    /// How long a file that was written to and not closed must be quiet until it is taken for whole, and one that
+    /// vanished must stay away until it is taken for removed.
     pub quiet: Duration,
 }
 
 impl Options {
-    /// These directories, in namespace `default`, with the usual labels, looking round every 2 s; a file that is not
-    /// closed is whole after 500 ms.
+    /// These directories, in namespace `default`, with the usual labels, looking round every 2 s; half a
+    /// second of quiet.
     pub fn new(directories: impl IntoIterator<Item = impl Into<PathBuf>>) -> Self {
         let mut list: Vec<PathBuf> = Vec::new();
         for directory in directories.into_iter().map(Into::into) {
