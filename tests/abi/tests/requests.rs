@@ -1,7 +1,7 @@
 //! What comes through the ABI: tags, replies, balances, statistics.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-use headgate_test_support::client::{OpenAiRequest, Reply};
+use headgate_test_support::client::{HttpRequest, OpenAiRequest, Reply};
 use headgate_test_support::deadline::eventually;
 use headgate_tests_abi::bootstrap::ACCESS_LOG_MARK;
 use headgate_tests_abi::config::{slow_tokens, slow_tokens_by_reservation, with_buckets};
@@ -13,7 +13,7 @@ fn upstream_headers(reply: &Reply) -> Value {
     reply.json().expect("a JSON answer")["mock"]["headers"].clone()
 }
 
-fn ask(world: &World, tenant: &str, max_tokens: u64) -> headgate_test_support::client::HttpRequest {
+fn ask(world: &World, tenant: &str, max_tokens: u64) -> HttpRequest {
     OpenAiRequest::chat("m")
         .max_tokens(max_tokens)
         .header("x-tenant-id", tenant)
@@ -190,4 +190,30 @@ async fn statistics_have_labels_and_count_each_request_once() {
     })
     .await
     .unwrap();
+}
+
+#[tokio::test]
+async fn a_grpc_request_is_refused_in_grpc() {
+    let world = start(
+        "headgate",
+        &with_buckets(&[slow_tokens_by_reservation(1000)]),
+    )
+    .await;
+    let url = format!("{}/inference.GRPCInferenceService/ModelInfer", world.url);
+    let send = async || {
+        let request = HttpRequest::post(&url, vec![0, 0, 0, 0, 0])
+            .header("content-type", "application/grpc")
+            .header("te", "trailers")
+            .header("x-model", "m")
+            .header("x-max-tokens", "900")
+            .header("x-tenant-id", "acme");
+        world.send(request).await
+    };
+    let admitted = send().await;
+    assert_eq!(admitted.header("grpc-status"), None, "{}", admitted.text());
+    let refused = send().await;
+    assert_eq!(refused.status, 200, "{}", refused.text());
+    assert_eq!(refused.header("grpc-status"), Some("8"));
+    let message = refused.header("grpc-message").expect("a message");
+    assert!(!message.is_empty());
 }
