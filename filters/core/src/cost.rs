@@ -182,12 +182,14 @@ impl Quote {
         window.cells(self.cost, self.capacity)
     }
 
-    /// A number of cells in thousandths of the bucket's unit, rounded down.
+    /// A number of cells in thousandths of the bucket's unit, to the nearest: 256 of 1000 tokens leave 744,
+    /// though a cost takes whole cells and so a few millionths of a token more.
     #[must_use]
     pub fn milli_units(&self, window: &Window, cells: u64) -> u64 {
         // Divided first, for a capacity that fills 128 bits has no room to be multiplied.
-        let capacity = self.capacity / (self.per_unit / 1000).max(1);
-        u64::try_from(window.units(cells, capacity)).unwrap_or(u64::MAX)
+        let capacity = self.capacity.saturating_mul(10) / (self.per_unit / 1000).max(1);
+        let tenths = window.units(cells, capacity);
+        u64::try_from((tenths + 5) / 10).unwrap_or(u64::MAX)
     }
 }
 

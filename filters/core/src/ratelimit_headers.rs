@@ -6,6 +6,7 @@
 use crate::effects::Name;
 
 const NS: u64 = 1_000_000_000;
+const MS: u64 = 1_000_000;
 
 /// A bucket as a client is told about it. Amounts in thousandths of its unit.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -87,10 +88,11 @@ fn units(milli: u64) -> String {
     (milli / 1000).to_string()
 }
 
-/// Whole seconds, rounded up.
+/// Whole seconds, rounded up from a millisecond on: costs are rounded up to cells, and who waits as told comes
+/// later than that by the way of the answer.
 #[must_use]
 pub fn seconds(ns: u64) -> u64 {
-    ns.div_ceil(NS)
+    (ns / MS).div_ceil(NS / MS)
 }
 
 /// As OpenAI writes it: `12ms`, `1s`, `6m0s`, `1h0m0s`.

@@ -1,0 +1,249 @@
+//! Bad input has a declared answer that names the field, whatever is wrong: never a trap, never a bypass.
+
+use headgate_core::effects::Flow;
+use headgate_core::headers::Headers;
+
+use crate::world::{Proxy, counted, one_model, reply, text};
+
+fn proxy() -> Proxy {
+    Proxy::new(&one_model(""))
+}
+
+const POST: [(&str, &str); 2] = [(":method", "POST"), (":path", "/v1/chat/completions")];
+
+#[test]
+fn a_bad_body_is_refused_with_the_field() {
+    let rows = [
+        ("", 400, "null", "invalid_json", "not valid JSON at byte 0"),
+        ("{", 400, "null", "invalid_json", "not valid JSON at byte 1"),
+        (
+            "nonsense",
+            400,
+            "null",
+            "invalid_json",
+            "not valid JSON at byte",
+        ),
+        ("[]", 400, "null", "invalid_json", "must be a JSON object"),
+        (
+            "{}",
+            400,
+            "\"model\"",
+            "missing_required_parameter",
+            "`model` is missing",
+        ),
+        (r#"{"model":""}"#, 0, "", "", ""),
+        (
+            r#"{"model":7}"#,
+            400,
+            "\"model\"",
+            "invalid_type",
+            "`model` must be a string",
+        ),
+        (
+            r#"{"model":"m","max_tokens":-1}"#,
+            400,
+            "\"max_tokens\"",
+            "invalid_value",
+            "between 1 and 10000000",
+        ),
+        (
+            r#"{"model":"m","max_tokens":1e99}"#,
+            400,
+            "\"max_tokens\"",
+            "invalid_value",
+            "between 1 and 10000000",
+        ),
+        (
+            r#"{"model":"m","temperature":"hot"}"#,
+            400,
+            "\"temperature\"",
+            "invalid_type",
+            "`temperature` must be a number",
+        ),
+        (
+            r#"{"model":"m","model":"n"}"#,
+            400,
+            "\"model\"",
+            "duplicate_parameter",
+            "more than once with different values",
+        ),
+        (
+            r#"{"model":"m","max_tokens":1,"max_completion_tokens":2}"#,
+            400,
+            "\"max_completion_tokens\"",
+            "duplicate_parameter",
+            "are both given and differ",
+        ),
+    ];
+    for (body, status, param, code, words) in rows {
+        let (_, step) = proxy().chat(&[], body);
+        let reply = reply(&step);
+        if status == 0 {
+            assert!(reply.status >= 400, "{body}");
+            continue;
+        }
+        let text = text(reply);
+        assert_eq!(reply.status, status, "{body}: {text}");
+        assert!(
+            text.contains(&format!("\"param\":{param}")),
+            "{body}: {text}"
+        );
+        assert!(
+            text.contains(&format!("\"code\":\"{code}\"")),
+            "{body}: {text}"
+        );
+        assert!(text.contains(words), "{body}: {text}");
+        let outcome = format!(
+            "headgate_requests|namespace={}|model=unknown|version=|lane=|outcome={code}",
+            if code == "missing_required_parameter" {
+                "default"
+            } else {
+                ""
+            }
+        );
+        assert_eq!(counted(&step.effects, &outcome), 1, "{:?}", step.effects);
+    }
+}
+
+#[test]
+fn a_body_over_the_limit_is_413_whether_announced_or_not() {
+    let long = format!(r#"{{"model":"m","x":"{}"}}"#, "y".repeat(5000));
+    let (_, step) = proxy().chat(&[], &long);
+    assert_eq!(
+        text(reply(&step)),
+        r#"{"error":{"message":"the request body is larger than 4096 bytes (`maxBodyBytes`); send less","type":"invalid_request_error","param":null,"code":"request_too_large"}}"#
+    );
+    assert_eq!(reply(&step).status, 413);
+
+    let mut proxy = proxy();
+    let mut stream = proxy.vm.open();
+    let headers = Headers::from_pairs(&[POST[0], POST[1], ("content-length", "4097")]);
+    let step = stream.request_headers(&mut proxy.vm, &proxy.world, &headers, false);
+    assert_eq!(reply(&step).status, 413, "before a byte of it was read");
+}
+
+#[test]
+fn a_body_of_exactly_the_limit_passes() {
+    let frame = r#"{"model":"m","x":""}"#.len();
+    let body = format!(r#"{{"model":"m","x":"{}"}}"#, "y".repeat(4096 - frame));
+    assert_eq!(body.len(), 4096);
+    assert_eq!(proxy().chat(&[], &body).1.flow, Flow::Continue);
+}
+
+#[test]
+fn a_compressed_body_is_415_naming_the_header() {
+    for encoding in ["gzip", "br", "GZIP", "identity, gzip"] {
+        let (_, step) = proxy().chat(&[("content-encoding", encoding)], r#"{"model":"m"}"#);
+        assert_eq!(reply(&step).status, 415);
+        assert!(text(reply(&step)).contains(r#""param":"content-encoding""#));
+    }
+    for encoding in ["identity", ""] {
+        let (_, step) = proxy().chat(&[("content-encoding", encoding)], r#"{"model":"m"}"#);
+        assert_eq!(step.flow, Flow::Continue);
+    }
+}
+
+#[test]
+fn the_content_type_does_not_hide_a_body() {
+    for kind in [
+        "text/plain",
+        "application/octet-stream",
+        "multipart/form-data",
+    ] {
+        let (_, step) = proxy().chat(&[("content-type", kind)], r#"{"model":"nobody"}"#);
+        assert_eq!(reply(&step).status, 404, "{kind}");
+    }
+}
+
+#[test]
+fn headers_that_disagree_are_400_with_a_body_too() {
+    let twice = [("x-model", "m"), ("x-model", "n")];
+    let (_, step) = proxy().chat(&twice, r#"{"model":"m"}"#);
+    assert_eq!(reply(&step).status, 400);
+    assert!(text(reply(&step)).contains(r#""param":"x-model","code":"duplicate_header""#));
+    let pins = [("x-model-version", "v1"), ("x-model-version", "v2")];
+    let (_, step) = proxy().chat(&pins, r#"{"model":"m"}"#);
+    assert_eq!(reply(&step).status, 400);
+    let tenants = [("x-tenant-id", "a"), ("x-tenant-id", "b")];
+    let (_, step) = proxy().chat(&tenants, r#"{"model":"m"}"#);
+    assert_eq!(reply(&step).status, 400);
+}
+
+#[test]
+fn a_post_without_a_body_is_refused() {
+    let (_, step) = proxy().send(&POST, None);
+    assert_eq!(reply(&step).status, 400);
+    assert!(text(reply(&step)).contains("it is empty"));
+}
+
+#[test]
+fn a_body_ended_by_trailers_is_decided() {
+    let mut proxy = proxy();
+    let mut stream = proxy.vm.open();
+    let headers = Headers::from_pairs(&POST);
+    let step = stream.request_headers(&mut proxy.vm, &proxy.world, &headers, false);
+    assert_eq!(step.flow, Flow::Pause);
+    let step = stream.request_body(&mut proxy.vm, &proxy.world, br#"{"model":"m"}"#, false);
+    assert_eq!(step.flow, Flow::Pause);
+    assert!(stream.wants_request_body());
+    let step = stream.request_trailers(&mut proxy.vm, &proxy.world);
+    assert_eq!(step.flow, Flow::Continue);
+    assert!(!stream.wants_request_body());
+}
+
+#[test]
+fn a_serving_path_without_a_model_is_refused() {
+    let (_, step) = proxy().send(&[(":method", "POST"), (":path", "/v1/embeddings")], None);
+    assert_eq!(reply(&step).status, 400);
+    assert!(text(reply(&step)).contains("name it in the header `x-model`"));
+}
+
+#[test]
+fn a_grpc_request_gets_a_grpc_status() {
+    let headers = [
+        (":method", "POST"),
+        (":path", "/inference.GRPCInferenceService/ModelInfer"),
+        ("content-type", "application/grpc"),
+        ("x-model", "nobody"),
+    ];
+    let (_, step) = proxy().send(&headers, None);
+    let reply = reply(&step);
+    assert_eq!((reply.grpc, reply.status), (Some(5), 404));
+    assert!(reply.body.is_empty() && reply.message.contains("nobody"));
+}
+
+#[test]
+fn a_tenant_that_is_no_header_value_is_encoded_or_refused() {
+    let long = "x".repeat(129);
+    let (_, step) = proxy().chat(&[("x-tenant-id", &long)], r#"{"model":"m"}"#);
+    assert_eq!(reply(&step).status, 400);
+    assert!(text(reply(&step)).contains("`x-tenant-id` must be at most 128 bytes"));
+}
+
+#[test]
+fn a_vm_without_configuration_answers_503() {
+    let mut vm = headgate_core::vm::Vm::new(crate::world::BOTH);
+    let world = crate::world::World::new();
+    for path in ["/v1/chat/completions", "/other"] {
+        let headers = Headers::from_pairs(&[(":method", "POST"), (":path", path)]);
+        let step = vm.open().request_headers(&mut vm, &world, &headers, false);
+        assert_eq!(reply(&step).status, 503);
+    }
+}
+
+#[test]
+fn a_bad_configuration_leaves_the_old_one_serving() {
+    let mut proxy = proxy();
+    for bad in [
+        "",
+        "{",
+        r#"{"namespaces":{"a":{"models":{"m":{"base":[{}]}}}}}"#,
+    ] {
+        let error = proxy
+            .vm
+            .configure(bad.as_bytes(), &proxy.world)
+            .unwrap_err();
+        assert!(!error.message.is_empty());
+    }
+    assert_eq!(proxy.chat(&[], r#"{"model":"m"}"#).1.flow, Flow::Continue);
+}

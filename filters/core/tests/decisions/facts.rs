@@ -1,0 +1,198 @@
+//! Paths, headers and bodies → facts.
+
+use headgate_core::endpoint::{Class, classify};
+use headgate_core::facts::Facts;
+use headgate_core::headers::{HeaderStore, Headers};
+use headgate_dialect::{Body, Endpoint};
+
+#[test]
+fn a_path_decides_what_decides() {
+    let chat = Class::Body(Endpoint::ChatCompletions);
+    let completions = Class::Body(Endpoint::Completions);
+    let rows: [(&str, &str, bool, Class); 29] = [
+        ("POST", "/v1/chat/completions", false, chat),
+        ("POST", "/v1/chat/completions?x=1", false, chat),
+        ("POST", "/v1/chat/completions/", false, chat),
+        ("POST", "//v1//chat/completions", false, chat),
+        ("POST", "/v1/chat/%63ompletions", false, chat),
+        ("POST", "/v1/./chat/x/../completions", false, chat),
+        ("POST", "/x/..%2fv1/chat/completions", false, chat),
+        ("POST", "/v1\\chat\\completions", false, chat),
+        ("PUT", "/v1/chat/completions", false, chat),
+        ("GET", "/v1/chat/completions", false, chat),
+        ("POST", "/v1/chat/completions", true, chat),
+        ("GET", "/v1/chat/completions", true, Class::Other),
+        ("OPTIONS", "/v1/chat/completions", true, Class::Other),
+        ("POST", "/v1/completions", false, completions),
+        ("POST", "/v1/embeddings", false, Class::Headers),
+        ("POST", "/v1/messages", false, Class::Headers),
+        ("GET", "/v1/files", true, Class::Headers),
+        ("OPTIONS", "/v1/embeddings", true, Class::Other),
+        ("GET", "/v1/models", true, Class::ListModels),
+        ("GET", "/v1/models/", true, Class::ListModels),
+        ("GET", "/v1/models?limit=2", true, Class::ListModels),
+        ("POST", "/v1/models", false, Class::Headers),
+        ("POST", "/v2/models/m/infer", false, Class::Headers),
+        ("POST", "/v2/health", false, Class::Other),
+        (
+            "POST",
+            "/inference.GRPCInferenceService/ModelInfer",
+            false,
+            Class::Headers,
+        ),
+        ("POST", "/infer", false, Class::Headers),
+        ("POST", "/inference", false, Class::Other),
+        ("GET", "/", true, Class::Other),
+        ("GET", "", true, Class::Other),
+    ];
+    for (method, path, end, expected) in rows {
+        let got = classify(method.as_bytes(), path.as_bytes(), end);
+        assert_eq!(got, expected, "{method} {path}");
+    }
+}
+
+#[test]
+fn no_path_traps() {
+    for path in [
+        &b"%"[..],
+        b"%z",
+        b"%2",
+        b"%%%",
+        b"\xff\xfe/%ff",
+        b"/..",
+        b"/../..",
+        b"?",
+        b"#",
+    ] {
+        assert_ne!(classify(b"POST", path, false), Class::ListModels);
+    }
+}
+
+fn read(headers: &[(&str, &str)], body: Option<&Body>) -> Result<Facts, String> {
+    let headers = Headers::from_pairs(headers);
+    Facts::read(&headers, body).map_err(|r| {
+        let reply = r.reply(false);
+        format!("{} {}", reply.status, reply.message)
+    })
+}
+
+#[test]
+fn headers_alone_make_facts_with_the_defaults() {
+    let facts = read(&[("x-model", "m")], None).unwrap();
+    assert_eq!(facts.model.as_deref(), Some("m"));
+    assert_eq!(
+        (facts.max_tokens, facts.n, facts.temperature),
+        (512, 1, 1_000_000)
+    );
+    let told = [
+        ("x-model", "m"),
+        ("x-max-tokens", "64"),
+        ("x-temperature", "0.7"),
+    ];
+    let facts = read(&told, None).unwrap();
+    assert_eq!((facts.max_tokens, facts.temperature), (64, 700_000));
+}
+
+#[test]
+fn the_body_wins_field_by_field() {
+    let headers = [
+        ("x-model", "h"),
+        ("x-max-tokens", "64"),
+        ("x-temperature", "0.7"),
+    ];
+    let body = Body {
+        model: Some("b".into()),
+        max_tokens: Some(8),
+        n: Some(3),
+        ..Body::default()
+    };
+    let facts = read(&headers, Some(&body)).unwrap();
+    assert_eq!(facts.model.as_deref(), Some("b"));
+    assert_eq!(
+        (facts.max_tokens, facts.n, facts.temperature),
+        (8, 3, 700_000)
+    );
+    let facts = read(&headers, Some(&Body::default())).unwrap();
+    assert_eq!((facts.model.as_deref(), facts.max_tokens), (Some("h"), 64));
+}
+
+#[test]
+fn header_numbers_keep_the_bounds_of_the_body() {
+    let whole = "400 the header `x-max-tokens` must be a whole number between 1 and 10000000";
+    for bad in [
+        "0",
+        "-1",
+        "1.5",
+        "1e3",
+        "10000001",
+        "99999999999999999999",
+        "x",
+        " 5",
+        "0x10",
+    ] {
+        assert_eq!(
+            read(&[("x-max-tokens", bad)], None).unwrap_err(),
+            whole,
+            "{bad:?}"
+        );
+    }
+    let number = "400 the header `x-temperature` must be a number between 0 and 10";
+    for bad in [
+        "-0.1",
+        "10.000001",
+        "11",
+        ".",
+        "1.",
+        ".5",
+        "nan",
+        "1e1",
+        "1.x",
+        "0,5",
+    ] {
+        assert_eq!(
+            read(&[("x-temperature", bad)], None).unwrap_err(),
+            number,
+            "{bad:?}"
+        );
+    }
+    for (good, millionths) in [
+        ("0", 0),
+        ("10", 10_000_000),
+        ("10.0000", 10_000_000),
+        ("1.25", 1_250_000),
+        ("0.0000004", 0),
+        ("0.0000005", 1),
+        ("0.99999999999999999999", 1_000_000),
+    ] {
+        let facts = read(&[("x-temperature", good)], None).unwrap();
+        assert_eq!(facts.temperature, millionths, "{good}");
+    }
+}
+
+#[test]
+fn a_header_given_twice_must_agree() {
+    for name in ["x-model", "x-max-tokens", "x-temperature"] {
+        assert!(read(&[(name, "1"), (name, "1")], None).is_ok());
+        assert_eq!(
+            read(&[(name, "1"), (name, "2")], None).unwrap_err(),
+            format!(
+                "400 the header `{name}` is given more than once with different values; give it once"
+            )
+        );
+    }
+}
+
+#[test]
+fn an_empty_header_says_nothing() {
+    let facts = read(&[("x-model", ""), ("x-max-tokens", "")], None).unwrap();
+    assert_eq!((facts.model, facts.max_tokens), (None, 512));
+}
+
+#[test]
+fn kept_headers_read_as_the_borrowed_ones() {
+    let headers = Headers::from_pairs(&[("a", "1"), ("b", ""), ("", "x"), ("a", "2")]);
+    let store = HeaderStore::keep(&headers);
+    let pairs: Vec<_> = headers.iter().collect();
+    assert_eq!(store.view().iter().collect::<Vec<_>>(), pairs);
+    assert_eq!(store.view().get_all("a").count(), 2);
+}

@@ -1,0 +1,303 @@
+//! Reserves: who shares a bucket, what a client is told of it, and all or nothing.
+
+use headgate_core::effects::{Effect, Flow};
+use headgate_core::headers::Headers;
+use headgate_core::vm::Stages;
+
+use crate::world::{
+    Proxy, SECOND, counted, one_model, removed, reply, reply_header, response_header, text, tokens,
+};
+
+const LIMIT: Stages = Stages {
+    tag: false,
+    limit: true,
+};
+
+fn body(max_tokens: u64) -> String {
+    format!(r#"{{"model":"m","max_tokens":{max_tokens}}}"#)
+}
+
+fn admitted(proxy: &mut Proxy, headers: &[(&str, &str)], body: &str) -> bool {
+    proxy.chat(headers, body).1.flow == Flow::Continue
+}
+
+#[test]
+fn over_budget_is_429_with_everything_a_client_reads() {
+    let mut proxy = Proxy::new(&one_model(&tokens(1000, "10", "")));
+    assert!(admitted(&mut proxy, &[], &body(900)));
+    let (_, step) = proxy.chat(&[], &body(300));
+    let refused = reply(&step);
+    assert_eq!(refused.status, 429);
+    assert_eq!(refused.details, "headgate_over_budget");
+    assert_eq!(
+        text(refused),
+        r#"{"error":{"message":"over the budget of bucket `budget`: the request costs 300 tokens, 100 of 1000 are left; try again in 20 s","type":"tokens","param":null,"code":"rate_limit_exceeded"}}"#
+    );
+    for (name, value) in [
+        ("retry-after", "20"),
+        ("content-type", "application/json"),
+        ("x-ratelimit-limit-tokens", "1000"),
+        ("x-ratelimit-remaining-tokens", "100"),
+        ("x-ratelimit-reset-tokens", "1m30s"),
+        ("ratelimit-policy", "\"budget\";q=1000;w=100"),
+        ("ratelimit", "\"budget\";r=100;t=90"),
+    ] {
+        assert_eq!(reply_header(refused, name), Some(value), "{name}");
+    }
+    let rule = "headgate_reserves|rule=default/p/budget|model=m|outcome=rate_limit_exceeded";
+    assert_eq!(counted(&step.effects, rule), 1);
+    let request = "headgate_requests|namespace=default|model=m|version=v1|lane=base|outcome=rate_limit_exceeded";
+    assert_eq!(counted(&step.effects, request), 1);
+    // And who waits as told is served.
+    // Rounding a cost to cells takes nanoseconds, an answer's way back takes longer.
+    proxy.world.sleep(20 * SECOND + 1_000_000);
+    assert!(admitted(&mut proxy, &[], &body(300)));
+}
+
+#[test]
+fn the_balance_after_the_reserve_is_on_the_answer() {
+    let semantic = r#"{"policy":"p","bucket":{"name":"fair","key":[],"profile":"semantic"}}"#;
+    let mut proxy = Proxy::new(&one_model(&format!(
+        "{},{semantic}",
+        tokens(1000, "10", "")
+    )));
+    let (mut stream, _) = proxy.chat(&[], &body(256));
+    let step = proxy.answer(&mut stream, &[(":status", "200")], "");
+    for (name, value) in [
+        ("x-ratelimit-limit-tokens", "1000"),
+        ("x-ratelimit-remaining-tokens", "744"),
+        ("x-ratelimit-reset-tokens", "26s"),
+        ("x-ratelimit-limit-requests", "20"),
+        ("x-ratelimit-remaining-requests", "19"),
+        ("x-ratelimit-reset-requests", "84ms"),
+        (
+            "ratelimit-policy",
+            "\"budget\";q=1000;w=100, \"fair\";q=20;w=4",
+        ),
+        ("ratelimit", "\"budget\";r=744;t=26, \"fair\";r=19;t=1"),
+    ] {
+        assert_eq!(response_header(&step, name), Some(value), "{name}");
+    }
+}
+
+#[test]
+fn a_cost_above_the_capacity_is_400() {
+    let mut proxy = Proxy::new(&one_model(&tokens(1000, "10", "")));
+    let (_, step) = proxy.chat(&[], r#"{"model":"m","max_tokens":600,"n":2}"#);
+    assert_eq!(reply(&step).status, 400);
+    assert_eq!(
+        text(reply(&step)),
+        r#"{"error":{"message":"the request costs 1200 tokens, more than bucket `budget` ever holds (1000); lower `max_tokens` or `n`, or shorten the prompt","type":"invalid_request_error","param":"max_tokens","code":"cost_exceeds_capacity"}}"#
+    );
+    assert_eq!(
+        reply_header(reply(&step), "retry-after"),
+        None,
+        "it can never pass"
+    );
+}
+
+#[test]
+fn contention_is_503_or_admitted_by_policy() {
+    let mut proxy = Proxy::new(&one_model(&tokens(1000, "10", "")));
+    proxy.world.contended.set(true);
+    let (_, step) = proxy.chat(&[], &body(300));
+    assert_eq!(reply(&step).status, 503);
+    assert!(text(reply(&step)).contains("bucket_contended"));
+    assert_eq!(reply_header(reply(&step), "retry-after"), Some("1"));
+
+    let mut proxy = Proxy::new(&one_model(&tokens(
+        1000,
+        "10",
+        r#","onContention":"admit""#,
+    )));
+    proxy.world.contended.set(true);
+    let (_, step) = proxy.chat(&[], &body(300));
+    assert_eq!(step.flow, Flow::Continue);
+    let owed = "headgate_reserves|rule=default/p/budget|model=m|outcome=owed";
+    assert_eq!(counted(&step.effects, owed), 1);
+    // What is owed is taken when it can be.
+    proxy.world.contended.set(false);
+    proxy.vm.tick(&proxy.world);
+    assert!(!admitted(&mut proxy, &[], &body(800)));
+    assert!(admitted(&mut proxy, &[], &body(700)));
+}
+
+#[test]
+fn tenants_headers_and_versions_are_counted_apart_as_the_key_says() {
+    let keyed = |key: &str| {
+        let bucket = tokens(1000, "0.001", "").replace(r#"["tenant"]"#, key);
+        Proxy::new(&one_model(&bucket))
+    };
+    let mut tenants = keyed(r#"["tenant"]"#);
+    assert!(admitted(&mut tenants, &[("x-tenant-id", "a")], &body(900)));
+    assert!(!admitted(&mut tenants, &[("x-tenant-id", "a")], &body(900)));
+    assert!(admitted(&mut tenants, &[("x-tenant-id", "b")], &body(900)));
+    assert!(
+        admitted(&mut tenants, &[], &body(900)),
+        "no tenant is one of its own"
+    );
+    assert!(!admitted(&mut tenants, &[("x-tenant-id", "")], &body(900)));
+    let mut headers = keyed(r#"["header:x-team","header:x-user"]"#);
+    assert!(admitted(
+        &mut headers,
+        &[("x-team", "ab"), ("x-user", "c")],
+        &body(900)
+    ));
+    assert!(admitted(
+        &mut headers,
+        &[("x-team", "a"), ("x-user", "bc")],
+        &body(900)
+    ));
+    assert!(!admitted(
+        &mut headers,
+        &[("x-team", "a"), ("x-user", "bc")],
+        &body(900)
+    ));
+    let (_, step) = headers.chat(&[("x-team", "a"), ("x-team", "b")], &body(9));
+    assert_eq!(reply(&step).status, 400, "whose bucket is it?");
+    let mut one = keyed("[]");
+    assert!(admitted(&mut one, &[("x-tenant-id", "a")], &body(900)));
+    assert!(!admitted(&mut one, &[("x-tenant-id", "b")], &body(900)));
+}
+
+#[test]
+fn a_later_refusal_gives_back_the_earlier_reserve() {
+    let second = tokens(500, "0.001", "")
+        .replace("\"name\":\"budget\"", "\"name\":\"small\"")
+        .replace(r#"["tenant"]"#, "[]");
+    let mut proxy = Proxy::new(&one_model(&format!(
+        "{},{second}",
+        tokens(1000, "0.001", "")
+    )));
+    assert!(admitted(&mut proxy, &[("x-tenant-id", "a")], &body(400)));
+    for _ in 0..20 {
+        let (_, step) = proxy.chat(&[("x-tenant-id", "b")], &body(200));
+        assert_eq!(reply(&step).status, 429);
+        assert!(text(reply(&step)).contains("`small`"));
+    }
+    let (mut stream, _) = proxy.chat(&[("x-tenant-id", "b")], &body(100));
+    let step = proxy.answer(&mut stream, &[(":status", "200")], "");
+    assert!(
+        response_header(&step, "ratelimit")
+            .unwrap()
+            .starts_with("\"budget\";r=900")
+    );
+}
+
+#[test]
+fn a_metered_answer_is_asked_for_uncompressed() {
+    let encodings = [("accept-encoding", "gzip, br")];
+    let mut proxy = Proxy::new(&one_model(&tokens(1000, "10", "")));
+    let (_, step) = proxy.chat(&encodings, &body(10));
+    assert!(removed(&step, "accept-encoding"));
+    let metric = "headgate_accept_encoding_removed|model=m|version=v1";
+    assert_eq!(counted(&step.effects, metric), 1);
+    let mut reserved = Proxy::new(&one_model(&tokens(
+        1000,
+        "10",
+        r#","settleOn":"reservation""#,
+    )));
+    let (stream, step) = reserved.chat(&encodings, &body(10));
+    assert!(!removed(&step, "accept-encoding"));
+    assert!(!stream.wants_response_body());
+}
+
+#[test]
+fn the_limiter_alone_takes_model_and_version_from_the_tagger() {
+    let bucket = tokens(1000, "0.001", "").replace(r#"["tenant"]"#, r#"["model","version"]"#);
+    let mut proxy = Proxy::with(&one_model(&bucket), LIMIT);
+    let tagged = [
+        ("x-model", "m"),
+        ("x-model-version", "v1"),
+        ("x-headgate-tenant", "a"),
+    ];
+    let body = r#"{"model":"Org/M","max_tokens":900}"#;
+    let (stream, step) = proxy.chat(&tagged, body);
+    assert_eq!(step.flow, Flow::Continue);
+    let touches = |e: &Effect| matches!(e, Effect::SetRequestHeader(..) | Effect::SetState(..));
+    assert!(
+        !step.effects.iter().any(touches),
+        "it tags nothing: {:?}",
+        step.effects
+    );
+    assert!(stream.wants_response_body() || stream.wants_response_headers());
+    assert!(!admitted(&mut proxy, &tagged, body));
+    assert!(
+        admitted(&mut proxy, &[("x-model", "m")], body),
+        "no version is one of its own"
+    );
+    // A version the model does not have opens no fresh bucket.
+    assert!(!admitted(
+        &mut proxy,
+        &[("x-model-version", "made-up")],
+        body
+    ));
+}
+
+#[test]
+fn invented_models_share_one_bucket_where_nobody_answers_404() {
+    let bucket = tokens(1000, "0.001", "").replace(r#"["tenant"]"#, r#"["model"]"#);
+    let mut proxy = Proxy::with(&one_model(&bucket), LIMIT);
+    assert!(admitted(
+        &mut proxy,
+        &[],
+        r#"{"model":"x1","max_tokens":900}"#
+    ));
+    assert!(!admitted(
+        &mut proxy,
+        &[],
+        r#"{"model":"x2","max_tokens":900}"#
+    ));
+    let follow = one_model(&bucket).replacen('{', "{\"role\":\"follow\",", 1);
+    let mut proxy = Proxy::new(&follow);
+    assert!(admitted(
+        &mut proxy,
+        &[("x-model", "y1")],
+        r#"{"max_tokens":900}"#
+    ));
+    assert!(!admitted(&mut proxy, &[], r#"{"max_tokens":900}"#));
+}
+
+#[test]
+fn a_hop_that_follows_believes_the_tenant_of_the_hop_before_and_one_that_decides_does_not() {
+    let follow = one_model(&tokens(1000, "0.001", "")).replacen('{', "{\"role\":\"follow\",", 1);
+    let mut proxy = Proxy::new(&follow);
+    let tag = |t: &'static str| {
+        [
+            ("x-model", "m"),
+            ("x-headgate-tenant", t),
+            ("x-tenant-id", "same"),
+        ]
+    };
+    assert!(admitted(&mut proxy, &tag("a"), &body(900)));
+    assert!(admitted(&mut proxy, &tag("b"), &body(900)));
+    assert!(!admitted(&mut proxy, &tag("b"), &body(900)));
+    for stages in [LIMIT, crate::world::BOTH] {
+        let mut proxy = Proxy::with(&one_model(&tokens(1000, "0.001", "")), stages);
+        assert!(admitted(&mut proxy, &tag("a"), &body(900)));
+        assert!(!admitted(&mut proxy, &tag("b"), &body(900)));
+    }
+}
+
+#[test]
+fn header_facts_price_what_has_no_readable_body() {
+    let mut proxy = Proxy::new(&one_model(&tokens(1000, "0.001", "")));
+    let post = |tokens: &'static str| {
+        [
+            (":method", "POST"),
+            (":path", "/v1/embeddings"),
+            ("x-model", "m"),
+            ("x-max-tokens", tokens),
+        ]
+    };
+    let (mut stream, step) = proxy.send(&post("900"), Some(b"\x00\x01"));
+    assert_eq!(step.flow, Flow::Continue);
+    assert!(!stream.wants_request_body());
+    let answer = Headers::from_pairs(&[(":status", "200")]);
+    let told = stream.response_headers(&mut proxy.vm, &proxy.world, &answer, true);
+    assert_eq!(
+        response_header(&told, "x-ratelimit-remaining-tokens"),
+        Some("100")
+    );
+    assert_eq!(reply(&proxy.send(&post("200"), None).1).status, 429);
+}

@@ -1,0 +1,16 @@
+//! The core's decisions, as tables and as whole requests against an in-memory proxy.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod bad_input;
+mod chunking;
+mod cost;
+mod facts;
+mod limits;
+mod pick;
+mod refusals;
+mod requests;
+mod scale;
+mod settle;
+mod settlements;
+mod tags;
+mod world;

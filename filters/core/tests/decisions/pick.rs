@@ -1,0 +1,324 @@
+//! Which version a session gets: the label rules as a filter sees them, and what stays put when weights move.
+
+use std::collections::BTreeMap;
+
+use headgate_contract::{CarrierShare, DarkCarrier, Decimal, ModelPlan, Version, VersionShare};
+use headgate_core::pick::{Lane, Picker, Pinned};
+use proptest::prelude::*;
+
+fn version(name: &str, endpoints: u32) -> VersionShare {
+    VersionShare {
+        version: Version::try_from(name).unwrap(),
+        endpoints,
+    }
+}
+
+fn share(name: &str, millionths: u64, endpoints: u32) -> CarrierShare {
+    CarrierShare {
+        carrier: format!("deployment/{name}"),
+        weight: Decimal::from_millionths(millionths),
+        versions: vec![version(name, endpoints)],
+    }
+}
+
+fn carrier(name: &str, weight: u64, endpoints: u32) -> CarrierShare {
+    share(name, weight * 1_000_000, endpoints)
+}
+
+fn plan(canaries: Vec<CarrierShare>, base: Vec<CarrierShare>) -> ModelPlan {
+    ModelPlan {
+        canaries,
+        base,
+        ..ModelPlan::default()
+    }
+}
+
+/// A session key as good as hashed.
+fn session(i: u64) -> u64 {
+    i.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ (i << 7)
+}
+
+fn shares(plan: &ModelPlan, sessions: u64) -> BTreeMap<String, u64> {
+    let picker = Picker::new(plan);
+    let mut shares = BTreeMap::new();
+    for i in 0..sessions {
+        if let Some((version, _)) = picker.pick(session(i)) {
+            *shares.entry(version.to_owned()).or_default() += 1;
+        }
+    }
+    shares
+}
+
+/// Within four standard deviations of a binomial share.
+#[track_caller]
+fn close(got: u64, share: f64, sessions: u64) {
+    let n = sessions as f64;
+    let sigma = (n * share * (1.0 - share)).sqrt();
+    let off = (got as f64 - n * share).abs();
+    assert!(
+        off <= 4.0 * sigma + 1.0,
+        "{got} of {sessions} is not {share}"
+    );
+}
+
+#[test]
+fn every_level_splits_as_it_should() {
+    let rolling = CarrierShare {
+        carrier: "deployment/r".into(),
+        weight: Decimal::whole(3),
+        versions: vec![version("r1", 1), version("r2", 3)],
+    };
+    let got = shares(
+        &plan(vec![carrier("c", 10, 1)], vec![carrier("a", 1, 9), rolling]),
+        20_000,
+    );
+    close(got["c"], 0.10, 20_000);
+    close(got["a"], 0.90 / 4.0, 20_000);
+    close(got["r1"], 0.90 * 0.75 / 4.0, 20_000);
+    close(got["r2"], 0.90 * 0.75 * 0.75, 20_000);
+}
+
+#[test]
+fn a_dead_carrier_leaves_its_level() {
+    // A dead canary's share goes to the base.
+    let got = shares(
+        &plan(
+            vec![carrier("c", 10, 0), carrier("d", 20, 1)],
+            vec![carrier("a", 1, 1)],
+        ),
+        10_000,
+    );
+    assert!(!got.contains_key("c"));
+    close(got["d"], 0.2, 10_000);
+    // No base: the canaries share in proportion.
+    let got = shares(
+        &plan(
+            vec![carrier("c", 10, 1), carrier("d", 30, 1)],
+            vec![carrier("a", 1, 0)],
+        ),
+        10_000,
+    );
+    close(got["c"], 0.25, 10_000);
+    assert_eq!(got.len(), 2);
+    // A version without an endpoint is not picked while another of the carrier is ready.
+    let mut rolling = carrier("a", 1, 0);
+    rolling.versions.push(version("b", 1));
+    assert_eq!(
+        shares(&plan(vec![], vec![rolling]), 100),
+        BTreeMap::from([("b".into(), 100)])
+    );
+}
+
+#[test]
+fn nothing_but_dark_carriers_act_as_the_base() {
+    let dark = ModelPlan {
+        base: vec![carrier("a", 1, 0)],
+        dark: vec![DarkCarrier {
+            carrier: "deployment/x".into(),
+            versions: vec![version("x", 2)],
+        }],
+        ..ModelPlan::default()
+    };
+    assert_eq!(shares(&dark, 50), BTreeMap::from([("x".into(), 50)]));
+}
+
+#[test]
+fn a_model_of_which_nothing_is_ready_is_not_picked() {
+    let dead = Picker::new(&plan(vec![], vec![carrier("a", 1, 0)]));
+    assert!(!dead.ready());
+    assert_eq!(dead.pick(7), None);
+    assert_eq!(dead.pin("a"), Pinned::NotReady);
+}
+
+#[test]
+fn a_pin_reaches_what_weights_do_not() {
+    let picker = Picker::new(&ModelPlan {
+        canaries: vec![carrier("c", 10, 0)],
+        base: vec![carrier("a", 1, 1)],
+        dark: vec![DarkCarrier {
+            carrier: "deployment/x".into(),
+            versions: vec![version("x", 1)],
+        }],
+        ..ModelPlan::default()
+    });
+    assert_eq!(picker.pin("x"), Pinned::Ready);
+    assert_eq!(picker.pin("a"), Pinned::Ready);
+    assert_eq!(picker.pin("c"), Pinned::NotReady);
+    let near = vec!["a".to_owned(), "c".to_owned(), "x".to_owned()];
+    assert_eq!(picker.pin("q"), Pinned::Unknown { near });
+}
+
+#[test]
+fn an_unknown_pin_hears_of_at_most_20_the_nearest_first() {
+    let base = (0..50)
+        .map(|i| carrier(&format!("v{i}-cuda"), 1, 1))
+        .collect();
+    let Pinned::Unknown { near } = Picker::new(&plan(vec![], base)).pin("v17-cud") else {
+        panic!("it is unknown");
+    };
+    assert_eq!(near.len(), 20);
+    assert_eq!(near[0], "v17-cuda");
+    assert!(
+        near.iter()
+            .skip(1)
+            .take(9)
+            .all(|v| v.contains('1') || v.contains('7'))
+    );
+}
+
+#[test]
+fn a_pick_is_the_same_on_every_proxy_and_in_every_build() {
+    let picker = Picker::new(&plan(
+        vec![carrier("c", 30, 1)],
+        vec![carrier("a", 2, 1), carrier("b", 3, 1)],
+    ));
+    let picks: String = (0..40)
+        .filter_map(|i| picker.pick(session(i)))
+        .map(|(v, _)| v)
+        .collect();
+    assert_eq!(picks, include_str!("golden_picks.txt").trim());
+}
+
+/// Canaries with random percents of at most 100 in sum, and base carriers with random replicas.
+fn plans() -> impl Strategy<Value = ModelPlan> {
+    let canaries = prop::collection::vec((0_u64..=40_000_000, 0_u32..3), 0..3);
+    let base = prop::collection::vec((1_u64..20, 0_u32..3), 0..4);
+    (canaries, base).prop_map(|(canaries, base)| {
+        let sum: u64 = canaries.iter().map(|c| c.0).sum();
+        let over = sum > 100_000_000;
+        let canaries = canaries
+            .into_iter()
+            .enumerate()
+            .map(|(i, (w, n))| share(&format!("c{i}"), if over { w / 2 } else { w }, n));
+        let base = base
+            .into_iter()
+            .enumerate()
+            .map(|(i, (r, n))| carrier(&format!("b{i}"), r, n));
+        plan(canaries.collect(), base.collect())
+    })
+}
+
+/// The share each version should have.
+fn expected(plan: &ModelPlan) -> BTreeMap<String, f64> {
+    let alive = |c: &&CarrierShare| c.versions[0].endpoints > 0;
+    let name = |c: &CarrierShare| c.versions[0].version.as_str().to_owned();
+    let percent: f64 = plan
+        .canaries
+        .iter()
+        .filter(alive)
+        .map(|c| c.weight.as_f64())
+        .sum();
+    let replicas: f64 = plan
+        .base
+        .iter()
+        .filter(alive)
+        .map(|c| c.weight.as_f64())
+        .sum();
+    let whole = if replicas > 0.0 { 100.0 } else { percent };
+    let canaries = plan
+        .canaries
+        .iter()
+        .filter(alive)
+        .map(|c| (name(c), c.weight.as_f64() / whole));
+    let base = plan.base.iter().filter(alive);
+    let base = base.map(|c| {
+        (
+            name(c),
+            (100.0 - percent) / 100.0 * c.weight.as_f64() / replicas,
+        )
+    });
+    canaries.chain(base).filter(|(_, s)| *s > 0.0).collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    /// Every session is picked for as long as anything with a share is ready: the shares make a whole.
+    #[test]
+    fn weights_sum_to_100(plan in plans()) {
+        let got = shares(&plan, 500);
+        let whole: u64 = got.values().sum();
+        prop_assert_eq!(whole, if expected(&plan).is_empty() { 0 } else { 500 });
+    }
+
+    #[test]
+    fn shares_follow_weights(plan in plans()) {
+        let sessions = 4000;
+        let got = shares(&plan, sessions);
+        let expected = expected(&plan);
+        for (version, share) in &expected {
+            let n = sessions as f64;
+            let off = (*got.get(version).unwrap_or(&0) as f64 - n * share).abs();
+            // Five sigma: some hundred shares are looked at in every run.
+            prop_assert!(off <= 5.0 * (n * share * (1.0 - share)).sqrt() + 1.0, "{version}: {off} off {share}");
+        }
+        prop_assert!(got.keys().all(|v| expected.contains_key(v)));
+    }
+
+    /// One weight moves: what it guarantees whatever the others are.
+    #[test]
+    fn monotone_stickiness(plan in plans(), which in 0_usize..8, to in 0_u64..=40_000_000, seed: u64) {
+        let changed = edit(&plan, which, to);
+        let Some((changed, name, raised, single)) = changed else { return Ok(()) };
+        let (before, after) = (Picker::new(&plan), Picker::new(&changed));
+        for i in 0..400 {
+            let key = session(seed.wrapping_add(i));
+            let (Some((was, lane)), Some((is, now))) = (before.pick(key), after.pick(key)) else { continue };
+            if was == is { continue }
+            if raised {
+                prop_assert_ne!(was, name.as_str(), "left what was raised");
+            } else {
+                prop_assert_ne!(is, name.as_str(), "entered what was lowered");
+            }
+            if single {
+                prop_assert!(was == name || is == name, "{was} → {is} though only {name} changed");
+            } else if raised {
+                // The base shrinks; only its sessions may go elsewhere.
+                prop_assert!(is == name || lane == Lane::Base, "{was} → {is}");
+            } else {
+                prop_assert!(was == name || now == Lane::Base, "{was} → {is}");
+            }
+        }
+    }
+
+    /// Pods come and go: only who was on, or gets onto, that version moves.
+    #[test]
+    fn monotone_stickiness_when_pods_come_and_go(counts in prop::collection::vec(1_u32..9, 2..5), which: usize, to in 0_u32..12, seed: u64) {
+        let rolling = |counts: &[u32]| {
+            let versions = counts.iter().enumerate().map(|(i, n)| version(&format!("v{i}"), *n)).collect();
+            plan(vec![], vec![CarrierShare { carrier: "deployment/r".into(), weight: Decimal::whole(1), versions }])
+        };
+        let which = which % counts.len();
+        let mut changed = counts.clone();
+        changed[which] = to;
+        let name = format!("v{which}");
+        let (before, after) = (Picker::new(&rolling(&counts)), Picker::new(&rolling(&changed)));
+        for i in 0..400 {
+            let key = session(seed.wrapping_add(i));
+            let (was, is) = (before.pick(key).map(|p| p.0), after.pick(key).map(|p| p.0));
+            let right = if to > counts[which] { is } else { was };
+            prop_assert!(was == is || right == Some(name.as_str()));
+        }
+    }
+}
+
+/// One carrier's weight changed: the plan, the version, whether it was raised, and whether nothing else of
+/// the split depends on it (one canary, or a base carrier).
+fn edit(plan: &ModelPlan, which: usize, to: u64) -> Option<(ModelPlan, String, bool, bool)> {
+    let mut changed = plan.clone();
+    let canaries = plan.canaries.len();
+    let base = which >= canaries;
+    let carrier = if base {
+        changed.base.get_mut(which - canaries)?
+    } else {
+        changed.canaries.get_mut(which)?
+    };
+    let old = carrier.weight.millionths();
+    carrier.weight = Decimal::from_millionths(if base { to % 20_000_000 + 1 } else { to });
+    let raised = carrier.weight.millionths() > old;
+    let name = carrier.versions[0].version.as_str().to_owned();
+    let sum: u64 = changed.canaries.iter().map(|c| c.weight.millionths()).sum();
+    let alive = changed.base.iter().any(|c| c.versions[0].endpoints > 0);
+    let alone = base || canaries == 1 || !alive;
+    (sum <= 100_000_000).then_some((changed, name, raised, alone))
+}

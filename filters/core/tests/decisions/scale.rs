@@ -1,0 +1,83 @@
+//! A scale is believed for 15 minutes after its reception, and an epoch renews it.
+
+use headgate_core::effects::Flow;
+
+use crate::world::{Proxy, SECOND, one_model, reply, reply_header, text, tokens};
+
+const MINUTE: u64 = 60 * SECOND;
+
+fn scaled(percent: u16, epoch: u64, extra: &str) -> String {
+    let config = one_model(&tokens(1000, "0.001", ""));
+    let scale = format!(r#""m":{{"scale":{{"percent":{percent},"epoch":{epoch}}},"#);
+    config
+        .replacen("\"m\":{", &scale, 1)
+        .replacen("\"Org/M\"", &format!("\"Org/M\"{extra}"), 1)
+}
+
+/// A request that fits the whole capacity but not half of it.
+fn asks(proxy: &mut Proxy, tenant: &str) -> u16 {
+    let (_, step) = proxy.chat(
+        &[("x-tenant-id", tenant)],
+        r#"{"model":"m","max_tokens":600}"#,
+    );
+    match step.flow {
+        Flow::Continue => 200,
+        _ => reply(&step).status,
+    }
+}
+
+#[test]
+fn half_the_replicas_are_half_the_capacity() {
+    let mut proxy = Proxy::new(&scaled(50, 1, ""));
+    let (_, step) = proxy.chat(&[], r#"{"model":"m","max_tokens":600}"#);
+    let refused = reply(&step);
+    assert_eq!(refused.status, 503);
+    assert!(
+        text(refused).contains(r#""code":"capacity_reduced""#),
+        "{}",
+        text(refused)
+    );
+    assert_eq!(reply_header(refused, "retry-after"), Some("10"));
+    assert_eq!(
+        proxy.chat(&[], r#"{"model":"m","max_tokens":500}"#).1.flow,
+        Flow::Continue
+    );
+}
+
+#[test]
+fn above_the_unscaled_capacity_no_scale_helps() {
+    for percent in [50, 100, 1000] {
+        let mut proxy = Proxy::new(&scaled(percent, 1, ""));
+        let (_, step) = proxy.chat(&[], r#"{"model":"m","max_tokens":1001}"#);
+        assert_eq!(reply(&step).status, 400);
+        assert!(text(reply(&step)).contains("cost_exceeds_capacity"));
+    }
+}
+
+#[test]
+fn a_scale_expires_15_minutes_after_its_reception() {
+    let mut proxy = Proxy::new(&scaled(50, 1, ""));
+    proxy.world.sleep(15 * MINUTE - 1);
+    assert_eq!(asks(&mut proxy, "a"), 503);
+    proxy.world.sleep(1);
+    assert_eq!(asks(&mut proxy, "a"), 200);
+}
+
+#[test]
+fn an_epoch_renews_it_and_an_unrelated_update_does_not() {
+    let mut proxy = Proxy::new(&scaled(50, 1, ""));
+    proxy.world.sleep(10 * MINUTE);
+    proxy
+        .vm
+        .configure(scaled(50, 1, ",\"Other\"").as_bytes(), &proxy.world)
+        .unwrap();
+    proxy.world.sleep(6 * MINUTE);
+    assert_eq!(asks(&mut proxy, "a"), 200, "16 minutes after its reception");
+    proxy
+        .vm
+        .configure(scaled(50, 2, "").as_bytes(), &proxy.world)
+        .unwrap();
+    assert_eq!(asks(&mut proxy, "b"), 503, "renewed");
+    proxy.world.sleep(14 * MINUTE);
+    assert_eq!(asks(&mut proxy, "b"), 503);
+}

@@ -1,0 +1,166 @@
+//! Tag hygiene: what the client sent is stripped, what was decided is written, nothing breaks a header.
+
+use headgate_core::effects::{Effect, Flow};
+use headgate_core::tags::{clean, encoded};
+use headgate_core::vm::Stages;
+
+use crate::world::{Proxy, one_model, removed, request_header, state};
+
+const BODY: &str = r#"{"model":"Org/M","messages":[{"role":"user","content":"hi"}]}"#;
+
+fn proxy(tagging: &str) -> Proxy {
+    let config = one_model("").replace(
+        "\"buckets\":[]",
+        &format!(r#""tagging":[{{"policy":"t","tagging":{tagging}}}]"#),
+    );
+    Proxy::new(&config)
+}
+
+#[test]
+fn the_tags_are_in_headers_baggage_and_filter_state() {
+    let tagging = r#"{"tags":[{"name":"team","header":"x-team"},{"name":"site","value":"fra1"},{"name":"absent","header":"x-absent"}]}"#;
+    let (_, step) = proxy(tagging).chat(&[("x-tenant-id", "acme"), ("x-team", "search")], BODY);
+    assert_eq!(step.flow, Flow::Continue);
+    for (header, value) in [
+        ("x-model", "m"),
+        ("x-model-version", "v1"),
+        ("x-headgate-tenant", "acme"),
+        ("x-headgate-lane", "base"),
+        ("x-headgate-team", "search"),
+        ("x-headgate-site", "fra1"),
+        (
+            "baggage",
+            "headgate.model=m,headgate.version=v1,headgate.lane=base,headgate.tenant=acme,headgate.team=search,headgate.site=fra1",
+        ),
+    ] {
+        assert_eq!(request_header(&step, header), Some(value), "{header}");
+    }
+    for (name, value) in [
+        ("headgate.model", "m"),
+        ("headgate.version", "v1"),
+        ("headgate.tenant", "acme"),
+        ("headgate.lane", "base"),
+        ("headgate.team", "search"),
+        ("headgate.site", "fra1"),
+    ] {
+        assert_eq!(state(&step, name), Some(value), "{name}");
+    }
+    assert_eq!(request_header(&step, "x-headgate-absent"), None);
+}
+
+#[test]
+fn a_tag_the_client_sent_is_never_believed() {
+    let sent = [
+        ("x-headgate-tenant", "vip"),
+        ("x-headgate-lane", "pin"),
+        ("x-headgate-made-up", "1"),
+        ("baggage", "a=1,headgate.tenant=vip"),
+        ("baggage", " HEADGATE.model=x ; p=1, b=2;q=3"),
+    ];
+    let (_, step) = proxy("{}").chat(&sent, BODY);
+    assert!(removed(&step, "x-headgate-tenant") && removed(&step, "x-headgate-made-up"));
+    assert_eq!(request_header(&step, "x-headgate-lane"), Some("base"));
+    assert!(
+        removed(&step, "baggage"),
+        "both values go before the one is set"
+    );
+    assert_eq!(
+        request_header(&step, "baggage"),
+        Some("a=1,b=2;q=3,headgate.model=m,headgate.version=v1,headgate.lane=base")
+    );
+    assert_eq!(state(&step, "headgate.tenant"), None);
+}
+
+#[test]
+fn without_baggage_the_clients_own_members_stay_and_ours_still_go() {
+    let sent = [("baggage", "a=1,headgate.tenant=vip")];
+    let (_, step) = proxy(r#"{"baggage":false}"#).chat(&sent, BODY);
+    assert_eq!(request_header(&step, "baggage"), Some("a=1"));
+    let (_, step) = proxy(r#"{"baggage":false}"#).chat(&[("baggage", "headgate.x=1")], BODY);
+    assert!(removed(&step, "baggage"));
+    let (_, step) = proxy(r#"{"baggage":false}"#).chat(&[("baggage", "a=1")], BODY);
+    assert!(!removed(&step, "baggage") && request_header(&step, "baggage").is_none());
+}
+
+#[test]
+fn another_path_passes_stripped_and_untouched_otherwise() {
+    let headers = [
+        (":method", "POST"),
+        (":path", "/healthz"),
+        ("x-headgate-tenant", "vip"),
+        ("x-model", "m"),
+        ("x-model-version", "v9"),
+        ("baggage", "headgate.model=m"),
+        ("x-tenant-id", "acme"),
+    ];
+    let (mut stream, step) = proxy("{}").send(&headers, Some(b"{not json"));
+    let gone = |n: &'static str| Effect::RemoveRequestHeader(n.into());
+    assert_eq!(
+        step.effects,
+        [
+            gone("x-model"),
+            gone("x-model-version"),
+            gone("x-headgate-tenant"),
+            gone("baggage")
+        ]
+    );
+    assert_eq!(step.flow, Flow::Continue);
+    assert!(!stream.wants_request_body() && !stream.wants_response_body());
+    assert!(proxy("{}").end(&mut stream).is_empty());
+}
+
+#[test]
+fn a_clients_value_cannot_break_a_header() {
+    let rows: [(&[u8], &str); 6] = [
+        (b"plain-1.0_x", "plain-1.0_x"),
+        (b"a b", "a%20b"),
+        (b"a,b;c\"d\\e%f", "a%2Cb%3Bc%22d%5Ce%25f"),
+        (b"a\r\nx: y", "a%0D%0Ax:%20y"),
+        ("ü".as_bytes(), "%C3%BC"),
+        (b"\x00\xff", "%00%FF"),
+    ];
+    for (value, expected) in rows {
+        assert_eq!(clean(value), expected);
+        assert_eq!(encoded(value), expected);
+    }
+    assert_eq!(clean(&[b'x'; 500]).len(), 128);
+    let cut = clean(&[b'x'; 126].iter().chain(b" y").copied().collect::<Vec<_>>());
+    assert_eq!(cut.len(), 126, "an escape is never cut in two");
+    assert_eq!(encoded(&[b'x'; 500]).len(), 500);
+}
+
+#[test]
+fn a_hop_that_follows_takes_the_tags_and_strips_nothing() {
+    let config = one_model("").replacen('{', "{\"role\":\"follow\",", 1);
+    let mut proxy = Proxy::with(
+        &config,
+        Stages {
+            tag: true,
+            limit: true,
+        },
+    );
+    let headers = [
+        ("x-model", "m"),
+        ("x-model-version", "v1"),
+        ("x-headgate-tenant", "acme"),
+        ("x-headgate-lane", "canary"),
+        ("x-tenant-id", "other"),
+    ];
+    let (_, step) = proxy.chat(&headers, BODY);
+    assert_eq!(step.flow, Flow::Continue);
+    for (name, value) in [
+        ("headgate.model", "m"),
+        ("headgate.version", "v1"),
+        ("headgate.tenant", "acme"),
+        ("headgate.lane", "canary"),
+    ] {
+        assert_eq!(state(&step, name), Some(value), "{name}");
+    }
+    let touches = |e: &Effect| {
+        matches!(
+            e,
+            Effect::SetRequestHeader(..) | Effect::RemoveRequestHeader(_)
+        )
+    };
+    assert!(!step.effects.iter().any(touches), "{:?}", step.effects);
+}
