@@ -406,6 +406,30 @@ fn a_settlement_without_a_cell_drops_refunds_and_charges_debits_from_now() {
 }
 
 #[test]
+fn a_refund_that_waited_is_dropped_if_the_cell_is_lost_meanwhile() {
+    let memory = Memory::default();
+    let table = headgate_core::ledger::TableShape::new(1, 1).unwrap();
+    let rule = open(
+        RuleSpec {
+            table,
+            ..spec("r", semantic())
+        },
+        &memory,
+    );
+    let (mut ledger, mut other) = (Ledger::new(), Ledger::new());
+    let waiting = reserve(&mut ledger, &rule, "a", 60, 100, START, &memory).unwrap();
+    memory.disturb(u64::MAX);
+    let settled = ledger.settle(waiting.held, &[0], START, &memory)[0];
+    memory.calm();
+    assert!(settled.unwritten > 0);
+    reserve(&mut other, &rule, "b", 10, 100, START, &memory).unwrap();
+    // Back as a newcomer behind a and b: 70 of 100 are gone, and stay gone.
+    assert!(reserve(&mut ledger, &rule, "a", 31, 100, START, &memory).is_err());
+    reserve(&mut ledger, &rule, "a", 30, 100, START, &memory).unwrap();
+    assert_eq!(ledger.carried()[0].settled.evaporated, settled.unwritten);
+}
+
+#[test]
 fn a_missing_table_follows_the_contention_policy_and_never_traps() {
     let (elsewhere, rule, mut ledger) = setup();
     reserve(&mut ledger, &rule, "k", 1, 1_000_000, START, &elsewhere).unwrap();

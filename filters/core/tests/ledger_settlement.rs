@@ -73,7 +73,7 @@ proptest! {
         streams in streams(24, true),
         slices in any::<bool>(),
         admit in any::<bool>(),
-        pause in 0u64..1500,
+        pause in prop_oneof![Just(0u64), 0u64..1500],
     ) {
         let memory = Memory::default();
         let rule = open(RuleSpec {
@@ -101,7 +101,6 @@ proptest! {
                 held.push((outcome.held, *stream));
             }
         }
-        let doomed_slices = doomed.holdings().0 > 0;
         drop(doomed);
         let now = START + span / 1000 * pause;
         let (mut used, mut sum) = (0, Sum::default());
@@ -132,8 +131,10 @@ proptest! {
         if pause == 0 && reserved > 0 && !owed_by_the_dead && clipped == 0 {
             let tat = memory.cell(&rule, rule.fingerprint(&["k"])).map_or(START, |c| c.0);
             let shown = tat - START;
-            if doomed_slices {
-                prop_assert!(shown >= used + stands, "a dead VM's slices may stay charged");
+            if slices && streams.iter().any(|stream| stream.dies) {
+                // A dead VM's slice stays charged, and a slice that goes back from below another
+                // worker's leaves the lending line where it is.
+                prop_assert!(shown >= used + stands);
             } else {
                 prop_assert_eq!(shown, used + stands);
             }
@@ -177,10 +178,14 @@ proptest! {
     }
 
     /// Settlements of one instant with no reserve between them leave the same cells in any order.
+    /// Some streams have settled earlier: then refunds may reach below now, where any clamp or lift
+    /// would tell the orders apart.
     #[test]
     fn order_independent_settlement(
         streams in streams(12, false),
-        steps in prop::collection::vec(0u64..300, 12),
+        early in prop::collection::vec(any::<bool>(), 12),
+        step in 0u64..20,
+        pause in 0u64..400,
         order in Just((0..12usize).collect::<Vec<_>>()).prop_shuffle(),
         slices in any::<bool>(),
     ) {
@@ -193,12 +198,17 @@ proptest! {
                 ..spec("r", semantic())
             }, &memory);
             let (mut ledger, mut now) = (Ledger::new(), START);
-            let mut held: Vec<_> = streams.iter().zip(&steps).map(|(stream, step)| {
+            let mut held: Vec<_> = streams.iter().map(|stream| {
                 now += rule.window().span() / 1000 * step;
                 let percent = u128::from(stream.percent);
                 reserve(&mut ledger, &rule, "k", percent, 100, now, &memory).ok()
             }).collect();
-            now += rule.window().span() / 50;
+            for (slot, _) in held.iter_mut().zip(&early).filter(|(_, early)| **early) {
+                if let Some(reserved) = slot.take() {
+                    ledger.settle(reserved.held, &[0], now, &memory);
+                }
+            }
+            now += rule.window().span() / 1000 * pause;
             let order: Vec<_> = order.iter().copied().filter(|i| *i < held.len()).collect();
             let mut clipped = 0;
             for i in if shuffled { order } else { (0..held.len()).collect() } {

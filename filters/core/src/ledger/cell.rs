@@ -192,14 +192,27 @@ impl Delta {
         }
     }
 
-    /// Applies the change where the bucket has lost its cell: a refund is dropped (who lost the
-    /// cell to others has nothing to be given back to), a debit starts at now.
-    pub(super) fn apply_to_newcomer(&self, cell: &mut Cell, now: u64, ceiling: u64) -> Settled {
+    /// Applies the change where the bucket has no cell: a debit starts at now, and a refund is
+    /// dropped, as who lost the cell to others has nothing to be given back to. Only what is itself
+    /// still `owed`, by this change or one just applied, can be given back: it was never taken.
+    pub(super) fn apply_to_newcomer(
+        &self,
+        cell: &mut Cell,
+        now: u64,
+        ceiling: u64,
+        owed: u64,
+    ) -> Settled {
         cell.tat = cell.start().max(now);
-        let dropped = Self { refund: 0, ..*self };
+        let refund = self.refund.min(owed);
+        let settled = Self { refund, ..*self }.apply(cell, now, ceiling);
         Settled {
-            evaporated: self.refund,
-            ..dropped.apply(cell, now, ceiling)
+            evaporated: settled.evaporated + self.refund - refund,
+            ..settled
         }
+    }
+
+    /// What it takes for reserves that were never written, ns.
+    pub(super) fn owes(&self) -> u64 {
+        self.owed
     }
 }

@@ -158,7 +158,9 @@ impl<C: ?Sized> Attempt<'_, C> {
             cell.take_back(self.returned);
             self.pending.apply(&mut cell, self.now, ceiling)
         } else {
-            self.pending.apply_to_newcomer(&mut cell, self.now, ceiling)
+            let owed = self.pending.owes();
+            self.pending
+                .apply_to_newcomer(&mut cell, self.now, ceiling, owed)
         };
         (cell.start(), carried, cell)
     }

@@ -315,8 +315,10 @@ impl Ledger {
             } else if prior.takes() == 0 && own.takes() == 0 {
                 Err((prior.dropped(), own.dropped()))
             } else {
-                let first = prior.apply_to_newcomer(&mut cell, now, ceiling);
-                let second = own.apply_to_newcomer(&mut cell, now, ceiling);
+                let owed = prior.owes();
+                let first = prior.apply_to_newcomer(&mut cell, now, ceiling, owed);
+                let owed = owed.saturating_sub(first.refunded);
+                let second = own.apply_to_newcomer(&mut cell, now, ceiling, owed);
                 Ok(((first, second), cell))
             }
         });
