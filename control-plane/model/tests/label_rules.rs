@@ -399,6 +399,21 @@ fn rule_6_an_invalid_weight_counts_as_0_only_while_another_can_serve() {
             bad,
         ),
         row(
+            "0 beside an older promoted carrier: it is wrong, not held",
+            vec![
+                carrier("a", "v1").created(1).weight("100"),
+                carrier("b", "v2").created(2).weight("1,5"),
+            ],
+            &[("v1", 100.0), ("v2", 0.0)],
+            bad,
+        ),
+        row(
+            "absent beside a stable one that is not older: two missing ages share",
+            vec![carrier("a", "v1"), carrier("b", "v2").weight("x")],
+            &[("v1", 50.0), ("v2", 50.0)],
+            bad,
+        ),
+        row(
             "absent beside a younger stable carrier, which is then held",
             vec![
                 carrier("a", "v1").created(2),

@@ -29,6 +29,7 @@ fn ready_over_desired_in_steps_of_five_rounded_down() {
         (1, 2, Some(50)),
         (2, 3, Some(65)),
         (39, 40, Some(95)),
+        (49, 50, Some(95)),
         (3, 3, None),
         (1, 100, Some(5)),
         (5, 4, Some(125)),
