@@ -16,6 +16,7 @@ use crate::ledger::Source;
 use crate::limit::{self, Admitted, Asking, Denied};
 use crate::metrics;
 use crate::models_list;
+use crate::outcome::{Labels, UNKNOWN, refuse};
 use crate::pick::{Lane, Pinned};
 use crate::refusal::Refusal;
 use crate::session;
@@ -24,8 +25,6 @@ use crate::vm::Vm;
 
 const HEADER_TENANT: &str = "x-headgate-tenant";
 const HEADER_LANE: &str = "x-headgate-lane";
-/// The model label of what is not in the plan.
-const UNKNOWN: &str = "unknown";
 
 /// A request as far as it is known.
 #[derive(Debug, Clone, Copy)]
@@ -83,49 +82,6 @@ pub(crate) fn decide(vm: &mut Vm, host: &dyn Host, request: Request<'_>) -> Deci
     .run(vm);
     vm.config = Some(config);
     decision
-}
-
-/// Refuses a request whose body could not be read.
-pub(crate) fn refuse_early(refusal: &Refusal, headers: &Headers<'_>) -> Decision {
-    refuse(&Labels::default(), refusal, headers)
-}
-
-fn refuse(labels: &Labels<'_>, refusal: &Refusal, headers: &Headers<'_>) -> Decision {
-    let effects = vec![labels.count(refusal.code())];
-    Decision::Reply(effects, refusal.reply(is_grpc(headers)))
-}
-
-fn is_grpc(headers: &Headers<'_>) -> bool {
-    let content = headers.get("content-type").unwrap_or_default();
-    content.starts_with(b"application/grpc")
-}
-
-/// Labels of the request counter, as far as they are known.
-#[derive(Debug, Clone, Copy)]
-struct Labels<'a> {
-    namespace: &'a str,
-    model: &'a str,
-    version: &'a str,
-    lane: &'a str,
-}
-
-impl Default for Labels<'_> {
-    fn default() -> Self {
-        Self {
-            namespace: "",
-            model: UNKNOWN,
-            version: "",
-            lane: "",
-        }
-    }
-}
-
-impl Labels<'_> {
-    fn count(&self, outcome: &str) -> Effect {
-        let metric =
-            metrics::requests(self.namespace, self.model, self.version, self.lane, outcome);
-        Effect::Count(metric, 1)
-    }
 }
 
 struct Decider<'a> {

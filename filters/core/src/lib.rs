@@ -24,6 +24,7 @@ pub mod ledger;
 mod limit;
 pub mod metrics;
 mod models_list;
+mod outcome;
 pub mod pick;
 pub mod ports;
 pub mod ratelimit_headers;

@@ -37,7 +37,7 @@ pub enum Answered {
 pub struct Seen {
     /// Who answered.
     pub answered: Answered,
-    /// HTTP status; 0 if none was seen.
+    /// HTTP status; 0 if none was seen, which is charged as a success is.
     pub status: u16,
     /// The answer came to its end.
     pub complete: bool,
@@ -144,10 +144,10 @@ impl Seen {
             self.observed.text_bytes
         };
         match self.status {
-            200..300 if !self.readable && self.observed.bytes > 0 => Ending::Unreadable {
+            0 | 200..300 if !self.readable && self.observed.bytes > 0 => Ending::Unreadable {
                 bytes: self.observed.bytes,
             },
-            200..300 if flowed > 0 || text_bytes > 0 => Ending::Used {
+            0 | 200..300 if flowed > 0 || text_bytes > 0 => Ending::Used {
                 input: None,
                 output: flowed,
                 text_bytes,

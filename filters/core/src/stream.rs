@@ -8,12 +8,13 @@
 use headgate_dialect::{Endpoint, Limits, RequestScanner};
 
 use crate::answer::Answer;
-use crate::decide::{Decision, Request, Ticket, decide, reads_bodies, refuse_early};
+use crate::decide::{Decision, Request, Ticket, decide, reads_bodies};
 use crate::effects::{Effect, Flow, Step};
 use crate::endpoint::{Class, classify};
 use crate::headers::{HeaderStore, Headers};
 use crate::host::Host;
 use crate::metrics;
+use crate::outcome::refuse_early;
 use crate::refusal::Refusal;
 use crate::vm::Vm;
 

@@ -134,6 +134,15 @@ fn every_ending_is_settled_as_declared() {
             Ending::Unobserved,
         ),
         (
+            "a status that could not be read",
+            Seen {
+                streamed: true,
+                observed: flowing(7, 30, 99),
+                ..answered(0)
+            },
+            used(None, 7, 0, false),
+        ),
+        (
             "an error of the upstream",
             Seen {
                 observed: flowing(0, 0, 99),
