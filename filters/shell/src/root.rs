@@ -2,12 +2,14 @@
 //!
 //! Invariant: a configuration that is refused changes nothing but the log.
 
+use headgate_core::effects::Step;
 use headgate_core::vm::Stages;
 use proxy_wasm::traits::{Context, HttpContext, RootContext};
 use proxy_wasm::types::ContextType;
 
 use crate::abi::{self, Buffer, Level};
 use crate::host::{Call, complain};
+use crate::perform;
 use crate::stream::HttpStream;
 use crate::vms::{self, Shared};
 
@@ -40,7 +42,8 @@ impl Root {
 impl Context for Root {
     fn on_done(&mut self) -> bool {
         if let Some(vm) = &self.vm {
-            vm.borrow_mut().done(&Call::default());
+            let counts = vm.borrow_mut().done(&Call::default());
+            perform::step(Step::with(counts));
         }
         true
     }
@@ -63,7 +66,8 @@ impl RootContext for Root {
 
     fn on_tick(&mut self) {
         if let Some(vm) = &self.vm {
-            vm.borrow_mut().tick(&Call::default());
+            let counts = vm.borrow_mut().tick(&Call::default());
+            perform::step(Step::with(counts));
         }
     }
 
