@@ -4,8 +4,7 @@
 //! it counts from its clock's *first* reading, so that reading is zero and the second is absolute;
 //! its store has no way to report failure, so a lost write is flagged on the side; and it adds
 //! times unchecked, which [`super::window`] and the rule's ceiling keep far from overflowing.
-//! (Older releases let an idle bucket take one cell more than its burst; this one does not, and a
-//! regression test holds it to that.)
+//! An idle bucket gives exactly its burst, no cell more: a regression test holds governor to that.
 
 use core::cell::Cell as Flag;
 use core::num::NonZeroU32;
