@@ -1,0 +1,197 @@
+//! The binary as people and scripts call it.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use serde_json::Value;
+
+fn headgate(args: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_headgate"))
+        .args(args)
+        .output()
+        .expect("the binary runs")
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// `envoy-config/…` of the checkout the test runs in.
+fn shipped(path: &str) -> PathBuf {
+    let crate_dir = std::env::var("CARGO_MANIFEST_DIR").expect("cargo says where the crate is");
+    Path::new(&crate_dir).join("../../envoy-config").join(path)
+}
+
+fn path(path: &Path) -> &str {
+    path.to_str().expect("a path in UTF-8")
+}
+
+fn modules() -> tempfile::TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    for name in ["headgate", "traffic-tag", "token-bucket"] {
+        fs::write(dir.path().join(format!("{name}.wasm")), b"\0asm\x01\0\0\0").unwrap();
+    }
+    dir
+}
+
+#[test]
+fn every_shipped_manifest_and_policy_is_valid() {
+    let (models, policies) = (shipped("models"), shipped("policies"));
+    let out = headgate(&["validate", "-f", path(&models), "-f", path(&policies)]);
+    let said = text(&out.stdout);
+    assert!(out.status.success(), "{said}");
+    assert!(said.contains("0 errors, 0 other remarks"), "{said}");
+}
+
+#[test]
+fn validate_names_the_file_the_path_and_the_fix() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("budget.yaml");
+    let policy = "apiVersion: headgate.dev/v1alpha1\nkind: TokenBucketPolicy\nmetadata: {name: a}\n\
+                  spec: {buckets: [{name: b, key: [tenent], profile: semantic}]}\n";
+    fs::write(&file, policy).unwrap();
+    let out = headgate(&["validate", "-f", path(&file)]);
+    assert_eq!(out.status.code(), Some(1));
+    let said = text(&out.stdout);
+    for part in [
+        "budget.yaml",
+        "buckets[0].key[0]",
+        "write tenant, model, version or header:NAME",
+    ] {
+        assert!(said.contains(part), "{part} in: {said}");
+    }
+    let json = headgate(&["validate", "-o", "json", "-f", path(&file)]);
+    let lines: Value = serde_json::from_slice(&json.stdout).unwrap();
+    assert_eq!(lines[0]["severity"], "error");
+}
+
+#[test]
+fn a_policy_that_matches_nothing_is_said() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("p.yaml");
+    let policy = "apiVersion: headgate.dev/v1alpha1\nkind: TokenBucketPolicy\nmetadata: {name: a}\n\
+                  spec: {models: [no-such], buckets: [{name: b, key: [], profile: semantic}]}\n";
+    fs::write(&file, policy).unwrap();
+    let models = shipped("models");
+    let out = headgate(&["validate", "-f", path(&models), "-f", path(&file)]);
+    let said = text(&out.stdout);
+    assert!(said.contains("no-such"), "{said}");
+}
+
+#[test]
+fn translate_shows_what_would_be_served() {
+    let (models, policies, wasm) = (shipped("models"), shipped("policies"), modules());
+    let out = headgate(&[
+        "translate",
+        "--models",
+        path(&models),
+        "--policies",
+        path(&policies),
+        "--wasm",
+        path(wasm.path()),
+        "-o",
+        "json",
+    ]);
+    assert!(out.status.success(), "{}", text(&out.stderr));
+    let all: Value = serde_json::from_slice(&out.stdout).unwrap();
+    let model = &all["filterConfig"]["namespaces"]["default"]["models"]["llama3-70b"];
+    assert_eq!(model["canaries"][0]["weight"], 10);
+    let clusters = all["resources"]["cds"]["resources"].as_array().unwrap();
+    assert!(
+        clusters
+            .iter()
+            .any(|c| c["name"] == "model/default/llama3-70b/v2")
+    );
+}
+
+#[test]
+fn status_without_a_control_plane_says_what_to_start() {
+    let out = headgate(&["status", "--admin-address", "127.0.0.1:1"]);
+    assert_eq!(out.status.code(), Some(2));
+    assert!(
+        text(&out.stderr).contains("headgate serve"),
+        "{}",
+        text(&out.stderr)
+    );
+}
+
+#[test]
+fn serve_refuses_to_start_naming_the_flag_and_the_fix() {
+    let (models, wasm) = (shipped("models"), modules());
+    let (models, wasm) = (path(&models), path(wasm.path()));
+    let cases: [(&[&str], &str); 4] = [
+        (&["--models", "/no/such", "--wasm", wasm], "/no/such"),
+        (&["--models", models, "--wasm", "/no/such"], "make wasm"),
+        (
+            &[
+                "--models", models, "--wasm", wasm, "--domain", "a=*", "--domain", "b=*",
+            ],
+            "--domain",
+        ),
+        (
+            &["--models", models, "--wasm", wasm, "--linger", "1"],
+            "--linger",
+        ),
+    ];
+    for (flags, expected) in cases {
+        let mut args = vec![
+            "serve",
+            "--xds-address",
+            "127.0.0.1:0",
+            "--admin-address",
+            "127.0.0.1:0",
+        ];
+        args.extend(flags);
+        let out = headgate(&args);
+        assert_eq!(out.status.code(), Some(2), "{flags:?}");
+        assert!(
+            text(&out.stderr).contains(expected),
+            "{flags:?}: {}",
+            text(&out.stderr)
+        );
+    }
+}
+
+#[test]
+fn the_committed_schemas_and_reference_are_the_contracts() {
+    let committed = [
+        ("filter-config", "schema/filter-config.json"),
+        ("token-bucket-policy", "schema/token-bucket-policy.json"),
+        ("traffic-tag-policy", "schema/traffic-tag-policy.json"),
+        ("reference", "schema/reference.md"),
+    ];
+    for (what, file) in committed {
+        let now = text(&headgate(&["schema", what]).stdout);
+        let then = fs::read_to_string(shipped(file)).unwrap_or_default();
+        assert!(
+            now == then,
+            "envoy-config/{file} is stale: run `make schema` and commit it"
+        );
+    }
+}
+
+/// No Docker engine runs where the tests do, so what can be held is held: the flags exist, the mounted files exist.
+#[test]
+fn the_compose_file_calls_the_binary_with_flags_it_has() {
+    let compose: Value =
+        serde_saphyr::from_str(&fs::read_to_string(shipped("docker-compose.yaml")).unwrap())
+            .unwrap();
+    let service = &compose["services"]["control-plane"];
+    let help = text(&headgate(&["serve", "--help"]).stdout);
+    let flags = service["command"].as_array().unwrap();
+    assert_eq!(flags[0], "serve");
+    for flag in &flags[1..] {
+        let name = flag.as_str().unwrap().split('=').next().unwrap();
+        assert!(help.contains(name), "{name}");
+    }
+    for (name, service) in compose["services"].as_object().unwrap() {
+        for volume in service["volumes"].as_array().into_iter().flatten() {
+            let source = volume.as_str().unwrap().split(':').next().unwrap();
+            if let Some(file) = source.strip_prefix("./") {
+                assert!(shipped(file).exists(), "{name} mounts {source}");
+            }
+        }
+    }
+}
