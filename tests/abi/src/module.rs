@@ -14,7 +14,7 @@ pub const MODULES: [&str; 3] = ["traffic-tag", "token-bucket", "headgate"];
 /// When it has not been built.
 #[must_use]
 pub fn path(module: &str) -> PathBuf {
-    let dist = std::env::var_os("HEADGATE_DIST").map_or_else(
+    let dist = std::env::var_os("HEADGATE_WASM").map_or_else(
         || {
             [env!("CARGO_MANIFEST_DIR"), "..", "..", "dist"]
                 .iter()

@@ -1,5 +1,6 @@
 //! An Envoy with one module, in front of two mock models.
 
+use std::path::Path;
 use std::time::Duration;
 
 use headgate_test_support::client::{HttpClient, HttpRequest, Reply};
@@ -34,13 +35,28 @@ pub struct World {
 /// # Panics
 /// When a mock model or the listener does not start.
 pub async fn try_start(module: &str, config: &str, workers: u32) -> Result<World, EnvoyError> {
+    try_start_file(&module::path(module), config, workers).await
+}
+
+/// The same with any file.
+///
+/// # Errors
+/// As [`try_start`].
+///
+/// # Panics
+/// As [`try_start`].
+pub async fn try_start_file(
+    module: &Path,
+    config: &str,
+    workers: u32,
+) -> Result<World, EnvoyError> {
     let model = async |version| {
         let model = MockModel::start(MockOptions::new("m", version)).await;
         model.expect("a mock model")
     };
     let models = [model("v1").await, model("v2").await];
     let upstreams = [("v1", models[0].addr()), ("v2", models[1].addr())];
-    let text = bootstrap(&module::path(module), config, &upstreams);
+    let text = bootstrap(module, config, &upstreams);
     let mut options = EnvoyOptions::new(text);
     options.concurrency = workers;
     let mut envoy = Envoy::start(options).await?;

@@ -1,0 +1,53 @@
+//! A trap, from a test-only build of the fused module: what it costs, and that it ends.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use headgate_test_support::client::{OpenAiRequest, Reply};
+use headgate_test_support::deadline::eventually;
+use headgate_tests_abi::config::{slow_tokens, with_buckets};
+use headgate_tests_abi::world::{World, try_start_file};
+
+/// `FAIL_RELOAD` makes a new VM after about a second.
+const BACK: Duration = Duration::from_secs(3);
+
+fn module() -> PathBuf {
+    let name = "HEADGATE_TRAP_MODULE";
+    let path = std::env::var_os(name)
+        .map(PathBuf::from)
+        .filter(|p| p.is_file());
+    path.unwrap_or_else(|| panic!("{name} names no module; run tests/tools/build-wasm trap first"))
+}
+
+async fn ask(world: &World, max_tokens: u64, trap: &str) -> Reply {
+    let request = OpenAiRequest::chat("m")
+        .max_tokens(max_tokens)
+        .header("x-tenant-id", "acme")
+        .header("x-headgate-trap", trap);
+    world.send(request.to(&world.url)).await
+}
+
+#[tokio::test]
+async fn a_trap_leaves_the_budget_charged_and_requests_are_served_again() {
+    let config = with_buckets(&[slow_tokens(1000)]).to_string();
+    let world = try_start_file(&module(), &config, 1).await.unwrap();
+    let trapped = ask(&world, 600, "now").await;
+    assert_eq!(trapped.status, 503, "{}", trapped.text());
+    assert_eq!(world.served(), 0);
+
+    let since = Instant::now();
+    let back = eventually(BACK, "an answer of the new VM", async || {
+        let reply = ask(&world, 300, "no").await;
+        match reply.status {
+            200 => Ok(reply),
+            other => Err(format!("{other} {}", reply.text())),
+        }
+    });
+    back.await.unwrap();
+    println!("served again {:?} after the trap", since.elapsed());
+
+    // 600 stay charged: 1000 - 600 has no room for 500. Without the trap's charge it would have.
+    let refused = ask(&world, 500, "no").await;
+    assert_eq!(refused.status, 429, "{}", refused.text());
+}
