@@ -91,15 +91,43 @@ impl Session {
             .iter()
             .all(|cluster| self.failed_to_warm(cluster, now));
         let ledger = &self.kind(resource.kind()).ledger;
-        if failed && ledger.current(resource.name()).is_none() {
+        if failed && !ledger.may_hold(resource.name()) {
             return Ok(());
         }
         Err(Wait { clusters, failed })
     }
 
+    /// Whether a cluster that the client is to get from us cannot yet take its traffic.
     fn is_cold(&self, cluster: &str) -> bool {
         let clusters = self.kind(Kind::Cluster);
-        clusters.subscription.wants(cluster) && clusters.ledger.acked(cluster).is_none()
+        if !clusters.subscription.wants(cluster) {
+            return false;
+        }
+        let held = clusters
+            .ledger
+            .held
+            .get(cluster)
+            .filter(|held| held.acked.is_some());
+        held.is_none_or(|held| held.resumed && self.lacks_endpoints(cluster))
+    }
+
+    /// A client that reconnects lists a cluster that is still warming like any other; that it has
+    /// the endpoints, or has refused them, tells them apart.
+    fn lacks_endpoints(&self, cluster: &str) -> bool {
+        let ledger = &self.kind(Kind::Endpoints).ledger;
+        let unanswered = |name: &str| {
+            let wanted = self.snapshot.get(Kind::Endpoints, name);
+            let refused = wanted.is_some_and(|r| ledger.rejection(name, r.version()).is_some());
+            ledger.acked(name).is_none() && !refused
+        };
+        self.snapshot
+            .get(Kind::Cluster, cluster)
+            .is_some_and(|resource| {
+                self.snapshot
+                    .endpoints_of(resource)
+                    .into_iter()
+                    .any(unanswered)
+            })
     }
 
     fn failed_to_warm(&self, cluster: &str, now: Instant) -> bool {
@@ -108,7 +136,9 @@ impl Session {
             .needed
             .get(cluster)
             .is_some_and(|since| now >= *since + self.options.warm_timeout);
-        timed_out
+        // A suspect is being looked into: whether it is refused is known soon.
+        let suspected = self.kind(Kind::Cluster).ledger.is_suspected(cluster);
+        (timed_out && !suspected)
             || self
                 .snapshot
                 .get(Kind::Cluster, cluster)
@@ -123,8 +153,7 @@ impl Session {
         let vanished: BTreeSet<String> = self
             .kind(Kind::Cluster)
             .ledger
-            .held
-            .keys()
+            .perhaps_held()
             .filter(|name| self.snapshot.get(Kind::Cluster, name).is_none())
             .cloned()
             .collect();

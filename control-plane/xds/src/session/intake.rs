@@ -89,7 +89,7 @@ impl Session {
 
     /// An answer about clusters may release what waits for them; one about routes may end their use.
     fn look_at_dependants(&mut self, kind: Kind) {
-        if kind == Kind::Cluster {
+        if matches!(kind, Kind::Cluster | Kind::Endpoints) {
             for state in &mut self.kinds {
                 state.dirty |= !state.waits.is_empty();
             }
@@ -114,34 +114,39 @@ impl Session {
     }
 
     /// A client that reconnects with the version it has. If that is exactly what it would be sent,
-    /// nothing is; otherwise we know only that it has something.
+    /// nothing is; otherwise we know only that it may have something under each name.
     fn resume_whole(&mut self, kind: Kind, version: &str) {
-        let settled = self.settled_version(kind) == version;
-        let resources: Vec<_> = self.snapshot.of(kind).cloned().collect();
-        for resource in resources {
-            let mut known = self.known(&resource, 0);
-            if !settled {
-                known = Known {
-                    version: "".into(),
-                    retry: 0,
-                    requires: None,
-                    resource: None,
-                };
-            }
-            let state = self.kind_mut(kind);
-            let resumed = settled || !kind.is_full_state();
-            if resumed && state.subscription.wants(resource.name()) {
-                state
-                    .ledger
-                    .held
-                    .entry(resource.name().to_owned())
-                    .or_default()
-                    .acked = Some(known);
-            }
-        }
+        let has = if self.settled_version(kind) == version {
+            let wanted: Vec<_> = self.wanted(self.kind(kind), kind).cloned().collect();
+            wanted
+                .iter()
+                .map(|r| (r.name().to_owned(), self.known(r, 0)))
+                .collect()
+        } else {
+            self.kind_mut(kind).ledger.owed = kind.is_full_state();
+            self.something(kind)
+        };
         let state = self.kind_mut(kind);
-        state.ledger.owed = !settled && kind.is_full_state();
+        for (name, known) in has {
+            state.ledger.resume(&name, known);
+        }
         state.dirty = true;
+    }
+
+    /// An unknown version of every name subscribed to. Of clusters and listeners not even that is
+    /// assumed: the next response replaces all of them.
+    fn something(&self, kind: Kind) -> Vec<(String, Known)> {
+        if kind.is_full_state() {
+            return Vec::new();
+        }
+        let unknown = Known {
+            version: "".into(),
+            retry: 0,
+            requires: None,
+            resource: None,
+        };
+        let names = self.kind(kind).subscription.names().iter();
+        names.map(|name| (name.clone(), unknown.clone())).collect()
     }
 
     fn change_interest(
@@ -159,6 +164,7 @@ impl Session {
             self.resume(kind, initial);
             let ledger = &mut self.kind_mut(kind).ledger;
             ledger.owed = changed.asked_all && initial.is_empty();
+            changed.new.clear();
             // What the client said it has is not sent again merely because it subscribes to it.
             changed.asked_all = false;
             changed.asked.retain(|name| !ledger.held.contains_key(name));
@@ -185,7 +191,7 @@ impl Session {
                 requires,
                 resource: None,
             };
-            state.ledger.held.entry(name.clone()).or_default().acked = Some(known);
+            state.ledger.resume(name, known);
         }
     }
 
@@ -196,6 +202,10 @@ impl Session {
         let snapshot = self.snapshot.clone();
         let delta = self.protocol == Protocol::Delta;
         let state = self.kind_mut(kind);
+        // Whatever it was sent unasked it may have thrown away.
+        for name in &changed.new {
+            state.ledger.forget(name);
+        }
         let everything = changed
             .asked_all
             .then(|| snapshot.of(kind).map(|r| r.name().to_owned()));

@@ -54,6 +54,8 @@ impl Known {
 pub(super) struct Held {
     /// The nonce that first offered it; answers to older responses are about a former life.
     born: u64,
+    /// The client brought it from an earlier stream and has answered nothing about it on this one.
+    pub(super) resumed: bool,
     /// What it is known to run.
     pub(super) acked: Option<Known>,
     /// What it was offered last and has not answered, with that response's nonce.
@@ -75,7 +77,9 @@ impl Held {
 pub(super) struct Sent {
     pub(super) nonce: u64,
     pub(super) items: Vec<(String, Known)>,
-    /// Whether it also took something away by leaving it out.
+    /// Whether it was all there is, so that what it left out was taken away.
+    pub(super) full: bool,
+    /// Whether it did take something away.
     pub(super) drops: bool,
 }
 
@@ -106,7 +110,9 @@ pub(super) struct Ledger {
     probes: VecDeque<Vec<String>>,
     /// Names to offer even though the client should have them.
     pub(super) forced: BTreeSet<String>,
-    /// Names to report as gone, whether held or not (asked for and missing).
+    /// Names perhaps applied from a refused response though the client does not count as holding them.
+    doubtful: BTreeSet<String>,
+    /// Names asked for and missing, to be reported as gone.
     pub(super) missing: BTreeSet<String>,
     /// A response is due even if it is empty or repeats what was sent.
     pub(super) owed: bool,
@@ -121,6 +127,19 @@ impl Ledger {
         self.held.get(name).and_then(|held| held.acked.as_ref())
     }
 
+    /// Names the client holds, or may hold.
+    pub(super) fn perhaps_held(&self) -> impl Iterator<Item = &String> {
+        let doubtful = self
+            .doubtful
+            .iter()
+            .filter(|name| !self.held.contains_key(*name));
+        self.held.keys().chain(doubtful)
+    }
+
+    pub(super) fn may_hold(&self, name: &str) -> bool {
+        self.held.contains_key(name) || self.doubtful.contains(name)
+    }
+
     pub(super) fn in_flight(&self) -> usize {
         self.in_flight.len()
     }
@@ -129,12 +148,14 @@ impl Ledger {
         self.held.remove(name);
         self.forced.remove(name);
         self.missing.remove(name);
+        self.doubtful.remove(name);
         self.suspects.remove(name);
     }
 
     /// Enters a response that is about to go out.
-    pub(super) fn sent(&mut self, nonce: u64, items: Vec<(String, Known)>, drops: bool) {
-        for (name, known) in &items {
+    pub(super) fn sent(&mut self, sent: Sent) {
+        let nonce = sent.nonce;
+        for (name, known) in &sent.items {
             self.forced.remove(name);
             let held = self.held.entry(name.clone());
             let held = held.or_insert_with(|| Held {
@@ -147,11 +168,7 @@ impl Ledger {
             }
         }
         self.owed = false;
-        self.in_flight.push_back(Sent {
-            nonce,
-            items,
-            drops,
-        });
+        self.in_flight.push_back(sent);
     }
 
     /// Takes the response a nonce names out of the unanswered ones. In state of the world an answer
@@ -220,7 +237,16 @@ impl Ledger {
                 held.sent = None;
             }
             held.acked = Some(known);
+            held.resumed = false;
+            self.doubtful.remove(&name);
         }
+    }
+
+    /// The client has this from an earlier stream.
+    pub(super) fn resume(&mut self, name: &str, known: Known) {
+        let held = self.held.entry(name.to_owned()).or_default();
+        held.acked = Some(known);
+        held.resumed = true;
     }
 
     /// The client refused this response: condemn its only item, or bisect.
@@ -235,8 +261,12 @@ impl Ledger {
         if let [(name, known)] = sent.items.as_slice() {
             self.unsend(name, sent.nonce);
             self.suspects.remove(name);
+            if sent.full && self.acked(name).is_none() {
+                // It may still have one from before it reconnected.
+                self.doubtful.insert(name.clone());
+            }
             // A client that refused the whole response still has what was left out of it.
-            self.owed |= sent.drops;
+            self.owed |= sent.drops && self.in_flight.is_empty();
             let retry = known.retry + 1;
             let retry_at = rearms(name).then(|| now + options.retry_after(retry));
             let version = known.version.clone();
@@ -251,9 +281,15 @@ impl Ledger {
             );
             return;
         }
+        // What the client applied of it must go if it is not wanted any more by now; a newer full
+        // response does that, too.
+        self.owed |= sent.full && !sent.items.is_empty() && self.in_flight.is_empty();
         let mut suspects = Vec::new();
         for (name, known) in &sent.items {
             if self.unsend(name, sent.nonce) {
+                // It may run this version now, or still the one before, or nothing.
+                self.forced.insert(name.clone());
+                self.doubtful.insert(name.clone());
                 self.suspects.insert(name.clone(), known.version.clone());
                 suspects.push(name.clone());
                 if let Some(rejection) = self.rejection_mut(name, &known.version) {
@@ -304,6 +340,11 @@ impl Ledger {
     /// It is no suspect any more: it is offered with the others again.
     pub(super) fn clear_suspect(&mut self, name: &str) {
         self.suspects.remove(name);
+    }
+
+    /// Whether any version under this name is suspected.
+    pub(super) fn is_suspected(&self, name: &str) -> bool {
+        self.suspects.contains_key(name)
     }
 
     pub(super) fn any_suspect(&self) -> bool {

@@ -36,7 +36,7 @@ pub use message::{Event, Interest, Item, Protocol, Request, Response};
 pub use status::{Acked, KindStatus, Nacked};
 
 use gate::Gate;
-use ledger::Ledger;
+use ledger::{Ledger, Sent};
 use offer::{Due, Offer};
 use subscription::Subscription;
 
@@ -105,7 +105,22 @@ impl Session {
         for kind in Kind::PUSH_ORDER {
             if old.version(kind) != self.snapshot.version(kind) {
                 self.kind_mut(kind).dirty = true;
+                self.recognise(kind);
             }
+        }
+    }
+
+    /// What a client brought from an earlier stream may turn out to be what is wanted now.
+    fn recognise(&mut self, kind: Kind) {
+        let snapshot = self.snapshot.clone();
+        for (name, held) in &mut self.kind_mut(kind).ledger.held {
+            let Some(known) = held.acked.as_mut().filter(|k| k.requires.is_none()) else {
+                continue;
+            };
+            let same = snapshot
+                .get(kind, name)
+                .filter(|r| *r.version() == *known.version);
+            known.requires = same.map(|resource| resource.shared_requires());
         }
     }
 
@@ -224,9 +239,19 @@ impl Session {
     fn respond(&mut self, kind: Kind, due: Due) -> Response {
         self.nonce += 1;
         let nonce = self.nonce;
+        let delta = self.protocol == Protocol::Delta;
         let fresh: Vec<&Offer> = due.offers.iter().filter(|offer| offer.fresh).collect();
         if kind == Kind::Cluster {
-            let clusters: Vec<_> = fresh.iter().map(|offer| offer.resource.clone()).collect();
+            // A suspect is repeated as the client acknowledged it, which undoes what it may have
+            // applied of the refused response: that warms it again like any change.
+            let ledger = &self.kind(kind).ledger;
+            let changes = |o: &&Offer| o.fresh || ledger.is_suspected(o.resource.name());
+            let clusters: Vec<_> = due
+                .offers
+                .iter()
+                .filter(changes)
+                .map(|o| o.resource.clone())
+                .collect();
             self.let_endpoints_follow(&clusters);
         }
         let entries = fresh
@@ -239,7 +264,13 @@ impl Session {
             state.ledger.forget(name);
         }
         let drops = !due.removed.is_empty();
-        state.ledger.sent(nonce, entries, drops);
+        let full = kind.is_full_state() && !delta;
+        state.ledger.sent(Sent {
+            nonce,
+            items: entries,
+            full,
+            drops,
+        });
         // Endpoints are gone for good once their cluster is.
         self.kind_mut(Kind::Endpoints).dirty |= drops && kind == Kind::Cluster;
         let version = match self.protocol {
@@ -259,11 +290,7 @@ impl Session {
             items: items.len(),
             removed: due.removed.len(),
         });
-        let removed = if self.protocol == Protocol::Delta {
-            due.removed
-        } else {
-            Vec::new()
-        };
+        let removed = if delta { due.removed } else { Vec::new() };
         Response {
             kind,
             nonce: nonce.to_string(),

@@ -145,12 +145,11 @@ impl Session {
             }
             due.offers.extend(state.repeat(name));
         }
-        for name in state
+        let gone = state
             .ledger
-            .held
-            .keys()
-            .filter(|n| self.snapshot.get(kind, n).is_none())
-        {
+            .perhaps_held()
+            .filter(|n| self.snapshot.get(kind, n).is_none());
+        for name in gone {
             if state.subscription.wants(name) && self.is_kept(kind, name, now) {
                 due.offers.extend(state.repeat(name));
             } else {
@@ -163,7 +162,7 @@ impl Session {
 
     /// The resources of the snapshot that the client is to have: those it subscribes to, and those
     /// that follow a cluster unasked.
-    fn wanted<'a>(
+    pub(super) fn wanted<'a>(
         &'a self,
         state: &'a KindState,
         kind: Kind,
@@ -228,7 +227,7 @@ impl Session {
             return Vec::new();
         }
         let ledger = &self.kind(kind).ledger;
-        let names: BTreeSet<&String> = ledger.held.keys().chain(&ledger.missing).collect();
+        let names: BTreeSet<&String> = ledger.perhaps_held().chain(&ledger.missing).collect();
         names
             .into_iter()
             .filter(|name| self.snapshot.get(kind, name).is_none())
@@ -241,7 +240,7 @@ impl Session {
     fn is_kept(&self, kind: Kind, name: &str, now: Instant) -> bool {
         match kind {
             Kind::Cluster => {
-                self.kind(kind).ledger.held.contains_key(name)
+                self.kind(kind).ledger.may_hold(name)
                     && self.gate.lingers(name, self.options.linger, now)
             }
             Kind::Endpoints => self.endpoints_are_used(name),
@@ -285,8 +284,11 @@ fn hash_of<'a>(entries: impl Iterator<Item = (&'a str, String)>) -> String {
 impl KindState {
     /// What the client has under this name, to be repeated in a full response.
     fn repeat(&self, name: &str) -> Option<Offer> {
-        let known = self.ledger.current(name)?;
         let acked = self.ledger.acked(name);
+        // What is on its way may have been refused in an earlier response.
+        let sent = self.ledger.current(name)?;
+        let condemned = self.ledger.rejection(name, &sent.version).is_some();
+        let known = if condemned { acked? } else { sent };
         Some(Offer {
             resource: known.resource.clone()?,
             known: known.clone(),

@@ -25,6 +25,8 @@ pub(super) struct Changed {
     pub(super) first: bool,
     /// Names asked for by this request, to be answered even if the client should have them.
     pub(super) asked: Vec<String>,
+    /// Those of them that were not wanted before.
+    pub(super) new: Vec<String>,
     /// Everything was asked for by this request.
     pub(super) asked_all: bool,
     /// Names dropped by this request.
@@ -61,12 +63,18 @@ impl Subscription {
             self.wildcard = names.iter().any(|name| name == "*");
         }
         let new: BTreeSet<String> = names.iter().filter(|name| *name != "*").cloned().collect();
-        let asked = new.difference(&self.names).cloned().collect();
+        let asked: Vec<String> = new.difference(&self.names).cloned().collect();
+        let unwanted_before = if was_wildcard {
+            Vec::new()
+        } else {
+            asked.clone()
+        };
         let dropped = self.names.difference(&new).cloned().collect();
         self.names = new;
         Changed {
             first,
             asked,
+            new: unwanted_before,
             asked_all: self.wildcard && !was_wildcard,
             dropped,
             dropped_all: was_wildcard && !self.wildcard,
@@ -94,7 +102,9 @@ impl Subscription {
                 self.wildcard = true;
                 changed.asked_all = true;
             } else {
-                self.names.insert(name.clone());
+                if self.names.insert(name.clone()) && !self.wildcard {
+                    changed.new.push(name.clone());
+                }
                 changed.asked.push(name.clone());
             }
         }
