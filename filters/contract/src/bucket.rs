@@ -28,7 +28,7 @@ pub struct Bucket {
     pub settle_on: SettleOn,
     /// What is charged when the answer cannot be read (compressed, unknown dialect).
     pub unreadable: Unreadable,
-    /// Keys remembered apart; memory is about 17 bytes each, whatever appears. 64–1 048 576, default 4096.
+    /// Keys remembered apart; memory is about 25 bytes each, whatever appears. 64–1 048 576, default 4096.
     pub max_keys: u32,
 }
 
@@ -283,7 +283,7 @@ mod raw {
         /// What is charged when the answer cannot be read (compressed, unknown dialect).
         #[serde(default)]
         unreadable: Unreadable,
-        /// Keys remembered apart; memory is about 17 bytes each, whatever appears. 64–1 048 576.
+        /// Keys remembered apart; memory is about 25 bytes each, whatever appears. 64–1 048 576.
         #[serde(default = "keys")]
         max_keys: u32,
     }

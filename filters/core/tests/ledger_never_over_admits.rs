@@ -1,7 +1,8 @@
 //! `never_over_admits`: whatever happens to a bucket, no stretch of `t` ns admits more than `T + t`
 //! net of what was given back in it. The world has several workers, interleaved reserves, lost
 //! swaps, slices, evictions, settlements, VM deaths, configuration and code swaps.
-
+// proptest does not run in the wasm of a browser; `web.rs` does.
+#![cfg(not(target_arch = "wasm32"))]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod ledger_world;

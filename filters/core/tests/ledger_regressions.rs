@@ -1,5 +1,6 @@
 //! Mistakes that rate limiters have made, each held down by name.
-
+// proptest does not run in the wasm of a browser; `web.rs` does.
+#![cfg(not(target_arch = "wasm32"))]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod ledger_world;

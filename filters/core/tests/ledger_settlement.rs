@@ -1,7 +1,8 @@
 //! What settlement promises: nothing is created or lost (`conservation`), refunds go where they came
 //! from (`refund_goes_home`), order does not matter (`order_independent_settlement`), and what time
 //! has given back is not given back again (`late_refund_buys_nothing`).
-
+// proptest does not run in the wasm of a browser; `web.rs` does.
+#![cfg(not(target_arch = "wasm32"))]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod ledger_world;

@@ -1,6 +1,7 @@
 //! What the shared table and requests over several buckets promise: `all_or_nothing`,
 //! `eviction_is_never_free`, `bounded_memory`.
-
+// proptest does not run in the wasm of a browser; `web.rs` does.
+#![cfg(not(target_arch = "wasm32"))]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod ledger_world;

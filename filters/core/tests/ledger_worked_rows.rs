@@ -1,5 +1,6 @@
 //! The worked rows of the design and the edges of the window arithmetic, as tables.
-
+// proptest does not run in the wasm of a browser; `web.rs` does.
+#![cfg(not(target_arch = "wasm32"))]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod ledger_world;
