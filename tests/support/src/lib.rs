@@ -12,6 +12,7 @@
 //! | [`client`] | OpenAI-style traffic: whole, streamed, cut, and as closed-loop load |
 //! | [`xds_client`] | a scripted proxy that speaks delta and state-of-the-world xDS |
 //! | [`share`] | shares, their 4-sigma bounds, and who moved where |
+//! | [`stage`] | all of it at once: mock models, files, the control plane and Envoys, for one test |
 //! | [`deadline`], [`ports`] | waiting for an event; free loopback ports |
 
 pub mod client;
@@ -21,4 +22,5 @@ pub mod mock_model;
 pub mod ports;
 pub mod process;
 pub mod share;
+pub mod stage;
 pub mod xds_client;

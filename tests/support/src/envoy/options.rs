@@ -48,6 +48,8 @@ pub struct EnvoyOptions {
     pub component_log_level: Option<String>,
     /// Where the log goes (appended); a temporary file that ends with this Envoy if none.
     pub log: Option<PathBuf>,
+    /// Further arguments.
+    pub args: Vec<OsString>,
     /// Variables added to the inherited environment.
     pub env: BTreeMap<OsString, OsString>,
     /// The binary; found by [`super::find_envoy`] if none.
@@ -73,6 +75,7 @@ impl EnvoyOptions {
             log_level: "info".into(),
             component_log_level: None,
             log: None,
+            args: Vec::new(),
             env: BTreeMap::new(),
             binary: None,
             admin: AdminAddress::default(),
@@ -97,6 +100,7 @@ impl EnvoyOptions {
         if let Some(levels) = &self.component_log_level {
             args.extend(["--component-log-level".into(), levels.clone().into()]);
         }
+        args.extend(self.args.iter().cloned());
         let overlay = self.overlay();
         if !overlay.is_empty() {
             args.extend([

@@ -1,0 +1,1 @@
+//! The demo's claims, one function each.

@@ -1,0 +1,5 @@
+//! End-to-end tests on a real Envoy, each on a world of its own; what they share is in `headgate-test-support`.
+//!
+//! | files | what they hold |
+//! |---|---|
+//! | `tests/story_*.rs` | each line of the demo, by the demo's own claims |

@@ -1,0 +1,253 @@
+//! The control plane of a stage: `headgate serve` as a real process, asked over its admin port.
+//!
+//! Invariant: `settled` means the files as they lie there now. What that is, `headgate translate` tells: the same
+//! binary, over the same directories, in a process of its own; equal content has equal versions.
+
+use std::ffi::OsString;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::{Command, ExitStatus};
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::addresses::reachable;
+use super::status::Status;
+use super::{Addresses, Files, StageError, tools};
+use crate::client::{HttpClient, HttpRequest};
+use crate::process::{Log, Process, ProcessOptions};
+
+/// Types whose content follows from the files; the listener follows from the proxy, the filters also from scales.
+const FROM_FILES: [&str; 3] = ["cds", "eds", "rds"];
+/// How long the process may take until it answers.
+const START: Duration = Duration::from_secs(20);
+
+/// A control plane that runs, or was killed and can be started again.
+#[derive(Debug)]
+pub struct ControlPlane {
+    binary: PathBuf,
+    options: ProcessOptions,
+    input: Vec<OsString>,
+    admin: SocketAddr,
+    process: Option<Process>,
+    client: HttpClient,
+}
+
+/// The command line of `headgate serve` over a stage's files.
+#[must_use]
+pub fn serve_options(
+    binary: PathBuf,
+    files: &Files,
+    addresses: &Addresses,
+    more: &[OsString],
+    log: PathBuf,
+) -> ProcessOptions {
+    let mut options = ProcessOptions::new(binary)
+        .arg("serve")
+        .args(input_args(files))
+        .args(["--listen".into(), addresses.envoy.to_string()])
+        .args(["--xds-address".into(), addresses.xds.to_string()])
+        .args(["--admin-address".into(), addresses.admin.to_string()])
+        .args(more);
+    options.log = Some(log);
+    options
+}
+
+fn input_args(files: &Files) -> Vec<OsString> {
+    vec![
+        "--models".into(),
+        files.models().into(),
+        "--policies".into(),
+        files.policies().into(),
+        "--wasm".into(),
+        files.wasm().into(),
+    ]
+}
+
+impl ControlPlane {
+    pub(super) async fn start(
+        files: &Files,
+        addresses: &Addresses,
+        more: &[OsString],
+        log: PathBuf,
+    ) -> Result<Self, StageError> {
+        let binary = tools::headgate_binary()?;
+        let mut this = Self {
+            options: serve_options(binary.clone(), files, addresses, more, log),
+            binary,
+            input: input_args(files),
+            admin: reachable(addresses.admin),
+            process: None,
+            client: HttpClient::new().with_timeout(Duration::from_secs(5)),
+        };
+        this.restart().await?;
+        Ok(this)
+    }
+
+    /// Starts it (again) and waits until it is ready. One that runs is killed first.
+    ///
+    /// # Errors
+    /// [`StageError::Process`] with the end of its log.
+    pub async fn restart(&mut self) -> Result<(), StageError> {
+        self.kill()?;
+        let mut process = Process::start(self.options.clone())?;
+        process.wait_for_http(&self.url("/readyz"), START).await?;
+        self.process = Some(process);
+        Ok(())
+    }
+
+    /// `kill -9`. `None` if it does not run.
+    ///
+    /// # Errors
+    /// [`StageError::Process`].
+    pub fn kill(&mut self) -> Result<Option<ExitStatus>, StageError> {
+        match self.process.take() {
+            Some(mut process) => Ok(Some(process.kill()?)),
+            None => Ok(None),
+        }
+    }
+
+    /// SIGTERM, and waits. `None` if it does not run.
+    ///
+    /// # Errors
+    /// [`StageError::Process`] when it does not end in time; it is killed then.
+    pub async fn terminate(&mut self, within: Duration) -> Result<Option<ExitStatus>, StageError> {
+        match self.process.take() {
+            Some(mut process) => Ok(Some(process.terminate(within).await?)),
+            None => Ok(None),
+        }
+    }
+
+    /// The process, to suspend or resume it; `None` after a kill.
+    pub fn process(&mut self) -> Option<&mut Process> {
+        self.process.as_mut()
+    }
+
+    /// Its process id; `None` after a kill.
+    #[must_use]
+    pub fn pid(&self) -> Option<u32> {
+        self.process.as_ref().map(Process::pid)
+    }
+
+    /// Its log, of all its lives.
+    #[must_use]
+    pub fn log(&self) -> Log {
+        Log::new(self.options.log.clone().unwrap_or_default())
+    }
+
+    /// A page of the admin port.
+    #[must_use]
+    pub fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.admin)
+    }
+
+    /// `GET path` of the admin port, as JSON.
+    ///
+    /// # Errors
+    /// [`StageError::Client`].
+    pub async fn get(&self, path: &str) -> Result<Value, StageError> {
+        let reply = self.client.send(HttpRequest::get(self.url(path))).await?;
+        Ok(reply.json()?)
+    }
+
+    /// What it says of models and proxies now.
+    ///
+    /// # Errors
+    /// [`StageError::Client`], also when the document is not as expected.
+    pub async fn status(&self) -> Result<Status, StageError> {
+        let document = self.get("/syncz").await?;
+        let text = document.to_string();
+        serde_json::from_value(document).map_err(|error| {
+            StageError::Client(crate::client::ClientError::Json {
+                why: error.to_string(),
+                text,
+            })
+        })
+    }
+
+    /// Runs another command of the binary over the stage's files and returns what it prints.
+    ///
+    /// # Errors
+    /// [`StageError::Refused`] with what it wrote to stderr.
+    pub fn run(&self, task: &'static str, more: &[&str]) -> Result<String, StageError> {
+        let output = Command::new(&self.binary)
+            .arg(task)
+            .args(&self.input)
+            .args(more)
+            .output()
+            .map_err(|source| StageError::files(self.binary.display(), source))?;
+        if !output.status.success() {
+            let message = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+            return Err(StageError::Refused { task, message });
+        }
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    }
+
+    /// What the files say now.
+    pub(super) fn wanted(&self) -> Result<Wanted, StageError> {
+        let text = self.run("translate", &["-o", "json"])?;
+        let document: Value = serde_json::from_str(&text).map_err(|error| StageError::Refused {
+            task: "translate",
+            message: format!("{error}: {text}"),
+        })?;
+        Ok(Wanted {
+            config: unscaled(&document["filterConfig"]),
+            versions: FROM_FILES.map(|kind| document["resources"][kind]["version"].clone()),
+        })
+    }
+
+    /// Whether every one of `nodes` runs what is wanted.
+    pub(super) async fn settled_on(
+        &self,
+        wanted: &Wanted,
+        nodes: &[String],
+    ) -> Result<Status, String> {
+        let dump = self.get("/config_dump").await.map_err(|e| e.to_string())?;
+        if unscaled(&dump["filterConfig"]) != wanted.config {
+            return Err("the control plane plans something else".into());
+        }
+        let status = self.status().await.map_err(|e| e.to_string())?;
+        for node in nodes {
+            let proxy = status
+                .proxy(node)
+                .ok_or_else(|| format!("{node} is not connected"))?;
+            let scope = &dump["scopes"][&proxy.scope]["resources"];
+            for (kind, version) in FROM_FILES.iter().zip(&wanted.versions) {
+                if scope[kind]["version"] != *version {
+                    return Err(format!("{kind} of scope {} is not the files'", proxy.scope));
+                }
+            }
+            for (kind, at) in &proxy.types {
+                if scope[kind]["version"].as_str() != Some(at.wanted.as_str()) {
+                    return Err(format!("{node} does not know of the newest {kind}"));
+                }
+            }
+            if !proxy.settled {
+                return Err(format!("{node} is not settled: {:?}", proxy.types));
+            }
+        }
+        Ok(status)
+    }
+}
+
+/// What the files say: the filters' configuration, and the versions of what else follows from them.
+#[derive(Debug)]
+pub(super) struct Wanted {
+    config: Value,
+    versions: [Value; FROM_FILES.len()],
+}
+
+/// The filters' configuration without live scales, which come from time as well.
+fn unscaled(config: &Value) -> Value {
+    let mut config = config.clone();
+    let namespaces = config["namespaces"].as_object_mut();
+    for namespace in namespaces.into_iter().flat_map(|all| all.values_mut()) {
+        let models = namespace["models"].as_object_mut();
+        for model in models.into_iter().flat_map(|all| all.values_mut()) {
+            if let Some(model) = model.as_object_mut() {
+                model.remove("scale");
+            }
+        }
+    }
+    config
+}

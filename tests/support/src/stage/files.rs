@@ -1,0 +1,266 @@
+//! The stage's own copies of manifests and policies, edited as people edit them.
+//!
+//! Invariant: a file appears in a watched directory whole or not at all: it is written beside the directory and moved into it.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use super::{SHIPPED, StageError, tools};
+
+/// The directories a control plane watches.
+#[derive(Debug, Clone)]
+pub struct Files {
+    root: PathBuf,
+}
+
+/// What a stage begins with.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Seed {
+    /// What the repository ships in `envoy-config`.
+    #[default]
+    Shipped,
+    /// Nothing; the test writes what it needs.
+    Empty,
+}
+
+impl Files {
+    /// Makes the directories below `root`.
+    pub(super) fn create(root: &Path) -> Result<Self, StageError> {
+        let files = Self {
+            root: root.to_owned(),
+        };
+        for dir in [
+            files.models(),
+            files.policies(),
+            files.wasm(),
+            files.drafts(),
+        ] {
+            std::fs::create_dir_all(&dir)
+                .map_err(|source| StageError::files(dir.display(), source))?;
+        }
+        Ok(files)
+    }
+
+    /// Below a root that exists: for a stage that another process made.
+    #[must_use]
+    pub fn at(root: &Path) -> Self {
+        Self {
+            root: root.to_owned(),
+        }
+    }
+
+    /// The directory of manifests.
+    #[must_use]
+    pub fn models(&self) -> PathBuf {
+        self.root.join("models")
+    }
+
+    /// The directory of policies.
+    #[must_use]
+    pub fn policies(&self) -> PathBuf {
+        self.root.join("policies")
+    }
+
+    /// The directory of wasm modules: copies, so that a test may swap them.
+    #[must_use]
+    pub fn wasm(&self) -> PathBuf {
+        self.root.join("wasm")
+    }
+
+    fn drafts(&self) -> PathBuf {
+        self.root.join("drafts")
+    }
+
+    /// Copies the wasm modules.
+    pub(super) fn copy_modules(&self) -> Result<(), StageError> {
+        for module in tools::wasm_modules()? {
+            let name = module.file_name().unwrap_or_default();
+            std::fs::copy(&module, self.wasm().join(name))
+                .map_err(|source| StageError::files(module.display(), source))?;
+        }
+        Ok(())
+    }
+
+    /// Copies the shipped manifests, with the endpoints at `addresses` (in the order of [`SHIPPED`]).
+    pub(super) fn copy_models(&self, addresses: &[SocketAddr]) -> Result<(), StageError> {
+        let from = tools::checkout()?.join("envoy-config/models");
+        for (served, address) in SHIPPED.iter().zip(addresses) {
+            let text = read(&from.join(served.file))?;
+            let shipped = format!("127.0.0.1:{}", served.port);
+            self.write_model(served.file, &text.replace(&shipped, &address.to_string()))?;
+        }
+        Ok(())
+    }
+
+    /// Copies the shipped policies.
+    pub(super) fn copy_policies(&self) -> Result<(), StageError> {
+        let from = tools::checkout()?.join("envoy-config/policies");
+        let entries = std::fs::read_dir(&from).map_err(|e| StageError::files(from.display(), e))?;
+        for entry in entries.filter_map(Result::ok) {
+            let text = read(&entry.path())?;
+            self.write_policy(&entry.file_name().to_string_lossy(), &text)?;
+        }
+        Ok(())
+    }
+
+    /// Writes a manifest, or replaces it.
+    ///
+    /// # Errors
+    /// [`StageError::Files`].
+    pub fn write_model(&self, file: &str, text: &str) -> Result<(), StageError> {
+        self.put(&self.models().join(file), text)
+    }
+
+    /// Writes a policy, or replaces it.
+    ///
+    /// # Errors
+    /// [`StageError::Files`].
+    pub fn write_policy(&self, file: &str, text: &str) -> Result<(), StageError> {
+        self.put(&self.policies().join(file), text)
+    }
+
+    /// Removes a manifest.
+    ///
+    /// # Errors
+    /// [`StageError::Files`].
+    pub fn remove_model(&self, file: &str) -> Result<(), StageError> {
+        remove(&self.models().join(file))
+    }
+
+    /// Removes a policy.
+    ///
+    /// # Errors
+    /// [`StageError::Files`].
+    pub fn remove_policy(&self, file: &str) -> Result<(), StageError> {
+        remove(&self.policies().join(file))
+    }
+
+    /// Sets a label of a manifest as people do: with `kubectl label --local` where there is a kubectl, else by
+    /// editing the file. `None` takes the label away. Says how it was done.
+    ///
+    /// # Errors
+    /// [`StageError::Files`], or [`StageError::Label`] when the file has no labels to edit.
+    pub fn label(
+        &self,
+        file: &str,
+        key: &str,
+        value: Option<&str>,
+    ) -> Result<LabelledBy, StageError> {
+        let path = self.models().join(file);
+        if let Some((text, command)) = kubectl_label(&path, key, value) {
+            self.put(&path, &text)?;
+            return Ok(LabelledBy::Kubectl(command));
+        }
+        let text = read(&path)?;
+        let edited = edit_label(&text, key, value)
+            .ok_or_else(|| StageError::Label(path.display().to_string()))?;
+        self.put(&path, &edited)?;
+        Ok(LabelledBy::Edit)
+    }
+
+    fn put(&self, path: &Path, text: &str) -> Result<(), StageError> {
+        let name = path.file_name().unwrap_or_default();
+        let draft = self.drafts().join(name);
+        std::fs::write(&draft, text)
+            .and_then(|()| std::fs::rename(&draft, path))
+            .map_err(|source| StageError::files(path.display(), source))
+    }
+}
+
+/// How a label was set.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LabelledBy {
+    /// By this command, whose output replaced the file.
+    Kubectl(String),
+    /// By editing the file: there is no kubectl that can.
+    Edit,
+}
+
+fn read(path: &Path) -> Result<String, StageError> {
+    std::fs::read_to_string(path).map_err(|source| StageError::files(path.display(), source))
+}
+
+fn remove(path: &Path) -> Result<(), StageError> {
+    std::fs::remove_file(path).map_err(|source| StageError::files(path.display(), source))
+}
+
+/// The manifest with the label, and the command that made it; `None` where kubectl is missing or refuses.
+fn kubectl_label(path: &Path, key: &str, value: Option<&str>) -> Option<(String, String)> {
+    let change = match value {
+        Some(value) => format!("{key}={value}"),
+        None => format!("{key}-"),
+    };
+    let args = ["label", "--local", "--overwrite", "-o", "yaml", "-f"];
+    let output = Command::new("kubectl")
+        .args(args)
+        .arg(path)
+        .arg(&change)
+        .output()
+        .ok()
+        .filter(|output| output.status.success())?;
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let command = format!("kubectl label --local -f {name} {change} --overwrite -o yaml");
+    Some((String::from_utf8(output.stdout).ok()?, command))
+}
+
+/// Edits the first block of labels, which is the carrier's own: manifests are written with `metadata` before `spec`.
+fn edit_label(text: &str, key: &str, value: Option<&str>) -> Option<String> {
+    let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
+    let start = lines
+        .iter()
+        .position(|line| line.trim_end().ends_with("labels:"))?;
+    let indent = |line: &str| line.len() - line.trim_start().len();
+    let depth = indent(&lines[start]);
+    let end = lines[start + 1..]
+        .iter()
+        .position(|line| indent(line) <= depth)
+        .map_or(lines.len(), |at| start + 1 + at);
+    let mine = |line: &String| {
+        line.trim_start()
+            .strip_prefix(key)
+            .is_some_and(|rest| rest.starts_with(':'))
+    };
+    let block: Vec<String> = lines
+        .drain(start + 1..end)
+        .filter(|line| !mine(line))
+        .collect();
+    let added = value.map(|value| format!("{}{key}: \"{value}\"", " ".repeat(depth + 2)));
+    lines.splice(start + 1..start + 1, block.into_iter().chain(added));
+    Some(lines.join("\n") + "\n")
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    const MANIFEST: &str = "metadata:\n  labels:\n    model-name: m\n    canary-weight: \"10\"\n  name: d\nspec:\n  template:\n    metadata:\n      labels:\n        app: d\n";
+
+    #[test]
+    fn a_label_is_set_changed_and_taken_away_on_the_carrier_alone() {
+        let set = edit_label(MANIFEST, "canary-weight", Some("30")).unwrap();
+        assert_eq!(set.matches("canary-weight: \"30\"").count(), 1);
+        assert!(!set.contains("\"10\""));
+        assert!(set.contains("model-name: m\n    canary-weight") && set.contains("  name: d\n"));
+        let gone = edit_label(&set, "canary-weight", None).unwrap();
+        assert!(!gone.contains("canary-weight"));
+        let added = edit_label(&gone, "canary-weight", Some("0")).unwrap();
+        assert!(added.contains("    canary-weight: \"0\"\n  name: d"));
+        assert_eq!(edit_label("kind: Service\n", "a", None), None);
+    }
+
+    #[test]
+    fn a_file_is_replaced_whole() {
+        let dir = tempfile::tempdir().unwrap();
+        let files = Files::create(dir.path()).unwrap();
+        files.write_model("a.yaml", MANIFEST).unwrap();
+        files.label("a.yaml", "canary-weight", Some("55")).unwrap();
+        let text = std::fs::read_to_string(files.models().join("a.yaml")).unwrap();
+        assert!(text.contains("55") && text.contains("app: d"), "{text}");
+        files.remove_model("a.yaml").unwrap();
+        assert_eq!(std::fs::read_dir(files.models()).unwrap().count(), 0);
+        assert_eq!(std::fs::read_dir(files.drafts()).unwrap().count(), 0);
+    }
+}

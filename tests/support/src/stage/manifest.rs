@@ -1,0 +1,117 @@
+//! A Deployment with the three labels, as a file.
+
+use std::net::SocketAddr;
+
+use serde_json::{Map, Value, json};
+
+/// A Deployment that declares a variant. Rendered as JSON, which is YAML.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Manifest {
+    name: String,
+    labels: Map<String, Value>,
+    annotations: Map<String, Value>,
+    namespace: Option<String>,
+    created: Option<String>,
+    replicas: u32,
+}
+
+impl Manifest {
+    /// Named `model-version`, without a weight and without endpoints.
+    #[must_use]
+    pub fn new(model: &str, version: &str) -> Self {
+        Self {
+            name: format!("{model}-{version}").to_lowercase(),
+            labels: Map::new(),
+            annotations: Map::new(),
+            namespace: None,
+            created: None,
+            replicas: 1,
+        }
+        .label("model-name", model)
+        .label("model-version", version)
+    }
+
+    /// Sets `canary-weight`, whatever is written there.
+    #[must_use]
+    pub fn weight(self, weight: &str) -> Self {
+        self.label("canary-weight", weight)
+    }
+
+    /// Sets a label.
+    #[must_use]
+    pub fn label(mut self, key: &str, value: &str) -> Self {
+        self.labels.insert(key.to_owned(), value.into());
+        self
+    }
+
+    /// Sets an annotation.
+    #[must_use]
+    pub fn annotation(mut self, key: &str, value: &str) -> Self {
+        self.annotations.insert(key.to_owned(), value.into());
+        self
+    }
+
+    /// Where its pods are.
+    #[must_use]
+    pub fn endpoints(self, endpoints: &[SocketAddr]) -> Self {
+        let list: Vec<String> = endpoints.iter().map(SocketAddr::to_string).collect();
+        self.annotation("headgate.dev/endpoints", &list.join(","))
+    }
+
+    /// In another namespace than the default one.
+    #[must_use]
+    pub fn namespace(mut self, namespace: &str) -> Self {
+        self.namespace = Some(namespace.to_owned());
+        self
+    }
+
+    /// `creationTimestamp`, which an API server would have set: RFC 3339. Without one it counts as oldest.
+    #[must_use]
+    pub fn created(mut self, at: &str) -> Self {
+        self.created = Some(at.to_owned());
+        self
+    }
+
+    /// `spec.replicas`.
+    #[must_use]
+    pub fn replicas(mut self, replicas: u32) -> Self {
+        self.replicas = replicas;
+        self
+    }
+
+    /// The file's content.
+    #[must_use]
+    pub fn render(&self) -> String {
+        let mut metadata = json!({
+            "name": self.name,
+            "labels": self.labels,
+            "annotations": self.annotations,
+        });
+        let optional = [
+            ("namespace", &self.namespace),
+            ("creationTimestamp", &self.created),
+        ];
+        for (key, value) in optional {
+            if let Some(value) = value {
+                metadata[key] = value.clone().into();
+            }
+        }
+        let app = json!({"app": self.name});
+        let container = json!({
+            "name": "server",
+            "image": "headgate/mock-model",
+            "ports": [{"name": "http", "containerPort": 8000}],
+        });
+        let manifest = json!({
+            "apiVersion": "apps/v1",
+            "kind": "Deployment",
+            "metadata": metadata,
+            "spec": {
+                "replicas": self.replicas,
+                "selector": {"matchLabels": app},
+                "template": {"metadata": {"labels": app}, "spec": {"containers": [container]}},
+            },
+        });
+        format!("{manifest:#}\n")
+    }
+}

@@ -1,0 +1,116 @@
+//! The Envoys of a stage: the shipped bootstrap with other addresses in it, everything else over delta ADS.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use serde_json::Value;
+
+use super::addresses::reachable;
+use super::{StageError, tools};
+use crate::envoy::{AdminAddress, Envoy, EnvoyOptions};
+use crate::process::Log;
+
+/// How often Envoy writes its access log to the file, in ms; its own 10 s would be most of a test.
+const LOG_FLUSH_MS: &str = "100";
+
+/// Where one Envoy of a stage is.
+#[derive(Debug, Clone)]
+pub(super) struct Place {
+    pub(super) id: String,
+    pub(super) xds: SocketAddr,
+    pub(super) traffic: SocketAddr,
+    pub(super) admin: Option<SocketAddr>,
+    pub(super) workers: u32,
+    pub(super) log: PathBuf,
+}
+
+/// An Envoy of a stage.
+#[derive(Debug)]
+pub struct StageEnvoy {
+    /// The process and its admin interface.
+    pub envoy: Envoy,
+    id: String,
+    url: String,
+    log: Log,
+}
+
+impl StageEnvoy {
+    pub(super) async fn start(place: &Place) -> Result<Self, StageError> {
+        let envoy = Envoy::start(place.options()?).await?;
+        Ok(Self {
+            envoy,
+            id: place.id.clone(),
+            url: format!("http://{}", reachable(place.traffic)),
+            log: Log::new(place.log.clone()),
+        })
+    }
+
+    /// Its node id.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// Where clients send traffic.
+    #[must_use]
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Its log and its access log, which go to one file.
+    #[must_use]
+    pub fn log(&self) -> &Log {
+        &self.log
+    }
+}
+
+impl Place {
+    fn options(&self) -> Result<EnvoyOptions, StageError> {
+        let mut options = EnvoyOptions::new(bootstrap(self.xds, self.admin)?);
+        options.name.clone_from(&self.id);
+        options.node_id = Some(self.id.clone());
+        options.node_cluster = Some("stage".into());
+        options.concurrency = self.workers;
+        options.log = Some(self.log.clone());
+        options.log_level = "warning".into();
+        options.args = vec!["--file-flush-interval-msec".into(), LOG_FLUSH_MS.into()];
+        if self.admin.is_some() {
+            options.admin = AdminAddress::FromBootstrap;
+        }
+        let listen = Value::from(self.traffic.to_string());
+        options
+            .node_metadata
+            .insert("headgate.listen".into(), listen);
+        Ok(options)
+    }
+}
+
+/// The shipped bootstrap with other addresses.
+///
+/// # Errors
+/// [`StageError::Bootstrap`] when it is not as known here.
+pub fn bootstrap(xds: SocketAddr, admin: Option<SocketAddr>) -> Result<String, StageError> {
+    let file = tools::checkout()?.join("envoy-config/bootstrap.yaml");
+    let text = std::fs::read_to_string(&file)
+        .map_err(|source| StageError::files(file.display(), source))?;
+    let text = moved(&text, 18000, reachable(xds))?;
+    match admin {
+        Some(admin) => moved(&text, 9901, admin),
+        None => Ok(text),
+    }
+}
+
+fn moved(text: &str, port: u16, to: SocketAddr) -> Result<String, StageError> {
+    let address = |addr: SocketAddr| {
+        format!(
+            "{{ address: \"{}\", port_value: {} }}",
+            addr.ip(),
+            addr.port()
+        )
+    };
+    let shipped = format!("{{ address: 127.0.0.1, port_value: {port} }}");
+    if text.matches(&shipped).count() != 1 {
+        return Err(StageError::Bootstrap(shipped));
+    }
+    Ok(text.replace(&shipped, &address(to)))
+}
