@@ -1,6 +1,6 @@
 //! Source → registry → plan → scopes, at the right pace: the control plane's one loop.
 //!
-//! Intent (labels, policies) goes out after 20 ms, endpoint churn alone is gathered; a scale that was held back goes
+//! Intent (labels, policies, replaced modules) goes out after 20 ms, endpoint churn alone is gathered; a scale that was held back goes
 //! out when it is due. It never blocks on a proxy: publishing replaces what waits.
 
 use std::sync::Arc;
@@ -12,6 +12,7 @@ use headgate_source::files::Observed;
 use headgate_xds::pace::{Pace, Urgency};
 use tokio::sync::watch;
 
+use crate::modules::Offered;
 use crate::world::Scopes;
 
 /// What was last published.
@@ -21,6 +22,8 @@ pub(crate) struct Published {
     pub plan: Arc<Plan>,
     /// What it was made from.
     pub observed: Arc<Observed>,
+    /// The modules that run it.
+    pub offered: Offered,
     /// When.
     pub at: SystemTime,
     /// How long the making took, from objects to every scope's snapshot.
@@ -32,6 +35,7 @@ pub(crate) struct Published {
 /// The loop and its state.
 pub(crate) struct Publisher {
     scopes: Scopes,
+    modules: watch::Receiver<Offered>,
     keys: LabelKeys,
     damper: ScaleDamper,
     scales: Scales,
@@ -40,9 +44,10 @@ pub(crate) struct Publisher {
 }
 
 impl Publisher {
-    pub(crate) fn new(scopes: Scopes) -> Self {
+    pub(crate) fn new(scopes: Scopes, modules: watch::Receiver<Offered>) -> Self {
         Self {
             scopes,
+            modules,
             keys: LabelKeys::default(),
             damper: ScaleDamper::default(),
             scales: Scales::default(),
@@ -72,6 +77,7 @@ impl Publisher {
                     let urgency = self.urgency(&source.borrow_and_update());
                     pace.changed(urgency, Instant::now());
                 }
+                Ok(()) = self.modules.changed() => pace.changed(Urgency::Intent, Instant::now()),
                 () = sleep_until(due) => {
                     if pace.publish(Instant::now()) {
                         let observed = source.borrow().clone();
@@ -114,7 +120,8 @@ impl Publisher {
         self.scales = self.damper.observe(&registry.readiness(), tick);
         let plan = Arc::new(plan(&registry, &observed.objects, &self.scales));
         self.report_new(&plan);
-        self.scopes.publish(plan.clone());
+        let offered = self.modules.borrow_and_update().clone();
+        self.scopes.publish(plan.clone(), &offered.modules);
         let took = start.elapsed();
         self.published.send_modify(|published| {
             let number = published.as_ref().map_or(0, |p| p.number) + 1;
@@ -122,6 +129,7 @@ impl Publisher {
             *published = Some(Arc::new(Published {
                 plan,
                 observed: observed.clone(),
+                offered,
                 at: SystemTime::now(),
                 took,
                 number,

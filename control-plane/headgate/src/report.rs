@@ -379,6 +379,13 @@ fn problems(published: &Published, scopes: &Scopes) -> Vec<ProblemReport> {
             since: Some(unix(p.since)),
         })
         .collect();
+    problems.extend(published.offered.problem.iter().map(|p| ProblemReport {
+        severity: "error".to_owned(),
+        reason: "Module".to_owned(),
+        object: "--wasm".to_owned(),
+        message: p.message.trim_start_matches("--wasm: ").to_owned(),
+        since: Some(seconds(p.since)),
+    }));
     problems.extend(published.plan.findings.iter().map(|f| ProblemReport {
         severity: severity(f.severity).to_owned(),
         reason: f.reason.to_owned(),

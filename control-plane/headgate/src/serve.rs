@@ -14,6 +14,7 @@ use tracing_subscriber::EnvFilter;
 use crate::admin::Admin;
 use crate::cli::{Cli, InputArgs, LogFormat, ServeArgs};
 use crate::metrics::Metrics;
+use crate::modules::Watched;
 use crate::publisher::Publisher;
 use crate::scopes::ScopeRules;
 use crate::settings::{self, Failure};
@@ -58,7 +59,9 @@ pub(crate) fn files_options(args: &InputArgs) -> files::Options {
 }
 
 async fn serve(args: &ServeArgs) -> Result<(), Failure> {
-    let options = settings::options(&args.input, args.linger())?;
+    let modules = Watched::new(&args.input.wasm, args.input.wasm_inline)?;
+    let first = modules.offered().borrow().modules.clone();
+    let options = settings::options(&args.input, first, args.linger())?;
     let rules = ScopeRules {
         allow: args.allow_nodes.clone(),
         follow: args.follow_nodes.clone(),
@@ -70,7 +73,7 @@ async fn serve(args: &ServeArgs) -> Result<(), Failure> {
 
     let files = Files::watch(files_options(&args.input))?;
     let scopes = Scopes::new(rules, options);
-    let publisher = Publisher::new(scopes.clone());
+    let publisher = Publisher::new(scopes.clone(), modules.offered());
     let published = publisher.published();
     let server = XdsServer::new(
         scopes.clone(),
@@ -91,6 +94,7 @@ async fn serve(args: &ServeArgs) -> Result<(), Failure> {
     let events = server.fleet().events();
     tokio::spawn(async move { metrics.follow(events).await });
     tokio::spawn(publisher.run(files.observed()));
+    tokio::spawn(modules.run());
     tokio::spawn(end_on_signal(ending)?);
     tracing::info!(
         xds = %xds_listener.local_addr()?,

@@ -5,7 +5,7 @@ use std::time::Duration;
 use headgate_translate::{Modules, Options, ScopeSpec};
 
 use crate::cli::InputArgs;
-use crate::{domains, modules};
+use crate::domains;
 
 /// What makes a command fail as a whole: one line that names the flag or file, and the fix.
 pub(crate) type Failure = Box<dyn std::error::Error + Send + Sync>;
@@ -14,9 +14,12 @@ pub(crate) type Failure = Box<dyn std::error::Error + Send + Sync>;
 /// route to a cluster that is going away.
 ///
 /// # Errors
-/// Bad flags and unreadable modules.
-pub(crate) fn options(args: &InputArgs, linger: Duration) -> Result<Options, Failure> {
-    let modules: Modules = modules::offer(&args.wasm, args.wasm_inline)?;
+/// Bad flags.
+pub(crate) fn options(
+    args: &InputArgs,
+    modules: Modules,
+    linger: Duration,
+) -> Result<Options, Failure> {
     Ok(Options {
         domains: domains::of(args)?,
         modules,

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use headgate_model::Plan;
-use headgate_translate::{Options, Rejected, ScopeSpec, Translated, snapshot};
+use headgate_translate::{Modules, Options, Rejected, ScopeSpec, Translated, snapshot};
 use headgate_xds::{Kind, Peer, Refused, Scope, Snapshot, World};
 use tokio::sync::watch;
 
@@ -58,10 +58,11 @@ impl Scopes {
         }
     }
 
-    /// Publishes a plan to every scope. Equal snapshots wake nobody.
-    pub(crate) fn publish(&self, plan: Arc<Plan>) {
+    /// Publishes a plan, to be run by these modules, to every scope. Equal snapshots wake nobody.
+    pub(crate) fn publish(&self, plan: Arc<Plan>, modules: &Modules) {
         let mut state = self.lock();
         let state = &mut *state;
+        state.options.modules.clone_from(modules);
         state
             .scopes
             .retain(|_, entry| entry.sender.receiver_count() > 0);

@@ -48,7 +48,7 @@ pub struct Options {
 }
 
 /// The three modules.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Modules {
     /// Tags and limits in one context.
     pub fused: Code,

@@ -9,6 +9,7 @@ use serde_json::json;
 
 use crate::admin::resources;
 use crate::cli::{Output, TranslateArgs};
+use crate::modules;
 use crate::serve::files_options;
 use crate::settings::{self, Failure};
 
@@ -17,7 +18,8 @@ use crate::settings::{self, Failure};
 /// # Errors
 /// Unreadable directories or modules, and a plan that cannot be translated.
 pub(crate) fn run(args: &TranslateArgs) -> Result<ExitCode, Failure> {
-    let options = settings::options(&args.input, std::time::Duration::from_secs(60))?;
+    let modules = modules::offer(&args.input.wasm, args.input.wasm_inline)?;
+    let options = settings::options(&args.input, modules, std::time::Duration::from_secs(60))?;
     let observed = Files::read(files_options(&args.input))?;
     let registry = Registry::build(&observed.objects, &LabelKeys::default());
     let plan = plan(&registry, &observed.objects, &Scales::default());

@@ -1,12 +1,21 @@
 //! The wasm modules as proxies get them: a file whose name contains its SHA-256, or the bytes.
 //!
 //! To Envoy a module under the same path is the same module, so a swap must change the name. The named copies lie
-//! beside the originals; old ones stay, since a proxy may still be loading them.
+//! beside the originals; old ones stay, since a proxy may still be loading them. While serving, [`watch`] looks for
+//! modules that were replaced.
+
+mod watch;
+mod whole;
 
 use std::path::{Path, PathBuf};
 
 use headgate_translate::{Code, Modules};
 use sha2::{Digest, Sha256};
+
+pub(crate) use watch::{Offered, Watched};
+
+/// The modules that ship, named as their files are.
+const NAMES: [&str; 3] = ["headgate", "traffic-tag", "token-bucket"];
 
 /// Why the modules cannot be offered.
 #[derive(Debug, thiserror::Error)]
@@ -25,6 +34,14 @@ pub(crate) enum ModuleError {
         /// The file.
         path: PathBuf,
     },
+    /// What was read ends too early, or is damaged.
+    #[error("--wasm: {} is not whole: {why}. Write it anew, under another name first, then rename it", path.display())]
+    NotWhole {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
     /// The named copy cannot be written.
     #[error("--wasm: cannot write {}: {source}. Make the directory writable, or use --wasm-inline", path.display())]
     Write {
@@ -40,10 +57,11 @@ pub(crate) enum ModuleError {
 /// # Errors
 /// [`ModuleError`], naming the file and the fix.
 pub(crate) fn offer(dir: &Path, inline: bool) -> Result<Modules, ModuleError> {
+    let [fused, traffic_tag, token_bucket] = NAMES.map(|name| one(dir, name, inline));
     Ok(Modules {
-        fused: one(dir, "headgate", inline)?,
-        traffic_tag: one(dir, "traffic-tag", inline)?,
-        token_bucket: one(dir, "token-bucket", inline)?,
+        fused: fused?,
+        traffic_tag: traffic_tag?,
+        token_bucket: token_bucket?,
     })
 }
 
@@ -56,6 +74,9 @@ fn one(dir: &Path, name: &str, inline: bool) -> Result<Code, ModuleError> {
     let bytes = std::fs::read(&path).map_err(read)?;
     if !bytes.starts_with(b"\0asm") {
         return Err(ModuleError::NotWasm { path });
+    }
+    if let Err(why) = whole::check(&bytes) {
+        return Err(ModuleError::NotWhole { path, why });
     }
     if inline {
         return Ok(Code::Inline(bytes.into()));
@@ -89,7 +110,7 @@ mod tests {
 
     fn dir_with(content: &[u8]) -> tempfile::TempDir {
         let dir = tempfile::tempdir().unwrap();
-        for name in ["headgate", "traffic-tag", "token-bucket"] {
+        for name in NAMES {
             std::fs::write(dir.path().join(format!("{name}.wasm")), content).unwrap();
         }
         dir
@@ -97,17 +118,18 @@ mod tests {
 
     #[test]
     fn a_swapped_module_has_another_name() {
-        let dir = dir_with(b"\0asm one");
+        let (one, two) = (whole::module(b"one"), whole::module(b"two"));
+        let dir = dir_with(&one);
         let first = offer(dir.path(), false).unwrap().fused;
         assert_eq!(offer(dir.path(), false).unwrap().fused, first);
-        std::fs::write(dir.path().join("headgate.wasm"), b"\0asm two").unwrap();
+        std::fs::write(dir.path().join("headgate.wasm"), &two).unwrap();
         let second = offer(dir.path(), false).unwrap().fused;
         assert_ne!(second, first);
         let (Code::File(first), Code::File(second)) = (first, second) else {
             unreachable!()
         };
-        assert_eq!(std::fs::read(first).unwrap(), b"\0asm one");
-        assert_eq!(std::fs::read(second).unwrap(), b"\0asm two");
+        assert_eq!(std::fs::read(first).unwrap(), one);
+        assert_eq!(std::fs::read(second).unwrap(), two);
     }
 
     #[test]
