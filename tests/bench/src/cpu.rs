@@ -1,0 +1,93 @@
+//! Which core runs what, and what Envoy's worker has spent.
+//!
+//! The worker has a core for itself; everything else of Envoy, the load and the upstream share another one. So a
+//! worker's CPU time is not that of two threads that push each other out of a core's caches.
+
+use std::time::Duration;
+
+use headgate_test_support::envoy::Envoy;
+use rustix::thread::{CpuSet, Pid, sched_getaffinity, sched_setaffinity};
+
+use crate::error::BenchError;
+
+/// The name of the only worker's thread.
+const WORKER: &str = "wrk:worker_0";
+
+/// Most cores that are looked at.
+const CORES: usize = 1024;
+
+/// Who runs where.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Placement {
+    /// The worker on the first core, the rest on the second.
+    Apart {
+        /// The worker's.
+        worker: usize,
+        /// Everybody else's.
+        rest: usize,
+    },
+    /// There is one core only.
+    Together,
+}
+
+/// Binds Envoy's threads and the calling thread.
+///
+/// # Errors
+/// [`BenchError::Pin`], [`BenchError::NoWorker`].
+pub(crate) fn place(envoy: &Envoy) -> Result<Placement, BenchError> {
+    let pin = |error: rustix::io::Errno| BenchError::Pin(error.into());
+    let allowed = sched_getaffinity(None).map_err(pin)?;
+    let mut cores = (0..CORES).filter(|core| allowed.is_set(*core));
+    let (Some(worker), Some(rest)) = (cores.next(), cores.next()) else {
+        return Ok(Placement::Together);
+    };
+    let mut found = false;
+    let tasks = format!("/proc/{}/task", envoy.pid());
+    for task in std::fs::read_dir(tasks).map_err(BenchError::Pin)? {
+        let task = task.map_err(BenchError::Pin)?;
+        let name = std::fs::read_to_string(task.path().join("comm")).unwrap_or_default();
+        let is_worker = name.trim_end() == WORKER;
+        found |= is_worker;
+        let id = task.file_name().to_string_lossy().parse().ok();
+        if let Some(id) = id.and_then(Pid::from_raw) {
+            let core = if is_worker { worker } else { rest };
+            sched_setaffinity(Some(id), &only(core)).map_err(pin)?;
+        }
+    }
+    sched_setaffinity(None, &only(rest)).map_err(pin)?;
+    if found {
+        Ok(Placement::Apart { worker, rest })
+    } else {
+        Err(BenchError::NoWorker)
+    }
+}
+
+fn only(core: usize) -> CpuSet {
+    let mut set = CpuSet::new();
+    set.set(core);
+    set
+}
+
+/// What the worker has spent so far, once it sleeps: the kernel books a running thread's time late.
+///
+/// # Errors
+/// [`BenchError`] when Envoy is gone.
+pub(crate) async fn spent(envoy: &Envoy) -> Result<Duration, BenchError> {
+    /// A worker that never sleeps is one that still works; its time is as good as it gets then.
+    const LOOKS: usize = 50;
+    let mut last = worker(envoy)?;
+    for _ in 0..LOOKS {
+        tokio::time::sleep(Duration::from_millis(2)).await;
+        let now = worker(envoy)?;
+        if now == last {
+            break;
+        }
+        last = now;
+    }
+    Ok(last)
+}
+
+fn worker(envoy: &Envoy) -> Result<Duration, BenchError> {
+    let times = envoy.cpu_time()?;
+    times.get(WORKER).copied().ok_or(BenchError::NoWorker)
+}

@@ -1,0 +1,104 @@
+//! Blocks of requests over connections that stay open: the same bytes again and again, a fixed number per block.
+//!
+//! Invariant: every answer is checked. A block in which one answer has another status than the row is about is
+//! an error, not a sample.
+
+use std::cell::Cell;
+use std::io;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use futures::future::try_join_all;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use crate::http::Head;
+
+/// Requests in flight: enough to keep one worker busy, few enough that its caches hold them.
+const CONNECTIONS: usize = 8;
+
+/// A block that takes longer hangs.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Connections to one listener, and what is asked over them.
+#[derive(Debug)]
+pub(crate) struct Load {
+    connections: Vec<Connection>,
+    request: Vec<u8>,
+}
+
+#[derive(Debug)]
+struct Connection {
+    stream: TcpStream,
+    buffer: Vec<u8>,
+}
+
+impl Load {
+    /// Connects.
+    ///
+    /// # Errors
+    /// When the listener does not take the connections.
+    pub(crate) async fn connect(address: SocketAddr, request: Vec<u8>) -> io::Result<Self> {
+        let connect = async || {
+            let stream = TcpStream::connect(address).await?;
+            stream.set_nodelay(true)?;
+            let buffer = vec![0; 64 << 10];
+            io::Result::Ok(Connection { stream, buffer })
+        };
+        let connections = try_join_all((0..CONNECTIONS).map(|_| connect())).await?;
+        Ok(Self {
+            connections,
+            request,
+        })
+    }
+
+    /// Sends `count` requests and waits for their answers; each must have a status that is `expected`.
+    ///
+    /// # Errors
+    /// The first answer that has not, or did not come.
+    pub(crate) async fn block(
+        &mut self,
+        count: u64,
+        expected: impl Fn(u16) -> bool,
+    ) -> io::Result<Duration> {
+        let left = Cell::new(count);
+        let request = &self.request;
+        let began = Instant::now();
+        let loops = self.connections.iter_mut().map(async |connection| {
+            while left.get() > 0 {
+                left.set(left.get() - 1);
+                let status = connection.ask(request).await?;
+                if !expected(status) {
+                    return Err(io::Error::other(format!("an answer with status {status}")));
+                }
+            }
+            Ok(())
+        });
+        timeout(PATIENCE, try_join_all(loops))
+            .await
+            .map_err(|_| io::Error::other(format!("no answer within {PATIENCE:?}")))??;
+        Ok(began.elapsed())
+    }
+}
+
+impl Connection {
+    async fn ask(&mut self, request: &[u8]) -> io::Result<u16> {
+        self.stream.write_all(request).await?;
+        let mut filled = 0;
+        loop {
+            let read = self.stream.read(&mut self.buffer[filled..]).await?;
+            if read == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            filled += read;
+            match Head::parse(&self.buffer[..filled])? {
+                Some(head) if filled == head.len + head.body => return Ok(head.status),
+                Some(head) if filled > head.len + head.body => {
+                    return Err(io::Error::other("more bytes than the answer has"));
+                }
+                _ => {}
+            }
+        }
+    }
+}

@@ -1,0 +1,177 @@
+//! `make bench`: what the filters cost per request, paired against what Envoy has itself.
+//!
+//! ```text
+//! rows ──▶ one Envoy, a listener per row ──▶ rounds of shuffled blocks ──▶ worker CPU ──▶ estimates ──▶ a table
+//! ```
+//!
+//! Place in the flow: outside of it. It loads the modules of `dist/`, and routes made by the control plane's own
+//! code, and measures the CPU time of Envoy's worker thread from `/proc`, which no other process's load enters.
+
+mod bootstrap;
+mod cpu;
+mod error;
+mod filters;
+mod fleet;
+mod http;
+mod load;
+mod report;
+mod requests;
+mod rows;
+mod run;
+mod stats;
+mod upstream;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{Parser, ValueEnum};
+use headgate_test_support::envoy::{Envoy, EnvoyOptions};
+
+use crate::cpu::Placement;
+use crate::error::BenchError;
+use crate::report::{ModuleReport, Report};
+use crate::rows::Group;
+
+/// The modules whose sizes are told; the first is the one that is measured.
+const MODULES: [&str; 3] = ["headgate", "token-bucket", "traffic-tag"];
+
+/// Measures what the filters cost per request, against no filter and against Envoy's own.
+///
+/// Exits with 1 when a mark is missed.
+#[derive(Debug, Parser)]
+#[command(name = "headgate-bench", version)]
+struct Cli {
+    /// Rounds: each runs one block of every row. More rounds, narrower intervals.
+    #[arg(long, default_value_t = 40, value_parser = clap::value_parser!(u16).range(4..))]
+    rounds: u16,
+    /// Length of a block in milliseconds.
+    #[arg(long, default_value_t = 250, value_parser = clap::value_parser!(u16).range(20..))]
+    block: u16,
+    /// Only rows whose id or title contains this, with what they are compared to.
+    #[arg(long, value_name = "PATTERN")]
+    only: Option<String>,
+    /// Exit with 0 even when a mark is missed.
+    #[arg(long)]
+    no_marks: bool,
+    /// What to print.
+    #[arg(short, long, value_enum, default_value_t = Output::Table)]
+    output: Output,
+    /// Directory of the modules.
+    #[arg(long, env = "HEADGATE_WASM", default_value_os_t = dist())]
+    wasm: PathBuf,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Output {
+    /// A table for people.
+    Table,
+    /// JSON.
+    Json,
+}
+
+fn dist() -> PathBuf {
+    [env!("CARGO_MANIFEST_DIR"), "..", "..", "dist"]
+        .iter()
+        .collect()
+}
+
+// One thread: the load and the upstream shall not take a core from the worker.
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match bench(&cli).await {
+        Ok(report) => show(&cli, &report),
+        Err(error) => {
+            eprintln!("headgate-bench: {error}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn show(cli: &Cli, report: &Report) -> ExitCode {
+    match cli.output {
+        Output::Table => print!("{}", report.table()),
+        Output::Json => match serde_json::to_string_pretty(report) {
+            Ok(json) => println!("{json}"),
+            Err(error) => {
+                eprintln!("headgate-bench: {}", BenchError::from(error));
+                return ExitCode::from(2);
+            }
+        },
+    }
+    let missed = report.missed();
+    if missed == 0 {
+        return ExitCode::SUCCESS;
+    }
+    eprintln!("{missed} marks missed");
+    if cli.no_marks {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
+}
+
+async fn bench(cli: &Cli) -> Result<Report, BenchError> {
+    let modules = sizes(&cli.wasm)?;
+    let module = cli.wasm.join(format!("{}.wasm", MODULES[0]));
+    let module = module.canonicalize().unwrap_or(module);
+    let upstream = upstream::start().await.map_err(BenchError::Upstream)?;
+    let dir = tempfile::tempdir().map_err(BenchError::Files)?;
+
+    let (routing, fleets) = rows::models(&module, upstream, dir.path())?;
+    let groups = vec![
+        rows::headers(&module),
+        rows::refused(&module),
+        rows::body(&module, 1, 1.2),
+        rows::body(&module, 16, 0.35),
+        rows::body(&module, 256, 0.12),
+        routing,
+    ];
+    let groups = chosen(groups, cli.only.as_deref())?;
+    let clusters = fleet::write_clusters(&fleets, dir.path())?;
+    let rows = groups.iter().flat_map(|group| &group.rows);
+    let listeners: Vec<_> = rows.map(|row| row.listener.clone()).collect();
+    let text = bootstrap::bootstrap(&listeners, upstream, &clusters);
+    let mut options = EnvoyOptions::new(text);
+    options.log_level = "error".to_owned();
+    options.within = Duration::from_secs(120);
+    let envoy = Envoy::start(options).await?;
+
+    let placement = match cpu::place(&envoy)? {
+        Placement::Apart { worker, rest } => format!(
+            "one Envoy, one worker on core {worker}; load, upstream and the rest of Envoy on core {rest}"
+        ),
+        Placement::Together => {
+            "one Envoy, one worker; there is one core only, which everything shares".to_owned()
+        }
+    };
+    let block = Duration::from_millis(cli.block.into());
+    let samples = run::measure(&envoy, &groups, cli.rounds.into(), block).await?;
+    Ok(Report::new(&groups, &samples, placement, modules))
+}
+
+fn chosen(mut groups: Vec<Group>, only: Option<&str>) -> Result<Vec<Group>, BenchError> {
+    let Some(pattern) = only else {
+        return Ok(groups);
+    };
+    let rows = groups.iter().flat_map(|group| &group.rows);
+    let ids: Vec<_> = rows.map(|row| row.id.clone()).collect();
+    groups.retain_mut(|group| group.keep(pattern));
+    if groups.is_empty() {
+        return Err(BenchError::NoRow(pattern.to_owned(), ids.join(" ")));
+    }
+    Ok(groups)
+}
+
+fn sizes(dir: &Path) -> Result<Vec<ModuleReport>, BenchError> {
+    MODULES
+        .iter()
+        .map(|name| {
+            let path = dir.join(format!("{name}.wasm"));
+            let size = std::fs::metadata(&path).map(|file| file.len());
+            let size = size.map_err(|source| BenchError::Module { path, source })?;
+            Ok(ModuleReport::new(format!("{name}.wasm"), size))
+        })
+        .collect()
+}

@@ -1,0 +1,95 @@
+//! What is asked: the bytes of each kind of request, made once.
+
+/// The model that rows ask for, except those about many models.
+pub(crate) const MODEL: &str = "llama3-70b";
+/// The tenant that asks.
+pub(crate) const TENANT: &str = "acme";
+
+/// Text of one message of a conversation: words, a quotation and a line break, as JSON writes them.
+const PASSAGE: &str = "The committee met on Tuesday and asked: \\\"What would it cost to keep both lines open?\\\" \
+    Nobody had counted, so two of its members went through the books of the last nine years.\\n";
+
+/// A request whose headers say everything. `extra` headers are added as they are.
+pub(crate) fn by_headers(model: &str, extra: &[(&str, &str)]) -> Vec<u8> {
+    let own = [
+        ("x-model", model),
+        ("x-tenant-id", TENANT),
+        ("x-session-id", "session-0017"),
+        ("x-max-tokens", "64"),
+    ];
+    message("/infer", own.iter().chain(extra), "")
+}
+
+/// A chat of about `size` bytes, as an SDK writes it: the messages first.
+pub(crate) fn by_body(size: usize) -> Vec<u8> {
+    let tail = format!(r#"],"model":"{MODEL}","max_tokens":64,"temperature":0.7,"stream":false}}"#);
+    let mut body = String::from(
+        r#"{"messages":[{"role":"system","content":"You answer briefly and precisely."}"#,
+    );
+    // Turns of up to 2 KiB; the last is cut so that the size comes out.
+    let mut role = "user";
+    while body.len() + tail.len() < size {
+        let open = format!(r#",{{"role":"{role}","content":""#);
+        let room = size.saturating_sub(body.len() + open.len() + 2 + tail.len());
+        let passages = room.min(2048) / PASSAGE.len();
+        body.push_str(&open);
+        body.push_str(&PASSAGE.repeat(passages));
+        if passages == 0 {
+            body.push_str(&"a".repeat(room));
+        }
+        body.push_str("\"}");
+        role = if role == "user" { "assistant" } else { "user" };
+    }
+    body.push_str(&tail);
+    message(
+        "/v1/chat/completions",
+        [("x-tenant-id", TENANT)].iter(),
+        &body,
+    )
+}
+
+fn message<'a>(
+    path: &str,
+    headers: impl Iterator<Item = &'a (&'a str, &'a str)>,
+    body: &str,
+) -> Vec<u8> {
+    let mut head = format!(
+        "POST {path} HTTP/1.1\r\nhost: models.example\r\nuser-agent: headgate-bench\r\naccept: */*\r\n\
+         authorization: Bearer sk-0123456789abcdef0123456789abcdef\r\ncontent-type: application/json\r\n"
+    );
+    for (name, value) in headers {
+        head.push_str(&format!("{name}: {value}\r\n"));
+    }
+    head.push_str(&format!("content-length: {}\r\n\r\n", body.len()));
+    [head.as_bytes(), body.as_bytes()].concat()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+    use crate::http::Head;
+
+    #[test]
+    fn bodies_are_sound_and_of_their_size() {
+        for size in [1 << 10, 16 << 10, 256 << 10] {
+            let request = by_body(size);
+            let head = Head::parse(&request).unwrap().unwrap();
+            let body = &request[head.len..];
+            assert_eq!(body.len(), head.body);
+            assert!(body.len().abs_diff(size) < 64, "{} for {size}", body.len());
+            let chat: serde_json::Value = serde_json::from_slice(body).unwrap();
+            assert_eq!(chat["model"], MODEL);
+            assert!(chat["messages"].as_array().unwrap().len() > 1);
+        }
+        let request = by_headers("m", &[("accept-encoding", "gzip")]);
+        let head = Head::parse(&request).unwrap().unwrap();
+        assert_eq!((head.len, head.body), (request.len(), 0));
+        assert!(
+            String::from_utf8(request)
+                .unwrap()
+                .contains("x-model: m\r\n")
+        );
+    }
+}
