@@ -164,20 +164,22 @@ impl Default for Semantic {
 
 /// The default table: base capacity / temperature sensitivity.
 fn default_models() -> BTreeMap<ModelId, ModelCapacity> {
-    [
+    let rows = [
         ("gpt-4", 100, 1_200_000),
         ("llama3-70b", 80, 1_000_000),
         ("phi-3", 30, 600_000),
-    ]
-    .into_iter()
-    .filter_map(|(id, base, sensitivity)| {
-        let row = ModelCapacity {
-            base_capacity: Decimal::whole(base),
-            temperature_sensitivity: Decimal::from_millionths(sensitivity),
-        };
-        ModelId::try_from(id).ok().map(|id| (id, row))
-    })
-    .collect()
+    ];
+    let mut models = BTreeMap::new();
+    for (id, base, sensitivity) in rows {
+        if let Ok(id) = ModelId::try_from(id) {
+            let row = ModelCapacity {
+                base_capacity: Decimal::whole(base),
+                temperature_sensitivity: Decimal::from_millionths(sensitivity),
+            };
+            models.insert(id, row);
+        }
+    }
+    models
 }
 
 impl TryFrom<String> for KeyPart {
@@ -416,9 +418,8 @@ mod raw {
                     raw.max_keys
                 ));
             }
-            let mut parts = raw.key.clone();
-            parts.sort();
-            if parts.windows(2).any(|w| w[0] == w[1]) {
+            let twice = |(i, part)| raw.key[..i].contains(part);
+            if raw.key.iter().enumerate().any(twice) {
                 return Err("`key` names the same part twice: remove one".into());
             }
             Ok(Self {

@@ -2,8 +2,6 @@
 
 use std::fmt;
 
-use serde::de::DeserializeOwned;
-
 /// Why a configuration was refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConfigError {
@@ -41,15 +39,3 @@ impl fmt::Display for ConfigError {
 }
 
 impl std::error::Error for ConfigError {}
-
-/// Parses any type of the contract from JSON.
-///
-/// # Errors
-/// [`ConfigError`] with the path of the first value that is malformed, unknown, missing or out of range.
-pub fn parse_json<T: DeserializeOwned>(json: &[u8]) -> Result<T, ConfigError> {
-    let mut de = serde_json::Deserializer::from_slice(json);
-    let value = serde_path_to_error::deserialize(&mut de)
-        .map_err(|e| ConfigError::new(e.path().to_string(), e.inner().to_string()))?;
-    de.end().map_err(|e| ConfigError::new(".", e.to_string()))?;
-    Ok(value)
-}

@@ -16,15 +16,17 @@ mod ids;
 pub mod names;
 mod plan;
 mod policy;
+mod read;
 mod tagging;
 
 pub use bucket::{
     Bucket, KeyPart, ModelCapacity, OnContention, Profile, Semantic, SettleOn, Tokens, Unreadable,
 };
 pub use decimal::Decimal;
-pub use error::{ConfigError, parse_json};
+pub use error::ConfigError;
 pub use filter::{BucketRule, FilterConfig, NamespaceConfig, Role, TagRule};
 pub use ids::{BucketName, HeaderName, InvalidId, ModelId, Version};
 pub use plan::{CarrierShare, DarkCarrier, ModelPlan, Scale, VersionShare};
 pub use policy::{Selector, Target, TokenBucketPolicySpec, TrafficTagPolicySpec};
+pub use read::parse_json;
 pub use tagging::{OwnTag, SessionKey, TagSource, Tagging, UnknownVersion};

@@ -67,6 +67,26 @@ fn a_refusal_names_the_path_and_the_fix() {
             "`models` is empty",
         ),
         (r#"{"buckets":[]}"#, "`buckets` is empty"),
+        (
+            r#"{"buckets":[{"name":"a","key":["tenant","tenant"],"profile":"semantic"}]}"#,
+            "buckets[0]: `key` names the same part twice",
+        ),
+        (
+            r#"{"buckets":[{"name":"a","name":"b","key":[],"profile":"semantic"}]}"#,
+            "the key \"name\" is given twice: remove one",
+        ),
+        (
+            r#"{"buckets":[{"name":1,"key":[],"profile":"semantic"}]}"#,
+            "buckets[0].name: is a whole number: write a string",
+        ),
+        (
+            r#"{"buckets":[{"name":"a","key":[],"profile":"leaky"}]}"#,
+            "buckets[0].profile: unknown variant `leaky`, expected `tokens` or `semantic`",
+        ),
+        (
+            r#"{"buckets":[{"key":[],"profile":"semantic"}]}"#,
+            "buckets[0]: missing field `name`",
+        ),
     ];
     for (json, expected) in cases {
         let got = refusal::<TokenBucketPolicySpec>(json);

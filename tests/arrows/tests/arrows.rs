@@ -54,7 +54,6 @@ const RULES: &[Rule] = &[
         outside: Only(&[
             "serde",
             "serde_json",
-            "serde_path_to_error",
             "schemars",
             "thiserror",
         ]),

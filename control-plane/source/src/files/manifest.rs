@@ -4,7 +4,7 @@
 
 use std::net::SocketAddr;
 
-use headgate_contract::{ConfigError, ModelId, Version, names};
+use headgate_contract::{ConfigError, ModelId, Version, names, parse_json};
 use headgate_model::{Carrier, CarrierKey, LabelKeys, Pod, Policy};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -130,8 +130,7 @@ fn spec<S: DeserializeOwned>(object: &Value) -> Result<S, ConfigError> {
     let spec = object
         .get("spec")
         .ok_or_else(|| ConfigError::new("spec", "is missing: a policy says what it does there"))?;
-    serde_path_to_error::deserialize(spec)
-        .map_err(|e| ConfigError::new(e.path().to_string(), e.inner().to_string()).under("spec"))
+    parse_json(spec.to_string().as_bytes()).map_err(|e| e.under("spec"))
 }
 
 fn replicas(object: &Value) -> Result<Option<u32>, ConfigError> {

@@ -1,0 +1,380 @@
+//! JSON → any type of the contract, with the path of whatever is wrong.
+//!
+//! A document is read into a tree once, then each type is read from its part of the tree; the error takes its path on
+//! the way out. One reader that is generic in nothing keeps the modules small: they carry this code in every VM.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::de::value::StrDeserializer;
+use serde::de::{
+    self, DeserializeOwned, DeserializeSeed, Deserializer, EnumAccess, Expected, IntoDeserializer,
+    MapAccess, SeqAccess, Unexpected, VariantAccess, Visitor,
+};
+use serde::{Deserialize, forward_to_deserialize_any};
+
+use crate::ConfigError;
+
+/// Parses any type of the contract from JSON.
+///
+/// # Errors
+/// [`ConfigError`] with the path of the first value that is malformed, unknown, missing, given twice or out of range.
+pub fn parse_json<T: DeserializeOwned>(json: &[u8]) -> Result<T, ConfigError> {
+    let tree: Node =
+        serde_json::from_slice(json).map_err(|e| ConfigError::new(".", e.to_string()))?;
+    T::deserialize(&tree).map_err(|Wrong { path, message }| {
+        let path = if path.is_empty() {
+            ".".to_owned()
+        } else {
+            path
+        };
+        ConfigError::new(path, message)
+    })
+}
+
+/// A JSON value.
+enum Node {
+    Null,
+    Bool(bool),
+    Unsigned(u64),
+    Signed(i64),
+    Float(f64),
+    Text(String),
+    List(Vec<Node>),
+    Map(BTreeMap<String, Node>),
+}
+
+impl<'de> Deserialize<'de> for Node {
+    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        d.deserialize_any(Tree)
+    }
+}
+
+struct Tree;
+
+impl<'de> Visitor<'de> for Tree {
+    type Value = Node;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("JSON")
+    }
+    fn visit_unit<E: de::Error>(self) -> Result<Node, E> {
+        Ok(Node::Null)
+    }
+    fn visit_bool<E: de::Error>(self, value: bool) -> Result<Node, E> {
+        Ok(Node::Bool(value))
+    }
+    fn visit_u64<E: de::Error>(self, value: u64) -> Result<Node, E> {
+        Ok(Node::Unsigned(value))
+    }
+    fn visit_i64<E: de::Error>(self, value: i64) -> Result<Node, E> {
+        Ok(Node::Signed(value))
+    }
+    fn visit_f64<E: de::Error>(self, value: f64) -> Result<Node, E> {
+        Ok(Node::Float(value))
+    }
+    fn visit_str<E: de::Error>(self, value: &str) -> Result<Node, E> {
+        Ok(Node::Text(value.to_owned()))
+    }
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Node, A::Error> {
+        let mut list = Vec::new();
+        while let Some(item) = seq.next_element()? {
+            list.push(item);
+        }
+        Ok(Node::List(list))
+    }
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Node, A::Error> {
+        let mut fields = BTreeMap::new();
+        while let Some((key, value)) = map.next_entry::<String, Node>()? {
+            if fields.contains_key(&key) {
+                let message = format!("the key {key:?} is given twice: remove one");
+                return Err(de::Error::custom(message));
+            }
+            fields.insert(key, value);
+        }
+        Ok(Node::Map(fields))
+    }
+}
+
+/// What is wrong, and the path to it as far as the error has come out.
+#[derive(Debug)]
+struct Wrong {
+    path: String,
+    message: String,
+}
+
+impl Wrong {
+    fn in_field(mut self, key: &str) -> Self {
+        let dot = if self.path.is_empty() || self.path.starts_with('[') {
+            ""
+        } else {
+            "."
+        };
+        self.path = [key, dot, &self.path].concat();
+        self
+    }
+
+    fn in_item(mut self, index: usize) -> Self {
+        let dot = if self.path.is_empty() || self.path.starts_with('[') {
+            ""
+        } else {
+            "."
+        };
+        self.path = format!("[{index}]{dot}{}", self.path);
+        self
+    }
+}
+
+impl fmt::Display for Wrong {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for Wrong {}
+
+impl de::Error for Wrong {
+    fn custom<T: fmt::Display>(message: T) -> Self {
+        Self {
+            path: String::new(),
+            message: message.to_string(),
+        }
+    }
+
+    fn invalid_type(unexpected: Unexpected<'_>, expected: &dyn Expected) -> Self {
+        let message = format!("is {}: write {expected}", kind(&unexpected));
+        de::Error::custom(message)
+    }
+
+    fn invalid_value(unexpected: Unexpected<'_>, expected: &dyn Expected) -> Self {
+        Self::invalid_type(unexpected, expected)
+    }
+}
+
+/// What a value is, in words: no number is printed, so no float printer is carried along.
+fn kind(unexpected: &Unexpected<'_>) -> &'static str {
+    match unexpected {
+        Unexpected::Bool(_) => "a boolean",
+        Unexpected::Unsigned(_) | Unexpected::Signed(_) => "a whole number",
+        Unexpected::Float(_) => "a number with a fraction",
+        Unexpected::Char(_) | Unexpected::Str(_) => "text",
+        Unexpected::Unit | Unexpected::Option => "null",
+        Unexpected::Seq => "a list",
+        Unexpected::Map => "an object",
+        _ => "something else",
+    }
+}
+
+impl Node {
+    fn refuse<'de, V: Visitor<'de>>(&'de self, visitor: &V) -> Wrong {
+        let unexpected = match self {
+            Node::Null => Unexpected::Unit,
+            Node::Bool(value) => Unexpected::Bool(*value),
+            Node::Unsigned(value) => Unexpected::Unsigned(*value),
+            Node::Signed(value) => Unexpected::Signed(*value),
+            Node::Float(value) => Unexpected::Float(*value),
+            Node::Text(value) => Unexpected::Str(value),
+            Node::List(_) => Unexpected::Seq,
+            Node::Map(_) => Unexpected::Map,
+        };
+        de::Error::invalid_type(unexpected, visitor)
+    }
+
+    fn number<'de, V: Visitor<'de>>(&'de self, visitor: V) -> Result<V::Value, Wrong> {
+        match self {
+            Node::Unsigned(value) => visitor.visit_u64(*value),
+            Node::Signed(value) => visitor.visit_i64(*value),
+            Node::Float(value) => visitor.visit_f64(*value),
+            _ => Err(self.refuse(&visitor)),
+        }
+    }
+}
+
+macro_rules! numbers {
+    ($($method:ident)*) => {$(
+        fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Wrong> {
+            self.number(visitor)
+        }
+    )*};
+}
+
+/// Each type asks for what it is made of, and carries code for no other form.
+impl<'de> Deserializer<'de> for &'de Node {
+    type Error = Wrong;
+
+    /// The contract has no type of several forms but [`Decimal`](crate::Decimal), a number.
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Wrong> {
+        self.number(visitor)
+    }
+
+    numbers! { deserialize_u8 deserialize_u16 deserialize_u32 deserialize_u64 }
+
+    fn deserialize_bool<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Wrong> {
+        match self {
+            Node::Bool(value) => visitor.visit_bool(*value),
+            _ => Err(self.refuse(&visitor)),
+        }
+    }
+
+    fn deserialize_str<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Wrong> {
+        match self {
+            Node::Text(value) => visitor.visit_borrowed_str(value),
+            _ => Err(self.refuse(&visitor)),
+        }
+    }
+
+    fn deserialize_string<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Wrong> {
+        self.deserialize_str(visitor)
+    }
+
+    fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Wrong> {
+        match self {
+            Node::List(items) => visitor.visit_seq(Items { items, index: 0 }),
+            _ => Err(self.refuse(&visitor)),
+        }
+    }
+
+    fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Wrong> {
+        match self {
+            Node::Map(fields) => visitor.visit_map(Fields {
+                fields: fields.iter(),
+                next: None,
+            }),
+            _ => Err(self.refuse(&visitor)),
+        }
+    }
+
+    fn deserialize_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        _: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Wrong> {
+        self.deserialize_map(visitor)
+    }
+
+    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Wrong> {
+        match self {
+            Node::Null => visitor.visit_none(),
+            _ => visitor.visit_some(self),
+        }
+    }
+
+    fn deserialize_enum<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        variants: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Wrong> {
+        match self {
+            Node::Text(name) => visitor.visit_enum(Word(name)),
+            _ => Err(de::Error::custom(format!(
+                "write one of {}",
+                variants.join(", ")
+            ))),
+        }
+    }
+
+    forward_to_deserialize_any! {
+        i8 i16 i32 i64 i128 u128 f32 f64 char bytes byte_buf unit unit_struct newtype_struct tuple
+        tuple_struct identifier ignored_any
+    }
+}
+
+struct Items<'de> {
+    items: &'de [Node],
+    index: usize,
+}
+
+impl<'de> SeqAccess<'de> for Items<'de> {
+    type Error = Wrong;
+
+    fn next_element_seed<T: DeserializeSeed<'de>>(
+        &mut self,
+        seed: T,
+    ) -> Result<Option<T::Value>, Wrong> {
+        let Some(item) = self.items.get(self.index) else {
+            return Ok(None);
+        };
+        let index = self.index;
+        self.index += 1;
+        seed.deserialize(item)
+            .map(Some)
+            .map_err(|e| e.in_item(index))
+    }
+
+    fn size_hint(&self) -> Option<usize> {
+        Some(self.items.len())
+    }
+}
+
+struct Fields<'de> {
+    fields: std::collections::btree_map::Iter<'de, String, Node>,
+    next: Option<(&'de str, &'de Node)>,
+}
+
+impl<'de> MapAccess<'de> for Fields<'de> {
+    type Error = Wrong;
+
+    fn next_key_seed<K: DeserializeSeed<'de>>(
+        &mut self,
+        seed: K,
+    ) -> Result<Option<K::Value>, Wrong> {
+        let Some((key, value)) = self.fields.next() else {
+            return Ok(None);
+        };
+        self.next = Some((key, value));
+        let key: StrDeserializer<'_, Wrong> = key.as_str().into_deserializer();
+        seed.deserialize(key)
+            .map(Some)
+            .map_err(|e| match self.next {
+                Some((key, _)) => e.in_field(key),
+                None => e,
+            })
+    }
+
+    fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, Wrong> {
+        let Some((key, value)) = self.next.take() else {
+            return Err(de::Error::custom("a value was asked for before its key"));
+        };
+        seed.deserialize(value).map_err(|e| e.in_field(key))
+    }
+}
+
+/// A variant without content.
+struct Word<'de>(&'de str);
+
+impl<'de> EnumAccess<'de> for Word<'de> {
+    type Error = Wrong;
+    type Variant = Self;
+
+    fn variant_seed<V: DeserializeSeed<'de>>(self, seed: V) -> Result<(V::Value, Self), Wrong> {
+        let name: StrDeserializer<'_, Wrong> = self.0.into_deserializer();
+        Ok((seed.deserialize(name)?, self))
+    }
+}
+
+impl<'de> VariantAccess<'de> for Word<'de> {
+    type Error = Wrong;
+
+    fn unit_variant(self) -> Result<(), Wrong> {
+        Ok(())
+    }
+    fn newtype_variant_seed<T: DeserializeSeed<'de>>(self, _: T) -> Result<T::Value, Wrong> {
+        Err(only_words())
+    }
+    fn tuple_variant<V: Visitor<'de>>(self, _: usize, _: V) -> Result<V::Value, Wrong> {
+        Err(only_words())
+    }
+    fn struct_variant<V: Visitor<'de>>(
+        self,
+        _: &'static [&'static str],
+        _: V,
+    ) -> Result<V::Value, Wrong> {
+        Err(only_words())
+    }
+}
+
+fn only_words() -> Wrong {
+    de::Error::custom("the contract's choices are words without content")
+}
