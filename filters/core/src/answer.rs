@@ -126,6 +126,7 @@ impl Answer {
             Meter::Off => {}
             Meter::Scan(scanner) => {
                 seen.complete |= scanner.done();
+                seen.readable = !scanner.foreign();
                 seen.usage = scanner.usage();
                 seen.observed = scanner.observed();
             }

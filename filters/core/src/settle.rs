@@ -8,6 +8,7 @@
 //! complete without usage                                  what was observed flowing
 //! sent, nothing observed; an error without usage          input (`tokens`), the reservation (`semantic`)
 //! an answer that cannot be read                           by the bucket's policy, never nothing
+//! the same, cut short                                     at least as sent, nothing observed
 //! ```
 //!
 //! An upstream's 4xx or 5xx without usage is *sent, nothing observed*: its body is no generated text, and the
@@ -79,6 +80,8 @@ pub enum Ending {
     Unreadable {
         /// Bytes of the answer.
         bytes: u64,
+        /// The answer came to its end.
+        complete: bool,
     },
 }
 
@@ -146,6 +149,7 @@ impl Seen {
         match self.status {
             0 | 200..300 if !self.readable && self.observed.bytes > 0 => Ending::Unreadable {
                 bytes: self.observed.bytes,
+                complete: self.complete,
             },
             0 | 200..300 if flowed > 0 || text_bytes > 0 => Ending::Used {
                 input: None,
@@ -190,20 +194,32 @@ impl Charge {
             Ending::NeverSent => 0,
             _ if keeps => reserved,
             Ending::Kept => reserved,
-            Ending::Unobserved => match limit.pricing {
-                Pricing::Tokens { .. } => self.price(self.input, 0),
-                Pricing::Semantic { .. } => reserved,
-            },
+            Ending::Unobserved => self.unobserved(reserved),
             Ending::Used {
                 input,
                 output,
                 text_bytes,
                 ..
             } => self.price(input.unwrap_or(self.input), output.max(tokens(text_bytes))),
-            Ending::Unreadable { bytes } => match limit.unreadable {
+            Ending::Unreadable { bytes, complete } => match limit.unreadable {
                 Unreadable::Reservation => reserved,
-                Unreadable::Bytes => self.price(self.input, tokens(bytes)),
+                Unreadable::Bytes => {
+                    let least = if complete {
+                        0
+                    } else {
+                        self.unobserved(reserved)
+                    };
+                    self.price(self.input, tokens(bytes)).max(least)
+                }
             },
+        }
+    }
+
+    /// Sent, and nothing seen of what was generated.
+    fn unobserved(&self, reserved: u64) -> u64 {
+        match self.limit.pricing {
+            Pricing::Tokens { .. } => self.price(self.input, 0),
+            Pricing::Semantic { .. } => reserved,
         }
     }
 

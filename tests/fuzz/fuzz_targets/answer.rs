@@ -13,7 +13,11 @@ fuzz_target!(|input: (u16, &[u8])| {
             for portion in portions {
                 scanner.push(portion);
             }
-            (scanner.usage(), scanner.observed(), scanner.done())
+            (
+                scanner.usage(),
+                scanner.observed(),
+                (scanner.done(), scanner.foreign()),
+            )
         };
         assert_eq!(seen(&[head, tail]), seen(&[answer]));
     }

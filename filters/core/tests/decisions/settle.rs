@@ -123,7 +123,23 @@ fn every_ending_is_settled_as_declared() {
                 observed: flowing(0, 0, 99),
                 ..answered(200)
             },
-            Ending::Unreadable { bytes: 99 },
+            Ending::Unreadable {
+                bytes: 99,
+                complete: true,
+            },
+        ),
+        (
+            "unreadable and cut short",
+            Seen {
+                readable: false,
+                complete: false,
+                observed: flowing(0, 0, 99),
+                ..answered(200)
+            },
+            Ending::Unreadable {
+                bytes: 99,
+                complete: false,
+            },
         ),
         (
             "unreadable and empty",

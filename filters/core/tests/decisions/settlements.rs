@@ -230,6 +230,62 @@ fn an_answer_that_cannot_be_read_is_never_free() {
 }
 
 #[test]
+fn an_answer_of_an_unknown_dialect_is_never_free() {
+    let whole = r#"{"content":[{"type":"text","text":"hi"}],"usage":{"input_tokens":7,"output_tokens":40}}"#;
+    let event = "data: {\"type\":\"response.output_text.delta\",\"delta\":\"hello\"}\n\n";
+    let by_bytes = |text: &str| (text.len() as u64).div_ceil(4);
+    for (headers, body) in [(&JSON, whole), (&SSE, event), (&JSON, "no json at all")] {
+        let bytes = by_bytes(body);
+        let spent = charged(&mut proxy(""), |p, s| drop(p.answer(s, headers, body)));
+        assert_eq!(spent, 2 + bytes, "{body}");
+        let more = r#","unreadable":"reservation""#;
+        let spent = charged(&mut proxy(more), |p, s| drop(p.answer(s, headers, body)));
+        assert_eq!(spent, 302, "{body}");
+        // Also where the body of the request was not read, and where the client hangs up.
+        let mut proxy = proxy("");
+        let path = [
+            (":method", "POST"),
+            (":path", "/v1/messages"),
+            ("x-model", "m"),
+        ];
+        let (mut stream, _) = proxy.send(&path, Some(b"{}"));
+        let headers = Headers::from_pairs(headers);
+        stream.response_headers(&mut proxy.vm, &proxy.world, &headers, false);
+        stream.response_body(&mut proxy.vm, &proxy.world, body.as_bytes(), false);
+        proxy.end(&mut stream);
+        assert_eq!(7200 - left(&mut proxy), bytes, "{body}");
+    }
+}
+
+#[test]
+fn what_says_nothing_yet_is_no_unknown_dialect() {
+    let role = "data: {\"choices\":[{\"delta\":{\"role\":\"assistant\",\"content\":\"\"}}]}\n\n";
+    for body in [": ping\n\n", role, "data: [DONE]\n\n"] {
+        let spent = charged(&mut proxy(""), |p, s| drop(p.answer(s, &SSE, body)));
+        assert_eq!(spent, 2, "{body}");
+    }
+}
+
+#[test]
+fn an_answer_that_cannot_be_read_and_is_cut_short_keeps_a_share_of_a_capacity() {
+    let bucket = r#"{"policy":"p","bucket":{"name":"budget","key":[],"profile":"semantic","semantic":{"fillRatio":0.000001}}}"#;
+    let reserves = |end: bool| {
+        let mut proxy = Proxy::new(&one_model(bucket));
+        let (mut stream, _) = proxy.chat(&[], r#"{"model":"m","max_tokens":512}"#);
+        let headers = Headers::from_pairs(&JSON);
+        stream.response_headers(&mut proxy.vm, &proxy.world, &headers, false);
+        stream.response_body(&mut proxy.vm, &proxy.world, b"{\"answer\":\"A\"}", end);
+        let effects = proxy.end(&mut stream);
+        counted(
+            &effects,
+            "headgate_charged_milli|rule=default/p/budget|model=m",
+        )
+    };
+    assert_eq!(reserves(false), 1000);
+    assert!(reserves(true) < 100);
+}
+
+#[test]
 fn a_whole_answer_without_usage_is_charged_by_its_text() {
     let body = r#"{"choices":[{"message":{"content":"0123456789"}}]}"#;
     assert_eq!(

@@ -76,8 +76,16 @@ impl UsageScanner {
         }
     }
 
-    /// The usage last reported, if any was. A report that lacks the prompt's or the completion's
-    /// tokens, or has a count that is not a whole number up to 2^40, is none.
+    /// Whether something came, and none of it was an answer of this dialect (`choices` or usage):
+    /// what was observed of it then says nothing of what was generated.
+    #[must_use]
+    pub fn foreign(&self) -> bool {
+        self.event.began && !self.event.answer.known && !self.done()
+    }
+
+    /// The usage last reported, if any was. A report has the prompt's and the completion's tokens,
+    /// or a total that is all prompt, as embeddings have it; one with a count that is not a whole
+    /// number up to 2^40 is none.
     #[must_use]
     pub fn usage(&self) -> Option<Usage> {
         self.event.answer.usage
@@ -95,6 +103,8 @@ impl UsageScanner {
 struct Event {
     json: Json,
     readable: bool,
+    /// There was data at all, in this event or an earlier one.
+    began: bool,
     /// Beginning of the data, and the data's length up to one more than that.
     head: [u8; DONE.len()],
     head_len: usize,
@@ -107,6 +117,7 @@ impl Event {
         Self {
             json: Json::new(MAX_DEPTH),
             readable: true,
+            began: false,
             head: [0; DONE.len()],
             head_len: 0,
             done: false,
@@ -115,6 +126,7 @@ impl Event {
     }
 
     fn json(&mut self, bytes: &[u8]) {
+        self.began |= !bytes.is_empty();
         if self.readable {
             self.readable = self.json.push(bytes, &mut self.answer).is_ok();
         }
@@ -179,6 +191,7 @@ enum Count {
     Cached,
     Output,
     Reasoning,
+    Total,
 }
 
 /// A usage report being read.
@@ -188,6 +201,7 @@ struct Report {
     cached: u64,
     output: Option<u64>,
     reasoning: u64,
+    total: Option<u64>,
     unusable: bool,
 }
 
@@ -198,6 +212,8 @@ struct Answer {
     /// The text being read has had a character.
     in_delta: bool,
     report: Report,
+    /// There were `choices`, or usage.
+    known: bool,
     usage: Option<Usage>,
     deltas: u64,
     text_bytes: u64,
@@ -210,6 +226,7 @@ impl Answer {
             field: Field::Other,
             in_delta: false,
             report: Report::default(),
+            known: false,
             usage: None,
             deltas: 0,
             text_bytes: 0,
@@ -245,12 +262,16 @@ impl Answer {
             Count::Cached => self.report.cached = value,
             Count::Output => self.report.output = Some(value),
             Count::Reasoning => self.report.reasoning = value,
+            Count::Total => self.report.total = Some(value),
         }
     }
 
     fn end_report(&mut self) {
         let report = self.report;
-        if let (false, Some(input), Some(output)) = (report.unusable, report.input, report.output) {
+        let nothing_generated = report.total.is_some() && report.total == report.input;
+        let output = report.output.or(nothing_generated.then_some(0));
+        if let (false, Some(input), Some(output)) = (report.unusable, report.input, output) {
+            self.known = true;
             self.usage = Some(Usage {
                 input,
                 cached: report.cached.min(input),
@@ -267,8 +288,10 @@ impl Sink for Answer {
     fn open(&mut self, kind: Kind) -> Result<(), JsonError> {
         match self.target() {
             Field::Inside(at, due) if due == kind => {
-                if at == At::Usage {
-                    self.report = Report::default();
+                match at {
+                    At::Usage => self.report = Report::default(),
+                    At::Choices => self.known = true,
+                    _ => {}
                 }
                 self.path.enter(at);
             }
@@ -303,6 +326,7 @@ impl Sink for Answer {
             (Function, b"arguments") => Text,
             (At::Usage, b"prompt_tokens") => Number(Count::Input),
             (At::Usage, b"completion_tokens") => Number(Count::Output),
+            (At::Usage, b"total_tokens") => Number(Count::Total),
             (At::Usage, b"prompt_tokens_details") => Inside(InputDetails, Kind::Object),
             (At::Usage, b"completion_tokens_details") => Inside(OutputDetails, Kind::Object),
             (InputDetails, b"cached_tokens") => Number(Count::Cached),

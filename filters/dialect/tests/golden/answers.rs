@@ -136,6 +136,18 @@ fn odd() -> Vec<Case> {
             None,
         ),
         whole(
+            "embeddings: all of the total is prompt",
+            br#"{"data":[{"embedding":[0.1]}],"usage":{"prompt_tokens":8,"total_tokens":8}}"#,
+            &[],
+            usage(8, 0, 0, 0),
+        ),
+        whole(
+            "half a report with a total that is more",
+            br#"{"usage":{"prompt_tokens":1,"total_tokens":9}}"#,
+            &[],
+            None,
+        ),
+        whole(
             "a report that is no number",
             br#"{"usage":{"prompt_tokens":1,"completion_tokens":-2}}"#,
             &[],

@@ -150,7 +150,7 @@ proptest! {
                 for piece in pieces {
                     scanner.push(piece);
                 }
-                (scanner.usage(), scanner.observed(), scanner.done())
+                (scanner.usage(), scanner.observed(), (scanner.done(), scanner.foreign()))
             };
             let whole = seen(&[&bytes]);
             prop_assert_eq!(seen(&pieces), whole);
