@@ -1,1 +1,25 @@
-//! The demo's claims, one function each.
+//! What Headgate claims, as functions: each drives a running [`Stage`](headgate_test_support::stage::Stage), returns what it
+//! measured, and is an `Err` that names the claim when the claim does not hold.
+//!
+//! Place in the flow: outside of it. The demo prints what these functions return; the end-to-end tests call the very
+//! same functions, each on a stage of its own. Nothing here asserts by panicking and nothing is remembered from an earlier run.
+//!
+//! | module | claims |
+//! |---|---|
+//! | [`tags`] | the tag reaches the model server, the access log and the client |
+//! | [`canary`] | sessions split by the label, stay where they are, and an edit moves them one way |
+//! | [`versions`] | a new version is held; pins reach it; unknown pins are refused |
+//! | [`budget`] | a tenant out of budget is told so, and nobody else is |
+//! | [`settlement`] | streams are charged what they used, also when the client hangs up |
+//! | [`outage`] | traffic survives the control plane |
+
+pub mod budget;
+pub mod canary;
+mod claim;
+pub mod outage;
+pub mod settlement;
+pub mod tags;
+pub mod traffic;
+pub mod versions;
+
+pub use self::claim::{Broken, Claimed};

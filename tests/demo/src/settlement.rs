@@ -1,0 +1,224 @@
+//! What a stream is finally charged: what it used, also when nobody stays to read the usage.
+//!
+//! The bucket refills one token a second and a stream takes a second or two, so the balance before and after tells
+//! the charge. (On an idle bucket that refills faster than answers come there would be nothing to see.)
+
+use std::time::{Duration, Instant};
+
+use headgate_test_support::client::{OpenAiRequest, Streamed};
+use headgate_test_support::deadline::eventually;
+use headgate_test_support::stage::Stage;
+
+use crate::budget::{MODEL, remaining_tokens};
+use crate::claim::{Claim, Claimed};
+
+const STREAMED: Claim =
+    Claim("a streamed answer reserves its max_tokens and is settled on what it really used");
+const CUT: Claim =
+    Claim("a stream that the client cuts is still charged, for at least what flowed");
+/// Tokens per second that flow back.
+const REFILL: f64 = 1.0;
+/// A question for the balance costs this many tokens and uses them: too many for a worker to set aside a slice, so
+/// that every worker tells the same balance.
+const PROBE: u64 = 64;
+/// Tokens of the prompt `Hello`.
+const PROMPT: u64 = 2;
+const SETTLED: Duration = Duration::from_secs(10);
+
+/// What became of a stream.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Settled {
+    /// Tokens in the bucket before.
+    pub before: u64,
+    /// Tokens reserved: prompt and `max_tokens`.
+    pub reserved: u64,
+    /// Tokens in the bucket while the stream ran, as its own response headers say.
+    pub during: u64,
+    /// Tokens in the bucket after.
+    pub after: u64,
+    /// Tokens used: as reported, or, of a stream that was cut, prompt and deltas that the client read.
+    pub used: u64,
+    /// Between the two balances.
+    pub elapsed: Duration,
+}
+
+impl Settled {
+    /// What the bucket lost.
+    #[must_use]
+    pub fn charged(&self) -> u64 {
+        self.before.saturating_sub(self.after)
+    }
+
+    /// What may have flowed back meanwhile, and one token for each balance being rounded down.
+    fn slack(&self) -> u64 {
+        (self.elapsed.as_secs_f64() * REFILL).ceil() as u64 + 2
+    }
+}
+
+/// Streams an answer that uses `tokens` of the `max_tokens` it reserves.
+///
+/// # Errors
+/// The claim does not hold.
+pub async fn stream_settles_on_usage(
+    stage: &Stage,
+    tenant: &str,
+    max_tokens: u64,
+    tokens: u64,
+) -> Claimed<Settled> {
+    let claim = STREAMED;
+    let before = balance(claim, stage, tenant).await?;
+    let began = Instant::now();
+    let settlements = settlements(claim, stage).await?;
+    let request = stream(tenant, max_tokens).header("x-mock-tokens", tokens.to_string());
+    let answer = open(claim, stage, &request).await?;
+    let during = remaining(claim, &answer)?;
+    let events = claim.seen("the stream", answer.events().await)?;
+    let used = claim.found("usage in the stream", reported(&events))?;
+    claim.ensure(used == PROMPT + tokens, || format!("usage is {used}"))?;
+    await_settlement(claim, stage, settlements).await?;
+    let settled = Settled {
+        before,
+        reserved: PROMPT + max_tokens,
+        during,
+        after: balance(claim, stage, tenant).await? + PROBE,
+        used,
+        elapsed: began.elapsed(),
+    };
+    reserved_first(claim, &settled)?;
+    let (charged, slack) = (settled.charged(), settled.slack());
+    claim.ensure(charged <= used + 1 && charged + slack >= used, || {
+        format!("{charged} tokens were charged for {used}: {settled:?}")
+    })?;
+    Ok(settled)
+}
+
+/// Hangs up a stream after `read` tokens of it were read.
+///
+/// # Errors
+/// The claim does not hold.
+pub async fn cut_stream_is_charged(
+    stage: &Stage,
+    tenant: &str,
+    max_tokens: u64,
+    read: u64,
+) -> Claimed<Settled> {
+    let claim = CUT;
+    let before = balance(claim, stage, tenant).await?;
+    let began = Instant::now();
+    let settlements = settlements(claim, stage).await?;
+    let request = stream(tenant, max_tokens)
+        .header("x-mock-tokens", max_tokens.to_string())
+        .header("x-mock-delay-ms", "5");
+    let mut answer = open(claim, stage, &request).await?;
+    let during = remaining(claim, &answer)?;
+    let mut flowed = 0;
+    while flowed < read {
+        let event = claim.seen("the stream", answer.event().await)?;
+        let event = claim.found("the rest of the stream", event)?;
+        flowed += u64::from(is_delta(&event));
+    }
+    answer.cut();
+    await_settlement(claim, stage, settlements).await?;
+    let settled = Settled {
+        before,
+        reserved: PROMPT + max_tokens,
+        during,
+        after: balance(claim, stage, tenant).await? + PROBE,
+        used: PROMPT + flowed,
+        elapsed: began.elapsed(),
+    };
+    reserved_first(claim, &settled)?;
+    let (charged, slack) = (settled.charged(), settled.slack());
+    claim.ensure(charged + slack >= settled.used, || {
+        format!(
+            "only {charged} tokens were charged, and {} flowed: {settled:?}",
+            settled.used
+        )
+    })?;
+    claim.ensure(charged < settled.reserved, || {
+        format!("the whole reservation was charged: {settled:?}")
+    })?;
+    Ok(settled)
+}
+
+fn reserved_first(claim: Claim, settled: &Settled) -> Claimed<()> {
+    let taken = settled.before.saturating_sub(settled.during);
+    claim.ensure(
+        taken <= settled.reserved + 1 && taken + settled.slack() >= settled.reserved,
+        || format!("{taken} tokens were reserved, not {}", settled.reserved),
+    )
+}
+
+fn stream(tenant: &str, max_tokens: u64) -> OpenAiRequest {
+    OpenAiRequest::chat(MODEL)
+        .max_tokens(max_tokens)
+        .stream_with_usage()
+        .header("x-tenant-id", tenant)
+}
+
+async fn open(claim: Claim, stage: &Stage, request: &OpenAiRequest) -> Claimed<Streamed> {
+    let opened = stage.client().open(request.to(stage.url())).await;
+    let answer = claim.seen("the stream", opened)?;
+    claim.ensure(answer.status == 200, || {
+        format!("the stream is answered {}", answer.status)
+    })?;
+    Ok(answer)
+}
+
+fn remaining(claim: Claim, answer: &Streamed) -> Claimed<u64> {
+    let name = "x-ratelimit-remaining-tokens";
+    let value = answer.header(name).and_then(|value| value.parse().ok());
+    claim.found(name, value)
+}
+
+/// Asks for the balance: what is left after the question itself was paid for.
+async fn balance(claim: Claim, stage: &Stage, tenant: &str) -> Claimed<u64> {
+    let tokens = PROBE - PROMPT;
+    let request = OpenAiRequest::chat(MODEL)
+        .max_tokens(tokens)
+        .header("x-tenant-id", tenant)
+        .header("x-mock-tokens", tokens.to_string());
+    let reply = claim.seen("the balance", stage.send(&request).await)?;
+    claim.ensure(reply.status == 200, || {
+        format!("{} {}", reply.status, reply.text())
+    })?;
+    remaining_tokens(claim, &reply)
+}
+
+fn is_delta(event: &str) -> bool {
+    event.contains("\"delta\":{\"content\":\"tok ")
+}
+
+fn reported(events: &[String]) -> Option<u64> {
+    let usage = events
+        .iter()
+        .rev()
+        .find(|event| event.contains("\"total_tokens\""))?;
+    let event: serde_json::Value = serde_json::from_str(usage).ok()?;
+    event["usage"]["total_tokens"].as_u64()
+}
+
+/// How many settlements the filter has counted for the model's rules.
+async fn settlements(claim: Claim, stage: &Stage) -> Claimed<f64> {
+    let envoy = claim.found("an Envoy", stage.envoys().first())?;
+    let samples = claim.seen("Envoy's metrics", envoy.envoy.prometheus().await)?;
+    let mine = samples
+        .iter()
+        .filter(|s| s.name.ends_with("headgate_settlements") && s.has(&[("model", MODEL)]));
+    Ok(mine.map(|s| s.value).sum())
+}
+
+/// A stream is settled where it ends, which the client does not see: the filter counts it.
+async fn await_settlement(claim: Claim, stage: &Stage, before: f64) -> Claimed<()> {
+    let counted = eventually(SETTLED, "the settlement to be counted", async || {
+        let now = settlements(claim, stage)
+            .await
+            .map_err(|broken| broken.why)?;
+        if now > before {
+            Ok(())
+        } else {
+            Err(format!("{now} settlements, as before"))
+        }
+    });
+    claim.seen("the settlement", counted.await)
+}

@@ -1,0 +1,115 @@
+//! One request, followed: what the model server reads, what the access log says, what the client learns.
+
+use std::time::Duration;
+
+use headgate_test_support::client::OpenAiRequest;
+use headgate_test_support::deadline::eventually;
+use headgate_test_support::stage::Stage;
+use serde_json::Value;
+
+use crate::claim::{Claim, Claimed};
+
+const CLAIM: Claim = Claim(
+    "every request is tagged with model, version and tenant, readable by every later hop, the log and the client",
+);
+/// Longer than Envoy's flush of the log, by far.
+const LOGGED: Duration = Duration::from_secs(10);
+
+/// Where the tag was seen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TagSeen {
+    /// Request headers as the model server got them, those of the tag.
+    pub at_model: Vec<(String, String)>,
+    /// The line of the access log.
+    pub log_line: String,
+    /// Response headers of the tag as the client got them.
+    pub at_client: Vec<(String, String)>,
+}
+
+/// Sends one request of tenant `acme` that also carries a forged tag, and looks for the tag everywhere.
+///
+/// # Errors
+/// The claim does not hold.
+pub async fn tag_travels(stage: &Stage) -> Claimed<TagSeen> {
+    let request = OpenAiRequest::chat("gpt-4")
+        .header("x-tenant-id", "acme")
+        .header("x-headgate-lane", "forged")
+        .header("baggage", "trace=abc,headgate.tenant=forged");
+    let reply = CLAIM.seen("a chat with gpt-4", stage.send(&request).await)?;
+    CLAIM.ensure(reply.status == 200, || {
+        format!("{} {}", reply.status, reply.text())
+    })?;
+    let body = CLAIM.seen("the answer", reply.json())?;
+    let headers = &body["mock"]["headers"];
+
+    let version = CLAIM.found(
+        "x-model-version in the answer",
+        reply.header("x-model-version"),
+    )?;
+    let at_model = tag_headers(headers);
+    let expected = [
+        ("x-model", "gpt-4"),
+        ("x-model-version", version),
+        ("x-headgate-tenant", "acme"),
+        ("x-headgate-lane", "base"),
+    ];
+    for (name, value) in expected {
+        let seen = at_model
+            .iter()
+            .find(|(n, _)| n == name)
+            .map(|(_, v)| v.as_str());
+        CLAIM.ensure(seen == Some(value), || {
+            format!("the model server got {name}: {seen:?}, not {value:?}; all of it: {at_model:?}")
+        })?;
+    }
+    let baggage = headers["baggage"].as_str().unwrap_or_default();
+    CLAIM.ensure(
+        baggage.contains("trace=abc")
+            && baggage.contains("headgate.tenant=acme")
+            && !baggage.contains("forged"),
+        || format!("the model server got baggage: {baggage:?}"),
+    )?;
+
+    let id = CLAIM.found(
+        "x-request-id at the model server",
+        headers["x-request-id"].as_str(),
+    )?;
+    let logged = format!("model=gpt-4 version={version} tenant=acme lane=base");
+    let log_line = log_line(stage, id).await?;
+    CLAIM.ensure(log_line.contains(&logged), || {
+        format!("the access log says {log_line:?}, not {logged:?}")
+    })?;
+
+    CLAIM.ensure(reply.header("x-model") == Some("gpt-4"), || {
+        format!("the client got x-model: {:?}", reply.header("x-model"))
+    })?;
+    let at_client = ["x-model", "x-model-version"]
+        .into_iter()
+        .filter_map(|name| Some((name.to_owned(), reply.header(name)?.to_owned())))
+        .collect();
+    Ok(TagSeen {
+        at_model,
+        log_line,
+        at_client,
+    })
+}
+
+fn tag_headers(headers: &Value) -> Vec<(String, String)> {
+    let all = headers.as_object();
+    all.into_iter()
+        .flatten()
+        .filter(|(name, _)| {
+            name.starts_with("x-headgate-") || name.starts_with("x-model") || *name == "baggage"
+        })
+        .map(|(name, value)| (name.clone(), value.as_str().unwrap_or_default().to_owned()))
+        .collect()
+}
+
+async fn log_line(stage: &Stage, request_id: &str) -> Claimed<String> {
+    let envoy = CLAIM.found("an Envoy", stage.envoys().first())?;
+    let line = eventually(LOGGED, "the request in the access log", async || {
+        let needle = format!("request={request_id}");
+        envoy.log().line_with(&needle).ok_or("no line with its id")
+    });
+    CLAIM.seen("the access log", line.await)
+}
