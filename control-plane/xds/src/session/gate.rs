@@ -16,8 +16,7 @@ use std::time::{Duration, Instant};
 
 use crate::resource::{Kind, Resource};
 
-use super::ledger::Known;
-use super::{KindState, Session};
+use super::Session;
 
 /// What a resource waits for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -91,7 +90,11 @@ impl Session {
             .iter()
             .all(|cluster| self.failed_to_warm(cluster, now));
         let ledger = &self.kind(resource.kind()).ledger;
-        if failed && !ledger.may_hold(resource.name()) {
+        let doubts = ledger.doubts(resource.name());
+        let perhaps_there = doubts
+            .iter()
+            .any(|known| *known.version == *resource.version());
+        if perhaps_there || (failed && !ledger.may_hold(resource.name())) {
             return Ok(());
         }
         Err(Wait { clusters, failed })
@@ -185,7 +188,7 @@ impl Session {
         let routing = Kind::PUSH_ORDER
             .into_iter()
             .filter(|kind| kind.routes_to_clusters());
-        for known in routing.flat_map(|kind| self.kind(kind).possibly_running()) {
+        for known in routing.flat_map(|kind| self.kind(kind).ledger.possibly_running()) {
             let clusters = known
                 .requires
                 .as_ref()?
@@ -213,15 +216,5 @@ impl Session {
                     Some(first) => first.name == name || named.any(|key| key.name == name),
                 }
             })
-    }
-}
-
-impl KindState {
-    fn possibly_running(&self) -> impl Iterator<Item = &Known> {
-        self.ledger.held.values().flat_map(|held| {
-            held.acked
-                .iter()
-                .chain(held.sent.iter().map(|(_, known)| known))
-        })
     }
 }

@@ -101,7 +101,7 @@ impl Session {
     fn replace_interest(&mut self, kind: Kind, names: &[String], version: &str) {
         let changed = self.kind_mut(kind).subscription.replace(kind, names);
         if changed.first && !version.is_empty() {
-            self.resume_whole(kind, version);
+            self.resume_whole(kind);
             return;
         }
         let owed = changed.first
@@ -113,40 +113,26 @@ impl Session {
         self.apply_change(kind, changed);
     }
 
-    /// A client that reconnects with the version it has. If that is exactly what it would be sent,
-    /// nothing is; otherwise we know only that it may have something under each name.
-    fn resume_whole(&mut self, kind: Kind, version: &str) {
-        let has = if self.settled_version(kind) == version {
-            let wanted: Vec<_> = self.wanted(self.kind(kind), kind).cloned().collect();
-            wanted
-                .iter()
-                .map(|r| (r.name().to_owned(), self.known(r, 0)))
-                .collect()
-        } else {
-            self.kind_mut(kind).ledger.owed = kind.is_full_state();
-            self.something(kind)
-        };
+    /// A client that reconnects with the version it last accepted. That says only that it may have
+    /// something under each name: it may since have applied part of a response that it refused, so
+    /// everything is sent again. Of clusters and listeners nothing is assumed, for the next response
+    /// replaces all of them.
+    fn resume_whole(&mut self, kind: Kind) {
         let state = self.kind_mut(kind);
-        for (name, known) in has {
-            state.ledger.resume(&name, known);
-        }
         state.dirty = true;
-    }
-
-    /// An unknown version of every name subscribed to. Of clusters and listeners not even that is
-    /// assumed: the next response replaces all of them.
-    fn something(&self, kind: Kind) -> Vec<(String, Known)> {
         if kind.is_full_state() {
-            return Vec::new();
+            state.ledger.owed = true;
+            return;
         }
-        let unknown = Known {
-            version: "".into(),
-            retry: 0,
-            requires: None,
-            resource: None,
-        };
-        let names = self.kind(kind).subscription.names().iter();
-        names.map(|name| (name.clone(), unknown.clone())).collect()
+        for name in state.subscription.names() {
+            let unknown = Known {
+                version: "".into(),
+                retry: 0,
+                requires: None,
+                resource: None,
+            };
+            state.ledger.resume(name, unknown);
+        }
     }
 
     fn change_interest(

@@ -110,8 +110,8 @@ pub(super) struct Ledger {
     probes: VecDeque<Vec<String>>,
     /// Names to offer even though the client should have them.
     pub(super) forced: BTreeSet<String>,
-    /// Names perhaps applied from a refused response though the client does not count as holding them.
-    doubtful: BTreeSet<String>,
+    /// Versions perhaps applied from refused responses, until the client accepts one of that name.
+    doubtful: BTreeMap<String, Vec<Known>>,
     /// Names asked for and missing, to be reported as gone.
     pub(super) missing: BTreeSet<String>,
     /// A response is due even if it is empty or repeats what was sent.
@@ -131,13 +131,37 @@ impl Ledger {
     pub(super) fn perhaps_held(&self) -> impl Iterator<Item = &String> {
         let doubtful = self
             .doubtful
-            .iter()
+            .keys()
             .filter(|name| !self.held.contains_key(*name));
         self.held.keys().chain(doubtful)
     }
 
     pub(super) fn may_hold(&self, name: &str) -> bool {
-        self.held.contains_key(name) || self.doubtful.contains(name)
+        self.held.contains_key(name) || self.doubtful.contains_key(name)
+    }
+
+    /// What the client perhaps applied from refused responses under this name.
+    pub(super) fn doubts(&self, name: &str) -> &[Known] {
+        self.doubtful.get(name).map_or(&[], Vec::as_slice)
+    }
+
+    /// Whether what the client should have is offered all the same: it was asked for, or must follow
+    /// a cluster, or something else may have been applied since.
+    pub(super) fn must_repeat(&self, name: &str) -> bool {
+        let on_its_way = self.held.get(name).is_some_and(|held| held.sent.is_some());
+        self.forced.contains(name) || (!on_its_way && !self.doubts(name).is_empty())
+    }
+
+    /// Every version that the client runs or may come to run.
+    pub(super) fn possibly_running(&self) -> impl Iterator<Item = &Known> {
+        let sent = |held: &'_ Held| held.sent.is_some();
+        let newest = self
+            .held
+            .values()
+            .filter(move |held| sent(held))
+            .filter_map(Held::current);
+        let acked = self.held.values().filter_map(|held| held.acked.as_ref());
+        acked.chain(newest).chain(self.doubtful.values().flatten())
     }
 
     pub(super) fn in_flight(&self) -> usize {
@@ -249,7 +273,8 @@ impl Ledger {
         held.resumed = true;
     }
 
-    /// The client refused this response: condemn its only item, or bisect.
+    /// The client refused this response: condemn its only item, or bisect. `rearms` says whether a
+    /// name may be offered again in other bytes.
     pub(super) fn refuse(
         &mut self,
         sent: &Sent,
@@ -258,52 +283,77 @@ impl Ledger {
         options: &Options,
         now: Instant,
     ) {
-        if let [(name, known)] = sent.items.as_slice() {
-            self.unsend(name, sent.nonce);
-            self.suspects.remove(name);
-            if sent.full && self.acked(name).is_none() {
-                // It may still have one from before it reconnected.
-                self.doubtful.insert(name.clone());
-            }
-            // A client that refused the whole response still has what was left out of it.
-            self.owed |= sent.drops && self.in_flight.is_empty();
-            let retry = known.retry + 1;
-            let retry_at = rearms(name).then(|| now + options.retry_after(retry));
-            let version = known.version.clone();
-            self.condemn(
-                name,
-                Rejection {
-                    version,
-                    message: message.into(),
-                    retry,
-                    retry_at,
-                },
-            );
+        let newest = self.in_flight.is_empty();
+        let [(name, known)] = sent.items.as_slice() else {
+            // What was applied of a full response must go if it is not wanted any more by now; a
+            // newer full response does that, too.
+            self.owed |= sent.full && !sent.items.is_empty() && newest;
+            self.bisect(sent, now);
             return;
+        };
+        self.unsend(name, sent.nonce);
+        self.suspects.remove(name);
+        if let Some(doubts) = self.doubtful.get_mut(name) {
+            doubts.retain(|doubt| !doubt.is(known));
         }
-        // What the client applied of it must go if it is not wanted any more by now; a newer full
-        // response does that, too.
-        self.owed |= sent.full && !sent.items.is_empty() && self.in_flight.is_empty();
+        self.doubtful.retain(|_, doubts| !doubts.is_empty());
+        if sent.full && self.acked(name).is_none() {
+            // The client may still have one from before it reconnected.
+            self.doubt(name, known);
+        }
+        // A client that refused the whole of a full response still has what was left out of it.
+        self.owed |= sent.drops && newest;
+        let retry = known.retry + 1;
+        let retry_at = rearms(name).then(|| now + options.retry_after(retry));
+        let (version, message) = (known.version.clone(), message.into());
+        self.condemn(
+            name,
+            Rejection {
+                version,
+                message,
+                retry,
+                retry_at,
+            },
+        );
+    }
+
+    /// Makes suspects of everything in a refused response that has not been superseded.
+    fn bisect(&mut self, sent: &Sent, now: Instant) {
         let mut suspects = Vec::new();
         for (name, known) in &sent.items {
-            if self.unsend(name, sent.nonce) {
-                // It may run this version now, or still the one before, or nothing.
-                self.forced.insert(name.clone());
-                self.doubtful.insert(name.clone());
-                self.suspects.insert(name.clone(), known.version.clone());
-                suspects.push(name.clone());
-                if let Some(rejection) = self.rejection_mut(name, &known.version) {
-                    // A retry among others: offered apart at once, with a number of its own.
+            self.doubt(name, known);
+            if !self.unsend(name, sent.nonce) {
+                continue;
+            }
+            match self.rejection_mut(name, &known.version) {
+                None => {}
+                // A retry among others: offered apart at once, with a number of its own.
+                Some(rejection) if known.retry > 0 => {
                     rejection.retry = known.retry + 1;
                     rejection.retry_at = Some(now);
                 }
+                // Condemned meanwhile.
+                Some(_) => continue,
             }
+            self.suspects.insert(name.clone(), known.version.clone());
+            suspects.push(name.clone());
         }
         let back = suspects.split_off(suspects.len().div_ceil(2));
         for half in [suspects, back] {
             if !half.is_empty() {
                 self.probes.push_back(half);
             }
+        }
+    }
+
+    /// The client may run this version now, or still the one before, or nothing.
+    fn doubt(&mut self, name: &str, known: &Known) {
+        let doubts = self.doubtful.entry(name.to_owned()).or_default();
+        if !doubts.iter().any(|doubt| doubt.is(known)) {
+            doubts.push(known.clone());
+        }
+        if doubts.len() > REMEMBERED {
+            doubts.remove(0);
         }
     }
 

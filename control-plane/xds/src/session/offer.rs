@@ -162,7 +162,7 @@ impl Session {
 
     /// The resources of the snapshot that the client is to have: those it subscribes to, and those
     /// that follow a cluster unasked.
-    pub(super) fn wanted<'a>(
+    fn wanted<'a>(
         &'a self,
         state: &'a KindState,
         kind: Kind,
@@ -196,7 +196,7 @@ impl Session {
                 Some(at) if at <= now => rejection.retry,
                 _ => return Choice::Refused,
             },
-            (None, Some(known)) if probing || ledger.forced.contains(name) => known.retry,
+            (None, Some(known)) if probing || ledger.must_repeat(name) => known.retry,
             (None, Some(_)) => return Choice::Keep,
             (None, None) => 0,
         };
@@ -230,6 +230,7 @@ impl Session {
         let names: BTreeSet<&String> = ledger.perhaps_held().chain(&ledger.missing).collect();
         names
             .into_iter()
+            .filter(|name| self.kind(kind).subscription.wants(name))
             .filter(|name| self.snapshot.get(kind, name).is_none())
             .filter(|name| !self.is_kept(kind, name, now))
             .cloned()
@@ -258,17 +259,6 @@ impl Session {
             .iter()
             .filter(|(name, _)| state.subscription.wants(name));
         hash_of(held.filter_map(|(name, held)| Some((name.as_str(), held.current()?.wire()))))
-    }
-
-    /// That version for a client that has exactly what the snapshot holds of its subscription.
-    pub(super) fn settled_version(&self, kind: Kind) -> String {
-        let mut wanted: Vec<_> = self.wanted(self.kind(kind), kind).collect();
-        wanted.sort_by_key(|resource| resource.name());
-        hash_of(
-            wanted
-                .into_iter()
-                .map(|r| (r.name(), r.version().to_owned())),
-        )
     }
 }
 
