@@ -78,7 +78,8 @@ fn resolve(path: &str) -> String {
     format!("/{}", kept.join("/"))
 }
 
-fn decode(path: &[u8]) -> String {
+/// Text with its percent-encoding undone, and `\u{fffd}` for what is no UTF-8 then.
+pub(crate) fn decode(path: &[u8]) -> String {
     let hex = |b: u8| char::from(b).to_digit(16);
     let mut out = Vec::with_capacity(path.len());
     let mut rest = path;

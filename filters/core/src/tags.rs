@@ -7,6 +7,7 @@
 use headgate_contract::{TagSource, Tagging, names};
 
 use crate::effects::{Effect, Name};
+use crate::endpoint::decode;
 use crate::headers::Headers;
 
 /// Greatest length of a tag's value, bytes.
@@ -126,16 +127,30 @@ pub fn state(tags: &Tags<'_>) -> Vec<Effect> {
         .collect()
 }
 
-/// Headers with a tag's prefix, each once.
+/// Headers that are tags or could be taken for one, each once; the two without the prefix only if they are
+/// not spelt as they are.
 fn sent_tags(headers: &Headers<'_>) -> Vec<String> {
     let mut sent: Vec<String> = headers
         .iter()
-        .filter(|(name, _)| name.starts_with(names::TAG_HEADER_PREFIX.as_bytes()))
+        .filter(|(name, _)| alike_tag(name))
         .map(|(name, _)| String::from_utf8_lossy(name).into_owned())
         .collect();
     sent.sort_unstable();
     sent.dedup();
     sent
+}
+
+/// Servers that hand headers on as variables (CGI, WSGI) read `_` as `-`.
+fn alike_tag(name: &[u8]) -> bool {
+    let alike = |name: &[u8], tag: &str| {
+        let same = |(n, t): (&u8, u8)| *n == t || (*n == b'_' && t == b'-');
+        name.len() == tag.len() && name.iter().zip(tag.bytes()).all(same)
+    };
+    let prefix = names::TAG_HEADER_PREFIX;
+    let odd = |tag: &str| name != tag.as_bytes() && alike(name, tag);
+    name.get(..prefix.len()).is_some_and(|n| alike(n, prefix))
+        || odd(names::HEADER_MODEL)
+        || odd(names::HEADER_VERSION)
 }
 
 /// Sets a header: nothing if it stands so already, removed first if it is there more than once.
@@ -177,11 +192,16 @@ fn write_baggage(headers: &Headers<'_>, members: &[(&str, &str)]) -> Vec<Effect>
     set(headers, BAGGAGE.into(), &value)
 }
 
-/// Whether a `baggage` member has a key of ours.
+/// Whether a `baggage` member has a key of ours, as the most liberal of its readers see it: several undo
+/// percent-encoding in keys, some read `+` as a space, and strip what looks like one.
 fn ours(member: &[u8]) -> bool {
-    let member = member.trim_ascii_start();
-    let prefix = names::BAGGAGE_PREFIX.as_bytes();
-    member
+    let spaced: Vec<u8> = member
+        .iter()
+        .map(|&b| if b == b'+' { b' ' } else { b })
+        .collect();
+    let prefix = names::BAGGAGE_PREFIX;
+    decode(&spaced)
+        .trim_start_matches(|c: char| !c.is_ascii_graphic())
         .get(..prefix.len())
         .is_some_and(|key| key.eq_ignore_ascii_case(prefix))
 }

@@ -72,6 +72,41 @@ fn a_tag_the_client_sent_is_never_believed() {
 }
 
 #[test]
+fn a_tag_written_so_that_only_some_readers_take_it_for_one_is_stripped_too() {
+    let kept = "a=1,head=2,my+headgate.model=3,%ff=4";
+    let forged = [
+        "%68eadgate.model=vip",
+        "headgate%2emodel=vip",
+        "HEADGATE%2Etenant=vip",
+        "+headgate.model=vip",
+        "%20%0bheadgate.model=vip",
+        "\u{a0}headgate.model=vip",
+        "\x0bheadgate.model=vip",
+    ];
+    for member in forged {
+        let sent = [("baggage", &*format!("{member},{kept}"))];
+        let (_, step) = proxy(r#"{"baggage":false}"#).chat(&sent, BODY);
+        assert_eq!(request_header(&step, "baggage"), Some(kept), "{member:?}");
+    }
+    let odd = [
+        "x_headgate_tenant",
+        "x-headgate_lane",
+        "x_model",
+        "x_model-version",
+    ];
+    for name in odd {
+        let (_, step) = proxy("{}").chat(&[(name, "vip")], BODY);
+        assert!(removed(&step, name), "{name}");
+        let (_, step) = proxy("{}").send(&[(":path", "/healthz"), (name, "vip")], Some(b""));
+        assert!(removed(&step, name), "{name}");
+    }
+    for name in ["x_models", "x-headgate", "x_tenant_id"] {
+        let (_, step) = proxy("{}").chat(&[(name, "1")], BODY);
+        assert!(!removed(&step, name), "{name}");
+    }
+}
+
+#[test]
 fn without_baggage_the_clients_own_members_stay_and_ours_still_go() {
     let sent = [("baggage", "a=1,headgate.tenant=vip")];
     let (_, step) = proxy(r#"{"baggage":false}"#).chat(&sent, BODY);
