@@ -42,7 +42,7 @@ pub enum KeyPart {
     Model,
     /// The version picked.
     Version,
-    /// Any request header, as the client sent it.
+    /// Any request header, as the client sent it; of a tag's header, what the hop that tags writes there.
     Header(HeaderName),
 }
 

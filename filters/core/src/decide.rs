@@ -175,16 +175,30 @@ impl<'a> Decider<'a> {
         let (version, lane) = self.version(subject, tenant.as_deref())?;
         labels.version = version;
         labels.lane = lane;
-        let mut effects = Vec::with_capacity(16);
-        let admitted = self.reserve(
-            vm,
-            subject,
-            &facts,
-            tenant.as_deref(),
+        let tags = self.tagging.then(|| Tags {
+            model: id,
             version,
-            &mut effects,
-        )?;
-        effects.extend(self.tag(vm, tagging, id, version, lane, tenant.as_deref()));
+            tenant: tenant.as_deref(),
+            lane,
+            own: tags::own(tagging, headers),
+        });
+        let mut effects = Vec::with_capacity(16);
+        let asking = Asking {
+            facts: &facts,
+            headers,
+            tags: tags.as_ref(),
+            tenant: tenant.as_deref().unwrap_or_default(),
+            model: id,
+            version,
+            // The clock, and so the live scale, is asked for only where a bucket applies.
+            percent: 100,
+        };
+        let admitted = self.reserve(vm, subject, asking, &mut effects)?;
+        effects.extend(match &tags {
+            Some(tags) => tags::write(tags, headers, tagging.baggage),
+            None if vm.stages.tag => self.told(tagging, tenant.as_deref()),
+            None => Vec::new(),
+        });
         effects.push(labels.count("admitted"));
         let tag_answer = vm.stages.tag && tagging.response_headers && !id.is_empty();
         Ok(Decision::Go(
@@ -295,9 +309,7 @@ impl<'a> Decider<'a> {
         &self,
         vm: &mut Vm,
         subject: Subject<'a>,
-        facts: &Facts,
-        tenant: Option<&str>,
-        version: &str,
+        asking: Asking<'_>,
         effects: &mut Vec<Effect>,
     ) -> Result<Admitted, Denied> {
         let limits = &subject.rules.limits;
@@ -307,12 +319,8 @@ impl<'a> Decider<'a> {
         let now = self.host.now();
         let scale = subject.model.and_then(|m| m.scale);
         let asking = Asking {
-            facts,
-            headers: self.request.headers,
-            tenant: tenant.unwrap_or_default(),
-            model: subject.model.map_or("", |m| m.id.as_str()),
-            version,
-            percent: scale.map_or(100, |s| s.percent_at(now)),
+            percent: scale.map_or(asking.percent, |s| s.percent_at(now)),
+            ..asking
         };
         let admitted = limit::reserve(&mut vm.ledger, limits, &asking, now, self.host)?;
         let label = subject.model.map_or(UNKNOWN, |m| m.id.as_str());
@@ -332,36 +340,15 @@ impl<'a> Decider<'a> {
         let encodings = self.request.headers.get("accept-encoding");
         if encodings.is_some() && admitted.meters() {
             effects.push(Effect::RemoveRequestHeader("accept-encoding".into()));
-            let metric = metrics::by_version("accept_encoding_removed", label, version);
+            let metric = metrics::by_version("accept_encoding_removed", label, asking.version);
             effects.push(Effect::Count(metric, 1));
         }
         Ok(admitted)
     }
 
-    fn tag(
-        &self,
-        vm: &Vm,
-        tagging: &Tagging,
-        model: &str,
-        version: &str,
-        lane: &str,
-        tenant: Option<&str>,
-    ) -> Vec<Effect> {
+    /// What the hop before decided, for this hop's access log.
+    fn told(&self, tagging: &Tagging, tenant: Option<&str>) -> Vec<Effect> {
         let headers = self.request.headers;
-        if self.tagging {
-            let tags = Tags {
-                model,
-                version,
-                tenant,
-                lane,
-                own: tags::own(tagging, headers),
-            };
-            return tags::write(&tags, headers, tagging.baggage);
-        }
-        if !vm.stages.tag {
-            return Vec::new();
-        }
-        // What the hop before decided, for this hop's access log.
         let clean = |name: &str| headers.get(name).map(tags::clean).unwrap_or_default();
         let (model, version) = (clean(names::HEADER_MODEL), clean(names::HEADER_VERSION));
         let lane = clean(HEADER_LANE);

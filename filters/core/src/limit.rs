@@ -12,13 +12,15 @@ use crate::host::Host;
 use crate::ledger::{Balance, Fingerprint, Held, Ledger, Reason, Refused, Spend};
 use crate::ratelimit_headers::{self, Told, seconds};
 use crate::refusal::{Refusal, Short};
-use crate::tags::encoded;
+use crate::tags::{Tags, encoded};
 
 /// Who asks for what.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Asking<'a> {
     pub(crate) facts: &'a Facts,
     pub(crate) headers: &'a Headers<'a>,
+    /// The tags this hop writes, if it does: what the client sent in their headers is not theirs.
+    pub(crate) tags: Option<&'a Tags<'a>>,
     pub(crate) tenant: &'a str,
     /// The model's id; empty for one outside the plan, so that invented names share one bucket.
     pub(crate) model: &'a str,
@@ -120,8 +122,11 @@ fn fingerprint(limit: &Limit, asking: &Asking<'_>) -> Result<Fingerprint, Refusa
     let mut headers = Vec::new();
     for part in &limit.key {
         if let KeyPart::Header(name) = part {
-            let value = single(asking.headers, name.as_str())?;
-            headers.push(encoded(value.unwrap_or_default()));
+            let written = asking.tags.and_then(|tags| tags.header(name.as_str()));
+            headers.push(match written {
+                Some(value) => value.to_owned(),
+                None => encoded(single(asking.headers, name.as_str())?.unwrap_or_default()),
+            });
         }
     }
     let mut headers = headers.iter();

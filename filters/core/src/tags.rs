@@ -31,6 +31,20 @@ pub struct Tags<'a> {
 }
 
 impl Tags<'_> {
+    /// What a header that is a tag's is going to hold, empty if the tag is not written; `None` if no tag has
+    /// that header.
+    #[must_use]
+    pub fn header(&self, name: &str) -> Option<&str> {
+        match name {
+            names::HEADER_MODEL => return Some(self.model),
+            names::HEADER_VERSION => return Some(self.version),
+            _ => {}
+        }
+        let tag = name.strip_prefix(names::TAG_HEADER_PREFIX)?;
+        let mut all = self.all();
+        Some(all.find(|(n, _)| *n == tag).map_or("", |(_, v)| v))
+    }
+
     /// Names and values of all tags, as filter state and `baggage` have them.
     fn all(&self) -> impl Iterator<Item = (&str, &str)> {
         let fixed = [

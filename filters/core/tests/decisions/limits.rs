@@ -161,6 +161,32 @@ fn tenants_headers_and_versions_are_counted_apart_as_the_key_says() {
 }
 
 #[test]
+fn a_key_over_a_tags_header_is_what_this_hop_writes_and_not_what_the_client_sent() {
+    let bucket = |key: &str| {
+        let bucket = tokens(1000, "0.001", "").replace(r#"["tenant"]"#, key);
+        let tagging = r#""tagging":[{"policy":"t","tagging":{"tags":[{"name":"plan","header":"x-plan"}]}}],"buckets""#;
+        one_model(&bucket).replace(r#""buckets""#, tagging)
+    };
+    let forged = [
+        ("x-headgate-plan", "free"),
+        ("x-headgate-tenant", "free"),
+        ("x-headgate-lane", "free"),
+        ("x-headgate-made-up", "free"),
+        ("x-model", "free"),
+    ];
+    for (name, _) in forged {
+        let mut proxy = Proxy::new(&bucket(&format!(r#"["header:{name}"]"#)));
+        assert!(admitted(&mut proxy, &[], &body(900)), "{name}");
+        assert!(!admitted(&mut proxy, &forged, &body(900)), "{name}");
+    }
+    let mut proxy = Proxy::new(&bucket(r#"["header:x-headgate-plan"]"#));
+    for plan in ["gold", "silver"] {
+        assert!(admitted(&mut proxy, &[("x-plan", plan)], &body(900)));
+        assert!(!admitted(&mut proxy, &[("x-plan", plan)], &body(900)));
+    }
+}
+
+#[test]
 fn a_later_refusal_gives_back_the_earlier_reserve() {
     let second = tokens(500, "0.001", "")
         .replace("\"name\":\"budget\"", "\"name\":\"small\"")
