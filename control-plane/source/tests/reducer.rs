@@ -141,6 +141,19 @@ fn lists_and_json_are_read_like_single_documents() {
 }
 
 #[test]
+fn a_kind_that_only_ends_like_a_list_is_not_cut_off() {
+    let allow = deployment("a", "127.0.0.1:1").replace("kind: Deployment", "kind: AllowList");
+    let typo = "{apiVersion: v1, kind: List, itmes: []}\n";
+    let seen = world(&[("m.yaml", &(allow + "---\n" + typo))]);
+    assert_eq!(seen.objects.carriers.len(), 1);
+    let said = problems(&seen);
+    assert!(
+        said[0].starts_with("m.yaml (document 2): metadata.name"),
+        "{said:?}"
+    );
+}
+
+#[test]
 fn what_kubectl_label_local_writes_is_read() {
     let written = LLAMA.replace("\"2026-01-31T12:00:00Z\"", "null").replace(
         "  replicas: 3\n",
@@ -291,6 +304,38 @@ fn an_invalid_file_keeps_its_last_good_content_and_says_since_when() {
     reducer.remove("m.yaml");
     let gone = reducer.observe(&fixed).unwrap();
     assert!(gone.objects.carriers.is_empty() && gone.problems.is_empty());
+}
+
+#[test]
+fn a_file_of_which_nothing_was_ever_good_says_that_nothing_is_served() {
+    let seen = world(&[("m.yaml", "kind: [")]);
+    let message = &seen.problems[0].message;
+    assert!(
+        message.ends_with("nothing of the file is served"),
+        "{message}"
+    );
+}
+
+#[test]
+fn the_revision_stands_still_while_the_world_must() {
+    let mut reducer = reducer();
+    let mut last = reducer.revision();
+    let mut moved = |reducer: &Reducer| std::mem::replace(&mut last, reducer.revision()) != last;
+    reducer.apply("m.yaml", LLAMA.as_bytes(), 1);
+    assert!(moved(&reducer));
+    reducer.found("models");
+    reducer.remove("never-there.yaml");
+    assert!(!moved(&reducer));
+    reducer.lost("models", "gone", 2);
+    assert!(moved(&reducer));
+    reducer.lost("models", "gone", 3);
+    assert!(!moved(&reducer));
+    reducer.found("models");
+    assert!(moved(&reducer));
+    reducer.unreadable("m.yaml", "permission denied", 4);
+    assert!(moved(&reducer));
+    reducer.remove("m.yaml");
+    assert!(moved(&reducer));
 }
 
 #[test]

@@ -274,6 +274,27 @@ async fn a_directory_that_goes_keeps_its_files_and_one_that_comes_back_is_watche
     assert_eq!(back.objects.carriers.len(), 1);
 }
 
+/// Reading a file brings events like writing it does; each once made a whole world, a minute's work at 2000 models.
+#[tokio::test]
+async fn files_that_are_only_read_delay_nobody() {
+    let many: String = (0..1500)
+        .map(|i| deployment(&format!("m{i}"), 10, 1) + "---\n")
+        .collect();
+    let mut room = Room::open(
+        |dir| {
+            fs::write(dir.join("many.yaml"), &many).unwrap();
+            fs::write(dir.join("a.yaml"), deployment("a", 10, 1)).unwrap();
+        },
+        |_| {},
+    );
+    for _ in 0..3000 {
+        File::open(room.path("a.yaml")).unwrap();
+    }
+    fs::write(room.path("a.yaml"), deployment("a", 20, 1)).unwrap();
+    room.until("the edit behind 6000 events", |w| is(w, "a", 20))
+        .await;
+}
+
 #[test]
 fn a_directory_that_does_not_exist_is_refused_at_the_start_with_the_fix() {
     let missing = TempDir::new().unwrap().path().join("nowhere");

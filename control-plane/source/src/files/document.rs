@@ -89,12 +89,10 @@ fn separate(text: &str) -> Option<String> {
     found.then_some(separated)
 }
 
-/// A `List`, of any kind, is its items.
+/// A `List`, of any kind, is its items. A kind that only ends so, and has none, is an object like others.
 fn flatten(number: Option<usize>, prefix: String, value: Value, into: &mut Vec<Document>) {
-    let list = value
-        .get("kind")
-        .and_then(Value::as_str)
-        .is_some_and(|k| k.ends_with("List"));
+    let kind = value.get("kind").and_then(Value::as_str);
+    let list = kind.is_some_and(|k| k.ends_with("List")) && value["items"].is_array();
     match value {
         Value::Object(mut object) if list => {
             if let Some(Value::Array(items)) = object.remove("items") {

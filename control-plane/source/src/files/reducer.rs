@@ -22,6 +22,8 @@ pub struct Reducer {
     files: BTreeMap<String, File>,
     /// Directories that cannot be read, and such.
     outside: BTreeMap<String, FileProblem>,
+    /// Counts what was taken in.
+    revision: u64,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -52,11 +54,19 @@ impl Reducer {
             },
             files: BTreeMap::new(),
             outside: BTreeMap::new(),
+            revision: 0,
         }
+    }
+
+    /// Grows with whatever may change what [`observe`](Self::observe) gives: where it is the same, so is the world.
+    #[must_use]
+    pub fn revision(&self) -> u64 {
+        self.revision
     }
 
     /// Takes a file's content as it is `now` (Unix seconds).
     pub fn apply(&mut self, file: &str, bytes: &[u8], now: i64) {
+        self.revision += 1;
         let (placed, faults) = self.read(file, bytes, now);
         let state = self.files.entry(file.to_owned()).or_default();
         let refused = faults.iter().any(|f| f.severity == Severity::Error);
@@ -64,8 +74,13 @@ impl Reducer {
         if !refused {
             state.good = placed;
         } else if state.good.is_empty() {
+            let rest = if placed.is_empty() {
+                "nothing of the file is served"
+            } else {
+                "what else the file holds is served"
+            };
             state.good = placed;
-            note(&mut state.problems, "what else the file holds is served");
+            note(&mut state.problems, rest);
         } else {
             note(&mut state.problems, "the file's last good content stays");
         }
@@ -73,6 +88,7 @@ impl Reducer {
 
     /// The file could not be read `now`; its last good content stays.
     pub fn unreadable(&mut self, file: &str, why: &str, now: i64) {
+        self.revision += 1;
         let state = self.files.entry(file.to_owned()).or_default();
         let problem = problem(
             file,
@@ -86,19 +102,22 @@ impl Reducer {
 
     /// The file is gone, and its objects with it.
     pub fn remove(&mut self, file: &str) {
-        self.files.remove(file);
+        self.revision += u64::from(self.files.remove(file).is_some());
     }
 
     /// The directory cannot be read `now`: its files stay as they were.
     pub fn lost(&mut self, directory: &str, why: &str, now: i64) {
         let message = format!("cannot be read: {why}. Its files stay as they were");
         let problem = problem(directory, None, ConfigError::new(".", message), now);
-        self.outside.entry(directory.to_owned()).or_insert(problem);
+        if let Entry::Vacant(unknown) = self.outside.entry(directory.to_owned()) {
+            unknown.insert(problem);
+            self.revision += 1;
+        }
     }
 
     /// The directory can be read again.
     pub fn found(&mut self, directory: &str) {
-        self.outside.remove(directory);
+        self.revision += u64::from(self.outside.remove(directory).is_some());
     }
 
     /// The world that follows `before`; `None` where it is the same in every respect.

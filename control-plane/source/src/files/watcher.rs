@@ -206,16 +206,19 @@ impl World {
 
     fn run(&mut self, messages: &Receiver<Message>, publish: &watch::Sender<Arc<Observed>>) {
         let mut round = Instant::now() + self.options.poll;
+        let mut published = self.reducer.revision();
         loop {
             let wake = self.settle.next().map_or(round, |due| due.min(round));
-            match messages.recv_timeout(wake.saturating_duration_since(Instant::now())) {
-                Ok(Message::Event(Ok(event))) => self.hear(&event),
-                Ok(Message::Event(Err(error))) => {
-                    tracing::warn!(%error, "file events were lost; looking round");
-                    self.look_round(Touch::Writing);
+            let first = messages.recv_timeout(wake.saturating_duration_since(Instant::now()));
+            if matches!(first, Err(RecvTimeoutError::Disconnected)) {
+                return;
+            }
+            // All that came in at once: a file that is merely read brings events, too.
+            for message in first.into_iter().chain(messages.try_iter()) {
+                match message {
+                    Message::Event(event) => self.hear_of(event),
+                    Message::Stop => return,
                 }
-                Ok(Message::Stop) | Err(RecvTimeoutError::Disconnected) => return,
-                Err(RecvTimeoutError::Timeout) => {}
             }
             if Instant::now() >= round {
                 self.look_round(Touch::Writing);
@@ -224,9 +227,23 @@ impl World {
             for (file, touch) in self.settle.take_due(Instant::now()) {
                 self.read(&file, touch);
             }
-            let next = self.reducer.observe(&publish.borrow());
-            if let Some(next) = next {
-                publish.send_replace(Arc::new(next));
+            // Making a world costs as much as there are objects, so only one that may be another is made.
+            if published != self.reducer.revision() {
+                published = self.reducer.revision();
+                let next = self.reducer.observe(&publish.borrow());
+                if let Some(next) = next {
+                    publish.send_replace(Arc::new(next));
+                }
+            }
+        }
+    }
+
+    fn hear_of(&mut self, event: notify::Result<Event>) {
+        match event {
+            Ok(event) => self.hear(&event),
+            Err(error) => {
+                tracing::warn!(%error, "file events were lost; looking round");
+                self.look_round(Touch::Writing);
             }
         }
     }
