@@ -5,7 +5,8 @@ use headgate_test_support::stage::Stage;
 
 use crate::claim::{Claim, Claimed};
 
-const CLAIM: Claim = Claim(
+/// What [`tenant_runs_out`] claims.
+pub const CLAIM: Claim = Claim(
     "a tenant out of budget gets a 429 that says when to come back, and other tenants are served",
 );
 /// The model of the free tier, whose bucket is small: 2000 tokens.

@@ -13,9 +13,11 @@ use crate::traffic::{MODEL, Sessions};
 /// The version that is the canary.
 pub const CANARY: &str = "v2";
 const MANIFEST: &str = "llama3-70b-v2.yaml";
-const SPLIT: Claim =
+/// What [`sessions_split`] claims.
+pub const SPLIT: Claim =
     Claim("the canary gets its percent of sessions, and no session flips between versions");
-const RAISE: Claim = Claim(
+/// What [`label_raised`] claims.
+pub const RAISE: Claim = Claim(
     "an edited label reaches Envoy and traffic without a failed request, and moves sessions only into the canary",
 );
 /// Requests in flight while the label is edited.

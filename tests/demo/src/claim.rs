@@ -16,7 +16,7 @@ pub type Claimed<T> = Result<T, Broken>;
 
 impl Display for Broken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "does not hold: {}: {}", self.claim, self.why)
+        write!(f, "does not hold: {}\n  seen: {}", self.claim, self.why)
     }
 }
 
@@ -29,11 +29,23 @@ impl fmt::Debug for Broken {
 
 impl std::error::Error for Broken {}
 
-/// A claim under test: turns whatever goes wrong on the way into [`Broken`].
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Claim(pub(crate) &'static str);
+/// A claim, as a sentence. Under test it turns whatever goes wrong on the way into [`Broken`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Claim(pub(crate) &'static str);
+
+impl Display for Claim {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0)
+    }
+}
 
 impl Claim {
+    /// The claim in words.
+    #[must_use]
+    pub fn sentence(self) -> &'static str {
+        self.0
+    }
+
     /// The claim does not hold.
     pub(crate) fn broken(self, why: impl Display) -> Broken {
         Broken {

@@ -22,4 +22,4 @@ pub mod tags;
 pub mod traffic;
 pub mod versions;
 
-pub use self::claim::{Broken, Claimed};
+pub use self::claim::{Broken, Claim, Claimed};

@@ -1,2 +1,79 @@
-//! The demo.
-fn main() {}
+//! `headgate-demo`: the whole story on a real Envoy, every figure measured in the run.
+//!
+//! Place in the flow: a thin shell. What is claimed and measured is in the library; here it is told ([`story`]), and the same
+//! world is left running for people ([`detached`]).
+
+mod detached;
+mod paper;
+mod story;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use headgate_test_support::stage::Addresses;
+
+use self::detached::Failure;
+
+const ADDRESSES: &str = "\
+Where it listens:
+  HEADGATE_XDS_ADDRESS          control plane, for proxies   [127.0.0.1:18000]
+  HEADGATE_ADMIN_ADDRESS        control plane, for people    [127.0.0.1:18001]
+  HEADGATE_ENVOY_ADDRESS        Envoy's traffic              [127.0.0.1:10000]
+  HEADGATE_ENVOY_ADMIN_ADDRESS  Envoy's admin interface      [127.0.0.1:9901]
+  HEADGATE_MODEL_ADDRESSES      the four mock models         [127.0.0.1:8101,…,127.0.0.1:8104]
+
+What it runs:
+  HEADGATE_BIN   the control plane's binary    [`headgate` beside this program]
+  HEADGATE_WASM  the directory of the modules  [dist]
+  ENVOY          the Envoy binary              [`envoy` on PATH]";
+
+/// Headgate on one machine: four mock models, the control plane and a real Envoy that gets everything over delta ADS.
+///
+/// Without a command: tells the story, measures every figure in this run, and exits 1 if a claim does not hold.
+#[derive(Parser)]
+#[command(name = "headgate-demo", version, after_help = ADDRESSES)]
+struct Cli {
+    #[command(subcommand)]
+    task: Option<Task>,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Leave the same world running, and print what to try.
+    Up,
+    /// End what `up` left running.
+    Down,
+    /// Serve the mock models in the foreground; `up` runs this.
+    #[command(hide = true)]
+    ServeModels,
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let outcome = match Cli::parse().task {
+        None => told().await,
+        Some(Task::Up) => detached::up().await.map(|()| ExitCode::SUCCESS),
+        Some(Task::Down) => detached::down().await.map(|()| ExitCode::SUCCESS),
+        Some(Task::ServeModels) => detached::serve_models().await.map(|()| ExitCode::SUCCESS),
+    };
+    outcome.unwrap_or_else(|error| {
+        eprintln!("headgate-demo: {error}");
+        ExitCode::FAILURE
+    })
+}
+
+async fn told() -> Result<ExitCode, Failure> {
+    let addresses = Addresses::from_env()?;
+    if let Some(running) = detached::running(&addresses) {
+        eprintln!("headgate-demo: {running} of `up` still runs there; `make down` ends it");
+        return Ok(ExitCode::FAILURE);
+    }
+    tokio::select! {
+        broken = story::tell(addresses) => match broken?.len() {
+            0 => Ok(ExitCode::SUCCESS),
+            _ => Ok(ExitCode::FAILURE),
+        },
+        // Dropping the story takes its processes down.
+        _ = tokio::signal::ctrl_c() => Ok(ExitCode::from(130)),
+    }
+}

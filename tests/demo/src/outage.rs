@@ -9,7 +9,8 @@ use crate::canary::CANARY;
 use crate::claim::{Claim, Claimed};
 use crate::traffic::{MODEL, Sessions};
 
-const CLAIM: Claim = Claim(
+/// What [`control_plane_dies`] claims.
+pub const CLAIM: Claim = Claim(
     "traffic goes on while the control plane is dead, and what was edited meanwhile is picked up when it is back",
 );
 const CONCURRENCY: usize = 8;

@@ -12,9 +12,11 @@ use headgate_test_support::stage::Stage;
 use crate::budget::{MODEL, remaining_tokens};
 use crate::claim::{Claim, Claimed};
 
-const STREAMED: Claim =
+/// What [`stream_settles_on_usage`] claims.
+pub const STREAMED: Claim =
     Claim("a streamed answer reserves its max_tokens and is settled on what it really used");
-const CUT: Claim =
+/// What [`cut_stream_is_charged`] claims.
+pub const CUT: Claim =
     Claim("a stream that the client cuts is still charged, for at least what flowed");
 /// Tokens per second that flow back.
 const REFILL: f64 = 1.0;

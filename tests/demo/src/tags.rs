@@ -9,7 +9,8 @@ use serde_json::Value;
 
 use crate::claim::{Claim, Claimed};
 
-const CLAIM: Claim = Claim(
+/// What [`tag_travels`] claims.
+pub const CLAIM: Claim = Claim(
     "every request is tagged with model, version and tenant, readable by every later hop, the log and the client",
 );
 /// Longer than Envoy's flush of the log, by far.

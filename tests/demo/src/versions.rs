@@ -11,10 +11,13 @@ use crate::traffic::{MODEL, Sessions};
 /// The version that joins.
 pub const NEW: &str = "v3";
 const FILE: &str = "llama3-70b-v3.yaml";
-const HELD: Claim =
+/// What [`new_version_is_held`] claims.
+pub const HELD: Claim =
     Claim("a new version without a weight is held at 0 and takes no production traffic");
-const PIN: Claim = Claim("a request that names its version goes there, whatever the weights");
-const UNKNOWN: Claim =
+/// What [`pin_reaches`] claims.
+pub const PIN: Claim = Claim("a request that names its version goes there, whatever the weights");
+/// What [`unknown_pin_is_refused`] claims.
+pub const UNKNOWN: Claim =
     Claim("a pin to a version that does not exist is answered 404, naming those that do");
 const JOINED: Duration = Duration::from_secs(20);
 

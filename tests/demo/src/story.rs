@@ -1,0 +1,301 @@
+//! The story, chapter by chapter: drives the claims of the library on one stage and shows what they measured.
+
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use headgate_demo::canary::{self, Raised, Split};
+use headgate_demo::settlement::{self, Settled};
+use headgate_demo::traffic::{MODEL, Sessions};
+use headgate_demo::{Broken, budget, outage, tags, versions};
+use headgate_test_support::stage::{Addresses, LabelledBy, Stage, StageError, StageOptions};
+
+use crate::paper::Paper;
+
+/// Sessions of the canary chapters: 10 % of them are told apart from 7 or 13 % at four standard deviations.
+const SESSIONS: u64 = 2000;
+const TURNS: u64 = 3;
+const FROM: u32 = 10;
+const TO: u32 = 30;
+
+/// Tells it; returns the claims that do not hold.
+///
+/// # Errors
+/// When the world cannot be set up at all.
+pub(crate) async fn tell(addresses: Addresses) -> Result<Vec<Broken>, StageError> {
+    let (mut paper, began) = (Paper::new(), Instant::now());
+    let mut stage = Stage::start(StageOptions {
+        addresses: Some(addresses),
+        ..StageOptions::default()
+    })
+    .await?;
+    opening(&paper, &stage, began.elapsed());
+
+    tag(&mut paper, &stage).await;
+    split(&mut paper, &stage).await;
+    edit(&mut paper, &stage).await;
+    new_version(&mut paper, &mut stage).await;
+    pins(&mut paper, &stage).await;
+    out_of_budget(&mut paper, &stage).await;
+    streams(&mut paper, &stage).await;
+    killed(&mut paper, &mut stage).await;
+    Ok(paper.end(began.elapsed()))
+}
+
+fn opening(paper: &Paper, stage: &Stage, took: Duration) {
+    let addresses = stage.addresses();
+    let pid = |pid: Option<u32>| pid.map_or_else(String::new, |pid| format!("(pid {pid})"));
+    paper.line("Headgate: every figure below is measured in this run.\n");
+    let models: Vec<String> = addresses.models.iter().map(ToString::to_string).collect();
+    paper.seen("mock models", models.join(", "));
+    let control_plane = stage.control_plane();
+    paper.seen(
+        "control plane",
+        format!(
+            "xDS {}, admin {} {}",
+            addresses.xds,
+            addresses.admin,
+            pid(control_plane.pid())
+        ),
+    );
+    for envoy in stage.envoys() {
+        let ids = pid(Some(envoy.envoy.pid()));
+        paper.seen(
+            "Envoy",
+            format!("{}, everything over delta ADS {ids}", envoy.url()),
+        );
+    }
+    paper.seen("started in", ms(took));
+}
+
+async fn tag(paper: &mut Paper, stage: &Stage) {
+    paper.chapter("The tag");
+    paper.done("one chat with gpt-4 by tenant acme, with a forged x-headgate-lane and a forged baggage member");
+    let seen = tags::tag_travels(stage).await;
+    paper.judge(tags::CLAIM, seen, |paper, seen| {
+        for (name, value) in &seen.at_model {
+            paper.seen("model server", format!("{name}: {value}"));
+        }
+        paper.seen("access log", seen.log_line.trim());
+        for (name, value) in &seen.at_client {
+            paper.seen("response", format!("{name}: {value}"));
+        }
+    });
+}
+
+async fn split(paper: &mut Paper, stage: &Stage) {
+    paper.chapter("A canary of 10 %");
+    paper.done(format!(
+        "{SESSIONS} sessions of {TURNS} turns; half send a session header, half nothing but the conversation"
+    ));
+    let sessions = Sessions::new(&fresh("story"), SESSIONS);
+    let split = canary::sessions_split(stage, &sessions, TURNS, f64::from(FROM)).await;
+    paper.judge(canary::SPLIT, split, |paper, split| {
+        show_split(paper, &split);
+        paper.seen("flipped", "0 sessions");
+    });
+}
+
+fn show_split(paper: &Paper, split: &Split) {
+    let counts: Vec<String> = split
+        .per_version
+        .iter()
+        .map(|(version, count)| format!("{version} {count}"))
+        .collect();
+    paper.seen(
+        "sessions",
+        format!("{} ({})", split.sessions, counts.join(", ")),
+    );
+    paper.seen(
+        "share",
+        format!(
+            "{:.2} % wanted {:.0} % ± {:.2} (4 sigma)",
+            split.share.seen * 100.0,
+            split.share.wanted * 100.0,
+            split.share.bound * 100.0
+        ),
+    );
+    paper.seen("requests", format!("{}, all 200", split.requests));
+}
+
+async fn edit(paper: &mut Paper, stage: &Stage) {
+    paper.chapter("The label, edited under load");
+    let sessions = Sessions::new(&fresh("edit"), SESSIONS);
+    let raised = canary::label_raised(stage, &sessions, f64::from(FROM), TO).await;
+    paper.judge(canary::RAISE, raised, |paper, raised| {
+        show_raised(paper, &raised)
+    });
+}
+
+fn show_raised(paper: &Paper, raised: &Raised) {
+    match &raised.by {
+        LabelledBy::Kubectl(command) => paper.done(format!("$ {command}")),
+        LabelledBy::Edit => paper.done(format!(
+            "canary-weight: \"{TO}\" written into the file (no kubectl here)"
+        )),
+    }
+    paper.seen(
+        "Envoy ACKed",
+        format!("{} after the file was in place", ms(raised.acked)),
+    );
+    paper.seen(
+        "seen in traffic",
+        format!(
+            "first session on its new version after {}, last answer by an old one sent at {}",
+            ms(raised.first_moved),
+            ms(raised.last_old)
+        ),
+    );
+    paper.seen(
+        "sessions",
+        format!(
+            "{} moved, all into {}; {} stayed",
+            raised.moved,
+            canary::CANARY,
+            raised.kept
+        ),
+    );
+    paper.seen(
+        "new share",
+        format!(
+            "{:.2} % wanted {:.0} % ± {:.2} (4 sigma)",
+            raised.split.share.seen * 100.0,
+            raised.split.share.wanted * 100.0,
+            raised.split.share.bound * 100.0
+        ),
+    );
+    paper.seen("requests", format!("{}, 0 failed", raised.requests));
+}
+
+async fn new_version(paper: &mut Paper, stage: &mut Stage) {
+    paper.chapter("A new version, applied without a weight");
+    paper.done(format!(
+        "{MODEL} {} written into the models directory, then 500 sessions",
+        versions::NEW
+    ));
+    let held = versions::new_version_is_held(stage, &Sessions::new(&fresh("past"), 500)).await;
+    paper.judge(versions::HELD, held, |paper, held| {
+        paper.seen("status", format!("{} at {} %", held.standing, held.weight));
+        paper.seen("", &held.advice);
+        paper.seen(
+            "traffic",
+            format!("{} of {} requests reached it", held.reached, held.requests),
+        );
+    });
+}
+
+async fn pins(paper: &mut Paper, stage: &Stage) {
+    paper.chapter("Pins");
+    paper.done(format!(
+        "x-model-version: {}, twenty sessions",
+        versions::NEW
+    ));
+    let pinned = versions::pin_reaches(stage, versions::NEW, 20).await;
+    paper.judge(versions::PIN, pinned, |paper, pinned| {
+        paper.seen(
+            "served by",
+            format!("{} {} of {pinned} times", versions::NEW, pinned),
+        );
+    });
+    paper.done("x-model-version: v9");
+    let refused = versions::unknown_pin_is_refused(stage).await;
+    paper.judge(versions::UNKNOWN, refused, |paper, refused| {
+        paper.seen("answer", format!("{} {}", refused.status, refused.code));
+        paper.seen("", &refused.message);
+    });
+}
+
+async fn out_of_budget(paper: &mut Paper, stage: &Stage) {
+    paper.chapter("A tenant out of budget");
+    paper.done(format!(
+        "{} holds {} tokens a tenant and refills 1 a second; tenant acme spends",
+        budget::MODEL,
+        budget::CAPACITY
+    ));
+    let ran_out = budget::tenant_runs_out(stage, "acme").await;
+    paper.judge(budget::CLAIM, ran_out, |paper, ran_out| {
+        let remaining: Vec<String> = ran_out.remaining.iter().map(u64::to_string).collect();
+        paper.seen(
+            "200",
+            format!(
+                "{} requests of {} tokens; remaining after each: {}",
+                remaining.len(),
+                ran_out.each,
+                remaining.join(", ")
+            ),
+        );
+        paper.seen("429", &ran_out.message);
+        for (name, value) in &ran_out.headers {
+            paper.seen("", format!("{name}: {value}"));
+        }
+        paper.seen("another tenant", ran_out.other_tenant);
+    });
+}
+
+async fn streams(paper: &mut Paper, stage: &Stage) {
+    paper.chapter("Streams, settled");
+    paper.done("an answer streamed to its end: max_tokens 800, and it uses 120");
+    let settled = settlement::stream_settles_on_usage(stage, "streaming", 800, 120).await;
+    paper.judge(settlement::STREAMED, settled, |paper, settled| {
+        show_settled(paper, &settled, "reported");
+    });
+    paper.done("an answer of 800 tokens, cut by the client after 60");
+    let cut = settlement::cut_stream_is_charged(stage, "hanging-up", 800, 60).await;
+    paper.judge(settlement::CUT, cut, |paper, settled| {
+        show_settled(paper, &settled, "read by the client");
+    });
+}
+
+fn show_settled(paper: &Paper, settled: &Settled, used: &str) {
+    paper.seen("balance before", settled.before);
+    paper.seen(
+        "while it ran",
+        format!("{} ({} reserved)", settled.during, settled.reserved),
+    );
+    paper.seen(
+        "balance after",
+        format!(
+            "{}: {} charged, {} {used}, in {:.1} s at 1 token/s of refill",
+            settled.after,
+            settled.charged(),
+            settled.used,
+            settled.elapsed.as_secs_f64()
+        ),
+    );
+}
+
+async fn killed(paper: &mut Paper, stage: &mut Stage) {
+    paper.chapter("The control plane, killed");
+    paper.done("kill -9 under load; canary-weight=50 written while it is dead; then started again");
+    let sessions = Sessions::new(&fresh("outage"), 600);
+    let survived = outage::control_plane_dies(stage, &sessions, 1500, 50).await;
+    paper.judge(outage::CLAIM, survived, |paper, survived| {
+        paper.seen(
+            "while it was dead",
+            format!(
+                "{} requests in {}, all 200",
+                survived.during,
+                ms(survived.down)
+            ),
+        );
+        paper.seen(
+            "picked up",
+            format!(
+                "{} after its start, the edit was ACKed by Envoy",
+                ms(survived.back)
+            ),
+        );
+        paper.seen("requests", format!("{}, 0 failed", survived.requests));
+    });
+}
+
+/// Other sessions in each run: which of them the canary gets is decided by their keys.
+fn fresh(name: &str) -> String {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    format!("{name}-{}", now.map_or(0, |now| now.as_millis()))
+}
+
+fn ms(time: Duration) -> String {
+    match time.as_millis() {
+        ms @ 0..10_000 => format!("{ms} ms"),
+        _ => format!("{:.1} s", time.as_secs_f64()),
+    }
+}
