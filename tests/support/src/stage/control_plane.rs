@@ -19,6 +19,8 @@ use crate::process::{Log, Process, ProcessOptions};
 
 /// Types whose content follows from the files; the listener follows from the proxy, the filters also from scales.
 const FROM_FILES: [&str; 3] = ["cds", "eds", "rds"];
+/// Flags of `serve` that `translate` does not have; each takes a value.
+const SERVE_ONLY: [&str; 3] = ["--allow-node", "--follow-node", "--linger"];
 /// How long the process may take until it answers.
 const START: Duration = Duration::from_secs(20);
 
@@ -64,6 +66,20 @@ fn input_args(files: &Files) -> Vec<OsString> {
     ]
 }
 
+/// Those of the further arguments that say what is served, and so must be told to `translate` too.
+fn shared_args(more: &[OsString]) -> Vec<OsString> {
+    let mut shared = Vec::new();
+    let mut args = more.iter();
+    while let Some(arg) = args.next() {
+        if SERVE_ONLY.iter().any(|flag| arg == *flag) {
+            args.next();
+        } else {
+            shared.push(arg.clone());
+        }
+    }
+    shared
+}
+
 impl ControlPlane {
     pub(super) async fn start(
         files: &Files,
@@ -75,7 +91,7 @@ impl ControlPlane {
         let mut this = Self {
             options: serve_options(binary.clone(), files, addresses, more, log),
             binary,
-            input: input_args(files),
+            input: [input_args(files), shared_args(more)].concat(),
             admin: reachable(addresses.admin),
             process: None,
             client: HttpClient::new().with_timeout(Duration::from_secs(5)),
@@ -250,4 +266,24 @@ fn unscaled(config: &Value) -> Value {
         }
     }
     config
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn translate_is_told_what_serve_is_told_about_what_is_served() {
+        let more = [
+            "--linger",
+            "5",
+            "--idle-timeout",
+            "2",
+            "--follow-node",
+            "a",
+            "--wasm-inline",
+        ];
+        let shared = shared_args(&more.map(OsString::from));
+        assert_eq!(shared, ["--idle-timeout", "2", "--wasm-inline"]);
+    }
 }

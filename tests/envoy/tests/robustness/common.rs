@@ -1,0 +1,125 @@
+//! One small world, and what tests ask of it again and again.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use headgate_test_support::client::{HttpClient, HttpRequest, LoadReport, OpenAiRequest};
+use headgate_test_support::deadline::eventually;
+use headgate_test_support::envoy::Admin;
+use headgate_test_support::stage::{Manifest, Seed, Stage, StageOptions};
+
+/// Generous: the machine may be busy with other tests.
+pub(crate) const SOON: Duration = Duration::from_secs(30);
+
+/// Tokens in a full bucket of [`budget`]. Costs in whole tokens are whole cells (7200 divides every burst).
+pub(crate) const CAPACITY: u64 = 7200;
+
+/// Prompt tokens of [`ask`]: five bytes of `Hello`, four to a token.
+pub(crate) const INPUT: u64 = 2;
+
+/// A policy with one bucket per tenant, `CAPACITY` tokens that take months to come back: a test sees what is charged and
+/// nothing of the refill. Costs of 113 tokens and more are never spent from a worker's slice.
+pub(crate) fn budget(name: &str, more: &str) -> String {
+    format!(
+        "apiVersion: headgate.dev/v1alpha1\nkind: TokenBucketPolicy\nmetadata:\n  name: {name}\nspec:\n  models: [m]\n  \
+         buckets:\n  - name: {name}\n    key: [tenant]\n    profile: tokens\n    {more}\n    tokens:\n      \
+         capacity: {CAPACITY}\n      refillPerSecond: 0.001\n"
+    )
+}
+
+/// Model `m` in version `v1` under a [`budget`], behind one Envoy.
+pub(crate) async fn small_world(workers: u32, budget: &str, serve_args: &[&str]) -> Stage {
+    let mut stage = empty_world(workers, 1, budget, serve_args).await;
+    declare(&mut stage, "m", "v1", |manifest| manifest).await;
+    stage.settled().await.unwrap();
+    stage
+}
+
+/// A policy and no model yet.
+pub(crate) async fn empty_world(
+    workers: u32,
+    envoys: usize,
+    budget: &str,
+    serve_args: &[&str],
+) -> Stage {
+    let options = StageOptions {
+        models: Seed::Empty,
+        workers,
+        envoys,
+        serve_args: serve_args.iter().map(Into::into).collect(),
+        ..StageOptions::default().policy(budget)
+    };
+    Stage::start(options).await.unwrap()
+}
+
+/// Starts a mock of a version and writes its manifest, `MODEL-VERSION.yaml`.
+pub(crate) async fn declare(
+    stage: &mut Stage,
+    model: &str,
+    version: &str,
+    shape: impl Fn(Manifest) -> Manifest,
+) {
+    let address = stage.add_mock(model, version).await.unwrap();
+    let manifest = shape(Manifest::new(model, version).endpoints(&[address]));
+    let file = format!("{model}-{version}.yaml");
+    stage
+        .files()
+        .write_model(&file, &manifest.render())
+        .unwrap();
+}
+
+/// A chat of `tenant` that reserves `INPUT + output` tokens.
+pub(crate) fn ask(tenant: &str, output: u64) -> OpenAiRequest {
+    OpenAiRequest::chat("m")
+        .max_tokens(output)
+        .header("x-tenant-id", tenant)
+}
+
+/// What is left in a tenant's bucket, told by a refusal, which charges nothing: a request for a whole bucket. `None` if
+/// the bucket was full after all (it is empty now).
+pub(crate) async fn balance(client: &HttpClient, url: &str, tenant: &str) -> Option<u64> {
+    let whole = ask(tenant, CAPACITY - INPUT).header("x-mock-tokens", "1");
+    let reply = client.send(whole.to(url)).await.unwrap();
+    if reply.status == 200 {
+        return None;
+    }
+    assert_eq!(reply.status, 429, "{}", reply.text());
+    let left = reply.header("x-ratelimit-remaining-tokens").unwrap();
+    Some(left.parse().unwrap())
+}
+
+/// Waits until exactly `used` tokens are charged to a tenant: settlements follow answers by an instant.
+pub(crate) async fn charged(stage: &Stage, tenant: &str, used: u64) {
+    let client = stage.client();
+    let what = format!("{used} tokens charged to {tenant}");
+    let settled = eventually(SOON, &what, async || {
+        let left = balance(&client, stage.url(), tenant).await;
+        let seen = CAPACITY - left.unwrap_or(CAPACITY);
+        if seen == used {
+            Ok(())
+        } else {
+            Err(format!("{seen} are"))
+        }
+    });
+    settled.await.unwrap();
+}
+
+/// The filters' counters of one kind, such as `settlements`, by the labels in their names.
+pub(crate) async fn counters(admin: &Admin, metric: &str) -> BTreeMap<String, u64> {
+    let prefix = format!("wasmcustom.headgate_{metric}|");
+    admin.stats(&prefix).await.unwrap()
+}
+
+/// A `GET` of the control plane's health, for what must not depend on any model.
+pub(crate) fn models_list(url: &str) -> HttpRequest {
+    HttpRequest::get(format!("{url}/v1/models"))
+}
+
+/// Nothing but these statuses; the message shows what else there was.
+pub(crate) fn only(report: &LoadReport, statuses: &[u16]) {
+    assert!(
+        report.other_than(statuses).is_empty(),
+        "{:?}",
+        report.outcomes()
+    );
+}

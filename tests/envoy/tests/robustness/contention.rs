@@ -1,0 +1,69 @@
+//! Many workers on one hot key: compare-and-swap on the shared cell, from all sides at once.
+
+use std::sync::Arc;
+
+use headgate_test_support::client::{HttpClient, Job, Load, LoadOptions, LoadReport};
+
+use crate::common::{CAPACITY, INPUT, SOON, ask, budget, charged, counters, only, small_world};
+
+/// More workers than cores: they are interrupted in the middle of things.
+const WORKERS: u32 = 4;
+/// Above 7200/64, so no worker has a slice and each reserve is a compare-and-swap; 60 of them fill the bucket.
+const COST: u64 = 120;
+
+/// `requests` of one tenant over 64 connections.
+async fn rush(url: &str, tenant: &'static str, requests: usize) -> LoadReport {
+    let url = url.to_owned();
+    let load = Load::start(LoadOptions {
+        client: HttpClient::new(),
+        job: Arc::new(move |n| Job {
+            session: n.to_string(),
+            request: ask(tenant, COST - INPUT).to(&url),
+        }),
+        ..LoadOptions::new(64, |_| unreachable!("replaced above"))
+    });
+    load.wait_for(requests, SOON * 2).await.unwrap();
+    load.stop().await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn workers_on_one_hot_key_never_over_admit() {
+    let stage = small_world(WORKERS, &budget("hot", "settleOn: reservation"), &[]).await;
+    let report = rush(stage.url(), "hot", 400).await;
+    // A reserve whose compare-and-swap stayed contended is refused with 503; others took the room since.
+    only(&report, &[200, 429, 503]);
+    assert_eq!(
+        report.count(200) as u64,
+        CAPACITY / COST,
+        "{:?}",
+        report.outcomes()
+    );
+    charged(&stage, "hot", CAPACITY).await;
+    busy_workers(&stage).await;
+    println!("{:?}", report.outcomes());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_hot_key_is_settled_to_the_last_token() {
+    let stage = small_world(WORKERS, &budget("hot", ""), &[]).await;
+    let report = rush(stage.url(), "hot", 300).await;
+    only(&report, &[200, 429, 503]);
+    // The mock answers with 16 tokens, whatever was reserved.
+    let used = report.count(200) as u64 * (INPUT + 16);
+    assert!(used <= CAPACITY, "{used}");
+    charged(&stage, "hot", used).await;
+    busy_workers(&stage).await;
+    println!("{:?}", report.outcomes());
+}
+
+/// The test means something only if more than one worker took part.
+async fn busy_workers(stage: &headgate_test_support::stage::Stage) {
+    let admin = stage.envoys()[0].envoy.admin();
+    let stats = admin.stats("listener.").await.unwrap();
+    let busy = |(name, count): &(&String, &u64)| {
+        name.contains(".worker_") && name.ends_with("downstream_cx_total") && **count > 0
+    };
+    let workers = stats.iter().filter(busy).count();
+    assert!(workers >= 2, "{stats:?}");
+    assert!(!counters(admin, "settlements").await.is_empty());
+}

@@ -1,0 +1,9 @@
+//! What must hold when things go wrong or change under load: swaps, kills, refusals, endings, races.
+//!
+//! One program for all of it, so that it is linked once. Each test has a world of its own and awaits events; nothing here
+//! sleeps and hopes.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod common;
+mod contention;
+mod endings;
