@@ -243,12 +243,23 @@ impl<'a> Assigned<'a> {
         assigned
     }
 
+    /// Merged: both lists ascend, and one that names a model twice has it twice.
     fn of(&self, model: &str) -> Vec<usize> {
         let own = self.by_model.get(model).map_or(&[][..], Vec::as_slice);
-        let mut both: Vec<_> = self.all.iter().chain(own).copied().collect();
-        both.sort_unstable();
-        both.dedup();
-        both
+        let (mut all, mut own) = (self.all.iter().peekable(), own.iter().peekable());
+        let mut both = Vec::new();
+        loop {
+            let all_first = match (all.peek(), own.peek()) {
+                (Some(a), Some(o)) => a <= o,
+                (a, _) => a.is_some(),
+            };
+            let Some(next) = (if all_first { all.next() } else { own.next() }) else {
+                return both;
+            };
+            if both.last() != Some(next) {
+                both.push(*next);
+            }
+        }
     }
 }
 

@@ -158,20 +158,25 @@ impl Picker {
         }
     }
 
-    /// The nearest versions by edit distance, then by name.
+    /// The nearest versions by edit distance, then by name. At most 20 of them, so each is looked for: a sort would be
+    /// more code in every VM.
     fn near(&self, version: &str) -> Vec<String> {
-        let mut known: Vec<_> = self
+        let known: Vec<_> = self
             .versions
             .iter()
             .map(|v| (distance(version, v.version.as_str()), v.version.as_str()))
             .collect();
-        known.sort_unstable();
-        known.dedup();
-        known
-            .into_iter()
-            .take(MAX_NEAR)
-            .map(|(_, v)| v.to_owned())
-            .collect()
+        let mut near: Vec<String> = Vec::new();
+        let mut last = None;
+        while near.len() < MAX_NEAR {
+            let further = known.iter().filter(|v| last.is_none_or(|last| *v > last));
+            let Some(next) = further.min() else {
+                break;
+            };
+            near.push(next.1.to_owned());
+            last = Some(next);
+        }
+        near
     }
 }
 

@@ -144,13 +144,12 @@ pub fn state(tags: &Tags<'_>) -> Vec<Effect> {
 /// Headers that are tags or could be taken for one, each once; the two without the prefix only if they are
 /// not spelt as they are.
 fn sent_tags(headers: &Headers<'_>) -> Vec<String> {
-    let mut sent: Vec<String> = headers
-        .iter()
-        .filter(|(name, _)| alike_tag(name))
-        .map(|(name, _)| String::from_utf8_lossy(name).into_owned())
-        .collect();
-    sent.sort_unstable();
-    sent.dedup();
+    let mut sent: Vec<String> = Vec::new();
+    for (name, _) in headers.iter().filter(|(name, _)| alike_tag(name)) {
+        if !sent.iter().any(|known| known.as_bytes() == name) {
+            sent.push(String::from_utf8_lossy(name).into_owned());
+        }
+    }
     sent
 }
 
