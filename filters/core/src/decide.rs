@@ -112,7 +112,7 @@ impl<'a> Decider<'a> {
                     self.request.headers,
                 );
             }
-            return Decision::Pass(Vec::new());
+            return Decision::Pass(vec![Labels::default().count("unmetered")]);
         };
         if self.request.class == Class::ListModels {
             if !self.tagging {

@@ -25,6 +25,12 @@ impl<'a> Headers<'a> {
         )
     }
 
+    /// Whether there is no header at all: a host that could not show them, for every request has some.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// The first value of a header.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&'a [u8]> {

@@ -59,8 +59,9 @@ impl Metric {
     }
 }
 
-/// Requests by what became of them: `admitted`, `listed`, `aborted` (the client left before a decision), or
-/// the code of the refusal.
+/// Requests by what became of them: `admitted`, `listed`, `aborted` (the client left before a decision),
+/// `unmetered` (let through by a hop that does not decide, on a host of no namespace), or the code of the
+/// refusal.
 #[must_use]
 pub fn requests(namespace: &str, model: &str, version: &str, lane: &str, outcome: &str) -> Metric {
     let labels = [

@@ -13,6 +13,8 @@ use crate::effects::{Name, Reply};
 pub enum Refusal {
     /// The module has no configuration yet.
     NotConfigured,
+    /// The proxy could not show the request's headers: what is not seen is not let through.
+    HeadersUnread,
     /// Several namespaces, and the virtual host names none of them.
     NoNamespace,
     /// Nothing names the model. `in_body`: the endpoint has it in its body.
@@ -145,6 +147,7 @@ impl Refusal {
     fn shape(&self) -> Shape {
         match self {
             Self::NotConfigured => Shape(503, SERVER, "not_configured", "headgate_not_configured"),
+            Self::HeadersUnread => Shape(503, SERVER, "headers_unread", "headgate_headers_unread"),
             Self::NoNamespace => Shape(404, INVALID, "model_not_found", "headgate_no_namespace"),
             Self::ModelMissing { .. } => Shape(
                 400,
@@ -220,9 +223,10 @@ impl Refusal {
             Self::OverBudget(s) | Self::CapacityReduced(s) | Self::Contended(s) => {
                 Some(s.retry_after.max(1))
             }
-            Self::NotConfigured | Self::ModelNotReady { .. } | Self::VersionNotReady { .. } => {
-                Some(1)
-            }
+            Self::NotConfigured
+            | Self::HeadersUnread
+            | Self::ModelNotReady { .. }
+            | Self::VersionNotReady { .. } => Some(1),
             _ => None,
         }
     }
@@ -243,6 +247,9 @@ impl Refusal {
     fn message(&self) -> String {
         match self {
             Self::NotConfigured => "the traffic filter has no configuration yet; try again".into(),
+            Self::HeadersUnread => {
+                "the traffic filter could not read the headers; try again".into()
+            }
             Self::NoNamespace => "no models are served on this host; check the host name".into(),
             Self::ModelMissing { in_body: true } => {
                 "`model` is missing: name the model in the request body".into()

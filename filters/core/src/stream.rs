@@ -31,7 +31,9 @@ enum Phase {
     Held(Box<Reading>),
     /// Sent on, with what its answer and its end need.
     Sent(Box<Sent>),
-    /// Nothing more is of interest: passed through, answered here, or over.
+    /// Answered here.
+    Answered,
+    /// Nothing more is of interest: passed through, or over.
     Over,
 }
 
@@ -65,6 +67,9 @@ impl Stream {
         headers: &Headers<'_>,
         end: bool,
     ) -> Step {
+        if headers.is_empty() {
+            return self.decided(refuse_early(&Refusal::HeadersUnread, headers));
+        }
         let method = headers.get(":method").unwrap_or_default();
         let path = headers.get(":path").unwrap_or_default();
         let class = classify(method, path, end);
@@ -92,8 +97,10 @@ impl Stream {
 
     /// The next bytes of the request body, only the new ones. `end`: they are the last.
     pub fn request_body(&mut self, vm: &mut Vm, host: &dyn Host, chunk: &[u8], end: bool) -> Step {
-        let Phase::Held(reading) = &mut self.0 else {
-            return Step::go_on();
+        let reading = match &mut self.0 {
+            Phase::Held(reading) => reading,
+            Phase::Answered => return Step::pause(),
+            Phase::New | Phase::Sent(_) | Phase::Over => return Step::go_on(),
         };
         if let Err(refusal) = reading.push(chunk) {
             let decision = refuse_early(&refusal, &reading.headers.view());
@@ -158,7 +165,7 @@ impl Stream {
                 let left = metrics::requests("", "unknown", "", "", "aborted");
                 Step::with(vec![Effect::Count(left, 1)])
             }
-            Phase::New | Phase::Over => Step::go_on(),
+            Phase::New | Phase::Answered | Phase::Over => Step::go_on(),
         }
     }
 
@@ -166,6 +173,12 @@ impl Stream {
     #[must_use]
     pub fn wants_request_body(&self) -> bool {
         matches!(self.0, Phase::Held(_))
+    }
+
+    /// Whether the request was answered here: nothing of it may go on, also if the answer could not be sent.
+    #[must_use]
+    pub fn answered(&self) -> bool {
+        matches!(self.0, Phase::Answered)
     }
 
     /// Whether the response headers decide something; otherwise an empty view may be passed.
@@ -183,7 +196,7 @@ impl Stream {
     fn decided(&mut self, decision: Decision) -> Step {
         let (phase, effects, flow) = match decision {
             Decision::Pass(effects) => (Phase::Over, effects, Flow::Continue),
-            Decision::Reply(effects, reply) => (Phase::Over, effects, Flow::Reply(reply)),
+            Decision::Reply(effects, reply) => (Phase::Answered, effects, Flow::Reply(reply)),
             Decision::Go(effects, ticket) => {
                 let sent = Sent {
                     ticket,

@@ -37,6 +37,14 @@ impl HttpStream {
         }
     }
 
+    /// How a request goes on whose bytes decide nothing any more.
+    fn unread(&self) -> Action {
+        match self.stream.answered() {
+            true => Action::Pause,
+            false => Action::Continue,
+        }
+    }
+
     /// Ends the VM once the reserve is made, if the request asks for it.
     #[cfg(feature = "trap")]
     fn trap_if_asked(&self, action: Action) {
@@ -84,7 +92,7 @@ impl HttpContext for HttpStream {
 
     fn on_http_request_body(&mut self, size: usize, end: bool) -> Action {
         if !self.stream.wants_request_body() {
-            return Action::Continue;
+            return self.unread();
         }
         let chunk = new_bytes(Buffer::RequestBody, self.held, size);
         let call = Call::default();
@@ -101,7 +109,7 @@ impl HttpContext for HttpStream {
 
     fn on_http_request_trailers(&mut self, _: usize) -> Action {
         if !self.stream.wants_request_body() {
-            return Action::Continue;
+            return self.unread();
         }
         let vm = &mut *self.vm.borrow_mut();
         perform::step(self.stream.request_trailers(vm, &Call::default()))

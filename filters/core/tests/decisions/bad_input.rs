@@ -3,7 +3,7 @@
 use headgate_core::effects::Flow;
 use headgate_core::headers::Headers;
 
-use crate::world::{Proxy, counted, one_model, reply, text};
+use crate::world::{Proxy, counted, one_model, reply, reply_header, text};
 
 fn proxy() -> Proxy {
     Proxy::new(&one_model(""))
@@ -246,4 +246,26 @@ fn a_bad_configuration_leaves_the_old_one_serving() {
         assert!(!error.message.is_empty());
     }
     assert_eq!(proxy.chat(&[], r#"{"model":"m"}"#).1.flow, Flow::Continue);
+}
+
+#[test]
+fn headers_that_the_host_cannot_show_are_no_way_around_the_filter() {
+    let (_, step) = proxy().send(&[], None);
+    assert_eq!(reply(&step).status, 503);
+    assert_eq!(reply_header(reply(&step), "retry-after"), Some("1"));
+}
+
+#[test]
+fn a_refused_request_never_goes_on_even_if_its_answer_was_not_sent() {
+    let mut proxy = proxy();
+    let (mut stream, step) = proxy.chat(&[], "{}");
+    assert_eq!(reply(&step).status, 400);
+    assert!(stream.answered() && !stream.wants_request_body());
+    for end in [false, true] {
+        let step = stream.request_body(&mut proxy.vm, &proxy.world, b"{}", end);
+        assert_eq!(step.flow, Flow::Pause);
+    }
+    let step = stream.request_trailers(&mut proxy.vm, &proxy.world);
+    assert_eq!(step.flow, Flow::Pause);
+    assert!(proxy.end(&mut stream).is_empty());
 }

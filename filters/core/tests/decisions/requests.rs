@@ -232,6 +232,16 @@ fn one_of_several_namespaces_is_the_virtual_hosts() {
 }
 
 #[test]
+fn what_a_hop_that_follows_cannot_meter_is_counted() {
+    let proxy =
+        |namespaces: &str| Proxy::new(&format!(r#"{{"role":"follow","namespaces":{namespaces}}}"#));
+    let (_, step) = proxy(r#"{"a":{"models":{}},"b":{"models":{}}}"#).chat(&[], &chat("m", ""));
+    assert_eq!(step.flow, Flow::Continue);
+    let metric = "headgate_requests|namespace=|model=unknown|version=|lane=|outcome=unmetered";
+    assert_eq!(counted(&step.effects, metric), 1);
+}
+
+#[test]
 fn a_hop_that_follows_never_answers_404() {
     let follow = one_model(&tokens(1000, "10", "")).replacen('{', "{\"role\":\"follow\",", 1);
     let (_, step) = Proxy::new(&follow).chat(&[("x-model", "nobody")], r#"{"model":"nobody"}"#);
