@@ -12,6 +12,7 @@ use common::{Rig, resource, snapshot};
 use headgate_xds::session::Protocol;
 use headgate_xds::{Kind, Snapshot};
 use proptest::prelude::*;
+use proptest::test_runner::FileFailurePersistence;
 
 /// What a random world holds: a revision per resource; the highest revision of each is a bad one.
 #[derive(Clone)]
@@ -163,7 +164,11 @@ fn perform(rig: &mut Rig, step: &Step) {
         Step::Speak(n) => (0..*n).for_each(|_| _ = rig.speak()),
         Step::Deliver(n) => (0..*n).for_each(|_| _ = rig.deliver()),
         Step::Settle => rig.settle(),
-        Step::Advance(seconds) => rig.advance(Duration::from_secs(u64::from(*seconds))),
+        Step::Advance(seconds) => {
+            // A server reads what has come long before a second passes.
+            while rig.hear() {}
+            rig.advance(Duration::from_secs(u64::from(*seconds)));
+        }
         Step::Reconnect => rig.reconnect(),
         Step::Secret(wanted) => toggle(rig, Kind::Secret, "s", *wanted),
         Step::Route(wanted) => toggle(rig, Kind::Route, "r1", *wanted),
@@ -199,7 +204,7 @@ fn expected(rig: &Rig, kind: Kind, name: &str) -> Option<Option<String>> {
     let Some(wanted) = rig.world.get(kind, name) else {
         // Vanished routes, filter configurations and secrets stay, and so does what they route to.
         let client = &rig.client;
-        let used = client.routes_to(name) || client.brought_unknown_routes(&rig.world);
+        let used = client.routes_to(name) || client.routes_unknown(&rig.world);
         let stays = !kind.reports_removal() || (kind != Kind::Listener && used);
         return (!stays).then_some(None);
     };
@@ -235,8 +240,17 @@ fn assert_equal(rig: &Rig) -> Result<(), TestCaseError> {
     Ok(())
 }
 
+fn config() -> ProptestConfig {
+    ProptestConfig {
+        failure_persistence: Some(Box::new(FileFailurePersistence::WithSource(
+            "proptest-regressions",
+        ))),
+        ..ProptestConfig::default()
+    }
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig::default())]
+    #![proptest_config(config())]
 
     #[test]
     fn quiescent_client_equals_snapshot(

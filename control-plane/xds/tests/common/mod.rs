@@ -360,21 +360,20 @@ impl Client {
         }
     }
 
-    /// Whether it came back with something that routes somewhere the server cannot know.
-    pub fn brought_unknown_routes(&self, world: &Snapshot) -> bool {
-        let routing = [Kind::Listener, Kind::Route, Kind::Extension];
-        let mut held = routing.iter().flat_map(|kind| {
-            self.kinds[kind]
-                .held
-                .iter()
-                .map(move |(name, body)| (*kind, name, &body.version))
-        });
-        let known = |kind, name: &str, version: &str| {
-            world
-                .get(kind, name)
-                .is_some_and(|r| r.version() == version)
+    /// Whether the server cannot know everything it routes to: it runs something else than is wanted
+    /// (gone, refused, brought from an earlier stream, half applied from a refused response).
+    pub fn routes_unknown(&self, world: &Snapshot) -> bool {
+        let unknown = |kind: &Kind| {
+            let state = &self.kinds[kind];
+            let sotw = self.reconnected && self.protocol == Protocol::StateOfTheWorld;
+            let mut names = state.names.iter().filter(|_| sotw).chain(state.held.keys());
+            let version = |name| state.held.get(name).map(|body| body.version.as_str());
+            let wanted = |name| world.get(*kind, name).map(|r| r.version());
+            names.any(|name| wanted(name).is_none() || wanted(name) != version(name))
         };
-        self.reconnected && held.any(|(kind, name, version)| !known(kind, name, version))
+        [Kind::Listener, Kind::Route, Kind::Extension]
+            .iter()
+            .any(unknown)
     }
 
     pub fn routes_to(&self, cluster: &str) -> bool {

@@ -1,0 +1,418 @@
+//! The server over a real connection, with envoy-types' own client stubs.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use envoy_types::pb::envoy::config::core::v3::Node;
+use envoy_types::pb::envoy::service::discovery::v3::aggregated_discovery_service_client::AggregatedDiscoveryServiceClient;
+use envoy_types::pb::envoy::service::discovery::v3::{
+    DeltaDiscoveryRequest, DeltaDiscoveryResponse, DiscoveryRequest, DiscoveryResponse,
+};
+use envoy_types::pb::envoy::service::route::v3::route_discovery_service_client::RouteDiscoveryServiceClient;
+use envoy_types::pb::google::rpc::Status as RpcStatus;
+use headgate_xds::fleet::Happening;
+use headgate_xds::session::Event;
+use headgate_xds::{
+    Kind, Options, Peer, Refused, Resource, ResourceKey, Scope, Snapshot, World, XdsServer,
+};
+use tokio::net::TcpListener;
+use tokio::sync::{mpsc, watch};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::transport::Channel;
+use tonic::{Code, Status, Streaming};
+
+/// One scope per node cluster; `nobody` is refused.
+struct Scopes(BTreeMap<String, watch::Sender<Option<Arc<Snapshot>>>>);
+
+impl World for Scopes {
+    fn scope(&self, peer: &Peer) -> Result<Scope, Refused> {
+        match self.0.contains_key(&peer.cluster) {
+            true => Ok(Scope(peer.cluster.clone())),
+            false => Err(Refused {
+                reason: format!("no scope for {}", peer.cluster),
+            }),
+        }
+    }
+
+    fn snapshots(&self, scope: &Scope) -> watch::Receiver<Option<Arc<Snapshot>>> {
+        self.0[&scope.0].subscribe()
+    }
+}
+
+struct Running {
+    server: XdsServer<Scopes>,
+    address: String,
+    stop: tokio::sync::oneshot::Sender<()>,
+    task: tokio::task::JoinHandle<()>,
+}
+
+async fn start(snapshot: Option<Arc<Snapshot>>) -> Running {
+    let scopes = [("ours".to_owned(), watch::Sender::new(snapshot))];
+    let server = XdsServer::new(Scopes(scopes.into()), Options::default());
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = format!("http://{}", listener.local_addr().unwrap());
+    let (stop, stopped) = tokio::sync::oneshot::channel();
+    let serving = server.clone();
+    let task = tokio::spawn(async move {
+        let shutdown = async { drop(stopped.await) };
+        serving.serve(listener, shutdown).await.unwrap();
+    });
+    Running {
+        server,
+        address,
+        stop,
+        task,
+    }
+}
+
+impl Running {
+    fn set(&self, snapshot: Arc<Snapshot>) {
+        self.server.world().0["ours"].send_replace(Some(snapshot));
+    }
+
+    async fn channel(&self) -> Channel {
+        Channel::from_shared(self.address.clone())
+            .unwrap()
+            .connect()
+            .await
+            .unwrap()
+    }
+
+    async fn delta(
+        &self,
+    ) -> (
+        mpsc::Sender<DeltaDiscoveryRequest>,
+        Streaming<DeltaDiscoveryResponse>,
+    ) {
+        let (send, requests) = mpsc::channel(64);
+        let mut client = AggregatedDiscoveryServiceClient::new(self.channel().await);
+        let stream = client
+            .delta_aggregated_resources(ReceiverStream::new(requests))
+            .await;
+        (send, stream.unwrap().into_inner())
+    }
+
+    async fn sotw(&self) -> (mpsc::Sender<DiscoveryRequest>, Streaming<DiscoveryResponse>) {
+        let (send, requests) = mpsc::channel(64);
+        let mut client = AggregatedDiscoveryServiceClient::new(self.channel().await);
+        let stream = client
+            .stream_aggregated_resources(ReceiverStream::new(requests))
+            .await;
+        (send, stream.unwrap().into_inner())
+    }
+}
+
+fn node(cluster: &str) -> Option<Node> {
+    Some(Node {
+        id: "proxy-1".to_owned(),
+        cluster: cluster.to_owned(),
+        ..Node::default()
+    })
+}
+
+fn snapshot(revision: u32) -> Arc<Snapshot> {
+    let route = Resource::new(Kind::Route, "r", format!("route {revision}"))
+        .requiring([ResourceKey::new(Kind::Cluster, "c")]);
+    let cluster = Resource::new(Kind::Cluster, "c", "cluster");
+    let endpoints = Resource::new(Kind::Endpoints, "c", "endpoints");
+    let filter = Resource::new(Kind::Extension, "f", format!("filter {revision}"));
+    Arc::new(Snapshot::new([route, cluster, endpoints, filter]).unwrap())
+}
+
+fn ask(kind: Kind, names: &[&str]) -> DeltaDiscoveryRequest {
+    DeltaDiscoveryRequest {
+        node: node("ours"),
+        type_url: kind.type_url().to_owned(),
+        resource_names_subscribe: names.iter().map(|s| (*s).to_owned()).collect(),
+        ..DeltaDiscoveryRequest::default()
+    }
+}
+
+fn answer(response: &DeltaDiscoveryResponse, error: Option<&str>) -> DeltaDiscoveryRequest {
+    DeltaDiscoveryRequest {
+        type_url: response.type_url.clone(),
+        response_nonce: response.nonce.clone(),
+        error_detail: error.map(|message| RpcStatus {
+            code: 13,
+            message: message.to_owned(),
+            details: Vec::new(),
+        }),
+        ..DeltaDiscoveryRequest::default()
+    }
+}
+
+async fn within<T>(what: impl Future<Output = T>) -> T {
+    tokio::time::timeout(Duration::from_secs(10), what)
+        .await
+        .expect("no answer in 10 s")
+}
+
+async fn next<T>(stream: &mut Streaming<T>) -> T {
+    within(stream.message())
+        .await
+        .unwrap()
+        .expect("the stream ended")
+}
+
+async fn end<T: std::fmt::Debug>(stream: &mut Streaming<T>) -> Status {
+    within(stream.message())
+        .await
+        .expect_err("an answer instead of an end")
+}
+
+#[tokio::test]
+async fn delta_over_ads_delivers_in_order_and_the_fleet_knows() {
+    let running = start(Some(snapshot(1))).await;
+    let fleet = running.server.fleet();
+    let mut events = fleet.events();
+    let (send, mut stream) = running.delta().await;
+    send.send(ask(Kind::Cluster, &[])).await.unwrap();
+    let clusters = next(&mut stream).await;
+    assert_eq!(clusters.type_url, Kind::Cluster.type_url());
+    let resource = &clusters.resources[0];
+    assert_eq!((resource.name.as_str(), &resource.ttl), ("c", &None));
+    assert_eq!(resource.resource.as_ref().unwrap().value, b"cluster");
+    send.send(ask(Kind::Endpoints, &["c"])).await.unwrap();
+    let endpoints = next(&mut stream).await;
+    assert_eq!(endpoints.type_url, Kind::Endpoints.type_url());
+    send.send(ask(Kind::Route, &["r"])).await.unwrap();
+    send.send(ask(Kind::Extension, &["f"])).await.unwrap();
+    let filter = next(&mut stream).await;
+    assert_eq!(
+        filter.type_url,
+        Kind::Extension.type_url(),
+        "the route waits, the filter does not"
+    );
+    send.send(answer(&endpoints, None)).await.unwrap();
+    send.send(answer(&clusters, None)).await.unwrap();
+    let route = next(&mut stream).await;
+    assert_eq!(route.resources[0].name, "r");
+    send.send(answer(&filter, None)).await.unwrap();
+    send.send(answer(&route, Some("not this one")))
+        .await
+        .unwrap();
+
+    let refused = |happening: &Happening| {
+        matches!(
+            happening,
+            Happening::Delivery(Event::Nacked {
+                kind: Kind::Route,
+                ..
+            })
+        )
+    };
+    while !refused(&within(events.recv()).await.unwrap().what) {}
+    let proxy = fleet.proxies().pop().unwrap();
+    assert_eq!(
+        (proxy.peer.id.as_str(), proxy.scope.0.as_str()),
+        ("proxy-1", "ours")
+    );
+    let nacked = &proxy.kinds[&Kind::Route].status.nacked["r"];
+    assert_eq!(nacked.message, "not this one");
+    assert!(proxy.kinds[&Kind::Cluster].status.is_settled());
+    let running_filter = fleet
+        .running(&ResourceKey::new(Kind::Extension, "f"))
+        .pop()
+        .unwrap();
+    assert_eq!(running_filter.acked, running_filter.wanted);
+    assert!(running_filter.at.is_some());
+
+    let mut changes = fleet.changes();
+    drop((send, stream));
+    within(changes.wait_for(|_| fleet.is_empty()))
+        .await
+        .unwrap();
+}
+
+#[tokio::test]
+async fn state_of_the_world_over_ads_follows_a_change() {
+    let running = start(Some(snapshot(1))).await;
+    let (send, mut stream) = running.sotw().await;
+    let ask = |version: &str, nonce: &str| DiscoveryRequest {
+        node: node("ours"),
+        type_url: Kind::Extension.type_url().to_owned(),
+        resource_names: vec!["f".to_owned()],
+        version_info: version.to_owned(),
+        response_nonce: nonce.to_owned(),
+        ..DiscoveryRequest::default()
+    };
+    send.send(ask("", "")).await.unwrap();
+    let first = next(&mut stream).await;
+    assert_eq!(first.resources[0].value, b"filter 1");
+    send.send(ask(&first.version_info, &first.nonce))
+        .await
+        .unwrap();
+    running.set(snapshot(2));
+    let second = next(&mut stream).await;
+    assert_eq!(second.resources[0].value, b"filter 2");
+    assert_ne!(second.version_info, first.version_info);
+}
+
+#[tokio::test]
+async fn a_per_type_service_serves_its_type_and_no_other() {
+    let running = start(Some(snapshot(1))).await;
+    let (send, requests) = mpsc::channel(8);
+    let mut client = RouteDiscoveryServiceClient::new(running.channel().await);
+    let stream = client.delta_routes(ReceiverStream::new(requests)).await;
+    let mut stream = stream.unwrap().into_inner();
+    let mut request = ask(Kind::Route, &["r"]);
+    request.type_url = String::new();
+    send.send(request).await.unwrap();
+    assert_eq!(next(&mut stream).await.resources[0].name, "r");
+    send.send(ask(Kind::Cluster, &[])).await.unwrap();
+    assert_eq!(end(&mut stream).await.code(), Code::InvalidArgument);
+}
+
+#[tokio::test]
+async fn rule_05_nothing_carries_a_ttl() {
+    let running = start(Some(snapshot(1))).await;
+    let (send, mut stream) = running.delta().await;
+    send.send(ask(Kind::Cluster, &["*"])).await.unwrap();
+    send.send(ask(Kind::Listener, &["*"])).await.unwrap();
+    send.send(ask(Kind::Extension, &["f"])).await.unwrap();
+    for _ in 0..3 {
+        let response = next(&mut stream).await;
+        assert!(
+            response
+                .resources
+                .iter()
+                .all(|resource| resource.ttl.is_none())
+        );
+    }
+}
+
+#[tokio::test]
+async fn rule_06_an_unsynced_world_refuses_streams_instead_of_serving_nothing() {
+    let running = start(None).await;
+    let (send, mut stream) = running.delta().await;
+    send.send(ask(Kind::Cluster, &[])).await.unwrap();
+    assert_eq!(end(&mut stream).await.code(), Code::Unavailable);
+    running.set(snapshot(1));
+    let (send, mut stream) = running.delta().await;
+    send.send(ask(Kind::Cluster, &[])).await.unwrap();
+    assert_eq!(next(&mut stream).await.resources.len(), 1);
+}
+
+#[tokio::test]
+async fn a_proxy_without_a_scope_is_refused_with_the_reason() {
+    let running = start(Some(snapshot(1))).await;
+    let (send, mut stream) = running.delta().await;
+    send.send(DeltaDiscoveryRequest {
+        node: node("nobody"),
+        ..ask(Kind::Cluster, &[])
+    })
+    .await
+    .unwrap();
+    let status = end(&mut stream).await;
+    assert_eq!(
+        (status.code(), status.message()),
+        (Code::PermissionDenied, "no scope for nobody")
+    );
+    assert!(running.server.fleet().is_empty());
+}
+
+#[tokio::test]
+async fn a_shutdown_ends_open_streams() {
+    let running = start(Some(snapshot(1))).await;
+    let (send, mut stream) = running.delta().await;
+    send.send(ask(Kind::Cluster, &[])).await.unwrap();
+    next(&mut stream).await;
+    running.stop.send(()).unwrap();
+    assert_eq!(end(&mut stream).await.code(), Code::Unavailable);
+    within(running.task).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_type_that_is_not_served_is_answered_with_silence() {
+    let running = start(Some(snapshot(1))).await;
+    let (send, mut stream) = running.delta().await;
+    let unknown = "type.googleapis.com/envoy.service.runtime.v3.Runtime".to_owned();
+    send.send(DeltaDiscoveryRequest {
+        type_url: unknown,
+        ..ask(Kind::Cluster, &[])
+    })
+    .await
+    .unwrap();
+    send.send(ask(Kind::Extension, &["f"])).await.unwrap();
+    assert_eq!(next(&mut stream).await.type_url, Kind::Extension.type_url());
+}
+
+fn big(revision: usize) -> Arc<Snapshot> {
+    let mut body = vec![b'x'; 1 << 20];
+    body.extend(revision.to_string().bytes());
+    Arc::new(Snapshot::new([Resource::new(Kind::Extension, "f", body)]).unwrap())
+}
+
+fn resident_bytes() -> usize {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status
+        .lines()
+        .find(|line| line.starts_with("VmRSS:"))
+        .unwrap();
+    line.split_whitespace()
+        .nth(1)
+        .unwrap()
+        .parse::<usize>()
+        .unwrap()
+        << 10
+}
+
+/// 300 snapshots of 1 MiB go by; one that piled them up would hold 300 MiB.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rule_07_a_client_that_stops_reading_keeps_memory_bounded_and_is_still_heard() {
+    let running = start(Some(big(0))).await;
+    let fleet = running.server.fleet();
+    let mut changes = fleet.changes();
+    let (send, mut stream) = running.delta().await;
+    send.send(ask(Kind::Extension, &["f"])).await.unwrap();
+    within(changes.wait_for(|_| !fleet.is_empty()))
+        .await
+        .unwrap();
+    let before = resident_bytes();
+    for revision in 1..=300 {
+        running.set(big(revision));
+        let wanted = big(revision).version(Kind::Extension).to_owned();
+        let seen = |_: &u64| {
+            let kinds = fleet
+                .proxies()
+                .pop()
+                .map(|proxy| proxy.kinds)
+                .unwrap_or_default();
+            kinds
+                .get(&Kind::Extension)
+                .is_some_and(|p| p.status.wanted == wanted)
+        };
+        within(changes.wait_for(seen)).await.unwrap();
+    }
+    let grown = resident_bytes().saturating_sub(before);
+    assert!(
+        grown < 64 << 20,
+        "{} MiB for a client that does not read",
+        grown >> 20
+    );
+    // It is heard while its responses wait.
+    send.send(ask(Kind::Secret, &["s"])).await.unwrap();
+    let heard = |_: &u64| {
+        fleet
+            .proxies()
+            .iter()
+            .any(|p| p.kinds.contains_key(&Kind::Secret))
+    };
+    within(changes.wait_for(heard)).await.unwrap();
+    // Once it reads again it comes to the newest, skipping most of what it missed.
+    let mut responses = 0;
+    loop {
+        let response = next(&mut stream).await;
+        responses += 1;
+        let body = &response.resources[0].resource.as_ref().unwrap().value;
+        if body.ends_with(b"x300") {
+            break;
+        }
+        send.send(answer(&response, None)).await.unwrap();
+    }
+    assert!(responses < 20, "{responses} responses waited");
+}
