@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use headgate_test_support::client::{HttpClient, HttpRequest, LoadReport, OpenAiRequest};
+use headgate_test_support::client::{HttpClient, LoadReport, OpenAiRequest};
 use headgate_test_support::deadline::eventually;
 use headgate_test_support::envoy::Admin;
 use headgate_test_support::stage::{Manifest, Seed, Stage, StageOptions};
@@ -108,11 +108,6 @@ pub(crate) async fn charged(stage: &Stage, tenant: &str, used: u64) {
 pub(crate) async fn counters(admin: &Admin, metric: &str) -> BTreeMap<String, u64> {
     let prefix = format!("wasmcustom.headgate_{metric}|");
     admin.stats(&prefix).await.unwrap()
-}
-
-/// A `GET` of the control plane's health, for what must not depend on any model.
-pub(crate) fn models_list(url: &str) -> HttpRequest {
-    HttpRequest::get(format!("{url}/v1/models"))
 }
 
 /// Nothing but these statuses; the message shows what else there was.

@@ -6,4 +6,6 @@
 
 mod common;
 mod contention;
+mod control_plane;
 mod endings;
+mod swaps;
