@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use headgate_test_support::client::{HttpClient, LoadReport, OpenAiRequest};
+use headgate_test_support::client::{HttpClient, HttpRequest, LoadReport, OpenAiRequest};
 use headgate_test_support::deadline::eventually;
 use headgate_test_support::envoy::Admin;
 use headgate_test_support::stage::{Manifest, Seed, Stage, StageOptions};
@@ -78,8 +78,12 @@ pub(crate) fn ask(tenant: &str, output: u64) -> OpenAiRequest {
 /// What is left in a tenant's bucket, told by a refusal, which charges nothing: a request for a whole bucket. `None` if
 /// the bucket was full after all (it is empty now).
 pub(crate) async fn balance(client: &HttpClient, url: &str, tenant: &str) -> Option<u64> {
-    let whole = ask(tenant, CAPACITY - INPUT).header("x-mock-tokens", "1");
-    let reply = client.send(whole.to(url)).await.unwrap();
+    balance_of(client, ask(tenant, CAPACITY - INPUT).to(url)).await
+}
+
+/// As [`balance`], told by this request for a whole bucket.
+pub(crate) async fn balance_of(client: &HttpClient, whole: HttpRequest) -> Option<u64> {
+    let reply = client.send(whole).await.unwrap();
     if reply.status == 200 {
         return None;
     }

@@ -1,0 +1,60 @@
+//! A trap in a filter that the control plane delivered: a test-only build of the module, swapped in live.
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use headgate_test_support::deadline::eventually;
+
+use crate::common::{INPUT, SOON, ask, budget, charged, small_world};
+
+/// `FAIL_RELOAD` makes a new VM after about a second.
+const BACK: Duration = Duration::from_secs(3);
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_trap_leaves_the_budget_charged_and_requests_are_served_again_within_three_seconds() {
+    let variable = "HEADGATE_TRAP_MODULE";
+    let module = std::env::var_os(variable)
+        .map(PathBuf::from)
+        .filter(|p| p.is_file());
+    let module = module.unwrap_or_else(|| {
+        panic!("{variable} names no module; run tests/tools/build-wasm trap first")
+    });
+    let stage = small_world(1, &budget("tenants", ""), &[]).await;
+    let before = stage
+        .status()
+        .await
+        .unwrap()
+        .proxy("envoy-0")
+        .unwrap()
+        .types["ecds"]
+        .acked
+        .clone();
+    let draft = stage.path("headgate.wasm");
+    std::fs::copy(&module, &draft).unwrap();
+    std::fs::rename(&draft, stage.files().wasm().join("headgate.wasm")).unwrap();
+    let swapped = stage.await_status(SOON, "the trapping module to run", |s| {
+        s.proxy("envoy-0")
+            .is_some_and(|p| p.settled && p.types["ecds"].acked != before)
+    });
+    swapped.await.unwrap();
+
+    let trapped = stage
+        .send(&ask("acme", 200).header("x-headgate-trap", "now"))
+        .await
+        .unwrap();
+    assert_eq!(trapped.status, 503, "{}", trapped.text());
+    assert_eq!(stage.mock("m", "v1").unwrap().stats().requests, 0);
+    let since = Instant::now();
+    let back = eventually(BACK, "an answer of the new VM", async || {
+        let reply = stage.send(&ask("acme", 200)).await.unwrap();
+        if reply.status == 200 {
+            Ok(())
+        } else {
+            Err(reply.status)
+        }
+    });
+    back.await.unwrap();
+    println!("served again {:?} after the trap", since.elapsed());
+    // The trapped request stays charged what it reserved.
+    charged(&stage, "acme", (INPUT + 200) + (INPUT + 16)).await;
+}
