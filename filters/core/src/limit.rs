@@ -154,6 +154,13 @@ impl Charge {
         self.milli(ns / self.limit.rule.window().period().max(1))
     }
 
+    /// The window as the policy gives it, in whole ns: `span` is up to 7200 cells longer, which a client would read
+    /// as another second.
+    fn policy_window(&self) -> u64 {
+        let (numerator, denominator) = self.limit.rule.window().exact();
+        u64::try_from(numerator.div_ceil(denominator)).unwrap_or(u64::MAX)
+    }
+
     fn told(&self, remaining: u64, limit: u64, reset_ns: u64) -> Told {
         Told {
             bucket: self.limit.bucket.clone(),
@@ -161,7 +168,7 @@ impl Charge {
             limit: self.milli(limit),
             remaining: self.milli(remaining),
             reset_ns,
-            window_ns: self.limit.rule.window().span(),
+            window_ns: self.policy_window(),
         }
     }
 }

@@ -9,6 +9,11 @@ async fn a_tenant_out_of_budget_is_refused_and_told_when_to_come_back() {
     let stage = Stage::start(StageOptions::default()).await.unwrap();
     let ran_out = budget::tenant_runs_out(&stage, "acme").await.unwrap();
     assert_eq!(ran_out.remaining.len(), 5);
+    let policy = ran_out
+        .headers
+        .iter()
+        .find(|(name, _)| name == "ratelimit-policy");
+    assert_eq!(policy.unwrap().1, "\"free-tokens\";q=2000;w=2000");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
