@@ -25,7 +25,7 @@ const EDIT_CONCURRENCY: usize = 12;
 /// How long a label may take to be acked.
 const ACKED: Duration = Duration::from_secs(20);
 /// How long the load may take to show what it has to.
-const SHOWN: Duration = Duration::from_secs(60);
+const SHOWN: Duration = Duration::from_secs(120);
 
 /// How sessions split.
 #[derive(Debug, Clone)]

@@ -14,7 +14,7 @@ pub const CLAIM: Claim = Claim(
     "traffic goes on while the control plane is dead, and what was edited meanwhile is picked up when it is back",
 );
 const CONCURRENCY: usize = 8;
-const SHOWN: Duration = Duration::from_secs(60);
+const SHOWN: Duration = Duration::from_secs(120);
 
 /// How traffic fared.
 #[derive(Debug, Clone)]

@@ -20,7 +20,7 @@ const CONCURRENCY: usize = 16;
 /// Tokens a turn may cost.
 const MAX_TOKENS: u64 = 16;
 /// How long a pass may take.
-const PASS: Duration = Duration::from_secs(90);
+const PASS: Duration = Duration::from_secs(120);
 
 /// A set of sessions: numbers `0..count` under a name.
 #[derive(Debug, Clone, PartialEq, Eq)]
