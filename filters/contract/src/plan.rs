@@ -117,7 +117,8 @@ mod raw {
     impl TryFrom<ModelPlan> for super::ModelPlan {
         type Error = String;
         fn try_from(raw: ModelPlan) -> Result<Self, String> {
-            let sum: u64 = raw.canaries.iter().map(|c| c.weight.millionths()).sum();
+            let weights = raw.canaries.iter().map(|c| c.weight.millionths());
+            let sum = weights.fold(0, u64::saturating_add);
             let hundred = 100 * Decimal::UNIT;
             if sum > hundred {
                 return Err(format!(

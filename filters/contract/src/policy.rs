@@ -87,7 +87,7 @@ mod raw {
 
     use super::{Bucket, ModelId, Selector, Tagging, Target};
     use crate::HeaderName;
-    use crate::tagging::{OwnTag, SessionKey, UnknownVersion};
+    use crate::tagging::{OwnTag, SessionKey, UnknownVersion, not_a_tag};
 
     /// Buckets for some models of the policy's namespace.
     #[derive(Serialize, Deserialize)]
@@ -162,7 +162,7 @@ mod raw {
         /// Whether the tags also travel as members of `baggage`. Default true.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         baggage: Option<bool>,
-        /// Whether answers carry `x-model` and `x-model-version` of what served. Default true.
+        /// Whether answers carry `x-model` and `x-model-version` of what served, and the balance of the buckets; a refusal always tells. Default true.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         response_headers: Option<bool>,
         /// Own tags: header `x-headgate-<name>`, `baggage` member and filter state.
@@ -185,7 +185,8 @@ mod raw {
             Ok(Self {
                 target: Target::parse(raw.models, raw.selector)?,
                 tagging: Tagging {
-                    tenant_header: raw.tenant_header.unwrap_or(default.tenant_header),
+                    tenant_header: not_a_tag(raw.tenant_header.unwrap_or(default.tenant_header))
+                        .map_err(|e| format!("`tenantHeader`: {e}"))?,
                     session_keys: raw.session_keys.unwrap_or(default.session_keys),
                     unknown_version: raw.unknown_version.unwrap_or(default.unknown_version),
                     baggage: raw.baggage.unwrap_or(default.baggage),

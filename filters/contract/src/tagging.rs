@@ -1,6 +1,7 @@
 //! How traffic is tagged: where the tenant comes from, what keeps a session together, own tags.
 
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::{HeaderName, names};
 
@@ -10,6 +11,7 @@ use crate::{HeaderName, names};
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Tagging {
     /// Request header that names the tenant. Default `x-tenant-id`.
+    #[serde(deserialize_with = "a_clients_header")]
     pub tenant_header: HeaderName,
     /// What keeps a session on its version: the first that is present wins. With none present the pick is random.
     pub session_keys: Vec<SessionKey>,
@@ -17,7 +19,7 @@ pub struct Tagging {
     pub unknown_version: UnknownVersion,
     /// Whether the tags also travel as members of `baggage`. Default true.
     pub baggage: bool,
-    /// Whether answers carry `x-model` and `x-model-version` of what served. Default true.
+    /// Whether answers carry `x-model` and `x-model-version` of what served, and the balance of the buckets; a refusal always tells. Default true.
     pub response_headers: bool,
     /// Own tags: header `x-headgate-<name>`, `baggage` member and filter state.
     pub tags: Vec<OwnTag>,
@@ -74,6 +76,21 @@ pub enum TagSource {
     Header(HeaderName),
     /// Always this value.
     Value(String),
+}
+
+/// A header whose value a tag may be made of: not a tag's own, for of those none that a client sent is believed.
+pub(crate) fn not_a_tag(name: HeaderName) -> Result<HeaderName, String> {
+    if name.as_str().starts_with(names::TAG_HEADER_PREFIX) {
+        return Err(format!(
+            "{:?} is a tag's own header, of which nothing a client sends is believed: name the header that clients send",
+            name.as_str()
+        ));
+    }
+    Ok(name)
+}
+
+fn a_clients_header<'de, D: Deserializer<'de>>(d: D) -> Result<HeaderName, D::Error> {
+    not_a_tag(HeaderName::deserialize(d)?).map_err(D::Error::custom)
 }
 
 fn header(name: &'static str) -> Option<HeaderName> {
@@ -172,7 +189,7 @@ impl HeaderName {
 mod raw {
     use serde::{Deserialize, Serialize};
 
-    use super::{HeaderName, TagSource};
+    use super::{HeaderName, TagSource, not_a_tag};
 
     /// A tag of the operator's own: `header` or `value`, one of them.
     #[derive(Serialize, Deserialize)]
@@ -200,7 +217,7 @@ mod raw {
                 ));
             }
             let source = match (raw.header, raw.value) {
-                (Some(h), None) => TagSource::Header(h),
+                (Some(h), None) => TagSource::Header(not_a_tag(h)?),
                 (None, Some(v)) => {
                     let visible = |c: u8| c.is_ascii_graphic() && !matches!(c, b',' | b';' | b'"');
                     if !(1..=128).contains(&v.len()) || !v.bytes().all(visible) {

@@ -2,7 +2,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use headgate_contract::{
-    FilterConfig, KeyPart, Profile, TokenBucketPolicySpec, TrafficTagPolicySpec, parse_json,
+    FilterConfig, KeyPart, ModelPlan, Profile, Tagging, TokenBucketPolicySpec,
+    TrafficTagPolicySpec, parse_json,
 };
 
 #[track_caller]
@@ -170,4 +171,27 @@ fn own_tags_cannot_pose_as_headgates() {
 fn an_empty_policy_means_the_defaults_for_every_model() {
     let spec: TrafficTagPolicySpec = parse_json(b"{}").unwrap();
     assert_eq!(spec.tagging, headgate_contract::Tagging::default());
+}
+
+#[test]
+fn a_tag_cannot_be_made_of_a_header_whose_client_sent_value_is_not_believed() {
+    let fix = "name the header that clients send";
+    let tenant = r#"{"tenantHeader":"x-headgate-tenant"}"#;
+    assert!(refusal::<TrafficTagPolicySpec>(tenant).contains(fix));
+    let path = refusal::<Tagging>(tenant);
+    assert!(
+        path.starts_with("tenantHeader: ") && path.contains(fix),
+        "{path}"
+    );
+    let own = r#"{"tags":[{"name":"plan","header":"x-headgate-plan"}]}"#;
+    assert!(refusal::<TrafficTagPolicySpec>(own).contains(fix));
+    assert!(parse_json::<Tagging>(br#"{"tenantHeader":"x-head"}"#).is_ok());
+}
+
+#[test]
+fn weights_beyond_any_sum_are_refused() {
+    let canary = r#"{"carrier":"d/a","weight":9000000000,"versions":[]}"#;
+    let many = vec![canary; 2100].join(",");
+    let plan = refusal::<ModelPlan>(&format!(r#"{{"canaries":[{many}]}}"#));
+    assert!(plan.contains("lower their weights"), "{plan}");
 }
