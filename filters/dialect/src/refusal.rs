@@ -36,7 +36,8 @@ pub fn openai_error_body(refusal: &Refusal<'_>) -> Vec<u8> {
     out
 }
 
-fn push_json_string(out: &mut Vec<u8>, text: &str) {
+/// Appends `text` as a JSON string, whatever it holds.
+pub fn push_json_string(out: &mut Vec<u8>, text: &str) {
     const HEX: &[u8; 16] = b"0123456789abcdef";
     out.push(b'"');
     for &byte in text.as_bytes() {
