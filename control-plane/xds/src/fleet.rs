@@ -2,7 +2,7 @@
 //! for.
 //!
 //! Streams write, `status` and metrics read; [`Fleet::changes`] and [`Fleet::events`] let them
-//! follow. Invariant: an entry lives exactly as long as its stream ([`Member`] removes it), and a
+//! follow. Invariant: an entry lives exactly as long as its stream (`Member` removes it), and a
 //! slow reader costs a stream nothing (events are dropped for that reader, the entries stay true).
 
 use std::collections::BTreeMap;

@@ -146,6 +146,12 @@ fn rule_02_a_refused_version_is_never_resent_and_the_newest_other_is() {
             Some("1"),
             "the last good one stays"
         );
+        let status = &rig.session.status()[&Kind::Cluster];
+        assert!(status.nacked.contains_key("c"));
+        assert_ne!(
+            status.acked, status.wanted,
+            "a refused version counts as acknowledged"
+        );
         rig.set(world(&[("c", "bad"), ("d", "1")], []));
         rig.settle_for(Duration::from_secs(3600));
         let bad = rig

@@ -1,7 +1,7 @@
 //! The shell: tonic's services around [`Session`](crate::session::Session).
 //!
 //! [`XdsServer`] offers the aggregated service and one service per kind, each in both protocols;
-//! [`wire`] turns messages into a session's inputs and its outputs into messages; [`stream`] runs one
+//! `wire` turns messages into a session's inputs and its outputs into messages; `stream` runs one
 //! session. Everything decided is decided in the session; this room only waits and performs.
 
 mod services;

@@ -71,6 +71,8 @@ impl Session {
             Some(message) => {
                 let rearms = |n: &str| snapshot.get(kind, n).is_some_and(|r| r.rearm().is_some());
                 state.ledger.refuse(&sent, &message, rearms, &options, now);
+                // Not everything is with the client after all.
+                state.sent.clone_from(&state.acked);
                 Event::Nacked {
                     kind,
                     items,

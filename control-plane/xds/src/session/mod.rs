@@ -12,8 +12,16 @@
 //! time ───▶ gate (make before break) ──────┘
 //! ```
 //!
-//! The clusters and the routes of a client must be on one stream for make before break to hold. That
-//! is so with ADS; the per-type services order within one kind only, as the protocol itself does.
+//! What the protocol does not let us hold, and what is done instead:
+//!
+//! - The clusters and the routes of a client must be on one stream for make before break. That is so
+//!   with ADS; the per-type services order within one kind only, as the protocol itself does.
+//! - A state-of-the-world client cannot say what it has when it reconnects: everything is sent again,
+//!   and clusters that vanished meanwhile go without linger. While a refused full response is bisected,
+//!   clusters it introduced come and go; nothing routes to them yet. Delta has neither fault.
+//! - Refusals are remembered per stream: on a new one a refused version is offered once more.
+//! - A vanished route or filter configuration is never taken back, so what it routes to stays too;
+//!   so does everything while a client runs one brought from an earlier stream that we do not know.
 
 mod gate;
 mod intake;
