@@ -123,17 +123,6 @@ impl ControlPlane {
         }
     }
 
-    /// SIGTERM, and waits. `None` if it does not run.
-    ///
-    /// # Errors
-    /// [`StageError::Process`] when it does not end in time; it is killed then.
-    pub async fn terminate(&mut self, within: Duration) -> Result<Option<ExitStatus>, StageError> {
-        match self.process.take() {
-            Some(mut process) => Ok(Some(process.terminate(within).await?)),
-            None => Ok(None),
-        }
-    }
-
     /// The process, to suspend or resume it; `None` after a kill.
     pub fn process(&mut self) -> Option<&mut Process> {
         self.process.as_mut()

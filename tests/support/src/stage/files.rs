@@ -42,14 +42,6 @@ impl Files {
         Ok(files)
     }
 
-    /// Below a root that exists: for a stage that another process made.
-    #[must_use]
-    pub fn at(root: &Path) -> Self {
-        Self {
-            root: root.to_owned(),
-        }
-    }
-
     /// The directory of manifests.
     #[must_use]
     pub fn models(&self) -> PathBuf {
