@@ -44,8 +44,11 @@ impl Answer {
         end: bool,
     ) -> Vec<Effect> {
         let admitted = &ticket.admitted;
-        let mut effects: Vec<_> = admitted
-            .headers()
+        let balance = match ticket.tells {
+            true => admitted.headers(),
+            false => Vec::new(),
+        };
+        let mut effects: Vec<_> = balance
             .into_iter()
             .map(|(name, value)| Effect::SetResponseHeader(name, value))
             .collect();

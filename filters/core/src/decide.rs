@@ -54,6 +54,8 @@ pub(crate) struct Ticket {
     pub(crate) version: String,
     /// Answers carry what served.
     pub(crate) tag_answer: bool,
+    /// Answers carry the balance.
+    pub(crate) tells: bool,
     /// The reserve.
     pub(crate) admitted: Admitted,
 }
@@ -200,13 +202,15 @@ impl<'a> Decider<'a> {
             None => Vec::new(),
         });
         effects.push(labels.count("admitted"));
-        let tag_answer = vm.stages.tag && tagging.response_headers && !id.is_empty();
+        let tells = tagging.response_headers;
+        let tag_answer = vm.stages.tag && tells && !id.is_empty();
         Ok(Decision::Go(
             effects,
             Ticket {
                 model: labels.model.to_owned(),
                 version: version.to_owned(),
                 tag_answer,
+                tells,
                 admitted,
             },
         ))

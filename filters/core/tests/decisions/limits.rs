@@ -81,6 +81,27 @@ fn the_balance_after_the_reserve_is_on_the_answer() {
 }
 
 #[test]
+fn answers_carry_no_balance_where_the_tagging_says_so() {
+    let quiet = one_model(&tokens(1000, "10", r#","settleOn":"reservation""#)).replace(
+        r#""buckets""#,
+        r#""tagging":[{"policy":"t","tagging":{"responseHeaders":false}}],"buckets""#,
+    );
+    let mut proxy = Proxy::new(&quiet);
+    let (mut stream, _) = proxy.chat(&[], &body(900));
+    assert!(!stream.wants_response_headers(), "nothing to read them for");
+    let step = proxy.answer(&mut stream, &[(":status", "200")], "");
+    let touches = |e: &Effect| matches!(e, Effect::SetResponseHeader(..));
+    assert!(!step.effects.iter().any(touches), "{:?}", step.effects);
+    let (_, step) = proxy.chat(&[], &body(300));
+    let refused = reply(&step);
+    assert_eq!(refused.status, 429);
+    assert_eq!(
+        reply_header(refused, "x-ratelimit-remaining-tokens"),
+        Some("100")
+    );
+}
+
+#[test]
 fn a_cost_above_the_capacity_is_400() {
     let mut proxy = Proxy::new(&one_model(&tokens(1000, "10", "")));
     let (_, step) = proxy.chat(&[], r#"{"model":"m","max_tokens":600,"n":2}"#);
