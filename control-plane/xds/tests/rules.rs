@@ -140,6 +140,7 @@ fn rule_02_a_refused_version_is_never_resent_and_the_newest_other_is() {
         let mut rig = Rig::new(protocol, world(&[("c", "1")], []), &[]);
         rig.settle();
         rig.set(world(&[("c", "bad")], []));
+        while rig.speak() {}
         rig.settle();
         assert_eq!(
             rig.client.held(Kind::Cluster, "c"),
