@@ -56,11 +56,10 @@ up: ## the demo's servers, left running: prints URLs and curl lines to try
 down: ## end what `make up` started
 	@$(WITH) cargo run --locked --release -p headgate-demo -- down
 
-bench: ## what the filters cost per request, paired against Envoy's own (one table)
+bench: ## what the filters cost per request, against Envoy's own; ARGS="--rounds 10", ARGS=--help
 	@$(TOOLS)/setup demo
 	@$(TOOLS)/build-wasm
-	@$(WITH) cargo build --locked --release -p headgate -p headgate-bench
-	@$(WITH) cargo run --locked --release -p headgate-bench
+	@$(WITH) cargo run --locked --release -p headgate-bench -- $(ARGS)
 
 schema: ## write the committed JSON schemas and reference anew from the contract
 	@$(TOOLS)/setup build

@@ -51,6 +51,9 @@ struct Cli {
     /// Only rows whose id or title contains this, with what they are compared to.
     #[arg(long, value_name = "PATTERN")]
     only: Option<String>,
+    /// Also measure this build of headgate.wasm, in rows of its own. Can be given several times.
+    #[arg(long, value_name = "FILE")]
+    also: Vec<PathBuf>,
     /// Exit with 0 even when a mark is missed.
     #[arg(long)]
     no_marks: bool,
@@ -120,7 +123,7 @@ async fn bench(cli: &Cli) -> Result<Report, BenchError> {
     let dir = tempfile::tempdir().map_err(BenchError::Files)?;
 
     let (routing, fleets) = rows::models(&module, upstream, dir.path())?;
-    let groups = vec![
+    let mut groups = vec![
         rows::headers(&module),
         rows::refused(&module),
         rows::body(&module, 1, 1.2),
@@ -128,6 +131,9 @@ async fn bench(cli: &Cli) -> Result<Report, BenchError> {
         rows::body(&module, 256, 0.12),
         routing,
     ];
+    let whole = |file: &PathBuf| file.canonicalize().unwrap_or_else(|_| file.clone());
+    let also: Vec<_> = cli.also.iter().map(whole).collect();
+    groups.iter_mut().for_each(|group| group.also(&also));
     let groups = chosen(groups, cli.only.as_deref())?;
     let clusters = fleet::write_clusters(&fleets, dir.path())?;
     let rows = groups.iter().flat_map(|group| &group.rows);

@@ -113,7 +113,7 @@ fn row(group: &Group, samples: &[Vec<f64>], index: usize, row: &Row) -> RowRepor
     let mark = row.ratio.as_ref().and_then(|ratio| ratio.mark);
     RowReport {
         id: row.id.clone(),
-        title: row.title.to_owned(),
+        title: row.title.clone(),
         whole: bootstrap(rounds, |drawn| whole(index, drawn)),
         added: (index > 0).then(|| bootstrap(rounds, |drawn| added(index, drawn))),
         control: row.control,

@@ -1,7 +1,7 @@
 //! What is measured, and against what: groups of rows whose first one is the same request without a filter.
 
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::bootstrap::{Listener, Routes};
 use crate::error::BenchError;
@@ -26,12 +26,12 @@ pub(crate) struct Group {
 }
 
 /// One thing that is measured.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Row {
     /// Its name for `--only`, and its listener's.
     pub id: String,
     /// What it is.
-    pub title: &'static str,
+    pub title: String,
     /// How Envoy serves it.
     pub listener: Listener,
     /// The bytes that are sent.
@@ -42,6 +42,8 @@ pub(crate) struct Row {
     pub witness: Option<String>,
     /// The row whose cost this one's is divided by.
     pub ratio: Option<Ratio>,
+    /// What our filter does in it, if it is ours alone that is configured.
+    pub ours: Option<Ours>,
     /// Whether it is the base once more: what it adds is what the machine's noise adds.
     pub control: bool,
 }
@@ -67,7 +69,7 @@ pub(crate) enum Cost {
 }
 
 impl Row {
-    fn new(id: impl Into<String>, title: &'static str, request: &[u8]) -> Self {
+    fn new(id: impl Into<String>, title: impl Into<String>, request: &[u8]) -> Self {
         let id = id.into();
         Self {
             listener: Listener {
@@ -76,11 +78,12 @@ impl Row {
                 routes: Routes::Upstream(None),
             },
             id,
-            title,
+            title: title.into(),
             request: request.to_vec(),
             status: 200,
             witness: None,
             ratio: None,
+            ours: None,
             control: false,
         }
     }
@@ -96,13 +99,18 @@ impl Row {
         self
     }
 
-    fn ours(mut self, module: &Path, key: &'static str, budget: Budget, extras: bool) -> Self {
+    fn ours(self, module: &Path, key: &'static str, budget: Budget, extras: bool) -> Self {
         let what = Ours {
             key,
             budget,
             extras,
         };
-        self.listener.filters.push(ours(&self.id, module, what));
+        self.doing(module, what)
+    }
+
+    fn doing(mut self, module: &Path, what: Ours) -> Self {
+        self.listener.filters = vec![ours(&self.id, module, what)];
+        self.ours = Some(what);
         self.witnessed()
     }
 
@@ -113,6 +121,19 @@ impl Row {
             self.id
         ));
         self
+    }
+
+    /// The same with another build of the module, if it is ours.
+    fn again(&self, module: &Path) -> Option<Self> {
+        let name = module.file_stem().unwrap_or_default().to_string_lossy();
+        let mut again = self.clone();
+        again.id = format!("{}-{name}", self.id);
+        again.title = format!("  {name}: {}", self.title.trim_start());
+        again.listener.name.clone_from(&again.id);
+        if let Some(ratio) = &mut again.ratio {
+            ratio.mark = None;
+        }
+        Some(again.doing(module, self.ours?))
     }
 
     fn ratio(mut self, of: Cost, to: &str, mark: Option<f64>) -> Self {
@@ -240,6 +261,20 @@ pub(crate) fn models(
 }
 
 impl Group {
+    /// Adds our rows once more with other builds of the module, named after their files. Without marks.
+    pub(crate) fn also(&mut self, modules: &[PathBuf]) {
+        let ours: Vec<_> = self
+            .rows
+            .iter()
+            .filter(|r| r.ours.is_some())
+            .cloned()
+            .collect();
+        let again = modules
+            .iter()
+            .flat_map(|module| ours.iter().filter_map(move |row| row.again(module)));
+        self.rows.extend(again);
+    }
+
     /// Keeps what a pattern names, the base and what is compared with. False if nothing is left.
     pub(crate) fn keep(&mut self, pattern: &str) -> bool {
         let named = |row: &Row| row.id.contains(pattern) || row.title.contains(pattern);
