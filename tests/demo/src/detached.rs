@@ -33,7 +33,7 @@ pub(crate) enum Failure {
     #[error(transparent)]
     Stage(#[from] StageError),
     /// Some parts run, others do not.
-    #[error("of an earlier `up` only {0} still runs: run `make down`, then `make up`")]
+    #[error("parts of an earlier `up` still run ({0}): run `make down`, then `make up`")]
     HalfUp(String),
     /// A part ended while it was awaited.
     #[error("{part} ended at once; its log ends:\n{tail}")]
