@@ -51,12 +51,7 @@ const RULES: &[Rule] = &[
     Rule {
         name: "headgate-contract",
         ours: &[],
-        outside: Only(&[
-            "serde",
-            "serde_json",
-            "schemars",
-            "thiserror",
-        ]),
+        outside: Only(&["serde", "serde_json", "schemars", "thiserror"]),
         says: "`contract` nothing of ours: the one source of truth of both halves (serde; JSON schema from it)",
     },
     Rule {
