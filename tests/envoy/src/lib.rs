@@ -3,3 +3,4 @@
 //! | files | what they hold |
 //! |---|---|
 //! | `tests/story_*.rs` | each line of the demo, by the demo's own claims |
+//! | `tests/robustness/` | what must hold when things go wrong or change under load, one program |

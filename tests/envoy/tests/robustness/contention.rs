@@ -1,8 +1,7 @@
 //! Many workers on one hot key: compare-and-swap on the shared cell, from all sides at once.
 
-use std::sync::Arc;
-
-use headgate_test_support::client::{HttpClient, Job, Load, LoadOptions, LoadReport};
+use headgate_test_support::client::{Job, Load, LoadOptions, LoadReport};
+use headgate_test_support::stage::Stage;
 
 use crate::common::{CAPACITY, INPUT, SOON, ask, budget, charged, counters, only, small_world};
 
@@ -14,14 +13,10 @@ const COST: u64 = 120;
 /// `requests` of one tenant over 64 connections.
 async fn rush(url: &str, tenant: &'static str, requests: usize) -> LoadReport {
     let url = url.to_owned();
-    let load = Load::start(LoadOptions {
-        client: HttpClient::new(),
-        job: Arc::new(move |n| Job {
-            session: n.to_string(),
-            request: ask(tenant, COST - INPUT).to(&url),
-        }),
-        ..LoadOptions::new(64, |_| unreachable!("replaced above"))
-    });
+    let load = Load::start(LoadOptions::new(64, move |n| Job {
+        session: n.to_string(),
+        request: ask(tenant, COST - INPUT).to(&url),
+    }));
     load.wait_for(requests, SOON * 2).await.unwrap();
     load.stop().await
 }
@@ -57,7 +52,7 @@ async fn a_hot_key_is_settled_to_the_last_token() {
 }
 
 /// The test means something only if more than one worker took part.
-async fn busy_workers(stage: &headgate_test_support::stage::Stage) {
+async fn busy_workers(stage: &Stage) {
     let admin = stage.envoys()[0].envoy.admin();
     let stats = admin.stats("listener.").await.unwrap();
     let busy = |(name, count): &(&String, &u64)| {

@@ -6,7 +6,7 @@ use headgate_test_support::client::{ClientError, OpenAiRequest};
 use headgate_test_support::deadline::eventually;
 use headgate_test_support::stage::Stage;
 
-use crate::common::{INPUT, SOON, ask, balance, budget, charged, small_world};
+use crate::common::{CAPACITY, INPUT, SOON, ask, balance, budget, charged, small_world};
 
 /// What a request reserves beyond its input: above what any answer here uses.
 const OUTPUT: u64 = 200;
@@ -14,6 +14,9 @@ const OUTPUT: u64 = 200;
 async fn world() -> Stage {
     small_world(1, &budget("endings", ""), &["--idle-timeout", "2"]).await
 }
+
+/// Tenant, what the mock does besides streaming, tokens charged beyond the input.
+type Broken = (&'static str, &'static [(&'static str, &'static str)], u64);
 
 fn streamed(tenant: &str) -> OpenAiRequest {
     ask(tenant, OUTPUT).stream()
@@ -92,7 +95,7 @@ async fn a_client_that_hangs_up_mid_stream_pays_for_what_flowed() {
     let client = stage.client();
     let settled = eventually(SOON, "the settlement of the cut stream", async || {
         let left = balance(&client, stage.url(), "gone").await.unwrap();
-        let used = crate::common::CAPACITY - left;
+        let used = CAPACITY - left;
         if used == INPUT + OUTPUT {
             Err("the reservation still stands")
         } else {
@@ -113,8 +116,7 @@ async fn a_client_that_hangs_up_mid_stream_pays_for_what_flowed() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn broken_streams_are_charged_the_larger_of_reported_and_observed() {
     let stage = world().await;
-    // Tenant, what the mock does besides, tokens charged beyond the input.
-    let cases: [(&str, &[(&str, &str)], u64); 4] = [
+    let cases: [Broken; 4] = [
         ("upstream closes", &[("x-mock-abort-after", "10")], 10),
         (
             "upstream lies and closes",
@@ -163,7 +165,7 @@ async fn a_reset_mid_stream_is_charged_no_more_than_flowed() {
     let client = stage.client();
     let settled = eventually(SOON, "the settlement of the reset stream", async || {
         let left = balance(&client, stage.url(), "reset").await.unwrap();
-        let used = crate::common::CAPACITY - left;
+        let used = CAPACITY - left;
         if (INPUT..=INPUT + 10).contains(&used) {
             Ok(())
         } else {

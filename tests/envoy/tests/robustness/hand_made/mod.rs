@@ -1,0 +1,230 @@
+//! The xDS server alone, serving a world made by hand: what `translate` makes of manifests, with one resource tampered.
+//!
+//! The control plane would never send such resources, so these tests stand in its place; server and Envoy are real.
+
+mod refusals;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use headgate_model::{LabelKeys, Registry, Scales, plan};
+use headgate_source::files::{Files, Options as FilesOptions};
+use headgate_test_support::client::{Job, Load, LoadOptions, OpenAiRequest};
+use headgate_test_support::deadline::eventually;
+use headgate_test_support::envoy::{Envoy, EnvoyOptions};
+use headgate_test_support::mock_model::{MockModel, MockOptions};
+use headgate_test_support::ports::free_addr;
+use headgate_test_support::stage::{Manifest, bootstrap, tools};
+use headgate_translate::{Code, Modules, Options, ScopeSpec, snapshot};
+use headgate_xds::fleet::{Fleet, Progress};
+use headgate_xds::{Kind, Peer, Refused, Resource, Scope, Snapshot, World, XdsServer};
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use crate::common::SOON;
+
+/// One scope for everybody, and its snapshot.
+struct ByHand(watch::Sender<Option<Arc<Snapshot>>>);
+
+impl World for ByHand {
+    fn scope(&self, _: &Peer) -> Result<Scope, Refused> {
+        Ok(Scope("by hand".to_owned()))
+    }
+
+    fn snapshots(&self, _: &Scope) -> watch::Receiver<Option<Arc<Snapshot>>> {
+        self.0.subscribe()
+    }
+}
+
+/// Model `m` in `v1` and `v2`, a server of a world made by hand, and an Envoy.
+struct Theatre {
+    envoy: Envoy,
+    server: XdsServer<ByHand>,
+    serving: JoinHandle<()>,
+    mocks: [MockModel; 2],
+    listen: SocketAddr,
+}
+
+impl Drop for Theatre {
+    fn drop(&mut self) {
+        self.serving.abort();
+    }
+}
+
+/// The resources of manifests, as the control plane would serve them.
+fn resources(manifests: &[Manifest], listen: SocketAddr) -> Vec<Resource> {
+    let dir = tempfile::tempdir().unwrap();
+    for (at, manifest) in manifests.iter().enumerate() {
+        std::fs::write(dir.path().join(format!("{at}.yaml")), manifest.render()).unwrap();
+    }
+    let objects = Files::read(FilesOptions::new([dir.path()]))
+        .unwrap()
+        .objects;
+    let registry = Registry::build(&objects, &LabelKeys::default());
+    let plan = plan(&registry, &objects, &Scales::default());
+    let scope = ScopeSpec {
+        follow: false,
+        namespaces: vec!["default".to_owned()],
+        listen,
+    };
+    let [fused, traffic_tag, token_bucket]: [Code; 3] = tools::wasm_modules()
+        .unwrap()
+        .into_iter()
+        .map(|module| Code::File(module.to_string_lossy().into_owned()))
+        .collect::<Vec<_>>()
+        .try_into()
+        .unwrap();
+    let options = Options {
+        domains: [("default".to_owned(), vec!["*".to_owned()])].into(),
+        modules: Modules {
+            fused,
+            traffic_tag,
+            token_bucket,
+        },
+        access_log: None,
+        max_body_bytes: 1 << 20,
+        request_timeout: Duration::from_secs(50),
+        connect_timeout: Duration::from_secs(2),
+        idle_timeout: Duration::from_secs(30),
+    };
+    let snapshot = snapshot(&plan, &scope, &options).unwrap().snapshot;
+    let all = Kind::PUSH_ORDER
+        .into_iter()
+        .flat_map(|kind| snapshot.of(kind));
+    all.map(|resource| Resource::clone(resource)).collect()
+}
+
+/// The same resource with another body; what it requires stays.
+fn with_body(resource: &Resource, body: Vec<u8>) -> Resource {
+    Resource::new(resource.kind(), resource.name(), body)
+        .requiring(resource.requires().iter().cloned())
+}
+
+/// Replaces one resource of the list.
+fn tamper(
+    all: &mut [Resource],
+    kind: Kind,
+    name: &str,
+    change: impl FnOnce(&Resource) -> Resource,
+) {
+    let found = all
+        .iter_mut()
+        .find(|r| r.kind() == kind && r.name() == name);
+    let found = found.unwrap_or_else(|| panic!("no {kind} {name}"));
+    *found = change(found);
+}
+
+impl Theatre {
+    /// Opens with `v1` alone.
+    async fn open(options: headgate_xds::Options) -> Self {
+        let start = async |version| {
+            MockModel::start(MockOptions::new("m", version))
+                .await
+                .unwrap()
+        };
+        let mocks = [start("v1").await, start("v2").await];
+        let listen = free_addr().unwrap();
+        let xds = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = xds.local_addr().unwrap();
+        let first = Snapshot::new(resources(&[v1(&mocks)], listen)).unwrap();
+        let world = ByHand(watch::Sender::new(Some(Arc::new(first))));
+        let server = XdsServer::new(world, options);
+        let serving = tokio::spawn({
+            let server = server.clone();
+            async move { server.serve(xds, std::future::pending()).await.unwrap() }
+        });
+        let envoy = EnvoyOptions {
+            node_id: Some("by-hand".to_owned()),
+            node_cluster: Some("test".to_owned()),
+            ..EnvoyOptions::new(bootstrap(address, None).unwrap())
+        };
+        Self {
+            envoy: Envoy::start(envoy).await.unwrap(),
+            server,
+            serving,
+            mocks,
+            listen,
+        }
+    }
+
+    /// The resources of `v1` and of `v2`, which is to take everything.
+    fn both(&self) -> Vec<Resource> {
+        let v2 = Manifest::new("m", "v2")
+            .weight("100")
+            .endpoints(&[self.mocks[1].addr()]);
+        resources(&[v1(&self.mocks), v2], self.listen)
+    }
+
+    fn publish(&self, resources: Vec<Resource>) {
+        let snapshot = Snapshot::new(resources).unwrap();
+        self.server.world().0.send_replace(Some(Arc::new(snapshot)));
+    }
+
+    fn fleet(&self) -> Fleet {
+        self.server.fleet()
+    }
+
+    /// Waits until what is known of one type at the Envoy is as wanted.
+    async fn await_progress(
+        &self,
+        kind: Kind,
+        what: &str,
+        holds: impl Fn(&Progress) -> bool,
+    ) -> Progress {
+        let seen = eventually(SOON, what, async || {
+            let proxies = self.fleet().proxies();
+            let progress = proxies.first().and_then(|p| p.kinds.get(&kind)).cloned();
+            match progress {
+                Some(progress) if holds(&progress) => Ok(progress),
+                other => Err(format!("{other:?}")),
+            }
+        });
+        seen.await.unwrap()
+    }
+
+    async fn await_settled(&self) {
+        let settled = eventually(SOON, "the Envoy to run everything", async || {
+            match self.fleet().proxies().first() {
+                Some(proxy) if proxy.is_settled() => Ok(()),
+                other => Err(format!("{other:?}")),
+            }
+        });
+        settled.await.unwrap();
+    }
+
+    fn request(&self) -> OpenAiRequest {
+        OpenAiRequest::chat("m").max_tokens(4)
+    }
+
+    fn load(&self) -> Load {
+        let url = format!("http://{}", self.listen);
+        let request = self.request();
+        Load::start(LoadOptions {
+            rest: Duration::from_millis(5),
+            ..LoadOptions::new(4, move |n| Job {
+                session: n.to_string(),
+                request: request.to(&url),
+            })
+        })
+    }
+
+    /// Requests that reached `v2`.
+    fn at_v2(&self) -> u64 {
+        self.mocks[1].stats().requests
+    }
+
+    /// Waits until `v2` is served, as it should be in the end.
+    async fn await_v2(&self) {
+        let served = eventually(SOON, "v2 to be served", async || match self.at_v2() {
+            0 => Err("it has had no request"),
+            _ => Ok(()),
+        });
+        served.await.unwrap();
+    }
+}
+
+fn v1(mocks: &[MockModel; 2]) -> Manifest {
+    Manifest::new("m", "v1").endpoints(&[mocks[0].addr()])
+}

@@ -1,0 +1,166 @@
+"""The official `openai` SDK through a real Envoy that Headgate drives: what an unchanged client sees.
+
+Each module run has one world (the `stage` program of tests/support): mock models, the control plane, one Envoy.
+"""
+
+import json
+import os
+import pathlib
+import subprocess
+import time
+
+import openai
+import pytest
+
+REPO = pathlib.Path(__file__).resolve().parents[2]
+
+# A bucket that holds 100 tokens and refills in two seconds, for the model whose limit is tested; none for the others.
+POLICY = """
+apiVersion: headgate.dev/v1alpha1
+kind: TokenBucketPolicy
+metadata:
+  name: small
+spec:
+  models: [phi-3]
+  buckets:
+  - name: per-tenant
+    key: [tenant]
+    profile: tokens
+    settleOn: reservation
+    tokens:
+      capacity: 100
+      refillPerSecond: 50
+"""
+
+
+def stage_program():
+    """The program that cargo built; debug or release, in the target directory in use."""
+    target = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", REPO / "target"))
+    built = [target / profile / "stage" for profile in ("debug", "release")]
+    built = [program for program in built if program.is_file()]
+    assert built, f"there is no `stage` in {target}: cargo build -p headgate-test-support -p headgate --bins"
+    return max(built, key=lambda program: program.stat().st_mtime)
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    policy = tmp_path_factory.mktemp("sdk") / "policy.yaml"
+    policy.write_text(POLICY)
+    stage = subprocess.Popen(
+        [stage_program(), "--policy", policy],
+        cwd=REPO,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        line = stage.stdout.readline()
+        assert line, "the stage did not start; what it said is above"
+        yield json.loads(line)
+    finally:
+        # The stage ends with its standard input, and takes everything it started with it.
+        stage.stdin.close()
+        try:
+            stage.wait(timeout=30)
+        except subprocess.TimeoutExpired:
+            stage.kill()
+            stage.wait()
+
+
+@pytest.fixture
+def exchanges():
+    """Every exchange the SDK made: when, the status and the response headers."""
+    return []
+
+
+@pytest.fixture
+def client(world, exchanges):
+    def note(response):
+        exchanges.append((time.monotonic(), response.status_code, response.headers))
+
+    with openai.OpenAI(
+        base_url=f"{world['url']}/v1",
+        api_key="none",
+        timeout=30,
+        max_retries=0,
+        http_client=openai.DefaultHttpxClient(event_hooks={"response": [note]}),
+    ) as client:
+        yield client
+
+
+def chat(client, model, tenant, **more):
+    return client.chat.completions.create(
+        model=model,
+        messages=[{"role": "user", "content": "Hello"}],
+        extra_headers={"x-tenant-id": tenant, **more.pop("extra_headers", {})},
+        **more,
+    )
+
+
+def test_a_plain_chat_is_answered_and_says_what_served_it(client, exchanges):
+    answer = chat(client, "gpt-4", "plain", max_tokens=5)
+    assert answer.choices[0].message.content
+    assert answer.usage.completion_tokens == 5
+    _, status, headers = exchanges[-1]
+    assert status == 200
+    assert headers["x-model"] == "gpt-4"
+    assert headers["x-model-version"] == "2024-08-06"
+
+
+def test_a_streamed_chat_ends_with_its_usage(client):
+    stream = chat(
+        client, "gpt-4", "streamed", max_tokens=7, stream=True, stream_options={"include_usage": True}
+    )
+    chunks = list(stream)
+    text = [chunk.choices[0].delta.content for chunk in chunks if chunk.choices]
+    assert len([part for part in text if part]) == 7
+    assert chunks[-1].choices == []
+    assert chunks[-1].usage.completion_tokens == 7
+
+
+def test_the_models_are_listed_by_name(client):
+    listed = {model.id for model in client.models.list()}
+    assert {"gpt-4", "llama3-70b", "phi-3"} <= listed
+    assert "meta-llama/Llama-3-70B-Instruct" in listed
+
+
+def test_a_name_that_clients_write_reaches_the_model(client, exchanges):
+    chat(client, "microsoft/Phi-3-mini-4k-instruct", "by-name", max_tokens=5)
+    assert exchanges[-1][2]["x-model"] == "phi-3"
+
+
+def test_an_unknown_model_is_the_sdks_not_found(client):
+    with pytest.raises(openai.NotFoundError) as refused:
+        chat(client, "gpt-17", "lost", max_tokens=5)
+    assert refused.value.code == "model_not_found"
+
+
+def test_a_request_that_can_never_pass_is_the_sdks_bad_request(client):
+    with pytest.raises(openai.BadRequestError) as refused:
+        chat(client, "phi-3", "greedy", max_tokens=1000)
+    assert refused.value.code == "cost_exceeds_capacity"
+
+
+def test_over_budget_without_retries_is_the_sdks_rate_limit_error(client):
+    chat(client, "phi-3", "twice", max_tokens=98)
+    with pytest.raises(openai.RateLimitError) as refused:
+        chat(client, "phi-3", "twice", max_tokens=98)
+    assert refused.value.code == "rate_limit_exceeded"
+    assert refused.value.type == "tokens"
+    headers = refused.value.response.headers
+    assert 1 <= int(headers["retry-after"]) <= 2
+    assert headers["x-ratelimit-limit-tokens"] == "100"
+
+
+def test_over_budget_the_sdk_backs_off_as_told_and_then_succeeds(client, exchanges):
+    patient = client.with_options(max_retries=2)
+    chat(patient, "phi-3", "patient", max_tokens=98)
+    answer = chat(patient, "phi-3", "patient", max_tokens=98)
+    assert answer.choices[0].message.content
+    statuses = [status for _, status, _ in exchanges]
+    # One refusal, one wait as long as it said, one success: Retry-After is enough and no more than needed.
+    assert statuses == [200, 429, 200], statuses
+    refused_at, _, headers = exchanges[1]
+    waited = exchanges[2][0] - refused_at
+    told = int(headers["retry-after"])
+    assert told <= waited < told + 2, (told, waited)
