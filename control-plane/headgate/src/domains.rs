@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::cli::InputArgs;
 
-/// The domains of each namespace's virtual host.
+/// The domains of each namespace's virtual host, in lower case: Envoy tells them apart no other way.
 ///
 /// # Errors
 /// A message that names the flag, when two namespaces claim one domain (Envoy would refuse the whole table).
@@ -14,7 +14,7 @@ pub(crate) fn of(args: &InputArgs) -> Result<BTreeMap<String, Vec<String>>, Stri
         domains
             .entry(namespace.clone())
             .or_default()
-            .extend(list.iter().cloned());
+            .extend(list.iter().map(|domain| domain.to_ascii_lowercase()));
     }
     if !domains.values().flatten().any(|d| d == "*") {
         domains
@@ -67,17 +67,14 @@ mod tests {
     }
 
     #[test]
-    fn a_domain_given_twice_is_refused_by_name() {
-        let error = super::of(&input(&[
-            "--domain",
-            "a=x.example",
-            "--domain",
-            "b=x.example",
-        ]))
-        .unwrap_err();
-        assert!(
-            error.contains("x.example") && error.contains("--domain"),
-            "{error}"
-        );
+    fn a_domain_given_twice_is_refused_by_name_however_it_is_written() {
+        for again in ["b=x.example", "b=X.Example"] {
+            let flags = ["--domain", "a=x.example", "--domain", again];
+            let error = super::of(&input(&flags)).unwrap_err();
+            assert!(
+                error.contains("x.example") && error.contains("--domain"),
+                "{error}"
+            );
+        }
     }
 }

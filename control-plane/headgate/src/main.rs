@@ -4,6 +4,7 @@ mod admin;
 mod cli;
 mod commands;
 mod domains;
+mod history;
 mod metrics;
 mod modules;
 mod publisher;

@@ -137,13 +137,13 @@ impl Publisher {
         });
     }
 
-    /// Logs each finding once, when it appears.
+    /// Logs each finding once, when it appears. A plan's findings are sorted.
     fn report_new(&self, plan: &Plan) {
         let before = self.published.borrow();
         for finding in &plan.findings {
             let known = before
                 .as_ref()
-                .is_some_and(|p| p.plan.findings.contains(finding));
+                .is_some_and(|p| p.plan.findings.binary_search(finding).is_ok());
             if !known {
                 tracing::warn!(reason = finding.reason, object = %finding.object, origin = %finding.origin, "{}", finding.message);
             }

@@ -2,7 +2,8 @@
 //!
 //! `/syncz` serves it as JSON and `headgate status` renders it; scripts rely on its names.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use headgate_model::{NamespacePlan, Plan, PlannedModel, Severity, Standing};
@@ -12,6 +13,7 @@ use headgate_xds::fleet::{Progress, Proxy};
 use headgate_xds::session::Wait;
 use serde::{Deserialize, Serialize};
 
+use crate::history::Told;
 use crate::publisher::Published;
 use crate::world::Scopes;
 
@@ -188,8 +190,8 @@ pub(crate) fn report(published: Option<&Published>, scopes: &Scopes, proxies: &[
     }
 }
 
-/// Which plan each proxy's filters run: node id and plan.
-struct Running(Vec<(String, Option<std::sync::Arc<Plan>>)>);
+/// What each proxy's filters run: node id and models.
+struct Running(Vec<(String, Option<Arc<Told>>)>);
 
 impl Running {
     fn of(scopes: &Scopes, proxies: &[Proxy]) -> Self {
@@ -201,8 +203,8 @@ impl Running {
                 .resources
                 .values()
                 .next();
-            let plan = acked.and_then(|a| scopes.plan_of(&a.acked));
-            Some((proxy.peer.id.clone(), plan))
+            let told = acked.and_then(|a| scopes.told_by(&a.acked));
+            Some((proxy.peer.id.clone(), told))
         });
         Self(filters.collect())
     }
@@ -224,20 +226,13 @@ fn models(plan: &Plan, running: &Running) -> Vec<ModelReport> {
         .collect()
 }
 
-fn of_running<'a>(
-    plan: Option<&'a Plan>,
-    namespace: &str,
-    model: &str,
-) -> Option<&'a PlannedModel> {
-    plan?.namespaces.get(namespace)?.models.get(model)
-}
-
 fn acked(namespace: &str, model: &str, planned: &PlannedModel, running: &Running) -> Count {
-    let same = |plan: &Option<std::sync::Arc<Plan>>| {
-        of_running(plan.as_deref(), namespace, model).is_some_and(|m| m.plan == planned.plan)
+    let same = |told: &Option<Arc<Told>>| {
+        let theirs = told.as_ref().and_then(|t| t.model(namespace, model));
+        theirs.is_some_and(|m| m.plan == planned.plan)
     };
     Count {
-        are: running.0.iter().filter(|(_, plan)| same(plan)).count(),
+        are: running.0.iter().filter(|(_, told)| same(told)).count(),
         of: running.0.len(),
     }
 }
@@ -257,8 +252,8 @@ fn versions(
             weight_acked: running
                 .0
                 .iter()
-                .filter_map(|(node, plan)| {
-                    let m = of_running(plan.as_deref(), namespace, model)?;
+                .filter_map(|(node, told)| {
+                    let m = told.as_ref()?.model(namespace, model)?;
                     Some((node.clone(), percent(m.variants.get(version)?.share)))
                 })
                 .collect(),
@@ -394,6 +389,7 @@ fn problems(published: &Published, scopes: &Scopes) -> Vec<ProblemReport> {
         since: None,
     }));
     problems.extend(unserved(&published.plan, scopes));
+    let mut left_out = BTreeSet::new();
     for (scope, view) in scopes.view() {
         problems.extend(view.failure.map(|message| ProblemReport {
             severity: "error".to_owned(),
@@ -402,15 +398,15 @@ fn problems(published: &Published, scopes: &Scopes) -> Vec<ProblemReport> {
             message,
             since: None,
         }));
-        problems.extend(view.rejected.iter().map(|r| ProblemReport {
-            severity: "error".to_owned(),
-            reason: "LeftOut".to_owned(),
-            object: format!("{} in namespace {}", r.what, r.namespace),
-            message: r.reason.clone(),
-            since: None,
-        }));
+        left_out.extend(view.rejected);
     }
-    problems.dedup();
+    problems.extend(left_out.into_iter().map(|r| ProblemReport {
+        severity: "error".to_owned(),
+        reason: "LeftOut".to_owned(),
+        object: format!("{} in namespace {}", r.what, r.namespace),
+        message: r.reason,
+        since: None,
+    }));
     problems
 }
 

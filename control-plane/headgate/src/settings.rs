@@ -39,3 +39,31 @@ pub(crate) fn plain_scope(args: &InputArgs, options: &Options) -> ScopeSpec {
         listen: args.listen,
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use clap::Parser as _;
+    use headgate_translate::Code;
+
+    use super::*;
+    use crate::cli::{Cli, Command};
+
+    #[test]
+    fn a_request_has_arrived_before_the_cluster_it_was_routed_to_may_go() {
+        let code = || Code::Inline(b"".as_slice().into());
+        for linger in ["2", "60", "3600"] {
+            let words = ["headgate", "serve", "--models", "m", "--linger", linger];
+            let Command::Serve(args) = Cli::try_parse_from(words).unwrap().command else {
+                unreachable!()
+            };
+            let modules = Modules {
+                fused: code(),
+                traffic_tag: code(),
+                token_bucket: code(),
+            };
+            let options = options(&args.input, modules, args.linger()).unwrap();
+            assert!(options.request_timeout < args.linger(), "{linger}");
+        }
+    }
+}

@@ -3,14 +3,15 @@
 //! A scope's snapshot is built once, when its first proxy appears and again with each published plan. A plan that
 //! cannot be translated changes nothing: the last good snapshot stays, and the reason is kept for `status`.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use headgate_model::Plan;
 use headgate_translate::{Modules, Options, Rejected, ScopeSpec, Translated, snapshot};
-use headgate_xds::{Kind, Peer, Refused, Scope, Snapshot, World};
+use headgate_xds::{Peer, Refused, Scope, Snapshot, World};
 use tokio::sync::watch;
 
+use crate::history::{History, Told};
 use crate::scopes::{self, ScopeRules};
 
 /// Every scope's snapshot, now and later.
@@ -63,6 +64,7 @@ impl Scopes {
         let mut state = self.lock();
         let state = &mut *state;
         state.options.modules.clone_from(modules);
+        state.history.begin(&plan);
         state
             .scopes
             .retain(|_, entry| entry.sender.receiver_count() > 0);
@@ -72,9 +74,9 @@ impl Scopes {
         state.plan = Some(plan);
     }
 
-    /// The plan inside a filter configuration that some proxy runs, by the version it acked. `None` for one that
+    /// The models in a filter configuration that some proxy runs, by the version it acked. `None` for one that
     /// is older than the memory.
-    pub(crate) fn plan_of(&self, acked: &str) -> Option<Arc<Plan>> {
+    pub(crate) fn told_by(&self, acked: &str) -> Option<Arc<Told>> {
         // An accepted retry is the same plan: `<hash>+r<n>`.
         let version = acked.split('+').next().unwrap_or(acked);
         self.lock().history.get(version)
@@ -117,13 +119,13 @@ impl Entry {
         }
     }
 
-    fn update(&mut self, plan: &Arc<Plan>, options: &Options, history: &mut History) {
+    fn update(&mut self, plan: &Plan, options: &Options, history: &mut History) {
         match snapshot(plan, &self.spec, options) {
             Ok(Translated { snapshot, rejected }) => {
                 self.rejected = rejected;
                 self.failure = None;
                 let new = Arc::new(snapshot);
-                history.remember(&new, plan);
+                history.remember(&new);
                 self.sender.send_if_modified(|old| {
                     let changed = old.as_ref().is_none_or(|old| !old.same_content(&new));
                     if changed {
@@ -137,30 +139,6 @@ impl Entry {
                 self.failure = Some(error.to_string());
             }
         }
-    }
-}
-
-/// Which plan a filter configuration holds, for the newest few hundred of them.
-#[derive(Default)]
-struct History(VecDeque<(String, Arc<Plan>)>);
-
-impl History {
-    const LENGTH: usize = 256;
-
-    fn remember(&mut self, snapshot: &Snapshot, plan: &Arc<Plan>) {
-        for resource in snapshot.of(Kind::Extension) {
-            let version = resource.version();
-            self.0.retain(|(known, _)| known != version);
-            self.0.push_back((version.to_owned(), plan.clone()));
-        }
-        while self.0.len() > Self::LENGTH {
-            self.0.pop_front();
-        }
-    }
-
-    fn get(&self, version: &str) -> Option<Arc<Plan>> {
-        let found = self.0.iter().rev().find(|(known, _)| known == version);
-        found.map(|(_, plan)| plan.clone())
     }
 }
 

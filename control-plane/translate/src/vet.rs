@@ -8,7 +8,7 @@ use headgate_model::{Plan, PlannedModel};
 use crate::scope::ScopeSpec;
 
 /// Something left out of a snapshot.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Rejected {
     /// Kubernetes namespace.
     pub namespace: String,
