@@ -62,7 +62,8 @@ pub(crate) struct InputArgs {
         long,
         value_name = "NAMESPACE",
         default_value = "default",
-        env = "HEADGATE_DEFAULT_NAMESPACE"
+        env = "HEADGATE_DEFAULT_NAMESPACE",
+        value_parser = parse_namespace
     )]
     pub default_namespace: String,
     /// Domains of a namespace's virtual host. A namespace without domains is served to nobody. Repeatable.
@@ -163,7 +164,7 @@ pub(crate) struct ValidateArgs {
     #[arg(short = 'f', long = "filename", value_name = "PATH", required = true)]
     pub paths: Vec<PathBuf>,
     /// Namespace of manifests that name none.
-    #[arg(long, value_name = "NAMESPACE", default_value = "default")]
+    #[arg(long, value_name = "NAMESPACE", default_value = "default", value_parser = parse_namespace)]
     pub default_namespace: String,
     /// Output format.
     #[arg(short, long, value_enum, default_value_t = Output::Text)]
@@ -216,8 +217,24 @@ fn parse_domains(text: &str) -> Result<(String, Vec<String>), String> {
         .split_once('=')
         .ok_or("write NAMESPACE=DOMAIN, or NAMESPACE=DOMAIN,DOMAIN for several")?;
     let domains: Vec<String> = domains.split(',').map(|d| d.trim().to_owned()).collect();
-    if namespace.is_empty() || domains.iter().any(String::is_empty) {
-        return Err("neither the namespace nor a domain may be empty".to_owned());
+    if domains.iter().any(String::is_empty) {
+        return Err("no domain may be empty".to_owned());
     }
-    Ok((namespace.to_owned(), domains))
+    Ok((parse_namespace(namespace)?, domains))
+}
+
+/// Namespaces reach the names of clusters and virtual hosts, so they are what Kubernetes allows.
+fn parse_namespace(text: &str) -> Result<String, String> {
+    let bytes = text.as_bytes();
+    let inner = |c: &u8| c.is_ascii_lowercase() || c.is_ascii_digit() || *c == b'-';
+    let ends = [bytes.first(), bytes.last()]
+        .into_iter()
+        .all(|c| c.is_some_and(u8::is_ascii_alphanumeric));
+    if ends && bytes.len() <= 63 && bytes.iter().all(inner) {
+        Ok(text.to_owned())
+    } else {
+        Err(format!(
+            "{text:?} is no namespace: write 1-63 lower-case letters, digits or '-'"
+        ))
+    }
 }

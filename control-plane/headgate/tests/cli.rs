@@ -123,7 +123,7 @@ fn status_without_a_control_plane_says_what_to_start() {
 fn serve_refuses_to_start_naming_the_flag_and_the_fix() {
     let (models, wasm) = (shipped("models"), modules());
     let (models, wasm) = (path(&models), path(wasm.path()));
-    let cases: [(&[&str], &str); 4] = [
+    let cases: [(&[&str], &str); 6] = [
         (&["--models", "/no/such", "--wasm", wasm], "/no/such"),
         (&["--models", models, "--wasm", "/no/such"], "make wasm"),
         (
@@ -135,6 +135,14 @@ fn serve_refuses_to_start_naming_the_flag_and_the_fix() {
         (
             &["--models", models, "--wasm", wasm, "--linger", "1"],
             "--linger",
+        ),
+        (
+            &["--models", models, "--default-namespace", "Foo Bar"],
+            "--default-namespace",
+        ),
+        (
+            &["--models", models, "--domain", "a/b=x.example"],
+            "\"a/b\" is no namespace",
         ),
     ];
     for (flags, expected) in cases {
