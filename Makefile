@@ -9,6 +9,8 @@ MAKEFLAGS += --no-print-directory
 TOOLS := tests/tools
 # Runs a command with ENVOY and the rest of what `setup` installed in its environment.
 WITH := $(TOOLS)/with
+# Called as built: `cargo run` of one package alone would choose other features and build half of it again.
+DEMO := $(or $(CARGO_TARGET_DIR),target)/release/headgate-demo
 
 # Where the demo listens. Set other addresses to run two side by side.
 demo up down: export HEADGATE_XDS_ADDRESS ?= 127.0.0.1:18000
@@ -45,16 +47,18 @@ demo: ## the whole story on a real Envoy, every figure measured in the run
 	@$(TOOLS)/setup demo
 	@$(TOOLS)/build-wasm
 	@$(WITH) cargo build --locked --release -p headgate -p headgate-demo
-	@$(WITH) cargo run --locked --release -p headgate-demo
+	@$(WITH) $(DEMO)
 
 up: ## the demo's servers, left running: prints URLs and curl lines to try
 	@$(TOOLS)/setup demo
 	@$(TOOLS)/build-wasm
 	@$(WITH) cargo build --locked --release -p headgate -p headgate-demo
-	@$(WITH) cargo run --locked --release -p headgate-demo -- up
+	@$(WITH) $(DEMO) up
 
 down: ## end what `make up` started
-	@$(WITH) cargo run --locked --release -p headgate-demo -- down
+	@$(TOOLS)/setup demo
+	@$(WITH) cargo build --locked --release -p headgate -p headgate-demo
+	@$(WITH) $(DEMO) down
 
 bench: ## what the filters cost per request, against Envoy's own; ARGS="--rounds 10", ARGS=--help
 	@$(TOOLS)/setup demo
