@@ -35,7 +35,7 @@ fn labels() -> Vec<Value> {
         "outcome",
         "reason",
     ]
-    .map(|key| json!({"tag_name": key, "regex": format!("(\\|{key}=([^|]*))")}))
+    .map(|key| json!({"tag_name": key, "regex": format!(r"^wasmcustom\..*?(\|{key}=([^|]*))")}))
     .into()
 }
 
