@@ -287,7 +287,8 @@ fn carriers(planned: &PlannedModel) -> Vec<CarrierReport> {
         .collect()
 }
 
-fn percent(millionths: u32) -> f64 {
+/// A share in parts of 1 000 000, in percent.
+pub(crate) fn percent(millionths: u32) -> f64 {
     f64::from(millionths) / 1e4
 }
 
@@ -433,7 +434,8 @@ fn severity(severity: Severity) -> &'static str {
     }
 }
 
-fn seconds(at: SystemTime) -> f64 {
+/// Unix seconds.
+pub(crate) fn seconds(at: SystemTime) -> f64 {
     at.duration_since(UNIX_EPOCH)
         .map_or(0.0, |d| d.as_secs_f64())
 }

@@ -25,8 +25,7 @@ impl ConfigError {
     pub fn under(self, parent: &str) -> Self {
         let path = match self.path.as_str() {
             "." => parent.to_owned(),
-            inner if inner.starts_with('[') => format!("{parent}{inner}"),
-            inner => format!("{parent}.{inner}"),
+            inner => join(parent, inner),
         };
         Self { path, ..self }
     }
@@ -39,3 +38,13 @@ impl fmt::Display for ConfigError {
 }
 
 impl std::error::Error for ConfigError {}
+
+/// The path `inner`, which may be empty, as seen from outside `parent`.
+pub(crate) fn join(parent: &str, inner: &str) -> String {
+    let dot = if inner.is_empty() || inner.starts_with('[') {
+        ""
+    } else {
+        "."
+    };
+    [parent, dot, inner].concat()
+}

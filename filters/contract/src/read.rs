@@ -14,6 +14,7 @@ use serde::de::{
 use serde::{Deserialize, forward_to_deserialize_any};
 
 use crate::ConfigError;
+use crate::error::join;
 
 /// Parses any type of the contract from JSON.
 ///
@@ -104,24 +105,12 @@ struct Wrong {
 }
 
 impl Wrong {
-    fn in_field(mut self, key: &str) -> Self {
-        let dot = if self.path.is_empty() || self.path.starts_with('[') {
-            ""
-        } else {
-            "."
-        };
-        self.path = [key, dot, &self.path].concat();
-        self
-    }
-
-    fn in_item(mut self, index: usize) -> Self {
-        let dot = if self.path.is_empty() || self.path.starts_with('[') {
-            ""
-        } else {
-            "."
-        };
-        self.path = format!("[{index}]{dot}{}", self.path);
-        self
+    /// The same, seen from outside the value at `parent`: a key, or `[index]`.
+    fn under(self, parent: &str) -> Self {
+        Self {
+            path: join(parent, &self.path),
+            ..self
+        }
     }
 }
 
@@ -300,7 +289,7 @@ impl<'de> SeqAccess<'de> for Items<'de> {
         self.index += 1;
         seed.deserialize(item)
             .map(Some)
-            .map_err(|e| e.in_item(index))
+            .map_err(|e| e.under(&format!("[{index}]")))
     }
 
     fn size_hint(&self) -> Option<usize> {
@@ -328,7 +317,7 @@ impl<'de> MapAccess<'de> for Fields<'de> {
         seed.deserialize(key)
             .map(Some)
             .map_err(|e| match self.next {
-                Some((key, _)) => e.in_field(key),
+                Some((key, _)) => e.under(key),
                 None => e,
             })
     }
@@ -337,7 +326,7 @@ impl<'de> MapAccess<'de> for Fields<'de> {
         let Some((key, value)) = self.next.take() else {
             return Err(de::Error::custom("a value was asked for before its key"));
         };
-        seed.deserialize(value).map_err(|e| e.in_field(key))
+        seed.deserialize(value).map_err(|e| e.under(key))
     }
 }
 

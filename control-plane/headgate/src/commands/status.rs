@@ -1,10 +1,10 @@
 //! `headgate status`: both ends of the story, labels seen → weights planned → acked by each proxy.
 
 use std::process::ExitCode;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime};
 
 use crate::cli::{Output, StatusArgs};
-use crate::report::{ModelReport, ProxyReport, Report};
+use crate::report::{ModelReport, ProxyReport, Report, seconds};
 use crate::settings::Failure;
 
 /// How long the control plane may take to answer.
@@ -37,15 +37,9 @@ pub(crate) fn run(args: &StatusArgs) -> Result<ExitCode, Failure> {
     }
     match args.output {
         Output::Json => println!("{}", serde_json::to_string_pretty(&report)?),
-        Output::Text => print!("{}", text(&report, now())),
+        Output::Text => print!("{}", text(&report, seconds(SystemTime::now()))),
     }
     Ok(ExitCode::SUCCESS)
-}
-
-fn now() -> f64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0.0, |d| d.as_secs_f64())
 }
 
 fn text(report: &Report, now: f64) -> String {

@@ -10,6 +10,7 @@ use serde_json::json;
 use crate::admin::resources;
 use crate::cli::{Output, TranslateArgs};
 use crate::modules;
+use crate::report::percent;
 use crate::serve::files_options;
 use crate::settings::{self, Failure};
 
@@ -55,7 +56,7 @@ pub(crate) fn run(args: &TranslateArgs) -> Result<ExitCode, Failure> {
                     for (version, variant) in &model.variants {
                         println!(
                             "  {version:20} {:>8} %   {}/{} endpoints",
-                            f64::from(variant.share) / 1e4,
+                            percent(variant.share),
                             variant.endpoints.len(),
                             variant.total_endpoints
                         );
