@@ -1,6 +1,7 @@
 //! Headers and body → facts: what is known of a request before anything is decided.
 //!
-//! The body wins over the header, field by field. Header facts keep the same bounds as the body's, so a
+//! The body wins over the header, field by field; where a body was read that names no `max_tokens`, the
+//! header may raise the default of 512 but not lower it, for the upstream reads only the body. Header facts keep the same bounds as the body's, so a
 //! request has one meaning whichever way it is told; a header that is no fact is refused, never ignored.
 
 use headgate_contract::names;
@@ -22,7 +23,8 @@ const MAX_NAME: usize = 1024;
 pub struct Facts {
     /// The model as the client wrote it.
     pub model: Option<String>,
-    /// Tokens it may generate per sequence; 512 where it does not say.
+    /// Tokens it may generate per sequence: as the body says, else the greater of 512 and the header;
+    /// without a body as the header says, else 512.
     pub max_tokens: u64,
     /// Sequences it may generate; 1 where it does not say.
     pub n: u64,
@@ -30,10 +32,10 @@ pub struct Facts {
     pub temperature: u64,
     /// Whether the answer is to be streamed.
     pub stream: bool,
-    /// UTF-8 bytes of the prompt. 0 where no body is read.
+    /// Bytes of the prompt. 0 where no body is read.
     pub prompt_bytes: u64,
-    /// Prompt tokens given as ids: exact, not part of `prompt_bytes`.
-    pub prompt_token_ids: u64,
+    /// Prompt tokens that are no part of `prompt_bytes`: ids, pictures, sounds, files.
+    pub prompt_tokens: u64,
 }
 
 impl Facts {
@@ -48,16 +50,18 @@ impl Facts {
         let body_of = |pick: fn(&Body) -> Option<u64>| body.and_then(pick);
         Ok(Self {
             model: body.and_then(|b| b.model.clone()).or(model),
-            max_tokens: body_of(|b| b.max_tokens)
-                .or(max_tokens)
-                .unwrap_or(DEFAULT_MAX_TOKENS),
+            max_tokens: match (body, max_tokens) {
+                (None, Some(told)) => told,
+                (_, told) => body_of(|b| b.max_tokens)
+                    .unwrap_or(DEFAULT_MAX_TOKENS.max(told.unwrap_or_default())),
+            },
             n: body_of(|b| b.n).unwrap_or(1).max(1),
             temperature: body_of(|b| b.temperature)
                 .or(temperature)
                 .unwrap_or(1_000_000),
             stream: body.and_then(|b| b.stream).unwrap_or(false),
             prompt_bytes: body.map_or(0, |b| b.prompt_bytes),
-            prompt_token_ids: body.map_or(0, |b| b.prompt_token_ids),
+            prompt_tokens: body.map_or(0, |b| b.prompt_tokens),
         })
     }
 }

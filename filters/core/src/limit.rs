@@ -102,7 +102,7 @@ pub(crate) fn reserve(
 fn charge(limit: &Rc<Limit>, asking: &Asking<'_>) -> Charge {
     let facts = asking.facts;
     let input = tokens_of_bytes(facts.prompt_bytes, limit.bytes_per_token)
-        .saturating_add(facts.prompt_token_ids);
+        .saturating_add(facts.prompt_tokens);
     let work = Work {
         input,
         output: facts.n.saturating_mul(facts.max_tokens),

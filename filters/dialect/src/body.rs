@@ -41,13 +41,12 @@ pub struct Body {
     pub temperature: Option<u64>,
     /// `stream`.
     pub stream: Option<bool>,
-    /// `stream_options.include_usage`.
-    pub include_usage: Option<bool>,
-    /// UTF-8 bytes, after unescaping, of `messages[].content` (strings and the `text` of parts) or
-    /// of `prompt`.
+    /// Bytes of what the model reads as text: `messages[].content` or `prompt`, tools, tool calls and
+    /// what else the scanner's module lists.
     pub prompt_bytes: u64,
-    /// Token ids given in place of text in `prompt`: exact tokens, not part of `prompt_bytes`.
-    pub prompt_token_ids: u64,
+    /// Tokens of the prompt that no bytes tell, beside `prompt_bytes`: ids given in place of text, and
+    /// 765 for each picture, sound, film or file.
+    pub prompt_tokens: u64,
     /// What may name the session.
     pub session: SessionFields,
     /// Fingerprint of the decoded text of the first user message that has any (completions: of the

@@ -47,10 +47,10 @@ pub(crate) enum Scalar {
 pub(crate) trait Sink {
     type Error: From<JsonError>;
 
-    /// A container begins.
-    fn open(&mut self, kind: Kind) -> Result<(), Self::Error>;
-    /// The innermost container ends.
-    fn close(&mut self) -> Result<(), Self::Error>;
+    /// A container begins; its bracket is at this byte of the document.
+    fn open(&mut self, kind: Kind, at: u64) -> Result<(), Self::Error>;
+    /// The innermost container ends; its bracket is at this byte of the document.
+    fn close(&mut self, at: u64) -> Result<(), Self::Error>;
     /// A key, decoded. Keys beyond 32 bytes arrive as an empty one.
     fn key(&mut self, key: &[u8]);
     /// A string value begins. Answers whether its text is wanted.
@@ -219,7 +219,7 @@ impl Json {
     /// One byte between tokens, not white space.
     fn structure<S: Sink>(&mut self, byte: u8, at: usize, sink: &mut S) -> Result<(), S::Error> {
         match (self.state, byte) {
-            (State::FirstItem, b']') | (State::FirstKey, b'}') => self.close(sink),
+            (State::FirstItem, b']') | (State::FirstKey, b'}') => self.close(at, sink),
             (State::Value | State::FirstItem, _) => self.value(byte, at, sink),
             (State::FirstKey | State::Key, b'"') => {
                 self.in_key = true;
@@ -244,7 +244,7 @@ impl Json {
         match (byte, object) {
             (b',', true) => self.state = State::Key,
             (b',', false) => self.state = State::Value,
-            (b'}', true) | (b']', false) => return self.close(sink),
+            (b'}', true) | (b']', false) => return self.close(at, sink),
             (_, true) => return Err(self.malformed(at, "expected `,` or `}`")),
             (_, false) => return Err(self.malformed(at, "expected `,` or `]`")),
         }
@@ -258,8 +258,8 @@ impl Json {
                 self.in_key = false;
                 self.state = State::Text;
             }
-            b'{' => self.open(Kind::Object, State::FirstKey, sink)?,
-            b'[' => self.open(Kind::Array, State::FirstItem, sink)?,
+            b'{' => self.open(Kind::Object, State::FirstKey, at, sink)?,
+            b'[' => self.open(Kind::Array, State::FirstItem, at, sink)?,
             b'-' | b'0'..=b'9' => {
                 self.number = Decimal::default();
                 self.state = State::Number(match byte {
@@ -285,22 +285,28 @@ impl Json {
         Ok(())
     }
 
-    fn open<S: Sink>(&mut self, kind: Kind, next: State, sink: &mut S) -> Result<(), S::Error> {
+    fn open<S: Sink>(
+        &mut self,
+        kind: Kind,
+        next: State,
+        at: usize,
+        sink: &mut S,
+    ) -> Result<(), S::Error> {
         if self.depth == self.max_depth {
             return Err(JsonError::TooDeep {
                 max: self.max_depth,
             }
             .into());
         }
-        sink.open(kind)?;
+        sink.open(kind, self.offset + at as u64)?;
         self.depth += 1;
         self.kinds = self.kinds << 1 | u128::from(kind == Kind::Object);
         self.state = next;
         Ok(())
     }
 
-    fn close<S: Sink>(&mut self, sink: &mut S) -> Result<(), S::Error> {
-        sink.close()?;
+    fn close<S: Sink>(&mut self, at: usize, sink: &mut S) -> Result<(), S::Error> {
+        sink.close(self.offset + at as u64)?;
         self.depth -= 1;
         self.kinds >>= 1;
         self.value_done();

@@ -1,5 +1,6 @@
 //! The golden tables once more as wasm, the machine that runs them in production.
 #![cfg(all(target_arch = "wasm32", target_os = "unknown"))]
+#![allow(clippy::unwrap_used)]
 
 mod golden;
 

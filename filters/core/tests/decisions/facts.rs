@@ -113,7 +113,33 @@ fn the_body_wins_field_by_field() {
         (8, 3, 700_000)
     );
     let facts = read(&headers, Some(&Body::default())).unwrap();
-    assert_eq!((facts.model.as_deref(), facts.max_tokens), (Some("h"), 64));
+    assert_eq!(facts.model.as_deref(), Some("h"));
+}
+
+#[test]
+fn a_header_does_not_lower_what_a_body_without_max_tokens_may_generate() {
+    // The upstream reads the body alone, and generates up to its own default.
+    let max_tokens = |header: &str, body: Option<&Body>| {
+        read(&[("x-max-tokens", header)], body).unwrap().max_tokens
+    };
+    let silent = Body::default();
+    let told = Body {
+        max_tokens: Some(100),
+        ..Body::default()
+    };
+    for (header, body, expected) in [
+        ("1", Some(&silent), 512),
+        ("512", Some(&silent), 512),
+        ("4096", Some(&silent), 4096),
+        ("", Some(&silent), 512),
+        ("1", Some(&told), 100),
+        ("4096", Some(&told), 100),
+        ("1", None, 1),
+        ("4096", None, 4096),
+        ("", None, 512),
+    ] {
+        assert_eq!(max_tokens(header, body), expected, "{header:?} {body:?}");
+    }
 }
 
 #[test]

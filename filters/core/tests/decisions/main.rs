@@ -9,6 +9,7 @@ mod cost;
 mod facts;
 mod limits;
 mod pick;
+mod prompt;
 mod refusals;
 mod requests;
 mod scale;

@@ -285,7 +285,7 @@ impl Answer {
 impl Sink for Answer {
     type Error = JsonError;
 
-    fn open(&mut self, kind: Kind) -> Result<(), JsonError> {
+    fn open(&mut self, kind: Kind, _at: u64) -> Result<(), JsonError> {
         match self.target() {
             Field::Inside(at, due) if due == kind => {
                 match at {
@@ -304,7 +304,7 @@ impl Sink for Answer {
         Ok(())
     }
 
-    fn close(&mut self) -> Result<(), JsonError> {
+    fn close(&mut self, _at: u64) -> Result<(), JsonError> {
         if self.path.leave() == Some(At::Usage) {
             self.end_report();
         }

@@ -4,7 +4,7 @@
 //! facts it gives: whichever of the two the upstream takes, charge and session must be the same.
 
 use super::Endpoint;
-use super::fields::{At, Field, MAX_N, MAX_TEMPERATURE, MAX_TOKEN_ID, MAX_TOKENS};
+use super::fields::{At, Field, MAX_N, MAX_TEMPERATURE, MAX_TOKEN_ID, MAX_TOKENS, MEDIA_TOKENS};
 use super::slot::Slot;
 use crate::body::{Body, BodyError, Limits, SessionFields};
 use crate::fingerprint::{Digest, Text};
@@ -14,10 +14,22 @@ use crate::json::{Decimal, Path, Unfit};
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct Prompt {
     bytes: u64,
-    ids: u64,
+    /// Token ids and media.
+    tokens: u64,
     /// Prompts in the list; 0 for messages.
     count: u64,
     first: Option<u64>,
+}
+
+/// What becomes of the string being read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reading {
+    /// Text: counted and hashed.
+    Text,
+    /// A short string: kept.
+    Short,
+    /// Only counted.
+    Priced,
 }
 
 /// A message being read.
@@ -32,11 +44,10 @@ pub(super) struct Message {
 pub(super) struct Facts {
     pub(super) chat: bool,
     pub(super) limits: Limits,
-    pub(super) path: Path<At, 6>,
+    pub(super) path: Path<At, 7>,
     /// The field the last key named.
     pub(super) field: Field,
-    /// The string being read is a short one, kept; else it is text, counted and hashed.
-    pub(super) in_short: bool,
+    pub(super) reading: Reading,
     /// The short string, and whether it outgrew the limit.
     pub(super) short: Vec<u8>,
     pub(super) too_long: bool,
@@ -47,11 +58,16 @@ pub(super) struct Facts {
     pub(super) part: Slot<Text>,
     pub(super) message: Message,
     draft: Prompt,
+    /// The part being read has a key that says what it holds.
+    pub(super) part_told: bool,
+    /// Where the container that is priced begins.
+    pub(super) priced_from: u64,
+    /// Bytes priced beside `messages` and `prompt`.
+    beside: u64,
     /// `prompt` is a list of token ids.
     id_list: bool,
-    /// The field of `conversation`, `metadata` or `stream_options`, until that object ends.
+    /// The field of `conversation` or `metadata`, until that object ends.
     pub(super) inner_string: Slot<String>,
-    pub(super) inner_flag: Slot<bool>,
 
     pub(super) prompt: Slot<Prompt>,
     pub(super) model: Slot<String>,
@@ -61,7 +77,6 @@ pub(super) struct Facts {
     pub(super) best_of: Slot<u64>,
     pub(super) temperature: Slot<u64>,
     pub(super) stream: Slot<bool>,
-    pub(super) include_usage: Slot<bool>,
     pub(super) prompt_cache_key: Slot<String>,
     pub(super) conversation: Slot<String>,
     pub(super) user: Slot<String>,
@@ -76,7 +91,7 @@ impl Facts {
             limits,
             path: Path::new(At::Root),
             field: Field::Other,
-            in_short: false,
+            reading: Reading::Text,
             short: Vec::new(),
             too_long: false,
             text: Text::new(0),
@@ -84,9 +99,11 @@ impl Facts {
             part: Slot::default(),
             message: Message::default(),
             draft: Prompt::default(),
+            part_told: false,
+            priced_from: 0,
+            beside: 0,
             id_list: false,
             inner_string: Slot::default(),
-            inner_flag: Slot::default(),
             prompt: Slot::default(),
             model: Slot::default(),
             max_tokens: Slot::default(),
@@ -95,7 +112,6 @@ impl Facts {
             best_of: Slot::default(),
             temperature: Slot::default(),
             stream: Slot::default(),
-            include_usage: Slot::default(),
             prompt_cache_key: Slot::default(),
             conversation: Slot::default(),
             user: Slot::default(),
@@ -149,11 +165,24 @@ impl Facts {
         }
     }
 
+    /// Bytes the model reads beside the conversation's text. What is given twice is counted twice.
+    pub(super) fn price(&mut self, bytes: u64) {
+        match self.path.at() {
+            Some(At::Top) => self.beside += bytes,
+            _ => self.draft.bytes += bytes,
+        }
+    }
+
+    /// A picture, a sound, a film or a file.
+    pub(super) fn media(&mut self) {
+        self.draft.tokens += MEDIA_TOKENS;
+    }
+
     /// One prompt of the list, or the only one, ends.
     pub(super) fn end_prompt_item(&mut self) {
         let text = self.text.digest();
         self.draft.bytes += text.bytes;
-        self.draft.ids += text.ids;
+        self.draft.tokens += text.ids;
         self.draft.count += 1;
         if self.draft.first.is_none() {
             self.draft.first = text.fingerprint();
@@ -179,7 +208,7 @@ impl Facts {
     /// The number of a field.
     pub(super) fn number(&mut self, field: Field, number: Decimal) -> Result<(), BodyError> {
         match field {
-            Field::Other => Ok(()),
+            Field::Other | Field::Priced | Field::Media => Ok(()),
             Field::MaxTokens => {
                 let value = whole(number, field, 1, MAX_TOKENS)?;
                 self.max_tokens.put(Some(value), field)
@@ -203,7 +232,7 @@ impl Facts {
     /// The `null` of a field: as if it were absent, where it may be.
     pub(super) fn null(&mut self, field: Field) -> Result<(), BodyError> {
         match field {
-            Field::Other => Ok(()),
+            Field::Other | Field::Priced | Field::Media => Ok(()),
             Field::Model => self.model.put(None, field),
             Field::MaxTokens => self.max_tokens.put(None, field),
             Field::MaxCompletionTokens => self.max_completion_tokens.put(None, field),
@@ -211,8 +240,6 @@ impl Facts {
             Field::BestOf => self.best_of.put(None, field),
             Field::Temperature => self.temperature.put(None, field),
             Field::Stream => self.stream.put(None, field),
-            Field::StreamOptions => self.include_usage.put(None, field),
-            Field::IncludeUsage => self.inner_flag.put(None, field),
             Field::Messages | Field::Prompt => self.prompt.put(None, field),
             Field::Role => self.message.is_user.put(None, field),
             Field::Content => self.message.content.put(None, field),
@@ -251,9 +278,8 @@ impl Facts {
             },
             temperature: self.temperature.take(),
             stream: self.stream.take(),
-            include_usage: self.include_usage.take(),
-            prompt_bytes: prompt.bytes,
-            prompt_token_ids: prompt.ids,
+            prompt_bytes: prompt.bytes + self.beside,
+            prompt_tokens: prompt.tokens,
             session: SessionFields {
                 prompt_cache_key: self.prompt_cache_key.take(),
                 conversation: self.conversation.take(),

@@ -2,9 +2,31 @@
 //!
 //! First stage of a request: fed with the body as it arrives, asked for the facts at its end. This
 //! file turns JSON events into steps of [`Facts`]; what the steps mean is said there.
+//!
+//! # What counts as prompt
+//!
+//! Everything the model reads, so that no part of a prompt is free for a client that hangs up before usage
+//! is known. An estimate: usage replaces it.
+//!
+//! ```text
+//! bytes, decoded        messages[].content and the text of its parts, prompt;
+//!                       any of the next line that is a string
+//! bytes as sent         tools, functions, tool_choice, function_call, response_format, prediction,
+//!                       documents, chat_template, chat_template_kwargs, suffix;
+//!                       messages[].{tool_calls, function_call, tool_call_id, name, refusal,
+//!                       reasoning_content, reasoning}; refusal and thinking of a part
+//! tokens                ids in prompt, one each; 765 for each picture, sound, film, file (parts that
+//!                       hold `image_url`, `input_audio`, `file`, `video_url`, `audio_url`, or nothing
+//!                       known here; messages[].audio)
+//! nothing               what steers decoding and is not read (`stop`, `guided_json`, `logit_bias`, …)
+//! ```
+//!
+//! *As sent*: the JSON of the value, keys, brackets and white space included, as templates show it to a
+//! model much like that. It is not looked into, so repeats inside of it are all counted, and so are repeats
+//! of such a key; never the fingerprint's business.
 
 use super::Endpoint;
-use super::facts::Facts;
+use super::facts::{Facts, Reading};
 use super::fields::{At, Field};
 use crate::body::{Body, BodyError, Limits};
 use crate::json::{Json, JsonError, Kind, Scalar, Sink};
@@ -78,12 +100,21 @@ impl From<JsonError> for BodyError {
 impl Sink for Facts {
     type Error = BodyError;
 
-    fn open(&mut self, kind: Kind) -> Result<(), BodyError> {
+    fn open(&mut self, kind: Kind, offset: u64) -> Result<(), BodyError> {
         let field = self.target();
         let at = match (field, kind) {
             (Field::Other, _) => {
                 self.path.skip();
                 return Ok(());
+            }
+            (Field::Media, _) => {
+                self.media();
+                self.path.skip();
+                return Ok(());
+            }
+            (Field::Priced, _) => {
+                self.priced_from = offset;
+                At::Priced
             }
             (Field::Document, Kind::Object) => At::Top,
             (Field::Messages, Kind::Array) => {
@@ -97,6 +128,7 @@ impl Sink for Facts {
             }
             (Field::Part, Kind::Object) => {
                 self.before_part = self.text;
+                self.part_told = false;
                 At::Part
             }
             (Field::Prompt, Kind::Array) => {
@@ -109,14 +141,13 @@ impl Sink for Facts {
             }
             (Field::Conversation, Kind::Object) => At::Conversation,
             (Field::Metadata, Kind::Object) => At::Metadata,
-            (Field::StreamOptions, Kind::Object) => At::StreamOptions,
             _ => return Err(field.wrong_type()),
         };
         self.path.enter(at);
         Ok(())
     }
 
-    fn close(&mut self) -> Result<(), BodyError> {
+    fn close(&mut self, offset: u64) -> Result<(), BodyError> {
         match self.path.leave() {
             None | Some(At::Root | At::Top) => {}
             Some(At::Messages) => self.end_prompt(Field::Messages)?,
@@ -125,7 +156,14 @@ impl Sink for Facts {
                 let text = self.text.digest();
                 self.message.content.put(Some(text), Field::Content)?;
             }
-            Some(At::Part) => self.text = self.part.take().unwrap_or(self.before_part),
+            Some(At::Part) => {
+                self.text = self.part.take().unwrap_or(self.before_part);
+                // Of a kind not known here, so no text.
+                if !self.part_told {
+                    self.media();
+                }
+            }
+            Some(At::Priced) => self.price(offset + 1 - self.priced_from),
             Some(At::Prompt) => self.end_prompt(Field::Prompt)?,
             Some(At::Tokens) => self.end_prompt_item(),
             Some(At::Conversation) => {
@@ -136,10 +174,6 @@ impl Sink for Facts {
                 let user = self.inner_string.take();
                 self.metadata_user_id.put(user, Field::Metadata)?;
             }
-            Some(At::StreamOptions) => {
-                let flag = self.inner_flag.take();
-                self.include_usage.put(flag, Field::StreamOptions)?;
-            }
         }
         Ok(())
     }
@@ -147,14 +181,20 @@ impl Sink for Facts {
     fn key(&mut self, key: &[u8]) {
         if let Some(at) = self.path.at() {
             self.field = Field::of_key(at, key, self.chat);
+            self.part_told |= self.field != Field::Other;
         }
     }
 
     fn begin_string(&mut self) -> Result<bool, BodyError> {
         let field = self.target();
-        self.in_short = false;
+        self.reading = Reading::Text;
         match field {
             Field::Other => return Ok(false),
+            Field::Media => {
+                self.media();
+                return Ok(false);
+            }
+            Field::Priced => self.reading = Reading::Priced,
             Field::Content | Field::PromptItem => self.begin_text(),
             Field::Prompt => {
                 self.begin_prompt();
@@ -165,7 +205,7 @@ impl Sink for Facts {
             // Servers take a bare string for a part.
             Field::Part => {}
             _ if field.is_short_string() => {
-                self.in_short = true;
+                self.reading = Reading::Short;
                 self.short.clear();
                 self.too_long = false;
             }
@@ -175,12 +215,13 @@ impl Sink for Facts {
     }
 
     fn text(&mut self, text: &[u8]) {
-        if !self.in_short {
-            self.text.add(text);
-        } else if self.short.len() + text.len() <= self.limits.max_string {
-            self.short.extend_from_slice(text);
-        } else {
-            self.too_long = true;
+        match self.reading {
+            Reading::Text => self.text.add(text),
+            Reading::Priced => self.price(text.len() as u64),
+            Reading::Short if self.short.len() + text.len() <= self.limits.max_string => {
+                self.short.extend_from_slice(text);
+            }
+            Reading::Short => self.too_long = true,
         }
     }
 
@@ -204,7 +245,7 @@ impl Sink for Facts {
                 let is_user = !self.too_long && self.short == b"user";
                 return self.message.is_user.put(Some(is_user), field);
             }
-            Field::Other | Field::Part => return Ok(()),
+            Field::Other | Field::Part | Field::Priced | Field::Media => return Ok(()),
             _ => {}
         }
         if self.too_long {
@@ -231,8 +272,7 @@ impl Sink for Facts {
             (Scalar::Null, _) => self.null(field),
             (Scalar::Number(number), _) => self.number(field, number),
             (Scalar::Bool(value), Field::Stream) => self.stream.put(Some(value), field),
-            (Scalar::Bool(value), Field::IncludeUsage) => self.inner_flag.put(Some(value), field),
-            (Scalar::Bool(_), Field::Other) => Ok(()),
+            (Scalar::Bool(_), Field::Other | Field::Priced | Field::Media) => Ok(()),
             (Scalar::Bool(_), _) => Err(field.wrong_type()),
         }
     }
@@ -263,6 +303,8 @@ mod tests {
             ("{\"n\":1", "0"),
             ("{\"", "a key of any length "),
             ("{\"x\":[0", ",{\"y\":[\"z\"]}"),
+            ("{\"tools\":[0", ",{\"y\":[\"z\"]}"),
+            ("{\"suffix\":\"", "any text "),
             ("{\"x\":0", ",\"user\":\"ada\""),
         ] {
             let mut scanner = RequestScanner::new(Endpoint::ChatCompletions, limits);

@@ -160,14 +160,6 @@ fn types() -> Vec<Row> {
         (br#"{"stream":"true"}"#, wrong("stream", FLAG)),
         (br#"{"stream":1}"#, wrong("stream", FLAG)),
         (
-            br#"{"stream_options":true}"#,
-            wrong("stream_options", "an object"),
-        ),
-        (
-            br#"{"stream_options":{"include_usage":1}}"#,
-            wrong("stream_options.include_usage", FLAG),
-        ),
-        (
             br#"{"messages":{}}"#,
             wrong("messages", "an array of messages"),
         ),
@@ -269,12 +261,12 @@ fn duplicates() -> Vec<Row> {
         (br#"{"n":1,"n":2}"#, disagree("n")),
         (br#"{"temperature":1,"temperature":1.1}"#, disagree("temperature")),
         (br#"{"stream":true,"stream":false}"#, disagree("stream")),
-        (br#"{"stream_options":{"include_usage":true},"stream_options":{}}"#, disagree("stream_options")),
-        (
-            br#"{"stream_options":{"include_usage":true,"include_usage":false}}"#,
-            disagree("stream_options.include_usage"),
-        ),
         (br#"{"messages":[{"content":"a"}],"messages":[]}"#, disagree("messages")),
+        (br#"{"messages":[{"content":"a"}],"messages":[{"content":"a","name":"b"}]}"#, disagree("messages")),
+        (
+            br#"{"messages":[{"content":"a"}],"messages":[{"content":["a",{"image_url":""}]}]}"#,
+            disagree("messages"),
+        ),
         (
             br#"{"messages":[{"role":"user","content":"a"}],"messages":[{"role":"user","content":"b"}]}"#,
             disagree("messages"),

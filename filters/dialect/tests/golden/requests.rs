@@ -34,24 +34,38 @@ fn some(text: &str) -> Option<String> {
     Some(text.to_owned())
 }
 
+/// Length of the JSON from behind `before` to the first `end`, inclusive, as it stands.
+fn raw(body: &[u8], before: &str, end: &str) -> usize {
+    let body = std::str::from_utf8(body).unwrap();
+    let from = body.find(before).unwrap() + before.len();
+    body[from..].find(end).unwrap() + end.len()
+}
+
+const PICTURE: u64 = 765;
+
 pub(crate) fn cases() -> Vec<Case> {
+    let chat = include_bytes!("../transcripts/openai-chat-request.json");
     let website = "Building a website can be done in 10 simple steps:\nStep 1:";
     let picture = "What is on this picture, “Frühling”?\nBe brief 🙂";
     vec![
         Case {
             name: "openai chat: parts, tools, null content, session fields",
             endpoint: Endpoint::ChatCompletions,
-            body: include_bytes!("../transcripts/openai-chat-request.json"),
+            body: chat,
             facts: Body {
                 model: some("gpt-4"),
                 max_tokens: Some(1024),
                 n: Some(2),
                 temperature: Some(700_000),
                 stream: Some(true),
-                include_usage: Some(true),
                 prompt_bytes: ("You answer in one sentence.".len()
                     + picture.len()
-                    + "A meadow.And in French?".len()) as u64,
+                    + "A meadow.And in French?".len()
+                    + "ada".len()
+                    + raw(chat, "\"tool_calls\": ", "\n      ]")
+                    + "call_1".len()
+                    + raw(chat, "\"tools\": ", "\n  ]")) as u64,
+                prompt_tokens: PICTURE,
                 session: SessionFields {
                     prompt_cache_key: some("thread-17"),
                     user: some("ada"),
@@ -60,7 +74,6 @@ pub(crate) fn cases() -> Vec<Case> {
                     ..SessionFields::default()
                 },
                 first_user_message: of_text(picture),
-                ..Body::default()
             },
         },
         Case {
@@ -72,8 +85,8 @@ pub(crate) fn cases() -> Vec<Case> {
                 max_tokens: Some(256),
                 temperature: Some(600_000),
                 stream: Some(true),
-                include_usage: Some(true),
-                prompt_bytes: "東京の天気は？晴れです。明日は？".len() as u64,
+                prompt_bytes: "東京の天気は？晴れです。明日は？{\"enable_thinking\":false}".len()
+                    as u64,
                 session: SessionFields {
                     conversation: some("conv_42"),
                     ..SessionFields::default()
@@ -118,7 +131,7 @@ pub(crate) fn cases() -> Vec<Case> {
                 model: some("llama3-70b"),
                 max_tokens: Some(8),
                 n: Some(2),
-                prompt_token_ids: 5,
+                prompt_tokens: 5,
                 first_user_message: of_ids(&[128_000, 9906]),
                 ..Body::default()
             },
@@ -128,7 +141,7 @@ pub(crate) fn cases() -> Vec<Case> {
             endpoint: Endpoint::Completions,
             body: br#"{"prompt":[1,2,3]}"#,
             facts: Body {
-                prompt_token_ids: 3,
+                prompt_tokens: 3,
                 first_user_message: of_ids(&[1, 2, 3]),
                 ..Body::default()
             },
@@ -138,7 +151,7 @@ pub(crate) fn cases() -> Vec<Case> {
             endpoint: Endpoint::Completions,
             body: br#"{"prompt":[7,8],"prompt":[7,8]}"#,
             facts: Body {
-                prompt_token_ids: 2,
+                prompt_tokens: 2,
                 first_user_message: of_ids(&[7, 8]),
                 ..Body::default()
             },
@@ -186,6 +199,7 @@ pub(crate) fn cases() -> Vec<Case> {
                 {"role":"user","content":""},{"role":"user","content":[{"type":"image_url"},"x"]}]}"#,
             facts: Body {
                 prompt_bytes: 4,
+                prompt_tokens: PICTURE,
                 first_user_message: of_text("x"),
                 ..Body::default()
             },
@@ -198,8 +212,63 @@ pub(crate) fn cases() -> Vec<Case> {
                 "cache_control":{"text":0}}]}],"metadata":{"model":{"user_id":0}},"n":1}"#,
             facts: Body {
                 n: Some(1),
-                prompt_bytes: 1,
+                prompt_bytes: 1 + "[{\"max_tokens\":\"x\"}]".len() as u64,
                 first_user_message: of_text("q"),
+                ..Body::default()
+            },
+        },
+        Case {
+            name: "everything the model reads is priced: as sent, except text, which is decoded",
+            endpoint: Endpoint::ChatCompletions,
+            body: br#"{"tools":[ {"a":"\u0041]"} ],"functions":[],"tool_choice":"auto","function_call":{"name":"f"},
+                "response_format":{"type":"x"},"prediction":{"content":[{"text":"p"}]},"documents":[["d"]],
+                "chat_template":"\u0041\n","chat_template_kwargs":{},"messages":[{"role":"assistant",
+                "name":"n\u0041","refusal":"no","reasoning_content":"r1","reasoning":"r2","tool_call_id":"c",
+                "tool_calls":[{"id":1,"f":{"arguments":"{\"}"}}],"function_call":{"arguments":"b"},
+                "content":[{"type":"refusal","refusal":"never"},{"thinking":"hm"}]}]}"#,
+            facts: Body {
+                prompt_bytes: [
+                    r#"[ {"a":"\u0041]"} ][]auto{"name":"f"}{"type":"x"}"#,
+                    r#"{"content":[{"text":"p"}]}[["d"]]A.{}"#,
+                    r#"nAnor1r2c[{"id":1,"f":{"arguments":"{\"}"}}]{"arguments":"b"}neverhm"#,
+                ]
+                .concat()
+                .len() as u64,
+                ..Body::default()
+            },
+        },
+        Case {
+            name: "what is priced and given twice is priced twice, also where it is no array; scalars are nothing",
+            endpoint: Endpoint::ChatCompletions,
+            body: br#"{"tools":"abc","tools":{},"tools":null,"functions":7,"response_format":true,"suffix":["a"],
+                "messages":[{"name":null,"name":1,"name":false,"name":{"tools":[[]]},"tool_calls":"x","audio":null}]}"#,
+            facts: Body {
+                prompt_bytes: r#"abc{}["a"]{"tools":[[]]}x"#.len() as u64,
+                ..Body::default()
+            },
+        },
+        Case {
+            name: "media by URL, by data and of an unknown kind, each a fixed number of tokens",
+            endpoint: Endpoint::ChatCompletions,
+            body: br#"{"messages":[{"role":"user","content":[{"type":"image_url","image_url":{"url":"https://a"}},
+                {"image_url":"data:image/png;base64,iVBORw0KGgo=","text":"t"},{"type":"file","file":{"text":"x"}},
+                {"input_audio":{"data":"AAAA"}},{"type":"hologram","hologram":[1]},{"video_url":null,"text":"u"},
+                {"type":"text","text":"v","cache_control":{}}]},{"role":"assistant","audio":{"id":"a"}}]}"#,
+            facts: Body {
+                prompt_bytes: 3,
+                prompt_tokens: 6 * PICTURE,
+                first_user_message: of_text("tuv"),
+                ..Body::default()
+            },
+        },
+        Case {
+            name: "what stands behind the text to be written, and tokens that are ids",
+            endpoint: Endpoint::Completions,
+            body: br#"{"prompt":[5,6],"suffix":"}\n","guided_json":{"a":[1]},"stop":["x"]}"#,
+            facts: Body {
+                prompt_bytes: 2,
+                prompt_tokens: 2,
+                first_user_message: of_ids(&[5, 6]),
                 ..Body::default()
             },
         },

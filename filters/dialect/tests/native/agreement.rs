@@ -45,13 +45,17 @@ fn content() -> impl Strategy<Value = Value> {
 
 fn message() -> impl Strategy<Value = Value> {
     let role = select(vec!["system", "user", "assistant", "tool"]);
-    (role, content(), value(), any::<bool>()).prop_map(|(role, content, extra, name)| {
-        let mut message = json!({"role": role, "content": content, "extra": extra});
-        if name {
-            message["a"] = "sorted before content".into();
-        }
-        message
-    })
+    let priced = (value(), value(), option::of(any::<String>()));
+    (role, content(), value(), any::<bool>(), priced).prop_map(
+        |(role, content, extra, early, (calls, refusal, name))| {
+            let mut message = json!({"role": role, "content": content, "extra": extra,
+                "tool_calls": calls, "refusal": refusal, "name": name});
+            if early {
+                message["a"] = "sorted before content".into();
+            }
+            message
+        },
+    )
 }
 
 fn chat() -> impl Strategy<Value = Value> {
@@ -64,10 +68,23 @@ fn chat() -> impl Strategy<Value = Value> {
         option::of(any::<bool>()),
         option::of(any::<String>()),
         btree_map("[^mnstu].*", value(), 0..4),
+        (value(), value()),
     )
         .prop_map(
-            |(messages, model, max_tokens, n, millionths, stream, user, others)| {
+            |(
+                messages,
+                model,
+                max_tokens,
+                n,
+                millionths,
+                stream,
+                user,
+                others,
+                (tools, format),
+            )| {
                 let mut body: Map<String, Value> = others.into_iter().collect();
+                body.insert("tools".into(), tools);
+                body.insert("response_format".into(), format);
                 // Exact decimals: six digits of a number up to 10 survive serde_json's f64.
                 let temperature = millionths.map(|millionths| millionths as f64 / 1e6);
                 body.insert("messages".into(), messages.into());
@@ -92,6 +109,28 @@ fn text(message: &Value) -> String {
             .collect(),
         _ => String::new(),
     }
+}
+
+/// What a value beside the text costs, by serde_json's writing: a string its characters, an array or object
+/// its bytes, at so many levels of indentation.
+fn priced(value: &Value, indent: Option<usize>) -> u64 {
+    let bytes = match (value, indent) {
+        (Value::String(text), _) => text.len(),
+        (Value::Array(_) | Value::Object(_), None) => value.to_string().len(),
+        (Value::Array(_) | Value::Object(_), Some(levels)) => {
+            let alone = serde_json::to_string_pretty(value).unwrap();
+            alone.len() + 2 * levels * alone.matches('\n').count()
+        }
+        _ => 0,
+    };
+    bytes as u64
+}
+
+/// Parts of a message that hold a picture.
+fn pictures(message: &Value) -> u64 {
+    let parts = message["content"].as_array().into_iter().flatten();
+    let shown = |url: &Value| url.is_string() || url.is_array() || url.is_object();
+    parts.filter(|part| shown(&part["image_url"])).count() as u64
 }
 
 fn fingerprint(text: &str) -> Option<u64> {
@@ -123,8 +162,15 @@ proptest! {
         prop_assert_eq!(facts.temperature, millionths);
         prop_assert_eq!(facts.stream, body["stream"].as_bool());
         prop_assert_eq!(facts.session.user.as_deref(), body["user"].as_str());
-        let prompt_bytes: usize = messages.iter().map(|message| text(message).len()).sum();
-        prop_assert_eq!(facts.prompt_bytes, prompt_bytes as u64);
+        let beside = |message: &Value| -> u64 {
+            let keys = ["tool_calls", "refusal", "name"];
+            keys.iter().map(|key| priced(&message[key], pretty.then_some(3))).sum()
+        };
+        let in_messages: u64 =
+            messages.iter().map(|message| text(message).len() as u64 + beside(message)).sum();
+        let at_top = ["tools", "response_format"].map(|key| priced(&body[key], pretty.then_some(1)));
+        prop_assert_eq!(facts.prompt_bytes, in_messages + at_top.iter().sum::<u64>());
+        prop_assert_eq!(facts.prompt_tokens, 765 * messages.iter().map(pictures).sum::<u64>());
         prop_assert_eq!(facts.first_user_message, first.and_then(|it| fingerprint(&text(it))));
     }
 

@@ -89,7 +89,12 @@ fn fragment() -> impl Strategy<Value = Vec<u8>> {
         "\"choices\":[{",
         "\"delta\":{",
         "\"text\":",
-        "\"stream_options\":{\"include_usage\":",
+        "\"tools\":[",
+        "\"suffix\":",
+        "\"tool_calls\":[{",
+        "\"name\":",
+        "{\"image_url\":",
+        "{\"refusal\":",
     ]);
     prop_oneof![
         8 => known.prop_map(|text| text.as_bytes().to_vec()),
