@@ -1,0 +1,211 @@
+//! A control plane over files in a temporary directory, and a proxy that takes what it is sent.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use envoy_types::pb::envoy::service::discovery::v3::DeltaDiscoveryResponse;
+use headgate_test_support::client::{HttpClient, HttpRequest, Reply};
+use headgate_test_support::deadline::eventually;
+use headgate_test_support::ports::free_addr;
+use headgate_test_support::process::{Process, ProcessOptions};
+use headgate_test_support::stage::Manifest;
+use headgate_test_support::xds_client::{DeltaProxy, Service, channel, node, type_url};
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// How long anything may take that takes no time by rule.
+pub(crate) const SOON: Duration = Duration::from_secs(20);
+
+/// Models, policies and modules on disk.
+pub(crate) struct Files {
+    root: TempDir,
+}
+
+impl Files {
+    pub(crate) fn new() -> Self {
+        let root = tempfile::tempdir().unwrap();
+        for dir in ["models", "policies", "wasm"] {
+            std::fs::create_dir(root.path().join(dir)).unwrap();
+        }
+        // One function that does nothing.
+        let module = b"\0asm\x01\0\0\0\x01\x04\x01\x60\0\0\x03\x02\x01\0\x0a\x04\x01\x02\0\x0b";
+        for name in ["headgate", "traffic-tag", "token-bucket"] {
+            let file = root.path().join("wasm").join(format!("{name}.wasm"));
+            std::fs::write(file, module).unwrap();
+        }
+        Self { root }
+    }
+
+    pub(crate) fn path(&self, name: &str) -> std::path::PathBuf {
+        self.root.path().join(name)
+    }
+
+    /// Replaces `models/<name>` as a whole, as editors and `kubectl` do.
+    pub(crate) fn model(&self, name: &str, content: &str) {
+        self.put("models", name, content);
+    }
+
+    pub(crate) fn policy(&self, name: &str, content: &str) {
+        self.put("policies", name, content);
+    }
+
+    fn put(&self, dir: &str, name: &str, content: &str) {
+        let scratch = self.path("scratch");
+        std::fs::write(&scratch, content).unwrap();
+        std::fs::rename(scratch, self.path(dir).join(name)).unwrap();
+    }
+}
+
+/// A manifest with endpoints at these ports of loopback.
+pub(crate) fn manifest(model: &str, version: &str, ports: &[u16]) -> Manifest {
+    let endpoints: Vec<SocketAddr> = ports
+        .iter()
+        .map(|port| SocketAddr::from(([127, 0, 0, 1], *port)))
+        .collect();
+    Manifest::new(model, version).endpoints(&endpoints)
+}
+
+/// A running control plane.
+pub(crate) struct Server {
+    pub(crate) process: Process,
+    pub(crate) xds: SocketAddr,
+    pub(crate) admin: SocketAddr,
+    client: HttpClient,
+}
+
+impl Server {
+    pub(crate) async fn start(files: &Files) -> Self {
+        let (xds, admin) = (free_addr().unwrap(), free_addr().unwrap());
+        let options = ProcessOptions::new(env!("CARGO_BIN_EXE_headgate"))
+            .args(["serve", "--models"])
+            .arg(files.path("models"))
+            .arg("--policies")
+            .arg(files.path("policies"))
+            .arg("--wasm")
+            .arg(files.path("wasm"))
+            // What vanished goes within a test's time.
+            .args(["--linger", "2"])
+            .args(["--xds-address".to_owned(), xds.to_string()])
+            .args(["--admin-address".to_owned(), admin.to_string()]);
+        let mut process = Process::start(options).unwrap();
+        let ready = format!("http://{admin}/readyz");
+        process.wait_for_http(&ready, SOON).await.unwrap();
+        Self {
+            process,
+            xds,
+            admin,
+            client: HttpClient::new(),
+        }
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> Reply {
+        let url = format!("http://{}{path}", self.admin);
+        let reply = self.client.send(HttpRequest::get(url)).await.unwrap();
+        assert_eq!(reply.status, 200, "{path}: {}", reply.text());
+        reply
+    }
+
+    /// `/syncz`.
+    pub(crate) async fn syncz(&self) -> Value {
+        self.get("/syncz").await.json().unwrap()
+    }
+
+    /// Waits until `/syncz` is as wanted.
+    pub(crate) async fn until(&self, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+        let status = eventually(SOON, what, async || {
+            let status = self.syncz().await;
+            if wanted(&status) {
+                Ok(status)
+            } else {
+                Err(status.to_string())
+            }
+        });
+        status.await.unwrap()
+    }
+}
+
+/// Everything a proxy was sent and took: type URL → name → version and bytes.
+pub(crate) type Taken = BTreeMap<String, BTreeMap<String, (String, Vec<u8>)>>;
+
+/// A proxy that subscribes to everything and answers at once; dropping it cuts its stream.
+pub(crate) struct Proxy {
+    taken: Arc<Mutex<Taken>>,
+    refuses: Arc<Mutex<&'static str>>,
+    task: tokio::task::JoinHandle<()>,
+}
+
+impl Proxy {
+    pub(crate) fn connect(id: &str, xds: SocketAddr) -> Self {
+        let channel = channel(&format!("http://{xds}")).unwrap();
+        let mut proxy =
+            DeltaProxy::open(channel, node(id, "test", &[]), Service::Aggregated).unwrap();
+        proxy.subscribe(type_url::CLUSTER, &[]);
+        proxy.subscribe(type_url::ENDPOINTS, &["*"]);
+        proxy.subscribe(type_url::LISTENER, &[]);
+        proxy.subscribe(type_url::ROUTES, &["ai-model-route"]);
+        proxy.subscribe(
+            type_url::EXTENSION,
+            &["headgate", "headgate.traffic-tag", "headgate.token-bucket"],
+        );
+        let taken = Arc::new(Mutex::new(Taken::new()));
+        let refuses = Arc::new(Mutex::new(""));
+        let task = tokio::spawn(answer(proxy, taken.clone(), refuses.clone()));
+        Self {
+            taken,
+            refuses,
+            task,
+        }
+    }
+
+    pub(crate) fn taken(&self) -> Taken {
+        self.taken.lock().unwrap().clone()
+    }
+
+    /// From now on refuses every response of this type.
+    pub(crate) fn refuse(&self, type_url: &'static str) {
+        *self.refuses.lock().unwrap() = type_url;
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+async fn answer(
+    mut proxy: DeltaProxy,
+    taken: Arc<Mutex<Taken>>,
+    refuses: Arc<Mutex<&'static str>>,
+) {
+    while let Ok(response) = proxy.next(Duration::from_secs(600)).await {
+        let refused = *refuses.lock().unwrap() == response.type_url;
+        if refused {
+            proxy.nack(&response, "the proxy does not want it");
+        } else {
+            book(&mut taken.lock().unwrap(), &response);
+            proxy.ack(&response);
+        }
+    }
+}
+
+fn book(taken: &mut Taken, response: &DeltaDiscoveryResponse) {
+    let books = taken.entry(response.type_url.clone()).or_default();
+    for name in &response.removed_resources {
+        books.remove(name);
+    }
+    for resource in &response.resources {
+        let bytes = resource.resource.as_ref().unwrap().value.clone();
+        books.insert(resource.name.clone(), (resource.version.clone(), bytes));
+    }
+}
+
+/// Runs another command of the binary and returns what it prints.
+pub(crate) fn headgate(args: &[&str]) -> std::process::Output {
+    std::process::Command::new(env!("CARGO_BIN_EXE_headgate"))
+        .args(args)
+        .output()
+        .unwrap()
+}

@@ -1,0 +1,10 @@
+//! `headgate serve` as a process, with scripted proxies at its xDS port: what replicas, scripts, scrapers and
+//! supervisors rely on.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod common;
+mod ending;
+mod exposition;
+mod metrics;
+mod replicas;
+mod status_names;

@@ -1,0 +1,50 @@
+//! What a scraper gets.
+
+use headgate_test_support::xds_client::type_url;
+
+use crate::common::{Files, Proxy, Server, manifest};
+use crate::exposition::Exposition;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn metrics_is_valid_openmetrics_and_tells_of_proxies_refusals_and_weights() {
+    let files = Files::new();
+    files.model("m-v1.yaml", &manifest("m", "v1", &[9001]).render());
+    let server = Server::start(&files).await;
+    let proxy = Proxy::connect("proxy", server.xds);
+    server
+        .until("the proxy to settle", |s| {
+            s["proxies"][0]["settled"] == true
+        })
+        .await;
+    proxy.refuse(type_url::CLUSTER);
+    files.model(
+        "m-v2.yaml",
+        &manifest("m", "v2", &[9002]).weight("10").render(),
+    );
+    files.model("broken.yaml", "kind: [");
+    server
+        .until("a refusal and a problem", |s| {
+            let nacked = s["proxies"][0]["types"]["cds"]["nacked"].as_object();
+            nacked.is_some_and(|n| !n.is_empty())
+                && s["problems"].to_string().contains("broken.yaml")
+        })
+        .await;
+    let reply = server.get("/metrics").await;
+    let kind = reply.header("content-type").unwrap_or_default();
+    assert!(
+        kind.starts_with("application/openmetrics-text; version=1.0.0"),
+        "{kind}"
+    );
+    let text = reply.text();
+    let all = Exposition::parse(&text).unwrap_or_else(|why| panic!("{why}\n{text}"));
+    assert_eq!(all.value("headgate_proxies", &[]), Some(1.0));
+    assert_eq!(all.value("headgate_proxies_settled", &[]), Some(0.0));
+    assert!(all.value("headgate_xds_nacks_total", &[("type", "cds")]) >= Some(1.0));
+    let canary = [("namespace", "default"), ("model", "m"), ("version", "v2")];
+    assert_eq!(
+        all.value("headgate_version_weight_percent", &canary),
+        Some(10.0)
+    );
+    let problem = [("severity", "error"), ("reason", "File")];
+    assert!(all.value("headgate_problems", &problem) >= Some(1.0));
+}

@@ -1,0 +1,134 @@
+//! `headgate status -o json` is an interface: scripts read it by these names.
+
+use std::collections::BTreeSet;
+
+use headgate_test_support::xds_client::type_url;
+use serde_json::Value;
+
+use crate::common::{Files, Proxy, Server, headgate, manifest};
+
+/// Objects whose keys are names of things, not of fields.
+const MAPS: [&str; 4] = ["weightAcked", "types", "nacked", "waiting"];
+
+/// Every field, with a path; `*` stands for the names of things, `[]` for the items of a list.
+fn fields(at: &str, value: &Value, found: &mut BTreeSet<String>) {
+    match value {
+        Value::Object(map) => {
+            let named = MAPS
+                .iter()
+                .any(|m| at == *m || at.ends_with(&format!(".{m}")));
+            for (key, inner) in map {
+                let key = if named { "*" } else { key };
+                let path = if at.is_empty() {
+                    key.to_owned()
+                } else {
+                    format!("{at}.{key}")
+                };
+                fields(&path, inner, found);
+            }
+        }
+        Value::Array(list) => {
+            for inner in list {
+                fields(&format!("{at}[]"), inner, found);
+            }
+        }
+        scalar => {
+            let kind = match scalar {
+                Value::Bool(_) => "bool",
+                Value::Number(_) => "number",
+                Value::String(_) => "text",
+                _ => "null",
+            };
+            found.insert(format!("{at}: {kind}"));
+        }
+    }
+}
+
+const NAMES: &str = "\
+models[].acked.are: number
+models[].acked.of: number
+models[].carriers[].carrier: text
+models[].carriers[].ready.are: number
+models[].carriers[].ready.of: number
+models[].carriers[].standing: text
+models[].carriers[].weight: number
+models[].model: text
+models[].names[]: text
+models[].namespace: text
+models[].scalePercent: number
+models[].versions[].endpoints.are: number
+models[].versions[].endpoints.of: number
+models[].versions[].version: text
+models[].versions[].weightAcked.*: number
+models[].versions[].weightWanted: number
+problems[].message: text
+problems[].object: text
+problems[].reason: text
+problems[].severity: text
+problems[].since: number
+proxies[].address: text
+proxies[].agent: text
+proxies[].id: text
+proxies[].scope: text
+proxies[].settled: bool
+proxies[].since: number
+proxies[].types.*.acked: text
+proxies[].types.*.ackedAt: number
+proxies[].types.*.lastNack.at: number
+proxies[].types.*.lastNack.message: text
+proxies[].types.*.lastNack: null
+proxies[].types.*.nacked.*.message: text
+proxies[].types.*.nacked.*.retries: number
+proxies[].types.*.nacked.*.version: text
+proxies[].types.*.sent: text
+proxies[].types.*.waiting.*: text
+proxies[].types.*.wanted: text
+publication: number
+publishedAt: number
+synced: bool
+tookMs: number
+version: text";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn status_in_json_has_exactly_these_fields() {
+    let files = Files::new();
+    let named = manifest("m", "v1", &[9001]).annotation("headgate.dev/model-names", "Org/M");
+    files.model("m-v1.yaml", &named.render());
+    let server = Server::start(&files).await;
+    let proxy = Proxy::connect("proxy", server.xds);
+    server
+        .until("the proxy to settle", |s| {
+            s["proxies"][0]["settled"] == true
+        })
+        .await;
+    // Everything that can be there: a refusal, what waits for it, a broken file.
+    proxy.refuse(type_url::CLUSTER);
+    files.model("n-v1.yaml", &manifest("n", "v1", &[9002]).render());
+    files.model("broken.yaml", "kind: [");
+    let all_there = |s: &Value| {
+        let types = &s["proxies"][0]["types"];
+        let nacked = types["cds"]["nacked"].as_object();
+        nacked.is_some_and(|n| n.len() == 2)
+            && types["rds"]["waiting"]
+                .as_object()
+                .is_some_and(|w| !w.is_empty())
+            && s["problems"].to_string().contains("broken.yaml")
+    };
+    server
+        .until("a refusal, a wait and a problem", all_there)
+        .await;
+
+    let admin = server.admin.to_string();
+    let out = headgate(&["status", "-o", "json", "--admin-address", &admin]);
+    assert!(out.status.success(), "{out:?}");
+    let document: Value = serde_json::from_slice(&out.stdout).unwrap();
+    let mut found = BTreeSet::new();
+    fields("", &document, &mut found);
+    let found: Vec<String> = found.into_iter().collect();
+    let expected: BTreeSet<&str> = NAMES.lines().collect();
+    let expected: Vec<&str> = expected.into_iter().collect();
+    assert_eq!(found, expected);
+    let types = document["proxies"][0]["types"].as_object().unwrap();
+    let types: Vec<&str> = types.keys().map(String::as_str).collect();
+    assert_eq!(types, ["cds", "ecds", "eds", "lds", "rds"]);
+}
