@@ -12,8 +12,8 @@
 //! ```
 //!
 //! An upstream's 4xx or 5xx without usage is *sent, nothing observed*: its body is no generated text, and the
-//! prompt was read. What was observed of a stream are its deltas, roughly one token each; of a whole answer
-//! its text, divided by `bytesPerToken`.
+//! prompt was read. What was observed of an answer is its text, divided by `bytesPerToken`; of a stream the
+//! larger of that and its deltas, for a delta is a token or, where a server batches, several.
 
 use headgate_contract::{SettleOn, Unreadable};
 use headgate_dialect::{Observed, Usage};
@@ -69,9 +69,9 @@ pub enum Ending {
     Used {
         /// Prompt tokens, if they were reported.
         input: Option<u64>,
-        /// Tokens generated.
+        /// Tokens generated, at least.
         output: u64,
-        /// Text generated beyond `output`, in bytes: of a whole answer without usage.
+        /// Bytes of the text generated, where that may say more than `output` does; else 0.
         text_bytes: u64,
         /// The upstream said so.
         reported: bool,
@@ -123,32 +123,25 @@ impl Seen {
     }
 
     fn answer(&self) -> Ending {
-        let flowed = if self.streamed {
-            self.observed.deltas
-        } else {
-            0
-        };
+        let Observed {
+            deltas,
+            text_bytes,
+            bytes,
+        } = self.observed;
+        let flowed = if self.streamed { deltas } else { 0 };
         if let Some(usage) = self.usage {
-            let output = if self.complete {
-                usage.output
-            } else {
-                usage.output.max(flowed)
-            };
+            // Of a stream that was cut, the report may be an early one.
+            let cut = self.streamed && !self.complete;
             return Ending::Used {
                 input: Some(usage.input),
-                output,
-                text_bytes: 0,
+                output: usage.output.max(if cut { flowed } else { 0 }),
+                text_bytes: if cut { text_bytes } else { 0 },
                 reported: true,
             };
         }
-        let text_bytes = if self.streamed {
-            0
-        } else {
-            self.observed.text_bytes
-        };
         match self.status {
-            0 | 200..300 if !self.readable && self.observed.bytes > 0 => Ending::Unreadable {
-                bytes: self.observed.bytes,
+            0 | 200..300 if !self.readable && bytes > 0 => Ending::Unreadable {
+                bytes,
                 complete: self.complete,
             },
             0 | 200..300 if flowed > 0 || text_bytes > 0 => Ending::Used {

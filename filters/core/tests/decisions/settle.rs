@@ -79,7 +79,17 @@ fn every_ending_is_settled_as_declared() {
                 observed: flowing(7, 30, 99),
                 ..answered(200)
             },
-            used(Some(9), 7, 0, true),
+            used(Some(9), 7, 30, true),
+        ),
+        (
+            "a whole answer cut short behind its report",
+            Seen {
+                usage: usage(9, 5),
+                complete: false,
+                observed: flowing(7, 30, 99),
+                ..answered(200)
+            },
+            used(Some(9), 5, 0, true),
         ),
         (
             "cut short without a report",
@@ -89,7 +99,7 @@ fn every_ending_is_settled_as_declared() {
                 observed: flowing(7, 30, 99),
                 ..answered(200)
             },
-            used(None, 7, 0, false),
+            used(None, 7, 30, false),
         ),
         (
             "a stream that never reports",
@@ -98,7 +108,7 @@ fn every_ending_is_settled_as_declared() {
                 observed: flowing(7, 30, 99),
                 ..answered(200)
             },
-            used(None, 7, 0, false),
+            used(None, 7, 30, false),
         ),
         (
             "whole without a report",
@@ -156,7 +166,7 @@ fn every_ending_is_settled_as_declared() {
                 observed: flowing(7, 30, 99),
                 ..answered(0)
             },
-            used(None, 7, 0, false),
+            used(None, 7, 30, false),
         ),
         (
             "an error of the upstream",

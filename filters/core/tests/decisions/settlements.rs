@@ -133,6 +133,40 @@ fn a_stream_is_settled_on_its_usage_or_on_its_deltas() {
     );
 }
 
+/// Speculative decoding and batching servers put several tokens into a delta.
+#[test]
+fn a_delta_of_many_tokens_is_charged_by_its_text() {
+    let long = "x".repeat(41);
+    let silent = format!("{}{}data: [DONE]\n\n", delta(&long), delta(&long));
+    for (more, tokens) in [
+        ("", 21),
+        (r#","bytesPerToken":8"#, 11),
+        (r#","bytesPerToken":64"#, 2),
+    ] {
+        let whole = charged(&mut proxy(more), |p, s| drop(p.answer(s, &SSE, &silent)));
+        assert_eq!(
+            whole,
+            if more.is_empty() { 2 } else { 1 } + tokens,
+            "{more}"
+        );
+    }
+    // A stream cut after an early report: the larger of the two.
+    let early =
+        "data: {\"choices\":[],\"usage\":{\"prompt_tokens\":7,\"completion_tokens\":0}}\n\n";
+    let cut = charged(&mut proxy(""), |p, s| {
+        s.response_headers(&mut p.vm, &p.world, &Headers::from_pairs(&SSE), false);
+        for event in [early, &delta(&long), &delta(&long)] {
+            s.response_body(&mut p.vm, &p.world, event.as_bytes(), false);
+        }
+    });
+    assert_eq!(cut, 7 + 21);
+    // A report at the end is the truth, however much text there was.
+    let late = early.replace(":0}", ":3}");
+    let told = format!("{}{late}data: [DONE]\n\n", delta(&long));
+    let told = charged(&mut proxy(""), |p, s| drop(p.answer(s, &SSE, &told)));
+    assert_eq!(told, 7 + 3);
+}
+
 #[test]
 fn a_stream_cut_by_the_client_is_charged_for_what_flowed() {
     let spent = charged(&mut proxy(""), |p, s| {
