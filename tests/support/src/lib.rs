@@ -8,6 +8,7 @@
 //! |---|---|
 //! | [`mock_model`] | a model server that answers, streams, stalls, aborts and misreports on demand |
 //! | [`envoy`] | a real Envoy with its admin interface |
+//! | [`kube`] | a real Kubernetes API, and the kubelet that a test plays |
 //! | [`process`] | any other child process, with its log |
 //! | [`client`] | OpenAI-style traffic: whole, streamed, cut, and as closed-loop load |
 //! | [`xds_client`] | a scripted proxy that speaks delta and state-of-the-world xDS |
@@ -18,6 +19,7 @@
 pub mod client;
 pub mod deadline;
 pub mod envoy;
+pub mod kube;
 pub mod mock_model;
 pub mod ports;
 pub mod process;

@@ -1,0 +1,112 @@
+//! The real `kubectl`: what a user types.
+//!
+//! Invariant: it reads one kubeconfig and nothing of the home of whoever runs the test.
+
+use std::ffi::{OsStr, OsString};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use tokio::io::AsyncWriteExt as _;
+use tokio::process::Command;
+
+use super::KubeError;
+
+/// How long one call may take: `kubectl wait` and `rollout status` have their own, shorter ends.
+const TIMEOUT: Duration = Duration::from_secs(120);
+
+/// `kubectl` as one user.
+#[derive(Debug, Clone)]
+pub struct Kubectl {
+    program: PathBuf,
+    kubeconfig: PathBuf,
+    home: PathBuf,
+}
+
+impl Kubectl {
+    pub(super) fn new(program: &Path, kubeconfig: &Path, home: &Path) -> Self {
+        Self {
+            program: program.to_owned(),
+            kubeconfig: kubeconfig.to_owned(),
+            home: home.to_owned(),
+        }
+    }
+
+    /// Runs it and returns its standard output.
+    ///
+    /// # Errors
+    /// [`KubeError::Refused`] with what it said, [`KubeError::Kubectl`] when it cannot be run or does not end.
+    ///
+    /// ```no_run
+    /// # async fn f(kube: &headgate_test_support::kube::Kube) -> Result<(), headgate_test_support::kube::KubeError> {
+    /// kube.kubectl().run(["label", "deploy/llama3-70b-v2", "canary-weight=30", "--overwrite"]).await?;
+    /// # Ok(()) }
+    /// ```
+    pub async fn run(
+        &self,
+        args: impl IntoIterator<Item = impl AsRef<OsStr>>,
+    ) -> Result<String, KubeError> {
+        self.fed(args, "").await
+    }
+
+    /// `kubectl apply -f -` of manifests, YAML or JSON.
+    ///
+    /// # Errors
+    /// As [`Self::run`].
+    pub async fn apply(&self, manifests: &str) -> Result<String, KubeError> {
+        self.fed(["apply", "-f", "-"], manifests).await
+    }
+
+    /// Runs it with something to read on its standard input.
+    ///
+    /// # Errors
+    /// As [`Self::run`].
+    pub async fn fed(
+        &self,
+        args: impl IntoIterator<Item = impl AsRef<OsStr>>,
+        input: &str,
+    ) -> Result<String, KubeError> {
+        let args: Vec<OsString> = args.into_iter().map(|arg| arg.as_ref().into()).collect();
+        let said = args.join(OsStr::new(" ")).to_string_lossy().into_owned();
+        let output = tokio::time::timeout(TIMEOUT, self.output(&args, input))
+            .await
+            .unwrap_or_else(|_| {
+                let why = format!("no end within {TIMEOUT:?}");
+                Err(io::Error::new(io::ErrorKind::TimedOut, why))
+            })
+            .map_err(|source| KubeError::Kubectl {
+                args: said.clone(),
+                source,
+            })?;
+        if output.status.success() {
+            return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
+        }
+        Err(KubeError::Refused {
+            args: said,
+            code: output.status.code(),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        })
+    }
+
+    async fn output(&self, args: &[OsString], input: &str) -> io::Result<std::process::Output> {
+        let mut child = Command::new(&self.program)
+            .args(args)
+            .env("KUBECONFIG", &self.kubeconfig)
+            .env("HOME", &self.home)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()?;
+        let stdin = child.stdin.take();
+        let feed = async {
+            if let Some(mut stdin) = stdin {
+                // Who does not want to read it has closed the pipe, and says why by its exit.
+                let _ = stdin.write_all(input.as_bytes()).await;
+            }
+        };
+        let ((), output) = tokio::join!(feed, child.wait_with_output());
+        output
+    }
+}

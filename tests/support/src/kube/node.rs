@@ -1,0 +1,226 @@
+//! What a kubelet tells the API about its pods, one request each: bound, running, ready or not, gone.
+//!
+//! Invariant: a pod is only ever changed through the subresources that a kubelet and a scheduler use, and only the pod that
+//! was meant: a namesake that came later has another UID.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use ::kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams, Preconditions};
+use ::kube::{Client, ResourceExt};
+use futures::stream::{self, TryStreamExt as _};
+use k8s_openapi::api::core::v1::{Binding, ObjectReference, Pod};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use k8s_openapi::jiff::Timestamp;
+use serde_json::{Value, json};
+use tokio::sync::Semaphore;
+
+use super::KubeError;
+
+/// Requests under way at once: enough to keep the API server busy, few enough that it never answers 429.
+const PARALLEL: usize = 32;
+
+/// A node by name; there need not be such an object. Cheap to clone; clones share the limit of requests under way.
+#[derive(Clone)]
+pub struct Node {
+    client: Client,
+    name: String,
+    permits: Arc<Semaphore>,
+}
+
+impl std::fmt::Debug for Node {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Node").field("name", &self.name).finish()
+    }
+}
+
+impl Node {
+    pub(super) fn new(client: Client) -> Self {
+        Self {
+            client,
+            name: "headgate-node".into(),
+            permits: Arc::new(Semaphore::new(PARALLEL)),
+        }
+    }
+
+    /// Its name, as pods have it in `spec.nodeName`.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Assigns a pod to this node, as a scheduler would. A pod without a node would vanish as soon as it is deleted.
+    ///
+    /// # Errors
+    /// [`KubeError::Api`]; 409 when it is being deleted or has a node already.
+    pub async fn bind(&self, pod: &Pod) -> Result<(), KubeError> {
+        let binding = Binding {
+            metadata: ObjectMeta {
+                name: Some(pod.name_any()),
+                uid: pod.uid(),
+                ..ObjectMeta::default()
+            },
+            target: ObjectReference {
+                api_version: Some("v1".into()),
+                kind: Some("Node".into()),
+                name: Some(self.name.clone()),
+                ..ObjectReference::default()
+            },
+        };
+        let _permit = self.permits.acquire().await;
+        // The answer is a Status, not a Pod.
+        let answer: Result<Value, _> = self
+            .pods(pod)
+            .create_subresource("binding", &pod.name_any(), &PostParams::default(), &binding)
+            .await;
+        answer
+            .map(|_| ())
+            .map_err(KubeError::api(format!("bind {}", shown(pod))))
+    }
+
+    /// Reports that a pod's containers run, listening on `ip`, and whether they are ready.
+    ///
+    /// # Errors
+    /// [`KubeError::Api`]; 404 when it is gone, 409 when a namesake took its place.
+    pub async fn report(&self, pod: &Pod, ip: IpAddr, ready: bool) -> Result<(), KubeError> {
+        let patch = json!({
+            "metadata": {"uid": pod.uid()},
+            "status": status(pod, ip, ready, &Timestamp::now().to_string()),
+        });
+        let _permit = self.permits.acquire().await;
+        let params = PatchParams::default();
+        self.pods(pod)
+            .patch_status(&pod.name_any(), &params, &Patch::Merge(&patch))
+            .await
+            .map(|_| ())
+            .map_err(KubeError::api(format!("report {}", shown(pod))))
+    }
+
+    /// Changes the readiness of a pod that runs.
+    ///
+    /// # Errors
+    /// [`KubeError::Api`] when there is no such pod; [`KubeError::NotRunning`] when it has no address.
+    pub async fn set_ready(
+        &self,
+        namespace: &str,
+        name: &str,
+        ready: bool,
+    ) -> Result<(), KubeError> {
+        let shown = format!("pod {namespace}/{name}");
+        let pod = Api::<Pod>::namespaced(self.client.clone(), namespace)
+            .get(name)
+            .await
+            .map_err(KubeError::api(&shown))?;
+        let ip = pod.status.as_ref().and_then(|s| s.pod_ip.as_deref());
+        match ip.and_then(|ip| ip.parse().ok()) {
+            Some(ip) => self.report(&pod, ip, ready).await,
+            None => Err(KubeError::NotRunning(shown)),
+        }
+    }
+
+    /// Binds pods and reports them running and ready, many at once.
+    ///
+    /// # Errors
+    /// The first refusal; the pods after it may have been left alone.
+    pub async fn run_all(
+        &self,
+        pods: impl IntoIterator<Item = (Pod, IpAddr)>,
+    ) -> Result<(), KubeError> {
+        stream::iter(pods.into_iter().map(Ok))
+            .try_for_each_concurrent(PARALLEL, |(pod, ip)| async move {
+                if !has_node(&pod) {
+                    self.bind(&pod).await?;
+                }
+                self.report(&pod, ip, true).await
+            })
+            .await
+    }
+
+    /// Finishes the deletion of a pod, as a kubelet does when its containers have ended.
+    ///
+    /// # Errors
+    /// [`KubeError::Api`]; 404 when it is gone, 409 when a namesake took its place.
+    pub async fn remove(&self, pod: &Pod) -> Result<(), KubeError> {
+        let params = DeleteParams {
+            grace_period_seconds: Some(0),
+            preconditions: Some(Preconditions {
+                uid: pod.uid(),
+                resource_version: None,
+            }),
+            ..DeleteParams::default()
+        };
+        let _permit = self.permits.acquire().await;
+        self.pods(pod)
+            .delete(&pod.name_any(), &params)
+            .await
+            .map(|_| ())
+            .map_err(KubeError::api(format!("remove {}", shown(pod))))
+    }
+
+    /// All pods of a namespace, or of all of them.
+    ///
+    /// # Errors
+    /// [`KubeError::Api`].
+    pub async fn pods_in(&self, namespace: Option<&str>) -> Result<Vec<Pod>, KubeError> {
+        let api: Api<Pod> = match namespace {
+            Some(namespace) => Api::namespaced(self.client.clone(), namespace),
+            None => Api::all(self.client.clone()),
+        };
+        let list = api.list(&Default::default()).await;
+        Ok(list.map_err(KubeError::api("list pods"))?.items)
+    }
+
+    pub(super) fn client(&self) -> &Client {
+        &self.client
+    }
+
+    fn pods(&self, pod: &Pod) -> Api<Pod> {
+        Api::namespaced(self.client.clone(), &pod.namespace().unwrap_or_default())
+    }
+}
+
+pub(super) fn has_node(pod: &Pod) -> bool {
+    pod.spec.as_ref().is_some_and(|s| s.node_name.is_some())
+}
+
+fn shown(pod: &Pod) -> String {
+    let namespace = pod.namespace().unwrap_or_default();
+    format!("pod {namespace}/{}", pod.name_any())
+}
+
+/// The status of a pod whose containers run.
+fn status(pod: &Pod, ip: IpAddr, ready: bool, now: &str) -> Value {
+    let reported = pod.status.as_ref().and_then(|s| s.start_time.as_ref());
+    let started = reported.map_or_else(|| now.to_owned(), |time| time.0.to_string());
+    let condition = |kind: &str, holds: bool| {
+        let status = if holds { "True" } else { "False" };
+        json!({"type": kind, "status": status, "lastTransitionTime": now})
+    };
+    let containers = pod.spec.iter().flat_map(|spec| &spec.containers);
+    let containers: Vec<Value> = containers
+        .map(|container| {
+            json!({
+                "name": container.name,
+                "image": container.image.as_deref().unwrap_or_default(),
+                "imageID": "",
+                "ready": ready,
+                "started": true,
+                "restartCount": 0,
+                "state": {"running": {"startedAt": started}},
+            })
+        })
+        .collect();
+    json!({
+        "phase": "Running",
+        "startTime": started,
+        "podIP": ip,
+        "podIPs": [{"ip": ip}],
+        "conditions": [
+            condition("PodScheduled", true),
+            condition("Initialized", true),
+            condition("ContainersReady", ready),
+            condition("Ready", ready),
+        ],
+        "containerStatuses": containers,
+    })
+}
