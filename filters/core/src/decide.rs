@@ -116,7 +116,7 @@ impl<'a> Decider<'a> {
             }
             return Decision::Pass(vec![Labels::default().count("unmetered")]);
         };
-        if self.request.class == Class::ListModels {
+        if self.request.class == Class::Models {
             if !self.tagging {
                 return Decision::Pass(Vec::new());
             }
@@ -124,7 +124,10 @@ impl<'a> Decider<'a> {
                 namespace: &namespace.name,
                 ..Labels::default()
             };
-            return Decision::Reply(vec![labels.count("listed")], models_list::reply(namespace));
+            return match models_list::reply(namespace, self.request.headers) {
+                Ok(reply) => Decision::Reply(vec![labels.count("listed")], reply),
+                Err(refusal) => refuse(&labels, &refusal, self.request.headers),
+            };
         }
         let mut labels = Labels {
             namespace: &namespace.name,

@@ -7,6 +7,8 @@ use std::borrow::Cow;
 
 use headgate_dialect::Endpoint;
 
+const MODELS: &str = "/v1/models";
+
 /// What decides about a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Class {
@@ -14,8 +16,8 @@ pub enum Class {
     Body(Endpoint),
     /// Its headers alone: a serving path whose bodies are not read.
     Headers,
-    /// Nothing: it asks for the list of models, which the filter answers.
-    ListModels,
+    /// Nothing: it asks for the models, or for one of them, which the filter answers.
+    Models,
     /// Not a serving path: passed through, only tags the client sent are stripped.
     Other,
 }
@@ -24,18 +26,19 @@ pub enum Class {
 #[must_use]
 pub fn classify(method: &[u8], path: &[u8], end: bool) -> Class {
     let plain = normalize(path);
-    let first = first_segments(&plain);
+    let plain = plain.trim_end_matches('/');
+    let first = first_segments(plain);
     let serving = matches!(
         first,
         ["v1", ..] | ["v2", "models"] | ["inference.GRPCInferenceService", _] | ["infer", _]
     );
     // What never reaches a GPU: a preflight, or reading from a path that generates only when posted to.
     let idle = end && matches!(method, b"OPTIONS" | b"HEAD" | b"GET" | b"DELETE");
-    match Endpoint::of_path(&plain) {
+    match Endpoint::of_path(plain) {
         Some(_) if idle => Class::Other,
         Some(endpoint) => Class::Body(endpoint),
         None if !serving || (idle && method == b"OPTIONS") => Class::Other,
-        None if method == b"GET" && is_models(&plain) => Class::ListModels,
+        None if matches!(method, b"GET" | b"HEAD") && model_asked(plain).is_some() => Class::Models,
         None => Class::Headers,
     }
 }
@@ -46,14 +49,23 @@ fn first_segments(plain: &str) -> [&str; 2] {
     [next(), next()]
 }
 
-fn is_models(plain: &str) -> bool {
-    plain
-        .split('/')
-        .filter(|s| !s.is_empty())
-        .eq(["v1", "models"])
+/// The model whose object a path asks for; empty where it asks for all of them, `None` for other paths.
+fn model_asked(plain: &str) -> Option<&str> {
+    let rest = plain.strip_prefix(MODELS)?;
+    if rest.is_empty() {
+        return Some(rest);
+    }
+    rest.strip_prefix('/')
 }
 
-/// The path without query, decoded, each segment once.
+/// The same, of the path as it was sent. Names may have slashes, encoded or not.
+pub(crate) fn model_of(path: &[u8]) -> String {
+    let plain = normalize(path);
+    let name = model_asked(plain.trim_end_matches('/'));
+    name.unwrap_or_default().to_owned()
+}
+
+/// The path without query, decoded, each segment once; a slash may be left at its end.
 fn normalize(path: &[u8]) -> Cow<'_, str> {
     let end = path.iter().position(|b| matches!(b, b'?' | b'#'));
     let path = &path[..end.unwrap_or(path.len())];

@@ -9,7 +9,7 @@ use headgate_dialect::{Body, Endpoint};
 fn a_path_decides_what_decides() {
     let chat = Class::Body(Endpoint::ChatCompletions);
     let completions = Class::Body(Endpoint::Completions);
-    let rows: [(&str, &str, bool, Class); 29] = [
+    let rows = [
         ("POST", "/v1/chat/completions", false, chat),
         ("POST", "/v1/chat/completions?x=1", false, chat),
         ("POST", "/v1/chat/completions/", false, chat),
@@ -28,10 +28,31 @@ fn a_path_decides_what_decides() {
         ("POST", "/v1/messages", false, Class::Headers),
         ("GET", "/v1/files", true, Class::Headers),
         ("OPTIONS", "/v1/embeddings", true, Class::Other),
-        ("GET", "/v1/models", true, Class::ListModels),
-        ("GET", "/v1/models/", true, Class::ListModels),
-        ("GET", "/v1/models?limit=2", true, Class::ListModels),
+        ("GET", "/v1/models", true, Class::Models),
+        ("GET", "/v1/models/", true, Class::Models),
+        ("GET", "/v1/models?limit=2", true, Class::Models),
+        ("HEAD", "/v1/models", true, Class::Models),
+        ("GET", "/v1/models/m", true, Class::Models),
+        ("HEAD", "/v1/models/Org%2FM", true, Class::Models),
+        ("GET", "//v1/models/Org/M", true, Class::Models),
+        ("GET", "/v1/modelsx", true, Class::Headers),
         ("POST", "/v1/models", false, Class::Headers),
+        ("DELETE", "/v1/models/m", true, Class::Headers),
+        ("POST", "/v1/chat%2Fcompletions#x", false, chat),
+        (
+            "POST",
+            "/v1/completions?x=/v1/chat/completions",
+            false,
+            completions,
+        ),
+        ("POST", "/v1/completions/", false, completions),
+        ("POST", "/v1/chat/completionsx", false, Class::Headers),
+        ("POST", "/v1/chat", false, Class::Headers),
+        ("POST", "/v1/completions/chat", false, Class::Headers),
+        ("POST", "/v1/completions%", false, Class::Headers),
+        ("POST", "/v1/chat/completions/x", false, Class::Headers),
+        ("POST", "/v1chat/completions", false, Class::Other),
+        ("POST", "/V1/completions", false, Class::Other),
         ("POST", "/v2/models/m/infer", false, Class::Headers),
         ("POST", "/v2/health", false, Class::Other),
         (
@@ -64,7 +85,7 @@ fn no_path_traps() {
         b"?",
         b"#",
     ] {
-        assert_ne!(classify(b"POST", path, false), Class::ListModels);
+        assert_ne!(classify(b"POST", path, false), Class::Models);
     }
 }
 

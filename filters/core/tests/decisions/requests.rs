@@ -182,6 +182,44 @@ fn the_models_are_listed_here() {
 }
 
 #[test]
+fn one_model_is_told_here_by_any_of_its_names() {
+    let ask = |method, path| {
+        let head = [(":method", method), (":path", path)];
+        Proxy::new(FULL).send(&head, None).1
+    };
+    for (path, id) in [
+        ("/v1/models/llama", "llama"),
+        ("/v1/models/meta-llama/Llama", "meta-llama/Llama"),
+        ("/v1/models/meta-llama%2FLlama?x=1", "meta-llama/Llama"),
+        ("/v1/models/gone/", "gone"),
+    ] {
+        let step = ask("GET", path);
+        assert_eq!(reply(&step).status, 200, "{path}");
+        assert_eq!(
+            text(reply(&step)),
+            format!(r#"{{"id":"{id}","object":"model","created":0,"owned_by":"headgate"}}"#)
+        );
+    }
+    let step = ask("GET", "/v1/models/gpt-5");
+    assert_eq!(reply(&step).status, 404);
+    assert_eq!(
+        text(reply(&step)),
+        r#"{"error":{"message":"the model `gpt-5` does not exist; GET /v1/models lists what is served","type":"invalid_request_error","param":"model","code":"model_not_found"}}"#
+    );
+    assert_eq!(
+        counted(
+            &step.effects,
+            "headgate_requests|namespace=default|model=unknown|version=|lane=|outcome=model_not_found"
+        ),
+        1
+    );
+    for path in ["/v1/models", "/v1/models/llama", "/v1/models/gpt-5"] {
+        // The proxy leaves out the body of an answer to HEAD.
+        assert_eq!(ask("HEAD", path), ask("GET", path), "{path}");
+    }
+}
+
+#[test]
 fn answers_tell_what_served_not_what_was_picked() {
     let mut proxy = Proxy::new(&one_model(""));
     proxy.world.serves("v9");
