@@ -174,6 +174,48 @@ enum At {
     OutputDetails,
 }
 
+impl At {
+    /// The keys of interest in this container. A table, as for requests.
+    fn keys(self) -> &'static [(&'static str, Field)] {
+        use Field::{Count as Number, Inside, Text};
+        use Kind::{Array, Object};
+        match self {
+            Self::Top => &[
+                ("choices", Inside(Self::Choices, Array)),
+                ("usage", Inside(Self::Usage, Object)),
+            ],
+            Self::Choice => &[
+                ("delta", Inside(Self::Message, Object)),
+                ("message", Inside(Self::Message, Object)),
+                ("text", Text),
+            ],
+            Self::Message => &[
+                ("content", Text),
+                ("reasoning_content", Text),
+                ("reasoning", Text),
+                ("refusal", Text),
+                ("tool_calls", Inside(Self::ToolCalls, Array)),
+                ("function_call", Inside(Self::Function, Object)),
+            ],
+            Self::ToolCall => &[("function", Inside(Self::Function, Object))],
+            Self::Function => &[("arguments", Text)],
+            Self::Usage => &[
+                ("prompt_tokens", Number(Count::Input)),
+                ("completion_tokens", Number(Count::Output)),
+                ("total_tokens", Number(Count::Total)),
+                ("prompt_tokens_details", Inside(Self::InputDetails, Object)),
+                (
+                    "completion_tokens_details",
+                    Inside(Self::OutputDetails, Object),
+                ),
+            ],
+            Self::InputDetails => &[("cached_tokens", Number(Count::Cached))],
+            Self::OutputDetails => &[("reasoning_tokens", Number(Count::Reasoning))],
+            _ => &[],
+        }
+    }
+}
+
 /// What the value at hand is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Field {
@@ -312,27 +354,9 @@ impl Sink for Answer {
     }
 
     fn key(&mut self, key: &[u8]) {
-        use At::{Choice, Function, InputDetails, Message, OutputDetails, ToolCall, Top};
-        use Field::{Count as Number, Inside, Text};
         let Some(at) = self.path.at() else { return };
-        self.field = match (at, key) {
-            (Top, b"choices") => Inside(At::Choices, Kind::Array),
-            (Top, b"usage") => Inside(At::Usage, Kind::Object),
-            (Choice, b"delta" | b"message") => Inside(Message, Kind::Object),
-            (Choice, b"text") => Text,
-            (Message, b"content" | b"reasoning_content" | b"reasoning" | b"refusal") => Text,
-            (Message, b"tool_calls") => Inside(At::ToolCalls, Kind::Array),
-            (Message, b"function_call") | (ToolCall, b"function") => Inside(Function, Kind::Object),
-            (Function, b"arguments") => Text,
-            (At::Usage, b"prompt_tokens") => Number(Count::Input),
-            (At::Usage, b"completion_tokens") => Number(Count::Output),
-            (At::Usage, b"total_tokens") => Number(Count::Total),
-            (At::Usage, b"prompt_tokens_details") => Inside(InputDetails, Kind::Object),
-            (At::Usage, b"completion_tokens_details") => Inside(OutputDetails, Kind::Object),
-            (InputDetails, b"cached_tokens") => Number(Count::Cached),
-            (OutputDetails, b"reasoning_tokens") => Number(Count::Reasoning),
-            _ => Field::Other,
-        };
+        let named = at.keys().iter().find(|(name, _)| name.as_bytes() == key);
+        self.field = named.map_or(Field::Other, |(_, field)| *field);
     }
 
     fn begin_string(&mut self) -> Result<bool, JsonError> {
