@@ -157,7 +157,8 @@ enum Word {
     Gone,
 }
 
-/// Tries until it is told, or has nothing left to be told about: gone (404), or not as it was (409).
+/// Tries until it is told, while the API is away or busy. A pod that is gone (404) or not as it was (409) need not be
+/// told about; any other refusal would come again, so it is shown and left.
 async fn tell(node: &Node, pod: &Pod, word: Word) {
     loop {
         let told = match word {
@@ -165,10 +166,14 @@ async fn tell(node: &Node, pod: &Pod, word: Word) {
             Word::Ready(ip) => node.report(pod, ip, true).await,
             Word::Gone => node.remove(pod).await,
         };
-        match told {
-            Ok(()) => return,
-            Err(error) if matches!(error.status(), Some(404 | 409)) => return,
-            Err(_) => tokio::time::sleep(RETRY).await,
+        let Err(error) = told else { return };
+        match error.status() {
+            Some(404 | 409) => return,
+            None | Some(429 | 500..) => tokio::time::sleep(RETRY).await,
+            Some(_) => {
+                eprintln!("kubelet: {word:?}: {error}");
+                return;
+            }
         }
     }
 }

@@ -60,7 +60,8 @@ pub(super) struct Trust<'a> {
     pub(super) tokens: &'a Identity,
 }
 
-/// The API server: RBAC enforced, ServiceAccounts not added to pods (no controller would make the default ones).
+/// The API server: RBAC enforced, ServiceAccounts not added to pods (no controller would make the default ones). It names
+/// no address of this machine to the cluster, so it needs no network but loopback.
 pub(super) fn apiserver(
     programs: &Programs,
     addresses: &Addresses,
@@ -71,6 +72,7 @@ pub(super) fn apiserver(
     logged(ProcessOptions::new(&programs.apiserver), dir)
         .arg(format!("--etcd-servers={}", addresses.etcd_url()))
         .arg(format!("--bind-address={}", addresses.api.ip()))
+        .arg(format!("--advertise-address={}", addresses.api.ip()))
         .arg(format!("--secure-port={}", addresses.api.port()))
         .arg(file("tls-cert-file", &trust.server.certificate))
         .arg(file("tls-private-key-file", &trust.server.key))
@@ -82,6 +84,7 @@ pub(super) fn apiserver(
             "--authorization-mode=RBAC",
             "--disable-admission-plugins=ServiceAccount",
             "--service-cluster-ip-range=10.0.0.0/24",
+            "--endpoint-reconciler-type=none",
             "--allow-privileged=true",
             "--profiling=false",
         ])
