@@ -30,8 +30,6 @@ pub struct Facts {
     pub n: u64,
     /// Millionths; 1 where it does not say.
     pub temperature: u64,
-    /// Whether the answer is to be streamed.
-    pub stream: bool,
     /// Bytes of the prompt. 0 where no body is read.
     pub prompt_bytes: u64,
     /// Prompt tokens that are no part of `prompt_bytes`: ids, pictures, sounds, files.
@@ -59,7 +57,6 @@ impl Facts {
             temperature: body_of(|b| b.temperature)
                 .or(temperature)
                 .unwrap_or(1_000_000),
-            stream: body.and_then(|b| b.stream).unwrap_or(false),
             prompt_bytes: body.map_or(0, |b| b.prompt_bytes),
             prompt_tokens: body.map_or(0, |b| b.prompt_tokens),
         })
