@@ -10,6 +10,7 @@ use headgate_test_support::client::{HttpClient, HttpRequest, OpenAiRequest};
 use headgate_test_support::deadline::eventually;
 use headgate_test_support::kube::{Kube, KubeError, KubeOptions, ModelServers, Nothing};
 use headgate_test_support::mock_model::MockOptions;
+use headgate_test_support::ports::free_addr;
 use k8s_openapi::api::core::v1::{ConfigMap, Pod};
 use kube::api::{Api, PostParams, WatchEvent, WatchParams};
 use kube::{Client, ResourceExt};
@@ -195,11 +196,17 @@ async fn an_api_server_that_is_killed_comes_back_with_its_data() {
 
 #[tokio::test]
 async fn a_compacted_history_cannot_be_watched() {
+    let dir = tempfile::tempdir().unwrap();
     let options = KubeOptions {
+        dir: Some(dir.path().join("api")),
+        address: Some(free_addr().unwrap()),
         api_args: vec!["--watch-cache=false".into()],
         ..KubeOptions::default()
     };
+    let url = format!("https://{}", options.address.unwrap());
     let kube = Kube::start(options).await.unwrap();
+    assert_eq!(kube.url(), url);
+    assert!(kube.kubeconfig().starts_with(dir.path().join("api")));
     let client = kube.client();
     let first = remember(&client, "first").await;
     remember(&client, "second").await;
@@ -253,6 +260,53 @@ async fn a_service_account_may_do_what_rbac_gives_it_and_nothing_else() {
     }
     // Asked for again, it is the same account.
     kube.service_account("default", "reader").await.unwrap();
+}
+
+#[tokio::test]
+async fn a_relay_refuses_and_cuts_on_demand_and_passes_the_rest_on() {
+    let kube = start().await;
+    let relay = kube.relay(kube.kubeconfig()).await.unwrap();
+    let client = kube.client_as(relay.kubeconfig()).await.unwrap();
+    let first = remember(&client, "first").await;
+    let kubectl = kube.kubectl_as(relay.kubeconfig());
+    let names = ["get", "configmap", "first", "-o", "name"];
+    assert_eq!(kubectl.run(names).await.unwrap().trim(), "configmap/first");
+
+    relay.refuse_next(1);
+    let url = format!("{}/version", relay.url());
+    let refused = HttpClient::new()
+        .send(HttpRequest::get(&url))
+        .await
+        .unwrap();
+    assert_eq!(
+        (refused.status, refused.header("retry-after")),
+        (429, Some("1"))
+    );
+    let passed = HttpClient::new()
+        .send(HttpRequest::get(&url))
+        .await
+        .unwrap();
+    assert_eq!((passed.status, relay.still_refusing()), (200, 0));
+
+    let api: Api<ConfigMap> = Api::namespaced(client.clone(), "default");
+    let version = first.resource_version().unwrap();
+    let params = WatchParams::default().disable_bookmarks();
+    let mut events = api.watch(&params, &version).await.unwrap().boxed();
+    remember(&kube.client(), "whole").await;
+    let whole = tokio::time::timeout(SOON, events.next()).await.unwrap();
+    assert!(matches!(whole, Some(Ok(WatchEvent::Added(_)))), "{whole:?}");
+    relay.cut_watches();
+    remember(&kube.client(), "half").await;
+    let half = tokio::time::timeout(SOON, events.next()).await.unwrap();
+    assert!(matches!(half, Some(Err(_)) | None), "{half:?}");
+    let again = first_event_since(&client, &first).await;
+    assert!(matches!(again, WatchEvent::Added(_)), "{again:?}");
+    let watches = relay
+        .requests()
+        .iter()
+        .filter(|asked| asked.contains("watch=true"))
+        .count();
+    assert_eq!(watches, 2, "{:?}", relay.requests());
 }
 
 #[tokio::test]

@@ -104,6 +104,12 @@ impl Authority {
         self.kubeconfig(&file, url, namespace, &json!({ "token": token }))
     }
 
+    /// Writes a kubeconfig without credentials, for a relay at `url` that has its own, and returns where.
+    pub(super) fn anonymous(&self, url: &str) -> Result<PathBuf, KubeError> {
+        let file = url.replace([':', '/'], "_");
+        self.kubeconfig(&file, url, "default", &json!({}))
+    }
+
     fn kubeconfig(
         &self,
         file: &str,

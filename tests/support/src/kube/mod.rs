@@ -4,6 +4,8 @@
 //! [`Node`] one request at a time or by [`Kubelet`] for all pods, with a [`Machine`] that says what listens on a pod's
 //! address. Addresses of pods are loopback addresses, so each mock model server can listen on its pod's own.
 //!
+//! A [`Relay`] stands for a bad network between the API and one client.
+//!
 //! ```no_run
 //! # use headgate_test_support::kube::{Kube, KubeError, KubeOptions, ModelServers};
 //! # use headgate_test_support::mock_model::MockOptions;
@@ -26,7 +28,9 @@ mod kubelet;
 mod machine;
 mod node;
 mod programs;
+mod relay;
 mod server;
+mod setting;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -46,13 +50,11 @@ pub use self::kubectl::Kubectl;
 pub use self::kubelet::Kubelet;
 pub use self::machine::{Machine, ModelServers, Nothing, PodAddresses};
 pub use self::node::Node;
+pub use self::relay::Relay;
 
 use self::etcd::Etcd;
-use self::identity::{Authority, Identity};
-use self::programs::Programs;
-use self::server::{Addresses, Trust};
-use crate::ports::free_addr;
-use crate::process::{Process, ProcessOptions};
+use self::setting::Setting;
+use crate::process::Process;
 
 /// How long a ServiceAccount's token lives: longer than any test, also one that was left running over night.
 const TOKEN_LIFE: Duration = Duration::from_secs(7 * 24 * 3600);
@@ -60,7 +62,8 @@ const TOKEN_LIFE: Duration = Duration::from_secs(7 * 24 * 3600);
 /// How to start a Kubernetes API.
 #[derive(Debug, Clone)]
 pub struct KubeOptions {
-    /// Where data, keys, logs and kubeconfigs go, made if it is not there; a temporary directory if none.
+    /// Where data, keys, logs and kubeconfigs go, made if it is not there; a temporary directory if none. The data of an
+    /// earlier API in it (`etcd/`) is removed.
     pub dir: Option<PathBuf>,
     /// Where the API server listens, on loopback; a free port of 127.0.0.1 if none.
     pub address: Option<SocketAddr>,
@@ -92,20 +95,6 @@ pub struct Kube {
     setting: Setting,
     client: Client,
     _temporary: Option<TempDir>,
-}
-
-/// All that its servers are started from.
-#[derive(Debug)]
-struct Setting {
-    programs: Programs,
-    dir: PathBuf,
-    addresses: Addresses,
-    authority: Authority,
-    server: Identity,
-    tokens: Identity,
-    admin: PathBuf,
-    api_args: Vec<String>,
-    within: Duration,
 }
 
 impl std::fmt::Debug for Kube {
@@ -245,6 +234,15 @@ impl Kube {
         Kubelet::start(self.node(), machine)
     }
 
+    /// A relay before the API that fails on demand, for a client that comes as whom `kubeconfig` says.
+    ///
+    /// # Errors
+    /// [`KubeError::Kubeconfig`], [`KubeError::Address`], [`KubeError::Files`].
+    pub async fn relay(&self, kubeconfig: &Path) -> Result<Relay, KubeError> {
+        let upstream = self.client_as(kubeconfig).await?;
+        Relay::start(upstream, |url| self.setting.authority.anonymous(url)).await
+    }
+
     /// `kill -9` of the API server. Its etcd and its controllers go on.
     ///
     /// # Errors
@@ -300,68 +298,6 @@ impl Kube {
     pub fn pids(&self) -> [u32; 3] {
         [self.etcd.pid(), self.api.pid(), self.controllers.pid()]
     }
-}
-
-impl Setting {
-    fn new(options: KubeOptions) -> Result<(Self, Option<TempDir>), KubeError> {
-        let programs = Programs::find()?;
-        let (dir, temporary) = directory(options.dir)?;
-        let free = || free_addr().map_err(KubeError::Address);
-        let addresses = Addresses {
-            api: options.address.map_or_else(free, Ok)?,
-            etcd: free()?,
-            etcd_peer: free()?,
-            controllers: free()?,
-        };
-        let authority = Authority::new(&dir)?;
-        let setting = Self {
-            server: authority.server("apiserver", addresses.api.ip())?,
-            tokens: authority.token_keys()?,
-            admin: authority.admin(&addresses.api_url())?,
-            programs,
-            dir,
-            addresses,
-            authority,
-            api_args: options.api_args,
-            within: options.within,
-        };
-        Ok((setting, temporary))
-    }
-
-    fn etcd(&self) -> ProcessOptions {
-        server::etcd(&self.programs, &self.addresses, &self.dir)
-    }
-
-    fn apiserver(&self) -> ProcessOptions {
-        let trust = Trust {
-            authority: &self.authority.certificate(),
-            server: &self.server,
-            tokens: &self.tokens,
-        };
-        server::apiserver(&self.programs, &self.addresses, &self.dir, &trust).args(&self.api_args)
-    }
-
-    fn controllers(&self) -> ProcessOptions {
-        server::controllers(&self.programs, &self.addresses, &self.dir, &self.admin)
-    }
-}
-
-/// The directory asked for, or a temporary one. It may hold no earlier API's data: the keys would not fit.
-fn directory(wanted: Option<PathBuf>) -> Result<(PathBuf, Option<TempDir>), KubeError> {
-    let files = |path: &Path| {
-        let path = path.to_owned();
-        move |source| KubeError::Files { path, source }
-    };
-    let Some(dir) = wanted else {
-        let made = tempfile::tempdir().map_err(files(&std::env::temp_dir()))?;
-        return Ok((made.path().to_owned(), Some(made)));
-    };
-    std::fs::create_dir_all(&dir).map_err(files(&dir))?;
-    let data = dir.join("etcd");
-    if data.exists() {
-        std::fs::remove_dir_all(&data).map_err(files(&data))?;
-    }
-    Ok((dir, None))
 }
 
 /// The client that a kubeconfig describes.

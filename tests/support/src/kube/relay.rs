@@ -1,0 +1,248 @@
+//! A relay before the API server that fails on demand: what a bad network or a busy server does to one client.
+//!
+//! It speaks plain HTTP to its client and passes everything on as the user of a kubeconfig, so RBAC holds. Invariant:
+//! what it is not told to spoil, it passes on as it is; while the API server is away it breaks the connection, as that would.
+
+use std::convert::Infallible;
+use std::io;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use ::kube::Client;
+use ::kube::client::Body;
+use bytes::Bytes;
+use futures::stream::{self, Stream, StreamExt as _};
+use http::header::{CONNECTION, CONTENT_TYPE, HOST, RETRY_AFTER, TRANSFER_ENCODING};
+use http::{Request, Response};
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt, BodyStream, Full, StreamBody};
+use hyper::body::{Frame, Incoming};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use serde_json::json;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::{AbortHandle, JoinSet};
+
+use super::KubeError;
+
+type Answer = UnsyncBoxBody<Bytes, io::Error>;
+
+/// The relay. Dropping it breaks its connections.
+#[derive(Debug)]
+pub struct Relay {
+    faults: Arc<Faults>,
+    kubeconfig: PathBuf,
+    addr: SocketAddr,
+    task: AbortHandle,
+}
+
+/// What it shall do wrong, and what it was asked.
+#[derive(Debug, Default)]
+struct Faults {
+    requests: Mutex<Vec<String>>,
+    /// Requests that are still to be refused.
+    refuse: AtomicU64,
+    /// How often watches were ordered to break: one that began under a lower number breaks at its next event.
+    cuts: AtomicU64,
+}
+
+impl Relay {
+    /// Starts it before the API that `upstream` talks to; `kubeconfig` writes the one for the URL where it listens.
+    pub(super) async fn start(
+        upstream: Client,
+        kubeconfig: impl FnOnce(&str) -> Result<PathBuf, KubeError>,
+    ) -> Result<Self, KubeError> {
+        let listener = TcpListener::bind("127.0.0.1:0").await;
+        let listener = listener.map_err(KubeError::Address)?;
+        let addr = listener.local_addr().map_err(KubeError::Address)?;
+        let faults = Arc::new(Faults::default());
+        let serving = accept(listener, upstream, Arc::clone(&faults));
+        Ok(Self {
+            faults,
+            kubeconfig: kubeconfig(&url(addr))?,
+            addr,
+            task: tokio::spawn(serving).abort_handle(),
+        })
+    }
+
+    /// Where it listens: `http://127.0.0.1:PORT`.
+    #[must_use]
+    pub fn url(&self) -> String {
+        url(self.addr)
+    }
+
+    /// The kubeconfig of a client that is to be spoiled.
+    #[must_use]
+    pub fn kubeconfig(&self) -> &Path {
+        &self.kubeconfig
+    }
+
+    /// Refuses the next `count` requests with 429 and `Retry-After: 1`.
+    pub fn refuse_next(&self, count: u64) {
+        self.faults.refuse.store(count, Ordering::Release);
+    }
+
+    /// Requests that [`Self::refuse_next`] has not yet refused.
+    #[must_use]
+    pub fn still_refusing(&self) -> u64 {
+        self.faults.refuse.load(Ordering::Acquire)
+    }
+
+    /// Breaks every watch that is open now in the middle of its next event: half of the bytes, then no more connection.
+    pub fn cut_watches(&self) {
+        self.faults.cuts.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// What it was asked so far, in order, refused or not: `GET /api/v1/pods?watch=true&…`.
+    #[must_use]
+    pub fn requests(&self) -> Vec<String> {
+        self.faults.lock().clone()
+    }
+}
+
+impl Drop for Relay {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+fn url(addr: SocketAddr) -> String {
+    format!("http://{addr}")
+}
+
+impl Faults {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<String>> {
+        self.requests.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes one of the refusals that were ordered.
+    fn take_refusal(&self) -> bool {
+        let less = |left: u64| left.checked_sub(1);
+        self.refuse
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, less)
+            .is_ok()
+    }
+}
+
+async fn accept(listener: TcpListener, upstream: Client, faults: Arc<Faults>) {
+    let mut connections = JoinSet::new();
+    loop {
+        tokio::select! {
+            accepted = listener.accept() => match accepted {
+                Ok((stream, _)) => {
+                    connections.spawn(serve(stream, upstream.clone(), Arc::clone(&faults)));
+                }
+                // A client that left before we came.
+                Err(_) => tokio::task::yield_now().await,
+            },
+            Some(_) = connections.join_next() => {}
+        }
+    }
+}
+
+async fn serve(stream: TcpStream, upstream: Client, faults: Arc<Faults>) {
+    // Best effort: without it events travel later, not wrongly.
+    let _ = stream.set_nodelay(true);
+    let service = service_fn(move |request| {
+        let (upstream, faults) = (upstream.clone(), Arc::clone(&faults));
+        async move { answer(request, &upstream, faults).await }
+    });
+    // How a connection ended is the client's news, not ours.
+    let _ = http1::Builder::new()
+        .serve_connection(TokioIo::new(stream), service)
+        .await;
+}
+
+/// An error breaks the connection without an answer.
+async fn answer(
+    request: Request<Incoming>,
+    upstream: &Client,
+    faults: Arc<Faults>,
+) -> io::Result<Response<Answer>> {
+    let (mut head, body) = request.into_parts();
+    faults.lock().push(format!("{} {}", head.method, head.uri));
+    if faults.take_refusal() {
+        return Ok(too_many_requests());
+    }
+    let watches = head.uri.query().is_some_and(|query| {
+        query
+            .split('&')
+            .any(|pair| matches!(pair, "watch=true" | "watch=1"))
+    });
+    let began = faults.cuts.load(Ordering::Acquire);
+    for of_this_connection in [HOST, CONNECTION, TRANSFER_ENCODING] {
+        head.headers.remove(of_this_connection);
+    }
+    let body = body.collect().await.map_err(io::Error::other)?.to_bytes();
+    let passed_on = Request::from_parts(head, Body::from(body));
+    let answer = upstream.send(passed_on).await.map_err(io::Error::other)?;
+    let (mut head, body) = answer.into_parts();
+    head.version = http::Version::HTTP_11;
+    for of_this_connection in [CONNECTION, TRANSFER_ENCODING] {
+        head.headers.remove(of_this_connection);
+    }
+    let frames = BodyStream::new(body).map(|frame| frame.map_err(io::Error::other));
+    let body = if watches {
+        BodyExt::boxed_unsync(StreamBody::new(cut(frames, faults, began)))
+    } else {
+        BodyExt::boxed_unsync(StreamBody::new(frames))
+    };
+    Ok(Response::from_parts(head, body))
+}
+
+/// The frames of a watch, until it is ordered to break.
+fn cut(
+    frames: impl Stream<Item = io::Result<Frame<Bytes>>> + Send + Unpin + 'static,
+    faults: Arc<Faults>,
+    began: u64,
+) -> impl Stream<Item = io::Result<Frame<Bytes>>> + Send {
+    stream::unfold((frames, false), move |(mut frames, broken)| {
+        let faults = Arc::clone(&faults);
+        async move {
+            if broken {
+                let error = Err(io::ErrorKind::ConnectionReset.into());
+                return Some((error, (frames, true)));
+            }
+            let frame = frames.next().await?;
+            let ordered = faults.cuts.load(Ordering::Acquire) > began;
+            match frame.map(Frame::into_data) {
+                Ok(Ok(data)) if ordered => {
+                    let half = data.slice(..data.len() / 2);
+                    Some((Ok(Frame::data(half)), (frames, true)))
+                }
+                Ok(Ok(data)) => Some((Ok(Frame::data(data)), (frames, false))),
+                Ok(Err(trailers)) => Some((Ok(trailers), (frames, false))),
+                Err(error) => Some((Err(error), (frames, true))),
+            }
+        }
+    })
+}
+
+/// As an API server that is too busy refuses.
+fn too_many_requests() -> Response<Answer> {
+    let status = json!({
+        "kind": "Status",
+        "apiVersion": "v1",
+        "metadata": {},
+        "status": "Failure",
+        "message": "the server has received too many requests and has asked us to try again later",
+        "reason": "TooManyRequests",
+        "details": {"retryAfterSeconds": 1},
+        "code": 429,
+    });
+    let body = Full::new(Bytes::from(status.to_string()));
+    let mut answer = Response::new(BodyExt::boxed_unsync(
+        body.map_err(|never: Infallible| match never {}),
+    ));
+    *answer.status_mut() = http::StatusCode::TOO_MANY_REQUESTS;
+    let headers = answer.headers_mut();
+    headers.insert(RETRY_AFTER, http::HeaderValue::from_static("1"));
+    headers.insert(
+        CONTENT_TYPE,
+        http::HeaderValue::from_static("application/json"),
+    );
+    answer
+}
