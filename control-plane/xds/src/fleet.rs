@@ -235,6 +235,11 @@ pub(crate) struct Member {
 }
 
 impl Member {
+    /// The stream.
+    pub(crate) fn stream(&self) -> StreamId {
+        self.stream
+    }
+
     /// Enters what a session learnt, and how far its client is now.
     pub(crate) fn update(&self, status: BTreeMap<Kind, KindStatus>, events: Vec<Event>) {
         let now = SystemTime::now();

@@ -24,7 +24,12 @@ pub struct Options {
     pub max_names: usize,
     /// Responses that may wait for a stream's transport; beyond it only the newest snapshot waits: 4.
     pub response_queue: usize,
-    /// HTTP/2 keepalive: interval of pings, and how long an answer may take: 30 s, 20 s.
+    /// HTTP/2 keepalive: interval of pings, and how long an answer may take: 60 s, 60 s.
+    ///
+    /// Envoy answers pings on its main thread, which says nothing while it takes a large first push
+    /// (20 s for 8000 clusters, more on a slow core). Cutting it off there would make it start over, and
+    /// be cut off again. A peer that is gone without a word costs a stream for two minutes at most; one
+    /// that reconnects does not wait for that.
     pub keepalive: (Duration, Duration),
 }
 
@@ -39,7 +44,7 @@ impl Default for Options {
             in_flight: 32,
             max_names: 100_000,
             response_queue: 4,
-            keepalive: (Duration::from_secs(30), Duration::from_secs(20)),
+            keepalive: (Duration::from_secs(60), Duration::from_secs(60)),
         }
     }
 }

@@ -276,3 +276,28 @@ proptest! {
         prop_assert_eq!(rig.client.breaches, Vec::<String>::new());
     }
 }
+
+#[test]
+fn a_version_suspected_once_is_offered_when_it_is_wanted_again() {
+    let world = |clusters, endpoints| World {
+        clusters,
+        endpoints,
+        routes: [None, None],
+        filter: None,
+        listeners: [None, None],
+        secret: None,
+    };
+    let first = world([Some(0), Some(0), None, Some(0)], [0; 4]);
+    let steps = [
+        Step::Settle,
+        Step::World(world([None, Some(3), None, None], [0; 4])),
+        Step::Speak(1),
+        Step::World(world([Some(3), None, Some(1), Some(1)], [0, 0, 0, 3])),
+        Step::Settle,
+        Step::World(world([Some(0), None, Some(2), None], [0; 4])),
+        Step::Settle,
+        Step::World(world([None, None, Some(1), None], [0; 4])),
+    ];
+    let rig = run(Protocol::StateOfTheWorld, &first, &steps);
+    assert_eq!(rig.client.held(Kind::Cluster, "c2"), Some("rev1"));
+}

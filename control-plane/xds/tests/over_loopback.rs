@@ -229,6 +229,57 @@ async fn delta_over_ads_delivers_in_order_and_the_fleet_knows() {
 }
 
 #[tokio::test]
+async fn rule_02_a_refusal_is_remembered_from_one_connection_to_the_next() {
+    let running = start(Some(snapshot(1))).await;
+    let (send, mut stream) = running.delta().await;
+    send.send(ask(Kind::Extension, &["f"])).await.unwrap();
+    let first = next(&mut stream).await;
+    send.send(answer(&first, None)).await.unwrap();
+    running.set(snapshot(2));
+    let second = next(&mut stream).await;
+    let mut events = running.server.fleet().events();
+    send.send(answer(&second, Some("no"))).await.unwrap();
+    // What it has, as it says on its next connection; the stream before is still open, as after a lost link.
+    let mut again = ask(Kind::Extension, &["f"]);
+    let has = (
+        first.resources[0].name.clone(),
+        first.resources[0].version.clone(),
+    );
+    again.initial_resource_versions = [has].into();
+    let heard = async {
+        loop {
+            let happening = events.recv().await.unwrap().what;
+            if matches!(happening, Happening::Delivery(Event::Nacked { .. })) {
+                return;
+            }
+        }
+    };
+    within(heard).await;
+    let (send, mut stream) = running.delta().await;
+    send.send(again).await.unwrap();
+    let fleet = running.server.fleet();
+    let mut changes = fleet.changes();
+    let looked_at = async {
+        while fleet
+            .proxies()
+            .iter()
+            .filter(|p| !p.kinds.is_empty())
+            .count()
+            < 2
+        {
+            changes.changed().await.unwrap();
+        }
+    };
+    within(looked_at).await;
+    running.set(snapshot(3));
+    let third = next(&mut stream).await;
+    assert_eq!(
+        third.resources[0].resource.as_ref().unwrap().value,
+        b"filter 3"
+    );
+}
+
+#[tokio::test]
 async fn state_of_the_world_over_ads_follows_a_change() {
     let running = start(Some(snapshot(1))).await;
     let (send, mut stream) = running.sotw().await;

@@ -2,8 +2,9 @@
 //!
 //! [`XdsServer`] offers the aggregated service and one service per kind, each in both protocols;
 //! `wire` turns messages into a session's inputs and its outputs into messages; `stream` runs one
-//! session. Everything decided is decided in the session; this room only waits and performs.
+//! session; `memory` is what it leaves to the proxy's next one. Everything decided is decided in the session; this room only waits and performs.
 
+mod memory;
 mod services;
 mod stream;
 mod wire;
@@ -36,6 +37,7 @@ struct Inner<W> {
     world: W,
     options: Arc<Options>,
     fleet: Fleet,
+    memory: memory::Memory,
     closing: watch::Sender<bool>,
 }
 
@@ -54,6 +56,7 @@ impl<W: World> XdsServer<W> {
             world,
             options: Arc::new(options),
             fleet: Fleet::default(),
+            memory: memory::Memory::default(),
             closing: watch::Sender::new(false),
         };
         Self {

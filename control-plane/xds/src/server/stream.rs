@@ -14,11 +14,12 @@ use tonic::{Status, Streaming};
 
 use crate::fleet::Member;
 use crate::resource::Kind;
-use crate::session::{Response, Session};
+use crate::session::{Event, Response, Session};
 use crate::snapshot::Snapshot;
-use crate::world::{Peer, World};
+use crate::world::{Peer, Refused, Scope, World};
 
 use super::XdsServer;
+use super::memory::{Identity, Memory};
 use super::wire::{Wire, kind_of};
 
 pub(super) type Outbound = mpsc::Sender<Result<Response, Status>>;
@@ -61,7 +62,7 @@ async fn converse<P: Wire, W: World>(
         address,
     ));
     let inner = &server.inner;
-    let scope = inner.world.scope(&peer).map_err(|refused| {
+    let scope = scope_of(server, &peer).await?.map_err(|refused| {
         tracing::warn!(node = %peer.id, address = ?peer.address, %refused, "proxy refused");
         Status::permission_denied(refused.reason)
     })?;
@@ -70,9 +71,13 @@ async fn converse<P: Wire, W: World>(
         return Err(Status::unavailable("not synced yet"));
     };
     tracing::info!(node = %peer.id, %scope, protocol = ?P::PROTOCOL, kind = ?only, "proxy connected");
+    let identity = Identity::of(&peer, P::PROTOCOL, only);
+    let session = Session::new(P::PROTOCOL, inner.options.clone(), snapshot);
     let mut conversation = Conversation {
-        session: Session::new(P::PROTOCOL, inner.options.clone(), snapshot),
+        session: session.with_past(inner.memory.recall(&identity)),
         member: inner.fleet.join(peer.clone(), scope, P::PROTOCOL, only),
+        memory: &inner.memory,
+        identity,
         only,
     };
     conversation.hear::<P>(first)?;
@@ -83,13 +88,39 @@ async fn converse<P: Wire, W: World>(
     ended
 }
 
-struct Conversation {
+/// The scope of a proxy. The world may have to build a snapshot for it, which takes too long for the threads that
+/// serve streams.
+async fn scope_of<W: World>(
+    server: &XdsServer<W>,
+    peer: &Arc<Peer>,
+) -> Result<Result<Scope, Refused>, Status> {
+    let (server, peer) = (server.clone(), peer.clone());
+    tokio::task::spawn_blocking(move || server.inner.world.scope(&peer))
+        .await
+        .map_err(|_| Status::unavailable("no snapshot could be made; try again"))
+}
+
+struct Conversation<'a> {
     session: Session,
     member: Member,
+    memory: &'a Memory,
+    identity: Identity,
     only: Option<Kind>,
 }
 
-impl Conversation {
+impl Drop for Conversation<'_> {
+    /// However the stream ends, by being dropped too.
+    fn drop(&mut self) {
+        self.remember();
+    }
+}
+
+impl Conversation<'_> {
+    fn remember(&self) {
+        let past = self.session.past(now());
+        self.memory.keep(&self.identity, self.member.stream(), past);
+    }
+
     async fn go_on<P: Wire>(
         &mut self,
         inbound: &mut Streaming<P::Request>,
@@ -146,6 +177,10 @@ impl Conversation {
             }
         };
         let events = self.session.take_events();
+        // At once: the proxy may be back before the end of this stream is noticed.
+        if events.iter().any(|e| matches!(e, Event::Nacked { .. })) {
+            self.remember();
+        }
         self.member.update(self.session.status(), events);
         Ok(stalled)
     }

@@ -120,7 +120,7 @@ impl Session {
         let ledger = &self.kind(Kind::Endpoints).ledger;
         let unanswered = |name: &str| {
             let wanted = self.snapshot.get(Kind::Endpoints, name);
-            let refused = wanted.is_some_and(|r| ledger.rejection(name, r.version()).is_some());
+            let refused = wanted.is_some_and(|r| ledger.refusals.get(name, r.version()).is_some());
             ledger.acked(name).is_none() && !refused
         };
         self.snapshot
@@ -147,7 +147,7 @@ impl Session {
                 .get(Kind::Cluster, cluster)
                 .is_some_and(|resource| {
                     let ledger = &self.kind(Kind::Cluster).ledger;
-                    ledger.rejection(cluster, resource.version()).is_some()
+                    ledger.refusals.get(cluster, resource.version()).is_some()
                 })
     }
 
@@ -199,22 +199,19 @@ impl Session {
         Some(used)
     }
 
-    /// Whether a cluster that the client holds takes its endpoints from this resource.
-    pub(super) fn endpoints_are_used(&self, name: &str) -> bool {
-        self.kind(Kind::Cluster)
-            .ledger
-            .held
-            .iter()
-            .any(|(cluster, held)| {
-                let requires = held.current().and_then(|known| known.requires.as_ref());
-                let mut named = requires
-                    .iter()
-                    .flat_map(|keys| keys.iter())
-                    .filter(|k| k.kind == Kind::Endpoints);
-                match named.next() {
-                    None => cluster == name,
-                    Some(first) => first.name == name || named.any(|key| key.name == name),
-                }
-            })
+    /// The endpoint resources of the clusters that the client holds.
+    pub(super) fn used_endpoints(&self) -> BTreeSet<&str> {
+        let mut used = BTreeSet::new();
+        for (cluster, held) in &self.kind(Kind::Cluster).ledger.held {
+            let requires = held.current().and_then(|known| known.requires.as_ref());
+            let keys = requires.iter().flat_map(|keys| keys.iter());
+            let named = keys.filter(|k| k.kind == Kind::Endpoints);
+            let names: Vec<&str> = named.map(|key| key.name.as_str()).collect();
+            if names.is_empty() {
+                used.insert(cluster.as_str());
+            }
+            used.extend(names);
+        }
+        used
     }
 }

@@ -66,6 +66,7 @@ impl Session {
         let event = match error {
             None => {
                 state.ledger.accept(sent);
+                state.named = None;
                 Event::Acked { kind, items }
             }
             Some(message) => {
@@ -101,9 +102,14 @@ impl Session {
     }
 
     fn replace_interest(&mut self, kind: Kind, names: &[String], version: &str) {
-        let changed = self.kind_mut(kind).subscription.replace(kind, names);
+        let mut changed = self.kind_mut(kind).subscription.replace(kind, names);
+        if changed.first {
+            self.recall(kind, !version.is_empty());
+            // Nothing was sent unasked before; what was recalled stays.
+            changed.new.clear();
+        }
         if changed.first && !version.is_empty() {
-            self.resume_whole(kind);
+            self.resume_whole(kind, version);
             return;
         }
         let owed = changed.first
@@ -117,9 +123,10 @@ impl Session {
 
     /// A client that reconnects with the version it last accepted. That says only that it may have
     /// something under each name: it may since have applied part of a response that it refused, so
-    /// everything is sent again. Of clusters and listeners nothing is assumed, for the next response
-    /// replaces all of them.
-    fn resume_whole(&mut self, kind: Kind) {
+    /// everything is sent again. The next response of clusters or listeners replaces all of them: what
+    /// the client had is in it if we remember, and else nothing is assumed.
+    fn resume_whole(&mut self, kind: Kind, version: &str) {
+        self.recall_held(kind, version);
         let state = self.kind_mut(kind);
         state.dirty = true;
         if kind.is_full_state() {
@@ -149,6 +156,7 @@ impl Session {
             .subscription
             .change(kind, subscribe, unsubscribe);
         if changed.first {
+            self.recall(kind, !initial.is_empty());
             self.resume(kind, initial);
             let ledger = &mut self.kind_mut(kind).ledger;
             ledger.owed = changed.asked_all && initial.is_empty();

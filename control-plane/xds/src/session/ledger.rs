@@ -24,9 +24,10 @@ use crate::options::Options;
 use crate::resource::{Resource, ResourceKey};
 
 use super::message::wire_version;
+use super::refusals::{Refusals, Rejection};
 
-/// Condemned versions remembered per name; the oldest is forgotten beyond it.
-const REMEMBERED: usize = 64;
+/// Versions perhaps applied that are remembered per name; the oldest is forgotten beyond it.
+const DOUBTS: usize = 64;
 
 /// A version of a resource that a client has or is being offered.
 #[derive(Clone, Debug)]
@@ -81,6 +82,8 @@ pub(super) struct Sent {
     pub(super) full: bool,
     /// Whether it did take something away.
     pub(super) drops: bool,
+    /// What it left out and the client had.
+    pub(super) dropped: Vec<(String, Known)>,
 }
 
 impl Sent {
@@ -89,29 +92,19 @@ impl Sent {
     }
 }
 
-/// A condemned version.
-#[derive(Clone, Debug)]
-pub(super) struct Rejection {
-    pub(super) version: Arc<str>,
-    pub(super) message: Arc<str>,
-    /// The number of the next retry, or of the one on its way.
-    pub(super) retry: u32,
-    /// When that retry is due; `None` if it is on its way or there is none.
-    pub(super) retry_at: Option<Instant>,
-}
-
 /// The ledger of one kind.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Ledger {
     pub(super) held: BTreeMap<String, Held>,
     in_flight: VecDeque<Sent>,
-    rejected: BTreeMap<String, VecDeque<Rejection>>,
+    /// What it refused, on this stream and on those before.
+    pub(super) refusals: Refusals,
     suspects: BTreeMap<String, Arc<str>>,
     probes: VecDeque<Vec<String>>,
     /// Names to offer even though the client should have them.
     pub(super) forced: BTreeSet<String>,
     /// Versions perhaps applied from refused responses, until the client accepts one of that name.
-    doubtful: BTreeMap<String, Vec<Known>>,
+    pub(super) doubtful: BTreeMap<String, Vec<Known>>,
     /// Names asked for and missing, to be reported as gone.
     pub(super) missing: BTreeSet<String>,
     /// A response is due even if it is empty or repeats what was sent.
@@ -181,13 +174,18 @@ impl Ledger {
         let nonce = sent.nonce;
         for (name, known) in &sent.items {
             self.forced.remove(name);
+            // Another version is under way: what was suspected is not looked into any more, so that it is simply
+            // offered should it be wanted again.
+            if self.suspects.get(name).is_some_and(|s| *s != known.version) {
+                self.suspects.remove(name);
+            }
             let held = self.held.entry(name.clone());
             let held = held.or_insert_with(|| Held {
                 born: nonce,
                 ..Held::default()
             });
             held.sent = Some((nonce, known.clone()));
-            if let Some(rejection) = self.rejection_mut(name, &known.version) {
+            if let Some(rejection) = self.refusals.get_mut(name, &known.version) {
                 rejection.retry_at = None;
             }
         }
@@ -243,9 +241,7 @@ impl Ledger {
     /// The client took everything in this response.
     pub(super) fn accept(&mut self, sent: Sent) {
         for (name, known) in sent.items {
-            if let Some(versions) = self.rejected.get_mut(&name) {
-                versions.retain(|r| r.version != known.version);
-            }
+            self.refusals.withdraw(&name, &known.version);
             if self.suspects.get(&name) == Some(&known.version) {
                 self.suspects.remove(&name);
             }
@@ -266,11 +262,49 @@ impl Ledger {
         }
     }
 
-    /// The client has this from an earlier stream.
+    /// The client has this from an earlier stream, so it does not refuse it.
     pub(super) fn resume(&mut self, name: &str, known: Known) {
+        self.refusals.withdraw(name, &known.version);
         let held = self.held.entry(name.to_owned()).or_default();
         held.acked = Some(known);
         held.resumed = true;
+    }
+
+    /// What the client accepted, with what an unanswered response may or may not have taken from it.
+    pub(super) fn accepted(&self) -> BTreeMap<String, Known> {
+        let held = self.held.iter();
+        let acked = held.filter_map(|(name, held)| Some((name.clone(), held.acked.clone()?)));
+        let dropped = self.in_flight.iter().flat_map(|sent| sent.dropped.clone());
+        dropped.chain(acked).collect()
+    }
+
+    /// What it may have applied of responses that it refused or has not answered.
+    pub(super) fn perhaps_applied(&self) -> BTreeMap<String, Vec<Known>> {
+        let mut doubtful = self.doubtful.clone();
+        for (name, known) in self.unanswered() {
+            doubtful
+                .entry(name.clone())
+                .or_default()
+                .push(known.clone());
+        }
+        doubtful
+    }
+
+    /// What the client has from an earlier stream, known exactly.
+    pub(super) fn resume_all(
+        &mut self,
+        acked: BTreeMap<String, Known>,
+        doubtful: BTreeMap<String, Vec<Known>>,
+    ) {
+        for (name, known) in acked {
+            self.resume(&name, known);
+        }
+        self.doubtful = doubtful;
+    }
+
+    /// Every unanswered offer.
+    pub(super) fn unanswered(&self) -> impl Iterator<Item = &(String, Known)> {
+        self.in_flight.iter().flat_map(|sent| &sent.items)
     }
 
     /// The client refused this response: condemn its only item, or bisect. `rearms` says whether a
@@ -306,7 +340,7 @@ impl Ledger {
         let retry = known.retry + 1;
         let retry_at = rearms(name).then(|| now + options.retry_after(retry));
         let (version, message) = (known.version.clone(), message.into());
-        self.condemn(
+        self.refusals.enter(
             name,
             Rejection {
                 version,
@@ -321,11 +355,16 @@ impl Ledger {
     fn bisect(&mut self, sent: &Sent, now: Instant) {
         let mut suspects = Vec::new();
         for (name, known) in &sent.items {
+            let born = self.held.get(name).map(|held| held.born);
+            if !sent.full && born.is_none_or(|born| born > sent.nonce) {
+                // The client has let go of it since.
+                continue;
+            }
             self.doubt(name, known);
             if !self.unsend(name, sent.nonce) {
                 continue;
             }
-            match self.rejection_mut(name, &known.version) {
+            match self.refusals.get_mut(name, &known.version) {
                 None => {}
                 // A retry among others: offered apart at once, with a number of its own.
                 Some(rejection) if known.retry > 0 => {
@@ -352,32 +391,9 @@ impl Ledger {
         if !doubts.iter().any(|doubt| doubt.is(known)) {
             doubts.push(known.clone());
         }
-        if doubts.len() > REMEMBERED {
+        if doubts.len() > DOUBTS {
             doubts.remove(0);
         }
-    }
-
-    fn condemn(&mut self, name: &str, rejection: Rejection) {
-        let versions = self.rejected.entry(name.to_owned()).or_default();
-        versions.retain(|r| r.version != rejection.version);
-        versions.push_back(rejection);
-        if versions.len() > REMEMBERED {
-            versions.pop_front();
-        }
-    }
-
-    pub(super) fn rejection(&self, name: &str, version: &str) -> Option<&Rejection> {
-        self.rejected
-            .get(name)?
-            .iter()
-            .find(|r| *r.version == *version)
-    }
-
-    fn rejection_mut(&mut self, name: &str, version: &str) -> Option<&mut Rejection> {
-        self.rejected
-            .get_mut(name)?
-            .iter_mut()
-            .find(|r| *r.version == *version)
     }
 
     /// Whether this version is suspected, and so offered by probes only.
@@ -418,20 +434,5 @@ impl Ledger {
             }
         }
         None
-    }
-
-    /// Every remembered refusal, by name.
-    pub(super) fn rejections(&self) -> impl Iterator<Item = (&String, &Rejection)> {
-        self.rejected
-            .iter()
-            .flat_map(|(name, versions)| versions.iter().map(move |r| (name, r)))
-    }
-
-    /// When the next retry of a wanted version is due.
-    pub(super) fn next_retry(&self, wanted: impl Fn(&str, &str) -> bool) -> Option<Instant> {
-        self.rejections()
-            .filter(|(name, r)| wanted(name, &r.version))
-            .filter_map(|(_, r)| r.retry_at)
-            .min()
     }
 }

@@ -16,10 +16,12 @@
 //!
 //! - The clusters and the routes of a client must be on one stream for make before break. That is so
 //!   with ADS; the per-type services order within one kind only, as the protocol itself does.
-//! - A state-of-the-world client cannot say what it has when it reconnects: everything is sent again,
-//!   and clusters that vanished meanwhile go without linger. While a refused full response is bisected,
-//!   clusters it introduced come and go; nothing routes to them yet. Delta has neither fault.
-//! - Refusals are remembered per stream: on a new one a refused version is offered once more.
+//! - A state-of-the-world client cannot say what it has when it reconnects: everything is sent again.
+//!   Clusters that vanished meanwhile linger if the version it names is one we remember (see `past`),
+//!   and else go at once. While a refused full response is bisected, clusters it introduced come and
+//!   go; nothing routes to them yet. Delta has neither fault.
+//! - What is remembered of a client from one stream to the next is that of one process: after the
+//!   control plane itself was started anew, a refused version is offered once more.
 //! - A vanished route or filter configuration is never taken back, so what it routes to stays too;
 //!   so does everything while a client runs one brought from an earlier stream that we do not know.
 
@@ -28,10 +30,12 @@ mod intake;
 mod ledger;
 mod message;
 mod offer;
+mod past;
+mod refusals;
 mod status;
 mod subscription;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -41,6 +45,7 @@ use crate::snapshot::Snapshot;
 
 pub use gate::Wait;
 pub use message::{Event, Interest, Item, Protocol, Request, Response};
+pub use past::Past;
 pub use status::{Acked, KindStatus, Nacked};
 
 use gate::Gate;
@@ -67,6 +72,10 @@ pub struct Session {
     nonce: u64,
     deadline: Option<Instant>,
     events: Vec<Event>,
+    /// What is remembered of the client, of kinds it has not asked about yet.
+    past: Past,
+    /// It brought something along, so it is the process that is remembered.
+    returning: bool,
 }
 
 /// The state of one kind on one stream.
@@ -76,8 +85,10 @@ struct KindState {
     ledger: Ledger,
     /// Something may be due.
     dirty: bool,
-    waits: std::collections::BTreeMap<String, Wait>,
+    waits: Arc<BTreeMap<String, Wait>>,
     newest_nonce: Option<u64>,
+    /// The version a state-of-the-world client came with, until it accepts another.
+    named: Option<String>,
     /// The snapshot version of this kind that is completely sent, and completely acknowledged.
     sent: Option<Arc<str>>,
     acked: Option<Arc<str>>,
@@ -96,6 +107,8 @@ impl Session {
             nonce: 0,
             deadline: None,
             events: Vec::new(),
+            past: Past::default(),
+            returning: false,
         }
     }
 
@@ -171,7 +184,7 @@ impl Session {
                         .get(kind, name)
                         .is_some_and(|r| r.version() == version)
             };
-            self.kind(kind).ledger.next_retry(wanted)
+            self.kind(kind).ledger.refusals.next_retry(wanted)
         });
         retries.chain(gate).min()
     }
@@ -194,7 +207,10 @@ impl Session {
             self.kind_mut(kind).ledger.clear_suspect(name);
         }
         if probe.is_empty() {
-            self.kind_mut(kind).waits.clone_from(&due.waits);
+            let waits = &mut self.kind_mut(kind).waits;
+            if **waits != due.waits {
+                *waits = Arc::new(due.waits.clone());
+            }
             let waits = self.kinds.iter().flat_map(|state| state.waits.values());
             self.gate.note_waits(waits, now);
         }
@@ -268,16 +284,24 @@ impl Session {
             .collect();
         let state = self.kind_mut(kind);
         state.newest_nonce = Some(nonce);
+        let drops = !due.removed.is_empty();
+        let full = kind.is_full_state() && !delta;
+        let had = |name: &String| Some((name.clone(), state.ledger.acked(name)?.clone()));
+        let dropped = due
+            .removed
+            .iter()
+            .filter(|_| full)
+            .filter_map(had)
+            .collect();
         for name in &due.removed {
             state.ledger.forget(name);
         }
-        let drops = !due.removed.is_empty();
-        let full = kind.is_full_state() && !delta;
         state.ledger.sent(Sent {
             nonce,
             items: entries,
             full,
             drops,
+            dropped,
         });
         // Endpoints are gone for good once their cluster is.
         self.kind_mut(Kind::Endpoints).dirty |= drops && kind == Kind::Cluster;

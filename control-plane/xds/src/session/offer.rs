@@ -150,7 +150,8 @@ impl Session {
             .perhaps_held()
             .filter(|n| self.snapshot.get(kind, n).is_none());
         for name in gone {
-            if state.subscription.wants(name) && self.is_kept(kind, name, now) {
+            let kept = kind == Kind::Cluster && self.is_kept(name, now);
+            if kept && state.subscription.wants(name) {
                 due.offers.extend(state.repeat(name));
             } else {
                 due.respond = true;
@@ -190,7 +191,7 @@ impl Session {
         let current = ledger
             .current(name)
             .filter(|known| *known.version == *version);
-        let rejection = ledger.rejection(name, version);
+        let rejection = ledger.refusals.get(name, version);
         let retry = match (rejection, current) {
             (Some(rejection), _) => match rejection.retry_at {
                 Some(at) if at <= now => rejection.retry,
@@ -228,25 +229,23 @@ impl Session {
         }
         let ledger = &self.kind(kind).ledger;
         let names: BTreeSet<&String> = ledger.perhaps_held().chain(&ledger.missing).collect();
-        names
+        let gone = names
             .into_iter()
             .filter(|name| self.kind(kind).subscription.wants(name))
-            .filter(|name| self.snapshot.get(kind, name).is_none())
-            .filter(|name| !self.is_kept(kind, name, now))
-            .cloned()
-            .collect()
+            .filter(|name| self.snapshot.get(kind, name).is_none());
+        let mut gone: Vec<String> = gone.cloned().collect();
+        if kind == Kind::Endpoints && !gone.is_empty() {
+            let used = self.used_endpoints();
+            gone.retain(|name| !used.contains(name.as_str()));
+        }
+        gone.retain(|name| kind != Kind::Cluster || !self.is_kept(name, now));
+        gone
     }
 
-    /// Whether a vanished resource must stay with the client for now.
-    fn is_kept(&self, kind: Kind, name: &str, now: Instant) -> bool {
-        match kind {
-            Kind::Cluster => {
-                self.kind(kind).ledger.may_hold(name)
-                    && self.gate.lingers(name, self.options.linger, now)
-            }
-            Kind::Endpoints => self.endpoints_are_used(name),
-            _ => false,
-        }
+    /// Whether a vanished cluster must stay with the client for now.
+    fn is_kept(&self, cluster: &str, now: Instant) -> bool {
+        self.kind(Kind::Cluster).ledger.may_hold(cluster)
+            && self.gate.lingers(cluster, self.options.linger, now)
     }
 
     /// The version of a state-of-the-world response: a hash over what the client has once it
@@ -262,7 +261,8 @@ impl Session {
     }
 }
 
-fn hash_of<'a>(entries: impl Iterator<Item = (&'a str, String)>) -> String {
+/// The version of a state: names and their versions on the wire.
+pub(super) fn hash_of<'a>(entries: impl Iterator<Item = (&'a str, String)>) -> String {
     let parts: Vec<_> = entries.collect();
     content_hash(
         parts
@@ -277,7 +277,7 @@ impl KindState {
         let acked = self.ledger.acked(name);
         // What is on its way may have been refused in an earlier response.
         let sent = self.ledger.current(name)?;
-        let condemned = self.ledger.rejection(name, &sent.version).is_some();
+        let condemned = self.ledger.refusals.get(name, &sent.version).is_some();
         let known = if condemned { acked? } else { sent };
         Some(Offer {
             resource: known.resource.clone()?,

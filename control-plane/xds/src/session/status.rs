@@ -1,6 +1,7 @@
 //! What a session can tell of its client: how far it is, what it refused, what waits for what.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use crate::resource::Kind;
 
@@ -17,8 +18,8 @@ pub struct KindStatus {
     pub acked: String,
     /// Wanted resources that it refused, by name.
     pub nacked: BTreeMap<String, Nacked>,
-    /// Wanted resources that are held back, by name, and what for.
-    pub waiting: BTreeMap<String, Wait>,
+    /// Wanted resources that are held back, by name, and what for. Shared: with many models the lists are long.
+    pub waiting: Arc<BTreeMap<String, Wait>>,
     /// Resources it has acknowledged, by name; not kept for clusters and endpoints, which are many.
     pub resources: BTreeMap<String, Acked>,
 }
@@ -79,7 +80,8 @@ impl Session {
         let wanted = |name: &str| self.snapshot.get(kind, name);
         self.kind(kind)
             .ledger
-            .rejections()
+            .refusals
+            .iter()
             .filter(|(name, r)| wanted(name).is_some_and(|w| *w.version() == *r.version))
             .map(|(name, r)| {
                 let nacked = Nacked {

@@ -59,7 +59,7 @@ pub struct Client {
     warming: BTreeMap<String, Instant>,
     withheld: Vec<Request>,
     pub outbox: VecDeque<Request>,
-    /// Clusters refused on this stream.
+    /// Clusters refused since it last accepted one of that name.
     refused: BTreeSet<String>,
     /// Clusters it was given a route to before the server knew it to have them, for lack of any
     /// other route.
@@ -67,6 +67,8 @@ pub struct Client {
     last_used: BTreeMap<String, Instant>,
     pub connected_at: Instant,
     pub reconnected: bool,
+    /// Kinds of which the server cannot know on this stream what it had: more than one answer was lost.
+    unknown: BTreeSet<Kind>,
     pub breaches: Vec<String>,
 }
 
@@ -94,6 +96,7 @@ impl Client {
             last_used: BTreeMap::new(),
             connected_at: now,
             reconnected: false,
+            unknown: BTreeSet::new(),
             breaches: Vec::new(),
         }
     }
@@ -109,7 +112,6 @@ impl Client {
     pub fn open(&mut self, now: Instant) {
         self.outbox.clear();
         self.withheld.clear();
-        self.refused.clear();
         self.connected_at = now;
         for kind in Kind::PUSH_ORDER {
             let state = self.kinds.get_mut(&kind).unwrap();
@@ -252,7 +254,10 @@ impl Client {
             if body.bad {
                 self.refused.insert(name.clone());
                 errors.push(name);
-            } else if state.held.get(&name) != Some(&body) {
+                continue;
+            }
+            self.refused.remove(&name);
+            if state.held.get(&name) != Some(&body) {
                 state.held.insert(name.clone(), body);
                 self.warming.insert(name.clone(), now);
                 if !self.kinds[&Kind::Endpoints].names.contains(&name) {
@@ -284,7 +289,8 @@ impl Client {
     fn check_removal(&mut self, cluster: &str, now: Instant) {
         // A state-of-the-world client cannot say what it has when it reconnects.
         let sotw = self.protocol == Protocol::StateOfTheWorld;
-        let excused = sotw && (self.reconnected || self.without.contains(cluster));
+        let excused =
+            sotw && (self.unknown.contains(&Kind::Cluster) || self.without.contains(cluster));
         let held = self.kinds[&Kind::Cluster].held.contains_key(cluster);
         if held && self.routes_to(cluster) && !excused {
             self.breaches
@@ -465,6 +471,8 @@ pub struct Rig {
     /// Offers of a version that the server knows to be refused (by a response of its own).
     pub resent: Vec<String>,
     condemned: BTreeSet<(Kind, String, String)>,
+    /// The newest response answered on this stream, and whether any was accepted.
+    heard: BTreeMap<Kind, (u64, bool)>,
     options: Arc<Options>,
 }
 
@@ -484,7 +492,7 @@ impl Rig {
         }
         client.open(now);
         let session = Session::new(protocol, options.clone(), world.clone());
-        let (wire, log, resent, condemned) = Default::default();
+        let (wire, log, resent, condemned, heard) = Default::default();
         Self {
             session,
             client,
@@ -494,6 +502,7 @@ impl Rig {
             world,
             resent,
             condemned,
+            heard,
             options,
         }
     }
@@ -509,16 +518,53 @@ impl Rig {
 
     /// The stream breaks; the client opens another.
     pub fn reconnect(&mut self) {
+        self.note_what_the_server_cannot_know();
         self.wire.clear();
         self.log.clear();
-        self.condemned.clear();
+        self.heard.clear();
         self.client.reconnected = true;
         self.client.open(self.now);
-        self.session = Session::new(
+        self.forget_what_a_fresh_client_may_be_offered();
+        let past = self.session.past(self.now);
+        let session = Session::new(
             self.client.protocol,
             self.options.clone(),
             self.world.clone(),
         );
+        self.session = session.with_past(past);
+    }
+
+    /// In state of the world a client names what it accepted last; the server knows that, or what it sent last.
+    fn note_what_the_server_cannot_know(&mut self) {
+        if self.client.protocol == Protocol::Delta {
+            return;
+        }
+        for kind in [Kind::Cluster, Kind::Listener] {
+            let (answered, accepted) = self.heard.get(&kind).copied().unwrap_or_default();
+            let unanswered =
+                |r: &&Response| r.kind == kind && r.nonce.parse::<u64>().unwrap() > answered;
+            if self.log.iter().filter(unanswered).count() > 1 {
+                self.client.unknown.insert(kind);
+            } else if accepted {
+                self.client.unknown.remove(&kind);
+            }
+        }
+    }
+
+    /// Until a request shows that the client brings something along, it may have been started anew.
+    fn forget_what_a_fresh_client_may_be_offered(&mut self) {
+        let mut returning = false;
+        // Refused endpoints are offered once more on every stream.
+        self.condemned.retain(|(kind, ..)| *kind != Kind::Endpoints);
+        for request in &self.client.outbox {
+            returning |= match &request.interest {
+                Interest::Whole { version, .. } => !version.is_empty(),
+                Interest::Change { initial, .. } => !initial.is_empty(),
+            };
+            if !returning || self.client.unknown.contains(&request.kind) {
+                self.condemned.retain(|(kind, ..)| *kind != request.kind);
+            }
+        }
     }
 
     /// The server takes one request.
@@ -534,6 +580,11 @@ impl Rig {
                 let name = item.resource.name().to_owned();
                 self.condemned.insert((request.kind, name, item.version()));
             }
+        }
+        if let Ok(nonce) = request.nonce.parse::<u64>() {
+            let heard = self.heard.entry(request.kind).or_default();
+            heard.0 = heard.0.max(nonce);
+            heard.1 |= request.error.is_none();
         }
         self.session.request(request, self.now).unwrap();
         true

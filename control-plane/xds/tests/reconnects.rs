@@ -1,0 +1,116 @@
+//! What holds over the streams of one proxy: the server rules 2, 3 and 9, and where they begin anew.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod common;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use common::{BOTH, Client, Rig, resource, snapshot};
+use headgate_xds::session::Protocol;
+use headgate_xds::{Kind, Resource, Snapshot};
+
+fn cluster(name: &str, text: &str) -> [Resource; 2] {
+    [
+        resource(Kind::Cluster, name, text, &[]),
+        resource(Kind::Endpoints, name, "e", &[]),
+    ]
+}
+
+fn clusters(all: &[(&str, &str)]) -> Arc<Snapshot> {
+    snapshot(all.iter().flat_map(|(name, text)| cluster(name, text)))
+}
+
+/// Whether anything on this stream held this text.
+fn was_sent(rig: &Rig, text: &str) -> bool {
+    let mut items = rig.log.iter().flat_map(|response| &response.items);
+    items.any(|item| item.body().starts_with(text.as_bytes()))
+}
+
+#[test]
+fn rule_02_a_refused_version_is_not_resent_on_the_proxys_next_stream() {
+    for protocol in BOTH {
+        let mut rig = Rig::new(protocol, clusters(&[("c", "1"), ("d", "1")]), &[]);
+        rig.settle();
+        rig.set(clusters(&[("c", "bad"), ("d", "1")]));
+        rig.settle();
+        rig.reconnect();
+        rig.settle_for(Duration::from_secs(100));
+        assert!(!was_sent(&rig, "bad"), "{protocol:?}");
+        assert_eq!(
+            rig.client.held(Kind::Cluster, "c"),
+            Some("1"),
+            "{protocol:?}"
+        );
+        assert!(
+            rig.session.status()[&Kind::Cluster]
+                .nacked
+                .contains_key("c")
+        );
+        rig.set(clusters(&[("c", "2"), ("d", "1")]));
+        rig.settle();
+        assert_eq!(
+            rig.client.held(Kind::Cluster, "c"),
+            Some("2"),
+            "{protocol:?}"
+        );
+    }
+}
+
+#[test]
+fn rule_02_a_proxy_that_was_started_anew_is_offered_what_it_refused() {
+    for protocol in BOTH {
+        let mut rig = Rig::new(protocol, clusters(&[("c", "1")]), &[]);
+        rig.settle();
+        rig.set(clusters(&[("c", "bad")]));
+        rig.settle();
+        rig.client = Client::new(protocol, rig.now);
+        rig.reconnect();
+        rig.settle();
+        assert!(was_sent(&rig, "bad"), "{protocol:?}");
+    }
+}
+
+#[test]
+fn rule_03_a_vanished_cluster_lingers_over_a_reconnect() {
+    for protocol in BOTH {
+        let route = |clusters: &[&str]| resource(Kind::Route, "r", "r", clusters);
+        let with = |all: &[(&str, &str)], route: Resource| {
+            let clusters = all.iter().flat_map(|(name, text)| cluster(name, text));
+            snapshot(clusters.chain([route]))
+        };
+        let both = with(&[("c", "1"), ("d", "1")], route(&["c", "d"]));
+        let mut rig = Rig::new(protocol, both, &[(Kind::Route, "r")]);
+        rig.settle();
+        rig.set(with(&[("d", "1")], route(&["d"])));
+        rig.reconnect();
+        rig.settle_for(Duration::from_secs(50));
+        assert_eq!(
+            rig.client.held(Kind::Cluster, "c"),
+            Some("1"),
+            "{protocol:?}"
+        );
+        rig.settle_for(Duration::from_secs(20));
+        assert_eq!(rig.client.held(Kind::Cluster, "c"), None, "{protocol:?}");
+        assert_eq!(rig.client.breaches, Vec::<String>::new());
+    }
+}
+
+#[test]
+fn rule_09_a_filter_that_was_not_answered_before_the_stream_broke_comes_in_other_bytes() {
+    let filter = Resource::new(Kind::Extension, "f", "1|good|")
+        .rearmed_by(|n| format!("1 again {n}|good|").into());
+    let world = snapshot(cluster("c", "1").into_iter().chain([filter]));
+    let mut rig = Rig::new(Protocol::Delta, world, &[(Kind::Extension, "f")]);
+    // Everything is sent and taken, but the answer about the filter is lost.
+    while rig.hear()
+        || rig.speak()
+        || rig.wire.front().is_some_and(|r| r.kind != Kind::Extension) && rig.deliver()
+    {}
+    assert_eq!(rig.wire.front().map(|r| r.kind), Some(Kind::Extension));
+    rig.reconnect();
+    rig.settle();
+    assert_eq!(rig.client.held(Kind::Extension, "f"), Some("1 again 1"));
+    assert!(rig.session.status()[&Kind::Extension].is_settled());
+}
