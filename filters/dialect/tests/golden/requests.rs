@@ -225,12 +225,12 @@ pub(crate) fn cases() -> Vec<Case> {
                 "chat_template":"\u0041\n","chat_template_kwargs":{},"messages":[{"role":"assistant",
                 "name":"n\u0041","refusal":"no","reasoning_content":"r1","reasoning":"r2","tool_call_id":"c",
                 "tool_calls":[{"id":1,"f":{"arguments":"{\"}"}}],"function_call":{"arguments":"b"},
-                "content":[{"type":"refusal","refusal":"never"},{"thinking":"hm"}]}]}"#,
+                "content":[{"type":"refusal","refusal":"never"},{"thinking":["hm"]}]}]}"#,
             facts: Body {
                 prompt_bytes: [
                     r#"[ {"a":"\u0041]"} ][]auto{"name":"f"}{"type":"x"}"#,
                     r#"{"content":[{"text":"p"}]}[["d"]]A.{}"#,
-                    r#"nAnor1r2c[{"id":1,"f":{"arguments":"{\"}"}}]{"arguments":"b"}neverhm"#,
+                    r#"nAnor1r2c[{"id":1,"f":{"arguments":"{\"}"}}]{"arguments":"b"}never["hm"]"#,
                 ]
                 .concat()
                 .len() as u64,
