@@ -1,8 +1,8 @@
 //! Which plan a filter configuration holds, for the newest few hundred of them: so `status` can tell the weights of a
 //! proxy that is behind.
 //!
-//! Invariant: what two plans have in common is held once, so a hundred edits of one weight among thousands of models
-//! cost a hundred models.
+//! Invariant: what two plans have in common is held once. Of an older plan only what the next one changed is kept, so a
+//! hundred edits of one weight among thousands of models cost a hundred models.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -11,69 +11,123 @@ use headgate_contract::ModelId;
 use headgate_model::{Plan, PlannedModel};
 use headgate_xds::{Kind, Snapshot};
 
-/// Filter configurations remembered.
+/// Plans remembered, and filter configurations of each (which differ where the models do not).
 const LENGTH: usize = 256;
+/// Changed models remembered over all plans: some 1–2 KB each.
+const CHANGES: usize = 20_000;
+
+type Models = BTreeMap<String, BTreeMap<ModelId, Arc<PlannedModel>>>;
+/// What a plan had that the next one has otherwise, or not at all (`None`: the next one added it).
+type Undo = BTreeMap<(String, ModelId), Option<Arc<PlannedModel>>>;
 
 /// The models of a plan.
 #[derive(Debug, Default)]
-pub(crate) struct Told(BTreeMap<String, BTreeMap<ModelId, Arc<PlannedModel>>>);
+pub(crate) struct Told {
+    newest: Arc<Models>,
+    /// From this plan to the newest.
+    undo: Vec<Arc<Undo>>,
+}
 
 impl Told {
     /// The model as that plan had it.
-    pub(crate) fn model(&self, namespace: &str, id: &str) -> Option<&PlannedModel> {
-        self.0.get(namespace)?.get(id).map(|model| &**model)
+    pub(crate) fn model(&self, namespace: &str, id: &ModelId) -> Option<&PlannedModel> {
+        if !self.undo.is_empty() {
+            let key = (namespace.to_owned(), id.clone());
+            if let Some(then) = self.undo.iter().find_map(|undo| undo.get(&key)) {
+                return then.as_deref();
+            }
+        }
+        self.newest.get(namespace)?.get(id).map(|model| &**model)
     }
+}
 
-    /// The models of `plan`, those that are as `before` shared with it.
-    fn of(plan: &Plan, before: &Self) -> Self {
-        let namespaces = plan.namespaces.iter().map(|(name, view)| {
-            let old = before.0.get(name);
-            let models = view.models.iter().map(|(id, model)| {
-                let same = old.and_then(|o| o.get(id)).filter(|o| ***o == *model);
-                let shared = same.map_or_else(|| Arc::new(model.clone()), Arc::clone);
-                (id.clone(), shared)
-            });
-            (name.clone(), models.collect())
-        });
-        Self(namespaces.collect())
-    }
+/// A plan that is remembered.
+#[derive(Debug, Default)]
+struct Entry {
+    /// The filter configurations made of it.
+    versions: VecDeque<String>,
+    /// To get it from the plan after it.
+    undo: Arc<Undo>,
 }
 
 /// The memory.
 #[derive(Debug, Default)]
 pub(crate) struct History {
-    newest: Arc<Told>,
-    by_version: VecDeque<(String, Arc<Told>)>,
+    newest: Arc<Models>,
+    plans: VecDeque<Entry>,
 }
 
 impl History {
     /// What is remembered from now on holds this plan.
     pub(crate) fn begin(&mut self, plan: &Plan) {
-        self.newest = Arc::new(Told::of(plan, &self.newest));
+        let undo = replace(Arc::make_mut(&mut self.newest), plan);
+        if let Some(last) = self.plans.back_mut() {
+            if undo.is_empty() {
+                return;
+            }
+            last.undo = Arc::new(undo);
+        }
+        self.plans.push_back(Entry::default());
+        let mut changes: usize = self.plans.iter().map(|entry| entry.undo.len()).sum();
+        while self.plans.len() > LENGTH || (changes > CHANGES && self.plans.len() > 1) {
+            changes -= self.plans.pop_front().map_or(0, |entry| entry.undo.len());
+        }
     }
 
     /// The filter configurations of a snapshot of the newest plan.
     pub(crate) fn remember(&mut self, snapshot: &Snapshot) {
+        let Some(newest) = self.plans.back_mut() else {
+            return;
+        };
         for resource in snapshot.of(Kind::Extension) {
-            let version = resource.version();
-            self.by_version.retain(|(known, _)| known != version);
-            self.by_version
-                .push_back((version.to_owned(), self.newest.clone()));
+            if !newest.versions.iter().any(|v| v == resource.version()) {
+                newest.versions.push_back(resource.version().to_owned());
+            }
         }
-        while self.by_version.len() > LENGTH {
-            self.by_version.pop_front();
+        while newest.versions.len() > LENGTH {
+            newest.versions.pop_front();
         }
     }
 
     /// What the configuration with this version told. `None` for one that is older than the memory.
-    pub(crate) fn get(&self, version: &str) -> Option<Arc<Told>> {
-        let found = self
-            .by_version
-            .iter()
-            .rev()
-            .find(|(known, _)| known == version);
-        found.map(|(_, told)| told.clone())
+    pub(crate) fn get(&self, version: &str) -> Option<Told> {
+        let holds = |entry: &Entry| entry.versions.iter().any(|v| v == version);
+        let at = self.plans.iter().rposition(holds)?;
+        let since = self.plans.iter().skip(at);
+        Some(Told {
+            newest: self.newest.clone(),
+            undo: since
+                .map(|entry| entry.undo.clone())
+                .filter(|undo| !undo.is_empty())
+                .collect(),
+        })
     }
+}
+
+/// Makes `models` those of `plan`; what they were is in the answer.
+fn replace(models: &mut Models, plan: &Plan) -> Undo {
+    let mut undo = Undo::new();
+    for (name, view) in &plan.namespaces {
+        let old = models.entry(name.clone()).or_default();
+        for (id, model) in &view.models {
+            if old.get(id).is_none_or(|old| **old != *model) {
+                let before = old.insert(id.clone(), Arc::new(model.clone()));
+                undo.insert((name.clone(), id.clone()), before);
+            }
+        }
+    }
+    for (name, old) in models.iter_mut() {
+        let view = plan.namespaces.get(name);
+        old.retain(|id, model| {
+            let stays = view.is_some_and(|view| view.models.contains_key(id));
+            if !stays {
+                undo.insert((name.clone(), id.clone()), Some(model.clone()));
+            }
+            stays
+        });
+    }
+    models.retain(|_, models| !models.is_empty());
+    undo
 }
 
 #[cfg(test)]
@@ -114,19 +168,50 @@ mod tests {
         history.remember(&new);
         let (old, new) = (history.get(version(&old)), history.get(version(&new)));
         let (old, new) = (old.unwrap(), new.unwrap());
-        assert_ne!(old.model("default", "b"), new.model("default", "b"));
-        let shared = |told: &Told| Arc::as_ptr(&told.0["default"]["a"]);
-        assert_eq!(shared(&old), shared(&new));
+        let share = |told: &Told, id: &str| {
+            let model = told.model("default", &ModelId::try_from(id).unwrap());
+            model.unwrap().variants.values().next().unwrap().share
+        };
+        assert_eq!([share(&old, "a"), share(&old, "b")], [1, 2]);
+        assert_eq!([share(&new, "a"), share(&new, "b")], [1, 3]);
+        let kept: usize = history.plans.iter().map(|entry| entry.undo.len()).sum();
+        assert_eq!(kept, 1, "only what was changed");
+    }
+
+    #[test]
+    fn a_model_that_came_or_went_since_is_told_as_it_was() {
+        let mut history = History::default();
+        let (both, id) = (plan([1, 2]), ModelId::try_from("b").unwrap());
+        let mut one = both.clone();
+        one.namespaces
+            .get_mut("default")
+            .unwrap()
+            .models
+            .remove(&id);
+        for (name, plan) in [
+            ("1", &one),
+            ("2", &both),
+            ("3", &one),
+            ("4", &Plan::default()),
+        ] {
+            history.begin(plan);
+            history.remember(&snapshot(name));
+        }
+        let there = ["1", "2", "3", "4"].map(|name| {
+            let told = history.get(version(&snapshot(name))).unwrap();
+            told.model("default", &id).is_some()
+        });
+        assert_eq!(there, [false, true, false, false]);
     }
 
     #[test]
     fn the_memory_is_bounded() {
         let mut history = History::default();
         for n in 0..LENGTH + 10 {
-            history.begin(&plan([1, 2]));
+            history.begin(&plan([1, u16::try_from(n).unwrap()]));
             history.remember(&snapshot(&n.to_string()));
         }
-        assert_eq!(history.by_version.len(), LENGTH);
+        assert_eq!(history.plans.len(), LENGTH);
         assert!(history.get(version(&snapshot("0"))).is_none());
     }
 }

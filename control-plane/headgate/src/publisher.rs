@@ -113,7 +113,12 @@ impl Publisher {
         self.damper.observe(&readiness, tick) != self.scales
     }
 
+    /// Planning and translating thousands of models takes milliseconds, which streams on this thread would wait for.
     fn publish(&mut self, observed: &Arc<Observed>) {
+        tokio::task::block_in_place(|| self.publish_now(observed));
+    }
+
+    fn publish_now(&mut self, observed: &Arc<Observed>) {
         let start = Instant::now();
         let registry = Registry::build(&observed.objects, &self.keys);
         let tick = self.tick();

@@ -3,9 +3,9 @@
 //! `/syncz` serves it as JSON and `headgate status` renders it; scripts rely on its names.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use headgate_contract::ModelId;
 use headgate_model::{NamespacePlan, Plan, PlannedModel, Severity, Standing};
 use headgate_source::files::FileProblem;
 use headgate_xds::Kind;
@@ -191,7 +191,7 @@ pub(crate) fn report(published: Option<&Published>, scopes: &Scopes, proxies: &[
 }
 
 /// What each proxy's filters run: node id and models.
-struct Running(Vec<(String, Option<Arc<Told>>)>);
+struct Running(Vec<(String, Option<Told>)>);
 
 impl Running {
     fn of(scopes: &Scopes, proxies: &[Proxy]) -> Self {
@@ -219,15 +219,15 @@ fn models(plan: &Plan, running: &Running) -> Vec<ModelReport> {
             model: id.to_string(),
             names: planned.plan.names.clone(),
             scale_percent: planned.plan.scale.map_or(100, |s| s.percent),
-            versions: versions(namespace, id.as_str(), planned, running),
+            versions: versions(namespace, id, planned, running),
             carriers: carriers(planned),
-            acked: acked(namespace, id.as_str(), planned, running),
+            acked: acked(namespace, id, planned, running),
         })
         .collect()
 }
 
-fn acked(namespace: &str, model: &str, planned: &PlannedModel, running: &Running) -> Count {
-    let same = |told: &Option<Arc<Told>>| {
+fn acked(namespace: &str, model: &ModelId, planned: &PlannedModel, running: &Running) -> Count {
+    let same = |told: &Option<Told>| {
         let theirs = told.as_ref().and_then(|t| t.model(namespace, model));
         theirs.is_some_and(|m| m.plan == planned.plan)
     };
@@ -239,7 +239,7 @@ fn acked(namespace: &str, model: &str, planned: &PlannedModel, running: &Running
 
 fn versions(
     namespace: &str,
-    model: &str,
+    model: &ModelId,
     planned: &PlannedModel,
     running: &Running,
 ) -> Vec<VersionReport> {
@@ -426,7 +426,8 @@ fn unserved<'a>(plan: &'a Plan, scopes: &'a Scopes) -> impl Iterator<Item = Prob
         })
 }
 
-fn severity(severity: Severity) -> &'static str {
+/// `info`, `warning` or `error`.
+pub(crate) fn severity(severity: Severity) -> &'static str {
     match severity {
         Severity::Info => "info",
         Severity::Warning => "warning",

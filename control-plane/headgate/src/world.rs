@@ -2,12 +2,16 @@
 //!
 //! A scope's snapshot is built once, when its first proxy appears and again with each published plan. A plan that
 //! cannot be translated changes nothing: the last good snapshot stays, and the reason is kept for `status`.
+//!
+//! Building takes long with thousands of models, and so it holds a lock of its own: who only looks does not wait for it.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use headgate_model::Plan;
-use headgate_translate::{Modules, Options, Rejected, ScopeSpec, Translated, snapshot};
+use headgate_translate::{
+    Cache, Modules, Options, Rejected, ScopeSpec, TranslateError, Translated, snapshot_with,
+};
 use headgate_xds::{Peer, Refused, Scope, Snapshot, World};
 use tokio::sync::watch;
 
@@ -18,12 +22,19 @@ use crate::scopes::{self, ScopeRules};
 #[derive(Clone)]
 pub(crate) struct Scopes {
     rules: Arc<ScopeRules>,
+    /// Held while snapshots are built. Locked before `state`, never after it.
+    workshop: Arc<Mutex<Workshop>>,
     state: Arc<Mutex<State>>,
 }
 
-struct State {
+/// What snapshots are built from.
+struct Workshop {
     options: Options,
     plan: Option<Arc<Plan>>,
+    cache: Cache,
+}
+
+struct State {
     history: History,
     scopes: BTreeMap<Scope, Entry>,
 }
@@ -50,9 +61,12 @@ impl Scopes {
     pub(crate) fn new(rules: ScopeRules, options: Options) -> Self {
         Self {
             rules: Arc::new(rules),
-            state: Arc::new(Mutex::new(State {
+            workshop: Arc::new(Mutex::new(Workshop {
                 options,
                 plan: None,
+                cache: Cache::default(),
+            })),
+            state: Arc::new(Mutex::new(State {
                 history: History::default(),
                 scopes: BTreeMap::new(),
             })),
@@ -61,22 +75,31 @@ impl Scopes {
 
     /// Publishes a plan, to be run by these modules, to every scope. Equal snapshots wake nobody.
     pub(crate) fn publish(&self, plan: Arc<Plan>, modules: &Modules) {
-        let mut state = self.lock();
-        let state = &mut *state;
-        state.options.modules.clone_from(modules);
-        state.history.begin(&plan);
-        state
-            .scopes
-            .retain(|_, entry| entry.sender.receiver_count() > 0);
-        for entry in state.scopes.values_mut() {
-            entry.update(&plan, &state.options, &mut state.history);
+        let mut workshop = self.workshop();
+        workshop.options.modules.clone_from(modules);
+        workshop.plan = Some(plan.clone());
+        let specs: Vec<(Scope, ScopeSpec)> = {
+            let mut state = self.lock();
+            state.history.begin(&plan);
+            let seen = |entry: &Entry| entry.sender.receiver_count() > 0;
+            state.scopes.retain(|_, entry| seen(entry));
+            let scopes = state.scopes.iter();
+            scopes.map(|(s, e)| (s.clone(), e.spec.clone())).collect()
+        };
+        for (scope, spec) in specs {
+            let Some(built) = workshop.build(&spec) else {
+                continue;
+            };
+            let State { history, scopes } = &mut *self.lock();
+            if let Some(entry) = scopes.get_mut(&scope) {
+                entry.update(built, history);
+            }
         }
-        state.plan = Some(plan);
     }
 
     /// The models in a filter configuration that some proxy runs, by the version it acked. `None` for one that
     /// is older than the memory.
-    pub(crate) fn told_by(&self, acked: &str) -> Option<Arc<Told>> {
+    pub(crate) fn told_by(&self, acked: &str) -> Option<Told> {
         // An accepted retry is the same plan: `<hash>+r<n>`.
         let version = acked.split('+').next().unwrap_or(acked);
         self.lock().history.get(version)
@@ -103,9 +126,21 @@ impl Scopes {
             .collect()
     }
 
+    fn workshop(&self) -> MutexGuard<'_, Workshop> {
+        self.workshop.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         // A panic elsewhere must not take the control plane's state with it: it is replaced whole.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Workshop {
+    /// The newest plan for a scope; `None` before the first.
+    fn build(&mut self, spec: &ScopeSpec) -> Option<Result<Translated, TranslateError>> {
+        let plan = self.plan.as_ref()?;
+        Some(snapshot_with(&mut self.cache, plan, spec, &self.options))
     }
 }
 
@@ -119,8 +154,8 @@ impl Entry {
         }
     }
 
-    fn update(&mut self, plan: &Plan, options: &Options, history: &mut History) {
-        match snapshot(plan, &self.spec, options) {
+    fn update(&mut self, built: Result<Translated, TranslateError>, history: &mut History) {
+        match built {
             Ok(Translated { snapshot, rejected }) => {
                 self.rejected = rejected;
                 self.failure = None;
@@ -146,14 +181,19 @@ impl World for Scopes {
     fn scope(&self, peer: &Peer) -> Result<Scope, Refused> {
         let spec = self.rules.scope(peer)?;
         let scope = scopes::key(&spec);
-        let mut state = self.lock();
-        let state = &mut *state;
-        if !state.scopes.contains_key(&scope) {
+        if self.lock().scopes.contains_key(&scope) {
+            return Ok(scope);
+        }
+        // Two proxies of a new scope may come at once: the second finds it made.
+        let mut workshop = self.workshop();
+        if !self.lock().scopes.contains_key(&scope) {
+            let built = workshop.build(&spec);
             let mut entry = Entry::new(spec);
-            if let Some(plan) = &state.plan {
-                entry.update(plan, &state.options, &mut state.history);
+            let State { history, scopes } = &mut *self.lock();
+            if let Some(built) = built {
+                entry.update(built, history);
             }
-            state.scopes.insert(scope.clone(), entry);
+            scopes.insert(scope.clone(), entry);
         }
         Ok(scope)
     }

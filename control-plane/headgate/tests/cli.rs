@@ -109,6 +109,37 @@ fn translate_shows_what_would_be_served() {
 }
 
 #[test]
+fn translate_says_what_the_plan_found_as_validate_does() {
+    let (dir, wasm) = (tempfile::tempdir().unwrap(), modules());
+    let manifest = |version: &str, label: &str| {
+        format!(
+            "apiVersion: apps/v1\nkind: Deployment\nmetadata:\n  name: m-{version}\n  creationTimestamp: 2026-01-0{}T00:00:00Z\n  \
+             labels: {{model-name: m, model-version: {version}{label}}}\n  annotations: {{headgate.dev/endpoints: '127.0.0.1:9001'}}\n",
+            &version[1..]
+        )
+    };
+    for (version, label) in [("v1", ""), ("v2", ""), ("v3", ", canary-weight: lots")] {
+        fs::write(
+            dir.path().join(format!("{version}.yaml")),
+            manifest(version, label),
+        )
+        .unwrap();
+    }
+    let (models, wasm) = (path(dir.path()), path(wasm.path()));
+    let out = headgate(&["translate", "--models", models, "--wasm", wasm]);
+    assert!(out.status.success());
+    let said = text(&out.stderr);
+    let validated = text(&headgate(&["validate", "-f", models]).stdout);
+    for part in ["is held at 0", "is not a weight"] {
+        let line = said.lines().find(|line| line.contains(part));
+        let line = line.unwrap_or_else(|| panic!("{part} in: {said}"));
+        // Told of the file alone by the one, by the path it was given by the other.
+        assert!(line.contains("kubectl label deployment/m-v"), "{line}");
+        assert!(validated.contains(part), "{validated}");
+    }
+}
+
+#[test]
 fn status_without_a_control_plane_says_what_to_start() {
     let out = headgate(&["status", "--admin-address", "127.0.0.1:1"]);
     assert_eq!(out.status.code(), Some(2));

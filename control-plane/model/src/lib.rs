@@ -10,6 +10,7 @@
 //! else. Two replicas that see the same objects emit the same bytes, whenever and in whatever order they saw them.
 //! Nothing here fails: a bad label, name or policy becomes a [`Finding`], and the rest is planned without it.
 
+mod claims;
 mod finding;
 mod levels;
 mod objects;

@@ -9,6 +9,7 @@ use headgate_contract::{
     Bucket, BucketRule, ModelId, TagRule, Target, TokenBucketPolicySpec, TrafficTagPolicySpec,
 };
 
+use crate::claims::Claims;
 use crate::registry::Model;
 use crate::{Finding, Objects, Policy, PolicyKey, Registry, Severity, reason};
 
@@ -21,13 +22,37 @@ pub(crate) struct Rules {
 
 type Models = BTreeMap<ModelId, Model>;
 
+/// The rules accepted so far of one namespace.
+struct Accepted<R> {
+    rules: Vec<R>,
+    /// Which of them are for which models: buckets by their name, taggings under one.
+    by_name: BTreeMap<String, Claims>,
+}
+
+impl<R> Default for Accepted<R> {
+    fn default() -> Self {
+        Self {
+            rules: Vec::new(),
+            by_name: BTreeMap::new(),
+        }
+    }
+}
+
+impl<R> Accepted<R> {
+    fn accept(&mut self, name: &str, models: Option<&[ModelId]>, rule: R) {
+        let claims = self.by_name.entry(name.to_owned()).or_default();
+        claims.enter(models, self.rules.len());
+        self.rules.push(rule);
+    }
+}
+
 /// The rules of every namespace that has policies.
 pub(crate) fn resolve(
     registry: &Registry,
     objects: &Objects,
     findings: &mut Vec<Finding>,
 ) -> BTreeMap<String, Rules> {
-    let mut rules: BTreeMap<String, Rules> = BTreeMap::new();
+    let mut buckets: BTreeMap<String, Accepted<BucketRule>> = BTreeMap::new();
     for policy in oldest_first(&objects.bucket_policies) {
         let matched = target(
             BUCKET_KIND,
@@ -38,16 +63,21 @@ pub(crate) fn resolve(
             findings,
         );
         let Some(models) = matched else { continue };
-        let accepted = &mut rules.entry(policy.namespace.clone()).or_default().buckets;
-        match clash(accepted, models.as_deref(), &policy.spec.buckets) {
-            Some((rule, bucket)) => findings.push(duplicate(policy, rule, bucket)),
-            None => accepted.extend(policy.spec.buckets.iter().map(|bucket| BucketRule {
+        let accepted = buckets.entry(policy.namespace.clone()).or_default();
+        if let Some((rule, bucket)) = clash(accepted, models.as_deref(), &policy.spec.buckets) {
+            findings.push(duplicate(policy, rule, bucket));
+            continue;
+        }
+        for bucket in &policy.spec.buckets {
+            let rule = BucketRule {
                 policy: identity(policy),
                 models: models.clone(),
                 bucket: bucket.clone(),
-            })),
+            };
+            accepted.accept(bucket.name.as_str(), models.as_deref(), rule);
         }
     }
+    let mut taggings: BTreeMap<String, Accepted<TagRule>> = BTreeMap::new();
     for policy in most_specific_first(&objects.tag_policies) {
         let matched = target(
             TAG_KIND,
@@ -58,19 +88,30 @@ pub(crate) fn resolve(
             findings,
         );
         let Some(models) = matched else { continue };
-        let accepted = &mut rules.entry(policy.namespace.clone()).or_default().tagging;
+        let accepted = taggings.entry(policy.namespace.clone()).or_default();
         let declared = registry.namespaces.get(&policy.namespace);
         if let Some(finding) = shadowed(policy, accepted, models.as_deref(), declared) {
             findings.push(finding);
         }
-        accepted.push(TagRule {
+        let rule = TagRule {
             policy: identity(policy),
-            models,
+            models: models.clone(),
             tagging: policy.spec.tagging.clone(),
-        });
+        };
+        accepted.accept(TAGGING, models.as_deref(), rule);
+    }
+    let mut rules: BTreeMap<String, Rules> = BTreeMap::new();
+    for (namespace, accepted) in buckets {
+        rules.entry(namespace).or_default().buckets = accepted.rules;
+    }
+    for (namespace, accepted) in taggings {
+        rules.entry(namespace).or_default().tagging = accepted.rules;
     }
     rules
 }
+
+/// One tagging per model counts, so that all of them compete under one name.
+const TAGGING: &str = "";
 
 const BUCKET_KIND: &str = "TokenBucketPolicy";
 const TAG_KIND: &str = "TrafficTagPolicy";
@@ -149,19 +190,13 @@ fn target<S>(
 
 /// The accepted rule that already gives one of `models` a bucket of the same name, and that name.
 fn clash<'a>(
-    accepted: &'a [BucketRule],
+    accepted: &'a Accepted<BucketRule>,
     models: Option<&[ModelId]>,
     buckets: &'a [Bucket],
 ) -> Option<(&'a BucketRule, &'a Bucket)> {
-    let overlaps = |rule: &BucketRule| match (models, &rule.models) {
-        (Some(models), Some(theirs)) => models.iter().any(|m| theirs.contains(m)),
-        _ => true,
-    };
     buckets.iter().find_map(|bucket| {
-        let mut same = accepted
-            .iter()
-            .filter(|rule| rule.bucket.name == bucket.name);
-        same.find(|rule| overlaps(rule)).map(|rule| (rule, bucket))
+        let same = accepted.by_name.get(bucket.name.as_str())?;
+        Some((accepted.rules.get(same.overlapping(models)?)?, bucket))
     })
 }
 
@@ -189,7 +224,7 @@ fn duplicate(
 /// more closely (the way to make an exception from a policy for all).
 fn shadowed(
     policy: &Policy<TrafficTagPolicySpec>,
-    before: &[TagRule],
+    before: &Accepted<TagRule>,
     models: Option<&[ModelId]>,
     declared: Option<&Models>,
 ) -> Option<Finding> {
@@ -201,13 +236,13 @@ fn shadowed(
             &all
         }
     };
-    let first = |model: &ModelId| before.iter().find(|rule| rule.applies_to(model.as_str()));
+    let claims = before.by_name.get(TAGGING)?;
+    let first = |model: &ModelId| before.rules.get(claims.first(model)?);
     let lost: Vec<(&ModelId, &TagRule)> = mine
         .iter()
         .filter_map(|m| first(m).map(|rule| (m, rule)))
         .collect();
-    let exception =
-        models.is_none() && lost.len() < mine.len() && before.iter().all(|r| r.models.is_some());
+    let exception = models.is_none() && lost.len() < mine.len() && !claims.for_all();
     let (model, rule) = lost.first().filter(|_| !exception)?;
     let message = format!(
         "{TAG_KIND} {} comes before it for model {model} ({} of its {} models): one tagging per model counts. Remove the model from one of them",

@@ -1,6 +1,7 @@
 //! The filters' live configuration, as ECDS resources: the fused filter, and each stage alone.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use envoy_types::pb::envoy::config::core::v3::async_data_source;
@@ -11,7 +12,7 @@ use envoy_types::pb::envoy::extensions::wasm::v3::plugin_config::Vm;
 use envoy_types::pb::envoy::extensions::wasm::v3::{FailurePolicy, PluginConfig, VmConfig};
 use envoy_types::pb::google::protobuf::{BoolValue, StringValue};
 use envoy_types::util::pack_any;
-use headgate_contract::{ConfigError, FilterConfig, NamespaceConfig, names};
+use headgate_contract::{ConfigError, FilterConfig, ModelPlan, NamespaceConfig, names};
 use headgate_xds::{Kind, Resource};
 use prost::Message;
 
@@ -58,13 +59,37 @@ pub(crate) fn all(
     scope: &ScopeSpec,
     options: &Options,
 ) -> Result<Vec<Resource>, ConfigError> {
-    let config = config(accepted, scope, options);
+    let config = Arc::new(config(accepted, scope, options));
     let json = config.emit()?;
-    FilterConfig::parse(json.as_bytes())?;
+    FilterConfig::parse(without_plans(&config).emit()?.as_bytes())?;
     FilterModule::ALL
         .into_iter()
         .map(|module| resource(module, &config, &json, options))
         .collect()
+}
+
+/// What the models have to do with each other and with the rules. Each plan passed the parser alone, so that this is
+/// what is left to ask it, and a weight edit among thousands of models does not parse all of them.
+fn without_plans(config: &FilterConfig) -> FilterConfig {
+    let only_names = |plan: &ModelPlan| ModelPlan {
+        names: plan.names.clone(),
+        ..ModelPlan::default()
+    };
+    let namespaces = config.namespaces.iter().map(|(name, view)| {
+        let models = view.models.iter();
+        let config = NamespaceConfig {
+            models: models
+                .map(|(id, plan)| (id.clone(), only_names(plan)))
+                .collect(),
+            buckets: view.buckets.clone(),
+            tagging: view.tagging.clone(),
+        };
+        (name.clone(), config)
+    });
+    FilterConfig {
+        namespaces: namespaces.collect(),
+        ..*config
+    }
 }
 
 fn config(accepted: &Accepted<'_>, scope: &ScopeSpec, options: &Options) -> FilterConfig {
@@ -93,7 +118,7 @@ fn config(accepted: &Accepted<'_>, scope: &ScopeSpec, options: &Options) -> Filt
 
 fn resource(
     module: FilterModule,
-    config: &FilterConfig,
+    config: &Arc<FilterConfig>,
     json: &str,
     options: &Options,
 ) -> Result<Resource, ConfigError> {
@@ -102,7 +127,7 @@ fn resource(
     let again = config.clone();
     Ok(
         Resource::new(Kind::Extension, module.name(), body.clone()).rearmed_by(move |n| {
-            let mut again = again.clone();
+            let mut again = FilterConfig::clone(&again);
             again.retry = n;
             // The type always has a JSON form; should it not, the refused bytes stay refused.
             again

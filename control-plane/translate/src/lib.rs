@@ -2,11 +2,13 @@
 //!
 //! ```text
 //! plan ──▶ vet (each model alone) ──▶ clusters, endpoints, routes, listener, filters ──▶ Snapshot
+//!               └──── cache: what did not change is not made again ────┘
 //! ```
 //!
 //! Invariant: equal plans give equal bytes, on every replica and in every process; a snapshot names no cluster
 //! that it does not hold. A model that cannot be served is left out and reported, the rest goes out.
 
+mod cache;
 mod clusters;
 mod endpoints;
 mod filters;
@@ -16,9 +18,12 @@ mod routes;
 mod scope;
 mod vet;
 
-use headgate_model::Plan;
-use headgate_xds::{Inconsistent, Snapshot};
+use std::sync::Arc;
 
+use headgate_model::Plan;
+use headgate_xds::{Inconsistent, Resource, Snapshot};
+
+pub use cache::Cache;
 pub use filters::FilterModule;
 pub use scope::{Code, Modules, Options, ScopeSpec};
 pub use vet::Rejected;
@@ -52,22 +57,30 @@ pub fn snapshot(
     scope: &ScopeSpec,
     options: &Options,
 ) -> Result<Translated, TranslateError> {
-    let (accepted, rejected) = vet::accepted(plan, scope);
-    let mut resources = Vec::new();
-    let mut clusters = Vec::new();
-    for (namespace, view) in &accepted {
-        for (model, planned) in &view.models {
-            for cluster in clusters::of_model(namespace, model.as_str(), planned, options) {
-                clusters.push(cluster.key().clone());
-                resources.push(cluster);
-            }
-            resources.extend(endpoints::of_model(namespace, model.as_str(), planned));
-        }
-    }
-    resources.push(routes::table(&accepted, options).requiring(clusters.clone()));
-    resources.push(listener::listener(scope, options));
+    snapshot_with(&mut Cache::default(), plan, scope, options)
+}
+
+/// As [`snapshot`], without making again what `cache` has from earlier plans and other scopes. The result is the same.
+///
+/// # Errors
+/// As [`snapshot`].
+pub fn snapshot_with(
+    cache: &mut Cache,
+    plan: &Plan,
+    scope: &ScopeSpec,
+    options: &Options,
+) -> Result<Translated, TranslateError> {
+    cache.refresh(plan, options);
+    let (accepted, rejected) = vet::accepted(plan, scope, cache);
+    let models = cache.models(&accepted);
+    let mut resources: Vec<Arc<Resource>> = models
+        .flat_map(|made| made.resources.iter().cloned())
+        .collect();
+    let (table, clusters) = cache.table(&accepted, options);
+    resources.push(table);
+    resources.push(Arc::new(listener::listener(scope, options)));
     for filter in filters::all(&accepted, scope, options)? {
-        resources.push(filter.requiring(clusters.clone()));
+        resources.push(Arc::new(filter.requiring_all(clusters.clone())));
     }
     Ok(Translated {
         snapshot: Snapshot::new(resources)?,

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use headgate_contract::{BucketRule, FilterConfig, ModelId, NamespaceConfig, Role, TagRule};
 use headgate_model::{Plan, PlannedModel};
 
+use crate::cache::Cache;
 use crate::scope::ScopeSpec;
 
 /// Something left out of a snapshot.
@@ -29,7 +30,11 @@ pub(crate) type Accepted<'a> = BTreeMap<&'a str, View<'a>>;
 
 /// What of the scope's namespaces can go out, and what cannot. Every namespace of the scope is there, also an empty
 /// one: its virtual host answers 404 in our words.
-pub(crate) fn accepted<'a>(plan: &'a Plan, scope: &'a ScopeSpec) -> (Accepted<'a>, Vec<Rejected>) {
+pub(crate) fn accepted<'a>(
+    plan: &'a Plan,
+    scope: &'a ScopeSpec,
+    cache: &Cache,
+) -> (Accepted<'a>, Vec<Rejected>) {
     let mut rejected = Vec::new();
     let mut accepted = BTreeMap::new();
     for name in &scope.namespaces {
@@ -47,11 +52,11 @@ pub(crate) fn accepted<'a>(plan: &'a Plan, scope: &'a ScopeSpec) -> (Accepted<'a
                 });
             };
             for (id, model) in &namespace.models {
-                match model_alone(id, model) {
-                    Ok(()) => {
+                match cache.model(name, id).map(|made| &made.verdict) {
+                    Some(Err(reason)) => refuse(format!("model {id}"), reason.clone()),
+                    Some(Ok(())) | None => {
                         view.models.insert(id, model);
                     }
-                    Err(reason) => refuse(format!("model {id}"), reason),
                 }
             }
             for rule in &namespace.config.buckets {
@@ -74,7 +79,7 @@ pub(crate) fn accepted<'a>(plan: &'a Plan, scope: &'a ScopeSpec) -> (Accepted<'a
     (accepted, rejected)
 }
 
-fn model_alone(id: &ModelId, model: &PlannedModel) -> Result<(), String> {
+pub(crate) fn model_alone(id: &ModelId, model: &PlannedModel) -> Result<(), String> {
     for (version, variant) in &model.variants {
         if let Some(address) = variant.endpoints.iter().find(|a| a.port() == 0) {
             return Err(format!(

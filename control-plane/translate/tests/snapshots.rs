@@ -18,7 +18,7 @@ use envoy_types::pb::xds::r#type::matcher::v3::matcher::matcher_tree::TreeType;
 use envoy_types::pb::xds::r#type::matcher::v3::matcher::{MatcherType, OnMatch, on_match};
 use headgate_contract::{FilterConfig, names};
 use headgate_model::{Carrier, CarrierKey, LabelKeys, Objects, Plan, Pod, Registry, Scales, plan};
-use headgate_translate::{Code, Modules, Options, ScopeSpec, snapshot};
+use headgate_translate::{Cache, Code, Modules, Options, ScopeSpec, snapshot, snapshot_with};
 use headgate_xds::{Kind, Snapshot};
 use proptest::prelude::*;
 use prost::Message;
@@ -312,6 +312,40 @@ fn a_filter_configuration_offered_again_differs_by_the_retry_counter_alone() {
     assert!(bytes.windows(json.len()).any(|w| w == json.as_bytes()));
 }
 
+/// Nothing is encoded twice: what did not change is the same memory.
+#[test]
+fn a_weight_edit_encodes_one_endpoint_resource_anew() {
+    let mut cache = Cache::default();
+    let mut made = |specs: &[Spec]| {
+        let made = snapshot_with(&mut cache, &planned(specs), &scope(), &options());
+        made.unwrap().snapshot
+    };
+    let mut specs = two_versions(10);
+    specs.push(Spec(
+        "default",
+        "other".into(),
+        "v1".into(),
+        None,
+        vec![8103],
+    ));
+    let before = made(&specs);
+    specs[1].3 = Some(30);
+    let after = made(&specs);
+    let anew = |kind: Kind| -> Vec<String> {
+        let same = |r: &&std::sync::Arc<headgate_xds::Resource>| {
+            std::ptr::eq(
+                r.body().as_ptr(),
+                before.get(kind, r.name()).unwrap().body().as_ptr(),
+            )
+        };
+        let anew = after.of(kind).filter(|r| !same(r));
+        anew.map(|r| r.name().to_owned()).collect()
+    };
+    assert_eq!(anew(Kind::Cluster), Vec::<String>::new());
+    assert_eq!(anew(Kind::Endpoints), ["model/default/llama"]);
+    assert_eq!(anew(Kind::Route), Vec::<String>::new());
+}
+
 fn worlds() -> impl Strategy<Value = Vec<Spec>> {
     let one = (
         prop::sample::select(vec!["default", "team", "elsewhere"]),
@@ -373,6 +407,22 @@ proptest! {
         for kind in Kind::PUSH_ORDER {
             let bytes = |s: &Snapshot| s.of(kind).map(|r| (r.name().to_owned(), r.body().clone())).collect::<Vec<_>>();
             prop_assert_eq!(bytes(&once), bytes(&again));
+        }
+    }
+
+    /// Whatever was made before, what comes out is what would be made anew: bytes, needs and what was left out.
+    #[test]
+    fn the_cache_never_shows(history in prop::collection::vec(worlds(), 1..6)) {
+        let mut cache = Cache::default();
+        for specs in history {
+            let plan = planned(&specs);
+            let cached = snapshot_with(&mut cache, &plan, &scope(), &options()).unwrap();
+            let anew = snapshot(&plan, &scope(), &options()).unwrap();
+            prop_assert_eq!(&cached.rejected, &anew.rejected);
+            for kind in Kind::PUSH_ORDER {
+                let all = |s: &Snapshot| s.of(kind).map(|r| (r.key().clone(), r.body().clone(), r.requires().to_vec())).collect::<Vec<_>>();
+                prop_assert_eq!(all(&cached.snapshot), all(&anew.snapshot));
+            }
         }
     }
 

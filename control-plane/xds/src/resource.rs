@@ -176,6 +176,13 @@ impl Resource {
         self
     }
 
+    /// As [`Resource::requiring`], with a list that several resources share.
+    #[must_use]
+    pub fn requiring_all(mut self, keys: Arc<[ResourceKey]>) -> Self {
+        self.requires = keys;
+        self
+    }
+
     /// Says how the body looks on retry `n` after a NACK; without it a refused version is never
     /// offered again.
     #[must_use]

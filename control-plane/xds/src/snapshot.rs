@@ -37,27 +37,41 @@ impl Snapshot {
     ///
     /// # Errors
     /// [`Inconsistent`] if a key is given twice or a required resource is missing.
-    pub fn new(resources: impl IntoIterator<Item = Resource>) -> Result<Self, Inconsistent> {
-        let mut kinds: [BTreeMap<String, Arc<Resource>>; 6] = Default::default();
+    pub fn new(
+        resources: impl IntoIterator<Item = impl Into<Arc<Resource>>>,
+    ) -> Result<Self, Inconsistent> {
+        let mut lists: [Vec<(String, Arc<Resource>)>; 6] = Default::default();
         for resource in resources {
-            let slot = &mut kinds[resource.kind().index()];
-            let key = resource.key().clone();
-            if slot.insert(key.name.clone(), Arc::new(resource)).is_some() {
-                return Err(Inconsistent::Duplicate(key));
+            let resource: Arc<Resource> = resource.into();
+            lists[resource.kind().index()].push((resource.name().to_owned(), resource));
+        }
+        for list in &mut lists {
+            list.sort_by(|a, b| a.0.cmp(&b.0));
+            if let Some(twice) = list.windows(2).find(|pair| pair[0].0 == pair[1].0) {
+                return Err(Inconsistent::Duplicate(twice[0].1.key().clone()));
             }
         }
+        // A tree is built from a sorted list at once.
+        let kinds = lists.map(BTreeMap::from_iter);
         let versions = Kind::PUSH_ORDER.map(|_| Arc::from(""));
         let mut snapshot = Self { kinds, versions };
+        snapshot.check()?;
         for kind in Kind::PUSH_ORDER {
-            snapshot.check(kind)?;
             snapshot.versions[kind.index()] = snapshot.hash(kind).into();
         }
         Ok(snapshot)
     }
 
-    fn check(&self, kind: Kind) -> Result<(), Inconsistent> {
-        for resource in self.of(kind) {
-            for key in resource.requires() {
+    fn check(&self) -> Result<(), Inconsistent> {
+        // Routes and filters share one list of all clusters.
+        let mut last: &[ResourceKey] = &[];
+        for resource in Kind::PUSH_ORDER.into_iter().flat_map(|kind| self.of(kind)) {
+            let requires = resource.requires();
+            if std::ptr::eq(requires, last) {
+                continue;
+            }
+            last = requires;
+            for key in requires {
                 if self.get(key.kind, &key.name).is_none() {
                     return Err(Inconsistent::Missing {
                         resource: resource.key().clone(),

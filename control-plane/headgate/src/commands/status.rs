@@ -121,11 +121,21 @@ fn proxy_text(out: &mut String, proxy: &ProxyReport, now: f64) {
             short(&t.acked)
         ));
         for (resource, nack) in &t.nacked {
-            out.push_str(&format!("      NACK {resource}: {}\n", nack.message));
+            let hint = hint(name, &nack.message);
+            out.push_str(&format!("      NACK {resource}: {}{hint}\n", nack.message));
         }
         for (resource, wait) in &t.waiting {
             out.push_str(&format!("      waits {resource}: {wait}\n"));
         }
+    }
+}
+
+/// Of a filter that refused its configuration, Envoy tells us no more than that: the reason is in its own log.
+fn hint(kind: &str, message: &str) -> &'static str {
+    if kind == "ecds" && message.contains("Unable to create Wasm plugin") {
+        "\n           (the path and the fix are in that Envoy's log: look for \"headgate\" at the time of the refusal)"
+    } else {
+        ""
     }
 }
 
@@ -144,5 +154,50 @@ fn age(seconds: f64) -> String {
         format!("{:.0}m", seconds / 60.0)
     } else {
         format!("{:.0}h", seconds / 3600.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::report::{NackReport, TypeReport};
+
+    #[test]
+    fn a_refused_filter_configuration_sends_the_reader_to_envoys_log() {
+        let of_type = |message: &str| TypeReport {
+            wanted: String::new(),
+            sent: String::new(),
+            acked: String::new(),
+            acked_at: None,
+            nacked: BTreeMap::from([(
+                "headgate".to_owned(),
+                NackReport {
+                    version: String::new(),
+                    message: message.to_owned(),
+                    retries: 0,
+                },
+            )]),
+            waiting: BTreeMap::new(),
+            last_nack: None,
+        };
+        let shown = |kind: &str, message: &str| {
+            let proxy = ProxyReport {
+                id: "proxy".to_owned(),
+                agent: String::new(),
+                address: None,
+                scope: String::new(),
+                since: 0.0,
+                settled: false,
+                types: BTreeMap::from([(kind.to_owned(), of_type(message))]),
+            };
+            let mut out = String::new();
+            proxy_text(&mut out, &proxy, 0.0);
+            out
+        };
+        assert!(shown("ecds", "Unable to create Wasm plugin headgate").contains("Envoy's log"));
+        assert!(!shown("ecds", "no such file").contains("Envoy's log"));
+        assert!(!shown("cds", "Unable to create Wasm plugin headgate").contains("Envoy's log"));
     }
 }

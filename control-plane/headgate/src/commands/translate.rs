@@ -10,7 +10,7 @@ use serde_json::json;
 use crate::admin::resources;
 use crate::cli::{Output, TranslateArgs};
 use crate::modules;
-use crate::report::percent;
+use crate::report::{percent, severity};
 use crate::serve::files_options;
 use crate::settings::{self, Failure};
 
@@ -31,6 +31,15 @@ pub(crate) fn run(args: &TranslateArgs) -> Result<ExitCode, Failure> {
     )?;
     for problem in &observed.problems {
         eprintln!("{problem}");
+    }
+    for finding in &plan.findings {
+        eprintln!(
+            "{}: {} ({}): {}",
+            severity(finding.severity),
+            finding.object,
+            finding.origin,
+            finding.message
+        );
     }
     for rejected in &translated.rejected {
         eprintln!(
