@@ -4,7 +4,6 @@
 //! snapshot routes to nothing that is missing. `translate` builds it once per scope; all streams of
 //! the scope share it.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::resource::{Kind, Resource, ResourceKey, content_hash};
@@ -28,7 +27,8 @@ pub enum Inconsistent {
 /// An immutable, consistent set of resources. Cheap to share as `Arc<Snapshot>`.
 #[derive(Clone, Debug, Default)]
 pub struct Snapshot {
-    kinds: [BTreeMap<String, Arc<Resource>>; 6],
+    /// Sorted by name: with thousands of resources a snapshot is little more than a list of what is shared anyway.
+    kinds: [Vec<Arc<Resource>>; 6],
     versions: [Arc<str>; 6],
 }
 
@@ -40,19 +40,18 @@ impl Snapshot {
     pub fn new(
         resources: impl IntoIterator<Item = impl Into<Arc<Resource>>>,
     ) -> Result<Self, Inconsistent> {
-        let mut lists: [Vec<(String, Arc<Resource>)>; 6] = Default::default();
+        let mut kinds: [Vec<Arc<Resource>>; 6] = Default::default();
         for resource in resources {
             let resource: Arc<Resource> = resource.into();
-            lists[resource.kind().index()].push((resource.name().to_owned(), resource));
+            kinds[resource.kind().index()].push(resource);
         }
-        for list in &mut lists {
-            list.sort_by(|a, b| a.0.cmp(&b.0));
-            if let Some(twice) = list.windows(2).find(|pair| pair[0].0 == pair[1].0) {
-                return Err(Inconsistent::Duplicate(twice[0].1.key().clone()));
+        for list in &mut kinds {
+            list.sort_by(|a, b| a.name().cmp(b.name()));
+            let mut pairs = list.windows(2);
+            if let Some(twice) = pairs.find(|pair| pair[0].name() == pair[1].name()) {
+                return Err(Inconsistent::Duplicate(twice[0].key().clone()));
             }
         }
-        // A tree is built from a sorted list at once.
-        let kinds = lists.map(BTreeMap::from_iter);
         let versions = Kind::PUSH_ORDER.map(|_| Arc::from(""));
         let mut snapshot = Self { kinds, versions };
         snapshot.check()?;
@@ -93,12 +92,14 @@ impl Snapshot {
     /// The resource of `kind` called `name`.
     #[must_use]
     pub fn get(&self, kind: Kind, name: &str) -> Option<&Arc<Resource>> {
-        self.kinds[kind.index()].get(name)
+        let list = &self.kinds[kind.index()];
+        let at = list.binary_search_by(|resource| resource.name().cmp(name));
+        list.get(at.ok()?)
     }
 
     /// All resources of `kind`, by name.
     pub fn of(&self, kind: Kind) -> impl Iterator<Item = &Arc<Resource>> {
-        self.kinds[kind.index()].values()
+        self.kinds[kind.index()].iter()
     }
 
     /// How many resources of `kind` there are.
