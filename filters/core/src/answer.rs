@@ -50,13 +50,9 @@ impl Answer {
         };
         let mut effects: Vec<_> = balance
             .into_iter()
-            .map(|(name, value)| Effect::SetResponseHeader(name, value))
+            .map(|(name, value)| Effect::SetResponseHeader(name, value.into()))
             .collect();
-        let details = if ticket.tag_answer || !admitted.charges.is_empty() {
-            host.code_details()
-        } else {
-            None
-        };
+        let details = host.code_details();
         if ticket.tag_answer && details.as_deref() == Some(VIA_UPSTREAM) {
             effects.extend(tell_served(ticket, host));
         }
@@ -97,17 +93,11 @@ impl Answer {
 
     /// Settles the reserve. What is returned are counts.
     pub(crate) fn settle(self, ticket: Ticket, vm: &mut Vm, host: &dyn Host) -> Vec<Effect> {
-        let Ticket {
-            model,
-            version,
-            admitted,
-            ..
-        } = ticket;
+        let admitted = &ticket.admitted;
         if admitted.charges.is_empty() {
             return Vec::new();
         }
-        let seen = self.seen(host);
-        let ending = seen.ending();
+        let ending = self.seen(host).ending();
         let spends = admitted.held.spends();
         let used: Vec<u64> = admitted
             .charges
@@ -115,10 +105,13 @@ impl Answer {
             .zip(spends)
             .map(|(charge, spend)| charge.used(&ending, spend.cells()))
             .collect();
+        let mut effects = count_tokens(&ending, &ticket);
+        let Ticket {
+            model, admitted, ..
+        } = ticket;
         let settled = vm.ledger.settle(admitted.held, &used, host.now(), host);
-        let mut effects = count_tokens(&ending, &model, &version);
         for ((charge, cells), settled) in admitted.charges.iter().zip(used).zip(settled) {
-            effects.extend(count(charge, &model, &ending, cells, &settled));
+            count(charge, &model, &ending, cells, &settled, &mut effects);
         }
         effects
     }
@@ -141,7 +134,11 @@ impl Answer {
             }
         }
         if seen.answered == Answered::Nobody {
-            seen.details = host.code_details();
+            // Or nobody looked: an answer that is neither told anything nor metered.
+            match host.code_details() {
+                Some(details) if details == VIA_UPSTREAM => seen.answered = Answered::Upstream,
+                details => seen.details = details,
+            }
         }
         if seen.answered != Answered::Upstream {
             seen.upstream = host.upstream_address().is_some();
@@ -186,26 +183,31 @@ fn tell_served(ticket: &Ticket, host: &dyn Host) -> Vec<Effect> {
     let Some(served) = host.served_version() else {
         return Vec::new();
     };
-    let mut effects = vec![Effect::SetResponseHeader(
-        names::HEADER_MODEL.into(),
-        ticket.model.clone(),
-    )];
-    if served != ticket.version && !ticket.version.is_empty() {
-        let metric = metrics::by_version("served_elsewhere", &ticket.model, &ticket.version);
+    let model = Effect::SetResponseHeader(names::HEADER_MODEL.into(), (&ticket.model).into());
+    let mut effects = vec![model];
+    if let Some(version) = ticket.version.as_ref().filter(|v| *v.name != *served) {
+        const ELSEWHERE: &str = "served_elsewhere";
+        let render = || metrics::by_version(ELSEWHERE, &ticket.model, &version.name);
+        let metric = version.series.get(ELSEWHERE, "", render);
         effects.push(Effect::Count(metric, 1));
     }
-    effects.push(Effect::SetResponseHeader(
-        names::HEADER_VERSION.into(),
-        served,
-    ));
+    let version = Effect::SetResponseHeader(names::HEADER_VERSION.into(), served.into());
+    effects.push(version);
     effects
 }
 
-fn count_tokens(ending: &Ending, model: &str, version: &str) -> Vec<Effect> {
+fn count_tokens(ending: &Ending, ticket: &Ticket) -> Vec<Effect> {
     let Ending::Used { input, output, .. } = *ending else {
         return Vec::new();
     };
-    let observe = |name, value| Effect::Observe(metrics::tokens(name, model, version), value);
+    let observe = |name, value| {
+        let render = || metrics::tokens(name, &ticket.model, ticket.version());
+        let metric = match &ticket.version {
+            Some(version) => version.series.get(name, "", render),
+            None => render(),
+        };
+        Effect::Observe(metric, value)
+    };
     let mut effects = vec![observe("output_tokens", output)];
     effects.extend(input.map(|input| observe("input_tokens", input)));
     effects
@@ -217,12 +219,16 @@ fn count(
     ending: &Ending,
     cells: u64,
     settled: &Settled,
-) -> Vec<Effect> {
-    let rule = charge.limit.rule.id();
-    let mut effects = vec![
-        Effect::Count(metrics::settlements(rule, model, ending.as_str()), 1),
-        Effect::Observe(metrics::charged(rule, model), charge.milli(cells)),
-    ];
+    effects: &mut Vec<Effect>,
+) {
+    let (rule, series) = (charge.limit.rule.id(), &charge.limit.series);
+    let outcome = ending.as_str();
+    let metric = series.get("settlements", outcome, || {
+        metrics::settlements(rule, model, outcome)
+    });
+    effects.push(Effect::Count(metric, 1));
+    let metric = series.get("charged", "", || metrics::charged(rule, model));
+    effects.push(Effect::Observe(metric, charge.milli(cells)));
     for (name, ns) in [
         ("refunded_milli", settled.refunded),
         ("debited_milli", settled.debited),
@@ -231,12 +237,11 @@ fn count(
         ("unwritten_milli", settled.unwritten),
     ] {
         if ns > 0 {
-            let metric = metrics::amount(name, rule, model);
+            let metric = series.get(name, "", || metrics::amount(name, rule, model));
             effects.push(Effect::Count(metric, charge.milli_of_ns(ns)));
         }
     }
     if settled.evicted {
         effects.push(Effect::Count(metrics::by_rule("evictions", rule), 1));
     }
-    effects
 }

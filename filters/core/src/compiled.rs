@@ -14,6 +14,7 @@ use headgate_contract::{
 use crate::cost::{self, Pricing};
 use crate::host::Host;
 use crate::ledger::{self, Ledger, Lending, Rule, RuleSpec, TableShape};
+use crate::metrics::Series;
 use crate::pick::Picker;
 use crate::scale::{Live, Receptions};
 use crate::vm::Stages;
@@ -42,7 +43,7 @@ pub(crate) struct Namespace {
 /// One model of the plan.
 #[derive(Debug)]
 pub(crate) struct Model {
-    pub(crate) id: String,
+    pub(crate) id: Rc<str>,
     pub(crate) names: Vec<String>,
     pub(crate) picker: Picker,
     /// A scale other than 100 %.
@@ -68,6 +69,7 @@ pub(crate) struct Limit {
     pub(crate) bytes_per_token: u64,
     pub(crate) settle_on: SettleOn,
     pub(crate) unreadable: Unreadable,
+    pub(crate) series: Series,
 }
 
 impl Compiled {
@@ -154,8 +156,9 @@ impl Namespace {
             .collect();
         let mut index = HashMap::new();
         for (i, model) in models.iter().enumerate() {
-            for key in std::iter::once(&model.id).chain(&model.names) {
-                index.insert(key.clone(), i);
+            index.insert(model.id.to_string(), i);
+            for name in &model.names {
+                index.insert(name.clone(), i);
             }
         }
         let rest = rules_of("", &tags.all, &buckets.all);
@@ -198,7 +201,7 @@ impl Model {
             })
         });
         Self {
-            id: id.as_str().to_owned(),
+            id: id.as_str().into(),
             names: plan.names.clone(),
             picker: Picker::new(plan),
             scale,
@@ -324,5 +327,6 @@ fn limit(config: &BucketRule, rule: &Rule, model: &str) -> Limit {
         bytes_per_token: bucket.bytes_per_token.millionths(),
         settle_on: bucket.settle_on,
         unreadable: bucket.unreadable,
+        series: Series::default(),
     }
 }

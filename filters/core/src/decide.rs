@@ -3,28 +3,29 @@
 //! facts → namespace → model → tenant → pin or pick → reserve → effects. Refusals come before any reserve,
 //! unless the reserve is what refuses. What is decided is returned; the stream keeps the [`Ticket`] alone.
 
+use std::rc::Rc;
+
 use headgate_contract::{Role, Tagging, UnknownVersion, names};
 use headgate_dialect::Body;
 
 use crate::compiled::{Compiled, Model, Namespace, Rules};
-use crate::effects::{Effect, Reply};
+use crate::effects::{Effect, Reply, Text};
 use crate::endpoint::Class;
 use crate::facts::{Facts, single};
 use crate::headers::Headers;
 use crate::host::Host;
 use crate::ledger::Source;
 use crate::limit::{self, Admitted, Asking, Denied};
-use crate::metrics;
+use crate::metrics::{self, Metric};
 use crate::models_list;
 use crate::outcome::{Labels, UNKNOWN, refuse};
-use crate::pick::{Lane, Pinned};
+use crate::pick::{Lane, Pinned, Version};
 use crate::refusal::Refusal;
 use crate::session;
-use crate::tags::{self, Tags};
+use crate::tags::{self, HEADER_LANE, HEADER_TENANT, Tags};
 use crate::vm::Vm;
 
-const HEADER_TENANT: &str = "x-headgate-tenant";
-const HEADER_LANE: &str = "x-headgate-lane";
+const ADMITTED: &str = "admitted";
 
 /// A request as far as it is known.
 #[derive(Debug, Clone, Copy)]
@@ -49,15 +50,27 @@ pub(crate) enum Decision {
 #[derive(Debug)]
 pub(crate) struct Ticket {
     /// The model's id.
-    pub(crate) model: String,
-    /// The version picked, or seen in the header; empty if there is none.
-    pub(crate) version: String,
+    pub(crate) model: Rc<str>,
+    /// The version picked, or seen in the header, if there is one.
+    pub(crate) version: Option<Rc<Version>>,
     /// Answers carry what served.
     pub(crate) tag_answer: bool,
     /// Answers carry the balance.
     pub(crate) tells: bool,
     /// The reserve.
     pub(crate) admitted: Admitted,
+}
+
+impl Ticket {
+    /// Whether anything of the answer counts before the stream ends.
+    pub(crate) fn reads_answer(&self) -> bool {
+        self.tag_answer || self.tells || self.admitted.meters()
+    }
+
+    /// The version's name; empty if there is none.
+    pub(crate) fn version(&self) -> &str {
+        self.version.as_ref().map_or("", |v| &v.name)
+    }
 }
 
 /// Whether this hop decides what the request is, with this configuration and these stages.
@@ -167,24 +180,24 @@ impl<'a> Decider<'a> {
         let headers = self.request.headers;
         let facts = Facts::read(headers, self.request.body)?;
         let subject = self.subject(namespace, &facts)?;
-        let id = subject.model.map_or("", |m| m.id.as_str());
+        let id = subject.model.map_or("", |m| &*m.id);
         if let Some(model) = subject.model {
             labels.model = &model.id;
             if self.config.role == Role::Decide && !model.picker.ready() {
-                let model = model.id.clone();
+                let model = model.id.to_string();
                 return Err(Refusal::ModelNotReady { model }.into());
             }
         }
         let tagging = &subject.rules.tagging;
-        let tenant = self.tenant(tagging)?;
+        let tenant: Option<Rc<str>> = self.tenant(tagging)?.map(Into::into);
         let (version, lane) = self.version(subject, tenant.as_deref())?;
-        labels.version = version;
+        labels.version = version.map_or("", |v| &v.name);
         labels.lane = lane;
         let tags = self.tagging.then(|| Tags {
-            model: id,
-            version,
-            tenant: tenant.as_deref(),
-            lane,
+            model: subject.model.map_or("".into(), |m| (&m.id).into()),
+            version: version.map_or("".into(), |v| (&v.name).into()),
+            tenant: tenant.as_ref().map(Text::from),
+            lane: lane.into(),
             own: tags::own(tagging, headers),
         });
         let mut effects = Vec::with_capacity(16);
@@ -199,34 +212,46 @@ impl<'a> Decider<'a> {
             percent: 100,
         };
         let admitted = self.reserve(vm, subject, asking, &mut effects)?;
-        effects.extend(match &tags {
-            Some(tags) => tags::write(tags, headers, tagging.baggage),
-            None if vm.stages.tag => self.told(tagging, tenant.as_deref()),
-            None => Vec::new(),
-        });
-        effects.push(labels.count("admitted"));
+        match &tags {
+            Some(tags) => tags::write(tags, headers, tagging.baggage, &mut effects),
+            None if vm.stages.tag => {
+                let told = self.told(tagging, tenant.as_ref());
+                tags::state(&told, &mut effects);
+            }
+            None => {}
+        }
+        effects.push(Effect::Count(self.admitted(labels, version), 1));
         let tells = tagging.response_headers;
         let tag_answer = vm.stages.tag && tells && !id.is_empty();
         Ok(Decision::Go(
             effects,
             Ticket {
-                model: labels.model.to_owned(),
-                version: version.to_owned(),
+                model: subject.model.map_or(UNKNOWN.into(), |m| Rc::clone(&m.id)),
+                version: version.map(Rc::clone),
                 tag_answer,
-                tells,
+                tells: tells && !admitted.charges.is_empty(),
                 admitted,
             },
         ))
     }
 
+    /// The request counter for one that goes on.
+    fn admitted(&self, labels: &Labels<'_>, version: Option<&Rc<Version>>) -> Metric {
+        let render = || labels.requests(ADMITTED);
+        match version {
+            Some(version) => version.series.get(ADMITTED, labels.lane, render),
+            None => render(),
+        }
+    }
+
     /// The model meant. A hop that does not decide limits what it does not know by the rules for all models.
-    fn subject(&self, namespace: &'a Namespace, facts: &Facts) -> Result<Subject<'a>, Refusal> {
+    fn subject(&self, namespace: &'a Namespace, facts: &Facts<'_>) -> Result<Subject<'a>, Refusal> {
         let in_body = matches!(self.request.class, Class::Body(_));
         let hop = match self.config.role {
             Role::Decide => None,
             Role::Follow => self.request.headers.text(names::HEADER_MODEL),
         };
-        let name = hop.or(facts.model.as_deref());
+        let name = hop.or(facts.model);
         if name.is_none() && self.config.role == Role::Decide {
             return Err(Refusal::ModelMissing { in_body });
         }
@@ -269,28 +294,28 @@ impl<'a> Decider<'a> {
         &self,
         subject: Subject<'a>,
         tenant: Option<&str>,
-    ) -> Result<(&'a str, &'static str), Refusal> {
+    ) -> Result<(Option<&'a Rc<Version>>, &'static str), Refusal> {
         let headers = self.request.headers;
         let Some(model) = subject.model else {
-            return Ok(("", ""));
+            return Ok((None, ""));
         };
         if !self.tagging {
-            let version = headers.text(names::HEADER_VERSION).unwrap_or_default();
-            return Ok((model.picker.known(version).unwrap_or_default(), ""));
+            let version = headers.text(names::HEADER_VERSION);
+            return Ok((version.and_then(|v| model.picker.known(v)), ""));
         }
         let tagging = &subject.rules.tagging;
         if let Some(pin) = single(headers, names::HEADER_VERSION)? {
             let version = String::from_utf8_lossy(pin).into_owned();
             match (model.picker.pin(&version), model.picker.known(&version)) {
-                (Pinned::Ready, Some(known)) => return Ok((known, Lane::Pin.as_str())),
+                (Pinned::Ready, Some(known)) => return Ok((Some(known), Lane::Pin.as_str())),
                 (Pinned::NotReady, _) => {
-                    let model = model.id.clone();
+                    let model = model.id.to_string();
                     return Err(Refusal::VersionNotReady { model, version });
                 }
                 (Pinned::Unknown { near }, _)
                     if tagging.unknown_version == UnknownVersion::Refuse =>
                 {
-                    let model = model.id.clone();
+                    let model = model.id.to_string();
                     return Err(Refusal::VersionNotFound {
                         model,
                         version,
@@ -304,10 +329,10 @@ impl<'a> Decider<'a> {
         let list = &tagging.session_keys;
         let session = session::key(list, headers, self.request.body, tenant, &model.id)
             .unwrap_or_else(|| self.host.next());
-        match model.picker.pick(session) {
-            Some((version, lane)) => Ok((version, lane.as_str())),
+        match model.picker.version(session) {
+            Some((version, lane)) => Ok((Some(version), lane.as_str())),
             None => Err(Refusal::ModelNotReady {
-                model: model.id.clone(),
+                model: model.id.to_string(),
             }),
         }
     }
@@ -330,15 +355,18 @@ impl<'a> Decider<'a> {
             ..asking
         };
         let admitted = limit::reserve(&mut vm.ledger, limits, &asking, now, self.host)?;
-        let label = subject.model.map_or(UNKNOWN, |m| m.id.as_str());
+        let label = subject.model.map_or(UNKNOWN, |m| &*m.id);
         for (charge, balance) in admitted.charges.iter().zip(&admitted.balances) {
-            let rule = charge.limit.rule.id();
+            let limit = &charge.limit;
+            let rule = limit.rule.id();
             let outcome = if balance.source == Source::Owed {
                 "owed"
             } else {
                 "reserved"
             };
-            effects.push(Effect::Count(metrics::reserves(rule, label, outcome), 1));
+            let render = || metrics::reserves(rule, label, outcome);
+            let metric = limit.series.get("reserves", outcome, render);
+            effects.push(Effect::Count(metric, 1));
             if balance.evicted {
                 effects.push(Effect::Count(metrics::by_rule("evictions", rule), 1));
             }
@@ -347,28 +375,35 @@ impl<'a> Decider<'a> {
         let encodings = self.request.headers.get("accept-encoding");
         if encodings.is_some() && admitted.meters() {
             effects.push(Effect::RemoveRequestHeader("accept-encoding".into()));
-            let metric = metrics::by_version("accept_encoding_removed", label, asking.version);
-            effects.push(Effect::Count(metric, 1));
+            effects.push(Effect::Count(encoding_removed(label, asking.version), 1));
         }
         Ok(admitted)
     }
 
     /// What the hop before decided, for this hop's access log.
-    fn told(&self, tagging: &Tagging, tenant: Option<&str>) -> Vec<Effect> {
+    fn told<'t>(&self, tagging: &'t Tagging, tenant: Option<&Rc<str>>) -> Tags<'t> {
         let headers = self.request.headers;
-        let clean = |name: &str| headers.get(name).map(tags::clean).unwrap_or_default();
-        let (model, version) = (clean(names::HEADER_MODEL), clean(names::HEADER_VERSION));
-        let lane = clean(HEADER_LANE);
+        let clean = |name: &str| Text::Own(headers.get(name).map(tags::clean).unwrap_or_default());
         let own = tagging.tags.iter().map(|tag| {
             let name = tag.name.as_str();
             (name, clean(&format!("{}{name}", names::TAG_HEADER_PREFIX)))
         });
-        tags::state(&Tags {
-            model: &model,
-            version: &version,
-            tenant,
-            lane: &lane,
+        Tags {
+            model: clean(names::HEADER_MODEL),
+            version: clean(names::HEADER_VERSION),
+            tenant: tenant.map(Text::from),
+            lane: clean(HEADER_LANE),
             own: own.collect(),
-        })
+        }
+    }
+}
+
+fn encoding_removed(model: &str, version: Option<&Rc<Version>>) -> Metric {
+    const NAME: &str = "accept_encoding_removed";
+    match version {
+        Some(version) => version
+            .series
+            .get(NAME, "", || metrics::by_version(NAME, model, &version.name)),
+        None => metrics::by_version(NAME, model, ""),
     }
 }

@@ -3,26 +3,77 @@
 //! Last stage of the flow, on both lines. Nothing here does anything; a test compares it as it is.
 
 use std::borrow::Cow;
+use std::ops::Deref;
+use std::rc::Rc;
 
 use crate::metrics::Metric;
 
 /// A header or property name: fixed ones cost no allocation.
 pub type Name = Cow<'static, str>;
 
+/// A value. What the configuration knows is shared with it: a request copies only what is its own.
+#[derive(Debug, Clone)]
+pub enum Text {
+    /// A word of the code's.
+    Fixed(&'static str),
+    /// Held by others too.
+    Shared(Rc<str>),
+    /// Made for this effect.
+    Own(String),
+}
+
+impl Deref for Text {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        match self {
+            Self::Fixed(text) => text,
+            Self::Shared(text) => text,
+            Self::Own(text) => text,
+        }
+    }
+}
+
+impl PartialEq for Text {
+    fn eq(&self, other: &Self) -> bool {
+        **self == **other
+    }
+}
+
+impl Eq for Text {}
+
+impl From<&'static str> for Text {
+    fn from(text: &'static str) -> Self {
+        Self::Fixed(text)
+    }
+}
+
+impl From<&Rc<str>> for Text {
+    fn from(text: &Rc<str>) -> Self {
+        Self::Shared(Rc::clone(text))
+    }
+}
+
+impl From<String> for Text {
+    fn from(text: String) -> Self {
+        Self::Own(text)
+    }
+}
+
 /// One thing to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Effect {
     /// Set a request header, replacing every value it has.
-    SetRequestHeader(Name, String),
+    SetRequestHeader(Name, Text),
     /// Remove every value of a request header.
     RemoveRequestHeader(Name),
     /// Set a response header, replacing every value it has.
-    SetResponseHeader(Name, String),
+    SetResponseHeader(Name, Text),
     /// Remove every value of a response header.
     RemoveResponseHeader(Name),
     /// Set filter state. The name is the whole property, such as `headgate.model`: `set_property` with
     /// ONE path element, which access logs read as `%FILTER_STATE(wasm.headgate.model:PLAIN)%`.
-    SetState(Name, String),
+    SetState(Name, Text),
     /// Add to a counter.
     Count(Metric, u64),
     /// Record a value in a histogram.

@@ -20,9 +20,9 @@ const MAX_NAME: usize = 1024;
 
 /// What is known of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Facts {
+pub struct Facts<'a> {
     /// The model as the client wrote it.
-    pub model: Option<String>,
+    pub model: Option<&'a str>,
     /// Tokens it may generate per sequence: as the body says, else the greater of 512 and the header;
     /// without a body as the header says, else 512.
     pub max_tokens: u64,
@@ -36,18 +36,18 @@ pub struct Facts {
     pub prompt_tokens: u64,
 }
 
-impl Facts {
+impl<'a> Facts<'a> {
     /// Reads the facts.
     ///
     /// # Errors
     /// A header that is given twice with different values, or is not what it says.
-    pub fn read(headers: &Headers<'_>, body: Option<&Body>) -> Result<Self, Refusal> {
+    pub fn read(headers: &Headers<'a>, body: Option<&'a Body>) -> Result<Self, Refusal> {
         let model = header_model(headers)?;
         let max_tokens = whole(headers, names::HEADER_MAX_TOKENS)?;
         let temperature = decimal(headers, names::HEADER_TEMPERATURE)?;
         let body_of = |pick: fn(&Body) -> Option<u64>| body.and_then(pick);
         Ok(Self {
-            model: body.and_then(|b| b.model.clone()).or(model),
+            model: body.and_then(|b| b.model.as_deref()).or(model),
             max_tokens: match (body, max_tokens) {
                 (None, Some(told)) => told,
                 (_, told) => body_of(|b| b.max_tokens)
@@ -78,7 +78,7 @@ pub fn single<'a>(headers: &Headers<'a>, name: &str) -> Result<Option<&'a [u8]>,
     Ok((!first.is_empty()).then_some(first))
 }
 
-fn header_model(headers: &Headers<'_>) -> Result<Option<String>, Refusal> {
+fn header_model<'a>(headers: &Headers<'a>) -> Result<Option<&'a str>, Refusal> {
     let name = names::HEADER_MODEL;
     let invalid = |expected| Refusal::HeaderInvalid {
         name: name.into(),
@@ -91,7 +91,7 @@ fn header_model(headers: &Headers<'_>) -> Result<Option<String>, Refusal> {
         return Err(invalid("at most 1024 bytes long"));
     }
     let text = std::str::from_utf8(value).map_err(|_| invalid("valid UTF-8"))?;
-    Ok(Some(text.to_owned()))
+    Ok(Some(text))
 }
 
 fn whole(headers: &Headers<'_>, name: &'static str) -> Result<Option<u64>, Refusal> {

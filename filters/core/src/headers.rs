@@ -5,30 +5,36 @@
 
 /// Names and values in their order; a name may appear more than once.
 #[derive(Debug, Clone, Default)]
-pub struct Headers<'a>(Vec<(&'a [u8], &'a [u8])>);
+pub struct Headers<'a> {
+    pairs: Vec<(&'a [u8], &'a [u8])>,
+    /// A bit for each length that a name has, the last for all beyond: most names that are asked for are not there,
+    /// and are not searched for.
+    lengths: u64,
+}
+
+fn length_bit(name: &[u8]) -> u64 {
+    1 << name.len().min(63)
+}
 
 impl<'a> Headers<'a> {
     /// A view over pairs.
     #[must_use]
     pub fn new(pairs: Vec<(&'a [u8], &'a [u8])>) -> Self {
-        Self(pairs)
+        let lengths = pairs.iter().fold(0, |bits, (n, _)| bits | length_bit(n));
+        Self { pairs, lengths }
     }
 
     /// A view over text pairs.
     #[must_use]
     pub fn from_pairs(pairs: &[(&'a str, &'a str)]) -> Self {
-        Self(
-            pairs
-                .iter()
-                .map(|(name, value)| (name.as_bytes(), value.as_bytes()))
-                .collect(),
-        )
+        let bytes = |(name, value): &(&'a str, &'a str)| (name.as_bytes(), value.as_bytes());
+        Self::new(pairs.iter().map(bytes).collect())
     }
 
     /// Whether there is no header at all: a host that could not show them, for every request has some.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.pairs.is_empty()
     }
 
     /// The first value of a header.
@@ -44,16 +50,42 @@ impl<'a> Headers<'a> {
     }
 
     /// Every value of a header, in order.
-    pub fn get_all<'s>(&'s self, name: &'s str) -> impl Iterator<Item = &'a [u8]> + 's {
-        self.0
-            .iter()
-            .filter(move |(n, _)| *n == name.as_bytes())
-            .map(|(_, v)| *v)
+    #[must_use]
+    pub fn get_all<'s>(&'s self, name: &'s str) -> Values<'s, 'a> {
+        let name = name.as_bytes();
+        let pairs = match self.lengths & length_bit(name) {
+            0 => &[],
+            _ => &self.pairs[..],
+        };
+        Values {
+            pairs: pairs.iter(),
+            name,
+        }
     }
 
     /// Every name and value, in order.
     pub fn iter(&self) -> impl Iterator<Item = (&'a [u8], &'a [u8])> + '_ {
-        self.0.iter().copied()
+        self.pairs.iter().copied()
+    }
+}
+
+/// The values of one header.
+#[derive(Debug, Clone)]
+pub struct Values<'s, 'a> {
+    pairs: std::slice::Iter<'s, (&'a [u8], &'a [u8])>,
+    name: &'s [u8],
+}
+
+impl<'a> Iterator for Values<'_, 'a> {
+    type Item = &'a [u8];
+
+    fn next(&mut self) -> Option<&'a [u8]> {
+        for (name, value) in self.pairs.by_ref() {
+            if name.len() == self.name.len() && *name == self.name {
+                return Some(value);
+            }
+        }
+        None
     }
 }
 
@@ -91,6 +123,6 @@ impl HeaderStore {
         while let (Some(name), Some(value)) = (pieces.next(), pieces.next()) {
             pairs.push((name, value));
         }
-        Headers(pairs)
+        Headers::new(pairs)
     }
 }

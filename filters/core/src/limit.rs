@@ -10,6 +10,7 @@ use crate::facts::{Facts, single};
 use crate::headers::Headers;
 use crate::host::Host;
 use crate::ledger::{Balance, Fingerprint, Held, Ledger, Reason, Refused, Spend};
+use crate::pick::Version;
 use crate::ratelimit_headers::{self, Told, seconds};
 use crate::refusal::{Refusal, Short};
 use crate::tags::{Tags, encoded};
@@ -17,14 +18,14 @@ use crate::tags::{Tags, encoded};
 /// Who asks for what.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Asking<'a> {
-    pub(crate) facts: &'a Facts,
+    pub(crate) facts: &'a Facts<'a>,
     pub(crate) headers: &'a Headers<'a>,
     /// The tags this hop writes, if it does: what the client sent in their headers is not theirs.
     pub(crate) tags: Option<&'a Tags<'a>>,
     pub(crate) tenant: &'a str,
     /// The model's id; empty for one outside the plan, so that invented names share one bucket.
     pub(crate) model: &'a str,
-    pub(crate) version: &'a str,
+    pub(crate) version: Option<&'a Rc<Version>>,
     /// Live capacity.
     pub(crate) percent: u16,
 }
@@ -119,28 +120,22 @@ fn charge(limit: &Rc<Limit>, asking: &Asking<'_>) -> Charge {
 }
 
 fn fingerprint(limit: &Limit, asking: &Asking<'_>) -> Result<Fingerprint, Refusal> {
-    let mut headers = Vec::new();
+    let mut key = limit.rule.key();
     for part in &limit.key {
-        if let KeyPart::Header(name) = part {
-            let written = asking.tags.and_then(|tags| tags.header(name.as_str()));
-            headers.push(match written {
-                Some(value) => value.to_owned(),
-                None => encoded(single(asking.headers, name.as_str())?.unwrap_or_default()),
-            });
+        match part {
+            KeyPart::Tenant => key.part(asking.tenant),
+            KeyPart::Model => key.part(asking.model),
+            KeyPart::Version => key.part(asking.version.map_or("", |v| &v.name)),
+            KeyPart::Header(name) => match asking.tags.and_then(|t| t.header(name.as_str())) {
+                Some(written) => key.part(written),
+                None => {
+                    let sent = single(asking.headers, name.as_str())?;
+                    key.part(&encoded(sent.unwrap_or_default()));
+                }
+            },
         }
     }
-    let mut headers = headers.iter();
-    let parts: Vec<&str> = limit
-        .key
-        .iter()
-        .map(|part| match part {
-            KeyPart::Tenant => asking.tenant,
-            KeyPart::Model => asking.model,
-            KeyPart::Version => asking.version,
-            KeyPart::Header(_) => headers.next().map_or("", String::as_str),
-        })
-        .collect();
-    Ok(limit.rule.fingerprint(&parts))
+    Ok(key.finish())
 }
 
 impl Charge {

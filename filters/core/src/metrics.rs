@@ -5,6 +5,7 @@
 //! Labels only hold what configuration names (models, versions, policies, buckets, outcomes), never what a
 //! client wrote: the number of series is bounded by the plan.
 
+use std::cell::{OnceCell, RefCell};
 use std::rc::Rc;
 
 /// Which kind of stat.
@@ -16,13 +17,24 @@ pub enum MetricKind {
     Histogram,
 }
 
-/// A stat: cheap to clone, so that it can be rendered once per configuration.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Metric {
-    /// Counter or histogram.
-    pub kind: MetricKind,
-    name: Rc<str>,
+/// A stat: cheap to clone, so that what is counted often is rendered once.
+#[derive(Debug, Clone)]
+pub struct Metric(Rc<Stat>);
+
+#[derive(Debug)]
+struct Stat {
+    kind: MetricKind,
+    name: String,
+    number: OnceCell<u32>,
 }
+
+impl PartialEq for Metric {
+    fn eq(&self, other: &Self) -> bool {
+        (self.0.kind, &self.0.name) == (other.0.kind, &other.0.name)
+    }
+}
+
+impl Eq for Metric {}
 
 impl Metric {
     /// A counter.
@@ -46,23 +58,54 @@ impl Metric {
             text.push('|');
             text.push_str(key);
             text.push('=');
-            // The separator is the one character a value must not bring. Hardly any does, so pieces are copied
-            // whole: this is done for each count of each request.
-            for (i, piece) in value.split('|').enumerate() {
-                text.push_str(if i > 0 { "_" } else { "" });
-                text.push_str(piece);
-            }
+            // The separator is the one character a value must not bring.
+            text.extend(value.chars().map(|c| if c == '|' { '_' } else { c }));
         }
-        Self {
+        Self(Rc::new(Stat {
             kind,
-            name: text.into(),
-        }
+            name: text,
+            number: OnceCell::new(),
+        }))
     }
 
-    /// The name under which the host knows it; the key of the shell's cache of metric ids.
+    /// Counter or histogram.
     #[must_use]
-    pub fn rendered(&self) -> &Rc<str> {
-        &self.name
+    pub fn kind(&self) -> MetricKind {
+        self.0.kind
+    }
+
+    /// The name under which the host knows it.
+    #[must_use]
+    pub fn rendered(&self) -> &str {
+        &self.0.name
+    }
+
+    /// Where the shell keeps the host's number of it, which is good for as long as the VM lives.
+    #[must_use]
+    pub fn number(&self) -> &OnceCell<u32> {
+        &self.0.number
+    }
+}
+
+/// The stats of one thing (a version, a bucket), each rendered when it is first counted. There are a handful.
+#[derive(Debug, Default)]
+pub(crate) struct Series(RefCell<Vec<(&'static str, &'static str, Metric)>>);
+
+impl Series {
+    /// The stat called so, with this outcome if it has outcomes; `render` makes it.
+    pub(crate) fn get(
+        &self,
+        name: &'static str,
+        outcome: &'static str,
+        render: impl FnOnce() -> Metric,
+    ) -> Metric {
+        let mut known = self.0.borrow_mut();
+        if let Some((_, _, metric)) = known.iter().find(|k| (k.0, k.1) == (name, outcome)) {
+            return metric.clone();
+        }
+        let metric = render();
+        known.push((name, outcome, metric.clone()));
+        metric
     }
 }
 

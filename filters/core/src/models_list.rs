@@ -42,11 +42,11 @@ pub(crate) fn reply(namespace: &Namespace, headers: &Headers<'_>) -> Result<Repl
     })
 }
 
-fn names(namespace: &Namespace) -> impl Iterator<Item = &String> {
-    namespace
-        .models()
-        .iter()
-        .flat_map(|model| std::iter::once(&model.id).chain(&model.names))
+fn names(namespace: &Namespace) -> impl Iterator<Item = &str> {
+    namespace.models().iter().flat_map(|model| {
+        let others = model.names.iter().map(String::as_str);
+        std::iter::once(&*model.id).chain(others)
+    })
 }
 
 /// The model object. A plan knows no date of creation.

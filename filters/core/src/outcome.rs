@@ -3,7 +3,7 @@
 use crate::decide::Decision;
 use crate::effects::Effect;
 use crate::headers::Headers;
-use crate::metrics;
+use crate::metrics::{self, Metric};
 use crate::refusal::Refusal;
 
 /// The model label of what is not in the plan.
@@ -31,7 +31,7 @@ pub(crate) struct Labels<'a> {
     pub(crate) namespace: &'a str,
     pub(crate) model: &'a str,
     pub(crate) version: &'a str,
-    pub(crate) lane: &'a str,
+    pub(crate) lane: &'static str,
 }
 
 impl Default for Labels<'_> {
@@ -46,10 +46,13 @@ impl Default for Labels<'_> {
 }
 
 impl Labels<'_> {
+    /// The request counter of an outcome.
+    pub(crate) fn requests(&self, outcome: &str) -> Metric {
+        metrics::requests(self.namespace, self.model, self.version, self.lane, outcome)
+    }
+
     /// Counts the request under an outcome.
     pub(crate) fn count(&self, outcome: &str) -> Effect {
-        let metric =
-            metrics::requests(self.namespace, self.model, self.version, self.lane, outcome);
-        Effect::Count(metric, 1)
+        Effect::Count(self.requests(outcome), 1)
     }
 }

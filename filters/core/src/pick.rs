@@ -15,8 +15,11 @@
 //! left, they act as the base. The planner says the same; deciding it here too means that a plan which is a
 //! moment old never routes to nothing.
 
+use std::rc::Rc;
+
 use headgate_contract::{CarrierShare, Decimal, ModelPlan, VersionShare};
 
+use crate::metrics::Series;
 use crate::rendezvous::{Candidate, choose};
 
 /// Most versions a refusal names.
@@ -62,29 +65,46 @@ pub enum Pinned {
 }
 
 /// The candidates of one model, hashed once per configuration.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug)]
 pub struct Picker {
     /// Canaries, then the base if it has a carrier.
     first: Vec<Candidate>,
     canaries: Vec<Carrier>,
     base: Vec<Carrier>,
-    versions: Vec<VersionShare>,
+    versions: Vec<Rc<Version>>,
 }
 
-#[derive(Debug, Clone, PartialEq)]
+/// A version of the plan. A stream keeps its own until its end.
+#[derive(Debug)]
+pub(crate) struct Version {
+    pub(crate) name: Rc<str>,
+    /// Some carrier has a ready endpoint of it.
+    ready: bool,
+    pub(crate) series: Series,
+}
+
+#[derive(Debug)]
 struct Carrier {
     candidate: Candidate,
-    versions: Vec<(Candidate, String)>,
+    versions: Vec<(Candidate, Rc<Version>)>,
 }
 
 impl Picker {
     /// Prepares a model's plan.
     #[must_use]
     pub fn new(plan: &ModelPlan) -> Self {
-        let canaries: Vec<_> = plan.canaries.iter().filter_map(|c| carrier(1, c)).collect();
-        let mut base: Vec<_> = plan.base.iter().filter_map(|c| carrier(2, c)).collect();
+        let versions = versions(plan);
+        let carriers = |level, shares: &[CarrierShare]| -> Vec<_> {
+            let carriers = shares.iter().filter_map(|c| {
+                let candidate = Candidate::new(level, &c.carrier, c.weight.as_f64());
+                carrier(candidate, &c.versions, &versions)
+            });
+            carriers.collect()
+        };
+        let canaries = carriers(1, &plan.canaries);
+        let mut base = carriers(2, &plan.base);
         if canaries.is_empty() && base.is_empty() {
-            base = dark(plan);
+            base = dark(plan, &versions);
         }
         let mut first: Vec<_> = canaries.iter().map(|c| c.candidate).collect();
         if !base.is_empty() {
@@ -105,26 +125,30 @@ impl Picker {
             first,
             canaries,
             base,
-            versions: plan.versions().cloned().collect(),
+            versions,
         }
     }
 
     /// Whether anything can serve the model at all.
     #[must_use]
     pub fn ready(&self) -> bool {
-        self.versions.iter().any(|v| v.endpoints > 0)
+        self.versions.iter().any(|v| v.ready)
     }
 
     /// The version of this name in the plan, ready or not.
-    #[must_use]
-    pub fn known(&self, version: &str) -> Option<&str> {
-        let mut names = self.versions.iter().map(|v| v.version.as_str());
-        names.find(|name| *name == version)
+    pub(crate) fn known(&self, version: &str) -> Option<&Rc<Version>> {
+        self.versions.iter().find(|v| *v.name == *version)
     }
 
     /// The session's version; `None` if nothing can serve the model.
     #[must_use]
     pub fn pick(&self, session: u64) -> Option<(&str, Lane)> {
+        let (version, lane) = self.version(session)?;
+        Some((&version.name, lane))
+    }
+
+    /// The same, with what is kept of a version.
+    pub(crate) fn version(&self, session: u64) -> Option<(&Rc<Version>, Lane)> {
         let first = choose(session, self.first.iter().copied())?;
         let (carrier, lane) = match self.canaries.get(first) {
             Some(canary) => (canary, Lane::Canary),
@@ -141,20 +165,12 @@ impl Picker {
     /// What a pin to `version` comes to.
     #[must_use]
     pub fn pin(&self, version: &str) -> Pinned {
-        let mut known = self
-            .versions
-            .iter()
-            .filter(|v| v.version.as_str() == version)
-            .peekable();
-        if known.peek().is_none() {
-            return Pinned::Unknown {
+        match self.known(version) {
+            Some(known) if known.ready => Pinned::Ready,
+            Some(_) => Pinned::NotReady,
+            None => Pinned::Unknown {
                 near: self.near(version),
-            };
-        }
-        if known.any(|v| v.endpoints > 0) {
-            Pinned::Ready
-        } else {
-            Pinned::NotReady
+            },
         }
     }
 
@@ -164,7 +180,7 @@ impl Picker {
         let known: Vec<_> = self
             .versions
             .iter()
-            .map(|v| (distance(version, v.version.as_str()), v.version.as_str()))
+            .map(|v| (distance(version, &v.name), &*v.name))
             .collect();
         let mut near: Vec<String> = Vec::new();
         let mut last = None;
@@ -180,33 +196,48 @@ impl Picker {
     }
 }
 
-/// A carrier with its ready versions; `None` if there are none.
-fn carrier(level: u8, share: &CarrierShare) -> Option<Carrier> {
-    let candidate = Candidate::new(level, &share.carrier, share.weight.as_f64());
-    with_versions(candidate, &share.versions)
+/// Every version once, with whether anything of it is ready.
+fn versions(plan: &ModelPlan) -> Vec<Rc<Version>> {
+    let mut known: Vec<(&str, bool)> = Vec::new();
+    for share in plan.versions() {
+        let (name, ready) = (share.version.as_str(), share.endpoints > 0);
+        match known.iter_mut().find(|(n, _)| *n == name) {
+            Some((_, some)) => *some |= ready,
+            None => known.push((name, ready)),
+        }
+    }
+    let version = |(name, ready): (&str, bool)| Version {
+        name: name.into(),
+        ready,
+        series: Series::default(),
+    };
+    known.into_iter().map(version).map(Rc::new).collect()
 }
 
-fn dark(plan: &ModelPlan) -> Vec<Carrier> {
+fn dark(plan: &ModelPlan, known: &[Rc<Version>]) -> Vec<Carrier> {
     let weight = |versions: &[VersionShare]| versions.iter().map(|v| f64::from(v.endpoints)).sum();
     plan.dark
         .iter()
         .filter_map(|c| {
             let candidate = Candidate::new(2, &c.carrier, weight(&c.versions));
-            with_versions(candidate, &c.versions)
+            carrier(candidate, &c.versions, known)
         })
         .collect()
 }
 
-fn with_versions(candidate: Candidate, versions: &[VersionShare]) -> Option<Carrier> {
-    let versions: Vec<_> = versions
-        .iter()
-        .filter(|v| v.endpoints > 0)
-        .map(|v| {
-            let name = v.version.as_str();
-            (
-                Candidate::new(3, name, f64::from(v.endpoints)),
-                name.to_owned(),
-            )
+/// A carrier with its ready versions; `None` if there are none.
+fn carrier(
+    candidate: Candidate,
+    shares: &[VersionShare],
+    known: &[Rc<Version>],
+) -> Option<Carrier> {
+    let ready = shares.iter().filter(|v| v.endpoints > 0);
+    let versions: Vec<_> = ready
+        .filter_map(|share| {
+            let name = share.version.as_str();
+            let version = known.iter().find(|v| *v.name == *name)?;
+            let candidate = Candidate::new(3, name, f64::from(share.endpoints));
+            Some((candidate, Rc::clone(version)))
         })
         .collect();
     (!versions.is_empty()).then_some(Carrier {

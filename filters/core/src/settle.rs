@@ -96,6 +96,13 @@ const NEVER_SENT: [&str; 8] = [
     "overload",
     "drop_overload",
 ];
+/// What it says when it gave up waiting, which is a 504: connected or not, it may have been sent.
+const TIMED_OUT: [&str; 4] = [
+    "upstream_response_timeout",
+    "upstream_per_try_timeout",
+    "upstream_per_try_idle_timeout",
+    "upstream_max_stream_duration_reached",
+];
 const RESET: &str = "upstream_reset_before_response_started{";
 /// Reasons of a reset before a byte of the request was sent.
 const NOT_CONNECTED: [&str; 4] = [
@@ -116,6 +123,9 @@ impl Seen {
             return self.answer();
         }
         let details = self.details.as_deref().unwrap_or_default();
+        if TIMED_OUT.contains(&details) {
+            return Ending::Kept;
+        }
         if never_sent(details) || !self.upstream {
             return Ending::NeverSent;
         }

@@ -181,6 +181,12 @@ impl Stream {
         matches!(self.0, Phase::Answered)
     }
 
+    /// Whether anything is to be done when the answer begins; otherwise the shell need not say that it does.
+    #[must_use]
+    pub fn wants_response(&self) -> bool {
+        matches!(&self.0, Phase::Sent(sent) if sent.ticket.reads_answer())
+    }
+
     /// Whether the response headers decide something; otherwise an empty view may be passed.
     #[must_use]
     pub fn wants_response_headers(&self) -> bool {

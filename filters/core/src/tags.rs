@@ -6,28 +6,32 @@
 
 use headgate_contract::{TagSource, Tagging, names};
 
-use crate::effects::{Effect, Name};
+use crate::effects::{Effect, Name, Text};
 use crate::endpoint::decode;
 use crate::headers::Headers;
 
 /// Greatest length of a tag's value, bytes.
 pub const MAX_VALUE: usize = 128;
 
+/// The tenant, to later hops.
+pub(crate) const HEADER_TENANT: &str = "x-headgate-tenant";
+/// By which way the version was come by, to later hops.
+pub(crate) const HEADER_LANE: &str = "x-headgate-lane";
 const BAGGAGE: &str = "baggage";
 
 /// The tags of one request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tags<'a> {
     /// The model's id.
-    pub model: &'a str,
+    pub model: Text,
     /// The version picked.
-    pub version: &'a str,
+    pub version: Text,
     /// The tenant, clean.
-    pub tenant: Option<&'a str>,
+    pub tenant: Option<Text>,
     /// `base`, `canary` or `pin`.
-    pub lane: &'a str,
+    pub lane: Text,
     /// Own tags: name and clean value.
-    pub own: Vec<(&'a str, String)>,
+    pub own: Vec<(&'a str, Text)>,
 }
 
 impl Tags<'_> {
@@ -36,33 +40,33 @@ impl Tags<'_> {
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {
         match name {
-            names::HEADER_MODEL => return Some(self.model),
-            names::HEADER_VERSION => return Some(self.version),
+            names::HEADER_MODEL => return Some(&self.model),
+            names::HEADER_VERSION => return Some(&self.version),
             _ => {}
         }
         let tag = name.strip_prefix(names::TAG_HEADER_PREFIX)?;
         let mut all = self.all();
-        Some(all.find(|(n, _)| *n == tag).map_or("", |(_, v)| v))
+        Some(all.find(|(n, _)| *n == tag).map_or("", |(_, v)| &**v))
     }
 
     /// Names and values of all tags, as filter state and `baggage` have them.
-    fn all(&self) -> impl Iterator<Item = (&str, &str)> {
+    fn all(&self) -> impl Iterator<Item = (&str, &Text)> {
         let fixed = [
-            ("model", self.model),
-            ("version", self.version),
-            ("lane", self.lane),
+            ("model", &self.model),
+            ("version", &self.version),
+            ("lane", &self.lane),
         ];
         fixed
             .into_iter()
-            .chain(self.tenant.map(|t| ("tenant", t)))
-            .chain(self.own.iter().map(|(n, v)| (*n, v.as_str())))
+            .chain(self.tenant.as_ref().map(|t| ("tenant", t)))
+            .chain(self.own.iter().map(|(n, v)| (*n, v)))
             .filter(|(_, value)| !value.is_empty())
     }
 }
 
 /// The own tags a request gets.
 #[must_use]
-pub fn own<'a>(tagging: &'a Tagging, headers: &Headers<'_>) -> Vec<(&'a str, String)> {
+pub fn own<'a>(tagging: &'a Tagging, headers: &Headers<'_>) -> Vec<(&'a str, Text)> {
     tagging
         .tags
         .iter()
@@ -71,62 +75,62 @@ pub fn own<'a>(tagging: &'a Tagging, headers: &Headers<'_>) -> Vec<(&'a str, Str
                 TagSource::Value(value) => value.clone(),
                 TagSource::Header(name) => clean(headers.get(name.as_str())?),
             };
-            (!value.is_empty()).then_some((tag.name.as_str(), value))
+            (!value.is_empty()).then_some((tag.name.as_str(), value.into()))
         })
         .collect()
 }
 
 /// Strips what the client sent and writes the tags.
-#[must_use]
-pub fn write(tags: &Tags<'_>, headers: &Headers<'_>, baggage: bool) -> Vec<Effect> {
-    let mut effects = Vec::with_capacity(12);
-    let mut written: Vec<(Name, &str)> = vec![
-        (names::HEADER_MODEL.into(), tags.model),
-        (names::HEADER_VERSION.into(), tags.version),
-        ("x-headgate-lane".into(), tags.lane),
-    ];
-    written.extend(tags.tenant.map(|t| ("x-headgate-tenant".into(), t)));
-    for (name, value) in &tags.own {
-        written.push((format!("{}{name}", names::TAG_HEADER_PREFIX).into(), value));
-    }
+pub fn write(tags: &Tags<'_>, headers: &Headers<'_>, baggage: bool, effects: &mut Vec<Effect>) {
     for name in sent_tags(headers) {
-        if !written.iter().any(|(w, _)| w.as_bytes() == name.as_bytes()) {
-            effects.push(Effect::RemoveRequestHeader(name.into()));
+        if !writes(tags, name) {
+            effects.push(Effect::RemoveRequestHeader(lossy(name).into()));
         }
     }
-    for (name, value) in written {
-        effects.extend(set(headers, name, value));
+    set(headers, names::HEADER_MODEL.into(), &tags.model, effects);
+    set(
+        headers,
+        names::HEADER_VERSION.into(),
+        &tags.version,
+        effects,
+    );
+    set(headers, HEADER_LANE.into(), &tags.lane, effects);
+    if let Some(tenant) = &tags.tenant {
+        set(headers, HEADER_TENANT.into(), tenant, effects);
     }
-    let members: Vec<_> = if baggage {
-        tags.all().collect()
-    } else {
-        Vec::new()
-    };
-    effects.extend(write_baggage(headers, &members));
-    effects.extend(state(tags));
-    effects
+    for (name, value) in &tags.own {
+        let name = format!("{}{name}", names::TAG_HEADER_PREFIX);
+        set(headers, name.into(), value, effects);
+    }
+    write_baggage(headers, baggage.then_some(tags), effects);
+    state(tags, effects);
+}
+
+/// Whether a header that the client sent is going to be set.
+fn writes(tags: &Tags<'_>, name: &[u8]) -> bool {
+    let own = |name: &[u8]| tags.own.iter().any(|(n, _)| n.as_bytes() == name);
+    let prefix = names::TAG_HEADER_PREFIX.as_bytes();
+    name == HEADER_LANE.as_bytes()
+        || (tags.tenant.is_some() && name == HEADER_TENANT.as_bytes())
+        || name.strip_prefix(prefix).is_some_and(own)
 }
 
 /// Strips what the client sent, where nothing is decided.
 #[must_use]
 pub fn strip(headers: &Headers<'_>) -> Vec<Effect> {
-    let mut effects: Vec<_> = [names::HEADER_MODEL, names::HEADER_VERSION]
-        .into_iter()
-        .filter(|name| headers.get(name).is_some())
+    let plain = [names::HEADER_MODEL, names::HEADER_VERSION];
+    let sent = plain.into_iter().filter(|name| headers.get(name).is_some());
+    let mut effects: Vec<_> = sent
         .map(|name| Effect::RemoveRequestHeader(name.into()))
         .collect();
-    effects.extend(
-        sent_tags(headers)
-            .into_iter()
-            .map(|n| Effect::RemoveRequestHeader(n.into())),
-    );
-    effects.extend(write_baggage(headers, &[]));
+    let alike = sent_tags(headers).into_iter();
+    effects.extend(alike.map(|n| Effect::RemoveRequestHeader(lossy(n).into())));
+    write_baggage(headers, None, &mut effects);
     effects
 }
 
 /// The tags as filter state, for access logs.
-#[must_use]
-pub fn state(tags: &Tags<'_>) -> Vec<Effect> {
+pub fn state(tags: &Tags<'_>, effects: &mut Vec<Effect>) {
     let path = |name: &str| -> Name {
         match name {
             "model" => "headgate.model".into(),
@@ -136,21 +140,24 @@ pub fn state(tags: &Tags<'_>) -> Vec<Effect> {
             own => format!("{}{own}", names::FILTER_STATE_PREFIX).into(),
         }
     };
-    tags.all()
-        .map(|(name, value)| Effect::SetState(path(name), value.to_owned()))
-        .collect()
+    let all = tags.all();
+    effects.extend(all.map(|(name, value)| Effect::SetState(path(name), value.clone())));
 }
 
 /// Headers that are tags or could be taken for one, each once; the two without the prefix only if they are
 /// not spelt as they are.
-fn sent_tags(headers: &Headers<'_>) -> Vec<String> {
-    let mut sent: Vec<String> = Vec::new();
+fn sent_tags<'a>(headers: &Headers<'a>) -> Vec<&'a [u8]> {
+    let mut sent = Vec::new();
     for (name, _) in headers.iter().filter(|(name, _)| alike_tag(name)) {
-        if !sent.iter().any(|known| known.as_bytes() == name) {
-            sent.push(String::from_utf8_lossy(name).into_owned());
+        if !sent.contains(&name) {
+            sent.push(name);
         }
     }
     sent
+}
+
+fn lossy(name: &[u8]) -> String {
+    String::from_utf8_lossy(name).into_owned()
 }
 
 /// Servers that hand headers on as variables (CGI, WSGI) read `_` as `-`.
@@ -161,48 +168,65 @@ fn alike_tag(name: &[u8]) -> bool {
     };
     let prefix = names::TAG_HEADER_PREFIX;
     let odd = |tag: &str| name != tag.as_bytes() && alike(name, tag);
-    name.get(..prefix.len()).is_some_and(|n| alike(n, prefix))
-        || odd(names::HEADER_MODEL)
-        || odd(names::HEADER_VERSION)
+    name.first() == Some(&b'x')
+        && (name.get(..prefix.len()).is_some_and(|n| alike(n, prefix))
+            || odd(names::HEADER_MODEL)
+            || odd(names::HEADER_VERSION))
 }
 
 /// Sets a header: nothing if it stands so already, removed first if it is there more than once.
-fn set(headers: &Headers<'_>, name: Name, value: &str) -> Vec<Effect> {
+fn set(headers: &Headers<'_>, name: Name, value: &Text, effects: &mut Vec<Effect>) {
     let (first, more) = {
         let mut values = headers.get_all(&name);
         (values.next(), values.next().is_some())
     };
     if first == Some(value.as_bytes()) && !more {
-        return Vec::new();
+        return;
     }
-    let set = Effect::SetRequestHeader(name.clone(), value.to_owned());
     if more {
-        vec![Effect::RemoveRequestHeader(name), set]
-    } else {
-        vec![set]
+        effects.push(Effect::RemoveRequestHeader(name.clone()));
+    }
+    effects.push(Effect::SetRequestHeader(name, value.clone()));
+}
+
+/// `baggage` without members of ours that the client sent, with these tags instead.
+fn write_baggage(headers: &Headers<'_>, tags: Option<&Tags<'_>>, effects: &mut Vec<Effect>) {
+    let mut value = String::with_capacity(160);
+    let (mut sent, mut forged) = (false, false);
+    for header in headers.get_all(BAGGAGE) {
+        sent = true;
+        for member in header.split(|b| *b == b',') {
+            if ours(member) {
+                forged = true;
+            } else {
+                push_member(&mut value, &[&String::from_utf8_lossy(member.trim_ascii())]);
+            }
+        }
+    }
+    if tags.is_none() && !forged {
+        return;
+    }
+    for (name, tag) in tags.iter().flat_map(|tags| tags.all()) {
+        push_member(&mut value, &[names::BAGGAGE_PREFIX, name, "=", tag]);
+    }
+    if !value.is_empty() {
+        set(headers, BAGGAGE.into(), &value.into(), effects);
+    } else if sent {
+        effects.push(Effect::RemoveRequestHeader(BAGGAGE.into()));
     }
 }
 
-/// `baggage` without members of ours that the client sent, with these instead.
-fn write_baggage(headers: &Headers<'_>, members: &[(&str, &str)]) -> Vec<Effect> {
-    let sent: Vec<_> = headers.get_all(BAGGAGE).collect();
-    let all: Vec<_> = sent.iter().flat_map(|v| v.split(|b| *b == b',')).collect();
-    let kept: Vec<_> = all.iter().filter(|m| !ours(m)).collect();
-    if members.is_empty() && kept.len() == all.len() {
-        return Vec::new();
+/// Adds a member to a list, unless it is empty.
+fn push_member(list: &mut String, pieces: &[&str]) {
+    if pieces.iter().all(|piece| piece.is_empty()) {
+        return;
     }
-    let kept = kept
-        .into_iter()
-        .map(|m| String::from_utf8_lossy(m.trim_ascii()).into_owned())
-        .filter(|m| !m.is_empty());
-    let own = members
-        .iter()
-        .map(|(n, v)| format!("{}{n}={v}", names::BAGGAGE_PREFIX));
-    let value = kept.chain(own).collect::<Vec<_>>().join(",");
-    if value.is_empty() {
-        return vec![Effect::RemoveRequestHeader(BAGGAGE.into())];
+    if !list.is_empty() {
+        list.push(',');
     }
-    set(headers, BAGGAGE.into(), &value)
+    for piece in pieces {
+        list.push_str(piece);
+    }
 }
 
 /// Whether a `baggage` member has a key of ours, as the most liberal of its readers see it: several undo
@@ -236,9 +260,7 @@ pub fn clean(value: &[u8]) -> String {
 #[must_use]
 pub fn encoded(value: &[u8]) -> String {
     let mut out = String::with_capacity(value.len());
-    for &byte in value {
-        push(&mut out, byte);
-    }
+    value.iter().for_each(|&byte| push(&mut out, byte));
     out
 }
 

@@ -5,7 +5,6 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
-use std::rc::Rc;
 
 use headgate_core::effects::{Effect, Flow, Reply, Step};
 use headgate_core::metrics::{Metric, MetricKind};
@@ -17,7 +16,7 @@ use crate::pairs;
 
 thread_local! {
     /// The host's number of each statistic. They are good for as long as the VM lives.
-    static METRICS: RefCell<HashMap<Rc<str>, u32>> = RefCell::new(HashMap::new());
+    static METRICS: RefCell<HashMap<String, u32>> = RefCell::new(HashMap::new());
 }
 
 /// Performs a step and says how Envoy goes on.
@@ -69,19 +68,23 @@ fn set_header(map: Map, name: &str, value: &str) -> Result<(), Status> {
 }
 
 fn metric_id(metric: &Metric) -> Result<u32, Status> {
-    METRICS.with_borrow_mut(|known| {
+    if let Some(id) = metric.number().get() {
+        return Ok(*id);
+    }
+    let id = METRICS.with_borrow_mut(|known| {
         let name = metric.rendered();
         if let Some(id) = known.get(name) {
             return Ok(*id);
         }
-        let kind = match metric.kind {
+        let kind = match metric.kind() {
             MetricKind::Counter => Statistic::Counter,
             MetricKind::Histogram => Statistic::Histogram,
         };
         let id = abi::define_metric(kind, name)?;
-        known.insert(Rc::clone(name), id);
+        known.insert(name.to_owned(), id);
         Ok(id)
-    })
+    })?;
+    Ok(*metric.number().get_or_init(|| id))
 }
 
 fn answer(reply: &Reply) {

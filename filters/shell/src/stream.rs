@@ -116,6 +116,9 @@ impl HttpContext for HttpStream {
     }
 
     fn on_http_response_headers(&mut self, _: usize, end: bool) -> Action {
+        if !self.stream.wants_response() {
+            return Action::Continue;
+        }
         let raw = match self.stream.wants_response_headers() {
             true => raw_headers(Map::Response),
             false => Vec::new(),

@@ -34,6 +34,6 @@ mod worker;
 
 pub use cell::Settled;
 pub use request::{Balance, Carried, Held, HeldSpend, Reason, Refused, Reserved, Source, Spend};
-pub use rule::{Fingerprint, Lending, OnContention, Rule, RuleError, RuleSpec, TableShape};
+pub use rule::{Fingerprint, Key, Lending, OnContention, Rule, RuleError, RuleSpec, TableShape};
 pub use window::{MILLION, Window, WindowError};
 pub use worker::{Flush, Ledger};

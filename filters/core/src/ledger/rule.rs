@@ -237,7 +237,11 @@ impl Rule {
             on_contention: spec.on_contention,
             lending: spec.lending,
             seed,
-            table_id: hash(seed, &[&table]),
+            table_id: {
+                let mut key = Key::new(seed);
+                key.part(&table);
+                key.finish().0
+            },
             table,
         })))
     }
@@ -254,11 +258,20 @@ impl Rule {
         &self.0.window
     }
 
-    /// The key of one bucket: the values of the rule's key parts, in their order. Parts keep their
-    /// borders: ("ab", "c") and ("a", "bc") differ.
+    /// The key of one bucket, to be told the values of the rule's key parts in their order.
+    #[must_use]
+    pub fn key(&self) -> Key {
+        Key::new(self.0.seed)
+    }
+
+    /// The key of one bucket from all its parts.
     #[must_use]
     pub fn fingerprint(&self, parts: &[&str]) -> Fingerprint {
-        Fingerprint(hash(self.0.seed, parts).max(1))
+        let mut key = self.key();
+        for part in parts {
+            key.part(part);
+        }
+        key.finish()
     }
 
     pub(super) fn on_contention(&self) -> OnContention {
@@ -315,11 +328,24 @@ fn create_table<C: Cells + ?Sized>(
         && cells.swap(&marker, b"1", None).is_ok()
 }
 
-fn hash(seed: Seed, parts: &[&str]) -> u64 {
-    let mut hasher = SipHasher13::new_with_keys(seed.0, seed.1);
-    for part in parts {
-        hasher.write_u64(part.len() as u64);
-        hasher.write(part.as_bytes());
+/// A key being hashed. Parts keep their borders: ("ab", "c") and ("a", "bc") differ.
+#[derive(Debug)]
+pub struct Key(SipHasher13);
+
+impl Key {
+    fn new(seed: Seed) -> Self {
+        Self(SipHasher13::new_with_keys(seed.0, seed.1))
     }
-    hasher.finish()
+
+    /// The next part.
+    pub fn part(&mut self, part: &str) {
+        self.0.write_u64(part.len() as u64);
+        self.0.write(part.as_bytes());
+    }
+
+    /// All parts were told.
+    #[must_use]
+    pub fn finish(self) -> Fingerprint {
+        Fingerprint(self.0.finish().max(1))
+    }
 }

@@ -179,14 +179,14 @@ pub(crate) fn reply_header<'a>(reply: &'a Reply, name: &str) -> Option<&'a str> 
 
 pub(crate) fn request_header<'a>(step: &'a Step, name: &str) -> Option<&'a str> {
     step.effects.iter().rev().find_map(|e| match e {
-        Effect::SetRequestHeader(n, v) if n == name => Some(v.as_str()),
+        Effect::SetRequestHeader(n, v) if n == name => Some(&**v),
         _ => None,
     })
 }
 
 pub(crate) fn response_header<'a>(step: &'a Step, name: &str) -> Option<&'a str> {
     step.effects.iter().rev().find_map(|e| match e {
-        Effect::SetResponseHeader(n, v) if n == name => Some(v.as_str()),
+        Effect::SetResponseHeader(n, v) if n == name => Some(&**v),
         _ => None,
     })
 }
@@ -198,7 +198,7 @@ pub(crate) fn removed(step: &Step, name: &str) -> bool {
 
 pub(crate) fn state<'a>(step: &'a Step, name: &str) -> Option<&'a str> {
     step.effects.iter().find_map(|e| match e {
-        Effect::SetState(n, v) if n == name => Some(v.as_str()),
+        Effect::SetState(n, v) if n == name => Some(&**v),
         _ => None,
     })
 }
@@ -208,7 +208,7 @@ pub(crate) fn counted(effects: &[Effect], rendered: &str) -> u64 {
     effects
         .iter()
         .filter_map(|e| match e {
-            Effect::Count(m, n) | Effect::Observe(m, n) if &**m.rendered() == rendered => Some(*n),
+            Effect::Count(m, n) | Effect::Observe(m, n) if m.rendered() == rendered => Some(*n),
             _ => None,
         })
         .sum()
