@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use crate::resource::Kind;
 
-use super::ledger::Known;
+use super::known::Known;
 use super::message::{Event, Interest, Protocol, Request, parse_wire_version};
 use super::subscription::Changed;
 use super::{Session, TooManyNames};

@@ -27,6 +27,7 @@
 
 mod gate;
 mod intake;
+mod known;
 mod ledger;
 mod message;
 mod offer;
@@ -49,7 +50,8 @@ pub use past::Past;
 pub use status::{Acked, KindStatus, Nacked};
 
 use gate::Gate;
-use ledger::{Ledger, Sent};
+use known::Sent;
+use ledger::Ledger;
 use offer::{Due, Offer};
 use subscription::Subscription;
 

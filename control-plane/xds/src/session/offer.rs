@@ -8,7 +8,7 @@ use std::time::Instant;
 use crate::resource::{Kind, Resource, content_hash};
 
 use super::gate::Wait;
-use super::ledger::Known;
+use super::known::Known;
 use super::message::Protocol;
 use super::{KindState, Session};
 

@@ -20,7 +20,7 @@ use std::time::Instant;
 
 use crate::resource::Kind;
 
-use super::ledger::Known;
+use super::known::Known;
 use super::message::Protocol;
 use super::offer::hash_of;
 use super::refusals::{Refusals, Rejection};

@@ -109,7 +109,7 @@ impl Session {
                 .snapshot
                 .get(kind, name)
                 .map(|r| r.version().to_owned());
-            let acked = held.acked.as_ref().map(super::ledger::Known::wire);
+            let acked = held.acked.as_ref().map(super::known::Known::wire);
             let acked = Acked {
                 wanted: wanted.unwrap_or_default(),
                 acked: acked.unwrap_or_default(),
