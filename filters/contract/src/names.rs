@@ -10,6 +10,9 @@ pub const LABEL_WEIGHT: &str = "canary-weight";
 pub const ANNOTATION_MODEL_NAMES: &str = "headgate.dev/model-names";
 /// Annotation, files only: `ip:port,…` standing for the pods.
 pub const ANNOTATION_ENDPOINTS: &str = "headgate.dev/endpoints";
+/// Annotation of a pod or of its carrier, Kubernetes only: the number or name of the port that serves, where it is not a
+/// port named `http` or `grpc`.
+pub const ANNOTATION_PORT: &str = "headgate.dev/port";
 /// Annotation: `share` lets a new unlabelled carrier take production traffic at once.
 pub const ANNOTATION_JOIN: &str = "headgate.dev/join";
 
