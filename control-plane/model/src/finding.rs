@@ -58,4 +58,12 @@ pub mod reason {
     pub const DUPLICATE_BUCKET: &str = "DuplicateBucket";
     /// A tagging policy that another one comes before.
     pub const TAGGING_SHADOWED: &str = "TaggingShadowed";
+    /// A field of an object that cannot be read; the rest of the object counts.
+    pub const UNREADABLE: &str = "Unreadable";
+    /// Endpoints written on an object of a real cluster, where the pods say them.
+    pub const ENDPOINTS_IGNORED: &str = "EndpointsIgnored";
+    /// A port annotation that names no port.
+    pub const INVALID_PORT: &str = "InvalidPort";
+    /// Pods without a port that serves.
+    pub const NO_PORT: &str = "NoPort";
 }
