@@ -201,6 +201,8 @@ pub(crate) enum SchemaOf {
     TrafficTagPolicy,
     /// All of them, as a Markdown reference.
     Reference,
+    /// The policies' CustomResourceDefinitions, as YAML that `kubectl apply` takes.
+    Crds,
 }
 
 /// Output format.

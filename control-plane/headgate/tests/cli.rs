@@ -202,6 +202,7 @@ fn the_committed_schemas_and_reference_are_the_contracts() {
         ("token-bucket-policy", "schema/token-bucket-policy.json"),
         ("traffic-tag-policy", "schema/traffic-tag-policy.json"),
         ("reference", "schema/reference.md"),
+        ("crds", "../istio-manifests/base/crds/headgate.dev.yaml"),
     ];
     for (what, file) in committed {
         let now = text(&headgate(&["schema", what]).stdout);

@@ -135,7 +135,7 @@ fn most_specific_first(
 ) -> Vec<&Policy<TrafficTagPolicySpec>> {
     let mut list = oldest_first(policies);
     list.sort_by_key(|policy| match policy.spec.target {
-        Target::Models(_) => 0,
+        Target::Models(_) | Target::Refs(_) => 0,
         Target::Selector(_) => 1,
         Target::All => 2,
     });
@@ -164,6 +164,18 @@ fn target<S>(
             }
             known.into_iter().cloned().collect()
         }
+        Target::Refs(refs) => declared
+            .iter()
+            .filter(|(_, model)| {
+                model.carriers.iter().any(|key| {
+                    refs.iter().any(|r| {
+                        r.name.as_str() == key.name
+                            && r.kind.as_str().eq_ignore_ascii_case(&key.kind)
+                    })
+                })
+            })
+            .map(|(id, _)| id.clone())
+            .collect(),
         Target::Selector(selector) => declared
             .iter()
             .filter(|(_, model)| {
@@ -280,6 +292,7 @@ fn nothing<S>(kind: &str, policy: &Policy<S>, target: &Target, declared: &Models
             let named: Vec<&str> = named.iter().map(ModelId::as_str).collect();
             format!("nothing declares {}", named.join(", "))
         }
+        Target::Refs(_) => "none of its targetRefs carries a model".to_owned(),
         Target::Selector(_) => "no carrier of a model has the labels of its selector".to_owned(),
     };
     let message = format!(

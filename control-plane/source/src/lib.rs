@@ -9,4 +9,4 @@
 
 pub mod change;
 pub mod files;
-pub mod resources;
+pub mod policies;

@@ -1,7 +1,7 @@
 //! The policies as Kubernetes knows them.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-use headgate_source::resources::{TokenBucketPolicy, TrafficTagPolicy};
+use headgate_source::policies::{TokenBucketPolicy, TrafficTagPolicy, crds, yaml};
 use kube::CustomResourceExt;
 
 #[test]
@@ -28,4 +28,16 @@ fn a_policy_object_reads_and_writes_the_spec_as_people_write_it() {
         serde_json::from_value(serde_json::to_value(&policy).unwrap()).unwrap();
     assert_eq!(again, policy);
     assert_eq!(policy.spec.0.buckets[0].name.as_str(), "fair");
+}
+
+#[test]
+fn the_committed_definitions_are_the_contracts() {
+    let now = yaml(&crds().unwrap()).unwrap();
+    let crate_dir = std::env::var("CARGO_MANIFEST_DIR").unwrap();
+    let file = "istio-manifests/base/crds/headgate.dev.yaml";
+    let then = std::fs::read_to_string(format!("{crate_dir}/../../{file}")).unwrap_or_default();
+    assert!(
+        now == then,
+        "{file} is stale: run `make schema` and commit it"
+    );
 }

@@ -6,6 +6,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::{BucketName, Decimal, HeaderName, ModelId};
 
+/// Most parts of a key.
+const MAX_PARTS: usize = 8;
+/// Most rows in a semantic table.
+const MAX_ROWS: usize = 256;
+
 /// A semantic token bucket. Reserved before upstream, settled once usage is known.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "raw::Bucket", into = "raw::Bucket")]
@@ -58,20 +63,35 @@ pub enum Profile {
 /// `cost = (input_weight·prompt_tokens + output_weight·n·max_tokens) · temperature_factor`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", schemars(extend("x-kubernetes-validations" = crate::rules::of(&[
+    (
+        "int(self.capacity * 1000000.0 + 0.5) * 1000 >= int(self.refillPerSecond * 1000000.0 + 0.5) && (int(self.capacity * 1000000.0 + 0.5) - 1) / 31622400 < int(self.refillPerSecond * 1000000.0 + 0.5)",
+        "`capacity / refillPerSecond` is the time an empty bucket takes to fill: keep it between 1 ms and 366 days",
+    ),
+    (
+        "!(has(self.inputWeight) && self.inputWeight == 0.0 && has(self.outputWeight) && self.outputWeight == 0.0)",
+        "`inputWeight` and `outputWeight` are both 0, so nothing would ever cost anything: give one of them a value",
+    ),
+]))))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Tokens {
     /// Tokens in a full bucket.
+    #[cfg_attr(feature = "schema", schemars(extend("minimum" = 0.000_001)))]
     pub capacity: Decimal,
     /// Tokens per second that flow back. `capacity / refillPerSecond` is the window: 1 ms to 366 days.
+    #[cfg_attr(feature = "schema", schemars(extend("minimum" = 0.000_001)))]
     pub refill_per_second: Decimal,
     /// Price of a prompt token. Default 1.
     #[serde(default = "one", skip_serializing_if = "is_one")]
+    #[cfg_attr(feature = "schema", schemars(extend("maximum" = 1000)))]
     pub input_weight: Decimal,
     /// Price of a completion token. Default 1.
     #[serde(default = "one", skip_serializing_if = "is_one")]
+    #[cfg_attr(feature = "schema", schemars(extend("maximum" = 1000)))]
     pub output_weight: Decimal,
     /// `temperature_factor = clamp(1 + sensitivity·(temperature − 1), 0.1, 4)`. Default 0: a token is a token.
     #[serde(default, skip_serializing_if = "is_zero")]
+    #[cfg_attr(feature = "schema", schemars(extend("maximum" = 10)))]
     pub temperature_sensitivity: Decimal,
 }
 
@@ -82,13 +102,17 @@ pub struct Tokens {
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Semantic {
     /// Least capacity. Default 20.
+    #[cfg_attr(feature = "schema", schemars(extend("minimum" = 0.000_001)))]
     pub min_capacity: Decimal,
     /// `max_tokens` of a request that costs 1. Default 512.
+    #[cfg_attr(feature = "schema", schemars(extend("minimum" = 1, "maximum" = 10_000_000)))]
     pub reference_max_tokens: u32,
     /// Share of the capacity that flows back per second; the window is its inverse. 0.000001–1000, default 0.3.
+    #[cfg_attr(feature = "schema", schemars(extend("minimum" = 0.000_001, "maximum" = 1000)))]
     pub fill_ratio: Decimal,
     /// Per model id. Defaults: `gpt-4` 100 / 1.2, `llama3-70b` 80 / 1.0, `phi-3` 30 / 0.6; entries given here are added
     /// to them or replace them. A model without an entry has base capacity 0 (and so the floor) and sensitivity 1.
+    #[cfg_attr(feature = "schema", schemars(extend("maxProperties" = MAX_ROWS)))]
     pub models: BTreeMap<ModelId, ModelCapacity>,
 }
 
@@ -101,6 +125,7 @@ pub struct ModelCapacity {
     pub base_capacity: Decimal,
     /// `temperature_factor = clamp(1 + sensitivity·(temperature − 1), 0.1, 4)`. Default 1.
     #[serde(default = "one")]
+    #[cfg_attr(feature = "schema", schemars(extend("maximum" = 10)))]
     pub temperature_sensitivity: Decimal,
 }
 
@@ -256,11 +281,17 @@ mod raw {
     #[derive(Serialize, Deserialize)]
     #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
     #[cfg_attr(feature = "schema", schemars(rename = "Bucket"))]
+    #[cfg_attr(feature = "schema", schemars(extend("x-kubernetes-validations" = crate::rules::of(&[
+        ("self.profile != 'tokens' || has(self.tokens)", "`profile: tokens` needs the section `tokens` with `capacity` and `refillPerSecond`"),
+        ("self.profile != 'tokens' || !has(self.semantic)", "`profile: tokens` takes no section `semantic`: remove it"),
+        ("self.profile != 'semantic' || !has(self.tokens)", "`profile: semantic` takes no section `tokens`: remove it"),
+    ]))))]
     #[serde(rename_all = "camelCase", deny_unknown_fields)]
     pub(super) struct Bucket {
         /// Its name, unique within all buckets of a model.
         name: BucketName,
         /// Whom it counts apart (`tenant`, `model`, `version`, `header:NAME`); empty means one bucket for everybody.
+        #[cfg_attr(feature = "schema", schemars(length(max = super::MAX_PARTS), extend("x-kubernetes-list-type" = "set")))]
         key: Vec<KeyPart>,
         /// `tokens` counts tokens; `semantic` prices a request as a share of its own capacity, and so limits requests.
         profile: ProfileName,
@@ -270,23 +301,26 @@ mod raw {
         /// Optional with `profile: semantic`.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         semantic: Option<Semantic>,
-        /// UTF-8 bytes of the prompt per token before usage is known. 0.25–64.
+        /// UTF-8 bytes of the prompt per token before usage is known. 0.25–64, default 4.
         #[serde(default = "four")]
+        #[cfg_attr(feature = "schema", schemars(extend("minimum" = 0.25, "maximum" = 64)))]
         bytes_per_token: Decimal,
-        /// How far settlement may drive the bucket beyond empty, in windows. 0–100.
+        /// How far settlement may drive the bucket beyond empty, in windows. 0–100, default 1.
         #[serde(default = "super::one")]
+        #[cfg_attr(feature = "schema", schemars(extend("maximum" = 100)))]
         max_debt: Decimal,
-        /// What to do when the shared cell stays contended.
+        /// What to do when the shared cell stays contended. Default `refuse`.
         #[serde(default)]
         on_contention: OnContention,
-        /// What a request is finally charged for.
+        /// What a request is finally charged for. Default `usage`.
         #[serde(default)]
         settle_on: SettleOn,
-        /// What is charged when the answer cannot be read (compressed, unknown dialect).
+        /// What is charged when the answer cannot be read (compressed, unknown dialect). Default `bytes`.
         #[serde(default)]
         unreadable: Unreadable,
-        /// Keys remembered apart; memory is about 25 bytes each, whatever appears. 64–1 048 576.
+        /// Keys remembered apart; memory is about 25 bytes each, whatever appears. 64–1 048 576, default 4096.
         #[serde(default = "keys")]
+        #[cfg_attr(feature = "schema", schemars(extend("minimum" = 64, "maximum" = 1_048_576)))]
         max_keys: u32,
     }
 
@@ -380,6 +414,9 @@ mod raw {
                 s.reference_max_tokens
             ));
         }
+        if s.models.len() > super::MAX_ROWS {
+            return Err("`semantic.models` has more than 256 entries: remove some".into());
+        }
         let mut models = super::default_models();
         for (id, row) in s.models {
             let field = format!("semantic.models.{id}.temperatureSensitivity");
@@ -417,6 +454,9 @@ mod raw {
                     "`maxKeys` is {}: write 64 to 1048576",
                     raw.max_keys
                 ));
+            }
+            if raw.key.len() > super::MAX_PARTS {
+                return Err("`key` has more than 8 parts: remove some".into());
             }
             let twice = |(i, part)| raw.key[..i].contains(part);
             if raw.key.iter().enumerate().any(twice) {

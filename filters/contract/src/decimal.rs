@@ -51,17 +51,17 @@ impl Decimal {
         if !(x.is_finite() && x >= 0.0) {
             return Err("must be a number of at least 0");
         }
-        let millionths = (x * 1e6).round();
-        #[allow(clippy::cast_precision_loss)]
-        if millionths > Self::MAX_MILLIONTHS as f64 {
+        if x > 9e9 {
             return Err("must be at most 9000000000");
         }
-        // A seventh digit would be rounded away without a word. The slack is what f64 itself cannot hold.
-        if (x * 1e6 - millionths).abs() > 1e-3_f64.max(millionths * 4.0 * f64::EPSILON) {
+        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+        let millionths = Self((x * 1e6 + 0.5) as u64);
+        // A seventh digit would be rounded away without a word. What was written with six is the double nearest to them.
+        #[allow(clippy::float_cmp)]
+        if millionths.as_f64() != x {
             return Err("must have at most six digits behind the point");
         }
-        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
-        Ok(Self(millionths as u64))
+        Ok(millionths)
     }
 }
 
@@ -122,6 +122,11 @@ impl schemars::JsonSchema for Decimal {
         true
     }
     fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
-        schemars::json_schema!({ "type": "number", "minimum": 0, "maximum": 9_000_000_000_u64 })
+        schemars::json_schema!({
+            "type": "number",
+            "minimum": 0,
+            "maximum": 9_000_000_000_u64,
+            "x-kubernetes-validations": crate::rules::of(&[crate::rules::SIX_DIGITS]),
+        })
     }
 }

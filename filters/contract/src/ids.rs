@@ -1,4 +1,4 @@
-//! Names that cannot be wrong once they exist: model ids, versions, bucket names, header names.
+//! Names that cannot be wrong once they exist: model ids, versions, names of buckets, headers and objects.
 
 use std::borrow::Borrow;
 use std::fmt;
@@ -113,6 +113,15 @@ id!(
     header_name
 );
 
+id!(
+    /// The name of a Kubernetes object.
+    ObjectName,
+    "object name",
+    "a DNS subdomain: 1-253 lower-case letters, digits, '-' or '.', starting and ending with a letter or digit",
+    "^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$",
+    dns_subdomain
+);
+
 fn ends_alphanumeric(s: &str) -> bool {
     let b = s.as_bytes();
     matches!((b.first(), b.last()), (Some(f), Some(l)) if f.is_ascii_alphanumeric() && l.is_ascii_alphanumeric())
@@ -130,6 +139,13 @@ fn dns_label(s: &str) -> bool {
         && ends_alphanumeric(s)
         && s.bytes()
             .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'-')
+}
+
+fn dns_subdomain(s: &str) -> bool {
+    s.len() <= 253
+        && ends_alphanumeric(s)
+        && s.bytes()
+            .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, b'-' | b'.'))
 }
 
 fn header_name(s: &str) -> bool {

@@ -17,6 +17,8 @@ pub mod names;
 mod plan;
 mod policy;
 mod read;
+#[cfg(feature = "schema")]
+mod rules;
 mod tagging;
 
 pub use bucket::{
@@ -25,8 +27,10 @@ pub use bucket::{
 pub use decimal::Decimal;
 pub use error::ConfigError;
 pub use filter::{BucketRule, FilterConfig, NamespaceConfig, Role, TagRule};
-pub use ids::{BucketName, HeaderName, InvalidId, ModelId, Version};
+pub use ids::{BucketName, HeaderName, InvalidId, ModelId, ObjectName, Version};
 pub use plan::{CarrierShare, DarkCarrier, ModelPlan, Scale, VersionShare};
-pub use policy::{Selector, Target, TokenBucketPolicySpec, TrafficTagPolicySpec};
+pub use policy::{
+    Selector, Target, TargetKind, TargetRef, TokenBucketPolicySpec, TrafficTagPolicySpec,
+};
 pub use read::parse_json;
 pub use tagging::{OwnTag, SessionKey, TagSource, Tagging, UnknownVersion};

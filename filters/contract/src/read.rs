@@ -71,7 +71,18 @@ impl<'de> Visitor<'de> for Tree {
     fn visit_i64<E: de::Error>(self, value: i64) -> Result<Node, E> {
         Ok(Node::Signed(value))
     }
+    /// As JSON schema has it: a number without a fraction is whole, however it is written.
     fn visit_f64<E: de::Error>(self, value: f64) -> Result<Node, E> {
+        #[allow(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            clippy::cast_precision_loss
+        )]
+        let whole = value as u64;
+        #[allow(clippy::float_cmp, clippy::cast_precision_loss)]
+        if value < 9e15 && whole as f64 == value {
+            return Ok(Node::Unsigned(whole));
+        }
         Ok(Node::Float(value))
     }
     fn visit_str<E: de::Error>(self, value: &str) -> Result<Node, E> {
@@ -91,7 +102,10 @@ impl<'de> Visitor<'de> for Tree {
                 let message = format!("the key {key:?} is given twice: remove one");
                 return Err(de::Error::custom(message));
             }
-            fields.insert(key, value);
+            // As Kubernetes has it: a field that is null is not there.
+            if !matches!(value, Node::Null) {
+                fields.insert(key, value);
+            }
         }
         Ok(Node::Map(fields))
     }

@@ -194,6 +194,10 @@ mod raw {
     /// A tag of the operator's own: `header` or `value`, one of them.
     #[derive(Serialize, Deserialize)]
     #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+    #[cfg_attr(feature = "schema", schemars(extend("x-kubernetes-validations" = crate::rules::of(&[
+        ("has(self.header) != has(self.value)", "needs `header` or `value`, one of them"),
+        ("!(self.name in ['model', 'version', 'tenant', 'lane'])", "`name` is one of Headgate's own: choose another name"),
+    ]))))]
     #[cfg_attr(feature = "schema", schemars(rename = "OwnTag"))]
     #[serde(rename_all = "camelCase", deny_unknown_fields)]
     pub(super) struct OwnTag {
@@ -201,9 +205,14 @@ mod raw {
         name: HeaderName,
         /// The request header that holds its value; absent in a request, no tag.
         #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[cfg_attr(feature = "schema", schemars(extend("x-kubernetes-validations" = crate::rules::of(&[crate::rules::NOT_A_TAG]))))]
         header: Option<HeaderName>,
         /// A fixed value: 1-128 visible ASCII characters without `,`, `;` and `"`.
         #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[cfg_attr(
+            feature = "schema",
+            schemars(regex(pattern = r"^[!#-+\--:<-~]{1,128}$"))
+        )]
         value: Option<String>,
     }
 

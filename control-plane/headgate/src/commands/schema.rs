@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use headgate_contract::{FilterConfig, TokenBucketPolicySpec, TrafficTagPolicySpec};
+use headgate_source::policies;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde_json::Value;
 
@@ -20,6 +21,10 @@ pub(crate) fn run(args: &SchemaArgs) -> Result<ExitCode, Failure> {
         SchemaOf::TrafficTagPolicy => of::<TrafficTagPolicySpec>(),
         SchemaOf::Reference => {
             print!("{}", reference());
+            return Ok(ExitCode::SUCCESS);
+        }
+        SchemaOf::Crds => {
+            print!("{}", policies::yaml(&policies::crds()?)?);
             return Ok(ExitCode::SUCCESS);
         }
     };

@@ -10,7 +10,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::metadata::{Metadata, at};
-use crate::resources::{TokenBucket, TrafficTag};
+use crate::policies::{TokenBucket, TrafficTag};
 
 /// What an object is to Headgate.
 #[derive(Debug, Clone, PartialEq)]

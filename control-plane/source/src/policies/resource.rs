@@ -1,0 +1,99 @@
+//! The two kinds, as the API server stores them.
+//!
+//! Invariant: `spec` is a person's and `status` is ours; neither is written by the other side.
+
+use headgate_contract::{TokenBucketPolicySpec, TrafficTagPolicySpec};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use kube::CustomResource;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// Which models, and what may be spent on them.
+#[derive(CustomResource, Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[kube(
+    group = "headgate.dev",
+    version = "v1alpha1",
+    kind = "TokenBucketPolicy",
+    plural = "tokenbucketpolicies",
+    shortname = "tbp",
+    category = "headgate",
+    namespaced,
+    status = "PolicyStatus",
+    derive = "PartialEq",
+    doc = "Semantic token buckets for some models: of its namespace, or from the root namespace of all.",
+    printcolumn(
+        name = "Accepted",
+        type_ = "string",
+        json_path = r#".status.conditions[?(@.type=="Accepted")].status"#
+    ),
+    printcolumn(
+        name = "Programmed",
+        type_ = "string",
+        json_path = r#".status.conditions[?(@.type=="Programmed")].status"#
+    ),
+    printcolumn(
+        name = "Message",
+        type_ = "string",
+        priority = 1,
+        json_path = r#".status.conditions[?(@.type=="Programmed")].message"#
+    ),
+    printcolumn(
+        name = "Age",
+        type_ = "date",
+        json_path = ".metadata.creationTimestamp"
+    )
+)]
+#[serde(transparent)]
+pub struct TokenBucket(pub TokenBucketPolicySpec);
+
+/// Which models, and how their requests are tagged.
+#[derive(CustomResource, Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[kube(
+    group = "headgate.dev",
+    version = "v1alpha1",
+    kind = "TrafficTagPolicy",
+    plural = "traffictagpolicies",
+    shortname = "ttp",
+    category = "headgate",
+    namespaced,
+    status = "PolicyStatus",
+    derive = "PartialEq",
+    doc = "How requests for some models are tagged, and how their version is picked.",
+    printcolumn(
+        name = "Accepted",
+        type_ = "string",
+        json_path = r#".status.conditions[?(@.type=="Accepted")].status"#
+    ),
+    printcolumn(
+        name = "Programmed",
+        type_ = "string",
+        json_path = r#".status.conditions[?(@.type=="Programmed")].status"#
+    ),
+    printcolumn(
+        name = "Message",
+        type_ = "string",
+        priority = 1,
+        json_path = r#".status.conditions[?(@.type=="Programmed")].message"#
+    ),
+    printcolumn(
+        name = "Age",
+        type_ = "date",
+        json_path = ".metadata.creationTimestamp"
+    )
+)]
+#[serde(transparent)]
+pub struct TrafficTag(pub TrafficTagPolicySpec);
+
+/// What became of a policy.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PolicyStatus {
+    /// `Accepted`: it says something that can be done. `ResolvedRefs`: what it names exists. `Programmed`: the proxies
+    /// have it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend(
+        "x-kubernetes-list-type" = "map",
+        "x-kubernetes-list-map-keys" = ["type"],
+    ))]
+    pub conditions: Vec<Condition>,
+}

@@ -1,0 +1,216 @@
+//! Policies as written, with what their fields have to hold between them.
+
+use serde::{Deserialize, Serialize};
+
+use super::target::{Fields, Selector, TargetRef};
+use super::{Bucket, Tagging, Target};
+use crate::tagging::{OwnTag, SessionKey, UnknownVersion, not_a_tag};
+use crate::{HeaderName, ModelId};
+
+/// Most buckets in a policy.
+const MAX_BUCKETS: usize = 32;
+/// Most session keys, and most own tags, in a policy.
+const MAX_TAGGING: usize = 32;
+
+fn at_most(field: &str, len: usize, most: usize) -> Result<(), String> {
+    if len > most {
+        return Err(format!("`{field}` has {len} entries: give at most {most}"));
+    }
+    Ok(())
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)] // serde's signature
+fn is_false(flag: &bool) -> bool {
+    !*flag
+}
+
+/// What the API server is told of the three fields, as [`Target`]'s parser has it.
+#[cfg(feature = "schema")]
+const ONE_TARGET: (&str, &str) = (
+    "(has(self.targetRefs) ? 1 : 0) + (has(self.models) ? 1 : 0) + (has(self.selector) ? 1 : 0) <= 1",
+    "`targetRefs`, `models` and `selector` exclude each other: keep one of them, or none for all models",
+);
+
+/// Buckets for some models.
+#[derive(Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", schemars(extend("x-kubernetes-validations" = crate::rules::of(&[ONE_TARGET]))))]
+#[cfg_attr(feature = "schema", schemars(rename = "TokenBucketPolicySpec"))]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct TokenBucketPolicySpec {
+    /// The objects whose models it is for. Excludes `models` and `selector`; with none of the three: every model of the
+    /// namespace, and from the root namespace every model of every namespace.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schemars(length(min = 1, max = super::target::MAX_REFS)))]
+    target_refs: Option<Vec<TargetRef>>,
+    /// Model ids. Excludes `targetRefs` and `selector`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schemars(length(min = 1, max = super::target::MAX_MODELS)))]
+    models: Option<Vec<ModelId>>,
+    /// Models one of whose carriers has these labels. Excludes `targetRefs` and `models`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    selector: Option<Selector>,
+    /// In the root namespace: a ceiling, which no policy of another namespace replaces. Without effect elsewhere. Default false.
+    #[serde(default, rename = "override", skip_serializing_if = "is_false")]
+    overrides: bool,
+    /// Every bucket must have room; all of them are charged, or none. Each name once.
+    #[cfg_attr(feature = "schema", schemars(length(min = 1, max = MAX_BUCKETS), extend(
+        "x-kubernetes-list-type" = "map",
+        "x-kubernetes-list-map-keys" = ["name"],
+    )))]
+    buckets: Vec<Bucket>,
+}
+
+impl TryFrom<TokenBucketPolicySpec> for super::TokenBucketPolicySpec {
+    type Error = String;
+    fn try_from(raw: TokenBucketPolicySpec) -> Result<Self, String> {
+        if raw.buckets.is_empty() {
+            return Err("`buckets` is empty: give at least one bucket".into());
+        }
+        at_most("buckets", raw.buckets.len(), MAX_BUCKETS)?;
+        for (i, b) in raw.buckets.iter().enumerate() {
+            if raw.buckets[..i].iter().any(|other| other.name == b.name) {
+                return Err(format!(
+                    "bucket name {:?} is given twice: rename `buckets[{i}]`",
+                    b.name.as_str()
+                ));
+            }
+        }
+        let target = Target::try_from(Fields {
+            refs: raw.target_refs,
+            models: raw.models,
+            selector: raw.selector,
+        })?;
+        Ok(Self {
+            target,
+            overrides: raw.overrides,
+            buckets: raw.buckets,
+        })
+    }
+}
+
+impl From<super::TokenBucketPolicySpec> for TokenBucketPolicySpec {
+    fn from(spec: super::TokenBucketPolicySpec) -> Self {
+        let target = Fields::from(spec.target);
+        Self {
+            target_refs: target.refs,
+            models: target.models,
+            selector: target.selector,
+            overrides: spec.overrides,
+            buckets: spec.buckets,
+        }
+    }
+}
+
+/// Tagging for some models.
+#[derive(Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", schemars(extend("x-kubernetes-validations" = crate::rules::of(&[ONE_TARGET, (
+    "!has(self.targetRefs) || !self.targetRefs.exists(t, has(t.sectionName))",
+    "`targetRefs[].sectionName`: the tagging decides the version, so it cannot be for one: remove it",
+)]))))]
+#[cfg_attr(feature = "schema", schemars(rename = "TrafficTagPolicySpec"))]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct TrafficTagPolicySpec {
+    /// The objects whose models it is for. Excludes `models` and `selector`; with none of the three: every model of the
+    /// namespace, and from the root namespace every model of every namespace.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schemars(length(min = 1, max = super::target::MAX_REFS)))]
+    target_refs: Option<Vec<TargetRef>>,
+    /// Model ids. Excludes `targetRefs` and `selector`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schemars(length(min = 1, max = super::target::MAX_MODELS)))]
+    models: Option<Vec<ModelId>>,
+    /// Models one of whose carriers has these labels. Excludes `targetRefs` and `models`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    selector: Option<Selector>,
+    /// In the root namespace: a ceiling, which no policy of another namespace replaces. Without effect elsewhere. Default false.
+    #[serde(default, rename = "override", skip_serializing_if = "is_false")]
+    overrides: bool,
+    /// Request header that names the tenant. Default `x-tenant-id`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schemars(extend("x-kubernetes-validations" = crate::rules::of(&[crate::rules::NOT_A_TAG]))))]
+    tenant_header: Option<HeaderName>,
+    /// What keeps a session on its version: the first that is present wins. Default: the headers
+    /// `x-conversation-id`, `x-session-id`, `x-user-id`, the body fields, the fingerprint.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schemars(length(max = MAX_TAGGING)))]
+    session_keys: Option<Vec<SessionKey>>,
+    /// What a pin to an unknown version gets. Default `refuse`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    unknown_version: Option<UnknownVersion>,
+    /// Whether the tags also travel as members of `baggage`. Default true.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    baggage: Option<bool>,
+    /// Whether answers carry `x-model` and `x-model-version` of what served, and the balance of the buckets; a refusal always tells. Default true.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    response_headers: Option<bool>,
+    /// Own tags: header `x-headgate-<name>`, `baggage` member and filter state.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[cfg_attr(feature = "schema", schemars(length(max = MAX_TAGGING), extend(
+        "x-kubernetes-list-type" = "map",
+        "x-kubernetes-list-map-keys" = ["name"],
+    )))]
+    tags: Vec<OwnTag>,
+}
+
+impl TryFrom<TrafficTagPolicySpec> for super::TrafficTagPolicySpec {
+    type Error = String;
+    fn try_from(raw: TrafficTagPolicySpec) -> Result<Self, String> {
+        for (i, t) in raw.tags.iter().enumerate() {
+            if raw.tags[..i].iter().any(|other| other.name == t.name) {
+                return Err(format!(
+                    "tag {:?} is given twice: remove `tags[{i}]`",
+                    t.name.as_str()
+                ));
+            }
+        }
+        let keys = raw.session_keys.as_ref().map_or(0, Vec::len);
+        at_most("sessionKeys", keys, MAX_TAGGING)?;
+        at_most("tags", raw.tags.len(), MAX_TAGGING)?;
+        let target = Target::try_from(Fields {
+            refs: raw.target_refs,
+            models: raw.models,
+            selector: raw.selector,
+        })?;
+        if let Target::Refs(refs) = &target
+            && let Some(i) = refs.iter().position(|r| r.version.is_some())
+        {
+            return Err(format!(
+                "`targetRefs[{i}].sectionName`: the tagging decides the version, so it cannot be for one: remove it"
+            ));
+        }
+        let default = Tagging::default();
+        Ok(Self {
+            target,
+            overrides: raw.overrides,
+            tagging: Tagging {
+                tenant_header: not_a_tag(raw.tenant_header.unwrap_or(default.tenant_header))
+                    .map_err(|e| format!("`tenantHeader`: {e}"))?,
+                session_keys: raw.session_keys.unwrap_or(default.session_keys),
+                unknown_version: raw.unknown_version.unwrap_or(default.unknown_version),
+                baggage: raw.baggage.unwrap_or(default.baggage),
+                response_headers: raw.response_headers.unwrap_or(default.response_headers),
+                tags: raw.tags,
+            },
+        })
+    }
+}
+
+impl From<super::TrafficTagPolicySpec> for TrafficTagPolicySpec {
+    fn from(spec: super::TrafficTagPolicySpec) -> Self {
+        let target = Fields::from(spec.target);
+        Self {
+            target_refs: target.refs,
+            models: target.models,
+            selector: target.selector,
+            overrides: spec.overrides,
+            tenant_header: Some(spec.tagging.tenant_header),
+            session_keys: Some(spec.tagging.session_keys),
+            unknown_version: Some(spec.tagging.unknown_version),
+            baggage: Some(spec.tagging.baggage),
+            response_headers: Some(spec.tagging.response_headers),
+            tags: spec.tagging.tags,
+        }
+    }
+}

@@ -1,0 +1,22 @@
+//! What a JSON schema cannot say, in the words of the API server: CEL rules, each beside the check in Rust that says the
+//! same. A test holds the two against each other on a real API server.
+
+use serde_json::{Value, json};
+
+/// `x-kubernetes-validations` of rules with their messages.
+pub(crate) fn of(rules: &[(&str, &str)]) -> Value {
+    let rule = |(rule, message): &(&str, &str)| json!({ "rule": rule, "message": message });
+    rules.iter().map(rule).collect()
+}
+
+/// [`crate::tagging::not_a_tag`].
+pub(crate) const NOT_A_TAG: (&str, &str) = (
+    "!self.startsWith('x-headgate-')",
+    "a tag's own header, of which nothing a client sends is believed: name the header that clients send",
+);
+
+/// [`crate::Decimal`]'s own: as the double nearest to a number of millionths, and only that.
+pub(crate) const SIX_DIGITS: (&str, &str) = (
+    "double(int(self * 1000000.0 + 0.5)) / 1000000.0 == self",
+    "must have at most six digits behind the point",
+);
