@@ -1,0 +1,21 @@
+//! A Kubernetes API server as the source of the world.
+//!
+//! ```text
+//! list, watch ──▶ picked (what is kept of the JSON) ──▶ objects ──▶ store (reducer) ──▶ Observed (watch channel)
+//! ```
+//!
+//! Invariant: what is published is a function of the objects as the API server told them, and nothing is before every watch
+//! has listed once. While the API server is away the last world stays. Only `watch` and `source` touch the network or a clock.
+
+mod carriers;
+mod kinds;
+mod objects;
+mod picked;
+mod selectors;
+mod store;
+
+pub use kinds::{Kind, KindError};
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+mod tests;

@@ -1,0 +1,62 @@
+//! Which labelled Services select an object's labels, without asking every Service.
+//!
+//! Invariant: a selector is filed under one of its own pairs, so whatever it matches has that pair. An empty
+//! selector selects nothing, as in Kubernetes.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::objects::Name;
+
+type Labels = BTreeMap<String, String>;
+
+/// The selectors of Services, by namespace and one pair.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Selectors(BTreeMap<(String, String, String), BTreeMap<Name, Labels>>);
+
+impl Selectors {
+    pub(crate) fn insert(&mut self, service: &Name, selector: &Labels) {
+        if let Some(place) = place(&service.namespace, selector) {
+            self.0
+                .entry(place)
+                .or_default()
+                .insert(service.clone(), selector.clone());
+        }
+    }
+
+    pub(crate) fn remove(&mut self, service: &Name, selector: &Labels) {
+        if let Some(place) = place(&service.namespace, selector)
+            && let Some(filed) = self.0.get_mut(&place)
+        {
+            filed.remove(service);
+            if filed.is_empty() {
+                self.0.remove(&place);
+            }
+        }
+    }
+
+    /// The Services of the namespace that select these labels.
+    pub(crate) fn matching(&self, namespace: &str, labels: &Labels) -> BTreeSet<Name> {
+        if self.0.is_empty() {
+            return BTreeSet::new();
+        }
+        labels
+            .iter()
+            .filter_map(|(key, value)| {
+                self.0
+                    .get(&(namespace.to_owned(), key.clone(), value.clone()))
+            })
+            .flatten()
+            .filter(|(_, selector)| {
+                selector
+                    .iter()
+                    .all(|(key, value)| labels.get(key) == Some(value))
+            })
+            .map(|(service, _)| service.clone())
+            .collect()
+    }
+}
+
+fn place(namespace: &str, selector: &Labels) -> Option<(String, String, String)> {
+    let (key, value) = selector.first_key_value()?;
+    Some((namespace.to_owned(), key.clone(), value.clone()))
+}

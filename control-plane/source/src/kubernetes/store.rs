@@ -1,0 +1,376 @@
+//! What the watches told → the carriers. Synchronous and pure: events come in, [`Objects`]' carriers come out.
+//!
+//! ```text
+//! event ──▶ put, remove ──▶ stale (who may belong elsewhere) ──▶ settle: homes ──▶ dirty carriers ──▶ built anew
+//! ```
+//!
+//! Invariant: after [`Store::settle`] the carriers are a function of the objects as they are, whatever events led to them;
+//! an event costs what it touches, not what there is.
+//!
+//! [`Objects`]: headgate_model::Objects
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use headgate_model::{Carrier, CarrierKey, Finding, LabelKeys};
+
+use super::carriers::Built;
+use super::kinds::Kind;
+use super::objects::{Body, Name, Object};
+use super::selectors::Selectors;
+use crate::change::Change;
+
+/// What a watch watches. Kinds go by their place in the configuration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum What {
+    Pods,
+    Services,
+    Owners(usize),
+}
+
+/// One watch: of a namespace, or of the cluster.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct WatchId {
+    pub(crate) what: What,
+    pub(crate) namespace: Option<String>,
+}
+
+/// What a watch tells.
+#[derive(Debug, Clone)]
+pub(crate) enum Event {
+    /// A list begins. What an earlier one, cut short, has listed does not count.
+    Begin,
+    /// An object of the list.
+    Listed(Object),
+    /// The list is whole: what is not in it is gone.
+    Done,
+    /// An object was added or changed.
+    Applied(Object),
+    /// The object with this UID is gone.
+    Deleted(Name, String),
+    /// The API server has no such kind.
+    Absent,
+}
+
+/// An object among all.
+pub(crate) type Key = (What, Name);
+
+/// How far a watch is.
+#[derive(Debug, Clone, Default)]
+struct Listing {
+    /// Whether it has told all there is at least once.
+    synced: bool,
+    absent: bool,
+    /// The objects of the list that is under way.
+    seen: Option<BTreeSet<Name>>,
+}
+
+/// All objects, stripped, and what is made of them.
+#[derive(Debug, Clone)]
+pub(crate) struct Store {
+    pub(super) kinds: Vec<Kind>,
+    pub(super) keys: LabelKeys,
+    watches: BTreeMap<WatchId, Listing>,
+    pub(super) objects: BTreeMap<Key, Object>,
+    pub(super) uids: HashMap<String, Key>,
+    /// By the UID of their controller.
+    pub(super) children: HashMap<String, BTreeSet<Key>>,
+    pub(super) selectors: Selectors,
+    /// The carriers that a pod belongs to, or the Services that select the pods an owner makes.
+    pub(super) homes: BTreeMap<Key, BTreeSet<CarrierKey>>,
+    /// The same, the other way round.
+    pub(super) members: BTreeMap<CarrierKey, BTreeSet<Key>>,
+    /// Objects whose homes may be others now.
+    stale: BTreeSet<Key>,
+    /// Carriers that may be others now.
+    dirty: BTreeSet<CarrierKey>,
+    built: BTreeMap<CarrierKey, Built>,
+    /// Of objects that could not be read in full.
+    unreadable: BTreeMap<Key, Vec<Finding>>,
+}
+
+impl Store {
+    pub(crate) fn new(
+        kinds: Vec<Kind>,
+        keys: LabelKeys,
+        watches: impl IntoIterator<Item = WatchId>,
+    ) -> Self {
+        Self {
+            kinds,
+            keys,
+            watches: watches
+                .into_iter()
+                .map(|id| (id, Listing::default()))
+                .collect(),
+            objects: BTreeMap::new(),
+            uids: HashMap::new(),
+            children: HashMap::new(),
+            selectors: Selectors::default(),
+            homes: BTreeMap::new(),
+            members: BTreeMap::new(),
+            stale: BTreeSet::new(),
+            dirty: BTreeSet::new(),
+            built: BTreeMap::new(),
+            unreadable: BTreeMap::new(),
+        }
+    }
+
+    /// Whether every watch has told all there is at least once.
+    pub(crate) fn synced(&self) -> bool {
+        self.watches.values().all(|watch| watch.synced)
+    }
+
+    /// Takes in what a watch told.
+    pub(crate) fn reduce(&mut self, id: &WatchId, event: Event) {
+        match event {
+            Event::Begin => {
+                self.watches.entry(id.clone()).or_default().seen = Some(BTreeSet::new());
+            }
+            Event::Listed(object) => {
+                if let Some(seen) = self.watches.entry(id.clone()).or_default().seen.as_mut() {
+                    seen.insert(object.meta.name.clone());
+                }
+                self.put(id.what, object);
+            }
+            Event::Done => {
+                let listing = self.watches.entry(id.clone()).or_default();
+                listing.synced = true;
+                let seen = listing.seen.take();
+                if std::mem::take(&mut listing.absent) {
+                    self.everything_is_stale();
+                }
+                if let Some(seen) = seen {
+                    self.keep(id, &seen);
+                }
+            }
+            Event::Applied(object) => self.put(id.what, object),
+            Event::Deleted(name, uid) => {
+                let key = (id.what, name);
+                if self
+                    .objects
+                    .get(&key)
+                    .is_some_and(|object| object.meta.uid == uid)
+                {
+                    self.remove(&key);
+                }
+            }
+            Event::Absent => {
+                let listing = self.watches.entry(id.clone()).or_default();
+                listing.synced = true;
+                listing.seen = None;
+                if !std::mem::replace(&mut listing.absent, true) {
+                    self.keep(id, &BTreeSet::new());
+                    self.everything_is_stale();
+                }
+            }
+        }
+    }
+
+    /// Whether objects of this kind would be known, were they there.
+    pub(super) fn sees(&self, group: &str, kind: &str) -> bool {
+        if group.is_empty() && kind == "Pod" {
+            return true;
+        }
+        let Some(place) = self.kinds.iter().position(|k| k.is(group, kind)) else {
+            return false;
+        };
+        let mut watches = self
+            .watches
+            .iter()
+            .filter(|(id, _)| id.what == What::Owners(place));
+        watches.any(|(_, listing)| !listing.absent)
+    }
+
+    /// Removes the objects of a watch that are not in its list.
+    fn keep(&mut self, id: &WatchId, listed: &BTreeSet<Name>) {
+        let from = (
+            id.what,
+            Name {
+                namespace: id.namespace.clone().unwrap_or_default(),
+                name: String::new(),
+            },
+        );
+        let gone: Vec<Key> = self
+            .objects
+            .range(from..)
+            .map(|(key, _)| key)
+            .take_while(|(what, name)| {
+                *what == id.what && id.namespace.as_ref().is_none_or(|ns| *ns == name.namespace)
+            })
+            .filter(|(_, name)| !listed.contains(name))
+            .cloned()
+            .collect();
+        for key in gone {
+            self.remove(&key);
+        }
+    }
+
+    fn put(&mut self, what: What, object: Object) {
+        let key = (what, object.meta.name.clone());
+        if self.objects.get(&key) == Some(&object) {
+            return;
+        }
+        self.remove(&key);
+        let meta = &object.meta;
+        self.uids.insert(meta.uid.clone(), key.clone());
+        if let Some(controller) = &meta.controller {
+            self.children
+                .entry(controller.uid.clone())
+                .or_default()
+                .insert(key.clone());
+        }
+        if let Body::Service { selector } = &object.body
+            && self.declares(&object)
+        {
+            self.selectors.insert(&meta.name, selector);
+        }
+        if !object.unreadable.is_empty() {
+            self.unreadable
+                .insert(key.clone(), self.complaints(&key, &object));
+        }
+        self.objects.insert(key.clone(), object);
+        self.touched(&key);
+    }
+
+    fn remove(&mut self, key: &Key) {
+        self.touched(key);
+        let Some(object) = self.objects.remove(key) else {
+            return;
+        };
+        if self.uids.get(&object.meta.uid) == Some(key) {
+            self.uids.remove(&object.meta.uid);
+        }
+        if let Some(controller) = &object.meta.controller
+            && let Some(siblings) = self.children.get_mut(&controller.uid)
+        {
+            siblings.remove(key);
+            if siblings.is_empty() {
+                self.children.remove(&controller.uid);
+            }
+        }
+        if let Body::Service { selector } = &object.body {
+            self.selectors.remove(&key.1, selector);
+        }
+        self.unreadable.remove(key);
+    }
+
+    /// Marks what may change because an object is, or was, as it is now.
+    fn touched(&mut self, key: &Key) {
+        let Some(object) = self.objects.get(key) else {
+            return;
+        };
+        let (service, uid) = (self.declares(object), object.meta.uid.clone());
+        self.mark(key.clone());
+        for above in self.above(key) {
+            self.mark(above);
+        }
+        for below in self.below(&uid) {
+            self.mark(below);
+        }
+        if key.0 == What::Services && service {
+            let around = self.objects.keys().filter(|(what, name)| {
+                *what != What::Services && name.namespace == key.1.namespace
+            });
+            let around: Vec<Key> = around.cloned().collect();
+            around.into_iter().for_each(|key| self.mark(key));
+        }
+    }
+
+    fn mark(&mut self, key: Key) {
+        self.dirty.insert(self.carrier_key(&key));
+        self.stale.insert(key);
+    }
+
+    fn everything_is_stale(&mut self) {
+        let all: Vec<Key> = self.objects.keys().cloned().collect();
+        all.into_iter().for_each(|key| self.mark(key));
+    }
+
+    /// Whether an object is a Service that declares a variant: one with both labels.
+    pub(super) fn declares(&self, object: &Object) -> bool {
+        let labels = &object.meta.labels;
+        matches!(object.body, Body::Service { .. })
+            && labels.contains_key(&self.keys.model)
+            && labels.contains_key(&self.keys.version)
+    }
+
+    /// Brings the carriers up to date, and says what kind of change that was.
+    pub(crate) fn settle(&mut self) -> Option<Change> {
+        for key in std::mem::take(&mut self.stale) {
+            self.rehome(key);
+        }
+        let mut change = None;
+        for key in std::mem::take(&mut self.dirty) {
+            let now = self.build(&key);
+            let old = self.built.get(&key).map(|built| &built.carrier);
+            change = change.max(between(old, now.as_ref().map(|built| &built.carrier)));
+            match now {
+                Some(now) => self.built.insert(key, now),
+                None => self.built.remove(&key),
+            };
+        }
+        change
+    }
+
+    fn rehome(&mut self, key: Key) {
+        let now = self.homes_of(&key);
+        let before = self.homes.remove(&key).unwrap_or_default();
+        for left in before.difference(&now) {
+            if let Some(members) = self.members.get_mut(left) {
+                members.remove(&key);
+                if members.is_empty() {
+                    self.members.remove(left);
+                }
+            }
+        }
+        for home in &now {
+            self.members
+                .entry(home.clone())
+                .or_default()
+                .insert(key.clone());
+        }
+        self.dirty
+            .extend(before.into_iter().chain(now.iter().cloned()));
+        if !now.is_empty() {
+            self.homes.insert(key, now);
+        }
+    }
+
+    /// The carriers as they were last settled.
+    pub(crate) fn carriers(&self) -> BTreeMap<CarrierKey, Carrier> {
+        self.built
+            .iter()
+            .map(|(key, built)| (key.clone(), built.carrier.clone()))
+            .collect()
+    }
+
+    /// What is to be said about objects, sorted.
+    pub(crate) fn findings(&self) -> Vec<Finding> {
+        let built = self.built.values().flat_map(|built| &built.findings);
+        let mut all: Vec<Finding> = built
+            .chain(self.unreadable.values().flatten())
+            .cloned()
+            .collect();
+        all.sort();
+        all
+    }
+}
+
+/// The change from one carrier to another.
+fn between(old: Option<&Carrier>, new: Option<&Carrier>) -> Option<Change> {
+    match (old, new) {
+        (None, None) => None,
+        (Some(old), Some(new)) if old == new => None,
+        (Some(old), Some(new)) => {
+            let bare = |c: &Carrier| Carrier {
+                pods: Vec::new(),
+                ..c.clone()
+            };
+            Some(if bare(old) == bare(new) {
+                Change::Churn
+            } else {
+                Change::Intent
+            })
+        }
+        _ => Some(Change::Intent),
+    }
+}

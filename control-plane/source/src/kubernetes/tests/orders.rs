@@ -1,0 +1,285 @@
+//! Any order of events and lists gives the state that a fresh read gives.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+use super::world::*;
+use crate::kubernetes::store::{Event, Store, WatchId, What};
+
+/// What the API server has, and what each watch has still to be told.
+struct Server {
+    objects: BTreeMap<(String, String), Value>,
+    queues: BTreeMap<WatchId, VecDeque<(bool, Value)>>,
+    births: u32,
+}
+
+/// An edit of the objects, or a watch's progress.
+#[derive(Debug, Clone)]
+enum Step {
+    /// Makes an object, or makes it another.
+    Write(Draft),
+    /// Removes the n-th object.
+    Remove(usize),
+    /// The n-th watch is told its next event.
+    Tell(usize),
+    /// The n-th watch lists all there is.
+    List(usize),
+    /// The n-th watch begins to list, and is cut short after some objects.
+    Cut(usize, usize),
+    /// The carriers are brought up to date.
+    Settle,
+}
+
+#[derive(Debug, Clone)]
+struct Draft {
+    kind: &'static str,
+    name: &'static str,
+    owner: Option<(&'static str, &'static str)>,
+    labels: Vec<(&'static str, &'static str)>,
+    template: &'static str,
+    replicas: Option<u32>,
+    ready: bool,
+    ends: bool,
+    /// Whether it replaces one of its name as another object, with another UID.
+    reborn: bool,
+}
+
+const KINDS: [&str; 5] = [
+    "Pod",
+    "Service",
+    "Deployment",
+    "ReplicaSet",
+    "InferenceService",
+];
+
+fn draft() -> impl Strategy<Value = Draft> {
+    let kind = || prop::sample::select(KINDS.to_vec());
+    let name = || prop::sample::select(vec!["a", "b", "c"]);
+    let label = prop::sample::select(vec![
+        ("model-name", "llama"),
+        ("model-name", "phi"),
+        ("model-version", "1"),
+        ("model-version", "2"),
+        ("canary-weight", "10"),
+        ("app", "x"),
+        ("app", "y"),
+    ]);
+    let owner = prop::option::of((kind(), name()));
+    let flags = (
+        any::<bool>(),
+        prop::bool::weighted(0.2),
+        prop::bool::weighted(0.2),
+    );
+    (
+        (kind(), name(), owner, prop::collection::vec(label, 0..4)),
+        (
+            prop::sample::select(vec!["x", "y"]),
+            prop::option::of(0..4_u32),
+            flags,
+        ),
+    )
+        .prop_map(
+            |((kind, name, owner, labels), (template, replicas, (ready, ends, reborn)))| Draft {
+                kind,
+                name,
+                owner,
+                labels,
+                template,
+                replicas,
+                ready,
+                ends,
+                reborn,
+            },
+        )
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        6 => draft().prop_map(Step::Write),
+        2 => any::<usize>().prop_map(Step::Remove),
+        6 => any::<usize>().prop_map(Step::Tell),
+        1 => any::<usize>().prop_map(Step::List),
+        1 => (any::<usize>(), 0..4_usize).prop_map(|(watch, after)| Step::Cut(watch, after)),
+        2 => Just(Step::Settle),
+    ]
+}
+
+impl Server {
+    fn new() -> Self {
+        let queues = watches()
+            .into_iter()
+            .map(|id| (id, VecDeque::new()))
+            .collect();
+        Self {
+            objects: BTreeMap::new(),
+            queues,
+            births: 0,
+        }
+    }
+
+    fn write(&mut self, draft: &Draft) {
+        let place = (draft.kind.to_owned(), draft.name.to_owned());
+        let owner = draft
+            .owner
+            .and_then(|(kind, name)| self.objects.get(&(kind.into(), name.into())))
+            .cloned();
+        let owner = owner.filter(|owner| owner["kind"] != draft.kind && owner["kind"] != "Service");
+        let mut made = match draft.kind {
+            "Pod" => {
+                let ip = u8::try_from(self.births % 200).unwrap() + 1;
+                ready(pod(draft.name, 1, owner.as_ref()), draft.ready)
+                    .tap(|pod| pod["status"]["podIP"] = format!("10.0.0.{ip}").into())
+            }
+            "Service" => service(draft.name, json!({"app": draft.template})),
+            kind => object(kind, draft.name, 1, owner.as_ref()),
+        };
+        for (key, value) in &draft.labels {
+            made["metadata"]["labels"][key] = (*value).into();
+        }
+        if draft.kind != "Service" && draft.kind != "Pod" {
+            made["spec"]["template"]["metadata"]["labels"]["app"] = draft.template.into();
+            made["spec"]["replicas"] = draft.replicas.into();
+        }
+        if draft.ends {
+            made = terminating(made);
+        }
+        let before = self.objects.get(&place).cloned();
+        match &before {
+            Some(before) if !draft.reborn => {
+                made["metadata"]["uid"] = before["metadata"]["uid"].clone();
+            }
+            before => {
+                if let Some(before) = before {
+                    self.tell(false, before.clone());
+                }
+                self.births += 1;
+                made["metadata"]["uid"] = format!("uid-{}", self.births).into();
+            }
+        }
+        self.objects.insert(place, made.clone());
+        self.tell(true, made);
+    }
+
+    fn tell(&mut self, applied: bool, object: Value) {
+        self.queues
+            .get_mut(&watch_of(&object))
+            .unwrap()
+            .push_back((applied, object));
+    }
+
+    fn remove(&mut self, nth: usize) {
+        let Some(place) = self
+            .objects
+            .keys()
+            .nth(nth % self.objects.len().max(1))
+            .cloned()
+        else {
+            return;
+        };
+        let object = self.objects.remove(&place).unwrap();
+        self.tell(false, object);
+    }
+
+    fn take(&mut self, store: &mut Store, step: &Step) {
+        let watch = |nth: &usize| watches()[nth % watches().len()].clone();
+        match step {
+            Step::Write(draft) => self.write(draft),
+            Step::Remove(nth) => self.remove(*nth),
+            Step::Tell(nth) => self.deliver(store, &watch(nth)),
+            Step::List(nth) => self.list(store, &watch(nth)),
+            Step::Cut(nth, after) => {
+                let id = watch(nth);
+                store.reduce(&id, Event::Begin);
+                let listed = self
+                    .objects
+                    .values()
+                    .filter(|object| watch_of(object) == id);
+                for object in listed.take(*after) {
+                    store.reduce(&id, Event::Listed(read(object)));
+                }
+                // A list that was cut short is begun anew, from what there is then.
+                self.list(store, &id);
+            }
+            Step::Settle => {
+                store.settle();
+            }
+        }
+    }
+
+    fn deliver(&mut self, store: &mut Store, id: &WatchId) {
+        match self.queues.get_mut(id).unwrap().pop_front() {
+            Some((true, object)) => apply(store, &object),
+            Some((false, object)) => delete(store, &object),
+            None => {}
+        }
+    }
+
+    /// A list is the newest state: what the watch was not told yet is in it.
+    fn list(&mut self, store: &mut Store, id: &WatchId) {
+        self.queues.get_mut(id).unwrap().clear();
+        relist(store, id, self.objects.values());
+    }
+}
+
+trait Tap: Sized {
+    fn tap(mut self, change: impl FnOnce(&mut Self)) -> Self {
+        change(&mut self);
+        self
+    }
+}
+impl Tap for Value {}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(400))]
+
+    #[test]
+    fn any_order_of_events_and_lists_gives_the_state_of_a_fresh_read(
+        steps in prop::collection::vec(step(), 0..60),
+        rotate in 0..5_usize,
+    ) {
+        let mut server = Server::new();
+        let mut told = Store::new(kinds(), Default::default(), watches());
+        for step in &steps {
+            server.take(&mut told, step);
+        }
+        for id in watches() {
+            while !server.queues[&id].is_empty() {
+                server.deliver(&mut told, &id);
+            }
+        }
+        told.settle();
+        let mut order = watches();
+        order.rotate_left(rotate);
+        let fresh = fresh(server.objects.values(), &order);
+        prop_assert_eq!(told.carriers(), fresh.carriers());
+        prop_assert_eq!(told.findings(), fresh.findings());
+        // Nothing of what is gone is kept.
+        prop_assert_eq!(told.sizes(), fresh.sizes());
+    }
+}
+
+impl Store {
+    /// How much of everything is kept.
+    fn sizes(&self) -> [usize; 6] {
+        let children = self
+            .children
+            .values()
+            .map(std::collections::BTreeSet::len)
+            .sum();
+        let pods = self
+            .objects
+            .keys()
+            .filter(|(what, _)| *what == What::Pods)
+            .count();
+        [
+            self.objects.len(),
+            pods,
+            self.uids.len(),
+            children,
+            self.homes.len(),
+            self.members.len(),
+        ]
+    }
+}

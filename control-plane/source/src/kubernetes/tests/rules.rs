@@ -1,0 +1,387 @@
+//! The label rules of carriers, as tables of objects.
+
+use headgate_model::{Severity, reason};
+use serde_json::{Value, json};
+
+use super::world::*;
+use crate::change::Change;
+use crate::kubernetes::store::{Event, Store};
+
+fn store(objects: &[Value]) -> Store {
+    fresh(objects, &watches())
+}
+
+#[test]
+fn the_outermost_owner_carries_for_its_pods() {
+    let mut all = deployment("v1", 1, &[1, 2]);
+    all[0] = labelled(
+        model(all[0].clone(), "one"),
+        &json!({"canary-weight": "10", "team": "red"}),
+    );
+    let store = store(&all);
+    assert_eq!(carriers(&store), ["deployment/v1 1,2"]);
+    let it = carrier(&store, "deployment/v1");
+    assert_eq!((it.desired, it.created), (2, Some(1_767_225_601)));
+    assert_eq!(
+        (
+            it.labels["canary-weight"].as_str(),
+            it.labels["team"].as_str()
+        ),
+        ("10", "red")
+    );
+    assert_eq!(it.origin, "Deployment default/v1");
+    assert!(
+        it.annotations.is_empty(),
+        "only Headgate's annotations are kept"
+    );
+    assert_eq!(it.pods[0].address.to_string(), "10.0.0.1:8000");
+    assert_eq!(it.pods[0].version, None);
+    assert_eq!(store.findings(), []);
+}
+
+#[test]
+fn a_service_with_both_labels_comes_before_the_owner_and_wants_what_its_pods_owners_want() {
+    let mut all = [deployment("a", 1, &[1, 2]), deployment("b", 2, &[3])].concat();
+    for object in &mut all {
+        *object = labelled(object.clone(), &json!({"group": "g"}));
+    }
+    all[0] = model(replicas(all[0].clone(), 5), "one");
+    let front = model(service("front", json!({"group": "g"})), "one");
+    let bare = labelled(pod("bare", 9, None), &json!({"group": "g"}));
+    let both: Vec<Value> = all.iter().cloned().chain([front, bare]).collect();
+    let seen = store(&both);
+    assert_eq!(carriers(&seen), ["service/front 1,2,3,9"]);
+    assert_eq!(carrier(&seen, "service/front").desired, 5 + 1 + 1);
+
+    // With the name alone it says nothing about versions: the workloads behind it do.
+    let half = labelled(
+        service("front", json!({"group": "g"})),
+        &json!({"model-name": "llama"}),
+    );
+    let seen = store(&[all, vec![half]].concat());
+    assert_eq!(carriers(&seen), ["deployment/a 1,2"]);
+}
+
+#[test]
+fn a_service_carries_also_for_an_owner_that_has_no_pods_yet() {
+    let mut all = deployment("a", 1, &[]);
+    all[0] = model(replicas(all[0].clone(), 4), "one");
+    let front = model(service("front", json!({"app": "a"})), "one");
+    let seen = store(&[all.clone(), vec![front]].concat());
+    assert_eq!(carriers(&seen), ["service/front"]);
+    assert_eq!(carrier(&seen, "service/front").desired, 4);
+    assert_eq!(carriers(&store(&all)), ["deployment/a"]);
+    // A selector that selects nothing, as an empty one does, carries for nobody.
+    let empty = model(service("empty", json!({})), "one");
+    assert_eq!(
+        carriers(&store(&[all, vec![empty]].concat())),
+        ["deployment/a", "service/empty"]
+    );
+}
+
+#[test]
+fn a_pod_of_two_services_is_an_endpoint_of_both() {
+    let pod = labelled(pod("base", 1, None), &json!({"app": "a", "x": "y"}));
+    let adapters = [
+        model(service("one", json!({"app": "a"})), "one"),
+        labelled(
+            service("two", json!({"x": "y", "app": "a"})),
+            &json!({"model-name": "lora", "model-version": "1"}),
+        ),
+        model(service("three", json!({"app": "a", "x": "z"})), "one"),
+    ];
+    let seen = store(&[vec![pod], adapters.to_vec()].concat());
+    assert_eq!(
+        carriers(&seen),
+        ["service/one 1", "service/three", "service/two 1"]
+    );
+}
+
+#[test]
+fn a_pod_carries_for_itself_where_no_owner_has_the_labels() {
+    let bare = model(pod("bare", 1, None), "one");
+    assert_eq!(
+        carriers(&store(std::slice::from_ref(&bare))),
+        ["pod/bare 1"]
+    );
+    assert_eq!(carrier(&store(&[bare]), "pod/bare").desired, 1);
+
+    // Labels of the template alone, which ReplicaSets and pods have and the Deployment has not.
+    let mut all = deployment("a", 1, &[1]);
+    for object in &mut all[1..] {
+        *object = model(object.clone(), "one");
+    }
+    assert_eq!(carriers(&store(&all)), ["pod/a-1 1"]);
+    assert_eq!(
+        carriers(&store(&[pod("other", 1, None)])),
+        Vec::<String>::new()
+    );
+}
+
+#[test]
+fn the_version_is_the_pods_own_where_it_has_one() {
+    let mut all = deployment("a", 1, &[1, 2]);
+    all[0] = model(all[0].clone(), "one");
+    all[3] = labelled(all[3].clone(), &json!({"model-version": "two"}));
+    let it = carrier(&store(&all), "deployment/a");
+    let versions: Vec<Option<&str>> = it.pods.iter().map(|pod| pod.version.as_deref()).collect();
+    assert_eq!(versions, [None, Some("two")]);
+}
+
+#[test]
+fn owners_without_replicas_of_their_own_want_what_they_own_wants() {
+    let service = model(object("InferenceService", "isvc", 1, None), "one");
+    let mut all = deployment("predictor", 1, &[1, 2]);
+    let owned = object("Deployment", "predictor", 1, Some(&service));
+    all[0]["metadata"]["ownerReferences"] = owned["metadata"]["ownerReferences"].clone();
+    all[0] = replicas(model(all[0].clone(), "ignored"), 7);
+    all.push(service);
+    let seen = store(&all);
+    assert_eq!(carriers(&seen), ["inferenceservice/isvc 1,2"]);
+    assert_eq!(carrier(&seen, "inferenceservice/isvc").desired, 7);
+}
+
+#[test]
+fn an_owner_may_be_a_pod() {
+    // As LeaderWorkerSet does: the leader's pod owns the set of its workers.
+    let leader = model(pod("leader", 1, None), "one");
+    let set = object("ReplicaSet", "workers", 1, Some(&leader));
+    let worker = pod("worker", 2, Some(&set));
+    assert_eq!(carriers(&store(&[leader, set, worker])), ["pod/leader 1,2"]);
+}
+
+#[test]
+fn pods_wait_for_an_owner_that_is_not_told_yet_and_not_for_one_that_nobody_can_tell() {
+    let mut all = deployment("a", 1, &[1]);
+    for object in &mut all {
+        *object = model(object.clone(), "one");
+    }
+    assert_eq!(
+        carriers(&store(&all[1..])),
+        Vec::<String>::new(),
+        "its Deployment comes"
+    );
+    assert_eq!(
+        carriers(&store(&all[2..])),
+        Vec::<String>::new(),
+        "its ReplicaSet comes"
+    );
+
+    let mystery = object("Mystery", "m", 1, None);
+    let owned = model(pod("p", 3, Some(&mystery)), "one");
+    assert_eq!(
+        carriers(&store(&[owned])),
+        ["pod/p 3"],
+        "nobody watches its owner's kind"
+    );
+
+    let isvc = object("InferenceService", "isvc", 1, None);
+    let owned = model(pod("p", 3, Some(&isvc)), "one");
+    let mut seen = store(std::slice::from_ref(&owned));
+    assert_eq!(carriers(&seen), Vec::<String>::new());
+    seen.reduce(&watch_of(&isvc), Event::Absent);
+    assert_eq!(seen.settle(), Some(Change::Intent));
+    assert_eq!(
+        carriers(&seen),
+        ["pod/p 3"],
+        "the API server has no such kind"
+    );
+    // A list that began and was cut short says nothing.
+    seen.reduce(&watch_of(&isvc), Event::Begin);
+    seen.settle();
+    assert_eq!(carriers(&seen), ["pod/p 3"]);
+    relist(&mut seen, &watch_of(&isvc), [&model(isvc.clone(), "one")]);
+    seen.settle();
+    assert_eq!(carriers(&seen), ["inferenceservice/isvc 3"]);
+}
+
+#[test]
+fn owners_that_own_each_other_stall_nothing() {
+    let a = object("ReplicaSet", "a", 1, None);
+    let b = object("ReplicaSet", "b", 1, Some(&a));
+    let a = model(object("ReplicaSet", "a", 1, Some(&b)), "one");
+    let pod = model(pod("p", 1, Some(&b)), "one");
+    let mut seen = store(&[a, b.clone(), pod.clone()]);
+    seen.settle();
+    delete(&mut seen, &b);
+    delete(&mut seen, &pod);
+    seen.settle();
+}
+
+#[test]
+fn what_is_no_endpoint_is_none() {
+    let mut no_ip = pod("no-ip", 2, None);
+    no_ip["status"]["podIP"] = Value::Null;
+    let mut no_port = pod("no-port", 3, None);
+    no_port["spec"]["containers"][1]["ports"] = json!([{"containerPort": 8000}]);
+    let mut grpc = pod("grpc", 4, None);
+    grpc["spec"]["containers"][1]["ports"] = json!([{"name": "grpc", "containerPort": 8000}]);
+    let unready = ready(pod("unready", 5, None), false);
+    let ends = terminating(pod("ends", 6, None));
+    let pods = [pod("good", 1, None), no_ip, no_port, grpc, unready, ends];
+    let pods = pods.map(|pod| labelled(pod, &json!({"app": "a"})));
+    let front = model(service("front", json!({"app": "a"})), "one");
+    let seen = store(&[pods.to_vec(), vec![front]].concat());
+    assert_eq!(
+        carriers(&seen),
+        ["service/front 1,4"].map(|s| s.replace("1,4", "1,4"))
+    );
+    let it = carrier(&seen, "service/front");
+    let all: Vec<&str> = it.pods.iter().map(|pod| pod.name.as_str()).collect();
+    assert_eq!(all, ["good", "grpc", "unready"]);
+    assert_eq!(it.desired, 5, "one that ends is not wanted any more");
+    assert_eq!(reasons(&seen.findings()), [reason::NO_PORT]);
+}
+
+#[test]
+fn the_port_annotation_comes_before_the_names_and_a_bad_one_takes_nothing_away() {
+    let rows = [
+        ("9000", "10.0.0.1:9000", None),
+        ("metrics", "10.0.0.1:9090", None),
+        (" 9000 ", "10.0.0.1:9000", None),
+        ("0", "10.0.0.1:8000", Some(reason::INVALID_PORT)),
+        ("99999", "10.0.0.1:8000", Some(reason::INVALID_PORT)),
+        ("nothing", "10.0.0.1:8000", Some(reason::INVALID_PORT)),
+    ];
+    for (text, address, says) in rows {
+        let own = annotated(model(pod("p", 1, None), "one"), "headgate.dev/port", text);
+        let mut carried = deployment("p", 1, &[1]);
+        carried[0] = annotated(model(carried[0].clone(), "one"), "headgate.dev/port", text);
+        for (objects, identity) in [(vec![own], "pod/p"), (carried, "deployment/p")] {
+            let seen = store(&objects);
+            let it = carrier(&seen, identity);
+            assert_eq!(it.pods[0].address.to_string(), address, "{text:?}");
+            assert_eq!(
+                reasons(&seen.findings()),
+                says.into_iter().collect::<Vec<_>>(),
+                "{text:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn endpoints_written_on_an_object_are_ignored_and_said_to_be() {
+    let mut all = deployment("a", 1, &[1]);
+    all[0] = annotated(
+        model(all[0].clone(), "one"),
+        "headgate.dev/endpoints",
+        "127.0.0.1:9",
+    );
+    let seen = store(&all);
+    assert_eq!(carriers(&seen), ["deployment/a 1"]);
+    let findings = seen.findings();
+    assert_eq!(reasons(&findings), [reason::ENDPOINTS_IGNORED]);
+    assert!(
+        findings[0]
+            .message
+            .contains("kubectl annotate deployment/a -n default headgate.dev/endpoints-")
+    );
+    assert_eq!(findings[0].object, "deployment default/a");
+}
+
+#[test]
+fn what_cannot_be_read_is_reported_and_the_rest_of_the_object_counts() {
+    let mut all = deployment("a", 1, &[1, 2]);
+    all[0] = model(all[0].clone(), "one");
+    all[0]["spec"]["replicas"] = "three".into();
+    all[0]["metadata"]["labels"]["odd"] = json!(7);
+    all[3]["status"]["podIP"] = "no address".into();
+    let seen = store(&all);
+    assert_eq!(carriers(&seen), ["deployment/a 1"]);
+    assert_eq!(
+        carrier(&seen, "deployment/a").desired,
+        2,
+        "what its ReplicaSet wants"
+    );
+    let findings = seen.findings();
+    assert_eq!(reasons(&findings), [reason::UNREADABLE; 3]);
+    assert!(findings.iter().all(|f| f.severity == Severity::Error));
+    let said: Vec<&str> = findings.iter().map(|f| f.message.as_str()).collect();
+    assert!(said.iter().any(|m| m.starts_with("spec.replicas is \"three\", which is not a number of replicas")), "{said:?}");
+    let mut mended = all[0].clone();
+    mended["spec"]["replicas"] = 3.into();
+    mended["metadata"]["labels"]
+        .as_object_mut()
+        .unwrap()
+        .remove("odd");
+    let mut seen = seen;
+    apply(&mut seen, &mended);
+    seen.settle();
+    assert_eq!(seen.findings().len(), 1);
+}
+
+#[test]
+fn a_change_is_churn_if_only_pods_came_went_or_changed() {
+    let mut all = deployment("a", 1, &[1, 2]);
+    all[0] = model(all[0].clone(), "one");
+    let mut seen = store(&all);
+    let mut step = |object: &Value| {
+        apply(&mut seen, object);
+        (seen.settle(), carriers(&seen).join(" "))
+    };
+    assert_eq!(
+        step(&ready(all[2].clone(), false)),
+        (Some(Change::Churn), "deployment/a 2".into())
+    );
+    assert_eq!(
+        step(&terminating(all[3].clone())),
+        (Some(Change::Churn), "deployment/a".into())
+    );
+    assert_eq!(
+        step(&all[2]),
+        (Some(Change::Churn), "deployment/a 1".into())
+    );
+    let weighed = labelled(all[0].clone(), &json!({"canary-weight": "5"}));
+    assert_eq!(
+        step(&weighed),
+        (Some(Change::Intent), "deployment/a 1".into())
+    );
+    assert_eq!(step(&weighed), (None, "deployment/a 1".into()));
+    let mut status = weighed.clone();
+    status["status"] = json!({"readyReplicas": 1});
+    status["metadata"]["resourceVersion"] = "2".into();
+    assert_eq!(step(&status), (None, "deployment/a 1".into()));
+    assert_eq!(
+        step(&replicas(weighed, 9)),
+        (Some(Change::Intent), "deployment/a 1".into())
+    );
+}
+
+#[test]
+fn nothing_is_synced_before_every_watch_has_listed_once() {
+    let all = watches();
+    let mut store = Store::new(kinds(), Default::default(), all.clone());
+    for id in &all {
+        assert!(!store.synced());
+        store.reduce(id, Event::Begin);
+        assert!(!store.synced());
+        store.reduce(id, Event::Done);
+    }
+    assert!(store.synced());
+    store.reduce(&all[0], Event::Begin);
+    assert!(store.synced(), "a list anew takes nothing back");
+}
+
+#[test]
+fn a_namesake_that_came_later_is_another_object() {
+    let mut all = deployment("a", 1, &[1]);
+    all[0] = model(all[0].clone(), "one");
+    let mut seen = store(&all);
+    let mut later = all[0].clone();
+    later["metadata"]["uid"] = "another".into();
+    apply(&mut seen, &later);
+    seen.settle();
+    assert_eq!(
+        carriers(&seen),
+        ["deployment/a"],
+        "the pods are not its own"
+    );
+    delete(&mut seen, &all[0]);
+    seen.settle();
+    assert_eq!(
+        carriers(&seen),
+        ["deployment/a"],
+        "the one that was deleted is another"
+    );
+}
