@@ -1,0 +1,101 @@
+//! What the API server accepts, the filters accept: generated policies, thrown at both.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use headgate_contract::{TokenBucketPolicySpec, TrafficTagPolicySpec, parse_json};
+use kube::Client;
+use proptest::test_runner::{Config, TestCaseError, TestRunner};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+
+use crate::generate::written;
+use crate::world::{runtime, start};
+
+/// A create that changes nothing: the spec as it would be stored, or why not.
+async fn create(client: &Client, kind: &str, spec: &Value) -> Result<Value, String> {
+    let plural = match kind {
+        "TokenBucketPolicy" => "tokenbucketpolicies",
+        _ => "traffictagpolicies",
+    };
+    let object = json!({
+        "apiVersion": "headgate.dev/v1alpha1",
+        "kind": kind,
+        "metadata": {"name": "generated"},
+        "spec": spec,
+    });
+    let uri = format!(
+        "/apis/headgate.dev/v1alpha1/namespaces/default/{plural}?dryRun=All&fieldValidation=Strict"
+    );
+    let request = http::Request::post(uri)
+        .header("content-type", "application/json")
+        .body(object.to_string().into_bytes())
+        .unwrap();
+    match client.request::<Value>(request).await {
+        Ok(stored) => Ok(stored["spec"].clone()),
+        Err(kube::Error::Api(refusal)) if matches!(refusal.code, 400 | 422) => Err(refusal.message),
+        Err(other) => panic!("{other}"),
+    }
+}
+
+/// What the filters' parser makes of a spec: the same spec, written out.
+fn parse<S: DeserializeOwned + Serialize>(spec: &Value) -> Result<Value, String> {
+    let parsed: S = parse_json(spec.to_string().as_bytes()).map_err(|e| e.to_string())?;
+    Ok(serde_json::to_value(parsed).unwrap())
+}
+
+fn parse_kind(kind: &str, spec: &Value) -> Result<Value, String> {
+    match kind {
+        "TokenBucketPolicy" => parse::<TokenBucketPolicySpec>(spec),
+        _ => parse::<TrafficTagPolicySpec>(spec),
+    }
+}
+
+async fn compare(client: &Client, kind: &str, spec: &Value) -> Result<bool, TestCaseError> {
+    let stored = create(client, kind, spec).await;
+    match (parse_kind(kind, spec), stored) {
+        (Err(_), Err(_)) => Ok(false),
+        (Ok(meant), Ok(stored)) => {
+            let read = parse_kind(kind, &stored);
+            if read.as_ref() != Ok(&meant) {
+                let why = format!("stored as {stored}, which is read as {read:?}, not as {meant}");
+                return Err(TestCaseError::fail(why));
+            }
+            // What we write ourselves is accepted too.
+            match create(client, kind, &meant).await {
+                Ok(_) => Ok(true),
+                Err(why) => Err(TestCaseError::fail(format!("{meant} is refused: {why}"))),
+            }
+        }
+        (Ok(_), Err(why)) => Err(TestCaseError::fail(format!(
+            "only the API server refuses: {why}"
+        ))),
+        (Err(why), Ok(stored)) => Err(TestCaseError::fail(format!(
+            "only the parser refuses: {why}; the API server would store {stored}"
+        ))),
+    }
+}
+
+#[test]
+fn what_the_api_server_accepts_the_filters_accept() {
+    let kube = runtime().block_on(start());
+    let client = kube.client();
+    let (accepted, refused) = (AtomicU32::new(0), AtomicU32::new(0));
+    let mut runner = TestRunner::new(Config {
+        cases: 600,
+        failure_persistence: None,
+        max_shrink_iters: 300,
+        ..Config::default()
+    });
+    let outcome = runner.run(&written(), |(kind, spec)| {
+        let ok = runtime().block_on(compare(&client, kind, &spec))?;
+        let counter = if ok { &accepted } else { &refused };
+        counter.fetch_add(1, Ordering::Relaxed);
+        Ok(())
+    });
+    outcome.unwrap();
+    let (accepted, refused) = (accepted.into_inner(), refused.into_inner());
+    println!("{accepted} accepted by both, {refused} refused by both");
+    // A generator that makes only good or only bad ones would compare nothing.
+    assert!(accepted > 100 && refused > 100, "{accepted} and {refused}");
+}

@@ -1,0 +1,422 @@
+//! Policies as a careful and as a careless hand writes them.
+
+use proptest::prelude::*;
+use proptest::sample::{Index, select};
+use serde_json::{Map, Value, json};
+
+/// A kind and a spec of it: valid, or a few edits away.
+pub(crate) fn written() -> impl Strategy<Value = (&'static str, Value)> {
+    let bucket = (
+        target(),
+        prop::collection::vec(bucket(), 1..3),
+        any::<bool>(),
+    );
+    let buckets = bucket.prop_map(|(mut spec, mut buckets, overrides)| {
+        for (i, bucket) in buckets.iter_mut().enumerate() {
+            bucket["name"] = json!(format!("b{i}"));
+        }
+        spec.insert("buckets".into(), json!(buckets));
+        if overrides {
+            spec.insert("override".into(), json!(true));
+        }
+        ("TokenBucketPolicy", Value::Object(spec))
+    });
+    let tags = (target(), tagging()).prop_map(|(mut spec, tagging)| {
+        spec.extend(tagging);
+        ("TrafficTagPolicy", Value::Object(spec))
+    });
+    let edits = prop_oneof![
+        2 => Just(Vec::new()),
+        3 => prop::collection::vec(edit(), 1..2),
+        1 => prop::collection::vec(edit(), 2..3),
+    ];
+    (prop_oneof![3 => buckets.boxed(), 2 => tags.boxed()], edits).prop_map(
+        |((kind, mut spec), edits)| {
+            for edit in edits {
+                edit.apply(&mut spec);
+            }
+            (kind, spec)
+        },
+    )
+}
+
+fn object(fields: Vec<(&'static str, Value)>) -> Map<String, Value> {
+    fields.into_iter().map(|(k, v)| (k.to_owned(), v)).collect()
+}
+
+fn target() -> impl Strategy<Value = Map<String, Value>> {
+    let name = select(vec!["llama", "a.b", "x-1", "0", "a--b"]);
+    let kind = select(vec!["Service", "Deployment", "InferencePool"]);
+    let group = mostly(vec!["own"], vec!["", "apps", "inference.networking.k8s.io"]);
+    let reference = (
+        name,
+        kind,
+        prop::option::of(group),
+        prop::bool::weighted(0.2),
+    )
+        .prop_map(|(name, kind, group, version)| {
+            let mut fields = object(vec![("name", json!(name)), ("kind", json!(kind))]);
+            if let Some(group) = group {
+                let own = match kind {
+                    "Service" => "",
+                    "Deployment" => "apps",
+                    _ => "inference.networking.k8s.io",
+                };
+                fields.insert(
+                    "group".into(),
+                    json!(if group == "own" { own } else { group }),
+                );
+            }
+            if version {
+                fields.insert("sectionName".into(), json!("v2.3.1-cuda118"));
+            }
+            Value::Object(fields)
+        });
+    let refs = prop::collection::vec(reference, 1..3);
+    prop_oneof![
+        Just(Map::new()),
+        Just(object(vec![("models", json!(["gpt-4", "Llama_3.1"]))])),
+        Just(object(vec![(
+            "selector",
+            json!({"matchLabels": {"team": "red", "": ""}})
+        )])),
+        refs.prop_map(|refs| object(vec![("targetRefs", json!(refs))])),
+    ]
+}
+
+/// Numbers around every limit, and such as a double cannot hold exactly.
+fn number() -> impl Strategy<Value = Value> {
+    let some = vec![
+        "0",
+        "1",
+        "-1",
+        "0.25",
+        "64",
+        "64.000001",
+        "63",
+        "1048576",
+        "1048577",
+        "0.29",
+        "0.57",
+        "1.1",
+        "0.000001",
+        "0.0000001",
+        "1e-10",
+        "9.999999e-7",
+        "0.1234567",
+        "123456.123456",
+        "1000",
+        "1000.000001",
+        "10",
+        "10.000001",
+        "100",
+        "64.0",
+        "1e2",
+        "4096.5",
+        "9000000000",
+        "9000000000.000001",
+        "9000000001",
+        "4503599627.370497",
+        "1e300",
+        "4294967296",
+        "9007199254740993",
+        "18446744073709551616",
+        "31622400",
+        "31622400.000001",
+        "31622399.999999",
+        "-0.0",
+        "0.0",
+    ];
+    let exact = (0u64..9_000_000_000_000_000)
+        .prop_map(|n| format!("{}.{:06}", n / 1_000_000, n % 1_000_000));
+    let small = (0u64..200_000_000).prop_map(|n| format!("{}.{:06}", n / 1_000_000, n % 1_000_000));
+    let fine = any::<f64>().prop_map(|x| format!("{:e}", x.abs() % 1e6));
+    prop_oneof![
+        4 => select(some).prop_map(str::to_owned),
+        2 => small,
+        1 => exact,
+        1 => fine,
+    ]
+    .prop_map(|text| serde_json::from_str(&text).unwrap())
+}
+
+/// Mostly one of these, now and then one of those.
+fn mostly(good: Vec<&'static str>, bad: Vec<&'static str>) -> impl Strategy<Value = &'static str> {
+    prop_oneof![12 => select(good), 1 => select(bad)]
+}
+
+/// Mostly a number that fits.
+fn near(fits: impl Into<f64>) -> impl Strategy<Value = Value> {
+    let fits = json!(fits.into());
+    prop_oneof![14 => Just(fits), 1 => number()]
+}
+
+fn maybe(
+    name: &'static str,
+    value: impl Strategy<Value = Value>,
+) -> impl Strategy<Value = Option<(&'static str, Value)>> {
+    prop::option::weighted(0.4, value).prop_map(move |value| Some((name, value?)))
+}
+
+fn tokens() -> impl Strategy<Value = Value> {
+    // The window's limits lie at ratios of 0.001 and 31 622 400.
+    let window = prop_oneof![
+        12 => (1u64..1_000_000, 1u64..1_000).prop_map(|(c, r)| (json!(c), json!(r))),
+        1 => (1u64..9_000_000).prop_map(|m| (json!(m as f64 / 1e6), json!(m as f64 / 1e3))),
+        1 => (1u64..9_000_000).prop_map(|m| (json!(m as f64 / 1e6), json!((m * 1000 + 1) as f64 / 1e6))),
+        1 => (1u64..250_000_000).prop_map(|m| (json!((m * 31_622_400) as f64 / 1e6), json!(m as f64 / 1e6))),
+        1 => (1u64..60_000_000).prop_map(|m| (json!((m * 31_622_400 + 1) as f64 / 1e6), json!(m as f64 / 1e6))),
+        1 => (number(), number()),
+    ];
+    let weights = (
+        maybe("inputWeight", near(1)),
+        maybe("outputWeight", near(0)),
+        maybe("temperatureSensitivity", near(10)),
+    );
+    (window, weights).prop_map(|((capacity, refill), (input, output, sensitivity))| {
+        let mut fields = object(vec![("capacity", capacity), ("refillPerSecond", refill)]);
+        fields.extend(
+            [input, output, sensitivity]
+                .into_iter()
+                .flatten()
+                .map(|(k, v)| (k.to_owned(), v)),
+        );
+        Value::Object(fields)
+    })
+}
+
+fn semantic() -> impl Strategy<Value = Value> {
+    let row =
+        (near(100), maybe("temperatureSensitivity", near(1.2))).prop_map(|(base, sensitivity)| {
+            let mut fields = object(vec![("baseCapacity", base)]);
+            fields.extend(sensitivity.map(|(k, v)| (k.to_owned(), v)));
+            Value::Object(fields)
+        });
+    let id = mostly(vec!["gpt-4", "Llama_3.1"], vec!["-bad", "a b", ""]);
+    let rows = prop::collection::btree_map(id.prop_map(str::to_owned), row, 0..2)
+        .prop_map(|rows| json!(rows));
+    (
+        maybe("minCapacity", near(20)),
+        maybe("referenceMaxTokens", near(512)),
+        maybe("fillRatio", near(0.3)),
+        maybe("models", rows),
+    )
+        .prop_map(|(a, b, c, d)| {
+            Value::Object(object([a, b, c, d].into_iter().flatten().collect()))
+        })
+}
+
+fn bucket() -> impl Strategy<Value = Value> {
+    let key = select(vec![
+        json!([]),
+        json!(["tenant"]),
+        json!(["tenant", "model", "version", "header:x-team"]),
+    ]);
+    let profile = prop_oneof![
+        8 => tokens().prop_map(|t| vec![("profile", json!("tokens")), ("tokens", t)]),
+        6 => semantic().prop_map(|s| vec![("profile", json!("semantic")), ("semantic", s)]),
+        4 => Just(vec![("profile", json!("semantic"))]),
+        1 => tokens().prop_map(|t| vec![("profile", json!("semantic")), ("tokens", t)]),
+        1 => Just(vec![("profile", json!("tokens"))]),
+    ];
+    let rest = (
+        maybe("bytesPerToken", near(4)),
+        maybe("maxDebt", near(1)),
+        maybe("maxKeys", near(64)),
+        maybe(
+            "onContention",
+            select(vec![json!("admit"), json!("refuse")]),
+        ),
+        maybe(
+            "settleOn",
+            select(vec![json!("usage"), json!("reservation")]),
+        ),
+        maybe(
+            "unreadable",
+            select(vec![json!("bytes"), json!("reservation")]),
+        ),
+    );
+    (key, profile, rest).prop_map(|(key, mut fields, (a, b, c, d, e, f))| {
+        fields.push(("key", key));
+        fields.extend([a, b, c, d, e, f].into_iter().flatten());
+        Value::Object(object(fields))
+    })
+}
+
+fn tagging() -> impl Strategy<Value = Map<String, Value>> {
+    let header = mostly(
+        vec!["x-tenant-id", "a"],
+        vec!["x-headgate-tenant", "X-Upper", ""],
+    );
+    let keys = select(vec![
+        json!([]),
+        json!([
+            "header:x-session-id",
+            "body:prompt_cache_key",
+            "body:metadata.user_id",
+            "fingerprint",
+            "fingerprint"
+        ]),
+        json!(["body:user", "body:conversation", "body:safety_identifier"]),
+    ]);
+    let value = mostly(
+        vec!["demo", "!#+-:<~"],
+        vec!["a,b", "a;b", "\"", "a b", "ü", ""],
+    );
+    let tag = (
+        mostly(vec!["environment", "team"], vec!["lane", "Team"]),
+        any::<bool>(),
+        value,
+    )
+        .prop_map(|(name, fixed, value)| {
+            if fixed {
+                json!({"name": name, "value": value})
+            } else {
+                json!({"name": name, "header": "x-team"})
+            }
+        });
+    (
+        maybe("tenantHeader", header.prop_map(|h| json!(h))),
+        maybe("sessionKeys", keys),
+        maybe(
+            "unknownVersion",
+            select(vec![json!("refuse"), json!("weights")]),
+        ),
+        maybe("baggage", Just(json!(false))),
+        maybe("responseHeaders", Just(json!(false))),
+        maybe(
+            "tags",
+            prop::collection::vec(tag, 0..2).prop_map(|tags| json!(tags)),
+        ),
+    )
+        .prop_map(|(a, b, c, d, e, f)| object([a, b, c, d, e, f].into_iter().flatten().collect()))
+}
+
+/// A slip of the pen.
+#[derive(Debug, Clone)]
+enum Edit {
+    /// Some value becomes another.
+    Replace(Index, Value),
+    /// Some field or item goes.
+    Remove(Index),
+    /// Some object gets a field more.
+    Add(Index, &'static str, Value),
+    /// Some list has its first item many times.
+    Repeat(Index, usize),
+}
+
+fn edit() -> impl Strategy<Value = Edit> {
+    let odd = select(vec![
+        Value::Null,
+        json!(true),
+        json!([]),
+        json!({}),
+        json!(""),
+        json!("x"),
+        json!("-x"),
+        json!("x\n"),
+        json!("a".repeat(63)),
+        json!("a".repeat(64)),
+        json!("a".repeat(128)),
+        json!("a".repeat(129)),
+        json!("a".repeat(253)),
+        json!("a".repeat(254)),
+        json!("model"),
+        json!("header:"),
+        json!("header:x-Y"),
+        json!("x-headgate-lane"),
+        json!("tokens"),
+        json!([null]),
+        json!({"a": null}),
+        json!("ä"),
+    ]);
+    let odd = prop_oneof![odd, number()];
+    // Not null: of a field that is not there, the parser lets a null pass, and it means nothing.
+    let field = select(vec![
+        ("models", json!(["m"])),
+        ("models", json!([])),
+        ("selector", json!({"matchLabels": {"a": "b"}})),
+        ("selector", json!({"matchLabels": {}})),
+        ("targetRefs", json!([{"kind": "Service", "name": "a"}])),
+        ("override", json!(false)),
+        ("burst", json!(1)),
+        ("tokens", json!({"capacity": 1, "refillPerSecond": 1})),
+        ("value", json!("v")),
+        ("header", json!("h")),
+        ("Name", json!("x")),
+    ]);
+    prop_oneof![
+        4 => (any::<Index>(), odd).prop_map(|(at, value)| Edit::Replace(at, value)),
+        2 => any::<Index>().prop_map(Edit::Remove),
+        2 => (any::<Index>(), field).prop_map(|(at, (name, value))| Edit::Add(at, name, value)),
+        1 => (any::<Index>(), select(vec![2usize, 8, 9, 32, 33, 64, 65, 256, 257])).prop_map(|(at, n)| Edit::Repeat(at, n)),
+    ]
+}
+
+impl Edit {
+    fn apply(self, spec: &mut Value) {
+        let mut places = Vec::new();
+        pointers(spec, String::new(), &mut places);
+        let Some(at) = (match &self {
+            Self::Replace(index, _)
+            | Self::Remove(index)
+            | Self::Add(index, ..)
+            | Self::Repeat(index, _) => (!places.is_empty()).then(|| index.get(&places).clone()),
+        }) else {
+            return;
+        };
+        let Some(place) = spec.pointer_mut(&at) else {
+            return;
+        };
+        match self {
+            Self::Replace(_, value) => *place = value,
+            Self::Add(_, name, value) => {
+                if let Some(fields) = place.as_object_mut() {
+                    fields.insert(name.to_owned(), value);
+                } else if let Some(fields) = spec.as_object_mut() {
+                    fields.insert(name.to_owned(), value);
+                }
+            }
+            Self::Repeat(_, n) => {
+                if let Some(items) = place.as_array_mut()
+                    && let Some(first) = items.first().cloned()
+                {
+                    *items = vec![first; n];
+                }
+            }
+            Self::Remove(_) => {
+                let Some((parent, last)) = at.rsplit_once('/') else {
+                    return;
+                };
+                match spec.pointer_mut(parent) {
+                    Some(Value::Object(fields)) => _ = fields.remove(last),
+                    Some(Value::Array(items)) => {
+                        let i: usize = last.parse().unwrap();
+                        items.remove(i);
+                    }
+                    _ => {}
+                }
+            }
+        }
+    }
+}
+
+/// Where each value is, but for keys that a pointer would have to escape.
+fn pointers(value: &Value, at: String, into: &mut Vec<String>) {
+    let inner: Vec<(String, &Value)> = match value {
+        Value::Object(fields) => fields.iter().map(|(k, v)| (k.clone(), v)).collect(),
+        Value::Array(items) => items
+            .iter()
+            .enumerate()
+            .map(|(i, v)| (i.to_string(), v))
+            .collect(),
+        _ => Vec::new(),
+    };
+    for (key, value) in inner {
+        if !key.contains(['/', '~']) {
+            let at = format!("{at}/{key}");
+            into.push(at.clone());
+            pointers(value, at, into);
+        }
+    }
+}

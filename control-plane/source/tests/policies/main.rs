@@ -1,0 +1,7 @@
+//! Policies on a real API server.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod agreement;
+mod generate;
+mod kubectl;
+mod world;

@@ -1,0 +1,42 @@
+//! An API server that knows the policies.
+
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use headgate_source::policies::{crds, yaml};
+use headgate_test_support::kube::{Kube, KubeOptions};
+use tokio::runtime::Runtime;
+
+/// A file of the checkout the test runs in.
+pub(crate) fn file(path: &str) -> String {
+    let crate_dir = std::env::var("CARGO_MANIFEST_DIR").unwrap();
+    format!("{crate_dir}/../../{path}")
+}
+
+/// The runtime of all tests, so that one server and its client serve them.
+pub(crate) fn runtime() -> &'static Runtime {
+    static RUNTIME: OnceLock<Runtime> = OnceLock::new();
+    RUNTIME.get_or_init(|| Runtime::new().unwrap())
+}
+
+/// A server of one's own, with the definitions established.
+pub(crate) async fn start() -> Kube {
+    let kube = Kube::start(KubeOptions {
+        within: Duration::from_secs(120),
+        ..KubeOptions::default()
+    })
+    .await
+    .unwrap();
+    let kubectl = kube.kubectl();
+    let definitions = yaml(&crds().unwrap()).unwrap();
+    kubectl.apply(&definitions).await.unwrap();
+    let established = [
+        "wait",
+        "--for=condition=Established",
+        "--timeout=60s",
+        "crd/tokenbucketpolicies.headgate.dev",
+        "crd/traffictagpolicies.headgate.dev",
+    ];
+    kubectl.run(established).await.unwrap();
+    kube
+}
