@@ -3,7 +3,7 @@
 //! Names lead to models in one step; each model holds the tagging and the buckets that apply to it, priced for
 //! it. Streams keep none of this but the [`Limit`]s they have to settle, so old configurations are freed.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use headgate_contract::{
@@ -34,8 +34,8 @@ pub(crate) struct Compiled {
 pub(crate) struct Namespace {
     pub(crate) name: String,
     models: Vec<Model>,
-    /// Ids and client names.
-    index: HashMap<String, usize>,
+    /// Ids and client names, sorted.
+    index: Vec<(String, usize)>,
     /// What applies to every model, and so to one that is not in the plan.
     pub(crate) rest: Rules,
 }
@@ -154,13 +154,12 @@ impl Namespace {
                 ..Model::new(&name, id, plan, &default, received)
             })
             .collect();
-        let mut index = HashMap::new();
+        let mut index = Vec::new();
         for (i, model) in models.iter().enumerate() {
-            index.insert(model.id.to_string(), i);
-            for name in &model.names {
-                index.insert(name.clone(), i);
-            }
+            index.push((model.id.to_string(), i));
+            index.extend(model.names.iter().map(|name| (name.clone(), i)));
         }
+        index.sort_unstable();
         let rest = rules_of("", &tags.all, &buckets.all);
         Self {
             name,
@@ -172,7 +171,8 @@ impl Namespace {
 
     /// The model a client means.
     pub(crate) fn model(&self, name: &str) -> Option<&Model> {
-        self.models.get(*self.index.get(name)?)
+        let found = self.index.binary_search_by(|(n, _)| n.as_str().cmp(name));
+        self.models.get(self.index.get(found.ok()?)?.1)
     }
 
     /// Every model, in order of the ids.
@@ -224,14 +224,14 @@ impl Limit {
 struct Assigned<'a> {
     /// Entries for every model.
     all: Vec<usize>,
-    by_model: HashMap<&'a str, Vec<usize>>,
+    by_model: BTreeMap<&'a str, Vec<usize>>,
 }
 
 impl<'a> Assigned<'a> {
     fn new(lists: impl Iterator<Item = Option<&'a [ModelId]>>) -> Self {
         let mut assigned = Self {
             all: Vec::new(),
-            by_model: HashMap::new(),
+            by_model: BTreeMap::new(),
         };
         for (i, list) in lists.enumerate() {
             match list {

@@ -4,7 +4,6 @@
 //! a reply that cannot be sent stops the stream: a refusal never becomes an admission.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
 
 use headgate_core::effects::{Effect, Flow, Reply, Step};
 use headgate_core::metrics::{Metric, MetricKind};
@@ -15,8 +14,8 @@ use crate::host::complain;
 use crate::pairs;
 
 thread_local! {
-    /// The host's number of each statistic. They are good for as long as the VM lives.
-    static METRICS: RefCell<HashMap<String, u32>> = RefCell::new(HashMap::new());
+    /// The host's number of each statistic, sorted by name. They are good for as long as the VM lives.
+    static METRICS: RefCell<Vec<(String, u32)>> = const { RefCell::new(Vec::new()) };
 }
 
 /// Performs a step and says how Envoy goes on.
@@ -73,15 +72,16 @@ fn metric_id(metric: &Metric) -> Result<u32, Status> {
     }
     let id = METRICS.with_borrow_mut(|known| {
         let name = metric.rendered();
-        if let Some(id) = known.get(name) {
-            return Ok(*id);
-        }
+        let at = match known.binary_search_by(|(n, _)| n.as_str().cmp(name)) {
+            Ok(at) => return Ok(known[at].1),
+            Err(at) => at,
+        };
         let kind = match metric.kind() {
             MetricKind::Counter => Statistic::Counter,
             MetricKind::Histogram => Statistic::Histogram,
         };
         let id = abi::define_metric(kind, name)?;
-        known.insert(name.to_owned(), id);
+        known.insert(at, (name.to_owned(), id));
         Ok(id)
     })?;
     Ok(*metric.number().get_or_init(|| id))

@@ -39,13 +39,16 @@ impl Root {
     }
 }
 
-impl Context for Root {
-    fn on_done(&mut self) -> bool {
+impl Context for Root {}
+
+/// What is lent and owed goes back when the context is deleted. (Not in `on_done`: a module that exports it is asked for
+/// each stream as well.)
+impl Drop for Root {
+    fn drop(&mut self) {
         if let Some(vm) = &self.vm {
             let counts = vm.borrow_mut().done(&Call::default());
             perform::step(Step::with(counts));
         }
-        true
     }
 }
 

@@ -5,7 +5,6 @@
 //! share the wasm VM too, and must not share their configuration: hence one [`Vm`] per name.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
 use std::rc::Rc;
 
 use headgate_core::vm::{Stages, Vm};
@@ -16,7 +15,7 @@ use crate::abi;
 pub(crate) type Shared = Rc<RefCell<Vm>>;
 
 thread_local! {
-    static VMS: RefCell<HashMap<Vec<u8>, Shared>> = RefCell::new(HashMap::new());
+    static VMS: RefCell<Vec<(Vec<u8>, Shared)>> = const { RefCell::new(Vec::new()) };
 }
 
 /// The one of the filter that is being configured.
@@ -24,9 +23,11 @@ pub(crate) fn of_this_filter(stages: Stages) -> Shared {
     let part = |path: &[u8]| abi::property(path).unwrap_or_default();
     let name = [part(b"plugin_name"), part(b"plugin_root_id")].join(&0);
     VMS.with_borrow_mut(|vms| {
-        let vm = vms
-            .entry(name)
-            .or_insert_with(|| Rc::new(RefCell::new(Vm::new(stages))));
-        Rc::clone(vm)
+        if let Some((_, vm)) = vms.iter().find(|(known, _)| *known == name) {
+            return Rc::clone(vm);
+        }
+        let vm = Rc::new(RefCell::new(Vm::new(stages)));
+        vms.push((name, Rc::clone(&vm)));
+        vm
     })
 }

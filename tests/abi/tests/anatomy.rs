@@ -14,13 +14,12 @@ const WASI: [&str; 6] = [
 ];
 
 /// What Envoy calls.
-const HOOKS: [&str; 11] = [
+const HOOKS: [&str; 10] = [
     "_initialize",
     "proxy_abi_version_0_2_1",
     "proxy_on_configure",
     "proxy_on_context_create",
     "proxy_on_delete",
-    "proxy_on_done",
     "proxy_on_log",
     "proxy_on_memory_allocate",
     "proxy_on_request_body",
@@ -49,6 +48,24 @@ fn a_module_exports_the_hooks_and_its_memory() {
         for hook in HOOKS.iter().chain(&["memory"]) {
             assert!(exports.contains(*hook), "{module} lacks {hook}");
         }
+    }
+}
+
+/// What is exported is called, for each stream: a call into the VM each.
+#[test]
+fn a_module_exports_no_hook_that_it_does_not_answer() {
+    let unused = |name: &str| {
+        ["done", "queue_ready", "http_call_response", "foreign_function"]
+            .iter()
+            .any(|hook| name == format!("proxy_on_{hook}"))
+            || name.starts_with("proxy_on_grpc")
+            || name.contains("stream_data")
+            || name.contains("connection")
+    };
+    for module in MODULES {
+        let exports = anatomy(module).exports;
+        let found: Vec<_> = exports.iter().filter(|name| unused(name)).collect();
+        assert!(found.is_empty(), "{module} exports {found:?}");
     }
 }
 
