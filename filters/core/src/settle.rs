@@ -98,7 +98,7 @@ const NEVER_SENT: [&str; 8] = [
 ];
 /// What it says when it gave up waiting, which is a 504: connected or not, it may have been sent.
 const TIMED_OUT: [&str; 4] = [
-    "upstream_response_timeout",
+    "response_timeout",
     "upstream_per_try_timeout",
     "upstream_per_try_idle_timeout",
     "upstream_max_stream_duration_reached",

@@ -205,6 +205,11 @@ fn every_ending_is_settled_as_declared() {
             Ending::Kept,
         ),
         (
+            "a timeout whose status nobody read",
+            local(0, "response_timeout", false),
+            Ending::Kept,
+        ),
+        (
             "a direct response",
             local(200, "direct_response", false),
             Ending::NeverSent,

@@ -208,11 +208,16 @@ fn an_error_of_the_upstream_without_usage_is_charged_the_input() {
 
 #[test]
 fn a_504_keeps_the_reservation() {
-    let spent = charged(&mut proxy(""), |p, s| {
-        p.world.ends("response_timeout", true);
-        p.answer(s, &[(":status", "504")], "upstream request timeout");
-    });
-    assert_eq!(spent, 302);
+    for settle_on in ["usage", "reservation"] {
+        for connected in [true, false] {
+            let more = format!(r#","settleOn":"{settle_on}""#);
+            let spent = charged(&mut proxy(&more), |p, s| {
+                p.world.ends("response_timeout", connected);
+                p.answer(s, &[(":status", "504")], "upstream request timeout");
+            });
+            assert_eq!(spent, 302, "{settle_on}, connected: {connected}");
+        }
+    }
 }
 
 #[test]
