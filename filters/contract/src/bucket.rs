@@ -23,7 +23,8 @@ pub struct Bucket {
     pub key: Vec<KeyPart>,
     /// Capacity and cost.
     pub profile: Profile,
-    /// UTF-8 bytes of the prompt per token before usage is known. 0.25–64, default 4.
+    /// UTF-8 bytes of the prompt per token before usage is known: of messages, tools, tool calls and schemas, as they
+    /// are sent. A picture, sound or file counts 765 tokens. 0.25–64, default 4.
     pub bytes_per_token: Decimal,
     /// How far settlement may drive the bucket beyond empty, in windows. 0–100, default 1.
     pub max_debt: Decimal,
@@ -301,7 +302,8 @@ mod raw {
         /// Optional with `profile: semantic`.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         semantic: Option<Semantic>,
-        /// UTF-8 bytes of the prompt per token before usage is known. 0.25–64, default 4.
+        /// UTF-8 bytes of the prompt per token before usage is known: of messages, tools, tool calls and schemas, as they
+        /// are sent. A picture, sound or file counts 765 tokens. 0.25–64, default 4.
         #[serde(default = "four")]
         #[cfg_attr(feature = "schema", schemars(extend("minimum" = 0.25, "maximum" = 64)))]
         bytes_per_token: Decimal,
