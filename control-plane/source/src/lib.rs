@@ -9,4 +9,5 @@
 
 pub mod change;
 pub mod files;
+pub mod kubernetes;
 pub mod policies;

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use headgate_model::{Objects, Severity};
+use headgate_model::{Finding, Objects, Severity};
 
 use crate::change::Change;
 
@@ -13,6 +13,8 @@ pub struct Observed {
     pub objects: Objects,
     /// What is wrong, by file; empty when every file is served as written.
     pub problems: Vec<FileProblem>,
+    /// What the source has to say about objects of a cluster, sorted.
+    pub findings: Vec<Finding>,
     /// Counts publications, from 1.
     pub generation: u64,
     /// The generation of the last [`Change::Intent`].

@@ -137,6 +137,7 @@ impl Reducer {
             changed: at(change.is_some(), before.changed),
             objects,
             problems,
+            findings: Vec::new(),
             generation,
         })
     }

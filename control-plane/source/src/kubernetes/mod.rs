@@ -12,9 +12,14 @@ mod kinds;
 mod objects;
 mod picked;
 mod selectors;
+mod source;
+mod state;
 mod store;
+mod watch;
 
 pub use kinds::{Kind, KindError};
+pub use source::{Kubernetes, Options};
+pub use state::{ApiState, Lost, WatchState};
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]

@@ -24,7 +24,7 @@ pub(crate) enum Keep {
 }
 
 /// Which of an object's fields are kept.
-pub(crate) trait Shape: Clone + Send + 'static {
+pub(crate) trait Shape: Clone + Send + Sync + 'static {
     const KEEP: Keep;
 }
 

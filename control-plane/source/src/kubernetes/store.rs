@@ -54,6 +54,25 @@ pub(crate) enum Event {
 /// An object among all.
 pub(crate) type Key = (What, Name);
 
+/// What became of the carriers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Settled {
+    /// What kind of change it was, if any.
+    pub(crate) change: Option<Change>,
+    /// Whether something else is to be said about objects.
+    pub(crate) findings: bool,
+}
+
+impl Settled {
+    /// Both, one after the other.
+    pub(crate) fn and(self, next: Self) -> Self {
+        Self {
+            change: self.change.max(next.change),
+            findings: self.findings || next.findings,
+        }
+    }
+}
+
 /// How far a watch is.
 #[derive(Debug, Clone, Default)]
 struct Listing {
@@ -86,6 +105,8 @@ pub(crate) struct Store {
     built: BTreeMap<CarrierKey, Built>,
     /// Of objects that could not be read in full.
     unreadable: BTreeMap<Key, Vec<Finding>>,
+    /// Whether another finding is to be told of, or one less.
+    said: bool,
 }
 
 impl Store {
@@ -111,6 +132,7 @@ impl Store {
             dirty: BTreeSet::new(),
             built: BTreeMap::new(),
             unreadable: BTreeMap::new(),
+            said: false,
         }
     }
 
@@ -224,6 +246,7 @@ impl Store {
             self.selectors.insert(&meta.name, selector);
         }
         if !object.unreadable.is_empty() {
+            self.said = true;
             self.unreadable
                 .insert(key.clone(), self.complaints(&key, &object));
         }
@@ -250,7 +273,7 @@ impl Store {
         if let Body::Service { selector } = &object.body {
             self.selectors.remove(&key.1, selector);
         }
-        self.unreadable.remove(key);
+        self.said |= self.unreadable.remove(key).is_some();
     }
 
     /// Marks what may change because an object is, or was, as it is now.
@@ -293,22 +316,23 @@ impl Store {
             && labels.contains_key(&self.keys.version)
     }
 
-    /// Brings the carriers up to date, and says what kind of change that was.
-    pub(crate) fn settle(&mut self) -> Option<Change> {
+    /// Brings the carriers up to date, and says what became of them.
+    pub(crate) fn settle(&mut self) -> Settled {
         for key in std::mem::take(&mut self.stale) {
             self.rehome(key);
         }
-        let mut change = None;
+        let mut settled = Settled {
+            change: None,
+            findings: std::mem::take(&mut self.said),
+        };
         for key in std::mem::take(&mut self.dirty) {
-            let now = self.build(&key);
-            let old = self.built.get(&key).map(|built| &built.carrier);
-            change = change.max(between(old, now.as_ref().map(|built| &built.carrier)));
-            match now {
-                Some(now) => self.built.insert(key, now),
-                None => self.built.remove(&key),
-            };
+            let (old, now) = (self.built.remove(&key), self.build(&key));
+            settled = settled.and(between(old.as_ref(), now.as_ref()));
+            if let Some(now) = now {
+                self.built.insert(key, now);
+            }
         }
-        change
+        settled
     }
 
     fn rehome(&mut self, key: Key) {
@@ -355,22 +379,29 @@ impl Store {
     }
 }
 
-/// The change from one carrier to another.
-fn between(old: Option<&Carrier>, new: Option<&Carrier>) -> Option<Change> {
-    match (old, new) {
-        (None, None) => None,
-        (Some(old), Some(new)) if old == new => None,
-        (Some(old), Some(new)) => {
-            let bare = |c: &Carrier| Carrier {
-                pods: Vec::new(),
-                ..c.clone()
-            };
-            Some(if bare(old) == bare(new) {
-                Change::Churn
-            } else {
-                Change::Intent
-            })
-        }
-        _ => Some(Change::Intent),
+/// What became of a carrier.
+fn between(old: Option<&Built>, now: Option<&Built>) -> Settled {
+    let says = |built: Option<&Built>| built.map_or(0, |built| built.findings.len());
+    let (Some(old), Some(now)) = (old, now) else {
+        let change = (old.is_some() || now.is_some()).then_some(Change::Intent);
+        return Settled {
+            change,
+            findings: says(old) + says(now) > 0,
+        };
+    };
+    let bare = |built: &Built| Carrier {
+        pods: Vec::new(),
+        ..built.carrier.clone()
+    };
+    let change = if old.carrier == now.carrier {
+        None
+    } else if bare(old) == bare(now) {
+        Some(Change::Churn)
+    } else {
+        Some(Change::Intent)
+    };
+    Settled {
+        change,
+        findings: old.findings != now.findings,
     }
 }

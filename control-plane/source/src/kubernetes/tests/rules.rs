@@ -180,7 +180,7 @@ fn pods_wait_for_an_owner_that_is_not_told_yet_and_not_for_one_that_nobody_can_t
     let mut seen = store(std::slice::from_ref(&owned));
     assert_eq!(carriers(&seen), Vec::<String>::new());
     seen.reduce(&watch_of(&isvc), Event::Absent);
-    assert_eq!(seen.settle(), Some(Change::Intent));
+    assert_eq!(seen.settle().change, Some(Change::Intent));
     assert_eq!(
         carriers(&seen),
         ["pod/p 3"],
@@ -222,10 +222,7 @@ fn what_is_no_endpoint_is_none() {
     let pods = pods.map(|pod| labelled(pod, &json!({"app": "a"})));
     let front = model(service("front", json!({"app": "a"})), "one");
     let seen = store(&[pods.to_vec(), vec![front]].concat());
-    assert_eq!(
-        carriers(&seen),
-        ["service/front 1,4"].map(|s| s.replace("1,4", "1,4"))
-    );
+    assert_eq!(carriers(&seen), ["service/front 1,4"]);
     let it = carrier(&seen, "service/front");
     let all: Vec<&str> = it.pods.iter().map(|pod| pod.name.as_str()).collect();
     assert_eq!(all, ["good", "grpc", "unready"]);
@@ -318,7 +315,7 @@ fn a_change_is_churn_if_only_pods_came_went_or_changed() {
     let mut seen = store(&all);
     let mut step = |object: &Value| {
         apply(&mut seen, object);
-        (seen.settle(), carriers(&seen).join(" "))
+        (seen.settle().change, carriers(&seen).join(" "))
     };
     assert_eq!(
         step(&ready(all[2].clone(), false)),

@@ -242,13 +242,12 @@ pub(super) fn carriers(store: &Store) -> Vec<String> {
             .collect();
         format!("{} {}", carrier.key.identity(), pods.join(","))
     };
-    let shown = store
+    store
         .carriers()
         .values()
         .map(show)
         .map(|text| text.trim_end().to_owned())
-        .collect();
-    shown
+        .collect()
 }
 
 pub(super) fn carrier(store: &Store, identity: &str) -> Carrier {

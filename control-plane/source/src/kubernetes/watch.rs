@@ -1,0 +1,424 @@
+//! One watch: lists all objects of a kind, follows their changes, and starts over where the history is lost.
+//!
+//! Invariant: from the first whole list on, what it tells is at every moment what the API server had at some moment, and a
+//! failure of any kind ends in another try. What is lost is asked for again from the version that was seen last.
+//!
+//! It stands on kube's client, and not on `kube::runtime::watcher`, for what that keeps to itself: when a watch that
+//! failed is established again (so that `status` knows since when the API is away, and that it is back), bookmarks, what to do where
+//! streaming lists are refused, a 410 that comes as the answer's status, and `Retry-After`.
+
+use std::hash::{BuildHasher, RandomState};
+use std::pin::Pin;
+use std::time::{Duration, Instant};
+
+use futures::{Stream, StreamExt};
+use kube::Client;
+use kube::core::params::{ListParams, WatchParams};
+use kube::core::{Request, Status, WatchEvent};
+use serde::Deserialize;
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+
+use super::objects::{Nameless, Object, resource_version};
+use super::picked::{Picked, Shape};
+use super::store::{Event, WatchId};
+
+/// How long the API server lets a watch run. It ends a watch silently when the connection is gone, so a client finds out
+/// after this long at most; a new watch costs one request.
+const WATCH_SECONDS: u32 = 60;
+/// No word from the API server for longer than a watch runs: the connection is dead.
+const SILENCE: Duration = Duration::from_secs(WATCH_SECONDS as u64 + 5);
+/// How long the API server may take to answer, or to send a page.
+const ANSWER: Duration = Duration::from_secs(30);
+/// Objects of a page, where lists are not streamed.
+const PAGE: u32 = 500;
+/// The wait after the first failure; it doubles with each further one.
+const FIRST_RETRY: Duration = Duration::from_millis(200);
+/// The longest wait between two tries.
+const LAST_RETRY: Duration = Duration::from_secs(10);
+/// How long a kind that was there must be missing until it is taken for removed: an API server that starts may serve
+/// its kinds later than it listens.
+const ABSENT_AFTER: Duration = Duration::from_secs(30);
+/// The annotation of the bookmark that ends a streamed list.
+const LIST_ENDS: &str = "k8s.io/initial-events-end";
+
+/// What a watch has to say.
+#[derive(Debug)]
+// Nearly all news are events, so there is nothing to be saved.
+#[allow(clippy::large_enum_variant)]
+pub(crate) enum News {
+    /// About objects.
+    Event(Event),
+    /// The API server answers it.
+    Found,
+    /// The API server does not, and why.
+    Lost(String),
+}
+
+/// Reads what was kept of an object.
+pub(crate) type Read<S> = Box<dyn Fn(&Picked<S>) -> Result<Object, Nameless> + Send + Sync>;
+
+type Events<S> = Pin<Box<dyn Stream<Item = kube::Result<WatchEvent<Picked<S>>>> + Send>>;
+
+/// A watch and its wires.
+pub(crate) struct Watch<S> {
+    pub(crate) client: Client,
+    pub(crate) id: WatchId,
+    /// The path of the kind, in a namespace or in all.
+    pub(crate) path: Request,
+    /// Whether metadata are enough.
+    pub(crate) metadata: bool,
+    pub(crate) read: Read<S>,
+    /// How often the API server is asked again for a kind that it does not have.
+    pub(crate) absent_retry: Duration,
+    pub(crate) tell: mpsc::Sender<(WatchId, News)>,
+}
+
+/// A page of a list.
+#[derive(Deserialize)]
+#[serde(bound = "S: Shape")]
+struct Page<S> {
+    #[serde(default)]
+    metadata: PageMetadata,
+    #[serde(default = "Vec::new")]
+    items: Vec<Picked<S>>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct PageMetadata {
+    resource_version: Option<String>,
+    #[serde(rename = "continue")]
+    rest: Option<String>,
+}
+
+/// Where a watch is.
+enum At<S> {
+    /// It knows nothing, or lost the thread.
+    Nothing,
+    /// It knows the objects as of this version.
+    Version(String),
+    /// It follows changes since this version.
+    Following(String, Events<S>),
+}
+
+/// Why a watch goes no further.
+#[derive(Debug, thiserror::Error)]
+enum Fault {
+    #[error("{0}")]
+    Refused(Box<Status>),
+    #[error("{0}")]
+    Broken(#[source] kube::Error),
+    #[error("no answer within {0:?}")]
+    Silent(Duration),
+    #[error("it ended as soon as it began")]
+    Ended,
+    #[error("its answer has no resourceVersion")]
+    Versionless,
+    /// The channel is closed: nobody wants to know.
+    #[error("nobody listens")]
+    Unheard,
+}
+
+impl From<kube::Error> for Fault {
+    fn from(error: kube::Error) -> Self {
+        match error {
+            kube::Error::Api(status) => Self::Refused(status),
+            error => Self::Broken(error),
+        }
+    }
+}
+
+impl From<tokio::time::error::Elapsed> for Fault {
+    fn from(_: tokio::time::error::Elapsed) -> Self {
+        Self::Silent(ANSWER)
+    }
+}
+
+impl Fault {
+    fn code(&self) -> u16 {
+        match self {
+            Self::Refused(status) => status.code,
+            _ => 0,
+        }
+    }
+
+    /// How long the API server wants to be left alone.
+    fn retry_after(&self) -> Duration {
+        let Self::Refused(status) = self else {
+            return Duration::ZERO;
+        };
+        let seconds = status
+            .details
+            .as_ref()
+            .map_or(0, |details| details.retry_after_seconds);
+        Duration::from_secs(seconds.into()).min(LAST_RETRY)
+    }
+
+    /// As people read it: the error and what caused it.
+    fn message(&self) -> String {
+        if let Self::Refused(status) = self {
+            return format!("{} ({})", status.message, status.code);
+        }
+        let mut message = self.to_string();
+        let mut cause = std::error::Error::source(self);
+        while let Some(error) = cause {
+            let text = error.to_string();
+            if !message.contains(&text) {
+                message = format!("{message}: {text}");
+            }
+            cause = error.source();
+        }
+        message
+    }
+}
+
+/// Waits that grow with each failure, by up to a half more at random: many watches fail at once.
+struct Backoff {
+    next: Duration,
+    random: RandomState,
+}
+
+impl Backoff {
+    fn new() -> Self {
+        Self {
+            next: FIRST_RETRY,
+            random: RandomState::new(),
+        }
+    }
+
+    fn reset(&mut self) {
+        self.next = FIRST_RETRY;
+    }
+
+    fn next(&mut self) -> Duration {
+        let wait = self.next;
+        self.next = (wait * 2).min(LAST_RETRY);
+        let half = u64::try_from(wait.as_millis() / 2).unwrap_or(0).max(1);
+        wait + Duration::from_millis(self.random.hash_one(wait) % half)
+    }
+}
+
+impl<S: Shape> Watch<S> {
+    /// Watches until nobody wants to know any more.
+    pub(crate) async fn run(self) {
+        let mut streams = true;
+        let mut listed = false;
+        let mut missing: Option<Instant> = None;
+        let mut backoff = Backoff::new();
+        let mut at = At::Nothing;
+        loop {
+            let fault = match self.step(&mut at, streams, &mut backoff).await {
+                Ok(()) => {
+                    listed |= matches!(at, At::Version(_) | At::Following(..));
+                    missing = None;
+                    continue;
+                }
+                Err(Fault::Unheard) => return,
+                Err(fault) => fault,
+            };
+            let wait = match (&at, fault.code()) {
+                (At::Nothing, 404) => {
+                    let since = *missing.get_or_insert_with(Instant::now);
+                    if !listed || since.elapsed() >= ABSENT_AFTER {
+                        listed = false;
+                        if self.tell(News::Event(Event::Absent)).await.is_err()
+                            || self.tell(News::Found).await.is_err()
+                        {
+                            return;
+                        }
+                        tokio::time::sleep(self.absent_retry).await;
+                        continue;
+                    }
+                    backoff.next()
+                }
+                // Not what a streaming list is called by this API server.
+                (At::Nothing, 400 | 422) if streams => {
+                    streams = false;
+                    continue;
+                }
+                (_, 410) => {
+                    at = At::Nothing;
+                    backoff.next()
+                }
+                _ => {
+                    // A list that nothing comes of may come page by page.
+                    streams &= !matches!((&at, &fault), (At::Nothing, Fault::Silent(_)));
+                    backoff.next().max(fault.retry_after())
+                }
+            };
+            tracing::debug!(watch = %self.path.url_path, why = %fault.message(), "to be tried again");
+            // History that was compacted is nobody's failure.
+            if fault.code() != 410 && self.tell(News::Lost(fault.message())).await.is_err() {
+                return;
+            }
+            tokio::time::sleep(wait).await;
+        }
+    }
+
+    async fn tell(&self, news: News) -> Result<(), Fault> {
+        self.tell
+            .send((self.id.clone(), news))
+            .await
+            .map_err(|_| Fault::Unheard)
+    }
+
+    /// Does what is next. On a fault, `at` is where to go on from.
+    async fn step(
+        &self,
+        at: &mut At<S>,
+        streams: bool,
+        backoff: &mut Backoff,
+    ) -> Result<(), Fault> {
+        *at = match std::mem::replace(at, At::Nothing) {
+            At::Nothing if streams => self.stream_list().await?,
+            At::Nothing => At::Version(self.list().await?),
+            At::Version(version) => match self.open(&version, false).await {
+                Ok(events) => {
+                    self.tell(News::Found).await?;
+                    At::Following(version, events)
+                }
+                Err(fault) => {
+                    *at = At::Version(version);
+                    return Err(fault);
+                }
+            },
+            At::Following(mut version, events) => {
+                let outcome = self.follow(&mut version, events, backoff).await;
+                *at = At::Version(version);
+                return outcome;
+            }
+        };
+        Ok(())
+    }
+
+    async fn open(&self, version: &str, with_list: bool) -> Result<Events<S>, Fault> {
+        let params = WatchParams {
+            send_initial_events: with_list,
+            ..WatchParams::default()
+        }
+        .timeout(WATCH_SECONDS);
+        let request = if self.metadata {
+            self.path.watch_metadata(&params, version)
+        } else {
+            self.path.watch(&params, version)
+        };
+        let request = request.map_err(kube::Error::BuildRequest)?;
+        let events = timeout(ANSWER, self.client.request_events::<Picked<S>>(request)).await??;
+        Ok(Box::pin(events))
+    }
+
+    /// A list as the first events of a watch. Without a version it is the newest, as a plain list is.
+    async fn stream_list(&self) -> Result<At<S>, Fault> {
+        let mut events = self.open("", true).await?;
+        self.tell(News::Event(Event::Begin)).await?;
+        loop {
+            match timeout(ANSWER, events.next()).await? {
+                Some(Ok(WatchEvent::Added(object) | WatchEvent::Modified(object))) => {
+                    self.tell_of(&object, Event::Listed).await?;
+                }
+                Some(Ok(WatchEvent::Bookmark(mark)))
+                    if mark.metadata.annotations.contains_key(LIST_ENDS) =>
+                {
+                    self.tell(News::Event(Event::Done)).await?;
+                    self.tell(News::Found).await?;
+                    return Ok(At::Following(mark.metadata.resource_version, events));
+                }
+                Some(Ok(WatchEvent::Bookmark(_) | WatchEvent::Deleted(_))) => {}
+                Some(Ok(WatchEvent::Error(status))) => return Err(Fault::Refused(status)),
+                Some(Err(error)) => return Err(error.into()),
+                None => return Err(Fault::Ended),
+            }
+        }
+    }
+
+    async fn list(&self) -> Result<String, Fault> {
+        let mut params = ListParams {
+            limit: Some(PAGE),
+            ..ListParams::default()
+        };
+        let mut began = false;
+        loop {
+            let request = if self.metadata {
+                self.path.list_metadata(&params)
+            } else {
+                self.path.list(&params)
+            };
+            let request = request.map_err(kube::Error::BuildRequest)?;
+            let page: Page<S> = timeout(ANSWER, self.client.request(request)).await??;
+            if !std::mem::replace(&mut began, true) {
+                self.tell(News::Event(Event::Begin)).await?;
+            }
+            for object in &page.items {
+                self.tell_of(object, Event::Listed).await?;
+            }
+            params.continue_token = page.metadata.rest.filter(|rest| !rest.is_empty());
+            if params.continue_token.is_none() {
+                let version = page
+                    .metadata
+                    .resource_version
+                    .filter(|version| !version.is_empty());
+                let version = version.ok_or(Fault::Versionless)?;
+                self.tell(News::Event(Event::Done)).await?;
+                self.tell(News::Found).await?;
+                return Ok(version);
+            }
+        }
+    }
+
+    /// Follows changes to the end of a watch; `version` is the newest that was seen.
+    async fn follow(
+        &self,
+        version: &mut String,
+        mut events: Events<S>,
+        backoff: &mut Backoff,
+    ) -> Result<(), Fault> {
+        let began = Instant::now();
+        let mut heard = false;
+        loop {
+            let next = timeout(SILENCE, events.next())
+                .await
+                .map_err(|_| Fault::Silent(SILENCE))?;
+            let Some(event) = next else {
+                // A watch that ends as soon as it began must not be asked for again and again.
+                let lived = heard || began.elapsed() > Duration::from_secs(1);
+                return if lived { Ok(()) } else { Err(Fault::Ended) };
+            };
+            match event? {
+                WatchEvent::Added(object) | WatchEvent::Modified(object) => {
+                    self.tell_of(&object, Event::Applied).await?;
+                    newer(version, resource_version(&object.value));
+                }
+                WatchEvent::Deleted(object) => {
+                    let gone = |object: Object| Event::Deleted(object.meta.name, object.meta.uid);
+                    self.tell_of(&object, gone).await?;
+                    newer(version, resource_version(&object.value));
+                }
+                WatchEvent::Bookmark(mark) => newer(version, &mark.metadata.resource_version),
+                WatchEvent::Error(status) => return Err(Fault::Refused(status)),
+            }
+            heard = true;
+            backoff.reset();
+        }
+    }
+
+    async fn tell_of(
+        &self,
+        object: &Picked<S>,
+        event: impl FnOnce(Object) -> Event,
+    ) -> Result<(), Fault> {
+        match (self.read)(object) {
+            Ok(object) => self.tell(News::Event(event(object))).await,
+            Err(nameless) => {
+                tracing::warn!(watch = %self.path.url_path, "{nameless}");
+                Ok(())
+            }
+        }
+    }
+}
+
+fn newer(version: &mut String, seen: &str) {
+    if !seen.is_empty() {
+        seen.clone_into(version);
+    }
+}

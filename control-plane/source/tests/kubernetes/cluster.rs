@@ -1,0 +1,210 @@
+//! An API server, the source that watches it, and waiting for what it publishes.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use headgate_model::{Carrier, CarrierKey};
+use headgate_source::files::Observed;
+use headgate_source::kubernetes::{ApiState, Kubernetes, Options};
+use headgate_test_support::deadline::eventually;
+use headgate_test_support::kube::{Kube, KubeOptions, Kubelet, Nothing};
+use kube::Client;
+use serde_json::json;
+use tokio::sync::watch;
+
+/// Longer than any of it takes on a busy machine.
+pub(crate) const SOON: Duration = Duration::from_secs(30);
+
+/// A source and the world it publishes.
+pub(crate) struct Source {
+    pub(crate) source: Kubernetes,
+    observed: watch::Receiver<Arc<Observed>>,
+}
+
+impl Source {
+    /// Watches as this client, and returns when it is synced.
+    pub(crate) async fn start(client: &Client, options: Options) -> Self {
+        Self::of(Kubernetes::start(client, options).unwrap()).await
+    }
+
+    pub(crate) async fn of(source: Kubernetes) -> Self {
+        let synced = tokio::time::timeout(SOON, source.synced()).await;
+        let observed =
+            synced.unwrap_or_else(|_| panic!("not synced: {:?}", source.state().borrow()));
+        Self { source, observed }
+    }
+
+    pub(crate) fn now(&self) -> Arc<Observed> {
+        self.observed.borrow().clone()
+    }
+
+    pub(crate) fn state(&self) -> ApiState {
+        self.source.state().borrow().clone()
+    }
+
+    /// The world, once the probe finds in it what it looks for.
+    pub(crate) async fn until<T>(
+        &mut self,
+        what: &str,
+        probe: impl Fn(&Observed) -> Option<T>,
+    ) -> T {
+        let awaited = async {
+            loop {
+                if let Some(found) = probe(&self.observed.borrow_and_update()) {
+                    return found;
+                }
+                self.observed.changed().await.unwrap();
+            }
+        };
+        match tokio::time::timeout(SOON, awaited).await {
+            Ok(found) => found,
+            Err(_) => panic!(
+                "not within {SOON:?}: {what}; it is {:#?}, {:?}",
+                shown(&self.now()),
+                self.state()
+            ),
+        }
+    }
+
+    /// The carrier, once the probe holds for it.
+    pub(crate) async fn carrier(
+        &mut self,
+        identity: &str,
+        probe: impl Fn(&Carrier) -> bool,
+    ) -> Carrier {
+        let key = key(identity);
+        self.until(identity, |seen| {
+            seen.objects
+                .carriers
+                .get(&key)
+                .filter(|c| probe(c))
+                .cloned()
+        })
+        .await
+    }
+
+    /// Waits until it has seen all that a process has that starts now, and nothing else.
+    pub(crate) async fn equals_a_fresh_one(&self, client: &Client, options: &Options) {
+        eventually(SOON, "the world of a fresh process", async || {
+            let fresh = Self::start(client, options.clone()).await.now();
+            let seen = self.now();
+            if (&seen.objects, &seen.findings) == (&fresh.objects, &fresh.findings) {
+                return Ok(());
+            }
+            Err(format!(
+                "{:#?} instead of {:#?}",
+                shown(&seen),
+                shown(&fresh)
+            ))
+        })
+        .await
+        .unwrap();
+    }
+}
+
+/// Carriers with their weights and ready pods, for messages.
+fn shown(observed: &Observed) -> Vec<String> {
+    let carriers = observed.objects.carriers.values();
+    let carriers = carriers.map(|c| {
+        format!(
+            "{} weight {:?} wants {} has {:?}",
+            c.key,
+            c.labels.get("canary-weight"),
+            c.desired,
+            c.pods
+        )
+    });
+    carriers
+        .chain(
+            observed
+                .findings
+                .iter()
+                .map(|f| format!("{}: {}", f.object, f.message)),
+        )
+        .collect()
+}
+
+pub(crate) fn key(identity: &str) -> CarrierKey {
+    let (kind, name) = identity.split_once('/').unwrap();
+    CarrierKey {
+        namespace: "default".into(),
+        kind: kind.into(),
+        name: name.into(),
+    }
+}
+
+/// How many of a carrier's pods are ready.
+pub(crate) fn ready(carrier: &Carrier) -> usize {
+    carrier.pods.iter().filter(|pod| pod.ready).count()
+}
+
+/// An API server with the controllers, and a kubelet that runs all pods.
+pub(crate) struct Cluster {
+    pub(crate) kube: Kube,
+    pub(crate) kubelet: Kubelet,
+}
+
+impl Cluster {
+    pub(crate) async fn start() -> Self {
+        Self::with(KubeOptions::default()).await
+    }
+
+    pub(crate) async fn with(options: KubeOptions) -> Self {
+        let kube = Kube::start(options).await.unwrap();
+        let kubelet = kube.kubelet(Nothing::default());
+        Self { kube, kubelet }
+    }
+
+    pub(crate) async fn source(&self) -> Source {
+        Source::start(&self.kube.client(), Options::default()).await
+    }
+
+    pub(crate) async fn apply(&self, manifest: serde_json::Value) {
+        self.kube
+            .kubectl()
+            .apply(&manifest.to_string())
+            .await
+            .unwrap();
+    }
+
+    /// `kubectl` with these words.
+    pub(crate) async fn kubectl(&self, words: &str) -> String {
+        self.kube
+            .kubectl()
+            .run(words.split_whitespace())
+            .await
+            .unwrap()
+    }
+
+    pub(crate) async fn rollout(&self, name: &str) {
+        self.kubectl(&format!("rollout status deploy/{name} --timeout=60s"))
+            .await;
+    }
+
+    pub(crate) async fn equals_a_fresh_one(&self, source: &Source) {
+        source
+            .equals_a_fresh_one(&self.kube.client(), &Options::default())
+            .await;
+    }
+}
+
+/// A Deployment of a model's version, its pods with a port named `http` and label `app`.
+pub(crate) fn deployment(name: &str, version: &str, replicas: u32) -> serde_json::Value {
+    json!({
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": name, "labels": {"model-name": "llama", "model-version": version}},
+        "spec": {
+            "replicas": replicas,
+            "selector": {"matchLabels": {"app": name}},
+            "template": {
+                "metadata": {"labels": {"app": name}},
+                "spec": {"containers": [{
+                    "name": "server",
+                    "image": "headgate/mock-model",
+                    "ports": [{"name": "http", "containerPort": 8000}],
+                }]},
+            },
+        },
+    })
+}

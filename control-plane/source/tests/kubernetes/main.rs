@@ -1,0 +1,7 @@
+//! The Kubernetes source against a real API server, with real controllers and a real `kubectl`.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod cluster;
+mod labels;
+mod outages;
+mod rights;

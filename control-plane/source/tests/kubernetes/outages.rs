@@ -1,0 +1,259 @@
+//! A bad network, a busy API server, one that is killed, a history that is lost: afterwards the world is a fresh one's.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use headgate_source::kubernetes::{Kubernetes, Options};
+use headgate_test_support::deadline::eventually;
+use headgate_test_support::kube::{KubeOptions, Relay};
+
+use super::cluster::*;
+
+fn now() -> i64 {
+    i64::try_from(
+        SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap()
+            .as_secs(),
+    )
+    .unwrap()
+}
+
+#[tokio::test]
+async fn an_api_server_that_is_killed_takes_nothing_away_and_its_lost_history_is_read_anew() {
+    let mut cluster = Cluster::start().await;
+    let mut source = cluster.source().await;
+    cluster.apply(deployment("v1", "one", 2)).await;
+    cluster.apply(deployment("v2", "two", 1)).await;
+    cluster.rollout("v1").await;
+    cluster.rollout("v2").await;
+    source.carrier("deployment/v2", |c| ready(c) == 1).await;
+    source.carrier("deployment/v1", |c| ready(c) == 2).await;
+    assert_eq!(source.state().lost(), None);
+    let before = source.now();
+
+    let killed = now();
+    cluster.kube.kill_api().unwrap();
+    let lost = eventually(SOON, "the loss", async || {
+        let state = source.state();
+        let lost = state
+            .watches
+            .values()
+            .filter(|watch| watch.lost.is_some())
+            .count();
+        let there = state.watches.values().filter(|watch| !watch.absent).count();
+        let whole = lost == there;
+        whole
+            .then(|| state.lost().unwrap().1.clone())
+            .ok_or(format!("{state:?}"))
+    })
+    .await
+    .unwrap();
+    assert!((killed..=now()).contains(&lost.since), "{lost:?}");
+    assert!(!lost.message.is_empty());
+    assert_eq!(source.now(), before, "the last state stays");
+
+    cluster.kube.compact().await.unwrap();
+    cluster.kube.start_api().await.unwrap();
+    eventually(SOON, "the API to be found again", async || {
+        let state = source.state();
+        state
+            .lost()
+            .is_none()
+            .then_some(())
+            .ok_or(format!("{state:?}"))
+    })
+    .await
+    .unwrap();
+    assert_eq!(source.now().objects, before.objects);
+    cluster.kubectl("label deploy/v2 canary-weight=30").await;
+    source
+        .carrier("deployment/v2", |c| {
+            c.labels.get("canary-weight").is_some_and(|w| w == "30")
+        })
+        .await;
+    cluster.kubectl("delete deploy/v1 --wait=false").await;
+    source
+        .until("one gone", |seen| {
+            (!seen.objects.carriers.contains_key(&key("deployment/v1"))).then_some(())
+        })
+        .await;
+    cluster.equals_a_fresh_one(&source).await;
+}
+
+#[tokio::test]
+async fn what_changes_while_the_api_is_out_of_reach_is_seen_afterwards() {
+    let mut cluster = Cluster::start().await;
+    cluster.apply(deployment("goes", "one", 1)).await;
+    cluster.apply(deployment("stays", "two", 1)).await;
+    cluster.rollout("goes").await;
+    cluster.rollout("stays").await;
+    let relay = cluster.kube.relay(cluster.kube.kubeconfig()).await.unwrap();
+    let client = cluster.kube.client_as(relay.kubeconfig()).await.unwrap();
+    let mut source = Source::start(&client, Options::default()).await;
+    source.carrier("deployment/goes", |c| ready(c) == 1).await;
+
+    // The API server is suspended and not dead: its connections stay, and say nothing.
+    cluster.kube.kill_api().unwrap();
+    eventually(SOON, "the loss", async || {
+        source.state().lost().map(|_| ()).ok_or("not lost")
+    })
+    .await
+    .unwrap();
+    relay.refuse_next(1_000_000);
+    cluster.kube.start_api().await.unwrap();
+    cluster.kubectl("delete deploy/goes --wait=false").await;
+    cluster.kubectl("label deploy/stays canary-weight=7").await;
+    cluster.kube.compact().await.unwrap();
+    assert!(
+        source
+            .now()
+            .objects
+            .carriers
+            .contains_key(&key("deployment/goes"))
+    );
+    eventually(SOON, "the refusal to be known", async || {
+        let state = source.state();
+        let said = state
+            .lost()
+            .is_some_and(|(_, lost)| lost.message.contains("429"));
+        said.then_some(()).ok_or(format!("{state:?}"))
+    })
+    .await
+    .unwrap();
+    relay.refuse_next(0);
+    source
+        .until("one gone", |seen| {
+            (!seen.objects.carriers.contains_key(&key("deployment/goes"))).then_some(())
+        })
+        .await;
+    source
+        .carrier("deployment/stays", |c| {
+            c.labels.get("canary-weight").is_some_and(|w| w == "7")
+        })
+        .await;
+    cluster.equals_a_fresh_one(&source).await;
+    eventually(SOON, "all to be well", async || {
+        source.state().lost().is_none().then_some(()).ok_or("lost")
+    })
+    .await
+    .unwrap();
+}
+
+/// Labels and replicas change all the time, and watches break in the middle of an event.
+async fn churn(cluster: &Cluster, relay: &Relay, rounds: u32) {
+    for round in 0..rounds {
+        relay.cut_watches();
+        let name = ["v1", "v2"][round as usize % 2];
+        cluster
+            .kubectl(&format!(
+                "label deploy/{name} canary-weight={round} --overwrite"
+            ))
+            .await;
+        if round % 3 == 0 {
+            relay.refuse_next(3);
+        }
+        cluster
+            .kubectl(&format!("scale deploy/{name} --replicas={}", 1 + round % 4))
+            .await;
+    }
+}
+
+fn watches(relay: &Relay) -> usize {
+    relay
+        .requests()
+        .iter()
+        .filter(|asked| asked.contains("/deployments?") && asked.contains("watch=true"))
+        .count()
+}
+
+#[tokio::test]
+async fn watches_that_are_cut_in_the_middle_of_an_event_and_refused_lose_nothing() {
+    let cluster = Cluster::start().await;
+    let relay = cluster.kube.relay(cluster.kube.kubeconfig()).await.unwrap();
+    let client = cluster.kube.client_as(relay.kubeconfig()).await.unwrap();
+    for (name, version) in [("v1", "one"), ("v2", "two")] {
+        cluster.apply(deployment(name, version, 1)).await;
+    }
+    relay.refuse_next(5);
+    let mut source = Source::start(&client, Options::default()).await;
+    assert_eq!(relay.still_refusing(), 0);
+    let first = watches(&relay);
+    churn(&cluster, &relay, 12).await;
+    let weight = |wanted: &'static str| {
+        move |c: &headgate_model::Carrier| {
+            c.labels
+                .get("canary-weight")
+                .is_some_and(|weight| weight == wanted)
+                && ready(c) == c.desired as usize
+                && c.pods.len() == ready(c)
+        }
+    };
+    source.carrier("deployment/v1", weight("10")).await;
+    source.carrier("deployment/v2", weight("11")).await;
+    assert!(watches(&relay) >= first + 3, "{:?}", relay.requests());
+    cluster.equals_a_fresh_one(&source).await;
+}
+
+#[tokio::test]
+async fn lists_page_by_page_are_read_where_streamed_lists_are_refused_also_under_churn() {
+    let cluster = Cluster::with(KubeOptions {
+        api_args: vec![
+            "--feature-gates=WatchList=false".into(),
+            "--watch-cache=false".into(),
+        ],
+        ..KubeOptions::default()
+    })
+    .await;
+    let relay = cluster.kube.relay(cluster.kube.kubeconfig()).await.unwrap();
+    let client = cluster.kube.client_as(relay.kubeconfig()).await.unwrap();
+    for (name, version) in [("v1", "one"), ("v2", "two")] {
+        cluster.apply(deployment(name, version, 1)).await;
+    }
+    let mut source = Source::start(&client, Options::default()).await;
+    let lists = |relay: &Relay| {
+        relay
+            .requests()
+            .iter()
+            .filter(|asked| asked.contains("limit=500"))
+            .count()
+    };
+    let first = lists(&relay);
+    assert!(first > 0, "{:?}", relay.requests());
+    // Without a watch cache a compaction makes every version too old: each cut means a list anew.
+    for round in 0..4 {
+        churn(&cluster, &relay, 3).await;
+        cluster.kube.compact().await.unwrap();
+        cluster
+            .kubectl(&format!(
+                "annotate deploy/v1 headgate.dev/model-names=round-{round} --overwrite"
+            ))
+            .await;
+    }
+    source
+        .carrier("deployment/v1", |c| {
+            c.annotations
+                .get("headgate.dev/model-names")
+                .is_some_and(|n| n == "round-3")
+        })
+        .await;
+    assert!(lists(&relay) > first, "{:?}", relay.requests());
+    cluster.equals_a_fresh_one(&source).await;
+}
+
+#[tokio::test]
+async fn nothing_is_published_before_the_whole_world_is_known() {
+    let mut cluster = Cluster::start().await;
+    cluster.apply(deployment("v1", "one", 30)).await;
+    cluster.rollout("v1").await;
+    cluster.kube.kill_api().unwrap();
+    let source = Kubernetes::start(&cluster.kube.client(), Options::default()).unwrap();
+    let early = tokio::time::timeout(Duration::from_secs(1), source.synced()).await;
+    assert!(early.is_err(), "{:?}", source.state().borrow());
+    assert!(!source.state().borrow().synced());
+    assert!(source.state().borrow().lost().is_some());
+    cluster.kube.start_api().await.unwrap();
+    let source = Source::of(source).await;
+    let first = source.now();
+    assert_eq!(first.generation, 1);
+    assert_eq!(ready(&first.objects.carriers[&key("deployment/v1")]), 30);
+}
