@@ -68,6 +68,18 @@ pub(crate) async fn declare(
         .unwrap();
 }
 
+/// Ends the only server, and waits until Envoy holds no connection to it: a request on one that is about to break may have
+/// been sent, and is not refused.
+pub(crate) async fn stop_server(stage: &mut Stage) {
+    assert!(stage.stop_mock("m", "v1").await);
+    let connections = "cluster.model/default/m/v1/.upstream_cx_active";
+    let envoy = &mut stage.envoys_mut()[0].envoy;
+    envoy
+        .wait_stat(connections, |n| n == 0, SOON)
+        .await
+        .unwrap();
+}
+
 /// A chat of `tenant` that reserves `INPUT + output` tokens.
 pub(crate) fn ask(tenant: &str, output: u64) -> OpenAiRequest {
     OpenAiRequest::chat("m")

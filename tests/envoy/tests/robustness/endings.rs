@@ -6,7 +6,9 @@ use headgate_test_support::client::{ClientError, OpenAiRequest};
 use headgate_test_support::deadline::eventually;
 use headgate_test_support::stage::Stage;
 
-use crate::common::{CAPACITY, INPUT, SOON, ask, balance, budget, charged, small_world};
+use crate::common::{
+    CAPACITY, INPUT, SOON, ask, balance, budget, charged, small_world, stop_server,
+};
 
 /// What a request reserves beyond its input: above what any answer here uses.
 const OUTPUT: u64 = 200;
@@ -186,7 +188,7 @@ async fn a_timeout_keeps_the_reservation_and_a_refused_connect_gives_it_back() {
     // Charged once, so that the bucket is never full and the balance can be asked.
     stage.send(&ask("unlucky", OUTPUT)).await.unwrap();
     charged(&stage, "unlucky", INPUT + 16).await;
-    stage.stop_mock("m", "v1").await;
+    stop_server(&mut stage).await;
     let reply = stage.send(&ask("unlucky", OUTPUT)).await.unwrap();
     assert_eq!(reply.status, 503, "{}", reply.text());
     charged(&stage, "unlucky", INPUT + 16).await;

@@ -1,12 +1,11 @@
 //! A request that is held for its body, or an answer that still flows, while the cluster it would go to is removed.
 
-use std::time::Duration;
-
+use headgate_test_support::deadline::eventually;
 use headgate_test_support::stage::Stage;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::common::{SOON, ask, budget, declare, empty_world};
+use crate::common::{INPUT, SOON, ask, budget, charged, declare, empty_world};
 
 /// An upload that stopped half-way.
 struct Upload {
@@ -15,14 +14,14 @@ struct Upload {
 }
 
 impl Upload {
-    /// Sends a chat up to the middle of its body, and waits until Envoy has it.
-    async fn begin(stage: &mut Stage) -> Self {
+    /// Sends a chat with further headers up to the middle of its body, and waits until Envoy has it.
+    async fn begin(stage: &mut Stage, headers: &str) -> Self {
         let body = ask("slow", 50).body().to_string();
         let address = stage.url().strip_prefix("http://").unwrap().to_owned();
         let mut connection = TcpStream::connect(&address).await.unwrap();
         let head = format!(
             "POST /v1/chat/completions HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\
-             content-type: application/json\r\ncontent-length: {}\r\n\r\n",
+             content-type: application/json\r\ncontent-length: {}\r\n{headers}\r\n",
             body.len()
         );
         let (first, rest) = body.as_bytes().split_at(body.len() / 2);
@@ -54,13 +53,82 @@ fn served(answer: &str, version: &str) -> bool {
         && answer.contains(&format!("x-model-version: {version}\r\n"))
 }
 
+/// Waits until Envoy has no cluster of `v2` any more.
+async fn v2_gone(stage: &mut Stage) {
+    let envoy = &mut stage.envoys_mut()[0].envoy;
+    let gone = envoy.await_that(SOON, "v2 to be gone", async |admin| {
+        let clusters = admin.clusters().await.map_err(|e| e.to_string())?;
+        if clusters.to_string().contains("\"model/default/m/v2\"") {
+            return Err("it is there".to_owned());
+        }
+        Ok(())
+    });
+    gone.await.unwrap();
+}
+
+/// `v1`, and `v2` in the dark.
+async fn stable_and_dark(serve_args: &[&str]) -> Stage {
+    let mut stage = empty_world(1, 1, &budget("tenants", ""), serve_args).await;
+    declare(&mut stage, "m", "v1", |manifest| manifest).await;
+    declare(&mut stage, "m", "v2", |manifest| manifest.weight("0")).await;
+    stage.settled().await.unwrap();
+    stage
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_pin_held_while_its_version_is_removed_is_told_that_there_is_none() {
+    let mut stage = stable_and_dark(&[]).await;
+    let pin = "x-tenant-id: pinned\r\nx-model-version: v2\r\n";
+    let upload = Upload::begin(&mut stage, pin).await;
+    stage.files().remove_model("m-v2.yaml").unwrap();
+    stage.settled().await.unwrap();
+    stage.stop_mock("m", "v2").await;
+    let answer = upload.finish().await;
+    assert!(answer.starts_with("HTTP/1.1 404"), "{answer}");
+    let (_, body) = answer.split_once("\r\n\r\n").unwrap();
+    let error: serde_json::Value = serde_json::from_str(body).unwrap();
+    assert_eq!(error["error"]["code"], "version_not_found", "{answer}");
+    let message = error["error"]["message"].as_str().unwrap();
+    assert!(message.contains("v1"), "{message}");
+    // Refused before any reserve.
+    charged(&stage, "pinned", 0).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_pin_that_was_sent_before_its_version_is_removed_is_answered_and_charged() {
+    let mut stage = stable_and_dark(&["--linger", "2"]).await;
+    let request = ask("sent", 50)
+        .header("x-model-version", "v2")
+        .header("x-mock-headers-delay-ms", "8000")
+        .to(stage.url());
+    let client = stage.client();
+    let answer = tokio::spawn(async move { client.send(request).await });
+    let v2 = stage.mock("m", "v2").unwrap().handle().clone();
+    let sent = eventually(SOON, "the request to reach v2", async || {
+        match v2.stats().in_flight {
+            1 => Ok(()),
+            n => Err(format!("{n} are there")),
+        }
+    });
+    sent.await.unwrap();
+    stage.files().remove_model("m-v2.yaml").unwrap();
+    stage.settled().await.unwrap();
+    v2_gone(&mut stage).await;
+    assert_eq!(v2.stats().in_flight, 1, "it was answered before");
+    let answer = answer.await.unwrap().unwrap();
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    assert_eq!(answer.header("x-mock-served-by"), Some("m/v2"));
+    assert_eq!(answer.header("x-model-version"), Some("v2"));
+    charged(&stage, "sent", INPUT + 16).await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_request_held_while_the_preferred_version_is_removed_goes_to_the_other() {
     let mut stage = empty_world(1, 1, &budget("tenants", ""), &[]).await;
     declare(&mut stage, "m", "v1", |manifest| manifest).await;
     declare(&mut stage, "m", "v2", |manifest| manifest.weight("100")).await;
     stage.settled().await.unwrap();
-    let upload = Upload::begin(&mut stage).await;
+    let upload = Upload::begin(&mut stage, "").await;
     stage.files().remove_model("m-v2.yaml").unwrap();
     stage.settled().await.unwrap();
     // Nothing routes to it any more, and it is still there: the request may hold its route.
@@ -80,7 +148,7 @@ async fn a_request_held_while_its_only_version_is_replaced_goes_to_the_new_one()
     let mut stage = empty_world(1, 1, &budget("tenants", ""), &[]).await;
     declare(&mut stage, "m", "v1", |manifest| manifest).await;
     stage.settled().await.unwrap();
-    let upload = Upload::begin(&mut stage).await;
+    let upload = Upload::begin(&mut stage, "").await;
     // The route the request got when its headers came knows of no v2.
     declare(&mut stage, "m", "v2", |manifest| manifest).await;
     stage.files().remove_model("m-v1.yaml").unwrap();
@@ -106,23 +174,7 @@ async fn an_answer_that_flows_while_its_cluster_is_removed_comes_whole() {
     stage.files().remove_model("m-v2.yaml").unwrap();
     stage.settled().await.unwrap();
     // The linger is over before the answer is.
-    let gone = stage.envoys_mut()[0].envoy.await_that(
-        Duration::from_secs(30),
-        "v2 to be gone",
-        async |admin| {
-            let clusters = admin
-                .clusters()
-                .await
-                .map_err(|e| e.to_string())?
-                .to_string();
-            if clusters.contains("\"model/default/m/v2\"") {
-                Err("it is there".to_owned())
-            } else {
-                Ok(())
-            }
-        },
-    );
-    gone.await.unwrap();
+    v2_gone(&mut stage).await;
     let mut last = String::new();
     let mut events = 1;
     while let Some(event) = answer.event().await.unwrap() {

@@ -1,11 +1,15 @@
 //! Two hops: a gateway that decides, and a sidecar behind it that follows.
 
+use headgate_test_support::client::{OpenAiRequest, Reply};
+use headgate_test_support::deadline::eventually;
 use headgate_test_support::stage::{Manifest, Seed, Stage, StageOptions};
 
-use crate::common::{INPUT, ask, budget, charged, declare, empty_world};
+use crate::common::{
+    CAPACITY, INPUT, SOON, ask, balance_of, budget, charged, declare, empty_world,
+};
 
 /// A gateway whose model servers are the sidecar, and the sidecar with the real ones. They disagree about versions: the
-/// gateway has promoted v2, which is dark to the sidecar.
+/// gateway has promoted v2, which is dark to the sidecar, and has a v3, of which the sidecar knows nothing.
 async fn gateway_and_sidecar(at_gateway: Option<&str>, at_sidecar: Option<&str>) -> (Stage, Stage) {
     let mut sidecar = world(at_sidecar, &["--follow-node", "envoy-*"]).await;
     declare(&mut sidecar, "m", "v1", |manifest| manifest).await;
@@ -13,7 +17,7 @@ async fn gateway_and_sidecar(at_gateway: Option<&str>, at_sidecar: Option<&str>)
     sidecar.settled().await.unwrap();
     let gateway = world(at_gateway, &[]).await;
     let hop = sidecar.addresses().envoy;
-    for (version, weight) in [("v1", "0"), ("v2", "100")] {
+    for (version, weight) in [("v1", "0"), ("v2", "100"), ("v3", "0")] {
         let manifest = Manifest::new("m", version).weight(weight).endpoints(&[hop]);
         gateway
             .files()
@@ -39,28 +43,81 @@ async fn world(policy: Option<&str>, serve_args: &[&str]) -> Stage {
     }
 }
 
+/// Tenants are told by `x-customer`, and there is a tag of the operator's own.
+const TAGGING: &str = "apiVersion: headgate.dev/v1alpha1\nkind: TrafficTagPolicy\nmetadata:\n  name: own\nspec:\n  \
+    tenantHeader: x-customer\n  tags:\n  - { name: team, value: blue }\n";
+
+/// A client that sends tags with its request, so that it is taken for somebody else.
+fn forging() -> OpenAiRequest {
+    OpenAiRequest::chat("m")
+        .max_tokens(50)
+        .header("x-customer", "acme")
+        .header("x-tenant-id", "other")
+        .header("x-model", "other")
+        .header("x-headgate-tenant", "other")
+        .header("x-headgate-lane", "canary")
+        .header("x-headgate-team", "red")
+        .header("x-headgate-admin", "yes")
+        .header("baggage", "mine=1,headgate.tenant=other,headgate.team=red")
+}
+
+/// The header of the request as the model server got it.
+fn got<'a>(echo: &'a serde_json::Value, name: &str) -> &'a str {
+    echo["mock"]["headers"][name].as_str().unwrap_or("-")
+}
+
+fn served(reply: &Reply, by: &str) {
+    let server = reply.header("x-mock-served-by");
+    assert_eq!(server, Some(by), "{} {}", reply.status, reply.text());
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_sidecar_follows_the_version_its_gateway_picked() {
     let (gateway, _sidecar) = gateway_and_sidecar(None, None).await;
     let picked = gateway.send(&ask("acme", 50)).await.unwrap();
-    assert_eq!(
-        picked.header("x-mock-served-by"),
-        Some("m/v2"),
-        "{}",
-        picked.text()
-    );
+    served(&picked, "m/v2");
     assert_eq!(picked.header("x-model-version"), Some("v2"));
     // A pin of the client's is decided by the gateway, and followed as well.
-    let pinned = gateway
-        .send(&ask("acme", 50).header("x-model-version", "v1"))
-        .await
-        .unwrap();
+    let pin = |version| ask("acme", 50).header("x-model-version", version);
+    served(&gateway.send(&pin("v1")).await.unwrap(), "m/v1");
+    // What the gateway knows and the sidecar does not is served as the sidecar can, and what the gateway does not know
+    // never reaches it.
+    served(&gateway.send(&pin("v3")).await.unwrap(), "m/v1");
+    let unknown = gateway.send(&pin("v4")).await.unwrap();
+    assert_eq!(unknown.status, 404, "{}", unknown.text());
     assert_eq!(
-        pinned.header("x-mock-served-by"),
-        Some("m/v1"),
-        "{}",
-        pinned.text()
+        unknown.json().unwrap()["error"]["code"],
+        "version_not_found"
     );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_forges_no_tag_through_two_hops_and_the_second_strips_none_of_the_first() {
+    let (gateway, sidecar) = gateway_and_sidecar(Some(TAGGING), None).await;
+    let reply = gateway.send(&forging()).await.unwrap();
+    served(&reply, "m/v2");
+    let echo = reply.json().unwrap();
+    for (header, value) in [
+        ("x-model", "m"),
+        ("x-model-version", "v2"),
+        ("x-headgate-tenant", "acme"),
+        ("x-headgate-lane", "base"),
+        ("x-headgate-team", "blue"),
+        ("x-headgate-admin", "-"),
+        (
+            "baggage",
+            "mine=1,headgate.model=m,headgate.version=v2,headgate.lane=base,headgate.tenant=acme,headgate.team=blue",
+        ),
+    ] {
+        assert_eq!(got(&echo, header), value, "{header}");
+    }
+    // The sidecar's own log says the same.
+    let log = sidecar.envoys()[0].log();
+    let tags = "model=m version=v2 tenant=acme lane=base";
+    let logged = eventually(SOON, "the sidecar's access log", async || {
+        log.line_with(tags).ok_or_else(|| log.tail(3))
+    });
+    logged.await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -74,4 +131,57 @@ async fn two_hops_charge_once_where_the_policy_is() {
             charged(&gateway, "acme", requests * (INPUT + 16)).await;
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_second_hop_charges_by_the_tags_of_the_first() {
+    let keyed = budget("tags", "settleOn: reservation").replace(
+        "[tenant]",
+        "[tenant, model, version, \"header:x-headgate-lane\"]",
+    );
+    let (gateway, sidecar) = gateway_and_sidecar(Some(TAGGING), Some(&keyed)).await;
+    served(&gateway.send(&forging()).await.unwrap(), "m/v2");
+    // What is left in the bucket of these tags, asked of the sidecar as a hop before it would.
+    let client = sidecar.client();
+    let left = async |tenant: &str, version: &str, lane: &str| {
+        let whole = ask("nobody", CAPACITY - INPUT)
+            .header("x-model", "m")
+            .header("x-headgate-tenant", tenant)
+            .header("x-model-version", version)
+            .header("x-headgate-lane", lane);
+        balance_of(&client, whole.to(sidecar.url())).await
+    };
+    assert_eq!(
+        left("acme", "v2", "base").await,
+        Some(CAPACITY - INPUT - 50)
+    );
+    // One tag else, and it is another bucket, which is full.
+    assert_eq!(left("other", "v2", "base").await, None);
+    assert_eq!(left("acme", "v1", "base").await, None);
+    assert_eq!(left("acme", "v2", "canary").await, None);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_429_of_the_second_hop_passes_through_the_first_which_charges_the_prompt() {
+    let policies = [
+        budget("gateway", ""),
+        budget("sidecar", "settleOn: reservation"),
+    ];
+    let (gateway, sidecar) = gateway_and_sidecar(Some(&policies[0]), Some(&policies[1])).await;
+    // The tenant's bucket at the sidecar, emptied past the gateway.
+    let whole = ask("acme", CAPACITY - INPUT).header("x-model", "m");
+    served(&sidecar.send(&whole).await.unwrap(), "m/v1");
+    let refused = gateway.send(&ask("acme", 200)).await.unwrap();
+    assert_eq!(refused.status, 429, "{}", refused.text());
+    let error = refused.json().unwrap()["error"].clone();
+    assert_eq!(error["code"], "rate_limit_exceeded");
+    let message = error["message"].as_str().unwrap();
+    assert!(message.contains("sidecar"), "{message}");
+    let wait: u64 = refused.header("retry-after").unwrap().parse().unwrap();
+    // 202 tokens at a thousandth of one a second, in whole cells.
+    assert!((200_000..=202_010).contains(&wait), "{wait}");
+    // To the gateway it is an upstream that read the prompt and generated nothing.
+    charged(&gateway, "acme", INPUT).await;
+    let at_v2 = sidecar.mock("m", "v2").unwrap().stats().requests;
+    assert_eq!(at_v2, 0);
 }

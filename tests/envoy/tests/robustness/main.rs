@@ -13,6 +13,7 @@ mod held;
 mod hops;
 mod names;
 mod namespaces;
+mod reservations;
 mod swaps;
 mod trap;
 mod two_envoys;
