@@ -54,6 +54,8 @@ pub mod reason {
     pub const NOTHING_READY: &str = "NothingReady";
     /// A policy, or one of the models it names, matches nothing.
     pub const MATCHES_NOTHING: &str = "MatchesNothing";
+    /// `override` in a policy outside the root namespace.
+    pub const OVERRIDE_IGNORED: &str = "OverrideIgnored";
     /// A bucket name given twice for one model.
     pub const DUPLICATE_BUCKET: &str = "DuplicateBucket";
     /// A tagging policy that another one comes before.

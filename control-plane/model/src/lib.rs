@@ -10,7 +10,6 @@
 //! else. Two replicas that see the same objects emit the same bytes, whenever and in whatever order they saw them.
 //! Nothing here fails: a bad label, name or policy becomes a [`Finding`], and the rest is planned without it.
 
-mod claims;
 mod finding;
 mod levels;
 mod objects;
@@ -24,5 +23,6 @@ pub use finding::{Finding, Severity, reason};
 pub use levels::Standing;
 pub use objects::{Carrier, CarrierKey, LabelKeys, Objects, Pod, Policy, PolicyKey};
 pub use plan::{NamespacePlan, Plan, PlannedCarrier, PlannedModel, PlannedVariant, plan};
+pub use policies::{PolicyId, PolicyKind, PolicyOutcome, Verdict, verdict};
 pub use registry::{Endpoints, Member, Model, Registry, Weight};
 pub use scale::{Readiness, ScaleDamper, Scales, Tick};

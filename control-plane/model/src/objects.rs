@@ -3,7 +3,7 @@
 //! Invariant: an object appears once, under its key; `BTreeMap` order is the only order there is.
 
 use std::cmp::Ordering;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::SocketAddr;
 
@@ -95,7 +95,7 @@ pub struct Pod {
 /// A policy as it was accepted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Policy<S> {
-    /// Kubernetes namespace: a policy is for models of its own namespace.
+    /// Kubernetes namespace: a policy is for models of its own namespace, one of the root namespace for all.
     pub namespace: String,
     /// The object's name.
     pub name: String,
@@ -117,6 +117,9 @@ pub type PolicyKey = (String, String);
 pub struct Objects {
     /// Carriers by key.
     pub carriers: BTreeMap<CarrierKey, Carrier>,
+    /// Objects that carry no label but stand for carriers, as a Service or an InferencePool for those whose pods it
+    /// selects. Policies can be attached to them; nothing else asks.
+    pub groups: BTreeMap<CarrierKey, BTreeSet<CarrierKey>>,
     /// Bucket policies by namespace and name.
     pub bucket_policies: BTreeMap<PolicyKey, Policy<TokenBucketPolicySpec>>,
     /// Tagging policies by namespace and name.

@@ -14,7 +14,8 @@ use crate::levels::{self, Levels, Standing};
 use crate::registry::{Member, Model, count};
 use crate::shares::{Candidate, percents, version_shares};
 use crate::{
-    CarrierKey, Finding, LabelKeys, Objects, Registry, Scales, Severity, policies, reason,
+    CarrierKey, Finding, LabelKeys, Objects, PolicyId, PolicyOutcome, Registry, Scales, Severity,
+    policies, reason,
 };
 
 /// Everything decided, for all namespaces that declare a model.
@@ -24,6 +25,8 @@ pub struct Plan {
     pub namespaces: BTreeMap<String, NamespacePlan>,
     /// Everything an operator should know, sorted, each once.
     pub findings: Vec<Finding>,
+    /// What became of every policy.
+    pub policies: BTreeMap<PolicyId, PolicyOutcome>,
 }
 
 /// What a namespace serves and how it is limited.
@@ -91,7 +94,8 @@ pub fn plan(registry: &Registry, objects: &Objects, scales: &Scales) -> Plan {
             planned.models.insert(id.clone(), decided);
         }
     }
-    for (namespace, rules) in policies::resolve(registry, objects, &mut findings) {
+    let (rules, policies) = policies::resolve(registry, objects, &mut findings);
+    for (namespace, rules) in rules {
         if let Some(planned) = namespaces.get_mut(&namespace) {
             planned.config.buckets = rules.buckets;
             planned.config.tagging = rules.tagging;
@@ -102,6 +106,7 @@ pub fn plan(registry: &Registry, objects: &Objects, scales: &Scales) -> Plan {
     Plan {
         namespaces,
         findings,
+        policies,
     }
 }
 

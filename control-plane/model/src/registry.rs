@@ -24,6 +24,8 @@ pub struct Registry {
     pub findings: Vec<Finding>,
     /// The label keys it was built with: messages name them.
     pub keys: LabelKeys,
+    /// The namespace whose policies are for the models of all; none if not set.
+    pub root_namespace: Option<String>,
 }
 
 /// A model as its carriers declare it.
@@ -133,6 +135,16 @@ impl Registry {
             namespaces,
             findings,
             keys: keys.clone(),
+            root_namespace: None,
+        }
+    }
+
+    /// The same with a root namespace.
+    #[must_use]
+    pub fn rooted(self, namespace: Option<&str>) -> Self {
+        Self {
+            root_namespace: namespace.map(str::to_owned),
+            ..self
         }
     }
 

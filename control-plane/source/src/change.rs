@@ -19,8 +19,9 @@ pub fn between(old: &Objects, new: &Objects) -> Option<Change> {
     if old == new {
         return None;
     }
-    let policies =
-        old.bucket_policies == new.bucket_policies && old.tag_policies == new.tag_policies;
+    let policies = old.bucket_policies == new.bucket_policies
+        && old.tag_policies == new.tag_policies
+        && old.groups == new.groups;
     if policies && declared(&old.carriers) == declared(&new.carriers) {
         Some(Change::Churn)
     } else {

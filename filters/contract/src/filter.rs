@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Bucket, ConfigError, ModelId, ModelPlan, Tagging, parse_json};
+use crate::{Bucket, ConfigError, ModelId, ModelPlan, Tagging, Version, parse_json};
 
 /// Everything a filter is told.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -60,6 +60,9 @@ pub struct BucketRule {
     /// The models; absent means every model.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub models: Option<Vec<ModelId>>,
+    /// The versions of these models; absent means every version.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub versions: Option<Vec<Version>>,
     /// The bucket.
     pub bucket: Bucket,
 }
@@ -97,10 +100,11 @@ impl FilterConfig {
 }
 
 impl BucketRule {
-    /// Whether `model` spends this bucket.
+    /// Whether this version of `model` spends this bucket.
     #[must_use]
-    pub fn applies_to(&self, model: &str) -> bool {
-        applies(self.models.as_deref(), model)
+    pub fn applies_to(&self, model: &str, version: &str) -> bool {
+        let some = |list: &Vec<Version>| list.iter().any(|v| v.as_str() == version);
+        applies(self.models.as_deref(), model) && self.versions.as_ref().is_none_or(some)
     }
 }
 
@@ -213,8 +217,13 @@ mod raw {
     }
 
     fn overlap(a: &BucketRule, b: &BucketRule) -> bool {
-        match (&a.models, &b.models) {
-            (Some(a), Some(b)) => a.iter().any(|m| b.contains(m)),
+        shared(a.models.as_deref(), b.models.as_deref())
+            && shared(a.versions.as_deref(), b.versions.as_deref())
+    }
+
+    fn shared<T: PartialEq>(a: Option<&[T]>, b: Option<&[T]>) -> bool {
+        match (a, b) {
+            (Some(a), Some(b)) => a.iter().any(|x| b.contains(x)),
             _ => true,
         }
     }

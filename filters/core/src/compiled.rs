@@ -8,7 +8,7 @@ use std::rc::Rc;
 
 use headgate_contract::{
     BucketRule, ConfigError, FilterConfig, KeyPart, ModelId, ModelPlan, NamespaceConfig,
-    OnContention, Role, SettleOn, TagRule, Tagging, Unreadable, names,
+    OnContention, Role, SettleOn, TagRule, Tagging, Unreadable, Version, names,
 };
 
 use crate::cost::{self, Pricing};
@@ -63,6 +63,8 @@ pub(crate) struct Rules {
 pub(crate) struct Limit {
     pub(crate) rule: Rule,
     pub(crate) bucket: String,
+    /// The versions that spend it; none given, all.
+    versions: Option<Vec<Version>>,
     pub(crate) key: Vec<KeyPart>,
     pub(crate) pricing: Pricing,
     /// Millionths.
@@ -214,6 +216,14 @@ impl Model {
 }
 
 impl Limit {
+    /// Whether a request for this version spends it. One whose version is not known spends what is for all.
+    pub(crate) fn is_for(&self, version: Option<&str>) -> bool {
+        let Some(versions) = &self.versions else {
+            return true;
+        };
+        version.is_some_and(|version| versions.iter().any(|v| v.as_str() == version))
+    }
+
     /// Whether the answer has to be read to settle it.
     pub(crate) fn meters(&self) -> bool {
         self.settle_on == SettleOn::Usage
@@ -322,6 +332,7 @@ fn limit(config: &BucketRule, rule: &Rule, model: &str) -> Limit {
     Limit {
         rule: rule.clone(),
         bucket: bucket.name.as_str().to_owned(),
+        versions: config.versions.clone(),
         key: bucket.key.clone(),
         pricing: Pricing::new(&bucket.profile, model),
         bytes_per_token: bucket.bytes_per_token.millionths(),

@@ -76,7 +76,12 @@ pub(crate) fn reserve(
     now: u64,
     host: &dyn Host,
 ) -> Result<Admitted, Denied> {
-    let charges: Vec<_> = limits.iter().map(|l| charge(l, asking)).collect();
+    let version = asking.version.map(|version| &*version.name);
+    let charges: Vec<_> = limits
+        .iter()
+        .filter(|limit| limit.is_for(version))
+        .map(|limit| charge(limit, asking))
+        .collect();
     if let Some(charge) = charges.iter().find(|c| c.quote.cost > c.quote.unscaled) {
         return Err(never(charge));
     }

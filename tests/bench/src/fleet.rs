@@ -172,6 +172,7 @@ fn config(
     config.buckets.push(BucketRule {
         policy: "bench".to_owned(),
         models: None,
+        versions: None,
         bucket: serde_json::from_value(bucket).map_err(|e| refused(&e))?,
     });
     let config = FilterConfig {

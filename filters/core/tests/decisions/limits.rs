@@ -348,3 +348,49 @@ fn header_facts_price_what_has_no_readable_body() {
     );
     assert_eq!(reply(&proxy.send(&post("200"), None).1).status, 429);
 }
+
+fn two_versions(buckets: &str) -> Proxy {
+    let config = one_model(buckets).replace(
+        r#""base":["#,
+        r#""dark":[{"carrier":"deployment/b","versions":[{"version":"v2","endpoints":1}]}],"base":["#,
+    );
+    Proxy::new(&config)
+}
+
+fn of_version(bucket: &str, version: &str) -> String {
+    bucket.replace(
+        r#""policy":"p","#,
+        &format!(r#""policy":"p","versions":["{version}"],"#),
+    )
+}
+
+#[test]
+fn a_bucket_of_one_version_is_spent_by_no_other() {
+    let mut proxy = two_versions(&of_version(&tokens(1000, "10", ""), "v2"));
+    let (v1, v2) = ([("x-model-version", "v1")], [("x-model-version", "v2")]);
+    assert!(admitted(&mut proxy, &v2, &body(900)));
+    assert!(!admitted(&mut proxy, &v2, &body(300)));
+    assert!(admitted(&mut proxy, &v1, &body(300)));
+    assert!(admitted(&mut proxy, &v1, &body(5000)));
+}
+
+#[test]
+fn a_bucket_that_is_told_for_each_version_is_one_bucket() {
+    let bucket = tokens(1000, "10", "");
+    let both = format!(
+        "{},{}",
+        of_version(&bucket, "v1"),
+        of_version(&bucket, "v2")
+    );
+    let mut proxy = two_versions(&both);
+    assert!(admitted(
+        &mut proxy,
+        &[("x-model-version", "v1")],
+        &body(900)
+    ));
+    assert!(!admitted(
+        &mut proxy,
+        &[("x-model-version", "v2")],
+        &body(300)
+    ));
+}

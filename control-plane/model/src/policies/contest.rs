@@ -1,0 +1,196 @@
+//! Who wins what: for each name of a thing, each model and each of its versions, one policy.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use headgate_contract::{
+    BucketRule, ModelId, TagRule, TokenBucketPolicySpec, TrafficTagPolicySpec, Version,
+};
+
+use super::outcome::{Loss, Won};
+use super::rank::Rank;
+use super::reach::{Claims, Index, Reach, versions};
+use crate::Policy;
+
+/// What is taken of a model so far, each part with its taker.
+#[derive(Default)]
+struct Taken<'a> {
+    versions: BTreeMap<Version, &'a Rank>,
+    whole: Option<&'a Rank>,
+}
+
+/// A policy's claim to one thing of one model.
+struct Claim<'a> {
+    policy: usize,
+    thing: usize,
+    rank: &'a Rank,
+    model: &'a ModelId,
+    versions: Option<&'a BTreeSet<Version>>,
+}
+
+/// What each policy wins of its buckets in a namespace.
+pub(crate) fn buckets(
+    namespace: &str,
+    index: &Index<'_>,
+    policies: &[&Policy<TokenBucketPolicySpec>],
+    reaches: &[Reach],
+) -> Vec<Won> {
+    debug_assert_eq!(policies.len(), reaches.len());
+    settle(namespace, index, reaches)
+}
+
+/// What each policy wins of the one tagging that a model has.
+pub(crate) fn taggings(namespace: &str, index: &Index<'_>, reaches: &[Reach]) -> Vec<Won> {
+    settle(namespace, index, reaches)
+}
+
+fn settle(namespace: &str, index: &Index<'_>, reaches: &[Reach]) -> Vec<Won> {
+    let mut by_name: BTreeMap<&str, Vec<Claim<'_>>> = BTreeMap::new();
+    let mut won: Vec<Won> = Vec::with_capacity(reaches.len());
+    for (policy, reach) in reaches.iter().enumerate() {
+        let claims = reach.claims.get(namespace);
+        won.push(Won::new(reach.gives.len(), claims.map_or(0, Claims::len)));
+        for (thing, name) in reach.gives.iter().enumerate() {
+            for (model, versions) in claims.into_iter().flatten() {
+                let Some(rank) = reach.rank(namespace, versions.is_none()) else {
+                    continue;
+                };
+                by_name.entry(name).or_default().push(Claim {
+                    policy,
+                    thing,
+                    rank,
+                    model,
+                    versions: versions.as_ref(),
+                });
+            }
+        }
+    }
+    for claims in by_name.values_mut() {
+        claims.sort_by_key(|claim| claim.rank);
+        let mut taken: BTreeMap<&ModelId, Taken<'_>> = BTreeMap::new();
+        for claim in claims.iter() {
+            take(
+                claim,
+                taken.entry(claim.model).or_default(),
+                namespace,
+                index,
+                &mut won,
+            );
+        }
+    }
+    for (won, reach) in won.iter_mut().zip(reaches) {
+        let all = reach.all && won.claimed == index.declared(namespace).len();
+        won.everything = all;
+    }
+    won
+}
+
+/// Gives a claim what is left of the model.
+fn take<'a>(
+    claim: &Claim<'a>,
+    taken: &mut Taken<'a>,
+    namespace: &str,
+    index: &Index<'_>,
+    won: &mut [Won],
+) {
+    let won = &mut won[claim.policy];
+    let mut lose = |winner: &Rank| {
+        won.losses.push(Loss {
+            thing: claim.thing,
+            model: claim.model.clone(),
+            winner: winner.identity(),
+            because: winner.because(claim.rank),
+            equal: winner.is_equal(claim.rank),
+        });
+    };
+    if let Some(winner) = taken.whole {
+        lose(winner);
+        return;
+    }
+    let free = |version: &Version| !taken.versions.contains_key(version);
+    let part: Option<BTreeSet<Version>> = match claim.versions {
+        None if taken.versions.is_empty() => None,
+        None => {
+            let model = index.declared(namespace).get(claim.model);
+            let all = model.map(versions).unwrap_or_default();
+            Some(all.into_iter().filter(free).collect())
+        }
+        Some(versions) => Some(versions.iter().filter(|v| free(v)).cloned().collect()),
+    };
+    let wanted = claim.versions.map_or(usize::MAX, BTreeSet::len);
+    if let Some(part) = &part
+        && part.len() < wanted
+        && let Some(winner) = taken.versions.values().next()
+    {
+        lose(winner);
+    }
+    match claim.versions {
+        None => taken.whole = Some(claim.rank),
+        Some(versions) => {
+            for version in versions {
+                taken.versions.entry(version.clone()).or_insert(claim.rank);
+            }
+        }
+    }
+    if part.as_ref().is_none_or(|part| !part.is_empty()) {
+        won.things[claim.thing].insert(claim.model.clone(), part);
+    }
+}
+
+/// The rules of what a policy won.
+pub(crate) fn bucket_rules<'a>(
+    policy: &'a Policy<TokenBucketPolicySpec>,
+    won: &'a Won,
+) -> impl Iterator<Item = BucketRule> + 'a {
+    let buckets = policy.spec.buckets.iter().zip(&won.things);
+    buckets.flat_map(move |(bucket, models)| {
+        let mut by_versions: BTreeMap<Option<&BTreeSet<Version>>, Vec<ModelId>> = BTreeMap::new();
+        for (model, versions) in models {
+            by_versions
+                .entry(versions.as_ref())
+                .or_default()
+                .push(model.clone());
+        }
+        by_versions
+            .into_iter()
+            .map(move |(versions, models)| BucketRule {
+                policy: identity(policy),
+                models: (!(won.everything && versions.is_none() && models.len() == won.claimed))
+                    .then_some(models),
+                versions: versions.map(|some| some.iter().cloned().collect()),
+                bucket: bucket.clone(),
+            })
+    })
+}
+
+/// The taggings of a namespace: the filter takes the first that names a model, so by rank.
+pub(crate) fn tag_rules(
+    namespace: &str,
+    policies: &[&Policy<TrafficTagPolicySpec>],
+    reaches: &[Reach],
+    won: &[Won],
+) -> Vec<TagRule> {
+    let mut order: Vec<(&Rank, usize)> = (0..policies.len())
+        .filter_map(|i| Some((reaches[i].rank(namespace, true)?, i)))
+        .collect();
+    order.sort();
+    // The first for all models is told even where every model has a closer one: a hop that follows tags by it what the
+    // plan does not know.
+    let for_all = order.iter().find(|(_, i)| reaches[*i].all).map(|(_, i)| *i);
+    let rule = |(_, i): (&Rank, usize)| {
+        let models = won[i].things.first()?;
+        if models.is_empty() && for_all != Some(i) {
+            return None;
+        }
+        Some(TagRule {
+            policy: identity(policies[i]),
+            models: (!reaches[i].all).then(|| models.keys().cloned().collect()),
+            tagging: policies[i].spec.tagging.clone(),
+        })
+    };
+    order.into_iter().filter_map(rule).collect()
+}
+
+/// Part of a bucket's identity at the filter, so with the namespace: two policies never share a bucket.
+fn identity<S>(policy: &Policy<S>) -> String {
+    format!("{}/{}", policy.namespace, policy.name)
+}

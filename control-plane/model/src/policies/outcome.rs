@@ -1,0 +1,321 @@
+//! What became of a policy: is it accepted, does it lead anywhere, and who took its place.
+//!
+//! Invariant: a function of the objects, like the plan; a message names the field, and a loser's message the winner.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use headgate_contract::{ConfigError, ModelId, Version};
+
+use super::reach::Reach;
+use crate::{Finding, Severity, reason};
+
+/// The kinds of policies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum PolicyKind {
+    /// `TokenBucketPolicy`.
+    TokenBucket,
+    /// `TrafficTagPolicy`.
+    TrafficTag,
+}
+
+impl PolicyKind {
+    /// The kind as objects spell it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::TokenBucket => "TokenBucketPolicy",
+            Self::TrafficTag => "TrafficTagPolicy",
+        }
+    }
+}
+
+/// Identity of a policy.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PolicyId {
+    /// Its kind.
+    pub kind: PolicyKind,
+    /// Kubernetes namespace.
+    pub namespace: String,
+    /// The object's name.
+    pub name: String,
+}
+
+impl std::fmt::Display for PolicyId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} {}/{}", self.kind.as_str(), self.namespace, self.name)
+    }
+}
+
+/// What became of a policy.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PolicyOutcome {
+    /// `metadata.generation` that this is about.
+    pub generation: i64,
+    /// Whether any of it counts, if what it names exists.
+    pub accepted: Verdict,
+    /// Whether all that it names exists.
+    pub resolved: Verdict,
+    /// The namespaces whose filters are told something of it.
+    pub namespaces: BTreeSet<String>,
+}
+
+/// A condition without its time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Verdict {
+    /// Whether it holds.
+    pub holds: bool,
+    /// One of [`verdict`].
+    pub reason: &'static str,
+    /// For people; names the field.
+    pub message: String,
+}
+
+/// Reasons of verdicts, as conditions spell them.
+pub mod verdict {
+    /// All of it counts.
+    pub const ACCEPTED: &str = "Accepted";
+    /// For some models another policy comes first.
+    pub const PARTLY_REPLACED: &str = "PartlyReplaced";
+    /// For every model another policy comes first.
+    pub const REPLACED: &str = "Replaced";
+    /// `override` outside the root namespace.
+    pub const OVERRIDE_IGNORED: &str = "OverrideIgnored";
+    /// The object cannot be read.
+    pub const INVALID: &str = "Invalid";
+    /// All that it names exists.
+    pub const RESOLVED: &str = "ResolvedRefs";
+    /// Some of what it names does not exist.
+    pub const PARTLY_RESOLVED: &str = "TargetNotFound";
+    /// It is for no model.
+    pub const MATCHES_NOTHING: &str = "MatchesNothing";
+}
+
+impl PolicyOutcome {
+    /// Of an object that cannot be read.
+    #[must_use]
+    pub fn invalid(generation: i64, error: &ConfigError) -> Self {
+        let unread = "its targets are not looked up until it can be read";
+        Self {
+            generation,
+            accepted: Verdict::new(false, verdict::INVALID, error.to_string()),
+            resolved: Verdict::new(false, verdict::INVALID, unread),
+            namespaces: BTreeSet::new(),
+        }
+    }
+}
+
+impl Verdict {
+    fn new(holds: bool, reason: &'static str, message: impl Into<String>) -> Self {
+        Self {
+            holds,
+            reason,
+            message: message.into(),
+        }
+    }
+}
+
+/// What a policy wins in a namespace.
+#[derive(Debug, Default)]
+pub(crate) struct Won {
+    /// By thing: the models, whole or with the versions won.
+    pub(crate) things: Vec<BTreeMap<ModelId, Option<BTreeSet<Version>>>>,
+    pub(crate) losses: Vec<Loss>,
+    /// Models it claimed.
+    pub(crate) claimed: usize,
+    /// It is for all models, and claimed them.
+    pub(crate) everything: bool,
+}
+
+/// A thing of a model that another policy gives.
+#[derive(Debug, Clone)]
+pub(crate) struct Loss {
+    pub(crate) thing: usize,
+    pub(crate) model: ModelId,
+    pub(crate) winner: String,
+    pub(crate) because: &'static str,
+    pub(crate) equal: bool,
+}
+
+impl Won {
+    pub(crate) fn new(things: usize, claimed: usize) -> Self {
+        Self {
+            things: vec![BTreeMap::new(); things],
+            claimed,
+            ..Self::default()
+        }
+    }
+}
+
+/// Outcomes as they come in, namespace by namespace.
+#[derive(Default)]
+pub(crate) struct Outcomes {
+    pub(crate) of: BTreeMap<PolicyId, PolicyOutcome>,
+    pub(crate) findings: Vec<Finding>,
+    /// Of the policies of the present kind, by place: where, and what was lost.
+    open: BTreeMap<usize, Vec<(String, Won)>>,
+}
+
+impl Outcomes {
+    /// What was won and lost in a namespace.
+    pub(crate) fn enter(&mut self, namespace: &str, reaches: &[Reach], won: Vec<Won>) {
+        for (i, won) in won.into_iter().enumerate() {
+            if reaches[i].claims.contains_key(namespace) {
+                self.open
+                    .entry(i)
+                    .or_default()
+                    .push((namespace.to_owned(), won));
+            }
+        }
+    }
+
+    /// All namespaces are in.
+    pub(crate) fn close(&mut self, reaches: Vec<Reach>) {
+        let mut open = std::mem::take(&mut self.open);
+        for (i, reach) in reaches.into_iter().enumerate() {
+            let won = open.remove(&i).unwrap_or_default();
+            self.find(&reach, &won);
+            let outcome = PolicyOutcome {
+                generation: reach.generation,
+                accepted: accepted(&reach, &won),
+                resolved: resolved(&reach),
+                namespaces: won
+                    .iter()
+                    .filter(|(_, won)| won.things.iter().any(|models| !models.is_empty()))
+                    .map(|(namespace, _)| namespace.clone())
+                    .collect(),
+            };
+            self.of.insert(reach.id, outcome);
+        }
+    }
+
+    fn find(&mut self, reach: &Reach, won: &[(String, Won)]) {
+        let mut about = |severity, reason, message| {
+            self.findings.push(Finding {
+                object: reach.id.to_string(),
+                reason,
+                severity,
+                origin: reach.origin.clone(),
+                message,
+            });
+        };
+        let nothing = reach.claims.is_empty();
+        for unresolved in &reach.unresolved {
+            let message = if nothing {
+                format!("matches nothing and so limits and tags nothing: {unresolved}")
+            } else {
+                unresolved.clone()
+            };
+            about(Severity::Warning, reason::MATCHES_NOTHING, message);
+        }
+        if let Some(message) = vain(reach) {
+            about(Severity::Warning, reason::OVERRIDE_IGNORED, message);
+        }
+        // An exception from a policy for more is what several policies are for; a tie, or nothing left, is news.
+        let total = won
+            .iter()
+            .all(|(_, won)| won.things.iter().all(BTreeMap::is_empty));
+        let tie = won
+            .iter()
+            .flat_map(|(_, won)| &won.losses)
+            .any(|loss| loss.equal);
+        if !nothing
+            && (tie || total)
+            && let Some(message) = losses(reach, won)
+        {
+            let (severity, reason) = match reach.id.kind {
+                PolicyKind::TokenBucket if tie => (Severity::Error, reason::DUPLICATE_BUCKET),
+                PolicyKind::TokenBucket => (Severity::Warning, reason::DUPLICATE_BUCKET),
+                PolicyKind::TrafficTag => (Severity::Warning, reason::TAGGING_SHADOWED),
+            };
+            about(severity, reason, message);
+        }
+    }
+}
+
+fn accepted(reach: &Reach, won: &[(String, Won)]) -> Verdict {
+    let total = !won.is_empty()
+        && won
+            .iter()
+            .all(|(_, won)| won.things.iter().all(BTreeMap::is_empty));
+    let lost = losses(reach, won);
+    let vain = vain(reach);
+    let (reason, told) = match (lost, vain) {
+        (Some(lost), Some(vain)) => (verdict::PARTLY_REPLACED, format!("{lost}; {vain}")),
+        (Some(lost), None) => (verdict::PARTLY_REPLACED, lost),
+        (None, Some(vain)) => (verdict::OVERRIDE_IGNORED, vain),
+        (None, None) => (verdict::ACCEPTED, count(reach)),
+    };
+    if total {
+        return Verdict::new(
+            false,
+            verdict::REPLACED,
+            format!("nothing of it counts: {told}"),
+        );
+    }
+    Verdict::new(true, reason, told)
+}
+
+fn count(reach: &Reach) -> String {
+    let models: usize = reach.claims.values().map(BTreeMap::len).sum();
+    match (models, reach.claims.len()) {
+        (0, _) => "valid".to_owned(),
+        (1, _) => "counts for 1 model".to_owned(),
+        (models, 1) => format!("counts for {models} models"),
+        (models, namespaces) => format!("counts for {models} models of {namespaces} namespaces"),
+    }
+}
+
+fn resolved(reach: &Reach) -> Verdict {
+    match (reach.claims.is_empty(), reach.unresolved.is_empty()) {
+        (_, true) => Verdict::new(true, verdict::RESOLVED, "all that it names exists"),
+        (false, false) => {
+            Verdict::new(false, verdict::PARTLY_RESOLVED, reach.unresolved.join("; "))
+        }
+        (true, false) => {
+            let message = format!("matches nothing: {}", reach.unresolved.join("; "));
+            Verdict::new(false, verdict::MATCHES_NOTHING, message)
+        }
+    }
+}
+
+fn vain(reach: &Reach) -> Option<String> {
+    let root = match reach.vain_override.as_ref()? {
+        Some(root) => format!("that is {root}"),
+        None => "and none is configured".to_owned(),
+    };
+    Some(format!(
+        "spec.override: has an effect in the root namespace only, {root}: remove it"
+    ))
+}
+
+/// Each thing of which something is lost, with one of those who have it.
+fn losses(reach: &Reach, won: &[(String, Won)]) -> Option<String> {
+    let mut told = Vec::new();
+    for (i, name) in reach.gives.iter().enumerate() {
+        let mine = || {
+            won.iter()
+                .flat_map(|(_, won)| &won.losses)
+                .filter(|loss| loss.thing == i)
+        };
+        let Some(first) = mine().next() else { continue };
+        let models: BTreeSet<&ModelId> = mine().map(|loss| &loss.model).collect();
+        let claimed: usize = won.iter().map(|(_, won)| won.claimed).sum();
+        let what = match reach.id.kind {
+            PolicyKind::TokenBucket => format!("spec.buckets[{i}]: bucket {name:?}"),
+            PolicyKind::TrafficTag => "spec: the tagging".to_owned(),
+        };
+        told.push(format!(
+            "{what} of model {} ({} of its {claimed} models) is that of {} {}, because {}. {}",
+            first.model,
+            models.len(),
+            reach.id.kind.as_str(),
+            first.winner,
+            first.because,
+            match reach.id.kind {
+                PolicyKind::TokenBucket => "To have both, rename one",
+                PolicyKind::TrafficTag => "One tagging per model counts",
+            }
+        ));
+    }
+    (!told.is_empty()).then(|| told.join("; "))
+}

@@ -1,0 +1,311 @@
+//! Which models a policy is for, as the registry has them now, and what of its target leads nowhere.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use headgate_contract::{ModelId, Selector, Target, TargetRef, Version};
+
+use super::outcome::{PolicyId, PolicyKind};
+use super::rank::{Level, Rank, Tier};
+use crate::registry::Model;
+use crate::{CarrierKey, Objects, Policy, Registry};
+
+pub(crate) type Models = BTreeMap<ModelId, Model>;
+
+/// What policies are resolved against.
+pub(crate) struct Index<'a> {
+    registry: &'a Registry,
+    objects: &'a Objects,
+    by_carrier: BTreeMap<&'a CarrierKey, Vec<&'a ModelId>>,
+    none: Models,
+}
+
+/// What a policy claims in a namespace: models whole (`None`), or some versions of them.
+pub(crate) type Claims = BTreeMap<ModelId, Option<BTreeSet<Version>>>;
+
+/// Where a policy reaches.
+pub(crate) struct Reach {
+    pub(crate) id: PolicyId,
+    pub(crate) generation: i64,
+    pub(crate) origin: String,
+    /// Names of its buckets in their order; a tagging has one nameless thing.
+    pub(crate) gives: Vec<String>,
+    /// Every model of each namespace it is for.
+    pub(crate) all: bool,
+    pub(crate) claims: BTreeMap<String, Claims>,
+    /// Standing for whole models and for versions, by namespace.
+    ranks: BTreeMap<String, [Rank; 2]>,
+    /// Each names the field.
+    pub(crate) unresolved: Vec<String>,
+    /// `override` where it means nothing: the root namespace, if there is one.
+    pub(crate) vain_override: Option<Option<String>>,
+}
+
+impl Reach {
+    pub(crate) fn rank(&self, namespace: &str, whole: bool) -> Option<&Rank> {
+        let [model, version] = self.ranks.get(namespace)?;
+        Some(if whole { model } else { version })
+    }
+}
+
+/// What a policy gives to a model.
+pub(crate) trait Gives {
+    fn gives(&self) -> Vec<String>;
+}
+
+impl Gives for headgate_contract::TokenBucketPolicySpec {
+    fn gives(&self) -> Vec<String> {
+        let names = self.buckets.iter().map(|b| b.name.as_str().to_owned());
+        names.collect()
+    }
+}
+
+impl Gives for headgate_contract::TrafficTagPolicySpec {
+    fn gives(&self) -> Vec<String> {
+        vec![String::new()]
+    }
+}
+
+impl<'a> Index<'a> {
+    pub(crate) fn of(registry: &'a Registry, objects: &'a Objects) -> Self {
+        let mut by_carrier: BTreeMap<&CarrierKey, Vec<&ModelId>> = BTreeMap::new();
+        for models in registry.namespaces.values() {
+            for (id, model) in models {
+                for carrier in &model.carriers {
+                    by_carrier.entry(carrier).or_default().push(id);
+                }
+            }
+        }
+        Self {
+            registry,
+            objects,
+            by_carrier,
+            none: Models::new(),
+        }
+    }
+
+    /// The models a namespace declares.
+    pub(crate) fn declared(&self, namespace: &str) -> &Models {
+        self.registry
+            .namespaces
+            .get(namespace)
+            .unwrap_or(&self.none)
+    }
+
+    pub(crate) fn reach<S: Gives>(
+        &self,
+        kind: PolicyKind,
+        policy: &Policy<S>,
+        target: &Target,
+        overrides: bool,
+    ) -> Reach {
+        let root = self.registry.root_namespace.as_deref();
+        let rooted = root == Some(policy.namespace.as_str());
+        let mut unresolved = Vec::new();
+        let claims = self.claims(policy, target, rooted, &mut unresolved);
+        let rank = |namespace: &String| {
+            let tier = match (rooted, overrides) {
+                (true, true) => Tier::Override,
+                (true, false) if *namespace != policy.namespace => Tier::Default,
+                _ => Tier::Own,
+            };
+            let at = |level| Rank::new(policy, tier, level);
+            (
+                namespace.clone(),
+                [at(Level::of(target)), at(Level::Version)],
+            )
+        };
+        Reach {
+            id: PolicyId {
+                kind,
+                namespace: policy.namespace.clone(),
+                name: policy.name.clone(),
+            },
+            generation: policy.generation,
+            origin: policy.origin.clone(),
+            gives: policy.spec.gives(),
+            all: *target == Target::All,
+            ranks: claims.keys().map(rank).collect(),
+            claims,
+            unresolved,
+            vain_override: (overrides && !rooted).then(|| root.map(str::to_owned)),
+        }
+    }
+
+    fn claims<S>(
+        &self,
+        policy: &Policy<S>,
+        target: &Target,
+        rooted: bool,
+        unresolved: &mut Vec<String>,
+    ) -> BTreeMap<String, Claims> {
+        let own = || std::iter::once(&policy.namespace);
+        let all = self.registry.namespaces.keys();
+        let mut claims = BTreeMap::new();
+        let namespaces: Vec<&String> = match (rooted, target) {
+            // An object is named where the policy is.
+            (true, Target::Refs(_)) | (false, _) => own().collect(),
+            (true, _) => all.collect(),
+        };
+        for namespace in &namespaces {
+            let found = match target {
+                Target::All => whole(self.declared(namespace).keys()),
+                Target::Models(ids) => {
+                    let declared = self.declared(namespace);
+                    whole(ids.iter().filter(|id| declared.contains_key(*id)))
+                }
+                Target::Selector(selector) => self.selected(namespace, selector),
+                Target::Refs(refs) => self.referred(namespace, refs, unresolved),
+            };
+            if !found.is_empty() {
+                claims.insert((*namespace).clone(), found);
+            }
+        }
+        match target {
+            Target::All if claims.is_empty() => {
+                let whose = if rooted {
+                    "no namespace"
+                } else {
+                    "its namespace"
+                };
+                let verb = if rooted {
+                    "declares a model"
+                } else {
+                    "declares no model"
+                };
+                unresolved.push(format!(
+                    "spec: {whose} {verb}. Label a workload, or move the policy"
+                ));
+            }
+            Target::Models(ids) => self.unknown(ids, &namespaces, unresolved),
+            Target::Selector(_) if claims.is_empty() => {
+                let known = self.known(&namespaces);
+                unresolved.push(format!(
+                    "spec.selector: no carrier of a model has its labels. {known}"
+                ));
+            }
+            _ => {}
+        }
+        claims
+    }
+
+    fn selected(&self, namespace: &str, selector: &Selector) -> Claims {
+        let has = |key: &CarrierKey| {
+            let carrier = self.objects.carriers.get(key);
+            carrier.is_some_and(|c| {
+                selector
+                    .match_labels
+                    .iter()
+                    .all(|(k, v)| c.labels.get(k) == Some(v))
+            })
+        };
+        let models = self.declared(namespace).iter();
+        whole(
+            models
+                .filter(|(_, model)| model.carriers.iter().any(has))
+                .map(|(id, _)| id),
+        )
+    }
+
+    fn referred(
+        &self,
+        namespace: &str,
+        refs: &[TargetRef],
+        unresolved: &mut Vec<String>,
+    ) -> Claims {
+        let mut claims = Claims::new();
+        for (i, target) in refs.iter().enumerate() {
+            let models = self.models_of(namespace, target);
+            if models.is_empty() {
+                let (kind, name) = (target.kind.as_str(), target.name.as_str());
+                let known = self.known(&[&namespace.to_owned()]);
+                unresolved.push(format!(
+                    "spec.targetRefs[{i}]: no {kind} {name} carries a model in namespace {namespace}. {known}"
+                ));
+                continue;
+            }
+            let Some(version) = &target.version else {
+                claims.extend(models.into_iter().map(|id| (id.clone(), None)));
+                continue;
+            };
+            let declared = self.declared(namespace);
+            let having: Vec<&ModelId> = models
+                .into_iter()
+                .filter(|id| {
+                    declared
+                        .get(*id)
+                        .is_some_and(|m| versions(m).contains(version))
+                })
+                .collect();
+            if having.is_empty() {
+                unresolved.push(format!(
+                    "spec.targetRefs[{i}].sectionName: no model of {} {} has version {version}",
+                    target.kind.as_str(),
+                    target.name
+                ));
+            }
+            for id in having {
+                // What is claimed whole stays whole.
+                if let Some(some) = claims
+                    .entry(id.clone())
+                    .or_insert_with(|| Some(BTreeSet::new()))
+                {
+                    some.insert(version.clone());
+                }
+            }
+        }
+        claims
+    }
+
+    /// The models that an object carries, itself or through what it stands for.
+    fn models_of(&self, namespace: &str, target: &TargetRef) -> BTreeSet<&'a ModelId> {
+        let key = CarrierKey {
+            namespace: namespace.to_owned(),
+            kind: target.kind.as_str().to_ascii_lowercase(),
+            name: target.name.as_str().to_owned(),
+        };
+        let behind = self.objects.groups.get(&key).into_iter().flatten();
+        behind
+            .chain(std::iter::once(&key))
+            .filter_map(|key| self.by_carrier.get(key))
+            .flatten()
+            .copied()
+            .collect()
+    }
+
+    fn unknown(&self, ids: &[ModelId], namespaces: &[&String], unresolved: &mut Vec<String>) {
+        for (i, id) in ids.iter().enumerate() {
+            let known = namespaces.iter().any(|n| self.declared(n).contains_key(id));
+            if !known {
+                let known = self.known(namespaces);
+                unresolved.push(format!("spec.models[{i}]: nothing declares {id}. {known}"));
+            }
+        }
+    }
+
+    /// At most 20, or a message would grow with the fleet.
+    fn known(&self, namespaces: &[&String]) -> String {
+        let ids: BTreeSet<&str> = namespaces
+            .iter()
+            .flat_map(|n| self.declared(n).keys())
+            .map(ModelId::as_str)
+            .collect();
+        let some: Vec<&str> = ids.iter().take(20).copied().collect();
+        match (some.is_empty(), ids.len() - some.len()) {
+            (true, _) => "Label a workload of the namespace, or move the policy".into(),
+            (_, 0) => format!("Declared are {}", some.join(", ")),
+            (_, more) => format!("Declared are {} and {more} more", some.join(", ")),
+        }
+    }
+}
+
+fn whole<'m>(ids: impl Iterator<Item = &'m ModelId>) -> Claims {
+    ids.map(|id| (id.clone(), None)).collect()
+}
+
+/// The versions that a model's carriers declare.
+pub(crate) fn versions(model: &Model) -> BTreeSet<Version> {
+    let members = model.members.iter();
+    members
+        .flat_map(|member| member.versions.keys().cloned())
+        .collect()
+}
