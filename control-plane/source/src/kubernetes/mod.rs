@@ -5,9 +5,10 @@
 //! ```
 //!
 //! Invariant: what is published is a function of the objects as the API server told them, and nothing is before every watch
-//! has listed once. While the API server is away the last world stays. Only `watch` and `source` touch the network or a clock.
+//! has listed once. While the API server is away the last world stays. Only `connect`, `watch` and `source` touch the network or a clock.
 
 mod carriers;
+mod connect;
 mod kinds;
 mod objects;
 mod picked;
@@ -17,6 +18,7 @@ mod state;
 mod store;
 mod watch;
 
+pub use connect::{Access, ConnectError, connect};
 pub use kinds::{Kind, KindError};
 pub use source::{Kubernetes, Options};
 pub use state::{ApiState, Lost, WatchState};

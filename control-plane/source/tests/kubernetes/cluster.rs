@@ -1,11 +1,12 @@
 //! An API server, the source that watches it, and waiting for what it publishes.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use headgate_model::{Carrier, CarrierKey};
 use headgate_source::files::Observed;
-use headgate_source::kubernetes::{ApiState, Kubernetes, Options};
+use headgate_source::kubernetes::{Access, ApiState, Kubernetes, Options, connect};
 use headgate_test_support::deadline::eventually;
 use headgate_test_support::kube::{Kube, KubeOptions, Kubelet, Nothing};
 use kube::Client;
@@ -138,6 +139,17 @@ pub(crate) fn ready(carrier: &Carrier) -> usize {
     carrier.pods.iter().filter(|pod| pod.ready).count()
 }
 
+/// A client as the product makes it.
+pub(crate) async fn client_of(kubeconfig: &Path) -> Client {
+    let kubeconfig = Some(kubeconfig.to_owned());
+    connect(&Access {
+        kubeconfig,
+        context: None,
+    })
+    .await
+    .unwrap()
+}
+
 /// An API server with the controllers, and a kubelet that runs all pods.
 pub(crate) struct Cluster {
     pub(crate) kube: Kube,
@@ -155,8 +167,13 @@ impl Cluster {
         Self { kube, kubelet }
     }
 
+    /// The administrator's client, as the product makes it.
+    pub(crate) async fn client(&self) -> Client {
+        client_of(self.kube.kubeconfig()).await
+    }
+
     pub(crate) async fn source(&self) -> Source {
-        Source::start(&self.kube.client(), Options::default()).await
+        Source::start(&self.client().await, Options::default()).await
     }
 
     pub(crate) async fn apply(&self, manifest: serde_json::Value) {
@@ -183,7 +200,7 @@ impl Cluster {
 
     pub(crate) async fn equals_a_fresh_one(&self, source: &Source) {
         source
-            .equals_a_fresh_one(&self.kube.client(), &Options::default())
+            .equals_a_fresh_one(&self.client().await, &Options::default())
             .await;
     }
 }

@@ -202,7 +202,7 @@ async fn a_kind_that_comes_later_is_watched_and_what_cannot_be_read_of_it_is_rep
         absent_retry: std::time::Duration::from_millis(200),
         ..Options::default()
     };
-    let mut source = Source::start(&cluster.kube.client(), options).await;
+    let mut source = Source::start(&cluster.client().await, options).await;
     let absent = |source: &Source| {
         source.state().watches["leaderworkersets.leaderworkerset.x-k8s.io"].absent
     };
@@ -287,7 +287,7 @@ async fn only_the_namespaces_asked_for_are_seen() {
         namespaces: vec!["red".into(), "blue".into(), "red".into()],
         ..Options::default()
     };
-    let mut some = Source::start(&cluster.kube.client(), options.clone()).await;
+    let mut some = Source::start(&cluster.client().await, options.clone()).await;
     let both = |seen: &headgate_source::files::Observed| -> Option<Vec<String>> {
         let ready = seen.objects.carriers.values().filter(|c| ready(c) == 1);
         let names: Vec<String> = ready.map(|c| c.key.namespace.clone()).collect();
@@ -305,6 +305,6 @@ async fn only_the_namespaces_asked_for_are_seen() {
         "{:?}",
         some.state()
     );
-    some.equals_a_fresh_one(&cluster.kube.client(), &options)
+    some.equals_a_fresh_one(&cluster.client().await, &options)
         .await;
 }

@@ -88,11 +88,10 @@ async fn what_changes_while_the_api_is_out_of_reach_is_seen_afterwards() {
     cluster.rollout("goes").await;
     cluster.rollout("stays").await;
     let relay = cluster.kube.relay(cluster.kube.kubeconfig()).await.unwrap();
-    let client = cluster.kube.client_as(relay.kubeconfig()).await.unwrap();
+    let client = client_of(relay.kubeconfig()).await;
     let mut source = Source::start(&client, Options::default()).await;
     source.carrier("deployment/goes", |c| ready(c) == 1).await;
 
-    // The API server is suspended and not dead: its connections stay, and say nothing.
     cluster.kube.kill_api().unwrap();
     eventually(SOON, "the loss", async || {
         source.state().lost().map(|_| ()).ok_or("not lost")
@@ -170,7 +169,7 @@ fn watches(relay: &Relay) -> usize {
 async fn watches_that_are_cut_in_the_middle_of_an_event_and_refused_lose_nothing() {
     let cluster = Cluster::start().await;
     let relay = cluster.kube.relay(cluster.kube.kubeconfig()).await.unwrap();
-    let client = cluster.kube.client_as(relay.kubeconfig()).await.unwrap();
+    let client = client_of(relay.kubeconfig()).await;
     for (name, version) in [("v1", "one"), ("v2", "two")] {
         cluster.apply(deployment(name, version, 1)).await;
     }
@@ -205,7 +204,7 @@ async fn lists_page_by_page_are_read_where_streamed_lists_are_refused_also_under
     })
     .await;
     let relay = cluster.kube.relay(cluster.kube.kubeconfig()).await.unwrap();
-    let client = cluster.kube.client_as(relay.kubeconfig()).await.unwrap();
+    let client = client_of(relay.kubeconfig()).await;
     for (name, version) in [("v1", "one"), ("v2", "two")] {
         cluster.apply(deployment(name, version, 1)).await;
     }
@@ -246,7 +245,7 @@ async fn nothing_is_published_before_the_whole_world_is_known() {
     cluster.apply(deployment("v1", "one", 30)).await;
     cluster.rollout("v1").await;
     cluster.kube.kill_api().unwrap();
-    let source = Kubernetes::start(&cluster.kube.client(), Options::default()).unwrap();
+    let source = Kubernetes::start(&cluster.client().await, Options::default()).unwrap();
     let early = tokio::time::timeout(Duration::from_secs(1), source.synced()).await;
     assert!(early.is_err(), "{:?}", source.state().borrow());
     assert!(!source.state().borrow().synced());

@@ -14,7 +14,7 @@ async fn a_missing_right_is_named_and_may_be_given_later() {
         .service_account("default", "headgate")
         .await
         .unwrap();
-    let client = cluster.kube.client_as(&kubeconfig).await.unwrap();
+    let client = client_of(&kubeconfig).await;
     let kinds = [
         "apps/v1/deployments/Deployment=/spec/replicas",
         "apps/v1/replicasets/ReplicaSet=/spec/replicas",
