@@ -3,6 +3,7 @@
 //! Names lead to models in one step; each model holds the tagging and the buckets that apply to it, priced for
 //! it. Streams keep none of this but the [`Limit`]s they have to settle, so old configurations are freed.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
@@ -14,9 +15,11 @@ use headgate_contract::{
 use crate::cost::{self, Pricing};
 use crate::host::Host;
 use crate::ledger::{self, Ledger, Lending, Rule, RuleSpec, TableShape};
-use crate::metrics::Series;
+use crate::metrics::{self, Metric, Series};
+use crate::outcome::Labels;
 use crate::pick::Picker;
 use crate::scale::{Live, Receptions};
+use crate::skew::Heaviest;
 use crate::vm::Stages;
 
 /// A configuration in force.
@@ -49,6 +52,8 @@ pub(crate) struct Model {
     /// A scale other than 100 %.
     pub(crate) scale: Option<Live>,
     pub(crate) rules: Rules,
+    heaviest: RefCell<Heaviest>,
+    series: Series,
 }
 
 /// The tagging and the buckets of a model.
@@ -207,11 +212,26 @@ impl Model {
             names: plan.names.clone(),
             picker: Picker::new(plan),
             scale,
+            heaviest: RefCell::default(),
+            series: Series::default(),
             rules: Rules {
                 tagging: tagging.clone(),
                 limits: Vec::new(),
             },
         }
+    }
+}
+
+impl Model {
+    /// The counter of a request that is picked for by the fingerprint of its conversation.
+    pub(crate) fn fingerprinted(&self, labels: &Labels<'_>, key: u64) -> Metric {
+        let outcome = match self.heaviest.borrow_mut().count(key) {
+            true => "shared",
+            false => "own",
+        };
+        self.series.get("fingerprints", outcome, || {
+            metrics::fingerprints(labels.namespace, &self.id, outcome)
+        })
     }
 }
 

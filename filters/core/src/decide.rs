@@ -5,7 +5,7 @@
 
 use std::rc::Rc;
 
-use headgate_contract::{Role, Tagging, UnknownVersion, names};
+use headgate_contract::{Role, SessionKey, Tagging, UnknownVersion, names};
 use headgate_dialect::Body;
 
 use crate::compiled::{Compiled, Model, Namespace, Rules};
@@ -190,7 +190,8 @@ impl<'a> Decider<'a> {
         }
         let tagging = &subject.rules.tagging;
         let tenant: Option<Rc<str>> = self.tenant(tagging)?.map(Into::into);
-        let (version, lane) = self.version(subject, tenant.as_deref())?;
+        let mut effects = Vec::with_capacity(16);
+        let (version, lane) = self.version(subject, tenant.as_deref(), *labels, &mut effects)?;
         labels.version = version.map_or("", |v| &v.name);
         labels.lane = lane;
         let tags = self.tagging.then(|| Tags {
@@ -200,7 +201,6 @@ impl<'a> Decider<'a> {
             lane: lane.into(),
             own: tags::own(tagging, headers),
         });
-        let mut effects = Vec::with_capacity(16);
         let asking = Asking {
             facts: &facts,
             headers,
@@ -294,6 +294,8 @@ impl<'a> Decider<'a> {
         &self,
         subject: Subject<'a>,
         tenant: Option<&str>,
+        labels: Labels<'_>,
+        effects: &mut Vec<Effect>,
     ) -> Result<(Option<&'a Rc<Version>>, &'static str), Refusal> {
         let headers = self.request.headers;
         let Some(model) = subject.model else {
@@ -327,8 +329,14 @@ impl<'a> Decider<'a> {
         }
         let tenant = tenant.unwrap_or_default();
         let list = &tagging.session_keys;
-        let session = session::key(list, headers, self.request.body, tenant, &model.id)
-            .unwrap_or_else(|| self.host.next());
+        let session = match session::key(list, headers, self.request.body, tenant, &model.id) {
+            Some((key, SessionKey::Fingerprint)) => {
+                effects.push(Effect::Count(model.fingerprinted(&labels, key), 1));
+                key
+            }
+            Some((key, _)) => key,
+            None => self.host.next(),
+        };
         match model.picker.version(session) {
             Some((version, lane)) => Ok((Some(version), lane.as_str())),
             None => Err(Refusal::ModelNotReady {

@@ -131,6 +131,18 @@ pub fn reserves(rule: &str, model: &str, outcome: &str) -> Metric {
     Metric::counter("reserves", &labels)
 }
 
+/// Requests picked for by the fingerprint of their conversation: with one that a sixteenth of the model's recent ones
+/// share (`shared`: they go to one version together, so shares are skewed), or not (`own`).
+#[must_use]
+pub fn fingerprints(namespace: &str, model: &str, outcome: &str) -> Metric {
+    let labels = [
+        ("namespace", namespace),
+        ("model", model),
+        ("outcome", outcome),
+    ];
+    Metric::counter("fingerprints", &labels)
+}
+
 /// Settlements by rule and by what they were settled on: `usage`, `observed`, `unreadable`, `unobserved`,
 /// `kept`, `never_sent`.
 #[must_use]

@@ -17,17 +17,18 @@ const KEY: (u64, u64) = (
     u64::from_le_bytes(*b"sessions"),
 );
 
-/// The session's key; `None` if the request has nothing of the list, and so is picked for at random.
+/// The session's key, and what it was taken from; `None` if the request has nothing of the list, and so is
+/// picked for at random.
 #[must_use]
-pub fn key(
-    list: &[SessionKey],
+pub fn key<'l>(
+    list: &'l [SessionKey],
     headers: &Headers<'_>,
     body: Option<&Body>,
     tenant: &str,
     model: &str,
-) -> Option<u64> {
+) -> Option<(u64, &'l SessionKey)> {
     list.iter()
-        .find_map(|source| read(source, headers, body, tenant, model))
+        .find_map(|source| Some((read(source, headers, body, tenant, model)?, source)))
 }
 
 fn read(

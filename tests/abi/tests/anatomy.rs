@@ -55,9 +55,14 @@ fn a_module_exports_the_hooks_and_its_memory() {
 #[test]
 fn a_module_exports_no_hook_that_it_does_not_answer() {
     let unused = |name: &str| {
-        ["done", "queue_ready", "http_call_response", "foreign_function"]
-            .iter()
-            .any(|hook| name == format!("proxy_on_{hook}"))
+        [
+            "done",
+            "queue_ready",
+            "http_call_response",
+            "foreign_function",
+        ]
+        .iter()
+        .any(|hook| name == format!("proxy_on_{hook}"))
             || name.starts_with("proxy_on_grpc")
             || name.contains("stream_data")
             || name.contains("connection")

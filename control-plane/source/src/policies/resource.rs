@@ -1,6 +1,8 @@
 //! The two kinds, as the API server stores them.
 //!
 //! Invariant: `spec` is a person's and `status` is ours; neither is written by the other side.
+// Columns of one type are no repetition.
+#![allow(clippy::duplicated_attributes)]
 
 use headgate_contract::{TokenBucketPolicySpec, TrafficTagPolicySpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;

@@ -333,3 +333,30 @@ fn a_client_that_leaves_while_the_request_is_held_is_counted() {
     assert_eq!(counted(&effects, aborted), 1);
     assert!(proxy.end(&mut stream).is_empty(), "an end comes once");
 }
+
+/// A conversation that begins like many others goes where they go; the share of such requests is told.
+#[test]
+fn a_first_message_that_many_conversations_share_is_counted_as_skew() {
+    let mut proxy = Proxy::new(FULL);
+    let mut counted_as = |first: &str| {
+        let more = format!(r#","messages":[{{"role":"user","content":"{first}"}}]"#);
+        let (_, step) = proxy.chat(&[], &chat("llama", &more));
+        let outcome = |outcome: &str| {
+            let name =
+                format!("headgate_fingerprints|namespace=default|model=llama|outcome={outcome}");
+            counted(&step.effects, &name)
+        };
+        (outcome("own"), outcome("shared"))
+    };
+    for n in 0..1000 {
+        assert_eq!(counted_as(&format!("question {n}")), (1, 0));
+    }
+    let shared: u64 = (0..1000).map(|_| counted_as("hi").1).sum();
+    assert!(shared > 900, "{shared} of 1000");
+    let (_, step) = proxy.chat(&[("x-session-id", "s")], &chat("llama", ""));
+    let told = |e: &headgate_core::effects::Effect| format!("{e:?}").contains("fingerprints");
+    assert!(
+        !step.effects.iter().any(told),
+        "a session that names itself"
+    );
+}

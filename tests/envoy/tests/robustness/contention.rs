@@ -35,7 +35,7 @@ async fn workers_on_one_hot_key_never_over_admit() {
     );
     charged(&stage, "hot", CAPACITY).await;
     busy_workers(&stage).await;
-    println!("{:?}", report.outcomes());
+    headgate_test_support::measured!("{:?}", report.outcomes());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -48,7 +48,7 @@ async fn a_hot_key_is_settled_to_the_last_token() {
     assert!(used <= CAPACITY, "{used}");
     charged(&stage, "hot", used).await;
     busy_workers(&stage).await;
-    println!("{:?}", report.outcomes());
+    headgate_test_support::measured!("{:?}", report.outcomes());
 }
 
 /// The test means something only if more than one worker took part.

@@ -57,7 +57,7 @@ async fn killing_and_restarting_the_control_plane_under_load_fails_no_request() 
     load.wait_for(100, SOON).await.unwrap();
     let report = load.stop().await;
     only(&report, &[200]);
-    println!(
+    headgate_test_support::measured!(
         "{} requests over three lives of the control plane",
         report.samples.len()
     );

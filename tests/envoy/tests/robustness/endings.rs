@@ -109,7 +109,7 @@ async fn a_client_that_hangs_up_mid_stream_pays_for_what_flowed() {
         (INPUT + seen..=INPUT + produced).contains(&used),
         "{used} tokens charged; {seen} were seen, {produced} produced"
     );
-    println!(
+    headgate_test_support::measured!(
         "cut after {seen} tokens: {used} charged, of {} reserved",
         INPUT + OUTPUT
     );

@@ -78,7 +78,7 @@ async fn thirty_configuration_swaps_under_load_are_not_noticed_and_refill_nothin
         }
         stage.settled().await.unwrap();
     }
-    println!("{SWAPS} configuration swaps in {:?}", began.elapsed());
+    headgate_test_support::measured!("{SWAPS} configuration swaps in {:?}", began.elapsed());
     unnoticed(&load.stop().await);
     charged(&stage, "saver", INPUT + SPENT).await;
     charged(&stage, "broke", CAPACITY).await;
@@ -124,7 +124,7 @@ async fn thirty_module_swaps_under_load_are_not_noticed_and_refill_nothing() {
         swapped.await.unwrap();
         load.wait_for(10, SOON).await.unwrap();
     }
-    println!("{SWAPS} module swaps in {:?}", began.elapsed());
+    headgate_test_support::measured!("{SWAPS} module swaps in {:?}", began.elapsed());
     unnoticed(&load.stop().await);
     charged(&stage, "saver", INPUT + SPENT).await;
     charged(&stage, "broke", CAPACITY).await;

@@ -54,7 +54,7 @@ async fn a_trap_leaves_the_budget_charged_and_requests_are_served_again_within_t
         }
     });
     back.await.unwrap();
-    println!("served again {:?} after the trap", since.elapsed());
+    headgate_test_support::measured!("served again {:?} after the trap", since.elapsed());
     // The trapped request stays charged what it reserved.
     charged(&stage, "acme", (INPUT + 200) + (INPUT + 16)).await;
 }

@@ -1,0 +1,74 @@
+//! How unevenly conversations begin: identical first messages share a fingerprint, and so go to one version
+//! together. Where few messages begin many conversations, shares miss their percents; this tells.
+//!
+//! The heaviest keys of a stream in constant space, after Misra and Gries (1982): with `K` counters a key's count
+//! falls short by at most `total / (K + 1)`, so one with more than a ninth of the requests is always among them.
+
+/// Counters.
+const KEYS: usize = 8;
+/// Below so many requests nothing is said to be heavy.
+const LEAST: u32 = 64;
+/// A key is heavy from this part of the requests on: a sixteenth.
+const HEAVY: u32 = 16;
+/// At so many requests all counts are halved, so that what is told is of recent ones.
+const HORIZON: u32 = 4096;
+
+/// The heaviest keys of one model.
+#[derive(Debug, Default)]
+pub struct Heaviest {
+    keys: [(u64, u32); KEYS],
+    total: u32,
+}
+
+impl Heaviest {
+    /// Counts a request, and tells whether its key is one that at least a sixteenth of the recent requests had.
+    pub fn count(&mut self, key: u64) -> bool {
+        if self.total >= HORIZON {
+            self.total /= 2;
+            self.keys.iter_mut().for_each(|k| k.1 /= 2);
+        }
+        self.total += 1;
+        let known = self.keys.iter_mut().find(|k| k.1 > 0 && k.0 == key);
+        if let Some((_, count)) = known {
+            *count += 1;
+            return self.total >= LEAST && *count * HEAVY >= self.total;
+        }
+        match self.keys.iter_mut().find(|k| k.1 == 0) {
+            Some(free) => *free = (key, 1),
+            None => self.keys.iter_mut().for_each(|k| k.1 -= 1),
+        }
+        false
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Spreads counts over the whole range (splitmix64's increment).
+    fn spread(n: u64) -> u64 {
+        n.wrapping_mul(0x9E37_79B9_7F4A_7C15)
+    }
+
+    #[test]
+    fn keys_of_their_own_are_never_heavy() {
+        let mut heaviest = Heaviest::default();
+        assert!((0..100_000).all(|n| !heaviest.count(spread(n))));
+    }
+
+    #[test]
+    fn a_key_with_a_fifth_of_the_requests_is_told_and_forgotten_when_it_stops() {
+        let mut heaviest = Heaviest::default();
+        let mut told = 0;
+        for n in 0..10_000 {
+            if n % 5 == 0 {
+                told += u32::from(heaviest.count(7));
+            } else {
+                assert!(!heaviest.count(spread(n)));
+            }
+        }
+        assert!(told > 1900, "{told} of 2000");
+        assert!((0..100_000).all(|n| !heaviest.count(spread(n)) || n < 1000));
+        assert!(!heaviest.count(7));
+    }
+}
