@@ -97,7 +97,7 @@ async fn a_pin_held_while_its_version_is_removed_is_told_that_there_is_none() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_pin_that_was_sent_before_its_version_is_removed_is_answered_and_charged() {
     let mut stage = stable_and_dark(&["--linger", "2"]).await;
-    let request = ask("sent", 50)
+    let request = ask("sent", 200)
         .header("x-model-version", "v2")
         .header("x-mock-headers-delay-ms", "8000")
         .to(stage.url());

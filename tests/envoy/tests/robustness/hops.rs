@@ -50,7 +50,7 @@ const TAGGING: &str = "apiVersion: headgate.dev/v1alpha1\nkind: TrafficTagPolicy
 /// A client that sends tags with its request, so that it is taken for somebody else.
 fn forging() -> OpenAiRequest {
     OpenAiRequest::chat("m")
-        .max_tokens(50)
+        .max_tokens(200)
         .header("x-customer", "acme")
         .header("x-tenant-id", "other")
         .header("x-model", "other")
@@ -153,7 +153,7 @@ async fn the_second_hop_charges_by_the_tags_of_the_first() {
     };
     assert_eq!(
         left("acme", "v2", "base").await,
-        Some(CAPACITY - INPUT - 50)
+        Some(CAPACITY - INPUT - 200)
     );
     // One tag else, and it is another bucket, which is full.
     assert_eq!(left("other", "v2", "base").await, None);

@@ -4,6 +4,7 @@
 //! sleeps and hopes.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod asking;
 mod common;
 mod contention;
 mod control_plane;
@@ -17,3 +18,4 @@ mod reservations;
 mod swaps;
 mod trap;
 mod two_envoys;
+mod wire;

@@ -12,8 +12,6 @@ mod request;
 
 use std::time::Duration;
 
-use bytes::Bytes;
-use http_body_util::Full;
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
@@ -24,13 +22,15 @@ pub use self::openai::OpenAiRequest;
 pub use self::reply::{Reply, Streamed};
 pub use self::request::HttpRequest;
 
+use self::request::Outgoing;
+
 /// How long an exchange may take unless told otherwise.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A pool of keep-alive connections. Cheap to clone; clones share the pool.
 #[derive(Debug, Clone)]
 pub struct HttpClient {
-    inner: Client<HttpConnector, Full<Bytes>>,
+    inner: Client<HttpConnector, Outgoing>,
     timeout: Duration,
 }
 

@@ -19,6 +19,8 @@ pub struct Reply {
     pub headers: HeaderMap,
     /// The body.
     pub body: Bytes,
+    /// The headers after the body.
+    pub trailers: HeaderMap,
 }
 
 impl Reply {
@@ -60,6 +62,8 @@ pub struct Streamed {
     /// The response headers.
     pub headers: HeaderMap,
     body: Incoming,
+    /// Empty until the body is read to its end.
+    trailers: HeaderMap,
     /// Read, and not yet handed out as an event.
     pending: BytesMut,
     timeout: Duration,
@@ -72,6 +76,7 @@ impl Streamed {
             status: head.status.as_u16(),
             headers: head.headers,
             body,
+            trailers: HeaderMap::new(),
             pending: BytesMut::new(),
             timeout,
         }
@@ -100,12 +105,13 @@ impl Streamed {
                         why: error::chain(&error),
                     });
                 }
-                // Trailers are not data: read on.
-                Some(Ok(frame)) => {
-                    if let Ok(data) = frame.into_data() {
-                        return Ok(Some(data));
-                    }
-                }
+                Some(Ok(frame)) => match frame.into_data() {
+                    Ok(data) => return Ok(Some(data)),
+                    // Trailers are not data: read on.
+                    Err(frame) => self
+                        .trailers
+                        .extend(frame.into_trailers().unwrap_or_default()),
+                },
             }
         }
     }
@@ -166,6 +172,7 @@ impl Streamed {
             status: self.status,
             headers: self.headers,
             body: body.freeze(),
+            trailers: self.trailers,
         })
     }
 

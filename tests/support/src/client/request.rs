@@ -1,8 +1,12 @@
 //! One HTTP request, as plain data.
 
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
 use bytes::Bytes;
-use http::{HeaderName, HeaderValue, Method, Request, Uri};
-use http_body_util::Full;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri};
+use http_body::{Body, Frame, SizeHint};
 
 use super::ClientError;
 
@@ -17,6 +21,8 @@ pub struct HttpRequest {
     pub headers: Vec<(String, String)>,
     /// The body; empty for none.
     pub body: Bytes,
+    /// Headers after the body, over HTTP/2 only; none for none.
+    pub trailers: Vec<(String, String)>,
 }
 
 impl HttpRequest {
@@ -27,6 +33,7 @@ impl HttpRequest {
             url: url.into(),
             headers: Vec::new(),
             body: Bytes::new(),
+            trailers: Vec::new(),
         }
     }
 
@@ -49,22 +56,66 @@ impl HttpRequest {
         self
     }
 
-    pub(super) fn into_http(self) -> Result<Request<Full<Bytes>>, ClientError> {
+    /// Adds a header after the body, which HTTP/2 alone carries here.
+    #[must_use]
+    pub fn trailer(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.trailers.push((name.into(), value.into()));
+        self
+    }
+
+    pub(super) fn into_http(self) -> Result<Request<Outgoing>, ClientError> {
         let bad = |what: &str, why: String| ClientError::Request(format!("{what}: {why}"));
         let uri: Uri = self
             .url
             .parse()
             .map_err(|e: http::uri::InvalidUri| bad(&self.url, e.to_string()))?;
-        let mut request = Request::new(Full::new(self.body));
+        let trailers = header_map(self.trailers)?;
+        let mut request = Request::new(Outgoing {
+            data: (!self.body.is_empty()).then_some(self.body),
+            trailers: (!trailers.is_empty()).then_some(trailers),
+        });
         *request.method_mut() = self.method;
         *request.uri_mut() = uri;
-        for (name, value) in self.headers {
-            let key = HeaderName::from_bytes(name.as_bytes())
-                .map_err(|error| bad(&name, error.to_string()))?;
-            let value = HeaderValue::from_bytes(value.as_bytes())
-                .map_err(|error| bad(&name, error.to_string()))?;
-            request.headers_mut().append(key, value);
-        }
+        *request.headers_mut() = header_map(self.headers)?;
         Ok(request)
+    }
+}
+
+fn header_map(pairs: Vec<(String, String)>) -> Result<HeaderMap, ClientError> {
+    let mut map = HeaderMap::with_capacity(pairs.len());
+    for (name, value) in pairs {
+        let bad = |why: String| ClientError::Request(format!("{name}: {why}"));
+        let key = HeaderName::from_bytes(name.as_bytes()).map_err(|e| bad(e.to_string()))?;
+        let value = HeaderValue::from_bytes(value.as_bytes()).map_err(|e| bad(e.to_string()))?;
+        map.append(key, value);
+    }
+    Ok(map)
+}
+
+/// A body that is there already, and what comes after it.
+pub(super) struct Outgoing {
+    data: Option<Bytes>,
+    trailers: Option<HeaderMap>,
+}
+
+impl Body for Outgoing {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        let data = self.data.take().map(Frame::data);
+        let next = data.or_else(|| self.trailers.take().map(Frame::trailers));
+        Poll::Ready(next.map(Ok))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.data.is_none() && self.trailers.is_none()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.data.as_ref().map_or(0, |data| data.len() as u64))
     }
 }

@@ -84,6 +84,8 @@ pub struct Behaviour {
     pub split: Vec<usize>,
     /// Bytes of padding beside the usage.
     pub pad_bytes: usize,
+    /// A trailer after the answer.
+    pub trailers: bool,
 }
 
 impl Behaviour {
@@ -140,6 +142,7 @@ impl Behaviour {
             "gzip" => self.gzip = value.parse().ok()?,
             "split" => self.split = parse_split(value)?,
             "pad-bytes" => self.pad_bytes = value.parse().ok()?,
+            "trailers" => self.trailers = value.parse().ok()?,
             _ => return None,
         }
         Some(())

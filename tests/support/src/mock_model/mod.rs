@@ -5,7 +5,7 @@
 //!
 //! `prompt_tokens` = ⌈UTF-8 bytes of the prompt / 4⌉, `completion_tokens` = n · min(max_tokens, tokens to produce).
 //! Every answer says who it is in `x-mock-served-by: model/version`; an answer (of a stream, its first event) echoes the
-//! request under the key `mock`: `{model, version, method, path, headers, body_bytes}`.
+//! request under the key `mock`: `{model, version, method, path, headers, trailers, body_bytes}`.
 //!
 //! What it does is asked for by request headers, so it works through Envoy and through SDKs; [`HEADERS_HELP`] is
 //! the table of them:

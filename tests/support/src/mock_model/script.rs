@@ -30,6 +30,8 @@ pub(super) enum Step {
     Stall,
     /// Break the connection.
     Abort(AbortWith),
+    /// Say, after the body, that it is done.
+    Trailers,
 }
 
 pub(super) type Steps = Box<dyn Iterator<Item = Step> + Send>;
@@ -52,7 +54,7 @@ impl Script {
                 Box::new(steps)
             };
             return Self {
-                steps: split(steps, behaviour),
+                steps: ended(split(steps, behaviour), behaviour),
                 length: None,
             };
         }
@@ -70,10 +72,17 @@ impl Script {
             Box::new(std::iter::once(Step::Send(body, tokens)))
         };
         Self {
-            steps: split(steps, behaviour),
+            steps: ended(split(steps, behaviour), behaviour),
             length,
         }
     }
+}
+
+fn ended(steps: Steps, behaviour: &Behaviour) -> Steps {
+    if !behaviour.trailers {
+        return steps;
+    }
+    Box::new(steps.chain(std::iter::once(Step::Trailers)))
 }
 
 /// Puts waits, silence and the break between the events.

@@ -7,7 +7,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use bytes::Bytes;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use http::request::Parts;
-use http::{HeaderName, HeaderValue, Request, Response, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use serde_json::{Map, Value, json};
@@ -59,7 +59,9 @@ impl Server {
         };
         let mut visit = Visit::begin(&self.stats);
         let (head, body) = request.into_parts();
-        let body = body.collect().await.map_err(|_| Broken)?.to_bytes();
+        let body = body.collect().await.map_err(|_| Broken)?;
+        let trailers = body.trailers().cloned().unwrap_or_default();
+        let body = body.to_bytes();
         let behaviour = match Behaviour::parse(&head.headers) {
             Ok(behaviour) => behaviour,
             Err(why) => return Ok(self.refuse(StatusCode::BAD_REQUEST, &why, visit, reset)),
@@ -84,13 +86,13 @@ impl Server {
                 return Ok(self.refuse(StatusCode::BAD_REQUEST, &why, visit, reset));
             }
         };
-        Ok(self.model_answer(&head, body.len(), ask, &behaviour, visit, reset))
+        let echo = self.echo(&head, &trailers, body.len());
+        Ok(self.model_answer(echo, ask, &behaviour, visit, reset))
     }
 
     fn model_answer(
         &self,
-        head: &Parts,
-        body_bytes: usize,
+        echo: Value,
         ask: Ask,
         behaviour: &Behaviour,
         visit: Visit,
@@ -102,7 +104,7 @@ impl Server {
         answer.created = SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .map_or(0, |since| since.as_secs());
-        answer.echo = self.echo(head, body_bytes);
+        answer.echo = echo;
         let status = behaviour.status.unwrap_or_default();
         let script = Script::of_answer(answer, behaviour);
         let mut response = self.respond(status, kind, script, Some(visit), reset);
@@ -171,24 +173,24 @@ impl Server {
         })
     }
 
-    fn echo(&self, head: &Parts, body_bytes: usize) -> Value {
+    fn echo(&self, head: &Parts, trailers: &HeaderMap, body_bytes: usize) -> Value {
         json!({
             "model": self.options.name,
             "version": self.options.version,
             "method": head.method.as_str(),
             "path": head.uri.path_and_query().map_or("/", |path| path.as_str()),
-            "headers": headers_of(head),
+            "headers": joined(&head.headers),
+            "trailers": joined(trailers),
             "body_bytes": body_bytes,
         })
     }
 }
 
 /// Headers by lower-case name; several values of one name are joined by `, `.
-fn headers_of(head: &Parts) -> Map<String, Value> {
+fn joined(map: &HeaderMap) -> Map<String, Value> {
     let mut headers = Map::new();
-    for name in head.headers.keys() {
-        let values: Vec<_> = head
-            .headers
+    for name in map.keys() {
+        let values: Vec<_> = map
             .get_all(name)
             .iter()
             .map(|value| String::from_utf8_lossy(value.as_bytes()))

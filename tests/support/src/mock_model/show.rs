@@ -12,12 +12,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue};
 use http_body::{Body, Frame, SizeHint};
 use tokio::time::Sleep;
 
 use super::behaviour::AbortWith;
 use super::script::{Script, Step, Steps};
 use super::stats::Visit;
+
+const DONE: HeaderName = HeaderName::from_static("x-mock-done");
 
 /// The connection breaks here, on demand.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -118,6 +121,11 @@ impl Body for Show {
                 }
                 Some(Step::Wait(time)) => this.waiting = Some(Box::pin(tokio::time::sleep(time))),
                 Some(Step::Stall) => this.stalled = true,
+                Some(Step::Trailers) => {
+                    this.finish();
+                    let done = (DONE, HeaderValue::from_static("true"));
+                    return Poll::Ready(Some(Ok(Frame::trailers(HeaderMap::from_iter([done])))));
+                }
                 Some(Step::Abort(how)) => return Poll::Ready(Some(Err(this.broken(how)))),
                 None => {
                     this.finish();

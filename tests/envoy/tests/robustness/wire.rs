@@ -1,0 +1,141 @@
+//! However the bytes of a request come, it is held until they are there, decided, tagged and settled as any other.
+
+use headgate_test_support::client::HttpClient;
+use headgate_test_support::stage::Stage;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use crate::common::{INPUT, SOON, ask, budget, charged, small_world};
+
+/// What a request reserves beyond its input: never spent from a worker's slice, so that a balance is exact.
+const OUTPUT: u64 = 200;
+
+/// A connection on which a test writes its own bytes.
+pub(crate) struct Wire(TcpStream);
+
+impl Wire {
+    /// Connects and sends a request line with headers; the connection ends with the answer.
+    pub(crate) async fn open(stage: &Stage, request_line: &str, headers: &str) -> Self {
+        let address = stage.url().strip_prefix("http://").unwrap().to_owned();
+        let mut wire = Self(TcpStream::connect(&address).await.unwrap());
+        let head = format!(
+            "{request_line} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n{headers}\r\n"
+        );
+        wire.send(&head).await;
+        wire
+    }
+
+    /// A chat of `tenant`.
+    async fn chat(stage: &Stage, tenant: &str, headers: &str) -> Self {
+        let headers =
+            format!("x-tenant-id: {tenant}\r\ncontent-type: application/json\r\n{headers}");
+        Self::open(stage, "POST /v1/chat/completions", &headers).await
+    }
+
+    /// Sends bytes, and lets them travel alone.
+    async fn send(&mut self, text: &str) {
+        self.0.write_all(text.as_bytes()).await.unwrap();
+        self.0.flush().await.unwrap();
+        tokio::task::yield_now().await;
+    }
+
+    /// What comes up to an empty line.
+    async fn head(&mut self) -> String {
+        let mut head = Vec::new();
+        let read = async {
+            while !head.ends_with(b"\r\n\r\n") {
+                head.push(self.0.read_u8().await.unwrap());
+            }
+        };
+        tokio::time::timeout(SOON, read).await.unwrap();
+        String::from_utf8(head).unwrap()
+    }
+
+    /// All that comes until the connection ends.
+    pub(crate) async fn rest(mut self) -> String {
+        let mut answer = Vec::new();
+        let read = self.0.read_to_end(&mut answer);
+        tokio::time::timeout(SOON, read).await.unwrap().unwrap();
+        String::from_utf8(answer).unwrap()
+    }
+}
+
+async fn world() -> Stage {
+    small_world(1, &budget("wire", ""), &[]).await
+}
+
+fn served(answer: &str) {
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    assert!(answer.contains("x-model-version: v1\r\n"), "{answer}");
+    // The tags, in what the model server echoes.
+    assert!(answer.contains("\"x-model-version\":\"v1\""), "{answer}");
+    assert!(answer.contains("\"x-headgate-lane\":\"base\""), "{answer}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_that_waits_to_be_told_to_go_on_is_told_and_served() {
+    let stage = world().await;
+    let body = ask("polite", OUTPUT).body().to_string();
+    let expecting = format!("expect: 100-continue\r\ncontent-length: {}\r\n", body.len());
+    let mut wire = Wire::chat(&stage, "polite", &expecting).await;
+    let go_on = wire.head().await;
+    assert!(go_on.starts_with("HTTP/1.1 100"), "{go_on}");
+    wire.send(&body).await;
+    served(&wire.rest().await);
+    charged(&stage, "polite", INPUT + 16).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_body_in_chunks_is_decided_at_its_last_also_before_trailers() {
+    let stage = world().await;
+    let body = ask("chunked", OUTPUT).body().to_string();
+    for (requests, end) in [(1, "0\r\n\r\n"), (2, "0\r\nx-checksum: 1\r\n\r\n")] {
+        let chunked = "transfer-encoding: chunked\r\ntrailer: x-checksum\r\n";
+        let mut wire = Wire::chat(&stage, "chunked", chunked).await;
+        for piece in body.as_bytes().chunks(7) {
+            let piece = std::str::from_utf8(piece).unwrap();
+            wire.send(&format!("{:x};ext=1\r\n{piece}\r\n", piece.len()))
+                .await;
+        }
+        wire.send(end).await;
+        served(&wire.rest().await);
+        charged(&stage, "chunked", requests * (INPUT + 16)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_of_http2_is_served_whole_and_streamed_and_refused() {
+    let stage = world().await;
+    let client = HttpClient::http2();
+    let whole = client
+        .send(ask("two", OUTPUT).to(stage.url()))
+        .await
+        .unwrap();
+    assert_eq!(whole.status, 200, "{}", whole.text());
+    assert_eq!(whole.header("x-model-version"), Some("v1"));
+    charged(&stage, "two", INPUT + 16).await;
+
+    let streamed = ask("two", OUTPUT).stream_with_usage().to(stage.url());
+    let streamed = client.open(streamed).await.unwrap();
+    assert_eq!(streamed.header("x-model-version"), Some("v1"));
+    let events = streamed.events().await.unwrap();
+    assert_eq!(events.last().unwrap(), "[DONE]");
+    charged(&stage, "two", 2 * (INPUT + 16)).await;
+
+    // Left over: less than this.
+    let refused = client.send(ask("two", 7190).to(stage.url())).await.unwrap();
+    assert_eq!(refused.status, 429, "{}", refused.text());
+    charged(&stage, "two", 2 * (INPUT + 16)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn trailers_of_http2_end_a_body() {
+    let stage = world().await;
+    let request = ask("trailing", OUTPUT)
+        .to(stage.url())
+        .trailer("x-checksum", "1");
+    let reply = HttpClient::http2().send(request).await.unwrap();
+    assert_eq!(reply.status, 200, "{}", reply.text());
+    assert_eq!(reply.header("x-model-version"), Some("v1"));
+    charged(&stage, "trailing", INPUT + 16).await;
+}
