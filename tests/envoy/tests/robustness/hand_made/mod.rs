@@ -3,6 +3,7 @@
 //! The control plane would never send such resources, so these tests stand in its place; server and Envoy are real.
 
 mod refusals;
+mod trailers;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -19,6 +20,7 @@ use headgate_test_support::stage::{Manifest, bootstrap, tools};
 use headgate_translate::{Code, Modules, Options, ScopeSpec, snapshot};
 use headgate_xds::fleet::{Fleet, Progress};
 use headgate_xds::{Kind, Peer, Refused, Resource, Scope, Snapshot, World, XdsServer};
+use prost::Message;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -55,9 +57,15 @@ impl Drop for Theatre {
 
 /// The resources of manifests, as the control plane would serve them.
 fn resources(manifests: &[Manifest], listen: SocketAddr) -> Vec<Resource> {
+    let files: Vec<_> = manifests.iter().map(Manifest::render).collect();
+    resources_of(&files, listen)
+}
+
+/// The same, of files with manifests and policies.
+fn resources_of(files: &[String], listen: SocketAddr) -> Vec<Resource> {
     let dir = tempfile::tempdir().unwrap();
-    for (at, manifest) in manifests.iter().enumerate() {
-        std::fs::write(dir.path().join(format!("{at}.yaml")), manifest.render()).unwrap();
+    for (at, file) in files.iter().enumerate() {
+        std::fs::write(dir.path().join(format!("{at}.yaml")), file).unwrap();
     }
     let objects = Files::read(FilesOptions::new([dir.path()]))
         .unwrap()
@@ -100,6 +108,13 @@ fn resources(manifests: &[Manifest], listen: SocketAddr) -> Vec<Resource> {
 fn with_body(resource: &Resource, body: Vec<u8>) -> Resource {
     Resource::new(resource.kind(), resource.name(), body)
         .requiring(resource.requires().iter().cloned())
+}
+
+/// The same resource, with something in it changed.
+fn changed<M: Message + Default>(resource: &Resource, change: impl Fn(&mut M)) -> Resource {
+    let mut message = M::decode(resource.body().clone()).unwrap();
+    change(&mut message);
+    with_body(resource, message.encode_to_vec())
 }
 
 /// Replaces one resource of the list.

@@ -16,16 +16,10 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
-use super::{Theatre, tamper, with_body};
+use super::{Theatre, changed, tamper, with_body};
 use crate::common::{SOON, only};
 
 const V2: &str = "model/default/m/v2";
-
-fn changed<M: Message + Default>(resource: &Resource, change: impl Fn(&mut M)) -> Resource {
-    let mut message = M::decode(resource.body().clone()).unwrap();
-    change(&mut message);
-    with_body(resource, message.encode_to_vec())
-}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_cluster_that_envoy_refuses_never_gets_traffic() {
