@@ -9,6 +9,7 @@ mod common;
 mod contention;
 mod control_plane;
 mod endings;
+mod follow;
 mod hand_made;
 mod held;
 mod hops;

@@ -1,0 +1,134 @@
+//! A hop that follows behind routes that are none of ours, as a sidecar in a mesh is: it knows less than the hop before,
+//! and stands in nobody's way.
+
+use std::net::SocketAddr;
+
+use headgate_test_support::client::HttpRequest;
+use headgate_test_support::envoy::{Envoy, EnvoyOptions};
+use headgate_test_support::mock_model::{MockModel, MockOptions};
+use headgate_test_support::ports::free_addr;
+use headgate_test_support::stage::{Manifest, Stage, StageOptions, tools};
+use serde_json::{Value, json};
+
+use crate::common::{CAPACITY, INPUT, ask, charged, counters};
+
+/// Everything goes to one cluster, past a filter that follows, knows model `m` in `v1`, and has a bucket for any model
+/// that keeps its reservations.
+fn bootstrap(listen: SocketAddr, server: SocketAddr) -> Value {
+    let module = tools::wasm_modules().unwrap().remove(0);
+    let config = json!({
+        "role": "follow",
+        "namespaces": { "default": {
+            "models": { "m": { "base": [{
+                "carrier": "deployment/m-v1", "weight": 1, "versions": [{ "version": "v1", "endpoints": 1 }],
+            }] } },
+            "buckets": [{ "policy": "all", "bucket": {
+                "name": "all", "key": ["tenant"], "profile": "tokens", "settleOn": "reservation",
+                "tokens": { "capacity": CAPACITY, "refillPerSecond": 0.001 },
+            } }],
+        } },
+    });
+    let wasm = json!({
+        "@type": "type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm",
+        "config": {
+            "name": "headgate",
+            "vm_config": {
+                "vm_id": "headgate",
+                "runtime": "envoy.wasm.runtime.v8",
+                "code": { "local": { "filename": module } },
+            },
+            "allow_on_headers_stop_iteration": true,
+            "failure_policy": "FAIL_RELOAD",
+            "configuration": {
+                "@type": "type.googleapis.com/google.protobuf.StringValue",
+                "value": config.to_string(),
+            },
+        },
+    });
+    let router =
+        json!({ "@type": "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router" });
+    let route =
+        json!({ "match": { "prefix": "/" }, "route": { "cluster": "server", "timeout": "0s" } });
+    let manager = json!({
+        "@type": "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
+        "stat_prefix": "sidecar",
+        "http_filters": [
+            { "name": "headgate", "typed_config": wasm },
+            { "name": "router", "typed_config": router },
+        ],
+        "route_config": { "virtual_hosts": [{ "name": "all", "domains": ["*"], "routes": [route] }] },
+    });
+    let at = |address: SocketAddr| json!({ "socket_address": { "address": "127.0.0.1", "port_value": address.port() } });
+    json!({ "static_resources": {
+        "listeners": [{
+            "name": "sidecar",
+            "address": at(listen),
+            "filter_chains": [{ "filters": [{ "name": "http", "typed_config": manager }] }],
+        }],
+        "clusters": [{
+            "name": "server",
+            "load_assignment": {
+                "cluster_name": "server",
+                "endpoints": [{ "lb_endpoints": [{ "endpoint": { "address": at(server) } }] }],
+            },
+        }],
+    } })
+}
+
+/// A gateway with model `m` in a version the sidecar does not know, and model `other`, of which it knows nothing.
+async fn gateway(sidecar: SocketAddr) -> Stage {
+    let gateway = Stage::start(StageOptions {
+        workers: 1,
+        ..StageOptions::empty()
+    })
+    .await
+    .unwrap();
+    for (model, version) in [("m", "v9"), ("other", "v1")] {
+        let manifest = Manifest::new(model, version).endpoints(&[sidecar]);
+        let file = format!("{model}.yaml");
+        gateway
+            .files()
+            .write_model(&file, &manifest.render())
+            .unwrap();
+    }
+    gateway.settled().await.unwrap();
+    gateway
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_hop_that_follows_serves_and_charges_what_it_does_not_know() {
+    let server = MockModel::start(MockOptions::new("any", "any"))
+        .await
+        .unwrap();
+    let listen = free_addr().unwrap();
+    let options = EnvoyOptions::new(bootstrap(listen, server.addr()).to_string());
+    let sidecar = Envoy::start(options).await.unwrap();
+    let gateway = gateway(listen).await;
+
+    for (model, version) in [("m", "v9"), ("other", "v1")] {
+        let request = ask(model, 200).field("model", model);
+        let reply = gateway.send(&request).await.unwrap();
+        assert_eq!(reply.status, 200, "{model}: {}", reply.text());
+        let echo = reply.json().unwrap();
+        for (header, value) in [
+            ("x-model", model),
+            ("x-model-version", version),
+            ("x-headgate-tenant", model),
+            ("x-headgate-lane", "base"),
+        ] {
+            assert_eq!(echo["mock"]["headers"][header], value, "{model}: {header}");
+        }
+        // The bucket that is for any model, through the gateway, which has none.
+        charged(&gateway, model, INPUT + 200).await;
+    }
+    let refused = counters(sidecar.admin(), "requests").await;
+    assert!(
+        !refused.keys().any(|name| name.contains("not_found")),
+        "{refused:?}"
+    );
+
+    // What no model serves is not answered here either: lists and models are the server's to tell.
+    let url = format!("http://{listen}/v1/models");
+    let list = gateway.client().send(HttpRequest::get(url)).await.unwrap();
+    assert_eq!(list.json().unwrap()["data"][0]["id"], "any");
+}
