@@ -1,12 +1,24 @@
 //! The policies as Kubernetes objects: the contract's specs with metadata and status, and the definitions the API server
-//! is given of them.
+//! is given of them; the watch of them, and the writing of their status.
+//!
+//! ```text
+//! watch ──▶ seen (reducer) ──▶ plan ──▶ outcomes, counts of proxies ──▶ status, desk ──▶ write
+//! ```
 //!
 //! Invariant: the specs are the contract's own types, so a file, the API server and a filter agree on every field.
 
 mod crd;
+mod desk;
 mod resource;
+mod seen;
+mod status;
+mod watch;
 
 pub use self::crd::{crds, yaml};
+pub use self::desk::{Desk, Due, PACE, Standings};
 pub use self::resource::{
     PolicyStatus, TokenBucket, TokenBucketPolicy, TrafficTag, TrafficTagPolicy,
 };
+pub use self::seen::Seen;
+pub use self::status::{ACCEPTED, Counts, PROGRAMMED, RESOLVED_REFS, to_write};
+pub use self::watch::{Policies, write_statuses};

@@ -5,4 +5,5 @@ mod agreement;
 mod generate;
 mod kubectl;
 mod labels;
+mod statuses;
 mod world;

@@ -4,7 +4,7 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use headgate_source::policies::{crds, yaml};
-use headgate_test_support::kube::{Kube, KubeOptions};
+use headgate_test_support::kube::{Kube, KubeOptions, Kubectl};
 use tokio::runtime::Runtime;
 
 /// A file of the checkout the test runs in.
@@ -27,7 +27,12 @@ pub(crate) async fn start() -> Kube {
     })
     .await
     .unwrap();
-    let kubectl = kube.kubectl();
+    define(&kube.kubectl()).await;
+    kube
+}
+
+/// Gives the API server the definitions, and waits until it serves them.
+pub(crate) async fn define(kubectl: &Kubectl) {
     let definitions = yaml(&crds().unwrap()).unwrap();
     kubectl.apply(&definitions).await.unwrap();
     let established = [
@@ -38,5 +43,4 @@ pub(crate) async fn start() -> Kube {
         "crd/traffictagpolicies.headgate.dev",
     ];
     kubectl.run(established).await.unwrap();
-    kube
 }

@@ -1,0 +1,82 @@
+//! Which statuses to write when: at most one write of an object in [`PACE`], the first at once, the newest always last.
+//!
+//! Pure: both clocks are arguments. Place in the flow: between the plan (what became of each policy), the watch (what is
+//! stored) and the writer.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use headgate_model::{PolicyId, PolicyOutcome};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use k8s_openapi::jiff::Timestamp;
+
+use super::status::{Counts, to_write};
+
+/// Time between two writes of one object.
+pub const PACE: Duration = Duration::from_secs(10);
+
+/// What every policy's status should say.
+pub type Standings = BTreeMap<PolicyId, (PolicyOutcome, Counts)>;
+
+/// What is wanted, what is stored, and when was written.
+#[derive(Debug, Default)]
+pub struct Desk {
+    wanted: Standings,
+    stored: BTreeMap<PolicyId, Vec<Condition>>,
+    /// By a clock that only goes forward.
+    written: BTreeMap<PolicyId, Duration>,
+}
+
+/// What to do now.
+#[derive(Debug, PartialEq)]
+pub struct Due {
+    /// The conditions to write.
+    pub writes: Vec<(PolicyId, Vec<Condition>)>,
+    /// When to ask again, if nothing else happens.
+    pub next: Option<Duration>,
+}
+
+impl Desk {
+    /// What the statuses should say, all of them.
+    pub fn want(&mut self, wanted: Standings) {
+        self.wanted = wanted;
+    }
+
+    /// What is stored, of every object there is. Statuses are written of these only.
+    pub fn stored(&mut self, stored: BTreeMap<PolicyId, Vec<Condition>>) {
+        self.stored = stored;
+        self.written.retain(|id, _| self.stored.contains_key(id));
+    }
+
+    /// What to write at `clock`. It counts as written: if that fails, say so with [`Self::failed`].
+    pub fn due(&mut self, now: Timestamp, clock: Duration) -> Due {
+        let mut due = Due {
+            writes: Vec::new(),
+            next: None,
+        };
+        for (id, (outcome, counts)) in &self.wanted {
+            let Some(stored) = self.stored.get_mut(id) else {
+                continue;
+            };
+            let Some(conditions) = to_write(outcome, *counts, stored, now) else {
+                continue;
+            };
+            let at = self.written.get(id).map_or(clock, |last| *last + PACE);
+            if at > clock {
+                due.next = Some(due.next.map_or(at, |next| next.min(at)));
+                continue;
+            }
+            stored.clone_from(&conditions);
+            self.written.insert(id.clone(), clock);
+            due.writes.push((id.clone(), conditions));
+        }
+        due
+    }
+
+    /// A write did not happen: it is due again, at its pace.
+    pub fn failed(&mut self, id: &PolicyId) {
+        if let Some(stored) = self.stored.get_mut(id) {
+            stored.clear();
+        }
+    }
+}

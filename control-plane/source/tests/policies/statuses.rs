@@ -1,0 +1,180 @@
+//! Statuses as `kubectl` shows and awaits them: watched, planned and written back.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use headgate_model::{LabelKeys, Objects, Registry, Scales, plan};
+use headgate_source::files::{Observed, Reducer, manifests};
+use headgate_source::policies::{Counts, Policies, Seen, Standings, write_statuses};
+use headgate_test_support::kube::{Kube, Kubectl};
+use tokio::sync::watch;
+
+use crate::world::{file, runtime, start};
+
+/// The shipped models, as the file source reads them.
+fn models() -> Objects {
+    let mut reducer = Reducer::new("default", LabelKeys::default());
+    for path in manifests(file("envoy-config/models").as_ref()).unwrap() {
+        reducer.apply(&path.to_string_lossy(), &std::fs::read(&path).unwrap(), 0);
+    }
+    reducer.observe(&Observed::default()).unwrap().objects
+}
+
+/// What a control plane with so many proxies would say.
+fn standings(seen: &Seen, counts: Counts) -> Arc<Standings> {
+    let mut objects = models();
+    seen.add_to(&mut objects);
+    let registry = Registry::build(&objects, &LabelKeys::default());
+    let plan = plan(&registry, &objects, &Scales::default());
+    let outcomes = plan.policies.into_iter().chain(seen.invalid.clone());
+    Arc::new(
+        outcomes
+            .map(|(id, outcome)| (id, (outcome, counts)))
+            .collect(),
+    )
+}
+
+/// A control plane in small: plans whenever the policies or the counts change.
+async fn control(
+    mut seen: watch::Receiver<Option<Arc<Seen>>>,
+    mut counts: watch::Receiver<Counts>,
+    tell: watch::Sender<Arc<Standings>>,
+) {
+    loop {
+        if let Some(seen) = seen.borrow_and_update().as_deref() {
+            tell.send_replace(standings(seen, *counts.borrow_and_update()));
+        }
+        let heard =
+            tokio::select! { heard = seen.changed() => heard, heard = counts.changed() => heard };
+        if heard.is_err() {
+            return;
+        }
+    }
+}
+
+/// A replica of the control plane.
+struct Replica {
+    policies: Policies,
+    counts: watch::Sender<Counts>,
+    leading: watch::Sender<bool>,
+}
+
+fn replica(kube: &Kube, leads: bool, counts: Counts) -> Replica {
+    let policies = Policies::start(&kube.client(), &[]);
+    let (tell, standings) = watch::channel(Arc::default());
+    let (send, receive) = watch::channel(counts);
+    tokio::spawn(control(policies.seen(), receive, tell));
+    let (leading, leads) = watch::channel(leads);
+    tokio::spawn(write_statuses(
+        kube.client(),
+        standings,
+        policies.seen(),
+        leads,
+    ));
+    Replica {
+        policies,
+        counts: send,
+        leading,
+    }
+}
+
+async fn condition(kubectl: &Kubectl, what: &str, kind: &str, field: &str) -> String {
+    let path = format!("jsonpath={{.status.conditions[?(@.type==\"{kind}\")].{field}}}");
+    kubectl.run(["get", what, "-o", &path]).await.unwrap()
+}
+
+async fn wait(kubectl: &Kubectl, what: &str, condition: &str) {
+    let condition = format!("--for=condition={condition}");
+    let waited = kubectl
+        .run(["wait", what, &condition, "--timeout=30s"])
+        .await;
+    if let Err(why) = waited {
+        let now = kubectl.run(["get", what, "-o", "yaml"]).await.unwrap();
+        panic!("{why}\n{now}");
+    }
+}
+
+const TYPO: &str = "
+apiVersion: headgate.dev/v1alpha1
+kind: TokenBucketPolicy
+metadata: {name: typo}
+spec: {models: [lama], buckets: [{name: b, key: [], profile: semantic}]}
+";
+
+#[test]
+fn kubectl_waits_for_what_became_of_a_policy_and_reads_why() {
+    runtime().block_on(async {
+        let kube = start().await;
+        let kubectl = kube.kubectl();
+        let policies = file("envoy-config/policies");
+        kubectl.run(["apply", "-f", policies.as_str()]).await.unwrap();
+        let none = Counts::default();
+        let leader = replica(&kube, true, none);
+        // Another replica, which knows of other proxies, and does not lead.
+        let other = replica(&kube, false, Counts { connected: 7, acked: 0 });
+        wait(&kubectl, "tbp/tenant-budget", "Accepted").await;
+        wait(&kubectl, "tbp/tenant-budget", "ResolvedRefs").await;
+        wait(&kubectl, "tbp/tenant-budget", "Programmed=Unknown").await;
+        wait(&kubectl, "ttp/default", "Accepted").await;
+
+        kubectl.apply(TYPO).await.unwrap();
+        let written = Instant::now();
+        wait(&kubectl, "tbp/typo", "ResolvedRefs=False").await;
+        println!("a policy's first status, from kubectl apply: {:?}", written.elapsed());
+        let why = condition(&kubectl, "tbp/typo", "Programmed", "message").await;
+        assert!(why.contains("matches nothing: spec.models[0]: nothing declares lama. Declared are gpt-4, llama3-70b, phi-3"), "{why}");
+
+        // Counts come often; they are written at most every ten seconds, the newest last.
+        for acked in 0..=3 {
+            leader.counts.send_replace(Counts { connected: 3, acked });
+        }
+        wait(&kubectl, "tbp/tenant-budget", "Programmed").await;
+        let message = condition(&kubectl, "tbp/tenant-budget", "Programmed", "message").await;
+        assert_eq!(message, "3 of 3 proxies have it");
+        let table = kubectl.run(["get", "tbp", "tenant-budget"]).await.unwrap();
+        let row: Vec<&str> = table.lines().nth(1).unwrap().split_whitespace().collect();
+        assert_eq!(row[..3], ["tenant-budget", "True", "True"]);
+
+        // The fix is one edit; the status says which edit it is about.
+        kubectl.apply(&TYPO.replace("lama", "phi-3")).await.unwrap();
+        wait(&kubectl, "tbp/typo", "ResolvedRefs").await;
+        assert_eq!(condition(&kubectl, "tbp/typo", "Accepted", "observedGeneration").await, "2");
+
+        // The other one takes over.
+        leader.leading.send_replace(false);
+        other.leading.send_replace(true);
+        wait(&kubectl, "tbp/tenant-budget", "Programmed=False").await;
+        let message = condition(&kubectl, "tbp/tenant-budget", "Programmed", "message").await;
+        assert_eq!(message, "0 of 7 proxies have it");
+        drop((leader.policies, other.policies));
+    });
+}
+
+#[test]
+fn a_cluster_without_the_definitions_has_no_policies_until_they_come() {
+    runtime().block_on(async {
+        let kube = Kube::start(Default::default()).await.unwrap();
+        let policies = Policies::start(&kube.client(), &["default".to_owned()]);
+        let mut seen = policies.seen();
+        let within = Duration::from_secs(60);
+        let known = tokio::time::timeout(within, seen.wait_for(Option::is_some)).await;
+        assert!(
+            known
+                .unwrap()
+                .unwrap()
+                .as_deref()
+                .unwrap()
+                .stored
+                .is_empty()
+        );
+        let kubectl = kube.kubectl();
+        crate::world::define(&kubectl).await;
+        kubectl.apply(TYPO).await.unwrap();
+        let one =
+            |seen: &Option<Arc<Seen>>| seen.as_ref().is_some_and(|s| s.bucket_policies.len() == 1);
+        tokio::time::timeout(within, seen.wait_for(one))
+            .await
+            .unwrap()
+            .unwrap();
+    });
+}

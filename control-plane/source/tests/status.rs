@@ -1,0 +1,241 @@
+//! From what became of a policy to the status that is written, and when.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use headgate_contract::ConfigError;
+use headgate_model::{PolicyId, PolicyKind, PolicyOutcome, Verdict, verdict};
+use headgate_source::policies::{Counts, Desk, PACE, Seen, Standings, to_write};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use k8s_openapi::jiff::Timestamp;
+use kube::core::DynamicObject;
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+fn at(seconds: i64) -> Timestamp {
+    Timestamp::from_second(seconds).unwrap()
+}
+
+fn good(generation: i64) -> PolicyOutcome {
+    let holds = |reason, message: &str| Verdict {
+        holds: true,
+        reason,
+        message: message.to_owned(),
+    };
+    PolicyOutcome {
+        generation,
+        accepted: holds(verdict::ACCEPTED, "counts for 1 model"),
+        resolved: holds(verdict::RESOLVED, "all that it names exists"),
+        namespaces: ["default".to_owned()].into(),
+    }
+}
+
+fn counts(acked: u32, connected: u32) -> Counts {
+    Counts { connected, acked }
+}
+
+/// `Type=Status Reason: message` of each.
+fn told(conditions: &[Condition]) -> Vec<String> {
+    let line = |c: &Condition| format!("{}={} {}: {}", c.type_, c.status, c.reason, c.message);
+    conditions.iter().map(line).collect()
+}
+
+fn programmed(outcome: &PolicyOutcome, counts: Counts) -> String {
+    told(&to_write(outcome, counts, &[], at(0)).unwrap())
+        .pop()
+        .unwrap()
+}
+
+#[test]
+fn programmed_is_true_when_every_connected_proxy_has_it() {
+    let outcome = good(3);
+    for (acked, connected, expected) in [
+        (
+            0,
+            0,
+            "Programmed=Unknown NoProxies: no proxy of its models is connected",
+        ),
+        (0, 2, "Programmed=False Reconciling: 0 of 2 proxies have it"),
+        (1, 2, "Programmed=False Reconciling: 1 of 2 proxies have it"),
+        (2, 2, "Programmed=True Programmed: 2 of 2 proxies have it"),
+    ] {
+        assert_eq!(programmed(&outcome, counts(acked, connected)), expected);
+    }
+}
+
+#[test]
+fn a_policy_that_no_proxy_is_told_of_says_why() {
+    let mut replaced = good(1);
+    replaced.accepted = Verdict {
+        holds: false,
+        reason: verdict::REPLACED,
+        message: "nothing of it counts: TokenBucketPolicy default/x comes first".into(),
+    };
+    let said = programmed(&replaced, counts(2, 2));
+    assert_eq!(
+        said,
+        "Programmed=False Replaced: nothing of it counts: TokenBucketPolicy default/x comes first"
+    );
+
+    let mut nothing = good(1);
+    nothing.namespaces.clear();
+    nothing.resolved = Verdict {
+        holds: false,
+        reason: verdict::MATCHES_NOTHING,
+        message: "matches nothing: spec.models[0]: nothing declares lama".into(),
+    };
+    let said = programmed(&nothing, counts(2, 2));
+    assert_eq!(
+        said,
+        "Programmed=False MatchesNothing: matches nothing: spec.models[0]: nothing declares lama"
+    );
+}
+
+#[test]
+fn a_condition_keeps_its_time_until_its_status_changes() {
+    let first = to_write(&good(1), counts(1, 2), &[], at(100)).unwrap();
+    assert!(
+        first
+            .iter()
+            .all(|c| c.last_transition_time.0 == at(100) && c.observed_generation == Some(1))
+    );
+    let edited = to_write(&good(2), counts(2, 2), &first, at(200)).unwrap();
+    let times: Vec<_> = edited.iter().map(|c| c.last_transition_time.0).collect();
+    assert_eq!(times, [at(100), at(100), at(200)]);
+    assert!(edited.iter().all(|c| c.observed_generation == Some(2)));
+}
+
+fn outcomes() -> impl Strategy<Value = PolicyOutcome> {
+    (
+        any::<bool>(),
+        any::<bool>(),
+        1i64..3,
+        any::<bool>(),
+        "\\PC{0,2000}",
+    )
+        .prop_map(
+            |(accepted, resolved, generation, somewhere, message)| PolicyOutcome {
+                generation,
+                accepted: Verdict {
+                    holds: accepted,
+                    reason: verdict::ACCEPTED,
+                    message: message.clone(),
+                },
+                resolved: Verdict {
+                    holds: resolved,
+                    reason: verdict::RESOLVED,
+                    message,
+                },
+                namespaces: somewhere
+                    .then(|| "default".to_owned())
+                    .into_iter()
+                    .collect(),
+            },
+        )
+}
+
+proptest! {
+    #[test]
+    fn what_is_written_asks_for_nothing_more(
+        before in outcomes(), after in outcomes(), acked in 0u32..3, more in 0u32..3,
+    ) {
+        let counts = counts(acked, acked + more);
+        let stored = to_write(&before, counts, &[], at(1)).unwrap();
+        let written = to_write(&after, counts, &stored, at(2)).unwrap_or(stored);
+        prop_assert_eq!(to_write(&after, counts, &written, at(3)), None);
+        prop_assert!(written.iter().all(|c| c.message.chars().count() <= 1024));
+    }
+}
+
+fn id(name: &str) -> PolicyId {
+    PolicyId {
+        kind: PolicyKind::TokenBucket,
+        namespace: "default".into(),
+        name: name.into(),
+    }
+}
+
+fn standing(acked: u32) -> Standings {
+    [(id("a"), (good(1), counts(acked, 9)))].into()
+}
+
+#[test]
+fn an_object_is_written_at_once_then_at_most_every_ten_seconds_and_the_newest_wins() {
+    let mut desk = Desk::default();
+    desk.want(standing(0));
+    assert!(
+        desk.due(at(0), Duration::ZERO).writes.is_empty(),
+        "nothing is known to be there"
+    );
+    desk.stored(BTreeMap::from([(id("a"), Vec::new())]));
+    let second = Duration::from_secs;
+    assert_eq!(desk.due(at(0), second(100)).writes.len(), 1);
+    for (clock, acked) in [(101, 1), (104, 2), (109, 3)] {
+        desk.want(standing(acked));
+        let due = desk.due(at(0), second(clock));
+        assert!(due.writes.is_empty());
+        assert_eq!(due.next, Some(second(100) + PACE));
+    }
+    let due = desk.due(at(0), second(110));
+    assert!(told(&due.writes[0].1)[2].ends_with("3 of 9 proxies have it"));
+    assert_eq!(due.next, None);
+    assert!(desk.due(at(0), second(200)).writes.is_empty(), "it settles");
+}
+
+#[test]
+fn a_write_that_failed_is_tried_again_at_its_pace() {
+    let mut desk = Desk::default();
+    desk.want(standing(0));
+    desk.stored(BTreeMap::from([(id("a"), Vec::new())]));
+    assert_eq!(desk.due(at(0), Duration::ZERO).writes.len(), 1);
+    desk.failed(&id("a"));
+    assert_eq!(desk.due(at(0), Duration::from_secs(1)).next, Some(PACE));
+    assert_eq!(desk.due(at(0), PACE).writes.len(), 1);
+}
+
+fn object(name: &str, generation: i64, spec: Value) -> DynamicObject {
+    let object = json!({
+        "apiVersion": "headgate.dev/v1alpha1", "kind": "TokenBucketPolicy",
+        "metadata": {"name": name, "namespace": "default", "generation": generation, "creationTimestamp": "2026-01-31T12:00:00Z"},
+        "spec": spec,
+    });
+    serde_json::from_value(object).unwrap()
+}
+
+#[test]
+fn a_policy_that_cannot_be_read_is_left_out_and_told() {
+    let fair = json!({"buckets": [{"name": "fair", "key": [], "profile": "semantic"}]});
+    let mut seen = Seen::default();
+    seen.apply(PolicyKind::TokenBucket, &object("good", 1, fair.clone()));
+    seen.apply(
+        PolicyKind::TokenBucket,
+        &object("bad", 7, json!({"buckets": [], "x": 1})),
+    );
+    let key = |name: &str| ("default".to_owned(), name.to_owned());
+    assert_eq!(
+        seen.bucket_policies[&key("good")].created,
+        Some(1_769_860_800)
+    );
+    assert!(!seen.bucket_policies.contains_key(&key("bad")));
+    let error = ConfigError::new(
+        "spec.x",
+        "unknown field `x`, expected one of `targetRefs`, `models`, `selector`, `override`, `buckets`",
+    );
+    assert_eq!(seen.invalid[&id("bad")], PolicyOutcome::invalid(7, &error));
+    assert_eq!(seen.stored.len(), 2);
+    // Mended, it is as if it had never been bad.
+    let mut fresh = seen.clone();
+    seen.apply(PolicyKind::TokenBucket, &object("bad", 8, fair.clone()));
+    fresh.replace(
+        PolicyKind::TokenBucket,
+        None,
+        &[object("bad", 8, fair.clone()), object("good", 1, fair)],
+    );
+    assert_eq!(seen, fresh);
+    assert!(seen.invalid.is_empty());
+    seen.replace(PolicyKind::TokenBucket, Some("other"), []);
+    assert_eq!(seen, fresh);
+    seen.replace(PolicyKind::TokenBucket, None, []);
+    assert_eq!(seen, Seen::default());
+}
