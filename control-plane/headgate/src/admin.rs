@@ -7,19 +7,22 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
+use headgate_source::kubernetes::ApiState;
 use headgate_xds::{Fleet, Kind};
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
 use crate::metrics::Metrics;
 use crate::publisher::Published;
-use crate::report::{Report, report};
+use crate::report::{Report, lost, report};
 use crate::world::Scopes;
 
 /// What the pages are made from.
 #[derive(Clone)]
 pub(crate) struct Admin {
     pub published: watch::Receiver<Option<Arc<Published>>>,
+    /// How the watches of the Kubernetes API fare, if there is one.
+    pub api: Option<watch::Receiver<ApiState>>,
     pub scopes: Scopes,
     pub fleet: Fleet,
     pub metrics: Arc<Metrics>,
@@ -43,7 +46,10 @@ impl Admin {
 
     fn report(&self) -> Report {
         let published = self.published.borrow().clone();
-        report(published.as_deref(), &self.scopes, &self.fleet.proxies())
+        let mut report = report(published.as_deref(), &self.scopes, &self.fleet.proxies());
+        let api = self.api.as_ref().map(|api| api.borrow().clone());
+        report.problems.splice(0..0, api.as_ref().and_then(lost));
+        report
     }
 }
 

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use headgate_source::kubernetes::Kind;
 
 /// Model-aware traffic control for Envoy.
 ///
@@ -43,7 +44,7 @@ pub(crate) enum Command {
     /// Check models and policies with the very code that will run them; exits 1 on a problem.
     Validate(ValidateArgs),
     /// Show what would be served now, without serving.
-    Translate(TranslateArgs),
+    Translate(Box<TranslateArgs>),
     /// Print the JSON schema of a configuration, or the whole reference as Markdown.
     Schema(SchemaArgs),
 }
@@ -52,20 +53,28 @@ pub(crate) enum Command {
 #[derive(Debug, Args, Clone)]
 pub(crate) struct InputArgs {
     /// Directory of Kubernetes manifests with the three labels.
-    #[arg(long, value_name = "DIR", env = "HEADGATE_MODELS")]
-    pub models: PathBuf,
+    #[arg(
+        long,
+        value_name = "DIR",
+        env = "HEADGATE_MODELS",
+        required_unless_present = "kube"
+    )]
+    pub models: Option<PathBuf>,
+    /// A Kubernetes API instead of --models.
+    #[command(flatten)]
+    pub cluster: ClusterArgs,
     /// Directory of policies (`headgate.dev/v1alpha1`).
     #[arg(long, value_name = "DIR", env = "HEADGATE_POLICIES")]
     pub policies: Option<PathBuf>,
-    /// Namespace of manifests that name none; its virtual host owns `*` unless --domain gives that to another.
+    /// Namespace of manifests that name none; its virtual host owns `*` unless --domain gives that to another. Where it
+    /// is not given, it is the only --namespace, else `default`.
     #[arg(
         long,
         value_name = "NAMESPACE",
-        default_value = "default",
         env = "HEADGATE_DEFAULT_NAMESPACE",
         value_parser = parse_namespace
     )]
-    pub default_namespace: String,
+    pub default_namespace: Option<String>,
     /// Domains of a namespace's virtual host. A namespace without domains is served to nobody. Repeatable.
     #[arg(long = "domain", value_name = "NAMESPACE=DOMAIN,…", value_parser = parse_domains)]
     pub domains: Vec<(String, Vec<String>)>,
@@ -97,6 +106,41 @@ pub(crate) struct InputArgs {
     /// How long a stream may be silent, in seconds: the first token of a long prompt takes a while.
     #[arg(long, value_name = "SECONDS", default_value_t = 300, value_parser = clap::value_parser!(u64).range(1..=86_400))]
     pub idle_timeout: u64,
+}
+
+/// A Kubernetes API to watch.
+#[derive(Debug, Args, Clone)]
+pub(crate) struct ClusterArgs {
+    /// Watch pods, Services and workloads of a Kubernetes API instead of --models: of the pod's cluster, or of a kubeconfig.
+    #[arg(long, env = "HEADGATE_KUBE")]
+    pub kube: bool,
+    /// The kubeconfig; else $KUBECONFIG, else ~/.kube/config, else the pod's ServiceAccount.
+    #[arg(long, value_name = "FILE", requires = "kube")]
+    pub kubeconfig: Option<PathBuf>,
+    /// A context of the kubeconfig; else its current one.
+    #[arg(long, value_name = "CONTEXT", requires = "kube")]
+    pub context: Option<String>,
+    /// Watch this namespace alone; none for the whole cluster. Repeatable.
+    #[arg(long = "namespace", short = 'n', value_name = "NAMESPACE", requires = "kube", value_parser = parse_namespace)]
+    pub namespaces: Vec<String>,
+    /// A further kind that owns pods and may carry the labels, with the JSON pointer to the replicas it wants. Repeatable.
+    #[arg(
+        long = "owner-kind",
+        value_name = "GROUP/VERSION/PLURAL/KIND[=POINTER]",
+        requires = "kube"
+    )]
+    pub owner_kinds: Vec<Kind>,
+}
+
+impl InputArgs {
+    /// The namespace of what names none, and the owner of `*`.
+    pub(crate) fn default_namespace(&self) -> &str {
+        match (&self.default_namespace, self.cluster.namespaces.as_slice()) {
+            (Some(given), _) => given,
+            (None, [only]) => only,
+            (None, _) => "default",
+        }
+    }
 }
 
 /// `headgate serve`.

@@ -18,7 +18,7 @@ pub(crate) fn of(args: &InputArgs) -> Result<BTreeMap<String, Vec<String>>, Stri
     }
     if !domains.values().flatten().any(|d| d == "*") {
         domains
-            .entry(args.default_namespace.clone())
+            .entry(args.default_namespace().to_owned())
             .or_default()
             .push("*".to_owned());
     }

@@ -12,6 +12,7 @@ mod report;
 mod scopes;
 mod serve;
 mod settings;
+mod source;
 mod world;
 
 use std::process::ExitCode;

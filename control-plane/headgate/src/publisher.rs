@@ -123,7 +123,10 @@ impl Publisher {
         let registry = Registry::build(&observed.objects, &self.keys);
         let tick = self.tick();
         self.scales = self.damper.observe(&registry.readiness(), tick);
-        let plan = Arc::new(plan(&registry, &observed.objects, &self.scales));
+        let mut plan = plan(&registry, &observed.objects, &self.scales);
+        plan.findings.extend(observed.findings.iter().cloned());
+        plan.findings.sort();
+        let plan = Arc::new(plan);
         self.report_new(&plan);
         let offered = self.modules.borrow_and_update().clone();
         self.scopes.publish(plan.clone(), &offered.modules);

@@ -5,7 +5,6 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use headgate_source::files::{self, Files};
 use headgate_xds::XdsServer;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -13,12 +12,13 @@ use tokio::sync::watch;
 use tracing_subscriber::EnvFilter;
 
 use crate::admin::Admin;
-use crate::cli::{Cli, InputArgs, LogFormat, ServeArgs};
+use crate::cli::{Cli, LogFormat, ServeArgs};
 use crate::metrics::Metrics;
 use crate::modules::Watched;
 use crate::publisher::Publisher;
 use crate::scopes::ScopeRules;
 use crate::settings::{self, Failure};
+use crate::source::Source;
 use crate::world::Scopes;
 
 /// How long ending may take before the process ends anyway.
@@ -52,14 +52,6 @@ pub(crate) fn run(args: &ServeArgs) -> Result<(), Failure> {
         .block_on(serve(args))
 }
 
-/// What the file source is told.
-pub(crate) fn files_options(args: &InputArgs) -> files::Options {
-    files::Options {
-        default_namespace: args.default_namespace.clone(),
-        ..files::Options::new(std::iter::once(&args.models).chain(&args.policies))
-    }
-}
-
 async fn serve(args: &ServeArgs) -> Result<(), Failure> {
     let modules = Watched::new(&args.input.wasm, args.input.wasm_inline)?;
     let first = modules.offered().borrow().modules.clone();
@@ -73,7 +65,7 @@ async fn serve(args: &ServeArgs) -> Result<(), Failure> {
     let xds_listener = bind("--xds-address", args.xds_address).await?;
     let admin_listener = bind("--admin-address", args.admin_address).await?;
 
-    let files = Files::watch(files_options(&args.input))?;
+    let source = Source::start(&args.input).await?;
     let scopes = Scopes::new(rules, options);
     let publisher = Publisher::new(scopes.clone(), modules.offered());
     let published = publisher.published();
@@ -88,6 +80,7 @@ async fn serve(args: &ServeArgs) -> Result<(), Failure> {
     let metrics = Arc::new(Metrics::default());
     let admin = Admin {
         published,
+        api: source.state(),
         scopes,
         fleet: server.fleet(),
         metrics: metrics.clone(),
@@ -95,13 +88,13 @@ async fn serve(args: &ServeArgs) -> Result<(), Failure> {
     };
     let events = server.fleet().events();
     tokio::spawn(async move { metrics.follow(events).await });
-    tokio::spawn(publisher.run(files.observed()));
+    tokio::spawn(async move { publisher.run(source.synced().await).await });
     tokio::spawn(modules.run());
     tokio::spawn(end_on_signal(ending)?);
     tracing::info!(
         xds = %xds_listener.local_addr()?,
         admin = %admin_listener.local_addr()?,
-        models = %args.input.models.display(),
+        models = args.input.models.as_ref().filter(|_| !args.input.cluster.kube).map(|dir| dir.display().to_string()),
         "serving"
     );
     let admin =

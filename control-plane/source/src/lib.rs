@@ -1,4 +1,5 @@
-//! Where the control plane's objects come from: a directory of manifests ([`files`]), later a Kubernetes API server.
+//! Where the control plane's objects come from: a directory of manifests ([`files`]), or a Kubernetes API server
+//! ([`kubernetes`]).
 //!
 //! ```text
 //! files | kubernetes ──▶ reducer (plain maps) ──▶ Observed (watch channel) ──▶ registry, plan
@@ -9,5 +10,6 @@
 
 pub mod change;
 pub mod files;
+pub mod join;
 pub mod kubernetes;
 pub mod policies;

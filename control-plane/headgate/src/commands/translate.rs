@@ -3,7 +3,6 @@
 use std::process::ExitCode;
 
 use headgate_model::{LabelKeys, Registry, Scales, plan};
-use headgate_source::files::Files;
 use headgate_translate::snapshot;
 use serde_json::json;
 
@@ -11,8 +10,8 @@ use crate::admin::resources;
 use crate::cli::{Output, TranslateArgs};
 use crate::modules;
 use crate::report::{percent, severity};
-use crate::serve::files_options;
 use crate::settings::{self, Failure};
+use crate::source;
 
 /// Prints the plan and the resources.
 ///
@@ -21,7 +20,7 @@ use crate::settings::{self, Failure};
 pub(crate) fn run(args: &TranslateArgs) -> Result<ExitCode, Failure> {
     let modules = modules::offer(&args.input.wasm, args.input.wasm_inline)?;
     let options = settings::options(&args.input, modules, std::time::Duration::from_secs(60))?;
-    let observed = Files::read(files_options(&args.input))?;
+    let observed = source::read(&args.input)?;
     let registry = Registry::build(&observed.objects, &LabelKeys::default());
     let plan = plan(&registry, &observed.objects, &Scales::default());
     let translated = snapshot(
@@ -32,7 +31,7 @@ pub(crate) fn run(args: &TranslateArgs) -> Result<ExitCode, Failure> {
     for problem in &observed.problems {
         eprintln!("{problem}");
     }
-    for finding in &plan.findings {
+    for finding in observed.findings.iter().chain(&plan.findings) {
         eprintln!(
             "{}: {} ({}): {}",
             severity(finding.severity),

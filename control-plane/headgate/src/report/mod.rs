@@ -10,6 +10,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use headgate_contract::ModelId;
 use headgate_model::{NamespacePlan, Plan, PlannedModel, Severity, Standing};
 use headgate_source::files::FileProblem;
+use headgate_source::kubernetes::ApiState;
 use headgate_xds::Kind;
 use headgate_xds::fleet::{Progress, Proxy};
 use headgate_xds::session::Wait;
@@ -207,6 +208,23 @@ pub(crate) fn in_file(problem: &FileProblem) -> String {
 #[allow(clippy::cast_precision_loss)] // seconds since 1970 are far from 2^52
 fn unix(seconds: i64) -> f64 {
     seconds as f64
+}
+
+/// The Kubernetes API that does not answer, and since when: what is shown may be older than it looks.
+pub(crate) fn lost(api: &ApiState) -> Option<ProblemReport> {
+    let (watch, lost) = api.lost()?;
+    let (what, served) = if api.synced() {
+        ("does not answer", "what was seen last is served")
+    } else {
+        ("was not read in full yet", "nothing is served before that")
+    };
+    Some(ProblemReport {
+        severity: "error".to_owned(),
+        reason: "KubernetesApi".to_owned(),
+        object: watch.to_owned(),
+        message: format!("the Kubernetes API {what}, {served}: {}", lost.message),
+        since: Some(unix(lost.since)),
+    })
 }
 
 fn problems(published: &Published, scopes: &Scopes) -> Vec<ProblemReport> {

@@ -72,7 +72,7 @@ pub(crate) struct Server {
     pub(crate) process: Process,
     pub(crate) xds: SocketAddr,
     pub(crate) admin: SocketAddr,
-    client: HttpClient,
+    pub(crate) client: HttpClient,
 }
 
 impl Server {

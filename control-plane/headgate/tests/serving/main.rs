@@ -5,6 +5,7 @@
 mod common;
 mod ending;
 mod exposition;
+mod kubernetes;
 mod metrics;
 mod replicas;
 mod status_names;

@@ -1,0 +1,141 @@
+//! Where the world comes from, as the flags say: files, or a Kubernetes API with policies from files beside it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use headgate_source::files::{self, Files, Observed};
+use headgate_source::join::join;
+use headgate_source::kubernetes::{self, Access, ApiState, Kubernetes};
+use tokio::sync::watch;
+
+use crate::cli::InputArgs;
+use crate::settings::Failure;
+
+/// How long a dry look may take.
+const DRY_LOOK: Duration = Duration::from_secs(30);
+
+/// A running source.
+pub(crate) enum Source {
+    /// A directory of manifests.
+    Files(Files),
+    /// A Kubernetes API, and a directory of policies.
+    Cluster {
+        /// Watches the API.
+        kubernetes: Kubernetes,
+        /// Watches the directory, if there is one.
+        policies: Option<Files>,
+    },
+}
+
+impl Source {
+    /// Starts it. A Kubernetes API need not answer yet.
+    ///
+    /// # Errors
+    /// A directory that cannot be read, a kubeconfig that cannot be used.
+    pub(crate) async fn start(args: &InputArgs) -> Result<Self, Failure> {
+        if !args.cluster.kube {
+            return Ok(Self::Files(Files::watch(files_options(args))?));
+        }
+        let client = kubernetes::connect(&access(args)).await?;
+        let policies = args
+            .policies
+            .is_some()
+            .then(|| Files::watch(files_options(args)));
+        Ok(Self::Cluster {
+            kubernetes: Kubernetes::start(&client, cluster_options(args))?,
+            policies: policies.transpose()?,
+        })
+    }
+
+    /// How the watches of a Kubernetes API fare.
+    pub(crate) fn state(&self) -> Option<watch::Receiver<ApiState>> {
+        match self {
+            Self::Files(_) => None,
+            Self::Cluster { kubernetes, .. } => Some(kubernetes.state()),
+        }
+    }
+
+    /// The world, once it is whole.
+    pub(crate) async fn synced(&self) -> watch::Receiver<Arc<Observed>> {
+        match self {
+            Self::Files(files) => files.observed(),
+            Self::Cluster {
+                kubernetes,
+                policies,
+            } => {
+                let carriers = kubernetes.synced().await;
+                let Some(policies) = policies else {
+                    return carriers;
+                };
+                let (joined, task) = join(carriers, policies.observed());
+                tokio::spawn(task);
+                joined
+            }
+        }
+    }
+}
+
+/// What the file source is told: beside a Kubernetes API it is there for the policies alone.
+pub(crate) fn files_options(args: &InputArgs) -> files::Options {
+    let models = args.models.iter().filter(|_| !args.cluster.kube);
+    files::Options {
+        default_namespace: args.default_namespace().to_owned(),
+        ..files::Options::new(models.chain(&args.policies))
+    }
+}
+
+fn access(args: &InputArgs) -> Access {
+    Access {
+        kubeconfig: args.cluster.kubeconfig.clone(),
+        context: args.cluster.context.clone(),
+    }
+}
+
+/// The usual kinds and those of the flags; one of a usual name takes its place.
+fn cluster_options(args: &InputArgs) -> kubernetes::Options {
+    let own = &args.cluster.owner_kinds;
+    let mut options = kubernetes::Options {
+        namespaces: args.cluster.namespaces.clone(),
+        ..kubernetes::Options::default()
+    };
+    options.kinds.retain(|usual| {
+        own.iter()
+            .all(|kind| !kind.kind.eq_ignore_ascii_case(&usual.kind))
+    });
+    options.kinds.extend(own.iter().cloned());
+    options
+}
+
+/// The world as it is now, for a dry look.
+///
+/// # Errors
+/// As [`Source::start`], and a Kubernetes API that does not tell it all within [`DRY_LOOK`].
+pub(crate) fn read(args: &InputArgs) -> Result<Observed, Failure> {
+    if !args.cluster.kube {
+        return Ok(Files::read(files_options(args))?);
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?;
+    runtime.block_on(async {
+        let source = Source::start(args).await?;
+        match tokio::time::timeout(DRY_LOOK, source.synced()).await {
+            Ok(observed) => Ok(observed.borrow().as_ref().clone()),
+            Err(_) => Err(unread(&source).into()),
+        }
+    })
+}
+
+fn unread(source: &Source) -> String {
+    let state = source
+        .state()
+        .map(|state| state.borrow().clone())
+        .unwrap_or_default();
+    match state.lost() {
+        Some((watch, lost)) => format!(
+            "the Kubernetes API does not tell all {watch}: {}",
+            lost.message
+        ),
+        None => format!("the Kubernetes API did not tell all within {DRY_LOOK:?}"),
+    }
+}

@@ -1,0 +1,214 @@
+//! `serve --kube`: ready once the whole world is known, and what `kubectl` does reaches a proxy.
+
+use std::path::Path;
+use std::time::Duration;
+
+use headgate_test_support::client::{HttpClient, HttpRequest};
+use headgate_test_support::deadline::eventually;
+use headgate_test_support::kube::{Kube, KubeOptions, Nothing};
+use headgate_test_support::ports::free_addr;
+use headgate_test_support::process::{Process, ProcessOptions};
+use headgate_test_support::xds_client::type_url;
+use serde_json::{Value, json};
+
+use crate::common::{Files, Proxy, SOON, Server, headgate};
+
+const TAGS: &str = "{apiVersion: headgate.dev/v1alpha1, kind: TrafficTagPolicy, metadata: {name: tags}, spec: {tenantHeader: x-team}}\n";
+
+/// A control plane that watches what a kubeconfig names, with policies from files; not awaited.
+fn serve(files: &Files, kubeconfig: &Path, more: &[&str]) -> Server {
+    let (xds, admin) = (free_addr().unwrap(), free_addr().unwrap());
+    let options = ProcessOptions::new(env!("CARGO_BIN_EXE_headgate"))
+        .args(["serve", "--kube", "--linger", "2", "--kubeconfig"])
+        .arg(kubeconfig)
+        .arg("--policies")
+        .arg(files.path("policies"))
+        .arg("--wasm")
+        .arg(files.path("wasm"))
+        .args(["--xds-address".to_owned(), xds.to_string()])
+        .args(["--admin-address".to_owned(), admin.to_string()])
+        .args(more);
+    Server {
+        process: Process::start(options).unwrap(),
+        xds,
+        admin,
+        client: HttpClient::new(),
+    }
+}
+
+fn deployment(name: &str, version: &str, replicas: u32) -> String {
+    let port = json!([{"name": "http", "containerPort": 8000}]);
+    let template = json!({
+        "metadata": {"labels": {"app": name}},
+        "spec": {"containers": [{"name": "server", "image": "headgate/mock-model", "ports": port}]},
+    });
+    json!({
+        "apiVersion": "apps/v1", "kind": "Deployment",
+        "metadata": {"name": name, "labels": {"model-name": "llama", "model-version": version}},
+        "spec": {"replicas": replicas, "selector": {"matchLabels": {"app": name}}, "template": template},
+    })
+    .to_string()
+}
+
+/// The weights wanted of a model's versions.
+fn weights(status: &Value) -> Vec<(String, f64)> {
+    let versions = status["models"][0]["versions"].as_array();
+    let versions = versions.into_iter().flatten();
+    versions
+        .map(|v| {
+            (
+                v["version"].as_str().unwrap().to_owned(),
+                v["weightWanted"].as_f64().unwrap(),
+            )
+        })
+        .collect()
+}
+
+fn reasons(status: &Value) -> Vec<&str> {
+    status["problems"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|p| p["reason"].as_str().unwrap())
+        .collect()
+}
+
+#[tokio::test]
+async fn serve_kube_is_ready_when_it_knows_the_world_and_kubectl_moves_what_proxies_get() {
+    let mut kube = Kube::start(KubeOptions::default()).await.unwrap();
+    let _kubelet = kube.kubelet(Nothing::default());
+    let kubectl = kube.kubectl();
+    kubectl.apply(&deployment("v1", "one", 2)).await.unwrap();
+    kubectl
+        .run(["rollout", "status", "deploy/v1", "--timeout=60s"])
+        .await
+        .unwrap();
+    kubectl.apply(&deployment("v2", "two", 1)).await.unwrap();
+    kubectl
+        .run(["rollout", "status", "deploy/v2", "--timeout=60s"])
+        .await
+        .unwrap();
+
+    let files = Files::new();
+    files.policy("tags.yaml", TAGS);
+    kube.kill_api().unwrap();
+    let mut server = serve(&files, kube.kubeconfig(), &["-n", "default"]);
+    let ready = format!("http://{}/readyz", server.admin);
+    let status = server_answers(&mut server, &ready).await;
+    assert_eq!(status, 503, "not before it knows anything");
+    let unsynced = server.until("a reason", |s| !reasons(s).is_empty()).await;
+    assert_eq!(
+        (reasons(&unsynced), &unsynced["synced"]),
+        (vec!["KubernetesApi"], &json!(false))
+    );
+    assert!(
+        unsynced["problems"][0]["message"]
+            .as_str()
+            .unwrap()
+            .contains("was not read in full yet"),
+        "{unsynced}"
+    );
+    kube.start_api().await.unwrap();
+    server.process.wait_for_http(&ready, SOON).await.unwrap();
+
+    // The newer version beside a base is held, as it was applied without a weight.
+    let status = server
+        .until("the base", |s| {
+            weights(s) == [("one".into(), 100.0), ("two".into(), 0.0)]
+        })
+        .await;
+    assert!(reasons(&status).contains(&"VersionHeld"), "{status}");
+    let proxy = Proxy::connect("p", server.xds);
+    let split = async |percent: f64| {
+        let wanted = [
+            ("one".to_owned(), 100.0 - percent),
+            ("two".to_owned(), percent),
+        ];
+        let acked = |s: &Value| {
+            let versions = s["models"][0]["versions"].as_array().unwrap();
+            weights(s) == wanted
+                && versions
+                    .iter()
+                    .all(|v| v["weightAcked"]["p"] == v["weightWanted"])
+        };
+        server
+            .until(&format!("{percent} % at the proxy"), acked)
+            .await
+    };
+    split(0.0).await;
+    for percent in [10.0, 50.0, 100.0, 0.0] {
+        let label = format!("canary-weight={percent}");
+        kubectl
+            .run(["label", "deploy/v2", &label, "--overwrite"])
+            .await
+            .unwrap();
+        split(percent).await;
+    }
+    let clusters = proxy.taken()[type_url::CLUSTER].clone();
+    assert!(
+        clusters.contains_key("model/default/llama/two"),
+        "{:?}",
+        clusters.keys()
+    );
+    let filters = &proxy.taken()[type_url::EXTENSION]["headgate"].1;
+    assert!(
+        String::from_utf8_lossy(filters).contains("x-team"),
+        "the policies are the files'"
+    );
+
+    // While the API is away the last state is served, and said to be old.
+    kube.kill_api().unwrap();
+    let away = server
+        .until("the loss", |s| reasons(s).contains(&"KubernetesApi"))
+        .await;
+    assert!(
+        away["problems"][0]["since"].as_f64().unwrap() > 1.7e9,
+        "{away}"
+    );
+    assert!(
+        away["problems"][0]["message"]
+            .as_str()
+            .unwrap()
+            .contains("what was seen last is served")
+    );
+    let one = Proxy::connect("q", server.xds);
+    eventually(SOON, "a proxy that comes meanwhile", async || {
+        let taken = one.taken();
+        let clusters = taken
+            .get(type_url::CLUSTER)
+            .map_or(0, std::collections::BTreeMap::len);
+        (clusters == 3).then_some(()).ok_or(clusters)
+    })
+    .await
+    .unwrap();
+    kube.start_api().await.unwrap();
+    server
+        .until("the API again", |s| !reasons(s).contains(&"KubernetesApi"))
+        .await;
+
+    let dry = headgate(&[
+        "translate",
+        "--kube",
+        "--kubeconfig",
+        kube.kubeconfig().to_str().unwrap(),
+        "--wasm",
+        files.path("wasm").to_str().unwrap(),
+    ]);
+    let said = String::from_utf8_lossy(&dry.stdout).into_owned();
+    assert!(
+        said.contains("default/llama") && said.contains("model/default/llama/two"),
+        "{said}"
+    );
+}
+
+async fn server_answers(server: &mut Server, url: &str) -> u16 {
+    let client = &server.client;
+    eventually(Duration::from_secs(20), "an answer", async || {
+        client
+            .send(HttpRequest::get(url))
+            .await
+            .map(|reply| reply.status)
+    })
+    .await
+    .unwrap()
+}

@@ -1,0 +1,148 @@
+//! One world from two sources: carriers from one, policies from the other.
+//!
+//! Invariant: a joined world differs from the one before it in what one of the two sources changed, and in nothing else.
+
+use std::sync::Arc;
+
+use headgate_model::Objects;
+use tokio::sync::watch;
+
+use crate::change::Change;
+use crate::files::Observed;
+
+/// The carriers of one source with the policies of the other; problems and findings are those of both.
+///
+/// It begins with what both have now, so give it sources that are synced, and run the task that comes with it.
+pub fn join(
+    mut carriers: watch::Receiver<Arc<Observed>>,
+    mut policies: watch::Receiver<Arc<Observed>>,
+) -> (
+    watch::Receiver<Arc<Observed>>,
+    impl Future<Output = ()> + Send,
+) {
+    let mut seen = [
+        carriers.borrow_and_update().clone(),
+        policies.borrow_and_update().clone(),
+    ];
+    let first = of(&seen, &Observed::default(), Some(Change::Intent));
+    let (publish, joined) = watch::channel(Arc::new(first));
+    let task = async move {
+        loop {
+            let went_on = tokio::select! {
+                changed = carriers.changed() => changed,
+                changed = policies.changed() => changed,
+            };
+            if went_on.is_err() {
+                return;
+            }
+            let now = [
+                carriers.borrow_and_update().clone(),
+                policies.borrow_and_update().clone(),
+            ];
+            let changes = now
+                .iter()
+                .zip(&seen)
+                .map(|(now, seen)| now.change_since(seen));
+            let change = changes.max().flatten();
+            let next = of(&now, &publish.borrow(), change);
+            publish.send_replace(Arc::new(next));
+            seen = now;
+        }
+    };
+    (joined, task)
+}
+
+fn of(
+    [carriers, policies]: &[Arc<Observed>; 2],
+    before: &Observed,
+    change: Option<Change>,
+) -> Observed {
+    let generation = before.generation + 1;
+    let at = |happened: bool, last: u64| if happened { generation } else { last };
+    let mut problems = [carriers.problems.as_slice(), &policies.problems].concat();
+    problems.sort();
+    let mut findings = [carriers.findings.as_slice(), &policies.findings].concat();
+    findings.sort();
+    Observed {
+        objects: Objects {
+            carriers: carriers.objects.carriers.clone(),
+            ..policies.objects.clone()
+        },
+        problems,
+        findings,
+        generation,
+        intent: at(change == Some(Change::Intent), before.intent),
+        changed: at(change.is_some(), before.changed),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use headgate_model::LabelKeys;
+
+    use super::*;
+    use crate::files::Reducer;
+
+    const CARRIER: &str = "{apiVersion: apps/v1, kind: Deployment, metadata: {name: NAME, labels: {model-name: m, model-version: v}, \
+                           annotations: {headgate.dev/endpoints: '127.0.0.1:1'}}}\n";
+    const POLICY: &str = "{apiVersion: headgate.dev/v1alpha1, kind: TrafficTagPolicy, metadata: {name: NAME}, spec: {tenantHeader: x-team}}\n";
+
+    fn world(before: &Observed, text: &str) -> Arc<Observed> {
+        let mut reducer = Reducer::new("default", LabelKeys::default());
+        reducer.apply("f", text.as_bytes(), 0);
+        Arc::new(reducer.observe(before).unwrap())
+    }
+
+    #[tokio::test]
+    async fn carriers_come_from_one_policies_from_the_other_and_changes_from_both() {
+        let nothing = Observed::default();
+        let carrier = CARRIER.replace("NAME", "c");
+        let not_from_here = "---\n".to_owned() + &POLICY.replace("NAME", "not-from-here");
+        let first = world(&nothing, &(carrier + &not_from_here));
+        let (carriers, from) = watch::channel(first.clone());
+        let tags = world(
+            &nothing,
+            &(CARRIER.replace("NAME", "nor-this") + "---\n" + &POLICY.replace("NAME", "t")),
+        );
+        let (policies, of) = watch::channel(tags.clone());
+        let (mut joined, task) = join(from, of);
+        let names = |seen: &Observed| -> Vec<String> {
+            let carriers = seen.objects.carriers.keys().map(|key| key.name.clone());
+            carriers
+                .chain(
+                    seen.objects
+                        .tag_policies
+                        .keys()
+                        .map(|(_, name)| name.clone()),
+                )
+                .collect()
+        };
+        let begun = joined.borrow_and_update().clone();
+        assert_eq!(
+            (names(&begun), begun.generation),
+            (vec!["c".to_owned(), "t".to_owned()], 1)
+        );
+
+        let task = tokio::spawn(task);
+        let churn = Observed {
+            generation: 2,
+            changed: 2,
+            ..first.as_ref().clone()
+        };
+        carriers.send(Arc::new(churn)).unwrap();
+        joined.changed().await.unwrap();
+        let churned = joined.borrow_and_update().clone();
+        assert_eq!(churned.change_since(&begun), Some(Change::Churn));
+        policies
+            .send(world(&tags, &POLICY.replace("NAME", "u")))
+            .unwrap();
+        joined.changed().await.unwrap();
+        let edited = joined.borrow_and_update().clone();
+        assert_eq!(edited.change_since(&churned), Some(Change::Intent));
+        assert_eq!(names(&edited), ["c", "u"]);
+        drop(carriers);
+        task.await.unwrap();
+    }
+}
