@@ -107,6 +107,7 @@ impl Answer {
             .collect();
         let mut effects = count_tokens(&ending, &ticket);
         let stands = spends.iter().zip(&used).all(|(s, u)| s.cells() == *u);
+        let version = ticket.version().to_owned();
         let Ticket {
             model, admitted, ..
         } = ticket;
@@ -116,7 +117,8 @@ impl Answer {
             vm.ledger.settle(admitted.held, &used, host.now(), host)
         };
         for ((charge, cells), settled) in admitted.charges.iter().zip(used).zip(settled) {
-            count(charge, &model, &ending, cells, &settled, &mut effects);
+            let spent = (charge, cells, settled);
+            count(&spent, (&model, &version), &ending, &mut effects);
         }
         effects
     }
@@ -218,22 +220,21 @@ fn count_tokens(ending: &Ending, ticket: &Ticket) -> Vec<Effect> {
     effects
 }
 
+/// What became of one charge: the cells it came to, and what its settlement did.
 fn count(
-    charge: &Charge,
-    model: &str,
+    (charge, cells, settled): &(&Charge, u64, Settled),
+    (model, version): (&str, &str),
     ending: &Ending,
-    cells: u64,
-    settled: &Settled,
     effects: &mut Vec<Effect>,
 ) {
-    let (rule, series) = (charge.limit.rule.id(), &charge.limit.series);
+    let (rule, series) = (charge.limit.rule.id(), &charge.series);
     let outcome = ending.as_str();
     let metric = series.get("settlements", outcome, || {
-        metrics::settlements(rule, model, outcome)
+        metrics::settlements(rule, model, version, outcome)
     });
     effects.push(Effect::Count(metric, 1));
-    let metric = series.get("charged", "", || metrics::charged(rule, model));
-    effects.push(Effect::Observe(metric, charge.milli(cells)));
+    let metric = series.get("charged", "", || metrics::charged(rule, model, version));
+    effects.push(Effect::Observe(metric, charge.milli(*cells)));
     for (name, ns) in [
         ("refunded_milli", settled.refunded),
         ("debited_milli", settled.debited),
@@ -242,7 +243,7 @@ fn count(
         ("unwritten_milli", settled.unwritten),
     ] {
         if ns > 0 {
-            let metric = series.get(name, "", || metrics::amount(name, rule, model));
+            let metric = series.get(name, "", || metrics::amount(name, rule, model, version));
             effects.push(Effect::Count(metric, charge.milli_of_ns(ns)));
         }
     }

@@ -17,7 +17,7 @@ use crate::host::Host;
 use crate::ledger::{self, Ledger, Lending, Rule, RuleSpec, TableShape};
 use crate::metrics::{self, Metric, Series};
 use crate::outcome::Labels;
-use crate::pick::Picker;
+use crate::pick::{self, Picker};
 use crate::scale::{Live, Receptions};
 use crate::skew::Heaviest;
 use crate::vm::Stages;
@@ -76,7 +76,8 @@ pub(crate) struct Limit {
     pub(crate) bytes_per_token: u64,
     pub(crate) settle_on: SettleOn,
     pub(crate) unreadable: Unreadable,
-    pub(crate) series: Series,
+    /// By version; of a request whose version is not known, by the empty name.
+    series: RefCell<Vec<(Rc<str>, Rc<Series>)>>,
 }
 
 impl Compiled {
@@ -244,6 +245,18 @@ impl Limit {
         version.is_some_and(|version| versions.iter().any(|v| v.as_str() == version))
     }
 
+    /// The stats of what a version's requests spend of it.
+    pub(crate) fn series(&self, version: Option<&Rc<pick::Version>>) -> Rc<Series> {
+        let name = version.map_or("", |v| &v.name);
+        let mut known = self.series.borrow_mut();
+        if let Some((_, series)) = known.iter().find(|(n, _)| **n == *name) {
+            return Rc::clone(series);
+        }
+        let series = Rc::<Series>::default();
+        known.push((name.into(), Rc::clone(&series)));
+        series
+    }
+
     /// Whether the answer has to be read to settle it.
     pub(crate) fn meters(&self) -> bool {
         self.settle_on == SettleOn::Usage
@@ -358,6 +371,6 @@ fn limit(config: &BucketRule, rule: &Rule, model: &str) -> Limit {
         bytes_per_token: bucket.bytes_per_token.millionths(),
         settle_on: bucket.settle_on,
         unreadable: bucket.unreadable,
-        series: Series::default(),
+        series: RefCell::default(),
     }
 }

@@ -151,7 +151,8 @@ impl<'a> Decider<'a> {
             Err(denied) => {
                 let rule = denied.limit.as_ref().map(|l| {
                     let outcome = denied.refusal.code();
-                    Effect::Count(metrics::reserves(l.rule.id(), labels.model, outcome), 1)
+                    let (rule, model) = (l.rule.id(), labels.model);
+                    Effect::Count(metrics::reserves(rule, model, labels.version, outcome), 1)
                 });
                 match refuse(&labels, &denied.refusal, self.request.headers) {
                     Decision::Reply(mut effects, reply) => {
@@ -365,15 +366,15 @@ impl<'a> Decider<'a> {
         let admitted = limit::reserve(&mut vm.ledger, limits, &asking, now, self.host)?;
         let label = subject.model.map_or(UNKNOWN, |m| &*m.id);
         for (charge, balance) in admitted.charges.iter().zip(&admitted.balances) {
-            let limit = &charge.limit;
-            let rule = limit.rule.id();
+            let rule = charge.limit.rule.id();
             let outcome = if balance.source == Source::Owed {
                 "owed"
             } else {
                 "reserved"
             };
-            let render = || metrics::reserves(rule, label, outcome);
-            let metric = limit.series.get("reserves", outcome, render);
+            let version = asking.version.map_or("", |v| &v.name);
+            let render = || metrics::reserves(rule, label, version, outcome);
+            let metric = charge.series.get("reserves", outcome, render);
             effects.push(Effect::Count(metric, 1));
             if balance.evicted {
                 effects.push(Effect::Count(metrics::by_rule("evictions", rule), 1));

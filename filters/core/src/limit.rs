@@ -10,6 +10,7 @@ use crate::facts::{Facts, single};
 use crate::headers::Headers;
 use crate::host::Host;
 use crate::ledger::{Balance, Fingerprint, Held, Ledger, Reason, Refused, Spend};
+use crate::metrics::Series;
 use crate::pick::Version;
 use crate::ratelimit_headers::{self, Told, seconds};
 use crate::refusal::{Refusal, Short};
@@ -43,6 +44,7 @@ pub(crate) struct Admitted {
 #[derive(Debug)]
 pub(crate) struct Charge {
     pub(crate) limit: Rc<Limit>,
+    pub(crate) series: Rc<Series>,
     pub(crate) quote: Quote,
     pub(crate) percent: u16,
     pub(crate) temperature: u64,
@@ -117,6 +119,7 @@ fn charge(limit: &Rc<Limit>, asking: &Asking<'_>) -> Charge {
     Charge {
         quote: limit.pricing.quote(work, facts.temperature, asking.percent),
         limit: limit.clone(),
+        series: limit.series(asking.version),
         percent: asking.percent,
         temperature: facts.temperature,
         n: facts.n,

@@ -126,9 +126,8 @@ pub fn requests(namespace: &str, model: &str, version: &str, lane: &str, outcome
 
 /// Reserves by rule (`namespace/policy/bucket`) and outcome: `reserved`, `owed`, or the code of the refusal.
 #[must_use]
-pub fn reserves(rule: &str, model: &str, outcome: &str) -> Metric {
-    let labels = [("rule", rule), ("model", model), ("outcome", outcome)];
-    Metric::counter("reserves", &labels)
+pub fn reserves(rule: &str, model: &str, version: &str, outcome: &str) -> Metric {
+    Metric::counter("reserves", &charges(rule, model, version, outcome))
 }
 
 /// Requests picked for by the fingerprint of their conversation: with one that a sixteenth of the model's recent ones
@@ -146,21 +145,38 @@ pub fn fingerprints(namespace: &str, model: &str, outcome: &str) -> Metric {
 /// Settlements by rule and by what they were settled on: `usage`, `observed`, `unreadable`, `unobserved`,
 /// `kept`, `never_sent`.
 #[must_use]
-pub fn settlements(rule: &str, model: &str, outcome: &str) -> Metric {
-    let labels = [("rule", rule), ("model", model), ("outcome", outcome)];
-    Metric::counter("settlements", &labels)
+pub fn settlements(rule: &str, model: &str, version: &str, outcome: &str) -> Metric {
+    Metric::counter("settlements", &charges(rule, model, version, outcome))
 }
 
-/// A counter of a rule and model, in thousandths of the bucket's unit.
+fn charges<'a>(
+    rule: &'a str,
+    model: &'a str,
+    version: &'a str,
+    outcome: &'a str,
+) -> [(&'a str, &'a str); 4] {
+    [
+        ("rule", rule),
+        ("model", model),
+        ("version", version),
+        ("outcome", outcome),
+    ]
+}
+
+/// A counter of a rule, model and version, in thousandths of the bucket's unit.
 #[must_use]
-pub fn amount(name: &'static str, rule: &str, model: &str) -> Metric {
-    Metric::counter(name, &[("rule", rule), ("model", model)])
+pub fn amount(name: &'static str, rule: &str, model: &str, version: &str) -> Metric {
+    Metric::counter(name, &amounts(rule, model, version))
 }
 
 /// What a request was finally charged, in thousandths of the bucket's unit.
 #[must_use]
-pub fn charged(rule: &str, model: &str) -> Metric {
-    Metric::histogram("charged_milli", &[("rule", rule), ("model", model)])
+pub fn charged(rule: &str, model: &str, version: &str) -> Metric {
+    Metric::histogram("charged_milli", &amounts(rule, model, version))
+}
+
+fn amounts<'a>(rule: &'a str, model: &'a str, version: &'a str) -> [(&'a str, &'a str); 3] {
+    [("rule", rule), ("model", model), ("version", version)]
 }
 
 /// A counter of a rule alone.

@@ -6,7 +6,7 @@ use headgate_test_support::deadline::eventually;
 use headgate_tests_abi::bootstrap::ACCESS_LOG_MARK;
 use headgate_tests_abi::config::{slow_tokens, slow_tokens_by_reservation, with_buckets};
 use headgate_tests_abi::world::{SOON, World, start, try_start};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// Headers as the upstream got them.
 fn upstream_headers(reply: &Reply) -> Value {
@@ -175,21 +175,56 @@ async fn statistics_have_labels_and_count_each_request_once() {
     })
     .await
     .unwrap();
+    let rule = ("rule", "default/p/tokens");
     eventually(SOON, "three settlements counted", async || {
         let samples = world.envoy.prometheus().await.map_err(|e| e.to_string())?;
-        let usage = [("rule", "default/p/tokens"), ("outcome", "usage")];
-        let settled = samples
-            .iter()
-            .filter(|s| s.name == "headgate_settlements" && s.has(&usage));
-        let sum: f64 = settled.map(|s| s.value).sum();
-        if (sum - 3.0).abs() < f64::EPSILON {
+        let sum = |name: &str, labels: &[(&str, &str)]| -> f64 {
+            let found = samples.iter().filter(|s| s.name == name && s.has(labels));
+            found.map(|s| s.value).sum()
+        };
+        // Each version is told apart, in counters and histograms alike.
+        let by_version = |name: &str, labels: &[(&str, &str)]| -> f64 {
+            let of = |version| [labels, &[("model", "m"), ("version", version)]].concat();
+            sum(name, &of("v1")) + sum(name, &of("v2"))
+        };
+        let seen = [
+            by_version("headgate_settlements", &[rule, ("outcome", "usage")]),
+            by_version("headgate_reserves", &[rule, ("outcome", "reserved")]),
+            by_version("headgate_charged_milli_count", &[rule]),
+            by_version("headgate_charged_milli_bucket", &[rule, ("le", "+Inf")]),
+            by_version("headgate_output_tokens_count", &[]),
+        ];
+        if seen.iter().all(|n| (n - 3.0).abs() < f64::EPSILON) {
             Ok(())
         } else {
-            Err(format!("{sum}"))
+            Err(format!("{seen:?}"))
         }
     })
     .await
     .unwrap();
+}
+
+/// `semantic`: a share of the model's own capacity. What the default table gives gpt-4 is a hundred requests, at any
+/// `max_tokens`.
+#[tokio::test]
+async fn a_semantic_bucket_limits_requests_by_the_models_own_capacity() {
+    let slow = json!({"name": "fair", "key": ["tenant", "model"], "profile": "semantic", "semantic": {"fillRatio": 0.0001}, "settleOn": "reservation"});
+    let mut config = with_buckets(&[slow]);
+    let model = config["namespaces"]["default"]["models"]["m"].take();
+    config["namespaces"]["default"]["models"] = json!({"gpt-4": model});
+    config["namespaces"]["default"]["models"]["gpt-4"]["names"] = json!([]);
+    let world = start("headgate", &config).await;
+    let send = async |max_tokens: u64| {
+        let request = OpenAiRequest::chat("gpt-4").max_tokens(max_tokens);
+        let request = request.header("x-tenant-id", "acme");
+        world.send(request.to(&world.url)).await.status
+    };
+    let mut admitted = 0;
+    while admitted < 150 && send([512, 1024][admitted % 2]).await == 200 {
+        admitted += 1;
+    }
+    assert_eq!(admitted, 100);
+    assert_eq!(world.served(), 100);
 }
 
 #[tokio::test]

@@ -44,7 +44,8 @@ fn over_budget_is_429_with_everything_a_client_reads() {
     ] {
         assert_eq!(reply_header(refused, name), Some(value), "{name}");
     }
-    let rule = "headgate_reserves|rule=default/p/budget|model=m|outcome=rate_limit_exceeded";
+    let rule =
+        "headgate_reserves|rule=default/p/budget|model=m|version=v1|outcome=rate_limit_exceeded";
     assert_eq!(counted(&step.effects, rule), 1);
     let request = "headgate_requests|namespace=default|model=m|version=v1|lane=base|outcome=rate_limit_exceeded";
     assert_eq!(counted(&step.effects, request), 1);
@@ -134,7 +135,7 @@ fn contention_is_503_or_admitted_by_policy() {
     proxy.world.contended.set(true);
     let (_, step) = proxy.chat(&[], &body(300));
     assert_eq!(step.flow, Flow::Continue);
-    let owed = "headgate_reserves|rule=default/p/budget|model=m|outcome=owed";
+    let owed = "headgate_reserves|rule=default/p/budget|model=m|version=v1|outcome=owed";
     assert_eq!(counted(&step.effects, owed), 1);
     // What is owed is taken when it can be.
     proxy.world.contended.set(false);

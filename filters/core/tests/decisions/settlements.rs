@@ -82,7 +82,7 @@ fn the_settlement_is_counted() {
     let (mut stream, _) = proxy.chat(&[], BODY);
     proxy.answer(&mut stream, &JSON, USAGE);
     let effects = proxy.end(&mut stream);
-    let rule = "|rule=default/p/budget|model=m";
+    let rule = "|rule=default/p/budget|model=m|version=v1";
     assert_eq!(
         counted(
             &effects,
@@ -317,7 +317,7 @@ fn an_answer_that_cannot_be_read_and_is_cut_short_keeps_a_share_of_a_capacity() 
         let effects = proxy.end(&mut stream);
         counted(
             &effects,
-            "headgate_charged_milli|rule=default/p/budget|model=m",
+            "headgate_charged_milli|rule=default/p/budget|model=m|version=v1",
         )
     };
     assert_eq!(reserves(false), 1000);
@@ -414,7 +414,7 @@ proptest! {
             let answer = format!(r#"{{"usage":{{"prompt_tokens":1,"completion_tokens":{used}}}}}"#);
             proxy.answer(&mut stream, &JSON, &answer);
             let effects = proxy.end(&mut stream);
-            Some(counted(&effects, "headgate_settlements|rule=default/p/fair|model=m|outcome=usage"))
+            Some(counted(&effects, "headgate_settlements|rule=default/p/fair|model=m|version=v1|outcome=usage"))
                 .zip(remaining(&mut proxy, tenant))
         };
         let (a, b) = (charge("honest", honest), charge("greedy", honest + more));
