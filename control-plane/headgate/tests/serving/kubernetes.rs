@@ -16,7 +16,7 @@ use crate::common::{Files, Proxy, SOON, Server, headgate};
 const TAGS: &str = "{apiVersion: headgate.dev/v1alpha1, kind: TrafficTagPolicy, metadata: {name: tags}, spec: {tenantHeader: x-team}}\n";
 
 /// A control plane that watches what a kubeconfig names, with policies from files; not awaited.
-fn serve(files: &Files, kubeconfig: &Path, more: &[&str]) -> Server {
+pub(crate) fn serve(files: &Files, kubeconfig: &Path, more: &[&str]) -> Server {
     let (xds, admin) = (free_addr().unwrap(), free_addr().unwrap());
     let options = ProcessOptions::new(env!("CARGO_BIN_EXE_headgate"))
         .args(["serve", "--kube", "--linger", "2", "--kubeconfig"])
@@ -36,7 +36,8 @@ fn serve(files: &Files, kubeconfig: &Path, more: &[&str]) -> Server {
     }
 }
 
-fn deployment(name: &str, version: &str, replicas: u32) -> String {
+/// A Deployment of a model's version, its pods with a port named `http`.
+pub(crate) fn deployment(model: &str, name: &str, version: &str, replicas: u32) -> Value {
     let port = json!([{"name": "http", "containerPort": 8000}]);
     let template = json!({
         "metadata": {"labels": {"app": name}},
@@ -44,10 +45,9 @@ fn deployment(name: &str, version: &str, replicas: u32) -> String {
     });
     json!({
         "apiVersion": "apps/v1", "kind": "Deployment",
-        "metadata": {"name": name, "labels": {"model-name": "llama", "model-version": version}},
+        "metadata": {"name": name, "labels": {"model-name": model, "model-version": version}},
         "spec": {"replicas": replicas, "selector": {"matchLabels": {"app": name}}, "template": template},
     })
-    .to_string()
 }
 
 /// The weights wanted of a model's versions.
@@ -78,12 +78,18 @@ async fn serve_kube_is_ready_when_it_knows_the_world_and_kubectl_moves_what_prox
     let mut kube = Kube::start(KubeOptions::default()).await.unwrap();
     let _kubelet = kube.kubelet(Nothing::default());
     let kubectl = kube.kubectl();
-    kubectl.apply(&deployment("v1", "one", 2)).await.unwrap();
+    kubectl
+        .apply(&deployment("llama", "v1", "one", 2).to_string())
+        .await
+        .unwrap();
     kubectl
         .run(["rollout", "status", "deploy/v1", "--timeout=60s"])
         .await
         .unwrap();
-    kubectl.apply(&deployment("v2", "two", 1)).await.unwrap();
+    kubectl
+        .apply(&deployment("llama", "v2", "two", 1).to_string())
+        .await
+        .unwrap();
     kubectl
         .run(["rollout", "status", "deploy/v2", "--timeout=60s"])
         .await

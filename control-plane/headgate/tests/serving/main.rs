@@ -6,6 +6,7 @@ mod common;
 mod ending;
 mod exposition;
 mod kubernetes;
+mod latency;
 mod metrics;
 mod replicas;
 mod status_names;
