@@ -22,7 +22,7 @@ use std::collections::BTreeMap;
 
 use headgate_contract::{BucketRule, TagRule};
 
-use self::outcome::{Outcomes, Won};
+use self::outcome::Outcomes;
 pub use self::outcome::{PolicyId, PolicyKind, PolicyOutcome, Verdict, verdict};
 use self::rank::oldest_first;
 use self::reach::Reach;
@@ -58,7 +58,7 @@ pub(crate) fn resolve(
         })
         .collect();
     for namespace in registry.namespaces.keys() {
-        let won = contest::buckets(namespace, &index, &policies, &reaches);
+        let won = contest::settle(namespace, &index, &reaches);
         let own = rules.entry(namespace.clone()).or_default();
         for (policy, won) in policies.iter().zip(&won) {
             own.buckets.extend(contest::bucket_rules(policy, won));
@@ -80,7 +80,7 @@ pub(crate) fn resolve(
         })
         .collect();
     for namespace in registry.namespaces.keys() {
-        let won: Vec<Won> = contest::taggings(namespace, &index, &reaches);
+        let won = contest::settle(namespace, &index, &reaches);
         let own = rules.entry(namespace.clone()).or_default();
         own.tagging = contest::tag_rules(namespace, &policies, &reaches, &won);
         outcomes.enter(namespace, &reaches, won);

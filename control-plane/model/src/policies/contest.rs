@@ -27,61 +27,58 @@ struct Claim<'a> {
     versions: Option<&'a BTreeSet<Version>>,
 }
 
-/// What each policy wins of its buckets in a namespace.
-pub(crate) fn buckets(
-    namespace: &str,
-    index: &Index<'_>,
-    policies: &[&Policy<TokenBucketPolicySpec>],
-    reaches: &[Reach],
-) -> Vec<Won> {
-    debug_assert_eq!(policies.len(), reaches.len());
-    settle(namespace, index, reaches)
-}
-
-/// What each policy wins of the one tagging that a model has.
-pub(crate) fn taggings(namespace: &str, index: &Index<'_>, reaches: &[Reach]) -> Vec<Won> {
-    settle(namespace, index, reaches)
-}
-
-fn settle(namespace: &str, index: &Index<'_>, reaches: &[Reach]) -> Vec<Won> {
-    let mut by_name: BTreeMap<&str, Vec<Claim<'_>>> = BTreeMap::new();
+/// What each policy wins in a namespace, by its place.
+pub(crate) fn settle(namespace: &str, index: &Index<'_>, reaches: &[Reach]) -> Vec<Won> {
+    let mut givers: BTreeMap<&str, Vec<(usize, usize)>> = BTreeMap::new();
     let mut won: Vec<Won> = Vec::with_capacity(reaches.len());
     for (policy, reach) in reaches.iter().enumerate() {
-        let claims = reach.claims.get(namespace);
-        won.push(Won::new(reach.gives.len(), claims.map_or(0, Claims::len)));
-        for (thing, name) in reach.gives.iter().enumerate() {
-            for (model, versions) in claims.into_iter().flatten() {
-                let Some(rank) = reach.rank(namespace, versions.is_none()) else {
-                    continue;
-                };
-                by_name.entry(name).or_default().push(Claim {
-                    policy,
-                    thing,
-                    rank,
-                    model,
-                    versions: versions.as_ref(),
-                });
+        let claims = reach.claims.get(namespace).map_or(0, Claims::len);
+        let everything = reach.all && claims == index.declared(namespace).len();
+        won.push(Won::new(reach.gives.len(), claims, everything));
+        if claims > 0 {
+            for (thing, name) in reach.gives.iter().enumerate() {
+                givers.entry(name).or_default().push((policy, thing));
             }
         }
     }
-    for claims in by_name.values_mut() {
+    for givers in givers.into_values() {
+        // Nobody contests it.
+        if let [(policy, thing)] = givers[..] {
+            let claims = reaches[policy].claims.get(namespace);
+            won[policy].things[thing] = claims.cloned().unwrap_or_default();
+            continue;
+        }
+        let mut claims: Vec<Claim<'_>> = givers
+            .into_iter()
+            .flat_map(|(policy, thing)| claims(namespace, policy, thing, &reaches[policy]))
+            .collect();
         claims.sort_by_key(|claim| claim.rank);
         let mut taken: BTreeMap<&ModelId, Taken<'_>> = BTreeMap::new();
-        for claim in claims.iter() {
-            take(
-                claim,
-                taken.entry(claim.model).or_default(),
-                namespace,
-                index,
-                &mut won,
-            );
+        for claim in &claims {
+            let taken = taken.entry(claim.model).or_default();
+            take(claim, taken, namespace, index, &mut won);
         }
     }
-    for (won, reach) in won.iter_mut().zip(reaches) {
-        let all = reach.all && won.claimed == index.declared(namespace).len();
-        won.everything = all;
-    }
     won
+}
+
+fn claims<'a>(
+    namespace: &str,
+    policy: usize,
+    thing: usize,
+    reach: &'a Reach,
+) -> impl Iterator<Item = Claim<'a>> + use<'a> {
+    let ranks = [true, false].map(|whole| reach.rank(namespace, whole));
+    let claims = reach.claims.get(namespace).into_iter().flatten();
+    claims.filter_map(move |(model, versions)| {
+        Some(Claim {
+            policy,
+            thing,
+            rank: ranks[usize::from(versions.is_some())]?,
+            model,
+            versions: versions.as_ref(),
+        })
+    })
 }
 
 /// Gives a claim what is left of the model.

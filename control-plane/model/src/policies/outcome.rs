@@ -115,7 +115,7 @@ impl Verdict {
 }
 
 /// What a policy wins in a namespace.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Won {
     /// By thing: the models, whole or with the versions won.
     pub(crate) things: Vec<BTreeMap<ModelId, Option<BTreeSet<Version>>>>,
@@ -137,11 +137,12 @@ pub(crate) struct Loss {
 }
 
 impl Won {
-    pub(crate) fn new(things: usize, claimed: usize) -> Self {
+    pub(crate) fn new(things: usize, claimed: usize, everything: bool) -> Self {
         Self {
             things: vec![BTreeMap::new(); things],
+            losses: Vec::new(),
             claimed,
-            ..Self::default()
+            everything,
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Which models a policy is for, as the registry has them now, and what of its target leads nowhere.
 
+use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet};
 
 use headgate_contract::{ModelId, Selector, Target, TargetRef, Version};
@@ -15,7 +16,8 @@ pub(crate) type Models = BTreeMap<ModelId, Model>;
 pub(crate) struct Index<'a> {
     registry: &'a Registry,
     objects: &'a Objects,
-    by_carrier: BTreeMap<&'a CarrierKey, Vec<&'a ModelId>>,
+    /// Made when the first policy names an object.
+    by_carrier: OnceCell<BTreeMap<&'a CarrierKey, Vec<&'a ModelId>>>,
     none: Models,
 }
 
@@ -67,20 +69,24 @@ impl Gives for headgate_contract::TrafficTagPolicySpec {
 
 impl<'a> Index<'a> {
     pub(crate) fn of(registry: &'a Registry, objects: &'a Objects) -> Self {
-        let mut by_carrier: BTreeMap<&CarrierKey, Vec<&ModelId>> = BTreeMap::new();
-        for models in registry.namespaces.values() {
-            for (id, model) in models {
+        Self {
+            registry,
+            objects,
+            by_carrier: OnceCell::new(),
+            none: Models::new(),
+        }
+    }
+
+    fn by_carrier(&self) -> &BTreeMap<&'a CarrierKey, Vec<&'a ModelId>> {
+        self.by_carrier.get_or_init(|| {
+            let mut by_carrier: BTreeMap<&CarrierKey, Vec<&ModelId>> = BTreeMap::new();
+            for (id, model) in self.registry.namespaces.values().flatten() {
                 for carrier in &model.carriers {
                     by_carrier.entry(carrier).or_default().push(id);
                 }
             }
-        }
-        Self {
-            registry,
-            objects,
-            by_carrier,
-            none: Models::new(),
-        }
+            by_carrier
+        })
     }
 
     /// The models a namespace declares.
@@ -266,7 +272,7 @@ impl<'a> Index<'a> {
         let behind = self.objects.groups.get(&key).into_iter().flatten();
         behind
             .chain(std::iter::once(&key))
-            .filter_map(|key| self.by_carrier.get(key))
+            .filter_map(|key| self.by_carrier().get(key))
             .flatten()
             .copied()
             .collect()
