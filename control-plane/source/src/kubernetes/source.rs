@@ -36,7 +36,8 @@ pub struct Options {
     pub keys: LabelKeys,
     /// Namespaces to watch; none for the whole cluster.
     pub namespaces: Vec<String>,
-    /// How often the API server is asked again for a kind that it does not have.
+    /// How often the API server is asked again for a kind that it does not have, and how long one that was there must be
+    /// missing until it is taken for removed.
     pub absent_retry: Duration,
 }
 

@@ -36,9 +36,6 @@ const PAGE: u32 = 500;
 const FIRST_RETRY: Duration = Duration::from_millis(200);
 /// The longest wait between two tries.
 const LAST_RETRY: Duration = Duration::from_secs(10);
-/// How long a kind that was there must be missing until it is taken for removed: an API server that starts may serve
-/// its kinds later than it listens.
-const ABSENT_AFTER: Duration = Duration::from_secs(30);
 /// The annotation of the bookmark that ends a streamed list.
 const LIST_ENDS: &str = "k8s.io/initial-events-end";
 
@@ -69,7 +66,8 @@ pub(crate) struct Watch<S> {
     /// Whether metadata are enough.
     pub(crate) metadata: bool,
     pub(crate) read: Read<S>,
-    /// How often the API server is asked again for a kind that it does not have.
+    /// How often the API server is asked again for a kind that it does not have, and how long one that was there must be
+    /// missing until it is taken for removed: an API server that starts may serve its kinds later than it listens.
     pub(crate) absent_retry: Duration,
     pub(crate) tell: mpsc::Sender<(WatchId, News)>,
 }
@@ -220,7 +218,7 @@ impl<S: Shape> Watch<S> {
             let wait = match (&at, fault.code()) {
                 (At::Nothing, 404) => {
                     let since = *missing.get_or_insert_with(Instant::now);
-                    if !listed || since.elapsed() >= ABSENT_AFTER {
+                    if !listed || since.elapsed() >= self.absent_retry {
                         listed = false;
                         if self.tell(News::Event(Event::Absent)).await.is_err()
                             || self.tell(News::Found).await.is_err()
@@ -237,7 +235,8 @@ impl<S: Shape> Watch<S> {
                     streams = false;
                     continue;
                 }
-                (_, 410) => {
+                // Its history is lost, or the kind itself: what there is now, a list says.
+                (_, 404 | 410) => {
                     at = At::Nothing;
                     backoff.next()
                 }

@@ -3,6 +3,7 @@
 use headgate_model::reason;
 use headgate_source::change::Change;
 use headgate_source::kubernetes::Options;
+use headgate_test_support::deadline::eventually;
 use serde_json::json;
 
 use super::cluster::*;
@@ -267,6 +268,21 @@ async fn a_kind_that_comes_later_is_watched_and_what_cannot_be_read_of_it_is_rep
     source
         .until("no finding", |seen| seen.findings.is_empty().then_some(()))
         .await;
+
+    cluster
+        .kubectl("delete crd leaderworkersets.leaderworkerset.x-k8s.io")
+        .await;
+    source
+        .until("none of the kind", |seen| {
+            seen.objects.carriers.is_empty().then_some(())
+        })
+        .await;
+    eventually(SOON, "the kind to be absent again", async || {
+        let well = absent(&source) && source.state().lost().is_none();
+        well.then_some(()).ok_or(format!("{:?}", source.state()))
+    })
+    .await
+    .unwrap();
 }
 
 #[tokio::test]
