@@ -66,6 +66,7 @@ fn of(
     Observed {
         objects: Objects {
             carriers: carriers.objects.carriers.clone(),
+            groups: carriers.objects.groups.clone(),
             ..policies.objects.clone()
         },
         problems,

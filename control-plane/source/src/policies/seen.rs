@@ -6,11 +6,15 @@
 use std::collections::BTreeMap;
 
 use headgate_contract::{ConfigError, TokenBucketPolicySpec, TrafficTagPolicySpec, parse_json};
-use headgate_model::{Objects, Policy, PolicyId, PolicyKey, PolicyKind, PolicyOutcome};
+use headgate_model::{
+    Finding, Objects, Policy, PolicyId, PolicyKey, PolicyKind, PolicyOutcome, Severity, reason,
+};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::core::DynamicObject;
 use serde::Deserialize as _;
 use serde::de::DeserializeOwned;
+
+use crate::files::Observed;
 
 /// The policies, read and unread, and their statuses.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -77,6 +81,30 @@ impl Seen {
     pub fn add_to(&self, objects: &mut Objects) {
         objects.bucket_policies.clone_from(&self.bucket_policies);
         objects.tag_policies.clone_from(&self.tag_policies);
+    }
+
+    /// The world after `before` that has these policies and nothing else. Statuses are no part of it.
+    pub(super) fn observe(&self, before: &Observed) -> Observed {
+        let mut objects = Objects::default();
+        self.add_to(&mut objects);
+        let generation = before.generation + 1;
+        let changed = before.generation == 0 || before.objects != objects;
+        let at = |last: u64| if changed { generation } else { last };
+        let unread = |(id, outcome): (&PolicyId, &PolicyOutcome)| Finding {
+            object: id.to_string(),
+            reason: reason::UNREADABLE,
+            severity: Severity::Error,
+            origin: id.to_string(),
+            message: format!("it is left out: {}", outcome.accepted.message),
+        };
+        Observed {
+            objects,
+            findings: self.invalid.iter().map(unread).collect(),
+            generation,
+            intent: at(before.intent),
+            changed: at(before.changed),
+            ..Observed::default()
+        }
     }
 }
 

@@ -23,6 +23,7 @@ use tokio::task::JoinSet;
 use super::desk::{Desk, Standings};
 use super::seen::{Seen, identity};
 use super::{TokenBucketPolicy, TrafficTagPolicy};
+use crate::files::Observed;
 
 /// Who owns the statuses' fields.
 const MANAGER: &str = "headgate-status";
@@ -52,6 +53,36 @@ impl Policies {
             seen,
             _tasks: tasks,
         }
+    }
+
+    /// The policies as a world of their own, once all of them are known, and the task that keeps it up to date.
+    pub async fn observed(
+        &self,
+    ) -> (
+        watch::Receiver<Arc<Observed>>,
+        impl Future<Output = ()> + Send + use<>,
+    ) {
+        let mut seen = self.seen.clone();
+        // The sender lives as long as this watch.
+        let first = seen.wait_for(Option::is_some).await;
+        let first = first.ok().and_then(|seen| seen.clone()).unwrap_or_default();
+        let (publish, observed) = watch::channel(Arc::new(first.observe(&Observed::default())));
+        let task = async move {
+            while seen.changed().await.is_ok() {
+                let Some(now) = seen.borrow_and_update().clone() else {
+                    continue;
+                };
+                let next = now.observe(&publish.borrow());
+                publish.send_if_modified(|before| {
+                    let news = before.objects != next.objects || before.findings != next.findings;
+                    if news {
+                        *before = Arc::new(next);
+                    }
+                    news
+                });
+            }
+        };
+        (observed, task)
     }
 
     /// The policies as they are now; `None` until all of them are known.
