@@ -207,6 +207,7 @@ mod tests {
             ("x-mock-usage", "prompt=1"),
             ("x-mock-split", "3,0"),
             ("x-mock-gzip", "yes"),
+            ("x-mock-trailers", "1"),
             ("x-mock-typo", "1"),
         ] {
             let why = parse(&[(name, value)]).unwrap_err();
