@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use headgate_contract::names;
+use headgate_model::LabelKeys;
 use headgate_source::kubernetes::Kind;
 
 /// Model-aware traffic control for Envoy.
@@ -63,9 +65,12 @@ pub(crate) struct InputArgs {
     /// A Kubernetes API instead of --models.
     #[command(flatten)]
     pub cluster: ClusterArgs,
-    /// Directory of policies (`headgate.dev/v1alpha1`).
+    /// Directory of policies (`headgate.dev/v1alpha1`). With --kube it counts in place of the policies of the API.
     #[arg(long, value_name = "DIR", env = "HEADGATE_POLICIES")]
     pub policies: Option<PathBuf>,
+    /// Namespace whose policies are for the models of every namespace: defaults, or with `override: true` a ceiling.
+    #[arg(long, value_name = "NAMESPACE", env = "HEADGATE_ROOT_NAMESPACE", value_parser = parse_namespace)]
+    pub root_namespace: Option<String>,
     /// Namespace of manifests that name none; its virtual host owns `*` unless --domain gives that to another. Where it
     /// is not given, it is the only --namespace, else `default`.
     #[arg(
@@ -78,6 +83,9 @@ pub(crate) struct InputArgs {
     /// Domains of a namespace's virtual host. A namespace without domains is served to nobody. Repeatable.
     #[arg(long = "domain", value_name = "NAMESPACE=DOMAIN,…", value_parser = parse_domains)]
     pub domains: Vec<(String, Vec<String>)>,
+    /// Which labels declare a model.
+    #[command(flatten)]
+    pub labels: LabelArgs,
     /// Where proxies listen, unless their node metadata `headgate.listen` says otherwise.
     #[arg(
         long,
@@ -106,6 +114,31 @@ pub(crate) struct InputArgs {
     /// How long a stream may be silent, in seconds: the first token of a long prompt takes a while.
     #[arg(long, value_name = "SECONDS", default_value_t = 300, value_parser = clap::value_parser!(u64).range(1..=86_400))]
     pub idle_timeout: u64,
+}
+
+/// Keys of the three labels.
+#[derive(Debug, Args, Clone)]
+pub(crate) struct LabelArgs {
+    /// Key of the label that names the model.
+    #[arg(long, value_name = "KEY", default_value = names::LABEL_MODEL, value_parser = parse_label_key)]
+    pub model_label: String,
+    /// Key of the label that names the version.
+    #[arg(long, value_name = "KEY", default_value = names::LABEL_VERSION, value_parser = parse_label_key)]
+    pub version_label: String,
+    /// Key of the label that holds the weight.
+    #[arg(long, value_name = "KEY", default_value = names::LABEL_WEIGHT, value_parser = parse_label_key)]
+    pub weight_label: String,
+}
+
+impl LabelArgs {
+    /// As the registry is told.
+    pub(crate) fn keys(&self) -> LabelKeys {
+        LabelKeys {
+            model: self.model_label.clone(),
+            version: self.version_label.clone(),
+            weight: self.weight_label.clone(),
+        }
+    }
 }
 
 /// A Kubernetes API to watch.
@@ -210,6 +243,12 @@ pub(crate) struct ValidateArgs {
     /// Namespace of manifests that name none.
     #[arg(long, value_name = "NAMESPACE", default_value = "default", value_parser = parse_namespace)]
     pub default_namespace: String,
+    /// Namespace whose policies are for the models of every namespace.
+    #[arg(long, value_name = "NAMESPACE", env = "HEADGATE_ROOT_NAMESPACE", value_parser = parse_namespace)]
+    pub root_namespace: Option<String>,
+    /// Which labels declare a model.
+    #[command(flatten)]
+    pub labels: LabelArgs,
     /// Output format.
     #[arg(short, long, value_enum, default_value_t = Output::Text)]
     pub output: Output,
@@ -267,6 +306,26 @@ fn parse_domains(text: &str) -> Result<(String, Vec<String>), String> {
         return Err("no domain may be empty".to_owned());
     }
     Ok((parse_namespace(namespace)?, domains))
+}
+
+/// What Kubernetes allows as a label's key: `name`, or `prefix/name`.
+fn parse_label_key(text: &str) -> Result<String, String> {
+    let sound = |part: &str, most: usize, also: &[u8]| {
+        let inner = |c: &u8| c.is_ascii_alphanumeric() || also.contains(c);
+        let ends = [part.bytes().next(), part.bytes().last()];
+        let ends = ends
+            .iter()
+            .all(|c| c.is_some_and(|c| c.is_ascii_alphanumeric()));
+        ends && part.len() <= most && part.as_bytes().iter().all(inner)
+    };
+    let (prefix, name) = text.rsplit_once('/').unwrap_or(("none", text));
+    if sound(prefix, 253, b".-") && sound(name, 63, b".-_") {
+        return Ok(text.to_owned());
+    }
+    Err(
+        "write a label's key as Kubernetes allows it: `model-name`, or `example.com/model-name`"
+            .to_owned(),
+    )
 }
 
 /// Namespaces reach the names of clusters and virtual hosts, so they are what Kubernetes allows.

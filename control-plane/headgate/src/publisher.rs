@@ -37,6 +37,7 @@ pub(crate) struct Publisher {
     scopes: Scopes,
     modules: watch::Receiver<Offered>,
     keys: LabelKeys,
+    root_namespace: Option<String>,
     damper: ScaleDamper,
     scales: Scales,
     origin: Instant,
@@ -44,15 +45,24 @@ pub(crate) struct Publisher {
 }
 
 impl Publisher {
-    pub(crate) fn new(scopes: Scopes, modules: watch::Receiver<Offered>) -> Self {
+    pub(crate) fn new(scopes: Scopes, modules: watch::Receiver<Offered>, keys: LabelKeys) -> Self {
         Self {
             scopes,
             modules,
-            keys: LabelKeys::default(),
+            keys,
+            root_namespace: None,
             damper: ScaleDamper::default(),
             scales: Scales::default(),
             origin: Instant::now(),
             published: watch::Sender::new(None),
+        }
+    }
+
+    /// The same with a namespace whose policies are for the models of all.
+    pub(crate) fn rooted(self, root_namespace: Option<String>) -> Self {
+        Self {
+            root_namespace,
+            ..self
         }
     }
 
@@ -120,7 +130,8 @@ impl Publisher {
 
     fn publish_now(&mut self, observed: &Arc<Observed>) {
         let start = Instant::now();
-        let registry = Registry::build(&observed.objects, &self.keys);
+        let registry =
+            Registry::build(&observed.objects, &self.keys).rooted(self.root_namespace.as_deref());
         let tick = self.tick();
         self.scales = self.damper.observe(&registry.readiness(), tick);
         let mut plan = plan(&registry, &observed.objects, &self.scales);

@@ -67,7 +67,8 @@ async fn serve(args: &ServeArgs) -> Result<(), Failure> {
 
     let source = Source::start(&args.input).await?;
     let scopes = Scopes::new(rules, options);
-    let publisher = Publisher::new(scopes.clone(), modules.offered());
+    let publisher = Publisher::new(scopes.clone(), modules.offered(), args.input.labels.keys())
+        .rooted(args.input.root_namespace.clone());
     let published = publisher.published();
     let server = XdsServer::new(
         scopes.clone(),

@@ -1,4 +1,4 @@
-//! Where the world comes from, as the flags say: files, or a Kubernetes API with policies from files beside it.
+//! Where the world comes from, as the flags say: files, or a Kubernetes API, with its policies or with files beside it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,6 +6,7 @@ use std::time::Duration;
 use headgate_source::files::{self, Files, Observed};
 use headgate_source::join::join;
 use headgate_source::kubernetes::{self, Access, ApiState, Kubernetes};
+use headgate_source::policies::Policies;
 use tokio::sync::watch;
 
 use crate::cli::InputArgs;
@@ -18,13 +19,21 @@ const DRY_LOOK: Duration = Duration::from_secs(30);
 pub(crate) enum Source {
     /// A directory of manifests.
     Files(Files),
-    /// A Kubernetes API, and a directory of policies.
+    /// A Kubernetes API, and policies of it or of a directory.
     Cluster {
         /// Watches the API.
         kubernetes: Kubernetes,
-        /// Watches the directory, if there is one.
-        policies: Option<Files>,
+        /// Watches the policies.
+        policies: PolicySource,
     },
+}
+
+/// Where policies come from beside a Kubernetes API: a directory counts in place of the API's own.
+pub(crate) enum PolicySource {
+    /// A directory.
+    Files(Files),
+    /// The API itself.
+    Objects(Policies),
 }
 
 impl Source {
@@ -37,13 +46,14 @@ impl Source {
             return Ok(Self::Files(Files::watch(files_options(args))?));
         }
         let client = kubernetes::connect(&access(args)).await?;
-        let policies = args
-            .policies
-            .is_some()
-            .then(|| Files::watch(files_options(args)));
+        let policies = if args.policies.is_some() {
+            PolicySource::Files(Files::watch(files_options(args))?)
+        } else {
+            PolicySource::Objects(Policies::start(&client, &policy_namespaces(args)))
+        };
         Ok(Self::Cluster {
             kubernetes: Kubernetes::start(&client, cluster_options(args))?,
-            policies: policies.transpose()?,
+            policies,
         })
     }
 
@@ -64,10 +74,15 @@ impl Source {
                 policies,
             } => {
                 let carriers = kubernetes.synced().await;
-                let Some(policies) = policies else {
-                    return carriers;
+                let policies = match policies {
+                    PolicySource::Files(files) => files.observed(),
+                    PolicySource::Objects(objects) => {
+                        let (observed, task) = objects.observed().await;
+                        tokio::spawn(task);
+                        observed
+                    }
                 };
-                let (joined, task) = join(carriers, policies.observed());
+                let (joined, task) = join(carriers, policies);
                 tokio::spawn(task);
                 joined
             }
@@ -80,8 +95,20 @@ pub(crate) fn files_options(args: &InputArgs) -> files::Options {
     let models = args.models.iter().filter(|_| !args.cluster.kube);
     files::Options {
         default_namespace: args.default_namespace().to_owned(),
+        keys: args.labels.keys(),
         ..files::Options::new(models.chain(&args.policies))
     }
+}
+
+/// Where models are, and where the policies for all of them are.
+fn policy_namespaces(args: &InputArgs) -> Vec<String> {
+    let mut namespaces = args.cluster.namespaces.clone();
+    if !namespaces.is_empty() {
+        namespaces.extend(args.root_namespace.clone());
+        namespaces.sort();
+        namespaces.dedup();
+    }
+    namespaces
 }
 
 fn access(args: &InputArgs) -> Access {
@@ -96,6 +123,7 @@ fn cluster_options(args: &InputArgs) -> kubernetes::Options {
     let own = &args.cluster.owner_kinds;
     let mut options = kubernetes::Options {
         namespaces: args.cluster.namespaces.clone(),
+        keys: args.labels.keys(),
         ..kubernetes::Options::default()
     };
     options.kinds.retain(|usual| {

@@ -83,6 +83,61 @@ fn a_policy_that_matches_nothing_is_said() {
 }
 
 #[test]
+fn a_policy_of_the_root_namespace_is_for_the_models_of_all() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("p.yaml");
+    let policy = "apiVersion: headgate.dev/v1alpha1\nkind: TokenBucketPolicy\nmetadata: {name: house, namespace: house}\n\
+                  spec: {buckets: [{name: b, key: [], profile: semantic}]}\n";
+    fs::write(&file, policy).unwrap();
+    let models = shipped("models");
+    let mut args = vec!["validate", "-f", path(&models), "-f", path(&file)];
+    let alone = text(&headgate(&args).stdout);
+    assert!(alone.contains("its namespace declares no model"), "{alone}");
+    args.extend(["--root-namespace", "house"]);
+    let rooted = text(&headgate(&args).stdout);
+    assert!(rooted.contains("0 errors, 0 other remarks"), "{rooted}");
+}
+
+#[test]
+fn the_keys_of_the_labels_are_configurable() {
+    let dir = tempfile::tempdir().unwrap();
+    let model = "apiVersion: apps/v1\nkind: Deployment\nmetadata:\n  name: a\n  labels: {example.com/model: a, example.com/version: v7, \
+                 share: abc}\n  annotations: {headgate.dev/endpoints: \"127.0.0.1:9\"}\nspec: {replicas: 1}\n";
+    fs::write(dir.path().join("a.yaml"), model).unwrap();
+    let wasm = modules();
+    let translate = |more: &[&str]| {
+        let args = [
+            "translate",
+            "-o",
+            "json",
+            "--models",
+            path(dir.path()),
+            "--wasm",
+            path(wasm.path()),
+        ];
+        headgate(&[&args[..], more].concat())
+    };
+    let keys = [
+        "--model-label",
+        "example.com/model",
+        "--version-label",
+        "example.com/version",
+        "--weight-label",
+        "share",
+    ];
+    let out = translate(&keys);
+    assert!(out.status.success(), "{}", text(&out.stderr));
+    let all: Value = serde_json::from_slice(&out.stdout).unwrap();
+    let base = &all["filterConfig"]["namespaces"]["default"]["models"]["a"]["base"];
+    assert_eq!(base[0]["versions"][0]["version"], "v7", "{all}");
+    assert!(text(&out.stderr).contains("share"), "{}", text(&out.stderr));
+    let out = translate(&[]);
+    assert!(!text(&out.stdout).contains("v7"), "{}", text(&out.stdout));
+    let refused = translate(&["--model-label", "no spaces"]);
+    assert!(text(&refused.stderr).contains("`example.com/model-name`"));
+}
+
+#[test]
 fn translate_shows_what_would_be_served() {
     let (models, policies, wasm) = (shipped("models"), shipped("policies"), modules());
     let out = headgate(&[

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use headgate_model::{LabelKeys, Registry, Scales, plan};
+use headgate_model::{Registry, Scales, plan};
 use headgate_translate::snapshot;
 use serde_json::json;
 
@@ -21,7 +21,8 @@ pub(crate) fn run(args: &TranslateArgs) -> Result<ExitCode, Failure> {
     let modules = modules::offer(&args.input.wasm, args.input.wasm_inline)?;
     let options = settings::options(&args.input, modules, std::time::Duration::from_secs(60))?;
     let observed = source::read(&args.input)?;
-    let registry = Registry::build(&observed.objects, &LabelKeys::default());
+    let registry = Registry::build(&observed.objects, &args.input.labels.keys())
+        .rooted(args.input.root_namespace.as_deref());
     let plan = plan(&registry, &observed.objects, &Scales::default());
     let translated = snapshot(
         &plan,

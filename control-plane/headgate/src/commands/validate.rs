@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use headgate_contract::{FilterConfig, Role};
-use headgate_model::{LabelKeys, Registry, Scales, Severity, plan};
+use headgate_model::{Registry, Scales, Severity, plan};
 use headgate_source::files::{FileProblem, Observed, Reducer, manifests};
 use serde::Serialize;
 
@@ -44,7 +44,8 @@ impl From<Severity> for Severe {
 /// # Errors
 /// Paths that cannot be read.
 pub(crate) fn run(args: &ValidateArgs) -> Result<ExitCode, Failure> {
-    let mut reducer = Reducer::new(&args.default_namespace, LabelKeys::default());
+    let keys = args.labels.keys();
+    let mut reducer = Reducer::new(&args.default_namespace, keys.clone());
     let mut count = 0;
     for path in &args.paths {
         for file in files(path)? {
@@ -58,7 +59,7 @@ pub(crate) fn run(args: &ValidateArgs) -> Result<ExitCode, Failure> {
     } = reducer.observe(&Observed::default()).unwrap_or_default();
     let mut lines: Vec<Line> = problems.iter().map(of_file).collect();
     let plan = plan(
-        &Registry::build(&objects, &LabelKeys::default()),
+        &Registry::build(&objects, &keys).rooted(args.root_namespace.as_deref()),
         &objects,
         &Scales::default(),
     );
