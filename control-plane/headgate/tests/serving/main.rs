@@ -8,5 +8,6 @@ mod exposition;
 mod kubernetes;
 mod latency;
 mod metrics;
+mod policies;
 mod replicas;
 mod status_names;

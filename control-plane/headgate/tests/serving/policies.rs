@@ -1,0 +1,126 @@
+//! Policies as objects of a Kubernetes API: `kubectl apply` of a policy reaches the filters' configuration.
+
+use headgate_source::policies::{crds, yaml};
+use headgate_test_support::client::HttpClient;
+use headgate_test_support::kube::{Kube, KubeOptions, Nothing};
+use headgate_test_support::ports::free_addr;
+use headgate_test_support::process::{Process, ProcessOptions};
+use serde_json::Value;
+
+use crate::common::{Files, SOON, Server, headgate};
+use crate::kubernetes::deployment;
+
+fn policy(namespace: &str, name: &str, more: &str) -> String {
+    format!(
+        "{{apiVersion: headgate.dev/v1alpha1, kind: TokenBucketPolicy, metadata: {{name: {name}, namespace: {namespace}}}, \
+         spec: {{{more} buckets: [{{name: fair, key: [tenant], profile: semantic}}]}}}}\n"
+    )
+}
+
+/// Which policy gives the bucket to the namespace's filters.
+fn giver(shown: &Value) -> Option<String> {
+    let rules = shown["filterConfig"]["namespaces"]["default"]["buckets"].as_array()?;
+    assert_eq!(rules.len(), 1, "one bucket of a name: {rules:?}");
+    Some(rules[0]["policy"].as_str()?.to_owned())
+}
+
+#[tokio::test]
+async fn a_policy_applied_with_kubectl_reaches_the_filters_and_a_ceiling_stays() {
+    let kube = Kube::start(KubeOptions::default()).await.unwrap();
+    let _kubelet = kube.kubelet(Nothing::default());
+    let kubectl = kube.kubectl();
+    kubectl
+        .apply(&yaml(&crds().unwrap()).unwrap())
+        .await
+        .unwrap();
+    kubectl
+        .run([
+            "wait",
+            "--for=condition=Established",
+            "--timeout=60s",
+            "crd/tokenbucketpolicies.headgate.dev",
+        ])
+        .await
+        .unwrap();
+    kubectl.run(["create", "namespace", "house"]).await.unwrap();
+    kubectl
+        .apply(&deployment("llama", "v1", "one", 1).to_string())
+        .await
+        .unwrap();
+    kubectl
+        .run(["rollout", "status", "deploy/v1", "--timeout=60s"])
+        .await
+        .unwrap();
+
+    let files = Files::new();
+    let (wasm, kubeconfig) = (files.path("wasm"), kube.kubeconfig().to_owned());
+    let flags = [
+        "--kube",
+        "-n",
+        "default",
+        "--root-namespace",
+        "house",
+        "--kubeconfig",
+        kubeconfig.to_str().unwrap(),
+        "--wasm",
+        wasm.to_str().unwrap(),
+    ];
+    let look = || {
+        let args: Vec<&str> = ["translate", "-o", "json"]
+            .into_iter()
+            .chain(flags)
+            .collect();
+        let out = headgate(&args);
+        assert!(
+            out.status.success(),
+            "{}",
+            String::from_utf8_lossy(&out.stderr)
+        );
+        let shown: Value = serde_json::from_slice(&out.stdout).unwrap();
+        giver(&shown)
+    };
+    assert_eq!(look(), None);
+    kubectl.apply(&policy("house", "usual", "")).await.unwrap();
+    assert_eq!(look().as_deref(), Some("house/usual"));
+    kubectl
+        .apply(&policy("default", "own", "models: [llama],"))
+        .await
+        .unwrap();
+    assert_eq!(look().as_deref(), Some("default/own"));
+    kubectl
+        .apply(&policy("house", "ceiling", "override: true,"))
+        .await
+        .unwrap();
+    assert_eq!(look().as_deref(), Some("house/ceiling"));
+
+    // And a control plane that runs hears of it.
+    let (xds, admin) = (free_addr().unwrap(), free_addr().unwrap());
+    let options = ProcessOptions::new(env!("CARGO_BIN_EXE_headgate"))
+        .arg("serve")
+        .args(flags)
+        .args(["--xds-address".to_owned(), xds.to_string()])
+        .args(["--admin-address".to_owned(), admin.to_string()]);
+    let mut server = Server {
+        process: Process::start(options).unwrap(),
+        xds,
+        admin,
+        client: HttpClient::new(),
+    };
+    let ready = format!("http://{admin}/readyz");
+    server.process.wait_for_http(&ready, SOON).await.unwrap();
+    kubectl
+        .apply(&policy("default", "typo", "models: [lama],"))
+        .await
+        .unwrap();
+    let told = server
+        .until("the policy that matches nothing", |s| {
+            s["problems"].as_array().is_some_and(|all| {
+                all.iter().any(|p| {
+                    p["reason"] == "MatchesNothing"
+                        && p.to_string().contains("nothing declares lama")
+                })
+            })
+        })
+        .await;
+    assert!(told.to_string().contains("default/typo"), "{told}");
+}
