@@ -8,7 +8,9 @@ use serde::{Deserialize, Serialize};
 pub use self::target::{Selector, Target, TargetKind, TargetRef};
 use crate::{Bucket, Tagging};
 
-/// Buckets for some models.
+/// Buckets for some models. The buckets of all policies that match a model apply. For one bucket name the winner is, in
+/// this order: an `override` of the root namespace; a policy that names the version, the model, its labels, or is for all
+/// models of the namespace; a policy of the root namespace. Among equals it is the oldest, then the first by name.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(
     try_from = "raw::TokenBucketPolicySpec",
@@ -25,7 +27,7 @@ pub struct TokenBucketPolicySpec {
     pub buckets: Vec<Bucket>,
 }
 
-/// Tagging for some models.
+/// Tagging for some models. One tagging per model counts; the winner is that of buckets of one name.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(
     try_from = "raw::TrafficTagPolicySpec",
