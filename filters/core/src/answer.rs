@@ -44,7 +44,12 @@ impl Answer {
         end: bool,
     ) -> Vec<Effect> {
         let admitted = &ticket.admitted;
-        let balance = match ticket.tells {
+        self.seen.status = headers
+            .text(":status")
+            .and_then(|s| s.parse().ok())
+            .unwrap_or(0);
+        // A later hop's refusal tells of its own bucket, which is the one that the client has to wait for.
+        let balance = match ticket.tells && self.seen.status != 429 {
             true => admitted.headers(),
             false => Vec::new(),
         };
@@ -56,10 +61,6 @@ impl Answer {
         if ticket.tag_answer && details.as_deref() == Some(VIA_UPSTREAM) {
             effects.extend(tell_served(ticket, host));
         }
-        self.seen.status = headers
-            .text(":status")
-            .and_then(|s| s.parse().ok())
-            .unwrap_or(0);
         // A host that cannot say is charged as one whose upstream answered.
         let upstream = details.as_deref().is_none_or(|d| d == VIA_UPSTREAM);
         self.seen.answered = if upstream {

@@ -64,7 +64,12 @@ pub(crate) struct Ticket {
 impl Ticket {
     /// Whether anything of the answer counts before the stream ends.
     pub(crate) fn reads_answer(&self) -> bool {
-        self.tag_answer || self.tells || self.admitted.meters()
+        self.tag_answer || self.reads_headers()
+    }
+
+    /// Whether its headers do.
+    pub(crate) fn reads_headers(&self) -> bool {
+        self.tells || self.admitted.meters()
     }
 
     /// The version's name; empty if there is none.

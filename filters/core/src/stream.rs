@@ -190,7 +190,7 @@ impl Stream {
     /// Whether the response headers decide something; otherwise an empty view may be passed.
     #[must_use]
     pub fn wants_response_headers(&self) -> bool {
-        matches!(&self.0, Phase::Sent(sent) if sent.ticket.admitted.meters())
+        matches!(&self.0, Phase::Sent(sent) if sent.ticket.reads_headers())
     }
 
     /// Whether response body bytes are metered; otherwise the shell skips the host call.

@@ -1,6 +1,6 @@
 //! Reserves: who shares a bucket, what a client is told of it, and all or nothing.
 
-use headgate_core::effects::{Effect, Flow};
+use headgate_core::effects::{Effect, Flow, Step};
 use headgate_core::headers::Headers;
 use headgate_core::vm::Stages;
 
@@ -100,6 +100,23 @@ fn answers_carry_no_balance_where_the_tagging_says_so() {
         reply_header(refused, "x-ratelimit-remaining-tokens"),
         Some("100")
     );
+}
+
+/// Of two hops with buckets, the one that refuses is the one whose balance the client needs.
+#[test]
+fn a_429_of_a_later_hop_keeps_its_own_balance() {
+    for settle_on in ["usage", "reservation"] {
+        let more = format!(r#","settleOn":"{settle_on}""#);
+        let mut proxy = Proxy::new(&one_model(&tokens(1000, "10", &more)));
+        let told = |step: &Step| response_header(step, "ratelimit").is_some();
+        for (status, tells) in [("200", true), ("429", false), ("500", true)] {
+            let (mut stream, _) = proxy.chat(&[], &body(10));
+            assert!(stream.wants_response_headers());
+            let step = proxy.answer(&mut stream, &[(":status", status)], "");
+            assert_eq!(told(&step), tells, "{settle_on} {status}");
+            proxy.end(&mut stream);
+        }
+    }
 }
 
 #[test]
