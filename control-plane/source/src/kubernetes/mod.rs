@@ -9,6 +9,7 @@
 
 mod carriers;
 mod connect;
+mod fault;
 mod kinds;
 mod objects;
 mod picked;

@@ -7,18 +7,18 @@
 //! failed is established again (so that `status` knows since when the API is away, and that it is back), bookmarks, what to do where
 //! streaming lists are refused, a 410 that comes as the answer's status, and `Retry-After`.
 
-use std::hash::{BuildHasher, RandomState};
 use std::pin::Pin;
 use std::time::{Duration, Instant};
 
 use futures::{Stream, StreamExt};
 use kube::Client;
 use kube::core::params::{ListParams, WatchParams};
-use kube::core::{Request, Status, WatchEvent};
+use kube::core::{Request, WatchEvent};
 use serde::Deserialize;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
+use super::fault::{ANSWER, Backoff, Fault};
 use super::objects::{Nameless, Object, resource_version};
 use super::picked::{Picked, Shape};
 use super::store::{Event, WatchId};
@@ -28,14 +28,8 @@ use super::store::{Event, WatchId};
 const WATCH_SECONDS: u32 = 60;
 /// No word from the API server for longer than a watch runs: the connection is dead.
 const SILENCE: Duration = Duration::from_secs(WATCH_SECONDS as u64 + 5);
-/// How long the API server may take to answer, or to send a page.
-const ANSWER: Duration = Duration::from_secs(30);
 /// Objects of a page, where lists are not streamed.
 const PAGE: u32 = 500;
-/// The wait after the first failure; it doubles with each further one.
-const FIRST_RETRY: Duration = Duration::from_millis(200);
-/// The longest wait between two tries.
-const LAST_RETRY: Duration = Duration::from_secs(10);
 /// The annotation of the bookmark that ends a streamed list.
 const LIST_ENDS: &str = "k8s.io/initial-events-end";
 
@@ -98,103 +92,6 @@ enum At<S> {
     Version(String),
     /// It follows changes since this version.
     Following(String, Events<S>),
-}
-
-/// Why a watch goes no further.
-#[derive(Debug, thiserror::Error)]
-enum Fault {
-    #[error("{0}")]
-    Refused(Box<Status>),
-    #[error("{0}")]
-    Broken(#[source] kube::Error),
-    #[error("no answer within {0:?}")]
-    Silent(Duration),
-    #[error("it ended as soon as it began")]
-    Ended,
-    #[error("its answer has no resourceVersion")]
-    Versionless,
-    /// The channel is closed: nobody wants to know.
-    #[error("nobody listens")]
-    Unheard,
-}
-
-impl From<kube::Error> for Fault {
-    fn from(error: kube::Error) -> Self {
-        match error {
-            kube::Error::Api(status) => Self::Refused(status),
-            error => Self::Broken(error),
-        }
-    }
-}
-
-impl From<tokio::time::error::Elapsed> for Fault {
-    fn from(_: tokio::time::error::Elapsed) -> Self {
-        Self::Silent(ANSWER)
-    }
-}
-
-impl Fault {
-    fn code(&self) -> u16 {
-        match self {
-            Self::Refused(status) => status.code,
-            _ => 0,
-        }
-    }
-
-    /// How long the API server wants to be left alone.
-    fn retry_after(&self) -> Duration {
-        let Self::Refused(status) = self else {
-            return Duration::ZERO;
-        };
-        let seconds = status
-            .details
-            .as_ref()
-            .map_or(0, |details| details.retry_after_seconds);
-        Duration::from_secs(seconds.into()).min(LAST_RETRY)
-    }
-
-    /// As people read it: the error and what caused it.
-    fn message(&self) -> String {
-        if let Self::Refused(status) = self {
-            return format!("{} ({})", status.message, status.code);
-        }
-        let mut message = self.to_string();
-        let mut cause = std::error::Error::source(self);
-        while let Some(error) = cause {
-            let text = error.to_string();
-            if !message.contains(&text) {
-                message = format!("{message}: {text}");
-            }
-            cause = error.source();
-        }
-        message
-    }
-}
-
-/// Waits that grow with each failure, by up to a half more at random: many watches fail at once.
-struct Backoff {
-    next: Duration,
-    random: RandomState,
-}
-
-impl Backoff {
-    fn new() -> Self {
-        Self {
-            next: FIRST_RETRY,
-            random: RandomState::new(),
-        }
-    }
-
-    fn reset(&mut self) {
-        self.next = FIRST_RETRY;
-    }
-
-    fn next(&mut self) -> Duration {
-        let wait = self.next;
-        self.next = (wait * 2).min(LAST_RETRY);
-        let half = u64::try_from(wait.as_millis() / 2).unwrap_or(0).max(1);
-        wait + Duration::from_millis(self.random.hash_one(wait) % half)
-    }
 }
 
 impl<S: Shape> Watch<S> {

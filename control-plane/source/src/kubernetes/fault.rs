@@ -1,0 +1,110 @@
+//! Why a watch goes no further, and how long it waits before it tries again.
+
+use std::hash::{BuildHasher, RandomState};
+use std::time::Duration;
+
+use kube::core::Status;
+
+/// How long the API server may take to answer, or to send a page.
+pub(crate) const ANSWER: Duration = Duration::from_secs(30);
+/// The wait after the first failure; it doubles with each further one.
+const FIRST_RETRY: Duration = Duration::from_millis(200);
+/// The longest wait between two tries.
+const LAST_RETRY: Duration = Duration::from_secs(10);
+
+/// Why a watch goes no further.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Fault {
+    #[error("{0}")]
+    Refused(Box<Status>),
+    #[error("{0}")]
+    Broken(#[source] kube::Error),
+    #[error("no answer within {0:?}")]
+    Silent(Duration),
+    #[error("it ended as soon as it began")]
+    Ended,
+    #[error("its answer has no resourceVersion")]
+    Versionless,
+    /// The channel is closed: nobody wants to know.
+    #[error("nobody listens")]
+    Unheard,
+}
+
+impl From<kube::Error> for Fault {
+    fn from(error: kube::Error) -> Self {
+        match error {
+            kube::Error::Api(status) => Self::Refused(status),
+            error => Self::Broken(error),
+        }
+    }
+}
+
+impl From<tokio::time::error::Elapsed> for Fault {
+    fn from(_: tokio::time::error::Elapsed) -> Self {
+        Self::Silent(ANSWER)
+    }
+}
+
+impl Fault {
+    pub(crate) fn code(&self) -> u16 {
+        match self {
+            Self::Refused(status) => status.code,
+            _ => 0,
+        }
+    }
+
+    /// How long the API server wants to be left alone.
+    pub(crate) fn retry_after(&self) -> Duration {
+        let Self::Refused(status) = self else {
+            return Duration::ZERO;
+        };
+        let seconds = status
+            .details
+            .as_ref()
+            .map_or(0, |details| details.retry_after_seconds);
+        Duration::from_secs(seconds.into()).min(LAST_RETRY)
+    }
+
+    /// As people read it: the error and what caused it.
+    pub(crate) fn message(&self) -> String {
+        if let Self::Refused(status) = self {
+            return format!("{} ({})", status.message, status.code);
+        }
+        let mut message = self.to_string();
+        let mut cause = std::error::Error::source(self);
+        while let Some(error) = cause {
+            let text = error.to_string();
+            if !message.contains(&text) {
+                message = format!("{message}: {text}");
+            }
+            cause = error.source();
+        }
+        message
+    }
+}
+
+/// Waits that grow with each failure, by up to a half more at random: many watches fail at once.
+pub(crate) struct Backoff {
+    next: Duration,
+    random: RandomState,
+}
+
+impl Backoff {
+    pub(crate) fn new() -> Self {
+        Self {
+            next: FIRST_RETRY,
+            random: RandomState::new(),
+        }
+    }
+
+    pub(crate) fn reset(&mut self) {
+        self.next = FIRST_RETRY;
+    }
+
+    pub(crate) fn next(&mut self) -> Duration {
+        let wait = self.next;
+        self.next = (wait * 2).min(LAST_RETRY);
+        let half = u64::try_from(wait.as_millis() / 2).unwrap_or(0).max(1);
+        wait + Duration::from_millis(self.random.hash_one(wait) % half)
+    }
+}
