@@ -102,10 +102,7 @@ impl<'de> Visitor<'de> for Tree {
                 let message = format!("the key {key:?} is given twice: remove one");
                 return Err(de::Error::custom(message));
             }
-            // As Kubernetes has it: a field that is null is not there.
-            if !matches!(value, Node::Null) {
-                fields.insert(key, value);
-            }
+            fields.insert(key, value);
         }
         Ok(Node::Map(fields))
     }
@@ -241,6 +238,7 @@ impl<'de> Deserializer<'de> for &'de Node {
         match self {
             Node::Map(fields) => visitor.visit_map(Fields {
                 fields: fields.iter(),
+                known: None,
                 next: None,
             }),
             _ => Err(self.refuse(&visitor)),
@@ -250,10 +248,17 @@ impl<'de> Deserializer<'de> for &'de Node {
     fn deserialize_struct<V: Visitor<'de>>(
         self,
         _: &'static str,
-        _: &'static [&'static str],
+        known: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, Wrong> {
-        self.deserialize_map(visitor)
+        match self {
+            Node::Map(fields) => visitor.visit_map(Fields {
+                fields: fields.iter(),
+                known: Some(known),
+                next: None,
+            }),
+            _ => Err(self.refuse(&visitor)),
+        }
     }
 
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Wrong> {
@@ -313,7 +318,20 @@ impl<'de> SeqAccess<'de> for Items<'de> {
 
 struct Fields<'de> {
     fields: std::collections::btree_map::Iter<'de, String, Node>,
+    /// The fields there are; none for a map, which may have any.
+    known: Option<&'static [&'static str]>,
     next: Option<(&'de str, &'de Node)>,
+}
+
+impl<'de> Fields<'de> {
+    /// The next one. As Kubernetes has it, a field that is null is not there; one that is unknown is refused all the same.
+    #[inline(never)]
+    fn told(&mut self) -> Option<(&'de String, &'de Node)> {
+        let known = self.known;
+        self.fields.find(|(key, value)| {
+            !matches!(value, Node::Null) || known.is_some_and(|k| !k.contains(&key.as_str()))
+        })
+    }
 }
 
 impl<'de> MapAccess<'de> for Fields<'de> {
@@ -323,7 +341,7 @@ impl<'de> MapAccess<'de> for Fields<'de> {
         &mut self,
         seed: K,
     ) -> Result<Option<K::Value>, Wrong> {
-        let Some((key, value)) = self.fields.next() else {
+        let Some((key, value)) = self.told() else {
             return Ok(None);
         };
         self.next = Some((key, value));

@@ -56,6 +56,10 @@ fn a_refusal_names_the_path_and_the_fix() {
             "buckets[0].burst: unknown field `burst`",
         ),
         (
+            r#"{"buckets":[{"name":"a","key":[],"profile":"semantic","semantic":{"burst":null}}]}"#,
+            "buckets[0].semantic.burst: unknown field `burst`",
+        ),
+        (
             r#"{"buckets":[{"name":"a","key":[],"profile":"semantic"},{"name":"a","key":[],"profile":"semantic"}]}"#,
             "bucket name \"a\" is given twice: rename `buckets[1]`",
         ),
@@ -96,6 +100,17 @@ fn a_refusal_names_the_path_and_the_fix() {
             "{json}\n  said {got}\n  not  {expected}"
         );
     }
+}
+
+/// As Kubernetes stores it.
+#[test]
+fn a_field_that_is_null_is_not_there() {
+    let json = r#"{"models":null,"buckets":[{"name":"a","key":[],"profile":"semantic","semantic":null,"maxDebt":null}]}"#;
+    let read = parse_json::<TokenBucketPolicySpec>(json.as_bytes());
+    let plain = r#"{"buckets":[{"name":"a","key":[],"profile":"semantic"}]}"#;
+    let same = parse_json::<TokenBucketPolicySpec>(plain.as_bytes());
+    assert_eq!(read, same);
+    assert!(read.is_ok());
 }
 
 #[test]
