@@ -20,3 +20,7 @@ pub(crate) const SIX_DIGITS: (&str, &str) = (
     "double(int(self * 1000000.0 + 0.5)) / 1000000.0 == self",
     "must have at most six digits behind the point",
 );
+
+/// A number with a smallest value below 1. (The API server's schema compares a whole number with the whole part of a
+/// `minimum`, so that 0 would pass.)
+pub(crate) const POSITIVE: (&str, &str) = ("self > 0.0", "must be greater than 0");
