@@ -68,4 +68,18 @@ pub mod reason {
     pub const INVALID_PORT: &str = "InvalidPort";
     /// Pods without a port that serves.
     pub const NO_PORT: &str = "NoPort";
+    /// A canary takes new sessions.
+    pub const CANARY_STARTED: &str = "CanaryStarted";
+    /// A canary takes another share of new sessions.
+    pub const CANARY_MOVED: &str = "CanaryMoved";
+    /// A canary, a held or a dark version became the base, or a part of it.
+    pub const PROMOTED: &str = "Promoted";
+    /// A version that stood by is the base again.
+    pub const RESUMED: &str = "Resumed";
+    /// A version takes no new sessions any more.
+    pub const DRAINED: &str = "Drained";
+    /// None of a version's endpoints is ready any more.
+    pub const UNREADY: &str = "Unready";
+    /// A proxy refused what was made of an object.
+    pub const REFUSED: &str = "RefusedByProxy";
 }

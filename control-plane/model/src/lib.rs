@@ -18,6 +18,7 @@ mod policies;
 mod registry;
 mod scale;
 mod shares;
+mod transitions;
 
 pub use finding::{Finding, Severity, reason};
 pub use levels::Standing;
@@ -26,3 +27,4 @@ pub use plan::{NamespacePlan, Plan, PlannedCarrier, PlannedModel, PlannedVariant
 pub use policies::{PolicyId, PolicyKind, PolicyOutcome, Verdict, verdict};
 pub use registry::{Endpoints, Member, Model, Registry, Weight};
 pub use scale::{Readiness, ScaleDamper, Scales, Tick};
+pub use transitions::transitions;
