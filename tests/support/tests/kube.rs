@@ -8,13 +8,15 @@ use std::time::Duration;
 use futures::StreamExt as _;
 use headgate_test_support::client::{HttpClient, HttpRequest, OpenAiRequest};
 use headgate_test_support::deadline::eventually;
-use headgate_test_support::kube::{Kube, KubeError, KubeOptions, ModelServers, Nothing};
+use headgate_test_support::kube::{
+    Kube, KubeError, KubeOptions, ModelServers, Nothing, deployment,
+};
 use headgate_test_support::mock_model::MockOptions;
 use headgate_test_support::ports::free_addr;
 use k8s_openapi::api::core::v1::{ConfigMap, Pod};
 use kube::api::{Api, PostParams, WatchEvent, WatchParams};
 use kube::{Client, ResourceExt};
-use serde_json::json;
+use serde_json::{Value, json};
 
 const SOON: Duration = Duration::from_secs(30);
 
@@ -22,26 +24,9 @@ async fn start() -> Kube {
     Kube::start(KubeOptions::default()).await.unwrap()
 }
 
-/// A Deployment as a user writes it, its pods with a port named `http`.
-fn deployment(name: &str, replicas: u32) -> String {
-    json!({
-        "apiVersion": "apps/v1",
-        "kind": "Deployment",
-        "metadata": {"name": name, "labels": {"model-name": "phi-3", "model-version": "v1"}},
-        "spec": {
-            "replicas": replicas,
-            "selector": {"matchLabels": {"app": name}},
-            "template": {
-                "metadata": {"labels": {"app": name}},
-                "spec": {"containers": [{
-                    "name": "server",
-                    "image": "headgate/mock-model",
-                    "ports": [{"name": "http", "containerPort": 8000}],
-                }]},
-            },
-        },
-    })
-    .to_string()
+/// One of a model that is like the others.
+fn phi(name: &str, replicas: u32) -> Value {
+    deployment("phi-3", name, "v1", replicas)
 }
 
 fn ip(pod: &Pod) -> Option<IpAddr> {
@@ -83,10 +68,9 @@ async fn a_deployment_becomes_pods_that_serve_until_they_are_told_to_stop() {
     let kubelet = kube.kubelet(Arc::clone(&servers));
     let kubectl = kube.kubectl();
 
-    let said = kubectl.apply(&deployment("phi-3", 2)).await.unwrap();
+    let said = kubectl.apply(&phi("phi-3", 2).to_string()).await.unwrap();
     assert_eq!(said.trim(), "deployment.apps/phi-3 created");
-    let wait = ["rollout", "status", "deploy/phi-3", "--timeout=30s"];
-    kubectl.run(wait).await.unwrap();
+    kubectl.rollout("phi-3").await.unwrap();
     let pods_now = pods(&kube, 2, "ready", ready).await;
     for pod in &pods_now {
         let owner = &pod.owner_references()[0];
@@ -162,7 +146,7 @@ async fn an_api_server_that_is_killed_comes_back_with_its_data() {
     let first = remember(&client, "first").await;
     remember(&client, "second").await;
     kube.kubectl()
-        .apply(&deployment("before", 1))
+        .apply(&phi("before", 1).to_string())
         .await
         .unwrap();
     let before = pods(&kube, 1, "ready", ready).await;
@@ -313,7 +297,7 @@ async fn a_relay_refuses_and_cuts_on_demand_and_passes_the_rest_on() {
 async fn hundreds_of_pods_run_within_seconds_and_nothing_outlives_the_launcher() {
     let kube = start().await;
     kube.kubectl()
-        .apply(&deployment("many", 200))
+        .apply(&phi("many", 200).to_string())
         .await
         .unwrap();
     let made = pods(&kube, 200, "made", |_| true).await;

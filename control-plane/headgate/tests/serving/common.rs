@@ -1,17 +1,13 @@
-//! A control plane over files in a temporary directory, and a proxy that takes what it is sent.
+//! A control plane over files in a temporary directory.
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use envoy_types::pb::envoy::service::discovery::v3::DeltaDiscoveryResponse;
 use headgate_test_support::client::{HttpClient, HttpRequest, Reply};
 use headgate_test_support::deadline::eventually;
 use headgate_test_support::ports::free_addr;
 use headgate_test_support::process::{Process, ProcessOptions};
 use headgate_test_support::stage::Manifest;
-use headgate_test_support::xds_client::{DeltaProxy, Service, channel, node, type_url};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -112,6 +108,17 @@ impl Server {
         self.get("/syncz").await.json().unwrap()
     }
 
+    /// Waits until there are proxies and each runs all that it should.
+    pub(crate) async fn settled(&self) -> Value {
+        self.until("every proxy to settle", |status| {
+            let proxies = status["proxies"].as_array();
+            proxies.is_some_and(|all| {
+                !all.is_empty() && all.iter().all(|proxy| proxy["settled"] == true)
+            })
+        })
+        .await
+    }
+
     /// Waits until `/syncz` is as wanted.
     pub(crate) async fn until(&self, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
         let status = eventually(SOON, what, async || {
@@ -123,82 +130,6 @@ impl Server {
             }
         });
         status.await.unwrap()
-    }
-}
-
-/// Everything a proxy was sent and took: type URL → name → version and bytes.
-pub(crate) type Taken = BTreeMap<String, BTreeMap<String, (String, Vec<u8>)>>;
-
-/// A proxy that subscribes to everything and answers at once; dropping it cuts its stream.
-pub(crate) struct Proxy {
-    taken: Arc<Mutex<Taken>>,
-    refuses: Arc<Mutex<&'static str>>,
-    task: tokio::task::JoinHandle<()>,
-}
-
-impl Proxy {
-    pub(crate) fn connect(id: &str, xds: SocketAddr) -> Self {
-        let channel = channel(&format!("http://{xds}")).unwrap();
-        let mut proxy =
-            DeltaProxy::open(channel, node(id, "test", &[]), Service::Aggregated).unwrap();
-        proxy.subscribe(type_url::CLUSTER, &[]);
-        proxy.subscribe(type_url::ENDPOINTS, &["*"]);
-        proxy.subscribe(type_url::LISTENER, &[]);
-        proxy.subscribe(type_url::ROUTES, &["ai-model-route"]);
-        proxy.subscribe(
-            type_url::EXTENSION,
-            &["headgate", "headgate.traffic-tag", "headgate.token-bucket"],
-        );
-        let taken = Arc::new(Mutex::new(Taken::new()));
-        let refuses = Arc::new(Mutex::new(""));
-        let task = tokio::spawn(answer(proxy, taken.clone(), refuses.clone()));
-        Self {
-            taken,
-            refuses,
-            task,
-        }
-    }
-
-    pub(crate) fn taken(&self) -> Taken {
-        self.taken.lock().unwrap().clone()
-    }
-
-    /// From now on refuses every response of this type.
-    pub(crate) fn refuse(&self, type_url: &'static str) {
-        *self.refuses.lock().unwrap() = type_url;
-    }
-}
-
-impl Drop for Proxy {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
-}
-
-async fn answer(
-    mut proxy: DeltaProxy,
-    taken: Arc<Mutex<Taken>>,
-    refuses: Arc<Mutex<&'static str>>,
-) {
-    while let Ok(response) = proxy.next(Duration::from_secs(600)).await {
-        let refused = *refuses.lock().unwrap() == response.type_url;
-        if refused {
-            proxy.nack(&response, "the proxy does not want it");
-        } else {
-            book(&mut taken.lock().unwrap(), &response);
-            proxy.ack(&response);
-        }
-    }
-}
-
-fn book(taken: &mut Taken, response: &DeltaDiscoveryResponse) {
-    let books = taken.entry(response.type_url.clone()).or_default();
-    for name in &response.removed_resources {
-        books.remove(name);
-    }
-    for resource in &response.resources {
-        let bytes = resource.resource.as_ref().unwrap().value.clone();
-        books.insert(resource.name.clone(), (resource.version.clone(), bytes));
     }
 }
 

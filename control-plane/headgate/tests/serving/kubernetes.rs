@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use headgate_test_support::client::{HttpClient, HttpRequest};
 use headgate_test_support::deadline::eventually;
-use headgate_test_support::kube::{Kube, KubeOptions, Nothing};
+use headgate_test_support::kube::{Kube, KubeOptions, Nothing, deployment};
 use headgate_test_support::ports::free_addr;
 use headgate_test_support::process::{Process, ProcessOptions};
-use headgate_test_support::xds_client::type_url;
+use headgate_test_support::xds_client::{Taker, type_url};
 use serde_json::{Value, json};
 
-use crate::common::{Files, Proxy, SOON, Server, headgate};
+use crate::common::{Files, SOON, Server, headgate};
 
 const TAGS: &str = "{apiVersion: headgate.dev/v1alpha1, kind: TrafficTagPolicy, metadata: {name: tags}, spec: {tenantHeader: x-team}}\n";
 
@@ -34,20 +34,6 @@ pub(crate) fn serve(files: &Files, kubeconfig: &Path, more: &[&str]) -> Server {
         admin,
         client: HttpClient::new(),
     }
-}
-
-/// A Deployment of a model's version, its pods with a port named `http`.
-pub(crate) fn deployment(model: &str, name: &str, version: &str, replicas: u32) -> Value {
-    let port = json!([{"name": "http", "containerPort": 8000}]);
-    let template = json!({
-        "metadata": {"labels": {"app": name}},
-        "spec": {"containers": [{"name": "server", "image": "headgate/mock-model", "ports": port}]},
-    });
-    json!({
-        "apiVersion": "apps/v1", "kind": "Deployment",
-        "metadata": {"name": name, "labels": {"model-name": model, "model-version": version}},
-        "spec": {"replicas": replicas, "selector": {"matchLabels": {"app": name}}, "template": template},
-    })
 }
 
 /// The weights wanted of a model's versions.
@@ -78,22 +64,10 @@ async fn serve_kube_is_ready_when_it_knows_the_world_and_kubectl_moves_what_prox
     let mut kube = Kube::start(KubeOptions::default()).await.unwrap();
     let _kubelet = kube.kubelet(Nothing::default());
     let kubectl = kube.kubectl();
-    kubectl
-        .apply(&deployment("llama", "v1", "one", 2).to_string())
-        .await
-        .unwrap();
-    kubectl
-        .run(["rollout", "status", "deploy/v1", "--timeout=60s"])
-        .await
-        .unwrap();
-    kubectl
-        .apply(&deployment("llama", "v2", "two", 1).to_string())
-        .await
-        .unwrap();
-    kubectl
-        .run(["rollout", "status", "deploy/v2", "--timeout=60s"])
-        .await
-        .unwrap();
+    for (name, version, replicas) in [("v1", "one", 2), ("v2", "two", 1)] {
+        let made = deployment("llama", name, version, replicas);
+        kubectl.rolled_out(&made).await.unwrap();
+    }
 
     let files = Files::new();
     files.policy("tags.yaml", TAGS);
@@ -124,7 +98,7 @@ async fn serve_kube_is_ready_when_it_knows_the_world_and_kubectl_moves_what_prox
         })
         .await;
     assert!(reasons(&status).contains(&"VersionHeld"), "{status}");
-    let proxy = Proxy::connect("p", server.xds);
+    let proxy = Taker::connect("p", server.xds).unwrap();
     let split = async |percent: f64| {
         let wanted = [
             ("one".to_owned(), 100.0 - percent),
@@ -177,7 +151,7 @@ async fn serve_kube_is_ready_when_it_knows_the_world_and_kubectl_moves_what_prox
             .unwrap()
             .contains("what was seen last is served")
     );
-    let one = Proxy::connect("q", server.xds);
+    let one = Taker::connect("q", server.xds).unwrap();
     eventually(SOON, "a proxy that comes meanwhile", async || {
         let taken = one.taken();
         let clusters = taken

@@ -7,13 +7,13 @@ use std::time::{Duration, Instant};
 
 use headgate_test_support::deadline::eventually;
 use headgate_test_support::envoy::{Envoy, EnvoyOptions};
-use headgate_test_support::kube::{Kube, KubeOptions, Node, Nothing};
+use headgate_test_support::kube::{Kube, KubeOptions, Node, Nothing, deployment};
 use headgate_test_support::stage::bootstrap;
 use kube::api::{Api, DeleteParams};
 use serde_json::{Value, json};
 
 use crate::common::{Files, Server};
-use crate::kubernetes::{deployment, serve};
+use crate::kubernetes::serve;
 
 /// A tenth of what the design promises for: 20 models of 3 versions of 20 pods.
 const MODELS: usize = 20;

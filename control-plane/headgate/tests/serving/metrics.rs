@@ -1,8 +1,8 @@
 //! What a scraper gets.
 
-use headgate_test_support::xds_client::type_url;
+use headgate_test_support::xds_client::{Taker, type_url};
 
-use crate::common::{Files, Proxy, Server, manifest};
+use crate::common::{Files, Server, manifest};
 use crate::exposition::Exposition;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -10,12 +10,8 @@ async fn metrics_is_valid_openmetrics_and_tells_of_proxies_refusals_and_weights(
     let files = Files::new();
     files.model("m-v1.yaml", &manifest("m", "v1", &[9001]).render());
     let server = Server::start(&files).await;
-    let proxy = Proxy::connect("proxy", server.xds);
-    server
-        .until("the proxy to settle", |s| {
-            s["proxies"][0]["settled"] == true
-        })
-        .await;
+    let proxy = Taker::connect("proxy", server.xds).unwrap();
+    server.settled().await;
     proxy.refuse(type_url::CLUSTER);
     files.model(
         "m-v2.yaml",

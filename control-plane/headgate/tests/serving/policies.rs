@@ -2,13 +2,12 @@
 
 use headgate_source::policies::{crds, yaml};
 use headgate_test_support::client::HttpClient;
-use headgate_test_support::kube::{Kube, KubeOptions, Nothing};
+use headgate_test_support::kube::{Kube, KubeOptions, Nothing, deployment};
 use headgate_test_support::ports::free_addr;
 use headgate_test_support::process::{Process, ProcessOptions};
 use serde_json::Value;
 
 use crate::common::{Files, SOON, Server, headgate};
-use crate::kubernetes::deployment;
 
 fn policy(namespace: &str, name: &str, more: &str) -> String {
     format!(
@@ -43,14 +42,8 @@ async fn a_policy_applied_with_kubectl_reaches_the_filters_and_a_ceiling_stays()
         .await
         .unwrap();
     kubectl.run(["create", "namespace", "house"]).await.unwrap();
-    kubectl
-        .apply(&deployment("llama", "v1", "one", 1).to_string())
-        .await
-        .unwrap();
-    kubectl
-        .run(["rollout", "status", "deploy/v1", "--timeout=60s"])
-        .await
-        .unwrap();
+    let model = deployment("llama", "v1", "one", 1);
+    kubectl.rolled_out(&model).await.unwrap();
 
     let files = Files::new();
     let (wasm, kubeconfig) = (files.path("wasm"), kube.kubeconfig().to_owned());

@@ -1,9 +1,9 @@
 //! Two replicas are two processes that share nothing but the files.
 
 use headgate_test_support::deadline::eventually;
-use headgate_test_support::xds_client::type_url;
+use headgate_test_support::xds_client::{Taken, Taker, type_url};
 
-use crate::common::{Files, Proxy, SOON, Server, Taken, manifest};
+use crate::common::{Files, SOON, Server, manifest};
 
 const POLICY: &str = "apiVersion: headgate.dev/v1alpha1\nkind: TokenBucketPolicy\nmetadata: {name: a}\n\
     spec: {buckets: [{name: b, key: [tenant], profile: semantic}]}\n";
@@ -39,7 +39,7 @@ async fn replicas_serve_the_same_bytes_whenever_they_were_started() {
     files.model("m-v1.yaml", &manifest("m", "v1", &[9001]).render());
     files.model("n-v1.yaml", &manifest("n", "v1", &[9003, 9004]).render());
     let first = Server::start(&files).await;
-    let seen_by_first = Proxy::connect("proxy", first.xds);
+    let seen_by_first = Taker::connect("proxy", first.xds).unwrap();
 
     // A life: a canary comes, is weighted badly, cut in half, mended; a model loses a replica; another leaves.
     let canary = manifest("m", "v2", &[9002]).created("2026-01-01T00:00:00Z");
@@ -56,14 +56,14 @@ async fn replicas_serve_the_same_bytes_whenever_they_were_started() {
     let broken = |s: &serde_json::Value| s["problems"].to_string().contains("\"File\"");
     first.until("the broken file to be said", broken).await;
     let second = Server::start(&files).await;
-    let seen_by_second = Proxy::connect("proxy", second.xds);
+    let seen_by_second = Taker::connect("proxy", second.xds).unwrap();
     files.model("m-v2.yaml", &canary("30"));
     std::fs::remove_file(files.path("models/o-v1.yaml")).unwrap();
     let short = manifest("n", "v1", &[9003, 9004, 9005]).replicas(4);
     files.model("n-v1.yaml", &short.render());
 
     let third = Server::start(&files).await;
-    let seen_by_third = Proxy::connect("proxy", third.xds);
+    let seen_by_third = Taker::connect("proxy", third.xds).unwrap();
     // A scale that fell is held back for 10 s by the older two.
     let equal = eventually(
         SOON * 2,

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use headgate_test_support::xds_client::type_url;
+use headgate_test_support::xds_client::{Taker, type_url};
 use serde_json::Value;
 
-use crate::common::{Files, Proxy, Server, headgate, manifest};
+use crate::common::{Files, Server, headgate, manifest};
 
 /// Objects whose keys are names of things, not of fields.
 const MAPS: [&str; 4] = ["weightAcked", "types", "nacked", "waiting"];
@@ -95,12 +95,8 @@ async fn status_in_json_has_exactly_these_fields() {
     let named = manifest("m", "v1", &[9001]).annotation("headgate.dev/model-names", "Org/M");
     files.model("m-v1.yaml", &named.render());
     let server = Server::start(&files).await;
-    let proxy = Proxy::connect("proxy", server.xds);
-    server
-        .until("the proxy to settle", |s| {
-            s["proxies"][0]["settled"] == true
-        })
-        .await;
+    let proxy = Taker::connect("proxy", server.xds).unwrap();
+    server.settled().await;
     // Everything that can be there: a refusal, what waits for it, a broken file.
     proxy.refuse(type_url::CLUSTER);
     files.model("n-v1.yaml", &manifest("n", "v1", &[9002]).render());

@@ -8,9 +8,8 @@ use headgate_model::{Carrier, CarrierKey};
 use headgate_source::files::Observed;
 use headgate_source::kubernetes::{Access, ApiState, Kubernetes, Options, connect};
 use headgate_test_support::deadline::eventually;
-use headgate_test_support::kube::{Kube, KubeOptions, Kubelet, Nothing};
+use headgate_test_support::kube::{Kube, KubeOptions, Kubelet, Nothing, deployment as workload};
 use kube::Client;
-use serde_json::json;
 use tokio::sync::watch;
 
 /// Longer than any of it takes on a busy machine.
@@ -194,8 +193,7 @@ impl Cluster {
     }
 
     pub(crate) async fn rollout(&self, name: &str) {
-        self.kubectl(&format!("rollout status deploy/{name} --timeout=60s"))
-            .await;
+        self.kube.kubectl().rollout(name).await.unwrap();
     }
 
     pub(crate) async fn equals_a_fresh_one(&self, source: &Source) {
@@ -205,23 +203,7 @@ impl Cluster {
     }
 }
 
-/// A Deployment of a model's version, its pods with a port named `http` and label `app`.
+/// A Deployment of a version of the model that these tests are about.
 pub(crate) fn deployment(name: &str, version: &str, replicas: u32) -> serde_json::Value {
-    json!({
-        "apiVersion": "apps/v1",
-        "kind": "Deployment",
-        "metadata": {"name": name, "labels": {"model-name": "llama", "model-version": version}},
-        "spec": {
-            "replicas": replicas,
-            "selector": {"matchLabels": {"app": name}},
-            "template": {
-                "metadata": {"labels": {"app": name}},
-                "spec": {"containers": [{
-                    "name": "server",
-                    "image": "headgate/mock-model",
-                    "ports": [{"name": "http", "containerPort": 8000}],
-                }]},
-            },
-        },
-    })
+    workload("llama", name, version, replicas)
 }

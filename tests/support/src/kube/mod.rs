@@ -7,13 +7,12 @@
 //! A [`Relay`] stands for a bad network between the API and one client.
 //!
 //! ```no_run
-//! # use headgate_test_support::kube::{Kube, KubeError, KubeOptions, ModelServers};
+//! # use headgate_test_support::kube::{Kube, KubeError, KubeOptions, ModelServers, deployment};
 //! # use headgate_test_support::mock_model::MockOptions;
-//! # async fn story(deployment: &str) -> Result<(), KubeError> {
+//! # async fn story() -> Result<(), KubeError> {
 //! let kube = Kube::start(KubeOptions::default()).await?;
 //! let _kubelet = kube.kubelet(ModelServers::new(|_| Some(MockOptions::new("phi-3", "mini-4k"))));
-//! kube.kubectl().apply(deployment).await?;
-//! kube.kubectl().run(["rollout", "status", "deploy/phi-3"]).await?;
+//! kube.kubectl().rolled_out(&deployment("phi-3", "phi-3", "mini-4k", 1)).await?;
 //! # Ok(()) }
 //! ```
 //!
@@ -31,6 +30,7 @@ mod programs;
 mod relay;
 mod server;
 mod setting;
+mod workload;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -51,6 +51,7 @@ pub use self::kubelet::Kubelet;
 pub use self::machine::{Machine, ModelServers, Nothing, PodAddresses};
 pub use self::node::Node;
 pub use self::relay::Relay;
+pub use self::workload::deployment;
 
 use self::etcd::Etcd;
 use self::setting::Setting;

@@ -3,11 +3,12 @@
 //! Invariant: nothing happens that the script did not say. No response is acknowledged by itself, no resource
 //! is subscribed to by following another; the client only keeps the books (what was accepted at which version) that
 //! a proxy needs to reconnect. It stands where Envoy stands, so that a test can be a proxy that refuses, stalls, lies
-//! about nonces, or goes away.
+//! about nonces, or goes away. [`Taker`] is the script of a proxy that takes everything unless told otherwise.
 
 mod delta;
 mod exchange;
 mod sotw;
+mod taker;
 
 use std::time::Duration;
 
@@ -17,6 +18,7 @@ use tonic::transport::{Channel, Endpoint};
 
 pub use self::delta::DeltaProxy;
 pub use self::sotw::SotwProxy;
+pub use self::taker::{Taken, Taker, subscribe_to_all};
 
 /// The type URLs of the resources Headgate serves.
 pub mod type_url {

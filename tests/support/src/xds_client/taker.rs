@@ -1,0 +1,142 @@
+//! A proxy that takes what it is sent, in the background, and can be told not to.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use envoy_types::pb::envoy::service::discovery::v3::DeltaDiscoveryResponse;
+use tokio::sync::Notify;
+use tokio::task::JoinHandle;
+
+use super::{DeltaProxy, Service, XdsError, channel, node, type_url};
+
+/// Everything a proxy was sent and took: type URL → name → version and bytes.
+pub type Taken = BTreeMap<String, BTreeMap<String, (String, Vec<u8>)>>;
+
+/// A delta proxy that subscribes to all that Headgate serves and answers at once; dropping it cuts its stream.
+#[derive(Debug)]
+pub struct Taker {
+    shared: Arc<Shared>,
+    task: JoinHandle<()>,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    state: Mutex<State>,
+    released: Notify,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    taken: Taken,
+    refuses: BTreeSet<&'static str>,
+    holds: BTreeSet<&'static str>,
+    held: Vec<DeltaDiscoveryResponse>,
+}
+
+impl Taker {
+    /// Connects under a node id.
+    ///
+    /// # Errors
+    /// [`XdsError`] when there is no such service.
+    pub fn connect(id: &str, xds: SocketAddr) -> Result<Self, XdsError> {
+        let channel = channel(&format!("http://{xds}"))?;
+        let mut proxy = DeltaProxy::open(channel, node(id, "test", &[]), Service::Aggregated)?;
+        subscribe_to_all(&mut proxy);
+        let shared = Arc::new(Shared::default());
+        let task = tokio::spawn(answer(proxy, Arc::clone(&shared)));
+        Ok(Self { shared, task })
+    }
+
+    /// What it took so far.
+    #[must_use]
+    pub fn taken(&self) -> Taken {
+        self.shared.lock().taken.clone()
+    }
+
+    /// From now on refuses every response of this type.
+    pub fn refuse(&self, type_url: &'static str) {
+        self.shared.lock().refuses.insert(type_url);
+    }
+
+    /// From now on leaves every response of this type unanswered, as a busy proxy does.
+    pub fn hold(&self, type_url: &'static str) {
+        self.shared.lock().holds.insert(type_url);
+    }
+
+    /// The responses that it left unanswered.
+    #[must_use]
+    pub fn held(&self) -> Vec<DeltaDiscoveryResponse> {
+        self.shared.lock().held.clone()
+    }
+
+    /// Takes what it left unanswered, and holds nothing any more.
+    pub fn release(&self) {
+        self.shared.lock().holds.clear();
+        self.shared.released.notify_one();
+    }
+}
+
+impl Drop for Taker {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Subscribes to all types that Headgate serves, as Envoys do.
+pub fn subscribe_to_all(proxy: &mut DeltaProxy) {
+    proxy.subscribe(type_url::CLUSTER, &[]);
+    proxy.subscribe(type_url::ENDPOINTS, &["*"]);
+    proxy.subscribe(type_url::LISTENER, &[]);
+    proxy.subscribe(type_url::ROUTES, &["ai-model-route"]);
+    let filters = ["headgate", "headgate.traffic-tag", "headgate.token-bucket"];
+    proxy.subscribe(type_url::EXTENSION, &filters);
+}
+
+async fn answer(mut proxy: DeltaProxy, shared: Arc<Shared>) {
+    const FOR_EVER: Duration = Duration::from_secs(24 * 3600);
+    loop {
+        tokio::select! {
+            response = proxy.next(FOR_EVER) => match response {
+                Ok(response) => decide(&mut proxy, &mut shared.lock(), response),
+                Err(_) => return,
+            },
+            () = shared.released.notified() => {
+                let state = &mut *shared.lock();
+                for response in std::mem::take(&mut state.held) {
+                    take(&mut proxy, &mut state.taken, &response);
+                }
+            }
+        }
+    }
+}
+
+fn decide(proxy: &mut DeltaProxy, state: &mut State, response: DeltaDiscoveryResponse) {
+    if state.refuses.contains(response.type_url.as_str()) {
+        proxy.nack(&response, "the proxy does not want it");
+    } else if state.holds.contains(response.type_url.as_str()) {
+        state.held.push(response);
+    } else {
+        take(proxy, &mut state.taken, &response);
+    }
+}
+
+fn take(proxy: &mut DeltaProxy, taken: &mut Taken, response: &DeltaDiscoveryResponse) {
+    let books = taken.entry(response.type_url.clone()).or_default();
+    for name in &response.removed_resources {
+        books.remove(name);
+    }
+    for resource in &response.resources {
+        let bytes = resource.resource.as_ref().map(|any| any.value.clone());
+        let entry = (resource.version.clone(), bytes.unwrap_or_default());
+        books.insert(resource.name.clone(), entry);
+    }
+    proxy.ack(response);
+}
