@@ -6,7 +6,7 @@ use std::time::Duration;
 use headgate_source::files::{self, Files, Observed};
 use headgate_source::join::join;
 use headgate_source::kubernetes::{self, Access, ApiState, Kubernetes};
-use headgate_source::policies::Policies;
+use headgate_source::policies::{self, Policies};
 use tokio::sync::watch;
 
 use crate::cli::InputArgs;
@@ -46,13 +46,18 @@ impl Source {
             return Ok(Self::Files(Files::watch(files_options(args))?));
         }
         let client = kubernetes::connect(&access(args)).await?;
+        let kubernetes = Kubernetes::start(&client, cluster_options(args))?;
         let policies = if args.policies.is_some() {
             PolicySource::Files(Files::watch(files_options(args))?)
         } else {
-            PolicySource::Objects(Policies::start(&client, &policy_namespaces(args)))
+            let options = policies::Options {
+                namespaces: policy_namespaces(args),
+                ..policies::Options::default()
+            };
+            PolicySource::Objects(Policies::start(&client, &options, kubernetes.states()))
         };
         Ok(Self::Cluster {
-            kubernetes: Kubernetes::start(&client, cluster_options(args))?,
+            kubernetes,
             policies,
         })
     }

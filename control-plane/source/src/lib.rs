@@ -8,6 +8,7 @@
 //! Invariant: what is published is whole and was accepted; a bad object is reported and never stalls or removes
 //! another. This crate knows kube and the file system; it decides nothing about traffic.
 
+pub mod access;
 pub mod change;
 pub mod files;
 pub mod join;

@@ -1,15 +1,14 @@
 //! From what became of a policy to the status that is written, and when.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use headgate_contract::ConfigError;
 use headgate_model::{PolicyId, PolicyKind, PolicyOutcome, Verdict, verdict};
-use headgate_source::policies::{Counts, Desk, PACE, Seen, Standings, to_write};
+use headgate_source::policies::{Counts, Desk, PACE, Seen, Standings, Stored, to_write};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use k8s_openapi::jiff::Timestamp;
-use kube::core::DynamicObject;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -194,24 +193,21 @@ fn a_write_that_failed_is_tried_again_at_its_pace() {
     assert_eq!(desk.due(at(0), PACE).writes.len(), 1);
 }
 
-fn object(name: &str, generation: i64, spec: Value) -> DynamicObject {
+fn object(name: &str, generation: i64, spec: Value) -> Stored {
     let object = json!({
         "apiVersion": "headgate.dev/v1alpha1", "kind": "TokenBucketPolicy",
         "metadata": {"name": name, "namespace": "default", "generation": generation, "creationTimestamp": "2026-01-31T12:00:00Z"},
         "spec": spec,
     });
-    serde_json::from_value(object).unwrap()
+    Stored::read(PolicyKind::TokenBucket, &object).unwrap()
 }
 
 #[test]
 fn a_policy_that_cannot_be_read_is_left_out_and_told() {
     let fair = json!({"buckets": [{"name": "fair", "key": [], "profile": "semantic"}]});
     let mut seen = Seen::default();
-    seen.apply(PolicyKind::TokenBucket, &object("good", 1, fair.clone()));
-    seen.apply(
-        PolicyKind::TokenBucket,
-        &object("bad", 7, json!({"buckets": [], "x": 1})),
-    );
+    seen.apply(object("good", 1, fair.clone()));
+    seen.apply(object("bad", 7, json!({"buckets": [], "x": 1})));
     let key = |name: &str| ("default".to_owned(), name.to_owned());
     assert_eq!(
         seen.bucket_policies[&key("good")].created,
@@ -226,16 +222,19 @@ fn a_policy_that_cannot_be_read_is_left_out_and_told() {
     assert_eq!(seen.stored.len(), 2);
     // Mended, it is as if it had never been bad.
     let mut fresh = seen.clone();
-    seen.apply(PolicyKind::TokenBucket, &object("bad", 8, fair.clone()));
-    fresh.replace(
-        PolicyKind::TokenBucket,
-        None,
-        &[object("bad", 8, fair.clone()), object("good", 1, fair)],
-    );
+    seen.apply(object("bad", 8, fair.clone()));
+    for name in ["good", "bad"] {
+        fresh.delete(&id(name));
+    }
+    fresh.apply(object("bad", 8, fair.clone()));
+    fresh.apply(object("good", 1, fair));
     assert_eq!(seen, fresh);
     assert!(seen.invalid.is_empty());
-    seen.replace(PolicyKind::TokenBucket, Some("other"), []);
+    let (kind, none) = (PolicyKind::TokenBucket, BTreeSet::new());
+    seen.keep(kind, Some("other"), &none);
     assert_eq!(seen, fresh);
-    seen.replace(PolicyKind::TokenBucket, None, []);
+    seen.keep(kind, None, &[id("good")].into());
+    assert_eq!(seen.stored.keys().collect::<Vec<_>>(), [&id("good")]);
+    seen.keep(kind, None, &none);
     assert_eq!(seen, Seen::default());
 }

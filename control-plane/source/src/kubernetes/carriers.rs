@@ -10,6 +10,7 @@ use std::net::SocketAddr;
 use headgate_contract::names;
 use headgate_model::{Carrier, CarrierKey, Finding, Pod, Severity, reason};
 
+use super::groups::labels_of_pods;
 use super::objects::{Body, Name, Object};
 use super::store::{Key, Store, What};
 
@@ -29,6 +30,7 @@ impl Store {
         let kind = match what {
             What::Pods => "pod".to_owned(),
             What::Services => "service".to_owned(),
+            What::Pools => "inferencepool".to_owned(),
             What::Owners(place) => self
                 .kinds
                 .get(*place)
@@ -47,16 +49,18 @@ impl Store {
         let kind = match what {
             What::Pods => "Pod",
             What::Services => "Service",
+            What::Pools => "InferencePool",
             What::Owners(place) => self.kinds.get(*place).map_or("", |kind| &kind.kind),
         };
         format!("{kind} {}/{}", name.namespace, name.name)
     }
 
     /// The object that a carrier's key means.
-    fn object_of(&self, key: &CarrierKey) -> Option<(Key, &Object)> {
+    pub(super) fn object_of(&self, key: &CarrierKey) -> Option<(Key, &Object)> {
         let what = match key.kind.as_str() {
             "pod" => What::Pods,
             "service" => What::Services,
+            "inferencepool" => What::Pools,
             kind => What::Owners(self.kinds.iter().position(|k| k.lower() == kind)?),
         };
         let name = Name {
@@ -112,12 +116,12 @@ impl Store {
     }
 
     /// The outermost owner, or the object itself; `None` while that is not known.
-    fn outermost(&self, key: &Key) -> Option<Key> {
+    pub(super) fn outermost(&self, key: &Key) -> Option<Key> {
         let (mut chain, waits) = self.chain(key);
         (!waits).then(|| chain.pop().unwrap_or_else(|| key.clone()))
     }
 
-    fn names_model(&self, key: &Key) -> bool {
+    pub(super) fn names_model(&self, key: &Key) -> bool {
         self.objects
             .get(key)
             .is_some_and(|object| object.meta.labels.contains_key(&self.keys.model))
@@ -128,10 +132,8 @@ impl Store {
         let Some(object) = self.objects.get(key) else {
             return BTreeSet::new();
         };
-        let labels = match &object.body {
-            Body::Pod { .. } => &object.meta.labels,
-            Body::Owner { template, .. } => template,
-            Body::Service { .. } => return BTreeSet::new(),
+        let Some(labels) = labels_of_pods(object) else {
+            return BTreeSet::new();
         };
         let services = self.selectors.matching(&key.1.namespace, labels);
         if !services.is_empty() || key.0 != What::Pods {
@@ -171,6 +173,7 @@ impl Store {
         let carries = match at.0 {
             What::Services => self.declares(object),
             What::Pods => members.is_some(),
+            What::Pools => false,
             What::Owners(_) => {
                 self.names_model(&at)
                     && self.outermost(&at).as_ref() == Some(&at)

@@ -68,7 +68,9 @@ impl Kind {
     /// # Errors
     /// [`KindError::Twice`] with the first kind that another one hides.
     pub fn distinct(kinds: &[Self]) -> Result<(), KindError> {
-        let mut seen: BTreeSet<String> = ["pod", "service"].map(str::to_owned).into();
+        let mut seen: BTreeSet<String> = ["pod", "service", "inferencepool"]
+            .map(str::to_owned)
+            .into();
         match kinds.iter().find(|kind| !seen.insert(kind.lower())) {
             Some(kind) => Err(KindError::Twice(kind.kind.clone())),
             None => Ok(()),

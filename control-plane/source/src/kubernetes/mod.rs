@@ -10,19 +10,21 @@
 mod carriers;
 mod connect;
 mod fault;
+mod groups;
 mod kinds;
-mod objects;
-mod picked;
+pub(crate) mod objects;
+pub(crate) mod picked;
 mod selectors;
 mod source;
 mod state;
 mod store;
-mod watch;
+pub(crate) mod watch;
 
 pub use connect::{Access, ConnectError, connect};
 pub use kinds::{Kind, KindError};
 pub use source::{Kubernetes, Options};
-pub use state::{ApiState, Lost, WatchState};
+pub use state::{ApiState, Lost, States, WatchState};
+pub(crate) use store::What;
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]

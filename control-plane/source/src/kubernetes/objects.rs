@@ -75,6 +75,22 @@ impl Shape for ServiceShape {
     ]);
 }
 
+/// An InferencePool's JSON.
+#[derive(Debug, Clone)]
+pub(crate) struct PoolShape;
+impl Shape for PoolShape {
+    const KEEP: Keep = Keep::Fields(&[
+        ("metadata", METADATA),
+        (
+            "spec",
+            Keep::Fields(&[(
+                "selector",
+                Keep::Fields(&[("matchLabels", Keep::Prefixed(""))]),
+            )]),
+        ),
+    ]);
+}
+
 /// The JSON of an owner of pods, whatever its kind: its numbers lie in maps.
 #[derive(Debug, Clone)]
 pub(crate) struct OwnerShape;
@@ -136,6 +152,10 @@ pub(crate) enum Body {
     Service {
         selector: BTreeMap<String, String>,
     },
+    /// An InferencePool.
+    Pool {
+        selector: BTreeMap<String, String>,
+    },
     Owner {
         replicas: Option<u32>,
         /// The labels of its pod template, where it has one in the usual place.
@@ -146,7 +166,7 @@ pub(crate) enum Body {
 /// An object that has no identity, and so cannot even be reported by name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("an object without {0} was skipped")]
-pub(crate) struct Nameless(&'static str);
+pub(crate) struct Nameless(pub(crate) &'static str);
 
 impl Object {
     pub(crate) fn pod(value: &Value) -> Result<Self, Nameless> {
@@ -191,6 +211,13 @@ impl Object {
         let meta = read.metadata(value)?;
         let selector = read.texts(value, "/spec/selector");
         Ok(read.done(meta, Body::Service { selector }))
+    }
+
+    pub(crate) fn pool(value: &Value) -> Result<Self, Nameless> {
+        let mut read = Reader(Vec::new());
+        let meta = read.metadata(value)?;
+        let selector = read.texts(value, "/spec/selector/matchLabels");
+        Ok(read.done(meta, Body::Pool { selector }))
     }
 
     pub(crate) fn owner(value: &Value, kind: &Kind) -> Result<Self, Nameless> {

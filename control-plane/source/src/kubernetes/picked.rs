@@ -17,6 +17,8 @@ pub(crate) enum Keep {
     Scalar,
     /// Maps of anything, this deep; lists become null.
     Maps(u8),
+    /// Anything, this deep; maps and lists below become null.
+    All(u8),
     /// These fields.
     Fields(&'static [(&'static str, Keep)]),
     /// The entries whose key begins so, if they are scalars.
@@ -64,8 +66,9 @@ impl Keep {
     /// What to keep of the value under a key; `None`: nothing.
     fn under(self, key: &str) -> Option<Self> {
         match self {
-            Self::Scalar | Self::Maps(0) => None,
+            Self::Scalar | Self::Maps(0) | Self::All(0) => None,
             Self::Maps(depth) => Some(Self::Maps(depth - 1)),
+            Self::All(depth) => Some(Self::All(depth - 1)),
             Self::Fields(fields) => fields
                 .iter()
                 .find(|(name, _)| *name == key)
@@ -127,13 +130,16 @@ impl<'de> Visitor<'de> for Seed {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Value, A::Error> {
-        if self.listed || !matches!(self.keep, Keep::Fields(_)) {
-            while list.next_element::<IgnoredAny>()?.is_some() {}
-            return Ok(Value::Null);
-        }
-        let element = Self {
-            listed: true,
-            ..self
+        let element = match self.keep {
+            Keep::All(depth) if depth > 0 => Self::new(Keep::All(depth - 1)),
+            Keep::Fields(_) if !self.listed => Self {
+                listed: true,
+                ..self
+            },
+            _ => {
+                while list.next_element::<IgnoredAny>()?.is_some() {}
+                return Ok(Value::Null);
+            }
         };
         let mut kept = Vec::new();
         while let Some(value) = list.next_element_seed(element)? {
@@ -155,7 +161,7 @@ impl<'de> Visitor<'de> for Seed {
             }
         }
         Ok(match self.keep {
-            Keep::Scalar | Keep::Maps(0) => Value::Null,
+            Keep::Scalar | Keep::Maps(0) | Keep::All(0) => Value::Null,
             _ => kept.into(),
         })
     }
@@ -178,6 +184,7 @@ mod tests {
             ("notes", Keep::Prefixed("a/")),
             ("spec", Keep::Maps(2)),
             ("ports", Keep::Fields(&[("name", Keep::Scalar)])),
+            ("all", Keep::All(2)),
         ]);
     }
 
@@ -192,6 +199,7 @@ mod tests {
             "notes": {"a/b": "1", "b/a": "2", "a/c": {"x": 1}},
             "spec": {"n": 3, "list": [1], "t": {"l": "v", "deeper": {"x": 1}}},
             "ports": [{"name": "http", "port": 1}, "no", [["no"]]],
+            "all": {"list": [1, null, [2], {"x": 1}], "map": {"n": 1.5, "deep": [1]}, "null": null},
         });
         assert_eq!(
             pick(&object.to_string()),
@@ -200,6 +208,7 @@ mod tests {
                 "notes": {"a/b": "1", "a/c": null},
                 "spec": {"n": 3, "list": null, "t": {"l": "v", "deeper": null}},
                 "ports": [{"name": "http"}, "no", null],
+                "all": {"list": [1, null, null, null], "map": {"n": 1.5, "deep": null}, "null": null},
             })
         );
     }
@@ -207,7 +216,7 @@ mod tests {
     #[test]
     fn no_depth_stalls_it() {
         for (open, close) in [("[", "]"), ("{\"spec\":", "}"), ("{\"x\":", "}")] {
-            for field in ["spec", "ports", "name", "notes", "other"] {
+            for field in ["spec", "ports", "name", "notes", "all", "other"] {
                 let deep = format!("{}1{}", open.repeat(5000), close.repeat(5000));
                 pick(&format!("{{\"{field}\":{deep}}}"));
                 pick(&format!("{{\"{field}\":[{deep}]}}"));
@@ -216,7 +225,7 @@ mod tests {
     }
 
     fn json() -> impl Strategy<Value = Value> {
-        let key = prop::sample::select(vec!["name", "notes", "spec", "ports", "a/b", "x"]);
+        let key = prop::sample::select(vec!["name", "notes", "spec", "ports", "all", "a/b", "x"]);
         let leaf = prop_oneof![
             Just(Value::Null),
             any::<bool>().prop_map(Value::from),

@@ -1,4 +1,4 @@
-//! Which labelled Services select an object's labels, without asking every Service.
+//! Which Services, or InferencePools, select an object's labels, without asking every one.
 //!
 //! Invariant: a selector is filed under one of its own pairs, so whatever it matches has that pair. An empty
 //! selector selects nothing, as in Kubernetes.
@@ -7,9 +7,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::objects::Name;
 
-type Labels = BTreeMap<String, String>;
+pub(super) type Labels = BTreeMap<String, String>;
 
-/// The selectors of Services, by namespace and one pair.
+/// The selectors, by namespace and one pair.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Selectors(BTreeMap<(String, String, String), BTreeMap<Name, Labels>>);
 
@@ -34,7 +34,7 @@ impl Selectors {
         }
     }
 
-    /// The Services of the namespace that select these labels.
+    /// Those of the namespace that select these labels.
     pub(crate) fn matching(&self, namespace: &str, labels: &Labels) -> BTreeSet<Name> {
         if self.0.is_empty() {
             return BTreeSet::new();

@@ -3,24 +3,28 @@
 //! Invariant: nothing is published before every watch has listed once. A label edit is published at once; endpoint churn
 //! alone at most every [`CHURN_EVERY`], because a world is copied to be published.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use headgate_model::{LabelKeys, Objects};
-use kube::core::{ApiResource, DynamicObject, Request};
-use kube::{Client, Resource as _};
+use kube::Client;
+use serde_json::Value;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
 
 use super::kinds::{Kind, KindError};
-use super::objects::{Object, OwnerShape, PodShape, ServiceShape};
+use super::objects::{Nameless, Object, OwnerShape, PodShape, PoolShape, ServiceShape};
 use super::picked::Shape;
-use super::state::{ApiState, Lost, WatchState};
-use super::store::{Event, Settled, Store, WatchId, What};
-use super::watch::{News, Read, Watch};
+use super::state::{ApiState, States};
+use super::store::{Settled, Store, WatchId, What};
+use super::watch::{Read, Watch};
+use crate::access::{self, Watchable};
 use crate::change::Change;
 use crate::files::Observed;
+
+type News = super::watch::News<Object>;
 
 /// Time between two worlds that differ in endpoints alone.
 const CHURN_EVERY: Duration = Duration::from_millis(50);
@@ -57,7 +61,7 @@ impl Default for Options {
 #[derive(Debug)]
 pub struct Kubernetes {
     observed: watch::Receiver<Arc<Observed>>,
-    state: watch::Receiver<ApiState>,
+    states: States,
     _tasks: JoinSet<()>,
 }
 
@@ -68,7 +72,10 @@ impl Kubernetes {
     /// [`KindError`]: two kinds of one name.
     pub fn start(client: &Client, options: Options) -> Result<Self, KindError> {
         Kind::distinct(&options.kinds)?;
-        let ids = watches(&options);
+        let table: BTreeMap<What, Watchable> =
+            access::carriers(&options.kinds).into_iter().collect();
+        let whats: Vec<What> = table.keys().copied().collect();
+        let ids = WatchId::all(&whats, &options.namespaces);
         let (tell, news) = mpsc::channel(QUEUE);
         let mut starter = Starter {
             client,
@@ -76,25 +83,30 @@ impl Kubernetes {
             tell,
             tasks: JoinSet::new(),
         };
-        ids.iter().for_each(|id| starter.start(id));
+        let states = States::default();
+        let mut names = BTreeMap::new();
+        for id in &ids {
+            if let Some(of) = table.get(&id.what) {
+                let name = of.name(id.namespace.as_deref());
+                states.expect(name.clone(), of.install);
+                names.insert(id.clone(), name);
+                starter.start(id, of);
+            }
+        }
         let mut tasks = starter.tasks;
         let (publish, observed) = watch::channel(Arc::default());
-        let name = |id: &WatchId| (name(id, &options.kinds), WatchState::default());
-        let (states, state) = watch::channel(ApiState {
-            watches: ids.iter().map(name).collect(),
-        });
         let reducer = Reducer {
-            kinds: options.kinds.clone(),
+            names,
             store: Store::new(options.kinds, options.keys, ids),
             publish,
-            states,
+            states: states.clone(),
             pending: Settled::default(),
             last: None,
         };
         tasks.spawn(reducer.run(news));
         Ok(Self {
             observed,
-            state,
+            states,
             _tasks: tasks,
         })
     }
@@ -110,49 +122,13 @@ impl Kubernetes {
     /// How the watches fare, now and later.
     #[must_use]
     pub fn state(&self) -> watch::Receiver<ApiState> {
-        self.state.clone()
+        self.states.follow()
     }
-}
 
-fn watches(options: &Options) -> Vec<WatchId> {
-    let mut namespaces: Vec<Option<String>> =
-        options.namespaces.iter().cloned().map(Some).collect();
-    namespaces.sort();
-    namespaces.dedup();
-    if namespaces.is_empty() {
-        namespaces.push(None);
-    }
-    let owners = (0..options.kinds.len()).map(What::Owners);
-    let whats: Vec<What> = [What::Pods, What::Services]
-        .into_iter()
-        .chain(owners)
-        .collect();
-    let of = |namespace: Option<String>| {
-        whats.clone().into_iter().map(move |what| WatchId {
-            what,
-            namespace: namespace.clone(),
-        })
-    };
-    namespaces.into_iter().flat_map(of).collect()
-}
-
-/// As `status` calls a watch.
-fn name(id: &WatchId, kinds: &[Kind]) -> String {
-    let what = match id.what {
-        What::Pods => "pods".to_owned(),
-        What::Services => "services".to_owned(),
-        What::Owners(place) => {
-            kinds
-                .get(place)
-                .map_or_else(String::new, |kind| match kind.group.as_str() {
-                    "" => kind.plural.clone(),
-                    group => format!("{}.{group}", kind.plural),
-                })
-        }
-    };
-    match &id.namespace {
-        Some(namespace) => format!("{what} in {namespace}"),
-        None => what,
+    /// For other watches of the same API server, to be told of in one place.
+    #[must_use]
+    pub fn states(&self) -> &States {
+        &self.states
     }
 }
 
@@ -165,24 +141,18 @@ struct Starter<'a> {
 }
 
 impl Starter<'_> {
-    fn start(&mut self, id: &WatchId) {
+    fn start(&mut self, id: &WatchId, of: &Watchable) {
         match id.what {
-            What::Pods => {
-                let read: Read<PodShape> = Box::new(|pod| Object::pod(&pod.value));
-                self.spawn(id, &core("pods", "Pod"), false, read);
-            }
-            What::Services => {
-                let read: Read<ServiceShape> = Box::new(|service| Object::service(&service.value));
-                self.spawn(id, &core("services", "Service"), false, read);
-            }
+            What::Pods => self.spawn::<PodShape>(id, of, false, Object::pod),
+            What::Services => self.spawn::<ServiceShape>(id, of, false, Object::service),
+            What::Pools => self.spawn::<PoolShape>(id, of, false, Object::pool),
             What::Owners(place) => {
                 let Some(kind) = self.options.kinds.get(place).cloned() else {
                     return;
                 };
-                let (resource, metadata) = (kind.resource(), kind.replicas.is_none());
-                let read: Read<OwnerShape> =
-                    Box::new(move |owner| Object::owner(&owner.value, &kind));
-                self.spawn(id, &resource, metadata, read);
+                let metadata = kind.replicas.is_none();
+                let read = move |owner: &Value| Object::owner(owner, &kind);
+                self.spawn::<OwnerShape>(id, of, metadata, read);
             }
         }
     }
@@ -190,40 +160,24 @@ impl Starter<'_> {
     fn spawn<S: Shape>(
         &mut self,
         id: &WatchId,
-        resource: &ApiResource,
+        of: &Watchable,
         metadata: bool,
-        read: Read<S>,
+        read: impl Fn(&Value) -> Result<Object, Nameless> + Send + Sync + 'static,
     ) {
-        let path = DynamicObject::url_path(resource, id.namespace.as_deref());
-        let watch = Watch {
-            client: self.client.clone(),
-            id: id.clone(),
-            path: Request::new(path),
-            metadata,
-            read,
-            absent_retry: self.options.absent_retry,
-            tell: self.tell.clone(),
-        };
-        self.tasks.spawn(watch.run());
-    }
-}
-
-fn core(plural: &str, kind: &str) -> ApiResource {
-    ApiResource {
-        group: String::new(),
-        version: "v1".into(),
-        api_version: "v1".into(),
-        kind: kind.into(),
-        plural: plural.into(),
+        let read: Read<S, Object> = Box::new(move |picked| read(&picked.value));
+        let absent_retry = self.options.absent_retry;
+        let watch = Watch::new(self.client, id.clone(), of, read, absent_retry, &self.tell);
+        self.tasks.spawn(watch.of_metadata(metadata).run());
     }
 }
 
 /// The task that reduces.
 struct Reducer {
-    kinds: Vec<Kind>,
+    /// As `status` calls the watches.
+    names: BTreeMap<WatchId, String>,
     store: Store,
     publish: watch::Sender<Arc<Observed>>,
-    states: watch::Sender<ApiState>,
+    states: States,
     /// What became of the world since it was published.
     pending: Settled,
     /// When it was published.
@@ -287,6 +241,7 @@ impl Reducer {
         self.publish.send_replace(Arc::new(Observed {
             objects: Objects {
                 carriers: self.store.carriers(),
+                groups: self.store.groups(),
                 ..Objects::default()
             },
             problems: Vec::new(),
@@ -298,57 +253,11 @@ impl Reducer {
     }
 
     fn hear(&mut self, id: &WatchId, said: News) {
-        match said {
-            News::Event(event) => {
-                match event {
-                    Event::Done => {
-                        self.state(id, |state| (state.synced, state.absent) = (true, false))
-                    }
-                    Event::Absent => {
-                        self.state(id, |state| (state.synced, state.absent) = (true, true))
-                    }
-                    _ => {}
-                }
-                self.store.reduce(id, event);
-            }
-            News::Found => self.state(id, |state| state.lost = None),
-            News::Lost(message) => self.state(id, |state| {
-                let since = state.lost.as_ref().map_or_else(now, |lost| lost.since);
-                state.lost = Some(Lost { since, message });
-            }),
+        if let Some(name) = self.names.get(id) {
+            self.states.hear(name, &said);
+        }
+        if let News::Event(event) = said {
+            self.store.reduce(id, event);
         }
     }
-
-    fn state(&self, id: &WatchId, change: impl FnOnce(&mut WatchState)) {
-        let watch = name(id, &self.kinds);
-        self.states.send_if_modified(|states| {
-            let state = states.watches.entry(watch.clone()).or_default();
-            let before = state.clone();
-            change(state);
-            match (&before.lost, &state.lost) {
-                (None, Some(lost)) => {
-                    tracing::warn!(
-                        watch,
-                        why = lost.message,
-                        "the Kubernetes API does not answer: what was seen last stays"
-                    );
-                }
-                (Some(_), None) => tracing::info!(watch, "the Kubernetes API answers again"),
-                _ => {}
-            }
-            if state.absent && !before.absent {
-                tracing::info!(watch, "the Kubernetes API has no such kind");
-            }
-            *state != before
-        });
-    }
-}
-
-/// Unix seconds.
-fn now() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    since
-        .ok()
-        .and_then(|since| i64::try_from(since.as_secs()).ok())
-        .unwrap_or(0)
 }

@@ -1,7 +1,7 @@
 //! What the watches told → the carriers. Synchronous and pure: events come in, [`Objects`]' carriers come out.
 //!
 //! ```text
-//! event ──▶ put, remove ──▶ stale (who may belong elsewhere) ──▶ settle: homes ──▶ dirty carriers ──▶ built anew
+//! event ──▶ put, remove ──▶ stale (who may belong elsewhere) ──▶ settle: homes, groups ──▶ those that are dirty ──▶ built anew
 //! ```
 //!
 //! Invariant: after [`Store::settle`] the carriers are a function of the objects as they are, whatever events led to them;
@@ -14,9 +14,11 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use headgate_model::{Carrier, CarrierKey, Finding, LabelKeys};
 
 use super::carriers::Built;
+use super::groups::Groups;
 use super::kinds::Kind;
 use super::objects::{Body, Name, Object};
 use super::selectors::Selectors;
+use super::watch::Event;
 use crate::change::Change;
 
 /// What a watch watches. Kinds go by their place in the configuration.
@@ -24,32 +26,12 @@ use crate::change::Change;
 pub(crate) enum What {
     Pods,
     Services,
+    Pools,
     Owners(usize),
 }
 
-/// One watch: of a namespace, or of the cluster.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct WatchId {
-    pub(crate) what: What,
-    pub(crate) namespace: Option<String>,
-}
-
-/// What a watch tells.
-#[derive(Debug, Clone)]
-pub(crate) enum Event {
-    /// A list begins. What an earlier one, cut short, has listed does not count.
-    Begin,
-    /// An object of the list.
-    Listed(Object),
-    /// The list is whole: what is not in it is gone.
-    Done,
-    /// An object was added or changed.
-    Applied(Object),
-    /// The object with this UID is gone.
-    Deleted(Name, String),
-    /// The API server has no such kind.
-    Absent,
-}
+/// One watch of these.
+pub(crate) type WatchId = super::watch::WatchId<What>;
 
 /// An object among all.
 pub(crate) type Key = (What, Name);
@@ -93,7 +75,9 @@ pub(crate) struct Store {
     pub(super) uids: HashMap<String, Key>,
     /// By the UID of their controller.
     pub(super) children: HashMap<String, BTreeSet<Key>>,
+    /// Of the Services that declare a variant.
     pub(super) selectors: Selectors,
+    pub(super) groups: Groups,
     /// The carriers that a pod belongs to, or the Services that select the pods an owner makes.
     pub(super) homes: BTreeMap<Key, BTreeSet<CarrierKey>>,
     /// The same, the other way round.
@@ -107,6 +91,8 @@ pub(crate) struct Store {
     unreadable: BTreeMap<Key, Vec<Finding>>,
     /// Whether another finding is to be told of, or one less.
     said: bool,
+    /// Whether it was ever settled; before that, everything is stale.
+    settled: bool,
 }
 
 impl Store {
@@ -126,6 +112,7 @@ impl Store {
             uids: HashMap::new(),
             children: HashMap::new(),
             selectors: Selectors::default(),
+            groups: Groups::default(),
             homes: BTreeMap::new(),
             members: BTreeMap::new(),
             stale: BTreeSet::new(),
@@ -133,6 +120,7 @@ impl Store {
             built: BTreeMap::new(),
             unreadable: BTreeMap::new(),
             said: false,
+            settled: false,
         }
     }
 
@@ -142,7 +130,7 @@ impl Store {
     }
 
     /// Takes in what a watch told.
-    pub(crate) fn reduce(&mut self, id: &WatchId, event: Event) {
+    pub(crate) fn reduce(&mut self, id: &WatchId, event: Event<Object>) {
         match event {
             Event::Begin => {
                 self.watches.entry(id.clone()).or_default().seen = Some(BTreeSet::new());
@@ -165,13 +153,10 @@ impl Store {
                 }
             }
             Event::Applied(object) => self.put(id.what, object),
-            Event::Deleted(name, uid) => {
-                let key = (id.what, name);
-                if self
-                    .objects
-                    .get(&key)
-                    .is_some_and(|object| object.meta.uid == uid)
-                {
+            Event::Deleted(gone) => {
+                let key = (id.what, gone.meta.name);
+                let there = self.objects.get(&key);
+                if there.is_some_and(|there| there.meta.uid == gone.meta.uid) {
                     self.remove(&key);
                 }
             }
@@ -240,10 +225,11 @@ impl Store {
                 .or_default()
                 .insert(key.clone());
         }
-        if let Body::Service { selector } = &object.body
-            && self.declares(&object)
-        {
-            self.selectors.insert(&meta.name, selector);
+        match &object.body {
+            Body::Service { selector } if self.declares(&object) => {
+                self.selectors.insert(&meta.name, selector);
+            }
+            body => self.groups.insert(&meta.name, body),
         }
         if !object.unreadable.is_empty() {
             self.said = true;
@@ -273,6 +259,7 @@ impl Store {
         if let Body::Service { selector } = &object.body {
             self.selectors.remove(&key.1, selector);
         }
+        self.groups.remove(&key.1, &object.body);
         self.said |= self.unreadable.remove(key).is_some();
     }
 
@@ -281,7 +268,13 @@ impl Store {
         let Some(object) = self.objects.get(key) else {
             return;
         };
-        let (service, uid) = (self.declares(object), object.meta.uid.clone());
+        let service = self.settled && self.declares(object);
+        let uid = object.meta.uid.clone();
+        let grouped = self.grouping(object).filter(|_| self.settled);
+        let grouped = grouped.map(|selector| self.selected(&key.1.namespace, selector));
+        if let Some(grouped) = grouped {
+            grouped.into_iter().for_each(|key| self.mark(key));
+        }
         self.mark(key.clone());
         for above in self.above(key) {
             self.mark(above);
@@ -318,6 +311,7 @@ impl Store {
 
     /// Brings the carriers up to date, and says what became of them.
     pub(crate) fn settle(&mut self) -> Settled {
+        self.settled = true;
         for key in std::mem::take(&mut self.stale) {
             self.rehome(key);
         }
@@ -332,10 +326,15 @@ impl Store {
                 self.built.insert(key, now);
             }
         }
-        settled
+        let regrouped = self.settle_groups().then_some(Change::Intent);
+        settled.and(Settled {
+            change: regrouped,
+            findings: false,
+        })
     }
 
     fn rehome(&mut self, key: Key) {
+        self.regroup(&key);
         let now = self.homes_of(&key);
         let before = self.homes.remove(&key).unwrap_or_default();
         for left in before.difference(&now) {

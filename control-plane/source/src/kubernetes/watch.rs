@@ -19,9 +19,9 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use super::fault::{ANSWER, Backoff, Fault};
-use super::objects::{Nameless, Object, resource_version};
+use super::objects::{Nameless, resource_version};
 use super::picked::{Picked, Shape};
-use super::store::{Event, WatchId};
+use crate::access::Watchable;
 
 /// How long the API server lets a watch run. It ends a watch silently when the connection is gone, so a client finds out
 /// after this long at most; a new watch costs one request.
@@ -33,13 +33,56 @@ const PAGE: u32 = 500;
 /// The annotation of the bookmark that ends a streamed list.
 const LIST_ENDS: &str = "k8s.io/initial-events-end";
 
+/// One watch: of a namespace, or of the cluster.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct WatchId<W> {
+    pub(crate) what: W,
+    pub(crate) namespace: Option<String>,
+}
+
+impl<W: Clone> WatchId<W> {
+    /// These kinds in each of the namespaces, or with none in the cluster.
+    pub(crate) fn all(whats: &[W], namespaces: &[String]) -> Vec<Self> {
+        let mut namespaces: Vec<Option<String>> = namespaces.iter().cloned().map(Some).collect();
+        namespaces.sort();
+        namespaces.dedup();
+        if namespaces.is_empty() {
+            namespaces.push(None);
+        }
+        let of = |namespace: Option<String>| {
+            whats.iter().cloned().map(move |what| Self {
+                what,
+                namespace: namespace.clone(),
+            })
+        };
+        namespaces.into_iter().flat_map(of).collect()
+    }
+}
+
+/// What a watch tells of objects.
+#[derive(Debug, Clone)]
+pub(crate) enum Event<T> {
+    /// A list begins. What an earlier one, cut short, has listed does not count.
+    Begin,
+    /// An object of the list.
+    Listed(T),
+    /// The list is whole: what is not in it is gone.
+    Done,
+    /// An object was added or changed.
+    Applied(T),
+    /// The object is gone.
+    Deleted(T),
+    /// The API server has no such kind.
+    Absent,
+}
+
 /// What a watch has to say.
 #[derive(Debug)]
 // Nearly all news are events, so there is nothing to be saved.
 #[allow(clippy::large_enum_variant)]
-pub(crate) enum News {
+pub(crate) enum News<T> {
     /// About objects.
-    Event(Event),
+    Event(Event<T>),
     /// The API server answers it.
     Found,
     /// The API server does not, and why.
@@ -47,23 +90,23 @@ pub(crate) enum News {
 }
 
 /// Reads what was kept of an object.
-pub(crate) type Read<S> = Box<dyn Fn(&Picked<S>) -> Result<Object, Nameless> + Send + Sync>;
+pub(crate) type Read<S, T> = Box<dyn Fn(&Picked<S>) -> Result<T, Nameless> + Send + Sync>;
 
 type Events<S> = Pin<Box<dyn Stream<Item = kube::Result<WatchEvent<Picked<S>>>> + Send>>;
 
 /// A watch and its wires.
-pub(crate) struct Watch<S> {
-    pub(crate) client: Client,
-    pub(crate) id: WatchId,
+pub(crate) struct Watch<S, W, T> {
+    client: Client,
+    id: WatchId<W>,
     /// The path of the kind, in a namespace or in all.
-    pub(crate) path: Request,
+    path: Request,
     /// Whether metadata are enough.
-    pub(crate) metadata: bool,
-    pub(crate) read: Read<S>,
+    metadata: bool,
+    read: Read<S, T>,
     /// How often the API server is asked again for a kind that it does not have, and how long one that was there must be
     /// missing until it is taken for removed: an API server that starts may serve its kinds later than it listens.
-    pub(crate) absent_retry: Duration,
-    pub(crate) tell: mpsc::Sender<(WatchId, News)>,
+    absent_retry: Duration,
+    tell: mpsc::Sender<(WatchId<W>, News<T>)>,
 }
 
 /// A page of a list.
@@ -94,7 +137,37 @@ enum At<S> {
     Following(String, Events<S>),
 }
 
-impl<S: Shape> Watch<S> {
+impl<S, W, T> Watch<S, W, T>
+where
+    S: Shape,
+    W: Clone + Send + Sync + 'static,
+    T: Send + 'static,
+{
+    /// A watch of a row of the table; `tell` hears of it.
+    pub(crate) fn new(
+        client: &Client,
+        id: WatchId<W>,
+        of: &Watchable,
+        read: Read<S, T>,
+        absent_retry: Duration,
+        tell: &mpsc::Sender<(WatchId<W>, News<T>)>,
+    ) -> Self {
+        Self {
+            client: client.clone(),
+            path: of.path(id.namespace.as_deref()),
+            id,
+            metadata: false,
+            read,
+            absent_retry,
+            tell: tell.clone(),
+        }
+    }
+
+    /// The same, where metadata are enough.
+    pub(crate) fn of_metadata(self, metadata: bool) -> Self {
+        Self { metadata, ..self }
+    }
+
     /// Watches until nobody wants to know any more.
     pub(crate) async fn run(self) {
         let mut streams = true;
@@ -152,7 +225,7 @@ impl<S: Shape> Watch<S> {
         }
     }
 
-    async fn tell(&self, news: News) -> Result<(), Fault> {
+    async fn tell(&self, news: News<T>) -> Result<(), Fault> {
         self.tell
             .send((self.id.clone(), news))
             .await
@@ -286,8 +359,7 @@ impl<S: Shape> Watch<S> {
                     newer(version, resource_version(&object.value));
                 }
                 WatchEvent::Deleted(object) => {
-                    let gone = |object: Object| Event::Deleted(object.meta.name, object.meta.uid);
-                    self.tell_of(&object, gone).await?;
+                    self.tell_of(&object, Event::Deleted).await?;
                     newer(version, resource_version(&object.value));
                 }
                 WatchEvent::Bookmark(mark) => newer(version, &mark.metadata.resource_version),
@@ -301,7 +373,7 @@ impl<S: Shape> Watch<S> {
     async fn tell_of(
         &self,
         object: &Picked<S>,
-        event: impl FnOnce(Object) -> Event,
+        event: impl FnOnce(T) -> Event<T>,
     ) -> Result<(), Fault> {
         match (self.read)(object) {
             Ok(object) => self.tell(News::Event(event(object))).await,

@@ -12,7 +12,9 @@ mod desk;
 mod resource;
 mod seen;
 mod status;
+mod stored;
 mod watch;
+mod write;
 
 pub use self::crd::{crds, yaml};
 pub use self::desk::{Desk, Due, PACE, Standings};
@@ -21,4 +23,6 @@ pub use self::resource::{
 };
 pub use self::seen::Seen;
 pub use self::status::{ACCEPTED, Counts, PROGRAMMED, RESOLVED_REFS, to_write};
-pub use self::watch::{Policies, write_statuses};
+pub use self::stored::{Says, Stored};
+pub use self::watch::{Options, Policies};
+pub use self::write::write_statuses;

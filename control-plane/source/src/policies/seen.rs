@@ -1,19 +1,16 @@
 //! The policies of an API server as they are now: a synchronous reducer of what the watches tell.
 //!
-//! Invariant: a function of the objects as they are. One that cannot be read (it was stored before its definition said so) is left
-//! out, with an outcome for its status, and takes nothing else with it.
+//! Invariant: a function of the objects as they are. One that cannot be read is left out, with an outcome for its status, and takes nothing else with it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use headgate_contract::{ConfigError, TokenBucketPolicySpec, TrafficTagPolicySpec, parse_json};
+use headgate_contract::{TokenBucketPolicySpec, TrafficTagPolicySpec};
 use headgate_model::{
     Finding, Objects, Policy, PolicyId, PolicyKey, PolicyKind, PolicyOutcome, Severity, reason,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
-use kube::core::DynamicObject;
-use serde::Deserialize as _;
-use serde::de::DeserializeOwned;
 
+use super::stored::{Says, Stored};
 use crate::files::Observed;
 
 /// The policies, read and unread, and their statuses.
@@ -31,23 +28,19 @@ pub struct Seen {
 
 impl Seen {
     /// An object was added or changed.
-    pub fn apply(&mut self, kind: PolicyKind, object: &DynamicObject) {
-        let id = identity(kind, object);
+    pub fn apply(&mut self, object: Stored) {
+        let id = object.id;
         self.delete(&id);
         let key = (id.namespace.clone(), id.name.clone());
-        let outcome = match kind {
-            PolicyKind::TokenBucket => {
-                policy(kind, object).map(|policy| _ = self.bucket_policies.insert(key, policy))
+        match object.says {
+            Ok(Says::Buckets(policy)) => _ = self.bucket_policies.insert(key, policy),
+            Ok(Says::Tags(policy)) => _ = self.tag_policies.insert(key, policy),
+            Err(error) => {
+                let outcome = PolicyOutcome::invalid(object.generation, &error);
+                self.invalid.insert(id.clone(), outcome);
             }
-            PolicyKind::TrafficTag => {
-                policy(kind, object).map(|policy| _ = self.tag_policies.insert(key, policy))
-            }
-        };
-        if let Err(error) = outcome {
-            let outcome = PolicyOutcome::invalid(generation(object), &error);
-            self.invalid.insert(id.clone(), outcome);
         }
-        self.stored.insert(id, conditions(object));
+        self.stored.insert(id, object.conditions);
     }
 
     /// An object is gone.
@@ -62,19 +55,12 @@ impl Seen {
     }
 
     /// Of one kind, in a namespace or in all, these objects are all there are.
-    pub fn replace<'a>(
-        &mut self,
-        kind: PolicyKind,
-        namespace: Option<&str>,
-        objects: impl IntoIterator<Item = &'a DynamicObject>,
-    ) {
+    pub fn keep(&mut self, kind: PolicyKind, namespace: Option<&str>, listed: &BTreeSet<PolicyId>) {
         let within =
             |id: &&PolicyId| id.kind == kind && namespace.is_none_or(|ns| ns == id.namespace);
-        let gone: Vec<PolicyId> = self.stored.keys().filter(within).cloned().collect();
+        let all = self.stored.keys().filter(within);
+        let gone: Vec<PolicyId> = all.filter(|id| !listed.contains(id)).cloned().collect();
         gone.iter().for_each(|id| self.delete(id));
-        objects
-            .into_iter()
-            .for_each(|object| self.apply(kind, object));
     }
 
     /// Puts the policies among the objects of a plan.
@@ -106,46 +92,4 @@ impl Seen {
             ..Observed::default()
         }
     }
-}
-
-pub(super) fn identity(kind: PolicyKind, object: &DynamicObject) -> PolicyId {
-    let meta = &object.metadata;
-    PolicyId {
-        kind,
-        namespace: meta.namespace.clone().unwrap_or_default(),
-        name: meta.name.clone().unwrap_or_default(),
-    }
-}
-
-fn generation(object: &DynamicObject) -> i64 {
-    object.metadata.generation.unwrap_or(0)
-}
-
-fn policy<S: DeserializeOwned>(
-    kind: PolicyKind,
-    object: &DynamicObject,
-) -> Result<Policy<S>, ConfigError> {
-    let id = identity(kind, object);
-    let spec = object.data.get("spec");
-    let spec = spec
-        .ok_or_else(|| ConfigError::new("spec", "is missing: a policy says what it does there"))?;
-    Ok(Policy {
-        origin: format!("{} {}/{}", kind.as_str(), id.namespace, id.name),
-        namespace: id.namespace,
-        name: id.name,
-        created: object
-            .metadata
-            .creation_timestamp
-            .as_ref()
-            .map(|t| t.0.as_second()),
-        generation: generation(object),
-        spec: parse_json(spec.to_string().as_bytes()).map_err(|e| e.under("spec"))?,
-    })
-}
-
-/// What is stored and can be read; what cannot is written anew.
-fn conditions(object: &DynamicObject) -> Vec<Condition> {
-    let list = object.data.pointer("/status/conditions");
-    list.and_then(|list| Vec::deserialize(list).ok())
-        .unwrap_or_default()
 }

@@ -2,6 +2,7 @@
 
 use headgate_source::kubernetes::{Kubernetes, Options};
 use headgate_test_support::deadline::eventually;
+use serde_json::json;
 
 use super::cluster::*;
 
@@ -23,16 +24,23 @@ async fn a_missing_right_is_named_and_may_be_given_later() {
         kinds: kinds.map(|kind| kind.parse().unwrap()).into(),
         ..Options::default()
     };
-    let role =
-        "create clusterrole headgate --verb=list,watch --resource=pods,services,replicasets.apps";
-    cluster.kubectl(role).await;
+    let rule = |group: &str, resources: &[&str]| json!({"apiGroups": [group], "resources": resources, "verbs": ["list", "watch"]});
+    let role = json!({
+        "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": {"name": "headgate"},
+        "rules": [
+            rule("", &["pods", "services"]),
+            rule("apps", &["replicasets"]),
+            rule("inference.networking.k8s.io", &["inferencepools"]),
+        ],
+    });
+    cluster.apply(role).await;
     cluster.kubectl("create clusterrolebinding headgate --clusterrole=headgate --serviceaccount=default:headgate").await;
     let source = Kubernetes::start(&client, options).unwrap();
     let said = eventually(SOON, "the refusal of deployments alone", async || {
         let state = source.state().borrow().clone();
         let synced = state.watches.values().filter(|watch| watch.synced).count();
         let lost = state.watches["deployments.apps"].lost.clone();
-        lost.filter(|_| synced == 3)
+        lost.filter(|_| synced == 4)
             .map(|lost| lost.message)
             .ok_or(format!("{state:?}"))
     })

@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 
 use headgate_model::{LabelKeys, Objects, Registry, Scales, plan};
 use headgate_source::files::{Observed, Reducer, manifests};
-use headgate_source::policies::{Counts, Policies, Seen, Standings, write_statuses};
+use headgate_source::kubernetes::States;
+use headgate_source::policies::{Counts, Options, Policies, Seen, Standings, write_statuses};
 use headgate_test_support::kube::{Kube, Kubectl};
 use tokio::sync::watch;
 
@@ -60,7 +61,7 @@ struct Replica {
 }
 
 fn replica(kube: &Kube, leads: bool, counts: Counts) -> Replica {
-    let policies = Policies::start(&kube.client(), &[]);
+    let policies = Policies::start(&kube.client(), &Options::default(), &States::default());
     let (tell, standings) = watch::channel(Arc::default());
     let (send, receive) = watch::channel(counts);
     tokio::spawn(control(policies.seen(), receive, tell));
@@ -154,7 +155,11 @@ fn kubectl_waits_for_what_became_of_a_policy_and_reads_why() {
 fn a_cluster_without_the_definitions_has_no_policies_until_they_come() {
     runtime().block_on(async {
         let kube = Kube::start(Default::default()).await.unwrap();
-        let policies = Policies::start(&kube.client(), &["default".to_owned()]);
+        let options = Options {
+            namespaces: vec!["default".to_owned()],
+            ..Options::default()
+        };
+        let policies = Policies::start(&kube.client(), &options, &States::default());
         let mut seen = policies.seen();
         let within = Duration::from_secs(60);
         let known = tokio::time::timeout(within, seen.wait_for(Option::is_some)).await;

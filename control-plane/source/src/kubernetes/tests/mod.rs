@@ -1,5 +1,6 @@
 //! Objects of an API server → carriers, without an API server.
 
+mod groups;
 mod orders;
 mod rules;
 mod world;

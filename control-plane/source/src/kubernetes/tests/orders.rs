@@ -6,7 +6,8 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::world::*;
-use crate::kubernetes::store::{Event, Store, WatchId, What};
+use crate::kubernetes::store::{Store, WatchId, What};
+use crate::kubernetes::watch::Event;
 
 /// What the API server has, and what each watch has still to be told.
 struct Server {
@@ -48,13 +49,17 @@ struct Draft {
     reborn: bool,
 }
 
-const KINDS: [&str; 5] = [
+const KINDS: [&str; 6] = [
     "Pod",
     "Service",
     "Deployment",
     "ReplicaSet",
     "InferenceService",
+    "InferencePool",
 ];
+
+/// Those that select pods and own none.
+const GROUPS: [&str; 2] = ["Service", "InferencePool"];
 
 fn draft() -> impl Strategy<Value = Draft> {
     let kind = || prop::sample::select(KINDS.to_vec());
@@ -132,7 +137,9 @@ impl Server {
             .owner
             .and_then(|(kind, name)| self.objects.get(&(kind.into(), name.into())))
             .cloned();
-        let owner = owner.filter(|owner| owner["kind"] != draft.kind && owner["kind"] != "Service");
+        let owner = owner.filter(|owner| {
+            owner["kind"] != draft.kind && !GROUPS.contains(&owner["kind"].as_str().unwrap())
+        });
         let mut made = match draft.kind {
             "Pod" => {
                 let ip = u8::try_from(self.births % 200).unwrap() + 1;
@@ -140,12 +147,13 @@ impl Server {
                     .tap(|pod| pod["status"]["podIP"] = format!("10.0.0.{ip}").into())
             }
             "Service" => service(draft.name, json!({"app": draft.template})),
+            "InferencePool" => pool(draft.name, json!({"app": draft.template})),
             kind => object(kind, draft.name, 1, owner.as_ref()),
         };
         for (key, value) in &draft.labels {
             made["metadata"]["labels"][key] = (*value).into();
         }
-        if draft.kind != "Service" && draft.kind != "Pod" {
+        if !GROUPS.contains(&draft.kind) && draft.kind != "Pod" {
             made["spec"]["template"]["metadata"]["labels"]["app"] = draft.template.into();
             made["spec"]["replicas"] = draft.replicas.into();
         }
@@ -247,7 +255,7 @@ proptest! {
     #[test]
     fn any_order_of_events_and_lists_gives_the_state_of_a_fresh_read(
         steps in prop::collection::vec(step(), 0..100),
-        rotate in 0..5_usize,
+        rotate in 0..6_usize,
     ) {
         let mut server = Server::new();
         let mut told = Store::new(kinds(), Default::default(), watches());
@@ -267,6 +275,7 @@ proptest! {
         order.rotate_left(rotate);
         let fresh = fresh(server.objects.values(), &order);
         prop_assert_eq!(told.carriers(), fresh.carriers());
+        prop_assert_eq!(told.groups(), fresh.groups());
         prop_assert_eq!(told.findings(), fresh.findings());
         // Nothing of what is gone is kept.
         prop_assert_eq!(told.sizes(), fresh.sizes());
@@ -275,7 +284,7 @@ proptest! {
 
 impl Store {
     /// How much of everything is kept.
-    fn sizes(&self) -> [usize; 6] {
+    fn sizes(&self) -> [usize; 9] {
         let children = self
             .children
             .values()
@@ -286,9 +295,13 @@ impl Store {
             .keys()
             .filter(|(what, _)| *what == What::Pods)
             .count();
+        let [grouped, groups, built] = self.groups.sizes();
         [
             self.objects.len(),
             pods,
+            grouped,
+            groups,
+            built,
             self.uids.len(),
             children,
             self.homes.len(),

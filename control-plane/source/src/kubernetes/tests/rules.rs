@@ -5,7 +5,8 @@ use serde_json::{Value, json};
 
 use super::world::*;
 use crate::change::Change;
-use crate::kubernetes::store::{Event, Store};
+use crate::kubernetes::store::Store;
+use crate::kubernetes::watch::Event;
 
 fn store(objects: &[Value]) -> Store {
     fresh(objects, &watches())

@@ -4,9 +4,10 @@ use headgate_model::{Carrier, CarrierKey, Finding, LabelKeys};
 use serde_json::{Value, json};
 
 use crate::kubernetes::Kind;
-use crate::kubernetes::objects::{Object, OwnerShape, PodShape, ServiceShape};
+use crate::kubernetes::objects::{Object, OwnerShape, PodShape, PoolShape, ServiceShape};
 use crate::kubernetes::picked::Picked;
-use crate::kubernetes::store::{Event, Store, WatchId, What};
+use crate::kubernetes::store::{Store, WatchId, What};
+use crate::kubernetes::watch::Event;
 
 /// Kinds of the tests: Deployment, ReplicaSet, and one without a number of replicas of its own.
 pub(super) fn kinds() -> Vec<Kind> {
@@ -23,6 +24,7 @@ pub(super) fn what(object: &Value) -> What {
     match object["kind"].as_str().unwrap() {
         "Pod" => What::Pods,
         "Service" => What::Services,
+        "InferencePool" => What::Pools,
         kind => What::Owners(kinds().iter().position(|k| k.kind == kind).unwrap()),
     }
 }
@@ -41,6 +43,11 @@ pub(super) fn read(object: &Value) -> Object {
                 .unwrap()
                 .value,
         ),
+        What::Pools => Object::pool(
+            &serde_json::from_str::<Picked<PoolShape>>(&text)
+                .unwrap()
+                .value,
+        ),
         What::Owners(place) => Object::owner(
             &serde_json::from_str::<Picked<OwnerShape>>(&text)
                 .unwrap()
@@ -53,7 +60,9 @@ pub(super) fn read(object: &Value) -> Object {
 
 pub(super) fn watches() -> Vec<WatchId> {
     let owners = (0..kinds().len()).map(What::Owners);
-    let whats = [What::Pods, What::Services].into_iter().chain(owners);
+    let whats = [What::Pods, What::Services, What::Pools]
+        .into_iter()
+        .chain(owners);
     whats
         .map(|what| WatchId {
             what,
@@ -159,6 +168,12 @@ pub(super) fn service(name: &str, selector: Value) -> Value {
     service
 }
 
+pub(super) fn pool(name: &str, selector: Value) -> Value {
+    let mut pool = object("InferencePool", name, 1, None);
+    pool["spec"]["selector"]["matchLabels"] = selector;
+    pool
+}
+
 /// A Deployment with its ReplicaSet and a ready pod for each of `ips`; its pods have label `app`.
 pub(super) fn deployment(name: &str, age: u32, ips: &[u8]) -> Vec<Value> {
     let app = json!({"app": name});
@@ -209,8 +224,7 @@ pub(super) fn apply(store: &mut Store, object: &Value) {
 }
 
 pub(super) fn delete(store: &mut Store, object: &Value) {
-    let meta = read(object).meta;
-    store.reduce(&watch_of(object), Event::Deleted(meta.name, meta.uid));
+    store.reduce(&watch_of(object), Event::Deleted(read(object)));
 }
 
 pub(super) fn key(text: &str) -> CarrierKey {

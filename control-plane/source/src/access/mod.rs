@@ -1,0 +1,14 @@
+//! What the control plane does at a Kubernetes API: the one table that its watches are started from and that its rights
+//! are generated from.
+//!
+//! ```text
+//! table ──▶ watches (kubernetes, policies)
+//!       └─▶ rights ──▶ manifest (RBAC, committed), review (what of it is missing)
+//! ```
+//!
+//! Invariant: nothing is watched that is not a row, and nothing is asked for that no row needs.
+
+mod table;
+
+pub use self::table::Watchable;
+pub(crate) use self::table::{carriers, policies};

@@ -1,0 +1,104 @@
+//! The writer of statuses: the only code here that changes what the API server has.
+//!
+//! Invariant: a status is written by the leader only, at the pace of [`Desk`].
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures::stream::StreamExt as _;
+use headgate_model::{PolicyId, PolicyKind};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use k8s_openapi::jiff::Timestamp;
+use kube::api::{Api, Patch, PatchParams};
+use kube::core::{ApiResource, DynamicObject};
+use kube::{Client, CustomResourceExt as _};
+use serde_json::json;
+use tokio::sync::watch;
+
+use super::desk::{Desk, Standings};
+use super::seen::Seen;
+use super::{TokenBucketPolicy, TrafficTagPolicy};
+
+/// Who owns the statuses' fields.
+const MANAGER: &str = "headgate-status";
+/// How long a write may take.
+const WRITE: Duration = Duration::from_secs(10);
+/// Writes under way at once.
+const AT_ONCE: usize = 8;
+
+/// Writes statuses while `leading` says so, until `standings` or `seen` has no sender any more.
+pub async fn write_statuses(
+    client: Client,
+    mut standings: watch::Receiver<Arc<Standings>>,
+    mut seen: watch::Receiver<Option<Arc<Seen>>>,
+    mut leading: watch::Receiver<bool>,
+) {
+    let begun = Instant::now();
+    let mut desk = Desk::default();
+    standings.mark_changed();
+    seen.mark_changed();
+    let mut next = None;
+    loop {
+        let wait = async {
+            match next {
+                Some(at) => tokio::time::sleep_until((begun + at).into()).await,
+                None => std::future::pending().await,
+            }
+        };
+        let heard = tokio::select! {
+            heard = standings.changed() => heard,
+            heard = seen.changed() => heard,
+            heard = leading.changed() => heard,
+            () = wait => Ok(()),
+        };
+        if heard.is_err() {
+            return;
+        }
+        desk.want(standings.borrow_and_update().as_ref().clone());
+        if let Some(seen) = seen.borrow_and_update().as_ref() {
+            desk.stored(seen.stored.clone());
+        }
+        next = None;
+        if !*leading.borrow_and_update() {
+            continue;
+        }
+        let due = desk.due(Timestamp::now(), begun.elapsed());
+        next = due.next;
+        let writes = due.writes.into_iter().map(|(id, conditions)| {
+            let client = client.clone();
+            async move { (write(&client, &id, &conditions).await, id) }
+        });
+        let mut writes = futures::stream::iter(writes).buffer_unordered(AT_ONCE);
+        while let Some((outcome, id)) = writes.next().await {
+            if let Err(why) = outcome {
+                tracing::warn!(policy = %id, why, "its status is not written: to be tried again");
+                desk.failed(&id);
+                next = Some(begun.elapsed() + super::desk::PACE);
+            }
+        }
+    }
+}
+
+async fn write(client: &Client, id: &PolicyId, conditions: &[Condition]) -> Result<(), String> {
+    let resource: ApiResource = match id.kind {
+        PolicyKind::TokenBucket => TokenBucketPolicy::api_resource(),
+        PolicyKind::TrafficTag => TrafficTagPolicy::api_resource(),
+    };
+    let status = json!({
+        "apiVersion": resource.api_version,
+        "kind": resource.kind,
+        "metadata": {"name": id.name},
+        "status": {"conditions": conditions},
+    });
+    let params = PatchParams::apply(MANAGER).force();
+    let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), &id.namespace, &resource);
+    let patch = Patch::Apply(&status);
+    let patched = api.patch_status(&id.name, &params, &patch);
+    match tokio::time::timeout(WRITE, patched).await {
+        // Gone meanwhile: nobody reads its status.
+        Ok(Ok(_)) => Ok(()),
+        Ok(Err(kube::Error::Api(status))) if status.code == 404 => Ok(()),
+        Ok(Err(error)) => Err(error.to_string()),
+        Err(_) => Err(format!("no answer within {WRITE:?}")),
+    }
+}
