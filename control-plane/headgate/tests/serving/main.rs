@@ -6,7 +6,6 @@ mod common;
 mod ending;
 mod exposition;
 mod kubernetes;
-mod latency;
 mod metrics;
 mod policies;
 mod replicas;
