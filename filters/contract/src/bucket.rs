@@ -77,10 +77,10 @@ pub enum Profile {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Tokens {
     /// Tokens in a full bucket.
-    #[cfg_attr(feature = "schema", schemars(extend("minimum" = 0.000_001, "x-kubernetes-validations" = crate::rules::of(&[crate::rules::SIX_DIGITS, crate::rules::POSITIVE]))))]
+    #[cfg_attr(feature = "schema", schemars(extend("minimum" = 0.000_001, "x-kubernetes-validations" = crate::rules::positive())))]
     pub capacity: Decimal,
     /// Tokens per second that flow back. `capacity / refillPerSecond` is the window: 1 ms to 366 days.
-    #[cfg_attr(feature = "schema", schemars(extend("minimum" = 0.000_001, "x-kubernetes-validations" = crate::rules::of(&[crate::rules::SIX_DIGITS, crate::rules::POSITIVE]))))]
+    #[cfg_attr(feature = "schema", schemars(extend("minimum" = 0.000_001, "x-kubernetes-validations" = crate::rules::positive())))]
     pub refill_per_second: Decimal,
     /// Price of a prompt token. Default 1.
     #[serde(default = "one", skip_serializing_if = "is_one")]
@@ -103,13 +103,13 @@ pub struct Tokens {
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Semantic {
     /// Least capacity. Default 20.
-    #[cfg_attr(feature = "schema", schemars(extend("minimum" = 0.000_001, "x-kubernetes-validations" = crate::rules::of(&[crate::rules::SIX_DIGITS, crate::rules::POSITIVE]))))]
+    #[cfg_attr(feature = "schema", schemars(extend("minimum" = 0.000_001, "x-kubernetes-validations" = crate::rules::positive())))]
     pub min_capacity: Decimal,
     /// `max_tokens` of a request that costs 1. Default 512.
     #[cfg_attr(feature = "schema", schemars(extend("minimum" = 1, "maximum" = 10_000_000)))]
     pub reference_max_tokens: u32,
     /// Share of the capacity that flows back per second; the window is its inverse. 0.000001–1000, default 0.3.
-    #[cfg_attr(feature = "schema", schemars(extend("minimum" = 0.000_001, "maximum" = 1000, "x-kubernetes-validations" = crate::rules::of(&[crate::rules::SIX_DIGITS, crate::rules::POSITIVE]))))]
+    #[cfg_attr(feature = "schema", schemars(extend("minimum" = 0.000_001, "maximum" = 1000, "x-kubernetes-validations" = crate::rules::positive())))]
     pub fill_ratio: Decimal,
     /// Per model id. Defaults: `gpt-4` 100 / 1.2, `llama3-70b` 80 / 1.0, `phi-3` 30 / 0.6; entries given here are added
     /// to them or replace them. A model without an entry has base capacity 0 (and so the floor) and sensitivity 1.

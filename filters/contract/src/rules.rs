@@ -21,6 +21,11 @@ pub(crate) const SIX_DIGITS: (&str, &str) = (
     "must have at most six digits behind the point",
 );
 
+/// Of a decimal above 0.
+pub(crate) fn positive() -> Value {
+    of(&[SIX_DIGITS, POSITIVE])
+}
+
 /// A number with a smallest value below 1. (The API server's schema compares a whole number with the whole part of a
 /// `minimum`, so that 0 would pass.)
-pub(crate) const POSITIVE: (&str, &str) = ("self > 0.0", "must be greater than 0");
+const POSITIVE: (&str, &str) = ("self > 0.0", "must be greater than 0");

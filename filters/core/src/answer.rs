@@ -9,6 +9,7 @@ use crate::host::Host;
 use crate::ledger::Settled;
 use crate::limit::Charge;
 use crate::metrics;
+use crate::pick;
 use crate::settle::{Answered, Ending, Seen};
 use crate::vm::Vm;
 use headgate_contract::names;
@@ -108,10 +109,13 @@ impl Answer {
             .collect();
         let mut effects = count_tokens(&ending, &ticket);
         let stands = spends.iter().zip(&used).all(|(s, u)| s.cells() == *u);
-        let version = ticket.version().to_owned();
         let Ticket {
-            model, admitted, ..
+            model,
+            version,
+            admitted,
+            ..
         } = ticket;
+        let version = pick::label(version.as_ref());
         let settled = if stands {
             vec![Settled::default(); used.len()]
         } else {
@@ -119,7 +123,7 @@ impl Answer {
         };
         for ((charge, cells), settled) in admitted.charges.iter().zip(used).zip(settled) {
             let spent = (charge, cells, settled);
-            count(&spent, (&model, &version), &ending, &mut effects);
+            count(&spent, (&model, version), &ending, &mut effects);
         }
         effects
     }
@@ -210,10 +214,7 @@ fn count_tokens(ending: &Ending, ticket: &Ticket) -> Vec<Effect> {
     };
     let observe = |name, value| {
         let render = || metrics::tokens(name, &ticket.model, ticket.version());
-        let metric = match &ticket.version {
-            Some(version) => version.series.get(name, "", render),
-            None => render(),
-        };
+        let metric = pick::stat(ticket.version.as_ref(), name, "", render);
         Effect::Observe(metric, value)
     };
     let mut effects = vec![observe("output_tokens", output)];

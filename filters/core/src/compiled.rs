@@ -247,7 +247,7 @@ impl Limit {
 
     /// The stats of what a version's requests spend of it.
     pub(crate) fn series(&self, version: Option<&Rc<pick::Version>>) -> Rc<Series> {
-        let name = version.map_or("", |v| &v.name);
+        let name = pick::label(version);
         let mut known = self.series.borrow_mut();
         if let Some((_, series)) = known.iter().find(|(n, _)| **n == *name) {
             return Rc::clone(series);

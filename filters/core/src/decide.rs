@@ -19,7 +19,7 @@ use crate::limit::{self, Admitted, Asking, Denied};
 use crate::metrics::{self, Metric};
 use crate::models_list;
 use crate::outcome::{Labels, UNKNOWN, refuse};
-use crate::pick::{Lane, Pinned, Version};
+use crate::pick::{self, Lane, Pinned, Version};
 use crate::refusal::Refusal;
 use crate::session;
 use crate::tags::{self, HEADER_LANE, HEADER_TENANT, Tags};
@@ -74,7 +74,7 @@ impl Ticket {
 
     /// The version's name; empty if there is none.
     pub(crate) fn version(&self) -> &str {
-        self.version.as_ref().map_or("", |v| &v.name)
+        pick::label(self.version.as_ref())
     }
 }
 
@@ -198,7 +198,7 @@ impl<'a> Decider<'a> {
         let tenant: Option<Rc<str>> = self.tenant(tagging)?.map(Into::into);
         let mut effects = Vec::with_capacity(16);
         let (version, lane) = self.version(subject, tenant.as_deref(), *labels, &mut effects)?;
-        labels.version = version.map_or("", |v| &v.name);
+        labels.version = pick::label(version);
         labels.lane = lane;
         let tags = self.tagging.then(|| Tags {
             model: subject.model.map_or("".into(), |m| (&m.id).into()),
@@ -244,10 +244,7 @@ impl<'a> Decider<'a> {
     /// The request counter for one that goes on.
     fn admitted(&self, labels: &Labels<'_>, version: Option<&Rc<Version>>) -> Metric {
         let render = || labels.requests(ADMITTED);
-        match version {
-            Some(version) => version.series.get(ADMITTED, labels.lane, render),
-            None => render(),
-        }
+        pick::stat(version, ADMITTED, labels.lane, render)
     }
 
     /// The model meant. A hop that does not decide limits what it does not know by the rules for all models.
@@ -377,7 +374,7 @@ impl<'a> Decider<'a> {
             } else {
                 "reserved"
             };
-            let version = asking.version.map_or("", |v| &v.name);
+            let version = pick::label(asking.version);
             let render = || metrics::reserves(rule, label, version, outcome);
             let metric = charge.series.get("reserves", outcome, render);
             effects.push(Effect::Count(metric, 1));
@@ -414,10 +411,6 @@ impl<'a> Decider<'a> {
 
 fn encoding_removed(model: &str, version: Option<&Rc<Version>>) -> Metric {
     const NAME: &str = "accept_encoding_removed";
-    match version {
-        Some(version) => version
-            .series
-            .get(NAME, "", || metrics::by_version(NAME, model, &version.name)),
-        None => metrics::by_version(NAME, model, ""),
-    }
+    let render = || metrics::by_version(NAME, model, pick::label(version));
+    pick::stat(version, NAME, "", render)
 }

@@ -33,7 +33,7 @@ pub mod rendezvous;
 pub mod scale;
 pub mod session;
 pub mod settle;
-pub mod skew;
+mod skew;
 pub mod stream;
 pub mod tags;
 pub mod vm;

@@ -11,7 +11,7 @@ use crate::headers::Headers;
 use crate::host::Host;
 use crate::ledger::{Balance, Fingerprint, Held, Ledger, Reason, Refused, Spend};
 use crate::metrics::Series;
-use crate::pick::Version;
+use crate::pick::{self, Version};
 use crate::ratelimit_headers::{self, Told, seconds};
 use crate::refusal::{Refusal, Short};
 use crate::tags::{Tags, encoded};
@@ -133,7 +133,7 @@ fn fingerprint(limit: &Limit, asking: &Asking<'_>) -> Result<Fingerprint, Refusa
         match part {
             KeyPart::Tenant => key.part(asking.tenant),
             KeyPart::Model => key.part(asking.model),
-            KeyPart::Version => key.part(asking.version.map_or("", |v| &v.name)),
+            KeyPart::Version => key.part(pick::label(asking.version)),
             KeyPart::Header(name) => match asking.tags.and_then(|t| t.header(name.as_str())) {
                 Some(written) => key.part(written),
                 None => {

@@ -19,7 +19,7 @@ use std::rc::Rc;
 
 use headgate_contract::{CarrierShare, Decimal, ModelPlan, VersionShare};
 
-use crate::metrics::Series;
+use crate::metrics::{Metric, Series};
 use crate::rendezvous::{Candidate, choose};
 
 /// Most versions a refusal names.
@@ -81,6 +81,24 @@ pub(crate) struct Version {
     /// Some carrier has a ready endpoint of it.
     ready: bool,
     pub(crate) series: Series,
+}
+
+/// The stat called so: kept with the version, or rendered anew where there is none.
+pub(crate) fn stat(
+    version: Option<&Rc<Version>>,
+    name: &'static str,
+    outcome: &'static str,
+    render: impl FnOnce() -> Metric,
+) -> Metric {
+    match version {
+        Some(version) => version.series.get(name, outcome, render),
+        None => render(),
+    }
+}
+
+/// A version's name as labels have it: empty if there is none.
+pub(crate) fn label(version: Option<&Rc<Version>>) -> &str {
+    version.map_or("", |v| &v.name)
 }
 
 #[derive(Debug)]

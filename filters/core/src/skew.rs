@@ -15,14 +15,14 @@ const HORIZON: u32 = 4096;
 
 /// The heaviest keys of one model.
 #[derive(Debug, Default)]
-pub struct Heaviest {
+pub(crate) struct Heaviest {
     keys: [(u64, u32); KEYS],
     total: u32,
 }
 
 impl Heaviest {
     /// Counts a request, and tells whether its key is one that at least a sixteenth of the recent requests had.
-    pub fn count(&mut self, key: u64) -> bool {
+    pub(crate) fn count(&mut self, key: u64) -> bool {
         if self.total >= HORIZON {
             self.total /= 2;
             self.keys.iter_mut().for_each(|k| k.1 /= 2);
