@@ -65,7 +65,7 @@ bench: ## what the filters cost per request, against Envoy's own; ARGS="--rounds
 	@$(TOOLS)/build-wasm
 	@$(WITH) cargo run --locked --release -p headgate-bench -- $(ARGS)
 
-schema: ## write the committed JSON schemas and reference anew from the contract
+schema: ## write the committed JSON schemas, reference, definitions and rights anew
 	@$(TOOLS)/setup build
 	@$(TOOLS)/schema
 

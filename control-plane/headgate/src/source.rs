@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use headgate_source::files::{self, Files, Observed};
 use headgate_source::join::join;
-use headgate_source::kubernetes::{self, Access, ApiState, Kubernetes};
+use headgate_source::kubernetes::{self, Access, ApiState, Kind, Kubernetes};
 use headgate_source::policies::{self, Policies};
 use tokio::sync::watch;
 
@@ -123,20 +123,13 @@ fn access(args: &InputArgs) -> Access {
     }
 }
 
-/// The usual kinds and those of the flags; one of a usual name takes its place.
 fn cluster_options(args: &InputArgs) -> kubernetes::Options {
-    let own = &args.cluster.owner_kinds;
-    let mut options = kubernetes::Options {
+    kubernetes::Options {
+        kinds: Kind::defaults_and(&args.cluster.owner_kinds),
         namespaces: args.cluster.namespaces.clone(),
         keys: args.labels.keys(),
         ..kubernetes::Options::default()
-    };
-    options.kinds.retain(|usual| {
-        own.iter()
-            .all(|kind| !kind.kind.eq_ignore_ascii_case(&usual.kind))
-    });
-    options.kinds.extend(own.iter().cloned());
-    options
+    }
 }
 
 /// The world as it is now, for a dry look.

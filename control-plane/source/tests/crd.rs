@@ -1,6 +1,8 @@
-//! The policies as Kubernetes knows them.
+//! What a cluster is given: the policies' definitions, and the rights of the control plane.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+use headgate_source::access::{Account, Needs, rbac};
+use headgate_source::kubernetes::Kind;
 use headgate_source::policies::{TokenBucketPolicy, TrafficTagPolicy, crds, yaml};
 use kube::CustomResourceExt;
 
@@ -33,11 +35,31 @@ fn a_policy_object_reads_and_writes_the_spec_as_people_write_it() {
 #[test]
 fn the_committed_definitions_are_the_contracts() {
     let now = yaml(&crds().unwrap()).unwrap();
+    committed("istio-manifests/base/crds/headgate.dev.yaml", &now);
+}
+
+fn committed(file: &str, now: &str) {
     let crate_dir = std::env::var("CARGO_MANIFEST_DIR").unwrap();
-    let file = "istio-manifests/base/crds/headgate.dev.yaml";
     let then = std::fs::read_to_string(format!("{crate_dir}/../../{file}")).unwrap_or_default();
     assert!(
         now == then,
         "{file} is stale: run `make schema` and commit it"
     );
+}
+
+#[test]
+fn the_committed_rights_are_the_tables() {
+    let home = "headgate-system";
+    let needs = Needs {
+        kinds: Kind::defaults(),
+        policies: true,
+        namespaces: Vec::new(),
+        root_namespace: None,
+        own_namespace: home.to_owned(),
+    };
+    let account = Account {
+        namespace: home.to_owned(),
+        name: "headgate".to_owned(),
+    };
+    committed("istio-manifests/base/rbac.yaml", &rbac(&needs, &account));
 }

@@ -1,13 +1,15 @@
-//! `headgate schema`: the configuration, as a machine or a person reads it.
+//! `headgate schema`: the configuration, as a machine or a person reads it, and what a cluster is given.
 
 use std::process::ExitCode;
 
 use headgate_contract::{FilterConfig, TokenBucketPolicySpec, TrafficTagPolicySpec};
+use headgate_source::access::{self, Account, Needs};
+use headgate_source::kubernetes::Kind;
 use headgate_source::policies;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde_json::Value;
 
-use crate::cli::{SchemaArgs, SchemaOf};
+use crate::cli::{RightsArgs, SchemaArgs, SchemaOf};
 use crate::settings::Failure;
 
 /// Prints the schema.
@@ -15,6 +17,9 @@ use crate::settings::Failure;
 /// # Errors
 /// Only if the schema has no JSON form, which would be a bug.
 pub(crate) fn run(args: &SchemaArgs) -> Result<ExitCode, Failure> {
+    if args.what != SchemaOf::Rbac && args.rights != RightsArgs::default() {
+        return Err("the flags are those of `headgate schema rbac`: leave them out".into());
+    }
     let schema = match args.what {
         SchemaOf::FilterConfig => of::<FilterConfig>(),
         SchemaOf::TokenBucketPolicy => of::<TokenBucketPolicySpec>(),
@@ -27,9 +32,29 @@ pub(crate) fn run(args: &SchemaArgs) -> Result<ExitCode, Failure> {
             print!("{}", policies::yaml(&policies::crds()?)?);
             return Ok(ExitCode::SUCCESS);
         }
+        SchemaOf::Rbac => {
+            print!("{}", rbac(&args.rights)?);
+            return Ok(ExitCode::SUCCESS);
+        }
     };
     println!("{}", serde_json::to_string_pretty(&schema)?);
     Ok(ExitCode::SUCCESS)
+}
+
+fn rbac(args: &RightsArgs) -> Result<String, Failure> {
+    let needs = Needs {
+        kinds: Kind::defaults_and(&args.owner_kinds),
+        policies: true,
+        namespaces: args.namespaces.clone(),
+        root_namespace: args.root_namespace.clone(),
+        own_namespace: args.install_namespace.clone(),
+    };
+    Kind::distinct(&needs.kinds)?;
+    let account = Account {
+        namespace: args.install_namespace.clone(),
+        name: args.service_account.clone(),
+    };
+    Ok(access::rbac(&needs, &account))
 }
 
 fn of<T: JsonSchema>() -> Schema {

@@ -8,7 +8,13 @@
 //!
 //! Invariant: nothing is watched that is not a row, and nothing is asked for that no row needs.
 
+mod manifest;
+mod review;
+mod rights;
 mod table;
 
+pub use self::manifest::{Account, rbac};
+pub use self::review::{keep_reviewing, review};
+pub use self::rights::{Missing, Needs, Right};
 pub use self::table::Watchable;
 pub(crate) use self::table::{carriers, policies};

@@ -63,6 +63,15 @@ impl Kind {
             .collect()
     }
 
+    /// The usual kinds and these; one of a usual name takes its place.
+    #[must_use]
+    pub fn defaults_and(own: &[Self]) -> Vec<Self> {
+        let replaced = |usual: &Self| own.iter().any(|kind| kind.lower() == usual.lower());
+        let usual = Self::defaults().into_iter();
+        let usual = usual.filter(|usual| !replaced(usual));
+        usual.chain(own.iter().cloned()).collect()
+    }
+
     /// Checks that a carrier's kind names one of them.
     ///
     /// # Errors

@@ -1,17 +1,22 @@
 //! How the watches fare: what `status` says of the API server. It changes nothing of the world.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use tokio::sync::watch;
 
 use super::watch::{Event, News};
+use crate::access::Missing;
 
 /// The watches, by what they watch.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ApiState {
     /// By `pods`, `deployments.apps`, `deployments.apps in NAMESPACE`.
     pub watches: BTreeMap<String, WatchState>,
+    /// Rights that are used and were not given.
+    pub missing: BTreeSet<Missing>,
+    /// The command that prints those that are used.
+    pub grant: String,
 }
 
 /// How a watch fares.
@@ -79,6 +84,19 @@ impl States {
                 ..WatchState::default()
             };
             states.watches.insert(watch, state);
+        });
+    }
+
+    /// These rights are missing, and no other; `grant` prints all that are used.
+    pub(crate) fn missing(&self, missing: BTreeSet<Missing>, grant: &str) {
+        self.0.send_if_modified(|states| {
+            for new in missing.difference(&states.missing) {
+                tracing::warn!(grant, "the Kubernetes API: {new}, but {}", new.why);
+            }
+            let changed = states.missing != missing;
+            states.missing = missing;
+            grant.clone_into(&mut states.grant);
+            changed
         });
     }
 

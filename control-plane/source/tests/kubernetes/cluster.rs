@@ -4,34 +4,72 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use headgate_model::{Carrier, CarrierKey};
+use headgate_contract::TokenBucketPolicySpec;
+use headgate_model::{Carrier, CarrierKey, Policy};
 use headgate_source::files::Observed;
+use headgate_source::join::join;
 use headgate_source::kubernetes::{Access, ApiState, Kubernetes, Options, connect};
+use headgate_source::policies::{self, Policies, crds, yaml};
 use headgate_test_support::deadline::eventually;
 use headgate_test_support::kube::{Kube, KubeOptions, Kubelet, Nothing, deployment as workload};
 use kube::Client;
+use serde_json::json;
 use tokio::sync::watch;
 
 /// Longer than any of it takes on a busy machine.
 pub(crate) const SOON: Duration = Duration::from_secs(30);
 
+/// The watches of carriers and of policies.
+pub(crate) struct Watches {
+    kubernetes: Kubernetes,
+    policies: Policies,
+}
+
+impl Watches {
+    pub(crate) fn start(client: &Client, options: Options) -> Self {
+        let of_policies = policies::Options {
+            namespaces: options.namespaces.clone(),
+            absent_retry: options.absent_retry,
+        };
+        let kubernetes = Kubernetes::start(client, options).unwrap();
+        let policies = Policies::start(client, &of_policies, kubernetes.states());
+        Self {
+            kubernetes,
+            policies,
+        }
+    }
+
+    pub(crate) fn state(&self) -> ApiState {
+        self.kubernetes.state().borrow().clone()
+    }
+
+    /// The world of both, once both are synced.
+    pub(crate) async fn world(&self) -> watch::Receiver<Arc<Observed>> {
+        let carriers = self.kubernetes.synced().await;
+        let (policies, task) = self.policies.observed().await;
+        tokio::spawn(task);
+        let (joined, task) = join(carriers, policies);
+        tokio::spawn(task);
+        joined
+    }
+}
+
 /// A source and the world it publishes.
 pub(crate) struct Source {
-    pub(crate) source: Kubernetes,
+    watches: Watches,
     observed: watch::Receiver<Arc<Observed>>,
 }
 
 impl Source {
     /// Watches as this client, and returns when it is synced.
     pub(crate) async fn start(client: &Client, options: Options) -> Self {
-        Self::of(Kubernetes::start(client, options).unwrap()).await
+        Self::of(Watches::start(client, options)).await
     }
 
-    pub(crate) async fn of(source: Kubernetes) -> Self {
-        let synced = tokio::time::timeout(SOON, source.synced()).await;
-        let observed =
-            synced.unwrap_or_else(|_| panic!("not synced: {:?}", source.state().borrow()));
-        Self { source, observed }
+    pub(crate) async fn of(watches: Watches) -> Self {
+        let synced = tokio::time::timeout(SOON, watches.world()).await;
+        let observed = synced.unwrap_or_else(|_| panic!("not synced: {:?}", watches.state()));
+        Self { watches, observed }
     }
 
     pub(crate) fn now(&self) -> Arc<Observed> {
@@ -39,7 +77,21 @@ impl Source {
     }
 
     pub(crate) fn state(&self) -> ApiState {
-        self.source.state().borrow().clone()
+        self.watches.state()
+    }
+
+    /// The policy of the namespace `default`, once the probe holds for it.
+    pub(crate) async fn policy(
+        &mut self,
+        name: &str,
+        probe: impl Fn(&Policy<TokenBucketPolicySpec>) -> bool,
+    ) {
+        let key = ("default".to_owned(), name.to_owned());
+        self.until(name, |seen| {
+            let policy = seen.objects.bucket_policies.get(&key);
+            policy.filter(|policy| probe(policy)).map(|_| ())
+        })
+        .await;
     }
 
     /// The world, once the probe finds in it what it looks for.
@@ -102,8 +154,10 @@ impl Source {
     }
 }
 
-/// Carriers with their weights and ready pods, for messages.
+/// Carriers with their weights and ready pods, and policies, for messages.
 fn shown(observed: &Observed) -> Vec<String> {
+    let policies = observed.objects.bucket_policies.values();
+    let policies = policies.map(|p| format!("{} generation {}", p.origin, p.generation));
     let carriers = observed.objects.carriers.values();
     let carriers = carriers.map(|c| {
         format!(
@@ -115,6 +169,7 @@ fn shown(observed: &Observed) -> Vec<String> {
         )
     });
     carriers
+        .chain(policies)
         .chain(
             observed
                 .findings
@@ -161,9 +216,27 @@ impl Cluster {
     }
 
     pub(crate) async fn with(options: KubeOptions) -> Self {
+        let cluster = Self::without_policies(options).await;
+        cluster.define().await;
+        cluster
+    }
+
+    /// An API server that does not know the policies.
+    pub(crate) async fn without_policies(options: KubeOptions) -> Self {
         let kube = Kube::start(options).await.unwrap();
         let kubelet = kube.kubelet(Nothing::default());
         Self { kube, kubelet }
+    }
+
+    /// Gives the API server the policies' definitions.
+    pub(crate) async fn define(&self) {
+        let definitions = yaml(&crds().unwrap()).unwrap();
+        self.kube.kubectl().apply(&definitions).await.unwrap();
+        let of_both = "crd/tokenbucketpolicies.headgate.dev crd/traffictagpolicies.headgate.dev";
+        self.kubectl(&format!(
+            "wait --for=condition=Established --timeout=60s {of_both}"
+        ))
+        .await;
     }
 
     /// The administrator's client, as the product makes it.
@@ -206,4 +279,14 @@ impl Cluster {
 /// A Deployment of a version of the model that these tests are about.
 pub(crate) fn deployment(name: &str, version: &str, replicas: u32) -> serde_json::Value {
     workload("llama", name, version, replicas)
+}
+
+/// A policy for the models of its namespace, with so many buckets of a name that ends in a number.
+pub(crate) fn policy(name: &str, buckets: u32) -> serde_json::Value {
+    let bucket = |n| json!({"name": format!("b{n}"), "key": ["tenant"], "profile": "semantic"});
+    json!({
+        "apiVersion": "headgate.dev/v1alpha1", "kind": "TokenBucketPolicy",
+        "metadata": {"name": name, "namespace": "default"},
+        "spec": {"buckets": (0..buckets).map(bucket).collect::<Vec<_>>()},
+    })
 }

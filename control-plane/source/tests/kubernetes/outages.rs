@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use headgate_source::kubernetes::{Kubernetes, Options};
+use headgate_source::kubernetes::Options;
 use headgate_test_support::deadline::eventually;
 use headgate_test_support::kube::{KubeOptions, Relay};
 
@@ -28,6 +28,10 @@ async fn an_api_server_that_is_killed_takes_nothing_away_and_its_lost_history_is
     cluster.rollout("v2").await;
     source.carrier("deployment/v2", |c| ready(c) == 1).await;
     source.carrier("deployment/v1", |c| ready(c) == 2).await;
+    cluster.apply(policy("stays", 1)).await;
+    cluster.apply(policy("goes", 1)).await;
+    source.policy("stays", |_| true).await;
+    source.policy("goes", |_| true).await;
     assert_eq!(source.state().lost(), None);
     let before = source.now();
 
@@ -65,6 +69,9 @@ async fn an_api_server_that_is_killed_takes_nothing_away_and_its_lost_history_is
     .await
     .unwrap();
     assert_eq!(source.now().objects, before.objects);
+    cluster.kubectl("delete tbp/goes").await;
+    cluster.apply(policy("stays", 2)).await;
+    source.policy("stays", |p| p.spec.buckets.len() == 2).await;
     cluster.kubectl("label deploy/v2 canary-weight=30").await;
     source
         .carrier("deployment/v2", |c| {
@@ -100,6 +107,7 @@ async fn what_changes_while_the_api_is_out_of_reach_is_seen_afterwards() {
     .unwrap();
     relay.refuse_next(1_000_000);
     cluster.kube.start_api().await.unwrap();
+    cluster.apply(policy("comes", 1)).await;
     cluster.kubectl("delete deploy/goes --wait=false").await;
     cluster.kubectl("label deploy/stays canary-weight=7").await;
     cluster.kube.compact().await.unwrap();
@@ -125,6 +133,7 @@ async fn what_changes_while_the_api_is_out_of_reach_is_seen_afterwards() {
             (!seen.objects.carriers.contains_key(&key("deployment/goes"))).then_some(())
         })
         .await;
+    source.policy("comes", |_| true).await;
     source
         .carrier("deployment/stays", |c| {
             c.labels.get("canary-weight").is_some_and(|w| w == "7")
@@ -138,7 +147,7 @@ async fn what_changes_while_the_api_is_out_of_reach_is_seen_afterwards() {
     .unwrap();
 }
 
-/// Labels and replicas change all the time, and watches break in the middle of an event.
+/// Labels, replicas and policies change all the time, and watches break in the middle of an event.
 async fn churn(cluster: &Cluster, relay: &Relay, rounds: u32) {
     for round in 0..rounds {
         relay.cut_watches();
@@ -148,6 +157,7 @@ async fn churn(cluster: &Cluster, relay: &Relay, rounds: u32) {
                 "label deploy/{name} canary-weight={round} --overwrite"
             ))
             .await;
+        cluster.apply(policy(name, 1 + round)).await;
         if round % 3 == 0 {
             relay.refuse_next(3);
         }
@@ -157,12 +167,12 @@ async fn churn(cluster: &Cluster, relay: &Relay, rounds: u32) {
     }
 }
 
-fn watches(relay: &Relay) -> usize {
-    relay
-        .requests()
+fn watches(relay: &Relay, plural: &str) -> usize {
+    let asked = relay.requests();
+    let asked = asked
         .iter()
-        .filter(|asked| asked.contains("/deployments?") && asked.contains("watch=true"))
-        .count()
+        .filter(|asked| asked.contains(&format!("/{plural}?")));
+    asked.filter(|asked| asked.contains("watch=true")).count()
 }
 
 #[tokio::test]
@@ -176,7 +186,8 @@ async fn watches_that_are_cut_in_the_middle_of_an_event_and_refused_lose_nothing
     relay.refuse_next(5);
     let mut source = Source::start(&client, Options::default()).await;
     assert_eq!(relay.still_refusing(), 0);
-    let first = watches(&relay);
+    let both = ["deployments", "tokenbucketpolicies"];
+    let first = both.map(|plural| watches(&relay, plural));
     churn(&cluster, &relay, 12).await;
     let weight = |wanted: &'static str| {
         move |c: &headgate_model::Carrier| {
@@ -189,7 +200,12 @@ async fn watches_that_are_cut_in_the_middle_of_an_event_and_refused_lose_nothing
     };
     source.carrier("deployment/v1", weight("10")).await;
     source.carrier("deployment/v2", weight("11")).await;
-    assert!(watches(&relay) >= first + 3, "{:?}", relay.requests());
+    source.policy("v1", |p| p.spec.buckets.len() == 11).await;
+    source.policy("v2", |p| p.spec.buckets.len() == 12).await;
+    for (plural, first) in both.into_iter().zip(first) {
+        let now = watches(&relay, plural);
+        assert!(now >= first + 3, "{plural}: {:?}", relay.requests());
+    }
     cluster.equals_a_fresh_one(&source).await;
 }
 
@@ -209,15 +225,20 @@ async fn lists_page_by_page_are_read_where_streamed_lists_are_refused_also_under
         cluster.apply(deployment(name, version, 1)).await;
     }
     let mut source = Source::start(&client, Options::default()).await;
-    let lists = |relay: &Relay| {
-        relay
-            .requests()
+    let lists = |plural: &str| {
+        let asked = relay.requests();
+        let asked = asked
             .iter()
-            .filter(|asked| asked.contains("limit=500"))
-            .count()
+            .filter(|asked| asked.contains(&format!("/{plural}?")));
+        asked.filter(|asked| asked.contains("limit=500")).count()
     };
-    let first = lists(&relay);
-    assert!(first > 0, "{:?}", relay.requests());
+    let both = ["deployments", "tokenbucketpolicies"];
+    let first = both.map(lists);
+    assert!(
+        first.iter().all(|count| *count > 0),
+        "{:?}",
+        relay.requests()
+    );
     // Without a watch cache a compaction makes every version too old: each cut means a list anew.
     for round in 0..4 {
         churn(&cluster, &relay, 3).await;
@@ -235,7 +256,10 @@ async fn lists_page_by_page_are_read_where_streamed_lists_are_refused_also_under
                 .is_some_and(|n| n == "round-3")
         })
         .await;
-    assert!(lists(&relay) > first, "{:?}", relay.requests());
+    source.policy("v1", |p| p.spec.buckets.len() == 3).await;
+    for (plural, first) in both.into_iter().zip(first) {
+        assert!(lists(plural) > first, "{plural}: {:?}", relay.requests());
+    }
     cluster.equals_a_fresh_one(&source).await;
 }
 
@@ -243,16 +267,18 @@ async fn lists_page_by_page_are_read_where_streamed_lists_are_refused_also_under
 async fn nothing_is_published_before_the_whole_world_is_known() {
     let mut cluster = Cluster::start().await;
     cluster.apply(deployment("v1", "one", 30)).await;
+    cluster.apply(policy("fair", 1)).await;
     cluster.rollout("v1").await;
     cluster.kube.kill_api().unwrap();
-    let source = Kubernetes::start(&cluster.client().await, Options::default()).unwrap();
-    let early = tokio::time::timeout(Duration::from_secs(1), source.synced()).await;
-    assert!(early.is_err(), "{:?}", source.state().borrow());
-    assert!(!source.state().borrow().synced());
-    assert!(source.state().borrow().lost().is_some());
+    let watches = Watches::start(&cluster.client().await, Options::default());
+    let early = tokio::time::timeout(Duration::from_secs(1), watches.world()).await;
+    assert!(early.is_err(), "{:?}", watches.state());
+    assert!(!watches.state().synced());
+    assert!(watches.state().lost().is_some());
     cluster.kube.start_api().await.unwrap();
-    let source = Source::of(source).await;
+    let source = Source::of(watches).await;
     let first = source.now();
     assert_eq!(first.generation, 1);
     assert_eq!(ready(&first.objects.carriers[&key("deployment/v1")]), 30);
+    assert_eq!(first.objects.bucket_policies.len(), 1);
 }
