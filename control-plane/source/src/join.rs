@@ -71,6 +71,7 @@ fn of(
         },
         problems,
         findings,
+        references: carriers.references.and(&policies.references),
         generation,
         intent: at(change == Some(Change::Intent), before.intent),
         changed: at(change.is_some(), before.changed),

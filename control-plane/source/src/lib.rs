@@ -14,3 +14,5 @@ pub mod files;
 pub mod join;
 pub mod kubernetes;
 pub mod policies;
+pub mod reference;
+pub mod writes;

@@ -5,6 +5,7 @@ use std::fmt;
 use headgate_model::{Finding, Objects, Severity};
 
 use crate::change::Change;
+use crate::reference::References;
 
 /// The accepted objects as they are now, and the state of the files.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -15,6 +16,8 @@ pub struct Observed {
     pub problems: Vec<FileProblem>,
     /// What the source has to say about objects of a cluster, sorted.
     pub findings: Vec<Finding>,
+    /// What the API server calls the objects, where they come from one.
+    pub references: References,
     /// Counts publications, from 1.
     pub generation: u64,
     /// The generation of the last [`Change::Intent`].

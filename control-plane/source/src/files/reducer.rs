@@ -14,6 +14,7 @@ use super::document::{Document, split};
 use super::manifest::{Manifest, Reading};
 use super::observed::{FileProblem, Observed};
 use crate::change::{self, Change};
+use crate::reference::References;
 
 /// Reduces files to the world.
 #[derive(Debug, Clone)]
@@ -138,6 +139,7 @@ impl Reducer {
             objects,
             problems,
             findings: Vec::new(),
+            references: References::default(),
             generation,
         })
     }

@@ -13,6 +13,7 @@ use headgate_model::{Carrier, CarrierKey, Finding, Pod, Severity, reason};
 use super::groups::labels_of_pods;
 use super::objects::{Body, Name, Object};
 use super::store::{Key, Store, What};
+use crate::reference::Reference;
 
 /// Longest chain of owners that is followed. Nobody needs so many; a circle has no end.
 const LONGEST: usize = 16;
@@ -53,6 +54,27 @@ impl Store {
             What::Owners(place) => self.kinds.get(*place).map_or("", |kind| &kind.kind),
         };
         format!("{kind} {}/{}", name.namespace, name.name)
+    }
+
+    /// What the API server calls a carrier's object.
+    pub(super) fn reference(&self, key: &CarrierKey) -> Option<Reference> {
+        let ((what, _), object) = self.object_of(key)?;
+        let (api_version, kind) = match what {
+            What::Pods => ("v1".to_owned(), "Pod".to_owned()),
+            What::Services => ("v1".to_owned(), "Service".to_owned()),
+            What::Owners(place) => {
+                let kind = self.kinds.get(place)?;
+                (kind.resource().api_version, kind.kind.clone())
+            }
+            _ => return None,
+        };
+        Some(Reference {
+            api_version,
+            kind,
+            namespace: key.namespace.clone(),
+            name: key.name.clone(),
+            uid: object.meta.uid.clone(),
+        })
     }
 
     /// The object that a carrier's key means.

@@ -3,8 +3,9 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub use kube::Client;
+use kube::Config;
 use kube::config::{InferConfigError, KubeConfigOptions, Kubeconfig, KubeconfigError};
-use kube::{Client, Config};
 
 /// Longest wait for a connection.
 const CONNECT: Duration = Duration::from_secs(5);

@@ -104,7 +104,12 @@ impl Backoff {
     pub(crate) fn next(&mut self) -> Duration {
         let wait = self.next;
         self.next = (wait * 2).min(LAST_RETRY);
+        wait + self.jitter(wait)
+    }
+
+    /// Up to a half of a wait, at random.
+    pub(crate) fn jitter(&self, wait: Duration) -> Duration {
         let half = u64::try_from(wait.as_millis() / 2).unwrap_or(0).max(1);
-        wait + Duration::from_millis(self.random.hash_one(wait) % half)
+        Duration::from_millis(self.random.hash_one(wait) % half)
     }
 }

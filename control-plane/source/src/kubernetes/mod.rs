@@ -9,7 +9,7 @@
 
 mod carriers;
 mod connect;
-mod fault;
+pub(crate) mod fault;
 mod groups;
 mod kinds;
 pub(crate) mod objects;
@@ -20,7 +20,7 @@ mod state;
 mod store;
 pub(crate) mod watch;
 
-pub use connect::{Access, ConnectError, connect};
+pub use connect::{Access, Client, ConnectError, connect};
 pub use kinds::{Kind, KindError};
 pub use source::{Kubernetes, Options};
 pub use state::{ApiState, Lost, States, WatchState};

@@ -23,6 +23,7 @@ use super::watch::{Read, Watch};
 use crate::access::{self, Watchable};
 use crate::change::Change;
 use crate::files::Observed;
+use crate::reference::References;
 
 type News = super::watch::News<Object>;
 
@@ -246,6 +247,7 @@ impl Reducer {
             },
             problems: Vec::new(),
             findings: self.store.findings(),
+            references: References::of(self.store.references()),
             generation,
             intent: at(settled.change == Some(Change::Intent), before.intent),
             changed: at(settled.change.is_some(), before.changed),

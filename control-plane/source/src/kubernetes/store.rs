@@ -10,6 +10,7 @@
 //! [`Objects`]: headgate_model::Objects
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
 
 use headgate_model::{Carrier, CarrierKey, Finding, LabelKeys};
 
@@ -20,6 +21,7 @@ use super::objects::{Body, Name, Object};
 use super::selectors::Selectors;
 use super::watch::Event;
 use crate::change::Change;
+use crate::reference::ByObject;
 
 /// What a watch watches. Kinds go by their place in the configuration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -87,6 +89,8 @@ pub(crate) struct Store {
     /// Carriers that may be others now.
     dirty: BTreeSet<CarrierKey>,
     built: BTreeMap<CarrierKey, Built>,
+    /// Of the carriers that are built.
+    references: Arc<ByObject>,
     /// Of objects that could not be read in full.
     unreadable: BTreeMap<Key, Vec<Finding>>,
     /// Whether another finding is to be told of, or one less.
@@ -118,6 +122,7 @@ impl Store {
             stale: BTreeSet::new(),
             dirty: BTreeSet::new(),
             built: BTreeMap::new(),
+            references: Arc::default(),
             unreadable: BTreeMap::new(),
             said: false,
             settled: false,
@@ -322,6 +327,7 @@ impl Store {
         for key in std::mem::take(&mut self.dirty) {
             let (old, now) = (self.built.remove(&key), self.build(&key));
             settled = settled.and(between(old.as_ref(), now.as_ref()));
+            self.refer(&key, now.is_some());
             if let Some(now) = now {
                 self.built.insert(key, now);
             }
@@ -364,6 +370,25 @@ impl Store {
             .iter()
             .map(|(key, built)| (key.clone(), built.carrier.clone()))
             .collect()
+    }
+
+    /// What the API server calls the carriers.
+    pub(crate) fn references(&self) -> Arc<ByObject> {
+        self.references.clone()
+    }
+
+    /// Notes what the API server calls a carrier; most of what happens to one does not change that.
+    fn refer(&mut self, key: &CarrierKey, there: bool) {
+        let object = key.to_string();
+        let now = self.reference(key).filter(|_| there);
+        if self.references.get(&object) == now.as_ref() {
+            return;
+        }
+        let references = Arc::make_mut(&mut self.references);
+        match now {
+            Some(now) => _ = references.insert(object, now),
+            None => _ = references.remove(&object),
+        }
     }
 
     /// What is to be said about objects, sorted.

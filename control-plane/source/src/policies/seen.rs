@@ -3,6 +3,7 @@
 //! Invariant: a function of the objects as they are. One that cannot be read is left out, with an outcome for its status, and takes nothing else with it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use headgate_contract::{TokenBucketPolicySpec, TrafficTagPolicySpec};
 use headgate_model::{
@@ -12,6 +13,10 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
 use super::stored::{Says, Stored};
 use crate::files::Observed;
+use crate::reference::{ByObject, Reference, References};
+
+/// The version of the kinds, with their group.
+const API_VERSION: &str = "headgate.dev/v1alpha1";
 
 /// The policies, read and unread, and their statuses.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -24,6 +29,8 @@ pub struct Seen {
     pub invalid: BTreeMap<PolicyId, PolicyOutcome>,
     /// The conditions stored, of every policy there is.
     pub stored: BTreeMap<PolicyId, Vec<Condition>>,
+    /// What the API server calls them.
+    pub references: Arc<ByObject>,
 }
 
 impl Seen {
@@ -31,6 +38,14 @@ impl Seen {
     pub fn apply(&mut self, object: Stored) {
         let id = object.id;
         self.delete(&id);
+        let reference = Reference {
+            api_version: API_VERSION.to_owned(),
+            kind: id.kind.as_str().to_owned(),
+            namespace: id.namespace.clone(),
+            name: id.name.clone(),
+            uid: object.uid,
+        };
+        Arc::make_mut(&mut self.references).insert(id.to_string(), reference);
         let key = (id.namespace.clone(), id.name.clone());
         match object.says {
             Ok(Says::Buckets(policy)) => _ = self.bucket_policies.insert(key, policy),
@@ -52,6 +67,7 @@ impl Seen {
         }
         self.invalid.remove(id);
         self.stored.remove(id);
+        Arc::make_mut(&mut self.references).remove(&id.to_string());
     }
 
     /// Of one kind, in a namespace or in all, these objects are all there are.
@@ -86,6 +102,7 @@ impl Seen {
         Observed {
             objects,
             findings: self.invalid.iter().map(unread).collect(),
+            references: References::of(self.references.clone()),
             generation,
             intent: at(before.intent),
             changed: at(before.changed),

@@ -23,6 +23,7 @@ impl Shape for PolicyShape {
             Keep::Fields(&[
                 ("name", Keep::Scalar),
                 ("namespace", Keep::Scalar),
+                ("uid", Keep::Scalar),
                 ("resourceVersion", Keep::Scalar),
                 ("generation", Keep::Scalar),
                 ("creationTimestamp", Keep::Scalar),
@@ -38,6 +39,8 @@ impl Shape for PolicyShape {
 pub struct Stored {
     /// Which.
     pub id: PolicyId,
+    /// `metadata.uid`.
+    pub uid: String,
     /// `metadata.generation`.
     pub generation: i64,
     /// What it says, or why that cannot be read.
@@ -79,6 +82,7 @@ impl Stored {
         let conditions = conditions.and_then(|list| Vec::deserialize(list).ok());
         Some(Self {
             id,
+            uid: text("/metadata/uid").unwrap_or_default().to_owned(),
             generation,
             says,
             conditions: conditions.unwrap_or_default(),

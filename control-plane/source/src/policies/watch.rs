@@ -109,7 +109,9 @@ impl Policies {
                 };
                 let next = now.observe(&publish.borrow());
                 publish.send_if_modified(|before| {
-                    let news = before.objects != next.objects || before.findings != next.findings;
+                    let news = before.objects != next.objects
+                        || before.findings != next.findings
+                        || before.references != next.references;
                     if news {
                         *before = Arc::new(next);
                     }

@@ -18,20 +18,25 @@ use tokio::sync::watch;
 use super::desk::{Desk, Standings};
 use super::seen::Seen;
 use super::{TokenBucketPolicy, TrafficTagPolicy};
+use crate::kubernetes::fault::Fault;
+use crate::writes::Faults;
 
 /// Who owns the statuses' fields.
 const MANAGER: &str = "headgate-status";
+/// What a status that cannot be written means.
+const LOST: &str = "the conditions of policies are not written";
 /// How long a write may take.
 const WRITE: Duration = Duration::from_secs(10);
 /// Writes under way at once.
 const AT_ONCE: usize = 8;
 
-/// Writes statuses while `leading` says so, until `standings` or `seen` has no sender any more.
+/// Writes statuses while `leading` says so, tells `faults` what cannot be written, until `standings` or `seen` has no sender any more.
 pub async fn write_statuses(
     client: Client,
     mut standings: watch::Receiver<Arc<Standings>>,
     mut seen: watch::Receiver<Option<Arc<Seen>>>,
     mut leading: watch::Receiver<bool>,
+    faults: Faults,
 ) {
     let begun = Instant::now();
     let mut desk = Desk::default();
@@ -70,12 +75,23 @@ pub async fn write_statuses(
         });
         let mut writes = futures::stream::iter(writes).buffer_unordered(AT_ONCE);
         while let Some((outcome, id)) = writes.next().await {
-            if let Err(why) = outcome {
-                tracing::warn!(policy = %id, why, "its status is not written: to be tried again");
-                desk.failed(&id);
-                next = Some(begun.elapsed() + super::desk::PACE);
-            }
+            let resource = resource(id.kind);
+            let Err(why) = outcome else {
+                faults.well(resource);
+                continue;
+            };
+            faults.failed(resource, LOST, &why);
+            desk.failed(&id);
+            next = Some(begun.elapsed() + super::desk::PACE);
         }
+    }
+}
+
+/// What is written of a kind, as the API server calls it.
+fn resource(kind: PolicyKind) -> &'static str {
+    match kind {
+        PolicyKind::TokenBucket => "tokenbucketpolicies.headgate.dev/status",
+        PolicyKind::TrafficTag => "traffictagpolicies.headgate.dev/status",
     }
 }
 
@@ -98,7 +114,7 @@ async fn write(client: &Client, id: &PolicyId, conditions: &[Condition]) -> Resu
         // Gone meanwhile: nobody reads its status.
         Ok(Ok(_)) => Ok(()),
         Ok(Err(kube::Error::Api(status))) if status.code == 404 => Ok(()),
-        Ok(Err(error)) => Err(error.to_string()),
+        Ok(Err(error)) => Err(Fault::from(error).message()),
         Err(_) => Err(format!("no answer within {WRITE:?}")),
     }
 }

@@ -7,6 +7,7 @@ use headgate_model::{LabelKeys, Objects, Registry, Scales, plan};
 use headgate_source::files::{Observed, Reducer, manifests};
 use headgate_source::kubernetes::States;
 use headgate_source::policies::{Counts, Options, Policies, Seen, Standings, write_statuses};
+use headgate_source::writes::Faults;
 use headgate_test_support::kube::{Kube, Kubectl};
 use tokio::sync::watch;
 
@@ -71,6 +72,7 @@ fn replica(kube: &Kube, leads: bool, counts: Counts) -> Replica {
         standings,
         policies.seen(),
         leads,
+        Faults::default(),
     ));
     Replica {
         policies,

@@ -1,0 +1,148 @@
+//! The tallies of all replicas, and when to publish one's own.
+//!
+//! A replica that is killed says nothing any more, so each publishes again from time to time, and one that was not heard for
+//! [`SILENCE`] counts no more. That is judged by how long its object was *seen* unchanged on one's own clock.
+//!
+//! Pure: the clock is an argument.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::Tally;
+
+/// Least time between two publications of one replica.
+pub(crate) const APART: Duration = Duration::from_secs(5);
+/// Most time between two publications, changed or not.
+pub(crate) const BEAT: Duration = Duration::from_secs(10);
+/// How long a replica may be silent and still count: three beats missed.
+pub(crate) const SILENCE: Duration = Duration::from_secs(35);
+
+/// When a replica publishes its own tally.
+#[derive(Debug, Default)]
+pub(crate) struct Pace {
+    last: Option<(Tally, Duration)>,
+}
+
+impl Pace {
+    /// When this tally is to be published: now, or later.
+    pub(crate) fn due(&self, tally: &Tally, clock: Duration) -> Duration {
+        match &self.last {
+            None => clock,
+            Some((said, at)) if said == tally => *at + BEAT,
+            Some((_, at)) => *at + APART,
+        }
+    }
+
+    /// It was published, or tried to be, at `clock`.
+    pub(crate) fn published(&mut self, tally: Tally, clock: Duration) {
+        self.last = Some((tally, clock));
+    }
+}
+
+/// What the other replicas published.
+#[derive(Debug, Default)]
+pub(crate) struct Board {
+    replicas: BTreeMap<String, Heard>,
+}
+
+#[derive(Debug)]
+struct Heard {
+    version: String,
+    at: Duration,
+    tally: Tally,
+}
+
+impl Board {
+    /// A replica's object is, at `clock`, this.
+    pub(crate) fn hear(&mut self, replica: &str, version: &str, tally: Tally, clock: Duration) {
+        let known = self.replicas.get(replica);
+        let at = known
+            .filter(|known| known.version == version)
+            .map_or(clock, |known| known.at);
+        let version = version.to_owned();
+        self.replicas
+            .insert(replica.to_owned(), Heard { version, at, tally });
+    }
+
+    /// A replica's object is gone.
+    pub(crate) fn forget(&mut self, replica: &str) {
+        self.replicas.remove(replica);
+    }
+
+    /// Only these are there.
+    pub(crate) fn keep(&mut self, there: impl Fn(&str) -> bool) {
+        self.replicas.retain(|replica, _| there(replica));
+    }
+
+    /// The tallies of those that live at `clock`.
+    pub(crate) fn live(&self, clock: Duration) -> impl Iterator<Item = &Tally> {
+        let live = self.replicas.values();
+        live.filter(move |heard| clock < heard.at + SILENCE)
+            .map(|heard| &heard.tally)
+    }
+
+    /// Those that were silent for too long, with the version of their objects.
+    pub(crate) fn dead(&self, clock: Duration) -> Vec<(String, String)> {
+        let dead = self.replicas.iter();
+        dead.filter(|(_, heard)| clock >= heard.at + SILENCE)
+            .map(|(replica, heard)| (replica.clone(), heard.version.clone()))
+            .collect()
+    }
+
+    /// When the next one will have been silent for too long.
+    pub(crate) fn next(&self, clock: Duration) -> Option<Duration> {
+        let ends = self.replicas.values().map(|heard| heard.at + SILENCE);
+        ends.filter(|end| *end > clock).min()
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::collections::{BTreeMap, BTreeSet};
+
+    use super::*;
+
+    fn tally(connected: u32) -> Tally {
+        let namespaces: BTreeSet<String> = ["default".to_owned()].into();
+        Tally {
+            proxies: BTreeMap::from([(namespaces, connected)]),
+            ..Tally::default()
+        }
+    }
+
+    fn at(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
+    }
+
+    #[test]
+    fn a_change_is_published_five_seconds_after_the_last_and_a_beat_every_ten() {
+        let mut pace = Pace::default();
+        assert_eq!(pace.due(&tally(1), at(3)), at(3), "the first at once");
+        pace.published(tally(1), at(3));
+        assert_eq!(pace.due(&tally(2), at(4)), at(8));
+        assert_eq!(pace.due(&tally(2), at(30)), at(8), "long due");
+        assert_eq!(pace.due(&tally(1), at(4)), at(13));
+    }
+
+    #[test]
+    fn a_replica_counts_while_its_object_is_seen_to_change() {
+        let mut board = Board::default();
+        board.hear("a", "1", tally(2), at(0));
+        board.hear("b", "7", tally(3), at(0));
+        board.hear("a", "2", tally(2), at(20));
+        // Told again by a relist, which is no sign of life.
+        board.hear("b", "7", tally(3), at(30));
+        assert_eq!(board.live(at(34)).count(), 2);
+        assert_eq!(board.next(at(34)), Some(at(35)));
+        assert_eq!(board.live(at(35)).collect::<Vec<_>>(), [&tally(2)]);
+        assert_eq!(board.dead(at(35)), [("b".to_owned(), "7".to_owned())]);
+        assert_eq!(board.next(at(35)), Some(at(55)));
+        board.hear("b", "8", tally(3), at(36));
+        assert_eq!(board.live(at(36)).count(), 2, "it lives after all");
+        board.forget("a");
+        board.keep(|name| name != "b");
+        assert_eq!(board.live(at(36)).count(), 0);
+        assert_eq!(board.next(at(36)), None);
+    }
+}

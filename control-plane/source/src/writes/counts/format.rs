@@ -1,0 +1,143 @@
+//! A tally as a replica publishes it, for the others to read: JSON.
+//!
+//! Invariant: `parse(render(t)) == t`. What a newer version adds is no error; what cannot be read is one.
+
+use headgate_model::{PolicyId, PolicyKind};
+use serde::{Deserialize, Serialize};
+
+use super::{Edition, Refusal, Tally};
+
+/// Why a published tally cannot be read.
+#[derive(Debug, thiserror::Error)]
+#[error("the counts of another replica cannot be read: {0}")]
+pub struct FormatError(#[from] serde_json::Error);
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Document {
+    proxies: Vec<Proxies>,
+    policies: Vec<Policy>,
+    #[serde(default)]
+    refused: Vec<Refused>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Proxies {
+    namespaces: Vec<String>,
+    connected: u32,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Policy {
+    kind: Kind,
+    namespace: String,
+    name: String,
+    held: Vec<Held>,
+}
+
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+enum Kind {
+    TokenBucketPolicy,
+    TrafficTagPolicy,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Held {
+    created: i64,
+    generation: i64,
+    proxies: u32,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Refused {
+    object: String,
+    message: String,
+}
+
+/// The tally as text.
+///
+/// # Errors
+/// Only if it has no form in JSON, which would be a bug.
+pub fn render(tally: &Tally) -> Result<String, FormatError> {
+    let held = |(edition, proxies): (&Edition, &u32)| Held {
+        created: edition.created,
+        generation: edition.generation,
+        proxies: *proxies,
+    };
+    let document = Document {
+        proxies: tally
+            .proxies
+            .iter()
+            .map(|(namespaces, connected)| Proxies {
+                namespaces: namespaces.iter().cloned().collect(),
+                connected: *connected,
+            })
+            .collect(),
+        policies: tally
+            .held
+            .iter()
+            .map(|(id, editions)| Policy {
+                kind: match id.kind {
+                    PolicyKind::TokenBucket => Kind::TokenBucketPolicy,
+                    PolicyKind::TrafficTag => Kind::TrafficTagPolicy,
+                },
+                namespace: id.namespace.clone(),
+                name: id.name.clone(),
+                held: editions.iter().map(held).collect(),
+            })
+            .collect(),
+        refused: tally
+            .refused
+            .iter()
+            .map(|refusal| Refused {
+                object: refusal.object.clone(),
+                message: refusal.message.clone(),
+            })
+            .collect(),
+    };
+    Ok(serde_json::to_string(&document)?)
+}
+
+/// The tally of a text.
+///
+/// # Errors
+/// [`FormatError`]: it is not one.
+pub fn parse(text: &str) -> Result<Tally, FormatError> {
+    let document: Document = serde_json::from_str(text)?;
+    let edition = |held: Held| {
+        let edition = Edition {
+            created: held.created,
+            generation: held.generation,
+        };
+        (edition, held.proxies)
+    };
+    Ok(Tally {
+        proxies: document
+            .proxies
+            .into_iter()
+            .map(|group| (group.namespaces.into_iter().collect(), group.connected))
+            .collect(),
+        held: document
+            .policies
+            .into_iter()
+            .map(|policy| {
+                let id = PolicyId {
+                    kind: match policy.kind {
+                        Kind::TokenBucketPolicy => PolicyKind::TokenBucket,
+                        Kind::TrafficTagPolicy => PolicyKind::TrafficTag,
+                    },
+                    namespace: policy.namespace,
+                    name: policy.name,
+                };
+                (id, policy.held.into_iter().map(edition).collect())
+            })
+            .collect(),
+        refused: document
+            .refused
+            .into_iter()
+            .map(|refused| Refusal {
+                object: refused.object,
+                message: refused.message,
+            })
+            .collect(),
+    })
+}

@@ -1,0 +1,66 @@
+//! How many Events one object may have written: a token bucket each, with the numbers of client-go's spam filter.
+//!
+//! Pure: the clock is an argument. Memory is bounded by how many objects were written about in the time a bucket needs to fill.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// Events of one object at once.
+const BURST: u32 = 25;
+/// Time after which one more may be written.
+const REFILL: Duration = Duration::from_secs(300);
+
+/// The buckets, by object.
+#[derive(Debug, Clone, Default)]
+pub struct Allowance {
+    /// When the bucket would be full; one that is full is not kept.
+    full_at: BTreeMap<String, Duration>,
+}
+
+impl Allowance {
+    /// Takes what one Event about this object costs; `false` if nothing is left at `clock`.
+    pub fn take(&mut self, object: &str, clock: Duration) -> bool {
+        self.full_at.retain(|_, full| *full > clock);
+        let full = self.full_at.get(object).copied().unwrap_or(clock);
+        // What is missing, counted in the time it takes to come back.
+        let after = full + REFILL;
+        if after > clock + REFILL * BURST {
+            return false;
+        }
+        self.full_at.insert(object.to_owned(), after);
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
+    }
+
+    #[test]
+    fn an_object_has_25_events_at_once_then_one_every_five_minutes_and_another_has_its_own() {
+        let mut allowance = Allowance::default();
+        let taken = |a: &mut Allowance, object: &str, clock| {
+            (0..1000).filter(|_| a.take(object, clock)).count()
+        };
+        assert_eq!(taken(&mut allowance, "a", at(10)), 25);
+        assert_eq!(taken(&mut allowance, "b", at(10)), 25);
+        assert_eq!(taken(&mut allowance, "a", at(309)), 0);
+        assert_eq!(taken(&mut allowance, "a", at(310)), 1);
+        assert_eq!(taken(&mut allowance, "a", at(310 + 3 * 300)), 3);
+        assert_eq!(taken(&mut allowance, "a", at(1_000_000)), 25, "never more");
+    }
+
+    #[test]
+    fn a_full_bucket_takes_no_memory() {
+        let mut allowance = Allowance::default();
+        for n in 0..100 {
+            assert!(allowance.take(&n.to_string(), at(0)));
+        }
+        assert!(allowance.take("other", at(300)));
+        assert_eq!(allowance.full_at.len(), 1);
+    }
+}

@@ -1,0 +1,143 @@
+//! What is news: states that came to be and things that happened → what is to be written as Events.
+//!
+//! Every replica hears the same and knows what is news; the leader writes it. One that takes over says what is so now and what
+//! happened lately, in case the one before it did not; what that one did write is found by its name and not repeated.
+//!
+//! Pure: the clock is an argument. Invariant: a state is said once as long as it lasts; the queue is bounded.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::time::Duration;
+
+use headgate_model::Finding;
+
+use super::Allowance;
+
+/// What waits to be written; beyond it the oldest is dropped.
+const QUEUE: usize = 1024;
+/// How long a replica that does not lead remembers what happened: longer than it takes to notice a dead leader.
+const LATELY: Duration = Duration::from_secs(60);
+
+/// Something to be written.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Utterance {
+    /// What to say, and of which object.
+    pub finding: Finding,
+    /// Whether it happened just now, so that it counts once more if it was said before; else it may have been said.
+    pub anew: bool,
+}
+
+/// What was heard and what is to be said.
+#[derive(Debug, Default)]
+pub struct Speech {
+    leads: bool,
+    /// The states as they are; `None` before the first are heard.
+    states: Option<BTreeSet<Finding>>,
+    /// What happened, and when, while another one led.
+    lately: VecDeque<(Duration, Finding)>,
+    queue: VecDeque<Utterance>,
+    /// What could not be written, and had its allowance.
+    failed: VecDeque<Utterance>,
+    allowance: Allowance,
+    /// What was not said because there was too much of it.
+    dropped: u64,
+}
+
+impl Speech {
+    /// These states hold at `clock`, and this happened since.
+    pub fn hear(&mut self, states: BTreeSet<Finding>, happened: Vec<Finding>, clock: Duration) {
+        let first = self.states.is_none();
+        let before = self.states.take().unwrap_or_default();
+        let appeared: Vec<Finding> = states.difference(&before).cloned().collect();
+        self.states = Some(states);
+        for (finding, event) in appeared
+            .into_iter()
+            .map(|finding| (finding, false))
+            .chain(happened.into_iter().map(|finding| (finding, true)))
+        {
+            if self.leads {
+                // What holds when a process starts may have held before.
+                let anew = event || !first;
+                self.say(Utterance { finding, anew });
+            } else if event {
+                self.lately.push_back((clock, finding));
+            }
+        }
+        self.forget(clock);
+    }
+
+    /// Whether this replica leads, from `clock` on.
+    pub fn lead(&mut self, leads: bool, clock: Duration) {
+        if std::mem::replace(&mut self.leads, leads) == leads {
+            return;
+        }
+        self.forget(clock);
+        self.queue.clear();
+        self.failed.clear();
+        if !leads {
+            return;
+        }
+        let states = self.states.clone().unwrap_or_default();
+        let lately = std::mem::take(&mut self.lately);
+        let lately = lately.into_iter().map(|(_, finding)| finding);
+        for finding in states.into_iter().chain(lately) {
+            let anew = false;
+            self.say(Utterance { finding, anew });
+        }
+    }
+
+    fn forget(&mut self, clock: Duration) {
+        while self
+            .lately
+            .front()
+            .is_some_and(|(at, _)| *at + LATELY < clock)
+            || self.lately.len() > QUEUE
+        {
+            self.lately.pop_front();
+        }
+    }
+
+    fn say(&mut self, utterance: Utterance) {
+        if self.queue.len() == QUEUE {
+            self.queue.pop_front();
+            self.dropped += 1;
+        }
+        self.queue.push_back(utterance);
+    }
+
+    /// The next thing to write at `clock`, if this replica leads. What an object has no allowance for is dropped.
+    pub fn next(&mut self, clock: Duration) -> Option<Utterance> {
+        if !self.leads {
+            return None;
+        }
+        if let Some(utterance) = self.failed.pop_front() {
+            return Some(utterance);
+        }
+        loop {
+            let utterance = self.queue.pop_front()?;
+            if self.allowance.take(&utterance.finding.object, clock) {
+                return Some(utterance);
+            }
+            self.dropped += 1;
+        }
+    }
+
+    /// Writing it failed: it is to be tried again, and costs nothing more.
+    pub fn again(&mut self, utterances: Vec<Utterance>) {
+        self.failed.extend(utterances);
+        while self.failed.len() > QUEUE {
+            self.failed.pop_front();
+            self.dropped += 1;
+        }
+    }
+
+    /// Whether something waits.
+    #[must_use]
+    pub fn waits(&self) -> bool {
+        self.leads && !(self.queue.is_empty() && self.failed.is_empty())
+    }
+
+    /// How much was dropped since this was asked last.
+    pub fn dropped(&mut self) -> u64 {
+        std::mem::take(&mut self.dropped)
+    }
+}

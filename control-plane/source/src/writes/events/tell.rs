@@ -1,0 +1,299 @@
+//! Utterances → Events at the API server.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use headgate_model::{CarrierKey, Finding, LabelKeys, Plan, Severity, transitions};
+use k8s_openapi::api::core::v1::ObjectReference;
+use k8s_openapi::api::events::v1::{Event, EventSeries};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
+use k8s_openapi::jiff::Timestamp;
+use kube::Client;
+use kube::api::{Api, Patch, PatchParams, PostParams};
+use serde_json::json;
+use tokio::sync::watch;
+
+use super::{Speech, Utterance};
+use crate::kubernetes::fault::{Backoff, Fault};
+use crate::reference::Reference;
+use crate::writes::counts::Refusal;
+use crate::writes::faults::Faults;
+use crate::writes::writer::Known;
+
+/// Who reports, as `kubectl describe` shows it.
+const CONTROLLER: &str = "headgate.dev/control-plane";
+/// What was done that led to it; the API asks for one.
+const ACTION: &str = "Plan";
+/// Longest note that the API server takes, in bytes.
+const LONGEST: usize = 1024;
+/// What is written here, as the API server calls it.
+const RESOURCE: &str = "events.events.k8s.io";
+/// What an Event that cannot be written means.
+const LOST: &str = "Events are not written to objects";
+/// Longest wait for one answer.
+const ANSWER: Duration = Duration::from_secs(5);
+
+/// The task that writes Events.
+pub(crate) struct Teller {
+    pub(crate) client: Client,
+    /// The name of this replica.
+    pub(crate) replica: String,
+    pub(crate) keys: LabelKeys,
+    pub(crate) faults: Faults,
+    pub(crate) begun: Instant,
+}
+
+/// Why an Event was not written.
+enum Untold {
+    /// The same would happen again with any other one: wait.
+    Away(String),
+    /// This one is refused; others may not be.
+    Refused(String),
+}
+
+impl Teller {
+    /// Writes Events while `leading` says so, until `known` has no sender any more. `refusals` are those of all replicas.
+    pub(crate) async fn run(
+        self,
+        mut known: watch::Receiver<Option<Arc<Known>>>,
+        mut refusals: watch::Receiver<BTreeSet<Refusal>>,
+        mut leading: watch::Receiver<bool>,
+    ) {
+        let mut speech = Speech::default();
+        let mut before: Option<Arc<Plan>> = None;
+        let mut backoff = Backoff::new();
+        let mut retry: Option<tokio::time::Instant> = None;
+        known.mark_changed();
+        loop {
+            let again = async {
+                match retry {
+                    Some(at) => tokio::time::sleep_until(at).await,
+                    None => std::future::pending().await,
+                }
+            };
+            let heard = tokio::select! {
+                heard = known.changed() => heard,
+                heard = refusals.changed() => heard,
+                heard = leading.changed() => heard,
+                () = again => { retry = None; Ok(()) }
+            };
+            if heard.is_err() {
+                return;
+            }
+            let Some(now) = known.borrow_and_update().clone() else {
+                continue;
+            };
+            let clock = self.begun.elapsed();
+            let states = states(&now.plan, &refusals.borrow_and_update());
+            let plan = before.replace(now.plan.clone());
+            let happened = plan.filter(|plan| !Arc::ptr_eq(plan, &now.plan));
+            let happened =
+                happened.map_or_else(Vec::new, |plan| transitions(&plan, &now.plan, &self.keys));
+            // Before the lead changes: what is heard now is no old news to who led until now.
+            speech.hear(states, happened, clock);
+            speech.lead(*leading.borrow_and_update(), clock);
+            if retry.is_none() && !self.tell(&mut speech, &now).await {
+                retry = Some(tokio::time::Instant::now() + backoff.next());
+            } else if retry.is_none() {
+                backoff.reset();
+            }
+        }
+    }
+
+    /// Writes what waits; `false` where some of it must be tried again.
+    async fn tell(&self, speech: &mut Speech, known: &Known) -> bool {
+        let mut failed = Vec::new();
+        let mut why = None;
+        while let Some(utterance) = speech.next(self.begun.elapsed()) {
+            let Some(object) = known.observed.references.get(&utterance.finding.object) else {
+                tracing::debug!(object = utterance.finding.object, "no object to say it of");
+                continue;
+            };
+            match self.write(object, &utterance).await {
+                Ok(()) => {}
+                Err(Untold::Refused(said)) => {
+                    why = Some(said);
+                    failed.push(utterance);
+                }
+                Err(Untold::Away(said)) => {
+                    why = Some(said);
+                    failed.push(utterance);
+                    break;
+                }
+            }
+        }
+        let dropped = speech.dropped();
+        if dropped > 0 {
+            tracing::warn!(
+                dropped,
+                "too many Events of one object: `headgate status` has it all"
+            );
+        }
+        match why {
+            Some(why) => self.faults.failed(RESOURCE, LOST, &why),
+            None => self.faults.well(RESOURCE),
+        }
+        let well = failed.is_empty();
+        speech.again(failed);
+        well
+    }
+
+    async fn write(&self, object: &Reference, utterance: &Utterance) -> Result<(), Untold> {
+        let told = self.put(object, utterance);
+        let error = match tokio::time::timeout(ANSWER, told).await {
+            Ok(Ok(())) => return Ok(()),
+            Ok(Err(error)) => error,
+            Err(_) => return Err(Untold::Away(format!("no answer within {ANSWER:?}"))),
+        };
+        let fault = Fault::from(error);
+        match fault.code() {
+            // The namespace is going, and its objects with it.
+            404 => Ok(()),
+            403 if fault.message().contains("being terminated") => Ok(()),
+            401 | 403 => Err(Untold::Refused(fault.message())),
+            400 | 422 => {
+                tracing::warn!(
+                    object = utterance.finding.object,
+                    why = fault.message(),
+                    "an Event is no Event"
+                );
+                Ok(())
+            }
+            _ => Err(Untold::Away(fault.message())),
+        }
+    }
+
+    async fn put(&self, object: &Reference, utterance: &Utterance) -> Result<(), kube::Error> {
+        let api: Api<Event> = Api::namespaced(self.client.clone(), &object.namespace);
+        let now = MicroTime(Timestamp::now());
+        let event = event(object, &utterance.finding, &self.replica, now.clone());
+        let name = event.metadata.name.clone().unwrap_or_default();
+        match api.create(&PostParams::default(), &event).await {
+            Ok(_) => return Ok(()),
+            Err(kube::Error::Api(status)) if status.code == 409 => {}
+            Err(error) => return Err(error),
+        }
+        if !utterance.anew {
+            return Ok(());
+        }
+        // Gone since: it was an hour old, and is said by the next one.
+        let Some(stored) = api.get_opt(&name).await? else {
+            return api.create(&PostParams::default(), &event).await.map(|_| ());
+        };
+        let count = stored.series.map_or(1, |series| series.count);
+        let series = EventSeries {
+            count: count.saturating_add(1),
+            last_observed_time: now,
+        };
+        let patch = Patch::Merge(json!({"series": series}));
+        api.patch(&name, &PatchParams::default(), &patch).await?;
+        Ok(())
+    }
+}
+
+/// Everything that is so, each on an object that an Event can be attached to.
+fn states(plan: &Plan, refusals: &BTreeSet<Refusal>) -> BTreeSet<Finding> {
+    let carriers = oldest_carriers(plan);
+    let place = |finding: &Finding| {
+        let carrier = carriers.iter().find(|(model, _)| *model == finding.object);
+        Finding {
+            object: carrier.map_or_else(|| finding.object.clone(), |(_, key)| key.to_string()),
+            ..finding.clone()
+        }
+    };
+    let refused = refusals.iter().map(|refusal| Finding {
+        object: refusal.object.clone(),
+        reason: headgate_model::reason::REFUSED,
+        severity: Severity::Error,
+        origin: refusal.object.clone(),
+        message: refusal.message.clone(),
+    });
+    plan.findings.iter().map(place).chain(refused).collect()
+}
+
+/// What is found of a model as a whole is said of its oldest carrier.
+fn oldest_carriers(plan: &Plan) -> Vec<(String, &CarrierKey)> {
+    let found = plan.findings.iter();
+    let found: BTreeSet<&str> = found.map(|finding| finding.object.as_str()).collect();
+    let models = plan.namespaces.iter().flat_map(|(namespace, view)| {
+        view.models.iter().filter_map(move |(id, model)| {
+            let oldest = model.carriers.first()?;
+            Some((format!("model {namespace}/{id}"), &oldest.key))
+        })
+    });
+    models
+        .filter(|(model, _)| found.contains(model.as_str()))
+        .collect()
+}
+
+/// The Event that says it.
+fn event(object: &Reference, finding: &Finding, replica: &str, now: MicroTime) -> Event {
+    let note = note(&finding.message);
+    let type_ = match finding.severity {
+        Severity::Info => "Normal",
+        Severity::Warning | Severity::Error => "Warning",
+    };
+    Event {
+        metadata: ObjectMeta {
+            name: Some(name(object, finding.reason, &note)),
+            namespace: Some(object.namespace.clone()),
+            ..ObjectMeta::default()
+        },
+        action: Some(ACTION.to_owned()),
+        event_time: Some(now),
+        note: Some(note),
+        reason: Some(finding.reason.to_owned()),
+        regarding: Some(ObjectReference {
+            api_version: Some(object.api_version.clone()),
+            kind: Some(object.kind.clone()),
+            namespace: Some(object.namespace.clone()),
+            name: Some(object.name.clone()),
+            uid: Some(object.uid.clone()),
+            ..ObjectReference::default()
+        }),
+        reporting_controller: Some(CONTROLLER.to_owned()),
+        reporting_instance: Some(replica.chars().take(128).collect()),
+        type_: Some(type_.to_owned()),
+        ..Event::default()
+    }
+}
+
+/// As much of a message as an Event can hold.
+fn note(message: &str) -> String {
+    if message.len() <= LONGEST {
+        return message.to_owned();
+    }
+    let room = LONGEST - '…'.len_utf8();
+    let end = (0..=room).rev().find(|at| message.is_char_boundary(*at));
+    format!("{}…", &message[..end.unwrap_or(0)])
+}
+
+/// The same on every replica, so that none repeats what another one wrote.
+fn name(object: &Reference, reason: &str, note: &str) -> String {
+    let mut hash = Fnv::default();
+    for part in [object.uid.as_str(), object.kind.as_str(), reason, note] {
+        hash.eat(part.as_bytes());
+        hash.eat(&[0]);
+    }
+    // A name may have 253 characters; those of objects are ASCII.
+    let whose: String = object.name.chars().take(200).collect();
+    format!("{}.{:016x}", whose.trim_end_matches(['.', '-']), hash.0)
+}
+
+/// FNV-1a, 64 bits: the standard library's hashes may differ from one release to the next.
+struct Fnv(u64);
+
+impl Default for Fnv {
+    fn default() -> Self {
+        Self(0xcbf2_9ce4_8422_2325)
+    }
+}
+
+impl Fnv {
+    fn eat(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.0 = (self.0 ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
+        }
+    }
+}

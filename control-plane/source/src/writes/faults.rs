@@ -1,0 +1,64 @@
+//! What cannot be written, since when and why: for `status` and the log.
+//!
+//! Invariant: each fault is logged when it begins, when its reason changes and when it ends, not with every try.
+
+use std::collections::BTreeMap;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use tokio::sync::watch;
+
+/// Something that cannot be written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failing {
+    /// Since when, in Unix seconds.
+    pub since: i64,
+    /// What is lost by it, and what the API server says: a missing right by its verb and resource.
+    pub message: String,
+}
+
+/// The faults of one replica, by the resource that cannot be written. All clones are the same.
+#[derive(Debug, Clone, Default)]
+pub struct Faults(watch::Sender<BTreeMap<&'static str, Failing>>);
+
+impl Faults {
+    /// What cannot be written now, and later.
+    #[must_use]
+    pub fn watch(&self) -> watch::Receiver<BTreeMap<&'static str, Failing>> {
+        self.0.subscribe()
+    }
+
+    /// A write of this resource failed; `lost` says what that means.
+    pub(crate) fn failed(&self, resource: &'static str, lost: &str, why: &str) {
+        let message = format!("{lost}: {why}");
+        self.0.send_if_modified(|faults| {
+            let before = faults.get(resource);
+            if before.is_some_and(|before| before.message == message) {
+                return false;
+            }
+            tracing::warn!(resource, why, "{lost}");
+            let since = before.map_or_else(now, |before| before.since);
+            faults.insert(resource, Failing { since, message });
+            true
+        });
+    }
+
+    /// A write of this resource went well.
+    pub(crate) fn well(&self, resource: &'static str) {
+        self.0.send_if_modified(|faults| {
+            let failed = faults.remove(resource).is_some();
+            if failed {
+                tracing::info!(resource, "written again");
+            }
+            failed
+        });
+    }
+}
+
+/// Unix seconds.
+fn now() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since
+        .ok()
+        .and_then(|since| i64::try_from(since.as_secs()).ok())
+        .unwrap_or(0)
+}

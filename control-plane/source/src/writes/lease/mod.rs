@@ -1,0 +1,181 @@
+//! The Lease: which replica writes.
+//!
+//! Place in the flow: beside it. What it decides is a `bool` that the writers look at; nothing that serves proxies does.
+
+mod election;
+
+use std::time::{Duration, Instant};
+
+use k8s_openapi::api::coordination::v1::Lease;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use k8s_openapi::jiff::Timestamp;
+use kube::api::{Api, PostParams};
+use tokio::sync::watch;
+
+pub use self::election::{Election, Step, Times};
+use super::faults::Faults;
+use crate::kubernetes::fault::{Backoff, Fault};
+
+/// What is written here, as the API server calls it.
+const RESOURCE: &str = "leases.coordination.k8s.io";
+/// What a Lease that cannot be written means.
+const LOST: &str = "this replica cannot lead, so it writes neither status nor Events";
+/// Longest wait for one answer.
+const ANSWER: Duration = Duration::from_secs(5);
+
+/// Waits until it is told to resign, or nobody can tell it any more.
+async fn told(resign: &mut watch::Receiver<bool>) {
+    let _ = resign.wait_for(|resign| *resign).await;
+}
+
+/// A candidate and the Lease it wants.
+pub(super) struct Campaign {
+    pub(super) api: Api<Lease>,
+    pub(super) name: String,
+    pub(super) election: Election,
+    pub(super) leading: watch::Sender<bool>,
+    pub(super) faults: Faults,
+    /// The clock that only goes forward.
+    pub(super) begun: Instant,
+}
+
+impl Campaign {
+    /// Tries to lead, until `resign` says so (or has no sender any more); then lets another one lead.
+    pub(super) async fn run(mut self, mut resign: watch::Receiver<bool>) {
+        let jitter = Backoff::new();
+        loop {
+            let end = tokio::select! {
+                () = self.round() => false,
+                () = told(&mut resign) => true,
+            };
+            if end {
+                return self.resign().await;
+            }
+            self.tell();
+            let wait = self.election.retry() + jitter.jitter(self.election.retry());
+            let lapse = self.lapse();
+            tokio::select! {
+                () = tokio::time::sleep(wait) => {}
+                () = lapse => self.tell(),
+                () = told(&mut resign) => return self.resign().await,
+            }
+        }
+    }
+
+    fn clock(&self) -> Duration {
+        self.begun.elapsed()
+    }
+
+    /// Waits until this one leads no more, for want of a renewal.
+    fn lapse(&self) -> impl Future<Output = ()> + use<> {
+        let at = self.election.lapses().map(|lapses| self.begun + lapses);
+        let led = *self.leading.borrow();
+        async move {
+            match at {
+                Some(at) if led => tokio::time::sleep_until(at.into()).await,
+                _ => std::future::pending().await,
+            }
+        }
+    }
+
+    fn tell(&self) {
+        let leads = self.election.leads(self.clock());
+        self.leading.send_if_modified(|leading| {
+            let changed = *leading != leads;
+            if changed {
+                let lease = &self.name;
+                match leads {
+                    true => {
+                        tracing::info!(%lease, "this replica leads: it writes status and Events")
+                    }
+                    false => tracing::info!(%lease, "this replica leads no more"),
+                }
+            }
+            *leading = leads;
+            changed
+        });
+    }
+
+    /// One try to take or to renew it. Should the answer not come, the lead may lapse while it is waited for.
+    async fn round(&mut self) {
+        let lapse = self.lapse();
+        let leading = self.leading.clone();
+        let faults = self.faults.clone();
+        let attempt = tokio::time::timeout(ANSWER, self.attempt());
+        tokio::pin!(attempt);
+        let outcome = tokio::select! {
+            outcome = &mut attempt => outcome,
+            () = lapse => {
+                leading.send_replace(false);
+                attempt.await
+            }
+        };
+        match outcome.map_err(|_| format!("no answer within {ANSWER:?}")) {
+            Ok(Ok(())) => faults.well(RESOURCE),
+            Ok(Err(error)) => faults.failed(RESOURCE, LOST, &Fault::from(error).message()),
+            Err(silence) => faults.failed(RESOURCE, LOST, &silence),
+        }
+    }
+
+    async fn attempt(&mut self) -> Result<(), kube::Error> {
+        let stored = self.api.get_opt(&self.name).await?;
+        let asked = self.clock();
+        let step = self
+            .election
+            .judge(stored.as_ref(), asked, Timestamp::now());
+        if self.perform(step).await? {
+            self.election.renewed(asked);
+        }
+        Ok(())
+    }
+
+    /// Whether the Lease was written; `false` where another one was faster.
+    async fn perform(&self, step: Step) -> Result<bool, kube::Error> {
+        let lease = |spec, resource_version| Lease {
+            metadata: ObjectMeta {
+                name: Some(self.name.clone()),
+                resource_version,
+                ..ObjectMeta::default()
+            },
+            spec: Some(spec),
+        };
+        let params = PostParams::default();
+        let written = match step {
+            Step::Wait => return Ok(false),
+            Step::Create(spec) => self.api.create(&params, &lease(spec, None)).await,
+            Step::Replace(spec, version) => {
+                let lease = lease(spec, Some(version));
+                self.api.replace(&self.name, &params, &lease).await
+            }
+        };
+        match written {
+            Ok(_) => Ok(true),
+            Err(kube::Error::Api(status)) if status.code == 409 => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn resign(mut self) {
+        let led = self.leading.send_replace(false);
+        if !led {
+            return;
+        }
+        let freed = async {
+            let Some(stored) = self.api.get_opt(&self.name).await? else {
+                return Ok(());
+            };
+            match self.election.resign(&stored, Timestamp::now()) {
+                Some(step) => self.perform(step).await.map(|_| ()),
+                None => Ok(()),
+            }
+        };
+        match tokio::time::timeout(ANSWER, freed).await {
+            Ok(Ok(())) => tracing::info!("another replica may lead"),
+            Ok(Err(error)) => {
+                let error: kube::Error = error;
+                tracing::warn!(%error, "the Lease is not released: others wait until it expires");
+            }
+            Err(_) => tracing::warn!("the Lease is not released: others wait until it expires"),
+        }
+    }
+}

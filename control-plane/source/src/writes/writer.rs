@@ -1,0 +1,266 @@
+//! The tasks that write, started together and ended in order.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use headgate_model::{LabelKeys, Plan};
+use k8s_openapi::api::coordination::v1::Lease;
+use k8s_openapi::api::core::v1::ConfigMap;
+use kube::Client;
+use kube::api::Api;
+use tokio::sync::watch;
+use tokio::task::{JoinHandle, JoinSet};
+
+use super::counts::{Board, Refusal, Share, Tally, edition, follow, sum};
+use super::events::Teller;
+use super::faults::Faults;
+use super::lease::{Campaign, Election, Times};
+use crate::files::Observed;
+use crate::policies::{Seen, Standings, write_statuses};
+
+/// How long ending may take.
+const END: Duration = Duration::from_secs(3);
+
+/// Who writes, and where what it needs for that lies.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Name of the Lease that the replicas share.
+    pub lease: String,
+    /// Namespace of the Lease and of the counts; the client's own if none.
+    pub namespace: Option<String>,
+    /// The name of this replica, which no other one has at the time.
+    pub replica: String,
+    /// The times of the election.
+    pub times: Times,
+    /// Keys of the three labels, for the commands in Events.
+    pub keys: LabelKeys,
+}
+
+/// What this replica knows: what it serves, and what its proxies have of it.
+#[derive(Debug, Clone)]
+pub struct Known {
+    /// What is served.
+    pub plan: Arc<Plan>,
+    /// What it was made from.
+    pub observed: Arc<Observed>,
+    /// The proxies of this replica.
+    pub tally: Arc<Tally>,
+}
+
+/// The running writers. Dropping it stops them where they are.
+#[derive(Debug)]
+pub struct Writer {
+    faults: Faults,
+    leading: watch::Receiver<bool>,
+    resign: watch::Sender<bool>,
+    campaign: JoinHandle<()>,
+    share: Share,
+    tasks: JoinSet<()>,
+}
+
+impl Writer {
+    /// Starts writing on the current runtime: `known` is what this replica knows, `policies` what is stored of policies,
+    /// if they are objects. Once `ending` says so another replica leads, while this one goes on counting its proxies. The API
+    /// server need not be there.
+    #[must_use]
+    pub fn start(
+        client: &Client,
+        options: &Options,
+        known: watch::Receiver<Option<Arc<Known>>>,
+        policies: Option<watch::Receiver<Option<Arc<Seen>>>>,
+        mut ending: watch::Receiver<bool>,
+    ) -> Self {
+        let (begun, faults) = (Instant::now(), Faults::default());
+        let namespace = options.namespace.clone();
+        let namespace = namespace.unwrap_or_else(|| client.default_namespace().to_owned());
+        let (lead, leading) = watch::channel(false);
+        let (resign, resigns) = watch::channel(false);
+        let campaign = Campaign {
+            api: Api::<Lease>::namespaced(client.clone(), &namespace),
+            name: options.lease.clone(),
+            election: Election::new(identity(&options.replica), options.times),
+            leading: lead,
+            faults: faults.clone(),
+            begun,
+        };
+        let campaign = tokio::spawn(campaign.run(resigns));
+        let share = Share {
+            api: Api::<ConfigMap>::namespaced(client.clone(), &namespace),
+            lease: options.lease.clone(),
+            own: format!("{}-counts-{}", options.lease, options.replica),
+            faults: faults.clone(),
+            begun,
+            board: Arc::new(Mutex::new(Board::default())),
+        };
+        let teller = Teller {
+            client: client.clone(),
+            replica: options.replica.clone(),
+            keys: options.keys.clone(),
+            faults: faults.clone(),
+            begun,
+        };
+        let mut tasks = JoinSet::new();
+        let ends = resign.clone();
+        tasks.spawn(async move {
+            if ending.wait_for(|ending| *ending).await.is_ok() {
+                ends.send_replace(true);
+            }
+        });
+        let (changed, news) = watch::channel(0);
+        let (tell, standings) = watch::channel(Arc::default());
+        let (refuse, refusals) = watch::channel(BTreeSet::new());
+        let (count, own) = watch::channel(Arc::default());
+        tasks.spawn(follow(share.clone(), changed));
+        tasks.spawn(teller.run(known.clone(), refusals, leading.clone()));
+        let seen = policies.clone();
+        let summing = Summing {
+            share: share.clone(),
+            standings: tell,
+            refusals: refuse,
+            own: count,
+        };
+        tasks.spawn(publish(share.clone(), known.clone(), own));
+        tasks.spawn(summing.run(known, seen, news, leading.clone()));
+        if let Some(seen) = policies {
+            let (client, faults) = (client.clone(), faults.clone());
+            let write = write_statuses(client, standings, seen, leading.clone(), faults);
+            tasks.spawn(write);
+        }
+        Self {
+            faults,
+            leading,
+            resign,
+            campaign,
+            share,
+            tasks,
+        }
+    }
+
+    /// What cannot be written, now and later.
+    #[must_use]
+    pub fn faults(&self) -> Faults {
+        self.faults.clone()
+    }
+
+    /// Whether this replica leads, now and later.
+    #[must_use]
+    pub fn leading(&self) -> watch::Receiver<bool> {
+        self.leading.clone()
+    }
+
+    /// Ends: another replica leads, and the proxies of this one count no more.
+    pub async fn end(mut self) {
+        self.resign.send_replace(true);
+        let ended = async {
+            // It ends by itself, and fails only if the runtime does.
+            let _ = (&mut self.campaign).await;
+            self.tasks.shutdown().await;
+            self.share.withdraw().await;
+        };
+        if tokio::time::timeout(END, ended).await.is_err() {
+            tracing::warn!("the Kubernetes API does not answer: what this replica wrote stays");
+            self.campaign.abort();
+        }
+    }
+}
+
+/// A candidate is a process, not a name: one that was killed and started again under its name waits like any other.
+fn identity(replica: &str) -> String {
+    use std::hash::BuildHasher as _;
+    let random = std::hash::RandomState::new().hash_one(std::process::id());
+    format!("{replica}_{random:016x}")
+}
+
+/// Publishes nothing before there is something to know: a replica that starts has proxies elsewhere.
+async fn publish(
+    share: Share,
+    mut known: watch::Receiver<Option<Arc<Known>>>,
+    own: watch::Receiver<Arc<Tally>>,
+) {
+    if known.wait_for(Option::is_some).await.is_ok() {
+        share.publish(own).await;
+    }
+}
+
+/// The tallies of all replicas → what every status should say.
+struct Summing {
+    share: Share,
+    standings: watch::Sender<Arc<Standings>>,
+    refusals: watch::Sender<BTreeSet<Refusal>>,
+    own: watch::Sender<Arc<Tally>>,
+}
+
+impl Summing {
+    async fn run(
+        self,
+        mut known: watch::Receiver<Option<Arc<Known>>>,
+        seen: Option<watch::Receiver<Option<Arc<Seen>>>>,
+        mut news: watch::Receiver<u64>,
+        leading: watch::Receiver<bool>,
+    ) {
+        known.mark_changed();
+        loop {
+            let next = self.share.board().next(self.share.begun.elapsed());
+            let silence = async {
+                match next {
+                    Some(at) => tokio::time::sleep_until((self.share.begun + at).into()).await,
+                    None => std::future::pending().await,
+                }
+            };
+            let heard = tokio::select! {
+                heard = known.changed() => heard,
+                heard = news.changed() => heard,
+                () = silence => Ok(()),
+            };
+            if heard.is_err() {
+                return;
+            }
+            let Some(now) = known.borrow_and_update().clone() else {
+                continue;
+            };
+            let seen = seen.as_ref().and_then(|seen| seen.borrow().clone());
+            self.sum(&now, seen.as_deref());
+            if *leading.borrow() {
+                self.share.sweep().await;
+            }
+        }
+    }
+
+    fn sum(&self, now: &Known, seen: Option<&Seen>) {
+        self.own.send_if_modified(|own| {
+            let changed = **own != *now.tally;
+            own.clone_from(&now.tally);
+            changed
+        });
+        let board = self.share.board();
+        let others = || board.live(self.share.begun.elapsed());
+        let all = || others().chain([now.tally.as_ref()]);
+        let invalid = seen.into_iter().flat_map(|seen| &seen.invalid);
+        let standings: Standings = now
+            .plan
+            .policies
+            .iter()
+            .chain(invalid)
+            .map(|(id, outcome)| {
+                let edition = edition(id, outcome, &now.observed.objects);
+                let counts = sum(all(), id, edition, &outcome.namespaces);
+                (id.clone(), (outcome.clone(), counts))
+            })
+            .collect();
+        let refused: BTreeSet<Refusal> = all().flat_map(|t| t.refused.iter().cloned()).collect();
+        drop(board);
+        self.standings.send_if_modified(|before| {
+            let changed = **before != standings;
+            if changed {
+                *before = Arc::new(standings);
+            }
+            changed
+        });
+        self.refusals.send_if_modified(|before| {
+            let changed = *before != refused;
+            *before = refused;
+            changed
+        });
+    }
+}

@@ -1,0 +1,120 @@
+//! What replicas tell each other of their proxies.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use headgate_model::{PolicyId, PolicyKind};
+use headgate_source::policies::Counts;
+use headgate_source::writes::counts::{parse, render, sum};
+use headgate_source::writes::{Edition, Refusal, Tally};
+use proptest::prelude::*;
+
+fn policy(name: &str) -> PolicyId {
+    PolicyId {
+        kind: PolicyKind::TokenBucket,
+        namespace: "default".to_owned(),
+        name: name.to_owned(),
+    }
+}
+
+fn edition(created: i64, generation: i64) -> Edition {
+    Edition {
+        created,
+        generation,
+    }
+}
+
+fn namespaces(names: &[&str]) -> BTreeSet<String> {
+    names.iter().map(|name| (*name).to_owned()).collect()
+}
+
+fn tally(connected: u32, held: &[(Edition, u32)]) -> Tally {
+    Tally {
+        proxies: BTreeMap::from([(namespaces(&["default"]), connected)]),
+        held: BTreeMap::from([(policy("p"), held.iter().copied().collect())]),
+        refused: BTreeSet::new(),
+    }
+}
+
+fn counted(tallies: &[Tally], wanted: Edition) -> (u32, u32) {
+    let Counts { connected, acked } = sum(tallies, &policy("p"), wanted, &namespaces(&["default"]));
+    (acked, connected)
+}
+
+#[test]
+fn those_that_hold_at_least_the_generation_count_over_all_replicas() {
+    let behind = tally(3, &[(edition(7, 4), 2), (edition(7, 5), 1)]);
+    let ahead = tally(2, &[(edition(7, 6), 2)]);
+    let both = [behind, ahead];
+    assert_eq!(counted(&both, edition(7, 4)), (5, 5));
+    assert_eq!(counted(&both, edition(7, 5)), (3, 5));
+    assert_eq!(counted(&both, edition(7, 6)), (2, 5));
+    assert_eq!(counted(&both, edition(7, 7)), (0, 5));
+}
+
+#[test]
+fn a_policy_that_was_made_anew_is_not_held_by_who_held_the_old_one() {
+    let old = [tally(1, &[(edition(7, 9), 1)])];
+    assert_eq!(counted(&old, edition(8, 1)), (0, 1));
+}
+
+#[test]
+fn a_replica_that_does_not_know_the_policy_yet_counts_as_not_holding_it() {
+    let unaware = Tally {
+        held: BTreeMap::new(),
+        ..tally(2, &[])
+    };
+    assert_eq!(
+        counted(&[unaware, tally(1, &[(edition(7, 1), 1)])], edition(7, 1)),
+        (1, 3)
+    );
+}
+
+#[test]
+fn proxies_of_other_namespaces_do_not_count_and_none_is_none() {
+    let mut elsewhere = tally(2, &[(edition(7, 1), 2)]);
+    elsewhere.proxies = BTreeMap::from([(namespaces(&["other"]), 2)]);
+    assert_eq!(counted(&[elsewhere], edition(7, 1)), (0, 0));
+    assert_eq!(counted(&[], edition(7, 1)), (0, 0));
+}
+
+fn any_tally() -> impl Strategy<Value = Tally> {
+    let names = proptest::collection::btree_set("[a-z]{1,5}", 0..3);
+    let proxies = proptest::collection::btree_map(names, any::<u32>(), 0..4);
+    let edition = (any::<i64>(), any::<i64>()).prop_map(|(c, g)| super::counts::edition(c, g));
+    let id = (any::<bool>(), "[a-z]{1,5}", "[a-z.-]{1,9}").prop_map(|(bucket, namespace, name)| {
+        let kind = if bucket {
+            PolicyKind::TokenBucket
+        } else {
+            PolicyKind::TrafficTag
+        };
+        PolicyId {
+            kind,
+            namespace,
+            name,
+        }
+    });
+    let editions = proptest::collection::btree_map(edition, any::<u32>(), 0..4);
+    let held = proptest::collection::btree_map(id, editions, 0..4);
+    let refused =
+        ("\\PC{0,20}", "\\PC{0,40}").prop_map(|(object, message)| Refusal { object, message });
+    let refused = proptest::collection::btree_set(refused, 0..3);
+    (proxies, held, refused).prop_map(|(proxies, held, refused)| Tally {
+        proxies,
+        held,
+        refused,
+    })
+}
+
+proptest! {
+    #[test]
+    fn what_a_replica_publishes_another_reads_as_it_was(tally in any_tally()) {
+        prop_assert_eq!(parse(&render(&tally).unwrap()).unwrap(), tally);
+    }
+}
+
+#[test]
+fn what_a_newer_version_adds_is_no_error_and_what_is_no_tally_is_one() {
+    let newer = r#"{"proxies":[],"policies":[],"refused":[],"more":1}"#;
+    assert_eq!(parse(newer).unwrap(), Tally::default());
+    assert!(parse(r#"{"proxies":3}"#).is_err());
+}
