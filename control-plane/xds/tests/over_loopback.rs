@@ -165,7 +165,7 @@ async fn end<T: std::fmt::Debug>(stream: &mut Streaming<T>) -> Status {
 }
 
 #[tokio::test]
-async fn delta_over_ads_delivers_in_order_and_the_fleet_knows() {
+async fn rule_01_delta_over_ads_delivers_in_order_and_the_fleet_knows() {
     let running = start(Some(snapshot(1))).await;
     let fleet = running.server.fleet();
     let mut events = fleet.events();
@@ -280,7 +280,7 @@ async fn rule_02_a_refusal_is_remembered_from_one_connection_to_the_next() {
 }
 
 #[tokio::test]
-async fn state_of_the_world_over_ads_follows_a_change() {
+async fn rule_01_state_of_the_world_over_ads_follows_a_change() {
     let running = start(Some(snapshot(1))).await;
     let (send, mut stream) = running.sotw().await;
     let ask = |version: &str, nonce: &str| DiscoveryRequest {
@@ -304,7 +304,7 @@ async fn state_of_the_world_over_ads_follows_a_change() {
 }
 
 #[tokio::test]
-async fn a_per_type_service_serves_its_type_and_no_other() {
+async fn rule_01_a_per_type_service_serves_its_type_and_no_other() {
     let running = start(Some(snapshot(1))).await;
     let (send, requests) = mpsc::channel(8);
     let mut client = RouteDiscoveryServiceClient::new(running.channel().await);
@@ -378,7 +378,7 @@ async fn a_shutdown_ends_open_streams() {
 }
 
 #[tokio::test]
-async fn a_type_that_is_not_served_is_answered_with_silence() {
+async fn rule_01_a_type_that_is_not_served_is_answered_with_silence() {
     let running = start(Some(snapshot(1))).await;
     let (send, mut stream) = running.delta().await;
     let unknown = "type.googleapis.com/envoy.service.runtime.v3.Runtime".to_owned();

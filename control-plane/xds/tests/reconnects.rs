@@ -73,6 +73,26 @@ fn rule_02_a_proxy_that_was_started_anew_is_offered_what_it_refused() {
 }
 
 #[test]
+fn rule_02_a_version_refused_as_the_last_word_of_a_stream_is_not_resent_on_the_next() {
+    let listeners = |all: &[(&str, &str)]| {
+        snapshot(all.iter().map(|(n, t)| resource(Kind::Listener, n, t, &[])))
+    };
+    for protocol in BOTH {
+        let mut rig = Rig::new(protocol, listeners(&[("l", "1")]), &[]);
+        rig.settle();
+        // In state of the world one response takes `l` away and offers `m`.
+        rig.set(listeners(&[("m", "bad")]));
+        rig.speak();
+        rig.deliver();
+        while rig.hear() {}
+        rig.reconnect();
+        rig.settle();
+        assert!(!was_sent(&rig, "bad"), "{protocol:?}");
+        assert_eq!(rig.client.held(Kind::Listener, "l"), None, "{protocol:?}");
+    }
+}
+
+#[test]
 fn rule_03_a_vanished_cluster_lingers_over_a_reconnect() {
     for protocol in BOTH {
         let route = |clusters: &[&str]| resource(Kind::Route, "r", "r", clusters);
@@ -93,6 +113,58 @@ fn rule_03_a_vanished_cluster_lingers_over_a_reconnect() {
         );
         rig.settle_for(Duration::from_secs(20));
         assert_eq!(rig.client.held(Kind::Cluster, "c"), None, "{protocol:?}");
+        assert_eq!(rig.client.breaches, Vec::<String>::new());
+    }
+}
+
+#[test]
+fn rule_03_a_vanished_cluster_lingers_whichever_of_several_responses_was_the_last_taken() {
+    let with = |names: &[&str], text: &str, to: &[&str]| {
+        let clusters = names.iter().flat_map(|name| cluster(name, "1"));
+        snapshot(clusters.chain([resource(Kind::Route, "r", text, to)]))
+    };
+    for protocol in BOTH {
+        let mut rig = Rig::new(protocol, with(&["c"], "1", &["c"]), &[(Kind::Route, "r")]);
+        rig.settle();
+        for names in [["d"].as_slice(), &["d", "e"], &["d", "e", "f"]] {
+            rig.set(with(names, "1", &[]));
+            rig.speak();
+        }
+        // The first of them is taken, its answer lost, the others never come.
+        rig.deliver();
+        rig.reconnect();
+        rig.settle_for(Duration::from_secs(50));
+        assert_eq!(
+            rig.client.held(Kind::Cluster, "c"),
+            Some("1"),
+            "{protocol:?}"
+        );
+        rig.settle_for(Duration::from_secs(100));
+        assert_eq!(rig.client.held(Kind::Cluster, "c"), None, "{protocol:?}");
+        assert_eq!(rig.client.breaches, Vec::<String>::new());
+    }
+}
+
+#[test]
+fn rule_03_a_route_that_was_under_way_to_a_late_cluster_waits_again_on_the_next_stream() {
+    for protocol in BOTH {
+        let first = clusters(&[("a", "1")]);
+        let mut rig = Rig::new(protocol, first, &[(Kind::Route, "r")]);
+        rig.settle();
+        let route = resource(Kind::Route, "r", "1", &["c"]);
+        let new = cluster("a", "1").into_iter().chain(cluster("c", "1"));
+        rig.set(snapshot(new.chain([route])));
+        while rig.speak() {}
+        rig.advance(Duration::from_secs(15));
+        while rig.speak() {}
+        // Late, and there is no other route: it went out. The client has taken nothing of all that.
+        assert!(
+            rig.log.iter().any(|r| r.kind == Kind::Route),
+            "{protocol:?}"
+        );
+        rig.reconnect();
+        rig.settle();
+        assert_eq!(rig.client.held(Kind::Route, "r"), Some("1"), "{protocol:?}");
         assert_eq!(rig.client.breaches, Vec::<String>::new());
     }
 }

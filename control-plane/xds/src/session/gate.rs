@@ -4,7 +4,8 @@
 //! some version (to Envoy that means warmed). A refused cluster, or one not taken within
 //! `warm_timeout`, leaves the client on the resource it has; the wait goes on and is reported. A
 //! client that has *no* version of the resource gets it then all the same: there is nothing to keep,
-//! and one bad cluster must not leave a fresh proxy without any route.
+//! and one bad cluster must not leave a fresh proxy without any route. (Not while another version of
+//! the refused cluster is still on its way: taken, it makes the exception needless.)
 //! Out: a vanished cluster is removed only `linger` after nothing the client holds, or may hold,
 //! routes to it: a request paused for its body still has the old route.
 //!
@@ -90,11 +91,7 @@ impl Session {
             .iter()
             .all(|cluster| self.failed_to_warm(cluster, now));
         let ledger = &self.kind(resource.kind()).ledger;
-        let doubts = ledger.doubts(resource.name());
-        let perhaps_there = doubts
-            .iter()
-            .any(|known| *known.version == *resource.version());
-        if perhaps_there || (failed && !ledger.may_hold(resource.name())) {
+        if failed && !ledger.may_hold_another(resource.name(), resource.version()) {
             return Ok(());
         }
         Err(Wait { clusters, failed })
@@ -139,16 +136,16 @@ impl Session {
             .needed
             .get(cluster)
             .is_some_and(|since| now >= *since + self.options.warm_timeout);
-        // A suspect is being looked into: whether it is refused is known soon.
-        let suspected = self.kind(Kind::Cluster).ledger.is_suspected(cluster);
-        (timed_out && !suspected)
-            || self
-                .snapshot
-                .get(Kind::Cluster, cluster)
-                .is_some_and(|resource| {
-                    let ledger = &self.kind(Kind::Cluster).ledger;
-                    ledger.refusals.get(cluster, resource.version()).is_some()
-                })
+        let ledger = &self.kind(Kind::Cluster).ledger;
+        // A suspect is being looked into: whether it is refused is known soon. So is whether another
+        // version, which was wanted before the refused one was wanted again, is taken.
+        if timed_out && !ledger.is_suspected(cluster) {
+            return true;
+        }
+        let wanted = self.snapshot.get(Kind::Cluster, cluster);
+        let refused =
+            wanted.is_some_and(|wanted| ledger.refusals.get(cluster, wanted.version()).is_some());
+        refused && !ledger.may_be_taken(cluster)
     }
 
     /// Starts the linger of vanished clusters that nothing routes to, and stops it for the others.
@@ -165,6 +162,8 @@ impl Session {
             self.gate.unused.clear();
             return;
         }
+        let routes = self.kind_mut(Kind::Route);
+        routes.dirty |= !routes.ledger.doubtful.is_empty();
         let used = self.used_clusters();
         self.gate
             .unused

@@ -62,11 +62,12 @@ impl Session {
             .map(|(name, known)| (name.clone(), known.wire()))
             .collect();
         let accepted = error.is_none();
-        let looks = only_newest || !accepted || state.ledger.any_suspect() || sent.is_retry();
+        let unsure = state.ledger.any_suspect() || !state.ledger.doubtful.is_empty();
+        let looks = only_newest || !accepted || unsure || sent.is_retry();
         let event = match error {
             None => {
+                state.named = Some(sent.version.clone());
                 state.ledger.accept(sent);
-                state.named = None;
                 Event::Acked { kind, items }
             }
             Some(message) => {
@@ -201,6 +202,10 @@ impl Session {
         // Whatever it was sent unasked it may have thrown away.
         for name in &changed.new {
             state.ledger.forget(name);
+            // Where removals are sent, one may be under way behind it.
+            if !kind.reports_removal() {
+                state.ledger.still_comes(name);
+            }
         }
         let everything = changed
             .asked_all

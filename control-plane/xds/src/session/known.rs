@@ -13,7 +13,8 @@ pub(super) struct Known {
     pub(super) retry: u32,
     /// What it requires; `None` if the client brought it from an earlier stream and we cannot know.
     pub(super) requires: Option<Arc<[ResourceKey]>>,
-    /// The resource itself, only where a later response must be able to repeat it (see `full`).
+    /// The resource itself, only where a later response must be able to repeat it (see `full`, and
+    /// `doubt` for a route that is not acknowledged).
     pub(super) resource: Option<Arc<Resource>>,
 }
 
@@ -59,6 +60,8 @@ pub(super) struct Sent {
     pub(super) full: bool,
     /// Whether it did take something away.
     pub(super) drops: bool,
+    /// `version_info`, by which a client that accepts it names what it then has; empty in delta.
+    pub(super) version: Arc<str>,
     /// What it left out and the client had.
     pub(super) dropped: Vec<(String, Known)>,
 }

@@ -68,6 +68,20 @@ impl Ledger {
         self.held.contains_key(name) || self.doubtful.contains_key(name)
     }
 
+    /// Whether something is on its way under this name that the client has not refused before.
+    pub(super) fn may_be_taken(&self, name: &str) -> bool {
+        let held = self.held.get(name).and_then(|held| held.sent.as_ref());
+        held.is_some_and(|(_, known)| self.refusals.get(name, &known.version).is_none())
+    }
+
+    /// Whether the client has, or may have, another version under this name.
+    pub(super) fn may_hold_another(&self, name: &str, version: &str) -> bool {
+        let held = self.held.get(name).into_iter();
+        let held = held.flat_map(|held| held.acked.iter().chain(held.current()));
+        let mut known = held.chain(self.doubts(name));
+        known.any(|known| *known.version != *version)
+    }
+
     /// What the client perhaps applied from refused responses under this name.
     pub(super) fn doubts(&self, name: &str) -> &[Known] {
         self.doubtful.get(name).map_or(&[], Vec::as_slice)
@@ -102,6 +116,25 @@ impl Ledger {
         self.missing.remove(name);
         self.doubtful.remove(name);
         self.suspects.remove(name);
+    }
+
+    /// The client dropped this name and asked for it again. Its requests come in order, so what it has
+    /// not answered by now it takes afterwards: that is on its way as if it had never been dropped.
+    pub(super) fn still_comes(&mut self, name: &str) {
+        let offers = self.in_flight.iter().filter_map(|sent| {
+            let mut items = sent.items.iter();
+            let (_, known) = items.find(|(offered, _)| offered == name)?;
+            Some((sent.nonce, known.clone()))
+        });
+        let offers: Vec<_> = offers.collect();
+        if let Some((born, _)) = offers.first() {
+            let held = Held {
+                born: *born,
+                sent: offers.last().cloned(),
+                ..Held::default()
+            };
+            self.held.insert(name.to_owned(), held);
+        }
     }
 
     /// Enters a response that is about to go out.
@@ -175,7 +208,8 @@ impl Ledger {
 
     /// The client took everything in this response.
     pub(super) fn accept(&mut self, sent: Sent) {
-        for (name, known) in sent.items {
+        for (name, mut known) in sent.items {
+            known.resource = known.resource.filter(|_| sent.full);
             self.refusals.withdraw(&name, &known.version);
             if self.suspects.get(&name) == Some(&known.version) {
                 self.suspects.remove(&name);
@@ -203,6 +237,18 @@ impl Ledger {
         let held = self.held.entry(name.to_owned()).or_default();
         held.acked = Some(known);
         held.resumed = true;
+    }
+
+    /// Says by which version the client will name its state once it accepts the newest response.
+    pub(super) fn named(&mut self, version: &str) {
+        if let Some(newest) = self.in_flight.back_mut() {
+            newest.version = version.into();
+        }
+    }
+
+    /// The versions of the unanswered responses.
+    pub(super) fn under_way(&self) -> impl Iterator<Item = Arc<str>> {
+        self.in_flight.iter().map(|sent| sent.version.clone())
     }
 
     /// What the client accepted, with what an unanswered response may or may not have taken from it.
@@ -295,7 +341,10 @@ impl Ledger {
                 // The client has let go of it since.
                 continue;
             }
-            self.doubt(name, known);
+            let condemned = known.retry == 0 && self.refusals.get(name, &known.version).is_some();
+            if sent.full || !condemned {
+                self.doubt(name, known);
+            }
             if !self.unsend(name, sent.nonce) {
                 continue;
             }

@@ -25,6 +25,7 @@
 //! - A vanished route or filter configuration is never taken back, so what it routes to stays too;
 //!   so does everything while a client runs one brought from an earlier stream that we do not know.
 
+mod doubt;
 mod gate;
 mod intake;
 mod known;
@@ -89,8 +90,9 @@ struct KindState {
     dirty: bool,
     waits: Arc<BTreeMap<String, Wait>>,
     newest_nonce: Option<u64>,
-    /// The version a state-of-the-world client came with, until it accepts another.
-    named: Option<String>,
+    /// The version that a state-of-the-world client accepted last, on this stream or, as far as we
+    /// know what it stands for, on the one before.
+    named: Option<Arc<str>>,
     /// The snapshot version of this kind that is completely sent, and completely acknowledged.
     sent: Option<Arc<str>>,
     acked: Option<Arc<str>>,
@@ -222,6 +224,13 @@ impl Session {
         if !probe.is_empty() {
             return self.poll_kind(kind, now);
         }
+        if let Some(offer) = self.question(kind, &due.waits) {
+            let question = Due {
+                offers: vec![offer],
+                ..due
+            };
+            return Some(self.respond(kind, question));
+        }
         self.settle(kind, &due);
         None
     }
@@ -303,6 +312,7 @@ impl Session {
             items: entries,
             full,
             drops,
+            version: "".into(),
             dropped,
         });
         // Endpoints are gone for good once their cluster is.
@@ -311,6 +321,9 @@ impl Session {
             Protocol::Delta => self.snapshot.version(kind).to_owned(),
             Protocol::StateOfTheWorld => self.state_version(kind),
         };
+        if !delta {
+            self.kind_mut(kind).ledger.named(&version);
+        }
         let items: Vec<_> = due
             .offers
             .into_iter()

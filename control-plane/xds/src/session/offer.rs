@@ -212,8 +212,9 @@ impl Session {
 
     /// What the ledger notes of a version that is offered.
     pub(super) fn known(&self, resource: &Arc<Resource>, retry: u32) -> Known {
-        let repeatable =
-            self.protocol == Protocol::StateOfTheWorld && resource.kind().is_full_state();
+        let kind = resource.kind();
+        let full = self.protocol == Protocol::StateOfTheWorld && kind.is_full_state();
+        let repeatable = full || kind == Kind::Route;
         Known {
             version: resource.shared_version(),
             retry,
@@ -257,18 +258,15 @@ impl Session {
             .held
             .iter()
             .filter(|(name, _)| state.subscription.wants(name));
-        hash_of(held.filter_map(|(name, held)| Some((name.as_str(), held.current()?.wire()))))
+        let parts: Vec<(&String, String)> = held
+            .filter_map(|(name, held)| Some((name, held.current()?.wire())))
+            .collect();
+        content_hash(
+            parts
+                .iter()
+                .flat_map(|(name, version)| [name.as_bytes(), version.as_bytes()]),
+        )
     }
-}
-
-/// The version of a state: names and their versions on the wire.
-pub(super) fn hash_of<'a>(entries: impl Iterator<Item = (&'a str, String)>) -> String {
-    let parts: Vec<_> = entries.collect();
-    content_hash(
-        parts
-            .iter()
-            .flat_map(|(name, version)| [name.as_bytes(), version.as_bytes()]),
-    )
 }
 
 impl KindState {

@@ -12,17 +12,17 @@
 //! Endpoints are the exception: only an answer about them tells a cluster that is warm from one that still waits, so
 //! refused ones are offered once more.
 //!
-//! What a state-of-the-world client had is believed only if the version it names is the hash of exactly that, or
-//! of what was under way; else nothing is assumed of it, as if it were new.
+//! What a state-of-the-world client had is believed only if the version it names is the one it accepted last that we
+//! know of, or one that was under way; else nothing is assumed of it, as if it were new.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Instant;
 
 use crate::resource::Kind;
 
 use super::known::Known;
 use super::message::Protocol;
-use super::offer::hash_of;
 use super::refusals::{Refusals, Rejection};
 use super::{KindState, Session};
 
@@ -46,8 +46,8 @@ struct KindPast {
 /// What a client had, of a kind whose responses replace everything.
 #[derive(Clone, Debug)]
 struct Held {
-    /// What it may name: the version it accepted last, the one that was under way, the one it named before.
-    versions: Vec<String>,
+    /// What it may name: the version it accepted last, and those that were under way.
+    versions: Vec<Arc<str>>,
     acked: BTreeMap<String, Known>,
     doubtful: BTreeMap<String, Vec<Known>>,
 }
@@ -126,16 +126,12 @@ impl Session {
         let ledger = &state.ledger;
         let mut acked = ledger.accepted();
         acked.retain(|name, _| state.subscription.wants(name));
-        let version = hash_of(
-            acked
-                .iter()
-                .map(|(name, known)| (name.as_str(), known.wire())),
-        );
-        let under_way = (ledger.in_flight() > 0).then(|| self.state_version(kind));
         Some(Held {
-            versions: [Some(version), under_way, state.named.clone()]
+            versions: state
+                .named
+                .clone()
                 .into_iter()
-                .flatten()
+                .chain(ledger.under_way())
                 .collect(),
             acked,
             doubtful: ledger.perhaps_applied(),
@@ -161,9 +157,9 @@ impl Session {
     pub(super) fn recall_held(&mut self, kind: Kind, version: &str) {
         let held = self.past.kinds[kind.index()].held.take();
         let state = self.kind_mut(kind);
-        match held.filter(|held| held.versions.iter().any(|v| v == version)) {
+        match held.filter(|held| held.versions.iter().any(|v| **v == *version)) {
             Some(held) => {
-                state.named = Some(version.to_owned());
+                state.named = Some(version.into());
                 state.ledger.resume_all(held.acked, held.doubtful);
             }
             None if kind.is_full_state() => state.ledger.refusals = Refusals::default(),
@@ -175,7 +171,11 @@ impl Session {
     fn doubts(&self, kind: Kind, state: &KindState) -> BTreeMap<String, Vec<Known>> {
         let sotw = self.protocol == Protocol::StateOfTheWorld;
         if sotw && kind.routes_to_clusters() && !kind.is_full_state() {
-            state.ledger.perhaps_applied()
+            let mut doubtful = state.ledger.perhaps_applied();
+            // Not the bytes: they are many, and the next stream starts with sending what is wanted.
+            let known = doubtful.values_mut().flatten();
+            known.for_each(|known| known.resource = None);
+            doubtful
         } else {
             BTreeMap::new()
         }

@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn legacy_wildcard_of_state_of_the_world_ends_with_the_first_name() {
+    fn rule_01_legacy_wildcard_of_state_of_the_world_ends_with_the_first_name() {
         let mut s = Subscription::default();
         assert!(s.replace(Kind::Cluster, &[]).asked_all);
         s.replace(Kind::Cluster, &[]);
@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn legacy_wildcard_of_delta_ends_only_by_unsubscribing_the_star() {
+    fn rule_01_legacy_wildcard_of_delta_ends_only_by_unsubscribing_the_star() {
         let mut s = Subscription::default();
         assert!(s.change(Kind::Listener, &[], &[]).asked_all);
         s.change(Kind::Listener, &names(&["a"]), &[]);
@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_subscription_of_other_kinds_is_empty() {
+    fn rule_01_an_empty_subscription_of_other_kinds_is_empty() {
         for kind in [Kind::Endpoints, Kind::Route, Kind::Extension, Kind::Secret] {
             let mut delta = Subscription::default();
             delta.change(kind, &[], &[]);
@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_asked_again_is_asked_even_if_already_subscribed() {
+    fn rule_01_a_name_asked_again_is_asked_even_if_already_subscribed() {
         let mut s = Subscription::default();
         s.change(Kind::Endpoints, &names(&["a"]), &[]);
         assert_eq!(

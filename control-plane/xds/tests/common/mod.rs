@@ -59,16 +59,16 @@ pub struct Client {
     warming: BTreeMap<String, Instant>,
     withheld: Vec<Request>,
     pub outbox: VecDeque<Request>,
-    /// Clusters refused since it last accepted one of that name.
-    refused: BTreeSet<String>,
+    /// Every version of a cluster that it refused.
+    refused: BTreeSet<(String, String)>,
+    /// By nonce: clusters of which the version wanted when that response was made is one it refused.
+    without_hope: BTreeMap<String, BTreeSet<String>>,
     /// Clusters it was given a route to before the server knew it to have them, for lack of any
     /// other route.
     without: BTreeSet<String>,
     last_used: BTreeMap<String, Instant>,
     pub connected_at: Instant,
     pub reconnected: bool,
-    /// Kinds of which the server cannot know on this stream what it had: more than one answer was lost.
-    unknown: BTreeSet<Kind>,
     pub breaches: Vec<String>,
 }
 
@@ -92,11 +92,11 @@ impl Client {
             withheld: Vec::new(),
             outbox: VecDeque::new(),
             refused: BTreeSet::new(),
+            without_hope: BTreeMap::new(),
             without: BTreeSet::new(),
             last_used: BTreeMap::new(),
             connected_at: now,
             reconnected: false,
-            unknown: BTreeSet::new(),
             breaches: Vec::new(),
         }
     }
@@ -112,6 +112,7 @@ impl Client {
     pub fn open(&mut self, now: Instant) {
         self.outbox.clear();
         self.withheld.clear();
+        self.without_hope.clear();
         self.connected_at = now;
         for kind in Kind::PUSH_ORDER {
             let state = self.kinds.get_mut(&kind).unwrap();
@@ -252,11 +253,10 @@ impl Client {
         for (name, body) in bodies(response) {
             let state = self.kinds.get_mut(&Kind::Cluster).unwrap();
             if body.bad {
-                self.refused.insert(name.clone());
+                self.refused.insert((name.clone(), body.version));
                 errors.push(name);
                 continue;
             }
-            self.refused.remove(&name);
             if state.held.get(&name) != Some(&body) {
                 state.held.insert(name.clone(), body);
                 self.warming.insert(name.clone(), now);
@@ -289,8 +289,7 @@ impl Client {
     fn check_removal(&mut self, cluster: &str, now: Instant) {
         // A state-of-the-world client cannot say what it has when it reconnects.
         let sotw = self.protocol == Protocol::StateOfTheWorld;
-        let excused =
-            sotw && (self.unknown.contains(&Kind::Cluster) || self.without.contains(cluster));
+        let excused = sotw && self.without.contains(cluster);
         let held = self.kinds[&Kind::Cluster].held.contains_key(cluster);
         if held && self.routes_to(cluster) && !excused {
             self.breaches
@@ -336,7 +335,7 @@ impl Client {
             if body.bad {
                 return Some(format!("bad {kind} {name}"));
             }
-            self.check_clusters(kind, &name, &body, now);
+            self.check_clusters(response, &name, &body, now);
             self.kinds.get_mut(&kind).unwrap().held.insert(name, body);
         }
         for name in &response.removed {
@@ -346,24 +345,39 @@ impl Client {
     }
 
     /// A route or filter configuration names only clusters that take traffic, but for a client that
-    /// has no version of it and a cluster that was refused or is late.
-    fn check_clusters(&mut self, kind: Kind, name: &str, body: &Body, now: Instant) {
+    /// has no version of it and a cluster that is late, or that it refuses and has no version of.
+    fn check_clusters(&mut self, response: &Response, name: &str, body: &Body, now: Instant) {
+        let kind = response.kind;
         let held = self.kinds[&kind].held.get(name);
         if held == Some(body) {
             return;
         }
         let fresh = held.is_none();
         let late = now >= self.connected_at + Options::default().warm_timeout;
-        if fresh && (late || body.clusters.iter().any(|c| self.refused.contains(c))) {
+        let refused = self.without_hope.get(&response.nonce);
+        let refused = refused.cloned().unwrap_or_default();
+        if fresh && (late || body.clusters.iter().any(|c| refused.contains(c))) {
             self.without.extend(body.clusters.iter().cloned());
         }
+        let has = &self.kinds[&Kind::Cluster].held;
         for cluster in body.clusters.iter().filter(|c| !self.active.contains(*c)) {
-            let refused = self.refused.contains(cluster);
-            if !(fresh && (late || refused)) {
+            let never_comes = refused.contains(cluster) && !has.contains_key(cluster);
+            if !(fresh && (late || never_comes)) {
                 let breach = format!("{kind} {name} ({}) routes to {cluster}", body.text);
                 self.breaches.push(breach);
             }
         }
+    }
+
+    /// Notes what a response that is being sent may route to although the client does not have it.
+    fn note_refused(&mut self, response: &Response, world: &Snapshot) {
+        let refuses = |c: &&Arc<Resource>| {
+            let version = (c.name().to_owned(), c.version().to_owned());
+            self.refused.contains(&version)
+        };
+        let clusters = world.of(Kind::Cluster).filter(refuses);
+        let names = clusters.map(|c| c.name().to_owned()).collect();
+        self.without_hope.insert(response.nonce.clone(), names);
     }
 
     /// Whether the server cannot know everything it routes to: it runs something else than is wanted
@@ -471,8 +485,6 @@ pub struct Rig {
     /// Offers of a version that the server knows to be refused (by a response of its own).
     pub resent: Vec<String>,
     condemned: BTreeSet<(Kind, String, String)>,
-    /// The newest response answered on this stream, and whether any was accepted.
-    heard: BTreeMap<Kind, (u64, bool)>,
     options: Arc<Options>,
 }
 
@@ -492,7 +504,7 @@ impl Rig {
         }
         client.open(now);
         let session = Session::new(protocol, options.clone(), world.clone());
-        let (wire, log, resent, condemned, heard) = Default::default();
+        let (wire, log, resent, condemned) = Default::default();
         Self {
             session,
             client,
@@ -502,7 +514,6 @@ impl Rig {
             world,
             resent,
             condemned,
-            heard,
             options,
         }
     }
@@ -518,10 +529,8 @@ impl Rig {
 
     /// The stream breaks; the client opens another.
     pub fn reconnect(&mut self) {
-        self.note_what_the_server_cannot_know();
         self.wire.clear();
         self.log.clear();
-        self.heard.clear();
         self.client.reconnected = true;
         self.client.open(self.now);
         self.forget_what_a_fresh_client_may_be_offered();
@@ -534,23 +543,6 @@ impl Rig {
         self.session = session.with_past(past);
     }
 
-    /// In state of the world a client names what it accepted last; the server knows that, or what it sent last.
-    fn note_what_the_server_cannot_know(&mut self) {
-        if self.client.protocol == Protocol::Delta {
-            return;
-        }
-        for kind in [Kind::Cluster, Kind::Listener] {
-            let (answered, accepted) = self.heard.get(&kind).copied().unwrap_or_default();
-            let unanswered =
-                |r: &&Response| r.kind == kind && r.nonce.parse::<u64>().unwrap() > answered;
-            if self.log.iter().filter(unanswered).count() > 1 {
-                self.client.unknown.insert(kind);
-            } else if accepted {
-                self.client.unknown.remove(&kind);
-            }
-        }
-    }
-
     /// Until a request shows that the client brings something along, it may have been started anew.
     fn forget_what_a_fresh_client_may_be_offered(&mut self) {
         let mut returning = false;
@@ -561,7 +553,7 @@ impl Rig {
                 Interest::Whole { version, .. } => !version.is_empty(),
                 Interest::Change { initial, .. } => !initial.is_empty(),
             };
-            if !returning || self.client.unknown.contains(&request.kind) {
+            if !returning {
                 self.condemned.retain(|(kind, ..)| *kind != request.kind);
             }
         }
@@ -581,11 +573,6 @@ impl Rig {
                 self.condemned.insert((request.kind, name, item.version()));
             }
         }
-        if let Ok(nonce) = request.nonce.parse::<u64>() {
-            let heard = self.heard.entry(request.kind).or_default();
-            heard.0 = heard.0.max(nonce);
-            heard.1 |= request.error.is_none();
-        }
         self.session.request(request, self.now).unwrap();
         true
     }
@@ -604,6 +591,7 @@ impl Rig {
                 self.resent.push(format!("{} {name}", response.kind));
             }
         }
+        self.client.note_refused(&response, &self.world);
         self.log.push(response.clone());
         self.wire.push_back(response);
         true
