@@ -204,6 +204,11 @@ pub(crate) struct ServeArgs {
     /// Node ids whose filters follow the hop before instead of deciding (`*` at the end stands for anything). Repeatable.
     #[arg(long = "follow-node", value_name = "PATTERN")]
     pub follow_nodes: Vec<String>,
+    /// Namespaces that proxies of these node ids see (`*` at the end stands for anything); one that several patterns match
+    /// sees those of all. Where it is given, a proxy that no pattern matches is refused; else each sees every namespace that
+    /// has a domain. Repeatable.
+    #[arg(long = "node-namespaces", value_name = "PATTERN=NAMESPACE,…", value_parser = parse_reach)]
+    pub node_namespaces: Vec<(String, Vec<String>)>,
     /// How long a cluster outlives the last route to it, in seconds.
     #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u64).range(2..=3600))]
     pub linger: u64,
@@ -346,6 +351,14 @@ fn parse_domains(text: &str) -> Result<(String, Vec<String>), String> {
         return Err("no domain may be empty".to_owned());
     }
     Ok((parse_namespace(namespace)?, domains))
+}
+
+fn parse_reach(text: &str) -> Result<(String, Vec<String>), String> {
+    let (pattern, namespaces) = text
+        .rsplit_once('=')
+        .ok_or("write PATTERN=NAMESPACE, or PATTERN=NAMESPACE,NAMESPACE for several")?;
+    let namespaces = namespaces.split(',').map(|n| parse_namespace(n.trim()));
+    Ok((pattern.to_owned(), namespaces.collect::<Result<_, _>>()?))
 }
 
 /// What Kubernetes allows as a label's key: `name`, or `prefix/name`.

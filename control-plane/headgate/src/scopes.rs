@@ -2,6 +2,7 @@
 //!
 //! Default deny: a proxy that is not on loopback is refused unless a rule allows its node id.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
 use envoy_types::pb::google::protobuf::value::Kind;
@@ -16,6 +17,8 @@ pub(crate) struct ScopeRules {
     pub allow: Vec<String>,
     /// Node ids whose filters follow.
     pub follow: Vec<String>,
+    /// Node ids, and the namespaces they see; none for all of them.
+    pub reach: Vec<(String, Vec<String>)>,
     /// Every namespace that has a domain, sorted.
     pub namespaces: Vec<String>,
     /// Where proxies listen that do not say.
@@ -37,9 +40,42 @@ impl ScopeRules {
         }
         Ok(ScopeSpec {
             follow: matches_any(&self.follow, &peer.id),
-            namespaces: self.namespaces.clone(),
+            namespaces: self.seen_by(&peer.id)?,
             listen: self.listen(peer)?,
         })
+    }
+
+    /// Every namespace that somebody may see is served.
+    ///
+    /// # Errors
+    /// A message that names the flag and the fix.
+    pub(crate) fn check(&self) -> Result<(), String> {
+        for (pattern, namespaces) in &self.reach {
+            if let Some(unknown) = namespaces.iter().find(|n| !self.namespaces.contains(n)) {
+                return Err(format!(
+                    "--node-namespaces {pattern}: {unknown} has no domain and so is served to nobody: \
+                     give it one, --domain {unknown}=…"
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// Sorted, so that equal sets are one scope.
+    fn seen_by(&self, id: &str) -> Result<Vec<String>, Refused> {
+        if self.reach.is_empty() {
+            return Ok(self.namespaces.clone());
+        }
+        let matching = self
+            .reach
+            .iter()
+            .filter(|(pattern, _)| matches(pattern, id));
+        let seen: BTreeSet<&String> = matching.flat_map(|(_, namespaces)| namespaces).collect();
+        if seen.is_empty() {
+            let reason = format!("no --node-namespaces pattern matches node {id:?}");
+            return Err(Refused { reason });
+        }
+        Ok(seen.into_iter().cloned().collect())
     }
 
     fn listen(&self, peer: &Peer) -> Result<SocketAddr, Refused> {
@@ -77,10 +113,14 @@ pub(crate) fn key(spec: &ScopeSpec) -> Scope {
 }
 
 fn matches_any(patterns: &[String], id: &str) -> bool {
-    patterns.iter().any(|p| match p.strip_suffix('*') {
+    patterns.iter().any(|pattern| matches(pattern, id))
+}
+
+fn matches(pattern: &str, id: &str) -> bool {
+    match pattern.strip_suffix('*') {
         Some(prefix) => id.starts_with(prefix),
-        None => p == id,
-    })
+        None => pattern == id,
+    }
 }
 
 #[cfg(test)]
@@ -92,9 +132,36 @@ mod tests {
         ScopeRules {
             allow: vec!["edge-*".to_owned()],
             follow: vec!["sidecar-*".to_owned()],
+            reach: Vec::new(),
             namespaces: vec!["default".to_owned()],
             listen: "127.0.0.1:10000".parse().unwrap(),
         }
+    }
+
+    #[test]
+    fn a_proxy_sees_the_namespaces_of_all_patterns_that_match_it_and_a_stranger_none() {
+        let own = |list: &[&str]| list.iter().map(|n| (*n).to_owned()).collect::<Vec<_>>();
+        let mut rules = ScopeRules {
+            namespaces: own(&["a", "b", "c"]),
+            ..rules()
+        };
+        let seen = |rules: &ScopeRules, id: &str| {
+            let spec = rules.scope(&peer(id, "127.0.0.1:1"));
+            spec.map(|spec| spec.namespaces).map_err(|r| r.reason)
+        };
+        assert_eq!(seen(&rules, "any").unwrap(), ["a", "b", "c"]);
+        rules.reach = vec![
+            ("edge-*".to_owned(), own(&["c", "a"])),
+            ("edge-1".to_owned(), own(&["b", "a"])),
+        ];
+        rules.check().unwrap();
+        assert_eq!(seen(&rules, "edge-1").unwrap(), ["a", "b", "c"]);
+        assert_eq!(seen(&rules, "edge-2").unwrap(), ["a", "c"]);
+        let refused = seen(&rules, "other").unwrap_err();
+        assert!(refused.contains("--node-namespaces"), "{refused}");
+        rules.reach.push(("x".to_owned(), own(&["nowhere"])));
+        let error = rules.check().unwrap_err();
+        assert!(error.contains("--domain nowhere="), "{error}");
     }
 
     fn peer(id: &str, address: &str) -> Peer {

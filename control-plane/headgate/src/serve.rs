@@ -59,9 +59,11 @@ async fn serve(args: &ServeArgs) -> Result<(), Failure> {
     let rules = ScopeRules {
         allow: args.allow_nodes.clone(),
         follow: args.follow_nodes.clone(),
+        reach: args.node_namespaces.clone(),
         namespaces: options.domains.keys().cloned().collect(),
         listen: args.input.listen,
     };
+    rules.check()?;
     let xds_listener = bind("--xds-address", args.xds_address).await?;
     let admin_listener = bind("--admin-address", args.admin_address).await?;
 

@@ -1,0 +1,136 @@
+//! One model name in two namespaces, on a real API: two models, never merged; each proxy sees those it may reach.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use std::collections::BTreeSet;
+
+use headgate_test_support::client::{HttpClient, OpenAiRequest, Reply};
+use headgate_test_support::deadline::eventually;
+use headgate_test_support::kube::deployment;
+use headgate_test_support::stage::Status;
+use headgate_test_support::stage::status::ModelStatus;
+use headgate_test_support::xds_client::{Taker, type_url};
+use headgate_tests_cluster::edge::Edge;
+use headgate_tests_cluster::plane::Plane;
+use headgate_tests_cluster::world::{SOON, World, WorldOptions};
+
+const MODEL: &str = "llama";
+
+/// Status, server and version of an answer.
+type Who<'a> = (u16, Option<&'a str>, Option<&'a str>);
+const OURS: Who<'_> = (200, Some("model/ours"), Some("one"));
+const THEIRS: Who<'_> = (200, Some("model/theirs"), Some("two"));
+
+async fn ask(edge: &Edge, domain: &str) -> Reply {
+    let request = OpenAiRequest::chat(MODEL).header("host", domain);
+    HttpClient::new()
+        .send(request.to(edge.url()))
+        .await
+        .unwrap()
+}
+
+fn who(reply: &Reply) -> Who<'_> {
+    let header = |name| reply.header(name);
+    (
+        reply.status,
+        header("x-mock-served-by"),
+        header("x-model-version"),
+    )
+}
+
+fn set<const N: usize>(names: [&str; N]) -> BTreeSet<String> {
+    names.map(str::to_owned).into()
+}
+
+/// The namespaces of the clusters that a proxy took.
+async fn namespaces_of(id: &str, plane: &Plane) -> BTreeSet<String> {
+    let proxy = Taker::connect(id, plane.xds()).unwrap();
+    let settled = |status: &Status| status.proxy(id).is_some_and(|proxy| proxy.settled);
+    plane
+        .until(SOON, "the proxy to settle", settled)
+        .await
+        .unwrap();
+    let taken = proxy.taken();
+    let names = taken[type_url::CLUSTER].keys();
+    names
+        .map(|name| name.split('/').nth(1).unwrap().to_owned())
+        .collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_model_name_in_two_namespaces_is_two_models_and_a_proxy_sees_those_it_may_reach() {
+    let flags = [
+        "--domain",
+        "team-a=a.test",
+        "--node-namespaces",
+        "edge-*=default,team-a",
+        "--node-namespaces",
+        "a-*=team-a",
+    ];
+    let options = WorldOptions {
+        edges: vec!["edge-0".into(), "a-0".into()],
+        serve: flags.map(str::to_owned).to_vec(),
+        ..WorldOptions::default()
+    };
+    let world = World::start(options).await.unwrap();
+    world.run("create namespace team-a").await.unwrap();
+    world
+        .roll_out(&deployment(MODEL, "ours", "one", 1))
+        .await
+        .unwrap();
+    let mut theirs = deployment(MODEL, "theirs", "two", 1);
+    theirs["metadata"]["namespace"] = "team-a".into();
+    world.kubectl().apply(&theirs.to_string()).await.unwrap();
+    world
+        .run("-n team-a rollout status deploy/theirs --timeout=100s")
+        .await
+        .unwrap();
+    let known = |status: &Status| {
+        let ready = |model: &ModelStatus| model.versions.iter().all(|v| v.endpoints.are == 1);
+        status.models.len() == 2
+            && status.models.iter().all(ready)
+            && status.proxies.len() == 2
+            && status.proxies.iter().all(|proxy| proxy.settled)
+    };
+    world
+        .plane
+        .until(SOON, "both models at both Envoys", known)
+        .await
+        .unwrap();
+
+    // One virtual host a namespace; `*` is the default namespace's.
+    let [both, only_a] = &world.edges[..] else {
+        panic!("two Envoys")
+    };
+    for (domain, wanted) in [
+        ("a.test", THEIRS),
+        ("anything.test", OURS),
+        ("a.test", THEIRS),
+    ] {
+        assert_eq!(who(&ask(both, domain).await), wanted, "{domain}");
+    }
+    assert_eq!(who(&ask(only_a, "a.test").await), THEIRS);
+    let elsewhere = ask(only_a, "anything.test").await;
+    assert_eq!(elsewhere.status, 404, "{}", elsewhere.text());
+    let wide = &world.plane;
+    assert_eq!(
+        namespaces_of("edge-9", wide).await,
+        set(["default", "team-a"])
+    );
+    assert_eq!(namespaces_of("a-9", wide).await, set(["team-a"]));
+    let narrow = ["--namespace", "default"].map(str::to_owned);
+    let mut narrow = Plane::start(world.kube.kubeconfig(), &narrow).unwrap();
+    narrow.ready(SOON).await.unwrap();
+    assert_eq!(namespaces_of("edge-9", &narrow).await, set(["default"]));
+
+    // What one namespace loses, the other keeps.
+    world.run("delete deploy/ours").await.unwrap();
+    eventually(SOON, "the model to go", async || {
+        match ask(both, "anything.test").await.status {
+            404 => Ok(()),
+            other => Err(other),
+        }
+    })
+    .await
+    .unwrap();
+    assert_eq!(who(&ask(both, "a.test").await), THEIRS);
+}

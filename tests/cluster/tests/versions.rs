@@ -1,0 +1,168 @@
+//! A version's life as `kubectl` tells it: held, weighted, promoted, gone.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use std::time::{Duration, Instant};
+
+use headgate_test_support::client::OpenAiRequest;
+use headgate_test_support::deadline::eventually;
+use headgate_test_support::kube::deployment;
+use headgate_test_support::measured;
+use headgate_test_support::share::per_version;
+use headgate_test_support::xds_client::{Taker, type_url};
+use headgate_tests_cluster::sessions::{Sessions, told};
+use headgate_tests_cluster::world::{SOON, World, WorldOptions};
+
+const MODEL: &str = "llama";
+/// As the world is told (`--linger`).
+const LINGER: Duration = Duration::from_secs(5);
+const GONE: &str = "model/default/llama/one";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_new_version_is_held_until_it_is_promoted_and_the_old_one_goes_without_a_failed_request()
+{
+    let world = World::start(WorldOptions::default()).await.unwrap();
+    world
+        .roll_out(&deployment(MODEL, "v1", "one", 2))
+        .await
+        .unwrap();
+    world.serving(MODEL, "one", 2).await.unwrap();
+    let sessions = Sessions {
+        model: MODEL.into(),
+        count: 300,
+    };
+    let load = sessions.load(&world.edges);
+    // Applied beside an older one that serves: by pin only, and status names the command.
+    world
+        .roll_out(&deployment(MODEL, "v2", "two", 2))
+        .await
+        .unwrap();
+    world.serving(MODEL, "two", 2).await.unwrap();
+    let status = world.acked(MODEL, "two", 0.0).await.unwrap();
+    let held: Vec<_> = status.problems_of("VersionHeld").collect();
+    assert_eq!(held.len(), 1, "{:?}", status.problems);
+    assert!(held[0].message.contains("kubectl label"), "{held:?}");
+    let pass = sessions.pass(&load, 1).await.unwrap();
+    assert_eq!(per_version(&pass).into_keys().collect::<Vec<_>>(), ["one"]);
+    let pinned = OpenAiRequest::chat(MODEL).header("x-model-version", "two");
+    let client = headgate_test_support::client::HttpClient::new();
+    let reply = client.send(pinned.to(world.edges[0].url())).await.unwrap();
+    assert_eq!(
+        (reply.status, reply.header("x-model-version")),
+        (200, Some("two"))
+    );
+
+    world
+        .run("label deploy/v2 canary-weight=100")
+        .await
+        .unwrap();
+    let status = world.acked(MODEL, "two", 100.0).await.unwrap();
+    assert_eq!(status.problems_of("VersionHeld").count(), 0);
+    let pass = sessions.pass(&load, 1).await.unwrap();
+    assert_eq!(per_version(&pass).into_keys().collect::<Vec<_>>(), ["two"]);
+
+    // The old one goes, and the promotion's label with it: the only version takes everything.
+    world.run("delete deploy/v1").await.unwrap();
+    world
+        .until_pods("v1", "no server of v1", |pods| pods.is_empty())
+        .await
+        .unwrap();
+    world.run("label deploy/v2 canary-weight-").await.unwrap();
+    world.acked(MODEL, "two", 100.0).await.unwrap();
+    sessions.pass(&load, 1).await.unwrap();
+    eventually(
+        SOON,
+        "the old version's cluster to go",
+        async || match world.edges[0].hosts(GONE).await {
+            Ok(None) => Ok(()),
+            other => Err(format!("{other:?}")),
+        },
+    )
+    .await
+    .unwrap();
+    let report = load.stop().await;
+    assert!(report.other_than(&[200]).is_empty(), "{}", told(&report));
+}
+
+/// Whether a proxy has the cluster of the version that is gone.
+fn has_cluster(proxy: &Taker) -> bool {
+    let taken = proxy.taken();
+    taken
+        .get(type_url::CLUSTER)
+        .is_some_and(|all| all.contains_key(GONE))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_gone_versions_cluster_stays_until_routes_and_filters_without_it_are_acked_and_lingers() {
+    let options = WorldOptions {
+        edges: Vec::new(),
+        ..WorldOptions::default()
+    };
+    let world = World::start(options).await.unwrap();
+    for (name, version) in [("v1", "one"), ("v2", "two")] {
+        world
+            .roll_out(&deployment(MODEL, name, version, 1))
+            .await
+            .unwrap();
+    }
+    // One that takes everything at once, two that take their time over routes or filters.
+    let [prompt, routes, filters] =
+        ["prompt", "routes", "filters"].map(|id| Taker::connect(id, world.plane.xds()).unwrap());
+    let all = [&prompt, &routes, &filters];
+    let there = |status: &headgate_test_support::stage::Status| {
+        status.proxies.len() == 3 && status.proxies.iter().all(|p| p.settled)
+    };
+    world
+        .plane
+        .until(SOON, "three proxies", there)
+        .await
+        .unwrap();
+    assert!(all.iter().all(|proxy| has_cluster(proxy)));
+    routes.hold(type_url::ROUTES);
+    filters.hold(type_url::EXTENSION);
+
+    world.run("delete deploy/v1").await.unwrap();
+    for slow in [&routes, &filters] {
+        eventually(SOON, "what is left unanswered", async || {
+            if slow.held().is_empty() {
+                Err("nothing")
+            } else {
+                Ok(())
+            }
+        })
+        .await
+        .unwrap();
+    }
+    eventually(SOON, "the cluster to go where all was acked", async || {
+        if has_cluster(&prompt) {
+            Err("it is there")
+        } else {
+            Ok(())
+        }
+    })
+    .await
+    .unwrap();
+    // It went there a linger ago; here nothing was acked that is without it.
+    assert!(has_cluster(&routes) && has_cluster(&filters));
+
+    for slow in [&routes, &filters] {
+        slow.release();
+    }
+    let acked = Instant::now();
+    for slow in [&routes, &filters] {
+        eventually(SOON, "the cluster to go", async || {
+            if has_cluster(slow) {
+                Err("it is there")
+            } else {
+                Ok(())
+            }
+        })
+        .await
+        .unwrap();
+    }
+    let lingered = acked.elapsed();
+    measured!("a cluster went {lingered:?} after routes and filters without it were acked");
+    assert!(
+        lingered >= LINGER - Duration::from_millis(100),
+        "{lingered:?}"
+    );
+}
