@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use kube::core::Status;
 
-/// How long the API server may take to answer, or to send a page.
-pub(crate) const ANSWER: Duration = Duration::from_secs(30);
+/// How long the API server may take to answer, or to send a page: a busy one lets a request wait for 15 s, then refuses it.
+pub(crate) const ANSWER: Duration = Duration::from_secs(20);
 /// The wait after the first failure; it doubles with each further one.
 const FIRST_RETRY: Duration = Duration::from_millis(200);
 /// The longest wait between two tries.

@@ -24,8 +24,8 @@ use super::picked::{Picked, Shape};
 use crate::access::Watchable;
 
 /// How long the API server lets a watch run. It ends a watch silently when the connection is gone, so a client finds out
-/// after this long at most; a new watch costs one request.
-const WATCH_SECONDS: u32 = 60;
+/// after this long at most; a new watch costs one request, and goes on from a bookmark of two seconds before.
+const WATCH_SECONDS: u32 = 20;
 /// No word from the API server for longer than a watch runs: the connection is dead.
 const SILENCE: Duration = Duration::from_secs(WATCH_SECONDS as u64 + 5);
 /// Objects of a page, where lists are not streamed.

@@ -76,6 +76,11 @@ impl Source {
         self.observed.borrow().clone()
     }
 
+    /// Every world that comes.
+    pub(crate) fn follow(&self) -> watch::Receiver<Arc<Observed>> {
+        self.observed.clone()
+    }
+
     pub(crate) fn state(&self) -> ApiState {
         self.watches.state()
     }
@@ -288,5 +293,22 @@ pub(crate) fn policy(name: &str, buckets: u32) -> serde_json::Value {
         "apiVersion": "headgate.dev/v1alpha1", "kind": "TokenBucketPolicy",
         "metadata": {"name": name, "namespace": "default"},
         "spec": {"buckets": (0..buckets).map(bucket).collect::<Vec<_>>()},
+    })
+}
+
+/// A kind of version `v1` that keeps whatever is written, as custom resources may.
+pub(crate) fn definition(group: &str, plural: &str, kind: &str) -> serde_json::Value {
+    let schema = json!({"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": true}});
+    json!({
+        "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+        "metadata": {
+            "name": format!("{plural}.{group}"),
+            "annotations": {"api-approved.kubernetes.io": "unapproved, for a test"},
+        },
+        "spec": {
+            "group": group, "scope": "Namespaced",
+            "names": {"plural": plural, "singular": kind.to_lowercase(), "kind": kind},
+            "versions": [{"name": "v1", "served": true, "storage": true, "schema": schema}],
+        },
     })
 }

@@ -179,23 +179,6 @@ async fn the_carrier_is_the_labelled_service_else_the_outermost_owner_else_the_p
     cluster.equals_a_fresh_one(&source).await;
 }
 
-/// A kind that keeps whatever is written, as custom resources may.
-fn leader_worker_sets() -> serde_json::Value {
-    let names = json!({"plural": "leaderworkersets", "singular": "leaderworkerset", "kind": "LeaderWorkerSet", "shortNames": ["lws"]});
-    let schema = json!({"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": true}});
-    json!({
-        "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
-        "metadata": {
-            "name": "leaderworkersets.leaderworkerset.x-k8s.io",
-            "annotations": {"api-approved.kubernetes.io": "unapproved, for a test"},
-        },
-        "spec": {
-            "group": "leaderworkerset.x-k8s.io", "scope": "Namespaced", "names": names,
-            "versions": [{"name": "v1", "served": true, "storage": true, "schema": schema}],
-        },
-    })
-}
-
 #[tokio::test]
 async fn a_kind_that_comes_later_is_watched_and_what_cannot_be_read_of_it_is_reported() {
     let cluster = Cluster::start().await;
@@ -212,7 +195,10 @@ async fn a_kind_that_comes_later_is_watched_and_what_cannot_be_read_of_it_is_rep
     assert_eq!(source.state().lost(), None);
     assert!(source.state().synced());
 
-    cluster.apply(leader_worker_sets()).await;
+    let of = "leaderworkerset.x-k8s.io";
+    cluster
+        .apply(definition(of, "leaderworkersets", "LeaderWorkerSet"))
+        .await;
     cluster
         .kubectl("wait --for=condition=Established crd/leaderworkersets.leaderworkerset.x-k8s.io")
         .await;

@@ -4,4 +4,7 @@
 mod cluster;
 mod labels;
 mod outages;
+mod policies;
 mod rights;
+mod silence;
+mod targets;

@@ -24,6 +24,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use serde_json::json;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinSet};
 
 use super::KubeError;
@@ -47,6 +48,8 @@ struct Faults {
     refuse: AtomicU64,
     /// How often watches were ordered to break: one that began under a lower number breaks at its next event.
     cuts: AtomicU64,
+    /// Whether it is silent.
+    holds: watch::Sender<bool>,
 }
 
 impl Relay {
@@ -96,6 +99,12 @@ impl Relay {
         self.faults.cuts.fetch_add(1, Ordering::AcqRel);
     }
 
+    /// Says nothing any more to anybody, and keeps every connection, until it is told to go on: as a network that swallows
+    /// what is sent, or a server that hangs.
+    pub fn hold(&self, holds: bool) {
+        self.faults.holds.send_replace(holds);
+    }
+
     /// What it was asked so far, in order, refused or not: `GET /api/v1/pods?watch=true&…`.
     #[must_use]
     pub fn requests(&self) -> Vec<String> {
@@ -116,6 +125,12 @@ fn url(addr: SocketAddr) -> String {
 impl Faults {
     fn lock(&self) -> std::sync::MutexGuard<'_, Vec<String>> {
         self.requests.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Returns when it is not silent.
+    async fn voice(&self) {
+        // The sender is here.
+        let _ = self.holds.subscribe().wait_for(|holds| !holds).await;
     }
 
     /// Takes one of the refusals that were ordered.
@@ -164,6 +179,7 @@ async fn answer(
 ) -> io::Result<Response<Answer>> {
     let (mut head, body) = request.into_parts();
     faults.lock().push(format!("{} {}", head.method, head.uri));
+    faults.voice().await;
     if faults.take_refusal() {
         return Ok(too_many_requests());
     }
@@ -207,6 +223,7 @@ fn cut(
                 return Some((error, (frames, true)));
             }
             let frame = frames.next().await?;
+            faults.voice().await;
             let ordered = faults.cuts.load(Ordering::Acquire) > began;
             match frame.map(Frame::into_data) {
                 Ok(Ok(data)) if ordered => {

@@ -1,0 +1,176 @@
+//! Policies as the API server has them: their definitions come and go, and what cannot be read stalls nothing.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use headgate_model::reason;
+use headgate_source::kubernetes::{ApiState, Options};
+use headgate_test_support::deadline::eventually;
+use headgate_test_support::kube::KubeOptions;
+use serde_json::json;
+
+use super::cluster::*;
+
+const BUCKETS: &str = "tokenbucketpolicies.headgate.dev";
+
+fn quick() -> Options {
+    Options {
+        absent_retry: Duration::from_millis(200),
+        ..Options::default()
+    }
+}
+
+/// The kinds that should be there and are not.
+fn undefined(state: &ApiState) -> Vec<String> {
+    let all = state.undefined();
+    all.map(|(kind, command)| format!("{kind}: {command}"))
+        .collect()
+}
+
+#[tokio::test]
+async fn a_definition_that_is_missing_is_named_with_its_command_and_its_policies_come_with_it() {
+    let cluster = Cluster::without_policies(KubeOptions::default()).await;
+    let mut source = Source::start(&cluster.client().await, quick()).await;
+    let command = "headgate schema crds | kubectl apply --server-side -f -";
+    let both = [BUCKETS, "traffictagpolicies.headgate.dev"];
+    let both = both.map(|kind| format!("{kind}: {command}"));
+    assert_eq!(undefined(&source.state()), both);
+
+    cluster.define().await;
+    cluster.apply(policy("fair", 1)).await;
+    source.policy("fair", |_| true).await;
+    let defined = async |source: &Source, wanted: usize| {
+        eventually(SOON, "the definitions", async || {
+            let undefined = undefined(&source.state());
+            let well = undefined.len() == wanted && source.state().lost().is_none();
+            well.then_some(()).ok_or(format!("{:?}", source.state()))
+        })
+        .await
+        .unwrap();
+    };
+    defined(&source, 0).await;
+
+    // Removed, and made anew: its policies are others.
+    cluster.kubectl(&format!("delete crd {BUCKETS}")).await;
+    source
+        .until("no policy", |seen| {
+            seen.objects.bucket_policies.is_empty().then_some(())
+        })
+        .await;
+    defined(&source, 1).await;
+    cluster.define().await;
+    cluster.apply(policy("fair", 2)).await;
+    source.policy("fair", |p| p.spec.buckets.len() == 2).await;
+    defined(&source, 0).await;
+    source
+        .equals_a_fresh_one(&cluster.client().await, &quick())
+        .await;
+}
+
+#[tokio::test]
+async fn an_api_server_that_starts_again_and_serves_its_kinds_later_lifts_no_limit() {
+    let mut cluster = Cluster::start().await;
+    let mut source = cluster.source().await;
+    cluster.apply(policy("fair", 1)).await;
+    source.policy("fair", |_| true).await;
+    let fewest = Arc::new(AtomicUsize::new(1));
+    let (mut seen, lowest) = (source.follow(), fewest.clone());
+    let watching = tokio::spawn(async move {
+        while seen.changed().await.is_ok() {
+            let there = seen.borrow_and_update().objects.bucket_policies.len();
+            lowest.fetch_min(there, Ordering::Relaxed);
+        }
+    });
+    for round in 2..4 {
+        cluster.kube.kill_api().unwrap();
+        // Its history goes too: all is listed anew, by a server that may answer 404 at first.
+        cluster.kube.compact().await.unwrap();
+        cluster.kube.start_api().await.unwrap();
+        eventually(SOON, "the policy to be written", async || {
+            let kubectl = cluster.kube.kubectl();
+            kubectl.apply(&policy("fair", round).to_string()).await
+        })
+        .await
+        .unwrap();
+        source
+            .policy("fair", |p| p.spec.buckets.len() == round as usize)
+            .await;
+    }
+    watching.abort();
+    assert_eq!(fewest.load(Ordering::Relaxed), 1, "it was never gone");
+    cluster.equals_a_fresh_one(&source).await;
+}
+
+#[tokio::test]
+async fn a_policy_that_cannot_be_read_is_reported_and_stalls_nothing() {
+    // As those that were stored before their definition had a schema.
+    let cluster = Cluster::without_policies(KubeOptions::default()).await;
+    for (plural, kind) in [
+        ("tokenbucketpolicies", "TokenBucketPolicy"),
+        ("traffictagpolicies", "TrafficTagPolicy"),
+    ] {
+        let mut made = definition("headgate.dev", plural, kind);
+        made["spec"]["versions"][0]["name"] = "v1alpha1".into();
+        cluster.apply(made).await;
+        cluster
+            .kubectl(&format!(
+                "wait --for=condition=Established --timeout=60s crd/{plural}.headgate.dev"
+            ))
+            .await;
+    }
+    let mut source = cluster.source().await;
+    let mut deep = json!("bottom");
+    for _ in 0..500 {
+        deep = json!([{"deeper": deep}]);
+    }
+    let bad = [
+        ("text", json!("no spec")),
+        ("list", json!([[1], {"a": 2}])),
+        ("deep", json!({"buckets": deep, "override": true})),
+        ("typed", json!({"buckets": [{"name": 7}]})),
+    ];
+    let with = |name: &str, spec: &serde_json::Value| {
+        let mut made = policy(name, 1);
+        made["spec"] = spec.clone();
+        made["status"] = json!({"conditions": "none"});
+        made
+    };
+    for (name, spec) in &bad {
+        cluster.apply(with(name, spec)).await;
+    }
+    let mut bare = policy("bare", 1);
+    bare.as_object_mut().unwrap().remove("spec");
+    cluster.apply(bare).await;
+    cluster.apply(policy("good", 1)).await;
+    source.policy("good", |_| true).await;
+    let named = |name: &str| format!("TokenBucketPolicy default/{name}");
+    let names = bad.iter().map(|(name, _)| *name).chain(["bare"]);
+    let mut expected: Vec<String> = names.map(named).collect();
+    expected.sort();
+    let said = |seen: &headgate_source::files::Observed| {
+        let found = seen.findings.iter();
+        assert!(
+            found
+                .clone()
+                .all(|f| f.reason == reason::UNREADABLE && f.message.contains("spec"))
+        );
+        let objects: Vec<String> = found.map(|f| f.object.clone()).collect();
+        (objects == expected).then_some(())
+    };
+    source.until("all that cannot be read", said).await;
+    assert_eq!(source.now().objects.bucket_policies.len(), 1);
+    // A list reads them as a watch does.
+    cluster.equals_a_fresh_one(&source).await;
+
+    // Mended, or gone.
+    cluster.apply(policy("typed", 3)).await;
+    source.policy("typed", |p| p.spec.buckets.len() == 3).await;
+    cluster
+        .kubectl("delete tokenbucketpolicy text list deep bare")
+        .await;
+    source
+        .until("no finding", |seen| seen.findings.is_empty().then_some(()))
+        .await;
+    cluster.equals_a_fresh_one(&source).await;
+}

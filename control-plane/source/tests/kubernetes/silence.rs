@@ -1,0 +1,86 @@
+//! An API server, or a network before it, that keeps connections and says nothing.
+
+use std::time::{Duration, Instant};
+
+use headgate_source::kubernetes::{ApiState, Options};
+use headgate_test_support::deadline::eventually;
+
+use super::cluster::*;
+
+/// A watch runs for 20 s, and some time passes until it is missed; twice that for a busy machine.
+const NOTICED: Duration = Duration::from_secs(60);
+
+/// Every watch of a kind that is there is lost, and says that nothing is said.
+fn silent(state: &ApiState) -> Result<(), String> {
+    let there = state.watches.values().filter(|watch| !watch.absent);
+    let says = |lost: &headgate_source::kubernetes::Lost| lost.message.contains("no answer within");
+    let all = there
+        .clone()
+        .all(|watch| watch.lost.as_ref().is_some_and(says));
+    all.then_some(()).ok_or(format!("{state:?}"))
+}
+
+#[tokio::test]
+async fn a_network_that_swallows_everything_is_noticed_and_what_changed_meanwhile_is_seen_afterwards()
+ {
+    let cluster = Cluster::start().await;
+    cluster.apply(deployment("v1", "one", 1)).await;
+    cluster.apply(policy("fair", 1)).await;
+    let relay = cluster.kube.relay(cluster.kube.kubeconfig()).await.unwrap();
+    let client = client_of(relay.kubeconfig()).await;
+    let mut source = Source::start(&client, Options::default()).await;
+    source.carrier("deployment/v1", |c| ready(c) == 1).await;
+    source.policy("fair", |_| true).await;
+
+    relay.hold(true);
+    let began = Instant::now();
+    let before = source.now();
+    cluster.kubectl("label deploy/v1 canary-weight=7").await;
+    cluster.apply(policy("fair", 2)).await;
+    let noticed = eventually(NOTICED, "the silence", async || silent(&source.state()));
+    noticed.await.unwrap();
+    println!("silence noticed by all watches after {:?}", began.elapsed());
+    assert_eq!(source.now(), before, "the last state stays");
+
+    relay.hold(false);
+    let weight = |c: &headgate_model::Carrier| {
+        c.labels
+            .get("canary-weight")
+            .is_some_and(|weight| weight == "7")
+    };
+    source.carrier("deployment/v1", weight).await;
+    source.policy("fair", |p| p.spec.buckets.len() == 2).await;
+    eventually(NOTICED, "all to be well", async || {
+        let state = source.state();
+        let well = state.lost().is_none();
+        well.then_some(()).ok_or(format!("{state:?}"))
+    })
+    .await
+    .unwrap();
+    cluster.equals_a_fresh_one(&source).await;
+}
+
+#[tokio::test]
+async fn an_api_server_that_takes_connections_and_never_answers_is_told_of_and_read_when_it_does() {
+    let mut cluster = Cluster::start().await;
+    cluster.apply(deployment("v1", "one", 1)).await;
+    cluster.rollout("v1").await;
+    cluster.kube.api().suspend().unwrap();
+    let began = Instant::now();
+    let watches = Watches::start(&cluster.client().await, Options::default());
+    eventually(NOTICED, "the silence", async || {
+        let state = watches.state();
+        let lost = state.watches.values().all(|watch| watch.lost.is_some());
+        lost.then_some(()).ok_or(format!("{state:?}"))
+    })
+    .await
+    .unwrap();
+    println!("told of after {:?}", began.elapsed());
+    assert!(!watches.state().synced());
+    cluster.kube.api().resume().unwrap();
+    let source = Source::of(watches).await;
+    assert_eq!(
+        ready(&source.now().objects.carriers[&key("deployment/v1")]),
+        1
+    );
+}

@@ -1,0 +1,184 @@
+//! `targetRefs` of a policy, on objects as a cluster has them: a row each.
+
+use std::time::Duration;
+
+use headgate_model::{LabelKeys, Objects, Plan, PolicyId, PolicyKind, Registry, Scales, plan};
+use headgate_source::kubernetes::Options;
+use headgate_test_support::kube::deployment as workload;
+use serde_json::{Value, json};
+
+use super::cluster::*;
+
+const POOLS: &str = "inference.networking.k8s.io";
+
+/// A policy that is attached to an object, and perhaps to one version.
+fn attached(name: &str, kind: &str, to: &str, version: Option<&str>) -> Value {
+    let mut made = policy(name, 1);
+    made["spec"]["buckets"][0]["name"] = name.into();
+    let mut target = json!({"kind": kind, "name": to});
+    if let Some(version) = version {
+        target["sectionName"] = version.into();
+    }
+    made["spec"]["targetRefs"] = json!([target]);
+    made
+}
+
+fn selecting(kind: &str, name: &str, app: &str) -> Value {
+    match kind {
+        "Service" => json!({
+            "apiVersion": "v1", "kind": kind, "metadata": {"name": name},
+            "spec": {"selector": {"app": app}, "ports": [{"port": 80}]},
+        }),
+        _ => json!({
+            "apiVersion": format!("{POOLS}/v1"), "kind": kind, "metadata": {"name": name, "namespace": "default"},
+            "spec": {"selector": {"matchLabels": {"app": app}}, "targetPorts": [{"number": 8000}]},
+        }),
+    }
+}
+
+fn planned(objects: &Objects) -> Plan {
+    let registry = Registry::build(objects, &LabelKeys::default());
+    plan(&registry, objects, &Scales::default())
+}
+
+/// What the filters are told of a policy: its models, and the versions where it is not for all; else why nothing.
+fn told(plan: &Plan, name: &str) -> String {
+    let id = PolicyId {
+        kind: PolicyKind::TokenBucket,
+        namespace: "default".into(),
+        name: name.into(),
+    };
+    let rules = plan.namespaces.get("default");
+    let rules = rules.into_iter().flat_map(|view| &view.config.buckets);
+    let mine: Vec<String> = rules
+        .filter(|rule| rule.policy == format!("default/{name}"))
+        .map(|rule| {
+            let models = rule.models.iter().flatten().map(ToString::to_string);
+            let versions = rule.versions.iter().flatten().map(|v| format!("@{v}"));
+            models.chain(versions).collect()
+        })
+        .collect();
+    let Some(outcome) = plan.policies.get(&id) else {
+        return "unknown".to_owned();
+    };
+    let resolved = &outcome.resolved;
+    if resolved.holds {
+        return mine.join(" ");
+    }
+    format!(
+        "{}{}: {}",
+        mine.join(" "),
+        resolved.reason,
+        resolved.message
+    )
+}
+
+#[tokio::test]
+async fn a_policy_attached_to_an_object_reaches_the_models_and_versions_behind_it() {
+    let cluster = Cluster::start().await;
+    for (model, name, version) in [
+        ("llama", "llama-one", "one"),
+        ("llama", "llama-two", "two"),
+        ("phi", "phi-one", "one"),
+        ("gemma", "gemma-one", "one"),
+    ] {
+        cluster.apply(workload(model, name, version, 1)).await;
+    }
+    // A carrier of its own, and Services that carry no label.
+    let mut labelled = selecting("Service", "gemma", "gemma-one");
+    labelled["metadata"]["labels"] = json!({"model-name": "gemma", "model-version": "one"});
+    cluster.apply(labelled).await;
+    for (name, app) in [
+        ("front", "phi-one"),
+        ("two", "llama-two"),
+        ("gemma-too", "gemma-one"),
+        ("stray", "nobody"),
+    ] {
+        cluster.apply(selecting("Service", name, app)).await;
+    }
+    let nothing = |kind: &str, name: &str| {
+        format!(
+            "MatchesNothing: matches nothing: spec.targetRefs[0]: no {kind} {name} carries a model in namespace default. \
+             Declared are gemma, llama, phi"
+        )
+    };
+    // The policy, what it is attached to, and what its models are.
+    let rows = [
+        ("service-labelled", "Service", "gemma", None, "gemma".to_owned()),
+        ("service-unlabelled", "Service", "front", None, "phi".to_owned()),
+        ("service-before-a-service", "Service", "gemma-too", None, "gemma".to_owned()),
+        ("service-of-a-version", "Service", "two", Some("two"), "llama@two".to_owned()),
+        ("service-of-nobody", "Service", "stray", None, nothing("Service", "stray")),
+        ("deployment", "Deployment", "phi-one", None, "phi".to_owned()),
+        ("deployment-of-a-version", "Deployment", "llama-one", Some("two"), "llama@two".to_owned()),
+        ("deployment-behind-a-service", "Deployment", "gemma-one", None, "gemma".to_owned()),
+        ("deployment-that-is-not-there", "Deployment", "lama", None, nothing("Deployment", "lama")),
+        (
+            "version-that-is-not-there",
+            "Deployment",
+            "phi-one",
+            Some("nine"),
+            "MatchesNothing: matches nothing: spec.targetRefs[0].sectionName: no model of Deployment phi-one has version nine".to_owned(),
+        ),
+        ("pool", "InferencePool", "phi", None, nothing("InferencePool", "phi")),
+        ("pool-of-a-version", "InferencePool", "llama", Some("one"), nothing("InferencePool", "llama")),
+    ];
+    for (name, kind, to, version, _) in &rows {
+        cluster.apply(attached(name, kind, to, *version)).await;
+    }
+    let options = Options {
+        absent_retry: Duration::from_millis(200),
+        ..Options::default()
+    };
+    let mut source = Source::start(&cluster.client().await, options.clone()).await;
+    let pools = format!("inferencepools.{POOLS}");
+    assert!(source.state().watches[&pools].absent);
+    for (name, _, _, _, expected) in &rows {
+        let as_expected = |seen: &headgate_source::files::Observed| {
+            let told = told(&planned(&seen.objects), name);
+            (told == *expected).then_some(())
+        };
+        source
+            .until(&format!("{name}: {expected}"), as_expected)
+            .await;
+    }
+
+    // The kind comes, then its objects.
+    cluster
+        .apply(definition(POOLS, "inferencepools", "InferencePool"))
+        .await;
+    let established = format!("wait --for=condition=Established --timeout=60s crd/{pools}");
+    cluster.kubectl(&established).await;
+    cluster
+        .apply(selecting("InferencePool", "phi", "phi-one"))
+        .await;
+    cluster
+        .apply(selecting("InferencePool", "llama", "llama-two"))
+        .await;
+    for (name, expected) in [("pool", "phi"), ("pool-of-a-version", "llama@one")] {
+        let as_expected = |seen: &headgate_source::files::Observed| {
+            (told(&planned(&seen.objects), name) == expected).then_some(())
+        };
+        source
+            .until(&format!("{name}: {expected}"), as_expected)
+            .await;
+    }
+    // A model at zero keeps its limits.
+    cluster.kubectl("scale deploy/phi-one --replicas=0").await;
+    source
+        .carrier("deployment/phi-one", |c| c.pods.is_empty())
+        .await;
+    for name in ["pool", "service-unlabelled", "deployment"] {
+        assert_eq!(told(&planned(&source.now().objects), name), "phi");
+    }
+    cluster.kubectl("delete inferencepool phi").await;
+    source
+        .until("the pool to be gone", |seen| {
+            let told = told(&planned(&seen.objects), "pool");
+            told.starts_with("MatchesNothing").then_some(())
+        })
+        .await;
+    source
+        .equals_a_fresh_one(&cluster.client().await, &options)
+        .await;
+}
