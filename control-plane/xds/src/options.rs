@@ -24,6 +24,8 @@ pub struct Options {
     pub max_names: usize,
     /// Responses that may wait for a stream's transport; beyond it only the newest snapshot waits: 4.
     pub response_queue: usize,
+    /// Over how long proxies are sent elsewhere when the server ends: 10 s.
+    pub drain: Duration,
     /// HTTP/2 keepalive: interval of pings, and how long an answer may take: 60 s, 60 s.
     ///
     /// Envoy answers pings on its main thread, which says nothing while it takes a large first push
@@ -44,6 +46,7 @@ impl Default for Options {
             in_flight: 32,
             max_names: 100_000,
             response_queue: 4,
+            drain: Duration::from_secs(10),
             keepalive: (Duration::from_secs(60), Duration::from_secs(60)),
         }
     }

@@ -2,8 +2,10 @@
 //!
 //! [`XdsServer`] offers the aggregated service and one service per kind, each in both protocols;
 //! `wire` turns messages into a session's inputs and its outputs into messages; `stream` runs one
-//! session; `memory` is what it leaves to the proxy's next one. Everything decided is decided in the session; this room only waits and performs.
+//! session; `memory` is what it leaves to the proxy's next one; `drain` is when it ends if the server does.
+//! Everything decided about delivery is decided in the session; this room only waits and performs.
 
+mod drain;
 mod memory;
 mod services;
 mod stream;
@@ -11,6 +13,7 @@ mod wire;
 
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -21,6 +24,8 @@ use tonic::transport::server::TcpIncoming;
 use crate::fleet::Fleet;
 use crate::options::Options;
 use crate::world::World;
+
+use drain::Ends;
 
 /// The largest request taken: room for the names and versions a proxy with some ten thousand
 /// resources lists when it reconnects.
@@ -38,7 +43,8 @@ struct Inner<W> {
     options: Arc<Options>,
     fleet: Fleet,
     memory: memory::Memory,
-    closing: watch::Sender<bool>,
+    /// When each stream ends, once the server does.
+    ending: watch::Sender<Option<Arc<Ends>>>,
 }
 
 impl<W> Clone for XdsServer<W> {
@@ -57,7 +63,7 @@ impl<W: World> XdsServer<W> {
             options: Arc::new(options),
             fleet: Fleet::default(),
             memory: memory::Memory::default(),
-            closing: watch::Sender::new(false),
+            ending: watch::Sender::new(None),
         };
         Self {
             inner: Arc::new(inner),
@@ -84,10 +90,30 @@ impl<W: World> XdsServer<W> {
 
     /// Ends every open stream with `Unavailable`, and every new one too. Proxies keep what they run.
     pub fn close(&self) {
-        self.inner.closing.send_replace(true);
+        self.inner.ending.send_replace(Some(Arc::default()));
     }
 
-    /// Serves plaintext HTTP/2 on `listener` until `shutdown`, then closes all streams.
+    /// Ends the open streams with `Unavailable` one connection after another over `over`, so that
+    /// proxies reconnect elsewhere without all coming at once; every new stream ends at once. Until its
+    /// turn a stream is served as ever. [`XdsServer::close`] cuts it short; a second drain does nothing.
+    pub fn drain(&self, over: Duration) {
+        let proxies = self.inner.fleet.proxies();
+        let streams = proxies
+            .iter()
+            .map(|proxy| (proxy.stream, proxy.peer.address));
+        let ends = drain::ends(streams, over, tokio::time::Instant::now().into_std());
+        self.inner.ending.send_if_modified(|ending| {
+            let begins = ending.is_none();
+            *ending = ending.take().or_else(|| Some(Arc::new(ends)));
+            begins
+        });
+    }
+
+    /// Serves plaintext HTTP/2 on `listener` until `shutdown`, then drains over [`Options::drain`].
+    ///
+    /// From `shutdown` on nothing listens any more: who comes is refused at once and tries elsewhere,
+    /// instead of being taken in only to be sent away. Every connection is told so (GOAWAY), so that a
+    /// proxy whose stream ended opens the next one on another connection.
     ///
     /// # Errors
     /// The transport's, if it cannot go on accepting connections.
@@ -104,7 +130,7 @@ impl<W: World> XdsServer<W> {
             .add_routes(self.routes())
             .serve_with_incoming_shutdown(incoming, async {
                 shutdown.await;
-                self.close();
+                self.drain(self.inner.options.drain);
             })
             .await
     }

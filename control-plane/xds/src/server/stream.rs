@@ -4,6 +4,7 @@
 //! Requests are read by a loop that never waits for the response channel. While that is full the
 //! session is simply not asked for more, so a client that stops reading holds at most
 //! `response_queue` responses, whose bodies it shares with everyone else, and the newest snapshot.
+//! When the server ends, a stream goes on as ever until its turn to leave comes.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -12,7 +13,7 @@ use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, watch};
 use tonic::{Status, Streaming};
 
-use crate::fleet::Member;
+use crate::fleet::{Member, StreamId};
 use crate::resource::Kind;
 use crate::session::{Event, Response, Session};
 use crate::snapshot::Snapshot;
@@ -33,13 +34,9 @@ pub(super) async fn run<P: Wire, W: World>(
     mut inbound: Streaming<P::Request>,
     outbound: Outbound,
 ) {
-    let mut closing = server.inner.closing.subscribe();
     let ended = tokio::select! {
         ended = converse::<P, W>(&server, address, only, &mut inbound, &outbound) => ended,
         () = outbound.closed() => Ok(()),
-        _ = closing.wait_for(|closing| *closing) => {
-            Err(Status::unavailable("the control plane is shutting down"))
-        }
     };
     if let Err(status) = ended {
         // A client that does not read does not learn why; its stream ends all the same.
@@ -54,8 +51,55 @@ async fn converse<P: Wire, W: World>(
     inbound: &mut Streaming<P::Request>,
     outbound: &Outbound,
 ) -> Result<(), Status> {
-    let Some(mut first) = inbound.message().await? else {
+    let opening = open::<P, W>(server, address, only, inbound);
+    let Some((mut conversation, mut snapshots)) = until_its_turn(server, None, opening).await?
+    else {
         return Ok(());
+    };
+    let stream = conversation.member.stream();
+    let talk = conversation.go_on::<P>(inbound, &mut snapshots, outbound);
+    let ended = until_its_turn(server, Some(stream), talk).await;
+    tracing::info!(node = %conversation.peer.id, "proxy disconnected");
+    ended
+}
+
+/// Does `work`, or leaves it when the server ends and it is the stream's turn.
+async fn until_its_turn<W: World, T>(
+    server: &XdsServer<W>,
+    stream: Option<StreamId>,
+    work: impl Future<Output = Result<T, Status>>,
+) -> Result<T, Status> {
+    let mut ending = server.inner.ending.subscribe();
+    let turn = async {
+        loop {
+            let ends = ending.borrow_and_update().clone();
+            // Who is not named came too late to wait for a turn.
+            let turn = ends.map(|ends| {
+                stream
+                    .and_then(|s| ends.get(&s).copied())
+                    .unwrap_or_else(now)
+            });
+            tokio::select! {
+                () = at(turn), if turn.is_some() => return,
+                changed = ending.changed() => if changed.is_err() { return },
+            }
+        }
+    };
+    tokio::select! {
+        done = work => done,
+        () = turn => Err(Status::unavailable("the control plane is shutting down")),
+    }
+}
+
+/// Waits for the first message, which says who it is; `None` if the client leaves before it.
+async fn open<'a, P: Wire, W: World>(
+    server: &'a XdsServer<W>,
+    address: Option<std::net::SocketAddr>,
+    only: Option<Kind>,
+    inbound: &mut Streaming<P::Request>,
+) -> Result<Option<(Conversation<'a>, Snapshots)>, Status> {
+    let Some(mut first) = inbound.message().await? else {
+        return Ok(None);
     };
     let peer = Arc::new(Peer::new(
         P::take_node(&mut first).unwrap_or_default(),
@@ -78,14 +122,11 @@ async fn converse<P: Wire, W: World>(
         member: inner.fleet.join(peer.clone(), scope, P::PROTOCOL, only),
         memory: &inner.memory,
         identity,
+        peer,
         only,
     };
     conversation.hear::<P>(first)?;
-    let ended = conversation
-        .go_on::<P>(inbound, &mut snapshots, outbound)
-        .await;
-    tracing::info!(node = %peer.id, "proxy disconnected");
-    ended
+    Ok(Some((conversation, snapshots)))
 }
 
 /// The scope of a proxy. The world may have to build a snapshot for it, which takes too long for the threads that
@@ -105,6 +146,7 @@ struct Conversation<'a> {
     member: Member,
     memory: &'a Memory,
     identity: Identity,
+    peer: Arc<Peer>,
     only: Option<Kind>,
 }
 

@@ -381,15 +381,24 @@ impl Client {
     }
 
     /// Whether the server cannot know everything it routes to: it runs something else than is wanted
-    /// (gone, refused, brought from an earlier stream, half applied from a refused response).
+    /// (gone, refused, brought from an earlier stream, half applied from a refused response). In state of
+    /// the world it does not say what it brought, and what waits for a refused cluster is not sent again.
     pub fn routes_unknown(&self, world: &Snapshot) -> bool {
+        let refused = |key: &ResourceKey| {
+            let cluster = world.get(key.kind, &key.name);
+            cluster.is_some_and(|c| c.body().starts_with(b"bad"))
+        };
         let unknown = |kind: &Kind| {
             let state = &self.kinds[kind];
             let sotw = self.reconnected && self.protocol == Protocol::StateOfTheWorld;
             let mut names = state.names.iter().filter(|_| sotw).chain(state.held.keys());
-            let version = |name| state.held.get(name).map(|body| body.version.as_str());
-            let wanted = |name| world.get(*kind, name).map(|r| r.version());
-            names.any(|name| wanted(name).is_none() || wanted(name) != version(name))
+            names.any(|name| {
+                let held = state.held.get(name).map(|body| body.version.as_str());
+                world.get(*kind, name).is_none_or(|wanted| {
+                    let waits = sotw && wanted.requires().iter().any(refused);
+                    waits || Some(wanted.version()) != held
+                })
+            })
         };
         [Kind::Listener, Kind::Route, Kind::Extension]
             .iter()
