@@ -11,6 +11,7 @@ TOOLS := tests/tools
 WITH := $(TOOLS)/with
 # Called as built: `cargo run` of one package alone would choose other features and build half of it again.
 DEMO := $(or $(CARGO_TARGET_DIR),target)/release/headgate-demo
+BENCH := $(or $(CARGO_TARGET_DIR),target)/release/headgate-bench
 
 # Where the demo listens. Set other addresses to run two side by side.
 demo up down: export HEADGATE_XDS_ADDRESS ?= 127.0.0.1:18000
@@ -60,10 +61,11 @@ down: ## end what `make up` started
 	@$(WITH) cargo build --locked --release -p headgate -p headgate-demo
 	@$(WITH) $(DEMO) down
 
-bench: ## what the filters cost per request, against Envoy's own; ARGS="--rounds 10", ARGS=--help
-	@$(TOOLS)/setup demo
+bench: ## the filters' cost against Envoy's own, and a cluster at full size; ARGS="--only cluster", ARGS=--help
+	@$(TOOLS)/setup demo kube
 	@$(TOOLS)/build-wasm
-	@$(WITH) cargo run --locked --release -p headgate-bench -- $(ARGS)
+	@$(WITH) cargo build --locked --release -p headgate -p headgate-bench
+	@$(WITH) $(BENCH) $(ARGS)
 
 schema: ## write the committed JSON schemas, reference, definitions and rights anew
 	@$(TOOLS)/setup build

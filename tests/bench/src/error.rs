@@ -4,6 +4,7 @@ use std::io;
 use std::path::PathBuf;
 
 use headgate_test_support::envoy::EnvoyError;
+use headgate_tests_cluster::ClusterError;
 
 /// The bench could not run, or what it ran was not what it is about.
 #[derive(Debug, thiserror::Error)]
@@ -16,6 +17,17 @@ pub(crate) enum BenchError {
         /// The refusal.
         source: io::Error,
     },
+    /// A cluster that could not be measured.
+    #[error("row {row}: {source}")]
+    Cluster {
+        /// The row's id.
+        row: &'static str,
+        /// What happened.
+        source: Box<ClusterError>,
+    },
+    /// No threads to run on.
+    #[error("cannot start: {0}")]
+    Runtime(#[source] io::Error),
     /// No row has such an id.
     #[error("no row matches {0:?}; the rows are:\n{1}")]
     NoRow(String, String),

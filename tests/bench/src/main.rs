@@ -1,4 +1,5 @@
-//! `make bench`: what the filters cost per request, paired against what Envoy has itself.
+//! `make bench`: what the filters cost per request, paired against what Envoy has itself; and what the control plane
+//! promises of a whole cluster, at full size.
 //!
 //! ```text
 //! rows ──▶ one Envoy, a listener per row ──▶ rounds of shuffled blocks ──▶ worker CPU ──▶ estimates ──▶ a table
@@ -8,6 +9,7 @@
 //! code, and measures the CPU time of Envoy's worker thread from `/proc`, which no other process's load enters.
 
 mod bootstrap;
+mod cluster;
 mod cpu;
 mod error;
 mod filters;
@@ -28,6 +30,7 @@ use std::time::Duration;
 use clap::{Parser, ValueEnum};
 use headgate_test_support::envoy::{Envoy, EnvoyOptions};
 
+use crate::cluster::Promise;
 use crate::cpu::Placement;
 use crate::error::BenchError;
 use crate::report::{ModuleReport, Report};
@@ -36,7 +39,8 @@ use crate::rows::Group;
 /// The modules whose sizes are told; the first is the one that is measured.
 const MODULES: [&str; 3] = ["headgate", "token-bucket", "traffic-tag"];
 
-/// Measures what the filters cost per request, against no filter and against Envoy's own.
+/// Measures what the filters cost per request, against no filter and against Envoy's own, and whether the control plane
+/// keeps at full size what it promises of a cluster.
 ///
 /// Exits with 1 when a mark is missed.
 #[derive(Debug, Parser)]
@@ -79,11 +83,9 @@ fn dist() -> PathBuf {
         .collect()
 }
 
-// One thread: the load and the upstream shall not take a core from the worker.
-#[tokio::main(flavor = "current_thread")]
-async fn main() -> ExitCode {
+fn main() -> ExitCode {
     let cli = Cli::parse();
-    match bench(&cli).await {
+    match bench(&cli) {
         Ok(report) => show(&cli, &report),
         Err(error) => {
             eprintln!("headgate-bench: {error}");
@@ -115,7 +117,24 @@ fn show(cli: &Cli, report: &Report) -> ExitCode {
     }
 }
 
-async fn bench(cli: &Cli) -> Result<Report, BenchError> {
+fn bench(cli: &Cli) -> Result<Report, BenchError> {
+    let mut promises = Promise::ALL.to_vec();
+    promises.retain(|promise| cli.only.as_deref().is_none_or(|p| promise.is_named(p)));
+    // One thread: the load and the upstream shall not take a core from the worker.
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(BenchError::Runtime)?;
+    let found = cluster::measure(&promises)?;
+    match runtime.block_on(filters_of(cli)) {
+        // The pattern names promises alone.
+        Err(BenchError::NoRow(..)) if !promises.is_empty() => Ok(Report::of_promises(found)),
+        filters => Ok(filters?.with(found)),
+    }
+}
+
+/// What the filters cost.
+async fn filters_of(cli: &Cli) -> Result<Report, BenchError> {
     let modules = sizes(&cli.wasm)?;
     let module = cli.wasm.join(format!("{}.wasm", MODULES[0]));
     let module = module.canonicalize().unwrap_or(module);
@@ -162,7 +181,8 @@ fn chosen(mut groups: Vec<Group>, only: Option<&str>) -> Result<Vec<Group>, Benc
         return Ok(groups);
     };
     let rows = groups.iter().flat_map(|group| &group.rows);
-    let ids: Vec<_> = rows.map(|row| row.id.clone()).collect();
+    let mut ids: Vec<_> = rows.map(|row| row.id.clone()).collect();
+    ids.extend(Promise::ALL.map(|promise| promise.id().to_owned()));
     groups.retain_mut(|group| group.keep(pattern));
     if groups.is_empty() {
         return Err(BenchError::NoRow(pattern.to_owned(), ids.join(" ")));

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use serde::Serialize;
 
+use crate::cluster::PromiseReport;
 use crate::rows::{Cost, Group, Row};
 use crate::run::Samples;
 use crate::stats::{Estimate, bootstrap, midmean};
@@ -23,6 +24,8 @@ pub(crate) struct Report {
     pub groups: Vec<GroupReport>,
     /// The modules' sizes.
     pub modules: Vec<ModuleReport>,
+    /// What the control plane promises of a whole cluster.
+    pub cluster: Vec<PromiseReport>,
 }
 
 /// The rows of a group.
@@ -137,18 +140,55 @@ impl Report {
             placement,
             groups: reports.map(|(g, s)| group(g, s)).collect(),
             modules,
+            cluster: Vec::new(),
         }
+    }
+
+    /// Without filters.
+    pub(crate) fn of_promises(cluster: Vec<PromiseReport>) -> Self {
+        Self {
+            cluster,
+            ..Self::new(&[], &Samples::new(), String::new(), Vec::new())
+        }
+    }
+
+    /// The same with what was found of a cluster.
+    pub(crate) fn with(self, cluster: Vec<PromiseReport>) -> Self {
+        Self { cluster, ..self }
     }
 
     /// How many marks are missed.
     pub(crate) fn missed(&self) -> usize {
         let rows = self.groups.iter().flat_map(|group| &group.rows);
         let ratios = rows.filter(|row| row.holds == Some(false)).count();
-        ratios + self.modules.iter().filter(|m| !m.holds).count()
+        let modules = self.modules.iter().filter(|m| !m.holds).count();
+        ratios + modules + self.cluster.iter().filter(|p| !p.holds).count()
     }
 
     /// The table.
     pub(crate) fn table(&self) -> String {
+        let mut out = String::new();
+        if !self.groups.is_empty() {
+            out.push_str(&self.filters());
+        }
+        if !self.cluster.is_empty() {
+            let _ = writeln!(out, "{}a cluster", if out.is_empty() { "" } else { "\n" });
+        }
+        for found in &self.cluster {
+            let title = format!("  {}", found.title);
+            let (value, mark) = (&found.value, &found.mark);
+            line(
+                &mut out,
+                [&title, value, "", "", mark, verdict(found.holds)],
+            );
+        }
+        for found in &self.cluster {
+            let _ = writeln!(out, "\n{}: {}", found.id, found.figures);
+        }
+        out
+    }
+
+    fn filters(&self) -> String {
         let mut out = format!(
             "worker CPU per request in µs: mean of the middle half of {} paired rounds [95 % bootstrap interval]\n{}\n\n",
             self.rounds, self.placement

@@ -17,7 +17,7 @@ use crate::ClusterError;
 /// Deployments that are made at once.
 const PARALLEL: usize = 16;
 /// What a pod may take to run, on a machine that does other things, and all of them at least.
-const PER_POD: Duration = Duration::from_millis(25);
+const PER_POD: Duration = Duration::from_millis(100);
 const AT_LEAST: Duration = Duration::from_secs(120);
 
 /// How many of what.

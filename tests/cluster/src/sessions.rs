@@ -54,6 +54,8 @@ impl Sessions {
     /// # Errors
     /// [`ClusterError::TimedOut`], and [`ClusterError::NotMeasured`] when a session met two versions meanwhile.
     pub async fn pass(&self, load: &Load, envoys: usize) -> Result<Pass, ClusterError> {
+        // An Envoy acks before its workers take the change up: each has answered something once more before it counts.
+        load.wait_for(4 * envoys * CONCURRENCY, SOON).await?;
         let (from, now) = (load.len(), load.now());
         let each = usize::try_from(self.count).unwrap_or(usize::MAX);
         // What is in flight now was sent before.

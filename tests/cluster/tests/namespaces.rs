@@ -37,6 +37,17 @@ fn who(reply: &Reply) -> Who<'_> {
     )
 }
 
+/// Waits for a status.
+async fn answers(edge: &Edge, domain: &str, status: u16) {
+    let what = format!("{status} at {domain}");
+    eventually(SOON, &what, async || match ask(edge, domain).await.status {
+        seen if seen == status => Ok(()),
+        seen => Err(seen),
+    })
+    .await
+    .unwrap();
+}
+
 fn set<const N: usize>(names: [&str; N]) -> BTreeSet<String> {
     names.map(str::to_owned).into()
 }
@@ -101,6 +112,9 @@ async fn one_model_name_in_two_namespaces_is_two_models_and_a_proxy_sees_those_i
     let [both, only_a] = &world.edges[..] else {
         panic!("two Envoys")
     };
+    // An Envoy acks before its workers take the change up.
+    answers(both, "a.test", 200).await;
+    answers(only_a, "a.test", 200).await;
     for (domain, wanted) in [
         ("a.test", THEIRS),
         ("anything.test", OURS),
@@ -124,13 +138,6 @@ async fn one_model_name_in_two_namespaces_is_two_models_and_a_proxy_sees_those_i
 
     // What one namespace loses, the other keeps.
     world.run("delete deploy/ours").await.unwrap();
-    eventually(SOON, "the model to go", async || {
-        match ask(both, "anything.test").await.status {
-            404 => Ok(()),
-            other => Err(other),
-        }
-    })
-    .await
-    .unwrap();
+    answers(both, "anything.test", 404).await;
     assert_eq!(who(&ask(both, "a.test").await), THEIRS);
 }
