@@ -9,6 +9,8 @@ use headgate_contract::names;
 use headgate_model::LabelKeys;
 use headgate_source::kubernetes::Kind;
 
+use crate::writing::WriteArgs;
+
 /// Model-aware traffic control for Envoy.
 ///
 /// Turns labels on model workloads (`model-name`, `model-version`, `canary-weight`) into clusters, endpoints,
@@ -212,6 +214,9 @@ pub(crate) struct ServeArgs {
     /// How long a cluster outlives the last route to it, in seconds.
     #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u64).range(2..=3600))]
     pub linger: u64,
+    /// Who of several replicas writes to a Kubernetes API.
+    #[command(flatten)]
+    pub writing: WriteArgs,
 }
 
 impl ServeArgs {
@@ -382,7 +387,7 @@ fn parse_label_key(text: &str) -> Result<String, String> {
 }
 
 /// Namespaces reach the names of clusters and virtual hosts, so they are what Kubernetes allows.
-fn parse_namespace(text: &str) -> Result<String, String> {
+pub(crate) fn parse_namespace(text: &str) -> Result<String, String> {
     let bytes = text.as_bytes();
     let inner = |c: &u8| c.is_ascii_lowercase() || c.is_ascii_digit() || *c == b'-';
     let ends = [bytes.first(), bytes.last()]

@@ -140,7 +140,8 @@ impl Publisher {
         let plan = Arc::new(plan);
         self.report_new(&plan);
         let offered = self.modules.borrow_and_update().clone();
-        self.scopes.publish(plan.clone(), &offered.modules);
+        self.scopes
+            .publish(plan.clone(), &observed.objects, &offered.modules);
         let took = start.elapsed();
         self.published.send_modify(|published| {
             let number = published.as_ref().map_or(0, |p| p.number) + 1;

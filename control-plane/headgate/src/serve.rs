@@ -20,6 +20,7 @@ use crate::scopes::ScopeRules;
 use crate::settings::{self, Failure};
 use crate::source::Source;
 use crate::world::Scopes;
+use crate::writing;
 
 /// How long ending may take before the process ends anyway.
 const DRAIN: Duration = Duration::from_secs(5);
@@ -80,6 +81,16 @@ async fn serve(args: &ServeArgs) -> Result<(), Failure> {
         },
     );
     let (ending, closing) = watch::channel(false);
+    let writer = source.writes_to().map(|(client, policies)| {
+        let watched = writing::Watched {
+            published: published.clone(),
+            scopes: scopes.clone(),
+            fleet: server.fleet(),
+            policies,
+            closing: closing.clone(),
+        };
+        writing::start(&client, args, watched)
+    });
     let metrics = Arc::new(Metrics::default());
     let admin = Admin {
         published,
@@ -111,13 +122,17 @@ async fn serve(args: &ServeArgs) -> Result<(), Failure> {
         admin?;
         Ok::<(), Failure>(())
     };
-    tokio::select! {
+    let outcome = tokio::select! {
         outcome = both => outcome,
         () = async { closed(closing.clone()).await; tokio::time::sleep(DRAIN).await } => {
             tracing::warn!("a connection did not end in time");
             Ok(())
         }
+    };
+    if let Some(writer) = writer {
+        writer.end().await;
     }
+    outcome
 }
 
 async fn bind(flag: &str, address: SocketAddr) -> Result<TcpListener, Failure> {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use headgate_source::files::{self, Files, Observed};
 use headgate_source::join::join;
-use headgate_source::kubernetes::{self, Access, ApiState, Kind, Kubernetes};
+use headgate_source::kubernetes::{self, Access, ApiState, Client, Kind, Kubernetes};
 use headgate_source::policies::{self, Policies};
 use tokio::sync::watch;
 
@@ -15,12 +15,17 @@ use crate::settings::Failure;
 /// How long a dry look may take.
 const DRY_LOOK: Duration = Duration::from_secs(30);
 
+/// The policies that are objects, as they are stored; `None` until all of them are known.
+pub(crate) type SeenPolicies = watch::Receiver<Option<Arc<policies::Seen>>>;
+
 /// A running source.
 pub(crate) enum Source {
     /// A directory of manifests.
     Files(Files),
     /// A Kubernetes API, and policies of it or of a directory.
     Cluster {
+        /// Whom the API is asked as.
+        client: Client,
         /// Watches the API.
         kubernetes: Kubernetes,
         /// Watches the policies.
@@ -57,9 +62,25 @@ impl Source {
             PolicySource::Objects(Policies::start(&client, &options, kubernetes.states()))
         };
         Ok(Self::Cluster {
+            client,
             kubernetes,
             policies,
         })
+    }
+
+    /// Whom a Kubernetes API is written to as, and the policies if they are objects of it.
+    pub(crate) fn writes_to(&self) -> Option<(Client, Option<SeenPolicies>)> {
+        let Self::Cluster {
+            client, policies, ..
+        } = self
+        else {
+            return None;
+        };
+        let policies = match policies {
+            PolicySource::Files(_) => None,
+            PolicySource::Objects(policies) => Some(policies.seen()),
+        };
+        Some((client.clone(), policies))
     }
 
     /// How the watches of a Kubernetes API fare.
@@ -77,6 +98,7 @@ impl Source {
             Self::Cluster {
                 kubernetes,
                 policies,
+                ..
             } => {
                 let carriers = kubernetes.synced().await;
                 let policies = match policies {

@@ -5,16 +5,18 @@
 //!
 //! Building takes long with thousands of models, and so it holds a lock of its own: who only looks does not wait for it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use headgate_model::Plan;
+use headgate_model::{Objects, Plan};
+use headgate_source::writes::{Editions, editions};
 use headgate_translate::{
     Cache, Modules, Options, Rejected, ScopeSpec, TranslateError, Translated, snapshot_with,
 };
 use headgate_xds::{Peer, Refused, Scope, Snapshot, World};
 use tokio::sync::watch;
 
+use crate::generations::Generations;
 use crate::history::{History, Told};
 use crate::scopes::{self, ScopeRules};
 
@@ -35,8 +37,15 @@ struct Workshop {
 }
 
 struct State {
-    history: History,
+    memory: Memory,
     scopes: BTreeMap<Scope, Entry>,
+}
+
+/// What filter configurations were made of.
+#[derive(Default)]
+struct Memory {
+    history: History,
+    generations: Generations,
 }
 
 struct Entry {
@@ -67,20 +76,21 @@ impl Scopes {
                 cache: Cache::default(),
             })),
             state: Arc::new(Mutex::new(State {
-                history: History::default(),
+                memory: Memory::default(),
                 scopes: BTreeMap::new(),
             })),
         }
     }
 
     /// Publishes a plan, to be run by these modules, to every scope. Equal snapshots wake nobody.
-    pub(crate) fn publish(&self, plan: Arc<Plan>, modules: &Modules) {
+    pub(crate) fn publish(&self, plan: Arc<Plan>, objects: &Objects, modules: &Modules) {
         let mut workshop = self.workshop();
         workshop.options.modules.clone_from(modules);
         workshop.plan = Some(plan.clone());
         let specs: Vec<(Scope, ScopeSpec)> = {
             let mut state = self.lock();
-            state.history.begin(&plan);
+            state.memory.history.begin(&plan);
+            state.memory.generations.begin(editions(&plan, objects));
             let seen = |entry: &Entry| entry.sender.receiver_count() > 0;
             state.scopes.retain(|_, entry| seen(entry));
             let scopes = state.scopes.iter();
@@ -90,9 +100,10 @@ impl Scopes {
             let Some(built) = workshop.build(&spec) else {
                 continue;
             };
-            let State { history, scopes } = &mut *self.lock();
+            let mut state = self.lock();
+            let State { scopes, memory } = &mut *state;
             if let Some(entry) = scopes.get_mut(&scope) {
-                entry.update(built, history);
+                entry.update(built, memory);
             }
         }
     }
@@ -102,7 +113,21 @@ impl Scopes {
     pub(crate) fn told_by(&self, acked: &str) -> Option<Told> {
         // An accepted retry is the same plan: `<hash>+r<n>`.
         let version = acked.split('+').next().unwrap_or(acked);
-        self.lock().history.get(version)
+        self.lock().memory.history.get(version)
+    }
+
+    /// The editions of policies in a filter configuration that some proxy runs, by the version it acked. `None` for one
+    /// that is older than the memory.
+    pub(crate) fn editions_in(&self, acked: &str) -> Option<Arc<Editions>> {
+        let version = acked.split('+').next().unwrap_or(acked);
+        self.lock().memory.generations.get(version)
+    }
+
+    /// The namespaces that a scope's proxies are served.
+    pub(crate) fn namespaces(&self, scope: &Scope) -> Option<BTreeSet<String>> {
+        let state = self.lock();
+        let entry = state.scopes.get(scope)?;
+        Some(entry.spec.namespaces.iter().cloned().collect())
     }
 
     /// Whether proxies get a virtual host for this namespace.
@@ -154,13 +179,14 @@ impl Entry {
         }
     }
 
-    fn update(&mut self, built: Result<Translated, TranslateError>, history: &mut History) {
+    fn update(&mut self, built: Result<Translated, TranslateError>, memory: &mut Memory) {
         match built {
             Ok(Translated { snapshot, rejected }) => {
-                self.rejected = rejected;
                 self.failure = None;
                 let new = Arc::new(snapshot);
-                history.remember(&new);
+                memory.history.remember(&new);
+                memory.generations.remember(&new, &rejected);
+                self.rejected = rejected;
                 self.sender.send_if_modified(|old| {
                     let changed = old.as_ref().is_none_or(|old| !old.same_content(&new));
                     if changed {
@@ -172,6 +198,9 @@ impl Entry {
             Err(error) => {
                 tracing::error!(%error, "a plan cannot be translated: the last good snapshot stays");
                 self.failure = Some(error.to_string());
+                if let Some(served) = self.sender.borrow().as_deref() {
+                    memory.generations.keep(served);
+                }
             }
         }
     }
@@ -189,11 +218,11 @@ impl World for Scopes {
         if !self.lock().scopes.contains_key(&scope) {
             let built = workshop.build(&spec);
             let mut entry = Entry::new(spec);
-            let State { history, scopes } = &mut *self.lock();
+            let mut state = self.lock();
             if let Some(built) = built {
-                entry.update(built, history);
+                entry.update(built, &mut state.memory);
             }
-            scopes.insert(scope.clone(), entry);
+            state.scopes.insert(scope.clone(), entry);
         }
         Ok(scope)
     }

@@ -10,3 +10,4 @@ mod metrics;
 mod policies;
 mod replicas;
 mod status_names;
+mod writing;

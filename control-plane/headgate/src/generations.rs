@@ -1,0 +1,151 @@
+//! Which editions of the policies a filter configuration holds, for the newest few hundred plans: what an ACK says of them.
+//!
+//! Invariant: a configuration holds what the newest plan that made it holds. Equal bytes are equal limits, so a proxy that ACKed
+//! them has an edit that changed nothing of them.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use headgate_model::PolicyId;
+use headgate_source::writes::Editions;
+use headgate_translate::Rejected;
+use headgate_xds::{Kind, Snapshot};
+
+/// Plans remembered. A configuration that is older, and that no scope serves, counts as holding nothing.
+const LENGTH: u64 = 256;
+
+/// The memory.
+#[derive(Debug, Default)]
+pub(crate) struct Generations {
+    plans: u64,
+    newest: Arc<Editions>,
+    /// By the configuration's version: the last plan that served it, and what that held.
+    of: BTreeMap<String, (u64, Arc<Editions>)>,
+}
+
+impl Generations {
+    /// What is remembered from now on holds these.
+    pub(crate) fn begin(&mut self, editions: Editions) {
+        self.plans += 1;
+        if *self.newest != editions {
+            self.newest = Arc::new(editions);
+        }
+        let forgotten = self.plans.saturating_sub(LENGTH);
+        self.of.retain(|_, (plan, _)| *plan >= forgotten);
+    }
+
+    /// The filter configurations of a snapshot of the newest plan, without what was left out of it.
+    pub(crate) fn remember(&mut self, snapshot: &Snapshot, rejected: &[Rejected]) {
+        let mut held = self.newest.clone();
+        for rejected in rejected {
+            if let Some(id) = held.keys().find(|id| left_out(id, rejected)).cloned() {
+                Arc::make_mut(&mut held).remove(&id);
+            }
+        }
+        for resource in snapshot.of(Kind::Extension) {
+            let entry = (self.plans, held.clone());
+            self.of.insert(resource.version().to_owned(), entry);
+        }
+    }
+
+    /// A snapshot of an older plan is still served: what it holds is not forgotten.
+    pub(crate) fn keep(&mut self, snapshot: &Snapshot) {
+        for resource in snapshot.of(Kind::Extension) {
+            if let Some((plan, _)) = self.of.get_mut(resource.version()) {
+                *plan = self.plans;
+            }
+        }
+    }
+
+    /// What the configuration with this version holds.
+    pub(crate) fn get(&self, version: &str) -> Option<Arc<Editions>> {
+        self.of.get(version).map(|(_, held)| held.clone())
+    }
+}
+
+/// Whether a bucket of this policy was left out: `bucket default/tenants/per-tenant`.
+fn left_out(id: &PolicyId, rejected: &Rejected) -> bool {
+    let policy = format!("bucket {}/{}/", id.namespace, id.name);
+    id.kind == headgate_model::PolicyKind::TokenBucket && rejected.what.starts_with(&policy)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use headgate_model::PolicyKind;
+    use headgate_source::writes::Edition;
+    use headgate_xds::Resource;
+
+    use super::*;
+
+    fn id() -> PolicyId {
+        PolicyId {
+            kind: PolicyKind::TokenBucket,
+            namespace: "default".to_owned(),
+            name: "tenants".to_owned(),
+        }
+    }
+
+    fn editions(generation: i64) -> Editions {
+        let created = 7;
+        let edition = Edition {
+            created,
+            generation,
+        };
+        [(id(), edition)].into()
+    }
+
+    fn snapshot(content: &str) -> Snapshot {
+        let filter = Resource::new(Kind::Extension, "headgate", content.as_bytes().to_vec());
+        Snapshot::new([filter]).unwrap()
+    }
+
+    fn generation(memory: &Generations, content: &str) -> Option<i64> {
+        let snapshot = snapshot(content);
+        let version = snapshot.of(Kind::Extension).next().unwrap().version();
+        let held = memory.get(version)?;
+        held.get(&id()).map(|edition| edition.generation)
+    }
+
+    #[test]
+    fn a_configuration_holds_the_newest_generation_that_came_to_the_same() {
+        let mut memory = Generations::default();
+        for (generation, content) in [(1, "ten"), (2, "twenty"), (3, "ten")] {
+            memory.begin(editions(generation));
+            memory.remember(&snapshot(content), &[]);
+        }
+        assert_eq!(generation(&memory, "ten"), Some(3));
+        assert_eq!(generation(&memory, "twenty"), Some(2));
+        assert_eq!(generation(&memory, "never served"), None);
+    }
+
+    #[test]
+    fn a_bucket_that_was_left_out_is_not_held() {
+        let mut memory = Generations::default();
+        memory.begin(editions(1));
+        let rejected = |what: &str| Rejected {
+            namespace: "default".to_owned(),
+            what: what.to_owned(),
+            reason: String::new(),
+        };
+        memory.remember(&snapshot("a"), &[rejected("bucket default/tenants/fair")]);
+        memory.remember(&snapshot("b"), &[rejected("bucket default/other/fair")]);
+        assert_eq!(generation(&memory, "a"), None);
+        assert_eq!(generation(&memory, "b"), Some(1));
+    }
+
+    #[test]
+    fn the_memory_is_bounded_and_what_is_served_stays_in_it() {
+        let mut memory = Generations::default();
+        memory.begin(editions(1));
+        memory.remember(&snapshot("good"), &[]);
+        for n in 0..LENGTH * 3 {
+            memory.begin(editions(2));
+            memory.keep(&snapshot("good"));
+            memory.remember(&snapshot(&n.to_string()), &[]);
+        }
+        assert_eq!(generation(&memory, "good"), Some(1));
+        assert_eq!(generation(&memory, "0"), None);
+        assert!(memory.of.len() < 300);
+    }
+}

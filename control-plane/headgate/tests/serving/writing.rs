@@ -1,0 +1,447 @@
+//! What `serve --kube` writes: conditions that `kubectl wait` awaits, Events that `kubectl describe` shows, by one of several
+//! replicas.
+
+use std::time::{Duration, Instant};
+
+use headgate_source::policies::{crds, yaml};
+use headgate_test_support::client::HttpClient;
+use headgate_test_support::deadline::eventually;
+use headgate_test_support::kube::{Kube, KubeOptions, Kubectl, Kubelet, Nothing, deployment};
+use headgate_test_support::ports::free_addr;
+use headgate_test_support::process::{Process, ProcessOptions};
+use headgate_test_support::xds_client::{Taker, type_url};
+use serde_json::{Value, json};
+
+use crate::common::{Files, SOON, Server};
+
+/// A write at most every ten seconds, counts at most every five, on a machine that does other things.
+const WRITTEN: &str = "--timeout=60s";
+
+/// An API server with the definitions, two versions of a model, and modules for who serves them.
+struct World {
+    kube: Kube,
+    _kubelet: Kubelet,
+    files: Files,
+}
+
+impl World {
+    async fn start() -> Self {
+        let kube = Kube::start(KubeOptions::default()).await.unwrap();
+        let kubelet = kube.kubelet(Nothing::default());
+        let kubectl = kube.kubectl();
+        define(&kubectl, &yaml(&crds().unwrap()).unwrap()).await;
+        for (name, version) in [("v1", "one"), ("v2", "two")] {
+            let made = deployment("llama", name, version, 1);
+            kubectl.rolled_out(&made).await.unwrap();
+        }
+        Self {
+            kube,
+            _kubelet: kubelet,
+            files: Files::new(),
+        }
+    }
+
+    async fn serve(&self, replica: &str, more: &[&str]) -> Server {
+        self.serve_as(self.kube.kubeconfig(), replica, more).await
+    }
+
+    async fn serve_as(&self, kubeconfig: &std::path::Path, replica: &str, more: &[&str]) -> Server {
+        let (xds, admin) = (free_addr().unwrap(), free_addr().unwrap());
+        let options = ProcessOptions::new(env!("CARGO_BIN_EXE_headgate"))
+            .args(["serve", "--kube", "--linger", "2", "-n", "default"])
+            .arg("--kubeconfig")
+            .arg(kubeconfig)
+            .arg("--wasm")
+            .arg(self.files.path("wasm"))
+            .args(["--replica-name", replica])
+            .args(["--xds-address".to_owned(), xds.to_string()])
+            .args(["--admin-address".to_owned(), admin.to_string()])
+            .args(more);
+        let mut server = Server {
+            process: Process::start(options).unwrap(),
+            xds,
+            admin,
+            client: HttpClient::new(),
+        };
+        let ready = format!("http://{admin}/readyz");
+        server.process.wait_for_http(&ready, SOON).await.unwrap();
+        server
+    }
+}
+
+async fn define(kubectl: &Kubectl, definitions: &str) {
+    kubectl.apply(definitions).await.unwrap();
+    let established = [
+        "wait",
+        "--for=condition=Established",
+        "--timeout=60s",
+        "crd/tokenbucketpolicies.headgate.dev",
+        "crd/traffictagpolicies.headgate.dev",
+    ];
+    kubectl.run(established).await.unwrap();
+}
+
+fn policy(name: &str, capacity: u32, more: &str) -> String {
+    format!(
+        "{{apiVersion: headgate.dev/v1alpha1, kind: TokenBucketPolicy, metadata: {{name: {name}}}, spec: {{{more} \
+         buckets: [{{name: fair, key: [tenant], profile: tokens, tokens: {{capacity: {capacity}, refillPerSecond: 10}}}}]}}}}\n"
+    )
+}
+
+async fn wait(kubectl: &Kubectl, policy: &str, condition: &str) {
+    let condition = format!("--for=condition={condition}");
+    if let Err(why) = kubectl.run(["wait", policy, &condition, WRITTEN]).await {
+        let now = kubectl.run(["get", policy, "-o", "yaml"]).await;
+        panic!("{why}\n{now:?}");
+    }
+}
+
+async fn condition(kubectl: &Kubectl, policy: &str, kind: &str, field: &str) -> String {
+    let path = format!("jsonpath={{.status.conditions[?(@.type==\"{kind}\")].{field}}}");
+    kubectl.run(["get", policy, "-o", &path]).await.unwrap()
+}
+
+/// Waits until a field of a condition is as wanted.
+async fn told(kubectl: &Kubectl, policy: &str, [kind, field]: [&str; 2], wanted: &str) {
+    let within = Duration::from_secs(60);
+    let what = format!("{kind}.{field} of {policy} to be {wanted}");
+    eventually(within, &what, async || {
+        let now = condition(kubectl, policy, kind, field).await;
+        if now.contains(wanted) {
+            Ok(())
+        } else {
+            Err(now)
+        }
+    })
+    .await
+    .unwrap();
+}
+
+/// What `kubectl describe` shows of an object's Events, once it has this reason and these words.
+async fn described(kubectl: &Kubectl, object: &str, reason: &str, words: &[&str]) -> String {
+    let what = format!("an Event {reason} of {object}");
+    eventually(Duration::from_secs(30), &what, async || {
+        let text = kubectl.run(["describe", object]).await.unwrap();
+        let (_, events) = text.rsplit_once("Events:").unwrap_or_default();
+        let line = events
+            .lines()
+            .find(|line| line.contains(reason) && words.iter().all(|word| line.contains(word)));
+        line.map(str::to_owned).ok_or(events.to_owned())
+    })
+    .await
+    .unwrap()
+}
+
+/// The Events of one reason on an object, as the API has them.
+async fn events(kubectl: &Kubectl, name: &str, reason: &str) -> Vec<Value> {
+    let fields = format!("--field-selector=involvedObject.name={name},reason={reason}");
+    let list = kubectl.run(["get", "events", &fields, "-o", "json"]);
+    let list: Value = serde_json::from_str(&list.await.unwrap()).unwrap();
+    list["items"].as_array().unwrap().clone()
+}
+
+async fn label(kubectl: &Kubectl, weight: &str) {
+    let label = format!("canary-weight={weight}");
+    kubectl
+        .run(["label", "deploy/v2", &label, "--overwrite"])
+        .await
+        .unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn kubectl_waits_until_every_connected_proxy_has_a_policy_and_reads_why_it_has_not() {
+    let world = World::start().await;
+    let kubectl = world.kube.kubectl();
+    // Stored before its definition forbade it, as an older release would have it.
+    let open = open_definition();
+    kubectl.apply(&open).await.unwrap();
+    let bad = policy("bad", 1000, "").replace("capacity: 1000", "capacity: -1");
+    eventually(SOON, "a definition that takes anything", async || {
+        kubectl.apply(&bad).await
+    })
+    .await
+    .unwrap();
+    define(&kubectl, &yaml(&crds().unwrap()).unwrap()).await;
+
+    let _server = world.serve("a", &[]).await;
+    kubectl
+        .apply(&policy("fair", 1000, "models: [llama],"))
+        .await
+        .unwrap();
+    wait(&kubectl, "tbp/fair", "Accepted").await;
+    wait(&kubectl, "tbp/fair", "ResolvedRefs").await;
+    wait(&kubectl, "tbp/fair", "Programmed=Unknown").await;
+    let reason = condition(&kubectl, "tbp/fair", "Programmed", "reason").await;
+    assert_eq!(reason, "NoProxies");
+
+    let proxies = [
+        Taker::connect("p", _server.xds).unwrap(),
+        Taker::connect("q", _server.xds).unwrap(),
+    ];
+    wait(&kubectl, "tbp/fair", "Programmed").await;
+    let message = ["Programmed", "message"];
+    told(&kubectl, "tbp/fair", message, "2 of 2 proxies have it").await;
+
+    // Who takes its place, what it matches, and which field is wrong.
+    kubectl.apply(&policy("late", 2000, "")).await.unwrap();
+    wait(&kubectl, "tbp/late", "Accepted=False").await;
+    let why = condition(&kubectl, "tbp/late", "Accepted", "message").await;
+    assert!(
+        why.contains("default/fair") && why.contains("spec.buckets[0]"),
+        "{why}"
+    );
+    kubectl
+        .apply(&policy("typo", 2000, "models: [lama],"))
+        .await
+        .unwrap();
+    wait(&kubectl, "tbp/typo", "ResolvedRefs=False").await;
+    let why = condition(&kubectl, "tbp/typo", "ResolvedRefs", "message").await;
+    assert!(
+        why.contains("matches nothing") && why.contains("spec.models[0]"),
+        "{why}"
+    );
+    described(
+        &kubectl,
+        "tbp/typo",
+        "MatchesNothing",
+        &["Warning", "spec.models[0]"],
+    )
+    .await;
+    wait(&kubectl, "tbp/bad", "Accepted=False").await;
+    let why = condition(&kubectl, "tbp/bad", "Accepted", "message").await;
+    assert!(why.contains("spec.buckets[0].tokens.capacity"), "{why}");
+    described(
+        &kubectl,
+        "tbp/bad",
+        "Unreadable",
+        &["spec.buckets[0].tokens.capacity"],
+    )
+    .await;
+
+    // An edit that one proxy refuses is not programmed, and the object says what the proxy said.
+    proxies[1].refuse(type_url::EXTENSION);
+    kubectl
+        .apply(&policy("fair", 3000, "models: [llama],"))
+        .await
+        .unwrap();
+    told(&kubectl, "tbp/fair", message, "1 of 2 proxies have it").await;
+    assert_eq!(
+        condition(&kubectl, "tbp/fair", "Programmed", "reason").await,
+        "Reconciling"
+    );
+    let observed = condition(&kubectl, "tbp/fair", "Programmed", "observedGeneration").await;
+    assert_eq!(observed, "2");
+    let line = described(&kubectl, "tbp/fair", "RefusedByProxy", &["headgate status"]).await;
+    assert!(line.contains("the proxy does not want it"), "{line}");
+    // Without it, all that are connected have it.
+    let [_stays, goes] = proxies;
+    drop(goes);
+    told(&kubectl, "tbp/fair", message, "1 of 1 proxies have it").await;
+}
+
+/// The definition of bucket policies, without its schema.
+fn open_definition() -> String {
+    let mut definition = json!(crds().unwrap()[0]);
+    let version = &mut definition["spec"]["versions"][0];
+    version["schema"]["openAPIV3Schema"] = json!({
+        "type": "object",
+        "x-kubernetes-preserve-unknown-fields": true,
+    });
+    definition.to_string()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_step_of_a_canary_and_each_refused_label_is_an_event_with_the_command_to_run() {
+    let world = World::start().await;
+    let kubectl = world.kube.kubectl();
+    let server = world.serve("a", &[]).await;
+    let command = |weight: &str| {
+        format!("kubectl label deployment/v2 -n default canary-weight={weight} --overwrite")
+    };
+    let (ten, hundred, zero) = (command("10"), command("100"), command("0"));
+    described(
+        &kubectl,
+        "deploy/v2",
+        "VersionHeld",
+        &[
+            "Normal",
+            "version two of model llama is held at 0 beside deployment default/v1",
+            &ten,
+        ],
+    )
+    .await;
+    label(&kubectl, "10").await;
+    described(
+        &kubectl,
+        "deploy/v2",
+        "CanaryStarted",
+        &["Normal", "takes 10 % of new sessions", &hundred, &zero],
+    )
+    .await;
+    label(&kubectl, "100").await;
+    described(
+        &kubectl,
+        "deploy/v2",
+        "Promoted",
+        &["takes 100 % of new sessions", &zero],
+    )
+    .await;
+    described(
+        &kubectl,
+        "deploy/v1",
+        "Drained",
+        &["a promoted version takes its place"],
+    )
+    .await;
+    label(&kubectl, "0").await;
+    described(
+        &kubectl,
+        "deploy/v2",
+        "Drained",
+        &["as its weight is 0", &ten],
+    )
+    .await;
+
+    // Refused twice: one Event that counts.
+    for count in [1, 2] {
+        label(&kubectl, "lots").await;
+        eventually(SOON, "the refusal to be counted", async || {
+            let said = events(&kubectl, "v2", "InvalidWeight").await;
+            let [event] = said.as_slice() else {
+                return Err(format!("{said:?}"));
+            };
+            // The API shows a series where there was more than one.
+            let counted = event["series"]["count"].as_i64().unwrap_or(1);
+            (counted == count).then_some(()).ok_or(event.to_string())
+        })
+        .await
+        .unwrap();
+        label(&kubectl, "0").await;
+        server
+            .until("the label to be good again", |s| {
+                !s["problems"].to_string().contains("InvalidWeight")
+            })
+            .await;
+        // What was said is looked at once in a while, also that it is over.
+        tokio::time::sleep(Duration::from_millis(700)).await;
+    }
+    described(
+        &kubectl,
+        "deploy/v2",
+        "InvalidWeight",
+        &["Warning", "(x2 over", "\"lots\"", &ten],
+    )
+    .await;
+    let shown = kubectl.run(["get", "events"]).await.unwrap();
+    assert!(
+        shown.contains("deployment/v2") && shown.contains("Promoted"),
+        "{shown}"
+    );
+}
+
+/// Who holds the Lease, without the part that tells processes apart.
+async fn holder(kubectl: &Kubectl) -> String {
+    let path = "jsonpath={.spec.holderIdentity}";
+    let holder = kubectl.run(["get", "lease", "headgate", "-o", path]).await;
+    let holder = holder.unwrap_or_default();
+    holder.split('_').next().unwrap_or_default().to_owned()
+}
+
+async fn leads(kubectl: &Kubectl, replica: &str, within: Duration) {
+    eventually(within, &format!("{replica} to lead"), async || {
+        let now = holder(kubectl).await;
+        if now == replica { Ok(()) } else { Err(now) }
+    })
+    .await
+    .unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn killing_the_leader_moves_the_lease_within_its_time_and_no_proxy_notices() {
+    let world = World::start().await;
+    let kubectl = world.kube.kubectl();
+    let lease = ["--lease-duration", "6"];
+    let mut first = world.serve("first", &lease).await;
+    leads(&kubectl, "first", SOON).await;
+    let second = world.serve("second", &lease).await;
+    let here = Taker::connect("here", second.xds).unwrap();
+    let there = Taker::connect("there", first.xds).unwrap();
+    second.settled().await;
+    first.settled().await;
+    kubectl.apply(&policy("fair", 1000, "")).await.unwrap();
+    wait(&kubectl, "tbp/fair", "Programmed").await;
+    let message = ["Programmed", "message"];
+    told(&kubectl, "tbp/fair", message, "2 of 2 proxies have it").await;
+    assert_eq!(holder(&kubectl).await, "first");
+    let said = described(&kubectl, "deploy/v2", "VersionHeld", &[]).await;
+    let since = second.syncz().await["proxies"][0]["since"].clone();
+
+    first.process.kill().unwrap();
+    let killed = Instant::now();
+    // Its duration, what it had renewed last, and a try of the other one.
+    leads(&kubectl, "second", Duration::from_secs(12)).await;
+    println!(
+        "another replica led {:?} after the leader was killed",
+        killed.elapsed()
+    );
+    let leases = kubectl
+        .run(["get", "lease", "headgate", "-o", "json"])
+        .await;
+    let lease: Value = serde_json::from_str(&leases.unwrap()).unwrap();
+    assert_eq!(lease["spec"]["leaseTransitions"], 1, "{lease}");
+
+    // It writes: statuses, and Events of what is news, but nothing that was said.
+    kubectl
+        .apply(&policy("typo", 2000, "models: [lama],"))
+        .await
+        .unwrap();
+    wait(&kubectl, "tbp/typo", "ResolvedRefs=False").await;
+    label(&kubectl, "10").await;
+    described(&kubectl, "deploy/v2", "CanaryStarted", &["10 %"]).await;
+    let held = events(&kubectl, "v2", "VersionHeld").await;
+    assert_eq!(held.len(), 1, "said once: {said}");
+    assert!(held[0]["series"].is_null(), "{held:?}");
+    // The proxies of the dead replica count until it was silent for too long.
+    drop(there);
+    told(&kubectl, "tbp/fair", message, "1 of 1 proxies have it").await;
+    let counts = [
+        "get",
+        "configmaps",
+        "-l",
+        "headgate.dev/counts-of=headgate",
+        "-o",
+        "name",
+    ];
+    eventually(SOON, "the counts of the dead to be removed", async || {
+        let now = kubectl.run(counts).await.unwrap();
+        if now.trim() == "configmap/headgate-counts-second" {
+            Ok(())
+        } else {
+            Err(now)
+        }
+    })
+    .await
+    .unwrap();
+
+    // The proxy of the other replica noticed nothing but what it was sent.
+    let after = second.settled().await;
+    assert_eq!(after["proxies"][0]["since"], since, "the same stream");
+    assert!(here.taken().contains_key(type_url::EXTENSION));
+
+    // One that ends lets the next one lead at once, and takes its counts away.
+    let third = world.serve("third", &["--lease-duration", "600"]).await;
+    let mut second = second;
+    second.process.terminate(SOON).await.unwrap();
+    leads(&kubectl, "third", Duration::from_secs(100)).await;
+    eventually(SOON, "the counts of who ended to be gone", async || {
+        let now = kubectl.run(counts).await.unwrap();
+        if now.contains("second") {
+            Err(now)
+        } else {
+            Ok(())
+        }
+    })
+    .await
+    .unwrap();
+    drop(third);
+}
