@@ -4,6 +4,7 @@ mod admin;
 mod cli;
 mod commands;
 mod domains;
+mod generations;
 mod history;
 mod metrics;
 mod modules;
@@ -13,7 +14,9 @@ mod scopes;
 mod serve;
 mod settings;
 mod source;
+mod tally;
 mod world;
+mod writing;
 
 use std::process::ExitCode;
 
