@@ -10,81 +10,66 @@ use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// Which models, and what may be spent on them.
-#[derive(CustomResource, Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[kube(
-    group = "headgate.dev",
-    version = "v1alpha1",
-    kind = "TokenBucketPolicy",
-    plural = "tokenbucketpolicies",
-    shortname = "tbp",
-    category = "headgate",
-    namespaced,
-    status = "PolicyStatus",
-    derive = "PartialEq",
-    doc = "Semantic token buckets for some models: of its namespace, or from the root namespace of all.",
-    printcolumn(
-        name = "Accepted",
-        type_ = "string",
-        json_path = r#".status.conditions[?(@.type=="Accepted")].status"#
-    ),
-    printcolumn(
-        name = "Programmed",
-        type_ = "string",
-        json_path = r#".status.conditions[?(@.type=="Programmed")].status"#
-    ),
-    printcolumn(
-        name = "Message",
-        type_ = "string",
-        priority = 1,
-        json_path = r#".status.conditions[?(@.type=="Programmed")].message"#
-    ),
-    printcolumn(
-        name = "Age",
-        type_ = "date",
-        json_path = ".metadata.creationTimestamp"
-    )
-)]
-#[serde(transparent)]
-pub struct TokenBucket(pub TokenBucketPolicySpec);
+/// A kind of policies around a spec of the contract.
+macro_rules! kind_of_policy {
+    ($(#[$says:meta])+ $wrapper:ident($spec:ty), $kind:tt, $plural:tt, $short:tt, $about:tt) => {
+        $(#[$says])+
+        #[derive(CustomResource, Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+        #[kube(
+            group = "headgate.dev",
+            version = "v1alpha1",
+            kind = $kind,
+            plural = $plural,
+            shortname = $short,
+            category = "headgate",
+            namespaced,
+            status = "PolicyStatus",
+            derive = "PartialEq",
+            doc = $about,
+            printcolumn(
+                name = "Accepted",
+                type_ = "string",
+                json_path = r#".status.conditions[?(@.type=="Accepted")].status"#
+            ),
+            printcolumn(
+                name = "Programmed",
+                type_ = "string",
+                json_path = r#".status.conditions[?(@.type=="Programmed")].status"#
+            ),
+            printcolumn(
+                name = "Message",
+                type_ = "string",
+                priority = 1,
+                json_path = r#".status.conditions[?(@.type=="Programmed")].message"#
+            ),
+            printcolumn(
+                name = "Age",
+                type_ = "date",
+                json_path = ".metadata.creationTimestamp"
+            )
+        )]
+        #[serde(transparent)]
+        pub struct $wrapper(pub $spec);
+    };
+}
 
-/// Which models, and how their requests are tagged.
-#[derive(CustomResource, Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[kube(
-    group = "headgate.dev",
-    version = "v1alpha1",
-    kind = "TrafficTagPolicy",
-    plural = "traffictagpolicies",
-    shortname = "ttp",
-    category = "headgate",
-    namespaced,
-    status = "PolicyStatus",
-    derive = "PartialEq",
-    doc = "How requests for some models are tagged, and how their version is picked.",
-    printcolumn(
-        name = "Accepted",
-        type_ = "string",
-        json_path = r#".status.conditions[?(@.type=="Accepted")].status"#
-    ),
-    printcolumn(
-        name = "Programmed",
-        type_ = "string",
-        json_path = r#".status.conditions[?(@.type=="Programmed")].status"#
-    ),
-    printcolumn(
-        name = "Message",
-        type_ = "string",
-        priority = 1,
-        json_path = r#".status.conditions[?(@.type=="Programmed")].message"#
-    ),
-    printcolumn(
-        name = "Age",
-        type_ = "date",
-        json_path = ".metadata.creationTimestamp"
-    )
-)]
-#[serde(transparent)]
-pub struct TrafficTag(pub TrafficTagPolicySpec);
+kind_of_policy!(
+    /// Which models, and what may be spent on them.
+    TokenBucket(TokenBucketPolicySpec),
+    "TokenBucketPolicy",
+    "tokenbucketpolicies",
+    "tbp",
+    "Semantic token buckets for some models: of its namespace, or from the root namespace of all."
+);
+
+kind_of_policy!(
+    /// Which models, and how their requests are tagged.
+    TrafficTag(TrafficTagPolicySpec),
+    "TrafficTagPolicy",
+    "traffictagpolicies",
+    "ttp",
+    "How requests for some models are tagged, and how their version is picked."
+);
 
 /// What became of a policy.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]

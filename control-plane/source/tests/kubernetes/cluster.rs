@@ -43,6 +43,11 @@ impl Watches {
         self.kubernetes.state().borrow().clone()
     }
 
+    /// The policies as they are stored.
+    pub(crate) fn policies(&self) -> watch::Receiver<Option<Arc<policies::Seen>>> {
+        self.policies.seen()
+    }
+
     /// The world of both, once both are synced.
     pub(crate) async fn world(&self) -> watch::Receiver<Arc<Observed>> {
         let carriers = self.kubernetes.synced().await;

@@ -1,14 +1,19 @@
 //! The rights of the table are all that is used, and each that is missing is named while the rest goes on.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
+use headgate_model::{LabelKeys, Registry, Scales, plan};
 use headgate_source::access::{Account, Missing, Needs, Right, rbac, review};
+use headgate_source::files::Observed;
 use headgate_source::kubernetes::{Kind, Options};
+use headgate_source::writes::{self, Known, Writer};
 use headgate_test_support::deadline::eventually;
 use headgate_test_support::kube::{KubeOptions, Relay};
 use k8s_openapi::api::rbac::v1::{ClusterRole, PolicyRule, Role};
 use kube::Client;
 use kube::api::{Api, PostParams};
+use tokio::sync::watch;
 
 use super::cluster::*;
 
@@ -44,20 +49,57 @@ async fn refused(client: &Client, rights: &[Right]) -> BTreeSet<Missing> {
     review(client, rights).await.unwrap()
 }
 
-/// What was listed or watched, as `kubectl auth can-i` calls it.
-fn read(relay: &Relay) -> BTreeSet<String> {
-    let asked = relay.requests().into_iter();
-    let asked = asked.filter_map(|asked| asked.strip_prefix("GET /").map(str::to_owned));
-    let resource = |path: String| {
-        let path = path.split('?').next()?.to_owned();
-        let parts: Vec<&str> = path.split('/').collect();
-        let plural = parts.last()?;
-        Some(match parts[0] {
-            "api" => (*plural).to_owned(),
-            _ => format!("{plural}.{}", parts[1]),
-        })
+/// What was done so far: verb and resource, as `kubectl auth can-i` takes them.
+fn used(relay: &Relay) -> BTreeSet<String> {
+    relay
+        .requests()
+        .iter()
+        .filter_map(|asked| verb(asked))
+        .collect()
+}
+
+/// The verb that RBAC sees in `GET /apis/apps/v1/deployments?watch=true`.
+fn verb(asked: &str) -> Option<String> {
+    let (method, uri) = asked.split_once(' ')?;
+    let (path, query) = uri.split_once('?').unwrap_or((uri, ""));
+    let parts: Vec<&str> = path.trim_matches('/').split('/').collect();
+    let (group, rest) = match parts.as_slice() {
+        ["api", _, rest @ ..] => ("", rest),
+        ["apis", group, _, rest @ ..] => (*group, rest),
+        _ => return None,
     };
-    asked.filter_map(resource).collect()
+    let (plural, rest) = match rest {
+        ["namespaces", _, plural, rest @ ..] | [plural, rest @ ..] => (*plural, rest),
+        [] => return None,
+    };
+    let part = rest.get(1).map_or(String::new(), |part| format!("/{part}"));
+    let verb = match (method, rest.is_empty()) {
+        ("GET", true) if query.contains("watch=true") => "watch",
+        ("GET", true) => "list",
+        ("GET", false) => "get",
+        ("POST", _) => "create",
+        ("PUT", _) => "update",
+        ("PATCH", _) => "patch",
+        ("DELETE", _) => "delete",
+        _ => panic!("{asked}"),
+    };
+    let dot = if group.is_empty() { "" } else { "." };
+    // Everybody may ask of themselves.
+    (plural != "selfsubjectaccessreviews").then(|| format!("{verb} {plural}{dot}{group}{part}"))
+}
+
+/// The verbs of the table.
+fn table(rights: &[Right], wanted: impl Fn(&Right) -> bool) -> BTreeSet<String> {
+    let rights = rights.iter().filter(|right| wanted(right));
+    let verbs = rights.flat_map(Right::each);
+    verbs
+        .map(|each| format!("{} {}", each.verb, each.resource))
+        .collect()
+}
+
+/// What is watched, and not written.
+fn watched(right: &Right) -> bool {
+    !right.own && right.verbs.contains(&"watch")
 }
 
 #[tokio::test]
@@ -80,12 +122,10 @@ async fn under_exactly_the_rights_of_the_table_all_is_seen_and_nothing_else_is_a
         source.policy(&name, |_| true).await;
         assert_eq!(source.state().lost(), None);
         let rights = needs.rights();
-        let table = rights.iter().filter(|right| right.verbs.contains(&"watch"));
-        let table: BTreeSet<String> = table
-            .filter(|right| !right.own)
-            .map(Right::qualified)
-            .collect();
-        assert_eq!(read(&relay), table, "what is watched is the table");
+        let mut table = table(&rights, watched);
+        // Only an API server that streams no lists is asked for them.
+        table.retain(|used| !used.starts_with("list "));
+        assert_eq!(used(&relay), table, "what is watched is the table");
         assert_eq!(refused(&client, &rights).await, BTreeSet::new());
         // The rights in every namespace do not help the second round.
         let words = "delete clusterrolebinding,clusterrole headgate --ignore-not-found";
@@ -225,4 +265,124 @@ async fn a_right_may_be_given_later() {
     let mut source = Source::of(watches).await;
     source.carrier("deployment/v1", |c| ready(c) == 1).await;
     assert_eq!(source.state().lost(), None);
+}
+
+/// A patch that makes the object needs this right too; no request says so.
+const CREATED_BY_PATCH: (&str, &str) = ("create", "configmaps");
+
+/// Plans whatever comes, as a control plane does.
+async fn control(
+    mut world: watch::Receiver<Arc<Observed>>,
+    tell: watch::Sender<Option<Arc<Known>>>,
+) {
+    loop {
+        let observed = world.borrow_and_update().clone();
+        let registry = Registry::build(&observed.objects, &LabelKeys::default());
+        let plan = plan(&registry, &observed.objects, &Scales::default());
+        tell.send_replace(Some(Arc::new(Known {
+            plan: Arc::new(plan),
+            observed,
+            tally: Arc::default(),
+        })));
+        if world.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_is_written_under_exactly_these_rights_is_the_rest_of_the_table() {
+    let cluster = Cluster::start().await;
+    let needs = needs(&[]);
+    let (client, relay) = account(&cluster, &needs).await;
+    let watches = Watches::start(&client, Options::default());
+    let policies = watches.policies();
+    let mut source = Source::of(watches).await;
+    let (tell, known) = watch::channel(None);
+    let control = tokio::spawn(control(source.follow(), tell));
+    let (_ending, ends) = watch::channel(false);
+    let options = writes::Options {
+        lease: "headgate".into(),
+        namespace: Some(needs.own_namespace.clone()),
+        replica: "a".into(),
+        times: writes::Times::default(),
+        keys: LabelKeys::default(),
+    };
+    let rights = needs.rights();
+    let create = rights
+        .iter()
+        .flat_map(Right::each)
+        .find(|each| (each.verb, each.resource.as_str()) == CREATED_BY_PATCH);
+    grant(&cluster, &rights, create.as_ref()).await;
+    let writer = Writer::start(&client, &options, known, Some(policies), ends);
+    eventually(SOON, "the refusal", async || {
+        let faults = writer.faults().watch().borrow().clone();
+        let said = faults.get("configmaps").map(|fault| fault.message.clone());
+        said.filter(|said| said.contains("cannot create resource \"configmaps\""))
+            .ok_or(format!("{faults:?}"))
+    })
+    .await
+    .unwrap();
+    grant(&cluster, &rights, None).await;
+    // It matches nothing, then it does not give the bucket twice, then it matches nothing again: an Event and its return.
+    let mut typo = policy("typo", 1);
+    for (round, models) in ["lama", "", "lama"].into_iter().enumerate() {
+        typo["spec"]["models"] = serde_json::json!([models]);
+        if models.is_empty() {
+            typo["spec"].as_object_mut().unwrap().remove("models");
+            cluster.apply(deployment("v1", "one", 1)).await;
+            source.carrier("deployment/v1", |_| true).await;
+        }
+        cluster.apply(typo.clone()).await;
+        source
+            .policy("typo", |p| {
+                p.generation == i64::try_from(round).unwrap() + 1
+            })
+            .await;
+        let events = "get events.events.k8s.io -o jsonpath={.items[*].note}";
+        if round == 0 {
+            eventually(SOON, "the Event", async || {
+                let said = cluster.kubectl(events).await;
+                said.contains("lama").then_some(()).ok_or(said)
+            })
+            .await
+            .unwrap();
+        }
+    }
+    let tags = serde_json::json!({
+        "apiVersion": "headgate.dev/v1alpha1", "kind": "TrafficTagPolicy",
+        "metadata": {"name": "tags", "namespace": "default"}, "spec": {"tenantHeader": "x-team"},
+    });
+    cluster.apply(tags).await;
+    let mut written = table(&rights, |right| !watched(right));
+    let (verb, resource) = CREATED_BY_PATCH;
+    assert!(written.remove(&format!("{verb} {resource}")));
+    let by_now = |without: &str| {
+        let used = used(&relay);
+        let missing: Vec<&String> = written
+            .difference(&used)
+            .filter(|used| *used != without)
+            .collect();
+        missing
+            .is_empty()
+            .then_some(())
+            .ok_or(format!("{missing:?}"))
+    };
+    eventually(SOON, "all to be written", async || {
+        by_now("delete configmaps")
+    })
+    .await
+    .unwrap();
+    eventually(SOON, "nothing to be refused", async || {
+        let faults = writer.faults().watch().borrow().clone();
+        faults.is_empty().then_some(()).ok_or(format!("{faults:?}"))
+    })
+    .await
+    .unwrap();
+    writer.end().await;
+    by_now("").unwrap();
+    let all = table(&rights, |_| true);
+    let more: Vec<String> = used(&relay).difference(&all).cloned().collect();
+    assert!(more.is_empty(), "not in the table: {more:?}");
+    control.abort();
 }
