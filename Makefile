@@ -14,16 +14,18 @@ DEMO := $(or $(CARGO_TARGET_DIR),target)/release/headgate-demo
 BENCH := $(or $(CARGO_TARGET_DIR),target)/release/headgate-bench
 
 # Where the demo listens. Set other addresses to run two side by side.
-demo up down: export HEADGATE_XDS_ADDRESS ?= 127.0.0.1:18000
-demo up down: export HEADGATE_ADMIN_ADDRESS ?= 127.0.0.1:18001
-demo up down: export HEADGATE_ENVOY_ADDRESS ?= 127.0.0.1:10000
-demo up down: export HEADGATE_ENVOY_ADMIN_ADDRESS ?= 127.0.0.1:9901
-demo up down: export HEADGATE_MODEL_ADDRESSES ?= 127.0.0.1:8101,127.0.0.1:8102,127.0.0.1:8103,127.0.0.1:8104
+DEMOS := demo up down demo-k8s up-k8s down-k8s
+$(DEMOS): export HEADGATE_XDS_ADDRESS ?= 127.0.0.1:18000
+$(DEMOS): export HEADGATE_ADMIN_ADDRESS ?= 127.0.0.1:18001
+$(DEMOS): export HEADGATE_ENVOY_ADDRESS ?= 127.0.0.1:10000
+$(DEMOS): export HEADGATE_ENVOY_ADMIN_ADDRESS ?= 127.0.0.1:9901
+$(DEMOS): export HEADGATE_MODEL_ADDRESSES ?= 127.0.0.1:8101,127.0.0.1:8102,127.0.0.1:8103,127.0.0.1:8104
+$(DEMOS): export HEADGATE_KUBE_ADDRESS ?= 127.0.0.1:16443
 
-.PHONY: help setup wasm build check test demo up down bench schema clean
+.PHONY: help setup wasm build check test $(DEMOS) bench schema clean
 
 help: ## list the tasks
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: ## install what the tasks need into a cache outside the repository
 	@$(TOOLS)/setup test
@@ -56,10 +58,24 @@ up: ## the demo's servers, left running: prints URLs and curl lines to try
 	@$(WITH) cargo build --locked --release -p headgate -p headgate-demo
 	@$(WITH) $(DEMO) up
 
-down: ## end what `make up` started
+down: ## end what `make up` or `make up-k8s` started
 	@$(TOOLS)/setup demo
 	@$(WITH) cargo build --locked --release -p headgate -p headgate-demo
 	@$(WITH) $(DEMO) down
+
+demo-k8s: ## the story on a real Kubernetes API: kubectl apply, label, rollout and scale, measured
+	@$(TOOLS)/setup demo kube
+	@$(TOOLS)/build-wasm
+	@$(WITH) cargo build --locked --release -p headgate -p headgate-demo
+	@$(WITH) $(DEMO) --kubernetes
+
+up-k8s: ## that Kubernetes API and the demo on it, left running: prints a kubeconfig and lines to try
+	@$(TOOLS)/setup demo kube
+	@$(TOOLS)/build-wasm
+	@$(WITH) cargo build --locked --release -p headgate -p headgate-demo
+	@$(WITH) $(DEMO) up --kubernetes
+
+down-k8s: down ## end what `make up-k8s` started (`make down` does too)
 
 bench: ## the filters' cost against Envoy's own, and a cluster at full size; ARGS="--only cluster", ARGS=--help
 	@$(TOOLS)/setup demo kube

@@ -12,7 +12,8 @@ use crate::traffic::{MODEL, Sessions};
 
 /// The version that is the canary.
 pub const CANARY: &str = "v2";
-const MANIFEST: &str = "llama3-70b-v2.yaml";
+/// The Deployment that carries its labels.
+pub const WORKLOAD: &str = "llama3-70b-v2";
 /// What [`sessions_split`] claims.
 pub const SPLIT: Claim =
     Claim("the canary gets its percent of sessions, and no session flips between versions");
@@ -68,11 +69,13 @@ pub async fn sessions_split(
 pub struct Raised {
     /// How the label was edited.
     pub by: LabelledBy,
-    /// From the file in place to the last Envoy's ACK of the new filter configuration.
+    /// How long the edit itself took.
+    pub edit: Duration,
+    /// From the end of the edit to the last Envoy's ACK of the new filter configuration.
     pub acked: Duration,
-    /// From the file in place to the first answer that shows it: a session that moved.
+    /// From the end of the edit to the first answer that shows it: a session that moved.
     pub first_moved: Duration,
-    /// From the file in place to the last request that was still answered by a session's old version.
+    /// From the end of the edit to the last request that was still answered by a session's old version.
     pub last_old: Duration,
     /// Sessions that moved, all of them into the canary.
     pub moved: usize,
@@ -98,9 +101,10 @@ pub async fn label_raised(
     let each_once = usize::try_from(sessions.count()).unwrap_or(usize::MAX);
     RAISE.seen("the load", load.wait_for(each_once, SHOWN).await)?;
 
-    let edited = stage
-        .files()
-        .label(MANIFEST, "canary-weight", Some(&to.to_string()));
+    // An API may push before the command that told it has ended.
+    let (began, unedited) = (Instant::now(), load.now());
+    let percent = to.to_string();
+    let edited = stage.label(WORKLOAD, "canary-weight", Some(&percent)).await;
     let (at, on_load, wall) = (Instant::now(), load.now(), SystemTime::now());
     let by = RAISE.seen("the edit", edited)?;
     let wanted = f64::from(to);
@@ -117,7 +121,7 @@ pub async fn label_raised(
     let report = load.stop().await;
     all_answered(RAISE, &report)?;
 
-    let before = part(&report, |sent| sent < on_load);
+    let before = part(&report, |sent| sent < unedited);
     let after = LoadReport {
         samples: report.samples[settled_at..].to_vec(),
     };
@@ -132,6 +136,7 @@ pub async fn label_raised(
     let turning = turning(&report, on_load)?;
     Ok(Raised {
         by,
+        edit: at.duration_since(began),
         acked,
         first_moved: turning.first_new,
         last_old: turning.last_old,
@@ -180,7 +185,7 @@ fn split(claim: Claim, report: &LoadReport, percent: f64) -> Claimed<Split> {
     })
 }
 
-/// From `wall` to the last proxy's last ACK of its filters, by the control plane's own record.
+/// From `wall`, or from no time if it came before, to the last proxy's last ACK of its filters, by the control plane's own record.
 fn acked_after(status: &Status, wall: SystemTime) -> Option<Duration> {
     let began = wall.duration_since(UNIX_EPOCH).ok()?.as_secs_f64();
     let acked = status.proxies.iter().map(|p| p.types.get("ecds")?.acked_at);

@@ -12,14 +12,20 @@
 //! | [`budget`] | a tenant out of budget is told so, and nobody else is |
 //! | [`settlement`] | streams are charged what they used, also when the client hangs up |
 //! | [`outage`] | traffic survives the control plane |
+//! | [`objects`] | on Kubernetes: refused labels, Events and the status of policies |
+//! | [`workloads`] | on Kubernetes: rollouts, scaling, and an API that is away |
+//!
+//! All but the last two are about models in files and on a Kubernetes API alike: the stage is one or the other.
 
 pub mod budget;
 pub mod canary;
 mod claim;
+pub mod objects;
 pub mod outage;
 pub mod settlement;
 pub mod tags;
 pub mod traffic;
 pub mod versions;
+pub mod workloads;
 
 pub use self::claim::{Broken, Claim, Claimed};

@@ -10,7 +10,7 @@ mod story;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use headgate_test_support::stage::Addresses;
+use headgate_test_support::stage::Source;
 
 use self::detached::Failure;
 
@@ -21,18 +21,23 @@ Where it listens:
   HEADGATE_ENVOY_ADDRESS        Envoy's traffic              [127.0.0.1:10000]
   HEADGATE_ENVOY_ADMIN_ADDRESS  Envoy's admin interface      [127.0.0.1:9901]
   HEADGATE_MODEL_ADDRESSES      the four mock models         [127.0.0.1:8101,…,127.0.0.1:8104]
+  HEADGATE_KUBE_ADDRESS         the Kubernetes API           [127.0.0.1:16443]
 
 What it runs:
   HEADGATE_BIN   the control plane's binary    [`headgate` beside this program]
   HEADGATE_WASM  the directory of the modules  [dist]
-  ENVOY          the Envoy binary              [`envoy` on PATH]";
+  ENVOY          the Envoy binary              [`envoy` on PATH]
+  KUBEBUILDER_ASSETS  etcd, kube-apiserver, kube-controller-manager and kubectl, for --kubernetes";
 
-/// Headgate on one machine: four mock models, the control plane and a real Envoy that gets everything over delta ADS.
+/// Headgate on one machine: mock models, the control plane and a real Envoy that gets everything over delta ADS.
 ///
 /// Without a command: tells the story, measures every figure in this run, and exits 1 if a claim does not hold.
 #[derive(Parser)]
 #[command(name = "headgate-demo", version, after_help = ADDRESSES)]
 struct Cli {
+    /// On a real Kubernetes API instead of files: the models are Deployments, and run in pods.
+    #[arg(long, global = true)]
+    kubernetes: bool,
     #[command(subcommand)]
     task: Option<Task>,
 }
@@ -46,15 +51,25 @@ enum Task {
     /// Serve the mock models in the foreground; `up` runs this.
     #[command(hide = true)]
     ServeModels,
+    /// Serve the Kubernetes API and the pods' mock models in the foreground; `up --kubernetes` runs this.
+    #[command(hide = true)]
+    ServeCluster,
 }
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let outcome = match Cli::parse().task {
-        None => told().await,
-        Some(Task::Up) => detached::up().await.map(|()| ExitCode::SUCCESS),
+    let cli = Cli::parse();
+    let source = if cli.kubernetes {
+        Source::Kubernetes
+    } else {
+        Source::Files
+    };
+    let outcome = match cli.task {
+        None => told(source).await,
+        Some(Task::Up) => detached::up(source).await.map(|()| ExitCode::SUCCESS),
         Some(Task::Down) => detached::down().await.map(|()| ExitCode::SUCCESS),
         Some(Task::ServeModels) => detached::serve_models().await.map(|()| ExitCode::SUCCESS),
+        Some(Task::ServeCluster) => detached::serve_cluster().await.map(|()| ExitCode::SUCCESS),
     };
     outcome.unwrap_or_else(|error| {
         eprintln!("headgate-demo: {error}");
@@ -62,14 +77,14 @@ async fn main() -> ExitCode {
     })
 }
 
-async fn told() -> Result<ExitCode, Failure> {
-    let addresses = Addresses::from_env()?;
+async fn told(source: Source) -> Result<ExitCode, Failure> {
+    let addresses = detached::addresses(source)?;
     if let Some(running) = detached::running(&addresses) {
         eprintln!("headgate-demo: {running} of `up` still runs there; `make down` ends it");
         return Ok(ExitCode::FAILURE);
     }
     tokio::select! {
-        broken = story::tell(addresses) => match broken?.len() {
+        broken = story::tell(source, addresses) => match broken?.len() {
             0 => Ok(ExitCode::SUCCESS),
             _ => Ok(ExitCode::FAILURE),
         },

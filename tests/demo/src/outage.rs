@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use headgate_test_support::client::Load;
 use headgate_test_support::stage::Stage;
 
-use crate::canary::CANARY;
+use crate::canary::{CANARY, WORKLOAD};
 use crate::claim::{Claim, Claimed};
 use crate::traffic::{MODEL, Sessions};
 
@@ -46,9 +46,7 @@ pub async fn control_plane_dies(
     CLAIM.found("a control plane to kill", killed)?;
     let (dead, at_kill) = (Instant::now(), load.len());
     let weight = percent.to_string();
-    let edited = stage
-        .files()
-        .label("llama3-70b-v2.yaml", "canary-weight", Some(&weight));
+    let edited = stage.label(WORKLOAD, "canary-weight", Some(&weight)).await;
     CLAIM.seen("the edit", edited)?;
     CLAIM.seen("the load", load.wait_for(requests, SHOWN).await)?;
     let during = load.len() - at_kill;

@@ -6,6 +6,7 @@ use std::fmt::Display;
 use std::io::{IsTerminal, Write, stdout};
 
 use headgate_demo::{Broken, Claim, Claimed};
+use headgate_test_support::kube::Typed;
 
 const WIDTH: usize = 16;
 
@@ -35,6 +36,14 @@ impl Paper {
     /// What was done.
     pub(crate) fn done(&self, what: impl Display) {
         self.line(&format!("   {what}"));
+    }
+
+    /// What was typed, and what it said.
+    pub(crate) fn typed(&self, typed: &Typed) {
+        self.done(format!("$ {}", typed.line));
+        for line in typed.output.lines() {
+            self.line(&format!("     {line}"));
+        }
     }
 
     /// What was seen.

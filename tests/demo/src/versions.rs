@@ -10,7 +10,6 @@ use crate::traffic::{MODEL, Sessions};
 
 /// The version that joins.
 pub const NEW: &str = "v3";
-const FILE: &str = "llama3-70b-v3.yaml";
 /// What [`new_version_is_held`] claims.
 pub const HELD: Claim =
     Claim("a new version without a weight is held at 0 and takes no production traffic");
@@ -41,12 +40,8 @@ pub struct Held {
 /// # Errors
 /// The claim does not hold.
 pub async fn new_version_is_held(stage: &mut Stage, sessions: &Sessions) -> Claimed<Held> {
-    let addr = HELD.seen("its mock", stage.add_mock(MODEL, NEW).await)?;
-    let manifest = Manifest::new(MODEL, NEW).endpoints(&[addr]).created(&now());
-    HELD.seen(
-        "the file",
-        stage.files().write_model(FILE, &manifest.render()),
-    )?;
+    let manifest = Manifest::new(MODEL, NEW).created(&now());
+    HELD.seen("its manifest", stage.join(manifest.clone()).await)?;
     let known = stage.await_status(JOINED, "the new version to be known", |status| {
         status
             .version(MODEL, NEW)
@@ -56,7 +51,7 @@ pub async fn new_version_is_held(stage: &mut Stage, sessions: &Sessions) -> Clai
     let status = HELD.seen("the push", stage.settled().await)?;
     let carrier = HELD.found(
         "its carrier in status",
-        status.carrier(MODEL, "llama3-70b-v3"),
+        status.carrier(MODEL, manifest.name()),
     )?;
     HELD.ensure(carrier.standing == "held" && carrier.weight == 0.0, || {
         format!(
@@ -66,15 +61,14 @@ pub async fn new_version_is_held(stage: &mut Stage, sessions: &Sessions) -> Clai
     })?;
     let advice = status
         .problems_of("VersionHeld")
-        .find(|problem| problem.object.contains("llama3-70b-v3"))
+        .find(|problem| problem.object.contains(manifest.name()))
         .map(|problem| problem.message.clone());
     let advice = HELD.found("VersionHeld in status", advice)?;
 
     let report = HELD.seen("the sessions", sessions.pass(stage, 1).await)?;
     let failed = report.other_than(&[200]);
     HELD.ensure(failed.is_empty(), || format!("{:?}", report.outcomes()))?;
-    let mock = HELD.found("its mock", stage.mock(MODEL, NEW))?;
-    let reached = mock.stats().requests;
+    let reached = HELD.found("its server", stage.requests_of(&manifest))?;
     HELD.ensure(reached == 0, || format!("{reached} requests reached it"))?;
     Ok(Held {
         standing: carrier.standing.clone(),

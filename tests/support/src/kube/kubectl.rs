@@ -6,12 +6,13 @@ use std::ffi::{OsStr, OsString};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::io::AsyncWriteExt as _;
 use tokio::process::Command;
 
 use super::KubeError;
+use super::programs::Programs;
 
 /// How long one call may take: `kubectl wait` and `rollout status` have their own, shorter ends.
 const TIMEOUT: Duration = Duration::from_secs(120);
@@ -22,14 +23,63 @@ pub struct Kubectl {
     program: PathBuf,
     kubeconfig: PathBuf,
     home: PathBuf,
+    dir: Option<PathBuf>,
+}
+
+/// A line that was typed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Typed {
+    /// The line.
+    pub line: String,
+    /// What was answered on standard output.
+    pub output: String,
+    /// From its start to its end.
+    pub took: Duration,
 }
 
 impl Kubectl {
+    /// As whom a kubeconfig says, of an API that somebody else started.
+    ///
+    /// # Errors
+    /// [`KubeError::Programs`].
+    pub fn at(kubeconfig: &Path) -> Result<Self, KubeError> {
+        let home = kubeconfig.parent().unwrap_or(Path::new("/"));
+        Ok(Self::new(&Programs::find()?.kubectl, kubeconfig, home))
+    }
+
+    /// In another working directory, from which its relative paths are read.
+    #[must_use]
+    pub fn in_dir(mut self, dir: &Path) -> Self {
+        self.dir = Some(dir.to_owned());
+        self
+    }
+
+    /// The program.
+    #[must_use]
+    pub fn program(&self) -> &Path {
+        &self.program
+    }
+
+    /// Runs a whole line, `kubectl label deploy/a b=c`, as a shell would that only knows blanks.
+    ///
+    /// # Errors
+    /// As [`Self::run`].
+    pub async fn type_line(&self, line: &str) -> Result<Typed, KubeError> {
+        let began = Instant::now();
+        let output = self.run(line.split_whitespace().skip(1)).await?;
+        Ok(Typed {
+            line: line.to_owned(),
+            output,
+            took: began.elapsed(),
+        })
+    }
+
     pub(super) fn new(program: &Path, kubeconfig: &Path, home: &Path) -> Self {
         Self {
             program: program.to_owned(),
             kubeconfig: kubeconfig.to_owned(),
             home: home.to_owned(),
+            dir: None,
         }
     }
 
@@ -90,7 +140,11 @@ impl Kubectl {
     }
 
     async fn output(&self, args: &[OsString], input: &str) -> io::Result<std::process::Output> {
-        let mut child = Command::new(&self.program)
+        let mut command = Command::new(&self.program);
+        if let Some(dir) = &self.dir {
+            command.current_dir(dir);
+        }
+        let mut child = command
             .args(args)
             .env("KUBECONFIG", &self.kubeconfig)
             .env("HOME", &self.home)

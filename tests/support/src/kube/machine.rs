@@ -10,9 +10,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use ::kube::ResourceExt;
+use clap::Parser as _;
 use k8s_openapi::api::core::v1::Pod;
 
-use crate::mock_model::{MockHandle, MockModel, MockOptions};
+use crate::mock_model::{MockArgs, MockHandle, MockModel, MockOptions};
 
 /// Runs the containers of pods.
 pub trait Machine: Send + Sync + 'static {
@@ -88,6 +89,8 @@ impl std::fmt::Debug for ModelServers {
 
 /// The longest a server waits for its answers to end, as `terminationGracePeriodSeconds` has it.
 const GRACE: Duration = Duration::from_secs(30);
+/// What the containers of the shipped manifests run.
+const IMAGE: &str = "headgate/mock-model";
 /// How many addresses are tried.
 const ATTEMPTS: usize = 16;
 
@@ -100,6 +103,19 @@ impl ModelServers {
             addresses: PodAddresses::default(),
             running: Mutex::default(),
         }
+    }
+
+    /// The server that the container of the image `headgate/mock-model` is told to be, by the arguments in its manifest.
+    /// `None` for pods without such a container, or with arguments that the program would refuse.
+    #[must_use]
+    pub fn told(pod: &Pod) -> Option<MockOptions> {
+        let containers = pod.spec.iter().flat_map(|spec| &spec.containers);
+        let container = containers
+            .into_iter()
+            .find(|container| container.image.as_deref() == Some(IMAGE))?;
+        let args = container.args.iter().flatten().map(String::as_str);
+        let args = MockArgs::try_parse_from(std::iter::once(IMAGE).chain(args)).ok()?;
+        Some(args.options())
     }
 
     /// How long a server goes on serving after it was told to stop; 1 s unless said here.

@@ -46,7 +46,7 @@ use tempfile::TempDir;
 
 pub use self::error::KubeError;
 pub use self::etcd::Revision;
-pub use self::kubectl::Kubectl;
+pub use self::kubectl::{Kubectl, Typed};
 pub use self::kubelet::Kubelet;
 pub use self::machine::{Machine, ModelServers, Nothing, PodAddresses};
 pub use self::node::Node;

@@ -18,6 +18,7 @@
 //! script of steps (pure), which the response body performs.
 
 mod answer;
+mod args;
 mod ask;
 mod behaviour;
 mod connection;
@@ -34,6 +35,7 @@ use std::sync::atomic::Ordering;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
+pub use self::args::MockArgs;
 pub use self::ask::Ask;
 pub use self::behaviour::{AbortAfter, AbortWith, Behaviour, Usage};
 pub use self::stats::StatsSnapshot;

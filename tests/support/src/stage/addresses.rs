@@ -18,6 +18,7 @@ const MODELS: Setting = Setting(
     "HEADGATE_MODEL_ADDRESSES",
     "127.0.0.1:8101,127.0.0.1:8102,127.0.0.1:8103,127.0.0.1:8104",
 );
+const KUBE: Setting = Setting("HEADGATE_KUBE_ADDRESS", "127.0.0.1:16443");
 
 /// A variable and its default.
 struct Setting(&'static str, &'static str);
@@ -33,8 +34,10 @@ pub struct Addresses {
     pub envoy: SocketAddr,
     /// The first Envoy's admin interface; `None` lets the kernel choose.
     pub envoy_admin: Option<SocketAddr>,
-    /// The shipped mock models, in the order of [`super::SHIPPED`].
+    /// The shipped mock models, in the order of [`super::SHIPPED`]; none where they run in pods.
     pub models: Vec<SocketAddr>,
+    /// The Kubernetes API, where there is one; `None` lets the kernel choose.
+    pub kube: Option<SocketAddr>,
 }
 
 impl Addresses {
@@ -50,6 +53,7 @@ impl Addresses {
             envoy: port()?,
             envoy_admin: None,
             models: vec![(Ipv4Addr::LOCALHOST, 0).into(); super::SHIPPED.len()],
+            kube: None,
         })
     }
 
@@ -60,6 +64,19 @@ impl Addresses {
     /// [`StageError::Setting`] that names the variable.
     pub fn from_env() -> Result<Self, StageError> {
         Self::from(|name| std::env::var(name).ok())
+    }
+
+    /// As [`Self::from_env`], for a world on a Kubernetes API (`HEADGATE_KUBE_ADDRESS`), whose models are in pods.
+    ///
+    /// # Errors
+    /// [`StageError::Setting`] that names the variable.
+    pub fn from_env_with_kube() -> Result<Self, StageError> {
+        let lookup = |name: &str| std::env::var(name).ok();
+        Ok(Self {
+            models: Vec::new(),
+            kube: Some(KUBE.one(&lookup)?),
+            ..Self::from(lookup)?
+        })
     }
 
     fn from(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, StageError> {
@@ -77,6 +94,7 @@ impl Addresses {
             envoy: ENVOY.one(&lookup)?,
             envoy_admin: Some(ENVOY_ADMIN.one(&lookup)?),
             models,
+            kube: None,
         })
     }
 
@@ -99,6 +117,10 @@ impl Addresses {
             self.models
                 .iter()
                 .map(|a| one("a mock model's port", *a, &MODELS)),
+        );
+        all.extend(
+            self.kube
+                .map(|a| one("the Kubernetes API's port", a, &KUBE)),
         );
         for (at, (what, addr, variable)) in all.iter().enumerate() {
             let twice = all[..at].iter().any(|(_, other, _)| other == addr);

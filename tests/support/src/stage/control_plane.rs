@@ -1,11 +1,11 @@
 //! The control plane of a stage: `headgate serve` as a real process, asked over its admin port.
 //!
-//! Invariant: `settled` means the files as they lie there now. What that is, `headgate translate` tells: the same
-//! binary, over the same directories, in a process of its own; equal content has equal versions.
+//! Invariant: `settled` means the files, or the objects, as they are now. What that is, `headgate translate` tells: the
+//! same binary, over the same directories or API, in a process of its own; equal content has equal versions.
 
 use std::ffi::OsString;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
 use std::time::Duration;
 
@@ -35,18 +35,18 @@ pub struct ControlPlane {
     client: HttpClient,
 }
 
-/// The command line of `headgate serve` over a stage's files.
+/// The command line of `headgate serve` over what is to be read.
 #[must_use]
 pub fn serve_options(
     binary: PathBuf,
-    files: &Files,
+    input: &Input<'_>,
     addresses: &Addresses,
     more: &[OsString],
     log: PathBuf,
 ) -> ProcessOptions {
     let mut options = ProcessOptions::new(binary)
         .arg("serve")
-        .args(input_args(files))
+        .args(input.args())
         .args(["--listen".into(), addresses.envoy.to_string()])
         .args(["--xds-address".into(), addresses.xds.to_string()])
         .args(["--admin-address".into(), addresses.admin.to_string()])
@@ -55,15 +55,31 @@ pub fn serve_options(
     options
 }
 
-fn input_args(files: &Files) -> Vec<OsString> {
-    vec![
-        "--models".into(),
-        files.models().into(),
-        "--policies".into(),
-        files.policies().into(),
-        "--wasm".into(),
-        files.wasm().into(),
-    ]
+/// What a control plane is told to read. The modules are always the files' own copies.
+#[derive(Debug, Clone, Copy)]
+pub enum Input<'a> {
+    /// Models and policies from the files.
+    Files(&'a Files),
+    /// Models and policies from the Kubernetes API that a kubeconfig names.
+    Kubernetes(&'a Files, &'a Path),
+}
+
+impl Input<'_> {
+    fn args(&self) -> Vec<OsString> {
+        let (mut args, files): (Vec<OsString>, _) = match *self {
+            Self::Files(files) => {
+                let models = ["--models".into(), files.models().into()];
+                let policies = ["--policies".into(), files.policies().into()];
+                ([models, policies].concat(), files)
+            }
+            Self::Kubernetes(files, kubeconfig) => (
+                vec!["--kube".into(), "--kubeconfig".into(), kubeconfig.into()],
+                files,
+            ),
+        };
+        args.extend(["--wasm".into(), files.wasm().into()]);
+        args
+    }
 }
 
 /// Those of the further arguments that say what is served, and so must be told to `translate` too.
@@ -82,16 +98,16 @@ fn shared_args(more: &[OsString]) -> Vec<OsString> {
 
 impl ControlPlane {
     pub(super) async fn start(
-        files: &Files,
+        input: &Input<'_>,
         addresses: &Addresses,
         more: &[OsString],
         log: PathBuf,
     ) -> Result<Self, StageError> {
         let binary = tools::headgate_binary()?;
         let mut this = Self {
-            options: serve_options(binary.clone(), files, addresses, more, log),
+            options: serve_options(binary.clone(), input, addresses, more, log),
             binary,
-            input: [input_args(files), shared_args(more)].concat(),
+            input: [input.args(), shared_args(more)].concat(),
             admin: reachable(addresses.admin),
             process: None,
             client: HttpClient::new().with_timeout(Duration::from_secs(5)),
@@ -170,7 +186,7 @@ impl ControlPlane {
         })
     }
 
-    /// Runs another command of the binary over the stage's files and returns what it prints.
+    /// Runs another command of the binary over the stage's files, or its API, and returns what it prints.
     ///
     /// # Errors
     /// [`StageError::Refused`] with what it wrote to stderr.

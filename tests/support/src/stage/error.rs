@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use crate::client::ClientError;
 use crate::deadline::TimedOut;
 use crate::envoy::EnvoyError;
+use crate::kube::KubeError;
 use crate::process::ProcessError;
 
 /// Why a stage cannot be set up, asked or changed.
@@ -71,6 +72,9 @@ pub enum StageError {
     /// An Envoy.
     #[error(transparent)]
     Envoy(#[from] EnvoyError),
+    /// A Kubernetes API.
+    #[error(transparent)]
+    Kube(#[from] KubeError),
     /// An exchange.
     #[error(transparent)]
     Client(#[from] ClientError),

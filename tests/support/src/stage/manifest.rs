@@ -79,6 +79,31 @@ impl Manifest {
         self
     }
 
+    /// The Deployment's name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The model, as its label has it.
+    #[must_use]
+    pub fn model(&self) -> &str {
+        self.labelled("model-name")
+    }
+
+    /// The version, as its label has it.
+    #[must_use]
+    pub fn version(&self) -> &str {
+        self.labelled("model-version")
+    }
+
+    fn labelled(&self, key: &str) -> &str {
+        self.labels
+            .get(key)
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+    }
+
     /// The file's content.
     #[must_use]
     pub fn render(&self) -> String {
@@ -100,6 +125,11 @@ impl Manifest {
         let container = json!({
             "name": "server",
             "image": "headgate/mock-model",
+            "args": [
+                "--listen=0.0.0.0:8000",
+                format!("--model={}", self.model()),
+                format!("--version={}", self.version()),
+            ],
             "ports": [{"name": "http", "containerPort": 8000}],
         });
         let manifest = json!({

@@ -1,5 +1,7 @@
 //! The whole world of one end-to-end test: mock models, files, the control plane and Envoys, all real.
 //!
+//! What the control plane follows are files, or, with [`Source::Kubernetes`], the objects of a real Kubernetes API.
+//!
 //! A [`Stage`] listens on free ports of 127.0.0.1 (or on the documented ones: [`Addresses::from_env`]), works on copies of the
 //! manifests, policies and modules, and takes everything down by PID when it is dropped. The `headgate` binary and the modules
 //! must have been built ([`tools`] says how they are found).
@@ -16,19 +18,21 @@
 //! # Ok(()) }
 //! ```
 //!
-//! Invariant: a stage knows the product by its files, its command line, its admin port and its traffic alone.
+//! Invariant: a stage knows the product by its files and objects, its command line, its admin port and its traffic alone.
 
+mod acts;
 mod addresses;
+mod cluster;
 mod control_plane;
 mod error;
 mod files;
 mod manifest;
+mod options;
 mod proxy;
 pub mod status;
 pub mod tools;
 
 use std::collections::BTreeMap;
-use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -36,118 +40,24 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 pub use self::addresses::Addresses;
-pub use self::control_plane::{ControlPlane, serve_options};
+pub use self::cluster::Cluster;
+pub use self::control_plane::{ControlPlane, Input, serve_options};
 pub use self::error::StageError;
 pub use self::files::{Files, LabelledBy, Seed};
 pub use self::manifest::Manifest;
+pub use self::options::{SHIPPED, Shipped, Source, StageOptions};
 pub use self::proxy::{StageEnvoy, bootstrap};
 pub use self::status::Status;
 
 use self::proxy::Place;
 use crate::client::{ClientError, HttpClient, OpenAiRequest, Reply};
 use crate::deadline::eventually;
+use crate::kube::KubeOptions;
 use crate::mock_model::{MockModel, MockOptions};
 use crate::ports::free_addr;
 
 /// How long a push may take until it is settled: several times the server's own 15 s of waiting for a cluster.
 const SETTLE: Duration = Duration::from_secs(40);
-
-/// A model that the repository ships a manifest for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Shipped {
-    /// The manifest in `envoy-config/models`.
-    pub file: &'static str,
-    /// The model's id.
-    pub model: &'static str,
-    /// Its version.
-    pub version: &'static str,
-    /// The port in the manifest.
-    pub port: u16,
-}
-
-const fn shipped(
-    file: &'static str,
-    model: &'static str,
-    version: &'static str,
-    port: u16,
-) -> Shipped {
-    Shipped {
-        file,
-        model,
-        version,
-        port,
-    }
-}
-
-/// The models of the demo.
-pub const SHIPPED: [Shipped; 4] = [
-    shipped("llama3-70b-v1.yaml", "llama3-70b", "v1", 8101),
-    shipped("llama3-70b-v2.yaml", "llama3-70b", "v2", 8102),
-    shipped("gpt-4.yaml", "gpt-4", "2024-08-06", 8103),
-    shipped("phi-3.yaml", "phi-3", "mini-4k", 8104),
-];
-
-/// What to set up.
-#[derive(Debug, Clone)]
-pub struct StageOptions {
-    /// Where it listens; free ports if none.
-    pub addresses: Option<Addresses>,
-    /// Manifests to begin with; the shipped ones come with their mock models.
-    pub models: Seed,
-    /// Policies to begin with.
-    pub policies: Seed,
-    /// Policies written before the control plane starts, by file name.
-    pub write_policies: Vec<(String, String)>,
-    /// How many Envoys.
-    pub envoys: usize,
-    /// Worker threads of each.
-    pub workers: u32,
-    /// Further arguments of `headgate serve`.
-    pub serve_args: Vec<OsString>,
-}
-
-impl Default for StageOptions {
-    /// All that is shipped, on free ports, with one Envoy of two workers.
-    fn default() -> Self {
-        Self {
-            addresses: None,
-            models: Seed::Shipped,
-            policies: Seed::Shipped,
-            write_policies: Vec::new(),
-            envoys: 1,
-            workers: 2,
-            serve_args: Vec::new(),
-        }
-    }
-}
-
-impl StageOptions {
-    /// No manifests and no policies.
-    #[must_use]
-    pub fn empty() -> Self {
-        Self {
-            models: Seed::Empty,
-            policies: Seed::Empty,
-            ..Self::default()
-        }
-    }
-
-    /// With this policy instead of the shipped ones.
-    #[must_use]
-    pub fn policy(mut self, yaml: &str) -> Self {
-        self.policies = Seed::Empty;
-        let file = format!("policy-{}.yaml", self.write_policies.len());
-        self.write_policies.push((file, yaml.to_owned()));
-        self
-    }
-
-    /// With so many Envoys.
-    #[must_use]
-    pub fn envoys(mut self, envoys: usize) -> Self {
-        self.envoys = envoys;
-        self
-    }
-}
 
 /// A running world.
 #[derive(Debug)]
@@ -156,6 +66,7 @@ pub struct Stage {
     envoys: Vec<StageEnvoy>,
     control_plane: ControlPlane,
     mocks: BTreeMap<(String, String), MockModel>,
+    cluster: Option<Cluster>,
     client: HttpClient,
     files: Files,
     addresses: Addresses,
@@ -191,13 +102,26 @@ impl Stage {
         for (file, text) in &options.write_policies {
             files.write_policy(file, text)?;
         }
+        let mut cluster = None;
+        if options.source == Source::Kubernetes {
+            let made = Cluster::start(KubeOptions {
+                address: addresses.kube,
+                ..KubeOptions::default()
+            });
+            cluster = Some(made.await?);
+        }
         let log = dir.path().join("headgate.log");
+        let input = match &cluster {
+            Some(cluster) => Input::Kubernetes(&files, cluster.headgate()),
+            None => Input::Files(&files),
+        };
         let control_plane =
-            ControlPlane::start(&files, &addresses, &options.serve_args, log).await?;
+            ControlPlane::start(&input, &addresses, &options.serve_args, log).await?;
         let mut stage = Self {
             envoys: Vec::new(),
             control_plane,
             mocks,
+            cluster,
             client: HttpClient::new(),
             files,
             addresses,
@@ -215,6 +139,17 @@ impl Stage {
     #[must_use]
     pub fn files(&self) -> &Files {
         &self.files
+    }
+
+    /// The Kubernetes API, of a stage that has one.
+    #[must_use]
+    pub fn cluster(&self) -> Option<&Cluster> {
+        self.cluster.as_ref()
+    }
+
+    /// The Kubernetes API, to kill and restart it.
+    pub fn cluster_mut(&mut self) -> Option<&mut Cluster> {
+        self.cluster.as_mut()
     }
 
     /// Where everything listens.
@@ -304,7 +239,7 @@ impl Stage {
         Ok(seen.await?)
     }
 
-    /// Waits until every Envoy of the stage runs what the files say now. A file that cannot be read is not there to
+    /// Waits until every Envoy of the stage runs what the files, or the API's objects, say now. A file that cannot be read is not there to
     /// this question, though the control plane keeps its last good content: await the status instead.
     ///
     /// # Errors
@@ -314,7 +249,7 @@ impl Stage {
         let nodes: Vec<String> = self.envoys.iter().map(|e| e.id().to_owned()).collect();
         let settled = eventually(
             SETTLE,
-            "every proxy to run what the files say",
+            "every proxy to run what the source says",
             async || self.control_plane.settled_on(&wanted, &nodes).await,
         );
         Ok(settled.await?)
@@ -378,6 +313,16 @@ impl Files {
     pub fn prepare(root: &std::path::Path, addresses: &Addresses) -> Result<Self, StageError> {
         let files = Self::create(root)?;
         files.seed(addresses, &Seed::Shipped, &Seed::Shipped)?;
+        Ok(files)
+    }
+
+    /// As [`Self::prepare`], with the modules alone.
+    ///
+    /// # Errors
+    /// [`StageError`].
+    pub fn prepare_modules(root: &std::path::Path) -> Result<Self, StageError> {
+        let files = Self::create(root)?;
+        files.copy_modules()?;
         Ok(files)
     }
 

@@ -1,13 +1,12 @@
-//! The story, chapter by chapter: drives the claims of the library on one stage and shows what they measured.
-
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+//! Chapters that are the same wherever models are declared.
 
 use headgate_demo::canary::{self, Raised, Split};
 use headgate_demo::settlement::{self, Settled};
 use headgate_demo::traffic::{MODEL, Sessions};
-use headgate_demo::{Broken, budget, outage, tags, versions};
-use headgate_test_support::stage::{Addresses, LabelledBy, Stage, StageError, StageOptions};
+use headgate_demo::{budget, objects, outage, tags, versions};
+use headgate_test_support::stage::{LabelledBy, Stage};
 
+use super::{fresh, ms};
 use crate::paper::Paper;
 
 /// Sessions of the canary chapters: 10 % of them are told apart from 7 or 13 % at four standard deviations.
@@ -16,57 +15,7 @@ const TURNS: u64 = 3;
 const FROM: u32 = 10;
 const TO: u32 = 30;
 
-/// Tells it; returns the claims that do not hold.
-///
-/// # Errors
-/// When the world cannot be set up at all.
-pub(crate) async fn tell(addresses: Addresses) -> Result<Vec<Broken>, StageError> {
-    let (mut paper, began) = (Paper::new(), Instant::now());
-    let mut stage = Stage::start(StageOptions {
-        addresses: Some(addresses),
-        ..StageOptions::default()
-    })
-    .await?;
-    opening(&paper, &stage, began.elapsed());
-
-    tag(&mut paper, &stage).await;
-    split(&mut paper, &stage).await;
-    edit(&mut paper, &stage).await;
-    new_version(&mut paper, &mut stage).await;
-    pins(&mut paper, &stage).await;
-    out_of_budget(&mut paper, &stage).await;
-    streams(&mut paper, &stage).await;
-    killed(&mut paper, &mut stage).await;
-    Ok(paper.end(began.elapsed()))
-}
-
-fn opening(paper: &Paper, stage: &Stage, took: Duration) {
-    let addresses = stage.addresses();
-    let pid = |pid: Option<u32>| pid.map_or_else(String::new, |pid| format!("(pid {pid})"));
-    paper.line("Headgate: every figure below is measured in this run.\n");
-    let models: Vec<String> = addresses.models.iter().map(ToString::to_string).collect();
-    paper.seen("mock models", models.join(", "));
-    let control_plane = stage.control_plane();
-    paper.seen(
-        "control plane",
-        format!(
-            "xDS {}, admin {} {}",
-            addresses.xds,
-            addresses.admin,
-            pid(control_plane.pid())
-        ),
-    );
-    for envoy in stage.envoys() {
-        let ids = pid(Some(envoy.envoy.pid()));
-        paper.seen(
-            "Envoy",
-            format!("{}, everything over delta ADS {ids}", envoy.url()),
-        );
-    }
-    paper.seen("started in", ms(took));
-}
-
-async fn tag(paper: &mut Paper, stage: &Stage) {
+pub(super) async fn tag(paper: &mut Paper, stage: &Stage) {
     paper.chapter("The tag");
     paper.done("one chat with gpt-4 by tenant acme, with a forged x-headgate-lane and a forged baggage member");
     let seen = tags::tag_travels(stage).await;
@@ -81,7 +30,7 @@ async fn tag(paper: &mut Paper, stage: &Stage) {
     });
 }
 
-async fn split(paper: &mut Paper, stage: &Stage) {
+pub(super) async fn split(paper: &mut Paper, stage: &Stage) {
     paper.chapter("A canary of 10 %");
     paper.done(format!(
         "{SESSIONS} sessions of {TURNS} turns; half send a session header, half nothing but the conversation"
@@ -116,7 +65,7 @@ fn show_split(paper: &Paper, split: &Split) {
     paper.seen("requests", format!("{}, all 200", split.requests));
 }
 
-async fn edit(paper: &mut Paper, stage: &Stage) {
+pub(super) async fn edit(paper: &mut Paper, stage: &Stage) {
     paper.chapter("The label, edited under load");
     let sessions = Sessions::new(&fresh("edit"), SESSIONS);
     let raised = canary::label_raised(stage, &sessions, f64::from(FROM), TO).await;
@@ -127,14 +76,14 @@ async fn edit(paper: &mut Paper, stage: &Stage) {
 
 fn show_raised(paper: &Paper, raised: &Raised) {
     match &raised.by {
-        LabelledBy::Kubectl(command) => paper.done(format!("$ {command}")),
+        LabelledBy::Kubectl(command) => paper.done(format!("$ {command}   # {}", ms(raised.edit))),
         LabelledBy::Edit => paper.done(format!(
             "canary-weight: \"{TO}\" written into the file (no kubectl here)"
         )),
     }
     paper.seen(
         "Envoy ACKed",
-        format!("{} after the file was in place", ms(raised.acked)),
+        format!("{} after the edit was made", ms(raised.acked)),
     );
     paper.seen(
         "seen in traffic",
@@ -165,11 +114,15 @@ fn show_raised(paper: &Paper, raised: &Raised) {
     paper.seen("requests", format!("{}, 0 failed", raised.requests));
 }
 
-async fn new_version(paper: &mut Paper, stage: &mut Stage) {
+pub(super) async fn new_version(paper: &mut Paper, stage: &mut Stage) {
     paper.chapter("A new version, applied without a weight");
     paper.done(format!(
-        "{MODEL} {} written into the models directory, then 500 sessions",
-        versions::NEW
+        "{MODEL} {} {}, then 500 sessions",
+        versions::NEW,
+        match stage.cluster() {
+            None => "written into the models directory",
+            Some(_) => "applied with kubectl",
+        }
     ));
     let held = versions::new_version_is_held(stage, &Sessions::new(&fresh("past"), 500)).await;
     paper.judge(versions::HELD, held, |paper, held| {
@@ -180,9 +133,13 @@ async fn new_version(paper: &mut Paper, stage: &mut Stage) {
             format!("{} of {} requests reached it", held.reached, held.requests),
         );
     });
+    if stage.cluster().is_some() {
+        let event = objects::held_version_has_its_event(stage).await;
+        paper.judge(objects::EVENT, event, |paper, typed| paper.typed(&typed));
+    }
 }
 
-async fn pins(paper: &mut Paper, stage: &Stage) {
+pub(super) async fn pins(paper: &mut Paper, stage: &Stage) {
     paper.chapter("Pins");
     paper.done(format!(
         "x-model-version: {}, twenty sessions",
@@ -203,7 +160,7 @@ async fn pins(paper: &mut Paper, stage: &Stage) {
     });
 }
 
-async fn out_of_budget(paper: &mut Paper, stage: &Stage) {
+pub(super) async fn out_of_budget(paper: &mut Paper, stage: &Stage) {
     paper.chapter("A tenant out of budget");
     paper.done(format!(
         "{} holds {} tokens a tenant and refills 1 a second; tenant acme spends",
@@ -230,7 +187,7 @@ async fn out_of_budget(paper: &mut Paper, stage: &Stage) {
     });
 }
 
-async fn streams(paper: &mut Paper, stage: &Stage) {
+pub(super) async fn streams(paper: &mut Paper, stage: &Stage) {
     paper.chapter("Streams, settled");
     paper.done("an answer streamed to its end: max_tokens 800, and it uses 120");
     let settled = settlement::stream_settles_on_usage(stage, "streaming", 800, 120).await;
@@ -262,9 +219,9 @@ fn show_settled(paper: &Paper, settled: &Settled, used: &str) {
     );
 }
 
-async fn killed(paper: &mut Paper, stage: &mut Stage) {
+pub(super) async fn killed(paper: &mut Paper, stage: &mut Stage) {
     paper.chapter("The control plane, killed");
-    paper.done("kill -9 under load; canary-weight=50 written while it is dead; then started again");
+    paper.done("kill -9 under load; canary-weight=50 while it is dead; then started again");
     let sessions = Sessions::new(&fresh("outage"), 600);
     let survived = outage::control_plane_dies(stage, &sessions, 1500, 50).await;
     paper.judge(outage::CLAIM, survived, |paper, survived| {
@@ -285,17 +242,4 @@ async fn killed(paper: &mut Paper, stage: &mut Stage) {
         );
         paper.seen("requests", format!("{}, 0 failed", survived.requests));
     });
-}
-
-/// Other sessions in each run: which of them the canary gets is decided by their keys.
-fn fresh(name: &str) -> String {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH);
-    format!("{name}-{}", now.map_or(0, |now| now.as_millis()))
-}
-
-fn ms(time: Duration) -> String {
-    match time.as_millis() {
-        ms @ 0..10_000 => format!("{ms} ms"),
-        _ => format!("{:.1} s", time.as_secs_f64()),
-    }
 }

@@ -1,0 +1,82 @@
+//! What `up` prints: where everything is, and lines to try.
+
+use headgate_test_support::stage::{Addresses, Source};
+
+use super::state::State;
+
+/// Where everything is, and lines to try.
+pub(super) fn what_to_try(source: Source, addresses: &Addresses, state: &State) -> String {
+    let place = place(source, addresses, state);
+    let lines = match source {
+        Source::Files => with_files(state),
+        Source::Kubernetes => with_kubectl(addresses, state),
+    };
+    let Addresses { envoy, admin, .. } = addresses;
+    let (traffic, end) = (
+        format!(
+            "  # which version serves a session (the same one on every turn)
+  curl -si http://{envoy}/v1/chat/completions -H 'x-tenant-id: acme' -H 'x-session-id: s1' \\
+    -d '{{\"model\":\"llama3-70b\",\"max_tokens\":16,\"messages\":[{{\"role\":\"user\",\"content\":\"Hello\"}}]}}' | grep -i '^x-model'
+  # spend the free tier: 2000 tokens a tenant; the sixth time it is a 429
+  curl -si http://{envoy}/v1/chat/completions -H 'x-tenant-id: acme' -H 'x-mock-tokens: 398' \\
+    -d '{{\"model\":\"phi-3\",\"max_tokens\":398,\"messages\":[{{\"role\":\"user\",\"content\":\"Hello\"}}]}}' | grep -iE '^(HTTP|x-ratelimit|retry-after)'"
+        ),
+        format!(
+            "  # what the control plane plans, and what Envoy has taken of it
+  curl -s http://{admin}/syncz"
+        ),
+    );
+    format!("{place}\n\nTry:\n{traffic}\n{lines}\n{end}\n\n`make down` ends it.")
+}
+
+fn place(source: Source, addresses: &Addresses, state: &State) -> String {
+    let Addresses { envoy, admin, .. } = addresses;
+    let (dir, envoy_admin) = (
+        state.dir.display(),
+        addresses
+            .envoy_admin
+            .map_or_else(String::new, |addr| format!("http://{addr}")),
+    );
+    let source = match source {
+        Source::Files => format!("its files       {dir}/models  {dir}/policies"),
+        Source::Kubernetes => format!(
+            "Kubernetes API  https://{}   (kubectl {})",
+            addresses
+                .kube
+                .map_or_else(String::new, |addr| addr.to_string()),
+            state.bin().join("kubectl").display()
+        ),
+    };
+    format!(
+        "\
+Envoy           http://{envoy}   (admin {envoy_admin})
+control plane   http://{admin}   (/syncz /config_dump /metrics)
+{source}
+logs            {dir}/*.log"
+    )
+}
+
+fn with_files(state: &State) -> String {
+    let dir = state.dir.display();
+    format!(
+        "  # a new weight, in force within a second
+  kubectl label --local -f {dir}/models/llama3-70b-v2.yaml canary-weight=50 --overwrite -o yaml > {dir}/drafts/v2 && mv {dir}/drafts/v2 {dir}/models/llama3-70b-v2.yaml"
+    )
+}
+
+fn with_kubectl(addresses: &Addresses, state: &State) -> String {
+    format!(
+        "  # kubectl and headgate of this world
+  export KUBECONFIG={} HEADGATE_ADMIN_ADDRESS={} PATH={}:$PATH
+  kubectl get deploy -L model-name,model-version,canary-weight
+  kubectl get tokenbucketpolicies
+  # a new weight, in force within a second; and what each proxy has acked of it
+  kubectl label deploy/llama3-70b-v2 canary-weight=50 --overwrite
+  headgate status llama3-70b
+  kubectl describe deploy/llama3-70b-v2
+  kubectl rollout restart deploy/llama3-70b-v1",
+        state.kubeconfig().display(),
+        addresses.admin,
+        state.bin().display(),
+    )
+}
