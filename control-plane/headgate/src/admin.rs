@@ -1,12 +1,16 @@
 //! The admin port: what people, probes and scrapers ask.
 
-use std::sync::Arc;
+mod waiting;
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::SystemTime;
 
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
+use headgate_model::LabelKeys;
 use headgate_source::kubernetes::ApiState;
 use headgate_xds::{Fleet, Kind};
 use serde_json::{Value, json};
@@ -14,7 +18,7 @@ use tokio::sync::watch;
 
 use crate::metrics::Metrics;
 use crate::publisher::Published;
-use crate::report::{Report, lost, report};
+use crate::report::{Asked, Known, Look, Report, Sightings, report, seconds};
 use crate::world::Scopes;
 
 /// What the pages are made from.
@@ -23,19 +27,40 @@ pub(crate) struct Admin {
     pub published: watch::Receiver<Option<Arc<Published>>>,
     /// How the watches of the Kubernetes API fare, if there is one.
     pub api: Option<watch::Receiver<ApiState>>,
+    /// The keys of the labels.
+    pub keys: LabelKeys,
     pub scopes: Scopes,
     pub fleet: Fleet,
     pub metrics: Arc<Metrics>,
     /// True once the process is asked to end.
     pub closing: watch::Receiver<bool>,
+    /// Since when what is as it is.
+    pub seen: Seen,
+}
+
+/// The sightings of this process, and when it started.
+#[derive(Clone)]
+pub(crate) struct Seen {
+    started: SystemTime,
+    sightings: Arc<Mutex<Sightings>>,
+}
+
+impl Default for Seen {
+    fn default() -> Self {
+        Self {
+            started: SystemTime::now(),
+            sightings: Arc::default(),
+        }
+    }
 }
 
 impl Admin {
     /// The pages.
     pub(crate) fn router(self) -> Router {
+        tokio::spawn(self.clone().look());
         Router::new()
             .route("/", get(index))
-            .route("/syncz", get(syncz))
+            .route("/syncz", get(waiting::syncz))
             .route("/config_dump", get(config_dump))
             .route("/metrics", get(metrics))
             .route("/readyz", get(readyz))
@@ -44,27 +69,59 @@ impl Admin {
             .with_state(self)
     }
 
-    fn report(&self) -> Report {
+    /// Looks at every publication, so that ages are right also of what nobody asked for at the time.
+    async fn look(mut self) {
+        loop {
+            let published = self.published.borrow_and_update().clone();
+            if let Some(published) = published {
+                drop(self.note(&published));
+            }
+            if self.published.changed().await.is_err() {
+                return;
+            }
+        }
+    }
+
+    fn note(&self, published: &Published) -> std::sync::MutexGuard<'_, Sightings> {
+        let sightings = self.seen.sightings.lock();
+        let mut sightings = sightings.unwrap_or_else(PoisonError::into_inner);
+        sightings.note(&Look {
+            publication: published.number,
+            objects: &published.observed.objects,
+            keys: &self.keys,
+            plan: &published.plan,
+            at: seconds(published.at) - published.took.as_secs_f64(),
+        });
+        sightings
+    }
+
+    fn report(&self, asked: &Asked) -> Report {
         let published = self.published.borrow().clone();
-        let mut report = report(published.as_deref(), &self.scopes, &self.fleet.proxies());
         let api = self.api.as_ref().map(|api| api.borrow().clone());
-        report.problems.splice(0..0, api.as_ref().and_then(lost));
-        report
+        let nothing = Sightings::default();
+        let seen = published.as_deref().map(|published| self.note(published));
+        let known = Known {
+            started: seconds(self.seen.started),
+            published: published.as_deref(),
+            api: api.as_ref(),
+            keys: &self.keys,
+            seen: seen.as_deref().unwrap_or(&nothing),
+            scopes: &self.scopes,
+            proxies: &self.fleet.proxies(),
+        };
+        report(&known, asked)
     }
 }
 
 async fn index() -> &'static str {
     "headgate control plane\n\n\
-     /syncz        each proxy: wanted, acked, nacked and why; each model: weights wanted and acked (JSON)\n\
+     /syncz        each model: labels seen, weights planned, acked by each proxy; each proxy and policy (JSON)\n\
+     \x20             ?model=ID&namespace=NS: of these models; ?wait=SECONDS with If-None-Match: once it changes\n\
      /config_dump  the filter configuration and every resource of each scope (JSON)\n\
      /metrics      Prometheus\n\
      /readyz       200 once the source was read, 503 before and while ending\n\
      /livez        200 while the process answers\n\
      /version      version (JSON)\n"
-}
-
-async fn syncz(State(admin): State<Admin>) -> Json<Report> {
-    Json(admin.report())
 }
 
 async fn config_dump(State(admin): State<Admin>) -> Json<Value> {
@@ -103,7 +160,7 @@ pub(crate) fn resources(snapshot: &headgate_xds::Snapshot) -> Value {
 }
 
 async fn metrics(State(admin): State<Admin>) -> Response {
-    match admin.metrics.render(&admin.report()) {
+    match admin.metrics.render(&admin.report(&Asked::default())) {
         Ok(text) => {
             let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
             ([(header::CONTENT_TYPE, kind)], text).into_response()

@@ -142,9 +142,9 @@ impl Metrics {
         self.proxies.set(gauge(report.proxies.len()));
         self.settled
             .set(gauge(report.proxies.iter().filter(|p| p.settled).count()));
-        self.synced.set(i64::from(report.synced));
+        self.synced.set(i64::from(report.head.synced));
         self.publications
-            .set(i64::try_from(report.publication).unwrap_or(i64::MAX));
+            .set(i64::try_from(report.head.publication).unwrap_or(i64::MAX));
         let current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
         current.problems.clear();
         for problem in &report.problems {

@@ -11,7 +11,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tracing_subscriber::EnvFilter;
 
-use crate::admin::Admin;
+use crate::admin::{Admin, Seen};
 use crate::cli::{Cli, LogFormat, ServeArgs};
 use crate::metrics::Metrics;
 use crate::modules::Watched;
@@ -95,6 +95,8 @@ async fn serve(args: &ServeArgs) -> Result<(), Failure> {
     let admin = Admin {
         published,
         api: source.state(),
+        keys: args.input.labels.keys(),
+        seen: Seen::default(),
         scopes,
         fleet: server.fleet(),
         metrics: metrics.clone(),

@@ -1,29 +1,80 @@
 //! The document itself. Scripts rely on its names, and a test holds them.
+//!
+//! One control plane says it of itself; `headgate status` makes one of what several say, and then names each.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
 /// The whole document.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Report {
-    /// This control plane's version.
+    /// Who says it, and how far it is.
+    #[serde(flatten)]
+    pub head: Head,
+    /// Every control plane that was asked; empty in what one says of itself.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub replicas: Vec<ReplicaReport>,
+    /// How the Kubernetes API fares; `null` where models come from files.
+    #[serde(default)]
+    pub api: Option<ApiReport>,
+    /// What each model is made of, and who runs it so.
+    pub models: Vec<ModelReport>,
+    /// What became of each policy.
+    #[serde(default)]
+    pub policies: Vec<PolicyReport>,
+    /// Every connected proxy.
+    pub proxies: Vec<ProxyReport>,
+    /// What an operator should know.
+    pub problems: Vec<ProblemReport>,
+}
+
+/// A control plane, and how far it is.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Head {
+    /// Its version.
     pub version: String,
+    /// When its process started, in Unix seconds. What it has seen unchanged since then may be older.
+    #[serde(default)]
+    pub started_at: f64,
     /// Whether the source has been read at least once.
     pub synced: bool,
+    /// When that was, in Unix seconds.
+    #[serde(default)]
+    pub synced_at: Option<f64>,
     /// Counts publications of this process.
     pub publication: u64,
     /// When the last one was, in Unix seconds.
     pub published_at: f64,
     /// How long it took, from objects to every scope's snapshot, in milliseconds.
     pub took_ms: f64,
-    /// What each model is made of, and who runs it so.
-    pub models: Vec<ModelReport>,
-    /// Every connected proxy.
-    pub proxies: Vec<ProxyReport>,
-    /// What an operator should know.
-    pub problems: Vec<ProblemReport>,
+}
+
+/// One of the control planes that were asked.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct ReplicaReport {
+    /// Where it was asked.
+    pub address: String,
+    /// Why it does not answer, if so.
+    pub error: Option<String>,
+    /// What it says of itself, if it answers.
+    #[serde(flatten)]
+    pub head: Option<Head>,
+}
+
+/// How the Kubernetes API fares.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct ApiReport {
+    /// Whether it has told all there is at least once.
+    pub synced: bool,
+    /// Since when it does not answer, in Unix seconds: what is shown is from then.
+    pub away_since: Option<f64>,
+    /// What is not answered, and what was said last.
+    pub message: Option<String>,
 }
 
 /// One model.
@@ -38,16 +89,26 @@ pub(crate) struct ModelReport {
     pub names: Vec<String>,
     /// Live capacity of its buckets, in percent.
     pub scale_percent: u16,
-    /// Its versions.
-    pub versions: Vec<VersionReport>,
-    /// Its carriers, oldest first.
+    /// Its carriers, oldest first: the labels seen.
     pub carriers: Vec<CarrierReport>,
+    /// Its versions: the weights planned.
+    pub versions: Vec<VersionReport>,
+    /// What each proxy runs of it.
+    #[serde(default)]
+    pub proxies: Vec<HeldReport>,
     /// Proxies whose filters run exactly this plan of the model, and proxies that should.
     pub acked: Count,
 }
 
+impl ModelReport {
+    /// `namespace/model`.
+    pub(crate) fn id(&self) -> String {
+        format!("{}/{}", self.namespace, self.model)
+    }
+}
+
 /// So many of so many.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Count {
     /// So many.
     pub are: usize,
@@ -63,24 +124,91 @@ pub(crate) struct VersionReport {
     pub version: String,
     /// Percent of new sessions wanted.
     pub weight_wanted: f64,
+    /// Since when that percent is wanted, in Unix seconds.
+    #[serde(default)]
+    pub planned_since: Option<f64>,
     /// Percent of new sessions that each proxy's filters last acked, by node id.
     pub weight_acked: BTreeMap<String, f64>,
     /// Ready endpoints, of all.
     pub endpoints: Count,
+    /// The carriers that bring it, oldest first: the first one's weight counts.
+    #[serde(default)]
+    pub carriers: Vec<String>,
 }
 
 /// One carrier.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct CarrierReport {
     /// `deployment default/llama3-70b-v2`.
     pub carrier: String,
-    /// `canary 10`, `base`, `held`, `standby` or `dark`.
+    /// Those of the three labels that it has, as written, by their keys.
+    #[serde(default)]
+    pub labels: BTreeMap<String, String>,
+    /// The keys of those that cannot be taken as written.
+    #[serde(default)]
+    pub refused: Vec<String>,
+    /// Since when the labels are so, in Unix seconds: when this control plane first saw them.
+    #[serde(default)]
+    pub seen_since: Option<f64>,
+    /// `canary 10`, `base`, `held`, `standby` or `dark`; `none` if all its versions are an older carrier's.
     pub standing: String,
+    /// `canary`, `promoted`, `stable`, `held`, `dark`, or `none`.
+    #[serde(default)]
+    pub role: String,
+    /// Why it takes what it takes.
+    #[serde(default)]
+    pub why: String,
     /// Percent of new sessions.
     pub weight: f64,
     /// Ready endpoints, of replicas wanted.
     pub ready: Count,
+}
+
+/// What one proxy runs of a model.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct HeldReport {
+    /// Node id.
+    pub proxy: String,
+    /// `acked` (runs the plan), `pending` (was sent it, or will be), `waiting` (it is held back) or `nacked`.
+    pub state: String,
+    /// What for it waits, or what it said.
+    pub message: Option<String>,
+    /// The version of the filter configuration that it acked last; empty if none.
+    pub config: String,
+    /// When, in Unix seconds.
+    pub acked_at: Option<f64>,
+    /// Percent of new sessions by that configuration, by version; `null` where it is older than the control plane's memory.
+    pub weights: Option<BTreeMap<String, f64>>,
+}
+
+/// What became of a policy.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct PolicyReport {
+    /// `TokenBucketPolicy default/tenant-budget`.
+    pub policy: String,
+    /// `metadata.generation` that this is about.
+    pub generation: i64,
+    /// Whether any of it counts; the message names who took its place.
+    pub accepted: VerdictReport,
+    /// Whether all that it names exists.
+    pub resolved: VerdictReport,
+    /// The models that are limited or tagged by it: `namespace/model`, or `namespace/*` for all.
+    pub models: Vec<String>,
+}
+
+/// A condition.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct VerdictReport {
+    /// Whether it holds.
+    pub holds: bool,
+    /// A constant word, such as `Replaced`.
+    pub reason: String,
+    /// For people; names the field.
+    pub message: String,
 }
 
 /// One stream of one proxy.
@@ -89,6 +217,9 @@ pub(crate) struct CarrierReport {
 pub(crate) struct ProxyReport {
     /// Node id.
     pub id: String,
+    /// The control plane it is connected to, where several were asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replica: Option<String>,
     /// Envoy's version as it said.
     pub agent: String,
     /// Where it connects from.
@@ -158,6 +289,9 @@ pub(crate) struct ProblemReport {
     /// What happened, and what to do.
     pub message: String,
     /// Since when, in Unix seconds, where that is known.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub since: Option<f64>,
+    /// Which of the control planes say so, where not all do.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub replicas: Vec<String>,
 }

@@ -74,6 +74,11 @@ pub(crate) struct Server {
 impl Server {
     pub(crate) async fn start(files: &Files) -> Self {
         let (xds, admin) = (free_addr().unwrap(), free_addr().unwrap());
+        Self::start_at(files, xds, admin).await
+    }
+
+    /// The same at these addresses, as one that is started again.
+    pub(crate) async fn start_at(files: &Files, xds: SocketAddr, admin: SocketAddr) -> Self {
         let options = ProcessOptions::new(env!("CARGO_BIN_EXE_headgate"))
             .args(["serve", "--models"])
             .arg(files.path("models"))

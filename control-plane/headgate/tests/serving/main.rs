@@ -5,6 +5,7 @@
 mod common;
 mod ending;
 mod exposition;
+mod following;
 mod kubernetes;
 mod metrics;
 mod policies;

@@ -7,8 +7,18 @@ use serde_json::Value;
 
 use crate::common::{Files, Server, headgate, manifest};
 
+const POLICY: &str = "apiVersion: headgate.dev/v1alpha1\nkind: TokenBucketPolicy\nmetadata: {name: a}\n\
+    spec: {models: [m], buckets: [{name: b, key: [tenant], profile: semantic}]}\n";
+
 /// Objects whose keys are names of things, not of fields.
-const MAPS: [&str; 4] = ["weightAcked", "types", "nacked", "waiting"];
+const MAPS: [&str; 6] = [
+    "weightAcked",
+    "types",
+    "nacked",
+    "waiting",
+    "labels",
+    "weights",
+];
 
 /// Every field, with a path; `*` stands for the names of things, `[]` for the items of a list.
 fn fields(at: &str, value: &Value, found: &mut BTreeSet<String>) {
@@ -45,22 +55,46 @@ fn fields(at: &str, value: &Value, found: &mut BTreeSet<String>) {
 }
 
 const NAMES: &str = "\
+api: null
 models[].acked.are: number
 models[].acked.of: number
 models[].carriers[].carrier: text
+models[].carriers[].labels.*: text
 models[].carriers[].ready.are: number
 models[].carriers[].ready.of: number
+models[].carriers[].refused[]: text
+models[].carriers[].role: text
+models[].carriers[].seenSince: number
 models[].carriers[].standing: text
 models[].carriers[].weight: number
+models[].carriers[].why: text
 models[].model: text
 models[].names[]: text
 models[].namespace: text
+models[].proxies[].ackedAt: number
+models[].proxies[].config: text
+models[].proxies[].message: null
+models[].proxies[].message: text
+models[].proxies[].proxy: text
+models[].proxies[].state: text
+models[].proxies[].weights.*: number
 models[].scalePercent: number
+models[].versions[].carriers[]: text
 models[].versions[].endpoints.are: number
 models[].versions[].endpoints.of: number
+models[].versions[].plannedSince: number
 models[].versions[].version: text
 models[].versions[].weightAcked.*: number
 models[].versions[].weightWanted: number
+policies[].accepted.holds: bool
+policies[].accepted.message: text
+policies[].accepted.reason: text
+policies[].generation: number
+policies[].models[]: text
+policies[].policy: text
+policies[].resolved.holds: bool
+policies[].resolved.message: text
+policies[].resolved.reason: text
 problems[].message: text
 problems[].object: text
 problems[].reason: text
@@ -69,6 +103,7 @@ problems[].since: number
 proxies[].address: text
 proxies[].agent: text
 proxies[].id: text
+proxies[].replica: text
 proxies[].scope: text
 proxies[].settled: bool
 proxies[].since: number
@@ -85,7 +120,19 @@ proxies[].types.*.waiting.*: text
 proxies[].types.*.wanted: text
 publication: number
 publishedAt: number
+replicas[].address: text
+replicas[].error: null
+replicas[].error: text
+replicas[].publication: number
+replicas[].publishedAt: number
+replicas[].startedAt: number
+replicas[].synced: bool
+replicas[].syncedAt: number
+replicas[].tookMs: number
+replicas[].version: text
+startedAt: number
 synced: bool
+syncedAt: number
 tookMs: number
 version: text";
 
@@ -94,6 +141,11 @@ async fn status_in_json_has_exactly_these_fields() {
     let files = Files::new();
     let named = manifest("m", "v1", &[9001]).annotation("headgate.dev/model-names", "Org/M");
     files.model("m-v1.yaml", &named.render());
+    files.model(
+        "m-v2.yaml",
+        &manifest("m", "v2", &[9003]).weight("lots").render(),
+    );
+    files.policy("p.yaml", POLICY);
     let server = Server::start(&files).await;
     let proxy = Taker::connect("proxy", server.xds).unwrap();
     server.settled().await;
@@ -115,7 +167,9 @@ async fn status_in_json_has_exactly_these_fields() {
         .await;
 
     let admin = server.admin.to_string();
-    let out = headgate(&["status", "-o", "json", "--admin-address", &admin]);
+    // Beside one that does not answer.
+    let both = format!("{admin},127.0.0.1:1");
+    let out = headgate(&["status", "-o", "json", "--admin-address", &both]);
     assert!(out.status.success(), "{out:?}");
     let document: Value = serde_json::from_slice(&out.stdout).unwrap();
     let mut found = BTreeSet::new();

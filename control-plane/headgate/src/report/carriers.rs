@@ -1,0 +1,208 @@
+//! A model's carriers: the labels seen, and where they put each of them.
+
+use std::collections::BTreeMap;
+
+use headgate_contract::{ModelId, Version};
+use headgate_model::{
+    Carrier, CarrierKey, LabelKeys, Objects, PlannedCarrier, PlannedModel, Standing, Weight,
+};
+
+use super::{CarrierReport, Count, Sightings, percent};
+
+/// Every object that names a model, by namespace and model.
+pub(super) struct Carriers<'a> {
+    objects: &'a Objects,
+    keys: &'a LabelKeys,
+    seen: &'a Sightings,
+    naming: BTreeMap<(&'a str, &'a str), Vec<&'a Carrier>>,
+}
+
+impl<'a> Carriers<'a> {
+    pub(super) fn of_all(objects: &'a Objects, keys: &'a LabelKeys, seen: &'a Sightings) -> Self {
+        let mut naming: BTreeMap<(&str, &str), Vec<&Carrier>> = BTreeMap::new();
+        for carrier in objects.carriers.values() {
+            // A Service that names no version only leads to the workload that does.
+            let leads =
+                carrier.key.kind == "service" && !carrier.labels.contains_key(&keys.version);
+            if let Some(model) = carrier.labels.get(&keys.model).filter(|_| !leads) {
+                let at = (carrier.key.namespace.as_str(), model.as_str());
+                naming.entry(at).or_default().push(carrier);
+            }
+        }
+        Self {
+            objects,
+            keys,
+            seen,
+            naming,
+        }
+    }
+
+    /// The carriers of a model: those that own a version, oldest first, then those that own none.
+    pub(super) fn of(
+        &self,
+        namespace: &str,
+        id: &ModelId,
+        planned: &PlannedModel,
+    ) -> Vec<CarrierReport> {
+        let owners = planned.carriers.iter().map(|owner| {
+            let carrier = self.objects.carriers.get(&owner.key);
+            let told = carrier.map(|c| self.told(c)).unwrap_or_default();
+            let weight = Weight::parse(told.weight.as_deref());
+            CarrierReport {
+                standing: standing(&owner.standing),
+                role: role(&owner.standing, &weight).to_owned(),
+                why: why(owner, &weight, &self.keys.weight),
+                weight: percent(owner.share),
+                ready: Count {
+                    are: owner.ready as usize,
+                    of: owner.desired as usize,
+                },
+                ..self.report(&owner.key, told)
+            }
+        });
+        let naming = self.naming.get(&(namespace, id.as_str()));
+        let owns = |key: &CarrierKey| planned.carriers.iter().any(|owner| owner.key == *key);
+        let others = naming.into_iter().flatten().filter(|c| !owns(&c.key));
+        let others = others.map(|carrier| CarrierReport {
+            standing: "none".to_owned(),
+            role: "none".to_owned(),
+            why: apart(&carrier.key, planned, &self.keys.version),
+            ready: Count {
+                are: carrier.pods.iter().filter(|pod| pod.ready).count(),
+                of: carrier.desired as usize,
+            },
+            ..self.report(&carrier.key, self.told(carrier))
+        });
+        owners.chain(others).collect()
+    }
+
+    /// What is said of any carrier.
+    fn report(&self, key: &CarrierKey, told: Told) -> CarrierReport {
+        CarrierReport {
+            carrier: key.to_string(),
+            labels: told.labels,
+            refused: told.refused,
+            seen_since: self.seen.labels(key),
+            standing: String::new(),
+            role: String::new(),
+            why: String::new(),
+            weight: 0.0,
+            ready: Count::default(),
+        }
+    }
+
+    fn told(&self, carrier: &Carrier) -> Told {
+        let label = |key: &String| carrier.labels.get(key);
+        let keys = [&self.keys.model, &self.keys.version, &self.keys.weight];
+        let weight = label(&self.keys.weight).cloned();
+        let bad_version =
+            label(&self.keys.version).is_some_and(|v| Version::try_from(v.as_str()).is_err());
+        let bad_weight = matches!(Weight::parse(weight.as_deref()), Weight::Invalid(_));
+        let refused = [
+            (bad_version, &self.keys.version),
+            (bad_weight, &self.keys.weight),
+        ];
+        Told {
+            labels: keys
+                .into_iter()
+                .filter_map(|key| Some((key.clone(), label(key)?.clone())))
+                .collect(),
+            refused: refused
+                .into_iter()
+                .filter(|(bad, _)| *bad)
+                .map(|(_, key)| key.clone())
+                .collect(),
+            weight,
+        }
+    }
+}
+
+/// What a carrier's labels say.
+#[derive(Default)]
+struct Told {
+    labels: BTreeMap<String, String>,
+    refused: Vec<String>,
+    weight: Option<String>,
+}
+
+fn standing(standing: &Standing) -> String {
+    match standing {
+        Standing::Canary(percent) => format!("canary {percent}"),
+        Standing::Base => "base".to_owned(),
+        Standing::Standby => "standby".to_owned(),
+        Standing::Held { .. } => "held".to_owned(),
+        Standing::Dark => "dark".to_owned(),
+    }
+}
+
+fn role(standing: &Standing, weight: &Weight) -> &'static str {
+    match standing {
+        Standing::Canary(_) => "canary",
+        Standing::Base if *weight == Weight::Percent(100) => "promoted",
+        Standing::Base | Standing::Standby => "stable",
+        Standing::Held { .. } => "held",
+        Standing::Dark => "dark",
+    }
+}
+
+/// Why a carrier takes what it takes, in the words of the label rules.
+fn why(carrier: &PlannedCarrier, weight: &Weight, key: &str) -> String {
+    let cause = cause(carrier, weight, key);
+    let share = percent(carrier.share);
+    match &carrier.standing {
+        _ if carrier.ready == 0 => format!("{cause}; nothing of it is ready"),
+        Standing::Canary(wanted) if (share - f64::from(*wanted)).abs() > 1e-9 => {
+            format!(
+                "{cause}; the canaries share all there is, as no base is ready or they exceed 100"
+            )
+        }
+        Standing::Dark if carrier.share > 0 => {
+            format!("{cause}; acts as the base, as nothing else is ready")
+        }
+        _ => cause,
+    }
+}
+
+fn cause(carrier: &PlannedCarrier, weight: &Weight, key: &str) -> String {
+    if let Weight::Invalid(written) = weight {
+        let shown: String = written.chars().take(40).collect();
+        let counts = match carrier.standing {
+            Standing::Dark => "0: by pin only",
+            _ => "absent",
+        };
+        return format!("{key} {shown:?} is refused and counts as {counts}");
+    }
+    match &carrier.standing {
+        Standing::Canary(percent) => format!("{key} {percent}"),
+        Standing::Base if *weight == Weight::Percent(100) => {
+            format!("{key} 100: what the canaries leave")
+        }
+        Standing::Base => format!("no {key}: what the canaries leave"),
+        Standing::Standby => {
+            format!("no {key}: stands by while a promoted carrier is ready")
+        }
+        Standing::Held { beside } => {
+            format!(
+                "no {key}, and {} is older and ready: by pin only",
+                beside.identity()
+            )
+        }
+        Standing::Dark => format!("{key} 0: by pin only"),
+    }
+}
+
+/// Why a carrier that names the model owns none of its versions.
+fn apart(key: &CarrierKey, planned: &PlannedModel, version_key: &str) -> String {
+    let brings = planned
+        .variants
+        .iter()
+        .find(|(_, variant)| variant.carriers.contains(key));
+    match brings {
+        Some((version, variant)) => {
+            let owner = variant.carriers.first().map(CarrierKey::identity);
+            let owner = owner.unwrap_or_default();
+            format!("version {version} is that of {owner}, which is older: its weight counts")
+        }
+        None => format!("no {version_key} that can be read, neither here nor on a pod"),
+    }
+}

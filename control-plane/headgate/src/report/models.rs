@@ -1,0 +1,170 @@
+//! A model: the weights planned of it, and what each proxy's filters run of it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use headgate_contract::ModelId;
+use headgate_model::{Plan, PlannedModel};
+use headgate_xds::Kind;
+use headgate_xds::fleet::{Progress, Proxy};
+
+use super::carriers::Carriers;
+use super::proxies::waits_for;
+use super::select::Asked;
+use super::{Count, HeldReport, ModelReport, Sightings, VersionReport, percent, seconds};
+use crate::history::Told;
+use crate::publisher::Published;
+use crate::world::Scopes;
+
+/// The proxies, and what each one's filters were told.
+pub(super) struct Running<'a>(Vec<Filters<'a>>);
+
+/// The filters of one proxy.
+struct Filters<'a> {
+    proxy: &'a Proxy,
+    progress: &'a Progress,
+    /// The version on the wire of the configuration that it acked; empty if none.
+    acked: &'a str,
+    acked_at: Option<f64>,
+    told: Option<Told>,
+    /// The namespaces that it may see.
+    sees: BTreeSet<String>,
+}
+
+impl<'a> Running<'a> {
+    pub(super) fn of(scopes: &Scopes, proxies: &'a [Proxy]) -> Self {
+        let filters = proxies.iter().filter_map(|proxy| {
+            let progress = proxy.kinds.get(&Kind::Extension)?;
+            let (name, acked) = progress.status.resources.iter().next().unzip();
+            let acked = acked.map_or("", |acked| acked.acked.as_str());
+            let at = name.and_then(|name| progress.acked_at.get(name));
+            Some(Filters {
+                proxy,
+                progress,
+                acked,
+                acked_at: at.copied().map(seconds).filter(|_| !acked.is_empty()),
+                told: scopes.told_by(acked),
+                sees: scopes.namespaces(&proxy.scope).unwrap_or_default(),
+            })
+        });
+        Self(filters.collect())
+    }
+}
+
+/// Every model that is asked for.
+pub(super) fn models(
+    published: &Published,
+    running: &Running<'_>,
+    carriers: &Carriers<'_>,
+    seen: &Sightings,
+    asked: &Asked,
+) -> Vec<ModelReport> {
+    all(&published.plan)
+        .filter(|(namespace, id, planned)| asked.wants(namespace, id.as_str(), &planned.plan.names))
+        .map(|(namespace, id, planned)| {
+            let proxies = held(namespace, id, planned, running);
+            ModelReport {
+                namespace: namespace.clone(),
+                model: id.to_string(),
+                names: planned.plan.names.clone(),
+                scale_percent: planned.plan.scale.map_or(100, |s| s.percent),
+                carriers: carriers.of(namespace, id, planned),
+                versions: versions(namespace, id, planned, &proxies, seen),
+                acked: Count {
+                    are: proxies.iter().filter(|p| p.state == "acked").count(),
+                    of: proxies.len(),
+                },
+                proxies,
+            }
+        })
+        .collect()
+}
+
+fn all(plan: &Plan) -> impl Iterator<Item = (&String, &ModelId, &PlannedModel)> {
+    let namespaces = plan.namespaces.iter();
+    namespaces.flat_map(|(name, view)| view.models.iter().map(move |(id, model)| (name, id, model)))
+}
+
+fn versions(
+    namespace: &str,
+    id: &ModelId,
+    planned: &PlannedModel,
+    proxies: &[HeldReport],
+    seen: &Sightings,
+) -> Vec<VersionReport> {
+    let variants = planned.variants.iter();
+    variants
+        .map(|(version, variant)| {
+            let acked = |held: &HeldReport| {
+                let percent = held.weights.as_ref()?.get(version.as_str())?;
+                Some((held.proxy.clone(), *percent))
+            };
+            VersionReport {
+                version: version.to_string(),
+                weight_wanted: percent(variant.share),
+                planned_since: seen.share(namespace, id, version),
+                weight_acked: proxies.iter().filter_map(acked).collect(),
+                endpoints: Count {
+                    are: variant.endpoints.len(),
+                    of: variant.total_endpoints as usize,
+                },
+                carriers: variant.carriers.iter().map(ToString::to_string).collect(),
+            }
+        })
+        .collect()
+}
+
+/// What every proxy that sees the namespace runs of a model.
+fn held(
+    namespace: &str,
+    id: &ModelId,
+    planned: &PlannedModel,
+    running: &Running<'_>,
+) -> Vec<HeldReport> {
+    let filters = running.0.iter();
+    filters
+        .filter(|filters| filters.sees.contains(namespace))
+        .map(|filters| {
+            let told = filters.told.as_ref();
+            let theirs = told.and_then(|told| told.model(namespace, id));
+            let (state, message) = if theirs.is_some_and(|m| m.plan == planned.plan) {
+                ("acked", None)
+            } else {
+                behind(namespace, id, filters)
+            };
+            HeldReport {
+                proxy: filters.proxy.peer.id.clone(),
+                state: state.to_owned(),
+                message,
+                config: filters.acked.to_owned(),
+                acked_at: filters.acked_at,
+                weights: told.map(|_| theirs.map(weights).unwrap_or_default()),
+            }
+        })
+        .collect()
+}
+
+fn weights(model: &PlannedModel) -> BTreeMap<String, f64> {
+    let variants = model.variants.iter();
+    variants
+        .map(|(version, variant)| (version.to_string(), percent(variant.share)))
+        .collect()
+}
+
+/// Why a proxy does not run the plan of a model yet: a refusal of the filters' configuration, or of a cluster of the
+/// model; a wait for something else; or nothing but time.
+fn behind(namespace: &str, id: &ModelId, filters: &Filters<'_>) -> (&'static str, Option<String>) {
+    let status = &filters.progress.status;
+    if let Some((name, nack)) = status.nacked.iter().next() {
+        return ("nacked", Some(format!("{name}: {}", nack.message)));
+    }
+    let cluster = format!("model/{namespace}/{id}/");
+    let kinds = filters.proxy.kinds.values();
+    let mut nacked = kinds.flat_map(|progress| &progress.status.nacked);
+    if let Some((name, nack)) = nacked.find(|(name, _)| name.starts_with(&cluster)) {
+        return ("nacked", Some(format!("{name}: {}", nack.message)));
+    }
+    match status.waiting.values().next() {
+        Some(wait) => ("waiting", Some(waits_for(wait))),
+        None => ("pending", None),
+    }
+}

@@ -1,0 +1,63 @@
+//! Each connected proxy: what it should run, what it runs, what it refused, what it waits for.
+
+use headgate_xds::fleet::{Progress, Proxy};
+use headgate_xds::session::Wait;
+
+use super::{LastNack, NackReport, ProxyReport, TypeReport, seconds};
+
+pub(super) fn proxy(proxy: &Proxy) -> ProxyReport {
+    ProxyReport {
+        id: proxy.peer.id.clone(),
+        replica: None,
+        agent: proxy.peer.agent.clone(),
+        address: proxy.peer.address.map(|a| a.to_string()),
+        scope: proxy.scope.0.clone(),
+        since: seconds(proxy.since),
+        settled: proxy.is_settled(),
+        types: proxy
+            .kinds
+            .iter()
+            .map(|(kind, progress)| (kind.as_str().to_owned(), of_type(progress)))
+            .collect(),
+    }
+}
+
+fn of_type(progress: &Progress) -> TypeReport {
+    let status = &progress.status;
+    TypeReport {
+        wanted: status.wanted.clone(),
+        sent: status.sent.clone(),
+        acked: status.acked.clone(),
+        acked_at: progress.last_ack.map(seconds),
+        nacked: status
+            .nacked
+            .iter()
+            .map(|(name, n)| {
+                let nack = NackReport {
+                    version: n.version.clone(),
+                    message: n.message.clone(),
+                    retries: n.retries,
+                };
+                (name.clone(), nack)
+            })
+            .collect(),
+        waiting: status
+            .waiting
+            .iter()
+            .map(|(name, wait)| (name.clone(), waits_for(wait)))
+            .collect(),
+        last_nack: progress.last_nack.as_ref().map(|(at, message)| LastNack {
+            at: seconds(*at),
+            message: message.clone(),
+        }),
+    }
+}
+
+pub(super) fn waits_for(wait: &Wait) -> String {
+    let clusters = wait.clusters.join(", ");
+    if wait.failed {
+        format!("the proxy did not take {clusters}: it keeps what it has")
+    } else {
+        format!("until the proxy has {clusters}")
+    }
+}

@@ -1,0 +1,384 @@
+//! `headgate status` for people: a model from its labels to each proxy, live, over restarts and of several replicas.
+
+use std::net::SocketAddr;
+use std::process::Command;
+use std::time::Duration;
+
+use headgate_test_support::client::{HttpClient, HttpRequest};
+use headgate_test_support::kube::{Kube, KubeOptions, Nothing, deployment};
+use headgate_test_support::process::{Process, ProcessOptions};
+use headgate_test_support::xds_client::{Taker, type_url};
+use serde_json::Value;
+
+use crate::common::{Files, SOON, Server, headgate, manifest};
+
+/// Where nothing listens.
+const NOBODY: &str = "127.0.0.1:1";
+
+/// `headgate status …` that goes on; its log is what it prints.
+fn watch(admin: SocketAddr, more: &[&str]) -> Process {
+    let options = ProcessOptions::new(env!("CARGO_BIN_EXE_headgate"))
+        .args(["status", "--watch", "--admin-address"])
+        .arg(admin.to_string())
+        .args(more);
+    Process::start(options).unwrap()
+}
+
+/// Waits for these lines, each after the one before; every line begins with its moment.
+async fn lines(watch: &mut Process, from: usize, wanted: &[&str]) -> usize {
+    let awaited = format!("{wanted:?}");
+    let found = watch.await_that(SOON, &awaited, async |log| {
+        let text = log.text();
+        let all: Vec<&str> = text.lines().collect();
+        let mut at = from;
+        for part in wanted {
+            let rest = all.iter().skip(at);
+            let found = rest.enumerate().find(|(_, line)| line.contains(part));
+            let (further, line) = found.ok_or_else(|| format!("no {part:?} after line {at}"))?;
+            let moment = line.as_bytes();
+            assert!(
+                moment[4] == b'-' && moment[10] == b'T' && moment[23] == b'Z',
+                "{line}"
+            );
+            at += further + 1;
+        }
+        Ok::<usize, String>(at)
+    });
+    found.await.unwrap()
+}
+
+/// What ctrl-c does.
+async fn interrupt(mut watch: Process) {
+    let pid = watch.pid().to_string();
+    let sent = Command::new("kill").args(["-INT", &pid]).status().unwrap();
+    assert!(sent.success());
+    let ended = headgate_test_support::deadline::eventually(SOON, "an end", async || {
+        watch.ended().unwrap().ok_or("it still runs")
+    });
+    assert_eq!(ended.await.unwrap().code(), Some(0));
+}
+
+fn canary(weight: &str) -> String {
+    let canary = manifest("m", "v2", &[9002]).created("2026-01-01T00:00:00Z");
+    canary.weight(weight).render()
+}
+
+/// Without line breaks, which depend on the width.
+fn words(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+fn said(out: &std::process::Output) -> (String, String) {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    (text(&out.stdout), text(&out.stderr))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_canary_is_followed_from_the_labels_to_each_proxy_and_over_a_restart() {
+    let files = Files::new();
+    files.model("m-v1.yaml", &manifest("m", "v1", &[9001]).render());
+    files.model("m-v2.yaml", &canary("10"));
+    let mut server = Server::start(&files).await;
+    let proxy = Taker::connect("proxy", server.xds).unwrap();
+    server.settled().await;
+    let mut watch = watch(server.admin, &["m"]);
+    let first = [
+        "seen     deployment/m-v2: canary-weight=10",
+        "planned  v1 90 % stable, v2 10 % canary",
+        "acked    proxy: v1 90 %, v2 10 %",
+    ];
+    let at = lines(&mut watch, 0, &first).await;
+    files.model("m-v2.yaml", &canary("30"));
+    let edited = [
+        "seen     deployment/m-v2: canary-weight=30 (was 10)",
+        "planned  v1 70 % stable (was 90 %), v2 30 % canary (was 10 %)",
+        "acked    proxy: v1 70 %, v2 30 %",
+    ];
+    let at = lines(&mut watch, at, &edited).await;
+    files.model("m-v2.yaml", &canary("lots"));
+    let refused = [
+        "canary-weight=lots REFUSED (was 30)",
+        "v2 0 % dark (was 30 %, canary)",
+        "acked",
+    ];
+    let at = lines(&mut watch, at, &refused).await;
+    proxy.refuse(type_url::EXTENSION);
+    files.model("m-v2.yaml", &canary("50"));
+    let nacked = [
+        "planned  v1 50 %",
+        "NACK     proxy: headgate: the proxy does not want it",
+    ];
+    let at = lines(&mut watch, at, &nacked).await;
+
+    // Killed, as a node that dies.
+    server.process.kill().unwrap();
+    let at = lines(&mut watch, at, &["away     control plane"]).await;
+    drop(proxy);
+    let server = Server::start_at(&files, server.xds, server.admin).await;
+    let at = lines(&mut watch, at, &["back     control plane"]).await;
+    let _proxy = Taker::connect("proxy", server.xds).unwrap();
+    let at = lines(&mut watch, at, &["acked    proxy: v1 50 %, v2 50 %"]).await;
+    files.model("m-v2.yaml", &canary("100"));
+    let promoted = [
+        "canary-weight=100 (was 50)",
+        "planned  v1 0 % stable (was 50 %), v2 100 % promoted",
+        "acked",
+    ];
+    lines(&mut watch, at, &promoted).await;
+    interrupt(watch).await;
+
+    let admin = server.admin.to_string();
+    let (text, _) = said(&headgate(&["status", "m", "--server", &admin]));
+    for part in [
+        "LABELS SEEN",
+        "canary-weight=100 model-name=m model-version=v2",
+        "v1               stable        0 %",
+        "no canary-weight: stands by while a promoted carrier is ready",
+        "ACKED BY 1 OF 1",
+        "v1 0 %, v2 100 %",
+    ] {
+        assert!(words(&text).contains(&words(part)), "{part} in:\n{text}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_model_that_is_not_known_is_told_with_those_that_may_be_meant_or_waited_for() {
+    let files = Files::new();
+    files.model("m-v1.yaml", &manifest("llama3-70b", "v1", &[9001]).render());
+    let server = Server::start(&files).await;
+    let admin = server.admin.to_string();
+    let out = headgate(&["status", "lama3-70b", "--admin-address", &admin]);
+    assert_eq!(out.status.code(), Some(1));
+    let (_, error) = said(&out);
+    assert!(
+        error.contains("did you mean default/llama3-70b?"),
+        "{error}"
+    );
+    for (wanted, code) in [("default/llama3-70b", 0), ("prod/llama3-70b", 1)] {
+        let out = headgate(&["status", wanted, "--admin-address", &admin]);
+        assert_eq!(out.status.code(), Some(code), "{wanted}");
+    }
+    let out = headgate(&["status", "-n", "prod", "--admin-address", &admin]);
+    assert!(
+        said(&out)
+            .1
+            .contains("no model is declared in namespace prod"),
+        "{out:?}"
+    );
+
+    let mut watch = watch(server.admin, &["later", "--namespace", "default"]);
+    watch.wait_for_line("Waiting for it", SOON).await.unwrap();
+    files.model("later-v1.yaml", &manifest("later", "v1", &[9002]).render());
+    let seen = "seen     deployment/later-v1: model-name=later model-version=v1";
+    watch.wait_for_line(seen, SOON).await.unwrap();
+    interrupt(watch).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_replica_is_asked_and_one_that_is_away_is_shown_as_such() {
+    let files = Files::new();
+    files.model("m-v1.yaml", &manifest("m", "v1", &[9001]).render());
+    let (one, other) = (Server::start(&files).await, Server::start(&files).await);
+    let _a = Taker::connect("a", one.xds).unwrap();
+    let _b = Taker::connect("b", other.xds).unwrap();
+    one.settled().await;
+    other.settled().await;
+    // Given twice, by a name and as a list.
+    let by_name = format!("localhost:{}", other.admin.port());
+    let list = format!("{},{},{NOBODY}", one.admin, one.admin);
+    let args = ["status", "m", "--server", &list, "--server", &by_name];
+    let out = headgate(&[&args[..], &["-o", "json"]].concat());
+    assert!(out.status.success(), "{out:?}");
+    let document: Value = serde_json::from_slice(&out.stdout).unwrap();
+    let replicas = document["replicas"].as_array().unwrap();
+    assert_eq!(replicas.len(), 3, "{document}");
+    let away: Vec<&str> = replicas
+        .iter()
+        .filter(|r| !r["error"].is_null())
+        .map(|r| r["address"].as_str().unwrap())
+        .collect();
+    assert_eq!(away, [NOBODY]);
+    let mut at: Vec<(&str, String)> = document["proxies"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|p| {
+            (
+                p["id"].as_str().unwrap(),
+                p["replica"].as_str().unwrap().to_owned(),
+            )
+        })
+        .collect();
+    at.sort();
+    assert_eq!(
+        at,
+        [("a", one.admin.to_string()), ("b", other.admin.to_string())]
+    );
+    let model = &document["models"][0];
+    assert_eq!(
+        (&model["acked"]["are"], &model["acked"]["of"]),
+        (&2.into(), &2.into())
+    );
+
+    let (text, _) = said(&headgate(&args));
+    assert!(text.contains("ACKED BY 2 OF 2"), "{text}");
+    assert!(text.contains(NOBODY) && text.contains("AWAY"), "{text}");
+    let none = headgate(&["status", "--server", NOBODY]);
+    assert_eq!(none.status.code(), Some(2), "{none:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_waits_is_answered_when_something_of_the_model_changes_and_no_sooner() {
+    let files = Files::new();
+    files.model("m-v1.yaml", &manifest("m", "v1", &[9001]).render());
+    files.model("n-v1.yaml", &manifest("n", "v1", &[9002]).render());
+    let server = Server::start(&files).await;
+    let _proxy = Taker::connect("proxy", server.xds).unwrap();
+    server.settled().await;
+    let url = format!("http://{}/syncz?model=m", server.admin);
+    let client = HttpClient::new().with_timeout(SOON * 2);
+    let first = client.send(HttpRequest::get(&url)).await.unwrap();
+    let tag = first.header("etag").unwrap().to_owned();
+    let models = first.json().unwrap()["models"].as_array().unwrap().len();
+    assert_eq!(models, 1);
+    let ask =
+        |wait: u64| HttpRequest::get(format!("{url}&wait={wait}")).header("if-none-match", &tag);
+    let over = client.send(ask(1)).await.unwrap();
+    assert_eq!(over.status, 304);
+
+    let waiting = tokio::spawn({
+        let (client, request) = (client.clone(), ask(60));
+        async move { client.send(request).await }
+    });
+    files.model(
+        "n-v2.yaml",
+        &manifest("n", "v2", &[9003]).weight("40").render(),
+    );
+    server
+        .until("the other model's canary at the proxy", |s| {
+            s["models"][1]["versions"][1]["weightAcked"]["proxy"] == 40.0
+        })
+        .await;
+    assert!(!waiting.is_finished(), "nothing of the model changed");
+    files.model("m-v2.yaml", &canary("10"));
+    let answer = waiting.await.unwrap().unwrap();
+    assert_eq!(answer.status, 200);
+    assert_ne!(answer.header("etag"), Some(tag.as_str()));
+    assert_eq!(
+        answer.json().unwrap()["models"][0]["versions"][1]["weightWanted"],
+        10.0
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn policies_are_shown_with_whom_they_count_for_and_who_took_their_place() {
+    let files = Files::new();
+    files.model("m-v1.yaml", &manifest("m", "v1", &[9001]).render());
+    let policy = |name: &str, created: &str, target: &str| {
+        format!(
+            "apiVersion: headgate.dev/v1alpha1\nkind: TokenBucketPolicy\nmetadata: {{name: {name}, creationTimestamp: \"{created}\"}}\n\
+             spec: {{{target} buckets: [{{name: fair, key: [tenant], profile: semantic}}]}}\n"
+        )
+    };
+    files.policy(
+        "old.yaml",
+        &policy("old", "2026-01-01T00:00:00Z", "models: [m],"),
+    );
+    files.policy(
+        "young.yaml",
+        &policy("young", "2026-02-01T00:00:00Z", "models: [m],"),
+    );
+    files.policy(
+        "typo.yaml",
+        &policy("typo", "2026-02-01T00:00:00Z", "models: [nope],"),
+    );
+    let server = Server::start(&files).await;
+    let admin = server.admin.to_string();
+    let (text, _) = said(&headgate(&["status", "--admin-address", &admin]));
+    let row = |name: &str| {
+        let begins = format!("TokenBucketPolicy default/{name} ");
+        let row = text.lines().find(|line| line.starts_with(&begins));
+        row.unwrap_or_else(|| panic!("no {name} in:\n{text}"))
+            .to_owned()
+    };
+    assert!(row("old").contains("yes     default/m"), "{text}");
+    assert!(row("young").contains("no      -"), "{text}");
+    assert!(row("typo").contains("no      -"), "{text}");
+    let words = words(&text);
+    assert!(
+        words.contains("default/old, because"),
+        "the winner is named:\n{text}"
+    );
+    assert!(words.contains("nothing declares nope"), "{text}");
+}
+
+#[tokio::test]
+async fn kubectl_label_is_followed_to_each_proxy_and_an_api_that_is_away_is_said() {
+    let mut kube = Kube::start(KubeOptions::default()).await.unwrap();
+    let _kubelet = kube.kubelet(Nothing::default());
+    let kubectl = kube.kubectl();
+    for (name, version) in [("v1", "one"), ("v2", "two")] {
+        kubectl
+            .rolled_out(&deployment("llama", name, version, 1))
+            .await
+            .unwrap();
+    }
+    let files = Files::new();
+    let mut server = crate::kubernetes::serve(&files, kube.kubeconfig(), &["-n", "default"]);
+    let ready = format!("http://{}/readyz", server.admin);
+    server.process.wait_for_http(&ready, SOON).await.unwrap();
+    let _p = Taker::connect("p", server.xds).unwrap();
+    let _q = Taker::connect("q", server.xds).unwrap();
+    let mut watch = watch(server.admin, &["default/llama"]);
+    let first = [
+        "planned  one 100 % stable, two 0 % held",
+        "acked    ",
+        "acked    ",
+    ];
+    let mut at = lines(&mut watch, 0, &first).await;
+    let mut was = "none".to_owned();
+    for weight in ["10", "50"] {
+        let label = format!("canary-weight={weight}");
+        kubectl
+            .run(["label", "deploy/v2", &label, "--overwrite"])
+            .await
+            .unwrap();
+        let seen = format!("seen     deployment/v2: {label} (was {was})");
+        let rest = 100 - weight.parse::<u32>().unwrap();
+        let planned = format!("two {weight} % canary (was ");
+        let acked = format!("one {rest} %, two {weight} %, ");
+        at = lines(&mut watch, at, &[&seen, &planned, &acked, &acked]).await;
+        was = weight.to_owned();
+    }
+    kubectl
+        .run(["label", "deploy/v2", "canary-weight-"])
+        .await
+        .unwrap();
+    let removed = [
+        "canary-weight removed (was 50)",
+        "two 0 % held (was 50 %, canary)",
+        "acked",
+    ];
+    let at = lines(&mut watch, at, &removed).await;
+
+    kube.kill_api().unwrap();
+    let at = lines(&mut watch, at, &["error    KubernetesApi"]).await;
+    let admin = server.admin.to_string();
+    let (text, _) = said(&headgate(&["status", "llama", "--admin-address", &admin]));
+    assert!(text.starts_with("KUBERNETES API AWAY for "), "{text}");
+    assert!(
+        words(&text).contains("and deployment/v1 is older and ready: by pin only"),
+        "{text}"
+    );
+    kube.start_api().await.unwrap();
+    let again = watch.await_that(Duration::from_secs(60), "the API again", async |log| {
+        let back = log
+            .text()
+            .lines()
+            .skip(at)
+            .any(|line| line.contains("solved   KubernetesApi"));
+        back.then_some(()).ok_or_else(|| "still away".to_owned())
+    });
+    again.await.unwrap();
+    interrupt(watch).await;
+}
