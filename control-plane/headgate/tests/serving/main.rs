@@ -7,6 +7,7 @@ mod ending;
 mod exposition;
 mod following;
 mod kubernetes;
+mod kubernetes_replicas;
 mod metrics;
 mod policies;
 mod replicas;

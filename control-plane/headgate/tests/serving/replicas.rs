@@ -8,7 +8,7 @@ use crate::common::{Files, SOON, Server, manifest};
 const POLICY: &str = "apiVersion: headgate.dev/v1alpha1\nkind: TokenBucketPolicy\nmetadata: {name: a}\n\
     spec: {buckets: [{name: b, key: [tenant], profile: semantic}]}\n";
 
-fn filters(taken: &Taken) -> String {
+pub(crate) fn filters(taken: &Taken) -> String {
     let all = taken.get(type_url::EXTENSION);
     let fused = all.and_then(|all| all.get("headgate"));
     fused.map_or_else(String::new, |(_, bytes)| {
@@ -17,7 +17,7 @@ fn filters(taken: &Taken) -> String {
 }
 
 /// What differs, in words.
-fn difference(a: &Taken, b: &Taken) -> Option<String> {
+pub(crate) fn difference(a: &Taken, b: &Taken) -> Option<String> {
     for (kind, ours) in a {
         let theirs = b.get(kind)?;
         for (name, (version, bytes)) in ours {

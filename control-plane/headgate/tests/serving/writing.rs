@@ -18,14 +18,14 @@ use crate::common::{Files, SOON, Server};
 const WRITTEN: &str = "--timeout=60s";
 
 /// An API server with the definitions, two versions of a model, and modules for who serves them.
-struct World {
-    kube: Kube,
-    _kubelet: Kubelet,
+pub(crate) struct World {
+    pub(crate) kube: Kube,
+    pub(crate) kubelet: Kubelet,
     files: Files,
 }
 
 impl World {
-    async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         let kube = Kube::start(KubeOptions::default()).await.unwrap();
         let kubelet = kube.kubelet(Nothing::default());
         let kubectl = kube.kubectl();
@@ -36,16 +36,21 @@ impl World {
         }
         Self {
             kube,
-            _kubelet: kubelet,
+            kubelet,
             files: Files::new(),
         }
     }
 
-    async fn serve(&self, replica: &str, more: &[&str]) -> Server {
+    pub(crate) async fn serve(&self, replica: &str, more: &[&str]) -> Server {
         self.serve_as(self.kube.kubeconfig(), replica, more).await
     }
 
-    async fn serve_as(&self, kubeconfig: &std::path::Path, replica: &str, more: &[&str]) -> Server {
+    pub(crate) async fn serve_as(
+        &self,
+        kubeconfig: &std::path::Path,
+        replica: &str,
+        more: &[&str],
+    ) -> Server {
         let (xds, admin) = (free_addr().unwrap(), free_addr().unwrap());
         let options = ProcessOptions::new(env!("CARGO_BIN_EXE_headgate"))
             .args(["serve", "--kube", "--linger", "2", "-n", "default"])
@@ -81,7 +86,7 @@ async fn define(kubectl: &Kubectl, definitions: &str) {
     kubectl.run(established).await.unwrap();
 }
 
-fn policy(name: &str, capacity: u32, more: &str) -> String {
+pub(crate) fn policy(name: &str, capacity: u32, more: &str) -> String {
     format!(
         "{{apiVersion: headgate.dev/v1alpha1, kind: TokenBucketPolicy, metadata: {{name: {name}}}, spec: {{{more} \
          buckets: [{{name: fair, key: [tenant], profile: tokens, tokens: {{capacity: {capacity}, refillPerSecond: 10}}}}]}}}}\n"
