@@ -214,6 +214,10 @@ pub(crate) struct ServeArgs {
     /// How long a cluster outlives the last route to it, in seconds.
     #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u64).range(2..=3600))]
     pub linger: u64,
+    /// On SIGTERM, over how many seconds connected proxies are sent elsewhere, one after another; 0 for all at once. /readyz
+    /// answers 503 and no proxy is taken in meanwhile. A second SIGTERM, or SIGINT, ends at once.
+    #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(..=3600), env = "HEADGATE_DRAIN_TIME")]
+    pub drain_time: u64,
     /// Who of several replicas writes to a Kubernetes API.
     #[command(flatten)]
     pub writing: WriteArgs,
@@ -223,6 +227,11 @@ impl ServeArgs {
     /// A removed cluster lives this long past its last route.
     pub(crate) fn linger(&self) -> Duration {
         Duration::from_secs(self.linger)
+    }
+
+    /// How long sending proxies elsewhere takes.
+    pub(crate) fn drain_time(&self) -> Duration {
+        Duration::from_secs(self.drain_time)
     }
 }
 

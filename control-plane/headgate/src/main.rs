@@ -4,6 +4,7 @@ mod admin;
 mod cli;
 mod commands;
 mod domains;
+mod ending;
 mod generations;
 mod history;
 mod metrics;

@@ -1,18 +1,19 @@
 //! `headgate serve`: source → publisher → xDS and admin, until a signal ends it.
+//!
+//! Invariant: the admin port outlives the xDS port, so that a drain can be watched and probes learn of it.
 
 use std::io::IsTerminal as _;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use headgate_xds::XdsServer;
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::watch;
+use tokio::sync::oneshot;
 use tracing_subscriber::EnvFilter;
 
 use crate::admin::{Admin, Seen};
 use crate::cli::{Cli, LogFormat, ServeArgs};
+use crate::ending::Ending;
 use crate::metrics::Metrics;
 use crate::modules::Watched;
 use crate::publisher::Publisher;
@@ -21,9 +22,6 @@ use crate::settings::{self, Failure};
 use crate::source::Source;
 use crate::world::Scopes;
 use crate::writing;
-
-/// How long ending may take before the process ends anyway.
-const DRAIN: Duration = Duration::from_secs(5);
 
 /// Sets up logging.
 ///
@@ -77,10 +75,12 @@ async fn serve(args: &ServeArgs) -> Result<(), Failure> {
         scopes.clone(),
         headgate_xds::Options {
             linger: args.linger(),
+            drain: args.drain_time(),
             ..headgate_xds::Options::default()
         },
     );
-    let (ending, closing) = watch::channel(false);
+    let ending = Ending::on_signals()?;
+    let closing = ending.closing();
     let writer = source.writes_to().map(|(client, policies)| {
         let watched = writing::Watched {
             published: published.clone(),
@@ -106,27 +106,34 @@ async fn serve(args: &ServeArgs) -> Result<(), Failure> {
     tokio::spawn(async move { metrics.follow(events).await });
     tokio::spawn(async move { publisher.run(source.synced().await).await });
     tokio::spawn(modules.run());
-    tokio::spawn(end_on_signal(ending)?);
+    let (hurried, hurry) = (ending.clone().hurried(), server.clone());
+    tokio::spawn(async move {
+        hurried.await;
+        hurry.close();
+    });
     tracing::info!(
         xds = %xds_listener.local_addr()?,
         admin = %admin_listener.local_addr()?,
         models = args.input.models.as_ref().filter(|_| !args.input.cluster.kube).map(|dir| dir.display().to_string()),
         "serving"
     );
-    let admin =
-        axum::serve(admin_listener, admin.router()).with_graceful_shutdown(closed(closing.clone()));
+    let (drained, served) = oneshot::channel::<()>();
+    let admin = axum::serve(admin_listener, admin.router())
+        .with_graceful_shutdown(async move { drop(served.await) });
+    let xds = async {
+        let served = server.serve(xds_listener, ending.clone().begun()).await;
+        drop(drained);
+        served
+    };
     let both = async {
-        let (xds, admin) = tokio::join!(
-            server.serve(xds_listener, closed(closing.clone())),
-            admin.into_future()
-        );
+        let (xds, admin) = tokio::join!(xds, admin.into_future());
         xds?;
         admin?;
         Ok::<(), Failure>(())
     };
     let outcome = tokio::select! {
         outcome = both => outcome,
-        () = async { closed(closing.clone()).await; tokio::time::sleep(DRAIN).await } => {
+        () = ending.clone().overdue(args.drain_time()) => {
             tracing::warn!("a connection did not end in time");
             Ok(())
         }
@@ -141,22 +148,4 @@ async fn bind(flag: &str, address: SocketAddr) -> Result<TcpListener, Failure> {
     TcpListener::bind(address).await.map_err(|e| {
         format!("{flag} {address}: {e}: end what listens there, or choose another address").into()
     })
-}
-
-fn end_on_signal(ending: watch::Sender<bool>) -> Result<impl Future<Output = ()>, Failure> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    Ok(async move {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-        tracing::info!("ending: proxies keep what they run");
-        ending.send_replace(true);
-    })
-}
-
-async fn closed(mut closing: watch::Receiver<bool>) {
-    // An error means the sender is gone, which is the end as well.
-    let _ = closing.wait_for(|closing| *closing).await;
 }

@@ -73,12 +73,21 @@ pub(crate) struct Server {
 
 impl Server {
     pub(crate) async fn start(files: &Files) -> Self {
-        let (xds, admin) = (free_addr().unwrap(), free_addr().unwrap());
-        Self::start_at(files, xds, admin).await
+        Self::start_with(files, &[]).await
     }
 
-    /// The same at these addresses, as one that is started again.
+    /// With further arguments of `serve`.
+    pub(crate) async fn start_with(files: &Files, more: &[&str]) -> Self {
+        let (xds, admin) = (free_addr().unwrap(), free_addr().unwrap());
+        Self::launch(files, xds, admin, more).await
+    }
+
+    /// At these addresses, as one that is started again.
     pub(crate) async fn start_at(files: &Files, xds: SocketAddr, admin: SocketAddr) -> Self {
+        Self::launch(files, xds, admin, &[]).await
+    }
+
+    async fn launch(files: &Files, xds: SocketAddr, admin: SocketAddr, more: &[&str]) -> Self {
         let options = ProcessOptions::new(env!("CARGO_BIN_EXE_headgate"))
             .args(["serve", "--models"])
             .arg(files.path("models"))
@@ -88,6 +97,7 @@ impl Server {
             .arg(files.path("wasm"))
             // What vanished goes within a test's time.
             .args(["--linger", "2"])
+            .args(more.iter().copied())
             .args(["--xds-address".to_owned(), xds.to_string()])
             .args(["--admin-address".to_owned(), admin.to_string()]);
         let mut process = Process::start(options).unwrap();
