@@ -127,7 +127,9 @@ fn plan_model(
     let wanted: Vec<u8> = canaries.iter().map(|(_, percent)| *percent).collect();
     let sum: u32 = wanted.iter().map(|w| u32::from(*w)).sum();
     if sum > 100 {
-        findings.push(scaled(namespace, id, sum));
+        let largest = canaries.iter().max_by_key(|(_, percent)| *percent);
+        let largest = largest.map(|(i, _)| &members[*i].key);
+        findings.push(scaled(namespace, id, sum, largest, keys));
     }
     let percents = percents(&wanted, !base.is_empty());
     let shares = shares_of(members, &canaries, &base, &percents);
@@ -272,23 +274,34 @@ fn carriers(
 
 fn nothing_ready(namespace: &str, id: &ModelId, model: &Model) -> Finding {
     let carriers: Vec<String> = model.carriers.iter().map(CarrierKey::identity).collect();
+    let oldest = carriers.first().map(String::as_str).unwrap_or_default();
     Finding {
         object: format!("model {namespace}/{id}"),
         reason: reason::NOTHING_READY,
         severity: Severity::Warning,
         origin: carriers.join(", "),
-        message: "no endpoint is ready: it answers 503 until one is".into(),
+        message: format!(
+            "no endpoint of model {id} is ready: it answers 503 until one is. To see why: kubectl describe {oldest} -n {namespace}"
+        ),
     }
 }
 
-fn scaled(namespace: &str, id: &ModelId, sum: u32) -> Finding {
+fn scaled(
+    namespace: &str,
+    id: &ModelId,
+    sum: u32,
+    largest: Option<&CarrierKey>,
+    keys: &LabelKeys,
+) -> Finding {
+    let largest = largest.map(CarrierKey::identity).unwrap_or_default();
     Finding {
         object: format!("model {namespace}/{id}"),
         reason: reason::CANARIES_SCALED,
         severity: Severity::Warning,
         origin: String::new(),
         message: format!(
-            "its canaries sum to {sum} percent: they are scaled to 100 and the base takes nothing. Lower their weights to at most 100 in sum"
+            "the canaries of model {id} sum to {sum} percent: they are scaled to 100 and the base takes nothing. Lower their weights to at most 100 in sum: kubectl label {largest} -n {namespace} {}=10 --overwrite",
+            keys.weight
         ),
     }
 }

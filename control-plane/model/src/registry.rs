@@ -209,7 +209,13 @@ fn read<'a>(
     let model = match ModelId::try_from(model) {
         Ok(model) => model,
         Err(e) => {
-            let message = format!("label `{}`: {e}. The object is ignored", keys.model);
+            let message = format!(
+                "label `{}`: {e}. The object is ignored: kubectl label {} -n {} {}=MODEL --overwrite",
+                keys.model,
+                carrier.key.identity(),
+                carrier.key.namespace,
+                keys.model
+            );
             findings.push(about(
                 carrier,
                 Severity::Error,
@@ -236,7 +242,13 @@ fn versions(
     let mut parse = |text: &str, whose: &str| {
         Version::try_from(text)
             .map_err(|e| {
-                let message = format!("label `{}`{whose}: {e}", keys.version);
+                let message = format!(
+                    "label `{}`{whose}: {e}: kubectl label {} -n {} {}=VERSION --overwrite",
+                    keys.version,
+                    carrier.key.identity(),
+                    carrier.key.namespace,
+                    keys.version
+                );
                 findings.push(about(
                     carrier,
                     Severity::Error,

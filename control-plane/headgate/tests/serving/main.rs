@@ -4,6 +4,7 @@
 
 mod common;
 mod ending;
+mod events;
 mod exposition;
 mod following;
 mod kubernetes;

@@ -123,7 +123,12 @@ async fn told(kubectl: &Kubectl, policy: &str, [kind, field]: [&str; 2], wanted:
 }
 
 /// What `kubectl describe` shows of an object's Events, once it has this reason and these words.
-async fn described(kubectl: &Kubectl, object: &str, reason: &str, words: &[&str]) -> String {
+pub(crate) async fn described(
+    kubectl: &Kubectl,
+    object: &str,
+    reason: &str,
+    words: &[&str],
+) -> String {
     let what = format!("an Event {reason} of {object}");
     eventually(Duration::from_secs(30), &what, async || {
         let text = kubectl.run(["describe", object]).await.unwrap();

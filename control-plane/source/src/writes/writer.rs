@@ -52,7 +52,8 @@ pub struct Known {
 #[derive(Debug)]
 pub struct Writer {
     faults: Faults,
-    leading: watch::Receiver<bool>,
+    /// Held here too: who resigned goes on counting.
+    leading: watch::Sender<bool>,
     resign: watch::Sender<bool>,
     campaign: JoinHandle<()>,
     share: Share,
@@ -80,7 +81,7 @@ impl Writer {
             api: Api::<Lease>::namespaced(client.clone(), &namespace),
             name: options.lease.clone(),
             election: Election::new(identity(&options.replica), options.times),
-            leading: lead,
+            leading: lead.clone(),
             faults: faults.clone(),
             begun,
         };
@@ -129,7 +130,7 @@ impl Writer {
         }
         Self {
             faults,
-            leading,
+            leading: lead,
             resign,
             campaign,
             share,
@@ -146,7 +147,7 @@ impl Writer {
     /// Whether this replica leads, now and later.
     #[must_use]
     pub fn leading(&self) -> watch::Receiver<bool> {
-        self.leading.clone()
+        self.leading.subscribe()
     }
 
     /// Ends: another replica leads, and the proxies of this one count no more.
@@ -197,7 +198,7 @@ impl Summing {
         mut known: watch::Receiver<Option<Arc<Known>>>,
         seen: Option<watch::Receiver<Option<Arc<Seen>>>>,
         mut news: watch::Receiver<u64>,
-        leading: watch::Receiver<bool>,
+        mut leading: watch::Receiver<bool>,
     ) {
         known.mark_changed();
         loop {
@@ -211,6 +212,8 @@ impl Summing {
             let heard = tokio::select! {
                 heard = known.changed() => heard,
                 heard = news.changed() => heard,
+                // Who begins to lead removes what the dead left.
+                heard = leading.changed() => heard,
                 () = silence => Ok(()),
             };
             if heard.is_err() {
@@ -221,7 +224,7 @@ impl Summing {
             };
             let seen = seen.as_ref().and_then(|seen| seen.borrow().clone());
             self.sum(&now, seen.as_deref());
-            if *leading.borrow() {
+            if *leading.borrow_and_update() {
                 self.share.sweep().await;
             }
         }

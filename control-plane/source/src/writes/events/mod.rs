@@ -3,6 +3,7 @@
 //! Invariant: one Event per thing to say, by a name made of what it says and of which object; said again, it counts.
 
 mod allowance;
+mod render;
 mod speech;
 mod tell;
 

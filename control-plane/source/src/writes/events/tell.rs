@@ -4,16 +4,16 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use headgate_model::{CarrierKey, Finding, LabelKeys, Plan, Severity, transitions};
-use k8s_openapi::api::core::v1::ObjectReference;
+use headgate_model::{LabelKeys, Plan, transitions};
 use k8s_openapi::api::events::v1::{Event, EventSeries};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use k8s_openapi::jiff::Timestamp;
 use kube::Client;
 use kube::api::{Api, Patch, PatchParams, PostParams};
 use serde_json::json;
 use tokio::sync::watch;
 
+use super::render::{event, states};
 use super::{Speech, Utterance};
 use crate::kubernetes::fault::{Backoff, Fault};
 use crate::reference::Reference;
@@ -21,12 +21,6 @@ use crate::writes::counts::Refusal;
 use crate::writes::faults::Faults;
 use crate::writes::writer::Known;
 
-/// Who reports, as `kubectl describe` shows it.
-const CONTROLLER: &str = "headgate.dev/control-plane";
-/// What was done that led to it; the API asks for one.
-const ACTION: &str = "Plan";
-/// Longest note that the API server takes, in bytes.
-const LONGEST: usize = 1024;
 /// What is written here, as the API server calls it.
 const RESOURCE: &str = "events.events.k8s.io";
 /// What an Event that cannot be written means.
@@ -93,7 +87,7 @@ impl Teller {
             // Before the lead changes: what is heard now is no old news to who led until now.
             speech.hear(states, happened, clock);
             speech.lead(*leading.borrow_and_update(), clock);
-            if retry.is_none() && !self.tell(&mut speech, &now).await {
+            if retry.is_none() && !self.tell(&mut speech, &now, &leading).await {
                 retry = Some(tokio::time::Instant::now() + backoff.next());
             } else if retry.is_none() {
                 backoff.reset();
@@ -102,10 +96,17 @@ impl Teller {
     }
 
     /// Writes what waits; `false` where some of it must be tried again.
-    async fn tell(&self, speech: &mut Speech, known: &Known) -> bool {
+    async fn tell(
+        &self,
+        speech: &mut Speech,
+        known: &Known,
+        leading: &watch::Receiver<bool>,
+    ) -> bool {
         let mut failed = Vec::new();
         let mut why = None;
-        while let Some(utterance) = speech.next(self.begun.elapsed()) {
+        while *leading.borrow()
+            && let Some(utterance) = speech.next(self.begun.elapsed())
+        {
             let Some(object) = known.observed.references.get(&utterance.finding.object) else {
                 tracing::debug!(object = utterance.finding.object, "no object to say it of");
                 continue;
@@ -189,111 +190,5 @@ impl Teller {
         let patch = Patch::Merge(json!({"series": series}));
         api.patch(&name, &PatchParams::default(), &patch).await?;
         Ok(())
-    }
-}
-
-/// Everything that is so, each on an object that an Event can be attached to.
-fn states(plan: &Plan, refusals: &BTreeSet<Refusal>) -> BTreeSet<Finding> {
-    let carriers = oldest_carriers(plan);
-    let place = |finding: &Finding| {
-        let carrier = carriers.iter().find(|(model, _)| *model == finding.object);
-        Finding {
-            object: carrier.map_or_else(|| finding.object.clone(), |(_, key)| key.to_string()),
-            ..finding.clone()
-        }
-    };
-    let refused = refusals.iter().map(|refusal| Finding {
-        object: refusal.object.clone(),
-        reason: headgate_model::reason::REFUSED,
-        severity: Severity::Error,
-        origin: refusal.object.clone(),
-        message: refusal.message.clone(),
-    });
-    plan.findings.iter().map(place).chain(refused).collect()
-}
-
-/// What is found of a model as a whole is said of its oldest carrier.
-fn oldest_carriers(plan: &Plan) -> Vec<(String, &CarrierKey)> {
-    let found = plan.findings.iter();
-    let found: BTreeSet<&str> = found.map(|finding| finding.object.as_str()).collect();
-    let models = plan.namespaces.iter().flat_map(|(namespace, view)| {
-        view.models.iter().filter_map(move |(id, model)| {
-            let oldest = model.carriers.first()?;
-            Some((format!("model {namespace}/{id}"), &oldest.key))
-        })
-    });
-    models
-        .filter(|(model, _)| found.contains(model.as_str()))
-        .collect()
-}
-
-/// The Event that says it.
-fn event(object: &Reference, finding: &Finding, replica: &str, now: MicroTime) -> Event {
-    let note = note(&finding.message);
-    let type_ = match finding.severity {
-        Severity::Info => "Normal",
-        Severity::Warning | Severity::Error => "Warning",
-    };
-    Event {
-        metadata: ObjectMeta {
-            name: Some(name(object, finding.reason, &note)),
-            namespace: Some(object.namespace.clone()),
-            ..ObjectMeta::default()
-        },
-        action: Some(ACTION.to_owned()),
-        event_time: Some(now),
-        note: Some(note),
-        reason: Some(finding.reason.to_owned()),
-        regarding: Some(ObjectReference {
-            api_version: Some(object.api_version.clone()),
-            kind: Some(object.kind.clone()),
-            namespace: Some(object.namespace.clone()),
-            name: Some(object.name.clone()),
-            uid: Some(object.uid.clone()),
-            ..ObjectReference::default()
-        }),
-        reporting_controller: Some(CONTROLLER.to_owned()),
-        reporting_instance: Some(replica.chars().take(128).collect()),
-        type_: Some(type_.to_owned()),
-        ..Event::default()
-    }
-}
-
-/// As much of a message as an Event can hold.
-fn note(message: &str) -> String {
-    if message.len() <= LONGEST {
-        return message.to_owned();
-    }
-    let room = LONGEST - '…'.len_utf8();
-    let end = (0..=room).rev().find(|at| message.is_char_boundary(*at));
-    format!("{}…", &message[..end.unwrap_or(0)])
-}
-
-/// The same on every replica, so that none repeats what another one wrote.
-fn name(object: &Reference, reason: &str, note: &str) -> String {
-    let mut hash = Fnv::default();
-    for part in [object.uid.as_str(), object.kind.as_str(), reason, note] {
-        hash.eat(part.as_bytes());
-        hash.eat(&[0]);
-    }
-    // A name may have 253 characters; those of objects are ASCII.
-    let whose: String = object.name.chars().take(200).collect();
-    format!("{}.{:016x}", whose.trim_end_matches(['.', '-']), hash.0)
-}
-
-/// FNV-1a, 64 bits: the standard library's hashes may differ from one release to the next.
-struct Fnv(u64);
-
-impl Default for Fnv {
-    fn default() -> Self {
-        Self(0xcbf2_9ce4_8422_2325)
-    }
-}
-
-impl Fnv {
-    fn eat(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.0 = (self.0 ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
-        }
     }
 }

@@ -1,0 +1,263 @@
+//! Every reason for which an object gets an Event: what `kubectl` did, and what `kubectl describe` says then.
+
+use headgate_test_support::kube::{Kubectl, deployment};
+use serde_json::{Value, json};
+
+use crate::writing::{World, described, policy};
+
+/// A Deployment of a model's version with further labels and annotations; an empty label value is one that is refused.
+fn workload(model: &str, name: &str, version: &str, labels: Value, annotations: Value) -> Value {
+    let mut made = deployment(model, name, version, 1);
+    let metadata = made["metadata"].as_object_mut().unwrap();
+    let own = metadata["labels"].as_object_mut().unwrap();
+    own.extend(labels.as_object().unwrap().clone());
+    own.retain(|_, value| !value.is_null());
+    metadata.insert("annotations".into(), annotations);
+    made
+}
+
+/// Everything that is wrong, or worth knowing, in one cluster.
+fn manifests() -> Vec<String> {
+    let none = || json!({});
+    let weight = |percent: &str| json!({"canary-weight": percent});
+    let mut unnamed = workload("unnamed", "unnamed", "v1", none(), none());
+    unnamed["spec"]["template"]["spec"]["containers"][0]["ports"][0]["name"] = "other".into();
+    let mut idle = workload("idle", "idle", "v1", none(), none());
+    idle["spec"]["replicas"] = 0.into();
+    let names = |text: &str| json!({"headgate.dev/model-names": text});
+    let workloads = [
+        workload("bad", "bad-model", "v1", json!({"model-name": ""}), none()),
+        workload(
+            "bad",
+            "bad-version",
+            "v1",
+            json!({"model-version": ""}),
+            none(),
+        ),
+        workload(
+            "bad",
+            "no-version",
+            "v1",
+            json!({"model-version": null}),
+            none(),
+        ),
+        workload("bad", "bad-name", "v2", none(), names(&"x".repeat(300))),
+        workload("bad", "claims", "v3", none(), names("llama")),
+        workload("twice", "twice-a", "v1", none(), none()),
+        workload("twice", "twice-b", "v1", none(), none()),
+        workload("many", "many-a", "v1", weight("60"), none()),
+        workload("many", "many-b", "v2", weight("70"), none()),
+        workload("dark", "dark", "v1", weight("0"), none()),
+        workload(
+            "ends",
+            "ends",
+            "v1",
+            none(),
+            json!({"headgate.dev/endpoints": "127.0.0.1:1"}),
+        ),
+        workload(
+            "port",
+            "port",
+            "v1",
+            none(),
+            json!({"headgate.dev/port": "nope"}),
+        ),
+        unnamed,
+        idle,
+    ];
+    let tags = |name: &str| {
+        format!(
+            "{{apiVersion: headgate.dev/v1alpha1, kind: TrafficTagPolicy, metadata: {{name: {name}}}, spec: {{tenantHeader: x-team}}}}\n"
+        )
+    };
+    workloads
+        .iter()
+        .map(Value::to_string)
+        .chain([
+            policy("bucket-a", 1000, "models: [llama],"),
+            policy("bucket-b", 1000, "models: [llama],"),
+            policy("vain", 1000, "override: true, models: [dark],"),
+            policy("typo", 1000, "models: [lama],"),
+            tags("tags-a"),
+            tags("tags-b"),
+        ])
+        .collect()
+}
+
+/// Waits for an Event of this reason, with these words, on this object; it is a sentence and names a command.
+async fn says(kubectl: &Kubectl, object: &str, reason: &str, words: &[&str]) {
+    let line = described(kubectl, object, reason, words).await;
+    assert!(
+        line.contains("kubectl ") || line.contains("headgate "),
+        "no command: {line}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_refused_or_has_no_effect_is_an_event_that_names_the_command() {
+    let world = World::start().await;
+    let kubectl = world.kube.kubectl();
+    let _server = world.serve("a", &[]).await;
+    for manifest in manifests() {
+        kubectl.apply(&manifest).await.unwrap();
+    }
+    let rows: [(&str, &str, &[&str]); 18] = [
+        (
+            "deploy/bad-model",
+            "InvalidModel",
+            &["The object is ignored", "model-name=MODEL --overwrite"],
+        ),
+        (
+            "deploy/bad-version",
+            "InvalidVersion",
+            &["Warning", "label `model-version`", "model-version=VERSION"],
+        ),
+        (
+            "deploy/no-version",
+            "NoVersion",
+            &["kubectl label deployment/no-version -n default model-version=VERSION"],
+        ),
+        (
+            "deploy/bad-name",
+            "InvalidName",
+            &[
+                "at most 256 bytes",
+                "kubectl edit deployment/bad-name -n default",
+            ],
+        ),
+        (
+            "deploy/claims",
+            "NameClaimed",
+            &[
+                "\"llama\" is the id of model llama",
+                "kubectl edit deployment/claims",
+            ],
+        ),
+        (
+            "deploy/twice-b",
+            "VersionMerged",
+            &[
+                "deployment default/twice-a",
+                "kubectl edit deployment/twice-b",
+            ],
+        ),
+        (
+            "deploy/many-a",
+            "CanariesScaled",
+            &[
+                "sum to 130 percent",
+                "kubectl label deployment/many-b -n default canary-weight=10",
+            ],
+        ),
+        (
+            "deploy/dark",
+            "DarkServes",
+            &[
+                "acts as the base",
+                "kubectl label deployment/dark -n default canary-weight=100",
+            ],
+        ),
+        (
+            "deploy/ends",
+            "EndpointsIgnored",
+            &["kubectl annotate deployment/ends -n default headgate.dev/endpoints-"],
+        ),
+        (
+            "deploy/port",
+            "InvalidPort",
+            &["\"nope\"", "kubectl edit deployment/port"],
+        ),
+        (
+            "deploy/unnamed",
+            "NoPort",
+            &["kubectl annotate deployment/unnamed -n default headgate.dev/port=PORT"],
+        ),
+        (
+            "deploy/idle",
+            "NothingReady",
+            &["answers 503", "kubectl describe deployment/idle -n default"],
+        ),
+        (
+            "tbp/bucket-b",
+            "DuplicateBucket",
+            &[
+                "default/bucket-a",
+                "kubectl edit tokenbucketpolicy/bucket-b -n default",
+            ],
+        ),
+        (
+            "tbp/vain",
+            "OverrideIgnored",
+            &["spec.override", "kubectl edit tokenbucketpolicy/vain"],
+        ),
+        (
+            "tbp/typo",
+            "MatchesNothing",
+            &["spec.models[0]", "kubectl edit tokenbucketpolicy/typo"],
+        ),
+        (
+            "ttp/tags-b",
+            "TaggingShadowed",
+            &["default/tags-a", "kubectl edit traffictagpolicy/tags-b"],
+        ),
+        (
+            "deploy/v2",
+            "VersionHeld",
+            &["kubectl label deployment/v2 -n default canary-weight=10 --overwrite"],
+        ),
+        (
+            "deploy/v2",
+            "VersionHeld",
+            &["annotation `headgate.dev/join: share`"],
+        ),
+    ];
+    for (object, reason, words) in rows {
+        says(&kubectl, object, reason, words).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn versions_that_move_die_and_take_over_are_told() {
+    let world = World::start().await;
+    let kubectl = world.kube.kubectl();
+    let _server = world.serve("a", &[]).await;
+    let run = async |words: &str| {
+        kubectl.run(words.split(' ')).await.unwrap();
+    };
+    let back = "kubectl label deployment/v2 -n default canary-weight=0 --overwrite";
+    // What a control plane finds when it starts has not happened since.
+    says(&kubectl, "deploy/v2", "VersionHeld", &["Normal"]).await;
+    run("label deploy/v2 canary-weight=10").await;
+    says(&kubectl, "deploy/v2", "CanaryStarted", &["10 %"]).await;
+    run("label deploy/v2 canary-weight=30 --overwrite").await;
+    says(
+        &kubectl,
+        "deploy/v2",
+        "CanaryMoved",
+        &["now takes 30 %", back],
+    )
+    .await;
+    run("scale deploy/v2 --replicas=0").await;
+    says(
+        &kubectl,
+        "deploy/v2",
+        "Unready",
+        &[
+            "goes to the others",
+            "kubectl describe deployment/v2 -n default",
+        ],
+    )
+    .await;
+    run("scale deploy/v2 --replicas=1").await;
+    kubectl.rollout("v2").await.unwrap();
+    run("label deploy/v2 canary-weight=100 --overwrite").await;
+    says(&kubectl, "deploy/v2", "Promoted", &["100 %", back]).await;
+    run("scale deploy/v2 --replicas=0").await;
+    described(
+        &kubectl,
+        "deploy/v1",
+        "Resumed",
+        &["Warning", "no promoted version is ready"],
+    )
+    .await;
+}
