@@ -95,6 +95,33 @@ fn rule_01_a_stale_nonce_is_ignored_in_state_of_the_world() {
 }
 
 #[test]
+fn rule_01_a_name_that_only_a_stale_list_left_out_is_sent_again() {
+    let now = Instant::now();
+    let options = Arc::new(Options::default());
+    let mut session = Session::new(Protocol::StateOfTheWorld, options, routes("1", "1"));
+    let request = |session: &mut Session, nonce: &str, names: &[&str]| {
+        session
+            .request(whole(Kind::Route, nonce, names), now)
+            .unwrap();
+    };
+    request(&mut session, "", &["a", "b"]);
+    let first = session.poll(now).unwrap();
+    request(&mut session, &first.nonce, &["a", "b"]);
+    session.snapshot(routes("1", "2"));
+    let second = session.poll(now).unwrap();
+    // It drops `a`, asks for it again, and only then takes the second response.
+    request(&mut session, &first.nonce, &["b"]);
+    request(&mut session, &first.nonce, &["a", "b"]);
+    assert!(session.poll(now).is_none(), "a stale list was honoured");
+    request(&mut session, &second.nonce, &["a", "b"]);
+    let third = session.poll(now).expect("it was left without `a`");
+    assert_eq!(third.items.len(), 1);
+    assert_eq!(third.items[0].resource.name(), "a");
+    request(&mut session, &third.nonce, &["a", "b"]);
+    assert!(session.poll(now).is_none());
+}
+
+#[test]
 fn rule_01_delta_interest_is_honoured_even_with_a_stale_nonce() {
     let now = Instant::now();
     let options = Arc::new(Options::default());

@@ -25,7 +25,7 @@ impl Session {
         // a newer answer will say; a delta is never stale.
         let stale = newest.is_some() && !request.nonce.is_empty() && nonce != newest;
         match request.interest {
-            Interest::Whole { .. } if stale => {}
+            Interest::Whole { names, .. } if stale => self.note_left_out(kind, &names),
             Interest::Whole { names, version } => self.replace_interest(kind, &names, &version),
             Interest::Change {
                 subscribe,
@@ -102,8 +102,20 @@ impl Session {
         }
     }
 
+    /// A stale list changes nothing, but what it leaves out is gone at the client.
+    fn note_left_out(&mut self, kind: Kind, names: &[String]) {
+        let state = self.kind_mut(kind);
+        let wanted = state.subscription.names().iter();
+        let left_out = wanted.filter(|name| !names.contains(name)).cloned();
+        state.left_out.extend(left_out);
+    }
+
     fn replace_interest(&mut self, kind: Kind, names: &[String], version: &str) {
-        let mut changed = self.kind_mut(kind).subscription.replace(kind, names);
+        let state = self.kind_mut(kind);
+        let mut changed = state.subscription.replace(kind, names);
+        let left_out = std::mem::take(&mut state.left_out);
+        let again = names.iter().filter(|name| left_out.contains(*name));
+        changed.asked.extend(again.cloned());
         if changed.first {
             self.recall(kind, !version.is_empty());
             // Nothing was sent unasked before; what was recalled stays.

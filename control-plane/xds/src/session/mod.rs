@@ -90,6 +90,8 @@ struct KindState {
     dirty: bool,
     waits: Arc<BTreeMap<String, Wait>>,
     newest_nonce: Option<u64>,
+    /// Names that a stale list left out: a client that has them in its next list dropped them between.
+    left_out: BTreeSet<String>,
     /// The version that a state-of-the-world client accepted last, on this stream or, as far as we
     /// know what it stands for, on the one before.
     named: Option<Arc<str>>,
