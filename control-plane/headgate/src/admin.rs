@@ -90,7 +90,7 @@ impl Admin {
             objects: &published.observed.objects,
             keys: &self.keys,
             plan: &published.plan,
-            at: seconds(published.at) - published.took.as_secs_f64(),
+            at: seconds(published.began),
         });
         sightings
     }
@@ -102,6 +102,7 @@ impl Admin {
         let seen = published.as_deref().map(|published| self.note(published));
         let known = Known {
             started: seconds(self.seen.started),
+            ending: *self.closing.borrow(),
             published: published.as_deref(),
             api: api.as_ref(),
             keys: &self.keys,

@@ -24,7 +24,9 @@ pub(crate) struct Published {
     pub observed: Arc<Observed>,
     /// The modules that run it.
     pub offered: Offered,
-    /// When.
+    /// When its objects were read.
+    pub began: SystemTime,
+    /// When it was out.
     pub at: SystemTime,
     /// How long the making took, from objects to every scope's snapshot.
     pub took: Duration,
@@ -129,7 +131,7 @@ impl Publisher {
     }
 
     fn publish_now(&mut self, observed: &Arc<Observed>) {
-        let start = Instant::now();
+        let (began, start) = (SystemTime::now(), Instant::now());
         let registry =
             Registry::build(&observed.objects, &self.keys).rooted(self.root_namespace.as_deref());
         let tick = self.tick();
@@ -150,6 +152,7 @@ impl Publisher {
                 plan,
                 observed: observed.clone(),
                 offered,
+                began,
                 at: SystemTime::now(),
                 took,
                 number,

@@ -21,6 +21,9 @@ const LONGEST: u64 = 60;
 /// milliseconds.
 const PACE: Duration = Duration::from_millis(50);
 
+/// The longest wait while the process ends: it waits for its answers.
+const AT_THE_END: Duration = Duration::from_secs(1);
+
 /// How long the answer may take, in seconds.
 #[derive(Debug, Default, Deserialize)]
 pub(super) struct Patience {
@@ -39,27 +42,30 @@ pub(super) async fn syncz(
         .get(header::IF_NONE_MATCH)
         .and_then(|tag| tag.to_str().ok())
         .map(|tag| tag.trim_matches('"').to_owned());
+    let begin = tokio::time::Instant::now();
     let wait = Duration::from_secs(patience.wait.min(LONGEST));
-    let end = tokio::time::Instant::now() + wait;
     let mut changes = Changes::of(&admin);
     loop {
         changes.begin();
-        // What goes away now goes with this process: it is no news of a model.
-        let ending = has.is_some() && *admin.closing.borrow();
         let report = admin.report(&asked);
-        let tag = match fingerprint(&report) {
+        let tag = match fingerprint(&report, &asked) {
             Ok(tag) => tag,
             Err(error) => {
                 return (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response();
             }
         };
         let etag = [(header::ETAG, format!("\"{tag}\""))];
-        if !ending && has.as_ref() != Some(&tag) {
+        if has.as_ref() != Some(&tag) {
             return (etag, Json(report)).into_response();
         }
+        let wait = if *admin.closing.borrow() {
+            wait.min(AT_THE_END)
+        } else {
+            wait
+        };
         let ended = tokio::select! {
             ended = changes.next() => ended,
-            () = tokio::time::sleep_until(end) => true,
+            () = tokio::time::sleep_until(begin + wait) => true,
         };
         if ended {
             return (StatusCode::NOT_MODIFIED, etag).into_response();
@@ -85,13 +91,14 @@ impl Changes {
     /// What happens from now on is a change.
     fn begin(&mut self) {
         self.admin.published.mark_unchanged();
+        self.admin.closing.mark_unchanged();
         self.fleet.mark_unchanged();
         if let Some(api) = &mut self.admin.api {
             api.mark_unchanged();
         }
     }
 
-    /// Waits for one; true if the process ends, so nobody should wait any longer.
+    /// Waits for one; true if there will be none any more.
     async fn next(&mut self) -> bool {
         let Self { admin, fleet } = self;
         let api = async {
@@ -101,7 +108,7 @@ impl Changes {
             }
         };
         let went_on = tokio::select! {
-            _ = admin.closing.wait_for(|closing| *closing) => false,
+            changed = admin.closing.changed() => changed.is_ok(),
             changed = admin.published.changed() => changed.is_ok(),
             changed = fleet.changed() => changed.is_ok(),
             changed = api => changed,

@@ -39,6 +39,9 @@ pub(crate) struct Head {
     /// When its process started, in Unix seconds. What it has seen unchanged since then may be older.
     #[serde(default)]
     pub started_at: f64,
+    /// Whether it was asked to end and sends its proxies elsewhere.
+    #[serde(default)]
+    pub ending: bool,
     /// Whether the source has been read at least once.
     pub synced: bool,
     /// When that was, in Unix seconds.

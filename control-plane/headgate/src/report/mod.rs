@@ -33,6 +33,8 @@ use crate::world::Scopes;
 pub(crate) struct Known<'a> {
     /// When the process started, in Unix seconds.
     pub started: f64,
+    /// Whether it was asked to end.
+    pub ending: bool,
     /// What was last published; `None` before the source was read.
     pub published: Option<&'a Published>,
     /// How the Kubernetes API fares, if there is one.
@@ -75,6 +77,7 @@ fn head(known: &Known<'_>) -> Head {
     Head {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         started_at: known.started,
+        ending: known.ending,
         synced: published.is_some(),
         synced_at: known.seen.first(),
         publication: published.map_or(0, |p| p.number),

@@ -39,10 +39,11 @@ impl Asked {
 }
 
 /// Problems of everything: files, modules, the source, a translation that failed.
-const OF_ALL: [&str; 5] = [
+const OF_ALL: [&str; 6] = [
     "File",
     "Module",
     "KubernetesApi",
+    "KubernetesWrite",
     "NotTranslated",
     "LeftOut",
 ];
@@ -82,11 +83,11 @@ fn begins_with(problem: &ProblemReport, object: &str) -> bool {
     rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(" ("))
 }
 
-/// What tells two documents apart.
+/// What tells two documents apart. Of a proxy, where models are asked for: whether it is there, and what it runs of them.
 ///
 /// # Errors
 /// Only if the document cannot be written as JSON.
-pub(crate) fn fingerprint(report: &Report) -> Result<String, serde_json::Error> {
+pub(crate) fn fingerprint(report: &Report, asked: &Asked) -> Result<String, serde_json::Error> {
     let mut still = report.clone();
     still.head.publication = 0;
     still.head.published_at = 0.0;
@@ -104,6 +105,12 @@ pub(crate) fn fingerprint(report: &Report) -> Result<String, serde_json::Error> 
         of_type.sent.clear();
         of_type.acked.clear();
         of_type.acked_at = None;
+    }
+    if !asked.is_everything() {
+        for proxy in &mut still.proxies {
+            proxy.types.clear();
+            proxy.settled = true;
+        }
     }
     let hash = Sha256::digest(serde_json::to_vec(&still)?);
     Ok(hash[..12]

@@ -110,11 +110,13 @@ async fn a_canary_is_followed_from_the_labels_to_each_proxy_and_over_a_restart()
     ];
     let at = lines(&mut watch, at, &nacked).await;
 
-    // Killed, as a node that dies.
-    server.process.kill().unwrap();
-    let at = lines(&mut watch, at, &["away     control plane"]).await;
+    // Asked to end; it takes leave of its proxy, and is gone.
+    let ended = server.process.terminate(SOON).await.unwrap();
+    assert_eq!(ended.code(), Some(0), "though someone waits for its answer");
+    let gone = ["away     control plane", "away     control plane"];
+    let at = lines(&mut watch, at, &gone).await;
     drop(proxy);
-    let server = Server::start_at(&files, server.xds, server.admin).await;
+    let mut server = Server::start_at(&files, server.xds, server.admin).await;
     let at = lines(&mut watch, at, &["back     control plane"]).await;
     let _proxy = Taker::connect("proxy", server.xds).unwrap();
     let at = lines(&mut watch, at, &["acked    proxy: v1 50 %, v2 50 %"]).await;
@@ -124,18 +126,32 @@ async fn a_canary_is_followed_from_the_labels_to_each_proxy_and_over_a_restart()
         "planned  v1 0 % stable (was 50 %), v2 100 % promoted",
         "acked",
     ];
-    lines(&mut watch, at, &promoted).await;
+    let at = lines(&mut watch, at, &promoted).await;
+    // And killed, as a node that dies.
+    server.process.kill().unwrap();
+    let at = lines(&mut watch, at, &["away     control plane"]).await;
+    let server = Server::start_at(&files, server.xds, server.admin).await;
+    let _proxy = Taker::connect("proxy", server.xds).unwrap();
+    let at = lines(&mut watch, at, &["back     control plane"]).await;
+    server.settled().await;
+    files.model("m-v2.yaml", &canary("20"));
+    let edited = [
+        "canary-weight=20 (was 100)",
+        "planned  v1 80 %",
+        "acked    proxy: v1 80 %, v2 20 %",
+    ];
+    lines(&mut watch, at, &edited).await;
     interrupt(watch).await;
 
     let admin = server.admin.to_string();
     let (text, _) = said(&headgate(&["status", "m", "--server", &admin]));
     for part in [
         "LABELS SEEN",
-        "canary-weight=100 model-name=m model-version=v2",
-        "v1               stable        0 %",
-        "no canary-weight: stands by while a promoted carrier is ready",
+        "canary-weight=20 model-name=m model-version=v2",
+        "v1               stable       80 %",
+        "no canary-weight: what the canaries leave",
         "ACKED BY 1 OF 1",
-        "v1 0 %, v2 100 %",
+        "v1 80 %, v2 20 %",
     ] {
         assert!(words(&text).contains(&words(part)), "{part} in:\n{text}");
     }

@@ -56,6 +56,7 @@ fn fields(at: &str, value: &Value, found: &mut BTreeSet<String>) {
 
 const NAMES: &str = "\
 api: null
+ending: bool
 models[].acked.are: number
 models[].acked.of: number
 models[].carriers[].carrier: text
@@ -121,6 +122,7 @@ proxies[].types.*.wanted: text
 publication: number
 publishedAt: number
 replicas[].address: text
+replicas[].ending: bool
 replicas[].error: null
 replicas[].error: text
 replicas[].publication: number

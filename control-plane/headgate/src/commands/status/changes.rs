@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use super::model::{number, object, shares, written};
-use crate::report::{CarrierReport, HeldReport, ModelReport, ProblemReport, Report};
+use crate::report::{CarrierReport, HeldReport, ModelReport, ProblemReport, ReplicaReport, Report};
 
 /// One thing that happened.
 #[derive(Debug, Clone, PartialEq)]
@@ -254,13 +254,16 @@ fn of_all(at: f64, what: &str, text: String) -> Line {
     }
 }
 
+fn ends(replica: &ReplicaReport) -> bool {
+    replica.head.as_ref().is_some_and(|head| head.ending)
+}
+
 /// Control planes that went and came.
 fn replicas(lines: &mut Vec<Line>, old: &Report, new: &Report, now: f64) {
     for replica in &new.replicas {
         let was = old.replicas.iter().find(|r| r.address == replica.address);
         let was_away = was.is_some_and(|was| was.error.is_some());
-        let started =
-            |r: &crate::report::ReplicaReport| r.head.as_ref().map(|head| head.started_at);
+        let started = |r: &ReplicaReport| r.head.as_ref().map(|head| head.started_at);
         let anew = was
             .and_then(started)
             .is_some_and(|then| Some(then) != started(replica));
@@ -279,6 +282,10 @@ fn replicas(lines: &mut Vec<Line>, old: &Report, new: &Report, now: f64) {
                     "back",
                     format!("control plane {address} answers"),
                 ));
+            }
+            None if ends(replica) && !was.is_some_and(ends) => {
+                let text = format!("control plane {address} ends and sends its proxies elsewhere");
+                lines.push(of_all(now, "away", text));
             }
             None if anew => {
                 lines.push(of_all(

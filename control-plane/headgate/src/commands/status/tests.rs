@@ -96,6 +96,7 @@ fn report(model: ModelReport) -> Report {
         head: Head {
             version: "0.1.0".to_owned(),
             started_at: 1.0,
+            ending: false,
             synced: true,
             synced_at: Some(1.0),
             publication: 1,

@@ -121,7 +121,7 @@ fn proxies(report: &Report, page: Page) -> String {
         return "PROXIES\n  none is connected\n".to_owned();
     }
     let all = || report.proxies.iter();
-    let mut out = if page.detailed && all().all(|proxy| proxy.settled) {
+    let mut out = if page.detailed {
         String::new()
     } else if report.replicas.len() > 1 {
         let mut table = Table::new(0, ["PROXY", "STATE", "SINCE", "AT", "ENVOY"]);
@@ -139,7 +139,15 @@ fn proxies(report: &Report, page: Page) -> String {
         });
         table.render(page.width)
     };
-    for proxy in report.proxies.iter().filter(|p| !p.settled) {
+    // Beside a model, those that are behind with it.
+    let held = |p: &ProxyReport| {
+        report
+            .models
+            .iter()
+            .flat_map(|m| &m.proxies)
+            .any(|h| h.proxy == p.id && h.state != "acked")
+    };
+    for proxy in all().filter(|p| !p.settled && (!page.detailed || held(p))) {
         behind(&mut out, proxy, page);
     }
     out
@@ -198,6 +206,7 @@ fn replicas(replicas: &[ReplicaReport], page: Page) -> String {
         let head = replica.head.as_ref();
         let state = match head {
             None => "AWAY",
+            Some(head) if head.ending => "ENDING",
             Some(head) if head.synced => "answers",
             Some(_) => "NOT SYNCED",
         };
