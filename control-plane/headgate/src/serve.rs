@@ -67,6 +67,7 @@ async fn serve(args: &ServeArgs) -> Result<(), Failure> {
     let admin_listener = bind("--admin-address", args.admin_address).await?;
 
     let source = Source::start(&args.input).await?;
+    source.review(&args.input, args.writing.lease_namespace.as_deref());
     let scopes = Scopes::new(rules, options);
     let publisher = Publisher::new(scopes.clone(), modules.offered(), args.input.labels.keys())
         .rooted(args.input.root_namespace.clone());

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use headgate_source::access::{Needs, keep_reviewing};
 use headgate_source::files::{self, Files, Observed};
 use headgate_source::join::join;
 use headgate_source::kubernetes::{self, Access, ApiState, Client, Kind, Kubernetes};
@@ -81,6 +82,26 @@ impl Source {
             PolicySource::Objects(policies) => Some(policies.seen()),
         };
         Some((client.clone(), policies))
+    }
+
+    /// Goes on asking a Kubernetes API which of the rights that are used are missing; `own` is the namespace where the control
+    /// plane runs.
+    pub(crate) fn review(&self, args: &InputArgs, own: Option<&str>) {
+        let Self::Cluster {
+            client, kubernetes, ..
+        } = self
+        else {
+            return;
+        };
+        let needs = Needs {
+            kinds: Kind::defaults_and(&args.cluster.owner_kinds),
+            policies: args.policies.is_none(),
+            namespaces: args.cluster.namespaces.clone(),
+            root_namespace: args.root_namespace.clone(),
+            own_namespace: own.unwrap_or_else(|| client.default_namespace()).to_owned(),
+        };
+        let states = kubernetes.states().clone();
+        tokio::spawn(keep_reviewing(client.clone(), needs, states));
     }
 
     /// How the watches of a Kubernetes API fare.

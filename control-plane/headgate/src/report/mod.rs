@@ -56,7 +56,7 @@ pub(crate) fn report(known: &Known<'_>, asked: &Asked) -> Report {
         replicas: Vec::new(),
         api: known.api.map(problems::api),
         proxies: known.proxies.iter().map(proxies::proxy).collect(),
-        problems: known.api.and_then(problems::lost).into_iter().collect(),
+        problems: known.api.map_or_else(Vec::new, problems::of_api),
         ..Report::default()
     };
     if let Some(published) = known.published {

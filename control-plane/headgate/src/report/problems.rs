@@ -34,8 +34,37 @@ pub(super) fn api(state: &ApiState) -> ApiReport {
     }
 }
 
+/// What of the Kubernetes API is not as it should be.
+pub(super) fn of_api(api: &ApiState) -> Vec<ProblemReport> {
+    let problem = |severity: &str, reason: &str, object: &str, message| ProblemReport {
+        severity: severity.to_owned(),
+        reason: reason.to_owned(),
+        object: object.to_owned(),
+        message,
+        since: None,
+        replicas: Vec::new(),
+    };
+    let missing = api.missing.iter().map(|missing| {
+        let message = format!(
+            "{missing}, but {}: {} | kubectl apply -f -",
+            missing.why, api.grant
+        );
+        problem("error", "MissingRight", &missing.resource, message)
+    });
+    let undefined = api.undefined().map(|(kind, command)| {
+        let message =
+            format!("the Kubernetes API has no such kind, so there are none of it: {command}");
+        problem("warning", "NoDefinition", kind, message)
+    });
+    lost(api)
+        .into_iter()
+        .chain(missing)
+        .chain(undefined)
+        .collect()
+}
+
 /// The Kubernetes API that does not answer, and since when: what is shown may be older than it looks.
-pub(super) fn lost(api: &ApiState) -> Option<ProblemReport> {
+fn lost(api: &ApiState) -> Option<ProblemReport> {
     let (watch, lost) = api.lost()?;
     let (what, served) = if api.synced() {
         ("does not answer", "what was seen last is served")

@@ -12,5 +12,6 @@ mod kubernetes_replicas;
 mod metrics;
 mod policies;
 mod replicas;
+mod rights;
 mod status_names;
 mod writing;

@@ -107,10 +107,10 @@ pub struct Right {
 /// A verb of a right.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Missing {
-    /// The verb.
-    pub verb: &'static str,
     /// `deployments.apps`, `tokenbucketpolicies.headgate.dev/status`.
     pub resource: String,
+    /// The verb.
+    pub verb: &'static str,
     /// Where; `None` for every namespace.
     pub namespace: Option<String>,
     /// What it is needed for.
