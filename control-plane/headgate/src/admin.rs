@@ -12,6 +12,7 @@ use axum::routing::get;
 use axum::{Json, Router};
 use headgate_model::LabelKeys;
 use headgate_source::kubernetes::ApiState;
+use headgate_source::writes::Faults;
 use headgate_xds::{Fleet, Kind};
 use serde_json::{Value, json};
 use tokio::sync::watch;
@@ -27,6 +28,8 @@ pub(crate) struct Admin {
     pub published: watch::Receiver<Option<Arc<Published>>>,
     /// How the watches of the Kubernetes API fare, if there is one.
     pub api: Option<watch::Receiver<ApiState>>,
+    /// What cannot be written to it.
+    pub faults: Faults,
     /// The keys of the labels.
     pub keys: LabelKeys,
     pub scopes: Scopes,
@@ -105,6 +108,7 @@ impl Admin {
             ending: *self.closing.borrow(),
             published: published.as_deref(),
             api: api.as_ref(),
+            unwritten: &self.faults.now(),
             keys: &self.keys,
             seen: seen.as_deref().unwrap_or(&nothing),
             scopes: &self.scopes,

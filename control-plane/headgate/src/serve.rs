@@ -6,6 +6,7 @@ use std::io::IsTerminal as _;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use headgate_source::writes::Writer;
 use headgate_xds::XdsServer;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
@@ -96,6 +97,7 @@ async fn serve(args: &ServeArgs) -> Result<(), Failure> {
     let admin = Admin {
         published,
         api: source.state(),
+        faults: writer.as_ref().map(Writer::faults).unwrap_or_default(),
         keys: args.input.labels.keys(),
         seen: Seen::default(),
         scopes,

@@ -12,10 +12,12 @@ mod proxies;
 mod select;
 mod sightings;
 
+use std::collections::BTreeMap;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use headgate_model::{LabelKeys, Severity};
 use headgate_source::kubernetes::ApiState;
+use headgate_source::writes::Failing;
 use headgate_xds::fleet::Proxy;
 
 pub(crate) use self::document::{
@@ -39,6 +41,8 @@ pub(crate) struct Known<'a> {
     pub published: Option<&'a Published>,
     /// How the Kubernetes API fares, if there is one.
     pub api: Option<&'a ApiState>,
+    /// What cannot be written to it.
+    pub unwritten: &'a BTreeMap<&'static str, Failing>,
     /// The keys of the labels.
     pub keys: &'a LabelKeys,
     /// Since when what is as it is.
@@ -56,7 +60,12 @@ pub(crate) fn report(known: &Known<'_>, asked: &Asked) -> Report {
         replicas: Vec::new(),
         api: known.api.map(problems::api),
         proxies: known.proxies.iter().map(proxies::proxy).collect(),
-        problems: known.api.map_or_else(Vec::new, problems::of_api),
+        problems: known
+            .api
+            .map_or_else(Vec::new, problems::of_api)
+            .into_iter()
+            .chain(problems::unwritten(known.unwritten))
+            .collect(),
         ..Report::default()
     };
     if let Some(published) = known.published {

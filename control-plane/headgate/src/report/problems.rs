@@ -1,10 +1,11 @@
 //! What an operator should know: of files, objects, modules, scopes and the Kubernetes API.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use headgate_model::{NamespacePlan, Plan};
 use headgate_source::files::FileProblem;
 use headgate_source::kubernetes::ApiState;
+use headgate_source::writes::Failing;
 
 use super::{ApiReport, ProblemReport, seconds, severity};
 use crate::publisher::Published;
@@ -77,6 +78,20 @@ fn lost(api: &ApiState) -> Option<ProblemReport> {
         object: watch.to_owned(),
         message: format!("the Kubernetes API {what}, {served}: {}", lost.message),
         since: Some(unix(lost.since)),
+        replicas: Vec::new(),
+    })
+}
+
+/// What cannot be written to the Kubernetes API, and what is lost by that; proxies are served all the same.
+pub(super) fn unwritten(
+    failing: &BTreeMap<&'static str, Failing>,
+) -> impl Iterator<Item = ProblemReport> {
+    failing.iter().map(|(resource, failing)| ProblemReport {
+        severity: "warning".to_owned(),
+        reason: "KubernetesWrite".to_owned(),
+        object: (*resource).to_owned(),
+        message: failing.message.clone(),
+        since: Some(unix(failing.since)),
         replicas: Vec::new(),
     })
 }

@@ -422,14 +422,18 @@ async fn killing_the_leader_moves_the_lease_within_its_time_and_no_proxy_notices
         "-o",
         "name",
     ];
-    eventually(SOON, "the counts of the dead to be removed", async || {
-        let now = kubectl.run(counts).await.unwrap();
-        if now.trim() == "configmap/headgate-counts-second" {
-            Ok(())
-        } else {
-            Err(now)
-        }
-    })
+    eventually(
+        SOON * 2,
+        "the counts of the dead to be removed",
+        async || {
+            let now = kubectl.run(counts).await.unwrap();
+            if now.trim() == "configmap/headgate-counts-second" {
+                Ok(())
+            } else {
+                Err(now)
+            }
+        },
+    )
     .await
     .unwrap();
 
@@ -439,10 +443,10 @@ async fn killing_the_leader_moves_the_lease_within_its_time_and_no_proxy_notices
     assert!(here.taken().contains_key(type_url::EXTENSION));
 
     // One that ends lets the next one lead at once, and takes its counts away.
-    let third = world.serve("third", &["--lease-duration", "600"]).await;
+    let third = world.serve("third", &["--lease-duration", "90"]).await;
     let mut second = second;
     second.process.terminate(SOON).await.unwrap();
-    leads(&kubectl, "third", Duration::from_secs(100)).await;
+    leads(&kubectl, "third", Duration::from_secs(45)).await;
     eventually(SOON, "the counts of who ended to be gone", async || {
         let now = kubectl.run(counts).await.unwrap();
         if now.contains("second") {
@@ -454,4 +458,49 @@ async fn killing_the_leader_moves_the_lease_within_its_time_and_no_proxy_notices
     .await
     .unwrap();
     drop(third);
+}
+
+/// What cannot be written, as `status` has it.
+fn unwritten(status: &Value) -> Vec<String> {
+    let problems = status["problems"].as_array().into_iter().flatten();
+    problems
+        .filter(|p| p["reason"] == "KubernetesWrite")
+        .map(|p| format!("{}: {}", p["object"].as_str().unwrap(), p["message"]))
+        .collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn while_the_api_is_away_proxies_are_served_and_what_was_missed_is_written_after() {
+    let mut world = World::start().await;
+    let kubectl = world.kube.kubectl();
+    let server = world.serve("a", &["--lease-duration", "6"]).await;
+    kubectl.apply(&policy("fair", 1000, "")).await.unwrap();
+    wait(&kubectl, "tbp/fair", "Programmed=Unknown").await;
+
+    world.kube.kill_api().unwrap();
+    let away = server
+        .until("the writes that fail", |s| {
+            let said = unwritten(s);
+            ["leases.coordination.k8s.io", "configmaps"]
+                .iter()
+                .all(|resource| said.iter().any(|text| text.starts_with(resource)))
+        })
+        .await;
+    let said = unwritten(&away).join("\n");
+    assert!(
+        said.contains("this replica cannot lead, so it writes neither status nor Events"),
+        "{said}"
+    );
+    let proxy = Taker::connect("p", server.xds).unwrap();
+    server.settled().await;
+    assert!(proxy.taken().contains_key(type_url::EXTENSION));
+
+    world.kube.start_api().await.unwrap();
+    let message = ["Programmed", "message"];
+    told(&kubectl, "tbp/fair", message, "1 of 1 proxies have it").await;
+    label(&kubectl, "10").await;
+    described(&kubectl, "deploy/v2", "CanaryStarted", &["10 %"]).await;
+    server
+        .until("all to be written again", |s| unwritten(s).is_empty())
+        .await;
 }

@@ -28,7 +28,7 @@ pub struct Desk {
 }
 
 /// What to do now.
-#[derive(Debug, PartialEq)]
+#[derive(Debug, PartialEq, Default)]
 pub struct Due {
     /// The conditions to write.
     pub writes: Vec<(PolicyId, Vec<Condition>)>,

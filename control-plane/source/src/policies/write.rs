@@ -15,7 +15,7 @@ use kube::{Client, CustomResourceExt as _};
 use serde_json::json;
 use tokio::sync::watch;
 
-use super::desk::{Desk, Standings};
+use super::desk::{Desk, Due, Standings};
 use super::seen::Seen;
 use super::{TokenBucketPolicy, TrafficTagPolicy};
 use crate::kubernetes::fault::Fault;
@@ -27,6 +27,8 @@ const MANAGER: &str = "headgate-status";
 const LOST: &str = "the conditions of policies are not written";
 /// How long a write may take.
 const WRITE: Duration = Duration::from_secs(10);
+/// The kinds that have a status.
+const KINDS: [PolicyKind; 2] = [PolicyKind::TokenBucket, PolicyKind::TrafficTag];
 /// Writes under way at once.
 const AT_ONCE: usize = 8;
 
@@ -69,6 +71,12 @@ pub async fn write_statuses(
         }
         let due = desk.due(Timestamp::now(), begun.elapsed());
         next = due.next;
+        if due == Due::default() {
+            // All is written, also what failed before.
+            KINDS
+                .into_iter()
+                .for_each(|kind| faults.well(resource(kind)));
+        }
         let writes = due.writes.into_iter().map(|(id, conditions)| {
             let client = client.clone();
             async move { (write(&client, &id, &conditions).await, id) }

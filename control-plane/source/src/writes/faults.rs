@@ -27,6 +27,12 @@ impl Faults {
         self.0.subscribe()
     }
 
+    /// What cannot be written now.
+    #[must_use]
+    pub fn now(&self) -> BTreeMap<&'static str, Failing> {
+        self.0.borrow().clone()
+    }
+
     /// A write of this resource failed; `lost` says what that means.
     pub(crate) fn failed(&self, resource: &'static str, lost: &str, why: &str) {
         let message = format!("{lost}: {why}");

@@ -202,7 +202,7 @@ impl Summing {
     ) {
         known.mark_changed();
         loop {
-            let next = self.share.board().next(self.share.begun.elapsed());
+            let next = self.share.next(*leading.borrow());
             let silence = async {
                 match next {
                     Some(at) => tokio::time::sleep_until((self.share.begun + at).into()).await,

@@ -13,6 +13,7 @@ use kube::runtime::watcher::{Config, Event, watcher};
 use serde_json::json;
 use tokio::sync::watch;
 
+use super::board::BEAT;
 use super::{Board, Pace, Tally, parse, render};
 use crate::kubernetes::fault::Fault;
 use crate::writes::faults::Faults;
@@ -27,6 +28,8 @@ const KEY: &str = "counts.json";
 const BEAT_KEY: &str = "beat";
 /// What is written here, as the API server calls it.
 const RESOURCE: &str = "configmaps";
+/// What is read here.
+const WATCH: &str = "configmaps (watch)";
 /// Longest wait for one answer.
 const ANSWER: Duration = Duration::from_secs(5);
 
@@ -47,6 +50,15 @@ impl Share {
     /// The board as it is; it is held for no longer than it takes to look.
     pub(crate) fn board(&self) -> MutexGuard<'_, Board> {
         self.board.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// When to look at the board again if nobody says anything: when one was silent for too long, and while what such
+    /// ones left is to be removed.
+    pub(crate) fn next(&self, sweeps: bool) -> Option<Duration> {
+        let (board, clock) = (self.board(), self.begun.elapsed());
+        let again = sweeps && !board.dead(clock).is_empty();
+        let again = again.then(|| clock + BEAT);
+        board.next(clock).into_iter().chain(again).min()
     }
 
     /// Publishes the own tally at its pace, until it has no sender any more.
@@ -116,7 +128,11 @@ impl Share {
             let gone = self.api.delete(&name, &params);
             match tokio::time::timeout(ANSWER, gone).await {
                 Ok(Ok(_)) => tracing::info!(name, "removed the counts of a replica that is gone"),
-                Ok(Err(error)) => tracing::debug!(name, %error, "counts are not removed"),
+                // It was heard of meanwhile, or somebody else was faster.
+                Ok(Err(kube::Error::Api(status))) if matches!(status.code, 404 | 409) => {}
+                Ok(Err(error)) => {
+                    tracing::warn!(name, %error, "the counts of a replica that is gone stay: to be tried again")
+                }
                 Err(_) => return,
             }
         }
@@ -130,16 +146,17 @@ pub(crate) async fn follow(share: Share, changed: watch::Sender<u64>) {
     let mut listed: BTreeSet<String> = BTreeSet::new();
     let lost = "the proxies of other replicas are not counted in the status of policies";
     while let Some(event) = events.next().await {
+        // One's own counts are among them, so that it is seen within a beat that they can be read again.
+        if event.is_ok() {
+            share.faults.well(WATCH);
+        }
         match event {
             Ok(Event::Init) => listed.clear(),
             Ok(Event::InitApply(map)) => {
                 listed.insert(map.name_any());
                 hear(&share, &map);
             }
-            Ok(Event::InitDone) => {
-                share.faults.well("configmaps (watch)");
-                share.board().keep(|name| listed.contains(name));
-            }
+            Ok(Event::InitDone) => share.board().keep(|name| listed.contains(name)),
             Ok(Event::Apply(map)) => hear(&share, &map),
             Ok(Event::Delete(map)) => share.board().forget(&map.name_any()),
             Err(error) => {
@@ -147,7 +164,7 @@ pub(crate) async fn follow(share: Share, changed: watch::Sender<u64>) {
                 if let Some(cause) = std::error::Error::source(&error) {
                     why = format!("{why}: {cause}");
                 }
-                share.faults.failed("configmaps (watch)", lost, &why);
+                share.faults.failed(WATCH, lost, &why);
             }
         }
         changed.send_modify(|n| *n += 1);
