@@ -14,8 +14,9 @@
 //! | [`outage`] | traffic survives the control plane |
 //! | [`objects`] | on Kubernetes: refused labels, Events and the status of policies |
 //! | [`workloads`] | on Kubernetes: rollouts, scaling, and an API that is away |
+//! | [`walkthrough`] | on Kubernetes: the README's walk-through says what is so |
 //!
-//! All but the last two are about models in files and on a Kubernetes API alike: the stage is one or the other.
+//! All but the last three are about models in files and on a Kubernetes API alike: the stage is one or the other.
 
 pub mod budget;
 pub mod canary;
@@ -26,6 +27,7 @@ pub mod settlement;
 pub mod tags;
 pub mod traffic;
 pub mod versions;
+pub mod walkthrough;
 pub mod workloads;
 
 pub use self::claim::{Broken, Claim, Claimed};

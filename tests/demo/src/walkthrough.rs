@@ -1,0 +1,169 @@
+//! The README's walk-through with `kubectl`, walked: each of its commands says what is written there.
+//!
+//! Place in the flow: between the README and a stage on a Kubernetes API. Invariant: what is compared is all but ages,
+//! hashes and the width of columns; `…` in the README stands for lines that are left out.
+
+use std::process::Command;
+use std::time::Duration;
+
+use headgate_test_support::deadline::eventually;
+use headgate_test_support::kube::KubeError;
+use headgate_test_support::stage::{Stage, StageError, tools};
+
+use crate::claim::{Claim, Claimed};
+use crate::objects::cluster;
+
+/// What [`walk`] claims.
+pub const CLAIM: Claim =
+    Claim("each command of the README's walk-through says what the README says it does");
+/// The heading under which it is.
+const HEADING: &str = "### A canary with kubectl";
+/// What Headgate needs to act on a command, and an Event until it is written.
+const SAID: Duration = Duration::from_secs(60);
+
+/// A command, and the lines that it is said to print.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Step {
+    line: String,
+    prints: Vec<String>,
+}
+
+/// Walks it on a fresh stage; returns how many commands there were.
+///
+/// # Errors
+/// A command that says something else.
+pub async fn walk(stage: &Stage) -> Claimed<usize> {
+    let readme = CLAIM
+        .seen("the checkout", tools::checkout())?
+        .join("README.md");
+    let readme = CLAIM.seen("README.md", std::fs::read_to_string(readme))?;
+    let steps = steps(&readme);
+    CLAIM.ensure(steps.len() > 4, || format!("only {} commands", steps.len()))?;
+    for step in &steps {
+        // What changes something is typed once; what it brings about may take a moment to be seen.
+        let changes = step.line.starts_with("kubectl label ");
+        let said = match changes {
+            true => told(stage, step).await,
+            false => eventually(SAID, &step.line, async || told(stage, step).await)
+                .await
+                .map_err(|late| late.to_string()),
+        };
+        CLAIM.seen(&step.line, said)?;
+    }
+    Ok(steps.len())
+}
+
+/// The commands for `kubectl` and `headgate` in the fenced blocks below the heading.
+fn steps(readme: &str) -> Vec<Step> {
+    let below = readme.split_once(HEADING).map_or("", |(_, below)| below);
+    let section = below
+        .split_once("\n## ")
+        .map_or(below, |(section, _)| section);
+    let blocks = section.split("```console\n").skip(1);
+    let blocks = blocks.filter_map(|block| Some(block.split_once("\n```")?.0));
+    let mut steps: Vec<Step> = Vec::new();
+    for line in blocks.flat_map(str::lines) {
+        match line.strip_prefix("$ ") {
+            Some(line) => steps.push(Step {
+                line: line.to_owned(),
+                prints: Vec::new(),
+            }),
+            None => {
+                if let Some(step) = steps.last_mut() {
+                    step.prints.push(line.to_owned());
+                }
+            }
+        }
+    }
+    let ours =
+        |step: &Step| step.line.starts_with("kubectl ") || step.line.starts_with("headgate ");
+    steps.retain(ours);
+    steps
+}
+
+/// Runs a command, which must say what it is said to.
+async fn told(stage: &Stage, step: &Step) -> Result<(), String> {
+    let said = run(stage, &step.line).await.map_err(|broken| broken.why)?;
+    match missing(step, &said) {
+        Some(line) => Err(format!("no {line:?} in\n{said}")),
+        None => Ok(()),
+    }
+}
+
+/// What a command says, on either stream.
+async fn run(stage: &Stage, line: &str) -> Claimed<String> {
+    if line.starts_with("kubectl ") {
+        return match cluster(CLAIM, stage)?.kubectl(line).await {
+            Ok(typed) => Ok(typed.output),
+            Err(StageError::Kube(KubeError::Refused { stderr, .. })) => Ok(stderr),
+            Err(error) => Err(CLAIM.broken(error)),
+        };
+    }
+    let binary = CLAIM.seen("headgate", tools::headgate_binary())?;
+    let output = Command::new(binary)
+        .args(line.split(' ').skip(1))
+        .env(
+            "HEADGATE_ADMIN_ADDRESS",
+            stage.addresses().admin.to_string(),
+        )
+        .output();
+    let output = CLAIM.seen(line, output)?;
+    let both = [output.stdout, output.stderr].concat();
+    Ok(String::from_utf8_lossy(&both).into_owned())
+}
+
+/// The first line that should have been said and was not.
+fn missing<'a>(step: &'a Step, said: &str) -> Option<&'a str> {
+    let said: Vec<String> = said.lines().map(lasting).collect();
+    let wanted = step.prints.iter().map(String::as_str);
+    let mut wanted = wanted.filter(|line| !matches!(line.trim(), "" | "…"));
+    wanted.find(|line| !said.contains(&lasting(line)))
+}
+
+/// A line without what differs from run to run.
+fn lasting(line: &str) -> String {
+    let words = line.split_whitespace().map(|word| {
+        let bare = word.trim_start_matches('>');
+        let number = bare.trim_end_matches(['s', 'm', 'h']);
+        let age =
+            number != bare && !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit());
+        let hash = word.len() == 12 && word.bytes().all(|b| b.is_ascii_hexdigit());
+        match (age, hash) {
+            (true, _) => "AGE",
+            (_, true) => "HASH",
+            _ => word,
+        }
+    });
+    // kubectl marks a dash line below each heading of an Event's table, as long as the longest word.
+    words
+        .filter(|word| word.bytes().any(|b| b != b'-'))
+        .collect::<Vec<_>>()
+        .join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const README: &str = "# A\n### A canary with kubectl\n```console\n$ make up-k8s\n```\nand\n```console\n$ kubectl get x\nNAME  AGE\nx     20s\n…\n$ headgate status\nok  0123456789ab  >3s\n```\n## Next\n```console\n$ kubectl no\n```\n";
+
+    #[test]
+    fn commands_and_what_they_print_are_read_from_the_section_alone() {
+        let steps = steps(README);
+        let lines: Vec<&str> = steps.iter().map(|step| step.line.as_str()).collect();
+        assert_eq!(lines, ["kubectl get x", "headgate status"]);
+        assert_eq!(steps[0].prints, ["NAME  AGE", "x     20s", "…"]);
+    }
+
+    #[test]
+    fn ages_hashes_and_widths_may_differ_and_nothing_else() {
+        let steps = steps(README);
+        assert_eq!(missing(&steps[0], "NAME AGE\nx   1m\n"), None);
+        assert_eq!(missing(&steps[0], "NAME AGE\ny   1m\n"), Some("x     20s"));
+        assert_eq!(missing(&steps[1], "ok fedcba987654 12s"), None);
+        assert_eq!(
+            missing(&steps[1], "ko fedcba987654 12s"),
+            Some("ok  0123456789ab  >3s")
+        );
+    }
+}
