@@ -39,12 +39,19 @@ pub(crate) fn of_model(namespace: &str, model: &str, planned: &PlannedModel) -> 
 }
 
 fn assignment(cluster: String, endpoints: Vec<LocalityLbEndpoints>) -> Resource {
+    let none_left = endpoints.is_empty();
     let message = ClusterLoadAssignment {
         cluster_name: cluster.clone(),
         endpoints,
         ..ClusterLoadAssignment::default()
     };
-    Resource::encode(Kind::Endpoints, cluster, &message)
+    let resource = Resource::encode(Kind::Endpoints, cluster, &message);
+    // The filters stop sending sessions there first.
+    if none_left {
+        resource.yielding()
+    } else {
+        resource
+    }
 }
 
 fn locality(version: &str, weight: u32, addresses: &BTreeSet<SocketAddr>) -> LocalityLbEndpoints {

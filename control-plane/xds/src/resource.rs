@@ -145,6 +145,7 @@ pub struct Resource {
     body: Bytes,
     version: Arc<str>,
     requires: Arc<[ResourceKey]>,
+    yields: bool,
     rearm: Option<Rearm>,
 }
 
@@ -158,6 +159,7 @@ impl Resource {
             version: content_hash([body.as_ref()]).into(),
             body,
             requires: Arc::from([]),
+            yields: false,
             rearm: None,
         }
     }
@@ -180,6 +182,14 @@ impl Resource {
     #[must_use]
     pub fn requiring_all(mut self, keys: Arc<[ResourceKey]>) -> Self {
         self.requires = keys;
+        self
+    }
+
+    /// Says that it takes away what routes or filters may still use, as endpoints of which none is left do: a client that has
+    /// other endpoints keeps them until it has acknowledged the routes and filters that go with these.
+    #[must_use]
+    pub fn yielding(mut self) -> Self {
+        self.yields = true;
         self
     }
 
@@ -227,6 +237,12 @@ impl Resource {
         &self.requires
     }
 
+    /// Whether routes and filters go first.
+    #[must_use]
+    pub fn yields(&self) -> bool {
+        self.yields
+    }
+
     /// How its body looks on a retry, if it may be retried.
     #[must_use]
     pub fn rearm(&self) -> Option<&Rearm> {
@@ -249,6 +265,7 @@ impl fmt::Debug for Resource {
             .field("version", &self.version)
             .field("bytes", &self.body.len())
             .field("requires", &self.requires)
+            .field("yields", &self.yields)
             .field("rearm", &self.rearm.is_some())
             .finish()
     }

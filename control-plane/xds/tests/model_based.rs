@@ -62,7 +62,14 @@ impl World {
             let Some(revision) = revision else { continue };
             resources.push(resource(Kind::Cluster, CLUSTERS[i], &text(*revision), &[]));
             let endpoints = text(self.endpoints[i]);
-            resources.push(resource(Kind::Endpoints, CLUSTERS[i], &endpoints, &[]));
+            let endpoints = resource(Kind::Endpoints, CLUSTERS[i], &endpoints, &[]);
+            // One revision is that of nobody being there any more.
+            let gone = self.endpoints[i] == 2;
+            resources.push(if gone {
+                endpoints.yielding()
+            } else {
+                endpoints
+            });
         }
         let there = |mask: u8| -> Vec<&str> {
             let there = |i: &usize| mask & (1 << i) != 0 && self.clusters[*i].is_some();

@@ -54,6 +54,9 @@ fn of_type(progress: &Progress) -> TypeReport {
 }
 
 pub(super) fn waits_for(wait: &Wait) -> String {
+    if wait.clusters.is_empty() {
+        return "until the proxy's routes and filters send nobody there".to_owned();
+    }
     let clusters = wait.clusters.join(", ");
     if wait.failed {
         format!("the proxy did not take {clusters}: it keeps what it has")

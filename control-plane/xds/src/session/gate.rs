@@ -6,6 +6,8 @@
 //! client that has *no* version of the resource gets it then all the same: there is nothing to keep,
 //! and one bad cluster must not leave a fresh proxy without any route. (Not while another version of
 //! the refused cluster is still on its way: taken, it makes the exception needless.)
+//! Endpoints of which none is left wait for the routes and filters that send nobody there any more: until the client has
+//! acknowledged these, at most `warm_timeout`, it keeps the endpoints it has.
 //! Out: a vanished cluster is removed only `linger` after nothing the client holds, or may hold,
 //! routes to it: a request paused for its body still has the old route.
 //!
@@ -22,7 +24,7 @@ use super::Session;
 /// What a resource waits for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Wait {
-    /// The clusters the client has not acknowledged.
+    /// The clusters the client has not acknowledged; none where endpoints wait for routes and filters.
     pub clusters: Vec<String>,
     /// Whether all of them were refused or timed out: the client keeps what it has.
     pub failed: bool,
@@ -32,6 +34,7 @@ pub struct Wait {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Gate {
     needed: BTreeMap<String, Instant>,
+    yielding: BTreeMap<String, Instant>,
     unused: BTreeMap<String, Instant>,
     /// Whether the client has clusters that are gone from the snapshot.
     vanished: bool,
@@ -67,14 +70,25 @@ impl Gate {
         now: Instant,
     ) -> Option<Instant> {
         let waits = self.needed.values().map(|since| *since + warm_timeout);
+        let yields = self.yielding.values().map(|since| *since + warm_timeout);
         let lingers = self.unused.values().map(|since| *since + linger);
-        waits.chain(lingers).filter(|at| *at > now).min()
+        waits
+            .chain(yields)
+            .chain(lingers)
+            .filter(|at| *at > now)
+            .min()
     }
 }
 
 impl Session {
     /// `Err` with what it waits for if the resource must not go out yet.
     pub(super) fn pass(&self, resource: &Resource, now: Instant) -> Result<(), Wait> {
+        if self.is_kept_for_now(resource, now) {
+            return Err(Wait {
+                clusters: Vec::new(),
+                failed: false,
+            });
+        }
         if !resource.kind().routes_to_clusters() {
             return Ok(());
         }
@@ -95,6 +109,46 @@ impl Session {
             return Ok(());
         }
         Err(Wait { clusters, failed })
+    }
+
+    /// Whether the client keeps what it has of a resource that yields: routes and filters come first.
+    fn is_kept_for_now(&self, resource: &Resource, now: Instant) -> bool {
+        let ledger = &self.kind(resource.kind()).ledger;
+        let name = resource.name();
+        // A client that asks for it, or whose cluster is to warm, is answered.
+        if !resource.yields() || ledger.acked(name).is_none() || ledger.must_repeat(name) {
+            return false;
+        }
+        let since = self.gate.yielding.get(name);
+        let late = since.is_some_and(|since| now >= *since + self.options.warm_timeout);
+        let behind = |kind: &Kind| {
+            let state = self.kind(*kind);
+            kind.routes_to_clusters()
+                && state.subscription.opened()
+                && state.acked.as_deref() != Some(self.snapshot.version(*kind))
+        };
+        !late && Kind::PUSH_ORDER.iter().any(behind)
+    }
+
+    /// Starts the clock of what yields and is held back, and forgets what the client has by now, or is not to have.
+    pub(super) fn note_yielding<'a>(
+        &mut self,
+        kind: Kind,
+        waits: impl Iterator<Item = &'a String>,
+        now: Instant,
+    ) {
+        let (snapshot, ledger) = (&self.snapshot, &self.kinds[kind.index()].ledger);
+        self.gate.yielding.retain(|name, _| {
+            let wanted = snapshot.get(kind, name).filter(|wanted| wanted.yields());
+            wanted.is_some_and(|wanted| {
+                ledger
+                    .current(name)
+                    .is_none_or(|known| *known.version != *wanted.version())
+            })
+        });
+        for name in waits {
+            self.gate.yielding.entry(name.clone()).or_insert(now);
+        }
     }
 
     /// Whether a cluster that the client is to get from us cannot yet take its traffic.

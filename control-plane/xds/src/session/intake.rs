@@ -97,8 +97,9 @@ impl Session {
             for state in &mut self.kinds {
                 state.dirty |= !state.waits.is_empty();
             }
-        } else if kind.routes_to_clusters() && self.gate.watches_use() {
-            self.kind_mut(Kind::Cluster).dirty = true;
+        } else if kind.routes_to_clusters() {
+            self.kind_mut(Kind::Cluster).dirty |= self.gate.watches_use();
+            self.release(kind);
         }
     }
 

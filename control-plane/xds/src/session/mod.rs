@@ -79,6 +79,8 @@ pub struct Session {
     past: Past,
     /// It brought something along, so it is the process that is remembered.
     returning: bool,
+    /// Routes or filters are settled that endpoints waited for.
+    released: bool,
 }
 
 /// The state of one kind on one stream.
@@ -115,6 +117,7 @@ impl Session {
             events: Vec::new(),
             past: Past::default(),
             returning: false,
+            released: false,
         }
     }
 
@@ -158,9 +161,14 @@ impl Session {
             self.deadline = None;
             self.kinds.iter_mut().for_each(|state| state.dirty = true);
         }
-        for kind in Kind::PUSH_ORDER {
-            if let Some(response) = self.poll_kind(kind, now) {
-                return Some(response);
+        loop {
+            for kind in Kind::PUSH_ORDER {
+                if let Some(response) = self.poll_kind(kind, now) {
+                    return Some(response);
+                }
+            }
+            if !std::mem::take(&mut self.released) {
+                break;
             }
         }
         self.deadline = self.next_deadline(now);
@@ -219,6 +227,9 @@ impl Session {
             }
             let waits = self.kinds.iter().flat_map(|state| state.waits.values());
             self.gate.note_waits(waits, now);
+            if kind == Kind::Endpoints {
+                self.note_yielding(kind, due.waits.keys(), now);
+            }
         }
         if due.respond {
             return Some(self.respond(kind, due));
@@ -378,6 +389,16 @@ impl Session {
         }
         if state.ledger.in_flight() == 0 {
             state.acked.clone_from(&state.sent);
+        }
+        self.release(kind);
+    }
+
+    /// What waits for routes and filters may go once these are acknowledged.
+    fn release(&mut self, kind: Kind) {
+        let endpoints = self.kind_mut(Kind::Endpoints);
+        if kind.routes_to_clusters() && !endpoints.waits.is_empty() {
+            endpoints.dirty = true;
+            self.released = true;
         }
     }
 }
