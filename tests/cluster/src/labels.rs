@@ -121,7 +121,7 @@ async fn one(
     let what = format!("{label} of {model} at all Envoys");
     let version = format!("v{EDITED}");
     let seen = eventually(LOST, &what, async || {
-        let status = plane.status().await.map_err(|error| error.to_string())?;
+        let status = plane.status_of(&model).await.map_err(|error| error.to_string())?;
         if status.proxies.len() == ENVOYS && status.all_acked(&model, &version, percent as f64) {
             return Ok(edited.elapsed());
         }

@@ -98,7 +98,19 @@ impl Plane {
     /// # Errors
     /// [`ClusterError::Client`], also when the document is not as known.
     pub async fn status(&self) -> Result<Status, ClusterError> {
-        let request = HttpRequest::get(self.url("/syncz"));
+        self.asked("/syncz").await
+    }
+
+    /// What it says of one model and of all proxies: among hundreds of models all of it is no small thing to tell.
+    ///
+    /// # Errors
+    /// As [`Self::status`].
+    pub async fn status_of(&self, model: &str) -> Result<Status, ClusterError> {
+        self.asked(&format!("/syncz?model={model}")).await
+    }
+
+    async fn asked(&self, path: &str) -> Result<Status, ClusterError> {
+        let request = HttpRequest::get(self.url(path));
         let reply = self.client.send(request).await?;
         serde_json::from_slice(&reply.body).map_err(|error| {
             ClusterError::Client(ClientError::Json {

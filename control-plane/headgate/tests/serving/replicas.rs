@@ -19,7 +19,9 @@ pub(crate) fn filters(taken: &Taken) -> String {
 /// What differs, in words.
 pub(crate) fn difference(a: &Taken, b: &Taken) -> Option<String> {
     for (kind, ours) in a {
-        let theirs = b.get(kind)?;
+        let Some(theirs) = b.get(kind) else {
+            return Some(format!("{kind} is with one of them only"));
+        };
         for (name, (version, bytes)) in ours {
             match theirs.get(name) {
                 None => return Some(format!("{kind} {name} is with one of them only")),
