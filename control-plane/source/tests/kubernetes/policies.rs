@@ -71,34 +71,40 @@ async fn a_definition_that_is_missing_is_named_with_its_command_and_its_policies
 #[tokio::test]
 async fn an_api_server_that_starts_again_and_serves_its_kinds_later_lifts_no_limit() {
     let mut cluster = Cluster::start().await;
-    let mut source = cluster.source().await;
+    let relay = cluster.kube.relay(cluster.kube.kubeconfig()).await.unwrap();
+    let client = client_of(relay.kubeconfig()).await;
+    cluster.apply(deployment("v1", "one", 1)).await;
+    let mut source = Source::start(&client, Options::default()).await;
     cluster.apply(policy("fair", 1)).await;
     source.policy("fair", |_| true).await;
-    let fewest = Arc::new(AtomicUsize::new(1));
+    source.carrier("deployment/v1", |c| ready(c) == 1).await;
+    let fewest = Arc::new(AtomicUsize::new(2));
     let (mut seen, lowest) = (source.follow(), fewest.clone());
     let watching = tokio::spawn(async move {
         while seen.changed().await.is_ok() {
-            let there = seen.borrow_and_update().objects.bucket_policies.len();
+            let objects = seen.borrow_and_update().objects.clone();
+            let there = objects.bucket_policies.len() + objects.carriers.len();
             lowest.fetch_min(there, Ordering::Relaxed);
         }
     });
-    for round in 2..4 {
-        cluster.kube.kill_api().unwrap();
-        // Its history goes too: all is listed anew, by a server that may answer 404 at first.
-        cluster.kube.compact().await.unwrap();
-        cluster.kube.start_api().await.unwrap();
-        eventually(SOON, "the policy to be written", async || {
-            let kubectl = cluster.kube.kubectl();
-            kubectl.apply(&policy("fair", round).to_string()).await
-        })
-        .await
-        .unwrap();
-        source
-            .policy("fair", |p| p.spec.buckets.len() == round as usize)
-            .await;
-    }
+    // Its history goes too, so all is listed anew; and for a while it knows none of its kinds, not even pods.
+    cluster.kube.kill_api().unwrap();
+    relay.miss_next(60);
+    cluster.kube.compact().await.unwrap();
+    cluster.kube.start_api().await.unwrap();
+    eventually(SOON, "the policy to be written", async || {
+        let kubectl = cluster.kube.kubectl();
+        kubectl.apply(&policy("fair", 2).to_string()).await
+    })
+    .await
+    .unwrap();
+    cluster.kubectl("label deploy/v1 canary-weight=3").await;
+    source.policy("fair", |p| p.spec.buckets.len() == 2).await;
+    let weighted = |c: &headgate_model::Carrier| c.labels.contains_key("canary-weight");
+    source.carrier("deployment/v1", weighted).await;
+    assert_eq!(relay.still_missing(), 0);
     watching.abort();
-    assert_eq!(fewest.load(Ordering::Relaxed), 1, "it was never gone");
+    assert_eq!(fewest.load(Ordering::Relaxed), 2, "nothing was ever gone");
     cluster.equals_a_fresh_one(&source).await;
 }
 

@@ -46,6 +46,8 @@ struct Faults {
     requests: Mutex<Vec<String>>,
     /// Requests that are still to be refused.
     refuse: AtomicU64,
+    /// Requests that are still to be answered with 404.
+    miss: AtomicU64,
     /// How often watches were ordered to break: one that began under a lower number breaks at its next event.
     cuts: AtomicU64,
     /// Whether it is silent.
@@ -86,6 +88,17 @@ impl Relay {
     /// Refuses the next `count` requests with 429 and `Retry-After: 1`.
     pub fn refuse_next(&self, count: u64) {
         self.faults.refuse.store(count, Ordering::Release);
+    }
+
+    /// Answers the next `count` requests with 404, as an API server that listens and does not serve its kinds yet.
+    pub fn miss_next(&self, count: u64) {
+        self.faults.miss.store(count, Ordering::Release);
+    }
+
+    /// Requests that [`Self::miss_next`] has not yet answered.
+    #[must_use]
+    pub fn still_missing(&self) -> u64 {
+        self.faults.miss.load(Ordering::Acquire)
     }
 
     /// Requests that [`Self::refuse_next`] has not yet refused.
@@ -134,11 +147,16 @@ impl Faults {
     }
 
     /// Takes one of the refusals that were ordered.
-    fn take_refusal(&self) -> bool {
+    fn take_refusal(&self) -> Option<Response<Answer>> {
         let less = |left: u64| left.checked_sub(1);
-        self.refuse
-            .fetch_update(Ordering::AcqRel, Ordering::Acquire, less)
-            .is_ok()
+        let take = |of: &AtomicU64| {
+            of.fetch_update(Ordering::AcqRel, Ordering::Acquire, less)
+                .is_ok()
+        };
+        if take(&self.refuse) {
+            return Some(too_many_requests());
+        }
+        take(&self.miss).then(not_found)
     }
 }
 
@@ -180,8 +198,8 @@ async fn answer(
     let (mut head, body) = request.into_parts();
     faults.lock().push(format!("{} {}", head.method, head.uri));
     faults.voice().await;
-    if faults.take_refusal() {
-        return Ok(too_many_requests());
+    if let Some(refusal) = faults.take_refusal() {
+        return Ok(refusal);
     }
     let watches = head.uri.query().is_some_and(|query| {
         query
@@ -240,24 +258,49 @@ fn cut(
 
 /// As an API server that is too busy refuses.
 fn too_many_requests() -> Response<Answer> {
+    let mut answer = refusal(
+        http::StatusCode::TOO_MANY_REQUESTS,
+        "TooManyRequests",
+        "the server has received too many requests and has asked us to try again later",
+        json!({"retryAfterSeconds": 1}),
+    );
+    let headers = answer.headers_mut();
+    headers.insert(RETRY_AFTER, http::HeaderValue::from_static("1"));
+    answer
+}
+
+/// As an API server that does not know the kind.
+fn not_found() -> Response<Answer> {
+    refusal(
+        http::StatusCode::NOT_FOUND,
+        "NotFound",
+        "the server could not find the requested resource",
+        json!({}),
+    )
+}
+
+fn refusal(
+    code: http::StatusCode,
+    reason: &str,
+    message: &str,
+    details: serde_json::Value,
+) -> Response<Answer> {
     let status = json!({
         "kind": "Status",
         "apiVersion": "v1",
         "metadata": {},
         "status": "Failure",
-        "message": "the server has received too many requests and has asked us to try again later",
-        "reason": "TooManyRequests",
-        "details": {"retryAfterSeconds": 1},
-        "code": 429,
+        "message": message,
+        "reason": reason,
+        "details": details,
+        "code": code.as_u16(),
     });
     let body = Full::new(Bytes::from(status.to_string()));
     let mut answer = Response::new(BodyExt::boxed_unsync(
         body.map_err(|never: Infallible| match never {}),
     ));
-    *answer.status_mut() = http::StatusCode::TOO_MANY_REQUESTS;
-    let headers = answer.headers_mut();
-    headers.insert(RETRY_AFTER, http::HeaderValue::from_static("1"));
-    headers.insert(
+    *answer.status_mut() = code;
+    answer.headers_mut().insert(
         CONTENT_TYPE,
         http::HeaderValue::from_static("application/json"),
     );
