@@ -157,3 +157,96 @@ fn news(before: &str, refused: &str, plan: &Plan, scopes: &Scopes) -> Vec<String
         .filter_map(|(_, _, model)| oldest(model).map(CarrierKey::to_string))
         .collect()
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use headgate_model::{CarrierKey, PlannedCarrier, PlannedVariant, Standing};
+    use headgate_xds::session::Acked;
+
+    use super::*;
+
+    fn runs(resources: &[(&str, &str)]) -> KindStatus {
+        let resource = |(name, acked): &(&str, &str)| {
+            let acked = Acked {
+                wanted: "new".to_owned(),
+                acked: (*acked).to_owned(),
+            };
+            ((*name).to_owned(), acked)
+        };
+        KindStatus {
+            resources: resources.iter().map(resource).collect(),
+            ..KindStatus::default()
+        }
+    }
+
+    #[test]
+    fn a_proxy_holds_what_it_acked_and_not_what_it_was_sent() {
+        let old = runs(&[
+            ("headgate.token-bucket", "old"),
+            ("headgate.traffic-tag", "new"),
+        ]);
+        assert_eq!(
+            acked(&old),
+            Some(vec!["old", "new"]),
+            "the lesser of both counts"
+        );
+        assert_eq!(acked(&runs(&[("headgate", "")])), None, "sent only");
+        assert_eq!(acked(&runs(&[])), None);
+        // It runs the last good one while it refuses the new one, and nothing where it never had one.
+        let refusal = Nacked {
+            version: "new".to_owned(),
+            message: "no".to_owned(),
+            retries: 0,
+        };
+        let mut refuses = runs(&[("headgate", "old")]);
+        refuses
+            .nacked
+            .insert("headgate".to_owned(), refusal.clone());
+        assert_eq!(acked(&refuses), Some(vec!["old"]));
+        refuses
+            .nacked
+            .insert("headgate.traffic-tag".to_owned(), refusal);
+        assert_eq!(acked(&refuses), None);
+    }
+
+    #[test]
+    fn a_cluster_is_made_of_the_carrier_that_brought_its_version() {
+        let key = |name: &str| CarrierKey {
+            namespace: "default".to_owned(),
+            kind: "deployment".to_owned(),
+            name: name.to_owned(),
+        };
+        let mut model = PlannedModel::default();
+        let version = Version::try_from("v2.1").unwrap();
+        let variant = PlannedVariant {
+            carriers: vec![key("two")],
+            ..PlannedVariant::default()
+        };
+        model.variants.insert(version, variant);
+        model.carriers = vec![PlannedCarrier {
+            key: key("one"),
+            standing: Standing::Base,
+            share: 0,
+            ready: 0,
+            desired: 1,
+        }];
+        let mut plan = Plan::default();
+        let view = plan.namespaces.entry("default".to_owned()).or_default();
+        let id = ModelId::try_from("llama").unwrap();
+        view.models.insert(id, model);
+        let of = |cluster: &str| carrier_of(cluster, &plan);
+        let told = |name: &str| Some(format!("deployment default/{name}"));
+        assert_eq!(of("model/default/llama/v2.1"), told("two"));
+        assert_eq!(of("model/default/llama"), told("one"));
+        for other in [
+            "model/default/llama/v9",
+            "model/red/llama",
+            "model/default/phi",
+            "other",
+            "model/",
+        ] {
+            assert_eq!(of(other), None, "{other}");
+        }
+    }
+}

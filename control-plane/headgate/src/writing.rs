@@ -23,14 +23,14 @@ const GATHER: Duration = Duration::from_millis(300);
 /// Which of several replicas writes status and Events.
 #[derive(Debug, Args, Clone)]
 pub(crate) struct WriteArgs {
-    /// Lease that the replicas share: its holder writes status and Events.
+    /// Lease that the replicas share: its holder writes status and Events. An installation beside this one needs another.
     #[arg(long, value_name = "NAME", default_value = "headgate", env = "HEADGATE_LEASE_NAME", value_parser = crate::cli::parse_namespace)]
     pub lease_name: String,
     /// Namespace of the Lease, and of the counts that replicas tell each other; else that of the pod or of the kubeconfig.
     #[arg(long, value_name = "NAMESPACE", env = "POD_NAMESPACE", value_parser = crate::cli::parse_namespace)]
     pub lease_namespace: Option<String>,
     /// How long the others wait for a holder that says nothing, in seconds.
-    #[arg(long, value_name = "SECONDS", default_value_t = 15, value_parser = clap::value_parser!(u64).range(3..=3600))]
+    #[arg(long, value_name = "SECONDS", default_value_t = 15, value_parser = clap::value_parser!(u64).range(3..=240))]
     pub lease_duration: u64,
     /// Name of this replica among those that share the Lease; else that of the pod, else of the host and the process.
     #[arg(long, value_name = "NAME", env = "POD_NAME", value_parser = parse_name)]

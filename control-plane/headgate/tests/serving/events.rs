@@ -1,6 +1,7 @@
 //! Every reason for which an object gets an Event: what `kubectl` did, and what `kubectl describe` says then.
 
 use headgate_test_support::kube::{Kubectl, deployment};
+use headgate_test_support::xds_client::{Taker, type_url};
 use serde_json::{Value, json};
 
 use crate::writing::{World, described, policy};
@@ -214,6 +215,25 @@ async fn what_is_refused_or_has_no_effect_is_an_event_that_names_the_command() {
     for (object, reason, words) in rows {
         says(&kubectl, object, reason, words).await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cluster_that_a_proxy_refuses_is_told_of_the_carrier_it_was_made_of() {
+    let world = World::start().await;
+    let kubectl = world.kube.kubectl();
+    let server = world.serve("a", &[]).await;
+    let proxy = Taker::connect("p", server.xds).unwrap();
+    server.settled().await;
+    proxy.refuse(type_url::CLUSTER);
+    let third = workload("llama", "v3", "three", json!({}), json!({}));
+    kubectl.rolled_out(&third).await.unwrap();
+    let words = [
+        "Warning",
+        "a proxy refuses the cluster model/default/llama/three",
+        "the proxy does not want it",
+        "To see which: headgate status",
+    ];
+    says(&kubectl, "deploy/v3", "RefusedByProxy", &words).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

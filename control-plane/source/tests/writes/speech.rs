@@ -67,19 +67,19 @@ fn one_that_takes_over_says_what_is_so_and_what_happened_lately_as_perhaps_said(
     let mut speech = Speech::default();
     speech.hear(states(&["held", "gone"]), Vec::new(), at(0));
     speech.hear(states(&["held"]), vec![finding("o", "long ago")], at(10));
-    speech.hear(states(&["held"]), vec![finding("o", "promoted")], at(100));
-    assert_eq!(says(&mut speech, at(100)), [], "it does not lead");
-    speech.lead(true, at(115));
+    speech.hear(states(&["held"]), vec![finding("o", "promoted")], at(400));
+    assert_eq!(says(&mut speech, at(400)), [], "it does not lead");
+    speech.lead(true, at(415));
     assert_eq!(
-        says(&mut speech, at(115)),
+        says(&mut speech, at(415)),
         [said("held", false), said("promoted", false)]
     );
     // What is new from now on is its own to say.
-    speech.hear(states(&["held"]), vec![finding("o", "promoted")], at(116));
-    assert_eq!(says(&mut speech, at(116)), [said("promoted", true)]);
-    speech.lead(false, at(117));
-    speech.hear(states(&["held", "bad"]), Vec::new(), at(118));
-    assert_eq!(says(&mut speech, at(118)), []);
+    speech.hear(states(&["held"]), vec![finding("o", "promoted")], at(416));
+    assert_eq!(says(&mut speech, at(416)), [said("promoted", true)]);
+    speech.lead(false, at(417));
+    speech.hear(states(&["held", "bad"]), Vec::new(), at(418));
+    assert_eq!(says(&mut speech, at(418)), []);
 }
 
 #[test]

@@ -14,8 +14,8 @@ use super::Allowance;
 
 /// What waits to be written; beyond it the oldest is dropped.
 const QUEUE: usize = 1024;
-/// How long a replica that does not lead remembers what happened: longer than it takes to notice a dead leader.
-const LATELY: Duration = Duration::from_secs(60);
+/// How long a replica that does not lead remembers what happened: longer than a Lease may last.
+const LATELY: Duration = Duration::from_secs(300);
 
 /// Something to be written.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]

@@ -23,6 +23,22 @@ const LOST: &str = "this replica cannot lead, so it writes neither status nor Ev
 /// Longest wait for one answer.
 const ANSWER: Duration = Duration::from_secs(5);
 
+/// Tells whether this replica leads.
+fn set(leading: &watch::Sender<bool>, leads: bool, lease: &str) {
+    leading.send_if_modified(|leading| {
+        let changed = *leading != leads;
+        match (changed, leads) {
+            (true, true) => {
+                tracing::info!(lease, "this replica leads: it writes status and Events")
+            }
+            (true, false) => tracing::info!(lease, "this replica leads no more"),
+            (false, _) => {}
+        }
+        *leading = leads;
+        changed
+    });
+}
+
 /// Waits until it is told to resign, or nobody can tell it any more.
 async fn told(resign: &mut watch::Receiver<bool>) {
     let _ = resign.wait_for(|resign| *resign).await;
@@ -79,34 +95,20 @@ impl Campaign {
     }
 
     fn tell(&self) {
-        let leads = self.election.leads(self.clock());
-        self.leading.send_if_modified(|leading| {
-            let changed = *leading != leads;
-            if changed {
-                let lease = &self.name;
-                match leads {
-                    true => {
-                        tracing::info!(%lease, "this replica leads: it writes status and Events")
-                    }
-                    false => tracing::info!(%lease, "this replica leads no more"),
-                }
-            }
-            *leading = leads;
-            changed
-        });
+        set(&self.leading, self.election.leads(self.clock()), &self.name);
     }
 
     /// One try to take or to renew it. Should the answer not come, the lead may lapse while it is waited for.
     async fn round(&mut self) {
         let lapse = self.lapse();
-        let leading = self.leading.clone();
+        let (leading, name) = (self.leading.clone(), self.name.clone());
         let faults = self.faults.clone();
         let attempt = tokio::time::timeout(ANSWER, self.attempt());
         tokio::pin!(attempt);
         let outcome = tokio::select! {
             outcome = &mut attempt => outcome,
             () = lapse => {
-                leading.send_replace(false);
+                set(&leading, false, &name);
                 attempt.await
             }
         };
@@ -156,21 +158,19 @@ impl Campaign {
     }
 
     async fn resign(mut self) {
-        let led = self.leading.send_replace(false);
-        if !led {
-            return;
-        }
+        set(&self.leading, false, &self.name);
+        // A try that was cut short may have taken it all the same.
         let freed = async {
-            let Some(stored) = self.api.get_opt(&self.name).await? else {
-                return Ok(());
-            };
-            match self.election.resign(&stored, Timestamp::now()) {
-                Some(step) => self.perform(step).await.map(|_| ()),
-                None => Ok(()),
+            let stored = self.api.get_opt(&self.name).await?;
+            let step = stored.and_then(|stored| self.election.resign(&stored, Timestamp::now()));
+            match step {
+                Some(step) => self.perform(step).await,
+                None => Ok(false),
             }
         };
         match tokio::time::timeout(ANSWER, freed).await {
-            Ok(Ok(())) => tracing::info!("another replica may lead"),
+            Ok(Ok(true)) => tracing::info!("another replica may lead"),
+            Ok(Ok(false)) => {}
             Ok(Err(error)) => {
                 let error: kube::Error = error;
                 tracing::warn!(%error, "the Lease is not released: others wait until it expires");
