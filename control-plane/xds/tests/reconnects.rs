@@ -170,6 +170,30 @@ fn rule_03_a_route_that_was_under_way_to_a_late_cluster_waits_again_on_the_next_
 }
 
 #[test]
+fn rule_03_a_first_route_waits_for_the_version_of_a_refused_cluster_that_the_client_still_warms() {
+    for protocol in BOTH {
+        let mut rig = Rig::new(protocol, clusters(&[("c", "bad")]), &[(Kind::Route, "r")]);
+        rig.settle();
+        // A good version is taken and warms when the stream breaks and the refused one is wanted again;
+        // other endpoints that are refused delay its own.
+        let beside = [
+            resource(Kind::Cluster, "a", "1", &[]),
+            resource(Kind::Endpoints, "a", "bad", &[]),
+        ];
+        let with = |text: &str| beside.clone().into_iter().chain(cluster("c", text));
+        rig.set(snapshot(with("1")));
+        rig.speak();
+        rig.deliver();
+        let route = resource(Kind::Route, "r", "1", &["c"]);
+        rig.set(snapshot(with("bad").chain([route])));
+        rig.reconnect();
+        rig.settle();
+        assert_eq!(rig.client.held(Kind::Route, "r"), Some("1"), "{protocol:?}");
+        assert_eq!(rig.client.breaches, Vec::<String>::new(), "{protocol:?}");
+    }
+}
+
+#[test]
 fn rule_09_a_filter_that_was_not_answered_before_the_stream_broke_comes_in_other_bytes() {
     let filter = Resource::new(Kind::Extension, "f", "1|good|")
         .rearmed_by(|n| format!("1 again {n}|good|").into());

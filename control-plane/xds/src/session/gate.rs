@@ -5,7 +5,7 @@
 //! `warm_timeout`, leaves the client on the resource it has; the wait goes on and is reported. A
 //! client that has *no* version of the resource gets it then all the same: there is nothing to keep,
 //! and one bad cluster must not leave a fresh proxy without any route. (Not while another version of
-//! the refused cluster is still on its way: taken, it makes the exception needless.)
+//! the refused cluster is on its way or warms: that makes the exception needless.)
 //! Endpoints of which none is left wait for the routes and filters that send nobody there any more: until the client has
 //! acknowledged these, at most `warm_timeout`, it keeps the endpoints it has.
 //! Out: a vanished cluster is removed only `linger` after nothing the client holds, or may hold,
@@ -192,14 +192,14 @@ impl Session {
             .is_some_and(|since| now >= *since + self.options.warm_timeout);
         let ledger = &self.kind(Kind::Cluster).ledger;
         // A suspect is being looked into: whether it is refused is known soon. So is whether another
-        // version, which was wanted before the refused one was wanted again, is taken.
+        // version, wanted before the refused one was wanted again, is taken, or warms.
         if timed_out && !ledger.is_suspected(cluster) {
             return true;
         }
         let wanted = self.snapshot.get(Kind::Cluster, cluster);
         let refused =
             wanted.is_some_and(|wanted| ledger.refusals.get(cluster, wanted.version()).is_some());
-        refused && !ledger.may_be_taken(cluster)
+        refused && !ledger.has_or_may_take(cluster)
     }
 
     /// Starts the linger of vanished clusters that nothing routes to, and stops it for the others.

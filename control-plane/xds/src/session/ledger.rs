@@ -68,10 +68,13 @@ impl Ledger {
         self.held.contains_key(name) || self.doubtful.contains_key(name)
     }
 
-    /// Whether something is on its way under this name that the client has not refused before.
-    pub(super) fn may_be_taken(&self, name: &str) -> bool {
-        let held = self.held.get(name).and_then(|held| held.sent.as_ref());
-        held.is_some_and(|(_, known)| self.refusals.get(name, &known.version).is_none())
+    /// Whether the client has a version of this name, or one that it has not refused is on its way.
+    pub(super) fn has_or_may_take(&self, name: &str) -> bool {
+        let refused = |known: &Known| self.refusals.get(name, &known.version).is_some();
+        let held = self.held.get(name);
+        held.is_some_and(|held| {
+            held.acked.is_some() || held.sent.as_ref().is_some_and(|(_, known)| !refused(known))
+        })
     }
 
     /// Whether the client has, or may have, another version under this name.
