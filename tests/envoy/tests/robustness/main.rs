@@ -8,6 +8,7 @@ mod asking;
 mod common;
 mod contention;
 mod control_plane;
+mod draining;
 mod endings;
 mod follow;
 mod hand_made;

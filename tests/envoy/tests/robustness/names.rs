@@ -1,6 +1,7 @@
-//! Names that do not exist: an Envoy that asks for them starts all the same.
+//! Names that do not exist: an Envoy that asks for them starts all the same, after its own wait.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use headgate_test_support::client::{HttpRequest, OpenAiRequest};
 use headgate_test_support::envoy::{Envoy, EnvoyOptions};
@@ -10,9 +11,12 @@ use serde_json::{Value, json};
 
 use crate::common::{SOON, budget, declare, empty_world};
 
-/// A subscription over ADS that Envoy's start waits for, for a second at most.
+/// How long Envoy's start waits for a name: `initial_fetch_timeout`, which nothing that we ship sets.
+const FETCH: Duration = Duration::from_secs(15);
+
+/// A subscription over ADS, as the control plane's own listener has it.
 fn over_ads() -> Value {
-    json!({ "ads": {}, "resource_api_version": "V3", "initial_fetch_timeout": "1s" })
+    json!({ "ads": {}, "resource_api_version": "V3" })
 }
 
 fn listener(name: &str, address: SocketAddr, routes: (&str, Value), filters: Vec<Value>) -> Value {
@@ -75,7 +79,7 @@ async fn names_that_do_not_exist_never_block_readiness() {
     let mut options = EnvoyOptions {
         node_id: Some("asker".to_owned()),
         node_cluster: Some("test".to_owned()),
-        within: SOON,
+        within: FETCH + SOON,
         ..EnvoyOptions::new(bootstrap)
     };
     let listen = stage.addresses().envoy.to_string();
