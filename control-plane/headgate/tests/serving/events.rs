@@ -4,7 +4,7 @@ use headgate_test_support::kube::{Kubectl, deployment};
 use headgate_test_support::xds_client::{Taker, type_url};
 use serde_json::{Value, json};
 
-use crate::writing::{World, described, policy};
+use crate::written::{World, described, policy};
 
 /// A Deployment of a model's version with further labels and annotations; an empty label value is one that is refused.
 fn workload(model: &str, name: &str, version: &str, labels: Value, annotations: Value) -> Value {

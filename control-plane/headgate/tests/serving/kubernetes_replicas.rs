@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::common::SOON;
 use crate::replicas::{difference, filters};
-use crate::writing::{World, policy};
+use crate::written::{World, policy};
 
 async fn run(kubectl: &Kubectl, words: &str) {
     kubectl.run(words.split_whitespace()).await.unwrap();

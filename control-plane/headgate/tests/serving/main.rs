@@ -15,3 +15,4 @@ mod replicas;
 mod rights;
 mod status_names;
 mod writing;
+mod written;

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::common::{Server, headgate};
 use crate::replicas::filters;
-use crate::writing::{World, policy};
+use crate::written::{World, policy};
 
 /// A watch runs for 20 s before it is asked for again, on a machine that does other things.
 const LONG: Duration = Duration::from_secs(60);

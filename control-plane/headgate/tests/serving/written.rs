@@ -1,0 +1,153 @@
+//! A cluster that a control plane writes to, and what `kubectl` reads of it.
+
+use std::path::Path;
+use std::time::Duration;
+
+use headgate_source::policies::{crds, yaml};
+use headgate_test_support::client::HttpClient;
+use headgate_test_support::deadline::eventually;
+use headgate_test_support::kube::{Kube, KubeOptions, Kubectl, Kubelet, Nothing, deployment};
+use headgate_test_support::ports::free_addr;
+use headgate_test_support::process::{Process, ProcessOptions};
+use serde_json::Value;
+
+use crate::common::{Files, SOON, Server};
+
+/// A write at most every ten seconds, counts at most every five, on a machine that does other things.
+const WRITTEN: &str = "--timeout=60s";
+
+/// An API server with the definitions, two versions of a model, and modules for who serves them.
+pub(crate) struct World {
+    pub(crate) kube: Kube,
+    pub(crate) kubelet: Kubelet,
+    files: Files,
+}
+
+impl World {
+    pub(crate) async fn start() -> Self {
+        let kube = Kube::start(KubeOptions::default()).await.unwrap();
+        let kubelet = kube.kubelet(Nothing::default());
+        let kubectl = kube.kubectl();
+        define(&kubectl, &yaml(&crds().unwrap()).unwrap()).await;
+        for (name, version) in [("v1", "one"), ("v2", "two")] {
+            let made = deployment("llama", name, version, 1);
+            kubectl.rolled_out(&made).await.unwrap();
+        }
+        Self {
+            kube,
+            kubelet,
+            files: Files::new(),
+        }
+    }
+
+    pub(crate) async fn serve(&self, replica: &str, more: &[&str]) -> Server {
+        self.serve_as(self.kube.kubeconfig(), replica, more).await
+    }
+
+    pub(crate) async fn serve_as(&self, kubeconfig: &Path, replica: &str, more: &[&str]) -> Server {
+        let (xds, admin) = (free_addr().unwrap(), free_addr().unwrap());
+        let options = ProcessOptions::new(env!("CARGO_BIN_EXE_headgate"))
+            .args(["serve", "--kube", "--linger", "2", "-n", "default"])
+            .arg("--kubeconfig")
+            .arg(kubeconfig)
+            .arg("--wasm")
+            .arg(self.files.path("wasm"))
+            .args(["--replica-name", replica])
+            .args(["--xds-address".to_owned(), xds.to_string()])
+            .args(["--admin-address".to_owned(), admin.to_string()])
+            .args(more);
+        let mut server = Server {
+            process: Process::start(options).unwrap(),
+            xds,
+            admin,
+            client: HttpClient::new(),
+        };
+        let ready = format!("http://{admin}/readyz");
+        server.process.wait_for_http(&ready, SOON).await.unwrap();
+        server
+    }
+}
+
+pub(crate) async fn define(kubectl: &Kubectl, definitions: &str) {
+    kubectl.apply(definitions).await.unwrap();
+    let established = [
+        "wait",
+        "--for=condition=Established",
+        "--timeout=60s",
+        "crd/tokenbucketpolicies.headgate.dev",
+        "crd/traffictagpolicies.headgate.dev",
+    ];
+    kubectl.run(established).await.unwrap();
+}
+
+pub(crate) fn policy(name: &str, capacity: u32, more: &str) -> String {
+    format!(
+        "{{apiVersion: headgate.dev/v1alpha1, kind: TokenBucketPolicy, metadata: {{name: {name}}}, spec: {{{more} \
+         buckets: [{{name: fair, key: [tenant], profile: tokens, tokens: {{capacity: {capacity}, refillPerSecond: 10}}}}]}}}}\n"
+    )
+}
+
+pub(crate) async fn wait(kubectl: &Kubectl, policy: &str, condition: &str) {
+    let condition = format!("--for=condition={condition}");
+    if let Err(why) = kubectl.run(["wait", policy, &condition, WRITTEN]).await {
+        let now = kubectl.run(["get", policy, "-o", "yaml"]).await;
+        panic!("{why}\n{now:?}");
+    }
+}
+
+pub(crate) async fn condition(kubectl: &Kubectl, policy: &str, kind: &str, field: &str) -> String {
+    let path = format!("jsonpath={{.status.conditions[?(@.type==\"{kind}\")].{field}}}");
+    kubectl.run(["get", policy, "-o", &path]).await.unwrap()
+}
+
+/// Waits until a field of a condition is as wanted.
+pub(crate) async fn told(kubectl: &Kubectl, policy: &str, [kind, field]: [&str; 2], wanted: &str) {
+    let within = Duration::from_secs(60);
+    let what = format!("{kind}.{field} of {policy} to be {wanted}");
+    eventually(within, &what, async || {
+        let now = condition(kubectl, policy, kind, field).await;
+        if now.contains(wanted) {
+            Ok(())
+        } else {
+            Err(now)
+        }
+    })
+    .await
+    .unwrap();
+}
+
+/// What `kubectl describe` shows of an object's Events, once it has this reason and these words.
+pub(crate) async fn described(
+    kubectl: &Kubectl,
+    object: &str,
+    reason: &str,
+    words: &[&str],
+) -> String {
+    let what = format!("an Event {reason} of {object}");
+    eventually(Duration::from_secs(30), &what, async || {
+        let text = kubectl.run(["describe", object]).await.unwrap();
+        let (_, events) = text.rsplit_once("Events:").unwrap_or_default();
+        let line = events
+            .lines()
+            .find(|line| line.contains(reason) && words.iter().all(|word| line.contains(word)));
+        line.map(str::to_owned).ok_or(events.to_owned())
+    })
+    .await
+    .unwrap()
+}
+
+/// The Events of one reason on an object, as the API has them.
+pub(crate) async fn events(kubectl: &Kubectl, name: &str, reason: &str) -> Vec<Value> {
+    let fields = format!("--field-selector=involvedObject.name={name},reason={reason}");
+    let list = kubectl.run(["get", "events", &fields, "-o", "json"]);
+    let list: Value = serde_json::from_str(&list.await.unwrap()).unwrap();
+    list["items"].as_array().unwrap().clone()
+}
+
+pub(crate) async fn label(kubectl: &Kubectl, weight: &str) {
+    let label = format!("canary-weight={weight}");
+    kubectl
+        .run(["label", "deploy/v2", &label, "--overwrite"])
+        .await
+        .unwrap();
+}
