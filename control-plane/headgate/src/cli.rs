@@ -24,9 +24,21 @@ pub(crate) struct Cli {
     /// How to log (to standard error).
     #[arg(long, global = true, value_enum, default_value_t = LogFormat::Text, env = "HEADGATE_LOG_FORMAT")]
     pub log_format: LogFormat,
-    /// What to log: `error`, `warn`, `info`, `debug`, or per module as in `info,headgate_xds=debug`.
-    #[arg(long, global = true, default_value = "info", env = "HEADGATE_LOG")]
-    pub log: String,
+    /// What to log: `error`, `warn`, `info`, `debug`, or per module as in `info,headgate_xds=debug`. Else `info` by `serve`,
+    /// and `error` by what answers and ends.
+    #[arg(long, global = true, env = "HEADGATE_LOG")]
+    pub log: Option<String>,
+}
+
+impl Cli {
+    /// What to log. A client that logs each failure of its own would drown the one line a watch says of it.
+    pub(crate) fn log(&self) -> &str {
+        match (&self.log, &self.command) {
+            (Some(log), _) => log,
+            (None, Command::Serve(_)) => "info,kube_client=off",
+            (None, _) => "error,kube_client=off",
+        }
+    }
 }
 
 /// The form of a log line.
@@ -45,7 +57,7 @@ pub(crate) enum Command {
     Serve(Box<ServeArgs>),
     /// Show what a running control plane plans, and what each proxy has taken of it.
     Status(StatusArgs),
-    /// Check models and policies with the very code that will run them; exits 1 on a problem.
+    /// Check models and policies with the very code that will run them; exits 1 if any is refused.
     Validate(ValidateArgs),
     /// Show what would be served now, without serving.
     Translate(Box<TranslateArgs>),
@@ -57,12 +69,7 @@ pub(crate) enum Command {
 #[derive(Debug, Args, Clone)]
 pub(crate) struct InputArgs {
     /// Directory of Kubernetes manifests with the three labels.
-    #[arg(
-        long,
-        value_name = "DIR",
-        env = "HEADGATE_MODELS",
-        required_unless_present = "kube"
-    )]
+    #[arg(long, value_name = "DIR", env = "HEADGATE_MODELS")]
     pub models: Option<PathBuf>,
     /// A Kubernetes API instead of --models.
     #[command(flatten)]
@@ -149,25 +156,50 @@ pub(crate) struct ClusterArgs {
     /// Watch pods, Services and workloads of a Kubernetes API instead of --models: of the pod's cluster, or of a kubeconfig.
     #[arg(long, env = "HEADGATE_KUBE")]
     pub kube: bool,
-    /// The kubeconfig; else $KUBECONFIG, else ~/.kube/config, else the pod's ServiceAccount.
-    #[arg(long, value_name = "FILE", requires = "kube")]
+    /// The kubeconfig, and so --kube; else $KUBECONFIG, else ~/.kube/config, else the pod's ServiceAccount.
+    #[arg(long, value_name = "FILE")]
     pub kubeconfig: Option<PathBuf>,
-    /// A context of the kubeconfig; else its current one.
-    #[arg(long, value_name = "CONTEXT", requires = "kube")]
+    /// A context of the kubeconfig, and so --kube; else its current one.
+    #[arg(long, value_name = "CONTEXT")]
     pub context: Option<String>,
     /// Watch this namespace alone; none for the whole cluster. Repeatable.
-    #[arg(long = "namespace", short = 'n', value_name = "NAMESPACE", requires = "kube", value_parser = parse_namespace)]
+    #[arg(long = "namespace", short = 'n', value_name = "NAMESPACE", value_parser = parse_namespace)]
     pub namespaces: Vec<String>,
     /// A further kind that owns pods and may carry the labels, with the JSON pointer to the replicas it wants. Repeatable.
     #[arg(
         long = "owner-kind",
-        value_name = "GROUP/VERSION/PLURAL/KIND[=POINTER]",
-        requires = "kube"
+        value_name = "GROUP/VERSION/PLURAL/KIND[=POINTER]"
     )]
     pub owner_kinds: Vec<Kind>,
 }
 
+impl ClusterArgs {
+    /// Whether a Kubernetes API is to be watched.
+    pub(crate) fn wanted(&self) -> bool {
+        self.kube || self.kubeconfig.is_some() || self.context.is_some()
+    }
+}
+
 impl InputArgs {
+    /// Whether models come from a Kubernetes API; else they come from a directory.
+    ///
+    /// # Errors
+    /// Where neither is named, or a flag has no meaning for the one that is: the flag and the fix.
+    pub(crate) fn on_cluster(&self) -> Result<bool, String> {
+        if self.cluster.wanted() {
+            return Ok(true);
+        }
+        let of_cluster = [
+            ("--namespace", self.cluster.namespaces.is_empty()),
+            ("--owner-kind", self.cluster.owner_kinds.is_empty()),
+        ];
+        match of_cluster.iter().find(|(_, absent)| !absent) {
+            Some((flag, _)) => Err(format!("{flag} is about a Kubernetes API: add --kube, --kubeconfig FILE or --context NAME")),
+            None if self.models.is_none() => Err("where are the models? Name a directory with --models DIR, or a Kubernetes API with --kube, --kubeconfig FILE or --context NAME".to_owned()),
+            None => Ok(false),
+        }
+    }
+
     /// The namespace of what names none, and the owner of `*`.
     pub(crate) fn default_namespace(&self) -> &str {
         match (&self.default_namespace, self.cluster.namespaces.as_slice()) {
@@ -319,8 +351,10 @@ impl std::fmt::Display for Place {
 
 /// `headgate validate`.
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Exit codes: 0 when nothing is refused (there may be remarks), 1 when something is, 2 when a path cannot be read.")]
 pub(crate) struct ValidateArgs {
-    /// Files or directories with manifests and policies.
+    /// Files or directories with manifests and policies, also as `kubectl get -o yaml` prints them; `-` is standard input.
     #[arg(short = 'f', long = "filename", value_name = "PATH", required = true)]
     pub paths: Vec<PathBuf>,
     /// Namespace of manifests that name none.
@@ -339,6 +373,10 @@ pub(crate) struct ValidateArgs {
 
 /// `headgate translate`.
 #[derive(Debug, Args)]
+#[command(after_help = "\
+What is wrong goes to standard error. Exit codes: 0, also where something is left out; 2 when there is nothing to show: \
+a directory or a Kubernetes API that cannot be read, a plan that cannot be translated. Without --wasm's modules the \
+filters are shown without their code.")]
 pub(crate) struct TranslateArgs {
     /// What would be served.
     #[command(flatten)]

@@ -29,7 +29,8 @@ use crate::writing;
 /// # Errors
 /// A filter that cannot be parsed, with the flag's name.
 pub(crate) fn log_to_stderr(cli: &Cli) -> Result<(), Failure> {
-    let filter = EnvFilter::try_new(&cli.log).map_err(|e| format!("--log {:?}: {e}", cli.log))?;
+    let filter =
+        EnvFilter::try_new(cli.log()).map_err(|e| format!("--log {:?}: {e}", cli.log()))?;
     let lines = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_ansi(std::io::stderr().is_terminal())
@@ -117,7 +118,7 @@ async fn serve(args: &ServeArgs) -> Result<(), Failure> {
     tracing::info!(
         xds = %xds_listener.local_addr()?,
         admin = %admin_listener.local_addr()?,
-        models = args.input.models.as_ref().filter(|_| !args.input.cluster.kube).map(|dir| dir.display().to_string()),
+        models = args.input.models.as_ref().filter(|_| !args.input.cluster.wanted()).map(|dir| dir.display().to_string()),
         "serving"
     );
     let (drained, served) = oneshot::channel::<()>();

@@ -13,6 +13,8 @@ use tokio::sync::watch;
 use crate::cli::InputArgs;
 use crate::settings::Failure;
 
+/// How long a dry look tries again where the API does not answer, or refuses.
+const PATIENCE: Duration = Duration::from_secs(3);
 /// How long a dry look may take.
 const DRY_LOOK: Duration = Duration::from_secs(30);
 
@@ -48,7 +50,7 @@ impl Source {
     /// # Errors
     /// A directory that cannot be read, a kubeconfig that cannot be used.
     pub(crate) async fn start(args: &InputArgs) -> Result<Self, Failure> {
-        if !args.cluster.kube {
+        if !args.on_cluster()? {
             return Ok(Self::Files(Files::watch(files_options(args))?));
         }
         let client = kubernetes::connect(&access(args)).await?;
@@ -140,7 +142,7 @@ impl Source {
 
 /// What the file source is told: beside a Kubernetes API it is there for the policies alone.
 pub(crate) fn files_options(args: &InputArgs) -> files::Options {
-    let models = args.models.iter().filter(|_| !args.cluster.kube);
+    let models = args.models.iter().filter(|_| !args.cluster.wanted());
     files::Options {
         default_namespace: args.default_namespace().to_owned(),
         keys: args.labels.keys(),
@@ -180,7 +182,7 @@ fn cluster_options(args: &InputArgs) -> kubernetes::Options {
 /// # Errors
 /// As [`Source::start`], and a Kubernetes API that does not tell it all within [`DRY_LOOK`].
 pub(crate) fn read(args: &InputArgs) -> Result<Observed, Failure> {
-    if !args.cluster.kube {
+    if !args.on_cluster()? {
         return Ok(Files::read(files_options(args))?);
     }
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -188,11 +190,26 @@ pub(crate) fn read(args: &InputArgs) -> Result<Observed, Failure> {
         .build()?;
     runtime.block_on(async {
         let source = Source::start(args).await?;
-        match tokio::time::timeout(DRY_LOOK, source.synced()).await {
-            Ok(observed) => Ok(observed.borrow().as_ref().clone()),
-            Err(_) => Err(unread(&source).into()),
+        tokio::select! {
+            observed = source.synced() => Ok(observed.borrow().as_ref().clone()),
+            () = tokio::time::sleep(DRY_LOOK) => Err(unread(&source).into()),
+            () = lost(&source) => Err(unread(&source).into()),
         }
     })
+}
+
+/// Waits until a watch of the API was without an answer for [`PATIENCE`].
+async fn lost(source: &Source) {
+    let Some(mut state) = source.state() else {
+        return std::future::pending().await;
+    };
+    while state.wait_for(|state| state.lost().is_some()).await.is_ok() {
+        let back = state.wait_for(|state| state.lost().is_none());
+        if tokio::time::timeout(PATIENCE, back).await.is_err() {
+            return;
+        }
+    }
+    std::future::pending().await
 }
 
 fn unread(source: &Source) -> String {
@@ -202,7 +219,7 @@ fn unread(source: &Source) -> String {
         .unwrap_or_default();
     match state.lost() {
         Some((watch, lost)) => format!(
-            "the Kubernetes API does not tell all {watch}: {}",
+            "the Kubernetes API does not list {watch}: {}. Is it the one you mean (--kubeconfig, --context), and may you list and watch them?",
             lost.message
         ),
         None => format!("the Kubernetes API did not tell all within {DRY_LOOK:?}"),

@@ -195,6 +195,67 @@ fn translate_says_what_the_plan_found_as_validate_does() {
 }
 
 #[test]
+fn validate_takes_what_kubectl_prints_from_standard_input() {
+    let list = "apiVersion: v1\nkind: List\nitems:\n\
+        - {apiVersion: apps/v1, kind: Deployment, metadata: {name: a, labels: {model-name: m, model-version: v1}}}\n\
+        - {apiVersion: headgate.dev/v1alpha1, kind: TokenBucketPolicy, metadata: {name: p}, spec: {models: [other], buckets: [{name: b, key: [tenent], profile: semantic}]}}\n";
+    let mut child = Command::new(env!("CARGO_BIN_EXE_headgate"))
+        .args(["validate", "-f", "-"])
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    std::io::Write::write_all(&mut child.stdin.take().unwrap(), list.as_bytes()).unwrap();
+    let out = child.wait_with_output().unwrap();
+    let said = text(&out.stdout);
+    assert_eq!(out.status.code(), Some(1), "{said}");
+    for part in [
+        "error: standard input",
+        "buckets[0].key[0]",
+        "1 file, 1 errors",
+    ] {
+        assert!(said.contains(part), "{part} in: {said}");
+    }
+}
+
+#[test]
+fn that_no_pod_is_in_the_files_is_a_remark_and_not_an_outage() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("a.yaml");
+    let manifest = "{apiVersion: apps/v1, kind: Deployment, metadata: {name: a, labels: {model-name: m, model-version: v1}}}\n";
+    fs::write(&file, manifest).unwrap();
+    let out = headgate(&["validate", "-f", path(&file)]);
+    let said = text(&out.stdout);
+    assert!(out.status.success(), "{said}");
+    assert!(said.contains("info: model default/m"), "{said}");
+    assert!(said.contains("headgate.dev/endpoints"), "{said}");
+}
+
+#[test]
+fn a_dry_look_needs_no_modules_and_says_where_models_can_be() {
+    let models = shipped("models");
+    let out = headgate(&["translate", "--models", path(&models), "--wasm", "/no/such"]);
+    let (shown, said) = (text(&out.stdout), text(&out.stderr));
+    assert!(out.status.success(), "{said}");
+    assert!(shown.contains("model/default/llama3-70b/v2"), "{shown}");
+    assert!(said.contains("/no/such/headgate.wasm"), "{said}");
+    let cases: [(&[&str], &[&str]); 4] = [
+        (&[], &["--models DIR", "--kubeconfig FILE"]),
+        (&["-n", "prod"], &["--namespace", "--kube"]),
+        (&["--kubeconfig", "/no/such"], &["/no/such", "$KUBECONFIG"]),
+        (&["--models", "/no/such"], &["/no/such"]),
+    ];
+    for (flags, wanted) in cases {
+        let out = headgate(&[&["translate"], flags].concat());
+        let said = text(&out.stderr);
+        assert_eq!(out.status.code(), Some(2), "{flags:?}: {said}");
+        for part in wanted {
+            assert!(said.contains(part), "{flags:?}: {part} in: {said}");
+        }
+    }
+}
+
+#[test]
 fn status_without_a_control_plane_says_what_to_start() {
     let out = headgate(&["status", "--admin-address", "127.0.0.1:1"]);
     assert_eq!(out.status.code(), Some(2));

@@ -16,11 +16,15 @@ use crate::source;
 /// Prints the plan and the resources.
 ///
 /// # Errors
-/// Unreadable directories or modules, and a plan that cannot be translated.
+/// Unreadable directories or a Kubernetes API that does not answer, and a plan that cannot be translated.
 pub(crate) fn run(args: &TranslateArgs) -> Result<ExitCode, Failure> {
-    let modules = modules::offer(&args.input.wasm, args.input.wasm_inline)?;
-    let options = settings::options(&args.input, modules, std::time::Duration::from_secs(60))?;
     let observed = source::read(&args.input)?;
+    let modules = modules::offer(&args.input.wasm, args.input.wasm_inline);
+    let modules = modules.unwrap_or_else(|error| {
+        eprintln!("info: {error}. Without it the filters are shown without their code");
+        modules::without_code()
+    });
+    let options = settings::options(&args.input, modules, std::time::Duration::from_secs(60))?;
     let registry = Registry::build(&observed.objects, &args.input.labels.keys())
         .rooted(args.input.root_namespace.as_deref());
     let plan = plan(&registry, &observed.objects, &Scales::default());
@@ -30,7 +34,7 @@ pub(crate) fn run(args: &TranslateArgs) -> Result<ExitCode, Failure> {
         &options,
     )?;
     for problem in &observed.problems {
-        eprintln!("{problem}");
+        eprintln!("{}: {problem}", severity(problem.severity));
     }
     for finding in observed.findings.iter().chain(&plan.findings) {
         eprintln!(
@@ -41,9 +45,18 @@ pub(crate) fn run(args: &TranslateArgs) -> Result<ExitCode, Failure> {
             finding.message
         );
     }
+    for namespace in plan
+        .namespaces
+        .keys()
+        .filter(|n| !options.domains.contains_key(*n))
+    {
+        eprintln!(
+            "warning: namespace {namespace}: no proxy would be served it: add --domain {namespace}=<domain>"
+        );
+    }
     for rejected in &translated.rejected {
         eprintln!(
-            "left out: {} in {}: {}",
+            "error: left out: {} in {}: {}",
             rejected.what, rejected.namespace, rejected.reason
         );
     }

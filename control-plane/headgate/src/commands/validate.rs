@@ -1,11 +1,12 @@
 //! `headgate validate`: what would `serve` say of these files? Read by the same reducer, planned by the same rules,
 //! parsed by the filters' own parser.
 
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use headgate_contract::{FilterConfig, Role};
-use headgate_model::{Registry, Scales, Severity, plan};
+use headgate_contract::{FilterConfig, Role, names};
+use headgate_model::{Finding, Registry, Scales, Severity, plan, reason};
 use headgate_source::files::{FileProblem, Observed, Reducer, manifests};
 use serde::Serialize;
 
@@ -48,9 +49,8 @@ pub(crate) fn run(args: &ValidateArgs) -> Result<ExitCode, Failure> {
     let mut reducer = Reducer::new(&args.default_namespace, keys.clone());
     let mut count = 0;
     for path in &args.paths {
-        for file in files(path)? {
-            let bytes = std::fs::read(&file).map_err(|e| format!("{}: {e}", file.display()))?;
-            reducer.apply(&file.to_string_lossy(), &bytes, 0);
+        for (name, bytes) in contents(path)? {
+            reducer.apply(&name, &bytes, 0);
             count += 1;
         }
     }
@@ -63,11 +63,7 @@ pub(crate) fn run(args: &ValidateArgs) -> Result<ExitCode, Failure> {
         &objects,
         &Scales::default(),
     );
-    lines.extend(plan.findings.iter().map(|f| Line {
-        severity: f.severity.into(),
-        object: format!("{} ({})", f.object, f.origin),
-        message: f.message.clone(),
-    }));
+    lines.extend(plan.findings.iter().map(of_plan));
     for (namespace, view) in &plan.namespaces {
         let config = FilterConfig {
             role: Role::Decide,
@@ -97,6 +93,26 @@ fn of_file(problem: &FileProblem) -> Line {
     }
 }
 
+fn of_plan(finding: &Finding) -> Line {
+    let object = format!("{} ({})", finding.object, finding.origin);
+    // Where the pods are is not in the files: that none is ready says nothing of them.
+    if finding.reason == reason::NOTHING_READY {
+        return Line {
+            severity: Severe::Info,
+            object,
+            message: format!(
+                "no endpoint is in these files. On Kubernetes the pods are the endpoints; for `serve --models`, write the annotation `{}`",
+                names::ANNOTATION_ENDPOINTS
+            ),
+        };
+    }
+    Line {
+        severity: finding.severity.into(),
+        object,
+        message: finding.message.clone(),
+    }
+}
+
 fn print(output: Output, lines: &[Line], files: usize) -> Result<(), Failure> {
     if output == Output::Json {
         println!("{}", serde_json::to_string_pretty(lines)?);
@@ -112,17 +128,34 @@ fn print(output: Output, lines: &[Line], files: usize) -> Result<(), Failure> {
     }
     let errors = lines.iter().filter(|l| l.severity == Severe::Error).count();
     println!(
-        "{files} files, {errors} errors, {} other remarks",
+        "{files} file{}, {errors} errors, {} other remarks",
+        if files == 1 { "" } else { "s" },
         lines.len() - errors
     );
     Ok(())
 }
 
-/// A file, or the manifests of a directory in order.
-fn files(path: &Path) -> Result<Vec<PathBuf>, Failure> {
-    let failed = |e: std::io::Error| -> Failure { format!("{}: {e}", path.display()).into() };
-    if !path.metadata().map_err(failed)?.is_dir() {
-        return Ok(vec![path.to_owned()]);
+/// The content of a file, of the manifests of a directory in order, or of standard input, with its name.
+fn contents(path: &Path) -> Result<Vec<(String, Vec<u8>)>, Failure> {
+    let failed =
+        |path: &Path, e: std::io::Error| -> Failure { format!("{}: {e}", path.display()).into() };
+    if path == Path::new("-") {
+        let mut bytes = Vec::new();
+        let read = std::io::stdin().read_to_end(&mut bytes);
+        read.map_err(|e| failed(Path::new("standard input"), e))?;
+        return Ok(vec![("standard input".to_owned(), bytes)]);
     }
-    Ok(manifests(path).map_err(failed)?.into_iter().collect())
+    let files = if path.metadata().map_err(|e| failed(path, e))?.is_dir() {
+        manifests(path)
+            .map_err(|e| failed(path, e))?
+            .into_iter()
+            .collect()
+    } else {
+        vec![path.to_owned()]
+    };
+    let read = |file: PathBuf| {
+        let bytes = std::fs::read(&file).map_err(|e| failed(&file, e))?;
+        Ok((file.to_string_lossy().into_owned(), bytes))
+    };
+    files.into_iter().map(read).collect()
 }

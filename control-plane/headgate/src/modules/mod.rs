@@ -65,6 +65,16 @@ pub(crate) fn offer(dir: &Path, inline: bool) -> Result<Modules, ModuleError> {
     })
 }
 
+/// Modules without code, for a look at everything else.
+pub(crate) fn without_code() -> Modules {
+    let code = || Code::Inline(b"".as_slice().into());
+    Modules {
+        fused: code(),
+        traffic_tag: code(),
+        token_bucket: code(),
+    }
+}
+
 fn one(dir: &Path, name: &str, inline: bool) -> Result<Code, ModuleError> {
     let path = dir.join(format!("{name}.wasm"));
     let read = |source| ModuleError::Read {

@@ -37,7 +37,7 @@ pub(super) fn changes(before: Option<&Report>, after: &Report, now: f64) -> Vec<
         let mut log = Log::new(model.id(), now);
         log.carriers(known, model);
         log.plan(known, model);
-        log.proxies(known, model, before.is_some());
+        log.proxies(known, model);
         lines.extend(log.lines);
     }
     for model in old.models.iter().filter(|m| find(after, &m.id()).is_none()) {
@@ -145,12 +145,11 @@ impl Log {
         }
     }
 
-    /// `known`: whether a document was told before, so that a new proxy has just joined.
-    fn proxies(&mut self, before: Option<&ModelReport>, after: &ModelReport, known: bool) {
+    fn proxies(&mut self, before: Option<&ModelReport>, after: &ModelReport) {
         let replanned = before.is_some_and(|before| planned(before) != planned(after));
         for held in &after.proxies {
             let old = before.and_then(|m| m.proxies.iter().find(|h| h.proxy == held.proxy));
-            self.proxy(old, held, decided(after).filter(|_| known), replanned);
+            self.proxy(old, held, decided(after), replanned);
         }
         let old = before.map(|m| m.proxies.iter()).into_iter().flatten();
         for left in old.filter(|old| after.proxies.iter().all(|h| h.proxy != old.proxy)) {
@@ -176,7 +175,11 @@ impl Log {
                 if !told {
                     let weights = held.weights.iter().flatten();
                     let shares = shares(weights.map(|(version, share)| (version.as_str(), *share)));
-                    let after = took(planned, held.acked_at);
+                    // One that just came answers no edit.
+                    let edited = old.is_some_and(|old| old.weights.is_some());
+                    let after = planned
+                        .filter(|_| edited)
+                        .and_then(|at| took(at, held.acked_at?));
                     let text = format!("{}: {shares}{}", held.proxy, after.unwrap_or_default());
                     self.say(held.acked_at, "acked", text);
                 }
@@ -190,8 +193,8 @@ impl Log {
 }
 
 /// How long an ACK took from the plan it answers.
-fn took(planned: Option<f64>, acked: Option<f64>) -> Option<String> {
-    let took = acked? - planned?;
+fn took(planned: f64, acked: f64) -> Option<String> {
+    let took = acked - planned;
     (0.0..PROMPT)
         .contains(&took)
         .then(|| format!(", {:.0} ms after the plan", took * 1e3))
