@@ -74,6 +74,10 @@ fn opening(paper: &Paper, stage: &Stage, took: Duration) {
                 "kubelet",
                 "played here: a pod's address is a loopback address, and a mock model listens on it",
             );
+            paper.seen(
+                "ServiceAccount",
+                "headgate-system/headgate: the control plane has the rights that are shipped, and no others",
+            );
         }
     }
     let control_plane = stage.control_plane();
