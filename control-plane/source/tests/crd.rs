@@ -63,3 +63,49 @@ fn the_committed_rights_are_the_tables() {
     };
     committed("istio-manifests/base/rbac.yaml", &rbac(&needs, &account));
 }
+
+#[test]
+fn rights_are_asked_for_where_they_are_used_and_nowhere_else() {
+    let mut needs = Needs {
+        kinds: Kind::defaults_and(&["my.org/v1/gangs/Gang".parse().unwrap()]),
+        policies: true,
+        namespaces: vec!["red".into(), "blue".into()],
+        root_namespace: Some("house".into()),
+        own_namespace: "home".into(),
+    };
+    let resources = |needs: &Needs, namespace: Option<&str>| -> Vec<String> {
+        let rights = needs.rights().into_iter();
+        let here = rights.filter(|right| right.namespace.as_deref() == namespace);
+        here.map(|right| right.qualified()).collect()
+    };
+    let of_policies = [
+        "tokenbucketpolicies.headgate.dev",
+        "traffictagpolicies.headgate.dev",
+        "events.events.k8s.io",
+        "tokenbucketpolicies.headgate.dev/status",
+        "traffictagpolicies.headgate.dev/status",
+    ];
+    assert_eq!(resources(&needs, Some("house")), of_policies);
+    assert_eq!(
+        resources(&needs, Some("home")),
+        ["leases.coordination.k8s.io", "configmaps"]
+    );
+    assert_eq!(resources(&needs, None), Vec::<String>::new());
+    let red = resources(&needs, Some("red"));
+    assert_eq!(red, resources(&needs, Some("blue")));
+    assert!(red.contains(&"gangs.my.org".to_owned()) && red.contains(&"pods".to_owned()));
+    assert_eq!(
+        needs.command(),
+        "headgate schema rbac --namespace red --namespace blue --root-namespace house --owner-kind my.org/v1/gangs/Gang \
+         --install-namespace home"
+    );
+    // Policies that are files are no business of the API server's.
+    needs.policies = false;
+    assert_eq!(resources(&needs, Some("house")), ["events.events.k8s.io"]);
+    assert!(
+        !needs
+            .rights()
+            .iter()
+            .any(|right| right.group == "headgate.dev")
+    );
+}

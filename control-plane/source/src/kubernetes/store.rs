@@ -19,6 +19,7 @@ use super::groups::Groups;
 use super::kinds::Kind;
 use super::objects::{Body, Name, Object};
 use super::selectors::Selectors;
+use super::settled::{Settled, between};
 use super::watch::Event;
 use crate::change::Change;
 use crate::reference::ByObject;
@@ -37,25 +38,6 @@ pub(crate) type WatchId = super::watch::WatchId<What>;
 
 /// An object among all.
 pub(crate) type Key = (What, Name);
-
-/// What became of the carriers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) struct Settled {
-    /// What kind of change it was, if any.
-    pub(crate) change: Option<Change>,
-    /// Whether something else is to be said about objects.
-    pub(crate) findings: bool,
-}
-
-impl Settled {
-    /// Both, one after the other.
-    pub(crate) fn and(self, next: Self) -> Self {
-        Self {
-            change: self.change.max(next.change),
-            findings: self.findings || next.findings,
-        }
-    }
-}
 
 /// How far a watch is.
 #[derive(Debug, Clone, Default)]
@@ -400,32 +382,5 @@ impl Store {
             .collect();
         all.sort();
         all
-    }
-}
-
-/// What became of a carrier.
-fn between(old: Option<&Built>, now: Option<&Built>) -> Settled {
-    let says = |built: Option<&Built>| built.map_or(0, |built| built.findings.len());
-    let (Some(old), Some(now)) = (old, now) else {
-        let change = (old.is_some() || now.is_some()).then_some(Change::Intent);
-        return Settled {
-            change,
-            findings: says(old) + says(now) > 0,
-        };
-    };
-    let bare = |built: &Built| Carrier {
-        pods: Vec::new(),
-        ..built.carrier.clone()
-    };
-    let change = if old.carrier == now.carrier {
-        None
-    } else if bare(old) == bare(now) {
-        Some(Change::Churn)
-    } else {
-        Some(Change::Intent)
-    };
-    Settled {
-        change,
-        findings: old.findings != now.findings,
     }
 }
