@@ -46,17 +46,7 @@ pub(crate) fn resolve(
     let mut rules: BTreeMap<String, Rules> = BTreeMap::new();
 
     let policies = oldest_first(&objects.bucket_policies);
-    let reaches: Vec<Reach> = policies
-        .iter()
-        .map(|policy| {
-            index.reach(
-                PolicyKind::TokenBucket,
-                policy,
-                &policy.spec.target,
-                policy.spec.overrides,
-            )
-        })
-        .collect();
+    let reaches: Vec<Reach> = policies.iter().map(|policy| index.reach(policy)).collect();
     for namespace in registry.namespaces.keys() {
         let won = contest::settle(namespace, &index, &reaches);
         let own = rules.entry(namespace.clone()).or_default();
@@ -68,17 +58,7 @@ pub(crate) fn resolve(
     outcomes.close(reaches);
 
     let policies = oldest_first(&objects.tag_policies);
-    let reaches: Vec<Reach> = policies
-        .iter()
-        .map(|policy| {
-            index.reach(
-                PolicyKind::TrafficTag,
-                policy,
-                &policy.spec.target,
-                policy.spec.overrides,
-            )
-        })
-        .collect();
+    let reaches: Vec<Reach> = policies.iter().map(|policy| index.reach(policy)).collect();
     for namespace in registry.namespaces.keys() {
         let won = contest::settle(namespace, &index, &reaches);
         let own = rules.entry(namespace.clone()).or_default();

@@ -49,21 +49,48 @@ impl Reach {
     }
 }
 
-/// What a policy gives to a model.
+/// What a policy gives, and to which models.
 pub(crate) trait Gives {
+    /// Its kind.
+    const KIND: PolicyKind;
+    /// The names of the things that it gives to a model.
     fn gives(&self) -> Vec<String>;
+    /// The models that it is for.
+    fn target(&self) -> &Target;
+    /// Whether it says `override`: a ceiling, where it is in the root namespace.
+    fn overrides(&self) -> bool;
 }
 
 impl Gives for headgate_contract::TokenBucketPolicySpec {
+    const KIND: PolicyKind = PolicyKind::TokenBucket;
+
     fn gives(&self) -> Vec<String> {
         let names = self.buckets.iter().map(|b| b.name.as_str().to_owned());
         names.collect()
     }
+
+    fn target(&self) -> &Target {
+        &self.target
+    }
+
+    fn overrides(&self) -> bool {
+        self.overrides
+    }
 }
 
 impl Gives for headgate_contract::TrafficTagPolicySpec {
+    const KIND: PolicyKind = PolicyKind::TrafficTag;
+
     fn gives(&self) -> Vec<String> {
         vec![String::new()]
+    }
+
+    fn target(&self) -> &Target {
+        &self.target
+    }
+
+    fn overrides(&self) -> bool {
+        self.overrides
     }
 }
 
@@ -97,13 +124,8 @@ impl<'a> Index<'a> {
             .unwrap_or(&self.none)
     }
 
-    pub(crate) fn reach<S: Gives>(
-        &self,
-        kind: PolicyKind,
-        policy: &Policy<S>,
-        target: &Target,
-        overrides: bool,
-    ) -> Reach {
+    pub(crate) fn reach<S: Gives>(&self, policy: &Policy<S>) -> Reach {
+        let (target, overrides) = (policy.spec.target(), policy.spec.overrides());
         let root = self.registry.root_namespace.as_deref();
         let rooted = root == Some(policy.namespace.as_str());
         let mut unresolved = Vec::new();
@@ -122,7 +144,7 @@ impl<'a> Index<'a> {
         };
         Reach {
             id: PolicyId {
-                kind,
+                kind: S::KIND,
                 namespace: policy.namespace.clone(),
                 name: policy.name.clone(),
             },
