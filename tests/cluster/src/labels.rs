@@ -99,7 +99,7 @@ pub async fn measure(size: Size, edits: usize) -> Result<Labelled, ClusterError>
         memory: plane.memory()?,
     };
     if labelled.churned < f64::from(CHURN) / 2.0 {
-        let why = format!("only {:.1} pods ended each second", labelled.churned);
+        let why = format!("too few pods ended for a measurement: {}", labelled.told());
         return Err(ClusterError::NotMeasured(why));
     }
     Ok(labelled)
@@ -121,7 +121,10 @@ async fn one(
     let what = format!("{label} of {model} at all Envoys");
     let version = format!("v{EDITED}");
     let seen = eventually(LOST, &what, async || {
-        let status = plane.status_of(&model).await.map_err(|error| error.to_string())?;
+        let status = plane
+            .status_of(&model)
+            .await
+            .map_err(|error| error.to_string())?;
         if status.proxies.len() == ENVOYS && status.all_acked(&model, &version, percent as f64) {
             return Ok(edited.elapsed());
         }
