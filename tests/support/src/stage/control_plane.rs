@@ -20,7 +20,17 @@ use crate::process::{Log, Process, ProcessOptions};
 /// Types whose content follows from the files; the listener follows from the proxy, the filters also from scales.
 const FROM_FILES: [&str; 3] = ["cds", "eds", "rds"];
 /// Flags of `serve` that `translate` does not have; each takes a value.
-const SERVE_ONLY: [&str; 4] = ["--allow-node", "--drain-time", "--follow-node", "--linger"];
+const SERVE_ONLY: [&str; 9] = [
+    "--allow-node",
+    "--drain-time",
+    "--follow-node",
+    "--lease-duration",
+    "--lease-name",
+    "--lease-namespace",
+    "--linger",
+    "--node-namespaces",
+    "--replica-name",
+];
 /// How long the process may take until it answers.
 const START: Duration = Duration::from_secs(20);
 
