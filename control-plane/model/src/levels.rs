@@ -188,8 +188,8 @@ fn held(model: &str, member: &Member, beside: &CarrierKey, keys: &LabelKeys) -> 
 fn invalid(written: &str, member: &Member, standing: &Standing, keys: &LabelKeys) -> String {
     let shown: String = written.chars().take(40).collect();
     let counts = match standing {
-        Standing::Dark => "0, because another carrier of the model is ready to serve",
-        _ => "absent, because nothing else of the model is ready to serve",
+        Standing::Dark => "0, because a promoted or older stable carrier of the model is ready to serve",
+        _ => "absent, because no promoted or older stable carrier of the model is ready to serve",
     };
     format!(
         "label `{}: {shown:?}` is not a weight; it counts as {counts}. Write a whole number from 0 to 100: {}",
