@@ -188,7 +188,9 @@ fn held(model: &str, member: &Member, beside: &CarrierKey, keys: &LabelKeys) -> 
 fn invalid(written: &str, member: &Member, standing: &Standing, keys: &LabelKeys) -> String {
     let shown: String = written.chars().take(40).collect();
     let counts = match standing {
-        Standing::Dark => "0, because a promoted or older stable carrier of the model is ready to serve",
+        Standing::Dark => {
+            "0, because a promoted or older stable carrier of the model is ready to serve"
+        }
         _ => "absent, because no promoted or older stable carrier of the model is ready to serve",
     };
     format!(

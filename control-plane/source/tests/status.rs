@@ -193,6 +193,24 @@ fn a_write_that_failed_is_tried_again_at_its_pace() {
     assert_eq!(desk.due(at(0), PACE).writes.len(), 1);
 }
 
+#[test]
+fn a_write_that_failed_leaves_the_moments_of_conditions_that_did_not_change() {
+    let mut desk = Desk::default();
+    desk.want(standing(0));
+    desk.stored(BTreeMap::from([(id("a"), Vec::new())]));
+    let (_, first) = desk.due(at(0), Duration::ZERO).writes.remove(0);
+    desk.stored(BTreeMap::from([(id("a"), first.clone())]));
+    desk.want(standing(2));
+    assert_eq!(desk.due(at(100), PACE).writes.len(), 1);
+    desk.failed(&id("a"));
+    let (_, again) = desk.due(at(200), 2 * PACE).writes.remove(0);
+    let accepted = |conditions: &[Condition]| {
+        let found = conditions.iter().find(|c| c.type_ == "Accepted").unwrap();
+        (found.status.clone(), found.last_transition_time.clone())
+    };
+    assert_eq!(accepted(&again), accepted(&first));
+}
+
 fn object(name: &str, generation: i64, spec: Value) -> Stored {
     let object = json!({
         "apiVersion": "headgate.dev/v1alpha1", "kind": "TokenBucketPolicy",

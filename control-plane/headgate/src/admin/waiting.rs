@@ -4,13 +4,16 @@
 //! as 304 when the time is over. So a canary is followed without asking every second, and nothing is lost in between: the
 //! next answer is made of what is then.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use axum::Json;
 use axum::extract::{Query, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use headgate_source::writes::Failing;
 use serde::Deserialize;
+use tokio::sync::watch;
 
 use super::Admin;
 use crate::report::{Asked, fingerprint};
@@ -77,7 +80,8 @@ pub(super) async fn syncz(
 /// What a change of the document can come from.
 struct Changes {
     admin: Admin,
-    fleet: tokio::sync::watch::Receiver<u64>,
+    fleet: watch::Receiver<u64>,
+    faults: watch::Receiver<BTreeMap<&'static str, Failing>>,
 }
 
 impl Changes {
@@ -85,6 +89,7 @@ impl Changes {
         Self {
             admin: admin.clone(),
             fleet: admin.fleet.changes(),
+            faults: admin.faults.watch(),
         }
     }
 
@@ -93,6 +98,7 @@ impl Changes {
         self.admin.published.mark_unchanged();
         self.admin.closing.mark_unchanged();
         self.fleet.mark_unchanged();
+        self.faults.mark_unchanged();
         if let Some(api) = &mut self.admin.api {
             api.mark_unchanged();
         }
@@ -100,7 +106,11 @@ impl Changes {
 
     /// Waits for one; true if there will be none any more.
     async fn next(&mut self) -> bool {
-        let Self { admin, fleet } = self;
+        let Self {
+            admin,
+            fleet,
+            faults,
+        } = self;
         let api = async {
             match &mut admin.api {
                 Some(api) => api.changed().await.is_ok(),
@@ -111,6 +121,7 @@ impl Changes {
             changed = admin.closing.changed() => changed.is_ok(),
             changed = admin.published.changed() => changed.is_ok(),
             changed = fleet.changed() => changed.is_ok(),
+            changed = faults.changed() => changed.is_ok(),
             changed = api => changed,
         };
         !went_on

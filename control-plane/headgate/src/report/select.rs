@@ -38,12 +38,14 @@ impl Asked {
     }
 }
 
-/// Problems of everything: files, modules, the source, a translation that failed.
-const OF_ALL: [&str; 6] = [
+/// Problems of everything: files, modules, the source and its rights, a translation that failed.
+const OF_ALL: [&str; 8] = [
     "File",
     "Module",
     "KubernetesApi",
     "KubernetesWrite",
+    "MissingRight",
+    "NoDefinition",
     "NotTranslated",
     "LeftOut",
 ];

@@ -13,9 +13,11 @@ use k8s_openapi::api::authorization::v1::{
 };
 use kube::Client;
 use kube::api::{Api, PostParams};
+use tokio::time::timeout;
 
 use super::rights::{Missing, Needs, Right};
 use crate::kubernetes::States;
+use crate::kubernetes::fault::{ANSWER, Fault};
 
 /// Questions at once.
 const AT_ONCE: usize = 4;
@@ -27,8 +29,8 @@ const MISSING: Duration = Duration::from_secs(10);
 /// What of these rights the API server refuses now.
 ///
 /// # Errors
-/// The API server does not say.
-pub async fn review(client: &Client, rights: &[Right]) -> kube::Result<BTreeSet<Missing>> {
+/// The API server does not say, or not in time: why.
+pub async fn review(client: &Client, rights: &[Right]) -> Result<BTreeSet<Missing>, String> {
     let api: Api<SelfSubjectAccessReview> = Api::all(client.clone());
     let questions = rights
         .iter()
@@ -39,9 +41,10 @@ pub async fn review(client: &Client, rights: &[Right]) -> kube::Result<BTreeSet<
     let answers = stream::iter(questions).map(|(question, missing)| {
         let api = api.clone();
         async move {
-            let answer = api.create(&PostParams::default(), &question).await?;
+            let params = PostParams::default();
+            let answer = timeout(ANSWER, api.create(&params, &question)).await??;
             let allowed = answer.status.is_some_and(|status| status.allowed);
-            Ok((!allowed).then_some(missing))
+            Ok::<_, Fault>((!allowed).then_some(missing))
         }
     });
     answers
@@ -49,6 +52,7 @@ pub async fn review(client: &Client, rights: &[Right]) -> kube::Result<BTreeSet<
         .try_filter_map(|missing| async move { Ok(missing) })
         .try_collect()
         .await
+        .map_err(|fault: Fault| fault.message())
 }
 
 fn question(right: &Right, verb: &str) -> SelfSubjectAccessReview {
@@ -83,8 +87,8 @@ pub async fn keep_reviewing(client: Client, needs: Needs, states: States) {
                 states.missing(missing, &grant);
                 wait
             }
-            Err(error) => {
-                tracing::debug!(%error, "the Kubernetes API does not say which rights are missing");
+            Err(why) => {
+                tracing::debug!(why, "the Kubernetes API does not say which rights are missing");
                 MISSING
             }
         };

@@ -23,6 +23,8 @@ pub type Standings = BTreeMap<PolicyId, (PolicyOutcome, Counts)>;
 pub struct Desk {
     wanted: Standings,
     stored: BTreeMap<PolicyId, Vec<Condition>>,
+    /// What was stored before a write, until it is seen.
+    before: BTreeMap<PolicyId, Vec<Condition>>,
     /// By a clock that only goes forward.
     written: BTreeMap<PolicyId, Duration>,
 }
@@ -45,6 +47,7 @@ impl Desk {
     /// What is stored, of every object there is. Statuses are written of these only.
     pub fn stored(&mut self, stored: BTreeMap<PolicyId, Vec<Condition>>) {
         self.stored = stored;
+        self.before.clear();
         self.written.retain(|id, _| self.stored.contains_key(id));
     }
 
@@ -66,17 +69,18 @@ impl Desk {
                 due.next = Some(due.next.map_or(at, |next| next.min(at)));
                 continue;
             }
-            stored.clone_from(&conditions);
+            let before = std::mem::replace(stored, conditions.clone());
+            self.before.insert(id.clone(), before);
             self.written.insert(id.clone(), clock);
             due.writes.push((id.clone(), conditions));
         }
         due
     }
 
-    /// A write did not happen: it is due again, at its pace.
+    /// A write did not happen: what was stored still is, and the write is due again, at its pace.
     pub fn failed(&mut self, id: &PolicyId) {
-        if let Some(stored) = self.stored.get_mut(id) {
-            stored.clear();
+        if let (Some(stored), Some(before)) = (self.stored.get_mut(id), self.before.remove(id)) {
+            *stored = before;
         }
     }
 }

@@ -94,6 +94,17 @@ fn the_first_leads_and_another_only_when_it_saw_nothing_change_for_the_leases_du
 }
 
 #[test]
+fn another_knows_when_the_lead_is_over_and_the_leader_waits_for_nobody() {
+    let mut store = Store::default();
+    let (mut a, mut b) = (candidate("a"), candidate("b"));
+    assert!(round(&mut a, &mut store, at(0), 0));
+    assert!(!round(&mut b, &mut store, at(3), 0));
+    assert_eq!((a.vacant(), b.vacant()), (None, Some(at(18))));
+    assert!(round(&mut b, &mut store, at(18), 0));
+    assert_eq!(b.vacant(), None);
+}
+
+#[test]
 fn a_renewal_keeps_since_when_it_leads() {
     let (mut a, mut store) = (candidate("a"), Store::default());
     round(&mut a, &mut store, at(0), 0);

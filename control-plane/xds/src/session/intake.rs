@@ -1,5 +1,6 @@
 //! What a client's request does to the session: its answer to a response, and what it wants now.
 
+use std::collections::BTreeSet;
 use std::time::Instant;
 
 use crate::resource::Kind;
@@ -105,9 +106,10 @@ impl Session {
 
     /// A stale list changes nothing, but what it leaves out is gone at the client.
     fn note_left_out(&mut self, kind: Kind, names: &[String]) {
+        let named: BTreeSet<&String> = names.iter().collect();
         let state = self.kind_mut(kind);
         let wanted = state.subscription.names().iter();
-        let left_out = wanted.filter(|name| !names.contains(name)).cloned();
+        let left_out = wanted.filter(|name| !named.contains(name)).cloned();
         state.left_out.extend(left_out);
     }
 

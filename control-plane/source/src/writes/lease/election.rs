@@ -142,6 +142,15 @@ impl Election {
         self.lapses().is_some_and(|lapses| clock < lapses)
     }
 
+    /// From when another one's lead is over if it says nothing; `None` if no other leads.
+    #[must_use]
+    pub fn vacant(&self) -> Option<Duration> {
+        let (spec, _) = self.seen.as_ref()?;
+        let holder = spec.holder_identity.as_deref().unwrap_or_default();
+        let other = !holder.is_empty() && holder != self.identity;
+        other.then(|| self.dies(spec)).flatten()
+    }
+
     /// Time between two tries.
     #[must_use]
     pub fn retry(&self) -> Duration {

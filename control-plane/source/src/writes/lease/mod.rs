@@ -22,6 +22,8 @@ const RESOURCE: &str = "leases.coordination.k8s.io";
 const LOST: &str = "this replica cannot lead, so it writes neither status nor Events";
 /// Longest wait for one answer.
 const ANSWER: Duration = Duration::from_secs(5);
+/// The shortest wait between two tries.
+const SOON: Duration = Duration::from_millis(100);
 
 /// Tells whether this replica leads.
 fn set(leading: &watch::Sender<bool>, leads: bool, lease: &str) {
@@ -68,7 +70,12 @@ impl Campaign {
                 return self.resign().await;
             }
             self.tell();
-            let wait = self.election.retry() + jitter.jitter(self.election.retry());
+            let mut wait = self.election.retry() + jitter.jitter(self.election.retry());
+            if let Some(vacant) = self.election.vacant() {
+                let soon = vacant.saturating_sub(self.clock());
+                // One that is overdue is not asked for without a pause.
+                wait = wait.min(soon.max(SOON));
+            }
             let lapse = self.lapse();
             tokio::select! {
                 () = tokio::time::sleep(wait) => {}
