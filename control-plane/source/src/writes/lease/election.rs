@@ -147,7 +147,7 @@ impl Election {
     pub fn vacant(&self) -> Option<Duration> {
         let (spec, _) = self.seen.as_ref()?;
         let holder = spec.holder_identity.as_deref().unwrap_or_default();
-        let other = !holder.is_empty() && holder != self.identity;
+        let other = self.renewed.is_none() && !holder.is_empty() && holder != self.identity;
         other.then(|| self.dies(spec)).flatten()
     }
 
