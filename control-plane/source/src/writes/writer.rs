@@ -224,9 +224,8 @@ impl Summing {
             };
             let seen = seen.as_ref().and_then(|seen| seen.borrow().clone());
             self.sum(&now, seen.as_deref());
-            if *leading.borrow_and_update() {
-                self.share.sweep().await;
-            }
+            let leads = *leading.borrow_and_update();
+            self.share.sweep(leads).await;
         }
     }
 

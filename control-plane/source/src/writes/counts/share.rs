@@ -8,14 +8,13 @@ use futures::stream::StreamExt as _;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::ResourceExt as _;
 use kube::api::{Api, DeleteParams, Patch, PatchParams, Preconditions};
-use kube::runtime::WatchStreamExt as _;
 use kube::runtime::watcher::{Config, Event, watcher};
 use serde_json::json;
 use tokio::sync::watch;
 
 use super::board::BEAT;
 use super::{Board, Pace, Tally, parse, render};
-use crate::kubernetes::fault::Fault;
+use crate::kubernetes::fault::{Backoff, Fault};
 use crate::writes::faults::Faults;
 
 /// Who owns the fields.
@@ -30,8 +29,17 @@ const BEAT_KEY: &str = "beat";
 const RESOURCE: &str = "configmaps";
 /// What is read here.
 const WATCH: &str = "configmaps (watch)";
+/// What is removed here.
+const SWEEP: &str = "configmaps (delete)";
+/// What others wrote and cannot be read.
+const OTHERS: &str = "configmaps (counts of other replicas)";
 /// Longest wait for one answer.
 const ANSWER: Duration = Duration::from_secs(5);
+/// How long the API server lets a watch run, in seconds.
+const WATCH_SECONDS: u32 = 15;
+/// No word for so long: the connection may be dead. One's own beat is among what is heard, so that there is one sooner, and
+/// two such waits are shorter than the silence after which a replica counts no more.
+const SILENT: Duration = Duration::from_secs(15);
 
 /// Where the tallies are.
 #[derive(Clone, Debug)]
@@ -78,9 +86,10 @@ impl Share {
     }
 
     async fn put(&self, tally: &Tally) {
+        let lost = "the proxies of this replica are not counted in the status of policies";
         let text = match render(tally) {
             Ok(text) => text,
-            Err(error) => return tracing::error!(%error, "a bug"),
+            Err(error) => return self.faults.failed(RESOURCE, lost, &error.to_string()),
         };
         let map = json!({
             "apiVersion": "v1",
@@ -91,7 +100,6 @@ impl Share {
         let params = PatchParams::apply(MANAGER).force();
         let patch = Patch::Apply(&map);
         let written = self.api.patch(&self.own, &params, &patch);
-        let lost = "the proxies of this replica are not counted in the status of policies";
         match tokio::time::timeout(ANSWER, written).await {
             Ok(Ok(_)) => self.faults.well(RESOURCE),
             Ok(Err(error)) => {
@@ -114,10 +122,12 @@ impl Share {
         }
     }
 
-    /// Removes what replicas left that were silent for too long. One that is heard of meanwhile keeps its own.
-    pub(crate) async fn sweep(&self) {
-        let dead = self.board().dead(self.begun.elapsed());
-        for (name, version) in dead {
+    /// Removes what replicas left that were silent for too long, if this one `leads`. One that is heard of meanwhile keeps
+    /// its own.
+    pub(crate) async fn sweep(&self, leads: bool) {
+        let dead = leads.then(|| self.board().dead(self.begun.elapsed()));
+        let mut refused: Option<String> = None;
+        for (name, version) in dead.unwrap_or_default() {
             let params = DeleteParams {
                 preconditions: Some(Preconditions {
                     resource_version: Some(version),
@@ -130,64 +140,226 @@ impl Share {
                 Ok(Ok(_)) => tracing::info!(name, "removed the counts of a replica that is gone"),
                 // It was heard of meanwhile, or somebody else was faster.
                 Ok(Err(kube::Error::Api(status))) if matches!(status.code, 404 | 409) => {}
+                // The first is told of: the same one each time, as long as it is there.
                 Ok(Err(error)) => {
-                    tracing::warn!(name, %error, "the counts of a replica that is gone stay: to be tried again")
+                    refused.get_or_insert_with(|| Fault::from(error).message());
                 }
-                Err(_) => return,
+                Err(_) => {
+                    refused.get_or_insert_with(|| format!("no answer within {ANSWER:?}"));
+                    break;
+                }
             }
+        }
+        match refused {
+            Some(why) => {
+                let lost = "what replicas that are gone left is not removed";
+                self.faults.failed(SWEEP, lost, &why);
+            }
+            None => self.faults.well(SWEEP),
         }
     }
 }
 
 /// Follows the tallies of the other replicas; `changed` counts.
 pub(crate) async fn follow(share: Share, changed: watch::Sender<u64>) {
-    let labels = Config::default().labels(&format!("{LABEL}={}", share.lease));
-    let mut events = watcher(share.api.clone(), labels).default_backoff().boxed();
-    let mut listed: BTreeSet<String> = BTreeSet::new();
+    follow_within(SILENT, share, changed).await;
+}
+
+/// The same; what says nothing for `silent` is asked anew.
+async fn follow_within(silent: Duration, share: Share, changed: watch::Sender<u64>) {
+    let labels = format!("{LABEL}={}", share.lease);
+    let config = Config::default().labels(&labels).timeout(WATCH_SECONDS);
     let lost = "the proxies of other replicas are not counted in the status of policies";
-    while let Some(event) = events.next().await {
-        // One's own counts are among them, so that it is seen within a beat that they can be read again.
-        if event.is_ok() {
-            share.faults.well(WATCH);
-        }
-        match event {
-            Ok(Event::Init) => listed.clear(),
-            Ok(Event::InitApply(map)) => {
-                listed.insert(map.name_any());
-                hear(&share, &map);
-            }
-            Ok(Event::InitDone) => share.board().keep(|name| listed.contains(name)),
-            Ok(Event::Apply(map)) => hear(&share, &map),
-            Ok(Event::Delete(map)) => share.board().forget(&map.name_any()),
-            Err(error) => {
-                let mut why = error.to_string();
-                if let Some(cause) = std::error::Error::source(&error) {
-                    why = format!("{why}: {cause}");
+    let mut follower = Follower {
+        share: share.clone(),
+        listed: BTreeSet::new(),
+        unreadable: BTreeMap::new(),
+    };
+    let mut backoff = Backoff::new();
+    loop {
+        let mut events = watcher(share.api.clone(), config.clone()).boxed();
+        let mut answered = false;
+        while let Ok(Some(event)) = tokio::time::timeout(silent, events.next()).await {
+            match event {
+                Ok(event) => {
+                    // It says that it begins before it asks for anything.
+                    if !matches!(event, Event::Init) {
+                        answered = true;
+                        backoff.reset();
+                        share.faults.well(WATCH);
+                    }
+                    follower.hear(event);
                 }
-                share.faults.failed(WATCH, lost, &why);
+                Err(error) => {
+                    answered = true;
+                    let mut why = error.to_string();
+                    if let Some(cause) = std::error::Error::source(&error) {
+                        why = format!("{why}: {cause}");
+                    }
+                    share.faults.failed(WATCH, lost, &why);
+                    tokio::time::sleep(backoff.next()).await;
+                }
             }
+            changed.send_modify(|n| *n += 1);
         }
-        changed.send_modify(|n| *n += 1);
+        // Nothing is lost yet where one that was answered fell silent: a new list says what was missed.
+        if !answered {
+            let why = format!("no answer within {silent:?}");
+            share.faults.failed(WATCH, lost, &why);
+        }
     }
 }
 
-fn hear(share: &Share, map: &ConfigMap) {
-    let name = map.name_any();
-    if name == share.own {
-        return;
-    }
-    let data: &BTreeMap<String, String> = match &map.data {
-        Some(data) => data,
-        None => return,
-    };
-    let tally = data.get(KEY).map_or("{}", String::as_str);
-    match parse(tally) {
-        Ok(tally) => {
-            let version = map.resource_version().unwrap_or_default();
-            share
-                .board()
-                .hear(&name, &version, tally, share.begun.elapsed());
+/// What is heard of the other replicas.
+struct Follower {
+    share: Share,
+    /// What the list that is being told has so far.
+    listed: BTreeSet<String>,
+    /// Whose counts cannot be read, and why.
+    unreadable: BTreeMap<String, String>,
+}
+
+impl Follower {
+    fn hear(&mut self, event: Event<ConfigMap>) {
+        match event {
+            Event::Init => self.listed.clear(),
+            Event::InitApply(map) => {
+                self.listed.insert(map.name_any());
+                self.read(&map);
+            }
+            Event::InitDone => {
+                let listed = &self.listed;
+                self.unreadable.retain(|name, _| listed.contains(name));
+                self.share.board().keep(|name| listed.contains(name));
+            }
+            Event::Apply(map) => self.read(&map),
+            Event::Delete(map) => {
+                self.unreadable.remove(&map.name_any());
+                self.share.board().forget(&map.name_any());
+            }
         }
-        Err(error) => tracing::warn!(name, %error, "they count as none"),
+        let why: Vec<&str> = self.unreadable.values().map(String::as_str).collect();
+        if why.is_empty() {
+            self.share.faults.well(OTHERS);
+        } else {
+            let lost = "proxies of other replicas are not counted in the status of policies";
+            self.share.faults.failed(OTHERS, lost, &why.join("; "));
+        }
+    }
+
+    /// What cannot be read counts as none, and is removed like any other once its replica is silent.
+    fn read(&mut self, map: &ConfigMap) {
+        let name = map.name_any();
+        if name == self.share.own {
+            return;
+        }
+        let text = map.data.as_ref().and_then(|data| data.get(KEY));
+        let tally = match parse(text.map_or("", String::as_str)) {
+            Ok(tally) => {
+                self.unreadable.remove(&name);
+                tally
+            }
+            Err(error) => {
+                let why = format!("{name}: {error}");
+                self.unreadable.insert(name.clone(), why);
+                Tally::default()
+            }
+        };
+        let version = map.resource_version().unwrap_or_default();
+        let clock = self.share.begun.elapsed();
+        self.share.board().hear(&name, &version, tally, clock);
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use kube::Client;
+
+    use super::*;
+
+    fn share(server: &str) -> Share {
+        let config = kube::Config::new(server.parse().unwrap());
+        let client = Client::try_from(config).unwrap();
+        Share {
+            api: Api::namespaced(client, "system"),
+            lease: "headgate".to_owned(),
+            own: "headgate-counts-a".to_owned(),
+            faults: Faults::default(),
+            begun: Instant::now(),
+            board: Arc::default(),
+        }
+    }
+
+    fn counts(version: &str, text: &str) -> ConfigMap {
+        let map = json!({
+            "metadata": {"name": "headgate-counts-b", "resourceVersion": version},
+            "data": {KEY: text},
+        });
+        serde_json::from_value(map).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_watch_that_nobody_answers_is_told_of_and_begun_anew() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let share = share(&format!("http://{}", listener.local_addr().unwrap()));
+        let mut told = share.faults.watch();
+        let (changed, _news) = watch::channel(0);
+        let silent = Duration::from_millis(50);
+        let following = tokio::spawn(follow_within(silent, share, changed));
+        let asked_anew = async {
+            // Held open, and never answered.
+            let _first = listener.accept().await.unwrap();
+            listener.accept().await.unwrap();
+            told.wait_for(|faults| faults.contains_key(WATCH))
+                .await
+                .unwrap();
+        };
+        let limit = Duration::from_secs(30);
+        tokio::time::timeout(limit, asked_anew).await.unwrap();
+        following.abort();
+    }
+
+    #[tokio::test]
+    async fn counts_that_cannot_be_read_are_none_are_told_once_and_are_removed_when_they_are_silent()
+     {
+        let share = share("http://127.0.0.1:1");
+        let mut follower = Follower {
+            share: share.clone(),
+            listed: BTreeSet::new(),
+            unreadable: BTreeMap::new(),
+        };
+        let tally = Tally {
+            proxies: BTreeMap::from([(BTreeSet::from(["default".to_owned()]), 3)]),
+            ..Tally::default()
+        };
+        let readable = render(&tally).unwrap();
+        let live = || -> Vec<Tally> {
+            let board = share.board();
+            board.live(share.begun.elapsed()).cloned().collect()
+        };
+        follower.hear(Event::Apply(counts("1", &readable)));
+        assert_eq!(live(), std::slice::from_ref(&tally));
+        assert!(share.faults.now().is_empty());
+        let mut told = share.faults.watch();
+        follower.hear(Event::Apply(counts("2", "{]")));
+        assert_eq!(live(), [Tally::default()], "what was heard before is over");
+        assert!(told.has_changed().unwrap());
+        let faults = told.borrow_and_update().clone();
+        assert!(
+            faults[OTHERS].message.contains("headgate-counts-b"),
+            "{faults:?}"
+        );
+        follower.hear(Event::Apply(counts("3", "{]")));
+        assert!(!told.has_changed().unwrap(), "it is known");
+        let later = share.begun.elapsed() + Duration::from_secs(60);
+        let dead = [("headgate-counts-b".to_owned(), "3".to_owned())];
+        assert_eq!(share.board().dead(later), dead);
+        follower.hear(Event::Apply(counts("4", &readable)));
+        assert!(share.faults.now().is_empty());
+        follower.hear(Event::Apply(counts("5", "")));
+        assert_eq!(share.faults.now().len(), 1);
+        follower.hear(Event::Delete(counts("5", "")));
+        assert!(share.faults.now().is_empty() && live().is_empty());
     }
 }
