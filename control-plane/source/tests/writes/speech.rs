@@ -116,19 +116,48 @@ fn what_could_not_be_written_waits_in_its_order_and_costs_nothing_more() {
     speech.lead(true, at(0));
     speech.hear(states(&["a", "b"]), Vec::new(), at(0));
     let both: Vec<Utterance> = std::iter::from_fn(|| speech.next(at(0))).collect();
-    assert!(!speech.waits());
-    speech.again(both.clone());
-    assert!(speech.waits());
+    assert_eq!(both.len(), 2);
+    assert_eq!(speech.next(at(0)), None);
+    assert_eq!(speech.again(both.clone()), []);
     assert_eq!(
         std::iter::from_fn(|| speech.next(at(0))).collect::<Vec<_>>(),
         both
     );
     let mut tries = 0;
     for _ in 0..100 {
-        speech.again(both.clone());
+        assert_eq!(speech.again(both.clone()), []);
         tries += says(&mut speech, at(1)).len();
     }
     assert_eq!(tries, 200);
+}
+
+#[test]
+fn what_is_always_answered_by_an_error_holds_up_nothing_and_is_given_up() {
+    let mut speech = Speech::default();
+    speech.lead(true, at(0));
+    speech.hear(states(&["poison"]), Vec::new(), at(0));
+    let first: Vec<Utterance> = speech.next(at(0)).into_iter().collect();
+    assert_eq!(speech.again(first), []);
+    let mut given_up = Vec::new();
+    let mut tries = 0;
+    for n in 0..20 {
+        let fresh = n.to_string();
+        speech.hear(
+            states(&["poison"]),
+            vec![finding(&fresh, &fresh)],
+            at(n + 1),
+        );
+        let next = speech.next(at(n + 1)).map(|next| next.finding.message);
+        assert_eq!(next, Some(fresh), "what is new comes first");
+        if let Some(mut utterance) = speech.next(at(n + 1)) {
+            utterance.tries += 1;
+            tries += 1;
+            given_up.extend(speech.again(vec![utterance]));
+        }
+    }
+    assert_eq!(given_up.len(), 1);
+    assert_eq!(given_up[0].finding.message, "poison");
+    assert_eq!((given_up[0].tries, tries), (8, 8));
 }
 
 #[test]

@@ -16,6 +16,9 @@ use super::Allowance;
 const QUEUE: usize = 1024;
 /// How long a replica that does not lead remembers what happened: longer than a Lease may last.
 const LATELY: Duration = Duration::from_secs(300);
+/// How often one utterance may be answered by an error: with the waits between, about as long as an API server needs to come
+/// to itself. What is answered so for ever is refused for its own sake.
+const TRIES: u32 = 8;
 
 /// Something to be written.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -24,6 +27,8 @@ pub struct Utterance {
     pub finding: Finding,
     /// Whether it happened just now, so that it counts once more if it was said before; else it may have been said.
     pub anew: bool,
+    /// How often it was answered by an error; that nobody answers does not count.
+    pub tries: u32,
 }
 
 /// What was heard and what is to be said.
@@ -57,7 +62,12 @@ impl Speech {
             if self.leads {
                 // What holds when a process starts may have held before.
                 let anew = event || !first;
-                self.say(Utterance { finding, anew });
+                let tries = 0;
+                self.say(Utterance {
+                    finding,
+                    anew,
+                    tries,
+                });
             } else if event {
                 self.lately.push_back((clock, finding));
             }
@@ -80,8 +90,11 @@ impl Speech {
         let lately = std::mem::take(&mut self.lately);
         let lately = lately.into_iter().map(|(_, finding)| finding);
         for finding in states.into_iter().chain(lately) {
-            let anew = false;
-            self.say(Utterance { finding, anew });
+            self.say(Utterance {
+                finding,
+                anew: false,
+                tries: 0,
+            });
         }
     }
 
@@ -104,36 +117,34 @@ impl Speech {
         self.queue.push_back(utterance);
     }
 
-    /// The next thing to write at `clock`, if this replica leads. What an object has no allowance for is dropped.
+    /// The next thing to write at `clock`, if this replica leads: what was not tried yet comes first, so that nothing waits
+    /// for what cannot be written. What an object has no allowance for is dropped.
     pub fn next(&mut self, clock: Duration) -> Option<Utterance> {
         if !self.leads {
             return None;
         }
-        if let Some(utterance) = self.failed.pop_front() {
-            return Some(utterance);
-        }
-        loop {
-            let utterance = self.queue.pop_front()?;
+        while let Some(utterance) = self.queue.pop_front() {
             if self.allowance.take(&utterance.finding.object, clock) {
                 return Some(utterance);
             }
             self.dropped += 1;
         }
+        self.failed.pop_front()
     }
 
-    /// Writing it failed: it is to be tried again, and costs nothing more.
-    pub fn again(&mut self, utterances: Vec<Utterance>) {
-        self.failed.extend(utterances);
+    /// Writing these failed: they are to be tried again after all others, and cost nothing more. Returns those that were
+    /// tried often enough, which are not.
+    #[must_use]
+    pub fn again(&mut self, utterances: Vec<Utterance>) -> Vec<Utterance> {
+        let (given_up, again): (Vec<_>, Vec<_>) = utterances
+            .into_iter()
+            .partition(|utterance| utterance.tries >= TRIES);
+        self.failed.extend(again);
         while self.failed.len() > QUEUE {
             self.failed.pop_front();
             self.dropped += 1;
         }
-    }
-
-    /// Whether something waits.
-    #[must_use]
-    pub fn waits(&self) -> bool {
-        self.leads && !(self.queue.is_empty() && self.failed.is_empty())
+        given_up
     }
 
     /// How much was dropped since this was asked last.

@@ -42,6 +42,8 @@ pub(crate) struct Teller {
 enum Untold {
     /// The same would happen again with any other one: wait.
     Away(String),
+    /// It may be so with any other one, or with this one for ever: wait, but not without end.
+    Failed(String),
     /// This one is refused; others may not be.
     Refused(String),
 }
@@ -105,7 +107,7 @@ impl Teller {
         let mut failed = Vec::new();
         let mut why = None;
         while *leading.borrow()
-            && let Some(utterance) = speech.next(self.begun.elapsed())
+            && let Some(mut utterance) = speech.next(self.begun.elapsed())
         {
             let Some(object) = known.observed.references.get(&utterance.finding.object) else {
                 tracing::debug!(object = utterance.finding.object, "no object to say it of");
@@ -116,6 +118,12 @@ impl Teller {
                 Err(Untold::Refused(said)) => {
                     why = Some(said);
                     failed.push(utterance);
+                }
+                Err(Untold::Failed(said)) => {
+                    utterance.tries += 1;
+                    why = Some(said);
+                    failed.push(utterance);
+                    break;
                 }
                 Err(Untold::Away(said)) => {
                     why = Some(said);
@@ -131,12 +139,15 @@ impl Teller {
                 "too many Events of one object: `headgate status` has it all"
             );
         }
-        match why {
-            Some(why) => self.faults.failed(RESOURCE, LOST, &why),
+        match &why {
+            Some(why) => self.faults.failed(RESOURCE, LOST, why),
             None => self.faults.well(RESOURCE),
         }
         let well = failed.is_empty();
-        speech.again(failed);
+        for Utterance { finding, tries, .. } in speech.again(failed) {
+            let (object, said, why) = (finding.object, finding.message, why.as_deref());
+            tracing::warn!(object, said, tries, why, "an Event is given up");
+        }
         well
     }
 
@@ -152,6 +163,10 @@ impl Teller {
             // The namespace is going, and its objects with it.
             404 => Ok(()),
             403 if fault.message().contains("being terminated") => Ok(()),
+            // By an admission webhook, not for want of a right.
+            403 if fault.message().contains("denied the request") => {
+                Err(Untold::Failed(fault.message()))
+            }
             401 | 403 => Err(Untold::Refused(fault.message())),
             400 | 422 => {
                 tracing::warn!(
@@ -161,7 +176,9 @@ impl Teller {
                 );
                 Ok(())
             }
-            _ => Err(Untold::Away(fault.message())),
+            // Nobody answers, or it has too much to do.
+            0 | 429 | 503 => Err(Untold::Away(fault.message())),
+            _ => Err(Untold::Failed(fault.message())),
         }
     }
 
