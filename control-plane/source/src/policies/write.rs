@@ -1,4 +1,4 @@
-//! The writer of statuses: the only code here that changes what the API server has.
+//! The writer of statuses: the only code that changes the status of policies at the API server.
 //!
 //! Invariant: a status is written by the leader only, at the pace of [`Desk`].
 

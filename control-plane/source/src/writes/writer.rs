@@ -53,7 +53,7 @@ pub struct Known {
 pub struct Writer {
     faults: Faults,
     /// Held here too: who resigned goes on counting.
-    leading: watch::Sender<bool>,
+    _leading: watch::Sender<bool>,
     resign: watch::Sender<bool>,
     campaign: JoinHandle<()>,
     share: Share,
@@ -130,7 +130,7 @@ impl Writer {
         }
         Self {
             faults,
-            leading: lead,
+            _leading: lead,
             resign,
             campaign,
             share,
@@ -142,12 +142,6 @@ impl Writer {
     #[must_use]
     pub fn faults(&self) -> Faults {
         self.faults.clone()
-    }
-
-    /// Whether this replica leads, now and later.
-    #[must_use]
-    pub fn leading(&self) -> watch::Receiver<bool> {
-        self.leading.subscribe()
     }
 
     /// Ends: another replica leads, and the proxies of this one count no more.
