@@ -177,6 +177,7 @@ impl Drop for Churn {
 async fn end_pods(node: Node, client: kube::Client, a_second: u32, ended: Arc<AtomicUsize>) {
     let mut ticks = tokio::time::interval(Duration::from_secs(1) / a_second.max(1));
     let api: Api<Pod> = Api::namespaced(client, "default");
+    let mut under_way = JoinSet::new();
     loop {
         // An API that does not answer shows as a rate that is not reached.
         let pods = node.pods_in(Some("default")).await.unwrap_or_default();
@@ -186,10 +187,15 @@ async fn end_pods(node: Node, client: kube::Client, a_second: u32, ended: Arc<At
         // Every seventh, so that all models lose some.
         for pod in living.step_by(7) {
             ticks.tick().await;
-            let name = pod.metadata.name.as_deref().unwrap_or_default();
-            if api.delete(name, &DeleteParams::default()).await.is_ok() {
-                ended.fetch_add(1, Ordering::Relaxed);
-            }
+            while under_way.try_join_next().is_some() {}
+            let (api, ended) = (api.clone(), Arc::clone(&ended));
+            let name = pod.metadata.name.clone().unwrap_or_default();
+            // Not one after the other: how long a busy API takes would be the rate.
+            under_way.spawn(async move {
+                if api.delete(&name, &DeleteParams::default()).await.is_ok() {
+                    ended.fetch_add(1, Ordering::Relaxed);
+                }
+            });
         }
         ticks.tick().await;
     }

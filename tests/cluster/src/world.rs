@@ -105,7 +105,7 @@ impl World {
         Ok(self.kubectl().run(words.split_whitespace()).await?)
     }
 
-    /// Rolls out a Deployment and waits until the control plane has all its pods.
+    /// Rolls out a Deployment and waits until Kubernetes says it is.
     ///
     /// # Errors
     /// [`ClusterError`].

@@ -7,8 +7,8 @@ use headgate_tests_cluster::start;
 
 /// A tenth of what the design promises for; the bench measures it in full.
 const TENTH: Size = Size {
-    models: 20,
-    versions: 3,
+    models: 25,
+    versions: 4,
     pods: 20,
 };
 
