@@ -88,7 +88,10 @@ pub async fn keep_reviewing(client: Client, needs: Needs, states: States) {
                 wait
             }
             Err(why) => {
-                tracing::debug!(why, "the Kubernetes API does not say which rights are missing");
+                tracing::debug!(
+                    why,
+                    "the Kubernetes API does not say which rights are missing"
+                );
                 MISSING
             }
         };
