@@ -173,6 +173,7 @@ where
         let mut streams = true;
         let mut listed = false;
         let mut missing: Option<Instant> = None;
+        let mut serves = false;
         let mut backoff = Backoff::new();
         let mut at = At::Nothing;
         loop {
@@ -188,7 +189,11 @@ where
             let wait = match (&at, fault.code()) {
                 (At::Nothing, 404) => {
                     let since = *missing.get_or_insert_with(Instant::now);
-                    if !listed || since.elapsed() >= self.absent_retry {
+                    let absent = match listed {
+                        true => since.elapsed() >= self.absent_retry,
+                        false => serves,
+                    };
+                    if absent {
                         listed = false;
                         if self.tell(News::Event(Event::Absent)).await.is_err()
                             || self.tell(News::Found).await.is_err()
@@ -196,6 +201,10 @@ where
                             return;
                         }
                         tokio::time::sleep(self.absent_retry).await;
+                        continue;
+                    }
+                    serves = serves || self.api_serves_its_kinds().await;
+                    if serves && !listed {
                         continue;
                     }
                     backoff.next()
@@ -222,6 +231,19 @@ where
                 return;
             }
             tokio::time::sleep(wait).await;
+        }
+    }
+
+    /// Whether the API server says that it is ready: one that starts answers 404 for kinds that it serves a moment later,
+    /// and a world without them would have no limits. Where it may not be asked, a 404 is believed.
+    async fn api_serves_its_kinds(&self) -> bool {
+        let Ok(request) = http::Request::get("/readyz").body(Vec::new()) else {
+            return true;
+        };
+        match timeout(ANSWER, self.client.request_text(request)).await {
+            Ok(Ok(_)) => true,
+            Ok(Err(kube::Error::Api(status))) => matches!(status.code, 401 | 403),
+            Ok(Err(_)) | Err(_) => false,
         }
     }
 

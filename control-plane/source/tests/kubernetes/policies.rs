@@ -109,6 +109,23 @@ async fn an_api_server_that_starts_again_and_serves_its_kinds_later_lifts_no_lim
 }
 
 #[tokio::test]
+async fn a_fresh_source_waits_for_the_kinds_of_an_api_server_that_still_starts() {
+    let cluster = Cluster::start().await;
+    cluster.apply(deployment("v1", "one", 1)).await;
+    cluster.apply(policy("fair", 1)).await;
+    let relay = cluster.kube.relay(cluster.kube.kubeconfig()).await.unwrap();
+    relay.miss_next(60);
+    let source = Source::start(&client_of(relay.kubeconfig()).await, Options::default()).await;
+    let objects = &source.now().objects;
+    assert_eq!(relay.still_missing(), 0, "it waited");
+    assert_eq!(
+        objects.bucket_policies.len(),
+        1,
+        "with the limits there are"
+    );
+}
+
+#[tokio::test]
 async fn a_policy_that_cannot_be_read_is_reported_and_stalls_nothing() {
     // As those that were stored before their definition had a schema.
     let cluster = Cluster::without_policies(KubeOptions::default()).await;
