@@ -157,7 +157,7 @@ pub(crate) fn findings(
         if levels.dark_serves && *standing == Standing::Dark && member.ready() {
             let message = format!(
                 "weight 0, but nothing else of model {model} is ready: it acts as the base. To promote it: {}",
-                label_command(member, keys, "100")
+                member.key.label_command(&keys.weight, "100")
             );
             findings.push(about(
                 member,
@@ -180,7 +180,7 @@ fn held(model: &str, member: &Member, beside: &CarrierKey, keys: &LabelKeys) -> 
         "version {} of model {model} is held at 0 beside {beside}, which is older and ready: it is reachable by pin only. \
          To give it 10 % of new sessions: {}. To let it join the base: annotation `{}: share`",
         versions.join(", "),
-        label_command(member, keys, "10"),
+        member.key.label_command(&keys.weight, "10"),
         headgate_contract::names::ANNOTATION_JOIN
     )
 }
@@ -196,17 +196,7 @@ fn invalid(written: &str, member: &Member, standing: &Standing, keys: &LabelKeys
     format!(
         "label `{}: {shown:?}` is not a weight; it counts as {counts}. Write a whole number from 0 to 100: {}",
         keys.weight,
-        label_command(member, keys, "10")
-    )
-}
-
-/// The command that sets the weight.
-fn label_command(member: &Member, keys: &LabelKeys, weight: &str) -> String {
-    format!(
-        "kubectl label {} -n {} {}={weight} --overwrite",
-        member.key.identity(),
-        member.key.namespace,
-        keys.weight
+        member.key.label_command(&keys.weight, "10")
     )
 }
 

@@ -26,6 +26,12 @@ impl CarrierKey {
     pub fn identity(&self) -> String {
         format!("{}/{}", self.kind, self.name)
     }
+
+    /// The command that sets one of its labels.
+    pub(crate) fn label_command(&self, label: &str, value: &str) -> String {
+        let (identity, namespace) = (self.identity(), &self.namespace);
+        format!("kubectl label {identity} -n {namespace} {label}={value} --overwrite")
+    }
 }
 
 impl fmt::Display for CarrierKey {

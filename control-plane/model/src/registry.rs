@@ -209,11 +209,9 @@ fn read<'a>(
     let model = match ModelId::try_from(model) {
         Ok(model) => model,
         Err(e) => {
+            let command = carrier.key.label_command(&keys.model, "MODEL");
             let message = format!(
-                "label `{}`: {e}. The object is ignored: kubectl label {} -n {} {}=MODEL --overwrite",
-                keys.model,
-                carrier.key.identity(),
-                carrier.key.namespace,
+                "label `{}`: {e}. The object is ignored: {command}",
                 keys.model
             );
             findings.push(about(
@@ -242,13 +240,8 @@ fn versions(
     let mut parse = |text: &str, whose: &str| {
         Version::try_from(text)
             .map_err(|e| {
-                let message = format!(
-                    "label `{}`{whose}: {e}: kubectl label {} -n {} {}=VERSION --overwrite",
-                    keys.version,
-                    carrier.key.identity(),
-                    carrier.key.namespace,
-                    keys.version
-                );
+                let command = carrier.key.label_command(&keys.version, "VERSION");
+                let message = format!("label `{}`{whose}: {e}: {command}", keys.version);
                 findings.push(about(
                     carrier,
                     Severity::Error,

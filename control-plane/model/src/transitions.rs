@@ -159,12 +159,7 @@ impl Subject<'_> {
 
     fn command(&self, weight: &str) -> String {
         let key = &self.carrier.key;
-        format!(
-            "kubectl label {} -n {} {}={weight} --overwrite",
-            key.identity(),
-            key.namespace,
-            self.keys.weight
-        )
+        key.label_command(&self.keys.weight, weight)
     }
 }
 

@@ -10,6 +10,7 @@
 
 pub mod access;
 pub mod change;
+mod clock;
 pub mod files;
 pub mod join;
 pub mod kubernetes;

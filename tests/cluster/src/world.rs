@@ -66,16 +66,7 @@ impl World {
         let servers = Arc::new(Servers::default());
         let kubelet = kube.kubelet(Arc::clone(&servers));
         let kubectl = kube.kubectl();
-        kubectl.apply(&definitions()?).await?;
-        let established = [
-            "wait",
-            "--for=condition=Established",
-            "--timeout=60s",
-            "crd",
-        ];
-        kubectl
-            .run(established.into_iter().chain(["--all"]))
-            .await?;
+        kubectl.defined(&definitions()?).await?;
         let mut plane = Plane::start(kube.kubeconfig(), &options.serve)?;
         plane.ready(SOON).await?;
         let mut edges = Vec::new();

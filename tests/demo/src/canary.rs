@@ -154,7 +154,7 @@ fn part(report: &LoadReport, of: impl Fn(Duration) -> bool) -> LoadReport {
     }
 }
 
-fn all_answered(claim: Claim, report: &LoadReport) -> Claimed<()> {
+pub(crate) fn all_answered(claim: Claim, report: &LoadReport) -> Claimed<()> {
     let failed = report.other_than(&[200]);
     claim.ensure(failed.is_empty(), || {
         format!(

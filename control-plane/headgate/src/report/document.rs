@@ -298,3 +298,29 @@ pub(crate) struct ProblemReport {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub replicas: Vec<String>,
 }
+
+impl ProblemReport {
+    pub(crate) fn new(
+        severity: &str,
+        reason: &str,
+        object: impl Into<String>,
+        message: impl Into<String>,
+    ) -> Self {
+        Self {
+            severity: severity.to_owned(),
+            reason: reason.to_owned(),
+            object: object.into(),
+            message: message.into(),
+            since: None,
+            replicas: Vec::new(),
+        }
+    }
+
+    /// The same, since this moment in Unix seconds.
+    pub(crate) fn since(self, since: f64) -> Self {
+        Self {
+            since: Some(since),
+            ..self
+        }
+    }
+}

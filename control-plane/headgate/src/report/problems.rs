@@ -37,25 +37,17 @@ pub(super) fn api(state: &ApiState) -> ApiReport {
 
 /// What of the Kubernetes API is not as it should be.
 pub(super) fn of_api(api: &ApiState) -> Vec<ProblemReport> {
-    let problem = |severity: &str, reason: &str, object: &str, message| ProblemReport {
-        severity: severity.to_owned(),
-        reason: reason.to_owned(),
-        object: object.to_owned(),
-        message,
-        since: None,
-        replicas: Vec::new(),
-    };
     let missing = api.missing.iter().map(|missing| {
         let message = format!(
             "{missing}, but {}: {} | kubectl apply -f -",
             missing.why, api.grant
         );
-        problem("error", "MissingRight", &missing.resource, message)
+        ProblemReport::new("error", "MissingRight", &missing.resource, message)
     });
     let undefined = api.undefined().map(|(kind, command)| {
         let message =
             format!("the Kubernetes API has no such kind, so there are none of it: {command}");
-        problem("warning", "NoDefinition", kind, message)
+        ProblemReport::new("warning", "NoDefinition", kind, message)
     });
     lost(api)
         .into_iter()
@@ -72,27 +64,29 @@ fn lost(api: &ApiState) -> Option<ProblemReport> {
     } else {
         ("was not read in full yet", "nothing is served before that")
     };
-    Some(ProblemReport {
-        severity: "error".to_owned(),
-        reason: "KubernetesApi".to_owned(),
-        object: watch.to_owned(),
-        message: format!("the Kubernetes API {what}, {served}: {}", lost.message),
-        since: Some(unix(lost.since)),
-        replicas: Vec::new(),
-    })
+    Some(
+        ProblemReport::new(
+            "error",
+            "KubernetesApi",
+            watch,
+            format!("the Kubernetes API {what}, {served}: {}", lost.message),
+        )
+        .since(unix(lost.since)),
+    )
 }
 
 /// What cannot be written to the Kubernetes API, and what is lost by that; proxies are served all the same.
 pub(super) fn unwritten(
     failing: &BTreeMap<&'static str, Failing>,
 ) -> impl Iterator<Item = ProblemReport> {
-    failing.iter().map(|(resource, failing)| ProblemReport {
-        severity: "warning".to_owned(),
-        reason: "KubernetesWrite".to_owned(),
-        object: (*resource).to_owned(),
-        message: failing.message.clone(),
-        since: Some(unix(failing.since)),
-        replicas: Vec::new(),
+    failing.iter().map(|(resource, failing)| {
+        ProblemReport::new(
+            "warning",
+            "KubernetesWrite",
+            (*resource),
+            failing.message.clone(),
+        )
+        .since(unix(failing.since))
     })
 }
 
@@ -101,51 +95,43 @@ pub(super) fn problems(published: &Published, scopes: &Scopes) -> Vec<ProblemRep
         .observed
         .problems
         .iter()
-        .map(|p| ProblemReport {
-            severity: severity(p.severity).to_owned(),
-            reason: "File".to_owned(),
-            object: p.file.clone(),
-            message: in_file(p),
-            since: Some(unix(p.since)),
-            replicas: Vec::new(),
+        .map(|p| {
+            ProblemReport::new(severity(p.severity), "File", p.file.clone(), in_file(p))
+                .since(unix(p.since))
         })
         .collect();
-    problems.extend(published.offered.problem.iter().map(|p| ProblemReport {
-        severity: "error".to_owned(),
-        reason: "Module".to_owned(),
-        object: "--wasm".to_owned(),
-        message: p.message.trim_start_matches("--wasm: ").to_owned(),
-        since: Some(seconds(p.since)),
-        replicas: Vec::new(),
+    problems.extend(published.offered.problem.iter().map(|p| {
+        ProblemReport::new(
+            "error",
+            "Module",
+            "--wasm",
+            p.message.trim_start_matches("--wasm: "),
+        )
+        .since(seconds(p.since))
     }));
-    problems.extend(published.plan.findings.iter().map(|f| ProblemReport {
-        severity: severity(f.severity).to_owned(),
-        reason: f.reason.to_owned(),
-        object: format!("{} ({})", f.object, f.origin),
-        message: f.message.clone(),
-        since: None,
-        replicas: Vec::new(),
+    problems.extend(published.plan.findings.iter().map(|f| {
+        ProblemReport::new(
+            severity(f.severity),
+            f.reason,
+            format!("{} ({})", f.object, f.origin),
+            f.message.clone(),
+        )
     }));
     problems.extend(unserved(&published.plan, scopes));
     let mut left_out = BTreeSet::new();
     for (scope, view) in scopes.view() {
-        problems.extend(view.failure.map(|message| ProblemReport {
-            severity: "error".to_owned(),
-            reason: "NotTranslated".to_owned(),
-            object: format!("scope {scope}"),
-            message,
-            since: None,
-            replicas: Vec::new(),
+        problems.extend(view.failure.map(|message| {
+            ProblemReport::new("error", "NotTranslated", format!("scope {scope}"), message)
         }));
         left_out.extend(view.rejected);
     }
-    problems.extend(left_out.into_iter().map(|r| ProblemReport {
-        severity: "error".to_owned(),
-        reason: "LeftOut".to_owned(),
-        object: format!("{} in namespace {}", r.what, r.namespace),
-        message: r.reason,
-        since: None,
-        replicas: Vec::new(),
+    problems.extend(left_out.into_iter().map(|r| {
+        ProblemReport::new(
+            "error",
+            "LeftOut",
+            format!("{} in namespace {}", r.what, r.namespace),
+            r.reason,
+        )
     }));
     problems
 }
@@ -153,15 +139,12 @@ pub(super) fn problems(published: &Published, scopes: &Scopes) -> Vec<ProblemRep
 /// A namespace without a domain is served to nobody: said, never inferred.
 fn unserved<'a>(plan: &'a Plan, scopes: &'a Scopes) -> impl Iterator<Item = ProblemReport> + 'a {
     let unserved = |(name, _): &(&String, &NamespacePlan)| !scopes.serves(name);
-    plan.namespaces
-        .iter()
-        .filter(unserved)
-        .map(|(name, _)| ProblemReport {
-            severity: "warning".to_owned(),
-            reason: "NoDomain".to_owned(),
-            object: format!("namespace {name}"),
-            message: format!("no proxy serves it: start with --domain {name}=<domain>"),
-            since: None,
-            replicas: Vec::new(),
-        })
+    plan.namespaces.iter().filter(unserved).map(|(name, _)| {
+        ProblemReport::new(
+            "warning",
+            "NoDomain",
+            format!("namespace {name}"),
+            format!("no proxy serves it: start with --domain {name}=<domain>"),
+        )
+    })
 }

@@ -63,6 +63,11 @@ pub(crate) fn manifest(model: &str, version: &str, ports: &[u16]) -> Manifest {
     Manifest::new(model, version).endpoints(&endpoints)
 }
 
+/// `headgate serve`, to be told what.
+pub(crate) fn serve() -> ProcessOptions {
+    ProcessOptions::new(env!("CARGO_BIN_EXE_headgate")).arg("serve")
+}
+
 /// A running control plane.
 pub(crate) struct Server {
     pub(crate) process: Process,
@@ -88,8 +93,8 @@ impl Server {
     }
 
     async fn launch(files: &Files, xds: SocketAddr, admin: SocketAddr, more: &[&str]) -> Self {
-        let options = ProcessOptions::new(env!("CARGO_BIN_EXE_headgate"))
-            .args(["serve", "--models"])
+        let options = serve()
+            .arg("--models")
             .arg(files.path("models"))
             .arg("--policies")
             .arg(files.path("policies"))
@@ -97,18 +102,32 @@ impl Server {
             .arg(files.path("wasm"))
             // What vanished goes within a test's time.
             .args(["--linger", "2"])
-            .args(more.iter().copied())
+            .args(more.iter().copied());
+        Self::at(options, xds, admin).ready().await
+    }
+
+    /// The process, at addresses of its own; not awaited.
+    pub(crate) fn spawn(options: ProcessOptions) -> Self {
+        Self::at(options, free_addr().unwrap(), free_addr().unwrap())
+    }
+
+    fn at(options: ProcessOptions, xds: SocketAddr, admin: SocketAddr) -> Self {
+        let options = options
             .args(["--xds-address".to_owned(), xds.to_string()])
             .args(["--admin-address".to_owned(), admin.to_string()]);
-        let mut process = Process::start(options).unwrap();
-        let ready = format!("http://{admin}/readyz");
-        process.wait_for_http(&ready, SOON).await.unwrap();
         Self {
-            process,
+            process: Process::start(options).unwrap(),
             xds,
             admin,
             client: HttpClient::new(),
         }
+    }
+
+    /// Once it is ready.
+    pub(crate) async fn ready(mut self) -> Self {
+        let ready = format!("http://{}/readyz", self.admin);
+        self.process.wait_for_http(&ready, SOON).await.unwrap();
+        self
     }
 
     pub(crate) async fn get(&self, path: &str) -> Reply {

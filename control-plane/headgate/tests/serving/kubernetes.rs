@@ -17,23 +17,15 @@ const TAGS: &str = "{apiVersion: headgate.dev/v1alpha1, kind: TrafficTagPolicy, 
 
 /// A control plane that watches what a kubeconfig names, with policies from files; not awaited.
 pub(crate) fn serve(files: &Files, kubeconfig: &Path, more: &[&str]) -> Server {
-    let (xds, admin) = (free_addr().unwrap(), free_addr().unwrap());
-    let options = ProcessOptions::new(env!("CARGO_BIN_EXE_headgate"))
-        .args(["serve", "--kube", "--linger", "2", "--kubeconfig"])
+    let options = common::serve()
+        .args(["--kube", "--linger", "2", "--kubeconfig"])
         .arg(kubeconfig)
         .arg("--policies")
         .arg(files.path("policies"))
         .arg("--wasm")
         .arg(files.path("wasm"))
-        .args(["--xds-address".to_owned(), xds.to_string()])
-        .args(["--admin-address".to_owned(), admin.to_string()])
         .args(more);
-    Server {
-        process: Process::start(options).unwrap(),
-        xds,
-        admin,
-        client: HttpClient::new(),
-    }
+    Server::spawn(options)
 }
 
 /// The weights wanted of a model's versions.

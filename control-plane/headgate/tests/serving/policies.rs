@@ -28,19 +28,8 @@ async fn a_policy_applied_with_kubectl_reaches_the_filters_and_a_ceiling_stays()
     let kube = Kube::start(KubeOptions::default()).await.unwrap();
     let _kubelet = kube.kubelet(Nothing::default());
     let kubectl = kube.kubectl();
-    kubectl
-        .apply(&yaml(&crds().unwrap()).unwrap())
-        .await
-        .unwrap();
-    kubectl
-        .run([
-            "wait",
-            "--for=condition=Established",
-            "--timeout=60s",
-            "crd/tokenbucketpolicies.headgate.dev",
-        ])
-        .await
-        .unwrap();
+    let definitions = yaml(&crds().unwrap()).unwrap();
+    kubectl.defined(&definitions).await.unwrap();
     kubectl.run(["create", "namespace", "house"]).await.unwrap();
     let model = deployment("llama", "v1", "one", 1);
     kubectl.rolled_out(&model).await.unwrap();
@@ -87,20 +76,7 @@ async fn a_policy_applied_with_kubectl_reaches_the_filters_and_a_ceiling_stays()
     assert_eq!(look().as_deref(), Some("house/ceiling"));
 
     // And a control plane that runs hears of it.
-    let (xds, admin) = (free_addr().unwrap(), free_addr().unwrap());
-    let options = ProcessOptions::new(env!("CARGO_BIN_EXE_headgate"))
-        .arg("serve")
-        .args(flags)
-        .args(["--xds-address".to_owned(), xds.to_string()])
-        .args(["--admin-address".to_owned(), admin.to_string()]);
-    let mut server = Server {
-        process: Process::start(options).unwrap(),
-        xds,
-        admin,
-        client: HttpClient::new(),
-    };
-    let ready = format!("http://{admin}/readyz");
-    server.process.wait_for_http(&ready, SOON).await.unwrap();
+    let server = Server::spawn(serve().args(flags)).ready().await;
     kubectl
         .apply(&policy("default", "typo", "models: [lama],"))
         .await

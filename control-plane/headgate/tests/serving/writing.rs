@@ -25,7 +25,8 @@ async fn kubectl_waits_until_every_connected_proxy_has_a_policy_and_reads_why_it
     })
     .await
     .unwrap();
-    define(&kubectl, &yaml(&crds().unwrap()).unwrap()).await;
+    let definitions = yaml(&crds().unwrap()).unwrap();
+    kubectl.defined(&definitions).await.unwrap();
 
     let _server = world.serve("a", &[]).await;
     kubectl

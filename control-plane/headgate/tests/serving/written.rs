@@ -28,7 +28,8 @@ impl World {
         let kube = Kube::start(KubeOptions::default()).await.unwrap();
         let kubelet = kube.kubelet(Nothing::default());
         let kubectl = kube.kubectl();
-        define(&kubectl, &yaml(&crds().unwrap()).unwrap()).await;
+        let definitions = yaml(&crds().unwrap()).unwrap();
+        kubectl.defined(&definitions).await.unwrap();
         for (name, version) in [("v1", "one"), ("v2", "two")] {
             let made = deployment("llama", name, version, 1);
             kubectl.rolled_out(&made).await.unwrap();
@@ -45,39 +46,16 @@ impl World {
     }
 
     pub(crate) async fn serve_as(&self, kubeconfig: &Path, replica: &str, more: &[&str]) -> Server {
-        let (xds, admin) = (free_addr().unwrap(), free_addr().unwrap());
-        let options = ProcessOptions::new(env!("CARGO_BIN_EXE_headgate"))
-            .args(["serve", "--kube", "--linger", "2", "-n", "default"])
+        let options = serve()
+            .args(["--kube", "--linger", "2", "-n", "default"])
             .arg("--kubeconfig")
             .arg(kubeconfig)
             .arg("--wasm")
             .arg(self.files.path("wasm"))
             .args(["--replica-name", replica])
-            .args(["--xds-address".to_owned(), xds.to_string()])
-            .args(["--admin-address".to_owned(), admin.to_string()])
             .args(more);
-        let mut server = Server {
-            process: Process::start(options).unwrap(),
-            xds,
-            admin,
-            client: HttpClient::new(),
-        };
-        let ready = format!("http://{admin}/readyz");
-        server.process.wait_for_http(&ready, SOON).await.unwrap();
-        server
+        Server::spawn(options).ready().await
     }
-}
-
-pub(crate) async fn define(kubectl: &Kubectl, definitions: &str) {
-    kubectl.apply(definitions).await.unwrap();
-    let established = [
-        "wait",
-        "--for=condition=Established",
-        "--timeout=60s",
-        "crd/tokenbucketpolicies.headgate.dev",
-        "crd/traffictagpolicies.headgate.dev",
-    ];
-    kubectl.run(established).await.unwrap();
 }
 
 pub(crate) fn policy(name: &str, capacity: u32, more: &str) -> String {

@@ -1,7 +1,6 @@
 //! How the watches fare: what `status` says of the API server. It changes nothing of the world.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use tokio::sync::watch;
 
@@ -112,7 +111,7 @@ impl States {
             News::Event(_) => {}
             News::Found => self.note(watch, |state| state.lost = None),
             News::Lost(message) => self.note(watch, |state| {
-                let since = state.lost.as_ref().map_or_else(now, |lost| lost.since);
+                let since = state.lost.as_ref().map_or_else(unix_now, |lost| lost.since);
                 let message = message.clone();
                 state.lost = Some(Lost { since, message });
             }),
@@ -148,13 +147,4 @@ impl States {
             *state != before
         });
     }
-}
-
-/// Unix seconds.
-fn now() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    since
-        .ok()
-        .and_then(|since| i64::try_from(since.as_secs()).ok())
-        .unwrap_or(0)
 }

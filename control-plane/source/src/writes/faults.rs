@@ -3,9 +3,10 @@
 //! Invariant: each fault is logged when it begins, when its reason changes and when it ends, not with every try.
 
 use std::collections::BTreeMap;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use tokio::sync::watch;
+
+use crate::clock::unix_now;
 
 /// Something that cannot be written.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,7 +43,7 @@ impl Faults {
                 return false;
             }
             tracing::warn!(resource, why, "{lost}");
-            let since = before.map_or_else(now, |before| before.since);
+            let since = before.map_or_else(unix_now, |before| before.since);
             faults.insert(resource, Failing { since, message });
             true
         });
@@ -58,13 +59,4 @@ impl Faults {
             failed
         });
     }
-}
-
-/// Unix seconds.
-fn now() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    since
-        .ok()
-        .and_then(|since| i64::try_from(since.as_secs()).ok())
-        .unwrap_or(0)
 }

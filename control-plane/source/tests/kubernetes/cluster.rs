@@ -241,12 +241,7 @@ impl Cluster {
     /// Gives the API server the policies' definitions.
     pub(crate) async fn define(&self) {
         let definitions = yaml(&crds().unwrap()).unwrap();
-        self.kube.kubectl().apply(&definitions).await.unwrap();
-        let of_both = "crd/tokenbucketpolicies.headgate.dev crd/traffictagpolicies.headgate.dev";
-        self.kubectl(&format!(
-            "wait --for=condition=Established --timeout=60s {of_both}"
-        ))
-        .await;
+        self.kube.kubectl().defined(&definitions).await.unwrap();
     }
 
     /// The administrator's client, as the product makes it.

@@ -34,13 +34,5 @@ pub(crate) async fn start() -> Kube {
 /// Gives the API server the definitions, and waits until it serves them.
 pub(crate) async fn define(kubectl: &Kubectl) {
     let definitions = yaml(&crds().unwrap()).unwrap();
-    kubectl.apply(&definitions).await.unwrap();
-    let established = [
-        "wait",
-        "--for=condition=Established",
-        "--timeout=60s",
-        "crd/tokenbucketpolicies.headgate.dev",
-        "crd/traffictagpolicies.headgate.dev",
-    ];
-    kubectl.run(established).await.unwrap();
+    kubectl.defined(&definitions).await.unwrap();
 }

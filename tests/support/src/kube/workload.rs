@@ -1,4 +1,4 @@
-//! The manifest of a model workload, as a user writes it, and how it is rolled out.
+//! The manifest of a model workload, as a user writes it, how it is rolled out, and how kinds are defined.
 
 use serde_json::{Value, json};
 
@@ -25,6 +25,17 @@ pub fn deployment(model: &str, name: &str, version: &str, replicas: u32) -> Valu
 }
 
 impl Kubectl {
+    /// `kubectl apply` of CustomResourceDefinitions, then `kubectl wait` until every one that there is can be used, at most 60 s.
+    ///
+    /// # Errors
+    /// As [`Self::run`].
+    pub async fn defined(&self, definitions: &str) -> Result<(), KubeError> {
+        self.apply(definitions).await?;
+        let established = "wait --for=condition=Established --timeout=60s crd --all";
+        self.run(established.split(' ')).await?;
+        Ok(())
+    }
+
     /// `kubectl apply` of a Deployment, then `kubectl rollout status` until all its pods are ready, at most 100 s.
     ///
     /// # Errors

@@ -177,18 +177,16 @@ fn compare(
                 format!("plans {plan}")
             })
         };
-        let problem = ProblemReport {
-            severity: "warning".to_owned(),
-            reason: "ReplicasDiffer".to_owned(),
-            object: format!("model {id}"),
-            message: format!(
+        let problem = ProblemReport::new(
+            "warning",
+            "ReplicasDiffer",
+            format!("model {id}"),
+            format!(
                 "{lead} {}, {address} {}: if it stays so, compare their flags and what they can reach",
                 plans(ours.get(id)),
                 plans(theirs.get(id))
             ),
-            since: None,
-            replicas: Vec::new(),
-        };
+        );
         differing.entry(id.clone()).or_insert(problem);
     }
 }

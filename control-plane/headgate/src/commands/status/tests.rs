@@ -110,14 +110,7 @@ fn report(model: ModelReport) -> Report {
 }
 
 fn problem(reason: &str, message: &str) -> ProblemReport {
-    ProblemReport {
-        severity: "warning".to_owned(),
-        reason: reason.to_owned(),
-        object: "deployment default/m-v2".to_owned(),
-        message: message.to_owned(),
-        since: None,
-        replicas: Vec::new(),
-    }
+    ProblemReport::new("warning", reason, "deployment default/m-v2", message)
 }
 
 fn told(before: Option<&Report>, after: &Report) -> Vec<String> {
