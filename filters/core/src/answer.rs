@@ -93,42 +93,8 @@ impl Answer {
         !matches!(self.meter, Meter::Off)
     }
 
-    /// Settles the reserve. What is returned are counts.
-    pub(crate) fn settle(self, ticket: Ticket, vm: &mut Vm, host: &dyn Host) -> Vec<Effect> {
-        let admitted = &ticket.admitted;
-        if admitted.charges.is_empty() {
-            return Vec::new();
-        }
-        let ending = self.seen(host).ending();
-        let spends = admitted.held.spends();
-        let used: Vec<u64> = admitted
-            .charges
-            .iter()
-            .zip(spends)
-            .map(|(charge, spend)| charge.used(&ending, spend.cells()))
-            .collect();
-        let mut effects = count_tokens(&ending, &ticket);
-        let stands = spends.iter().zip(&used).all(|(s, u)| s.cells() == *u);
-        let Ticket {
-            model,
-            version,
-            admitted,
-            ..
-        } = ticket;
-        let version = pick::label(version.as_ref());
-        let settled = if stands {
-            vec![Settled::default(); used.len()]
-        } else {
-            vm.ledger.settle(admitted.held, &used, host.now(), host)
-        };
-        for ((charge, cells), settled) in admitted.charges.iter().zip(used).zip(settled) {
-            let spent = (charge, cells, settled);
-            count(&spent, (&model, version), &ending, &mut effects);
-        }
-        effects
-    }
-
-    fn seen(self, host: &dyn Host) -> Seen {
+    /// What the stream is settled on.
+    fn ending(self, host: &dyn Host) -> Ending {
         let mut seen = self.seen;
         match self.meter {
             Meter::Off => {}
@@ -145,18 +111,62 @@ impl Answer {
                 };
             }
         }
-        if seen.answered == Answered::Nobody {
-            // Or nobody looked: an answer that is neither told anything nor metered.
-            match host.code_details() {
-                Some(details) if details == VIA_UPSTREAM => seen.answered = Answered::Upstream,
-                details => seen.details = details,
-            }
-        }
         if seen.answered != Answered::Upstream {
             seen.upstream = host.upstream_address().is_some();
         }
-        seen
+        seen.ending()
     }
+}
+
+/// The ending of a stream without an answer, or whose answer nobody looked at: it is neither told anything nor metered.
+fn unlooked(host: &dyn Host) -> Ending {
+    match host.code_details() {
+        Some(details) if details == VIA_UPSTREAM => Ending::Unobserved,
+        details => {
+            let seen = Seen {
+                details,
+                upstream: host.upstream_address().is_some(),
+                ..Seen::default()
+            };
+            seen.ending()
+        }
+    }
+}
+
+/// Settles the reserve. What is returned are counts.
+pub(crate) fn settle(
+    ticket: &mut Ticket,
+    answer: Option<Box<Answer>>,
+    vm: &mut Vm,
+    host: &dyn Host,
+) -> Vec<Effect> {
+    if ticket.admitted.charges.is_empty() {
+        return Vec::new();
+    }
+    let ending = match answer {
+        Some(answer) => answer.ending(host),
+        None => unlooked(host),
+    };
+    let mut effects = Vec::with_capacity(8);
+    if let Ending::Used { input, output, .. } = ending {
+        count_tokens(input, output, ticket, &mut effects);
+    }
+    let held = std::mem::take(&mut ticket.admitted.held);
+    let mut stands = true;
+    let mut used = Vec::with_capacity(held.spends().len());
+    for (charge, spend) in ticket.admitted.charges.iter().zip(held.spends()) {
+        let cells = charge.used(&ending, spend.cells());
+        stands &= cells == spend.cells();
+        used.push(cells);
+        count(charge, cells, ticket, &ending, &mut effects);
+    }
+    if !stands {
+        let settled = vm.ledger.settle(held, &used, host.now(), host);
+        for (charge, settled) in ticket.admitted.charges.iter().zip(settled) {
+            count_moved(charge, &settled, ticket, &mut effects);
+        }
+    }
+    effects
 }
 
 impl Meter {
@@ -208,35 +218,39 @@ fn tell_served(ticket: &Ticket, host: &dyn Host) -> Vec<Effect> {
     effects
 }
 
-fn count_tokens(ending: &Ending, ticket: &Ticket) -> Vec<Effect> {
-    let Ending::Used { input, output, .. } = *ending else {
-        return Vec::new();
-    };
-    let observe = |name, value| {
+fn count_tokens(input: Option<u64>, output: u64, ticket: &Ticket, effects: &mut Vec<Effect>) {
+    let mut observe = |name, value| {
         let render = || metrics::tokens(name, &ticket.model, ticket.version());
         let metric = pick::stat(ticket.version.as_ref(), name, "", render);
-        Effect::Observe(metric, value)
+        effects.push(Effect::Observe(metric, value));
     };
-    let mut effects = vec![observe("output_tokens", output)];
-    effects.extend(input.map(|input| observe("input_tokens", input)));
-    effects
+    observe("output_tokens", output);
+    if let Some(input) = input {
+        observe("input_tokens", input);
+    }
 }
 
-/// What became of one charge: the cells it came to, and what its settlement did.
+/// What became of one charge, and the cells it came to.
 fn count(
-    (charge, cells, settled): &(&Charge, u64, Settled),
-    (model, version): (&str, &str),
+    charge: &Charge,
+    cells: u64,
+    ticket: &Ticket,
     ending: &Ending,
     effects: &mut Vec<Effect>,
 ) {
     let (rule, series) = (charge.limit.rule.id(), &charge.series);
-    let outcome = ending.as_str();
+    let (model, version, outcome) = (&ticket.model, ticket.version(), ending.as_str());
     let metric = series.get("settlements", outcome, || {
         metrics::settlements(rule, model, version, outcome)
     });
     effects.push(Effect::Count(metric, 1));
     let metric = series.get("charged", "", || metrics::charged(rule, model, version));
-    effects.push(Effect::Observe(metric, charge.milli(*cells)));
+    effects.push(Effect::Observe(metric, charge.milli(cells)));
+}
+
+/// What a settlement moved.
+fn count_moved(charge: &Charge, settled: &Settled, ticket: &Ticket, effects: &mut Vec<Effect>) {
+    let (rule, series) = (charge.limit.rule.id(), &charge.series);
     for (name, ns) in [
         ("refunded_milli", settled.refunded),
         ("debited_milli", settled.debited),
@@ -245,7 +259,8 @@ fn count(
         ("unwritten_milli", settled.unwritten),
     ] {
         if ns > 0 {
-            let metric = series.get(name, "", || metrics::amount(name, rule, model, version));
+            let render = || metrics::amount(name, rule, &ticket.model, ticket.version());
+            let metric = series.get(name, "", render);
             effects.push(Effect::Count(metric, charge.milli_of_ns(ns)));
         }
     }

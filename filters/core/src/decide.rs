@@ -11,7 +11,7 @@ use headgate_dialect::Body;
 use crate::compiled::{Compiled, Model, Namespace, Rules};
 use crate::effects::{Effect, Reply, Text};
 use crate::endpoint::Class;
-use crate::facts::{Facts, single};
+use crate::facts::{Facts, invalid, single};
 use crate::headers::Headers;
 use crate::host::Host;
 use crate::ledger::Source;
@@ -153,20 +153,23 @@ impl<'a> Decider<'a> {
         };
         match self.serve(vm, namespace, &mut labels) {
             Ok(decision) => decision,
-            Err(denied) => {
-                let rule = denied.limit.as_ref().map(|l| {
-                    let outcome = denied.refusal.code();
-                    let (rule, model) = (l.rule.id(), labels.model);
-                    Effect::Count(metrics::reserves(rule, model, labels.version, outcome), 1)
-                });
-                match refuse(&labels, &denied.refusal, self.request.headers) {
-                    Decision::Reply(mut effects, reply) => {
-                        effects.extend(rule);
-                        Decision::Reply(effects, reply)
-                    }
-                    other => other,
-                }
+            Err(denied) => self.denied(&denied, &labels),
+        }
+    }
+
+    #[cold]
+    fn denied(&self, denied: &Denied, labels: &Labels<'_>) -> Decision {
+        let rule = denied.limit.as_ref().map(|l| {
+            let outcome = denied.refusal.code();
+            let (rule, model) = (l.rule.id(), labels.model);
+            Effect::Count(metrics::reserves(rule, model, labels.version, outcome), 1)
+        });
+        match refuse(labels, &denied.refusal, self.request.headers) {
+            Decision::Reply(mut effects, reply) => {
+                effects.extend(rule);
+                Decision::Reply(effects, reply)
             }
+            other => other,
         }
     }
 
@@ -190,21 +193,22 @@ impl<'a> Decider<'a> {
         if let Some(model) = subject.model {
             labels.model = &model.id;
             if self.config.role == Role::Decide && !model.picker.ready() {
-                let model = model.id.to_string();
-                return Err(Refusal::ModelNotReady { model }.into());
+                return Err(not_ready(model).into());
             }
         }
         let tagging = &subject.rules.tagging;
-        let tenant: Option<Rc<str>> = self.tenant(tagging)?.map(Into::into);
+        let tenant = self.tenant(tagging)?;
         let mut effects = Vec::with_capacity(16);
         let (version, lane) = self.version(subject, tenant.as_deref(), *labels, &mut effects)?;
         labels.version = pick::label(version);
         labels.lane = lane;
         let tags = self.tagging.then(|| Tags {
-            model: subject.model.map_or("".into(), |m| (&m.id).into()),
-            version: version.map_or("".into(), |v| (&v.name).into()),
-            tenant: tenant.as_ref().map(Text::from),
-            lane: lane.into(),
+            fixed: [
+                subject.model.map_or("".into(), |m| (&m.id).into()),
+                version.map_or("".into(), |v| (&v.name).into()),
+                lane.into(),
+                tenant.as_ref().map_or("".into(), Text::from),
+            ],
             own: tags::own(tagging, headers),
         });
         let asking = Asking {
@@ -271,25 +275,20 @@ impl<'a> Decider<'a> {
     }
 
     /// The tenant, clean. Only a hop that follows believes the tag of the hop before.
-    fn tenant(&self, tagging: &Tagging) -> Result<Option<String>, Refusal> {
+    fn tenant(&self, tagging: &Tagging) -> Result<Option<Rc<str>>, Refusal> {
         let headers = self.request.headers;
-        let name = match self.config.role {
-            Role::Follow if headers.get(HEADER_TENANT).is_some() => {
-                return Ok(headers.text(HEADER_TENANT).map(str::to_owned));
-            }
-            _ => tagging.tenant_header.as_str(),
-        };
+        if self.config.role == Role::Follow && headers.get(HEADER_TENANT).is_some() {
+            return Ok(headers.text(HEADER_TENANT).map(Into::into));
+        }
+        let name = tagging.tenant_header.as_str();
         let Some(value) = single(headers, name)? else {
             return Ok(None);
         };
         let tenant = tags::encoded(value);
         if tenant.len() > tags::MAX_VALUE {
-            return Err(Refusal::HeaderInvalid {
-                name: name.into(),
-                expected: "at most 128 bytes long, percent-encoded",
-            });
+            return Err(invalid(name, "at most 128 bytes long, percent-encoded"));
         }
-        Ok(Some(tenant))
+        Ok(Some(tenant.as_ref().into()))
     }
 
     /// The version and how it was come by: picked here, or as the hop before wrote it.
@@ -309,26 +308,10 @@ impl<'a> Decider<'a> {
             return Ok((version.and_then(|v| model.picker.known(v)), ""));
         }
         let tagging = &subject.rules.tagging;
-        if let Some(pin) = single(headers, names::HEADER_VERSION)? {
-            let version = String::from_utf8_lossy(pin).into_owned();
-            match (model.picker.pin(&version), model.picker.known(&version)) {
-                (Pinned::Ready, Some(known)) => return Ok((Some(known), Lane::Pin.as_str())),
-                (Pinned::NotReady, _) => {
-                    let model = model.id.to_string();
-                    return Err(Refusal::VersionNotReady { model, version });
-                }
-                (Pinned::Unknown { near }, _)
-                    if tagging.unknown_version == UnknownVersion::Refuse =>
-                {
-                    let model = model.id.to_string();
-                    return Err(Refusal::VersionNotFound {
-                        model,
-                        version,
-                        near,
-                    });
-                }
-                _ => {}
-            }
+        if let Some(pin) = single(headers, names::HEADER_VERSION)?
+            && let Some(pinned) = pinned(model, pin, tagging.unknown_version)?
+        {
+            return Ok((Some(pinned), Lane::Pin.as_str()));
         }
         let tenant = tenant.unwrap_or_default();
         let list = &tagging.session_keys;
@@ -342,9 +325,7 @@ impl<'a> Decider<'a> {
         };
         match model.picker.version(session) {
             Some((version, lane)) => Ok((Some(version), lane.as_str())),
-            None => Err(Refusal::ModelNotReady {
-                model: model.id.to_string(),
-            }),
+            None => Err(not_ready(model)),
         }
     }
 
@@ -400,12 +381,46 @@ impl<'a> Decider<'a> {
             (name, clean(&format!("{}{name}", names::TAG_HEADER_PREFIX)))
         });
         Tags {
-            model: clean(names::HEADER_MODEL),
-            version: clean(names::HEADER_VERSION),
-            tenant: tenant.map(Text::from),
-            lane: clean(HEADER_LANE),
+            fixed: [
+                clean(names::HEADER_MODEL),
+                clean(names::HEADER_VERSION),
+                clean(HEADER_LANE),
+                tenant.map_or("".into(), Text::from),
+            ],
             own: own.collect(),
         }
+    }
+}
+
+#[cold]
+fn not_ready(model: &Model) -> Refusal {
+    Refusal::ModelNotReady {
+        model: model.id.to_string(),
+    }
+}
+
+/// The version that a request names; `None` where an unknown one is served by weights.
+fn pinned<'a>(
+    model: &'a Model,
+    pin: &[u8],
+    unknown: UnknownVersion,
+) -> Result<Option<&'a Rc<Version>>, Refusal> {
+    let version = String::from_utf8_lossy(pin).into_owned();
+    let id = || model.id.to_string();
+    match (model.picker.pin(&version), model.picker.known(&version)) {
+        (Pinned::Ready, known) => Ok(known),
+        (Pinned::NotReady, _) => Err(Refusal::VersionNotReady {
+            model: id(),
+            version,
+        }),
+        (Pinned::Unknown { near }, _) if unknown == UnknownVersion::Refuse => {
+            Err(Refusal::VersionNotFound {
+                model: id(),
+                version,
+                near,
+            })
+        }
+        (Pinned::Unknown { .. }, _) => Ok(None),
     }
 }
 

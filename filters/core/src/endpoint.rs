@@ -7,7 +7,7 @@ use std::borrow::Cow;
 
 use headgate_dialect::Endpoint;
 
-const MODELS: &str = "/v1/models";
+const MODELS: &[u8] = b"/v1/models";
 
 /// What decides about a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,54 +26,75 @@ pub enum Class {
 #[must_use]
 pub fn classify(method: &[u8], path: &[u8], end: bool) -> Class {
     let plain = normalize(path);
-    let plain = plain.trim_end_matches('/');
-    let first = first_segments(plain);
-    let serving = matches!(
-        first,
-        ["v1", ..] | ["v2", "models"] | ["inference.GRPCInferenceService", _] | ["infer", _]
-    );
+    let plain = trimmed(&plain);
     // What never reaches a GPU: a preflight, or reading from a path that generates only when posted to.
     let idle = end && matches!(method, b"OPTIONS" | b"HEAD" | b"GET" | b"DELETE");
     match Endpoint::of_path(plain) {
         Some(_) if idle => Class::Other,
         Some(endpoint) => Class::Body(endpoint),
-        None if !serving || (idle && method == b"OPTIONS") => Class::Other,
+        None if !serving(plain) || (idle && method == b"OPTIONS") => Class::Other,
         None if matches!(method, b"GET" | b"HEAD") && model_asked(plain).is_some() => Class::Models,
         None => Class::Headers,
     }
 }
 
-fn first_segments(plain: &str) -> [&str; 2] {
-    let mut segments = plain.split('/').filter(|s| !s.is_empty());
-    let mut next = || segments.next().unwrap_or_default();
-    [next(), next()]
+/// Whether a plain path is under one of the serving prefixes.
+fn serving(plain: &[u8]) -> bool {
+    let plain = plain.strip_prefix(b"/").unwrap_or(plain);
+    let (first, rest) = first_segment(plain);
+    match first {
+        b"v1" | b"infer" | b"inference.GRPCInferenceService" => true,
+        b"v2" => first_segment(rest).0 == b"models",
+        _ => false,
+    }
+}
+
+/// What comes before the first slash, and after it.
+fn first_segment(path: &[u8]) -> (&[u8], &[u8]) {
+    match path.iter().position(|b| *b == b'/') {
+        Some(at) => (&path[..at], &path[at + 1..]),
+        None => (path, b""),
+    }
+}
+
+/// Without slashes at its end.
+fn trimmed(mut path: &[u8]) -> &[u8] {
+    while let [rest @ .., b'/'] = path {
+        path = rest;
+    }
+    path
 }
 
 /// The model whose object a path asks for; empty where it asks for all of them, `None` for other paths.
-fn model_asked(plain: &str) -> Option<&str> {
+fn model_asked(plain: &[u8]) -> Option<&[u8]> {
     let rest = plain.strip_prefix(MODELS)?;
     if rest.is_empty() {
         return Some(rest);
     }
-    rest.strip_prefix('/')
+    rest.strip_prefix(b"/")
 }
 
 /// The same, of the path as it was sent. Names may have slashes, encoded or not.
 pub(crate) fn model_of(path: &[u8]) -> String {
     let plain = normalize(path);
-    let name = model_asked(plain.trim_end_matches('/'));
-    name.unwrap_or_default().to_owned()
+    let name = model_asked(trimmed(&plain)).unwrap_or_default();
+    String::from_utf8_lossy(name).into_owned()
 }
 
 /// The path without query, decoded, each segment once; a slash may be left at its end.
-fn normalize(path: &[u8]) -> Cow<'_, str> {
+fn normalize(path: &[u8]) -> Cow<'_, [u8]> {
     let end = path.iter().position(|b| matches!(b, b'?' | b'#'));
     let path = &path[..end.unwrap_or(path.len())];
-    let odd = |w: &[u8]| matches!(w, b"//" | b"/.") || w.contains(&b'%') || w.contains(&b'\\');
-    if path.windows(2).any(odd) || path == b"%" {
-        return Cow::Owned(resolve(&decode(path)));
+    let mut before = 0;
+    let odd = |&byte: &u8| {
+        let odd = matches!(byte, b'%' | b'\\') || (before == b'/' && matches!(byte, b'/' | b'.'));
+        before = byte;
+        odd
+    };
+    if path.iter().any(odd) {
+        return Cow::Owned(resolve(&decode(path)).into_bytes());
     }
-    String::from_utf8_lossy(path)
+    Cow::Borrowed(path)
 }
 
 fn resolve(path: &str) -> String {

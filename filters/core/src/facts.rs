@@ -73,24 +73,34 @@ pub fn single<'a>(headers: &Headers<'a>, name: &str) -> Result<Option<&'a [u8]>,
         return Ok(None);
     };
     if values.any(|other| other != first) {
-        return Err(Refusal::HeaderDisagrees { name: name.into() });
+        return Err(disagrees(name));
     }
     Ok((!first.is_empty()).then_some(first))
 }
 
-fn header_model<'a>(headers: &Headers<'a>) -> Result<Option<&'a str>, Refusal> {
-    let name = names::HEADER_MODEL;
-    let invalid = |expected| Refusal::HeaderInvalid {
+#[cold]
+fn disagrees(name: &str) -> Refusal {
+    Refusal::HeaderDisagrees { name: name.into() }
+}
+
+/// A header that is not what it has to be.
+#[cold]
+pub(crate) fn invalid(name: &str, expected: &'static str) -> Refusal {
+    Refusal::HeaderInvalid {
         name: name.into(),
         expected,
-    };
+    }
+}
+
+fn header_model<'a>(headers: &Headers<'a>) -> Result<Option<&'a str>, Refusal> {
+    let name = names::HEADER_MODEL;
     let Some(value) = single(headers, name)? else {
         return Ok(None);
     };
     if value.len() > MAX_NAME {
-        return Err(invalid("at most 1024 bytes long"));
+        return Err(invalid(name, "at most 1024 bytes long"));
     }
-    let text = std::str::from_utf8(value).map_err(|_| invalid("valid UTF-8"))?;
+    let text = std::str::from_utf8(value).map_err(|_| invalid(name, "valid UTF-8"))?;
     Ok(Some(text))
 }
 
@@ -99,10 +109,9 @@ fn whole(headers: &Headers<'_>, name: &'static str) -> Result<Option<u64>, Refus
         return Ok(None);
     };
     let number = digits(value, 8).filter(|n| (1..=MAX_TOKENS).contains(n));
-    number.map(Some).ok_or(Refusal::HeaderInvalid {
-        name: name.into(),
-        expected: "a whole number between 1 and 10000000",
-    })
+    number
+        .map(Some)
+        .ok_or_else(|| invalid(name, "a whole number between 1 and 10000000"))
 }
 
 fn decimal(headers: &Headers<'_>, name: &'static str) -> Result<Option<u64>, Refusal> {
@@ -110,10 +119,9 @@ fn decimal(headers: &Headers<'_>, name: &'static str) -> Result<Option<u64>, Ref
         return Ok(None);
     };
     let number = millionths(value).filter(|n| *n <= MAX_TEMPERATURE);
-    number.map(Some).ok_or(Refusal::HeaderInvalid {
-        name: name.into(),
-        expected: "a number between 0 and 10",
-    })
+    number
+        .map(Some)
+        .ok_or_else(|| invalid(name, "a number between 0 and 10"))
 }
 
 /// A run of at most `most` digits.

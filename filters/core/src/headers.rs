@@ -7,21 +7,22 @@
 #[derive(Debug, Clone, Default)]
 pub struct Headers<'a> {
     pairs: Vec<(&'a [u8], &'a [u8])>,
-    /// A bit for each length that a name has, the last for all beyond: most names that are asked for are not there,
-    /// and are not searched for.
-    lengths: u64,
+    /// A bit for each length and last byte that a name has: most names that are asked for are not there, and are
+    /// not searched for.
+    names: u64,
 }
 
-fn length_bit(name: &[u8]) -> u64 {
-    1 << name.len().min(63)
+fn name_bit(name: &[u8]) -> u64 {
+    let last = name.last().map_or(0, |last| usize::from(*last));
+    1 << ((name.len() + 7 * last) % 64)
 }
 
 impl<'a> Headers<'a> {
     /// A view over pairs.
     #[must_use]
     pub fn new(pairs: Vec<(&'a [u8], &'a [u8])>) -> Self {
-        let lengths = pairs.iter().fold(0, |bits, (n, _)| bits | length_bit(n));
-        Self { pairs, lengths }
+        let names = pairs.iter().fold(0, |bits, (n, _)| bits | name_bit(n));
+        Self { pairs, names }
     }
 
     /// A view over text pairs.
@@ -53,7 +54,7 @@ impl<'a> Headers<'a> {
     #[must_use]
     pub fn get_all<'s>(&'s self, name: &'s str) -> Values<'s, 'a> {
         let name = name.as_bytes();
-        let pairs = match self.lengths & length_bit(name) {
+        let pairs = match self.names & name_bit(name) {
             0 => &[],
             _ => &self.pairs[..],
         };

@@ -79,16 +79,17 @@ pub(crate) fn reserve(
     host: &dyn Host,
 ) -> Result<Admitted, Denied> {
     let version = asking.version.map(|version| &*version.name);
-    let charges: Vec<_> = limits
-        .iter()
-        .filter(|limit| limit.is_for(version))
-        .map(|limit| charge(limit, asking))
-        .collect();
-    if let Some(charge) = charges.iter().find(|c| c.quote.cost > c.quote.unscaled) {
-        return Err(never(charge));
+    let mut charges = Vec::with_capacity(limits.len());
+    for limit in limits {
+        if limit.is_for(version) {
+            charges.push(charge(limit, asking));
+        }
     }
     let mut spends = Vec::with_capacity(charges.len());
     for charge in &charges {
+        if charge.quote.cost > charge.quote.unscaled {
+            return Err(never(charge));
+        }
         spends.push(Spend {
             rule: &charge.limit.rule,
             key: fingerprint(&charge.limit, asking)?,
@@ -203,12 +204,13 @@ impl Admitted {
     }
 }
 
+#[cold]
 fn never(charge: &Charge) -> Denied {
     let per_milli = (charge.quote.per_unit / 1000).max(1);
     let milli = |amount: u128| u64::try_from(amount / per_milli).unwrap_or(u64::MAX);
     Denied {
         limit: Some(charge.limit.clone()),
-        refusal: Refusal::CostExceedsCapacity(Short {
+        refusal: Refusal::CostExceedsCapacity(Box::new(Short {
             bucket: charge.limit.bucket.clone(),
             kind: charge.limit.pricing.kind(),
             cost: milli(charge.quote.cost),
@@ -216,10 +218,11 @@ fn never(charge: &Charge) -> Denied {
             remaining: 0,
             retry_after: 0,
             headers: Vec::new(),
-        }),
+        })),
     }
 }
 
+#[cold]
 fn denied(charges: &[Charge], refused: &Refused) -> Denied {
     let Some(charge) = charges.get(refused.which) else {
         return Refusal::NotConfigured.into();
@@ -231,7 +234,7 @@ fn denied(charges: &[Charge], refused: &Refused) -> Denied {
         | Reason::ExceedsScaledCapacity { retry_after_ns } => seconds(retry_after_ns),
         Reason::ExceedsCapacity | Reason::Contention => 1,
     };
-    let short = Short {
+    let short = Box::new(Short {
         bucket: charge.limit.bucket.clone(),
         kind: charge.limit.pricing.kind(),
         cost: u64::try_from(charge.quote.cost / per_milli).unwrap_or(u64::MAX),
@@ -242,7 +245,7 @@ fn denied(charges: &[Charge], refused: &Refused) -> Denied {
             Reason::OverBudget { .. } => ratelimit_headers::headers(std::slice::from_ref(&told)),
             _ => Vec::new(),
         },
-    };
+    });
     let refusal = match refused.reason {
         Reason::OverBudget { .. } => Refusal::OverBudget(short),
         Reason::ExceedsScaledCapacity { .. } => Refusal::CapacityReduced(short),

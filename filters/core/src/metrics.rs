@@ -99,12 +99,19 @@ impl Series {
         outcome: &'static str,
         render: impl FnOnce() -> Metric,
     ) -> Metric {
-        let mut known = self.0.borrow_mut();
-        if let Some((_, _, metric)) = known.iter().find(|k| (k.0, k.1) == (name, outcome)) {
-            return metric.clone();
-        }
-        let metric = render();
-        known.push((name, outcome, metric.clone()));
+        self.known(name, outcome)
+            .unwrap_or_else(|| self.add(name, outcome, render()))
+    }
+
+    fn known(&self, name: &str, outcome: &str) -> Option<Metric> {
+        let known = self.0.borrow();
+        let found = known.iter().find(|k| k.0 == name && k.1 == outcome);
+        found.map(|(_, _, metric)| metric.clone())
+    }
+
+    #[cold]
+    fn add(&self, name: &'static str, outcome: &'static str, metric: Metric) -> Metric {
+        self.0.borrow_mut().push((name, outcome, metric.clone()));
         metric
     }
 }

@@ -70,13 +70,13 @@ pub enum Refusal {
         expected: &'static str,
     },
     /// The bucket has not enough left.
-    OverBudget(Short),
+    OverBudget(Box<Short>),
     /// The cost is above the capacity at scale 1: it can never pass.
-    CostExceedsCapacity(Short),
+    CostExceedsCapacity(Box<Short>),
     /// The cost is above the capacity only as it is scaled now.
-    CapacityReduced(Short),
+    CapacityReduced(Box<Short>),
     /// The shared cell stayed contended.
-    Contended(Short),
+    Contended(Box<Short>),
 }
 
 /// What a bucket was short of. Amounts in thousandths of its unit.

@@ -7,7 +7,7 @@
 
 use headgate_dialect::{Endpoint, Limits, RequestScanner};
 
-use crate::answer::Answer;
+use crate::answer::{Answer, settle};
 use crate::decide::{Decision, Request, Ticket, decide, reads_bodies};
 use crate::effects::{Effect, Flow, Step};
 use crate::endpoint::{Class, classify};
@@ -51,7 +51,8 @@ struct Reading {
 #[derive(Debug)]
 struct Sent {
     ticket: Ticket,
-    answer: Answer,
+    /// Since its headers, if anything of it counts.
+    answer: Option<Box<Answer>>,
 }
 
 impl Stream {
@@ -132,6 +133,7 @@ impl Stream {
         match &mut self.0 {
             Phase::Sent(sent) => {
                 let Sent { ticket, answer } = &mut **sent;
+                let answer = answer.get_or_insert_default();
                 Step::with(answer.begin(ticket, host, headers, end))
             }
             _ => Step::go_on(),
@@ -146,8 +148,10 @@ impl Stream {
         chunk: &[u8],
         end: bool,
     ) -> Step {
-        if let Phase::Sent(sent) = &mut self.0 {
-            sent.answer.push(chunk, end);
+        if let Phase::Sent(sent) = &mut self.0
+            && let Some(answer) = &mut sent.answer
+        {
+            answer.push(chunk, end);
         }
         Step::go_on()
     }
@@ -157,10 +161,13 @@ impl Stream {
         self.response_body(vm, host, b"", true)
     }
 
-    /// The stream is over, however it ended (`on_log`). Once; further calls do nothing.
+    /// The stream is over, however it ended (its context is deleted). Once; further calls do nothing.
     pub fn end(&mut self, vm: &mut Vm, host: &dyn Host) -> Step {
         match std::mem::replace(&mut self.0, Phase::Over) {
-            Phase::Sent(sent) => Step::with(sent.answer.settle(sent.ticket, vm, host)),
+            Phase::Sent(mut sent) => {
+                let answer = sent.answer.take();
+                Step::with(settle(&mut sent.ticket, answer, vm, host))
+            }
             Phase::Held(_) => {
                 let left = metrics::requests("", "unknown", "", "", "aborted");
                 Step::with(vec![Effect::Count(left, 1)])
@@ -196,7 +203,7 @@ impl Stream {
     /// Whether response body bytes are metered; otherwise the shell skips the host call.
     #[must_use]
     pub fn wants_response_body(&self) -> bool {
-        matches!(&self.0, Phase::Sent(sent) if sent.answer.wants_body())
+        matches!(&self.0, Phase::Sent(sent) if sent.answer.as_ref().is_some_and(|a| a.wants_body()))
     }
 
     fn decided(&mut self, decision: Decision) -> Step {
@@ -206,7 +213,7 @@ impl Stream {
             Decision::Go(effects, ticket) => {
                 let sent = Sent {
                     ticket,
-                    answer: Answer::default(),
+                    answer: None,
                 };
                 (Phase::Sent(Box::new(sent)), effects, Flow::Continue)
             }

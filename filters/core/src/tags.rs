@@ -4,6 +4,8 @@
 //! written by it. Values that come from clients are percent-encoded where they are not plain visible ASCII and
 //! are at most 128 bytes long, so that they can break no header, no `baggage` and no access log.
 
+use std::borrow::Cow;
+
 use headgate_contract::{TagSource, Tagging, names};
 
 use crate::effects::{Effect, Name, Text};
@@ -19,17 +21,42 @@ pub(crate) const HEADER_TENANT: &str = "x-headgate-tenant";
 pub(crate) const HEADER_LANE: &str = "x-headgate-lane";
 const BAGGAGE: &str = "baggage";
 
-/// The tags of one request.
+/// A tag that Headgate itself gives, and where it is written.
+struct Fixed {
+    /// As `baggage` has it, behind [`names::BAGGAGE_PREFIX`].
+    name: &'static str,
+    header: &'static str,
+    state: &'static str,
+}
+
+const FIXED: [Fixed; 4] = [
+    Fixed {
+        name: "model",
+        header: names::HEADER_MODEL,
+        state: "headgate.model",
+    },
+    Fixed {
+        name: "version",
+        header: names::HEADER_VERSION,
+        state: "headgate.version",
+    },
+    Fixed {
+        name: "lane",
+        header: HEADER_LANE,
+        state: "headgate.lane",
+    },
+    Fixed {
+        name: "tenant",
+        header: HEADER_TENANT,
+        state: "headgate.tenant",
+    },
+];
+
+/// The tags of one request. An empty one is not written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tags<'a> {
-    /// The model's id.
-    pub model: Text,
-    /// The version picked.
-    pub version: Text,
-    /// The tenant, clean.
-    pub tenant: Option<Text>,
-    /// `base`, `canary` or `pin`.
-    pub lane: Text,
+    /// The model's id, the version picked, by which way (`base`, `canary` or `pin`), and the tenant, clean.
+    pub fixed: [Text; 4],
     /// Own tags: name and clean value.
     pub own: Vec<(&'a str, Text)>,
 }
@@ -39,34 +66,28 @@ impl Tags<'_> {
     /// that header.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {
-        match name {
-            names::HEADER_MODEL => return Some(&self.model),
-            names::HEADER_VERSION => return Some(&self.version),
-            _ => {}
+        if let Some((_, value)) = self.fixed().find(|(tag, _)| tag.header == name) {
+            return Some(value);
         }
         let tag = name.strip_prefix(names::TAG_HEADER_PREFIX)?;
-        let mut all = self.all();
-        Some(all.find(|(n, _)| *n == tag).map_or("", |(_, v)| &**v))
+        Some(self.own(tag).map_or("", |value| &**value))
     }
 
-    /// Names and values of all tags, as filter state and `baggage` have them.
-    fn all(&self) -> impl Iterator<Item = (&str, &Text)> {
-        let fixed = [
-            ("model", &self.model),
-            ("version", &self.version),
-            ("lane", &self.lane),
-        ];
-        fixed
-            .into_iter()
-            .chain(self.tenant.as_ref().map(|t| ("tenant", t)))
-            .chain(self.own.iter().map(|(n, v)| (*n, v)))
-            .filter(|(_, value)| !value.is_empty())
+    fn fixed(&self) -> impl Iterator<Item = (&'static Fixed, &Text)> {
+        FIXED.iter().zip(&self.fixed)
+    }
+
+    fn own(&self, name: &str) -> Option<&Text> {
+        self.own.iter().find(|(n, _)| *n == name).map(|(_, v)| v)
     }
 }
 
 /// The own tags a request gets.
 #[must_use]
 pub fn own<'a>(tagging: &'a Tagging, headers: &Headers<'_>) -> Vec<(&'a str, Text)> {
+    if tagging.tags.is_empty() {
+        return Vec::new();
+    }
     tagging
         .tags
         .iter()
@@ -87,16 +108,10 @@ pub fn write(tags: &Tags<'_>, headers: &Headers<'_>, baggage: bool, effects: &mu
             effects.push(Effect::RemoveRequestHeader(lossy(name).into()));
         }
     }
-    set(headers, names::HEADER_MODEL.into(), &tags.model, effects);
-    set(
-        headers,
-        names::HEADER_VERSION.into(),
-        &tags.version,
-        effects,
-    );
-    set(headers, HEADER_LANE.into(), &tags.lane, effects);
-    if let Some(tenant) = &tags.tenant {
-        set(headers, HEADER_TENANT.into(), tenant, effects);
+    for (tag, value) in tags.fixed() {
+        if !value.is_empty() {
+            set(headers, tag.header.into(), value, effects);
+        }
     }
     for (name, value) in &tags.own {
         let name = format!("{}{name}", names::TAG_HEADER_PREFIX);
@@ -108,11 +123,12 @@ pub fn write(tags: &Tags<'_>, headers: &Headers<'_>, baggage: bool, effects: &mu
 
 /// Whether a header that the client sent is going to be set.
 fn writes(tags: &Tags<'_>, name: &[u8]) -> bool {
+    let fixed = |(tag, value): (&Fixed, &Text)| tag.header.as_bytes() == name && !value.is_empty();
     let own = |name: &[u8]| tags.own.iter().any(|(n, _)| n.as_bytes() == name);
-    let prefix = names::TAG_HEADER_PREFIX.as_bytes();
-    name == HEADER_LANE.as_bytes()
-        || (tags.tenant.is_some() && name == HEADER_TENANT.as_bytes())
-        || name.strip_prefix(prefix).is_some_and(own)
+    tags.fixed().any(fixed)
+        || name
+            .strip_prefix(names::TAG_HEADER_PREFIX.as_bytes())
+            .is_some_and(own)
 }
 
 /// Strips what the client sent, where nothing is decided.
@@ -131,17 +147,16 @@ pub fn strip(headers: &Headers<'_>) -> Vec<Effect> {
 
 /// The tags as filter state, for access logs.
 pub fn state(tags: &Tags<'_>, effects: &mut Vec<Effect>) {
-    let path = |name: &str| -> Name {
-        match name {
-            "model" => "headgate.model".into(),
-            "version" => "headgate.version".into(),
-            "lane" => "headgate.lane".into(),
-            "tenant" => "headgate.tenant".into(),
-            own => format!("{}{own}", names::FILTER_STATE_PREFIX).into(),
+    for (tag, value) in tags.fixed() {
+        if !value.is_empty() {
+            effects.push(Effect::SetState(tag.state.into(), value.clone()));
         }
-    };
-    let all = tags.all();
-    effects.extend(all.map(|(name, value)| Effect::SetState(path(name), value.clone())));
+    }
+    let own = tags.own.iter().filter(|(_, value)| !value.is_empty());
+    for (name, value) in own {
+        let path = format!("{}{name}", names::FILTER_STATE_PREFIX);
+        effects.push(Effect::SetState(path.into(), value.clone()));
+    }
 }
 
 /// Headers that are tags or could be taken for one, each once; the two without the prefix only if they are
@@ -192,22 +207,18 @@ fn set(headers: &Headers<'_>, name: Name, value: &Text, effects: &mut Vec<Effect
 /// `baggage` without members of ours that the client sent, with these tags instead.
 fn write_baggage(headers: &Headers<'_>, tags: Option<&Tags<'_>>, effects: &mut Vec<Effect>) {
     let mut value = String::with_capacity(160);
-    let (mut sent, mut forged) = (false, false);
-    for header in headers.get_all(BAGGAGE) {
-        sent = true;
-        for member in header.split(|b| *b == b',') {
-            if ours(member) {
-                forged = true;
-            } else {
-                push_member(&mut value, &[&String::from_utf8_lossy(member.trim_ascii())]);
-            }
-        }
-    }
+    let sent = headers.get(BAGGAGE).is_some();
+    let forged = sent && keep_others(headers, &mut value);
     if tags.is_none() && !forged {
         return;
     }
-    for (name, tag) in tags.iter().flat_map(|tags| tags.all()) {
-        push_member(&mut value, &[names::BAGGAGE_PREFIX, name, "=", tag]);
+    if let Some(tags) = tags {
+        for (tag, text) in tags.fixed() {
+            push_tag(&mut value, tag.name, text);
+        }
+        for (name, text) in &tags.own {
+            push_tag(&mut value, name, text);
+        }
     }
     if !value.is_empty() {
         set(headers, BAGGAGE.into(), &value.into(), effects);
@@ -216,16 +227,36 @@ fn write_baggage(headers: &Headers<'_>, tags: Option<&Tags<'_>>, effects: &mut V
     }
 }
 
-/// Adds a member to a list, unless it is empty.
-fn push_member(list: &mut String, pieces: &[&str]) {
-    if pieces.iter().all(|piece| piece.is_empty()) {
+/// Copies the members that the client sent and that are not ours; whether there were any of ours.
+fn keep_others(headers: &Headers<'_>, list: &mut String) -> bool {
+    let mut forged = false;
+    for header in headers.get_all(BAGGAGE) {
+        for member in header.split(|b| *b == b',') {
+            let trimmed = member.trim_ascii();
+            if ours(member) {
+                forged = true;
+            } else if !trimmed.is_empty() {
+                separate(list);
+                list.push_str(&String::from_utf8_lossy(trimmed));
+            }
+        }
+    }
+    forged
+}
+
+fn push_tag(list: &mut String, name: &str, value: &str) {
+    if value.is_empty() {
         return;
     }
+    separate(list);
+    for piece in [names::BAGGAGE_PREFIX, name, "=", value] {
+        list.push_str(piece);
+    }
+}
+
+fn separate(list: &mut String) {
     if !list.is_empty() {
         list.push(',');
-    }
-    for piece in pieces {
-        list.push_str(piece);
     }
 }
 
@@ -258,10 +289,14 @@ pub fn clean(value: &[u8]) -> String {
 
 /// A client's value, percent-encoded where it is not plain, whole: equal only for equal values.
 #[must_use]
-pub fn encoded(value: &[u8]) -> String {
+pub fn encoded(value: &[u8]) -> Cow<'_, str> {
+    if value.iter().all(|&byte| plain(byte)) {
+        // Plain is ASCII.
+        return String::from_utf8_lossy(value);
+    }
     let mut out = String::with_capacity(value.len());
     value.iter().for_each(|&byte| push(&mut out, byte));
-    out
+    out.into()
 }
 
 fn push(out: &mut String, byte: u8) {

@@ -20,10 +20,10 @@ pub enum Endpoint {
 impl Endpoint {
     /// The endpoint a path names: one without query and trailing slash, decoded, each segment once.
     #[must_use]
-    pub fn of_path(path: &str) -> Option<Self> {
+    pub fn of_path(path: &[u8]) -> Option<Self> {
         match path {
-            "/v1/chat/completions" => Some(Self::ChatCompletions),
-            "/v1/completions" => Some(Self::Completions),
+            b"/v1/chat/completions" => Some(Self::ChatCompletions),
+            b"/v1/completions" => Some(Self::Completions),
             _ => None,
         }
     }

@@ -5,11 +5,12 @@
 //! nothing.
 //!
 //! Invariants: no hostcall can trap ([`abi`]); a hook returns at once when its stream does not want the bytes;
-//! a stream ends exactly once, from `on_log`; what must outlive a configuration lives in [`vms`].
+//! a stream ends exactly once, when its context is deleted; what must outlive a configuration lives in [`vms`].
 //!
 //! | module | what it is |
 //! |---|---|
 //! | [`abi`] | the hostcalls, every status a value |
+//! | `alloc` | the allocator |
 //! | [`pairs`] | header maps, as the host serialises them |
 //! | [`host`] | the core's ports over the hostcalls |
 //! | [`perform`] | effects and replies, done |
@@ -17,6 +18,9 @@
 //! | [`root`], [`stream`] | the contexts that Envoy calls |
 
 mod abi;
+// Where there are threads it would not be sound, and nothing of ours runs there.
+#[cfg(target_arch = "wasm32")]
+mod alloc;
 mod host;
 mod pairs;
 mod perform;

@@ -1,8 +1,8 @@
 //! The context of one request: callbacks in, steps of the core's state machine out.
 //!
 //! Invariants: a hook whose bytes the stream does not want makes no hostcall; of a body only the new bytes are
-//! read, also while it is held and Envoy shows all of it again each time; the stream ends once, in `on_log`,
-//! which Envoy calls for every ending but a trap.
+//! read, also while it is held and Envoy shows all of it again each time; the stream ends once, where its
+//! context is deleted, which Envoy does at every ending but a trap.
 
 use headgate_core::headers::Headers;
 use headgate_core::stream::Stream;
@@ -146,8 +146,12 @@ impl HttpContext for HttpStream {
         let vm = &mut *self.vm.borrow_mut();
         perform::step(self.stream.response_trailers(vm, &Call::default()))
     }
+}
 
-    fn on_log(&mut self) {
+/// The stream ends where its context is deleted: after whatever else Envoy has to say of it, and with the stream's
+/// properties still there. (Not in `on_log`, which is called just before: each callback is a way into the VM of 2 µs.)
+impl Drop for HttpStream {
+    fn drop(&mut self) {
         let vm = &mut *self.vm.borrow_mut();
         // Nothing can be held or answered any more: only the effects count.
         perform::step(self.stream.end(vm, &Call::default()));

@@ -84,27 +84,30 @@ impl Ledger {
         now: u64,
         cells: &C,
     ) -> Result<Reserved, Refused> {
-        let amounts = spends
-            .iter()
-            .enumerate()
-            .map(|(which, spend)| price(spend).map_err(|refused| Refused { which, ..refused }))
-            .collect::<Result<Vec<_>, _>>()?;
-        let mut taken = Vec::with_capacity(spends.len());
+        let mut amounts = Vec::with_capacity(spends.len());
+        for (which, spend) in spends.iter().enumerate() {
+            amounts.push(price(spend).map_err(|refused| Refused { which, ..refused })?);
+        }
+        let mut held = Vec::with_capacity(spends.len());
+        let mut undo = Vec::with_capacity(spends.len());
         let mut balances = Vec::with_capacity(spends.len());
         for (which, (spend, amount)) in spends.iter().zip(amounts).enumerate() {
             match self.reserve_one(spend, amount, now, cells) {
-                Ok((held, undo, balance)) => {
-                    taken.push((held, undo));
+                Ok((one, back, balance)) => {
+                    held.push(one);
+                    undo.push(back);
                     balances.push(balance);
                 }
                 Err(refused) => {
-                    self.give_back(taken, now, cells);
+                    self.give_back(held, undo, now, cells);
                     return Err(Refused { which, ..refused });
                 }
             }
         }
-        let held = Held(taken.into_iter().map(|(held, _)| held).collect());
-        Ok(Reserved { held, balances })
+        Ok(Reserved {
+            held: Held(held),
+            balances,
+        })
     }
 
     /// Brings each bucket from what the stream reserved to what it used, in cells, in the order of
@@ -264,8 +267,15 @@ impl Ledger {
     }
 
     /// Undoes the spends of a request that is refused after all, the last first.
-    fn give_back<C: Cells + ?Sized>(&mut self, taken: Vec<(HeldSpend, Undo)>, now: u64, cells: &C) {
-        for (spend, undo) in taken.into_iter().rev() {
+    #[cold]
+    fn give_back<C: Cells + ?Sized>(
+        &mut self,
+        held: Vec<HeldSpend>,
+        undo: Vec<Undo>,
+        now: u64,
+        cells: &C,
+    ) {
+        for (spend, undo) in held.into_iter().zip(undo).rev() {
             let slice = self.slices.get(spend.rule.table_id(), spend.key);
             match (undo, slice) {
                 (Some((before, after)), Some(slice)) if slice.x == after => slice.x = before,

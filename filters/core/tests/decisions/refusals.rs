@@ -3,8 +3,8 @@
 use headgate_core::refusal::{Refusal, Short};
 use headgate_dialect::BodyError;
 
-fn short() -> Short {
-    Short {
+fn short() -> Box<Short> {
+    Box::new(Short {
         bucket: "fair".into(),
         kind: "requests",
         cost: 1500,
@@ -12,7 +12,7 @@ fn short() -> Short {
         remaining: 250,
         retry_after: 0,
         headers: Vec::new(),
-    }
+    })
 }
 
 #[test]
