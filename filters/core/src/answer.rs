@@ -94,7 +94,7 @@ impl Answer {
     }
 
     /// What the stream is settled on.
-    fn ending(self, host: &dyn Host) -> Ending {
+    pub(crate) fn ending(self, host: &dyn Host) -> Ending {
         let mut seen = self.seen;
         match self.meter {
             Meter::Off => {}
@@ -119,7 +119,7 @@ impl Answer {
 }
 
 /// The ending of a stream without an answer, or whose answer nobody looked at: it is neither told anything nor metered.
-fn unlooked(host: &dyn Host) -> Ending {
+pub(crate) fn unlooked(host: &dyn Host) -> Ending {
     match host.code_details() {
         Some(details) if details == VIA_UPSTREAM => Ending::Unobserved,
         details => {
@@ -136,29 +136,22 @@ fn unlooked(host: &dyn Host) -> Ending {
 /// Settles the reserve. What is returned are counts.
 pub(crate) fn settle(
     ticket: &mut Ticket,
-    answer: Option<Box<Answer>>,
+    ending: &Ending,
     vm: &mut Vm,
     host: &dyn Host,
 ) -> Vec<Effect> {
-    if ticket.admitted.charges.is_empty() {
-        return Vec::new();
-    }
-    let ending = match answer {
-        Some(answer) => answer.ending(host),
-        None => unlooked(host),
-    };
     let mut effects = Vec::with_capacity(8);
-    if let Ending::Used { input, output, .. } = ending {
+    if let Ending::Used { input, output, .. } = *ending {
         count_tokens(input, output, ticket, &mut effects);
     }
     let held = std::mem::take(&mut ticket.admitted.held);
     let mut stands = true;
     let mut used = Vec::with_capacity(held.spends().len());
     for (charge, spend) in ticket.admitted.charges.iter().zip(held.spends()) {
-        let cells = charge.used(&ending, spend.cells());
+        let cells = charge.used(ending, spend.cells());
         stands &= cells == spend.cells();
         used.push(cells);
-        count(charge, cells, ticket, &ending, &mut effects);
+        count(charge, cells, ticket, ending, &mut effects);
     }
     if !stands {
         let settled = vm.ledger.settle(held, &used, host.now(), host);
@@ -231,13 +224,7 @@ fn count_tokens(input: Option<u64>, output: u64, ticket: &Ticket, effects: &mut 
 }
 
 /// What became of one charge, and the cells it came to.
-fn count(
-    charge: &Charge,
-    cells: u64,
-    ticket: &Ticket,
-    ending: &Ending,
-    effects: &mut Vec<Effect>,
-) {
+fn count(charge: &Charge, cells: u64, ticket: &Ticket, ending: &Ending, effects: &mut Vec<Effect>) {
     let (rule, series) = (charge.limit.rule.id(), &charge.series);
     let (model, version, outcome) = (&ticket.model, ticket.version(), ending.as_str());
     let metric = series.get("settlements", outcome, || {

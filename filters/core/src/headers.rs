@@ -10,6 +10,8 @@ pub struct Headers<'a> {
     /// A bit for each length and last byte that a name has: most names that are asked for are not there, and are
     /// not searched for.
     names: u64,
+    /// The same of what is there more than once, as far as the bits can tell.
+    repeated: u64,
 }
 
 fn name_bit(name: &[u8]) -> u64 {
@@ -21,8 +23,17 @@ impl<'a> Headers<'a> {
     /// A view over pairs.
     #[must_use]
     pub fn new(pairs: Vec<(&'a [u8], &'a [u8])>) -> Self {
-        let names = pairs.iter().fold(0, |bits, (n, _)| bits | name_bit(n));
-        Self { pairs, names }
+        let (mut names, mut repeated) = (0, 0);
+        for (name, _) in &pairs {
+            let bit = name_bit(name);
+            repeated |= names & bit;
+            names |= bit;
+        }
+        Self {
+            pairs,
+            names,
+            repeated,
+        }
     }
 
     /// A view over text pairs.
@@ -54,13 +65,15 @@ impl<'a> Headers<'a> {
     #[must_use]
     pub fn get_all<'s>(&'s self, name: &'s str) -> Values<'s, 'a> {
         let name = name.as_bytes();
-        let pairs = match self.names & name_bit(name) {
+        let bit = name_bit(name);
+        let pairs = match self.names & bit {
             0 => &[],
             _ => &self.pairs[..],
         };
         Values {
             pairs: pairs.iter(),
             name,
+            once: self.repeated & bit == 0,
         }
     }
 
@@ -75,6 +88,8 @@ impl<'a> Headers<'a> {
 pub struct Values<'s, 'a> {
     pairs: std::slice::Iter<'s, (&'a [u8], &'a [u8])>,
     name: &'s [u8],
+    /// There is no second one.
+    once: bool,
 }
 
 impl<'a> Iterator for Values<'_, 'a> {
@@ -83,6 +98,9 @@ impl<'a> Iterator for Values<'_, 'a> {
     fn next(&mut self) -> Option<&'a [u8]> {
         for (name, value) in self.pairs.by_ref() {
             if name.len() == self.name.len() && *name == self.name {
+                if self.once {
+                    self.pairs = [].iter();
+                }
                 return Some(value);
             }
         }
@@ -101,7 +119,11 @@ impl HeaderStore {
     /// Copies a view.
     #[must_use]
     pub fn keep(headers: &Headers<'_>) -> Self {
-        let mut store = Self::default();
+        let bytes = headers.iter().map(|(n, v)| n.len() + v.len()).sum();
+        let mut store = Self {
+            bytes: Vec::with_capacity(bytes),
+            ends: Vec::with_capacity(2 * headers.pairs.len()),
+        };
         for (name, value) in headers.iter() {
             for piece in [name, value] {
                 store.bytes.extend_from_slice(piece);

@@ -7,7 +7,7 @@
 
 use headgate_dialect::{Endpoint, Limits, RequestScanner};
 
-use crate::answer::{Answer, settle};
+use crate::answer::{Answer, settle, unlooked};
 use crate::decide::{Decision, Request, Ticket, decide, reads_bodies};
 use crate::effects::{Effect, Flow, Step};
 use crate::endpoint::{Class, classify};
@@ -16,6 +16,7 @@ use crate::host::Host;
 use crate::metrics;
 use crate::outcome::refuse_early;
 use crate::refusal::Refusal;
+use crate::settle::Ending;
 use crate::vm::Vm;
 
 /// One request and its answer.
@@ -53,6 +54,8 @@ struct Sent {
     ticket: Ticket,
     /// Since its headers, if anything of it counts.
     answer: Option<Box<Answer>>,
+    /// The answer is known to be the upstream's.
+    via_upstream: bool,
 }
 
 impl Stream {
@@ -132,7 +135,7 @@ impl Stream {
     ) -> Step {
         match &mut self.0 {
             Phase::Sent(sent) => {
-                let Sent { ticket, answer } = &mut **sent;
+                let Sent { ticket, answer, .. } = &mut **sent;
                 let answer = answer.get_or_insert_default();
                 Step::with(answer.begin(ticket, host, headers, end))
             }
@@ -166,7 +169,13 @@ impl Stream {
         match std::mem::replace(&mut self.0, Phase::Over) {
             Phase::Sent(mut sent) => {
                 let answer = sent.answer.take();
-                Step::with(settle(&mut sent.ticket, answer, vm, host))
+                let ending = match answer {
+                    _ if sent.ticket.admitted.charges.is_empty() => return Step::go_on(),
+                    Some(answer) => answer.ending(host),
+                    None if sent.via_upstream => Ending::Unobserved,
+                    None => unlooked(host),
+                };
+                Step::with(settle(&mut sent.ticket, &ending, vm, host))
             }
             Phase::Held(_) => {
                 let left = metrics::requests("", "unknown", "", "", "aborted");
@@ -186,6 +195,19 @@ impl Stream {
     #[must_use]
     pub fn answered(&self) -> bool {
         matches!(self.0, Phase::Answered)
+    }
+
+    /// Whether all that counts of the answer is who gave it, for the refund of what was never sent.
+    #[must_use]
+    pub fn wants_answerer(&self) -> bool {
+        matches!(&self.0, Phase::Sent(sent) if !sent.ticket.admitted.charges.is_empty())
+    }
+
+    /// The answer is the upstream's. Where nobody says so, the proxy is asked at the end.
+    pub fn answered_by_upstream(&mut self) {
+        if let Phase::Sent(sent) = &mut self.0 {
+            sent.via_upstream = true;
+        }
     }
 
     /// Whether anything is to be done when the answer begins; otherwise the shell need not say that it does.
@@ -214,6 +236,7 @@ impl Stream {
                 let sent = Sent {
                     ticket,
                     answer: None,
+                    via_upstream: false,
                 };
                 (Phase::Sent(Box::new(sent)), effects, Flow::Continue)
             }

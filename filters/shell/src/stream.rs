@@ -14,6 +14,10 @@ use crate::host::{Call, complain};
 use crate::vms::Shared;
 use crate::{pairs, perform};
 
+/// What Envoy's router adds to an answer of the upstream's, and to no other. (Unless `suppress_envoy_headers` is set; the
+/// property that says it for certain costs three times as much.)
+const SERVICE_TIME: &[u8] = b"x-envoy-upstream-service-time";
+
 /// One request and its answer.
 #[derive(Debug)]
 pub(crate) struct HttpStream {
@@ -117,6 +121,9 @@ impl HttpContext for HttpStream {
 
     fn on_http_response_headers(&mut self, _: usize, end: bool) -> Action {
         if !self.stream.wants_response() {
+            if self.stream.wants_answerer() && abi::has_header(Map::Response, SERVICE_TIME) {
+                self.stream.answered_by_upstream();
+            }
             return Action::Continue;
         }
         let raw = match self.stream.wants_response_headers() {
