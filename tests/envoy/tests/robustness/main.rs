@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod asking;
+mod bad_input;
 mod common;
 mod contention;
 mod control_plane;
