@@ -15,6 +15,7 @@ mod follow;
 mod hand_made;
 mod held;
 mod hops;
+mod labels;
 mod names;
 mod namespaces;
 mod reservations;
