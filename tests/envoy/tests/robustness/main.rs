@@ -22,4 +22,5 @@ mod reservations;
 mod swaps;
 mod trap;
 mod two_envoys;
+mod two_filters;
 mod wire;
