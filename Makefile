@@ -59,9 +59,8 @@ up: ## the demo's servers, left running: prints URLs and curl lines to try
 	@$(WITH) $(DEMO) up
 
 down: ## end what `make up` or `make up-k8s` started
-	@$(TOOLS)/setup demo
-	@$(WITH) cargo build --locked --release -p headgate -p headgate-demo
-	@$(WITH) $(DEMO) down
+	@[ -x $(DEMO) ] || { $(TOOLS)/setup build; cargo build --locked --release -p headgate -p headgate-demo; }
+	@$(DEMO) down
 
 demo-k8s: ## the story on a real Kubernetes API: kubectl apply, label, rollout and scale, measured
 	@$(TOOLS)/setup demo kube

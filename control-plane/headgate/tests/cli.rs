@@ -164,6 +164,42 @@ fn translate_shows_what_would_be_served() {
 }
 
 #[test]
+fn what_names_no_namespace_is_in_the_default_one_whichever_that_is() {
+    let (models, policies, wasm) = (shipped("models"), shipped("policies"), modules());
+    for (flags, namespace) in [
+        (&[][..], "default"),
+        (&["--default-namespace", "prod"], "prod"),
+    ] {
+        let args = [
+            "translate",
+            "-o",
+            "json",
+            "--models",
+            path(&models),
+            "--policies",
+            path(&policies),
+            "--wasm",
+            path(wasm.path()),
+        ];
+        let out = headgate(&[&args[..], flags].concat());
+        assert!(out.status.success(), "{}", text(&out.stderr));
+        let all: Value = serde_json::from_slice(&out.stdout).unwrap();
+        let namespaces = all["filterConfig"]["namespaces"].as_object().unwrap();
+        assert_eq!(namespaces.keys().collect::<Vec<_>>(), [namespace]);
+        // Policies as well as models.
+        let buckets = namespaces[namespace]["buckets"].as_array().unwrap();
+        assert!(!buckets.is_empty(), "{all}");
+        let clusters = all["resources"]["cds"]["resources"].as_array().unwrap();
+        let prefix = format!("model/{namespace}/");
+        assert!(clusters.len() >= 4, "{clusters:?}");
+        for cluster in clusters {
+            let name = cluster["name"].as_str().unwrap();
+            assert!(name.starts_with(&prefix), "{name}");
+        }
+    }
+}
+
+#[test]
 fn translate_says_what_the_plan_found_as_validate_does() {
     let (dir, wasm) = (tempfile::tempdir().unwrap(), modules());
     let manifest = |version: &str, label: &str| {
@@ -327,29 +363,5 @@ fn the_committed_schemas_and_reference_are_the_contracts() {
             now == then,
             "envoy-config/{file} is stale: run `make schema` and commit it"
         );
-    }
-}
-
-/// No Docker engine runs where the tests do, so what can be held is held: the flags exist, the mounted files exist.
-#[test]
-fn the_compose_file_calls_the_binary_with_flags_it_has() {
-    let compose: Value =
-        serde_saphyr::from_str(&fs::read_to_string(shipped("docker-compose.yaml")).unwrap())
-            .unwrap();
-    let service = &compose["services"]["control-plane"];
-    let help = text(&headgate(&["serve", "--help"]).stdout);
-    let flags = service["command"].as_array().unwrap();
-    assert_eq!(flags[0], "serve");
-    for flag in &flags[1..] {
-        let name = flag.as_str().unwrap().split('=').next().unwrap();
-        assert!(help.contains(name), "{name}");
-    }
-    for (name, service) in compose["services"].as_object().unwrap() {
-        for volume in service["volumes"].as_array().into_iter().flatten() {
-            let source = volume.as_str().unwrap().split(':').next().unwrap();
-            if let Some(file) = source.strip_prefix("./") {
-                assert!(shipped(file).exists(), "{name} mounts {source}");
-            }
-        }
     }
 }

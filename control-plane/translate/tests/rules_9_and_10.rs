@@ -63,7 +63,7 @@ fn vm(plugin: &PluginConfig) -> VmConfig {
 }
 
 #[test]
-fn rule_9_modules_go_as_a_local_file_or_inline_and_never_by_a_remote_address() {
+fn rule_09_modules_go_as_a_local_file_or_inline_and_never_by_a_remote_address() {
     let bytes = b"\0asm".to_vec();
     let cases = [
         (

@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
@@ -109,7 +109,8 @@ fn snapshot(revision: u32) -> Arc<Snapshot> {
     let cluster = Resource::new(Kind::Cluster, "c", "cluster");
     let endpoints = Resource::new(Kind::Endpoints, "c", "endpoints");
     let filter = Resource::new(Kind::Extension, "f", format!("filter {revision}"));
-    Arc::new(Snapshot::new([route, cluster, endpoints, filter]).unwrap())
+    let listener = Resource::new(Kind::Listener, "l", "listener");
+    Arc::new(Snapshot::new([route, cluster, endpoints, filter, listener]).unwrap())
 }
 
 fn ask(kind: Kind, names: &[&str]) -> DeltaDiscoveryRequest {
@@ -314,15 +315,20 @@ async fn rule_05_nothing_carries_a_ttl() {
     send.send(ask(Kind::Cluster, &["*"])).await.unwrap();
     send.send(ask(Kind::Listener, &["*"])).await.unwrap();
     send.send(ask(Kind::Extension, &["f"])).await.unwrap();
+    let mut seen = BTreeSet::new();
     for _ in 0..3 {
         let response = next(&mut stream).await;
+        assert!(!response.resources.is_empty(), "{response:?}");
         assert!(
             response
                 .resources
                 .iter()
                 .all(|resource| resource.ttl.is_none())
         );
+        seen.insert(response.type_url);
     }
+    let asked = [Kind::Cluster, Kind::Listener, Kind::Extension];
+    assert_eq!(seen, asked.map(|kind| kind.type_url().to_owned()).into());
 }
 
 #[tokio::test]

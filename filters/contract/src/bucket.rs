@@ -289,7 +289,8 @@ mod raw {
     ]))))]
     #[serde(rename_all = "camelCase", deny_unknown_fields)]
     pub(super) struct Bucket {
-        /// Its name, unique within all buckets of a model.
+        /// Its name, once in a policy. Where several policies give one model a bucket of this name, one of them counts, in the
+        /// order told with the policy; a tie is an error (`DuplicateBucket`), and the oldest counts.
         name: BucketName,
         /// Whom it counts apart (`tenant`, `model`, `version`, `header:NAME`); empty means one bucket for everybody.
         #[cfg_attr(feature = "schema", schemars(length(max = super::MAX_PARTS), extend("x-kubernetes-list-type" = "set")))]

@@ -8,12 +8,16 @@
 mod ledger_world;
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::rc::Rc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Barrier, Mutex};
 
 use headgate_core::ledger::{
     Flush, Held, Ledger, Lending, MILLION, OnContention, RuleSpec, Settled, Spend, TableShape,
     Window,
 };
+use headgate_core::ports::{CasMismatch, Cells};
 use ledger_world::{Dice, Log, Memory, START, open, semantic, spec, tokens};
 use proptest::prelude::*;
 
@@ -328,7 +332,7 @@ fn a_slice_is_not_sold_again_after_a_refund() {
     assert!(world.log.worst(&semantic()).0 <= 0);
 }
 
-/// Real threads, real races: one hot key, clock frozen.
+/// Real threads, real races, some of them lost: one hot key, clock frozen.
 #[test]
 fn threads_on_one_hot_key_admit_exactly_one_window() {
     let memory = Shared::default();
@@ -342,9 +346,11 @@ fn threads_on_one_hot_key_admit_exactly_one_window() {
             .remove(0)
     };
     open(&memory);
+    let together = Barrier::new(4);
     let admitted: usize = std::thread::scope(|scope| {
         let run = || {
             let (rule, mut ledger) = (open(&memory), Ledger::new());
+            together.wait();
             (0..400)
                 .filter(|_| {
                     let spend = ledger_world::spend(&rule, "hot", 1, 100);
@@ -356,26 +362,33 @@ fn threads_on_one_hot_key_admit_exactly_one_window() {
         threads.into_iter().map(|t| t.join().unwrap()).sum()
     });
     assert_eq!(admitted, 100);
+    // Otherwise the threads never met, and this shows nothing.
+    let lost = memory.lost.into_inner();
+    assert!(lost > 0, "no swap came too late");
 }
 
+/// Shared data of several threads.
 #[derive(Default)]
-struct Shared(std::sync::Mutex<std::collections::BTreeMap<String, (Vec<u8>, u32)>>);
+struct Shared {
+    values: Mutex<BTreeMap<String, (Vec<u8>, u32)>>,
+    /// Swaps that came too late.
+    lost: AtomicUsize,
+}
 
-impl headgate_core::ports::Cells for Shared {
+impl Cells for Shared {
     fn get(&self, key: &str) -> Option<(Vec<u8>, u32)> {
-        self.0.lock().unwrap().get(key).cloned()
+        let found = self.values.lock().unwrap().get(key).cloned();
+        // Between reading and writing is where another may come.
+        std::thread::yield_now();
+        found
     }
 
-    fn swap(
-        &self,
-        key: &str,
-        value: &[u8],
-        cas: Option<u32>,
-    ) -> Result<(), headgate_core::ports::CasMismatch> {
-        let mut values = self.0.lock().unwrap();
+    fn swap(&self, key: &str, value: &[u8], cas: Option<u32>) -> Result<(), CasMismatch> {
+        let mut values = self.values.lock().unwrap();
         let current = values.get(key).map(|v| v.1);
         if cas.is_some() && cas != current {
-            return Err(headgate_core::ports::CasMismatch);
+            self.lost.fetch_add(1, Ordering::Relaxed);
+            return Err(CasMismatch);
         }
         values.insert(key.into(), (value.into(), current.unwrap_or(0) + 1));
         Ok(())

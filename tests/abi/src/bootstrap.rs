@@ -1,7 +1,7 @@
 //! The bootstrap of an Envoy with one filter: a listener, a route that follows `x-model-version`, two clusters.
 
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
@@ -18,25 +18,24 @@ pub fn bootstrap(module: &Path, config: &str, upstreams: &[(&str, SocketAddr)]) 
         .map(|(v, addr)| cluster(v, *addr))
         .collect();
     json!({
-        "stats_config": {"stats_tags": labels()},
+        // What the shipped bootstrap cuts out of the names of stats.
+        "stats_config": shipped("bootstrap.yaml")["stats_config"],
         "static_resources": {"listeners": [listener(module, config, upstreams)], "clusters": clusters},
     })
     .to_string()
 }
 
-/// The labels that the shipped bootstraps cut out of the filters' stats.
-fn labels() -> Vec<Value> {
-    [
-        "namespace",
-        "model",
-        "version",
-        "rule",
-        "lane",
-        "outcome",
-        "reason",
-    ]
-    .map(|key| json!({"tag_name": key, "regex": format!(r"^wasmcustom\..*?(\|{key}=([^|]*))")}))
-    .into()
+/// A file that the repository ships in `envoy-config`, as JSON.
+///
+/// # Panics
+/// When it is not there, or is no YAML.
+#[must_use]
+pub fn shipped(file: &str) -> Value {
+    let path: PathBuf = [env!("CARGO_MANIFEST_DIR"), "../../envoy-config", file]
+        .iter()
+        .collect();
+    let text = std::fs::read_to_string(path).expect("a shipped file");
+    serde_saphyr::from_str(&text).expect("YAML")
 }
 
 fn cluster(version: &str, addr: SocketAddr) -> Value {

@@ -1,13 +1,17 @@
-//! `envoy-config/static.yaml` as it is, but for where things listen.
+//! `envoy-config/static.yaml` as it is, but for where things listen: every line of it that promises something.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::path::PathBuf;
 
-use headgate_test_support::client::{HttpClient, OpenAiRequest};
+use headgate_test_support::client::{HttpClient, OpenAiRequest, Reply};
+use headgate_test_support::deadline::eventually;
 use headgate_test_support::envoy::{Envoy, EnvoyOptions};
 use headgate_test_support::mock_model::{MockModel, MockOptions};
+use headgate_test_support::share::Measured;
+use headgate_tests_abi::bootstrap::shipped;
 use headgate_tests_abi::module;
 use headgate_tests_abi::world::SOON;
+use serde_json::Value;
 
 /// Model, version and the port that the example gives it.
 const MODELS: [(&str, &str, u16); 4] = [
@@ -22,55 +26,196 @@ fn replaced(text: &str, from: &str, to: &str) -> String {
     text.replace(from, to)
 }
 
+/// An Envoy on the example, before four mock models.
+struct Example {
+    envoy: Envoy,
+    url: String,
+    client: HttpClient,
+    _models: Vec<MockModel>,
+}
+
+impl Example {
+    async fn start() -> Self {
+        let path: PathBuf = [env!("CARGO_MANIFEST_DIR"), "../../envoy-config/static.yaml"]
+            .iter()
+            .collect();
+        let mut text = std::fs::read_to_string(path).expect("the example");
+        let mut models = Vec::new();
+        for (name, version, port) in MODELS {
+            let model = MockModel::start(MockOptions::new(name, version))
+                .await
+                .expect("a mock model");
+            let (from, to) = (
+                format!("port_value: {port} "),
+                format!("port_value: {} ", model.addr().port()),
+            );
+            text = replaced(&text, &from, &to);
+            models.push(model);
+        }
+        text = replaced(&text, "port_value: 10000 ", "port_value: 0 ");
+        let wasm = module::path("headgate");
+        let wasm = wasm.to_str().expect("a path in UTF-8");
+        text = replaced(
+            &text,
+            "filename: dist/headgate.wasm ",
+            &format!("filename: {wasm} "),
+        );
+        let mut options = EnvoyOptions::new(text);
+        options.args = vec!["--file-flush-interval-msec".into(), "100".into()];
+        let mut envoy = Envoy::start(options).await.unwrap();
+        let address = envoy.wait_listener("headgate", SOON).await.unwrap();
+        Self {
+            envoy,
+            url: format!("http://{address}"),
+            client: HttpClient::new(),
+            _models: models,
+        }
+    }
+
+    async fn send(&self, request: &OpenAiRequest) -> Reply {
+        self.client.send(request.to(&self.url)).await.unwrap()
+    }
+}
+
 #[tokio::test]
 async fn the_static_example_serves_every_model_and_pin() {
-    let path: PathBuf = [env!("CARGO_MANIFEST_DIR"), "../../envoy-config/static.yaml"]
-        .iter()
-        .collect();
-    let mut text = std::fs::read_to_string(path).expect("the example");
-    let mut models = Vec::new();
-    for (name, version, port) in MODELS {
-        let model = MockModel::start(MockOptions::new(name, version))
-            .await
-            .expect("a mock model");
-        let (from, to) = (
-            format!("port_value: {port} "),
-            format!("port_value: {} ", model.addr().port()),
-        );
-        text = replaced(&text, &from, &to);
-        models.push(model);
-    }
-    text = replaced(&text, "port_value: 10000 ", "port_value: 0 ");
-    let wasm = module::path("headgate");
-    let wasm = wasm.to_str().expect("a path in UTF-8");
-    text = replaced(
-        &text,
-        "filename: dist/headgate.wasm ",
-        &format!("filename: {wasm} "),
-    );
-
-    let mut envoy = Envoy::start(EnvoyOptions::new(text)).await.unwrap();
-    let url = format!(
-        "http://{}",
-        envoy.wait_listener("headgate", SOON).await.unwrap()
-    );
-    let client = HttpClient::new();
+    let example = Example::start().await;
     for (name, version, _) in MODELS {
         let pinned = OpenAiRequest::chat(name).header("x-model-version", version);
-        let reply = client.send(pinned.to(&url)).await.unwrap();
+        let reply = example.send(&pinned).await;
         assert_eq!(reply.status, 200, "{name}: {}", reply.text());
         let who = format!("{name}/{version}");
         assert_eq!(reply.header("x-mock-served-by"), Some(who.as_str()));
         assert_eq!(reply.header("x-model-version"), Some(version));
     }
-    let by_client_name = OpenAiRequest::chat("microsoft/Phi-3-mini-4k-instruct");
-    let reply = client.send(by_client_name.to(&url)).await.unwrap();
-    assert_eq!(reply.header("x-mock-served-by"), Some("phi-3/mini-4k"));
-
-    let unknown = client
-        .send(OpenAiRequest::chat("nobody").to(&url))
-        .await
-        .unwrap();
+    for (name, served_by) in [
+        ("microsoft/Phi-3-mini-4k-instruct", "phi-3/mini-4k"),
+        ("meta-llama/Llama-3-70B-Instruct", "llama3-70b/v"),
+    ] {
+        let reply = example.send(&OpenAiRequest::chat(name)).await;
+        let who = reply.header("x-mock-served-by").unwrap();
+        assert!(who.starts_with(served_by), "{name}: {who}");
+    }
+    let unknown = example.send(&OpenAiRequest::chat("nobody")).await;
     assert_eq!(unknown.status, 404, "{}", unknown.text());
     assert_eq!(unknown.json().unwrap()["error"]["code"], "model_not_found");
+}
+
+#[tokio::test]
+async fn the_static_example_gives_its_canary_a_tenth_of_the_sessions() {
+    let example = Example::start().await;
+    let sessions = 1000;
+    let mut canary = 0;
+    for session in 0..sessions {
+        let request = OpenAiRequest::chat("llama3-70b")
+            .max_tokens(1)
+            .header("x-session-id", format!("static-{session}"));
+        let reply = example.send(&request).await;
+        assert_eq!(reply.status, 200, "{}", reply.text());
+        canary += usize::from(reply.header("x-model-version") == Some("v2"));
+    }
+    let share = Measured::new(0.1, canary, sessions);
+    assert!(share.holds(), "{share:?}");
+}
+
+#[tokio::test]
+async fn the_static_example_spends_both_of_its_buckets() {
+    let example = Example::start().await;
+    let number = |reply: &Reply, name: &str| -> u64 {
+        assert_eq!(reply.status, 200, "{}", reply.text());
+        reply.header(name).unwrap().parse().unwrap()
+    };
+    // Tokens: what a request uses is gone, for its tenant and model.
+    let mut last = 100_001;
+    for _ in 0..3 {
+        let request = OpenAiRequest::chat("phi-3")
+            .max_tokens(3000)
+            .header("x-mock-tokens", "3000")
+            .header("x-tenant-id", "acme");
+        let left = number(
+            &example.send(&request).await,
+            "x-ratelimit-remaining-tokens",
+        );
+        assert!(left + 2900 <= last, "{left} are left of {last}");
+        last = left;
+    }
+    let above = OpenAiRequest::chat("phi-3").max_tokens(100_001);
+    let reply = example.send(&above).await;
+    assert_eq!(reply.status, 400, "{}", reply.text());
+    let code = reply.json().unwrap()["error"]["code"].clone();
+    assert_eq!(code, "cost_exceeds_capacity");
+    // Shares of its own capacity: a hundred requests of gpt-4.
+    let request = OpenAiRequest::chat("gpt-4").header("x-tenant-id", "acme");
+    let reply = example.send(&request).await;
+    assert_eq!(number(&reply, "x-ratelimit-limit-requests"), 100);
+    assert_eq!(number(&reply, "x-ratelimit-remaining-requests"), 99);
+}
+
+#[tokio::test]
+async fn the_static_example_tags_requests_its_log_and_its_statistics() {
+    let example = Example::start().await;
+    let request = OpenAiRequest::chat("gpt-4").header("x-tenant-id", "acme");
+    let reply = example.send(&request).await;
+    let seen = reply.json().unwrap()["mock"]["headers"].clone();
+    assert_eq!(seen["x-headgate-environment"], "static", "{seen}");
+
+    let line = eventually(SOON, "the access log", async || {
+        let text = example.envoy.log().text();
+        let line = text.lines().find(|line| line.starts_with('{'));
+        line.map(str::to_owned).ok_or("no line of JSON")
+    });
+    let line: Value = serde_json::from_str(&line.await.unwrap()).unwrap();
+    for (key, value) in [
+        ("path", "/v1/chat/completions"),
+        ("details", "via_upstream"),
+        // As statistics name it: with the slash that ends its version.
+        ("cluster", "model/default/gpt-4/2024-08-06/"),
+        ("model", "gpt-4"),
+        ("version", "2024-08-06"),
+        ("tenant", "acme"),
+        ("lane", "base"),
+    ] {
+        assert_eq!(line[key], value, "{line}");
+    }
+    assert_eq!(line["status"], 200, "{line}");
+
+    let served = [("model", "gpt-4"), ("version", "2024-08-06")];
+    let (filter, cluster) = (
+        [
+            &served[..],
+            &[("namespace", "default"), ("outcome", "admitted")],
+        ]
+        .concat(),
+        [&served[..], &[("model_namespace", "default")]].concat(),
+    );
+    eventually(SOON, "the request to be counted", async || {
+        let samples = example
+            .envoy
+            .prometheus()
+            .await
+            .map_err(|e| e.to_string())?;
+        let counted = |name: &str, labels: &[(&str, &str)]| {
+            let mut of = samples.iter().filter(|s| s.name == name);
+            of.any(|s| s.has(labels) && s.value > 0.0)
+        };
+        let seen = (
+            counted("headgate_requests", &filter),
+            counted("envoy_cluster_upstream_rq_total", &cluster),
+        );
+        if seen == (true, true) {
+            Ok(())
+        } else {
+            Err(format!("{seen:?}"))
+        }
+    })
+    .await
+    .unwrap();
+}
+
+#[test]
+fn both_shipped_bootstraps_label_statistics_alike() {
+    let [with, without] =
+        ["bootstrap.yaml", "static.yaml"].map(|file| shipped(file)["stats_config"].clone());
+    assert!(with["stats_tags"].is_array(), "{with}");
+    assert_eq!(with, without);
 }

@@ -12,17 +12,20 @@
 //! | [`budget`] | a tenant out of budget is told so, and nobody else is |
 //! | [`settlement`] | streams are charged what they used, also when the client hangs up |
 //! | [`outage`] | traffic survives the control plane |
+//! | [`pace`] | the story is short |
 //! | [`objects`] | on Kubernetes: refused labels, Events and the status of policies |
 //! | [`workloads`] | on Kubernetes: rollouts, scaling, and an API that is away |
 //! | [`walkthrough`] | on Kubernetes: the README's walk-through says what is so |
 //!
-//! All but the last three are about models in files and on a Kubernetes API alike: the stage is one or the other.
+//! All but the last three are about models in files and on a Kubernetes API alike: the stage is one or the other. (The story on
+//! an API has more chapters and starts more servers; how long it takes is shown, not judged.)
 
 pub mod budget;
 pub mod canary;
 mod claim;
 pub mod objects;
 pub mod outage;
+pub mod pace;
 pub mod settlement;
 pub mod tags;
 pub mod traffic;

@@ -10,6 +10,7 @@ mod story;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use headgate_demo::Broken;
 use headgate_test_support::stage::Source;
 
 use self::detached::Failure;
@@ -56,6 +57,14 @@ enum Task {
     ServeCluster,
 }
 
+/// One claim that does not hold is enough.
+fn verdict(broken: &[Broken]) -> ExitCode {
+    match broken {
+        [] => ExitCode::SUCCESS,
+        _ => ExitCode::FAILURE,
+    }
+}
+
 #[tokio::main]
 async fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -84,11 +93,38 @@ async fn told(source: Source) -> Result<ExitCode, Failure> {
         return Ok(ExitCode::FAILURE);
     }
     tokio::select! {
-        broken = story::tell(source, addresses) => match broken?.len() {
-            0 => Ok(ExitCode::SUCCESS),
-            _ => Ok(ExitCode::FAILURE),
-        },
+        broken = story::tell(source, addresses) => Ok(verdict(&broken?)),
         // Dropping the story takes its processes down.
         _ = tokio::signal::ctrl_c() => Ok(ExitCode::from(130)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use headgate_demo::pace;
+
+    use super::*;
+    use crate::paper::Paper;
+
+    /// What the program exits with after a story that took so long.
+    fn told_in(seconds: u64) -> (Vec<Broken>, ExitCode) {
+        let (mut paper, took) = (Paper::new(), Duration::from_secs(seconds));
+        paper.judge(pace::CLAIM, pace::in_time(took), |_, _| ());
+        let broken = paper.end(took);
+        let code = verdict(&broken);
+        (broken, code)
+    }
+
+    #[test]
+    fn a_claim_that_does_not_hold_is_named_and_fails_the_program() {
+        let (broken, code) = told_in(119);
+        assert!(broken.is_empty());
+        assert_eq!(code, ExitCode::SUCCESS);
+        let (broken, code) = told_in(120);
+        assert_eq!(broken.len(), 1);
+        assert_eq!(broken[0].claim, pace::CLAIM.sentence());
+        assert_eq!(code, ExitCode::FAILURE);
     }
 }

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use headgate_test_support::client::{OpenAiRequest, Streamed};
 use headgate_test_support::deadline::eventually;
+use headgate_test_support::mock_model::StatsSnapshot;
 use headgate_test_support::stage::Stage;
 
 use crate::budget::{MODEL, remaining_tokens};
@@ -16,8 +17,11 @@ use crate::claim::{Claim, Claimed};
 pub const STREAMED: Claim =
     Claim("a streamed answer reserves its max_tokens and is settled on what it really used");
 /// What [`cut_stream_is_charged`] claims.
-pub const CUT: Claim =
-    Claim("a stream that the client cuts is still charged, for at least what flowed");
+pub const CUT: Claim = Claim(
+    "a stream that the client cuts is still charged: at least what was read of it, at most what was generated",
+);
+/// The Deployment and the version of the model.
+const SERVED_BY: (&str, &str) = ("phi-3", "mini-4k");
 /// Tokens per second that flow back.
 const REFILL: f64 = 1.0;
 /// A question for the balance costs this many tokens and uses them: too many for a worker to set aside a slice, so
@@ -40,6 +44,8 @@ pub struct Settled {
     pub after: u64,
     /// Tokens used: as reported, or, of a stream that was cut, prompt and deltas that the client read.
     pub used: u64,
+    /// The most that may be charged: as reported, or, of a stream that was cut, prompt and what the model server generated.
+    pub most: u64,
     /// Between the two balances.
     pub elapsed: Duration,
 }
@@ -84,13 +90,11 @@ pub async fn stream_settles_on_usage(
         during,
         after: balance(claim, stage, tenant).await? + PROBE,
         used,
+        most: used,
         elapsed: began.elapsed(),
     };
     reserved_first(claim, &settled)?;
-    let (charged, slack) = (settled.charged(), settled.slack());
-    claim.ensure(charged <= used + 1 && charged + slack >= used, || {
-        format!("{charged} tokens were charged for {used}: {settled:?}")
-    })?;
+    charged_right(claim, &settled)?;
     Ok(settled)
 }
 
@@ -108,6 +112,7 @@ pub async fn cut_stream_is_charged(
     let before = balance(claim, stage, tenant).await?;
     let began = Instant::now();
     let settlements = settlements(claim, stage).await?;
+    let at_model = generated(claim, stage)?;
     let request = stream(tenant, max_tokens)
         .header("x-mock-tokens", max_tokens.to_string())
         .header("x-mock-delay-ms", "5");
@@ -121,26 +126,55 @@ pub async fn cut_stream_is_charged(
     }
     answer.cut();
     await_settlement(claim, stage, settlements).await?;
+    let generated = generated_until_cut(claim, stage, at_model).await?;
     let settled = Settled {
         before,
         reserved: PROMPT + max_tokens,
         during,
         after: balance(claim, stage, tenant).await? + PROBE,
         used: PROMPT + flowed,
+        most: PROMPT + generated,
         elapsed: began.elapsed(),
     };
     reserved_first(claim, &settled)?;
-    let (charged, slack) = (settled.charged(), settled.slack());
-    claim.ensure(charged + slack >= settled.used, || {
-        format!(
-            "only {charged} tokens were charged, and {} flowed: {settled:?}",
-            settled.used
-        )
-    })?;
-    claim.ensure(charged < settled.reserved, || {
-        format!("the whole reservation was charged: {settled:?}")
+    charged_right(claim, &settled)?;
+    claim.ensure(settled.most < settled.reserved, || {
+        format!("all of it was generated before it was cut: {settled:?}")
     })?;
     Ok(settled)
+}
+
+/// Not less than was used and not more than may be charged. (Each balance is rounded down.)
+fn charged_right(claim: Claim, settled: &Settled) -> Claimed<()> {
+    let (charged, slack) = (settled.charged(), settled.slack());
+    claim.ensure(
+        charged <= settled.most + 1 && charged + slack >= settled.used,
+        || format!("{charged} tokens were charged: {settled:?}"),
+    )
+}
+
+/// What the model's servers have counted so far.
+fn generated(claim: Claim, stage: &Stage) -> Claimed<StatsSnapshot> {
+    let (workload, version) = SERVED_BY;
+    let stats = stage.stats_of(workload, MODEL, version);
+    claim.found("the model server", stats)
+}
+
+/// Tokens that the model's servers generated since, up to where they saw the client go.
+async fn generated_until_cut(claim: Claim, stage: &Stage, since: StatsSnapshot) -> Claimed<u64> {
+    let seen = eventually(
+        SETTLED,
+        "the model server to see the client go",
+        async || {
+            let now = generated(claim, stage).map_err(|broken| broken.why)?;
+            if now.client_aborts > since.client_aborts {
+                Ok(now.tokens_produced - since.tokens_produced)
+            } else {
+                Err(format!("{now:?}"))
+            }
+        },
+    );
+    claim.seen("the end of the stream", seen.await)
 }
 
 fn reserved_first(claim: Claim, settled: &Settled) -> Claimed<()> {

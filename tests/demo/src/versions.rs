@@ -68,7 +68,8 @@ pub async fn new_version_is_held(stage: &mut Stage, sessions: &Sessions) -> Clai
     let report = HELD.seen("the sessions", sessions.pass(stage, 1).await)?;
     let failed = report.other_than(&[200]);
     HELD.ensure(failed.is_empty(), || format!("{:?}", report.outcomes()))?;
-    let reached = HELD.found("its server", stage.requests_of(&manifest))?;
+    let stats = stage.stats_of(manifest.name(), manifest.model(), manifest.version());
+    let reached = HELD.found("its server", stats)?.requests;
     HELD.ensure(reached == 0, || format!("{reached} requests reached it"))?;
     Ok(Held {
         standing: carrier.standing.clone(),

@@ -127,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn a_swapped_module_has_another_name() {
+    fn rule_09_a_modules_file_is_named_by_the_sha_256_of_its_bytes_so_a_swap_is_a_change() {
         let (one, two) = (whole::module(b"one"), whole::module(b"two"));
         let dir = dir_with(&one);
         let first = offer(dir.path(), false).unwrap().fused;
@@ -138,6 +138,10 @@ mod tests {
         let (Code::File(first), Code::File(second)) = (first, second) else {
             unreachable!()
         };
+        for (path, bytes) in [(&first, &one), (&second, &two)] {
+            let sha = format!("{:x}", Sha256::digest(bytes));
+            assert!(path.ends_with(&format!("/headgate-{sha}.wasm")), "{path}");
+        }
         assert_eq!(std::fs::read(first).unwrap(), one);
         assert_eq!(std::fs::read(second).unwrap(), two);
     }

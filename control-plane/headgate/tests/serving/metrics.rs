@@ -1,9 +1,18 @@
-//! What a scraper gets.
+//! What a scraper and a supervisor get.
 
 use headgate_test_support::xds_client::{Taker, type_url};
+use serde_json::json;
 
 use crate::common::{Files, Server, manifest};
 use crate::exposition::Exposition;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_probe_is_told_that_it_lives_and_which_version_it_is() {
+    let server = Server::start(&Files::new()).await;
+    assert_eq!(server.get("/livez").await.text(), "ok\n");
+    let version = server.get("/version").await.json().unwrap();
+    assert_eq!(version, json!({ "version": env!("CARGO_PKG_VERSION") }));
+}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn metrics_is_valid_openmetrics_and_tells_of_proxies_refusals_and_weights() {

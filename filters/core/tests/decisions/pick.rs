@@ -302,6 +302,54 @@ proptest! {
     }
 }
 
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    /// A carrier loses its last endpoint and gets it back. While it is dead, who was on it is elsewhere. Of the others,
+    /// whoever has a canary's percent to divide by decides:
+    /// - a base carrier, the only canary, or a canary without a base divides nothing else: nobody else moves;
+    /// - one of several canaries leaves its percent to the base, which grows: the other canaries' sessions stay or go to the
+    ///   base, never to another canary, and nobody leaves the base.
+    ///
+    /// Once it is back, everybody is where they were.
+    #[test]
+    fn monotone_stickiness_when_a_carrier_dies_and_returns(plan in plans(), which: usize, seed: u64) {
+        let Some((dead, name, alone)) = without_endpoints(&plan, which) else { return Ok(()) };
+        let (before, during, after) = (Picker::new(&plan), Picker::new(&dead), Picker::new(&plan.clone()));
+        for i in 0..400 {
+            let key = session(seed.wrapping_add(i));
+            let (was, is) = (before.pick(key), during.pick(key));
+            prop_assert_eq!(was, after.pick(key), "the plan is as it was");
+            let Some((was, lane)) = was else { continue };
+            let Some((is, now)) = is else {
+                // Nothing else is ready: only its own sessions were ever picked.
+                prop_assert_eq!(was, name.as_str());
+                continue;
+            };
+            prop_assert_ne!(is, name.as_str(), "picked though it is dead");
+            if was == name || was == is { continue }
+            prop_assert!(!alone, "{} → {} though only {} died", was, is, name);
+            prop_assert!(lane == Lane::Canary && now == Lane::Base, "{} → {}: {:?} → {:?}", was, is, lane, now);
+        }
+    }
+}
+
+/// The plan with one live carrier dead, its version, and whether nobody else's share depends on it: a base carrier, the
+/// only live canary, or a canary where no base is alive.
+fn without_endpoints(plan: &ModelPlan, which: usize) -> Option<(ModelPlan, String, bool)> {
+    let alive = |c: &&mut CarrierShare| c.versions[0].endpoints > 0;
+    let mut dead = plan.clone();
+    let canaries = dead.canaries.iter_mut().filter(alive).count();
+    let base = dead.base.iter_mut().filter(alive).count();
+    let which = which.checked_rem(canaries + base)?;
+    let all = dead.canaries.iter_mut().chain(&mut dead.base);
+    let carrier = all.filter(alive).nth(which)?;
+    carrier.versions[0].endpoints = 0;
+    let name = carrier.versions[0].version.as_str().to_owned();
+    let alone = which >= canaries || canaries == 1 || base == 0;
+    Some((dead, name, alone))
+}
+
 /// One carrier's weight changed: the plan, the version, whether it was raised, and whether nothing else of
 /// the split depends on it (one canary, or a base carrier).
 fn edit(plan: &ModelPlan, which: usize, to: u64) -> Option<(ModelPlan, String, bool, bool)> {

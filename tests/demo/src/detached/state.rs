@@ -62,7 +62,7 @@ impl State {
         self.dir.join("headgate.kubeconfig")
     }
 
-    /// Where the programs are that a person needs, in a world with a Kubernetes API.
+    /// Where the programs are that a person needs.
     pub(super) fn bin(&self) -> PathBuf {
         self.dir.join("bin")
     }

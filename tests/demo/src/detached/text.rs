@@ -8,7 +8,7 @@ use super::state::State;
 pub(super) fn what_to_try(source: Source, addresses: &Addresses, state: &State) -> String {
     let place = place(source, addresses, state);
     let lines = match source {
-        Source::Files => with_files(state),
+        Source::Files => with_files(addresses, state),
         Source::Kubernetes => with_kubectl(addresses, state),
     };
     let Addresses { envoy, admin, .. } = addresses;
@@ -56,11 +56,14 @@ logs            {dir}/*.log"
     )
 }
 
-fn with_files(state: &State) -> String {
-    let dir = state.dir.display();
+fn with_files(addresses: &Addresses, state: &State) -> String {
+    let (dir, admin) = (state.dir.display(), addresses.admin);
+    let headgate = state.bin().join("headgate");
     format!(
-        "  # a new weight, in force within a second
-  kubectl label --local -f {dir}/models/llama3-70b-v2.yaml canary-weight=50 --overwrite -o yaml > {dir}/drafts/v2 && mv {dir}/drafts/v2 {dir}/models/llama3-70b-v2.yaml"
+        "  # a new weight, in force within a second (`kubectl label --local` writes it too); and what each proxy has acked of it
+  sed -i 's/canary-weight: .*/canary-weight: \"50\"/' {dir}/models/llama3-70b-v2.yaml
+  {} status llama3-70b --admin-address {admin}",
+        headgate.display()
     )
 }
 

@@ -1,6 +1,6 @@
 //! What the control plane of the detached world reads, and what serves its models.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use headgate_test_support::kube::{KubeOptions, Kubectl};
@@ -62,6 +62,7 @@ pub(super) async fn prepare(
 ) -> Result<Prepared, Failure> {
     let this = std::env::current_exe().map_err(files("this program"))?;
     let part = ProcessOptions::new(this);
+    link(state, "headgate", &tools::headgate_binary()?)?;
     if source == Source::Files {
         let prepared = Files::prepare(&state.dir, addresses)?;
         state.spawn("models", part.arg("serve-models"))?;
@@ -80,18 +81,21 @@ pub(super) async fn prepare(
     state.spawn("cluster", part.arg("serve-cluster"))?;
     state.await_file("cluster", &kubeconfig).await?;
     let kubectl = Kubectl::at(&kubeconfig).map_err(StageError::from)?;
-    let bin = state.bin();
-    std::fs::create_dir_all(&bin).map_err(files(bin.display()))?;
-    for (name, program) in [
-        ("kubectl", kubectl.program().to_owned()),
-        ("headgate", tools::headgate_binary()?),
-    ] {
-        std::os::unix::fs::symlink(program, bin.join(name)).map_err(files(name))?;
-    }
+    link(state, "kubectl", kubectl.program())?;
     Ok(Prepared {
         files: prepared,
         kubeconfig: Some(state.own_kubeconfig()),
     })
+}
+
+/// A program for people to call, at a short path.
+fn link(state: &State, name: &str, program: &Path) -> Result<(), Failure> {
+    let bin = state.bin();
+    std::fs::create_dir_all(&bin).map_err(files(bin.display()))?;
+    let program = program.canonicalize();
+    program
+        .and_then(|program| std::os::unix::fs::symlink(program, bin.join(name)))
+        .map_err(files(name))
 }
 
 /// Serves the four mock models until SIGTERM.

@@ -192,12 +192,16 @@ pub(super) async fn streams(paper: &mut Paper, stage: &Stage) {
     paper.done("an answer streamed to its end: max_tokens 800, and it uses 120");
     let settled = settlement::stream_settles_on_usage(stage, "streaming", 800, 120).await;
     paper.judge(settlement::STREAMED, settled, |paper, settled| {
-        show_settled(paper, &settled, "reported");
+        show_settled(paper, &settled, &format!("{} reported", settled.used));
     });
     paper.done("an answer of 800 tokens, cut by the client after 60");
     let cut = settlement::cut_stream_is_charged(stage, "hanging-up", 800, 60).await;
     paper.judge(settlement::CUT, cut, |paper, settled| {
-        show_settled(paper, &settled, "read by the client");
+        let bounds = format!(
+            "{} read by the client, {} generated",
+            settled.used, settled.most
+        );
+        show_settled(paper, &settled, &bounds);
     });
 }
 
@@ -210,10 +214,9 @@ fn show_settled(paper: &Paper, settled: &Settled, used: &str) {
     paper.seen(
         "balance after",
         format!(
-            "{}: {} charged, {} {used}, in {:.1} s at 1 token/s of refill",
+            "{}: {} charged, {used}, in {:.1} s at 1 token/s of refill",
             settled.after,
             settled.charged(),
-            settled.used,
             settled.elapsed.as_secs_f64()
         ),
     );

@@ -8,7 +8,7 @@ mod cluster;
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use headgate_demo::Broken;
+use headgate_demo::{Broken, pace};
 use headgate_test_support::stage::{Addresses, Source, Stage, StageError, StageOptions};
 
 use crate::paper::Paper;
@@ -49,7 +49,12 @@ pub(crate) async fn tell(source: Source, addresses: Addresses) -> Result<Vec<Bro
         cluster::away(&mut paper, &mut stage).await;
     }
     chapters::killed(&mut paper, &mut stage).await;
-    Ok(paper.end(began.elapsed()))
+    let took = began.elapsed();
+    if source == Source::Files {
+        paper.line("");
+        paper.judge(pace::CLAIM, pace::in_time(took), |_, _| ());
+    }
+    Ok(paper.end(took))
 }
 
 fn opening(paper: &Paper, stage: &Stage, took: Duration) {

@@ -126,6 +126,12 @@ pub(crate) async fn counters(admin: &Admin, metric: &str) -> BTreeMap<String, u6
     admin.stats(&prefix).await.unwrap()
 }
 
+/// VMs that were made anew after a trap, of all stats of `wasm.`.
+pub(crate) fn reloads(stats: &BTreeMap<String, u64>) -> u64 {
+    let reloads = stats.iter().filter(|(name, _)| name.contains("vm_reload"));
+    reloads.map(|(_, count)| count).sum()
+}
+
 /// Nothing but these statuses; the message shows what else there was.
 pub(crate) fn only(report: &LoadReport, statuses: &[u16]) {
     assert!(

@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod asking;
+mod bad_input;
 mod common;
 mod contention;
 mod control_plane;
@@ -14,10 +15,12 @@ mod follow;
 mod hand_made;
 mod held;
 mod hops;
+mod labels;
 mod names;
 mod namespaces;
 mod reservations;
 mod swaps;
 mod trap;
 mod two_envoys;
+mod two_filters;
 mod wire;

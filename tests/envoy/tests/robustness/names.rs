@@ -3,11 +3,13 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use headgate_test_support::client::{HttpRequest, OpenAiRequest};
+use headgate_test_support::client::{ClientError, HttpRequest, OpenAiRequest};
 use headgate_test_support::envoy::{Envoy, EnvoyOptions};
 use headgate_test_support::ports::free_addr;
 use headgate_test_support::stage::bootstrap;
 use serde_json::{Value, json};
+use tokio::io::AsyncReadExt;
+use tokio::net::TcpStream;
 
 use crate::common::{SOON, budget, declare, empty_world};
 
@@ -15,11 +17,17 @@ use crate::common::{SOON, budget, declare, empty_world};
 const FETCH: Duration = Duration::from_secs(15);
 
 /// A subscription over ADS, as the control plane's own listener has it.
-fn over_ads() -> Value {
+pub(crate) fn over_ads() -> Value {
     json!({ "ads": {}, "resource_api_version": "V3" })
 }
 
-fn listener(name: &str, address: SocketAddr, routes: (&str, Value), filters: Vec<Value>) -> Value {
+/// A static listener: its routes as a field of the connection manager, and its filters before the router.
+pub(crate) fn listener(
+    name: &str,
+    address: SocketAddr,
+    routes: (&str, Value),
+    filters: Vec<Value>,
+) -> Value {
     let router = json!({
         "name": "router",
         "typed_config": { "@type": "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router" },
@@ -38,6 +46,40 @@ fn listener(name: &str, address: SocketAddr, routes: (&str, Value), filters: Vec
     })
 }
 
+/// The shipped bootstrap with listeners of its own.
+pub(crate) fn bootstrap_with(xds: SocketAddr, listeners: &[Value]) -> String {
+    let shipped = bootstrap(xds, None).unwrap();
+    // JSON is YAML.
+    let own = format!("static_resources:\n  listeners: {}\n", json!(listeners));
+    let bootstrap = shipped.replacen("static_resources:\n", &own, 1);
+    assert_ne!(bootstrap, shipped);
+    bootstrap
+}
+
+/// A filter whose configuration is asked for over ADS.
+pub(crate) fn discovered(name: &str) -> Value {
+    json!({
+        "name": name,
+        "config_discovery": {
+            "config_source": over_ads(),
+            "type_urls": ["type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm"],
+        },
+    })
+}
+
+/// TLS with a certificate that is asked for over ADS.
+fn tls(secret: &str) -> Value {
+    json!({
+        "name": "tls",
+        "typed_config": {
+            "@type": "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext",
+            "common_tls_context": {
+                "tls_certificate_sds_secret_configs": [{ "name": secret, "sds_config": over_ads() }],
+            },
+        },
+    })
+}
+
 fn says(text: &str) -> Value {
     let route = json!({
         "match": { "prefix": "/" },
@@ -51,31 +93,24 @@ async fn names_that_do_not_exist_never_block_readiness() {
     let mut stage = empty_world(1, 0, &budget("tenants", ""), &[]).await;
     declare(&mut stage, "m", "v1", |manifest| manifest).await;
 
-    let [plain, no_routes, no_filter] = [(); 3].map(|()| free_addr().unwrap());
+    let [plain, no_routes, no_filter, no_secret] = [(); 4].map(|()| free_addr().unwrap());
     let missing_routes =
         json!({ "config_source": over_ads(), "route_config_name": "no-such-routes" });
-    let missing_filter = json!({
-        "name": "no-such-filter",
-        "config_discovery": {
-            "config_source": over_ads(),
-            "type_urls": ["type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm"],
-        },
-    });
-    let listeners = json!([
-        listener("plain", plain, ("route_config", says("plain")), vec![]),
+    let inline = |text| ("route_config", says(text));
+    let mut secretive = listener("no-secret", no_secret, inline("secret"), vec![]);
+    secretive["filter_chains"][0]["transport_socket"] = tls("no-such-secret");
+    let listeners = [
+        listener("plain", plain, inline("plain"), vec![]),
         listener("no-routes", no_routes, ("rds", missing_routes), vec![]),
         listener(
             "no-filter",
             no_filter,
-            ("route_config", says("filtered")),
-            vec![missing_filter]
+            inline("filtered"),
+            vec![discovered("no-such-filter")],
         ),
-    ]);
-    // JSON is YAML: the shipped bootstrap with three listeners of its own.
-    let shipped = bootstrap(stage.addresses().xds, None).unwrap();
-    let own = format!("static_resources:\n  listeners: {listeners}\n");
-    let bootstrap = shipped.replacen("static_resources:\n", &own, 1);
-    assert_ne!(bootstrap, shipped);
+        secretive,
+    ];
+    let bootstrap = bootstrap_with(stage.addresses().xds, &listeners);
     let mut options = EnvoyOptions {
         node_id: Some("asker".to_owned()),
         node_cluster: Some("test".to_owned()),
@@ -106,6 +141,15 @@ async fn names_that_do_not_exist_never_block_readiness() {
     // Without routes there is nothing to find; without its filter a listener must not serve.
     assert_eq!(get(no_routes).await.status, 404);
     assert_eq!(get(no_filter).await.status, 500);
+    // Bound, and without a certificate there is nothing to say to a client, in the clear least of all.
+    let hello = client.send(HttpRequest::get(format!("http://{no_secret}/")));
+    let refused = hello.await.unwrap_err();
+    assert!(matches!(refused, ClientError::Exchange(_)), "{refused}");
+    let mut connection = TcpStream::connect(no_secret).await.unwrap();
+    let mut said = Vec::new();
+    let read = connection.read_to_end(&mut said);
+    let _closed = tokio::time::timeout(SOON, read).await.unwrap();
+    assert_eq!(said, b"");
     let chat = OpenAiRequest::chat("m").to(&format!("http://{}", stage.addresses().envoy));
     assert_eq!(client.send(chat).await.unwrap().status, 200);
 }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use headgate_test_support::deadline::eventually;
 
-use crate::common::{INPUT, SOON, ask, budget, charged, small_world};
+use crate::common::{INPUT, SOON, ask, budget, charged, reloads, small_world};
 
 /// `FAIL_RELOAD` makes a new VM after about a second.
 const BACK: Duration = Duration::from_secs(3);
@@ -54,6 +54,9 @@ async fn a_trap_leaves_the_budget_charged_and_requests_are_served_again_within_t
         }
     });
     back.await.unwrap();
+    // By which an operator, and any test that says that nothing trapped, knows of it.
+    let stats = stage.envoys()[0].envoy.stats("wasm.").await.unwrap();
+    assert!(reloads(&stats) > 0, "{stats:?}");
     headgate_test_support::measured!("served again {:?} after the trap", since.elapsed());
     // The trapped request stays charged what it reserved.
     charged(&stage, "acme", (INPUT + 200) + (INPUT + 16)).await;

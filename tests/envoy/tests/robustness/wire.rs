@@ -26,14 +26,14 @@ impl Wire {
     }
 
     /// A chat of `tenant`.
-    async fn chat(stage: &Stage, tenant: &str, headers: &str) -> Self {
+    pub(crate) async fn chat(stage: &Stage, tenant: &str, headers: &str) -> Self {
         let headers =
             format!("x-tenant-id: {tenant}\r\ncontent-type: application/json\r\n{headers}");
         Self::open(stage, "POST /v1/chat/completions", &headers).await
     }
 
     /// Sends bytes, and lets them travel alone.
-    async fn send(&mut self, text: &str) {
+    pub(crate) async fn send(&mut self, text: &str) {
         self.0.write_all(text.as_bytes()).await.unwrap();
         self.0.flush().await.unwrap();
         tokio::task::yield_now().await;
@@ -49,6 +49,19 @@ impl Wire {
         };
         tokio::time::timeout(SOON, read).await.unwrap();
         String::from_utf8(head).unwrap()
+    }
+
+    /// Head and body of an answer whose length is told, whatever becomes of the connection after it.
+    pub(crate) async fn answer(mut self) -> (String, String) {
+        let head = self.head().await;
+        let length = head
+            .lines()
+            .find_map(|l| l.strip_prefix("content-length: "));
+        let length = length.unwrap_or_else(|| panic!("{head}"));
+        let mut body = vec![0; length.parse().unwrap()];
+        let read = self.0.read_exact(&mut body);
+        tokio::time::timeout(SOON, read).await.unwrap().unwrap();
+        (head, String::from_utf8(body).unwrap())
     }
 
     /// All that comes until the connection ends.

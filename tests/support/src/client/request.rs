@@ -23,6 +23,8 @@ pub struct HttpRequest {
     pub body: Bytes,
     /// Headers after the body, over HTTP/2 only; none for none.
     pub trailers: Vec<(String, String)>,
+    /// Whether the length of the body is told before it: `content-length`.
+    pub announced: bool,
 }
 
 impl HttpRequest {
@@ -34,6 +36,7 @@ impl HttpRequest {
             headers: Vec::new(),
             body: Bytes::new(),
             trailers: Vec::new(),
+            announced: true,
         }
     }
 
@@ -63,6 +66,13 @@ impl HttpRequest {
         self
     }
 
+    /// Keeps the length of the body to itself: it comes in chunks over HTTP/1.1, until it ends over HTTP/2.
+    #[must_use]
+    pub fn unannounced(mut self) -> Self {
+        self.announced = false;
+        self
+    }
+
     pub(super) fn into_http(self) -> Result<Request<Outgoing>, ClientError> {
         let bad = |what: &str, why: String| ClientError::Request(format!("{what}: {why}"));
         let uri: Uri = self
@@ -73,6 +83,7 @@ impl HttpRequest {
         let mut request = Request::new(Outgoing {
             data: (!self.body.is_empty()).then_some(self.body),
             trailers: (!trailers.is_empty()).then_some(trailers),
+            announced: self.announced,
         });
         *request.method_mut() = self.method;
         *request.uri_mut() = uri;
@@ -96,6 +107,7 @@ fn header_map(pairs: Vec<(String, String)>) -> Result<HeaderMap, ClientError> {
 pub(super) struct Outgoing {
     data: Option<Bytes>,
     trailers: Option<HeaderMap>,
+    announced: bool,
 }
 
 impl Body for Outgoing {
@@ -116,6 +128,10 @@ impl Body for Outgoing {
     }
 
     fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(self.data.as_ref().map_or(0, |data| data.len() as u64))
+        if self.announced {
+            SizeHint::with_exact(self.data.as_ref().map_or(0, |data| data.len() as u64))
+        } else {
+            SizeHint::default()
+        }
     }
 }

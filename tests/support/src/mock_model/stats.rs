@@ -3,6 +3,7 @@
 //! Invariant: every request is counted once when it comes and leaves `in_flight` exactly once, whether its answer ended,
 //! was broken off here, or was left by the client.
 
+use std::iter::Sum;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -21,6 +22,19 @@ pub struct StatsSnapshot {
     pub own_aborts: u64,
     /// Tokens put on the wire, of all choices.
     pub tokens_produced: u64,
+}
+
+/// Of several servers together.
+impl Sum for StatsSnapshot {
+    fn sum<I: Iterator<Item = Self>>(all: I) -> Self {
+        all.fold(Self::default(), |sum, one| Self {
+            requests: sum.requests + one.requests,
+            in_flight: sum.in_flight + one.in_flight,
+            client_aborts: sum.client_aborts + one.client_aborts,
+            own_aborts: sum.own_aborts + one.own_aborts,
+            tokens_produced: sum.tokens_produced + one.tokens_produced,
+        })
+    }
 }
 
 #[derive(Debug, Default)]

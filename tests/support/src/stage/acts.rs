@@ -1,6 +1,7 @@
 //! What people do to a stage, whichever way its models are declared: the same act on a file and on a Kubernetes API.
 
 use super::{LabelledBy, Manifest, Stage, StageError};
+use crate::mock_model::StatsSnapshot;
 
 impl Stage {
     /// Sets a label of a workload, named as its Deployment, as people do: in its file, or with `kubectl label`. `None`
@@ -43,15 +44,13 @@ impl Stage {
             .write_model(&file, &manifest.endpoints(&[addr]).render())
     }
 
-    /// How many requests reached the servers of a workload, named as its Deployment, that run now.
+    /// The counters of the servers of a workload that run now: the Deployment of this name, which serves this model and
+    /// version.
     #[must_use]
-    pub fn requests_of(&self, workload: &Manifest) -> Option<u64> {
+    pub fn stats_of(&self, workload: &str, model: &str, version: &str) -> Option<StatsSnapshot> {
         match self.cluster() {
-            Some(cluster) => Some(cluster.requests_of(workload.name())),
-            None => {
-                let mock = self.mock(workload.model(), workload.version())?;
-                Some(mock.stats().requests)
-            }
+            Some(cluster) => Some(cluster.stats_of(workload)),
+            None => Some(self.mock(model, version)?.stats()),
         }
     }
 }

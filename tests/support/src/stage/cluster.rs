@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::{StageError, tools};
 use crate::kube::{Kube, KubeOptions, Kubectl, Kubelet, ModelServers, Typed};
+use crate::mock_model::StatsSnapshot;
 
 /// What is typed into a new API: Headgate's definitions, then the demo's models and policies.
 const APPLIED: [&str; 4] = [
@@ -123,14 +124,14 @@ impl Cluster {
         names.collect()
     }
 
-    /// Requests that the pods of a Deployment which run now were asked.
+    /// The counters of the servers in the pods of a Deployment that run now, together.
     #[must_use]
-    pub fn requests_of(&self, deployment: &str) -> u64 {
+    pub fn stats_of(&self, deployment: &str) -> StatsSnapshot {
         let pods = self.pods_of(deployment);
         let running = self.servers.running();
         let counted = pods
             .iter()
             .filter_map(|pod| running.get(&format!("default/{pod}")));
-        counted.map(|(_, server)| server.stats().requests).sum()
+        counted.map(|(_, server)| server.stats()).sum()
     }
 }

@@ -3,6 +3,7 @@
 //! The control plane would never send such resources, so these tests stand in its place; server and Envoy are real.
 
 mod refusals;
+mod removal;
 mod trailers;
 
 use std::net::SocketAddr;
@@ -19,6 +20,7 @@ use headgate_test_support::ports::free_addr;
 use headgate_test_support::stage::{Manifest, bootstrap, tools};
 use headgate_translate::{Code, Modules, Options, ScopeSpec, snapshot};
 use headgate_xds::fleet::{Fleet, Progress};
+use headgate_xds::session::Protocol;
 use headgate_xds::{Kind, Peer, Refused, Resource, Scope, Snapshot, World, XdsServer};
 use prost::Message;
 use tokio::net::TcpListener;
@@ -131,9 +133,27 @@ fn tamper(
     *found = change(found);
 }
 
+/// Either way of talking that Envoy has; each test of make-before-break runs over both.
+const BOTH: [Protocol; 2] = [Protocol::Delta, Protocol::StateOfTheWorld];
+
+/// The shipped bootstrap, which asks for delta, or the same in the other protocol.
+fn speaking(protocol: Protocol, bootstrap: &str) -> String {
+    let delta = "api_type: DELTA_GRPC";
+    assert_eq!(bootstrap.matches(delta).count(), 1);
+    match protocol {
+        Protocol::Delta => bootstrap.to_owned(),
+        Protocol::StateOfTheWorld => bootstrap.replace(delta, "api_type: GRPC"),
+    }
+}
+
 impl Theatre {
-    /// Opens with `v1` alone.
+    /// Opens with `v1` alone, over delta.
     async fn open(options: headgate_xds::Options) -> Self {
+        Self::open_over(Protocol::Delta, options).await
+    }
+
+    /// Opens with `v1` alone.
+    async fn open_over(protocol: Protocol, options: headgate_xds::Options) -> Self {
         let start = async |version| {
             MockModel::start(MockOptions::new("m", version))
                 .await
@@ -153,7 +173,7 @@ impl Theatre {
         let envoy = EnvoyOptions {
             node_id: Some("by-hand".to_owned()),
             node_cluster: Some("test".to_owned()),
-            ..EnvoyOptions::new(bootstrap(address, None).unwrap())
+            ..EnvoyOptions::new(speaking(protocol, &bootstrap(address, None).unwrap()))
         };
         Self {
             envoy: Envoy::start(envoy).await.unwrap(),
@@ -170,6 +190,11 @@ impl Theatre {
             .weight("100")
             .endpoints(&[self.mocks[1].addr()]);
         resources(&[v1(&self.mocks), v2], self.listen)
+    }
+
+    /// The resources of `v1` alone.
+    fn first(&self) -> Vec<Resource> {
+        resources(&[v1(&self.mocks)], self.listen)
     }
 
     fn publish(&self, resources: Vec<Resource>) {

@@ -1,0 +1,69 @@
+//! The labels on `/stats/prometheus`, cut out of names by the shipped bootstrap: versions have dots, which end a name for the
+//! rules that Envoy has of its own.
+
+use std::collections::BTreeSet;
+
+use headgate_test_support::deadline::eventually;
+use headgate_test_support::envoy::PromSample;
+
+use crate::common::{SOON, ask, budget, declare, empty_world};
+
+const VERSION: &str = "v2.3.1-cuda118";
+const REQUESTS: f64 = 3.0;
+
+/// What a counter is told apart by, and no label more.
+fn labelled(sample: &PromSample, labels: &[(&str, &str)]) -> bool {
+    let names: BTreeSet<&str> = sample.labels.keys().map(String::as_str).collect();
+    sample.has(labels) && names == labels.iter().map(|(name, _)| *name).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn statistics_of_filters_and_clusters_have_the_version_whole_in_labels() {
+    let mut stage = empty_world(1, 1, &budget("spend", ""), &[]).await;
+    declare(&mut stage, "m", VERSION, |manifest| manifest).await;
+    stage.settled().await.unwrap();
+    for _ in 0..3 {
+        let reply = stage.send(&ask("acme", 200)).await.unwrap();
+        assert_eq!(reply.status, 200, "{}", reply.text());
+    }
+    let of = [("model", "m"), ("version", VERSION)];
+    let with = |more: &[(&'static str, &'static str)]| [&of[..], more].concat();
+    let rule = ("rule", "default/default/spend/spend");
+    let cluster = "model/default/m/v2.3.1-cuda118";
+    let expected = [
+        (
+            "headgate_requests",
+            with(&[
+                ("namespace", "default"),
+                ("lane", "base"),
+                ("outcome", "admitted"),
+            ]),
+        ),
+        ("headgate_reserves", with(&[rule, ("outcome", "reserved")])),
+        ("headgate_settlements", with(&[rule, ("outcome", "usage")])),
+        (
+            "headgate_charged_milli_bucket",
+            with(&[rule, ("le", "+Inf")]),
+        ),
+        (
+            "envoy_cluster_upstream_rq_total",
+            with(&[
+                ("model_namespace", "default"),
+                ("envoy_cluster_name", cluster),
+            ]),
+        ),
+    ];
+    let counted = eventually(SOON, "every counter, with its labels", async || {
+        let samples = stage.envoys()[0].envoy.prometheus().await;
+        let samples = samples.map_err(|error| error.to_string())?;
+        for (name, labels) in &expected {
+            let all: Vec<_> = samples.iter().filter(|s| s.name == *name).collect();
+            let found = all.iter().find(|s| labelled(s, labels));
+            if found.map(|s| s.value) != Some(REQUESTS) {
+                return Err(format!("{name}: {all:?}"));
+            }
+        }
+        Ok(())
+    });
+    counted.await.unwrap();
+}

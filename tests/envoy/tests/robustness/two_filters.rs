@@ -1,0 +1,60 @@
+//! The two halves of the filter as filters of their own, `headgate.traffic-tag` before `headgate.token-bucket`, which every
+//! proxy may ask for by name: in one chain they do what the fused module does in one context.
+
+use headgate_test_support::client::OpenAiRequest;
+use headgate_test_support::deadline::eventually;
+use headgate_test_support::envoy::{Envoy, EnvoyOptions};
+use headgate_test_support::ports::free_addr;
+use serde_json::json;
+
+use crate::common::{CAPACITY, INPUT, SOON, ask, balance, budget, declare, empty_world};
+use crate::names::{bootstrap_with, discovered, listener, over_ads};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tagging_and_limiting_as_two_filters_tag_and_limit() {
+    let mut stage = empty_world(1, 0, &budget("spend", ""), &[]).await;
+    declare(&mut stage, "m", "v1", |manifest| manifest).await;
+    let address = free_addr().unwrap();
+    let routes = json!({ "config_source": over_ads(), "route_config_name": "ai-model-route" });
+    let filters = ["headgate.traffic-tag", "headgate.token-bucket"].map(discovered);
+    let chain = listener("chain", address, ("rds", routes), filters.into());
+    let bootstrap = bootstrap_with(stage.addresses().xds, &[chain]);
+    let mut options = EnvoyOptions {
+        node_id: Some("chained".to_owned()),
+        node_cluster: Some("test".to_owned()),
+        ..EnvoyOptions::new(bootstrap)
+    };
+    let listen = stage.addresses().envoy.to_string();
+    options
+        .node_metadata
+        .insert("headgate.listen".to_owned(), listen.into());
+    let _envoy = Envoy::start(options).await.unwrap();
+    let settled = stage.await_status(SOON, "the proxy to be in step", |s| {
+        s.proxy("chained").is_some_and(|p| p.settled)
+    });
+    settled.await.unwrap();
+
+    let (client, url) = (stage.client(), format!("http://{address}"));
+    let send = async |request: OpenAiRequest| client.send(request.to(&url)).await.unwrap();
+    let reply = send(ask("acme", 200).header("x-headgate-tenant", "forged")).await;
+    assert_eq!(reply.status, 200, "{}", reply.text());
+    assert_eq!(reply.header("x-model-version"), Some("v1"));
+    let seen = reply.json().unwrap()["mock"]["headers"].clone();
+    assert_eq!(seen["x-model-version"], "v1", "{seen}");
+    assert_eq!(seen["x-headgate-tenant"], "acme", "{seen}");
+    assert_eq!(seen["x-headgate-lane"], "base", "{seen}");
+    let left = CAPACITY - INPUT - 200;
+    let told = reply.header("x-ratelimit-remaining-tokens");
+    assert_eq!(told, Some(left.to_string().as_str()));
+
+    // Settled on what the answer used, then refused for what is left.
+    let left = CAPACITY - INPUT - 16;
+    let refused = eventually(SOON, "the settlement", async || {
+        match balance(&client, &url, "acme").await {
+            Some(now) if now == left => Ok(()),
+            other => Err(format!("{other:?}")),
+        }
+    });
+    refused.await.unwrap();
+    assert_eq!(stage.mock("m", "v1").unwrap().stats().requests, 1);
+}
