@@ -174,11 +174,16 @@ impl Publisher {
     }
 
     fn tick(&self) -> Tick {
-        let wall = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-        Tick {
-            elapsed: self.origin.elapsed(),
-            unix_seconds: wall.map_or(0, |d| d.as_secs()),
-        }
+        tick(self.origin.elapsed())
+    }
+}
+
+/// This moment, so long after the origin of its clock.
+pub(crate) fn tick(elapsed: Duration) -> Tick {
+    let wall = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    Tick {
+        elapsed,
+        unix_seconds: wall.map_or(0, |d| d.as_secs()),
     }
 }
 
