@@ -14,6 +14,7 @@ mod metrics;
 mod policies;
 mod replicas;
 mod rights;
+mod stages;
 mod status_names;
 mod writing;
 mod written;
