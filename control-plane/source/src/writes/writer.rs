@@ -240,7 +240,7 @@ impl Summing {
             .chain(invalid)
             .map(|(id, outcome)| {
                 let edition = edition(id, outcome, &now.observed.objects);
-                let counts = sum(all(), id, edition, &outcome.namespaces);
+                let counts = sum(all(), id, &edition, &outcome.namespaces);
                 (id.clone(), (outcome.clone(), counts))
             })
             .collect();
