@@ -410,7 +410,7 @@ fn what_cannot_be_read_is_reported_and_the_rest_of_the_object_counts() {
 }
 
 #[test]
-fn a_change_is_churn_if_only_pods_came_went_or_changed() {
+fn a_change_is_churn_if_only_pods_came_and_a_loss_if_one_is_not_ready_any_more() {
     let mut all = deployment("a", 1, &[1, 2]);
     all[0] = model(all[0].clone(), "one");
     let mut seen = store(&all);
@@ -420,11 +420,11 @@ fn a_change_is_churn_if_only_pods_came_went_or_changed() {
     };
     assert_eq!(
         step(&ready(all[2].clone(), false)),
-        (Some(Change::Churn), "deployment/a 2".into())
+        (Some(Change::Loss), "deployment/a 2".into())
     );
     assert_eq!(
         step(&terminating(all[3].clone())),
-        (Some(Change::Churn), "deployment/a".into())
+        (Some(Change::Loss), "deployment/a".into())
     );
     assert_eq!(
         step(&all[2]),
