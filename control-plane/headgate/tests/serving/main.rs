@@ -2,6 +2,7 @@
 //! supervisors rely on.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod asked;
 mod common;
 mod dry_look;
 mod ending;

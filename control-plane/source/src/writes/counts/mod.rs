@@ -8,11 +8,13 @@ mod format;
 mod share;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
 
 use headgate_model::{Objects, Plan, PolicyId, PolicyKind, PolicyOutcome};
 
 pub(crate) use self::board::{Board, Pace};
 pub use self::format::{FormatError, parse, render};
+pub use self::share::Peers;
 pub(crate) use self::share::{Share, follow};
 use crate::policies::Counts;
 
@@ -47,6 +49,15 @@ pub struct Tally {
     pub held: BTreeMap<PolicyId, BTreeMap<Edition, u32>>,
     /// What they refuse.
     pub refused: BTreeSet<Refusal>,
+}
+
+/// A replica among those that share a Lease.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Peer {
+    /// Its name.
+    pub replica: String,
+    /// Where it answers people, if others can reach that.
+    pub admin: Option<SocketAddr>,
 }
 
 /// The edition of every policy that some filter is told of.
