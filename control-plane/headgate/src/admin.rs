@@ -12,7 +12,7 @@ use axum::routing::get;
 use axum::{Json, Router};
 use headgate_model::LabelKeys;
 use headgate_source::kubernetes::ApiState;
-use headgate_source::writes::Faults;
+use headgate_source::writes::{Faults, Peers};
 use headgate_xds::{Fleet, Kind};
 use serde_json::{Value, json};
 use tokio::sync::watch;
@@ -30,6 +30,8 @@ pub(crate) struct Admin {
     pub api: Option<watch::Receiver<ApiState>>,
     /// What cannot be written to it.
     pub faults: Faults,
+    /// The replicas that share its Lease, if it writes there.
+    pub peers: Option<Peers>,
     /// The keys of the labels.
     pub keys: LabelKeys,
     pub scopes: Scopes,
@@ -109,6 +111,7 @@ impl Admin {
             published: published.as_deref(),
             api: api.as_ref(),
             unwritten: &self.faults.now(),
+            peers: self.peers.as_ref(),
             keys: &self.keys,
             seen: seen.as_deref().unwrap_or(&nothing),
             scopes: &self.scopes,

@@ -87,9 +87,8 @@ mod tests {
     }
 
     fn editions(generation: i64) -> Editions {
-        let created = 7;
         let edition = Edition {
-            created,
+            uid: "7".to_owned(),
             generation,
         };
         [(id(), edition)].into()

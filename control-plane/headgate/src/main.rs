@@ -11,6 +11,7 @@ mod metrics;
 mod modules;
 mod publisher;
 mod report;
+mod rhythm;
 mod scopes;
 mod serve;
 mod settings;

@@ -1,7 +1,7 @@
 //! Source → registry → plan → scopes, at the right pace: the control plane's one loop.
 //!
-//! Intent (labels, policies, replaced modules) goes out after 20 ms, endpoint churn alone is gathered; a scale that was held back goes
-//! out when it is due. It never blocks on a proxy: publishing replaces what waits.
+//! Intent (labels, policies, replaced modules) and the loss of an endpoint go out after 20 ms, other churn is gathered; a scale that
+//! was held back goes out when it is due. It never blocks on a proxy: publishing replaces what waits.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -9,10 +9,10 @@ use std::time::{Duration, Instant, SystemTime};
 use headgate_model::{LabelKeys, Plan, Registry, ScaleDamper, Scales, Tick, plan};
 use headgate_source::change::Change;
 use headgate_source::files::Observed;
-use headgate_xds::pace::{Pace, Urgency};
 use tokio::sync::watch;
 
 use crate::modules::Offered;
+use crate::rhythm::Rhythm;
 use crate::world::Scopes;
 
 /// What was last published.
@@ -77,21 +77,21 @@ impl Publisher {
     pub(crate) async fn run(mut self, mut source: watch::Receiver<Arc<Observed>>) {
         let first = source.borrow_and_update().clone();
         self.publish(&first);
-        let mut pace = Pace::default();
+        let mut rhythm = Rhythm::default();
         loop {
-            let due = pace.due().map(tokio::time::Instant::from_std);
+            let due = rhythm.due().map(tokio::time::Instant::from_std);
             let wake = self.damper.wake_after(self.tick());
             tokio::select! {
                 changed = source.changed() => {
                     if changed.is_err() {
                         return;
                     }
-                    let urgency = self.urgency(&source.borrow_and_update());
-                    pace.changed(urgency, Instant::now());
+                    let change = self.change(&source.borrow_and_update());
+                    rhythm.changed(change, Instant::now());
                 }
-                Ok(()) = self.modules.changed() => pace.changed(Urgency::Intent, Instant::now()),
+                Ok(()) = self.modules.changed() => rhythm.changed(Some(Change::Intent), Instant::now()),
                 () = sleep_until(due) => {
-                    if pace.publish(Instant::now()) {
+                    if rhythm.publish(Instant::now()) {
                         let observed = source.borrow().clone();
                         self.publish(&observed);
                     }
@@ -106,16 +106,11 @@ impl Publisher {
         }
     }
 
-    /// A change of problems alone is for people who watch `status`: as urgent as what they mean to do next.
-    fn urgency(&self, observed: &Observed) -> Urgency {
+    /// What differs from what is served.
+    fn change(&self, observed: &Observed) -> Option<Change> {
         let published = self.published.borrow();
-        let change = published
-            .as_ref()
-            .and_then(|p| observed.change_since(&p.observed));
-        match change {
-            Some(Change::Churn) => Urgency::Churn,
-            Some(Change::Intent) | None => Urgency::Intent,
-        }
+        let published = published.as_ref();
+        published.and_then(|p| observed.change_since(&p.observed))
     }
 
     /// Whether time alone changed a scale.
@@ -174,11 +169,16 @@ impl Publisher {
     }
 
     fn tick(&self) -> Tick {
-        let wall = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-        Tick {
-            elapsed: self.origin.elapsed(),
-            unix_seconds: wall.map_or(0, |d| d.as_secs()),
-        }
+        tick(self.origin.elapsed())
+    }
+}
+
+/// This moment, so long after the origin of its clock.
+pub(crate) fn tick(elapsed: Duration) -> Tick {
+    let wall = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    Tick {
+        elapsed,
+        unix_seconds: wall.map_or(0, |d| d.as_secs()),
     }
 }
 

@@ -99,6 +99,7 @@ async fn serve(args: &ServeArgs) -> Result<(), Failure> {
         published,
         api: source.state(),
         faults: writer.as_ref().map(Writer::faults).unwrap_or_default(),
+        peers: writer.as_ref().map(Writer::peers),
         keys: args.input.labels.keys(),
         seen: Seen::default(),
         scopes,

@@ -70,8 +70,8 @@ fn held(versions: &[&str], scopes: &Scopes) -> Option<Arc<Editions>> {
         let other = other?;
         if !Arc::ptr_eq(&held, &other) {
             let both = held.iter().filter_map(|(id, edition)| {
-                let least = (*edition).min(*other.get(id)?);
-                Some((id.clone(), least))
+                let least = edition.least(other.get(id)?)?;
+                Some((id.clone(), least.clone()))
             });
             held = Arc::new(both.collect());
         }

@@ -2,6 +2,7 @@
 //!
 //! Place in the flow: beside it. It looks at what was published and at the proxies, and nothing waits for it.
 
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -35,6 +36,10 @@ pub(crate) struct WriteArgs {
     /// Name of this replica among those that share the Lease; else that of the pod, else of the host and the process.
     #[arg(long, value_name = "NAME", env = "POD_NAME", value_parser = parse_name)]
     pub replica_name: Option<String>,
+    /// Address of this replica, where --admin-address is that of no interface (0.0.0.0): the other replicas tell it to `headgate
+    /// status`, which asks all of them.
+    #[arg(long, value_name = "IP", env = "POD_IP")]
+    pub replica_address: Option<IpAddr>,
 }
 
 /// What the API server takes as an object's name, with room for what comes before it.
@@ -52,11 +57,19 @@ fn parse_name(text: &str) -> Result<String, String> {
 }
 
 impl WriteArgs {
+    /// Where people reach what listens at `admin`, if that is known.
+    fn reached_at(&self, admin: SocketAddr) -> Option<SocketAddr> {
+        let own = Some(admin.ip()).filter(|ip| !ip.is_unspecified());
+        let ip = own.or(self.replica_address)?;
+        Some(SocketAddr::new(ip, admin.port()))
+    }
+
     fn options(&self, args: &ServeArgs) -> Options {
         Options {
             lease: self.lease_name.clone(),
             namespace: self.lease_namespace.clone(),
             replica: self.replica_name.clone().unwrap_or_else(own_name),
+            admin: self.reached_at(args.admin_address),
             times: Times::lasting(Duration::from_secs(self.lease_duration)),
             keys: args.input.labels.keys(),
         }

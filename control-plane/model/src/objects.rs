@@ -105,6 +105,8 @@ pub struct Policy<S> {
     pub namespace: String,
     /// The object's name.
     pub name: String,
+    /// `metadata.uid`, for status: one made anew under its name is another object. Empty in files.
+    pub uid: String,
     /// `creationTimestamp` in Unix seconds. A missing one is the oldest there can be.
     pub created: Option<i64>,
     /// `metadata.generation`, for status.

@@ -14,6 +14,7 @@
 //! version the namespace does not declare.
 
 mod contest;
+mod losses;
 mod outcome;
 mod rank;
 mod reach;

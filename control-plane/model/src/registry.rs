@@ -237,28 +237,28 @@ fn versions(
     keys: &LabelKeys,
     findings: &mut Vec<Finding>,
 ) -> BTreeMap<Version, Endpoints> {
-    let mut parse = |text: &str, whose: &str| {
-        Version::try_from(text)
-            .map_err(|e| {
-                let command = carrier.key.label_command(&keys.version, "VERSION");
-                let message = format!("label `{}`{whose}: {e}: {command}", keys.version);
-                findings.push(about(
-                    carrier,
-                    Severity::Error,
-                    reason::INVALID_VERSION,
-                    message,
-                ));
-            })
-            .ok()
+    // What is wrong with a template is wrong with all its pods, and said once.
+    let mut refused: BTreeSet<String> = BTreeSet::new();
+    let own = carrier.labels.get(&keys.version).and_then(|text| {
+        let command = carrier.key.label_command(&keys.version, "VERSION");
+        let refuse = |e| refused.insert(format!("label `{}`: {e}: {command}", keys.version));
+        Version::try_from(text.as_str()).map_err(refuse).ok()
+    });
+    let mut of_pods = |text: &str| {
+        let key = &carrier.key;
+        let fix = format!("kubectl edit {} -n {}", key.identity(), key.namespace);
+        let label = &keys.version;
+        let refuse = |e| {
+            refused.insert(format!(
+                "label `{label}` of its pods: {e}: write another one into the template of the pods, or none: {fix}"
+            ))
+        };
+        Version::try_from(text).map_err(refuse).ok()
     };
-    let own = carrier
-        .labels
-        .get(&keys.version)
-        .and_then(|text| parse(text, ""));
     let mut versions: BTreeMap<Version, Endpoints> = BTreeMap::new();
     for pod in &carrier.pods {
         let theirs = pod.version.as_deref().filter(|text| !text.is_empty());
-        let theirs = theirs.and_then(|text| parse(text, &format!(" of pod {}", pod.name)));
+        let theirs = theirs.and_then(&mut of_pods);
         if let Some(version) = theirs.or_else(|| own.clone()) {
             let endpoints = versions.entry(version).or_default();
             endpoints.all.insert(pod.address);
@@ -267,6 +267,8 @@ fn versions(
             }
         }
     }
+    let wrong = |message| about(carrier, Severity::Error, reason::INVALID_VERSION, message);
+    findings.extend(refused.into_iter().map(wrong));
     if carrier.pods.is_empty() {
         versions.extend(own.map(|version| (version, Endpoints::default())));
     }

@@ -3,6 +3,8 @@
 
 mod world;
 
+use std::collections::BTreeSet;
+
 use headgate_contract::{FilterConfig, Role, Target, TokenBucketPolicySpec};
 use headgate_model::{
     LabelKeys, Objects, Plan, Policy, PolicyId, PolicyKind, Registry, Scales, plan,
@@ -150,6 +152,13 @@ fn oracle(
         .map(|(_, _, _, namespace, name)| format!("{namespace}/{name}"))
 }
 
+/// Every namespace, model and version.
+fn requests() -> impl Iterator<Item = (&'static str, &'static str, &'static str)> {
+    FLEET.into_iter().flat_map(|(namespace, model, versions)| {
+        versions.iter().map(move |v| (namespace, model, *v))
+    })
+}
+
 fn planned(list: &[Policy<TokenBucketPolicySpec>]) -> Plan {
     let mut world = fleet();
     for policy in list {
@@ -177,6 +186,35 @@ proptest! {
                     let expected = oracle(&list, namespace, model, version, bucket);
                     prop_assert_eq!(spent, expected.iter().map(String::as_str).collect::<Vec<_>>());
                 }
+            }
+        }
+    }
+
+    #[test]
+    fn a_policy_is_told_of_every_winner_that_has_a_part_of_what_it_claims(list in policies()) {
+        let plan = planned(&list);
+        for policy in &list {
+            let identity = format!("{}/{}", policy.namespace, policy.name);
+            let id = PolicyId {
+                kind: PolicyKind::TokenBucket,
+                namespace: policy.namespace.clone(),
+                name: policy.name.clone(),
+            };
+            let message = &plan.policies[&id].accepted.message;
+            for (i, bucket) in policy.spec.buckets.iter().enumerate() {
+                let winners: BTreeSet<String> = requests()
+                    .filter(|(n, m, v)| level(policy, n, m, v).is_some())
+                    .filter_map(|(n, m, v)| oracle(&list, n, m, v, bucket.name.as_str()))
+                    .filter(|winner| *winner != identity)
+                    .collect();
+                let of_it = message.split("spec.").find(|part| part.starts_with(&format!("buckets[{i}]")));
+                let of_it = of_it.unwrap_or_default();
+                let named: BTreeSet<String> = of_it
+                    .split("TokenBucketPolicy ")
+                    .skip(1)
+                    .filter_map(|rest| Some(rest.split_once(',')?.0.to_owned()))
+                    .collect();
+                prop_assert_eq!(named, winners, "{}", message);
             }
         }
     }

@@ -593,6 +593,27 @@ fn namespaces_are_apart() {
 }
 
 #[test]
+fn a_version_that_no_pod_of_a_template_may_have_is_said_once_and_the_carriers_counts() {
+    let plan = planned(&objects([carrier("a", "v1").ready(1).rolling("-v3", 40)]));
+    assert_eq!(
+        percents(llama(&plan)),
+        [("v1".to_owned(), 100.0)].into(),
+        "what is served is served on"
+    );
+    let [finding] = plan.findings.as_slice() else {
+        panic!("{:?}", plan.findings)
+    };
+    assert_eq!(finding.reason, reason::INVALID_VERSION);
+    for part in [
+        "of its pods",
+        "template",
+        "kubectl edit deployment/a -n default",
+    ] {
+        assert!(finding.message.contains(part), "{}", finding.message);
+    }
+}
+
+#[test]
 fn a_label_that_is_no_name_is_reported_and_takes_nothing_else_with_it() {
     let mut service = carrier("s", "v9").label("model-name", "llama");
     service.key.kind = "service".into();

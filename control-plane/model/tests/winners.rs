@@ -75,6 +75,20 @@ fn outcome<'a>(plan: &'a Plan, namespace: &str, name: &str) -> &'a PolicyOutcome
     &plan.policies[&id]
 }
 
+/// What the status says of the first bucket, `fair`, that it lost.
+fn lost(world: &Objects, namespace: &str, name: &str) -> String {
+    let plan = planned(world);
+    outcome(&plan, namespace, name).accepted.message.clone()
+}
+
+/// The loser's sentence: the part of its models that a winner has, and why.
+fn told(what: &str, winner: &str, because: &str) -> String {
+    format!(
+        "spec.buckets[0]: bucket \"fair\" of {what} is that of TokenBucketPolicy {winner}, because {because}. To have both, \
+         rename one"
+    )
+}
+
 const MODELS: &str = r#""models":["llama"],"#;
 const SELECTOR: &str = r#""selector":{"matchLabels":{"team":"red"}},"#;
 
@@ -105,6 +119,12 @@ fn a_policy_that_names_the_model_comes_before_one_that_selects_it() {
     give(&mut world, "default", "a", 1, SELECTOR);
     give(&mut world, "default", "z", 2, MODELS);
     assert_eq!(winner(&world), "default/z");
+    let sentence = told(
+        "model llama (1 of its 1 models)",
+        "default/z",
+        "it names the model",
+    );
+    assert_eq!(lost(&world, "default", "a"), sentence);
 }
 
 #[test]
@@ -119,6 +139,12 @@ fn a_selector_comes_before_the_namespace() {
         spent(&plan, "default", "phi", "v1", "fair").unwrap(),
         "default/a"
     );
+    let sentence = told(
+        "model llama (1 of its 2 models)",
+        "default/z",
+        "it selects by labels",
+    );
+    assert_eq!(lost(&world, "default", "a"), sentence);
 }
 
 #[test]
@@ -128,10 +154,14 @@ fn the_namespace_comes_before_the_root_namespace() {
     give(&mut world, "default", "z", 2, "");
     let plan = planned(&world);
     assert_eq!(winner(&world), "default/z");
-    assert_eq!(
-        outcome(&plan, ROOT, "a").accepted.reason,
-        verdict::PARTLY_REPLACED
+    let accepted = &outcome(&plan, ROOT, "a").accepted;
+    assert_eq!(accepted.reason, verdict::PARTLY_REPLACED);
+    let sentence = told(
+        "model llama (1 of its 1 models)",
+        "default/z",
+        "it is of the model's own namespace",
     );
+    assert_eq!(accepted.message, sentence);
 }
 
 #[test]
@@ -159,9 +189,12 @@ fn an_override_is_a_ceiling_that_tenants_cannot_lift() {
     assert_eq!(winner(&world), "headgate-system/ceiling");
     let lost = &outcome(&plan, "default", "a").accepted;
     assert!(lost.holds, "its other bucket counts");
-    let message = "spec.buckets[0]: bucket \"fair\" of model llama (1 of its 1 models) is that of TokenBucketPolicy \
-                   headgate-system/ceiling, because it overrides. To have both, rename one";
-    assert_eq!(lost.message, message);
+    let sentence = told(
+        "model llama (1 of its 1 models)",
+        "headgate-system/ceiling",
+        "it overrides",
+    );
+    assert_eq!(lost.message, sentence);
 }
 
 #[test]
@@ -188,19 +221,62 @@ fn among_equals_the_oldest_wins_then_the_first_by_name() {
     assert_eq!(winner(&world), "default/b");
     give(&mut world, "default", "aa", 7, MODELS);
     assert_eq!(winner(&world), "default/aa");
-    let plan = planned(&world);
+    for (name, because) in [("b", "its name comes first"), ("a", "it is older")] {
+        let sentence = told("model llama (1 of its 1 models)", "default/aa", because);
+        assert_eq!(lost(&world, "default", name), sentence);
+    }
+}
+
+#[test]
+fn every_winner_is_named_with_what_is_its_own() {
+    let mut world = fleet();
+    give(&mut world, "default", "a", 1, "");
+    let section = |version: &str| {
+        format!(
+            r#""targetRefs":[{{"kind":"Deployment","name":"llama-{version}","sectionName":"{version}"}}],"#
+        )
+    };
+    give(&mut world, "default", "part", 2, &section("v2"));
+    give(&mut world, "default", "phi", 3, r#""models":["phi"],"#);
+    let parts = [
+        "version v2 of model llama (a part of 1 of its 2 models) is that of TokenBucketPolicy default/part, because it \
+         names the version",
+        "of model phi (1 of its 2 models)",
+    ];
+    let sentence = told(&parts.join("; "), "default/phi", "it names the model");
+    assert_eq!(lost(&world, "default", "a"), sentence);
+
+    // Who comes third loses the version to the one, and what the one left to the other.
+    let mut world = fleet();
+    give(&mut world, "default", "part", 1, &section("v2"));
+    give(&mut world, "default", "named", 2, MODELS);
+    give(&mut world, "default", "a", 3, SELECTOR);
+    let message = lost(&world, "default", "a");
+    for part in [
+        "of version v1 of model llama (a part of 1 of its 1 models) is that of TokenBucketPolicy default/named, because it names",
+        "of version v2 of model llama (a part of 1 of its 1 models) is that of TokenBucketPolicy default/part, because it names",
+    ] {
+        assert!(message.contains(part), "{message}");
+    }
+}
+
+#[test]
+fn a_message_does_not_grow_with_the_fleet() {
+    let all: Vec<_> = (0..300)
+        .map(|n| carrier(&format!("c{n}"), "v1").model(&format!("m{n}")))
+        .collect();
+    let mut world = objects(all);
+    give(&mut world, "default", "a", 1, "");
+    for n in 0..300 {
+        let target = format!(r#""models":["m{n}"],"#);
+        give(&mut world, "default", &format!("p{n}"), 2, &target);
+    }
+    let message = lost(&world, "default", "a");
     assert!(
-        outcome(&plan, "default", "b")
-            .accepted
-            .message
-            .contains("default/aa, because its name comes first")
+        message.contains("; and 280 more are those of others. To have both"),
+        "{message}"
     );
-    assert!(
-        outcome(&plan, "default", "a")
-            .accepted
-            .message
-            .contains("default/aa, because it is older")
-    );
+    assert!(message.len() < 4096, "{}", message.len());
 }
 
 #[test]
@@ -215,6 +291,12 @@ fn an_object_that_carries_the_model_names_it() {
         r#""targetRefs":[{"kind":"Deployment","name":"llama-v2"}],"#,
     );
     assert_eq!(winner(&world), "default/z");
+    let sentence = told(
+        "model llama (1 of its 1 models)",
+        "default/z",
+        "it names the model",
+    );
+    assert_eq!(lost(&world, "default", "a"), sentence);
 }
 
 #[test]
@@ -232,6 +314,12 @@ fn a_section_is_a_version_and_comes_before_the_model() {
         spent(&plan, "default", "llama", "v2", "fair").unwrap(),
         "default/z"
     );
+    let sentence = told(
+        "version v2 of model llama (a part of 1 of its 1 models)",
+        "default/z",
+        "it names the version",
+    );
+    assert_eq!(lost(&world, "default", "a"), sentence);
     // What is not contested is for all versions of the one, and for that version of the other.
     assert_eq!(
         spent(&plan, "default", "llama", "v2", "a").unwrap(),
@@ -374,10 +462,14 @@ fn a_policy_of_which_nothing_counts_is_not_accepted() {
         (accepted.holds, accepted.reason),
         (false, verdict::REPLACED)
     );
-    assert!(
-        accepted.message.contains("TokenBucketPolicy default/first"),
-        "{}",
-        accepted.message
+    let sentence = told(
+        "model phi (1 of its 1 models)",
+        "default/first",
+        "it is older",
+    );
+    assert_eq!(
+        accepted.message,
+        format!("nothing of it counts: {sentence}")
     );
 }
 
@@ -396,4 +488,13 @@ fn taggings_follow_the_same_table() {
     assert_eq!(order(&world, "other"), ["headgate-system/house"]);
     tag(&mut world, ROOT, "law", r#"{"override":true}"#);
     assert_eq!(order(&world, "default"), ["headgate-system/law"]);
+    let plan = planned(&world);
+    let id = |name: &str| PolicyId {
+        kind: PolicyKind::TrafficTag,
+        namespace: "default".into(),
+        name: name.into(),
+    };
+    let sentence = "nothing of it counts: spec: the tagging of model llama (1 of its 1 models) is that of TrafficTagPolicy \
+                    headgate-system/law, because it overrides. One tagging per model counts";
+    assert_eq!(plan.policies[&id("llama")].accepted.message, sentence);
 }

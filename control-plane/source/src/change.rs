@@ -1,14 +1,16 @@
 //! What kind of change lies between two worlds: it decides how long a push may wait.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use headgate_model::{Carrier, CarrierKey, Objects};
 
 /// Why the world is another one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Change {
-    /// Only endpoints came, went, or changed their readiness: may be debounced.
+    /// Only endpoints came, or what was not ready went: may be debounced.
     Churn,
+    /// An endpoint is not ready any more, or gone: requests go there until proxies know.
+    Loss,
     /// Somebody edited a label, an annotation, a replica count or a policy: goes out at once.
     Intent,
 }
@@ -22,10 +24,28 @@ pub fn between(old: &Objects, new: &Objects) -> Option<Change> {
     let policies = old.bucket_policies == new.bucket_policies
         && old.tag_policies == new.tag_policies
         && old.groups == new.groups;
-    if policies && declared(&old.carriers) == declared(&new.carriers) {
-        Some(Change::Churn)
+    if !policies || declared(&old.carriers) != declared(&new.carriers) {
+        return Some(Change::Intent);
+    }
+    let changes = old.carriers.iter().filter_map(|(key, carrier)| {
+        let now = new.carriers.get(key)?;
+        Some(of_pods(carrier, now))
+    });
+    changes.max()
+}
+
+/// The change of a carrier of which only pods differ.
+pub(crate) fn of_pods(old: &Carrier, new: &Carrier) -> Change {
+    let ready = |carrier: &Carrier| -> BTreeSet<_> {
+        let ready = carrier.pods.iter().filter(|pod| pod.ready);
+        ready
+            .map(|pod| (pod.address, pod.version.clone()))
+            .collect()
+    };
+    if ready(old).is_subset(&ready(new)) {
+        Change::Churn
     } else {
-        Some(Change::Intent)
+        Change::Loss
     }
 }
 

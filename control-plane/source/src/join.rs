@@ -74,6 +74,7 @@ fn of(
         references: carriers.references.and(&policies.references),
         generation,
         intent: at(change == Some(Change::Intent), before.intent),
+        loss: at(change == Some(Change::Loss), before.loss),
         changed: at(change.is_some(), before.changed),
     }
 }

@@ -430,10 +430,14 @@ fn a_publication_says_whether_somebody_edited_or_only_endpoints_moved() {
     let rolled = LLAMA
         .replace("\"10\"", "\"11\"")
         .replace("spec:\n  replicas: 3", version);
-    let churned = step(&rolled, &edited).unwrap();
-    assert_eq!(churned.change_since(&edited), Some(Change::Churn));
+    let moved = step(&rolled, &edited).unwrap();
     assert_eq!(
-        churned.change_since(&one),
+        moved.change_since(&edited),
+        Some(Change::Loss),
+        "the version before has them no more"
+    );
+    assert_eq!(
+        moved.change_since(&one),
         Some(Change::Intent),
         "an edit that was skipped is not forgotten"
     );

@@ -183,6 +183,42 @@ fn an_object_is_written_at_once_then_at_most_every_ten_seconds_and_the_newest_wi
 }
 
 #[test]
+fn who_takes_over_keeps_the_pace_of_who_wrote_before() {
+    let second = Duration::from_secs;
+    let takes_over = |wrote: i64| {
+        let mut desk = Desk::default();
+        desk.want(standing(0));
+        desk.stored(BTreeMap::from([(id("a"), Vec::new())]));
+        desk.written([(id("a"), at(wrote))].into(), at(1000), second(50));
+        let due = desk.due(at(1000), second(50));
+        (due.writes.len(), due.next)
+    };
+    // The API server tells whole seconds: 997 may have been almost 998.
+    assert_eq!(takes_over(997), (0, Some(second(58))));
+    assert_eq!(takes_over(989), (1, None));
+    // A clock that is ahead costs no more than one pace, however often it is looked at.
+    assert_eq!(takes_over(2000), (0, Some(second(60))));
+    let mut desk = Desk::default();
+    desk.want(standing(0));
+    desk.stored(BTreeMap::from([(id("a"), Vec::new())]));
+    for clock in [50, 55, 60] {
+        let written = [(id("a"), at(2000))].into();
+        desk.written(written, at(1000), second(clock));
+    }
+    assert_eq!(desk.due(at(1000), second(60)).writes.len(), 1);
+}
+
+#[test]
+fn a_write_that_was_not_tried_is_due_at_once() {
+    let mut desk = Desk::default();
+    desk.want(standing(0));
+    desk.stored(BTreeMap::from([(id("a"), Vec::new())]));
+    assert_eq!(desk.due(at(0), Duration::ZERO).writes.len(), 1);
+    desk.untried(&id("a"));
+    assert_eq!(desk.due(at(0), Duration::ZERO).writes.len(), 1);
+}
+
+#[test]
 fn a_write_that_failed_is_tried_again_at_its_pace() {
     let mut desk = Desk::default();
     desk.want(standing(0));

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use headgate_test_support::deadline::eventually;
-use headgate_test_support::kube::{Kube, KubeOptions, Kubectl, Kubelet};
+use headgate_test_support::kube::{Kube, KubeOptions, Kubectl, Kubelet, Node};
 use headgate_test_support::mock_model::MockHandle;
 use headgate_test_support::stage::Status;
 use serde_json::Value;
@@ -102,6 +102,12 @@ impl World {
     /// [`ClusterError`].
     pub async fn roll_out(&self, deployment: &Value) -> Result<(), ClusterError> {
         Ok(self.kubectl().rolled_out(deployment).await?)
+    }
+
+    /// The node that all pods run on.
+    #[must_use]
+    pub fn node(&self) -> &Node {
+        self.kubelet.node()
     }
 
     /// The kubelet's word on a pod.

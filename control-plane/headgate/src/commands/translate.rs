@@ -1,14 +1,16 @@
 //! `headgate translate`: what would be served now, without serving.
 
 use std::process::ExitCode;
+use std::time::Duration;
 
-use headgate_model::{Registry, Scales, plan};
+use headgate_model::{Registry, ScaleDamper, plan};
 use headgate_translate::snapshot;
 use serde_json::json;
 
 use crate::admin::resources;
 use crate::cli::{Output, TranslateArgs};
 use crate::modules;
+use crate::publisher::tick;
 use crate::report::{percent, severity};
 use crate::settings::{self, Failure};
 use crate::source;
@@ -24,10 +26,12 @@ pub(crate) fn run(args: &TranslateArgs) -> Result<ExitCode, Failure> {
         eprintln!("info: {error}. Without it the filters are shown without their code");
         modules::without_code()
     });
-    let options = settings::options(&args.input, modules, std::time::Duration::from_secs(60))?;
+    let options = settings::options(&args.input, modules, Duration::from_secs(60))?;
     let registry = Registry::build(&observed.objects, &args.input.labels.keys())
         .rooted(args.input.root_namespace.as_deref());
-    let plan = plan(&registry, &observed.objects, &Scales::default());
+    // As one that starts now serves it: a first reading counts at once.
+    let scales = ScaleDamper::default().observe(&registry.readiness(), tick(Duration::ZERO));
+    let plan = plan(&registry, &observed.objects, &scales);
     let translated = snapshot(
         &plan,
         &settings::plain_scope(&args.input, &options),

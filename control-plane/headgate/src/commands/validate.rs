@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use headgate_contract::{FilterConfig, Role, names};
-use headgate_model::{Finding, Registry, Scales, Severity, plan, reason};
+use headgate_model::{Finding, Plan, Registry, Scales, Severity, plan, reason};
 use headgate_source::files::{FileProblem, Observed, Reducer, manifests};
 use serde::Serialize;
 
@@ -15,7 +15,7 @@ use crate::report::in_file;
 use crate::settings::Failure;
 
 /// One thing to know.
-#[derive(Debug, Serialize)]
+#[derive(Debug, PartialEq, Eq, Serialize)]
 struct Line {
     severity: Severe,
     object: String,
@@ -63,7 +63,8 @@ pub(crate) fn run(args: &ValidateArgs) -> Result<ExitCode, Failure> {
         &objects,
         &Scales::default(),
     );
-    lines.extend(plan.findings.iter().map(of_plan));
+    lines.extend(plan.findings.iter().map(|finding| of_plan(finding, &plan)));
+    lines.dedup();
     for (namespace, view) in &plan.namespaces {
         let config = FilterConfig {
             role: Role::Decide,
@@ -93,7 +94,7 @@ fn of_file(problem: &FileProblem) -> Line {
     }
 }
 
-fn of_plan(finding: &Finding) -> Line {
+fn of_plan(finding: &Finding, plan: &Plan) -> Line {
     let object = format!("{} ({})", finding.object, finding.origin);
     // Where the pods are is not in the files: that none is ready says nothing of them.
     if finding.reason == reason::NOTHING_READY {
@@ -106,10 +107,15 @@ fn of_plan(finding: &Finding) -> Line {
             ),
         };
     }
+    // Who checks a file wants to know what could have been meant.
+    let outcome = plan.policies.iter().find(|(id, _)| {
+        finding.reason == reason::MATCHES_NOTHING && id.to_string() == finding.object
+    });
+    let message = outcome.map_or(&finding.message, |(_, outcome)| &outcome.resolved.message);
     Line {
         severity: finding.severity.into(),
         object,
-        message: finding.message.clone(),
+        message: message.clone(),
     }
 }
 

@@ -3,6 +3,7 @@
 //! One control plane says it of itself; `headgate status` makes one of what several say, and then names each.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
@@ -16,6 +17,9 @@ pub(crate) struct Report {
     /// Every control plane that was asked; empty in what one says of itself.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub replicas: Vec<ReplicaReport>,
+    /// The other replicas that one knows of: each tells of its own proxies only. Empty where several were asked.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub peers: Vec<PeerReport>,
     /// How the Kubernetes API fares; `null` where models come from files.
     #[serde(default)]
     pub api: Option<ApiReport>,
@@ -36,6 +40,9 @@ pub(crate) struct Report {
 pub(crate) struct Head {
     /// Its version.
     pub version: String,
+    /// Its name among the replicas that share a Lease; `null` where it shares none.
+    #[serde(default)]
+    pub replica: Option<String>,
     /// When its process started, in Unix seconds. What it has seen unchanged since then may be older.
     #[serde(default)]
     pub started_at: f64,
@@ -53,6 +60,16 @@ pub(crate) struct Head {
     pub published_at: f64,
     /// How long it took, from objects to every scope's snapshot, in milliseconds.
     pub took_ms: f64,
+}
+
+/// A replica that another one knows of.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct PeerReport {
+    /// Its name.
+    pub replica: String,
+    /// Where it answers people; `null` where it did not say.
+    pub admin_address: Option<SocketAddr>,
 }
 
 /// One of the control planes that were asked.

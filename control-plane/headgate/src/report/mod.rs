@@ -17,13 +17,13 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use headgate_model::{LabelKeys, Severity};
 use headgate_source::kubernetes::ApiState;
-use headgate_source::writes::Failing;
+use headgate_source::writes::{Failing, Peer, Peers};
 use headgate_xds::fleet::Proxy;
 
 pub(crate) use self::document::{
     ApiReport, CarrierReport, Count, Head, HeldReport, LastNack, ModelReport, NackReport,
-    PolicyReport, ProblemReport, ProxyReport, ReplicaReport, Report, TypeReport, VerdictReport,
-    VersionReport,
+    PeerReport, PolicyReport, ProblemReport, ProxyReport, ReplicaReport, Report, TypeReport,
+    VerdictReport, VersionReport,
 };
 pub(crate) use self::problems::in_file;
 pub(crate) use self::select::{Asked, fingerprint};
@@ -43,6 +43,8 @@ pub(crate) struct Known<'a> {
     pub api: Option<&'a ApiState>,
     /// What cannot be written to it.
     pub unwritten: &'a BTreeMap<&'static str, Failing>,
+    /// The replicas that share its Lease, if it writes there.
+    pub peers: Option<&'a Peers>,
     /// The keys of the labels.
     pub keys: &'a LabelKeys,
     /// Since when what is as it is.
@@ -58,6 +60,13 @@ pub(crate) fn report(known: &Known<'_>, asked: &Asked) -> Report {
     let mut report = Report {
         head: head(known),
         replicas: Vec::new(),
+        peers: known
+            .peers
+            .map(Peers::now)
+            .into_iter()
+            .flatten()
+            .map(peer)
+            .collect(),
         api: known.api.map(problems::api),
         proxies: known.proxies.iter().map(proxies::proxy).collect(),
         problems: known
@@ -85,6 +94,7 @@ fn head(known: &Known<'_>) -> Head {
     let published = known.published;
     Head {
         version: env!("CARGO_PKG_VERSION").to_owned(),
+        replica: known.peers.map(|peers| peers.own().to_owned()),
         started_at: known.started,
         ending: known.ending,
         synced: published.is_some(),
@@ -92,6 +102,13 @@ fn head(known: &Known<'_>) -> Head {
         publication: published.map_or(0, |p| p.number),
         published_at: published.map_or(0.0, |p| seconds(p.at)),
         took_ms: published.map_or(0.0, |p| p.took.as_secs_f64() * 1e3),
+    }
+}
+
+fn peer(peer: Peer) -> PeerReport {
+    PeerReport {
+        replica: peer.replica,
+        admin_address: peer.admin,
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use headgate_contract::ModelId;
+use headgate_contract::{ModelId, names};
 use headgate_model::{Plan, PlannedModel};
 use headgate_xds::Kind;
 use headgate_xds::fleet::{Progress, Proxy};
@@ -18,14 +18,17 @@ use crate::world::Scopes;
 /// The proxies, and what each one's filters were told.
 pub(super) struct Running<'a>(Vec<Filters<'a>>);
 
-/// The filters of one proxy.
+/// The filters of one proxy: one that is both stages, or one for each.
 struct Filters<'a> {
     proxy: &'a Proxy,
     progress: &'a Progress,
-    /// The version on the wire of the configuration that it acked; empty if none.
+    /// The version on the wire of the configuration that it acked of the filter that picks versions; empty if none.
     acked: &'a str,
     acked_at: Option<f64>,
+    /// What that filter was told.
     told: Option<Told>,
+    /// What its other filters were told: it runs a plan only if all of them do.
+    others: Vec<Option<Told>>,
     /// The namespaces that it may see.
     sees: BTreeSet<String>,
 }
@@ -34,19 +37,35 @@ impl<'a> Running<'a> {
     pub(super) fn of(scopes: &Scopes, proxies: &'a [Proxy]) -> Self {
         let filters = proxies.iter().filter_map(|proxy| {
             let progress = proxy.kinds.get(&Kind::Extension)?;
-            let (name, acked) = progress.status.resources.iter().next().unzip();
+            let resources = &progress.status.resources;
+            let picking = [names::ECDS_FUSED, names::ECDS_TRAFFIC_TAG];
+            let picking = picking.iter().find_map(|n| resources.get_key_value(*n));
+            let (name, acked) = picking.or_else(|| resources.iter().next()).unzip();
             let acked = acked.map_or("", |acked| acked.acked.as_str());
             let at = name.and_then(|name| progress.acked_at.get(name));
+            let others = resources.iter().filter(|(other, _)| Some(*other) != name);
             Some(Filters {
                 proxy,
                 progress,
                 acked,
                 acked_at: at.copied().map(seconds).filter(|_| !acked.is_empty()),
                 told: scopes.told_by(acked),
+                others: others.map(|(_, o)| scopes.told_by(&o.acked)).collect(),
                 sees: scopes.namespaces(&proxy.scope).unwrap_or_default(),
             })
         });
         Self(filters.collect())
+    }
+}
+
+impl Filters<'_> {
+    /// Whether all filters run exactly this plan of a model.
+    fn run(&self, namespace: &str, id: &ModelId, planned: &PlannedModel) -> bool {
+        let runs = |told: &Option<Told>| {
+            let theirs = told.as_ref().and_then(|told| told.model(namespace, id));
+            theirs.is_some_and(|model| model.plan == planned.plan)
+        };
+        runs(&self.told) && self.others.iter().all(runs)
     }
 }
 
@@ -126,7 +145,7 @@ fn held(
         .map(|filters| {
             let told = filters.told.as_ref();
             let theirs = told.and_then(|told| told.model(namespace, id));
-            let (state, message) = if theirs.is_some_and(|m| m.plan == planned.plan) {
+            let (state, message) = if filters.run(namespace, id, planned) {
                 ("acked", None)
             } else {
                 behind(namespace, id, filters)

@@ -83,7 +83,7 @@ pub(super) fn unwritten(
         ProblemReport::new(
             "warning",
             "KubernetesWrite",
-            (*resource),
+            *resource,
             failing.message.clone(),
         )
         .since(unix(failing.since))

@@ -5,9 +5,12 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use headgate_test_support::deadline::eventually;
 use headgate_test_support::kube::{Kube, KubeOptions, Nothing, deployment};
+use serde_json::{Value, json};
 
-use crate::common::headgate;
+use crate::common::{Files, SOON, headgate};
+use crate::kubernetes::serve;
 
 /// What it prints, what it says beside it, and how it ends.
 fn look(kubeconfig: &Path, more: &[&str]) -> (String, String, Option<i32>) {
@@ -105,4 +108,51 @@ async fn a_kubeconfig_is_all_it_takes_to_see_what_would_be_served() {
         "{:?}",
         begin.elapsed()
     );
+}
+
+/// With a pod that is not ready the buckets are smaller, so more than weights must be the same.
+#[tokio::test]
+async fn the_filters_configuration_shown_is_the_one_that_is_served() {
+    let kube = Kube::start(KubeOptions::default()).await.unwrap();
+    let kubelet = kube.kubelet(Nothing::default());
+    let made = deployment("llama", "v1", "one", 2);
+    kube.kubectl().rolled_out(&made).await.unwrap();
+    let node = kubelet.node();
+    let pods = node.pods_in(Some("default")).await.unwrap();
+    let name = pods[0].metadata.name.clone().unwrap();
+    node.set_ready("default", &name, false).await.unwrap();
+
+    let files = Files::new();
+    let buckets = "{apiVersion: headgate.dev/v1alpha1, kind: TokenBucketPolicy, metadata: {name: fair}, spec: {buckets: \
+                   [{name: fair, key: [tenant], profile: semantic}]}}\n";
+    files.policy("fair.yaml", buckets);
+    let server = serve(&files, kube.kubeconfig(), &["-n", "default"]);
+    let server = server.ready().await;
+    let [policies, wasm] = ["policies", "wasm"].map(|dir| files.path(dir));
+    let [policies, wasm] = [&policies, &wasm].map(|dir| dir.to_str().unwrap());
+    let flags = [
+        "-n",
+        "default",
+        "-o",
+        "json",
+        "--policies",
+        policies,
+        "--wasm",
+        wasm,
+    ];
+    // They read at two moments, and a scale is renewed every few minutes.
+    let served = eventually(SOON, "the same configuration", async || {
+        let served: Value = server.get("/config_dump").await.json().unwrap();
+        let (shown, said, _) = look(kube.kubeconfig(), &flags);
+        let shown: Value = serde_json::from_str(&shown).map_err(|_| said)?;
+        let [served, shown] = [served, shown].map(|all| all["filterConfig"].clone());
+        if shown == served {
+            Ok(served)
+        } else {
+            Err(format!("shown: {shown}\nserved: {served}"))
+        }
+    });
+    let served = served.await.unwrap();
+    let scale = &served["namespaces"]["default"]["models"]["llama"]["scale"]["percent"];
+    assert_eq!(scale, &json!(50), "{served}");
 }

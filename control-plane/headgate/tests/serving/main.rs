@@ -2,6 +2,7 @@
 //! supervisors rely on.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod asked;
 mod common;
 mod dry_look;
 mod ending;
@@ -14,6 +15,7 @@ mod metrics;
 mod policies;
 mod replicas;
 mod rights;
+mod stages;
 mod status_names;
 mod writing;
 mod written;

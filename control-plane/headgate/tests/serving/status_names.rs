@@ -121,12 +121,14 @@ proxies[].types.*.waiting.*: text
 proxies[].types.*.wanted: text
 publication: number
 publishedAt: number
+replica: null
 replicas[].address: text
 replicas[].ending: bool
 replicas[].error: null
 replicas[].error: text
 replicas[].publication: number
 replicas[].publishedAt: number
+replicas[].replica: null
 replicas[].startedAt: number
 replicas[].synced: bool
 replicas[].syncedAt: number

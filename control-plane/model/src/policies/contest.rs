@@ -6,7 +6,8 @@ use headgate_contract::{
     BucketRule, ModelId, TagRule, TokenBucketPolicySpec, TrafficTagPolicySpec, Version,
 };
 
-use super::outcome::{Loss, Won};
+use super::losses::Loss;
+use super::outcome::Won;
 use super::rank::Rank;
 use super::reach::{Claims, Index, Reach, versions};
 use crate::Policy;
@@ -81,7 +82,7 @@ fn claims<'a>(
     })
 }
 
-/// Gives a claim what is left of the model.
+/// Gives a claim what is left of the model, and tells who has the rest.
 fn take<'a>(
     claim: &Claim<'a>,
     taken: &mut Taken<'a>,
@@ -90,47 +91,58 @@ fn take<'a>(
     won: &mut [Won],
 ) {
     let won = &mut won[claim.policy];
-    let mut lose = |winner: &Rank| {
-        won.losses.push(Loss {
-            thing: claim.thing,
-            model: claim.model.clone(),
-            winner: winner.identity(),
-            because: winner.because(claim.rank),
-            equal: winner.is_equal(claim.rank),
-        });
-    };
-    if let Some(winner) = taken.whole {
-        lose(winner);
-        return;
+    let wanted = |version: &Version| claim.versions.is_none_or(|some| some.contains(version));
+    let mut apart: BTreeMap<&Rank, BTreeSet<Version>> = BTreeMap::new();
+    for (version, winner) in taken.versions.iter().filter(|(v, _)| wanted(v)) {
+        apart.entry(winner).or_default().insert(version.clone());
     }
-    let free = |version: &Version| !taken.versions.contains_key(version);
-    let part: Option<BTreeSet<Version>> = match claim.versions {
-        None if taken.versions.is_empty() => None,
-        None => {
-            let model = index.declared(namespace).get(claim.model);
-            let all = model.map(versions).unwrap_or_default();
-            Some(all.into_iter().filter(free).collect())
-        }
-        Some(versions) => Some(versions.iter().filter(|v| free(v)).cloned().collect()),
-    };
-    let wanted = claim.versions.map_or(usize::MAX, BTreeSet::len);
-    if let Some(part) = &part
-        && part.len() < wanted
-        && let Some(winner) = taken.versions.values().next()
-    {
-        lose(winner);
-    }
-    match claim.versions {
-        None => taken.whole = Some(claim.rank),
-        Some(versions) => {
-            for version in versions {
-                taken.versions.entry(version.clone()).or_insert(claim.rank);
+    let mut lost: Vec<_> = apart.into_iter().map(|(by, all)| (by, Some(all))).collect();
+    let left = left(claim, taken, namespace, index);
+    let some = left.as_ref().is_none_or(|left| !left.is_empty());
+    match (taken.whole, claim.versions) {
+        (Some(winner), _) => lost.extend(some.then_some((winner, left))),
+        (None, versions) => {
+            match versions {
+                None => taken.whole = Some(claim.rank),
+                Some(versions) => {
+                    for version in versions {
+                        taken.versions.entry(version.clone()).or_insert(claim.rank);
+                    }
+                }
+            }
+            if some {
+                won.things[claim.thing].insert(claim.model.clone(), left);
             }
         }
     }
-    if part.as_ref().is_none_or(|part| !part.is_empty()) {
-        won.things[claim.thing].insert(claim.model.clone(), part);
-    }
+    won.losses
+        .extend(lost.into_iter().map(|(winner, versions)| Loss {
+            thing: claim.thing,
+            model: claim.model.clone(),
+            versions,
+            winner: winner.identity(),
+            because: winner.because(claim.rank),
+            equal: winner.is_equal(claim.rank),
+        }));
+}
+
+/// The versions that a claim wants and nobody took apart; `None` where that is all of the model.
+fn left(
+    claim: &Claim<'_>,
+    taken: &Taken<'_>,
+    namespace: &str,
+    index: &Index<'_>,
+) -> Option<BTreeSet<Version>> {
+    let all = match claim.versions {
+        None if taken.versions.is_empty() => return None,
+        None => {
+            let model = index.declared(namespace).get(claim.model);
+            model.map(versions).unwrap_or_default()
+        }
+        Some(versions) => versions.clone(),
+    };
+    let free = |version: &Version| !taken.versions.contains_key(version);
+    Some(all.into_iter().filter(free).collect())
 }
 
 /// The rules of what a policy won.

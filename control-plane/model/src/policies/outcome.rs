@@ -1,12 +1,15 @@
 //! What became of a policy: is it accepted, does it lead anywhere, and who took its place.
 //!
-//! Invariant: a function of the objects, like the plan; a message names the field, and a loser's message the winner.
+//! Invariant: a function of the objects, like the plan; a message names the field, and a loser's message the winners. A finding
+//! is an Event, so its words stay the same while what it says does; how many models it is about, and which there are, is said
+//! by the verdict.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use headgate_contract::{ConfigError, ModelId, Version};
 
-use super::reach::Reach;
+use super::losses::{Loss, losses, winners};
+use super::reach::{Reach, Unresolved};
 use crate::{Finding, Severity, reason};
 
 /// The kinds of policies.
@@ -126,16 +129,6 @@ pub(crate) struct Won {
     pub(crate) everything: bool,
 }
 
-/// A thing of a model that another policy gives.
-#[derive(Debug, Clone)]
-pub(crate) struct Loss {
-    pub(crate) thing: usize,
-    pub(crate) model: ModelId,
-    pub(crate) winner: String,
-    pub(crate) because: &'static str,
-    pub(crate) equal: bool,
-}
-
 impl Won {
     pub(crate) fn new(things: usize, claimed: usize, everything: bool) -> Self {
         Self {
@@ -202,9 +195,10 @@ impl Outcomes {
         let nothing = reach.claims.is_empty();
         for unresolved in &reach.unresolved {
             let message = if nothing {
-                format!("matches nothing and so limits and tags nothing: {unresolved}")
+                let what = &unresolved.what;
+                format!("matches nothing and so limits and tags nothing: {what}")
             } else {
-                unresolved.clone()
+                unresolved.what.clone()
             };
             about(Severity::Warning, reason::MATCHES_NOTHING, message);
         }
@@ -221,7 +215,7 @@ impl Outcomes {
             .any(|loss| loss.equal);
         if !nothing
             && (tie || total)
-            && let Some(message) = losses(reach, won)
+            && let Some(message) = winners(reach, won)
         {
             let (severity, reason) = match reach.id.kind {
                 PolicyKind::TokenBucket if tie => (Severity::Error, reason::DUPLICATE_BUCKET),
@@ -267,13 +261,13 @@ fn count(reach: &Reach) -> String {
 }
 
 fn resolved(reach: &Reach) -> Verdict {
+    let told: Vec<String> = reach.unresolved.iter().map(Unresolved::in_full).collect();
+    let told = told.join("; ");
     match (reach.claims.is_empty(), reach.unresolved.is_empty()) {
         (_, true) => Verdict::new(true, verdict::RESOLVED, "all that it names exists"),
-        (false, false) => {
-            Verdict::new(false, verdict::PARTLY_RESOLVED, reach.unresolved.join("; "))
-        }
+        (false, false) => Verdict::new(false, verdict::PARTLY_RESOLVED, told),
         (true, false) => {
-            let message = format!("matches nothing: {}", reach.unresolved.join("; "));
+            let message = format!("matches nothing: {told}");
             Verdict::new(false, verdict::MATCHES_NOTHING, message)
         }
     }
@@ -287,36 +281,4 @@ fn vain(reach: &Reach) -> Option<String> {
     Some(format!(
         "spec.override: has an effect in the root namespace only, {root}: remove it"
     ))
-}
-
-/// Each thing of which something is lost, with one of those who have it.
-fn losses(reach: &Reach, won: &[(String, Won)]) -> Option<String> {
-    let mut told = Vec::new();
-    for (i, name) in reach.gives.iter().enumerate() {
-        let mine = || {
-            won.iter()
-                .flat_map(|(_, won)| &won.losses)
-                .filter(|loss| loss.thing == i)
-        };
-        let Some(first) = mine().next() else { continue };
-        let models: BTreeSet<&ModelId> = mine().map(|loss| &loss.model).collect();
-        let claimed: usize = won.iter().map(|(_, won)| won.claimed).sum();
-        let what = match reach.id.kind {
-            PolicyKind::TokenBucket => format!("spec.buckets[{i}]: bucket {name:?}"),
-            PolicyKind::TrafficTag => "spec: the tagging".to_owned(),
-        };
-        told.push(format!(
-            "{what} of model {} ({} of its {claimed} models) is that of {} {}, because {}. {}",
-            first.model,
-            models.len(),
-            reach.id.kind.as_str(),
-            first.winner,
-            first.because,
-            match reach.id.kind {
-                PolicyKind::TokenBucket => "To have both, rename one",
-                PolicyKind::TrafficTag => "One tagging per model counts",
-            }
-        ));
-    }
-    (!told.is_empty()).then(|| told.join("; "))
 }

@@ -36,10 +36,32 @@ pub(crate) struct Reach {
     pub(crate) claims: BTreeMap<String, Claims>,
     /// Standing for whole models and for versions, by namespace.
     ranks: BTreeMap<String, [Rank; 2]>,
-    /// Each names the field.
-    pub(crate) unresolved: Vec<String>,
+    pub(crate) unresolved: Vec<Unresolved>,
     /// `override` where it means nothing: the root namespace, if there is one.
     pub(crate) vain_override: Option<Option<String>>,
+}
+
+/// A part of a target that leads nowhere.
+#[derive(Debug, Clone)]
+pub(crate) struct Unresolved {
+    /// Names the field, and stays while that leads nowhere: what is said of it is said once.
+    pub(crate) what: String,
+    /// What could have been meant, which is another list with each new model.
+    pub(crate) known: Option<String>,
+}
+
+impl Unresolved {
+    fn new(what: String) -> Self {
+        Self { what, known: None }
+    }
+
+    /// Both, for who reads it now.
+    pub(crate) fn in_full(&self) -> String {
+        match &self.known {
+            Some(known) => format!("{}. {known}", self.what),
+            None => self.what.clone(),
+        }
+    }
 }
 
 impl Reach {
@@ -164,7 +186,7 @@ impl<'a> Index<'a> {
         policy: &Policy<S>,
         target: &Target,
         rooted: bool,
-        unresolved: &mut Vec<String>,
+        unresolved: &mut Vec<Unresolved>,
     ) -> BTreeMap<String, Claims> {
         let own = || std::iter::once(&policy.namespace);
         let all = self.registry.namespaces.keys();
@@ -200,16 +222,15 @@ impl<'a> Index<'a> {
                 } else {
                     "declares no model"
                 };
-                unresolved.push(format!(
-                    "spec: {whose} {verb}. Label a workload, or move the policy"
-                ));
+                let what = format!("spec: {whose} {verb}. Label a workload, or move the policy");
+                unresolved.push(Unresolved::new(what));
             }
             Target::Models(ids) => self.unknown(ids, &namespaces, unresolved),
             Target::Selector(_) if claims.is_empty() => {
-                let known = self.known(&namespaces);
-                unresolved.push(format!(
-                    "spec.selector: no carrier of a model has its labels. {known}"
-                ));
+                unresolved.push(Unresolved {
+                    what: "spec.selector: no carrier of a model has its labels".to_owned(),
+                    known: Some(self.known(&namespaces)),
+                });
             }
             _ => {}
         }
@@ -238,17 +259,18 @@ impl<'a> Index<'a> {
         &self,
         namespace: &str,
         refs: &[TargetRef],
-        unresolved: &mut Vec<String>,
+        unresolved: &mut Vec<Unresolved>,
     ) -> Claims {
         let mut claims = Claims::new();
         for (i, target) in refs.iter().enumerate() {
             let models = self.models_of(namespace, target);
             if models.is_empty() {
                 let (kind, name) = (target.kind.as_str(), target.name.as_str());
-                let known = self.known(&[&namespace.to_owned()]);
-                unresolved.push(format!(
-                    "spec.targetRefs[{i}]: no {kind} {name} carries a model in namespace {namespace}. {known}"
-                ));
+                let what = format!(
+                    "spec.targetRefs[{i}]: no {kind} {name} carries a model in namespace {namespace}"
+                );
+                let known = Some(self.known(&[&namespace.to_owned()]));
+                unresolved.push(Unresolved { what, known });
                 continue;
             }
             let Some(version) = &target.version else {
@@ -265,11 +287,11 @@ impl<'a> Index<'a> {
                 })
                 .collect();
             if having.is_empty() {
-                unresolved.push(format!(
+                unresolved.push(Unresolved::new(format!(
                     "spec.targetRefs[{i}].sectionName: no model of {} {} has version {version}",
                     target.kind.as_str(),
                     target.name
-                ));
+                )));
             }
             for id in having {
                 // What is claimed whole stays whole.
@@ -300,29 +322,38 @@ impl<'a> Index<'a> {
             .collect()
     }
 
-    fn unknown(&self, ids: &[ModelId], namespaces: &[&String], unresolved: &mut Vec<String>) {
+    fn unknown(&self, ids: &[ModelId], namespaces: &[&String], unresolved: &mut Vec<Unresolved>) {
         for (i, id) in ids.iter().enumerate() {
             let known = namespaces.iter().any(|n| self.declared(n).contains_key(id));
             if !known {
-                let known = self.known(namespaces);
-                unresolved.push(format!("spec.models[{i}]: nothing declares {id}. {known}"));
+                unresolved.push(Unresolved {
+                    what: format!("spec.models[{i}]: nothing declares {id}"),
+                    known: Some(self.known(namespaces)),
+                });
             }
         }
     }
 
-    /// At most 20, or a message would grow with the fleet.
+    /// What could have been meant.
     fn known(&self, namespaces: &[&String]) -> String {
         let ids: BTreeSet<&str> = namespaces
             .iter()
             .flat_map(|n| self.declared(n).keys())
             .map(ModelId::as_str)
             .collect();
-        let some: Vec<&str> = ids.iter().take(20).copied().collect();
-        match (some.is_empty(), ids.len() - some.len()) {
-            (true, _) => "Label a workload of the namespace, or move the policy".into(),
-            (_, 0) => format!("Declared are {}", some.join(", ")),
-            (_, more) => format!("Declared are {} and {more} more", some.join(", ")),
+        if ids.is_empty() {
+            return "Label a workload of the namespace, or move the policy".into();
         }
+        format!("Declared are {}", listed(ids.into_iter()))
+    }
+}
+
+/// Names, at most 20, or a message would grow with the fleet.
+pub(super) fn listed<'n>(mut names: impl ExactSizeIterator<Item = &'n str>) -> String {
+    let some: Vec<&str> = names.by_ref().take(20).collect();
+    match names.len() {
+        0 => some.join(", "),
+        more => format!("{} and {more} more", some.join(", ")),
     }
 }
 

@@ -169,6 +169,7 @@ pub fn policy<S: serde::de::DeserializeOwned>(
         namespace: "default".into(),
         name: name.into(),
         created,
+        uid: String::new(),
         generation: 1,
         origin: format!("{name}.yaml"),
         spec: headgate_contract::parse_json(spec.as_bytes()).unwrap(),

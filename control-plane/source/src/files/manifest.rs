@@ -120,6 +120,7 @@ fn policy<S>(meta: Metadata, file: &str, spec: S) -> Policy<S> {
         namespace: meta.namespace,
         name: meta.name,
         created: meta.created,
+        uid: String::new(),
         generation: meta.generation,
         origin: file.to_owned(),
         spec,

@@ -22,6 +22,8 @@ pub struct Observed {
     pub generation: u64,
     /// The generation of the last [`Change::Intent`].
     pub intent: u64,
+    /// The generation of the last [`Change::Loss`].
+    pub loss: u64,
     /// The generation in which the objects changed last.
     pub changed: u64,
 }
@@ -33,6 +35,8 @@ impl Observed {
     pub fn change_since(&self, seen: &Self) -> Option<Change> {
         if self.intent > seen.generation {
             Some(Change::Intent)
+        } else if self.loss > seen.generation {
+            Some(Change::Loss)
         } else if self.changed > seen.generation {
             Some(Change::Churn)
         } else {

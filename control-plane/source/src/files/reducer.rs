@@ -135,6 +135,7 @@ impl Reducer {
         let at = |happened: bool, last: u64| if happened { generation } else { last };
         Some(Observed {
             intent: at(change == Some(Change::Intent), before.intent),
+            loss: at(change == Some(Change::Loss), before.loss),
             changed: at(change.is_some(), before.changed),
             objects,
             problems,

@@ -12,11 +12,12 @@ use headgate_model::{Carrier, CarrierKey, Finding, Pod, Severity, reason};
 
 use super::groups::labels_of_pods;
 use super::objects::{Body, Name, Object};
+use super::serving::port;
 use super::store::{Key, Store, What};
 use crate::reference::Reference;
 
 /// Longest chain of owners that is followed. Nobody needs so many; a circle has no end.
-const LONGEST: usize = 16;
+pub(super) const LONGEST: usize = 16;
 
 /// A carrier, and what is to be said about it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -151,7 +152,7 @@ impl Store {
 
     /// The carriers that an object belongs to.
     pub(super) fn homes_of(&self, key: &Key) -> BTreeSet<CarrierKey> {
-        let Some(object) = self.objects.get(key) else {
+        let Some(object) = self.objects.get(key).filter(|object| !object.has_ended()) else {
             return BTreeSet::new();
         };
         let Some(labels) = labels_of_pods(object) else {
@@ -211,12 +212,13 @@ impl Store {
             origin: &origin,
             findings: Vec::new(),
         };
+        let serving = self.serving(key, object);
         let pods = members
             .into_iter()
             .flatten()
             .filter(|(what, _)| *what == What::Pods);
         let pods = pods
-            .filter_map(|member| self.endpoint(member, object, &mut says))
+            .filter_map(|member| self.endpoint(member, object, &serving, &mut says))
             .collect();
         if object
             .meta
@@ -237,7 +239,7 @@ impl Store {
         let mut findings = says.findings;
         findings.sort();
         findings.dedup();
-        let desired = self.desired(&at, key);
+        let desired = self.desired(&at, key, &serving);
         let carrier = Carrier {
             key: key.clone(),
             created: object.meta.created,
@@ -251,77 +253,33 @@ impl Store {
     }
 
     /// The endpoint that a pod is; one that ends is none any more, one without an address none yet.
-    fn endpoint(&self, member: &Key, carrier: &Object, says: &mut Says<'_>) -> Option<Pod> {
+    fn endpoint(
+        &self,
+        member: &Key,
+        carrier: &Object,
+        serving: &BTreeSet<&Key>,
+        says: &mut Says<'_>,
+    ) -> Option<Pod> {
         let object = self.objects.get(member)?;
-        let Body::Pod {
-            ports,
-            address,
-            ready,
-        } = &object.body
-        else {
+        let Body::Pod { address, ready, .. } = &object.body else {
             return None;
         };
         if object.meta.terminating {
             return None;
         }
-        let named = |wanted: &str| {
-            ports
-                .iter()
-                .find(|(name, _)| name == wanted)
-                .map(|(_, port)| *port)
-        };
-        let written = object.meta.port().or_else(|| carrier.meta.port());
-        let chosen = written.and_then(|text| {
-            let number = text.parse::<u16>().ok().filter(|port| *port != 0);
-            let port = number.or_else(|| named(text));
-            if port.is_none() {
-                says.bad_port(text);
-            }
-            port
-        });
-        let port = chosen.or_else(|| named("http")).or_else(|| named("grpc"));
-        if port.is_none() {
+        let port = port(object, carrier);
+        if let Some(text) = port.refused {
+            says.bad_port(text);
+        }
+        if port.number.is_none() && !self.helps(member, serving) {
             says.no_port();
         }
         Some(Pod {
             name: member.1.name.clone(),
             version: object.meta.labels.get(&self.keys.version).cloned(),
-            address: SocketAddr::new((*address)?, port?),
+            address: SocketAddr::new((*address)?, port.number?),
             ready: *ready,
         })
-    }
-
-    /// Replicas that a carrier wants: of a Service, what its pods' owners want together.
-    fn desired(&self, at: &Key, key: &CarrierKey) -> u32 {
-        if at.0 != What::Services {
-            return self.wants(at, LONGEST).unwrap_or(1);
-        }
-        let members = self.members.get(key).into_iter().flatten();
-        let owners: BTreeSet<Key> = members
-            .map(|member| self.outermost(member).unwrap_or_else(|| member.clone()))
-            .collect();
-        owners
-            .iter()
-            .filter_map(|owner| self.wants(owner, LONGEST))
-            .fold(0, u32::saturating_add)
-    }
-
-    /// What an object says that it wants, else what those that it owns want; `None` where nothing says.
-    fn wants(&self, key: &Key, depth: usize) -> Option<u32> {
-        let object = self.objects.get(key)?;
-        match &object.body {
-            Body::Pod { .. } => (!object.meta.terminating).then_some(1),
-            Body::Owner {
-                replicas: Some(replicas),
-                ..
-            } => Some(*replicas),
-            _ if depth == 0 => None,
-            _ => {
-                let children = self.children.get(&object.meta.uid).into_iter().flatten();
-                let wanted = children.filter_map(|child| self.wants(child, depth - 1));
-                wanted.reduce(u32::saturating_add)
-            }
-        }
     }
 
     /// What is to be said about an object that could not be read in full.

@@ -15,6 +15,7 @@ mod kinds;
 pub(crate) mod objects;
 pub(crate) mod picked;
 mod selectors;
+mod serving;
 mod settled;
 mod source;
 mod state;

@@ -55,6 +55,7 @@ impl Shape for PodShape {
         (
             "status",
             Keep::Fields(&[
+                ("phase", Keep::Scalar),
                 ("podIP", Keep::Scalar),
                 (
                     "conditions",
@@ -148,6 +149,8 @@ pub(crate) enum Body {
         ports: Vec<(String, u16)>,
         address: Option<IpAddr>,
         ready: bool,
+        /// Its containers ended for good; it may keep its address and stay for days.
+        ended: bool,
     },
     Service {
         selector: BTreeMap<String, String>,
@@ -196,12 +199,14 @@ impl Object {
             };
             is("type", "Ready") && is("status", "True")
         });
+        let ended = matches!(text(value, "/status/phase"), Some("Failed" | "Succeeded"));
         Ok(read.done(
             meta,
             Body::Pod {
                 ports,
                 address,
                 ready,
+                ended,
             },
         ))
     }
@@ -352,6 +357,13 @@ fn controller(value: &Value) -> Option<Controller> {
         kind: text("kind")?.to_owned(),
         uid: text("uid")?.to_owned(),
     })
+}
+
+impl Object {
+    /// Whether it is a pod whose containers ended for good.
+    pub(crate) fn has_ended(&self) -> bool {
+        matches!(self.body, Body::Pod { ended: true, .. })
+    }
 }
 
 impl Metadata {

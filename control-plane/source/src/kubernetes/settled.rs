@@ -3,7 +3,7 @@
 use headgate_model::Carrier;
 
 use super::carriers::Built;
-use crate::change::Change;
+use crate::change::{self, Change};
 
 /// What became of the carriers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -41,7 +41,7 @@ pub(super) fn between(old: Option<&Built>, now: Option<&Built>) -> Settled {
     let change = if old.carrier == now.carrier {
         None
     } else if bare(old) == bare(now) {
-        Some(Change::Churn)
+        Some(change::of_pods(&old.carrier, &now.carrier))
     } else {
         Some(Change::Intent)
     };

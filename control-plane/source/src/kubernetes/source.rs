@@ -1,7 +1,7 @@
 //! The running source: watches, the one task that reduces what they tell, and what is published of it.
 //!
-//! Invariant: nothing is published before every watch has listed once. A label edit is published at once; endpoint churn
-//! alone at most every [`CHURN_EVERY`], because a world is copied to be published.
+//! Invariant: nothing is published before every watch has listed once. A label edit is published at once; what endpoints
+//! alone do at most every [`CHURN_EVERY`], because a world is copied to be published.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -251,6 +251,7 @@ impl Reducer {
             references: References::of(self.store.references()),
             generation,
             intent: at(settled.change == Some(Change::Intent), before.intent),
+            loss: at(settled.change == Some(Change::Loss), before.loss),
             changed: at(settled.change.is_some(), before.changed),
         }));
     }

@@ -263,9 +263,11 @@ impl Store {
             grouped.into_iter().for_each(|key| self.mark(key));
         }
         self.mark(key.clone());
-        for above in self.above(key) {
-            self.mark(above);
+        let above = self.above(key);
+        if let Some(outermost) = above.last() {
+            self.dirty.extend(self.services_of(outermost));
         }
+        above.into_iter().for_each(|above| self.mark(above));
         for below in self.below(&uid) {
             self.mark(below);
         }
@@ -276,6 +278,15 @@ impl Store {
             let around: Vec<Key> = around.cloned().collect();
             around.into_iter().for_each(|key| self.mark(key));
         }
+    }
+
+    /// The Services of what an object owns: they want what it wants, for pods too that they do not select.
+    fn services_of(&self, owner: &Key) -> BTreeSet<CarrierKey> {
+        let uid = self.objects.get(owner).map(|object| &object.meta.uid);
+        let below = uid.map(|uid| self.below(uid)).unwrap_or_default();
+        let homes = below.iter().filter_map(|key| self.homes.get(key));
+        let services = homes.flatten().filter(|home| home.kind == "service");
+        services.cloned().collect()
     }
 
     fn mark(&mut self, key: Key) {

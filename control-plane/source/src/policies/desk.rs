@@ -1,4 +1,5 @@
-//! Which statuses to write when: at most one write of an object in [`PACE`], the first at once, the newest always last.
+//! Which statuses to write when: at most one write of an object in [`PACE`], whoever wrote last, the first at once, the
+//! newest always last.
 //!
 //! Pure: both clocks are arguments. Place in the flow: between the plan (what became of each policy), the watch (what is
 //! stored) and the writer.
@@ -25,8 +26,10 @@ pub struct Desk {
     stored: BTreeMap<PolicyId, Vec<Condition>>,
     /// What was stored before a write, until it is seen.
     before: BTreeMap<PolicyId, Vec<Condition>>,
-    /// By a clock that only goes forward.
-    written: BTreeMap<PolicyId, Duration>,
+    /// Before when not to write again, by a clock that only goes forward.
+    rests: BTreeMap<PolicyId, Duration>,
+    /// When each was written last, by this process or another one, as the API server has it.
+    written: BTreeMap<PolicyId, Timestamp>,
 }
 
 /// What to do now.
@@ -48,10 +51,30 @@ impl Desk {
     pub fn stored(&mut self, stored: BTreeMap<PolicyId, Vec<Condition>>) {
         self.stored = stored;
         self.before.clear();
-        self.written.retain(|id, _| self.stored.contains_key(id));
+        self.rests.retain(|id, _| self.stored.contains_key(id));
     }
 
-    /// What to write at `clock`. It counts as written: if that fails, say so with [`Self::failed`].
+    /// When each object was written last, which may have been another replica: who takes over keeps the pace.
+    pub fn written(
+        &mut self,
+        written: BTreeMap<PolicyId, Timestamp>,
+        now: Timestamp,
+        clock: Duration,
+    ) {
+        for (id, at) in &written {
+            if self.written.get(id) == Some(at) {
+                continue;
+            }
+            // The API server tells whole seconds, and its clock may be ahead.
+            let age = now.duration_since(*at + Duration::from_secs(1));
+            let age = Duration::try_from(age).unwrap_or_default();
+            let rests = self.rests.entry(id.clone()).or_default();
+            *rests = (*rests).max(clock + PACE.saturating_sub(age));
+        }
+        self.written = written;
+    }
+
+    /// What to write at `clock`. It counts as written: if that fails, say so with [`Self::failed`] or [`Self::untried`].
     pub fn due(&mut self, now: Timestamp, clock: Duration) -> Due {
         let mut due = Due {
             writes: Vec::new(),
@@ -64,17 +87,23 @@ impl Desk {
             let Some(conditions) = to_write(outcome, *counts, stored, now) else {
                 continue;
             };
-            let at = self.written.get(id).map_or(clock, |last| *last + PACE);
+            let at = self.rests.get(id).copied().unwrap_or(clock);
             if at > clock {
                 due.next = Some(due.next.map_or(at, |next| next.min(at)));
                 continue;
             }
             let before = std::mem::replace(stored, conditions.clone());
             self.before.insert(id.clone(), before);
-            self.written.insert(id.clone(), clock);
+            self.rests.insert(id.clone(), clock + PACE);
             due.writes.push((id.clone(), conditions));
         }
         due
+    }
+
+    /// A write was not tried: it is due as if it had not been.
+    pub fn untried(&mut self, id: &PolicyId) {
+        self.failed(id);
+        self.rests.remove(id);
     }
 
     /// A write did not happen: what was stored still is, and the write is due again, at its pace.

@@ -10,6 +10,7 @@ use headgate_model::{
     Finding, Objects, Policy, PolicyId, PolicyKey, PolicyKind, PolicyOutcome, Severity, reason,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use k8s_openapi::jiff::Timestamp;
 
 use super::stored::{Says, Stored};
 use crate::files::Observed;
@@ -29,6 +30,8 @@ pub struct Seen {
     pub invalid: BTreeMap<PolicyId, PolicyOutcome>,
     /// The conditions stored, of every policy there is.
     pub stored: BTreeMap<PolicyId, Vec<Condition>>,
+    /// When a control plane wrote them last, of those that have any.
+    pub written: BTreeMap<PolicyId, Timestamp>,
     /// What the API server calls them.
     pub references: Arc<ByObject>,
 }
@@ -55,6 +58,9 @@ impl Seen {
                 self.invalid.insert(id.clone(), outcome);
             }
         }
+        if let Some(at) = object.written {
+            self.written.insert(id.clone(), at);
+        }
         self.stored.insert(id, object.conditions);
     }
 
@@ -67,6 +73,7 @@ impl Seen {
         }
         self.invalid.remove(id);
         self.stored.remove(id);
+        self.written.remove(id);
         Arc::make_mut(&mut self.references).remove(&id.to_string());
     }
 

@@ -11,7 +11,11 @@ use serde::Deserialize as _;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use super::write::MANAGER;
 use crate::kubernetes::picked::{Keep, Shape};
+
+/// Who wrote which part of an object last.
+const MANAGERS: Keep = Keep::Fields(&[("manager", Keep::Scalar), ("time", Keep::Scalar)]);
 
 /// A policy's JSON, whatever is written in its spec: deeper than any policy is.
 #[derive(Debug, Clone)]
@@ -27,6 +31,7 @@ impl Shape for PolicyShape {
                 ("resourceVersion", Keep::Scalar),
                 ("generation", Keep::Scalar),
                 ("creationTimestamp", Keep::Scalar),
+                ("managedFields", MANAGERS),
             ]),
         ),
         ("spec", Keep::All(16)),
@@ -47,6 +52,8 @@ pub struct Stored {
     pub says: Result<Says, ConfigError>,
     /// The conditions of its status; what cannot be read of them is left out, and so written anew.
     pub conditions: Vec<Condition>,
+    /// When a control plane wrote them last.
+    pub written: Option<Timestamp>,
 }
 
 /// What a policy says.
@@ -74,15 +81,22 @@ impl Stored {
         let created = text("/metadata/creationTimestamp");
         let created = created.and_then(|time| time.parse::<Timestamp>().ok());
         let created = created.map(Timestamp::as_second);
+        let uid = text("/metadata/uid").unwrap_or_default();
+        let born = (uid, created);
         let says = match kind {
-            PolicyKind::TokenBucket => policy(&id, generation, created, object).map(Says::Buckets),
-            PolicyKind::TrafficTag => policy(&id, generation, created, object).map(Says::Tags),
+            PolicyKind::TokenBucket => policy(&id, generation, born, object).map(Says::Buckets),
+            PolicyKind::TrafficTag => policy(&id, generation, born, object).map(Says::Tags),
         };
         let conditions = object.pointer("/status/conditions");
         let conditions = conditions.and_then(|list| Vec::deserialize(list).ok());
+        let managers = object.pointer("/metadata/managedFields");
+        let managers = managers.and_then(Value::as_array).into_iter().flatten();
+        let ours = |m: &&Value| m.get("manager").and_then(Value::as_str) == Some(MANAGER);
+        let time = |m: &Value| m.get("time")?.as_str()?.parse::<Timestamp>().ok();
         Some(Self {
+            written: managers.filter(ours).filter_map(time).max(),
             id,
-            uid: text("/metadata/uid").unwrap_or_default().to_owned(),
+            uid: uid.to_owned(),
             generation,
             says,
             conditions: conditions.unwrap_or_default(),
@@ -93,7 +107,7 @@ impl Stored {
 fn policy<S: DeserializeOwned>(
     id: &PolicyId,
     generation: i64,
-    created: Option<i64>,
+    (uid, created): (&str, Option<i64>),
     object: &Value,
 ) -> Result<Policy<S>, ConfigError> {
     let spec = object.get("spec").filter(|spec| !spec.is_null());
@@ -103,6 +117,7 @@ fn policy<S: DeserializeOwned>(
         origin: id.to_string(),
         namespace: id.namespace.clone(),
         name: id.name.clone(),
+        uid: uid.to_owned(),
         created,
         generation,
         spec: parse_json(spec.to_string().as_bytes()).map_err(|e| e.under("spec"))?,

@@ -1,6 +1,7 @@
 //! The writer of statuses: the only code that changes the status of policies at the API server.
 //!
-//! Invariant: a status is written by the leader only, at the pace of [`Desk`].
+//! Invariant: a status is written by the leader only, at the pace of [`Desk`]. Who does not lead any more writes nothing more
+//! than what is under way.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -22,7 +23,7 @@ use crate::kubernetes::fault::Fault;
 use crate::writes::Faults;
 
 /// Who owns the statuses' fields.
-const MANAGER: &str = "headgate-status";
+pub(super) const MANAGER: &str = "headgate-status";
 /// What a status that cannot be written means.
 const LOST: &str = "the conditions of policies are not written";
 /// How long a write may take.
@@ -64,6 +65,7 @@ pub async fn write_statuses(
         desk.want(standings.borrow_and_update().as_ref().clone());
         if let Some(seen) = seen.borrow_and_update().as_ref() {
             desk.stored(seen.stored.clone());
+            desk.written(seen.written.clone(), Timestamp::now(), begun.elapsed());
         }
         next = None;
         if !*leading.borrow_and_update() {
@@ -78,19 +80,27 @@ pub async fn write_statuses(
                 .for_each(|kind| faults.well(resource(kind)));
         }
         let writes = due.writes.into_iter().map(|(id, conditions)| {
-            let client = client.clone();
-            async move { (write(&client, &id, &conditions).await, id) }
+            let (client, leading) = (client.clone(), leading.clone());
+            async move {
+                // A batch takes its time, in which another replica may have begun to lead.
+                if !*leading.borrow() {
+                    return (None, id);
+                }
+                (Some(write(&client, &id, &conditions).await), id)
+            }
         });
         let mut writes = futures::stream::iter(writes).buffer_unordered(AT_ONCE);
         while let Some((outcome, id)) = writes.next().await {
             let resource = resource(id.kind);
-            let Err(why) = outcome else {
-                faults.well(resource);
-                continue;
-            };
-            faults.failed(resource, LOST, &why);
-            desk.failed(&id);
-            next = Some(begun.elapsed() + super::desk::PACE);
+            match outcome {
+                None => desk.untried(&id),
+                Some(Ok(())) => faults.well(resource),
+                Some(Err(why)) => {
+                    faults.failed(resource, LOST, &why);
+                    desk.failed(&id);
+                    next = Some(begun.elapsed() + super::desk::PACE);
+                }
+            }
         }
     }
 }

@@ -18,7 +18,7 @@ mod faults;
 mod lease;
 mod writer;
 
-pub use self::counts::{Edition, Editions, Refusal, Tally, editions};
+pub use self::counts::{Edition, Editions, Peer, Peers, Refusal, Tally, editions};
 pub use self::events::{Allowance, Speech, Utterance};
 pub use self::faults::{Failing, Faults};
 pub use self::lease::{Election, Step, Times};

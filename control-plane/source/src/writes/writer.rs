@@ -1,6 +1,7 @@
 //! The tasks that write, started together and ended in order.
 
 use std::collections::BTreeSet;
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -12,7 +13,7 @@ use kube::api::Api;
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 
-use super::counts::{Board, Refusal, Share, Tally, edition, follow, sum};
+use super::counts::{Board, Peer, Peers, Refusal, Share, Tally, edition, follow, sum};
 use super::events::Teller;
 use super::faults::Faults;
 use super::lease::{Campaign, Election, Times};
@@ -31,6 +32,8 @@ pub struct Options {
     pub namespace: Option<String>,
     /// The name of this replica, which no other one has at the time.
     pub replica: String,
+    /// Where it answers people, if that can be reached.
+    pub admin: Option<SocketAddr>,
     /// The times of the election.
     pub times: Times,
     /// Keys of the three labels, for the commands in Events.
@@ -90,6 +93,10 @@ impl Writer {
             api: Api::<ConfigMap>::namespaced(client.clone(), &namespace),
             lease: options.lease.clone(),
             own: format!("{}-counts-{}", options.lease, options.replica),
+            peer: Peer {
+                replica: options.replica.clone(),
+                admin: options.admin,
+            },
             faults: faults.clone(),
             begun,
             board: Arc::new(Mutex::new(Board::default())),
@@ -136,6 +143,12 @@ impl Writer {
             share,
             tasks,
         }
+    }
+
+    /// The replicas that share the Lease.
+    #[must_use]
+    pub fn peers(&self) -> Peers {
+        self.share.peers()
     }
 
     /// What cannot be written, now and later.
@@ -240,7 +253,7 @@ impl Summing {
             .chain(invalid)
             .map(|(id, outcome)| {
                 let edition = edition(id, outcome, &now.observed.objects);
-                let counts = sum(all(), id, edition, &outcome.namespaces);
+                let counts = sum(all(), id, &edition, &outcome.namespaces);
                 (id.clone(), (outcome.clone(), counts))
             })
             .collect();

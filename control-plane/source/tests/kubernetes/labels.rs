@@ -60,7 +60,7 @@ async fn what_kubectl_does_to_a_deployment_is_seen() {
         .unwrap();
     let v1 = source.carrier("deployment/v1", |c| ready(c) == 0).await;
     assert_eq!(v1.pods.len(), 1, "it is there, and not ready");
-    assert_eq!(source.now().change_since(&before), Some(Change::Churn));
+    assert_eq!(source.now().change_since(&before), Some(Change::Loss));
     cluster
         .kubelet
         .node()

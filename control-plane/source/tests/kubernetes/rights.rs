@@ -305,6 +305,7 @@ async fn what_is_written_under_exactly_these_rights_is_the_rest_of_the_table() {
         lease: "headgate".into(),
         namespace: Some(needs.own_namespace.clone()),
         replica: "a".into(),
+        admin: None,
         times: writes::Times::default(),
         keys: LabelKeys::default(),
     };

@@ -8,7 +8,9 @@ use headgate_source::files::{Observed, Reducer, manifests};
 use headgate_source::kubernetes::States;
 use headgate_source::policies::{Counts, Options, Policies, Seen, Standings, write_statuses};
 use headgate_source::writes::Faults;
+use headgate_test_support::deadline::eventually;
 use headgate_test_support::kube::{Kube, Kubectl};
+use kube::Client;
 use tokio::sync::watch;
 
 use crate::world::{file, runtime, start};
@@ -62,13 +64,18 @@ struct Replica {
 }
 
 fn replica(kube: &Kube, leads: bool, counts: Counts) -> Replica {
+    replica_by(kube, kube.client(), leads, counts)
+}
+
+/// One that writes by a way of its own.
+fn replica_by(kube: &Kube, writes: Client, leads: bool, counts: Counts) -> Replica {
     let policies = Policies::start(&kube.client(), &Options::default(), &States::default());
     let (tell, standings) = watch::channel(Arc::default());
     let (send, receive) = watch::channel(counts);
     tokio::spawn(control(policies.seen(), receive, tell));
     let (leading, leads) = watch::channel(leads);
     tokio::spawn(write_statuses(
-        kube.client(),
+        writes,
         standings,
         policies.seen(),
         leads,
@@ -183,5 +190,64 @@ fn a_cluster_without_the_definitions_has_no_policies_until_they_come() {
             .await
             .unwrap()
             .unwrap();
+    });
+}
+
+/// Which policies have conditions.
+fn written(seen: &Option<Arc<Seen>>) -> usize {
+    let stored = seen.iter().flat_map(|seen| seen.stored.values());
+    stored.filter(|conditions| !conditions.is_empty()).count()
+}
+
+#[test]
+fn who_does_not_lead_any_more_writes_no_more_of_what_it_began() {
+    const POLICIES: usize = 20;
+    const AT_ONCE: usize = 8;
+    runtime().block_on(async {
+        let within = Duration::from_secs(60);
+        let kube = start().await;
+        let all: Vec<String> = (0..POLICIES)
+            .map(|n| TYPO.replace("name: typo", &format!("name: typo-{n}")))
+            .collect();
+        kube.kubectl().apply(&all.join("---")).await.unwrap();
+        let relay = kube.relay(kube.kubeconfig()).await.unwrap();
+        let client = kube.client_as(relay.kubeconfig()).await.unwrap();
+        let replica = replica_by(&kube, client, false, Counts::default());
+        let mut seen = replica.policies.seen();
+        let all =
+            |seen: &Option<Arc<Seen>>| seen.as_ref().is_some_and(|s| s.stored.len() == POLICIES);
+        tokio::time::timeout(within, seen.wait_for(all))
+            .await
+            .unwrap()
+            .unwrap();
+
+        relay.hold(true);
+        replica.leading.send_replace(true);
+        eventually(within, "writes under way", async || {
+            let asked = relay.requests().len();
+            (asked == AT_ONCE).then_some(()).ok_or(asked)
+        })
+        .await
+        .unwrap();
+        replica.leading.send_replace(false);
+        relay.hold(false);
+        let some = |seen: &Option<Arc<Seen>>| written(seen) >= AT_ONCE;
+        tokio::time::timeout(within, seen.wait_for(some))
+            .await
+            .unwrap()
+            .unwrap();
+        assert_eq!(relay.requests().len(), AT_ONCE, "{:?}", relay.requests());
+
+        // As it leads again, it writes the rest, and no object twice.
+        replica.leading.send_replace(true);
+        let rest = |seen: &Option<Arc<Seen>>| written(seen) == POLICIES;
+        tokio::time::timeout(within, seen.wait_for(rest))
+            .await
+            .unwrap()
+            .unwrap();
+        let mut asked = relay.requests();
+        asked.sort();
+        asked.dedup();
+        assert_eq!((asked.len(), relay.requests().len()), (POLICIES, POLICIES));
     });
 }

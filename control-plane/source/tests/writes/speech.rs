@@ -161,6 +161,27 @@ fn what_is_always_answered_by_an_error_holds_up_nothing_and_is_given_up() {
 }
 
 #[test]
+fn one_that_takes_over_says_all_that_is_so_however_much_it_is() {
+    let mut speech = Speech::default();
+    let all: BTreeSet<Finding> = (0..5000)
+        .map(|n| finding(&format!("o{n}"), "held"))
+        .collect();
+    speech.hear(all.clone(), Vec::new(), at(0));
+    speech.lead(true, at(1));
+    let mut said = BTreeSet::new();
+    for _ in 0..100 {
+        said.extend(speech.next(at(1)).map(|next| next.finding));
+    }
+    // What is over before it is said is not said any more.
+    let over: BTreeSet<Finding> = all.difference(&said).take(10).cloned().collect();
+    let rest: BTreeSet<Finding> = all.difference(&over).cloned().collect();
+    speech.hear(rest.clone(), Vec::new(), at(2));
+    said.extend(std::iter::from_fn(|| speech.next(at(2))).map(|next| next.finding));
+    assert!(said == rest, "{} of {}", said.len(), rest.len());
+    assert_eq!(speech.dropped(), 0);
+}
+
+#[test]
 fn while_the_api_server_is_away_what_waits_is_bounded_and_the_newest_stays() {
     let mut speech = Speech::default();
     speech.lead(true, at(0));

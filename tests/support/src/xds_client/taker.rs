@@ -31,6 +31,8 @@ struct Shared {
 struct State {
     taken: Taken,
     refuses: BTreeSet<&'static str>,
+    /// Names of resources.
+    refuses_named: BTreeSet<&'static str>,
     holds: BTreeSet<&'static str>,
     held: Vec<DeltaDiscoveryResponse>,
 }
@@ -41,9 +43,21 @@ impl Taker {
     /// # Errors
     /// [`XdsError`] when there is no such service.
     pub fn connect(id: &str, xds: SocketAddr) -> Result<Self, XdsError> {
+        Self::connect_with(id, xds, &FILTERS)
+    }
+
+    /// The same with a filter for each stage, and not the one that is both.
+    ///
+    /// # Errors
+    /// As [`Self::connect`].
+    pub fn connect_staged(id: &str, xds: SocketAddr) -> Result<Self, XdsError> {
+        Self::connect_with(id, xds, &FILTERS[1..])
+    }
+
+    fn connect_with(id: &str, xds: SocketAddr, filters: &[&str]) -> Result<Self, XdsError> {
         let channel = channel(&format!("http://{xds}"))?;
         let mut proxy = DeltaProxy::open(channel, node(id, "test", &[]), Service::Aggregated)?;
-        subscribe_to_all(&mut proxy);
+        subscribe(&mut proxy, filters);
         let shared = Arc::new(Shared::default());
         let task = tokio::spawn(answer(proxy, Arc::clone(&shared)));
         Ok(Self { shared, task })
@@ -58,6 +72,11 @@ impl Taker {
     /// From now on refuses every response of this type.
     pub fn refuse(&self, type_url: &'static str) {
         self.shared.lock().refuses.insert(type_url);
+    }
+
+    /// From now on refuses every response that has the resource of this name in it.
+    pub fn refuse_named(&self, name: &'static str) {
+        self.shared.lock().refuses_named.insert(name);
     }
 
     /// From now on leaves every response of this type unanswered, as a busy proxy does.
@@ -90,14 +109,20 @@ impl Shared {
     }
 }
 
+/// The filters' configurations: of both stages in one, then of each.
+const FILTERS: [&str; 3] = ["headgate", "headgate.traffic-tag", "headgate.token-bucket"];
+
 /// Subscribes to all types that Headgate serves, as Envoys do.
 pub fn subscribe_to_all(proxy: &mut DeltaProxy) {
+    subscribe(proxy, &FILTERS);
+}
+
+fn subscribe(proxy: &mut DeltaProxy, filters: &[&str]) {
     proxy.subscribe(type_url::CLUSTER, &[]);
     proxy.subscribe(type_url::ENDPOINTS, &["*"]);
     proxy.subscribe(type_url::LISTENER, &[]);
     proxy.subscribe(type_url::ROUTES, &["ai-model-route"]);
-    let filters = ["headgate", "headgate.traffic-tag", "headgate.token-bucket"];
-    proxy.subscribe(type_url::EXTENSION, &filters);
+    proxy.subscribe(type_url::EXTENSION, filters);
 }
 
 async fn answer(mut proxy: DeltaProxy, shared: Arc<Shared>) {
@@ -119,7 +144,10 @@ async fn answer(mut proxy: DeltaProxy, shared: Arc<Shared>) {
 }
 
 fn decide(proxy: &mut DeltaProxy, state: &mut State, response: DeltaDiscoveryResponse) {
-    if state.refuses.contains(response.type_url.as_str()) {
+    let named = |name: &str| state.refuses_named.contains(name);
+    let refused = state.refuses.contains(response.type_url.as_str())
+        || response.resources.iter().any(|r| named(&r.name));
+    if refused {
         proxy.nack(&response, "the proxy does not want it");
     } else if state.holds.contains(response.type_url.as_str()) {
         state.held.push(response);

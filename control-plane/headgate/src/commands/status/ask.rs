@@ -1,14 +1,18 @@
-//! Asks control planes for their document. Every address of a name is a replica of its own, as behind a headless Service.
+//! Asks control planes for their document. Every address of a name is a replica of its own, as behind a headless Service; and
+//! replicas that share a Lease know of each other.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs as _};
 use std::time::Duration;
 
+use super::peers;
 use crate::cli::Place;
 use crate::report::{Asked, Report};
 
 /// How long a control plane may take to answer, beyond the time it was asked to wait.
 const TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a connection may take: a replica's own address may lead nowhere from here.
+const CONNECT: Duration = Duration::from_secs(2);
 /// How long a connection to this machine may take.
 const NEAR: Duration = Duration::from_millis(500);
 /// The largest document that is read: some 1 KB a model and proxy.
@@ -64,6 +68,7 @@ pub(super) fn ask(
 ) -> Result<Answer, String> {
     let agent: ureq::Agent = ureq::Agent::config_builder()
         .timeout_global(Some(TIMEOUT + wait))
+        .timeout_connect(Some(CONNECT))
         .build()
         .into();
     let mut request = agent.get(format!("http://{address}/syncz"));
@@ -95,11 +100,31 @@ pub(super) fn ask(
     Ok(Answer::Changed(Box::new(report), tag))
 }
 
-/// Asks all at once, each once.
-pub(super) fn all(
+/// Asks all at once, each once, and then those that they know of besides.
+pub(super) fn everyone(
     addresses: &BTreeSet<SocketAddr>,
     asked: &Asked,
 ) -> Vec<(String, Result<Report, String>)> {
+    let mut answers = all(addresses, asked);
+    let told = answers
+        .iter()
+        .filter_map(|(_, answer)| answer.as_ref().ok());
+    let unasked = peers::unasked(told);
+    let known: BTreeSet<SocketAddr> = unasked.values().flatten().copied().collect();
+    let mut further: BTreeMap<String, _> = all(&known, asked).into_iter().collect();
+    for (replica, address) in unasked {
+        let answer = address.map(|address| address.to_string());
+        let answer = answer.and_then(|address| further.remove_entry(&address));
+        answers.push(match answer {
+            Some((address, answer)) => (address, peers::its_own(&replica, answer)),
+            None => peers::nowhere(&replica),
+        });
+    }
+    answers
+}
+
+/// Asks all at once, each once.
+fn all(addresses: &BTreeSet<SocketAddr>, asked: &Asked) -> Vec<(String, Result<Report, String>)> {
     std::thread::scope(|scope| {
         let asks: Vec<_> = addresses
             .iter()

@@ -36,6 +36,7 @@ pub(super) fn merge(answers: Vec<(String, Result<Report, String>)>) -> Result<Re
     };
     name_proxies(&mut report, &lead, many);
     report.replicas = replicas;
+    report.peers.clear();
     report.problems = problems;
     let mut differing = BTreeMap::new();
     for (address, mut further) in rest {

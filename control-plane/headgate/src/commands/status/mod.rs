@@ -1,7 +1,7 @@
 //! `headgate status`: both ends of the story, labels seen → weights planned → acked by each proxy.
 //!
 //! ```text
-//! ask (every replica) ──▶ merge (one document) ──▶ text, or ──▶ changes ──▶ lines (--watch)
+//! ask (every replica, also those that the ones named know of) ──▶ merge (one document) ──▶ text, or ──▶ changes ──▶ lines (--watch)
 //! ```
 
 mod ask;
@@ -11,6 +11,7 @@ mod follow;
 mod merge;
 mod model;
 mod near;
+mod peers;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -44,10 +45,10 @@ pub(crate) fn run(args: &StatusArgs) -> Result<ExitCode, Failure> {
         return watch::run(args, asked);
     }
     let addresses = ask::addresses(&args.admin_address)?;
-    let report = merge::merge(ask::all(&addresses, &asked))
+    let report = merge::merge(ask::everyone(&addresses, &asked))
         .map_err(|why| format!("no control plane answers: {why}. Is `headgate serve` running, with this --admin-address?"))?;
     if !asked.is_everything() && report.models.is_empty() && report.head.synced {
-        let everything = merge::merge(ask::all(&addresses, &Asked::default()))?;
+        let everything = merge::merge(ask::everyone(&addresses, &Asked::default()))?;
         eprintln!("headgate: {}", unknown(&asked, &everything));
         return Ok(ExitCode::from(1));
     }

@@ -95,6 +95,7 @@ fn report(model: ModelReport) -> Report {
     Report {
         head: Head {
             version: "0.1.0".to_owned(),
+            replica: None,
             started_at: 1.0,
             ending: false,
             synced: true,

@@ -1,6 +1,6 @@
 //! `headgate status --watch`: what is heard ──▶ one document ──▶ what changed ──▶ lines, or a screen drawn anew.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io::{self, IsTerminal as _, Write as _};
 use std::net::SocketAddr;
 use std::process::ExitCode;
@@ -11,6 +11,7 @@ use super::changes::{Line, changes};
 use super::clock::moment;
 use super::follow::{self, Follower, Heard};
 use super::merge::merge;
+use super::peers::{its_own, unasked};
 use super::text::text;
 use super::{ask, page, unknown};
 use crate::cli::{Output, StatusArgs};
@@ -52,7 +53,9 @@ pub(super) fn run(args: &StatusArgs, asked: Asked) -> Result<ExitCode, Failure> 
             Ok(Heard::Enough) | Err(RecvTimeoutError::Disconnected) => break,
             Ok(Heard::Told(address, answer)) => watch.told(address, *answer),
             Ok(Heard::Places(addresses)) => {
-                watch.seats.retain(|address, _| addresses.contains(address));
+                watch
+                    .seats
+                    .retain(|address, seat| seat.peer.is_some() || addresses.contains(address));
                 addresses
                     .into_iter()
                     .for_each(|address| watch.seat(address));
@@ -85,6 +88,8 @@ struct Seat {
     _follower: Follower,
     /// What it said last; `None` before it said anything.
     said: Option<Result<Report, String>>,
+    /// The replica that is expected there, where others told of it.
+    peer: Option<String>,
 }
 
 struct Watch {
@@ -104,8 +109,32 @@ impl Watch {
         let start = || Seat {
             _follower: Follower::start(address, self.asked.clone(), self.tell.clone()),
             said: None,
+            peer: None,
         };
         self.seats.entry(address).or_insert_with(start);
+    }
+
+    /// Listens to the replicas that those that are heard know of, and no longer to those that nobody knows of any more.
+    fn seat_peers(&mut self) {
+        let seats = self.seats.values();
+        let told = seats.filter_map(|seat| seat.said.as_ref()?.as_ref().ok());
+        let peers = told.clone().flat_map(|report| &report.peers);
+        let known: BTreeSet<String> = peers.map(|peer| peer.replica.clone()).collect();
+        let (somebody, unasked) = (told.clone().next().is_some(), unasked(told));
+        if somebody {
+            let stays = |peer: &String| known.contains(peer);
+            self.seats
+                .retain(|_, seat| seat.peer.as_ref().is_none_or(stays));
+        }
+        for (replica, address) in unasked {
+            let Some(address) = address.filter(|at| !self.seats.contains_key(at)) else {
+                continue;
+            };
+            self.seat(address);
+            if let Some(seat) = self.seats.get_mut(&address) {
+                seat.peer = Some(replica);
+            }
+        }
     }
 
     fn told(&mut self, address: SocketAddr, answer: Result<Report, String>) -> io::Result<()> {
@@ -114,16 +143,21 @@ impl Watch {
             true => Ok(report),
             false => Err(unsynced(&report)),
         });
-        match self.seats.get_mut(&address) {
-            Some(seat) => seat.said = Some(answer),
-            None => return Ok(()),
-        }
+        let Some(seat) = self.seats.get_mut(&address) else {
+            return Ok(());
+        };
+        seat.said = Some(match &seat.peer {
+            Some(replica) => its_own(replica, answer),
+            None => answer,
+        });
+        self.seat_peers();
         self.look()
     }
 
-    /// Shows what is known now, once every control plane was heard.
+    /// Shows what is known now, once every control plane that was named was heard.
     fn look(&mut self) -> io::Result<()> {
-        let said = self.seats.iter();
+        let heard = |seat: &Seat| seat.peer.is_none() || seat.said.is_some();
+        let said = self.seats.iter().filter(|(_, seat)| heard(seat));
         let said = said.map(|(at, seat)| Some((at.to_string(), seat.said.clone()?)));
         let Some(answers) = said.collect::<Option<Vec<_>>>() else {
             return Ok(());
@@ -221,7 +255,7 @@ impl Watch {
         }
         self.missed = true;
         let addresses = self.seats.keys().copied().collect();
-        if let Ok(everything) = merge(ask::all(&addresses, &Asked::default())) {
+        if let Ok(everything) = merge(ask::everyone(&addresses, &Asked::default())) {
             eprintln!(
                 "headgate: {}. Waiting for it",
                 unknown(&self.asked, &everything)

@@ -45,6 +45,9 @@ struct Draft {
     replicas: Option<u32>,
     ready: bool,
     ends: bool,
+    /// Of a pod: whether it has a port that serves, and whether it ended for good.
+    port: bool,
+    ended: bool,
     /// Whether it replaces one of its name as another object, with another UID.
     reborn: bool,
 }
@@ -82,6 +85,8 @@ fn draft() -> impl Strategy<Value = Draft> {
         any::<bool>(),
         prop::bool::weighted(0.2),
         prop::bool::weighted(0.2),
+        prop::bool::weighted(0.7),
+        prop::bool::weighted(0.1),
     );
     (
         (kind(), name(), owner, labels),
@@ -92,16 +97,21 @@ fn draft() -> impl Strategy<Value = Draft> {
         ),
     )
         .prop_map(
-            |((kind, name, owner, labels), (template, replicas, (ready, ends, reborn)))| Draft {
-                kind,
-                name,
-                owner,
-                labels,
-                template,
-                replicas,
-                ready,
-                ends,
-                reborn,
+            |((kind, name, owner, labels), (template, replicas, flags))| {
+                let (ready, ends, reborn, port, ended) = flags;
+                Draft {
+                    kind,
+                    name,
+                    owner,
+                    labels,
+                    template,
+                    replicas,
+                    ready,
+                    ends,
+                    port,
+                    ended,
+                    reborn,
+                }
             },
         )
 }
@@ -145,6 +155,14 @@ impl Server {
                 let ip = u8::try_from(self.births % 200).unwrap() + 1;
                 ready(pod(draft.name, 1, owner.as_ref()), draft.ready)
                     .tap(|pod| pod["status"]["podIP"] = format!("10.0.0.{ip}").into())
+                    .tap(|pod| {
+                        if !draft.port {
+                            pod["spec"]["containers"] = json!([]);
+                        }
+                        if draft.ended {
+                            pod["status"]["phase"] = "Failed".into();
+                        }
+                    })
             }
             "Service" => service(draft.name, json!({"app": draft.template})),
             "InferencePool" => pool(draft.name, json!({"app": draft.template})),
@@ -154,7 +172,10 @@ impl Server {
             made["metadata"]["labels"][key] = (*value).into();
         }
         if !GROUPS.contains(&draft.kind) && draft.kind != "Pod" {
-            made["spec"]["template"]["metadata"]["labels"]["app"] = draft.template.into();
+            // What has parts has no pods of one kind.
+            if draft.kind != "InferenceService" {
+                made["spec"]["template"]["metadata"]["labels"]["app"] = draft.template.into();
+            }
             made["spec"]["replicas"] = draft.replicas.into();
         }
         if draft.ends {

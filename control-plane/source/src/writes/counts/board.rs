@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::Tally;
+use super::{Peer, Tally};
 
 /// Least time between two publications of one replica.
 pub(crate) const APART: Duration = Duration::from_secs(5);
@@ -50,18 +50,29 @@ struct Heard {
     version: String,
     at: Duration,
     tally: Tally,
+    peer: Peer,
 }
 
 impl Board {
     /// A replica's object is, at `clock`, this.
-    pub(crate) fn hear(&mut self, replica: &str, version: &str, tally: Tally, clock: Duration) {
+    pub(crate) fn hear(
+        &mut self,
+        replica: &str,
+        version: &str,
+        (peer, tally): (Peer, Tally),
+        clock: Duration,
+    ) {
         let known = self.replicas.get(replica);
         let at = known
             .filter(|known| known.version == version)
             .map_or(clock, |known| known.at);
-        let version = version.to_owned();
-        self.replicas
-            .insert(replica.to_owned(), Heard { version, at, tally });
+        let heard = Heard {
+            version: version.to_owned(),
+            at,
+            tally,
+            peer,
+        };
+        self.replicas.insert(replica.to_owned(), heard);
     }
 
     /// A replica's object is gone.
@@ -76,9 +87,17 @@ impl Board {
 
     /// The tallies of those that live at `clock`.
     pub(crate) fn live(&self, clock: Duration) -> impl Iterator<Item = &Tally> {
-        let live = self.replicas.values();
-        live.filter(move |heard| clock < heard.at + SILENCE)
-            .map(|heard| &heard.tally)
+        self.living(clock).map(|heard| &heard.tally)
+    }
+
+    /// Who lives at `clock`, by name.
+    pub(crate) fn peers(&self, clock: Duration) -> Vec<Peer> {
+        self.living(clock).map(|heard| heard.peer.clone()).collect()
+    }
+
+    fn living(&self, clock: Duration) -> impl Iterator<Item = &Heard> {
+        let all = self.replicas.values();
+        all.filter(move |heard| clock < heard.at + SILENCE)
     }
 
     /// Those that were silent for too long, with the version of their objects.
@@ -111,6 +130,10 @@ mod tests {
         }
     }
 
+    fn heard(connected: u32) -> (Peer, Tally) {
+        (Peer::default(), tally(connected))
+    }
+
     fn at(seconds: u64) -> Duration {
         Duration::from_secs(seconds)
     }
@@ -128,17 +151,17 @@ mod tests {
     #[test]
     fn a_replica_counts_while_its_object_is_seen_to_change() {
         let mut board = Board::default();
-        board.hear("a", "1", tally(2), at(0));
-        board.hear("b", "7", tally(3), at(0));
-        board.hear("a", "2", tally(2), at(20));
+        board.hear("a", "1", heard(2), at(0));
+        board.hear("b", "7", heard(3), at(0));
+        board.hear("a", "2", heard(2), at(20));
         // Told again by a relist, which is no sign of life.
-        board.hear("b", "7", tally(3), at(30));
+        board.hear("b", "7", heard(3), at(30));
         assert_eq!(board.live(at(34)).count(), 2);
         assert_eq!(board.next(at(34)), Some(at(35)));
         assert_eq!(board.live(at(35)).collect::<Vec<_>>(), [&tally(2)]);
         assert_eq!(board.dead(at(35)), [("b".to_owned(), "7".to_owned())]);
         assert_eq!(board.next(at(35)), Some(at(55)));
-        board.hear("b", "8", tally(3), at(36));
+        board.hear("b", "8", heard(3), at(36));
         assert_eq!(board.live(at(36)).count(), 2, "it lives after all");
         board.forget("a");
         board.keep(|name| name != "b");

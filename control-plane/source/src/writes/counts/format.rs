@@ -42,7 +42,9 @@ enum Kind {
 
 #[derive(Debug, Serialize, Deserialize)]
 struct Held {
-    created: i64,
+    /// Missing in what an older release wrote, which then holds no object that is known.
+    #[serde(default)]
+    uid: String,
     generation: i64,
     proxies: u32,
 }
@@ -59,7 +61,7 @@ struct Refused {
 /// Only if it has no form in JSON, which would be a bug.
 pub fn render(tally: &Tally) -> Result<String, FormatError> {
     let held = |(edition, proxies): (&Edition, &u32)| Held {
-        created: edition.created,
+        uid: edition.uid.clone(),
         generation: edition.generation,
         proxies: *proxies,
     };
@@ -105,7 +107,7 @@ pub fn parse(text: &str) -> Result<Tally, FormatError> {
     let document: Document = serde_json::from_str(text)?;
     let edition = |held: Held| {
         let edition = Edition {
-            created: held.created,
+            uid: held.uid,
             generation: held.generation,
         };
         (edition, held.proxies)

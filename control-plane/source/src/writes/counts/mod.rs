@@ -8,19 +8,22 @@ mod format;
 mod share;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
 
 use headgate_model::{Objects, Plan, PolicyId, PolicyKind, PolicyOutcome};
 
 pub(crate) use self::board::{Board, Pace};
 pub use self::format::{FormatError, parse, render};
+pub use self::share::Peers;
 pub(crate) use self::share::{Share, follow};
 use crate::policies::Counts;
 
-/// A policy as it was written at some time. Later ones are greater, also of one that was made anew under its name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+/// A policy as it was written at some time. Of one object later ones are greater; one that was made anew under its name is
+/// another object, however soon, and its editions cannot be compared with those of the one before.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Edition {
-    /// When the object was made, in Unix seconds; 0 where that is not known.
-    pub created: i64,
+    /// The object's `metadata.uid`; empty in files.
+    pub uid: String,
     /// Its `metadata.generation`.
     pub generation: i64,
 }
@@ -48,6 +51,15 @@ pub struct Tally {
     pub refused: BTreeSet<Refusal>,
 }
 
+/// A replica among those that share a Lease.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Peer {
+    /// Its name.
+    pub replica: String,
+    /// Where it answers people, if others can reach that.
+    pub admin: Option<SocketAddr>,
+}
+
 /// The edition of every policy that some filter is told of.
 #[must_use]
 pub fn editions(plan: &Plan, objects: &Objects) -> Editions {
@@ -61,13 +73,21 @@ pub fn editions(plan: &Plan, objects: &Objects) -> Editions {
 /// The edition that an outcome is about.
 pub(crate) fn edition(id: &PolicyId, outcome: &PolicyOutcome, objects: &Objects) -> Edition {
     let key = (id.namespace.clone(), id.name.clone());
-    let created = match id.kind {
-        PolicyKind::TokenBucket => objects.bucket_policies.get(&key).and_then(|p| p.created),
-        PolicyKind::TrafficTag => objects.tag_policies.get(&key).and_then(|p| p.created),
+    let uid = match id.kind {
+        PolicyKind::TokenBucket => objects.bucket_policies.get(&key).map(|p| &p.uid),
+        PolicyKind::TrafficTag => objects.tag_policies.get(&key).map(|p| &p.uid),
     };
     Edition {
-        created: created.unwrap_or(0),
+        uid: uid.cloned().unwrap_or_default(),
         generation: outcome.generation,
+    }
+}
+
+impl Edition {
+    /// The lesser of both; `None` where they are of two objects.
+    #[must_use]
+    pub fn least<'a>(&'a self, other: &'a Self) -> Option<&'a Self> {
+        (self.uid == other.uid).then(|| self.min(other))
     }
 }
 
@@ -87,7 +107,7 @@ impl Tally {
             let outcome = plan.policies.get(id);
             if outcome.is_some_and(|outcome| !outcome.namespaces.is_disjoint(namespaces)) {
                 let held = self.held.entry(id.clone()).or_default();
-                let held = held.entry(*edition).or_default();
+                let held = held.entry(edition.clone()).or_default();
                 *held = held.saturating_add(count);
             }
         }
@@ -99,7 +119,7 @@ impl Tally {
 pub fn sum<'a>(
     tallies: impl IntoIterator<Item = &'a Tally>,
     id: &PolicyId,
-    edition: Edition,
+    edition: &Edition,
     namespaces: &BTreeSet<String>,
 ) -> Counts {
     let mut counts = Counts::default();
@@ -110,7 +130,8 @@ pub fn sum<'a>(
             .fold(0, |sum: u32, (_, count)| sum.saturating_add(*count));
         let held = tally.held.get(id).into_iter();
         let acked = held
-            .flat_map(|held| held.range(edition..))
+            .flatten()
+            .filter(|(held, _)| held.uid == edition.uid && held.generation >= edition.generation)
             .fold(0, |sum: u32, (_, count)| sum.saturating_add(*count));
         counts.connected = counts.connected.saturating_add(connected);
         // What another replica counted for another plan of it never makes up for a proxy of this one.

@@ -1,4 +1,5 @@
-//! The tallies as ConfigMaps: one's own is written, the others' are watched, the dead ones' removed by the leader.
+//! The tallies as ConfigMaps: one's own is written, with where its replica answers people; the others' are watched, the dead ones'
+//! removed by the leader.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,7 +14,7 @@ use serde_json::json;
 use tokio::sync::watch;
 
 use super::board::BEAT;
-use super::{Board, Pace, Tally, parse, render};
+use super::{Board, Pace, Peer, Tally, parse, render};
 use crate::kubernetes::fault::{Backoff, Fault};
 use crate::writes::faults::Faults;
 
@@ -23,6 +24,9 @@ const MANAGER: &str = "headgate-counts";
 const LABEL: &str = "headgate.dev/counts-of";
 /// The key of the tally.
 const KEY: &str = "counts.json";
+/// The keys of the replica's name, and of where it answers people.
+const REPLICA_KEY: &str = "replica";
+const ADMIN_KEY: &str = "admin";
 /// Makes every publication another one.
 const BEAT_KEY: &str = "beat";
 /// What is written here, as the API server calls it.
@@ -49,12 +53,46 @@ pub(crate) struct Share {
     pub(crate) lease: String,
     /// The ConfigMap of this one.
     pub(crate) own: String,
+    /// This one, as the others are to know it.
+    pub(crate) peer: Peer,
     pub(crate) faults: Faults,
     pub(crate) begun: Instant,
     pub(crate) board: Arc<Mutex<Board>>,
 }
 
+/// The other replicas, as they are heard of.
+#[derive(Clone, Debug)]
+pub struct Peers {
+    own: String,
+    begun: Instant,
+    board: Arc<Mutex<Board>>,
+}
+
+impl Peers {
+    /// The name of this one.
+    #[must_use]
+    pub fn own(&self) -> &str {
+        &self.own
+    }
+
+    /// The others that live now.
+    #[must_use]
+    pub fn now(&self) -> Vec<Peer> {
+        let board = self.board.lock().unwrap_or_else(PoisonError::into_inner);
+        board.peers(self.begun.elapsed())
+    }
+}
+
 impl Share {
+    /// The other replicas, to be asked for now and later.
+    pub(crate) fn peers(&self) -> Peers {
+        Peers {
+            own: self.peer.replica.clone(),
+            begun: self.begun,
+            board: self.board.clone(),
+        }
+    }
+
     /// The board as it is; it is held for no longer than it takes to look.
     pub(crate) fn board(&self) -> MutexGuard<'_, Board> {
         self.board.lock().unwrap_or_else(PoisonError::into_inner)
@@ -91,12 +129,19 @@ impl Share {
             Ok(text) => text,
             Err(error) => return self.faults.failed(RESOURCE, lost, &error.to_string()),
         };
-        let map = json!({
+        let mut map = json!({
             "apiVersion": "v1",
             "kind": "ConfigMap",
             "metadata": {"name": self.own, "labels": {LABEL: self.lease}},
-            "data": {KEY: text, BEAT_KEY: self.begun.elapsed().as_millis().to_string()},
+            "data": {
+                KEY: text,
+                BEAT_KEY: self.begun.elapsed().as_millis().to_string(),
+                REPLICA_KEY: self.peer.replica,
+            },
         });
+        if let Some(admin) = self.peer.admin {
+            map["data"][ADMIN_KEY] = admin.to_string().into();
+        }
         let params = PatchParams::apply(MANAGER).force();
         let patch = Patch::Apply(&map);
         let written = self.api.patch(&self.own, &params, &patch);
@@ -253,8 +298,12 @@ impl Follower {
         if name == self.share.own {
             return;
         }
-        let text = map.data.as_ref().and_then(|data| data.get(KEY));
-        let tally = match parse(text.map_or("", String::as_str)) {
+        let text = |key: &str| map.data.as_ref()?.get(key).map(String::as_str);
+        let peer = Peer {
+            replica: text(REPLICA_KEY).unwrap_or(&name).to_owned(),
+            admin: text(ADMIN_KEY).and_then(|text| text.parse().ok()),
+        };
+        let tally = match parse(text(KEY).unwrap_or_default()) {
             Ok(tally) => {
                 self.unreadable.remove(&name);
                 tally
@@ -267,7 +316,8 @@ impl Follower {
         };
         let version = map.resource_version().unwrap_or_default();
         let clock = self.share.begun.elapsed();
-        self.share.board().hear(&name, &version, tally, clock);
+        let said = (peer, tally);
+        self.share.board().hear(&name, &version, said, clock);
     }
 }
 
@@ -285,6 +335,7 @@ mod tests {
             api: Api::namespaced(client, "system"),
             lease: "headgate".to_owned(),
             own: "headgate-counts-a".to_owned(),
+            peer: Peer::default(),
             faults: Faults::default(),
             begun: Instant::now(),
             board: Arc::default(),

@@ -3,16 +3,17 @@
 //! Every replica hears the same and knows what is news; the leader writes it. One that takes over says what is so now and what
 //! happened lately, in case the one before it did not; what that one did write is found by its name and not repeated.
 //!
-//! Pure: the clock is an argument. Invariant: a state is said once as long as it lasts; the queue is bounded.
+//! Pure: the clock is an argument. Invariant: a state is said once as long as it lasts, however many there are; what happened
+//! is bounded.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use headgate_model::Finding;
 
 use super::Allowance;
 
-/// What waits to be written; beyond it the oldest is dropped.
+/// What happened and waits to be written; beyond it the oldest is dropped.
 const QUEUE: usize = 1024;
 /// How long a replica that does not lead remembers what happened: longer than a Lease may last.
 const LATELY: Duration = Duration::from_secs(300);
@@ -37,6 +38,8 @@ pub struct Speech {
     leads: bool,
     /// The states as they are; `None` before the first are heard.
     states: Option<BTreeSet<Finding>>,
+    /// Those of them that are still to be said, and whether as news: no more than there are.
+    unsaid: BTreeMap<Finding, bool>,
     /// What happened, and when, while another one led.
     lately: VecDeque<(Duration, Finding)>,
     queue: VecDeque<Utterance>,
@@ -52,23 +55,25 @@ impl Speech {
     pub fn hear(&mut self, states: BTreeSet<Finding>, happened: Vec<Finding>, clock: Duration) {
         let first = self.states.is_none();
         let before = self.states.take().unwrap_or_default();
-        let appeared: Vec<Finding> = states.difference(&before).cloned().collect();
+        let unsaid = std::mem::take(&mut self.unsaid).into_iter();
+        let (lasting, over): (BTreeMap<_, _>, BTreeMap<_, _>) =
+            unsaid.partition(|(finding, _)| states.contains(finding));
+        self.unsaid = lasting;
+        // It was news, and is what happened now.
+        for (finding, _) in over.into_iter().filter(|(_, anew)| *anew) {
+            self.say(finding, true);
+        }
+        if self.leads {
+            let appeared = states.difference(&before).cloned();
+            // What holds when a process starts may have held before.
+            self.unsaid
+                .extend(appeared.map(|finding| (finding, !first)));
+        }
         self.states = Some(states);
-        for (finding, event) in appeared
-            .into_iter()
-            .map(|finding| (finding, false))
-            .chain(happened.into_iter().map(|finding| (finding, true)))
-        {
+        for finding in happened {
             if self.leads {
-                // What holds when a process starts may have held before.
-                let anew = event || !first;
-                let tries = 0;
-                self.say(Utterance {
-                    finding,
-                    anew,
-                    tries,
-                });
-            } else if event {
+                self.say(finding, true);
+            } else {
                 self.lately.push_back((clock, finding));
             }
         }
@@ -83,18 +88,14 @@ impl Speech {
         self.forget(clock);
         self.queue.clear();
         self.failed.clear();
+        self.unsaid.clear();
         if !leads {
             return;
         }
-        let states = self.states.clone().unwrap_or_default();
-        let lately = std::mem::take(&mut self.lately);
-        let lately = lately.into_iter().map(|(_, finding)| finding);
-        for finding in states.into_iter().chain(lately) {
-            self.say(Utterance {
-                finding,
-                anew: false,
-                tries: 0,
-            });
+        let states = self.states.iter().flatten().cloned();
+        self.unsaid = states.map(|finding| (finding, false)).collect();
+        for (_, finding) in std::mem::take(&mut self.lately) {
+            self.say(finding, false);
         }
     }
 
@@ -109,12 +110,17 @@ impl Speech {
         }
     }
 
-    fn say(&mut self, utterance: Utterance) {
+    fn say(&mut self, finding: Finding, anew: bool) {
         if self.queue.len() == QUEUE {
             self.queue.pop_front();
             self.dropped += 1;
         }
-        self.queue.push_back(utterance);
+        self.queue.push_back(untried(finding, anew));
+    }
+
+    fn unsaid(&mut self) -> Option<Utterance> {
+        let (finding, anew) = self.unsaid.pop_first()?;
+        Some(untried(finding, anew))
     }
 
     /// The next thing to write at `clock`, if this replica leads: what was not tried yet comes first, so that nothing waits
@@ -123,7 +129,7 @@ impl Speech {
         if !self.leads {
             return None;
         }
-        while let Some(utterance) = self.queue.pop_front() {
+        while let Some(utterance) = self.unsaid().or_else(|| self.queue.pop_front()) {
             if self.allowance.take(&utterance.finding.object, clock) {
                 return Some(utterance);
             }
@@ -150,5 +156,13 @@ impl Speech {
     /// How much was dropped since this was asked last.
     pub fn dropped(&mut self) -> u64 {
         std::mem::take(&mut self.dropped)
+    }
+}
+
+fn untried(finding: Finding, anew: bool) -> Utterance {
+    Utterance {
+        finding,
+        anew,
+        tries: 0,
     }
 }

@@ -1,0 +1,112 @@
+//! When a changed world is published: [`Pace`], and losses of endpoints sooner than other churn.
+//!
+//! Pure, over an injected clock. Requests go to an endpoint that was lost until proxies know, so a loss goes out like an intent,
+//! after 20 ms. A rollout loses hundreds, and each publication plans everything anew: less than 200 ms after the last loss went
+//! out, the next ones wait until then. Invariant: every loss is published at most 200 ms after it was heard of.
+
+use std::time::{Duration, Instant};
+
+use headgate_source::change::Change;
+use headgate_xds::pace::{Pace, Urgency};
+
+/// From a loss to its publication.
+const LOSS: Duration = Duration::from_millis(20);
+/// Between two publications for losses alone.
+const BETWEEN: Duration = Duration::from_millis(200);
+
+/// Gathers changes and says when to publish.
+#[derive(Debug, Default)]
+pub(crate) struct Rhythm {
+    pace: Pace,
+    /// When the losses gathered so far are due.
+    loss: Option<Instant>,
+    /// When losses were last published.
+    last: Option<Instant>,
+}
+
+impl Rhythm {
+    /// The world changed at `now`; `None` where only what is said of it did: that is for people who watch `status`, and as
+    /// urgent as what they mean to do next.
+    pub(crate) fn changed(&mut self, change: Option<Change>, now: Instant) {
+        match change {
+            Some(Change::Churn) => self.pace.changed(Urgency::Churn, now),
+            Some(Change::Loss) => {
+                let due = now + LOSS;
+                let rested = self.last.map_or(due, |last| due.max(last + BETWEEN));
+                self.loss.get_or_insert(rested);
+            }
+            Some(Change::Intent) | None => self.pace.changed(Urgency::Intent, now),
+        }
+    }
+
+    /// When to publish, if anything changed.
+    pub(crate) fn due(&self) -> Option<Instant> {
+        self.pace.due().into_iter().chain(self.loss).min()
+    }
+
+    /// Whether to publish now; if so, everything gathered is taken as published.
+    pub(crate) fn publish(&mut self, now: Instant) -> bool {
+        let publish = self.due().is_some_and(|due| due <= now);
+        if publish {
+            self.pace = Pace::default();
+            if self.loss.take().is_some() {
+                self.last = Some(now);
+            }
+        }
+        publish
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: Duration = Duration::from_millis(1);
+
+    #[test]
+    fn a_lost_endpoint_goes_out_as_soon_as_a_label_however_much_else_comes_and_goes() {
+        let t = Instant::now();
+        let mut rhythm = Rhythm::default();
+        for n in 0..100 {
+            rhythm.changed(Some(Change::Churn), t + n * MS);
+        }
+        rhythm.changed(Some(Change::Loss), t + 100 * MS);
+        rhythm.changed(Some(Change::Churn), t + 110 * MS);
+        assert_eq!(rhythm.due(), Some(t + 120 * MS));
+        assert!(!rhythm.publish(t + 119 * MS));
+        assert!(rhythm.publish(t + 120 * MS));
+        assert_eq!(rhythm.due(), None, "the churn went with it");
+    }
+
+    #[test]
+    fn hundreds_of_losses_are_a_few_publications_and_none_waits_long() {
+        let t = Instant::now();
+        let (mut rhythm, mut published) = (Rhythm::default(), 0);
+        let mut waits = None;
+        for n in 0..1000 {
+            let now = t + n * MS;
+            if n % 3 == 0 {
+                rhythm.changed(Some(Change::Loss), now);
+                waits.get_or_insert(now);
+            }
+            if rhythm.publish(now) {
+                published += 1;
+                let waited = now - waits.take().unwrap_or(now);
+                assert!(waited <= BETWEEN, "{waited:?}");
+            }
+        }
+        assert_eq!(published, 5);
+    }
+
+    #[test]
+    fn an_intent_does_not_wait_for_losses_to_rest() {
+        let t = Instant::now();
+        let mut rhythm = Rhythm::default();
+        rhythm.changed(Some(Change::Loss), t);
+        assert!(rhythm.publish(t + LOSS));
+        rhythm.changed(Some(Change::Loss), t + 30 * MS);
+        assert_eq!(rhythm.due(), Some(t + LOSS + BETWEEN));
+        rhythm.changed(Some(Change::Intent), t + 40 * MS);
+        assert_eq!(rhythm.due(), Some(t + 60 * MS));
+    }
+}

@@ -1,0 +1,184 @@
+//! A policy that can be read can be run: generated policies, planned, written as the filters' configuration and given to the
+//! filters' own code. That the API server accepts no others is tested beside its definitions, with the same generator.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+#[path = "../../source/tests/policies/generate.rs"]
+mod generate;
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+
+use headgate_contract::{FilterConfig, Role, parse_json};
+use headgate_core::host::Host;
+use headgate_core::ports::{CasMismatch, Cells, Clock, Entropy};
+use headgate_core::vm::{Stages, Vm};
+use headgate_model::{
+    Carrier, CarrierKey, LabelKeys, Objects, Pod, Policy, Registry, Scales, plan,
+};
+use proptest::test_runner::{Config, TestCaseError, TestRunner};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+/// A proxy without streams: a configuration needs its memory and its clock.
+#[derive(Default)]
+struct Proxy {
+    memory: RefCell<BTreeMap<String, (Vec<u8>, u32)>>,
+    drawn: Cell<u64>,
+}
+
+impl Clock for Proxy {
+    fn now(&self) -> u64 {
+        1
+    }
+}
+
+impl Entropy for Proxy {
+    fn next(&self) -> u64 {
+        self.drawn.set(self.drawn.get() + 1);
+        self.drawn.get()
+    }
+}
+
+impl Cells for Proxy {
+    fn get(&self, key: &str) -> Option<(Vec<u8>, u32)> {
+        self.memory.borrow().get(key).cloned()
+    }
+
+    fn swap(&self, key: &str, value: &[u8], cas: Option<u32>) -> Result<(), CasMismatch> {
+        let mut memory = self.memory.borrow_mut();
+        let version = memory.get(key).map_or(0, |(_, version)| *version);
+        if cas.is_some_and(|cas| cas != version) {
+            return Err(CasMismatch);
+        }
+        memory.insert(key.to_owned(), (value.to_vec(), version + 1));
+        Ok(())
+    }
+}
+
+impl Host for Proxy {
+    fn virtual_host(&self) -> Option<String> {
+        None
+    }
+
+    fn served_version(&self) -> Option<String> {
+        None
+    }
+
+    fn code_details(&self) -> Option<String> {
+        None
+    }
+
+    fn upstream_address(&self) -> Option<String> {
+        None
+    }
+}
+
+/// Models of the names that the generator gives to targets, so that what it makes leads somewhere.
+fn fleet() -> Objects {
+    let mut objects = Objects::default();
+    for kind in ["service", "deployment"] {
+        for name in ["llama", "a.b", "x-1", "0", "a--b", "gpt-4", "Llama_3.1"] {
+            let key = CarrierKey {
+                namespace: "default".to_owned(),
+                kind: kind.to_owned(),
+                name: name.to_owned(),
+            };
+            let model = if kind == "service" { "other" } else { name };
+            let labels = [
+                ("model-name", model),
+                ("model-version", "v2.3.1-cuda118"),
+                ("team", "red"),
+            ];
+            let pod = Pod {
+                name: name.to_owned(),
+                version: None,
+                address: ([127, 0, 0, 1], 9).into(),
+                ready: true,
+            };
+            let carrier = Carrier {
+                key: key.clone(),
+                created: None,
+                labels: labels.map(|(k, v)| (k.to_owned(), v.to_owned())).into(),
+                annotations: BTreeMap::new(),
+                desired: 1,
+                pods: vec![pod],
+                origin: String::new(),
+            };
+            objects.carriers.insert(key, carrier);
+        }
+    }
+    objects
+}
+
+/// The policy, if its spec can be read.
+fn policy<S: DeserializeOwned>(spec: &Value) -> Option<Policy<S>> {
+    Some(Policy {
+        namespace: "default".to_owned(),
+        name: "generated".to_owned(),
+        uid: String::new(),
+        created: None,
+        generation: 1,
+        origin: String::new(),
+        spec: parse_json(spec.to_string().as_bytes()).ok()?,
+    })
+}
+
+/// The configuration of the filters that a policy makes; `None` if it cannot be read.
+fn configuration(kind: &str, spec: &Value) -> Option<FilterConfig> {
+    let mut objects = fleet();
+    let key = ("default".to_owned(), "generated".to_owned());
+    match kind {
+        "TokenBucketPolicy" => _ = objects.bucket_policies.insert(key, policy(spec)?),
+        _ => _ = objects.tag_policies.insert(key, policy(spec)?),
+    }
+    let registry = Registry::build(&objects, &LabelKeys::default());
+    let plan = plan(&registry, &objects, &Scales::default());
+    let namespaces = plan.namespaces.into_iter();
+    Some(FilterConfig {
+        role: Role::Decide,
+        retry: 0,
+        max_body_bytes: 1 << 20,
+        namespaces: namespaces.map(|(name, view)| (name, view.config)).collect(),
+    })
+}
+
+#[test]
+fn what_can_be_read_of_a_policy_the_filters_run() {
+    let (led, read, unread) = (Cell::new(0), Cell::new(0), Cell::new(0));
+    let mut runner = TestRunner::new(Config {
+        cases: 3000,
+        // What fails is printed whole.
+        failure_persistence: None,
+        ..Config::default()
+    });
+    let outcome = runner.run(&generate::written(), |(kind, spec)| {
+        let Some(config) = configuration(kind, &spec) else {
+            unread.set(unread.get() + 1);
+            return Ok(());
+        };
+        read.set(read.get() + 1);
+        let rules = |c: &FilterConfig| {
+            c.namespaces
+                .values()
+                .any(|n| !n.buckets.is_empty() || !n.tagging.is_empty())
+        };
+        led.set(led.get() + u32::from(rules(&config)));
+        let refused = |why: String| TestCaseError::fail(format!("{why}: {spec}"));
+        let json = config.emit().map_err(|error| refused(error.to_string()))?;
+        let stages = Stages {
+            tag: true,
+            limit: true,
+        };
+        let configured = Vm::new(stages).configure(json.as_bytes(), &Proxy::default());
+        configured.map_err(|error| refused(error.to_string()))
+    });
+    outcome.unwrap();
+    println!(
+        "{} can be read, {} of them are told to filters, {} cannot",
+        read.get(),
+        led.get(),
+        unread.get()
+    );
+    // A generator that makes only good or only bad ones, or good ones for nobody, would show nothing.
+    assert!(unread.get() > 500 && read.get() > 500 && led.get() > read.get() / 2);
+}

@@ -1,0 +1,47 @@
+//! A proxy with a filter for each stage runs a plan once both have it, and picks by the one that tags.
+
+use headgate_test_support::xds_client::Taker;
+use serde_json::json;
+
+use crate::common::{Files, Server, manifest};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_proxy_with_two_filters_runs_a_plan_when_both_acked_it() {
+    for (refused, picked) in [
+        ("headgate.traffic-tag", 10.0),
+        ("headgate.token-bucket", 30.0),
+    ] {
+        let files = Files::new();
+        let canary = |weight: &str| {
+            let canary = manifest("m", "v2", &[9002]).created("2026-01-01T00:00:00Z");
+            files.model("m-v2.yaml", &canary.weight(weight).render());
+        };
+        files.model("m-v1.yaml", &manifest("m", "v1", &[9001]).render());
+        canary("10");
+        let server = Server::start(&files).await;
+        let proxy = Taker::connect_staged("p", server.xds).unwrap();
+        server
+            .until("both", |s| {
+                s["models"][0]["acked"] == json!({"are": 1, "of": 1})
+            })
+            .await;
+        proxy.refuse_named(refused);
+        canary("30");
+        let status = server
+            .until("a refusal beside what was taken", |s| {
+                let held = &s["models"][0]["proxies"][0];
+                let nacked = &s["proxies"][0]["types"]["ecds"]["nacked"];
+                held["state"] == "nacked" && nacked[refused].is_object()
+            })
+            .await;
+        let model = &status["models"][0];
+        assert_eq!(model["acked"], json!({"are": 0, "of": 1}), "{model}");
+        let said = model["proxies"][0]["message"].as_str().unwrap();
+        assert!(said.starts_with(refused), "{said}");
+        server
+            .until("the other filter's answer", |s| {
+                s["models"][0]["versions"][1]["weightAcked"]["p"] == json!(picked)
+            })
+            .await;
+    }
+}
