@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod common;
+mod connecting;
 mod dry_look;
 mod ending;
 mod events;

@@ -4,6 +4,7 @@
 mod cluster;
 mod labels;
 mod outages;
+mod owners;
 mod policies;
 mod rights;
 mod silence;
