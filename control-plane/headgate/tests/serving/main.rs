@@ -8,6 +8,7 @@ mod dry_look;
 mod ending;
 mod events;
 mod exposition;
+mod follower;
 mod following;
 mod kubernetes;
 mod kubernetes_replicas;
