@@ -6,6 +6,7 @@ mod labels;
 mod outages;
 mod owners;
 mod policies;
+mod returns;
 mod rights;
 mod silence;
 mod targets;
