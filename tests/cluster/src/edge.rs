@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use headgate_test_support::envoy::{Envoy, EnvoyOptions};
 use headgate_test_support::ports::free_addr;
-use headgate_test_support::stage::bootstrap;
+use headgate_test_support::stage::bootstrap_among;
 use serde_json::Value;
 
 use crate::ClusterError;
@@ -24,8 +24,20 @@ impl Edge {
     /// # Errors
     /// [`ClusterError::Envoy`] with the end of its log.
     pub async fn start(id: &str, xds: SocketAddr, workers: u32) -> Result<Self, ClusterError> {
+        Self::start_among(id, &[xds], workers).await
+    }
+
+    /// The same for an Envoy that knows several control planes.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub async fn start_among(
+        id: &str,
+        planes: &[SocketAddr],
+        workers: u32,
+    ) -> Result<Self, ClusterError> {
         let listen = free_addr().map_err(ClusterError::os("a free port"))?;
-        let mut options = EnvoyOptions::new(bootstrap(xds, None)?);
+        let mut options = EnvoyOptions::new(bootstrap_among(planes)?);
         options.name = id.to_owned();
         options.node_id = Some(id.to_owned());
         options.node_cluster = Some("cluster".to_owned());

@@ -9,6 +9,8 @@ use headgate_test_support::mock_model::{MockHandle, MockOptions};
 use k8s_openapi::api::core::v1::Pod;
 use tokio::sync::watch;
 
+use crate::ClusterError;
+
 /// How long a server goes on serving after it was told to stop, as a preStop hook would have it. Longer than the control
 /// plane gathers changes of endpoints (1 s) by what a busy machine needs to pass them on.
 const GOES_ON: Duration = Duration::from_secs(5);
@@ -49,6 +51,20 @@ impl Servers {
         self.held.send_modify(|held| {
             held.remove(app);
         });
+    }
+
+    /// Ends the server of a pod of `default` as SIGKILL does. Whether there was one.
+    pub async fn crash(&self, pod: &str) -> bool {
+        self.servers.crash(&format!("default/{pod}")).await
+    }
+
+    /// Starts the server of a pod of `default` that crashed anew, at its address.
+    ///
+    /// # Errors
+    /// [`ClusterError::Os`] when it did not crash, or its address is taken.
+    pub async fn restart(&self, pod: &str) -> Result<(), ClusterError> {
+        let restarted = self.servers.restart(&format!("default/{pod}")).await;
+        restarted.map_err(ClusterError::os(pod))
     }
 
     /// Where the servers listen and what they counted, by `namespace/pod`.

@@ -20,6 +20,7 @@ use crate::ClusterError;
 #[derive(Debug)]
 pub struct Plane {
     process: Process,
+    options: ProcessOptions,
     xds: SocketAddr,
     admin: SocketAddr,
     client: HttpClient,
@@ -46,12 +47,22 @@ impl Plane {
             .args(["--admin-address".to_owned(), admin.to_string()])
             .args(more);
         Ok(Self {
-            process: Process::start(options)?,
+            process: Process::start(options.clone())?,
+            options,
             xds,
             admin,
             client: HttpClient::new(),
             _modules: modules,
         })
+    }
+
+    /// Starts it again, at the same addresses, once it was ended. Not awaited.
+    ///
+    /// # Errors
+    /// [`ClusterError::Process`].
+    pub fn start_again(&mut self) -> Result<(), ClusterError> {
+        self.process = Process::start(self.options.clone())?;
+        Ok(())
     }
 
     /// Waits until it is ready: it knows the whole world.

@@ -1,16 +1,21 @@
-//! No request fails, whatever `kubectl` does to weights and pods.
+//! No request fails, whatever `kubectl` does to weights and pods; and which ones fail where a pod crashes.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-use headgate_test_support::client::Load;
+use std::time::Duration;
+
+use headgate_test_support::client::{Load, LoadReport};
 use headgate_test_support::kube::deployment;
 use headgate_test_support::measured;
 use headgate_test_support::share::{Moves, Pass, share_of};
 use headgate_tests_cluster::sessions::{Sessions, told};
-use headgate_tests_cluster::world::{World, WorldOptions};
+use headgate_tests_cluster::world::{SOON, World, WorldOptions};
 
 const MODEL: &str = "llama";
 const BASE: &str = "one";
 const CANARY: &str = "two";
+/// From when Kubernetes knows that a pod is not ready until no request is sent to it: what changes of endpoints wait for
+/// company (1 s), and what a busy machine adds.
+const AT_ONCE: Duration = Duration::from_secs(5);
 
 /// A world under load.
 struct Traffic {
@@ -66,6 +71,19 @@ impl Traffic {
             share.bound * 100.0
         );
         pass
+    }
+
+    /// Scales the canary to one pod; its name.
+    async fn last_pod(&self) -> String {
+        self.run("scale deploy/v2 --replicas=1").await;
+        self.world.serving(MODEL, CANARY, 1).await.unwrap();
+        let ready = "get pods -l app=v2 --no-headers";
+        let ready = self.world.run(ready).await.unwrap();
+        let line = ready
+            .lines()
+            .find(|line| line.contains("1/1") && !line.contains("Terminating"));
+        let name = line.and_then(|line| line.split_whitespace().next());
+        name.unwrap_or_else(|| panic!("{ready}")).to_owned()
     }
 
     async fn label(&self, percent: u32) -> Pass {
@@ -142,17 +160,8 @@ async fn no_request_fails_while_a_canarys_last_pod_dies_and_its_sessions_come_ba
     let traffic = Traffic::start().await;
     let world = &traffic.world;
     let before = traffic.label(30).await;
-    traffic.run("scale deploy/v2 --replicas=1").await;
-    world.serving(MODEL, CANARY, 1).await.unwrap();
-
+    let last = traffic.last_pod().await;
     world.servers.hold("v2");
-    let pods = world.pods("v2");
-    let ready = world.run("get pods -l app=v2 --no-headers").await.unwrap();
-    let last = pods.keys().find(|pod| {
-        let line = ready.lines().find(|line| line.starts_with(pod.as_str()));
-        line.is_some_and(|line| line.contains("1/1") && !line.contains("Terminating"))
-    });
-    let last = last.unwrap_or_else(|| panic!("{ready}"));
     traffic
         .run(&format!("delete pod {last} --wait=false"))
         .await;
@@ -170,4 +179,99 @@ async fn no_request_fails_while_a_canarys_last_pod_dies_and_its_sessions_come_ba
     let back = traffic.pass(30.0).await;
     assert_eq!(Moves::between(&before, &back).count(), 0);
     traffic.ends().await;
+}
+
+/// Which requests failed around a crash.
+struct Crash {
+    crashed: Duration,
+    /// When Kubernetes was told.
+    known: Duration,
+}
+
+impl Crash {
+    /// The server of a pod ends as on SIGKILL. A kubelet sees that within a second or so; here it is told once `more` further
+    /// requests were answered, one way or another.
+    async fn of(traffic: &Traffic, pod: &str, more: usize) -> Self {
+        let crashed = traffic.load.now();
+        assert!(traffic.world.servers.crash(pod).await);
+        traffic.load.wait_for(more, SOON).await.unwrap();
+        let known = traffic.load.now();
+        traffic.world.set_ready(pod, false).await.unwrap();
+        Self { crashed, known }
+    }
+
+    /// What is promised: only sessions of its version are hit, and none once Kubernetes knows and the proxies do. How many
+    /// requests failed.
+    fn hit_no_others(&self, report: &LoadReport, before: &Pass) -> usize {
+        let failed = report.other_than(&[200]);
+        let end = failed.iter().map(|sample| sample.sent).max();
+        let end = end.unwrap_or(self.crashed);
+        measured!(
+            "{} of {} requests failed, the last sent {:?} after the crash, {:?} after Kubernetes knew; {}",
+            failed.len(),
+            report.samples.len(),
+            end.saturating_sub(self.crashed),
+            end.saturating_sub(self.known),
+            told(report)
+        );
+        for sample in &failed {
+            assert_eq!(before[&sample.session], CANARY, "{sample:?}");
+            // One that was being answered when the server ended was sent before.
+            let ended = sample.sent + sample.latency;
+            assert!(ended >= self.crashed, "before the crash: {sample:?}");
+        }
+        assert!(
+            end < self.known + AT_ONCE,
+            "{end:?}, known at {:?}",
+            self.known
+        );
+        failed.len()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn where_a_canarys_last_pod_crashes_only_its_own_sessions_fail_and_only_until_it_is_known() {
+    let traffic = Traffic::start().await;
+    let world = &traffic.world;
+    let before = traffic.label(30).await;
+    let last = traffic.last_pod().await;
+    traffic.pass(30.0).await;
+    let crash = Crash::of(&traffic, &last, 100).await;
+    world.acked(MODEL, CANARY, 0.0).await.unwrap();
+    let alone = traffic.pass(0.0).await;
+    let moves = Moves::between(&before, &alone);
+    assert!(moves.only_out_of(CANARY) && moves.count() > 0, "{moves:?}");
+
+    // The container is started again, in the same pod.
+    world.servers.restart(&last).await.unwrap();
+    world.set_ready(&last, true).await.unwrap();
+    world.acked(MODEL, CANARY, 30.0).await.unwrap();
+    let back = traffic.pass(30.0).await;
+    assert_eq!(Moves::between(&before, &back).count(), 0);
+    let report = traffic.load.stop().await;
+    // Nobody can know of a crash before a request has met it.
+    assert!(crash.hit_no_others(&report, &before) > 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn where_one_of_two_pods_crashes_the_other_takes_most_of_its_requests_and_all_of_them_once_it_is_known()
+ {
+    let traffic = Traffic::start().await;
+    let before = traffic.label(30).await;
+    let pods = traffic.world.pods("v2");
+    let (pod, _) = pods.first_key_value().unwrap();
+    let from = traffic.load.len();
+    let crash = Crash::of(&traffic, pod, 1000).await;
+    traffic.world.serving(MODEL, CANARY, 1).await.unwrap();
+    let after = traffic.pass(30.0).await;
+    assert_eq!(Moves::between(&before, &after).count(), 0);
+    let report = traffic.load.stop().await;
+    let failed = crash.hit_no_others(&report, &before);
+    // Half of them are sent there first, and tried again where the connection is refused.
+    let meant = report.samples[from..]
+        .iter()
+        .filter(|sample| before[&sample.session] == CANARY && sample.sent < crash.known);
+    let meant = meant.count();
+    measured!("{failed} of {meant} requests for two pods, of which one is dead");
+    assert!(failed * 3 < meant, "{failed} of {meant}");
 }

@@ -291,6 +291,21 @@ async fn a_relay_refuses_and_cuts_on_demand_and_passes_the_rest_on() {
         .filter(|asked| asked.contains("watch=true"))
         .count();
     assert_eq!(watches, 2, "{:?}", relay.requests());
+
+    // What is swallowed is watches alone, and those that were asked for meanwhile stay so.
+    relay.swallow_watches(true);
+    let mut swallowed = std::pin::pin!(api.watch(&params, &version));
+    tokio::select! {
+        _ = &mut swallowed => panic!("it was answered"),
+        seen = eventually(SOON, "the watch", async || {
+            (relay.swallowed() == 1).then_some(()).ok_or("not asked yet")
+        }) => seen.unwrap(),
+    }
+    relay.swallow_watches(false);
+    assert_eq!(kubectl.run(names).await.unwrap().trim(), "configmap/first");
+    let later = tokio::time::timeout(Duration::from_millis(300), swallowed).await;
+    assert!(later.is_err(), "it was answered later");
+    assert_eq!(relay.gone(), [""; 0]);
 }
 
 #[tokio::test]

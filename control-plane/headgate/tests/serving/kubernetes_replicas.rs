@@ -9,7 +9,7 @@ use crate::common::SOON;
 use crate::replicas::{difference, filters};
 use crate::written::{World, policy};
 
-async fn run(kubectl: &Kubectl, words: &str) {
+pub(crate) async fn run(kubectl: &Kubectl, words: &str) {
     kubectl.run(words.split_whitespace()).await.unwrap();
 }
 
@@ -19,7 +19,7 @@ fn told(status: &Value, words: &[&str]) -> bool {
 }
 
 /// Waits until all were sent the same, with these parts in the filters' configuration.
-async fn same(what: &str, seen: &[&Taker], parts: &[&str]) {
+pub(crate) async fn same(what: &str, seen: &[&Taker], parts: &[&str]) {
     let equal = eventually(SOON * 3, what, async || {
         let taken: Vec<_> = seen.iter().map(|seen| seen.taken()).collect();
         let filters = filters(&taken[0]);

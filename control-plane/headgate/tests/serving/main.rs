@@ -4,14 +4,17 @@
 
 mod asked;
 mod common;
+mod connecting;
 mod dry_look;
 mod ending;
 mod events;
 mod exposition;
+mod follower;
 mod following;
 mod kubernetes;
 mod kubernetes_replicas;
 mod metrics;
+mod outages;
 mod policies;
 mod replicas;
 mod rights;

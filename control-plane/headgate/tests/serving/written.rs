@@ -6,7 +6,8 @@ use std::time::Duration;
 use headgate_source::policies::{crds, yaml};
 use headgate_test_support::deadline::eventually;
 use headgate_test_support::kube::{Kube, KubeOptions, Kubectl, Kubelet, Nothing, deployment};
-use serde_json::Value;
+use headgate_test_support::process::ProcessOptions;
+use serde_json::{Value, json};
 
 use crate::common::{Files, Server, serve};
 
@@ -22,7 +23,11 @@ pub(crate) struct World {
 
 impl World {
     pub(crate) async fn start() -> Self {
-        let kube = Kube::start(KubeOptions::default()).await.unwrap();
+        Self::with(KubeOptions::default()).await
+    }
+
+    pub(crate) async fn with(options: KubeOptions) -> Self {
+        let kube = Kube::start(options).await.unwrap();
         let kubelet = kube.kubelet(Nothing::default());
         let kubectl = kube.kubectl();
         let definitions = yaml(&crds().unwrap()).unwrap();
@@ -43,15 +48,19 @@ impl World {
     }
 
     pub(crate) async fn serve_as(&self, kubeconfig: &Path, replica: &str, more: &[&str]) -> Server {
-        let options = serve()
-            .args(["--kube", "--linger", "2", "-n", "default"])
-            .arg("--kubeconfig")
+        let options = self
+            .command(replica)
+            .args(["--kube", "-n", "default", "--kubeconfig"])
             .arg(kubeconfig)
-            .arg("--wasm")
-            .arg(self.files.path("wasm"))
-            .args(["--replica-name", replica])
             .args(more);
         Server::spawn(options).ready().await
+    }
+
+    /// `serve` of a replica that is not told where the API is.
+    pub(crate) fn command(&self, replica: &str) -> ProcessOptions {
+        serve()
+            .args(["--linger", "2", "--replica-name", replica, "--wasm"])
+            .arg(self.files.path("wasm"))
     }
 }
 
@@ -125,4 +134,32 @@ pub(crate) async fn label(kubectl: &Kubectl, weight: &str) {
         .run(["label", "deploy/v2", &label, "--overwrite"])
         .await
         .unwrap();
+}
+
+/// The definition of bucket policies, without its schema.
+pub(crate) fn open_definition() -> String {
+    let mut definition = json!(crds().unwrap()[0]);
+    let version = &mut definition["spec"]["versions"][0];
+    version["schema"]["openAPIV3Schema"] = json!({
+        "type": "object",
+        "x-kubernetes-preserve-unknown-fields": true,
+    });
+    definition.to_string()
+}
+
+/// Who holds the Lease, without the part that tells processes apart.
+pub(crate) async fn holder(kubectl: &Kubectl) -> String {
+    let path = "jsonpath={.spec.holderIdentity}";
+    let holder = kubectl.run(["get", "lease", "headgate", "-o", path]).await;
+    let holder = holder.unwrap_or_default();
+    holder.split('_').next().unwrap_or_default().to_owned()
+}
+
+pub(crate) async fn leads(kubectl: &Kubectl, replica: &str, within: Duration) {
+    eventually(within, &format!("{replica} to lead"), async || {
+        let now = holder(kubectl).await;
+        if now == replica { Ok(()) } else { Err(now) }
+    })
+    .await
+    .unwrap();
 }

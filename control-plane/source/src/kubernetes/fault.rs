@@ -21,6 +21,8 @@ pub(crate) enum Fault {
     Broken(#[source] kube::Error),
     #[error("no answer within {0:?}")]
     Silent(Duration),
+    #[error("no answer to what was asked before it was ready")]
+    Owed,
     #[error("it ended as soon as it began")]
     Ended,
     #[error("its answer has no resourceVersion")]
@@ -50,6 +52,15 @@ impl Fault {
         match self {
             Self::Refused(status) => status.code,
             _ => 0,
+        }
+    }
+
+    /// Whether the API server may be away or busy: not what it would say again if it were asked at leisure.
+    pub(crate) fn is_absence(&self) -> bool {
+        match self {
+            Self::Refused(status) => status.code == 429 || status.code >= 500,
+            Self::Broken(_) | Self::Silent(_) | Self::Owed | Self::Ended => true,
+            Self::Versionless | Self::Unheard => false,
         }
     }
 

@@ -5,7 +5,8 @@
 //! ```
 //!
 //! Invariant: what is published is a function of the objects as the API server told them, and nothing is before every watch
-//! has listed once. While the API server is away the last world stays. Only `connect`, `watch` and `source` touch the network or a clock.
+//! has listed once. While the API server is away the last world stays. Only `connect`, `watch`,
+//! `pulse` and `source` touch the network or a clock.
 
 mod carriers;
 mod connect;
@@ -14,6 +15,7 @@ mod groups;
 mod kinds;
 pub(crate) mod objects;
 pub(crate) mod picked;
+pub(crate) mod pulse;
 mod selectors;
 mod serving;
 mod settled;

@@ -79,13 +79,14 @@ impl Kubernetes {
         let whats: Vec<What> = table.keys().copied().collect();
         let ids = WatchId::all(&whats, &options.namespaces);
         let (tell, news) = mpsc::channel(QUEUE);
+        let states = States::default();
         let mut starter = Starter {
             client,
             options: &options,
+            states: &states,
             tell,
             tasks: JoinSet::new(),
         };
-        let states = States::default();
         let mut names = BTreeMap::new();
         for id in &ids {
             if let Some(of) = table.get(&id.what) {
@@ -106,6 +107,7 @@ impl Kubernetes {
             last: None,
         };
         tasks.spawn(reducer.run(news));
+        tasks.spawn(states.pulse().clone().feel(client.clone()));
         Ok(Self {
             observed,
             states,
@@ -127,7 +129,7 @@ impl Kubernetes {
         self.states.follow()
     }
 
-    /// For other watches of the same API server, to be told of in one place.
+    /// For other watches of the same API server, to be told of in one place, and to hear when it is back.
     #[must_use]
     pub fn states(&self) -> &States {
         &self.states
@@ -138,6 +140,7 @@ impl Kubernetes {
 struct Starter<'a> {
     client: &'a Client,
     options: &'a Options,
+    states: &'a States,
     tell: mpsc::Sender<(WatchId, News)>,
     tasks: JoinSet<()>,
 }
@@ -168,7 +171,8 @@ impl Starter<'_> {
     ) {
         let read: Read<S, Object> = Box::new(move |picked| read(&picked.value));
         let absent_retry = self.options.absent_retry;
-        let watch = Watch::new(self.client, id.clone(), of, read, absent_retry, &self.tell);
+        let (id, pulse, tell) = (id.clone(), self.states.pulse(), &self.tell);
+        let watch = Watch::new(self.client, id, of, read, absent_retry, pulse, tell);
         self.tasks.spawn(watch.of_metadata(metadata).run());
     }
 }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use tokio::sync::watch;
 
+use super::pulse::Pulse;
 use super::watch::{Event, News};
 use crate::access::Missing;
 use crate::clock::unix_now;
@@ -65,20 +66,28 @@ impl ApiState {
     }
 }
 
-/// Where watches tell how they fare. Clones tell, and hear, the same.
+/// Where watches tell how they fare, and hear when the API server is back. Clones tell, and hear, the same.
 #[derive(Debug, Clone, Default)]
-pub struct States(watch::Sender<ApiState>);
+pub struct States {
+    told: watch::Sender<ApiState>,
+    pulse: Pulse,
+}
 
 impl States {
     /// How the watches fare, now and later.
     #[must_use]
     pub fn follow(&self) -> watch::Receiver<ApiState> {
-        self.0.subscribe()
+        self.told.subscribe()
+    }
+
+    /// Whether the API server is back, while somebody asks.
+    pub(crate) fn pulse(&self) -> &Pulse {
+        &self.pulse
     }
 
     /// There will be a watch of this name.
     pub(crate) fn expect(&self, watch: String, install: Option<&'static str>) {
-        self.0.send_modify(|states| {
+        self.told.send_modify(|states| {
             let state = WatchState {
                 install,
                 ..WatchState::default()
@@ -89,7 +98,7 @@ impl States {
 
     /// These rights are missing, and no other; `grant` prints all that are used.
     pub(crate) fn missing(&self, missing: BTreeSet<Missing>, grant: &str) {
-        self.0.send_if_modified(|states| {
+        self.told.send_if_modified(|states| {
             for new in missing.difference(&states.missing) {
                 tracing::warn!(grant, "the Kubernetes API: {new}, but {}", new.why);
             }
@@ -120,7 +129,7 @@ impl States {
     }
 
     fn note(&self, watch: &str, change: impl FnOnce(&mut WatchState)) {
-        self.0.send_if_modified(|states| {
+        self.told.send_if_modified(|states| {
             let state = states.watches.entry(watch.to_owned()).or_default();
             let before = state.clone();
             change(state);

@@ -21,6 +21,7 @@ use tokio::time::timeout;
 use super::fault::{ANSWER, Backoff, Fault};
 use super::objects::{Nameless, resource_version};
 use super::picked::{Picked, Shape};
+use super::pulse::{Pulse, is_ready};
 use crate::access::Watchable;
 
 /// How long the API server lets a watch run. It ends a watch silently when the connection is gone, so a client finds out
@@ -28,6 +29,8 @@ use crate::access::Watchable;
 const WATCH_SECONDS: u32 = 20;
 /// No word from the API server for longer than a watch runs: the connection is dead.
 const SILENCE: Duration = Duration::from_secs(WATCH_SECONDS as u64 + 5);
+/// All watches wake when the API server is back; each of them up to a half of this later.
+const SPREAD: Duration = Duration::from_millis(400);
 /// Objects of a page, where lists are not streamed.
 const PAGE: u32 = 500;
 /// The annotation of the bookmark that ends a streamed list.
@@ -106,6 +109,7 @@ pub(crate) struct Watch<S, W, T> {
     /// How often the API server is asked again for a kind that it does not have, and how long one that was there must be
     /// missing until it is taken for removed: an API server that starts may serve its kinds later than it listens.
     absent_retry: Duration,
+    pulse: Pulse,
     tell: mpsc::Sender<(WatchId<W>, News<T>)>,
 }
 
@@ -150,6 +154,7 @@ where
         of: &Watchable,
         read: Read<S, T>,
         absent_retry: Duration,
+        pulse: &Pulse,
         tell: &mpsc::Sender<(WatchId<W>, News<T>)>,
     ) -> Self {
         Self {
@@ -159,6 +164,7 @@ where
             metadata: false,
             read,
             absent_retry,
+            pulse: pulse.clone(),
             tell: tell.clone(),
         }
     }
@@ -177,6 +183,8 @@ where
         let mut backoff = Backoff::new();
         let mut at = At::Nothing;
         loop {
+            // From before it is asked: it may be back while a refusal is on its way.
+            let back = self.pulse.back();
             let fault = match self.step(&mut at, streams, &mut backoff).await {
                 Ok(()) => {
                     listed |= matches!(at, At::Version(_) | At::Following(..));
@@ -203,7 +211,9 @@ where
                         tokio::time::sleep(self.absent_retry).await;
                         continue;
                     }
-                    serves = serves || self.api_serves_its_kinds().await;
+                    // One that starts answers 404 for kinds that it serves a moment later, and a world without them
+                    // would have no limits.
+                    serves = serves || is_ready(&self.client, ANSWER).await;
                     if serves && !listed {
                         continue;
                     }
@@ -230,20 +240,34 @@ where
             if fault.code() != 410 && self.tell(News::Lost(fault.message())).await.is_err() {
                 return;
             }
-            tokio::time::sleep(wait).await;
+            self.rest(wait, &fault, back, &mut backoff).await;
         }
     }
 
-    /// Whether the API server says that it is ready: one that starts answers 404 for kinds that it serves a moment later,
-    /// and a world without them would have no limits. Where it may not be asked, a 404 is believed.
-    async fn api_serves_its_kinds(&self) -> bool {
-        let Ok(request) = http::Request::get("/readyz").body(Vec::new()) else {
-            return true;
-        };
-        match timeout(ANSWER, self.client.request_text(request)).await {
-            Ok(Ok(_)) => true,
-            Ok(Err(kube::Error::Api(status))) => matches!(status.code, 401 | 403),
-            Ok(Err(_)) | Err(_) => false,
+    /// Waits until another try is due, or, unless it asked for more time, until the API server is back.
+    async fn rest(
+        &self,
+        wait: Duration,
+        fault: &Fault,
+        back: impl Future<Output = ()>,
+        backoff: &mut Backoff,
+    ) {
+        if fault.is_absence() {
+            self.pulse.missed();
+        }
+        let asked_for = fault.retry_after();
+        tokio::time::sleep(asked_for).await;
+        if timeout(wait.saturating_sub(asked_for), back).await.is_ok() {
+            backoff.reset();
+            tokio::time::sleep(backoff.jitter(SPREAD)).await;
+        }
+    }
+
+    /// What is asked now, in time.
+    async fn answer<A>(&self, asked: impl Future<Output = A>) -> Result<A, Fault> {
+        tokio::select! {
+            answer = timeout(ANSWER, asked) => Ok(answer?),
+            () = self.pulse.outlived() => Err(Fault::Owed),
         }
     }
 
@@ -295,8 +319,8 @@ where
             self.path.watch(&params, version)
         };
         let request = request.map_err(kube::Error::BuildRequest)?;
-        let events = timeout(ANSWER, self.client.request_events::<Picked<S>>(request)).await??;
-        Ok(Box::pin(events))
+        let events = self.client.request_events::<Picked<S>>(request);
+        Ok(Box::pin(self.answer(events).await??))
     }
 
     /// A list as the first events of a watch. Without a version it is the newest, as a plain list is.
@@ -304,7 +328,7 @@ where
         let mut events = self.open("", true).await?;
         self.tell(News::Event(Event::Begin)).await?;
         loop {
-            match timeout(ANSWER, events.next()).await? {
+            match self.answer(events.next()).await? {
                 Some(Ok(WatchEvent::Added(object) | WatchEvent::Modified(object))) => {
                     self.tell_of(&object, Event::Listed).await?;
                 }
@@ -336,7 +360,7 @@ where
                 self.path.list(&params)
             };
             let request = request.map_err(kube::Error::BuildRequest)?;
-            let page: Page<S> = timeout(ANSWER, self.client.request(request)).await??;
+            let page: Page<S> = self.answer(self.client.request(request)).await??;
             if !std::mem::replace(&mut began, true) {
                 self.tell(News::Event(Event::Begin)).await?;
             }

@@ -53,7 +53,8 @@ pub struct Policies {
 }
 
 impl Policies {
-    /// Starts watching on the current runtime; `states` is told how that fares. The API server need not be there.
+    /// Starts watching on the current runtime; `states` is told how that fares, and tells when the API server is back, which
+    /// need not be there.
     #[must_use]
     pub fn start(client: &Client, options: &Options, states: &States) -> Self {
         let table: BTreeMap<PolicyKind, Watchable> = access::policies().into_iter().collect();
@@ -72,7 +73,8 @@ impl Policies {
             let read: Read<PolicyShape, Stored> = Box::new(move |policy| {
                 Stored::read(kind, &policy.value).ok_or(Nameless("a namespace or a name"))
             });
-            let watch = Watch::new(client, id.clone(), of, read, options.absent_retry, &tell);
+            let (retry, pulse) = (options.absent_retry, states.pulse());
+            let watch = Watch::new(client, id.clone(), of, read, retry, pulse, &tell);
             tasks.spawn(watch.run());
             watches.insert(id, Listing::named(name));
         }

@@ -11,6 +11,7 @@ use headgate_source::join::join;
 use headgate_source::kubernetes::{Access, ApiState, Kubernetes, Options, connect};
 use headgate_source::policies::{self, Policies, crds, yaml};
 use headgate_test_support::deadline::eventually;
+pub(crate) use headgate_test_support::kube::definition;
 use headgate_test_support::kube::{Kube, KubeOptions, Kubelet, Nothing, deployment as workload};
 use kube::Client;
 use serde_json::json;
@@ -293,22 +294,5 @@ pub(crate) fn policy(name: &str, buckets: u32) -> serde_json::Value {
         "apiVersion": "headgate.dev/v1alpha1", "kind": "TokenBucketPolicy",
         "metadata": {"name": name, "namespace": "default"},
         "spec": {"buckets": (0..buckets).map(bucket).collect::<Vec<_>>()},
-    })
-}
-
-/// A kind of version `v1` that keeps whatever is written, as custom resources may.
-pub(crate) fn definition(group: &str, plural: &str, kind: &str) -> serde_json::Value {
-    let schema = json!({"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": true}});
-    json!({
-        "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
-        "metadata": {
-            "name": format!("{plural}.{group}"),
-            "annotations": {"api-approved.kubernetes.io": "unapproved, for a test"},
-        },
-        "spec": {
-            "group": group, "scope": "Namespaced",
-            "names": {"plural": plural, "singular": kind.to_lowercase(), "kind": kind},
-            "versions": [{"name": "v1", "served": true, "storage": true, "schema": schema}],
-        },
     })
 }

@@ -4,7 +4,9 @@
 mod cluster;
 mod labels;
 mod outages;
+mod owners;
 mod policies;
+mod returns;
 mod rights;
 mod silence;
 mod targets;

@@ -21,7 +21,9 @@ fn now() -> i64 {
 #[tokio::test]
 async fn an_api_server_that_is_killed_takes_nothing_away_and_its_lost_history_is_read_anew() {
     let mut cluster = Cluster::start().await;
-    let mut source = cluster.source().await;
+    let relay = cluster.kube.relay(cluster.kube.kubeconfig()).await.unwrap();
+    let client = client_of(relay.kubeconfig()).await;
+    let mut source = Source::start(&client, Options::default()).await;
     cluster.apply(deployment("v1", "one", 2)).await;
     cluster.apply(deployment("v2", "two", 1)).await;
     cluster.rollout("v1").await;
@@ -69,6 +71,7 @@ async fn an_api_server_that_is_killed_takes_nothing_away_and_its_lost_history_is
     .await
     .unwrap();
     assert_eq!(source.now().objects, before.objects);
+    its_history_was_gone(&relay, ["pods", "deployments", "tokenbucketpolicies"]);
     cluster.kubectl("delete tbp/goes").await;
     cluster.apply(policy("stays", 2)).await;
     source.policy("stays", |p| p.spec.buckets.len() == 2).await;
@@ -167,6 +170,18 @@ async fn churn(cluster: &Cluster, relay: &Relay, rounds: u32) {
     }
 }
 
+/// The API server said 410 to watches of these kinds.
+fn its_history_was_gone<const N: usize>(relay: &Relay, plurals: [&str; N]) {
+    let gone = relay.gone();
+    for plural in plurals {
+        let part = format!("/{plural}?");
+        assert!(
+            gone.iter().any(|asked| asked.contains(&part)),
+            "{plural}: {gone:?}"
+        );
+    }
+}
+
 fn watches(relay: &Relay, plural: &str) -> usize {
     let asked = relay.requests();
     let asked = asked
@@ -239,15 +254,19 @@ async fn lists_page_by_page_are_read_where_streamed_lists_are_refused_also_under
         "{:?}",
         relay.requests()
     );
-    // Without a watch cache a compaction makes every version too old: each cut means a list anew.
     for round in 0..4 {
         churn(&cluster, &relay, 3).await;
-        cluster.kube.compact().await.unwrap();
+        // Without a watch cache a compaction makes every version too old: who is kept out until then lists anew.
+        relay.refuse_next(1_000_000);
+        relay.cut_watches();
+        cluster.apply(policy("v1", 4 + round)).await;
         cluster
             .kubectl(&format!(
                 "annotate deploy/v1 headgate.dev/model-names=round-{round} --overwrite"
             ))
             .await;
+        cluster.kube.compact().await.unwrap();
+        relay.refuse_next(0);
     }
     source
         .carrier("deployment/v1", |c| {
@@ -256,10 +275,11 @@ async fn lists_page_by_page_are_read_where_streamed_lists_are_refused_also_under
                 .is_some_and(|n| n == "round-3")
         })
         .await;
-    source.policy("v1", |p| p.spec.buckets.len() == 3).await;
+    source.policy("v1", |p| p.spec.buckets.len() == 7).await;
     for (plural, first) in both.into_iter().zip(first) {
         assert!(lists(plural) > first, "{plural}: {:?}", relay.requests());
     }
+    its_history_was_gone(&relay, both);
     cluster.equals_a_fresh_one(&source).await;
 }
 

@@ -10,7 +10,7 @@ use headgate_test_support::measured;
 use headgate_test_support::ports::free_addr;
 use headgate_test_support::process::Process;
 use headgate_test_support::stage::{
-    Addresses, Input, Manifest, Stage, bootstrap, serve_options, tools,
+    Addresses, Input, Manifest, Stage, bootstrap_among, serve_options, tools,
 };
 use serde_json::Value;
 
@@ -23,17 +23,11 @@ const DRAIN: Duration = Duration::from_secs(10);
 
 /// An Envoy that knows two replicas.
 async fn envoy(id: usize, replicas: [SocketAddr; 2], traffic: SocketAddr) -> Envoy {
-    let shipped = bootstrap(replicas[0], None).unwrap();
-    let (list, port) = ("      - lb_endpoints:\n", replicas[1].port());
-    assert_eq!(shipped.matches(list).count(), 1);
-    let address = format!("{{ address: 127.0.0.1, port_value: {port} }}");
-    let second =
-        format!("{list}        - endpoint: {{ address: {{ socket_address: {address} }} }}\n");
     let mut options = EnvoyOptions {
         node_id: Some(format!("envoy-{id}")),
         node_cluster: Some("test".to_owned()),
         within: SOON,
-        ..EnvoyOptions::new(shipped.replace(list, &second))
+        ..EnvoyOptions::new(bootstrap_among(&replicas).unwrap())
     };
     let listen = traffic.to_string().into();
     options

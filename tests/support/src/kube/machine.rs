@@ -76,7 +76,14 @@ pub struct ModelServers {
     casting: Casting,
     goes_on: Duration,
     addresses: PodAddresses,
-    running: Mutex<BTreeMap<String, MockModel>>,
+    running: Mutex<BTreeMap<String, Running>>,
+    crashed: Mutex<BTreeMap<String, MockOptions>>,
+}
+
+/// A server, and what it was started as.
+struct Running {
+    server: MockModel,
+    options: MockOptions,
 }
 
 impl std::fmt::Debug for ModelServers {
@@ -102,6 +109,7 @@ impl ModelServers {
             goes_on: Duration::from_secs(1),
             addresses: PodAddresses::default(),
             running: Mutex::default(),
+            crashed: Mutex::default(),
         }
     }
 
@@ -128,22 +136,45 @@ impl ModelServers {
     /// Where the servers listen and what they counted, by `namespace/pod`.
     #[must_use]
     pub fn running(&self) -> BTreeMap<String, (SocketAddr, MockHandle)> {
-        self.lock()
+        lock(&self.running)
             .iter()
-            .map(|(pod, server)| (pod.clone(), (server.addr(), server.handle().clone())))
+            .map(|(pod, running)| {
+                let server = &running.server;
+                (pod.clone(), (server.addr(), server.handle().clone()))
+            })
             .collect()
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, MockModel>> {
-        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Ends the server of a pod (`namespace/pod`) as SIGKILL does: what it was answering breaks, and its address refuses
+    /// connections. Nobody else is told. Whether there was one.
+    pub async fn crash(&self, pod: &str) -> bool {
+        let Some(Running { server, options }) = lock(&self.running).remove(pod) else {
+            return false;
+        };
+        lock(&self.crashed).insert(pod.to_owned(), options);
+        server.stop().await;
+        true
     }
 
-    async fn listen(&self, options: MockOptions, port: u16) -> io::Result<MockModel> {
+    /// Starts the server of a pod that crashed anew, at its address. Nobody else is told.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::NotFound`] when it did not crash, and an address that is taken.
+    pub async fn restart(&self, pod: &str) -> io::Result<()> {
+        let options = lock(&self.crashed).remove(pod);
+        let options = options.ok_or(io::ErrorKind::NotFound)?;
+        let server = MockModel::start(options.clone()).await?;
+        lock(&self.running).insert(pod.to_owned(), Running { server, options });
+        Ok(())
+    }
+
+    async fn listen(&self, options: MockOptions, port: u16) -> io::Result<Running> {
         let mut refusal = None;
         for _ in 0..ATTEMPTS {
             let addr = (self.addresses.next(), port).into();
-            match MockModel::start(options.clone().at(addr)).await {
-                Ok(server) => return Ok(server),
+            let options = options.clone().at(addr);
+            match MockModel::start(options.clone()).await {
+                Ok(server) => return Ok(Running { server, options }),
                 Err(error) => refusal = Some(error),
             }
         }
@@ -154,23 +185,23 @@ impl ModelServers {
 impl Machine for ModelServers {
     async fn start(&self, pod: &Pod) -> Option<IpAddr> {
         let options = (self.casting)(pod)?;
-        let server = self.listen(options, serving_port(pod)?).await.ok()?;
-        let ip = server.addr().ip();
-        self.lock().insert(key(pod), server);
+        let running = self.listen(options, serving_port(pod)?).await.ok()?;
+        let ip = running.server.addr().ip();
+        lock(&self.running).insert(key(pod), running);
         Some(ip)
     }
 
     async fn stop(&self, pod: &Pod) {
-        let handle = self
-            .lock()
+        lock(&self.crashed).remove(&key(pod));
+        let handle = lock(&self.running)
             .get(&key(pod))
-            .map(|server| server.handle().clone());
+            .map(|running| running.server.handle().clone());
         let Some(handle) = handle else { return };
         tokio::time::sleep(self.goes_on).await;
         // Answers that do not end in time are cut, as SIGKILL would.
         let _ = tokio::time::timeout(GRACE, idle(&handle)).await;
-        let server = self.lock().remove(&key(pod));
-        if let Some(server) = server {
+        let running = lock(&self.running).remove(&key(pod));
+        if let Some(Running { server, .. }) = running {
             server.stop().await;
         }
     }
@@ -184,6 +215,10 @@ impl<M: Machine> Machine for Arc<M> {
     fn stop(&self, pod: &Pod) -> impl Future<Output = ()> + Send {
         (**self).stop(pod)
     }
+}
+
+fn lock<T>(of: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    of.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Returns when no answer is under way.

@@ -51,7 +51,7 @@ pub use self::kubelet::Kubelet;
 pub use self::machine::{Machine, ModelServers, Nothing, PodAddresses};
 pub use self::node::Node;
 pub use self::relay::Relay;
-pub use self::workload::deployment;
+pub use self::workload::{definition, deployment, stateful_set};
 
 use self::etcd::Etcd;
 use self::setting::Setting;

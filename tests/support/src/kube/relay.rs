@@ -7,7 +7,7 @@ use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use ::kube::Client;
@@ -50,6 +50,12 @@ struct Faults {
     miss: AtomicU64,
     /// How often watches were ordered to break: one that began under a lower number breaks at its next event.
     cuts: AtomicU64,
+    /// Whether watches that are asked for now are never answered.
+    swallows: AtomicBool,
+    /// Watches that are never answered.
+    swallowed: AtomicU64,
+    /// Watches that the API server ended because their history is gone.
+    gone: Mutex<Vec<String>>,
     /// Whether it is silent.
     holds: watch::Sender<bool>,
 }
@@ -118,10 +124,28 @@ impl Relay {
         self.faults.holds.send_replace(holds);
     }
 
+    /// Leaves every watch that is asked for from now on without an answer for ever, as an API server may that is being
+    /// started; everything else is passed on. `false`: those that come later are passed on again.
+    pub fn swallow_watches(&self, swallows: bool) {
+        self.faults.swallows.store(swallows, Ordering::Release);
+    }
+
+    /// How many watches were left without an answer.
+    #[must_use]
+    pub fn swallowed(&self) -> u64 {
+        self.faults.swallowed.load(Ordering::Acquire)
+    }
+
+    /// The watches that the API server itself refused with 410 Gone, as the answer's status or as its last event.
+    #[must_use]
+    pub fn gone(&self) -> Vec<String> {
+        lock(&self.faults.gone).clone()
+    }
+
     /// What it was asked so far, in order, refused or not: `GET /api/v1/pods?watch=true&…`.
     #[must_use]
     pub fn requests(&self) -> Vec<String> {
-        self.faults.lock().clone()
+        lock(&self.faults.requests).clone()
     }
 }
 
@@ -135,11 +159,11 @@ fn url(addr: SocketAddr) -> String {
     format!("http://{addr}")
 }
 
-impl Faults {
-    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<String>> {
-        self.requests.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+fn lock(list: &Mutex<Vec<String>>) -> std::sync::MutexGuard<'_, Vec<String>> {
+    list.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
+impl Faults {
     /// Returns when it is not silent.
     async fn voice(&self) {
         // The sender is here.
@@ -196,7 +220,8 @@ async fn answer(
     faults: Arc<Faults>,
 ) -> io::Result<Response<Answer>> {
     let (mut head, body) = request.into_parts();
-    faults.lock().push(format!("{} {}", head.method, head.uri));
+    let asked = format!("{} {}", head.method, head.uri);
+    lock(&faults.requests).push(asked.clone());
     faults.voice().await;
     if let Some(refusal) = faults.take_refusal() {
         return Ok(refusal);
@@ -206,6 +231,10 @@ async fn answer(
             .split('&')
             .any(|pair| matches!(pair, "watch=true" | "watch=1"))
     });
+    if watches && faults.swallows.load(Ordering::Acquire) {
+        faults.swallowed.fetch_add(1, Ordering::AcqRel);
+        std::future::pending::<()>().await;
+    }
     let began = faults.cuts.load(Ordering::Acquire);
     for of_this_connection in [HOST, CONNECTION, TRANSFER_ENCODING] {
         head.headers.remove(of_this_connection);
@@ -220,11 +249,30 @@ async fn answer(
     }
     let frames = BodyStream::new(body).map(|frame| frame.map_err(io::Error::other));
     let body = if watches {
+        if head.status == http::StatusCode::GONE {
+            lock(&faults.gone).push(asked.clone());
+        }
+        let frames = noting_gone(frames, Arc::clone(&faults), asked);
         BodyExt::boxed_unsync(StreamBody::new(cut(frames, faults, began)))
     } else {
         BodyExt::boxed_unsync(StreamBody::new(frames))
     };
     Ok(Response::from_parts(head, body))
+}
+
+/// The frames of a watch, of which one that says that its history is gone is noted.
+fn noting_gone(
+    frames: impl Stream<Item = io::Result<Frame<Bytes>>> + Send + Unpin + 'static,
+    faults: Arc<Faults>,
+    asked: String,
+) -> impl Stream<Item = io::Result<Frame<Bytes>>> + Send + Unpin {
+    frames.inspect(move |frame| {
+        let data = frame.as_ref().ok().and_then(Frame::data_ref);
+        let text = data.map_or_else(Default::default, |data| String::from_utf8_lossy(data));
+        if text.contains(r#""type":"ERROR""#) && text.contains(r#""code":410"#) {
+            lock(&faults.gone).push(asked.clone());
+        }
+    })
 }
 
 /// The frames of a watch, until it is ordered to break.

@@ -24,7 +24,49 @@ pub fn deployment(model: &str, name: &str, version: &str, replicas: u32) -> Valu
     })
 }
 
+/// A StatefulSet that is that Deployment otherwise.
+#[must_use]
+pub fn stateful_set(model: &str, name: &str, version: &str, replicas: u32) -> Value {
+    let mut set = deployment(model, name, version, replicas);
+    set["kind"] = "StatefulSet".into();
+    set["spec"]["serviceName"] = name.into();
+    set
+}
+
+/// A kind of version `v1` that keeps whatever is written, as custom resources may.
+#[must_use]
+pub fn definition(group: &str, plural: &str, kind: &str) -> Value {
+    let schema = json!({"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": true}});
+    json!({
+        "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+        "metadata": {
+            "name": format!("{plural}.{group}"),
+            "annotations": {"api-approved.kubernetes.io": "unapproved, for a test"},
+        },
+        "spec": {
+            "group": group, "scope": "Namespaced",
+            "names": {"plural": plural, "singular": kind.to_lowercase(), "kind": kind},
+            "versions": [{"name": "v1", "served": true, "storage": true, "schema": schema}],
+        },
+    })
+}
+
 impl Kubectl {
+    /// Makes `owned` an object that this one controls, as the controller of its kind would, and applies it.
+    ///
+    /// # Errors
+    /// As [`Self::run`], among them an owner that is not there.
+    pub async fn apply_owned(&self, owner: &str, mut owned: Value) -> Result<(), KubeError> {
+        let read = self.run(["get", owner, "-o", "json"]).await?;
+        let owner: Value = serde_json::from_str(&read).unwrap_or_default();
+        owned["metadata"]["ownerReferences"] = json!([{
+            "apiVersion": owner["apiVersion"], "kind": owner["kind"], "controller": true,
+            "name": owner["metadata"]["name"], "uid": owner["metadata"]["uid"],
+        }]);
+        self.apply(&owned.to_string()).await?;
+        Ok(())
+    }
+
     /// `kubectl apply` of CustomResourceDefinitions, then `kubectl wait` until every one that there is can be used, at most 60 s.
     ///
     /// # Errors

@@ -46,7 +46,7 @@ pub use self::error::StageError;
 pub use self::files::{Files, LabelledBy, Seed};
 pub use self::manifest::Manifest;
 pub use self::options::{SHIPPED, Shipped, Source, StageOptions};
-pub use self::proxy::{StageEnvoy, bootstrap};
+pub use self::proxy::{StageEnvoy, bootstrap, bootstrap_among};
 pub use self::status::Status;
 
 use self::proxy::Place;

@@ -100,14 +100,33 @@ pub fn bootstrap(xds: SocketAddr, admin: Option<SocketAddr>) -> Result<String, S
     }
 }
 
-fn moved(text: &str, port: u16, to: SocketAddr) -> Result<String, StageError> {
-    let address = |addr: SocketAddr| {
-        format!(
-            "{{ address: \"{}\", port_value: {} }}",
-            addr.ip(),
-            addr.port()
-        )
+/// The same for a proxy that knows several control planes, of which it takes the one that answers.
+///
+/// # Errors
+/// As [`bootstrap`].
+pub fn bootstrap_among(planes: &[SocketAddr]) -> Result<String, StageError> {
+    let [first, more @ ..] = planes else {
+        return Err(StageError::Bootstrap("a control plane".to_owned()));
     };
+    let text = bootstrap(*first, None)?;
+    let list = "      - lb_endpoints:\n";
+    if text.matches(list).count() != 1 {
+        return Err(StageError::Bootstrap(list.to_owned()));
+    }
+    let endpoint = |addr: &SocketAddr| {
+        let address = address(reachable(*addr));
+        format!("        - endpoint: {{ address: {{ socket_address: {address} }} }}\n")
+    };
+    let more: String = more.iter().map(endpoint).collect();
+    Ok(text.replace(list, &format!("{list}{more}")))
+}
+
+fn address(addr: SocketAddr) -> String {
+    let (ip, port) = (addr.ip(), addr.port());
+    format!("{{ address: \"{ip}\", port_value: {port} }}")
+}
+
+fn moved(text: &str, port: u16, to: SocketAddr) -> Result<String, StageError> {
     let shipped = format!("{{ address: 127.0.0.1, port_value: {port} }}");
     if text.matches(&shipped).count() != 1 {
         return Err(StageError::Bootstrap(shipped));
