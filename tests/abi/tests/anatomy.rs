@@ -14,13 +14,12 @@ const WASI: [&str; 6] = [
 ];
 
 /// What Envoy calls.
-const HOOKS: [&str; 10] = [
+const HOOKS: [&str; 9] = [
     "_initialize",
     "proxy_abi_version_0_2_1",
     "proxy_on_configure",
     "proxy_on_context_create",
     "proxy_on_delete",
-    "proxy_on_log",
     "proxy_on_memory_allocate",
     "proxy_on_request_body",
     "proxy_on_request_headers",
@@ -57,6 +56,7 @@ fn a_module_exports_no_hook_that_it_does_not_answer() {
     let unused = |name: &str| {
         [
             "done",
+            "log",
             "queue_ready",
             "http_call_response",
             "foreign_function",
