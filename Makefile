@@ -22,7 +22,7 @@ $(DEMOS): export HEADGATE_ENVOY_ADMIN_ADDRESS ?= 127.0.0.1:9901
 $(DEMOS): export HEADGATE_MODEL_ADDRESSES ?= 127.0.0.1:8101,127.0.0.1:8102,127.0.0.1:8103,127.0.0.1:8104
 $(DEMOS): export HEADGATE_KUBE_ADDRESS ?= 127.0.0.1:16443
 
-.PHONY: help setup wasm build check test $(DEMOS) bench schema clean
+.PHONY: help setup wasm build check test $(DEMOS) bench fuzz schema clean
 
 help: ## list the tasks
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -81,6 +81,10 @@ bench: ## the filters' cost against Envoy's own, and a cluster at full size; ARG
 	@$(TOOLS)/build-wasm
 	@$(WITH) cargo build --locked --release -p headgate -p headgate-bench
 	@$(WITH) $(BENCH) $(ARGS)
+
+fuzz: ## random bytes for the scanners, a minute for each target; ARGS=600 for ten
+	@$(TOOLS)/setup fuzz
+	@$(TOOLS)/fuzz $(ARGS)
 
 schema: ## write the committed JSON schemas, reference, definitions and rights anew
 	@$(TOOLS)/setup build

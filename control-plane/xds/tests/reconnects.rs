@@ -1,4 +1,4 @@
-//! What holds over the streams of one proxy: the server rules 2, 3 and 9, and where they begin anew.
+//! What holds over the streams of one proxy: the server rules 2, 3, 4 and 9, and where they begin anew.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -191,6 +191,25 @@ fn rule_03_a_first_route_waits_for_the_version_of_a_refused_cluster_that_the_cli
         assert_eq!(rig.client.held(Kind::Route, "r"), Some("1"), "{protocol:?}");
         assert_eq!(rig.client.breaches, Vec::<String>::new(), "{protocol:?}");
     }
+}
+
+/// Endpoints that go with their cluster go unsaid: here is a client that holds them by name, without any cluster.
+#[test]
+fn rule_04_endpoints_that_vanished_alone_are_reported_on_reconnect() {
+    let endpoints = |name| resource(Kind::Endpoints, name, "1", &[]);
+    let both = snapshot([endpoints("x"), endpoints("y")]);
+    let names = [(Kind::Endpoints, "x"), (Kind::Endpoints, "y")];
+    let mut rig = Rig::new(Protocol::Delta, both, &names);
+    rig.settle();
+    assert_eq!(rig.client.held(Kind::Endpoints, "x"), Some("1"));
+    rig.world = snapshot([endpoints("y")]);
+    rig.reconnect();
+    rig.settle();
+    let of_kind = rig.log.iter().filter(|r| r.kind == Kind::Endpoints);
+    let removed: Vec<_> = of_kind.flat_map(|r| r.removed.clone()).collect();
+    assert_eq!(removed, ["x"]);
+    assert_eq!(rig.client.held(Kind::Endpoints, "x"), None);
+    assert_eq!(rig.client.held(Kind::Endpoints, "y"), Some("1"));
 }
 
 #[test]

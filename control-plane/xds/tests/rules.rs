@@ -439,35 +439,16 @@ fn rule_04_vanished_clusters_listeners_and_endpoints_are_reported_on_reconnect()
     rig.world = world(&[("a", "1")], [listener("l")]);
     rig.reconnect();
     rig.settle_for(Duration::from_secs(61));
-    assert_eq!(removed(&rig, Kind::Cluster), ["b"]);
-    assert_eq!(removed(&rig, Kind::Listener), ["m"]);
+    let removed = |kind| {
+        let of_kind = rig.log.iter().filter(move |response| response.kind == kind);
+        of_kind
+            .flat_map(|response| response.removed.clone())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(removed(Kind::Cluster), ["b"]);
+    assert_eq!(removed(Kind::Listener), ["m"]);
     assert_eq!(rig.client.held(Kind::Cluster, "b"), None);
     assert_eq!(rig.client.held(Kind::Endpoints, "b"), None);
-}
-
-/// As the test before, where no cluster goes with them: a client that holds endpoints by name.
-#[test]
-fn rule_04_endpoints_that_vanished_alone_are_reported_on_reconnect() {
-    let endpoints = |name| resource(Kind::Endpoints, name, "1", &[]);
-    let both = snapshot([endpoints("x"), endpoints("y")]);
-    let names = [(Kind::Endpoints, "x"), (Kind::Endpoints, "y")];
-    let mut rig = Rig::new(Protocol::Delta, both, &names);
-    rig.settle();
-    assert_eq!(rig.client.held(Kind::Endpoints, "x"), Some("1"));
-    rig.world = snapshot([endpoints("y")]);
-    rig.reconnect();
-    rig.settle_for(Duration::from_secs(61));
-    assert_eq!(removed(&rig, Kind::Endpoints), ["x"]);
-    assert_eq!(rig.client.held(Kind::Endpoints, "x"), None);
-    assert_eq!(rig.client.held(Kind::Endpoints, "y"), Some("1"));
-}
-
-/// What the server said was gone, since the last stream began.
-fn removed(rig: &Rig, kind: Kind) -> Vec<String> {
-    let of_kind = rig.log.iter().filter(|response| response.kind == kind);
-    of_kind
-        .flat_map(|response| response.removed.clone())
-        .collect()
 }
 
 #[test]
