@@ -12,6 +12,7 @@ mod following;
 mod kubernetes;
 mod kubernetes_replicas;
 mod metrics;
+mod pace;
 mod policies;
 mod replicas;
 mod rights;
