@@ -93,7 +93,9 @@ impl Publisher {
                 () = sleep_until(due) => {
                     if rhythm.publish(Instant::now()) {
                         let observed = source.borrow().clone();
+                        let began = Instant::now();
                         self.publish(&observed);
+                        rhythm.published(began.elapsed(), Instant::now());
                     }
                 }
                 () = sleep(wake) => {

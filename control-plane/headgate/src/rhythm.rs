@@ -1,8 +1,9 @@
 //! When a changed world is published: [`Pace`], and losses of endpoints sooner than other churn.
 //!
 //! Pure, over an injected clock. Requests go to an endpoint that was lost until proxies know, so a loss goes out like an intent,
-//! after 20 ms. A rollout loses hundreds, and each publication plans everything anew: less than 200 ms after the last loss went
-//! out, the next ones wait until then. Invariant: every loss is published at most 200 ms after it was heard of.
+//! after 20 ms. A rollout loses hundreds, and each publication plans everything anew: after one, the next losses wait for 200 ms, or
+//! ten times what it took, so that they cost a tenth of the time. Invariant: every loss is published at most 1 s after it was
+//! heard of, and most of them much sooner.
 
 use std::time::{Duration, Instant};
 
@@ -11,8 +12,10 @@ use headgate_xds::pace::{Pace, Urgency};
 
 /// From a loss to its publication.
 const LOSS: Duration = Duration::from_millis(20);
-/// Between two publications for losses alone.
+/// Between two publications for losses alone, at least and at most; and how many times what one takes.
 const BETWEEN: Duration = Duration::from_millis(200);
+const AT_MOST: Duration = Duration::from_secs(1);
+const TIMES: u32 = 10;
 
 /// Gathers changes and says when to publish.
 #[derive(Debug, Default)]
@@ -20,8 +23,8 @@ pub(crate) struct Rhythm {
     pace: Pace,
     /// When the losses gathered so far are due.
     loss: Option<Instant>,
-    /// When losses were last published.
-    last: Option<Instant>,
+    /// Before when no further losses are published on their own account.
+    rests: Option<Instant>,
 }
 
 impl Rhythm {
@@ -32,8 +35,8 @@ impl Rhythm {
             Some(Change::Churn) => self.pace.changed(Urgency::Churn, now),
             Some(Change::Loss) => {
                 let due = now + LOSS;
-                let rested = self.last.map_or(due, |last| due.max(last + BETWEEN));
-                self.loss.get_or_insert(rested);
+                let due = self.rests.map_or(due, |rested| due.max(rested));
+                self.loss.get_or_insert(due);
             }
             Some(Change::Intent) | None => self.pace.changed(Urgency::Intent, now),
         }
@@ -50,10 +53,16 @@ impl Rhythm {
         if publish {
             self.pace = Pace::default();
             if self.loss.take().is_some() {
-                self.last = Some(now);
+                self.rests = Some(now + BETWEEN);
             }
         }
         publish
+    }
+
+    /// What was gathered is published at `now`, which took so long.
+    pub(crate) fn published(&mut self, took: Duration, now: Instant) {
+        let rest = (took * TIMES).clamp(BETWEEN, AT_MOST).saturating_sub(took);
+        self.rests = self.rests.map(|rests| rests.max(now + rest));
     }
 }
 
@@ -96,6 +105,20 @@ mod tests {
             }
         }
         assert_eq!(published, 5);
+    }
+
+    #[test]
+    fn losses_cost_a_tenth_of_the_time_and_wait_for_a_second_at_most() {
+        let t = Instant::now();
+        for (took, rests) in [(1, 200), (50, 500), (400, 1000)] {
+            let mut rhythm = Rhythm::default();
+            rhythm.changed(Some(Change::Loss), t);
+            assert!(rhythm.publish(t + LOSS));
+            rhythm.published(took * MS, t + LOSS + took * MS);
+            rhythm.changed(Some(Change::Loss), t + LOSS + took * MS);
+            let begun = rhythm.due().map(|due| due - (t + LOSS));
+            assert_eq!(begun, Some(rests * MS), "{took} ms");
+        }
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The README's walk-through with `kubectl`, walked: each of its commands says what is written there.
 //!
 //! Place in the flow: between the README and a stage on a Kubernetes API. Invariant: what is compared is all but ages,
-//! hashes and the width of columns; `…` in the README stands for lines that are left out.
+//! hashes and the width of columns, each line after the one before it; `…` in the README stands for lines that are left out.
 
 use std::process::Command;
 use std::time::Duration;
@@ -41,7 +41,8 @@ pub async fn walk(stage: &Stage) -> Claimed<usize> {
     CLAIM.ensure(steps.len() > 4, || format!("only {} commands", steps.len()))?;
     for step in &steps {
         // What changes something is typed once; what it brings about may take a moment to be seen.
-        let changes = step.line.starts_with("kubectl label ");
+        let changes = ["kubectl label ", "kubectl delete "];
+        let changes = changes.iter().any(|verb| step.line.starts_with(verb));
         let said = match changes {
             true => told(stage, step).await,
             false => eventually(SAID, &step.line, async || told(stage, step).await)
@@ -85,7 +86,7 @@ fn steps(readme: &str) -> Vec<Step> {
 async fn told(stage: &Stage, step: &Step) -> Result<(), String> {
     let said = run(stage, &step.line).await.map_err(|broken| broken.why)?;
     match missing(step, &said) {
-        Some(line) => Err(format!("no {line:?} in\n{said}")),
+        Some(what) => Err(format!("{what} in\n{said}")),
         None => Ok(()),
     }
 }
@@ -112,12 +113,32 @@ async fn run(stage: &Stage, line: &str) -> Claimed<String> {
     Ok(String::from_utf8_lossy(&both).into_owned())
 }
 
-/// The first line that should have been said and was not.
-fn missing<'a>(step: &'a Step, said: &str) -> Option<&'a str> {
-    let said: Vec<String> = said.lines().map(lasting).collect();
-    let wanted = step.prints.iter().map(String::as_str);
-    let mut wanted = wanted.filter(|line| !matches!(line.trim(), "" | "…"));
-    wanted.find(|line| !said.contains(&lasting(line)))
+/// What differs first between what should have been said and what was.
+fn missing(step: &Step, said: &str) -> Option<String> {
+    let said: Vec<String> = said
+        .lines()
+        .map(lasting)
+        .filter(|l| !l.is_empty())
+        .collect();
+    let mut rest = said.as_slice();
+    let mut left_out = false;
+    for line in &step.prints {
+        if line.trim() == "…" {
+            left_out = true;
+            continue;
+        }
+        let wanted = lasting(line);
+        if wanted.is_empty() {
+            continue;
+        }
+        match rest.iter().position(|line| *line == wanted) {
+            Some(at) if at == 0 || left_out => rest = &rest[at + 1..],
+            _ => return Some(format!("no {line:?} in its place")),
+        }
+        left_out = false;
+    }
+    let more = rest.first().filter(|_| !left_out);
+    more.map(|line| format!("also {line:?}"))
 }
 
 /// A line without what differs from run to run.
@@ -158,12 +179,19 @@ mod tests {
     #[test]
     fn ages_hashes_and_widths_may_differ_and_nothing_else() {
         let steps = steps(README);
-        assert_eq!(missing(&steps[0], "NAME AGE\nx   1m\n"), None);
-        assert_eq!(missing(&steps[0], "NAME AGE\ny   1m\n"), Some("x     20s"));
-        assert_eq!(missing(&steps[1], "ok fedcba987654 12s"), None);
-        assert_eq!(
-            missing(&steps[1], "ko fedcba987654 12s"),
-            Some("ok  0123456789ab  >3s")
+        let in_place = |step: usize, said: &str| missing(&steps[step], said);
+        assert_eq!(in_place(0, "NAME AGE\nx   1m\n"), None);
+        assert_eq!(in_place(0, "NAME AGE\n\nx   1m\ny 2m"), None, "left out");
+        let wrong = in_place(0, "NAME AGE\ny   1m\n").unwrap();
+        assert!(wrong.contains("x     20s"), "{wrong}");
+        assert!(
+            in_place(0, "x 1m\nNAME AGE").is_some(),
+            "the other way round"
         );
+        assert!(in_place(0, "NAME AGE\ny 1m\nx 1m").is_some(), "one between");
+        assert_eq!(in_place(1, "ok fedcba987654 12s"), None);
+        assert!(in_place(1, "ko fedcba987654 12s").is_some());
+        let more = in_place(1, "ok fedcba987654 12s\nand more").unwrap();
+        assert!(more.contains("and more"), "{more}");
     }
 }

@@ -14,10 +14,6 @@ async fn what_kubectl_applies_and_labels_reaches_traffic_and_what_became_of_it_r
     objects::policies_are_programmed(&stage).await.unwrap();
     let unmatched = objects::policy_that_matches_nothing_says_so(&stage).await;
     assert!(unmatched.unwrap().starts_with("MatchesNothing"));
-    walkthrough::walk(&stage).await.unwrap();
-    let weight = stage.label(canary::WORKLOAD, "canary-weight", Some("10"));
-    weight.await.unwrap();
-    stage.settled().await.unwrap();
     tags::tag_travels(&stage).await.unwrap();
     let sessions = Sessions::new("split", 2000);
     canary::sessions_split(&stage, &sessions, 2, 10.0)
@@ -44,6 +40,12 @@ async fn what_kubectl_applies_and_labels_reaches_traffic_and_what_became_of_it_r
     settlement::cut_stream_is_charged(&stage, "hangs-up", 800, 60)
         .await
         .unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_readmes_canary_is_walked_to_its_promotion_and_the_end_of_the_version_before() {
+    let stage = Stage::start(StageOptions::on_kubernetes()).await.unwrap();
+    walkthrough::walk(&stage).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

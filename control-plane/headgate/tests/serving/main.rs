@@ -15,6 +15,7 @@ mod kubernetes;
 mod kubernetes_replicas;
 mod metrics;
 mod outages;
+mod pace;
 mod policies;
 mod replicas;
 mod rights;

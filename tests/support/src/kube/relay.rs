@@ -9,6 +9,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 use ::kube::Client;
 use ::kube::client::Body;
@@ -43,6 +44,8 @@ pub struct Relay {
 /// What it shall do wrong, and what it was asked.
 #[derive(Debug, Default)]
 struct Faults {
+    /// When it was asked what, in order.
+    arrivals: Mutex<Vec<(Instant, String)>>,
     requests: Mutex<Vec<String>>,
     /// Requests that are still to be refused.
     refuse: AtomicU64,
@@ -89,6 +92,15 @@ impl Relay {
     #[must_use]
     pub fn kubeconfig(&self) -> &Path {
         &self.kubeconfig
+    }
+
+    /// When it was asked each thing whose method and path are as wanted: `PATCH /api/v1/namespaces/default/configmaps/x`.
+    #[must_use]
+    pub fn arrivals(&self, wanted: impl Fn(&str) -> bool) -> Vec<Instant> {
+        let all = self.faults.arrivals.lock();
+        let all = all.unwrap_or_else(PoisonError::into_inner);
+        let ours = all.iter().filter(|(_, asked)| wanted(asked));
+        ours.map(|(at, _)| *at).collect()
     }
 
     /// Refuses the next `count` requests with 429 and `Retry-After: 1`.
@@ -170,6 +182,13 @@ impl Faults {
         let _ = self.holds.subscribe().wait_for(|holds| !holds).await;
     }
 
+    fn note(&self, request: &Request<Incoming>) {
+        let asked = format!("{} {}", request.method(), request.uri().path());
+        let arrivals = self.arrivals.lock();
+        let mut arrivals = arrivals.unwrap_or_else(PoisonError::into_inner);
+        arrivals.push((Instant::now(), asked));
+    }
+
     /// Takes one of the refusals that were ordered.
     fn take_refusal(&self) -> Option<Response<Answer>> {
         let less = |left: u64| left.checked_sub(1);
@@ -219,6 +238,7 @@ async fn answer(
     upstream: &Client,
     faults: Arc<Faults>,
 ) -> io::Result<Response<Answer>> {
+    faults.note(&request);
     let (mut head, body) = request.into_parts();
     let asked = format!("{} {}", head.method, head.uri);
     lock(&faults.requests).push(asked.clone());

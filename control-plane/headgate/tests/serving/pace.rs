@@ -1,0 +1,55 @@
+//! However often proxies come and go, what is written of them is written at its pace.
+
+use std::time::{Duration, Instant};
+
+use headgate_test_support::xds_client::Taker;
+
+use crate::written::{World, policy, wait};
+
+/// How long proxies come and go, and how often.
+const DURING: Duration = Duration::from_secs(35);
+const EVERY: Duration = Duration::from_millis(700);
+
+/// The shortest time between two of these.
+fn shortest(moments: &[Instant]) -> Duration {
+    let pairs = moments.windows(2).map(|pair| pair[1] - pair[0]);
+    pairs.min().unwrap_or(Duration::MAX)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_status_is_written_every_ten_seconds_at_most_and_the_counts_of_a_replica_every_five() {
+    let world = World::start().await;
+    let relay = world.kube.relay(world.kube.kubeconfig()).await.unwrap();
+    let server = world.serve_as(relay.kubeconfig(), "a", &[]).await;
+    let kubectl = world.kube.kubectl();
+    kubectl.apply(&policy("fair", 1000, "")).await.unwrap();
+    let stays = Taker::connect("stays", server.xds).unwrap();
+    wait(&kubectl, "tbp/fair", "Programmed").await;
+
+    let began = Instant::now();
+    let mut ticks = tokio::time::interval(EVERY);
+    let mut comes = None;
+    while began.elapsed() < DURING {
+        ticks.tick().await;
+        // Every other time it goes.
+        comes = match comes {
+            Some(_) => None,
+            None => Some(Taker::connect("comes", server.xds).unwrap()),
+        };
+    }
+    drop((stays, comes));
+
+    let statuses = relay.arrivals(|asked| {
+        asked.starts_with("PATCH ") && asked.ends_with("/tokenbucketpolicies/fair/status")
+    });
+    let counts = relay.arrivals(|asked| {
+        asked.starts_with("PATCH ") && asked.ends_with("/configmaps/headgate-counts-a")
+    });
+    assert!(
+        statuses.len() >= 3 && counts.len() >= 5,
+        "{statuses:?} {counts:?}"
+    );
+    let (status, count) = (shortest(&statuses), shortest(&counts));
+    assert!(status >= Duration::from_secs(10), "{status:?}");
+    assert!(count >= Duration::from_secs(5), "{count:?}");
+}
