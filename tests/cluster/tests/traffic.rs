@@ -267,11 +267,11 @@ async fn where_one_of_two_pods_crashes_the_other_takes_most_of_its_requests_and_
     assert_eq!(Moves::between(&before, &after).count(), 0);
     let report = traffic.load.stop().await;
     let failed = crash.hit_no_others(&report, &before);
-    // Half of them are sent there first, and tried again where the connection is refused.
+    // Half of them are sent there first, and each of two further tries may meet it again.
     let meant = report.samples[from..]
         .iter()
         .filter(|sample| before[&sample.session] == CANARY && sample.sent < crash.known);
     let meant = meant.count();
     measured!("{failed} of {meant} requests for two pods, of which one is dead");
-    assert!(failed * 3 < meant, "{failed} of {meant}");
+    assert!(failed * 5 < meant * 2, "{failed} of {meant}");
 }

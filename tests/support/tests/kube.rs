@@ -96,6 +96,19 @@ async fn a_deployment_becomes_pods_that_serve_until_they_are_told_to_stop() {
         "{table}"
     );
 
+    // A server that crashes refuses connections, and Kubernetes knows nothing of it; it can be started again.
+    let pod = format!("default/{name}");
+    let (address, _) = servers.running()[&pod];
+    assert!(servers.crash(&pod).await && !servers.crash(&pod).await);
+    let health = format!("http://{address}/healthz");
+    let refused = HttpClient::new().send(HttpRequest::get(&health)).await;
+    assert!(refused.is_err(), "{refused:?}");
+    let table = kubectl.run(["get", "pod", &name, "--no-headers"]).await;
+    assert!(table.unwrap().contains("Running"));
+    servers.restart(&pod).await.unwrap();
+    let again = HttpClient::new().send(HttpRequest::get(&health)).await;
+    assert!(again.unwrap().is_success());
+
     kubectl
         .run(["scale", "deploy/phi-3", "--replicas=0"])
         .await

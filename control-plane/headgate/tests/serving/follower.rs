@@ -8,7 +8,8 @@ use headgate_test_support::xds_client::{Taker, type_url};
 use serde_json::Value;
 
 use crate::common::Server;
-use crate::written::{World, described, holder, label, leads, policy, told, wait};
+use crate::writing::{holder, leads};
+use crate::written::{World, described, label, policy, told, wait};
 
 /// Counts are published every five seconds at most, on a machine that does other things.
 const PUBLISHED: Duration = Duration::from_secs(60);

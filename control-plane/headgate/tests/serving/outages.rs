@@ -8,7 +8,8 @@ use serde_json::{Value, json};
 
 use crate::common::{SOON, Server};
 use crate::kubernetes_replicas::{run, same};
-use crate::written::{World, open_definition, policy};
+use crate::writing::open_definition;
+use crate::written::{World, policy};
 
 /// A world, and a control plane that watches it through a relay since it began.
 struct Life {

@@ -6,13 +6,12 @@ use std::time::{Duration, Instant};
 use headgate_source::policies::{crds, yaml};
 use headgate_source::writes::Times;
 use headgate_test_support::deadline::eventually;
+use headgate_test_support::kube::Kubectl;
 use headgate_test_support::xds_client::{Taker, type_url};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::common::SOON;
-use crate::written::{
-    World, condition, described, events, holder, label, leads, open_definition, policy, told, wait,
-};
+use crate::written::{World, condition, described, events, label, policy, told, wait};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn kubectl_waits_until_every_connected_proxy_has_a_policy_and_reads_why_it_has_not() {
@@ -106,6 +105,17 @@ async fn kubectl_waits_until_every_connected_proxy_has_a_policy_and_reads_why_it
     told(&kubectl, "tbp/fair", message, "1 of 1 proxies have it").await;
 }
 
+/// The definition of bucket policies, without its schema.
+pub(crate) fn open_definition() -> String {
+    let mut definition = json!(crds().unwrap()[0]);
+    let version = &mut definition["spec"]["versions"][0];
+    version["schema"]["openAPIV3Schema"] = json!({
+        "type": "object",
+        "x-kubernetes-preserve-unknown-fields": true,
+    });
+    definition.to_string()
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn each_step_of_a_canary_and_each_refused_label_is_an_event_with_the_command_to_run() {
     let world = World::start().await;
@@ -189,6 +199,23 @@ async fn each_step_of_a_canary_and_each_refused_label_is_an_event_with_the_comma
         shown.contains("deployment/v2") && shown.contains("Promoted"),
         "{shown}"
     );
+}
+
+/// Who holds the Lease, without the part that tells processes apart.
+pub(crate) async fn holder(kubectl: &Kubectl) -> String {
+    let path = "jsonpath={.spec.holderIdentity}";
+    let holder = kubectl.run(["get", "lease", "headgate", "-o", path]).await;
+    let holder = holder.unwrap_or_default();
+    holder.split('_').next().unwrap_or_default().to_owned()
+}
+
+pub(crate) async fn leads(kubectl: &Kubectl, replica: &str, within: Duration) {
+    eventually(within, &format!("{replica} to lead"), async || {
+        let now = holder(kubectl).await;
+        if now == replica { Ok(()) } else { Err(now) }
+    })
+    .await
+    .unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -7,7 +7,7 @@ use headgate_source::policies::{crds, yaml};
 use headgate_test_support::deadline::eventually;
 use headgate_test_support::kube::{Kube, KubeOptions, Kubectl, Kubelet, Nothing, deployment};
 use headgate_test_support::process::ProcessOptions;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::common::{Files, Server, serve};
 
@@ -134,32 +134,4 @@ pub(crate) async fn label(kubectl: &Kubectl, weight: &str) {
         .run(["label", "deploy/v2", &label, "--overwrite"])
         .await
         .unwrap();
-}
-
-/// The definition of bucket policies, without its schema.
-pub(crate) fn open_definition() -> String {
-    let mut definition = json!(crds().unwrap()[0]);
-    let version = &mut definition["spec"]["versions"][0];
-    version["schema"]["openAPIV3Schema"] = json!({
-        "type": "object",
-        "x-kubernetes-preserve-unknown-fields": true,
-    });
-    definition.to_string()
-}
-
-/// Who holds the Lease, without the part that tells processes apart.
-pub(crate) async fn holder(kubectl: &Kubectl) -> String {
-    let path = "jsonpath={.spec.holderIdentity}";
-    let holder = kubectl.run(["get", "lease", "headgate", "-o", path]).await;
-    let holder = holder.unwrap_or_default();
-    holder.split('_').next().unwrap_or_default().to_owned()
-}
-
-pub(crate) async fn leads(kubectl: &Kubectl, replica: &str, within: Duration) {
-    eventually(within, &format!("{replica} to lead"), async || {
-        let now = holder(kubectl).await;
-        if now == replica { Ok(()) } else { Err(now) }
-    })
-    .await
-    .unwrap();
 }
