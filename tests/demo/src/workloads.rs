@@ -4,13 +4,13 @@
 
 use std::time::{Duration, Instant};
 
-use headgate_test_support::client::{Load, LoadReport, OpenAiRequest};
+use headgate_test_support::client::{Load, OpenAiRequest};
 use headgate_test_support::deadline::eventually;
 use headgate_test_support::kube::Typed;
 use headgate_test_support::stage::Stage;
 
 use crate::budget::MODEL as FREE;
-use crate::canary::{CANARY, WORKLOAD};
+use crate::canary::{CANARY, WORKLOAD, all_answered};
 use crate::claim::{Claim, Claimed};
 use crate::objects::cluster;
 use crate::traffic::{MODEL, Sessions};

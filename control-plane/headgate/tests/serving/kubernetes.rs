@@ -3,11 +3,9 @@
 use std::path::Path;
 use std::time::Duration;
 
-use headgate_test_support::client::{HttpClient, HttpRequest};
+use headgate_test_support::client::HttpRequest;
 use headgate_test_support::deadline::eventually;
 use headgate_test_support::kube::{Kube, KubeOptions, Nothing, deployment};
-use headgate_test_support::ports::free_addr;
-use headgate_test_support::process::{Process, ProcessOptions};
 use headgate_test_support::xds_client::{Taker, type_url};
 use serde_json::{Value, json};
 
@@ -17,7 +15,7 @@ const TAGS: &str = "{apiVersion: headgate.dev/v1alpha1, kind: TrafficTagPolicy, 
 
 /// A control plane that watches what a kubeconfig names, with policies from files; not awaited.
 pub(crate) fn serve(files: &Files, kubeconfig: &Path, more: &[&str]) -> Server {
-    let options = common::serve()
+    let options = crate::common::serve()
         .args(["--kube", "--linger", "2", "--kubeconfig"])
         .arg(kubeconfig)
         .arg("--policies")

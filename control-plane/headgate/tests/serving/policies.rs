@@ -1,13 +1,10 @@
 //! Policies as objects of a Kubernetes API: `kubectl apply` of a policy reaches the filters' configuration.
 
 use headgate_source::policies::{crds, yaml};
-use headgate_test_support::client::HttpClient;
 use headgate_test_support::kube::{Kube, KubeOptions, Nothing, deployment};
-use headgate_test_support::ports::free_addr;
-use headgate_test_support::process::{Process, ProcessOptions};
 use serde_json::Value;
 
-use crate::common::{Files, SOON, Server, headgate};
+use crate::common::{Files, Server, headgate, serve};
 
 fn policy(namespace: &str, name: &str, more: &str) -> String {
     format!(

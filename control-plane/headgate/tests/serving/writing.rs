@@ -10,7 +10,7 @@ use headgate_test_support::xds_client::{Taker, type_url};
 use serde_json::{Value, json};
 
 use crate::common::SOON;
-use crate::written::{World, condition, define, described, events, label, policy, told, wait};
+use crate::written::{World, condition, described, events, label, policy, told, wait};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn kubectl_waits_until_every_connected_proxy_has_a_policy_and_reads_why_it_has_not() {

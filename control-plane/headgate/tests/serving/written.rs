@@ -4,14 +4,11 @@ use std::path::Path;
 use std::time::Duration;
 
 use headgate_source::policies::{crds, yaml};
-use headgate_test_support::client::HttpClient;
 use headgate_test_support::deadline::eventually;
 use headgate_test_support::kube::{Kube, KubeOptions, Kubectl, Kubelet, Nothing, deployment};
-use headgate_test_support::ports::free_addr;
-use headgate_test_support::process::{Process, ProcessOptions};
 use serde_json::Value;
 
-use crate::common::{Files, SOON, Server};
+use crate::common::{Files, Server, serve};
 
 /// A write at most every ten seconds, counts at most every five, on a machine that does other things.
 const WRITTEN: &str = "--timeout=60s";

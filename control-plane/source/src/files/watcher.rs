@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use headgate_model::LabelKeys;
 use notify::event::{AccessKind, AccessMode, ModifyKind};
@@ -20,6 +20,7 @@ use super::observed::Observed;
 use super::reducer::Reducer;
 use super::scan::{Stamp, is_manifest, manifests, stamp};
 use super::settle::{Settle, Touch};
+use crate::clock::unix_now;
 
 /// What to watch and how to read it.
 #[derive(Debug, Clone)]

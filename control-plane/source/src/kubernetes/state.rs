@@ -6,6 +6,7 @@ use tokio::sync::watch;
 
 use super::watch::{Event, News};
 use crate::access::Missing;
+use crate::clock::unix_now;
 
 /// The watches, by what they watch.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
