@@ -81,7 +81,7 @@ pub(super) async fn syncz(
 struct Changes {
     admin: Admin,
     fleet: watch::Receiver<u64>,
-    faults: watch::Receiver<BTreeMap<&'static str, Failing>>,
+    faults: watch::Receiver<BTreeMap<String, Failing>>,
 }
 
 impl Changes {

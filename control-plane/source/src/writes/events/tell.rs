@@ -15,14 +15,13 @@ use tokio::sync::watch;
 
 use super::render::{event, states};
 use super::{Speech, Utterance};
+use crate::access::EVENTS;
 use crate::kubernetes::fault::{Backoff, Fault};
 use crate::reference::Reference;
 use crate::writes::counts::Refusal;
 use crate::writes::faults::Faults;
 use crate::writes::writer::Known;
 
-/// What is written here, as the API server calls it.
-const RESOURCE: &str = "events.events.k8s.io";
 /// What an Event that cannot be written means.
 const LOST: &str = "Events are not written to objects";
 /// Longest wait for one answer.
@@ -140,8 +139,8 @@ impl Teller {
             );
         }
         match &why {
-            Some(why) => self.faults.failed(RESOURCE, LOST, why),
-            None => self.faults.well(RESOURCE),
+            Some(why) => self.faults.failed(&EVENTS.name(), LOST, why),
+            None => self.faults.well(&EVENTS.name()),
         }
         let well = failed.is_empty();
         for Utterance { finding, tries, .. } in speech.again(failed) {
