@@ -96,6 +96,10 @@ impl Writer {
         };
         let teller = Teller {
             client: client.clone(),
+            own: (
+                Api::<Lease>::namespaced(client.clone(), &namespace),
+                options.lease.clone(),
+            ),
             replica: options.replica.clone(),
             keys: options.keys.clone(),
             faults: faults.clone(),

@@ -41,10 +41,23 @@ impl Taker {
     /// # Errors
     /// [`XdsError`] when there is no such service.
     pub fn connect(id: &str, xds: SocketAddr) -> Result<Self, XdsError> {
+        Self::connect_refusing(id, xds, [])
+    }
+
+    /// The same, of a proxy that refuses every response of these types from the first on.
+    ///
+    /// # Errors
+    /// [`XdsError`] when there is no such service.
+    pub fn connect_refusing(
+        id: &str,
+        xds: SocketAddr,
+        type_urls: impl IntoIterator<Item = &'static str>,
+    ) -> Result<Self, XdsError> {
         let channel = channel(&format!("http://{xds}"))?;
         let mut proxy = DeltaProxy::open(channel, node(id, "test", &[]), Service::Aggregated)?;
         subscribe_to_all(&mut proxy);
         let shared = Arc::new(Shared::default());
+        shared.lock().refuses.extend(type_urls);
         let task = tokio::spawn(answer(proxy, Arc::clone(&shared)));
         Ok(Self { shared, task })
     }
