@@ -2,6 +2,7 @@
 //!
 //! The control plane would never send such resources, so these tests stand in its place; server and Envoy are real.
 
+mod per_type;
 mod refusals;
 mod trailers;
 
@@ -47,7 +48,22 @@ struct Theatre {
     serving: JoinHandle<()>,
     mocks: [MockModel; 2],
     listen: SocketAddr,
+    /// Who brings the resources to this Envoy.
+    means: Means,
 }
+
+/// By which services the Envoy is served.
+#[derive(Clone, Copy)]
+struct Means {
+    bootstrap: fn(String) -> String,
+    resources: fn(Vec<Resource>) -> Vec<Resource>,
+}
+
+/// All by one stream, as shipped.
+const ADS: Means = Means {
+    bootstrap: |text| text,
+    resources: |all| all,
+};
 
 impl Drop for Theatre {
     fn drop(&mut self) {
@@ -84,19 +100,13 @@ fn resources_of(files: &[String], listen: SocketAddr) -> Vec<Resource> {
         .collect::<Vec<_>>()
         .try_into()
         .unwrap();
-    let options = Options {
-        domains: [("default".to_owned(), vec!["*".to_owned()])].into(),
-        modules: Modules {
-            fused,
-            traffic_tag,
-            token_bucket,
-        },
-        access_log: None,
-        max_body_bytes: 1 << 20,
-        request_timeout: Duration::from_secs(50),
-        connect_timeout: Duration::from_secs(2),
-        idle_timeout: Duration::from_secs(30),
+    let modules = Modules {
+        fused,
+        traffic_tag,
+        token_bucket,
     };
+    let domains = [("default".to_owned(), vec!["*".to_owned()])];
+    let options = Options::new(modules, domains);
     let snapshot = snapshot(&plan, &scope, &options).unwrap().snapshot;
     let all = Kind::PUSH_ORDER
         .into_iter()
@@ -134,6 +144,10 @@ fn tamper(
 impl Theatre {
     /// Opens with `v1` alone.
     async fn open(options: headgate_xds::Options) -> Self {
+        Self::open_by(ADS, options).await
+    }
+
+    async fn open_by(means: Means, options: headgate_xds::Options) -> Self {
         let start = async |version| {
             MockModel::start(MockOptions::new("m", version))
                 .await
@@ -143,7 +157,8 @@ impl Theatre {
         let listen = free_addr().unwrap();
         let xds = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = xds.local_addr().unwrap();
-        let first = Snapshot::new(resources(&[v1(&mocks)], listen)).unwrap();
+        let first = (means.resources)(resources(&[v1(&mocks)], listen));
+        let first = Snapshot::new(first).unwrap();
         let world = ByHand(watch::Sender::new(Some(Arc::new(first))));
         let server = XdsServer::new(world, options);
         let serving = tokio::spawn({
@@ -153,7 +168,7 @@ impl Theatre {
         let envoy = EnvoyOptions {
             node_id: Some("by-hand".to_owned()),
             node_cluster: Some("test".to_owned()),
-            ..EnvoyOptions::new(bootstrap(address, None).unwrap())
+            ..EnvoyOptions::new((means.bootstrap)(bootstrap(address, None).unwrap()))
         };
         Self {
             envoy: Envoy::start(envoy).await.unwrap(),
@@ -161,7 +176,13 @@ impl Theatre {
             serving,
             mocks,
             listen,
+            means,
         }
+    }
+
+    /// The resources of `v1` alone.
+    fn one(&self) -> Vec<Resource> {
+        (self.means.resources)(resources(&[v1(&self.mocks)], self.listen))
     }
 
     /// The resources of `v1` and of `v2`, which is to take everything.
@@ -169,7 +190,7 @@ impl Theatre {
         let v2 = Manifest::new("m", "v2")
             .weight("100")
             .endpoints(&[self.mocks[1].addr()]);
-        resources(&[v1(&self.mocks), v2], self.listen)
+        (self.means.resources)(resources(&[v1(&self.mocks), v2], self.listen))
     }
 
     fn publish(&self, resources: Vec<Resource>) {
