@@ -1,5 +1,6 @@
 //! The admin port: what people, probes and scrapers ask.
 
+mod desk;
 mod waiting;
 
 use std::sync::{Arc, Mutex, PoisonError};
@@ -63,15 +64,19 @@ impl Admin {
     /// The pages.
     pub(crate) fn router(self) -> Router {
         tokio::spawn(self.clone().look());
+        let syncz = waiting::Syncz::new(self.clone(), waiting::WAITERS);
+        let syncz = Router::new()
+            .route("/syncz", get(waiting::syncz))
+            .with_state(Arc::new(syncz));
         Router::new()
             .route("/", get(index))
-            .route("/syncz", get(waiting::syncz))
             .route("/config_dump", get(config_dump))
             .route("/metrics", get(metrics))
             .route("/readyz", get(readyz))
             .route("/livez", get(async || "ok\n"))
             .route("/version", get(version))
             .with_state(self)
+            .merge(syncz)
     }
 
     /// Looks at every publication, so that ages are right also of what nobody asked for at the time.

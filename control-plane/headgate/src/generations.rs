@@ -6,9 +6,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use headgate_model::PolicyId;
+use headgate_model::{PolicyId, PolicyKind};
 use headgate_source::writes::Editions;
-use headgate_translate::Rejected;
+use headgate_translate::{LeftOut, Rejected};
 use headgate_xds::{Kind, Snapshot};
 
 /// Plans remembered. A configuration that is older, and that no scope serves, counts as holding nothing.
@@ -38,7 +38,12 @@ impl Generations {
     pub(crate) fn remember(&mut self, snapshot: &Snapshot, rejected: &[Rejected]) {
         let mut held = self.newest.clone();
         for rejected in rejected {
-            if let Some(id) = held.keys().find(|id| left_out(id, rejected)).cloned() {
+            let LeftOut::Bucket { policy, .. } = &rejected.what else {
+                continue;
+            };
+            let is_it =
+                |id: &&PolicyId| id.kind == PolicyKind::TokenBucket && id.in_rules() == *policy;
+            if let Some(id) = held.keys().find(is_it).cloned() {
                 Arc::make_mut(&mut held).remove(&id);
             }
         }
@@ -63,16 +68,9 @@ impl Generations {
     }
 }
 
-/// Whether a bucket of this policy was left out: `bucket default/tenants/per-tenant`.
-fn left_out(id: &PolicyId, rejected: &Rejected) -> bool {
-    let policy = format!("bucket {}/{}/", id.namespace, id.name);
-    id.kind == headgate_model::PolicyKind::TokenBucket && rejected.what.starts_with(&policy)
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use headgate_model::PolicyKind;
     use headgate_source::writes::Edition;
     use headgate_xds::Resource;
 
@@ -122,13 +120,16 @@ mod tests {
     fn a_bucket_that_was_left_out_is_not_held() {
         let mut memory = Generations::default();
         memory.begin(editions(1));
-        let rejected = |what: &str| Rejected {
+        let rejected = |policy: &str| Rejected {
             namespace: "default".to_owned(),
-            what: what.to_owned(),
+            what: LeftOut::Bucket {
+                policy: policy.to_owned(),
+                bucket: "fair".to_owned(),
+            },
             reason: String::new(),
         };
-        memory.remember(&snapshot("a"), &[rejected("bucket default/tenants/fair")]);
-        memory.remember(&snapshot("b"), &[rejected("bucket default/other/fair")]);
+        memory.remember(&snapshot("a"), &[rejected("default/tenants")]);
+        memory.remember(&snapshot("b"), &[rejected("default/other")]);
         assert_eq!(generation(&memory, "a"), None);
         assert_eq!(generation(&memory, "b"), Some(1));
     }

@@ -1,5 +1,5 @@
-//! Which plan a filter configuration holds, for the newest few hundred of them: so `status` can tell the weights of a
-//! proxy that is behind.
+//! Which plan a filter configuration or a route table was made of, for the newest few hundred of them: so `status` can tell the
+//! weights of a proxy that is behind, and what is new in what a proxy refuses.
 //!
 //! Invariant: what two plans have in common is held once. Of an older plan only what the next one changed is kept, so a
 //! hundred edits of one weight among thousands of models cost a hundred models.
@@ -11,7 +11,7 @@ use headgate_contract::ModelId;
 use headgate_model::{Plan, PlannedModel};
 use headgate_xds::{Kind, Snapshot};
 
-/// Plans remembered, and filter configurations of each (which differ where the models do not).
+/// Plans remembered, and what was made of each (which differs where the models do not).
 const LENGTH: usize = 256;
 /// Changed models remembered over all plans: some 1–2 KB each.
 const CHANGES: usize = 20_000;
@@ -44,7 +44,7 @@ impl Told {
 /// A plan that is remembered.
 #[derive(Debug, Default)]
 struct Entry {
-    /// The filter configurations made of it.
+    /// The filter configurations and routes made of it.
     versions: VecDeque<String>,
     /// To get it from the plan after it.
     undo: Arc<Undo>,
@@ -74,12 +74,13 @@ impl History {
         }
     }
 
-    /// The filter configurations of a snapshot of the newest plan.
+    /// The filter configurations and routes of a snapshot of the newest plan.
     pub(crate) fn remember(&mut self, snapshot: &Snapshot) {
         let Some(newest) = self.plans.back_mut() else {
             return;
         };
-        for resource in snapshot.of(Kind::Extension) {
+        let told = [Kind::Extension, Kind::Route];
+        for resource in told.into_iter().flat_map(|kind| snapshot.of(kind)) {
             if !newest.versions.iter().any(|v| v == resource.version()) {
                 newest.versions.push_back(resource.version().to_owned());
             }
@@ -89,7 +90,7 @@ impl History {
         }
     }
 
-    /// What the configuration with this version told. `None` for one that is older than the memory.
+    /// What the configuration or the routes with this version told, the last time they were made. `None` for one that is older than the memory.
     pub(crate) fn get(&self, version: &str) -> Option<Told> {
         let holds = |entry: &Entry| entry.versions.iter().any(|v| v == version);
         let at = self.plans.iter().rposition(holds)?;

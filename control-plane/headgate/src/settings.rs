@@ -21,13 +21,11 @@ pub(crate) fn options(
     linger: Duration,
 ) -> Result<Options, Failure> {
     Ok(Options {
-        domains: domains::of(args)?,
-        modules,
         access_log: (args.access_log != "none").then(|| args.access_log.clone()),
         max_body_bytes: args.max_body_bytes,
         request_timeout: linger * 5 / 6,
-        connect_timeout: Duration::from_secs(2),
         idle_timeout: Duration::from_secs(args.idle_timeout),
+        ..Options::new(modules, domains::of(args)?)
     })
 }
 
@@ -57,11 +55,7 @@ mod tests {
             let Command::Serve(args) = Cli::try_parse_from(words).unwrap().command else {
                 unreachable!()
             };
-            let modules = Modules {
-                fused: code(),
-                traffic_tag: code(),
-                token_bucket: code(),
-            };
+            let modules = Modules::of(|_| code());
             let options = options(&args.input, modules, args.linger()).unwrap();
             assert!(options.request_timeout < args.linger(), "{linger}");
         }

@@ -6,19 +6,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use headgate_contract::{ModelId, Version};
-use headgate_model::{CarrierKey, Plan, PlannedModel};
-use headgate_source::writes::{Editions, Refusal, Tally};
+use headgate_model::Plan;
+use headgate_source::writes::{Editions, Tally};
 use headgate_xds::Kind;
 use headgate_xds::fleet::Proxy;
-use headgate_xds::session::{KindStatus, Nacked};
+use headgate_xds::session::KindStatus;
 
+use crate::refusals::refusals;
 use crate::world::Scopes;
-
-/// Refusals told at most: one cause has many, and each is an Event.
-const REFUSALS: usize = 32;
-/// As much of what a proxy says as is told, in characters.
-const SAID: usize = 300;
 
 /// Counts them.
 pub(crate) fn tally(plan: &Plan, scopes: &Scopes, proxies: &[Proxy]) -> Tally {
@@ -36,13 +31,7 @@ pub(crate) fn tally(plan: &Plan, scopes: &Scopes, proxies: &[Proxy]) -> Tally {
         let held = acked.and_then(|versions| held(&versions, scopes));
         tally.enter(count, &namespaces, held.as_deref(), plan);
     }
-    let refused = proxies.iter().flat_map(|proxy| &proxy.kinds);
-    let refused =
-        refused.flat_map(|(kind, progress)| refusals(*kind, &progress.status, plan, scopes));
-    tally.refused = refused.collect::<BTreeSet<Refusal>>();
-    while tally.refused.len() > REFUSALS {
-        tally.refused.pop_last();
-    }
+    tally.refused = refusals(plan, scopes, proxies);
     tally
 }
 
@@ -79,90 +68,9 @@ fn held(versions: &[&str], scopes: &Scopes) -> Option<Arc<Editions>> {
     Some(held)
 }
 
-fn refusals(kind: Kind, status: &KindStatus, plan: &Plan, scopes: &Scopes) -> Vec<Refusal> {
-    let of_one = |(name, nacked): (&String, &Nacked)| {
-        let (what, objects) = match kind {
-            Kind::Cluster | Kind::Endpoints => {
-                ("cluster", carrier_of(name, plan).into_iter().collect())
-            }
-            Kind::Extension => {
-                let before = status.resources.get(name).map_or("", |r| r.acked.as_str());
-                (
-                    "filter configuration",
-                    news(before, &nacked.version, plan, scopes),
-                )
-            }
-            // What of a route or a listener was refused, and so of which object, only the message says.
-            _ => ("", Vec::new()),
-        };
-        let said: String = nacked.message.chars().take(SAID).collect();
-        let refusal = move |object| Refusal {
-            object,
-            message: format!(
-                "a proxy refuses the {what} {name} that was made of it, and keeps what it has: {said}. To see which: headgate status"
-            ),
-        };
-        objects.into_iter().map(refusal).collect::<Vec<_>>()
-    };
-    status.nacked.iter().flat_map(of_one).collect()
-}
-
-/// The carrier that a cluster is made of: `model/<namespace>/<model>[/<version>]`.
-fn carrier_of(cluster: &str, plan: &Plan) -> Option<String> {
-    let mut parts = cluster.strip_prefix("model/")?.splitn(3, '/');
-    let namespace = plan.namespaces.get(parts.next()?)?;
-    let model = namespace
-        .models
-        .get(&ModelId::try_from(parts.next()?).ok()?)?;
-    let key = match parts.next() {
-        Some(version) => {
-            let version = Version::try_from(version).ok()?;
-            model.variants.get(&version)?.carriers.first()
-        }
-        None => oldest(model),
-    };
-    key.map(CarrierKey::to_string)
-}
-
-fn oldest(model: &PlannedModel) -> Option<&CarrierKey> {
-    model.carriers.first().map(|carrier| &carrier.key)
-}
-
-/// The objects of which a refused filter configuration holds something that the accepted one before it does not: the policies, or
-/// else the carriers.
-fn news(before: &str, refused: &str, plan: &Plan, scopes: &Scopes) -> Vec<String> {
-    let (Some(old), Some(new)) = (scopes.editions_in(before), scopes.editions_in(refused)) else {
-        return Vec::new();
-    };
-    let policies: Vec<String> = new
-        .iter()
-        .filter(|(id, edition)| old.get(id) != Some(edition))
-        .map(|(id, _)| id.to_string())
-        .collect();
-    if !policies.is_empty() {
-        return policies;
-    }
-    let Some(told) = scopes.told_by(before) else {
-        return Vec::new();
-    };
-    let models = plan.namespaces.iter().flat_map(|(namespace, view)| {
-        let models = view.models.iter();
-        models.map(move |(id, model)| (namespace, id, model))
-    });
-    models
-        .filter(|(namespace, id, model)| {
-            let before = told.model(namespace, id);
-            before.is_none_or(|before| before.plan != model.plan)
-        })
-        .filter_map(|(_, _, model)| oldest(model).map(CarrierKey::to_string))
-        .collect()
-}
-
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
-    use headgate_model::{CarrierKey, PlannedCarrier, PlannedVariant, Standing};
-    use headgate_xds::session::Acked;
+    use headgate_xds::session::{Acked, Nacked};
 
     use super::*;
 
@@ -208,45 +116,5 @@ mod tests {
             .nacked
             .insert("headgate.traffic-tag".to_owned(), refusal);
         assert_eq!(acked(&refuses), None);
-    }
-
-    #[test]
-    fn a_cluster_is_made_of_the_carrier_that_brought_its_version() {
-        let key = |name: &str| CarrierKey {
-            namespace: "default".to_owned(),
-            kind: "deployment".to_owned(),
-            name: name.to_owned(),
-        };
-        let mut model = PlannedModel::default();
-        let version = Version::try_from("v2.1").unwrap();
-        let variant = PlannedVariant {
-            carriers: vec![key("two")],
-            ..PlannedVariant::default()
-        };
-        model.variants.insert(version, variant);
-        model.carriers = vec![PlannedCarrier {
-            key: key("one"),
-            standing: Standing::Base,
-            share: 0,
-            ready: 0,
-            desired: 1,
-        }];
-        let mut plan = Plan::default();
-        let view = plan.namespaces.entry("default".to_owned()).or_default();
-        let id = ModelId::try_from("llama").unwrap();
-        view.models.insert(id, model);
-        let of = |cluster: &str| carrier_of(cluster, &plan);
-        let told = |name: &str| Some(format!("deployment default/{name}"));
-        assert_eq!(of("model/default/llama/v2.1"), told("two"));
-        assert_eq!(of("model/default/llama"), told("one"));
-        for other in [
-            "model/default/llama/v9",
-            "model/red/llama",
-            "model/default/phi",
-            "other",
-            "model/",
-        ] {
-            assert_eq!(of(other), None, "{other}");
-        }
     }
 }

@@ -108,7 +108,7 @@ impl Scopes {
         }
     }
 
-    /// The models in a filter configuration that some proxy runs, by the version it acked. `None` for one that
+    /// The models in a filter configuration or in routes that some proxy runs, by the version it acked. `None` for one that
     /// is older than the memory.
     pub(crate) fn told_by(&self, acked: &str) -> Option<Told> {
         // An accepted retry is the same plan: `<hash>+r<n>`.

@@ -13,6 +13,7 @@ use headgate_xds::Fleet;
 use tokio::sync::watch;
 
 use crate::cli::ServeArgs;
+use crate::cli::names::{parse_name, parse_namespace};
 use crate::publisher::Published;
 use crate::source::SeenPolicies;
 use crate::tally::tally;
@@ -25,10 +26,10 @@ const GATHER: Duration = Duration::from_millis(300);
 #[derive(Debug, Args, Clone)]
 pub(crate) struct WriteArgs {
     /// Lease that the replicas share: its holder writes status and Events. An installation beside this one needs another.
-    #[arg(long, value_name = "NAME", default_value = "headgate", env = "HEADGATE_LEASE_NAME", value_parser = crate::cli::parse_namespace)]
+    #[arg(long, value_name = "NAME", default_value = "headgate", env = "HEADGATE_LEASE_NAME", value_parser = parse_name)]
     pub lease_name: String,
     /// Namespace of the Lease, and of the counts that replicas tell each other; else that of the pod or of the kubeconfig.
-    #[arg(long, value_name = "NAMESPACE", env = "POD_NAMESPACE", value_parser = crate::cli::parse_namespace)]
+    #[arg(long, value_name = "NAMESPACE", env = "POD_NAMESPACE", value_parser = parse_namespace)]
     pub lease_namespace: Option<String>,
     /// How long the others wait for a holder that says nothing, in seconds.
     #[arg(long, value_name = "SECONDS", default_value_t = 15, value_parser = clap::value_parser!(u64).range(3..=240))]
@@ -40,20 +41,6 @@ pub(crate) struct WriteArgs {
     /// status`, which asks all of them.
     #[arg(long, value_name = "IP", env = "POD_IP")]
     pub replica_address: Option<IpAddr>,
-}
-
-/// What the API server takes as an object's name, with room for what comes before it.
-fn parse_name(text: &str) -> Result<String, String> {
-    let inner = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'-' || c == b'.';
-    let ends = [text.bytes().next(), text.bytes().last()];
-    let ends = ends
-        .iter()
-        .all(|c| c.is_some_and(|c| c.is_ascii_alphanumeric()));
-    if ends && text.len() <= 180 && text.bytes().all(inner) && !text.contains("..") {
-        Ok(text.to_owned())
-    } else {
-        Err("write lower-case letters, digits, '-' and '.', as for the name of a pod".to_owned())
-    }
 }
 
 impl WriteArgs {

@@ -2,6 +2,54 @@
 //!
 //! Invariant: findings are a function of the objects, like the plan, so they never flap on their own.
 
+use std::fmt;
+
+use headgate_contract::ModelId;
+
+use crate::{CarrierKey, PolicyId};
+
+/// What something is said about.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Subject {
+    /// The control plane itself: what is made of its flags alone, or of everything there is.
+    ControlPlane,
+    /// A policy.
+    Policy(PolicyId),
+    /// An object whose labels count.
+    Carrier(CarrierKey),
+    /// A model as a whole, whichever objects carry it.
+    Model {
+        /// Kubernetes namespace.
+        namespace: String,
+        /// The model.
+        id: ModelId,
+    },
+}
+
+impl From<CarrierKey> for Subject {
+    fn from(key: CarrierKey) -> Self {
+        Self::Carrier(key)
+    }
+}
+
+impl From<PolicyId> for Subject {
+    fn from(id: PolicyId) -> Self {
+        Self::Policy(id)
+    }
+}
+
+/// `TokenBucketPolicy default/tenants`, `deployment default/llama-v2`, `model default/llama`.
+impl fmt::Display for Subject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Policy(id) => id.fmt(f),
+            Self::Carrier(key) => key.fmt(f),
+            Self::Model { namespace, id } => write!(f, "model {namespace}/{id}"),
+            Self::ControlPlane => f.write_str("the control plane"),
+        }
+    }
+}
+
 /// How bad it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Severity {
@@ -16,8 +64,8 @@ pub enum Severity {
 /// Something an operator should know, with what to do about it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Finding {
-    /// The object it is about: `deployment default/llama-v2`, `TokenBucketPolicy default/tenants`.
-    pub object: String,
+    /// What it is about.
+    pub object: Subject,
     /// One of [`reason`]: the Event's reason and the metric's label.
     pub reason: &'static str,
     /// How bad it is.
@@ -78,6 +126,8 @@ pub mod reason {
     pub const RESUMED: &str = "Resumed";
     /// A version takes no new sessions any more.
     pub const DRAINED: &str = "Drained";
+    /// A version of which no endpoint was ready takes new sessions again.
+    pub const RECOVERED: &str = "Recovered";
     /// None of a version's endpoints is ready any more.
     pub const UNREADY: &str = "Unready";
     /// A proxy refused what was made of an object.

@@ -202,7 +202,7 @@ fn invalid(written: &str, member: &Member, standing: &Standing, keys: &LabelKeys
 
 fn about(member: &Member, severity: Severity, reason: &'static str, message: String) -> Finding {
     Finding {
-        object: member.key.to_string(),
+        object: member.key.clone().into(),
         reason,
         severity,
         origin: member.origin.clone(),

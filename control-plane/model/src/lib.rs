@@ -20,11 +20,11 @@ mod scale;
 mod shares;
 mod transitions;
 
-pub use finding::{Finding, Severity, reason};
+pub use finding::{Finding, Severity, Subject, reason};
 pub use levels::Standing;
 pub use objects::{Carrier, CarrierKey, LabelKeys, Objects, Pod, Policy, PolicyKey};
 pub use plan::{NamespacePlan, Plan, PlannedCarrier, PlannedModel, PlannedVariant, plan};
 pub use policies::{PolicyId, PolicyKind, PolicyOutcome, Verdict, verdict};
 pub use registry::{Endpoints, Member, Model, Registry, Weight};
 pub use scale::{Readiness, ScaleDamper, Scales, Tick};
-pub use transitions::transitions;
+pub use transitions::Course;

@@ -15,7 +15,7 @@ use crate::registry::{Member, Model, count};
 use crate::shares::{Candidate, percents, version_shares};
 use crate::{
     CarrierKey, Finding, LabelKeys, Objects, PolicyId, PolicyOutcome, Registry, Scales, Severity,
-    policies, reason,
+    Subject, policies, reason,
 };
 
 /// Everything decided, for all namespaces that declare a model.
@@ -27,6 +27,26 @@ pub struct Plan {
     pub findings: Vec<Finding>,
     /// What became of every policy.
     pub policies: BTreeMap<PolicyId, PolicyOutcome>,
+}
+
+impl Plan {
+    /// The carrier that stands for a model as a whole: the oldest that owns a version of it.
+    #[must_use]
+    pub fn oldest_carrier(&self, namespace: &str, id: &ModelId) -> Option<&CarrierKey> {
+        self.namespaces
+            .get(namespace)?
+            .models
+            .get(id)?
+            .oldest_carrier()
+    }
+}
+
+impl PlannedModel {
+    /// The carrier that stands for the model as a whole: the oldest that owns a version.
+    #[must_use]
+    pub fn oldest_carrier(&self) -> Option<&CarrierKey> {
+        self.carriers.first().map(|carrier| &carrier.key)
+    }
 }
 
 /// What a namespace serves and how it is limited.
@@ -276,7 +296,10 @@ fn nothing_ready(namespace: &str, id: &ModelId, model: &Model) -> Finding {
     let carriers: Vec<String> = model.carriers.iter().map(CarrierKey::identity).collect();
     let oldest = carriers.first().map(String::as_str).unwrap_or_default();
     Finding {
-        object: format!("model {namespace}/{id}"),
+        object: Subject::Model {
+            namespace: namespace.to_owned(),
+            id: id.clone(),
+        },
         reason: reason::NOTHING_READY,
         severity: Severity::Warning,
         origin: carriers.join(", "),
@@ -295,7 +318,10 @@ fn scaled(
 ) -> Finding {
     let largest = largest.map(CarrierKey::identity).unwrap_or_default();
     Finding {
-        object: format!("model {namespace}/{id}"),
+        object: Subject::Model {
+            namespace: namespace.to_owned(),
+            id: id.clone(),
+        },
         reason: reason::CANARIES_SCALED,
         severity: Severity::Warning,
         origin: String::new(),

@@ -307,7 +307,7 @@ pub(crate) fn about(
     message: String,
 ) -> Finding {
     Finding {
-        object: carrier.key.to_string(),
+        object: carrier.key.clone().into(),
         reason,
         severity,
         origin: carrier.origin.clone(),

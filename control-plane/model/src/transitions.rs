@@ -1,9 +1,11 @@
-//! Two plans, one after the other → what became of the carriers in between: a canary started, was promoted, drained.
+//! Plans, one after the other → what became of the carriers in between: a canary started, was promoted, drained.
 //!
-//! Invariant: a function of the two plans. What is said of a carrier is about new sessions, and a carrier that is new among
-//! those that serve, or that is held (a finding says so), is no transition.
+//! Invariant: a function of the plans seen. What is said of a carrier is about new sessions, and a carrier that is new among
+//! those that serve, or that is held (a finding says so), is no transition. What was told as unready is told as recovered, and
+//! is not told to start once more.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use headgate_contract::ModelId;
 
@@ -11,43 +13,81 @@ use crate::{
     CarrierKey, Finding, LabelKeys, Plan, PlannedCarrier, PlannedModel, Severity, Standing, reason,
 };
 
-/// Everything that happened to carriers from one plan to the next, in their order.
-#[must_use]
-pub fn transitions(before: &Plan, after: &Plan, keys: &LabelKeys) -> Vec<Finding> {
-    let mut told = Vec::new();
-    for (namespace, view) in &after.namespaces {
-        let old = before.namespaces.get(namespace);
-        for (id, model) in &view.models {
-            let old = old.and_then(|view| view.models.get(id));
-            if old.is_some_and(|old| old.carriers == model.carriers) {
-                continue;
-            }
-            told.extend(of_model(id, old, model, keys));
-        }
-    }
-    told
+/// What carriers have been through.
+#[derive(Debug, Default)]
+pub struct Course {
+    last: Option<Arc<Plan>>,
+    /// Carriers that were told as unready and have not served since. Only those of the last plan.
+    unready: BTreeSet<CarrierKey>,
 }
 
-fn of_model(
-    id: &ModelId,
-    before: Option<&PlannedModel>,
-    after: &PlannedModel,
-    keys: &LabelKeys,
-) -> Vec<Finding> {
-    let old: BTreeMap<&CarrierKey, &PlannedCarrier> = before
-        .into_iter()
-        .flat_map(|model| &model.carriers)
-        .map(|carrier| (&carrier.key, carrier))
-        .collect();
-    let tell = |now: &PlannedCarrier| {
-        let subject = Subject {
-            carrier: now,
-            what: format!("{} of model {id}", versions(after, &now.key)),
-            keys,
+impl Course {
+    /// Everything that happened to carriers since the plan before this one, in their order; nothing by the first plan.
+    pub fn follow(&mut self, plan: &Arc<Plan>, keys: &LabelKeys) -> Vec<Finding> {
+        let last = self.last.replace(plan.clone());
+        let Some(before) = last.filter(|last| !Arc::ptr_eq(last, plan)) else {
+            return Vec::new();
         };
-        subject.since(old.get(&now.key).copied(), before.is_some())
-    };
-    after.carriers.iter().filter_map(tell).collect()
+        let mut told = Vec::new();
+        for (namespace, view) in &plan.namespaces {
+            let old = before.namespaces.get(namespace);
+            for (id, model) in &view.models {
+                let old = old.and_then(|view| view.models.get(id));
+                if old.is_some_and(|old| old.carriers == model.carriers) {
+                    continue;
+                }
+                told.extend(self.of_model(id, old, model, keys));
+            }
+        }
+        self.forget(plan);
+        told
+    }
+
+    fn of_model(
+        &mut self,
+        id: &ModelId,
+        before: Option<&PlannedModel>,
+        after: &PlannedModel,
+        keys: &LabelKeys,
+    ) -> Vec<Finding> {
+        let old: BTreeMap<&CarrierKey, &PlannedCarrier> = before
+            .into_iter()
+            .flat_map(|model| &model.carriers)
+            .map(|carrier| (&carrier.key, carrier))
+            .collect();
+        let tell = |now: &PlannedCarrier| {
+            let told = Told {
+                carrier: now,
+                model: id,
+                what: format!("{} of model {id}", versions(after, &now.key)),
+                keys,
+                was_unready: self.unready.contains(&now.key),
+            };
+            let told = told.since(old.get(&now.key).copied(), before.is_some());
+            if told.as_ref().is_some_and(|t| t.reason == reason::UNREADY) {
+                self.unready.insert(now.key.clone());
+            }
+            told
+        };
+        after.carriers.iter().filter_map(tell).collect()
+    }
+
+    /// A carrier that serves again, or that would not serve if it were ready, is as any other.
+    fn forget(&mut self, plan: &Plan) {
+        let models = plan
+            .namespaces
+            .values()
+            .flat_map(|view| view.models.values());
+        let still = |carrier: &&PlannedCarrier| {
+            let serves = matches!(carrier.standing, Standing::Canary(_) | Standing::Base);
+            serves && carrier.share == 0
+        };
+        if !self.unready.is_empty() {
+            let carriers = models.flat_map(|model| &model.carriers);
+            let still: BTreeSet<&CarrierKey> = carriers.filter(still).map(|c| &c.key).collect();
+            self.unready.retain(|key| still.contains(key));
+        }
+    }
 }
 
 /// The versions that a carrier brought.
@@ -61,13 +101,16 @@ fn versions(model: &PlannedModel, key: &CarrierKey) -> String {
 }
 
 /// A carrier as it is now, and how it is called.
-struct Subject<'a> {
+struct Told<'a> {
     carrier: &'a PlannedCarrier,
+    model: &'a ModelId,
     what: String,
     keys: &'a LabelKeys,
+    /// That it was unready was told.
+    was_unready: bool,
 }
 
-impl Subject<'_> {
+impl Told<'_> {
     /// What happened to it; `known` says whether its model was there before.
     fn since(&self, before: Option<&PlannedCarrier>, known: bool) -> Option<Finding> {
         let (now, what) = (self.carrier, &self.what);
@@ -82,6 +125,8 @@ impl Subject<'_> {
                 let moved = served && matches!(was, Some(Standing::Canary(_)));
                 let (reason, verb) = if moved {
                     (reason::CANARY_MOVED, "now takes")
+                } else if self.was_unready {
+                    (reason::RECOVERED, "is ready again and takes")
                 } else {
                     (reason::CANARY_STARTED, "is a canary and takes")
                 };
@@ -94,6 +139,14 @@ impl Subject<'_> {
                     );
                     self.says(reason, Severity::Info, message)
                 })
+            }
+            Standing::Base if now.share > 0 && self.was_unready => {
+                let message = format!(
+                    "{what} is ready again and takes {} of new sessions. To see what each version takes: headgate status {}",
+                    percent(now.share),
+                    self.model
+                );
+                Some(self.says(reason::RECOVERED, Severity::Info, message))
             }
             Standing::Base if now.share > 0 => match was? {
                 Standing::Canary(_) | Standing::Held { .. } | Standing::Dark => {
@@ -149,7 +202,7 @@ impl Subject<'_> {
 
     fn says(&self, reason: &'static str, severity: Severity, message: String) -> Finding {
         Finding {
-            object: self.carrier.key.to_string(),
+            object: self.carrier.key.clone().into(),
             reason,
             severity,
             origin: self.carrier.key.to_string(),

@@ -135,7 +135,7 @@ fn a_policy_that_matches_nothing_says_so() {
     let plan = planned(&world);
     assert_eq!(buckets(&plan), ["default/half:two for phi"]);
     let said = findings(&plan, reason::MATCHES_NOTHING);
-    let about: Vec<_> = said.iter().map(|f| f.object.as_str()).collect();
+    let about: Vec<_> = said.iter().map(|f| f.object.to_string()).collect();
     assert_eq!(
         about,
         [
@@ -163,7 +163,10 @@ fn a_bucket_that_two_policies_give_alike_is_an_error_of_the_later_one() {
     let refused = findings(&plan, reason::DUPLICATE_BUCKET);
     assert_eq!(refused.len(), 1);
     assert_eq!(refused[0].severity, Severity::Error);
-    assert_eq!(refused[0].object, "TokenBucketPolicy default/a-late");
+    assert_eq!(
+        refused[0].object.to_string(),
+        "TokenBucketPolicy default/a-late"
+    );
     let message = "spec.buckets[0]: bucket \"fair\" of its models is that of TokenBucketPolicy default/z-early, because it is \
                    older. To have both, rename one";
     assert_eq!(refused[0].message, message);
@@ -237,7 +240,10 @@ fn a_tagging_that_never_counts_for_a_model_says_so() {
     let plan = planned(&world);
     let said = findings(&plan, reason::TAGGING_SHADOWED);
     assert_eq!(said.len(), 1);
-    assert_eq!(said[0].object, "TrafficTagPolicy default/second");
+    assert_eq!(
+        said[0].object.to_string(),
+        "TrafficTagPolicy default/second"
+    );
     assert!(
         said[0]
             .message

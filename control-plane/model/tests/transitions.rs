@@ -3,7 +3,9 @@
 
 mod world;
 
-use headgate_model::{Carrier, LabelKeys, Plan, transitions};
+use std::sync::Arc;
+
+use headgate_model::{Carrier, Course, Finding, LabelKeys, Plan};
 use world::{Build, carrier, objects, planned};
 
 fn one() -> Carrier {
@@ -14,20 +16,36 @@ fn two() -> Carrier {
     carrier("v2", "two").created(2)
 }
 
-fn plan(carriers: impl IntoIterator<Item = Carrier>) -> Plan {
-    planned(&objects(carriers))
+fn plan(carriers: impl IntoIterator<Item = Carrier>) -> Arc<Plan> {
+    Arc::new(planned(&objects(carriers)))
+}
+
+fn transitions(before: &Arc<Plan>, after: &Arc<Plan>) -> Vec<Finding> {
+    let (mut course, keys) = (Course::default(), LabelKeys::default());
+    assert_eq!(course.follow(before, &keys), []);
+    course.follow(after, &keys)
+}
+
+/// Object and reason of what is said of each plan after the first.
+fn course(plans: &[&Arc<Plan>]) -> Vec<Vec<(String, &'static str)>> {
+    let (mut course, keys) = (Course::default(), LabelKeys::default());
+    let said = plans.iter().map(|plan| {
+        let told = course.follow(plan, &keys).into_iter();
+        told.map(|t| (t.object.to_string(), t.reason)).collect()
+    });
+    said.skip(1).collect()
 }
 
 /// Object and reason of each.
-fn said(before: &Plan, after: &Plan) -> Vec<(String, &'static str)> {
-    transitions(before, after, &LabelKeys::default())
+fn said(before: &Arc<Plan>, after: &Arc<Plan>) -> Vec<(String, &'static str)> {
+    transitions(before, after)
         .into_iter()
-        .map(|t| (t.object, t.reason))
+        .map(|t| (t.object.to_string(), t.reason))
         .collect()
 }
 
-fn message(before: &Plan, after: &Plan) -> String {
-    let told = transitions(before, after, &LabelKeys::default());
+fn message(before: &Arc<Plan>, after: &Arc<Plan>) -> String {
+    let told = transitions(before, after);
     told.into_iter().map(|t| t.message).next().unwrap()
 }
 
@@ -72,15 +90,46 @@ fn a_version_whose_last_endpoint_is_lost_is_told_and_where_its_share_goes() {
         [("deployment default/v2".to_owned(), "Unready")]
     );
     assert!(message(&ten, &dead).contains("kubectl describe deployment/v2 -n default"));
+}
+
+#[test]
+fn a_version_that_recovers_is_told_so_and_one_that_comes_unready_starts() {
+    let v1 = |reason| vec![("deployment default/v1".to_owned(), reason)];
+    let v2 = |reason| vec![("deployment default/v2".to_owned(), reason)];
+    let ten = plan([one(), two().weight("10")]);
+    let dead = plan([one(), two().weight("10").unready(1)]);
+    let back = plan([one(), two().weight("30")]);
     assert_eq!(
-        said(&dead, &ten),
-        [("deployment default/v2".to_owned(), "CanaryStarted")]
+        course(&[&ten, &dead, &back, &dead, &ten]),
+        [
+            v2("Unready"),
+            v2("Recovered"),
+            v2("Unready"),
+            v2("Recovered")
+        ]
+    );
+    // Its first pod is as yet to come: that is how a canary starts.
+    let held = plan([one()]);
+    assert_eq!(course(&[&held, &dead, &ten]), [vec![], v2("CanaryStarted")]);
+    // Taken back while it was unready, and begun anew.
+    let dark = plan([one(), two().weight("0")]);
+    assert_eq!(
+        course(&[&ten, &dead, &dark, &ten]),
+        [v2("Unready"), vec![], v2("CanaryStarted")]
+    );
+    let alone = plan([one().unready(1), two().weight("10")]);
+    assert_eq!(
+        course(&[&ten, &alone, &ten]),
+        [
+            [v1("Unready"), v2("CanaryMoved")].concat(),
+            [v1("Recovered"), v2("CanaryMoved")].concat()
+        ]
     );
 }
 
 #[test]
 fn what_comes_with_its_model_is_no_transition() {
-    let nothing = Plan::default();
+    let nothing = Arc::new(Plan::default());
     assert_eq!(said(&nothing, &plan([one()])), []);
     assert_eq!(said(&nothing, &plan([one(), two().weight("10")])), []);
     // A canary that comes beside a base is one.
@@ -103,7 +152,7 @@ fn shares_are_said_as_people_write_them() {
         two().weight("10"),
         carrier("v3", "three").created(3).weight("20"),
     ]);
-    let told = transitions(&all, &thirds, &LabelKeys::default());
+    let told = transitions(&all, &thirds);
     let told: Vec<&str> = told
         .iter()
         .map(|t| t.message.split(" of new").next().unwrap())

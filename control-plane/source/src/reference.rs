@@ -5,6 +5,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use headgate_model::Subject;
+
 /// An object of the API server.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Reference {
@@ -20,8 +22,8 @@ pub struct Reference {
     pub uid: String,
 }
 
-/// References by what a [`Finding`](headgate_model::Finding) calls the object.
-pub type ByObject = BTreeMap<String, Reference>;
+/// References by what a [`Finding`](headgate_model::Finding) is about.
+pub type ByObject = BTreeMap<Subject, Reference>;
 
 /// The references of every source that has some. Cheap to clone.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -42,7 +44,7 @@ impl References {
 
     /// What the API server calls this object; `None` for one of a file, or that is gone.
     #[must_use]
-    pub fn get(&self, object: &str) -> Option<&Reference> {
+    pub fn get(&self, object: &Subject) -> Option<&Reference> {
         self.0.iter().find_map(|references| references.get(object))
     }
 }

@@ -88,16 +88,25 @@ fn rights_are_asked_for_where_they_are_used_and_nowhere_else() {
     assert_eq!(resources(&needs, Some("house")), of_policies);
     assert_eq!(
         resources(&needs, Some("home")),
-        ["leases.coordination.k8s.io", "configmaps"]
+        [
+            "events.events.k8s.io",
+            "leases.coordination.k8s.io",
+            "configmaps"
+        ]
     );
     assert_eq!(resources(&needs, None), Vec::<String>::new());
     let red = resources(&needs, Some("red"));
     assert_eq!(red, resources(&needs, Some("blue")));
     assert!(red.contains(&"gangs.my.org".to_owned()) && red.contains(&"pods".to_owned()));
+    let command = "headgate schema rbac --namespace red --namespace blue --root-namespace house --owner-kind my.org/v1/gangs/Gang";
     assert_eq!(
-        needs.command(),
-        "headgate schema rbac --namespace red --namespace blue --root-namespace house --owner-kind my.org/v1/gangs/Gang \
-         --install-namespace home"
+        needs.command(None),
+        format!("{command} --install-namespace home")
+    );
+    assert_eq!(needs.command(Some("headgate")), needs.command(None));
+    assert_eq!(
+        needs.command(Some("keeper")),
+        format!("{command} --service-account keeper --install-namespace home")
     );
     // Policies that are files are no business of the API server's.
     needs.policies = false;

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::error::Error;
 use std::net::SocketAddr;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use headgate_contract::names;
 use headgate_model::{Carrier, CarrierKey, LabelKeys, Objects, Pod, Registry, Scales, plan};
@@ -49,19 +49,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         }
     }
     let code = || Code::File("/modules/headgate.wasm".to_owned());
-    let options = Options {
-        domains: BTreeMap::from([("default".to_owned(), vec!["*".to_owned()])]),
-        modules: Modules {
-            fused: code(),
-            traffic_tag: code(),
-            token_bucket: code(),
-        },
-        access_log: None,
-        max_body_bytes: 8 << 20,
-        request_timeout: Duration::from_secs(50),
-        connect_timeout: Duration::from_secs(2),
-        idle_timeout: Duration::from_secs(300),
-    };
+    let domains = [("default".to_owned(), vec!["*".to_owned()])];
+    let options = Options::new(Modules::of(|_| code()), domains);
     let scope = ScopeSpec {
         follow: false,
         namespaces: vec!["default".to_owned()],

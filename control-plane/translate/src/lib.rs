@@ -14,6 +14,7 @@ mod endpoints;
 mod filters;
 mod listener;
 mod ordered;
+mod origins;
 mod routes;
 mod scope;
 mod vet;
@@ -25,8 +26,9 @@ use headgate_xds::{Inconsistent, Resource, Snapshot};
 
 pub use cache::Cache;
 pub use filters::FilterModule;
+pub use origins::origins;
 pub use scope::{Code, Modules, Options, ScopeSpec};
-pub use vet::Rejected;
+pub use vet::{LeftOut, Rejected};
 
 /// What a scope is to run, and what had to be left out of it.
 #[derive(Debug)]

@@ -7,6 +7,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use headgate_contract::Role;
 
+use crate::FilterModule;
+
 /// A proxy's scope: proxies with equal scopes share one snapshot.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ScopeSpec {
@@ -47,6 +49,22 @@ pub struct Options {
     pub idle_timeout: Duration,
 }
 
+impl Options {
+    /// The settings that `headgate serve` has without a flag, for these modules and domains.
+    #[must_use]
+    pub fn new(modules: Modules, domains: impl IntoIterator<Item = (String, Vec<String>)>) -> Self {
+        Self {
+            domains: domains.into_iter().collect(),
+            modules,
+            access_log: None,
+            max_body_bytes: 8 << 20,
+            request_timeout: Duration::from_secs(50),
+            connect_timeout: Duration::from_secs(2),
+            idle_timeout: Duration::from_secs(300),
+        }
+    }
+}
+
 /// The three modules.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Modules {
@@ -56,6 +74,18 @@ pub struct Modules {
     pub traffic_tag: Code,
     /// Limits alone.
     pub token_bucket: Code,
+}
+
+impl Modules {
+    /// Each with the code that is named for it.
+    #[must_use]
+    pub fn of(code: impl Fn(FilterModule) -> Code) -> Self {
+        Self {
+            fused: code(FilterModule::Fused),
+            traffic_tag: code(FilterModule::TrafficTag),
+            token_bucket: code(FilterModule::TokenBucket),
+        }
+    }
 }
 
 /// Where the code of a module is.

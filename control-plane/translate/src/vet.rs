@@ -1,6 +1,7 @@
 //! Checks each model alone, so that one bad entry never rejects a whole table.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use headgate_contract::{BucketRule, FilterConfig, ModelId, NamespaceConfig, Role, TagRule};
 use headgate_model::{Plan, PlannedModel};
@@ -8,13 +9,37 @@ use headgate_model::{Plan, PlannedModel};
 use crate::cache::Cache;
 use crate::scope::ScopeSpec;
 
+/// What was left out.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum LeftOut {
+    /// A model, with its clusters, routes and plan.
+    Model(ModelId),
+    /// A bucket of a policy.
+    Bucket {
+        /// The policy, as its rules name it: [`PolicyId::in_rules`](headgate_model::PolicyId::in_rules).
+        policy: String,
+        /// The bucket's name.
+        bucket: String,
+    },
+}
+
+/// `model llama3-70b`, `bucket default/tenants/per-tenant`.
+impl fmt::Display for LeftOut {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Model(id) => write!(f, "model {id}"),
+            Self::Bucket { policy, bucket } => write!(f, "bucket {policy}/{bucket}"),
+        }
+    }
+}
+
 /// Something left out of a snapshot.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Rejected {
     /// Kubernetes namespace.
     pub namespace: String,
-    /// What was left out: `model llama3-70b`, `bucket default/tenants/per-tenant`.
-    pub what: String,
+    /// What was left out.
+    pub what: LeftOut,
     /// Why, and what to change.
     pub reason: String,
 }
@@ -44,7 +69,7 @@ pub(crate) fn accepted<'a>(
             tagging: Vec::new(),
         };
         if let Some(namespace) = plan.namespaces.get(name) {
-            let mut refuse = |what: String, reason: String| {
+            let mut refuse = |what: LeftOut, reason: String| {
                 rejected.push(Rejected {
                     namespace: name.clone(),
                     what,
@@ -53,7 +78,7 @@ pub(crate) fn accepted<'a>(
             };
             for (id, model) in &namespace.models {
                 match cache.model(name, id).map(|made| &made.verdict) {
-                    Some(Err(reason)) => refuse(format!("model {id}"), reason.clone()),
+                    Some(Err(reason)) => refuse(LeftOut::Model(id.clone()), reason.clone()),
                     Some(Ok(())) | None => {
                         view.models.insert(id, model);
                     }
@@ -66,10 +91,13 @@ pub(crate) fn accepted<'a>(
                 };
                 match parses(alone) {
                     Ok(()) => view.buckets.push(rule),
-                    Err(reason) => refuse(
-                        format!("bucket {}/{}", rule.policy, rule.bucket.name),
-                        reason,
-                    ),
+                    Err(reason) => {
+                        let what = LeftOut::Bucket {
+                            policy: rule.policy.clone(),
+                            bucket: rule.bucket.name.to_string(),
+                        };
+                        refuse(what, reason);
+                    }
                 }
             }
             view.tagging = namespace.config.tagging.iter().collect();

@@ -2,7 +2,6 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use envoy_types::pb::envoy::config::core::v3::data_source::Specifier;
 use envoy_types::pb::envoy::config::route::v3::route::Action;
@@ -46,19 +45,8 @@ fn table(namespace: &str, names_by_model: &[(String, String)]) -> RouteConfigura
         objects.carriers.insert(key, carrier);
     }
     let code = || Code::File("/modules/headgate.wasm".to_owned());
-    let options = Options {
-        domains: BTreeMap::from([(namespace.to_owned(), vec!["*".to_owned()])]),
-        modules: Modules {
-            fused: code(),
-            traffic_tag: code(),
-            token_bucket: code(),
-        },
-        access_log: None,
-        max_body_bytes: 1 << 20,
-        request_timeout: Duration::from_secs(50),
-        connect_timeout: Duration::from_secs(2),
-        idle_timeout: Duration::from_secs(300),
-    };
+    let domains = [(namespace.to_owned(), vec!["*".to_owned()])];
+    let options = Options::new(Modules::of(|_| code()), domains);
     let scope = ScopeSpec {
         follow: false,
         namespaces: vec![namespace.to_owned()],

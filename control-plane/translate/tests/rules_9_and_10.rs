@@ -2,9 +2,6 @@
 //! told of time and memory.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-use std::collections::BTreeMap;
-use std::time::Duration;
-
 use envoy_types::pb::envoy::config::core::v3::TypedExtensionConfig;
 use envoy_types::pb::envoy::config::core::v3::async_data_source::Specifier as Source;
 use envoy_types::pb::envoy::config::core::v3::data_source::Specifier;
@@ -22,18 +19,10 @@ use prost::Message;
 const FILE: &str = "/modules/headgate-0123.wasm";
 
 fn made(code: &Code) -> Snapshot {
+    let domains = [("default".to_owned(), vec!["*".to_owned()])];
     let options = Options {
-        domains: BTreeMap::from([("default".to_owned(), vec!["*".to_owned()])]),
-        modules: Modules {
-            fused: code.clone(),
-            traffic_tag: code.clone(),
-            token_bucket: code.clone(),
-        },
-        access_log: None,
         max_body_bytes: 3 << 20,
-        request_timeout: Duration::from_secs(50),
-        connect_timeout: Duration::from_secs(2),
-        idle_timeout: Duration::from_secs(300),
+        ..Options::new(Modules::of(|_| code.clone()), domains)
     };
     let scope = ScopeSpec {
         follow: false,

@@ -3,7 +3,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
-use std::time::Duration;
 
 use envoy_types::pb::envoy::config::cluster::v3::Cluster;
 use envoy_types::pb::envoy::config::core::v3::TypedExtensionConfig;
@@ -18,28 +17,29 @@ use envoy_types::pb::xds::r#type::matcher::v3::matcher::matcher_tree::TreeType;
 use envoy_types::pb::xds::r#type::matcher::v3::matcher::{MatcherType, OnMatch, on_match};
 use headgate_contract::{FilterConfig, names};
 use headgate_model::{Carrier, CarrierKey, LabelKeys, Objects, Plan, Pod, Registry, Scales, plan};
-use headgate_translate::{Cache, Code, Modules, Options, ScopeSpec, snapshot, snapshot_with};
+use headgate_translate::{
+    Cache, Code, FilterModule, LeftOut, Modules, Options, ScopeSpec, snapshot, snapshot_with,
+};
 use headgate_xds::{Kind, Snapshot};
 use proptest::prelude::*;
 use prost::Message;
 
 fn options() -> Options {
-    let code = |name: &str| Code::File(format!("/modules/{name}-0123.wasm"));
+    let modules = Modules::of(|module| {
+        let name = match module {
+            FilterModule::Fused => "headgate",
+            FilterModule::TrafficTag => "traffic-tag",
+            FilterModule::TokenBucket => "token-bucket",
+        };
+        Code::File(format!("/modules/{name}-0123.wasm"))
+    });
+    let domains = [
+        ("default".to_owned(), vec!["*".to_owned()]),
+        ("team".to_owned(), vec!["team.example".to_owned()]),
+    ];
     Options {
-        domains: BTreeMap::from([
-            ("default".to_owned(), vec!["*".to_owned()]),
-            ("team".to_owned(), vec!["team.example".to_owned()]),
-        ]),
-        modules: Modules {
-            fused: code("headgate"),
-            traffic_tag: code("traffic-tag"),
-            token_bucket: code("token-bucket"),
-        },
         access_log: Some("/dev/stdout".to_owned()),
-        max_body_bytes: 8 << 20,
-        request_timeout: Duration::from_secs(50),
-        connect_timeout: Duration::from_secs(2),
-        idle_timeout: Duration::from_secs(300),
+        ..Options::new(modules, domains)
     }
 }
 
@@ -271,7 +271,10 @@ fn a_bad_model_is_left_out_alone_and_reported() {
     specs.push(Spec("default", "broken".into(), "v1".into(), None, vec![0]));
     let translated = snapshot(&planned(&specs), &scope(), &options()).unwrap();
     assert_eq!(translated.rejected.len(), 1);
-    assert_eq!(translated.rejected[0].what, "model broken");
+    assert_eq!(
+        translated.rejected[0].what,
+        LeftOut::Model("broken".try_into().unwrap())
+    );
     assert!(translated.rejected[0].reason.contains("give it a port"));
     assert!(
         translated

@@ -215,6 +215,7 @@ impl Fleet {
             node,
         };
         member.tell(since, Happening::Connected);
+        self.inner.changes.send_modify(|n| *n += 1);
         member
     }
 
@@ -300,5 +301,22 @@ fn note(kinds: &mut BTreeMap<Kind, Progress>, event: &Event, now: SystemTime) {
         Event::Nacked { kind, message, .. } => {
             kinds.entry(*kind).or_default().last_nack = Some((now, message.clone()));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_proxy_that_comes_or_goes_is_a_change() {
+        let fleet = Fleet::default();
+        let mut changes = fleet.changes();
+        let scope = Scope("all".to_owned());
+        let member = fleet.join(Arc::default(), scope, Protocol::Delta, None);
+        assert!(changes.has_changed().is_ok_and(|changed| changed));
+        changes.mark_unchanged();
+        drop(member);
+        assert!(changes.has_changed().is_ok_and(|changed| changed));
     }
 }

@@ -2,156 +2,19 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-use std::collections::BTreeMap;
-use std::future::Future;
-use std::sync::Arc;
-use std::time::Duration;
+mod loopback;
 
-use envoy_types::pb::envoy::config::core::v3::Node;
-use envoy_types::pb::envoy::service::discovery::v3::aggregated_discovery_service_client::AggregatedDiscoveryServiceClient;
-use envoy_types::pb::envoy::service::discovery::v3::{
-    DeltaDiscoveryRequest, DeltaDiscoveryResponse, DiscoveryRequest, DiscoveryResponse,
-};
+use std::sync::Arc;
+
+use envoy_types::pb::envoy::service::discovery::v3::{DeltaDiscoveryRequest, DiscoveryRequest};
 use envoy_types::pb::envoy::service::route::v3::route_discovery_service_client::RouteDiscoveryServiceClient;
-use envoy_types::pb::google::rpc::Status as RpcStatus;
 use headgate_xds::fleet::Happening;
 use headgate_xds::session::Event;
-use headgate_xds::{
-    Kind, Options, Peer, Refused, Resource, ResourceKey, Scope, Snapshot, World, XdsServer,
-};
-use tokio::net::TcpListener;
-use tokio::sync::{mpsc, watch};
+use headgate_xds::{Kind, Resource, ResourceKey, Snapshot};
+use loopback::{answer, ask, end, next, node, snapshot, start, within};
+use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::transport::Channel;
-use tonic::{Code, Status, Streaming};
-
-/// One scope per node cluster; `nobody` is refused.
-struct Scopes(BTreeMap<String, watch::Sender<Option<Arc<Snapshot>>>>);
-
-impl World for Scopes {
-    fn scope(&self, peer: &Peer) -> Result<Scope, Refused> {
-        match self.0.contains_key(&peer.cluster) {
-            true => Ok(Scope(peer.cluster.clone())),
-            false => Err(Refused {
-                reason: format!("no scope for {}", peer.cluster),
-            }),
-        }
-    }
-
-    fn snapshots(&self, scope: &Scope) -> watch::Receiver<Option<Arc<Snapshot>>> {
-        self.0[&scope.0].subscribe()
-    }
-}
-
-struct Running {
-    server: XdsServer<Scopes>,
-    address: String,
-}
-
-async fn start(snapshot: Option<Arc<Snapshot>>) -> Running {
-    let scopes = [("ours".to_owned(), watch::Sender::new(snapshot))];
-    let server = XdsServer::new(Scopes(scopes.into()), Options::default());
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = format!("http://{}", listener.local_addr().unwrap());
-    let serving = server.clone();
-    tokio::spawn(async move { serving.serve(listener, std::future::pending()).await });
-    Running { server, address }
-}
-
-impl Running {
-    fn set(&self, snapshot: Arc<Snapshot>) {
-        self.server.world().0["ours"].send_replace(Some(snapshot));
-    }
-
-    async fn channel(&self) -> Channel {
-        Channel::from_shared(self.address.clone())
-            .unwrap()
-            .connect()
-            .await
-            .unwrap()
-    }
-
-    async fn delta(
-        &self,
-    ) -> (
-        mpsc::Sender<DeltaDiscoveryRequest>,
-        Streaming<DeltaDiscoveryResponse>,
-    ) {
-        let (send, requests) = mpsc::channel(64);
-        let mut client = AggregatedDiscoveryServiceClient::new(self.channel().await);
-        let stream = client
-            .delta_aggregated_resources(ReceiverStream::new(requests))
-            .await;
-        (send, stream.unwrap().into_inner())
-    }
-
-    async fn sotw(&self) -> (mpsc::Sender<DiscoveryRequest>, Streaming<DiscoveryResponse>) {
-        let (send, requests) = mpsc::channel(64);
-        let mut client = AggregatedDiscoveryServiceClient::new(self.channel().await);
-        let stream = client
-            .stream_aggregated_resources(ReceiverStream::new(requests))
-            .await;
-        (send, stream.unwrap().into_inner())
-    }
-}
-
-fn node(cluster: &str) -> Option<Node> {
-    Some(Node {
-        id: "proxy-1".to_owned(),
-        cluster: cluster.to_owned(),
-        ..Node::default()
-    })
-}
-
-fn snapshot(revision: u32) -> Arc<Snapshot> {
-    let route = Resource::new(Kind::Route, "r", format!("route {revision}"))
-        .requiring([ResourceKey::new(Kind::Cluster, "c")]);
-    let cluster = Resource::new(Kind::Cluster, "c", "cluster");
-    let endpoints = Resource::new(Kind::Endpoints, "c", "endpoints");
-    let filter = Resource::new(Kind::Extension, "f", format!("filter {revision}"));
-    Arc::new(Snapshot::new([route, cluster, endpoints, filter]).unwrap())
-}
-
-fn ask(kind: Kind, names: &[&str]) -> DeltaDiscoveryRequest {
-    DeltaDiscoveryRequest {
-        node: node("ours"),
-        type_url: kind.type_url().to_owned(),
-        resource_names_subscribe: names.iter().map(|s| (*s).to_owned()).collect(),
-        ..DeltaDiscoveryRequest::default()
-    }
-}
-
-fn answer(response: &DeltaDiscoveryResponse, error: Option<&str>) -> DeltaDiscoveryRequest {
-    DeltaDiscoveryRequest {
-        type_url: response.type_url.clone(),
-        response_nonce: response.nonce.clone(),
-        error_detail: error.map(|message| RpcStatus {
-            code: 13,
-            message: message.to_owned(),
-            details: Vec::new(),
-        }),
-        ..DeltaDiscoveryRequest::default()
-    }
-}
-
-async fn within<T>(what: impl Future<Output = T>) -> T {
-    tokio::time::timeout(Duration::from_secs(10), what)
-        .await
-        .expect("no answer in 10 s")
-}
-
-async fn next<T>(stream: &mut Streaming<T>) -> T {
-    within(stream.message())
-        .await
-        .unwrap()
-        .expect("the stream ended")
-}
-
-async fn end<T: std::fmt::Debug>(stream: &mut Streaming<T>) -> Status {
-    within(stream.message())
-        .await
-        .expect_err("an answer instead of an end")
-}
+use tonic::Code;
 
 #[tokio::test]
 async fn rule_01_delta_over_ads_delivers_in_order_and_the_fleet_knows() {

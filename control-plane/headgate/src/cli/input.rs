@@ -8,7 +8,7 @@ use headgate_contract::names;
 use headgate_model::LabelKeys;
 use headgate_source::kubernetes::Kind;
 
-use super::parse_namespace;
+use super::names::{parse_label_key, parse_namespace};
 
 /// Where models and policies are, and what is made of them.
 #[derive(Debug, Args, Clone)]
@@ -164,24 +164,4 @@ fn parse_domains(text: &str) -> Result<(String, Vec<String>), String> {
         return Err("no domain may be empty".to_owned());
     }
     Ok((parse_namespace(namespace)?, domains))
-}
-
-/// What Kubernetes allows as a label's key: `name`, or `prefix/name`.
-fn parse_label_key(text: &str) -> Result<String, String> {
-    let sound = |part: &str, most: usize, also: &[u8]| {
-        let inner = |c: &u8| c.is_ascii_alphanumeric() || also.contains(c);
-        let ends = [part.bytes().next(), part.bytes().last()];
-        let ends = ends
-            .iter()
-            .all(|c| c.is_some_and(|c| c.is_ascii_alphanumeric()));
-        ends && part.len() <= most && part.as_bytes().iter().all(inner)
-    };
-    let (prefix, name) = text.rsplit_once('/').unwrap_or(("none", text));
-    if sound(prefix, 253, b".-") && sound(name, 63, b".-_") {
-        return Ok(text.to_owned());
-    }
-    Err(
-        "write a label's key as Kubernetes allows it: `model-name`, or `example.com/model-name`"
-            .to_owned(),
-    )
 }

@@ -1,6 +1,7 @@
 //! The command line: what a person can ask of the binary.
 
 mod input;
+pub(crate) mod names;
 mod schema;
 mod status;
 
@@ -11,6 +12,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub(crate) use self::input::{InputArgs, LabelArgs};
+use self::names::parse_namespace;
 pub(crate) use self::schema::{RightsArgs, SchemaArgs, SchemaOf};
 pub(crate) use self::status::{Place, StatusArgs};
 use crate::writing::WriteArgs;
@@ -178,20 +180,4 @@ fn parse_reach(text: &str) -> Result<(String, Vec<String>), String> {
         .ok_or("write PATTERN=NAMESPACE, or PATTERN=NAMESPACE,NAMESPACE for several")?;
     let namespaces = namespaces.split(',').map(|n| parse_namespace(n.trim()));
     Ok((pattern.to_owned(), namespaces.collect::<Result<_, _>>()?))
-}
-
-/// Namespaces reach the names of clusters and virtual hosts, so they are what Kubernetes allows.
-pub(crate) fn parse_namespace(text: &str) -> Result<String, String> {
-    let bytes = text.as_bytes();
-    let inner = |c: &u8| c.is_ascii_lowercase() || c.is_ascii_digit() || *c == b'-';
-    let ends = [bytes.first(), bytes.last()]
-        .into_iter()
-        .all(|c| c.is_some_and(u8::is_ascii_alphanumeric));
-    if ends && bytes.len() <= 63 && bytes.iter().all(inner) {
-        Ok(text.to_owned())
-    } else {
-        Err(format!(
-            "{text:?} is no namespace: write 1-63 lower-case letters, digits or '-'"
-        ))
-    }
 }

@@ -1,9 +1,10 @@
 //! What `headgate schema` prints.
 
 use clap::{Args, ValueEnum};
+use headgate_source::access::Account;
 use headgate_source::kubernetes::Kind;
 
-use super::parse_namespace;
+use super::names::{parse_name, parse_namespace};
 
 /// `headgate schema`.
 #[derive(Debug, Args)]
@@ -35,7 +36,7 @@ pub(crate) struct RightsArgs {
     #[arg(long, value_name = "NAMESPACE", default_value = "headgate-system", value_parser = parse_namespace)]
     pub install_namespace: String,
     /// The ServiceAccount it runs as.
-    #[arg(long, value_name = "NAME", default_value = "headgate", value_parser = parse_namespace)]
+    #[arg(long, value_name = "NAME", default_value = Account::USUAL, value_parser = parse_name)]
     pub service_account: String,
 }
 
@@ -46,7 +47,7 @@ impl Default for RightsArgs {
             root_namespace: None,
             owner_kinds: Vec::new(),
             install_namespace: "headgate-system".to_owned(),
-            service_account: "headgate".to_owned(),
+            service_account: Account::USUAL.to_owned(),
         }
     }
 }

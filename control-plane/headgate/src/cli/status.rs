@@ -2,7 +2,8 @@
 
 use clap::Args;
 
-use super::{Output, parse_namespace};
+use super::Output;
+use super::names::parse_namespace;
 
 /// `headgate status`.
 #[derive(Debug, Args)]

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use headgate_contract::{FilterConfig, Role, names};
-use headgate_model::{Finding, Plan, Registry, Scales, Severity, plan, reason};
+use headgate_model::{Finding, Plan, Registry, Scales, Severity, Subject, plan, reason};
 use headgate_source::files::{FileProblem, Observed, Reducer, manifests};
 use serde::Serialize;
 
@@ -109,7 +109,8 @@ fn of_plan(finding: &Finding, plan: &Plan) -> Line {
     }
     // Who checks a file wants to know what could have been meant.
     let outcome = plan.policies.iter().find(|(id, _)| {
-        finding.reason == reason::MATCHES_NOTHING && id.to_string() == finding.object
+        finding.reason == reason::MATCHES_NOTHING
+            && finding.object == Subject::Policy((*id).clone())
     });
     let message = outcome.map_or(&finding.message, |(_, outcome)| &outcome.resolved.message);
     Line {

@@ -9,6 +9,7 @@ mod models;
 mod policies;
 mod problems;
 mod proxies;
+pub(crate) mod reason;
 mod select;
 mod sightings;
 
@@ -42,7 +43,7 @@ pub(crate) struct Known<'a> {
     /// How the Kubernetes API fares, if there is one.
     pub api: Option<&'a ApiState>,
     /// What cannot be written to it.
-    pub unwritten: &'a BTreeMap<&'static str, Failing>,
+    pub unwritten: &'a BTreeMap<String, Failing>,
     /// The replicas that share its Lease, if it writes there.
     pub peers: Option<&'a Peers>,
     /// The keys of the labels.

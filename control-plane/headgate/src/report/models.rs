@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use headgate_contract::{ModelId, names};
+use headgate_contract::{ModelId, Version, names};
 use headgate_model::{Plan, PlannedModel};
 use headgate_xds::Kind;
 use headgate_xds::fleet::{Progress, Proxy};
@@ -148,7 +148,7 @@ fn held(
             let (state, message) = if filters.run(namespace, id, planned) {
                 ("acked", None)
             } else {
-                behind(namespace, id, filters)
+                behind(namespace, id, planned, filters)
             };
             HeldReport {
                 proxy: filters.proxy.peer.id.clone(),
@@ -171,15 +171,24 @@ fn weights(model: &PlannedModel) -> BTreeMap<String, f64> {
 
 /// Why a proxy does not run the plan of a model yet: a refusal of the filters' configuration, or of a cluster of the
 /// model; a wait for something else; or nothing but time.
-fn behind(namespace: &str, id: &ModelId, filters: &Filters<'_>) -> (&'static str, Option<String>) {
+fn behind(
+    namespace: &str,
+    id: &ModelId,
+    planned: &PlannedModel,
+    filters: &Filters<'_>,
+) -> (&'static str, Option<String>) {
     let status = &filters.progress.status;
     if let Some((name, nack)) = status.nacked.iter().next() {
         return ("nacked", Some(format!("{name}: {}", nack.message)));
     }
-    let cluster = format!("model/{namespace}/{id}/");
+    let variant =
+        |version: &Version| names::variant_cluster(namespace, id.as_str(), version.as_str());
+    let own = planned.variants.keys().map(variant);
+    let mut own = own.chain([names::model_cluster(namespace, id.as_str())]);
     let kinds = filters.proxy.kinds.values();
-    let mut nacked = kinds.flat_map(|progress| &progress.status.nacked);
-    if let Some((name, nack)) = nacked.find(|(name, _)| name.starts_with(&cluster)) {
+    let nacked = || kinds.clone().map(|progress| &progress.status.nacked);
+    let refused = |name: String| nacked().find_map(|nacked| nacked.get_key_value(&name));
+    if let Some((name, nack)) = own.find_map(refused) {
         return ("nacked", Some(format!("{name}: {}", nack.message)));
     }
     match status.waiting.values().next() {

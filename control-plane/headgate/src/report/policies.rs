@@ -36,7 +36,7 @@ fn verdict(verdict: &Verdict) -> VerdictReport {
 
 /// The models of a namespace that a policy counts for; `namespace/*` where it counts for all.
 fn of_namespace(namespace: &str, view: &NamespacePlan, id: &PolicyId) -> Vec<String> {
-    let name = format!("{}/{}", id.namespace, id.name);
+    let name = id.in_rules();
     let told: Vec<&Option<Vec<ModelId>>> = match id.kind {
         PolicyKind::TokenBucket => {
             let rules = view.config.buckets.iter().filter(|r| r.policy == name);

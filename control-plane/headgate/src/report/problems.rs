@@ -7,7 +7,7 @@ use headgate_source::files::FileProblem;
 use headgate_source::kubernetes::ApiState;
 use headgate_source::writes::Failing;
 
-use super::{ApiReport, ProblemReport, seconds, severity};
+use super::{ApiReport, ProblemReport, reason, seconds, severity};
 use crate::publisher::Published;
 use crate::world::Scopes;
 
@@ -42,12 +42,12 @@ pub(super) fn of_api(api: &ApiState) -> Vec<ProblemReport> {
             "{missing}, but {}: {} | kubectl apply -f -",
             missing.why, api.grant
         );
-        ProblemReport::new("error", "MissingRight", &missing.resource, message)
+        ProblemReport::new("error", reason::MISSING_RIGHT, &missing.resource, message)
     });
     let undefined = api.undefined().map(|(kind, command)| {
         let message =
             format!("the Kubernetes API has no such kind, so there are none of it: {command}");
-        ProblemReport::new("warning", "NoDefinition", kind, message)
+        ProblemReport::new("warning", reason::NO_DEFINITION, kind, message)
     });
     lost(api)
         .into_iter()
@@ -67,7 +67,7 @@ fn lost(api: &ApiState) -> Option<ProblemReport> {
     Some(
         ProblemReport::new(
             "error",
-            "KubernetesApi",
+            reason::KUBERNETES_API,
             watch,
             format!("the Kubernetes API {what}, {served}: {}", lost.message),
         )
@@ -77,13 +77,13 @@ fn lost(api: &ApiState) -> Option<ProblemReport> {
 
 /// What cannot be written to the Kubernetes API, and what is lost by that; proxies are served all the same.
 pub(super) fn unwritten(
-    failing: &BTreeMap<&'static str, Failing>,
+    failing: &BTreeMap<String, Failing>,
 ) -> impl Iterator<Item = ProblemReport> {
     failing.iter().map(|(resource, failing)| {
         ProblemReport::new(
             "warning",
-            "KubernetesWrite",
-            *resource,
+            reason::KUBERNETES_WRITE,
+            resource,
             failing.message.clone(),
         )
         .since(unix(failing.since))
@@ -96,14 +96,19 @@ pub(super) fn problems(published: &Published, scopes: &Scopes) -> Vec<ProblemRep
         .problems
         .iter()
         .map(|p| {
-            ProblemReport::new(severity(p.severity), "File", p.file.clone(), in_file(p))
-                .since(unix(p.since))
+            ProblemReport::new(
+                severity(p.severity),
+                reason::FILE,
+                p.file.clone(),
+                in_file(p),
+            )
+            .since(unix(p.since))
         })
         .collect();
     problems.extend(published.offered.problem.iter().map(|p| {
         ProblemReport::new(
             "error",
-            "Module",
+            reason::MODULE,
             "--wasm",
             p.message.trim_start_matches("--wasm: "),
         )
@@ -121,14 +126,19 @@ pub(super) fn problems(published: &Published, scopes: &Scopes) -> Vec<ProblemRep
     let mut left_out = BTreeSet::new();
     for (scope, view) in scopes.view() {
         problems.extend(view.failure.map(|message| {
-            ProblemReport::new("error", "NotTranslated", format!("scope {scope}"), message)
+            ProblemReport::new(
+                "error",
+                reason::NOT_TRANSLATED,
+                format!("scope {scope}"),
+                message,
+            )
         }));
         left_out.extend(view.rejected);
     }
     problems.extend(left_out.into_iter().map(|r| {
         ProblemReport::new(
             "error",
-            "LeftOut",
+            reason::LEFT_OUT,
             format!("{} in namespace {}", r.what, r.namespace),
             r.reason,
         )
@@ -142,7 +152,7 @@ fn unserved<'a>(plan: &'a Plan, scopes: &'a Scopes) -> impl Iterator<Item = Prob
     plan.namespaces.iter().filter(unserved).map(|(name, _)| {
         ProblemReport::new(
             "warning",
-            "NoDomain",
+            reason::NO_DOMAIN,
             format!("namespace {name}"),
             format!("no proxy serves it: start with --domain {name}=<domain>"),
         )

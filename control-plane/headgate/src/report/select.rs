@@ -6,10 +6,10 @@
 use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 
-use super::{ModelReport, ProblemReport, Report};
+use super::{ModelReport, ProblemReport, Report, reason};
 
 /// Whose status is asked for.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 pub(crate) struct Asked {
     /// A model: its id, a name that clients write, or `namespace/id`. `None`: all.
     pub model: Option<String>,
@@ -38,18 +38,6 @@ impl Asked {
     }
 }
 
-/// Problems of everything: files, modules, the source and its rights, a translation that failed.
-const OF_ALL: [&str; 8] = [
-    "File",
-    "Module",
-    "KubernetesApi",
-    "KubernetesWrite",
-    "MissingRight",
-    "NoDefinition",
-    "NotTranslated",
-    "LeftOut",
-];
-
 /// Leaves the problems that concern what is asked for.
 pub(super) fn concerning(report: &mut Report, asked: &Asked) {
     if asked.is_everything() {
@@ -62,7 +50,7 @@ pub(super) fn concerning(report: &mut Report, asked: &Asked) {
         ..
     } = report;
     problems.retain(|problem| {
-        OF_ALL.contains(&problem.reason.as_str())
+        reason::OF_ALL.contains(&problem.reason.as_str())
             || models.iter().any(|model| is_about(problem, model))
             || policies
                 .iter()

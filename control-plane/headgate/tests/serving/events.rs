@@ -4,7 +4,7 @@ use headgate_test_support::kube::{Kubectl, deployment};
 use headgate_test_support::xds_client::{Taker, type_url};
 use serde_json::{Value, json};
 
-use crate::written::{World, described, policy};
+use crate::written::{World, described, events, policy};
 
 /// A Deployment of a model's version with further labels and annotations; an empty label value is one that is refused.
 fn workload(model: &str, name: &str, version: &str, labels: Value, annotations: Value) -> Value {
@@ -229,11 +229,58 @@ async fn a_cluster_that_a_proxy_refuses_is_told_of_the_carrier_it_was_made_of() 
     kubectl.rolled_out(&third).await.unwrap();
     let words = [
         "Warning",
-        "a proxy refuses the cluster model/default/llama/three",
+        "a proxy refuses the cluster model/default/llama/three made of it",
         "the proxy does not want it",
         "To see which: headgate status",
     ];
     says(&kubectl, "deploy/v3", "RefusedByProxy", &words).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn refused_routes_and_endpoints_are_told_of_the_carrier_they_are_new_by() {
+    let world = World::start().await;
+    let kubectl = world.kube.kubectl();
+    let server = world.serve("a", &[]).await;
+    let proxy = Taker::connect("p", server.xds).unwrap();
+    server.settled().await;
+    proxy.refuse(type_url::ROUTES);
+    let third = workload("llama", "v3", "three", json!({}), json!({}));
+    kubectl.rolled_out(&third).await.unwrap();
+    let words = [
+        "Warning",
+        "a proxy refuses the routes ai-model-route made of it, and keeps what it has",
+        "the proxy does not want it",
+        "To see which: headgate status",
+    ];
+    says(&kubectl, "deploy/v3", "RefusedByProxy", &words).await;
+    for other in ["v1", "v2"] {
+        let said = events(&kubectl, other, "RefusedByProxy").await;
+        assert!(said.is_empty(), "{said:?}");
+    }
+    proxy.refuse(type_url::ENDPOINTS);
+    kubectl
+        .run(["scale", "deploy/v1", "--replicas=2"])
+        .await
+        .unwrap();
+    let words = ["a proxy refuses the endpoints model/default/llama/one made of it"];
+    says(&kubectl, "deploy/v1", "RefusedByProxy", &words).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_proxy_refuses_of_no_object_alone_is_told_of_the_control_planes_lease() {
+    let world = World::start().await;
+    let kubectl = world.kube.kubectl();
+    let server = world.serve("a", &[]).await;
+    let refused = [type_url::LISTENER, type_url::EXTENSION];
+    let _proxy = Taker::connect_refusing("p", server.xds, refused).unwrap();
+    for what in ["listener", "filter configuration"] {
+        let words = [
+            "Warning",
+            &format!("a proxy refuses the {what} headgate, and has none"),
+            "To see which: headgate status",
+        ];
+        says(&kubectl, "lease/headgate", "RefusedByProxy", &words).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -270,6 +317,11 @@ async fn versions_that_move_die_and_take_over_are_told() {
     .await;
     run("scale deploy/v2 --replicas=1").await;
     kubectl.rollout("v2").await.unwrap();
+    let again = ["Normal", "is ready again and takes 30 %", back];
+    says(&kubectl, "deploy/v2", "Recovered", &again).await;
+    let started = events(&kubectl, "v2", "CanaryStarted").await;
+    assert_eq!(started.len(), 1, "it started once: {started:?}");
+    assert!(started[0]["series"].is_null(), "{started:?}");
     run("label deploy/v2 canary-weight=100 --overwrite").await;
     says(&kubectl, "deploy/v2", "Promoted", &["100 %", back]).await;
     run("scale deploy/v2 --replicas=0").await;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use headgate_test_support::deadline::eventually;
 use headgate_test_support::kube::Kubectl;
-use headgate_test_support::xds_client::Taker;
+use headgate_test_support::xds_client::{Taker, type_url};
 use serde_json::Value;
 
 use crate::common::{Server, headgate};
@@ -15,9 +15,13 @@ use crate::written::{World, policy};
 /// A watch runs for 20 s before it is asked for again, on a machine that does other things.
 const LONG: Duration = Duration::from_secs(60);
 
+/// The ServiceAccount it runs as.
+const ACCOUNT: &str = "keeper";
+
 /// What `headgate schema rbac` prints for a control plane that watches `default`.
 fn printed() -> String {
-    let out = headgate(&["schema", "rbac", "--namespace", "default"]);
+    let of = ["--namespace", "default", "--service-account", ACCOUNT];
+    let out = headgate(&[["schema", "rbac"].as_slice(), &of].concat());
     assert!(out.status.success(), "{out:?}");
     String::from_utf8(out.stdout).unwrap()
 }
@@ -66,7 +70,7 @@ async fn exactly_the_printed_rights_are_enough_and_one_that_is_taken_away_is_nam
     kubectl.run(["create", "namespace", home]).await.unwrap();
     let all = printed();
     grant(&kubectl, &all).await;
-    let account = world.kube.service_account(home, "headgate").await.unwrap();
+    let account = world.kube.service_account(home, ACCOUNT).await.unwrap();
     let more = ["--lease-namespace", home];
     let server = world.serve_as(&account, "one", &more).await;
     let seen = Taker::connect("proxy", server.xds).unwrap();
@@ -79,6 +83,17 @@ async fn exactly_the_printed_rights_are_enough_and_one_that_is_taken_away_is_nam
         "--timeout=60s",
     ];
     kubectl.run(programmed).await.unwrap();
+    // What is no object's doing is told where the control plane runs.
+    let stubborn = Taker::connect_refusing("stubborn", server.xds, [type_url::LISTENER]).unwrap();
+    eventually(LONG, "the Event of the Lease", async || {
+        let lease = ["describe", "lease/headgate", "-n", home];
+        let said = kubectl.run(lease).await.unwrap();
+        let words = "a proxy refuses the listener headgate";
+        said.contains(words).then_some(()).ok_or(said)
+    })
+    .await
+    .unwrap();
+    drop(stubborn);
     let status = server.syncz().await;
     assert_eq!(told(&status, "MissingRight"), Vec::<String>::new());
     assert_eq!(told(&status, "KubernetesApi"), Vec::<String>::new());
@@ -118,7 +133,7 @@ async fn exactly_the_printed_rights_are_enough_and_one_that_is_taken_away_is_nam
         "tokenbucketpolicies.headgate.dev/status: may not patch tokenbucketpolicies.headgate.dev/status in namespace default",
         "traffictagpolicies.headgate.dev/status: may not patch traffictagpolicies.headgate.dev/status in namespace default",
     ];
-    let command = "headgate schema rbac --namespace default --install-namespace headgate-system | kubectl apply -f -";
+    let command = "headgate schema rbac --namespace default --service-account keeper --install-namespace headgate-system | kubectl apply -f -";
     until(&another, "the missing rights", "MissingRight", |told| {
         told.len() == expected.len()
             && told

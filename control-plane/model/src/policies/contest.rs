@@ -7,7 +7,7 @@ use headgate_contract::{
 };
 
 use super::losses::Loss;
-use super::outcome::Won;
+use super::outcome::{Won, in_rules};
 use super::rank::Rank;
 use super::reach::{Claims, Index, Reach, versions};
 use crate::Policy;
@@ -162,7 +162,7 @@ pub(crate) fn bucket_rules<'a>(
         by_versions
             .into_iter()
             .map(move |(versions, models)| BucketRule {
-                policy: identity(policy),
+                policy: in_rules(&policy.namespace, &policy.name),
                 models: (!(won.everything && versions.is_none() && models.len() == won.claimed))
                     .then_some(models),
                 versions: versions.map(|some| some.iter().cloned().collect()),
@@ -191,15 +191,10 @@ pub(crate) fn tag_rules(
             return None;
         }
         Some(TagRule {
-            policy: identity(policies[i]),
+            policy: in_rules(&policies[i].namespace, &policies[i].name),
             models: (!reaches[i].all).then(|| models.keys().cloned().collect()),
             tagging: policies[i].spec.tagging.clone(),
         })
     };
     order.into_iter().filter_map(rule).collect()
-}
-
-/// Part of a bucket's identity at the filter, so with the namespace: two policies never share a bucket.
-fn identity<S>(policy: &Policy<S>) -> String {
-    format!("{}/{}", policy.namespace, policy.name)
 }

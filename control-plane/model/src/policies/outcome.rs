@@ -43,6 +43,20 @@ pub struct PolicyId {
     pub name: String,
 }
 
+impl PolicyId {
+    /// The policy as the filters' rules name it, `namespace/name`: they are of one kind each.
+    #[must_use]
+    pub fn in_rules(&self) -> String {
+        in_rules(&self.namespace, &self.name)
+    }
+}
+
+/// See [`PolicyId::in_rules`]. It is part of a bucket's identity at the filter, so with the namespace: two policies never share a
+/// bucket.
+pub(crate) fn in_rules(namespace: &str, name: &str) -> String {
+    format!("{namespace}/{name}")
+}
+
 impl std::fmt::Display for PolicyId {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{} {}/{}", self.kind.as_str(), self.namespace, self.name)
@@ -185,7 +199,7 @@ impl Outcomes {
     fn find(&mut self, reach: &Reach, won: &[(String, Won)]) {
         let mut about = |severity, reason, message| {
             self.findings.push(Finding {
-                object: reach.id.to_string(),
+                object: reach.id.clone().into(),
                 reason,
                 severity,
                 origin: reach.origin.clone(),

@@ -2,19 +2,22 @@
 //! are generated from.
 //!
 //! ```text
-//! table ──▶ watches (kubernetes, policies)
-//!       └─▶ rights ──▶ manifest (RBAC, committed), review (what of it is missing)
+//! table   ─┬▶ watches (kubernetes, policies)
+//! written ─┼▶ writers (writes, policies)
+//!          └▶ rights ──▶ manifest (RBAC, committed), review (what of it is missing)
 //! ```
 //!
-//! Invariant: nothing is watched that is not a row, and nothing is asked for that no row needs.
+//! Invariant: nothing is watched or written that is not a row, and nothing is asked for that no row needs.
 
 mod manifest;
 mod review;
 mod rights;
 mod table;
+mod written;
 
 pub use self::manifest::{Account, rbac};
 pub use self::review::{keep_reviewing, review};
 pub use self::rights::{Missing, Needs, Right};
 pub use self::table::Watchable;
 pub(crate) use self::table::{carriers, policies};
+pub(crate) use self::written::{COUNTS, EVENTS, LEASES, status_of};

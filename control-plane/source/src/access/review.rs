@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use futures::stream::{self, StreamExt as _, TryStreamExt as _};
+use k8s_openapi::api::authentication::v1::SelfSubjectReview;
 use k8s_openapi::api::authorization::v1::{
     ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec,
 };
@@ -76,13 +77,31 @@ fn question(right: &Right, verb: &str) -> SelfSubjectAccessReview {
     }
 }
 
+/// The ServiceAccount of this namespace that the API server is asked as. `None` if it does not say, or if it is somebody else,
+/// whom no command of ours can give a right.
+async fn account(client: &Client, namespace: &str) -> Option<String> {
+    let api: Api<SelfSubjectReview> = Api::all(client.clone());
+    let (params, question) = (PostParams::default(), SelfSubjectReview::default());
+    let answer = timeout(ANSWER, api.create(&params, &question)).await;
+    let user = answer.ok()?.ok()?.status?.user_info?.username?;
+    let account = user.strip_prefix("system:serviceaccount:")?;
+    let (home, name) = account.split_once(':')?;
+    (home == namespace).then(|| name.to_owned())
+}
+
 /// Reviews the rights again and again, and tells `states` what is missing.
 pub async fn keep_reviewing(client: Client, needs: Needs, states: States) {
     let rights = needs.rights();
-    let grant = needs.command();
     loop {
         let wait = match review(&client, &rights).await {
             Ok(missing) => {
+                // Who is asked as may be another one by now, where a kubeconfig says.
+                let account = if missing.is_empty() {
+                    None
+                } else {
+                    account(&client, &needs.own_namespace).await
+                };
+                let grant = needs.command(account.as_deref());
                 let wait = if missing.is_empty() { WELL } else { MISSING };
                 states.missing(missing, &grant);
                 wait

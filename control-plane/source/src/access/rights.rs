@@ -5,72 +5,13 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
+use super::manifest::Account;
 use super::table;
+use super::written::{self, Place};
 use crate::kubernetes::Kind;
 
 /// What is done with a kind that is watched. A streamed list needs `watch` alone; an API server that streams none needs both.
 const READ: &[&str] = &["list", "watch"];
-
-/// Where a right holds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Place {
-    /// Where models are.
-    Models,
-    /// Where models are, and in the root namespace.
-    Policies,
-    /// Where the control plane runs.
-    Own,
-}
-
-/// A kind that is written.
-struct Written {
-    group: &'static str,
-    resource: &'static str,
-    verbs: &'static [&'static str],
-    place: Place,
-    why: &'static str,
-}
-
-const STATUS: &str = "what became of a policy is told in its status";
-
-/// What is written, and what is read only for that.
-const WRITTEN: [Written; 5] = [
-    Written {
-        group: "events.k8s.io",
-        resource: "events",
-        verbs: &["create", "get", "patch"],
-        place: Place::Policies,
-        why: "what people should know of an object is told in its Events",
-    },
-    Written {
-        group: "headgate.dev",
-        resource: "tokenbucketpolicies/status",
-        verbs: &["patch"],
-        place: Place::Policies,
-        why: STATUS,
-    },
-    Written {
-        group: "headgate.dev",
-        resource: "traffictagpolicies/status",
-        verbs: &["patch"],
-        place: Place::Policies,
-        why: STATUS,
-    },
-    Written {
-        group: "coordination.k8s.io",
-        resource: "leases",
-        verbs: &["create", "get", "update"],
-        place: Place::Own,
-        why: "of several replicas the one that holds the Lease writes",
-    },
-    Written {
-        group: "",
-        resource: "configmaps",
-        verbs: &["create", "delete", "list", "patch", "watch"],
-        place: Place::Own,
-        why: "each replica tells the others how many of its proxies have a policy",
-    },
-];
 
 /// Where the control plane runs, and what it is configured to watch.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -129,9 +70,9 @@ impl Needs {
             let (group, resource) = (of.resource.group, of.resource.plural);
             self.at(place, group, resource, READ, of.why)
         });
-        let written = WRITTEN
+        let written = written::ALL
             .iter()
-            .filter(|row| self.policies || row.group != "headgate.dev");
+            .filter(|row| self.policies || !row.of_policies());
         let written = written.flat_map(|row| {
             let (group, resource) = (row.group.to_owned(), row.resource.to_owned());
             self.at(row.place, group, resource, row.verbs, row.why)
@@ -162,17 +103,19 @@ impl Needs {
             return vec![right(None)];
         }
         let root = self.root_namespace.iter();
-        let root = root.filter(|_| place == Place::Policies);
-        let namespaces: BTreeSet<&String> = self.namespaces.iter().chain(root).collect();
+        let root = root.filter(|_| place != Place::Models);
+        let own = Some(&self.own_namespace).filter(|_| place == Place::Everywhere);
+        let namespaces: BTreeSet<&String> = self.namespaces.iter().chain(root).chain(own).collect();
         namespaces
             .into_iter()
             .map(|namespace| right(Some(namespace.clone())))
             .collect()
     }
 
-    /// The command that prints these rights as the API server takes them.
+    /// The command that prints these rights as the API server takes them, for a ServiceAccount of this name; `None` for the usual
+    /// one.
     #[must_use]
-    pub fn command(&self) -> String {
+    pub fn command(&self, account: Option<&str>) -> String {
         let usual = Kind::defaults();
         let own = self.kinds.iter().filter(|kind| !usual.contains(kind));
         let words = self
@@ -184,7 +127,12 @@ impl Needs {
                     .iter()
                     .map(|root| format!(" --root-namespace {root}")),
             )
-            .chain(own.map(|kind| format!(" --owner-kind {kind}")));
+            .chain(own.map(|kind| format!(" --owner-kind {kind}")))
+            .chain(
+                account
+                    .filter(|name| *name != Account::USUAL)
+                    .map(|name| format!(" --service-account {name}")),
+            );
         format!(
             "headgate schema rbac{} --install-namespace {}",
             words.collect::<String>(),
@@ -193,18 +141,23 @@ impl Needs {
     }
 }
 
+/// See [`Right::qualified`].
+pub(super) fn qualified(group: &str, resource: &str) -> String {
+    let (plural, part) = match resource.split_once('/') {
+        Some((plural, part)) => (plural, format!("/{part}")),
+        None => (resource, String::new()),
+    };
+    match group {
+        "" => format!("{plural}{part}"),
+        group => format!("{plural}.{group}{part}"),
+    }
+}
+
 impl Right {
     /// `deployments.apps`, `tokenbucketpolicies.headgate.dev/status`: as `kubectl auth can-i` takes it.
     #[must_use]
     pub fn qualified(&self) -> String {
-        let (plural, part) = match self.resource.split_once('/') {
-            Some((plural, part)) => (plural, format!("/{part}")),
-            None => (self.resource.as_str(), String::new()),
-        };
-        match self.group.as_str() {
-            "" => format!("{plural}{part}"),
-            group => format!("{plural}.{group}{part}"),
-        }
+        qualified(&self.group, &self.resource)
     }
 
     /// Each verb of it, as it would be missing.

@@ -286,7 +286,7 @@ impl Store {
     pub(super) fn complaints(&self, key: &Key, object: &Object) -> Vec<Finding> {
         let carrier = self.carrier_key(key);
         let complaint = |(path, why): &(String, String)| Finding {
-            object: carrier.to_string(),
+            object: carrier.clone().into(),
             reason: reason::UNREADABLE,
             severity: Severity::Error,
             origin: self.origin(key),
@@ -317,7 +317,7 @@ impl Says<'_> {
             return;
         }
         self.findings.push(Finding {
-            object: self.key.to_string(),
+            object: self.key.clone().into(),
             reason,
             severity: Severity::Warning,
             origin: self.origin.to_owned(),

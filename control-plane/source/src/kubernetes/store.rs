@@ -12,7 +12,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-use headgate_model::{Carrier, CarrierKey, Finding, LabelKeys};
+use headgate_model::{Carrier, CarrierKey, Finding, LabelKeys, Subject};
 
 use super::carriers::Built;
 use super::groups::Groups;
@@ -372,7 +372,7 @@ impl Store {
 
     /// Notes what the API server calls a carrier; most of what happens to one does not change that.
     fn refer(&mut self, key: &CarrierKey, there: bool) {
-        let object = key.to_string();
+        let object = Subject::from(key.clone());
         let now = self.reference(key).filter(|_| there);
         if self.references.get(&object) == now.as_ref() {
             return;

@@ -48,7 +48,7 @@ impl Seen {
             name: id.name.clone(),
             uid: object.uid,
         };
-        Arc::make_mut(&mut self.references).insert(id.to_string(), reference);
+        Arc::make_mut(&mut self.references).insert(id.clone().into(), reference);
         let key = (id.namespace.clone(), id.name.clone());
         match object.says {
             Ok(Says::Buckets(policy)) => _ = self.bucket_policies.insert(key, policy),
@@ -74,7 +74,7 @@ impl Seen {
         self.invalid.remove(id);
         self.stored.remove(id);
         self.written.remove(id);
-        Arc::make_mut(&mut self.references).remove(&id.to_string());
+        Arc::make_mut(&mut self.references).remove(&id.clone().into());
     }
 
     /// Of one kind, in a namespace or in all, these objects are all there are.
@@ -100,7 +100,7 @@ impl Seen {
         let changed = before.generation == 0 || before.objects != objects;
         let at = |last: u64| if changed { generation } else { last };
         let unread = |(id, outcome): (&PolicyId, &PolicyOutcome)| Finding {
-            object: id.to_string(),
+            object: id.clone().into(),
             reason: reason::UNREADABLE,
             severity: Severity::Error,
             origin: id.to_string(),

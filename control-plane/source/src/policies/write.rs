@@ -19,6 +19,7 @@ use tokio::sync::watch;
 use super::desk::{Desk, Due, Standings};
 use super::seen::Seen;
 use super::{TokenBucketPolicy, TrafficTagPolicy};
+use crate::access::status_of;
 use crate::kubernetes::fault::Fault;
 use crate::writes::Faults;
 
@@ -77,7 +78,7 @@ pub async fn write_statuses(
             // All is written, also what failed before.
             KINDS
                 .into_iter()
-                .for_each(|kind| faults.well(resource(kind)));
+                .for_each(|kind| faults.well(&status_of(kind).name()));
         }
         let writes = due.writes.into_iter().map(|(id, conditions)| {
             let (client, leading) = (client.clone(), leading.clone());
@@ -91,25 +92,17 @@ pub async fn write_statuses(
         });
         let mut writes = futures::stream::iter(writes).buffer_unordered(AT_ONCE);
         while let Some((outcome, id)) = writes.next().await {
-            let resource = resource(id.kind);
+            let resource = status_of(id.kind).name();
             match outcome {
                 None => desk.untried(&id),
-                Some(Ok(())) => faults.well(resource),
+                Some(Ok(())) => faults.well(&resource),
                 Some(Err(why)) => {
-                    faults.failed(resource, LOST, &why);
+                    faults.failed(&resource, LOST, &why);
                     desk.failed(&id);
                     next = Some(begun.elapsed() + super::desk::PACE);
                 }
             }
         }
-    }
-}
-
-/// What is written of a kind, as the API server calls it.
-fn resource(kind: PolicyKind) -> &'static str {
-    match kind {
-        PolicyKind::TokenBucket => "tokenbucketpolicies.headgate.dev/status",
-        PolicyKind::TrafficTag => "traffictagpolicies.headgate.dev/status",
     }
 }
 

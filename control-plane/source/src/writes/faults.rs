@@ -19,23 +19,23 @@ pub struct Failing {
 
 /// The faults of one replica, by the resource that cannot be written. All clones are the same.
 #[derive(Debug, Clone, Default)]
-pub struct Faults(watch::Sender<BTreeMap<&'static str, Failing>>);
+pub struct Faults(watch::Sender<BTreeMap<String, Failing>>);
 
 impl Faults {
     /// What cannot be written now, and later.
     #[must_use]
-    pub fn watch(&self) -> watch::Receiver<BTreeMap<&'static str, Failing>> {
+    pub fn watch(&self) -> watch::Receiver<BTreeMap<String, Failing>> {
         self.0.subscribe()
     }
 
     /// What cannot be written now.
     #[must_use]
-    pub fn now(&self) -> BTreeMap<&'static str, Failing> {
+    pub fn now(&self) -> BTreeMap<String, Failing> {
         self.0.borrow().clone()
     }
 
     /// A write of this resource failed; `lost` says what that means.
-    pub(crate) fn failed(&self, resource: &'static str, lost: &str, why: &str) {
+    pub(crate) fn failed(&self, resource: &str, lost: &str, why: &str) {
         let message = format!("{lost}: {why}");
         self.0.send_if_modified(|faults| {
             let before = faults.get(resource);
@@ -44,13 +44,13 @@ impl Faults {
             }
             tracing::warn!(resource, why, "{lost}");
             let since = before.map_or_else(unix_now, |before| before.since);
-            faults.insert(resource, Failing { since, message });
+            faults.insert(resource.to_owned(), Failing { since, message });
             true
         });
     }
 
     /// A write of this resource went well.
-    pub(crate) fn well(&self, resource: &'static str) {
+    pub(crate) fn well(&self, resource: &str) {
         self.0.send_if_modified(|faults| {
             let failed = faults.remove(resource).is_some();
             if failed {

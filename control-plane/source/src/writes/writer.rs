@@ -55,8 +55,8 @@ pub struct Known {
 #[derive(Debug)]
 pub struct Writer {
     faults: Faults,
-    /// Held here too: who resigned goes on counting.
-    _leading: watch::Sender<bool>,
+    /// Whether this replica leads: told by the campaign, and taken back when all ends. Who resigned goes on counting.
+    leading: watch::Sender<bool>,
     resign: watch::Sender<bool>,
     campaign: JoinHandle<()>,
     share: Share,
@@ -103,6 +103,10 @@ impl Writer {
         };
         let teller = Teller {
             client: client.clone(),
+            own: (
+                Api::<Lease>::namespaced(client.clone(), &namespace),
+                options.lease.clone(),
+            ),
             replica: options.replica.clone(),
             keys: options.keys.clone(),
             faults: faults.clone(),
@@ -137,7 +141,7 @@ impl Writer {
         }
         Self {
             faults,
-            _leading: lead,
+            leading: lead,
             resign,
             campaign,
             share,
@@ -161,8 +165,9 @@ impl Writer {
     pub async fn end(mut self) {
         self.resign.send_replace(true);
         let ended = async {
-            // It ends by itself, and fails only if the runtime does.
+            // It ends by itself, and fails only if the runtime does. Whatever became of it, nothing is written any more.
             let _ = (&mut self.campaign).await;
+            self.leading.send_replace(false);
             self.tasks.shutdown().await;
             self.share.withdraw().await;
         };

@@ -169,7 +169,9 @@ async fn the_carrier_is_the_labelled_service_else_the_outermost_owner_else_the_p
         .kubectl("annotate deploy/v1 headgate.dev/endpoints=127.0.0.1:9")
         .await;
     let of = |seen: &headgate_source::files::Observed| {
-        seen.findings.first().map(|f| (f.reason, f.object.clone()))
+        seen.findings
+            .first()
+            .map(|f| (f.reason, f.object.to_string()))
     };
     let said = source.until("a finding", of).await;
     assert_eq!(
@@ -237,8 +239,8 @@ async fn a_kind_that_comes_later_is_watched_and_what_cannot_be_read_of_it_is_rep
     let findings = source.now().findings.clone();
     assert_eq!(findings.len(), 1, "{findings:?}");
     assert_eq!(
-        (findings[0].reason, findings[0].object.as_str()),
-        (reason::UNREADABLE, "leaderworkerset default/bad")
+        (findings[0].reason, findings[0].object.to_string()),
+        (reason::UNREADABLE, "leaderworkerset default/bad".to_owned())
     );
     assert!(
         findings[0].message.contains("spec.replicas is \"three\""),

@@ -178,7 +178,7 @@ async fn a_policy_that_cannot_be_read_is_reported_and_stalls_nothing() {
                 .clone()
                 .all(|f| f.reason == reason::UNREADABLE && f.message.contains("spec"))
         );
-        let objects: Vec<String> = found.map(|f| f.object.clone()).collect();
+        let objects: Vec<String> = found.map(|f| f.object.to_string()).collect();
         (objects == expected).then_some(())
     };
     source.until("all that cannot be read", said).await;

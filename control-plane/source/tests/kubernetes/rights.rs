@@ -85,7 +85,8 @@ fn verb(asked: &str) -> Option<String> {
     };
     let dot = if group.is_empty() { "" } else { "." };
     // Everybody may ask of themselves.
-    (plural != "selfsubjectaccessreviews").then(|| format!("{verb} {plural}{dot}{group}{part}"))
+    let of_themselves = ["selfsubjectaccessreviews", "selfsubjectreviews"];
+    (!of_themselves.contains(&plural)).then(|| format!("{verb} {plural}{dot}{group}{part}"))
 }
 
 /// The verbs of the table.

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use headgate_model::{PolicyId, PolicyKind};
+use headgate_model::{CarrierKey, PolicyId, PolicyKind, Subject};
 use headgate_source::policies::Counts;
 use headgate_source::writes::counts::{parse, render, sum};
 use headgate_source::writes::{Edition, Refusal, Tally};
@@ -98,9 +98,23 @@ fn any_tally() -> impl Strategy<Value = Tally> {
         }
     });
     let editions = proptest::collection::btree_map(edition, any::<u32>(), 0..4);
-    let held = proptest::collection::btree_map(id, editions, 0..4);
-    let refused =
-        ("\\PC{0,20}", "\\PC{0,40}").prop_map(|(object, message)| Refusal { object, message });
+    let held = proptest::collection::btree_map(id.clone(), editions, 0..4);
+    let carrier = |(kind, namespace, name)| CarrierKey {
+        namespace,
+        kind,
+        name,
+    };
+    let carrier = ("[a-z]{1,9}", "[a-z]{1,5}", "\\PC{0,20}").prop_map(carrier);
+    let object = prop_oneof![
+        id.prop_map(Subject::Policy),
+        carrier.prop_map(Subject::Carrier),
+        ("[a-z]{1,5}", "[a-z]{1,5}").prop_map(|(namespace, id)| Subject::Model {
+            namespace,
+            id: id.try_into().unwrap(),
+        }),
+        Just(Subject::ControlPlane),
+    ];
+    let refused = (object, "\\PC{0,40}").prop_map(|(object, message)| Refusal { object, message });
     let refused = proptest::collection::btree_set(refused, 0..3);
     (proxies, held, refused).prop_map(|(proxies, held, refused)| Tally {
         proxies,

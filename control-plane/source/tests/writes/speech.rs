@@ -3,12 +3,21 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use headgate_model::{Finding, Severity};
+use headgate_model::{CarrierKey, Finding, Severity, Subject};
 use headgate_source::writes::{Speech, Utterance};
+
+fn object(name: &str) -> Subject {
+    let key = CarrierKey {
+        namespace: "default".to_owned(),
+        kind: "deployment".to_owned(),
+        name: name.to_owned(),
+    };
+    key.into()
+}
 
 fn finding(object: &str, message: &str) -> Finding {
     Finding {
-        object: object.to_owned(),
+        object: self::object(object),
         reason: "Reason",
         severity: Severity::Warning,
         origin: object.to_owned(),
@@ -193,6 +202,6 @@ fn while_the_api_server_is_away_what_waits_is_bounded_and_the_newest_stays() {
         left.push(utterance.finding.object);
     }
     assert_eq!(left.len(), 1024);
-    assert_eq!(left.last().map(String::as_str), Some("o4999"));
+    assert_eq!(left.last(), Some(&object("o4999")));
     assert_eq!(speech.dropped(), 5000 - 1024);
 }

@@ -2,10 +2,13 @@
 //!
 //! [`XdsServer`] offers the aggregated service and one service per kind, each in both protocols;
 //! `wire` turns messages into a session's inputs and its outputs into messages; `stream` runs one
-//! session; `memory` is what it leaves to the proxy's next one; `drain` is when it ends if the server does.
+//! session, `group` lets the sessions of one proxy know of each other; `memory` is what it leaves to the proxy's next one, `good` what it leaves to others of its scope; `drain` is when it
+//! ends if the server does.
 //! Everything decided about delivery is decided in the session; this room only waits and performs.
 
 mod drain;
+mod good;
+mod group;
 mod memory;
 mod services;
 mod stream;
@@ -43,6 +46,8 @@ struct Inner<W> {
     options: Arc<Options>,
     fleet: Fleet,
     memory: memory::Memory,
+    good: good::LastGood,
+    groups: group::Groups,
     /// When each stream ends, once the server does.
     ending: watch::Sender<Option<Arc<Ends>>>,
 }
@@ -63,6 +68,8 @@ impl<W: World> XdsServer<W> {
             options: Arc::new(options),
             fleet: Fleet::default(),
             memory: memory::Memory::default(),
+            good: good::LastGood::default(),
+            groups: group::Groups::default(),
             ending: watch::Sender::new(None),
         };
         Self {

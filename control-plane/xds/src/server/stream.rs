@@ -15,11 +15,13 @@ use tonic::{Status, Streaming};
 
 use crate::fleet::{Member, StreamId};
 use crate::resource::Kind;
-use crate::session::{Event, Response, Session};
+use crate::session::{Event, Response, Session, TooManyNames};
 use crate::snapshot::Snapshot;
 use crate::world::{Peer, Refused, Scope, World};
 
 use super::XdsServer;
+use super::good::LastGood;
+use super::group::Seat;
 use super::memory::{Identity, Memory};
 use super::wire::{Wire, kind_of};
 
@@ -117,9 +119,23 @@ async fn open<'a, P: Wire, W: World>(
     tracing::info!(node = %peer.id, %scope, protocol = ?P::PROTOCOL, kind = ?only, "proxy connected");
     let identity = Identity::of(&peer, P::PROTOCOL, only);
     let session = Session::new(P::PROTOCOL, inner.options.clone(), snapshot);
+    let mut session = session.with_past(inner.memory.recall(&identity));
+    session.know_good(inner.good.of(&scope));
+    let member = inner
+        .fleet
+        .join(peer.clone(), scope.clone(), P::PROTOCOL, only);
+    let stream = member.stream();
+    let seat = match address.filter(|_| only.is_some()) {
+        Some(address) => inner
+            .groups
+            .join(address, &peer.id, P::PROTOCOL, stream, session),
+        None => Seat::alone(stream, session),
+    };
     let mut conversation = Conversation {
-        session: session.with_past(inner.memory.recall(&identity)),
-        member: inner.fleet.join(peer.clone(), scope, P::PROTOCOL, only),
+        seat,
+        member,
+        scope,
+        good: &inner.good,
         memory: &inner.memory,
         identity,
         peer,
@@ -142,8 +158,10 @@ async fn scope_of<W: World>(
 }
 
 struct Conversation<'a> {
-    session: Session,
+    seat: Seat,
     member: Member,
+    scope: Scope,
+    good: &'a LastGood,
     memory: &'a Memory,
     identity: Identity,
     peer: Arc<Peer>,
@@ -159,8 +177,9 @@ impl Drop for Conversation<'_> {
 
 impl Conversation<'_> {
     fn remember(&self) {
-        let past = self.session.past(now());
-        self.memory.keep(&self.identity, self.member.stream(), past);
+        if let Some(past) = self.seat.with(|session| session.past(now())) {
+            self.memory.keep(&self.identity, self.member.stream(), past);
+        }
     }
 
     async fn go_on<P: Wire>(
@@ -172,7 +191,8 @@ impl Conversation<'_> {
         let mut world_lives = true;
         loop {
             let stalled = self.speak(outbound)?;
-            let deadline = self.session.deadline().filter(|_| !stalled);
+            let deadline = self.seat.with(|session| session.deadline()).flatten();
+            let deadline = deadline.filter(|_| !stalled);
             tokio::select! {
                 request = inbound.message() => match request? {
                     Some(request) => self.hear::<P>(request)?,
@@ -182,7 +202,7 @@ impl Conversation<'_> {
                     // Traffic and proxies go on with the last snapshot when nobody makes new ones.
                     world_lives = changed.is_ok();
                     if let Some(snapshot) = snapshots.borrow_and_update().clone() {
-                        self.session.snapshot(snapshot);
+                        self.seat.with(|session| session.snapshot(snapshot));
                     }
                 }
                 room = outbound.reserve(), if stalled => {
@@ -190,6 +210,7 @@ impl Conversation<'_> {
                     drop(room.map_err(|_| Status::cancelled("the client is gone"))?);
                 }
                 () = at(deadline), if deadline.is_some() => {}
+                () = self.seat.woken(now), if self.only.is_some() && !stalled => {}
             }
         }
     }
@@ -199,9 +220,20 @@ impl Conversation<'_> {
             tracing::debug!(url = P::type_url(&request), "a type that is not served");
             return Ok(());
         };
-        self.session
-            .request(P::parse(kind, request), now())
-            .map_err(|too_many| Status::resource_exhausted(too_many.to_string()))
+        let request = P::parse(kind, request);
+        let heard = self.seat.with(|session| {
+            if request.error.is_some() {
+                session.know_good(self.good.of(&self.scope));
+            }
+            session.request(request, now())?;
+            let accepted = session.take_good();
+            self.good.accept(&self.scope, &accepted, session.newest());
+            Ok(())
+        });
+        self.seat.moved(kind);
+        heard
+            .unwrap_or(Ok(()))
+            .map_err(|too_many: TooManyNames| Status::resource_exhausted(too_many.to_string()))
     }
 
     /// Hands over what is due while there is room; `true` if there was not enough.
@@ -212,18 +244,26 @@ impl Conversation<'_> {
                 Err(TrySendError::Closed(())) => {
                     return Err(Status::cancelled("the client is gone"));
                 }
-                Ok(permit) => match self.session.poll(now()) {
+                Ok(permit) => match self.seat.poll(now()) {
                     Some(response) => permit.send(Ok(response)),
                     None => break false,
                 },
             }
         };
-        let events = self.session.take_events();
+        let learnt = self
+            .seat
+            .with(|session| (session.status(), session.take_events()));
+        let Some((status, events)) = learnt else {
+            return Ok(stalled);
+        };
         // At once: the proxy may be back before the end of this stream is noticed.
         if events.iter().any(|e| matches!(e, Event::Nacked { .. })) {
             self.remember();
         }
-        self.member.update(self.session.status(), events);
+        if let Some(kind) = self.only.filter(|_| !events.is_empty()) {
+            self.seat.moved(kind);
+        }
+        self.member.update(status, events);
         Ok(stalled)
     }
 }

@@ -11,7 +11,7 @@
 //! Out: a vanished cluster is removed only `linger` after nothing the client holds, or may hold,
 //! routes to it: a request paused for its body still has the old route.
 //!
-//! Clusters that the client does not get from us (no cluster subscription, or not by that name) are
+//! Clusters that the client does not get from us (no cluster subscription on any of its streams, or not by that name) are
 //! somebody else's to order and hold nothing back.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -127,7 +127,7 @@ impl Session {
                 && state.subscription.opened()
                 && state.acked.as_deref() != Some(self.snapshot.version(*kind))
         };
-        !late && Kind::PUSH_ORDER.iter().any(behind)
+        !late && (self.beside.behind() || Kind::PUSH_ORDER.iter().any(behind))
     }
 
     /// Starts the clock of what yields and is held back, and forgets what the client has by now, or is not to have.
@@ -155,7 +155,7 @@ impl Session {
     fn is_cold(&self, cluster: &str) -> bool {
         let clusters = self.kind(Kind::Cluster);
         if !clusters.subscription.wants(cluster) {
-            return false;
+            return self.beside.cold(cluster).is_some();
         }
         let held = clusters
             .ledger
@@ -167,7 +167,7 @@ impl Session {
 
     /// A client that reconnects lists a cluster that is still warming like any other; that it has
     /// the endpoints, or has refused them, tells them apart.
-    fn lacks_endpoints(&self, cluster: &str) -> bool {
+    pub(super) fn lacks_endpoints(&self, cluster: &str) -> bool {
         let ledger = &self.kind(Kind::Endpoints).ledger;
         let unanswered = |name: &str| {
             let wanted = self.snapshot.get(Kind::Endpoints, name);
@@ -190,12 +190,22 @@ impl Session {
             .needed
             .get(cluster)
             .is_some_and(|since| now >= *since + self.options.warm_timeout);
-        let ledger = &self.kind(Kind::Cluster).ledger;
         // A suspect is being looked into: whether it is refused is known soon. So is whether another
         // version, wanted before the refused one was wanted again, is taken, or warms.
-        if timed_out && !ledger.is_suspected(cluster) {
+        let beside = self.beside.cold(cluster);
+        let clusters = self.kind(Kind::Cluster);
+        if let Some(cold) = beside.filter(|_| !clusters.subscription.wants(cluster)) {
+            return cold.refused || (timed_out && !cold.suspected);
+        }
+        if timed_out && !clusters.ledger.is_suspected(cluster) {
             return true;
         }
+        self.refuses_all_of(cluster)
+    }
+
+    /// Whether the wanted version of a cluster was refused, and no other one is there or comes.
+    pub(super) fn refuses_all_of(&self, cluster: &str) -> bool {
+        let ledger = &self.kind(Kind::Cluster).ledger;
         let wanted = self.snapshot.get(Kind::Cluster, cluster);
         let refused =
             wanted.is_some_and(|wanted| ledger.refusals.get(cluster, wanted.version()).is_some());
@@ -234,9 +244,16 @@ impl Session {
         }
     }
 
-    /// The clusters that something the client holds or may hold routes to; `None` if it holds
+    /// The clusters that something the client holds or may hold routes to, by whatever stream it came; `None` if it holds
     /// something of which we do not know where it routes to.
     fn used_clusters(&self) -> Option<BTreeSet<String>> {
+        let mut used = self.used_here()?;
+        used.extend(self.beside.used()?.cloned());
+        Some(used)
+    }
+
+    /// The same of what came by this stream.
+    pub(super) fn used_here(&self) -> Option<BTreeSet<String>> {
         let mut used = BTreeSet::new();
         let routing = Kind::PUSH_ORDER
             .into_iter()

@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use crate::resource::Kind;
 
+use super::good::good_of;
 use super::known::Known;
 use super::message::{Event, Interest, Protocol, Request, parse_wire_version};
 use super::subscription::Changed;
@@ -62,12 +63,13 @@ impl Session {
             .iter()
             .map(|(name, known)| (name.clone(), known.wire()))
             .collect();
-        let accepted = error.is_none();
+        let mut accepted = Vec::new();
         let unsure = state.ledger.any_suspect() || !state.ledger.doubtful.is_empty();
-        let looks = only_newest || !accepted || unsure || sent.is_retry();
+        let looks = only_newest || error.is_some() || unsure || sent.is_retry();
         let event = match error {
             None => {
                 state.named = Some(sent.version.clone());
+                accepted.extend(good_of(kind, &sent));
                 state.ledger.accept(sent);
                 Event::Acked { kind, items }
             }
@@ -88,6 +90,7 @@ impl Session {
         if !state.dirty && state.ledger.in_flight() == 0 {
             state.acked.clone_from(&state.sent);
         }
+        self.accepted.extend(accepted);
         self.events.push(event);
         self.look_at_dependants(kind);
     }
@@ -147,6 +150,7 @@ impl Session {
         state.dirty = true;
         if kind.is_full_state() {
             state.ledger.owed = true;
+            state.brought = state.named.is_none();
             return;
         }
         for name in state.subscription.names() {

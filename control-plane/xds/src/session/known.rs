@@ -13,8 +13,8 @@ pub(super) struct Known {
     pub(super) retry: u32,
     /// What it requires; `None` if the client brought it from an earlier stream and we cannot know.
     pub(super) requires: Option<Arc<[ResourceKey]>>,
-    /// The resource itself, only where a later response must be able to repeat it (see `full`, and
-    /// `doubt` for a route that is not acknowledged).
+    /// The resource itself, only where a later response must be able to repeat it (see `full`, and until it is acknowledged
+    /// `doubt` for a route and `good` for what a proxy cannot do without).
     pub(super) resource: Option<Arc<Resource>>,
 }
 

@@ -85,6 +85,13 @@ impl Ledger {
         known.any(|known| *known.version != *version)
     }
 
+    /// Whether the client has something under this name, or may have, of which it is not known that it refused it.
+    pub(super) fn has_another(&self, name: &str, condemned: &impl Fn(&str) -> bool) -> bool {
+        let acked = self.acked(name).into_iter();
+        let mut known = acked.chain(self.doubts(name));
+        known.any(|known| !condemned(&known.version))
+    }
+
     /// What the client perhaps applied from refused responses under this name.
     pub(super) fn doubts(&self, name: &str) -> &[Known] {
         self.doubtful.get(name).map_or(&[], Vec::as_slice)

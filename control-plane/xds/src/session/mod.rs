@@ -14,8 +14,10 @@
 //!
 //! What the protocol does not let us hold, and what is done instead:
 //!
-//! - The clusters and the routes of a client must be on one stream for make before break. That is so
-//!   with ADS; the per-type services order within one kind only, as the protocol itself does.
+//! - Streams of single kinds reach a client in any order. So a session looks at the client's others (see `beside`), and what must
+//!   come later is not sent before the client acknowledged, on its own stream, what must come first. Which streams are one
+//!   client's, the shell says: those of one node on one connection. A client that connects anew for each kind, or that asks for
+//!   routes before it asked for clusters on a new connection, is served as if the kinds had nothing to do with each other.
 //! - A state-of-the-world client cannot say what it has when it reconnects: everything is sent again.
 //!   Clusters that vanished meanwhile linger if the version it names is one we remember (see `past`),
 //!   and else go at once. While a refused full response is bisected, clusters it introduced come and
@@ -25,8 +27,10 @@
 //! - A vanished route or filter configuration is never taken back, so what it routes to stays too;
 //!   so does everything while a client runs one brought from an earlier stream that we do not know.
 
+mod beside;
 mod doubt;
 mod gate;
+mod good;
 mod intake;
 mod known;
 mod ledger;
@@ -46,10 +50,12 @@ use crate::resource::Kind;
 use crate::snapshot::Snapshot;
 
 pub use gate::Wait;
+pub use good::Good;
 pub use message::{Event, Interest, Item, Protocol, Request, Response};
 pub use past::Past;
 pub use status::{Acked, KindStatus, Nacked};
 
+use beside::Beside;
 use gate::Gate;
 use known::Sent;
 use ledger::Ledger;
@@ -72,6 +78,7 @@ pub struct Session {
     snapshot: Arc<Snapshot>,
     kinds: [KindState; 6],
     gate: Gate,
+    beside: Beside,
     nonce: u64,
     deadline: Option<Instant>,
     events: Vec<Event>,
@@ -81,6 +88,10 @@ pub struct Session {
     returning: bool,
     /// Routes or filters are settled that endpoints waited for.
     released: bool,
+    /// What others of the scope accepted.
+    good: Arc<Good>,
+    /// What the client accepted, to be told to others.
+    accepted: Vec<Arc<crate::Resource>>,
 }
 
 /// The state of one kind on one stream.
@@ -97,6 +108,8 @@ struct KindState {
     /// The version that a state-of-the-world client accepted last, on this stream or, as far as we
     /// know what it stands for, on the one before.
     named: Option<Arc<str>>,
+    /// The client brought something of this kind along, of which we do not know what it is.
+    brought: bool,
     /// The snapshot version of this kind that is completely sent, and completely acknowledged.
     sent: Option<Arc<str>>,
     acked: Option<Arc<str>>,
@@ -112,12 +125,15 @@ impl Session {
             snapshot,
             kinds: Default::default(),
             gate: Gate::default(),
+            beside: Beside::default(),
             nonce: 0,
             deadline: None,
             events: Vec::new(),
             past: Past::default(),
             returning: false,
             released: false,
+            good: Arc::default(),
+            accepted: Vec::new(),
         }
     }
 
@@ -377,6 +393,12 @@ impl Session {
                 state.dirty = true;
             }
         }
+    }
+
+    /// The snapshot that the client should run.
+    #[must_use]
+    pub fn newest(&self) -> &Arc<Snapshot> {
+        &self.snapshot
     }
 
     /// Nothing is due: notes how far the client is.

@@ -8,6 +8,7 @@ use std::time::Instant;
 use crate::resource::{Kind, Resource, content_hash};
 
 use super::gate::Wait;
+use super::good::is_vital;
 use super::known::Known;
 use super::message::Protocol;
 use super::{KindState, Session};
@@ -66,10 +67,15 @@ impl Room {
     }
 }
 
-enum Choice {
-    Offer(Known),
+/// What is to become of a wanted resource.
+pub(super) enum Choice {
+    /// To be offered: it, or another version in its place.
+    Offer(Arc<Resource>, Known),
+    /// The client has it.
     Keep,
+    /// The client refuses it, or is suspected to.
     Refused,
+    /// It must not go out yet.
     Wait(Wait),
 }
 
@@ -96,14 +102,15 @@ impl Session {
                 continue;
             }
             match self.choose(resource, !probe.is_empty(), now) {
-                Choice::Offer(known) if room.take(resource) => {
+                Choice::Offer(offered, known) if room.take(&offered) => {
+                    due.refused |= offered.version() != resource.version();
                     due.offers.push(Offer {
-                        resource: resource.clone(),
+                        resource: offered,
                         known,
                         fresh: true,
                     });
                 }
-                Choice::Offer(_) | Choice::Keep => {}
+                Choice::Offer(..) | Choice::Keep => {}
                 Choice::Refused => due.refused = true,
                 Choice::Wait(wait) => {
                     due.waits.insert(resource.name().to_owned(), wait);
@@ -128,10 +135,11 @@ impl Session {
         for resource in self.wanted(state, kind) {
             let name = resource.name();
             match self.choose(resource, probe.contains(name), now) {
-                Choice::Offer(known) => {
+                Choice::Offer(offered, known) => {
                     due.respond = true;
+                    due.refused |= offered.version() != resource.version();
                     due.offers.push(Offer {
-                        resource: resource.clone(),
+                        resource: offered,
                         known,
                         fresh: true,
                     });
@@ -195,7 +203,7 @@ impl Session {
         let retry = match (rejection, current) {
             (Some(rejection), _) => match rejection.retry_at {
                 Some(at) if at <= now => rejection.retry,
-                _ => return Choice::Refused,
+                _ => return self.instead(resource, now).unwrap_or(Choice::Refused),
             },
             (None, Some(known)) if probing || ledger.must_repeat(name) => known.retry,
             (None, Some(_)) => return Choice::Keep,
@@ -207,19 +215,19 @@ impl Session {
         if let Err(wait) = self.pass(resource, now) {
             return Choice::Wait(wait);
         }
-        Choice::Offer(self.known(resource, retry))
+        Choice::Offer(resource.clone(), self.known(resource, retry))
     }
 
     /// What the ledger notes of a version that is offered.
     pub(super) fn known(&self, resource: &Arc<Resource>, retry: u32) -> Known {
         let kind = resource.kind();
         let full = self.protocol == Protocol::StateOfTheWorld && kind.is_full_state();
-        let repeatable = full || kind == Kind::Route;
+        let kept = full || is_vital(kind);
         Known {
             version: resource.shared_version(),
             retry,
             requires: Some(resource.shared_requires()),
-            resource: repeatable.then(|| resource.clone()),
+            resource: kept.then(|| resource.clone()),
         }
     }
 
@@ -237,7 +245,7 @@ impl Session {
         let mut gone: Vec<String> = gone.cloned().collect();
         if kind == Kind::Endpoints && !gone.is_empty() {
             let used = self.used_endpoints();
-            gone.retain(|name| !used.contains(name.as_str()));
+            gone.retain(|name| !used.contains(name.as_str()) && !self.beside.holds_endpoints(name));
         }
         gone.retain(|name| kind != Kind::Cluster || !self.is_kept(name, now));
         gone

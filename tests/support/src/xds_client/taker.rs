@@ -43,7 +43,7 @@ impl Taker {
     /// # Errors
     /// [`XdsError`] when there is no such service.
     pub fn connect(id: &str, xds: SocketAddr) -> Result<Self, XdsError> {
-        Self::connect_with(id, xds, &FILTERS)
+        Self::connect_with(id, xds, &FILTERS, [])
     }
 
     /// The same with a filter for each stage, and not the one that is both.
@@ -51,14 +51,32 @@ impl Taker {
     /// # Errors
     /// As [`Self::connect`].
     pub fn connect_staged(id: &str, xds: SocketAddr) -> Result<Self, XdsError> {
-        Self::connect_with(id, xds, &FILTERS[1..])
+        Self::connect_with(id, xds, &FILTERS[1..], [])
     }
 
-    fn connect_with(id: &str, xds: SocketAddr, filters: &[&str]) -> Result<Self, XdsError> {
+    /// The same, of a proxy that refuses every response of these types from the first on.
+    ///
+    /// # Errors
+    /// [`XdsError`] when there is no such service.
+    pub fn connect_refusing(
+        id: &str,
+        xds: SocketAddr,
+        type_urls: impl IntoIterator<Item = &'static str>,
+    ) -> Result<Self, XdsError> {
+        Self::connect_with(id, xds, &FILTERS, type_urls)
+    }
+
+    fn connect_with(
+        id: &str,
+        xds: SocketAddr,
+        filters: &[&str],
+        refused: impl IntoIterator<Item = &'static str>,
+    ) -> Result<Self, XdsError> {
         let channel = channel(&format!("http://{xds}"))?;
         let mut proxy = DeltaProxy::open(channel, node(id, "test", &[]), Service::Aggregated)?;
         subscribe(&mut proxy, filters);
         let shared = Arc::new(Shared::default());
+        shared.lock().refuses.extend(refused);
         let task = tokio::spawn(answer(proxy, Arc::clone(&shared)));
         Ok(Self { shared, task })
     }

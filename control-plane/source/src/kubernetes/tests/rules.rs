@@ -375,7 +375,7 @@ fn endpoints_written_on_an_object_are_ignored_and_said_to_be() {
             .message
             .contains("kubectl annotate deployment/a -n default headgate.dev/endpoints-")
     );
-    assert_eq!(findings[0].object, "deployment default/a");
+    assert_eq!(findings[0].object.to_string(), "deployment default/a");
 }
 
 #[test]

@@ -2,7 +2,8 @@
 //!
 //! Invariant: `parse(render(t)) == t`. What a newer version adds is no error; what cannot be read is one.
 
-use headgate_model::{PolicyId, PolicyKind};
+use headgate_contract::ModelId;
+use headgate_model::{CarrierKey, PolicyId, PolicyKind, Subject};
 use serde::{Deserialize, Serialize};
 
 use super::{Edition, Refusal, Tally};
@@ -51,8 +52,100 @@ struct Held {
 
 #[derive(Debug, Serialize, Deserialize)]
 struct Refused {
-    object: String,
+    object: Object,
     message: String,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+enum Object {
+    Policy {
+        kind: Kind,
+        namespace: String,
+        name: String,
+    },
+    Carrier {
+        kind: String,
+        namespace: String,
+        name: String,
+    },
+    Model {
+        namespace: String,
+        id: ModelId,
+    },
+    ControlPlane {},
+}
+
+impl From<PolicyKind> for Kind {
+    fn from(kind: PolicyKind) -> Self {
+        match kind {
+            PolicyKind::TokenBucket => Self::TokenBucketPolicy,
+            PolicyKind::TrafficTag => Self::TrafficTagPolicy,
+        }
+    }
+}
+
+impl From<Kind> for PolicyKind {
+    fn from(kind: Kind) -> Self {
+        match kind {
+            Kind::TokenBucketPolicy => Self::TokenBucket,
+            Kind::TrafficTagPolicy => Self::TrafficTag,
+        }
+    }
+}
+
+impl From<&Subject> for Object {
+    fn from(subject: &Subject) -> Self {
+        match subject.clone() {
+            Subject::Policy(PolicyId {
+                kind,
+                namespace,
+                name,
+            }) => Self::Policy {
+                kind: kind.into(),
+                namespace,
+                name,
+            },
+            Subject::Carrier(CarrierKey {
+                namespace,
+                kind,
+                name,
+            }) => Self::Carrier {
+                kind,
+                namespace,
+                name,
+            },
+            Subject::Model { namespace, id } => Self::Model { namespace, id },
+            Subject::ControlPlane => Self::ControlPlane {},
+        }
+    }
+}
+
+impl From<Object> for Subject {
+    fn from(object: Object) -> Self {
+        match object {
+            Object::Policy {
+                kind,
+                namespace,
+                name,
+            } => Self::Policy(PolicyId {
+                kind: kind.into(),
+                namespace,
+                name,
+            }),
+            Object::Carrier {
+                kind,
+                namespace,
+                name,
+            } => Self::Carrier(CarrierKey {
+                namespace,
+                kind,
+                name,
+            }),
+            Object::Model { namespace, id } => Self::Model { namespace, id },
+            Object::ControlPlane {} => Self::ControlPlane,
+        }
+    }
 }
 
 /// The tally as text.
@@ -78,10 +171,7 @@ pub fn render(tally: &Tally) -> Result<String, FormatError> {
             .held
             .iter()
             .map(|(id, editions)| Policy {
-                kind: match id.kind {
-                    PolicyKind::TokenBucket => Kind::TokenBucketPolicy,
-                    PolicyKind::TrafficTag => Kind::TrafficTagPolicy,
-                },
+                kind: id.kind.into(),
                 namespace: id.namespace.clone(),
                 name: id.name.clone(),
                 held: editions.iter().map(held).collect(),
@@ -91,7 +181,7 @@ pub fn render(tally: &Tally) -> Result<String, FormatError> {
             .refused
             .iter()
             .map(|refusal| Refused {
-                object: refusal.object.clone(),
+                object: (&refusal.object).into(),
                 message: refusal.message.clone(),
             })
             .collect(),
@@ -123,10 +213,7 @@ pub fn parse(text: &str) -> Result<Tally, FormatError> {
             .into_iter()
             .map(|policy| {
                 let id = PolicyId {
-                    kind: match policy.kind {
-                        Kind::TokenBucketPolicy => PolicyKind::TokenBucket,
-                        Kind::TrafficTagPolicy => PolicyKind::TrafficTag,
-                    },
+                    kind: policy.kind.into(),
                     namespace: policy.namespace,
                     name: policy.name,
                 };
@@ -137,7 +224,7 @@ pub fn parse(text: &str) -> Result<Tally, FormatError> {
             .refused
             .into_iter()
             .map(|refused| Refusal {
-                object: refused.object,
+                object: refused.object.into(),
                 message: refused.message,
             })
             .collect(),

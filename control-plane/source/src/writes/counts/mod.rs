@@ -10,7 +10,7 @@ mod share;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
-use headgate_model::{Objects, Plan, PolicyId, PolicyKind, PolicyOutcome};
+use headgate_model::{Objects, Plan, PolicyId, PolicyKind, PolicyOutcome, Subject};
 
 pub(crate) use self::board::{Board, Pace};
 pub use self::format::{FormatError, parse, render};
@@ -34,8 +34,8 @@ pub type Editions = BTreeMap<PolicyId, Edition>;
 /// Something that a proxy refused, and the object that it was made of.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Refusal {
-    /// As a finding calls it.
-    pub object: String,
+    /// The object.
+    pub object: Subject,
     /// What was refused, and what the proxy said.
     pub message: String,
 }

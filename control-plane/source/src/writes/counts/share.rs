@@ -15,6 +15,7 @@ use tokio::sync::watch;
 
 use super::board::BEAT;
 use super::{Board, Pace, Peer, Tally, parse, render};
+use crate::access::COUNTS;
 use crate::kubernetes::fault::{Backoff, Fault};
 use crate::writes::faults::Faults;
 
@@ -29,14 +30,12 @@ const REPLICA_KEY: &str = "replica";
 const ADMIN_KEY: &str = "admin";
 /// Makes every publication another one.
 const BEAT_KEY: &str = "beat";
-/// What is written here, as the API server calls it.
-const RESOURCE: &str = "configmaps";
 /// What is read here.
-const WATCH: &str = "configmaps (watch)";
+const WATCH: &str = "watch";
 /// What is removed here.
-const SWEEP: &str = "configmaps (delete)";
+const SWEEP: &str = "delete";
 /// What others wrote and cannot be read.
-const OTHERS: &str = "configmaps (counts of other replicas)";
+const OTHERS: &str = "counts of other replicas";
 /// Longest wait for one answer.
 const ANSWER: Duration = Duration::from_secs(5);
 /// How long the API server lets a watch run, in seconds.
@@ -127,7 +126,7 @@ impl Share {
         let lost = "the proxies of this replica are not counted in the status of policies";
         let text = match render(tally) {
             Ok(text) => text,
-            Err(error) => return self.faults.failed(RESOURCE, lost, &error.to_string()),
+            Err(error) => return self.faults.failed(&COUNTS.name(), lost, &error.to_string()),
         };
         let mut map = json!({
             "apiVersion": "v1",
@@ -146,14 +145,14 @@ impl Share {
         let patch = Patch::Apply(&map);
         let written = self.api.patch(&self.own, &params, &patch);
         match tokio::time::timeout(ANSWER, written).await {
-            Ok(Ok(_)) => self.faults.well(RESOURCE),
+            Ok(Ok(_)) => self.faults.well(&COUNTS.name()),
             Ok(Err(error)) => {
                 let why = Fault::from(error).message();
-                self.faults.failed(RESOURCE, lost, &why);
+                self.faults.failed(&COUNTS.name(), lost, &why);
             }
             Err(_) => {
                 let why = format!("no answer within {ANSWER:?}");
-                self.faults.failed(RESOURCE, lost, &why);
+                self.faults.failed(&COUNTS.name(), lost, &why);
             }
         }
     }
@@ -198,9 +197,9 @@ impl Share {
         match refused {
             Some(why) => {
                 let lost = "what replicas that are gone left is not removed";
-                self.faults.failed(SWEEP, lost, &why);
+                self.faults.failed(&COUNTS.part(SWEEP), lost, &why);
             }
-            None => self.faults.well(SWEEP),
+            None => self.faults.well(&COUNTS.part(SWEEP)),
         }
     }
 }
@@ -231,7 +230,7 @@ async fn follow_within(silent: Duration, share: Share, changed: watch::Sender<u6
                     if !matches!(event, Event::Init) {
                         answered = true;
                         backoff.reset();
-                        share.faults.well(WATCH);
+                        share.faults.well(&COUNTS.part(WATCH));
                     }
                     follower.hear(event);
                 }
@@ -241,7 +240,7 @@ async fn follow_within(silent: Duration, share: Share, changed: watch::Sender<u6
                     if let Some(cause) = std::error::Error::source(&error) {
                         why = format!("{why}: {cause}");
                     }
-                    share.faults.failed(WATCH, lost, &why);
+                    share.faults.failed(&COUNTS.part(WATCH), lost, &why);
                     tokio::time::sleep(backoff.next()).await;
                 }
             }
@@ -250,7 +249,7 @@ async fn follow_within(silent: Duration, share: Share, changed: watch::Sender<u6
         // Nothing is lost yet where one that was answered fell silent: a new list says what was missed.
         if !answered {
             let why = format!("no answer within {silent:?}");
-            share.faults.failed(WATCH, lost, &why);
+            share.faults.failed(&COUNTS.part(WATCH), lost, &why);
         }
     }
 }
@@ -285,10 +284,12 @@ impl Follower {
         }
         let why: Vec<&str> = self.unreadable.values().map(String::as_str).collect();
         if why.is_empty() {
-            self.share.faults.well(OTHERS);
+            self.share.faults.well(&COUNTS.part(OTHERS));
         } else {
             let lost = "proxies of other replicas are not counted in the status of policies";
-            self.share.faults.failed(OTHERS, lost, &why.join("; "));
+            self.share
+                .faults
+                .failed(&COUNTS.part(OTHERS), lost, &why.join("; "));
         }
     }
 
@@ -362,7 +363,7 @@ mod tests {
             // Held open, and never answered.
             let _first = listener.accept().await.unwrap();
             listener.accept().await.unwrap();
-            told.wait_for(|faults| faults.contains_key(WATCH))
+            told.wait_for(|faults| faults.contains_key(&COUNTS.part(WATCH)))
                 .await
                 .unwrap();
         };
@@ -398,7 +399,9 @@ mod tests {
         assert!(told.has_changed().unwrap());
         let faults = told.borrow_and_update().clone();
         assert!(
-            faults[OTHERS].message.contains("headgate-counts-b"),
+            faults[&COUNTS.part(OTHERS)]
+                .message
+                .contains("headgate-counts-b"),
             "{faults:?}"
         );
         follower.hear(Event::Apply(counts("3", "{]")));

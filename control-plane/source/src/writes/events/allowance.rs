@@ -5,6 +5,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use headgate_model::Subject;
+
 /// Events of one object at once.
 const BURST: u32 = 25;
 /// Time after which one more may be written.
@@ -14,12 +16,12 @@ const REFILL: Duration = Duration::from_secs(300);
 #[derive(Debug, Clone, Default)]
 pub struct Allowance {
     /// When the bucket would be full; one that is full is not kept.
-    full_at: BTreeMap<String, Duration>,
+    full_at: BTreeMap<Subject, Duration>,
 }
 
 impl Allowance {
     /// Takes what one Event about this object costs; `false` if nothing is left at `clock`.
-    pub fn take(&mut self, object: &str, clock: Duration) -> bool {
+    pub fn take(&mut self, object: &Subject, clock: Duration) -> bool {
         self.full_at.retain(|_, full| *full > clock);
         let full = self.full_at.get(object).copied().unwrap_or(clock);
         // What is missing, counted in the time it takes to come back.
@@ -27,7 +29,7 @@ impl Allowance {
         if after > clock + REFILL * BURST {
             return false;
         }
-        self.full_at.insert(object.to_owned(), after);
+        self.full_at.insert(object.clone(), after);
         true
     }
 }
@@ -35,6 +37,15 @@ impl Allowance {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn object(name: &str) -> Subject {
+        let key = headgate_model::CarrierKey {
+            namespace: "default".to_owned(),
+            kind: "deployment".to_owned(),
+            name: name.to_owned(),
+        };
+        key.into()
+    }
 
     fn at(seconds: u64) -> Duration {
         Duration::from_secs(seconds)
@@ -44,7 +55,9 @@ mod tests {
     fn an_object_has_25_events_at_once_then_one_every_five_minutes_and_another_has_its_own() {
         let mut allowance = Allowance::default();
         let taken = |a: &mut Allowance, object: &str, clock| {
-            (0..1000).filter(|_| a.take(object, clock)).count()
+            (0..1000)
+                .filter(|_| a.take(&self::object(object), clock))
+                .count()
         };
         assert_eq!(taken(&mut allowance, "a", at(10)), 25);
         assert_eq!(taken(&mut allowance, "b", at(10)), 25);
@@ -58,9 +71,9 @@ mod tests {
     fn a_full_bucket_takes_no_memory() {
         let mut allowance = Allowance::default();
         for n in 0..100 {
-            assert!(allowance.take(&n.to_string(), at(0)));
+            assert!(allowance.take(&object(&n.to_string()), at(0)));
         }
-        assert!(allowance.take("other", at(300)));
+        assert!(allowance.take(&object("other"), at(300)));
         assert_eq!(allowance.full_at.len(), 1);
     }
 }

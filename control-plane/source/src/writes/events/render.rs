@@ -4,8 +4,7 @@
 
 use std::collections::BTreeSet;
 
-use headgate_contract::ModelId;
-use headgate_model::{CarrierKey, Finding, Plan, Severity, reason};
+use headgate_model::{Finding, Plan, Severity, Subject, reason};
 use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::api::events::v1::Event;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
@@ -22,29 +21,27 @@ const LONGEST: usize = 1024;
 
 /// Everything that is so, each on an object that an Event can be attached to.
 pub(super) fn states(plan: &Plan, refusals: &BTreeSet<Refusal>) -> BTreeSet<Finding> {
-    let place = |finding: &Finding| {
-        let carrier = oldest_carrier(&finding.object, plan).map(CarrierKey::to_string);
-        Finding {
-            object: carrier.unwrap_or_else(|| finding.object.clone()),
-            ..finding.clone()
-        }
+    let place = |finding: &Finding| Finding {
+        object: place(&finding.object, plan),
+        ..finding.clone()
     };
     let refused = refusals.iter().map(|refusal| Finding {
         object: refusal.object.clone(),
         reason: reason::REFUSED,
         severity: Severity::Error,
-        origin: refusal.object.clone(),
+        origin: refusal.object.to_string(),
         message: refusal.message.clone(),
     });
     plan.findings.iter().map(place).chain(refused).collect()
 }
 
-/// What is found of a model as a whole (`model NAMESPACE/ID`) is said of its oldest carrier.
-fn oldest_carrier<'a>(object: &str, plan: &'a Plan) -> Option<&'a CarrierKey> {
-    let (namespace, id) = object.strip_prefix("model ")?.split_once('/')?;
-    let models = &plan.namespaces.get(namespace)?.models;
-    let model = models.get(&ModelId::try_from(id).ok()?)?;
-    model.carriers.first().map(|carrier| &carrier.key)
+/// What is found of a model as a whole is said of its oldest carrier.
+fn place(object: &Subject, plan: &Plan) -> Subject {
+    let carrier = match object {
+        Subject::Model { namespace, id } => plan.oldest_carrier(namespace, id),
+        _ => None,
+    };
+    carrier.map_or_else(|| object.clone(), |key| key.clone().into())
 }
 
 /// The Event that says it.
@@ -160,7 +157,7 @@ mod tests {
 
     fn said(object: &Reference, message: &str) -> Event {
         let finding = Finding {
-            object: "deployment default/x".to_owned(),
+            object: Subject::ControlPlane,
             reason: reason::NAME_CLAIMED,
             severity: Severity::Warning,
             origin: String::new(),

@@ -4,7 +4,9 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use headgate_model::{LabelKeys, Plan, transitions};
+use headgate_model::{Course, LabelKeys, Subject};
+use k8s_openapi::Resource as _;
+use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::events::v1::{Event, EventSeries};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use k8s_openapi::jiff::Timestamp;
@@ -15,14 +17,13 @@ use tokio::sync::watch;
 
 use super::render::{event, states};
 use super::{Speech, Utterance};
+use crate::access::EVENTS;
 use crate::kubernetes::fault::{Backoff, Fault};
 use crate::reference::Reference;
 use crate::writes::counts::Refusal;
 use crate::writes::faults::Faults;
 use crate::writes::writer::Known;
 
-/// What is written here, as the API server calls it.
-const RESOURCE: &str = "events.events.k8s.io";
 /// What an Event that cannot be written means.
 const LOST: &str = "Events are not written to objects";
 /// Longest wait for one answer.
@@ -31,6 +32,8 @@ const ANSWER: Duration = Duration::from_secs(5);
 /// The task that writes Events.
 pub(crate) struct Teller {
     pub(crate) client: Client,
+    /// What stands for the control plane itself: the Lease of its replicas, by name.
+    pub(crate) own: (Api<Lease>, String),
     /// The name of this replica.
     pub(crate) replica: String,
     pub(crate) keys: LabelKeys,
@@ -57,7 +60,7 @@ impl Teller {
         mut leading: watch::Receiver<bool>,
     ) {
         let mut speech = Speech::default();
-        let mut before: Option<Arc<Plan>> = None;
+        let mut course = Course::default();
         let mut backoff = Backoff::new();
         let mut retry: Option<tokio::time::Instant> = None;
         known.mark_changed();
@@ -82,10 +85,7 @@ impl Teller {
             };
             let clock = self.begun.elapsed();
             let states = states(&now.plan, &refusals.borrow_and_update());
-            let plan = before.replace(now.plan.clone());
-            let happened = plan.filter(|plan| !Arc::ptr_eq(plan, &now.plan));
-            let happened =
-                happened.map_or_else(Vec::new, |plan| transitions(&plan, &now.plan, &self.keys));
+            let happened = course.follow(&now.plan, &self.keys);
             // Before the lead changes: what is heard now is no old news to who led until now.
             speech.hear(states, happened, clock);
             speech.lead(*leading.borrow_and_update(), clock);
@@ -109,11 +109,7 @@ impl Teller {
         while *leading.borrow()
             && let Some(mut utterance) = speech.next(self.begun.elapsed())
         {
-            let Some(object) = known.observed.references.get(&utterance.finding.object) else {
-                tracing::debug!(object = utterance.finding.object, "no object to say it of");
-                continue;
-            };
-            match self.write(object, &utterance).await {
+            match self.write(known, &utterance).await {
                 Ok(()) => {}
                 Err(Untold::Refused(said)) => {
                     why = Some(said);
@@ -140,19 +136,27 @@ impl Teller {
             );
         }
         match &why {
-            Some(why) => self.faults.failed(RESOURCE, LOST, why),
-            None => self.faults.well(RESOURCE),
+            Some(why) => self.faults.failed(&EVENTS.name(), LOST, why),
+            None => self.faults.well(&EVENTS.name()),
         }
         let well = failed.is_empty();
         for Utterance { finding, tries, .. } in speech.again(failed) {
-            let (object, said, why) = (finding.object, finding.message, why.as_deref());
-            tracing::warn!(object, said, tries, why, "an Event is given up");
+            let (said, why) = (finding.message, why.as_deref());
+            tracing::warn!(object = %finding.object, said, tries, why, "an Event is given up");
         }
         well
     }
 
-    async fn write(&self, object: &Reference, utterance: &Utterance) -> Result<(), Untold> {
-        let told = self.put(object, utterance);
+    async fn write(&self, known: &Known, utterance: &Utterance) -> Result<(), Untold> {
+        let told = async {
+            match self.called(&utterance.finding.object, known).await? {
+                Some(object) => self.put(&object, utterance).await,
+                None => {
+                    tracing::debug!(object = %utterance.finding.object, "no object to say it of");
+                    Ok(())
+                }
+            }
+        };
         let error = match tokio::time::timeout(ANSWER, told).await {
             Ok(Ok(())) => return Ok(()),
             Ok(Err(error)) => error,
@@ -170,7 +174,7 @@ impl Teller {
             401 | 403 => Err(Untold::Refused(fault.message())),
             400 | 422 => {
                 tracing::warn!(
-                    object = utterance.finding.object,
+                    object = %utterance.finding.object,
                     why = fault.message(),
                     "an Event is no Event"
                 );
@@ -180,6 +184,28 @@ impl Teller {
             0 | 429 | 503 => Err(Untold::Away(fault.message())),
             _ => Err(Untold::Failed(fault.message())),
         }
+    }
+
+    /// What the API server calls the object that something is said of; `None` if there is none.
+    async fn called(
+        &self,
+        object: &Subject,
+        known: &Known,
+    ) -> Result<Option<Reference>, kube::Error> {
+        if *object != Subject::ControlPlane {
+            return Ok(known.observed.references.get(object).cloned());
+        }
+        let (api, name) = &self.own;
+        let lease = api.get_opt(name).await?;
+        Ok(lease.and_then(|lease| {
+            Some(Reference {
+                api_version: Lease::API_VERSION.to_owned(),
+                kind: Lease::KIND.to_owned(),
+                namespace: lease.metadata.namespace?,
+                name: lease.metadata.name?,
+                uid: lease.metadata.uid?,
+            })
+        }))
     }
 
     async fn put(&self, object: &Reference, utterance: &Utterance) -> Result<(), kube::Error> {

@@ -14,10 +14,9 @@ use tokio::sync::watch;
 
 pub use self::election::{Election, Step, Times};
 use super::faults::Faults;
+use crate::access::LEASES;
 use crate::kubernetes::fault::{Backoff, Fault};
 
-/// What is written here, as the API server calls it.
-const RESOURCE: &str = "leases.coordination.k8s.io";
 /// What a Lease that cannot be written means.
 const LOST: &str = "this replica cannot lead, so it writes neither status nor Events";
 /// Longest wait for one answer.
@@ -120,9 +119,9 @@ impl Campaign {
             }
         };
         match outcome.map_err(|_| format!("no answer within {ANSWER:?}")) {
-            Ok(Ok(())) => faults.well(RESOURCE),
-            Ok(Err(error)) => faults.failed(RESOURCE, LOST, &Fault::from(error).message()),
-            Err(silence) => faults.failed(RESOURCE, LOST, &silence),
+            Ok(Ok(())) => faults.well(&LEASES.name()),
+            Ok(Err(error)) => faults.failed(&LEASES.name(), LOST, &Fault::from(error).message()),
+            Err(silence) => faults.failed(&LEASES.name(), LOST, &silence),
         }
     }
 

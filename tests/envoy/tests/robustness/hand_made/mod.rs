@@ -2,6 +2,7 @@
 //!
 //! The control plane would never send such resources, so these tests stand in its place; server and Envoy are real.
 
+mod per_type;
 mod refusals;
 mod removal;
 mod trailers;
@@ -20,7 +21,6 @@ use headgate_test_support::ports::free_addr;
 use headgate_test_support::stage::{Manifest, bootstrap, tools};
 use headgate_translate::{Code, Modules, Options, ScopeSpec, snapshot};
 use headgate_xds::fleet::{Fleet, Progress};
-use headgate_xds::session::Protocol;
 use headgate_xds::{Kind, Peer, Refused, Resource, Scope, Snapshot, World, XdsServer};
 use prost::Message;
 use tokio::net::TcpListener;
@@ -49,7 +49,39 @@ struct Theatre {
     serving: JoinHandle<()>,
     mocks: [MockModel; 2],
     listen: SocketAddr,
+    /// Who brings the resources to this Envoy.
+    means: Means,
 }
+
+/// By which services the Envoy is served.
+#[derive(Clone, Copy)]
+struct Means {
+    /// As a failed assertion names it.
+    name: &'static str,
+    bootstrap: fn(String) -> String,
+    resources: fn(Vec<Resource>) -> Vec<Resource>,
+}
+
+/// All by one stream, in delta, as shipped.
+const ADS: Means = Means {
+    name: "delta",
+    bootstrap: |text| text,
+    resources: |all| all,
+};
+
+/// The same in Envoy's other protocol, state of the world.
+const ADS_WHOLE: Means = Means {
+    name: "state of the world",
+    bootstrap: |text| {
+        let delta = "api_type: DELTA_GRPC";
+        assert_eq!(text.matches(delta).count(), 1);
+        text.replace(delta, "api_type: GRPC")
+    },
+    resources: |all| all,
+};
+
+/// Either; each test of make-before-break runs over both.
+const BOTH: [Means; 2] = [ADS, ADS_WHOLE];
 
 impl Drop for Theatre {
     fn drop(&mut self) {
@@ -86,19 +118,13 @@ fn resources_of(files: &[String], listen: SocketAddr) -> Vec<Resource> {
         .collect::<Vec<_>>()
         .try_into()
         .unwrap();
-    let options = Options {
-        domains: [("default".to_owned(), vec!["*".to_owned()])].into(),
-        modules: Modules {
-            fused,
-            traffic_tag,
-            token_bucket,
-        },
-        access_log: None,
-        max_body_bytes: 1 << 20,
-        request_timeout: Duration::from_secs(50),
-        connect_timeout: Duration::from_secs(2),
-        idle_timeout: Duration::from_secs(30),
+    let modules = Modules {
+        fused,
+        traffic_tag,
+        token_bucket,
     };
+    let domains = [("default".to_owned(), vec!["*".to_owned()])];
+    let options = Options::new(modules, domains);
     let snapshot = snapshot(&plan, &scope, &options).unwrap().snapshot;
     let all = Kind::PUSH_ORDER
         .into_iter()
@@ -133,27 +159,13 @@ fn tamper(
     *found = change(found);
 }
 
-/// Either way of talking that Envoy has; each test of make-before-break runs over both.
-const BOTH: [Protocol; 2] = [Protocol::Delta, Protocol::StateOfTheWorld];
-
-/// The shipped bootstrap, which asks for delta, or the same in the other protocol.
-fn speaking(protocol: Protocol, bootstrap: &str) -> String {
-    let delta = "api_type: DELTA_GRPC";
-    assert_eq!(bootstrap.matches(delta).count(), 1);
-    match protocol {
-        Protocol::Delta => bootstrap.to_owned(),
-        Protocol::StateOfTheWorld => bootstrap.replace(delta, "api_type: GRPC"),
-    }
-}
-
 impl Theatre {
-    /// Opens with `v1` alone, over delta.
+    /// Opens with `v1` alone, over ADS and delta.
     async fn open(options: headgate_xds::Options) -> Self {
-        Self::open_over(Protocol::Delta, options).await
+        Self::open_by(ADS, options).await
     }
 
-    /// Opens with `v1` alone.
-    async fn open_over(protocol: Protocol, options: headgate_xds::Options) -> Self {
+    async fn open_by(means: Means, options: headgate_xds::Options) -> Self {
         let start = async |version| {
             MockModel::start(MockOptions::new("m", version))
                 .await
@@ -163,7 +175,8 @@ impl Theatre {
         let listen = free_addr().unwrap();
         let xds = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = xds.local_addr().unwrap();
-        let first = Snapshot::new(resources(&[v1(&mocks)], listen)).unwrap();
+        let first = (means.resources)(resources(&[v1(&mocks)], listen));
+        let first = Snapshot::new(first).unwrap();
         let world = ByHand(watch::Sender::new(Some(Arc::new(first))));
         let server = XdsServer::new(world, options);
         let serving = tokio::spawn({
@@ -173,7 +186,7 @@ impl Theatre {
         let envoy = EnvoyOptions {
             node_id: Some("by-hand".to_owned()),
             node_cluster: Some("test".to_owned()),
-            ..EnvoyOptions::new(speaking(protocol, &bootstrap(address, None).unwrap()))
+            ..EnvoyOptions::new((means.bootstrap)(bootstrap(address, None).unwrap()))
         };
         Self {
             envoy: Envoy::start(envoy).await.unwrap(),
@@ -181,7 +194,13 @@ impl Theatre {
             serving,
             mocks,
             listen,
+            means,
         }
+    }
+
+    /// The resources of `v1` alone.
+    fn one(&self) -> Vec<Resource> {
+        (self.means.resources)(resources(&[v1(&self.mocks)], self.listen))
     }
 
     /// The resources of `v1` and of `v2`, which is to take everything.
@@ -189,12 +208,7 @@ impl Theatre {
         let v2 = Manifest::new("m", "v2")
             .weight("100")
             .endpoints(&[self.mocks[1].addr()]);
-        resources(&[v1(&self.mocks), v2], self.listen)
-    }
-
-    /// The resources of `v1` alone.
-    fn first(&self) -> Vec<Resource> {
-        resources(&[v1(&self.mocks)], self.listen)
+        (self.means.resources)(resources(&[v1(&self.mocks), v2], self.listen))
     }
 
     fn publish(&self, resources: Vec<Resource>) {

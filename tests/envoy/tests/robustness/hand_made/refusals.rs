@@ -10,27 +10,26 @@ use envoy_types::pb::envoy::config::endpoint::v3::endpoint::HealthCheckConfig;
 use envoy_types::pb::envoy::config::endpoint::v3::lb_endpoint::HostIdentifier;
 use envoy_types::pb::envoy::extensions::filters::http::wasm::v3::Wasm;
 use envoy_types::pb::google::protobuf::{Any, Duration as ProtoDuration, StringValue, UInt32Value};
-use headgate_xds::session::Protocol;
 use headgate_xds::{Kind, Options, Resource};
 use prost::Message;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
-use super::{BOTH, Theatre, changed, tamper, with_body};
+use super::{BOTH, Means, Theatre, changed, tamper, with_body};
 use crate::common::{SOON, only};
 
 const V2: &str = "model/default/m/v2";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_cluster_that_envoy_refuses_never_gets_traffic() {
-    for protocol in BOTH {
-        a_refused_cluster(protocol).await;
+    for means in BOTH {
+        a_refused_cluster(means).await;
     }
 }
 
-async fn a_refused_cluster(protocol: Protocol) {
-    let theatre = Theatre::open_over(protocol, Options::default()).await;
+async fn a_refused_cluster(means: Means) {
+    let theatre = Theatre::open_by(means, Options::default()).await;
     let load = theatre.load();
     load.wait_for(20, SOON).await.unwrap();
     let mut bad = theatre.both();
@@ -91,17 +90,17 @@ async fn gate(open: watch::Receiver<bool>) -> u16 {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_cluster_that_is_still_warming_never_gets_traffic() {
-    for protocol in BOTH {
-        a_warming_cluster(protocol).await;
+    for means in BOTH {
+        a_warming_cluster(means).await;
     }
 }
 
-async fn a_warming_cluster(protocol: Protocol) {
+async fn a_warming_cluster(means: Means) {
     let options = Options {
         warm_timeout: Duration::from_secs(1),
         ..Options::default()
     };
-    let theatre = Theatre::open_over(protocol, options).await;
+    let theatre = Theatre::open_by(means, options).await;
     let load = theatre.load();
     load.wait_for(20, SOON).await.unwrap();
     let (opener, open) = watch::channel(false);

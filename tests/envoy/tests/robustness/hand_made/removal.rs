@@ -3,9 +3,8 @@
 use std::time::{Duration, Instant};
 
 use headgate_xds::Options;
-use headgate_xds::session::Protocol;
 
-use super::{BOTH, Theatre};
+use super::{BOTH, Means, Theatre};
 use crate::common::{SOON, only};
 
 const V2: &str = "model/default/m/v2";
@@ -14,17 +13,17 @@ const LINGER: Duration = Duration::from_secs(2);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_version_that_is_removed_leaves_after_its_linger_and_no_request_fails() {
-    for protocol in BOTH {
-        a_removed_version(protocol).await;
+    for means in BOTH {
+        a_removed_version(means).await;
     }
 }
 
-async fn a_removed_version(protocol: Protocol) {
+async fn a_removed_version(means: Means) {
     let options = Options {
         linger: LINGER,
         ..Options::default()
     };
-    let mut theatre = Theatre::open_over(protocol, options).await;
+    let mut theatre = Theatre::open_by(means, options).await;
     let load = theatre.load();
     load.wait_for(20, SOON).await.unwrap();
     theatre.publish(theatre.both());
@@ -32,10 +31,11 @@ async fn a_removed_version(protocol: Protocol) {
     theatre.await_settled().await;
 
     let removed = Instant::now();
-    theatre.publish(theatre.first());
-    gone(&mut theatre, protocol).await;
+    theatre.publish(theatre.one());
+    gone(&mut theatre).await;
     let stayed = removed.elapsed();
-    assert!(stayed >= LINGER, "{protocol:?}: gone after {stayed:?}");
+    let name = theatre.means.name;
+    assert!(stayed >= LINGER, "{name}: gone after {stayed:?}");
     theatre.await_settled().await;
     let late = load.len();
     load.wait_for(100, SOON).await.unwrap();
@@ -45,8 +45,8 @@ async fn a_removed_version(protocol: Protocol) {
 }
 
 /// Waits until Envoy has the cluster no more.
-async fn gone(theatre: &mut Theatre, protocol: Protocol) {
-    let what = format!("{protocol:?}: the cluster to go");
+async fn gone(theatre: &mut Theatre) {
+    let what = format!("{}: the cluster to go", theatre.means.name);
     let gone = theatre.envoy.await_that(SOON, &what, async |admin| {
         let clusters = admin.clusters().await.map_err(|e| e.to_string())?;
         match clusters.to_string().contains(V2) {

@@ -1,0 +1,9 @@
+//! The label rules of the design, each as a table under its number and words.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod carriers;
+mod merging;
+mod table;
+mod weights;
+#[path = "../world/mod.rs"]
+mod world;
