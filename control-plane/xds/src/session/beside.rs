@@ -151,18 +151,41 @@ impl Session {
         let held = ledger.held.get(cluster);
         let held = held.filter(|held| held.acked.is_some());
         let opened = |other: &&&Session| other.kind(Kind::Endpoints).subscription.opened();
-        let mut endpoints = others.iter().filter(opened).peekable();
-        let warm = held.is_some_and(|held| match endpoints.peek() {
-            // They are none of ours to bring.
-            None => !held.resumed,
-            // Here an answer about clusters says nothing about them: Envoy withholds it while they warm on an aggregated
-            // stream only.
-            Some(_) => endpoints.any(|other| !other.lacks_endpoints(cluster)),
+        let bringers: Vec<&&Session> = others.iter().filter(opened).collect();
+        let warm = held.is_some_and(|held| {
+            // Where nobody asked for endpoints, they are none of ours to bring.
+            if bringers.is_empty() {
+                return !held.resumed;
+            }
+            // An answer about clusters alone says nothing about them: Envoy withholds it while they warm on an aggregated stream
+            // only.
+            let mut needed = self.needed_endpoints(cluster).into_iter();
+            needed.all(|name| bringers.iter().any(|other| self.is_answered(name, other)))
         });
         (!warm).then(|| Cold {
             suspected: ledger.is_suspected(cluster),
             refused: self.refuses_all_of(cluster),
         })
+    }
+
+    /// The endpoints that a cluster of this session warms with. One that is gone is taken to have those of its name.
+    fn needed_endpoints<'a>(&'a self, cluster: &'a str) -> Vec<&'a str> {
+        let wanted = self.snapshot.get(Kind::Cluster, cluster);
+        wanted.map_or_else(
+            || vec![cluster],
+            |wanted| self.snapshot.endpoints_of(wanted),
+        )
+    }
+
+    /// Whether the client has endpoints by another stream, or refuses those that are wanted here: either ends the warming.
+    fn is_answered(&self, endpoints: &str, other: &Session) -> bool {
+        let ledger = &other.kind(Kind::Endpoints).ledger;
+        let wanted = self.snapshot.get(Kind::Endpoints, endpoints);
+        let refuses = |wanted: &std::sync::Arc<crate::Resource>| {
+            let refused = ledger.refusals.get(endpoints, wanted.version());
+            refused.is_some()
+        };
+        ledger.acked(endpoints).is_some() || wanted.is_some_and(refuses)
     }
 
     /// Which of the endpoints that the client has and that are gone belong to clusters that it still has.

@@ -167,7 +167,7 @@ impl Session {
 
     /// A client that reconnects lists a cluster that is still warming like any other; that it has
     /// the endpoints, or has refused them, tells them apart.
-    pub(super) fn lacks_endpoints(&self, cluster: &str) -> bool {
+    fn lacks_endpoints(&self, cluster: &str) -> bool {
         let ledger = &self.kind(Kind::Endpoints).ledger;
         let unanswered = |name: &str| {
             let wanted = self.snapshot.get(Kind::Endpoints, name);

@@ -5,7 +5,7 @@
 //! endpoints, routes and filter configurations stop at the first bad one; endpoints are subscribed to
 //! per cluster. It notes every breach of an invariant in [`Client::breaches`].
 
-#![allow(dead_code, missing_docs, unreachable_pub)]
+#![allow(dead_code, unused_imports, missing_docs, unreachable_pub)]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod client;
