@@ -14,6 +14,7 @@ use kube::Client;
 use tokio::sync::{Notify, watch};
 
 use super::fault::Backoff;
+use super::state::ApiState;
 
 /// The shortest time between two questions.
 const EVERY: Duration = Duration::from_secs(1);
@@ -57,26 +58,33 @@ impl Pulse {
         }
     }
 
-    /// Asks while it is missed; one does so for all.
-    pub(super) async fn feel(self, client: Client) {
-        let spread = Backoff::new();
+    /// Asks while it is missed; one does so for all. `told` is how the watches fare.
+    pub(super) async fn feel(self, client: Client, told: watch::Receiver<ApiState>) {
         loop {
             self.missed.notified().await;
-            let mut away = false;
-            loop {
-                // What was missed before it is asked is no news after its answer.
-                let _ = self.missed.notified().now_or_never();
-                if is_ready(&client, ANSWER).await {
-                    break;
-                }
-                away = true;
-                tokio::time::sleep(EVERY + spread.jitter(EVERY)).await;
-            }
-            // One that was ready all the time refuses for a reason of its own.
-            if away {
+            if self.returned(&client, &told).await {
                 self.returns.send_modify(|returns| *returns += 1);
             }
             tokio::time::sleep(EVERY).await;
+        }
+    }
+
+    /// Asks until it is ready, or all watches are answered, whatever it says of itself. Whether it was away and is ready: one
+    /// that was ready all the time refuses for a reason of its own.
+    async fn returned(&self, client: &Client, told: &watch::Receiver<ApiState>) -> bool {
+        let spread = Backoff::new();
+        let mut away = false;
+        loop {
+            // What was missed before it is asked is no news after its answer.
+            let _ = self.missed.notified().now_or_never();
+            if is_ready(client, ANSWER).await {
+                return away;
+            }
+            away = true;
+            tokio::time::sleep(EVERY + spread.jitter(EVERY)).await;
+            if told.borrow().lost().is_none() {
+                return false;
+            }
         }
     }
 }
@@ -90,5 +98,52 @@ pub(super) async fn is_ready(client: &Client, within: Duration) -> bool {
         Ok(Ok(_)) => true,
         Ok(Err(kube::Error::Api(status))) => matches!(status.code, 401 | 403),
         Ok(Err(_)) | Err(_) => false,
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpListener;
+
+    use super::super::state::{Lost, WatchState};
+    use super::*;
+
+    const NEVER_READY: &[u8] =
+        b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+
+    fn one_lost() -> ApiState {
+        let lost = WatchState {
+            lost: Some(Lost {
+                since: 0,
+                message: "gone".to_owned(),
+            }),
+            ..WatchState::default()
+        };
+        let mut state = ApiState::default();
+        state.watches.insert("pods".to_owned(), lost);
+        state
+    }
+
+    #[tokio::test]
+    async fn who_never_says_that_it_is_ready_is_asked_no_more_once_it_answers_the_watches() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let client = Client::try_from(kube::Config::new(url.parse().unwrap())).unwrap();
+        let (tell, told) = watch::channel(one_lost());
+        let pulse = Pulse::default();
+        let returned = pulse.returned(&client, &told);
+        let asked_twice = async {
+            for _ in 0..2 {
+                let (mut asked, _) = listener.accept().await.unwrap();
+                let _ = asked.read(&mut [0; 1024]).await.unwrap();
+                asked.write_all(NEVER_READY).await.unwrap();
+            }
+            tell.send_replace(ApiState::default());
+        };
+        let both = async { tokio::join!(returned, asked_twice).0 };
+        let limit = Duration::from_secs(30);
+        assert!(!tokio::time::timeout(limit, both).await.unwrap());
     }
 }

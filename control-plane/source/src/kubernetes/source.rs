@@ -107,7 +107,8 @@ impl Kubernetes {
             last: None,
         };
         tasks.spawn(reducer.run(news));
-        tasks.spawn(states.pulse().clone().feel(client.clone()));
+        let feeler = states.pulse().clone();
+        tasks.spawn(feeler.feel(client.clone(), states.follow()));
         Ok(Self {
             observed,
             states,
