@@ -3,4 +3,5 @@
 mod groups;
 mod orders;
 mod rules;
+mod serving;
 mod world;

@@ -1,0 +1,108 @@
+//! Which pods are there to serve, and what a carrier wants: as tables of objects.
+
+use headgate_model::reason;
+use serde_json::{Value, json};
+
+use super::world::*;
+use crate::kubernetes::store::Store;
+
+fn store(objects: &[Value]) -> Store {
+    fresh(objects, &watches())
+}
+
+/// A pod that nobody can send a request to: Ray's worker, a router, a batch of anything.
+fn portless(name: &str, ip: u8, owner: &Value) -> Value {
+    let mut pod = pod(name, ip, Some(owner));
+    pod["spec"]["containers"] = json!([{"name": "worker"}]);
+    pod
+}
+
+#[test]
+fn what_helps_those_that_serve_is_neither_wanted_nor_missed() {
+    // As a Ray cluster: one head that serves, and its workers beside it.
+    let whole = model(object("InferenceService", "whole", 1, None), "one");
+    let head = pod("head", 1, Some(&whole));
+    let worker = |n: u8| portless(&format!("worker-{n}"), n, &whole);
+    let ray = vec![whole.clone(), head, worker(2), worker(3), worker(4)];
+    // As KServe: a predictor, and a router that has no port of these names.
+    let owned = |kind: &str, name: &str| object(kind, name, 1, Some(&whole));
+    let predictor = replicas(owned("Deployment", "predictor"), 3);
+    let router = replicas(owned("Deployment", "router"), 2);
+    let made = |name: &str, owner: &Value| object("ReplicaSet", name, 1, Some(owner));
+    let (predictors, routers) = (made("predictor", &predictor), made("router", &router));
+    let pods = [
+        pod("predictor", 1, Some(&predictors)),
+        portless("router", 2, &routers),
+    ];
+    let kserve = [
+        vec![whole.clone(), predictor, router, predictors, routers],
+        pods.to_vec(),
+    ]
+    .concat();
+    for (objects, wanted) in [(ray, 1), (kserve, 3)] {
+        let seen = store(&objects);
+        assert_eq!(carriers(&seen), ["inferenceservice/whole 1"]);
+        let it = carrier(&seen, "inferenceservice/whole");
+        assert_eq!(it.desired, wanted, "{objects:#?}");
+        assert_eq!(seen.findings(), [], "all is well");
+    }
+
+    // As a LeaderWorkerSet: the leader's pod owns the set of its workers.
+    let mut group = replicas(object("Deployment", "group", 1, None), 1);
+    group = model(group, "one");
+    let leader = pod("leader", 1, Some(&group));
+    let set = object("ReplicaSet", "workers", 1, Some(&leader));
+    let worker = portless("worker", 2, &set);
+    assert_eq!(store(&[group, leader, set, worker]).findings(), []);
+
+    // Where none has such a port, all are wanted, and it is said; also of one half of a rollout.
+    let none = vec![
+        whole.clone(),
+        portless("a", 1, &whole),
+        portless("b", 2, &whole),
+    ];
+    let mut half = deployment("half", 1, &[1, 2]);
+    half[0] = model(half[0].clone(), "one");
+    half[3] = portless("new", 3, &half[1]);
+    for (objects, identity) in [(none, "inferenceservice/whole"), (half, "deployment/half")] {
+        let seen = store(&objects);
+        assert_eq!(carrier(&seen, identity).desired, 2);
+        assert_eq!(reasons(&seen.findings()), [reason::NO_PORT]);
+    }
+}
+
+#[test]
+fn what_a_service_wants_follows_pods_that_it_does_not_select() {
+    let whole = object("InferenceService", "whole", 1, None);
+    let head = labelled(portless("head", 1, &whole), &json!({"app": "head"}));
+    let front = model(service("front", json!({"app": "head"})), "one");
+    let worker = portless("worker", 2, &whole);
+    let mut seen = store(&[whole, head, front, worker.clone()]);
+    let wanted = |seen: &Store| carrier(seen, "service/front").desired;
+    assert_eq!(wanted(&seen), 2, "none of them serves");
+    delete(&mut seen, &worker);
+    seen.settle();
+    assert_eq!(wanted(&seen), 1);
+}
+
+#[test]
+fn a_pod_that_ended_for_good_is_not_wanted_and_keeps_no_version_alive() {
+    for phase in ["Failed", "Succeeded"] {
+        let ended = |mut pod: Value| {
+            pod["status"]["phase"] = phase.into();
+            ready(pod, false)
+        };
+        // Evicted, say: it keeps its address, and nobody removes it for days.
+        let bare = ended(model(pod("bare", 1, None), "one"));
+        assert_eq!(carriers(&store(&[bare])), Vec::<String>::new(), "{phase}");
+        let whole = model(object("InferenceService", "whole", 1, None), "one");
+        let old = labelled(
+            pod("old", 1, Some(&whole)),
+            &json!({"model-version": "old"}),
+        );
+        let seen = store(&[whole.clone(), ended(old), pod("new", 2, Some(&whole))]);
+        let it = carrier(&seen, "inferenceservice/whole");
+        let names: Vec<&str> = it.pods.iter().map(|pod| pod.name.as_str()).collect();
+        assert_eq!((names, it.desired), (vec!["new"], 1), "{phase}");
+    }
+}
