@@ -10,6 +10,8 @@ use std::collections::BTreeMap;
 use envoy_types::pb::envoy::config::core::v3::data_source::Specifier;
 use envoy_types::pb::envoy::config::core::v3::header_value_option::HeaderAppendAction;
 use envoy_types::pb::envoy::config::core::v3::{DataSource, HeaderValue, HeaderValueOption};
+use envoy_types::pb::envoy::config::route::v3::retry_policy::RetryHostPredicate;
+use envoy_types::pb::envoy::config::route::v3::retry_policy::retry_host_predicate::ConfigType;
 use envoy_types::pb::envoy::config::route::v3::route::Action;
 use envoy_types::pb::envoy::config::route::v3::route_action::ClusterSpecifier;
 use envoy_types::pb::envoy::config::route::v3::route_match::PathSpecifier;
@@ -18,7 +20,7 @@ use envoy_types::pb::envoy::config::route::v3::{
     VirtualHost,
 };
 use envoy_types::pb::envoy::r#type::matcher::v3::HttpRequestHeaderMatchInput;
-use envoy_types::pb::google::protobuf::{Duration, UInt32Value};
+use envoy_types::pb::google::protobuf::{Any, Duration, UInt32Value};
 use envoy_types::pb::xds::r#type::matcher::v3::StringMatcher;
 use envoy_types::pb::xds::r#type::matcher::v3::string_matcher::MatchPattern;
 use envoy_types::util::pack_any;
@@ -183,6 +185,15 @@ fn to_cluster(cluster: String, options: &Options) -> OnMatch {
         retry_policy: Some(RetryPolicy {
             retry_on: "connect-failure,refused-stream,reset-before-request".to_owned(),
             num_retries: Some(UInt32Value { value: 2 }),
+            // A server that was tried in vain is not tried again while there is another.
+            retry_host_predicate: vec![RetryHostPredicate {
+                name: "envoy.retry_host_predicates.previous_hosts".to_owned(),
+                config_type: Some(ConfigType::TypedConfig(Any {
+                    type_url: "type.googleapis.com/envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate".to_owned(),
+                    value: Vec::new(),
+                })),
+            }],
+            host_selection_retry_max_attempts: 5,
             ..RetryPolicy::default()
         }),
         ..RouteAction::default()

@@ -254,8 +254,7 @@ async fn where_a_canarys_last_pod_crashes_only_its_own_sessions_fail_and_only_un
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn where_one_of_two_pods_crashes_the_other_takes_most_of_its_requests_and_all_of_them_once_it_is_known()
- {
+async fn where_one_of_two_pods_crashes_the_other_takes_its_requests_at_once() {
     let traffic = Traffic::start().await;
     let before = traffic.label(30).await;
     let pods = traffic.world.pods("v2");
@@ -267,11 +266,11 @@ async fn where_one_of_two_pods_crashes_the_other_takes_most_of_its_requests_and_
     assert_eq!(Moves::between(&before, &after).count(), 0);
     let report = traffic.load.stop().await;
     let failed = crash.hit_no_others(&report, &before);
-    // Half of them are sent there first, and each of two further tries may meet it again.
+    // Half of them are sent there first, and tried once more at the other: what fails was being answered.
     let meant = report.samples[from..]
         .iter()
         .filter(|sample| before[&sample.session] == CANARY && sample.sent < crash.known);
     let meant = meant.count();
     measured!("{failed} of {meant} requests for two pods, of which one is dead");
-    assert!(failed * 5 < meant * 2, "{failed} of {meant}");
+    assert!(failed * 20 < meant, "{failed} of {meant}");
 }
