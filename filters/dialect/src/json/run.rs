@@ -8,71 +8,75 @@ use super::{Json, JsonError, KEY_ROOM, Sink, State};
 /// Length of the run before the next `"`, `\` or control character, and whether it is all ASCII.
 #[cfg_attr(target_arch = "wasm32", target_feature(enable = "simd128"))]
 fn plain_run(bytes: &[u8]) -> (usize, bool) {
-    let mut ascii = true;
+    let mut others = 0;
     let mut at = 0;
     while let Some(block) = bytes[at..].first_chunk::<BLOCK>() {
-        let (len, plain) = block_run(block);
-        ascii &= plain;
-        at += len;
-        if len < BLOCK {
-            return (at, ascii);
+        let (stops, beyond) = marks(block);
+        if stops != 0 {
+            let len = stops.trailing_zeros() / MARK;
+            let before = beyond & !(Marks::MAX << (len * MARK));
+            return (at + len as usize, others | before == 0);
         }
+        // A step that does not depend on what was found, so that the next block need not wait for it.
+        others |= beyond;
+        at += BLOCK;
     }
     while let Some(&byte) = bytes.get(at) {
         if byte == b'"' || byte == b'\\' || byte < 0x20 {
             break;
         }
-        ascii &= byte < 0x80;
+        others |= Marks::from(byte >= 0x80);
         at += 1;
     }
-    (at, ascii)
+    (at, others == 0)
 }
 
-/// Bytes looked at at once.
-const BLOCK: usize = if cfg!(target_arch = "wasm32") { 16 } else { 8 };
+/// Bytes looked at at once, in vectors: the V8 of every Envoy that runs our modules has them.
+#[cfg(target_arch = "wasm32")]
+const BLOCK: usize = 16;
+#[cfg(not(target_arch = "wasm32"))]
+const BLOCK: usize = 8;
 
-/// The same of one block. A module that has vectors is refused by no Envoy: its V8 always had them.
+/// Marks on the bytes of a block, the first byte's lowest.
+#[cfg(target_arch = "wasm32")]
+type Marks = u32;
+#[cfg(not(target_arch = "wasm32"))]
+type Marks = u64;
+
+/// Bits of a mark.
+const MARK: u32 = if cfg!(target_arch = "wasm32") { 1 } else { 8 };
+
+/// Marks on what ends a run, right up to the first; and on what is no ASCII.
 #[cfg(target_arch = "wasm32")]
 #[target_feature(enable = "simd128")]
-fn block_run(block: &[u8; BLOCK]) -> (usize, bool) {
+fn marks(block: &[u8; BLOCK]) -> (Marks, Marks) {
     use core::arch::wasm32::{
         u8x16_bitmask, u8x16_eq, u8x16_lt, u8x16_splat, u64x2, v128_or as or,
     };
-    let [low, high] = [word(block, 0), word(block, 8)];
-    let bytes = u64x2(low, high);
+    let word = |at: usize| {
+        let word = block[at..].first_chunk();
+        word.map_or(0, |word| u64::from_le_bytes(*word))
+    };
+    let bytes = u64x2(word(0), word(8));
     let quotes = u8x16_eq(bytes, u8x16_splat(b'"'));
     let escapes = u8x16_eq(bytes, u8x16_splat(b'\\'));
     let controls = u8x16_lt(bytes, u8x16_splat(0x20));
-    let stops = u32::from(u8x16_bitmask(or(or(quotes, escapes), controls)));
-    let len = (stops | 1 << BLOCK).trailing_zeros();
-    let before = u32::from(u8x16_bitmask(bytes)) & !(u32::MAX << len);
-    (len as usize, before == 0)
+    let stops = u8x16_bitmask(or(or(quotes, escapes), controls));
+    (stops.into(), u8x16_bitmask(bytes).into())
 }
 
-#[cfg(target_arch = "wasm32")]
-#[target_feature(enable = "simd128")]
-fn word(block: &[u8; BLOCK], at: usize) -> u64 {
-    block[at..]
-        .first_chunk()
-        .map_or(0, |word| u64::from_le_bytes(*word))
-}
-
-/// The same of one block.
+/// The same in a word. (A borrow marks only bytes above a right mark.)
 #[cfg(not(target_arch = "wasm32"))]
-fn block_run(block: &[u8; BLOCK]) -> (usize, bool) {
+fn marks(block: &[u8; BLOCK]) -> (Marks, Marks) {
     const ONES: u64 = 0x0101_0101_0101_0101;
     const HIGH: u64 = 0x8080_8080_8080_8080;
     // Bytes that are zero have their high bit set in the answer.
     let zero = |word: u64| word.wrapping_sub(ONES) & !word;
     let word = u64::from_le_bytes(*block);
-    // The lowest flagged byte is exact: borrows only spoil bytes above a hit.
-    let stops = (zero(word ^ (ONES * b'"' as u64))
+    let stops = zero(word ^ (ONES * b'"' as u64))
         | zero(word ^ (ONES * b'\\' as u64))
-        | (word.wrapping_sub(ONES * 0x20) & !word))
-        & HIGH;
-    let len = (stops.trailing_zeros() / 8) as usize;
-    let before = word & !u64::MAX.checked_shl(8 * len as u32).unwrap_or(0);
-    (len, before & HIGH == 0)
+        | (word.wrapping_sub(ONES * 0x20) & !word);
+    (stops & HIGH, word & HIGH)
 }
 
 /// What a one-letter escape stands for.
