@@ -51,6 +51,13 @@ pub async fn sessions_split(
     turns: u64,
     percent: f64,
 ) -> Claimed<Split> {
+    // Pods become ready one after another, and a canary whose base is not takes everything until then.
+    let planned = stage
+        .await_status(ACKED, "every Envoy to ack the weight", |status| {
+            status.all_acked(MODEL, CANARY, percent)
+        })
+        .await;
+    SPLIT.seen("the weights", planned)?;
     let report = SPLIT.seen("the sessions", sessions.pass(stage, turns).await)?;
     all_answered(SPLIT, &report)?;
     let flips = report.flips();
