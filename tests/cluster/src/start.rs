@@ -3,7 +3,6 @@
 //! Proxies connect from its first moment on and come again whenever they are refused. The first world that one is given has to be
 //! the whole: every variant, every endpoint.
 
-use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -165,12 +164,15 @@ async fn first_world(
     }
 }
 
-/// Takes the first clusters and the first endpoints that come.
+/// Takes the first clusters that come, and all of their endpoints: so many do not fit into one response.
 async fn whole(proxy: &mut DeltaProxy) -> Result<First, ClusterError> {
-    let mut came = BTreeSet::new();
-    while !(came.contains(type_url::CLUSTER) && came.contains(type_url::ENDPOINTS)) {
-        let response = proxy.next_acked(SOON).await?;
-        came.insert(response.type_url);
+    loop {
+        proxy.next_acked(SOON).await?;
+        let clusters = proxy.versions(type_url::CLUSTER);
+        let endpoints = proxy.versions(type_url::ENDPOINTS);
+        if !endpoints.is_empty() && clusters.keys().all(|name| endpoints.contains_key(name)) {
+            break;
+        }
     }
     // `model/NAMESPACE/MODEL/VERSION`; the model's own cluster has no version.
     let clusters = proxy.versions(type_url::CLUSTER);
