@@ -25,6 +25,8 @@ pub(crate) struct Rhythm {
     loss: Option<Instant>,
     /// Before when no further losses are published on their own account.
     rests: Option<Instant>,
+    /// There were losses in what was published last.
+    lost: bool,
 }
 
 impl Rhythm {
@@ -52,7 +54,8 @@ impl Rhythm {
         let publish = self.due().is_some_and(|due| due <= now);
         if publish {
             self.pace = Pace::default();
-            if self.loss.take().is_some() {
+            self.lost = self.loss.take().is_some();
+            if self.lost {
                 self.rests = Some(now + BETWEEN);
             }
         }
@@ -61,8 +64,10 @@ impl Rhythm {
 
     /// What was gathered is published at `now`, which took so long.
     pub(crate) fn published(&mut self, took: Duration, now: Instant) {
-        let rest = (took * TIMES).clamp(BETWEEN, AT_MOST).saturating_sub(took);
-        self.rests = self.rests.map(|rests| rests.max(now + rest));
+        if self.lost {
+            let rest = (took * TIMES).clamp(BETWEEN, AT_MOST).saturating_sub(took);
+            self.rests = self.rests.max(Some(now + rest));
+        }
     }
 }
 
@@ -119,6 +124,21 @@ mod tests {
             let begun = rhythm.due().map(|due| due - (t + LOSS));
             assert_eq!(begun, Some(rests * MS), "{took} ms");
         }
+    }
+
+    #[test]
+    fn a_loss_rests_after_losses_alone_not_after_a_label() {
+        let t = Instant::now();
+        let mut rhythm = Rhythm::default();
+        rhythm.changed(Some(Change::Loss), t);
+        assert!(rhythm.publish(t + LOSS));
+        rhythm.published(100 * MS, t + LOSS + 100 * MS);
+        let later = t + 5000 * MS;
+        rhythm.changed(Some(Change::Intent), later);
+        assert!(rhythm.publish(later + 20 * MS));
+        rhythm.published(100 * MS, later + 120 * MS);
+        rhythm.changed(Some(Change::Loss), later + 130 * MS);
+        assert_eq!(rhythm.due(), Some(later + 130 * MS + LOSS));
     }
 
     #[test]

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use axum::body::Bytes;
 use headgate_source::kubernetes::ApiState;
-use headgate_source::writes::Failing;
+use headgate_source::writes::{Failing, Peer, Peers};
 use tokio::sync::{Mutex, watch};
 
 use super::Admin;
@@ -35,6 +35,8 @@ pub(super) struct Desk(Mutex<State>);
 
 struct State {
     changes: Changes,
+    /// The other replicas when the documents were made: one also goes by saying nothing for a while.
+    peers: Vec<Peer>,
     made: BTreeMap<Asked, Arc<Document>>,
 }
 
@@ -42,6 +44,7 @@ impl Desk {
     pub(super) fn of(admin: &Admin) -> Self {
         Self(Mutex::new(State {
             changes: Changes::of(admin),
+            peers: Vec::new(),
             made: BTreeMap::new(),
         }))
     }
@@ -56,8 +59,10 @@ impl Desk {
         asked: &Asked,
     ) -> Result<Arc<Document>, serde_json::Error> {
         let mut state = self.0.lock().await;
-        if state.changes.happened() {
+        let peers = admin.peers.as_ref().map(Peers::now).unwrap_or_default();
+        if state.changes.happened() || state.peers != peers {
             state.made.clear();
+            state.peers = peers;
         }
         if let Some(made) = state.made.get(asked) {
             return Ok(made.clone());

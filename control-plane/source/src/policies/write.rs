@@ -3,6 +3,7 @@
 //! Invariant: a status is written by the leader only, at the pace of [`Desk`]. Who does not lead any more writes nothing more
 //! than what is under way.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -91,16 +92,25 @@ pub async fn write_statuses(
             }
         });
         let mut writes = futures::stream::iter(writes).buffer_unordered(AT_ONCE);
+        // Of each resource, why one of the batch could not be written: others that could are no end of it.
+        let mut tried: BTreeMap<String, Option<String>> = BTreeMap::new();
         while let Some((outcome, id)) = writes.next().await {
-            let resource = status_of(id.kind).name();
-            match outcome {
-                None => desk.untried(&id),
-                Some(Ok(())) => faults.well(&resource),
-                Some(Err(why)) => {
-                    faults.failed(&resource, LOST, &why);
-                    desk.failed(&id);
-                    next = Some(begun.elapsed() + super::desk::PACE);
-                }
+            let Some(outcome) = outcome else {
+                desk.untried(&id);
+                continue;
+            };
+            let failed = tried.entry(status_of(id.kind).name()).or_default();
+            if let Err(why) = outcome {
+                desk.failed(&id);
+                failed.get_or_insert(why);
+                let again = begun.elapsed() + super::desk::PACE;
+                next = Some(next.map_or(again, |next| next.min(again)));
+            }
+        }
+        for (resource, failed) in tried {
+            match failed {
+                Some(why) => faults.failed(&resource, LOST, &why),
+                None => faults.well(&resource),
             }
         }
     }
