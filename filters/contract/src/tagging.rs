@@ -19,6 +19,8 @@ pub struct Tagging {
     pub unknown_version: UnknownVersion,
     /// Whether the tags also travel as members of `baggage`. Default true.
     pub baggage: bool,
+    /// Whether the tags are also filter state `wasm.headgate.<tag>`, for this proxy's access log and telemetry; without it, those read the tags' headers. Default true.
+    pub filter_state: bool,
     /// Whether answers carry `x-model` and `x-model-version` of what served, and the balance of the buckets; a refusal always tells. Default true.
     pub response_headers: bool,
     /// Own tags: header `x-headgate-<name>`, `baggage` member and filter state.
@@ -118,6 +120,7 @@ impl Default for Tagging {
             session_keys,
             unknown_version: UnknownVersion::default(),
             baggage: true,
+            filter_state: true,
             response_headers: true,
             tags: Vec::new(),
         }

@@ -41,7 +41,7 @@ impl Answer {
         &mut self,
         ticket: &mut Ticket,
         host: &dyn Host,
-        headers: &Headers<'_>,
+        headers: &Headers,
         end: bool,
     ) -> Vec<Effect> {
         let admitted = &ticket.admitted;
@@ -164,7 +164,7 @@ pub(crate) fn settle(
 
 impl Meter {
     /// JSON and event streams are read, unless compressed; anything else is only counted.
-    fn of(headers: &Headers<'_>) -> Self {
+    fn of(headers: &Headers) -> Self {
         let encoded = |value: &[u8]| {
             let value = value.trim_ascii();
             !value.is_empty() && !value.eq_ignore_ascii_case(b"identity")
@@ -182,12 +182,12 @@ impl Meter {
     }
 }
 
-fn is_stream(headers: &Headers<'_>) -> bool {
+fn is_stream(headers: &Headers) -> bool {
     media_type(headers) == b"text/event-stream"
 }
 
 /// The content type without its parameters, in lower case.
-fn media_type(headers: &Headers<'_>) -> Vec<u8> {
+fn media_type(headers: &Headers) -> Vec<u8> {
     let value = headers.get("content-type").unwrap_or_default();
     let end = value.iter().position(|b| *b == b';').unwrap_or(value.len());
     value[..end].trim_ascii().to_ascii_lowercase()

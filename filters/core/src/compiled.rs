@@ -29,7 +29,8 @@ pub(crate) struct Compiled {
     pub(crate) max_body_bytes: u32,
     /// Whether there is a bucket at all.
     pub(crate) limits: bool,
-    namespaces: BTreeMap<String, Namespace>,
+    /// Sorted by name.
+    namespaces: Vec<Namespace>,
 }
 
 /// What one namespace serves.
@@ -92,33 +93,35 @@ impl Compiled {
         host: &dyn Host,
     ) -> Result<Self, ConfigError> {
         let received = receptions.after(scales(&config), host.now());
-        let mut namespaces = BTreeMap::new();
+        let mut namespaces = Vec::with_capacity(config.namespaces.len());
         for (name, namespace) in config.namespaces {
             let rules = if stages.limit {
                 open_rules(&name, &namespace.buckets, host)?
             } else {
                 Vec::new()
             };
-            let compiled = Namespace::new(name.clone(), namespace, &rules, &received);
-            namespaces.insert(name, compiled);
+            namespaces.push(Namespace::new(name, namespace, &rules, &received));
         }
         *receptions = received;
         Ok(Self {
             role: config.role,
             max_body_bytes: config.max_body_bytes,
-            limits: namespaces.values().any(Namespace::limits),
+            limits: namespaces.iter().any(Namespace::limits),
             namespaces,
         })
     }
 
     /// The namespace of a request: the only one, else the one whose virtual host was selected.
     pub(crate) fn namespace(&self, host: &dyn Host) -> Option<&Namespace> {
-        if self.namespaces.len() == 1 {
-            return self.namespaces.values().next();
+        if let [only] = &self.namespaces[..] {
+            return Some(only);
         }
         let virtual_host = host.virtual_host()?;
-        self.namespaces
-            .get(virtual_host.strip_prefix(names::VIRTUAL_HOST_PREFIX)?)
+        let name = virtual_host.strip_prefix(names::VIRTUAL_HOST_PREFIX)?;
+        let found = self
+            .namespaces
+            .binary_search_by(|n| n.name.as_str().cmp(name));
+        self.namespaces.get(found.ok()?)
     }
 }
 

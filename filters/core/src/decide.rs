@@ -30,7 +30,7 @@ const ADMITTED: &str = "admitted";
 /// A request as far as it is known.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Request<'a> {
-    pub(crate) headers: &'a Headers<'a>,
+    pub(crate) headers: &'a Headers,
     pub(crate) body: Option<&'a Body>,
     pub(crate) class: Class,
 }
@@ -223,8 +223,8 @@ impl<'a> Decider<'a> {
         };
         let admitted = self.reserve(vm, subject, asking, &mut effects)?;
         match &tags {
-            Some(tags) => tags::write(tags, headers, tagging.baggage, &mut effects),
-            None if vm.stages.tag => {
+            Some(tags) => tags::write(tags, headers, tagging, &mut effects),
+            None if vm.stages.tag && tagging.filter_state => {
                 let told = self.told(tagging, tenant.as_ref());
                 tags::state(&told, &mut effects);
             }

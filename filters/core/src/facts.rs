@@ -41,7 +41,7 @@ impl<'a> Facts<'a> {
     ///
     /// # Errors
     /// A header that is given twice with different values, or is not what it says.
-    pub fn read(headers: &Headers<'a>, body: Option<&'a Body>) -> Result<Self, Refusal> {
+    pub fn read(headers: &'a Headers, body: Option<&'a Body>) -> Result<Self, Refusal> {
         let model = header_model(headers)?;
         let max_tokens = whole(headers, names::HEADER_MAX_TOKENS)?;
         let temperature = decimal(headers, names::HEADER_TEMPERATURE)?;
@@ -67,7 +67,7 @@ impl<'a> Facts<'a> {
 ///
 /// # Errors
 /// Values that disagree: readers differ in which one they take.
-pub fn single<'a>(headers: &Headers<'a>, name: &str) -> Result<Option<&'a [u8]>, Refusal> {
+pub fn single<'a>(headers: &'a Headers, name: &str) -> Result<Option<&'a [u8]>, Refusal> {
     let mut values = headers.get_all(name);
     let Some(first) = values.next() else {
         return Ok(None);
@@ -92,7 +92,7 @@ pub(crate) fn invalid(name: &str, expected: &'static str) -> Refusal {
     }
 }
 
-fn header_model<'a>(headers: &Headers<'a>) -> Result<Option<&'a str>, Refusal> {
+fn header_model<'a>(headers: &'a Headers) -> Result<Option<&'a str>, Refusal> {
     let name = names::HEADER_MODEL;
     let Some(value) = single(headers, name)? else {
         return Ok(None);
@@ -104,7 +104,7 @@ fn header_model<'a>(headers: &Headers<'a>) -> Result<Option<&'a str>, Refusal> {
     Ok(Some(text))
 }
 
-fn whole(headers: &Headers<'_>, name: &'static str) -> Result<Option<u64>, Refusal> {
+fn whole(headers: &Headers, name: &'static str) -> Result<Option<u64>, Refusal> {
     let Some(value) = single(headers, name)? else {
         return Ok(None);
     };
@@ -114,7 +114,7 @@ fn whole(headers: &Headers<'_>, name: &'static str) -> Result<Option<u64>, Refus
         .ok_or_else(|| invalid(name, "a whole number between 1 and 10000000"))
 }
 
-fn decimal(headers: &Headers<'_>, name: &'static str) -> Result<Option<u64>, Refusal> {
+fn decimal(headers: &Headers, name: &'static str) -> Result<Option<u64>, Refusal> {
     let Some(value) = single(headers, name)? else {
         return Ok(None);
     };

@@ -1,46 +1,95 @@
-//! A borrowed view of a header map, as the host hands it over in one call.
+//! The headers of a request or of an answer, as the host hands them over in one call: its bytes, and where each name and
+//! value stands in them. A request that has to wait for its body keeps them as they are.
 //!
-//! Names are compared as they are: HTTP/2 and Envoy write them in lower case. A request that has to
-//! wait for its body keeps a [`HeaderStore`], since the host's bytes are gone by then.
+//! Names are compared as they are: HTTP/2 and Envoy write them in lower case.
+
+use std::ops::Range;
 
 /// Names and values in their order; a name may appear more than once.
-#[derive(Debug, Clone, Default)]
-pub struct Headers<'a> {
-    pairs: Vec<(&'a [u8], &'a [u8])>,
-    /// A bit for each length and last byte that a name has: most names that are asked for are not there, and are
-    /// not searched for.
-    names: u64,
-    /// The same of what is there more than once, as far as the bits can tell.
-    repeated: u64,
+#[derive(Debug, Clone)]
+pub struct Headers {
+    bytes: Vec<u8>,
+    pairs: Vec<Pair>,
+    /// For each class of names, how many pairs there are up to the first of the class; 0 if there is none. Most names that
+    /// are asked for are not there, and of those that are, most are alone in their class.
+    first: [u8; CLASSES],
+    /// The classes with more than one pair, a bit each.
+    more: u64,
 }
 
-fn name_bit(name: &[u8]) -> u64 {
+/// Where a name and its value stand in the bytes. What lies outside of them reads as empty.
+#[derive(Debug, Clone, Copy)]
+pub struct Pair {
+    /// Where the name begins, and its length.
+    pub name: (u32, u32),
+    /// Where the value begins, and its length.
+    pub value: (u32, u32),
+}
+
+/// Classes of names.
+const CLASSES: usize = 64;
+
+/// The class of a name: by its length and its last byte, in which the usual ones differ.
+#[inline]
+fn class(name: &[u8]) -> usize {
     let last = name.last().map_or(0, |last| usize::from(*last));
-    1 << ((name.len() + 7 * last) % 64)
+    (name.len() + 7 * last) % CLASSES
 }
 
-impl<'a> Headers<'a> {
-    /// A view over pairs.
+fn range((start, len): (u32, u32)) -> Range<usize> {
+    let start = start as usize;
+    start..start.saturating_add(len as usize)
+}
+
+impl Default for Headers {
+    fn default() -> Self {
+        Self::new(Vec::new(), Vec::new())
+    }
+}
+
+impl Headers {
+    /// The headers that stand in these bytes.
     #[must_use]
-    pub fn new(pairs: Vec<(&'a [u8], &'a [u8])>) -> Self {
-        let (mut names, mut repeated) = (0, 0);
-        for (name, _) in &pairs {
-            let bit = name_bit(name);
-            repeated |= names & bit;
-            names |= bit;
+    pub fn new(bytes: Vec<u8>, pairs: Vec<Pair>) -> Self {
+        let (mut first, mut more) = ([0; CLASSES], 0);
+        for (i, pair) in pairs.iter().enumerate() {
+            let name = bytes.get(range(pair.name)).unwrap_or_default();
+            let class = class(name);
+            match (&mut first[class], u8::try_from(i + 1)) {
+                (place @ 0, Ok(count)) => *place = count,
+                (place @ 0, Err(_)) => {
+                    *place = u8::MAX;
+                    more |= 1 << class;
+                }
+                _ => more |= 1 << class,
+            }
         }
         Self {
+            bytes,
             pairs,
-            names,
-            repeated,
+            first,
+            more,
         }
     }
 
-    /// A view over text pairs.
+    /// Headers of these names and values.
     #[must_use]
-    pub fn from_pairs(pairs: &[(&'a str, &'a str)]) -> Self {
-        let bytes = |(name, value): &(&'a str, &'a str)| (name.as_bytes(), value.as_bytes());
-        Self::new(pairs.iter().map(bytes).collect())
+    pub fn from_pairs(headers: &[(&str, &str)]) -> Self {
+        let mut bytes = Vec::new();
+        let mut push = |text: &str| {
+            let at = |n| u32::try_from(n).unwrap_or(u32::MAX);
+            let place = (at(bytes.len()), at(text.len()));
+            bytes.extend_from_slice(text.as_bytes());
+            place
+        };
+        let pairs = headers
+            .iter()
+            .map(|(name, value)| Pair {
+                name: push(name),
+                value: push(value),
+            })
+            .collect();
+        Self::new(bytes, pairs)
     }
 
     /// Whether there is no header at all: a host that could not show them, for every request has some.
@@ -50,102 +99,64 @@ impl<'a> Headers<'a> {
     }
 
     /// The first value of a header.
+    #[inline]
     #[must_use]
-    pub fn get(&self, name: &str) -> Option<&'a [u8]> {
-        self.get_all(name).next()
+    pub fn get(&self, name: &str) -> Option<&[u8]> {
+        match self.first[class(name.as_bytes())] {
+            0 => None,
+            _ => self.get_all(name).next(),
+        }
     }
 
     /// The first value of a header, if it is UTF-8.
     #[must_use]
-    pub fn text(&self, name: &str) -> Option<&'a str> {
+    pub fn text(&self, name: &str) -> Option<&str> {
         self.get(name).and_then(|v| std::str::from_utf8(v).ok())
     }
 
     /// Every value of a header, in order.
     #[must_use]
-    pub fn get_all<'s>(&'s self, name: &'s str) -> Values<'s, 'a> {
+    pub fn get_all<'n>(&self, name: &'n str) -> Values<'_, 'n> {
         let name = name.as_bytes();
-        let bit = name_bit(name);
-        let pairs = match self.names & bit {
-            0 => &[],
-            _ => &self.pairs[..],
+        let class = class(name);
+        let count = usize::from(self.first[class]);
+        let end = match self.more >> class & 1 {
+            0 => count,
+            _ => self.pairs.len(),
         };
         Values {
-            pairs: pairs.iter(),
+            bytes: &self.bytes,
+            pairs: self.pairs[count.saturating_sub(1)..end].iter(),
             name,
-            once: self.repeated & bit == 0,
         }
     }
 
     /// Every name and value, in order.
-    pub fn iter(&self) -> impl Iterator<Item = (&'a [u8], &'a [u8])> + '_ {
-        self.pairs.iter().copied()
+    pub fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        let part = |place| self.bytes.get(range(place)).unwrap_or_default();
+        self.pairs
+            .iter()
+            .map(move |pair| (part(pair.name), part(pair.value)))
     }
 }
 
 /// The values of one header.
 #[derive(Debug, Clone)]
-pub struct Values<'s, 'a> {
-    pairs: std::slice::Iter<'s, (&'a [u8], &'a [u8])>,
-    name: &'s [u8],
-    /// There is no second one.
-    once: bool,
+pub struct Values<'h, 'n> {
+    bytes: &'h [u8],
+    pairs: std::slice::Iter<'h, Pair>,
+    name: &'n [u8],
 }
 
-impl<'a> Iterator for Values<'_, 'a> {
-    type Item = &'a [u8];
+impl<'h> Iterator for Values<'h, '_> {
+    type Item = &'h [u8];
 
-    fn next(&mut self) -> Option<&'a [u8]> {
-        for (name, value) in self.pairs.by_ref() {
-            if name.len() == self.name.len() && *name == self.name {
-                if self.once {
-                    self.pairs = [].iter();
-                }
-                return Some(value);
-            }
-        }
-        None
-    }
-}
-
-/// Headers kept while a request waits for its body: one buffer, and where each piece ends.
-#[derive(Debug, Clone, Default)]
-pub struct HeaderStore {
-    bytes: Vec<u8>,
-    ends: Vec<usize>,
-}
-
-impl HeaderStore {
-    /// Copies a view.
-    #[must_use]
-    pub fn keep(headers: &Headers<'_>) -> Self {
-        let bytes = headers.iter().map(|(n, v)| n.len() + v.len()).sum();
-        let mut store = Self {
-            bytes: Vec::with_capacity(bytes),
-            ends: Vec::with_capacity(2 * headers.pairs.len()),
+    fn next(&mut self) -> Option<&'h [u8]> {
+        let (bytes, wanted) = (self.bytes, self.name);
+        let is = |pair: &&Pair| {
+            pair.name.1 as usize == wanted.len() && bytes.get(range(pair.name)) == Some(wanted)
         };
-        for (name, value) in headers.iter() {
-            for piece in [name, value] {
-                store.bytes.extend_from_slice(piece);
-                store.ends.push(store.bytes.len());
-            }
-        }
-        store
-    }
-
-    /// The view again.
-    #[must_use]
-    pub fn view(&self) -> Headers<'_> {
-        let mut start = 0;
-        let mut pieces = self.ends.iter().map(|&end| {
-            let piece = &self.bytes[start..end];
-            start = end;
-            piece
-        });
-        let mut pairs = Vec::with_capacity(self.ends.len() / 2);
-        while let (Some(name), Some(value)) = (pieces.next(), pieces.next()) {
-            pairs.push((name, value));
-        }
-        Headers::new(pairs)
+        let found = self.pairs.find(is)?;
+        Some(bytes.get(range(found.value)).unwrap_or_default())
     }
 }

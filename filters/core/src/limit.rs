@@ -20,7 +20,7 @@ use crate::tags::{Tags, encoded};
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Asking<'a> {
     pub(crate) facts: &'a Facts<'a>,
-    pub(crate) headers: &'a Headers<'a>,
+    pub(crate) headers: &'a Headers,
     /// The tags this hop writes, if it does: what the client sent in their headers is not theirs.
     pub(crate) tags: Option<&'a Tags<'a>>,
     pub(crate) tenant: &'a str,

@@ -5,7 +5,7 @@
 //! Labels only hold what configuration names (models, versions, policies, buckets, outcomes), never what a
 //! client wrote: the number of series is bounded by the plan.
 
-use std::cell::{OnceCell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::rc::Rc;
 
 /// Which kind of stat.
@@ -26,6 +26,7 @@ struct Stat {
     kind: MetricKind,
     name: String,
     number: OnceCell<u32>,
+    waiting: Cell<u64>,
 }
 
 impl PartialEq for Metric {
@@ -65,6 +66,7 @@ impl Metric {
             kind,
             name: text,
             number: OnceCell::new(),
+            waiting: Cell::new(0),
         }))
     }
 
@@ -84,6 +86,12 @@ impl Metric {
     #[must_use]
     pub fn number(&self) -> &OnceCell<u32> {
         &self.0.number
+    }
+
+    /// Where the shell keeps what it has counted and not yet told the host.
+    #[must_use]
+    pub fn waiting(&self) -> &Cell<u64> {
+        &self.0.waiting
     }
 }
 

@@ -15,7 +15,7 @@ use crate::refusal::Refusal;
 ///
 /// # Errors
 /// A model that is not in the plan.
-pub(crate) fn reply(namespace: &Namespace, headers: &Headers<'_>) -> Result<Reply, Refusal> {
+pub(crate) fn reply(namespace: &Namespace, headers: &Headers) -> Result<Reply, Refusal> {
     let asked = endpoint::model_of(headers.get(":path").unwrap_or_default());
     let mut body = Vec::new();
     if asked.is_empty() {

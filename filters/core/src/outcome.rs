@@ -10,17 +10,17 @@ use crate::refusal::Refusal;
 pub(crate) const UNKNOWN: &str = "unknown";
 
 /// Refuses a request whose body could not be read.
-pub(crate) fn refuse_early(refusal: &Refusal, headers: &Headers<'_>) -> Decision {
+pub(crate) fn refuse_early(refusal: &Refusal, headers: &Headers) -> Decision {
     refuse(&Labels::default(), refusal, headers)
 }
 
 /// Refuses a request and counts it.
-pub(crate) fn refuse(labels: &Labels<'_>, refusal: &Refusal, headers: &Headers<'_>) -> Decision {
+pub(crate) fn refuse(labels: &Labels<'_>, refusal: &Refusal, headers: &Headers) -> Decision {
     let effects = vec![labels.count(refusal.code())];
     Decision::Reply(effects, refusal.reply(is_grpc(headers)))
 }
 
-fn is_grpc(headers: &Headers<'_>) -> bool {
+fn is_grpc(headers: &Headers) -> bool {
     let content = headers.get("content-type").unwrap_or_default();
     content.starts_with(b"application/grpc")
 }

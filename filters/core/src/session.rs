@@ -22,7 +22,7 @@ const KEY: (u64, u64) = (
 #[must_use]
 pub fn key<'l>(
     list: &'l [SessionKey],
-    headers: &Headers<'_>,
+    headers: &Headers,
     body: Option<&Body>,
     tenant: &str,
     model: &str,
@@ -33,7 +33,7 @@ pub fn key<'l>(
 
 fn read(
     source: &SessionKey,
-    headers: &Headers<'_>,
+    headers: &Headers,
     body: Option<&Body>,
     tenant: &str,
     model: &str,

@@ -11,7 +11,7 @@ use crate::answer::{Answer, settle, unlooked};
 use crate::decide::{Decision, Request, Ticket, decide, reads_bodies};
 use crate::effects::{Effect, Flow, Step};
 use crate::endpoint::{Class, classify};
-use crate::headers::{HeaderStore, Headers};
+use crate::headers::Headers;
 use crate::host::Host;
 use crate::metrics;
 use crate::outcome::refuse_early;
@@ -41,7 +41,7 @@ enum Phase {
 /// A body being read.
 #[derive(Debug)]
 struct Reading {
-    headers: HeaderStore,
+    headers: Headers,
     endpoint: Endpoint,
     scanner: RequestScanner,
     /// Bytes that may still come.
@@ -68,11 +68,11 @@ impl Stream {
         &mut self,
         vm: &mut Vm,
         host: &dyn Host,
-        headers: &Headers<'_>,
+        headers: Headers,
         end: bool,
     ) -> Step {
         if headers.is_empty() {
-            return self.decided(refuse_early(&Refusal::HeadersUnread, headers));
+            return self.decided(refuse_early(&Refusal::HeadersUnread, &headers));
         }
         let method = headers.get(":method").unwrap_or_default();
         let path = headers.get(":path").unwrap_or_default();
@@ -83,16 +83,15 @@ impl Stream {
             .is_some_and(|config| reads_bodies(vm, config));
         let max = vm.config.as_ref().map_or(0, |config| config.max_body_bytes);
         let Class::Body(endpoint) = class else {
-            return self.decided(request(vm, host, headers, class));
+            return self.decided(request(vm, host, &headers, class));
         };
         if !reads {
-            return self.decided(request(vm, host, headers, class));
+            return self.decided(request(vm, host, &headers, class));
         }
-        let reading = match Reading::new(endpoint, headers, max) {
-            Ok(reading) => reading,
-            Err(refusal) => return self.decided(refuse_early(&refusal, headers)),
-        };
-        self.0 = Phase::Held(Box::new(reading));
+        if let Err(refusal) = readable(&headers, max) {
+            return self.decided(refuse_early(&refusal, &headers));
+        }
+        self.0 = Phase::Held(Box::new(Reading::new(endpoint, headers, max)));
         if end {
             return self.request_body(vm, host, b"", true);
         }
@@ -107,7 +106,7 @@ impl Stream {
             Phase::New | Phase::Sent(_) | Phase::Over => return Step::go_on(),
         };
         if let Err(refusal) = reading.push(chunk) {
-            let decision = refuse_early(&refusal, &reading.headers.view());
+            let decision = refuse_early(&refusal, &reading.headers);
             return self.decided(decision);
         }
         if !end {
@@ -130,7 +129,7 @@ impl Stream {
         &mut self,
         _vm: &mut Vm,
         host: &dyn Host,
-        headers: &Headers<'_>,
+        headers: &Headers,
         end: bool,
     ) -> Step {
         match &mut self.0 {
@@ -197,14 +196,9 @@ impl Stream {
         matches!(self.0, Phase::Answered)
     }
 
-    /// Whether all that counts of the answer is who gave it, for the refund of what was never sent.
-    #[must_use]
-    pub fn wants_answerer(&self) -> bool {
-        matches!(&self.0, Phase::Sent(sent) if !sent.ticket.admitted.charges.is_empty())
-    }
-
-    /// The answer is the upstream's. Where nobody says so, the proxy is asked at the end.
-    pub fn answered_by_upstream(&mut self) {
+    /// Of an answer that is not read, this was not all. So it is the upstream's: the proxy's own answers come whole, as headers
+    /// and at most one piece. Of an answer that comes whole, the proxy is asked at the end who gave it, which costs more.
+    pub fn more_to_come(&mut self) {
         if let Phase::Sent(sent) = &mut self.0 {
             sent.via_upstream = true;
         }
@@ -246,7 +240,7 @@ impl Stream {
     }
 }
 
-fn request(vm: &mut Vm, host: &dyn Host, headers: &Headers<'_>, class: Class) -> Decision {
+fn request(vm: &mut Vm, host: &dyn Host, headers: &Headers, class: Class) -> Decision {
     let request = Request {
         headers,
         body: None,
@@ -255,28 +249,33 @@ fn request(vm: &mut Vm, host: &dyn Host, headers: &Headers<'_>, class: Class) ->
     decide(vm, host, request)
 }
 
+/// Whether a body so announced can be read.
+fn readable(headers: &Headers, max: u32) -> Result<(), Refusal> {
+    let compressed = |value: &[u8]| {
+        let value = value.trim_ascii();
+        !value.is_empty() && !value.eq_ignore_ascii_case(b"identity")
+    };
+    if headers.get_all("content-encoding").any(compressed) {
+        return Err(Refusal::BodyEncoded);
+    }
+    let announced = headers
+        .text("content-length")
+        .and_then(|l| l.parse::<u64>().ok());
+    match announced {
+        Some(length) if length > u64::from(max) => Err(Refusal::BodyTooLarge { max }),
+        _ => Ok(()),
+    }
+}
+
 impl Reading {
-    fn new(endpoint: Endpoint, headers: &Headers<'_>, max: u32) -> Result<Self, Refusal> {
-        let compressed = |value: &[u8]| {
-            let value = value.trim_ascii();
-            !value.is_empty() && !value.eq_ignore_ascii_case(b"identity")
-        };
-        if headers.get_all("content-encoding").any(compressed) {
-            return Err(Refusal::BodyEncoded);
-        }
-        let announced = headers
-            .text("content-length")
-            .and_then(|l| l.parse::<u64>().ok());
-        if announced.is_some_and(|length| length > u64::from(max)) {
-            return Err(Refusal::BodyTooLarge { max });
-        }
-        Ok(Self {
-            headers: HeaderStore::keep(headers),
+    fn new(endpoint: Endpoint, headers: Headers, max: u32) -> Self {
+        Self {
+            headers,
             endpoint,
             scanner: RequestScanner::new(endpoint, Limits::default()),
             room: usize::try_from(max).unwrap_or(usize::MAX),
             max,
-        })
+        }
     }
 
     /// Reads as far as the limit goes: what is wrong within it is told first, however the bytes are cut.
@@ -294,7 +293,7 @@ impl Reading {
     }
 
     fn finish(self, vm: &mut Vm, host: &dyn Host) -> Decision {
-        let headers = self.headers.view();
+        let headers = self.headers;
         match self.scanner.finish() {
             Ok(body) => {
                 let request = Request {

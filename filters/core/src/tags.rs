@@ -23,31 +23,31 @@ const BAGGAGE: &str = "baggage";
 
 /// A tag that Headgate itself gives, and where it is written.
 struct Fixed {
-    /// As `baggage` has it, behind [`names::BAGGAGE_PREFIX`].
-    name: &'static str,
     header: &'static str,
+    /// Its member of `baggage`, up to the value.
+    member: &'static str,
     state: &'static str,
 }
 
 const FIXED: [Fixed; 4] = [
     Fixed {
-        name: "model",
         header: names::HEADER_MODEL,
+        member: "headgate.model=",
         state: "headgate.model",
     },
     Fixed {
-        name: "version",
         header: names::HEADER_VERSION,
+        member: "headgate.version=",
         state: "headgate.version",
     },
     Fixed {
-        name: "lane",
         header: HEADER_LANE,
+        member: "headgate.lane=",
         state: "headgate.lane",
     },
     Fixed {
-        name: "tenant",
         header: HEADER_TENANT,
+        member: "headgate.tenant=",
         state: "headgate.tenant",
     },
 ];
@@ -84,7 +84,7 @@ impl Tags<'_> {
 
 /// The own tags a request gets.
 #[must_use]
-pub fn own<'a>(tagging: &'a Tagging, headers: &Headers<'_>) -> Vec<(&'a str, Text)> {
+pub fn own<'a>(tagging: &'a Tagging, headers: &Headers) -> Vec<(&'a str, Text)> {
     if tagging.tags.is_empty() {
         return Vec::new();
     }
@@ -102,7 +102,7 @@ pub fn own<'a>(tagging: &'a Tagging, headers: &Headers<'_>) -> Vec<(&'a str, Tex
 }
 
 /// Strips what the client sent and writes the tags.
-pub fn write(tags: &Tags<'_>, headers: &Headers<'_>, baggage: bool, effects: &mut Vec<Effect>) {
+pub fn write(tags: &Tags<'_>, headers: &Headers, tagging: &Tagging, effects: &mut Vec<Effect>) {
     for name in sent_tags(headers) {
         if !writes(tags, name) {
             effects.push(Effect::RemoveRequestHeader(lossy(name).into()));
@@ -117,8 +117,10 @@ pub fn write(tags: &Tags<'_>, headers: &Headers<'_>, baggage: bool, effects: &mu
         let name = format!("{}{name}", names::TAG_HEADER_PREFIX);
         set(headers, name.into(), value, effects);
     }
-    write_baggage(headers, baggage.then_some(tags), effects);
-    state(tags, effects);
+    write_baggage(headers, tagging.baggage.then_some(tags), effects);
+    if tagging.filter_state {
+        state(tags, effects);
+    }
 }
 
 /// Whether a header that the client sent is going to be set.
@@ -133,7 +135,7 @@ fn writes(tags: &Tags<'_>, name: &[u8]) -> bool {
 
 /// Strips what the client sent, where nothing is decided.
 #[must_use]
-pub fn strip(headers: &Headers<'_>) -> Vec<Effect> {
+pub fn strip(headers: &Headers) -> Vec<Effect> {
     let plain = [names::HEADER_MODEL, names::HEADER_VERSION];
     let sent = plain.into_iter().filter(|name| headers.get(name).is_some());
     let mut effects: Vec<_> = sent
@@ -161,7 +163,7 @@ pub fn state(tags: &Tags<'_>, effects: &mut Vec<Effect>) {
 
 /// Headers that are tags or could be taken for one, each once; the two without the prefix only if they are
 /// not spelt as they are.
-fn sent_tags<'a>(headers: &Headers<'a>) -> Vec<&'a [u8]> {
+fn sent_tags<'a>(headers: &'a Headers) -> Vec<&'a [u8]> {
     let mut sent = Vec::new();
     for (name, _) in headers.iter().filter(|(name, _)| alike_tag(name)) {
         if !sent.contains(&name) {
@@ -190,7 +192,7 @@ fn alike_tag(name: &[u8]) -> bool {
 }
 
 /// Sets a header: nothing if it stands so already, removed first if it is there more than once.
-fn set(headers: &Headers<'_>, name: Name, value: &Text, effects: &mut Vec<Effect>) {
+fn set(headers: &Headers, name: Name, value: &Text, effects: &mut Vec<Effect>) {
     let (first, more) = {
         let mut values = headers.get_all(&name);
         (values.next(), values.next().is_some())
@@ -205,7 +207,7 @@ fn set(headers: &Headers<'_>, name: Name, value: &Text, effects: &mut Vec<Effect
 }
 
 /// `baggage` without members of ours that the client sent, with these tags instead.
-fn write_baggage(headers: &Headers<'_>, tags: Option<&Tags<'_>>, effects: &mut Vec<Effect>) {
+fn write_baggage(headers: &Headers, tags: Option<&Tags<'_>>, effects: &mut Vec<Effect>) {
     let mut value = String::with_capacity(160);
     let sent = headers.get(BAGGAGE).is_some();
     let forged = sent && keep_others(headers, &mut value);
@@ -214,10 +216,10 @@ fn write_baggage(headers: &Headers<'_>, tags: Option<&Tags<'_>>, effects: &mut V
     }
     if let Some(tags) = tags {
         for (tag, text) in tags.fixed() {
-            push_tag(&mut value, tag.name, text);
+            push_member(&mut value, &[tag.member], text);
         }
         for (name, text) in &tags.own {
-            push_tag(&mut value, name, text);
+            push_member(&mut value, &[names::BAGGAGE_PREFIX, name, "="], text);
         }
     }
     if !value.is_empty() {
@@ -228,7 +230,7 @@ fn write_baggage(headers: &Headers<'_>, tags: Option<&Tags<'_>>, effects: &mut V
 }
 
 /// Copies the members that the client sent and that are not ours; whether there were any of ours.
-fn keep_others(headers: &Headers<'_>, list: &mut String) -> bool {
+fn keep_others(headers: &Headers, list: &mut String) -> bool {
     let mut forged = false;
     for header in headers.get_all(BAGGAGE) {
         for member in header.split(|b| *b == b',') {
@@ -244,14 +246,13 @@ fn keep_others(headers: &Headers<'_>, list: &mut String) -> bool {
     forged
 }
 
-fn push_tag(list: &mut String, name: &str, value: &str) {
+fn push_member(list: &mut String, key: &[&str], value: &str) {
     if value.is_empty() {
         return;
     }
     separate(list);
-    for piece in [names::BAGGAGE_PREFIX, name, "=", value] {
-        list.push_str(piece);
-    }
+    key.iter().for_each(|piece| list.push_str(piece));
+    list.push_str(value);
 }
 
 fn separate(list: &mut String) {
@@ -290,9 +291,9 @@ pub fn clean(value: &[u8]) -> String {
 /// A client's value, percent-encoded where it is not plain, whole: equal only for equal values.
 #[must_use]
 pub fn encoded(value: &[u8]) -> Cow<'_, str> {
-    if value.iter().all(|&byte| plain(byte)) {
-        // Plain is ASCII.
-        return String::from_utf8_lossy(value);
+    let text = std::str::from_utf8(value);
+    if let Some(text) = text.ok().filter(|text| text.bytes().all(plain)) {
+        return text.into();
     }
     let mut out = String::with_capacity(value.len());
     value.iter().for_each(|&byte| push(&mut out, byte));

@@ -77,13 +77,6 @@ unsafe extern "C" {
         len: *mut usize,
     ) -> u32;
     fn proxy_get_header_map_pairs(map: u32, data: *mut *mut u8, len: *mut usize) -> u32;
-    fn proxy_get_header_map_value(
-        map: u32,
-        name: *const u8,
-        name_len: usize,
-        data: *mut *mut u8,
-        len: *mut usize,
-    ) -> u32;
     fn proxy_remove_header_map_value(map: u32, name: *const u8, name_len: usize) -> u32;
     fn proxy_replace_header_map_value(
         map: u32,
@@ -183,15 +176,6 @@ pub(crate) fn buffer(buffer: Buffer, start: usize, max: usize) -> Result<Vec<u8>
 pub(crate) fn header_pairs(map: Map) -> Result<Vec<u8>, Status> {
     // SAFETY: see `handed_over`.
     handed_over(|data, len| unsafe { proxy_get_header_map_pairs(map as u32, data, len) })
-}
-
-/// Whether a header is there and not empty.
-pub(crate) fn has_header(map: Map, name: &[u8]) -> bool {
-    // SAFETY: the name is borrowed for the call; the rest as in `handed_over`.
-    let value = handed_over(|data, len| unsafe {
-        proxy_get_header_map_value(map as u32, name.as_ptr(), name.len(), data, len)
-    });
-    value.is_ok_and(|value| !value.is_empty())
 }
 
 /// Sets a header to one value, whatever it was.

@@ -14,6 +14,7 @@
 //! | [`pairs`] | header maps, as the host serialises them |
 //! | [`host`] | the core's ports over the hostcalls |
 //! | [`perform`] | effects and replies, done |
+//! | [`tally`] | what is counted, until the host is told |
 //! | [`vms`] | what lives as long as the wasm VM |
 //! | [`root`], [`stream`] | the contexts that Envoy calls |
 
@@ -26,6 +27,7 @@ mod pairs;
 mod perform;
 mod root;
 mod stream;
+mod tally;
 mod vms;
 
 use std::cell::Cell;

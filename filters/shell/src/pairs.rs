@@ -1,30 +1,34 @@
 //! Header maps as the host serialises them: a count, that many pairs of lengths, then names and values, each
 //! with a NUL behind it; numbers are little-endian `u32`.
 //!
-//! Invariant: reading borrows and never panics; bytes that do not add up read as `None`.
+//! Invariant: reading never panics; bytes that do not add up read as `None`.
 
 use headgate_core::effects::Name;
-use headgate_core::headers::Headers;
+use headgate_core::headers::{Headers, Pair};
 
-/// A view of a map; the host's empty answer is an empty map.
-pub(crate) fn read(bytes: &[u8]) -> Option<Headers<'_>> {
+/// The headers in a map; the host's empty answer is an empty map.
+pub(crate) fn read(bytes: Vec<u8>) -> Option<Headers> {
     if bytes.is_empty() {
         return Some(Headers::default());
     }
-    let (count, rest) = number(bytes)?;
-    let lengths_size = count.checked_mul(8)?;
-    let (mut lengths, mut texts) = rest.split_at_checked(lengths_size)?;
-    let mut pairs = Vec::with_capacity(count);
-    for _ in 0..count {
-        let (name_len, after) = number(lengths)?;
-        let (value_len, after) = number(after)?;
-        lengths = after;
-        let (name, after) = text(texts, name_len)?;
-        let (value, after) = text(after, value_len)?;
-        texts = after;
-        pairs.push((name, value));
+    let (count, rest) = bytes.split_first_chunk::<4>()?;
+    let lengths = usize::try_from(u32::from_le_bytes(*count)).ok()?;
+    let lengths = rest.get(..lengths.checked_mul(8)?)?;
+    let mut at = u32::try_from(4 + lengths.len()).ok()?;
+    let mut place = |len: [u8; 4]| {
+        let place = (at, u32::from_le_bytes(len));
+        at = at.checked_add(place.1)?.checked_add(1)?;
+        Some(place)
+    };
+    let mut pairs = Vec::with_capacity(lengths.len() / 8);
+    for &[a, b, c, d, e, f, g, h] in lengths.as_chunks().0 {
+        pairs.push(Pair {
+            name: place([a, b, c, d])?,
+            value: place([e, f, g, h])?,
+        });
     }
-    Some(Headers::new(pairs))
+    let whole = usize::try_from(at).is_ok_and(|end| end <= bytes.len());
+    whole.then(|| Headers::new(bytes, pairs))
 }
 
 /// A map for the host.
@@ -49,16 +53,6 @@ pub(crate) fn write(headers: &[(Name, String)]) -> Vec<u8> {
     bytes
 }
 
-fn number(bytes: &[u8]) -> Option<(usize, &[u8])> {
-    let (first, rest) = bytes.split_first_chunk::<4>()?;
-    Some((usize::try_from(u32::from_le_bytes(*first)).ok()?, rest))
-}
-
-fn text(bytes: &[u8], len: usize) -> Option<(&[u8], &[u8])> {
-    let (text, rest) = bytes.split_at_checked(len)?;
-    Some((text, rest.get(1..)?))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -75,7 +69,8 @@ mod tests {
     fn what_is_written_reads_back_in_its_order_and_with_repeats() {
         let pairs = [("a", "1"), ("x-empty", ""), ("a", "2\0é"), ("", "nameless")];
         let bytes = map(&pairs);
-        let read: Vec<_> = read(&bytes).unwrap().iter().collect();
+        let read = read(bytes).unwrap();
+        let read: Vec<_> = read.iter().collect();
         let expected: Vec<_> = pairs
             .iter()
             .map(|(n, v)| (n.as_bytes(), v.as_bytes()))
@@ -93,22 +88,22 @@ mod tests {
 
     #[test]
     fn no_answer_is_no_header() {
-        assert_eq!(read(&[]).unwrap().iter().count(), 0);
-        assert_eq!(read(&map(&[])).unwrap().iter().count(), 0);
+        assert_eq!(read(Vec::new()).unwrap().iter().count(), 0);
+        assert_eq!(read(map(&[])).unwrap().iter().count(), 0);
     }
 
     #[test]
     fn bytes_cut_anywhere_read_as_nothing_and_never_panic() {
         let bytes = map(&[("name", "value"), ("b", "")]);
         for end in 1..bytes.len() {
-            assert!(read(&bytes[..end]).is_none(), "cut at {end}");
+            assert!(read(bytes[..end].to_vec()).is_none(), "cut at {end}");
         }
     }
 
     #[test]
     fn absurd_counts_and_lengths_read_as_nothing() {
-        assert!(read(&[255; 4]).is_none());
-        assert!(read(&[1, 0, 0, 0, 255, 255, 255, 255, 1, 0, 0, 0, b'a', 0]).is_none());
-        assert!(read(&[1, 2]).is_none());
+        assert!(read(vec![255; 4]).is_none());
+        assert!(read(vec![1, 0, 0, 0, 255, 255, 255, 255, 1, 0, 0, 0, b'a', 0]).is_none());
+        assert!(read(vec![1, 2]).is_none());
     }
 }

@@ -9,11 +9,11 @@ use proxy_wasm::types::ContextType;
 
 use crate::abi::{self, Buffer, Level};
 use crate::host::{Call, complain};
-use crate::perform;
 use crate::stream::HttpStream;
 use crate::vms::{self, Shared};
+use crate::{perform, tally};
 
-/// How often unwritten deltas and idle slices are written back, in milliseconds.
+/// How often unwritten deltas and idle slices are written back, and the host is told what was counted, in milliseconds.
 const TICK: u32 = 1000;
 
 /// One configuration of one filter.
@@ -48,6 +48,7 @@ impl Drop for Root {
         if let Some(vm) = &self.vm {
             let counts = vm.borrow_mut().done(&Call::default());
             perform::step(Step::with(counts));
+            tally::tell();
         }
     }
 }
@@ -71,6 +72,7 @@ impl RootContext for Root {
         if let Some(vm) = &self.vm {
             let counts = vm.borrow_mut().tick(&Call::default());
             perform::step(Step::with(counts));
+            tally::tell();
         }
     }
 

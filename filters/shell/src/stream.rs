@@ -14,10 +14,6 @@ use crate::host::{Call, complain};
 use crate::vms::Shared;
 use crate::{pairs, perform};
 
-/// What Envoy's router adds to an answer of the upstream's, and to no other. (Unless `suppress_envoy_headers` is set; the
-/// property that says it for certain costs three times as much.)
-const SERVICE_TIME: &[u8] = b"x-envoy-upstream-service-time";
-
 /// One request and its answer.
 #[derive(Debug)]
 pub(crate) struct HttpStream {
@@ -70,27 +66,28 @@ fn new_bytes(buffer: Buffer, from: usize, size: usize) -> Vec<u8> {
     })
 }
 
-fn raw_headers(map: Map) -> Vec<u8> {
-    abi::header_pairs(map).unwrap_or_else(|status| {
+fn headers(map: Map) -> Headers {
+    let bytes = abi::header_pairs(map).unwrap_or_else(|status| {
         complain("show the headers", status);
         Vec::new()
-    })
+    });
+    pairs::read(bytes).unwrap_or_default()
 }
 
 impl Context for HttpStream {}
 
 impl HttpContext for HttpStream {
     fn on_http_request_headers(&mut self, _: usize, end: bool) -> Action {
-        let raw = raw_headers(Map::Request);
-        let headers = pairs::read(&raw).unwrap_or_default();
-        let call = Call::default();
-        let vm = &mut *self.vm.borrow_mut();
-        let action = perform::step(self.stream.request_headers(vm, &call, &headers, end));
+        let headers = headers(Map::Request);
         #[cfg(feature = "trap")]
         {
             self.trap = headers.get("x-headgate-trap") == Some(b"now");
-            self.trap_if_asked(action);
         }
+        let call = Call::default();
+        let vm = &mut *self.vm.borrow_mut();
+        let action = perform::step(self.stream.request_headers(vm, &call, headers, end));
+        #[cfg(feature = "trap")]
+        self.trap_if_asked(action);
         action
     }
 
@@ -121,16 +118,12 @@ impl HttpContext for HttpStream {
 
     fn on_http_response_headers(&mut self, _: usize, end: bool) -> Action {
         if !self.stream.wants_response() {
-            if self.stream.wants_answerer() && abi::has_header(Map::Response, SERVICE_TIME) {
-                self.stream.answered_by_upstream();
-            }
             return Action::Continue;
         }
-        let raw = match self.stream.wants_response_headers() {
-            true => raw_headers(Map::Response),
-            false => Vec::new(),
+        let headers = match self.stream.wants_response_headers() {
+            true => headers(Map::Response),
+            false => Headers::default(),
         };
-        let headers: Headers<'_> = pairs::read(&raw).unwrap_or_default();
         let vm = &mut *self.vm.borrow_mut();
         let call = Call::default();
         perform::step(self.stream.response_headers(vm, &call, &headers, end))
@@ -138,6 +131,9 @@ impl HttpContext for HttpStream {
 
     fn on_http_response_body(&mut self, size: usize, end: bool) -> Action {
         if !self.stream.wants_response_body() {
+            if !end {
+                self.stream.more_to_come();
+            }
             return Action::Continue;
         }
         let chunk = new_bytes(Buffer::ResponseBody, 0, size);

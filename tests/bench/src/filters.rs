@@ -31,8 +31,27 @@ pub(crate) struct Ours {
     pub key: &'static str,
     /// How full it is.
     pub budget: Budget,
+    /// Whether the tags are filter state as well, not only headers and `baggage`.
+    pub state: bool,
     /// Whether answers carry what served and the balance is settled on the usage they report.
     pub extras: bool,
+}
+
+impl Ours {
+    /// Request tags in headers and `baggage`, and an ample bucket.
+    pub(crate) fn by(key: &'static str) -> Self {
+        Self {
+            key,
+            budget: Budget::Ample,
+            state: false,
+            extras: false,
+        }
+    }
+
+    /// The same with another budget.
+    pub(crate) fn with(self, budget: Budget) -> Self {
+        Self { budget, ..self }
+    }
 }
 
 /// Our filter, configured for one row.
@@ -72,7 +91,7 @@ fn config(row: &str, what: Ours) -> Value {
                 "base": [carrier("deployment/stable", 1, "v1")],
             }},
             "buckets": [{"policy": "bench", "bucket": bucket(what)}],
-            "tagging": [{"policy": "bench", "tagging": {"responseHeaders": what.extras}}],
+            "tagging": [{"policy": "bench", "tagging": {"filterState": what.state, "responseHeaders": what.extras}}],
         }}
     })
 }

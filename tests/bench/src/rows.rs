@@ -99,15 +99,6 @@ impl Row {
         self
     }
 
-    fn ours(self, module: &Path, key: &'static str, budget: Budget, extras: bool) -> Self {
-        let what = Ours {
-            key,
-            budget,
-            extras,
-        };
-        self.doing(module, what)
-    }
-
     fn doing(mut self, module: &Path, what: Ours) -> Self {
         self.listener.filters = vec![ours(&self.id, module, what)];
         self.ours = Some(what);
@@ -146,30 +137,50 @@ impl Row {
     }
 }
 
+/// The row that the marks are for.
+const OURS: &str = "headgate.wasm: request tags (headers, baggage), one bucket";
+
 /// By headers: request tags and one bucket.
 pub(crate) fn headers(module: &Path) -> Group {
     let request = requests::by_headers(requests::MODEL, &[("accept-encoding", "gzip")]);
     let row = |id: &str, title| Row::new(format!("headers-{id}"), title, &request);
-    let added = |row: Row, mark| row.ratio(Cost::Added, "headers-native", mark);
     let control = Row {
         control: true,
         ..row("again", "no filter once more (A/A control)")
     };
-    let tagged = row("ours", "headgate.wasm: request tags, one bucket");
+    let tagged = row("ours", OURS);
     let exact = row("exact", "  the same, each request written to the bucket");
+    let state = row("state", "  the same, tags in filter state too");
     let extras = row("extras", "  the same, answer tagged, settled on usage");
+    let plain = Ours::by("tenant");
+    let ours = |row: Row, what, mark| {
+        let row = row.doing(module, what);
+        row.ratio(Cost::Added, "headers-native", mark)
+    };
     Group {
         title: "by headers".to_owned(),
         rows: vec![
             row("none", "no filter"),
             control,
             row("native", "local_ratelimit with a descriptor").native(Descriptor::Tenant, AMPLE),
-            added(
-                tagged.ours(module, "tenant", Budget::Ample, false),
-                Some(4.0),
+            ours(tagged, plain, Some(4.0)),
+            ours(exact, plain.with(Budget::Exact), None),
+            ours(
+                state,
+                Ours {
+                    state: true,
+                    ..plain
+                },
+                None,
             ),
-            added(exact.ours(module, "tenant", Budget::Exact, false), None),
-            added(extras.ours(module, "tenant", Budget::Ample, true), None),
+            ours(
+                extras,
+                Ours {
+                    extras: true,
+                    ..plain
+                },
+                None,
+            ),
         ],
     }
 }
@@ -183,7 +194,7 @@ pub(crate) fn refused(module: &Path) -> Group {
     };
     let mut base = row("none", "no filter, the route answers 429");
     base.listener.routes = Routes::Refuse;
-    let ours = row("ours", "headgate.wasm").ours(module, "tenant", Budget::Spent, false);
+    let ours = row("ours", "headgate.wasm").doing(module, Ours::by("tenant").with(Budget::Spent));
     Group {
         title: "over budget: 429".to_owned(),
         rows: vec![
@@ -202,9 +213,11 @@ pub(crate) fn body(module: &Path, kib: usize, mark: f64) -> Group {
         "native",
         "json_to_metadata + local_ratelimit with a descriptor",
     );
-    let ours = row("ours", "headgate.wasm: request tags, one bucket")
-        .ours(module, "model", Budget::Ample, false)
-        .ratio(Cost::Added, &native.id, Some(mark));
+    let ours = row("ours", OURS).doing(module, Ours::by("model")).ratio(
+        Cost::Added,
+        &native.id,
+        Some(mark),
+    );
     Group {
         title: format!("by body, {kib} KiB"),
         rows: vec![
@@ -229,11 +242,7 @@ pub(crate) fn models(
         ("1 model, no filter", "1 model, headgate.wasm"),
         ("2000 models, no filter", "2000 models, headgate.wasm"),
     ];
-    let ample = Ours {
-        key: "model",
-        budget: Budget::Ample,
-        extras: false,
-    };
+    let ample = Ours::by("model");
     let (mut rows, mut fleets) = (Vec::new(), Vec::new());
     for (models, (alone, with)) in [1, MANY].into_iter().zip(titles) {
         let id = format!("models{models}-ours");

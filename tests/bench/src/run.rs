@@ -6,7 +6,7 @@
 
 use std::hash::{BuildHasher, RandomState};
 use std::io::IsTerminal;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use headgate_test_support::envoy::Envoy;
 
@@ -18,6 +18,9 @@ use crate::stats::Random;
 
 /// How long a row is warmed up: connections, buckets, the code's and the allocator's caches.
 const WARM_UP: Duration = Duration::from_millis(400);
+
+/// Our filter tells what it counted once a second.
+const TOLD: Duration = Duration::from_secs(5);
 
 /// What was measured: for each group, for each round, for each row, microseconds of worker CPU per request.
 pub(crate) type Samples = Vec<Vec<Vec<f64>>>;
@@ -141,10 +144,17 @@ impl<'a> Lane<'a> {
         let Some(stat) = &self.row.witness else {
             return Ok(());
         };
-        let counted = counted(envoy, self.row).await? - self.counted;
-        if counted == self.sent {
-            return Ok(());
-        }
+        let deadline = Instant::now() + TOLD;
+        let counted = loop {
+            let counted = counted(envoy, self.row).await? - self.counted;
+            if counted == self.sent {
+                return Ok(());
+            }
+            if Instant::now() > deadline {
+                break counted;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        };
         Err(BenchError::NotCounted {
             row: self.row.id.clone(),
             stat: stat.clone(),

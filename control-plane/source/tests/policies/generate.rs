@@ -283,13 +283,16 @@ fn tagging() -> impl Strategy<Value = Map<String, Value>> {
             select(vec![json!("refuse"), json!("weights")]),
         ),
         maybe("baggage", Just(json!(false))),
+        maybe("filterState", Just(json!(false))),
         maybe("responseHeaders", Just(json!(false))),
         maybe(
             "tags",
             prop::collection::vec(tag, 0..2).prop_map(|tags| json!(tags)),
         ),
     )
-        .prop_map(|(a, b, c, d, e, f)| object([a, b, c, d, e, f].into_iter().flatten().collect()))
+        .prop_map(|(a, b, c, d, e, f, g)| {
+            object([a, b, c, d, e, f, g].into_iter().flatten().collect())
+        })
 }
 
 /// A slip of the pen.

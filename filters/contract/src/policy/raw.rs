@@ -142,6 +142,9 @@ pub(super) struct TrafficTagPolicySpec {
     /// Whether the tags also travel as members of `baggage`. Default true.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     baggage: Option<bool>,
+    /// Whether the tags are also filter state `wasm.headgate.<tag>`, for this proxy's access log and telemetry; without it, those read the tags' headers. Default true.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    filter_state: Option<bool>,
     /// Whether answers carry `x-model` and `x-model-version` of what served, and the balance of the buckets; a refusal always tells. Default true.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     response_headers: Option<bool>,
@@ -190,6 +193,7 @@ impl TryFrom<TrafficTagPolicySpec> for super::TrafficTagPolicySpec {
                 session_keys: raw.session_keys.unwrap_or(default.session_keys),
                 unknown_version: raw.unknown_version.unwrap_or(default.unknown_version),
                 baggage: raw.baggage.unwrap_or(default.baggage),
+                filter_state: raw.filter_state.unwrap_or(default.filter_state),
                 response_headers: raw.response_headers.unwrap_or(default.response_headers),
                 tags: raw.tags,
             },
@@ -209,6 +213,7 @@ impl From<super::TrafficTagPolicySpec> for TrafficTagPolicySpec {
             session_keys: Some(spec.tagging.session_keys),
             unknown_version: Some(spec.tagging.unknown_version),
             baggage: Some(spec.tagging.baggage),
+            filter_state: Some(spec.tagging.filter_state),
             response_headers: Some(spec.tagging.response_headers),
             tags: spec.tagging.tags,
         }

@@ -120,7 +120,7 @@ fn a_body_over_the_limit_is_413_whether_announced_or_not() {
     let mut proxy = proxy();
     let mut stream = proxy.vm.open();
     let headers = Headers::from_pairs(&[POST[0], POST[1], ("content-length", "4097")]);
-    let step = stream.request_headers(&mut proxy.vm, &proxy.world, &headers, false);
+    let step = stream.request_headers(&mut proxy.vm, &proxy.world, headers, false);
     assert_eq!(reply(&step).status, 413, "before a byte of it was read");
 }
 
@@ -183,7 +183,7 @@ fn a_body_ended_by_trailers_is_decided() {
     let mut proxy = proxy();
     let mut stream = proxy.vm.open();
     let headers = Headers::from_pairs(&POST);
-    let step = stream.request_headers(&mut proxy.vm, &proxy.world, &headers, false);
+    let step = stream.request_headers(&mut proxy.vm, &proxy.world, headers, false);
     assert_eq!(step.flow, Flow::Pause);
     let step = stream.request_body(&mut proxy.vm, &proxy.world, br#"{"model":"m"}"#, false);
     assert_eq!(step.flow, Flow::Pause);
@@ -228,7 +228,7 @@ fn a_vm_without_configuration_answers_503() {
     let world = crate::world::World::new();
     for path in ["/v1/chat/completions", "/other"] {
         let headers = Headers::from_pairs(&[(":method", "POST"), (":path", path)]);
-        let step = vm.open().request_headers(&mut vm, &world, &headers, false);
+        let step = vm.open().request_headers(&mut vm, &world, headers, false);
         assert_eq!(reply(&step).status, 503);
     }
 }

@@ -25,7 +25,7 @@ fn run(request: &[u8], sse: bool, answer: &[u8], cuts: (&[usize], &[usize]), tai
         ("x-session-id", "s"),
     ];
     let headers = Headers::from_pairs(&headers);
-    let mut step = stream.request_headers(&mut proxy.vm, &proxy.world, &headers, false);
+    let mut step = stream.request_headers(&mut proxy.vm, &proxy.world, headers, false);
     for (piece, end) in pieces(request, cuts.0, tail) {
         if !stream.wants_request_body() {
             break;

@@ -295,7 +295,7 @@ fn a_hop_that_follows_never_answers_404() {
     let step = proxy
         .vm
         .open()
-        .request_headers(&mut proxy.vm, &proxy.world, &headers, false);
+        .request_headers(&mut proxy.vm, &proxy.world, headers, false);
     assert_eq!(step.flow, Flow::Continue);
 }
 
@@ -326,7 +326,7 @@ fn a_client_that_leaves_while_the_request_is_held_is_counted() {
     let mut proxy = Proxy::new(&one_model(&tokens(1000, "10", "")));
     let mut stream = proxy.vm.open();
     let headers = Headers::from_pairs(&[(":method", "POST"), (":path", "/v1/chat/completions")]);
-    stream.request_headers(&mut proxy.vm, &proxy.world, &headers, false);
+    stream.request_headers(&mut proxy.vm, &proxy.world, headers, false);
     stream.request_body(&mut proxy.vm, &proxy.world, b"{\"model\":", false);
     let effects = proxy.end(&mut stream);
     let aborted = "headgate_requests|namespace=|model=unknown|version=|lane=|outcome=aborted";

@@ -49,6 +49,16 @@ fn the_tags_are_in_headers_baggage_and_filter_state() {
 }
 
 #[test]
+fn without_filter_state_the_tags_are_in_headers_and_baggage_alone() {
+    let (_, step) = proxy(r#"{"filterState":false}"#).chat(&[("x-tenant-id", "acme")], BODY);
+    assert_eq!(request_header(&step, "x-headgate-tenant"), Some("acme"));
+    let baggage = request_header(&step, "baggage").unwrap_or_default();
+    assert!(baggage.contains("headgate.tenant=acme"), "{baggage}");
+    let set = |effect: &&Effect| matches!(effect, Effect::SetState(..));
+    assert_eq!(step.effects.iter().find(set), None);
+}
+
+#[test]
 fn a_tag_the_client_sent_is_never_believed() {
     let sent = [
         ("x-headgate-tenant", "vip"),

@@ -131,7 +131,7 @@ impl Proxy {
     pub(crate) fn send(&mut self, headers: &[(&str, &str)], body: Option<&[u8]>) -> (Stream, Step) {
         let mut stream = self.vm.open();
         let headers = Headers::from_pairs(headers);
-        let mut step = stream.request_headers(&mut self.vm, &self.world, &headers, body.is_none());
+        let mut step = stream.request_headers(&mut self.vm, &self.world, headers, body.is_none());
         if step.flow == Flow::Pause {
             assert!(
                 step.effects.is_empty(),
