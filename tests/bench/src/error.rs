@@ -37,6 +37,9 @@ pub(crate) enum BenchError {
     /// A temporary file.
     #[error("cannot write a temporary file: {0}")]
     Files(#[source] io::Error),
+    /// The module that does nothing but hostcalls.
+    #[error("the floor's module: {0}")]
+    Floor(#[from] wat::Error),
     /// The upstream.
     #[error("the upstream does not start: {0}")]
     Upstream(#[source] io::Error),

@@ -14,6 +14,7 @@ mod cpu;
 mod error;
 mod filters;
 mod fleet;
+mod floor;
 mod http;
 mod load;
 mod report;
@@ -141,13 +142,14 @@ async fn filters_of(cli: &Cli) -> Result<Report, BenchError> {
     let upstream = upstream::start().await.map_err(BenchError::Upstream)?;
     let dir = tempfile::tempdir().map_err(BenchError::Files)?;
 
+    let floor = floor::write(dir.path())?;
     let (routing, fleets) = rows::models(&module, upstream, dir.path())?;
     let mut groups = vec![
-        rows::headers(&module),
+        rows::headers(&module, &floor),
         rows::refused(&module),
-        rows::body(&module, 1, 1.2),
-        rows::body(&module, 16, 0.35),
-        rows::body(&module, 256, 0.12),
+        rows::body(&module, &floor, 1, 1.2),
+        rows::body(&module, &floor, 16, 0.35),
+        rows::body(&module, &floor, 256, 0.12),
         routing,
     ];
     let whole = |file: &PathBuf| file.canonicalize().unwrap_or_else(|_| file.clone());

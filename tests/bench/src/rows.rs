@@ -99,6 +99,12 @@ impl Row {
         self
     }
 
+    /// A module that counts nothing.
+    fn floor(mut self, module: &Path) -> Self {
+        self.listener.filters = vec![wasm(&self.id, module, "")];
+        self
+    }
+
     fn doing(mut self, module: &Path, what: Ours) -> Self {
         self.listener.filters = vec![ours(&self.id, module, what)];
         self.ours = Some(what);
@@ -140,8 +146,11 @@ impl Row {
 /// The row that the marks are for.
 const OURS: &str = "headgate.wasm: request tags (headers, baggage), one bucket";
 
+/// What it could cost at best: [`crate::floor`].
+const FLOOR: &str = "  floor: its hostcalls, nothing decided";
+
 /// By headers: request tags and one bucket.
-pub(crate) fn headers(module: &Path) -> Group {
+pub(crate) fn headers(module: &Path, floor: &Path) -> Group {
     let request = requests::by_headers(requests::MODEL, &[("accept-encoding", "gzip")]);
     let row = |id: &str, title| Row::new(format!("headers-{id}"), title, &request);
     let control = Row {
@@ -163,6 +172,9 @@ pub(crate) fn headers(module: &Path) -> Group {
             row("none", "no filter"),
             control,
             row("native", "local_ratelimit with a descriptor").native(Descriptor::Tenant, AMPLE),
+            row("floor", FLOOR)
+                .floor(floor)
+                .ratio(Cost::Added, "headers-native", None),
             ours(tagged, plain, Some(4.0)),
             ours(exact, plain.with(Budget::Exact), None),
             ours(
@@ -206,7 +218,7 @@ pub(crate) fn refused(module: &Path) -> Group {
 }
 
 /// By a body of `kib` KiB, of which ours may add `mark` times what the native way adds.
-pub(crate) fn body(module: &Path, kib: usize, mark: f64) -> Group {
+pub(crate) fn body(module: &Path, floor: &Path, kib: usize, mark: f64) -> Group {
     let request = requests::by_body(kib << 10);
     let row = |id: &str, title| Row::new(format!("body{kib}-{id}"), title, &request);
     let native = row(
@@ -218,11 +230,15 @@ pub(crate) fn body(module: &Path, kib: usize, mark: f64) -> Group {
         &native.id,
         Some(mark),
     );
+    let floor = row("floor", FLOOR)
+        .floor(floor)
+        .ratio(Cost::Added, &native.id, None);
     Group {
         title: format!("by body, {kib} KiB"),
         rows: vec![
             row("none", "no filter"),
             native.native(Descriptor::Model, AMPLE),
+            floor,
             ours,
         ],
     }

@@ -7,11 +7,15 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use headgate_test_support::client::OpenAiRequest;
+use headgate_test_support::client::{HttpRequest, OpenAiRequest};
+use headgate_test_support::deadline::eventually;
 use headgate_test_support::stage::{Manifest, Stage};
+use http::Method;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
-use crate::common::{INPUT, ask, budget, charged, declare, empty_world, stop_server};
+use crate::common::{
+    INPUT, SOON, ask, budget, charged, counters, declare, empty_world, stop_server,
+};
 
 /// What a request reserves beyond its input: above what any answer here uses.
 const OUTPUT: u64 = 200;
@@ -99,6 +103,30 @@ async fn a_kept_reservation_outlives_errors_and_timeouts_after_sending() {
         let dropped = ask("dropped", OUTPUT).header("x-mock-abort-after", "headers");
         charges(&stage, &dropped, "dropped", 503, whole).await;
     }
+}
+
+/// Of an answer that nobody looks at, that it comes in pieces says who gave it. This one has no body at all.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_answer_of_the_upstreams_that_comes_whole_keeps_the_reservation_too() {
+    let stage = world(Answers::Untouched, "30").await;
+    let head = HttpRequest::new(Method::HEAD, format!("{}/infer", stage.url()))
+        .header("x-model", "m")
+        .header("x-max-tokens", OUTPUT.to_string())
+        .header("x-tenant-id", "whole");
+    let reply = stage.client().send(head).await.unwrap();
+    assert_eq!(reply.header("x-mock-served-by"), Some("m/v1"));
+    assert_eq!(reply.text(), "");
+    let admin = stage.envoys()[0].envoy.admin();
+    let settled = eventually(SOON, "its settlement", async || {
+        let counted = counters(admin, "settlements").await;
+        match counted.keys().next() {
+            Some(settlement) => Ok(settlement.clone()),
+            None => Err("nothing is settled".to_owned()),
+        }
+    });
+    let settled = settled.await.unwrap();
+    assert!(settled.ends_with("outcome=unobserved"), "{settled}");
+    charged(&stage, "whole", OUTPUT).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
