@@ -92,7 +92,7 @@ pub(crate) fn invalid(name: &str, expected: &'static str) -> Refusal {
     }
 }
 
-fn header_model<'a>(headers: &'a Headers) -> Result<Option<&'a str>, Refusal> {
+fn header_model(headers: &Headers) -> Result<Option<&str>, Refusal> {
     let name = names::HEADER_MODEL;
     let Some(value) = single(headers, name)? else {
         return Ok(None);

@@ -163,7 +163,7 @@ pub fn state(tags: &Tags<'_>, effects: &mut Vec<Effect>) {
 
 /// Headers that are tags or could be taken for one, each once; the two without the prefix only if they are
 /// not spelt as they are.
-fn sent_tags<'a>(headers: &'a Headers) -> Vec<&'a [u8]> {
+fn sent_tags(headers: &Headers) -> Vec<&[u8]> {
     let mut sent = Vec::new();
     for (name, _) in headers.iter().filter(|(name, _)| alike_tag(name)) {
         if !sent.contains(&name) {

@@ -63,15 +63,20 @@ impl Text {
     }
 
     /// Appends decoded text.
+    #[inline]
     pub(crate) fn add(&mut self, text: &[u8]) {
         self.bytes += text.len() as u64;
-        self.mix(text);
+        if self.room > 0 {
+            self.mix(text);
+        }
     }
 
     /// Appends a token id.
     pub(crate) fn add_id(&mut self, id: u64) {
         self.ids += 1;
-        self.mix(&id.to_le_bytes());
+        if self.room > 0 {
+            self.mix(&id.to_le_bytes());
+        }
     }
 
     /// Starts anew, with `room` bytes to be hashed. (In place: the hasher is large to copy.)
@@ -86,12 +91,10 @@ impl Text {
     }
 
     fn mix(&mut self, bytes: &[u8]) {
-        if self.room > 0 {
-            let room = usize::try_from(self.room).unwrap_or(usize::MAX);
-            let hashed = &bytes[..bytes.len().min(room)];
-            self.hasher.write(hashed);
-            self.room -= hashed.len() as u64;
-        }
+        let room = usize::try_from(self.room).unwrap_or(usize::MAX);
+        let hashed = &bytes[..bytes.len().min(room)];
+        self.hasher.write(hashed);
+        self.room -= hashed.len() as u64;
     }
 
     /// What it comes to: its length, and the hash of its beginning and its length.

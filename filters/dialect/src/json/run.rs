@@ -6,19 +6,24 @@
 use super::{Json, JsonError, KEY_ROOM, Sink, State};
 
 /// Length of the run before the next `"`, `\` or control character, and whether it is all ASCII.
+#[inline]
 #[cfg_attr(target_arch = "wasm32", target_feature(enable = "simd128"))]
 fn plain_run(bytes: &[u8]) -> (usize, bool) {
     let mut others = 0;
     let mut at = 0;
     while let Some(block) = bytes[at..].first_chunk::<BLOCK>() {
-        let (stops, beyond) = marks(block);
-        if stops != 0 {
-            let len = stops.trailing_zeros() / MARK;
-            let before = beyond & !(Marks::MAX << (len * MARK));
-            return (at + len as usize, others | before == 0);
+        let marked = marks(block);
+        if marked != 0 {
+            let beyond = beyond(block);
+            let stops = marked & !beyond;
+            if stops != 0 {
+                let len = stops.trailing_zeros() / MARK;
+                let before = beyond & !(Marks::MAX << (len * MARK));
+                return (at + len as usize, others | before == 0);
+            }
+            others |= beyond;
         }
         // A step that does not depend on what was found, so that the next block need not wait for it.
-        others |= beyond;
         at += BLOCK;
     }
     while let Some(&byte) = bytes.get(at) {
@@ -46,38 +51,61 @@ type Marks = u64;
 /// Bits of a mark.
 const MARK: u32 = if cfg!(target_arch = "wasm32") { 1 } else { 8 };
 
-/// Marks on what ends a run, right up to the first; and on what is no ASCII.
+/// Marks on what ends a run, right up to the first, and on what is no ASCII.
 #[cfg(target_arch = "wasm32")]
+#[inline]
 #[target_feature(enable = "simd128")]
-fn marks(block: &[u8; BLOCK]) -> (Marks, Marks) {
+fn marks(block: &[u8; BLOCK]) -> Marks {
     use core::arch::wasm32::{
-        u8x16_bitmask, u8x16_eq, u8x16_lt, u8x16_splat, u64x2, v128_or as or,
+        i8x16_lt, i8x16_splat, u8x16_bitmask, u8x16_eq, u8x16_splat, v128_or as or,
     };
+    let bytes = vector(block);
+    let quotes = u8x16_eq(bytes, u8x16_splat(b'"'));
+    let escapes = u8x16_eq(bytes, u8x16_splat(b'\\'));
+    // With a sign, what is no ASCII is below it too.
+    let others = i8x16_lt(bytes, i8x16_splat(0x20));
+    u8x16_bitmask(or(or(quotes, escapes), others)).into()
+}
+
+/// Marks on what is no ASCII.
+#[cfg(target_arch = "wasm32")]
+#[inline]
+#[target_feature(enable = "simd128")]
+fn beyond(block: &[u8; BLOCK]) -> Marks {
+    core::arch::wasm32::u8x16_bitmask(vector(block)).into()
+}
+
+#[cfg(target_arch = "wasm32")]
+#[inline]
+#[target_feature(enable = "simd128")]
+fn vector(block: &[u8; BLOCK]) -> core::arch::wasm32::v128 {
     let word = |at: usize| {
         let word = block[at..].first_chunk();
         word.map_or(0, |word| u64::from_le_bytes(*word))
     };
-    let bytes = u64x2(word(0), word(8));
-    let quotes = u8x16_eq(bytes, u8x16_splat(b'"'));
-    let escapes = u8x16_eq(bytes, u8x16_splat(b'\\'));
-    let controls = u8x16_lt(bytes, u8x16_splat(0x20));
-    let stops = u8x16_bitmask(or(or(quotes, escapes), controls));
-    (stops.into(), u8x16_bitmask(bytes).into())
+    core::arch::wasm32::u64x2(word(0), word(8))
 }
 
 /// The same in a word. (A borrow marks only bytes above a right mark.)
 #[cfg(not(target_arch = "wasm32"))]
-fn marks(block: &[u8; BLOCK]) -> (Marks, Marks) {
+fn marks(block: &[u8; BLOCK]) -> Marks {
     const ONES: u64 = 0x0101_0101_0101_0101;
-    const HIGH: u64 = 0x8080_8080_8080_8080;
     // Bytes that are zero have their high bit set in the answer.
     let zero = |word: u64| word.wrapping_sub(ONES) & !word;
     let word = u64::from_le_bytes(*block);
     let stops = zero(word ^ (ONES * b'"' as u64))
         | zero(word ^ (ONES * b'\\' as u64))
         | (word.wrapping_sub(ONES * 0x20) & !word);
-    (stops & HIGH, word & HIGH)
+    (stops | word) & HIGH
 }
+
+#[cfg(not(target_arch = "wasm32"))]
+fn beyond(block: &[u8; BLOCK]) -> Marks {
+    u64::from_le_bytes(*block) & HIGH
+}
+
+#[cfg(not(target_arch = "wasm32"))]
+const HIGH: u64 = 0x8080_8080_8080_8080;
 
 /// What a one-letter escape stands for.
 fn short_escape(letter: u8) -> Option<u8> {
@@ -106,40 +134,102 @@ impl Json {
     pub(super) fn text<S: Sink>(
         &mut self,
         bytes: &[u8],
-        mut at: usize,
+        at: usize,
         sink: &mut S,
     ) -> Result<usize, S::Error> {
         if self.cut_len > 0 {
             self.mend(bytes[at], at, sink)?;
             return Ok(at + 1);
         }
+        if self.in_key {
+            return self.key_text(bytes, at, sink);
+        }
+        self.value_text(bytes, at, sink)
+    }
+
+    /// The contents of a value: of most requests, nearly all bytes. (With vectors, or the search would be a call for each run.)
+    #[cfg_attr(target_arch = "wasm32", target_feature(enable = "simd128"))]
+    fn value_text<S: Sink>(
+        &mut self,
+        bytes: &[u8],
+        mut at: usize,
+        sink: &mut S,
+    ) -> Result<usize, S::Error> {
         loop {
             let (len, ascii) = plain_run(&bytes[at..]);
             let end = at + len;
-            if ascii && bytes.get(end) == Some(&b'"') && self.in_key && self.key_len == 0 {
+            if !ascii {
+                self.run(&bytes[at..end], end == bytes.len(), at, sink)?;
+            } else if len > 0 && self.wanted {
+                sink.text(&bytes[at..end]);
+            }
+            let Some(&stop) = bytes.get(end) else {
+                return Ok(end);
+            };
+            if stop == b'\\'
+                && let Some(decoded) = bytes.get(end + 1).copied().and_then(short_escape)
+            {
+                if self.wanted {
+                    sink.text(&[decoded]);
+                }
+                at = end + 2;
+                continue;
+            }
+            match self.stop(bytes, end, stop, sink)? {
+                Some(next) => at = next,
+                None => return Ok(end + 1),
+            }
+        }
+    }
+
+    /// The contents of a key, which is seldom in more than one piece.
+    fn key_text<S: Sink>(
+        &mut self,
+        bytes: &[u8],
+        mut at: usize,
+        sink: &mut S,
+    ) -> Result<usize, S::Error> {
+        loop {
+            let (len, ascii) = plain_run(&bytes[at..]);
+            let end = at + len;
+            if ascii && bytes.get(end) == Some(&b'"') && self.key_len == 0 {
                 self.end_key(&bytes[at..end], sink);
                 return Ok(end + 1);
             }
             if len > 0 {
-                self.run(&bytes[at..end], ascii, end == bytes.len(), at, sink)?;
+                self.run(&bytes[at..end], end == bytes.len(), at, sink)?;
             }
-            match bytes.get(end) {
-                None => return Ok(end),
-                Some(b'"') => {
-                    self.end_text(sink)?;
-                    return Ok(end + 1);
-                }
-                Some(b'\\') => {
-                    let Some(next) = self.whole_escape(bytes, end + 1, sink) else {
-                        self.state = State::Escape;
-                        return Ok(end + 1);
-                    };
-                    at = next;
-                }
-                Some(_) => {
-                    return Err(self.malformed(end, "a control character in a string; escape it"));
-                }
+            let Some(&stop) = bytes.get(end) else {
+                return Ok(end);
+            };
+            match self.stop(bytes, end, stop, sink)? {
+                Some(next) => at = next,
+                None => return Ok(end + 1),
             }
+        }
+    }
+
+    /// What ends a run; answers where the string goes on, if it does and all of that is here.
+    fn stop<S: Sink>(
+        &mut self,
+        bytes: &[u8],
+        end: usize,
+        stop: u8,
+        sink: &mut S,
+    ) -> Result<Option<usize>, S::Error> {
+        match stop {
+            b'"' => {
+                self.end_text(sink)?;
+                Ok(None)
+            }
+            b'\\' => {
+                let next = self.whole_escape(bytes, end + 1, sink);
+                if next.is_none() {
+                    self.state = State::Escape;
+                }
+                Ok(next)
+            }
+            _ => Err(self.malformed(end, "a control character in a string; escape it")),
         }
     }
 
@@ -165,15 +255,10 @@ impl Json {
     fn run<S: Sink>(
         &mut self,
         run: &[u8],
-        ascii: bool,
         input_ends: bool,
         at: usize,
         sink: &mut S,
     ) -> Result<(), S::Error> {
-        if ascii {
-            self.emit(run, sink);
-            return Ok(());
-        }
         let Err(fault) = std::str::from_utf8(run) else {
             self.emit(run, sink);
             return Ok(());

@@ -214,6 +214,7 @@ impl Sink for Facts {
         Ok(true)
     }
 
+    #[inline]
     fn text(&mut self, text: &[u8]) {
         match self.reading {
             Reading::Text => self.text.add(text),
