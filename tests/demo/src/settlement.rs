@@ -57,10 +57,15 @@ impl Settled {
         self.before.saturating_sub(self.after)
     }
 
-    /// What may have flowed back meanwhile, and one token for each balance being rounded down.
+    /// What the two balances may differ by besides the charge.
     fn slack(&self) -> u64 {
-        (self.elapsed.as_secs_f64() * REFILL).ceil() as u64 + 2
+        refilled(self.elapsed)
     }
+}
+
+/// What may have flowed back in this time, and one token for each of two balances being rounded down.
+fn refilled(elapsed: Duration) -> u64 {
+    (elapsed.as_secs_f64() * REFILL).ceil() as u64 + 2
 }
 
 /// Streams an answer that uses `tokens` of the `max_tokens` it reserves.
@@ -76,19 +81,18 @@ pub async fn stream_settles_on_usage(
     let claim = STREAMED;
     let before = balance(claim, stage, tenant).await?;
     let began = Instant::now();
-    let settlements = settlements(claim, stage).await?;
     let request = stream(tenant, max_tokens).header("x-mock-tokens", tokens.to_string());
     let answer = open(claim, stage, &request).await?;
     let during = remaining(claim, &answer)?;
     let events = claim.seen("the stream", answer.events().await)?;
     let used = claim.found("usage in the stream", reported(&events))?;
     claim.ensure(used == PROMPT + tokens, || format!("usage is {used}"))?;
-    await_settlement(claim, stage, settlements).await?;
+    let after = settled_balance(claim, stage, tenant, during, began).await?;
     let settled = Settled {
         before,
         reserved: PROMPT + max_tokens,
         during,
-        after: balance(claim, stage, tenant).await? + PROBE,
+        after,
         used,
         most: used,
         elapsed: began.elapsed(),
@@ -111,7 +115,6 @@ pub async fn cut_stream_is_charged(
     let claim = CUT;
     let before = balance(claim, stage, tenant).await?;
     let began = Instant::now();
-    let settlements = settlements(claim, stage).await?;
     let at_model = generated(claim, stage)?;
     let request = stream(tenant, max_tokens)
         .header("x-mock-tokens", max_tokens.to_string())
@@ -125,13 +128,13 @@ pub async fn cut_stream_is_charged(
         flowed += u64::from(is_delta(&event));
     }
     answer.cut();
-    await_settlement(claim, stage, settlements).await?;
+    let after = settled_balance(claim, stage, tenant, during, began).await?;
     let generated = generated_until_cut(claim, stage, at_model).await?;
     let settled = Settled {
         before,
         reserved: PROMPT + max_tokens,
         during,
-        after: balance(claim, stage, tenant).await? + PROBE,
+        after,
         used: PROMPT + flowed,
         most: PROMPT + generated,
         elapsed: began.elapsed(),
@@ -234,27 +237,24 @@ fn reported(events: &[String]) -> Option<u64> {
     event["usage"]["total_tokens"].as_u64()
 }
 
-/// How many settlements the filter has counted for the model's rules.
-async fn settlements(claim: Claim, stage: &Stage) -> Claimed<f64> {
-    let envoy = claim.found("an Envoy", stage.envoys().first())?;
-    let samples = claim.seen("Envoy's metrics", envoy.envoy.prometheus().await)?;
-    let mine = samples
-        .iter()
-        .filter(|s| s.name.ends_with("headgate_settlements") && s.has(&[("model", MODEL)]));
-    Ok(mine.map(|s| s.value).sum())
-}
-
-/// A stream is settled where it ends, which the client does not see: the filter counts it.
-async fn await_settlement(claim: Claim, stage: &Stage, before: f64) -> Claimed<()> {
-    let counted = eventually(SETTLED, "the settlement to be counted", async || {
-        let now = settlements(claim, stage)
-            .await
-            .map_err(|broken| broken.why)?;
-        if now > before {
-            Ok(())
-        } else {
-            Err(format!("{now} settlements, as before"))
+/// The balance once the stream is settled, which its client does not see: it rises by what was reserved and not used,
+/// and by more than what flows back of itself.
+async fn settled_balance(
+    claim: Claim,
+    stage: &Stage,
+    tenant: &str,
+    during: u64,
+    began: Instant,
+) -> Claimed<u64> {
+    let mut asked = 0;
+    let risen = eventually(SETTLED, "the balance to rise", async || {
+        let now = balance(claim, stage, tenant).await;
+        asked += PROBE;
+        let now = now.map_err(|broken| broken.why)? + asked;
+        match now > during + refilled(began.elapsed()) {
+            true => Ok(now),
+            false => Err(format!("{now}, after {during} while it ran")),
         }
     });
-    claim.seen("the settlement", counted.await)
+    claim.seen("the settlement", risen.await)
 }

@@ -1,6 +1,7 @@
 //! Many workers on one hot key: compare-and-swap on the shared cell, from all sides at once.
 
 use headgate_test_support::client::{Job, Load, LoadOptions, LoadReport};
+use headgate_test_support::deadline::eventually;
 use headgate_test_support::stage::Stage;
 
 use crate::common::{CAPACITY, INPUT, SOON, ask, budget, charged, counters, only, small_world};
@@ -60,5 +61,12 @@ async fn busy_workers(stage: &Stage) {
     };
     let workers = stats.iter().filter(busy).count();
     assert!(workers >= 2, "{stats:?}");
-    assert!(!counters(admin, "settlements").await.is_empty());
+    let counted = eventually(SOON, "settlements to be counted", async || {
+        let settlements = counters(admin, "settlements").await;
+        match settlements.is_empty() {
+            true => Err("there are none"),
+            false => Ok(()),
+        }
+    });
+    counted.await.unwrap();
 }

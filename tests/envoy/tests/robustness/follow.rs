@@ -4,13 +4,14 @@
 use std::net::SocketAddr;
 
 use headgate_test_support::client::HttpRequest;
+use headgate_test_support::deadline::eventually;
 use headgate_test_support::envoy::{Envoy, EnvoyOptions};
 use headgate_test_support::mock_model::{MockModel, MockOptions};
 use headgate_test_support::ports::free_addr;
 use headgate_test_support::stage::{Manifest, Stage, StageOptions, tools};
 use serde_json::{Value, json};
 
-use crate::common::{CAPACITY, INPUT, ask, charged, counters};
+use crate::common::{CAPACITY, INPUT, SOON, ask, charged, counters};
 
 /// Everything goes to one cluster, past a filter that follows, knows model `m` in `v1`, and has a bucket for any model
 /// that keeps its reservations.
@@ -121,10 +122,20 @@ async fn a_hop_that_follows_serves_and_charges_what_it_does_not_know() {
         // The bucket that is for any model, through the gateway, which has none.
         charged(&gateway, model, INPUT + 200).await;
     }
-    let refused = counters(sidecar.admin(), "requests").await;
+    let counted = eventually(SOON, "both requests to be counted", async || {
+        let counted = counters(sidecar.admin(), "requests").await;
+        let admitted = counted
+            .iter()
+            .filter(|(name, _)| name.ends_with("outcome=admitted"));
+        match admitted.map(|(_, count)| count).sum() {
+            0_u64..2 => Err(format!("{counted:?}")),
+            _ => Ok(counted),
+        }
+    });
+    let counted = counted.await.unwrap();
     assert!(
-        !refused.keys().any(|name| name.contains("not_found")),
-        "{refused:?}"
+        !counted.keys().any(|name| name.contains("not_found")),
+        "{counted:?}"
     );
 
     // What no model serves is not answered here either: lists and models are the server's to tell.
