@@ -149,7 +149,11 @@ async fn answer(mut proxy: DeltaProxy, shared: Arc<Shared>) {
         tokio::select! {
             response = proxy.next(FOR_EVER) => match response {
                 Ok(response) => decide(&mut proxy, &mut shared.lock(), response),
-                Err(_) => return,
+                // Aborted with its owner it says nothing; ended by the server, a test that waits for it should tell why.
+                Err(why) => {
+                    eprintln!("a proxy's stream ended: {why}");
+                    return;
+                }
             },
             () = shared.released.notified() => {
                 let state = &mut *shared.lock();
