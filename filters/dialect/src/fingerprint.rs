@@ -71,6 +71,16 @@ impl Text {
         }
     }
 
+    /// Whether text is still hashed.
+    pub(crate) fn hashes(&self) -> bool {
+        self.room > 0
+    }
+
+    /// Appends text that is not hashed any more.
+    pub(crate) fn pass(&mut self, bytes: u64) {
+        self.bytes += bytes;
+    }
+
     /// Appends a token id.
     pub(crate) fn add_id(&mut self, id: u64) {
         self.ids += 1;

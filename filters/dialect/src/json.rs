@@ -43,6 +43,15 @@ pub(crate) enum Scalar {
     Number(Decimal),
 }
 
+/// What a sink wants of a string.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Want {
+    Nothing,
+    /// How long it is, decoded.
+    Length,
+    Text,
+}
+
 /// Receives the events of one document, in order.
 pub(crate) trait Sink {
     type Error: From<JsonError>;
@@ -53,8 +62,10 @@ pub(crate) trait Sink {
     fn close(&mut self, at: u64) -> Result<(), Self::Error>;
     /// A key, decoded. Keys beyond 32 bytes arrive as an empty one.
     fn key(&mut self, key: &[u8]);
-    /// A string value begins. Answers whether its text is wanted.
-    fn begin_string(&mut self) -> Result<bool, Self::Error>;
+    /// A string value begins. Answers what is wanted of it.
+    fn begin_string(&mut self) -> Result<Want, Self::Error>;
+    /// So many bytes more of a string whose length is wanted; not 0.
+    fn length(&mut self, bytes: u64);
     /// A piece of the string, decoded: whole UTF-8 characters, not empty.
     fn text(&mut self, text: &[u8]);
     /// The string value ends.
@@ -137,8 +148,8 @@ pub(crate) struct Json {
     number: Decimal,
     /// The string being read is a key.
     in_key: bool,
-    /// The sink wants the text of the string being read.
-    wanted: bool,
+    /// What the sink wants of the string being read.
+    wanted: Want,
     key: [u8; KEY_ROOM],
     /// Length of the key; above `KEY_ROOM` it is too long.
     key_len: usize,
@@ -157,7 +168,7 @@ impl Json {
             kinds: 0,
             number: Decimal::default(),
             in_key: false,
-            wanted: false,
+            wanted: Want::Nothing,
             key: [0; KEY_ROOM],
             key_len: 0,
             cut: [0; 4],

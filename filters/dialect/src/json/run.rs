@@ -3,7 +3,7 @@
 //! Nearly all bytes of a request are string contents, so the search for the end of a run looks at
 //! a block of bytes at a time. A run is validated as UTF-8 only if it has a byte outside ASCII.
 
-use super::{Json, JsonError, KEY_ROOM, Sink, State};
+use super::{Json, JsonError, KEY_ROOM, Sink, State, Want};
 
 /// Length of the run before the next `"`, `\` or control character, and whether it is all ASCII.
 #[inline]
@@ -155,30 +155,46 @@ impl Json {
         mut at: usize,
         sink: &mut S,
     ) -> Result<usize, S::Error> {
+        // What has been passed and only counts.
+        let mut passed = 0;
         loop {
             let (len, ascii) = plain_run(&bytes[at..]);
             let end = at + len;
             if !ascii {
+                self.pass(&mut passed, sink);
                 self.run(&bytes[at..end], end == bytes.len(), at, sink)?;
-            } else if len > 0 && self.wanted {
+            } else if self.wanted != Want::Text {
+                passed += len;
+            } else if len > 0 {
                 sink.text(&bytes[at..end]);
             }
-            let Some(&stop) = bytes.get(end) else {
-                return Ok(end);
-            };
-            if stop == b'\\'
+            let stop = bytes.get(end).copied();
+            if stop == Some(b'\\')
                 && let Some(decoded) = bytes.get(end + 1).copied().and_then(short_escape)
             {
-                if self.wanted {
-                    sink.text(&[decoded]);
+                match self.wanted {
+                    Want::Text => sink.text(&[decoded]),
+                    _ => passed += 1,
                 }
                 at = end + 2;
                 continue;
             }
+            self.pass(&mut passed, sink);
+            let Some(stop) = stop else {
+                return Ok(end);
+            };
             match self.stop(bytes, end, stop, sink)? {
                 Some(next) => at = next,
                 None => return Ok(end + 1),
             }
+        }
+    }
+
+    /// Tells the length of what was passed, if it is wanted: before anything that may be wrong, however the bytes are cut.
+    fn pass<S: Sink>(&self, passed: &mut usize, sink: &mut S) {
+        let bytes = std::mem::take(passed);
+        if bytes > 0 && self.wanted == Want::Length {
+            sink.length(bytes as u64);
         }
     }
 
@@ -298,8 +314,10 @@ impl Json {
 
     fn emit<S: Sink>(&mut self, text: &[u8], sink: &mut S) {
         if !self.in_key {
-            if self.wanted {
-                sink.text(text);
+            match self.wanted {
+                Want::Text => sink.text(text),
+                Want::Length => sink.length(text.len() as u64),
+                Want::Nothing => {}
             }
         } else if self.key_len + text.len() <= KEY_ROOM {
             self.key[self.key_len..self.key_len + text.len()].copy_from_slice(text);

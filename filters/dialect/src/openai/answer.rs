@@ -4,7 +4,7 @@
 //! ends. Nothing an upstream sends is an error here; what cannot be read is only counted in bytes.
 //! Usage counts from the moment its object is complete, so an answer cut right after is settled on it.
 
-use crate::json::{Decimal, Json, JsonError, Kind, Path, Scalar, Sink};
+use crate::json::{Decimal, Json, JsonError, Kind, Path, Scalar, Sink, Want};
 use crate::sse::{self, Sse};
 use crate::usage::{Observed, Usage};
 
@@ -359,19 +359,26 @@ impl Sink for Answer {
         self.field = named.map_or(Field::Other, |(_, field)| *field);
     }
 
-    fn begin_string(&mut self) -> Result<bool, JsonError> {
+    fn begin_string(&mut self) -> Result<Want, JsonError> {
         let target = self.target();
         self.in_delta = false;
         self.report.unusable |= matches!(target, Field::Count(_));
-        Ok(target == Field::Text)
+        Ok(match target {
+            Field::Text => Want::Length,
+            _ => Want::Nothing,
+        })
     }
 
-    fn text(&mut self, text: &[u8]) {
+    fn length(&mut self, bytes: u64) {
         if !self.in_delta {
             self.in_delta = true;
             self.deltas += 1;
         }
-        self.text_bytes += text.len() as u64;
+        self.text_bytes += bytes;
+    }
+
+    fn text(&mut self, text: &[u8]) {
+        self.length(text.len() as u64);
     }
 
     fn end_string(&mut self) -> Result<(), JsonError> {

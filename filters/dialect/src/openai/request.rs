@@ -29,7 +29,7 @@ use super::Endpoint;
 use super::facts::{Facts, Reading};
 use super::fields::{At, Field};
 use crate::body::{Body, BodyError, Limits};
-use crate::json::{Json, JsonError, Kind, Scalar, Sink};
+use crate::json::{Json, JsonError, Kind, Scalar, Sink, Want};
 
 /// Reads one request body, in portions of any size.
 ///
@@ -185,14 +185,14 @@ impl Sink for Facts {
         }
     }
 
-    fn begin_string(&mut self) -> Result<bool, BodyError> {
+    fn begin_string(&mut self) -> Result<Want, BodyError> {
         let field = self.target();
         self.reading = Reading::Text;
         match field {
-            Field::Other => return Ok(false),
+            Field::Other => return Ok(Want::Nothing),
             Field::Media => {
                 self.media();
-                return Ok(false);
+                return Ok(Want::Nothing);
             }
             Field::Priced => self.reading = Reading::Priced,
             Field::Content | Field::PromptItem => self.begin_text(),
@@ -211,7 +211,20 @@ impl Sink for Facts {
             }
             _ => return Err(field.wrong_type()),
         }
-        Ok(true)
+        Ok(match self.reading {
+            Reading::Short => Want::Text,
+            Reading::Text if self.text.hashes() => Want::Text,
+            Reading::Text | Reading::Priced => Want::Length,
+        })
+    }
+
+    fn length(&mut self, bytes: u64) {
+        match self.reading {
+            Reading::Text => self.text.pass(bytes),
+            Reading::Priced => self.price(bytes),
+            // It is kept, never only counted.
+            Reading::Short => {}
+        }
     }
 
     #[inline]
