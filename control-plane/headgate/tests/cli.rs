@@ -137,22 +137,28 @@ fn the_keys_of_the_labels_are_configurable() {
     assert!(text(&refused.stderr).contains("`example.com/model-name`"));
 }
 
-#[test]
-fn translate_shows_what_would_be_served() {
+/// What `translate` makes of the demo's models and policies with these flags.
+fn translated(flags: &[&str]) -> Value {
     let (models, policies, wasm) = (shipped("models"), shipped("policies"), modules());
-    let out = headgate(&[
+    let args = [
         "translate",
+        "-o",
+        "json",
         "--models",
         path(&models),
         "--policies",
         path(&policies),
         "--wasm",
         path(wasm.path()),
-        "-o",
-        "json",
-    ]);
+    ];
+    let out = headgate(&[&args[..], flags].concat());
     assert!(out.status.success(), "{}", text(&out.stderr));
-    let all: Value = serde_json::from_slice(&out.stdout).unwrap();
+    serde_json::from_slice(&out.stdout).unwrap()
+}
+
+#[test]
+fn translate_shows_what_would_be_served() {
+    let all = translated(&[]);
     let model = &all["filterConfig"]["namespaces"]["default"]["models"]["llama3-70b"];
     assert_eq!(model["canaries"][0]["weight"], 10);
     let clusters = all["resources"]["cds"]["resources"].as_array().unwrap();
@@ -165,25 +171,11 @@ fn translate_shows_what_would_be_served() {
 
 #[test]
 fn what_names_no_namespace_is_in_the_default_one_whichever_that_is() {
-    let (models, policies, wasm) = (shipped("models"), shipped("policies"), modules());
     for (flags, namespace) in [
         (&[][..], "default"),
         (&["--default-namespace", "prod"], "prod"),
     ] {
-        let args = [
-            "translate",
-            "-o",
-            "json",
-            "--models",
-            path(&models),
-            "--policies",
-            path(&policies),
-            "--wasm",
-            path(wasm.path()),
-        ];
-        let out = headgate(&[&args[..], flags].concat());
-        assert!(out.status.success(), "{}", text(&out.stderr));
-        let all: Value = serde_json::from_slice(&out.stdout).unwrap();
+        let all = translated(flags);
         let namespaces = all["filterConfig"]["namespaces"].as_object().unwrap();
         assert_eq!(namespaces.keys().collect::<Vec<_>>(), [namespace]);
         // Policies as well as models.

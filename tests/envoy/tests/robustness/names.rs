@@ -6,7 +6,7 @@ use std::time::Duration;
 use headgate_test_support::client::{ClientError, HttpRequest, OpenAiRequest};
 use headgate_test_support::envoy::{Envoy, EnvoyOptions};
 use headgate_test_support::ports::free_addr;
-use headgate_test_support::stage::bootstrap;
+use headgate_test_support::stage::{Stage, bootstrap};
 use serde_json::{Value, json};
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
@@ -46,14 +46,22 @@ pub(crate) fn listener(
     })
 }
 
-/// The shipped bootstrap with listeners of its own.
-pub(crate) fn bootstrap_with(xds: SocketAddr, listeners: &[Value]) -> String {
-    let shipped = bootstrap(xds, None).unwrap();
+/// A proxy of the stage's control plane, by the shipped bootstrap, with listeners of its own beside the one it is served.
+pub(crate) fn proxy_with(stage: &Stage, id: &str, listeners: &[Value]) -> EnvoyOptions {
+    let shipped = bootstrap(stage.addresses().xds, None).unwrap();
     // JSON is YAML.
     let own = format!("static_resources:\n  listeners: {}\n", json!(listeners));
     let bootstrap = shipped.replacen("static_resources:\n", &own, 1);
     assert_ne!(bootstrap, shipped);
-    bootstrap
+    let mut options = EnvoyOptions {
+        node_id: Some(id.to_owned()),
+        node_cluster: Some("test".to_owned()),
+        ..EnvoyOptions::new(bootstrap)
+    };
+    let listen = stage.addresses().envoy.to_string();
+    let metadata = &mut options.node_metadata;
+    metadata.insert("headgate.listen".to_owned(), listen.into());
+    options
 }
 
 /// A filter whose configuration is asked for over ADS.
@@ -110,17 +118,10 @@ async fn names_that_do_not_exist_never_block_readiness() {
         ),
         secretive,
     ];
-    let bootstrap = bootstrap_with(stage.addresses().xds, &listeners);
-    let mut options = EnvoyOptions {
-        node_id: Some("asker".to_owned()),
-        node_cluster: Some("test".to_owned()),
+    let options = EnvoyOptions {
         within: FETCH + SOON,
-        ..EnvoyOptions::new(bootstrap)
+        ..proxy_with(&stage, "asker", &listeners)
     };
-    let listen = stage.addresses().envoy.to_string();
-    options
-        .node_metadata
-        .insert("headgate.listen".to_owned(), listen.into());
     // Live: every listener is bound, the one that the control plane serves among them.
     let _envoy = Envoy::start(options).await.unwrap();
     stage

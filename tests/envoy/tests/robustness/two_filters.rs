@@ -3,12 +3,12 @@
 
 use headgate_test_support::client::OpenAiRequest;
 use headgate_test_support::deadline::eventually;
-use headgate_test_support::envoy::{Envoy, EnvoyOptions};
+use headgate_test_support::envoy::Envoy;
 use headgate_test_support::ports::free_addr;
 use serde_json::json;
 
 use crate::common::{CAPACITY, INPUT, SOON, ask, balance, budget, declare, empty_world};
-use crate::names::{bootstrap_with, discovered, listener, over_ads};
+use crate::names::{discovered, listener, over_ads, proxy_with};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn tagging_and_limiting_as_two_filters_tag_and_limit() {
@@ -18,16 +18,7 @@ async fn tagging_and_limiting_as_two_filters_tag_and_limit() {
     let routes = json!({ "config_source": over_ads(), "route_config_name": "ai-model-route" });
     let filters = ["headgate.traffic-tag", "headgate.token-bucket"].map(discovered);
     let chain = listener("chain", address, ("rds", routes), filters.into());
-    let bootstrap = bootstrap_with(stage.addresses().xds, &[chain]);
-    let mut options = EnvoyOptions {
-        node_id: Some("chained".to_owned()),
-        node_cluster: Some("test".to_owned()),
-        ..EnvoyOptions::new(bootstrap)
-    };
-    let listen = stage.addresses().envoy.to_string();
-    options
-        .node_metadata
-        .insert("headgate.listen".to_owned(), listen.into());
+    let options = proxy_with(&stage, "chained", &[chain]);
     let _envoy = Envoy::start(options).await.unwrap();
     let settled = stage.await_status(SOON, "the proxy to be in step", |s| {
         s.proxy("chained").is_some_and(|p| p.settled)
