@@ -57,15 +57,10 @@ impl Settled {
         self.before.saturating_sub(self.after)
     }
 
-    /// What the two balances may differ by besides the charge.
+    /// What may have flowed back meanwhile, and one token for each balance being rounded down.
     fn slack(&self) -> u64 {
-        refilled(self.elapsed)
+        (self.elapsed.as_secs_f64() * REFILL).ceil() as u64 + 2
     }
-}
-
-/// What may have flowed back in this time, and one token for each of two balances being rounded down.
-fn refilled(elapsed: Duration) -> u64 {
-    (elapsed.as_secs_f64() * REFILL).ceil() as u64 + 2
 }
 
 /// Streams an answer that uses `tokens` of the `max_tokens` it reserves.
@@ -87,10 +82,12 @@ pub async fn stream_settles_on_usage(
     let events = claim.seen("the stream", answer.events().await)?;
     let used = claim.found("usage in the stream", reported(&events))?;
     claim.ensure(used == PROMPT + tokens, || format!("usage is {used}"))?;
-    let after = settled_balance(claim, stage, tenant, during, began).await?;
+    let reserved = PROMPT + max_tokens;
+    let least = during + reserved.saturating_sub(used);
+    let after = settled_balance(claim, stage, tenant, least).await?;
     let settled = Settled {
         before,
-        reserved: PROMPT + max_tokens,
+        reserved,
         during,
         after,
         used,
@@ -128,15 +125,17 @@ pub async fn cut_stream_is_charged(
         flowed += u64::from(is_delta(&event));
     }
     answer.cut();
-    let after = settled_balance(claim, stage, tenant, during, began).await?;
-    let generated = generated_until_cut(claim, stage, at_model).await?;
+    let most = PROMPT + generated_until_cut(claim, stage, at_model).await?;
+    let reserved = PROMPT + max_tokens;
+    let least = during + reserved.saturating_sub(most);
+    let after = settled_balance(claim, stage, tenant, least).await?;
     let settled = Settled {
         before,
-        reserved: PROMPT + max_tokens,
+        reserved,
         during,
         after,
         used: PROMPT + flowed,
-        most: PROMPT + generated,
+        most,
         elapsed: began.elapsed(),
     };
     reserved_first(claim, &settled)?;
@@ -237,24 +236,18 @@ fn reported(events: &[String]) -> Option<u64> {
     event["usage"]["total_tokens"].as_u64()
 }
 
-/// The balance once the stream is settled, which its client does not see: it rises by what was reserved and not used,
-/// and by more than what flows back of itself.
-async fn settled_balance(
-    claim: Claim,
-    stage: &Stage,
-    tenant: &str,
-    during: u64,
-    began: Instant,
-) -> Claimed<u64> {
+/// The balance once the stream is settled, which its client does not see: all that is not charged is back then, `least` tokens
+/// are there. (One less, for a balance is rounded down.)
+async fn settled_balance(claim: Claim, stage: &Stage, tenant: &str, least: u64) -> Claimed<u64> {
     let mut asked = 0;
-    let risen = eventually(SETTLED, "the balance to rise", async || {
+    let back = eventually(SETTLED, "the settlement", async || {
         let now = balance(claim, stage, tenant).await;
         asked += PROBE;
         let now = now.map_err(|broken| broken.why)? + asked;
-        match now > during + refilled(began.elapsed()) {
+        match now + 1 >= least {
             true => Ok(now),
-            false => Err(format!("{now}, after {during} while it ran")),
+            false => Err(format!("{now} tokens are left, not {least}")),
         }
     });
-    claim.seen("the settlement", risen.await)
+    claim.seen("the balance", back.await)
 }
