@@ -165,11 +165,7 @@ pub(crate) fn settle(
 impl Meter {
     /// JSON and event streams are read, unless compressed; anything else is only counted.
     fn of(headers: &Headers) -> Self {
-        let encoded = |value: &[u8]| {
-            let value = value.trim_ascii();
-            !value.is_empty() && !value.eq_ignore_ascii_case(b"identity")
-        };
-        if headers.get_all("content-encoding").any(encoded) {
+        if headers.encoded() {
             return Self::Bytes(0);
         }
         if is_stream(headers) {

@@ -3,8 +3,6 @@
 //!
 //! Names are compared as they are: HTTP/2 and Envoy write them in lower case.
 
-use std::ops::Range;
-
 /// Names and values in their order; a name may appear more than once.
 #[derive(Debug, Clone)]
 pub struct Headers {
@@ -30,15 +28,15 @@ pub struct Pair {
 const CLASSES: usize = 64;
 
 /// The class of a name: by its length and its last byte, in which the usual ones differ.
-#[inline]
 fn class(name: &[u8]) -> usize {
     let last = name.last().map_or(0, |last| usize::from(*last));
     (name.len() + 7 * last) % CLASSES
 }
 
-fn range((start, len): (u32, u32)) -> Range<usize> {
+fn part(bytes: &[u8], (start, len): (u32, u32)) -> &[u8] {
     let start = start as usize;
-    start..start.saturating_add(len as usize)
+    let end = start.saturating_add(len as usize);
+    bytes.get(start..end).unwrap_or_default()
 }
 
 impl Default for Headers {
@@ -53,15 +51,13 @@ impl Headers {
     pub fn new(bytes: Vec<u8>, pairs: Vec<Pair>) -> Self {
         let (mut first, mut more) = ([0; CLASSES], 0);
         for (i, pair) in pairs.iter().enumerate() {
-            let name = bytes.get(range(pair.name)).unwrap_or_default();
-            let class = class(name);
-            match (&mut first[class], u8::try_from(i + 1)) {
-                (place @ 0, Ok(count)) => *place = count,
-                (place @ 0, Err(_)) => {
-                    *place = u8::MAX;
-                    more |= 1 << class;
-                }
-                _ => more |= 1 << class,
+            let class = class(part(&bytes, pair.name));
+            let (known, count) = (first[class] > 0, u8::try_from(i + 1));
+            if known || count.is_err() {
+                more |= 1 << class;
+            }
+            if !known {
+                first[class] = count.unwrap_or(u8::MAX);
             }
         }
         Self {
@@ -99,13 +95,9 @@ impl Headers {
     }
 
     /// The first value of a header.
-    #[inline]
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&[u8]> {
-        match self.first[class(name.as_bytes())] {
-            0 => None,
-            _ => self.get_all(name).next(),
-        }
+        self.get_all(name).next()
     }
 
     /// The first value of a header, if it is UTF-8.
@@ -133,10 +125,18 @@ impl Headers {
 
     /// Every name and value, in order.
     pub fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
-        let part = |place| self.bytes.get(range(place)).unwrap_or_default();
+        let part = |place| part(&self.bytes, place);
         self.pairs
             .iter()
             .map(move |pair| (part(pair.name), part(pair.value)))
+    }
+
+    /// Whether the body behind these headers is compressed, or encoded otherwise.
+    pub(crate) fn encoded(&self) -> bool {
+        self.get_all("content-encoding").any(|value| {
+            let value = value.trim_ascii();
+            !value.is_empty() && !value.eq_ignore_ascii_case(b"identity")
+        })
     }
 }
 
@@ -153,10 +153,7 @@ impl<'h> Iterator for Values<'h, '_> {
 
     fn next(&mut self) -> Option<&'h [u8]> {
         let (bytes, wanted) = (self.bytes, self.name);
-        let is = |pair: &&Pair| {
-            pair.name.1 as usize == wanted.len() && bytes.get(range(pair.name)) == Some(wanted)
-        };
-        let found = self.pairs.find(is)?;
-        Some(bytes.get(range(found.value)).unwrap_or_default())
+        let found = self.pairs.find(|pair| part(bytes, pair.name) == wanted)?;
+        Some(part(bytes, found.value))
     }
 }

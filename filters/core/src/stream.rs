@@ -251,11 +251,7 @@ fn request(vm: &mut Vm, host: &dyn Host, headers: &Headers, class: Class) -> Dec
 
 /// Whether a body so announced can be read.
 fn readable(headers: &Headers, max: u32) -> Result<(), Refusal> {
-    let compressed = |value: &[u8]| {
-        let value = value.trim_ascii();
-        !value.is_empty() && !value.eq_ignore_ascii_case(b"identity")
-    };
-    if headers.get_all("content-encoding").any(compressed) {
+    if headers.encoded() {
         return Err(Refusal::BodyEncoded);
     }
     let announced = headers

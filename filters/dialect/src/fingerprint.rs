@@ -63,12 +63,9 @@ impl Text {
     }
 
     /// Appends decoded text.
-    #[inline]
     pub(crate) fn add(&mut self, text: &[u8]) {
         self.bytes += text.len() as u64;
-        if self.room > 0 {
-            self.mix(text);
-        }
+        self.mix(text);
     }
 
     /// Whether text is still hashed.
@@ -84,9 +81,7 @@ impl Text {
     /// Appends a token id.
     pub(crate) fn add_id(&mut self, id: u64) {
         self.ids += 1;
-        if self.room > 0 {
-            self.mix(&id.to_le_bytes());
-        }
+        self.mix(&id.to_le_bytes());
     }
 
     /// Starts anew, with `room` bytes to be hashed. (In place: the hasher is large to copy.)
@@ -101,10 +96,12 @@ impl Text {
     }
 
     fn mix(&mut self, bytes: &[u8]) {
-        let room = usize::try_from(self.room).unwrap_or(usize::MAX);
-        let hashed = &bytes[..bytes.len().min(room)];
-        self.hasher.write(hashed);
-        self.room -= hashed.len() as u64;
+        if self.hashes() {
+            let room = usize::try_from(self.room).unwrap_or(usize::MAX);
+            let hashed = &bytes[..bytes.len().min(room)];
+            self.hasher.write(hashed);
+            self.room -= hashed.len() as u64;
+        }
     }
 
     /// What it comes to: its length, and the hash of its beginning and its length.

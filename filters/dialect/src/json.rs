@@ -148,7 +148,7 @@ pub(crate) struct Json {
     number: Decimal,
     /// The string being read is a key.
     in_key: bool,
-    /// What the sink wants of the string being read.
+    /// What is wanted of the string being read: by the sink, or of a key its text.
     wanted: Want,
     key: [u8; KEY_ROOM],
     /// Length of the key; above `KEY_ROOM` it is too long.
@@ -234,6 +234,7 @@ impl Json {
             (State::Value | State::FirstItem, _) => self.value(byte, at, sink),
             (State::FirstKey | State::Key, b'"') => {
                 self.in_key = true;
+                self.wanted = Want::Text;
                 self.key_len = 0;
                 self.state = State::Text;
                 Ok(())

@@ -27,10 +27,10 @@ pub(crate) fn step(step: Step) -> Action {
 }
 
 fn perform(effect: Effect) {
-    let (what, done) = match &effect {
+    let (what, done) = match effect {
         Effect::SetRequestHeader(name, value) => (
             "set a request header",
-            set_header(Map::Request, name, value),
+            set_header(Map::Request, &name, &value),
         ),
         Effect::RemoveRequestHeader(name) => (
             "remove a request header",
@@ -38,7 +38,7 @@ fn perform(effect: Effect) {
         ),
         Effect::SetResponseHeader(name, value) => (
             "set a response header",
-            set_header(Map::Response, name, value),
+            set_header(Map::Response, &name, &value),
         ),
         Effect::RemoveResponseHeader(name) => (
             "remove a response header",
@@ -48,18 +48,11 @@ fn perform(effect: Effect) {
             "set filter state",
             abi::set_property(name.as_bytes(), value.as_bytes()),
         ),
-        Effect::Count(..) | Effect::Observe(..) => return count(effect),
+        Effect::Count(metric, by) => return tally::count(metric, by),
+        Effect::Observe(metric, value) => return tally::observe(metric, value),
     };
     if let Err(status) = done {
         complain(what, status);
-    }
-}
-
-fn count(effect: Effect) {
-    match effect {
-        Effect::Count(metric, by) => tally::count(metric, by),
-        Effect::Observe(metric, value) => tally::observe(metric, value),
-        _ => {}
     }
 }
 

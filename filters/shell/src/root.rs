@@ -2,7 +2,7 @@
 //!
 //! Invariant: a configuration that is refused changes nothing but the log.
 
-use headgate_core::effects::Step;
+use headgate_core::effects::{Effect, Step};
 use headgate_core::vm::Stages;
 use proxy_wasm::traits::{Context, HttpContext, RootContext};
 use proxy_wasm::types::ContextType;
@@ -39,6 +39,12 @@ impl Root {
     }
 }
 
+/// Counts these too, and tells the host everything that is counted.
+fn tell(counts: Vec<Effect>) {
+    perform::step(Step::with(counts));
+    tally::tell();
+}
+
 impl Context for Root {}
 
 /// What is lent and owed goes back when the context is deleted. (Not in `on_done`: a module that exports it is asked for
@@ -47,8 +53,7 @@ impl Drop for Root {
     fn drop(&mut self) {
         if let Some(vm) = &self.vm {
             let counts = vm.borrow_mut().done(&Call::default());
-            perform::step(Step::with(counts));
-            tally::tell();
+            tell(counts);
         }
     }
 }
@@ -71,8 +76,7 @@ impl RootContext for Root {
     fn on_tick(&mut self) {
         if let Some(vm) = &self.vm {
             let counts = vm.borrow_mut().tick(&Call::default());
-            perform::step(Step::with(counts));
-            tally::tell();
+            tell(counts);
         }
     }
 

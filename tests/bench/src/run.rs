@@ -6,8 +6,9 @@
 
 use std::hash::{BuildHasher, RandomState};
 use std::io::IsTerminal;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use headgate_test_support::deadline::eventually;
 use headgate_test_support::envoy::Envoy;
 
 use crate::cpu;
@@ -144,22 +145,27 @@ impl<'a> Lane<'a> {
         let Some(stat) = &self.row.witness else {
             return Ok(());
         };
-        let deadline = Instant::now() + TOLD;
-        let counted = loop {
-            let counted = counted(envoy, self.row).await? - self.counted;
-            if counted == self.sent {
-                return Ok(());
+        let mut seen = 0;
+        let told = eventually(TOLD, stat, async || {
+            // An Envoy that cannot be asked is no count to wait for.
+            let now = match counted(envoy, self.row).await {
+                Ok(now) => now,
+                Err(error) => return Ok(Err(error)),
+            };
+            seen = now - self.counted;
+            match seen == self.sent {
+                true => Ok(Ok(())),
+                false => Err(seen),
             }
-            if Instant::now() > deadline {
-                break counted;
-            }
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        };
+        });
+        if let Ok(told) = told.await {
+            return told;
+        }
         Err(BenchError::NotCounted {
             row: self.row.id.clone(),
             stat: stat.clone(),
             sent: self.sent,
-            counted,
+            counted: seen,
         })
     }
 }

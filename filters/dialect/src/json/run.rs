@@ -130,62 +130,63 @@ fn hex_digit(byte: u8) -> Option<u8> {
 }
 
 impl Json {
-    /// Consumes string contents from `at`; answers where to go on.
+    /// Consumes string contents from `at`; answers where to go on. (With vectors, or the search would be a call for each run.)
+    #[cfg_attr(target_arch = "wasm32", target_feature(enable = "simd128"))]
     pub(super) fn text<S: Sink>(
         &mut self,
         bytes: &[u8],
-        at: usize,
+        mut at: usize,
         sink: &mut S,
     ) -> Result<usize, S::Error> {
         if self.cut_len > 0 {
             self.mend(bytes[at], at, sink)?;
             return Ok(at + 1);
         }
-        if self.in_key {
-            return self.key_text(bytes, at, sink);
-        }
-        self.value_text(bytes, at, sink)
-    }
-
-    /// The contents of a value: of most requests, nearly all bytes. (With vectors, or the search would be a call for each run.)
-    #[cfg_attr(target_arch = "wasm32", target_feature(enable = "simd128"))]
-    fn value_text<S: Sink>(
-        &mut self,
-        bytes: &[u8],
-        mut at: usize,
-        sink: &mut S,
-    ) -> Result<usize, S::Error> {
         // What has been passed and only counts.
         let mut passed = 0;
         loop {
             let (len, ascii) = plain_run(&bytes[at..]);
             let end = at + len;
+            let stop = bytes.get(end).copied();
+            if self.in_key && ascii && self.key_len == 0 && stop == Some(b'"') {
+                self.end_key(&bytes[at..end], sink);
+                return Ok(end + 1);
+            }
             if !ascii {
                 self.pass(&mut passed, sink);
                 self.run(&bytes[at..end], end == bytes.len(), at, sink)?;
             } else if self.wanted != Want::Text {
                 passed += len;
             } else if len > 0 {
-                sink.text(&bytes[at..end]);
+                self.emit(&bytes[at..end], sink);
             }
-            let stop = bytes.get(end).copied();
             if stop == Some(b'\\')
                 && let Some(decoded) = bytes.get(end + 1).copied().and_then(short_escape)
             {
                 match self.wanted {
-                    Want::Text => sink.text(&[decoded]),
+                    Want::Text => self.emit(&[decoded], sink),
                     _ => passed += 1,
                 }
                 at = end + 2;
                 continue;
             }
             self.pass(&mut passed, sink);
-            let Some(stop) = stop else {
-                return Ok(end);
-            };
-            match self.stop(bytes, end, stop, sink)? {
-                Some(next) => at = next,
-                None => return Ok(end + 1),
+            match stop {
+                None => return Ok(end),
+                Some(b'"') => {
+                    self.end_text(sink)?;
+                    return Ok(end + 1);
+                }
+                Some(b'\\') => {
+                    let Some(next) = self.unicode_escape(bytes, end + 1, sink) else {
+                        self.state = State::Escape;
+                        return Ok(end + 1);
+                    };
+                    at = next;
+                }
+                Some(_) => {
+                    return Err(self.malformed(end, "a control character in a string; escape it"));
+                }
             }
         }
     }
@@ -198,73 +199,20 @@ impl Json {
         }
     }
 
-    /// The contents of a key, which is seldom in more than one piece.
-    fn key_text<S: Sink>(
-        &mut self,
-        bytes: &[u8],
-        mut at: usize,
-        sink: &mut S,
-    ) -> Result<usize, S::Error> {
-        loop {
-            let (len, ascii) = plain_run(&bytes[at..]);
-            let end = at + len;
-            if ascii && bytes.get(end) == Some(&b'"') && self.key_len == 0 {
-                self.end_key(&bytes[at..end], sink);
-                return Ok(end + 1);
-            }
-            if len > 0 {
-                self.run(&bytes[at..end], end == bytes.len(), at, sink)?;
-            }
-            let Some(&stop) = bytes.get(end) else {
-                return Ok(end);
-            };
-            match self.stop(bytes, end, stop, sink)? {
-                Some(next) => at = next,
-                None => return Ok(end + 1),
-            }
-        }
-    }
-
-    /// What ends a run; answers where the string goes on, if it does and all of that is here.
-    fn stop<S: Sink>(
-        &mut self,
-        bytes: &[u8],
-        end: usize,
-        stop: u8,
-        sink: &mut S,
-    ) -> Result<Option<usize>, S::Error> {
-        match stop {
-            b'"' => {
-                self.end_text(sink)?;
-                Ok(None)
-            }
-            b'\\' => {
-                let next = self.whole_escape(bytes, end + 1, sink);
-                if next.is_none() {
-                    self.state = State::Escape;
-                }
-                Ok(next)
-            }
-            _ => Err(self.malformed(end, "a control character in a string; escape it")),
-        }
-    }
-
-    /// Decodes the escape behind a backslash if all of it is here and it is a usual one; answers
-    /// where it ends. Anything else goes the long way, byte by byte.
-    fn whole_escape<S: Sink>(&mut self, bytes: &[u8], at: usize, sink: &mut S) -> Option<usize> {
-        let rest = bytes.get(at..)?;
-        if let [b'u', a, b, c, d, ..] = rest {
-            let unit = u32::from(hex_digit(*a)?) << 12
-                | u32::from(hex_digit(*b)?) << 8
-                | u32::from(hex_digit(*c)?) << 4
-                | u32::from(hex_digit(*d)?);
-            // Surrogates are no characters.
-            let decoded = char::from_u32(unit)?;
-            self.emit(decoded.encode_utf8(&mut [0; 4]).as_bytes(), sink);
-            return Some(at + 5);
-        }
-        self.emit(&[short_escape(*rest.first()?)?], sink);
-        Some(at + 1)
+    /// Decodes `uXXXX` behind a backslash if all of it is here and it is a character; answers where it ends. Anything else goes
+    /// the long way, byte by byte.
+    fn unicode_escape<S: Sink>(&mut self, bytes: &[u8], at: usize, sink: &mut S) -> Option<usize> {
+        let [b'u', a, b, c, d, ..] = bytes.get(at..)? else {
+            return None;
+        };
+        let unit = u32::from(hex_digit(*a)?) << 12
+            | u32::from(hex_digit(*b)?) << 8
+            | u32::from(hex_digit(*c)?) << 4
+            | u32::from(hex_digit(*d)?);
+        // Surrogates are no characters.
+        let decoded = char::from_u32(unit)?;
+        self.emit(decoded.encode_utf8(&mut [0; 4]).as_bytes(), sink);
+        Some(at + 5)
     }
 
     /// Hands on a run, keeping a sequence that the end of the input cut.

@@ -227,7 +227,6 @@ impl Sink for Facts {
         }
     }
 
-    #[inline]
     fn text(&mut self, text: &[u8]) {
         match self.reading {
             Reading::Text => self.text.add(text),

@@ -126,6 +126,18 @@ pub(crate) async fn counters(admin: &Admin, metric: &str) -> BTreeMap<String, u6
     admin.stats(&prefix).await.unwrap()
 }
 
+/// The same, once there are any: the filter tells what it counted once a second.
+pub(crate) async fn counted(admin: &Admin, metric: &str) -> BTreeMap<String, u64> {
+    let any = eventually(SOON, metric, async || {
+        let counters = counters(admin, metric).await;
+        match counters.is_empty() {
+            true => Err("nothing is counted"),
+            false => Ok(counters),
+        }
+    });
+    any.await.unwrap()
+}
+
 /// VMs that were made anew after a trap, of all stats of `wasm.`.
 pub(crate) fn reloads(stats: &BTreeMap<String, u64>) -> u64 {
     let reloads = stats.iter().filter(|(name, _)| name.contains("vm_reload"));

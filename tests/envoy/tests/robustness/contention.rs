@@ -1,10 +1,9 @@
 //! Many workers on one hot key: compare-and-swap on the shared cell, from all sides at once.
 
 use headgate_test_support::client::{Job, Load, LoadOptions, LoadReport};
-use headgate_test_support::deadline::eventually;
 use headgate_test_support::stage::Stage;
 
-use crate::common::{CAPACITY, INPUT, SOON, ask, budget, charged, counters, only, small_world};
+use crate::common::{CAPACITY, INPUT, SOON, ask, budget, charged, counted, only, small_world};
 
 /// More workers than cores: they are interrupted in the middle of things.
 const WORKERS: u32 = 4;
@@ -61,12 +60,5 @@ async fn busy_workers(stage: &Stage) {
     };
     let workers = stats.iter().filter(busy).count();
     assert!(workers >= 2, "{stats:?}");
-    let counted = eventually(SOON, "settlements to be counted", async || {
-        let settlements = counters(admin, "settlements").await;
-        match settlements.is_empty() {
-            true => Err("there are none"),
-            false => Ok(()),
-        }
-    });
-    counted.await.unwrap();
+    counted(admin, "settlements").await;
 }
