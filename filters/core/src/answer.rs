@@ -94,6 +94,7 @@ impl Answer {
     }
 
     /// What the stream is settled on.
+    #[inline(never)]
     pub(crate) fn ending(self, host: &dyn Host) -> Ending {
         let mut seen = self.seen;
         match self.meter {
@@ -119,6 +120,7 @@ impl Answer {
 }
 
 /// The ending of a stream without an answer, or whose answer nobody looked at: it is neither told anything nor metered.
+#[inline(never)]
 pub(crate) fn unlooked(host: &dyn Host) -> Ending {
     match host.code_details() {
         Some(details) if details == VIA_UPSTREAM => Ending::Unobserved,
@@ -155,9 +157,7 @@ pub(crate) fn settle(
     }
     if !stands {
         let settled = vm.ledger.settle(held, &used, host.now(), host);
-        for (charge, settled) in ticket.admitted.charges.iter().zip(settled) {
-            count_moved(charge, &settled, ticket, &mut effects);
-        }
+        count_moved(&settled, ticket, &mut effects);
     }
     effects
 }
@@ -207,6 +207,7 @@ fn tell_served(ticket: &Ticket, host: &dyn Host) -> Vec<Effect> {
     effects
 }
 
+#[inline(never)]
 fn count_tokens(input: Option<u64>, output: u64, ticket: &Ticket, effects: &mut Vec<Effect>) {
     let mut observe = |name, value| {
         let render = || metrics::tokens(name, &ticket.model, ticket.version());
@@ -232,22 +233,25 @@ fn count(charge: &Charge, cells: u64, ticket: &Ticket, ending: &Ending, effects:
 }
 
 /// What a settlement moved.
-fn count_moved(charge: &Charge, settled: &Settled, ticket: &Ticket, effects: &mut Vec<Effect>) {
-    let (rule, series) = (charge.limit.rule.id(), &charge.series);
-    for (name, ns) in [
-        ("refunded_milli", settled.refunded),
-        ("debited_milli", settled.debited),
-        ("evaporated_milli", settled.evaporated),
-        ("debt_clipped_milli", settled.clipped),
-        ("unwritten_milli", settled.unwritten),
-    ] {
-        if ns > 0 {
-            let render = || metrics::amount(name, rule, &ticket.model, ticket.version());
-            let metric = series.get(name, "", render);
-            effects.push(Effect::Count(metric, charge.milli_of_ns(ns)));
+#[inline(never)]
+fn count_moved(settled: &[Settled], ticket: &Ticket, effects: &mut Vec<Effect>) {
+    for (charge, settled) in ticket.admitted.charges.iter().zip(settled) {
+        let (rule, series) = (charge.limit.rule.id(), &charge.series);
+        for (name, ns) in [
+            ("refunded_milli", settled.refunded),
+            ("debited_milli", settled.debited),
+            ("evaporated_milli", settled.evaporated),
+            ("debt_clipped_milli", settled.clipped),
+            ("unwritten_milli", settled.unwritten),
+        ] {
+            if ns > 0 {
+                let render = || metrics::amount(name, rule, &ticket.model, ticket.version());
+                let metric = series.get(name, "", render);
+                effects.push(Effect::Count(metric, charge.milli_of_ns(ns)));
+            }
         }
-    }
-    if settled.evicted {
-        effects.push(Effect::Count(metrics::by_rule("evictions", rule), 1));
+        if settled.evicted {
+            effects.push(Effect::Count(metrics::by_rule("evictions", rule), 1));
+        }
     }
 }

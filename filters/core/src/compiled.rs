@@ -113,9 +113,14 @@ impl Compiled {
 
     /// The namespace of a request: the only one, else the one whose virtual host was selected.
     pub(crate) fn namespace(&self, host: &dyn Host) -> Option<&Namespace> {
-        if let [only] = &self.namespaces[..] {
-            return Some(only);
+        match &self.namespaces[..] {
+            [only] => Some(only),
+            _ => self.of_virtual_host(host),
         }
+    }
+
+    #[inline(never)]
+    fn of_virtual_host(&self, host: &dyn Host) -> Option<&Namespace> {
         let virtual_host = host.virtual_host()?;
         let name = virtual_host.strip_prefix(names::VIRTUAL_HOST_PREFIX)?;
         let found = self
@@ -228,6 +233,7 @@ impl Model {
 
 impl Model {
     /// The counter of a request that is picked for by the fingerprint of its conversation.
+    #[inline(never)]
     pub(crate) fn fingerprinted(&self, labels: &Labels<'_>, key: u64) -> Metric {
         let outcome = match self.heaviest.borrow_mut().count(key) {
             true => "shared",
@@ -251,12 +257,19 @@ impl Limit {
     /// The stats of what a version's requests spend of it.
     pub(crate) fn series(&self, version: Option<&Rc<pick::Version>>) -> Rc<Series> {
         let name = pick::label(version);
-        let mut known = self.series.borrow_mut();
+        let known = self.series.borrow();
         if let Some((_, series)) = known.iter().find(|(n, _)| **n == *name) {
             return Rc::clone(series);
         }
+        drop(known);
+        self.new_series(name)
+    }
+
+    #[cold]
+    fn new_series(&self, name: &str) -> Rc<Series> {
         let series = Rc::<Series>::default();
-        known.push((name.into(), Rc::clone(&series)));
+        let known = (name.into(), Rc::clone(&series));
+        self.series.borrow_mut().push(known);
         series
     }
 

@@ -209,7 +209,17 @@ fn factor(sensitivity: u64, temperature: u64) -> (u128, u128) {
 /// Tokens of so many bytes at `bytes_per_token` millionths each, rounded up.
 #[must_use]
 pub fn tokens_of_bytes(bytes: u64, bytes_per_token: u64) -> u64 {
-    let tokens = (u128::from(bytes) * MILLION).div_ceil(u128::from(bytes_per_token.max(1)));
+    let per_token = bytes_per_token.max(1);
+    // Nearly every text is short enough for the machine's own division.
+    match bytes.checked_mul(Decimal::UNIT) {
+        Some(millionths) => millionths.div_ceil(per_token),
+        None => tokens_of_many(bytes, per_token),
+    }
+}
+
+#[cold]
+fn tokens_of_many(bytes: u64, per_token: u64) -> u64 {
+    let tokens = (u128::from(bytes) * MILLION).div_ceil(u128::from(per_token));
     u64::try_from(tokens).unwrap_or(u64::MAX)
 }
 

@@ -33,6 +33,8 @@ pub(crate) struct Request<'a> {
     pub(crate) headers: &'a Headers,
     pub(crate) body: Option<&'a Body>,
     pub(crate) class: Class,
+    /// The headers are still those of the request: nobody else wrote any since they were read.
+    pub(crate) current: bool,
 }
 
 /// What becomes of it.
@@ -41,9 +43,9 @@ pub(crate) enum Decision {
     /// On; nothing of it is of interest later.
     Pass(Vec<Effect>),
     /// Answered here.
-    Reply(Vec<Effect>, Reply),
+    Reply(Vec<Effect>, Box<Reply>),
     /// On; the ticket is for its answer and its end.
-    Go(Vec<Effect>, Ticket),
+    Go(Vec<Effect>, Box<Ticket>),
 }
 
 /// What a stream keeps of its decision.
@@ -125,27 +127,10 @@ impl<'a> Decider<'a> {
             return self.pass();
         }
         let Some(namespace) = self.config.namespace(self.host) else {
-            if self.tagging {
-                return refuse(
-                    &Labels::default(),
-                    &Refusal::NoNamespace,
-                    self.request.headers,
-                );
-            }
-            return Decision::Pass(vec![Labels::default().count("unmetered")]);
+            return self.nowhere();
         };
         if self.request.class == Class::Models {
-            if !self.tagging {
-                return Decision::Pass(Vec::new());
-            }
-            let labels = Labels {
-                namespace: &namespace.name,
-                ..Labels::default()
-            };
-            return match models_list::reply(namespace, self.request.headers) {
-                Ok(reply) => Decision::Reply(vec![labels.count("listed")], reply),
-                Err(refusal) => refuse(&labels, &refusal, self.request.headers),
-            };
+            return self.models(namespace);
         }
         let mut labels = Labels {
             namespace: &namespace.name,
@@ -173,6 +158,33 @@ impl<'a> Decider<'a> {
         }
     }
 
+    /// On a host of no namespace.
+    #[cold]
+    fn nowhere(&self) -> Decision {
+        let labels = Labels::default();
+        if self.tagging {
+            return refuse(&labels, &Refusal::NoNamespace, self.request.headers);
+        }
+        Decision::Pass(vec![labels.count("unmetered")])
+    }
+
+    /// The models, asked for.
+    #[cold]
+    fn models(&self, namespace: &Namespace) -> Decision {
+        if !self.tagging {
+            return Decision::Pass(Vec::new());
+        }
+        let labels = Labels {
+            namespace: &namespace.name,
+            ..Labels::default()
+        };
+        match models_list::reply(namespace, self.request.headers) {
+            Ok(reply) => Decision::Reply(vec![labels.count("listed")], reply.into()),
+            Err(refusal) => refuse(&labels, &refusal, self.request.headers),
+        }
+    }
+
+    #[cold]
     fn pass(&self) -> Decision {
         if !self.tagging {
             return Decision::Pass(Vec::new());
@@ -185,7 +197,7 @@ impl<'a> Decider<'a> {
         vm: &mut Vm,
         namespace: &'a Namespace,
         labels: &mut Labels<'a>,
-    ) -> Result<Decision, Denied> {
+    ) -> Result<Decision, Box<Denied>> {
         let headers = self.request.headers;
         let facts = Facts::read(headers, self.request.body)?;
         let subject = self.subject(namespace, &facts)?;
@@ -223,7 +235,13 @@ impl<'a> Decider<'a> {
         };
         let admitted = self.reserve(vm, subject, asking, &mut effects)?;
         match &tags {
-            Some(tags) => tags::write(tags, headers, tagging, &mut effects),
+            Some(tags) => {
+                let sent = tags::Sent {
+                    headers,
+                    current: self.request.current,
+                };
+                tags::write(tags, sent, tagging, &mut effects);
+            }
             None if vm.stages.tag && tagging.filter_state => {
                 let told = self.told(tagging, tenant.as_ref());
                 tags::state(&told, &mut effects);
@@ -233,16 +251,14 @@ impl<'a> Decider<'a> {
         effects.push(Effect::Count(self.admitted(labels, version), 1));
         let tells = tagging.response_headers;
         let tag_answer = vm.stages.tag && tells && !id.is_empty();
-        Ok(Decision::Go(
-            effects,
-            Ticket {
-                model: subject.model.map_or(UNKNOWN.into(), |m| Rc::clone(&m.id)),
-                version: version.map(Rc::clone),
-                tag_answer,
-                tells: tells && !admitted.charges.is_empty(),
-                admitted,
-            },
-        ))
+        let ticket = Box::new(Ticket {
+            model: subject.model.map_or(UNKNOWN.into(), |m| Rc::clone(&m.id)),
+            version: version.map(Rc::clone),
+            tag_answer,
+            tells: tells && !admitted.charges.is_empty(),
+            admitted,
+        });
+        Ok(Decision::Go(effects, ticket))
     }
 
     /// The request counter for one that goes on.
@@ -252,21 +268,23 @@ impl<'a> Decider<'a> {
     }
 
     /// The model meant. A hop that does not decide limits what it does not know by the rules for all models.
-    fn subject(&self, namespace: &'a Namespace, facts: &Facts<'_>) -> Result<Subject<'a>, Refusal> {
+    fn subject(
+        &self,
+        namespace: &'a Namespace,
+        facts: &Facts<'_>,
+    ) -> Result<Subject<'a>, Box<Refusal>> {
         let in_body = matches!(self.request.class, Class::Body(_));
         let hop = match self.config.role {
             Role::Decide => None,
-            Role::Follow => self.request.headers.text(names::HEADER_MODEL),
+            Role::Follow => self.hop_before(names::HEADER_MODEL),
         };
         let name = hop.or(facts.model);
         if name.is_none() && self.config.role == Role::Decide {
-            return Err(Refusal::ModelMissing { in_body });
+            return Err(missing(in_body));
         }
         let model = name.and_then(|name| namespace.model(name));
         match (model, name) {
-            (None, Some(name)) if self.tagging => {
-                Err(Refusal::ModelNotFound { model: name.into() })
-            }
+            (None, Some(name)) if self.tagging => Err(not_found(name)),
             _ => Ok(Subject {
                 model,
                 rules: model.map_or(&namespace.rest, |m| &m.rules),
@@ -274,11 +292,17 @@ impl<'a> Decider<'a> {
         }
     }
 
+    /// What the hop before wrote.
+    #[inline(never)]
+    fn hop_before(&self, name: &str) -> Option<&'a str> {
+        self.request.headers.text(name)
+    }
+
     /// The tenant, clean. Only a hop that follows believes the tag of the hop before.
-    fn tenant(&self, tagging: &Tagging) -> Result<Option<Rc<str>>, Refusal> {
+    fn tenant(&self, tagging: &Tagging) -> Result<Option<Rc<str>>, Box<Refusal>> {
         let headers = self.request.headers;
         if self.config.role == Role::Follow && headers.get(HEADER_TENANT).is_some() {
-            return Ok(headers.text(HEADER_TENANT).map(Into::into));
+            return Ok(self.hop_before(HEADER_TENANT).map(Into::into));
         }
         let name = tagging.tenant_header.as_str();
         let Some(value) = single(headers, name)? else {
@@ -298,13 +322,13 @@ impl<'a> Decider<'a> {
         tenant: Option<&str>,
         labels: Labels<'_>,
         effects: &mut Vec<Effect>,
-    ) -> Result<(Option<&'a Rc<Version>>, &'static str), Refusal> {
+    ) -> Result<(Option<&'a Rc<Version>>, &'static str), Box<Refusal>> {
         let headers = self.request.headers;
         let Some(model) = subject.model else {
             return Ok((None, ""));
         };
         if !self.tagging {
-            let version = headers.text(names::HEADER_VERSION);
+            let version = self.hop_before(names::HEADER_VERSION);
             return Ok((version.and_then(|v| model.picker.known(v)), ""));
         }
         let tagging = &subject.rules.tagging;
@@ -335,7 +359,7 @@ impl<'a> Decider<'a> {
         subject: Subject<'a>,
         asking: Asking<'_>,
         effects: &mut Vec<Effect>,
-    ) -> Result<Admitted, Denied> {
+    ) -> Result<Admitted, Box<Denied>> {
         let limits = &subject.rules.limits;
         if limits.is_empty() {
             return Ok(Admitted::nothing());
@@ -348,7 +372,8 @@ impl<'a> Decider<'a> {
         };
         let admitted = limit::reserve(&mut vm.ledger, limits, &asking, now, self.host)?;
         let label = subject.model.map_or(UNKNOWN, |m| &*m.id);
-        for (charge, balance) in admitted.charges.iter().zip(&admitted.balances) {
+        for (charge, spend) in admitted.charges.iter().zip(admitted.held.spends()) {
+            let balance = spend.balance();
             let rule = charge.limit.rule.id();
             let outcome = if balance.source == Source::Owed {
                 "owed"
@@ -360,19 +385,18 @@ impl<'a> Decider<'a> {
             let metric = charge.series.get("reserves", outcome, render);
             effects.push(Effect::Count(metric, 1));
             if balance.evicted {
-                effects.push(Effect::Count(metrics::by_rule("evictions", rule), 1));
+                effects.push(evicted(rule));
             }
         }
         // What is to be read must be readable.
-        let encodings = self.request.headers.get("accept-encoding");
-        if encodings.is_some() && admitted.meters() {
-            effects.push(Effect::RemoveRequestHeader("accept-encoding".into()));
-            effects.push(Effect::Count(encoding_removed(label, asking.version), 1));
+        if admitted.meters() && self.request.headers.get("accept-encoding").is_some() {
+            remove_encodings(label, asking.version, effects);
         }
         Ok(admitted)
     }
 
     /// What the hop before decided, for this hop's access log.
+    #[inline(never)]
     fn told<'t>(&self, tagging: &'t Tagging, tenant: Option<&Rc<str>>) -> Tags<'t> {
         let headers = self.request.headers;
         let clean = |name: &str| Text::Own(headers.get(name).map(tags::clean).unwrap_or_default());
@@ -393,39 +417,58 @@ impl<'a> Decider<'a> {
 }
 
 #[cold]
-fn not_ready(model: &Model) -> Refusal {
-    Refusal::ModelNotReady {
+fn missing(in_body: bool) -> Box<Refusal> {
+    Box::new(Refusal::ModelMissing { in_body })
+}
+
+#[cold]
+fn not_found(name: &str) -> Box<Refusal> {
+    Box::new(Refusal::ModelNotFound { model: name.into() })
+}
+
+#[cold]
+fn not_ready(model: &Model) -> Box<Refusal> {
+    Box::new(Refusal::ModelNotReady {
         model: model.id.to_string(),
-    }
+    })
 }
 
 /// The version that a request names; `None` where an unknown one is served by weights.
+#[inline(never)]
 fn pinned<'a>(
     model: &'a Model,
     pin: &[u8],
     unknown: UnknownVersion,
-) -> Result<Option<&'a Rc<Version>>, Refusal> {
+) -> Result<Option<&'a Rc<Version>>, Box<Refusal>> {
     let version = String::from_utf8_lossy(pin).into_owned();
     let id = || model.id.to_string();
     match (model.picker.pin(&version), model.picker.known(&version)) {
         (Pinned::Ready, known) => Ok(known),
-        (Pinned::NotReady, _) => Err(Refusal::VersionNotReady {
-            model: id(),
-            version,
-        }),
+        (Pinned::NotReady, _) => {
+            let model = id();
+            Err(Refusal::VersionNotReady { model, version }.into())
+        }
         (Pinned::Unknown { near }, _) if unknown == UnknownVersion::Refuse => {
-            Err(Refusal::VersionNotFound {
+            let refusal = Refusal::VersionNotFound {
                 model: id(),
                 version,
                 near,
-            })
+            };
+            Err(refusal.into())
         }
         (Pinned::Unknown { .. }, _) => Ok(None),
     }
 }
 
-fn encoding_removed(model: &str, version: Option<&Rc<Version>>) -> Metric {
+#[inline(never)]
+fn remove_encodings(model: &str, version: Option<&Rc<Version>>, effects: &mut Vec<Effect>) {
     const NAME: &str = "accept_encoding_removed";
     let render = || metrics::by_version(NAME, model, pick::label(version));
-    pick::stat(version, NAME, "", render)
+    effects.push(Effect::RemoveRequestHeader("accept-encoding".into()));
+    effects.push(Effect::Count(pick::stat(version, NAME, "", render), 1));
+}
+
+#[cold]
+fn evicted(rule: &str) -> Effect {
+    Effect::Count(metrics::by_rule("evictions", rule), 1)
 }

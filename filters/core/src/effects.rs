@@ -63,6 +63,9 @@ impl From<String> for Text {
 /// One thing to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Effect {
+    /// Add a request header that is not there. (To set one that may be there, a proxy looks for it, and Envoy makes an index of
+    /// all headers for that: on a request that had none yet, 5 µs.)
+    AddRequestHeader(Name, Text),
     /// Set a request header, replacing every value it has.
     SetRequestHeader(Name, Text),
     /// Remove every value of a request header.
@@ -105,7 +108,7 @@ pub enum Flow {
     /// Hold headers and body here until a later step continues. (Needs `allow_on_headers_stop_iteration`.)
     Pause,
     /// Answer now; nothing reaches the upstream.
-    Reply(Reply),
+    Reply(Box<Reply>),
 }
 
 /// What a callback comes to: effects first, in order, then the flow.

@@ -41,7 +41,7 @@ impl<'a> Facts<'a> {
     ///
     /// # Errors
     /// A header that is given twice with different values, or is not what it says.
-    pub fn read(headers: &'a Headers, body: Option<&'a Body>) -> Result<Self, Refusal> {
+    pub fn read(headers: &'a Headers, body: Option<&'a Body>) -> Result<Self, Box<Refusal>> {
         let model = header_model(headers)?;
         let max_tokens = whole(headers, names::HEADER_MAX_TOKENS)?;
         let temperature = decimal(headers, names::HEADER_TEMPERATURE)?;
@@ -67,7 +67,7 @@ impl<'a> Facts<'a> {
 ///
 /// # Errors
 /// Values that disagree: readers differ in which one they take.
-pub fn single<'a>(headers: &'a Headers, name: &str) -> Result<Option<&'a [u8]>, Refusal> {
+pub fn single<'a>(headers: &'a Headers, name: &str) -> Result<Option<&'a [u8]>, Box<Refusal>> {
     let mut values = headers.get_all(name);
     let Some(first) = values.next() else {
         return Ok(None);
@@ -79,20 +79,20 @@ pub fn single<'a>(headers: &'a Headers, name: &str) -> Result<Option<&'a [u8]>, 
 }
 
 #[cold]
-fn disagrees(name: &str) -> Refusal {
-    Refusal::HeaderDisagrees { name: name.into() }
+fn disagrees(name: &str) -> Box<Refusal> {
+    Box::new(Refusal::HeaderDisagrees { name: name.into() })
 }
 
 /// A header that is not what it has to be.
 #[cold]
-pub(crate) fn invalid(name: &str, expected: &'static str) -> Refusal {
-    Refusal::HeaderInvalid {
+pub(crate) fn invalid(name: &str, expected: &'static str) -> Box<Refusal> {
+    Box::new(Refusal::HeaderInvalid {
         name: name.into(),
         expected,
-    }
+    })
 }
 
-fn header_model(headers: &Headers) -> Result<Option<&str>, Refusal> {
+fn header_model(headers: &Headers) -> Result<Option<&str>, Box<Refusal>> {
     let name = names::HEADER_MODEL;
     let Some(value) = single(headers, name)? else {
         return Ok(None);
@@ -104,24 +104,24 @@ fn header_model(headers: &Headers) -> Result<Option<&str>, Refusal> {
     Ok(Some(text))
 }
 
-fn whole(headers: &Headers, name: &'static str) -> Result<Option<u64>, Refusal> {
+fn whole(headers: &Headers, name: &'static str) -> Result<Option<u64>, Box<Refusal>> {
     let Some(value) = single(headers, name)? else {
         return Ok(None);
     };
-    let number = digits(value, 8).filter(|n| (1..=MAX_TOKENS).contains(n));
-    number
-        .map(Some)
-        .ok_or_else(|| invalid(name, "a whole number between 1 and 10000000"))
+    match digits(value, 8) {
+        Some(number) if (1..=MAX_TOKENS).contains(&number) => Ok(Some(number)),
+        _ => Err(invalid(name, "a whole number between 1 and 10000000")),
+    }
 }
 
-fn decimal(headers: &Headers, name: &'static str) -> Result<Option<u64>, Refusal> {
+fn decimal(headers: &Headers, name: &'static str) -> Result<Option<u64>, Box<Refusal>> {
     let Some(value) = single(headers, name)? else {
         return Ok(None);
     };
-    let number = millionths(value).filter(|n| *n <= MAX_TEMPERATURE);
-    number
-        .map(Some)
-        .ok_or_else(|| invalid(name, "a number between 0 and 10"))
+    match millionths(value) {
+        Some(number) if number <= MAX_TEMPERATURE => Ok(Some(number)),
+        _ => Err(invalid(name, "a number between 0 and 10")),
+    }
 }
 
 /// A run of at most `most` digits.
@@ -131,6 +131,7 @@ fn digits(text: &[u8], most: usize) -> Option<u64> {
 }
 
 /// `12`, `0.7`, `1.25`: millionths, rounded half up.
+#[inline(never)]
 fn millionths(text: &[u8]) -> Option<u64> {
     let point = text.iter().position(|b| *b == b'.');
     let (whole, fraction) = match point {

@@ -13,6 +13,8 @@ pub struct Headers {
     first: [u8; CLASSES],
     /// The classes with more than one pair, a bit each.
     more: u64,
+    /// Bytes of all names and values.
+    size: u32,
 }
 
 /// Where a name and its value stand in the bytes. What lies outside of them reads as empty.
@@ -49,8 +51,11 @@ impl Headers {
     /// The headers that stand in these bytes.
     #[must_use]
     pub fn new(bytes: Vec<u8>, pairs: Vec<Pair>) -> Self {
-        let (mut first, mut more) = ([0; CLASSES], 0);
+        let (mut first, mut more, mut size) = ([0; CLASSES], 0, 0_u32);
         for (i, pair) in pairs.iter().enumerate() {
+            size = size
+                .saturating_add(pair.name.1)
+                .saturating_add(pair.value.1);
             let class = class(part(&bytes, pair.name));
             let (known, count) = (first[class] > 0, u8::try_from(i + 1));
             if known || count.is_err() {
@@ -65,6 +70,7 @@ impl Headers {
             pairs,
             first,
             more,
+            size,
         }
     }
 
@@ -92,6 +98,12 @@ impl Headers {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.pairs.is_empty()
+    }
+
+    /// Bytes of all names and values.
+    #[must_use]
+    pub fn size(&self) -> u32 {
+        self.size
     }
 
     /// The first value of a header.

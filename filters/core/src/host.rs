@@ -1,4 +1,4 @@
-//! What a stream asks of the proxy around it: the ports, and five properties of the stream at hand.
+//! What a stream asks of the proxy around it: the ports, and what it knows of the stream at hand.
 //!
 //! Every method that returns bytes costs a host call of about 2 µs, so each is asked only where its answer
 //! decides something.
@@ -13,6 +13,9 @@ pub trait Host: Clock + Cells + Entropy {
     /// The version of the endpoint that answered: `xds.upstream_host_metadata` → `filter_metadata` →
     /// `headgate` → `version`.
     fn served_version(&self) -> Option<String>;
+
+    /// Bytes of all names and values of the request's headers, as they are now.
+    fn request_headers_size(&self) -> Option<u32>;
 
     /// `response.code_details`: `via_upstream`, `response_timeout`, `direct_response`, …
     fn code_details(&self) -> Option<String>;

@@ -1,5 +1,6 @@
 //! Facts and pick → spends → reserve. What is admitted carries what its settlement needs.
 
+use std::borrow::Cow;
 use std::rc::Rc;
 
 use headgate_contract::KeyPart;
@@ -9,7 +10,7 @@ use crate::cost::{Quote, Work, tokens_of_bytes};
 use crate::facts::{Facts, single};
 use crate::headers::Headers;
 use crate::host::Host;
-use crate::ledger::{Balance, Fingerprint, Held, Ledger, Reason, Refused, Spend};
+use crate::ledger::{Fingerprint, Held, Ledger, Reason, Refused, Spend};
 use crate::metrics::Series;
 use crate::pick::{self, Version};
 use crate::ratelimit_headers::{self, Told, seconds};
@@ -37,7 +38,6 @@ pub(crate) struct Admitted {
     pub(crate) held: Held,
     /// In the order of `held`.
     pub(crate) charges: Vec<Charge>,
-    pub(crate) balances: Vec<Balance>,
 }
 
 /// What the settlement of one bucket needs.
@@ -45,6 +45,8 @@ pub(crate) struct Admitted {
 pub(crate) struct Charge {
     pub(crate) limit: Rc<Limit>,
     pub(crate) series: Rc<Series>,
+    /// The bucket.
+    key: Fingerprint,
     pub(crate) quote: Quote,
     pub(crate) percent: u16,
     pub(crate) temperature: u64,
@@ -58,15 +60,15 @@ pub(crate) struct Charge {
 pub(crate) struct Denied {
     /// The bucket at fault; none if the request itself is.
     pub(crate) limit: Option<Rc<Limit>>,
-    pub(crate) refusal: Refusal,
+    pub(crate) refusal: Box<Refusal>,
 }
 
-impl From<Refusal> for Denied {
-    fn from(refusal: Refusal) -> Self {
-        Self {
+impl From<Box<Refusal>> for Box<Denied> {
+    fn from(refusal: Box<Refusal>) -> Self {
+        Self::new(Denied {
             limit: None,
             refusal,
-        }
+        })
     }
 }
 
@@ -77,38 +79,25 @@ pub(crate) fn reserve(
     asking: &Asking<'_>,
     now: u64,
     host: &dyn Host,
-) -> Result<Admitted, Denied> {
+) -> Result<Admitted, Box<Denied>> {
     let version = asking.version.map(|version| &*version.name);
     let mut charges = Vec::with_capacity(limits.len());
     for limit in limits {
         if limit.is_for(version) {
-            charges.push(charge(limit, asking));
+            let charge = charge(limit, asking)?;
+            if charge.quote.cost > charge.quote.unscaled {
+                return Err(never(&charge));
+            }
+            charges.push(charge);
         }
     }
-    let mut spends = Vec::with_capacity(charges.len());
-    for charge in &charges {
-        if charge.quote.cost > charge.quote.unscaled {
-            return Err(never(charge));
-        }
-        spends.push(Spend {
-            rule: &charge.limit.rule,
-            key: fingerprint(&charge.limit, asking)?,
-            cost: charge.quote.cost,
-            capacity: charge.quote.capacity,
-            unscaled_capacity: charge.quote.unscaled,
-        });
-    }
-    match ledger.reserve(&spends, now, host) {
-        Ok(reserved) => Ok(Admitted {
-            held: reserved.held,
-            charges,
-            balances: reserved.balances,
-        }),
+    match ledger.reserve(charges.iter().map(Charge::spend), now, host) {
+        Ok(held) => Ok(Admitted { held, charges }),
         Err(refused) => Err(denied(&charges, &refused)),
     }
 }
 
-fn charge(limit: &Rc<Limit>, asking: &Asking<'_>) -> Charge {
+fn charge(limit: &Rc<Limit>, asking: &Asking<'_>) -> Result<Charge, Box<Refusal>> {
     let facts = asking.facts;
     let input = tokens_of_bytes(facts.prompt_bytes, limit.bytes_per_token)
         .saturating_add(facts.prompt_tokens);
@@ -117,7 +106,8 @@ fn charge(limit: &Rc<Limit>, asking: &Asking<'_>) -> Charge {
         output: facts.n.saturating_mul(facts.max_tokens),
         n: facts.n,
     };
-    Charge {
+    Ok(Charge {
+        key: fingerprint(limit, asking)?,
         quote: limit.pricing.quote(work, facts.temperature, asking.percent),
         limit: limit.clone(),
         series: limit.series(asking.version),
@@ -125,29 +115,45 @@ fn charge(limit: &Rc<Limit>, asking: &Asking<'_>) -> Charge {
         temperature: facts.temperature,
         n: facts.n,
         input,
-    }
+    })
 }
 
-fn fingerprint(limit: &Limit, asking: &Asking<'_>) -> Result<Fingerprint, Refusal> {
+fn fingerprint(limit: &Limit, asking: &Asking<'_>) -> Result<Fingerprint, Box<Refusal>> {
     let mut key = limit.rule.key();
     for part in &limit.key {
         match part {
             KeyPart::Tenant => key.part(asking.tenant),
             KeyPart::Model => key.part(asking.model),
             KeyPart::Version => key.part(pick::label(asking.version)),
-            KeyPart::Header(name) => match asking.tags.and_then(|t| t.header(name.as_str())) {
-                Some(written) => key.part(written),
-                None => {
-                    let sent = single(asking.headers, name.as_str())?;
-                    key.part(&encoded(sent.unwrap_or_default()));
-                }
-            },
+            KeyPart::Header(name) => key.part(&header(name.as_str(), asking)?),
         }
     }
     Ok(key.finish())
 }
 
+/// A header as a key has it: as this hop writes it, else as it was sent.
+#[inline(never)]
+fn header<'a>(name: &str, asking: &Asking<'a>) -> Result<Cow<'a, str>, Box<Refusal>> {
+    match asking.tags.and_then(|tags| tags.header(name)) {
+        Some(written) => Ok(written.into()),
+        None => {
+            let sent = single(asking.headers, name)?;
+            Ok(encoded(sent.unwrap_or_default()))
+        }
+    }
+}
+
 impl Charge {
+    fn spend(&self) -> Spend<'_> {
+        Spend {
+            rule: &self.limit.rule,
+            key: self.key,
+            cost: self.quote.cost,
+            capacity: self.quote.capacity,
+            unscaled_capacity: self.quote.unscaled,
+        }
+    }
+
     /// A number of cells in thousandths of the bucket's unit.
     pub(crate) fn milli(&self, cells: u64) -> u64 {
         self.quote.milli_units(self.limit.rule.window(), cells)
@@ -183,7 +189,6 @@ impl Admitted {
         Self {
             held: Held::default(),
             charges: Vec::new(),
-            balances: Vec::new(),
         }
     }
 
@@ -197,35 +202,39 @@ impl Admitted {
         let told: Vec<_> = self
             .charges
             .iter()
-            .zip(&self.balances)
-            .map(|(charge, b)| charge.told(b.remaining, b.limit, b.reset_ns))
+            .zip(self.held.spends())
+            .map(|(charge, spend)| {
+                let balance = spend.balance();
+                charge.told(balance.remaining, balance.limit, balance.reset_ns)
+            })
             .collect();
         ratelimit_headers::headers(&told)
     }
 }
 
 #[cold]
-fn never(charge: &Charge) -> Denied {
+fn never(charge: &Charge) -> Box<Denied> {
     let per_milli = (charge.quote.per_unit / 1000).max(1);
     let milli = |amount: u128| u64::try_from(amount / per_milli).unwrap_or(u64::MAX);
-    Denied {
+    let short = Short {
+        bucket: charge.limit.bucket.clone(),
+        kind: charge.limit.pricing.kind(),
+        cost: milli(charge.quote.cost),
+        capacity: milli(charge.quote.unscaled),
+        remaining: 0,
+        retry_after: 0,
+        headers: Vec::new(),
+    };
+    Box::new(Denied {
         limit: Some(charge.limit.clone()),
-        refusal: Refusal::CostExceedsCapacity(Box::new(Short {
-            bucket: charge.limit.bucket.clone(),
-            kind: charge.limit.pricing.kind(),
-            cost: milli(charge.quote.cost),
-            capacity: milli(charge.quote.unscaled),
-            remaining: 0,
-            retry_after: 0,
-            headers: Vec::new(),
-        })),
-    }
+        refusal: Refusal::CostExceedsCapacity(Box::new(short)).into(),
+    })
 }
 
 #[cold]
-fn denied(charges: &[Charge], refused: &Refused) -> Denied {
+fn denied(charges: &[Charge], refused: &Refused) -> Box<Denied> {
     let Some(charge) = charges.get(refused.which) else {
-        return Refusal::NotConfigured.into();
+        return Box::new(Refusal::NotConfigured).into();
     };
     let per_milli = (charge.quote.per_unit / 1000).max(1);
     let told = charge.told(refused.remaining, refused.limit, refused.reset_ns);
@@ -252,8 +261,8 @@ fn denied(charges: &[Charge], refused: &Refused) -> Denied {
         Reason::Contention => Refusal::Contended(short),
         Reason::ExceedsCapacity => return never(charge),
     };
-    Denied {
+    Box::new(Denied {
         limit: Some(charge.limit.clone()),
-        refusal,
-    }
+        refusal: refusal.into(),
+    })
 }

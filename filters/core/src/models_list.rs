@@ -15,7 +15,7 @@ use crate::refusal::Refusal;
 ///
 /// # Errors
 /// A model that is not in the plan.
-pub(crate) fn reply(namespace: &Namespace, headers: &Headers) -> Result<Reply, Refusal> {
+pub(crate) fn reply(namespace: &Namespace, headers: &Headers) -> Result<Reply, Box<Refusal>> {
     let asked = endpoint::model_of(headers.get(":path").unwrap_or_default());
     let mut body = Vec::new();
     if asked.is_empty() {
@@ -30,7 +30,7 @@ pub(crate) fn reply(namespace: &Namespace, headers: &Headers) -> Result<Reply, R
     } else if namespace.model(&asked).is_some() {
         push_model(&mut body, &asked);
     } else {
-        return Err(Refusal::ModelNotFound { model: asked });
+        return Err(Refusal::ModelNotFound { model: asked }.into());
     }
     Ok(Reply {
         status: 200,

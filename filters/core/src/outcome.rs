@@ -10,14 +10,16 @@ use crate::refusal::Refusal;
 pub(crate) const UNKNOWN: &str = "unknown";
 
 /// Refuses a request whose body could not be read.
+#[cold]
 pub(crate) fn refuse_early(refusal: &Refusal, headers: &Headers) -> Decision {
     refuse(&Labels::default(), refusal, headers)
 }
 
 /// Refuses a request and counts it.
+#[cold]
 pub(crate) fn refuse(labels: &Labels<'_>, refusal: &Refusal, headers: &Headers) -> Decision {
     let effects = vec![labels.count(refusal.code())];
-    Decision::Reply(effects, refusal.reply(is_grpc(headers)))
+    Decision::Reply(effects, refusal.reply(is_grpc(headers)).into())
 }
 
 fn is_grpc(headers: &Headers) -> bool {

@@ -204,18 +204,21 @@ impl Charge {
                 text_bytes,
                 ..
             } => self.price(input.unwrap_or(self.input), output.max(tokens(text_bytes))),
-            Ending::Unreadable { bytes, complete } => match limit.unreadable {
-                Unreadable::Reservation => reserved,
-                Unreadable::Bytes => {
-                    let least = if complete {
-                        0
-                    } else {
-                        self.unobserved(reserved)
-                    };
-                    self.price(self.input, tokens(bytes)).max(least)
-                }
-            },
+            Ending::Unreadable { bytes, complete } => self.unreadable(reserved, bytes, complete),
         }
+    }
+
+    #[cold]
+    fn unreadable(&self, reserved: u64, bytes: u64, complete: bool) -> u64 {
+        if self.limit.unreadable == Unreadable::Reservation {
+            return reserved;
+        }
+        let least = match complete {
+            true => 0,
+            false => self.unobserved(reserved),
+        };
+        let output = tokens_of_bytes(bytes, self.limit.bytes_per_token);
+        self.price(self.input, output).max(least)
     }
 
     /// Sent, and nothing seen of what was generated.

@@ -31,7 +31,7 @@ enum Phase {
     /// Held, until the body is read.
     Held(Box<Reading>),
     /// Sent on, with what its answer and its end need.
-    Sent(Box<Sent>),
+    Sent(Sent),
     /// Answered here.
     Answered,
     /// Nothing more is of interest: passed through, or over.
@@ -51,7 +51,7 @@ struct Reading {
 
 #[derive(Debug)]
 struct Sent {
-    ticket: Ticket,
+    ticket: Box<Ticket>,
     /// Since its headers, if anything of it counts.
     answer: Option<Box<Answer>>,
     /// The answer is known to be the upstream's.
@@ -82,16 +82,14 @@ impl Stream {
             .as_ref()
             .is_some_and(|config| reads_bodies(vm, config));
         let max = vm.config.as_ref().map_or(0, |config| config.max_body_bytes);
-        let Class::Body(endpoint) = class else {
-            return self.decided(request(vm, host, &headers, class));
+        let endpoint = match class {
+            Class::Body(endpoint) if reads => endpoint,
+            _ => return self.decided(request(vm, host, &headers, class)),
         };
-        if !reads {
-            return self.decided(request(vm, host, &headers, class));
-        }
         if let Err(refusal) = readable(&headers, max) {
             return self.decided(refuse_early(&refusal, &headers));
         }
-        self.0 = Phase::Held(Box::new(Reading::new(endpoint, headers, max)));
+        self.0 = Phase::Held(Reading::new(endpoint, headers, max));
         if end {
             return self.request_body(vm, host, b"", true);
         }
@@ -112,9 +110,6 @@ impl Stream {
         if !end {
             return Step::pause();
         }
-        let Phase::Held(reading) = std::mem::replace(&mut self.0, Phase::Over) else {
-            return Step::go_on();
-        };
         let decision = reading.finish(vm, host);
         self.decided(decision)
     }
@@ -134,7 +129,7 @@ impl Stream {
     ) -> Step {
         match &mut self.0 {
             Phase::Sent(sent) => {
-                let Sent { ticket, answer, .. } = &mut **sent;
+                let Sent { ticket, answer, .. } = sent;
                 let answer = answer.get_or_insert_default();
                 Step::with(answer.begin(ticket, host, headers, end))
             }
@@ -176,10 +171,7 @@ impl Stream {
                 };
                 Step::with(settle(&mut sent.ticket, &ending, vm, host))
             }
-            Phase::Held(_) => {
-                let left = metrics::requests("", "unknown", "", "", "aborted");
-                Step::with(vec![Effect::Count(left, 1)])
-            }
+            Phase::Held(_) => aborted(),
             Phase::New | Phase::Answered | Phase::Over => Step::go_on(),
         }
     }
@@ -232,7 +224,7 @@ impl Stream {
                     answer: None,
                     via_upstream: false,
                 };
-                (Phase::Sent(Box::new(sent)), effects, Flow::Continue)
+                (Phase::Sent(sent), effects, Flow::Continue)
             }
         };
         self.0 = phase;
@@ -245,61 +237,72 @@ fn request(vm: &mut Vm, host: &dyn Host, headers: &Headers, class: Class) -> Dec
         headers,
         body: None,
         class,
+        current: true,
     };
     decide(vm, host, request)
 }
 
+/// The client left before anything was decided.
+#[cold]
+fn aborted() -> Step {
+    let left = metrics::requests("", "unknown", "", "", "aborted");
+    Step::with(vec![Effect::Count(left, 1)])
+}
+
 /// Whether a body so announced can be read.
-fn readable(headers: &Headers, max: u32) -> Result<(), Refusal> {
+fn readable(headers: &Headers, max: u32) -> Result<(), Box<Refusal>> {
     if headers.encoded() {
-        return Err(Refusal::BodyEncoded);
+        return Err(Refusal::BodyEncoded.into());
     }
     let announced = headers
         .text("content-length")
         .and_then(|l| l.parse::<u64>().ok());
     match announced {
-        Some(length) if length > u64::from(max) => Err(Refusal::BodyTooLarge { max }),
+        Some(length) if length > u64::from(max) => Err(Refusal::BodyTooLarge { max }.into()),
         _ => Ok(()),
     }
 }
 
 impl Reading {
-    fn new(endpoint: Endpoint, headers: Headers, max: u32) -> Self {
-        Self {
+    #[inline(never)]
+    fn new(endpoint: Endpoint, headers: Headers, max: u32) -> Box<Self> {
+        Box::new(Self {
             headers,
             endpoint,
             scanner: RequestScanner::new(endpoint, Limits::default()),
             room: usize::try_from(max).unwrap_or(usize::MAX),
             max,
-        }
+        })
     }
 
     /// Reads as far as the limit goes: what is wrong within it is told first, however the bytes are cut.
-    fn push(&mut self, chunk: &[u8]) -> Result<(), Refusal> {
+    fn push(&mut self, chunk: &[u8]) -> Result<(), Box<Refusal>> {
         let within = chunk.len().min(self.room);
         self.scanner.push(&chunk[..within]);
         self.room -= within;
         if let Some(error) = self.scanner.error() {
-            return Err(Refusal::Body(error.clone()));
+            return Err(Refusal::Body(error.clone()).into());
         }
         if within < chunk.len() {
-            return Err(Refusal::BodyTooLarge { max: self.max });
+            return Err(Refusal::BodyTooLarge { max: self.max }.into());
         }
         Ok(())
     }
 
-    fn finish(self, vm: &mut Vm, host: &dyn Host) -> Decision {
-        let headers = self.headers;
+    fn finish(&mut self, vm: &mut Vm, host: &dyn Host) -> Decision {
+        let headers = &self.headers;
         match self.scanner.finish() {
             Ok(body) => {
                 let request = Request {
-                    headers: &headers,
+                    headers,
                     body: Some(&body),
                     class: Class::Body(self.endpoint),
+                    // A filter before this one may have written some while the body was awaited.
+                    current: host.request_headers_size() == Some(headers.size()),
                 };
                 decide(vm, host, request)
             }
-            Err(error) => refuse_early(&Refusal::Body(error), &headers),
+            Err(error) => refuse_early(&Refusal::Body(error), headers),
         }
     }
 }

@@ -6,7 +6,7 @@
 
 use std::borrow::Cow;
 
-use headgate_contract::{TagSource, Tagging, names};
+use headgate_contract::{OwnTag, TagSource, Tagging, names};
 
 use crate::effects::{Effect, Name, Text};
 use crate::endpoint::decode;
@@ -85,41 +85,68 @@ impl Tags<'_> {
 /// The own tags a request gets.
 #[must_use]
 pub fn own<'a>(tagging: &'a Tagging, headers: &Headers) -> Vec<(&'a str, Text)> {
-    if tagging.tags.is_empty() {
-        return Vec::new();
+    match tagging.tags.is_empty() {
+        true => Vec::new(),
+        false => values(&tagging.tags, headers),
     }
-    tagging
-        .tags
-        .iter()
-        .filter_map(|tag| {
-            let value = match &tag.source {
-                TagSource::Value(value) => value.clone(),
-                TagSource::Header(name) => clean(headers.get(name.as_str())?),
-            };
-            (!value.is_empty()).then_some((tag.name.as_str(), value.into()))
-        })
-        .collect()
+}
+
+#[inline(never)]
+fn values<'a>(tags: &'a [OwnTag], headers: &Headers) -> Vec<(&'a str, Text)> {
+    let value = |tag: &'a OwnTag| {
+        let value = match &tag.source {
+            TagSource::Value(value) => value.clone(),
+            TagSource::Header(name) => clean(headers.get(name.as_str())?),
+        };
+        (!value.is_empty()).then_some((tag.name.as_str(), value.into()))
+    };
+    tags.iter().filter_map(value).collect()
+}
+
+/// The headers that the client sent.
+#[derive(Debug, Clone, Copy)]
+pub struct Sent<'a> {
+    /// As they were read.
+    pub headers: &'a Headers,
+    /// They are still those of the request.
+    pub current: bool,
 }
 
 /// Strips what the client sent and writes the tags.
-pub fn write(tags: &Tags<'_>, headers: &Headers, tagging: &Tagging, effects: &mut Vec<Effect>) {
-    for name in sent_tags(headers) {
+pub fn write(tags: &Tags<'_>, sent: Sent<'_>, tagging: &Tagging, effects: &mut Vec<Effect>) {
+    let alike = sent_tags(sent.headers);
+    if !alike.is_empty() {
+        remove(&alike, tags, effects);
+    }
+    for (tag, value) in tags.fixed() {
+        if !value.is_empty() {
+            set(sent, tag.header.into(), value, effects);
+        }
+    }
+    if !tags.own.is_empty() {
+        set_own(&tags.own, sent, effects);
+    }
+    write_baggage(sent, tagging.baggage.then_some(tags), effects);
+    if tagging.filter_state {
+        state(tags, effects);
+    }
+}
+
+/// Removes what the client sent, unless it is going to be set.
+#[inline(never)]
+fn remove(sent: &[&[u8]], tags: &Tags<'_>, effects: &mut Vec<Effect>) {
+    for name in sent {
         if !writes(tags, name) {
             effects.push(Effect::RemoveRequestHeader(lossy(name).into()));
         }
     }
-    for (tag, value) in tags.fixed() {
-        if !value.is_empty() {
-            set(headers, tag.header.into(), value, effects);
-        }
-    }
-    for (name, value) in &tags.own {
+}
+
+#[inline(never)]
+fn set_own(own: &[(&str, Text)], sent: Sent<'_>, effects: &mut Vec<Effect>) {
+    for (name, value) in own {
         let name = format!("{}{name}", names::TAG_HEADER_PREFIX);
-        set(headers, name.into(), value, effects);
-    }
-    write_baggage(headers, tagging.baggage.then_some(tags), effects);
-    if tagging.filter_state {
-        state(tags, effects);
+        set(sent, name.into(), value, effects);
     }
 }
 
@@ -143,7 +170,11 @@ pub fn strip(headers: &Headers) -> Vec<Effect> {
         .collect();
     let alike = sent_tags(headers).into_iter();
     effects.extend(alike.map(|n| Effect::RemoveRequestHeader(lossy(n).into())));
-    write_baggage(headers, None, &mut effects);
+    let sent = Sent {
+        headers,
+        current: true,
+    };
+    write_baggage(sent, None, &mut effects);
     effects
 }
 
@@ -192,11 +223,15 @@ fn alike_tag(name: &[u8]) -> bool {
 }
 
 /// Sets a header: nothing if it stands so already, removed first if it is there more than once.
-fn set(headers: &Headers, name: Name, value: &Text, effects: &mut Vec<Effect>) {
+fn set(sent: Sent<'_>, name: Name, value: &Text, effects: &mut Vec<Effect>) {
     let (first, more) = {
-        let mut values = headers.get_all(&name);
+        let mut values = sent.headers.get_all(&name);
         (values.next(), values.next().is_some())
     };
+    if first.is_none() && sent.current {
+        effects.push(Effect::AddRequestHeader(name, value.clone()));
+        return;
+    }
     if first == Some(value.as_bytes()) && !more {
         return;
     }
@@ -207,10 +242,10 @@ fn set(headers: &Headers, name: Name, value: &Text, effects: &mut Vec<Effect>) {
 }
 
 /// `baggage` without members of ours that the client sent, with these tags instead.
-fn write_baggage(headers: &Headers, tags: Option<&Tags<'_>>, effects: &mut Vec<Effect>) {
+fn write_baggage(sent: Sent<'_>, tags: Option<&Tags<'_>>, effects: &mut Vec<Effect>) {
     let mut value = String::with_capacity(160);
-    let sent = headers.get(BAGGAGE).is_some();
-    let forged = sent && keep_others(headers, &mut value);
+    let any = sent.headers.get(BAGGAGE).is_some();
+    let forged = any && keep_others(sent.headers, &mut value);
     if tags.is_none() && !forged {
         return;
     }
@@ -223,13 +258,14 @@ fn write_baggage(headers: &Headers, tags: Option<&Tags<'_>>, effects: &mut Vec<E
         }
     }
     if !value.is_empty() {
-        set(headers, BAGGAGE.into(), &value.into(), effects);
-    } else if sent {
+        set(sent, BAGGAGE.into(), &value.into(), effects);
+    } else if any {
         effects.push(Effect::RemoveRequestHeader(BAGGAGE.into()));
     }
 }
 
 /// Copies the members that the client sent and that are not ours; whether there were any of ours.
+#[inline(never)]
 fn keep_others(headers: &Headers, list: &mut String) -> bool {
     let mut forged = false;
     for header in headers.get_all(BAGGAGE) {

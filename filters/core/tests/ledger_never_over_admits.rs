@@ -216,13 +216,14 @@ fn attempt(
             unscaled_capacity: want.capacity * MILLION,
         })
         .collect();
-    let outcome = ledger.reserve(&spends, now, memory);
+    let outcome = ledger.reserve(spends.iter().copied(), now, memory);
     note_carried(ledger, now, log);
     let reserved = outcome.ok()?;
-    for (spend, balance) in spends.iter().zip(&reserved.balances) {
+    for (spend, held) in spends.iter().zip(reserved.spends()) {
+        let balance = held.balance();
         log.reserved(rule, spend, balance.cells, now);
     }
-    Some(reserved.held)
+    Some(reserved)
 }
 
 fn note_carried(ledger: &mut Ledger, now: u64, log: &Log) {
@@ -354,7 +355,7 @@ fn threads_on_one_hot_key_admit_exactly_one_window() {
             (0..400)
                 .filter(|_| {
                     let spend = ledger_world::spend(&rule, "hot", 1, 100);
-                    ledger.reserve(&[spend], START, &memory).is_ok()
+                    ledger.reserve([spend].into_iter(), START, &memory).is_ok()
                 })
                 .count()
         };

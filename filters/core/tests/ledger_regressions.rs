@@ -19,17 +19,15 @@ fn setup() -> (Memory, Rule, Ledger) {
 
 fn remaining(ledger: &mut Ledger, rule: &Rule, memory: &Memory) -> u128 {
     let spend = spend(rule, "k", 0, 1_000_000);
-    let reserved = ledger.reserve(&[spend], START, memory).unwrap();
+    let reserved = ledger.reserve([spend].into_iter(), START, memory).unwrap();
     rule.window()
-        .units(reserved.balances[0].remaining, 1_000_000)
+        .units(reserved.spends()[0].balance().remaining, 1_000_000)
 }
 
 #[test]
 fn hanging_up_before_the_usage_is_not_free() {
     let (memory, rule, mut ledger) = setup();
-    let held = reserve(&mut ledger, &rule, "k", 900_000, 1_000_000, START, &memory)
-        .unwrap()
-        .held;
+    let held = reserve(&mut ledger, &rule, "k", 900_000, 1_000_000, START, &memory).unwrap();
     drop(held);
     assert_eq!(remaining(&mut ledger, &rule, &memory), 100_000);
 }
@@ -37,11 +35,7 @@ fn hanging_up_before_the_usage_is_not_free() {
 #[test]
 fn usage_is_charged_also_when_the_bucket_is_already_empty() {
     let (memory, rule, mut ledger) = setup();
-    let mut ask = |cost| {
-        reserve(&mut ledger, &rule, "k", cost, 1_000_000, START, &memory)
-            .unwrap()
-            .held
-    };
+    let mut ask = |cost| reserve(&mut ledger, &rule, "k", cost, 1_000_000, START, &memory).unwrap();
     let (first, _second) = (ask(500_000), ask(500_000));
     // allow_n-style charging would take nothing here, as nothing is left.
     let debit = rule.window().cells(700_000, 1_000_000);
@@ -68,8 +62,7 @@ fn debt_is_capped_and_what_is_clipped_is_counted() {
         START,
         &memory,
     )
-    .unwrap()
-    .held;
+    .unwrap();
     let five = 5 * u64::from(rule.window().burst().get());
     let span = rule.window().span();
     let settled = ledger.settle(held, &[five], START, &memory)[0];
@@ -105,8 +98,12 @@ fn a_second_bucket_that_refuses_rolls_the_first_back() {
         spend(&rule, "k", 400_000, 1_000_000),
         spend(&small, "k", 6, 10),
     ];
-    ledger.reserve(&spends, START, &memory).unwrap();
-    let refused = ledger.reserve(&spends, START, &memory).unwrap_err();
+    ledger
+        .reserve(spends.iter().copied(), START, &memory)
+        .unwrap();
+    let refused = ledger
+        .reserve(spends.iter().copied(), START, &memory)
+        .unwrap_err();
     assert_eq!(refused.which, 1);
     assert_eq!(small.window().units(refused.remaining, 10), 4);
     assert_eq!(remaining(&mut ledger, &rule, &memory), 600_000);
@@ -124,8 +121,7 @@ fn a_refund_never_lifts_a_bucket_above_its_capacity() {
         START,
         &memory,
     )
-    .unwrap()
-    .held;
+    .unwrap();
     let later = START + rule.window().span() / 2;
     let settled = ledger.settle(held, &[0], later, &memory)[0];
     assert_eq!(
@@ -133,12 +129,12 @@ fn a_refund_never_lifts_a_bucket_above_its_capacity() {
         rule.window().span() - rule.window().span() / 2
     );
     let spend = spend(&rule, "k", 1_000_000, 1_000_000);
-    let balance = ledger
-        .reserve(core::slice::from_ref(&spend), later, &memory)
-        .unwrap()
-        .balances[0];
+    let held = ledger
+        .reserve([spend].into_iter(), later, &memory)
+        .unwrap();
+    let balance = held.spends()[0].balance();
     assert_eq!(balance.remaining, 0);
-    assert!(ledger.reserve(&[spend], later, &memory).is_err());
+    assert!(ledger.reserve([spend].into_iter(), later, &memory).is_err());
 }
 
 #[test]
@@ -154,8 +150,7 @@ fn nothing_wraps_just_after_boot() {
             now,
             &memory,
         )
-        .unwrap()
-        .held;
+        .unwrap();
         assert!(reserve(&mut ledger, &rule, "boot", 1, 1_000_000, now, &memory).is_err());
         ledger.settle(held, &[0], now, &memory);
     }
@@ -179,7 +174,7 @@ fn a_cost_above_capacity_is_not_told_to_wait() {
             capacity: capacity * MILLION,
             ..spend(&rule, "k", cost, 1_000_000)
         };
-        ledger.reserve(&[spend], START, &memory)
+        ledger.reserve([spend].into_iter(), START, &memory)
     };
     assert_eq!(
         ask(1_000_001, 1_000_000).unwrap_err().reason,
@@ -207,16 +202,17 @@ fn a_cost_of_zero_takes_nothing_and_a_tiny_one_something() {
     for _ in 0..100 {
         let reserved = reserve(&mut ledger, &rule, "k", 0, 1_000_000, START, &memory).unwrap();
         assert_eq!(
-            (reserved.balances[0].cells, reserved.balances[0].source),
+            (
+                reserved.spends()[0].balance().cells,
+                reserved.spends()[0].balance().source
+            ),
             (0, Source::Nothing)
         );
     }
     assert_eq!(memory.swaps.get(), swaps);
     assert_eq!(remaining(&mut ledger, &rule, &memory), 1_000_000);
     // Reserved at zero, used more: charged.
-    let held = reserve(&mut ledger, &rule, "k", 0, 1_000_000, START, &memory)
-        .unwrap()
-        .held;
+    let held = reserve(&mut ledger, &rule, "k", 0, 1_000_000, START, &memory).unwrap();
     ledger.settle(
         held,
         &[rule.window().cells(250_000, 1_000_000)],
@@ -263,9 +259,8 @@ fn the_remaining_balance_moves_with_every_request() {
         let mut ledger = Ledger::new();
         let mut last = u64::from(rule.window().burst().get());
         for turn in 0..100 {
-            let balance = reserve(&mut ledger, &rule, "k", 1, 100, START, &memory)
-                .unwrap()
-                .balances[0];
+            let held = reserve(&mut ledger, &rule, "k", 1, 100, START, &memory).unwrap();
+            let balance = held.spends()[0].balance();
             assert_eq!(
                 balance.remaining,
                 last - balance.cells,
@@ -318,7 +313,7 @@ fn a_reserve_that_loses_every_swap_is_refused_or_owed_by_policy() {
         memory.calm();
         match source {
             None => assert_eq!(outcome.unwrap_err().reason, Reason::Contention),
-            Some(source) => assert_eq!(outcome.unwrap().balances[0].source, source),
+            Some(source) => assert_eq!(outcome.unwrap().spends()[0].balance().source, source),
         }
         // The debt goes with this worker's next write, here the next reserve.
         let next = reserve(&mut ledger, &rule, "k", 50, 100, START, &memory);
@@ -336,9 +331,7 @@ fn a_reserve_that_loses_every_swap_is_refused_or_owed_by_policy() {
 fn a_settlement_that_loses_every_swap_goes_with_the_next_write() {
     let (memory, rule, mut ledger) = setup();
     let ask = |ledger: &mut Ledger| {
-        reserve(ledger, &rule, "k", 400_000, 1_000_000, START, &memory)
-            .unwrap()
-            .held
+        reserve(ledger, &rule, "k", 400_000, 1_000_000, START, &memory).unwrap()
     };
     let (refunding, debiting) = (ask(&mut ledger), ask(&mut ledger));
     let of = |tokens| rule.window().cells(tokens, 1_000_000);
@@ -374,9 +367,7 @@ fn a_settlement_without_a_cell_drops_refunds_and_charges_debits_from_now() {
     );
     let mut ledger = Ledger::new();
     let ask = |ledger: &mut Ledger, key: &str, now| {
-        reserve(ledger, &rule, key, 10, 100, now, &memory)
-            .unwrap()
-            .held
+        reserve(ledger, &rule, key, 10, 100, now, &memory).unwrap()
     };
     let refunding = ask(&mut ledger, "a", START);
     let cells = refunding.spends()[0].cells();
@@ -420,7 +411,7 @@ fn a_refund_that_waited_is_dropped_if_the_cell_is_lost_meanwhile() {
     let (mut ledger, mut other) = (Ledger::new(), Ledger::new());
     let waiting = reserve(&mut ledger, &rule, "a", 60, 100, START, &memory).unwrap();
     memory.disturb(u64::MAX);
-    let settled = ledger.settle(waiting.held, &[0], START, &memory)[0];
+    let settled = ledger.settle(waiting, &[0], START, &memory)[0];
     memory.calm();
     assert!(settled.unwritten > 0);
     reserve(&mut other, &rule, "b", 10, 100, START, &memory).unwrap();

@@ -93,13 +93,13 @@ proptest! {
             let outcome = reserve(ledger, &rule, "k", percent, 100, START, &memory);
             memory.calm();
             let Ok(outcome) = outcome else { continue };
-            let ns = outcome.held.spends()[0].cells();
+            let ns = outcome.spends()[0].cells();
             reserved += ns;
             if stream.dies {
                 stands += ns;
-                owed_by_the_dead |= outcome.balances[0].source == headgate_core::ledger::Source::Owed;
+                owed_by_the_dead |= outcome.spends()[0].balance().source == headgate_core::ledger::Source::Owed;
             } else {
-                held.push((outcome.held, *stream));
+                held.push((outcome, *stream));
             }
         }
         drop(doomed);
@@ -153,7 +153,7 @@ proptest! {
         let rule = open(spec("r", semantic()), &memory);
         let mut ledger = Ledger::new();
         let mut held: Vec<_> = percents.iter().enumerate().map(|(i, p)| {
-            reserve(&mut ledger, &rule, &i.to_string(), *p, 100, START, &memory).unwrap().held
+            reserve(&mut ledger, &rule, &i.to_string(), *p, 100, START, &memory).unwrap()
         }).collect();
         let changed = open(spec("r", tokens(100, 60)), &memory);
         for i in 0..percents.len() {
@@ -206,7 +206,7 @@ proptest! {
             }).collect();
             for (slot, _) in held.iter_mut().zip(&early).filter(|(_, early)| **early) {
                 if let Some(reserved) = slot.take() {
-                    ledger.settle(reserved.held, &[0], now, &memory);
+                    ledger.settle(reserved, &[0], now, &memory);
                 }
             }
             now += rule.window().span() / 1000 * pause;
@@ -214,8 +214,8 @@ proptest! {
             let mut clipped = 0;
             for i in if shuffled { order } else { (0..held.len()).collect() } {
                 let Some(reserved) = held[i].take() else { continue };
-                let cells = reserved.held.spends()[0].cells() * streams[i].used / 100;
-                clipped += ledger.settle(reserved.held, &[cells], now, &memory)[0].clipped;
+                let cells = reserved.spends()[0].cells() * streams[i].used / 100;
+                clipped += ledger.settle(reserved, &[cells], now, &memory)[0].clipped;
             }
             (clipped, memory.image())
         };
@@ -248,16 +248,16 @@ proptest! {
             if let Ok(reserved) = reserve(&mut ledger, &rule, "k", percent, 100, now, &memory) {
                 // The arrival time after it: exact for a reserve on the cell; a spend from a slice
                 // lies below the bucket's arrival time.
-                let cells = reserved.held.spends()[0].cells();
+                let cells = reserved.spends()[0].cells();
                 let end = memory.start(&rule, key, now).max(start);
-                streams.push((reserved.held, cells, end));
+                streams.push((reserved, cells, end));
             }
         }
         now += span / 1000 * pause;
         let (mut admitted, mut ahead) = (0, 0);
         let drain = |ledger: &mut Ledger, admitted: &mut u64| {
             while let Ok(r) = reserve(ledger, &rule, "k", 1, 100, now, &memory) {
-                *admitted += r.held.spends()[0].cells();
+                *admitted += r.spends()[0].cells();
             }
         };
         for (held, cells, end) in streams {
@@ -296,14 +296,14 @@ fn sixty_one_old_streams_refund_nothing() {
     let mut old = Vec::new();
     for turn in 0..61 {
         let (spend, now) = full(START + turn * span);
-        old.push(ledger.reserve(&[spend], now, &memory).unwrap().held);
+        old.push(ledger.reserve([spend].into_iter(), now, &memory).unwrap());
     }
     let now = START + 61 * span;
     let mut passed = 0;
     for held in old {
         ledger.settle(held, &[0], now, &memory);
         let (spend, now) = full(now);
-        passed += usize::from(ledger.reserve(&[spend], now, &memory).is_ok());
+        passed += usize::from(ledger.reserve([spend].into_iter(), now, &memory).is_ok());
     }
     assert_eq!(passed, 1);
 }

@@ -46,14 +46,14 @@ proptest! {
                     wants.iter().map(|(rule, cost)| spend(&rules[*rule], "k", *cost, 100)).collect();
                 spends.push(spend(&empty, "k", 1, 10));
                 memory.disturb(disturb);
-                assert!(ledger.reserve(&spends, START, &memory).is_err());
+                assert!(ledger.reserve(spends.iter().copied(), START, &memory).is_err());
                 memory.calm();
             }
             ledger.flush(START, &memory, Flush::Done);
             assert_eq!(ledger.holdings(), (0, 0));
             let peek: Vec<_> = rules.iter().map(|rule| spend(rule, "k", 0, 100)).collect();
-            let reserved = ledger.reserve(&peek, START, &memory).unwrap();
-            reserved.balances.iter().map(|b| b.remaining).collect::<Vec<_>>()
+            let reserved = ledger.reserve(peek.into_iter(), START, &memory).unwrap();
+            reserved.spends().iter().map(|s| s.balance().remaining).collect::<Vec<_>>()
         };
         prop_assert_eq!(left(true), left(false));
     }
@@ -87,11 +87,11 @@ proptest! {
             let cost = u128::from(percent);
             if let Ok(reserved) = reserve(&mut ledger, &rule, &key.to_string(), cost, 100, now, &memory) {
                 let tat = ideal.entry(key).or_default();
-                *tat = now.max(*tat) + reserved.held.spends()[0].cells();
+                *tat = now.max(*tat) + reserved.spends()[0].cells();
                 prop_assert!(*tat <= now + span, "key {key} got more than without evictions");
-                evictions += usize::from(reserved.balances[0].evicted);
+                evictions += usize::from(reserved.spends()[0].balance().evicted);
                 admitted += 1;
-                held.push((key, reserved.held));
+                held.push((key, reserved));
             }
         }
         let keys = ideal.len();
@@ -157,8 +157,8 @@ fn a_key_that_was_thrown_out_is_not_refilled() {
     assert!(ask("b", 1).is_err());
     let later = START + rule.window().span();
     let mut ask = |key: &str, cost| reserve(&mut ledger, &rule, key, cost, 100, later, &memory);
-    assert!(ask("c", 100).unwrap().balances[0].evicted);
-    assert!(ask("d", 100).unwrap().balances[0].evicted);
+    assert!(ask("c", 100).unwrap().spends()[0].balance().evicted);
+    assert!(ask("d", 100).unwrap().spends()[0].balance().evicted);
     assert!(ask("a", 1).is_err());
 }
 

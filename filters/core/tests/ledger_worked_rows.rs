@@ -109,7 +109,11 @@ fn admitted_from_full_with_the_clock_frozen() {
             };
             let spends = [spend];
             let passed = (0..1000)
-                .take_while(|_| ledger.reserve(&spends, START, &memory).is_ok())
+                .take_while(|_| {
+                    ledger
+                        .reserve(spends.iter().copied(), START, &memory)
+                        .is_ok()
+                })
                 .count();
             assert_eq!(passed, admitted, "{row}, {lending:?}");
         }

@@ -77,6 +77,14 @@ unsafe extern "C" {
         len: *mut usize,
     ) -> u32;
     fn proxy_get_header_map_pairs(map: u32, data: *mut *mut u8, len: *mut usize) -> u32;
+    fn proxy_get_header_map_size(map: u32, size: *mut u32) -> u32;
+    fn proxy_add_header_map_value(
+        map: u32,
+        name: *const u8,
+        name_len: usize,
+        value: *const u8,
+        value_len: usize,
+    ) -> u32;
     fn proxy_remove_header_map_value(map: u32, name: *const u8, name_len: usize) -> u32;
     fn proxy_replace_header_map_value(
         map: u32,
@@ -176,6 +184,28 @@ pub(crate) fn buffer(buffer: Buffer, start: usize, max: usize) -> Result<Vec<u8>
 pub(crate) fn header_pairs(map: Map) -> Result<Vec<u8>, Status> {
     // SAFETY: see `handed_over`.
     handed_over(|data, len| unsafe { proxy_get_header_map_pairs(map as u32, data, len) })
+}
+
+/// Bytes of all names and values of a map.
+pub(crate) fn headers_size(map: Map) -> Result<u32, Status> {
+    let mut size = 0_u32;
+    // SAFETY: the host writes one number.
+    done(unsafe { proxy_get_header_map_size(map as u32, &raw mut size) })?;
+    Ok(size)
+}
+
+/// Adds a value to a header.
+pub(crate) fn add_header(map: Map, name: &[u8], value: &[u8]) -> Result<(), Status> {
+    // SAFETY: both are borrowed for the call.
+    done(unsafe {
+        proxy_add_header_map_value(
+            map as u32,
+            name.as_ptr(),
+            name.len(),
+            value.as_ptr(),
+            value.len(),
+        )
+    })
 }
 
 /// Sets a header to one value, whatever it was.

@@ -9,7 +9,7 @@ use std::hash::{BuildHasher, RandomState};
 use headgate_core::host::Host;
 use headgate_core::ports::{CasMismatch, Cells, Clock, Entropy};
 
-use crate::abi::{self, Level, Status};
+use crate::abi::{self, Level, Map, Status};
 
 /// One callback of Envoy's.
 #[derive(Debug, Default)]
@@ -68,6 +68,10 @@ impl Host for Call {
     fn served_version(&self) -> Option<String> {
         // Down to the leaf: a few bytes instead of a serialised message.
         text(b"xds\0upstream_host_metadata\0filter_metadata\0headgate\0version")
+    }
+
+    fn request_headers_size(&self) -> Option<u32> {
+        abi::headers_size(Map::Request).ok()
     }
 
     fn code_details(&self) -> Option<String> {

@@ -28,6 +28,10 @@ pub(crate) fn step(step: Step) -> Action {
 
 fn perform(effect: Effect) {
     let (what, done) = match effect {
+        Effect::AddRequestHeader(name, value) => (
+            "add a request header",
+            abi::add_header(Map::Request, name.as_bytes(), value.as_bytes()),
+        ),
         Effect::SetRequestHeader(name, value) => (
             "set a request header",
             set_header(Map::Request, &name, &value),
@@ -60,6 +64,7 @@ fn set_header(map: Map, name: &str, value: &str) -> Result<(), Status> {
     abi::set_header(map, name.as_bytes(), value.as_bytes())
 }
 
+#[cold]
 fn answer(reply: &Reply) {
     let details = reply.details.as_bytes();
     // Of a gRPC reply, the body is what becomes `grpc-message`.

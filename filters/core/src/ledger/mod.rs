@@ -33,7 +33,7 @@ mod window;
 mod worker;
 
 pub use cell::Settled;
-pub use request::{Balance, Carried, Held, HeldSpend, Reason, Refused, Reserved, Source, Spend};
+pub use request::{Balance, Carried, Held, HeldSpend, Reason, Refused, Source, Spend};
 pub use rule::{Fingerprint, Key, Lending, OnContention, Rule, RuleError, RuleSpec, TableShape};
 pub use window::{MILLION, Window, WindowError};
 pub use worker::{Flush, Ledger};

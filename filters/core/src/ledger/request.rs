@@ -1,11 +1,13 @@
 //! What is asked of the ledger and what it answers: spends in, balances or a refusal out, and what
 //! a stream holds in between.
 
+use core::num::NonZeroU32;
+
 use super::cell::Settled;
 use super::rule::{Fingerprint, Rule};
 
 /// What one bucket is asked for. Costs and capacities are millionths of the bucket's unit.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct Spend<'a> {
     /// The rule.
     pub rule: &'a Rule,
@@ -19,16 +21,7 @@ pub struct Spend<'a> {
     pub unscaled_capacity: u128,
 }
 
-/// A request that may go upstream.
-#[derive(Debug)]
-pub struct Reserved {
-    /// For the stream to keep, until it settles.
-    pub held: Held,
-    /// One per spend, in their order.
-    pub balances: Vec<Balance>,
-}
-
-/// What a stream keeps of its reserve. Not `Clone`: a reserve is settled once.
+/// A request that may go upstream: what its stream keeps until it settles. Not `Clone`: a reserve is settled once.
 #[derive(Debug, Default)]
 pub struct Held(pub(super) Vec<HeldSpend>);
 
@@ -48,7 +41,12 @@ pub struct HeldSpend {
     pub(super) cells: u64,
     /// The arrival time after this spend, ns: refunds end there.
     pub(super) own_tat: u64,
+    pub(super) undo: Undo,
+    pub(super) balance: Balance,
 }
+
+/// How to undo a spend from a slice: where the slice stood before and after.
+pub(super) type Undo = Option<(u64, u64)>;
 
 impl HeldSpend {
     /// The rule, for pricing the usage with its window.
@@ -62,10 +60,21 @@ impl HeldSpend {
     pub fn cells(&self) -> u64 {
         self.cells
     }
+
+    /// The same; `None` for a cost of zero.
+    pub(super) fn amount(&self) -> Option<NonZeroU32> {
+        u32::try_from(self.cells).ok().and_then(NonZeroU32::new)
+    }
+
+    /// The bucket after this reserve.
+    #[must_use]
+    pub fn balance(&self) -> &Balance {
+        &self.balance
+    }
 }
 
 /// Where a reserve was taken from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Source {
     /// The shared cell, by compare-and-swap.
     Cell,
@@ -74,11 +83,12 @@ pub enum Source {
     /// Nowhere yet: admitted under contention and owed.
     Owed,
     /// Nowhere: the cost is zero.
+    #[default]
     Nothing,
 }
 
 /// A bucket after a reserve. [`super::Window::units`] turns cells into the bucket's unit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Balance {
     /// Cells reserved.
     pub cells: u64,
@@ -109,6 +119,13 @@ pub struct Refused {
     pub limit: u64,
     /// Until that bucket is full again if nothing is spent, ns.
     pub reset_ns: u64,
+}
+
+impl Refused {
+    /// The same, of the spend at this index.
+    pub(super) fn of(self: Box<Self>, which: usize) -> Box<Self> {
+        Box::new(Self { which, ..*self })
+    }
 }
 
 /// Why a request was refused.

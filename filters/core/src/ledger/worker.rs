@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use super::access::{Update, peek, update};
 use super::cell::{Delta, Settled};
 use super::gcra::{Attempt, Outcome, Taken};
-use super::request::{Balance, Carried, Held, HeldSpend, Reason, Refused, Reserved, Source, Spend};
+use super::request::{Balance, Carried, Held, HeldSpend, Reason, Refused, Source, Spend};
 use super::rule::{Fingerprint, Lending, OnContention, Rule, RuleError, RuleSpec, Seed, TableId};
 use super::slice::{self, Slice, Slices};
 use crate::ports::{Cells, Entropy};
@@ -38,9 +38,6 @@ pub struct Ledger {
     pending: BTreeMap<(TableId, Fingerprint), (Rule, Delta)>,
     carried: Vec<Carried>,
 }
-
-/// How to undo a spend from a slice: where the slice stood before and after.
-type Undo = Option<(u64, u64)>;
 
 impl Ledger {
     /// A ledger that holds nothing.
@@ -78,36 +75,26 @@ impl Ledger {
     ///
     /// # Errors
     /// [`Refused`], naming the spend.
-    pub fn reserve<C: Cells + ?Sized>(
+    pub fn reserve<'a, C: Cells + ?Sized>(
         &mut self,
-        spends: &[Spend<'_>],
+        spends: impl ExactSizeIterator<Item = Spend<'a>>,
         now: u64,
         cells: &C,
-    ) -> Result<Reserved, Refused> {
-        let mut amounts = Vec::with_capacity(spends.len());
-        for (which, spend) in spends.iter().enumerate() {
-            amounts.push(price(spend).map_err(|refused| Refused { which, ..refused })?);
-        }
+    ) -> Result<Held, Box<Refused>> {
         let mut held = Vec::with_capacity(spends.len());
-        let mut undo = Vec::with_capacity(spends.len());
-        let mut balances = Vec::with_capacity(spends.len());
-        for (which, (spend, amount)) in spends.iter().zip(amounts).enumerate() {
-            match self.reserve_one(spend, amount, now, cells) {
-                Ok((one, back, balance)) => {
-                    held.push(one);
-                    undo.push(back);
-                    balances.push(balance);
-                }
-                Err(refused) => {
-                    self.give_back(held, undo, now, cells);
-                    return Err(Refused { which, ..refused });
-                }
-            }
+        for spend in spends {
+            held.push(priced(&spend, now).map_err(|refused| refused.of(held.len()))?);
         }
-        Ok(Reserved {
-            held: Held(held),
-            balances,
-        })
+        let failed = held
+            .iter_mut()
+            .enumerate()
+            .find_map(|(which, spend)| Some((which, self.take(spend, now, cells).err()?)));
+        let Some((which, refused)) = failed else {
+            return Ok(Held(held));
+        };
+        held.truncate(which);
+        self.give_back(held, now, cells);
+        Err(refused.of(which))
     }
 
     /// Brings each bucket from what the stream reserved to what it used, in cells, in the order of
@@ -116,6 +103,7 @@ impl Ledger {
     ///
     /// A refund is at most what time has not given back since the reserve; a debit is at most what
     /// the rule's debt allows.
+    #[inline(never)]
     pub fn settle<C: Cells + ?Sized>(
         &mut self,
         held: Held,
@@ -157,49 +145,42 @@ impl Ledger {
         (self.slices.len(), self.pending.len())
     }
 
-    fn reserve_one<C: Cells + ?Sized>(
+    /// Takes a spend that is priced.
+    fn take<C: Cells + ?Sized>(
         &mut self,
-        spend: &Spend<'_>,
-        amount: Option<NonZeroU32>,
+        spend: &mut HeldSpend,
         now: u64,
         cells: &C,
-    ) -> Result<(HeldSpend, Undo, Balance), Refused> {
-        let hold = |cells: u64, own_tat| HeldSpend {
-            rule: spend.rule.clone(),
-            key: spend.key,
-            cells,
-            own_tat,
+    ) -> Result<(), Box<Refused>> {
+        let (rule, key) = (&spend.rule, spend.key);
+        let Some(amount) = spend.amount() else {
+            spend.balance = untouched(rule, key, now, cells);
+            return Ok(());
         };
-        let window = spend.rule.window();
-        let Some(amount) = amount else {
-            let start = peek(cells, spend.rule, spend.key).map_or(now, |s| s.payload.start());
-            let balance = balance(spend.rule, 0, start, 0, now, Source::Nothing);
-            return Ok((hold(0, now), None, balance));
-        };
-        let count = u64::from(amount.get());
-        if let Some(slice) = self.slices.get(spend.rule.table_id(), spend.key) {
+        if let Some(slice) = self.slices.get(rule.table_id(), key) {
             let before = slice.x;
-            if let Some(own_tat) = slice.spend(window.ns(count), now) {
+            if let Some(own_tat) = slice.spend(rule.window().ns(spend.cells), now) {
                 let left = slice.left(now);
-                let balance = balance(spend.rule, count, slice.tat, left, now, Source::Slice);
-                return Ok((hold(count, own_tat), Some((before, slice.x)), balance));
+                spend.balance = balance(rule, spend.cells, slice.tat, left, now, Source::Slice);
+                spend.own_tat = own_tat;
+                spend.undo = Some((before, slice.x));
+                return Ok(());
             }
         }
-        let (own_tat, balance) = self.reserve_shared(spend, amount, now, cells)?;
-        Ok((hold(count, own_tat), None, balance))
+        self.take_shared(spend, amount, now, cells)
     }
 
-    /// A reserve on the shared cell; returns the arrival time after it.
-    fn reserve_shared<C: Cells + ?Sized>(
+    /// The same, of the shared cell.
+    #[inline(never)]
+    fn take_shared<C: Cells + ?Sized>(
         &mut self,
-        spend: &Spend<'_>,
+        spend: &mut HeldSpend,
         amount: NonZeroU32,
         now: u64,
         cells: &C,
-    ) -> Result<(u64, Balance), Refused> {
-        let (rule, key) = (spend.rule, spend.key);
+    ) -> Result<(), Box<Refused>> {
+        let (rule, key, count) = (&spend.rule, spend.key, spend.cells);
         let id = (rule.table_id(), key);
-        let count = u64::from(amount.get());
         let took = rule.window().ns(count);
         let slice = self.slices.get(id.0, key);
         let pending = self.pending.get(&id).map_or(Delta::default(), |p| p.1);
@@ -217,30 +198,28 @@ impl Ledger {
             },
         }
         .run();
-        match outcome {
+        (spend.own_tat, spend.balance) = match outcome {
             Outcome::Taken(taken) => {
                 self.pending.remove(&id);
                 self.carry(rule, key, pending, taken.carried);
-                Ok((taken.own_tat, self.accept(rule, key, count, &taken, now)))
+                (taken.own_tat, self.accept(rule, key, count, &taken, now))
             }
-            Outcome::Refused { retry_after, start } => Err(refused(
-                rule,
-                count,
-                start,
-                now,
-                Reason::OverBudget {
+            Outcome::Refused { retry_after, start } => {
+                let reason = Reason::OverBudget {
                     retry_after_ns: retry_after,
-                },
-            )),
+                };
+                return Err(refused(rule, count, start, now, reason));
+            }
             Outcome::Contended { own_tat } => {
                 let owed = pending.and(Delta::owed(took, now));
-                if rule.on_contention() == OnContention::Admit && self.keep(rule, key, owed) {
-                    let balance = balance(rule, count, own_tat, 0, now, Source::Owed);
-                    return Ok((own_tat, balance));
+                if rule.on_contention() != OnContention::Admit || !self.keep(rule, key, owed) {
+                    return Err(refused(rule, count, own_tat, now, Reason::Contention));
                 }
-                Err(refused(rule, count, own_tat, now, Reason::Contention))
+                let balance = balance(rule, count, own_tat, 0, now, Source::Owed);
+                (own_tat, balance)
             }
-        }
+        };
+        Ok(())
     }
 
     /// Books a written reserve: the old slice went back with it, a new one may have come.
@@ -268,16 +247,10 @@ impl Ledger {
 
     /// Undoes the spends of a request that is refused after all, the last first.
     #[cold]
-    fn give_back<C: Cells + ?Sized>(
-        &mut self,
-        held: Vec<HeldSpend>,
-        undo: Vec<Undo>,
-        now: u64,
-        cells: &C,
-    ) {
-        for (spend, undo) in held.into_iter().zip(undo).rev() {
+    fn give_back<C: Cells + ?Sized>(&mut self, held: Vec<HeldSpend>, now: u64, cells: &C) {
+        for spend in held.into_iter().rev() {
             let slice = self.slices.get(spend.rule.table_id(), spend.key);
-            match (undo, slice) {
+            match (spend.undo, slice) {
                 (Some((before, after)), Some(slice)) if slice.x == after => slice.x = before,
                 (Some((_, after)), _) if unspend(&spend, after, cells) => {}
                 _ => {
@@ -374,28 +347,41 @@ impl Ledger {
     }
 }
 
-/// Cells of a spend, `None` for a cost of zero; or why it cannot pass however full the bucket is.
-fn price(spend: &Spend<'_>) -> Result<Option<NonZeroU32>, Refused> {
+/// A spend in cells, not taken yet; or why it cannot pass however full the bucket is.
+fn priced(spend: &Spend<'_>, now: u64) -> Result<HeldSpend, Box<Refused>> {
     let window = spend.rule.window();
-    let count = window.cells(spend.cost, spend.capacity);
-    let burst = window.burst().get();
-    match u32::try_from(count) {
-        Ok(count) if count <= burst => Ok(NonZeroU32::new(count)),
-        _ => Err(Refused {
-            which: 0,
-            reason: if spend.cost > spend.unscaled_capacity {
-                Reason::ExceedsCapacity
-            } else {
-                Reason::ExceedsScaledCapacity {
-                    retry_after_ns: SCALE_HOLD_NS,
-                }
-            },
-            cells: count,
-            remaining: 0,
-            limit: u64::from(burst),
-            reset_ns: 0,
-        }),
+    let cells = window.cells(spend.cost, spend.capacity);
+    let burst = u64::from(window.burst().get());
+    if cells > burst {
+        return Err(exceeds(spend, cells, burst));
     }
+    Ok(HeldSpend {
+        rule: spend.rule.clone(),
+        key: spend.key,
+        cells,
+        own_tat: now,
+        undo: None,
+        balance: Balance::default(),
+    })
+}
+
+#[cold]
+fn exceeds(spend: &Spend<'_>, cells: u64, limit: u64) -> Box<Refused> {
+    let reason = if spend.cost > spend.unscaled_capacity {
+        Reason::ExceedsCapacity
+    } else {
+        Reason::ExceedsScaledCapacity {
+            retry_after_ns: SCALE_HOLD_NS,
+        }
+    };
+    Box::new(Refused {
+        which: 0,
+        reason,
+        cells,
+        remaining: 0,
+        limit,
+        reset_ns: 0,
+    })
 }
 
 /// A bucket whose next reserve would begin at `start`, of which `slice` ns are this worker's.
@@ -414,16 +400,24 @@ fn balance(rule: &Rule, cells: u64, start: u64, slice: u64, now: u64, source: So
     }
 }
 
-fn refused(rule: &Rule, cells: u64, start: u64, now: u64, reason: Reason) -> Refused {
+#[cold]
+fn refused(rule: &Rule, cells: u64, start: u64, now: u64, reason: Reason) -> Box<Refused> {
     let seen = balance(rule, cells, start, 0, now, Source::Nothing);
-    Refused {
+    Box::new(Refused {
         which: 0,
         reason,
         cells,
         remaining: seen.remaining,
         limit: seen.limit,
         reset_ns: seen.reset_ns,
-    }
+    })
+}
+
+/// The bucket of which nothing is taken.
+#[inline(never)]
+fn untouched<C: Cells + ?Sized>(rule: &Rule, key: Fingerprint, now: u64, cells: &C) -> Balance {
+    let start = peek(cells, rule, key).map_or(now, |s| s.payload.start());
+    balance(rule, 0, start, 0, now, Source::Nothing)
 }
 
 /// Gives back what was spent, up to `after` on the lending line, of a slice that has itself gone

@@ -279,7 +279,12 @@ fn the_limiter_alone_takes_model_and_version_from_the_tagger() {
     let body = r#"{"model":"Org/M","max_tokens":900}"#;
     let (stream, step) = proxy.chat(&tagged, body);
     assert_eq!(step.flow, Flow::Continue);
-    let touches = |e: &Effect| matches!(e, Effect::SetRequestHeader(..) | Effect::SetState(..));
+    let touches = |e: &Effect| {
+        matches!(
+            e,
+            Effect::AddRequestHeader(..) | Effect::SetRequestHeader(..) | Effect::SetState(..)
+        )
+    };
     assert!(
         !step.effects.iter().any(touches),
         "it tags nothing: {:?}",

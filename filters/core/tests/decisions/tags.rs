@@ -1,6 +1,7 @@
 //! Tag hygiene: what the client sent is stripped, what was decided is written, nothing breaks a header.
 
 use headgate_core::effects::{Effect, Flow};
+use headgate_core::headers::Headers;
 use headgate_core::tags::{clean, encoded};
 use headgate_core::vm::Stages;
 
@@ -204,8 +205,40 @@ fn a_hop_that_follows_takes_the_tags_and_strips_nothing() {
     let touches = |e: &Effect| {
         matches!(
             e,
-            Effect::SetRequestHeader(..) | Effect::RemoveRequestHeader(_)
+            Effect::AddRequestHeader(..)
+                | Effect::SetRequestHeader(..)
+                | Effect::RemoveRequestHeader(_)
         )
     };
     assert!(!step.effects.iter().any(touches), "{:?}", step.effects);
+}
+
+/// To add is cheaper than to set; but what may be there by now has to be replaced.
+#[test]
+fn a_header_that_is_not_there_is_added_unless_others_wrote_while_the_body_was_awaited() {
+    let mut proxy = proxy("{}");
+    let body = BODY.as_bytes();
+    let sent = [
+        (":method", "POST"),
+        (":path", "/v1/chat/completions"),
+        ("x-model", "m2"),
+    ];
+    for written in [0, 1] {
+        let mut stream = proxy.vm.open();
+        let headers = Headers::from_pairs(&sent);
+        proxy.world.headers_size.set(headers.size() + written);
+        let held = stream.request_headers(&mut proxy.vm, &proxy.world, headers, false);
+        assert_eq!(held.flow, Flow::Pause);
+        let step = stream.request_body(&mut proxy.vm, &proxy.world, body, true);
+        let added = |e: &&Effect| matches!(e, Effect::AddRequestHeader(..));
+        let set = |e: &&Effect| matches!(e, Effect::SetRequestHeader(..));
+        let adds = step.effects.iter().filter(added).count();
+        let sets = step.effects.iter().filter(set).count();
+        // `x-model` is there, and is set either way.
+        assert!(adds + sets >= 3, "{:?}", step.effects);
+        assert_eq!(
+            (adds, sets),
+            if written == 0 { (adds, 1) } else { (0, sets) }
+        );
+    }
 }

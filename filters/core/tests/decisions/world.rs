@@ -26,6 +26,7 @@ pub(crate) struct World {
     pub(crate) served: RefCell<Option<String>>,
     pub(crate) details: RefCell<Option<String>>,
     pub(crate) upstream: RefCell<Option<String>>,
+    pub(crate) headers_size: Cell<u32>,
 }
 
 impl World {
@@ -94,6 +95,9 @@ impl Host for World {
     fn served_version(&self) -> Option<String> {
         self.served.borrow().clone()
     }
+    fn request_headers_size(&self) -> Option<u32> {
+        Some(self.headers_size.get())
+    }
     fn code_details(&self) -> Option<String> {
         self.details.borrow().clone()
     }
@@ -131,6 +135,7 @@ impl Proxy {
     pub(crate) fn send(&mut self, headers: &[(&str, &str)], body: Option<&[u8]>) -> (Stream, Step) {
         let mut stream = self.vm.open();
         let headers = Headers::from_pairs(headers);
+        self.world.headers_size.set(headers.size());
         let mut step = stream.request_headers(&mut self.vm, &self.world, headers, body.is_none());
         if step.flow == Flow::Pause {
             assert!(
@@ -179,7 +184,7 @@ pub(crate) fn reply_header<'a>(reply: &'a Reply, name: &str) -> Option<&'a str> 
 
 pub(crate) fn request_header<'a>(step: &'a Step, name: &str) -> Option<&'a str> {
     step.effects.iter().rev().find_map(|e| match e {
-        Effect::SetRequestHeader(n, v) if n == name => Some(&**v),
+        Effect::AddRequestHeader(n, v) | Effect::SetRequestHeader(n, v) if n == name => Some(&**v),
         _ => None,
     })
 }

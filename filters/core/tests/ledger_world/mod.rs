@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use headgate_core::ledger::{
-    Fingerprint, Ledger, Lending, MILLION, OnContention, Refused, Reserved, Rule, RuleSpec, Spend,
+    Fingerprint, Held, Ledger, Lending, MILLION, OnContention, Refused, Rule, RuleSpec, Spend,
     TableShape, Window,
 };
 use headgate_core::ports::{CasMismatch, Cells, Entropy};
@@ -161,8 +161,8 @@ pub(crate) fn reserve(
     capacity: u128,
     now: u64,
     memory: &Memory,
-) -> Result<Reserved, Refused> {
-    ledger.reserve(&[spend(rule, key, cost, capacity)], now, memory)
+) -> Result<Held, Box<Refused>> {
+    ledger.reserve([spend(rule, key, cost, capacity)].into_iter(), now, memory)
 }
 
 /// One change of one bucket, ns: positive when reserved, negative when given back.

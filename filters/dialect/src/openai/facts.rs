@@ -257,7 +257,7 @@ impl Facts {
     }
 
     /// The facts of a document that ended.
-    pub(super) fn body(mut self) -> Result<Body, BodyError> {
+    pub(super) fn body(&mut self) -> Result<Body, BodyError> {
         let (current, former) = (self.max_completion_tokens.take(), self.max_tokens.take());
         if current.is_some() && former.is_some() && current != former {
             return Err(BodyError::Conflict {

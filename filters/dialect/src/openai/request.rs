@@ -75,12 +75,12 @@ impl RequestScanner {
         self.error.as_ref()
     }
 
-    /// The facts of the complete body.
+    /// The facts of the complete body. Once: they are handed over.
     ///
     /// # Errors
     /// The first thing wrong with it, in the order of its bytes.
-    pub fn finish(mut self) -> Result<Body, BodyError> {
-        if let Some(error) = self.error {
+    pub fn finish(&mut self) -> Result<Body, BodyError> {
+        if let Some(error) = self.error.take() {
             return Err(error);
         }
         self.json.finish(&mut self.facts)?;
