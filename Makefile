@@ -22,7 +22,7 @@ $(DEMOS): export HEADGATE_ENVOY_ADMIN_ADDRESS ?= 127.0.0.1:9901
 $(DEMOS): export HEADGATE_MODEL_ADDRESSES ?= 127.0.0.1:8101,127.0.0.1:8102,127.0.0.1:8103,127.0.0.1:8104
 $(DEMOS): export HEADGATE_KUBE_ADDRESS ?= 127.0.0.1:16443
 
-.PHONY: help setup wasm build check test $(DEMOS) bench fuzz schema clean
+.PHONY: help setup wasm build check test $(DEMOS) bench fuzz order schema clean
 
 help: ## list the tasks
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -85,6 +85,12 @@ bench: ## the filters' cost against Envoy's own, and a cluster at full size; ARG
 fuzz: ## random bytes for the scanners, a minute for each target; ARGS=600 for ten
 	@$(TOOLS)/setup fuzz
 	@$(TOOLS)/fuzz $(ARGS)
+
+order: ## write filters/order.txt anew: the functions that requests run, which come first in a module
+	@$(TOOLS)/setup demo
+	@$(TOOLS)/build-wasm
+	@HEADGATE_WRITE_ORDER=1 $(WITH) cargo test --locked -q -p headgate-tests-abi --test order
+	@$(TOOLS)/build-wasm
 
 schema: ## write the committed JSON schemas, reference, definitions and rights anew
 	@$(TOOLS)/setup build

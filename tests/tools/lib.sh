@@ -39,6 +39,9 @@ MODULES=(headgate token-bucket traffic-tag)
 # A build of the fused module that traps on demand: for one end-to-end test, never in dist/.
 TRAP_MODULE=$TARGET_DIR/test-modules/headgate-trap.wasm
 
+# The fused module as it was linked, with the names of its functions: what tests of their order read.
+NAMED_MODULE=$TARGET_DIR/test-modules/headgate-named.wasm
+
 # Crates that only link for wasm (they import the proxy's functions): out of every native run.
 WASM_ONLY=(headgate-shell "${MODULES[@]/#/module-}")
 

@@ -129,9 +129,7 @@ fn a_refund_never_lifts_a_bucket_above_its_capacity() {
         rule.window().span() - rule.window().span() / 2
     );
     let spend = spend(&rule, "k", 1_000_000, 1_000_000);
-    let held = ledger
-        .reserve([spend].into_iter(), later, &memory)
-        .unwrap();
+    let held = ledger.reserve([spend].into_iter(), later, &memory).unwrap();
     let balance = held.spends()[0].balance();
     assert_eq!(balance.remaining, 0);
     assert!(ledger.reserve([spend].into_iter(), later, &memory).is_err());

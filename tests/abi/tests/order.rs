@@ -1,0 +1,161 @@
+//! The order of the functions in a module: those that a request runs come first.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use headgate_layout::functions::Functions;
+use headgate_layout::order::{Order, names};
+use headgate_layout::trace;
+use headgate_test_support::client::{HttpRequest, OpenAiRequest};
+use headgate_test_support::deadline::eventually;
+use headgate_tests_abi::config::{slow_tokens, slow_tokens_by_reservation, with_buckets};
+use headgate_tests_abi::module::anatomy;
+use headgate_tests_abi::world::{World, try_start_file};
+use serde_json::json;
+use wasmparser::{ExternalKind, Parser, Payload};
+
+/// Of the functions that requests run, so many percent at least are in the list. Compilers differ in what they put into one.
+const LISTED: usize = 80;
+const SOON: Duration = Duration::from_secs(20);
+
+const HEAD: &str = "\
+# The functions that a request runs, in the order in which it does: they come first in a module (see tests/layout).
+# Written by `make order`, from what a real Envoy runs; one that is not there any more does no harm.
+";
+
+fn list() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../filters/order.txt")
+}
+
+fn named() -> Vec<u8> {
+    let name = "HEADGATE_NAMED_MODULE";
+    let path =
+        std::env::var_os(name).unwrap_or_else(|| panic!("{name} is not set: use tests/tools/with"));
+    std::fs::read(&path)
+        .unwrap_or_else(|error| panic!("{}: {error}; run make wasm first", path.display()))
+}
+
+fn by_headers(world: &World, max_tokens: u64) -> HttpRequest {
+    HttpRequest::post(format!("{}/infer", world.url), "")
+        .header("x-model", "m")
+        .header("x-tenant-id", "acme")
+        .header("x-session-id", "session-17")
+        .header("x-max-tokens", max_tokens.to_string())
+}
+
+/// A chat with what texts have in them.
+fn chat() -> OpenAiRequest {
+    OpenAiRequest::chat("m")
+        .prompt("\"What would it cost?\"\nNobody had counted.")
+        .max_tokens(16)
+        .temperature(0.7)
+        .header("x-tenant-id", "acme")
+}
+
+/// What requests run, one after another.
+async fn run(world: &World, requests: &[HttpRequest], functions: &Functions) -> Vec<String> {
+    let before = world.envoy.log().text().len();
+    for request in requests {
+        // The model knows chats only: to what is asked by headers it answers 404, through the filter all the same.
+        let reply = world.send(request.clone()).await;
+        assert!(matches!(reply.status, 200 | 404 | 429), "{}", reply.text());
+    }
+    let told = eventually(SOON, "the last stream's end", async || {
+        let log = world.envoy.log().text();
+        let run = trace::run(&log[before..], functions);
+        let ended = run.iter().filter(|name| **name == "proxy_on_delete");
+        match ended.count() {
+            ended if ended == requests.len() => Ok(run.into_iter().map(str::to_owned).collect()),
+            ended => Err(ended),
+        }
+    });
+    told.await.unwrap()
+}
+
+#[tokio::test]
+async fn what_a_request_runs_is_in_the_list() {
+    let module = named();
+    let functions = Functions::read(&module).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let traced = dir.path().join("headgate.wasm");
+    std::fs::write(&traced, trace::trace(&module, &functions).unwrap()).unwrap();
+
+    // What every request runs, then what each kind does, then what only the first one does.
+    let (mut ran, mut first) = (Vec::new(), Vec::new());
+    for (bucket, tells) in [
+        (slow_tokens_by_reservation(1_000_000), false),
+        (slow_tokens(1200), true),
+    ] {
+        let mut config = with_buckets(&[bucket]);
+        config["namespaces"]["default"]["tagging"] =
+            json!([{"policy": "p", "tagging": {"responseHeaders": tells}}]);
+        let world = try_start_file(&traced, &config.to_string(), 1)
+            .await
+            .unwrap();
+        let kinds = [
+            by_headers(&world, 16),
+            chat().to(&world.url),
+            chat().stream_with_usage().to(&world.url),
+        ];
+        let greedy = [by_headers(&world, 900), by_headers(&world, 900)];
+        first.extend(run(&world, &kinds, &functions).await);
+        ran.extend(run(&world, &kinds, &functions).await);
+        first.extend(run(&world, &greedy, &functions).await);
+    }
+    ran.append(&mut first);
+    let mut known = BTreeSet::new();
+    ran.retain(|name| known.insert(name.clone()));
+    assert!(ran.len() > 50, "{ran:?}");
+
+    if std::env::var_os("HEADGATE_WRITE_ORDER").is_some() {
+        std::fs::write(list(), format!("{HEAD}{}\n", ran.join("\n"))).unwrap();
+        return;
+    }
+    let list = std::fs::read_to_string(list()).unwrap();
+    let listed = names(&list);
+    let (known, new): (Vec<_>, Vec<_>) =
+        ran.iter().partition(|name| listed.contains(&name.as_str()));
+    println!(
+        "{} of {} functions that requests run are in the list",
+        known.len(),
+        ran.len()
+    );
+    assert!(
+        100 * known.len() >= LISTED * ran.len(),
+        "run `make order`: the list lacks {new:#?}"
+    );
+}
+
+/// The shipped module is laid out by the list: its callbacks, which requests run, are among the first functions.
+#[test]
+fn a_module_that_ships_is_laid_out() {
+    let list = std::fs::read_to_string(list()).unwrap();
+    let named = named();
+    let functions = Functions::read(&named).unwrap();
+    let order = Order::new(&functions, &list);
+    let end = functions.imported.len() + order.first;
+    let module = anatomy("headgate");
+    for payload in Parser::new(0).parse_all(&module.bytes) {
+        let Payload::ExportSection(section) = payload.unwrap() else {
+            continue;
+        };
+        for export in section {
+            let export = export.unwrap();
+            let hook = names(&list).contains(&export.name);
+            if export.kind == ExternalKind::Func && hook {
+                assert!(
+                    (export.index as usize) < end,
+                    "{} is at {}",
+                    export.name,
+                    export.index
+                );
+            }
+        }
+    }
+    assert!(
+        Functions::read(&module.bytes).is_err(),
+        "a module that ships has no names"
+    );
+}
