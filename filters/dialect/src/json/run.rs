@@ -36,6 +36,75 @@ fn plain_run(bytes: &[u8]) -> (usize, bool) {
     (at, others == 0)
 }
 
+/// Length of the ASCII at the beginning, with the short escapes in it, and how many these are. What is left is short, or
+/// not so plain.
+#[inline]
+#[cfg_attr(target_arch = "wasm32", target_feature(enable = "simd128"))]
+fn passable(bytes: &[u8]) -> (usize, usize) {
+    let (mut at, mut escapes) = (0, 0);
+    while let Some(block) = bytes[at..].first_chunk::<BLOCK>() {
+        let marks = marks(block);
+        if marks == 0 {
+            at += BLOCK;
+            continue;
+        }
+        at += (marks.trailing_zeros() / MARK) as usize;
+        if escaped(&bytes[at..]).is_none() {
+            break;
+        }
+        at += 2;
+        escapes += 1;
+    }
+    (at, escapes)
+}
+
+/// Hands on the same, decoded, in pieces of some size; answers how long it is.
+#[inline]
+#[cfg_attr(target_arch = "wasm32", target_feature(enable = "simd128"))]
+fn decoded<S: Sink>(bytes: &[u8], sink: &mut S) -> usize {
+    let mut text = [0; PIECE];
+    let (mut at, mut len) = (0, 0);
+    while let Some(block) = bytes[at..].first_chunk::<BLOCK>() {
+        let Some(room) = text[len..].first_chunk_mut::<BLOCK>() else {
+            sink.text(&text[..len]);
+            len = 0;
+            continue;
+        };
+        // All of it, though not all may be text.
+        *room = *block;
+        let marks = marks(block);
+        if marks == 0 {
+            at += BLOCK;
+            len += BLOCK;
+            continue;
+        }
+        let plain = (marks.trailing_zeros() / MARK) as usize;
+        at += plain;
+        len += plain;
+        let Some(letter) = escaped(&bytes[at..]) else {
+            break;
+        };
+        text[len] = letter;
+        at += 2;
+        len += 1;
+    }
+    if len > 0 {
+        sink.text(&text[..len]);
+    }
+    at
+}
+
+/// What the short escape at the beginning stands for, if there is one.
+fn escaped(bytes: &[u8]) -> Option<u8> {
+    match bytes {
+        [b'\\', letter, ..] => short_escape(*letter),
+        _ => None,
+    }
+}
+
+/// Bytes of text handed on at once.
+const PIECE: usize = 128;
+
 /// Bytes looked at at once, in vectors: the V8 of every Envoy that runs our modules has them.
 #[cfg(target_arch = "wasm32")]
 const BLOCK: usize = 16;
@@ -145,6 +214,15 @@ impl Json {
         // What has been passed and only counts.
         let mut passed = 0;
         loop {
+            match self.wanted {
+                _ if self.in_key => {}
+                Want::Text => at += decoded(&bytes[at..], sink),
+                Want::Length | Want::Nothing => {
+                    let (len, escapes) = passable(&bytes[at..]);
+                    at += len;
+                    passed += len - escapes;
+                }
+            }
             let (len, ascii) = plain_run(&bytes[at..]);
             let end = at + len;
             let stop = bytes.get(end).copied();
