@@ -9,7 +9,7 @@ use headgate_contract::{Role, SessionKey, Tagging, UnknownVersion, names};
 use headgate_dialect::Body;
 
 use crate::compiled::{Compiled, Model, Namespace, Rules};
-use crate::effects::{Effect, Reply, Text};
+use crate::effects::{Effect, Reply};
 use crate::endpoint::Class;
 use crate::facts::{Facts, invalid, single};
 use crate::headers::Headers;
@@ -22,10 +22,12 @@ use crate::outcome::{Labels, UNKNOWN, refuse};
 use crate::pick::{self, Lane, Pinned, Version};
 use crate::refusal::Refusal;
 use crate::session;
-use crate::tags::{self, HEADER_LANE, HEADER_TENANT, Tags};
+use crate::tags::{self, HEADER_LANE, HEADER_TENANT, Tags, Value};
 use crate::vm::Vm;
 
 const ADMITTED: &str = "admitted";
+/// A tag that is not written.
+const NONE: Value<'static> = Value::Fixed("");
 
 /// A request as far as it is known.
 #[derive(Debug, Clone, Copy)]
@@ -216,10 +218,10 @@ impl<'a> Decider<'a> {
         labels.lane = lane;
         let tags = self.tagging.then(|| Tags {
             fixed: [
-                subject.model.map_or("".into(), |m| (&m.id).into()),
-                version.map_or("".into(), |v| (&v.name).into()),
-                lane.into(),
-                tenant.as_ref().map_or("".into(), Text::from),
+                subject.model.map_or(NONE, |m| Value::Shared(&m.id)),
+                version.map_or(NONE, |v| Value::Shared(&v.name)),
+                Value::Fixed(lane),
+                tenant.as_ref().map_or(NONE, Value::Shared),
             ],
             own: tags::own(tagging, headers),
         });
@@ -243,8 +245,7 @@ impl<'a> Decider<'a> {
                 tags::write(tags, sent, tagging, &mut effects);
             }
             None if vm.stages.tag && tagging.filter_state => {
-                let told = self.told(tagging, tenant.as_ref());
-                tags::state(&told, &mut effects);
+                self.tell(tagging, tenant.as_ref(), &mut effects);
             }
             None => {}
         }
@@ -397,22 +398,26 @@ impl<'a> Decider<'a> {
 
     /// What the hop before decided, for this hop's access log.
     #[inline(never)]
-    fn told<'t>(&self, tagging: &'t Tagging, tenant: Option<&Rc<str>>) -> Tags<'t> {
+    fn tell(&self, tagging: &Tagging, tenant: Option<&Rc<str>>, effects: &mut Vec<Effect>) {
         let headers = self.request.headers;
-        let clean = |name: &str| Text::Own(headers.get(name).map(tags::clean).unwrap_or_default());
+        let clean = |name: &str| headers.get(name).map(tags::clean).unwrap_or_default();
         let own = tagging.tags.iter().map(|tag| {
             let name = tag.name.as_str();
-            (name, clean(&format!("{}{name}", names::TAG_HEADER_PREFIX)))
+            let value = clean(&format!("{}{name}", names::TAG_HEADER_PREFIX));
+            (name, value.into())
         });
-        Tags {
+        let [model, version, lane] =
+            [names::HEADER_MODEL, names::HEADER_VERSION, HEADER_LANE].map(clean);
+        let tags = Tags {
             fixed: [
-                clean(names::HEADER_MODEL),
-                clean(names::HEADER_VERSION),
-                clean(HEADER_LANE),
-                tenant.map_or("".into(), Text::from),
+                Value::Copied(&model),
+                Value::Copied(&version),
+                Value::Copied(&lane),
+                tenant.map_or(NONE, Value::Shared),
             ],
             own: own.collect(),
-        }
+        };
+        tags::state(&tags, effects);
     }
 }
 

@@ -109,7 +109,10 @@ impl Headers {
     /// The first value of a header.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&[u8]> {
-        self.get_all(name).next()
+        match self.first[class(name.as_bytes())] {
+            0 => None,
+            _ => self.get_all(name).next(),
+        }
     }
 
     /// The first value of a header, if it is UTF-8.

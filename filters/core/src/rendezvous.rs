@@ -58,14 +58,19 @@ fn uniform(hash: u64) -> f64 {
 /// The index of the session's candidate; `None` if none has a weight. Equal scores go to the first.
 #[must_use]
 pub fn choose(session: u64, candidates: impl IntoIterator<Item = Candidate>) -> Option<usize> {
-    let mut best: Option<(usize, f64)> = None;
-    for (index, candidate) in candidates.into_iter().enumerate() {
-        if candidate.weight > 0.0 {
-            let score = candidate.score(session);
-            if best.is_none_or(|(_, least)| score < least) {
-                best = Some((index, score));
-            }
+    let mut running = candidates
+        .into_iter()
+        .enumerate()
+        .filter(|(_, candidate)| candidate.weight > 0.0);
+    let (mut winner, first) = running.next()?;
+    let mut least = None;
+    for (index, candidate) in running {
+        // One that is alone wins whatever its score.
+        let best = *least.get_or_insert_with(|| first.score(session));
+        let score = candidate.score(session);
+        if score < best {
+            (winner, least) = (index, Some(score));
         }
     }
-    best.map(|(index, _)| index)
+    Some(winner)
 }

@@ -5,6 +5,8 @@
 //! are at most 128 bytes long, so that they can break no header, no `baggage` and no access log.
 
 use std::borrow::Cow;
+use std::ops::Deref;
+use std::rc::Rc;
 
 use headgate_contract::{OwnTag, TagSource, Tagging, names};
 
@@ -52,11 +54,44 @@ const FIXED: [Fixed; 4] = [
     },
 ];
 
+/// A tag's value, as it is at hand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Value<'a> {
+    /// A word of the code's.
+    Fixed(&'static str),
+    /// Of the configuration, or kept already.
+    Shared(&'a Rc<str>),
+    /// Copied where it is written.
+    Copied(&'a str),
+}
+
+impl Value<'_> {
+    fn text(self) -> Text {
+        match self {
+            Self::Fixed(text) => Text::Fixed(text),
+            Self::Shared(text) => text.into(),
+            Self::Copied(text) => Text::Own(text.to_owned()),
+        }
+    }
+}
+
+impl Deref for Value<'_> {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        match self {
+            Self::Fixed(text) => text,
+            Self::Copied(text) => text,
+            Self::Shared(text) => text,
+        }
+    }
+}
+
 /// The tags of one request. An empty one is not written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tags<'a> {
     /// The model's id, the version picked, by which way (`base`, `canary` or `pin`), and the tenant, clean.
-    pub fixed: [Text; 4],
+    pub fixed: [Value<'a>; 4],
     /// Own tags: name and clean value.
     pub own: Vec<(&'a str, Text)>,
 }
@@ -73,7 +108,7 @@ impl Tags<'_> {
         Some(self.own(tag).map_or("", |value| &**value))
     }
 
-    fn fixed(&self) -> impl Iterator<Item = (&'static Fixed, &Text)> {
+    fn fixed(&self) -> impl Iterator<Item = (&'static Fixed, &Value<'_>)> {
         FIXED.iter().zip(&self.fixed)
     }
 
@@ -120,7 +155,7 @@ pub fn write(tags: &Tags<'_>, sent: Sent<'_>, tagging: &Tagging, effects: &mut V
     }
     for (tag, value) in tags.fixed() {
         if !value.is_empty() {
-            set(sent, tag.header.into(), value, effects);
+            set(sent, tag.header.into(), value.text(), effects);
         }
     }
     if !tags.own.is_empty() {
@@ -146,13 +181,13 @@ fn remove(sent: &[&[u8]], tags: &Tags<'_>, effects: &mut Vec<Effect>) {
 fn set_own(own: &[(&str, Text)], sent: Sent<'_>, effects: &mut Vec<Effect>) {
     for (name, value) in own {
         let name = format!("{}{name}", names::TAG_HEADER_PREFIX);
-        set(sent, name.into(), value, effects);
+        set(sent, name.into(), value.clone(), effects);
     }
 }
 
 /// Whether a header that the client sent is going to be set.
 fn writes(tags: &Tags<'_>, name: &[u8]) -> bool {
-    let fixed = |(tag, value): (&Fixed, &Text)| tag.header.as_bytes() == name && !value.is_empty();
+    let fixed = |(tag, value): (&Fixed, &Value<'_>)| tag.header.as_bytes() == name && !value.is_empty();
     let own = |name: &[u8]| tags.own.iter().any(|(n, _)| n.as_bytes() == name);
     tags.fixed().any(fixed)
         || name
@@ -182,7 +217,7 @@ pub fn strip(headers: &Headers) -> Vec<Effect> {
 pub fn state(tags: &Tags<'_>, effects: &mut Vec<Effect>) {
     for (tag, value) in tags.fixed() {
         if !value.is_empty() {
-            effects.push(Effect::SetState(tag.state.into(), value.clone()));
+            effects.push(Effect::SetState(tag.state.into(), value.text()));
         }
     }
     let own = tags.own.iter().filter(|(_, value)| !value.is_empty());
@@ -223,22 +258,29 @@ fn alike_tag(name: &[u8]) -> bool {
 }
 
 /// Sets a header: nothing if it stands so already, removed first if it is there more than once.
-fn set(sent: Sent<'_>, name: Name, value: &Text, effects: &mut Vec<Effect>) {
-    let (first, more) = {
-        let mut values = sent.headers.get_all(&name);
-        (values.next(), values.next().is_some())
-    };
-    if first.is_none() && sent.current {
-        effects.push(Effect::AddRequestHeader(name, value.clone()));
-        return;
+fn set(sent: Sent<'_>, name: Name, value: Text, effects: &mut Vec<Effect>) {
+    match sent.headers.get(&name) {
+        None if sent.current => effects.push(Effect::AddRequestHeader(name, value)),
+        first => replace(sent.headers, first, name, value, effects),
     }
+}
+
+#[inline(never)]
+fn replace(
+    headers: &Headers,
+    first: Option<&[u8]>,
+    name: Name,
+    value: Text,
+    effects: &mut Vec<Effect>,
+) {
+    let more = headers.get_all(&name).nth(1).is_some();
     if first == Some(value.as_bytes()) && !more {
         return;
     }
     if more {
         effects.push(Effect::RemoveRequestHeader(name.clone()));
     }
-    effects.push(Effect::SetRequestHeader(name, value.clone()));
+    effects.push(Effect::SetRequestHeader(name, value));
 }
 
 /// `baggage` without members of ours that the client sent, with these tags instead.
@@ -258,7 +300,7 @@ fn write_baggage(sent: Sent<'_>, tags: Option<&Tags<'_>>, effects: &mut Vec<Effe
         }
     }
     if !value.is_empty() {
-        set(sent, BAGGAGE.into(), &value.into(), effects);
+        set(sent, BAGGAGE.into(), value.into(), effects);
     } else if any {
         effects.push(Effect::RemoveRequestHeader(BAGGAGE.into()));
     }
