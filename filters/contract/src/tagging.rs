@@ -23,7 +23,8 @@ pub struct Tagging {
     pub filter_state: bool,
     /// Whether answers carry `x-model` and `x-model-version` of what served, and the balance of the buckets; a refusal always tells. Default true.
     pub response_headers: bool,
-    /// Own tags: header `x-headgate-<name>`, `baggage` member and filter state.
+    /// Own tags, each name once: header `x-headgate-<name>`, `baggage` member and filter state.
+    #[serde(deserialize_with = "each_once")]
     pub tags: Vec<OwnTag>,
 }
 
@@ -93,6 +94,19 @@ pub(crate) fn not_a_tag(name: HeaderName) -> Result<HeaderName, String> {
 
 fn a_clients_header<'de, D: Deserializer<'de>>(d: D) -> Result<HeaderName, D::Error> {
     not_a_tag(HeaderName::deserialize(d)?).map_err(D::Error::custom)
+}
+
+fn each_once<'de, D: Deserializer<'de>>(d: D) -> Result<Vec<OwnTag>, D::Error> {
+    let tags = Vec::<OwnTag>::deserialize(d)?;
+    for (i, tag) in tags.iter().enumerate() {
+        if tags[..i].iter().any(|before| before.name == tag.name) {
+            let name = tag.name.as_str();
+            return Err(D::Error::custom(format!(
+                "tag {name:?} is given twice: remove one"
+            )));
+        }
+    }
+    Ok(tags)
 }
 
 fn header(name: &'static str) -> Option<HeaderName> {

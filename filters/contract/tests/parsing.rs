@@ -183,6 +183,15 @@ fn own_tags_cannot_pose_as_headgates() {
 }
 
 #[test]
+fn an_own_tag_is_given_once() {
+    let twice = r#"{"tags":[{"name":"team","value":"a"},{"name":"team","header":"x-team"}]}"#;
+    let got = refusal::<Tagging>(twice);
+    assert!(got.contains("tags") && got.contains("given twice"), "{got}");
+    let got = refusal::<TrafficTagPolicySpec>(twice);
+    assert!(got.contains("remove `tags[1]`"), "{got}");
+}
+
+#[test]
 fn an_empty_policy_means_the_defaults_for_every_model() {
     let spec: TrafficTagPolicySpec = parse_json(b"{}").unwrap();
     assert_eq!(spec.tagging, headgate_contract::Tagging::default());

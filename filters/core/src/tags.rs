@@ -187,7 +187,8 @@ fn set_own(own: &[(&str, Text)], sent: Sent<'_>, effects: &mut Vec<Effect>) {
 
 /// Whether a header that the client sent is going to be set.
 fn writes(tags: &Tags<'_>, name: &[u8]) -> bool {
-    let fixed = |(tag, value): (&Fixed, &Value<'_>)| tag.header.as_bytes() == name && !value.is_empty();
+    let fixed =
+        |(tag, value): (&Fixed, &Value<'_>)| tag.header.as_bytes() == name && !value.is_empty();
     let own = |name: &[u8]| tags.own.iter().any(|(n, _)| n.as_bytes() == name);
     tags.fixed().any(fixed)
         || name

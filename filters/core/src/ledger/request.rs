@@ -123,8 +123,9 @@ pub struct Refused {
 
 impl Refused {
     /// The same, of the spend at this index.
-    pub(super) fn of(self: Box<Self>, which: usize) -> Box<Self> {
-        Box::new(Self { which, ..*self })
+    pub(super) fn at(mut self, which: usize) -> Self {
+        self.which = which;
+        self
     }
 }
 

@@ -83,7 +83,8 @@ impl Ledger {
     ) -> Result<Held, Box<Refused>> {
         let mut held = Vec::with_capacity(spends.len());
         for spend in spends {
-            held.push(priced(&spend, now).map_err(|refused| refused.of(held.len()))?);
+            let priced = priced(&spend, now);
+            held.push(priced.map_err(|refused| Box::new(refused.at(held.len())))?);
         }
         let failed = held
             .iter_mut()
@@ -94,7 +95,7 @@ impl Ledger {
         };
         held.truncate(which);
         self.give_back(held, now, cells);
-        Err(refused.of(which))
+        Err(Box::new(refused.at(which)))
     }
 
     /// Brings each bucket from what the stream reserved to what it used, in cells, in the order of
