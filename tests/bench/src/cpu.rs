@@ -30,13 +30,20 @@ pub(crate) enum Placement {
     Together,
 }
 
-/// Binds Envoy's threads and the calling thread.
+/// The cores there are, as long as nothing is bound.
+///
+/// # Errors
+/// [`BenchError::Pin`].
+pub(crate) fn cores() -> Result<CpuSet, BenchError> {
+    sched_getaffinity(None).map_err(|error| BenchError::Pin(error.into()))
+}
+
+/// Binds Envoy's threads and the calling thread to these cores.
 ///
 /// # Errors
 /// [`BenchError::Pin`], [`BenchError::NoWorker`].
-pub(crate) fn place(envoy: &Envoy) -> Result<Placement, BenchError> {
+pub(crate) fn place(envoy: &Envoy, allowed: &CpuSet) -> Result<Placement, BenchError> {
     let pin = |error: rustix::io::Errno| BenchError::Pin(error.into());
-    let allowed = sched_getaffinity(None).map_err(pin)?;
     let mut cores = (0..CORES).filter(|core| allowed.is_set(*core));
     let (Some(worker), Some(rest)) = (cores.next(), cores.next()) else {
         return Ok(Placement::Together);

@@ -2,7 +2,7 @@
 //! promises of a whole cluster, at full size.
 //!
 //! ```text
-//! rows ──▶ one Envoy, a listener per row ──▶ rounds of shuffled blocks ──▶ worker CPU ──▶ estimates ──▶ a table
+//! rows ──▶ Envoys, a listener per row ──▶ rounds of shuffled blocks ──▶ worker CPU ──▶ estimates ──▶ a table
 //! ```
 //!
 //! Place in the flow: outside of it. It loads the modules of `dist/`, and routes made by the control plane's own
@@ -50,6 +50,10 @@ struct Cli {
     /// Rounds: each runs one block of every row. More rounds, narrower intervals.
     #[arg(long, default_value_t = 40, value_parser = clap::value_parser!(u16).range(4..))]
     rounds: u16,
+    /// Envoys, started one after another, that share the rounds: where a wasm VM comes to lie in memory moves a figure by
+    /// some microseconds, for as long as it lives.
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..))]
+    proxies: u16,
     /// Length of a block in milliseconds.
     #[arg(long, default_value_t = 250, value_parser = clap::value_parser!(u16).range(20..))]
     block: u16,
@@ -163,18 +167,33 @@ async fn filters_of(cli: &Cli) -> Result<Report, BenchError> {
     let mut options = EnvoyOptions::new(text);
     options.log_level = "error".to_owned();
     options.within = Duration::from_secs(120);
-    let envoy = Envoy::start(options).await?;
-
-    let placement = match cpu::place(&envoy)? {
-        Placement::Apart { worker, rest } => format!(
-            "one Envoy, one worker on core {worker}; load, upstream and the rest of Envoy on core {rest}"
-        ),
+    let cores = cpu::cores()?;
+    let mut placement = Placement::Together;
+    let block = Duration::from_millis(cli.block.into());
+    let rounds = usize::from(cli.rounds.div_ceil(cli.proxies));
+    let mut samples: run::Samples = groups.iter().map(|_| Vec::new()).collect();
+    for _ in 0..cli.proxies {
+        let envoy = Envoy::start(options.clone()).await?;
+        placement = cpu::place(&envoy, &cores)?;
+        let spent = run::measure(&envoy, &groups, rounds, block).await?;
+        for (all, spent) in samples.iter_mut().zip(spent) {
+            all.extend(spent);
+        }
+    }
+    let placement = match placement {
+        Placement::Apart { worker, rest } => {
+            format!(
+                "one worker on core {worker}; load, upstream and the rest of Envoy on core {rest}"
+            )
+        }
         Placement::Together => {
-            "one Envoy, one worker; there is one core only, which everything shares".to_owned()
+            "one worker; there is one core only, which everything shares".to_owned()
         }
     };
-    let block = Duration::from_millis(cli.block.into());
-    let samples = run::measure(&envoy, &groups, cli.rounds.into(), block).await?;
+    let placement = format!(
+        "{} Envoys one after another, each with {placement}",
+        cli.proxies
+    );
     Ok(Report::new(&groups, &samples, placement, modules))
 }
 
