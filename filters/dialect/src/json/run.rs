@@ -214,15 +214,6 @@ impl Json {
         // What has been passed and only counts.
         let mut passed = 0;
         loop {
-            match self.wanted {
-                _ if self.in_key => {}
-                Want::Text => at += decoded(&bytes[at..], sink),
-                Want::Length | Want::Nothing => {
-                    let (len, escapes) = passable(&bytes[at..]);
-                    at += len;
-                    passed += len - escapes;
-                }
-            }
             let (len, ascii) = plain_run(&bytes[at..]);
             let end = at + len;
             let stop = bytes.get(end).copied();
@@ -238,14 +229,25 @@ impl Json {
             } else if len > 0 {
                 self.emit(&bytes[at..end], sink);
             }
-            if stop == Some(b'\\')
-                && let Some(decoded) = bytes.get(end + 1).copied().and_then(short_escape)
-            {
-                match self.wanted {
-                    Want::Text => self.emit(&[decoded], sink),
-                    _ => passed += 1,
+            if let Some(letter) = escaped(bytes.get(end..).unwrap_or_default()) {
+                // Where there is one, there are more.
+                at = match self.wanted {
+                    _ if self.in_key => end,
+                    Want::Text => end + decoded(&bytes[end..], sink),
+                    Want::Length | Want::Nothing => {
+                        let (len, escapes) = passable(&bytes[end..]);
+                        passed += len - escapes;
+                        end + len
+                    }
+                };
+                // None of them if the input ends soon.
+                if at == end {
+                    match self.wanted {
+                        Want::Text => self.emit(&[letter], sink),
+                        _ => passed += 1,
+                    }
+                    at += 2;
                 }
-                at = end + 2;
                 continue;
             }
             self.pass(&mut passed, sink);
