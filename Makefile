@@ -89,7 +89,7 @@ fuzz: ## random bytes for the scanners, a minute for each target; ARGS=600 for t
 order: ## write filters/order.txt anew: the functions that requests run, which come first in a module
 	@$(TOOLS)/setup demo
 	@$(TOOLS)/build-wasm
-	@HEADGATE_WRITE_ORDER=1 $(WITH) cargo test --locked -q -p headgate-tests-abi --test order
+	@HEADGATE_WRITE_ORDER=1 $(WITH) cargo test --locked -q -p headgate-tests-abi --test order what_a_request_runs_is_in_the_list
 	@$(TOOLS)/build-wasm
 
 schema: ## write the committed JSON schemas, reference, definitions and rights anew

@@ -64,6 +64,10 @@ impl Host for Proxy {
         None
     }
 
+    fn request_headers_size(&self) -> Option<u32> {
+        None
+    }
+
     fn code_details(&self) -> Option<String> {
         None
     }

@@ -23,7 +23,7 @@ pub struct Tagging {
     pub filter_state: bool,
     /// Whether answers carry `x-model` and `x-model-version` of what served, and the balance of the buckets; a refusal always tells. Default true.
     pub response_headers: bool,
-    /// Own tags, each name once: header `x-headgate-<name>`, `baggage` member and filter state.
+    /// Own tags: header `x-headgate-<name>`, `baggage` member and filter state.
     #[serde(deserialize_with = "each_once")]
     pub tags: Vec<OwnTag>,
 }
@@ -97,16 +97,20 @@ fn a_clients_header<'de, D: Deserializer<'de>>(d: D) -> Result<HeaderName, D::Er
 }
 
 fn each_once<'de, D: Deserializer<'de>>(d: D) -> Result<Vec<OwnTag>, D::Error> {
-    let tags = Vec::<OwnTag>::deserialize(d)?;
+    let tags = Vec::deserialize(d)?;
+    unique(&tags).map_err(D::Error::custom)?;
+    Ok(tags)
+}
+
+/// Whether each own tag has a name of its own.
+pub(crate) fn unique(tags: &[OwnTag]) -> Result<(), String> {
     for (i, tag) in tags.iter().enumerate() {
         if tags[..i].iter().any(|before| before.name == tag.name) {
             let name = tag.name.as_str();
-            return Err(D::Error::custom(format!(
-                "tag {name:?} is given twice: remove one"
-            )));
+            return Err(format!("tag {name:?} is given twice: remove `tags[{i}]`"));
         }
     }
-    Ok(tags)
+    Ok(())
 }
 
 fn header(name: &'static str) -> Option<HeaderName> {

@@ -35,8 +35,8 @@ pub(crate) struct Request<'a> {
     pub(crate) headers: &'a Headers,
     pub(crate) body: Option<&'a Body>,
     pub(crate) class: Class,
-    /// The headers are still those of the request: nobody else wrote any since they were read.
-    pub(crate) current: bool,
+    /// It waited for its body: a filter before this one may have written headers since they were read.
+    pub(crate) waited: bool,
 }
 
 /// What becomes of it.
@@ -238,9 +238,10 @@ impl<'a> Decider<'a> {
         let admitted = self.reserve(vm, subject, asking, &mut effects)?;
         match &tags {
             Some(tags) => {
+                let size = || self.host.request_headers_size();
                 let sent = tags::Sent {
                     headers,
-                    current: self.request.current,
+                    current: !self.request.waited || size() == Some(headers.size()),
                 };
                 tags::write(tags, sent, tagging, &mut effects);
             }

@@ -40,7 +40,7 @@ pub(crate) struct Admitted {
     pub(crate) charges: Vec<Charge>,
 }
 
-/// What the settlement of one bucket needs.
+/// What the reserve and the settlement of one bucket need.
 #[derive(Debug)]
 pub(crate) struct Charge {
     pub(crate) limit: Rc<Limit>,
@@ -84,11 +84,7 @@ pub(crate) fn reserve(
     let mut charges = Vec::with_capacity(limits.len());
     for limit in limits {
         if limit.is_for(version) {
-            let charge = charge(limit, asking)?;
-            if charge.quote.cost > charge.quote.unscaled {
-                return Err(never(&charge));
-            }
-            charges.push(charge);
+            charges.push(charge(limit, asking)?);
         }
     }
     match ledger.reserve(charges.iter().map(Charge::spend), now, host) {
@@ -97,7 +93,7 @@ pub(crate) fn reserve(
     }
 }
 
-fn charge(limit: &Rc<Limit>, asking: &Asking<'_>) -> Result<Charge, Box<Refusal>> {
+fn charge(limit: &Rc<Limit>, asking: &Asking<'_>) -> Result<Charge, Box<Denied>> {
     let facts = asking.facts;
     let input = tokens_of_bytes(facts.prompt_bytes, limit.bytes_per_token)
         .saturating_add(facts.prompt_tokens);
@@ -106,9 +102,13 @@ fn charge(limit: &Rc<Limit>, asking: &Asking<'_>) -> Result<Charge, Box<Refusal>
         output: facts.n.saturating_mul(facts.max_tokens),
         n: facts.n,
     };
+    let quote = limit.pricing.quote(work, facts.temperature, asking.percent);
+    if quote.cost > quote.unscaled {
+        return Err(never(limit, &quote));
+    }
     Ok(Charge {
         key: fingerprint(limit, asking)?,
-        quote: limit.pricing.quote(work, facts.temperature, asking.percent),
+        quote,
         limit: limit.clone(),
         series: limit.series(asking.version),
         percent: asking.percent,
@@ -213,20 +213,20 @@ impl Admitted {
 }
 
 #[cold]
-fn never(charge: &Charge) -> Box<Denied> {
-    let per_milli = (charge.quote.per_unit / 1000).max(1);
+fn never(limit: &Rc<Limit>, quote: &Quote) -> Box<Denied> {
+    let per_milli = (quote.per_unit / 1000).max(1);
     let milli = |amount: u128| u64::try_from(amount / per_milli).unwrap_or(u64::MAX);
     let short = Short {
-        bucket: charge.limit.bucket.clone(),
-        kind: charge.limit.pricing.kind(),
-        cost: milli(charge.quote.cost),
-        capacity: milli(charge.quote.unscaled),
+        bucket: limit.bucket.clone(),
+        kind: limit.pricing.kind(),
+        cost: milli(quote.cost),
+        capacity: milli(quote.unscaled),
         remaining: 0,
         retry_after: 0,
         headers: Vec::new(),
     };
     Box::new(Denied {
-        limit: Some(charge.limit.clone()),
+        limit: Some(limit.clone()),
         refusal: Refusal::CostExceedsCapacity(Box::new(short)).into(),
     })
 }
@@ -259,7 +259,7 @@ fn denied(charges: &[Charge], refused: &Refused) -> Box<Denied> {
         Reason::OverBudget { .. } => Refusal::OverBudget(short),
         Reason::ExceedsScaledCapacity { .. } => Refusal::CapacityReduced(short),
         Reason::Contention => Refusal::Contended(short),
-        Reason::ExceedsCapacity => return never(charge),
+        Reason::ExceedsCapacity => return never(&charge.limit, &charge.quote),
     };
     Box::new(Denied {
         limit: Some(charge.limit.clone()),

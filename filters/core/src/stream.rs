@@ -237,7 +237,7 @@ fn request(vm: &mut Vm, host: &dyn Host, headers: &Headers, class: Class) -> Dec
         headers,
         body: None,
         class,
-        current: true,
+        waited: false,
     };
     decide(vm, host, request)
 }
@@ -297,8 +297,7 @@ impl Reading {
                     headers,
                     body: Some(&body),
                     class: Class::Body(self.endpoint),
-                    // A filter before this one may have written some while the body was awaited.
-                    current: host.request_headers_size() == Some(headers.size()),
+                    waited: true,
                 };
                 decide(vm, host, request)
             }

@@ -110,7 +110,9 @@ async fn what_a_request_runs_is_in_the_list() {
     assert!(ran.len() > 50, "{ran:?}");
 
     if std::env::var_os("HEADGATE_WRITE_ORDER").is_some() {
-        std::fs::write(list(), format!("{HEAD}{}\n", ran.join("\n"))).unwrap();
+        let new = list().with_extension("new");
+        std::fs::write(&new, format!("{HEAD}{}\n", ran.join("\n"))).unwrap();
+        std::fs::rename(new, list()).unwrap();
         return;
     }
     let list = std::fs::read_to_string(list()).unwrap();
@@ -126,6 +128,32 @@ async fn what_a_request_runs_is_in_the_list() {
         100 * known.len() >= LISTED * ran.len(),
         "run `make order`: the list lacks {new:#?}"
     );
+}
+
+/// What a real Envoy says of the size of the headers is what the filter makes of it: without that, every tag of a request
+/// that waited for its body would be looked for and replaced.
+#[tokio::test]
+async fn tags_are_added_to_a_request_that_waited_for_its_body() {
+    const REPLACES: &str = "headgate_core::tags::replace";
+    let module = named();
+    let functions = Functions::read(&module).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let traced = dir.path().join("headgate.wasm");
+    std::fs::write(&traced, trace::trace(&module, &functions).unwrap()).unwrap();
+    let config = with_buckets(&[slow_tokens(1000)]).to_string();
+    let world = try_start_file(&traced, &config, 1).await.unwrap();
+    for (request, replaces) in [
+        (chat().to(&world.url), false),
+        // It brings `x-model` itself.
+        (by_headers(&world, 16), true),
+    ] {
+        let ran = run(&world, &[request], &functions).await;
+        assert_eq!(
+            ran.iter().any(|name| name == REPLACES),
+            replaces,
+            "{ran:#?}"
+        );
+    }
 }
 
 /// The shipped module is laid out by the list: its callbacks, which requests run, are among the first functions.

@@ -47,12 +47,12 @@ const MODULES: [&str; 3] = ["headgate", "token-bucket", "traffic-tag"];
 #[derive(Debug, Parser)]
 #[command(name = "headgate-bench", version)]
 struct Cli {
-    /// Rounds: each runs one block of every row. More rounds, narrower intervals.
+    /// Rounds: each runs one block of every row. More rounds, narrower intervals. Rounded up to as many for each Envoy.
     #[arg(long, default_value_t = 40, value_parser = clap::value_parser!(u16).range(4..))]
     rounds: u16,
     /// Envoys, started one after another, that share the rounds: where a wasm VM comes to lie in memory moves a figure by
     /// some microseconds, for as long as it lives.
-    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..))]
     proxies: u16,
     /// Length of a block in milliseconds.
     #[arg(long, default_value_t = 250, value_parser = clap::value_parser!(u16).range(20..))]
@@ -194,7 +194,8 @@ async fn filters_of(cli: &Cli) -> Result<Report, BenchError> {
         "{} Envoys one after another, each with {placement}",
         cli.proxies
     );
-    Ok(Report::new(&groups, &samples, placement, modules))
+    let envoys = cli.proxies.into();
+    Ok(Report::new(&groups, &samples, envoys, placement, modules))
 }
 
 fn chosen(mut groups: Vec<Group>, only: Option<&str>) -> Result<Vec<Group>, BenchError> {

@@ -86,17 +86,19 @@ impl ModuleReport {
     }
 }
 
-/// Estimates everything a group's rows are about. `samples`: rounds of rows.
-pub(crate) fn group(group: &Group, samples: &[Vec<f64>]) -> GroupReport {
+/// Estimates everything a group's rows are about. `samples`: rounds of rows, as many of each Envoy.
+fn group(group: &Group, samples: &[Vec<f64>], envoys: usize) -> GroupReport {
     let rows = group.rows.iter().enumerate();
     GroupReport {
         title: group.title.clone(),
-        rows: rows.map(|(i, r)| row(group, samples, i, r)).collect(),
+        rows: rows
+            .map(|(i, r)| row(group, samples, envoys, i, r))
+            .collect(),
     }
 }
 
-fn row(group: &Group, samples: &[Vec<f64>], index: usize, row: &Row) -> RowReport {
-    let rounds = samples.len();
+fn row(group: &Group, samples: &[Vec<f64>], envoys: usize, index: usize, row: &Row) -> RowReport {
+    let each = samples.len() / envoys.max(1);
     let whole = |index: usize, drawn: &[usize]| {
         let values: Vec<f64> = drawn.iter().map(|round| samples[*round][index]).collect();
         midmean(&values)
@@ -108,7 +110,7 @@ fn row(group: &Group, samples: &[Vec<f64>], index: usize, row: &Row) -> RowRepor
     };
     let ratio = row.ratio.as_ref().and_then(|ratio| {
         let other = group.rows.iter().position(|r| r.id == ratio.to)?;
-        Some(bootstrap(rounds, |drawn| match ratio.of {
+        Some(bootstrap(envoys, each, |drawn| match ratio.of {
             Cost::Added => added(index, drawn) / added(other, drawn),
             Cost::Whole => whole(index, drawn) / whole(other, drawn),
         }))
@@ -117,8 +119,8 @@ fn row(group: &Group, samples: &[Vec<f64>], index: usize, row: &Row) -> RowRepor
     RowReport {
         id: row.id.clone(),
         title: row.title.clone(),
-        whole: bootstrap(rounds, |drawn| whole(index, drawn)),
-        added: (index > 0).then(|| bootstrap(rounds, |drawn| added(index, drawn))),
+        whole: bootstrap(envoys, each, |drawn| whole(index, drawn)),
+        added: (index > 0).then(|| bootstrap(envoys, each, |drawn| added(index, drawn))),
         control: row.control,
         mark,
         holds: mark.zip(ratio).map(|(mark, ratio)| ratio.value <= mark),
@@ -131,6 +133,7 @@ impl Report {
     pub(crate) fn new(
         groups: &[Group],
         samples: &Samples,
+        envoys: usize,
         placement: String,
         modules: Vec<ModuleReport>,
     ) -> Self {
@@ -138,7 +141,7 @@ impl Report {
         Self {
             rounds: samples.first().map_or(0, Vec::len),
             placement,
-            groups: reports.map(|(g, s)| group(g, s)).collect(),
+            groups: reports.map(|(g, s)| group(g, s, envoys)).collect(),
             modules,
             cluster: Vec::new(),
         }
@@ -148,7 +151,7 @@ impl Report {
     pub(crate) fn of_promises(cluster: Vec<PromiseReport>) -> Self {
         Self {
             cluster,
-            ..Self::new(&[], &Samples::new(), String::new(), Vec::new())
+            ..Self::new(&[], &Samples::new(), 1, String::new(), Vec::new())
         }
     }
 

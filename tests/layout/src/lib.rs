@@ -1,8 +1,8 @@
 //! The order of the functions in a module, which is the order in which V8 lays their code out.
 //!
-//! Place in the flow: after the linker, before `dist/`. What a request runs is a tenth of a module's code; spread over all
-//! of it, it takes three times the pages, and a page that is not in the worker's address cache costs as much as some hundred
-//! instructions. So the functions of `filters/order.txt` come first, in its order.
+//! Place in the flow: after the linker, before `dist/`. What a request runs is a part of a module's code; strewn over all
+//! of it, it takes more pages and lines than it has to, and those are what a request's time goes into (DECISIONS.md). So the
+//! functions of `filters/order.txt` come first, in its order.
 //!
 //! | module | what it is |
 //! |---|---|
@@ -26,7 +26,7 @@ pub enum LayoutError {
     #[error("it cannot be written again: {0}")]
     Unknown(#[from] wasm_encoder::reencode::Error),
     /// Without names, nobody knows which function is which.
-    #[error("it has no names of functions: build it with `strip = false`")]
+    #[error("it has no names of functions: build it without `strip`")]
     Nameless,
     /// It cannot log.
     #[error("it does not import `env.proxy_log`")]

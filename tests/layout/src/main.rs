@@ -39,6 +39,14 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
         .map_err(|error| format!("{}: {error}", arguments.order.display()))?;
     let functions = Functions::read(&module)?;
     let order = Order::new(&functions, &list);
+    if !order.unknown.is_empty() {
+        eprintln!(
+            "{}: {} of the functions in {} are not in it; make order writes the list anew",
+            arguments.module.display(),
+            order.unknown.len(),
+            arguments.order.display()
+        );
+    }
     fs::write(&arguments.out, lay(&module, &functions, &order)?)?;
     Ok(())
 }

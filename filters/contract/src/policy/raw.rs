@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::target::{Fields, Selector, TargetRef};
 use super::{Bucket, Tagging, Target};
-use crate::tagging::{OwnTag, SessionKey, UnknownVersion, not_a_tag};
+use crate::tagging::{OwnTag, SessionKey, UnknownVersion, not_a_tag, unique};
 use crate::{HeaderName, ModelId};
 
 /// Most buckets in a policy.
@@ -160,14 +160,7 @@ pub(super) struct TrafficTagPolicySpec {
 impl TryFrom<TrafficTagPolicySpec> for super::TrafficTagPolicySpec {
     type Error = String;
     fn try_from(raw: TrafficTagPolicySpec) -> Result<Self, String> {
-        for (i, t) in raw.tags.iter().enumerate() {
-            if raw.tags[..i].iter().any(|other| other.name == t.name) {
-                return Err(format!(
-                    "tag {:?} is given twice: remove `tags[{i}]`",
-                    t.name.as_str()
-                ));
-            }
-        }
+        unique(&raw.tags)?;
         let keys = raw.session_keys.as_ref().map_or(0, Vec::len);
         at_most("sessionKeys", keys, MAX_TAGGING)?;
         at_most("tags", raw.tags.len(), MAX_TAGGING)?;

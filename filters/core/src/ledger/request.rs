@@ -41,6 +41,7 @@ pub struct HeldSpend {
     pub(super) cells: u64,
     /// The arrival time after this spend, ns: refunds end there.
     pub(super) own_tat: u64,
+    /// Until all of the request's spends are taken.
     pub(super) undo: Undo,
     pub(super) balance: Balance,
 }
@@ -119,14 +120,6 @@ pub struct Refused {
     pub limit: u64,
     /// Until that bucket is full again if nothing is spent, ns.
     pub reset_ns: u64,
-}
-
-impl Refused {
-    /// The same, of the spend at this index.
-    pub(super) fn at(mut self, which: usize) -> Self {
-        self.which = which;
-        self
-    }
 }
 
 /// Why a request was refused.

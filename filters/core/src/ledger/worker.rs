@@ -83,19 +83,25 @@ impl Ledger {
     ) -> Result<Held, Box<Refused>> {
         let mut held = Vec::with_capacity(spends.len());
         for spend in spends {
-            let priced = priced(&spend, now);
-            held.push(priced.map_err(|refused| Box::new(refused.at(held.len())))?);
+            match priced(&spend, now) {
+                Ok(priced) => held.push(priced),
+                Err(mut refused) => {
+                    refused.which = held.len();
+                    return Err(refused);
+                }
+            }
         }
         let failed = held
             .iter_mut()
             .enumerate()
             .find_map(|(which, spend)| Some((which, self.take(spend, now, cells).err()?)));
-        let Some((which, refused)) = failed else {
+        let Some((which, mut refused)) = failed else {
             return Ok(Held(held));
         };
         held.truncate(which);
         self.give_back(held, now, cells);
-        Err(Box::new(refused.at(which)))
+        refused.which = which;
+        Err(refused)
     }
 
     /// Brings each bucket from what the stream reserved to what it used, in cells, in the order of

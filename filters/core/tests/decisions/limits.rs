@@ -119,6 +119,19 @@ fn a_429_of_a_later_hop_keeps_its_own_balance() {
     }
 }
 
+/// It is told first, also where the bucket's key cannot be read.
+#[test]
+fn a_cost_above_the_capacity_is_told_before_what_is_wrong_with_the_key() {
+    let bucket = tokens(1000, "10", "").replace("tenant", "header:x-team");
+    let mut proxy = Proxy::new(&one_model(&bucket));
+    let teams = [("x-team", "a"), ("x-team", "b")];
+    for (max_tokens, code) in [(1200, "cost_exceeds_capacity"), (100, "duplicate_header")] {
+        let (_, step) = proxy.chat(&teams, &body(max_tokens));
+        let told = text(reply(&step));
+        assert!(told.contains(code), "{max_tokens}: {told}");
+    }
+}
+
 #[test]
 fn a_cost_above_the_capacity_is_400() {
     let mut proxy = Proxy::new(&one_model(&tokens(1000, "10", "")));

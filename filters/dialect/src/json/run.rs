@@ -439,7 +439,86 @@ impl Json {
 
 #[cfg(test)]
 mod tests {
-    use super::plain_run;
+    use super::super::{JsonError, Kind, Scalar, Sink, Want};
+    use super::{decoded, escaped, passable, plain_run};
+
+    /// Takes text alone.
+    #[derive(Default)]
+    struct Texts(Vec<u8>);
+
+    impl Sink for Texts {
+        type Error = JsonError;
+        fn open(&mut self, _: Kind, _: u64) -> Result<(), JsonError> {
+            Ok(())
+        }
+        fn close(&mut self, _: u64) -> Result<(), JsonError> {
+            Ok(())
+        }
+        fn key(&mut self, _: &[u8]) {}
+        fn begin_string(&mut self) -> Result<Want, JsonError> {
+            Ok(Want::Text)
+        }
+        fn length(&mut self, _: u64) {}
+        fn text(&mut self, text: &[u8]) {
+            assert!(!text.is_empty());
+            self.0.extend_from_slice(text);
+        }
+        fn end_string(&mut self) -> Result<(), JsonError> {
+            Ok(())
+        }
+        fn scalar(&mut self, _: Scalar) -> Result<(), JsonError> {
+            Ok(())
+        }
+    }
+
+    /// One byte or short escape after another, as far as they go.
+    fn one_by_one(bytes: &[u8], end: usize) -> (Vec<u8>, usize) {
+        let (mut text, mut escapes, mut at) = (Vec::new(), 0, 0);
+        while at < end {
+            if let Some(letter) = escaped(&bytes[at..]) {
+                text.push(letter);
+                escapes += 1;
+                at += 2;
+            } else {
+                assert!(bytes[at].is_ascii() && !matches!(bytes[at], 0..0x20 | b'"' | b'\\'));
+                text.push(bytes[at]);
+                at += 1;
+            }
+        }
+        assert_eq!(at, end, "an escape is never cut");
+        (text, escapes)
+    }
+
+    #[test]
+    fn large_pieces_are_what_one_byte_after_another_would_be() {
+        let ends: [&[u8]; 6] = [b"\"", b"\\u00e9", b"\x1f", "é".as_bytes(), b"\\", b""];
+        for len in 0..300 {
+            for every in [1, 2, 3, 7, 16, 55, 400] {
+                let mut bytes = Vec::new();
+                for (i, letter) in b"nt\"\\/bfr".iter().cycle().take(len).enumerate() {
+                    match i % every {
+                        0 => bytes.extend([b'\\', *letter]),
+                        _ => bytes.push(b'a' + (i % 26) as u8),
+                    }
+                }
+                let plain = bytes.len();
+                for end in ends {
+                    bytes.truncate(plain);
+                    bytes.extend_from_slice(end);
+                    let mut sink = Texts::default();
+                    let at = decoded(&bytes, &mut sink);
+                    let (text, escapes) = one_by_one(&bytes, at);
+                    assert_eq!(sink.0, text, "{bytes:?}");
+                    assert_eq!(passable(&bytes), (at, escapes), "{bytes:?}");
+                    // All there is, but for less than a block.
+                    assert!(
+                        at <= plain && at + 17 > plain.min(bytes.len() - end.len().min(1)),
+                        "{at} of {plain}"
+                    );
+                }
+            }
+        }
+    }
 
     #[test]
     fn a_run_ends_at_the_first_byte_that_is_not_plain_wherever_it_lies() {

@@ -80,8 +80,8 @@ impl RequestScanner {
     /// # Errors
     /// The first thing wrong with it, in the order of its bytes.
     pub fn finish(&mut self) -> Result<Body, BodyError> {
-        if let Some(error) = self.error.take() {
-            return Err(error);
+        if let Some(error) = &self.error {
+            return Err(error.clone());
         }
         self.json.finish(&mut self.facts)?;
         self.facts.body()

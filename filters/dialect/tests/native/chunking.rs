@@ -80,6 +80,8 @@ fn fragment() -> impl Strategy<Value = Vec<u8>> {
         "\"prompt\":",
         "{\"role\":\"user\",",
         "\"content\":",
+        // Longer than the pieces in which text is decoded.
+        "\"content\":\"He said: \\\"Nobody has counted what it would cost to keep both of the lines open.\\\"\\nSo two went through the books of the last nine years, and wrote\\t(in the end) what they had found.\",",
         "{\"text\":",
         "\"metadata\":{\"user_id\":",
         "\"conversation\":{\"id\":",
