@@ -39,7 +39,8 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
         .map_err(|error| format!("{}: {error}", arguments.order.display()))?;
     let functions = Functions::read(&module)?;
     let order = Order::new(&functions, &list);
-    if !order.unknown.is_empty() {
+    // Modules and compilers differ a little in what they put into one function.
+    if order.unknown.len() > order.first / 4 {
         eprintln!(
             "{}: {} of the functions in {} are not in it; make order writes the list anew",
             arguments.module.display(),
