@@ -251,7 +251,7 @@ fn count_moved(settled: &[Settled], ticket: &Ticket, effects: &mut Vec<Effect>) 
             }
         }
         if settled.evicted {
-            effects.push(Effect::Count(metrics::by_rule("evictions", rule), 1));
+            effects.push(charge.evicted());
         }
     }
 }

@@ -387,7 +387,7 @@ impl<'a> Decider<'a> {
             let metric = charge.series.get("reserves", outcome, render);
             effects.push(Effect::Count(metric, 1));
             if balance.evicted {
-                effects.push(evicted(rule));
+                effects.push(charge.evicted());
             }
         }
         // What is to be read must be readable.
@@ -472,9 +472,4 @@ fn remove_encodings(model: &str, version: Option<&Rc<Version>>, effects: &mut Ve
     let render = || metrics::by_version(NAME, model, pick::label(version));
     effects.push(Effect::RemoveRequestHeader("accept-encoding".into()));
     effects.push(Effect::Count(pick::stat(version, NAME, "", render), 1));
-}
-
-#[cold]
-fn evicted(rule: &str) -> Effect {
-    Effect::Count(metrics::by_rule("evictions", rule), 1)
 }

@@ -7,11 +7,12 @@ use headgate_contract::KeyPart;
 
 use crate::compiled::Limit;
 use crate::cost::{Quote, Work, tokens_of_bytes};
+use crate::effects::Effect;
 use crate::facts::{Facts, single};
 use crate::headers::Headers;
 use crate::host::Host;
 use crate::ledger::{Fingerprint, Held, Ledger, Reason, Refused, Spend};
-use crate::metrics::Series;
+use crate::metrics::{self, Series};
 use crate::pick::{self, Version};
 use crate::ratelimit_headers::{self, Told, seconds};
 use crate::refusal::{Refusal, Short};
@@ -152,6 +153,12 @@ impl Charge {
             capacity: self.quote.capacity,
             unscaled_capacity: self.quote.unscaled,
         }
+    }
+
+    /// The count of a key that lost its cell to this one.
+    #[cold]
+    pub(crate) fn evicted(&self) -> Effect {
+        Effect::Count(metrics::by_rule("evictions", self.limit.rule.id()), 1)
     }
 
     /// A number of cells in thousandths of the bucket's unit.

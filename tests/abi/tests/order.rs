@@ -14,6 +14,7 @@ use headgate_tests_abi::config::{slow_tokens, slow_tokens_by_reservation, with_b
 use headgate_tests_abi::module::anatomy;
 use headgate_tests_abi::world::{World, try_start_file};
 use serde_json::json;
+use tempfile::NamedTempFile;
 use wasmparser::{ExternalKind, Parser, Payload};
 
 /// Of the functions that requests run, so many percent at least are in the list. Compilers differ in what they put into one.
@@ -35,6 +36,15 @@ fn named() -> Vec<u8> {
         std::env::var_os(name).unwrap_or_else(|| panic!("{name} is not set: use tests/tools/with"));
     std::fs::read(&path)
         .unwrap_or_else(|error| panic!("{}: {error}; run make wasm first", path.display()))
+}
+
+/// The module's functions, and a file with it that tells which of them it runs.
+fn traced() -> (Functions, NamedTempFile) {
+    let module = named();
+    let functions = Functions::read(&module).unwrap();
+    let file = NamedTempFile::new().unwrap();
+    std::fs::write(&file, trace::trace(&module, &functions).unwrap()).unwrap();
+    (functions, file)
 }
 
 fn by_headers(world: &World, max_tokens: u64) -> HttpRequest {
@@ -76,11 +86,7 @@ async fn run(world: &World, requests: &[HttpRequest], functions: &Functions) -> 
 
 #[tokio::test]
 async fn what_a_request_runs_is_in_the_list() {
-    let module = named();
-    let functions = Functions::read(&module).unwrap();
-    let dir = tempfile::tempdir().unwrap();
-    let traced = dir.path().join("headgate.wasm");
-    std::fs::write(&traced, trace::trace(&module, &functions).unwrap()).unwrap();
+    let (functions, traced) = traced();
 
     // What every request runs, then what each kind does, then what only the first one does.
     let (mut ran, mut first) = (Vec::new(), Vec::new());
@@ -91,7 +97,7 @@ async fn what_a_request_runs_is_in_the_list() {
         let mut config = with_buckets(&[bucket]);
         config["namespaces"]["default"]["tagging"] =
             json!([{"policy": "p", "tagging": {"responseHeaders": tells}}]);
-        let world = try_start_file(&traced, &config.to_string(), 1)
+        let world = try_start_file(traced.path(), &config.to_string(), 1)
             .await
             .unwrap();
         let kinds = [
@@ -135,13 +141,9 @@ async fn what_a_request_runs_is_in_the_list() {
 #[tokio::test]
 async fn tags_are_added_to_a_request_that_waited_for_its_body() {
     const REPLACES: &str = "headgate_core::tags::replace";
-    let module = named();
-    let functions = Functions::read(&module).unwrap();
-    let dir = tempfile::tempdir().unwrap();
-    let traced = dir.path().join("headgate.wasm");
-    std::fs::write(&traced, trace::trace(&module, &functions).unwrap()).unwrap();
+    let (functions, traced) = traced();
     let config = with_buckets(&[slow_tokens(1000)]).to_string();
-    let world = try_start_file(&traced, &config, 1).await.unwrap();
+    let world = try_start_file(traced.path(), &config, 1).await.unwrap();
     for (request, replaces) in [
         (chat().to(&world.url), false),
         // It brings `x-model` itself.
