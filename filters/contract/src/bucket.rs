@@ -1,10 +1,14 @@
-//! One bucket: whom it counts, what it holds, what a request costs, how it settles.
+//! One bucket: its key, its capacity, what a request costs, and how it settles.
+
+mod failure;
+mod raw;
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{BucketName, Decimal, HeaderName, ModelId};
+pub use self::failure::{Abandoned, FailureCharge, OnFailure};
+use crate::{BucketName, Decimal, Duration, HeaderName, ModelId};
 
 /// Most parts of a key.
 const MAX_PARTS: usize = 8;
@@ -19,22 +23,30 @@ const MAX_ROWS: usize = 256;
 pub struct Bucket {
     /// Its name, unique within all buckets of a model.
     pub name: BucketName,
-    /// Whom it counts apart; empty means one bucket for everybody.
+    /// Attributes that partition the bucket; empty means one bucket for everybody.
     pub key: Vec<KeyPart>,
     /// Capacity and cost.
     pub profile: Profile,
-    /// UTF-8 bytes of the prompt per token before usage is known: of messages, tools, tool calls and schemas, as they
-    /// are sent. A picture, sound or file counts 765 tokens. 0.25–64, default 4.
+    /// UTF-8 bytes per token: of the prompt before usage is known, and of an answer that reports no usage. 0.25–64.
     pub bytes_per_token: Decimal,
-    /// How far settlement may drive the bucket beyond empty, in windows. 0–100, default 1.
-    pub max_debt: Decimal,
+    /// How far settlement may drive the bucket below empty, in windows, 0–100. `None`: 10 windows, but at most the longer of
+    /// one window and 24 hours.
+    pub max_debt: Option<Decimal>,
     /// What to do when the shared cell stays contended.
     pub on_contention: OnContention,
     /// What a request is finally charged for.
     pub settle_on: SettleOn,
     /// What is charged when the answer cannot be read (compressed, unknown dialect).
     pub unreadable: Unreadable,
-    /// Keys remembered apart; memory is about 25 bytes each, whatever appears. 64–1 048 576, default 4096.
+    /// Whether the upstream is asked to report the usage of a stream.
+    pub usage: UsageReport,
+    /// What is charged for a request that failed.
+    pub on_failure: OnFailure,
+    /// What is charged for a request whose client left before the answer began.
+    pub abandoned: Abandoned,
+    /// The longest `Retry-After` that a client is expected to wait for; beyond it a refusal carries `x-should-retry: false`.
+    pub max_client_wait: Duration,
+    /// Keys that are never evicted by one another. 64–16 777 216.
     pub max_keys: u32,
 }
 
@@ -154,6 +166,19 @@ pub enum SettleOn {
     Reservation,
 }
 
+/// Whether the upstream is asked to report the usage of a stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase")]
+pub enum UsageReport {
+    /// A streamed OpenAI request that does not ask for usage gets `stream_options.include_usage`; the extra event is taken
+    /// out of the answer again.
+    #[default]
+    Ask,
+    /// Requests and answers stay as they are; a stream without usage is charged by the text that flowed.
+    Observe,
+}
+
 /// What is charged when the answer cannot be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
@@ -250,7 +275,7 @@ impl schemars::JsonSchema for KeyPart {
         schemars::json_schema!({
             "type": "string",
             "description": "tenant, model, version or header:NAME",
-            "pattern": "^(tenant|model|version|header:[a-z0-9-]{1,128})$"
+            "pattern": "^(tenant|model|version|header:[a-z0-9_-]{1,128})$"
         })
     }
 }
@@ -267,237 +292,4 @@ fn is_one(d: &Decimal) -> bool {
 #[allow(clippy::trivially_copy_pass_by_ref)] // serde's signature
 fn is_zero(d: &Decimal) -> bool {
     d.millionths() == 0
-}
-
-mod raw {
-    //! As written: `profile` names the section that counts.
-
-    use serde::{Deserialize, Serialize};
-
-    use super::{
-        BucketName, Decimal, KeyPart, OnContention, Semantic, SettleOn, Tokens, Unreadable,
-    };
-
-    /// A semantic token bucket.
-    #[derive(Serialize, Deserialize)]
-    #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-    #[cfg_attr(feature = "schema", schemars(rename = "Bucket"))]
-    #[cfg_attr(feature = "schema", schemars(extend("x-kubernetes-validations" = crate::rules::of(&[
-        ("self.profile != 'tokens' || has(self.tokens)", "`profile: tokens` needs the section `tokens` with `capacity` and `refillPerSecond`"),
-        ("self.profile != 'tokens' || !has(self.semantic)", "`profile: tokens` takes no section `semantic`: remove it"),
-        ("self.profile != 'semantic' || !has(self.tokens)", "`profile: semantic` takes no section `tokens`: remove it"),
-    ]))))]
-    #[serde(rename_all = "camelCase", deny_unknown_fields)]
-    pub(super) struct Bucket {
-        /// Its name, once in a policy. Where several policies give one model a bucket of this name, one of them counts, in the
-        /// order told with the policy; a tie is an error (`DuplicateBucket`), and the oldest counts.
-        name: BucketName,
-        /// Whom it counts apart (`tenant`, `model`, `version`, `header:NAME`); empty means one bucket for everybody.
-        #[cfg_attr(feature = "schema", schemars(length(max = super::MAX_PARTS), extend("x-kubernetes-list-type" = "set")))]
-        key: Vec<KeyPart>,
-        /// `tokens` counts tokens; `semantic` prices a request as a share of its own capacity, and so limits requests.
-        profile: ProfileName,
-        /// Required with `profile: tokens`.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        tokens: Option<Tokens>,
-        /// Optional with `profile: semantic`.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        semantic: Option<Semantic>,
-        /// UTF-8 bytes of the prompt per token before usage is known: of messages, tools, tool calls and schemas, as they
-        /// are sent. A picture, sound or file counts 765 tokens. 0.25–64, default 4.
-        #[serde(default = "four")]
-        #[cfg_attr(feature = "schema", schemars(extend("minimum" = 0.25, "maximum" = 64, "x-kubernetes-validations" = crate::rules::of(&[crate::rules::SIX_DIGITS, ("self >= 0.25", "write 0.25 to 64")]))))]
-        bytes_per_token: Decimal,
-        /// How far settlement may drive the bucket beyond empty, in windows. 0–100, default 1.
-        #[serde(default = "super::one")]
-        #[cfg_attr(feature = "schema", schemars(extend("maximum" = 100)))]
-        max_debt: Decimal,
-        /// What to do when the shared cell stays contended. Default `refuse`.
-        #[serde(default)]
-        on_contention: OnContention,
-        /// What a request is finally charged for. Default `usage`.
-        #[serde(default)]
-        settle_on: SettleOn,
-        /// What is charged when the answer cannot be read (compressed, unknown dialect). Default `bytes`.
-        #[serde(default)]
-        unreadable: Unreadable,
-        /// Keys remembered apart; memory is about 25 bytes each, whatever appears. 64–1 048 576, default 4096.
-        #[serde(default = "keys")]
-        #[cfg_attr(feature = "schema", schemars(extend("minimum" = 64, "maximum" = 1_048_576)))]
-        max_keys: u32,
-    }
-
-    #[derive(Serialize, Deserialize)]
-    #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-    #[serde(rename_all = "camelCase")]
-    pub(super) enum ProfileName {
-        /// Counts tokens.
-        Tokens,
-        /// Prices a request as a share of its own capacity.
-        Semantic,
-    }
-
-    const fn four() -> Decimal {
-        Decimal::whole(4)
-    }
-    const fn keys() -> u32 {
-        4096
-    }
-
-    const MILLISECOND: u128 = Decimal::UNIT as u128 / 1000;
-    const YEAR: u128 = 366 * 86_400;
-
-    fn within(field: &str, value: Decimal, min: u64, max: u64) -> Result<(), String> {
-        if (min..=max).contains(&value.millionths()) {
-            return Ok(());
-        }
-        Err(format!(
-            "`{field}` is {value}: write {} to {}",
-            Decimal::from_millionths(min),
-            Decimal::from_millionths(max)
-        ))
-    }
-
-    fn tokens(t: Tokens) -> Result<super::Profile, String> {
-        const TENTH: u64 = Decimal::UNIT / 10;
-        if t.capacity.millionths() == 0 || t.refill_per_second.millionths() == 0 {
-            return Err(
-                "`tokens.capacity` and `tokens.refillPerSecond` must be greater than 0".into(),
-            );
-        }
-        within(
-            "tokens.inputWeight",
-            t.input_weight,
-            0,
-            1000 * Decimal::UNIT,
-        )?;
-        within(
-            "tokens.outputWeight",
-            t.output_weight,
-            0,
-            1000 * Decimal::UNIT,
-        )?;
-        if t.input_weight.millionths() == 0 && t.output_weight.millionths() == 0 {
-            return Err(
-                "`tokens.inputWeight` and `tokens.outputWeight` are both 0, so nothing would ever cost anything: give one of them a value"
-                    .into(),
-            );
-        }
-        within(
-            "tokens.temperatureSensitivity",
-            t.temperature_sensitivity,
-            0,
-            100 * TENTH,
-        )?;
-        // capacity / refill, compared without dividing.
-        let (capacity, refill) = (
-            u128::from(t.capacity.millionths()),
-            u128::from(t.refill_per_second.millionths()),
-        );
-        if capacity * u128::from(Decimal::UNIT) < refill * MILLISECOND || capacity > refill * YEAR {
-            return Err(
-                "`tokens.capacity / tokens.refillPerSecond` is the time an empty bucket takes to fill: keep it between 1 ms and 366 days"
-                    .into(),
-            );
-        }
-        Ok(super::Profile::Tokens(t))
-    }
-
-    fn semantic(s: Semantic) -> Result<super::Profile, String> {
-        within(
-            "semantic.minCapacity",
-            s.min_capacity,
-            1,
-            Decimal::MAX_MILLIONTHS,
-        )?;
-        within("semantic.fillRatio", s.fill_ratio, 1, 1000 * Decimal::UNIT)?;
-        if !(1..=10_000_000).contains(&s.reference_max_tokens) {
-            return Err(format!(
-                "`semantic.referenceMaxTokens` is {}: write 1 to 10000000",
-                s.reference_max_tokens
-            ));
-        }
-        if s.models.len() > super::MAX_ROWS {
-            return Err("`semantic.models` has more than 256 entries: remove some".into());
-        }
-        let mut models = super::default_models();
-        for (id, row) in s.models {
-            let field = format!("semantic.models.{id}.temperatureSensitivity");
-            within(&field, row.temperature_sensitivity, 0, 10 * Decimal::UNIT)?;
-            models.insert(id, row);
-        }
-        Ok(super::Profile::Semantic(Semantic { models, ..s }))
-    }
-
-    impl TryFrom<Bucket> for super::Bucket {
-        type Error = String;
-        fn try_from(raw: Bucket) -> Result<Self, String> {
-            let profile = match (raw.profile, raw.tokens, raw.semantic) {
-                (ProfileName::Tokens, Some(t), None) => tokens(t)?,
-                (ProfileName::Tokens, None, None) => {
-                    return Err("`profile: tokens` needs the section `tokens` with `capacity` and `refillPerSecond`".into());
-                }
-                (ProfileName::Tokens, _, Some(_)) => {
-                    return Err("`profile: tokens` takes no section `semantic`: remove it".into());
-                }
-                (ProfileName::Semantic, None, s) => semantic(s.unwrap_or_default())?,
-                (ProfileName::Semantic, Some(_), _) => {
-                    return Err("`profile: semantic` takes no section `tokens`: remove it".into());
-                }
-            };
-            within(
-                "bytesPerToken",
-                raw.bytes_per_token,
-                Decimal::UNIT / 4,
-                64 * Decimal::UNIT,
-            )?;
-            within("maxDebt", raw.max_debt, 0, 100 * Decimal::UNIT)?;
-            if !(64..=1_048_576).contains(&raw.max_keys) {
-                return Err(format!(
-                    "`maxKeys` is {}: write 64 to 1048576",
-                    raw.max_keys
-                ));
-            }
-            if raw.key.len() > super::MAX_PARTS {
-                return Err("`key` has more than 8 parts: remove some".into());
-            }
-            let twice = |(i, part)| raw.key[..i].contains(part);
-            if raw.key.iter().enumerate().any(twice) {
-                return Err("`key` names the same part twice: remove one".into());
-            }
-            Ok(Self {
-                name: raw.name,
-                key: raw.key,
-                profile,
-                bytes_per_token: raw.bytes_per_token,
-                max_debt: raw.max_debt,
-                on_contention: raw.on_contention,
-                settle_on: raw.settle_on,
-                unreadable: raw.unreadable,
-                max_keys: raw.max_keys,
-            })
-        }
-    }
-
-    impl From<super::Bucket> for Bucket {
-        fn from(b: super::Bucket) -> Self {
-            let (profile, tokens, semantic) = match b.profile {
-                super::Profile::Tokens(t) => (ProfileName::Tokens, Some(t), None),
-                super::Profile::Semantic(s) => (ProfileName::Semantic, None, Some(s)),
-            };
-            Self {
-                name: b.name,
-                key: b.key,
-                profile,
-                tokens,
-                semantic,
-                bytes_per_token: b.bytes_per_token,
-                max_debt: b.max_debt,
-                on_contention: b.on_contention,
-                settle_on: b.settle_on,
-                unreadable: b.unreadable,
-                max_keys: b.max_keys,
-            }
-        }
-    }
 }

@@ -108,8 +108,8 @@ id!(
     /// A header name, in lower case as HTTP/2 and Envoy write it.
     HeaderName,
     "header name",
-    "1-128 lower-case letters, digits or '-'",
-    "^[a-z0-9-]{1,128}$",
+    "1-128 lower-case letters, digits, '-' or '_'",
+    "^[a-z0-9_-]{1,128}$",
     header_name
 );
 
@@ -151,5 +151,5 @@ fn dns_subdomain(s: &str) -> bool {
 fn header_name(s: &str) -> bool {
     (1..=128).contains(&s.len())
         && s.bytes()
-            .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'-')
+            .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, b'-' | b'_'))
 }

@@ -9,7 +9,9 @@
 //! ```
 
 mod bucket;
+mod cors;
 mod decimal;
+mod duration;
 mod error;
 mod filter;
 mod ids;
@@ -22,15 +24,18 @@ mod rules;
 mod tagging;
 
 pub use bucket::{
-    Bucket, KeyPart, ModelCapacity, OnContention, Profile, Semantic, SettleOn, Tokens, Unreadable,
+    Abandoned, Bucket, FailureCharge, KeyPart, ModelCapacity, OnContention, OnFailure, Profile,
+    Semantic, SettleOn, Tokens, Unreadable, UsageReport,
 };
+pub use cors::{Cors, OriginPattern};
 pub use decimal::Decimal;
+pub use duration::Duration;
 pub use error::ConfigError;
 pub use filter::{BucketRule, FilterConfig, NamespaceConfig, Role, TagRule};
 pub use ids::{BucketName, HeaderName, InvalidId, ModelId, ObjectName, Version};
-pub use plan::{CarrierShare, DarkCarrier, ModelPlan, Scale, VersionShare};
+pub use plan::{CarrierShare, DarkCarrier, DefaultMaxTokens, ModelPlan, Scale, VersionShare};
 pub use policy::{
     Selector, Target, TargetKind, TargetRef, TokenBucketPolicySpec, TrafficTagPolicySpec,
 };
 pub use read::parse_json;
-pub use tagging::{OwnTag, SessionKey, TagSource, Tagging, UnknownVersion};
+pub use tagging::{OwnTag, SessionKey, TagSource, Tagging, TenantMetrics, UnknownVersion};

@@ -15,6 +15,10 @@ pub const ANNOTATION_ENDPOINTS: &str = "headgate.dev/endpoints";
 pub const ANNOTATION_PORT: &str = "headgate.dev/port";
 /// Annotation: `share` lets a new unlabelled carrier take production traffic at once.
 pub const ANNOTATION_JOIN: &str = "headgate.dev/join";
+/// Annotation of a carrier: what a request that names no `max_tokens` is taken to ask for, a number of tokens or `context`.
+pub const ANNOTATION_DEFAULT_MAX_TOKENS: &str = "headgate.dev/default-max-tokens";
+/// Annotation of a carrier: tokens of the model's context window.
+pub const ANNOTATION_CONTEXT_LENGTH: &str = "headgate.dev/context-length";
 
 /// API group and version of the policies.
 pub const API_VERSION: &str = "headgate.dev/v1alpha1";

@@ -26,6 +26,33 @@ pub struct ModelPlan {
     pub base: Vec<CarrierShare>,
     /// Reachable by pin only.
     pub dark: Vec<DarkCarrier>,
+    /// What a request that names no `max_tokens` is taken to ask for.
+    pub default_max_tokens: DefaultMaxTokens,
+}
+
+/// What a request that names no `max_tokens` is taken to ask for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DefaultMaxTokens {
+    /// So many tokens. 1–10 000 000.
+    Tokens(u32),
+    /// As many as fit into the model's context window, of so many tokens (1–10 000 000), and into the bucket.
+    Context(u32),
+}
+
+impl Default for DefaultMaxTokens {
+    fn default() -> Self {
+        Self::Tokens(512)
+    }
+}
+
+impl DefaultMaxTokens {
+    /// The number of tokens, whether or not a bucket holds so many.
+    #[must_use]
+    pub fn tokens(self) -> u32 {
+        match self {
+            Self::Tokens(tokens) | Self::Context(tokens) => tokens,
+        }
+    }
 }
 
 /// A carrier that takes new sessions.
@@ -112,6 +139,34 @@ mod raw {
         base: Vec<CarrierShare>,
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         dark: Vec<DarkCarrier>,
+        /// What a request that names no `max_tokens` is taken to ask for. 1–10 000 000, default 512. Excludes `contextLength`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        default_max_tokens: Option<u32>,
+        /// Tokens of the model's context window, 1–10 000 000. A request that names no `max_tokens` is taken to ask for as many,
+        /// at most for what the bucket holds. Excludes `defaultMaxTokens`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        context_length: Option<u32>,
+    }
+
+    fn default_max_tokens(
+        fixed: Option<u32>,
+        context: Option<u32>,
+    ) -> Result<super::DefaultMaxTokens, String> {
+        use super::DefaultMaxTokens::{Context, Tokens};
+        let (field, value) = match (fixed, context) {
+            (None, None) => return Ok(super::DefaultMaxTokens::default()),
+            (Some(tokens), None) => ("defaultMaxTokens", Tokens(tokens)),
+            (None, Some(tokens)) => ("contextLength", Context(tokens)),
+            (Some(_), Some(_)) => {
+                return Err(
+                    "`defaultMaxTokens` and `contextLength` exclude each other: keep one".into(),
+                );
+            }
+        };
+        match value.tokens() {
+            1..=10_000_000 => Ok(value),
+            other => Err(format!("`{field}` is {other}: write 1 to 10000000")),
+        }
     }
 
     impl TryFrom<ModelPlan> for super::ModelPlan {
@@ -139,6 +194,7 @@ mod raw {
                 ));
             }
             Ok(Self {
+                default_max_tokens: default_max_tokens(raw.default_max_tokens, raw.context_length)?,
                 names: raw.names,
                 scale: raw.scale,
                 canaries: raw.canaries,
@@ -150,7 +206,16 @@ mod raw {
 
     impl From<super::ModelPlan> for ModelPlan {
         fn from(p: super::ModelPlan) -> Self {
+            use super::DefaultMaxTokens::{Context, Tokens};
+            let default = super::DefaultMaxTokens::default();
+            let (default_max_tokens, context_length) = match p.default_max_tokens {
+                value if value == default => (None, None),
+                Tokens(tokens) => (Some(tokens), None),
+                Context(tokens) => (None, Some(tokens)),
+            };
             Self {
+                default_max_tokens,
+                context_length,
                 names: p.names,
                 scale: p.scale,
                 canaries: p.canaries,

@@ -3,7 +3,7 @@
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 
-use crate::{HeaderName, names};
+use crate::{Cors, HeaderName, names};
 
 /// How the requests of a model are tagged, and how their version is picked.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,6 +26,34 @@ pub struct Tagging {
     /// Own tags: header `x-headgate-<name>`, `baggage` member and filter state.
     #[serde(deserialize_with = "each_once")]
     pub tags: Vec<OwnTag>,
+    /// Which web pages may call. Only in a policy for a whole namespace.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cors: Option<Cors>,
+    /// Statistics by tenant. Absent: none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tenant_metrics: Option<TenantMetrics>,
+}
+
+/// Statistics labelled with the tenant: requests by outcome, and tokens used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct TenantMetrics {
+    /// How many tenants have statistics of their own in each proxy: the first ones that sent 100 requests, for the life of the
+    /// process, because Envoy never forgets a statistic. All others are counted as `other`. 1–1000.
+    #[cfg_attr(feature = "schema", schemars(extend("minimum" = 1, "maximum" = 1000)))]
+    #[serde(deserialize_with = "up_to_1000")]
+    pub max_tenants: u32,
+}
+
+fn up_to_1000<'de, D: Deserializer<'de>>(d: D) -> Result<u32, D::Error> {
+    let number = u32::deserialize(d)?;
+    match number {
+        1..=1000 => Ok(number),
+        _ => Err(D::Error::custom(format!(
+            "`maxTenants` is {number}: write 1 to 1000"
+        ))),
+    }
 }
 
 /// A place where a session's key may stand.
@@ -66,7 +94,7 @@ pub enum UnknownVersion {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "schema", schemars(with = "raw::OwnTag"))]
 pub struct OwnTag {
-    /// The tag's key: not `model`, `version`, `tenant` or `lane`.
+    /// The tag's key: not `model`, `version`, `tenant`, `lane`, `rule` or `reason`, and without `_`.
     pub name: HeaderName,
     /// Where its value comes from.
     pub source: TagSource,
@@ -141,6 +169,8 @@ impl Default for Tagging {
             filter_state: true,
             response_headers: true,
             tags: Vec::new(),
+            cors: None,
+            tenant_metrics: None,
         }
     }
 }
@@ -196,7 +226,7 @@ impl schemars::JsonSchema for SessionKey {
         schemars::json_schema!({
             "type": "string",
             "description": "header:NAME, body:prompt_cache_key, body:conversation, body:user, body:safety_identifier, body:metadata.user_id or fingerprint",
-            "pattern": "^(header:[a-z0-9-]{1,128}|body:(prompt_cache_key|conversation|user|safety_identifier|metadata\\.user_id)|fingerprint)$"
+            "pattern": "^(header:[a-z0-9_-]{1,128}|body:(prompt_cache_key|conversation|user|safety_identifier|metadata\\.user_id)|fingerprint)$"
         })
     }
 }
@@ -217,12 +247,13 @@ mod raw {
     #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
     #[cfg_attr(feature = "schema", schemars(extend("x-kubernetes-validations" = crate::rules::of(&[
         ("has(self.header) != has(self.value)", "needs `header` or `value`, one of them"),
-        ("!(self.name in ['model', 'version', 'tenant', 'lane'])", "`name` is one of Headgate's own: choose another name"),
+        ("!(self.name in ['model', 'version', 'tenant', 'lane', 'rule', 'reason'])", "`name` is one of Headgate's own: choose another name"),
+        ("!self.name.contains('_')", "`name` must not contain '_', which some servers read as '-'"),
     ]))))]
     #[cfg_attr(feature = "schema", schemars(rename = "OwnTag"))]
     #[serde(rename_all = "camelCase", deny_unknown_fields)]
     pub(super) struct OwnTag {
-        /// The tag's key: not `model`, `version`, `tenant` or `lane`.
+        /// The tag's key: not `model`, `version`, `tenant`, `lane`, `rule` or `reason`, and without `_`.
         name: HeaderName,
         /// The request header that holds its value; absent in a request, no tag.
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -240,7 +271,14 @@ mod raw {
     impl TryFrom<OwnTag> for super::OwnTag {
         type Error = String;
         fn try_from(raw: OwnTag) -> Result<Self, String> {
-            if ["model", "version", "tenant", "lane"].contains(&raw.name.as_str()) {
+            if raw.name.as_str().contains('_') {
+                return Err(format!(
+                    "tag {:?} must not contain '_', which some servers read as '-'",
+                    raw.name.as_str()
+                ));
+            }
+            if ["model", "version", "tenant", "lane", "rule", "reason"].contains(&raw.name.as_str())
+            {
                 return Err(format!(
                     "tag {:?} is one of Headgate's own: choose another name",
                     raw.name.as_str()

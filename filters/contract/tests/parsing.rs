@@ -2,8 +2,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use headgate_contract::{
-    FilterConfig, KeyPart, ModelPlan, Profile, Tagging, TokenBucketPolicySpec,
-    TrafficTagPolicySpec, parse_json,
+    Abandoned, DefaultMaxTokens, FailureCharge, FilterConfig, KeyPart, ModelPlan, Profile, Tagging,
+    TokenBucketPolicySpec, TrafficTagPolicySpec, UsageReport, parse_json,
 };
 
 #[track_caller]
@@ -25,7 +25,59 @@ fn a_policy_with_defaults_needs_only_name_key_and_profile() {
     };
     assert_eq!(s.models["gpt-4"].base_capacity.to_string(), "100");
     assert_eq!(s.models["gpt-4"].temperature_sensitivity.to_string(), "1.2");
-    assert_eq!(bucket.max_keys, 4096);
+    assert_eq!(bucket.max_keys, 1_048_576);
+    assert_eq!(bucket.max_debt, None);
+    assert_eq!(bucket.max_client_wait.seconds(), 60);
+    assert_eq!(bucket.usage, UsageReport::Ask);
+    assert_eq!(bucket.abandoned, Abandoned::Elapsed);
+    let failure = bucket.on_failure;
+    assert_eq!(failure.client_error, FailureCharge::Nothing);
+    assert_eq!(failure.rate_limited, FailureCharge::Nothing);
+    assert_eq!(failure.server_error, FailureCharge::Nothing);
+    assert_eq!(failure.reset, FailureCharge::Prompt);
+    assert_eq!(failure.timeout, FailureCharge::Elapsed);
+}
+
+#[test]
+fn cors_is_for_a_whole_namespace_only() {
+    let cors = r#""cors":{"allowOrigins":["https://chat.example"],"maxAge":"1h"}"#;
+    let spec: TrafficTagPolicySpec = parse_json(format!("{{{cors}}}").as_bytes()).unwrap();
+    assert_eq!(spec.tagging.cors.unwrap().max_age.seconds(), 3600);
+    for target in [
+        r#""models":["m"]"#,
+        r#""selector":{"matchLabels":{"a":"b"}}"#,
+        r#""targetRefs":[{"kind":"Service","name":"s"}]"#,
+    ] {
+        let error = refusal::<TrafficTagPolicySpec>(&format!("{{{target},{cors}}}"));
+        assert!(error.contains("`cors` is for a whole namespace"), "{error}");
+    }
+}
+
+#[test]
+fn the_default_for_max_tokens_is_a_number_or_the_context_window() {
+    let plan = |json: &str| parse_json::<ModelPlan>(json.as_bytes());
+    let read = |json: &str| plan(json).unwrap().default_max_tokens;
+    assert_eq!(read("{}"), DefaultMaxTokens::Tokens(512));
+    assert_eq!(
+        read(r#"{"defaultMaxTokens":2048}"#),
+        DefaultMaxTokens::Tokens(2048)
+    );
+    assert_eq!(
+        read(r#"{"contextLength":131072}"#),
+        DefaultMaxTokens::Context(131_072)
+    );
+    for (json, what) in [
+        (r#"{"defaultMaxTokens":0}"#, "write 1 to 10000000"),
+        (
+            r#"{"contextLength":1,"defaultMaxTokens":1}"#,
+            "exclude each other",
+        ),
+    ] {
+        let error = plan(json).unwrap_err().to_string();
+        assert!(error.contains(what), "{error}");
+    }
+    let emitted = serde_json::to_string(&plan(r#"{"contextLength":7}"#).unwrap()).unwrap();
+    assert_eq!(emitted, r#"{"contextLength":7}"#);
 }
 
 #[test]

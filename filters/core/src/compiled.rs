@@ -366,7 +366,7 @@ fn spec(namespace: &str, rule: &BucketRule) -> Result<RuleSpec, String> {
     Ok(RuleSpec {
         id: format!("{namespace}/{}/{}", rule.policy, bucket.name),
         window: cost::window(&bucket.profile).map_err(|e| e.to_string())?,
-        max_debt: bucket.max_debt.millionths(),
+        max_debt: bucket.max_debt.map_or(10_000_000, |debt| debt.millionths()),
         table: TableShape::new(sets, ways).map_err(|e| e.to_string())?,
         on_contention: match bucket.on_contention {
             OnContention::Refuse => ledger::OnContention::Refuse,

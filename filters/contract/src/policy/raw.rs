@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use super::target::{Fields, Selector, TargetRef};
 use super::{Bucket, Tagging, Target};
-use crate::tagging::{OwnTag, SessionKey, UnknownVersion, not_a_tag, unique};
-use crate::{HeaderName, ModelId};
+use crate::tagging::{OwnTag, SessionKey, TenantMetrics, UnknownVersion, not_a_tag, unique};
+use crate::{Cors, HeaderName, ModelId};
 
 /// Most buckets in a policy.
 const MAX_BUCKETS: usize = 32;
@@ -108,7 +108,7 @@ impl From<super::TokenBucketPolicySpec> for TokenBucketPolicySpec {
 #[cfg_attr(feature = "schema", schemars(extend("x-kubernetes-validations" = crate::rules::of(&[ONE_TARGET, (
     "!has(self.targetRefs) || !self.targetRefs.exists(t, has(t.sectionName))",
     "`targetRefs[].sectionName`: the tagging decides the version, so it cannot be for one: remove it",
-)]))))]
+), CORS_IS_THE_NAMESPACES]))))]
 #[cfg_attr(feature = "schema", schemars(rename = "TrafficTagPolicySpec"))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(super) struct TrafficTagPolicySpec {
@@ -155,7 +155,21 @@ pub(super) struct TrafficTagPolicySpec {
         "x-kubernetes-list-map-keys" = ["name"],
     )))]
     tags: Vec<OwnTag>,
+    /// Which web pages may call the models from a browser. Only in a policy without `targetRefs`, `models` and `selector`, for
+    /// a preflight request names no model.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    cors: Option<Cors>,
+    /// Statistics by tenant. Default: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    tenant_metrics: Option<TenantMetrics>,
 }
+
+/// A preflight request names no model, so its answer is the namespace's.
+#[cfg(feature = "schema")]
+const CORS_IS_THE_NAMESPACES: (&str, &str) = (
+    "!has(self.cors) || !(has(self.targetRefs) || has(self.models) || has(self.selector))",
+    "`cors` is for a whole namespace, as a preflight request names no model: remove `targetRefs`, `models` and `selector`, or move `cors` into a policy without them",
+);
 
 impl TryFrom<TrafficTagPolicySpec> for super::TrafficTagPolicySpec {
     type Error = String;
@@ -176,6 +190,12 @@ impl TryFrom<TrafficTagPolicySpec> for super::TrafficTagPolicySpec {
                 "`targetRefs[{i}].sectionName`: the tagging decides the version, so it cannot be for one: remove it"
             ));
         }
+        if raw.cors.is_some() && target != Target::All {
+            return Err(
+                "`cors` is for a whole namespace, as a preflight request names no model: remove `targetRefs`, `models` and `selector`, or move `cors` into a policy without them"
+                    .into(),
+            );
+        }
         let default = Tagging::default();
         Ok(Self {
             target,
@@ -189,6 +209,8 @@ impl TryFrom<TrafficTagPolicySpec> for super::TrafficTagPolicySpec {
                 filter_state: raw.filter_state.unwrap_or(default.filter_state),
                 response_headers: raw.response_headers.unwrap_or(default.response_headers),
                 tags: raw.tags,
+                cors: raw.cors,
+                tenant_metrics: raw.tenant_metrics,
             },
         })
     }
@@ -209,6 +231,8 @@ impl From<super::TrafficTagPolicySpec> for TrafficTagPolicySpec {
             filter_state: Some(spec.tagging.filter_state),
             response_headers: Some(spec.tagging.response_headers),
             tags: spec.tagging.tags,
+            cors: spec.tagging.cors,
+            tenant_metrics: spec.tagging.tenant_metrics,
         }
     }
 }

@@ -1,0 +1,267 @@
+//! As written: `profile` names the section that counts.
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    Abandoned, BucketName, Decimal, Duration, KeyPart, OnContention, OnFailure, Semantic, SettleOn,
+    Tokens, Unreadable, UsageReport,
+};
+
+/// A semantic token bucket.
+#[derive(Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", schemars(rename = "Bucket"))]
+#[cfg_attr(feature = "schema", schemars(extend("x-kubernetes-validations" = crate::rules::of(&[
+    ("self.profile != 'tokens' || has(self.tokens)", "`profile: tokens` needs the section `tokens` with `capacity` and `refillPerSecond`"),
+    ("self.profile != 'tokens' || !has(self.semantic)", "`profile: tokens` takes no section `semantic`: remove it"),
+    ("self.profile != 'semantic' || !has(self.tokens)", "`profile: semantic` takes no section `tokens`: remove it"),
+]))))]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct Bucket {
+    /// Its name, once in a policy. Where several policies give one model a bucket of this name, one of them counts, in the
+    /// order told with the policy; a tie is an error (`DuplicateBucket`), and the oldest counts.
+    name: BucketName,
+    /// Attributes that partition the bucket (`tenant`, `model`, `version`, `header:NAME`); empty means one bucket for everybody.
+    #[cfg_attr(feature = "schema", schemars(length(max = super::MAX_PARTS), extend("x-kubernetes-list-type" = "set")))]
+    key: Vec<KeyPart>,
+    /// `tokens` counts tokens; `semantic` prices a request as a share of its own capacity, and so limits requests.
+    profile: ProfileName,
+    /// Required with `profile: tokens`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    tokens: Option<Tokens>,
+    /// Optional with `profile: semantic`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    semantic: Option<Semantic>,
+    /// UTF-8 bytes per token: of the prompt before usage is known (messages, tools, tool calls and schemas, as they are
+    /// sent; a picture, sound or file counts 765 tokens), and of an answer that reports no usage. 0.25–64, default 4.
+    #[serde(default = "four")]
+    #[cfg_attr(feature = "schema", schemars(extend("minimum" = 0.25, "maximum" = 64, "x-kubernetes-validations" = crate::rules::of(&[crate::rules::SIX_DIGITS, ("self >= 0.25", "write 0.25 to 64")]))))]
+    bytes_per_token: Decimal,
+    /// How far settlement may drive the bucket below empty, in windows. What a request used beyond that is not charged, and
+    /// counted. 0–100. Default: 10 windows, but at most the longer of one window and 24 hours.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schemars(extend("maximum" = 100)))]
+    max_debt: Option<Decimal>,
+    /// What to do when the shared cell stays contended. Default `refuse`.
+    #[serde(default)]
+    on_contention: OnContention,
+    /// What a request is finally charged for. Default `usage`.
+    #[serde(default)]
+    settle_on: SettleOn,
+    /// What is charged when the answer cannot be read (compressed, unknown dialect). Default `bytes`.
+    #[serde(default)]
+    unreadable: Unreadable,
+    /// Whether the upstream is asked to report the usage of a stream. `ask`: a streamed OpenAI request that does not ask for
+    /// usage gets `stream_options.include_usage`, and the extra event is taken out of the answer again; where several
+    /// buckets apply, all of them have to say `ask`. `observe`: requests and answers stay as they are, and a stream without
+    /// usage is charged by the text that flowed. Default `ask`.
+    #[serde(default)]
+    usage: UsageReport,
+    /// What is charged for a request that failed, by how it failed. Usage or generated text in an error answer is charged
+    /// whatever is written here.
+    #[serde(default)]
+    on_failure: OnFailure,
+    /// What is charged for a request whose client left after it was forwarded and before the answer began. Default `elapsed`.
+    #[serde(default)]
+    abandoned: Abandoned,
+    /// The longest `Retry-After` that a client is expected to wait for, such as `60s`: beyond it a refusal carries
+    /// `x-should-retry: false`, which OpenAI's SDKs obey. 0s–24h, default 60s.
+    #[serde(default = "client_wait")]
+    max_client_wait: Duration,
+    /// Keys that are never evicted by one another. A key takes 16 bytes, and some 250 for each group of 16, once it is used.
+    /// 64–16 777 216, default 1 048 576.
+    #[serde(default = "keys")]
+    #[cfg_attr(feature = "schema", schemars(extend("minimum" = 64, "maximum" = 16_777_216)))]
+    max_keys: u32,
+}
+
+#[derive(Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase")]
+pub(super) enum ProfileName {
+    /// Counts tokens.
+    Tokens,
+    /// Prices a request as a share of its own capacity.
+    Semantic,
+}
+
+const fn four() -> Decimal {
+    Decimal::whole(4)
+}
+const fn keys() -> u32 {
+    1 << 20
+}
+const fn client_wait() -> Duration {
+    Duration::from_seconds(60)
+}
+
+const MILLISECOND: u128 = Decimal::UNIT as u128 / 1000;
+const YEAR: u128 = 366 * 86_400;
+
+fn within(field: &str, value: Decimal, min: u64, max: u64) -> Result<(), String> {
+    if (min..=max).contains(&value.millionths()) {
+        return Ok(());
+    }
+    Err(format!(
+        "`{field}` is {value}: write {} to {}",
+        Decimal::from_millionths(min),
+        Decimal::from_millionths(max)
+    ))
+}
+
+fn tokens(t: Tokens) -> Result<super::Profile, String> {
+    const TENTH: u64 = Decimal::UNIT / 10;
+    if t.capacity.millionths() == 0 || t.refill_per_second.millionths() == 0 {
+        return Err("`tokens.capacity` and `tokens.refillPerSecond` must be greater than 0".into());
+    }
+    within(
+        "tokens.inputWeight",
+        t.input_weight,
+        0,
+        1000 * Decimal::UNIT,
+    )?;
+    within(
+        "tokens.outputWeight",
+        t.output_weight,
+        0,
+        1000 * Decimal::UNIT,
+    )?;
+    if t.input_weight.millionths() == 0 && t.output_weight.millionths() == 0 {
+        return Err(
+            "`tokens.inputWeight` and `tokens.outputWeight` are both 0, so nothing would ever cost anything: give one of them a value"
+                .into(),
+        );
+    }
+    within(
+        "tokens.temperatureSensitivity",
+        t.temperature_sensitivity,
+        0,
+        100 * TENTH,
+    )?;
+    // capacity / refill, compared without dividing.
+    let (capacity, refill) = (
+        u128::from(t.capacity.millionths()),
+        u128::from(t.refill_per_second.millionths()),
+    );
+    if capacity * u128::from(Decimal::UNIT) < refill * MILLISECOND || capacity > refill * YEAR {
+        return Err(
+            "`tokens.capacity / tokens.refillPerSecond` is the time an empty bucket takes to fill: keep it between 1 ms and 366 days"
+                .into(),
+        );
+    }
+    Ok(super::Profile::Tokens(t))
+}
+
+fn semantic(s: Semantic) -> Result<super::Profile, String> {
+    within(
+        "semantic.minCapacity",
+        s.min_capacity,
+        1,
+        Decimal::MAX_MILLIONTHS,
+    )?;
+    within("semantic.fillRatio", s.fill_ratio, 1, 1000 * Decimal::UNIT)?;
+    if !(1..=10_000_000).contains(&s.reference_max_tokens) {
+        return Err(format!(
+            "`semantic.referenceMaxTokens` is {}: write 1 to 10000000",
+            s.reference_max_tokens
+        ));
+    }
+    if s.models.len() > super::MAX_ROWS {
+        return Err("`semantic.models` has more than 256 entries: remove some".into());
+    }
+    let mut models = super::default_models();
+    for (id, row) in s.models {
+        let field = format!("semantic.models.{id}.temperatureSensitivity");
+        within(&field, row.temperature_sensitivity, 0, 10 * Decimal::UNIT)?;
+        models.insert(id, row);
+    }
+    Ok(super::Profile::Semantic(Semantic { models, ..s }))
+}
+
+impl TryFrom<Bucket> for super::Bucket {
+    type Error = String;
+    fn try_from(raw: Bucket) -> Result<Self, String> {
+        let profile = match (raw.profile, raw.tokens, raw.semantic) {
+            (ProfileName::Tokens, Some(t), None) => tokens(t)?,
+            (ProfileName::Tokens, None, None) => {
+                return Err("`profile: tokens` needs the section `tokens` with `capacity` and `refillPerSecond`".into());
+            }
+            (ProfileName::Tokens, _, Some(_)) => {
+                return Err("`profile: tokens` takes no section `semantic`: remove it".into());
+            }
+            (ProfileName::Semantic, None, s) => semantic(s.unwrap_or_default())?,
+            (ProfileName::Semantic, Some(_), _) => {
+                return Err("`profile: semantic` takes no section `tokens`: remove it".into());
+            }
+        };
+        within(
+            "bytesPerToken",
+            raw.bytes_per_token,
+            Decimal::UNIT / 4,
+            64 * Decimal::UNIT,
+        )?;
+        if let Some(debt) = raw.max_debt {
+            within("maxDebt", debt, 0, 100 * Decimal::UNIT)?;
+        }
+        if raw.max_client_wait > Duration::from_seconds(86_400) {
+            return Err(format!(
+                "`maxClientWait` is {}: write 0s to 24h",
+                raw.max_client_wait
+            ));
+        }
+        if !(64..=16_777_216).contains(&raw.max_keys) {
+            return Err(format!(
+                "`maxKeys` is {}: write 64 to 16777216",
+                raw.max_keys
+            ));
+        }
+        if raw.key.len() > super::MAX_PARTS {
+            return Err("`key` has more than 8 parts: remove some".into());
+        }
+        let twice = |(i, part)| raw.key[..i].contains(part);
+        if raw.key.iter().enumerate().any(twice) {
+            return Err("`key` names the same part twice: remove one".into());
+        }
+        Ok(Self {
+            name: raw.name,
+            key: raw.key,
+            profile,
+            bytes_per_token: raw.bytes_per_token,
+            max_debt: raw.max_debt,
+            on_contention: raw.on_contention,
+            settle_on: raw.settle_on,
+            unreadable: raw.unreadable,
+            usage: raw.usage,
+            on_failure: raw.on_failure,
+            abandoned: raw.abandoned,
+            max_client_wait: raw.max_client_wait,
+            max_keys: raw.max_keys,
+        })
+    }
+}
+
+impl From<super::Bucket> for Bucket {
+    fn from(b: super::Bucket) -> Self {
+        let (profile, tokens, semantic) = match b.profile {
+            super::Profile::Tokens(t) => (ProfileName::Tokens, Some(t), None),
+            super::Profile::Semantic(s) => (ProfileName::Semantic, None, Some(s)),
+        };
+        Self {
+            name: b.name,
+            key: b.key,
+            profile,
+            tokens,
+            semantic,
+            bytes_per_token: b.bytes_per_token,
+            max_debt: b.max_debt,
+            on_contention: b.on_contention,
+            settle_on: b.settle_on,
+            unreadable: b.unreadable,
+            usage: b.usage,
+            on_failure: b.on_failure,
+            abandoned: b.abandoned,
+            max_client_wait: b.max_client_wait,
+            max_keys: b.max_keys,
+        }
+    }
+}
