@@ -31,13 +31,30 @@ pub(crate) struct Digest {
     pub(crate) bytes: u64,
     pub(crate) ids: u64,
     hash: Option<u64>,
+    /// It has a hash although it has no text: that of its media.
+    media: bool,
 }
 
 impl Digest {
+    /// Whether there is neither text nor an id.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.bytes + self.ids == 0
+    }
+
+    /// The digest of a content that has no text, from the digest of its media: URLs, ids and data are no text of the prompt.
+    pub(crate) fn of_media(self) -> Self {
+        Self {
+            bytes: 0,
+            ids: 0,
+            hash: self.hash,
+            media: !self.is_empty(),
+        }
+    }
+
     /// The fingerprint; `None` if there is nothing, or all conversations that begin with nothing
     /// would be one.
     pub(crate) fn fingerprint(&self) -> Option<u64> {
-        self.hash.filter(|_| self.bytes + self.ids > 0)
+        self.hash.filter(|_| self.media || !self.is_empty())
     }
 }
 
@@ -46,6 +63,7 @@ impl PartialEq for Digest {
     fn eq(&self, other: &Self) -> bool {
         self.bytes == other.bytes
             && self.ids == other.ids
+            && self.media == other.media
             && (self.hash.is_none() || other.hash.is_none() || self.hash == other.hash)
     }
 }
@@ -110,6 +128,7 @@ impl Text {
             bytes: self.bytes,
             ids: self.ids,
             hash: self.hashed.then(|| self.hash()),
+            media: false,
         }
     }
 

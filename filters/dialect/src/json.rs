@@ -70,8 +70,8 @@ pub(crate) trait Sink {
     fn text(&mut self, text: &[u8]);
     /// The string value ends.
     fn end_string(&mut self) -> Result<(), Self::Error>;
-    /// Any other value.
-    fn scalar(&mut self, scalar: Scalar) -> Result<(), Self::Error>;
+    /// Any other value. `end` is the offset of the first byte behind it in the document.
+    fn scalar(&mut self, scalar: Scalar, end: u64) -> Result<(), Self::Error>;
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -347,7 +347,7 @@ impl Json {
         }
         self.state = State::Word(word, read + 1);
         if usize::from(read) + 1 == letters.len() {
-            sink.scalar(word.value())?;
+            sink.scalar(word.value(), self.offset + at as u64 + 1)?;
             self.value_done();
         }
         Ok(())
@@ -404,7 +404,7 @@ impl Json {
     ) -> Result<(), S::Error> {
         match digits {
             Digits::Zero | Digits::Integer | Digits::Fraction | Digits::Exponent => {
-                sink.scalar(Scalar::Number(self.number))?;
+                sink.scalar(Scalar::Number(self.number), self.offset + at as u64)?;
                 self.value_done();
                 Ok(())
             }

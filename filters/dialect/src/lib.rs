@@ -23,6 +23,7 @@ mod usage;
 pub use body::{Body, BodyError, Limits, SessionFields};
 pub use openai::Endpoint;
 pub use openai::answer::UsageScanner;
+pub use openai::ask::Splice;
 pub use openai::request::RequestScanner;
 pub use refusal::{Refusal, openai_error_body, push_json_string};
 pub use usage::{Observed, Usage};

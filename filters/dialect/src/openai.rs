@@ -3,6 +3,7 @@
 //! `request` reads facts from a request body, `answer` reads usage from an answer, whole or streamed.
 
 pub(crate) mod answer;
+pub(crate) mod ask;
 mod facts;
 mod fields;
 pub(crate) mod request;

@@ -32,6 +32,17 @@ pub(crate) enum Unfit {
 const ROOM: u64 = 100_000_000_000_000_000;
 
 impl Decimal {
+    /// Whether it is −1, however it is written.
+    pub(crate) fn is_minus_one(self) -> bool {
+        self.negative
+            && Self {
+                negative: false,
+                ..self
+            }
+            .whole()
+                == Ok(1)
+    }
+
     pub(crate) fn minus(&mut self) {
         self.negative = true;
     }

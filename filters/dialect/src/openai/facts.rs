@@ -4,6 +4,7 @@
 //! facts it gives: whichever of the two the upstream takes, charge and session must be the same.
 
 use super::Endpoint;
+use super::ask::StreamOptions;
 use super::fields::{At, Field, MAX_N, MAX_TEMPERATURE, MAX_TOKEN_ID, MAX_TOKENS, MEDIA_TOKENS};
 use super::slot::Slot;
 use crate::body::{Body, BodyError, Limits, SessionFields};
@@ -26,6 +27,8 @@ pub(super) struct Prompt {
 pub(super) enum Reading {
     /// Text: counted and hashed.
     Text,
+    /// The URL, id or data of a picture, sound, film or file: hashed where it may be the beginning of a conversation.
+    Media,
     /// A short string: kept.
     Short,
     /// Only counted.
@@ -56,6 +59,8 @@ pub(super) struct Facts {
     pub(super) text: Text,
     pub(super) before_part: Text,
     pub(super) part: Slot<Text>,
+    /// The media of the content being read.
+    pub(super) media_text: Text,
     pub(super) message: Message,
     draft: Prompt,
     /// The part being read has a key that says what it holds.
@@ -77,6 +82,9 @@ pub(super) struct Facts {
     pub(super) best_of: Slot<u64>,
     pub(super) temperature: Slot<u64>,
     pub(super) stream: Slot<bool>,
+    /// `stream` is true, once the body was read.
+    pub(super) streamed: bool,
+    pub(super) stream_options: StreamOptions,
     pub(super) prompt_cache_key: Slot<String>,
     pub(super) conversation: Slot<String>,
     pub(super) user: Slot<String>,
@@ -97,6 +105,7 @@ impl Facts {
             text: Text::new(0),
             before_part: Text::new(0),
             part: Slot::default(),
+            media_text: Text::new(0),
             message: Message::default(),
             draft: Prompt::default(),
             part_told: false,
@@ -112,6 +121,8 @@ impl Facts {
             best_of: Slot::default(),
             temperature: Slot::default(),
             stream: Slot::default(),
+            streamed: false,
+            stream_options: StreamOptions::default(),
             prompt_cache_key: Slot::default(),
             conversation: Slot::default(),
             user: Slot::default(),
@@ -147,11 +158,22 @@ impl Facts {
     pub(super) fn begin_text(&mut self) {
         let other_role = self.message.is_user.get() == Some(&false);
         let hashed = self.draft.first.is_none() && !other_role;
-        self.text.restart(if hashed {
+        let room = if hashed {
             self.limits.fingerprint_bytes
         } else {
             0
-        });
+        };
+        self.text.restart(room);
+        self.media_text.restart(room);
+    }
+
+    /// The content that was read: its text, or, where it has none, its media.
+    pub(super) fn content_digest(&self) -> Digest {
+        let text = self.text.digest();
+        match text.is_empty() {
+            true => self.media_text.digest().of_media(),
+            false => text,
+        }
     }
 
     /// A message ends.
@@ -205,17 +227,26 @@ impl Facts {
         Ok(())
     }
 
+    /// `max_tokens`. llama.cpp and its clients write -1 for "no limit", which is as if it were absent. Completions that
+    /// generate nothing, and only score their prompt, say 0.
+    fn limit(&self, number: Decimal, field: Field) -> Result<Option<u64>, BodyError> {
+        if number.is_minus_one() {
+            return Ok(None);
+        }
+        whole(number, field, u64::from(self.chat), MAX_TOKENS).map(Some)
+    }
+
     /// The number of a field.
     pub(super) fn number(&mut self, field: Field, number: Decimal) -> Result<(), BodyError> {
         match field {
-            Field::Other | Field::Priced | Field::Media => Ok(()),
+            Field::Other | Field::Priced | Field::Media | Field::MediaText => Ok(()),
             Field::MaxTokens => {
-                let value = whole(number, field, 1, MAX_TOKENS)?;
-                self.max_tokens.put(Some(value), field)
+                let value = self.limit(number, field)?;
+                self.max_tokens.put(value, field)
             }
             Field::MaxCompletionTokens => {
-                let value = whole(number, field, 1, MAX_TOKENS)?;
-                self.max_completion_tokens.put(Some(value), field)
+                let value = self.limit(number, field)?;
+                self.max_completion_tokens.put(value, field)
             }
             Field::N => self.n.put(Some(whole(number, field, 1, MAX_N)?), field),
             Field::BestOf => {
@@ -250,9 +281,7 @@ impl Facts {
             Field::User => self.user.put(None, field),
             Field::SafetyIdentifier => self.safety_identifier.put(None, field),
             Field::Metadata => self.metadata_user_id.put(None, field),
-            Field::Document | Field::Message | Field::Part | Field::PromptItem | Field::Token => {
-                Err(field.wrong_type())
-            }
+            _ => Err(field.wrong_type()),
         }
     }
 
@@ -266,6 +295,8 @@ impl Facts {
             });
         }
         let prompt = self.prompt.take().unwrap_or_default();
+        let stream = self.stream.take();
+        self.streamed = stream == Some(true);
         let asked = self.n.take().max(self.best_of.take());
         let several = (prompt.count > 1).then_some(prompt.count);
         Ok(Body {
@@ -277,7 +308,7 @@ impl Facts {
                 (Some(asked), Some(several)) => Some(asked.saturating_mul(several)),
             },
             temperature: self.temperature.take(),
-            stream: self.stream.take(),
+            stream,
             prompt_bytes: prompt.bytes + self.beside,
             prompt_tokens: prompt.tokens,
             session: SessionFields {

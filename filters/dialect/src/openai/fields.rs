@@ -16,6 +16,9 @@ pub(crate) enum At {
     Tokens,
     Conversation,
     Metadata,
+    /// A part's `image_url`, `input_audio`, `file`, …
+    Media,
+    StreamOptions,
     /// Any value whose bytes are priced as they stand.
     Priced,
 }
@@ -52,6 +55,12 @@ pub(crate) enum Field {
     Priced,
     /// A picture, a sound, a film or a file.
     Media,
+    /// Its URL, its id or its data.
+    MediaText,
+    StreamOptions,
+    IncludeUsage,
+    /// Settles what a stream reports: the request is left alone.
+    UsageOption,
 }
 
 /// Greatest `max_tokens`: above any context window.
@@ -82,6 +91,7 @@ impl At {
                 ("best_of", Field::BestOf),
                 ("temperature", Field::Temperature),
                 ("stream", Field::Stream),
+                ("stream_options", Field::StreamOptions),
                 ("prompt_cache_key", Field::PromptCacheKey),
                 ("conversation", Field::Conversation),
                 ("user", Field::User),
@@ -120,6 +130,16 @@ impl At {
                 ("refusal", Field::Priced),
                 ("thinking", Field::Priced),
             ],
+            Self::Media => &[
+                ("url", Field::MediaText),
+                ("data", Field::MediaText),
+                ("file_data", Field::MediaText),
+                ("file_id", Field::MediaText),
+            ],
+            Self::StreamOptions => &[
+                ("include_usage", Field::IncludeUsage),
+                ("continuous_usage_stats", Field::UsageOption),
+            ],
             Self::Conversation => &[("id", Field::ConversationId)],
             Self::Metadata => &[("user_id", Field::MetadataUserId)],
             _ => &[],
@@ -154,7 +174,14 @@ impl Field {
     /// Name and type, as told to a client.
     fn name_and_type(self) -> (&'static str, &'static str) {
         match self {
-            Self::Document | Self::Other | Self::Priced | Self::Media => ("", "a JSON value"),
+            Self::Document
+            | Self::Other
+            | Self::Priced
+            | Self::Media
+            | Self::MediaText
+            | Self::StreamOptions
+            | Self::IncludeUsage
+            | Self::UsageOption => ("", "a JSON value"),
             Self::Model => ("model", "a string"),
             Self::MaxTokens => ("max_tokens", "a whole number"),
             Self::MaxCompletionTokens => ("max_completion_tokens", "a whole number"),

@@ -26,6 +26,7 @@
 //! of such a key; never the fingerprint's business.
 
 use super::Endpoint;
+use super::ask::Splice;
 use super::facts::{Facts, Reading};
 use super::fields::{At, Field};
 use crate::body::{Body, BodyError, Limits};
@@ -75,6 +76,22 @@ impl RequestScanner {
         self.error.as_ref()
     }
 
+    /// The model, as far as the body was read: a body that is refused may have named it.
+    #[must_use]
+    pub fn model(&self) -> Option<&str> {
+        self.facts.model.get().map(String::as_str)
+    }
+
+    /// How the body that was read is made to ask for the usage of its stream; `None` if it is not streamed, asks already, or
+    /// says something about usage that has to stand.
+    #[must_use]
+    pub fn ask_usage(&self) -> Option<Splice> {
+        match self.facts.streamed {
+            true => self.facts.stream_options.ask(),
+            false => None,
+        }
+    }
+
     /// The facts of the complete body. Once: they are handed over.
     ///
     /// # Errors
@@ -107,8 +124,26 @@ impl Sink for Facts {
                 self.path.skip();
                 return Ok(());
             }
-            (Field::Media, _) => {
+            (Field::Media, kind) => {
                 self.media();
+                match (kind, self.path.at()) {
+                    (Kind::Object, Some(At::Part)) => At::Media,
+                    _ => {
+                        self.path.skip();
+                        return Ok(());
+                    }
+                }
+            }
+            (Field::StreamOptions, Kind::Object) => {
+                self.stream_options.open(offset);
+                At::StreamOptions
+            }
+            (Field::StreamOptions | Field::IncludeUsage | Field::UsageOption, _) => {
+                self.stream_options.leave();
+                self.path.skip();
+                return Ok(());
+            }
+            (Field::MediaText, _) => {
                 self.path.skip();
                 return Ok(());
             }
@@ -116,7 +151,10 @@ impl Sink for Facts {
                 self.priced_from = offset;
                 At::Priced
             }
-            (Field::Document, Kind::Object) => At::Top,
+            (Field::Document, Kind::Object) => {
+                self.stream_options.open_document(offset);
+                At::Top
+            }
             (Field::Messages, Kind::Array) => {
                 self.begin_prompt();
                 At::Messages
@@ -149,12 +187,12 @@ impl Sink for Facts {
 
     fn close(&mut self, offset: u64) -> Result<(), BodyError> {
         match self.path.leave() {
-            None | Some(At::Root | At::Top) => {}
+            None | Some(At::Root | At::Top | At::Media | At::StreamOptions) => {}
             Some(At::Messages) => self.end_prompt(Field::Messages)?,
             Some(At::Message) => self.end_message(),
             Some(At::Content) => {
-                let text = self.text.digest();
-                self.message.content.put(Some(text), Field::Content)?;
+                let digest = self.content_digest();
+                self.message.content.put(Some(digest), Field::Content)?;
             }
             Some(At::Part) => {
                 self.text = self.part.take().unwrap_or(self.before_part);
@@ -180,6 +218,9 @@ impl Sink for Facts {
 
     fn key(&mut self, key: &[u8]) {
         if let Some(at) = self.path.at() {
+            if at == At::StreamOptions {
+                self.stream_options.member();
+            }
             self.field = Field::of_key(at, key, self.chat);
             self.part_told |= self.field != Field::Other;
         }
@@ -190,10 +231,18 @@ impl Sink for Facts {
         self.reading = Reading::Text;
         match field {
             Field::Other => return Ok(Want::Nothing),
-            Field::Media => {
-                self.media();
+            Field::StreamOptions | Field::IncludeUsage | Field::UsageOption => {
+                self.stream_options.leave();
                 return Ok(Want::Nothing);
             }
+            Field::Media => {
+                self.media();
+                match self.path.at() {
+                    Some(At::Part) => self.reading = Reading::Media,
+                    _ => return Ok(Want::Nothing),
+                }
+            }
+            Field::MediaText => self.reading = Reading::Media,
             Field::Priced => self.reading = Reading::Priced,
             Field::Content | Field::PromptItem => self.begin_text(),
             Field::Prompt => {
@@ -214,13 +263,15 @@ impl Sink for Facts {
         Ok(match self.reading {
             Reading::Short => Want::Text,
             Reading::Text if self.text.hashes() => Want::Text,
-            Reading::Text | Reading::Priced => Want::Length,
+            Reading::Media if self.media_text.hashes() => Want::Text,
+            Reading::Text | Reading::Media | Reading::Priced => Want::Length,
         })
     }
 
     fn length(&mut self, bytes: u64) {
         match self.reading {
             Reading::Text => self.text.pass(bytes),
+            Reading::Media => self.media_text.pass(bytes),
             Reading::Priced => self.price(bytes),
             // It is kept, never only counted.
             Reading::Short => {}
@@ -230,6 +281,7 @@ impl Sink for Facts {
     fn text(&mut self, text: &[u8]) {
         match self.reading {
             Reading::Text => self.text.add(text),
+            Reading::Media => self.media_text.add(text),
             Reading::Priced => self.price(text.len() as u64),
             Reading::Short if self.short.len() + text.len() <= self.limits.max_string => {
                 self.short.extend_from_slice(text);
@@ -258,7 +310,14 @@ impl Sink for Facts {
                 let is_user = !self.too_long && self.short == b"user";
                 return self.message.is_user.put(Some(is_user), field);
             }
-            Field::Other | Field::Part | Field::Priced | Field::Media => return Ok(()),
+            Field::Other
+            | Field::Part
+            | Field::Priced
+            | Field::Media
+            | Field::MediaText
+            | Field::StreamOptions
+            | Field::IncludeUsage
+            | Field::UsageOption => return Ok(()),
             _ => {}
         }
         if self.too_long {
@@ -279,8 +338,27 @@ impl Sink for Facts {
         }
     }
 
-    fn scalar(&mut self, scalar: Scalar) -> Result<(), BodyError> {
+    fn scalar(&mut self, scalar: Scalar, end: u64) -> Result<(), BodyError> {
         let field = self.target();
+        match (scalar, field) {
+            (Scalar::Null, Field::StreamOptions) => self.stream_options.null(end),
+            (Scalar::Null, Field::IncludeUsage) => self.stream_options.include_usage(None, end),
+            (Scalar::Bool(value), Field::IncludeUsage) => {
+                self.stream_options.include_usage(Some(value), end);
+            }
+            (_, Field::StreamOptions | Field::IncludeUsage | Field::UsageOption) => {
+                self.stream_options.leave();
+            }
+            (_, Field::MediaText) => {}
+            _ => return self.value(scalar, field),
+        }
+        Ok(())
+    }
+}
+
+impl Facts {
+    /// A value of a field that is neither text nor a container.
+    fn value(&mut self, scalar: Scalar, field: Field) -> Result<(), BodyError> {
         match (scalar, field) {
             (Scalar::Null, _) => self.null(field),
             (Scalar::Number(number), _) => self.number(field, number),

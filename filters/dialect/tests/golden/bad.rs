@@ -229,7 +229,7 @@ fn numbers() -> Vec<Row> {
     vec![
         (br#"{"max_tokens":0}"#, max_tokens()),
         (br#"{"max_tokens":-0}"#, max_tokens()),
-        (br#"{"max_tokens":-1}"#, max_tokens()),
+        (br#"{"max_tokens":-2}"#, max_tokens()),
         (br#"{"max_tokens":-0.5}"#, max_tokens()),
         (br#"{"max_tokens":10000001}"#, max_tokens()),
         (br#"{"max_tokens":18446744073709551617}"#, max_tokens()),

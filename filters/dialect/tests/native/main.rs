@@ -6,6 +6,7 @@
 mod golden;
 
 mod agreement;
+mod asking;
 mod chunking;
 mod words;
 
