@@ -1,6 +1,7 @@
 //! The answer of a request that was sent on: what served it, what flowed, and the settlement at its end.
 
-use headgate_dialect::{Observed, UsageScanner};
+use headgate_contract::names;
+use headgate_dialect::{Label, Passed, UsageScanner};
 
 use crate::decide::Ticket;
 use crate::effects::Effect;
@@ -10,9 +11,9 @@ use crate::ledger::Settled;
 use crate::limit::Charge;
 use crate::metrics;
 use crate::pick;
-use crate::settle::{Answered, Ending, Seen};
+use crate::settle::{Answered, Ending, Seen, Used};
+use crate::tenants::Counted;
 use crate::vm::Vm;
-use headgate_contract::names;
 
 const VIA_UPSTREAM: &str = "via_upstream";
 
@@ -40,15 +41,14 @@ impl Answer {
     pub(crate) fn begin(
         &mut self,
         ticket: &mut Ticket,
+        vm: &mut Vm,
         host: &dyn Host,
         headers: &Headers,
         end: bool,
     ) -> Vec<Effect> {
         let admitted = &ticket.admitted;
-        self.seen.status = headers
-            .text(":status")
-            .and_then(|s| s.parse().ok())
-            .unwrap_or(0);
+        let status = headers.text(":status").and_then(|s| s.parse().ok());
+        self.seen.status = status.unwrap_or(0);
         // A later hop's refusal tells of its own bucket, which is the one that the client has to wait for.
         let balance = match ticket.tells && self.seen.status != 429 {
             true => admitted.headers(),
@@ -72,21 +72,29 @@ impl Answer {
         self.seen.details = details.filter(|_| !upstream);
         self.seen.complete = end;
         if upstream && !end && admitted.meters() {
-            self.meter = Meter::of(headers);
+            self.meter = meter(ticket, headers, &mut effects);
         }
-        self.seen.readable = !matches!(self.meter, Meter::Bytes(_));
-        self.seen.streamed = is_stream(headers);
+        if upstream && ticket.asked && matches!(self.seen.status, 400 | 422) {
+            effects.push(unask(ticket, vm));
+        }
         effects
     }
 
     /// The next bytes of the body.
-    pub(crate) fn push(&mut self, chunk: &[u8], end: bool) {
-        match &mut self.meter {
-            Meter::Off => {}
-            Meter::Scan(scanner) => scanner.push(chunk),
-            Meter::Bytes(bytes) => *bytes += chunk.len() as u64,
-        }
+    pub(crate) fn push(&mut self, chunk: &[u8], end: bool) -> Vec<Effect> {
         self.seen.complete |= end;
+        let passed = match &mut self.meter {
+            Meter::Off => return Vec::new(),
+            Meter::Scan(scanner) => scanner.push(chunk, end),
+            Meter::Bytes(bytes) => {
+                *bytes += chunk.len() as u64;
+                return Vec::new();
+            }
+        };
+        match passed {
+            Passed::Same => Vec::new(),
+            Passed::Instead(bytes) => vec![Effect::ReplaceResponseBody(bytes)],
+        }
     }
 
     pub(crate) fn wants_body(&self) -> bool {
@@ -98,22 +106,22 @@ impl Answer {
     pub(crate) fn ending(self, host: &dyn Host) -> Ending {
         let mut seen = self.seen;
         match self.meter {
-            Meter::Off => {}
+            // Nobody looks at its end, because nothing is charged by it.
+            Meter::Off => seen.complete |= seen.answered == Answered::Upstream,
             Meter::Scan(scanner) => {
                 seen.complete |= scanner.done();
-                seen.readable = !scanner.foreign();
                 seen.usage = scanner.usage();
                 seen.observed = scanner.observed();
+                seen.error_only = scanner.error_only();
             }
             Meter::Bytes(bytes) => {
-                seen.observed = Observed {
-                    bytes,
-                    ..Observed::default()
-                };
+                seen.unread = true;
+                seen.observed.bytes = bytes;
             }
         }
-        if seen.answered != Answered::Upstream {
+        if !seen.complete || seen.answered != Answered::Upstream {
             seen.upstream = host.upstream_address().is_some();
+            seen.details = host.code_details().or(seen.details);
         }
         seen.ending()
     }
@@ -121,18 +129,25 @@ impl Answer {
 
 /// The ending of a stream without an answer, or whose answer nobody looked at: it is neither told anything nor metered.
 #[inline(never)]
-pub(crate) fn unlooked(host: &dyn Host) -> Ending {
-    match host.code_details() {
-        Some(details) if details == VIA_UPSTREAM => Ending::Unobserved,
-        details => {
-            let seen = Seen {
-                details,
-                upstream: host.upstream_address().is_some(),
-                ..Seen::default()
-            };
-            seen.ending()
-        }
-    }
+pub(crate) fn unlooked(host: &dyn Host, via_upstream: bool) -> Ending {
+    let details = match via_upstream {
+        true => None,
+        false => host.code_details(),
+    };
+    let answered = via_upstream || details.as_deref() == Some(VIA_UPSTREAM);
+    let seen = Seen {
+        answered: if answered {
+            Answered::Upstream
+        } else {
+            Answered::Nobody
+        },
+        status: host.status().unwrap_or(0),
+        complete: answered,
+        details,
+        upstream: !answered && host.upstream_address().is_some(),
+        ..Seen::default()
+    };
+    seen.ending()
 }
 
 /// Settles the reserve. What is returned are counts.
@@ -143,43 +158,53 @@ pub(crate) fn settle(
     host: &dyn Host,
 ) -> Vec<Effect> {
     let mut effects = Vec::with_capacity(8);
-    if let Ending::Used { input, output, .. } = *ending {
-        count_tokens(input, output, ticket, &mut effects);
-    }
+    let elapsed = match ending {
+        Ending::Used(used) => {
+            learn(ticket, used, vm, host, &mut effects);
+            None
+        }
+        Ending::Failed(_) => {
+            let took = host.now().saturating_sub(ticket.forwarded);
+            vm.rates.tokens(&ticket.served(), took)
+        }
+        _ => None,
+    };
     let held = std::mem::take(&mut ticket.admitted.held);
     let mut stands = true;
     let mut used = Vec::with_capacity(held.spends().len());
     for (charge, spend) in ticket.admitted.charges.iter().zip(held.spends()) {
-        let cells = charge.used(ending, spend.cells());
+        let cells = charge.used(ending, spend.cells(), elapsed);
         stands &= cells == spend.cells();
         used.push(cells);
         count(charge, cells, ticket, ending, &mut effects);
     }
     if !stands {
-        let settled = vm.ledger.settle(held, &used, host.now(), host);
-        count_moved(&settled, ticket, &mut effects);
+        let now = host.now();
+        let settled = vm.ledger.settle(held, &used, now, host);
+        count_moved(&settled, ticket, vm, now, &mut effects);
     }
     effects
 }
 
-impl Meter {
-    /// JSON and event streams are read, unless compressed; anything else is only counted.
-    fn of(headers: &Headers) -> Self {
-        if headers.encoded() {
-            return Self::Bytes(0);
-        }
-        if is_stream(headers) {
-            return Self::Scan(Box::new(UsageScanner::stream()));
-        }
-        if media_type(headers) == b"application/json" {
-            return Self::Scan(Box::new(UsageScanner::whole()));
-        }
-        Self::Bytes(0)
+/// JSON and event streams are read, unless compressed. What else an answer is called, its first bytes tell.
+fn meter(ticket: &Ticket, headers: &Headers, effects: &mut Vec<Effect>) -> Meter {
+    if headers.encoded() {
+        return Meter::Bytes(0);
     }
-}
-
-fn is_stream(headers: &Headers) -> bool {
-    media_type(headers) == b"text/event-stream"
+    let label = match &media_type(headers)[..] {
+        b"text/event-stream" => Label::Events,
+        b"application/json" => Label::Json,
+        _ => Label::Other,
+    };
+    let sequences = ticket.admitted.charges.first().map_or(1, |charge| charge.n);
+    let mut scanner = UsageScanner::new(label, sequences);
+    if ticket.asked && label == Label::Events {
+        scanner = scanner.taking_out_usage();
+        if headers.get("content-length").is_some() {
+            effects.push(Effect::RemoveResponseHeader("content-length".into()));
+        }
+    }
+    Meter::Scan(Box::new(scanner))
 }
 
 /// The content type without its parameters, in lower case.
@@ -187,6 +212,45 @@ fn media_type(headers: &Headers) -> Vec<u8> {
     let value = headers.get("content-type").unwrap_or_default();
     let end = value.iter().position(|b| *b == b';').unwrap_or(value.len());
     value[..end].trim_ascii().to_ascii_lowercase()
+}
+
+/// The version refused a request that was made to ask for usage: it is observed from now on.
+#[cold]
+fn unask(ticket: &Ticket, vm: &mut Vm) -> Effect {
+    vm.unasked.insert(&ticket.served());
+    let refused = metrics::by_version("usage_requests_refused", &ticket.model, ticket.version());
+    Effect::Count(refused, 1)
+}
+
+/// Counts the tokens that were used, and learns how fast they were generated.
+#[inline(never)]
+fn learn(ticket: &Ticket, used: &Used, vm: &mut Vm, host: &dyn Host, effects: &mut Vec<Effect>) {
+    let Some(charge) = ticket.admitted.charges.first() else {
+        return;
+    };
+    let (input, output) = charge.used_tokens(used);
+    let mut observe = |name, value| {
+        let render = || metrics::tokens(name, &ticket.model, ticket.version());
+        let metric = pick::stat(ticket.version.as_ref(), name, "", render);
+        effects.push(Effect::Observe(metric, value));
+    };
+    observe("output_tokens", output);
+    if used.usage.is_some_and(|usage| usage.input.is_some()) {
+        observe("input_tokens", input);
+    }
+    if used.complete {
+        let now = host.now();
+        let took = now.saturating_sub(ticket.forwarded);
+        let tokens = output.div_ceil(charge.n.max(1));
+        vm.rates.learn(&ticket.served(), tokens, took, now);
+    }
+    if let Some((tenant, most)) = &ticket.tenant {
+        for (counted, tokens) in [(Counted::Input, input), (Counted::Output, output)] {
+            let (namespace, tenant) = (&ticket.namespace, tenant.as_deref());
+            let metric = vm.tenants.metric(namespace, *most, tenant, counted);
+            effects.push(Effect::Count(metric, tokens));
+        }
+    }
 }
 
 /// Tags the answer with what served it.
@@ -207,19 +271,6 @@ fn tell_served(ticket: &Ticket, host: &dyn Host) -> Vec<Effect> {
     effects
 }
 
-#[inline(never)]
-fn count_tokens(input: Option<u64>, output: u64, ticket: &Ticket, effects: &mut Vec<Effect>) {
-    let mut observe = |name, value| {
-        let render = || metrics::tokens(name, &ticket.model, ticket.version());
-        let metric = pick::stat(ticket.version.as_ref(), name, "", render);
-        effects.push(Effect::Observe(metric, value));
-    };
-    observe("output_tokens", output);
-    if let Some(input) = input {
-        observe("input_tokens", input);
-    }
-}
-
 /// What became of one charge, and the cells it came to.
 fn count(charge: &Charge, cells: u64, ticket: &Ticket, ending: &Ending, effects: &mut Vec<Effect>) {
     let (rule, series) = (charge.limit.rule.id(), &charge.series);
@@ -234,7 +285,13 @@ fn count(charge: &Charge, cells: u64, ticket: &Ticket, ending: &Ending, effects:
 
 /// What a settlement moved.
 #[inline(never)]
-fn count_moved(settled: &[Settled], ticket: &Ticket, effects: &mut Vec<Effect>) {
+fn count_moved(
+    settled: &[Settled],
+    ticket: &Ticket,
+    vm: &mut Vm,
+    now: u64,
+    effects: &mut Vec<Effect>,
+) {
     for (charge, settled) in ticket.admitted.charges.iter().zip(settled) {
         let (rule, series) = (charge.limit.rule.id(), &charge.series);
         for (name, ns) in [
@@ -251,7 +308,7 @@ fn count_moved(settled: &[Settled], ticket: &Ticket, effects: &mut Vec<Effect>) 
             }
         }
         if settled.evicted {
-            effects.push(charge.evicted());
+            effects.extend(vm.evictions.count(charge, now));
         }
     }
 }

@@ -8,8 +8,9 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use headgate_contract::{
-    BucketRule, ConfigError, FilterConfig, KeyPart, ModelId, ModelPlan, NamespaceConfig,
-    OnContention, Role, SettleOn, TagRule, Tagging, Unreadable, Version, names,
+    BucketRule, ConfigError, DefaultMaxTokens, FailureCharge, FilterConfig, KeyPart, ModelId,
+    ModelPlan, NamespaceConfig, OnContention, OnFailure, Role, SettleOn, TagRule, Tagging,
+    Unreadable, UsageReport, Version, names,
 };
 
 use crate::cost::{self, Pricing};
@@ -19,6 +20,7 @@ use crate::metrics::{self, Metric, Series};
 use crate::outcome::Labels;
 use crate::pick::{self, Picker};
 use crate::scale::{Live, Receptions};
+use crate::settle::{Failure, charge_of};
 use crate::skew::Heaviest;
 use crate::vm::Stages;
 
@@ -36,7 +38,7 @@ pub(crate) struct Compiled {
 /// What one namespace serves.
 #[derive(Debug)]
 pub(crate) struct Namespace {
-    pub(crate) name: String,
+    pub(crate) name: Rc<str>,
     models: Vec<Model>,
     /// Ids and client names, sorted.
     index: Vec<(String, usize)>,
@@ -53,6 +55,8 @@ pub(crate) struct Model {
     /// A scale other than 100 %.
     pub(crate) scale: Option<Live>,
     pub(crate) rules: Rules,
+    /// What a request that names no `max_tokens` is taken to ask for.
+    pub(crate) default_max_tokens: DefaultMaxTokens,
     heaviest: RefCell<Heaviest>,
     series: Series,
 }
@@ -77,6 +81,11 @@ pub(crate) struct Limit {
     pub(crate) bytes_per_token: u64,
     pub(crate) settle_on: SettleOn,
     pub(crate) unreadable: Unreadable,
+    usage: UsageReport,
+    on_failure: OnFailure,
+    abandoned: FailureCharge,
+    /// The longest `Retry-After` that a client is expected to wait for, ns.
+    pub(crate) max_client_wait: u64,
     /// By version; of a request whose version is not known, by the empty name.
     series: RefCell<Vec<(Rc<str>, Rc<Series>)>>,
 }
@@ -123,9 +132,7 @@ impl Compiled {
     fn of_virtual_host(&self, host: &dyn Host) -> Option<&Namespace> {
         let virtual_host = host.virtual_host()?;
         let name = virtual_host.strip_prefix(names::VIRTUAL_HOST_PREFIX)?;
-        let found = self
-            .namespaces
-            .binary_search_by(|n| n.name.as_str().cmp(name));
+        let found = self.namespaces.binary_search_by(|n| (*n.name).cmp(name));
         self.namespaces.get(found.ok()?)
     }
 }
@@ -178,7 +185,7 @@ impl Namespace {
         index.sort_unstable();
         let rest = rules_of("", &tags.all, &buckets.all);
         Self {
-            name,
+            name: name.into(),
             models,
             index,
             rest,
@@ -221,6 +228,7 @@ impl Model {
             names: plan.names.clone(),
             picker: Picker::new(plan),
             scale,
+            default_max_tokens: plan.default_max_tokens,
             heaviest: RefCell::default(),
             series: Series::default(),
             rules: Rules {
@@ -276,6 +284,16 @@ impl Limit {
     /// Whether the answer has to be read to settle it.
     pub(crate) fn meters(&self) -> bool {
         self.settle_on == SettleOn::Usage
+    }
+
+    /// Whether the upstream may be asked to report the usage of a stream.
+    pub(crate) fn asks(&self) -> bool {
+        self.usage == UsageReport::Ask
+    }
+
+    /// What a failed request is charged.
+    pub(crate) fn on(&self, failure: Failure) -> FailureCharge {
+        charge_of(failure, &self.on_failure, self.abandoned)
     }
 }
 
@@ -387,6 +405,10 @@ fn limit(config: &BucketRule, rule: &Rule, model: &str) -> Limit {
         bytes_per_token: bucket.bytes_per_token.millionths(),
         settle_on: bucket.settle_on,
         unreadable: bucket.unreadable,
+        usage: bucket.usage,
+        on_failure: bucket.on_failure,
+        abandoned: bucket.abandoned.into(),
+        max_client_wait: bucket.max_client_wait.millis().saturating_mul(1_000_000),
         series: RefCell::default(),
     }
 }

@@ -14,9 +14,6 @@ use headgate_contract::{Decimal, Profile, Semantic, Tokens};
 use crate::ledger::Window;
 use crate::ledger::WindowError;
 
-/// `max_tokens` where a request names none.
-pub const DEFAULT_MAX_TOKENS: u64 = 512;
-
 /// Bounds of the temperature factor, in millionths of a millionth: 0.1 and 4.
 const FACTOR: std::ops::RangeInclusive<i128> = 100_000_000_000..=4_000_000_000_000;
 const MILLION: u128 = 1_000_000;

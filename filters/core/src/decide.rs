@@ -14,15 +14,16 @@ use crate::endpoint::Class;
 use crate::facts::{Facts, invalid, single};
 use crate::headers::Headers;
 use crate::host::Host;
-use crate::ledger::Source;
 use crate::limit::{self, Admitted, Asking, Denied};
 use crate::metrics::{self, Metric};
 use crate::models_list;
-use crate::outcome::{Labels, UNKNOWN, refuse};
+use crate::outcome::{Known, Labels, UNKNOWN, refuse_unknown};
 use crate::pick::{self, Lane, Pinned, Version};
+use crate::rates::Served;
 use crate::refusal::Refusal;
 use crate::session;
 use crate::tags::{self, HEADER_LANE, HEADER_TENANT, Tags, Value};
+use crate::tenants::Counted;
 use crate::vm::Vm;
 
 const ADMITTED: &str = "admitted";
@@ -39,6 +40,18 @@ pub(crate) struct Request<'a> {
     pub(crate) waited: bool,
 }
 
+impl<'a> Request<'a> {
+    /// A request without a body, or whose body is not read.
+    pub(crate) fn of_headers(headers: &'a Headers, class: Class) -> Self {
+        Self {
+            headers,
+            body: None,
+            class,
+            waited: false,
+        }
+    }
+}
+
 /// What becomes of it.
 #[derive(Debug)]
 pub(crate) enum Decision {
@@ -53,6 +66,8 @@ pub(crate) enum Decision {
 /// What a stream keeps of its decision.
 #[derive(Debug)]
 pub(crate) struct Ticket {
+    /// The namespace.
+    pub(crate) namespace: Rc<str>,
     /// The model's id.
     pub(crate) model: Rc<str>,
     /// The version picked, or seen in the header, if there is one.
@@ -63,9 +78,22 @@ pub(crate) struct Ticket {
     pub(crate) tells: bool,
     /// The reserve.
     pub(crate) admitted: Admitted,
+    /// When it was sent on, ns; 0 where nothing is charged.
+    pub(crate) forwarded: u64,
+    /// The upstream was asked for usage that the client did not ask for.
+    pub(crate) asked: bool,
+    /// The tenant, where there are statistics by tenant, and how many tenants have their own.
+    pub(crate) tenant: Option<(Option<Rc<str>>, u32)>,
 }
 
 impl Ticket {
+    /// The model version that serves it.
+    pub(crate) fn served(&self) -> Served {
+        let version = self.version.as_ref();
+        let version = version.map_or_else(|| Rc::from(""), |v| Rc::clone(&v.name));
+        (Rc::clone(&self.namespace), Rc::clone(&self.model), version)
+    }
+
     /// Whether anything of the answer counts before the stream ends.
     pub(crate) fn reads_answer(&self) -> bool {
         self.tag_answer || self.reads_headers()
@@ -94,16 +122,48 @@ pub(crate) fn reads_bodies(vm: &Vm, config: &Compiled) -> bool {
 
 /// Decides.
 pub(crate) fn decide(vm: &mut Vm, host: &dyn Host, request: Request<'_>) -> Decision {
+    with_config(vm, host, request, |decider, vm| decider.run(vm))
+}
+
+/// Refuses a request whose body could not be read. `model`: what the body names, as far as it was read.
+#[cold]
+pub(crate) fn refuse_unread(
+    vm: &mut Vm,
+    host: &dyn Host,
+    request: Request<'_>,
+    model: Option<&str>,
+    refusal: Box<Refusal>,
+) -> Decision {
+    with_config(vm, host, request, |decider, vm| {
+        let Some(namespace) = decider.config.namespace(host) else {
+            return refuse_unknown(refusal, request.headers, &mut vm.tenants);
+        };
+        let labels = Labels {
+            namespace: &namespace.name,
+            ..Labels::default()
+        };
+        let denied: Box<Denied> = refusal.into();
+        decider.denied(vm, namespace, &denied, labels, model)
+    })
+}
+
+fn with_config(
+    vm: &mut Vm,
+    host: &dyn Host,
+    request: Request<'_>,
+    decide: impl FnOnce(&Decider<'_>, &mut Vm) -> Decision,
+) -> Decision {
     let Some(config) = vm.config.take() else {
-        return refuse(&Labels::default(), &Refusal::NotConfigured, request.headers);
+        let refusal = Refusal::NotConfigured.into();
+        return refuse_unknown(refusal, request.headers, &mut vm.tenants);
     };
-    let decision = Decider {
+    let decider = Decider {
         tagging: decides(vm, &config),
         config: &config,
         host,
         request,
-    }
-    .run(vm);
+    };
+    let decision = decide(&decider, vm);
     vm.config = Some(config);
     decision
 }
@@ -125,65 +185,101 @@ struct Subject<'a> {
 
 impl<'a> Decider<'a> {
     fn run(&self, vm: &mut Vm) -> Decision {
-        if self.request.class == Class::Other {
-            return self.pass();
+        let headers = self.request.headers;
+        match self.request.class {
+            Class::Other => return self.pass(),
+            Class::Health if headers.get(names::HEADER_MODEL).is_none() => return self.pass(),
+            // Only the hop that decides refuses what it does not know; the next one leaves it to the routes.
+            Class::Health | Class::Preflight | Class::WrongMethod { .. } if !self.tagging => {
+                return Decision::Pass(Vec::new());
+            }
+            _ => {}
         }
         let Some(namespace) = self.config.namespace(self.host) else {
-            return self.nowhere();
+            return self.nowhere(vm);
         };
-        if self.request.class == Class::Models {
-            return self.models(namespace);
-        }
         let mut labels = Labels {
             namespace: &namespace.name,
             ..Labels::default()
         };
-        match self.serve(vm, namespace, &mut labels) {
-            Ok(decision) => decision,
-            Err(denied) => self.denied(&denied, &labels),
-        }
+        let decision = match self.request.class {
+            Class::Models => self.models(namespace, labels),
+            Class::Preflight | Class::WrongMethod { .. } => Err(self.not_served().into()),
+            _ => self.serve(vm, namespace, &mut labels),
+        };
+        decision.unwrap_or_else(|denied| self.denied(vm, namespace, &denied, labels, None))
     }
 
+    /// Refuses: what was not needed until now is looked up, so that logs and statistics have it.
     #[cold]
-    fn denied(&self, denied: &Denied, labels: &Labels<'_>) -> Decision {
-        let rule = denied.limit.as_ref().map(|l| {
-            let outcome = denied.refusal.code();
-            let (rule, model) = (l.rule.id(), labels.model);
-            Effect::Count(metrics::reserves(rule, model, labels.version, outcome), 1)
-        });
-        match refuse(labels, &denied.refusal, self.request.headers) {
-            Decision::Reply(mut effects, reply) => {
-                effects.extend(rule);
-                Decision::Reply(effects, reply)
-            }
-            other => other,
-        }
+    fn denied(
+        &self,
+        vm: &mut Vm,
+        namespace: &Namespace,
+        denied: &Denied,
+        labels: Labels<'_>,
+        body_model: Option<&str>,
+    ) -> Decision {
+        let headers = self.request.headers;
+        let header = headers
+            .text(names::HEADER_MODEL)
+            .filter(|name| !name.is_empty());
+        let body = self.request.body.and_then(|body| body.model.as_deref());
+        let name = match self.config.role {
+            Role::Decide => body.or(body_model).or(header),
+            Role::Follow => header.or(body),
+        };
+        let model = name.and_then(|name| namespace.model(name));
+        let rules = model.map_or(&namespace.rest, |model| &model.rules);
+        let known = Known {
+            labels: Labels {
+                model: model.map_or(UNKNOWN, |model| &*model.id),
+                ..labels
+            },
+            namespace: Some(&namespace.name),
+            model: model.map_or(name, |model| Some(&*model.id)),
+            tenant: self.tenant(&rules.tagging).unwrap_or_default(),
+            tagging: Some(&*rules.tagging),
+        };
+        known.refuse(denied, headers, &mut vm.tenants)
+    }
+
+    /// A method or an origin that is not served.
+    #[cold]
+    fn not_served(&self) -> Box<Refusal> {
+        let text = |name| {
+            let value = self.request.headers.get(name).unwrap_or_default();
+            String::from_utf8_lossy(value).into_owned()
+        };
+        Box::new(match self.request.class {
+            Class::WrongMethod { allow } => Refusal::MethodNotAllowed {
+                allow,
+                path: text(":path"),
+            },
+            _ => Refusal::OriginNotAllowed {
+                origin: text("origin"),
+            },
+        })
     }
 
     /// On a host of no namespace.
     #[cold]
-    fn nowhere(&self) -> Decision {
-        let labels = Labels::default();
+    fn nowhere(&self, vm: &mut Vm) -> Decision {
         if self.tagging {
-            return refuse(&labels, &Refusal::NoNamespace, self.request.headers);
+            let refusal = Refusal::NoNamespace.into();
+            return refuse_unknown(refusal, self.request.headers, &mut vm.tenants);
         }
-        Decision::Pass(vec![labels.count("unmetered")])
+        Decision::Pass(vec![Labels::default().count("unmetered")])
     }
 
     /// The models, asked for.
     #[cold]
-    fn models(&self, namespace: &Namespace) -> Decision {
+    fn models(&self, namespace: &Namespace, labels: Labels<'_>) -> Result<Decision, Box<Denied>> {
         if !self.tagging {
-            return Decision::Pass(Vec::new());
+            return Ok(Decision::Pass(Vec::new()));
         }
-        let labels = Labels {
-            namespace: &namespace.name,
-            ..Labels::default()
-        };
-        match models_list::reply(namespace, self.request.headers) {
-            Ok(reply) => Decision::Reply(vec![labels.count("listed")], reply.into()),
-            Err(refusal) => refuse(&labels, &refusal, self.request.headers),
-        }
+        let reply = models_list::reply(namespace, self.request.headers)?;
+        Ok(Decision::Reply(vec![labels.count("listed")], reply.into()))
     }
 
     #[cold]
@@ -205,7 +301,6 @@ impl<'a> Decider<'a> {
         let subject = self.subject(namespace, &facts)?;
         let id = subject.model.map_or("", |m| &*m.id);
         if let Some(model) = subject.model {
-            labels.model = &model.id;
             if self.config.role == Role::Decide && !model.picker.ready() {
                 return Err(not_ready(model).into());
             }
@@ -213,6 +308,7 @@ impl<'a> Decider<'a> {
         let tagging = &subject.rules.tagging;
         let tenant = self.tenant(tagging)?;
         let mut effects = Vec::with_capacity(16);
+        labels.model = subject.model.map_or(UNKNOWN, |m| &*m.id);
         let (version, lane) = self.version(subject, tenant.as_deref(), *labels, &mut effects)?;
         labels.version = pick::label(version);
         labels.lane = lane;
@@ -232,10 +328,15 @@ impl<'a> Decider<'a> {
             tenant: tenant.as_deref().unwrap_or_default(),
             model: id,
             version,
+            max_tokens: facts.output(
+                subject
+                    .model
+                    .map_or_else(Default::default, |m| m.default_max_tokens),
+            ),
             // The clock, and so the live scale, is asked for only where a bucket applies.
             percent: 100,
         };
-        let admitted = self.reserve(vm, subject, asking, &mut effects)?;
+        let (admitted, forwarded) = self.reserve(vm, subject, asking, &mut effects)?;
         match &tags {
             Some(tags) => {
                 let size = || self.host.request_headers_size();
@@ -243,7 +344,10 @@ impl<'a> Decider<'a> {
                     headers,
                     current: !self.request.waited || size() == Some(headers.size()),
                 };
-                tags::write(tags, sent, tagging, &mut effects);
+                let left_out = tags::write(tags, sent, tagging, &mut effects);
+                if left_out > 0 {
+                    effects.push(baggage_left_out(labels.model, version, left_out));
+                }
             }
             None if vm.stages.tag && tagging.filter_state => {
                 self.tell(tagging, tenant.as_ref(), &mut effects);
@@ -251,14 +355,25 @@ impl<'a> Decider<'a> {
             None => {}
         }
         effects.push(Effect::Count(self.admitted(labels, version), 1));
+        let tenant = tagging.tenant_metrics.map(|metrics| {
+            let (most, counted) = (metrics.max_tenants, Counted::Request(ADMITTED));
+            let named = tenant.as_deref();
+            let metric = vm.tenants.metric(&namespace.name, most, named, counted);
+            effects.push(Effect::Count(metric, 1));
+            (tenant.clone(), most)
+        });
         let tells = tagging.response_headers;
         let tag_answer = vm.stages.tag && tells && !id.is_empty();
         let ticket = Box::new(Ticket {
+            namespace: Rc::clone(&namespace.name),
             model: subject.model.map_or(UNKNOWN.into(), |m| Rc::clone(&m.id)),
             version: version.map(Rc::clone),
             tag_answer,
             tells: tells && !admitted.charges.is_empty(),
             admitted,
+            forwarded,
+            asked: false,
+            tenant,
         });
         Ok(Decision::Go(effects, ticket))
     }
@@ -275,16 +390,22 @@ impl<'a> Decider<'a> {
         namespace: &'a Namespace,
         facts: &Facts<'_>,
     ) -> Result<Subject<'a>, Box<Refusal>> {
-        let in_body = matches!(self.request.class, Class::Body(_));
         let hop = match self.config.role {
             Role::Decide => None,
             Role::Follow => self.hop_before(names::HEADER_MODEL),
         };
-        let name = hop.or(facts.model);
+        let name = hop.or(facts.model());
         if name.is_none() && self.config.role == Role::Decide {
-            return Err(missing(in_body));
+            return Err(self.missing());
         }
         let model = name.and_then(|name| namespace.model(name));
+        if let (Role::Decide, Some(body), Some(header)) =
+            (self.config.role, facts.body_model, facts.header_model)
+            && body != header
+            && !same(model, namespace.model(header))
+        {
+            return Err(disagree(body, header));
+        }
         match (model, name) {
             (None, Some(name)) if self.tagging => Err(not_found(name)),
             _ => Ok(Subject {
@@ -292,6 +413,21 @@ impl<'a> Decider<'a> {
                 rules: model.map_or(&namespace.rest, |m| &m.rules),
             }),
         }
+    }
+
+    #[cold]
+    fn missing(&self) -> Box<Refusal> {
+        Box::new(match self.request.class {
+            Class::Headers { known: false } => {
+                let path = self.request.headers.get(":path").unwrap_or_default();
+                Refusal::PathUnknown {
+                    path: String::from_utf8_lossy(path).into_owned(),
+                }
+            }
+            class => Refusal::ModelMissing {
+                in_body: matches!(class, Class::Body(_)),
+            },
+        })
     }
 
     /// What the hop before wrote.
@@ -361,10 +497,10 @@ impl<'a> Decider<'a> {
         subject: Subject<'a>,
         asking: Asking<'_>,
         effects: &mut Vec<Effect>,
-    ) -> Result<Admitted, Box<Denied>> {
+    ) -> Result<(Admitted, u64), Box<Denied>> {
         let limits = &subject.rules.limits;
-        if limits.is_empty() {
-            return Ok(Admitted::nothing());
+        if limits.is_empty() || self.request.class == Class::Health {
+            return Ok((Admitted::nothing(), 0));
         }
         let now = self.host.now();
         let scale = subject.model.and_then(|m| m.scale);
@@ -377,24 +513,25 @@ impl<'a> Decider<'a> {
         for (charge, spend) in admitted.charges.iter().zip(admitted.held.spends()) {
             let balance = spend.balance();
             let rule = charge.limit.rule.id();
-            let outcome = if balance.source == Source::Owed {
-                "owed"
-            } else {
-                "reserved"
-            };
+            let outcome = if balance.owed { "owed" } else { "reserved" };
             let version = pick::label(asking.version);
             let render = || metrics::reserves(rule, label, version, outcome);
             let metric = charge.series.get("reserves", outcome, render);
             effects.push(Effect::Count(metric, 1));
             if balance.evicted {
-                effects.push(charge.evicted());
+                effects.extend(vm.evictions.count(charge, now));
+            }
+            if balance.clipped_ns > 0 {
+                let clipped = charge.milli_of_ns(balance.clipped_ns);
+                let metric = metrics::amount("debt_clipped_milli", rule, label, version);
+                effects.push(Effect::Count(metric, clipped));
             }
         }
         // What is to be read must be readable.
         if admitted.meters() && self.request.headers.get("accept-encoding").is_some() {
             remove_encodings(label, asking.version, effects);
         }
-        Ok(admitted)
+        Ok((admitted, now))
     }
 
     /// What the hop before decided, for this hop's access log.
@@ -422,9 +559,24 @@ impl<'a> Decider<'a> {
     }
 }
 
+/// Whether both are one model. A name that is not in the plan is like no other.
+fn same(a: Option<&Model>, b: Option<&Model>) -> bool {
+    a.zip(b).is_some_and(|(a, b)| a.id == b.id)
+}
+
 #[cold]
-fn missing(in_body: bool) -> Box<Refusal> {
-    Box::new(Refusal::ModelMissing { in_body })
+fn disagree(body: &str, header: &str) -> Box<Refusal> {
+    Box::new(Refusal::ModelDisagrees {
+        body: body.into(),
+        header: header.into(),
+    })
+}
+
+#[cold]
+fn baggage_left_out(model: &str, version: Option<&Rc<Version>>, members: u64) -> Effect {
+    const NAME: &str = "baggage_members_left_out";
+    let render = || metrics::by_version(NAME, model, pick::label(version));
+    Effect::Count(pick::stat(version, NAME, "", render), members)
 }
 
 #[cold]

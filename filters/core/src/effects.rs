@@ -6,6 +6,8 @@ use std::borrow::Cow;
 use std::ops::Deref;
 use std::rc::Rc;
 
+pub use headgate_dialect::Splice;
+
 use crate::metrics::Metric;
 
 /// A header or property name: fixed ones cost no allocation.
@@ -74,6 +76,12 @@ pub enum Effect {
     SetResponseHeader(Name, Text),
     /// Remove every value of a response header.
     RemoveResponseHeader(Name),
+    /// Replace bytes of the request's body, which is here whole, and say its new length in `content-length` where it has one.
+    AmendRequestBody(Splice, Option<u64>),
+    /// Replace the bytes of the answer's body that are at hand.
+    ReplaceResponseBody(Vec<u8>),
+    /// Write a line to the proxy's log, for an operator.
+    Warn(String),
     /// Set filter state. The name is the whole property, such as `headgate.model`: `set_property` with
     /// ONE path element, which access logs read as `%FILTER_STATE(wasm.headgate.model:PLAIN)%`.
     SetState(Name, Text),

@@ -9,32 +9,77 @@ use headgate_dialect::Endpoint;
 
 const MODELS: &[u8] = b"/v1/models";
 
+/// Paths where servers say how they are.
+const HEALTH: [&[u8]; 3] = [b"/health", b"/healthz", b"/ping"];
+
+/// Paths that generate when posted to, and whose bodies are not read.
+const POSTED: [&[u8]; 13] = [
+    b"/v1/embeddings",
+    b"/v1/responses",
+    b"/v1/messages",
+    b"/v1/messages/count_tokens",
+    b"/v1/rerank",
+    b"/v1/score",
+    b"/v1/moderations",
+    b"/v1/audio/speech",
+    b"/v1/audio/transcriptions",
+    b"/v1/audio/translations",
+    b"/v1/images/generations",
+    b"/v1/images/edits",
+    b"/v1/images/variations",
+];
+
 /// What decides about a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Class {
     /// Its body, in the dialect of this endpoint.
     Body(Endpoint),
-    /// Its headers alone: a serving path whose bodies are not read.
-    Headers,
+    /// Its headers alone: a serving path whose bodies are not read. `known`: the path is one that models serve.
+    Headers {
+        /// The path is in the table of APIs.
+        known: bool,
+    },
     /// Nothing: it asks for the models, or for one of them, which the filter answers.
     Models,
+    /// Its headers, and it is not metered: it asks a model's server how it is.
+    Health,
+    /// Nothing: a browser asks whether a page may call (CORS), and no policy allowed its origin.
+    Preflight,
+    /// Nothing: the path is known and answers other methods.
+    WrongMethod {
+        /// The methods it answers, as the header `allow` lists them.
+        allow: &'static str,
+    },
     /// Not a serving path: passed through, only tags the client sent are stripped.
     Other,
 }
 
-/// Classifies a request. `end`: it has no body.
+const POST: &str = "POST";
+const GET: &str = "GET, HEAD";
+
+/// Classifies a request. `preflight`: it has the header `access-control-request-method`.
 #[must_use]
-pub fn classify(method: &[u8], path: &[u8], end: bool) -> Class {
+pub fn classify(method: &[u8], path: &[u8], preflight: bool) -> Class {
     let plain = normalize(path);
     let plain = trimmed(&plain);
-    // What never reaches a GPU: a preflight, or reading from a path that generates only when posted to.
-    let idle = end && matches!(method, b"OPTIONS" | b"HEAD" | b"GET" | b"DELETE");
-    match Endpoint::of_path(plain) {
-        Some(_) if idle => Class::Other,
-        Some(endpoint) => Class::Body(endpoint),
-        None if !serving(plain) || (idle && method == b"OPTIONS") => Class::Other,
-        None if matches!(method, b"GET" | b"HEAD") && model_asked(plain).is_some() => Class::Models,
-        None => Class::Headers,
+    let health = HEALTH.contains(&plain);
+    if !health && !serving(plain) {
+        return Class::Other;
+    }
+    if preflight && method == b"OPTIONS" {
+        return Class::Preflight;
+    }
+    let endpoint = Endpoint::of_path(plain);
+    let posted = endpoint.is_some() || POSTED.contains(&plain);
+    let known = posted || !plain.starts_with(b"/v1/");
+    let asked = health || model_asked(plain).is_some();
+    match method {
+        b"GET" | b"HEAD" if health => Class::Health,
+        b"GET" | b"HEAD" if asked => Class::Models,
+        _ if asked => Class::WrongMethod { allow: GET },
+        b"POST" => endpoint.map_or(Class::Headers { known }, Class::Body),
+        _ if posted => Class::WrongMethod { allow: POST },
+        _ => Class::Headers { known },
     }
 }
 

@@ -1,13 +1,12 @@
 //! Headers and body → facts: what is known of a request before anything is decided.
 //!
-//! The body wins over the header, field by field; where a body was read that names no `max_tokens`, the
-//! header may raise the default of 512 but not lower it, for the upstream reads only the body. Header facts keep the same bounds as the body's, so a
-//! request has one meaning whichever way it is told; a header that is no fact is refused, never ignored.
+//! The body wins over the header, field by field. Where the body does not say, or none is read, `x-max-tokens` and
+//! `x-temperature` may raise what a request reserves above the default and never lower it, for the upstream reads only the
+//! body. Header facts keep the same bounds as the body's. A header that is no fact is refused, never ignored.
 
-use headgate_contract::names;
+use headgate_contract::{DefaultMaxTokens, names};
 use headgate_dialect::Body;
 
-use crate::cost::DEFAULT_MAX_TOKENS;
 use crate::headers::Headers;
 use crate::refusal::Refusal;
 
@@ -18,17 +17,23 @@ const MAX_TEMPERATURE: u64 = 10_000_000;
 /// Longest model name a header may bring, as in a body.
 const MAX_NAME: usize = 1024;
 
+/// Default temperature, in millionths.
+const TEMPERATURE: u64 = 1_000_000;
+
 /// What is known of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Facts<'a> {
-    /// The model as the client wrote it.
-    pub model: Option<&'a str>,
-    /// Tokens it may generate per sequence: as the body says, else the greater of 512 and the header;
-    /// without a body as the header says, else 512.
-    pub max_tokens: u64,
+    /// The model as the body names it.
+    pub body_model: Option<&'a str>,
+    /// The model as the header `x-model` names it.
+    pub header_model: Option<&'a str>,
+    /// Tokens it may generate per sequence, as the body says.
+    pub max_tokens: Option<u64>,
+    /// The same as the header `x-max-tokens` says: it raises the default, where the body says nothing.
+    pub announced: Option<u64>,
     /// Sequences it may generate; 1 where it does not say.
     pub n: u64,
-    /// Millionths; 1 where it does not say.
+    /// Millionths: as the body says, else the greater of 1 and the header.
     pub temperature: u64,
     /// Bytes of the prompt. 0 where no body is read.
     pub prompt_bytes: u64,
@@ -42,25 +47,59 @@ impl<'a> Facts<'a> {
     /// # Errors
     /// A header that is given twice with different values, or is not what it says.
     pub fn read(headers: &'a Headers, body: Option<&'a Body>) -> Result<Self, Box<Refusal>> {
-        let model = header_model(headers)?;
-        let max_tokens = whole(headers, names::HEADER_MAX_TOKENS)?;
+        let header_model = header_model(headers)?;
+        let announced = whole(headers, names::HEADER_MAX_TOKENS)?;
         let temperature = decimal(headers, names::HEADER_TEMPERATURE)?;
         let body_of = |pick: fn(&Body) -> Option<u64>| body.and_then(pick);
         Ok(Self {
-            model: body.and_then(|b| b.model.as_deref()).or(model),
-            max_tokens: match (body, max_tokens) {
-                (None, Some(told)) => told,
-                (_, told) => body_of(|b| b.max_tokens)
-                    .unwrap_or(DEFAULT_MAX_TOKENS.max(told.unwrap_or_default())),
-            },
+            body_model: body.and_then(|b| b.model.as_deref()),
+            header_model,
+            max_tokens: body_of(|b| b.max_tokens),
+            announced,
             n: body_of(|b| b.n).unwrap_or(1).max(1),
             temperature: body_of(|b| b.temperature)
-                .or(temperature)
-                .unwrap_or(1_000_000),
+                .unwrap_or(TEMPERATURE.max(temperature.unwrap_or_default())),
             prompt_bytes: body.map_or(0, |b| b.prompt_bytes),
             prompt_tokens: body.map_or(0, |b| b.prompt_tokens),
         })
     }
+
+    /// The model as the client wrote it: in the body, else in the header.
+    #[must_use]
+    pub fn model(&self) -> Option<&'a str> {
+        self.body_model.or(self.header_model)
+    }
+
+    /// Tokens it may generate per sequence, given the model's default.
+    #[must_use]
+    pub fn output(&self, default: DefaultMaxTokens) -> MaxTokens {
+        if let Some(tokens) = self.max_tokens {
+            return MaxTokens {
+                tokens,
+                at_most_capacity: false,
+            };
+        }
+        let tokens = u64::from(default.tokens());
+        match self.announced {
+            Some(announced) if announced > tokens => MaxTokens {
+                tokens: announced,
+                at_most_capacity: false,
+            },
+            _ => MaxTokens {
+                tokens,
+                at_most_capacity: matches!(default, DefaultMaxTokens::Context(_)),
+            },
+        }
+    }
+}
+
+/// Tokens that a request may generate per sequence.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MaxTokens {
+    /// How many.
+    pub tokens: u64,
+    /// The request did not say so: a bucket that does not hold as many reserves what it holds.
+    pub at_most_capacity: bool,
 }
 
 /// The one value of a header: `None` if absent or empty.
@@ -92,7 +131,8 @@ pub(crate) fn invalid(name: &str, expected: &'static str) -> Box<Refusal> {
     })
 }
 
-fn header_model(headers: &Headers) -> Result<Option<&str>, Box<Refusal>> {
+/// The model that the header `x-model` names.
+pub(crate) fn header_model(headers: &Headers) -> Result<Option<&str>, Box<Refusal>> {
     let name = names::HEADER_MODEL;
     let Some(value) = single(headers, name)? else {
         return Ok(None);

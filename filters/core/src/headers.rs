@@ -146,6 +146,19 @@ impl Headers {
             .map(move |pair| (part(pair.name), part(pair.value)))
     }
 
+    /// Whether the body behind these headers is covered by a digest or a signature, and so has to stay as it is.
+    pub(crate) fn signed(&self) -> bool {
+        const DIGESTS: [&str; 5] = [
+            "content-digest",
+            "digest",
+            "content-md5",
+            "repr-digest",
+            "x-amz-content-sha256",
+        ];
+        let authorization = self.get("authorization").unwrap_or_default();
+        authorization.starts_with(b"AWS4-") || DIGESTS.iter().any(|d| self.get(d).is_some())
+    }
+
     /// Whether the body behind these headers is compressed, or encoded otherwise.
     pub(crate) fn encoded(&self) -> bool {
         self.get_all("content-encoding").any(|value| {

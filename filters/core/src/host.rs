@@ -20,6 +20,9 @@ pub trait Host: Clock + Cells + Entropy {
     /// `response.code_details`: `via_upstream`, `response_timeout`, `direct_response`, …
     fn code_details(&self) -> Option<String>;
 
+    /// `response.code`: the status that the client gets. `None` while there is none.
+    fn status(&self) -> Option<u16>;
+
     /// `upstream.address`: the endpoint that was chosen. `None` while none is: nothing was sent.
     fn upstream_address(&self) -> Option<String>;
 }

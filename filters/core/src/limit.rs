@@ -6,15 +6,14 @@ use std::rc::Rc;
 use headgate_contract::KeyPart;
 
 use crate::compiled::Limit;
-use crate::cost::{Quote, Work, tokens_of_bytes};
-use crate::effects::Effect;
-use crate::facts::{Facts, single};
+use crate::cost::{Pricing, Quote, Work, tokens_of_bytes};
+use crate::facts::{Facts, MaxTokens, single};
 use crate::headers::Headers;
 use crate::host::Host;
 use crate::ledger::{Fingerprint, Held, Ledger, Reason, Refused, Spend};
-use crate::metrics::{self, Series};
+use crate::metrics::Series;
 use crate::pick::{self, Version};
-use crate::ratelimit_headers::{self, Told, seconds};
+use crate::ratelimit_headers::{self, Told};
 use crate::refusal::{Refusal, Short};
 use crate::tags::{Tags, encoded};
 
@@ -31,6 +30,8 @@ pub(crate) struct Asking<'a> {
     pub(crate) version: Option<&'a Rc<Version>>,
     /// Live capacity.
     pub(crate) percent: u16,
+    /// Tokens it may generate per sequence.
+    pub(crate) max_tokens: MaxTokens,
 }
 
 /// A request that may go.
@@ -98,12 +99,7 @@ fn charge(limit: &Rc<Limit>, asking: &Asking<'_>) -> Result<Charge, Box<Denied>>
     let facts = asking.facts;
     let input = tokens_of_bytes(facts.prompt_bytes, limit.bytes_per_token)
         .saturating_add(facts.prompt_tokens);
-    let work = Work {
-        input,
-        output: facts.n.saturating_mul(facts.max_tokens),
-        n: facts.n,
-    };
-    let quote = limit.pricing.quote(work, facts.temperature, asking.percent);
+    let quote = quote(limit, asking, input);
     if quote.cost > quote.unscaled {
         return Err(never(limit, &quote));
     }
@@ -117,6 +113,34 @@ fn charge(limit: &Rc<Limit>, asking: &Asking<'_>) -> Result<Charge, Box<Denied>>
         n: facts.n,
         input,
     })
+}
+
+/// The price of the work that is announced.
+fn quote(limit: &Limit, asking: &Asking<'_>, input: u64) -> Quote {
+    let (facts, max_tokens) = (asking.facts, asking.max_tokens);
+    let quote = |tokens: u64| {
+        let work = Work {
+            input,
+            output: facts.n.saturating_mul(tokens),
+            n: facts.n,
+        };
+        let pricing = &limit.pricing;
+        pricing.quote(work, facts.temperature, asking.percent)
+    };
+    let mut quoted = quote(match limit.pricing {
+        Pricing::Tokens { .. } => max_tokens.tokens,
+        // A request that generates nothing is a request all the same.
+        Pricing::Semantic { .. } => max_tokens.tokens.max(1),
+    });
+    // A default takes what there is: only a prompt that does not fit alone is too much.
+    if max_tokens.at_most_capacity && quoted.cost > quoted.capacity && fits(&quote(0)) {
+        quoted.cost = quoted.capacity;
+    }
+    quoted
+}
+
+fn fits(quote: &Quote) -> bool {
+    quote.cost <= quote.capacity
 }
 
 fn fingerprint(limit: &Limit, asking: &Asking<'_>) -> Result<Fingerprint, Box<Refusal>> {
@@ -153,12 +177,6 @@ impl Charge {
             capacity: self.quote.capacity,
             unscaled_capacity: self.quote.unscaled,
         }
-    }
-
-    /// The count of a key that lost its cell to this one.
-    #[cold]
-    pub(crate) fn evicted(&self) -> Effect {
-        Effect::Count(metrics::by_rule("evictions", self.limit.rule.id()), 1)
     }
 
     /// A number of cells in thousandths of the bucket's unit.
@@ -204,6 +222,11 @@ impl Admitted {
         self.charges.iter().any(|c| c.limit.meters())
     }
 
+    /// Whether the upstream may be asked to report the usage of a stream: it is of use, and every bucket allows it.
+    pub(crate) fn asks(&self) -> bool {
+        self.meters() && self.charges.iter().all(|c| c.limit.asks())
+    }
+
     /// The balances after the reserve, as headers of the answer.
     pub(crate) fn headers(&self) -> Vec<(crate::effects::Name, String)> {
         let told: Vec<_> = self
@@ -230,6 +253,7 @@ fn never(limit: &Rc<Limit>, quote: &Quote) -> Box<Denied> {
         capacity: milli(quote.unscaled),
         remaining: 0,
         retry_after: 0,
+        futile: false,
         headers: Vec::new(),
     };
     Box::new(Denied {
@@ -245,10 +269,10 @@ fn denied(charges: &[Charge], refused: &Refused) -> Box<Denied> {
     };
     let per_milli = (charge.quote.per_unit / 1000).max(1);
     let told = charge.told(refused.remaining, refused.limit, refused.reset_ns);
-    let wait = match refused.reason {
+    let wait_ns = match refused.reason {
         Reason::OverBudget { retry_after_ns }
-        | Reason::ExceedsScaledCapacity { retry_after_ns } => seconds(retry_after_ns),
-        Reason::ExceedsCapacity | Reason::Contention => 1,
+        | Reason::ExceedsScaledCapacity { retry_after_ns } => retry_after_ns,
+        Reason::ExceedsCapacity | Reason::Contention => 0,
     };
     let short = Box::new(Short {
         bucket: charge.limit.bucket.clone(),
@@ -256,7 +280,8 @@ fn denied(charges: &[Charge], refused: &Refused) -> Box<Denied> {
         cost: u64::try_from(charge.quote.cost / per_milli).unwrap_or(u64::MAX),
         capacity: told.limit,
         remaining: told.remaining,
-        retry_after: wait.max(1),
+        retry_after: ratelimit_headers::retry_after(wait_ns).max(1),
+        futile: wait_ns > charge.limit.max_client_wait,
         headers: match refused.reason {
             Reason::OverBudget { .. } => ratelimit_headers::headers(std::slice::from_ref(&told)),
             _ => Vec::new(),

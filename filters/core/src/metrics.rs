@@ -157,8 +157,28 @@ pub fn fingerprints(namespace: &str, model: &str, outcome: &str) -> Metric {
     Metric::counter("fingerprints", &labels)
 }
 
-/// Settlements by rule and by what they were settled on: `usage`, `observed`, `unreadable`, `unobserved`,
-/// `kept`, `never_sent`.
+/// Requests of a tenant by outcome, as [`requests`] has it. `other`: every tenant without statistics of its own; `none`: requests
+/// that name no tenant.
+#[must_use]
+pub fn tenant_requests(namespace: &str, tenant: &str, outcome: &str) -> Metric {
+    let labels = [
+        ("namespace", namespace),
+        ("tenant", tenant),
+        ("outcome", outcome),
+    ];
+    Metric::counter("tenant_requests", &labels)
+}
+
+/// Tokens that a tenant used, as settled: `input` of prompts, `output` generated.
+#[must_use]
+pub fn tenant_tokens(namespace: &str, tenant: &str, kind: &str) -> Metric {
+    let labels = [("namespace", namespace), ("tenant", tenant), ("kind", kind)];
+    Metric::counter("tenant_tokens", &labels)
+}
+
+/// Settlements by rule and by what they were settled on: `usage` reported, text `observed`, `unreadable` bytes, `unobserved` (an
+/// empty answer), `never_sent`; of requests that failed `client_error`, `rate_limited`, `server_error`, `reset`, `timeout`,
+/// `abandoned`.
 #[must_use]
 pub fn settlements(rule: &str, model: &str, version: &str, outcome: &str) -> Metric {
     Metric::counter("settlements", &charges(rule, model, version, outcome))

@@ -1,31 +1,28 @@
-//! How a request that is answered here, or let go, is counted and refused.
+//! A request that is answered here, or let go: what its statistics, its log line and its answer tell.
+//!
+//! Invariant: whatever was known of a refused request before the refusal (model, version, tenant, rule) stands in the filter
+//! state, in the metrics and in the answer's headers.
+
+use std::rc::Rc;
+
+use headgate_contract::{Tagging, names};
 
 use crate::decide::Decision;
-use crate::effects::Effect;
+use crate::effects::{Effect, Name, Text};
 use crate::headers::Headers;
+use crate::limit::Denied;
 use crate::metrics::{self, Metric};
 use crate::refusal::Refusal;
+use crate::tags::{self, HEADER_TENANT};
+use crate::tenants::{Counted, Tenants};
 
 /// The model label of what is not in the plan.
 pub(crate) const UNKNOWN: &str = "unknown";
 
-/// Refuses a request whose body could not be read.
-#[cold]
-pub(crate) fn refuse_early(refusal: &Refusal, headers: &Headers) -> Decision {
-    refuse(&Labels::default(), refusal, headers)
-}
-
-/// Refuses a request and counts it.
-#[cold]
-pub(crate) fn refuse(labels: &Labels<'_>, refusal: &Refusal, headers: &Headers) -> Decision {
-    let effects = vec![labels.count(refusal.code())];
-    Decision::Reply(effects, refusal.reply(is_grpc(headers)).into())
-}
-
-fn is_grpc(headers: &Headers) -> bool {
-    let content = headers.get("content-type").unwrap_or_default();
-    content.starts_with(b"application/grpc")
-}
+const HEADER_RULE: &str = "x-headgate-rule";
+const HEADER_REASON: &str = "x-headgate-reason";
+const STATE_RULE: &str = "headgate.rule";
+const STATE_REASON: &str = "headgate.reason";
 
 /// Labels of the request counter, as far as they are known.
 #[derive(Debug, Clone, Copy)]
@@ -57,4 +54,103 @@ impl Labels<'_> {
     pub(crate) fn count(&self, outcome: &str) -> Effect {
         Effect::Count(self.requests(outcome), 1)
     }
+}
+
+/// What is known of a request that is refused.
+#[derive(Debug, Default)]
+pub(crate) struct Known<'a> {
+    pub(crate) labels: Labels<'a>,
+    /// The namespace, if it is known.
+    pub(crate) namespace: Option<&'a Rc<str>>,
+    /// The model: its id, else as the client wrote it.
+    pub(crate) model: Option<&'a str>,
+    pub(crate) tenant: Option<Rc<str>>,
+    /// The tagging of the model, or of the namespace.
+    pub(crate) tagging: Option<&'a Tagging>,
+}
+
+/// Refuses a request of which nothing is known.
+#[cold]
+pub(crate) fn refuse_unknown(
+    refusal: Box<Refusal>,
+    headers: &Headers,
+    tenants: &mut Tenants,
+) -> Decision {
+    let denied: Box<Denied> = refusal.into();
+    Known::default().refuse(&denied, headers, tenants)
+}
+
+impl Known<'_> {
+    /// Refuses the request, counts it, and tells what is known of it.
+    #[cold]
+    pub(crate) fn refuse(
+        &self,
+        denied: &Denied,
+        headers: &Headers,
+        tenants: &mut Tenants,
+    ) -> Decision {
+        let reason = denied.refusal.code();
+        let rule = denied.limit.as_ref().map(|limit| limit.rule.id());
+        let mut effects = vec![self.labels.count(reason)];
+        if let Some(rule) = rule {
+            let Labels { model, version, .. } = self.labels;
+            let reserves = metrics::reserves(rule, model, version, reason);
+            effects.push(Effect::Count(reserves, 1));
+        }
+        if let (Some(namespace), Some(metrics)) =
+            (self.namespace, self.tagging.and_then(|t| t.tenant_metrics))
+        {
+            let (tenant, counted) = (self.tenant.as_deref(), Counted::Request(reason));
+            let metric = tenants.metric(namespace, metrics.max_tenants, tenant, counted);
+            effects.push(Effect::Count(metric, 1));
+        }
+        if self.tagging.is_none_or(|tagging| tagging.filter_state) {
+            self.state(rule, reason, &mut effects);
+        }
+        let mut reply = denied.refusal.reply(is_grpc(headers));
+        reply.headers.extend(self.headers(rule, reason));
+        Decision::Reply(effects, reply.into())
+    }
+
+    fn state(&self, rule: Option<&str>, reason: &'static str, effects: &mut Vec<Effect>) {
+        let model = self.model.map(|model| tags::clean(model.as_bytes()));
+        let values: [(&'static str, Option<Text>); 6] = [
+            ("headgate.model", model.map(Text::Own)),
+            ("headgate.version", known(self.labels.version)),
+            ("headgate.lane", known(self.labels.lane)),
+            ("headgate.tenant", self.tenant.as_ref().map(Text::from)),
+            (STATE_RULE, rule.and_then(known)),
+            (STATE_REASON, Some(Text::Fixed(reason))),
+        ];
+        for (name, value) in values {
+            effects.extend(value.map(|value| Effect::SetState(name.into(), value)));
+        }
+    }
+
+    /// Only what is in the plan is repeated to the client, and its own tenant.
+    fn headers(&self, rule: Option<&str>, reason: &str) -> Vec<(Name, String)> {
+        let model = Some(self.labels.model).filter(|model| *model != UNKNOWN);
+        let version = Some(self.labels.version).filter(|version| !version.is_empty());
+        let values: [(&'static str, Option<&str>); 5] = [
+            (names::HEADER_MODEL, model),
+            (names::HEADER_VERSION, version),
+            (HEADER_TENANT, self.tenant.as_deref()),
+            (HEADER_RULE, rule),
+            (HEADER_REASON, Some(reason)),
+        ];
+        let known = values.into_iter().filter_map(|(name, value)| {
+            let value = value.filter(|value| !value.is_empty())?;
+            Some((name.into(), value.to_owned()))
+        });
+        known.collect()
+    }
+}
+
+fn known(value: &str) -> Option<Text> {
+    (!value.is_empty()).then(|| Text::Own(value.to_owned()))
+}
+
+fn is_grpc(headers: &Headers) -> bool {
+    let content = headers.get("content-type").unwrap_or_default();
+    content.starts_with(b"application/grpc")
 }

@@ -1,7 +1,7 @@
 //! Balances → the headers clients know: `x-ratelimit-*` (OpenAI) and `RateLimit-Policy` / `RateLimit` (IETF).
 //!
 //! `x-ratelimit-*` tell the tightest bucket of each kind; the IETF pair names every one. Amounts are whole
-//! units, rounded down; times are rounded up, so that who waits as told is not refused for a rounding.
+//! units, rounded down; times are rounded up.
 
 use crate::effects::Name;
 
@@ -88,10 +88,14 @@ fn units(milli: u64) -> String {
     (milli / 1000).to_string()
 }
 
-/// Whole seconds, rounded up from a millisecond on: costs are rounded up to cells, and who waits as told comes
-/// later than that by the way of the answer.
+/// Seconds after which a client that waits is admitted, if nobody else spends: rounded up, however little is left over.
 #[must_use]
-pub fn seconds(ns: u64) -> u64 {
+pub fn retry_after(ns: u64) -> u64 {
+    ns.div_ceil(NS)
+}
+
+/// Whole seconds, rounded up from a millisecond on: costs are rounded up to cells, which is no second more.
+fn seconds(ns: u64) -> u64 {
     (ns / MS).div_ceil(NS / MS)
 }
 

@@ -4,6 +4,8 @@
 //! dialect's shape (OpenAI's, the one there is); a gRPC request gets a gRPC status instead. Messages quote at
 //! most 128 characters of what the client sent.
 
+mod message;
+
 use headgate_dialect::{self as dialect, BodyError};
 
 use crate::effects::{Name, Reply};
@@ -21,6 +23,30 @@ pub enum Refusal {
     ModelMissing {
         /// Where to put it.
         in_body: bool,
+    },
+    /// Body and header name different models.
+    ModelDisagrees {
+        /// As the body names it.
+        body: String,
+        /// As the header names it.
+        header: String,
+    },
+    /// Nothing is served under this path, as far as is known, and no header names a model.
+    PathUnknown {
+        /// As it was sent.
+        path: String,
+    },
+    /// The path is served, with other methods.
+    MethodNotAllowed {
+        /// The methods.
+        allow: &'static str,
+        /// The path, as it was sent.
+        path: String,
+    },
+    /// A browser asked whether a page may call, and no policy allows its origin.
+    OriginNotAllowed {
+        /// The origin, as the browser sent it.
+        origin: String,
     },
     /// The model is not in the plan.
     ModelNotFound {
@@ -94,6 +120,8 @@ pub struct Short {
     pub remaining: u64,
     /// When to ask again, seconds.
     pub retry_after: u64,
+    /// That is later than a client is expected to wait for.
+    pub futile: bool,
     /// Limit headers to send along.
     pub headers: Vec<(Name, String)>,
 }
@@ -120,7 +148,14 @@ impl Refusal {
         if let Some(seconds) = self.retry_after() {
             headers.push(("retry-after".into(), seconds.to_string()));
         }
+        if let Self::MethodNotAllowed { allow, .. } = self {
+            headers.push(("allow".into(), (*allow).to_owned()));
+        }
         if let Some(short) = self.short() {
+            // openai-node sleeps through a Retry-After of any length unless it is told not to.
+            if short.futile {
+                headers.push(("x-should-retry".into(), "false".into()));
+            }
             headers.extend(short.headers.iter().cloned());
         }
         let mut body = Vec::new();
@@ -154,6 +189,24 @@ impl Refusal {
                 INVALID,
                 "missing_required_parameter",
                 "headgate_model_missing",
+            ),
+            Self::ModelDisagrees { .. } => {
+                Shape(400, INVALID, "model_mismatch", "headgate_model_mismatch")
+            }
+            Self::PathUnknown { .. } => {
+                Shape(404, INVALID, "unknown_path", "headgate_unknown_path")
+            }
+            Self::MethodNotAllowed { .. } => Shape(
+                405,
+                INVALID,
+                "method_not_allowed",
+                "headgate_method_not_allowed",
+            ),
+            Self::OriginNotAllowed { .. } => Shape(
+                403,
+                INVALID,
+                "origin_not_allowed",
+                "headgate_origin_not_allowed",
             ),
             Self::ModelNotFound { .. } => {
                 Shape(404, INVALID, "model_not_found", "headgate_model_not_found")
@@ -233,7 +286,9 @@ impl Refusal {
 
     fn param(&self) -> Option<&str> {
         match self {
-            Self::ModelMissing { in_body: true } | Self::ModelNotFound { .. } => Some("model"),
+            Self::ModelMissing { in_body: true }
+            | Self::ModelNotFound { .. }
+            | Self::ModelDisagrees { .. } => Some("model"),
             Self::ModelMissing { in_body: false } => Some("x-model"),
             Self::VersionNotFound { .. } | Self::VersionNotReady { .. } => Some("x-model-version"),
             Self::Body(error) => error.field(),
@@ -241,87 +296,6 @@ impl Refusal {
             Self::HeaderDisagrees { name } | Self::HeaderInvalid { name, .. } => Some(name),
             Self::CostExceedsCapacity(_) => Some("max_tokens"),
             _ => None,
-        }
-    }
-
-    fn message(&self) -> String {
-        match self {
-            Self::NotConfigured => "the traffic filter has no configuration yet; try again".into(),
-            Self::HeadersUnread => {
-                "the traffic filter could not read the headers; try again".into()
-            }
-            Self::NoNamespace => "no models are served on this host; check the host name".into(),
-            Self::ModelMissing { in_body: true } => {
-                "`model` is missing: name the model in the request body".into()
-            }
-            Self::ModelMissing { in_body: false } => {
-                "the model is missing: name it in the header `x-model`".into()
-            }
-            Self::ModelNotFound { model } => format!(
-                "the model `{}` does not exist; GET /v1/models lists what is served",
-                excerpt(model)
-            ),
-            Self::ModelNotReady { model } => {
-                format!("the model `{model}` has no ready replica at the moment; try again later")
-            }
-            Self::VersionNotFound {
-                model,
-                version,
-                near,
-            } => format!(
-                "the model `{model}` has no version `{}`; near it: {}",
-                excerpt(version),
-                if near.is_empty() {
-                    "none".into()
-                } else {
-                    near.join(", ")
-                }
-            ),
-            Self::VersionNotReady { model, version } => format!(
-                "version `{version}` of `{model}` has no ready replica at the moment; try again later, or without `x-model-version`"
-            ),
-            Self::Body(error) => error.to_string(),
-            Self::BodyTooLarge { max } => {
-                format!("the request body is larger than {max} bytes (`maxBodyBytes`); send less")
-            }
-            Self::BodyEncoded => {
-                "the request body is compressed (`content-encoding`); send it uncompressed".into()
-            }
-            Self::HeaderDisagrees { name } => format!(
-                "the header `{name}` is given more than once with different values; give it once"
-            ),
-            Self::HeaderInvalid { name, expected } => {
-                format!("the header `{name}` must be {expected}")
-            }
-            Self::OverBudget(s) => format!(
-                "over the budget of bucket `{}`: the request costs {} {}, {} of {} are left; try again in {} s",
-                s.bucket,
-                amount(s.cost),
-                s.kind,
-                amount(s.remaining),
-                amount(s.capacity),
-                s.retry_after.max(1)
-            ),
-            Self::CostExceedsCapacity(s) => format!(
-                "the request costs {} {}, more than bucket `{}` ever holds ({}); lower `max_tokens` or `n`, or shorten the prompt",
-                amount(s.cost),
-                s.kind,
-                s.bucket,
-                amount(s.capacity)
-            ),
-            Self::CapacityReduced(s) => format!(
-                "the request costs {} {}, more than bucket `{}` holds while capacity is reduced ({}); try again in {} s, or with a lower `max_tokens`",
-                amount(s.cost),
-                s.kind,
-                s.bucket,
-                amount(s.capacity),
-                s.retry_after.max(1)
-            ),
-            Self::Contended(s) => format!(
-                "bucket `{}` is too busy to be charged; try again in {} s",
-                s.bucket,
-                s.retry_after.max(1)
-            ),
         }
     }
 }
@@ -341,28 +315,11 @@ fn body_code(error: &BodyError) -> &'static str {
 /// The gRPC status that means the same.
 fn grpc_status(http: u16) -> u8 {
     match http {
+        403 => 7,
         404 => 5,
+        405 => 12,
         429 => 8,
         503 => 14,
         _ => 3,
     }
-}
-
-/// Thousandths as a decimal.
-fn amount(milli: u64) -> String {
-    let (whole, rest) = (milli / 1000, milli % 1000);
-    if rest == 0 {
-        return whole.to_string();
-    }
-    let digits = format!("{rest:03}");
-    format!("{whole}.{}", digits.trim_end_matches('0'))
-}
-
-/// At most 128 characters of what a client sent.
-fn excerpt(text: &str) -> String {
-    let mut short: String = text.chars().take(128).collect();
-    if short.len() < text.len() {
-        short.push('…');
-    }
-    short
 }

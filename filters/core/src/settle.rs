@@ -2,20 +2,17 @@
 //!
 //! ```text
 //! never sent, connect refused, answered before upstream   nothing
-//! 504                                                     the reservation
-//! usage reported                                          that
-//! cut short                                               the larger of reported and observed flowing
-//! complete without usage                                  what was observed flowing
-//! sent, nothing observed; an error without usage          input (`tokens`), the reservation (`semantic`)
-//! an answer that cannot be read                           by the bucket's policy, never nothing
-//! the same, cut short                                     at least as sent, nothing observed
+//! usage or generated text, whatever the status            the usage; the text where none is reported;
+//!                                                         of a stream that was cut, the greater of both
+//! an answer that cannot be read                           its bytes, or the reservation: `unreadable`
+//! 4xx, 429, 5xx, 200 with only an error, reset, 504       `onFailure`
+//! the client left before anything was generated           `abandoned`
+//! complete, and empty                                     the prompt; in `semantic` the reservation
 //! ```
 //!
-//! An upstream's 4xx or 5xx without usage is *sent, nothing observed*: its body is no generated text, and the
-//! prompt was read. What was observed of an answer is its text, divided by `bytesPerToken`; of a stream the
-//! larger of that and its deltas, for a delta is a token or, where a server batches, several.
+//! The bytes of generated text and of unreadable parts become tokens by `bytesPerToken`.
 
-use headgate_contract::{SettleOn, Unreadable};
+use headgate_contract::{FailureCharge, OnFailure, SettleOn, Unreadable};
 use headgate_dialect::{Observed, Usage};
 
 use crate::cost::{Pricing, Work, tokens_of_bytes};
@@ -42,18 +39,35 @@ pub struct Seen {
     pub status: u16,
     /// The answer came to its end.
     pub complete: bool,
-    /// The answer could be read: known dialect, not compressed.
-    pub readable: bool,
-    /// It is a stream of events.
-    pub streamed: bool,
-    /// The usage last reported.
+    /// The answer was not read: compressed, or of an unknown kind. Only its bytes count.
+    pub unread: bool,
+    /// The usage that was reported and can be true.
     pub usage: Option<Usage>,
     /// What flowed.
     pub observed: Observed,
-    /// `response.code_details`, where the upstream did not answer.
+    /// The answer holds an error and nothing else.
+    pub error_only: bool,
+    /// `response.code_details` at the end; not asked for where an answer is complete.
     pub details: Option<String>,
     /// An endpoint had been chosen.
     pub upstream: bool,
+}
+
+/// How a request failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Failure {
+    /// 4xx, except 429.
+    ClientError,
+    /// 429.
+    RateLimited,
+    /// 5xx, except 504, or 200 with only an error.
+    ServerError,
+    /// Reset after the request was forwarded.
+    Reset,
+    /// No answer in time, or 504.
+    Timeout,
+    /// The client left.
+    Abandoned,
 }
 
 /// What a stream is settled on.
@@ -61,21 +75,12 @@ pub struct Seen {
 pub enum Ending {
     /// Nothing reached an upstream.
     NeverSent,
-    /// The upstream may still be working.
-    Kept,
-    /// Sent, and nothing that was generated came back.
+    /// It failed, and nothing that was generated came back.
+    Failed(Failure),
+    /// Complete, and nothing that was generated came back.
     Unobserved,
     /// This was used, as reported or observed.
-    Used {
-        /// Prompt tokens, if they were reported.
-        input: Option<u64>,
-        /// Tokens generated, at least.
-        output: u64,
-        /// Bytes of the text generated, where that may say more than `output` does; else 0.
-        text_bytes: u64,
-        /// The upstream said so.
-        reported: bool,
-    },
+    Used(Used),
     /// So many bytes came back, and nobody knows what they say.
     Unreadable {
         /// Bytes of the answer.
@@ -83,6 +88,19 @@ pub enum Ending {
         /// The answer came to its end.
         complete: bool,
     },
+}
+
+/// What was used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Used {
+    /// The upstream's report.
+    pub usage: Option<Usage>,
+    /// Bytes of generated text.
+    pub text_bytes: u64,
+    /// Bytes of the parts that could not be read.
+    pub unread_bytes: u64,
+    /// The answer came to its end, so the report is the last one.
+    pub complete: bool,
 }
 
 /// What the proxy says when nothing reached an upstream. With a reset it is the reason in braces that counts.
@@ -96,14 +114,16 @@ const NEVER_SENT: [&str; 8] = [
     "overload",
     "drop_overload",
 ];
-/// What it says when it gave up waiting, which is a 504: connected or not, it may have been sent.
-const TIMED_OUT: [&str; 4] = [
+/// What it says when it gave up waiting.
+const TIMED_OUT: [&str; 5] = [
     "response_timeout",
     "upstream_per_try_timeout",
     "upstream_per_try_idle_timeout",
     "upstream_max_stream_duration_reached",
+    "stream_idle_timeout",
 ];
-const RESET: &str = "upstream_reset_before_response_started{";
+const RESET_BEFORE: &str = "upstream_reset_before_response_started";
+const RESET_AFTER: &str = "upstream_reset_after_response_started";
 /// Reasons of a reset before a byte of the request was sent.
 const NOT_CONNECTED: [&str; 4] = [
     "connection_failure",
@@ -116,59 +136,93 @@ impl Seen {
     /// What the stream is settled on.
     #[must_use]
     pub fn ending(&self) -> Ending {
-        if self.status == 504 && self.usage.is_none() {
-            return Ending::Kept;
-        }
         if self.answered == Answered::Upstream {
             return self.answer();
         }
         let details = self.details.as_deref().unwrap_or_default();
-        if TIMED_OUT.contains(&details) {
-            return Ending::Kept;
-        }
-        if never_sent(details) || !self.upstream {
+        if never_sent(details) {
             return Ending::NeverSent;
         }
-        Ending::Unobserved
+        // Connected or not, the request may have been sent.
+        if self.status == 504 || TIMED_OUT.contains(&details) {
+            return Ending::Failed(Failure::Timeout);
+        }
+        if !self.upstream {
+            return Ending::NeverSent;
+        }
+        Ending::Failed(self.cut())
     }
 
     fn answer(&self) -> Ending {
         let Observed {
-            deltas,
             text_bytes,
+            unread_bytes,
             bytes,
         } = self.observed;
-        let flowed = if self.streamed { deltas } else { 0 };
-        if let Some(usage) = self.usage {
-            // Of a stream that was cut, the report may be an early one.
-            let cut = self.streamed && !self.complete;
-            return Ending::Used {
-                input: Some(usage.input),
-                output: usage.output.max(if cut { flowed } else { 0 }),
-                text_bytes: if cut { text_bytes } else { 0 },
-                reported: true,
+        let failure = match self.status {
+            429 => Some(Failure::RateLimited),
+            504 => Some(Failure::Timeout),
+            400..500 => Some(Failure::ClientError),
+            500.. => Some(Failure::ServerError),
+            _ if self.error_only => Some(Failure::ServerError),
+            _ => None,
+        };
+        if self.usage.is_some() || text_bytes > 0 {
+            return Ending::Used(Used {
+                usage: self.usage,
+                text_bytes,
+                unread_bytes: if failure.is_some() { 0 } else { unread_bytes },
+                complete: self.complete,
+            });
+        }
+        if let Some(failure) = failure {
+            return Ending::Failed(failure);
+        }
+        let unread = if self.unread { bytes } else { unread_bytes };
+        if unread > 0 {
+            return Ending::Unreadable {
+                bytes: unread,
+                complete: self.complete,
             };
         }
-        match self.status {
-            0 | 200..300 if !self.readable && bytes > 0 => Ending::Unreadable {
-                bytes,
-                complete: self.complete,
-            },
-            0 | 200..300 if flowed > 0 || text_bytes > 0 => Ending::Used {
-                input: None,
-                output: flowed,
-                text_bytes,
-                reported: false,
-            },
-            _ => Ending::Unobserved,
+        match self.complete {
+            true => Ending::Unobserved,
+            false => Ending::Failed(self.cut()),
+        }
+    }
+
+    /// Why an answer did not come to its end.
+    fn cut(&self) -> Failure {
+        let details = self.details.as_deref().unwrap_or_default();
+        if details.starts_with(RESET_BEFORE) || details.starts_with(RESET_AFTER) {
+            Failure::Reset
+        } else if TIMED_OUT.contains(&details) {
+            Failure::Timeout
+        } else {
+            Failure::Abandoned
         }
     }
 }
 
 fn never_sent(details: &str) -> bool {
-    match details.strip_prefix(RESET) {
+    match details.strip_prefix(RESET_BEFORE) {
         Some(reason) => NOT_CONNECTED.iter().any(|r| reason.contains(r)),
         None => NEVER_SENT.contains(&details),
+    }
+}
+
+impl Failure {
+    /// As metrics say it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::ClientError => "client_error",
+            Self::RateLimited => "rate_limited",
+            Self::ServerError => "server_error",
+            Self::Reset => "reset",
+            Self::Timeout => "timeout",
+            Self::Abandoned => "abandoned",
+        }
     }
 }
 
@@ -178,33 +232,79 @@ impl Ending {
     pub fn as_str(&self) -> &'static str {
         match self {
             Self::NeverSent => "never_sent",
-            Self::Kept => "kept",
+            Self::Failed(failure) => failure.as_str(),
             Self::Unobserved => "unobserved",
-            Self::Used { reported: true, .. } => "usage",
-            Self::Used { .. } => "observed",
+            Self::Used(Used { usage: Some(_), .. }) => "usage",
+            Self::Used(_) => "observed",
             Self::Unreadable { .. } => "unreadable",
         }
     }
 }
 
 impl Charge {
-    /// What this bucket is finally charged, in cells; `reserved` are those it holds.
-    pub(crate) fn used(&self, ending: &Ending, reserved: u64) -> u64 {
+    /// What this bucket is finally charged, in cells; `reserved` are those it holds. `elapsed` are the tokens per sequence that
+    /// the model version generates in the time that passed, if its speed is known.
+    pub(crate) fn used(&self, ending: &Ending, reserved: u64, elapsed: Option<u64>) -> u64 {
         let limit = &self.limit;
         let keeps = limit.settle_on == SettleOn::Reservation;
-        let tokens = |bytes: u64| tokens_of_bytes(bytes, limit.bytes_per_token);
         match *ending {
             Ending::NeverSent => 0,
+            Ending::Failed(failure) => self.failed(limit.on(failure), reserved, elapsed),
             _ if keeps => reserved,
-            Ending::Kept => reserved,
-            Ending::Unobserved => self.unobserved(reserved),
-            Ending::Used {
-                input,
-                output,
-                text_bytes,
-                ..
-            } => self.price(input.unwrap_or(self.input), output.max(tokens(text_bytes))),
+            Ending::Unobserved => self.prompt(reserved),
+            Ending::Used(used) => self.measured(&used, reserved),
             Ending::Unreadable { bytes, complete } => self.unreadable(reserved, bytes, complete),
+        }
+    }
+
+    /// Tokens of the prompt and of the output, as they are charged.
+    pub(crate) fn used_tokens(&self, used: &Used) -> (u64, u64) {
+        let observed = self.tokens(used.text_bytes.saturating_add(used.unread_bytes));
+        match used.usage {
+            Some(usage) if used.complete => (usage.input.unwrap_or(self.input), self.output(usage)),
+            Some(usage) => {
+                let input = usage.input.unwrap_or(self.input);
+                (input, self.output(usage).max(observed))
+            }
+            None => (self.input, observed),
+        }
+    }
+
+    fn measured(&self, used: &Used, reserved: u64) -> u64 {
+        if used.unread_bytes > 0 && self.limit.unreadable == Unreadable::Reservation {
+            return reserved;
+        }
+        let reported = used.usage.map(|usage| self.reported(usage));
+        if let (Some(reported), true) = (reported, used.complete) {
+            return reported;
+        }
+        let bytes = used.text_bytes.saturating_add(used.unread_bytes);
+        let observed = self.price(self.input, self.tokens(bytes));
+        observed.max(reported.unwrap_or_default())
+    }
+
+    /// A report of usage: a prompt that it leaves out was sent all the same, and a total above both parts is what counts.
+    fn reported(&self, usage: Usage) -> u64 {
+        let input = usage.input.unwrap_or(self.input);
+        self.price(input, self.output(usage))
+    }
+
+    /// The output of a report, given the estimate of a prompt that it leaves out.
+    pub(crate) fn output(&self, usage: Usage) -> u64 {
+        let input = usage.input.unwrap_or(self.input);
+        let rest = usage.total.unwrap_or_default().saturating_sub(input);
+        usage.output.max(rest)
+    }
+
+    #[cold]
+    fn failed(&self, charge: FailureCharge, reserved: u64, elapsed: Option<u64>) -> u64 {
+        match (charge, elapsed) {
+            (FailureCharge::Nothing, _) => 0,
+            (FailureCharge::Prompt, _) => self.prompt(reserved),
+            (FailureCharge::Elapsed, Some(tokens)) => self
+                .price(self.input, tokens.saturating_mul(self.n))
+                .min(reserved),
+            (FailureCharge::Reservation | FailureCharge::Elapsed, _) => reserved,
         }
     }
 
@@ -215,18 +315,21 @@ impl Charge {
         }
         let least = match complete {
             true => 0,
-            false => self.unobserved(reserved),
+            false => self.prompt(reserved),
         };
-        let output = tokens_of_bytes(bytes, self.limit.bytes_per_token);
-        self.price(self.input, output).max(least)
+        self.price(self.input, self.tokens(bytes)).max(least)
     }
 
-    /// Sent, and nothing seen of what was generated.
-    fn unobserved(&self, reserved: u64) -> u64 {
+    /// The prompt alone; `semantic` has no price for it.
+    fn prompt(&self, reserved: u64) -> u64 {
         match self.limit.pricing {
             Pricing::Tokens { .. } => self.price(self.input, 0),
             Pricing::Semantic { .. } => reserved,
         }
+    }
+
+    fn tokens(&self, bytes: u64) -> u64 {
+        tokens_of_bytes(bytes, self.limit.bytes_per_token)
     }
 
     fn price(&self, input: u64, output: u64) -> u64 {
@@ -240,5 +343,21 @@ impl Charge {
             .pricing
             .quote(work, self.temperature, self.percent);
         quote.cells(self.limit.rule.window())
+    }
+}
+
+/// What a bucket charges for a failure.
+pub(crate) fn charge_of(
+    failure: Failure,
+    on: &OnFailure,
+    abandoned: FailureCharge,
+) -> FailureCharge {
+    match failure {
+        Failure::ClientError => on.client_error,
+        Failure::RateLimited => on.rate_limited,
+        Failure::ServerError => on.server_error,
+        Failure::Reset => on.reset,
+        Failure::Timeout => on.timeout,
+        Failure::Abandoned => abandoned,
     }
 }

@@ -5,18 +5,17 @@
 //! held and one that leaves after it was forwarded look alike to the proxy. How the bytes of a body are cut
 //! makes no difference to what is decided or settled.
 
-use headgate_dialect::{Endpoint, Limits, RequestScanner};
+use headgate_dialect::{Endpoint, Limits, RequestScanner, Splice};
 
 use crate::answer::{Answer, settle, unlooked};
-use crate::decide::{Decision, Request, Ticket, decide, reads_bodies};
+use crate::decide::{Decision, Request, Ticket, decide, reads_bodies, refuse_unread};
 use crate::effects::{Effect, Flow, Step};
 use crate::endpoint::{Class, classify};
 use crate::headers::Headers;
 use crate::host::Host;
 use crate::metrics;
-use crate::outcome::refuse_early;
+use crate::outcome::refuse_unknown;
 use crate::refusal::Refusal;
-use crate::settle::Ending;
 use crate::vm::Vm;
 
 /// One request and its answer.
@@ -72,11 +71,13 @@ impl Stream {
         end: bool,
     ) -> Step {
         if headers.is_empty() {
-            return self.decided(refuse_early(&Refusal::HeadersUnread, &headers));
+            let refusal = Refusal::HeadersUnread.into();
+            return self.decided(refuse_unknown(refusal, &headers, &mut vm.tenants));
         }
         let method = headers.get(":method").unwrap_or_default();
         let path = headers.get(":path").unwrap_or_default();
-        let class = classify(method, path, end);
+        let preflight = headers.get("access-control-request-method").is_some();
+        let class = classify(method, path, preflight);
         let reads = vm
             .config
             .as_ref()
@@ -84,10 +85,11 @@ impl Stream {
         let max = vm.config.as_ref().map_or(0, |config| config.max_body_bytes);
         let endpoint = match class {
             Class::Body(endpoint) if reads => endpoint,
-            _ => return self.decided(request(vm, host, &headers, class)),
+            _ => return self.decided(decide(vm, host, Request::of_headers(&headers, class))),
         };
         if let Err(refusal) = readable(&headers, max) {
-            return self.decided(refuse_early(&refusal, &headers));
+            let request = Request::of_headers(&headers, class);
+            return self.decided(refuse_unread(vm, host, request, None, refusal));
         }
         self.0 = Phase::Held(Reading::new(endpoint, headers, max));
         if end {
@@ -104,7 +106,7 @@ impl Stream {
             Phase::New | Phase::Sent(_) | Phase::Over => return Step::go_on(),
         };
         if let Err(refusal) = reading.push(chunk) {
-            let decision = refuse_early(&refusal, &reading.headers);
+            let decision = reading.refuse(vm, host, refusal);
             return self.decided(decision);
         }
         if !end {
@@ -122,7 +124,7 @@ impl Stream {
     /// The response headers. `end`: there is no body.
     pub fn response_headers(
         &mut self,
-        _vm: &mut Vm,
+        vm: &mut Vm,
         host: &dyn Host,
         headers: &Headers,
         end: bool,
@@ -131,7 +133,7 @@ impl Stream {
             Phase::Sent(sent) => {
                 let Sent { ticket, answer, .. } = sent;
                 let answer = answer.get_or_insert_default();
-                Step::with(answer.begin(ticket, host, headers, end))
+                Step::with(answer.begin(ticket, vm, host, headers, end))
             }
             _ => Step::go_on(),
         }
@@ -148,7 +150,7 @@ impl Stream {
         if let Phase::Sent(sent) = &mut self.0
             && let Some(answer) = &mut sent.answer
         {
-            answer.push(chunk, end);
+            return Step::with(answer.push(chunk, end));
         }
         Step::go_on()
     }
@@ -162,12 +164,12 @@ impl Stream {
     pub fn end(&mut self, vm: &mut Vm, host: &dyn Host) -> Step {
         match std::mem::replace(&mut self.0, Phase::Over) {
             Phase::Sent(mut sent) => {
-                let answer = sent.answer.take();
-                let ending = match answer {
-                    _ if sent.ticket.admitted.charges.is_empty() => return Step::go_on(),
+                if sent.ticket.admitted.charges.is_empty() {
+                    return Step::go_on();
+                }
+                let ending = match sent.answer.take() {
                     Some(answer) => answer.ending(host),
-                    None if sent.via_upstream => Ending::Unobserved,
-                    None => unlooked(host),
+                    None => unlooked(host, sent.via_upstream),
                 };
                 Step::with(settle(&mut sent.ticket, &ending, vm, host))
             }
@@ -232,16 +234,6 @@ impl Stream {
     }
 }
 
-fn request(vm: &mut Vm, host: &dyn Host, headers: &Headers, class: Class) -> Decision {
-    let request = Request {
-        headers,
-        body: None,
-        class,
-        waited: false,
-    };
-    decide(vm, host, request)
-}
-
 /// The client left before anything was decided.
 #[cold]
 fn aborted() -> Step {
@@ -290,18 +282,42 @@ impl Reading {
     }
 
     fn finish(&mut self, vm: &mut Vm, host: &dyn Host) -> Decision {
-        let headers = &self.headers;
-        match self.scanner.finish() {
-            Ok(body) => {
-                let request = Request {
-                    headers,
-                    body: Some(&body),
-                    class: Class::Body(self.endpoint),
-                    waited: true,
-                };
-                decide(vm, host, request)
-            }
-            Err(error) => refuse_early(&Refusal::Body(error), headers),
+        let body = match self.scanner.finish() {
+            Ok(body) => body,
+            Err(error) => return self.refuse(vm, host, Refusal::Body(error).into()),
+        };
+        let request = Request {
+            headers: &self.headers,
+            body: Some(&body),
+            class: Class::Body(self.endpoint),
+            waited: true,
+        };
+        let mut decision = decide(vm, host, request);
+        if let Decision::Go(effects, ticket) = &mut decision
+            && let Some(splice) = self.scanner.ask_usage()
+            && ticket.admitted.asks()
+            && !self.headers.signed()
+            && !vm.unasked.contains(&ticket.served())
+        {
+            ticket.asked = true;
+            effects.push(self.amend(splice));
         }
+        decision
+    }
+
+    /// Makes the request ask for the usage of its stream.
+    fn amend(&self, splice: Splice) -> Effect {
+        let length = self.headers.text("content-length");
+        let length = length.and_then(|length| length.parse::<u64>().ok());
+        let amended = |length: u64| {
+            let inserted = length.saturating_add(splice.insert.len() as u64);
+            inserted.saturating_sub(splice.remove)
+        };
+        Effect::AmendRequestBody(splice, length.map(amended))
+    }
+
+    fn refuse(&self, vm: &mut Vm, host: &dyn Host, refusal: Box<Refusal>) -> Decision {
+        let request = Request::of_headers(&self.headers, Class::Body(self.endpoint));
+        refuse_unread(vm, host, request, self.scanner.model(), refusal)
     }
 }

@@ -147,8 +147,8 @@ pub struct Sent<'a> {
     pub current: bool,
 }
 
-/// Strips what the client sent and writes the tags.
-pub fn write(tags: &Tags<'_>, sent: Sent<'_>, tagging: &Tagging, effects: &mut Vec<Effect>) {
+/// Strips what the client sent and writes the tags. Answers how many members of `baggage` there was no room for.
+pub fn write(tags: &Tags<'_>, sent: Sent<'_>, tagging: &Tagging, effects: &mut Vec<Effect>) -> u64 {
     let alike = sent_tags(sent.headers);
     if !alike.is_empty() {
         remove(&alike, tags, effects);
@@ -161,10 +161,11 @@ pub fn write(tags: &Tags<'_>, sent: Sent<'_>, tagging: &Tagging, effects: &mut V
     if !tags.own.is_empty() {
         set_own(&tags.own, sent, effects);
     }
-    write_baggage(sent, tagging.baggage.then_some(tags), effects);
+    let left_out = write_baggage(sent, tagging.baggage.then_some(tags), effects);
     if tagging.filter_state {
         state(tags, effects);
     }
+    left_out
 }
 
 /// Removes what the client sent, unless it is going to be set.
@@ -284,59 +285,88 @@ fn replace(
     effects.push(Effect::SetRequestHeader(name, value));
 }
 
-/// `baggage` without members of ours that the client sent, with these tags instead.
-fn write_baggage(sent: Sent<'_>, tags: Option<&Tags<'_>>, effects: &mut Vec<Effect>) {
-    let mut value = String::with_capacity(160);
+/// Most bytes of `baggage` that every reader has to keep, and most members (W3C Baggage, section "Limits").
+const MAX_BAGGAGE: usize = 8192;
+const MAX_MEMBERS: usize = 64;
+
+/// `baggage` being written.
+struct Baggage {
+    list: String,
+    members: usize,
+    left_out: u64,
+}
+
+/// `baggage` without members of ours that the client sent, with these tags instead. Answers how many of ours there was no room
+/// for: those of others go first.
+fn write_baggage(sent: Sent<'_>, tags: Option<&Tags<'_>>, effects: &mut Vec<Effect>) -> u64 {
+    let mut baggage = Baggage {
+        list: String::with_capacity(160),
+        members: 0,
+        left_out: 0,
+    };
     let any = sent.headers.get(BAGGAGE).is_some();
-    let forged = any && keep_others(sent.headers, &mut value);
+    let forged = any && baggage.keep_others(sent.headers);
     if tags.is_none() && !forged {
-        return;
+        return 0;
     }
     if let Some(tags) = tags {
         for (tag, text) in tags.fixed() {
-            push_member(&mut value, &[tag.member], text);
+            baggage.push(&[tag.member], text);
         }
         for (name, text) in &tags.own {
-            push_member(&mut value, &[names::BAGGAGE_PREFIX, name, "="], text);
+            baggage.push(&[names::BAGGAGE_PREFIX, name, "="], text);
         }
     }
-    if !value.is_empty() {
-        set(sent, BAGGAGE.into(), value.into(), effects);
+    if !baggage.list.is_empty() {
+        set(sent, BAGGAGE.into(), baggage.list.into(), effects);
     } else if any {
         effects.push(Effect::RemoveRequestHeader(BAGGAGE.into()));
     }
+    baggage.left_out
 }
 
-/// Copies the members that the client sent and that are not ours; whether there were any of ours.
-#[inline(never)]
-fn keep_others(headers: &Headers, list: &mut String) -> bool {
-    let mut forged = false;
-    for header in headers.get_all(BAGGAGE) {
-        for member in header.split(|b| *b == b',') {
-            let trimmed = member.trim_ascii();
-            if ours(member) {
-                forged = true;
-            } else if !trimmed.is_empty() {
-                separate(list);
-                list.push_str(&String::from_utf8_lossy(trimmed));
+impl Baggage {
+    /// Copies the members that the client sent and that are not ours; whether there were any of ours.
+    #[inline(never)]
+    fn keep_others(&mut self, headers: &Headers) -> bool {
+        let mut forged = false;
+        for header in headers.get_all(BAGGAGE) {
+            for member in header.split(|b| *b == b',') {
+                let trimmed = member.trim_ascii();
+                if ours(member) {
+                    forged = true;
+                } else if !trimmed.is_empty() {
+                    self.separate();
+                    self.list.push_str(&String::from_utf8_lossy(trimmed));
+                }
             }
         }
+        forged
     }
-    forged
-}
 
-fn push_member(list: &mut String, key: &[&str], value: &str) {
-    if value.is_empty() {
-        return;
+    /// Adds a member of ours, if there is room for it.
+    fn push(&mut self, key: &[&str], value: &str) {
+        if value.is_empty() {
+            return;
+        }
+        let comma = usize::from(self.members > 0);
+        let bytes: usize = key.iter().map(|piece| piece.len()).sum();
+        if self.members >= MAX_MEMBERS
+            || self.list.len() + comma + bytes + value.len() > MAX_BAGGAGE
+        {
+            self.left_out += 1;
+            return;
+        }
+        self.separate();
+        key.iter().for_each(|piece| self.list.push_str(piece));
+        self.list.push_str(value);
     }
-    separate(list);
-    key.iter().for_each(|piece| list.push_str(piece));
-    list.push_str(value);
-}
 
-fn separate(list: &mut String) {
-    if !list.is_empty() {
-        list.push(',');
+    fn separate(&mut self) {
+        if self.members > 0 {
+            self.list.push(',');
+        }
+        self.members += 1;
     }
 }
 

@@ -1,17 +1,21 @@
 //! What one wasm VM holds for all its streams: the configuration in force and the ledger of its worker.
 //!
 //! It lives in a static of the shell: every configuration update makes new root contexts, and what is owed
-//! or lent must outlive them.
+//! must outlive them.
 
 use headgate_contract::{ConfigError, FilterConfig};
 
 use crate::compiled::Compiled;
 use crate::effects::Effect;
+use crate::evictions::Evictions;
 use crate::host::Host;
-use crate::ledger::{Flush, Ledger};
+use crate::ledger::Ledger;
 use crate::metrics;
+use crate::rates::Rates;
 use crate::scale::Receptions;
 use crate::stream::Stream;
+use crate::tenants::Tenants;
+use crate::unasked::Unasked;
 
 /// Which stages a module runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,6 +32,10 @@ pub struct Vm {
     pub(crate) stages: Stages,
     pub(crate) config: Option<Compiled>,
     pub(crate) ledger: Ledger,
+    pub(crate) evictions: Evictions,
+    pub(crate) rates: Rates,
+    pub(crate) tenants: Tenants,
+    pub(crate) unasked: Unasked,
     receptions: Receptions,
 }
 
@@ -39,6 +47,10 @@ impl Vm {
             stages,
             config: None,
             ledger: Ledger::new(),
+            evictions: Evictions::default(),
+            rates: Rates::default(),
+            tenants: Tenants::default(),
+            unasked: Unasked::default(),
             receptions: Receptions::default(),
         }
     }
@@ -60,18 +72,12 @@ impl Vm {
         Stream::new()
     }
 
-    /// On timer: writes what is unwritten. What is returned are counts.
+    /// On timer, and when the root context goes: writes what is unwritten, and shares with other workers what they have to
+    /// know. What is returned are counts.
     pub fn tick(&mut self, host: &dyn Host) -> Vec<Effect> {
-        self.flush(host, Flush::Tick)
-    }
-
-    /// When the root context goes: gives back what is lent as well. What is returned are counts.
-    pub fn done(&mut self, host: &dyn Host) -> Vec<Effect> {
-        self.flush(host, Flush::Done)
-    }
-
-    fn flush(&mut self, host: &dyn Host, how: Flush) -> Vec<Effect> {
-        self.ledger.flush(host.now(), host, how);
+        self.tenants.tick(host);
+        self.unasked.tick(host);
+        self.ledger.flush(host.now(), host);
         let carried = self.ledger.carried();
         let written = carried.iter().filter(|c| c.settled.unwritten == 0);
         written

@@ -76,6 +76,13 @@ unsafe extern "C" {
         data: *mut *mut u8,
         len: *mut usize,
     ) -> u32;
+    fn proxy_set_buffer_bytes(
+        buffer: u32,
+        start: usize,
+        size: usize,
+        data: *const u8,
+        len: usize,
+    ) -> u32;
     fn proxy_get_header_map_pairs(map: u32, data: *mut *mut u8, len: *mut usize) -> u32;
     fn proxy_get_header_map_size(map: u32, size: *mut u32) -> u32;
     fn proxy_add_header_map_value(
@@ -178,6 +185,20 @@ pub(crate) fn tick_every(period: u32) -> Result<(), Status> {
 pub(crate) fn buffer(buffer: Buffer, start: usize, max: usize) -> Result<Vec<u8>, Status> {
     // SAFETY: see `handed_over`.
     handed_over(|data, len| unsafe { proxy_get_buffer_bytes(buffer as u32, start, max, data, len) })
+}
+
+/// Puts these bytes in place of all that a buffer holds.
+pub(crate) fn set_buffer(buffer: Buffer, bytes: &[u8]) -> Result<(), Status> {
+    // SAFETY: the bytes are borrowed for the call. A size beyond the buffer's own means all of it.
+    done(unsafe {
+        proxy_set_buffer_bytes(
+            buffer as u32,
+            0,
+            i32::MAX as usize,
+            bytes.as_ptr(),
+            bytes.len(),
+        )
+    })
 }
 
 /// A whole map of headers, as the host serialises it: read it with [`crate::pairs`].

@@ -78,6 +78,13 @@ impl Host for Call {
         text(b"response\0code_details")
     }
 
+    fn status(&self) -> Option<u16> {
+        // Envoy hands numbers over as eight bytes.
+        let bytes = abi::property(b"response\0code").ok()?;
+        let number = u64::from_le_bytes(bytes.try_into().ok()?);
+        u16::try_from(number).ok().filter(|status| *status > 0)
+    }
+
     fn upstream_address(&self) -> Option<String> {
         text(b"upstream\0address")
     }

@@ -3,10 +3,10 @@
 //! Invariant: in their order, each at most once; one that the host refuses is reported and the rest go on. Only
 //! a reply that cannot be sent stops the stream: a refusal never becomes an admission.
 
-use headgate_core::effects::{Effect, Flow, Reply, Step};
+use headgate_core::effects::{Effect, Flow, Reply, Splice, Step};
 use proxy_wasm::types::Action;
 
-use crate::abi::{self, Map, Status};
+use crate::abi::{self, Buffer, Level, Map, Status};
 use crate::host::complain;
 use crate::{pairs, tally};
 
@@ -48,6 +48,14 @@ fn perform(effect: Effect) {
             "remove a response header",
             abi::remove_header(Map::Response, name.as_bytes()),
         ),
+        Effect::AmendRequestBody(splice, length) => {
+            ("amend the request body", amend(&splice, length))
+        }
+        Effect::ReplaceResponseBody(bytes) => (
+            "replace a part of the response body",
+            abi::set_buffer(Buffer::ResponseBody, &bytes),
+        ),
+        Effect::Warn(line) => return abi::log(Level::Warn, &line),
         Effect::SetState(name, value) => (
             "set filter state",
             abi::set_property(name.as_bytes(), value.as_bytes()),
@@ -57,6 +65,21 @@ fn perform(effect: Effect) {
     };
     if let Err(status) = done {
         complain(what, status);
+    }
+}
+
+/// The whole body is here: a request is amended where its last bytes came.
+#[inline(never)]
+fn amend(splice: &Splice, length: Option<u64>) -> Result<(), Status> {
+    let body = abi::buffer(Buffer::RequestBody, 0, i32::MAX as usize)?;
+    // A splice that does not fit is of another body: this one goes on as it is.
+    let Some(amended) = splice.apply(&body) else {
+        return Ok(());
+    };
+    abi::set_buffer(Buffer::RequestBody, &amended)?;
+    match length {
+        Some(length) => set_header(Map::Request, "content-length", &length.to_string()),
+        None => Ok(()),
     }
 }
 

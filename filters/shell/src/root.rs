@@ -13,7 +13,7 @@ use crate::stream::HttpStream;
 use crate::vms::{self, Shared};
 use crate::{perform, tally};
 
-/// How often unwritten deltas and idle slices are written back, and the host is told what was counted, in milliseconds.
+/// How often unwritten changes are written, and the host is told what was counted, in milliseconds.
 const TICK: u32 = 1000;
 
 /// One configuration of one filter.
@@ -47,12 +47,12 @@ fn tell(counts: Vec<Effect>) {
 
 impl Context for Root {}
 
-/// What is lent and owed goes back when the context is deleted. (Not in `on_done`: a module that exports it is asked for
+/// What is unwritten is written when the context is deleted. (Not in `on_done`: a module that exports it is asked for
 /// each stream as well.)
 impl Drop for Root {
     fn drop(&mut self) {
         if let Some(vm) = &self.vm {
-            let counts = vm.borrow_mut().done(&Call::default());
+            let counts = vm.borrow_mut().tick(&Call::default());
             tell(counts);
         }
     }

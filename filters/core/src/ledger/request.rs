@@ -101,6 +101,10 @@ pub struct Balance {
     pub reset_ns: u64,
     /// Where they were taken from.
     pub source: Source,
+    /// x
+    pub owed: bool,
+    /// x
+    pub clipped_ns: u64,
     /// Another key lost its cell to this one.
     pub evicted: bool,
 }

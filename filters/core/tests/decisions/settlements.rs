@@ -7,7 +7,7 @@ use headgate_core::headers::Headers;
 use headgate_core::stream::Stream;
 use proptest::prelude::*;
 
-use crate::world::{Proxy, counted, one_model, tokens};
+use crate::world::{Proxy, SECOND, counted, one_model, tokens};
 
 const JSON: [(&str, &str); 2] = [(":status", "200"), ("content-type", "application/json")];
 const SSE: [(&str, &str); 2] = [
@@ -118,7 +118,7 @@ fn more_than_was_reserved_is_debited() {
 }
 
 #[test]
-fn a_stream_is_settled_on_its_usage_or_on_its_deltas() {
+fn a_stream_is_settled_on_its_usage_or_on_its_text() {
     let usage =
         "data: {\"choices\":[],\"usage\":{\"prompt_tokens\":7,\"completion_tokens\":40}}\n\n";
     let whole = format!("{}{}{usage}data: [DONE]\n\n", delta("a"), delta("b"));
@@ -129,7 +129,7 @@ fn a_stream_is_settled_on_its_usage_or_on_its_deltas() {
     let silent = format!("{}{}{}data: [DONE]\n\n", delta("a"), delta("b"), delta("c"));
     assert_eq!(
         charged(&mut proxy(""), |p, s| drop(p.answer(s, &SSE, &silent))),
-        2 + 3
+        2 + 1
     );
 }
 
@@ -150,7 +150,7 @@ fn a_delta_of_many_tokens_is_charged_by_its_text() {
             "{more}"
         );
     }
-    // A stream cut after an early report: the larger of the two.
+    // A stream cut after an early report: the larger of the report, and of the estimate and what flowed.
     let early =
         "data: {\"choices\":[],\"usage\":{\"prompt_tokens\":7,\"completion_tokens\":0}}\n\n";
     let cut = charged(&mut proxy(""), |p, s| {
@@ -159,7 +159,7 @@ fn a_delta_of_many_tokens_is_charged_by_its_text() {
             s.response_body(&mut p.vm, &p.world, event.as_bytes(), false);
         }
     });
-    assert_eq!(cut, 7 + 21);
+    assert_eq!(cut, 2 + 21);
     // A report at the end is the truth, however much text there was.
     let late = early.replace(":0}", ":3}");
     let told = format!("{}{late}data: [DONE]\n\n", delta(&long));
@@ -183,27 +183,139 @@ fn a_stream_cut_by_the_client_is_charged_for_what_flowed() {
     assert_eq!(spent, 2 + 25);
 }
 
+/// A request that is forwarded and then left by its client, before or behind the head of its answer.
+fn leave(proxy: &mut Proxy, stream: &mut Stream, headers: Option<[(&str, &str); 2]>) {
+    if let Some(headers) = headers {
+        let headers = Headers::from_pairs(&headers);
+        stream.response_headers(&mut proxy.vm, &proxy.world, &headers, false);
+    }
+    proxy.world.ends("downstream_remote_disconnect", true);
+}
+
 #[test]
-fn sent_with_nothing_observed_is_charged_the_input() {
+fn a_client_that_leaves_before_anything_is_generated_is_charged_by_policy() {
     for headers in [None, Some(SSE)] {
-        let spent = charged(&mut proxy(""), |p, s| {
-            if let Some(headers) = headers {
-                s.response_headers(&mut p.vm, &p.world, &Headers::from_pairs(&headers), false);
+        for (policy, used) in [("", 302), ("prompt", 2), ("reservation", 302)] {
+            let more = match policy {
+                "" => String::new(),
+                policy => format!(r#","abandoned":"{policy}""#),
+            };
+            let spent = charged(&mut proxy(&more), |p, s| leave(p, s, headers));
+            assert_eq!(spent, used, "{policy}");
+        }
+    }
+}
+
+/// A complete answer of 40 tokens in two seconds.
+fn learn(proxy: &mut Proxy) {
+    let (mut stream, _) = proxy.chat(&[("x-tenant-id", "teacher")], BODY);
+    proxy.world.sleep(2 * SECOND);
+    proxy.answer(&mut stream, &JSON, USAGE);
+    proxy.end(&mut stream);
+}
+
+#[test]
+fn elapsed_time_is_charged_at_the_speed_of_the_versions_complete_answers() {
+    for headers in [None, Some(SSE)] {
+        // 20 tokens a second, for 3 s and for longer than the reservation lasts.
+        for (seconds, used) in [(3, 2 + 60), (100, 302)] {
+            let mut proxy = proxy("");
+            learn(&mut proxy);
+            let spent = charged(&mut proxy, |p, s| {
+                p.world.sleep(seconds * SECOND);
+                leave(p, s, headers);
+            });
+            assert_eq!(spent, used, "{seconds} s");
+        }
+    }
+    // Of two sequences, twice as much.
+    let mut proxy = proxy("");
+    learn(&mut proxy);
+    let two = BODY.replace("300", "300,\"n\":2");
+    let (mut stream, _) = proxy.chat(&[], &two);
+    proxy.world.sleep(3 * SECOND);
+    leave(&mut proxy, &mut stream, None);
+    proxy.end(&mut stream);
+    assert_eq!(7200 - left(&mut proxy), 2 + 120);
+}
+
+#[test]
+fn a_failed_request_is_charged_by_policy_and_nothing_where_the_upstream_refused_it() {
+    let error = r#"{"error":{"message":"no"}}"#;
+    let answer = |status: &'static str| {
+        move |p: &mut Proxy, s: &mut Stream| {
+            let headers = [(":status", status), ("content-type", "application/json")];
+            drop(p.answer(s, &headers, error));
+        }
+    };
+    let reset = |p: &mut Proxy, s: &mut Stream| {
+        p.world.ends(
+            "upstream_reset_before_response_started{connection_termination}",
+            true,
+        );
+        let headers = [(":status", "503"), ("content-type", "text/plain")];
+        drop(p.answer(s, &headers, "reset"));
+    };
+    type Rest<'a> = &'a dyn Fn(&mut Proxy, &mut Stream);
+    let rows: [(&str, Rest<'_>, u64); 10] = [
+        ("clientError", &answer("400"), 0),
+        ("clientError", &answer("401"), 0),
+        ("clientError", &answer("404"), 0),
+        ("clientError", &answer("413"), 0),
+        ("clientError", &answer("422"), 0),
+        ("rateLimited", &answer("429"), 0),
+        ("serverError", &answer("500"), 0),
+        ("serverError", &answer("200"), 0),
+        ("reset", &reset, 2),
+        ("timeout", &answer("504"), 302),
+    ];
+    for (field, rest, by_default) in rows {
+        for settle_on in ["usage", "reservation"] {
+            let charged_by = |policy: Option<&str>| {
+                let policy = policy.map_or_else(String::new, |p| {
+                    format!(r#","onFailure":{{"{field}":"{p}"}}"#)
+                });
+                let more = format!(r#","settleOn":"{settle_on}"{policy}"#);
+                let mut proxy = proxy(&more);
+                learn(&mut proxy);
+                charged(&mut proxy, |p, s| {
+                    p.world.sleep(SECOND);
+                    rest(p, s);
+                })
+            };
+            // The answer is not read where the reservation is kept: its body cannot tell an error with status 200.
+            if settle_on == "reservation" && field == "serverError" {
+                continue;
             }
-            p.world.ends("downstream_remote_disconnect", true);
-        });
-        assert_eq!(spent, 2);
+            // Nothing is learnt from answers that are not read.
+            let elapsed = if settle_on == "usage" { 2 + 20 } else { 302 };
+            let by_default = if field == "timeout" {
+                elapsed
+            } else {
+                by_default
+            };
+            assert_eq!(charged_by(None), by_default, "{field} {settle_on}");
+            for (policy, used) in [
+                ("nothing", 0),
+                ("prompt", 2),
+                ("reservation", 302),
+                ("elapsed", elapsed),
+            ] {
+                let spent = charged_by(Some(policy));
+                assert_eq!(spent, used, "{field}: {policy}, {settle_on}");
+            }
+        }
     }
 }
 
 #[test]
-fn an_error_of_the_upstream_without_usage_is_charged_the_input() {
-    let headers = [(":status", "500"), ("content-type", "application/json")];
-    let body = r#"{"error":{"message":"boom"}}"#;
-    assert_eq!(
-        charged(&mut proxy(""), |p, s| drop(p.answer(s, &headers, body))),
-        2
-    );
+fn an_error_answer_that_generated_is_charged_whatever_its_status() {
+    let failed = r#"{"error":{"message":"Failed to call a function","failed_generation":"x"},"usage":{"prompt_tokens":7,"completion_tokens":40}}"#;
+    let spent = charged(&mut proxy(""), |p, s| {
+        let headers = [(":status", "400"), ("content-type", "application/json")];
+        drop(p.answer(s, &headers, failed));
+    });
+    assert_eq!(spent, 47);
 }
 
 #[test]

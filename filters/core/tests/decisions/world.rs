@@ -27,6 +27,8 @@ pub(crate) struct World {
     pub(crate) details: RefCell<Option<String>>,
     pub(crate) upstream: RefCell<Option<String>>,
     pub(crate) headers_size: Cell<u32>,
+    /// Status of the answer, once there is one.
+    pub(crate) status: Cell<Option<u16>>,
 }
 
 impl World {
@@ -80,7 +82,11 @@ impl Cells for World {
     fn swap(&self, key: &str, value: &[u8], cas: Option<u32>) -> Result<(), CasMismatch> {
         let mut cells = self.cells.borrow_mut();
         let version = cells.get(key).map_or(0, |c| c.1);
-        if cas.is_some_and(|cas| cas != version || self.contended.get()) {
+        let matches = match cas {
+            Some(cas) => cas == version && !self.contended.get(),
+            None => !cells.contains_key(key),
+        };
+        if !matches {
             return Err(CasMismatch);
         }
         cells.insert(key.into(), (value.into(), version + 1));
@@ -100,6 +106,9 @@ impl Host for World {
     }
     fn code_details(&self) -> Option<String> {
         self.details.borrow().clone()
+    }
+    fn status(&self) -> Option<u16> {
+        self.status.get()
     }
     fn upstream_address(&self) -> Option<String> {
         self.upstream.borrow().clone()
@@ -155,6 +164,8 @@ impl Proxy {
         body: &str,
     ) -> Step {
         let headers = Headers::from_pairs(headers);
+        let status = headers.text(":status").and_then(|s| s.parse().ok());
+        self.world.status.set(status);
         let step = stream.response_headers(&mut self.vm, &self.world, &headers, false);
         stream.response_body(&mut self.vm, &self.world, body.as_bytes(), true);
         step

@@ -1,0 +1,121 @@
+//! The words of a refusal: what is wrong, and the fix.
+
+use super::Refusal;
+
+impl Refusal {
+    pub(super) fn message(&self) -> String {
+        match self {
+            Self::NotConfigured => "the traffic filter has no configuration yet; try again".into(),
+            Self::HeadersUnread => {
+                "the traffic filter could not read the headers; try again".into()
+            }
+            Self::NoNamespace => "no models are served on this host; check the host name".into(),
+            Self::ModelMissing { in_body: true } => {
+                "`model` is missing: name the model in the request body".into()
+            }
+            Self::ModelMissing { in_body: false } => {
+                "the model is missing: name it in the header `x-model`".into()
+            }
+            Self::ModelDisagrees { body, header } => format!(
+                "the request body names the model `{}` and the header `x-model` names `{}`; leave the header out, or name the same model",
+                excerpt(body),
+                excerpt(header)
+            ),
+            Self::PathUnknown { path } => format!(
+                "the path `{}` is not known here; check it, or, for a path of the model server's own, name the model in the header `x-model`",
+                excerpt(path)
+            ),
+            Self::MethodNotAllowed { allow, path } => {
+                format!("the path `{}` answers {allow} only", excerpt(path))
+            }
+            Self::OriginNotAllowed { origin } => format!(
+                "no policy allows pages of `{}` to call the models of this host: add the origin to `cors.allowOrigins` of a TrafficTagPolicy for the whole namespace",
+                excerpt(origin)
+            ),
+            Self::ModelNotFound { model } => format!(
+                "the model `{}` does not exist; GET /v1/models lists what is served",
+                excerpt(model)
+            ),
+            Self::ModelNotReady { model } => {
+                format!("the model `{model}` has no ready replica at the moment; try again later")
+            }
+            Self::VersionNotFound {
+                model,
+                version,
+                near,
+            } => format!(
+                "the model `{model}` has no version `{}`; near it: {}",
+                excerpt(version),
+                if near.is_empty() {
+                    "none".into()
+                } else {
+                    near.join(", ")
+                }
+            ),
+            Self::VersionNotReady { model, version } => format!(
+                "version `{version}` of `{model}` has no ready replica at the moment; try again later, or without `x-model-version`"
+            ),
+            Self::Body(error) => error.to_string(),
+            Self::BodyTooLarge { max } => {
+                format!("the request body is larger than {max} bytes (`maxBodyBytes`); send less")
+            }
+            Self::BodyEncoded => {
+                "the request body is compressed (`content-encoding`); send it uncompressed".into()
+            }
+            Self::HeaderDisagrees { name } => format!(
+                "the header `{name}` is given more than once with different values; give it once"
+            ),
+            Self::HeaderInvalid { name, expected } => {
+                format!("the header `{name}` must be {expected}")
+            }
+            Self::OverBudget(s) => format!(
+                "over the budget of bucket `{}`: the request costs {} {}, {} of {} are left; try again in {} s",
+                s.bucket,
+                amount(s.cost),
+                s.kind,
+                amount(s.remaining),
+                amount(s.capacity),
+                s.retry_after.max(1)
+            ),
+            Self::CostExceedsCapacity(s) => format!(
+                "the request costs {} {}, more than bucket `{}` ever holds ({}); lower `max_tokens` or `n`, or shorten the prompt",
+                amount(s.cost),
+                s.kind,
+                s.bucket,
+                amount(s.capacity)
+            ),
+            Self::CapacityReduced(s) => format!(
+                "the request costs {} {}, more than bucket `{}` holds while capacity is reduced ({}); try again in {} s, or with a lower `max_tokens`",
+                amount(s.cost),
+                s.kind,
+                s.bucket,
+                amount(s.capacity),
+                s.retry_after.max(1)
+            ),
+            Self::Contended(s) => format!(
+                "bucket `{}` is too busy to be charged; try again in {} s",
+                s.bucket,
+                s.retry_after.max(1)
+            ),
+        }
+    }
+}
+
+/// Thousandths as a decimal.
+fn amount(milli: u64) -> String {
+    let (whole, rest) = (milli / 1000, milli % 1000);
+    if rest == 0 {
+        return whole.to_string();
+    }
+    let digits = format!("{rest:03}");
+    format!("{whole}.{}", digits.trim_end_matches('0'))
+}
+
+/// At most 128 characters of what a client sent.
+fn excerpt(text: &str) -> String {
+    let mut short: String = text.chars().take(128).collect();
+    if short.len() < text.len() {
+        short.push('…');
+    }
+    short
+}
