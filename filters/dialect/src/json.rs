@@ -70,8 +70,8 @@ pub(crate) trait Sink {
     fn text(&mut self, text: &[u8]);
     /// The string value ends.
     fn end_string(&mut self) -> Result<(), Self::Error>;
-    /// Any other value.
-    fn scalar(&mut self, scalar: Scalar) -> Result<(), Self::Error>;
+    /// Any other value. `end` is the offset of the first byte after it; of a number, that of the byte that ended it.
+    fn scalar(&mut self, scalar: Scalar, end: u64) -> Result<(), Self::Error>;
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -220,6 +220,11 @@ impl Json {
         Err(self.malformed(0, what))
     }
 
+    /// Whether the document is complete.
+    pub(crate) fn is_done(&self) -> bool {
+        matches!(self.state, State::Done)
+    }
+
     fn malformed<E: From<JsonError>>(&self, at: usize, what: &'static str) -> E {
         E::from(JsonError::Malformed {
             offset: self.offset + at as u64,
@@ -347,7 +352,7 @@ impl Json {
         }
         self.state = State::Word(word, read + 1);
         if usize::from(read) + 1 == letters.len() {
-            sink.scalar(word.value())?;
+            sink.scalar(word.value(), self.offset + at as u64 + 1)?;
             self.value_done();
         }
         Ok(())
@@ -404,7 +409,7 @@ impl Json {
     ) -> Result<(), S::Error> {
         match digits {
             Digits::Zero | Digits::Integer | Digits::Fraction | Digits::Exponent => {
-                sink.scalar(Scalar::Number(self.number))?;
+                sink.scalar(Scalar::Number(self.number), self.offset + at as u64)?;
                 self.value_done();
                 Ok(())
             }

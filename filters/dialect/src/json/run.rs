@@ -466,7 +466,7 @@ mod tests {
         fn end_string(&mut self) -> Result<(), JsonError> {
             Ok(())
         }
-        fn scalar(&mut self, _: Scalar) -> Result<(), JsonError> {
+        fn scalar(&mut self, _: Scalar, _: u64) -> Result<(), JsonError> {
             Ok(())
         }
     }

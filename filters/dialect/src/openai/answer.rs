@@ -385,7 +385,7 @@ impl Sink for Answer {
         Ok(())
     }
 
-    fn scalar(&mut self, scalar: Scalar) -> Result<(), JsonError> {
+    fn scalar(&mut self, scalar: Scalar, _end: u64) -> Result<(), JsonError> {
         match (self.target(), scalar) {
             (Field::Count(count), Scalar::Number(number)) => self.count(count, number),
             (Field::Count(_), Scalar::Bool(_)) => self.report.unusable = true,

@@ -279,7 +279,7 @@ impl Sink for Facts {
         }
     }
 
-    fn scalar(&mut self, scalar: Scalar) -> Result<(), BodyError> {
+    fn scalar(&mut self, scalar: Scalar, _end: u64) -> Result<(), BodyError> {
         let field = self.target();
         match (scalar, field) {
             (Scalar::Null, _) => self.null(field),
