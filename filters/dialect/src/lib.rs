@@ -25,4 +25,4 @@ pub use openai::Endpoint;
 pub use openai::answer::UsageScanner;
 pub use openai::request::RequestScanner;
 pub use refusal::{Refusal, openai_error_body, push_json_string};
-pub use usage::{Observed, Usage};
+pub use usage::{Label, Observed, Passed, Usage};
