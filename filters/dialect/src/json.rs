@@ -70,7 +70,7 @@ pub(crate) trait Sink {
     fn text(&mut self, text: &[u8]);
     /// The string value ends.
     fn end_string(&mut self) -> Result<(), Self::Error>;
-    /// Any other value. `end` is the offset of the first byte behind it in the document.
+    /// Any other value. `end` is the offset of the first byte after it; of a number, that of the byte that ended it.
     fn scalar(&mut self, scalar: Scalar, end: u64) -> Result<(), Self::Error>;
 }
 
@@ -218,6 +218,11 @@ impl Json {
             _ => "it ends before everything opened is closed",
         };
         Err(self.malformed(0, what))
+    }
+
+    /// Whether the document is complete.
+    pub(crate) fn is_done(&self) -> bool {
+        matches!(self.state, State::Done)
     }
 
     fn malformed<E: From<JsonError>>(&self, at: usize, what: &'static str) -> E {

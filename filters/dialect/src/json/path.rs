@@ -3,7 +3,7 @@
 //! Sinks look at a handful of containers; everything inside any other is skipped by counting.
 
 /// A stack of at most `N` containers of interest.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Path<At, const N: usize> {
     stack: [At; N],
     len: usize,
@@ -23,6 +23,11 @@ impl<At: Copy, const N: usize> Path<At, N> {
     /// The innermost container, or `None` inside one that is skipped.
     pub(crate) fn at(&self) -> Option<At> {
         (self.skipped == 0).then(|| self.stack[self.len])
+    }
+
+    /// How many containers are open.
+    pub(crate) fn depth(&self) -> usize {
+        self.len + self.skipped as usize
     }
 
     /// Enters a container of interest. One too many is skipped instead.
