@@ -8,17 +8,18 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use headgate_contract::{
-    BucketRule, ConfigError, DefaultMaxTokens, FailureCharge, FilterConfig, KeyPart, ModelId,
-    ModelPlan, NamespaceConfig, OnContention, OnFailure, Role, SettleOn, TagRule, Tagging,
+    BucketRule, ConfigError, Decimal, DefaultMaxTokens, FailureCharge, FilterConfig, KeyPart,
+    ModelId, ModelPlan, NamespaceConfig, OnContention, OnFailure, Role, SettleOn, TagRule, Tagging,
     Unreadable, UsageReport, Version, names,
 };
 
 use crate::cost::{self, Pricing};
 use crate::host::Host;
-use crate::ledger::{self, Ledger, Lending, Rule, RuleSpec, TableShape};
+use crate::ledger::{self, Ledger, Rule, RuleSpec, WindowError};
 use crate::metrics::{self, Metric, Series};
 use crate::outcome::Labels;
 use crate::pick::{self, Picker};
+use crate::ports::Entropy;
 use crate::scale::{Live, Receptions};
 use crate::settle::{Failure, charge_of};
 use crate::skew::Heaviest;
@@ -354,8 +355,7 @@ fn scales(
     })
 }
 
-/// The ledger's rules of a namespace, in the order of its buckets. Every VM may create tables here: the main
-/// thread's is configured before the workers', which then find them made.
+/// The ledger's rules of a namespace, in the order of its buckets.
 fn open_rules(
     namespace: &str,
     buckets: &[BucketRule],
@@ -364,33 +364,37 @@ fn open_rules(
     let mut rules = Vec::with_capacity(buckets.len());
     for (i, rule) in buckets.iter().enumerate() {
         let path = || format!("namespaces.{namespace}.buckets[{i}].bucket");
-        let spec = spec(namespace, rule).map_err(|e| ConfigError::new(path(), e))?;
-        let opened = Ledger::configure(vec![spec], host, Some(host))
+        let spec = spec(namespace, rule).map_err(|e| ConfigError::new(path(), e.to_string()))?;
+        let opened = Ledger::configure(vec![spec], host, &Draw(host))
             .map_err(|e| ConfigError::new(path(), e.to_string()))?;
         rules.extend(opened);
     }
     Ok(rules)
 }
 
-fn spec(namespace: &str, rule: &BucketRule) -> Result<RuleSpec, String> {
+/// The host, for who needs nothing but its entropy.
+struct Draw<'a>(&'a dyn Host);
+
+impl Entropy for Draw<'_> {
+    fn next(&self) -> u64 {
+        self.0.next()
+    }
+}
+
+fn spec(namespace: &str, rule: &BucketRule) -> Result<RuleSpec, WindowError> {
     let bucket = &rule.bucket;
-    // Few ways keep a write small; above half a million keys the sets alone would not do.
-    let ways = if bucket.max_keys > 8 * TableShape::MAX_SETS {
-        16
-    } else {
-        8
-    };
-    let sets = bucket.max_keys.div_ceil(u32::from(ways));
+    let window = cost::window(&bucket.profile)?;
+    let parts = bucket.key.iter().cloned().map(String::from);
     Ok(RuleSpec {
         id: format!("{namespace}/{}/{}", rule.policy, bucket.name),
-        window: cost::window(&bucket.profile).map_err(|e| e.to_string())?,
-        max_debt: bucket.max_debt.map_or(10_000_000, |debt| debt.millionths()),
-        table: TableShape::new(sets, ways).map_err(|e| e.to_string())?,
+        key: parts.collect::<Vec<_>>().join(","),
+        window,
+        debt: window.debt(bucket.max_debt.map(Decimal::millionths)),
+        max_keys: bucket.max_keys,
         on_contention: match bucket.on_contention {
             OnContention::Refuse => ledger::OnContention::Refuse,
             OnContention::Admit => ledger::OnContention::Admit,
         },
-        lending: Lending::WhileFull,
     })
 }
 

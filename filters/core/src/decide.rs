@@ -300,10 +300,11 @@ impl<'a> Decider<'a> {
         let facts = Facts::read(headers, self.request.body)?;
         let subject = self.subject(namespace, &facts)?;
         let id = subject.model.map_or("", |m| &*m.id);
-        if let Some(model) = subject.model {
-            if self.config.role == Role::Decide && !model.picker.ready() {
-                return Err(not_ready(model).into());
-            }
+        if let Some(model) = subject.model
+            && self.config.role == Role::Decide
+            && !model.picker.ready()
+        {
+            return Err(not_ready(model).into());
         }
         let tagging = &subject.rules.tagging;
         let tenant = self.tenant(tagging)?;

@@ -214,6 +214,12 @@ fn amounts<'a>(rule: &'a str, model: &'a str, version: &'a str) -> [(&'a str, &'
     [("rule", rule), ("model", model), ("version", version)]
 }
 
+/// Tries of a compare-and-swap on a bucket that another worker won, and that were made again.
+#[must_use]
+pub fn lost_tries() -> Metric {
+    Metric::counter("bucket_tries_lost", &[])
+}
+
 /// A counter of a rule alone.
 #[must_use]
 pub fn by_rule(name: &'static str, rule: &str) -> Metric {

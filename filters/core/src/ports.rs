@@ -27,8 +27,7 @@ pub trait Cells {
     /// The value and its version, or `None` if the key was never written.
     fn get(&self, key: &str) -> Option<(Vec<u8>, u32)>;
 
-    /// Writes `value` if the version still is `cas`. `None` writes whatever is there and is for
-    /// creation only: two unchecked creators overwrite each other.
+    /// Writes `value` if the version still is `cas`; with `None`, if the key was never written.
     ///
     /// # Errors
     /// [`CasMismatch`] if somebody else wrote since `get`; nothing is written then.

@@ -80,8 +80,12 @@ impl Vm {
         self.ledger.flush(host.now(), host);
         let carried = self.ledger.carried();
         let written = carried.iter().filter(|c| c.settled.unwritten == 0);
-        written
-            .map(|c| Effect::Count(metrics::by_rule("carried_writes", c.rule.id()), 1))
-            .collect()
+        let written = written.map(|c| metrics::by_rule("carried_writes", c.rule.id()));
+        let mut effects: Vec<_> = written.map(|metric| Effect::Count(metric, 1)).collect();
+        let lost = self.ledger.lost_tries();
+        if lost > 0 {
+            effects.push(Effect::Count(metrics::lost_tries(), lost));
+        }
+        effects
     }
 }

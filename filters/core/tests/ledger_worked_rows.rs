@@ -5,7 +5,7 @@
 
 mod ledger_world;
 
-use headgate_core::ledger::{Ledger, Lending, MILLION, RuleSpec, Spend, Window, WindowError};
+use headgate_core::ledger::{Ledger, MILLION, Spend, Window, WindowError};
 use ledger_world::{Memory, START, open, semantic, spec};
 
 #[test]
@@ -69,16 +69,31 @@ fn absurd_windows_are_refused_where_they_are_parsed() {
         Err(WindowError::TooLong)
     );
     assert!(of(2_300_000_000 * MILLION, MILLION).is_ok());
-    let debt = RuleSpec {
-        max_debt: u64::MAX,
-        ..spec("debt", semantic())
-    };
-    assert!(
-        Ledger::configure(vec![debt], &Memory::default(), Some(&ledger_world::Dice(1))).is_err()
-    );
 }
 
-/// What passes from a full bucket while the clock stands still, with slices and without.
+/// Debt: explicit in windows; by default ten of them, but at most a day where the window is shorter, and a window where it is longer.
+#[test]
+fn the_default_debt_never_locks_a_bucket_for_long() {
+    let hour = 3_600;
+    for (seconds, debt) in [
+        (60, 600),
+        (hour, 10 * hour),
+        (4 * hour, 24 * hour),
+        (48 * hour, 48 * hour),
+    ] {
+        let window = ledger_world::tokens(seconds, seconds);
+        let about = window.debt(None) / 1_000_000_000;
+        assert!(
+            about.abs_diff(u64::try_from(debt).unwrap()) <= 1,
+            "{seconds}: {about}"
+        );
+    }
+    let month = ledger_world::tokens(1000, 2_592_000);
+    assert_eq!(month.debt(Some(2_000_000)), 2 * month.span());
+    assert_eq!(month.debt(Some(0)), 0);
+}
+
+/// What passes from a full bucket while the clock stands still.
 #[test]
 fn admitted_from_full_with_the_clock_frozen() {
     // (model@max_tokens, capacity, cost, admitted); millionths
@@ -89,33 +104,19 @@ fn admitted_from_full_with_the_clock_frozen() {
         ("phi-3@256", 20_000_000, 500_000, 40),
         ("unknown@512", 20_000_000, 1_000_000, 20),
     ];
-    for lending in [Lending::Never, Lending::WhileFull] {
-        let memory = Memory::default();
-        let rule = open(
-            RuleSpec {
-                lending,
-                ..spec("rows", semantic())
-            },
-            &memory,
-        );
-        for (row, capacity, cost, admitted) in rows {
-            let mut ledger = Ledger::new();
-            let spend = Spend {
-                rule: &rule,
-                key: rule.fingerprint(&[row]),
-                cost,
-                capacity,
-                unscaled_capacity: capacity,
-            };
-            let spends = [spend];
-            let passed = (0..1000)
-                .take_while(|_| {
-                    ledger
-                        .reserve(spends.iter().copied(), START, &memory)
-                        .is_ok()
-                })
-                .count();
-            assert_eq!(passed, admitted, "{row}, {lending:?}");
-        }
+    let memory = Memory::default();
+    let rule = open(spec("rows", semantic()), &memory);
+    for (row, capacity, cost, admitted) in rows {
+        let mut ledger = Ledger::new();
+        let spend = Spend {
+            rule: &rule,
+            key: rule.fingerprint(&[row]),
+            cost,
+            capacity,
+            unscaled_capacity: capacity,
+        };
+        let mut passes = || ledger.reserve([spend].into_iter(), START, &memory).is_ok();
+        let passed = (0..1000).take_while(|_| passes()).count();
+        assert_eq!(passed, admitted, "{row}");
     }
 }

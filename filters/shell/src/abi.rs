@@ -271,7 +271,10 @@ pub(crate) fn shared(key: &[u8]) -> Result<(Vec<u8>, u32), Status> {
     Ok((value, cas))
 }
 
-/// Writes a shared value if its last write was `cas`; 0 writes whatever was there.
+/// The number of a write that never is: with it, only a key that is not there is written. (0 would write whatever is there.)
+pub(crate) const ABSENT: u32 = u32::MAX;
+
+/// Writes a shared value if its last write was `cas`.
 pub(crate) fn set_shared(key: &[u8], value: &[u8], cas: u32) -> Result<(), Status> {
     // SAFETY: both are borrowed for the call.
     done(unsafe {

@@ -42,7 +42,7 @@ impl Cells for Call {
     }
 
     fn swap(&self, key: &str, value: &[u8], cas: Option<u32>) -> Result<(), CasMismatch> {
-        abi::set_shared(key.as_bytes(), value, cas.unwrap_or(0)).map_err(|status| {
+        abi::set_shared(key.as_bytes(), value, cas.unwrap_or(abi::ABSENT)).map_err(|status| {
             // Whatever kept it from being written, it is not written: the bounded retry and the declared
             // policy for contention are the answer to both.
             if status != Status::CAS_MISMATCH {

@@ -1,78 +1,53 @@
-//! The cell of one key: two points on the time line, and what settlement does to them.
+//! The cell of one key, and what settlement does to it.
 //!
-//! `tat` is the theoretical arrival time of GCRA: until then the bucket is paying off what it
-//! admitted. `lent` is a second line, on which slices are laid end to end. A reserve starts at the
-//! later of both and of now; settlement moves `tat` and nothing else:
+//! A cell is one theoretical arrival time (TAT, of GCRA): until then the bucket pays off what it admitted. A reserve starts at
+//! the later of it and of now; settlement moves it and nothing else:
 //!
 //! `tat += δ`, no clamp and no lift, so settlements of one instant commute. Only a reserve lifts.
-//!
-//! Why slices have a line of their own: a refund lowers `tat`, and without `lent` it could fall
-//! below time that a worker still holds as a slice; the same stretch would then be sold again while
-//! the slice is spent. On their own line slices never overlap, so all that is still spendable from
-//! slices is at most `lent − now`, and no reserve begins before `lent`. The line moves only by
-//! what is lent, so it holds back a refund by no more than the slices just handed out.
 
-use super::table::{Payload, word};
+use super::table::{Change, Payload, Set, word};
 
-/// State of one bucket, in ns of the monotonic clock.
+/// State of one bucket: its theoretical arrival time, in ns of the monotonic clock.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Cell {
-    /// Theoretical arrival time.
     pub(super) tat: u64,
-    /// End of the last slice handed out.
-    pub(super) lent: u64,
 }
 
 impl Payload for Cell {
-    const LEN: usize = 16;
+    const LEN: usize = 8;
 
     fn encode(&self, out: &mut [u8]) {
         out[..8].copy_from_slice(&self.tat.to_le_bytes());
-        out[8..16].copy_from_slice(&self.lent.to_le_bytes());
     }
 
     fn decode(bytes: &[u8]) -> Self {
-        Self {
-            tat: word(bytes),
-            lent: word(&bytes[8..]),
-        }
+        Self { tat: word(bytes) }
     }
 
-    fn rank(&self) -> u64 {
-        self.start()
+    fn spent_at(&self) -> u64 {
+        self.tat
     }
 
-    /// Both lines start at the rank: the forgotten bucket may still have slices out.
-    fn newcomer(rank: u64) -> Self {
+    fn spent(at: u64) -> Self {
+        Self { tat: at }
+    }
+
+    fn rescaled(&self, change: &Change) -> Self {
         Self {
-            tat: rank,
-            lent: rank,
+            tat: change.arrival(self.tat),
         }
     }
 }
 
-impl Cell {
-    /// Where the next reserve begins, unless now is later.
-    pub(super) fn start(&self) -> u64 {
-        self.tat.max(self.lent)
-    }
-
-    /// Takes back what is left of a slice, `from` to `end` on the lending line. If it was the last
-    /// one handed out, the line moves back too.
-    pub(super) fn take_back(&mut self, (from, end): (u64, u64)) {
-        self.tat = self.tat.saturating_sub(end - from);
-        if self.lent == end {
-            self.lent = from;
-        }
-    }
-}
-
-/// A change that settlement makes to a cell, or still has to make.
+/// A change that settlement makes to a cell, or still has to make. Lengths of time are in the window of `span`.
 ///
-/// Several changes to one cell add up to one. A refund remembers the latest arrival time of the
-/// streams it came from, so that what time gives back while it waits is not given twice.
+/// Several changes to one cell add up to one. A refund remembers the latest arrival time of the streams it came from, so that
+/// what time gives back while it waits is not given twice.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Delta {
+    /// The window that it is in, ns, and how often that had changed; of a change of nothing, 0.
+    span: u64,
+    epoch: u32,
     /// To give back, ns.
     refund: u64,
     /// The latest `own_tat` among the streams refunded.
@@ -82,6 +57,8 @@ pub(super) struct Delta {
     /// A reserve that was admitted unwritten, ns: taken as a reserve, from `owed_since` at least.
     owed: u64,
     owed_since: u64,
+    /// Given up, ns: a refund that could not be brought into another window.
+    lost: u64,
 }
 
 /// What applying a [`Delta`] came to, in ns.
@@ -93,50 +70,107 @@ pub struct Settled {
     pub debited: u64,
     /// Unused but not given back: time had given it back already, or the cell was gone.
     pub evaporated: u64,
-    /// Used but not taken: above the debt that the rule allows.
+    /// Used but not taken: above the debt that the rule allows. Also the part of an evicted key's debt that nobody takes over.
     pub clipped: u64,
     /// Not written yet: compare-and-swap lost every try. Goes with the next write of this worker;
     /// see [`super::Ledger::carried`].
     pub unwritten: u64,
-    /// Another key lost its cell to this one.
+    /// Another key, whose bucket was not full, lost its cell to this one.
     pub evicted: bool,
 }
 
 impl Delta {
-    /// The change for a stream that reserved and used so much; `own_tat` is the arrival time after
-    /// its reserve. `None` if it used what it reserved.
-    pub(super) fn of(reserved: u64, used: u64, own_tat: u64) -> Option<Self> {
+    /// The change for a stream that reserved and used so much; `own_tat` is the arrival time after its reserve. `None` if it
+    /// used what it reserved.
+    pub(super) fn of(
+        (span, epoch): (u64, u32),
+        reserved: u64,
+        used: u64,
+        own_tat: u64,
+    ) -> Option<Self> {
+        let nothing = Self {
+            span,
+            epoch,
+            ..Self::default()
+        };
         match reserved.cmp(&used) {
             core::cmp::Ordering::Equal => None,
             core::cmp::Ordering::Greater => Some(Self {
                 refund: reserved - used,
                 until: own_tat,
-                ..Self::default()
+                ..nothing
             }),
             core::cmp::Ordering::Less => Some(Self {
                 debit: used - reserved,
-                ..Self::default()
+                ..nothing
             }),
         }
     }
 
     /// The change for a reserve that was let through without being written.
-    pub(super) fn owed(amount: u64, since: u64) -> Self {
+    pub(super) fn owed((span, epoch): (u64, u32), amount: u64, since: u64) -> Self {
         Self {
+            span,
+            epoch,
             owed: amount,
             owed_since: since,
             ..Self::default()
         }
     }
 
-    /// Both changes as one.
+    /// Both changes as one. They are in one window.
     pub(super) fn and(self, other: Self) -> Self {
+        let (span, epoch) = match self.span {
+            0 => (other.span, other.epoch),
+            span => (span, self.epoch),
+        };
         Self {
+            span,
+            epoch,
             refund: self.refund.saturating_add(other.refund),
             until: self.until.max(other.until),
             debit: self.debit.saturating_add(other.debit),
             owed: self.owed.saturating_add(other.owed),
             owed_since: self.owed_since.max(other.owed_since),
+            lost: self.lost.saturating_add(other.lost),
+        }
+    }
+
+    /// Whether both can be added up as they are.
+    pub(super) fn is_in_window_of(&self, other: &Self) -> bool {
+        self.span == 0 || other.span == 0 || (self.span, self.epoch) == (other.span, other.epoch)
+    }
+
+    /// The same change in the window that a set is written in. A refund of a stream whose window changed more often than the set
+    /// remembers is given up: nobody can tell how much of it time has given back.
+    pub(super) fn within(self, set: &Set<Cell>) -> Self {
+        if self.span == 0 || (self.span, self.epoch) == (set.span(), set.epoch()) {
+            return self;
+        }
+        let whole = Change {
+            at: 0,
+            from: self.span,
+            to: set.span(),
+        };
+        let until = set.changes_since(self.epoch).map(|changes| {
+            let rescale = |tat: u64, change: &Change| change.arrival(tat);
+            changes.iter().fold(self.until, rescale)
+        });
+        // Rounded down: what is given back never exceeds what was taken.
+        let refund =
+            u128::from(self.refund) * u128::from(set.span()) / u128::from(self.span.max(1));
+        let refund = u64::try_from(refund).unwrap_or(u64::MAX);
+        Self {
+            span: set.span(),
+            epoch: set.epoch(),
+            refund: if until.is_some() { refund } else { 0 },
+            until: until.unwrap_or(0),
+            debit: whole.length(self.debit),
+            owed: whole.length(self.owed),
+            owed_since: self.owed_since,
+            lost: whole
+                .length(self.lost)
+                .saturating_add(if until.is_some() { 0 } else { refund }),
         }
     }
 
@@ -159,7 +193,7 @@ impl Delta {
     /// cell. For changes that take nothing.
     pub(super) fn dropped(&self) -> Settled {
         Settled {
-            evaporated: self.refund,
+            evaporated: self.refund.saturating_add(self.lost),
             ..Settled::default()
         }
     }
@@ -176,7 +210,7 @@ impl Delta {
     pub(super) fn apply(&self, cell: &mut Cell, now: u64, ceiling: u64) -> Settled {
         let refunded = self.refundable(now);
         if self.owed > 0 {
-            cell.tat = cell.start().max(self.owed_since);
+            cell.tat = cell.tat.max(self.owed_since);
         }
         // Refund first: a debit of the same batch is then clipped as late as possible.
         cell.tat = cell.tat.saturating_sub(refunded);
@@ -186,15 +220,15 @@ impl Delta {
         Settled {
             refunded,
             debited,
-            evaporated: self.refund - refunded,
+            evaporated: (self.refund - refunded).saturating_add(self.lost),
             clipped: self.takes() - debited,
             ..Settled::default()
         }
     }
 
-    /// Applies the change where the bucket has no cell: a debit starts at now, and a refund is
-    /// dropped, as who lost the cell to others has nothing to be given back to. Only what is itself
-    /// still `owed`, by this change or one just applied, can be given back: it was never taken.
+    /// Applies the change where the bucket has no cell: a debit starts at now, and a refund is dropped, for what it would be
+    /// given back to is gone. Only what is itself still `owed`, by this change or one just applied, can be given back: it was
+    /// never taken.
     pub(super) fn apply_to_newcomer(
         &self,
         cell: &mut Cell,
@@ -202,7 +236,7 @@ impl Delta {
         ceiling: u64,
         owed: u64,
     ) -> Settled {
-        cell.tat = cell.start().max(now);
+        cell.tat = cell.tat.max(now);
         let refund = self.refund.min(owed);
         let settled = Self { refund, ..*self }.apply(cell, now, ceiling);
         Settled {

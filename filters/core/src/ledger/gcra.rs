@@ -16,26 +16,21 @@ use governor::nanos::Nanos;
 use governor::state::{NotKeyed, StateStore};
 use governor::{Quota, RateLimiter};
 
-use super::access::{Update, update};
+use super::access::{Access, Into, Update};
 use super::cell::{Cell, Delta, Settled};
 use super::rule::{Fingerprint, Rule};
-use super::table::Seat;
+use super::table::{Set, Slot};
 use crate::ports::Cells;
 
 /// One reserve on the shared cell.
 pub(super) struct Attempt<'a, C: ?Sized> {
-    pub(super) cells: &'a C,
+    pub(super) access: Access<'a, C>,
     pub(super) rule: &'a Rule,
     pub(super) key: Fingerprint,
-    pub(super) now: u64,
     /// Cells to take; at most the window's burst.
     pub(super) amount: NonZeroU32,
     /// Earlier changes of this worker that could not be written.
     pub(super) pending: Delta,
-    /// What is left of this worker's slice, on the lending line: it goes back with this write.
-    pub(super) returned: (u64, u64),
-    /// What to take beyond the amount as a slice, ns, if the bucket is full enough; or zero.
-    pub(super) lend: u64,
 }
 
 /// What a reserve came to.
@@ -45,26 +40,28 @@ pub(super) enum Outcome {
     /// Over budget for so many ns; nothing was written. `start` is where a reserve would begin.
     Refused { retry_after: u64, start: u64 },
     /// Within budget at last sight, but it could not be written.
-    Contended { own_tat: u64 },
+    Contended { own_tat: u64, epoch: u32 },
 }
 
 /// A written reserve.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Taken {
-    /// Arrival time after the amount, before the slice.
+    /// Arrival time after the amount.
     pub(super) own_tat: u64,
-    /// The slice taken along: from, to on the lending line; empty if none.
-    pub(super) slice: (u64, u64),
+    /// How often the window of the set had changed.
+    pub(super) epoch: u32,
     /// What the pending change came to.
     pub(super) carried: Settled,
     /// Another key lost its cell.
     pub(super) evicted: bool,
+    /// The part of its debt that nobody takes over, ns.
+    pub(super) clipped: u64,
 }
 
 impl<C: Cells + ?Sized> Attempt<'_, C> {
     /// Asks governor.
     pub(super) fn run(self) -> Outcome {
-        let (now, amount, window) = (self.now, self.amount, *self.rule.window());
+        let (now, amount, window) = (self.access.now, self.amount, *self.rule.window());
         let took = u64::from(amount.get()) * window.period();
         let seen = Flag::new(Seen::Nothing);
         let quota = Quota::with_period(Duration::from_nanos(window.period()))
@@ -82,9 +79,10 @@ impl<C: Cells + ?Sized> Attempt<'_, C> {
                 retry_after: u64::from(until.earliest_possible()).saturating_sub(now),
                 start,
             },
-            (_, Seen::Lost { own_tat }) => Outcome::Contended { own_tat },
+            (_, Seen::Lost { own_tat, epoch }) => Outcome::Contended { own_tat, epoch },
             _ => Outcome::Contended {
                 own_tat: now.saturating_add(took),
+                epoch: 0,
             },
         }
     }
@@ -95,7 +93,7 @@ impl<C: Cells + ?Sized> Attempt<'_, C> {
 enum Seen {
     Nothing,
     Declined { start: u64 },
-    Lost { own_tat: u64 },
+    Lost { own_tat: u64, epoch: u32 },
     Taken(Taken),
 }
 
@@ -113,79 +111,58 @@ impl<C: Cells + ?Sized> StateStore for Account<'_, C> {
         F: Fn(Option<Nanos>) -> Result<(T, Nanos), E>,
     {
         let Attempt {
-            cells, rule, key, ..
+            access, rule, key, ..
         } = self.attempt;
-        let outcome = update(cells, rule, key, |seat| {
-            let (start, carried, mut cell) = self.attempt.settle_first(seat);
-            match f(Some(Nanos::from(start))) {
+        let outcome = access.update(rule, key, Into::TheRules, |set, slot| {
+            let (carried, mut cell) = self.attempt.settle_first(set, slot);
+            match f(Some(Nanos::from(cell.tat))) {
                 Ok((positive, next)) => {
-                    let taken = self.attempt.close(&mut cell, next.into(), carried);
+                    cell.tat = next.into();
+                    let taken = Taken {
+                        own_tat: cell.tat,
+                        epoch: set.epoch(),
+                        carried,
+                        evicted: slot.evicts,
+                        clipped: slot.clipped,
+                    };
                     Ok(((positive, taken), cell))
                 }
-                Err(negative) => Err((negative, start)),
+                Err(negative) => Err((negative, cell.tat)),
             }
         });
         match outcome {
             Update::Written {
                 value: (positive, taken),
-                evicted,
+                ..
             } => {
-                self.seen.set(Seen::Taken(Taken { evicted, ..taken }));
+                self.seen.set(Seen::Taken(taken));
                 Ok(positive)
             }
             Update::Declined((negative, start)) => {
                 self.seen.set(Seen::Declined { start });
                 Err(negative)
             }
-            Update::Exhausted(Some((positive, Taken { own_tat, .. }))) => {
-                self.seen.set(Seen::Lost { own_tat });
+            Update::Exhausted(Some((positive, Taken { own_tat, epoch, .. }))) => {
+                self.seen.set(Seen::Lost { own_tat, epoch });
                 Ok(positive)
             }
-            // No such set. governor wants a verdict all the same; the flag overrules it.
+            // Not a single try. governor wants a verdict all the same; the flag overrules it.
             Update::Exhausted(None) => f(None).map(|(positive, _)| positive),
         }
     }
 }
 
 impl<C: ?Sized> Attempt<'_, C> {
-    /// The cell with this worker's unwritten changes and unused slice taken into account, and where
-    /// a reserve would begin.
-    fn settle_first(&self, seat: &Seat<Cell>) -> (u64, Settled, Cell) {
-        let mut cell = seat.payload;
-        let ceiling = self.rule.ceiling();
-        let carried = if seat.found {
-            // What is left of a slice was debited from this very cell, or from its predecessor, at
-            // whose arrival time this one started.
-            cell.take_back(self.returned);
-            self.pending.apply(&mut cell, self.now, ceiling)
-        } else {
-            let owed = self.pending.owes();
-            self.pending
-                .apply_to_newcomer(&mut cell, self.now, ceiling, owed)
+    /// The cell with this worker's unwritten changes taken into account, and what they come to.
+    fn settle_first(&self, set: &Set<Cell>, slot: &Slot<Cell>) -> (Settled, Cell) {
+        let mut cell = slot.payload;
+        let (now, ceiling) = (self.access.now, self.rule.ceiling());
+        let pending = self.pending.within(set);
+        let carried = match slot.found {
+            true => pending.apply(&mut cell, now, ceiling),
+            false => pending.apply_to_newcomer(&mut cell, now, ceiling, pending.owes()),
         };
-        (cell.start(), carried, cell)
-    }
-
-    /// Writes governor's arrival time into the cell, and takes the slice if the bucket stays at
-    /// least half full with it.
-    fn close(&self, cell: &mut Cell, own_tat: u64, carried: Settled) -> Taken {
-        let from = cell.lent.max(self.now);
-        let tat = own_tat + self.lend;
-        let lend = if tat - self.now <= self.rule.window().span() / 2 {
-            self.lend
-        } else {
-            0
-        };
-        cell.tat = own_tat + lend;
-        if lend > 0 {
-            cell.lent = from + lend;
-        }
-        Taken {
-            own_tat,
-            slice: (from, from + lend),
-            carried,
-            evicted: false,
-        }
+        (carried, cell)
     }
 }
 

@@ -4,17 +4,20 @@
 //! GCRA on a cell in shared memory; a settlement moves the same cell by hand, because governor
 //! cannot take anything after the fact.
 //!
+//! One truth per key: each reserve and each settlement is one compare-and-swap on the key's cell, and what a client is told is
+//! computed from it.
+//!
 //! Invariant: in any stretch of `t` ns, what a bucket reserved less what it gave back is at most
-//! `T + t`, whatever workers, races, slices, evictions, VM deaths and configuration swaps do.
+//! `T + t`, whatever workers, races, evictions, VM deaths and configuration swaps do.
 //! Everything uncertain is rounded, lost or forgotten against the client, never in its favour;
 //! what that costs is reported in [`Settled`].
 //!
 //! ```text
-//! window   cost, capacity ⇄ cells ⇄ ns            slice    virtual time a worker may spend alone
+//! window   cost, capacity ⇄ cells ⇄ ns
 //! rule     window, table, policies; fingerprints   worker   the Ledger of one VM: reserve, settle, flush
 //! request  what is asked, answered and held
 //! cell     arrival times and the settlement rule   gcra     governor on a shared cell
-//! table    sets × ways in one shared value each    access   bounded compare-and-swap
+//! table    the ways of one set, in one shared value access   bounded compare-and-swap
 //! ```
 //!
 //! What the ledger does not bound: a stream's refund is limited by the arrival time after its own
@@ -27,13 +30,12 @@ mod cell;
 mod gcra;
 mod request;
 mod rule;
-mod slice;
 mod table;
 mod window;
 mod worker;
 
 pub use cell::Settled;
-pub use request::{Balance, Carried, Held, HeldSpend, Reason, Refused, Source, Spend};
-pub use rule::{Fingerprint, Key, Lending, OnContention, Rule, RuleError, RuleSpec, TableShape};
+pub use request::{Balance, Carried, Held, HeldSpend, Reason, Refused, Spend};
+pub use rule::{Fingerprint, Key, OnContention, Rule, RuleError, RuleSpec};
 pub use window::{MILLION, Window, WindowError};
-pub use worker::{Flush, Ledger};
+pub use worker::Ledger;

@@ -41,13 +41,10 @@ pub struct HeldSpend {
     pub(super) cells: u64,
     /// The arrival time after this spend, ns: refunds end there.
     pub(super) own_tat: u64,
-    /// Until all of the request's spends are taken.
-    pub(super) undo: Undo,
+    /// How often the window of the set had changed by then.
+    pub(super) epoch: u32,
     pub(super) balance: Balance,
 }
-
-/// How to undo a spend from a slice: where the slice stood before and after.
-pub(super) type Undo = Option<(u64, u64)>;
 
 impl HeldSpend {
     /// The rule, for pricing the usage with its window.
@@ -74,39 +71,23 @@ impl HeldSpend {
     }
 }
 
-/// Where a reserve was taken from.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Source {
-    /// The shared cell, by compare-and-swap.
-    Cell,
-    /// This worker's slice.
-    Slice,
-    /// Nowhere yet: admitted under contention and owed.
-    Owed,
-    /// Nowhere: the cost is zero.
-    #[default]
-    Nothing,
-}
-
-/// A bucket after a reserve. [`super::Window::units`] turns cells into the bucket's unit.
+/// A bucket after a reserve, as the shared cell has it. [`super::Window::units`] turns cells into the bucket's unit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Balance {
     /// Cells reserved.
     pub cells: u64,
-    /// Cells left, as far as this worker knows, its slice included.
+    /// Cells left.
     pub remaining: u64,
     /// Cells of a full bucket.
     pub limit: u64,
     /// Until the bucket is full again if nothing is spent, ns.
     pub reset_ns: u64,
-    /// Where they were taken from.
-    pub source: Source,
-    /// x
+    /// Not written: admitted under contention, and owed.
     pub owed: bool,
-    /// x
-    pub clipped_ns: u64,
-    /// Another key lost its cell to this one.
+    /// Another key, whose bucket was not full, lost its cell to this one.
     pub evicted: bool,
+    /// The part of that key's debt that this one did not take over, ns.
+    pub clipped_ns: u64,
 }
 
 /// A request that may not go upstream. Nothing is reserved, in any bucket.
@@ -131,7 +112,7 @@ pub struct Refused {
 pub enum Reason {
     /// The bucket has not enough left (429).
     OverBudget {
-        /// When it will have, if nobody else spends, ns from now.
+        /// When it, and every other bucket of the request, will have, if nobody else spends, ns from now.
         retry_after_ns: u64,
     },
     /// The cost is above the capacity at scale 1 and can never pass (400).

@@ -8,106 +8,56 @@ use std::rc::Rc;
 
 use siphasher::sip::SipHasher13;
 
-use super::cell::Cell;
-use super::table::Set;
-use super::window::{MILLION, Window};
+use super::window::Window;
 use crate::ports::{Cells, Entropy};
 
 /// Format of keys and values in shared data; a module that changes either must change this, as the
 /// data outlives modules.
-const FORMAT: &str = "headgate.ledger/1";
+const FORMAT: &str = "headgate.ledger/2";
 
 /// How far ahead of now the ledger may ever put an arrival time, ns (146 years).
-const MAX_CEILING_NS: u128 = 1 << 62;
+const MAX_CEILING_NS: u64 = 1 << 62;
 
-/// Why a rule cannot be built or its table not be found.
+/// Keys that a set holds on average when there are as many as the rule may have. With four times as many ways, `maxKeys` keys
+/// overflow some set with probability 2·10⁻¹⁵ (Poisson tail, over 65 536 sets).
+const KEYS_PER_SET: u32 = 16;
+/// Ways of a set, in keys that it holds on average.
+const HEADROOM: u32 = 4;
+/// Ways that a set may have whatever its rule says: a set is read and written whole.
+const WAYS: core::ops::RangeInclusive<u32> = 8..=1024;
+
+/// Why a rule cannot be built.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RuleError {
-    /// No sets or ways, or more than [`TableShape::MAX_SETS`] / [`TableShape::MAX_WAYS`].
-    Shape {
-        /// Sets asked for.
-        sets: u32,
-        /// Ways asked for.
-        ways: u8,
+    /// No keys, or more than [`RuleSpec::MAX_KEYS`].
+    Keys {
+        /// Keys asked for.
+        max_keys: u32,
     },
-    /// The window times (1 + debt) is 2^62 ns or more.
+    /// The window and the debt together are 2^62 ns or more.
     Debt {
-        /// The debt asked for, in millionths of a window.
-        max_debt: u64,
+        /// The debt asked for, ns.
+        debt: u64,
     },
-    /// This VM may not create tables and nobody has created this rule's yet.
-    NoTable {
-        /// The rule's id.
-        rule: String,
-    },
+    /// Shared memory could neither be read nor written.
+    NoMemory,
 }
 
 impl core::fmt::Display for RuleError {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         match self {
-            Self::Shape { sets, ways } => write!(
-                f,
-                "a table of {sets} sets × {ways} ways is outside 1–{} × 1–{}",
-                TableShape::MAX_SETS,
-                TableShape::MAX_WAYS
-            ),
-            Self::Debt { max_debt } => write!(
-                f,
-                "a debt of {max_debt} millionths of this window is too long"
-            ),
-            Self::NoTable { rule } => write!(f, "rule {rule} has no table in shared data yet"),
+            Self::Keys { max_keys } => {
+                write!(f, "{max_keys} keys are outside 1–{}", RuleSpec::MAX_KEYS)
+            }
+            Self::Debt { debt } => write!(f, "a debt of {debt} ns is too long for this window"),
+            Self::NoMemory => f.write_str("the proxy's shared data cannot be written"),
         }
     }
 }
 
 impl std::error::Error for RuleError {}
 
-/// Size of a rule's table: `sets × (8 + ways × 24)` bytes, whatever the number of keys.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct TableShape {
-    sets: u32,
-    ways: u8,
-}
-
-impl TableShape {
-    /// Most sets of a table.
-    pub const MAX_SETS: u32 = 1 << 16;
-    /// Most ways of a set.
-    pub const MAX_WAYS: u8 = 64;
-
-    /// A table of `sets` shared values with room for `ways` keys each.
-    ///
-    /// # Errors
-    /// [`RuleError::Shape`] if either is zero or above its maximum.
-    pub fn new(sets: u32, ways: u8) -> Result<Self, RuleError> {
-        let fits = (1..=Self::MAX_SETS).contains(&sets) && (1..=Self::MAX_WAYS).contains(&ways);
-        fits.then_some(Self { sets, ways })
-            .ok_or(RuleError::Shape { sets, ways })
-    }
-
-    /// Bytes of all values of the table.
-    #[must_use]
-    pub fn bytes(&self) -> usize {
-        self.sets as usize * Set::<Cell>::empty(self.ways()).len()
-    }
-
-    pub(super) fn ways(&self) -> usize {
-        usize::from(self.ways)
-    }
-}
-
-impl Default for TableShape {
-    /// 1024 × 8: 200 KB for up to 8192 live keys.
-    fn default() -> Self {
-        Self {
-            sets: 1024,
-            ways: 8,
-        }
-    }
-}
-
-/// What becomes of a request whose reserve cannot be written, because others won every
-/// compare-and-swap (or the table is missing).
+/// What becomes of a request whose reserve cannot be written, because others won every compare-and-swap.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OnContention {
     /// It is refused. Never over-admits.
@@ -117,33 +67,26 @@ pub enum OnContention {
     Admit,
 }
 
-/// Whether workers may take slices of this rule's buckets.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Lending {
-    /// Every reserve is a compare-and-swap on the shared cell.
-    Never,
-    /// A worker takes a few requests' worth at once while a bucket is at least half full; see
-    /// [`super::slice`] for sizes.
-    #[default]
-    WhileFull,
-}
-
 /// Description of a rule, from which [`super::Ledger::configure`] makes a [`Rule`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RuleSpec {
-    /// Stable identity: namespace, policy and bucket. Two rules of one id share a table if their
-    /// window and shape agree too.
+    /// Stable identity: namespace, policy and bucket. Two rules of one id and one key share a table.
     pub id: String,
-    /// The window; part of the table's key, so a changed window starts fresh buckets.
+    /// The attributes that partition the bucket, as configured: another key starts full buckets.
+    pub key: String,
+    /// The window. Another one keeps the share that is used of each bucket.
     pub window: Window,
-    /// How far settlement may push a bucket below empty, in millionths of a window.
-    pub max_debt: u64,
-    /// Size of the table; a changed shape starts fresh buckets.
-    pub table: TableShape,
+    /// How far settlement may push a bucket below empty, ns: see [`Window::debt`].
+    pub debt: u64,
+    /// Keys of which none is evicted by another. 1–[`RuleSpec::MAX_KEYS`].
+    pub max_keys: u32,
     /// What a reserve that cannot be written comes to.
     pub on_contention: OnContention,
-    /// Whether workers may take slices.
-    pub lending: Lending,
+}
+
+impl RuleSpec {
+    /// Most keys of a rule.
+    pub const MAX_KEYS: u32 = 1 << 24;
 }
 
 /// Keyed hash of what tells one bucket of a rule from another. Never zero.
@@ -163,25 +106,24 @@ impl Fingerprint {
 pub(super) struct Seed(u64, u64);
 
 impl Seed {
-    /// Reads the seed; draws and stores one if there is none and this VM may.
-    pub(super) fn load<C: Cells + ?Sized>(
-        cells: &C,
-        creator: Option<&dyn Entropy>,
-    ) -> Option<Self> {
+    /// Reads the seed, or draws and stores one. Of several VMs that draw at once, the first one's counts.
+    pub(super) fn load<C: Cells + ?Sized>(cells: &C, entropy: &dyn Entropy) -> Option<Self> {
         let key = format!("{FORMAT}/seed");
-        let stored = cells.get(&key).and_then(|(bytes, _)| {
-            let (a, b) = bytes.split_at_checked(8)?;
-            Some(Self(
-                u64::from_le_bytes(a.try_into().ok()?),
-                u64::from_le_bytes(b.try_into().ok()?),
-            ))
-        });
-        stored.or_else(|| {
-            let entropy = creator?;
-            let seed = Self(entropy.next(), entropy.next());
-            let bytes = [seed.0.to_le_bytes(), seed.1.to_le_bytes()].concat();
-            cells.swap(&key, &bytes, None).ok().map(|()| seed)
+        let stored = || Self::parse(&cells.get(&key)?.0);
+        stored().or_else(|| {
+            let drawn = [entropy.next().to_le_bytes(), entropy.next().to_le_bytes()];
+            // Whether it was written or another one was: what is there counts.
+            let _ = cells.swap(&key, &drawn.concat(), None);
+            stored()
         })
+    }
+
+    fn parse(bytes: &[u8]) -> Option<Self> {
+        let (a, b) = bytes.split_at_checked(8)?;
+        Some(Self(
+            u64::from_le_bytes(a.try_into().ok()?),
+            u64::from_le_bytes(b.try_into().ok()?),
+        ))
     }
 }
 
@@ -197,51 +139,47 @@ struct Inner {
     id: String,
     window: Window,
     ceiling: u64,
-    shape: TableShape,
+    max_keys: u32,
+    sets: u32,
+    ways: usize,
     on_contention: OnContention,
-    lending: Lending,
     seed: Seed,
     table: String,
     table_id: TableId,
 }
 
 impl Rule {
-    /// Makes the rule and sees to it that its table exists.
+    /// Makes the rule, and finds out how many sets its table has.
     pub(super) fn open<C: Cells + ?Sized>(
         spec: RuleSpec,
         seed: Seed,
         cells: &C,
-        may_create: bool,
     ) -> Result<Self, RuleError> {
-        let span = u128::from(spec.window.span());
-        let ceiling = span + span * u128::from(spec.max_debt) / MILLION;
-        let ceiling = u64::try_from(ceiling)
-            .ok()
-            .filter(|_| ceiling < MAX_CEILING_NS);
-        let (n, d) = spec.window.exact();
-        let (q, b) = (spec.window.period(), spec.window.burst());
-        let TableShape { sets, ways } = spec.table;
-        let table = format!("{FORMAT}/{}/{n}:{d}:{q}:{b}/{sets}x{ways}/", spec.id);
-        create_table(&table, spec.table, cells, may_create)
-            .then_some(())
-            .ok_or(RuleError::NoTable {
-                rule: spec.id.clone(),
-            })?;
+        if !(1..=RuleSpec::MAX_KEYS).contains(&spec.max_keys) {
+            return Err(RuleError::Keys {
+                max_keys: spec.max_keys,
+            });
+        }
+        let ceiling = spec.window.span().saturating_add(spec.debt);
+        if ceiling >= MAX_CEILING_NS {
+            return Err(RuleError::Debt { debt: spec.debt });
+        }
+        let name = format!("{FORMAT}/{}/{}/", spec.id, spec.key);
+        let sets = sets(&name, spec.max_keys, cells).ok_or(RuleError::NoMemory)?;
+        let ways = ways(spec.max_keys, sets);
+        let table = format!("{name}{sets:x}/");
+        let mut key = Key::new(seed);
+        key.part(&table);
         Ok(Self(Rc::new(Inner {
             id: spec.id,
             window: spec.window,
-            ceiling: ceiling.ok_or(RuleError::Debt {
-                max_debt: spec.max_debt,
-            })?,
-            shape: spec.table,
+            ceiling,
+            max_keys: spec.max_keys,
+            sets,
+            ways: usize::try_from(ways).unwrap_or(usize::MAX),
             on_contention: spec.on_contention,
-            lending: spec.lending,
             seed,
-            table_id: {
-                let mut key = Key::new(seed);
-                key.part(&table);
-                key.finish().0
-            },
+            table_id: key.finish().0,
             table,
         })))
     }
@@ -252,19 +190,19 @@ impl Rule {
         &self.0.id
     }
 
-    /// x
-    #[must_use]
-    pub fn max_keys(&self) -> u32 {
-        0
-    }
-
     /// The rule's window.
     #[must_use]
     pub fn window(&self) -> &Window {
         &self.0.window
     }
 
-    /// The key of one bucket, to be told the values of the rule's key parts in their order.
+    /// Keys of which none is evicted by another.
+    #[must_use]
+    pub fn max_keys(&self) -> u32 {
+        self.0.max_keys
+    }
+
+    /// The key of one bucket, made of the values of the rule's key parts in their order.
     #[must_use]
     pub fn key(&self) -> Key {
         Key::new(self.0.seed)
@@ -284,12 +222,9 @@ impl Rule {
         self.0.on_contention
     }
 
-    pub(super) fn lending(&self) -> Lending {
-        self.0.lending
-    }
-
-    pub(super) fn shape(&self) -> TableShape {
-        self.0.shape
+    /// Most ways of a set.
+    pub(super) fn ways(&self) -> usize {
+        self.0.ways
     }
 
     pub(super) fn table_id(&self) -> TableId {
@@ -303,35 +238,39 @@ impl Rule {
 
     /// The shared key of the set in which a fingerprint lives.
     pub(super) fn set_key(&self, fingerprint: Fingerprint) -> String {
-        let set = (u128::from(fingerprint.0) * u128::from(self.0.shape.sets)) >> 64;
-        set_key(&self.0.table, set)
+        let set = (u128::from(fingerprint.0) * u128::from(self.0.sets)) >> 64;
+        format!("{}{set:x}", self.0.table)
     }
 }
 
-fn set_key(table: &str, set: u128) -> String {
-    format!("{table}{set:x}")
+/// How many sets a table has: as many as its first configuration wanted, for as long as the proxy runs, so that another `maxKeys`
+/// moves no key to another set and thereby out of sight. Only where that is far too few does the table start anew.
+fn sets<C: Cells + ?Sized>(name: &str, max_keys: u32, cells: &C) -> Option<u32> {
+    let key = format!("{name}sets");
+    let wanted = max_keys.div_ceil(KEYS_PER_SET);
+    let stored = || {
+        let (bytes, cas) = cells.get(&key)?;
+        let sets = u32::from_le_bytes(*bytes.first_chunk()?);
+        (sets > 0).then_some((sets, cas))
+    };
+    let enough = |sets: u32| needed(max_keys, sets) <= *WAYS.end();
+    match stored() {
+        Some((sets, _)) if enough(sets) => return Some(sets),
+        Some((_, cas)) => drop(cells.swap(&key, &wanted.to_le_bytes(), Some(cas))),
+        None => drop(cells.swap(&key, &wanted.to_le_bytes(), None)),
+    }
+    // Whether this VM wrote it or another one: what is there counts.
+    stored().map(|(sets, _)| sets).filter(|sets| enough(*sets))
 }
 
-/// True if the table exists or has been created now. The marker is written last, so whoever sees
-/// it sees every set, and a VM that comes later does one read per rule.
-fn create_table<C: Cells + ?Sized>(
-    table: &str,
-    shape: TableShape,
-    cells: &C,
-    may_create: bool,
-) -> bool {
-    let marker = format!("{table}created");
-    if cells.get(&marker).is_some() {
-        return true;
-    }
-    let empty = Set::<Cell>::empty(shape.ways());
-    may_create
-        && (0..shape.sets).all(|set| {
-            cells
-                .swap(&set_key(table, u128::from(set)), &empty, None)
-                .is_ok()
-        })
-        && cells.swap(&marker, b"1", None).is_ok()
+/// Ways that each set needs.
+fn needed(max_keys: u32, sets: u32) -> u32 {
+    let each = max_keys.div_ceil(sets.max(1));
+    each.saturating_mul(HEADROOM)
+}
+
+fn ways(max_keys: u32, sets: u32) -> u32 {
+    needed(max_keys, sets).clamp(*WAYS.start(), *WAYS.end())
 }
 
 /// A key being hashed. Parts keep their borders: ("ab", "c") and ("a", "bc") differ.
@@ -349,7 +288,7 @@ impl Key {
         self.0.write(part.as_bytes());
     }
 
-    /// All parts were told.
+    /// The fingerprint of all parts.
     #[must_use]
     pub fn finish(self) -> Fingerprint {
         Fingerprint(self.0.finish().max(1))

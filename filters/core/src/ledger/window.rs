@@ -20,6 +20,10 @@ const DIVISOR: u128 = 7_200;
 
 const NS_PER_SECOND: u128 = 1_000_000_000;
 
+/// The default debt, in windows, and the time that it is bounded by.
+const DEFAULT_DEBT: u128 = 10;
+const DAY_NS: u128 = 86_400 * NS_PER_SECOND;
+
 /// The shortest window: below it, rounding the burst up to [`DIVISOR`] would cost over one percent.
 const MIN_WINDOW_NS: u128 = 1_000_000;
 
@@ -139,6 +143,18 @@ impl Window {
     #[must_use]
     pub fn exact(&self) -> (u128, u128) {
         (self.numerator, self.denominator)
+    }
+
+    /// How far below empty settlement may push a bucket, ns: so many millionths of a window, or, where nothing is said, 10 windows,
+    /// but at most the longer of a window and 24 hours, so that no bucket of a month is locked for a year.
+    #[must_use]
+    pub fn debt(&self, windows: Option<u64>) -> u64 {
+        let span = u128::from(self.span());
+        let debt = match windows {
+            Some(millionths) => span * u128::from(millionths) / MILLION,
+            None => (span * DEFAULT_DEBT).min(span.max(DAY_NS)),
+        };
+        u64::try_from(debt).unwrap_or(u64::MAX)
     }
 
     /// `⌈cost · burst / capacity⌉`: what a cost takes of a bucket of this capacity, both in

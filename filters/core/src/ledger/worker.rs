@@ -1,18 +1,17 @@
 //! The ledger of one worker: reserve, settle, flush.
 //!
-//! One per VM, in a static: it outlives root contexts, as every configuration update makes new
-//! ones. It holds the worker's slices and the changes it could not write yet; everything else is
-//! in shared memory or with the stream.
+//! One per VM, in a static: it outlives root contexts, as every configuration update makes new ones. It holds the changes that it
+//! could not write yet; everything else is in shared memory or with the stream.
 
-use core::num::NonZeroU32;
+use core::cell::Cell as Counter;
 use std::collections::BTreeMap;
 
-use super::access::{Update, peek, update};
+use super::access::{Access, Into, Update};
 use super::cell::{Delta, Settled};
-use super::gcra::{Attempt, Outcome, Taken};
-use super::request::{Balance, Carried, Held, HeldSpend, Reason, Refused, Source, Spend};
-use super::rule::{Fingerprint, Lending, OnContention, Rule, RuleError, RuleSpec, Seed, TableId};
-use super::slice::{self, Slice, Slices};
+use super::gcra::{Attempt, Outcome};
+use super::request::{Balance, Carried, Held, HeldSpend, Reason, Refused, Spend};
+use super::rule::{Fingerprint, OnContention, Rule, RuleError, RuleSpec, Seed, TableId};
+use super::table::Change;
 use crate::ports::{Cells, Entropy};
 
 /// When a cost is above the capacity only because that is scaled down: the control plane holds a
@@ -22,21 +21,13 @@ const SCALE_HOLD_NS: u64 = 10_000_000_000;
 /// Most buckets for which a worker keeps unwritten changes; beyond it they are lost, and counted.
 const MAX_PENDING: usize = 1024;
 
-/// How much a flush gives up.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Flush {
-    /// Timer: write what is unwritten; slices stay.
-    Tick,
-    /// The VM is going away: slices go back as well.
-    Done,
-}
-
 /// The ledger of one worker.
 #[derive(Debug, Default)]
 pub struct Ledger {
-    slices: Slices,
     pending: BTreeMap<(TableId, Fingerprint), (Rule, Delta)>,
     carried: Vec<Carried>,
+    /// Tries that other workers won.
+    lost: Counter<u64>,
 }
 
 impl Ledger {
@@ -46,27 +37,20 @@ impl Ledger {
         Self::default()
     }
 
-    /// Makes the rules of a configuration, in order, and sees to their tables. Idempotent: what is
-    /// in shared memory, and what workers hold, survives configuration and code swaps as long as a
-    /// rule's id, window and table shape stay.
-    ///
-    /// `creator` is entropy for the VM that may create tables: the one that is configured first,
-    /// on the main thread. Two creators at once would overwrite each other.
+    /// Makes the rules of a configuration, in order. Idempotent: what is in shared memory, and what workers hold, survives
+    /// configuration and code swaps as long as a rule's id and key stay.
     ///
     /// # Errors
     /// [`RuleError`] of the first rule that cannot be made.
     pub fn configure<C: Cells + ?Sized>(
         specs: Vec<RuleSpec>,
         cells: &C,
-        creator: Option<&dyn Entropy>,
+        entropy: &dyn Entropy,
     ) -> Result<Vec<Rule>, RuleError> {
-        let seed = Seed::load(cells, creator);
+        let seed = Seed::load(cells, entropy).ok_or(RuleError::NoMemory)?;
         specs
             .into_iter()
-            .map(|spec| match seed {
-                Some(seed) => Rule::open(spec, seed, cells, creator.is_some()),
-                None => Err(RuleError::NoTable { rule: spec.id }),
-            })
+            .map(|spec| Rule::open(spec, seed, cells))
             .collect()
     }
 
@@ -74,7 +58,7 @@ impl Ledger {
     /// concurrent request may be refused meanwhile.) `now` is [`crate::ports::Clock::now`].
     ///
     /// # Errors
-    /// [`Refused`], naming the spend.
+    /// [`Refused`], naming the first spend that was refused; its wait is the longest of all.
     pub fn reserve<'a, C: Cells + ?Sized>(
         &mut self,
         spends: impl ExactSizeIterator<Item = Spend<'a>>,
@@ -95,13 +79,45 @@ impl Ledger {
             .iter_mut()
             .enumerate()
             .find_map(|(which, spend)| Some((which, self.take(spend, now, cells).err()?)));
-        let Some((which, mut refused)) = failed else {
+        let Some((which, refused)) = failed else {
             return Ok(Held(held));
         };
-        held.truncate(which);
-        self.give_back(held, now, cells);
+        Err(self.refuse(held, which, refused, now, cells))
+    }
+
+    /// Gives back what was taken before a refusal, and waits for what was not asked yet as well.
+    #[cold]
+    fn refuse<C: Cells + ?Sized>(
+        &mut self,
+        mut held: Vec<HeldSpend>,
+        which: usize,
+        mut refused: Box<Refused>,
+        now: u64,
+        cells: &C,
+    ) -> Box<Refused> {
         refused.which = which;
-        Err(refused)
+        if let Reason::OverBudget { retry_after_ns } = &mut refused.reason {
+            for later in held.iter().skip(which + 1) {
+                *retry_after_ns = self.wait(later, now, cells).max(*retry_after_ns);
+            }
+        }
+        held.truncate(which);
+        for spend in held.iter().rev() {
+            self.settle_one(spend, 0, now, cells);
+        }
+        refused
+    }
+
+    /// How long a spend that was not tried would have to wait, ns.
+    fn wait<C: Cells + ?Sized>(&self, spend: &HeldSpend, now: u64, cells: &C) -> u64 {
+        let (rule, window) = (&spend.rule, spend.rule.window());
+        let slot = self.access(now, cells).peek(rule, spend.key);
+        let full = slot
+            .payload
+            .tat
+            .max(now)
+            .saturating_add(window.ns(spend.cells));
+        full.saturating_sub(now.saturating_add(window.span()))
     }
 
     /// Brings each bucket from what the stream reserved to what it used, in cells, in the order of
@@ -129,15 +145,8 @@ impl Ledger {
 
     /// Writes what is unwritten. On timer, and when the VM goes away.
     pub fn flush<C: Cells + ?Sized>(&mut self, now: u64, cells: &C) {
-        let how = Flush::Tick;
         for ((_, key), (rule, delta)) in core::mem::take(&mut self.pending) {
             self.write(&rule, key, delta, Delta::default(), now, cells);
-        }
-        self.slices.sweep(now);
-        if how == Flush::Done {
-            for (rule, key, slice) in self.slices.take_all() {
-                take_back(&rule, key, slice.rest(now), cells);
-            }
         }
     }
 
@@ -147,10 +156,23 @@ impl Ledger {
         core::mem::take(&mut self.carried)
     }
 
-    /// Slices held, and buckets with unwritten changes; both are bounded.
+    /// Buckets with unwritten changes; bounded.
     #[must_use]
-    pub fn holdings(&self) -> (usize, usize) {
-        (self.slices.len(), self.pending.len())
+    pub fn unwritten(&self) -> usize {
+        self.pending.len()
+    }
+
+    /// Tries of a compare-and-swap that other workers won, since the last call.
+    pub fn lost_tries(&mut self) -> u64 {
+        self.lost.take()
+    }
+
+    fn access<'a, C: Cells + ?Sized>(&'a self, now: u64, cells: &'a C) -> Access<'a, C> {
+        Access {
+            cells,
+            lost: &self.lost,
+            now,
+        }
     }
 
     /// Takes a spend that is priced.
@@ -162,110 +184,66 @@ impl Ledger {
     ) -> Result<(), Box<Refused>> {
         let (rule, key) = (&spend.rule, spend.key);
         let Some(amount) = spend.amount() else {
-            spend.balance = untouched(rule, key, now, cells);
+            let slot = self.access(now, cells).peek(rule, key);
+            spend.balance = balance(rule, 0, slot.payload.tat, now);
             return Ok(());
         };
-        if let Some(slice) = self.slices.get(rule.table_id(), key) {
-            let before = slice.x;
-            if let Some(own_tat) = slice.spend(rule.window().ns(spend.cells), now) {
-                let left = slice.left(now);
-                spend.balance = balance(rule, spend.cells, slice.tat, left, now, Source::Slice);
-                spend.own_tat = own_tat;
-                spend.undo = Some((before, slice.x));
-                return Ok(());
-            }
-        }
-        self.take_shared(spend, amount, now, cells)
-    }
-
-    /// The same, of the shared cell.
-    #[inline(never)]
-    fn take_shared<C: Cells + ?Sized>(
-        &mut self,
-        spend: &mut HeldSpend,
-        amount: NonZeroU32,
-        now: u64,
-        cells: &C,
-    ) -> Result<(), Box<Refused>> {
-        let (rule, key, count) = (&spend.rule, spend.key, spend.cells);
         let id = (rule.table_id(), key);
-        let took = rule.window().ns(count);
-        let slice = self.slices.get(id.0, key);
         let pending = self.pending.get(&id).map_or(Delta::default(), |p| p.1);
         let outcome = Attempt {
-            cells,
+            access: self.access(now, cells),
             rule,
             key,
-            now,
             amount,
             pending,
-            returned: slice.map_or((0, 0), |slice| slice.rest(now)),
-            lend: match rule.lending() {
-                Lending::WhileFull => slice::size(took, rule.window().span()),
-                Lending::Never => 0,
-            },
         }
         .run();
-        (spend.own_tat, spend.balance) = match outcome {
+        match outcome {
             Outcome::Taken(taken) => {
-                self.pending.remove(&id);
-                self.carry(rule, key, pending, taken.carried);
-                (taken.own_tat, self.accept(rule, key, count, &taken, now))
+                if !self.pending.is_empty() {
+                    self.pending.remove(&id);
+                    self.carry(rule, key, pending, taken.carried);
+                }
+                spend.own_tat = taken.own_tat;
+                spend.epoch = taken.epoch;
+                spend.balance = Balance {
+                    evicted: taken.evicted,
+                    clipped_ns: taken.clipped,
+                    ..balance(rule, spend.cells, taken.own_tat, now)
+                };
+                Ok(())
             }
             Outcome::Refused { retry_after, start } => {
                 let reason = Reason::OverBudget {
                     retry_after_ns: retry_after,
                 };
-                return Err(refused(rule, count, start, now, reason));
+                Err(refused(rule, spend.cells, start, now, reason))
             }
-            Outcome::Contended { own_tat } => {
-                let owed = pending.and(Delta::owed(took, now));
-                if rule.on_contention() != OnContention::Admit || !self.keep(rule, key, owed) {
-                    return Err(refused(rule, count, own_tat, now, Reason::Contention));
-                }
-                let balance = balance(rule, count, own_tat, 0, now, Source::Owed);
-                (own_tat, balance)
-            }
+            Outcome::Contended { own_tat, epoch } => self.contended(spend, own_tat, epoch, now),
+        }
+    }
+
+    /// A reserve that could not be written: refused, or admitted and owed.
+    #[cold]
+    fn contended(
+        &mut self,
+        spend: &mut HeldSpend,
+        own_tat: u64,
+        epoch: u32,
+        now: u64,
+    ) -> Result<(), Box<Refused>> {
+        let (rule, window) = (&spend.rule, spend.rule.window());
+        let owed = Delta::owed((window.span(), epoch), window.ns(spend.cells), now);
+        let admits = rule.on_contention() == OnContention::Admit;
+        if !admits || !self.keep(rule, spend.key, owed) {
+            return Err(refused(rule, spend.cells, own_tat, now, Reason::Contention));
+        }
+        (spend.own_tat, spend.epoch) = (own_tat, epoch);
+        spend.balance = Balance {
+            owed: true,
+            ..balance(rule, spend.cells, own_tat, now)
         };
         Ok(())
-    }
-
-    /// Books a written reserve: the old slice went back with it, a new one may have come.
-    fn accept(
-        &mut self,
-        rule: &Rule,
-        key: Fingerprint,
-        count: u64,
-        taken: &Taken,
-        now: u64,
-    ) -> Balance {
-        let (x, end) = taken.slice;
-        let lent = end - x;
-        if lent > 0 {
-            let slice = Slice::new(x, end, taken.own_tat + lent);
-            self.slices.put(rule, key, slice);
-        } else {
-            self.slices.remove(rule.table_id(), key);
-        }
-        Balance {
-            evicted: taken.evicted,
-            ..balance(rule, count, taken.own_tat, 0, now, Source::Cell)
-        }
-    }
-
-    /// Undoes the spends of a request that is refused after all, the last first.
-    #[cold]
-    fn give_back<C: Cells + ?Sized>(&mut self, held: Vec<HeldSpend>, now: u64, cells: &C) {
-        for spend in held.into_iter().rev() {
-            let slice = self.slices.get(spend.rule.table_id(), spend.key);
-            match (spend.undo, slice) {
-                (Some((before, after)), Some(slice)) if slice.x == after => slice.x = before,
-                (Some((_, after)), _) if unspend(&spend, after, cells) => {}
-                _ => {
-                    self.settle_one(&spend, 0, now, cells);
-                }
-            }
-        }
     }
 
     fn settle_one<C: Cells + ?Sized>(
@@ -276,7 +254,9 @@ impl Ledger {
         cells: &C,
     ) -> Settled {
         let window = spend.rule.window();
-        let Some(own) = Delta::of(window.ns(spend.cells), window.ns(used), spend.own_tat) else {
+        let (reserved, used) = (window.ns(spend.cells), window.ns(used));
+        let Some(own) = Delta::of((window.span(), spend.epoch), reserved, used, spend.own_tat)
+        else {
             return Settled::default();
         };
         if own.refundable(now) == 0 && own.takes() == 0 {
@@ -297,10 +277,12 @@ impl Ledger {
         now: u64,
         cells: &C,
     ) -> Settled {
-        let ceiling = rule.ceiling();
-        let outcome = update(cells, rule, key, |seat| {
-            let mut cell = seat.payload;
-            if seat.found {
+        let access = self.access(now, cells);
+        let outcome = access.update(rule, key, Into::ItsOwn, |set, slot| {
+            let mut cell = slot.payload;
+            let (prior, own) = (prior.within(set), own.within(set));
+            let ceiling = ceiling(rule, set.span());
+            if slot.found {
                 let first = prior.apply(&mut cell, now, ceiling);
                 Ok(((first, own.apply(&mut cell, now, ceiling)), cell))
             } else if prior.takes() == 0 && own.takes() == 0 {
@@ -313,18 +295,25 @@ impl Ledger {
                 Ok(((first, second), cell))
             }
         });
-        let ((first, second), evicted) = match outcome {
-            Update::Written { value, evicted } => (value, evicted),
-            Update::Declined(value) => (value, false),
+        let ((first, mut second), evicted, clipped) = match outcome {
+            Update::Written {
+                value,
+                evicted,
+                clipped,
+            } => (value, evicted, clipped),
+            Update::Declined(value) => (value, false, 0),
             Update::Exhausted(_) => return self.keep_both(rule, key, prior, own),
         };
         self.carry(rule, key, prior, first);
-        Settled { evicted, ..second }
+        second.evicted = evicted;
+        second.clipped = second.clipped.saturating_add(clipped);
+        second
     }
 
     /// Keeps an earlier change and a new one for the next write.
+    #[cold]
     fn keep_both(&mut self, rule: &Rule, key: Fingerprint, prior: Delta, own: Delta) -> Settled {
-        if self.keep(rule, key, prior.and(own)) {
+        if self.keep(rule, key, prior) && self.keep(rule, key, own) {
             return Settled {
                 unwritten: own.volume(),
                 ..Settled::default()
@@ -334,14 +323,17 @@ impl Ledger {
         own.forgotten()
     }
 
-    /// Keeps a change for the next write; false if there is no room.
+    /// Keeps a change for the next write, with what is kept already; false if there is no room, or if the window changed in
+    /// between.
     fn keep(&mut self, rule: &Rule, key: Fingerprint, delta: Delta) -> bool {
         let id = (rule.table_id(), key);
+        let kept = self.pending.get(&id).map_or(Delta::default(), |p| p.1);
         let room = self.pending.len() < MAX_PENDING || self.pending.contains_key(&id);
-        if room && delta.volume() > 0 {
-            self.pending.insert(id, (rule.clone(), delta));
+        let fits = room && kept.is_in_window_of(&delta);
+        if fits && delta.volume() > 0 {
+            self.pending.insert(id, (rule.clone(), kept.and(delta)));
         }
-        room
+        fits
     }
 
     fn carry(&mut self, rule: &Rule, key: Fingerprint, delta: Delta, settled: Settled) {
@@ -352,6 +344,20 @@ impl Ledger {
                 settled,
             });
         }
+    }
+}
+
+/// The rule's ceiling, in the window of a set.
+fn ceiling(rule: &Rule, span: u64) -> u64 {
+    let from = rule.window().span();
+    match from == span {
+        true => rule.ceiling(),
+        false => Change {
+            at: 0,
+            from,
+            to: span,
+        }
+        .length(rule.ceiling()),
     }
 }
 
@@ -368,7 +374,7 @@ fn priced(spend: &Spend<'_>, now: u64) -> Result<HeldSpend, Box<Refused>> {
         key: spend.key,
         cells,
         own_tat: now,
-        undo: None,
+        epoch: 0,
         balance: Balance::default(),
     })
 }
@@ -392,27 +398,24 @@ fn exceeds(spend: &Spend<'_>, cells: u64, limit: u64) -> Box<Refused> {
     })
 }
 
-/// A bucket whose next reserve would begin at `start`, of which `slice` ns are this worker's.
-fn balance(rule: &Rule, cells: u64, start: u64, slice: u64, now: u64, source: Source) -> Balance {
+/// A bucket whose next reserve would begin at `start`.
+fn balance(rule: &Rule, cells: u64, start: u64, now: u64) -> Balance {
     let window = rule.window();
     let backlog = start.saturating_sub(now);
-    let left = window.span().saturating_sub(backlog).saturating_add(slice);
+    let left = window.span().saturating_sub(backlog);
     let limit = u64::from(window.burst().get());
     Balance {
         cells,
         remaining: (left / window.period()).min(limit),
         limit,
         reset_ns: backlog,
-        source,
-        owed: source == Source::Owed,
-        clipped_ns: 0,
-        evicted: false,
+        ..Balance::default()
     }
 }
 
 #[cold]
 fn refused(rule: &Rule, cells: u64, start: u64, now: u64, reason: Reason) -> Box<Refused> {
-    let seen = balance(rule, cells, start, 0, now, Source::Nothing);
+    let seen = balance(rule, cells, start, now);
     Box::new(Refused {
         which: 0,
         reason,
@@ -421,34 +424,4 @@ fn refused(rule: &Rule, cells: u64, start: u64, now: u64, reason: Reason) -> Box
         limit: seen.limit,
         reset_ns: seen.reset_ns,
     })
-}
-
-/// The bucket of which nothing is taken.
-#[inline(never)]
-fn untouched<C: Cells + ?Sized>(rule: &Rule, key: Fingerprint, now: u64, cells: &C) -> Balance {
-    let start = peek(cells, rule, key).map_or(now, |s| s.payload.start());
-    balance(rule, 0, start, 0, now, Source::Nothing)
-}
-
-/// Gives back what was spent, up to `after` on the lending line, of a slice that has itself gone
-/// back since; false if that cannot be written.
-fn unspend<C: Cells + ?Sized>(spend: &HeldSpend, after: u64, cells: &C) -> bool {
-    let amount = spend.rule.window().ns(spend.cells);
-    let from = after.saturating_sub(amount);
-    take_back(&spend.rule, spend.key, (from, after), cells)
-}
-
-/// Gives back a stretch of the lending line; true unless every try was lost.
-fn take_back<C: Cells + ?Sized>(
-    rule: &Rule,
-    key: Fingerprint,
-    stretch: (u64, u64),
-    cells: &C,
-) -> bool {
-    let outcome = update(cells, rule, key, |seat| {
-        let mut cell = seat.payload;
-        cell.take_back(stretch);
-        if seat.found { Ok(((), cell)) } else { Err(()) }
-    });
-    !matches!(outcome, Update::Exhausted(_))
 }

@@ -83,10 +83,10 @@ impl Cells for World {
         let mut cells = self.cells.borrow_mut();
         let version = cells.get(key).map_or(0, |c| c.1);
         let matches = match cas {
-            Some(cas) => cas == version && !self.contended.get(),
+            Some(cas) => cas == version,
             None => !cells.contains_key(key),
         };
-        if !matches {
+        if !matches || self.contended.get() {
             return Err(CasMismatch);
         }
         cells.insert(key.into(), (value.into(), version + 1));

@@ -8,8 +8,7 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use headgate_core::ledger::{
-    Fingerprint, Held, Ledger, Lending, MILLION, OnContention, Refused, Rule, RuleSpec, Spend,
-    TableShape, Window,
+    Fingerprint, Held, Ledger, MILLION, OnContention, Refused, Rule, RuleSpec, Spend, Window,
 };
 use headgate_core::ports::{CasMismatch, Cells, Entropy};
 
@@ -58,24 +57,25 @@ impl Memory {
         (values.len(), bytes)
     }
 
-    /// (arrival time, end of the lending line) of a bucket, read from the raw bytes of the rule's
-    /// table: floor, then ways of fingerprint, tat, lent.
-    pub(crate) fn cell(&self, rule: &Rule, key: Fingerprint) -> Option<(u64, u64)> {
+    /// The arrival time of a bucket, read from the raw bytes of its rule's sets: a header of 16 bytes, 16 for each past change of
+    /// the window, then ways of fingerprint and arrival time.
+    pub(crate) fn cell(&self, rule: &Rule, key: Fingerprint) -> Option<u64> {
         let values = self.values.borrow();
         let word = |b: &[u8]| u64::from_le_bytes(b[..8].try_into().unwrap());
-        let (n, d) = rule.window().exact();
-        let table = format!("/{}/{n}:{d}:", rule.id());
+        let table = format!("/{}/", rule.id());
         let sets = values.iter().filter(|(name, _)| name.contains(&table));
-        sets.filter(|(_, (bytes, _))| bytes.len() > 16)
-            .flat_map(|(_, (bytes, _))| bytes[8..].chunks_exact(24))
+        sets.filter(|(_, (bytes, _))| bytes.len() >= 16)
+            .flat_map(|(_, (bytes, _))| {
+                let past = u32::from_le_bytes(bytes[12..16].try_into().unwrap()) as usize;
+                bytes[16 + 16 * past..].chunks_exact(16)
+            })
             .find(|way| word(way) == key.get())
-            .map(|way| (word(&way[8..]), word(&way[16..])))
+            .map(|way| word(&way[8..]))
     }
 
     /// Where a reserve would begin.
     pub(crate) fn start(&self, rule: &Rule, key: Fingerprint, now: u64) -> u64 {
-        let (tat, lent) = self.cell(rule, key).unwrap_or_default();
-        tat.max(lent).max(now)
+        self.cell(rule, key).unwrap_or_default().max(now)
     }
 }
 
@@ -92,14 +92,16 @@ impl Cells for Memory {
         }
         let bits = self.disturb.get();
         self.disturb.set(bits >> 1);
-        if bits & 1 == 1
-            && let Some(value) = self.values.borrow_mut().get_mut(key)
-        {
-            value.1 += 1;
+        if bits & 1 == 1 {
+            // Of a key that is not there, another writer was first to create it, and its set holds nobody yet.
+            match self.values.borrow_mut().get_mut(key) {
+                Some(value) => value.1 += 1,
+                None => return Err(CasMismatch),
+            }
         }
         let mut values = self.values.borrow_mut();
         let current = values.get(key).map(|v| v.1);
-        if cas.is_some() && cas != current {
+        if cas != current {
             return Err(CasMismatch);
         }
         values.insert(key.into(), (value.into(), current.unwrap_or(0) + 1));
@@ -116,15 +118,23 @@ impl Entropy for Dice {
     }
 }
 
-/// A rule of one set with room for everybody, exact, without debt beyond one window.
+/// A rule of one set with room for 64 keys, exact, with a debt of one window at most.
 pub(crate) fn spec(id: &str, window: Window) -> RuleSpec {
     RuleSpec {
         id: id.into(),
+        key: "tenant".into(),
         window,
-        max_debt: 1_000_000,
-        table: TableShape::new(1, 16).unwrap(),
+        debt: window.span(),
+        max_keys: 16,
         on_contention: OnContention::Refuse,
-        lending: Lending::Never,
+    }
+}
+
+/// The same with room for 8 keys.
+pub(crate) fn narrow(id: &str, window: Window) -> RuleSpec {
+    RuleSpec {
+        max_keys: 1,
+        ..spec(id, window)
     }
 }
 
@@ -138,7 +148,7 @@ pub(crate) fn tokens(capacity: u128, seconds: u128) -> Window {
 }
 
 pub(crate) fn open(spec: RuleSpec, memory: &Memory) -> Rule {
-    let mut rules = Ledger::configure(vec![spec], memory, Some(&Dice(7))).unwrap();
+    let mut rules = Ledger::configure(vec![spec], memory, &Dice(7)).unwrap();
     rules.remove(0)
 }
 
@@ -165,13 +175,22 @@ pub(crate) fn reserve(
     ledger.reserve([spend(rule, key, cost, capacity)].into_iter(), now, memory)
 }
 
-/// One change of one bucket, ns: positive when reserved, negative when given back.
+/// One change of one bucket, ns: positive when reserved or debited, negative when given back.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Event {
     pub(crate) now: u64,
     pub(crate) change: i128,
     /// The same as exact share of `T`, ns (cost/refill).
     pub(crate) exact: f64,
+    pub(crate) kind: Kind,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Reserve,
+    Refund,
+    /// Used beyond what was reserved.
+    Debit,
 }
 
 /// Everything admitted and given back, by bucket.
@@ -188,8 +207,19 @@ impl Log {
                 now,
                 change: i128::from(cells) * i128::from(rule.window().period()),
                 exact: spend.cost as f64 / spend.capacity as f64 * window,
+                kind: Kind::Reserve,
             },
         );
+    }
+
+    pub(crate) fn debited(&self, key: Fingerprint, ns: u64, now: u64) {
+        let event = Event {
+            now,
+            change: i128::from(ns),
+            exact: 0.0,
+            kind: Kind::Debit,
+        };
+        self.push(key, event);
     }
 
     pub(crate) fn refunded(&self, rule: &Rule, key: Fingerprint, ns: u64, now: u64) {
@@ -201,6 +231,7 @@ impl Log {
                 now,
                 change: -i128::from(ns),
                 exact: -(ns as f64) * share,
+                kind: Kind::Refund,
             },
         );
     }
@@ -222,7 +253,7 @@ impl Log {
         for events in self.0.borrow().values() {
             for first in 0..events.len() {
                 let (mut cells, mut exact) = (0, 0.0);
-                for event in &events[first..] {
+                for event in events[first..].iter().filter(|e| e.kind != Kind::Debit) {
                     let t = event.now - events[first].now;
                     cells += event.change;
                     exact += event.exact;
@@ -230,6 +261,29 @@ impl Log {
                         .0
                         .max(cells - i128::from(window.span()) - i128::from(t));
                     worst.1 = worst.1.max(exact - exact_window - t as f64);
+                }
+            }
+        }
+        worst
+    }
+
+    /// The worst excess over `T + t` of all that was charged, debts included, from one admission to another: a debt beyond zero
+    /// is paid off before anything is admitted again (must be ≤ 0).
+    pub(crate) fn worst_with_debts(&self, window: &Window) -> i128 {
+        let mut worst = i128::MIN;
+        for events in self.0.borrow().values() {
+            let admissions = || {
+                let all = events.iter().enumerate();
+                all.filter(|(_, e)| e.kind == Kind::Reserve)
+            };
+            for (first, begin) in admissions() {
+                let mut charged = 0;
+                for event in &events[first..] {
+                    charged += event.change;
+                    if event.kind == Kind::Reserve {
+                        let t = event.now - begin.now;
+                        worst = worst.max(charged - i128::from(window.span()) - i128::from(t));
+                    }
                 }
             }
         }
