@@ -1,6 +1,6 @@
 //! The answer of a request that was sent on: what served it, what flowed, and the settlement at its end.
 
-use headgate_dialect::{Observed, UsageScanner};
+use headgate_dialect::{Label, Observed, UsageScanner};
 
 use crate::decide::Ticket;
 use crate::effects::Effect;
@@ -83,7 +83,9 @@ impl Answer {
     pub(crate) fn push(&mut self, chunk: &[u8], end: bool) {
         match &mut self.meter {
             Meter::Off => {}
-            Meter::Scan(scanner) => scanner.push(chunk),
+            Meter::Scan(scanner) => {
+                scanner.push(chunk, end);
+            }
             Meter::Bytes(bytes) => *bytes += chunk.len() as u64,
         }
         self.seen.complete |= end;
@@ -101,9 +103,9 @@ impl Answer {
             Meter::Off => {}
             Meter::Scan(scanner) => {
                 seen.complete |= scanner.done();
-                seen.readable = !scanner.foreign();
                 seen.usage = scanner.usage();
                 seen.observed = scanner.observed();
+                seen.readable = seen.observed.unread_bytes == 0;
             }
             Meter::Bytes(bytes) => {
                 seen.observed = Observed {
@@ -169,10 +171,10 @@ impl Meter {
             return Self::Bytes(0);
         }
         if is_stream(headers) {
-            return Self::Scan(Box::new(UsageScanner::stream()));
+            return Self::Scan(Box::new(UsageScanner::new(Label::Events, 1)));
         }
         if media_type(headers) == b"application/json" {
-            return Self::Scan(Box::new(UsageScanner::whole()));
+            return Self::Scan(Box::new(UsageScanner::new(Label::Json, 1)));
         }
         Self::Bytes(0)
     }

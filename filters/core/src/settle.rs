@@ -134,17 +134,14 @@ impl Seen {
 
     fn answer(&self) -> Ending {
         let Observed {
-            deltas,
-            text_bytes,
-            bytes,
+            text_bytes, bytes, ..
         } = self.observed;
-        let flowed = if self.streamed { deltas } else { 0 };
         if let Some(usage) = self.usage {
             // Of a stream that was cut, the report may be an early one.
             let cut = self.streamed && !self.complete;
             return Ending::Used {
-                input: Some(usage.input),
-                output: usage.output.max(if cut { flowed } else { 0 }),
+                input: usage.input,
+                output: usage.output,
                 text_bytes: if cut { text_bytes } else { 0 },
                 reported: true,
             };
@@ -154,9 +151,9 @@ impl Seen {
                 bytes,
                 complete: self.complete,
             },
-            0 | 200..300 if flowed > 0 || text_bytes > 0 => Ending::Used {
+            0 | 200..300 if text_bytes > 0 => Ending::Used {
                 input: None,
-                output: flowed,
+                output: 0,
                 text_bytes,
                 reported: false,
             },

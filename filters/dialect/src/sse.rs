@@ -1,34 +1,56 @@
-//! Server-sent events: bytes pushed in any portions become the `data` of events for a [`Sink`].
+//! Server-sent events: bytes pushed in any portions become lines, data and events for a [`Sink`].
 //!
 //! Knows the WHATWG event stream format and nothing of what events mean. Data is handed on as it
-//! comes, so no line is ever collected and an event may be of any size; what is kept is how much of
-//! the field name `data` has matched. `event`, `id`, `retry` and comments are passed over.
+//! comes, so no line is ever collected and an event may be of any size; what is kept is the beginning
+//! of a field's name. A byte order mark is the caller's business.
 //!
 //! An event that the end of the stream cuts off is not ended: what it said so far has been handed on.
 
-/// Receives the data of events, in order.
+/// Receives the lines of a stream, in order. Positions are those of the current push.
 pub(crate) trait Sink {
-    /// A piece of the current event's data; lines after the first are preceded by a `\n`.
+    /// The first line of an event begins.
+    fn begin_event(&mut self, at: usize);
+    /// Bytes of a comment, its colon and line end among them.
+    fn comment(&mut self, bytes: &[u8]);
+    /// A data line begins; it is not the event's `first`.
+    fn begin_data(&mut self, first: bool);
+    /// A piece of the current line's data.
     fn data(&mut self, data: &[u8]);
-    /// The current event, which had data, ends.
-    fn end_event(&mut self);
+    /// The data line ends.
+    fn end_data(&mut self);
+    /// The event is an error, by its type or by its field.
+    fn error(&mut self);
+    /// So many bytes of a line that is neither a field nor a comment.
+    fn unknown(&mut self, bytes: usize);
+    /// The current event ends; `at` is the first byte after the blank line.
+    fn end_event(&mut self, at: usize);
+    /// The LF of a CRLF, whose CR has ended the line. Not after a comment.
+    fn line_feed(&mut self, at: usize);
+}
+
+/// What a line is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Line {
+    Data,
+    /// The event's type.
+    Event,
+    /// `id` and `retry`.
+    Other,
+    Comment,
+    Unknown,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
-    /// At the start of the stream, this much of a byte order mark read.
-    Mark(usize),
-    /// In a line, this much of `data` matched and nothing else read.
-    Name(usize),
-    /// Just behind the colon: one space is not data.
-    Colon,
-    Data,
-    /// In the rest of a line that is passed over.
-    Other,
+    Start,
+    Name,
+    /// Just behind the colon: one space is not part of the value.
+    Colon(Line),
+    Value(Line),
 }
 
-const MARK: &[u8] = b"\xEF\xBB\xBF";
-const NAME: &[u8] = b"data";
+/// Room for the longest word of interest, and one byte more.
+const WORD: usize = 6;
 
 /// The framer: syntax state between two pushes.
 #[derive(Debug)]
@@ -36,16 +58,27 @@ pub(crate) struct Sse {
     state: State,
     /// The last byte was a CR: a LF now belongs to the same line end.
     after_cr: bool,
+    /// The last line was a comment.
+    after_comment: bool,
+    /// The current event has a line.
+    in_event: bool,
     /// The current event has a data line.
     has_data: bool,
+    /// Beginning of the field's name, then of an event's type.
+    word: [u8; WORD],
+    word_len: usize,
 }
 
 impl Sse {
     pub(crate) fn new() -> Self {
         Self {
-            state: State::Mark(0),
+            state: State::Start,
             after_cr: false,
+            after_comment: false,
+            in_event: false,
             has_data: false,
+            word: [0; WORD],
+            word_len: 0,
         }
     }
 
@@ -54,70 +87,125 @@ impl Sse {
         let mut at = 0;
         while let Some(&byte) = bytes.get(at) {
             if byte == b'\n' && std::mem::take(&mut self.after_cr) {
+                match self.after_comment {
+                    true => sink.comment(b"\n"),
+                    false => sink.line_feed(at),
+                }
                 at += 1;
                 continue;
             }
             self.after_cr = byte == b'\r';
-            if byte == b'\n' || byte == b'\r' {
-                self.end_line(sink);
-                at += 1;
-            } else if self.state == State::Data || self.state == State::Other {
-                let rest = &bytes[at..];
-                let len = rest
-                    .iter()
-                    .position(|byte| matches!(byte, b'\n' | b'\r'))
-                    .unwrap_or(rest.len());
-                if self.state == State::Data {
-                    sink.data(&rest[..len]);
+            at = match (self.state, byte) {
+                (_, b'\n' | b'\r') => {
+                    self.end_line(byte, at + 1, sink);
+                    at + 1
                 }
-                at += len;
-            } else if self.state == State::Colon && byte != b' ' {
-                self.state = State::Data;
-            } else {
-                self.name(byte, sink);
-                at += 1;
-            }
+                (State::Start, _) => {
+                    self.begin_line(byte, at, sink);
+                    at
+                }
+                (State::Name, b':') => {
+                    self.end_name(sink);
+                    at + 1
+                }
+                (State::Name, _) => {
+                    self.letter(byte);
+                    if self.word_len == WORD {
+                        sink.unknown(WORD);
+                        self.state = State::Value(Line::Unknown);
+                    }
+                    at + 1
+                }
+                (State::Colon(line), _) => {
+                    self.state = State::Value(line);
+                    at + usize::from(byte == b' ')
+                }
+                (State::Value(line), _) => self.value(line, bytes, at, sink),
+            };
         }
     }
 
-    /// One byte of a line's beginning.
-    fn name<S: Sink>(&mut self, byte: u8, sink: &mut S) {
-        self.state = match self.state {
-            State::Mark(read) if MARK[read] == byte => {
-                if read + 1 < MARK.len() {
-                    State::Mark(read + 1)
-                } else {
-                    State::Name(0)
-                }
+    /// The rest of a line, as far as it is here; answers where it ends.
+    fn value<S: Sink>(&mut self, line: Line, bytes: &[u8], at: usize, sink: &mut S) -> usize {
+        let rest = &bytes[at..];
+        let len = rest
+            .iter()
+            .position(|byte| matches!(byte, b'\n' | b'\r'))
+            .unwrap_or(rest.len());
+        let value = &rest[..len];
+        match line {
+            Line::Data => sink.data(value),
+            Line::Event => value.iter().for_each(|byte| self.letter(*byte)),
+            Line::Comment => sink.comment(value),
+            Line::Unknown => sink.unknown(len),
+            Line::Other => {}
+        }
+        at + len
+    }
+
+    fn begin_line<S: Sink>(&mut self, byte: u8, at: usize, sink: &mut S) {
+        self.word_len = 0;
+        if byte == b':' {
+            self.state = State::Value(Line::Comment);
+            return;
+        }
+        self.state = State::Name;
+        if !std::mem::replace(&mut self.in_event, true) {
+            sink.begin_event(at);
+        }
+    }
+
+    fn letter(&mut self, byte: u8) {
+        if let Some(slot) = self.word.get_mut(self.word_len) {
+            *slot = byte;
+            self.word_len += 1;
+        }
+    }
+
+    /// A field's name is complete.
+    fn end_name<S: Sink>(&mut self, sink: &mut S) {
+        let line = match self.word.get(..self.word_len).unwrap_or_default() {
+            b"data" => {
+                let first = !std::mem::replace(&mut self.has_data, true);
+                sink.begin_data(first);
+                Line::Data
             }
-            State::Mark(0) | State::Name(0) if byte == NAME[0] => State::Name(1),
-            State::Name(matched) if NAME.get(matched) == Some(&byte) => State::Name(matched + 1),
-            State::Name(matched) if matched == NAME.len() && byte == b':' => {
-                self.begin_data(sink);
-                State::Colon
+            b"event" => Line::Event,
+            b"id" | b"retry" => Line::Other,
+            // Not of the format: llama.cpp said so for long.
+            b"error" => {
+                sink.error();
+                Line::Other
             }
-            State::Colon => State::Data,
-            _ => State::Other,
+            _ => {
+                sink.unknown(self.word_len);
+                Line::Unknown
+            }
         };
+        self.word_len = 0;
+        self.state = State::Colon(line);
     }
 
-    fn begin_data<S: Sink>(&mut self, sink: &mut S) {
-        if self.has_data {
-            sink.data(b"\n");
+    fn end_line<S: Sink>(&mut self, byte: u8, at: usize, sink: &mut S) {
+        self.after_comment = self.state == State::Value(Line::Comment);
+        // A field name without a colon is a field with an empty value.
+        if self.state == State::Name {
+            self.end_name(sink);
         }
-        self.has_data = true;
-    }
-
-    fn end_line<S: Sink>(&mut self, sink: &mut S) {
         match self.state {
-            State::Mark(0) | State::Name(0) if self.has_data => {
+            State::Start => {
                 self.has_data = false;
-                sink.end_event();
+                if std::mem::take(&mut self.in_event) {
+                    sink.end_event(at);
+                }
             }
-            // A field name without a colon is a field with an empty value.
-            State::Name(matched) if matched == NAME.len() => self.begin_data(sink),
+            State::Value(Line::Comment) => sink.comment(&[byte]),
+            State::Colon(Line::Data) | State::Value(Line::Data) => sink.end_data(),
+            State::Value(Line::Event) if self.word.starts_with(b"error") && self.word_len == 5 => {
+                sink.error();
+            }
             _ => {}
         }
-        self.state = State::Name(0);
+        self.state = State::Start;
     }
 }

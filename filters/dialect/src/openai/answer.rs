@@ -1,396 +1,199 @@
-//! Answers, whole or streamed → usage and what was observed.
+//! Answers, whole or streamed → usage, what was observed, and what of it the client gets.
 //!
 //! Last stage of a request: fed with the answer as it passes, asked at the stream's end, however it
-//! ends. Nothing an upstream sends is an error here; what cannot be read is only counted in bytes.
+//! ends. Nothing an upstream sends is an error here; what cannot be read is counted by its bytes.
 //! Usage counts from the moment its object is complete, so an answer cut right after is settled on it.
+//!
+//! `events` and `documents` cut an answer into documents, `reader` reads one of them by the names in `fields`,
+//! `report` judges a usage report, `text` counts generated text once.
 
-use crate::json::{Decimal, Json, JsonError, Kind, Path, Scalar, Sink, Want};
-use crate::sse::{self, Sse};
-use crate::usage::{Observed, Usage};
+mod documents;
+mod events;
+mod fields;
+mod reader;
+mod report;
+mod text;
 
-/// Nesting that is followed in an answer.
-const MAX_DEPTH: u8 = 128;
+use crate::usage::{Label, Observed, Passed, Usage};
+use documents::Documents;
+use events::Events;
 
-/// Greatest count believed, far above any answer, so that sums and prices of counts stay in range.
-const MAX_COUNT: u64 = 1 << 40;
-
-/// What ends an OpenAI stream, in place of an event's JSON.
-const DONE: &[u8] = b"[DONE]";
+/// A byte order mark.
+const MARK: &[u8] = b"\xEF\xBB\xBF";
+/// What the first line of an event stream begins with, if it is no comment.
+const FIELDS: [&[u8]; 4] = [b"data:", b"event:", b"id:", b"retry:"];
 
 /// Reads one answer, in portions of any size.
 ///
 /// ```
-/// use headgate_dialect::UsageScanner;
+/// use headgate_dialect::{Label, UsageScanner};
 ///
-/// let mut scanner = UsageScanner::stream();
-/// scanner.push(b"data: {\"choices\":[{\"delta\":{\"content\":\"Hi\"}}]}\n\nda");
-/// scanner.push(b"ta: {\"choices\":[],\"usage\":{\"prompt_tokens\":7,\"completion_tokens\":1}}\n\n");
-/// assert_eq!(scanner.observed().deltas, 1);
-/// assert_eq!(scanner.usage().map(|usage| (usage.input, usage.output)), Some((7, 1)));
+/// let mut scanner = UsageScanner::new(Label::Events, 1);
+/// scanner.push(b"data: {\"choices\":[{\"delta\":{\"content\":\"Hi\"}}]}\n\nda", false);
+/// scanner.push(b"ta: {\"choices\":[],\"usage\":{\"prompt_tokens\":7,\"completion_tokens\":1}}\n\n", false);
+/// assert_eq!(scanner.observed().text_bytes, 2);
+/// assert_eq!(scanner.usage().map(|usage| (usage.input, usage.output)), Some((Some(7), 1)));
 /// assert!(!scanner.done());
 /// ```
 #[derive(Debug)]
 pub struct UsageScanner {
-    /// Framing, if the answer is a stream of events.
-    sse: Option<Sse>,
-    event: Event,
+    label: Label,
+    taking_out: bool,
+    form: Form,
+    documents: Documents,
     bytes: u64,
 }
 
+/// What an answer is.
+#[derive(Debug)]
+enum Form {
+    /// Not known yet: all that came is blank, but for these few bytes.
+    Open(Vec<u8>),
+    Documents,
+    Events(Box<Events>),
+    Unreadable,
+}
+
 impl UsageScanner {
-    /// A scanner of an answer that is one JSON document.
+    /// A scanner of an answer with this label and so many sequences (choices), which bound what is believed.
     #[must_use]
-    pub fn whole() -> Self {
+    pub fn new(label: Label, sequences: u64) -> Self {
         Self {
-            sse: None,
-            event: Event::new(),
+            label,
+            taking_out: false,
+            form: Form::Open(Vec::new()),
+            documents: Documents::new(sequences),
             bytes: 0,
         }
     }
 
-    /// A scanner of an answer that is a stream of server-sent events.
+    /// The same, and each event that only reports usage is taken out: the client did not ask for it.
     #[must_use]
-    pub fn stream() -> Self {
+    pub fn taking_out_usage(self) -> Self {
         Self {
-            sse: Some(Sse::new()),
-            ..Self::whole()
+            taking_out: true,
+            ..self
         }
     }
 
-    /// Reads the next bytes.
-    pub fn push(&mut self, bytes: &[u8]) {
+    /// Reads the next bytes; `end` with the last ones. What passes is all that was pushed, at the latest when its
+    /// event is complete or the answer ends.
+    pub fn push(&mut self, bytes: &[u8], end: bool) -> Passed {
         self.bytes += bytes.len() as u64;
-        match &mut self.sse {
-            Some(sse) => sse.push(bytes, &mut self.event),
-            None => self.event.json(bytes),
+        let Form::Open(kept) = &mut self.form else {
+            return self.read(bytes, end);
+        };
+        if kept.is_empty() {
+            return self.begin(bytes, end, false);
+        }
+        let mut all = std::mem::take(kept);
+        all.extend_from_slice(bytes);
+        self.begin(&all, end, true)
+    }
+
+    /// Reads the first bytes; some of them were `kept` from earlier pushes.
+    fn begin(&mut self, bytes: &[u8], end: bool, kept: bool) -> Passed {
+        let (blank, rest) = bytes.split_at(blank(bytes));
+        let passed = if let Some(form) = self.form_of(rest, end) {
+            self.form = form;
+            self.read(rest, end)
+        } else {
+            self.form = Form::Open(rest.to_vec());
+            match end || rest.is_empty() {
+                true => Passed::Same,
+                false => Passed::Instead(Vec::new()),
+            }
+        };
+        match passed {
+            _ if !self.taking_out => Passed::Same,
+            Passed::Same if !kept => Passed::Same,
+            Passed::Same => Passed::Instead(bytes.to_vec()),
+            Passed::Instead(rest) => Passed::Instead([blank, &rest].concat()),
         }
     }
 
-    /// What was seen so far.
+    /// What begins with these bytes, which are not blank; `None` until that can be told.
+    fn form_of(&self, bytes: &[u8], end: bool) -> Option<Form> {
+        let label = match self.label {
+            Label::Json => Form::Documents,
+            Label::Events => self.events(),
+            Label::Other => Form::Unreadable,
+        };
+        match bytes.first()? {
+            b'{' | b'[' => Some(Form::Documents),
+            b':' => Some(self.events()),
+            _ if FIELDS.iter().any(|field| bytes.starts_with(field)) => Some(self.events()),
+            _ if end => Some(label),
+            _ if MARK.starts_with(bytes) => None,
+            _ if self.label == Label::Events => Some(label),
+            _ if FIELDS.iter().any(|field| field.starts_with(bytes)) => None,
+            _ => Some(label),
+        }
+    }
+
+    fn events(&self) -> Form {
+        Form::Events(Box::new(Events::new(self.taking_out)))
+    }
+
+    fn read(&mut self, bytes: &[u8], end: bool) -> Passed {
+        match &mut self.form {
+            Form::Documents => self.documents.push(bytes),
+            Form::Events(events) => {
+                events.push(bytes, &mut self.documents);
+                return events.pass(bytes, end, &self.documents);
+            }
+            Form::Unreadable | Form::Open(_) => self.documents.add_foreign(bytes.len() as u64),
+        }
+        Passed::Same
+    }
+
+    /// The usage reported, as far as that can be true: a report of zeros is none, and what a later report does
+    /// not say remains from an earlier one.
+    #[must_use]
+    pub fn usage(&self) -> Option<Usage> {
+        self.documents.reader.usage()
+    }
+
+    /// What was seen so far, a document that is not complete included. Not for every push: it copies what is
+    /// known of the text.
     #[must_use]
     pub fn observed(&self) -> Observed {
+        let open = match &self.form {
+            Form::Open(kept) => kept.len() as u64,
+            _ => 0,
+        };
         Observed {
-            deltas: self.event.answer.deltas,
-            text_bytes: self.event.answer.text_bytes,
+            text_bytes: self.documents.text_bytes(),
+            unread_bytes: self.documents.unread_bytes() + open,
             bytes: self.bytes,
         }
     }
 
-    /// Whether something came, and none of it was an answer of this dialect (`choices` or usage):
-    /// what was observed of it then says nothing of what was generated.
-    #[must_use]
-    pub fn foreign(&self) -> bool {
-        self.event.began && !self.event.answer.known && !self.done()
-    }
-
-    /// The usage last reported, if any was. A report has the prompt's and the completion's tokens,
-    /// or a total that is all prompt, as embeddings have it; one with a count that is not a whole
-    /// number up to 2^40 is none.
-    #[must_use]
-    pub fn usage(&self) -> Option<Usage> {
-        self.event.answer.usage
-    }
-
-    /// Whether the stream said that it is complete (`[DONE]`).
+    /// Whether the answer said that it is complete: `[DONE]`, or usage no sooner than every sequence had ended.
     #[must_use]
     pub fn done(&self) -> bool {
-        self.event.done || self.event.says_done()
+        let said = matches!(&self.form, Form::Events(events) if events.done());
+        said || self.documents.reader.complete()
+    }
+
+    /// Whether there was an error, and neither generated text nor usage: a status of 200 that holds only an error.
+    #[must_use]
+    pub fn error_only(&self) -> bool {
+        self.documents.reader.error() && self.usage().is_none() && self.documents.text_bytes() == 0
     }
 }
 
-/// The document being read: the answer, or the event at hand.
-#[derive(Debug)]
-struct Event {
-    json: Json,
-    readable: bool,
-    /// There was data at all, in this event or an earlier one.
-    began: bool,
-    /// Beginning of the data, and the data's length up to one more than that.
-    head: [u8; DONE.len()],
-    head_len: usize,
-    done: bool,
-    answer: Answer,
-}
-
-impl Event {
-    fn new() -> Self {
-        Self {
-            json: Json::new(MAX_DEPTH),
-            readable: true,
-            began: false,
-            head: [0; DONE.len()],
-            head_len: 0,
-            done: false,
-            answer: Answer::new(),
-        }
-    }
-
-    fn json(&mut self, bytes: &[u8]) {
-        self.began |= !bytes.is_empty();
-        if self.readable {
-            self.readable = self.json.push(bytes, &mut self.answer).is_ok();
-        }
-    }
-
-    fn says_done(&self) -> bool {
-        self.head_len == DONE.len() && self.head == DONE
-    }
-}
-
-impl sse::Sink for Event {
-    fn data(&mut self, data: &[u8]) {
-        for &byte in data.iter().take(DONE.len() + 1 - self.head_len) {
-            if let Some(slot) = self.head.get_mut(self.head_len) {
-                *slot = byte;
-            }
-            self.head_len += 1;
-        }
-        self.json(data);
-    }
-
-    fn end_event(&mut self) {
-        self.done |= self.says_done();
-        self.head_len = 0;
-        self.json = Json::new(MAX_DEPTH);
-        self.readable = true;
-        self.answer.begin();
-    }
-}
-
-/// A container of interest in an answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum At {
-    Root,
-    Top,
-    Choices,
-    Choice,
-    /// `message` or `delta`.
-    Message,
-    ToolCalls,
-    ToolCall,
-    Function,
-    Usage,
-    InputDetails,
-    OutputDetails,
-}
-
-impl At {
-    /// The keys of interest in this container. A table, as for requests.
-    fn keys(self) -> &'static [(&'static str, Field)] {
-        use Field::{Count as Number, Inside, Text};
-        use Kind::{Array, Object};
-        match self {
-            Self::Top => &[
-                ("choices", Inside(Self::Choices, Array)),
-                ("usage", Inside(Self::Usage, Object)),
-            ],
-            Self::Choice => &[
-                ("delta", Inside(Self::Message, Object)),
-                ("message", Inside(Self::Message, Object)),
-                ("text", Text),
-            ],
-            Self::Message => &[
-                ("content", Text),
-                ("reasoning_content", Text),
-                ("reasoning", Text),
-                ("refusal", Text),
-                ("tool_calls", Inside(Self::ToolCalls, Array)),
-                ("function_call", Inside(Self::Function, Object)),
-            ],
-            Self::ToolCall => &[("function", Inside(Self::Function, Object))],
-            Self::Function => &[("arguments", Text)],
-            Self::Usage => &[
-                ("prompt_tokens", Number(Count::Input)),
-                ("completion_tokens", Number(Count::Output)),
-                ("total_tokens", Number(Count::Total)),
-                ("prompt_tokens_details", Inside(Self::InputDetails, Object)),
-                (
-                    "completion_tokens_details",
-                    Inside(Self::OutputDetails, Object),
-                ),
-            ],
-            Self::InputDetails => &[("cached_tokens", Number(Count::Cached))],
-            Self::OutputDetails => &[("reasoning_tokens", Number(Count::Reasoning))],
-            _ => &[],
-        }
-    }
-}
-
-/// What the value at hand is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Field {
-    Other,
-    Inside(At, Kind),
-    /// Generated text.
-    Text,
-    Count(Count),
-}
-
-/// A number of the usage report.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Count {
-    Input,
-    Cached,
-    Output,
-    Reasoning,
-    Total,
-}
-
-/// A usage report being read.
-#[derive(Debug, Clone, Copy, Default)]
-struct Report {
-    input: Option<u64>,
-    cached: u64,
-    output: Option<u64>,
-    reasoning: u64,
-    total: Option<u64>,
-    unusable: bool,
-}
-
-#[derive(Debug)]
-struct Answer {
-    path: Path<At, 8>,
-    field: Field,
-    /// The text being read has had a character.
-    in_delta: bool,
-    report: Report,
-    /// There were `choices`, or usage.
-    known: bool,
-    usage: Option<Usage>,
-    deltas: u64,
-    text_bytes: u64,
-}
-
-impl Answer {
-    fn new() -> Self {
-        Self {
-            path: Path::new(At::Root),
-            field: Field::Other,
-            in_delta: false,
-            report: Report::default(),
-            known: false,
-            usage: None,
-            deltas: 0,
-            text_bytes: 0,
-        }
-    }
-
-    /// Another document begins.
-    fn begin(&mut self) {
-        self.path = Path::new(At::Root);
-        self.field = Field::Other;
-    }
-
-    fn target(&self) -> Field {
-        match self.path.at() {
-            Some(At::Root) => Field::Inside(At::Top, Kind::Object),
-            Some(At::Choices) => Field::Inside(At::Choice, Kind::Object),
-            Some(At::ToolCalls) => Field::Inside(At::ToolCall, Kind::Object),
-            Some(_) => self.field,
-            None => Field::Other,
-        }
-    }
-
-    fn count(&mut self, count: Count, number: Decimal) {
-        let value = match number.whole() {
-            Ok(value) if value <= MAX_COUNT => value,
-            _ => {
-                self.report.unusable = true;
-                return;
-            }
+/// Length of the blank bytes at the beginning, byte order marks among them.
+fn blank(bytes: &[u8]) -> usize {
+    let mut rest = bytes;
+    while let Some(&byte) = rest.first() {
+        rest = match byte {
+            b' ' | b'\t' | b'\n' | b'\r' => &rest[1..],
+            _ => match rest.strip_prefix(MARK) {
+                Some(rest) => rest,
+                None => break,
+            },
         };
-        match count {
-            Count::Input => self.report.input = Some(value),
-            Count::Cached => self.report.cached = value,
-            Count::Output => self.report.output = Some(value),
-            Count::Reasoning => self.report.reasoning = value,
-            Count::Total => self.report.total = Some(value),
-        }
     }
-
-    fn end_report(&mut self) {
-        let report = self.report;
-        let nothing_generated = report.total.is_some() && report.total == report.input;
-        let output = report.output.or(nothing_generated.then_some(0));
-        if let (false, Some(input), Some(output)) = (report.unusable, report.input, output) {
-            self.known = true;
-            self.usage = Some(Usage {
-                input,
-                cached: report.cached.min(input),
-                output,
-                reasoning: report.reasoning.min(output),
-            });
-        }
-    }
-}
-
-impl Sink for Answer {
-    type Error = JsonError;
-
-    fn open(&mut self, kind: Kind, _at: u64) -> Result<(), JsonError> {
-        match self.target() {
-            Field::Inside(at, due) if due == kind => {
-                match at {
-                    At::Usage => self.report = Report::default(),
-                    At::Choices => self.known = true,
-                    _ => {}
-                }
-                self.path.enter(at);
-            }
-            Field::Count(_) => {
-                self.report.unusable = true;
-                self.path.skip();
-            }
-            _ => self.path.skip(),
-        }
-        Ok(())
-    }
-
-    fn close(&mut self, _at: u64) -> Result<(), JsonError> {
-        if self.path.leave() == Some(At::Usage) {
-            self.end_report();
-        }
-        Ok(())
-    }
-
-    fn key(&mut self, key: &[u8]) {
-        let Some(at) = self.path.at() else { return };
-        let named = at.keys().iter().find(|(name, _)| name.as_bytes() == key);
-        self.field = named.map_or(Field::Other, |(_, field)| *field);
-    }
-
-    fn begin_string(&mut self) -> Result<Want, JsonError> {
-        let target = self.target();
-        self.in_delta = false;
-        self.report.unusable |= matches!(target, Field::Count(_));
-        Ok(match target {
-            Field::Text => Want::Length,
-            _ => Want::Nothing,
-        })
-    }
-
-    fn length(&mut self, bytes: u64) {
-        if !self.in_delta {
-            self.in_delta = true;
-            self.deltas += 1;
-        }
-        self.text_bytes += bytes;
-    }
-
-    fn text(&mut self, text: &[u8]) {
-        self.length(text.len() as u64);
-    }
-
-    fn end_string(&mut self) -> Result<(), JsonError> {
-        Ok(())
-    }
-
-    fn scalar(&mut self, scalar: Scalar, _end: u64) -> Result<(), JsonError> {
-        match (self.target(), scalar) {
-            (Field::Count(count), Scalar::Number(number)) => self.count(count, number),
-            (Field::Count(_), Scalar::Bool(_)) => self.report.unusable = true,
-            _ => {}
-        }
-        Ok(())
-    }
+    bytes.len() - rest.len()
 }

@@ -2,10 +2,11 @@
 
 pub(crate) mod answers;
 pub(crate) mod bad;
+pub(crate) mod corpus;
 pub(crate) mod requests;
 
-use headgate_dialect::{Body, BodyError, Endpoint, Limits, Observed, RequestScanner};
-use headgate_dialect::{Usage, UsageScanner};
+use headgate_dialect::{Body, BodyError, Endpoint, Label, Limits, Observed, RequestScanner};
+use headgate_dialect::{Passed, Usage, UsageScanner};
 
 /// The facts of a body pushed in portions of `portion` bytes.
 pub(crate) fn scan(endpoint: Endpoint, body: &[u8], portion: usize) -> Result<Body, BodyError> {
@@ -16,20 +17,57 @@ pub(crate) fn scan(endpoint: Endpoint, body: &[u8], portion: usize) -> Result<Bo
     scanner.finish()
 }
 
-/// Everything an answer gives, pushed in portions of `portion` bytes.
-pub(crate) fn settle(
-    mut scanner: UsageScanner,
-    answer: &[u8],
-    portion: usize,
-) -> (Option<Usage>, Observed, bool) {
-    for chunk in answer.chunks(portion) {
-        scanner.push(chunk);
-    }
-    (scanner.usage(), scanner.observed(), scanner.done())
+/// Everything an answer gives.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Seen {
+    pub(crate) usage: Option<Usage>,
+    pub(crate) observed: Observed,
+    pub(crate) done: bool,
+    pub(crate) error_only: bool,
 }
 
-/// Checks every table with every portion; the name of the case is in the panic.
+impl Seen {
+    pub(crate) fn of(scanner: &UsageScanner) -> Self {
+        Self {
+            usage: scanner.usage(),
+            observed: scanner.observed(),
+            done: scanner.done(),
+            error_only: scanner.error_only(),
+        }
+    }
+}
+
+/// What an answer gives and what of it passes, pushed in these pieces.
+pub(crate) fn read<'a>(
+    mut scanner: UsageScanner,
+    pieces: impl IntoIterator<Item = &'a [u8]>,
+) -> (Seen, Vec<u8>) {
+    let mut passed = Vec::new();
+    for piece in pieces {
+        match scanner.push(piece, false) {
+            Passed::Same => passed.extend_from_slice(piece),
+            Passed::Instead(bytes) => passed.extend_from_slice(&bytes),
+        }
+    }
+    let seen = Seen::of(&scanner);
+    if let Passed::Instead(bytes) = scanner.push(&[], true) {
+        passed.extend_from_slice(&bytes);
+    }
+    (seen, passed)
+}
+
+/// A scanner for an answer of this label.
+pub(crate) fn scanner(label: Label, sequences: u64, taking_out: bool) -> UsageScanner {
+    let scanner = UsageScanner::new(label, sequences);
+    match taking_out {
+        true => scanner.taking_out_usage(),
+        false => scanner,
+    }
+}
+
+/// Checks every table with every portion; the panic names the cases.
 pub(crate) fn check_all() {
+    let mut wrong = Vec::new();
     for portion in [1, 2, 3, 7, 64, usize::MAX] {
         for case in requests::cases() {
             let body = scan(case.endpoint, case.body, portion);
@@ -45,15 +83,30 @@ pub(crate) fn check_all() {
             );
         }
         for case in answers::cases() {
-            let seen = settle((case.scanner)(), case.answer, portion);
-            let bytes = case.answer.len() as u64;
-            let observed = Observed {
-                deltas: case.deltas,
-                text_bytes: case.text_bytes,
-                bytes,
+            let expected = Seen {
+                usage: case.usage,
+                observed: Observed {
+                    text_bytes: case.text_bytes,
+                    unread_bytes: case.unread_bytes,
+                    bytes: case.answer.len() as u64,
+                },
+                done: case.done,
+                error_only: case.error_only,
             };
-            let expected = (case.usage, observed, case.done);
-            assert_eq!(seen, expected, "{} by {portion}", case.name);
+            for taking_out in [false, true] {
+                let scanner = scanner(case.label, case.sequences, taking_out);
+                let (seen, passed) = read(scanner, case.answer.chunks(portion));
+                if seen != expected {
+                    wrong.push(format!(
+                        "{} by {portion}: {seen:?}, not {expected:?}",
+                        case.name
+                    ));
+                }
+                if !taking_out && passed != case.answer {
+                    wrong.push(format!("{} by {portion} does not pass", case.name));
+                }
+            }
         }
     }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }

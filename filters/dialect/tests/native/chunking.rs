@@ -1,7 +1,7 @@
 //! Property: how bytes were cut is invisible, and no bytes make a scanner panic.
 
 use crate::golden;
-use headgate_dialect::{Body, BodyError, Endpoint, Limits, RequestScanner, UsageScanner};
+use headgate_dialect::{Body, BodyError, Endpoint, Label, Limits, RequestScanner};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
@@ -13,7 +13,9 @@ const LIMITS: Limits = Limits {
     fingerprint_bytes: 10,
 };
 
-fn cut<'a>(bytes: &'a [u8], cuts: &[Index]) -> Vec<&'a [u8]> {
+const LABELS: [Label; 3] = [Label::Json, Label::Events, Label::Other];
+
+pub(crate) fn cut<'a>(bytes: &'a [u8], cuts: &[Index]) -> Vec<&'a [u8]> {
     let mut at: Vec<usize> = cuts.iter().map(|cut| cut.index(bytes.len() + 1)).collect();
     at.extend([0, bytes.len()]);
     at.sort_unstable();
@@ -97,6 +99,19 @@ fn fragment() -> impl Strategy<Value = Vec<u8>> {
         "\"name\":",
         "{\"image_url\":",
         "{\"refusal\":",
+        "event: error\n",
+        "data: {\"choices\":[],\"usage\":{}}\n\n",
+        "data: {\"choices\":[{\"delta\":{\"content\":\"ab\"}}]}\n\n",
+        "data: {\"choices\":[{\"delta\":{\"content\":\"abab\"},\"index\":0,\"finish_reason\":\"stop\"}]}\n\n",
+        "{\"choices\":[{\"message\":{\"content\":\"abab\"}}]}\n",
+        "\"choices\":[],",
+        "\"total_tokens\":9",
+        "\"error\":",
+        "\"message\":{",
+        "\"index\":1,",
+        "\"arguments\":",
+        "\"reasoning_details\":[{",
+        "\"audio\":{\"data\":",
     ]);
     prop_oneof![
         8 => known.prop_map(|text| text.as_bytes().to_vec()),
@@ -151,17 +166,17 @@ proptest! {
             prop_assert_eq!(&facts(endpoint, &pieces), &whole);
             prop_assert_eq!(&facts(endpoint, &single), &whole);
         }
-        for scanner in [UsageScanner::whole, UsageScanner::stream] {
-            let seen = |pieces: &[&[u8]]| {
-                let mut scanner = scanner();
-                for piece in pieces {
-                    scanner.push(piece);
-                }
-                (scanner.usage(), scanner.observed(), (scanner.done(), scanner.foreign()))
-            };
-            let whole = seen(&[&bytes]);
-            prop_assert_eq!(seen(&pieces), whole);
-            prop_assert_eq!(seen(&single), whole);
+        for label in LABELS {
+            for taking_out in [false, true] {
+                let read = |pieces: &[&[u8]]| {
+                    let scanner = golden::scanner(label, 1, taking_out);
+                    golden::read(scanner, pieces.iter().copied())
+                };
+                let whole = read(&[&bytes]);
+                prop_assert!(taking_out || whole.1 == bytes);
+                prop_assert_eq!(read(&pieces), whole.clone());
+                prop_assert_eq!(read(&single), whole);
+            }
         }
     }
 
@@ -170,8 +185,9 @@ proptest! {
         for endpoint in [Endpoint::ChatCompletions, Endpoint::Completions] {
             let _ = facts(endpoint, &[&bytes]);
         }
-        for mut scanner in [UsageScanner::whole(), UsageScanner::stream()] {
-            scanner.push(&bytes);
+        for label in LABELS {
+            let mut scanner = golden::scanner(label, 1, true);
+            scanner.push(&bytes, true);
             prop_assert_eq!(scanner.observed().bytes, bytes.len() as u64);
         }
     }

@@ -1,0 +1,180 @@
+//! Bytes of JSON → documents, one after another, and those that are none.
+//!
+//! An answer is one document, or several as NDJSON, or the data of events with one each. What breaks JSON's
+//! grammar is unread up to the event's end, or to a line that begins with `{`.
+
+use super::reader::Reader;
+use crate::json::{Json, JsonError};
+
+/// Nesting that the scanner follows; the reader stops one before it, and says where.
+const MAX_DEPTH: u8 = 128;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Between,
+    Inside,
+    /// In what is no JSON; at the start of a line, if so told.
+    Unread(bool),
+}
+
+#[derive(Debug)]
+pub(super) struct Documents {
+    json: Json,
+    state: State,
+    /// Bytes of the document at hand that earlier pushes brought.
+    size: u64,
+    /// The last one of these ended a line.
+    at_line: bool,
+    /// Documents begun since the last event.
+    begun: u32,
+    /// Something since then was no document.
+    broken: bool,
+    /// What cannot be read is no loss: it belongs to an error.
+    quiet: bool,
+    /// Bytes that are no JSON.
+    unread: u64,
+    /// Bytes of nothing that this dialect knows.
+    foreign: u64,
+    pub(super) reader: Reader,
+}
+
+impl Documents {
+    pub(super) fn new(sequences: u64) -> Self {
+        Self {
+            json: Json::new(MAX_DEPTH),
+            state: State::Between,
+            size: 0,
+            at_line: false,
+            begun: 0,
+            broken: false,
+            quiet: false,
+            unread: 0,
+            foreign: 0,
+            reader: Reader::new(sequences),
+        }
+    }
+
+    /// Consumes the next bytes.
+    pub(super) fn push(&mut self, mut bytes: &[u8]) {
+        while let Some(&byte) = bytes.first() {
+            match self.state {
+                State::Between if matches!(byte, b' ' | b'\t' | b'\n' | b'\r') => {
+                    bytes = &bytes[1..];
+                }
+                State::Between if matches!(byte, b'{' | b'[') => self.begin(),
+                State::Between => self.break_off(false),
+                State::Inside => bytes = self.read(bytes),
+                State::Unread(true) if byte == b'{' => self.begin(),
+                State::Unread(_) => {
+                    let line_end = bytes.iter().position(|byte| *byte == b'\n');
+                    let len = line_end.map_or(bytes.len(), |at| at + 1);
+                    self.add_unread(len as u64);
+                    self.state = State::Unread(line_end.is_some());
+                    bytes = &bytes[len..];
+                }
+            }
+        }
+    }
+
+    fn begin(&mut self) {
+        self.state = State::Inside;
+        self.json = Json::new(MAX_DEPTH);
+        self.size = 0;
+        self.at_line = false;
+        self.begun += 1;
+        self.reader.begin_document();
+    }
+
+    /// Reads on in the document; answers what does not belong to it.
+    fn read<'a>(&mut self, bytes: &'a [u8]) -> &'a [u8] {
+        let Err(error) = self.json.push(bytes, &mut self.reader) else {
+            self.size += bytes.len() as u64;
+            self.at_line = bytes.last() == Some(&b'\n');
+            if self.json.is_done() {
+                self.end();
+            }
+            return &[];
+        };
+        let at = match error {
+            JsonError::Malformed { offset, .. } => offset.saturating_sub(self.size),
+            JsonError::TooDeep { .. } => 0,
+        };
+        let (read, rest) = bytes.split_at((at as usize).min(bytes.len()));
+        if self.json.is_done() {
+            // It is the next one that begins here.
+            self.end();
+        } else {
+            self.add_unread(self.size + read.len() as u64);
+            let at_line = read.last().map_or(self.at_line, |byte| *byte == b'\n');
+            self.break_off(at_line);
+            self.reader.drop_document();
+        }
+        rest
+    }
+
+    /// What comes is no document.
+    fn break_off(&mut self, at_line: bool) {
+        self.state = State::Unread(at_line);
+        self.broken = true;
+    }
+
+    fn end(&mut self) {
+        self.state = State::Between;
+        self.foreign += self.reader.end_document().unwrap_or(0);
+    }
+
+    /// The event whose data this was ends.
+    pub(super) fn end_event(&mut self) {
+        if self.state == State::Inside {
+            self.add_unread(self.size);
+            self.reader.drop_document();
+        }
+        self.state = State::Between;
+        self.begun = 0;
+        self.broken = false;
+        self.quiet = false;
+    }
+
+    /// The event at hand is an error.
+    pub(super) fn error(&mut self) {
+        self.quiet = true;
+        self.reader.set_error();
+    }
+
+    /// So many bytes of nothing that is known.
+    pub(super) fn add_foreign(&mut self, bytes: u64) {
+        self.foreign += bytes;
+    }
+
+    fn add_unread(&mut self, bytes: u64) {
+        if !self.quiet {
+            self.unread += bytes;
+        }
+    }
+
+    /// Bytes that could not be read; all of them, if nothing was of this dialect.
+    pub(super) fn unread_bytes(&self) -> u64 {
+        match self.reader.any_known() {
+            true => self.unread,
+            false if self.state == State::Inside => self.unread + self.foreign + self.size,
+            false => self.unread + self.foreign,
+        }
+    }
+
+    pub(super) fn text_bytes(&self) -> u64 {
+        self.reader
+            .text_bytes(self.state == State::Inside, self.size)
+    }
+
+    /// Whether what came since the last event can still be the event that reports usage; `Some` once that is sure, or
+    /// sure but for further data.
+    pub(super) fn is_extra(&self) -> Option<bool> {
+        let extra = self.reader.extra();
+        match self.state {
+            _ if self.begun > 1 || self.broken => Some(false),
+            _ if self.begun == 1 && extra.not => Some(false),
+            State::Between if self.begun == 1 => Some(extra.no_choices && extra.usage),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,248 @@
+//! An event stream → its documents, and what of it passes when the event that reports usage is taken out.
+//!
+//! That event has one document, whose `choices` are an empty list and whose `usage` is an object. Only the event
+//! at hand is ever held back, and only until it cannot be that one; so which bytes pass does not depend on how
+//! they were cut.
+
+use super::documents::Documents;
+use crate::sse::{Sink, Sse};
+use crate::usage::Passed;
+
+/// What ends an OpenAI stream, in place of a document.
+const DONE: &[u8] = b"[DONE]";
+
+/// Greatest length of an event that is taken out; a longer one passes.
+const MAX_HELD: u64 = 64 << 10;
+
+#[derive(Debug)]
+pub(super) struct Events {
+    sse: Sse,
+    line: Line,
+    hold: Option<Hold>,
+}
+
+/// The data line at hand.
+#[derive(Debug)]
+struct Line {
+    /// How much of `[DONE]` it is so far; `None` once it is something else.
+    done_len: Option<usize>,
+    /// There was such a line in this event, in this stream.
+    event_done: bool,
+    done: bool,
+}
+
+/// What is held back.
+#[derive(Debug, Default)]
+struct Hold {
+    /// Bytes of the event at hand that earlier pushes brought.
+    held: Vec<u8>,
+    /// Comments inside of the event at hand, which pass in any case.
+    comments: Vec<u8>,
+    /// Where in this push the event at hand begins, while it is held.
+    from: Option<usize>,
+    /// An event was taken out, and its line end may go on at this byte of the stream.
+    line_feed: Option<u64>,
+    /// Bytes of earlier pushes.
+    offset: u64,
+    /// What passes of this push up to `copied`, where that is not the same.
+    out: Option<Vec<u8>>,
+    copied: usize,
+}
+
+impl Events {
+    pub(super) fn new(taking_out: bool) -> Self {
+        Self {
+            sse: Sse::new(),
+            line: Line {
+                done_len: None,
+                event_done: false,
+                done: false,
+            },
+            hold: taking_out.then(Hold::default),
+        }
+    }
+
+    /// Reads the next bytes.
+    pub(super) fn push(&mut self, bytes: &[u8], documents: &mut Documents) {
+        let mut reading = Reading {
+            bytes,
+            line: &mut self.line,
+            hold: self.hold.as_mut(),
+            documents,
+        };
+        if let Some(hold) = &mut reading.hold {
+            hold.begin();
+        }
+        self.sse.push(bytes, &mut reading);
+    }
+
+    /// What passes of the bytes last pushed; all that was held, unless to be taken out, at the `end`.
+    pub(super) fn pass(&mut self, bytes: &[u8], end: bool, documents: &Documents) -> Passed {
+        let Some(hold) = &mut self.hold else {
+            return Passed::Same;
+        };
+        let extra = is_extra(&self.line, documents);
+        if hold.from.is_some() && (extra == Some(false) || hold.len(bytes.len()) > MAX_HELD) {
+            hold.release();
+        }
+        if end {
+            match extra {
+                Some(true) => hold.take_out(bytes, bytes.len()),
+                _ => hold.release(),
+            }
+        }
+        hold.pass(bytes)
+    }
+
+    /// Whether the stream said that it is complete.
+    pub(super) fn done(&self) -> bool {
+        self.line.done || self.line.done_len == Some(DONE.len())
+    }
+}
+
+/// Whether the event at hand is to be taken out.
+fn is_extra(line: &Line, documents: &Documents) -> Option<bool> {
+    match line.event_done || line.done_len.is_some_and(|len| len > 1) {
+        true => Some(false),
+        false => documents.is_extra(),
+    }
+}
+
+/// One push being read.
+struct Reading<'a> {
+    bytes: &'a [u8],
+    line: &'a mut Line,
+    hold: Option<&'a mut Hold>,
+    documents: &'a mut Documents,
+}
+
+impl Sink for Reading<'_> {
+    fn begin_event(&mut self, at: usize) {
+        if let Some(hold) = &mut self.hold {
+            hold.from = Some(at);
+        }
+    }
+
+    fn comment(&mut self, bytes: &[u8]) {
+        if let Some(hold) = &mut self.hold
+            && hold.from.is_some()
+            && hold.comments.len() as u64 <= MAX_HELD
+        {
+            hold.comments.extend_from_slice(bytes);
+        }
+    }
+
+    fn begin_data(&mut self, first: bool) {
+        if !first {
+            self.documents.push(b"\n");
+        }
+        self.line.done_len = Some(0);
+    }
+
+    fn data(&mut self, mut data: &[u8]) {
+        while let Some(len) = self.line.done_len
+            && let Some((byte, rest)) = data.split_first()
+        {
+            if DONE.get(len) == Some(byte) {
+                self.line.done_len = Some(len + 1);
+                data = rest;
+            } else {
+                // Something else that begins like it.
+                self.line.done_len = None;
+                self.documents.push(DONE.get(..len).unwrap_or_default());
+            }
+        }
+        self.documents.push(data);
+    }
+
+    fn end_data(&mut self) {
+        match self.line.done_len.take() {
+            Some(len) if len == DONE.len() => {
+                self.line.done = true;
+                self.line.event_done = true;
+            }
+            Some(len) => self.documents.push(DONE.get(..len).unwrap_or_default()),
+            None => {}
+        }
+    }
+
+    fn error(&mut self) {
+        self.documents.error();
+    }
+
+    fn unknown(&mut self, bytes: usize) {
+        self.documents.add_foreign(bytes as u64);
+    }
+
+    fn end_event(&mut self, at: usize) {
+        if let Some(hold) = &mut self.hold
+            && hold.from.is_some()
+        {
+            let extra = is_extra(self.line, self.documents) == Some(true);
+            match extra && hold.len(at) <= MAX_HELD {
+                true => hold.take_out(self.bytes, at),
+                false => hold.release(),
+            }
+        }
+        self.line.event_done = false;
+        self.documents.end_event();
+    }
+
+    fn line_feed(&mut self, at: usize) {
+        if let Some(hold) = &mut self.hold
+            && hold.line_feed == Some(hold.offset + at as u64)
+        {
+            hold.from = Some(at);
+            hold.take_out(self.bytes, at + 1);
+        }
+    }
+}
+
+impl Hold {
+    /// Another push begins.
+    fn begin(&mut self) {
+        self.copied = 0;
+        self.from = (!self.held.is_empty()).then_some(0);
+        self.out = self.from.map(|_| Vec::new());
+    }
+
+    /// How long the event at hand is up to this byte of the push.
+    fn len(&self, at: usize) -> u64 {
+        let from = self.from.unwrap_or(at);
+        (self.held.len() + (at - from)) as u64
+    }
+
+    /// The event at hand passes.
+    fn release(&mut self) {
+        self.from = None;
+        self.comments.clear();
+        if let Some(out) = &mut self.out {
+            out.append(&mut self.held);
+        }
+    }
+
+    /// The event at hand, which ends here, does not.
+    fn take_out(&mut self, bytes: &[u8], at: usize) {
+        let Some(from) = self.from.take() else { return };
+        let out = self.out.get_or_insert_default();
+        out.extend_from_slice(bytes.get(self.copied..from).unwrap_or_default());
+        out.append(&mut self.comments);
+        self.held.clear();
+        self.copied = at;
+        self.line_feed = Some(self.offset + at as u64);
+    }
+
+    /// The push ends.
+    fn pass(&mut self, bytes: &[u8]) -> Passed {
+        self.offset += bytes.len() as u64;
+        if let Some(from) = self.from {
+            let out = self.out.get_or_insert_default();
+            out.extend_from_slice(bytes.get(self.copied..from).unwrap_or_default());
+            self.held
+                .extend_from_slice(bytes.get(from..).unwrap_or_default());
+        } else if let Some(out) = &mut self.out {
+            out.extend_from_slice(bytes.get(self.copied..).unwrap_or_default());
+        }
+        self.out.take().map_or(Passed::Same, Passed::Instead)
+    }
+}

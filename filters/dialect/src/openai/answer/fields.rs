@@ -1,0 +1,217 @@
+//! The answer fields of interest: where they stand, what they are called, what they hold.
+
+use super::report::Count;
+use super::text::Slot;
+use crate::json::Kind;
+
+/// A container of interest in an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum At {
+    /// Outside the document.
+    Root,
+    /// A document that is a list of answers or errors.
+    List,
+    Top,
+    /// An answer in an envelope: `result`.
+    Envelope,
+    Choices,
+    Choice,
+    Delta,
+    Message,
+    /// A list of content blocks, whose text belongs to this slot.
+    Blocks(Slot),
+    Block(Slot),
+    Details,
+    Detail,
+    Audio,
+    ToolCalls,
+    ToolCall,
+    Function,
+    FunctionCall,
+    /// A value that counts by its bytes as sent.
+    Raw,
+    Usage,
+    InputDetails,
+    OutputDetails,
+    Timings,
+    /// A host's own object, with usage inside.
+    Vendor,
+    Error,
+    Status,
+}
+
+/// What the value at hand is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Field {
+    Other,
+    Inside(At, Kind),
+    /// Generated text: a string, a block or a list of blocks.
+    Text(Slot),
+    /// Generated text, if it is a string.
+    String(Slot),
+    /// Text of the slot that the container belongs to.
+    SameText,
+    /// Generated text: a string, or a value as sent.
+    Raw(Slot),
+    /// Base64 of sound.
+    Sound,
+    Count(Count),
+    /// Which choice, or which tool call.
+    Index,
+    /// A word of a few letters.
+    Word(Word),
+    /// An error, unless it is null, false, zero or empty.
+    Error,
+    /// An error if it is false.
+    Success,
+}
+
+/// A word that means something.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Word {
+    /// What kind of document this is.
+    Object,
+    /// Why a choice ended.
+    Finish,
+}
+
+impl At {
+    /// The keys of interest in this container, the most usual ones first. A table, as for requests.
+    fn keys(self) -> &'static [(&'static str, Field)] {
+        use Field::{Count as Number, Error, Inside, Raw, SameText, Text};
+        use Kind::{Array, Object};
+        match self {
+            Self::Top | Self::Envelope => &[
+                ("choices", Inside(Self::Choices, Array)),
+                ("usage", Inside(Self::Usage, Object)),
+                ("object", Field::Word(Word::Object)),
+                ("error", Error),
+                ("x_groq", Inside(Self::Vendor, Object)),
+                ("timings", Inside(Self::Timings, Object)),
+                // Workers AI: the text alone, or an envelope.
+                ("response", Field::String(Slot::Whole)),
+                ("result", Inside(Self::Envelope, Object)),
+                ("success", Field::Success),
+                ("tool_calls", Inside(Self::ToolCalls, Array)),
+                ("message", Inside(Self::Message, Object)),
+                ("base_resp", Inside(Self::Status, Object)),
+                ("error_code", Error),
+            ],
+            Self::Choice => &[
+                ("index", Field::Index),
+                ("delta", Inside(Self::Delta, Object)),
+                ("message", Inside(Self::Message, Object)),
+                ("text", Text(Slot::Whole)),
+                ("finish_reason", Field::Word(Word::Finish)),
+                ("usage", Inside(Self::Usage, Object)),
+                ("error", Error),
+            ],
+            Self::Delta | Self::Message => &[
+                ("content", Text(Slot::Content)),
+                ("reasoning_content", Text(Slot::ReasoningContent)),
+                ("reasoning", Text(Slot::Reasoning)),
+                ("reasoning_details", Inside(Self::Details, Array)),
+                ("tool_calls", Inside(Self::ToolCalls, Array)),
+                ("refusal", Text(Slot::Refusal)),
+                ("thinking", Text(Slot::Thinking)),
+                ("function_call", Inside(Self::FunctionCall, Object)),
+                ("audio", Inside(Self::Audio, Object)),
+                ("text", Text(Slot::Whole)),
+                ("usage", Inside(Self::Usage, Object)),
+            ],
+            Self::Block(_) => &[
+                ("text", SameText),
+                ("thinking", Text(Slot::Thinking)),
+                ("content", SameText),
+                ("reasoning", Text(Slot::Thinking)),
+                ("reasoning_content", Text(Slot::Thinking)),
+                ("refusal", SameText),
+                ("summary", SameText),
+            ],
+            Self::Detail => &[
+                ("text", Text(Slot::Details)),
+                ("summary", Text(Slot::Details)),
+                ("data", Text(Slot::Encrypted)),
+                ("content", Text(Slot::Details)),
+            ],
+            Self::Audio => &[
+                ("data", Field::Sound),
+                ("transcript", Text(Slot::Transcript)),
+            ],
+            Self::ToolCall => &[
+                ("index", Field::Index),
+                ("function", Inside(Self::Function, Object)),
+                ("custom", Inside(Self::Function, Object)),
+                ("name", Text(Slot::ToolName)),
+                ("arguments", Raw(Slot::ToolArguments)),
+            ],
+            Self::Function => &[
+                ("name", Text(Slot::ToolName)),
+                ("arguments", Raw(Slot::ToolArguments)),
+                ("input", Raw(Slot::ToolArguments)),
+                ("parameters", Raw(Slot::ToolArguments)),
+            ],
+            Self::FunctionCall => &[
+                ("name", Text(Slot::CallName)),
+                ("arguments", Raw(Slot::CallArguments)),
+            ],
+            Self::Usage => &[
+                ("prompt_tokens", Number(Count::Input)),
+                ("completion_tokens", Number(Count::Output)),
+                ("total_tokens", Number(Count::Total)),
+                ("prompt_tokens_details", Inside(Self::InputDetails, Object)),
+                (
+                    "completion_tokens_details",
+                    Inside(Self::OutputDetails, Object),
+                ),
+                // DeepSeek, Moonshot, and SGLang or Perplexity.
+                ("prompt_cache_hit_tokens", Number(Count::Cached)),
+                ("cached_tokens", Number(Count::Cached)),
+                ("reasoning_tokens", Number(Count::Reasoning)),
+            ],
+            Self::InputDetails => &[("cached_tokens", Number(Count::Cached))],
+            Self::OutputDetails => &[("reasoning_tokens", Number(Count::Reasoning))],
+            // llama.cpp.
+            Self::Timings => &[
+                ("prompt_n", Number(Count::Input)),
+                ("predicted_n", Number(Count::Output)),
+                ("cache_n", Number(Count::Beside)),
+            ],
+            Self::Vendor => &[("usage", Inside(Self::Usage, Object)), ("error", Error)],
+            // Groq: what was generated and is no call of a tool.
+            Self::Error => &[("failed_generation", Field::String(Slot::Whole))],
+            // MiniMax.
+            Self::Status => &[("status_code", Error)],
+            _ => &[],
+        }
+    }
+
+    /// The field that a key names.
+    pub(super) fn field(self, key: &[u8]) -> Field {
+        let named = self.keys().iter().find(|(name, _)| name.as_bytes() == key);
+        match (named.map(|(_, field)| *field), self) {
+            (Some(Field::SameText), Self::Block(slot)) => Field::Text(slot),
+            (None, Self::Delta | Self::Message) if is_reasoning(key) => Field::Text(Slot::Thinking),
+            (field, _) => field.unwrap_or(Field::Other),
+        }
+    }
+
+    /// What an item of this array is.
+    pub(super) fn item(self) -> Option<Field> {
+        let inside = |at| Some(Field::Inside(at, Kind::Object));
+        match self {
+            Self::List => inside(Self::Top),
+            Self::Choices => inside(Self::Choice),
+            Self::ToolCalls => inside(Self::ToolCall),
+            Self::Details => inside(Self::Detail),
+            Self::Blocks(slot) => Some(Field::Text(slot)),
+            _ => None,
+        }
+    }
+}
+
+/// Whether a key of a message names reasoning, whatever it is called.
+fn is_reasoning(key: &[u8]) -> bool {
+    let names: [&[u8]; 3] = [b"reasoning", b"think", b"thought"];
+    names.iter().any(|name| key.starts_with(name)) && !key.ends_with(b"signature")
+}

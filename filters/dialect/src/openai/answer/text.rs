@@ -1,0 +1,392 @@
+//! Generated text, each text once.
+//!
+//! Hosts say the same text under two names in one chunk, begin every delta with the whole text before it, or end
+//! a stream with the whole message. So text is not summed up as it comes: the texts of a choice are collected as
+//! *pieces* (length and a hash of the beginning, never the bytes) and told apart when the choice ends, when its index is known too.
+//! A *lane* is what came of one kind of text in one choice, over all documents of the answer.
+//!
+//! Rules: of equal pieces of one class in one choice one counts. A `message` beside deltas, or a legacy `text`
+//! beside either, counts as far as it is longer. In a lane, pieces are cumulative as long as each begins with the
+//! one before and most are longer: then the last one counts, else the sum.
+
+use siphasher::sip::SipHasher13;
+use std::hash::Hasher;
+
+/// Pieces told apart in one choice. Further ones add to the length of one of their kind.
+const MAX_PIECES: usize = 32;
+/// Lanes told apart in one answer, of about 100 bytes each. Text of further ones is summed up.
+const MAX_LANES: usize = 256;
+/// Bytes of a piece that are hashed: texts of one length that begin alike are the same.
+const MAX_HASHED: u64 = 1024;
+/// Below this a delta that is as long as all before it together is no repetition of them.
+const MIN_WHOLE: u64 = 32;
+
+/// Kinds of text, by the field that holds them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Slot {
+    Content,
+    Refusal,
+    Transcript,
+    /// `text` of a choice, and text outside of choices.
+    Whole,
+    Reasoning,
+    ReasoningContent,
+    Thinking,
+    Details,
+    Encrypted,
+    ToolName,
+    ToolArguments,
+    CallName,
+    CallArguments,
+}
+
+/// What may be the same text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Class {
+    Answer,
+    Reasoning,
+    Encrypted,
+    Tools,
+}
+
+impl Slot {
+    fn class(self) -> Class {
+        match self {
+            Self::Content | Self::Refusal | Self::Transcript | Self::Whole => Class::Answer,
+            Self::Reasoning | Self::ReasoningContent | Self::Thinking | Self::Details => {
+                Class::Reasoning
+            }
+            Self::Encrypted => Class::Encrypted,
+            Self::ToolName | Self::ToolArguments | Self::CallName | Self::CallArguments => {
+                Class::Tools
+            }
+        }
+    }
+}
+
+/// Where a text stands. Later ones repeat earlier ones, if these are there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Place {
+    Delta,
+    /// `function_call` beside `tool_calls`.
+    DeltaCall,
+    Message,
+    MessageCall,
+    /// The choice itself.
+    Choice,
+    /// The document.
+    Document,
+}
+
+/// A text that ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+struct Digest {
+    len: u64,
+    hash: u64,
+}
+
+impl Digest {
+    /// How much of the text is hashed.
+    fn hashed(self) -> u64 {
+        self.len.min(MAX_HASHED)
+    }
+
+    /// Whether a text with this beginning begins with this one, as far as it is hashed.
+    fn begins(self, beginning: Self) -> bool {
+        self.hashed() == beginning.len && self.hash == beginning.hash
+    }
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Piece {
+    place: Place,
+    slot: Slot,
+    /// Which tool call; `None` until that is known.
+    call: Option<u32>,
+    text: Digest,
+}
+
+/// The piece being read.
+#[derive(Debug, Clone, Copy)]
+struct Running {
+    place: Place,
+    slot: Slot,
+    len: u64,
+    hasher: SipHasher13,
+}
+
+/// What came of one kind of text in one choice.
+#[derive(Debug, Clone, Copy)]
+struct Lane {
+    choice: u32,
+    call: u32,
+    place: Place,
+    slot: Slot,
+    first: Digest,
+    /// The last piece, while pieces may be cumulative.
+    last: Digest,
+    /// The piece being read begins with `first`, with `last`.
+    begins: (bool, bool),
+    pieces: u32,
+    longer: u32,
+    repeated: u32,
+    cumulative: bool,
+    sum: u64,
+    /// What counts.
+    count: u64,
+}
+
+impl Lane {
+    /// Takes a piece in; answers how much more counts.
+    fn add(&mut self, text: Digest) -> u64 {
+        let before = self.count;
+        let grows = self.begins.1 && text.len > self.last.len;
+        let (all, again) = (self.sum, self.pieces > 2 && !self.cumulative);
+        if again && self.begins.0 && text.len == all && all >= MIN_WHOLE {
+            // The whole text once more, as some hosts end a stream.
+            return 0;
+        }
+        if self.pieces == 0 {
+            self.first = text;
+        } else if grows {
+            self.longer += 1;
+        } else {
+            self.repeated += 1;
+            self.cumulative &= text == self.last && self.repeated <= self.longer;
+        }
+        self.pieces = self.pieces.saturating_add(1);
+        self.sum += text.len;
+        // Nothing begins with a text that has no length.
+        self.last = if self.cumulative {
+            text
+        } else {
+            Digest::default()
+        };
+        self.count = if self.cumulative { text.len } else { self.sum };
+        self.count.saturating_sub(before)
+    }
+}
+
+/// The text of an answer.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Texts {
+    lanes: Vec<Lane>,
+    /// Of the choice at hand, by place and class.
+    pieces: Vec<Piece>,
+    running: Option<Running>,
+    total: u64,
+    /// What it was before the document at hand.
+    before: u64,
+}
+
+impl Texts {
+    /// Bytes of text that count, but for the choice at hand.
+    pub(super) fn total(&self) -> u64 {
+        self.total
+    }
+
+    /// A document begins.
+    pub(super) fn begin_document(&mut self) {
+        self.before = self.total;
+    }
+
+    /// The document at hand is none: its text does not count.
+    pub(super) fn drop_document(&mut self) {
+        self.total = self.before;
+        self.pieces.clear();
+        self.running = None;
+    }
+
+    /// A string of generated text begins.
+    pub(super) fn begin(&mut self, place: Place, slot: Slot) {
+        if let Some(running) = &self.running
+            && running.place == place
+            && running.slot == slot
+        {
+            return;
+        }
+        self.end_piece();
+        for lane in &mut self.lanes {
+            if lane.place == place && lane.slot == slot {
+                lane.begins = (false, false);
+            }
+        }
+        self.running = Some(Running {
+            place,
+            slot,
+            len: 0,
+            hasher: SipHasher13::new(),
+        });
+    }
+
+    /// More of it. Where it is as long as an earlier text of its kind, it is compared with that one.
+    pub(super) fn push(&mut self, text: &[u8]) {
+        let Some(running) = &mut self.running else {
+            return;
+        };
+        let (place, slot, mut at) = (running.place, running.slot, running.len);
+        running.len += text.len() as u64;
+        let (to, mut text) = (running.len.min(MAX_HASHED), text);
+        let alike = |lane: &&mut Lane| lane.place == place && lane.slot == slot;
+        while at < to {
+            let lens = self.lanes.iter_mut().filter(alike);
+            let lens = lens.flat_map(|lane| [lane.first.hashed(), lane.last.hashed()]);
+            let next = lens.filter(|len| (at + 1..=to).contains(len)).min();
+            let (head, rest) = text.split_at((next.unwrap_or(to) - at) as usize);
+            running.hasher.write(head);
+            text = rest;
+            at += head.len() as u64;
+            if next.is_none() {
+                break;
+            }
+            let hash = running.hasher.finish();
+            let here = Digest { len: at, hash };
+            for lane in self.lanes.iter_mut().filter(alike) {
+                lane.begins.0 |= lane.first.begins(here);
+                lane.begins.1 |= lane.last.begins(here);
+            }
+        }
+    }
+
+    /// So many bytes more that nobody compares.
+    pub(super) fn push_len(&mut self, len: u64) {
+        if let Some(running) = &mut self.running {
+            running.len += len;
+        }
+    }
+
+    fn end_piece(&mut self) {
+        let Some(running) = self.running.take().filter(|running| running.len > 0) else {
+            return;
+        };
+        let text = Digest {
+            len: running.len,
+            hash: running.hasher.finish(),
+        };
+        let new = (running.place, running.slot.class());
+        let key = |piece: &Piece| (piece.place, piece.slot.class());
+        if self.pieces.len() == MAX_PIECES {
+            match self.pieces.iter_mut().find(|piece| key(piece) == new) {
+                Some(piece) => piece.text.len += text.len,
+                None => self.total += text.len,
+            }
+            return;
+        }
+        let at = self.pieces.iter().position(|piece| key(piece) > new);
+        let piece = Piece {
+            place: running.place,
+            slot: running.slot,
+            call: None,
+            text,
+        };
+        self.pieces.insert(at.unwrap_or(self.pieces.len()), piece);
+    }
+
+    /// A tool call begins.
+    pub(super) fn begin_call(&mut self) {
+        self.end_piece();
+    }
+
+    /// The tool call ends, and this is its index.
+    pub(super) fn end_call(&mut self, index: u32) {
+        self.end_piece();
+        for piece in &mut self.pieces {
+            if matches!(piece.slot, Slot::ToolName | Slot::ToolArguments) {
+                piece.call = piece.call.or(Some(index));
+            }
+        }
+    }
+
+    /// The choice ends, and this is its index.
+    pub(super) fn end_choice(&mut self, index: u32) {
+        self.end_piece();
+        let inside = |piece: &&Piece| piece.place != Place::Document;
+        let len = self.pieces.iter().take_while(inside).count();
+        self.count(len, Some(index));
+    }
+
+    /// The document ends: what stands outside of choices.
+    pub(super) fn end_document(&mut self) {
+        self.end_piece();
+        self.count(self.pieces.len(), None);
+    }
+
+    /// Counts the first `len` pieces, group by group, and lets go of them.
+    fn count(&mut self, len: usize, choice: Option<u32>) {
+        let mut pieces = std::mem::take(&mut self.pieces);
+        let mut rest = pieces.get(..len).unwrap_or_default();
+        while let Some(first) = rest.first() {
+            let class = first.slot.class();
+            let same = |piece: &&Piece| piece.place == first.place && piece.slot.class() == class;
+            let (group, others) = rest.split_at(rest.iter().take_while(same).count());
+            rest = others;
+            let earlier = self.lanes.iter().filter(|lane| {
+                lane.place < first.place
+                    && lane.slot.class() == class
+                    && choice.is_none_or(|choice| lane.choice == choice)
+            });
+            let earlier: u64 = earlier.map(|lane| lane.count).sum();
+            self.count_group(group, choice.unwrap_or(0), earlier);
+        }
+        pieces.drain(..len);
+        self.pieces = pieces;
+    }
+
+    /// Counts pieces of one class in one place, where `earlier` is what came of that class in places before.
+    fn count_group(&mut self, group: &[Piece], choice: u32, earlier: u64) {
+        let mut sum = 0;
+        for (at, piece) in group.iter().enumerate() {
+            let again = |other: &Piece| other.text == piece.text && other.slot != piece.slot;
+            if piece.slot.class() < Class::Encrypted && group.iter().take(at).any(again) {
+                continue;
+            }
+            sum += piece.text.len;
+            if earlier == 0 {
+                self.total += match self.lane(choice, piece) {
+                    Some(lane) => lane.add(piece.text),
+                    None => piece.text.len,
+                };
+            }
+        }
+        if earlier > 0
+            && let Some(first) = group.first()
+        {
+            // Only as far as it is more than that.
+            self.total += match self.lane(choice, first) {
+                Some(lane) => {
+                    let more = sum.saturating_sub(earlier + lane.count);
+                    lane.count += more;
+                    more
+                }
+                None => sum.saturating_sub(earlier),
+            };
+        }
+    }
+
+    /// The lane of a piece, made if there is room.
+    fn lane(&mut self, choice: u32, piece: &Piece) -> Option<&mut Lane> {
+        let (place, slot, call) = (piece.place, piece.slot, piece.call.unwrap_or(0));
+        let known = self.lanes.iter().position(|lane| {
+            lane.choice == choice && lane.call == call && lane.place == place && lane.slot == slot
+        });
+        if known.is_none() && self.lanes.len() < MAX_LANES {
+            self.lanes.push(Lane {
+                choice,
+                call,
+                place,
+                slot,
+                first: Digest::default(),
+                last: Digest::default(),
+                begins: (false, false),
+                pieces: 0,
+                longer: 0,
+                repeated: 0,
+                cumulative: true,
+                sum: 0,
+                count: 0,
+            });
+            return self.lanes.last_mut();
+        }
+        self.lanes.get_mut(known?)
+    }
+}
