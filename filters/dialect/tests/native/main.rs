@@ -7,6 +7,8 @@ mod golden;
 
 mod agreement;
 mod chunking;
+mod cutting;
+mod passing;
 mod words;
 
 #[test]
