@@ -6,7 +6,7 @@
 //!
 //! Invariants: no input panics; memory is bounded whatever arrives (strings of interest have a
 //! greatest length, everything else is only looked at); and *chunking is invisible*: any split of
-//! the same bytes gives the same facts, the same usage and the same error.
+//! the same bytes gives the same facts, the same usage, the same error, and passes the same bytes on.
 //!
 //! Rooms: `json`, `sse` know syntax and nothing of any API; `openai` knows one API dialect each
 //! for requests and answers; `body`, `usage`, `refusal` hold what is told to the outside. A further

@@ -1,6 +1,6 @@
-//! The OpenAI dialect: `chat/completions` and `completions`, as OpenAI, vLLM and llama.cpp speak it.
+//! The OpenAI dialect: `chat/completions` and `completions`, as OpenAI and the servers and hosts that follow it speak it.
 //!
-//! `request` reads facts from a request body, `answer` reads usage from an answer, whole or streamed.
+//! `request` reads facts from a request body, `answer` reads usage and text from an answer, whole or streamed.
 
 pub(crate) mod answer;
 pub(crate) mod ask;

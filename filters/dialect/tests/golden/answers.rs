@@ -134,7 +134,7 @@ fn reports() -> Vec<Case> {
             "cut inside the report",
             br#"{"usage":{"prompt_tokens":1,"completion_tokens":2"#,
         )
-        .unread(0),
+        .unread(49),
         json("half a report", br#"{"usage":{"prompt_tokens":1}}"#).unread(29),
         json(
             "embeddings: all of the total is prompt",
@@ -277,7 +277,12 @@ fn reports() -> Vec<Case> {
             b"data: {\"usage\":{\"prompt_tokens\":8,\"completion_tokens\":0,\"total_tokens\":8}}\n\ndata: {\"usage\":{\"prompt_tokens\":0,\"completion_tokens\":3}}\n\n",
         )
         .used(8, 3)
-        .total(Some(8)),
+        .total(None),
+        events(
+            "the prompt first, a total alone at last",
+            b"data: {\"usage\":{\"prompt_tokens\":8,\"completion_tokens\":0,\"total_tokens\":8}}\n\ndata: {\"usage\":{\"total_tokens\":11}}\n\n",
+        )
+        .used(8, 3),
     ]
 }
 
@@ -329,6 +334,16 @@ fn texts() -> Vec<Case> {
             br#"{"choices":[{"message":{"content":"same","refusal":"same","reasoning":"same","thinking":"same"}}]}"#,
         )
         .text(8),
+        json(
+            "one call that is no list",
+            br#"{"choices":[{"message":{"tool_calls":{"index":0,"function":{"name":"f","arguments":{}}}}}]}"#,
+        )
+        .text(3),
+        json(
+            "reasoning under names of one host, and a signature, which is none",
+            br#"{"choices":[{"delta":{"reasoning_text":"abc","reasoning_content":"abc","thinking_blocks":[{"thinking":"abc"}],"thought_signature":"xyz"}}]}"#,
+        )
+        .text(3),
         json(
             "content as an object, blocks of strings, what is no text",
             br#"{"choices":[{"message":{"content":{"type":"text","text":"ab"}}},{"message":{"content":["c",7,null,{"type":"image_url","image_url":{"url":"data:abc"}},{"type":"text","text":"d"}]}}]}"#,
@@ -447,44 +462,59 @@ fn unreadable() -> Vec<Case> {
             "text before bytes that are no UTF-8 is unread with them",
             b"{\"choices\":[{\"text\":\"ab\xC3\xA4\xFF\"}],\"usage\":{\"prompt_tokens\":1,\"completion_tokens\":2}}",
         )
-        .unread(81),
+        .unread(80),
         json(
             "not a number, after usage",
             b"{\"usage\":{\"prompt_tokens\":1,\"completion_tokens\":2},\"choices\":[{\"text\":\"ab\",\"logprobs\":NaN}]}",
         )
         .used(1, 2)
         .total(None)
-        .unread(93),
+        .unread(92),
         events(
             "an event with half a surrogate pair between two others",
             b"data: {\"choices\":[{\"delta\":{\"content\":\"ab\"}}]}\n\ndata: {\"choices\":[{\"delta\":{\"content\":\"\\ud83d\"}}]}\n\ndata: {\"choices\":[{\"delta\":{\"content\":\"cd\"}}]}\n\n",
         )
         .text(4)
-        .unread(46),
+        .unread(44),
         events(
             "an event that ends too early",
             b"data: {\"choices\":[{\"delta\":{\"content\":\"ab\"}}\n\ndata: {\"choices\":[{\"delta\":{\"content\":\"cd\"}}]}\n\n",
         )
         .text(2)
-        .unread(39),
+        .unread(38),
         Case::new(
             "a line of JSON that is cut, and the next one",
             Label::Other,
             b"{\"choices\":[{\"delta\":{\"content\":\"a\n{\"choices\":[{\"delta\":{\"content\":\"bc\"}}]}\n",
         )
         .text(2)
-        .unread(34),
+        .unread(35),
         events(
             "an error in the event that it cut",
             b"data: {\"choices\":[{\"delta\":{\"content\":\"a\ndata: {\"error\":{\"message\":\"gone\"}}\n\n",
         )
-        .unread(34)
+        .unread(35)
         .error_only(),
         json(
             "nested too deep",
             include_bytes!("deep.json"),
         )
         .unread(133),
+        json(
+            "a whole answer of another dialect",
+            br#"{"object":"response","error":null,"output":[{"type":"message","content":[{"type":"output_text","text":"Hi"}]}],"reasoning":{"summary":"auto"},"text":{"format":{"type":"text"}},"usage":{"input_tokens":3,"output_tokens":1}}"#,
+        )
+        .unread(221),
+        events(
+            "the same, streamed",
+            b"data: {\"type\":\"response.completed\",\"response\":{\"reasoning\":{\"summary\":\"auto\"},\"text\":\"x\"}}",
+        )
+        .unread(84),
+        json(
+            "the same, cut",
+            br#"{"object":"response","error":null,"output":[{"type":"message""#,
+        )
+        .unread(61),
         events(
             "another dialect is unread, all of it",
             b"data: {\"type\":\"response.created\"}\n\ndata: {\"type\":\"x\",\"delta\":\"abc\"}\n\n",

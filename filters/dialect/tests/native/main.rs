@@ -8,6 +8,8 @@ mod golden;
 mod agreement;
 mod asking;
 mod chunking;
+mod cutting;
+mod passing;
 mod words;
 
 #[test]

@@ -27,6 +27,8 @@ pub(super) struct Documents {
     at_line: bool,
     /// Documents begun since the last event.
     begun: u32,
+    /// Something since then was no document.
+    broken: bool,
     /// What cannot be read is no loss: it belongs to an error.
     quiet: bool,
     /// Bytes that are no JSON.
@@ -44,6 +46,7 @@ impl Documents {
             size: 0,
             at_line: false,
             begun: 0,
+            broken: false,
             quiet: false,
             unread: 0,
             foreign: 0,
@@ -59,7 +62,7 @@ impl Documents {
                     bytes = &bytes[1..];
                 }
                 State::Between if matches!(byte, b'{' | b'[') => self.begin(),
-                State::Between => self.state = State::Unread(false),
+                State::Between => self.break_off(false),
                 State::Inside => bytes = self.read(bytes),
                 State::Unread(true) if byte == b'{' => self.begin(),
                 State::Unread(_) => {
@@ -103,10 +106,16 @@ impl Documents {
         } else {
             self.add_unread(self.size + read.len() as u64);
             let at_line = read.last().map_or(self.at_line, |byte| *byte == b'\n');
-            self.state = State::Unread(at_line);
+            self.break_off(at_line);
             self.reader.drop_document();
         }
         rest
+    }
+
+    /// What comes is no document.
+    fn break_off(&mut self, at_line: bool) {
+        self.state = State::Unread(at_line);
+        self.broken = true;
     }
 
     fn end(&mut self) {
@@ -122,6 +131,7 @@ impl Documents {
         }
         self.state = State::Between;
         self.begun = 0;
+        self.broken = false;
         self.quiet = false;
     }
 
@@ -146,6 +156,7 @@ impl Documents {
     pub(super) fn unread_bytes(&self) -> u64 {
         match self.reader.any_known() {
             true => self.unread,
+            false if self.state == State::Inside => self.unread + self.foreign + self.size,
             false => self.unread + self.foreign,
         }
     }
@@ -160,8 +171,7 @@ impl Documents {
     pub(super) fn is_extra(&self) -> Option<bool> {
         let extra = self.reader.extra();
         match self.state {
-            _ if self.begun > 1 => Some(false),
-            State::Unread(_) => Some(false),
+            _ if self.begun > 1 || self.broken => Some(false),
             _ if self.begun == 1 && extra.not => Some(false),
             State::Between if self.begun == 1 => Some(extra.no_choices && extra.usage),
             _ => None,

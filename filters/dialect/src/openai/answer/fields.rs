@@ -47,6 +47,8 @@ pub(super) enum Field {
     Inside(At, Kind),
     /// Generated text: a string, a block or a list of blocks.
     Text(Slot),
+    /// Generated text, if it is a string.
+    String(Slot),
     /// Text of the slot that the container belongs to.
     SameText,
     /// Generated text: a string, or a value as sent.
@@ -87,7 +89,7 @@ impl At {
                 ("x_groq", Inside(Self::Vendor, Object)),
                 ("timings", Inside(Self::Timings, Object)),
                 // Workers AI: the text alone, or an envelope.
-                ("response", Text(Slot::Whole)),
+                ("response", Field::String(Slot::Whole)),
                 ("result", Inside(Self::Envelope, Object)),
                 ("success", Field::Success),
                 ("tool_calls", Inside(Self::ToolCalls, Array)),
@@ -114,6 +116,7 @@ impl At {
                 ("thinking", Text(Slot::Thinking)),
                 ("function_call", Inside(Self::FunctionCall, Object)),
                 ("audio", Inside(Self::Audio, Object)),
+                ("text", Text(Slot::Whole)),
                 ("usage", Inside(Self::Usage, Object)),
             ],
             Self::Block(_) => &[
@@ -176,7 +179,7 @@ impl At {
             ],
             Self::Vendor => &[("usage", Inside(Self::Usage, Object)), ("error", Error)],
             // Groq: what was generated and is no call of a tool.
-            Self::Error => &[("failed_generation", Text(Slot::Whole))],
+            Self::Error => &[("failed_generation", Field::String(Slot::Whole))],
             // MiniMax.
             Self::Status => &[("status_code", Error)],
             _ => &[],
@@ -188,6 +191,7 @@ impl At {
         let named = self.keys().iter().find(|(name, _)| name.as_bytes() == key);
         match (named.map(|(_, field)| *field), self) {
             (Some(Field::SameText), Self::Block(slot)) => Field::Text(slot),
+            (None, Self::Delta | Self::Message) if is_reasoning(key) => Field::Text(Slot::Thinking),
             (field, _) => field.unwrap_or(Field::Other),
         }
     }
@@ -204,4 +208,10 @@ impl At {
             _ => None,
         }
     }
+}
+
+/// Whether a key of a message names reasoning, whatever it is called.
+fn is_reasoning(key: &[u8]) -> bool {
+    let names: [&[u8]; 3] = [b"reasoning", b"think", b"thought"];
+    names.iter().any(|name| key.starts_with(name)) && !key.ends_with(b"signature")
 }

@@ -127,6 +127,11 @@ pub(super) fn merge(known: Option<Usage>, next: Usage) -> Usage {
     if next.output == 0 {
         (merged.output, merged.reasoning) = (known.output, known.reasoning);
     }
-    merged.total = next.total.or(known.total);
+    let input = merged.input.unwrap_or(0);
+    let total = next.total.or(known.total);
+    if let (Some(_), Some(total)) = (merged.input, total) {
+        merged.output = merged.output.max(total.saturating_sub(input));
+    }
+    merged.total = total.filter(|total| *total >= input + merged.output);
     merged
 }

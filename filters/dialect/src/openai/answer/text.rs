@@ -2,7 +2,7 @@
 //!
 //! Hosts say the same text under two names in one chunk, begin every delta with the whole text before it, or end
 //! a stream with the whole message. So text is not summed up as it comes: the texts of a choice are collected as
-//! *pieces* (length and hash, never the bytes) and told apart when the choice ends, when its index is known too.
+//! *pieces* (length and a hash of the beginning, never the bytes) and told apart when the choice ends, when its index is known too.
 //! A *lane* is what came of one kind of text in one choice, over all documents of the answer.
 //!
 //! Rules: of equal pieces of one class in one choice one counts. A `message` beside deltas, or a legacy `text`
@@ -12,10 +12,12 @@
 use siphasher::sip::SipHasher13;
 use std::hash::Hasher;
 
-/// Pieces told apart in one choice. Further ones count by their length.
+/// Pieces told apart in one choice. Further ones add to the length of one of their kind.
 const MAX_PIECES: usize = 32;
 /// Lanes told apart in one answer, of about 100 bytes each. Text of further ones is summed up.
 const MAX_LANES: usize = 256;
+/// Bytes of a piece that are hashed: texts of one length that begin alike are the same.
+const MAX_HASHED: u64 = 1024;
 /// Below this a delta that is as long as all before it together is no repetition of them.
 const MIN_WHOLE: u64 = 32;
 
@@ -81,6 +83,18 @@ pub(super) enum Place {
 struct Digest {
     len: u64,
     hash: u64,
+}
+
+impl Digest {
+    /// How much of the text is hashed.
+    fn hashed(self) -> u64 {
+        self.len.min(MAX_HASHED)
+    }
+
+    /// Whether a text with this beginning begins with this one, as far as it is hashed.
+    fn begins(self, beginning: Self) -> bool {
+        self.hashed() == beginning.len && self.hash == beginning.hash
+    }
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -206,32 +220,32 @@ impl Texts {
     }
 
     /// More of it. Where it is as long as an earlier text of its kind, it is compared with that one.
-    pub(super) fn push(&mut self, mut text: &[u8]) {
+    pub(super) fn push(&mut self, text: &[u8]) {
         let Some(running) = &mut self.running else {
             return;
         };
-        let (place, slot) = (running.place, running.slot);
+        let (place, slot, mut at) = (running.place, running.slot, running.len);
+        running.len += text.len() as u64;
+        let (to, mut text) = (running.len.min(MAX_HASHED), text);
         let alike = |lane: &&mut Lane| lane.place == place && lane.slot == slot;
-        loop {
-            let (from, to) = (running.len, running.len + text.len() as u64);
+        while at < to {
             let lens = self.lanes.iter_mut().filter(alike);
-            let next = lens.flat_map(|lane| [lane.first.len, lane.last.len]);
-            let Some(len) = next.filter(|len| (from + 1..=to).contains(len)).min() else {
-                break;
-            };
-            let (head, rest) = text.split_at((len - from) as usize);
+            let lens = lens.flat_map(|lane| [lane.first.hashed(), lane.last.hashed()]);
+            let next = lens.filter(|len| (at + 1..=to).contains(len)).min();
+            let (head, rest) = text.split_at((next.unwrap_or(to) - at) as usize);
             running.hasher.write(head);
-            running.len = len;
             text = rest;
+            at += head.len() as u64;
+            if next.is_none() {
+                break;
+            }
             let hash = running.hasher.finish();
-            let here = Digest { len, hash };
+            let here = Digest { len: at, hash };
             for lane in self.lanes.iter_mut().filter(alike) {
-                lane.begins.0 |= lane.first == here;
-                lane.begins.1 |= lane.last == here;
+                lane.begins.0 |= lane.first.begins(here);
+                lane.begins.1 |= lane.last.begins(here);
             }
         }
-        running.hasher.write(text);
-        running.len += text.len() as u64;
     }
 
     /// So many bytes more that nobody compares.
@@ -249,14 +263,16 @@ impl Texts {
             len: running.len,
             hash: running.hasher.finish(),
         };
+        let new = (running.place, running.slot.class());
+        let key = |piece: &Piece| (piece.place, piece.slot.class());
         if self.pieces.len() == MAX_PIECES {
-            self.total += text.len;
+            match self.pieces.iter_mut().find(|piece| key(piece) == new) {
+                Some(piece) => piece.text.len += text.len,
+                None => self.total += text.len,
+            }
             return;
         }
-        let key = |place: Place, slot: Slot| (place, slot.class());
-        let new = key(running.place, running.slot);
-        let after = |piece: &Piece| key(piece.place, piece.slot) > new;
-        let at = self.pieces.iter().position(after);
+        let at = self.pieces.iter().position(|piece| key(piece) > new);
         let piece = Piece {
             place: running.place,
             slot: running.slot,

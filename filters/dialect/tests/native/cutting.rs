@@ -1,0 +1,118 @@
+//! Answers that end too early, and answers without an end: what was read of them counts, in bounded memory.
+
+use crate::golden::{self, Seen};
+use crate::passing::borders;
+use headgate_dialect::{Label, UsageScanner};
+use serde_json::json;
+use std::collections::HashSet;
+
+#[test]
+fn at_every_border_of_every_stream_counts_what_flowed_so_far() {
+    for case in golden::answers::cases() {
+        let mut scanner = UsageScanner::new(case.label, case.sequences);
+        let (mut from, mut before) = (0, 0);
+        for to in borders(case.answer) {
+            let cut = golden::scanner(case.label, case.sequences, false);
+            let (seen, _) = golden::read(cut, [&case.answer[..to]]);
+            scanner.push(&case.answer[from..to], false);
+            assert_eq!(seen, Seen::of(&scanner), "{} at {to}", case.name);
+            let text = seen.observed.text_bytes;
+            assert!(text >= before, "{} at {to}", case.name);
+            // A stream is not done before its end, whatever it reports.
+            assert!(case.done || !seen.done, "{} at {to}", case.name);
+            (from, before) = (to, text);
+        }
+        assert_eq!(before, case.text_bytes, "{}", case.name);
+    }
+}
+
+/// Chunks of a stream, each as often as `times`, and the text that they came to.
+fn long(times: usize, chunk: impl Fn(usize) -> serde_json::Value) -> u64 {
+    let mut scanner = UsageScanner::new(Label::Events, 1);
+    for at in 0..times {
+        scanner.push(format!("data: {}\n\n", chunk(at)).as_bytes(), false);
+    }
+    scanner.observed().text_bytes
+}
+
+#[test]
+fn text_counts_also_where_there_is_more_than_is_told_apart() {
+    // More choices than lanes.
+    let text = long(
+        2000,
+        |at| json!({"choices": [{"index": at % 1000, "delta": {"content": "word "}}]}),
+    );
+    assert_eq!(text, 10_000);
+    // More texts in one choice than pieces.
+    let calls: Vec<_> = (0..500)
+        .map(|at| json!({"index": at, "function": {"name": "f", "arguments": "{}"}}))
+        .collect();
+    let text = long(
+        1,
+        |_| json!({"choices": [{"delta": {"tool_calls": calls}}]}),
+    );
+    assert_eq!(text, 1500);
+    // The same, and then once more in the message that ends the stream.
+    let text = long(2, |at| {
+        let place = if at == 0 { "delta" } else { "message" };
+        json!({"choices": [{place: {"tool_calls": calls}}]})
+    });
+    assert_eq!(text, 1500);
+    // Blocks within blocks, deeper than is followed.
+    let blocks = (0..50).fold(json!("deep"), |inner, _| json!([{"text": inner}]));
+    let text = long(
+        3,
+        |_| json!({"choices": [{"delta": {"content": blocks}}, {"delta": {"content": "on"}}]}),
+    );
+    assert_eq!(text, 6);
+}
+
+#[test]
+fn cumulative_text_counts_once_however_long() {
+    let words: Vec<String> = (0..400).map(|at| format!("word{at} ")).collect();
+    let text = long(
+        400,
+        |at| json!({"choices": [{"delta": {"content": words[..=at].concat(), "reasoning": words[..=at].concat()}}]}),
+    );
+    assert_eq!(text, 2 * words.concat().len() as u64);
+    // Until one delta is not: then each one counts.
+    let text = long(5, |at| match at {
+        4 => json!({"choices": [{"delta": {"content": "other"}}]}),
+        _ => json!({"choices": [{"delta": {"content": words[..=at].concat()}}]}),
+    });
+    assert_eq!(text, 6 + 12 + 18 + 24 + 5);
+}
+
+#[test]
+fn repeated_tokens_are_no_cumulative_text() {
+    let text = long(1000, |_| json!({"choices": [{"delta": {"content": "0"}}]}));
+    assert_eq!(text, 1000);
+    let text = long(
+        1000,
+        |at| json!({"choices": [{"delta": {"content": if at < 2 { "0" } else { "00" }}}]}),
+    );
+    assert_eq!(text, 2 + 998 * 2);
+}
+
+#[test]
+fn the_corpus_has_the_shapes_of_many_hosts() {
+    let cases = golden::corpus::cases();
+    let hosts: HashSet<_> = cases
+        .iter()
+        .map(|case| case.name.split('-').next())
+        .collect();
+    assert!(cases.len() >= 60 && hosts.len() >= 15, "{hosts:?}");
+}
+
+#[test]
+fn a_broken_event_takes_only_itself_away() {
+    let good = "data: {\"choices\":[{\"delta\":{\"content\":\"good\"}}]}\n\n";
+    let bad = "{\"choices\":[{\"delta\":{\"content\":\"lost\",\"logprob\":-Infinity}}]}";
+    let stream = format!("{good}data: {bad}\n\n{good}");
+    let (seen, _) = golden::read(
+        golden::scanner(Label::Events, 1, false),
+        [stream.as_bytes()],
+    );
+    assert_eq!(seen.observed.text_bytes, 8);
+    assert_eq!(seen.observed.unread_bytes, bad.len() as u64);
+}

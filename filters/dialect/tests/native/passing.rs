@@ -1,0 +1,257 @@
+//! Property: all bytes of an answer pass, but those of the event that only reports usage, and none is late.
+
+use crate::golden::{self, answers::Case};
+use headgate_dialect::{Label, Passed, UsageScanner};
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::sample::{Index, select};
+use serde_json::Value;
+
+/// Where the events of a stream end: behind their blank lines. What comes before an event belongs to it.
+pub(crate) fn borders(stream: &[u8]) -> Vec<usize> {
+    let mut borders = Vec::new();
+    let (mut at, mut blank) = (0, true);
+    while at < stream.len() {
+        let line_end = match &stream[at..] {
+            [b'\r', b'\n', ..] => 2,
+            [b'\r' | b'\n', ..] => 1,
+            _ => 0,
+        };
+        at += line_end.max(1);
+        if line_end > 0 && blank {
+            borders.push(at);
+        }
+        blank = line_end > 0;
+    }
+    if borders.last() != Some(&stream.len()) {
+        borders.push(stream.len());
+    }
+    borders
+}
+
+/// Whether an event is the one that reports usage, by serde_json's reading.
+fn reports_usage(event: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(event);
+    let data: Vec<&str> = text
+        .split(['\r', '\n'])
+        .filter_map(|line| line.strip_prefix("data:"))
+        .collect();
+    let Ok(chunk) = serde_json::from_str::<Value>(&data.join("\n")) else {
+        return false;
+    };
+    chunk["choices"].as_array().is_some_and(Vec::is_empty) && chunk["usage"].is_object()
+}
+
+fn passing(pieces: &[&[u8]]) -> Vec<u8> {
+    let scanner = UsageScanner::new(Label::Events, 1).taking_out_usage();
+    golden::read(scanner, pieces.iter().copied()).1
+}
+
+fn streams() -> impl Iterator<Item = Case> {
+    let cases = golden::corpus::cases().into_iter();
+    cases.filter(|case| case.label == Label::Events && !case.answer.starts_with(b"\n{"))
+}
+
+#[test]
+fn of_every_recorded_stream_all_passes_but_usage() {
+    let mut taken_out = 0;
+    for case in streams() {
+        let (mut from, mut expected) = (0, Vec::new());
+        for to in borders(case.answer) {
+            let event = &case.answer[from..to];
+            match reports_usage(event) {
+                true => taken_out += 1,
+                false => expected.extend_from_slice(event),
+            }
+            from = to;
+        }
+        assert_eq!(passing(&[case.answer]), expected, "{}", case.name);
+        let single: Vec<&[u8]> = case.answer.chunks(1).collect();
+        assert_eq!(passing(&single), expected, "{} by bytes", case.name);
+    }
+    assert!(taken_out > 20, "{taken_out}");
+}
+
+#[test]
+fn no_event_is_late() {
+    for case in streams() {
+        let mut scanner = UsageScanner::new(Label::Events, 1).taking_out_usage();
+        let mut from = 0;
+        for to in borders(case.answer) {
+            let event = &case.answer[from..to];
+            let passed = match scanner.push(event, false) {
+                Passed::Same => event.to_vec(),
+                Passed::Instead(bytes) => bytes,
+            };
+            let ended = event.ends_with(b"\n\n") || event.ends_with(b"\r\r");
+            if !reports_usage(event) && ended {
+                assert_eq!(passed, event, "{}", case.name);
+            }
+            from = to;
+        }
+    }
+}
+
+#[test]
+fn an_event_passes_as_soon_as_it_has_a_choice() {
+    for event in [
+        "data: {\"id\":\"c\",\"choices\":[{",
+        "data: {\"id\":\"c\",\"usage\":{\"prompt_tokens\":1},\"choices\":[{",
+        "data: {\"id\":\"c\",\"choices\":[],\"usage\":null",
+        "data: {\"id\":\"c\",\"choices\":[],\"usage\":[",
+        "data: {\"id\":\"c\",\"choices\":null",
+        "data: {\"id\":\"c\",\"choices\":[7,",
+        "data: [{",
+        "data: {oops",
+        "data: [D",
+        "data: word",
+        "event: x\nid: 1\ndata: {\"choices\":[\"",
+        ": a comment, which is no event",
+    ] {
+        let mut scanner = UsageScanner::new(Label::Events, 1).taking_out_usage();
+        let mut passed = Vec::new();
+        for byte in event.as_bytes() {
+            match scanner.push(&[*byte], false) {
+                Passed::Same => passed.push(*byte),
+                Passed::Instead(bytes) => passed.extend(bytes),
+            }
+        }
+        let passed = String::from_utf8(passed).unwrap();
+        assert!(event.starts_with(&passed), "{event}: {passed}");
+        assert!(event.len() - passed.len() <= 1, "{event}: {passed}");
+    }
+}
+
+#[test]
+fn what_may_be_the_event_is_held_and_comes_at_the_end_unless_it_is() {
+    let usage = b"data: {\"usage\":{\"prompt_tokens\":1,\"completion_tokens\":1},\"choices\":[]}";
+    for line_end in ["", "\n", "\r", "\r\n"] {
+        let stream = [&usage[..], line_end.as_bytes()].concat();
+        let mut scanner = UsageScanner::new(Label::Events, 1).taking_out_usage();
+        assert_eq!(scanner.push(&stream, false), Passed::Instead(Vec::new()));
+        assert_eq!(scanner.push(b"", true), Passed::Instead(Vec::new()));
+        assert_eq!(scanner.usage().map(|usage| usage.output), Some(1));
+    }
+    let cut = &usage[..usage.len() - 1];
+    let mut scanner = UsageScanner::new(Label::Events, 1).taking_out_usage();
+    assert_eq!(scanner.push(cut, false), Passed::Instead(Vec::new()));
+    assert_eq!(scanner.push(b"", true), Passed::Instead(cut.to_vec()));
+    let mut scanner = UsageScanner::new(Label::Events, 1).taking_out_usage();
+    assert_eq!(scanner.push(cut, true), Passed::Same);
+}
+
+#[test]
+fn a_long_event_passes_and_is_not_held_long() {
+    let begin = b"data: {\"choices\":[],\"usage\":{},\"x\":\"".to_vec();
+    let fits = [&begin[..], &[b'x'; 60 << 10], b"\"}\n\n"].concat();
+    let long = [&begin[..], &[b'x'; 64 << 10], b"\"}\n\n"].concat();
+    for portion in [1, 1000, usize::MAX] {
+        let passed = |stream: &[u8]| passing(&stream.chunks(portion).collect::<Vec<_>>());
+        assert_eq!(passed(&fits), b"", "by {portion}");
+        assert_eq!(passed(&long), long, "by {portion}");
+    }
+    let mut scanner = UsageScanner::new(Label::Events, 1).taking_out_usage();
+    scanner.push(&begin, false);
+    let more = [b'x'; 1 << 16];
+    assert!(matches!(scanner.push(&more, false), Passed::Instead(bytes) if bytes.len() > 1 << 16));
+    assert_eq!(scanner.push(&more, false), Passed::Same);
+}
+
+#[test]
+fn what_is_no_stream_passes() {
+    let document = b"{\"choices\":[],\"usage\":{\"prompt_tokens\":1,\"completion_tokens\":1}}";
+    for label in [Label::Json, Label::Events, Label::Other] {
+        let mut scanner = UsageScanner::new(label, 1).taking_out_usage();
+        assert_eq!(scanner.push(document, true), Passed::Same);
+    }
+    let mut scanner = UsageScanner::new(Label::Json, 1).taking_out_usage();
+    assert_eq!(
+        scanner.push(b"\n\nda", false),
+        Passed::Instead(b"\n\n".to_vec())
+    );
+    assert_eq!(
+        scanner.push(b"te", false),
+        Passed::Instead(b"date".to_vec())
+    );
+    assert_eq!(scanner.push(b"s", true), Passed::Same);
+}
+
+/// An event, and whether it passes. Line ends are written as `\n`.
+fn event() -> impl Strategy<Value = (&'static str, bool)> {
+    select(vec![
+        (
+            "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"a\"}}],\"usage\":null}\n\n",
+            true,
+        ),
+        ("data: {\"choices\":[],\"usage\":null}\n\n", true),
+        (
+            "data: {\"choices\":[],\"prompt_filter_results\":[{}]}\n\n",
+            true,
+        ),
+        (
+            "data: {\"choices\":[{\"finish_reason\":\"stop\"}],\"usage\":{\"prompt_tokens\":1}}\n\n",
+            true,
+        ),
+        ("data: {\"usage\":{\"prompt_tokens\":1}}\n\n", true),
+        ("data: {\"choices\":[],\"usage\":{}\n\n", true),
+        ("data: [{\"choices\":[],\"usage\":{}}]\n\n", true),
+        ("data: {\"result\":{\"choices\":[],\"usage\":{}}}\n\n", true),
+        ("data: {\"choices\":[],\"usage\":{}}\ndata: {}\n\n", true),
+        ("data: {\"choices\":[],\"usage\":{}} x\n\n", true),
+        (
+            "data: {\"choices\":[],\"usage\":{}}\ndata: [DONE]\n\n",
+            true,
+        ),
+        ("data: [DONE]\n\n", true),
+        (": ping\n", true),
+        (": ping\n\n", true),
+        ("\n", true),
+        ("event: ping\n\n", true),
+        ("id: 7\nretry: 10\ndata: word\n\n", true),
+        ("{\"choices\":[],\"usage\":{}}\n\n", true),
+        ("data: word\ndata: {\"choices\":[],\"usage\":{}}\n\n", true),
+        ("data: {\"choices\":[],\"usage\":{}}\n\n", false),
+        (
+            "data:{\"usage\":{\"prompt_tokens\":1,\"completion_tokens\":2},\"id\":\"c\",\"choices\":[ ]}\n\n",
+            false,
+        ),
+        (
+            "event: message\nid: 4\ndata: {\"choices\":[],\ndata: \"usage\":{\"a\":[{\"choices\":[{}]}]}}\n\n",
+            false,
+        ),
+        ("data\ndata: {\"choices\":[],\"usage\":{}}\n\n", false),
+    ])
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(3000))]
+
+    #[test]
+    fn what_passes_is_all_but_the_events_of_usage(
+        events in vec((event(), select(vec!["\n", "\r", "\r\n"])), 0..8),
+        cuts in vec(any::<Index>(), 0..8),
+    ) {
+        let (mut stream, mut expected) = (b": begin\n\n".to_vec(), b": begin\n\n".to_vec());
+        for ((event, passes), line_end) in events {
+            // A LF after a CR would be of the same line end.
+            let line_end = if stream.ends_with(b"\r") { "\r" } else { line_end };
+            let event = event.replace('\n', line_end);
+            stream.extend_from_slice(event.as_bytes());
+            if passes {
+                expected.extend_from_slice(event.as_bytes());
+            }
+        }
+        let pieces = crate::chunking::cut(&stream, &cuts);
+        let passed = passing(&pieces);
+        prop_assert_eq!(passed.escape_ascii().to_string(), expected.escape_ascii().to_string());
+        let single: Vec<&[u8]> = stream.chunks(1).collect();
+        prop_assert_eq!(passing(&single), expected);
+    }
+
+    #[test]
+    fn a_comment_within_the_event_passes(cuts in vec(any::<Index>(), 0..8)) {
+        let stream = b"data: {\"choices\":[],\r\n: ping\r\ndata: \"usage\":{}}\n: pong\r\r\n: last\n\n";
+        let pieces = crate::chunking::cut(stream, &cuts);
+        prop_assert_eq!(passing(&pieces), b": ping\r\n: pong\r: last\n\n");
+    }
+}
