@@ -112,6 +112,8 @@ pub mod reason {
     pub const OVERRIDE_IGNORED: &str = "OverrideIgnored";
     /// A bucket name given twice for one model.
     pub const DUPLICATE_BUCKET: &str = "DuplicateBucket";
+    /// A bucket that takes so long to fill that a restart of a proxy matters to it.
+    pub const LONG_WINDOW: &str = "LongWindow";
     /// A tagging policy that another one comes before.
     pub const TAGGING_SHADOWED: &str = "TaggingShadowed";
     /// A field of an object that cannot be read; the rest of the object counts.
