@@ -42,6 +42,7 @@ const LOG_FORMAT: &str = concat!(
     "%RESPONSE_FLAGS% %RESPONSE_CODE_DETAILS% %DURATION%ms ",
     "model=%FILTER_STATE(wasm.headgate.model:PLAIN)% version=%FILTER_STATE(wasm.headgate.version:PLAIN)% ",
     "tenant=%FILTER_STATE(wasm.headgate.tenant:PLAIN)% lane=%FILTER_STATE(wasm.headgate.lane:PLAIN)% ",
+    "rule=%FILTER_STATE(wasm.headgate.rule:PLAIN)% reason=%FILTER_STATE(wasm.headgate.reason:PLAIN)% ",
     "cluster=%UPSTREAM_CLUSTER_RAW% request=%REQ(X-REQUEST-ID)%\n"
 );
 
