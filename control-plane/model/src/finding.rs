@@ -92,6 +92,12 @@ pub mod reason {
     pub const INVALID_NAME: &str = "InvalidName";
     /// A client name that another model has.
     pub const NAME_CLAIMED: &str = "NameClaimed";
+    /// An annotation that says no number of tokens.
+    pub const INVALID_MAX_TOKENS: &str = "InvalidMaxTokens";
+    /// The default of `max_tokens` is the model's context window, whose length no carrier says.
+    pub const NO_CONTEXT_LENGTH: &str = "NoContextLength";
+    /// Carriers of one model that say different defaults of `max_tokens`.
+    pub const MAX_TOKENS_DIFFER: &str = "MaxTokensDiffer";
     /// One version in two carriers.
     pub const VERSION_MERGED: &str = "VersionMerged";
     /// Canaries that sum to more than 100 were scaled down.
@@ -106,6 +112,8 @@ pub mod reason {
     pub const OVERRIDE_IGNORED: &str = "OverrideIgnored";
     /// A bucket name given twice for one model.
     pub const DUPLICATE_BUCKET: &str = "DuplicateBucket";
+    /// A bucket that takes so long to fill that a restart of a proxy matters to it.
+    pub const LONG_WINDOW: &str = "LongWindow";
     /// A tagging policy that another one comes before.
     pub const TAGGING_SHADOWED: &str = "TaggingShadowed";
     /// A field of an object that cannot be read; the rest of the object counts.

@@ -32,6 +32,12 @@ impl CarrierKey {
         let (identity, namespace) = (self.identity(), &self.namespace);
         format!("kubectl label {identity} -n {namespace} {label}={value} --overwrite")
     }
+
+    /// The command that sets one of its annotations.
+    pub(crate) fn annotate_command(&self, annotation: &str, value: &str) -> String {
+        let (identity, namespace) = (self.identity(), &self.namespace);
+        format!("kubectl annotate {identity} -n {namespace} {annotation}={value} --overwrite")
+    }
 }
 
 impl fmt::Display for CarrierKey {

@@ -157,6 +157,7 @@ fn plan_model(
         plan: ModelPlan {
             names: model.names.clone(),
             scale: None,
+            default_max_tokens: model.default_max_tokens,
             canaries: canaries
                 .iter()
                 .zip(&percents)

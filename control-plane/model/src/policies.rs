@@ -14,10 +14,12 @@
 //! version the namespace does not declare.
 
 mod contest;
+mod cors;
 mod losses;
 mod outcome;
 mod rank;
 mod reach;
+mod windows;
 
 use std::collections::BTreeMap;
 
@@ -47,6 +49,11 @@ pub(crate) fn resolve(
     let mut rules: BTreeMap<String, Rules> = BTreeMap::new();
 
     let policies = oldest_first(&objects.bucket_policies);
+    findings.extend(
+        policies
+            .iter()
+            .filter_map(|policy| windows::finding(policy)),
+    );
     let reaches: Vec<Reach> = policies.iter().map(|policy| index.reach(policy)).collect();
     for namespace in registry.namespaces.keys() {
         let won = contest::settle(namespace, &index, &reaches);
@@ -61,9 +68,10 @@ pub(crate) fn resolve(
     let policies = oldest_first(&objects.tag_policies);
     let reaches: Vec<Reach> = policies.iter().map(|policy| index.reach(policy)).collect();
     for namespace in registry.namespaces.keys() {
-        let won = contest::settle(namespace, &index, &reaches);
+        let mut won = contest::settle(namespace, &index, &reaches);
         let own = rules.entry(namespace.clone()).or_default();
         own.tagging = contest::tag_rules(namespace, &policies, &reaches, &won);
+        cors::enter(namespace, &policies, &reaches, &own.tagging, &mut won);
         outcomes.enter(namespace, &reaches, won);
     }
     outcomes.close(reaches);

@@ -4,13 +4,14 @@
 //! exactly one model. What cannot be read becomes a [`Finding`] and takes nothing else with it; a model that any
 //! carrier names stays known, so that it answers 503 and never 404.
 
+mod max_tokens;
 mod merge;
 mod names;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
-use headgate_contract::{ModelId, Version, names as wire};
+use headgate_contract::{DefaultMaxTokens, ModelId, Version, names as wire};
 
 use crate::objects::by_age;
 use crate::{Carrier, CarrierKey, Finding, LabelKeys, Objects, Readiness, Severity, reason};
@@ -33,6 +34,8 @@ pub struct Registry {
 pub struct Model {
     /// Names clients write for it besides its id, sorted.
     pub names: Vec<String>,
+    /// What a request that names no `max_tokens` is taken to ask for.
+    pub default_max_tokens: DefaultMaxTokens,
     /// Carriers that own a version, oldest first.
     pub members: Vec<Member>,
     /// Every carrier that names the model, also one whose versions all belong to older ones.
@@ -173,6 +176,7 @@ fn build_models(
         .map(|(id, drafts)| {
             let model = Model {
                 names: names.remove(&id).unwrap_or_default(),
+                default_max_tokens: max_tokens::of_model(&id, &drafts, findings),
                 carriers: drafts.iter().map(|d| d.carrier.key.clone()).collect(),
                 members: merge::members(&id, drafts, findings),
             };

@@ -7,13 +7,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use headgate_contract::{ModelId, Version};
+use headgate_contract::{Cors, ModelId, Version};
 use headgate_model::{Plan, PlannedModel};
 use headgate_xds::{Kind, Resource, ResourceKey};
 
 use crate::scope::Options;
 use crate::vet::{Accepted, model_alone};
-use crate::{clusters, endpoints, routes};
+use crate::{clusters, cors, endpoints, routes};
 
 /// What earlier snapshots were made of. One for all scopes of a process.
 #[derive(Debug, Default)]
@@ -47,6 +47,7 @@ struct Shape {
     domains: BTreeMap<String, Vec<String>>,
     idle_timeout: Duration,
     served: BTreeMap<String, Served>,
+    cors: BTreeMap<String, Cors>,
 }
 
 /// The versions of each model.
@@ -155,7 +156,11 @@ fn shape(accepted: &Accepted<'_>, options: &Options) -> Shape {
         });
         ((*name).to_owned(), models.collect())
     });
+    let cors = accepted
+        .iter()
+        .filter_map(|(name, view)| Some(((*name).to_owned(), cors::of(view)?.clone())));
     Shape {
+        cors: cors.collect(),
         domains: options.domains.clone(),
         idle_timeout: options.idle_timeout,
         served: served.collect(),

@@ -1,6 +1,11 @@
 //! The listener: one HTTP connection manager whose routes come by RDS and whose filter comes by ECDS.
+//!
+//! Invariant: it depends on settings alone; no edit of an object sends a listener.
 
-use envoy_types::pb::envoy::config::accesslog::v3::AccessLog;
+use envoy_types::pb::envoy::config::accesslog::v3::access_log_filter::FilterSpecifier;
+use envoy_types::pb::envoy::config::accesslog::v3::{
+    AccessLog, AccessLogFilter, ResponseFlagFilter,
+};
 use envoy_types::pb::envoy::config::accesslog::v3::access_log::ConfigType as LogConfig;
 use envoy_types::pb::envoy::config::core::v3::config_source::ConfigSourceSpecifier;
 use envoy_types::pb::envoy::config::core::v3::data_source::Specifier;
@@ -18,7 +23,7 @@ use envoy_types::pb::envoy::extensions::filters::http::wasm::v3::Wasm;
 use envoy_types::pb::envoy::extensions::filters::network::http_connection_manager::v3::http_filter::ConfigType as HttpConfig;
 use envoy_types::pb::envoy::extensions::filters::network::http_connection_manager::v3::http_connection_manager::RouteSpecifier;
 use envoy_types::pb::envoy::extensions::filters::network::http_connection_manager::v3::{
-    HttpConnectionManager, HttpFilter, Rds,
+    HttpConnectionManager, HttpFilter, LocalReplyConfig, Rds, ResponseMapper,
 };
 use envoy_types::pb::google::protobuf::{BoolValue, Duration, UInt32Value};
 use envoy_types::util::pack_any;
@@ -26,7 +31,9 @@ use headgate_contract::names;
 use headgate_xds::{Kind, Resource};
 use prost::Name;
 
+use crate::cors;
 use crate::endpoints::socket;
+use crate::leaves::unknown_model;
 use crate::scope::{Options, ScopeSpec};
 
 /// One line a request; the tags are the filter's state.
@@ -35,6 +42,7 @@ const LOG_FORMAT: &str = concat!(
     "%RESPONSE_FLAGS% %RESPONSE_CODE_DETAILS% %DURATION%ms ",
     "model=%FILTER_STATE(wasm.headgate.model:PLAIN)% version=%FILTER_STATE(wasm.headgate.version:PLAIN)% ",
     "tenant=%FILTER_STATE(wasm.headgate.tenant:PLAIN)% lane=%FILTER_STATE(wasm.headgate.lane:PLAIN)% ",
+    "rule=%FILTER_STATE(wasm.headgate.rule:PLAIN)% reason=%FILTER_STATE(wasm.headgate.reason:PLAIN)% ",
     "cluster=%UPSTREAM_CLUSTER_RAW% request=%REQ(X-REQUEST-ID)%\n"
 );
 
@@ -72,12 +80,13 @@ fn connection_manager(options: &Options) -> HttpConnectionManager {
             config_source: Some(ads()),
             route_config_name: names::ROUTE_CONFIG.to_owned(),
         })),
-        http_filters: vec![filter(), router()],
+        http_filters: vec![cors::filter(), filter(), router()],
         http2_protocol_options: Some(Http2ProtocolOptions {
             initial_stream_window_size: uint(window),
             initial_connection_window_size: uint(window),
             ..Http2ProtocolOptions::default()
         }),
+        local_reply_config: Some(local_replies()),
         access_log: options.access_log.iter().map(|p| access_log(p)).collect(),
         use_remote_address: Some(BoolValue { value: true }),
         // What the filter classifies must be what the model server gets.
@@ -88,6 +97,35 @@ fn connection_manager(options: &Options) -> HttpConnectionManager {
         stream_idle_timeout: Some(duration(options.idle_timeout)),
         ..HttpConnectionManager::default()
     }
+}
+
+/// A request that went [nowhere](crate::leaves::nowhere) is answered as one that the routes answer.
+fn local_replies() -> LocalReplyConfig {
+    let nowhere = AccessLogFilter {
+        filter_specifier: Some(FilterSpecifier::ResponseFlagFilter(ResponseFlagFilter {
+            flags: vec!["NC".to_owned()],
+        })),
+    };
+    let body = SubstitutionFormatString {
+        content_type: "application/json".to_owned(),
+        format: Some(text(&unknown_model().to_string())),
+        ..SubstitutionFormatString::default()
+    };
+    LocalReplyConfig {
+        mappers: vec![ResponseMapper {
+            filter: Some(nowhere),
+            body_format_override: Some(body),
+            ..ResponseMapper::default()
+        }],
+        ..LocalReplyConfig::default()
+    }
+}
+
+fn text(format: &str) -> Format {
+    Format::TextFormatSource(DataSource {
+        specifier: Some(Specifier::InlineString(format.to_owned())),
+        ..DataSource::default()
+    })
 }
 
 fn filter() -> HttpFilter {
@@ -116,10 +154,7 @@ fn access_log(path: &str) -> AccessLog {
         config_type: Some(LogConfig::TypedConfig(pack_any(FileAccessLog {
             path: path.to_owned(),
             access_log_format: Some(AccessLogFormat::LogFormat(SubstitutionFormatString {
-                format: Some(Format::TextFormatSource(DataSource {
-                    specifier: Some(Specifier::InlineString(LOG_FORMAT.to_owned())),
-                    ..DataSource::default()
-                })),
+                format: Some(text(LOG_FORMAT)),
                 ..SubstitutionFormatString::default()
             })),
         }))),

@@ -8,6 +8,9 @@ use crate::Duration;
 const MAX_ENTRIES: usize = 64;
 /// Longest entry, bytes.
 const MAX_LENGTH: usize = 253;
+/// Longest pattern of subdomains, bytes: Envoy refuses regular expressions of more than 100 instructions, and with one the
+/// whole route table.
+const MAX_PATTERN: usize = 80;
 
 /// The answer to a browser's preflight request (`OPTIONS` with `Access-Control-Request-Method`).
 ///
@@ -57,7 +60,8 @@ impl OriginPattern {
             && name
                 .bytes()
                 .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || b"-._:[]".contains(&c));
-        if !scheme_is_sound || !host_is_sound || text.len() > MAX_LENGTH {
+        let longest = if wildcard { MAX_PATTERN } else { MAX_LENGTH };
+        if !scheme_is_sound || !host_is_sound || text.len() > longest {
             return None;
         }
         Some(match wildcard {
@@ -93,7 +97,7 @@ impl From<&OriginPattern> for String {
 mod raw {
     use serde::{Deserialize, Serialize};
 
-    use super::{Duration, MAX_ENTRIES, MAX_LENGTH, OriginPattern};
+    use super::{Duration, MAX_ENTRIES, MAX_LENGTH, MAX_PATTERN, OriginPattern};
 
     /// The answer to a browser's preflight request. The virtual host answers it with Envoy's CORS filter; in Istio, the
     /// `corsPolicy` of the VirtualService does.
@@ -101,12 +105,16 @@ mod raw {
     #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
     #[cfg_attr(feature = "schema", schemars(rename = "Cors"))]
     #[cfg_attr(feature = "schema", schemars(extend("x-kubernetes-validations" = crate::rules::of(&[(
+        "self.allowOrigins.all(o, !o.contains('://*.') || size(o) <= 80)",
+        "`allowOrigins` has a pattern of more than 80 characters, which Envoy does not take: write a shorter domain, or the origins",
+    ), (
         "!has(self.allowCredentials) || !self.allowCredentials || !self.allowOrigins.exists(o, o == '*')",
         "`allowCredentials` with the origin `*` would lend every web page the credentials of its reader: name the origins",
     )]))))]
     #[serde(rename_all = "camelCase", deny_unknown_fields)]
     pub(super) struct Cors {
-        /// The origins that may call: `https://chat.example`, `https://*.example.com` (every subdomain) or `*`.
+        /// The origins that may call: `https://chat.example`, `https://*.example.com` (every subdomain; at most 80
+        /// characters) or `*`.
         #[cfg_attr(feature = "schema", schemars(length(min = 1, max = MAX_ENTRIES), inner(length(max = MAX_LENGTH), regex(pattern = r"^(\*|[a-z0-9+-]+://(\*\.)?[a-z0-9._:\[\]-]+)$"))))]
         allow_origins: Vec<String>,
         /// Request headers that a page may send, or `*`, which stands for every header but `authorization`. Default: the
@@ -152,7 +160,7 @@ mod raw {
             for (i, origin) in raw.allow_origins.iter().enumerate() {
                 allow_origins.push(OriginPattern::parse(origin).ok_or_else(|| {
                     format!(
-                        "`cors.allowOrigins[{i}]` is {origin:?}: write an origin as browsers send it, such as \"https://chat.example\", \"https://*.example.com\" or \"*\""
+                        "`cors.allowOrigins[{i}]` is {origin:?}: write an origin as browsers send it, such as \"https://chat.example\", \"https://*.example.com\" (at most {MAX_PATTERN} characters) or \"*\""
                     )
                 })?);
             }
@@ -246,5 +254,11 @@ mod tests {
         )
         .unwrap();
         assert_eq!(parse(&serde_json::to_string(&cors).unwrap()), Ok(cors));
+        // As long as Envoy takes a pattern, and as a name may be.
+        for (star, name, sound) in [("*.", 70, true), ("*.", 71, false), ("", 200, true)] {
+            let name = "a".repeat(name);
+            let json = format!(r#"{{"allowOrigins":["https://{star}{name}"]}}"#);
+            assert_eq!(parse(&json).is_ok(), sound, "{json}");
+        }
     }
 }

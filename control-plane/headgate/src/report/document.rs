@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
+use headgate_contract::DefaultMaxTokens;
 use serde::{Deserialize, Serialize};
 
 /// The whole document.
@@ -109,6 +110,9 @@ pub(crate) struct ModelReport {
     pub names: Vec<String>,
     /// Live capacity of its buckets, in percent.
     pub scale_percent: u16,
+    /// What a request that names no `max_tokens` is taken to ask for, in tokens, where a bucket holds so many.
+    #[serde(default = "usual_max_tokens")]
+    pub default_max_tokens: u32,
     /// Its carriers, oldest first: the labels seen.
     pub carriers: Vec<CarrierReport>,
     /// Its versions: the weights planned.
@@ -118,6 +122,11 @@ pub(crate) struct ModelReport {
     pub proxies: Vec<HeldReport>,
     /// Proxies whose filters run exactly this plan of the model, and proxies that should.
     pub acked: Count,
+}
+
+/// What an older replica, which does not say it, has.
+fn usual_max_tokens() -> u32 {
+    DefaultMaxTokens::default().tokens()
 }
 
 impl ModelReport {

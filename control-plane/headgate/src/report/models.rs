@@ -86,6 +86,7 @@ pub(super) fn models(
                 model: id.to_string(),
                 names: planned.plan.names.clone(),
                 scale_percent: planned.plan.scale.map_or(100, |s| s.percent),
+                default_max_tokens: planned.plan.default_max_tokens.tokens(),
                 carriers: carriers.of(namespace, id, planned),
                 versions: versions(namespace, id, planned, &proxies, seen),
                 acked: Count {

@@ -250,7 +250,14 @@ async fn who_waits_is_answered_when_something_of_the_model_changes_and_no_sooner
     files.model("n-v1.yaml", &manifest("n", "v1", &[9002]).render());
     let server = Server::start(&files).await;
     let _proxy = Taker::connect("proxy", server.xds).unwrap();
-    server.settled().await;
+    // A proxy is settled as soon as it runs what it asked for so far, and asks for the filters last. What is said of a model
+    // changes until they run its plan.
+    server
+        .until("the proxy's filters to run the plan of both", |s| {
+            let models = s["models"].as_array().into_iter().flatten();
+            models.filter(|model| model["acked"]["are"] == 1).count() == 2
+        })
+        .await;
     let url = format!("http://{}/syncz?model=m", server.admin);
     let client = HttpClient::new().with_timeout(SOON * 2);
     let first = client.send(HttpRequest::get(&url)).await.unwrap();

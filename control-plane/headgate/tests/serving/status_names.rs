@@ -69,6 +69,7 @@ models[].carriers[].seenSince: number
 models[].carriers[].standing: text
 models[].carriers[].weight: number
 models[].carriers[].why: text
+models[].defaultMaxTokens: number
 models[].model: text
 models[].names[]: text
 models[].namespace: text

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use headgate_contract::{ConfigError, ModelId, Version};
 
+use super::cors::{self, Cors};
 use super::losses::{Loss, losses, winners};
 use super::reach::{Reach, Unresolved};
 use crate::{Finding, Severity, reason};
@@ -141,6 +142,8 @@ pub(crate) struct Won {
     pub(crate) claimed: usize,
     /// It is for all models, and claimed them.
     pub(crate) everything: bool,
+    /// What became of its `cors`, if it has one.
+    pub(crate) cors: Option<Cors>,
 }
 
 impl Won {
@@ -150,7 +153,14 @@ impl Won {
             losses: Vec::new(),
             claimed,
             everything,
+            cors: None,
         }
+    }
+
+    /// Whether nothing of it counts here.
+    fn is_nothing(&self) -> bool {
+        let things = self.things.iter().all(BTreeMap::is_empty);
+        things && !matches!(self.cors, Some(Cors::Counts))
     }
 }
 
@@ -188,7 +198,7 @@ impl Outcomes {
                 resolved: resolved(&reach),
                 namespaces: won
                     .iter()
-                    .filter(|(_, won)| won.things.iter().any(|models| !models.is_empty()))
+                    .filter(|(_, won)| !won.is_nothing())
                     .map(|(namespace, _)| namespace.clone())
                     .collect(),
             };
@@ -220,16 +230,15 @@ impl Outcomes {
             about(Severity::Warning, reason::OVERRIDE_IGNORED, message);
         }
         // An exception from a policy for more is what several policies are for; a tie, or nothing left, is news.
-        let total = won
-            .iter()
-            .all(|(_, won)| won.things.iter().all(BTreeMap::is_empty));
+        let total = won.iter().all(|(_, won)| won.is_nothing());
         let tie = won
             .iter()
             .flat_map(|(_, won)| &won.losses)
             .any(|loss| loss.equal);
-        if !nothing
-            && (tie || total)
-            && let Some(message) = winners(reach, won)
+        let replaced = winners(reach, won).filter(|_| tie || total);
+        let without_cors = cors::told(won).filter(|_| tie || total || cors::is_missing(won));
+        if let Some(message) = joined([replaced, without_cors])
+            && !nothing
         {
             let (severity, reason) = match reach.id.kind {
                 PolicyKind::TokenBucket if tie => (Severity::Error, reason::DUPLICATE_BUCKET),
@@ -242,18 +251,17 @@ impl Outcomes {
 }
 
 fn accepted(reach: &Reach, won: &[(String, Won)]) -> Verdict {
-    let total = !won.is_empty()
-        && won
-            .iter()
-            .all(|(_, won)| won.things.iter().all(BTreeMap::is_empty));
+    let total = !won.is_empty() && won.iter().all(|(_, won)| won.is_nothing());
     let lost = losses(reach, won);
-    let vain = vain(reach);
-    let (reason, told) = match (lost, vain) {
-        (Some(lost), Some(vain)) => (verdict::PARTLY_REPLACED, format!("{lost}; {vain}")),
-        (Some(lost), None) => (verdict::PARTLY_REPLACED, lost),
-        (None, Some(vain)) => (verdict::OVERRIDE_IGNORED, vain),
-        (None, None) => (verdict::ACCEPTED, count(reach)),
+    let still = cors::counts(won).then(|| "its `spec.cors` counts".to_owned());
+    let still = still.filter(|_| lost.is_some());
+    let lost = joined([lost, still, cors::told(won)]);
+    let reason = match (&lost, vain(reach)) {
+        (Some(_), _) => verdict::PARTLY_REPLACED,
+        (None, Some(_)) => verdict::OVERRIDE_IGNORED,
+        (None, None) => verdict::ACCEPTED,
     };
+    let told = joined([lost, vain(reach)]).unwrap_or_else(|| count(reach));
     if total {
         return Verdict::new(
             false,
@@ -262,6 +270,12 @@ fn accepted(reach: &Reach, won: &[(String, Won)]) -> Verdict {
         );
     }
     Verdict::new(true, reason, told)
+}
+
+/// What there is of several parts of a message.
+fn joined<const N: usize>(parts: [Option<String>; N]) -> Option<String> {
+    let parts: Vec<String> = parts.into_iter().flatten().collect();
+    (!parts.is_empty()).then(|| parts.join("; "))
 }
 
 fn count(reach: &Reach) -> String {

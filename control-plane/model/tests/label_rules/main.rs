@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod carriers;
+mod max_tokens;
 mod merging;
 mod table;
 mod weights;

@@ -49,6 +49,7 @@ pub trait Build {
     fn names(self, list: &str) -> Self;
     fn namespace(self, namespace: &str) -> Self;
     fn joins(self) -> Self;
+    fn annotated(self, key: &str, value: &str) -> Self;
     fn label(self, key: &str, value: &str) -> Self;
 }
 
@@ -88,18 +89,18 @@ impl Build for Carrier {
     fn model(self, id: &str) -> Self {
         self.label(names::LABEL_MODEL, id)
     }
-    fn names(mut self, list: &str) -> Self {
-        self.annotations
-            .insert(names::ANNOTATION_MODEL_NAMES.into(), list.into());
-        self
+    fn names(self, list: &str) -> Self {
+        self.annotated(names::ANNOTATION_MODEL_NAMES, list)
     }
     fn namespace(mut self, namespace: &str) -> Self {
         self.key.namespace = namespace.into();
         self
     }
-    fn joins(mut self) -> Self {
-        self.annotations
-            .insert(names::ANNOTATION_JOIN.into(), "share".into());
+    fn joins(self) -> Self {
+        self.annotated(names::ANNOTATION_JOIN, "share")
+    }
+    fn annotated(mut self, key: &str, value: &str) -> Self {
+        self.annotations.insert(key.into(), value.into());
         self
     }
     fn label(mut self, key: &str, value: &str) -> Self {

@@ -6,6 +6,7 @@
 
 mod asking;
 mod bad_input;
+mod browsers;
 mod common;
 mod contention;
 mod control_plane;

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use headgate_contract::DefaultMaxTokens;
+
 use super::table::Table;
 use super::text::{Page, short, some};
 use crate::report::{CarrierReport, HeldReport, ModelReport, Report, VersionReport};
@@ -88,6 +90,12 @@ pub(super) fn text(model: &ModelReport, report: &Report, page: Page) -> String {
     }
     if model.scale_percent != 100 {
         out.push_str(&format!("   buckets at {} %", model.scale_percent));
+    }
+    if model.default_max_tokens != DefaultMaxTokens::default().tokens() {
+        out.push_str(&format!(
+            "   max_tokens {} where a request names none",
+            model.default_max_tokens
+        ));
     }
     format!(
         "{out}\n\n{}\n{}\n{}",

@@ -65,6 +65,7 @@ fn model(percent: f64, since: f64, proxies: Vec<HeldReport>) -> ModelReport {
         model: "m".to_owned(),
         names: Vec::new(),
         scale_percent: 100,
+        default_max_tokens: 512,
         carriers: vec![
             carrier("v1", None, "stable", 1.0),
             carrier("v2", Some(&weight), "canary", since),

@@ -1,0 +1,49 @@
+//! Buckets that fill slowly: what a restart of a proxy does to them.
+//!
+//! A bucket lives in the memory of each proxy's Envoy. Where it fills within minutes, a restart is no event; where a month's
+//! budget is meant, whoever wrote it has to know.
+
+use headgate_contract::{Bucket, Duration, TokenBucketPolicySpec};
+
+use super::outcome::{PolicyId, PolicyKind};
+use super::reach::listed;
+use crate::{Finding, Policy, Severity, reason};
+
+/// Longer windows are told, in seconds.
+const LONG: u64 = 3600;
+
+/// What is told of a policy, if anything. A function of the policy alone.
+pub(super) fn finding(policy: &Policy<TokenBucketPolicySpec>) -> Option<Finding> {
+    let buckets = policy.spec.buckets.iter();
+    let long: Vec<String> = buckets
+        .filter_map(|bucket| Some(format!("{:?} ({})", bucket.name.as_str(), window(bucket)?)))
+        .collect();
+    if long.is_empty() {
+        return None;
+    }
+    let message = format!(
+        "spec.buckets: takes longer than an hour to fill: {}. Each proxy keeps its buckets in Envoy's memory, so a restart of \
+         Envoy empties that table and every tenant has a full bucket there again. A fleet store will keep them over a restart; \
+         until there is one, count on it",
+        listed(long.iter().map(String::as_str))
+    );
+    let object = PolicyId {
+        kind: PolicyKind::TokenBucket,
+        namespace: policy.namespace.clone(),
+        name: policy.name.clone(),
+    };
+    Some(Finding {
+        object: object.into(),
+        reason: reason::LONG_WINDOW,
+        severity: Severity::Info,
+        origin: policy.origin.clone(),
+        message,
+    })
+}
+
+/// The window, if it is a long one.
+fn window(bucket: &Bucket) -> Option<Duration> {
+    let (numerator, denominator) = bucket.profile.window();
+    let longest = denominator.saturating_mul(LONG);
+    (numerator > longest).then(|| Duration::from_seconds(numerator.div_ceil(denominator.max(1))))
+}

@@ -1,0 +1,127 @@
+//! What is said of a policy that counts as written: who else decides with it, and what a restart does to it.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod world;
+
+use headgate_model::{
+    Finding, LabelKeys, Objects, Plan, PolicyId, PolicyKind, PolicyOutcome, Registry, Scales,
+    Severity, plan, reason, verdict,
+};
+use world::{carrier, objects, policy};
+
+const ROOT: &str = "headgate-system";
+const CORS: &str = r#"{"cors":{"allowOrigins":["https://a.example"]}}"#;
+
+fn planned(world: &Objects) -> Plan {
+    let registry = Registry::build(world, &LabelKeys::default()).rooted(Some(ROOT));
+    plan(&registry, world, &Scales::default())
+}
+
+/// Model `llama` in `default`, and tagging policies: namespace, name, spec; the oldest first.
+fn tagged(policies: &[(&str, &str, &str)]) -> Plan {
+    let mut world = objects([carrier("a", "v1")]);
+    for (created, (namespace, name, spec)) in (0..).zip(policies) {
+        let mut given = policy(name, Some(created), spec);
+        given.namespace = (*namespace).to_owned();
+        let key = ((*namespace).to_owned(), (*name).to_owned());
+        world.tag_policies.insert(key, given);
+    }
+    planned(&world)
+}
+
+fn outcome<'a>(plan: &'a Plan, namespace: &str, name: &str) -> &'a PolicyOutcome {
+    let id = PolicyId {
+        kind: PolicyKind::TrafficTag,
+        namespace: namespace.into(),
+        name: name.into(),
+    };
+    &plan.policies[&id]
+}
+
+fn found<'a>(plan: &'a Plan, reason: &str) -> Vec<&'a Finding> {
+    let all = plan.findings.iter();
+    all.filter(|finding| finding.reason == reason).collect()
+}
+
+#[test]
+fn a_cors_that_another_tagging_hides_is_told() {
+    let plan = tagged(&[("default", "old", "{}"), ("default", "young", CORS)]);
+    let [finding] = found(&plan, reason::TAGGING_SHADOWED)[..] else {
+        panic!("{:?}", plan.findings)
+    };
+    let hidden = "spec.cors: does not count where TrafficTagPolicy default/old comes first for the whole namespace";
+    assert!(finding.message.contains(hidden), "{}", finding.message);
+    let young = outcome(&plan, "default", "young");
+    assert_eq!(young.accepted.reason, verdict::REPLACED);
+    assert!(young.accepted.message.contains(hidden));
+    assert!(young.namespaces.is_empty());
+
+    // One of the root namespace, for which a namespace has its own and forgets the pages.
+    let plan = tagged(&[(ROOT, "all", CORS), ("default", "own", "{}")]);
+    let [finding] = found(&plan, reason::TAGGING_SHADOWED)[..] else {
+        panic!("{:?}", plan.findings)
+    };
+    assert!(finding.message.contains("spec.cors"), "{}", finding.message);
+}
+
+#[test]
+fn a_cors_counts_though_closer_taggings_have_every_model() {
+    let closer = r#"{"models":["llama"]}"#;
+    let plan = tagged(&[("default", "pages", CORS), ("default", "closer", closer)]);
+    let pages = outcome(&plan, "default", "pages");
+    assert!(pages.accepted.holds, "{:?}", pages.accepted);
+    assert_eq!(pages.accepted.reason, verdict::PARTLY_REPLACED);
+    assert!(
+        pages.accepted.message.ends_with("; its `spec.cors` counts"),
+        "{}",
+        pages.accepted.message
+    );
+    assert!(pages.namespaces.contains("default"));
+    assert!(plan.findings.is_empty(), "{:?}", plan.findings);
+    let alone = tagged(&[("default", "pages", CORS)]);
+    assert_eq!(
+        outcome(&alone, "default", "pages").accepted.reason,
+        verdict::ACCEPTED
+    );
+}
+
+#[test]
+fn a_bucket_that_takes_longer_than_an_hour_to_fill_is_told_what_a_restart_does_to_it() {
+    let told = |profiles: &[&str]| {
+        let buckets: Vec<String> = (0..)
+            .zip(profiles)
+            .map(|(i, profile)| format!(r#"{{"name":"b{i}","key":["tenant"],{profile}}}"#))
+            .collect();
+        let spec = format!(r#"{{"buckets":[{}]}}"#, buckets.join(","));
+        let mut world = objects([carrier("a", "v1")]);
+        let key = ("default".to_owned(), "p".to_owned());
+        world.bucket_policies.insert(key, policy("p", None, &spec));
+        planned(&world).findings
+    };
+    let tokens = |capacity: u32, refill: &str| {
+        format!(
+            r#""profile":"tokens","tokens":{{"capacity":{capacity},"refillPerSecond":{refill}}}"#
+        )
+    };
+    let semantic =
+        |ratio: &str| format!(r#""profile":"semantic","semantic":{{"fillRatio":{ratio}}}"#);
+    assert_eq!(told(&[&tokens(3600, "1"), &semantic("0.0003")]), []);
+    let findings = told(&[&tokens(3601, "1"), &tokens(60, "1"), &semantic("0.0002")]);
+    let [finding] = &findings[..] else {
+        panic!("{findings:?}")
+    };
+    assert_eq!(
+        (finding.reason, finding.severity, finding.object.to_string()),
+        (
+            reason::LONG_WINDOW,
+            Severity::Info,
+            "TokenBucketPolicy default/p".to_owned()
+        )
+    );
+    for part in [
+        r#"to fill: "b0" (1h1s), "b2" (1h23m20s)"#,
+        "a restart of Envoy empties that table",
+    ] {
+        assert!(finding.message.contains(part), "{}", finding.message);
+    }
+}

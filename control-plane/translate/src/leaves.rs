@@ -1,0 +1,132 @@
+//! Where a request ends up: at a cluster, at an answer of Envoy's own, or nowhere.
+
+use envoy_types::pb::envoy::config::core::v3::data_source::Specifier;
+use envoy_types::pb::envoy::config::core::v3::header_value_option::HeaderAppendAction;
+use envoy_types::pb::envoy::config::core::v3::{DataSource, HeaderValue, HeaderValueOption};
+use envoy_types::pb::envoy::config::route::v3::retry_policy::RetryHostPredicate;
+use envoy_types::pb::envoy::config::route::v3::retry_policy::retry_host_predicate::ConfigType;
+use envoy_types::pb::envoy::config::route::v3::route::Action;
+use envoy_types::pb::envoy::config::route::v3::route_action::{
+    ClusterNotFoundResponseCode, ClusterSpecifier,
+};
+use envoy_types::pb::envoy::config::route::v3::route_match::PathSpecifier;
+use envoy_types::pb::envoy::config::route::v3::{
+    DirectResponseAction, RetryPolicy, Route, RouteAction, RouteMatch,
+};
+use envoy_types::pb::google::protobuf::{Any, Duration, UInt32Value};
+use envoy_types::util::pack_any;
+use serde_json::Value;
+
+use crate::listener::duration;
+use crate::ordered::{OnMatch, extension};
+use crate::scope::Options;
+
+/// The cluster that never is.
+const NOWHERE: &str = "headgate/nowhere";
+
+/// A request goes to a cluster.
+pub(crate) fn to_cluster(cluster: String, options: &Options) -> OnMatch {
+    action(Action::Route(RouteAction {
+        cluster_specifier: Some(ClusterSpecifier::Cluster(cluster)),
+        // A generation takes as long as it takes; a silent one is cut.
+        timeout: Some(Duration::default()),
+        idle_timeout: Some(duration(options.idle_timeout)),
+        // Only what never reached a model server is tried again.
+        retry_policy: Some(RetryPolicy {
+            retry_on: "connect-failure,refused-stream,reset-before-request".to_owned(),
+            num_retries: Some(UInt32Value { value: 2 }),
+            // A server that was tried in vain is not tried again while there is another.
+            retry_host_predicate: vec![RetryHostPredicate {
+                name: "envoy.retry_host_predicates.previous_hosts".to_owned(),
+                config_type: Some(ConfigType::TypedConfig(Any {
+                    type_url: "type.googleapis.com/envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate".to_owned(),
+                    value: Vec::new(),
+                })),
+            }],
+            host_selection_retry_max_attempts: 5,
+            ..RetryPolicy::default()
+        }),
+        ..RouteAction::default()
+    }))
+}
+
+/// A request goes to a cluster that never is: 404, with the body that the listener gives it.
+///
+/// Envoy's CORS filter asks for a route before our filter has written the model, and passes over direct responses. This is a
+/// route to it, which the model's replaces.
+pub(crate) fn nowhere() -> OnMatch {
+    action(Action::Route(RouteAction {
+        cluster_specifier: Some(ClusterSpecifier::Cluster(NOWHERE.to_owned())),
+        cluster_not_found_response_code: ClusterNotFoundResponseCode::NotFound as i32,
+        ..RouteAction::default()
+    }))
+}
+
+/// An answer of Envoy's own, in JSON, with these headers.
+pub(crate) fn answer(status: u32, body: &Value, headers: &[(&str, String)]) -> OnMatch {
+    let json = [("content-type", "application/json".to_owned())];
+    let headers = json.iter().chain(headers);
+    let mut route = route(Action::DirectResponse(DirectResponseAction {
+        status,
+        body: Some(DataSource {
+            specifier: Some(Specifier::InlineString(body.to_string())),
+            ..DataSource::default()
+        }),
+        ..DirectResponseAction::default()
+    }));
+    route.response_headers_to_add = headers
+        .map(|(key, value)| HeaderValueOption {
+            header: Some(HeaderValue {
+                key: (*key).to_owned(),
+                value: value.clone(),
+                ..HeaderValue::default()
+            }),
+            append_action: HeaderAppendAction::OverwriteIfExistsOrAdd as i32,
+            ..HeaderValueOption::default()
+        })
+        .collect();
+    OnMatch {
+        matcher: None,
+        action: Some(extension("route", pack_any(route))),
+    }
+}
+
+/// What is said where a request names no model that is served.
+pub(crate) fn unknown_model() -> Value {
+    error(
+        "this model is not served here: GET /v1/models lists what is",
+        "model_not_found",
+    )
+}
+
+/// What is said where nothing is served under a path.
+pub(crate) fn unknown_path() -> Value {
+    error(
+        "no model is served under this path: use /v1/, /v2/models/ or /infer",
+        "unknown_path",
+    )
+}
+
+fn error(message: &str, code: &str) -> Value {
+    serde_json::json!({
+        "error": { "message": message, "type": "invalid_request_error", "param": null, "code": code }
+    })
+}
+
+fn action(what: Action) -> OnMatch {
+    OnMatch {
+        matcher: None,
+        action: Some(extension("route", pack_any(route(what)))),
+    }
+}
+
+fn route(what: Action) -> Route {
+    Route {
+        r#match: Some(RouteMatch {
+            path_specifier: Some(PathSpecifier::Prefix("/".to_owned())),
+            ..RouteMatch::default()
+        }),
+        action: Some(what),
+        ..Route::default()
+    }
+}
