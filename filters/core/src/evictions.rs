@@ -1,7 +1,5 @@
 //! Keys that lost their bucket to another key, because more keys are active than `maxKeys` says: counted, and logged.
 
-use std::collections::BTreeMap;
-
 use crate::effects::Effect;
 use crate::limit::Charge;
 use crate::metrics;
@@ -11,7 +9,7 @@ const QUIET_NS: u64 = 60 * 1_000_000_000;
 
 /// When each rule last warned, ns.
 #[derive(Debug, Default)]
-pub(crate) struct Evictions(BTreeMap<String, u64>);
+pub(crate) struct Evictions(Vec<(String, u64)>);
 
 impl Evictions {
     /// Counts an eviction, and warns of it at most once a minute.
@@ -19,9 +17,15 @@ impl Evictions {
     pub(crate) fn count(&mut self, charge: &Charge, now: u64) -> Vec<Effect> {
         let rule = charge.limit.rule.id();
         let mut effects = vec![Effect::Count(metrics::by_rule("evictions", rule), 1)];
-        let last = self.0.get(rule).copied();
-        if last.is_none_or(|last| now.saturating_sub(last) >= QUIET_NS) {
-            self.0.insert(rule.to_owned(), now);
+        let known = self.0.iter_mut().find(|(known, _)| known == rule);
+        if known
+            .as_ref()
+            .is_none_or(|(_, last)| now.saturating_sub(*last) >= QUIET_NS)
+        {
+            match known {
+                Some((_, last)) => *last = now,
+                None => self.0.push((rule.to_owned(), now)),
+            }
             let most = charge.limit.rule.max_keys();
             effects.push(Effect::Warn(format!(
                 "headgate: bucket {rule}: more than {most} keys are active, so keys lose their balance to others: raise maxKeys"

@@ -2,7 +2,6 @@
 //!
 //! Input of a charge by elapsed time, where a request ended before its answer said what it used.
 
-use std::collections::BTreeMap;
 use std::rc::Rc;
 
 /// Answers with fewer tokens per sequence say more of the time to the first token than of the speed.
@@ -19,7 +18,7 @@ pub(crate) type Served = (Rc<str>, Rc<str>, Rc<str>);
 
 /// The rates of one worker.
 #[derive(Debug, Default)]
-pub(crate) struct Rates(BTreeMap<Served, Rate>);
+pub(crate) struct Rates(Vec<(Served, Rate)>);
 
 #[derive(Debug, Clone, Copy)]
 struct Rate {
@@ -52,25 +51,28 @@ impl Rates {
         if tokens < MIN_TOKENS {
             return;
         }
-        if self.0.len() >= MAX_VERSIONS && !self.0.contains_key(served) {
-            let oldest = self.0.iter().min_by_key(|(_, rate)| rate.since);
-            if let Some(oldest) = oldest.map(|(served, _)| served.clone()) {
-                self.0.remove(&oldest);
-            }
+        let millis = (ns / NS_PER_MS).max(1);
+        if let Some((_, rate)) = self.0.iter_mut().find(|(known, _)| known == served) {
+            rate.age(now);
+            rate.tokens = rate.tokens.saturating_add(tokens);
+            rate.millis = rate.millis.saturating_add(millis);
+            return;
         }
-        let rate = self.0.entry(served.clone()).or_insert(Rate {
-            tokens: 0,
-            millis: 0,
+        let new = Rate {
+            tokens,
+            millis,
             since: now,
-        });
-        rate.age(now);
-        rate.tokens = rate.tokens.saturating_add(tokens);
-        rate.millis = rate.millis.saturating_add((ns / NS_PER_MS).max(1));
+        };
+        if self.0.len() < MAX_VERSIONS {
+            self.0.push((served.clone(), new));
+        } else if let Some(oldest) = self.0.iter_mut().min_by_key(|(_, rate)| rate.since) {
+            *oldest = (served.clone(), new);
+        }
     }
 
     /// Tokens per sequence that this version generates in `ns`, rounded up; `None` before its first complete answer.
     pub(crate) fn tokens(&self, served: &Served, ns: u64) -> Option<u64> {
-        let rate = self.0.get(served)?;
+        let (_, rate) = self.0.iter().find(|(known, _)| known == served)?;
         let took = u128::from(rate.millis) * u128::from(NS_PER_MS);
         let tokens = (u128::from(ns) * u128::from(rate.tokens)).div_ceil(took.max(1));
         u64::try_from(tokens).ok()

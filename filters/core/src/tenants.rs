@@ -4,7 +4,6 @@
 //! The requests of a tenant are counted in shared data, by all workers together, once a second; a tenant that has its own
 //! statistics keeps them. Candidates are bounded too: where more tenants appear, those with the fewest requests are forgotten.
 
-use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use crate::metrics::{self, Metric, Series};
@@ -26,18 +25,18 @@ const NONE: &str = "none";
 
 /// The tenants of one worker.
 #[derive(Debug, Default)]
-pub(crate) struct Tenants(BTreeMap<Rc<str>, Namespace>);
+pub(crate) struct Tenants(Vec<(Rc<str>, Namespace)>);
 
 /// The tenants of one namespace.
 #[derive(Debug, Default)]
 struct Namespace {
     most: usize,
-    /// Those with statistics of their own.
-    own: BTreeMap<Box<str>, Series>,
+    /// Those with statistics of their own, sorted.
+    own: Vec<(Box<str>, Series)>,
     other: Series,
     none: Series,
     /// Requests of the others since the last tick.
-    recent: BTreeMap<Box<str>, u32>,
+    recent: Counts,
 }
 
 /// Which statistic.
@@ -60,15 +59,15 @@ impl Tenants {
         tenant: Option<&str>,
         counted: Counted,
     ) -> Metric {
-        let known = self.0.entry(Rc::clone(namespace)).or_default();
+        let known = self.namespace(namespace);
         known.most = usize::try_from(most).unwrap_or(usize::MAX);
         let (label, series) = match tenant {
             None | Some("") => (NONE, &known.none),
-            Some(tenant) => match known.own.get(tenant) {
-                Some(series) => (tenant, series),
-                None => {
+            Some(tenant) => match known.place(tenant) {
+                Ok(place) => (tenant, &known.own[place].1),
+                Err(_) => {
                     if matches!(counted, Counted::Request(_)) {
-                        candidate(&mut known.recent, tenant);
+                        known.recent.add(tenant, 1);
                     }
                     (OTHER, &known.other)
                 }
@@ -85,107 +84,110 @@ impl Tenants {
         })
     }
 
+    fn namespace(&mut self, name: &Rc<str>) -> &mut Namespace {
+        let place = self.0.iter().position(|(known, _)| known == name);
+        let place = place.unwrap_or_else(|| {
+            self.0.push((Rc::clone(name), Namespace::default()));
+            self.0.len() - 1
+        });
+        &mut self.0[place].1
+    }
+
     /// Adds what this worker counted to what all workers did, and learns which tenants have statistics of their own.
     pub(crate) fn tick<C: Cells + ?Sized>(&mut self, cells: &C) {
         for (name, namespace) in &mut self.0 {
-            let key = format!("{KEY}{name}");
-            namespace.share(&key, cells);
+            namespace.share(&format!("{KEY}{name}"), cells);
         }
     }
 }
 
-fn candidate(recent: &mut BTreeMap<Box<str>, u32>, tenant: &str) {
-    if let Some(count) = recent.get_mut(tenant) {
-        *count = count.saturating_add(1);
-    } else if recent.len() < MAX_CANDIDATES {
-        recent.insert(tenant.into(), 1);
-    }
-}
-
 impl Namespace {
+    fn place(&self, tenant: &str) -> Result<usize, usize> {
+        self.own
+            .binary_search_by(|(known, _)| (**known).cmp(tenant))
+    }
+
     fn share<C: Cells + ?Sized>(&mut self, key: &str, cells: &C) {
         if self.own.len() >= self.most {
-            self.recent.clear();
+            self.recent = Counts::default();
             return;
         }
         for _ in 0..TRIES {
             let stored = cells.get(key);
             let mut all = Counts::parse(stored.as_ref().map_or(&[], |(bytes, _)| bytes));
-            if !self.recent.is_empty() {
-                all.add(&self.recent, self.most);
+            if !self.recent.0.is_empty() {
+                all.merge(&self.recent, self.most);
                 let cas = stored.map(|(_, cas)| cas);
                 if cells.swap(key, &all.bytes(), cas).is_err() {
                     continue;
                 }
             }
-            self.recent.clear();
-            for tenant in all.own.into_iter().take(self.most) {
-                self.own.entry(tenant).or_default();
+            self.recent = Counts::default();
+            for (tenant, _) in all.0.into_iter().filter(|(_, count)| *count == OWN) {
+                if let (Err(place), true) = (self.place(&tenant), self.own.len() < self.most) {
+                    self.own.insert(place, (tenant, Series::default()));
+                }
             }
             return;
         }
     }
 }
 
-/// What is in shared data: a line for each tenant, its requests, a space and its name; those with statistics of their own
-/// first, with `*` in place of the number. Names are visible ASCII without spaces.
+/// Stands for the count of a tenant that has statistics of its own.
+const OWN: u32 = u32::MAX;
+
+/// Tenants and their requests, sorted by name. In shared data a line each: the requests, a space, the name, which is visible ASCII
+/// without spaces.
 #[derive(Debug, Default)]
-struct Counts {
-    own: Vec<Box<str>>,
-    candidates: BTreeMap<Box<str>, u32>,
-}
+struct Counts(Vec<(Box<str>, u32)>);
 
 impl Counts {
     fn parse(bytes: &[u8]) -> Self {
-        let mut counts = Self::default();
         let text = std::str::from_utf8(bytes).unwrap_or_default();
-        for (count, tenant) in text.lines().filter_map(|line| line.split_once(' ')) {
-            match count.parse() {
-                Ok(count) => {
-                    counts.candidates.insert(tenant.into(), count);
-                }
-                Err(_) => counts.own.push(tenant.into()),
-            }
-        }
-        counts
+        let lines = text.lines().filter_map(|line| {
+            let (count, tenant) = line.split_once(' ')?;
+            Some((tenant.into(), count.parse().ok()?))
+        });
+        Self(lines.collect())
     }
 
-    fn add(&mut self, recent: &BTreeMap<Box<str>, u32>, most: usize) {
-        for (tenant, count) in recent {
-            if self.own.contains(tenant) {
-                continue;
+    /// Adds to a tenant's count. New tenants beyond the most are not counted.
+    fn add(&mut self, tenant: &str, requests: u32) {
+        match self.0.binary_search_by(|(known, _)| (**known).cmp(tenant)) {
+            Ok(place) => {
+                let count = &mut self.0[place].1;
+                *count = count.saturating_add(requests);
             }
-            let sum = self
-                .candidates
-                .remove(tenant)
-                .unwrap_or(0)
-                .saturating_add(*count);
-            if sum >= ENOUGH && self.own.len() < most {
-                self.own.push(tenant.clone());
-            } else {
-                self.candidates.insert(tenant.clone(), sum);
+            Err(place) if self.0.len() < MAX_CANDIDATES => {
+                self.0.insert(place, (tenant.into(), requests));
             }
+            Err(_) => {}
         }
-        let excess = self.candidates.len().saturating_sub(MAX_CANDIDATES);
-        if excess > 0 {
-            let mut by_count: Vec<_> = self
-                .candidates
-                .iter()
-                .map(|(t, n)| (*n, t.clone()))
-                .collect();
-            by_count.sort_unstable();
-            for (_, tenant) in by_count.into_iter().take(excess) {
-                self.candidates.remove(&tenant);
+    }
+
+    /// Adds the counts of a worker. Who has sent enough gets statistics of its own, while there are fewer than `most`; where there
+    /// is no room for newcomers, the candidates with the fewest requests are forgotten.
+    fn merge(&mut self, recent: &Self, most: usize) {
+        if self.0.len() + recent.0.len() > MAX_CANDIDATES {
+            let mut counts: Vec<u32> = self.0.iter().map(|(_, count)| *count).collect();
+            counts.sort_unstable();
+            let least = counts.get(recent.0.len()).copied().unwrap_or(OWN);
+            self.0.retain(|(_, count)| *count > least || *count == OWN);
+        }
+        for (tenant, count) in &recent.0 {
+            self.add(tenant, *count);
+        }
+        let mut own = self.0.iter().filter(|(_, count)| *count == OWN).count();
+        for (_, count) in &mut self.0 {
+            if own < most && *count >= ENOUGH && *count != OWN {
+                *count = OWN;
+                own += 1;
             }
         }
     }
 
     fn bytes(&self) -> Vec<u8> {
-        let own = self.own.iter().map(|tenant| format!("* {tenant}\n"));
-        let others = self
-            .candidates
-            .iter()
-            .map(|(tenant, n)| format!("{n} {tenant}\n"));
-        own.chain(others).collect::<String>().into_bytes()
+        let lines = self.0.iter().map(|(tenant, n)| format!("{n} {tenant}\n"));
+        lines.collect::<String>().into_bytes()
     }
 }

@@ -2,8 +2,6 @@
 //!
 //! Shared by all workers once a second, and kept for the life of the process.
 
-use std::collections::BTreeSet;
-
 use crate::ports::Cells;
 use crate::rates::Served;
 
@@ -17,7 +15,7 @@ const TRIES: usize = 8;
 /// The versions, as this worker knows them.
 #[derive(Debug, Default)]
 pub(crate) struct Unasked {
-    versions: BTreeSet<String>,
+    versions: Vec<String>,
     /// This worker knows more than the others.
     news: bool,
 }
@@ -30,9 +28,16 @@ impl Unasked {
 
     /// This version refused.
     pub(crate) fn insert(&mut self, served: &Served) {
-        if self.versions.len() < MAX_VERSIONS {
-            self.news |= self.versions.insert(line(served));
+        self.news |= self.add(line(served));
+    }
+
+    /// Whether it was not known yet.
+    fn add(&mut self, version: String) -> bool {
+        let new = self.versions.len() < MAX_VERSIONS && !self.versions.contains(&version);
+        if new {
+            self.versions.push(version);
         }
+        new
     }
 
     /// Tells the other workers, and learns from them.
@@ -41,7 +46,9 @@ impl Unasked {
             let stored = cells.get(KEY);
             let bytes = stored.as_ref().map_or(&[][..], |(bytes, _)| bytes);
             let text = std::str::from_utf8(bytes).unwrap_or_default();
-            self.versions.extend(text.lines().map(str::to_owned));
+            for version in text.lines() {
+                self.add(version.to_owned());
+            }
             if !self.news {
                 return;
             }
