@@ -14,6 +14,7 @@ pub struct Tagging {
     #[serde(deserialize_with = "a_clients_header")]
     pub tenant_header: HeaderName,
     /// What keeps a session on its version: the first that is present wins. With none present the pick is random.
+    /// The fingerprint changes when a client trims or compacts its history: such a client needs a header.
     pub session_keys: Vec<SessionKey>,
     /// What a pin to an unknown version gets.
     pub unknown_version: UnknownVersion,
@@ -145,11 +146,38 @@ fn header(name: &'static str) -> Option<HeaderName> {
     HeaderName::try_from(name).ok()
 }
 
+/// Headers that name a conversation, as chat front ends, agents and gateways send them.
+const CONVERSATION_HEADERS: [&str; 13] = [
+    // Whoever follows a convention: LibreChat's example, OpenRouter, semantic routers.
+    "x-conversation-id",
+    "x-session-id",
+    // Claude Code.
+    "x-claude-code-session-id",
+    // Codex CLI, today and before 2026.
+    "session-id",
+    "session_id",
+    // opencode, of providers other than its own and of its own; Cloudflare and Fireworks read the first, too.
+    "x-session-affinity",
+    "x-opencode-session",
+    // Open WebUI with ENABLE_FORWARD_USER_INFO_HEADERS.
+    "x-openwebui-chat-id",
+    // LiteLLM's clients.
+    "x-litellm-session-id",
+    "x-litellm-trace-id",
+    // Clients of Helicone, xAI and Dynamo.
+    "helicone-session-id",
+    "x-grok-conv-id",
+    "x-dynamo-session-id",
+];
+
+/// Headers that name a user, for whom all conversations are one session.
+const USER_HEADERS: [&str; 2] = ["x-user-id", "x-openwebui-user-id"];
+
 impl Default for Tagging {
     fn default() -> Self {
-        let headers = ["x-conversation-id", "x-session-id", "x-user-id"];
-        let mut session_keys: Vec<_> = headers
+        let mut session_keys: Vec<_> = CONVERSATION_HEADERS
             .into_iter()
+            .chain(USER_HEADERS)
             .filter_map(header)
             .map(SessionKey::Header)
             .collect();

@@ -271,3 +271,30 @@ fn weights_beyond_any_sum_are_refused() {
     let plan = refusal::<ModelPlan>(&format!(r#"{{"canaries":[{many}]}}"#));
     assert!(plan.contains("lower their weights"), "{plan}");
 }
+
+#[test]
+fn a_conversation_comes_before_a_user_among_the_default_session_keys() {
+    let keys: Vec<String> = headgate_contract::Tagging::default()
+        .session_keys
+        .into_iter()
+        .map(String::from)
+        .collect();
+    let place = |key: &str| keys.iter().position(|k| k == key).unwrap();
+    // Every header is a name, and a policy that writes them all is taken.
+    assert_eq!(keys.iter().filter(|k| k.starts_with("header:")).count(), 15);
+    let all = serde_json::json!({ "sessionKeys": keys }).to_string();
+    assert!(parse_json::<TrafficTagPolicySpec>(all.as_bytes()).is_ok());
+    for conversation in [
+        "header:x-claude-code-session-id",
+        "header:session_id",
+        "header:x-openwebui-chat-id",
+    ] {
+        assert!(place(conversation) < place("header:x-user-id"));
+    }
+    assert_eq!(place("fingerprint"), keys.len() - 1);
+    // What the reference says is what there is.
+    let raw = include_str!("../src/policy/raw.rs");
+    for header in keys.iter().filter_map(|key| key.strip_prefix("header:")) {
+        assert!(raw.contains(&format!("`{header}`")), "{header}");
+    }
+}
