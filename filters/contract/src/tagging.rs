@@ -147,7 +147,7 @@ fn header(name: &'static str) -> Option<HeaderName> {
 }
 
 /// Headers that name a conversation, as chat front ends, agents and gateways send them.
-const CONVERSATION_HEADERS: [&str; 13] = [
+const CONVERSATION_HEADERS: [&str; 12] = [
     // Whoever follows a convention: LibreChat's example, OpenRouter, semantic routers.
     "x-conversation-id",
     "x-session-id",
@@ -163,7 +163,6 @@ const CONVERSATION_HEADERS: [&str; 13] = [
     "x-openwebui-chat-id",
     // LiteLLM's clients.
     "x-litellm-session-id",
-    "x-litellm-trace-id",
     // Clients of Helicone, xAI and Dynamo.
     "helicone-session-id",
     "x-grok-conv-id",
