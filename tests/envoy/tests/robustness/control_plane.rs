@@ -64,7 +64,7 @@ async fn killing_and_restarting_the_control_plane_under_load_fails_no_request() 
 }
 
 /// Nothing is wrong. That the budget's window is long is worth knowing.
-fn worth_knowing(status: &Status) -> bool {
+fn nothing_wrong(status: &Status) -> bool {
     status.problems.iter().all(|p| p.severity == "info")
 }
 
@@ -108,7 +108,7 @@ async fn an_invalid_policy_leaves_the_old_one_serving_and_status_names_file_path
         .write_policy("policy-0.yaml", &budget("tenants", ""))
         .unwrap();
     stage
-        .await_status(SOON, "the problem to go", |s| worth_knowing(s))
+        .await_status(SOON, "the problem to go", nothing_wrong)
         .await
         .unwrap();
     charged(&stage, "acme", 2 * (INPUT + 16)).await;
@@ -133,7 +133,7 @@ async fn a_half_written_module_keeps_the_old_one_serving_and_shows_in_status() {
 
     std::fs::write(&file, &whole).unwrap();
     stage
-        .await_status(SOON, "the problem to go", |s| worth_knowing(s))
+        .await_status(SOON, "the problem to go", nothing_wrong)
         .await
         .unwrap();
     charged(&stage, "acme", INPUT + 16).await;
