@@ -281,6 +281,8 @@ mod raw {
     #[serde(rename_all = "camelCase", deny_unknown_fields)]
     pub(super) struct OwnTag {
         /// The tag's key: not `model`, `version`, `tenant`, `lane`, `rule` or `reason`, and without `_`.
+        // The API server bounds the cost of a rule by the length of what it looks at.
+        #[cfg_attr(feature = "schema", schemars(extend("maxLength" = 128)))]
         name: HeaderName,
         /// The request header that holds its value; absent in a request, no tag.
         #[serde(default, skip_serializing_if = "Option::is_none")]
