@@ -9,7 +9,7 @@ use headgate_dialect::Endpoint;
 
 const MODELS: &[u8] = b"/v1/models";
 
-/// Paths where servers say how they are.
+/// Health check paths.
 const HEALTH: [&[u8]; 3] = [b"/health", b"/healthz", b"/ping"];
 
 /// Paths that generate when posted to, and whose bodies are not read.
@@ -41,11 +41,11 @@ pub enum Class {
     },
     /// Nothing: it asks for the models, or for one of them, which the filter answers.
     Models,
-    /// Its headers, and it is not metered: it asks a model's server how it is.
+    /// A health check: routed by headers, not metered.
     Health,
-    /// Nothing: a browser asks whether a page may call (CORS), and no policy allowed its origin.
+    /// A CORS preflight whose origin no policy allows.
     Preflight,
-    /// Nothing: the path is known and answers other methods.
+    /// A known path that answers other methods.
     WrongMethod {
         /// The methods it answers, as the header `allow` lists them.
         allow: &'static str,

@@ -253,7 +253,7 @@ fn never(limit: &Rc<Limit>, quote: &Quote) -> Box<Denied> {
         capacity: milli(quote.unscaled),
         remaining: 0,
         retry_after: 0,
-        futile: false,
+        exceeds_client_wait: false,
         headers: Vec::new(),
     };
     Box::new(Denied {
@@ -281,7 +281,7 @@ fn denied(charges: &[Charge], refused: &Refused) -> Box<Denied> {
         capacity: told.limit,
         remaining: told.remaining,
         retry_after: ratelimit_headers::retry_after(wait_ns).max(1),
-        futile: wait_ns > charge.limit.max_client_wait,
+        exceeds_client_wait: wait_ns > charge.limit.max_client_wait,
         headers: match refused.reason {
             Reason::OverBudget { .. } => ratelimit_headers::headers(std::slice::from_ref(&told)),
             _ => Vec::new(),

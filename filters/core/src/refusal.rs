@@ -121,7 +121,7 @@ pub struct Short {
     /// When to ask again, seconds.
     pub retry_after: u64,
     /// That is later than a client is expected to wait for.
-    pub futile: bool,
+    pub exceeds_client_wait: bool,
     /// Limit headers to send along.
     pub headers: Vec<(Name, String)>,
 }
@@ -153,7 +153,7 @@ impl Refusal {
         }
         if let Some(short) = self.short() {
             // openai-node sleeps through a Retry-After of any length unless it is told not to.
-            if short.futile {
+            if short.exceeds_client_wait {
                 headers.push(("x-should-retry".into(), "false".into()));
             }
             headers.extend(short.headers.iter().cloned());

@@ -11,7 +11,7 @@ fn short() -> Box<Short> {
         capacity: 20_000,
         remaining: 250,
         retry_after: 0,
-        futile: false,
+        exceeds_client_wait: false,
         headers: Vec::new(),
     })
 }
