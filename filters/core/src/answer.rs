@@ -50,7 +50,7 @@ impl Answer {
         let status = headers.text(":status").and_then(|s| s.parse().ok());
         self.seen.status = status.unwrap_or(0);
         // A 429 from a later hop carries that hop's own limit headers; do not overwrite them.
-        let balance = match ticket.tells && self.seen.status != 429 {
+        let balance = match ticket.shows_balance && self.seen.status != 429 {
             true => admitted.headers(),
             false => Vec::new(),
         };
@@ -74,7 +74,7 @@ impl Answer {
         if upstream && !end && admitted.meters() {
             self.meter = meter(ticket, headers, &mut effects);
         }
-        if upstream && ticket.asked && matches!(self.seen.status, 400 | 422) {
+        if upstream && ticket.usage_requested && matches!(self.seen.status, 400 | 422) {
             effects.push(stop_asking_for_usage(ticket, vm));
         }
         effects
@@ -164,7 +164,7 @@ pub(crate) fn settle(
             None
         }
         Ending::Failed(_) => {
-            let took = host.now().saturating_sub(ticket.forwarded);
+            let took = host.now().saturating_sub(ticket.forwarded_ns);
             vm.rates.tokens(&ticket.served(), took)
         }
         _ => None,
@@ -198,7 +198,7 @@ fn meter(ticket: &Ticket, headers: &Headers, effects: &mut Vec<Effect>) -> Meter
     };
     let sequences = ticket.admitted.charges.first().map_or(1, |charge| charge.n);
     let mut scanner = UsageScanner::new(label, sequences);
-    if ticket.asked && label == Label::Events {
+    if ticket.usage_requested && label == Label::Events {
         scanner = scanner.taking_out_usage();
         if headers.get("content-length").is_some() {
             effects.push(Effect::RemoveResponseHeader("content-length".into()));
@@ -240,7 +240,7 @@ fn learn(ticket: &Ticket, used: &Used, vm: &mut Vm, host: &dyn Host, effects: &m
     }
     if used.complete {
         let now = host.now();
-        let took = now.saturating_sub(ticket.forwarded);
+        let took = now.saturating_sub(ticket.forwarded_ns);
         let tokens = output.div_ceil(charge.n.max(1));
         vm.rates.learn(&ticket.served(), tokens, took, now);
     }

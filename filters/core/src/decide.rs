@@ -77,13 +77,13 @@ pub(crate) struct Ticket {
     /// Answers carry what served.
     pub(crate) tag_answer: bool,
     /// Answers carry the balance.
-    pub(crate) tells: bool,
+    pub(crate) shows_balance: bool,
     /// The reserve.
     pub(crate) admitted: Admitted,
     /// When it was sent on, ns; 0 where nothing is charged.
-    pub(crate) forwarded: u64,
+    pub(crate) forwarded_ns: u64,
     /// The upstream was asked for usage that the client did not ask for.
-    pub(crate) asked: bool,
+    pub(crate) usage_requested: bool,
     /// The tenant, where there are statistics by tenant, and how many tenants have their own.
     pub(crate) tenant: Option<(Option<Rc<str>>, u32)>,
 }
@@ -103,7 +103,7 @@ impl Ticket {
 
     /// Whether its headers do.
     pub(crate) fn reads_headers(&self) -> bool {
-        self.tells || self.admitted.meters()
+        self.shows_balance || self.admitted.meters()
     }
 
     /// The version's name; empty if there is none.
@@ -259,7 +259,7 @@ impl<'a> Decider<'a> {
             // The clock, and so the live scale, is asked for only where a bucket applies.
             percent: 100,
         };
-        let (admitted, forwarded) = self.reserve(vm, subject, asking, &mut effects)?;
+        let (admitted, forwarded_ns) = self.reserve(vm, subject, asking, &mut effects)?;
         match &tags {
             Some(tags) => {
                 let size = || self.host.request_headers_size();
@@ -285,17 +285,17 @@ impl<'a> Decider<'a> {
             effects.push(Effect::Count(metric, 1));
             (tenant.clone(), most)
         });
-        let tells = tagging.response_headers;
-        let tag_answer = vm.stages.tag && tells && !id.is_empty();
+        let shows_balance = tagging.response_headers;
+        let tag_answer = vm.stages.tag && shows_balance && !id.is_empty();
         let ticket = Box::new(Ticket {
             namespace: Rc::clone(&namespace.name),
             model: subject.model.map_or(UNKNOWN.into(), |m| Rc::clone(&m.id)),
             version: version.map(Rc::clone),
             tag_answer,
-            tells: tells && !admitted.charges.is_empty(),
+            shows_balance: shows_balance && !admitted.charges.is_empty(),
             admitted,
-            forwarded,
-            asked: false,
+            forwarded_ns,
+            usage_requested: false,
             tenant,
         });
         Ok(Decision::Go(effects, ticket))

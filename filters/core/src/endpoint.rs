@@ -5,12 +5,10 @@
 
 use std::borrow::Cow;
 
+use headgate_contract::names;
 use headgate_dialect::Endpoint;
 
 const MODELS: &[u8] = b"/v1/models";
-
-/// Health check paths.
-const HEALTH: [&[u8]; 3] = [b"/health", b"/healthz", b"/ping"];
 
 /// Paths that generate when posted to, and whose bodies are not read.
 const POSTED: [&[u8]; 13] = [
@@ -62,7 +60,9 @@ const GET: &str = "GET, HEAD";
 pub fn classify(method: &[u8], path: &[u8], preflight: bool) -> Class {
     let plain = normalize(path);
     let plain = trimmed(&plain);
-    let health = HEALTH.contains(&plain);
+    let health = names::HEALTH_PATHS
+        .iter()
+        .any(|path| path.as_bytes() == plain);
     if !health && !serving(plain) {
         return Class::Other;
     }

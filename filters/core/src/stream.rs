@@ -2,7 +2,7 @@
 //! answers with effects.
 //!
 //! The stream itself remembers whether its request was sent on: a client that leaves while the request is
-//! held and one that leaves after it was forwarded look alike to the proxy. How the bytes of a body are cut
+//! held and one that leaves after it was forwarded_ns look alike to the proxy. How the bytes of a body are cut
 //! makes no difference to what is decided or settled.
 
 use headgate_dialect::{Endpoint, Limits, RequestScanner, Splice};
@@ -299,7 +299,7 @@ impl Reading {
             && !self.headers.signed()
             && !vm.usage_refusals.contains(&ticket.served())
         {
-            ticket.asked = true;
+            ticket.usage_requested = true;
             effects.push(self.amend(splice));
         }
         decision

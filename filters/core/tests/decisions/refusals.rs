@@ -1,10 +1,10 @@
 //! Every refusal, to the byte.
 
-use headgate_core::refusal::{Refusal, Short};
+use headgate_core::refusal::{Refusal, Shortfall};
 use headgate_dialect::BodyError;
 
-fn short() -> Box<Short> {
-    Box::new(Short {
+fn shortfall() -> Box<Shortfall> {
+    Box::new(Shortfall {
         bucket: "fair".into(),
         kind: "requests",
         cost: 1500,
@@ -91,7 +91,7 @@ fn each_says_what_is_wrong_and_what_to_do() {
             None,
         ),
         (
-            Refusal::OverBudget(short()),
+            Refusal::OverBudget(shortfall()),
             429,
             "requests",
             "null",
@@ -100,7 +100,7 @@ fn each_says_what_is_wrong_and_what_to_do() {
             Some("1"),
         ),
         (
-            Refusal::CapacityReduced(short()),
+            Refusal::CapacityReduced(shortfall()),
             503,
             "server_error",
             "null",
@@ -109,7 +109,7 @@ fn each_says_what_is_wrong_and_what_to_do() {
             Some("1"),
         ),
         (
-            Refusal::Contended(short()),
+            Refusal::Contended(shortfall()),
             503,
             "server_error",
             "null",
