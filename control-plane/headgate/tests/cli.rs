@@ -44,7 +44,33 @@ fn every_shipped_manifest_and_policy_is_valid() {
     let out = headgate(&["validate", "-f", path(&models), "-f", path(&policies)]);
     let said = text(&out.stdout);
     assert!(out.status.success(), "{said}");
-    assert!(said.contains("0 errors, 0 other remarks"), "{said}");
+    // The demo's budget fills within more than an hour.
+    assert!(said.contains("0 errors, 1 other remarks"), "{said}");
+    assert!(
+        said.starts_with("info: TokenBucketPolicy default/tenant-budget"),
+        "{said}"
+    );
+    assert!(said.contains("\"per-tenant\" (1h23m20s)"), "{said}");
+}
+
+#[test]
+fn an_annotation_that_says_no_number_of_tokens_is_said_with_the_command() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("m.yaml");
+    let model = "apiVersion: apps/v1\nkind: Deployment\nmetadata:\n  name: a\n  labels: {model-name: a, model-version: v1}\n  \
+                 annotations:\n    headgate.dev/endpoints: \"127.0.0.1:9\"\n    headgate.dev/default-max-tokens: context\n    \
+                 headgate.dev/context-length: 8k\nspec: {replicas: 1}\n";
+    fs::write(&file, model).unwrap();
+    let out = headgate(&["validate", "-f", path(&file)]);
+    let said = text(&out.stdout);
+    assert!(out.status.success(), "{said}");
+    for part in [
+        "annotation `headgate.dev/context-length: \"8k\"` is ignored",
+        "reserves 512: kubectl annotate deployment/a -n default headgate.dev/context-length=TOKENS",
+        "0 errors, 2 other remarks",
+    ] {
+        assert!(said.contains(part), "{part} in: {said}");
+    }
 }
 
 #[test]

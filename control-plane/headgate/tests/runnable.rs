@@ -46,11 +46,12 @@ impl Cells for Proxy {
 
     fn swap(&self, key: &str, value: &[u8], cas: Option<u32>) -> Result<(), CasMismatch> {
         let mut memory = self.memory.borrow_mut();
-        let version = memory.get(key).map_or(0, |(_, version)| *version);
-        if cas.is_some_and(|cas| cas != version) {
+        let version = memory.get(key).map(|(_, version)| *version);
+        if cas != version {
             return Err(CasMismatch);
         }
-        memory.insert(key.to_owned(), (value.to_vec(), version + 1));
+        let next = version.map_or(1, |version| version + 1);
+        memory.insert(key.to_owned(), (value.to_vec(), next));
         Ok(())
     }
 }
@@ -69,6 +70,10 @@ impl Host for Proxy {
     }
 
     fn code_details(&self) -> Option<String> {
+        None
+    }
+
+    fn status(&self) -> Option<u16> {
         None
     }
 

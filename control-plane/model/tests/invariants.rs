@@ -5,7 +5,7 @@ mod world;
 
 use std::collections::BTreeMap;
 
-use headgate_contract::{FilterConfig, Role};
+use headgate_contract::{FilterConfig, Role, names};
 use headgate_model::{
     Carrier, LabelKeys, Objects, Plan, PlannedModel, Registry, ScaleDamper, Tick, plan,
 };
@@ -41,28 +41,37 @@ fn any_carrier() -> impl Strategy<Value = Carrier> {
         weight(),
         prop::bool::weighted(0.2),
         select(vec!["", "x", "x,y", "phi,z", "llama"]),
+        prop::option::of(select(vec!["context", "4096", "0", "4k"])),
+        prop::option::of(select(vec!["8192", "10000001"])),
     );
-    (identity, age, pods, said).prop_map(
-        |((name, model, version), age, pods, (weight, joins, names))| {
-            let (ready, rolling, next, desired, all_ready) = pods;
-            let mut c = carrier(name, version)
-                .model(model)
-                .ready(ready)
-                .rolling(next, rolling);
-            c = c.desired(desired).names(names);
-            c.created = age;
-            if !all_ready {
-                c.pods.iter_mut().step_by(2).for_each(|p| p.ready = false);
+    (identity, age, pods, said).prop_map(|((name, model, version), age, pods, said)| {
+        let (weight, joins, clients, default, context) = said;
+        let (ready, rolling, next, desired, all_ready) = pods;
+        let mut c = carrier(name, version)
+            .model(model)
+            .ready(ready)
+            .rolling(next, rolling);
+        c = c.desired(desired).names(clients);
+        c.created = age;
+        for (key, value) in [
+            (names::ANNOTATION_DEFAULT_MAX_TOKENS, default),
+            (names::ANNOTATION_CONTEXT_LENGTH, context),
+        ] {
+            if let Some(value) = value {
+                c = c.annotated(key, value);
             }
-            if joins {
-                c = c.joins();
-            }
-            match weight {
-                Some(label) => c.weight(&label),
-                None => c,
-            }
-        },
-    )
+        }
+        if !all_ready {
+            c.pods.iter_mut().step_by(2).for_each(|p| p.ready = false);
+        }
+        if joins {
+            c = c.joins();
+        }
+        match weight {
+            Some(label) => c.weight(&label),
+            None => c,
+        }
+    })
 }
 
 fn bucket_spec() -> impl Strategy<Value = String> {

@@ -6,7 +6,8 @@
 //! ```
 //!
 //! Invariant: equal plans give equal bytes, on every replica and in every process; a snapshot names no cluster
-//! that it does not hold, save the one that never is (`leaves::nowhere`). A model that cannot be served is left out and reported, the rest goes out.
+//! that it does not hold, save the one that never is (`leaves::nowhere`). A model that cannot be served is left out and
+//! reported, the rest goes out.
 
 mod cache;
 mod clusters;

@@ -127,6 +127,7 @@ mod raw {
         allow_credentials: bool,
         /// How long a browser may keep the answer. Default `10m`, at most `24h`.
         #[serde(default = "ten_minutes")]
+        #[cfg_attr(feature = "schema", schemars(extend("x-kubernetes-validations" = crate::rules::of(&[crate::rules::UP_TO_A_DAY]))))]
         max_age: Duration,
     }
 

@@ -100,6 +100,7 @@ impl schemars::JsonSchema for Duration {
     fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
         schemars::json_schema!({
             "type": "string",
+            "maxLength": 28,
             "pattern": "^([0-9]{1,5}(h|m|s|ms)){1,4}$"
         })
     }

@@ -21,6 +21,10 @@ pub(crate) const SIX_DIGITS: (&str, &str) = (
     "must have at most six digits behind the point",
 );
 
+/// Of a duration of at most a day.
+pub(crate) const UP_TO_A_DAY: (&str, &str) =
+    ("duration(self) <= duration('24h')", "write 0s to 24h");
+
 /// Of a decimal above 0.
 pub(crate) fn positive() -> Value {
     of(&[SIX_DIGITS, POSITIVE])

@@ -147,7 +147,7 @@ fn header(name: &'static str) -> Option<HeaderName> {
 }
 
 /// Headers that name a conversation, as chat front ends, agents and gateways send them.
-const CONVERSATION_HEADERS: [&str; 13] = [
+const CONVERSATION_HEADERS: [&str; 12] = [
     // Whoever follows a convention: LibreChat's example, OpenRouter, semantic routers.
     "x-conversation-id",
     "x-session-id",
@@ -163,7 +163,6 @@ const CONVERSATION_HEADERS: [&str; 13] = [
     "x-openwebui-chat-id",
     // LiteLLM's clients.
     "x-litellm-session-id",
-    "x-litellm-trace-id",
     // Clients of Helicone, xAI and Dynamo.
     "helicone-session-id",
     "x-grok-conv-id",
@@ -282,6 +281,8 @@ mod raw {
     #[serde(rename_all = "camelCase", deny_unknown_fields)]
     pub(super) struct OwnTag {
         /// The tag's key: not `model`, `version`, `tenant`, `lane`, `rule` or `reason`, and without `_`.
+        // The API server bounds the cost of a rule by the length of what it looks at.
+        #[cfg_attr(feature = "schema", schemars(extend("maxLength" = 128)))]
         name: HeaderName,
         /// The request header that holds its value; absent in a request, no tag.
         #[serde(default, skip_serializing_if = "Option::is_none")]

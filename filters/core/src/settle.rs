@@ -103,6 +103,15 @@ pub struct Used {
     pub complete: bool,
 }
 
+impl Used {
+    /// Whether the report tells all of it: it is the last one, and does not deny the text that flowed.
+    fn is_told(&self) -> bool {
+        let denies =
+            |usage: Usage| usage.output == 0 && usage.total.is_none_or(|t| Some(t) == usage.input);
+        self.complete && !(self.text_bytes > 0 && self.usage.is_some_and(denies))
+    }
+}
+
 /// What the proxy says when nothing reached an upstream. With a reset it is the reason in braces that counts.
 const NEVER_SENT: [&str; 8] = [
     "direct_response",
@@ -261,7 +270,9 @@ impl Charge {
     pub(crate) fn used_tokens(&self, used: &Used) -> (u64, u64) {
         let observed = self.tokens(used.text_bytes.saturating_add(used.unread_bytes));
         match used.usage {
-            Some(usage) if used.complete => (usage.input.unwrap_or(self.input), self.output(usage)),
+            Some(usage) if used.is_told() => {
+                (usage.input.unwrap_or(self.input), self.output(usage))
+            }
             Some(usage) => {
                 let input = usage.input.unwrap_or(self.input);
                 (input, self.output(usage).max(observed))
@@ -275,7 +286,7 @@ impl Charge {
             return reserved;
         }
         let reported = used.usage.map(|usage| self.reported(usage));
-        if let (Some(reported), true) = (reported, used.complete) {
+        if let (Some(reported), true) = (reported, used.is_told()) {
             return reported;
         }
         let bytes = used.text_bytes.saturating_add(used.unread_bytes);

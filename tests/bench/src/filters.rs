@@ -16,10 +16,8 @@ const METADATA: &str = "headgate.bench";
 /// How full the buckets of a row are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Budget {
-    /// Ample: a worker spends from what it has debited ahead, as with any tenant well within its budget.
+    /// Ample, as of any tenant well within its budget.
     Ample,
-    /// Of so few requests that each one is written to the shared bucket, as near a bucket's edge.
-    Exact,
     /// Spent: every request is refused.
     Spent,
 }
@@ -98,11 +96,10 @@ fn config(row: &str, what: Ours) -> Value {
 
 /// The bucket of a row, as a policy would spell it.
 pub(crate) fn bucket(what: Ours) -> Value {
-    // A request reserves 64 tokens and the prompt's; the refill is beyond what one worker can spend.
+    // A request reserves up to 512 tokens and the prompt's; the refill is beyond what all workers can spend.
     let (capacity, refill) = match what.budget {
         Budget::Ample => (1_000_000_000_u64, 1_000_000_000.0),
-        Budget::Exact => (2048, 2_048_000.0),
-        Budget::Spent => (64, 0.00001),
+        Budget::Spent => (512, 0.0001),
     };
     json!({
         "name": "tokens",

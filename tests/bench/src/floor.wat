@@ -1,10 +1,14 @@
-;; What any module pays that reads a request and writes its tags: the hostcalls that ours makes for it, and nothing decided
-;; in between. What ours costs beyond this is its own code.
+;; What any module pays that reads a request, writes its tags, spends a shared bucket by compare-and-swap and asks at the end how the
+;; request was answered: the hostcalls that ours makes for it, and nothing decided in between. What ours costs beyond this is its own
+;; code.
 (module
   (import "env" "proxy_get_header_map_pairs" (func $headers (param i32 i32 i32) (result i32)))
   (import "env" "proxy_get_buffer_bytes" (func $bytes (param i32 i32 i32 i32 i32) (result i32)))
   (import "env" "proxy_get_header_map_size" (func $size (param i32 i32) (result i32)))
   (import "env" "proxy_add_header_map_value" (func $add (param i32 i32 i32 i32 i32) (result i32)))
+  (import "env" "proxy_get_shared_data" (func $get (param i32 i32 i32 i32 i32) (result i32)))
+  (import "env" "proxy_set_shared_data" (func $set (param i32 i32 i32 i32 i32) (result i32)))
+  (import "env" "proxy_get_property" (func $property (param i32 i32 i32 i32) (result i32)))
   (import "wasi_snapshot_preview1" "clock_time_get" (func $clock (param i32 i64 i32) (result i32)))
   (memory (export "memory") 40)
   (data (i32.const 1024) "x-model-version")
@@ -17,12 +21,19 @@
   (data (i32.const 1248) "acme")
   (data (i32.const 1280) "llama3-70b")
   (data (i32.const 1312) "headgate.model=llama3-70b,headgate.version=v1,headgate.lane=base,headgate.tenant=acme")
+  (data (i32.const 1408) "headgate.floor/row/bench/tokens/tenant/10000/e3a1")
+  (data (i32.const 1472) "response\00code_details")
+  (data (i32.const 1504) "response\00code")
   (func (export "proxy_abi_version_0_2_1"))
   ;; The host writes into one place again and again: above the texts, 2 MiB.
   (func (export "proxy_on_memory_allocate") (param i32) (result i32) (i32.const 65536))
   (func (export "proxy_on_context_create") (param i32 i32))
   (func $tag
     (drop (call $clock (i32.const 1) (i64.const 1) (i32.const 16)))
+    ;; A set of one key: a header of 16 bytes and a way of 16. Created by the first request.
+    (drop (call $set (i32.const 1408) (i32.const 49) (i32.const 2048) (i32.const 32)
+      (if (result i32) (call $get (i32.const 1408) (i32.const 49) (i32.const 0) (i32.const 4) (i32.const 8))
+        (then (i32.const -1)) (else (i32.load (i32.const 8))))))
     (drop (call $add (i32.const 0) (i32.const 1024) (i32.const 15) (i32.const 1184) (i32.const 2)))
     (drop (call $add (i32.const 0) (i32.const 1056) (i32.const 15) (i32.const 1216) (i32.const 4)))
     (drop (call $add (i32.const 0) (i32.const 1088) (i32.const 17) (i32.const 1248) (i32.const 4)))
@@ -41,4 +52,6 @@
     (i32.const 0))
   (func (export "proxy_on_response_headers") (param i32 i32 i32) (result i32) (i32.const 0))
   (func (export "proxy_on_response_body") (param i32 i32 i32) (result i32) (i32.const 0))
-  (func (export "proxy_on_delete") (param i32)))
+  (func (export "proxy_on_delete") (param i32)
+    (drop (call $property (i32.const 1472) (i32.const 21) (i32.const 0) (i32.const 4)))
+    (drop (call $property (i32.const 1504) (i32.const 13) (i32.const 0) (i32.const 4)))))

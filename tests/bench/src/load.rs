@@ -62,13 +62,28 @@ impl Load {
         count: u64,
         expected: impl Fn(u16) -> bool,
     ) -> io::Result<Duration> {
+        let request = std::mem::take(&mut self.request);
+        let took = self.each(count, |_| request.as_slice(), expected).await;
+        self.request = request;
+        took
+    }
+
+    /// The same with requests of their own.
+    ///
+    /// # Errors
+    /// As [`Load::block`].
+    pub(crate) async fn each<R: AsRef<[u8]>>(
+        &mut self,
+        count: u64,
+        request: impl Fn(u64) -> R,
+        expected: impl Fn(u16) -> bool,
+    ) -> io::Result<Duration> {
         let left = Cell::new(count);
-        let request = &self.request;
         let began = Instant::now();
         let loops = self.connections.iter_mut().map(async |connection| {
             while left.get() > 0 {
                 left.set(left.get() - 1);
-                let status = connection.ask(request).await?;
+                let status = connection.ask(request(left.get()).as_ref()).await?;
                 if !expected(status) {
                     return Err(io::Error::other(format!("an answer with status {status}")));
                 }

@@ -22,6 +22,7 @@ mod requests;
 mod rows;
 mod run;
 mod stats;
+mod truth;
 mod upstream;
 
 use std::path::{Path, PathBuf};
@@ -36,6 +37,7 @@ use crate::cpu::Placement;
 use crate::error::BenchError;
 use crate::report::{ModuleReport, Report};
 use crate::rows::Group;
+use crate::truth::Truth;
 
 /// The modules whose sizes are told; the first is the one that is measured.
 const MODULES: [&str; 3] = ["headgate", "token-bucket", "traffic-tag"];
@@ -131,10 +133,18 @@ fn bench(cli: &Cli) -> Result<Report, BenchError> {
         .build()
         .map_err(BenchError::Runtime)?;
     let found = cluster::measure(&promises)?;
+    let truths: Vec<_> = Truth::ALL
+        .into_iter()
+        .filter(|truth| cli.only.as_deref().is_none_or(|p| truth.id().contains(p)))
+        .collect();
+    let module = cli.wasm.join(format!("{}.wasm", MODULES[0]));
+    // Before any thread is bound to a core.
+    let truth = runtime.block_on(truth::measure(&truths, &module))?;
+    let named = !promises.is_empty() || !truths.is_empty();
     match runtime.block_on(filters_of(cli)) {
-        // The pattern names promises alone.
-        Err(BenchError::NoRow(..)) if !promises.is_empty() => Ok(Report::of_promises(found)),
-        filters => Ok(filters?.with(found)),
+        // The pattern names these alone.
+        Err(BenchError::NoRow(..)) if named => Ok(Report::of_promises(found, truth)),
+        filters => Ok(filters?.with(found, truth)),
     }
 }
 
@@ -151,9 +161,9 @@ async fn filters_of(cli: &Cli) -> Result<Report, BenchError> {
     let mut groups = vec![
         rows::headers(&module, &floor),
         rows::refused(&module),
-        rows::body(&module, &floor, 1, 1.2),
-        rows::body(&module, &floor, 16, 0.35),
-        rows::body(&module, &floor, 256, 0.12),
+        rows::body(&module, &floor, 1, None),
+        rows::body(&module, &floor, 16, None),
+        rows::body(&module, &floor, 256, Some(0.12)),
         routing,
     ];
     let whole = |file: &PathBuf| file.canonicalize().unwrap_or_else(|_| file.clone());
@@ -205,6 +215,7 @@ fn chosen(mut groups: Vec<Group>, only: Option<&str>) -> Result<Vec<Group>, Benc
     let rows = groups.iter().flat_map(|group| &group.rows);
     let mut ids: Vec<_> = rows.map(|row| row.id.clone()).collect();
     ids.extend(Promise::ALL.map(|promise| promise.id().to_owned()));
+    ids.extend(Truth::ALL.map(|truth| truth.id().to_owned()));
     groups.retain_mut(|group| group.keep(pattern));
     if groups.is_empty() {
         return Err(BenchError::NoRow(pattern.to_owned(), ids.join(" ")));

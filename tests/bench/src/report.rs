@@ -8,6 +8,7 @@ use crate::cluster::PromiseReport;
 use crate::rows::{Cost, Group, Row};
 use crate::run::Samples;
 use crate::stats::{Estimate, bootstrap, midmean};
+use crate::truth::TruthReport;
 
 /// The greatest module, in KiB.
 const MODULE_MARK: f64 = 420.0;
@@ -26,6 +27,8 @@ pub(crate) struct Report {
     pub modules: Vec<ModuleReport>,
     /// What the control plane promises of a whole cluster.
     pub cluster: Vec<PromiseReport>,
+    /// What one truth for each key of a bucket costs beside time.
+    pub truth: Vec<TruthReport>,
 }
 
 /// The rows of a group.
@@ -144,20 +147,26 @@ impl Report {
             groups: reports.map(|(g, s)| group(g, s, envoys)).collect(),
             modules,
             cluster: Vec::new(),
+            truth: Vec::new(),
         }
     }
 
     /// Without filters.
-    pub(crate) fn of_promises(cluster: Vec<PromiseReport>) -> Self {
+    pub(crate) fn of_promises(cluster: Vec<PromiseReport>, truth: Vec<TruthReport>) -> Self {
         Self {
             cluster,
+            truth,
             ..Self::new(&[], &Samples::new(), 1, String::new(), Vec::new())
         }
     }
 
-    /// The same with what was found of a cluster.
-    pub(crate) fn with(self, cluster: Vec<PromiseReport>) -> Self {
-        Self { cluster, ..self }
+    /// The same with what was found of a cluster, and of buckets.
+    pub(crate) fn with(self, cluster: Vec<PromiseReport>, truth: Vec<TruthReport>) -> Self {
+        Self {
+            cluster,
+            truth,
+            ..self
+        }
     }
 
     /// How many marks are missed.
@@ -165,7 +174,8 @@ impl Report {
         let rows = self.groups.iter().flat_map(|group| &group.rows);
         let ratios = rows.filter(|row| row.holds == Some(false)).count();
         let modules = self.modules.iter().filter(|m| !m.holds).count();
-        ratios + modules + self.cluster.iter().filter(|p| !p.holds).count()
+        let truth = self.truth.iter().filter(|t| !t.holds).count();
+        ratios + modules + truth + self.cluster.iter().filter(|p| !p.holds).count()
     }
 
     /// The table.
@@ -173,6 +183,21 @@ impl Report {
         let mut out = String::new();
         if !self.groups.is_empty() {
             out.push_str(&self.filters());
+        }
+        if !self.truth.is_empty() {
+            let _ = writeln!(out, "{}buckets", if out.is_empty() { "" } else { "\n" });
+        }
+        for found in &self.truth {
+            let title = format!("  {}", found.title);
+            let cells = [
+                &title,
+                &found.value,
+                "",
+                "",
+                &found.mark,
+                verdict(found.holds),
+            ];
+            line(&mut out, cells);
         }
         if !self.cluster.is_empty() {
             let _ = writeln!(out, "{}a cluster", if out.is_empty() { "" } else { "\n" });

@@ -20,6 +20,16 @@ pub(crate) fn by_headers(model: &str, extra: &[(&str, &str)]) -> Vec<u8> {
     message("/infer", own.iter().chain(extra), "")
 }
 
+/// The same of another tenant.
+pub(crate) fn of_tenant(tenant: &str) -> Vec<u8> {
+    let own = [
+        ("x-model", MODEL),
+        ("x-tenant-id", tenant),
+        ("x-session-id", "session-0017"),
+    ];
+    message("/infer", own.iter(), "")
+}
+
 /// A chat of about `size` bytes, as an SDK writes it: the messages first.
 pub(crate) fn by_body(size: usize) -> Vec<u8> {
     let tail = format!(r#"],"model":"{MODEL}","max_tokens":64,"temperature":0.7,"stream":false}}"#);

@@ -22,9 +22,8 @@ pub(super) fn finding(policy: &Policy<TokenBucketPolicySpec>) -> Option<Finding>
         return None;
     }
     let message = format!(
-        "spec.buckets: takes longer than an hour to fill: {}. Each proxy keeps its buckets in Envoy's memory, so a restart of \
-         Envoy empties that table and every tenant has a full bucket there again. A fleet store will keep them over a restart; \
-         until there is one, count on it",
+        "spec.buckets: takes longer than an hour to fill: {}. Each proxy keeps its buckets in Envoy's memory: a restart of \
+         Envoy empties that table, and every tenant has a full bucket there again. A fleet store will keep them over a restart",
         listed(long.iter().map(String::as_str))
     );
     let object = PolicyId {

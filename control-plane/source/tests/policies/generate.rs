@@ -236,11 +236,80 @@ fn bucket() -> impl Strategy<Value = Value> {
             select(vec![json!("bytes"), json!("reservation")]),
         ),
     );
-    (key, profile, rest).prop_map(|(key, mut fields, (a, b, c, d, e, f))| {
+    (key, profile, rest, failures()).prop_map(|(key, mut fields, (a, b, c, d, e, f), more)| {
         fields.push(("key", key));
         fields.extend([a, b, c, d, e, f].into_iter().flatten());
+        fields.extend(more);
         Value::Object(object(fields))
     })
+}
+
+/// What a bucket says of requests that fail, and of those who wait.
+fn failures() -> impl Strategy<Value = Vec<(&'static str, Value)>> {
+    let charge = || {
+        let good = vec!["nothing", "prompt", "reservation", "elapsed"];
+        mostly(good, vec!["usage", ""]).prop_map(|text| json!(text))
+    };
+    let on_failure = (
+        maybe("clientError", charge()),
+        maybe("reset", charge()),
+        maybe("timeout", charge()),
+    )
+        .prop_map(|(a, b, c)| Value::Object(object([a, b, c].into_iter().flatten().collect())));
+    let abandoned = mostly(vec!["elapsed", "prompt", "reservation"], vec!["nothing"]);
+    (
+        maybe("onFailure", on_failure),
+        maybe("abandoned", abandoned.prop_map(|text| json!(text))),
+        maybe("usage", select(vec![json!("ask"), json!("observe")])),
+        maybe("maxClientWait", duration()),
+    )
+        .prop_map(|(a, b, c, d)| [a, b, c, d].into_iter().flatten().collect())
+}
+
+/// Up to a day, mostly.
+fn duration() -> impl Strategy<Value = Value> {
+    let good = vec!["0s", "60s", "1m30s", "500ms", "24h", "1440m", "23h59m60s"];
+    let bad = vec![
+        "",
+        "60",
+        "24h1ms",
+        "1441m",
+        "99999h",
+        "1.5h",
+        "-1s",
+        "1d",
+        "1s1s1s1s1s",
+    ];
+    mostly(good, bad).prop_map(|text| json!(text))
+}
+
+/// Who may call from a browser.
+fn cors() -> impl Strategy<Value = Value> {
+    let long = || "a".repeat(71);
+    let origin = prop_oneof![
+        12 => select(vec!["https://a.example", "*", "https://*.a.example", "http://[::1]:8080", "null://x"])
+            .prop_map(str::to_owned),
+        1 => select(vec!["a.example", "https://", "https://A.example", "https://a.example/", "https://*", "https://a.*.b", ""])
+            .prop_map(str::to_owned),
+        1 => select(vec![format!("https://{}", long()), format!("https://*.{}", &long()[1..]), format!("https://*.{}", long())]),
+    ];
+    let header = mostly(vec!["*", "x-own", "Content-Type"], vec!["a b", "", "*x"]);
+    (
+        prop::collection::vec(origin, 0..4).prop_map(|list| ("allowOrigins", json!(list))),
+        maybe(
+            "allowHeaders",
+            prop::collection::vec(header, 0..3).prop_map(|list| json!(list)),
+        ),
+        maybe(
+            "allowCredentials",
+            any::<bool>().prop_map(|flag| json!(flag)),
+        ),
+        maybe("maxAge", duration()),
+    )
+        .prop_map(|(origins, a, b, c)| {
+            let rest = [a, b, c].into_iter().flatten();
+            Value::Object(object(std::iter::once(origins).chain(rest).collect()))
+        })
 }
 
 fn tagging() -> impl Strategy<Value = Map<String, Value>> {
@@ -264,7 +333,10 @@ fn tagging() -> impl Strategy<Value = Map<String, Value>> {
         vec!["a,b", "a;b", "\"", "a b", "ü", ""],
     );
     let tag = (
-        mostly(vec!["environment", "team"], vec!["lane", "Team"]),
+        mostly(
+            vec!["environment", "team"],
+            vec!["lane", "Team", "te_am", "rule"],
+        ),
         any::<bool>(),
         value,
     )
@@ -289,9 +361,14 @@ fn tagging() -> impl Strategy<Value = Map<String, Value>> {
             "tags",
             prop::collection::vec(tag, 0..2).prop_map(|tags| json!(tags)),
         ),
+        maybe("cors", cors()),
+        maybe(
+            "tenantMetrics",
+            select(vec![1, 1000, 1001, 0]).prop_map(|n| json!({ "maxTenants": n })),
+        ),
     )
-        .prop_map(|(a, b, c, d, e, f, g)| {
-            object([a, b, c, d, e, f, g].into_iter().flatten().collect())
+        .prop_map(|(a, b, c, d, e, f, g, h, i)| {
+            object([a, b, c, d, e, f, g, h, i].into_iter().flatten().collect())
         })
 }
 

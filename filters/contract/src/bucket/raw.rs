@@ -67,6 +67,7 @@ pub(super) struct Bucket {
     /// The longest `Retry-After` that a client is expected to wait for, such as `60s`: beyond it a refusal carries
     /// `x-should-retry: false`, which OpenAI's SDKs obey. 0s–24h, default 60s.
     #[serde(default = "client_wait")]
+    #[cfg_attr(feature = "schema", schemars(extend("x-kubernetes-validations" = crate::rules::of(&[crate::rules::UP_TO_A_DAY]))))]
     max_client_wait: Duration,
     /// Keys that are never evicted by one another. A key takes 16 bytes, and some 250 for each group of 16, once it is used.
     /// 64–16 777 216, default 1 048 576.

@@ -133,7 +133,7 @@ pub(super) struct TrafficTagPolicySpec {
     tenant_header: Option<HeaderName>,
     /// What keeps a session on its version: the first that is present wins. Default: the headers that name a conversation
     /// (`x-conversation-id`, `x-session-id`, `x-claude-code-session-id`, `session-id`, `session_id`, `x-session-affinity`,
-    /// `x-opencode-session`, `x-openwebui-chat-id`, `x-litellm-session-id`, `x-litellm-trace-id`, `helicone-session-id`,
+    /// `x-opencode-session`, `x-openwebui-chat-id`, `x-litellm-session-id`, `helicone-session-id`,
     /// `x-grok-conv-id`, `x-dynamo-session-id`), those that name a user (`x-user-id`, `x-openwebui-user-id`), the body fields,
     /// the fingerprint. The fingerprint changes when a client trims or compacts its history: such a client needs a header.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -309,6 +309,16 @@ fn a_failed_request_is_charged_by_policy_and_nothing_where_the_upstream_refused_
 }
 
 #[test]
+fn a_report_that_denies_the_text_that_flowed_is_not_believed() {
+    let denies = r#"{"choices":[{"message":{"content":"0123456789"}}],"usage":{"prompt_tokens":7,"completion_tokens":0,"total_tokens":7}}"#;
+    let spent = charged(&mut proxy(""), |p, s| drop(p.answer(s, &JSON, denies)));
+    assert_eq!(spent, 7);
+    let embeds = r#"{"data":[{"embedding":[0.1]}],"usage":{"prompt_tokens":7,"total_tokens":7}}"#;
+    let spent = charged(&mut proxy(""), |p, s| drop(p.answer(s, &JSON, embeds)));
+    assert_eq!(spent, 7);
+}
+
+#[test]
 fn an_error_answer_that_generated_is_charged_whatever_its_status() {
     let failed = r#"{"error":{"message":"Failed to call a function","failed_generation":"x"},"usage":{"prompt_tokens":7,"completion_tokens":40}}"#;
     let spent = charged(&mut proxy(""), |p, s| {

@@ -47,7 +47,7 @@ pub use self::files::{Files, LabelledBy, Seed};
 pub use self::manifest::Manifest;
 pub use self::options::{SHIPPED, Shipped, Source, StageOptions};
 pub use self::proxy::{StageEnvoy, bootstrap, bootstrap_among};
-pub use self::status::Status;
+pub use self::status::{Problem, Status};
 
 use self::proxy::Place;
 use crate::client::{ClientError, HttpClient, OpenAiRequest, Reply};
