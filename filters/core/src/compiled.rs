@@ -19,7 +19,6 @@ use crate::ledger::{self, Ledger, Rule, RuleSpec, WindowError};
 use crate::metrics::{self, Metric, Series};
 use crate::outcome::Labels;
 use crate::pick::{self, Picker};
-use crate::ports::Entropy;
 use crate::scale::{Live, Receptions};
 use crate::settle::{Failure, charge_of};
 use crate::skew::Heaviest;
@@ -365,20 +364,11 @@ fn open_rules(
     for (i, rule) in buckets.iter().enumerate() {
         let path = || format!("namespaces.{namespace}.buckets[{i}].bucket");
         let spec = spec(namespace, rule).map_err(|e| ConfigError::new(path(), e.to_string()))?;
-        let opened = Ledger::configure(vec![spec], host, &Draw(host))
+        let opened = Ledger::configure(vec![spec], host, host)
             .map_err(|e| ConfigError::new(path(), e.to_string()))?;
         rules.extend(opened);
     }
     Ok(rules)
-}
-
-/// The host, for who needs nothing but its entropy.
-struct Draw<'a>(&'a dyn Host);
-
-impl Entropy for Draw<'_> {
-    fn next(&self) -> u64 {
-        self.0.next()
-    }
 }
 
 fn spec(namespace: &str, rule: &BucketRule) -> Result<RuleSpec, WindowError> {
@@ -389,7 +379,7 @@ fn spec(namespace: &str, rule: &BucketRule) -> Result<RuleSpec, WindowError> {
         id: format!("{namespace}/{}/{}", rule.policy, bucket.name),
         key: parts.collect::<Vec<_>>().join(","),
         window,
-        debt: window.debt(bucket.max_debt.map(Decimal::millionths)),
+        max_debt: window.debt(bucket.max_debt.map(Decimal::millionths)),
         max_keys: bucket.max_keys,
         on_contention: match bucket.on_contention {
             OnContention::Refuse => ledger::OnContention::Refuse,

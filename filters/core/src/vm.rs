@@ -79,13 +79,13 @@ impl Vm {
         self.unasked.tick(host);
         self.ledger.flush(host.now(), host);
         let carried = self.ledger.carried();
-        let written = carried.iter().filter(|c| c.settled.unwritten == 0);
-        let written = written.map(|c| metrics::by_rule("carried_writes", c.rule.id()));
-        let mut effects: Vec<_> = written.map(|metric| Effect::Count(metric, 1)).collect();
-        let lost = self.ledger.lost_tries();
-        if lost > 0 {
-            effects.push(Effect::Count(metrics::lost_tries(), lost));
-        }
-        effects
+        let counted = carried.iter().flat_map(|carried| {
+            let settled = &carried.settled;
+            let written = (settled.unwritten == 0).then_some("carried_writes");
+            let evicted = settled.evicted.then_some("evictions");
+            let names = written.into_iter().chain(evicted);
+            names.map(|name| Effect::Count(metrics::by_rule(name, carried.rule.id()), 1))
+        });
+        counted.collect()
     }
 }

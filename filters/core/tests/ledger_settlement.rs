@@ -7,7 +7,7 @@
 
 mod ledger_world;
 
-use headgate_core::ledger::{Held, Ledger, MILLION, OnContention, RuleSpec, Settled, Spend};
+use headgate_core::ledger::{Held, Ledger, MILLION, OnContention, Rule, RuleSpec, Settled, Spend};
 use ledger_world::{Memory, START, open, reserve, semantic, spec, tokens};
 use proptest::prelude::*;
 
@@ -131,7 +131,8 @@ proptest! {
         }
     }
 
-    /// A refund changes the cell it was taken from and nothing else.
+    /// A refund changes the cell it was taken from and nothing else, also when the configuration
+    /// has changed meanwhile to another window; then it gives back the same share.
     #[test]
     fn refund_goes_home(
         percents in prop::collection::vec(1u128..50, 1..6),
@@ -139,27 +140,32 @@ proptest! {
     ) {
         let memory = Memory::default();
         let rule = open(spec("r", semantic()), &memory);
-        let other = open(spec("other", tokens(100, 60)), &memory);
         let mut ledger = Ledger::new();
         let mut held: Vec<_> = percents.iter().enumerate().map(|(i, p)| {
-            reserve(&mut ledger, &other, &i.to_string(), 10, 100, START, &memory).unwrap();
             reserve(&mut ledger, &rule, &i.to_string(), *p, 100, START, &memory).unwrap()
         }).collect();
-        let before = memory.image();
+        let changed = open(spec("r", tokens(100, 60)), &memory);
+        for i in 0..percents.len() {
+            reserve(&mut ledger, &changed, &i.to_string(), 10, 100, START, &memory).unwrap();
+        }
+        let cells = |rule: &Rule| -> Vec<_> {
+            (0..percents.len()).map(|i| memory.cell(rule, rule.fingerprint(&[&i.to_string()]))).collect()
+        };
+        let (before, stood) = (memory.image(), cells(&rule));
         let mine = which.index(percents.len());
         let stream = held.swap_remove(mine);
         let reserved = stream.spends()[0].cells();
         let settled = ledger.settle(stream, &[0], START, &memory);
-        prop_assert_eq!(settled[0].refunded, reserved);
+        prop_assert!(settled[0].refunded <= reserved && settled[0].refunded + 2 >= reserved);
         let after = memory.image();
         let touched: Vec<_> = after.iter().filter(|(k, v)| before.get(*k) != Some(v)).collect();
         prop_assert_eq!(touched.len(), 1, "one set of one table");
         let (key, value) = touched[0];
-        prop_assert!(key.contains("/r/"), "its own rule's: {}", key);
         let changed_words = value.chunks(8).zip(before[key].chunks(8)).filter(|(a, b)| a != b).count();
         prop_assert_eq!(changed_words, 1, "one arrival time");
-        let cell = memory.cell(&rule, rule.fingerprint(&[&mine.to_string()]));
-        prop_assert_eq!(cell.unwrap(), START, "its own");
+        let share = u128::from(reserved) * u128::from(changed.window().span()) / u128::from(rule.window().span());
+        let given = u128::from(stood[mine].unwrap() - cells(&rule)[mine].unwrap());
+        prop_assert!(given <= share && given + 2 >= share, "{} of {}, its own", given, share);
     }
 
     /// Settlements of one instant with no reserve between them leave the same cells in any order.
@@ -177,7 +183,7 @@ proptest! {
             let memory = Memory::default();
             let rule = open(RuleSpec {
                     // Debt that is clipped is clipped where it stands: leave room for all of it.
-                debt: 100 * semantic().span(),
+                max_debt: semantic().debt(Some(100 * 1_000_000)),
                 ..spec("r", semantic())
             }, &memory);
             let (mut ledger, mut now) = (Ledger::new(), START);
@@ -224,9 +230,9 @@ proptest! {
             now += span / 1000 * step;
             let start = memory.start(&rule, key, now);
             if let Ok(reserved) = reserve(&mut ledger, &rule, "k", percent, 100, now, &memory) {
-                // The arrival time after it.
                 let cells = reserved.spends()[0].cells();
-                let end = memory.start(&rule, key, now).max(start);
+                let end = memory.start(&rule, key, now);
+                prop_assert_eq!(end, start + cells);
                 streams.push((reserved, cells, end));
             }
         }

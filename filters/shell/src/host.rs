@@ -3,13 +3,23 @@
 //! Invariant: one [`Call`] per callback, and one reading of the clock in it: what a callback decides, it
 //! decides at one instant.
 
-use std::cell::OnceCell;
+use std::cell::{Cell, OnceCell};
 use std::hash::{BuildHasher, RandomState};
 
 use headgate_core::host::Host;
 use headgate_core::ports::{CasMismatch, Cells, Clock, Entropy};
 
 use crate::abi::{self, Level, Map, Status};
+
+thread_local! {
+    /// Writes of shared cells that other workers were faster with.
+    static LOST: Cell<u64> = const { Cell::new(0) };
+}
+
+/// How many tries of a write other workers won since the last call.
+pub(crate) fn lost_tries() -> u64 {
+    LOST.take()
+}
 
 /// One callback of Envoy's.
 #[derive(Debug, Default)]
@@ -45,8 +55,9 @@ impl Cells for Call {
         abi::set_shared(key.as_bytes(), value, cas.unwrap_or(abi::ABSENT)).map_err(|status| {
             // Whatever kept it from being written, it is not written: the bounded retry and the declared
             // policy for contention are the answer to both.
-            if status != Status::CAS_MISMATCH {
-                complain("write a shared cell", status);
+            match status {
+                Status::CAS_MISMATCH => LOST.set(LOST.get() + 1),
+                status => complain("write a shared cell", status),
             }
             CasMismatch
         })

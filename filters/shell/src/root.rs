@@ -3,12 +3,13 @@
 //! Invariant: a configuration that is refused changes nothing but the log.
 
 use headgate_core::effects::{Effect, Step};
+use headgate_core::metrics;
 use headgate_core::vm::Stages;
 use proxy_wasm::traits::{Context, HttpContext, RootContext};
 use proxy_wasm::types::ContextType;
 
 use crate::abi::{self, Buffer, Level};
-use crate::host::{Call, complain};
+use crate::host::{Call, complain, lost_tries};
 use crate::stream::HttpStream;
 use crate::vms::{self, Shared};
 use crate::{perform, tally};
@@ -40,7 +41,11 @@ impl Root {
 }
 
 /// Counts these too, and tells the host everything that is counted.
-fn tell(counts: Vec<Effect>) {
+fn tell(mut counts: Vec<Effect>) {
+    let lost = lost_tries();
+    if lost > 0 {
+        counts.push(Effect::Count(metrics::lost_tries(), lost));
+    }
     perform::step(Step::with(counts));
     tally::tell();
 }

@@ -1,103 +1,180 @@
 //! Reading and changing one cell of a table, by compare-and-swap with bounded tries.
 
-use core::cell::Cell as Counter;
-
 use super::cell::Cell;
 use super::rule::{Fingerprint, Rule};
 use super::table::{Set, Slot};
+use super::timeline::Timeline;
 use crate::ports::Cells;
 
-/// Tries before a write is given up. With two workers on one hot key 4–15 % of single tries are lost to the other; with eight,
-/// fewer than one write in 100 000 loses so many in a row.
-const TRIES: u32 = 32;
+/// Tries before a write is given up. With two workers on one hot key 4–15 % of single tries fail.
+pub(super) const TRIES: usize = 32;
+
+/// In which window an access works.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Terms {
+    /// The rule's: a set written in another one is rescaled first, in the same write.
+    Rule,
+    /// The set's as it is: the caller scales its amounts to it.
+    Set,
+}
+
+/// What a decision sees: the key's cell, or the one a newcomer would get.
+pub(super) struct View {
+    pub(super) slot: Slot<Cell>,
+    /// The time line of the cell.
+    pub(super) timeline: Timeline,
+    /// Debt that writing it drops: of an evicted key, or above the ceiling after a rescale. In ns of that
+    /// time line.
+    pub(super) clipped: u64,
+}
 
 /// What came of an attempt to change a cell.
 pub(super) enum Update<T, E> {
-    /// Written. `evicted`: another key lost its cell; `clipped` ns of its debt nobody took over.
+    /// Written.
     Written {
         value: T,
+        /// A key whose bucket was not full lost its cell.
         evicted: bool,
+        /// Debt that was dropped, as [`View::clipped`].
         clipped: u64,
     },
     /// The decision was not to write.
     Declined(E),
-    /// Every try was lost, with what the last one would have decided.
+    /// Every try lost, with what the last one would have decided; `None` if the value there is no set.
     Exhausted(Option<T>),
 }
 
-/// Which window a set is brought into before it is changed.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Into {
-    /// The rule's: a reserve is priced in it.
-    TheRules,
-    /// None: a settlement comes as it is, into the window that is there.
-    ItsOwn,
-}
-
-/// The shared cells as one worker uses them, with a count of the tries that others won.
-pub(super) struct Access<'a, C: ?Sized> {
-    pub(super) cells: &'a C,
-    pub(super) lost: &'a Counter<u64>,
-    pub(super) now: u64,
-}
-
-impl<C: ?Sized> Clone for Access<'_, C> {
-    fn clone(&self) -> Self {
-        *self
-    }
-}
-
-impl<C: ?Sized> Copy for Access<'_, C> {}
-
-impl<C: Cells + ?Sized> Access<'_, C> {
-    /// Reads the cell, lets `decide` change it and writes it back, until no other writer interferes. `decide` sees a newcomer's
-    /// cell if the key has none, and may be called several times.
-    pub(super) fn update<T, E>(
-        &self,
-        rule: &Rule,
-        key: Fingerprint,
-        into: Into,
-        decide: impl Fn(&Set<Cell>, &Slot<Cell>) -> Result<(T, Cell), E>,
-    ) -> Update<T, E> {
-        let set_key = rule.set_key(key);
-        let mut last = None;
-        for _ in 0..TRIES {
-            let (mut set, cas) = self.read(rule, &set_key);
-            if into == Into::TheRules {
-                set.rescale(rule.window().span(), self.now);
-            }
-            let slot = set.find(key.0, self.now, rule.ways());
-            let (value, cell) = match decide(&set, &slot) {
-                Ok(decision) => decision,
-                Err(declined) => return Update::Declined(declined),
+/// Reads the cell, lets `decide` change it and writes it back, until no other writer interferes.
+/// `decide` may be called several times.
+pub(super) fn update<C: Cells + ?Sized, T, E>(
+    cells: &C,
+    rule: &Rule,
+    key: Fingerprint,
+    (now, terms): (u64, Terms),
+    decide: impl Fn(&View) -> Result<(T, Cell), E>,
+) -> Update<T, E> {
+    let mut last = None;
+    for _ in 0..TRIES {
+        let (set_key, mut set, cas) = match find(cells, rule, key, Close::Yes) {
+            Ok(found) => found,
+            Err(Failed::Lost) => continue,
+            Err(Failed::NoSet) => break,
+        };
+        let view = view(&mut set, rule, key, (now, terms));
+        let (value, cell) = match decide(&view) {
+            Ok(decision) => decision,
+            Err(declined) => return Update::Declined(declined),
+        };
+        set.put(key.0, &view.slot, &cell);
+        if cells.swap(&set_key, set.bytes(), cas).is_ok() {
+            return Update::Written {
+                value,
+                evicted: view.slot.evicts,
+                clipped: view.clipped,
             };
-            set.put(key.0, &slot, &cell);
-            if self.cells.swap(&set_key, set.bytes(), cas).is_ok() {
-                return Update::Written {
-                    value,
-                    evicted: slot.evicts,
-                    clipped: slot.clipped,
-                };
-            }
-            self.lost.set(self.lost.get().saturating_add(1));
-            last = Some(value);
         }
-        Update::Exhausted(last)
+        last = Some(value);
     }
+    Update::Exhausted(last)
+}
 
-    /// The cell of a key as it is in the rule's window, or as it would start.
-    pub(super) fn peek(&self, rule: &Rule, key: Fingerprint) -> Slot<Cell> {
-        let (mut set, _) = self.read(rule, &rule.set_key(key));
-        set.rescale(rule.window().span(), self.now);
-        set.find(key.0, self.now, rule.ways())
+/// The cell of a key in the rule's window, as it is or as it would start; `None` if the value there is no
+/// set.
+pub(super) fn peek<C: Cells + ?Sized>(
+    cells: &C,
+    rule: &Rule,
+    key: Fingerprint,
+    now: u64,
+) -> Option<View> {
+    let (_, mut set, _) = find(cells, rule, key, Close::No).ok()?;
+    Some(view(&mut set, rule, key, (now, Terms::Rule)))
+}
+
+fn view(set: &mut Set<Cell>, rule: &Rule, key: Fingerprint, (now, terms): (u64, Terms)) -> View {
+    let cut = match terms {
+        Terms::Rule => set.rescale(rule.window().span(), now, rule.ceiling()),
+        Terms::Set => 0,
+    };
+    let slot = set.slot(key.0, now);
+    View {
+        slot,
+        timeline: set.timeline(),
+        clipped: cut.saturating_add(slot.clipped),
     }
+}
 
-    /// A set that was never written is empty: who writes it first creates it. What is no set is replaced.
-    fn read(&self, rule: &Rule, set_key: &str) -> (Set<Cell>, Option<u32>) {
-        let new = || Set::new(rule.window().span());
-        match self.cells.get(set_key) {
-            Some((bytes, cas)) => (Set::parse(bytes).unwrap_or_else(new), Some(cas)),
-            None => (new(), None),
+/// Why a set cannot be had.
+enum Failed {
+    /// Another writer was faster: try again.
+    Lost,
+    /// The value there is no set.
+    NoSet,
+}
+
+/// Whether sets of fewer keys are closed that a set takes its part from.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Close {
+    Yes,
+    /// To look only.
+    No,
+}
+
+/// The key, the set and its version; without a version, it is to be created.
+type Found = (String, Set<Cell>, Option<u32>);
+
+/// The set in which a key's cell is.
+fn find<C: Cells + ?Sized>(
+    cells: &C,
+    rule: &Rule,
+    key: Fingerprint,
+    close: Close,
+) -> Result<Found, Failed> {
+    let mut width = rule.placement().width();
+    let mut found = read(cells, rule, key, width, close)?;
+    // Another VM has a configuration with more keys already. A set only ever moves to a greater width, so
+    // this ends.
+    while let Some(moved) = found.1.moved_to() {
+        if moved <= width {
+            return Err(Failed::NoSet);
         }
+        width = moved;
+        let set_key = rule.placement().set_key(key, width);
+        found = match cells.get(&set_key) {
+            Some(value) => stored(set_key, value)?,
+            None => (set_key, found.1.part(key.get(), width), None),
+        };
     }
+    Ok(found)
+}
+
+fn stored(set_key: String, (bytes, cas): (Vec<u8>, u32)) -> Result<Found, Failed> {
+    let set = Set::parse(bytes).ok_or(Failed::NoSet)?;
+    Ok((set_key, set, Some(cas)))
+}
+
+/// The set of a key in a table of that width. Where there is none, it begins with its part of the set of the
+/// width before, which is closed for that.
+fn read<C: Cells + ?Sized>(
+    cells: &C,
+    rule: &Rule,
+    key: Fingerprint,
+    width: u8,
+    close: Close,
+) -> Result<Found, Failed> {
+    let placement = rule.placement();
+    let set_key = placement.set_key(key, width);
+    if let Some(value) = cells.get(&set_key) {
+        return stored(set_key, value);
+    }
+    let Some(before) = placement.before(width) else {
+        return Ok((set_key, Set::new(rule.timeline()), None));
+    };
+    let (old_key, mut old, cas) = read(cells, rule, key, before, close)?;
+    let part = old.part(key.get(), width);
+    if close == Close::Yes && old.moved_to().is_none() {
+        old.close(width);
+        let closed = cells.swap(&old_key, old.bytes(), cas);
+        closed.map_err(|_| Failed::Lost)?;
+    }
+    Ok((set_key, part, None))
 }

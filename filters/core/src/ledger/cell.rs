@@ -1,15 +1,17 @@
 //! The cell of one key, and what settlement does to it.
 //!
-//! A cell is one theoretical arrival time (TAT, of GCRA): until then the bucket pays off what it admitted. A reserve starts at
-//! the later of it and of now; settlement moves it and nothing else:
+//! A cell is the theoretical arrival time (TAT) of GCRA: until then the bucket is paying off what it
+//! admitted. A reserve starts at the later of it and of now; settlement adds to it:
 //!
 //! `tat += δ`, no clamp and no lift, so settlements of one instant commute. Only a reserve lifts.
 
-use super::table::{Change, Payload, Set, word};
+use super::table::{Payload, word};
+use super::timeline::Timeline;
 
-/// State of one bucket: its theoretical arrival time, in ns of the monotonic clock.
+/// State of one bucket.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Cell {
+    /// Theoretical arrival time, ns of the monotonic clock.
     pub(super) tat: u64,
 }
 
@@ -24,44 +26,35 @@ impl Payload for Cell {
         Self { tat: word(bytes) }
     }
 
-    fn spent_at(&self) -> u64 {
+    fn end(&self) -> u64 {
         self.tat
     }
 
-    fn spent(at: u64) -> Self {
-        Self { tat: at }
-    }
-
-    fn rescaled(&self, change: &Change) -> Self {
-        Self {
-            tat: change.arrival(self.tat),
-        }
+    fn ending(end: u64) -> Self {
+        Self { tat: end }
     }
 }
 
-/// A change that settlement makes to a cell, or still has to make. Lengths of time are in the window of `span`.
+/// A change that settlement makes to a cell, or still has to make.
 ///
-/// Several changes to one cell add up to one. A refund remembers the latest arrival time of the streams it came from, so that
-/// what time gives back while it waits is not given twice.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// Several changes to one cell add up to one. A refund remembers the latest arrival time of the
+/// streams it came from, so that what time gives back while it waits is not given twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Delta {
-    /// The window that it is in, ns, and how often that had changed; of a change of nothing, 0.
-    span: u64,
-    epoch: u32,
+    /// The time line of the amounts and of `until`.
+    timeline: Timeline,
     /// To give back, ns.
     refund: u64,
     /// The latest `own_tat` among the streams refunded.
     until: u64,
     /// To take, ns.
     debit: u64,
-    /// A reserve that was admitted unwritten, ns: taken as a reserve, from `owed_since` at least.
+    /// Reserves that were admitted unwritten, ns: taken as reserves, from `owed_since` at least.
     owed: u64,
     owed_since: u64,
-    /// Given up, ns: a refund that could not be brought into another window.
-    lost: u64,
 }
 
-/// What applying a [`Delta`] came to, in ns.
+/// What a settlement came to, in ns of the rule that the stream reserved under.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Settled {
     /// Given back to the bucket.
@@ -70,107 +63,86 @@ pub struct Settled {
     pub debited: u64,
     /// Unused but not given back: time had given it back already, or the cell was gone.
     pub evaporated: u64,
-    /// Used but not taken: above the debt that the rule allows. Also the part of an evicted key's debt that nobody takes over.
+    /// Dropped: used but not taken, above the debt that the rule allows; and what a live eviction
+    /// does not pass on of the evicted key's debt.
     pub clipped: u64,
     /// Not written yet: compare-and-swap lost every try. Goes with the next write of this worker;
     /// see [`super::Ledger::carried`].
     pub unwritten: u64,
-    /// Another key, whose bucket was not full, lost its cell to this one.
+    /// A key whose bucket was not full lost its cell to this one: there are more live keys than the
+    /// table is made for.
     pub evicted: bool,
 }
 
 impl Delta {
-    /// The change for a stream that reserved and used so much; `own_tat` is the arrival time after its reserve. `None` if it
-    /// used what it reserved.
-    pub(super) fn of(
-        (span, epoch): (u64, u32),
-        reserved: u64,
-        used: u64,
-        own_tat: u64,
-    ) -> Option<Self> {
-        let nothing = Self {
-            span,
-            epoch,
-            ..Self::default()
-        };
+    /// The change that does nothing.
+    pub(super) fn none(timeline: Timeline) -> Self {
+        Self {
+            timeline,
+            refund: 0,
+            until: 0,
+            debit: 0,
+            owed: 0,
+            owed_since: 0,
+        }
+    }
+
+    /// The change for a stream that reserved and used so much; `own_tat` is the arrival time after
+    /// its reserve. `None` if it used what it reserved.
+    pub(super) fn of(timeline: Timeline, reserved: u64, used: u64, own_tat: u64) -> Option<Self> {
         match reserved.cmp(&used) {
             core::cmp::Ordering::Equal => None,
             core::cmp::Ordering::Greater => Some(Self {
                 refund: reserved - used,
                 until: own_tat,
-                ..nothing
+                ..Self::none(timeline)
             }),
             core::cmp::Ordering::Less => Some(Self {
                 debit: used - reserved,
-                ..nothing
+                ..Self::none(timeline)
             }),
         }
     }
 
-    /// The change for a reserve that was let through without being written.
-    pub(super) fn owed((span, epoch): (u64, u32), amount: u64, since: u64) -> Self {
+    /// The change for a reserve that was admitted without being written.
+    pub(super) fn owed(timeline: Timeline, amount: u64, since: u64) -> Self {
         Self {
-            span,
-            epoch,
             owed: amount,
             owed_since: since,
-            ..Self::default()
+            ..Self::none(timeline)
         }
     }
 
-    /// Both changes as one. They are in one window.
-    pub(super) fn and(self, other: Self) -> Self {
-        let (span, epoch) = match self.span {
-            0 => (other.span, other.epoch),
-            span => (span, self.epoch),
-        };
+    /// The same shares on another time line of the set. Rounded against the client.
+    pub(super) fn on(self, timeline: Timeline) -> Self {
+        let from = self.timeline;
+        if from == timeline || self.volume() == 0 {
+            return Self { timeline, ..self };
+        }
+        let span = timeline.span();
         Self {
-            span,
-            epoch,
-            refund: self.refund.saturating_add(other.refund),
-            until: self.until.max(other.until),
-            debit: self.debit.saturating_add(other.debit),
-            owed: self.owed.saturating_add(other.owed),
-            owed_since: self.owed_since.max(other.owed_since),
-            lost: self.lost.saturating_add(other.lost),
+            timeline,
+            refund: from.scale_down(self.refund, span),
+            until: from.translate(self.until, &timeline),
+            debit: from.scale_up(self.debit, span),
+            owed: from.scale_up(self.owed, span),
+            owed_since: self.owed_since,
         }
     }
 
-    /// Whether both can be added up as they are.
-    pub(super) fn is_in_window_of(&self, other: &Self) -> bool {
-        self.span == 0 || other.span == 0 || (self.span, self.epoch) == (other.span, other.epoch)
-    }
-
-    /// The same change in the window that a set is written in. A refund of a stream whose window changed more often than the set
-    /// remembers is given up: nobody can tell how much of it time has given back.
-    pub(super) fn within(self, set: &Set<Cell>) -> Self {
-        if self.span == 0 || (self.span, self.epoch) == (set.span(), set.epoch()) {
+    /// Both changes as one, on the time line of the later one.
+    pub(super) fn and(self, later: Self) -> Self {
+        if later.volume() == 0 {
             return self;
         }
-        let whole = Change {
-            at: 0,
-            from: self.span,
-            to: set.span(),
-        };
-        let until = set.changes_since(self.epoch).map(|changes| {
-            let rescale = |tat: u64, change: &Change| change.arrival(tat);
-            changes.iter().fold(self.until, rescale)
-        });
-        // Rounded down: what is given back never exceeds what was taken.
-        let refund =
-            u128::from(self.refund) * u128::from(set.span()) / u128::from(self.span.max(1));
-        let refund = u64::try_from(refund).unwrap_or(u64::MAX);
+        let earlier = self.on(later.timeline);
         Self {
-            span: set.span(),
-            epoch: set.epoch(),
-            refund: if until.is_some() { refund } else { 0 },
-            until: until.unwrap_or(0),
-            debit: whole.length(self.debit),
-            owed: whole.length(self.owed),
-            owed_since: self.owed_since,
-            lost: whole
-                .length(self.lost)
-                .saturating_add(if until.is_some() { 0 } else { refund }),
+            timeline: later.timeline,
+            refund: earlier.refund.saturating_add(later.refund),
+            until: earlier.until.max(later.until),
+            debit: earlier.debit.saturating_add(later.debit),
+            owed: earlier.owed.saturating_add(later.owed),
+            owed_since: earlier.owed_since.max(later.owed_since),
         }
     }
 
@@ -184,16 +156,11 @@ impl Delta {
         self.debit.saturating_add(self.owed)
     }
 
-    /// What may still be given back now.
-    pub(super) fn refundable(&self, now: u64) -> u64 {
-        self.refund.min(self.until.saturating_sub(now))
-    }
-
-    /// What it comes to where there is nothing left to take it from or give it to: no time or no
-    /// cell. For changes that take nothing.
+    /// What it comes to where there is nothing left to give it back to: no time or no cell. For changes
+    /// that take nothing.
     pub(super) fn dropped(&self) -> Settled {
         Settled {
-            evaporated: self.refund.saturating_add(self.lost),
+            evaporated: self.refund,
             ..Settled::default()
         }
     }
@@ -206,9 +173,15 @@ impl Delta {
         }
     }
 
-    /// Applies the change to the bucket's own cell. No debit takes `tat` beyond `now + ceiling`.
+    /// What it takes for reserves that were never written, ns.
+    pub(super) fn owes(&self) -> u64 {
+        self.owed
+    }
+
+    /// Applies the change to the bucket's own cell, which is on this time line. No debit takes `tat` beyond
+    /// `now + ceiling`.
     pub(super) fn apply(&self, cell: &mut Cell, now: u64, ceiling: u64) -> Settled {
-        let refunded = self.refundable(now);
+        let refunded = self.refund.min(self.until.saturating_sub(now));
         if self.owed > 0 {
             cell.tat = cell.tat.max(self.owed_since);
         }
@@ -220,15 +193,15 @@ impl Delta {
         Settled {
             refunded,
             debited,
-            evaporated: (self.refund - refunded).saturating_add(self.lost),
+            evaporated: self.refund - refunded,
             clipped: self.takes() - debited,
             ..Settled::default()
         }
     }
 
-    /// Applies the change where the bucket has no cell: a debit starts at now, and a refund is dropped, for what it would be
-    /// given back to is gone. Only what is itself still `owed`, by this change or one just applied, can be given back: it was
-    /// never taken.
+    /// Applies the change where the bucket has no cell: a debit starts at now, and a refund is
+    /// dropped, as its cell is gone. Only what is itself still `owed`, by this change or one just
+    /// applied, can be given back: it was never taken.
     pub(super) fn apply_to_newcomer(
         &self,
         cell: &mut Cell,
@@ -245,8 +218,20 @@ impl Delta {
         }
     }
 
-    /// What it takes for reserves that were never written, ns.
-    pub(super) fn owes(&self) -> u64 {
-        self.owed
+    /// What this change came to, in ns of its own time line; `settled` is in ns of the time line `on`.
+    pub(super) fn reported(&self, settled: Settled, on: Timeline) -> Settled {
+        if self.timeline == on || self.volume() == 0 {
+            return settled;
+        }
+        let span = self.timeline.span();
+        let refunded = on.scale_down(settled.refunded, span).min(self.refund);
+        let debited = on.scale_up(settled.debited, span).min(self.takes());
+        Settled {
+            refunded,
+            debited,
+            evaporated: self.refund - refunded,
+            clipped: self.takes() - debited,
+            ..settled
+        }
     }
 }

@@ -16,17 +16,18 @@ use governor::nanos::Nanos;
 use governor::state::{NotKeyed, StateStore};
 use governor::{Quota, RateLimiter};
 
-use super::access::{Access, Into, Update};
+use super::access::{Terms, Update, View, peek, update};
 use super::cell::{Cell, Delta, Settled};
 use super::rule::{Fingerprint, Rule};
-use super::table::{Set, Slot};
+use super::timeline::Timeline;
 use crate::ports::Cells;
 
 /// One reserve on the shared cell.
 pub(super) struct Attempt<'a, C: ?Sized> {
-    pub(super) access: Access<'a, C>,
+    pub(super) cells: &'a C,
     pub(super) rule: &'a Rule,
     pub(super) key: Fingerprint,
+    pub(super) now: u64,
     /// Cells to take; at most the window's burst.
     pub(super) amount: NonZeroU32,
     /// Earlier changes of this worker that could not be written.
@@ -40,29 +41,30 @@ pub(super) enum Outcome {
     /// Over budget for so many ns; nothing was written. `start` is where a reserve would begin.
     Refused { retry_after: u64, start: u64 },
     /// Within budget at last sight, but it could not be written.
-    Contended { own_tat: u64, epoch: u32 },
+    Contended { own_tat: u64, timeline: Timeline },
 }
 
 /// A written reserve.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Taken {
-    /// Arrival time after the amount.
+    /// Arrival time after it.
     pub(super) own_tat: u64,
-    /// How often the window of the set had changed.
-    pub(super) epoch: u32,
+    /// The time line of that.
+    pub(super) timeline: Timeline,
     /// What the pending change came to.
     pub(super) carried: Settled,
-    /// Another key lost its cell.
+    /// A key whose bucket was not full lost its cell.
     pub(super) evicted: bool,
-    /// The part of its debt that nobody takes over, ns.
+    /// Debt that was dropped with it, ns.
     pub(super) clipped: u64,
 }
 
 impl<C: Cells + ?Sized> Attempt<'_, C> {
     /// Asks governor.
     pub(super) fn run(self) -> Outcome {
-        let (now, amount, window) = (self.access.now, self.amount, *self.rule.window());
+        let (now, amount, window) = (self.now, self.amount, *self.rule.window());
         let took = u64::from(amount.get()) * window.period();
+        let timeline = self.rule.timeline();
         let seen = Flag::new(Seen::Nothing);
         let quota = Quota::with_period(Duration::from_nanos(window.period()))
             .unwrap_or(Quota::per_second(window.burst()))
@@ -79,13 +81,29 @@ impl<C: Cells + ?Sized> Attempt<'_, C> {
                 retry_after: u64::from(until.earliest_possible()).saturating_sub(now),
                 start,
             },
-            (_, Seen::Lost { own_tat, epoch }) => Outcome::Contended { own_tat, epoch },
+            (_, Seen::Lost { own_tat, timeline }) => Outcome::Contended { own_tat, timeline },
             _ => Outcome::Contended {
                 own_tat: now.saturating_add(took),
-                epoch: 0,
+                timeline,
             },
         }
     }
+}
+
+/// How long until the reserve is admitted, ns, if nobody else spends: what [`Attempt::run`] would answer, but
+/// nothing is written.
+pub(super) fn wait<C: Cells + ?Sized>(attempt: &Attempt<'_, C>) -> u64 {
+    let Attempt {
+        cells, rule, key, ..
+    } = *attempt;
+    let Some(view) = peek(cells, rule, key, attempt.now) else {
+        return 0;
+    };
+    let (cell, _) = attempt.settle_first(&view);
+    let window = rule.window();
+    let end = cell.tat.max(attempt.now) + window.ns(u64::from(attempt.amount.get()));
+    end.saturating_sub(attempt.now)
+        .saturating_sub(window.span())
 }
 
 /// What the store did, as governor has no place for it.
@@ -93,7 +111,7 @@ impl<C: Cells + ?Sized> Attempt<'_, C> {
 enum Seen {
     Nothing,
     Declined { start: u64 },
-    Lost { own_tat: u64, epoch: u32 },
+    Lost { own_tat: u64, timeline: Timeline },
     Taken(Taken),
 }
 
@@ -111,19 +129,23 @@ impl<C: Cells + ?Sized> StateStore for Account<'_, C> {
         F: Fn(Option<Nanos>) -> Result<(T, Nanos), E>,
     {
         let Attempt {
-            access, rule, key, ..
+            cells,
+            rule,
+            key,
+            now,
+            ..
         } = self.attempt;
-        let outcome = access.update(rule, key, Into::TheRules, |set, slot| {
-            let (carried, mut cell) = self.attempt.settle_first(set, slot);
+        let outcome = update(cells, rule, key, (now, Terms::Rule), |view| {
+            let (mut cell, carried) = self.attempt.settle_first(view);
             match f(Some(Nanos::from(cell.tat))) {
                 Ok((positive, next)) => {
                     cell.tat = next.into();
                     let taken = Taken {
                         own_tat: cell.tat,
-                        epoch: set.epoch(),
+                        timeline: view.timeline,
                         carried,
-                        evicted: slot.evicts,
-                        clipped: slot.clipped,
+                        evicted: false,
+                        clipped: 0,
                     };
                     Ok(((positive, taken), cell))
                 }
@@ -133,36 +155,45 @@ impl<C: Cells + ?Sized> StateStore for Account<'_, C> {
         match outcome {
             Update::Written {
                 value: (positive, taken),
-                ..
+                evicted,
+                clipped,
             } => {
-                self.seen.set(Seen::Taken(taken));
+                self.seen.set(Seen::Taken(Taken {
+                    evicted,
+                    clipped,
+                    ..taken
+                }));
                 Ok(positive)
             }
             Update::Declined((negative, start)) => {
                 self.seen.set(Seen::Declined { start });
                 Err(negative)
             }
-            Update::Exhausted(Some((positive, Taken { own_tat, epoch, .. }))) => {
-                self.seen.set(Seen::Lost { own_tat, epoch });
+            Update::Exhausted(Some((positive, taken))) => {
+                let Taken {
+                    own_tat, timeline, ..
+                } = taken;
+                self.seen.set(Seen::Lost { own_tat, timeline });
                 Ok(positive)
             }
-            // Not a single try. governor wants a verdict all the same; the flag overrules it.
+            // No set. governor wants a verdict all the same; the flag overrules it.
             Update::Exhausted(None) => f(None).map(|(positive, _)| positive),
         }
     }
 }
 
 impl<C: ?Sized> Attempt<'_, C> {
-    /// The cell with this worker's unwritten changes taken into account, and what they come to.
-    fn settle_first(&self, set: &Set<Cell>, slot: &Slot<Cell>) -> (Settled, Cell) {
-        let mut cell = slot.payload;
-        let (now, ceiling) = (self.access.now, self.rule.ceiling());
-        let pending = self.pending.within(set);
-        let carried = match slot.found {
-            true => pending.apply(&mut cell, now, ceiling),
-            false => pending.apply_to_newcomer(&mut cell, now, ceiling, pending.owes()),
+    /// The cell with this worker's unwritten changes applied, and what those came to.
+    fn settle_first(&self, view: &View) -> (Cell, Settled) {
+        let mut cell = view.slot.payload;
+        let ceiling = self.rule.ceiling();
+        let pending = self.pending.on(view.timeline);
+        let carried = if view.slot.found {
+            pending.apply(&mut cell, self.now, ceiling)
+        } else {
+            pending.apply_to_newcomer(&mut cell, self.now, ceiling, pending.owes())
         };
-        (carried, cell)
+        (cell, self.pending.reported(carried, view.timeline))
     }
 }
 

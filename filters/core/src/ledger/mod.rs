@@ -2,22 +2,20 @@
 //!
 //! Place in the flow: `cost → **reserve** → upstream → usage → **settle**`. A reserve is governor's
 //! GCRA on a cell in shared memory; a settlement moves the same cell by hand, because governor
-//! cannot take anything after the fact.
-//!
-//! One truth per key: each reserve and each settlement is one compare-and-swap on the key's cell, and what a client is told is
-//! computed from it.
+//! cannot take anything after the fact. Each of them is one compare-and-swap on that cell, and what a
+//! client is told is computed from it: there is one truth per key.
 //!
 //! Invariant: in any stretch of `t` ns, what a bucket reserved less what it gave back is at most
-//! `T + t`, whatever workers, races, evictions, VM deaths and configuration swaps do.
-//! Everything uncertain is rounded, lost or forgotten against the client, never in its favour;
+//! `T + t`, whatever workers, races, VM deaths and configuration swaps do, as long as no live key is
+//! evicted. Everything uncertain is rounded, lost or forgotten against the client, never in its favour;
 //! what that costs is reported in [`Settled`].
 //!
 //! ```text
-//! window   cost, capacity ⇄ cells ⇄ ns
-//! rule     window, table, policies; fingerprints   worker   the Ledger of one VM: reserve, settle, flush
-//! request  what is asked, answered and held
-//! cell     arrival times and the settlement rule   gcra     governor on a shared cell
-//! table    the ways of one set, in one shared value access   bounded compare-and-swap
+//! window   cost, capacity ⇄ cells ⇄ ns             worker   the Ledger of one VM: reserve, settle, flush
+//! rule     window, table, policies; fingerprints    request  what is asked, answered and held
+//! cell     arrival time and the settlement rule     gcra     governor on a shared cell
+//! table    ways of one set in one shared value      access   bounded compare-and-swap
+//! timeline the window of a set, and edits of it     placement  which set a key belongs to
 //! ```
 //!
 //! What the ledger does not bound: a stream's refund is limited by the arrival time after its own
@@ -28,9 +26,11 @@
 mod access;
 mod cell;
 mod gcra;
+mod placement;
 mod request;
 mod rule;
 mod table;
+mod timeline;
 mod window;
 mod worker;
 

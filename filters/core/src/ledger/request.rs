@@ -5,6 +5,7 @@ use core::num::NonZeroU32;
 
 use super::cell::Settled;
 use super::rule::{Fingerprint, Rule};
+use super::timeline::Timeline;
 
 /// What one bucket is asked for. Costs and capacities are millionths of the bucket's unit.
 #[derive(Clone, Copy, Debug)]
@@ -41,8 +42,8 @@ pub struct HeldSpend {
     pub(super) cells: u64,
     /// The arrival time after this spend, ns: refunds end there.
     pub(super) own_tat: u64,
-    /// How often the window of the set had changed by then.
-    pub(super) epoch: u32,
+    /// The time line of that.
+    pub(super) timeline: Timeline,
     pub(super) balance: Balance,
 }
 
@@ -71,10 +72,11 @@ impl HeldSpend {
     }
 }
 
-/// A bucket after a reserve, as the shared cell has it. [`super::Window::units`] turns cells into the bucket's unit.
+/// A bucket after a reserve, as the shared cell has it. [`super::Window::units`] turns cells into the bucket's
+/// unit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Balance {
-    /// Cells reserved.
+    /// Cells reserved; zero for a cost of zero.
     pub cells: u64,
     /// Cells left.
     pub remaining: u64,
@@ -82,12 +84,29 @@ pub struct Balance {
     pub limit: u64,
     /// Until the bucket is full again if nothing is spent, ns.
     pub reset_ns: u64,
-    /// Not written: admitted under contention, and owed.
+    /// Admitted under contention: not written yet, and taken with this worker's next write.
     pub owed: bool,
-    /// Another key, whose bucket was not full, lost its cell to this one.
+    /// A key whose bucket was not full lost its cell to this one: there are more live keys than the
+    /// table is made for. Count it, and tell the operator to raise `maxKeys`.
     pub evicted: bool,
-    /// The part of that key's debt that this one did not take over, ns.
+    /// Debt that was dropped by this write, in ns of the rule's window: of the evicted key beyond one
+    /// window, or above the rule's debt after its window changed.
     pub clipped_ns: u64,
+}
+
+impl Balance {
+    /// A bucket whose next reserve would begin at `start`.
+    pub(super) fn at(rule: &Rule, cells: u64, start: u64, now: u64) -> Self {
+        let window = rule.window();
+        let reset_ns = start.saturating_sub(now);
+        Self {
+            cells,
+            remaining: window.span().saturating_sub(reset_ns) / window.period(),
+            limit: u64::from(window.burst().get()),
+            reset_ns,
+            ..Self::default()
+        }
+    }
 }
 
 /// A request that may not go upstream. Nothing is reserved, in any bucket.
@@ -112,7 +131,8 @@ pub struct Refused {
 pub enum Reason {
     /// The bucket has not enough left (429).
     OverBudget {
-        /// When it, and every other bucket of the request, will have, if nobody else spends, ns from now.
+        /// When all buckets of the request will have, if nobody else spends, ns from now: the longest
+        /// wait of all of them.
         retry_after_ns: u64,
     },
     /// The cost is above the capacity at scale 1 and can never pass (400).
@@ -126,13 +146,14 @@ pub enum Reason {
     Contention,
 }
 
-/// What became of changes that had been left unwritten.
+/// What became of changes that had been left unwritten, or of a reserve that was given back because a
+/// later bucket refused, where it evicted a key or could not be undone at once.
 #[derive(Clone, Debug)]
 pub struct Carried {
     /// The rule.
     pub rule: Rule,
     /// The bucket.
     pub key: Fingerprint,
-    /// What they came to.
+    /// What they came to, in ns of that rule's window.
     pub settled: Settled,
 }

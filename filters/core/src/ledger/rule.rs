@@ -8,6 +8,8 @@ use std::rc::Rc;
 
 use siphasher::sip::SipHasher13;
 
+use super::placement::Placement;
+use super::timeline::Timeline;
 use super::window::Window;
 use crate::ports::{Cells, Entropy};
 
@@ -18,15 +20,7 @@ const FORMAT: &str = "headgate.ledger/2";
 /// How far ahead of now the ledger may ever put an arrival time, ns (146 years).
 const MAX_CEILING_NS: u64 = 1 << 62;
 
-/// Keys that a set holds on average when there are as many as the rule may have. With four times as many ways, `maxKeys` keys
-/// overflow some set with probability 2·10⁻¹⁵ (Poisson tail, over 65 536 sets).
-const KEYS_PER_SET: u32 = 16;
-/// Ways of a set, in keys that it holds on average.
-const HEADROOM: u32 = 4;
-/// Ways that a set may have whatever its rule says: a set is read and written whole.
-const WAYS: core::ops::RangeInclusive<u32> = 8..=1024;
-
-/// Why a rule cannot be built.
+/// Why a rule cannot be made.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RuleError {
     /// No keys, or more than [`RuleSpec::MAX_KEYS`].
@@ -37,27 +31,32 @@ pub enum RuleError {
     /// The window and the debt together are 2^62 ns or more.
     Debt {
         /// The debt asked for, ns.
-        debt: u64,
+        max_debt: u64,
     },
-    /// Shared memory could neither be read nor written.
-    NoMemory,
+    /// What all VMs have to agree on can neither be read from shared data nor be written there.
+    SharedData,
 }
 
 impl core::fmt::Display for RuleError {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         match self {
-            Self::Keys { max_keys } => {
-                write!(f, "{max_keys} keys are outside 1–{}", RuleSpec::MAX_KEYS)
+            Self::Keys { max_keys } => write!(
+                f,
+                "a table for {max_keys} keys is outside 1–{}",
+                RuleSpec::MAX_KEYS
+            ),
+            Self::Debt { max_debt } => {
+                write!(f, "a debt of {max_debt} ns is too long for this window")
             }
-            Self::Debt { debt } => write!(f, "a debt of {debt} ns is too long for this window"),
-            Self::NoMemory => f.write_str("the proxy's shared data cannot be written"),
+            Self::SharedData => f.write_str("shared data cannot be read or written"),
         }
     }
 }
 
 impl std::error::Error for RuleError {}
 
-/// What becomes of a request whose reserve cannot be written, because others won every compare-and-swap.
+/// What becomes of a request whose reserve cannot be written, because others won every
+/// compare-and-swap.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OnContention {
     /// It is refused. Never over-admits.
@@ -70,26 +69,29 @@ pub enum OnContention {
 /// Description of a rule, from which [`super::Ledger::configure`] makes a [`Rule`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RuleSpec {
-    /// Stable identity: namespace, policy and bucket. Two rules of one id and one key share a table.
+    /// Stable identity: namespace, policy and bucket. Rules of one id and [`RuleSpec::key`] share a table.
     pub id: String,
-    /// The attributes that partition the bucket, as configured: another key starts full buckets.
+    /// What the values of a bucket's key are, such as `tenant,model`: buckets under another key are others.
     pub key: String,
-    /// The window. Another one keeps the share that is used of each bucket.
+    /// The window. A changed one keeps the share of every bucket that is used.
     pub window: Window,
-    /// How far settlement may push a bucket below empty, ns: see [`Window::debt`].
-    pub debt: u64,
-    /// Keys of which none is evicted by another. 1–[`RuleSpec::MAX_KEYS`].
+    /// How far settlement may drive a bucket beyond empty, ns; see [`Window::debt`].
+    pub max_debt: u64,
+    /// Live keys up to which no bucket loses its cell to another, 1 to [`RuleSpec::MAX_KEYS`]. Memory is
+    /// spent on the keys that exist: 16 bytes each, and some 250 a set of 16.
+    ///
+    /// A greater value takes effect at once and keeps every balance; a smaller one when Envoy restarts.
     pub max_keys: u32,
     /// What a reserve that cannot be written comes to.
     pub on_contention: OnContention,
 }
 
 impl RuleSpec {
-    /// Most keys of a rule.
+    /// The greatest [`RuleSpec::max_keys`].
     pub const MAX_KEYS: u32 = 1 << 24;
 }
 
-/// Keyed hash of what tells one bucket of a rule from another. Never zero.
+/// Keyed hash of what tells one bucket of a rule from another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Fingerprint(pub(super) u64);
 
@@ -106,24 +108,24 @@ impl Fingerprint {
 pub(super) struct Seed(u64, u64);
 
 impl Seed {
-    /// Reads the seed, or draws and stores one. Of several VMs that draw at once, the first one's counts.
+    /// Reads the seed; draws and stores one if there is none. Of several VMs that do so at once, one wins
+    /// and the others read what it stored.
     pub(super) fn load<C: Cells + ?Sized>(cells: &C, entropy: &dyn Entropy) -> Option<Self> {
         let key = format!("{FORMAT}/seed");
-        let stored = || Self::parse(&cells.get(&key)?.0);
+        let stored = || {
+            let (bytes, _) = cells.get(&key)?;
+            let (a, b) = bytes.split_at_checked(8)?;
+            Some(Self(
+                u64::from_le_bytes(a.try_into().ok()?),
+                u64::from_le_bytes(b.try_into().ok()?),
+            ))
+        };
         stored().or_else(|| {
-            let drawn = [entropy.next().to_le_bytes(), entropy.next().to_le_bytes()];
-            // Whether it was written or another one was: what is there counts.
-            let _ = cells.swap(&key, &drawn.concat(), None);
+            let bytes = [entropy.next().to_le_bytes(), entropy.next().to_le_bytes()].concat();
+            // Whether this VM's or another's was stored, what is read now is the one.
+            let _ = cells.swap(&key, &bytes, None);
             stored()
         })
-    }
-
-    fn parse(bytes: &[u8]) -> Option<Self> {
-        let (a, b) = bytes.split_at_checked(8)?;
-        Some(Self(
-            u64::from_le_bytes(a.try_into().ok()?),
-            u64::from_le_bytes(b.try_into().ok()?),
-        ))
     }
 }
 
@@ -140,47 +142,40 @@ struct Inner {
     window: Window,
     ceiling: u64,
     max_keys: u32,
-    sets: u32,
-    ways: usize,
     on_contention: OnContention,
     seed: Seed,
-    table: String,
+    placement: Placement,
     table_id: TableId,
 }
 
 impl Rule {
-    /// Makes the rule, and finds out how many sets its table has.
-    pub(super) fn open<C: Cells + ?Sized>(
+    /// Makes the rule. Its sets are created when their first keys are.
+    pub(super) fn new<C: Cells + ?Sized>(
         spec: RuleSpec,
         seed: Seed,
         cells: &C,
     ) -> Result<Self, RuleError> {
-        if !(1..=RuleSpec::MAX_KEYS).contains(&spec.max_keys) {
-            return Err(RuleError::Keys {
-                max_keys: spec.max_keys,
-            });
+        let RuleSpec {
+            max_debt, max_keys, ..
+        } = spec;
+        if !(1..=RuleSpec::MAX_KEYS).contains(&max_keys) {
+            return Err(RuleError::Keys { max_keys });
         }
-        let ceiling = spec.window.span().saturating_add(spec.debt);
-        if ceiling >= MAX_CEILING_NS {
-            return Err(RuleError::Debt { debt: spec.debt });
-        }
-        let name = format!("{FORMAT}/{}/{}/", spec.id, spec.key);
-        let sets = sets(&name, spec.max_keys, cells).ok_or(RuleError::NoMemory)?;
-        let ways = ways(spec.max_keys, sets);
-        let table = format!("{name}{sets:x}/");
+        let ceiling = spec.window.span().checked_add(max_debt);
+        let table = format!("{FORMAT}/{}({})/", spec.id, spec.key);
         let mut key = Key::new(seed);
         key.part(&table);
         Ok(Self(Rc::new(Inner {
             id: spec.id,
             window: spec.window,
-            ceiling,
-            max_keys: spec.max_keys,
-            sets,
-            ways: usize::try_from(ways).unwrap_or(usize::MAX),
+            ceiling: ceiling
+                .filter(|ceiling| *ceiling < MAX_CEILING_NS)
+                .ok_or(RuleError::Debt { max_debt })?,
+            max_keys,
             on_contention: spec.on_contention,
             seed,
             table_id: key.finish().0,
-            table,
+            placement: Placement::load(table, max_keys, cells)?,
         })))
     }
 
@@ -196,13 +191,13 @@ impl Rule {
         &self.0.window
     }
 
-    /// Keys of which none is evicted by another.
+    /// Live keys up to which no bucket loses its cell to another.
     #[must_use]
     pub fn max_keys(&self) -> u32 {
         self.0.max_keys
     }
 
-    /// The key of one bucket, made of the values of the rule's key parts in their order.
+    /// Starts the key of one bucket: hash the values of the rule's key parts into it, in their order.
     #[must_use]
     pub fn key(&self) -> Key {
         Key::new(self.0.seed)
@@ -222,13 +217,13 @@ impl Rule {
         self.0.on_contention
     }
 
-    /// Most ways of a set.
-    pub(super) fn ways(&self) -> usize {
-        self.0.ways
-    }
-
     pub(super) fn table_id(&self) -> TableId {
         self.0.table_id
+    }
+
+    /// The time line of a set that is created under this rule.
+    pub(super) fn timeline(&self) -> Timeline {
+        Timeline::new(self.0.window.span())
     }
 
     /// How far beyond now settlement may push an arrival time: a full window and the debt, ns.
@@ -236,41 +231,17 @@ impl Rule {
         self.0.ceiling
     }
 
-    /// The shared key of the set in which a fingerprint lives.
-    pub(super) fn set_key(&self, fingerprint: Fingerprint) -> String {
-        let set = (u128::from(fingerprint.0) * u128::from(self.0.sets)) >> 64;
-        format!("{}{set:x}", self.0.table)
+    /// The same share of the window that a set is written in, ns.
+    pub(super) fn ceiling_on(&self, timeline: &Timeline) -> u64 {
+        let own = self.timeline();
+        own.scale_up(self.0.ceiling, timeline.span())
+            .min(MAX_CEILING_NS)
     }
-}
 
-/// How many sets a table has: as many as its first configuration wanted, for as long as the proxy runs, so that another `maxKeys`
-/// moves no key to another set and thereby out of sight. Only where that is far too few does the table start anew.
-fn sets<C: Cells + ?Sized>(name: &str, max_keys: u32, cells: &C) -> Option<u32> {
-    let key = format!("{name}sets");
-    let wanted = max_keys.div_ceil(KEYS_PER_SET);
-    let stored = || {
-        let (bytes, cas) = cells.get(&key)?;
-        let sets = u32::from_le_bytes(*bytes.first_chunk()?);
-        (sets > 0).then_some((sets, cas))
-    };
-    let enough = |sets: u32| needed(max_keys, sets) <= *WAYS.end();
-    match stored() {
-        Some((sets, _)) if enough(sets) => return Some(sets),
-        Some((_, cas)) => drop(cells.swap(&key, &wanted.to_le_bytes(), Some(cas))),
-        None => drop(cells.swap(&key, &wanted.to_le_bytes(), None)),
+    /// Where its keys' sets are.
+    pub(super) fn placement(&self) -> &Placement {
+        &self.0.placement
     }
-    // Whether this VM wrote it or another one: what is there counts.
-    stored().map(|(sets, _)| sets).filter(|sets| enough(*sets))
-}
-
-/// Ways that each set needs.
-fn needed(max_keys: u32, sets: u32) -> u32 {
-    let each = max_keys.div_ceil(sets.max(1));
-    each.saturating_mul(HEADROOM)
-}
-
-fn ways(max_keys: u32, sets: u32) -> u32 {
-    needed(max_keys, sets).clamp(*WAYS.start(), *WAYS.end())
 }
 
 /// A key being hashed. Parts keep their borders: ("ab", "c") and ("a", "bc") differ.
@@ -288,9 +259,9 @@ impl Key {
         self.0.write(part.as_bytes());
     }
 
-    /// The fingerprint of all parts.
+    /// The fingerprint of these parts.
     #[must_use]
     pub fn finish(self) -> Fingerprint {
-        Fingerprint(self.0.finish().max(1))
+        Fingerprint(self.0.finish())
     }
 }

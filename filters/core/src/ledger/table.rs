@@ -1,108 +1,92 @@
-//! A set: the cells of the keys that share one value in shared memory, changed whole by compare-and-swap.
+//! The table of cells in shared memory: sets of up to 64 ways of (fingerprint, payload).
 //!
-//! ```text
-//! span  u64    the window that the cells are written in, ns
-//! epoch u32    how often that changed
-//! past  u32    how many of the last changes follow, each: when u64, span before u64
-//! ways         fingerprint u64, payload
-//! ```
+//! One set is one shared value, changed by compare-and-swap, so all workers see one balance. A set is
+//! created when its first key is written and grows by one way at a time, so memory is spent on the keys
+//! that exist. A newcomer takes, in this order:
 //!
-//! A set starts empty and grows by one way at a time. A newcomer takes a way whose payload is spent, else a new way, and only
-//! in a set that may not grow any more the way whose payload is spent first: that key is evicted.
+//! 1. a way whose payload has ended: that bucket is full, and forgetting it changes nothing;
+//! 2. a new way, while there are fewer than 64;
+//! 3. the way that ends first. That is a *live eviction*. The newcomer starts where the evicted payload
+//!    ends, but at most one window from now; what is dropped of it is reported as clipped.
 //!
-//! The table knows of a payload only when it is spent and how it is rescaled, so rules other than GCRA can bring their own.
+//! A table for `n` keys has at least `n/16` sets ([`super::placement`]): with a million live keys of a million,
+//! any set has more than 64 with a probability of 2·10⁻¹⁵. With more live keys than the sets hold, a bucket can
+//! become stricter, by what it takes over, or fuller, by what others were refunded. The remedy is more sets.
+//!
+//! The table knows only when a payload ends, so rules other than GCRA can bring their own.
 
 use core::marker::PhantomData;
 
-/// What a way holds for its key.
+use super::placement;
+use super::timeline::Timeline;
+
+/// What a way holds beside its fingerprint.
 pub(super) trait Payload: Copy {
     /// Encoded length in bytes, the same for every value.
     const LEN: usize;
     /// Writes exactly [`Payload::LEN`] bytes.
     fn encode(&self, out: &mut [u8]);
-    /// Reads back what [`Payload::encode`] wrote.
+    /// Reads what [`Payload::encode`] wrote.
     fn decode(bytes: &[u8]) -> Self;
-    /// From when on nothing is lost by forgetting it, ns.
-    fn spent_at(&self) -> u64;
-    /// A newcomer's payload that is spent at that time; 0 for one that owes nothing.
-    fn spent(at: u64) -> Self;
-    /// The payload with the same share used of another window.
-    fn rescaled(&self, change: &Change) -> Self;
+    /// When it ends, ns: from then on it equals one that was never written.
+    fn end(&self) -> u64;
+    /// One that ends then.
+    fn ending(end: u64) -> Self;
 }
 
 const WORD: usize = 8;
-/// Length of `span`, `epoch` and `past`.
-const HEADER: usize = 16;
-/// Length of a past change.
-const PAST: usize = 16;
-/// Most past changes that are kept: a stream that outlives more of them is given nothing back.
-const MAX_PAST: usize = 4;
 
-/// A change of the window: when, and the spans before and after, ns.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Change {
-    pub(super) at: u64,
-    pub(super) from: u64,
-    pub(super) to: u64,
-}
+/// Most ways of a set.
+pub(super) const MAX_WAYS: usize = 64;
 
-impl Change {
-    /// A length of time as the same share of the window after the change, rounded up.
-    pub(super) fn length(&self, ns: u64) -> u64 {
-        let scaled = (u128::from(ns) * u128::from(self.to)).div_ceil(u128::from(self.from.max(1)));
-        u64::try_from(scaled).unwrap_or(u64::MAX)
-    }
+/// What a set begins with: its time line, and the width of the table that its keys moved to, or zero.
+const HEADER: usize = Timeline::LEN + WORD;
 
-    /// An arrival time after the change: what lies ahead keeps its share of the window.
-    pub(super) fn arrival(&self, tat: u64) -> u64 {
-        match tat.checked_sub(self.at) {
-            Some(ahead) => self.at.saturating_add(self.length(ahead)),
-            None => tat,
-        }
-    }
-}
-
-/// One set, worked on as bytes, in place: it is read and written whole with every reserve.
+/// One set: the header, then the ways. It is read and written whole with every reserve, and
+/// therefore changed in its encoded form.
 pub(super) struct Set<P> {
     bytes: Vec<u8>,
+    timeline: Timeline,
     payload: PhantomData<P>,
 }
 
-/// Where a fingerprint has its payload, or would have it.
+/// The way of a fingerprint, or the one it would take.
 #[derive(Clone, Copy)]
 pub(super) struct Slot<P> {
     at: usize,
     /// The payload as it is, or as a newcomer starts.
     pub(super) payload: P,
-    /// The fingerprint has a payload of its own.
+    /// The fingerprint has this way already.
     pub(super) found: bool,
-    /// Another key, whose payload is not spent, loses its way.
+    /// Taking it evicts a payload that has not ended.
     pub(super) evicts: bool,
-    /// The part of the evicted key's time that the newcomer does not take over, ns.
+    /// What the newcomer does not take over of the evicted payload, ns.
     pub(super) clipped: u64,
 }
 
 impl<P: Payload> Set<P> {
     const WAY: usize = WORD + P::LEN;
 
-    /// A set without keys, in a window of `span` ns.
-    pub(super) fn new(span: u64) -> Self {
+    /// A set without ways.
+    pub(super) fn new(timeline: Timeline) -> Self {
         let mut bytes = vec![0; HEADER];
-        bytes[..WORD].copy_from_slice(&span.to_le_bytes());
+        timeline.encode(&mut bytes);
         Self {
             bytes,
+            timeline,
             payload: PhantomData,
         }
     }
 
-    /// A stored value; `None` if it is no set.
+    /// Takes a stored value; `None` if it is not a set.
     pub(super) fn parse(bytes: Vec<u8>) -> Option<Self> {
-        let set = Self {
+        let timeline = Timeline::decode(&bytes)?;
+        let ways = bytes.len().checked_sub(HEADER)?;
+        (ways.is_multiple_of(Self::WAY) && ways / Self::WAY <= MAX_WAYS).then_some(Self {
             bytes,
+            timeline,
             payload: PhantomData,
-        };
-        let ways = set.bytes.len().checked_sub(set.head())?;
-        (set.bytes.len() >= HEADER && ways.is_multiple_of(Self::WAY)).then_some(set)
+        })
     }
 
     /// The encoded set.
@@ -110,84 +94,58 @@ impl<P: Payload> Set<P> {
         &self.bytes
     }
 
-    /// The window that the payloads are written in, ns.
-    pub(super) fn span(&self) -> u64 {
-        word(&self.bytes)
+    /// The time line its payloads are written on.
+    pub(super) fn timeline(&self) -> Timeline {
+        self.timeline
     }
 
-    /// How often the window changed.
-    pub(super) fn epoch(&self) -> u32 {
-        half(&self.bytes[WORD..])
+    /// The width of the table that its keys moved to.
+    pub(super) fn moved_to(&self) -> Option<u8> {
+        let width = self.bytes[Timeline::LEN];
+        (width > 0).then_some(width)
     }
 
-    fn past(&self) -> usize {
-        let past = self.bytes.get(WORD + 4..).map_or(0, half);
-        usize::try_from(past).unwrap_or(MAX_PAST).min(MAX_PAST)
+    /// Says that its keys moved to the sets of a table of that width, above zero.
+    pub(super) fn close(&mut self, width: u8) {
+        self.bytes[Timeline::LEN] = width;
     }
 
-    /// Length of all that stands before the ways.
-    fn head(&self) -> usize {
-        HEADER + self.past() * PAST
-    }
-
-    /// The changes since `epoch`, the oldest first; `None` if not all of them are known any more.
-    pub(super) fn changes_since(&self, epoch: u32) -> Option<Vec<Change>> {
-        let wanted = usize::try_from(self.epoch().wrapping_sub(epoch)).ok()?;
-        let first = self.past().checked_sub(wanted)?;
-        let entry = |i: usize| &self.bytes[HEADER + i * PAST..];
-        let changes = (first..self.past()).map(|i| Change {
-            at: word(entry(i)),
-            from: word(&entry(i)[WORD..]),
-            to: match i + 1 < self.past() {
-                true => word(&entry(i + 1)[WORD..]),
-                false => self.span(),
-            },
-        });
-        Some(changes.collect())
-    }
-
-    /// Brings the whole set into another window, if it is not in it.
-    pub(super) fn rescale(&mut self, span: u64, now: u64) {
-        if self.span() != span {
-            self.change(span, now);
+    /// The set of a table of that width that this fingerprint belongs to, with what this one has of it.
+    pub(super) fn part(&self, fingerprint: u64, width: u8) -> Self {
+        let number = placement::set(fingerprint, width);
+        let mut part = Self::new(self.timeline);
+        let ways = self.ways().map(|(_, way)| way);
+        for way in ways.filter(|way| placement::set(word(way), width) == number) {
+            part.bytes.extend_from_slice(way);
         }
+        part
     }
 
-    #[cold]
-    fn change(&mut self, span: u64, now: u64) {
-        let change = Change {
-            at: now,
-            from: self.span(),
-            to: span,
-        };
-        let mut past: Vec<u8> = self.bytes[HEADER..self.head()].to_vec();
-        past.extend(change.at.to_le_bytes());
-        past.extend(change.from.to_le_bytes());
-        let forgotten = past.len().saturating_sub(MAX_PAST * PAST);
-        let past = &past[forgotten..];
-        let ways = self.bytes[self.head()..].to_vec();
-        let epoch = self.epoch().wrapping_add(1);
-        let known = u32::try_from(past.len() / PAST).unwrap_or(0);
-        let head = [
-            &span.to_le_bytes()[..],
-            &epoch.to_le_bytes(),
-            &known.to_le_bytes(),
-            past,
-        ];
-        self.bytes = head.concat();
-        for way in ways.chunks_exact(Self::WAY) {
-            let at = self.bytes.len();
-            self.bytes.extend_from_slice(way);
-            let rescaled = P::decode(&way[WORD..]).rescaled(&change);
-            rescaled.encode(&mut self.bytes[at + WORD..]);
+    /// Moves every payload that has not ended so that it keeps its share of a window of `span` ns, rounded
+    /// up, but ends at most `ceiling` ns from now. Returns what was cut off by that, ns.
+    pub(super) fn rescale(&mut self, span: u64, now: u64, ceiling: u64) -> u64 {
+        let from = self.timeline;
+        if from.span() == span {
+            return 0;
         }
+        let mut clipped: u64 = 0;
+        for way in self.bytes[HEADER..].chunks_exact_mut(Self::WAY) {
+            let left = P::decode(&way[WORD..]).end().saturating_sub(now);
+            if left > 0 {
+                let scaled = from.scale_up(left, span);
+                clipped = clipped.saturating_add(scaled.saturating_sub(ceiling));
+                let end = now.saturating_add(scaled.min(ceiling));
+                P::ending(end).encode(&mut way[WORD..]);
+            }
+        }
+        self.timeline = from.under(span, now);
+        self.timeline.encode(&mut self.bytes);
+        clipped
     }
 
-    /// The slot of a fingerprint in a set that may have `most` ways: its own, else one that is spent, else a new one, else the
-    /// one that is spent first.
-    pub(super) fn find(&self, fingerprint: u64, now: u64, most: usize) -> Slot<P> {
+    /// The way of a fingerprint, or the one it would take.
+    pub(super) fn slot(&self, fingerprint: u64, now: u64) -> Slot<P> {
         let mut first: Option<(u64, usize)> = None;
-        let mut ways = 0;
         for (at, way) in self.ways() {
             let payload = P::decode(&way[WORD..]);
             if word(way) == fingerprint {
@@ -199,59 +157,48 @@ impl<P: Payload> Set<P> {
                     clipped: 0,
                 };
             }
-            let spent = payload.spent_at();
-            if first.is_none_or(|(earliest, _)| spent < earliest) {
-                first = Some((spent, at));
+            if first.is_none_or(|(end, _)| payload.end() < end) {
+                first = Some((payload.end(), at));
             }
-            ways += 1;
         }
-        let new = Slot {
-            at: self.bytes.len(),
-            payload: P::spent(0),
+        let newcomer = |at, end, evicts, clipped| Slot {
+            at,
+            payload: P::ending(end),
             found: false,
-            evicts: false,
-            clipped: 0,
+            evicts,
+            clipped,
         };
+        let full = self.bytes.len() >= HEADER + MAX_WAYS * Self::WAY;
         match first {
-            Some((spent, at)) if spent <= now => Slot { at, ..new },
-            Some((spent, at)) if ways >= most => {
-                let inherited = spent.min(now.saturating_add(self.span()));
-                Slot {
-                    at,
-                    payload: P::spent(inherited),
-                    evicts: true,
-                    clipped: spent - inherited,
-                    ..new
-                }
+            Some((end, at)) if end <= now => newcomer(at, now, false, 0),
+            Some((end, at)) if full => {
+                let start = end.min(now.saturating_add(self.timeline.span()));
+                newcomer(at, start, true, end - start)
             }
-            _ => new,
+            _ => newcomer(self.bytes.len(), now, false, 0),
         }
     }
 
-    /// Gives the slot to the fingerprint, with this payload.
+    /// Writes the payload of a fingerprint into its slot.
     pub(super) fn put(&mut self, fingerprint: u64, slot: &Slot<P>, payload: &P) {
-        if self.bytes.len() < slot.at + Self::WAY {
-            self.bytes.resize(slot.at + Self::WAY, 0);
+        let end = slot.at + Self::WAY;
+        if self.bytes.len() < end {
+            self.bytes.resize(end, 0);
         }
-        let way = &mut self.bytes[slot.at..slot.at + Self::WAY];
+        let way = &mut self.bytes[slot.at..end];
         way[..WORD].copy_from_slice(&fingerprint.to_le_bytes());
         payload.encode(&mut way[WORD..]);
     }
 
     fn ways(&self) -> impl Iterator<Item = (usize, &[u8])> {
-        let head = self.head();
-        self.bytes[head..]
+        self.bytes[HEADER..]
             .chunks_exact(Self::WAY)
             .enumerate()
-            .map(move |(index, way)| (head + index * Self::WAY, way))
+            .map(|(index, way)| (HEADER + index * Self::WAY, way))
     }
 }
 
 /// The first eight bytes, little-endian; zero if there are fewer.
 pub(super) fn word(bytes: &[u8]) -> u64 {
     bytes.first_chunk().map_or(0, |b| u64::from_le_bytes(*b))
-}
-
-fn half(bytes: &[u8]) -> u32 {
-    bytes.first_chunk().map_or(0, |b| u32::from_le_bytes(*b))
 }

@@ -20,16 +20,18 @@ const DIVISOR: u128 = 7_200;
 
 const NS_PER_SECOND: u128 = 1_000_000_000;
 
-/// The default debt, in windows, and the time that it is bounded by.
-const DEFAULT_DEBT: u128 = 10;
-const DAY_NS: u128 = 86_400 * NS_PER_SECOND;
-
 /// The shortest window: below it, rounding the burst up to [`DIVISOR`] would cost over one percent.
 const MIN_WINDOW_NS: u128 = 1_000_000;
 
 /// Exclusive bound on `period × burst` (73 years). Far below 2^64 because governor adds windows
 /// to arrival times without checking for overflow.
 const MAX_WINDOW_NS: u128 = 1 << 61;
+
+/// The default debt, in windows.
+const DEFAULT_DEBT: u64 = 10;
+
+/// What the default debt of a long window is bounded by, ns: 24 hours.
+const DAY_NS: u64 = 24 * 60 * 60 * 1_000_000_000;
 
 /// Why a window cannot be built.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -145,18 +147,6 @@ impl Window {
         (self.numerator, self.denominator)
     }
 
-    /// How far below empty settlement may push a bucket, ns: so many millionths of a window, or, where nothing is said, 10 windows,
-    /// but at most the longer of a window and 24 hours, so that no bucket of a month is locked for a year.
-    #[must_use]
-    pub fn debt(&self, windows: Option<u64>) -> u64 {
-        let span = u128::from(self.span());
-        let debt = match windows {
-            Some(millionths) => span * u128::from(millionths) / MILLION,
-            None => (span * DEFAULT_DEBT).min(span.max(DAY_NS)),
-        };
-        u64::try_from(debt).unwrap_or(u64::MAX)
-    }
-
     /// `⌈cost · burst / capacity⌉`: what a cost takes of a bucket of this capacity, both in
     /// millionths of the same unit. Zero only for a cost of zero; above [`Window::burst`] it can
     /// never be reserved at once. A capacity of zero, like a product beyond 128 bits, saturates.
@@ -182,6 +172,21 @@ impl Window {
     #[must_use]
     pub fn units(&self, cells: u64, capacity: u128) -> u128 {
         capacity.saturating_mul(u128::from(cells)) / u128::from(self.burst.get())
+    }
+
+    /// How far settlement may drive a bucket of this window beyond empty, ns; for [`super::RuleSpec::max_debt`].
+    /// `windows` is in millionths of a window. Without it: 10 windows, but at most 24 hours, or one window
+    /// where that is longer, so that a monthly budget does not lock out for ten months. Saturates.
+    #[must_use]
+    pub fn debt(&self, windows: Option<u64>) -> u64 {
+        let span = self.span();
+        match windows {
+            Some(millionths) => {
+                let ns = u128::from(span) * u128::from(millionths) / MILLION;
+                u64::try_from(ns).unwrap_or(u64::MAX)
+            }
+            None => span.saturating_mul(DEFAULT_DEBT).min(span.max(DAY_NS)),
+        }
     }
 
     /// Cells as ns; saturates.

@@ -1,17 +1,16 @@
 //! The ledger of one worker: reserve, settle, flush.
 //!
-//! One per VM, in a static: it outlives root contexts, as every configuration update makes new ones. It holds the changes that it
-//! could not write yet; everything else is in shared memory or with the stream.
+//! One per VM, in a static: it outlives root contexts, as every configuration update makes new
+//! ones. It holds the changes it could not write yet; everything else is in shared memory or with the
+//! stream.
 
-use core::cell::Cell as Counter;
 use std::collections::BTreeMap;
 
-use super::access::{Access, Into, Update};
+use super::access::{Terms, Update, peek, update};
 use super::cell::{Delta, Settled};
-use super::gcra::{Attempt, Outcome};
+use super::gcra::{Attempt, Outcome, wait};
 use super::request::{Balance, Carried, Held, HeldSpend, Reason, Refused, Spend};
 use super::rule::{Fingerprint, OnContention, Rule, RuleError, RuleSpec, Seed, TableId};
-use super::table::Change;
 use crate::ports::{Cells, Entropy};
 
 /// When a cost is above the capacity only because that is scaled down: the control plane holds a
@@ -26,8 +25,6 @@ const MAX_PENDING: usize = 1024;
 pub struct Ledger {
     pending: BTreeMap<(TableId, Fingerprint), (Rule, Delta)>,
     carried: Vec<Carried>,
-    /// Tries that other workers won.
-    lost: Counter<u64>,
 }
 
 impl Ledger {
@@ -37,8 +34,9 @@ impl Ledger {
         Self::default()
     }
 
-    /// Makes the rules of a configuration, in order. Idempotent: what is in shared memory, and what workers hold, survives
-    /// configuration and code swaps as long as a rule's id and key stay.
+    /// Makes the rules of a configuration, in order. Any VM may be the first to do so, and several may at
+    /// once. What is in shared memory, and what workers hold, survives configuration and code swaps as long
+    /// as a rule's id and key stay; see [`RuleSpec`] for what a change of the rest does.
     ///
     /// # Errors
     /// [`RuleError`] of the first rule that cannot be made.
@@ -47,10 +45,13 @@ impl Ledger {
         cells: &C,
         entropy: &dyn Entropy,
     ) -> Result<Vec<Rule>, RuleError> {
-        let seed = Seed::load(cells, entropy).ok_or(RuleError::NoMemory)?;
+        if specs.is_empty() {
+            return Ok(Vec::new());
+        }
+        let seed = Seed::load(cells, entropy).ok_or(RuleError::SharedData)?;
         specs
             .into_iter()
-            .map(|spec| Rule::open(spec, seed, cells))
+            .map(|spec| Rule::new(spec, seed, cells))
             .collect()
     }
 
@@ -58,7 +59,7 @@ impl Ledger {
     /// concurrent request may be refused meanwhile.) `now` is [`crate::ports::Clock::now`].
     ///
     /// # Errors
-    /// [`Refused`], naming the first spend that was refused; its wait is the longest of all.
+    /// [`Refused`], naming the first spend that was refused.
     pub fn reserve<'a, C: Cells + ?Sized>(
         &mut self,
         spends: impl ExactSizeIterator<Item = Spend<'a>>,
@@ -79,45 +80,18 @@ impl Ledger {
             .iter_mut()
             .enumerate()
             .find_map(|(which, spend)| Some((which, self.take(spend, now, cells).err()?)));
-        let Some((which, refused)) = failed else {
+        let Some((which, mut refused)) = failed else {
             return Ok(Held(held));
         };
-        Err(self.refuse(held, which, refused, now, cells))
-    }
-
-    /// Gives back what was taken before a refusal, and waits for what was not asked yet as well.
-    #[cold]
-    fn refuse<C: Cells + ?Sized>(
-        &mut self,
-        mut held: Vec<HeldSpend>,
-        which: usize,
-        mut refused: Box<Refused>,
-        now: u64,
-        cells: &C,
-    ) -> Box<Refused> {
         refused.which = which;
         if let Reason::OverBudget { retry_after_ns } = &mut refused.reason {
-            for later in held.iter().skip(which + 1) {
-                *retry_after_ns = self.wait(later, now, cells).max(*retry_after_ns);
-            }
+            let later = held.iter().skip(which + 1);
+            let waits = later.map(|spend| self.wait(spend, now, cells));
+            *retry_after_ns = waits.fold(*retry_after_ns, u64::max);
         }
         held.truncate(which);
-        for spend in held.iter().rev() {
-            self.settle_one(spend, 0, now, cells);
-        }
-        refused
-    }
-
-    /// How long a spend that was not tried would have to wait, ns.
-    fn wait<C: Cells + ?Sized>(&self, spend: &HeldSpend, now: u64, cells: &C) -> u64 {
-        let (rule, window) = (&spend.rule, spend.rule.window());
-        let slot = self.access(now, cells).peek(rule, spend.key);
-        let full = slot
-            .payload
-            .tat
-            .max(now)
-            .saturating_add(window.ns(spend.cells));
-        full.saturating_sub(now.saturating_add(window.span()))
+        self.give_back(held, now, cells);
+        Err(refused)
     }
 
     /// Brings each bucket from what the stream reserved to what it used, in cells, in the order of
@@ -145,8 +119,9 @@ impl Ledger {
 
     /// Writes what is unwritten. On timer, and when the VM goes away.
     pub fn flush<C: Cells + ?Sized>(&mut self, now: u64, cells: &C) {
-        for ((_, key), (rule, delta)) in core::mem::take(&mut self.pending) {
-            self.write(&rule, key, delta, Delta::default(), now, cells);
+        for ((_, key), prior) in core::mem::take(&mut self.pending) {
+            let (rule, none) = (prior.0.clone(), Delta::none(prior.0.timeline()));
+            self.write(&rule, key, Some(prior), none, now, cells);
         }
     }
 
@@ -156,94 +131,109 @@ impl Ledger {
         core::mem::take(&mut self.carried)
     }
 
-    /// Buckets with unwritten changes; bounded.
+    /// Buckets with unwritten changes; at most 1024.
     #[must_use]
     pub fn unwritten(&self) -> usize {
         self.pending.len()
     }
 
-    /// Tries of a compare-and-swap that other workers won, since the last call.
-    pub fn lost_tries(&mut self) -> u64 {
-        self.lost.take()
-    }
-
-    fn access<'a, C: Cells + ?Sized>(&'a self, now: u64, cells: &'a C) -> Access<'a, C> {
-        Access {
-            cells,
-            lost: &self.lost,
-            now,
-        }
-    }
-
     /// Takes a spend that is priced.
+    #[inline(never)]
     fn take<C: Cells + ?Sized>(
         &mut self,
         spend: &mut HeldSpend,
         now: u64,
         cells: &C,
     ) -> Result<(), Box<Refused>> {
-        let (rule, key) = (&spend.rule, spend.key);
-        let Some(amount) = spend.amount() else {
-            let slot = self.access(now, cells).peek(rule, key);
-            spend.balance = balance(rule, 0, slot.payload.tat, now);
+        let Some(attempt) = self.attempt(spend, now, cells) else {
+            spend.balance = untouched(&spend.rule, spend.key, now, cells);
             return Ok(());
         };
-        let id = (rule.table_id(), key);
-        let pending = self.pending.get(&id).map_or(Delta::default(), |p| p.1);
-        let outcome = Attempt {
-            access: self.access(now, cells),
-            rule,
-            key,
-            amount,
-            pending,
-        }
-        .run();
+        let pending = attempt.pending;
+        let outcome = attempt.run();
+        let (rule, key, count) = (&spend.rule, spend.key, spend.cells);
         match outcome {
             Outcome::Taken(taken) => {
-                if !self.pending.is_empty() {
-                    self.pending.remove(&id);
-                    self.carry(rule, key, pending, taken.carried);
-                }
-                spend.own_tat = taken.own_tat;
-                spend.epoch = taken.epoch;
+                let written = self.pending.remove(&(rule.table_id(), key));
+                self.carry(key, written, taken.carried);
+                (spend.own_tat, spend.timeline) = (taken.own_tat, taken.timeline);
                 spend.balance = Balance {
                     evicted: taken.evicted,
                     clipped_ns: taken.clipped,
-                    ..balance(rule, spend.cells, taken.own_tat, now)
+                    ..Balance::at(rule, count, taken.own_tat, now)
                 };
-                Ok(())
             }
             Outcome::Refused { retry_after, start } => {
                 let reason = Reason::OverBudget {
                     retry_after_ns: retry_after,
                 };
-                Err(refused(rule, spend.cells, start, now, reason))
+                return Err(refused(rule, count, start, now, reason));
             }
-            Outcome::Contended { own_tat, epoch } => self.contended(spend, own_tat, epoch, now),
+            Outcome::Contended { own_tat, timeline } => {
+                let owed = Delta::owed(timeline, rule.window().ns(count), now);
+                let admits = rule.on_contention() == OnContention::Admit;
+                if !admits || !self.keep(rule, key, pending.and(owed)) {
+                    return Err(refused(rule, count, own_tat, now, Reason::Contention));
+                }
+                (spend.own_tat, spend.timeline) = (own_tat, timeline);
+                spend.balance = Balance {
+                    owed: true,
+                    ..Balance::at(rule, count, own_tat, now)
+                };
+            }
         }
+        Ok(())
     }
 
-    /// A reserve that could not be written: refused, or admitted and owed.
-    #[cold]
-    fn contended(
-        &mut self,
-        spend: &mut HeldSpend,
-        own_tat: u64,
-        epoch: u32,
+    /// A spend as it is asked of the shared cell; `None` for a cost of zero.
+    fn attempt<'a, C: Cells + ?Sized>(
+        &self,
+        spend: &'a HeldSpend,
         now: u64,
-    ) -> Result<(), Box<Refused>> {
-        let (rule, window) = (&spend.rule, spend.rule.window());
-        let owed = Delta::owed((window.span(), epoch), window.ns(spend.cells), now);
-        let admits = rule.on_contention() == OnContention::Admit;
-        if !admits || !self.keep(rule, spend.key, owed) {
-            return Err(refused(rule, spend.cells, own_tat, now, Reason::Contention));
+        cells: &'a C,
+    ) -> Option<Attempt<'a, C>> {
+        let id = (spend.rule.table_id(), spend.key);
+        let pending = self.pending.get(&id).map(|(_, delta)| *delta);
+        Some(Attempt {
+            cells,
+            rule: &spend.rule,
+            key: spend.key,
+            now,
+            amount: spend.amount()?,
+            pending: pending.unwrap_or(Delta::none(spend.rule.timeline())),
+        })
+    }
+
+    /// How long a spend waits until its bucket has enough for it, ns.
+    #[cold]
+    fn wait<C: Cells + ?Sized>(&self, spend: &HeldSpend, now: u64, cells: &C) -> u64 {
+        let attempt = self.attempt(spend, now, cells);
+        attempt.map_or(0, |attempt| wait(&attempt))
+    }
+
+    /// Undoes the spends of a request that is refused after all, the last first.
+    #[cold]
+    fn give_back<C: Cells + ?Sized>(&mut self, held: Vec<HeldSpend>, now: u64, cells: &C) {
+        for spend in held.into_iter().rev() {
+            let undone = self.settle_one(&spend, 0, now, cells);
+            let Balance {
+                evicted,
+                clipped_ns,
+                ..
+            } = spend.balance;
+            if evicted || clipped_ns > 0 {
+                let settled = Settled {
+                    evicted: undone.evicted || evicted,
+                    clipped: undone.clipped.saturating_add(clipped_ns),
+                    ..undone
+                };
+                self.carried.push(Carried {
+                    rule: spend.rule,
+                    key: spend.key,
+                    settled,
+                });
+            }
         }
-        (spend.own_tat, spend.epoch) = (own_tat, epoch);
-        spend.balance = Balance {
-            owed: true,
-            ..balance(rule, spend.cells, own_tat, now)
-        };
-        Ok(())
     }
 
     fn settle_one<C: Cells + ?Sized>(
@@ -255,15 +245,10 @@ impl Ledger {
     ) -> Settled {
         let window = spend.rule.window();
         let (reserved, used) = (window.ns(spend.cells), window.ns(used));
-        let Some(own) = Delta::of((window.span(), spend.epoch), reserved, used, spend.own_tat)
-        else {
+        let Some(own) = Delta::of(spend.timeline, reserved, used, spend.own_tat) else {
             return Settled::default();
         };
-        if own.refundable(now) == 0 && own.takes() == 0 {
-            return own.dropped();
-        }
-        let id = (spend.rule.table_id(), spend.key);
-        let prior = self.pending.remove(&id).map_or(Delta::default(), |p| p.1);
+        let prior = self.pending.remove(&(spend.rule.table_id(), spend.key));
         self.write(&spend.rule, spend.key, prior, own, now, cells)
     }
 
@@ -272,92 +257,93 @@ impl Ledger {
         &mut self,
         rule: &Rule,
         key: Fingerprint,
-        prior: Delta,
-        own: Delta,
+        prior: Option<(Rule, Delta)>,
+        second: Delta,
         now: u64,
         cells: &C,
     ) -> Settled {
-        let access = self.access(now, cells);
-        let outcome = access.update(rule, key, Into::ItsOwn, |set, slot| {
-            let mut cell = slot.payload;
-            let (prior, own) = (prior.within(set), own.within(set));
-            let ceiling = ceiling(rule, set.span());
-            if slot.found {
-                let first = prior.apply(&mut cell, now, ceiling);
-                Ok(((first, own.apply(&mut cell, now, ceiling)), cell))
+        let first = prior.as_ref().map(|(_, delta)| *delta);
+        let first = first.unwrap_or(Delta::none(rule.timeline()));
+        let outcome = update(cells, rule, key, (now, Terms::Set), |view| {
+            let (line, mut cell) = (view.timeline, view.slot.payload);
+            let ceiling = rule.ceiling_on(&line);
+            let (prior, own) = (first.on(line), second.on(line));
+            let (one, two) = if view.slot.found {
+                let one = prior.apply(&mut cell, now, ceiling);
+                (one, own.apply(&mut cell, now, ceiling))
             } else if prior.takes() == 0 && own.takes() == 0 {
-                Err((prior.dropped(), own.dropped()))
+                return Err((first.dropped(), second.dropped()));
             } else {
                 let owed = prior.owes();
-                let first = prior.apply_to_newcomer(&mut cell, now, ceiling, owed);
-                let owed = owed.saturating_sub(first.refunded);
-                let second = own.apply_to_newcomer(&mut cell, now, ceiling, owed);
-                Ok(((first, second), cell))
+                let one = prior.apply_to_newcomer(&mut cell, now, ceiling, owed);
+                let owed = owed.saturating_sub(one.refunded);
+                (one, own.apply_to_newcomer(&mut cell, now, ceiling, owed))
+            };
+            let came_to = (first.reported(one, line), second.reported(two, line));
+            if view.slot.found && cell == view.slot.payload {
+                // Time has given everything back already.
+                return Err(came_to);
             }
+            Ok(((came_to, line), cell))
         });
-        let ((first, mut second), evicted, clipped) = match outcome {
+        let ((mut one, mut two), evicted, clipped) = match outcome {
+            Update::Declined(value) => (value, false, 0),
+            Update::Exhausted(_) => return self.keep_both(rule, key, prior, second),
             Update::Written {
-                value,
+                value: (value, line),
                 evicted,
                 clipped,
-            } => (value, evicted, clipped),
-            Update::Declined(value) => (value, false, 0),
-            Update::Exhausted(_) => return self.keep_both(rule, key, prior, own),
+            } => {
+                let clipped = line.scale_up(clipped, rule.window().span());
+                (value, evicted, clipped)
+            }
         };
-        self.carry(rule, key, prior, first);
-        second.evicted = evicted;
-        second.clipped = second.clipped.saturating_add(clipped);
-        second
+        // With a flush there is only the earlier change.
+        let counts = if second.volume() > 0 {
+            &mut two
+        } else {
+            &mut one
+        };
+        counts.evicted = evicted;
+        counts.clipped = counts.clipped.saturating_add(clipped);
+        self.carry(key, prior, one);
+        two
     }
 
     /// Keeps an earlier change and a new one for the next write.
-    #[cold]
-    fn keep_both(&mut self, rule: &Rule, key: Fingerprint, prior: Delta, own: Delta) -> Settled {
-        if self.keep(rule, key, prior) && self.keep(rule, key, own) {
+    fn keep_both(
+        &mut self,
+        rule: &Rule,
+        key: Fingerprint,
+        prior: Option<(Rule, Delta)>,
+        own: Delta,
+    ) -> Settled {
+        let first = prior.as_ref().map(|(_, delta)| *delta);
+        let both = first.map_or(own, |first| first.and(own));
+        if self.keep(rule, key, both) {
             return Settled {
                 unwritten: own.volume(),
                 ..Settled::default()
             };
         }
-        self.carry(rule, key, prior, prior.forgotten());
+        let lost = first.map_or(Settled::default(), |first| first.forgotten());
+        self.carry(key, prior, lost);
         own.forgotten()
     }
 
-    /// Keeps a change for the next write, with what is kept already; false if there is no room, or if the window changed in
-    /// between.
+    /// Keeps a change for the next write; false if there is no room.
     fn keep(&mut self, rule: &Rule, key: Fingerprint, delta: Delta) -> bool {
         let id = (rule.table_id(), key);
-        let kept = self.pending.get(&id).map_or(Delta::default(), |p| p.1);
         let room = self.pending.len() < MAX_PENDING || self.pending.contains_key(&id);
-        let fits = room && kept.is_in_window_of(&delta);
-        if fits && delta.volume() > 0 {
-            self.pending.insert(id, (rule.clone(), kept.and(delta)));
+        if room && delta.volume() > 0 {
+            self.pending.insert(id, (rule.clone(), delta));
         }
-        fits
+        room
     }
 
-    fn carry(&mut self, rule: &Rule, key: Fingerprint, delta: Delta, settled: Settled) {
-        if delta.volume() > 0 {
-            self.carried.push(Carried {
-                rule: rule.clone(),
-                key,
-                settled,
-            });
-        }
-    }
-}
-
-/// The rule's ceiling, in the window of a set.
-fn ceiling(rule: &Rule, span: u64) -> u64 {
-    let from = rule.window().span();
-    match from == span {
-        true => rule.ceiling(),
-        false => Change {
-            at: 0,
-            from,
-            to: span,
-        }
-        .length(rule.ceiling()),
+    fn carry(&mut self, key: Fingerprint, written: Option<(Rule, Delta)>, settled: Settled) {
+        self.carried
+            .extend(written.map(|(rule, _)| Carried { rule, key, settled }));
     }
 }
 
@@ -374,7 +360,7 @@ fn priced(spend: &Spend<'_>, now: u64) -> Result<HeldSpend, Box<Refused>> {
         key: spend.key,
         cells,
         own_tat: now,
-        epoch: 0,
+        timeline: spend.rule.timeline(),
         balance: Balance::default(),
     })
 }
@@ -398,24 +384,9 @@ fn exceeds(spend: &Spend<'_>, cells: u64, limit: u64) -> Box<Refused> {
     })
 }
 
-/// A bucket whose next reserve would begin at `start`.
-fn balance(rule: &Rule, cells: u64, start: u64, now: u64) -> Balance {
-    let window = rule.window();
-    let backlog = start.saturating_sub(now);
-    let left = window.span().saturating_sub(backlog);
-    let limit = u64::from(window.burst().get());
-    Balance {
-        cells,
-        remaining: (left / window.period()).min(limit),
-        limit,
-        reset_ns: backlog,
-        ..Balance::default()
-    }
-}
-
 #[cold]
 fn refused(rule: &Rule, cells: u64, start: u64, now: u64, reason: Reason) -> Box<Refused> {
-    let seen = balance(rule, cells, start, now);
+    let seen = Balance::at(rule, cells, start, now);
     Box::new(Refused {
         which: 0,
         reason,
@@ -424,4 +395,11 @@ fn refused(rule: &Rule, cells: u64, start: u64, now: u64, reason: Reason) -> Box
         limit: seen.limit,
         reset_ns: seen.reset_ns,
     })
+}
+
+/// The bucket of which nothing is taken.
+#[inline(never)]
+fn untouched<C: Cells + ?Sized>(rule: &Rule, key: Fingerprint, now: u64, cells: &C) -> Balance {
+    let start = peek(cells, rule, key, now).map_or(now, |view| view.slot.payload.tat);
+    Balance::at(rule, 0, start, now)
 }

@@ -21,7 +21,8 @@ type Intruder = Box<dyn FnOnce(&Memory)>;
 #[derive(Default)]
 pub(crate) struct Memory {
     values: RefCell<BTreeMap<String, (Vec<u8>, u32)>>,
-    /// Of the next swaps, those whose bit is set lose to an invisible other writer.
+    /// Of the next swaps, those whose bit is set lose to an invisible other writer. A reserve or a
+    /// settlement tries 32 times.
     disturb: Cell<u64>,
     /// Runs between read and write of the next swap.
     intruder: RefCell<Option<Intruder>>,
@@ -57,25 +58,48 @@ impl Memory {
         (values.len(), bytes)
     }
 
-    /// The arrival time of a bucket, read from the raw bytes of its rule's sets: a header of 16 bytes, 16 for each past change of
-    /// the window, then ways of fingerprint and arrival time.
+    /// The arrival time of a bucket, read from the raw bytes of the rule's sets: 40 bytes of header, then
+    /// ways of fingerprint and arrival time.
     pub(crate) fn cell(&self, rule: &Rule, key: Fingerprint) -> Option<u64> {
-        let values = self.values.borrow();
         let word = |b: &[u8]| u64::from_le_bytes(b[..8].try_into().unwrap());
-        let table = format!("/{}/", rule.id());
-        let sets = values.iter().filter(|(name, _)| name.contains(&table));
-        sets.filter(|(_, (bytes, _))| bytes.len() >= 16)
-            .flat_map(|(_, (bytes, _))| {
-                let past = u32::from_le_bytes(bytes[12..16].try_into().unwrap()) as usize;
-                bytes[16 + 16 * past..].chunks_exact(16)
-            })
-            .find(|way| word(way) == key.get())
-            .map(|way| word(&way[8..]))
+        let sets = self.sets(rule);
+        let mut ways = sets.iter().flat_map(|set| set[40..].chunks_exact(16));
+        let way = ways.find(|way| word(way) == key.get())?;
+        Some(word(&way[8..]))
+    }
+
+    /// The values of the rule's sets, without those whose keys moved to others.
+    pub(crate) fn sets(&self, rule: &Rule) -> Vec<Vec<u8>> {
+        let table = format!("/{}(", rule.id());
+        let values = self.values.borrow();
+        let sets = values
+            .iter()
+            .filter(|(name, _)| name.contains(&table) && !name.ends_with("/widths"));
+        // Byte 32 tells that the keys moved to other sets.
+        let open = sets.filter(|(_, (bytes, _))| bytes[32] == 0);
+        open.map(|(_, (bytes, _))| bytes.clone()).collect()
     }
 
     /// Where a reserve would begin.
     pub(crate) fn start(&self, rule: &Rule, key: Fingerprint, now: u64) -> u64 {
         self.cell(rule, key).unwrap_or_default().max(now)
+    }
+
+    /// Everything as it is, for [`Memory::restore`].
+    pub(crate) fn save(&self) -> BTreeMap<String, (Vec<u8>, u32)> {
+        self.values.borrow().clone()
+    }
+
+    pub(crate) fn restore(&self, saved: BTreeMap<String, (Vec<u8>, u32)>) {
+        *self.values.borrow_mut() = saved;
+    }
+
+    /// Makes every value one that is no set.
+    pub(crate) fn spoil(&self) {
+        let mut values = self.values.borrow_mut();
+        values
+            .values_mut()
+            .for_each(|value| value.0 = b"x".to_vec());
     }
 }
 
@@ -93,11 +117,10 @@ impl Cells for Memory {
         let bits = self.disturb.get();
         self.disturb.set(bits >> 1);
         if bits & 1 == 1 {
-            // Of a key that is not there, another writer was first to create it, and its set holds nobody yet.
-            match self.values.borrow_mut().get_mut(key) {
-                Some(value) => value.1 += 1,
-                None => return Err(CasMismatch),
+            if let Some(value) = self.values.borrow_mut().get_mut(key) {
+                value.1 += 1;
             }
+            return Err(CasMismatch);
         }
         let mut values = self.values.borrow_mut();
         let current = values.get(key).map(|v| v.1);
@@ -118,23 +141,15 @@ impl Entropy for Dice {
     }
 }
 
-/// A rule of one set with room for 64 keys, exact, with a debt of one window at most.
+/// A rule of one set of up to 64 keys, without debt beyond one window.
 pub(crate) fn spec(id: &str, window: Window) -> RuleSpec {
     RuleSpec {
         id: id.into(),
         key: "tenant".into(),
         window,
-        debt: window.span(),
+        max_debt: window.debt(Some(1_000_000)),
         max_keys: 16,
         on_contention: OnContention::Refuse,
-    }
-}
-
-/// The same with room for 8 keys.
-pub(crate) fn narrow(id: &str, window: Window) -> RuleSpec {
-    RuleSpec {
-        max_keys: 1,
-        ..spec(id, window)
     }
 }
 
@@ -175,25 +190,27 @@ pub(crate) fn reserve(
     ledger.reserve([spend(rule, key, cost, capacity)].into_iter(), now, memory)
 }
 
-/// One change of one bucket, ns: positive when reserved or debited, negative when given back.
+/// Keys that fill a set of 64 ways, beside `others`, with `cost` of 100 each.
+pub(crate) fn crowd(rule: &Rule, others: usize, cost: u128, now: u64, memory: &Memory) {
+    let mut ledger = Ledger::new();
+    for key in others..64 {
+        let key = format!("crowd {key}");
+        reserve(&mut ledger, rule, &key, cost, 100, now, memory).unwrap();
+    }
+}
+
+/// One change of one bucket, ns: positive when taken, negative when given back.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Event {
     pub(crate) now: u64,
     pub(crate) change: i128,
     /// The same as exact share of `T`, ns (cost/refill).
     pub(crate) exact: f64,
-    pub(crate) kind: Kind,
+    /// It admitted a request.
+    pub(crate) reserve: bool,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
-    Reserve,
-    Refund,
-    /// Used beyond what was reserved.
-    Debit,
-}
-
-/// Everything admitted and given back, by bucket.
+/// Everything admitted, given back and taken after the fact, by bucket.
 #[derive(Clone, Default)]
 pub(crate) struct Log(Rc<RefCell<BTreeMap<u64, Vec<Event>>>>);
 
@@ -207,31 +224,22 @@ impl Log {
                 now,
                 change: i128::from(cells) * i128::from(rule.window().period()),
                 exact: spend.cost as f64 / spend.capacity as f64 * window,
-                kind: Kind::Reserve,
+                reserve: true,
             },
         );
     }
 
-    pub(crate) fn debited(&self, key: Fingerprint, ns: u64, now: u64) {
-        let event = Event {
-            now,
-            change: i128::from(ns),
-            exact: 0.0,
-            kind: Kind::Debit,
-        };
-        self.push(key, event);
-    }
-
-    pub(crate) fn refunded(&self, rule: &Rule, key: Fingerprint, ns: u64, now: u64) {
+    /// A settlement: negative for a refund.
+    pub(crate) fn settled(&self, rule: &Rule, key: Fingerprint, ns: i128, now: u64) {
         let (n, d) = rule.window().exact();
         let share = n as f64 / d as f64 / rule.window().span() as f64;
         self.push(
             key,
             Event {
                 now,
-                change: -i128::from(ns),
-                exact: -(ns as f64) * share,
-                kind: Kind::Refund,
+                change: ns,
+                exact: ns as f64 * share,
+                reserve: false,
             },
         );
     }
@@ -244,50 +252,38 @@ impl Log {
             .push(event);
     }
 
-    /// The worst excess over `T + t` of any stretch of any bucket: in whole cells over their span
-    /// (must be ≤ 0 exactly), and as cost/refill over the exact `T` (≤ 0 but for float noise).
+    /// The worst excess over `T + t` of any stretch of any bucket that ends with an admitted request, with
+    /// everything that was used beyond reserves before it: in whole cells over their span (must be ≤ 0
+    /// exactly), and as cost/refill over the exact `T` (≤ 0 but for float noise). What comes after the last
+    /// admitted request of a stretch is the excess of those then in flight.
     pub(crate) fn worst(&self, window: &Window) -> (i128, f64) {
         let (n, d) = window.exact();
         let exact_window = n as f64 / d as f64;
         let mut worst = (i128::MIN, f64::MIN);
         for events in self.0.borrow().values() {
-            for first in 0..events.len() {
+            for first in (0..events.len()).filter(|first| events[*first].reserve) {
                 let (mut cells, mut exact) = (0, 0.0);
-                for event in events[first..].iter().filter(|e| e.kind != Kind::Debit) {
+                for event in &events[first..] {
                     let t = event.now - events[first].now;
                     cells += event.change;
                     exact += event.exact;
-                    worst.0 = worst
-                        .0
-                        .max(cells - i128::from(window.span()) - i128::from(t));
-                    worst.1 = worst.1.max(exact - exact_window - t as f64);
+                    if event.reserve {
+                        let over = cells - i128::from(window.span()) - i128::from(t);
+                        worst.0 = worst.0.max(over);
+                        worst.1 = worst.1.max(exact - exact_window - t as f64);
+                    }
                 }
             }
         }
         worst
     }
 
-    /// The worst excess over `T + t` of all that was charged, debts included, from one admission to another: a debt beyond zero
-    /// is paid off before anything is admitted again (must be ≤ 0).
-    pub(crate) fn worst_with_debts(&self, window: &Window) -> i128 {
-        let mut worst = i128::MIN;
-        for events in self.0.borrow().values() {
-            let admissions = || {
-                let all = events.iter().enumerate();
-                all.filter(|(_, e)| e.kind == Kind::Reserve)
-            };
-            for (first, begin) in admissions() {
-                let mut charged = 0;
-                for event in &events[first..] {
-                    charged += event.change;
-                    if event.kind == Kind::Reserve {
-                        let t = event.now - begin.now;
-                        worst = worst.max(charged - i128::from(window.span()) - i128::from(t));
-                    }
-                }
-            }
-        }
-        worst
+    /// What a bucket was debited since it last admitted a request, ns.
+    pub(crate) fn excess(&self, key: Fingerprint) -> i128 {
+        let log = self.0.borrow();
+        let events = log.get(&key.get()).map_or(&[][..], Vec::as_slice);
+        let since = events.iter().rev().take_while(|event| !event.reserve);
+        since.map(|event| event.change.max(0)).sum()
     }
 
     pub(crate) fn len(&self) -> usize {
