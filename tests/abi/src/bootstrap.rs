@@ -89,6 +89,8 @@ fn listener(module: &Path, config: &str, upstreams: &[(&str, SocketAddr)]) -> Va
         "@type": format!("{TYPES}envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"),
         "stat_prefix": "abi",
         "access_log": [access_log()],
+        // Who says that it comes from here may set the router's timeouts and retries by headers.
+        "internal_address_config": {"cidr_ranges": [{"address_prefix": "127.0.0.0", "prefix_len": 8}]},
         "http_filters": [filter(module, config), router()],
         "route_config": {"virtual_hosts": [
             {"name": "model-serving/default", "domains": ["*"], "routes": routes},

@@ -11,6 +11,7 @@ mod told;
 
 use headgate_test_support::client::{HttpRequest, OpenAiRequest, Reply};
 use headgate_test_support::deadline::eventually;
+use headgate_test_support::mock_model::MockAnswer;
 use headgate_tests_abi::config::{slow_tokens, slow_tokens_by_reservation, with_buckets};
 use headgate_tests_abi::world::{SOON, World, start, try_start};
 use serde_json::{Value, json};
@@ -230,10 +231,12 @@ async fn a_grpc_request_is_refused_in_grpc() {
     )
     .await;
     let url = format!("{}/inference.GRPCInferenceService/ModelInfer", world.url);
+    world.set_answer("inferred", &MockAnswer::json("inferred"));
     let send = async || {
         let request = HttpRequest::post(&url, vec![0, 0, 0, 0, 0])
             .header("content-type", "application/grpc")
             .header("te", "trailers")
+            .header("x-mock-answer", "inferred")
             .header("x-model", "m")
             .header("x-max-tokens", "900")
             .header("x-tenant-id", "acme");
