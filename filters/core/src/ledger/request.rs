@@ -146,8 +146,8 @@ pub enum Reason {
     Contention,
 }
 
-/// What became of changes that had been left unwritten, or of a reserve that was given back because a
-/// later bucket refused, where it evicted a key or could not be undone at once.
+/// What became of changes that had been left unwritten; or what a reserve evicted and dropped that was given
+/// back because a later bucket refused.
 #[derive(Clone, Debug)]
 pub struct Carried {
     /// The rule.

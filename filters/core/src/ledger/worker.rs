@@ -215,17 +215,17 @@ impl Ledger {
     #[cold]
     fn give_back<C: Cells + ?Sized>(&mut self, held: Vec<HeldSpend>, now: u64, cells: &C) {
         for spend in held.into_iter().rev() {
-            let undone = self.settle_one(&spend, 0, now, cells);
+            self.settle_one(&spend, 0, now, cells);
             let Balance {
                 evicted,
-                clipped_ns,
+                clipped_ns: clipped,
                 ..
             } = spend.balance;
-            if evicted || clipped_ns > 0 {
+            if evicted || clipped > 0 {
                 let settled = Settled {
-                    evicted: undone.evicted || evicted,
-                    clipped: undone.clipped.saturating_add(clipped_ns),
-                    ..undone
+                    evicted,
+                    clipped,
+                    ..Settled::default()
                 };
                 self.carried.push(Carried {
                     rule: spend.rule,
