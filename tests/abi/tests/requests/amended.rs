@@ -156,7 +156,7 @@ async fn what_asks_itself_or_cannot_be_asked_goes_on_as_it_is() {
             silent,
             Some((
                 "signature-input",
-                r#"sig1=("@method" "content-digest");created=1"#,
+                r#"sig1=("@method" "content-length");created=1"#,
             )),
         ),
     ] {
