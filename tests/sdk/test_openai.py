@@ -1,70 +1,9 @@
-"""The official `openai` SDK through a real Envoy that Headgate drives: what an unchanged client sees.
+"""The official `openai` SDK for Python through a real Envoy that Headgate drives: what an unchanged client sees."""
 
-Each module run has one world (the `stage` program of tests/support): mock models, the control plane, one Envoy.
-"""
-
-import json
-import os
-import pathlib
-import subprocess
 import time
 
 import openai
 import pytest
-
-REPO = pathlib.Path(__file__).resolve().parents[2]
-
-# A bucket that holds 100 tokens and refills in two seconds, for the model whose limit is tested; none for the others.
-POLICY = """
-apiVersion: headgate.dev/v1alpha1
-kind: TokenBucketPolicy
-metadata:
-  name: small
-spec:
-  models: [phi-3]
-  buckets:
-  - name: per-tenant
-    key: [tenant]
-    profile: tokens
-    settleOn: reservation
-    tokens:
-      capacity: 100
-      refillPerSecond: 50
-"""
-
-
-def stage_program():
-    """The program that cargo built; debug or release, in the target directory in use."""
-    target = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", REPO / "target"))
-    built = [target / profile / "stage" for profile in ("debug", "release")]
-    built = [program for program in built if program.is_file()]
-    assert built, f"there is no `stage` in {target}: cargo build -p headgate-test-support -p headgate --bins"
-    return max(built, key=lambda program: program.stat().st_mtime)
-
-
-@pytest.fixture(scope="module")
-def world(tmp_path_factory):
-    policy = tmp_path_factory.mktemp("sdk") / "policy.yaml"
-    policy.write_text(POLICY)
-    stage = subprocess.Popen(
-        [stage_program(), "--policy", policy],
-        cwd=REPO,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        line = stage.stdout.readline()
-        assert line, "the stage did not start; what it said is above"
-        yield json.loads(line)
-    finally:
-        # The stage ends with its standard input, and takes everything it started with it.
-        stage.stdin.close()
-        try:
-            stage.wait(timeout=30)
-        except subprocess.TimeoutExpired:
-            stage.kill()
-            stage.wait()
 
 
 @pytest.fixture
@@ -74,8 +13,15 @@ def exchanges():
 
 
 @pytest.fixture
-def client(world, exchanges):
+def sent():
+    """How long each request's body was."""
+    return []
+
+
+@pytest.fixture
+def client(world, exchanges, sent):
     def note(response):
+        sent.append(len(response.request.content))
         exchanges.append((time.monotonic(), response.status_code, response.headers))
 
     with openai.OpenAI(
@@ -164,3 +110,25 @@ def test_over_budget_the_sdk_backs_off_as_told_and_then_succeeds(client, exchang
     waited = exchanges[2][0] - refused_at
     told = int(headers["retry-after"])
     assert told <= waited < told + 2, (told, waited)
+
+
+def test_a_drained_bucket_is_an_error_at_once(client, exchanges):
+    patient = client.with_options(max_retries=2)
+    chat(patient, "llama3-70b", "drained", max_tokens=900)
+    began = time.monotonic()
+    with pytest.raises(openai.RateLimitError) as refused:
+        chat(patient, "llama3-70b", "drained", max_tokens=900)
+    assert time.monotonic() - began < 5
+    headers = refused.value.response.headers
+    assert int(headers["retry-after"]) > 60
+    assert headers["x-should-retry"] == "false"
+    assert [status for _, status, _ in exchanges] == [200, 429]
+
+
+def test_a_streamed_chat_has_no_usage_unless_asked(client, sent):
+    chunks = list(chat(client, "gpt-4", "unasked", max_tokens=7, stream=True))
+    text = [chunk.choices[0].delta.content for chunk in chunks]
+    assert len([part for part in text if part]) == 7
+    assert all(chunk.usage is None for chunk in chunks)
+    # The model was asked for it all the same.
+    assert chunks[0].mock["body_bytes"] > sent[-1]

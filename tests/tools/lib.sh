@@ -10,6 +10,8 @@ DIST=$REPO/dist
 ENVOY_VERSION=1.40.0
 OPENAI_VERSION=3.54.0
 PYTEST_VERSION=9.2.0
+# The one for Node is pinned in sdk/package.json, and all it brings in the lock file beside it.
+NODE_SDK_MANIFEST=$REPO/tests/sdk
 CARGO_DENY_VERSION=0.20.2
 CARGO_FUZZ_VERSION=0.13.2
 # Taken only where no Go is installed, or one older than kubernetes/go.mod asks for.
@@ -19,6 +21,8 @@ WASM_BINDGEN_VERSION=$(sed -n '/^name = "wasm-bindgen"$/{n;s/^version = "\(.*\)"
 
 VENV=$CACHE/python
 PYTHON=$VENV/bin/python
+# One directory for each lock file: a changed one is installed anew.
+NODE_SDK=$CACHE/node-sdk-$(sha256sum "$NODE_SDK_MANIFEST/package-lock.json" | cut -c1-12)
 CARGO_DENY=$CACHE/cargo-deny-$CARGO_DENY_VERSION/bin/cargo-deny
 CARGO_FUZZ=$CACHE/cargo-fuzz-$CARGO_FUZZ_VERSION/bin/cargo-fuzz
 WASM_BINDGEN_RUNNER=$CACHE/wasm-bindgen-$WASM_BINDGEN_VERSION/bin/wasm-bindgen-test-runner

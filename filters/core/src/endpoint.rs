@@ -71,7 +71,7 @@ pub fn classify(method: &[u8], path: &[u8], preflight: bool) -> Class {
     }
     let endpoint = Endpoint::of_path(plain);
     let posted = endpoint.is_some() || POSTED.contains(&plain);
-    let known = posted || !plain.starts_with(b"/v1/");
+    let known = posted || !(plain == b"/v1" || plain.starts_with(b"/v1/"));
     let asked = health || model_asked(plain).is_some();
     match method {
         b"GET" | b"HEAD" if health => Class::Health,

@@ -146,9 +146,10 @@ impl Headers {
             .map(move |pair| (part(pair.name), part(pair.value)))
     }
 
-    /// Whether the body behind these headers is covered by a digest or a signature, and so has to stay as it is.
+    /// Whether the body behind these headers, or its length, is covered by a digest or a signature, and so has to stay as it is.
     pub(crate) fn signed(&self) -> bool {
-        const DIGESTS: [&str; 5] = [
+        const DIGESTS: [&str; 6] = [
+            "signature-input",
             "content-digest",
             "digest",
             "content-md5",

@@ -10,12 +10,27 @@ const TYPES: &str = "type.googleapis.com/";
 /// What the access log says of each request, after this word.
 pub const ACCESS_LOG_MARK: &str = "ACCESS";
 
+/// What Envoy speaks with the upstreams.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Upstreams {
+    /// HTTP/1.1.
+    #[default]
+    Http1,
+    /// HTTP/2, which carries trailers.
+    Http2,
+}
+
 /// A bootstrap, as JSON: Envoy reads that as YAML.
 #[must_use]
-pub fn bootstrap(module: &Path, config: &str, upstreams: &[(&str, SocketAddr)]) -> String {
+pub fn bootstrap(
+    module: &Path,
+    config: &str,
+    upstreams: &[(&str, SocketAddr)],
+    speaking: Upstreams,
+) -> String {
     let clusters: Vec<Value> = upstreams
         .iter()
-        .map(|(v, addr)| cluster(v, *addr))
+        .map(|(v, addr)| cluster(v, *addr, speaking))
         .collect();
     json!({
         // What the shipped bootstrap cuts out of the names of stats.
@@ -38,9 +53,18 @@ pub fn shipped(file: &str) -> Value {
     serde_saphyr::from_str(&text).expect("YAML")
 }
 
-fn cluster(version: &str, addr: SocketAddr) -> Value {
+fn cluster(version: &str, addr: SocketAddr, speaking: Upstreams) -> Value {
     let socket = json!({"address": addr.ip().to_string(), "port_value": addr.port()});
+    let protocol = match speaking {
+        Upstreams::Http1 => "http_protocol_options",
+        Upstreams::Http2 => "http2_protocol_options",
+    };
+    let protocols = json!({
+        "@type": format!("{TYPES}envoy.extensions.upstreams.http.v3.HttpProtocolOptions"),
+        "explicit_http_config": {protocol: {}},
+    });
     json!({
+        "typed_extension_protocol_options": {"envoy.extensions.upstreams.http.v3.HttpProtocolOptions": protocols},
         "name": version,
         "type": "STATIC",
         "load_assignment": {"cluster_name": version, "endpoints": [{"lb_endpoints": [{
@@ -65,6 +89,8 @@ fn listener(module: &Path, config: &str, upstreams: &[(&str, SocketAddr)]) -> Va
         "@type": format!("{TYPES}envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"),
         "stat_prefix": "abi",
         "access_log": [access_log()],
+        // Who says that it comes from here may set the router's timeouts and retries by headers.
+        "internal_address_config": {"cidr_ranges": [{"address_prefix": "127.0.0.0", "prefix_len": 8}]},
         "http_filters": [filter(module, config), router()],
         "route_config": {"virtual_hosts": [
             {"name": "model-serving/default", "domains": ["*"], "routes": routes},
@@ -109,12 +135,11 @@ fn router() -> Value {
 }
 
 fn access_log() -> Value {
-    let state = |key: &str| format!("%FILTER_STATE(wasm.headgate.{key}:PLAIN)%");
+    let told = ["model", "version", "tenant", "lane", "rule", "reason"];
+    let told = told.map(|key| format!(" {key}=%FILTER_STATE(wasm.headgate.{key}:PLAIN)%"));
     let line = format!(
-        "{ACCESS_LOG_MARK} status=%RESPONSE_CODE% details=%RESPONSE_CODE_DETAILS% model={} version={} tenant={}\n",
-        state("model"),
-        state("version"),
-        state("tenant"),
+        "{ACCESS_LOG_MARK} status=%RESPONSE_CODE% details=%RESPONSE_CODE_DETAILS%{}\n",
+        told.concat()
     );
     json!({
         "name": "stdout",

@@ -22,6 +22,36 @@ pub fn with_buckets(buckets: &[Value]) -> Value {
     })
 }
 
+/// The same with `v1` alone, so that a test knows which one serves.
+#[must_use]
+pub fn one_version(buckets: &[Value]) -> Value {
+    let mut config = with_buckets(buckets);
+    config["namespaces"]["default"]["models"]["m"]["canaries"] = json!([]);
+    config
+}
+
+/// Adds a tagging for all models to a configuration.
+#[must_use]
+pub fn tagged(mut config: Value, tagging: &Value) -> Value {
+    config["namespaces"]["default"]["tagging"] = json!([{"policy": "p", "tagging": tagging}]);
+    config
+}
+
+/// A bucket of tokens per tenant with these fields besides.
+#[must_use]
+pub fn tokens(capacity: u64, refill_per_second: f64, more: &Value) -> Value {
+    let mut bucket = json!({
+        "name": "tokens",
+        "key": ["tenant"],
+        "profile": "tokens",
+        "tokens": {"capacity": capacity, "refillPerSecond": refill_per_second},
+    });
+    if let (Some(bucket), Some(more)) = (bucket.as_object_mut(), more.as_object()) {
+        bucket.extend(more.clone());
+    }
+    bucket
+}
+
 /// A bucket of tokens per tenant that holds `capacity` and takes a day to fill.
 #[must_use]
 pub fn slow_tokens(capacity: u64) -> Value {

@@ -4,11 +4,12 @@ use std::path::Path;
 use std::time::Duration;
 
 use headgate_test_support::client::{HttpClient, HttpRequest, Reply};
+use headgate_test_support::deadline::eventually;
 use headgate_test_support::envoy::{Envoy, EnvoyError, EnvoyOptions};
-use headgate_test_support::mock_model::{MockModel, MockOptions};
+use headgate_test_support::mock_model::{MockAnswer, MockModel, MockOptions, SeenRequest};
 use serde_json::Value;
 
-use crate::bootstrap::bootstrap;
+use crate::bootstrap::{ACCESS_LOG_MARK, Upstreams, bootstrap};
 use crate::module;
 
 /// How long an event of these tests may take.
@@ -50,13 +51,29 @@ pub async fn try_start_file(
     config: &str,
     workers: u32,
 ) -> Result<World, EnvoyError> {
+    try_start_speaking(module, config, workers, Upstreams::Http1).await
+}
+
+/// The same, whatever Envoy speaks with the upstreams.
+///
+/// # Errors
+/// As [`try_start`].
+///
+/// # Panics
+/// As [`try_start`].
+pub async fn try_start_speaking(
+    module: &Path,
+    config: &str,
+    workers: u32,
+    speaking: Upstreams,
+) -> Result<World, EnvoyError> {
     let model = async |version| {
         let model = MockModel::start(MockOptions::new("m", version)).await;
         model.expect("a mock model")
     };
     let models = [model("v1").await, model("v2").await];
     let upstreams = [("v1", models[0].addr()), ("v2", models[1].addr())];
-    let text = bootstrap(module, config, &upstreams);
+    let text = bootstrap(module, config, &upstreams, speaking);
     let mut options = EnvoyOptions::new(text);
     options.concurrency = workers;
     let mut envoy = Envoy::start(options).await?;
@@ -85,6 +102,54 @@ impl World {
     /// Without an answer.
     pub async fn send(&self, request: HttpRequest) -> Reply {
         self.client.send(request).await.expect("an answer")
+    }
+
+    /// Registers an answer with both upstreams, for requests with `x-mock-answer: NAME`.
+    pub fn set_answer(&self, name: &str, answer: &MockAnswer) {
+        for model in &self.models {
+            model.handle().set_answer(name, answer.clone());
+        }
+    }
+
+    /// The request that was sent with `x-mock-keep: NAME`, as the upstream got it.
+    ///
+    /// # Panics
+    /// When none got it.
+    #[must_use]
+    pub fn kept(&self, name: &str) -> SeenRequest {
+        let mut seen = self.models.iter().map(|model| model.handle().kept(name));
+        let seen = seen.find_map(|seen| seen);
+        seen.unwrap_or_else(|| panic!("no upstream got {name}"))
+    }
+
+    /// Waits until each request has come to its end, and so is settled: whoever asks later is answered later, because a stream ends
+    /// on its worker before the worker takes the next request.
+    ///
+    /// # Panics
+    /// When one does not end.
+    pub async fn quiet(&self) {
+        let admin = self.envoy.admin();
+        let quiet = eventually(SOON, "every request to end", async || {
+            match admin.stat("http.abi.downstream_rq_active").await {
+                Ok(Some(0)) => Ok(()),
+                other => Err(format!("{other:?}")),
+            }
+        });
+        quiet.await.expect("an end of all requests");
+    }
+
+    /// The line of the access log that has this in it; Envoy flushes it in its own time.
+    ///
+    /// # Panics
+    /// When there is none.
+    pub async fn access_line(&self, part: &str) -> String {
+        let line = eventually(SOON, part, async || {
+            let text = self.envoy.log().text();
+            let mut lines = text.lines().filter(|l| l.starts_with(ACCESS_LOG_MARK));
+            let found = lines.find(|l| l.contains(part)).map(str::to_owned);
+            found.ok_or("no such line")
+        });
+        line.await.expect("a line of the access log")
     }
 
     /// Requests that reached an upstream.

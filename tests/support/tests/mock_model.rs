@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 
 use headgate_test_support::client::{ClientError, HttpClient, HttpRequest, OpenAiRequest};
 use headgate_test_support::deadline::eventually;
-use headgate_test_support::mock_model::{MockModel, MockOptions};
+use headgate_test_support::mock_model::{MockAnswer, MockModel, MockOptions};
+use http::StatusCode;
 use serde_json::{Value, json};
 
 const SOON: Duration = Duration::from_secs(10);
@@ -316,7 +317,13 @@ async fn pages_tell_health_models_and_counters() {
         let url = format!("{}{path}", model.url());
         client.send(HttpRequest::get(url)).await.unwrap()
     };
-    assert_eq!(get("/healthz").await.status, 200);
+    for path in ["/health", "/healthz", "/ping"] {
+        let healthy = get(path).await;
+        assert_eq!(healthy.status, 200, "{path}");
+        assert_eq!(healthy.json().unwrap()["version"], "v2.3.1-cuda118");
+        let served_by = healthy.header("x-mock-served-by");
+        assert_eq!(served_by, Some("llama3-70b/v2.3.1-cuda118"));
+    }
     model.handle().set_healthy(false);
     assert_eq!(get("/healthz").await.status, 503);
     let models = get("/v1/models").await.json().unwrap();
@@ -329,6 +336,98 @@ async fn pages_tell_health_models_and_counters() {
                "tokens_produced": 4})
     );
     assert_eq!(get("/nowhere").await.status, 404);
+}
+
+#[tokio::test]
+async fn a_registered_answer_comes_on_any_path_through_the_same_script() {
+    let model = model().await;
+    let client = HttpClient::new();
+    let stream = "data: {\"a\":1}\n\ndata: {\"b\":2}\n\ndata: [DONE]\n\n";
+    let two = MockAnswer::events(stream).header("x-request-id", "r1");
+    model.handle().set_answer("two", two);
+    let url = format!("{}/v1/responses", model.url());
+    let ask = |name: &str| HttpRequest::post(&url, "{}").header("x-mock-answer", name);
+
+    let reply = client.send(ask("two")).await.unwrap();
+    assert_eq!((reply.status, reply.text().as_str()), (200, stream));
+    assert_eq!(reply.header("content-type"), Some("text/event-stream"));
+    assert_eq!(reply.header("x-request-id"), Some("r1"));
+    assert_eq!(reply.header("content-length"), None);
+
+    let pieces = ask("two").header("x-mock-split", "7");
+    assert_eq!(client.send(pieces).await.unwrap().text(), stream);
+    let zipped = ask("two").header("x-mock-gzip", "true");
+    let zipped = client.send(zipped).await.unwrap();
+    assert_eq!(zipped.header("content-encoding"), Some("gzip"));
+
+    let cut = ask("two").header("x-mock-abort-after", "1");
+    match client.send(cut).await {
+        Err(ClientError::Body { so_far, .. }) => assert_eq!(so_far, &stream[..15]),
+        other => panic!("{other:?}"),
+    }
+    let unknown = client.send(ask("three")).await.unwrap();
+    assert_eq!(unknown.status, 400);
+    assert!(unknown.text().contains("three"), "{}", unknown.text());
+}
+
+#[tokio::test]
+async fn a_registered_answer_has_its_status_type_and_length() {
+    let model = model().await;
+    let client = HttpClient::new();
+    let body = r#"{"error":{"message":"slow down"}}"#;
+    let answer = MockAnswer::json(body).status(StatusCode::TOO_MANY_REQUESTS);
+    model.handle().set_answer("refused", answer);
+    let ask = chat().header("x-mock-answer", "refused");
+    for (status, told) in [("", 429), ("404", 404)] {
+        let request = match status {
+            "" => ask.clone(),
+            status => ask.clone().header("x-mock-status", status),
+        };
+        let request = request.header("x-mock-delay-ms", "1");
+        let reply = client.send(request.to(&model.url())).await.unwrap();
+        assert_eq!((reply.status, reply.text().as_str()), (told, body));
+        let length = body.len().to_string();
+        assert_eq!(reply.header("content-length"), Some(length.as_str()));
+    }
+    let announced = MockAnswer::events("data: 1\n\n").header("content-length", "9");
+    model.handle().set_answer("announced", announced);
+    let ask = chat().header("x-mock-answer", "announced");
+    let reply = client.send(ask.to(&model.url())).await.unwrap();
+    assert_eq!(reply.header("content-length"), Some("9"));
+    assert_eq!(reply.text(), "data: 1\n\n");
+}
+
+#[tokio::test]
+async fn a_kept_request_is_there_byte_for_byte() {
+    let model = model().await;
+    let client = HttpClient::new();
+    let body = "{ \"model\":\"m\",\t\"messages\" : [] }";
+    let url = format!("{}/v1/chat/completions?x=1", model.url());
+    let request = HttpRequest::post(url, body).header("x-mock-keep", "odd");
+    assert_eq!(client.send(request).await.unwrap().status, 200);
+    let seen = model.handle().kept("odd").unwrap();
+    assert_eq!(seen.body, body);
+    assert_eq!(seen.path, "/v1/chat/completions?x=1");
+    let length = body.len().to_string();
+    assert_eq!(seen.header("content-length"), Some(length.as_str()));
+    assert!(model.handle().kept("even").is_none());
+    let page = HttpRequest::get(format!("{}/__kept/odd", model.url()));
+    assert_eq!(client.send(page).await.unwrap().body, body);
+}
+
+#[tokio::test]
+async fn a_server_can_be_one_that_knows_no_stream_options() {
+    let model = model().await;
+    let client = HttpClient::new();
+    for (request, status) in [
+        (chat().stream(), 200),
+        (chat().stream_with_usage(), 422),
+        (chat().stream().field("stream_options", json!({})), 422),
+    ] {
+        let request = request.header("x-mock-refuse-stream-options", "422");
+        let reply = client.send(request.to(&model.url())).await.unwrap();
+        assert_eq!(reply.status, status, "{}", reply.text());
+    }
 }
 
 #[tokio::test]

@@ -46,6 +46,7 @@ fn a_path_decides_what_decides() {
         ("GET", "/v1/modelsx", unknown),
         ("POST", "/v1/chat/completionsx", unknown),
         ("POST", "/v1/chat", unknown),
+        ("POST", "/v1", unknown),
         ("POST", "/v1/completions/chat", unknown),
         ("POST", "/v1/completions%", unknown),
         ("POST", "/v1/chat/completions/x", unknown),

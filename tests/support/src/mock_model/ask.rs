@@ -30,6 +30,8 @@ pub struct Ask {
     pub include_usage: bool,
     /// Whether each event of a stream carries usage.
     pub continuous_usage: bool,
+    /// Whether the body has `stream_options`, whatever they say.
+    pub stream_options: bool,
 }
 
 #[derive(Deserialize)]
@@ -66,6 +68,7 @@ impl Ask {
     /// Reads a body.
     pub(super) fn parse(api: Api, body: &[u8]) -> Result<Self, serde_json::Error> {
         let body: Body = serde_json::from_slice(body)?;
+        let stream_options = body.stream_options.is_some();
         let options = body.stream_options.unwrap_or_default();
         let messages = body.messages.iter().map(|message| &message.content);
         Ok(Self {
@@ -77,6 +80,7 @@ impl Ask {
             stream: body.stream,
             include_usage: options.include_usage,
             continuous_usage: options.continuous_usage_stats,
+            stream_options,
         })
     }
 

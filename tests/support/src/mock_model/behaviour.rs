@@ -86,6 +86,12 @@ pub struct Behaviour {
     pub pad_bytes: usize,
     /// A trailer after the answer.
     pub trailers: bool,
+    /// The name of a canned answer to give instead of a model's.
+    pub answer: Option<String>,
+    /// The name under which the request is kept.
+    pub keep: Option<String>,
+    /// The status of the answer to a body that has `stream_options`.
+    pub refuse_stream_options: Option<StatusCode>,
 }
 
 impl Behaviour {
@@ -132,21 +138,26 @@ impl Behaviour {
                     _ => return None,
                 }
             }
-            "status" => {
-                let status: StatusCode = value.parse().ok()?;
-                // 1xx is not an answer.
-                self.status = (status.as_u16() >= 200).then_some(Some(status))?;
-            }
+            "status" => self.status = Some(parse_status(value)?),
             "usage" => self.usage = parse_usage(value)?,
             "continuous-usage" => self.continuous_usage = value.parse().ok()?,
             "gzip" => self.gzip = value.parse().ok()?,
             "split" => self.split = parse_split(value)?,
             "pad-bytes" => self.pad_bytes = value.parse().ok()?,
             "trailers" => self.trailers = value.parse().ok()?,
+            "answer" => self.answer = Some(value.to_owned()),
+            "keep" => self.keep = Some(value.to_owned()),
+            "refuse-stream-options" => self.refuse_stream_options = Some(parse_status(value)?),
             _ => return None,
         }
         Some(())
     }
+}
+
+/// A status that ends a request: 1xx does not.
+fn parse_status(value: &str) -> Option<StatusCode> {
+    let status: StatusCode = value.parse().ok()?;
+    (status.as_u16() >= 200).then_some(status)
 }
 
 fn parse_split(value: &str) -> Option<Vec<usize>> {
@@ -208,6 +219,7 @@ mod tests {
             ("x-mock-split", "3,0"),
             ("x-mock-gzip", "yes"),
             ("x-mock-trailers", "1"),
+            ("x-mock-refuse-stream-options", "yes"),
             ("x-mock-typo", "1"),
         ] {
             let why = parse(&[(name, value)]).unwrap_err();

@@ -1,7 +1,8 @@
 //! The mock model server: OpenAI-style answers from nothing, and every misbehaviour on demand.
 //!
 //! `POST /v1/chat/completions`, `POST /v1/completions` (whole, and `stream: true` as server-sent events),
-//! `GET /v1/models`, `GET /healthz`, `GET /__stats`. HTTP/1.1 and cleartext HTTP/2 on one port.
+//! `GET /v1/models`, `GET /health`, `/healthz` and `/ping`, `GET /__stats`, `GET /__kept/NAME`. HTTP/1.1 and cleartext
+//! HTTP/2 on one port.
 //!
 //! `prompt_tokens` = ⌈UTF-8 bytes of the prompt / 4⌉, `completion_tokens` = n · min(max_tokens, tokens to produce).
 //! Every answer says who it is in `x-mock-served-by: model/version`; an answer (of a stream, its first event) echoes the
@@ -21,6 +22,7 @@ mod answer;
 mod args;
 mod ask;
 mod behaviour;
+mod canned;
 mod connection;
 mod script;
 mod serve;
@@ -38,6 +40,7 @@ use tokio::task::JoinHandle;
 pub use self::args::MockArgs;
 pub use self::ask::Ask;
 pub use self::behaviour::{AbortAfter, AbortWith, Behaviour, Usage};
+pub use self::canned::{MockAnswer, SeenRequest};
 pub use self::stats::StatsSnapshot;
 
 use self::serve::Server;
@@ -154,7 +157,18 @@ impl MockHandle {
         self.server.stats.snapshot()
     }
 
-    /// Sets what `/healthz` answers: 200, or 503.
+    /// Registers an answer, which a request with the header `x-mock-answer: NAME` gets on any path.
+    pub fn set_answer(&self, name: &str, answer: MockAnswer) {
+        self.server.answers.put(name, answer);
+    }
+
+    /// The last request that came with the header `x-mock-keep: NAME`.
+    #[must_use]
+    pub fn kept(&self, name: &str) -> Option<SeenRequest> {
+        self.server.kept.get(name)
+    }
+
+    /// Sets what `/health`, `/healthz` and `/ping` answer: 200, or 503.
     pub fn set_healthy(&self, healthy: bool) {
         self.server.healthy.store(healthy, Ordering::Relaxed);
     }

@@ -47,24 +47,31 @@ impl Script {
     /// The script of a model's answer.
     pub(super) fn of_answer(answer: Answer, behaviour: &Behaviour) -> Self {
         if answer.ask.stream {
-            let steps = staged(answer.events(), behaviour);
-            let steps: Steps = if behaviour.gzip {
-                Box::new(Gzip::new(steps))
-            } else {
-                Box::new(steps)
-            };
-            return Self {
-                steps: ended(split(steps, behaviour), behaviour),
-                length: None,
-            };
+            return Self::of_events(answer.events(), behaviour);
         }
-        let body = answer.whole();
-        let body = if behaviour.gzip { gzip(&body) } else { body };
-        Self::of_body(body, answer.all_tokens(), behaviour)
+        Self::of_body(answer.whole(), answer.all_tokens(), behaviour)
+    }
+
+    /// The script of a stream, whose length nobody knows.
+    pub(super) fn of_events(
+        events: impl Iterator<Item = Event> + Send + 'static,
+        behaviour: &Behaviour,
+    ) -> Self {
+        let steps = staged(events, behaviour);
+        let steps: Steps = if behaviour.gzip {
+            Box::new(Gzip::new(steps))
+        } else {
+            Box::new(steps)
+        };
+        Self {
+            steps: ended(split(steps, behaviour), behaviour),
+            length: None,
+        }
     }
 
     /// The script of a body that is there already.
     pub(super) fn of_body(body: Bytes, tokens: u64, behaviour: &Behaviour) -> Self {
+        let body = if behaviour.gzip { gzip(&body) } else { body };
         let length = Some(body.len() as u64);
         let steps: Steps = if behaviour.is_staged() {
             Box::new(staged(slices(body, tokens), behaviour))

@@ -16,13 +16,16 @@ use super::MockOptions;
 use super::answer::Answer;
 use super::ask::{Api, Ask};
 use super::behaviour::{AbortAfter, AbortWith, Behaviour};
+use super::canned::{MockAnswer, SeenRequest, Shelf};
 use super::script::Script;
 use super::show::{Broken, Show};
 use super::stats::{Stats, Visit};
 
 const SERVED_BY: HeaderName = HeaderName::from_static("x-mock-served-by");
+const ANSWER: HeaderName = HeaderName::from_static("x-mock-answer");
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const EVENTS: HeaderValue = HeaderValue::from_static("text/event-stream");
+const BYTES: HeaderValue = HeaderValue::from_static("application/octet-stream");
 
 /// The server: who it is, how it fares.
 #[derive(Debug)]
@@ -31,6 +34,8 @@ pub(super) struct Server {
     served_by: HeaderValue,
     pub(super) stats: Arc<Stats>,
     pub(super) healthy: AtomicBool,
+    pub(super) answers: Shelf<MockAnswer>,
+    pub(super) kept: Shelf<SeenRequest>,
 }
 
 impl Server {
@@ -43,6 +48,8 @@ impl Server {
             options,
             stats: Arc::default(),
             healthy: AtomicBool::new(true),
+            answers: Shelf::default(),
+            kept: Shelf::default(),
         }
     }
 
@@ -55,6 +62,8 @@ impl Server {
         let api = match request.uri().path() {
             "/v1/chat/completions" => Api::Chat,
             "/v1/completions" => Api::Completion,
+            // A canned answer stands for any API.
+            _ if request.headers().contains_key(ANSWER) => Api::Chat,
             path => return Ok(self.page(path, reset)),
         };
         let mut visit = Visit::begin(&self.stats);
@@ -66,6 +75,9 @@ impl Server {
             Ok(behaviour) => behaviour,
             Err(why) => return Ok(self.refuse(StatusCode::BAD_REQUEST, &why, visit, reset)),
         };
+        if let Some(name) = &behaviour.keep {
+            self.kept.put(name, SeenRequest::new(&head, body.clone()));
+        }
         if !behaviour.headers_delay.is_zero() {
             tokio::time::sleep(behaviour.headers_delay).await;
         }
@@ -74,12 +86,22 @@ impl Server {
             visit.abort();
             return Err(Broken);
         }
+        let ask = Ask::parse(api, &body);
+        if let (Some(status), Ok(ask)) = (behaviour.refuse_stream_options, &ask)
+            && ask.stream_options
+        {
+            let why = "Unrecognized request argument supplied: stream_options";
+            return Ok(self.refuse(status, why, visit, reset));
+        }
+        if let Some(name) = &behaviour.answer {
+            return Ok(self.canned_answer(name, &behaviour, visit, reset));
+        }
         if let Some(status) = behaviour.status
             && (status.is_client_error() || status.is_server_error())
         {
             return Ok(self.refuse(status, "refused on demand", visit, reset));
         }
-        let ask = match Ask::parse(api, &body) {
+        let ask = match ask {
             Ok(ask) => ask,
             Err(error) => {
                 let why = error.to_string();
@@ -88,6 +110,26 @@ impl Server {
         };
         let echo = self.echo(&head, &trailers, body.len());
         Ok(self.model_answer(echo, ask, &behaviour, visit, reset))
+    }
+
+    fn canned_answer(
+        &self,
+        name: &str,
+        behaviour: &Behaviour,
+        visit: Visit,
+        reset: Arc<AtomicBool>,
+    ) -> Response<Show> {
+        let Some(answer) = self.answers.get(name) else {
+            let why = format!("no answer is registered as {name:?}");
+            return self.refuse(StatusCode::BAD_REQUEST, &why, visit, reset);
+        };
+        let tokens = behaviour.tokens.unwrap_or(self.options.tokens);
+        let script = answer.script(tokens, behaviour);
+        let status = behaviour.status.unwrap_or(answer.status);
+        let kind = answer.content_type.clone();
+        let mut response = self.respond(status, kind, script, Some(visit), reset);
+        response.headers_mut().extend(answer.headers);
+        compressed(response, behaviour)
     }
 
     fn model_answer(
@@ -107,13 +149,8 @@ impl Server {
         answer.echo = echo;
         let status = behaviour.status.unwrap_or_default();
         let script = Script::of_answer(answer, behaviour);
-        let mut response = self.respond(status, kind, script, Some(visit), reset);
-        if behaviour.gzip {
-            response
-                .headers_mut()
-                .insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
-        }
-        response
+        let response = self.respond(status, kind, script, Some(visit), reset);
+        compressed(response, behaviour)
     }
 
     /// What is not a model request.
@@ -121,14 +158,15 @@ impl Server {
         let (status, body) = match path {
             "/v1/models" => (StatusCode::OK, self.models()),
             "/__stats" => (StatusCode::OK, json!(self.stats.snapshot())),
-            "/healthz" if self.healthy.load(Ordering::Relaxed) => {
-                (StatusCode::OK, json!({"status": "ok"}))
-            }
-            "/healthz" => (
-                StatusCode::SERVICE_UNAVAILABLE,
-                json!({"status": "unhealthy"}),
-            ),
+            "/health" | "/healthz" | "/ping" => self.health(),
             _ => {
+                if let Some(seen) = path
+                    .strip_prefix("/__kept/")
+                    .and_then(|name| self.kept.get(name))
+                {
+                    let script = Script::of_body(seen.body, 0, &Behaviour::default());
+                    return self.respond(StatusCode::OK, BYTES, script, None, reset);
+                }
                 let why = format!("no such path: {path}");
                 (
                     StatusCode::NOT_FOUND,
@@ -166,6 +204,18 @@ impl Server {
         response
     }
 
+    fn health(&self) -> (StatusCode, Value) {
+        let (status, word) = match self.healthy.load(Ordering::Relaxed) {
+            true => (StatusCode::OK, "ok"),
+            false => (StatusCode::SERVICE_UNAVAILABLE, "unhealthy"),
+        };
+        let (model, version) = (&self.options.name, &self.options.version);
+        (
+            status,
+            json!({"status": word, "model": model, "version": version}),
+        )
+    }
+
     fn models(&self) -> Value {
         json!({
             "object": "list",
@@ -184,6 +234,14 @@ impl Server {
             "body_bytes": body_bytes,
         })
     }
+}
+
+fn compressed(mut response: Response<Show>, behaviour: &Behaviour) -> Response<Show> {
+    if behaviour.gzip {
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+    }
+    response
 }
 
 /// Headers by lower-case name; several values of one name are joined by `, `.

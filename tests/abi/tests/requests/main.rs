@@ -1,9 +1,17 @@
 //! What comes through the ABI: tags, replies, balances, statistics.
+//!
+//! One program for all of it, so that it is linked once.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod amended;
+mod cases;
+mod failures;
+mod play;
+mod told;
 
 use headgate_test_support::client::{HttpRequest, OpenAiRequest, Reply};
 use headgate_test_support::deadline::eventually;
-use headgate_tests_abi::bootstrap::ACCESS_LOG_MARK;
+use headgate_test_support::mock_model::MockAnswer;
 use headgate_tests_abi::config::{slow_tokens, slow_tokens_by_reservation, with_buckets};
 use headgate_tests_abi::world::{SOON, World, start, try_start};
 use serde_json::{Value, json};
@@ -18,18 +26,6 @@ fn ask(world: &World, tenant: &str, max_tokens: u64) -> HttpRequest {
         .max_tokens(max_tokens)
         .header("x-tenant-id", tenant)
         .to(&world.url)
-}
-
-/// The access log's line of the last request; Envoy flushes it in its own time.
-async fn access_line(world: &World, part: &str) -> String {
-    eventually(SOON, part, async || {
-        let text = world.envoy.log().text();
-        let mut lines = text.lines().filter(|l| l.starts_with(ACCESS_LOG_MARK));
-        let found = lines.find(|l| l.contains(part)).map(str::to_owned);
-        found.ok_or_else(|| "no such line".to_owned())
-    })
-    .await
-    .unwrap()
 }
 
 #[tokio::test]
@@ -61,7 +57,7 @@ async fn tags_reach_the_upstream_the_access_log_and_the_answer() {
         assert_eq!(reply.header("x-mock-served-by"), Some(served_by.as_str()));
         assert_eq!(reply.header("x-model"), Some("m"));
         assert_eq!(reply.header("x-model-version"), Some(version.as_str()));
-        let line = access_line(&world, "model=m").await;
+        let line = world.access_line("model=m").await;
         assert!(line.contains(&format!("version={version}")), "{line}");
         assert!(line.contains("tenant=acme"), "{line}");
     }
@@ -97,7 +93,7 @@ async fn over_budget_is_a_429_that_says_when() {
         let body = second.json().expect("a JSON refusal");
         assert_eq!(body["error"]["code"], "rate_limit_exceeded", "{body}");
         assert_eq!(world.served(), 1, "{module}");
-        access_line(&world, "status=429 details=headgate_").await;
+        world.access_line("status=429 details=headgate_").await;
     }
 }
 
@@ -235,10 +231,12 @@ async fn a_grpc_request_is_refused_in_grpc() {
     )
     .await;
     let url = format!("{}/inference.GRPCInferenceService/ModelInfer", world.url);
+    world.set_answer("inferred", &MockAnswer::json("inferred"));
     let send = async || {
         let request = HttpRequest::post(&url, vec![0, 0, 0, 0, 0])
             .header("content-type", "application/grpc")
             .header("te", "trailers")
+            .header("x-mock-answer", "inferred")
             .header("x-model", "m")
             .header("x-max-tokens", "900")
             .header("x-tenant-id", "acme");

@@ -1,0 +1,451 @@
+//! Streamed requests that are made to ask for usage, and answers out of which the extra event is taken again: what the upstream saw
+//! and what the client sees, byte for byte.
+
+use headgate_test_support::client::{HttpClient, HttpRequest, OpenAiRequest};
+use headgate_test_support::deadline::eventually;
+use headgate_test_support::mock_model::MockAnswer;
+use headgate_tests_abi::bootstrap::Upstreams;
+use headgate_tests_abi::config::{one_version, with_buckets};
+use headgate_tests_abi::module;
+use headgate_tests_abi::world::{SOON, World, start, try_start_speaking};
+use serde_json::{Value, json};
+
+use crate::play::{bucket, charge_of, chat, cut_after, sent, world, world_with};
+
+/// What is put into a body that says nothing about usage.
+const OPTIONS: &str = r#""stream_options":{"include_usage":true},"#;
+
+/// The event that the amended request asks for.
+const USAGE: &str = r#"data: {"id":"c1","object":"chat.completion.chunk","choices":[],"usage":{"prompt_tokens":7,"completion_tokens":5,"total_tokens":12}}"#;
+
+fn chunk(text: &str) -> String {
+    format!(
+        r#"data: {{"id":"c1","object":"chat.completion.chunk","choices":[{{"index":0,"delta":{{"content":"{text}"}}}}],"usage":null}}"#
+    )
+}
+
+/// A stream of these events with this line end; the usage event stands before the last.
+fn stream(events: &[String], line_end: &str) -> String {
+    let end = line_end.repeat(2);
+    events.iter().map(|event| format!("{event}{end}")).collect()
+}
+
+/// A body byte for byte, to a path.
+fn body_to(world: &World, path: &str, body: &str, tenant: &str) -> HttpRequest {
+    HttpRequest::post(format!("{}{path}", world.url), body.to_owned())
+        .header("content-type", "application/json")
+        .header("x-tenant-id", tenant)
+        .header("x-mock-keep", tenant)
+}
+
+const CHAT: &str = "/v1/chat/completions";
+
+#[tokio::test]
+async fn the_upstream_sees_the_body_with_one_splice_and_its_length() {
+    let world = world().await;
+    for (tenant, path, body, amended) in [
+        (
+            "silent",
+            CHAT,
+            "\n{ \"model\":\"m\",\t\"stream\" : true,\"messages\":[{\"role\":\"user\",\"content\":\"h\\u00e9 😀\"}] } ",
+            format!("\n{{{OPTIONS} \"model\":\"m\",\t\"stream\" : true,\"messages\":[{{\"role\":\"user\",\"content\":\"h\\u00e9 😀\"}}] }} "),
+        ),
+        (
+            "false",
+            CHAT,
+            r#"{"model":"m","messages":[],"stream_options":{"include_usage":false},"stream":true}"#,
+            r#"{"model":"m","messages":[],"stream_options":{"include_usage":true},"stream":true}"#.to_owned(),
+        ),
+        (
+            "null",
+            CHAT,
+            r#"{"stream_options": null,"model":"m","messages":[],"stream":true}"#,
+            r#"{"stream_options": {"include_usage":true},"model":"m","messages":[],"stream":true}"#.to_owned(),
+        ),
+        (
+            "other-option",
+            CHAT,
+            r#"{"model":"m","messages":[],"stream":true,"stream_options":{"include_obfuscation":false}}"#,
+            r#"{"model":"m","messages":[],"stream":true,"stream_options":{"include_usage":true,"include_obfuscation":false}}"#.to_owned(),
+        ),
+        (
+            "legacy",
+            "/v1/completions",
+            r#"{"model":"m","prompt":"hi","stream":true}"#,
+            format!(r#"{{{OPTIONS}"model":"m","prompt":"hi","stream":true}}"#),
+        ),
+    ] {
+        for announced in [true, false] {
+            let mut request = body_to(&world, path, body, tenant);
+            if !announced {
+                request = request.unannounced();
+            }
+            let reply = world.send(request).await;
+            assert_eq!(reply.status, 200, "{tenant}: {}", reply.text());
+            let seen = world.kept(tenant);
+            assert_eq!(String::from_utf8_lossy(&seen.body), amended, "{tenant}");
+            // A length that is told is right, and told where it was.
+            let length = amended.len().to_string();
+            let told = seen.header("content-length");
+            let right = announced.then_some(length.as_str());
+            assert_eq!(told, right, "{tenant}, announced: {announced}");
+            // The client sees nothing of it.
+            assert!(!reply.text().contains(r#""choices":[]"#), "{}", reply.text());
+            assert!(reply.text().ends_with("data: [DONE]\n\n"));
+        }
+    }
+}
+
+/// A body of many pieces, as large clients send it.
+#[tokio::test]
+async fn a_large_body_in_chunks_is_amended_once() {
+    let world = world().await;
+    let prompt = "word ".repeat(100_000);
+    let request = chat("large", 0).prompt(&prompt).max_tokens(5).stream();
+    let body = request.body().to_string();
+    let http = request.header("x-mock-keep", "large").to(&world.url);
+    let reply = world.send(http.unannounced()).await;
+    assert_eq!(reply.status, 200, "{}", reply.text());
+    let amended = body.replacen('{', &format!("{{{OPTIONS}"), 1);
+    assert!(world.kept("large").body == amended, "bytes were changed");
+}
+
+#[tokio::test]
+async fn what_asks_itself_or_cannot_be_asked_goes_on_as_it_is() {
+    let world = world().await;
+    let digest = "sha-256=:X48E9qOokqqrvdts8nOJRJN3OWDUoyWxBf7kbu9DBPE=:";
+    let aws = "AWS4-HMAC-SHA256 Credential=a/20261129/eu/bedrock/aws4_request, SignedHeaders=host, Signature=0a";
+    let silent = r#"{"model":"m","messages":[],"stream":true}"#;
+    for (tenant, body, header) in [
+        ("whole", r#"{"model":"m","messages":[]}"#, None),
+        (
+            "not-streamed",
+            r#"{"model":"m","messages":[],"stream":false}"#,
+            None,
+        ),
+        (
+            "asks",
+            r#"{"model":"m","messages":[],"stream":true,"stream_options":{"include_usage":true}}"#,
+            None,
+        ),
+        (
+            "continuous",
+            r#"{"model":"m","messages":[],"stream":true,"stream_options":{"continuous_usage_stats":true}}"#,
+            None,
+        ),
+        (
+            "twice",
+            r#"{"model":"m","messages":[],"stream":true,"stream_options":{"include_usage":false},"stream_options":{}}"#,
+            None,
+        ),
+        ("content-digest", silent, Some(("content-digest", digest))),
+        ("digest", silent, Some(("digest", "SHA-256=X48E9q"))),
+        (
+            "content-md5",
+            silent,
+            Some(("content-md5", "Q2hlY2sgSW50ZWdyaXR5IQ==")),
+        ),
+        ("sigv4", silent, Some(("authorization", aws))),
+        (
+            "sigv4-hash",
+            silent,
+            Some(("x-amz-content-sha256", "e3b0c442")),
+        ),
+        (
+            "signature",
+            silent,
+            Some((
+                "signature-input",
+                r#"sig1=("@method" "content-length");created=1"#,
+            )),
+        ),
+    ] {
+        let mut request = body_to(&world, CHAT, body, tenant);
+        if let Some((name, value)) = header {
+            request = request.header(name, value);
+        }
+        // The mock takes each key once.
+        if tenant == "twice" {
+            world.set_answer("any", &MockAnswer::events("data: [DONE]\n\n"));
+            request = request.header("x-mock-answer", "any");
+        }
+        let reply = world.send(request).await;
+        assert_eq!(reply.status, 200, "{tenant}: {}", reply.text());
+        let seen = world.kept(tenant);
+        assert_eq!(String::from_utf8_lossy(&seen.body), body, "{tenant}");
+        if let Some((name, value)) = header {
+            assert_eq!(seen.header(name), Some(value), "{tenant}");
+        }
+        let extra = reply.text().contains(r#""choices":[],"#);
+        assert_eq!(extra, tenant == "asks", "{tenant}: {}", reply.text());
+    }
+}
+
+#[tokio::test]
+async fn where_nothing_is_metered_or_a_policy_says_observe_no_request_is_amended() {
+    let observe = json!({"usage": "observe"});
+    let reserved = json!({"settleOn": "reservation"});
+    let mut second = bucket(&observe);
+    second["name"] = "second".into();
+    for (name, config) in [
+        ("observe", one_version(&[bucket(&observe)])),
+        ("reservation", one_version(&[bucket(&reserved)])),
+        ("no bucket", one_version(&[])),
+        ("one of two", one_version(&[bucket(&json!({})), second])),
+    ] {
+        let world = start("headgate", &config).await;
+        let body = r#"{"model":"m","messages":[],"stream":true}"#;
+        let reply = world.send(body_to(&world, CHAT, body, "acme")).await;
+        assert_eq!(reply.status, 200, "{name}: {}", reply.text());
+        assert_eq!(world.kept("acme").body, body, "{name}");
+    }
+}
+
+/// The answer without exactly the usage event, however its bytes come and whatever the lines end with.
+#[tokio::test]
+async fn the_client_gets_every_byte_but_the_usage_event() {
+    let world = world().await;
+    let texts = ["h\u{e9}", "\u{1f600}", "l\\u0000o", "", "end"].map(chunk);
+    let done = "data: [DONE]".to_owned();
+    let usage = USAGE.to_owned();
+    let comment = ": keep-alive".to_owned();
+    // What stands before the usage event, and after it.
+    let shapes: [(&str, Vec<String>, Vec<String>); 4] = [
+        ("last", texts.to_vec(), vec![done.clone()]),
+        (
+            "commented",
+            [vec![comment.clone()], texts.to_vec(), vec![comment.clone()]].concat(),
+            vec![comment, done.clone()],
+        ),
+        ("without an end", texts.to_vec(), vec![]),
+        (
+            "in the middle",
+            texts[..2].to_vec(),
+            [texts[2..].to_vec(), vec![done]].concat(),
+        ),
+    ];
+    for (name, before, after) in shapes {
+        for line_end in ["\n", "\r\n"] {
+            let with = [before.clone(), vec![usage.clone()], after.clone()].concat();
+            let upstream = stream(&with, line_end);
+            let right = stream(&[before.clone(), after.clone()].concat(), line_end);
+            let tenant = format!("{name}{}", line_end.len()).replace(' ', "-");
+            world.set_answer(&tenant, &MockAnswer::events(upstream));
+            for split in ["", "1", "7", "64", "3,1,200"] {
+                let mut request = chat(&tenant, 28).stream().header("x-mock-answer", &*tenant);
+                if !split.is_empty() {
+                    request = request.header("x-mock-split", split);
+                }
+                let reply = sent(&world, &request).await;
+                assert_eq!(reply.text(), right, "{tenant} in pieces of {split:?}");
+            }
+            let charged = charge_of(&world, &tenant, async |tenant: &str| {
+                let name = tenant.rsplit_once('-').unwrap().0;
+                let request = chat(tenant, 28).stream().header("x-mock-answer", name);
+                sent(&world, &request).await;
+            });
+            assert_eq!(charged.await, 12, "{tenant}");
+        }
+    }
+}
+
+/// Only an event that was asked for is one to take out: with choices, or without usage, it is the host's own.
+#[tokio::test]
+async fn events_that_only_look_alike_stay() {
+    let world = world().await;
+    let kept = [
+        // Azure begins with an event without choices, some hosts report in each chunk.
+        r#"data: {"choices":[],"prompt_filter_results":[{"prompt_index":0}]}"#.to_owned(),
+        r#"data: {"choices":[],"usage":null}"#.to_owned(),
+        r#"data: {"choices":[{"index":0,"delta":{"content":"a"}}],"usage":{"prompt_tokens":7,"completion_tokens":1}}"#.to_owned(),
+        chunk("b"),
+    ];
+    let done = ["data: [DONE]".to_owned()];
+    let upstream = stream(&[&kept[..], &[USAGE.to_owned()], &done].concat(), "\n");
+    let right = stream(&[&kept[..], &done].concat(), "\n");
+    world.set_answer("alike", &MockAnswer::events(upstream));
+    let request = chat("acme", 4).stream().header("x-mock-answer", "alike");
+    assert_eq!(sent(&world, &request).await.text(), right);
+}
+
+#[tokio::test]
+async fn an_answer_that_told_its_length_tells_it_no_more() {
+    let world = world().await;
+    let body = stream(
+        &[chunk("a"), USAGE.to_owned(), "data: [DONE]".to_owned()],
+        "\n",
+    );
+    let length = body.len().to_string();
+    let answer = MockAnswer::events(body.clone()).header("content-length", &length);
+    world.set_answer("announced", &answer);
+    let request = chat("acme", 4).header("x-mock-answer", "announced");
+    let amended = sent(&world, &request.clone().stream()).await;
+    assert_eq!(amended.header("content-length"), None);
+    let right = stream(&[chunk("a"), "data: [DONE]".to_owned()], "\n");
+    assert_eq!(amended.text(), right);
+    // Where nothing was asked, nothing is taken out, and the length stands.
+    let asking = sent(&world, &request.stream_with_usage()).await;
+    assert_eq!(asking.header("content-length"), Some(length.as_str()));
+    assert_eq!(asking.text(), body);
+}
+
+#[tokio::test]
+async fn no_event_waits_for_the_next_one() {
+    let world = world().await;
+    let events = ["a", "b", "c", "d"].map(chunk);
+    let body = stream(&[&events[..], &[USAGE.to_owned()]].concat(), "\n");
+    world.set_answer("slow", &MockAnswer::events(body.clone()));
+    // The upstream falls silent after so many events: the client has all of them by then.
+    for seen in 1..=4 {
+        let name = format!("after-{seen}");
+        let charged = charge_of(&world, &name, async |tenant| {
+            let request = chat(tenant, 28)
+                .max_tokens(50)
+                .stream()
+                .header("x-mock-answer", "slow");
+            cut_after(&world, &request, seen, body.as_bytes()).await;
+        });
+        // A letter each, of four to a token.
+        assert_eq!(charged.await, 7 + 1, "{seen} events");
+    }
+}
+
+/// The first request is lost; what the version refused is not asked of it again.
+#[tokio::test]
+async fn a_version_that_refuses_an_amended_request_is_observed_from_then_on() {
+    for status in ["400", "422"] {
+        let world = world().await;
+        let request = |tenant: &str| {
+            chat(tenant, 28)
+                .max_tokens(50)
+                .stream()
+                .header("x-mock-keep", tenant)
+                .header("x-mock-refuse-stream-options", status)
+        };
+        let charged = charge_of(&world, "first", async |tenant| {
+            let reply = sent(&world, &request(tenant)).await;
+            assert_eq!(reply.status.to_string(), status);
+        });
+        assert_eq!(charged.await, 0);
+        for round in ["second", "third"] {
+            let charged = charge_of(&world, round, async |tenant| {
+                let reply = sent(&world, &request(tenant)).await;
+                assert_eq!(reply.status, 200, "{}", reply.text());
+                let right = request(tenant).body().to_string();
+                assert_eq!(world.kept(tenant).body, right);
+            });
+            // 16 tokens of four bytes, observed.
+            assert_eq!(charged.await, 7 + 16, "{round}");
+        }
+        eventually(SOON, "the refusal to be counted", async || {
+            let samples = world.envoy.prometheus().await.map_err(|e| e.to_string())?;
+            let named = |s: &&_| -> bool {
+                let s: &headgate_test_support::envoy::PromSample = s;
+                s.name == "headgate_usage_requests_refused"
+                    && s.has(&[("model", "m"), ("version", "v1")])
+            };
+            match samples.iter().find(named) {
+                Some(sample) if (sample.value - 1.0).abs() < f64::EPSILON => Ok(()),
+                other => Err(format!("{other:?}")),
+            }
+        })
+        .await
+        .unwrap();
+    }
+}
+
+/// A refusal of something else says nothing of usage: the version is asked again.
+#[tokio::test]
+async fn a_refusal_of_a_request_that_was_not_amended_changes_nothing() {
+    let world = world().await;
+    let refused = chat("acme", 4)
+        .stream_with_usage()
+        .header("x-mock-status", "400");
+    assert_eq!(sent(&world, &refused).await.status, 400);
+    let request = chat("acme", 4).stream().header("x-mock-keep", "next");
+    assert_eq!(sent(&world, &request).await.status, 200);
+    let seen = world.kept("next").body;
+    assert!(String::from_utf8_lossy(&seen).contains("include_usage"));
+}
+
+/// Over HTTP/2 at both ends.
+#[tokio::test]
+async fn trailers_follow_an_answer_out_of_which_an_event_was_taken() {
+    let config = one_version(&[bucket(&json!({}))]).to_string();
+    let module = module::path("headgate");
+    let world = try_start_speaking(&module, &config, 1, Upstreams::Http2).await;
+    let world = world.unwrap();
+    let body = stream(
+        &[chunk("a"), USAGE.to_owned(), "data: [DONE]".to_owned()],
+        "\n",
+    );
+    let right = stream(&[chunk("a"), "data: [DONE]".to_owned()], "\n");
+    world.set_answer("trailing", &MockAnswer::events(body));
+    let client = HttpClient::http2();
+    for split in ["1", "7", "1000"] {
+        let request = chat("acme", 4)
+            .stream()
+            .header("x-mock-answer", "trailing")
+            .header("x-mock-split", split)
+            .header("x-mock-trailers", "true");
+        let request = request.to(&world.url).trailer("x-checksum", "1");
+        let reply = client.send(request).await.unwrap();
+        assert_eq!(reply.text(), right, "in pieces of {split}");
+        assert_eq!(reply.trailers.get("x-mock-done").unwrap(), "true");
+    }
+    let charged = charge_of(&world, "trailed", async |tenant| {
+        let request = chat(tenant, 28)
+            .stream()
+            .header("x-mock-answer", "trailing")
+            .header("x-mock-trailers", "true");
+        client.send(request.to(&world.url)).await.unwrap();
+    });
+    assert_eq!(charged.await, 12);
+}
+
+/// What the mock says as OpenAI does, through the proxy: the usage is charged and not seen, or seen by who asked.
+#[tokio::test]
+async fn usage_is_charged_whether_or_not_the_client_asked_for_it() {
+    let world = world_with(&json!({})).await;
+    let request = |tenant: &str| -> OpenAiRequest {
+        chat(tenant, 400)
+            .max_tokens(50)
+            .header("x-mock-usage", "prompt_tokens=90,completion_tokens=33")
+    };
+    let charged = charge_of(&world, "silent", async |tenant| {
+        let reply = sent(&world, &request(tenant).stream()).await;
+        let events: Vec<Value> = json_events(&reply.text());
+        assert!(events.iter().all(|event| event["choices"][0].is_object()));
+    });
+    assert_eq!(charged.await, 123);
+    let charged = charge_of(&world, "asking", async |tenant| {
+        let reply = sent(&world, &request(tenant).stream_with_usage()).await;
+        let events = json_events(&reply.text());
+        assert_eq!(events.last().unwrap()["usage"]["completion_tokens"], 33);
+    });
+    assert_eq!(charged.await, 123);
+}
+
+/// Two versions: what one refuses says nothing of the other.
+#[tokio::test]
+async fn each_version_is_asked_until_it_refuses_itself() {
+    let world = start("headgate", &with_buckets(&[bucket(&json!({}))])).await;
+    let request = |version: &str, name: &str| {
+        chat("acme", 4)
+            .stream()
+            .header("x-model-version", version)
+            .header("x-mock-keep", name)
+            .header("x-mock-refuse-stream-options", "400")
+    };
+    assert_eq!(sent(&world, &request("v1", "a")).await.status, 400);
+    assert_eq!(sent(&world, &request("v1", "b")).await.status, 200);
+    assert_eq!(sent(&world, &request("v2", "c")).await.status, 400);
+    assert_eq!(sent(&world, &request("v2", "d")).await.status, 200);
+}
+
+fn json_events(text: &str) -> Vec<Value> {
+    let data = text.lines().filter_map(|line| line.strip_prefix("data: "));
+    let json = data.filter(|data| *data != "[DONE]");
+    json.map(|data| serde_json::from_str(data).unwrap())
+        .collect()
+}
