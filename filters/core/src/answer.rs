@@ -72,7 +72,7 @@ impl Answer {
         self.seen.details = details.filter(|_| !upstream);
         self.seen.complete = end;
         if upstream && !end && admitted.meters() {
-            self.meter = meter(ticket, headers, &mut effects);
+            self.meter = meter(ticket, self.seen.status, headers, &mut effects);
         }
         if upstream && ticket.usage_requested && matches!(self.seen.status, 400 | 422) {
             effects.push(stop_asking_for_usage(ticket, vm));
@@ -187,7 +187,7 @@ pub(crate) fn settle(
 }
 
 /// Reads JSON and event streams unless compressed. For other content types, the first bytes decide.
-fn meter(ticket: &Ticket, headers: &Headers, effects: &mut Vec<Effect>) -> Meter {
+fn meter(ticket: &Ticket, status: u16, headers: &Headers, effects: &mut Vec<Effect>) -> Meter {
     if headers.encoded() {
         return Meter::Bytes(0);
     }
@@ -198,7 +198,7 @@ fn meter(ticket: &Ticket, headers: &Headers, effects: &mut Vec<Effect>) -> Meter
     };
     let sequences = ticket.admitted.charges.first().map_or(1, |charge| charge.n);
     let mut scanner = UsageScanner::new(label, sequences);
-    if ticket.usage_requested && label == Label::Events {
+    if ticket.usage_requested && (200..300).contains(&status) {
         scanner = scanner.taking_out_usage();
         if headers.get("content-length").is_some() {
             effects.push(Effect::RemoveResponseHeader("content-length".into()));

@@ -282,12 +282,12 @@ impl Charge {
     }
 
     fn measured(&self, used: &Used, reserved: u64) -> u64 {
-        if used.unread_bytes > 0 && self.limit.unreadable == Unreadable::Reservation {
-            return reserved;
-        }
         let reported = used.usage.map(|usage| self.reported(usage));
         if let (Some(reported), true) = (reported, used.report_is_complete()) {
             return reported;
+        }
+        if used.unread_bytes > 0 && self.limit.unreadable == Unreadable::Reservation {
+            return reserved;
         }
         let bytes = used.text_bytes.saturating_add(used.unread_bytes);
         let observed = self.price(self.input, self.tokens(bytes));

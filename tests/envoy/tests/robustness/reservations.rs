@@ -1,8 +1,8 @@
 //! Buckets that charge the reservation whatever was used: given back where nothing reached an upstream, kept wherever
 //! something may have.
 //!
-//! Each ending has a tenant, and so a full bucket, of its own; each also where nobody looks at the answer, which
-//! is known by its end alone then.
+//! Each ending has its own tenant, and therefore a full bucket. Each is also tried with an answer that is not read, of which
+//! only the end is known.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -17,6 +17,13 @@ use crate::common::{INPUT, ask, budget, charged, counted, declare, empty_world, 
 /// What a request reserves beyond its input: above what any answer here uses.
 const OUTPUT: u64 = 200;
 
+/// Buckets with the reservation as the charge, also of failures.
+const KEPT: &str = "settleOn: reservation\n    onFailure: { clientError: reservation, serverError: reservation, \
+                    reset: reservation, timeout: reservation }";
+
+/// What a request without a body reserves: the default.
+const DEFAULT: u64 = 512;
+
 /// Whether answers are told the balance and what served, and so looked at.
 #[derive(Clone, Copy)]
 enum Answers {
@@ -27,7 +34,7 @@ enum Answers {
 /// Model `m` under a bucket that keeps its reservations.
 async fn world(answers: Answers, idle_seconds: &str) -> Stage {
     let told = matches!(answers, Answers::Tagged);
-    let policies = budget("kept", "settleOn: reservation");
+    let policies = budget("kept", KEPT);
     let policies = format!(
         "{policies}---\napiVersion: headgate.dev/v1alpha1\nkind: TrafficTagPolicy\nmetadata:\n  name: told\nspec:\n  \
          responseHeaders: {told}\n"
@@ -102,22 +109,21 @@ async fn a_kept_reservation_outlives_errors_and_timeouts_after_sending() {
     }
 }
 
-/// Of an answer that nobody looks at, that it comes in pieces says who gave it. This one has no body at all.
+/// The parts of an answer that is not read show who gave it. This one has no body at all: a 404 of the mock's.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_answer_of_the_upstreams_that_comes_whole_keeps_the_reservation_too() {
     let stage = world(Answers::Untouched, "30").await;
     let head = HttpRequest::new(Method::HEAD, format!("{}/infer", stage.url()))
         .header("x-model", "m")
-        .header("x-max-tokens", OUTPUT.to_string())
         .header("x-tenant-id", "whole");
     let reply = stage.client().send(head).await.unwrap();
     assert_eq!(reply.header("x-mock-served-by"), Some("m/v1"));
     assert_eq!(reply.text(), "");
     let admin = stage.envoys()[0].envoy.admin();
     let settled = counted(admin, "settlements").await;
-    let unobserved = |name: &String| name.ends_with("outcome=unobserved");
-    assert!(settled.keys().all(unobserved), "{settled:?}");
-    charged(&stage, "whole", OUTPUT).await;
+    let answered = |name: &String| name.ends_with("outcome=client_error");
+    assert!(settled.keys().all(answered), "{settled:?}");
+    charged(&stage, "whole", DEFAULT).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
