@@ -154,6 +154,12 @@ impl UsageScanner {
         self.documents.reader.usage()
     }
 
+    /// Whether generated text came after the last report of output: then it does not tell all of it.
+    #[must_use]
+    pub fn usage_is_stale(&self) -> bool {
+        self.documents.reader.usage_is_stale()
+    }
+
     /// What was seen so far, a document that is not complete included. Not for every push: it copies what is
     /// known of the text.
     #[must_use]

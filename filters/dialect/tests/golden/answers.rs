@@ -14,6 +14,7 @@ pub(crate) struct Case {
     pub(crate) unread_bytes: u64,
     pub(crate) done: bool,
     pub(crate) error_only: bool,
+    pub(crate) stale: bool,
 }
 
 impl Case {
@@ -28,6 +29,7 @@ impl Case {
             unread_bytes: 0,
             done: false,
             error_only: false,
+            stale: false,
         }
     }
 
@@ -49,6 +51,13 @@ impl Case {
     pub(crate) const fn error_only(self) -> Self {
         Self {
             error_only: true,
+            ..self
+        }
+    }
+
+    pub(crate) const fn stale(self) -> Self {
+        Self {
+            stale: true,
             ..self
         }
     }
@@ -115,6 +124,7 @@ const fn events(name: &'static str, answer: &'static [u8]) -> Case {
 pub(crate) fn cases() -> Vec<Case> {
     let mut cases = super::corpus::cases();
     cases.extend(reports());
+    cases.extend(stale());
     cases.extend(texts());
     cases.extend(forms());
     cases.extend(unreadable());
@@ -283,6 +293,42 @@ fn reports() -> Vec<Case> {
             b"data: {\"usage\":{\"prompt_tokens\":8,\"completion_tokens\":0,\"total_tokens\":8}}\n\ndata: {\"usage\":{\"total_tokens\":11}}\n\n",
         )
         .used(8, 3),
+    ]
+}
+
+fn stale() -> Vec<Case> {
+    vec![
+        events(
+            "a report before the text",
+            b"data: {\"choices\":[],\"usage\":{\"prompt_tokens\":9,\"completion_tokens\":1}}\n\ndata: {\"choices\":[{\"delta\":{\"content\":\"abc\"}}]}\n\ndata: [DONE]\n\n",
+        )
+        .text(3)
+        .used(9, 1)
+        .total(None)
+        .done()
+        .stale(),
+        events(
+            "a report before the text, and one of the prompt alone behind it",
+            b"data: {\"choices\":[],\"usage\":{\"prompt_tokens\":9,\"completion_tokens\":1,\"total_tokens\":10}}\n\ndata: {\"choices\":[{\"delta\":{\"content\":\"abc\"}}]}\n\ndata: {\"usage\":{\"prompt_tokens\":9,\"completion_tokens\":0,\"total_tokens\":9}}\n\n",
+        )
+        .text(3)
+        .used(9, 1)
+        .total(None)
+        .stale(),
+        events(
+            "a report before the text of its event is none before it",
+            b"data: {\"choices\":[{\"usage\":{\"prompt_tokens\":9,\"completion_tokens\":1},\"delta\":{\"content\":\"abc\"}}]}\n\n",
+        )
+        .text(3)
+        .used(9, 1)
+        .total(None),
+        events(
+            "a report in each chunk, the last one included, and then a chunk without text",
+            b"data: {\"usage\":{\"prompt_tokens\":9,\"completion_tokens\":1},\"choices\":[{\"delta\":{\"content\":\"abc\"}}]}\n\ndata: {\"usage\":{\"prompt_tokens\":9,\"completion_tokens\":2},\"choices\":[{\"delta\":{\"content\":\"def\"}}]}\n\ndata: {\"choices\":[{\"delta\":{},\"finish_reason\":\"stop\"}]}\n\n",
+        )
+        .text(6)
+        .used(9, 2)
+        .total(None),
     ]
 }
 

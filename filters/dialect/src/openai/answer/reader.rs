@@ -57,6 +57,8 @@ pub(super) struct Reader {
     sound_before: u64,
     report: Report,
     usage: Option<Usage>,
+    /// Bytes of text when the output was last reported, the document with the report included.
+    reported_at: u64,
     /// What timings say, for want of usage.
     timings: Option<Usage>,
     extra: Extra,
@@ -64,8 +66,9 @@ pub(super) struct Reader {
     known: bool,
     any_known: bool,
     error: bool,
-    /// The document at hand reports usage.
+    /// The document at hand reports usage; it reports output.
     reports: bool,
+    reports_output: bool,
     /// The choice at hand is complete.
     ends: bool,
     /// Choices that were seen, that are complete: one bit for each of the first 128.
@@ -114,12 +117,14 @@ impl Reader {
             sound_before: 0,
             report: Report::default(),
             usage: None,
+            reported_at: 0,
             timings: None,
             extra: Extra::default(),
             known: false,
             any_known: false,
             error: false,
             reports: false,
+            reports_output: false,
             ends: false,
             seen: 0,
             ended: 0,
@@ -137,6 +142,7 @@ impl Reader {
         self.raw = None;
         self.known = false;
         self.reports = false;
+        self.reports_output = false;
         self.extra = Extra::default();
         self.sound_before = self.sound;
         self.texts.begin_document();
@@ -145,6 +151,7 @@ impl Reader {
     /// The document is complete; answers how long it was if it had nothing of this dialect.
     pub(super) fn end_document(&mut self) -> Option<u64> {
         self.texts.end_document();
+        self.end_reports();
         let all = self.ended == self.seen && u64::from(self.ended.count_ones()) >= self.sequences;
         let no_choices = self.extra.no_choices && !self.extra.not;
         if self.reports && self.ended > 0 && (all || no_choices) {
@@ -158,6 +165,14 @@ impl Reader {
         self.texts.drop_document();
         self.sound = self.sound_before;
         self.extra.not = true;
+        self.end_reports();
+    }
+
+    /// The document ends: its report is one on all text up to here.
+    fn end_reports(&mut self) {
+        if std::mem::take(&mut self.reports_output) {
+            self.reported_at = self.text_bytes(false, 0);
+        }
     }
 
     pub(super) fn extra(&self) -> Extra {
@@ -166,6 +181,12 @@ impl Reader {
 
     pub(super) fn usage(&self) -> Option<Usage> {
         self.usage.or(self.timings)
+    }
+
+    /// Text came after the last document that reports output. So it did if none does.
+    pub(super) fn usage_is_stale(&self) -> bool {
+        let fresh = self.reports_output || self.text_bytes(false, 0) <= self.reported_at;
+        self.usage().is_some() && !fresh
     }
 
     /// Every choice has ended, and usage was reported no sooner.
@@ -283,15 +304,13 @@ impl Reader {
             At::Usage => {
                 if let Some(usage) = self.report.usage() {
                     self.usage = Some(merge(self.usage, usage));
-                    self.reports = true;
-                    self.know();
+                    self.reported(usage);
                 }
             }
             At::Timings => {
                 if let Some(usage) = self.report.timings() {
                     self.timings = Some(usage);
-                    self.reports = true;
-                    self.know();
+                    self.reported(usage);
                 }
             }
             At::Raw => {
@@ -301,6 +320,12 @@ impl Reader {
             }
             _ => {}
         }
+    }
+
+    fn reported(&mut self, usage: Usage) {
+        self.reports = true;
+        self.reports_output |= usage.tells_output();
+        self.know();
     }
 
     fn count(&mut self, number: Decimal) {

@@ -7,7 +7,8 @@
 //!
 //! Rules: of equal pieces of one class in one choice one counts. A `message` beside deltas, or a legacy `text`
 //! beside either, counts as far as it is longer. In a lane, pieces are cumulative as long as each begins with the
-//! one before and most are longer: then the last one counts, else the sum.
+//! one before and most are longer, or all were until it was long: then the last one counts, else the sum. A tool's name
+//! that is told again counts once.
 
 use siphasher::sip::SipHasher13;
 use std::hash::Hasher;
@@ -152,7 +153,11 @@ impl Lane {
             self.longer += 1;
         } else {
             self.repeated += 1;
-            self.cumulative &= text == self.last && self.repeated <= self.longer;
+            // A text that grew and is long repeats while another one of its chunks grows; a name, while its arguments do.
+            let grown = self.longer > 1 && text.len >= MIN_WHOLE;
+            let name = matches!(self.slot, Slot::ToolName | Slot::CallName);
+            let repeats = grown || name || self.repeated <= self.longer;
+            self.cumulative &= text == self.last && repeats;
         }
         self.pieces = self.pieces.saturating_add(1);
         self.sum += text.len;
