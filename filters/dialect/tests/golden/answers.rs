@@ -400,6 +400,26 @@ fn texts() -> Vec<Case> {
             br#"{"choices":[{"text":"abc","message":{"content":"abcdef"}},{"text":"abcdef","message":{"content":"abc"}}]}"#,
         )
         .text(12),
+        events(
+            "text under names that nobody knows, and what is none",
+            b"data: {\"choices\":[{\"index\":0,\"delta\":{\"role\":\"assistant\",\"name\":\"n\",\"tool_call_id\":\"c\",\"stop_reason\":\"x\",\"analysis\":\"abc\"}}]}\n\ndata: {\"choices\":[{\"index\":0,\"delta\":{\"cot\":\"de\",\"summary\":\"f\",\"x\":{\"y\":\"z\"},\"n\":7}}]}\n\n",
+        )
+        .text(6),
+        json(
+            "the same text under a name that is known and two that are not",
+            br#"{"choices":[{"message":{"content":"ab","output_text":"ab","reasoning":"abc","deep_thinking":"abc","internal":"abc"}}]}"#,
+        )
+        .text(5),
+        json(
+            "text on the choice itself, and in its message again",
+            br#"{"choices":[{"content":"abc","reasoning_content":"de","thinking":"de"},{"message":{"content":"abc","reasoning":"de"},"content":"abc","reasoning":"de"}]}"#,
+        )
+        .text(10),
+        json(
+            "a call among blocks of text",
+            br#"{"choices":[{"message":{"content":[{"type":"text","text":{"value":"abc","annotations":[]}},{"type":"tool_use","id":"t","name":"f","input":{"a": 1}}]}}]}"#,
+        )
+        .text(3 + 1 + 8),
         json(
             "the same key twice",
             br#"{"choices":[{"message":{"content":"ab","content":"cd"}}]}"#,
