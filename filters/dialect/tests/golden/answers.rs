@@ -521,6 +521,16 @@ fn forms() -> Vec<Case> {
 
 fn unreadable() -> Vec<Case> {
     vec![
+        json(
+            "cut where no text has come",
+            br#"{"choices":[{"index":0,"logprobs":["abc"#,
+        )
+        .unread(39),
+        events(
+            "cut where text has come before",
+            b"data: {\"choices\":[{\"delta\":{\"content\":\"ab\"}}]}\n\ndata: {\"choices\":[{\"index\":0,\"logprobs\":[\"abc",
+        )
+        .text(2),
         json("compressed answer", b"\x1F\x8B\x08\0\0\0\0\0\0\x03").unread(10),
         Case::new("sound", Label::Other, b"ID3\x04\0\0").unread(6),
         events("a page", b"<html>\n<p>Bad</p>\n\n</html>\n").unread(23),
@@ -591,6 +601,33 @@ fn unreadable() -> Vec<Case> {
 
 fn errors() -> Vec<Case> {
     vec![
+        events(
+            "text that cannot be read, and an error",
+            b"data: {\"choices\":[{\"delta\":{\"content\":\"abc\"},\"logprob\":NaN}]}\n\ndata: {\"error\":{\"message\":\"gone\"}}\n\n",
+        )
+        .unread(55),
+        events(
+            "text of another dialect, and an error",
+            b"data: {\"type\":\"x\",\"part\":{\"text\":\"abc\"}}\n\nevent: error\ndata: {\"error\":{\"message\":\"gone\"}}\n\n",
+        )
+        .unread(34),
+        Case::new(
+            "a line that is cut, and a line that is an error",
+            Label::Other,
+            b"{\"choices\":[{\"delta\":{\"content\":\"abc\n{\"error\":{\"message\":\"gone\"}}\n",
+        )
+        .unread(37),
+        events(
+            "an error event in words, its type behind them",
+            b"data: engine stopped\nevent: error\n\n",
+        )
+        .error_only(),
+        events(
+            "an error event of another dialect, its type behind it",
+            b"data: {\"message\":\"engine stopped\"}\nevent: error\n\n",
+        )
+        .error_only(),
+        json("an error that is cut", br#"{"error":{"message":"gone"#).error_only(),
         json("an error as text", br#"{"error":"overloaded","error_type":"overloaded"}"#).error_only(),
         json("no error", br#"{"error":null,"choices":[]}"#),
         json("no error either", br#"{"error":"","choices":[]}"#),

@@ -62,10 +62,12 @@ pub(super) struct Reader {
     /// What timings say, for want of usage.
     timings: Option<Usage>,
     extra: Extra,
-    /// The document at hand has something of this dialect, some document had.
+    /// The document at hand has something of this dialect or an error; some document had something of this dialect.
     known: bool,
     any_known: bool,
     error: bool,
+    /// There was one since the last event, or line of JSON.
+    error_here: bool,
     /// The document at hand reports usage; it reports output.
     reports: bool,
     reports_output: bool,
@@ -123,6 +125,7 @@ impl Reader {
             known: false,
             any_known: false,
             error: false,
+            error_here: false,
             reports: false,
             reports_output: false,
             ends: false,
@@ -194,7 +197,7 @@ impl Reader {
         self.complete
     }
 
-    /// Something was of this dialect.
+    /// Something was of this dialect, and no error.
     pub(super) fn any_known(&self) -> bool {
         self.any_known
     }
@@ -207,7 +210,16 @@ impl Reader {
     /// The caller knows of an error.
     pub(super) fn set_error(&mut self) {
         self.error = true;
-        self.know();
+        self.error_here = true;
+        self.known = true;
+    }
+
+    pub(super) fn error_here(&self) -> bool {
+        self.error_here
+    }
+
+    pub(super) fn take_error_here(&mut self) -> bool {
+        std::mem::take(&mut self.error_here)
     }
 
     /// Bytes of text so far, the document at hand included, of which `read` bytes are read.
