@@ -111,6 +111,7 @@ impl Answer {
             Meter::Scan(scanner) => {
                 seen.complete |= scanner.done();
                 seen.usage = scanner.usage();
+                seen.stale = scanner.usage_is_stale();
                 seen.observed = scanner.observed();
                 seen.error_only = scanner.error_only();
             }

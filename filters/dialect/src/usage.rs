@@ -18,6 +18,14 @@ pub struct Usage {
     pub total: Option<u64>,
 }
 
+impl Usage {
+    /// Whether it tells of any output.
+    #[must_use]
+    pub fn tells_output(&self) -> bool {
+        self.output > 0 || self.total.is_some_and(|total| Some(total) != self.input)
+    }
+}
+
 /// What was seen of an answer, whether or not usage was reported.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Observed {

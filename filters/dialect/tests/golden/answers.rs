@@ -14,6 +14,7 @@ pub(crate) struct Case {
     pub(crate) unread_bytes: u64,
     pub(crate) done: bool,
     pub(crate) error_only: bool,
+    pub(crate) stale: bool,
 }
 
 impl Case {
@@ -28,6 +29,7 @@ impl Case {
             unread_bytes: 0,
             done: false,
             error_only: false,
+            stale: false,
         }
     }
 
@@ -49,6 +51,13 @@ impl Case {
     pub(crate) const fn error_only(self) -> Self {
         Self {
             error_only: true,
+            ..self
+        }
+    }
+
+    pub(crate) const fn stale(self) -> Self {
+        Self {
+            stale: true,
             ..self
         }
     }
@@ -115,6 +124,7 @@ const fn events(name: &'static str, answer: &'static [u8]) -> Case {
 pub(crate) fn cases() -> Vec<Case> {
     let mut cases = super::corpus::cases();
     cases.extend(reports());
+    cases.extend(stale());
     cases.extend(texts());
     cases.extend(forms());
     cases.extend(unreadable());
@@ -286,6 +296,42 @@ fn reports() -> Vec<Case> {
     ]
 }
 
+fn stale() -> Vec<Case> {
+    vec![
+        events(
+            "a report before the text",
+            b"data: {\"choices\":[],\"usage\":{\"prompt_tokens\":9,\"completion_tokens\":1}}\n\ndata: {\"choices\":[{\"delta\":{\"content\":\"abc\"}}]}\n\ndata: [DONE]\n\n",
+        )
+        .text(3)
+        .used(9, 1)
+        .total(None)
+        .done()
+        .stale(),
+        events(
+            "a report before the text, and one of the prompt alone behind it",
+            b"data: {\"choices\":[],\"usage\":{\"prompt_tokens\":9,\"completion_tokens\":1,\"total_tokens\":10}}\n\ndata: {\"choices\":[{\"delta\":{\"content\":\"abc\"}}]}\n\ndata: {\"usage\":{\"prompt_tokens\":9,\"completion_tokens\":0,\"total_tokens\":9}}\n\n",
+        )
+        .text(3)
+        .used(9, 1)
+        .total(None)
+        .stale(),
+        events(
+            "a report before the text of its event is none before it",
+            b"data: {\"choices\":[{\"usage\":{\"prompt_tokens\":9,\"completion_tokens\":1},\"delta\":{\"content\":\"abc\"}}]}\n\n",
+        )
+        .text(3)
+        .used(9, 1)
+        .total(None),
+        events(
+            "a report in each chunk, the last one included, and then a chunk without text",
+            b"data: {\"usage\":{\"prompt_tokens\":9,\"completion_tokens\":1},\"choices\":[{\"delta\":{\"content\":\"abc\"}}]}\n\ndata: {\"usage\":{\"prompt_tokens\":9,\"completion_tokens\":2},\"choices\":[{\"delta\":{\"content\":\"def\"}}]}\n\ndata: {\"choices\":[{\"delta\":{},\"finish_reason\":\"stop\"}]}\n\n",
+        )
+        .text(6)
+        .used(9, 2)
+        .total(None),
+    ]
+}
+
 fn texts() -> Vec<Case> {
     vec![
         events(
@@ -354,6 +400,26 @@ fn texts() -> Vec<Case> {
             br#"{"choices":[{"text":"abc","message":{"content":"abcdef"}},{"text":"abcdef","message":{"content":"abc"}}]}"#,
         )
         .text(12),
+        events(
+            "text under names that nobody knows, and what is none",
+            b"data: {\"choices\":[{\"index\":0,\"delta\":{\"role\":\"assistant\",\"name\":\"n\",\"tool_call_id\":\"c\",\"stop_reason\":\"x\",\"analysis\":\"abc\"}}]}\n\ndata: {\"choices\":[{\"index\":0,\"delta\":{\"cot\":\"de\",\"summary\":\"f\",\"x\":{\"y\":\"z\"},\"n\":7}}]}\n\n",
+        )
+        .text(6),
+        json(
+            "the same text under a name that is known and two that are not",
+            br#"{"choices":[{"message":{"content":"ab","output_text":"ab","reasoning":"abc","deep_thinking":"abc","internal":"abc"}}]}"#,
+        )
+        .text(5),
+        json(
+            "text on the choice itself, and in its message again",
+            br#"{"choices":[{"content":"abc","reasoning_content":"de","thinking":"de"},{"message":{"content":"abc","reasoning":"de"},"content":"abc","reasoning":"de"}]}"#,
+        )
+        .text(10),
+        json(
+            "a call among blocks of text",
+            br#"{"choices":[{"message":{"content":[{"type":"text","text":{"value":"abc","annotations":[]}},{"type":"tool_use","id":"t","name":"f","input":{"a": 1}}]}}]}"#,
+        )
+        .text(3 + 1 + 8),
         json(
             "the same key twice",
             br#"{"choices":[{"message":{"content":"ab","content":"cd"}}]}"#,
@@ -455,6 +521,16 @@ fn forms() -> Vec<Case> {
 
 fn unreadable() -> Vec<Case> {
     vec![
+        json(
+            "cut where no text has come",
+            br#"{"choices":[{"index":0,"logprobs":["abc"#,
+        )
+        .unread(39),
+        events(
+            "cut where text has come before",
+            b"data: {\"choices\":[{\"delta\":{\"content\":\"ab\"}}]}\n\ndata: {\"choices\":[{\"index\":0,\"logprobs\":[\"abc",
+        )
+        .text(2),
         json("compressed answer", b"\x1F\x8B\x08\0\0\0\0\0\0\x03").unread(10),
         Case::new("sound", Label::Other, b"ID3\x04\0\0").unread(6),
         events("a page", b"<html>\n<p>Bad</p>\n\n</html>\n").unread(23),
@@ -525,6 +601,33 @@ fn unreadable() -> Vec<Case> {
 
 fn errors() -> Vec<Case> {
     vec![
+        events(
+            "text that cannot be read, and an error",
+            b"data: {\"choices\":[{\"delta\":{\"content\":\"abc\"},\"logprob\":NaN}]}\n\ndata: {\"error\":{\"message\":\"gone\"}}\n\n",
+        )
+        .unread(55),
+        events(
+            "text of another dialect, and an error",
+            b"data: {\"type\":\"x\",\"part\":{\"text\":\"abc\"}}\n\nevent: error\ndata: {\"error\":{\"message\":\"gone\"}}\n\n",
+        )
+        .unread(34),
+        Case::new(
+            "a line that is cut, and a line that is an error",
+            Label::Other,
+            b"{\"choices\":[{\"delta\":{\"content\":\"abc\n{\"error\":{\"message\":\"gone\"}}\n",
+        )
+        .unread(37),
+        events(
+            "an error event in words, its type behind them",
+            b"data: engine stopped\nevent: error\n\n",
+        )
+        .error_only(),
+        events(
+            "an error event of another dialect, its type behind it",
+            b"data: {\"message\":\"engine stopped\"}\nevent: error\n\n",
+        )
+        .error_only(),
+        json("an error that is cut", br#"{"error":{"message":"gone"#).error_only(),
         json("an error as text", br#"{"error":"overloaded","error_type":"overloaded"}"#).error_only(),
         json("no error", br#"{"error":null,"choices":[]}"#),
         json("no error either", br#"{"error":"","choices":[]}"#),

@@ -53,6 +53,8 @@ pub(super) enum Field {
     SameText,
     /// Generated text: a string, or a value as sent.
     Raw(Slot),
+    /// Generated text, if it is a string of a choice: what flows counts whatever it is called.
+    Unknown,
     /// Base64 of sound.
     Sound,
     Count(Count),
@@ -105,6 +107,10 @@ impl At {
                 ("finish_reason", Field::Word(Word::Finish)),
                 ("usage", Inside(Self::Usage, Object)),
                 ("error", Error),
+                ("content", Text(Slot::Content)),
+                ("reasoning", Text(Slot::Reasoning)),
+                ("reasoning_content", Text(Slot::ReasoningContent)),
+                ("thinking", Text(Slot::Thinking)),
             ],
             Self::Delta | Self::Message => &[
                 ("content", Text(Slot::Content)),
@@ -127,6 +133,11 @@ impl At {
                 ("reasoning_content", Text(Slot::Thinking)),
                 ("refusal", SameText),
                 ("summary", SameText),
+                ("value", SameText),
+                // A call among the content.
+                ("name", Text(Slot::CallName)),
+                ("input", Raw(Slot::CallArguments)),
+                ("arguments", Raw(Slot::CallArguments)),
             ],
             Self::Detail => &[
                 ("text", Text(Slot::Details)),
@@ -192,6 +203,7 @@ impl At {
         match (named.map(|(_, field)| *field), self) {
             (Some(Field::SameText), Self::Block(slot)) => Field::Text(slot),
             (None, Self::Delta | Self::Message) if is_reasoning(key) => Field::Text(Slot::Thinking),
+            (None, Self::Delta | Self::Message) if !is_label(key) => Field::Unknown,
             (field, _) => field.unwrap_or(Field::Other),
         }
     }
@@ -208,6 +220,27 @@ impl At {
             _ => None,
         }
     }
+}
+
+/// Whether a key of a message names what is no text of it.
+fn is_label(key: &[u8]) -> bool {
+    const LABELS: [&[u8]; 13] = [
+        b"role",
+        b"id",
+        b"type",
+        b"name",
+        b"index",
+        b"object",
+        b"model",
+        b"status",
+        b"phase",
+        b"channel",
+        b"recipient",
+        b"created_at",
+        b"timestamp",
+    ];
+    const ENDS: [&[u8]; 3] = [b"signature", b"_reason", b"_id"];
+    LABELS.contains(&key) || ENDS.iter().any(|end| key.ends_with(end))
 }
 
 /// Whether a key of a message names reasoning, whatever it is called.

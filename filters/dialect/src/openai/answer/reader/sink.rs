@@ -1,6 +1,7 @@
 //! What the JSON scanner tells of a document.
 
 use super::super::fields::{At, Field, Word};
+use super::super::text::Slot;
 use super::{Index, Reader, Reading, WORD_ROOM};
 use crate::json::{JsonError, Kind, Scalar, Sink, Want};
 
@@ -64,7 +65,10 @@ impl Sink for Reader {
 
     fn key(&mut self, key: &[u8]) {
         if let Some(at) = self.path.at() {
-            self.field = at.field(key);
+            self.field = match at.field(key) {
+                Field::Unknown if !self.in_choice => Field::Other,
+                field => field,
+            };
         }
     }
 
@@ -73,6 +77,10 @@ impl Sink for Reader {
         let (reading, want) = match self.target() {
             Field::Text(slot) | Field::String(slot) | Field::Raw(slot) => {
                 self.begin_text(slot);
+                (Reading::Text, Want::Text)
+            }
+            Field::Unknown => {
+                self.begin_text(Slot::Unknown);
                 (Reading::Text, Want::Text)
             }
             Field::Sound => (Reading::Sound, Want::Length),
