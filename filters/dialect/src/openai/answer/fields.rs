@@ -12,7 +12,7 @@ pub(super) enum At {
     /// A document that is a list of answers or errors.
     List,
     Top,
-    /// An answer in an envelope: `result`.
+    /// An answer in an envelope: `result`, `response`, …
     Envelope,
     Choices,
     Choice,
@@ -31,6 +31,10 @@ pub(super) enum At {
     /// A value that counts by its bytes as sent.
     Raw,
     Usage,
+    /// A report under another name.
+    TokenUsage,
+    /// A list of one report.
+    Reports,
     InputDetails,
     OutputDetails,
     Timings,
@@ -49,6 +53,8 @@ pub(super) enum Field {
     Text(Slot),
     /// Generated text, if it is a string.
     String(Slot),
+    /// Generated text as a string, an answer as an object.
+    Answer(At),
     /// Text of the slot that the container belongs to.
     SameText,
     /// Generated text: a string, or a value as sent.
@@ -88,11 +94,17 @@ impl At {
                 ("usage", Inside(Self::Usage, Object)),
                 ("object", Field::Word(Word::Object)),
                 ("error", Error),
-                ("x_groq", Inside(Self::Vendor, Object)),
                 ("timings", Inside(Self::Timings, Object)),
-                // Workers AI: the text alone, or an envelope.
-                ("response", Field::String(Slot::Whole)),
+                // Workers AI: the text alone, or an envelope. OpenAI's Responses: that answer, and a delta of its text.
+                ("response", Field::Answer(Self::Envelope)),
+                // Anthropic has an object there.
+                ("delta", Field::Answer(Self::Message)),
                 ("result", Inside(Self::Envelope, Object)),
+                ("data", Inside(Self::Envelope, Object)),
+                ("output", Inside(Self::Envelope, Object)),
+                ("meta", Inside(Self::Vendor, Object)),
+                ("token_usage", Inside(Self::TokenUsage, Object)),
+                ("tokenUsage", Inside(Self::TokenUsage, Object)),
                 ("success", Field::Success),
                 ("tool_calls", Inside(Self::ToolCalls, Array)),
                 ("message", Inside(Self::Message, Object)),
@@ -123,6 +135,7 @@ impl At {
                 ("function_call", Inside(Self::FunctionCall, Object)),
                 ("audio", Inside(Self::Audio, Object)),
                 ("text", Text(Slot::Whole)),
+                ("partial_json", Field::String(Slot::ToolArguments)),
                 ("usage", Inside(Self::Usage, Object)),
             ],
             Self::Block(_) => &[
@@ -166,7 +179,7 @@ impl At {
                 ("name", Text(Slot::CallName)),
                 ("arguments", Raw(Slot::CallArguments)),
             ],
-            Self::Usage => &[
+            Self::Usage | Self::TokenUsage => &[
                 ("prompt_tokens", Number(Count::Input)),
                 ("completion_tokens", Number(Count::Output)),
                 ("total_tokens", Number(Count::Total)),
@@ -179,6 +192,18 @@ impl At {
                 ("prompt_cache_hit_tokens", Number(Count::Cached)),
                 ("cached_tokens", Number(Count::Cached)),
                 ("reasoning_tokens", Number(Count::Reasoning)),
+                // OpenAI's Responses, Anthropic, LangChain.
+                ("input_tokens", Number(Count::OtherInput)),
+                ("output_tokens", Number(Count::OtherOutput)),
+                ("cache_creation_input_tokens", Number(Count::CacheWritten)),
+                ("cache_read_input_tokens", Number(Count::CacheRead)),
+                ("input_tokens_details", Inside(Self::InputDetails, Object)),
+                ("output_tokens_details", Inside(Self::OutputDetails, Object)),
+                ("inputTokens", Number(Count::OtherInput)),
+                ("outputTokens", Number(Count::OtherOutput)),
+                ("promptTokens", Number(Count::OtherInput)),
+                ("completionTokens", Number(Count::OtherOutput)),
+                ("totalTokens", Number(Count::Total)),
             ],
             Self::InputDetails => &[("cached_tokens", Number(Count::Cached))],
             Self::OutputDetails => &[("reasoning_tokens", Number(Count::Reasoning))],
@@ -188,7 +213,12 @@ impl At {
                 ("predicted_n", Number(Count::Output)),
                 ("cache_n", Number(Count::Beside)),
             ],
-            Self::Vendor => &[("usage", Inside(Self::Usage, Object)), ("error", Error)],
+            Self::Vendor => &[
+                ("usage", Inside(Self::Usage, Object)),
+                ("error", Error),
+                ("token_usage", Inside(Self::TokenUsage, Object)),
+                ("tokenUsage", Inside(Self::TokenUsage, Object)),
+            ],
             // Groq: what was generated and is no call of a tool.
             Self::Error => &[("failed_generation", Field::String(Slot::Whole))],
             // MiniMax.
@@ -202,6 +232,9 @@ impl At {
         let named = self.keys().iter().find(|(name, _)| name.as_bytes() == key);
         match (named.map(|(_, field)| *field), self) {
             (Some(Field::SameText), Self::Block(slot)) => Field::Text(slot),
+            (None, Self::Top | Self::Envelope) if key.starts_with(b"x_") => {
+                Field::Inside(Self::Vendor, Kind::Object)
+            }
             (None, Self::Delta | Self::Message) if is_reasoning(key) => Field::Text(Slot::Thinking),
             (None, Self::Delta | Self::Message) if !is_label(key) => Field::Unknown,
             (field, _) => field.unwrap_or(Field::Other),
@@ -213,6 +246,7 @@ impl At {
         let inside = |at| Some(Field::Inside(at, Kind::Object));
         match self {
             Self::List => inside(Self::Top),
+            Self::Reports => inside(Self::TokenUsage),
             Self::Choices => inside(Self::Choice),
             Self::ToolCalls => inside(Self::ToolCall),
             Self::Details => inside(Self::Detail),

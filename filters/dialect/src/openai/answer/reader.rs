@@ -289,7 +289,7 @@ impl Reader {
                 self.call.begin();
                 self.texts.begin_call();
             }
-            At::Usage | At::Timings => self.report = Report::default(),
+            At::Usage | At::TokenUsage | At::Timings => self.report = Report::default(),
             At::Raw => self.raw = Some(offset),
             _ => {}
         }
@@ -313,7 +313,7 @@ impl Reader {
             At::FunctionCall if self.place == Place::DeltaCall => self.place = Place::Delta,
             At::FunctionCall if self.place == Place::MessageCall => self.place = Place::Message,
             At::ToolCall => self.texts.end_call(self.call.get()),
-            At::Usage => {
+            At::Usage | At::TokenUsage => {
                 if let Some(usage) = self.report.usage() {
                     self.usage = Some(merge(self.usage, usage));
                     self.reported(usage);

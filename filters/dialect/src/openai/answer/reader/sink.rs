@@ -28,6 +28,8 @@ impl Sink for Reader {
                 self.enter(document, at);
             }
             Field::Inside(inside, due) if due == kind => self.enter(inside, at),
+            Field::Answer(answer) if kind == Kind::Object => self.enter(answer, at),
+            Field::Inside(At::Usage, _) => self.enter(At::Reports, at),
             // One call that is no list.
             Field::Inside(At::ToolCalls, _) => {
                 self.call = Index::default();
@@ -43,8 +45,8 @@ impl Sink for Reader {
                 self.set_error();
                 self.enter(At::Error, at);
             }
-            Field::Count(_) => {
-                self.report.spoil();
+            Field::Count(count) => {
+                self.report.spoil(count);
                 self.path.skip();
             }
             _ => self.path.skip(),
@@ -79,6 +81,10 @@ impl Sink for Reader {
                 self.begin_text(slot);
                 (Reading::Text, Want::Text)
             }
+            Field::Answer(_) => {
+                self.begin_text(Slot::Whole);
+                (Reading::Text, Want::Text)
+            }
             Field::Unknown => {
                 self.begin_text(Slot::Unknown);
                 (Reading::Text, Want::Text)
@@ -86,8 +92,8 @@ impl Sink for Reader {
             Field::Sound => (Reading::Sound, Want::Length),
             Field::Word(word) => (Reading::Word(word), Want::Text),
             Field::Error => (Reading::Error, Want::Length),
-            Field::Count(_) => {
-                self.report.spoil();
+            Field::Count(count) => {
+                self.report.spoil(count);
                 (Reading::Nothing, Want::Nothing)
             }
             _ => (Reading::Nothing, Want::Nothing),
@@ -134,7 +140,7 @@ impl Sink for Reader {
         self.begin_value(None);
         match (self.target(), scalar) {
             (Field::Count(_), Scalar::Number(number)) => self.count(number),
-            (Field::Count(_), Scalar::Bool(_)) => self.report.spoil(),
+            (Field::Count(count), Scalar::Bool(_)) => self.report.spoil(count),
             (Field::Index, Scalar::Number(number)) => self.index(number),
             (Field::Error, Scalar::Bool(true)) | (Field::Success, Scalar::Bool(false)) => {
                 self.set_error();
