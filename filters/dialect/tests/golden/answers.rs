@@ -697,6 +697,17 @@ fn errors() -> Vec<Case> {
             b"data: {\"message\":\"engine stopped\"}\nevent: error\n\n",
         )
         .error_only(),
+        json("an error as a detail", br#"{"detail":[{"loc":["body"],"msg":"bad"}]}"#).error_only(),
+        json("an error by its type", br#"{"type":"error","message":"overloaded"}"#).error_only(),
+        json("a list of errors", br#"{"errors":[{"message":"overloaded"}]}"#).error_only(),
+        json("no errors", br#"{"errors":[],"detail":"","x":1}"#).unread(31),
+        json("an error by its status", br#"{"status":"error","reason":"overloaded"}"#).error_only(),
+        json("an error by message and code", br#"{"message":"overloaded","code":500}"#).error_only(),
+        json("a message alone is none", br#"{"message":"hello","code":0}"#).unread(28),
+        json(
+            "nor are they beside an answer",
+            br#"{"choices":[],"detail":"a","message":"b","code":"c"}"#,
+        ),
         json("an error that is cut", br#"{"error":{"message":"gone"#).error_only(),
         json("an error as text", br#"{"error":"overloaded","error_type":"overloaded"}"#).error_only(),
         json("no error", br#"{"error":null,"choices":[]}"#),

@@ -41,6 +41,8 @@ pub(super) enum At {
     /// A host's own object, with usage inside.
     Vendor,
     Error,
+    /// A list of errors.
+    Errors,
     Status,
 }
 
@@ -68,16 +70,30 @@ pub(super) enum Field {
     Index,
     /// A word of a few letters.
     Word(Word),
+    /// What a host says of itself or of the request: nothing of the answer.
+    Metadata,
+    /// Something that makes an error of a document that has nothing else.
+    Hint(Hint),
     /// An error, unless it is null, false, zero or empty.
     Error,
     /// An error if it is false.
     Success,
 }
 
+/// What errors are told by, where nothing is called so.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Hint {
+    /// Alone.
+    Detail,
+    /// Together with a code.
+    Message,
+    Code,
+}
+
 /// A word that means something.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Word {
-    /// What kind of document this is.
+    /// What kind of document this is, or how it went.
     Object,
     /// Why a choice ended.
     Finish,
@@ -110,6 +126,22 @@ impl At {
                 ("message", Inside(Self::Message, Object)),
                 ("base_resp", Inside(Self::Status, Object)),
                 ("error_code", Error),
+                ("errors", Inside(Self::Errors, Array)),
+                ("type", Field::Word(Word::Object)),
+                ("status", Field::Word(Word::Object)),
+                ("detail", Field::Hint(Hint::Detail)),
+                ("msg", Field::Hint(Hint::Message)),
+                ("code", Field::Hint(Hint::Code)),
+                ("metadata", Field::Metadata),
+                ("metrics", Field::Metadata),
+                ("perf_metrics", Field::Metadata),
+                ("time_info", Field::Metadata),
+                ("stats", Field::Metadata),
+                ("model_info", Field::Metadata),
+                ("runtime", Field::Metadata),
+                ("prompt_filter_results", Field::Metadata),
+                ("provider_specific_fields", Field::Metadata),
+                ("nvext", Field::Metadata),
             ],
             Self::Choice => &[
                 ("index", Field::Index),
