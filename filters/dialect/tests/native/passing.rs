@@ -39,7 +39,14 @@ fn reports_usage(event: &[u8]) -> bool {
     let Ok(chunk) = serde_json::from_str::<Value>(&data.join("\n")) else {
         return false;
     };
-    const METADATA: [&str; 6] = ["choices", "usage", "metrics", "time_info", "stats", "timings"];
+    const METADATA: [&str; 6] = [
+        "choices",
+        "usage",
+        "metrics",
+        "time_info",
+        "stats",
+        "timings",
+    ];
     let known = |key: &str| METADATA.contains(&key) || key.starts_with("x_");
     let Some(fields) = chunk.as_object() else {
         return false;
