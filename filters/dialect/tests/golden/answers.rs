@@ -705,6 +705,11 @@ fn errors() -> Vec<Case> {
         json("an error by message and code", br#"{"message":"overloaded","code":500}"#).error_only(),
         json("a message alone is none", br#"{"message":"hello","code":0}"#).unread(28),
         json(
+            "nor are they inside of something",
+            br#"{"data":{"message":"hello","code":500,"detail":"x"}}"#,
+        )
+        .unread(52),
+        json(
             "nor are they beside an answer",
             br#"{"choices":[],"detail":"a","message":"b","code":"c"}"#,
         ),

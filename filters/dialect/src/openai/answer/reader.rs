@@ -224,7 +224,10 @@ impl Reader {
     }
 
     pub(super) fn hint(&mut self, hint: Hint) {
-        if let Some(told) = self.hints.get_mut(hint as usize) {
+        // In an envelope they may be the answer's.
+        if self.path.at() == Some(At::Top)
+            && let Some(told) = self.hints.get_mut(hint as usize)
+        {
             *told = true;
         }
     }
