@@ -34,7 +34,7 @@ pub struct Observed {
     /// pcm16 of 24 kHz is 3200 characters a token, and 4 bytes of text are one.
     pub text_bytes: u64,
     /// Bytes of documents and of events' data that are not JSON; of everything, if nothing of it was of this
-    /// dialect.
+    /// dialect; of a document that is cut, if there was neither text nor usage.
     pub unread_bytes: u64,
     /// Bytes of the answer itself.
     pub bytes: u64,

@@ -124,6 +124,7 @@ const fn events(name: &'static str, answer: &'static [u8]) -> Case {
 pub(crate) fn cases() -> Vec<Case> {
     let mut cases = super::corpus::cases();
     cases.extend(reports());
+    cases.extend(places());
     cases.extend(stale());
     cases.extend(texts());
     cases.extend(forms());
@@ -230,13 +231,26 @@ fn reports() -> Vec<Case> {
             br#"{"choices":[],"usage":{"prompt_tokens":1,"completion_tokens":1,"total_tokens":1099511627777}}"#,
         ),
         json(
+            "details that cannot be true take nothing back",
+            br#"{"choices":[],"usage":{"prompt_tokens":1,"completion_tokens":2,"prompt_tokens_details":{"cached_tokens":-1},"completion_tokens_details":{"reasoning_tokens":"x"}}}"#,
+        )
+        .used(1, 2)
+        .total(None),
+        json(
+            "as much of a total as is believed",
+            br#"{"choices":[],"usage":{"prompt_tokens":10000000,"completion_tokens":10000000,"total_tokens":20000000}}"#,
+        )
+        .used(10_000_000, 10_000_000),
+        json(
             "a report in text",
             br#"{"choices":[],"usage":{"prompt_tokens":"1","completion_tokens":2}}"#,
         ),
         json(
             "a report in an array, and a count in one",
             br#"{"choices":[{"usage":{"prompt_tokens":[1],"completion_tokens":2}}],"usage":[{"prompt_tokens":1,"completion_tokens":2}]}"#,
-        ),
+        )
+        .used(1, 2)
+        .total(None),
         json(
             "more cached than there is, reasoning beside",
             br#"{"usage":{"prompt_tokens":1,"completion_tokens":2,"prompt_tokens_details":{"cached_tokens":9},
@@ -293,6 +307,61 @@ fn reports() -> Vec<Case> {
             b"data: {\"usage\":{\"prompt_tokens\":8,\"completion_tokens\":0,\"total_tokens\":8}}\n\ndata: {\"usage\":{\"total_tokens\":11}}\n\n",
         )
         .used(8, 3),
+    ]
+}
+
+fn places() -> Vec<Case> {
+    vec![
+        json(
+            "in a host's own object",
+            br#"{"choices":[],"x_nvidia":{"id":"a","usage":{"prompt_tokens":1,"completion_tokens":2}}}"#,
+        )
+        .used(1, 2)
+        .total(None),
+        json(
+            "as the report itself in an envelope, and in words of LangChain",
+            br#"{"output":{"text":"abc","token_usage":{"promptTokens":1,"completionTokens":2,"totalTokens":3}}}"#,
+        )
+        .used(1, 2),
+        json(
+            "in another envelope",
+            br#"{"code":0,"data":{"choices":[{"message":{"content":"abc"}}],"meta":{"tokenUsage":{"inputTokens":4,"outputTokens":5}}}}"#,
+        )
+        .text(3)
+        .used(4, 5)
+        .total(None),
+        json(
+            "OpenAI's names before others",
+            br#"{"choices":[],"usage":{"input_tokens":7,"output_tokens":8,"prompt_tokens":1,"completion_tokens":2,"cache_read_input_tokens":5}}"#,
+        )
+        .used(1, 2)
+        .cached(1)
+        .total(None),
+        json(
+            "others where OpenAI's are zero",
+            br#"{"choices":[],"usage":{"input_tokens":7,"output_tokens":8,"prompt_tokens":0,"completion_tokens":0}}"#,
+        )
+        .used(7, 8)
+        .total(None),
+        json(
+            "a cache inside of what the total has",
+            br#"{"choices":[],"usage":{"input_tokens":7,"output_tokens":8,"cache_read_input_tokens":5,"total_tokens":15}}"#,
+        )
+        .used(7, 8)
+        .cached(5),
+        events(
+            "Anthropic's stream, a cache beside the input",
+            b"data: {\"type\":\"message_start\",\"message\":{\"usage\":{\"input_tokens\":3,\"cache_creation_input_tokens\":10,\"cache_read_input_tokens\":20,\"output_tokens\":1}}}\n\ndata: {\"type\":\"content_block_delta\",\"delta\":{\"type\":\"text_delta\",\"text\":\"abc\"}}\n\ndata: {\"type\":\"content_block_delta\",\"delta\":{\"type\":\"input_json_delta\",\"partial_json\":\"{}\"}}\n\ndata: {\"type\":\"message_delta\",\"delta\":{\"stop_reason\":\"end_turn\"},\"usage\":{\"output_tokens\":9}}\n\n",
+        )
+        .text(5)
+        .used(33, 9)
+        .cached(20)
+        .total(None),
+        events(
+            "a stream of Responses that is cut",
+            b"data: {\"type\":\"response.created\",\"response\":{\"id\":\"r\",\"usage\":null}}\n\ndata: {\"type\":\"response.output_text.delta\",\"delta\":\"abc\"}\n\ndata: {\"type\":\"response.output_text.delta\",\"delta\":\"de",
+        )
+        .text(5),
     ]
 }
 
@@ -577,10 +646,11 @@ fn unreadable() -> Vec<Case> {
         )
         .unread(133),
         json(
-            "a whole answer of another dialect",
+            "a whole answer of another dialect: its usage counts, its text would be unread",
             br#"{"object":"response","error":null,"output":[{"type":"message","content":[{"type":"output_text","text":"Hi"}]}],"reasoning":{"summary":"auto"},"text":{"format":{"type":"text"}},"usage":{"input_tokens":3,"output_tokens":1}}"#,
         )
-        .unread(221),
+        .used(3, 1)
+        .total(None),
         events(
             "the same, streamed",
             b"data: {\"type\":\"response.completed\",\"response\":{\"reasoning\":{\"summary\":\"auto\"},\"text\":\"x\"}}",
@@ -593,9 +663,9 @@ fn unreadable() -> Vec<Case> {
         .unread(61),
         events(
             "another dialect is unread, all of it",
-            b"data: {\"type\":\"response.created\"}\n\ndata: {\"type\":\"x\",\"delta\":\"abc\"}\n\n",
+            b"data: {\"type\":\"response.created\"}\n\ndata: {\"type\":\"x\",\"part\":\"abc\"}\n\n",
         )
-        .unread(27 + 26),
+        .unread(27 + 25),
     ]
 }
 
@@ -627,6 +697,22 @@ fn errors() -> Vec<Case> {
             b"data: {\"message\":\"engine stopped\"}\nevent: error\n\n",
         )
         .error_only(),
+        json("an error as a detail", br#"{"detail":[{"loc":["body"],"msg":"bad"}]}"#).error_only(),
+        json("an error by its type", br#"{"type":"error","message":"overloaded"}"#).error_only(),
+        json("a list of errors", br#"{"errors":[{"message":"overloaded"}]}"#).error_only(),
+        json("no errors", br#"{"errors":[],"detail":"","x":1}"#).unread(31),
+        json("an error by its status", br#"{"status":"error","reason":"overloaded"}"#).error_only(),
+        json("an error by message and code", br#"{"message":"overloaded","code":500}"#).error_only(),
+        json("a message alone is none", br#"{"message":"hello","code":0}"#).unread(28),
+        json(
+            "nor are they inside of something",
+            br#"{"data":{"message":"hello","code":500,"detail":"x"}}"#,
+        )
+        .unread(52),
+        json(
+            "nor are they beside an answer",
+            br#"{"choices":[],"detail":"a","message":"b","code":"c"}"#,
+        ),
         json("an error that is cut", br#"{"error":{"message":"gone"#).error_only(),
         json("an error as text", br#"{"error":"overloaded","error_type":"overloaded"}"#).error_only(),
         json("no error", br#"{"error":null,"choices":[]}"#),

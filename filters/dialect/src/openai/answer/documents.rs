@@ -223,7 +223,7 @@ impl Documents {
     pub(super) fn is_extra(&self) -> Option<bool> {
         let extra = self.reader.extra();
         match self.state {
-            _ if self.begun > 1 || self.broken => Some(false),
+            _ if self.begun > 1 || self.broken || self.quiet => Some(false),
             _ if self.begun == 1 && extra.not => Some(false),
             State::Between if self.begun == 1 => Some(extra.no_choices && extra.usage),
             _ => None,

@@ -5,7 +5,7 @@
 
 mod sink;
 
-use super::fields::{At, Field, Word};
+use super::fields::{At, Field, Hint, Word};
 use super::report::{Report, merge};
 use super::text::{Place, Slot, Texts};
 use crate::json::{Decimal, Kind, Path};
@@ -35,6 +35,7 @@ enum Reading {
     Sound,
     Word(Word),
     Error,
+    Hint(Hint),
 }
 
 #[derive(Debug, Clone)]
@@ -68,6 +69,8 @@ pub(super) struct Reader {
     error: bool,
     /// There was one since the last event, or line of JSON.
     error_here: bool,
+    /// What may make an error of the document at hand: a detail, a message, a code.
+    hints: [bool; 3],
     /// The document at hand reports usage; it reports output.
     reports: bool,
     reports_output: bool,
@@ -126,6 +129,7 @@ impl Reader {
             any_known: false,
             error: false,
             error_here: false,
+            hints: [false; 3],
             reports: false,
             reports_output: false,
             ends: false,
@@ -144,6 +148,7 @@ impl Reader {
         self.in_choice = false;
         self.raw = None;
         self.known = false;
+        self.hints = [false; 3];
         self.reports = false;
         self.reports_output = false;
         self.extra = Extra::default();
@@ -154,6 +159,9 @@ impl Reader {
     /// The document is complete; answers how long it was if it had nothing of this dialect.
     pub(super) fn end_document(&mut self) -> Option<u64> {
         self.texts.end_document();
+        if !self.known && matches!(self.hints, [true, _, _] | [_, true, true]) {
+            self.set_error();
+        }
         self.end_reports();
         let all = self.ended == self.seen && u64::from(self.ended.count_ones()) >= self.sequences;
         let no_choices = self.extra.no_choices && !self.extra.not;
@@ -212,6 +220,16 @@ impl Reader {
         self.error = true;
         self.error_here = true;
         self.known = true;
+        self.extra.not = true;
+    }
+
+    pub(super) fn hint(&mut self, hint: Hint) {
+        // In an envelope they may be the answer's.
+        if self.path.at() == Some(At::Top)
+            && let Some(told) = self.hints.get_mut(hint as usize)
+        {
+            *told = true;
+        }
     }
 
     pub(super) fn error_here(&self) -> bool {
@@ -263,6 +281,10 @@ impl Reader {
                 self.extra.usage = true;
                 self.extra.not |= kind != Some(due);
             }
+            (Some(At::Errors), _) => self.set_error(),
+            (Some(At::Top), Field::Inside(At::Vendor | At::Timings, _) | Field::Metadata) => {}
+            // Something that the client may want.
+            (Some(At::Top), _) => self.extra.not |= kind.is_some(),
             _ => {}
         }
     }
@@ -289,7 +311,7 @@ impl Reader {
                 self.call.begin();
                 self.texts.begin_call();
             }
-            At::Usage | At::Timings => self.report = Report::default(),
+            At::Usage | At::TokenUsage | At::Timings => self.report = Report::default(),
             At::Raw => self.raw = Some(offset),
             _ => {}
         }
@@ -313,7 +335,7 @@ impl Reader {
             At::FunctionCall if self.place == Place::DeltaCall => self.place = Place::Delta,
             At::FunctionCall if self.place == Place::MessageCall => self.place = Place::Message,
             At::ToolCall => self.texts.end_call(self.call.get()),
-            At::Usage => {
+            At::Usage | At::TokenUsage => {
                 if let Some(usage) = self.report.usage() {
                     self.usage = Some(merge(self.usage, usage));
                     self.reported(usage);
@@ -364,6 +386,7 @@ impl Reader {
         match self.reading {
             Reading::Text | Reading::Sound => self.know(),
             Reading::Error => self.set_error(),
+            Reading::Hint(hint) => self.hint(hint),
             Reading::Word(_) | Reading::Nothing => {}
         }
     }
