@@ -10,7 +10,7 @@ use crate::wire::Wire;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn tools_are_charged_to_a_client_that_hangs_up() {
-    let stage = small_world(1, &budget("prompts", ""), &[]).await;
+    let stage = small_world(1, &budget("prompts", "abandoned: prompt"), &[]).await;
     let parameters = json!({ "type": "object", "description": "x".repeat(12_000) });
     let tool = json!({ "type": "function", "function": { "name": "f", "parameters": parameters } });
     let tools = Value::from(vec![tool]);

@@ -63,7 +63,7 @@ const BODIES: [Bad; 13] = [
     ),
     bad(
         "negative",
-        r#"{"model":"m","max_tokens":-1}"#,
+        r#"{"model":"m","max_tokens":-2}"#,
         (400, "invalid_value"),
         Some("max_tokens"),
         "between 1 and 10000000",

@@ -18,7 +18,7 @@ pub(crate) const CAPACITY: u64 = 7200;
 pub(crate) const INPUT: u64 = 2;
 
 /// A policy with one bucket per tenant, `CAPACITY` tokens that take months to come back: a test sees what is charged and
-/// nothing of the refill. Costs of 113 tokens and more are never spent from a worker's slice.
+/// nothing of the refill.
 pub(crate) fn budget(name: &str, more: &str) -> String {
     format!(
         "apiVersion: headgate.dev/v1alpha1\nkind: TokenBucketPolicy\nmetadata:\n  name: {name}\nspec:\n  models: [m]\n  \

@@ -7,7 +7,7 @@ use crate::common::{CAPACITY, INPUT, SOON, ask, budget, charged, counted, only, 
 
 /// More workers than cores: they are interrupted in the middle of things.
 const WORKERS: u32 = 4;
-/// Above 7200/64, so no worker has a slice and each reserve is a compare-and-swap; 60 of them fill the bucket.
+/// 60 of them fill the bucket.
 const COST: u64 = 120;
 
 /// `requests` of one tenant over 64 connections.

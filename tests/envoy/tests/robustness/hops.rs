@@ -53,7 +53,6 @@ fn forging() -> OpenAiRequest {
         .max_tokens(200)
         .header("x-customer", "acme")
         .header("x-tenant-id", "other")
-        .header("x-model", "other")
         .header("x-headgate-tenant", "other")
         .header("x-headgate-lane", "canary")
         .header("x-headgate-team", "red")
@@ -94,6 +93,10 @@ async fn a_sidecar_follows_the_version_its_gateway_picked() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_client_forges_no_tag_through_two_hops_and_the_second_strips_none_of_the_first() {
     let (gateway, sidecar) = gateway_and_sidecar(Some(TAGGING), None).await;
+    let other = gateway.send(&forging().header("x-model", "other")).await;
+    let other = other.unwrap();
+    assert_eq!(other.status, 400, "{}", other.text());
+    assert!(other.text().contains("model_mismatch"), "{}", other.text());
     let reply = gateway.send(&forging()).await.unwrap();
     served(&reply, "m/v2");
     let echo = reply.json().unwrap();
@@ -162,7 +165,7 @@ async fn the_second_hop_charges_by_the_tags_of_the_first() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_429_of_the_second_hop_passes_through_the_first_which_charges_the_prompt() {
+async fn a_429_of_the_second_hop_passes_through_the_first_which_charges_nothing() {
     let policies = [
         budget("gateway", ""),
         budget("sidecar", "settleOn: reservation"),
@@ -180,8 +183,35 @@ async fn a_429_of_the_second_hop_passes_through_the_first_which_charges_the_prom
     let wait: u64 = refused.header("retry-after").unwrap().parse().unwrap();
     // 202 tokens at a thousandth of one a second, in whole cells.
     assert!((200_000..=202_010).contains(&wait), "{wait}");
-    // To the gateway it is an upstream that read the prompt and generated nothing.
-    charged(&gateway, "acme", INPUT).await;
+    // To the gateway it is an upstream that refused.
+    charged(&gateway, "acme", 0).await;
     let at_v2 = sidecar.mock("m", "v2").unwrap().stats().requests;
     assert_eq!(at_v2, 0);
+}
+
+/// The gateway asks on behalf of the client, the sidecar on nobody's: the request that it gets asks already.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn usage_is_asked_for_once_charged_at_both_hops_and_seen_by_no_client() {
+    let policies = [budget("gateway", ""), budget("sidecar", "")];
+    let (gateway, sidecar) = gateway_and_sidecar(Some(&policies[0]), Some(&policies[1])).await;
+    let request = ask("acme", 200)
+        .stream()
+        .header("x-mock-keep", "streamed")
+        .header("x-mock-usage", "completion_tokens=40");
+    let reply = gateway.send(&request).await.unwrap();
+    assert!(
+        !reply.text().contains("completion_tokens"),
+        "{}",
+        reply.text()
+    );
+    charged(&gateway, "acme", INPUT + 40).await;
+    // Asked as the hop before would.
+    let whole = ask("acme", CAPACITY - INPUT)
+        .header("x-model", "m")
+        .header("x-headgate-tenant", "acme");
+    let left = balance_of(&sidecar.client(), whole.to(sidecar.url())).await;
+    assert_eq!(left, Some(CAPACITY - INPUT - 40));
+    let seen = sidecar.mock("m", "v2").unwrap().kept("streamed").unwrap();
+    let seen = String::from_utf8_lossy(&seen.body).into_owned();
+    assert_eq!(seen.matches("include_usage").count(), 1, "{seen}");
 }

@@ -1,5 +1,5 @@
-//! Buckets that charge the reservation whatever was used: given back where nothing reached an upstream, kept wherever
-//! something may have.
+//! Buckets that charge the reservation whatever was used: given back where nothing reached an upstream, kept for every answer;
+//! what failed is charged as `onFailure` says.
 //!
 //! Each ending has a tenant, and so a full bucket, of its own; each also where nobody looks at the answer, which
 //! is known by its end alone then.
@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use headgate_test_support::client::{HttpRequest, OpenAiRequest};
+use headgate_test_support::mock_model::MockAnswer;
 use headgate_test_support::stage::{Manifest, Stage};
 use http::Method;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
@@ -26,8 +27,13 @@ enum Answers {
 
 /// Model `m` under a bucket that keeps its reservations.
 async fn world(answers: Answers, idle_seconds: &str) -> Stage {
+    world_with("", answers, idle_seconds).await
+}
+
+/// The same with these fields of the bucket besides.
+async fn world_with(more: &str, answers: Answers, idle_seconds: &str) -> Stage {
     let told = matches!(answers, Answers::Tagged);
-    let policies = budget("kept", "settleOn: reservation");
+    let policies = budget("kept", &format!("settleOn: reservation\n    {more}"));
     let policies = format!(
         "{policies}---\napiVersion: headgate.dev/v1alpha1\nkind: TrafficTagPolicy\nmetadata:\n  name: told\nspec:\n  \
          responseHeaders: {told}\n"
@@ -88,17 +94,25 @@ async fn spent(stage: &Stage, tenant: &str) -> u64 {
     INPUT + OUTPUT
 }
 
+/// A status of the upstream's, no answer in time, and a connection that breaks, in this order.
+async fn failures_charge(stage: &Stage, right: [u64; 3]) {
+    let failed = ask("failed", OUTPUT).header("x-mock-status", "500");
+    charges(stage, &failed, "failed", 500, right[0]).await;
+    let slow = ask("slow", OUTPUT).header("x-mock-headers-delay-ms", "20000");
+    charges(stage, &slow, "slow", 504, right[1]).await;
+    let dropped = ask("dropped", OUTPUT).header("x-mock-abort-after", "headers");
+    charges(stage, &dropped, "dropped", 503, right[2]).await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_kept_reservation_outlives_errors_and_timeouts_after_sending() {
+async fn a_kept_reservation_is_for_answers_and_failures_have_a_policy_of_their_own() {
+    let whole = INPUT + OUTPUT;
+    let kept = "onFailure: {serverError: reservation, reset: reservation, timeout: prompt}";
     for answers in [Answers::Tagged, Answers::Untouched] {
         let stage = world(answers, "2").await;
-        let whole = INPUT + OUTPUT;
-        let failed = ask("failed", OUTPUT).header("x-mock-status", "500");
-        charges(&stage, &failed, "failed", 500, whole).await;
-        let slow = ask("slow", OUTPUT).header("x-mock-headers-delay-ms", "20000");
-        charges(&stage, &slow, "slow", 504, whole).await;
-        let dropped = ask("dropped", OUTPUT).header("x-mock-abort-after", "headers");
-        charges(&stage, &dropped, "dropped", 503, whole).await;
+        failures_charge(&stage, [0, whole, INPUT]).await;
+        let stage = world_with(kept, answers, "2").await;
+        failures_charge(&stage, [whole, INPUT, whole]).await;
     }
 }
 
@@ -106,18 +120,22 @@ async fn a_kept_reservation_outlives_errors_and_timeouts_after_sending() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_answer_of_the_upstreams_that_comes_whole_keeps_the_reservation_too() {
     let stage = world(Answers::Untouched, "30").await;
+    let mock = stage.mock("m", "v1").unwrap();
+    mock.set_answer("nothing", MockAnswer::json(""));
     let head = HttpRequest::new(Method::HEAD, format!("{}/infer", stage.url()))
         .header("x-model", "m")
         .header("x-max-tokens", OUTPUT.to_string())
-        .header("x-tenant-id", "whole");
+        .header("x-tenant-id", "whole")
+        .header("x-mock-answer", "nothing");
     let reply = stage.client().send(head).await.unwrap();
     assert_eq!(reply.header("x-mock-served-by"), Some("m/v1"));
-    assert_eq!(reply.text(), "");
+    assert_eq!((reply.status, reply.text().as_str()), (200, ""));
     let admin = stage.envoys()[0].envoy.admin();
     let settled = counted(admin, "settlements").await;
     let unobserved = |name: &String| name.ends_with("outcome=unobserved");
     assert!(settled.keys().all(unobserved), "{settled:?}");
-    charged(&stage, "whole", OUTPUT).await;
+    // A header raises the default of 512 tokens and does not lower it.
+    charged(&stage, "whole", 512).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -7,7 +7,7 @@ use tokio::net::TcpStream;
 
 use crate::common::{INPUT, SOON, ask, budget, charged, small_world};
 
-/// What a request reserves beyond its input: never spent from a worker's slice, so that a balance is exact.
+/// What a request reserves beyond its input.
 const OUTPUT: u64 = 200;
 
 /// A connection on which a test writes its own bytes.
