@@ -38,9 +38,6 @@ const SERVING_PREFIXES: [&str; 4] = [
     "/infer",
 ];
 
-/// Paths of health checks: of the model that is named, or else of this proxy.
-const HEALTH_PATHS: [&str; 3] = ["/health", "/healthz", "/ping"];
-
 /// The route table of a scope.
 pub(crate) fn table(accepted: &Accepted<'_>, options: &Options) -> Resource {
     let mut bytes = RouteConfiguration {
@@ -84,7 +81,7 @@ fn by_path(namespace: &str, view: &View<'_>, cors: Option<&Cors>, options: &Opti
 
 /// The paths of health checks, with a query or without.
 fn health() -> impl Iterator<Item = Predicate> {
-    let paths = HEALTH_PATHS.into_iter();
+    let paths = names::HEALTH_PATHS.into_iter();
     paths.flat_map(|path| [is(PATH, path), begins(PATH, &format!("{path}?"))])
 }
 

@@ -42,11 +42,11 @@ pub struct Bucket {
     pub usage: UsageReport,
     /// What is charged for a request that failed.
     pub on_failure: OnFailure,
-    /// What is charged for a request whose client left before the answer began.
+    /// What is charged for a request whose client left before anything was generated.
     pub abandoned: Abandoned,
     /// The longest `Retry-After` that a client is expected to wait for; beyond it a refusal carries `x-should-retry: false`.
     pub max_client_wait: Duration,
-    /// Keys that are never evicted by one another. 64–16 777 216.
+    /// Number of active keys up to which no key evicts another. 64–16 777 216.
     pub max_keys: u32,
 }
 

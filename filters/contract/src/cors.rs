@@ -25,7 +25,7 @@ pub struct Cors {
     /// Request headers that a page may send, in lower case, or `*`. Empty: the headers of the common SDKs and, without
     /// credentials, every other one.
     pub allow_headers: Vec<String>,
-    /// Whether a page may send cookies and HTTP authentication of the browser's.
+    /// Whether a page may send the browser's cookies and HTTP authentication.
     pub allow_credentials: bool,
     /// How long a browser may keep the answer.
     pub max_age: Duration,
@@ -109,7 +109,7 @@ mod raw {
         "`allowOrigins` has a pattern of more than 80 characters, which Envoy does not take: write a shorter domain, or the origins",
     ), (
         "!has(self.allowCredentials) || !self.allowCredentials || !self.allowOrigins.exists(o, o == '*')",
-        "`allowCredentials` with the origin `*` would lend every web page the credentials of its reader: name the origins",
+        "`allowCredentials` with the origin `*` would let every web page use the user's credentials: list the origins",
     )]))))]
     #[serde(rename_all = "camelCase", deny_unknown_fields)]
     pub(super) struct Cors {
@@ -122,7 +122,7 @@ mod raw {
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         #[cfg_attr(feature = "schema", schemars(length(max = MAX_ENTRIES), inner(length(max = MAX_LENGTH), regex(pattern = r"^(\*|[A-Za-z0-9_-]+)$"))))]
         allow_headers: Vec<String>,
-        /// Whether a page may send cookies and HTTP authentication of the browser's. Not with the origin `*`. Default false.
+        /// Whether a page may send the browser's cookies and HTTP authentication. Not with the origin `*`. Default false.
         #[serde(default, skip_serializing_if = "is_false")]
         allow_credentials: bool,
         /// How long a browser may keep the answer. Default `10m`, at most `24h`.
@@ -166,7 +166,7 @@ mod raw {
                 })?);
             }
             if raw.allow_credentials && allow_origins.contains(&OriginPattern::Any) {
-                return Err("`cors.allowCredentials` with the origin \"*\" would lend every web page the credentials of its reader: name the origins".into());
+                return Err("`cors.allowCredentials` with the origin \"*\" would let every web page use the user's credentials: list the origins".into());
             }
             let mut allow_headers = Vec::with_capacity(raw.allow_headers.len());
             for (i, name) in raw.allow_headers.iter().enumerate() {

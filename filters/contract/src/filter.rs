@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Bucket, ConfigError, ModelId, ModelPlan, Tagging, Version, parse_json};
 
-/// Everything a filter is told.
+/// The configuration of a filter.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "raw::FilterConfig", into = "raw::FilterConfig")]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]

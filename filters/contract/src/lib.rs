@@ -1,4 +1,4 @@
-//! The one source of truth of both halves: what a filter can be told, and what a policy can say.
+//! The configuration of the filters and the policies that produce it, shared by the filters and the control plane.
 //!
 //! The control plane emits these types and the filters parse them, so a configuration is checked with the
 //! very code that will run it: `parse(emit(x)) == x`. Types here cannot hold a bad value; every refusal names

@@ -23,6 +23,9 @@ pub const ANNOTATION_CONTEXT_LENGTH: &str = "headgate.dev/context-length";
 /// API group and version of the policies.
 pub const API_VERSION: &str = "headgate.dev/v1alpha1";
 
+/// Health check paths: with the model's header they go to the model, unmetered; without it, the proxy answers.
+pub const HEALTH_PATHS: [&str; 3] = ["/health", "/healthz", "/ping"];
+
 /// The listener's name.
 pub const LISTENER: &str = "headgate";
 /// The route configuration's name.

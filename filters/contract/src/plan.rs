@@ -33,9 +33,9 @@ pub struct ModelPlan {
 /// What a request that names no `max_tokens` is taken to ask for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DefaultMaxTokens {
-    /// So many tokens. 1–10 000 000.
+    /// A fixed number of tokens, 1–10 000 000.
     Tokens(u32),
-    /// As many as fit into the model's context window, of so many tokens (1–10 000 000), and into the bucket.
+    /// The model's context window in tokens (1–10 000 000), at most what the bucket holds.
     Context(u32),
 }
 
@@ -46,7 +46,7 @@ impl Default for DefaultMaxTokens {
 }
 
 impl DefaultMaxTokens {
-    /// The number of tokens, whether or not a bucket holds so many.
+    /// The number of tokens, before any limit by a bucket.
     #[must_use]
     pub fn tokens(self) -> u32 {
         match self {

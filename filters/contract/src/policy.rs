@@ -27,7 +27,7 @@ pub struct TokenBucketPolicySpec {
     pub buckets: Vec<Bucket>,
 }
 
-/// Tagging for some models. One tagging per model counts; the winner is that of buckets of one name.
+/// Tagging for some models. One tagging applies per model. Same precedence as for buckets.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(
     try_from = "raw::TrafficTagPolicySpec",

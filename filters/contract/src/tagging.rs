@@ -22,7 +22,7 @@ pub struct Tagging {
     pub baggage: bool,
     /// Whether the tags are also filter state `wasm.headgate.<tag>`, for this proxy's access log and telemetry; without it, those read the tags' headers. Default true.
     pub filter_state: bool,
-    /// Whether answers carry `x-model` and `x-model-version` of what served, and the balance of the buckets; a refusal always tells. Default true.
+    /// Whether answers carry `x-model` and `x-model-version` of what served, and the balance of the buckets; error responses always carry these headers. Default true.
     pub response_headers: bool,
     /// Own tags: header `x-headgate-<name>`, `baggage` member and filter state.
     #[serde(deserialize_with = "each_once")]

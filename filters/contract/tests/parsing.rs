@@ -281,7 +281,7 @@ fn a_conversation_comes_before_a_user_among_the_default_session_keys() {
         .collect();
     let place = |key: &str| keys.iter().position(|k| k == key).unwrap();
     // Every header is a name, and a policy that writes them all is taken.
-    assert_eq!(keys.iter().filter(|k| k.starts_with("header:")).count(), 15);
+    assert_eq!(keys.iter().filter(|k| k.starts_with("header:")).count(), 14);
     let all = serde_json::json!({ "sessionKeys": keys }).to_string();
     assert!(parse_json::<TrafficTagPolicySpec>(all.as_bytes()).is_ok());
     for conversation in [

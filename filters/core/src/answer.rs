@@ -1,7 +1,7 @@
 //! The answer of a request that was sent on: what served it, what flowed, and the settlement at its end.
 
 use headgate_contract::names;
-use headgate_dialect::{Label, Passed, UsageScanner};
+use headgate_dialect::{Label, Output, UsageScanner};
 
 use crate::decide::Ticket;
 use crate::effects::Effect;
@@ -49,8 +49,8 @@ impl Answer {
         let admitted = &ticket.admitted;
         let status = headers.text(":status").and_then(|s| s.parse().ok());
         self.seen.status = status.unwrap_or(0);
-        // A later hop's refusal tells of its own bucket, which is the one that the client has to wait for.
-        let balance = match ticket.tells && self.seen.status != 429 {
+        // A 429 from a later hop carries that hop's own limit headers; do not overwrite them.
+        let balance = match ticket.shows_balance && self.seen.status != 429 {
             true => admitted.headers(),
             false => Vec::new(),
         };
@@ -60,7 +60,7 @@ impl Answer {
             .collect();
         let details = host.code_details();
         if ticket.tag_answer && details.as_deref() == Some(VIA_UPSTREAM) {
-            effects.extend(tell_served(ticket, host));
+            effects.extend(tag_with_served_version(ticket, host));
         }
         // A host that cannot say is charged as one whose upstream answered.
         let upstream = details.as_deref().is_none_or(|d| d == VIA_UPSTREAM);
@@ -74,8 +74,8 @@ impl Answer {
         if upstream && !end && admitted.meters() {
             self.meter = meter(ticket, headers, &mut effects);
         }
-        if upstream && ticket.asked && matches!(self.seen.status, 400 | 422) {
-            effects.push(unask(ticket, vm));
+        if upstream && ticket.usage_requested && matches!(self.seen.status, 400 | 422) {
+            effects.push(stop_asking_for_usage(ticket, vm));
         }
         effects
     }
@@ -92,8 +92,8 @@ impl Answer {
             }
         };
         match passed {
-            Passed::Same => Vec::new(),
-            Passed::Instead(bytes) => vec![Effect::ReplaceResponseBody(bytes)],
+            Output::Unchanged => Vec::new(),
+            Output::Replaced(bytes) => vec![Effect::ReplaceResponseBody(bytes)],
         }
     }
 
@@ -106,7 +106,7 @@ impl Answer {
     pub(crate) fn ending(self, host: &dyn Host) -> Ending {
         let mut seen = self.seen;
         match self.meter {
-            // Nobody looks at its end, because nothing is charged by it.
+            // The end of an unmetered answer is not observed and does not affect the charge.
             Meter::Off => seen.complete |= seen.answered == Answered::Upstream,
             Meter::Scan(scanner) => {
                 seen.complete |= scanner.done();
@@ -127,9 +127,9 @@ impl Answer {
     }
 }
 
-/// The ending of a stream without an answer, or whose answer nobody looked at: it is neither told anything nor metered.
+/// The ending of a stream without an answer, or whose answer is neither tagged nor metered.
 #[inline(never)]
-pub(crate) fn unlooked(host: &dyn Host, via_upstream: bool) -> Ending {
+pub(crate) fn ending_of_unread_answer(host: &dyn Host, via_upstream: bool) -> Ending {
     let details = match via_upstream {
         true => None,
         false => host.code_details(),
@@ -164,7 +164,7 @@ pub(crate) fn settle(
             None
         }
         Ending::Failed(_) => {
-            let took = host.now().saturating_sub(ticket.forwarded);
+            let took = host.now().saturating_sub(ticket.forwarded_ns);
             vm.rates.tokens(&ticket.served(), took)
         }
         _ => None,
@@ -186,7 +186,7 @@ pub(crate) fn settle(
     effects
 }
 
-/// JSON and event streams are read, unless compressed. What else an answer is called, its first bytes tell.
+/// Reads JSON and event streams unless compressed. For other content types, the first bytes decide.
 fn meter(ticket: &Ticket, headers: &Headers, effects: &mut Vec<Effect>) -> Meter {
     if headers.encoded() {
         return Meter::Bytes(0);
@@ -198,7 +198,7 @@ fn meter(ticket: &Ticket, headers: &Headers, effects: &mut Vec<Effect>) -> Meter
     };
     let sequences = ticket.admitted.charges.first().map_or(1, |charge| charge.n);
     let mut scanner = UsageScanner::new(label, sequences);
-    if ticket.asked && label == Label::Events {
+    if ticket.usage_requested && label == Label::Events {
         scanner = scanner.taking_out_usage();
         if headers.get("content-length").is_some() {
             effects.push(Effect::RemoveResponseHeader("content-length".into()));
@@ -216,8 +216,8 @@ fn media_type(headers: &Headers) -> Vec<u8> {
 
 /// The version refused a request that was made to ask for usage: it is observed from now on.
 #[cold]
-fn unask(ticket: &Ticket, vm: &mut Vm) -> Effect {
-    vm.unasked.insert(&ticket.served());
+fn stop_asking_for_usage(ticket: &Ticket, vm: &mut Vm) -> Effect {
+    vm.usage_refusals.insert(&ticket.served());
     let refused = metrics::by_version("usage_requests_refused", &ticket.model, ticket.version());
     Effect::Count(refused, 1)
 }
@@ -240,7 +240,7 @@ fn learn(ticket: &Ticket, used: &Used, vm: &mut Vm, host: &dyn Host, effects: &m
     }
     if used.complete {
         let now = host.now();
-        let took = now.saturating_sub(ticket.forwarded);
+        let took = now.saturating_sub(ticket.forwarded_ns);
         let tokens = output.div_ceil(charge.n.max(1));
         vm.rates.learn(&ticket.served(), tokens, took, now);
     }
@@ -254,7 +254,7 @@ fn learn(ticket: &Ticket, used: &Used, vm: &mut Vm, host: &dyn Host, effects: &m
 }
 
 /// Tags the answer with what served it.
-fn tell_served(ticket: &Ticket, host: &dyn Host) -> Vec<Effect> {
+fn tag_with_served_version(ticket: &Ticket, host: &dyn Host) -> Vec<Effect> {
     let Some(served) = host.served_version() else {
         return Vec::new();
     };

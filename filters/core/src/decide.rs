@@ -3,6 +3,8 @@
 //! facts → namespace → model → tenant → pin or pick → reserve → effects. Refusals come before any reserve,
 //! unless the reserve is what refuses. What is decided is returned; the stream keeps the [`Ticket`] alone.
 
+mod unserved;
+
 use std::rc::Rc;
 
 use headgate_contract::{Role, SessionKey, Tagging, UnknownVersion, names};
@@ -16,8 +18,7 @@ use crate::headers::Headers;
 use crate::host::Host;
 use crate::limit::{self, Admitted, Asking, Denied};
 use crate::metrics::{self, Metric};
-use crate::models_list;
-use crate::outcome::{Known, Labels, UNKNOWN, refuse_unknown};
+use crate::outcome::{Labels, UNKNOWN, refuse_unknown};
 use crate::pick::{self, Lane, Pinned, Version};
 use crate::rates::Served;
 use crate::refusal::Refusal;
@@ -25,6 +26,7 @@ use crate::session;
 use crate::tags::{self, HEADER_LANE, HEADER_TENANT, Tags, Value};
 use crate::tenants::Counted;
 use crate::vm::Vm;
+use unserved::{model_mismatch, not_found, not_ready, same};
 
 const ADMITTED: &str = "admitted";
 /// A tag that is not written.
@@ -75,13 +77,13 @@ pub(crate) struct Ticket {
     /// Answers carry what served.
     pub(crate) tag_answer: bool,
     /// Answers carry the balance.
-    pub(crate) tells: bool,
+    pub(crate) shows_balance: bool,
     /// The reserve.
     pub(crate) admitted: Admitted,
     /// When it was sent on, ns; 0 where nothing is charged.
-    pub(crate) forwarded: u64,
+    pub(crate) forwarded_ns: u64,
     /// The upstream was asked for usage that the client did not ask for.
-    pub(crate) asked: bool,
+    pub(crate) usage_requested: bool,
     /// The tenant, where there are statistics by tenant, and how many tenants have their own.
     pub(crate) tenant: Option<(Option<Rc<str>>, u32)>,
 }
@@ -101,7 +103,7 @@ impl Ticket {
 
     /// Whether its headers do.
     pub(crate) fn reads_headers(&self) -> bool {
-        self.tells || self.admitted.meters()
+        self.shows_balance || self.admitted.meters()
     }
 
     /// The version's name; empty if there is none.
@@ -210,86 +212,6 @@ impl<'a> Decider<'a> {
         decision.unwrap_or_else(|denied| self.denied(vm, namespace, &denied, labels, None))
     }
 
-    /// Refuses: what was not needed until now is looked up, so that logs and statistics have it.
-    #[cold]
-    fn denied(
-        &self,
-        vm: &mut Vm,
-        namespace: &Namespace,
-        denied: &Denied,
-        labels: Labels<'_>,
-        body_model: Option<&str>,
-    ) -> Decision {
-        let headers = self.request.headers;
-        let header = headers
-            .text(names::HEADER_MODEL)
-            .filter(|name| !name.is_empty());
-        let body = self.request.body.and_then(|body| body.model.as_deref());
-        let name = match self.config.role {
-            Role::Decide => body.or(body_model).or(header),
-            Role::Follow => header.or(body),
-        };
-        let model = name.and_then(|name| namespace.model(name));
-        let rules = model.map_or(&namespace.rest, |model| &model.rules);
-        let known = Known {
-            labels: Labels {
-                model: model.map_or(UNKNOWN, |model| &*model.id),
-                ..labels
-            },
-            namespace: Some(&namespace.name),
-            model: model.map_or(name, |model| Some(&*model.id)),
-            tenant: self.tenant(&rules.tagging).unwrap_or_default(),
-            tagging: Some(&*rules.tagging),
-        };
-        known.refuse(denied, headers, &mut vm.tenants)
-    }
-
-    /// A method or an origin that is not served.
-    #[cold]
-    fn not_served(&self) -> Box<Refusal> {
-        let text = |name| {
-            let value = self.request.headers.get(name).unwrap_or_default();
-            String::from_utf8_lossy(value).into_owned()
-        };
-        Box::new(match self.request.class {
-            Class::WrongMethod { allow } => Refusal::MethodNotAllowed {
-                allow,
-                path: text(":path"),
-            },
-            _ => Refusal::OriginNotAllowed {
-                origin: text("origin"),
-            },
-        })
-    }
-
-    /// On a host of no namespace.
-    #[cold]
-    fn nowhere(&self, vm: &mut Vm) -> Decision {
-        if self.tagging {
-            let refusal = Refusal::NoNamespace.into();
-            return refuse_unknown(refusal, self.request.headers, &mut vm.tenants);
-        }
-        Decision::Pass(vec![Labels::default().count("unmetered")])
-    }
-
-    /// The models, asked for.
-    #[cold]
-    fn models(&self, namespace: &Namespace, labels: Labels<'_>) -> Result<Decision, Box<Denied>> {
-        if !self.tagging {
-            return Ok(Decision::Pass(Vec::new()));
-        }
-        let reply = models_list::reply(namespace, self.request.headers)?;
-        Ok(Decision::Reply(vec![labels.count("listed")], reply.into()))
-    }
-
-    #[cold]
-    fn pass(&self) -> Decision {
-        if !self.tagging {
-            return Decision::Pass(Vec::new());
-        }
-        Decision::Pass(tags::strip(self.request.headers))
-    }
-
     fn serve(
         &self,
         vm: &mut Vm,
@@ -337,7 +259,7 @@ impl<'a> Decider<'a> {
             // The clock, and so the live scale, is asked for only where a bucket applies.
             percent: 100,
         };
-        let (admitted, forwarded) = self.reserve(vm, subject, asking, &mut effects)?;
+        let (admitted, forwarded_ns) = self.reserve(vm, subject, asking, &mut effects)?;
         match &tags {
             Some(tags) => {
                 let size = || self.host.request_headers_size();
@@ -363,17 +285,17 @@ impl<'a> Decider<'a> {
             effects.push(Effect::Count(metric, 1));
             (tenant.clone(), most)
         });
-        let tells = tagging.response_headers;
-        let tag_answer = vm.stages.tag && tells && !id.is_empty();
+        let shows_balance = tagging.response_headers;
+        let tag_answer = vm.stages.tag && shows_balance && !id.is_empty();
         let ticket = Box::new(Ticket {
             namespace: Rc::clone(&namespace.name),
             model: subject.model.map_or(UNKNOWN.into(), |m| Rc::clone(&m.id)),
             version: version.map(Rc::clone),
             tag_answer,
-            tells: tells && !admitted.charges.is_empty(),
+            shows_balance: shows_balance && !admitted.charges.is_empty(),
             admitted,
-            forwarded,
-            asked: false,
+            forwarded_ns,
+            usage_requested: false,
             tenant,
         });
         Ok(Decision::Go(effects, ticket))
@@ -393,7 +315,7 @@ impl<'a> Decider<'a> {
     ) -> Result<Subject<'a>, Box<Refusal>> {
         let hop = match self.config.role {
             Role::Decide => None,
-            Role::Follow => self.hop_before(names::HEADER_MODEL),
+            Role::Follow => self.previous_hop_header(names::HEADER_MODEL),
         };
         let name = hop.or(facts.model());
         if name.is_none() && self.config.role == Role::Decide {
@@ -405,7 +327,7 @@ impl<'a> Decider<'a> {
             && body != header
             && !same(model, namespace.model(header))
         {
-            return Err(disagree(body, header));
+            return Err(model_mismatch(body, header));
         }
         match (model, name) {
             (None, Some(name)) if self.tagging => Err(not_found(name)),
@@ -416,24 +338,9 @@ impl<'a> Decider<'a> {
         }
     }
 
-    #[cold]
-    fn missing(&self) -> Box<Refusal> {
-        Box::new(match self.request.class {
-            Class::Headers { known: false } => {
-                let path = self.request.headers.get(":path").unwrap_or_default();
-                Refusal::PathUnknown {
-                    path: String::from_utf8_lossy(path).into_owned(),
-                }
-            }
-            class => Refusal::ModelMissing {
-                in_body: matches!(class, Class::Body(_)),
-            },
-        })
-    }
-
     /// What the hop before wrote.
     #[inline(never)]
-    fn hop_before(&self, name: &str) -> Option<&'a str> {
+    fn previous_hop_header(&self, name: &str) -> Option<&'a str> {
         self.request.headers.text(name)
     }
 
@@ -441,7 +348,7 @@ impl<'a> Decider<'a> {
     fn tenant(&self, tagging: &Tagging) -> Result<Option<Rc<str>>, Box<Refusal>> {
         let headers = self.request.headers;
         if self.config.role == Role::Follow && headers.get(HEADER_TENANT).is_some() {
-            return Ok(self.hop_before(HEADER_TENANT).map(Into::into));
+            return Ok(self.previous_hop_header(HEADER_TENANT).map(Into::into));
         }
         let name = tagging.tenant_header.as_str();
         let Some(value) = single(headers, name)? else {
@@ -467,7 +374,7 @@ impl<'a> Decider<'a> {
             return Ok((None, ""));
         };
         if !self.tagging {
-            let version = self.hop_before(names::HEADER_VERSION);
+            let version = self.previous_hop_header(names::HEADER_VERSION);
             return Ok((version.and_then(|v| model.picker.known(v)), ""));
         }
         let tagging = &subject.rules.tagging;
@@ -560,36 +467,11 @@ impl<'a> Decider<'a> {
     }
 }
 
-/// Whether both are one model. A name that is not in the plan is like no other.
-fn same(a: Option<&Model>, b: Option<&Model>) -> bool {
-    a.zip(b).is_some_and(|(a, b)| a.id == b.id)
-}
-
-#[cold]
-fn disagree(body: &str, header: &str) -> Box<Refusal> {
-    Box::new(Refusal::ModelDisagrees {
-        body: body.into(),
-        header: header.into(),
-    })
-}
-
 #[cold]
 fn baggage_left_out(model: &str, version: Option<&Rc<Version>>, members: u64) -> Effect {
     const NAME: &str = "baggage_members_left_out";
     let render = || metrics::by_version(NAME, model, pick::label(version));
     Effect::Count(pick::stat(version, NAME, "", render), members)
-}
-
-#[cold]
-fn not_found(name: &str) -> Box<Refusal> {
-    Box::new(Refusal::ModelNotFound { model: name.into() })
-}
-
-#[cold]
-fn not_ready(model: &Model) -> Box<Refusal> {
-    Box::new(Refusal::ModelNotReady {
-        model: model.id.to_string(),
-    })
 }
 
 /// The version that a request names; `None` where an unknown one is served by weights.

@@ -5,12 +5,10 @@
 
 use std::borrow::Cow;
 
+use headgate_contract::names;
 use headgate_dialect::Endpoint;
 
 const MODELS: &[u8] = b"/v1/models";
-
-/// Paths where servers say how they are.
-const HEALTH: [&[u8]; 3] = [b"/health", b"/healthz", b"/ping"];
 
 /// Paths that generate when posted to, and whose bodies are not read.
 const POSTED: [&[u8]; 13] = [
@@ -41,11 +39,11 @@ pub enum Class {
     },
     /// Nothing: it asks for the models, or for one of them, which the filter answers.
     Models,
-    /// Its headers, and it is not metered: it asks a model's server how it is.
+    /// A health check: routed by headers, not metered.
     Health,
-    /// Nothing: a browser asks whether a page may call (CORS), and no policy allowed its origin.
+    /// A CORS preflight whose origin no policy allows.
     Preflight,
-    /// Nothing: the path is known and answers other methods.
+    /// A known path that answers other methods.
     WrongMethod {
         /// The methods it answers, as the header `allow` lists them.
         allow: &'static str,
@@ -62,7 +60,9 @@ const GET: &str = "GET, HEAD";
 pub fn classify(method: &[u8], path: &[u8], preflight: bool) -> Class {
     let plain = normalize(path);
     let plain = trimmed(&plain);
-    let health = HEALTH.contains(&plain);
+    let health = names::HEALTH_PATHS
+        .iter()
+        .any(|path| path.as_bytes() == plain);
     if !health && !serving(plain) {
         return Class::Other;
     }

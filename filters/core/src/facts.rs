@@ -105,7 +105,7 @@ pub struct MaxTokens {
 /// The one value of a header: `None` if absent or empty.
 ///
 /// # Errors
-/// Values that disagree: readers differ in which one they take.
+/// Values that model_mismatch: readers differ in which one they take.
 pub fn single<'a>(headers: &'a Headers, name: &str) -> Result<Option<&'a [u8]>, Box<Refusal>> {
     let mut values = headers.get_all(name);
     let Some(first) = values.next() else {

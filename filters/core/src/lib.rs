@@ -1,6 +1,6 @@
 //! The data plane's decisions: facts → tags and version → cost → reserve → effects, and usage → settle.
 //!
-//! Pure: no clock, no I/O, no ABI. A [`stream::Stream`] is told what the proxy saw and answers with
+//! Pure: no clock, no I/O, no ABI. A [`stream::Stream`] receives proxy events and returns
 //! [`effects`]; what it needs from outside comes through [`ports`] and [`host`]. So the same code runs inside
 //! Envoy, in tests, and in the control plane that checks a configuration before it is pushed.
 //!
@@ -39,5 +39,5 @@ mod skew;
 pub mod stream;
 pub mod tags;
 mod tenants;
-mod unasked;
+mod usage_refusals;
 pub mod vm;

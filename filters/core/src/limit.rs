@@ -13,8 +13,8 @@ use crate::host::Host;
 use crate::ledger::{Fingerprint, Held, Ledger, Reason, Refused, Spend};
 use crate::metrics::Series;
 use crate::pick::{self, Version};
-use crate::ratelimit_headers::{self, Told};
-use crate::refusal::{Refusal, Short};
+use crate::ratelimit_headers::{self, BucketStatus};
+use crate::refusal::{Refusal, Shortfall};
 use crate::tags::{Tags, encoded};
 
 /// Who asks for what.
@@ -196,8 +196,8 @@ impl Charge {
         u64::try_from(numerator.div_ceil(denominator)).unwrap_or(u64::MAX)
     }
 
-    fn told(&self, remaining: u64, limit: u64, reset_ns: u64) -> Told {
-        Told {
+    fn status(&self, remaining: u64, limit: u64, reset_ns: u64) -> BucketStatus {
+        BucketStatus {
             bucket: self.limit.bucket.clone(),
             kind: self.limit.pricing.kind(),
             limit: self.milli(limit),
@@ -229,16 +229,16 @@ impl Admitted {
 
     /// The balances after the reserve, as headers of the answer.
     pub(crate) fn headers(&self) -> Vec<(crate::effects::Name, String)> {
-        let told: Vec<_> = self
+        let status: Vec<_> = self
             .charges
             .iter()
             .zip(self.held.spends())
             .map(|(charge, spend)| {
                 let balance = spend.balance();
-                charge.told(balance.remaining, balance.limit, balance.reset_ns)
+                charge.status(balance.remaining, balance.limit, balance.reset_ns)
             })
             .collect();
-        ratelimit_headers::headers(&told)
+        ratelimit_headers::headers(&status)
     }
 }
 
@@ -246,19 +246,19 @@ impl Admitted {
 fn never(limit: &Rc<Limit>, quote: &Quote) -> Box<Denied> {
     let per_milli = (quote.per_unit / 1000).max(1);
     let milli = |amount: u128| u64::try_from(amount / per_milli).unwrap_or(u64::MAX);
-    let short = Short {
+    let shortfall = Shortfall {
         bucket: limit.bucket.clone(),
         kind: limit.pricing.kind(),
         cost: milli(quote.cost),
         capacity: milli(quote.unscaled),
         remaining: 0,
         retry_after: 0,
-        futile: false,
+        exceeds_client_wait: false,
         headers: Vec::new(),
     };
     Box::new(Denied {
         limit: Some(limit.clone()),
-        refusal: Refusal::CostExceedsCapacity(Box::new(short)).into(),
+        refusal: Refusal::CostExceedsCapacity(Box::new(shortfall)).into(),
     })
 }
 
@@ -268,29 +268,29 @@ fn denied(charges: &[Charge], refused: &Refused) -> Box<Denied> {
         return Box::new(Refusal::NotConfigured).into();
     };
     let per_milli = (charge.quote.per_unit / 1000).max(1);
-    let told = charge.told(refused.remaining, refused.limit, refused.reset_ns);
+    let status = charge.status(refused.remaining, refused.limit, refused.reset_ns);
     let wait_ns = match refused.reason {
         Reason::OverBudget { retry_after_ns }
         | Reason::ExceedsScaledCapacity { retry_after_ns } => retry_after_ns,
         Reason::ExceedsCapacity | Reason::Contention => 0,
     };
-    let short = Box::new(Short {
+    let shortfall = Box::new(Shortfall {
         bucket: charge.limit.bucket.clone(),
         kind: charge.limit.pricing.kind(),
         cost: u64::try_from(charge.quote.cost / per_milli).unwrap_or(u64::MAX),
-        capacity: told.limit,
-        remaining: told.remaining,
+        capacity: status.limit,
+        remaining: status.remaining,
         retry_after: ratelimit_headers::retry_after(wait_ns).max(1),
-        futile: wait_ns > charge.limit.max_client_wait,
+        exceeds_client_wait: wait_ns > charge.limit.max_client_wait,
         headers: match refused.reason {
-            Reason::OverBudget { .. } => ratelimit_headers::headers(std::slice::from_ref(&told)),
+            Reason::OverBudget { .. } => ratelimit_headers::headers(std::slice::from_ref(&status)),
             _ => Vec::new(),
         },
     });
     let refusal = match refused.reason {
-        Reason::OverBudget { .. } => Refusal::OverBudget(short),
-        Reason::ExceedsScaledCapacity { .. } => Refusal::CapacityReduced(short),
-        Reason::Contention => Refusal::Contended(short),
+        Reason::OverBudget { .. } => Refusal::OverBudget(shortfall),
+        Reason::ExceedsScaledCapacity { .. } => Refusal::CapacityReduced(shortfall),
+        Reason::Contention => Refusal::Contended(shortfall),
         Reason::ExceedsCapacity => return never(&charge.limit, &charge.quote),
     };
     Box::new(Denied {

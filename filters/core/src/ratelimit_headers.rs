@@ -8,9 +8,9 @@ use crate::effects::Name;
 const NS: u64 = 1_000_000_000;
 const MS: u64 = 1_000_000;
 
-/// A bucket as a client is told about it. Amounts in thousandths of its unit.
+/// A bucket as a client is status about it. Amounts in thousandths of its unit.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Told {
+pub struct BucketStatus {
     /// The bucket's name.
     pub bucket: String,
     /// `tokens` or `requests`.
@@ -27,25 +27,31 @@ pub struct Told {
 
 /// The headers of these buckets.
 #[must_use]
-pub fn headers(buckets: &[Told]) -> Vec<(Name, String)> {
+pub fn headers(buckets: &[BucketStatus]) -> Vec<(Name, String)> {
     if buckets.is_empty() {
         return Vec::new();
     }
     let mut out: Vec<(Name, String)> = Vec::with_capacity(8);
-    if let Some(told) = tightest(buckets, "tokens") {
-        out.push(("x-ratelimit-limit-tokens".into(), units(told.limit)));
-        out.push(("x-ratelimit-remaining-tokens".into(), units(told.remaining)));
-        out.push(("x-ratelimit-reset-tokens".into(), duration(told.reset_ns)));
+    if let Some(status) = tightest(buckets, "tokens") {
+        out.push(("x-ratelimit-limit-tokens".into(), units(status.limit)));
+        out.push((
+            "x-ratelimit-remaining-tokens".into(),
+            units(status.remaining),
+        ));
+        out.push(("x-ratelimit-reset-tokens".into(), duration(status.reset_ns)));
     }
-    if let Some(told) = tightest(buckets, "requests") {
-        out.push(("x-ratelimit-limit-requests".into(), units(told.limit)));
+    if let Some(status) = tightest(buckets, "requests") {
+        out.push(("x-ratelimit-limit-requests".into(), units(status.limit)));
         out.push((
             "x-ratelimit-remaining-requests".into(),
-            units(told.remaining),
+            units(status.remaining),
         ));
-        out.push(("x-ratelimit-reset-requests".into(), duration(told.reset_ns)));
+        out.push((
+            "x-ratelimit-reset-requests".into(),
+            duration(status.reset_ns),
+        ));
     }
-    let list = |item: fn(&Told) -> String| {
+    let list = |item: fn(&BucketStatus) -> String| {
         let items: Vec<_> = buckets.iter().map(item).collect();
         items.join(", ")
     };
@@ -75,9 +81,10 @@ pub fn headers(buckets: &[Told]) -> Vec<(Name, String)> {
 }
 
 /// The one with the least share left; the first of equals.
-fn tightest<'a>(buckets: &'a [Told], kind: &str) -> Option<&'a Told> {
-    let share =
-        |t: &Told| u128::from(t.remaining) * u128::from(u64::MAX) / u128::from(t.limit.max(1));
+fn tightest<'a>(buckets: &'a [BucketStatus], kind: &str) -> Option<&'a BucketStatus> {
+    let share = |t: &BucketStatus| {
+        u128::from(t.remaining) * u128::from(u64::MAX) / u128::from(t.limit.max(1))
+    };
     buckets
         .iter()
         .filter(|t| t.kind == kind)

@@ -8,7 +8,7 @@ use std::rc::Rc;
 const MIN_TOKENS: u64 = 32;
 /// Older answers count half after so long, ns: 10 minutes.
 const HALF_LIFE_NS: u64 = 600 * 1_000_000_000;
-/// Most versions remembered; beyond it the one unused longest is forgotten.
+/// Most versions remembered; beyond it, the version whose sums were halved longest ago is replaced.
 const MAX_VERSIONS: usize = 1024;
 
 const NS_PER_MS: u64 = 1_000_000;

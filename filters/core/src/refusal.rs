@@ -96,18 +96,18 @@ pub enum Refusal {
         expected: &'static str,
     },
     /// The bucket has not enough left.
-    OverBudget(Box<Short>),
+    OverBudget(Box<Shortfall>),
     /// The cost is above the capacity at scale 1: it can never pass.
-    CostExceedsCapacity(Box<Short>),
+    CostExceedsCapacity(Box<Shortfall>),
     /// The cost is above the capacity only as it is scaled now.
-    CapacityReduced(Box<Short>),
+    CapacityReduced(Box<Shortfall>),
     /// The shared cell stayed contended.
-    Contended(Box<Short>),
+    Contended(Box<Shortfall>),
 }
 
-/// What a bucket was short of. Amounts in thousandths of its unit.
+/// What a bucket lacks for a request. Amounts in thousandths of its unit.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Short {
+pub struct Shortfall {
     /// The bucket's name.
     pub bucket: String,
     /// `tokens` or `requests`.
@@ -121,7 +121,7 @@ pub struct Short {
     /// When to ask again, seconds.
     pub retry_after: u64,
     /// That is later than a client is expected to wait for.
-    pub futile: bool,
+    pub exceeds_client_wait: bool,
     /// Limit headers to send along.
     pub headers: Vec<(Name, String)>,
 }
@@ -151,12 +151,12 @@ impl Refusal {
         if let Self::MethodNotAllowed { allow, .. } = self {
             headers.push(("allow".into(), (*allow).to_owned()));
         }
-        if let Some(short) = self.short() {
+        if let Some(shortfall) = self.shortfall() {
             // openai-node sleeps through a Retry-After of any length unless it is told not to.
-            if short.futile {
+            if shortfall.exceeds_client_wait {
                 headers.push(("x-should-retry".into(), "false".into()));
             }
-            headers.extend(short.headers.iter().cloned());
+            headers.extend(shortfall.headers.iter().cloned());
         }
         let mut body = Vec::new();
         if !grpc {
@@ -260,7 +260,7 @@ impl Refusal {
         }
     }
 
-    fn short(&self) -> Option<&Short> {
+    fn shortfall(&self) -> Option<&Shortfall> {
         match self {
             Self::OverBudget(s)
             | Self::CostExceedsCapacity(s)

@@ -81,7 +81,7 @@ pub enum Ending {
     Unobserved,
     /// This was used, as reported or observed.
     Used(Used),
-    /// So many bytes came back, and nobody knows what they say.
+    /// The answer cannot be read; only its bytes are known.
     Unreadable {
         /// Bytes of the answer.
         bytes: u64,
@@ -105,7 +105,7 @@ pub struct Used {
 
 impl Used {
     /// Whether the report tells all of it: it is the last one, and does not deny the text that flowed.
-    fn is_told(&self) -> bool {
+    fn report_is_complete(&self) -> bool {
         let denies =
             |usage: Usage| usage.output == 0 && usage.total.is_none_or(|t| Some(t) == usage.input);
         self.complete && !(self.text_bytes > 0 && self.usage.is_some_and(denies))
@@ -221,7 +221,7 @@ fn never_sent(details: &str) -> bool {
 }
 
 impl Failure {
-    /// As metrics say it.
+    /// The metric label value.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -236,7 +236,7 @@ impl Failure {
 }
 
 impl Ending {
-    /// As metrics say it.
+    /// The metric label value.
     #[must_use]
     pub fn as_str(&self) -> &'static str {
         match self {
@@ -270,7 +270,7 @@ impl Charge {
     pub(crate) fn used_tokens(&self, used: &Used) -> (u64, u64) {
         let observed = self.tokens(used.text_bytes.saturating_add(used.unread_bytes));
         match used.usage {
-            Some(usage) if used.is_told() => {
+            Some(usage) if used.report_is_complete() => {
                 (usage.input.unwrap_or(self.input), self.output(usage))
             }
             Some(usage) => {
@@ -286,7 +286,7 @@ impl Charge {
             return reserved;
         }
         let reported = used.usage.map(|usage| self.reported(usage));
-        if let (Some(reported), true) = (reported, used.is_told()) {
+        if let (Some(reported), true) = (reported, used.report_is_complete()) {
             return reported;
         }
         let bytes = used.text_bytes.saturating_add(used.unread_bytes);

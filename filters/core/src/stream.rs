@@ -2,12 +2,12 @@
 //! answers with effects.
 //!
 //! The stream itself remembers whether its request was sent on: a client that leaves while the request is
-//! held and one that leaves after it was forwarded look alike to the proxy. How the bytes of a body are cut
+//! held and one that leaves after it was forwarded_ns look alike to the proxy. How the bytes of a body are cut
 //! makes no difference to what is decided or settled.
 
 use headgate_dialect::{Endpoint, Limits, RequestScanner, Splice};
 
-use crate::answer::{Answer, settle, unlooked};
+use crate::answer::{Answer, ending_of_unread_answer, settle};
 use crate::decide::{Decision, Request, Ticket, decide, reads_bodies, refuse_unread};
 use crate::effects::{Effect, Flow, Step};
 use crate::endpoint::{Class, classify};
@@ -169,7 +169,7 @@ impl Stream {
                 }
                 let ending = match sent.answer.take() {
                     Some(answer) => answer.ending(host),
-                    None => unlooked(host, sent.via_upstream),
+                    None => ending_of_unread_answer(host, sent.via_upstream),
                 };
                 Step::with(settle(&mut sent.ticket, &ending, vm, host))
             }
@@ -190,8 +190,8 @@ impl Stream {
         matches!(self.0, Phase::Answered)
     }
 
-    /// Of an answer that is not read, this was not all. So it is the upstream's: the proxy's own answers come whole, as headers
-    /// and at most one piece. Of an answer that comes whole, the proxy is asked at the end who gave it, which costs more.
+    /// Reports that an unread answer has more bytes to come. Such an answer is the upstream's, because the proxy sends its own in one
+    /// piece. For a single-piece answer, the proxy is asked at the end, which costs more.
     pub fn more_to_come(&mut self) {
         if let Phase::Sent(sent) = &mut self.0 {
             sent.via_upstream = true;
@@ -267,7 +267,7 @@ impl Reading {
         })
     }
 
-    /// Reads as far as the limit goes: what is wrong within it is told first, however the bytes are cut.
+    /// Reads as far as the limit goes: errors within the limit are reported first, however the bytes are split.
     fn push(&mut self, chunk: &[u8]) -> Result<(), Box<Refusal>> {
         let within = chunk.len().min(self.room);
         self.scanner.push(&chunk[..within]);
@@ -297,9 +297,9 @@ impl Reading {
             && let Some(splice) = self.scanner.ask_usage()
             && ticket.admitted.asks()
             && !self.headers.signed()
-            && !vm.unasked.contains(&ticket.served())
+            && !vm.usage_refusals.contains(&ticket.served())
         {
-            ticket.asked = true;
+            ticket.usage_requested = true;
             effects.push(self.amend(splice));
         }
         decision

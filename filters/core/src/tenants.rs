@@ -13,7 +13,7 @@ use crate::ports::Cells;
 const ENOUGH: u32 = 100;
 /// Most tenants whose requests are counted towards that.
 const MAX_CANDIDATES: usize = 1024;
-/// Tries of a write; what is lost goes with the next.
+/// Compare-and-swap attempts per tick; unsent changes go with the next tick.
 const TRIES: usize = 8;
 
 /// Key of the counts in shared data, before the namespace.

@@ -15,7 +15,7 @@ use crate::rates::Rates;
 use crate::scale::Receptions;
 use crate::stream::Stream;
 use crate::tenants::Tenants;
-use crate::unasked::Unasked;
+use crate::usage_refusals::UsageRefusals;
 
 /// Which stages a module runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,7 +35,7 @@ pub struct Vm {
     pub(crate) evictions: Evictions,
     pub(crate) rates: Rates,
     pub(crate) tenants: Tenants,
-    pub(crate) unasked: Unasked,
+    pub(crate) usage_refusals: UsageRefusals,
     receptions: Receptions,
 }
 
@@ -50,7 +50,7 @@ impl Vm {
             evictions: Evictions::default(),
             rates: Rates::default(),
             tenants: Tenants::default(),
-            unasked: Unasked::default(),
+            usage_refusals: UsageRefusals::default(),
             receptions: Receptions::default(),
         }
     }
@@ -76,7 +76,7 @@ impl Vm {
     /// know. What is returned are counts.
     pub fn tick(&mut self, host: &dyn Host) -> Vec<Effect> {
         self.tenants.tick(host);
-        self.unasked.tick(host);
+        self.usage_refusals.tick(host);
         self.ledger.flush(host.now(), host);
         let carried = self.ledger.carried();
         let counted = carried.iter().flat_map(|carried| {

@@ -26,4 +26,4 @@ pub use openai::answer::UsageScanner;
 pub use openai::ask::Splice;
 pub use openai::request::RequestScanner;
 pub use refusal::{Refusal, openai_error_body, push_json_string};
-pub use usage::{Label, Observed, Passed, Usage};
+pub use usage::{Label, Observed, Output, Usage};

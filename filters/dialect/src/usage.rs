@@ -45,9 +45,9 @@ pub enum Label {
 
 /// What becomes of bytes that were pushed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Passed {
+pub enum Output {
     /// They pass unchanged.
-    Same,
-    /// These pass instead of them: some were held back, or come after being held back, or are taken out.
-    Instead(Vec<u8>),
+    Unchanged,
+    /// Forward these bytes instead: bytes were held back, released or removed.
+    Replaced(Vec<u8>),
 }

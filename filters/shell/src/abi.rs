@@ -187,7 +187,7 @@ pub(crate) fn buffer(buffer: Buffer, start: usize, max: usize) -> Result<Vec<u8>
     handed_over(|data, len| unsafe { proxy_get_buffer_bytes(buffer as u32, start, max, data, len) })
 }
 
-/// Puts these bytes in place of all that a buffer holds.
+/// Replaces the whole content of a buffer.
 pub(crate) fn set_buffer(buffer: Buffer, bytes: &[u8]) -> Result<(), Status> {
     // SAFETY: the bytes are borrowed for the call. A size beyond the buffer's own means all of it.
     done(unsafe {
@@ -271,7 +271,8 @@ pub(crate) fn shared(key: &[u8]) -> Result<(Vec<u8>, u32), Status> {
     Ok((value, cas))
 }
 
-/// The number of a write that never is: with it, only a key that is not there is written. (0 would write whatever is there.)
+/// A version number that is never assigned: the write succeeds only if the key does not exist. (0 would overwrite
+/// unconditionally.)
 pub(crate) const ABSENT: u32 = u32::MAX;
 
 /// Writes a shared value if its last write was `cas`.

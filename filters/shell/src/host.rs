@@ -12,11 +12,11 @@ use headgate_core::ports::{CasMismatch, Cells, Clock, Entropy};
 use crate::abi::{self, Level, Map, Status};
 
 thread_local! {
-    /// Writes of shared cells that other workers were faster with.
+    /// Compare-and-swap attempts lost to other workers.
     static LOST: Cell<u64> = const { Cell::new(0) };
 }
 
-/// How many tries of a write other workers won since the last call.
+/// Compare-and-swap attempts lost to other workers since the last call.
 pub(crate) fn lost_tries() -> u64 {
     LOST.take()
 }

@@ -72,7 +72,7 @@ fn perform(effect: Effect) {
 #[inline(never)]
 fn amend(splice: &Splice, length: Option<u64>) -> Result<(), Status> {
     let body = abi::buffer(Buffer::RequestBody, 0, i32::MAX as usize)?;
-    // A splice that does not fit is of another body: this one goes on as it is.
+    // A splice outside the body does not belong to it: forward the body unchanged.
     let Some(amended) = splice.apply(&body) else {
         return Ok(());
     };

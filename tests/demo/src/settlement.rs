@@ -24,8 +24,7 @@ pub const CUT: Claim = Claim(
 const SERVED_BY: (&str, &str) = ("phi-3", "mini-4k");
 /// Tokens per second that flow back.
 const REFILL: f64 = 1.0;
-/// A question for the balance costs this many tokens and uses them: too many for a worker to set aside a slice, so
-/// that every worker tells the same balance.
+/// Tokens that a balance probe reserves and uses.
 const PROBE: u64 = 64;
 /// Tokens of the prompt `Hello`.
 const PROMPT: u64 = 2;

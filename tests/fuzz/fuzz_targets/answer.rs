@@ -1,7 +1,7 @@
 //! An answer in two portions gives what it gives in one, passes what it passes in one, and never a panic.
 #![no_main]
 
-use headgate_dialect::{Label, Passed, UsageScanner};
+use headgate_dialect::{Label, Output, UsageScanner};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|input: (u16, &[u8])| {
@@ -16,8 +16,8 @@ fuzz_target!(|input: (u16, &[u8])| {
             let mut passed = Vec::new();
             for (at, portion) in portions.iter().enumerate() {
                 match scanner.push(portion, at + 1 == portions.len()) {
-                    Passed::Same => passed.extend_from_slice(portion),
-                    Passed::Instead(bytes) => passed.extend(bytes),
+                    Output::Unchanged => passed.extend_from_slice(portion),
+                    Output::Replaced(bytes) => passed.extend(bytes),
                 }
             }
             (

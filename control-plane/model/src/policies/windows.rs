@@ -1,7 +1,7 @@
 //! Buckets that fill slowly: what a restart of a proxy does to them.
 //!
-//! A bucket lives in the memory of each proxy's Envoy. Where it fills within minutes, a restart is no event; where a month's
-//! budget is meant, whoever wrote it has to know.
+//! A bucket lives in the memory of each proxy's Envoy. A restart hardly matters to a bucket that fills within minutes. It does to a
+//! monthly budget, so the policy gets a finding.
 
 use headgate_contract::{Bucket, Duration, TokenBucketPolicySpec};
 
@@ -9,10 +9,10 @@ use super::outcome::{PolicyId, PolicyKind};
 use super::reach::listed;
 use crate::{Finding, Policy, Severity, reason};
 
-/// Longer windows are told, in seconds.
+/// Windows longer than this are reported, seconds.
 const LONG: u64 = 3600;
 
-/// What is told of a policy, if anything. A function of the policy alone.
+/// The finding about a policy, if any. A function of the policy alone.
 pub(super) fn finding(policy: &Policy<TokenBucketPolicySpec>) -> Option<Finding> {
     let buckets = policy.spec.buckets.iter();
     let long: Vec<String> = buckets
@@ -23,7 +23,7 @@ pub(super) fn finding(policy: &Policy<TokenBucketPolicySpec>) -> Option<Finding>
     }
     let message = format!(
         "spec.buckets: takes longer than an hour to fill: {}. Each proxy keeps its buckets in Envoy's memory: a restart of \
-         Envoy empties that table, and every tenant has a full bucket there again. A fleet store will keep them over a restart",
+         Envoy loses them, and every tenant starts with a full bucket on that proxy",
         listed(long.iter().map(String::as_str))
     );
     let object = PolicyId {

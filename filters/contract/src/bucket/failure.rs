@@ -13,9 +13,9 @@ pub struct OnFailure {
     pub rate_limited: FailureCharge,
     /// The upstream answered 5xx, except 504, or 200 with nothing but an error. Default `nothing`.
     pub server_error: FailureCharge,
-    /// The upstream's connection was reset after the request was forwarded and before the answer began. Default `prompt`.
+    /// The upstream connection was reset after the request was forwarded and before anything was generated. Default `prompt`.
     pub reset: FailureCharge,
-    /// The answer did not begin in time, or the upstream answered 504: it may have generated until then. Default `elapsed`.
+    /// A timeout ended the request before anything was generated, or the upstream answered 504. Default `elapsed`.
     pub timeout: FailureCharge,
 }
 
@@ -48,12 +48,12 @@ pub enum FailureCharge {
     Elapsed,
 }
 
-/// What is charged for a request whose client left after it was forwarded and before the answer began.
+/// What is charged for a request whose client left after it was forwarded and before anything was generated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub enum Abandoned {
-    /// See [`FailureCharge::Elapsed`].
+    /// As `onFailure.timeout: elapsed`: the prompt, and what this version generates in the elapsed time. At most the reservation.
     #[default]
     Elapsed,
     /// The prompt, as estimated. In profile `semantic`, which has no price for a prompt, the reservation.

@@ -18,8 +18,8 @@ use super::{
 ]))))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(super) struct Bucket {
-    /// Its name, once in a policy. Where several policies give one model a bucket of this name, one of them counts, in the
-    /// order told with the policy; a tie is an error (`DuplicateBucket`), and the oldest counts.
+    /// Bucket name, unique in the policy. If several policies define this bucket for one model, the policy precedence
+    /// decides; a tie is an error (`DuplicateBucket`), and the oldest applies.
     name: BucketName,
     /// Attributes that partition the bucket (`tenant`, `model`, `version`, `header:NAME`); empty means one bucket for everybody.
     #[cfg_attr(feature = "schema", schemars(length(max = super::MAX_PARTS), extend("x-kubernetes-list-type" = "set")))]
@@ -37,8 +37,8 @@ pub(super) struct Bucket {
     #[serde(default = "four")]
     #[cfg_attr(feature = "schema", schemars(extend("minimum" = 0.25, "maximum" = 64, "x-kubernetes-validations" = crate::rules::of(&[crate::rules::SIX_DIGITS, ("self >= 0.25", "write 0.25 to 64")]))))]
     bytes_per_token: Decimal,
-    /// How far settlement may drive the bucket below empty, in windows. What a request used beyond that is not charged, and
-    /// counted. 0–100. Default: 10 windows, but at most the longer of one window and 24 hours.
+    /// How far settlement may drive the bucket below empty, in windows. Usage beyond that is not charged;
+    /// `headgate_debt_clipped_milli` counts it. 0–100. Default: 10 windows, but at most the longer of one window and 24 hours.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "schema", schemars(extend("maximum" = 100)))]
     max_debt: Option<Decimal>,
@@ -61,7 +61,7 @@ pub(super) struct Bucket {
     /// whatever is written here.
     #[serde(default)]
     on_failure: OnFailure,
-    /// What is charged for a request whose client left after it was forwarded and before the answer began. Default `elapsed`.
+    /// What is charged for a request whose client left after it was forwarded and before anything was generated. Default `elapsed`.
     #[serde(default)]
     abandoned: Abandoned,
     /// The longest `Retry-After` that a client is expected to wait for, such as `60s`: beyond it a refusal carries
@@ -69,7 +69,7 @@ pub(super) struct Bucket {
     #[serde(default = "client_wait")]
     #[cfg_attr(feature = "schema", schemars(extend("x-kubernetes-validations" = crate::rules::of(&[crate::rules::UP_TO_A_DAY]))))]
     max_client_wait: Duration,
-    /// Keys that are never evicted by one another. A key takes 16 bytes, and some 250 for each group of 16, once it is used.
+    /// Number of active keys up to which no key evicts another. Memory: 16 bytes per used key, plus about 250 bytes per group of 16.
     /// 64–16 777 216, default 1 048 576.
     #[serde(default = "keys")]
     #[cfg_attr(feature = "schema", schemars(extend("minimum" = 64, "maximum" = 16_777_216)))]

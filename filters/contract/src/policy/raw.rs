@@ -148,7 +148,7 @@ pub(super) struct TrafficTagPolicySpec {
     /// Whether the tags are also filter state `wasm.headgate.<tag>`, for this proxy's access log and telemetry; without it, those read the tags' headers. Default true.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     filter_state: Option<bool>,
-    /// Whether answers carry `x-model` and `x-model-version` of what served, and the balance of the buckets; a refusal always tells. Default true.
+    /// Whether answers carry `x-model` and `x-model-version` of what served, and the balance of the buckets; error responses always carry these headers. Default true.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     response_headers: Option<bool>,
     /// Own tags: header `x-headgate-<name>`, `baggage` member and filter state.

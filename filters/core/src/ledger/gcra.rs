@@ -38,7 +38,7 @@ pub(super) struct Attempt<'a, C: ?Sized> {
 pub(super) enum Outcome {
     /// Written.
     Taken(Taken),
-    /// Over budget for so many ns; nothing was written. `start` is where a reserve would begin.
+    /// Over budget for `retry_after` ns; nothing was written. `start` is where a reserve would begin.
     Refused { retry_after: u64, start: u64 },
     /// Within budget at last sight, but it could not be written.
     Contended { own_tat: u64, timeline: Timeline },

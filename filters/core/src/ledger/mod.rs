@@ -7,7 +7,7 @@
 //!
 //! Invariant: in any stretch of `t` ns, what a bucket reserved less what it gave back is at most
 //! `T + t`, whatever workers, races, VM deaths and configuration swaps do, as long as no live key is
-//! evicted. Everything uncertain is rounded, lost or forgotten against the client, never in its favour;
+//! evicted. All rounding and loss goes against the client;
 //! what that costs is reported in [`Settled`].
 //!
 //! ```text

@@ -113,9 +113,9 @@ fn amount(milli: u64) -> String {
 
 /// At most 128 characters of what a client sent.
 fn excerpt(text: &str) -> String {
-    let mut short: String = text.chars().take(128).collect();
-    if short.len() < text.len() {
-        short.push('…');
+    let mut excerpt: String = text.chars().take(128).collect();
+    if excerpt.len() < text.len() {
+        excerpt.push('…');
     }
-    short
+    excerpt
 }

@@ -1,17 +1,17 @@
 //! Every refusal, to the byte.
 
-use headgate_core::refusal::{Refusal, Short};
+use headgate_core::refusal::{Refusal, Shortfall};
 use headgate_dialect::BodyError;
 
-fn short() -> Box<Short> {
-    Box::new(Short {
+fn shortfall() -> Box<Shortfall> {
+    Box::new(Shortfall {
         bucket: "fair".into(),
         kind: "requests",
         cost: 1500,
         capacity: 20_000,
         remaining: 250,
         retry_after: 0,
-        futile: false,
+        exceeds_client_wait: false,
         headers: Vec::new(),
     })
 }
@@ -91,7 +91,7 @@ fn each_says_what_is_wrong_and_what_to_do() {
             None,
         ),
         (
-            Refusal::OverBudget(short()),
+            Refusal::OverBudget(shortfall()),
             429,
             "requests",
             "null",
@@ -100,7 +100,7 @@ fn each_says_what_is_wrong_and_what_to_do() {
             Some("1"),
         ),
         (
-            Refusal::CapacityReduced(short()),
+            Refusal::CapacityReduced(shortfall()),
             503,
             "server_error",
             "null",
@@ -109,7 +109,7 @@ fn each_says_what_is_wrong_and_what_to_do() {
             Some("1"),
         ),
         (
-            Refusal::Contended(short()),
+            Refusal::Contended(shortfall()),
             503,
             "server_error",
             "null",

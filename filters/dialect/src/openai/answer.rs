@@ -14,7 +14,7 @@ mod reader;
 mod report;
 mod text;
 
-use crate::usage::{Label, Observed, Passed, Usage};
+use crate::usage::{Label, Observed, Output, Usage};
 use documents::Documents;
 use events::Events;
 
@@ -78,7 +78,7 @@ impl UsageScanner {
 
     /// Reads the next bytes; `end` with the last ones. What passes is all that was pushed, at the latest when its
     /// event is complete or the answer ends.
-    pub fn push(&mut self, bytes: &[u8], end: bool) -> Passed {
+    pub fn push(&mut self, bytes: &[u8], end: bool) -> Output {
         self.bytes += bytes.len() as u64;
         let Form::Open(kept) = &mut self.form else {
             return self.read(bytes, end);
@@ -92,7 +92,7 @@ impl UsageScanner {
     }
 
     /// Reads the first bytes; some of them were `kept` from earlier pushes.
-    fn begin(&mut self, bytes: &[u8], end: bool, kept: bool) -> Passed {
+    fn begin(&mut self, bytes: &[u8], end: bool, kept: bool) -> Output {
         let (blank, rest) = bytes.split_at(blank(bytes));
         let passed = if let Some(form) = self.form_of(rest, end) {
             self.form = form;
@@ -100,15 +100,15 @@ impl UsageScanner {
         } else {
             self.form = Form::Open(rest.to_vec());
             match end || rest.is_empty() {
-                true => Passed::Same,
-                false => Passed::Instead(Vec::new()),
+                true => Output::Unchanged,
+                false => Output::Replaced(Vec::new()),
             }
         };
         match passed {
-            _ if !self.taking_out => Passed::Same,
-            Passed::Same if !kept => Passed::Same,
-            Passed::Same => Passed::Instead(bytes.to_vec()),
-            Passed::Instead(rest) => Passed::Instead([blank, &rest].concat()),
+            _ if !self.taking_out => Output::Unchanged,
+            Output::Unchanged if !kept => Output::Unchanged,
+            Output::Unchanged => Output::Replaced(bytes.to_vec()),
+            Output::Replaced(rest) => Output::Replaced([blank, &rest].concat()),
         }
     }
 
@@ -135,7 +135,7 @@ impl UsageScanner {
         Form::Events(Box::new(Events::new(self.taking_out)))
     }
 
-    fn read(&mut self, bytes: &[u8], end: bool) -> Passed {
+    fn read(&mut self, bytes: &[u8], end: bool) -> Output {
         match &mut self.form {
             Form::Documents => self.documents.push(bytes),
             Form::Events(events) => {
@@ -144,7 +144,7 @@ impl UsageScanner {
             }
             Form::Unreadable | Form::Open(_) => self.documents.add_foreign(bytes.len() as u64),
         }
-        Passed::Same
+        Output::Unchanged
     }
 
     /// The usage reported, as far as that can be true: a report of zeros is none, and what a later report does

@@ -6,7 +6,7 @@ pub(crate) mod corpus;
 pub(crate) mod requests;
 
 use headgate_dialect::{Body, BodyError, Endpoint, Label, Limits, Observed, RequestScanner};
-use headgate_dialect::{Passed, Usage, UsageScanner};
+use headgate_dialect::{Output, Usage, UsageScanner};
 
 /// The facts of a body pushed in portions of `portion` bytes.
 pub(crate) fn scan(endpoint: Endpoint, body: &[u8], portion: usize) -> Result<Body, BodyError> {
@@ -45,12 +45,12 @@ pub(crate) fn read<'a>(
     let mut passed = Vec::new();
     for piece in pieces {
         match scanner.push(piece, false) {
-            Passed::Same => passed.extend_from_slice(piece),
-            Passed::Instead(bytes) => passed.extend_from_slice(&bytes),
+            Output::Unchanged => passed.extend_from_slice(piece),
+            Output::Replaced(bytes) => passed.extend_from_slice(&bytes),
         }
     }
     let seen = Seen::of(&scanner);
-    if let Passed::Instead(bytes) = scanner.push(&[], true) {
+    if let Output::Replaced(bytes) = scanner.push(&[], true) {
         passed.extend_from_slice(&bytes);
     }
     (seen, passed)

@@ -133,6 +133,24 @@ fn pictures(message: &Value) -> u64 {
     parts.filter(|part| shown(&part["image_url"])).count() as u64
 }
 
+/// What its pictures are known by: their URLs, or the values of the object's fields that are one, an id or data.
+fn shown(message: &Value) -> String {
+    const KEYS: [&str; 4] = ["url", "data", "file_data", "file_id"];
+    let parts = message["content"].as_array().into_iter().flatten();
+    let urls = parts.map(|part| match &part["image_url"] {
+        Value::String(url) => url.clone(),
+        Value::Object(fields) => {
+            let known = fields
+                .iter()
+                .filter(|(key, _)| KEYS.contains(&key.as_str()));
+            known.filter_map(|(_, value)| value.as_str()).collect()
+        }
+        _ => String::new(),
+    });
+    urls.collect()
+}
+
+/// Of a text; what pictures are known by is hashed alike.
 fn fingerprint(text: &str) -> Option<u64> {
     let body = json!({"messages": [{"role": "user", "content": text}]}).to_string();
     scan(Endpoint::ChatCompletions, body.as_bytes())
@@ -154,7 +172,10 @@ proptest! {
         let messages = body["messages"].as_array().unwrap();
         let first = messages
             .iter()
-            .find(|message| message["role"] == "user" && !text(message).is_empty());
+            .find(|message| {
+                let said = !text(message).is_empty() || !shown(message).is_empty();
+                message["role"] == "user" && said
+            });
         prop_assert_eq!(facts.model.as_deref(), body["model"].as_str());
         prop_assert_eq!(facts.max_tokens, body["max_tokens"].as_u64());
         prop_assert_eq!(facts.n, body["n"].as_u64());
@@ -171,7 +192,12 @@ proptest! {
         let at_top = ["tools", "response_format"].map(|key| priced(&body[key], pretty.then_some(1)));
         prop_assert_eq!(facts.prompt_bytes, in_messages + at_top.iter().sum::<u64>());
         prop_assert_eq!(facts.prompt_tokens, 765 * messages.iter().map(pictures).sum::<u64>());
-        prop_assert_eq!(facts.first_user_message, first.and_then(|it| fingerprint(&text(it))));
+        prop_assert_eq!(facts.first_user_message, first.and_then(|it| {
+            match text(it) {
+                text if text.is_empty() => fingerprint(&shown(it)),
+                text => fingerprint(&text),
+            }
+        }));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Property: all bytes of an answer pass, but those of the event that only reports usage, and none is late.
 
 use crate::golden::{self, answers::Case};
-use headgate_dialect::{Label, Passed, UsageScanner};
+use headgate_dialect::{Label, Output, UsageScanner};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
@@ -80,8 +80,8 @@ fn no_event_is_late() {
         for to in borders(case.answer) {
             let event = &case.answer[from..to];
             let passed = match scanner.push(event, false) {
-                Passed::Same => event.to_vec(),
-                Passed::Instead(bytes) => bytes,
+                Output::Unchanged => event.to_vec(),
+                Output::Replaced(bytes) => bytes,
             };
             let ended = event.ends_with(b"\n\n") || event.ends_with(b"\r\r");
             if !reports_usage(event) && ended {
@@ -112,8 +112,8 @@ fn an_event_passes_as_soon_as_it_has_a_choice() {
         let mut passed = Vec::new();
         for byte in event.as_bytes() {
             match scanner.push(&[*byte], false) {
-                Passed::Same => passed.push(*byte),
-                Passed::Instead(bytes) => passed.extend(bytes),
+                Output::Unchanged => passed.push(*byte),
+                Output::Replaced(bytes) => passed.extend(bytes),
             }
         }
         let passed = String::from_utf8(passed).unwrap();
@@ -128,16 +128,16 @@ fn what_may_be_the_event_is_held_and_comes_at_the_end_unless_it_is() {
     for line_end in ["", "\n", "\r", "\r\n"] {
         let stream = [&usage[..], line_end.as_bytes()].concat();
         let mut scanner = UsageScanner::new(Label::Events, 1).taking_out_usage();
-        assert_eq!(scanner.push(&stream, false), Passed::Instead(Vec::new()));
-        assert_eq!(scanner.push(b"", true), Passed::Instead(Vec::new()));
+        assert_eq!(scanner.push(&stream, false), Output::Replaced(Vec::new()));
+        assert_eq!(scanner.push(b"", true), Output::Replaced(Vec::new()));
         assert_eq!(scanner.usage().map(|usage| usage.output), Some(1));
     }
     let cut = &usage[..usage.len() - 1];
     let mut scanner = UsageScanner::new(Label::Events, 1).taking_out_usage();
-    assert_eq!(scanner.push(cut, false), Passed::Instead(Vec::new()));
-    assert_eq!(scanner.push(b"", true), Passed::Instead(cut.to_vec()));
+    assert_eq!(scanner.push(cut, false), Output::Replaced(Vec::new()));
+    assert_eq!(scanner.push(b"", true), Output::Replaced(cut.to_vec()));
     let mut scanner = UsageScanner::new(Label::Events, 1).taking_out_usage();
-    assert_eq!(scanner.push(cut, true), Passed::Same);
+    assert_eq!(scanner.push(cut, true), Output::Unchanged);
 }
 
 #[test]
@@ -153,8 +153,8 @@ fn a_long_event_passes_and_is_not_held_long() {
     let mut scanner = UsageScanner::new(Label::Events, 1).taking_out_usage();
     scanner.push(&begin, false);
     let more = [b'x'; 1 << 16];
-    assert!(matches!(scanner.push(&more, false), Passed::Instead(bytes) if bytes.len() > 1 << 16));
-    assert_eq!(scanner.push(&more, false), Passed::Same);
+    assert!(matches!(scanner.push(&more, false), Output::Replaced(bytes) if bytes.len() > 1 << 16));
+    assert_eq!(scanner.push(&more, false), Output::Unchanged);
 }
 
 #[test]
@@ -162,18 +162,18 @@ fn what_is_no_stream_passes() {
     let document = b"{\"choices\":[],\"usage\":{\"prompt_tokens\":1,\"completion_tokens\":1}}";
     for label in [Label::Json, Label::Events, Label::Other] {
         let mut scanner = UsageScanner::new(label, 1).taking_out_usage();
-        assert_eq!(scanner.push(document, true), Passed::Same);
+        assert_eq!(scanner.push(document, true), Output::Unchanged);
     }
     let mut scanner = UsageScanner::new(Label::Json, 1).taking_out_usage();
     assert_eq!(
         scanner.push(b"\n\nda", false),
-        Passed::Instead(b"\n\n".to_vec())
+        Output::Replaced(b"\n\n".to_vec())
     );
     assert_eq!(
         scanner.push(b"te", false),
-        Passed::Instead(b"date".to_vec())
+        Output::Replaced(b"date".to_vec())
     );
-    assert_eq!(scanner.push(b"s", true), Passed::Same);
+    assert_eq!(scanner.push(b"s", true), Output::Unchanged);
 }
 
 /// An event, and whether it passes. Line ends are written as `\n`.

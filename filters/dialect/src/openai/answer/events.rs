@@ -6,7 +6,7 @@
 
 use super::documents::Documents;
 use crate::sse::{Sink, Sse};
-use crate::usage::Passed;
+use crate::usage::Output;
 
 /// What ends an OpenAI stream, in place of a document.
 const DONE: &[u8] = b"[DONE]";
@@ -77,9 +77,9 @@ impl Events {
     }
 
     /// What passes of the bytes last pushed; all that was held, unless to be taken out, at the `end`.
-    pub(super) fn pass(&mut self, bytes: &[u8], end: bool, documents: &Documents) -> Passed {
+    pub(super) fn pass(&mut self, bytes: &[u8], end: bool, documents: &Documents) -> Output {
         let Some(hold) = &mut self.hold else {
-            return Passed::Same;
+            return Output::Unchanged;
         };
         let extra = is_extra(&self.line, documents);
         if hold.from.is_some() && (extra == Some(false) || hold.len(bytes.len()) > MAX_HELD) {
@@ -233,7 +233,7 @@ impl Hold {
     }
 
     /// The push ends.
-    fn pass(&mut self, bytes: &[u8]) -> Passed {
+    fn pass(&mut self, bytes: &[u8]) -> Output {
         self.offset += bytes.len() as u64;
         if let Some(from) = self.from {
             let out = self.out.get_or_insert_default();
@@ -243,6 +243,6 @@ impl Hold {
         } else if let Some(out) = &mut self.out {
             out.extend_from_slice(bytes.get(self.copied..).unwrap_or_default());
         }
-        self.out.take().map_or(Passed::Same, Passed::Instead)
+        self.out.take().map_or(Output::Unchanged, Output::Replaced)
     }
 }

@@ -1,26 +1,25 @@
-//! Which model versions are not asked to report usage, because they refused a request that was made to ask.
-//!
-//! Shared by all workers once a second, and kept for the life of the process.
+//! Model versions that refused a request with `stream_options.include_usage`. They are not asked again until Envoy restarts. Workers
+//! exchange the list once a second.
 
 use crate::ports::Cells;
 use crate::rates::Served;
 
 /// Key of the list in shared data.
-const KEY: &str = "headgate.unasked/1";
+const KEY: &str = "headgate.usage-refusals/1";
 /// Most versions remembered.
 const MAX_VERSIONS: usize = 1024;
-/// Tries of a write; what is lost goes with the next.
+/// Compare-and-swap attempts per tick; unsent changes go with the next tick.
 const TRIES: usize = 8;
 
 /// The versions, as this worker knows them.
 #[derive(Debug, Default)]
-pub(crate) struct Unasked {
+pub(crate) struct UsageRefusals {
     versions: Vec<String>,
     /// This worker knows more than the others.
-    news: bool,
+    dirty: bool,
 }
 
-impl Unasked {
+impl UsageRefusals {
     /// Whether this version is observed instead.
     pub(crate) fn contains(&self, served: &Served) -> bool {
         !self.versions.is_empty() && self.versions.contains(&line(served))
@@ -28,7 +27,7 @@ impl Unasked {
 
     /// This version refused.
     pub(crate) fn insert(&mut self, served: &Served) {
-        self.news |= self.add(line(served));
+        self.dirty |= self.add(line(served));
     }
 
     /// Whether it was not known yet.
@@ -49,12 +48,12 @@ impl Unasked {
             for version in text.lines() {
                 self.add(version.to_owned());
             }
-            if !self.news {
+            if !self.dirty {
                 return;
             }
             let all: String = self.versions.iter().map(|v| format!("{v}\n")).collect();
             if cells.swap(KEY, all.as_bytes(), stored.map(|s| s.1)).is_ok() {
-                self.news = false;
+                self.dirty = false;
                 return;
             }
         }

@@ -1,0 +1,139 @@
+//! Requests that no model serves: refused, answered from the plan, or passed on as they are. Rare, and so code of its own.
+
+use headgate_contract::{Role, names};
+
+use super::{Decider, Decision};
+use crate::compiled::{Model, Namespace};
+use crate::endpoint::Class;
+use crate::limit::Denied;
+use crate::models_list;
+use crate::outcome::{Known, Labels, UNKNOWN, refuse_unknown};
+use crate::refusal::Refusal;
+use crate::tags;
+use crate::vm::Vm;
+
+impl Decider<'_> {
+    /// Refuses: what was not needed until now is looked up, so that logs and statistics have it.
+    #[cold]
+    pub(super) fn denied(
+        &self,
+        vm: &mut Vm,
+        namespace: &Namespace,
+        denied: &Denied,
+        labels: Labels<'_>,
+        body_model: Option<&str>,
+    ) -> Decision {
+        let headers = self.request.headers;
+        let header = headers
+            .text(names::HEADER_MODEL)
+            .filter(|name| !name.is_empty());
+        let body = self.request.body.and_then(|body| body.model.as_deref());
+        let name = match self.config.role {
+            Role::Decide => body.or(body_model).or(header),
+            Role::Follow => header.or(body),
+        };
+        let model = name.and_then(|name| namespace.model(name));
+        let rules = model.map_or(&namespace.rest, |model| &model.rules);
+        let known = Known {
+            labels: Labels {
+                model: model.map_or(UNKNOWN, |model| &*model.id),
+                ..labels
+            },
+            namespace: Some(&namespace.name),
+            model: model.map_or(name, |model| Some(&*model.id)),
+            tenant: self.tenant(&rules.tagging).unwrap_or_default(),
+            tagging: Some(&*rules.tagging),
+        };
+        known.refuse(denied, headers, &mut vm.tenants)
+    }
+
+    /// A method or an origin that is not served.
+    #[cold]
+    pub(super) fn not_served(&self) -> Box<Refusal> {
+        let text = |name| {
+            let value = self.request.headers.get(name).unwrap_or_default();
+            String::from_utf8_lossy(value).into_owned()
+        };
+        Box::new(match self.request.class {
+            Class::WrongMethod { allow } => Refusal::MethodNotAllowed {
+                allow,
+                path: text(":path"),
+            },
+            _ => Refusal::OriginNotAllowed {
+                origin: text("origin"),
+            },
+        })
+    }
+
+    /// On a host of no namespace.
+    #[cold]
+    pub(super) fn nowhere(&self, vm: &mut Vm) -> Decision {
+        if self.tagging {
+            let refusal = Refusal::NoNamespace.into();
+            return refuse_unknown(refusal, self.request.headers, &mut vm.tenants);
+        }
+        Decision::Pass(vec![Labels::default().count("unmetered")])
+    }
+
+    /// The models, asked for.
+    #[cold]
+    pub(super) fn models(
+        &self,
+        namespace: &Namespace,
+        labels: Labels<'_>,
+    ) -> Result<Decision, Box<Denied>> {
+        if !self.tagging {
+            return Ok(Decision::Pass(Vec::new()));
+        }
+        let reply = models_list::reply(namespace, self.request.headers)?;
+        Ok(Decision::Reply(vec![labels.count("listed")], reply.into()))
+    }
+
+    #[cold]
+    pub(super) fn pass(&self) -> Decision {
+        if !self.tagging {
+            return Decision::Pass(Vec::new());
+        }
+        Decision::Pass(tags::strip(self.request.headers))
+    }
+
+    #[cold]
+    pub(super) fn missing(&self) -> Box<Refusal> {
+        Box::new(match self.request.class {
+            Class::Headers { known: false } => {
+                let path = self.request.headers.get(":path").unwrap_or_default();
+                Refusal::PathUnknown {
+                    path: String::from_utf8_lossy(path).into_owned(),
+                }
+            }
+            class => Refusal::ModelMissing {
+                in_body: matches!(class, Class::Body(_)),
+            },
+        })
+    }
+}
+
+/// Whether both are one model. A name that is not in the plan is like no other.
+pub(super) fn same(a: Option<&Model>, b: Option<&Model>) -> bool {
+    a.zip(b).is_some_and(|(a, b)| a.id == b.id)
+}
+
+#[cold]
+pub(super) fn model_mismatch(body: &str, header: &str) -> Box<Refusal> {
+    Box::new(Refusal::ModelDisagrees {
+        body: body.into(),
+        header: header.into(),
+    })
+}
+
+#[cold]
+pub(super) fn not_found(name: &str) -> Box<Refusal> {
+    Box::new(Refusal::ModelNotFound { model: name.into() })
+}
+
+#[cold]
+pub(super) fn not_ready(model: &Model) -> Box<Refusal> {
+    Box::new(Refusal::ModelNotReady {
+        model: model.id.to_string(),
+    })
+}
