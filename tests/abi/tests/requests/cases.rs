@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use crate::play::{
     CAPACITY, balance, bucket, case, case_answer, case_chat, charge_of, chat, cut_after,
-    events_within, leave_after, left, sent, world, world_with,
+    events_within, leave_after, left, sent, text, world, world_with,
 };
 
 /// What a case is charged: the prompt, and whether its answer is streamed.
@@ -183,75 +183,79 @@ async fn case_11_max_tokens_of_minus_one_is_as_if_absent() {
     assert_eq!(left(&absent), CAPACITY - 1 - 512);
 }
 
-/// Of each refusal the access log tells what was known before it.
-#[tokio::test]
-async fn case_12_a_refusals_log_line_says_whose_it_was() {
-    let mut config = one_version(&[tokens(1000, 0.01, &json!({"settleOn": "reservation"}))]);
-    config["maxBodyBytes"] = 4096.into();
-    let world = start("headgate", &config).await;
+/// A refusal: whose it is, its status, and what its log line tells of it.
+type Refused = (&'static str, HttpRequest, u16, &'static str);
+
+fn refusals(url: &str) -> [Refused; 7] {
     let request = |tenant: &str| OpenAiRequest::chat("m").header("x-tenant-id", tenant);
-    let url = format!("{}/v1/chat/completions", world.url);
-    let spent = sent(&world, &request("acme").max_tokens(900)).await;
-    assert_eq!(spent.status, 200);
-    let long = "x".repeat(5000);
-    for (tenant, request, status, told) in [
+    let post = |tenant: &str, body: &str| {
+        HttpRequest::post(format!("{url}/v1/chat/completions"), body.to_owned())
+            .header("x-tenant-id", tenant)
+    };
+    let long = text(5000);
+    [
         (
             "acme",
-            request("acme").max_tokens(900).to(&world.url),
+            request("acme").max_tokens(900).to(url),
             429,
             "model=m version=v1 tenant=acme lane=base rule=default/p/tokens reason=rate_limit_exceeded",
         ),
         (
             "never",
-            request("never").max_tokens(2000).to(&world.url),
+            request("never").max_tokens(2000).to(url),
             400,
             "model=m version=v1 tenant=never lane=base rule=default/p/tokens reason=cost_exceeds_capacity",
         ),
         // Before a version was picked.
         (
-            "broken",
-            HttpRequest::post(&url, r#"{"model":"m","max_tokens":"#),
-            400,
-            "model=m version=- tenant=broken lane=- rule=- reason=invalid_json",
-        ),
-        (
             "negative",
-            request("negative").field("max_tokens", -2).to(&world.url),
+            request("negative").field("max_tokens", -2).to(url),
             400,
             "model=m version=- tenant=negative lane=- rule=- reason=invalid_value",
         ),
         (
+            "broken",
+            post("broken", r#"{"model":"m","max_tokens":"#),
+            400,
+            "model=m version=- tenant=broken lane=- rule=- reason=invalid_json",
+        ),
+        (
             "large",
-            HttpRequest::post(&url, long.clone()).header("x-model", "m"),
+            post("large", &long).header("x-model", "m"),
             413,
             "model=m version=- tenant=large lane=- rule=- reason=request_too_large",
         ),
-        // Of a body that came in pieces, its beginning may have been read.
+        // Of a body that is too large only what came before the limit was read, if anything was.
         (
             "pieces",
-            request("pieces").prompt(&long).to(&world.url).unannounced(),
+            request("pieces").prompt(&long).to(url).unannounced(),
             413,
-            "tenant=pieces lane=- rule=- reason=request_too_large",
+            "version=- tenant=pieces lane=- rule=- reason=request_too_large",
         ),
         (
             "unknown",
-            OpenAiRequest::chat("gpt-17")
-                .header("x-tenant-id", "unknown")
-                .to(&world.url),
+            post("unknown", r#"{"model":"gpt-17"}"#),
             404,
             "model=gpt-17 version=- tenant=unknown lane=- rule=- reason=model_not_found",
         ),
-    ] {
-        let request = match request
-            .headers
-            .iter()
-            .any(|(name, _)| name == "x-tenant-id")
-        {
-            true => request,
-            false => request.header("x-tenant-id", tenant),
-        };
+    ]
+}
+
+/// Of each refusal the access log tells what was known before it; so do its headers.
+#[tokio::test]
+async fn case_12_a_refusals_log_line_says_whose_it_was() {
+    let mut config = one_version(&[tokens(1000, 0.01, &json!({"settleOn": "reservation"}))]);
+    config["maxBodyBytes"] = 4096.into();
+    let world = start("headgate", &config).await;
+    let spend = chat("acme", 4).max_tokens(900);
+    assert_eq!(sent(&world, &spend).await.status, 200);
+    for (tenant, request, status, _) in refusals(&world.url) {
         let reply = world.send(request).await;
         assert_eq!(reply.status, status, "{tenant}: {}", reply.text());
+        assert_eq!(reply.header("x-headgate-tenant"), Some(tenant));
+    }
+    // Envoy writes its log every ten seconds, so all have been sent before one is looked for.
+    for (_, _, status, told) in refusals(&world.url) {
         let line = world.access_line(told).await;
         assert!(line.contains(&format!("status={status} ")), "{line}");
     }

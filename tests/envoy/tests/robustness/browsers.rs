@@ -8,7 +8,7 @@ use headgate_test_support::stage::Stage;
 use http::Method;
 use serde_json::json;
 
-use crate::common::{CAPACITY, SOON, ask, budget, declare, empty_world, small_world};
+use crate::common::{CAPACITY, SOON, ask, budget, charged, declare, empty_world, small_world};
 use crate::names::{listener, over_ads, proxy_with};
 
 const PAGE: &str = "https://chat.example";
@@ -55,7 +55,14 @@ async fn updates(stage: &Stage) -> (u64, u64) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_page_of_an_allowed_origin_may_call_and_may_read_refusals() {
     let stage = small_world(1, &budget("tenants", ""), &[]).await;
-    // Nobody said who may: nothing is told.
+    // Nobody said who may: nothing is told but what to set.
+    let reply = sent(&stage, preflight(&stage, "/v1/chat/completions", PAGE)).await;
+    assert_eq!(reply.status, 403, "{}", reply.text());
+    assert!(
+        reply.text().contains("cors.allowOrigins"),
+        "{}",
+        reply.text()
+    );
     let chat = |output| ask("acme", output).header("origin", PAGE).to(stage.url());
     let reply = sent(&stage, chat(16)).await;
     assert_eq!((reply.status, reply.header(ALLOWED)), (200, None));
@@ -123,11 +130,9 @@ async fn a_page_of_an_allowed_origin_may_call_and_may_read_refusals() {
     let path = "/v1/chat/completions";
     let reply = sent(&stage, preflight(&stage, path, "https://other.example")).await;
     assert_eq!(reply.status, 403, "{}", reply.text());
-    assert!(
-        reply.text().contains("cors.allowOrigins"),
-        "{}",
-        reply.text()
-    );
+    let text = reply.text();
+    assert!(text.contains("cors.allowOrigins"), "{text}");
+    assert!(text.contains("https://other.example"), "{text}");
     assert_eq!(reply.header(ALLOWED), None);
 
     let after = updates(&stage).await;
@@ -156,7 +161,80 @@ async fn a_health_check_that_names_no_model_is_answered_though_nothing_is_served
     }
 }
 
-/// By routes alone: what the filter makes of `x-model` is not asked here.
+/// Through the filter: by any of the model's names, unmetered.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_health_check_of_a_model_passes_the_filter_and_costs_nothing() {
+    let mut stage = empty_world(1, 1, &budget("tenants", ""), &[]).await;
+    let named = "headgate.dev/model-names";
+    declare(&mut stage, "m", "v1", |manifest| {
+        manifest.annotation(named, "org/Big-Model")
+    })
+    .await;
+    stage.settled().await.unwrap();
+    for method in [Method::GET, Method::HEAD] {
+        for (path, model, status) in [
+            ("/health", "m", 200),
+            ("/healthz?all", "org/Big-Model", 200),
+            ("/ping", "m", 200),
+            ("/health", "nope", 404),
+        ] {
+            let request = HttpRequest::new(method.clone(), format!("{}{path}", stage.url()))
+                .header("x-model", model)
+                .header("x-tenant-id", "prober");
+            let reply = sent(&stage, request).await;
+            assert_eq!(reply.status, status, "{method} {path}: {}", reply.text());
+            let served = (status == 200).then_some("m/v1");
+            assert_eq!(reply.header("x-mock-served-by"), served, "{method} {path}");
+        }
+    }
+    charged(&stage, "prober", 0).await;
+    let mock = stage.mock("m", "v1").unwrap();
+    mock.set_healthy(false);
+    let request = HttpRequest::get(format!("{}/health", stage.url())).header("x-model", "m");
+    let reply = sent(&stage, request).await;
+    assert_eq!(reply.status, 503, "{}", reply.text());
+    assert_eq!(reply.header("x-mock-served-by"), Some("m/v1"));
+}
+
+/// Methods and paths on a whole stage, with the routes that the control plane makes.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_wrong_method_is_405_and_an_unknown_path_404_that_says_path() {
+    let stage = small_world(1, &budget("tenants", ""), &[]).await;
+    let ask = |method: Method, path: &str| {
+        sent(
+            &stage,
+            HttpRequest::new(method, format!("{}{path}", stage.url())),
+        )
+    };
+    for (method, path, allow) in [
+        (Method::GET, "/v1/chat/completions", "POST"),
+        (Method::POST, "/v1/models", "GET, HEAD"),
+        (Method::POST, "/healthz", "GET, HEAD"),
+    ] {
+        let reply = ask(method.clone(), path).await;
+        assert_eq!(reply.status, 405, "{method} {path}: {}", reply.text());
+        assert_eq!(reply.header("allow"), Some(allow), "{method} {path}");
+    }
+    for path in [
+        "/v1/chat/completion",
+        "/v1",
+        "/chat/completions",
+        "/",
+        "/v2",
+    ] {
+        let reply = ask(Method::POST, path).await;
+        assert_eq!(reply.status, 404, "{path}: {}", reply.text());
+        let error = reply.json().unwrap()["error"].clone();
+        assert_eq!(error["code"], "unknown_path", "{path}: {error}");
+        let message = error["message"].as_str().unwrap();
+        assert!(message.contains("path"), "{path}: {message}");
+        assert!(!message.contains("does not exist"), "{path}: {message}");
+    }
+    let mock = stage.mock("m", "v1").unwrap();
+    assert_eq!(mock.stats().requests, 0);
+}
+
+/// By routes alone: what the filter makes of `x-model` is tested above.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_health_check_that_names_a_model_goes_to_the_model() {
     let mut stage = empty_world(1, 0, &budget("tenants", ""), &[]).await;
