@@ -199,9 +199,11 @@ fn meter(ticket: &Ticket, status: u16, headers: &Headers, effects: &mut Vec<Effe
     };
     let sequences = ticket.admitted.charges.first().map_or(1, |charge| charge.n);
     let mut scanner = UsageScanner::new(label, sequences);
-    if ticket.usage_requested && (200..300).contains(&status) {
+    let sized = headers.get("content-length").is_some();
+    let document = label == Label::Json && sized;
+    if ticket.usage_requested && (200..300).contains(&status) && !document {
         scanner = scanner.taking_out_usage();
-        if headers.get("content-length").is_some() {
+        if sized {
             effects.push(Effect::RemoveResponseHeader("content-length".into()));
         }
     }
