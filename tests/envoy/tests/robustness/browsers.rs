@@ -127,13 +127,13 @@ async fn a_page_of_an_allowed_origin_may_call_and_may_read_refusals() {
     let other = ask("acme", 16).header("origin", "https://other.example");
     let reply = sent(&stage, other.to(stage.url())).await;
     assert_eq!((reply.status, reply.header(ALLOWED)), (200, None));
-    let path = "/v1/chat/completions";
-    let reply = sent(&stage, preflight(&stage, path, "https://other.example")).await;
-    assert_eq!(reply.status, 403, "{}", reply.text());
-    let text = reply.text();
-    assert!(text.contains("cors.allowOrigins"), "{text}");
-    assert!(text.contains("https://other.example"), "{text}");
-    assert_eq!(reply.header(ALLOWED), None);
+    for path in ["/v1/chat/completions", "/elsewhere", "/health"] {
+        let reply = sent(&stage, preflight(&stage, path, "https://other.example")).await;
+        assert_eq!(reply.status, 403, "{path}: {}", reply.text());
+        let text = reply.text();
+        assert!(text.contains("cors.allowOrigins"), "{path}: {text}");
+        assert_eq!(reply.header(ALLOWED), None, "{path}");
+    }
 
     let after = updates(&stage).await;
     assert_eq!(after.0, before.0, "no listener");
@@ -189,7 +189,7 @@ async fn a_health_check_of_a_model_passes_the_filter_and_costs_nothing() {
     }
     charged(&stage, "prober", 0).await;
     let mock = stage.mock("m", "v1").unwrap();
-    mock.set_healthy(false);
+    mock.handle().set_healthy(false);
     let request = HttpRequest::get(format!("{}/health", stage.url())).header("x-model", "m");
     let reply = sent(&stage, request).await;
     assert_eq!(reply.status, 503, "{}", reply.text());
