@@ -189,7 +189,7 @@ async fn a_health_check_of_a_model_passes_the_filter_and_costs_nothing() {
     }
     charged(&stage, "prober", 0).await;
     let mock = stage.mock("m", "v1").unwrap();
-    mock.set_healthy(false);
+    mock.handle().set_healthy(false);
     let request = HttpRequest::get(format!("{}/health", stage.url())).header("x-model", "m");
     let reply = sent(&stage, request).await;
     assert_eq!(reply.status, 503, "{}", reply.text());

@@ -211,7 +211,8 @@ async fn usage_is_asked_for_once_charged_at_both_hops_and_seen_by_no_client() {
         .header("x-headgate-tenant", "acme");
     let left = balance_of(&sidecar.client(), whole.to(sidecar.url())).await;
     assert_eq!(left, Some(CAPACITY - INPUT - 40));
-    let seen = sidecar.mock("m", "v2").unwrap().kept("streamed").unwrap();
+    let mock = sidecar.mock("m", "v2").unwrap();
+    let seen = mock.handle().kept("streamed").unwrap();
     let seen = String::from_utf8_lossy(&seen.body).into_owned();
     assert_eq!(seen.matches("include_usage").count(), 1, "{seen}");
 }

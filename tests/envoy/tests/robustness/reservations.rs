@@ -121,7 +121,7 @@ async fn a_kept_reservation_is_for_answers_and_failures_have_a_policy_of_their_o
 async fn an_answer_of_the_upstreams_that_comes_whole_keeps_the_reservation_too() {
     let stage = world(Answers::Untouched, "30").await;
     let mock = stage.mock("m", "v1").unwrap();
-    mock.set_answer("nothing", MockAnswer::json(""));
+    mock.handle().set_answer("nothing", MockAnswer::json(""));
     let head = HttpRequest::new(Method::HEAD, format!("{}/infer", stage.url()))
         .header("x-model", "m")
         .header("x-max-tokens", OUTPUT.to_string())
