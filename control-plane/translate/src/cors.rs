@@ -24,6 +24,9 @@ pub(crate) const FILTER: &str = "envoy.filters.http.cors";
 /// What a browser says of the page.
 pub(crate) const ORIGIN: &str = "origin";
 
+/// What makes an `OPTIONS` request a preflight.
+pub(crate) const ASKED_METHOD: &str = "access-control-request-method";
+
 /// Methods of the paths under which models are served.
 const METHODS: &str = "GET, HEAD, POST, OPTIONS";
 

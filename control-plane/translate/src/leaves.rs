@@ -107,6 +107,13 @@ pub(crate) fn unknown_path() -> Value {
     )
 }
 
+pub(crate) fn refused_preflight() -> Value {
+    error(
+        "no policy allows pages of this origin: add it to `cors.allowOrigins` of a TrafficTagPolicy for the whole namespace",
+        "origin_not_allowed",
+    )
+}
+
 fn error(message: &str, code: &str) -> Value {
     serde_json::json!({
         "error": { "message": message, "type": "invalid_request_error", "param": null, "code": code }

@@ -17,7 +17,7 @@ use prost::Message;
 use serde_json::{Value, json};
 
 use crate::cors;
-use crate::leaves::{answer, nowhere, to_cluster, unknown_model, unknown_path};
+use crate::leaves::{answer, nowhere, refused_preflight, to_cluster, unknown_model, unknown_path};
 use crate::matching::{any_of, begins, first_of, is, is_present, nested, tree};
 use crate::ordered::{Matcher, OnMatch, Predicate, append};
 use crate::scope::Options;
@@ -129,20 +129,21 @@ fn without_model(cors: Option<&Cors>) -> OnMatch {
     nested(first_of(cases, unknown()))
 }
 
-/// An answer of Envoy's own. Envoy's CORS filter passes over it, so that what a page may read of it stands here.
+/// An answer of Envoy's own. A preflight that Envoy's CORS filter left alone is refused, whatever the path. Envoy's CORS
+/// filter passes over an answer of a route, so that what a page may read of it stands here.
 fn envoys_own(status: u32, body: &Value, cors: Option<&Cors>) -> OnMatch {
-    let plain = answer(status, body, &[]);
+    let refused = answer(403, &refused_preflight(), &[]);
+    let plain = preflight_or(refused, answer(status, body, &[]));
     let Some(cors) = cors else {
         return plain;
     };
     let read = answer(status, body, &cors::answers(cors));
-    let of_a_page = first_of(
-        [
-            (is(":method", "OPTIONS"), nowhere()),
-            (cors::may_call(cors), read),
-        ],
-        plain.clone(),
-    );
-    let page = (is_present(cors::ORIGIN), nested(of_a_page));
-    nested(first_of([page], plain))
+    let of_a_page = preflight_or(nowhere(), read);
+    nested(first_of([(cors::may_call(cors), of_a_page)], plain))
+}
+
+/// One for CORS preflights, the other for all other requests.
+fn preflight_or(preflight: OnMatch, other: OnMatch) -> OnMatch {
+    let asks = first_of([(is_present(cors::ASKED_METHOD), preflight)], other.clone());
+    nested(first_of([(is(":method", "OPTIONS"), nested(asks))], other))
 }

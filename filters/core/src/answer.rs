@@ -72,7 +72,7 @@ impl Answer {
         self.seen.details = details.filter(|_| !upstream);
         self.seen.complete = end;
         if upstream && !end && admitted.meters() {
-            self.meter = meter(ticket, headers, &mut effects);
+            self.meter = meter(ticket, self.seen.status, headers, &mut effects);
         }
         if upstream && ticket.usage_requested && matches!(self.seen.status, 400 | 422) {
             effects.push(stop_asking_for_usage(ticket, vm));
@@ -111,6 +111,7 @@ impl Answer {
             Meter::Scan(scanner) => {
                 seen.complete |= scanner.done();
                 seen.usage = scanner.usage();
+                seen.stale = scanner.usage_is_stale();
                 seen.observed = scanner.observed();
                 seen.error_only = scanner.error_only();
             }
@@ -187,7 +188,7 @@ pub(crate) fn settle(
 }
 
 /// Reads JSON and event streams unless compressed. For other content types, the first bytes decide.
-fn meter(ticket: &Ticket, headers: &Headers, effects: &mut Vec<Effect>) -> Meter {
+fn meter(ticket: &Ticket, status: u16, headers: &Headers, effects: &mut Vec<Effect>) -> Meter {
     if headers.encoded() {
         return Meter::Bytes(0);
     }
@@ -198,9 +199,11 @@ fn meter(ticket: &Ticket, headers: &Headers, effects: &mut Vec<Effect>) -> Meter
     };
     let sequences = ticket.admitted.charges.first().map_or(1, |charge| charge.n);
     let mut scanner = UsageScanner::new(label, sequences);
-    if ticket.usage_requested && label == Label::Events {
+    let sized = headers.get("content-length").is_some();
+    let document = label == Label::Json && sized;
+    if ticket.usage_requested && (200..300).contains(&status) && !document {
         scanner = scanner.taking_out_usage();
-        if headers.get("content-length").is_some() {
+        if sized {
             effects.push(Effect::RemoveResponseHeader("content-length".into()));
         }
     }

@@ -190,7 +190,13 @@ impl<'a> Decider<'a> {
         let headers = self.request.headers;
         match self.request.class {
             Class::Other => return self.pass(),
-            Class::Health if headers.get(names::HEADER_MODEL).is_none() => return self.pass(),
+            Class::Health
+                if headers
+                    .get(names::HEADER_MODEL)
+                    .is_none_or(<[u8]>::is_empty) =>
+            {
+                return self.pass();
+            }
             // Only the hop that decides refuses what it does not know; the next one leaves it to the routes.
             Class::Health | Class::Preflight | Class::WrongMethod { .. } if !self.tagging => {
                 return Decision::Pass(Vec::new());

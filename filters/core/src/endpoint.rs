@@ -59,10 +59,11 @@ const GET: &str = "GET, HEAD";
 #[must_use]
 pub fn classify(method: &[u8], path: &[u8], preflight: bool) -> Class {
     let plain = normalize(path);
-    let plain = trimmed(&plain);
+    // As the routes have them, which know no other spelling.
     let health = names::HEALTH_PATHS
         .iter()
-        .any(|path| path.as_bytes() == plain);
+        .any(|path| path.as_bytes() == &*plain);
+    let plain = trimmed(&plain);
     if !health && !serving(plain) {
         return Class::Other;
     }

@@ -148,16 +148,23 @@ impl Headers {
 
     /// Whether the body behind these headers, or its length, is covered by a digest or a signature, and so has to stay as it is.
     pub(crate) fn signed(&self) -> bool {
-        const DIGESTS: [&str; 6] = [
+        /// A presigned URL.
+        const QUERY: &[u8] = b"X-Amz-Signature=";
+        const DIGESTS: [&str; 8] = [
             "signature-input",
             "content-digest",
             "digest",
             "content-md5",
             "repr-digest",
             "x-amz-content-sha256",
+            "x-hub-signature-256",
+            "x-signature",
         ];
         let authorization = self.get("authorization").unwrap_or_default();
-        authorization.starts_with(b"AWS4-") || DIGESTS.iter().any(|d| self.get(d).is_some())
+        let path = self.get(":path").unwrap_or_default();
+        authorization.starts_with(b"AWS4-")
+            || path.windows(QUERY.len()).any(|at| at == QUERY)
+            || DIGESTS.iter().any(|d| self.get(d).is_some())
     }
 
     /// Whether the body behind these headers is compressed, or encoded otherwise.

@@ -43,6 +43,8 @@ pub struct Seen {
     pub unread: bool,
     /// The usage that was reported and can be true.
     pub usage: Option<Usage>,
+    /// Generated text came after that report.
+    pub stale: bool,
     /// What flowed.
     pub observed: Observed,
     /// The answer holds an error and nothing else.
@@ -99,15 +101,14 @@ pub struct Used {
     pub text_bytes: u64,
     /// Bytes of the parts that could not be read.
     pub unread_bytes: u64,
-    /// The answer came to its end, so the report is the last one.
+    /// The answer came to its end, and the report, if there is one, came no sooner than its text.
     pub complete: bool,
 }
 
 impl Used {
     /// Whether the report tells all of it: it is the last one, and does not deny the text that flowed.
     fn report_is_complete(&self) -> bool {
-        let denies =
-            |usage: Usage| usage.output == 0 && usage.total.is_none_or(|t| Some(t) == usage.input);
+        let denies = |usage: Usage| !usage.tells_output();
         self.complete && !(self.text_bytes > 0 && self.usage.is_some_and(denies))
     }
 }
@@ -181,7 +182,7 @@ impl Seen {
                 usage: self.usage,
                 text_bytes,
                 unread_bytes: if failure.is_some() { 0 } else { unread_bytes },
-                complete: self.complete,
+                complete: self.complete && !self.stale,
             });
         }
         if let Some(failure) = failure {
@@ -282,12 +283,12 @@ impl Charge {
     }
 
     fn measured(&self, used: &Used, reserved: u64) -> u64 {
-        if used.unread_bytes > 0 && self.limit.unreadable == Unreadable::Reservation {
-            return reserved;
-        }
         let reported = used.usage.map(|usage| self.reported(usage));
         if let (Some(reported), true) = (reported, used.report_is_complete()) {
             return reported;
+        }
+        if used.unread_bytes > 0 && self.limit.unreadable == Unreadable::Reservation {
+            return reserved;
         }
         let bytes = used.text_bytes.saturating_add(used.unread_bytes);
         let observed = self.price(self.input, self.tokens(bytes));

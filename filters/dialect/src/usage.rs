@@ -18,6 +18,14 @@ pub struct Usage {
     pub total: Option<u64>,
 }
 
+impl Usage {
+    /// Whether it tells of any output.
+    #[must_use]
+    pub fn tells_output(&self) -> bool {
+        self.output > 0 || self.total.is_some_and(|total| Some(total) != self.input)
+    }
+}
+
 /// What was seen of an answer, whether or not usage was reported.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Observed {
@@ -26,7 +34,7 @@ pub struct Observed {
     /// pcm16 of 24 kHz is 3200 characters a token, and 4 bytes of text are one.
     pub text_bytes: u64,
     /// Bytes of documents and of events' data that are not JSON; of everything, if nothing of it was of this
-    /// dialect.
+    /// dialect; of a document that is cut, if there was neither text nor usage.
     pub unread_bytes: u64,
     /// Bytes of the answer itself.
     pub bytes: u64,

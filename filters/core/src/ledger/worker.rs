@@ -62,16 +62,19 @@ impl Ledger {
     /// [`Refused`], naming the first spend that was refused.
     pub fn reserve<'a, C: Cells + ?Sized>(
         &mut self,
-        spends: impl ExactSizeIterator<Item = Spend<'a>>,
+        mut spends: impl ExactSizeIterator<Item = Spend<'a>>,
         now: u64,
         cells: &C,
     ) -> Result<Held, Box<Refused>> {
         let mut held = Vec::with_capacity(spends.len());
-        for spend in spends {
+        while let Some(spend) = spends.next() {
             match priced(&spend, now) {
                 Ok(priced) => held.push(priced),
                 Err(mut refused) => {
                     refused.which = held.len();
+                    let rest = spends.filter_map(|spend| priced(&spend, now).ok());
+                    held.extend(rest);
+                    self.wait_longest(&mut refused.reason, &held, now, cells);
                     return Err(refused);
                 }
             }
@@ -84,11 +87,7 @@ impl Ledger {
             return Ok(Held(held));
         };
         refused.which = which;
-        if let Reason::OverBudget { retry_after_ns } = &mut refused.reason {
-            let later = held.iter().skip(which + 1);
-            let waits = later.map(|spend| self.wait(spend, now, cells));
-            *retry_after_ns = waits.fold(*retry_after_ns, u64::max);
-        }
+        self.wait_longest(&mut refused.reason, &held[which + 1..], now, cells);
         held.truncate(which);
         self.give_back(held, now, cells);
         Err(refused)
@@ -209,6 +208,25 @@ impl Ledger {
     fn wait<C: Cells + ?Sized>(&self, spend: &HeldSpend, now: u64, cells: &C) -> u64 {
         let attempt = self.attempt(spend, now, cells);
         attempt.map_or(0, |attempt| wait(&attempt))
+    }
+
+    /// A client that comes back after the wait passes the other buckets, too.
+    #[cold]
+    fn wait_longest<C: Cells + ?Sized>(
+        &self,
+        reason: &mut Reason,
+        others: &[HeldSpend],
+        now: u64,
+        cells: &C,
+    ) {
+        let (Reason::OverBudget { retry_after_ns }
+        | Reason::ExceedsScaledCapacity { retry_after_ns }) = reason
+        else {
+            return;
+        };
+        for other in others {
+            *retry_after_ns = self.wait(other, now, cells).max(*retry_after_ns);
+        }
     }
 
     /// Undoes the spends of a request that is refused after all, the last first.

@@ -74,6 +74,16 @@ fn an_answer_is_settled_on_what_it_reports_and_on_what_flowed() {
             used(usage(9, 5), 30, 0, false),
         ),
         (
+            "reported before its text",
+            Seen {
+                usage: usage(1000, 1),
+                stale: true,
+                observed: flowing(4000, 0, 5000),
+                ..answered(200)
+            },
+            used(usage(1000, 1), 4000, 0, false),
+        ),
+        (
             "never reported",
             Seen {
                 observed: flowing(30, 7, 99),

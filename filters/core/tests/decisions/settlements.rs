@@ -133,6 +133,44 @@ fn a_stream_is_settled_on_its_usage_or_on_its_text() {
     );
 }
 
+#[test]
+fn text_behind_the_last_report_is_charged_too() {
+    let report = |output: u64| {
+        format!(
+            "data: {{\"choices\":[],\"usage\":{{\"prompt_tokens\":1000,\"completion_tokens\":{output},\"total_tokens\":{}}}}}\n\n",
+            1000 + output
+        )
+    };
+    // A prompt of 1000 tokens, as the estimate has it too.
+    let prompt = "x".repeat(4000);
+    let body = format!(
+        r#"{{"model":"m","max_tokens":300,"messages":[{{"role":"user","content":"{prompt}"}}]}}"#
+    );
+    let text = delta(&"abcd".repeat(1000));
+    for (answer, expected) in [
+        (format!("{}{text}data: [DONE]\n\n", report(1)), 2000),
+        (format!("{text}{}data: [DONE]\n\n", report(1)), 1001),
+        (format!("{text}{text}{}", report(1)), 1001),
+    ] {
+        let mut proxy = proxy("");
+        let (mut stream, _) = proxy.chat(&[], &body);
+        proxy.answer(&mut stream, &SSE, &answer);
+        proxy.end(&mut stream);
+        assert_eq!(7200 - left(&mut proxy), expected, "{}", answer.len());
+    }
+}
+
+#[test]
+fn a_stream_of_responses_is_charged_what_it_reports() {
+    let delta = "data: {\"type\":\"response.output_text.delta\",\"delta\":\"word0 word1 \"}\n\n";
+    let usage = "data: {\"type\":\"response.completed\",\"response\":{\"id\":\"r\",\"usage\":{\"input_tokens\":11,\"output_tokens\":23,\"total_tokens\":34}}}\n\n";
+    let whole = format!("{delta}{usage}");
+    for (answer, expected) in [(&whole[..], 34), (delta, 2 + 3)] {
+        let spent = charged(&mut proxy(""), |p, s| drop(p.answer(s, &SSE, answer)));
+        assert_eq!(spent, expected, "{answer}");
+    }
+}
+
 /// Speculative decoding and batching servers put several tokens into a delta.
 #[test]
 fn a_delta_of_many_tokens_is_charged_by_its_text() {
@@ -392,8 +430,9 @@ fn an_answer_that_cannot_be_read_is_never_free() {
 
 #[test]
 fn an_answer_of_an_unknown_dialect_is_never_free() {
-    let whole = r#"{"content":[{"type":"text","text":"hi"}],"usage":{"input_tokens":7,"output_tokens":40}}"#;
-    let event = "data: {\"type\":\"response.output_text.delta\",\"delta\":\"hello\"}\n\n";
+    let whole =
+        r#"{"content":[{"type":"text","text":"hi"}],"usage":{"units_in":7,"units_out":40}}"#;
+    let event = "data: {\"type\":\"generated_text.part\",\"part\":\"hello\"}\n\n";
     // Of events, their data.
     let by_bytes = |text: &str| {
         let data = text.strip_prefix("data: ").unwrap_or(text).trim_end();

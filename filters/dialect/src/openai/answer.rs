@@ -95,6 +95,7 @@ impl UsageScanner {
     fn begin(&mut self, bytes: &[u8], end: bool, kept: bool) -> Output {
         let (blank, rest) = bytes.split_at(blank(bytes));
         let passed = if let Some(form) = self.form_of(rest, end) {
+            self.documents.lines = matches!(form, Form::Documents);
             self.form = form;
             self.read(rest, end)
         } else {
@@ -154,6 +155,12 @@ impl UsageScanner {
         self.documents.reader.usage()
     }
 
+    /// Whether generated text came after the last report of output: then it does not tell all of it.
+    #[must_use]
+    pub fn usage_is_stale(&self) -> bool {
+        self.documents.reader.usage_is_stale()
+    }
+
     /// What was seen so far, a document that is not complete included. Not for every push: it copies what is
     /// known of the text.
     #[must_use]
@@ -176,10 +183,10 @@ impl UsageScanner {
         said || self.documents.reader.complete()
     }
 
-    /// Whether there was an error, and neither generated text nor usage: a status of 200 that holds only an error.
+    /// Whether there was an error, and neither generated text, nor usage, nor what cannot be read in another event: a status of 200 that holds only an error.
     #[must_use]
     pub fn error_only(&self) -> bool {
-        self.documents.reader.error() && self.usage().is_none() && self.documents.text_bytes() == 0
+        self.documents.error_only() && self.usage().is_none() && self.documents.text_bytes() == 0
     }
 }
 

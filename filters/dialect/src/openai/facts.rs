@@ -239,7 +239,9 @@ impl Facts {
     /// The number of a field.
     pub(super) fn number(&mut self, field: Field, number: Decimal) -> Result<(), BodyError> {
         match field {
-            Field::Other | Field::Priced | Field::Media | Field::MediaText => Ok(()),
+            Field::Other | Field::Priced | Field::Media | Field::Source | Field::MediaText => {
+                Ok(())
+            }
             Field::MaxTokens => {
                 let value = self.limit(number, field)?;
                 self.max_tokens.put(value, field)
@@ -263,7 +265,7 @@ impl Facts {
     /// The `null` of a field: as if it were absent, where it may be.
     pub(super) fn null(&mut self, field: Field) -> Result<(), BodyError> {
         match field {
-            Field::Other | Field::Priced | Field::Media => Ok(()),
+            Field::Other | Field::Priced | Field::Media | Field::Source => Ok(()),
             Field::Model => self.model.put(None, field),
             Field::MaxTokens => self.max_tokens.put(None, field),
             Field::MaxCompletionTokens => self.max_completion_tokens.put(None, field),

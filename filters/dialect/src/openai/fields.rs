@@ -55,6 +55,8 @@ pub(crate) enum Field {
     Priced,
     /// A picture, a sound, a film or a file.
     Media,
+    /// The same, if it is an object: text parts may have a source in words.
+    Source,
     /// Its URL, its id or its data.
     MediaText,
     StreamOptions,
@@ -125,6 +127,8 @@ impl At {
                 ("image_url", Field::Media),
                 ("input_audio", Field::Media),
                 ("file", Field::Media),
+                ("image", Field::Media),
+                ("source", Field::Source),
                 ("video_url", Field::Media),
                 ("audio_url", Field::Media),
                 ("refusal", Field::Priced),
@@ -178,6 +182,7 @@ impl Field {
             | Self::Other
             | Self::Priced
             | Self::Media
+            | Self::Source
             | Self::MediaText
             | Self::StreamOptions
             | Self::IncludeUsage

@@ -16,8 +16,8 @@
 //!                       messages[].{tool_calls, function_call, tool_call_id, name, refusal,
 //!                       reasoning_content, reasoning}; refusal and thinking of a part
 //! tokens                ids in prompt, one each; 765 for each picture, sound, film, file (parts that
-//!                       hold `image_url`, `input_audio`, `file`, `video_url`, `audio_url`, or nothing
-//!                       known here; messages[].audio)
+//!                       hold `image_url`, `image`, `input_audio`, `file`, `video_url`, `audio_url`, a
+//!                       `source` that is an object, or nothing known here; messages[].audio)
 //! nothing               what steers decoding and is not read (`stop`, `guided_json`, `logit_bias`, …)
 //! ```
 //!
@@ -120,7 +120,12 @@ impl Sink for Facts {
     fn open(&mut self, kind: Kind, offset: u64) -> Result<(), BodyError> {
         let field = self.target();
         let at = match (field, kind) {
-            (Field::Other, _) => {
+            (Field::Source, Kind::Object) => {
+                self.part_told = true;
+                self.media();
+                At::Media
+            }
+            (Field::Other | Field::Source, _) => {
                 self.path.skip();
                 return Ok(());
             }
@@ -222,7 +227,7 @@ impl Sink for Facts {
                 self.stream_options.member();
             }
             self.field = Field::of_key(at, key, self.chat);
-            self.part_told |= self.field != Field::Other;
+            self.part_told |= !matches!(self.field, Field::Other | Field::Source);
         }
     }
 
@@ -230,7 +235,7 @@ impl Sink for Facts {
         let field = self.target();
         self.reading = Reading::Text;
         match field {
-            Field::Other => return Ok(Want::Nothing),
+            Field::Other | Field::Source => return Ok(Want::Nothing),
             Field::StreamOptions | Field::IncludeUsage | Field::UsageOption => {
                 self.stream_options.leave();
                 return Ok(Want::Nothing);
@@ -311,6 +316,7 @@ impl Sink for Facts {
                 return self.message.is_user.put(Some(is_user), field);
             }
             Field::Other
+            | Field::Source
             | Field::Part
             | Field::Priced
             | Field::Media
@@ -363,7 +369,9 @@ impl Facts {
             (Scalar::Null, _) => self.null(field),
             (Scalar::Number(number), _) => self.number(field, number),
             (Scalar::Bool(value), Field::Stream) => self.stream.put(Some(value), field),
-            (Scalar::Bool(_), Field::Other | Field::Priced | Field::Media) => Ok(()),
+            (Scalar::Bool(_), Field::Other | Field::Priced | Field::Media | Field::Source) => {
+                Ok(())
+            }
             (Scalar::Bool(_), _) => Err(field.wrong_type()),
         }
     }

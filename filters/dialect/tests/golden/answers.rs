@@ -14,6 +14,7 @@ pub(crate) struct Case {
     pub(crate) unread_bytes: u64,
     pub(crate) done: bool,
     pub(crate) error_only: bool,
+    pub(crate) stale: bool,
 }
 
 impl Case {
@@ -28,6 +29,7 @@ impl Case {
             unread_bytes: 0,
             done: false,
             error_only: false,
+            stale: false,
         }
     }
 
@@ -49,6 +51,13 @@ impl Case {
     pub(crate) const fn error_only(self) -> Self {
         Self {
             error_only: true,
+            ..self
+        }
+    }
+
+    pub(crate) const fn stale(self) -> Self {
+        Self {
+            stale: true,
             ..self
         }
     }
@@ -115,6 +124,8 @@ const fn events(name: &'static str, answer: &'static [u8]) -> Case {
 pub(crate) fn cases() -> Vec<Case> {
     let mut cases = super::corpus::cases();
     cases.extend(reports());
+    cases.extend(places());
+    cases.extend(stale());
     cases.extend(texts());
     cases.extend(forms());
     cases.extend(unreadable());
@@ -220,13 +231,26 @@ fn reports() -> Vec<Case> {
             br#"{"choices":[],"usage":{"prompt_tokens":1,"completion_tokens":1,"total_tokens":1099511627777}}"#,
         ),
         json(
+            "details that cannot be true take nothing back",
+            br#"{"choices":[],"usage":{"prompt_tokens":1,"completion_tokens":2,"prompt_tokens_details":{"cached_tokens":-1},"completion_tokens_details":{"reasoning_tokens":"x"}}}"#,
+        )
+        .used(1, 2)
+        .total(None),
+        json(
+            "as much of a total as is believed",
+            br#"{"choices":[],"usage":{"prompt_tokens":10000000,"completion_tokens":10000000,"total_tokens":20000000}}"#,
+        )
+        .used(10_000_000, 10_000_000),
+        json(
             "a report in text",
             br#"{"choices":[],"usage":{"prompt_tokens":"1","completion_tokens":2}}"#,
         ),
         json(
             "a report in an array, and a count in one",
             br#"{"choices":[{"usage":{"prompt_tokens":[1],"completion_tokens":2}}],"usage":[{"prompt_tokens":1,"completion_tokens":2}]}"#,
-        ),
+        )
+        .used(1, 2)
+        .total(None),
         json(
             "more cached than there is, reasoning beside",
             br#"{"usage":{"prompt_tokens":1,"completion_tokens":2,"prompt_tokens_details":{"cached_tokens":9},
@@ -283,6 +307,97 @@ fn reports() -> Vec<Case> {
             b"data: {\"usage\":{\"prompt_tokens\":8,\"completion_tokens\":0,\"total_tokens\":8}}\n\ndata: {\"usage\":{\"total_tokens\":11}}\n\n",
         )
         .used(8, 3),
+    ]
+}
+
+fn places() -> Vec<Case> {
+    vec![
+        json(
+            "in a host's own object",
+            br#"{"choices":[],"x_nvidia":{"id":"a","usage":{"prompt_tokens":1,"completion_tokens":2}}}"#,
+        )
+        .used(1, 2)
+        .total(None),
+        json(
+            "as the report itself in an envelope, and in words of LangChain",
+            br#"{"output":{"text":"abc","token_usage":{"promptTokens":1,"completionTokens":2,"totalTokens":3}}}"#,
+        )
+        .used(1, 2),
+        json(
+            "in another envelope",
+            br#"{"code":0,"data":{"choices":[{"message":{"content":"abc"}}],"meta":{"tokenUsage":{"inputTokens":4,"outputTokens":5}}}}"#,
+        )
+        .text(3)
+        .used(4, 5)
+        .total(None),
+        json(
+            "OpenAI's names before others",
+            br#"{"choices":[],"usage":{"input_tokens":7,"output_tokens":8,"prompt_tokens":1,"completion_tokens":2,"cache_read_input_tokens":5}}"#,
+        )
+        .used(1, 2)
+        .cached(1)
+        .total(None),
+        json(
+            "others where OpenAI's are zero",
+            br#"{"choices":[],"usage":{"input_tokens":7,"output_tokens":8,"prompt_tokens":0,"completion_tokens":0}}"#,
+        )
+        .used(7, 8)
+        .total(None),
+        json(
+            "a cache inside of what the total has",
+            br#"{"choices":[],"usage":{"input_tokens":7,"output_tokens":8,"cache_read_input_tokens":5,"total_tokens":15}}"#,
+        )
+        .used(7, 8)
+        .cached(5),
+        events(
+            "Anthropic's stream, a cache beside the input",
+            b"data: {\"type\":\"message_start\",\"message\":{\"usage\":{\"input_tokens\":3,\"cache_creation_input_tokens\":10,\"cache_read_input_tokens\":20,\"output_tokens\":1}}}\n\ndata: {\"type\":\"content_block_delta\",\"delta\":{\"type\":\"text_delta\",\"text\":\"abc\"}}\n\ndata: {\"type\":\"content_block_delta\",\"delta\":{\"type\":\"input_json_delta\",\"partial_json\":\"{}\"}}\n\ndata: {\"type\":\"message_delta\",\"delta\":{\"stop_reason\":\"end_turn\"},\"usage\":{\"output_tokens\":9}}\n\n",
+        )
+        .text(5)
+        .used(33, 9)
+        .cached(20)
+        .total(None),
+        events(
+            "a stream of Responses that is cut",
+            b"data: {\"type\":\"response.created\",\"response\":{\"id\":\"r\",\"usage\":null}}\n\ndata: {\"type\":\"response.output_text.delta\",\"delta\":\"abc\"}\n\ndata: {\"type\":\"response.output_text.delta\",\"delta\":\"de",
+        )
+        .text(5),
+    ]
+}
+
+fn stale() -> Vec<Case> {
+    vec![
+        events(
+            "a report before the text",
+            b"data: {\"choices\":[],\"usage\":{\"prompt_tokens\":9,\"completion_tokens\":1}}\n\ndata: {\"choices\":[{\"delta\":{\"content\":\"abc\"}}]}\n\ndata: [DONE]\n\n",
+        )
+        .text(3)
+        .used(9, 1)
+        .total(None)
+        .done()
+        .stale(),
+        events(
+            "a report before the text, and one of the prompt alone behind it",
+            b"data: {\"choices\":[],\"usage\":{\"prompt_tokens\":9,\"completion_tokens\":1,\"total_tokens\":10}}\n\ndata: {\"choices\":[{\"delta\":{\"content\":\"abc\"}}]}\n\ndata: {\"usage\":{\"prompt_tokens\":9,\"completion_tokens\":0,\"total_tokens\":9}}\n\n",
+        )
+        .text(3)
+        .used(9, 1)
+        .total(None)
+        .stale(),
+        events(
+            "a report before the text of its event is none before it",
+            b"data: {\"choices\":[{\"usage\":{\"prompt_tokens\":9,\"completion_tokens\":1},\"delta\":{\"content\":\"abc\"}}]}\n\n",
+        )
+        .text(3)
+        .used(9, 1)
+        .total(None),
+        events(
+            "a report in each chunk, the last one included, and then a chunk without text",
+            b"data: {\"usage\":{\"prompt_tokens\":9,\"completion_tokens\":1},\"choices\":[{\"delta\":{\"content\":\"abc\"}}]}\n\ndata: {\"usage\":{\"prompt_tokens\":9,\"completion_tokens\":2},\"choices\":[{\"delta\":{\"content\":\"def\"}}]}\n\ndata: {\"choices\":[{\"delta\":{},\"finish_reason\":\"stop\"}]}\n\n",
+        )
+        .text(6)
+        .used(9, 2)
+        .total(None),
     ]
 }
 
@@ -354,6 +469,26 @@ fn texts() -> Vec<Case> {
             br#"{"choices":[{"text":"abc","message":{"content":"abcdef"}},{"text":"abcdef","message":{"content":"abc"}}]}"#,
         )
         .text(12),
+        events(
+            "text under names that nobody knows, and what is none",
+            b"data: {\"choices\":[{\"index\":0,\"delta\":{\"role\":\"assistant\",\"name\":\"n\",\"tool_call_id\":\"c\",\"stop_reason\":\"x\",\"analysis\":\"abc\"}}]}\n\ndata: {\"choices\":[{\"index\":0,\"delta\":{\"cot\":\"de\",\"summary\":\"f\",\"x\":{\"y\":\"z\"},\"n\":7}}]}\n\n",
+        )
+        .text(6),
+        json(
+            "the same text under a name that is known and two that are not",
+            br#"{"choices":[{"message":{"content":"ab","output_text":"ab","reasoning":"abc","deep_thinking":"abc","internal":"abc"}}]}"#,
+        )
+        .text(5),
+        json(
+            "text on the choice itself, and in its message again",
+            br#"{"choices":[{"content":"abc","reasoning_content":"de","thinking":"de"},{"message":{"content":"abc","reasoning":"de"},"content":"abc","reasoning":"de"}]}"#,
+        )
+        .text(10),
+        json(
+            "a call among blocks of text",
+            br#"{"choices":[{"message":{"content":[{"type":"text","text":{"value":"abc","annotations":[]}},{"type":"tool_use","id":"t","name":"f","input":{"a": 1}}]}}]}"#,
+        )
+        .text(3 + 1 + 8),
         json(
             "the same key twice",
             br#"{"choices":[{"message":{"content":"ab","content":"cd"}}]}"#,
@@ -455,6 +590,16 @@ fn forms() -> Vec<Case> {
 
 fn unreadable() -> Vec<Case> {
     vec![
+        json(
+            "cut where no text has come",
+            br#"{"choices":[{"index":0,"logprobs":["abc"#,
+        )
+        .unread(39),
+        events(
+            "cut where text has come before",
+            b"data: {\"choices\":[{\"delta\":{\"content\":\"ab\"}}]}\n\ndata: {\"choices\":[{\"index\":0,\"logprobs\":[\"abc",
+        )
+        .text(2),
         json("compressed answer", b"\x1F\x8B\x08\0\0\0\0\0\0\x03").unread(10),
         Case::new("sound", Label::Other, b"ID3\x04\0\0").unread(6),
         events("a page", b"<html>\n<p>Bad</p>\n\n</html>\n").unread(23),
@@ -501,10 +646,11 @@ fn unreadable() -> Vec<Case> {
         )
         .unread(133),
         json(
-            "a whole answer of another dialect",
+            "a whole answer of another dialect: its usage counts, its text would be unread",
             br#"{"object":"response","error":null,"output":[{"type":"message","content":[{"type":"output_text","text":"Hi"}]}],"reasoning":{"summary":"auto"},"text":{"format":{"type":"text"}},"usage":{"input_tokens":3,"output_tokens":1}}"#,
         )
-        .unread(221),
+        .used(3, 1)
+        .total(None),
         events(
             "the same, streamed",
             b"data: {\"type\":\"response.completed\",\"response\":{\"reasoning\":{\"summary\":\"auto\"},\"text\":\"x\"}}",
@@ -517,14 +663,57 @@ fn unreadable() -> Vec<Case> {
         .unread(61),
         events(
             "another dialect is unread, all of it",
-            b"data: {\"type\":\"response.created\"}\n\ndata: {\"type\":\"x\",\"delta\":\"abc\"}\n\n",
+            b"data: {\"type\":\"response.created\"}\n\ndata: {\"type\":\"x\",\"part\":\"abc\"}\n\n",
         )
-        .unread(27 + 26),
+        .unread(27 + 25),
     ]
 }
 
 fn errors() -> Vec<Case> {
     vec![
+        events(
+            "text that cannot be read, and an error",
+            b"data: {\"choices\":[{\"delta\":{\"content\":\"abc\"},\"logprob\":NaN}]}\n\ndata: {\"error\":{\"message\":\"gone\"}}\n\n",
+        )
+        .unread(55),
+        events(
+            "text of another dialect, and an error",
+            b"data: {\"type\":\"x\",\"part\":{\"text\":\"abc\"}}\n\nevent: error\ndata: {\"error\":{\"message\":\"gone\"}}\n\n",
+        )
+        .unread(34),
+        Case::new(
+            "a line that is cut, and a line that is an error",
+            Label::Other,
+            b"{\"choices\":[{\"delta\":{\"content\":\"abc\n{\"error\":{\"message\":\"gone\"}}\n",
+        )
+        .unread(37),
+        events(
+            "an error event in words, its type behind them",
+            b"data: engine stopped\nevent: error\n\n",
+        )
+        .error_only(),
+        events(
+            "an error event of another dialect, its type behind it",
+            b"data: {\"message\":\"engine stopped\"}\nevent: error\n\n",
+        )
+        .error_only(),
+        json("an error as a detail", br#"{"detail":[{"loc":["body"],"msg":"bad"}]}"#).error_only(),
+        json("an error by its type", br#"{"type":"error","message":"overloaded"}"#).error_only(),
+        json("a list of errors", br#"{"errors":[{"message":"overloaded"}]}"#).error_only(),
+        json("no errors", br#"{"errors":[],"detail":"","x":1}"#).unread(31),
+        json("an error by its status", br#"{"status":"error","reason":"overloaded"}"#).error_only(),
+        json("an error by message and code", br#"{"message":"overloaded","code":500}"#).error_only(),
+        json("a message alone is none", br#"{"message":"hello","code":0}"#).unread(28),
+        json(
+            "nor are they inside of something",
+            br#"{"data":{"message":"hello","code":500,"detail":"x"}}"#,
+        )
+        .unread(52),
+        json(
+            "nor are they beside an answer",
+            br#"{"choices":[],"detail":"a","message":"b","code":"c"}"#,
+        ),
+        json("an error that is cut", br#"{"error":{"message":"gone"#).error_only(),
         json("an error as text", br#"{"error":"overloaded","error_type":"overloaded"}"#).error_only(),
         json("no error", br#"{"error":null,"choices":[]}"#),
         json("no error either", br#"{"error":"","choices":[]}"#),

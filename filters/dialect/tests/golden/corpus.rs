@@ -250,7 +250,7 @@ pub(crate) fn cases() -> Vec<Case> {
         sse!("case-07-reasoning-details-cut").text(186),
         sse!("case-08-error-only").done().error_only(),
         sse!("case-08-error-only-no-done").error_only(),
-        sse!("case-18-responses").unread(1268),
+        sse!("case-18-responses").text(130).used(11, 23),
         sse!("case-19-text-and-delta").text(270).done(),
     ]
 }

@@ -24,6 +24,7 @@ pub(crate) struct Seen {
     pub(crate) observed: Observed,
     pub(crate) done: bool,
     pub(crate) error_only: bool,
+    pub(crate) stale: bool,
 }
 
 impl Seen {
@@ -33,6 +34,7 @@ impl Seen {
             observed: scanner.observed(),
             done: scanner.done(),
             error_only: scanner.error_only(),
+            stale: scanner.usage_is_stale(),
         }
     }
 }
@@ -92,6 +94,7 @@ pub(crate) fn check_all() {
                 },
                 done: case.done,
                 error_only: case.error_only,
+                stale: case.stale,
             };
             for taking_out in [false, true] {
                 let scanner = scanner(case.label, case.sequences, taking_out);

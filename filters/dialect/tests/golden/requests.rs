@@ -253,10 +253,11 @@ pub(crate) fn cases() -> Vec<Case> {
             body: br#"{"messages":[{"role":"user","content":[{"type":"image_url","image_url":{"url":"https://a"}},
                 {"image_url":"data:image/png;base64,iVBORw0KGgo=","text":"t"},{"type":"file","file":{"text":"x"}},
                 {"input_audio":{"data":"AAAA"}},{"type":"hologram","hologram":[1]},{"video_url":null,"text":"u"},
-                {"type":"text","text":"v","cache_control":{}}]},{"role":"assistant","audio":{"id":"a"}}]}"#,
+                {"type":"image","source":{"data":"AAAA"}},{"type":"image","image":"data:AAAA"},{"type":"image","source":"a"},
+                {"type":"text","text":"v","cache_control":{},"source":"a"}]},{"role":"assistant","audio":{"id":"a"}}]}"#,
             facts: Body {
                 prompt_bytes: 3,
-                prompt_tokens: 6 * PICTURE,
+                prompt_tokens: 9 * PICTURE,
                 first_user_message: of_text("tuv"),
                 ..Body::default()
             },

@@ -129,6 +129,9 @@ fn a_first_message_of_a_picture_alone_has_a_fingerprint() {
         r#"[{"type":"input_audio","input_audio":{"data":"AAAA","format":"wav"}}]"#,
         r#"[{"type":"file","file":{"file_id":"f1"}}]"#,
         r#"[{"type":"image_url","image_url":"https://a.example/3.png"}]"#,
+        r#"[{"type":"image","source":{"type":"base64","media_type":"image/png","data":"AAAA"}}]"#,
+        r#"[{"type":"image","source":{"type":"url","url":"https://a.example/4.png"}}]"#,
+        r#"[{"type":"image","image":"data:image/png;base64,AAAA"}]"#,
     ] {
         assert!(of(other).is_some(), "{other}");
     }

@@ -112,6 +112,18 @@ fn fragment() -> impl Strategy<Value = Vec<u8>> {
         "\"arguments\":",
         "\"reasoning_details\":[{",
         "\"audio\":{\"data\":",
+        "\"analysis\":",
+        "\"detail\":",
+        "\"code\":7,",
+        "\"errors\":[",
+        "\"response\":{",
+        "\"x_y\":{",
+        "\"delta\":\"abab\",",
+        "\"usage\":[{",
+        "\"output_tokens\":3,",
+        "\"metadata\":{",
+        "{\"source\":{\"data\":",
+        "NaN",
     ]);
     prop_oneof![
         8 => known.prop_map(|text| text.as_bytes().to_vec()),

@@ -84,6 +84,34 @@ fn cumulative_text_counts_once_however_long() {
 }
 
 #[test]
+fn cumulative_fields_count_once_though_one_waits_for_the_other() {
+    let words = |count: usize| "abc ".repeat(count);
+    let text = long(80, |at| {
+        json!({"choices": [{"delta": {
+            "reasoning": words(at.min(39) + 1),
+            "content": words((at + 1).saturating_sub(40)),
+        }}]})
+    });
+    assert_eq!(text, 320);
+}
+
+#[test]
+fn a_tool_name_in_every_chunk_counts_once() {
+    let cumulative = long(60, |at| {
+        json!({"choices": [{"delta": {"tool_calls": [
+            {"index": 0, "function": {"name": "look_up", "arguments": "x".repeat(at + 1)}},
+        ]}}]})
+    });
+    assert_eq!(cumulative, 7 + 60);
+    let call = |at: usize| json!({"name": "look_up", "arguments": format!("{at:02}|")});
+    let by_parts = long(
+        60,
+        |at| json!({"choices": [{"delta": {"function_call": call(at)}}]}),
+    );
+    assert_eq!(by_parts, 7 + 60 * 3);
+}
+
+#[test]
 fn repeated_tokens_are_no_cumulative_text() {
     let text = long(1000, |_| json!({"choices": [{"delta": {"content": "0"}}]}));
     assert_eq!(text, 1000);

@@ -39,7 +39,24 @@ fn reports_usage(event: &[u8]) -> bool {
     let Ok(chunk) = serde_json::from_str::<Value>(&data.join("\n")) else {
         return false;
     };
-    chunk["choices"].as_array().is_some_and(Vec::is_empty) && chunk["usage"].is_object()
+    const METADATA: [&str; 6] = [
+        "choices",
+        "usage",
+        "metrics",
+        "time_info",
+        "stats",
+        "timings",
+    ];
+    let known = |key: &str| METADATA.contains(&key) || key.starts_with("x_");
+    let Some(fields) = chunk.as_object() else {
+        return false;
+    };
+    let wanted = |(key, value): (&String, &Value)| {
+        !known(key) && (value.is_object() || value.is_array()) || key == "error" && !value.is_null()
+    };
+    chunk["choices"].as_array().is_some_and(Vec::is_empty)
+        && chunk["usage"].is_object()
+        && !fields.iter().any(wanted)
 }
 
 fn passing(pieces: &[&[u8]]) -> Vec<u8> {
@@ -201,6 +218,30 @@ fn event() -> impl Strategy<Value = (&'static str, bool)> {
         (
             "data: {\"choices\":[],\"usage\":{}}\ndata: [DONE]\n\n",
             true,
+        ),
+        (
+            "data: {\"choices\":[],\"usage\":{},\"error\":{\"message\":\"gone\"}}\n\n",
+            true,
+        ),
+        (
+            "data: {\"error\":\"gone\",\"choices\":[],\"usage\":{}}\n\n",
+            true,
+        ),
+        (
+            "event: error\ndata: {\"choices\":[],\"usage\":{}}\n\n",
+            true,
+        ),
+        (
+            "data: {\"choices\":[],\"usage\":{},\"citations\":[\"https://a\"]}\n\n",
+            true,
+        ),
+        (
+            "data: {\"choices\":[],\"usage\":{},\"delta\":{\"content\":\"a\"}}\n\n",
+            true,
+        ),
+        (
+            "data: {\"choices\":[],\"usage\":{},\"error\":null,\"citations\":null,\"x_groq\":{\"id\":\"a\"},\"time_info\":{\"queue\":[1]},\"service_tier\":\"a\"}\n\n",
+            false,
         ),
         ("data: [DONE]\n\n", true),
         (": ping\n", true),

@@ -510,35 +510,28 @@ async fn case_17_what_a_client_that_leaves_is_charged_is_a_policy() {
     }
 }
 
-/// A known gap: of other dialects the bytes of the events' data are charged, and the model has to stand in the header.
+/// Without `x-model` the request is refused: its body is not read. That is a known gap.
 #[tokio::test]
-async fn case_18_responses_are_charged_by_the_policy_for_what_is_not_read() {
+async fn case_18_responses_are_charged_what_the_last_event_reports() {
     let file = "18-responses.sse";
-    let answer = String::from_utf8(case(file)).unwrap();
-    let data = answer
-        .lines()
-        .filter_map(|line| line.strip_prefix("data: "));
-    let bytes: u64 = data.map(|data| data.len() as u64).sum();
-    for (policy, right) in [("bytes", bytes.div_ceil(4)), ("reservation", 512)] {
-        let world = world_with(&json!({"unreadable": policy})).await;
-        world.set_answer(file, &case_answer(file));
-        let request = |tenant: &str| {
-            let body = r#"{"model":"m","input":"hi","stream":true}"#;
-            HttpRequest::post(format!("{}/v1/responses", world.url), body)
-                .header("content-type", "application/json")
-                .header("x-tenant-id", tenant)
-                .header("x-mock-answer", file)
-        };
-        let charged = charge_of(&world, file, async |tenant| {
-            let reply = world.send(request(tenant).header("x-model", "m")).await;
-            assert_eq!(reply.status, 200, "{}", reply.text());
-            assert_eq!(reply.body, case(file));
-        });
-        assert_eq!(charged.await, right, "{policy}");
-        let headless = world.send(request("headless")).await;
-        assert_eq!(headless.status, 400, "{}", headless.text());
-        assert!(headless.text().contains("x-model"), "{}", headless.text());
-    }
+    let world = world().await;
+    world.set_answer(file, &case_answer(file));
+    let request = |tenant: &str| {
+        let body = r#"{"model":"m","input":"hi","stream":true}"#;
+        HttpRequest::post(format!("{}/v1/responses", world.url), body)
+            .header("content-type", "application/json")
+            .header("x-tenant-id", tenant)
+            .header("x-mock-answer", file)
+    };
+    let charged = charge_of(&world, file, async |tenant| {
+        let reply = world.send(request(tenant).header("x-model", "m")).await;
+        assert_eq!(reply.status, 200, "{}", reply.text());
+        assert_eq!(reply.body, case(file));
+    });
+    assert_eq!(charged.await, 34);
+    let headless = world.send(request("headless")).await;
+    assert_eq!(headless.status, 400, "{}", headless.text());
+    assert!(headless.text().contains("x-model"), "{}", headless.text());
 }
 
 #[tokio::test]

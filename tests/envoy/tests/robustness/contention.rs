@@ -7,7 +7,7 @@ use crate::common::{CAPACITY, INPUT, SOON, ask, budget, charged, counted, only, 
 
 /// More workers than cores: they are interrupted in the middle of things.
 const WORKERS: u32 = 4;
-/// 60 of them fill the bucket.
+/// Tokens per request; 60 requests fill the bucket.
 const COST: u64 = 120;
 
 /// `requests` of one tenant over 64 connections.

@@ -1,14 +1,13 @@
-//! Buckets that charge the reservation whatever was used: given back where nothing reached an upstream, kept for every answer;
-//! what failed is charged as `onFailure` says.
+//! Buckets that charge the reservation whatever was used: given back where nothing reached an upstream, kept wherever
+//! something may have.
 //!
-//! Each ending has a tenant, and so a full bucket, of its own; each also where nobody looks at the answer, which
-//! is known by its end alone then.
+//! Each ending has its own tenant, and therefore a full bucket. Each is also tried with an answer that is not read, of which
+//! only the end is known.
 
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use headgate_test_support::client::{HttpRequest, OpenAiRequest};
-use headgate_test_support::mock_model::MockAnswer;
 use headgate_test_support::stage::{Manifest, Stage};
 use http::Method;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
@@ -17,6 +16,13 @@ use crate::common::{INPUT, ask, budget, charged, counted, declare, empty_world, 
 
 /// What a request reserves beyond its input: above what any answer here uses.
 const OUTPUT: u64 = 200;
+
+/// Buckets with the reservation as the charge, also of failures.
+const KEPT: &str = "settleOn: reservation\n    onFailure: { clientError: reservation, serverError: reservation, \
+                    reset: reservation, timeout: reservation }";
+
+/// What a request without a body reserves: the default.
+const DEFAULT: u64 = 512;
 
 /// Whether answers are told the balance and what served, and so looked at.
 #[derive(Clone, Copy)]
@@ -27,13 +33,8 @@ enum Answers {
 
 /// Model `m` under a bucket that keeps its reservations.
 async fn world(answers: Answers, idle_seconds: &str) -> Stage {
-    world_with("", answers, idle_seconds).await
-}
-
-/// The same with these fields of the bucket besides.
-async fn world_with(more: &str, answers: Answers, idle_seconds: &str) -> Stage {
     let told = matches!(answers, Answers::Tagged);
-    let policies = budget("kept", &format!("settleOn: reservation\n    {more}"));
+    let policies = budget("kept", KEPT);
     let policies = format!(
         "{policies}---\napiVersion: headgate.dev/v1alpha1\nkind: TrafficTagPolicy\nmetadata:\n  name: told\nspec:\n  \
          responseHeaders: {told}\n"
@@ -94,48 +95,35 @@ async fn spent(stage: &Stage, tenant: &str) -> u64 {
     INPUT + OUTPUT
 }
 
-/// A status of the upstream's, no answer in time, and a connection that breaks, in this order.
-async fn failures_charge(stage: &Stage, right: [u64; 3]) {
-    let failed = ask("failed", OUTPUT).header("x-mock-status", "500");
-    charges(stage, &failed, "failed", 500, right[0]).await;
-    let slow = ask("slow", OUTPUT).header("x-mock-headers-delay-ms", "20000");
-    charges(stage, &slow, "slow", 504, right[1]).await;
-    let dropped = ask("dropped", OUTPUT).header("x-mock-abort-after", "headers");
-    charges(stage, &dropped, "dropped", 503, right[2]).await;
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_kept_reservation_is_for_answers_and_failures_have_a_policy_of_their_own() {
-    let whole = INPUT + OUTPUT;
-    let kept = "onFailure: {serverError: reservation, reset: reservation, timeout: prompt}";
+async fn a_kept_reservation_outlives_errors_and_timeouts_after_sending() {
     for answers in [Answers::Tagged, Answers::Untouched] {
         let stage = world(answers, "2").await;
-        failures_charge(&stage, [0, whole, INPUT]).await;
-        let stage = world_with(kept, answers, "2").await;
-        failures_charge(&stage, [whole, INPUT, whole]).await;
+        let whole = INPUT + OUTPUT;
+        let failed = ask("failed", OUTPUT).header("x-mock-status", "500");
+        charges(&stage, &failed, "failed", 500, whole).await;
+        let slow = ask("slow", OUTPUT).header("x-mock-headers-delay-ms", "20000");
+        charges(&stage, &slow, "slow", 504, whole).await;
+        let dropped = ask("dropped", OUTPUT).header("x-mock-abort-after", "headers");
+        charges(&stage, &dropped, "dropped", 503, whole).await;
     }
 }
 
-/// Of an answer that nobody looks at, that it comes in pieces says who gave it. This one has no body at all.
+/// The parts of an answer that is not read show who gave it. This one has no body at all: a 404 of the mock's.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_answer_of_the_upstreams_that_comes_whole_keeps_the_reservation_too() {
     let stage = world(Answers::Untouched, "30").await;
-    let mock = stage.mock("m", "v1").unwrap();
-    mock.handle().set_answer("nothing", MockAnswer::json(""));
     let head = HttpRequest::new(Method::HEAD, format!("{}/infer", stage.url()))
         .header("x-model", "m")
-        .header("x-max-tokens", OUTPUT.to_string())
-        .header("x-tenant-id", "whole")
-        .header("x-mock-answer", "nothing");
+        .header("x-tenant-id", "whole");
     let reply = stage.client().send(head).await.unwrap();
     assert_eq!(reply.header("x-mock-served-by"), Some("m/v1"));
-    assert_eq!((reply.status, reply.text().as_str()), (200, ""));
+    assert_eq!(reply.text(), "");
     let admin = stage.envoys()[0].envoy.admin();
     let settled = counted(admin, "settlements").await;
-    let unobserved = |name: &String| name.ends_with("outcome=unobserved");
-    assert!(settled.keys().all(unobserved), "{settled:?}");
-    // A header raises the default of 512 tokens and does not lower it.
-    charged(&stage, "whole", 512).await;
+    let answered = |name: &String| name.ends_with("outcome=client_error");
+    assert!(settled.keys().all(answered), "{settled:?}");
+    charged(&stage, "whole", DEFAULT).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -7,7 +7,7 @@ use tokio::net::TcpStream;
 
 use crate::common::{INPUT, SOON, ask, budget, charged, small_world};
 
-/// What a request reserves beyond its input.
+/// Output tokens that a request reserves.
 const OUTPUT: u64 = 200;
 
 /// A connection on which a test writes its own bytes.

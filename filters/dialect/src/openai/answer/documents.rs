@@ -35,6 +35,12 @@ pub(super) struct Documents {
     unread: u64,
     /// Bytes of nothing that this dialect knows.
     foreign: u64,
+    /// How much of both came since the last event, or line of JSON.
+    here: (u64, u64),
+    /// How much came in others than those of an error.
+    lost: (u64, u64),
+    /// Documents are lines, not the data of events.
+    pub(super) lines: bool,
     pub(super) reader: Reader,
 }
 
@@ -50,6 +56,9 @@ impl Documents {
             quiet: false,
             unread: 0,
             foreign: 0,
+            here: (0, 0),
+            lost: (0, 0),
+            lines: false,
             reader: Reader::new(sequences),
         }
     }
@@ -77,6 +86,9 @@ impl Documents {
     }
 
     fn begin(&mut self) {
+        if self.lines {
+            self.lose();
+        }
         self.state = State::Inside;
         self.json = Json::new(MAX_DEPTH);
         self.size = 0;
@@ -120,7 +132,8 @@ impl Documents {
 
     fn end(&mut self) {
         self.state = State::Between;
-        self.foreign += self.reader.end_document().unwrap_or(0);
+        let foreign = self.reader.end_document().unwrap_or(0);
+        self.add_foreign(foreign);
     }
 
     /// The event whose data this was ends.
@@ -129,6 +142,7 @@ impl Documents {
             self.add_unread(self.size);
             self.reader.drop_document();
         }
+        self.lose();
         self.state = State::Between;
         self.begun = 0;
         self.broken = false;
@@ -138,26 +152,64 @@ impl Documents {
     /// The event at hand is an error.
     pub(super) fn error(&mut self) {
         self.quiet = true;
+        let (unread, foreign) = std::mem::take(&mut self.here);
+        self.unread -= unread;
+        self.foreign -= foreign;
         self.reader.set_error();
     }
 
     /// So many bytes of nothing that is known.
     pub(super) fn add_foreign(&mut self, bytes: u64) {
-        self.foreign += bytes;
+        if !self.quiet {
+            self.foreign += bytes;
+            self.here.1 += bytes;
+        }
+    }
+
+    /// What came so far is lost, unless it belongs to an error.
+    fn lose(&mut self) {
+        let (unread, foreign) = std::mem::take(&mut self.here);
+        if !self.reader.take_error_here() {
+            self.lost.0 += unread;
+            self.lost.1 += foreign;
+        }
+    }
+
+    /// Whether there was an error and nothing else, text and usage apart.
+    pub(super) fn error_only(&self) -> bool {
+        let (mut unread, mut foreign) = self.lost;
+        if !self.reader.error_here() {
+            unread += self.here.0;
+            foreign += self.here.1;
+            unread += self.unread_of_open();
+        }
+        self.reader.error() && unread == 0 && (foreign == 0 || self.reader.any_known())
     }
 
     fn add_unread(&mut self, bytes: u64) {
         if !self.quiet {
             self.unread += bytes;
+            self.here.0 += bytes;
         }
     }
 
     /// Bytes that could not be read; all of them, if nothing was of this dialect.
     pub(super) fn unread_bytes(&self) -> u64 {
-        match self.reader.any_known() {
-            true => self.unread,
-            false if self.state == State::Inside => self.unread + self.foreign + self.size,
-            false => self.unread + self.foreign,
+        let foreign = match self.reader.any_known() {
+            true => 0,
+            false => self.foreign,
+        };
+        self.unread + foreign + self.unread_of_open()
+    }
+
+    /// The same of a document that is not complete: all of it, where nothing is known and it is no error, and where the
+    /// answer has neither text nor usage so far.
+    fn unread_of_open(&self) -> u64 {
+        let open = self.state == State::Inside && !self.quiet && !self.reader.error_here();
+        let nothing = || self.reader.usage().is_none() && self.text_bytes() == 0;
+        match open && (!self.reader.any_known() || nothing()) {
+            true => self.size,
+            false => 0,
         }
     }
 
@@ -171,7 +223,7 @@ impl Documents {
     pub(super) fn is_extra(&self) -> Option<bool> {
         let extra = self.reader.extra();
         match self.state {
-            _ if self.begun > 1 || self.broken => Some(false),
+            _ if self.begun > 1 || self.broken || self.quiet => Some(false),
             _ if self.begun == 1 && extra.not => Some(false),
             State::Between if self.begun == 1 => Some(extra.no_choices && extra.usage),
             _ => None,

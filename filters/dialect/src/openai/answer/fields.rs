@@ -12,7 +12,7 @@ pub(super) enum At {
     /// A document that is a list of answers or errors.
     List,
     Top,
-    /// An answer in an envelope: `result`.
+    /// An answer in an envelope: `result`, `response`, …
     Envelope,
     Choices,
     Choice,
@@ -31,12 +31,18 @@ pub(super) enum At {
     /// A value that counts by its bytes as sent.
     Raw,
     Usage,
+    /// A report under another name.
+    TokenUsage,
+    /// A list of one report.
+    Reports,
     InputDetails,
     OutputDetails,
     Timings,
     /// A host's own object, with usage inside.
     Vendor,
     Error,
+    /// A list of errors.
+    Errors,
     Status,
 }
 
@@ -49,10 +55,14 @@ pub(super) enum Field {
     Text(Slot),
     /// Generated text, if it is a string.
     String(Slot),
+    /// Generated text as a string, an answer as an object.
+    Answer(At),
     /// Text of the slot that the container belongs to.
     SameText,
     /// Generated text: a string, or a value as sent.
     Raw(Slot),
+    /// Generated text, if it is a string of a choice: what flows counts whatever it is called.
+    Unknown,
     /// Base64 of sound.
     Sound,
     Count(Count),
@@ -60,16 +70,30 @@ pub(super) enum Field {
     Index,
     /// A word of a few letters.
     Word(Word),
+    /// What a host says of itself or of the request: nothing of the answer.
+    Metadata,
+    /// Something that makes an error of a document that has nothing else.
+    Hint(Hint),
     /// An error, unless it is null, false, zero or empty.
     Error,
     /// An error if it is false.
     Success,
 }
 
+/// What errors are told by, where nothing is called so.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Hint {
+    /// Alone.
+    Detail,
+    /// Together with a code.
+    Message,
+    Code,
+}
+
 /// A word that means something.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Word {
-    /// What kind of document this is.
+    /// What kind of document this is, or how it went.
     Object,
     /// Why a choice ended.
     Finish,
@@ -86,16 +110,38 @@ impl At {
                 ("usage", Inside(Self::Usage, Object)),
                 ("object", Field::Word(Word::Object)),
                 ("error", Error),
-                ("x_groq", Inside(Self::Vendor, Object)),
                 ("timings", Inside(Self::Timings, Object)),
-                // Workers AI: the text alone, or an envelope.
-                ("response", Field::String(Slot::Whole)),
+                // Workers AI: the text alone, or an envelope. OpenAI's Responses: that answer, and a delta of its text.
+                ("response", Field::Answer(Self::Envelope)),
+                // Anthropic has an object there.
+                ("delta", Field::Answer(Self::Message)),
                 ("result", Inside(Self::Envelope, Object)),
+                ("data", Inside(Self::Envelope, Object)),
+                ("output", Inside(Self::Envelope, Object)),
+                ("meta", Inside(Self::Vendor, Object)),
+                ("token_usage", Inside(Self::TokenUsage, Object)),
+                ("tokenUsage", Inside(Self::TokenUsage, Object)),
                 ("success", Field::Success),
                 ("tool_calls", Inside(Self::ToolCalls, Array)),
                 ("message", Inside(Self::Message, Object)),
                 ("base_resp", Inside(Self::Status, Object)),
                 ("error_code", Error),
+                ("errors", Inside(Self::Errors, Array)),
+                ("type", Field::Word(Word::Object)),
+                ("status", Field::Word(Word::Object)),
+                ("detail", Field::Hint(Hint::Detail)),
+                ("msg", Field::Hint(Hint::Message)),
+                ("code", Field::Hint(Hint::Code)),
+                ("metadata", Field::Metadata),
+                ("metrics", Field::Metadata),
+                ("perf_metrics", Field::Metadata),
+                ("time_info", Field::Metadata),
+                ("stats", Field::Metadata),
+                ("model_info", Field::Metadata),
+                ("runtime", Field::Metadata),
+                ("prompt_filter_results", Field::Metadata),
+                ("provider_specific_fields", Field::Metadata),
+                ("nvext", Field::Metadata),
             ],
             Self::Choice => &[
                 ("index", Field::Index),
@@ -105,6 +151,10 @@ impl At {
                 ("finish_reason", Field::Word(Word::Finish)),
                 ("usage", Inside(Self::Usage, Object)),
                 ("error", Error),
+                ("content", Text(Slot::Content)),
+                ("reasoning", Text(Slot::Reasoning)),
+                ("reasoning_content", Text(Slot::ReasoningContent)),
+                ("thinking", Text(Slot::Thinking)),
             ],
             Self::Delta | Self::Message => &[
                 ("content", Text(Slot::Content)),
@@ -117,6 +167,7 @@ impl At {
                 ("function_call", Inside(Self::FunctionCall, Object)),
                 ("audio", Inside(Self::Audio, Object)),
                 ("text", Text(Slot::Whole)),
+                ("partial_json", Field::String(Slot::ToolArguments)),
                 ("usage", Inside(Self::Usage, Object)),
             ],
             Self::Block(_) => &[
@@ -127,6 +178,11 @@ impl At {
                 ("reasoning_content", Text(Slot::Thinking)),
                 ("refusal", SameText),
                 ("summary", SameText),
+                ("value", SameText),
+                // A call among the content.
+                ("name", Text(Slot::CallName)),
+                ("input", Raw(Slot::CallArguments)),
+                ("arguments", Raw(Slot::CallArguments)),
             ],
             Self::Detail => &[
                 ("text", Text(Slot::Details)),
@@ -155,7 +211,7 @@ impl At {
                 ("name", Text(Slot::CallName)),
                 ("arguments", Raw(Slot::CallArguments)),
             ],
-            Self::Usage => &[
+            Self::Usage | Self::TokenUsage => &[
                 ("prompt_tokens", Number(Count::Input)),
                 ("completion_tokens", Number(Count::Output)),
                 ("total_tokens", Number(Count::Total)),
@@ -168,6 +224,18 @@ impl At {
                 ("prompt_cache_hit_tokens", Number(Count::Cached)),
                 ("cached_tokens", Number(Count::Cached)),
                 ("reasoning_tokens", Number(Count::Reasoning)),
+                // OpenAI's Responses, Anthropic, LangChain.
+                ("input_tokens", Number(Count::OtherInput)),
+                ("output_tokens", Number(Count::OtherOutput)),
+                ("cache_creation_input_tokens", Number(Count::CacheWritten)),
+                ("cache_read_input_tokens", Number(Count::CacheRead)),
+                ("input_tokens_details", Inside(Self::InputDetails, Object)),
+                ("output_tokens_details", Inside(Self::OutputDetails, Object)),
+                ("inputTokens", Number(Count::OtherInput)),
+                ("outputTokens", Number(Count::OtherOutput)),
+                ("promptTokens", Number(Count::OtherInput)),
+                ("completionTokens", Number(Count::OtherOutput)),
+                ("totalTokens", Number(Count::Total)),
             ],
             Self::InputDetails => &[("cached_tokens", Number(Count::Cached))],
             Self::OutputDetails => &[("reasoning_tokens", Number(Count::Reasoning))],
@@ -177,7 +245,12 @@ impl At {
                 ("predicted_n", Number(Count::Output)),
                 ("cache_n", Number(Count::Beside)),
             ],
-            Self::Vendor => &[("usage", Inside(Self::Usage, Object)), ("error", Error)],
+            Self::Vendor => &[
+                ("usage", Inside(Self::Usage, Object)),
+                ("error", Error),
+                ("token_usage", Inside(Self::TokenUsage, Object)),
+                ("tokenUsage", Inside(Self::TokenUsage, Object)),
+            ],
             // Groq: what was generated and is no call of a tool.
             Self::Error => &[("failed_generation", Field::String(Slot::Whole))],
             // MiniMax.
@@ -191,7 +264,11 @@ impl At {
         let named = self.keys().iter().find(|(name, _)| name.as_bytes() == key);
         match (named.map(|(_, field)| *field), self) {
             (Some(Field::SameText), Self::Block(slot)) => Field::Text(slot),
+            (None, Self::Top | Self::Envelope) if key.starts_with(b"x_") => {
+                Field::Inside(Self::Vendor, Kind::Object)
+            }
             (None, Self::Delta | Self::Message) if is_reasoning(key) => Field::Text(Slot::Thinking),
+            (None, Self::Delta | Self::Message) if !is_label(key) => Field::Unknown,
             (field, _) => field.unwrap_or(Field::Other),
         }
     }
@@ -201,6 +278,7 @@ impl At {
         let inside = |at| Some(Field::Inside(at, Kind::Object));
         match self {
             Self::List => inside(Self::Top),
+            Self::Reports => inside(Self::TokenUsage),
             Self::Choices => inside(Self::Choice),
             Self::ToolCalls => inside(Self::ToolCall),
             Self::Details => inside(Self::Detail),
@@ -208,6 +286,27 @@ impl At {
             _ => None,
         }
     }
+}
+
+/// Whether a key of a message names what is no text of it.
+fn is_label(key: &[u8]) -> bool {
+    const LABELS: [&[u8]; 13] = [
+        b"role",
+        b"id",
+        b"type",
+        b"name",
+        b"index",
+        b"object",
+        b"model",
+        b"status",
+        b"phase",
+        b"channel",
+        b"recipient",
+        b"created_at",
+        b"timestamp",
+    ];
+    const ENDS: [&[u8]; 3] = [b"signature", b"_reason", b"_id"];
+    LABELS.contains(&key) || ENDS.iter().any(|end| key.ends_with(end))
 }
 
 /// Whether a key of a message names reasoning, whatever it is called.

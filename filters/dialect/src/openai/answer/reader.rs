@@ -5,7 +5,7 @@
 
 mod sink;
 
-use super::fields::{At, Field, Word};
+use super::fields::{At, Field, Hint, Word};
 use super::report::{Report, merge};
 use super::text::{Place, Slot, Texts};
 use crate::json::{Decimal, Kind, Path};
@@ -35,6 +35,7 @@ enum Reading {
     Sound,
     Word(Word),
     Error,
+    Hint(Hint),
 }
 
 #[derive(Debug, Clone)]
@@ -57,15 +58,22 @@ pub(super) struct Reader {
     sound_before: u64,
     report: Report,
     usage: Option<Usage>,
+    /// Bytes of text when the output was last reported, the document with the report included.
+    reported_at: u64,
     /// What timings say, for want of usage.
     timings: Option<Usage>,
     extra: Extra,
-    /// The document at hand has something of this dialect, some document had.
+    /// The document at hand has something of this dialect or an error; some document had something of this dialect.
     known: bool,
     any_known: bool,
     error: bool,
-    /// The document at hand reports usage.
+    /// There was one since the last event, or line of JSON.
+    error_here: bool,
+    /// What may make an error of the document at hand: a detail, a message, a code.
+    hints: [bool; 3],
+    /// The document at hand reports usage; it reports output.
     reports: bool,
+    reports_output: bool,
     /// The choice at hand is complete.
     ends: bool,
     /// Choices that were seen, that are complete: one bit for each of the first 128.
@@ -114,12 +122,16 @@ impl Reader {
             sound_before: 0,
             report: Report::default(),
             usage: None,
+            reported_at: 0,
             timings: None,
             extra: Extra::default(),
             known: false,
             any_known: false,
             error: false,
+            error_here: false,
+            hints: [false; 3],
             reports: false,
+            reports_output: false,
             ends: false,
             seen: 0,
             ended: 0,
@@ -136,7 +148,9 @@ impl Reader {
         self.in_choice = false;
         self.raw = None;
         self.known = false;
+        self.hints = [false; 3];
         self.reports = false;
+        self.reports_output = false;
         self.extra = Extra::default();
         self.sound_before = self.sound;
         self.texts.begin_document();
@@ -145,6 +159,10 @@ impl Reader {
     /// The document is complete; answers how long it was if it had nothing of this dialect.
     pub(super) fn end_document(&mut self) -> Option<u64> {
         self.texts.end_document();
+        if !self.known && matches!(self.hints, [true, _, _] | [_, true, true]) {
+            self.set_error();
+        }
+        self.end_reports();
         let all = self.ended == self.seen && u64::from(self.ended.count_ones()) >= self.sequences;
         let no_choices = self.extra.no_choices && !self.extra.not;
         if self.reports && self.ended > 0 && (all || no_choices) {
@@ -158,6 +176,14 @@ impl Reader {
         self.texts.drop_document();
         self.sound = self.sound_before;
         self.extra.not = true;
+        self.end_reports();
+    }
+
+    /// The document ends: its report is one on all text up to here.
+    fn end_reports(&mut self) {
+        if std::mem::take(&mut self.reports_output) {
+            self.reported_at = self.text_bytes(false, 0);
+        }
     }
 
     pub(super) fn extra(&self) -> Extra {
@@ -168,12 +194,18 @@ impl Reader {
         self.usage.or(self.timings)
     }
 
+    /// Text came after the last document that reports output. So it did if none does.
+    pub(super) fn usage_is_stale(&self) -> bool {
+        let fresh = self.reports_output || self.text_bytes(false, 0) <= self.reported_at;
+        self.usage().is_some() && !fresh
+    }
+
     /// Every choice has ended, and usage was reported no sooner.
     pub(super) fn complete(&self) -> bool {
         self.complete
     }
 
-    /// Something was of this dialect.
+    /// Something was of this dialect, and no error.
     pub(super) fn any_known(&self) -> bool {
         self.any_known
     }
@@ -186,7 +218,26 @@ impl Reader {
     /// The caller knows of an error.
     pub(super) fn set_error(&mut self) {
         self.error = true;
-        self.know();
+        self.error_here = true;
+        self.known = true;
+        self.extra.not = true;
+    }
+
+    pub(super) fn hint(&mut self, hint: Hint) {
+        // In an envelope they may be the answer's.
+        if self.path.at() == Some(At::Top)
+            && let Some(told) = self.hints.get_mut(hint as usize)
+        {
+            *told = true;
+        }
+    }
+
+    pub(super) fn error_here(&self) -> bool {
+        self.error_here
+    }
+
+    pub(super) fn take_error_here(&mut self) -> bool {
+        std::mem::take(&mut self.error_here)
     }
 
     /// Bytes of text so far, the document at hand included, of which `read` bytes are read.
@@ -230,6 +281,10 @@ impl Reader {
                 self.extra.usage = true;
                 self.extra.not |= kind != Some(due);
             }
+            (Some(At::Errors), _) => self.set_error(),
+            (Some(At::Top), Field::Inside(At::Vendor | At::Timings, _) | Field::Metadata) => {}
+            // Something that the client may want.
+            (Some(At::Top), _) => self.extra.not |= kind.is_some(),
             _ => {}
         }
     }
@@ -256,7 +311,7 @@ impl Reader {
                 self.call.begin();
                 self.texts.begin_call();
             }
-            At::Usage | At::Timings => self.report = Report::default(),
+            At::Usage | At::TokenUsage | At::Timings => self.report = Report::default(),
             At::Raw => self.raw = Some(offset),
             _ => {}
         }
@@ -280,18 +335,16 @@ impl Reader {
             At::FunctionCall if self.place == Place::DeltaCall => self.place = Place::Delta,
             At::FunctionCall if self.place == Place::MessageCall => self.place = Place::Message,
             At::ToolCall => self.texts.end_call(self.call.get()),
-            At::Usage => {
+            At::Usage | At::TokenUsage => {
                 if let Some(usage) = self.report.usage() {
                     self.usage = Some(merge(self.usage, usage));
-                    self.reports = true;
-                    self.know();
+                    self.reported(usage);
                 }
             }
             At::Timings => {
                 if let Some(usage) = self.report.timings() {
                     self.timings = Some(usage);
-                    self.reports = true;
-                    self.know();
+                    self.reported(usage);
                 }
             }
             At::Raw => {
@@ -301,6 +354,12 @@ impl Reader {
             }
             _ => {}
         }
+    }
+
+    fn reported(&mut self, usage: Usage) {
+        self.reports = true;
+        self.reports_output |= usage.tells_output();
+        self.know();
     }
 
     fn count(&mut self, number: Decimal) {
@@ -327,6 +386,7 @@ impl Reader {
         match self.reading {
             Reading::Text | Reading::Sound => self.know(),
             Reading::Error => self.set_error(),
+            Reading::Hint(hint) => self.hint(hint),
             Reading::Word(_) | Reading::Nothing => {}
         }
     }

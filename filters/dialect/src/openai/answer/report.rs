@@ -9,8 +9,9 @@
 //! no total, reasoning > completion         the same
 //! reasoning <= completion                  inside, as OpenAI has it
 //! total alone                              told as such
+//! input_tokens and the like                where OpenAI's names are absent or 0; a cache beside them is input
 //! total < prompt + completion              not believed
-//! not whole, negative, out of range        the report is none
+//! not whole, negative, out of range        the report is none; of details, that one
 //! ```
 
 use crate::json::Decimal;
@@ -30,6 +31,12 @@ pub(super) enum Count {
     Output,
     Reasoning,
     Total,
+    /// The same under names that count if those of OpenAI say nothing.
+    OtherInput,
+    OtherOutput,
+    /// Beside `OtherInput`: Anthropic.
+    CacheWritten,
+    CacheRead,
 }
 
 /// A usage report being read.
@@ -41,26 +48,34 @@ pub(super) struct Report {
     output: Option<u64>,
     reasoning: u64,
     total: Option<u64>,
+    other_input: Option<u64>,
+    other_output: Option<u64>,
+    cache_written: u64,
+    cache_read: u64,
     unusable: bool,
 }
 
 impl Report {
-    /// A count has a value that is none.
-    pub(super) fn spoil(&mut self) {
-        self.unusable = true;
+    /// A count has a value that is none. Details tell nothing that is charged.
+    pub(super) fn spoil(&mut self, count: Count) {
+        self.unusable |= matches!(
+            count,
+            Count::Input | Count::Beside | Count::Output | Count::Total
+        );
     }
 
     /// A count, in a report on so many `sequences`.
     pub(super) fn count(&mut self, count: Count, number: Decimal, sequences: u64) {
         let max = match count {
-            Count::Input | Count::Cached | Count::Beside => MAX_COUNT,
-            Count::Output | Count::Reasoning | Count::Total => {
+            Count::Output | Count::OtherOutput | Count::Reasoning => {
                 MAX_COUNT.saturating_mul(sequences.max(1))
             }
+            Count::Total => MAX_COUNT.saturating_mul(sequences.max(1).saturating_add(1)),
+            _ => MAX_COUNT,
         };
         let value = match number.whole() {
             Ok(value) if value <= max => value,
-            _ => return self.spoil(),
+            _ => return self.spoil(count),
         };
         match count {
             Count::Input => self.input = Some(value),
@@ -70,14 +85,20 @@ impl Report {
             Count::Beside => self.beside = Some(value),
             Count::Output => self.output = Some(value),
             Count::Total => self.total = Some(value),
+            Count::OtherInput => self.other_input = Some(value),
+            Count::OtherOutput => self.other_output = Some(value),
+            Count::CacheWritten => self.cache_written = value,
+            Count::CacheRead => self.cache_read = value,
         }
     }
 
     /// What it says, if that can be true.
     pub(super) fn usage(&self) -> Option<Usage> {
         let given = |count: Option<u64>| count.filter(|count| *count > 0);
-        let (prompt, total) = (given(self.input), given(self.total));
-        let completion = self.output.unwrap_or(0);
+        let total = given(self.total);
+        let told = given(self.output).or(self.other_output).or(self.output);
+        let completion = told.unwrap_or(0);
+        let prompt = given(self.input).or_else(|| given(self.all_input(completion)));
         let with_reasoning = match self.reasoning > completion {
             true => completion + self.reasoning,
             false => completion,
@@ -85,7 +106,7 @@ impl Report {
         let output = match (prompt, total) {
             (Some(prompt), Some(total)) => completion.max(total.saturating_sub(prompt)),
             // Half a report.
-            (Some(_), None) if self.output.is_none() && with_reasoning == 0 => return None,
+            (Some(_), None) if told.is_none() && with_reasoning == 0 => return None,
             _ => with_reasoning,
         };
         let rest = total.map_or(0, |total| total.saturating_sub(output));
@@ -95,11 +116,20 @@ impl Report {
         }
         Some(Usage {
             input,
-            cached: self.cached.min(input.unwrap_or(0)),
+            cached: self.cached.max(self.cache_read).min(input.unwrap_or(0)),
             output,
             reasoning: self.reasoning.min(output),
             total: total.filter(|total| *total >= input.unwrap_or(0) + output),
         })
+    }
+
+    /// The prompt under its other name, and what was written to a cache or read from it, unless a total says that it is
+    /// inside.
+    fn all_input(&self, completion: u64) -> Option<u64> {
+        let input = self.other_input?;
+        let inside = self.total == Some(input + completion);
+        let beside = self.cache_written + self.cache_read;
+        Some(input + if inside { 0 } else { beside })
     }
 
     /// What llama.cpp's `timings` say. Their prompt is what was left of it after the cache, which older servers

@@ -5,9 +5,10 @@
 //! *pieces* (length and a hash of the beginning, never the bytes) and told apart when the choice ends, when its index is known too.
 //! A *lane* is what came of one kind of text in one choice, over all documents of the answer.
 //!
-//! Rules: of equal pieces of one class in one choice one counts. A `message` beside deltas, or a legacy `text`
+//! Rules: of equal pieces of one class in one choice one counts; text under an unknown name is of any class. A `message` beside deltas, or a legacy `text`
 //! beside either, counts as far as it is longer. In a lane, pieces are cumulative as long as each begins with the
-//! one before and most are longer: then the last one counts, else the sum.
+//! one before and most are longer, or all were until it was long: then the last one counts, else the sum. A tool's name
+//! that is told again counts once.
 
 use siphasher::sip::SipHasher13;
 use std::hash::Hasher;
@@ -32,6 +33,8 @@ pub(super) enum Slot {
     Reasoning,
     ReasoningContent,
     Thinking,
+    /// Text under a name that is not known.
+    Unknown,
     Details,
     Encrypted,
     ToolName,
@@ -53,9 +56,11 @@ impl Slot {
     fn class(self) -> Class {
         match self {
             Self::Content | Self::Refusal | Self::Transcript | Self::Whole => Class::Answer,
-            Self::Reasoning | Self::ReasoningContent | Self::Thinking | Self::Details => {
-                Class::Reasoning
-            }
+            Self::Reasoning
+            | Self::ReasoningContent
+            | Self::Thinking
+            | Self::Unknown
+            | Self::Details => Class::Reasoning,
             Self::Encrypted => Class::Encrypted,
             Self::ToolName | Self::ToolArguments | Self::CallName | Self::CallArguments => {
                 Class::Tools
@@ -152,7 +157,11 @@ impl Lane {
             self.longer += 1;
         } else {
             self.repeated += 1;
-            self.cumulative &= text == self.last && self.repeated <= self.longer;
+            // A text that grew and is long repeats while another one of its chunks grows; a name, while its arguments do.
+            let grown = self.longer > 1 && text.len >= MIN_WHOLE;
+            let name = matches!(self.slot, Slot::ToolName | Slot::CallName);
+            let repeats = grown || name || self.repeated <= self.longer;
+            self.cumulative &= text == self.last && repeats;
         }
         self.pieces = self.pieces.saturating_add(1);
         self.sum += text.len;
@@ -202,6 +211,7 @@ impl Texts {
         if let Some(running) = &self.running
             && running.place == place
             && running.slot == slot
+            && slot != Slot::Unknown
         {
             return;
         }
@@ -326,18 +336,24 @@ impl Texts {
                     && choice.is_none_or(|choice| lane.choice == choice)
             });
             let earlier: u64 = earlier.map(|lane| lane.count).sum();
-            self.count_group(group, choice.unwrap_or(0), earlier);
+            self.count_group(group, &pieces, choice.unwrap_or(0), earlier);
         }
         pieces.drain(..len);
         self.pieces = pieces;
     }
 
     /// Counts pieces of one class in one place, where `earlier` is what came of that class in places before.
-    fn count_group(&mut self, group: &[Piece], choice: u32, earlier: u64) {
+    /// `all` are those of the choice.
+    fn count_group(&mut self, group: &[Piece], all: &[Piece], choice: u32, earlier: u64) {
         let mut sum = 0;
         for (at, piece) in group.iter().enumerate() {
-            let again = |other: &Piece| other.text == piece.text && other.slot != piece.slot;
-            if piece.slot.class() < Class::Encrypted && group.iter().take(at).any(again) {
+            let unknown = piece.slot == Slot::Unknown;
+            let same = |other: &Piece| other.text == piece.text;
+            let again = |other: &Piece| same(other) && (unknown || other.slot != piece.slot);
+            let known = |other: &Piece| same(other) && other.slot != Slot::Unknown;
+            if piece.slot.class() < Class::Encrypted && group.iter().take(at).any(again)
+                || unknown && all.iter().any(known)
+            {
                 continue;
             }
             sum += piece.text.len;

@@ -1,6 +1,7 @@
 //! What the JSON scanner tells of a document.
 
-use super::super::fields::{At, Field, Word};
+use super::super::fields::{At, Field, Hint, Word};
+use super::super::text::Slot;
 use super::{Index, Reader, Reading, WORD_ROOM};
 use crate::json::{JsonError, Kind, Scalar, Sink, Want};
 
@@ -27,6 +28,9 @@ impl Sink for Reader {
                 self.enter(document, at);
             }
             Field::Inside(inside, due) if due == kind => self.enter(inside, at),
+            Field::Answer(answer) if kind == Kind::Object => self.enter(answer, at),
+            Field::Inside(At::Usage, _) => self.enter(At::Reports, at),
+            Field::Inside(At::Errors, _) => self.enter(At::Errors, at),
             // One call that is no list.
             Field::Inside(At::ToolCalls, _) => {
                 self.call = Index::default();
@@ -42,8 +46,12 @@ impl Sink for Reader {
                 self.set_error();
                 self.enter(At::Error, at);
             }
-            Field::Count(_) => {
-                self.report.spoil();
+            Field::Hint(hint) => {
+                self.hint(hint);
+                self.path.skip();
+            }
+            Field::Count(count) => {
+                self.report.spoil(count);
                 self.path.skip();
             }
             _ => self.path.skip(),
@@ -64,7 +72,10 @@ impl Sink for Reader {
 
     fn key(&mut self, key: &[u8]) {
         if let Some(at) = self.path.at() {
-            self.field = at.field(key);
+            self.field = match at.field(key) {
+                Field::Unknown if !self.in_choice => Field::Other,
+                field => field,
+            };
         }
     }
 
@@ -75,11 +86,21 @@ impl Sink for Reader {
                 self.begin_text(slot);
                 (Reading::Text, Want::Text)
             }
+            Field::Answer(_) => {
+                self.begin_text(Slot::Whole);
+                (Reading::Text, Want::Text)
+            }
+            Field::Unknown => {
+                self.begin_text(Slot::Unknown);
+                (Reading::Text, Want::Text)
+            }
             Field::Sound => (Reading::Sound, Want::Length),
             Field::Word(word) => (Reading::Word(word), Want::Text),
             Field::Error => (Reading::Error, Want::Length),
-            Field::Count(_) => {
-                self.report.spoil();
+            Field::Hint(hint) => (Reading::Hint(hint), Want::Length),
+            Field::Inside(At::Message, _) => (Reading::Hint(Hint::Message), Want::Length),
+            Field::Count(count) => {
+                self.report.spoil(count);
                 (Reading::Nothing, Want::Nothing)
             }
             _ => (Reading::Nothing, Want::Nothing),
@@ -126,8 +147,13 @@ impl Sink for Reader {
         self.begin_value(None);
         match (self.target(), scalar) {
             (Field::Count(_), Scalar::Number(number)) => self.count(number),
-            (Field::Count(_), Scalar::Bool(_)) => self.report.spoil(),
+            (Field::Count(count), Scalar::Bool(_)) => self.report.spoil(count),
             (Field::Index, Scalar::Number(number)) => self.index(number),
+            (Field::Hint(Hint::Code), Scalar::Number(number))
+                if !matches!(number.whole(), Ok(0 | 200)) =>
+            {
+                self.hint(Hint::Code);
+            }
             (Field::Error, Scalar::Bool(true)) | (Field::Success, Scalar::Bool(false)) => {
                 self.set_error();
             }
