@@ -249,6 +249,69 @@ async fn the_client_gets_every_byte_but_the_usage_event() {
     }
 }
 
+/// Servers write events in many ways, and every one of them is taken out with all its lines.
+#[tokio::test]
+async fn however_the_usage_event_is_written_it_is_taken_out_whole() {
+    let world = world().await;
+    let usage = USAGE.strip_prefix("data: ").unwrap();
+    let json = r#"{ "usage" : {"prompt_tokens":7,"completion_tokens":5,"total_tokens":12,"prompt_tokens_details":{"cached_tokens":0}}, "system_fingerprint":null, "choices" : [ ] }"#;
+    for (name, event, line_end) in [
+        ("no-space", format!("data:{usage}"), "\n"),
+        ("other-lines", format!("id: 7\nevent: message\ndata: {usage}"), "\n"),
+        ("lines-after", format!("data: {usage}\nretry: 10"), "\n"),
+        ("comment", format!(": the sum\ndata: {usage}"), "\n"),
+        ("other-order", format!("data: {json}"), "\n"),
+        ("carriage-returns", USAGE.to_owned(), "\r"),
+        ("two-lines", "data: {\"choices\":[],\ndata: \"usage\":{\"prompt_tokens\":7,\"completion_tokens\":5}}".to_owned(), "\n"),
+    ] {
+        let (first, done) = (chunk("a"), "data: [DONE]".to_owned());
+        let upstream = stream(&[first.clone(), event, done.clone()], line_end);
+        let right = stream(&[first, done], line_end);
+        world.set_answer(name, &MockAnswer::events(upstream));
+        for split in ["1", "10", "100000"] {
+            let request = chat(name, 28)
+                .stream()
+                .header("x-mock-answer", name)
+                .header("x-mock-split", split);
+            let reply = sent(&world, &request).await;
+            assert_eq!(reply.text(), right, "{name} in pieces of {split}");
+        }
+        let charged = charge_of(&world, name, async |tenant| {
+            let request = chat(tenant, 28).stream().header("x-mock-answer", name);
+            sent(&world, &request).await;
+        });
+        assert_eq!(charged.await, 12, "{name}");
+    }
+}
+
+/// A server that does not stream answers a document, and one that compresses unasked an answer that cannot be read.
+#[tokio::test]
+async fn an_answer_that_is_no_stream_of_events_stays_as_it_is() {
+    let world = world().await;
+    let body =
+        r#"{"choices":[],"usage":{"prompt_tokens":7,"completion_tokens":5,"total_tokens":12}}"#;
+    world.set_answer("document", &MockAnswer::json(body));
+    let charged = charge_of(&world, "document", async |tenant| {
+        let request = chat(tenant, 28)
+            .stream()
+            .header("x-mock-answer", "document");
+        let reply = sent(&world, &request).await;
+        assert_eq!(reply.text(), body);
+        let length = body.len().to_string();
+        assert_eq!(reply.header("content-length"), Some(length.as_str()));
+    });
+    assert_eq!(charged.await, 12);
+
+    let bytes = std::cell::Cell::new(0);
+    let charged = charge_of(&world, "compressed", async |tenant| {
+        let request = chat(tenant, 28).stream().header("x-mock-gzip", "true");
+        let reply = sent(&world, &request).await;
+        assert_eq!(reply.header("content-encoding"), Some("gzip"));
+        bytes.set(reply.body.len() as u64);
+    });
+    assert_eq!(charged.await, 7 + bytes.get().div_ceil(4));
+}
+
 /// Only an event that was asked for is one to take out: with choices, or without usage, it is the host's own.
 #[tokio::test]
 async fn events_that_only_look_alike_stay() {

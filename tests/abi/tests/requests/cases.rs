@@ -183,6 +183,19 @@ async fn case_11_max_tokens_of_minus_one_is_as_if_absent() {
     assert_eq!(left(&absent), CAPACITY - 1 - 512);
 }
 
+/// Completions may be asked for nothing but the prompt, which is how some clients count or score it.
+#[tokio::test]
+async fn case_11_max_tokens_of_zero_is_the_prompt_alone_where_the_dialect_allows_it() {
+    let world = world().await;
+    let completion = OpenAiRequest::completion("m").prompt("hi").max_tokens(0);
+    let reply = sent(&world, &completion).await;
+    assert_eq!(reply.status, 200, "{}", reply.text());
+    assert_eq!(left(&reply), CAPACITY - 1);
+    let refused = sent(&world, &chat("acme", 2).max_tokens(0)).await;
+    assert_eq!(refused.status, 400, "{}", refused.text());
+    assert!(refused.text().contains("max_tokens"), "{}", refused.text());
+}
+
 /// A refusal: whose it is, its status, and what its log line tells of it.
 type Refused = (&'static str, HttpRequest, u16, &'static str);
 

@@ -191,3 +191,31 @@ async fn a_429_of_the_second_hop_passes_through_the_first_which_charges_nothing(
     let at_v2 = sidecar.mock("m", "v2").unwrap().stats().requests;
     assert_eq!(at_v2, 0);
 }
+
+/// The gateway asks on behalf of the client, the sidecar on nobody's: the request that it gets asks already.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn usage_is_asked_for_once_charged_at_both_hops_and_seen_by_no_client() {
+    let policies = [budget("gateway", ""), budget("sidecar", "")];
+    let (gateway, sidecar) = gateway_and_sidecar(Some(&policies[0]), Some(&policies[1])).await;
+    let request = ask("acme", 200)
+        .stream()
+        .header("x-mock-keep", "streamed")
+        .header("x-mock-usage", "completion_tokens=40");
+    let reply = gateway.send(&request).await.unwrap();
+    assert!(
+        !reply.text().contains("completion_tokens"),
+        "{}",
+        reply.text()
+    );
+    charged(&gateway, "acme", INPUT + 40).await;
+    // Asked as the hop before would.
+    let whole = ask("acme", CAPACITY - INPUT)
+        .header("x-model", "m")
+        .header("x-headgate-tenant", "acme");
+    let left = balance_of(&sidecar.client(), whole.to(sidecar.url())).await;
+    assert_eq!(left, Some(CAPACITY - INPUT - 40));
+    let mock = sidecar.mock("m", "v2").unwrap();
+    let seen = mock.handle().kept("streamed").unwrap();
+    let seen = String::from_utf8_lossy(&seen.body).into_owned();
+    assert_eq!(seen.matches("include_usage").count(), 1, "{seen}");
+}
