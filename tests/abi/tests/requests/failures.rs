@@ -16,8 +16,15 @@ const PROMPT: u64 = 100;
 /// What a request may generate.
 const OUTPUT: u64 = 1000;
 
-/// A way to fail: the field of the policy, a name, and what makes it happen. All of them take some 100 ms.
-const WAYS: [(&str, &str, &[(&str, &str)]); 8] = [
+/// A way to fail: the field of the policy, a name, and the headers that make it happen.
+type Way = (
+    &'static str,
+    &'static str,
+    &'static [(&'static str, &'static str)],
+);
+
+/// All of them take some 100 ms.
+const WAYS: [Way; 8] = [
     ("clientError", "404", &[("x-mock-status", "404")]),
     ("clientError", "422", &[("x-mock-status", "422")]),
     ("rateLimited", "429", &[("x-mock-status", "429")]),
