@@ -16,7 +16,7 @@ const PROMPT: u64 = 100;
 /// What a request may generate.
 const OUTPUT: u64 = 1000;
 
-/// A way to fail: the field of the policy, a name, and the headers that tell the mock to.
+/// A way to fail: the field of the policy, a name, and the headers that make it happen.
 type Way = (
     &'static str,
     &'static str,
