@@ -6,7 +6,10 @@ use std::time::{Duration, Instant};
 use headgate_test_support::client::{Job, Load, LoadOptions, LoadReport, Outcome};
 use headgate_test_support::stage::{Manifest, Stage};
 
-use crate::common::{CAPACITY, INPUT, SOON, ask, budget, charged, declare, empty_world, only};
+use crate::common::{
+    CAPACITY, INPUT, SOON, ask, balance_of, budget, charged, declare, empty_world, only,
+    small_world,
+};
 
 const SWAPS: u32 = 30;
 /// What the tenant whose balance is watched spent before the swaps.
@@ -133,4 +136,33 @@ async fn thirty_module_swaps_under_load_are_not_noticed_and_refill_nothing() {
 async fn acked_filter(stage: &Stage) -> String {
     let status = stage.status().await.unwrap();
     status.proxy("envoy-0").unwrap().types["ecds"].acked.clone()
+}
+
+/// Whatever an edit makes of the capacity, half a bucket stays half a bucket: of every tenant, and in nobody's favour.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_edited_capacity_keeps_the_share_that_is_used() {
+    let policy = budget("edited", "settleOn: reservation");
+    let stage = small_world(1, &policy, &[]).await;
+    for (tenant, tokens) in [("half", CAPACITY / 2), ("quarter", CAPACITY / 4)] {
+        let reply = stage.send(&ask(tenant, tokens - INPUT)).await.unwrap();
+        assert_eq!(reply.status, 200, "{}", reply.text());
+        charged(&stage, tenant, tokens).await;
+    }
+    let client = stage.client();
+    for capacity in [3600, 14_400, 720, 10_000, CAPACITY] {
+        let edited = policy.replace("7200", &capacity.to_string());
+        stage
+            .files()
+            .write_policy("policy-0.yaml", &edited)
+            .unwrap();
+        stage.settled().await.unwrap();
+        for (tenant, left) in [("half", capacity / 2), ("quarter", capacity - capacity / 4)] {
+            let whole = ask(tenant, capacity - INPUT);
+            let told = balance_of(&client, whole.to(stage.url())).await.unwrap();
+            assert!(
+                (left - 1..=left + 1).contains(&told),
+                "{told} of {capacity} left to {tenant}"
+            );
+        }
+    }
 }
