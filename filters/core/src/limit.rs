@@ -55,6 +55,8 @@ pub(crate) struct Charge {
     pub(crate) n: u64,
     /// The prompt's tokens, as estimated before usage.
     pub(crate) input: u64,
+    /// Most tokens that the body allows of all sequences, if it says so.
+    pub(crate) most: Option<u64>,
 }
 
 /// A request that may not.
@@ -112,6 +114,7 @@ fn charge(limit: &Rc<Limit>, asking: &Asking<'_>) -> Result<Charge, Box<Denied>>
         temperature: facts.temperature,
         n: facts.n,
         input,
+        most: facts.max_tokens.map(|most| most.saturating_mul(facts.n)),
     })
 }
 

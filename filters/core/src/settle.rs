@@ -10,7 +10,8 @@
 //! complete, and empty                                     the prompt; in `semantic` the reservation
 //! ```
 //!
-//! The bytes of generated text and of unreadable parts become tokens by `bytesPerToken`.
+//! The bytes of generated text and of unreadable parts become tokens by `bytesPerToken`: of text without a report at most
+//! what the body allows (`max_tokens`).
 
 use headgate_contract::{FailureCharge, OnFailure, SettleOn, Unreadable};
 use headgate_dialect::{Observed, Usage};
@@ -269,7 +270,7 @@ impl Charge {
 
     /// Tokens of the prompt and of the output, as they are charged.
     pub(crate) fn used_tokens(&self, used: &Used) -> (u64, u64) {
-        let observed = self.tokens(used.text_bytes.saturating_add(used.unread_bytes));
+        let observed = self.observed(used);
         match used.usage {
             Some(usage) if used.report_is_complete() => {
                 (usage.input.unwrap_or(self.input), self.output(usage))
@@ -290,9 +291,18 @@ impl Charge {
         if used.unread_bytes > 0 && self.limit.unreadable == Unreadable::Reservation {
             return reserved;
         }
-        let bytes = used.text_bytes.saturating_add(used.unread_bytes);
-        let observed = self.price(self.input, self.tokens(bytes));
+        let observed = self.price(self.input, self.observed(used));
         observed.max(reported.unwrap_or_default())
+    }
+
+    /// Tokens of what flowed. Bytes tell them roughly, so where nothing is reported they are at most what the body allows:
+    /// the upstream stops there.
+    fn observed(&self, used: &Used) -> u64 {
+        let tokens = self.tokens(used.text_bytes.saturating_add(used.unread_bytes));
+        match (used.usage, self.most) {
+            (None, Some(most)) => tokens.min(most),
+            _ => tokens,
+        }
     }
 
     /// A report of usage: a prompt that it leaves out was sent all the same, and a total above both parts is what counts.

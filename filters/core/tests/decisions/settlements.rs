@@ -161,6 +161,26 @@ fn text_behind_the_last_report_is_charged_too() {
 }
 
 #[test]
+fn text_without_a_report_is_charged_up_to_what_the_body_allows() {
+    let text = delta(&"abcd".repeat(1000));
+    // What the body says, and the tokens charged for the answer.
+    for (most, expected) in [
+        ("\"max_tokens\":300,", 300),
+        ("\"max_tokens\":300,\"n\":2,", 600),
+        ("\"max_tokens\":3000,", 1000),
+        ("", 1000),
+    ] {
+        let body =
+            format!(r#"{{{most}"model":"m","messages":[{{"role":"user","content":"Hi!!"}}]}}"#);
+        let mut proxy = proxy("");
+        let (mut stream, _) = proxy.chat(&[], &body);
+        proxy.answer(&mut stream, &SSE, &format!("{text}data: [DONE]\n\n"));
+        proxy.end(&mut stream);
+        assert_eq!(7200 - left(&mut proxy), 1 + expected, "{most}");
+    }
+}
+
+#[test]
 fn a_stream_of_responses_is_charged_what_it_reports() {
     let delta = "data: {\"type\":\"response.output_text.delta\",\"delta\":\"word0 word1 \"}\n\n";
     let usage = "data: {\"type\":\"response.completed\",\"response\":{\"id\":\"r\",\"usage\":{\"input_tokens\":11,\"output_tokens\":23,\"total_tokens\":34}}}\n\n";
