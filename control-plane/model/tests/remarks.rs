@@ -120,7 +120,7 @@ fn a_bucket_that_takes_longer_than_an_hour_to_fill_is_told_what_a_restart_does_t
     );
     for part in [
         r#"to fill: "b0" (1h1s), "b2" (1h23m20s)"#,
-        "a restart of Envoy empties that table",
+        "a restart of Envoy loses them",
     ] {
         assert!(finding.message.contains(part), "{}", finding.message);
     }
