@@ -6,9 +6,7 @@ mod world;
 use std::collections::BTreeSet;
 
 use headgate_contract::{FilterConfig, Role, Target, TokenBucketPolicySpec};
-use headgate_model::{
-    LabelKeys, Objects, Plan, Policy, PolicyId, PolicyKind, Registry, Scales, plan,
-};
+use headgate_model::{Objects, Plan, Policy, PolicyId, PolicyKind};
 use proptest::prelude::*;
 use proptest::sample::select;
 use world::{Build, carrier, objects, policy};
@@ -165,8 +163,7 @@ fn planned(list: &[Policy<TokenBucketPolicySpec>]) -> Plan {
         let key = (policy.namespace.clone(), policy.name.clone());
         world.bucket_policies.insert(key, policy.clone());
     }
-    let registry = Registry::build(&world, &LabelKeys::default()).rooted(Some(ROOT));
-    plan(&registry, &world, &Scales::default())
+    world::planned_under(ROOT, &world)
 }
 
 proptest! {

@@ -4,8 +4,7 @@
 mod world;
 
 use headgate_model::{
-    Finding, LabelKeys, Objects, Plan, PolicyId, PolicyKind, PolicyOutcome, Registry, Scales,
-    Severity, plan, reason, verdict,
+    Finding, Objects, Plan, PolicyKind, PolicyOutcome, Severity, reason, verdict,
 };
 use world::{carrier, objects, policy};
 
@@ -13,8 +12,7 @@ const ROOT: &str = "headgate-system";
 const CORS: &str = r#"{"cors":{"allowOrigins":["https://a.example"]}}"#;
 
 fn planned(world: &Objects) -> Plan {
-    let registry = Registry::build(world, &LabelKeys::default()).rooted(Some(ROOT));
-    plan(&registry, world, &Scales::default())
+    world::planned_under(ROOT, world)
 }
 
 /// Model `llama` in `default`, and tagging policies: namespace, name, spec; the oldest first.
@@ -30,12 +28,7 @@ fn tagged(policies: &[(&str, &str, &str)]) -> Plan {
 }
 
 fn outcome<'a>(plan: &'a Plan, namespace: &str, name: &str) -> &'a PolicyOutcome {
-    let id = PolicyId {
-        kind: PolicyKind::TrafficTag,
-        namespace: namespace.into(),
-        name: name.into(),
-    };
-    &plan.policies[&id]
+    world::outcome(plan, PolicyKind::TrafficTag, namespace, name)
 }
 
 fn found<'a>(plan: &'a Plan, reason: &str) -> Vec<&'a Finding> {

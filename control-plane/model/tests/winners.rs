@@ -3,10 +3,7 @@
 
 mod world;
 
-use headgate_model::{
-    CarrierKey, LabelKeys, Objects, Plan, PolicyId, PolicyKind, PolicyOutcome, Registry, Scales,
-    plan, verdict,
-};
+use headgate_model::{CarrierKey, Objects, Plan, PolicyId, PolicyKind, PolicyOutcome, verdict};
 use world::{Build, carrier, objects, policy};
 
 const ROOT: &str = "headgate-system";
@@ -46,8 +43,7 @@ fn tag(world: &mut Objects, namespace: &str, name: &str, spec: &str) {
 }
 
 fn planned(world: &Objects) -> Plan {
-    let registry = Registry::build(world, &LabelKeys::default()).rooted(Some(ROOT));
-    plan(&registry, world, &Scales::default())
+    world::planned_under(ROOT, world)
 }
 
 /// The policies whose bucket `name` a request for that model and version spends. Never more than one.
@@ -67,12 +63,7 @@ fn winner(world: &Objects) -> String {
 }
 
 fn outcome<'a>(plan: &'a Plan, namespace: &str, name: &str) -> &'a PolicyOutcome {
-    let id = PolicyId {
-        kind: PolicyKind::TokenBucket,
-        namespace: namespace.into(),
-        name: name.into(),
-    };
-    &plan.policies[&id]
+    world::outcome(plan, PolicyKind::TokenBucket, namespace, name)
 }
 
 /// What the status says of the first bucket, `fair`, that it lost.

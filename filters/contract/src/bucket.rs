@@ -118,7 +118,7 @@ pub struct Semantic {
     #[cfg_attr(feature = "schema", schemars(extend("minimum" = 0.000_001, "x-kubernetes-validations" = crate::rules::positive())))]
     pub min_capacity: Decimal,
     /// `max_tokens` of a request that costs 1. Default 512.
-    #[cfg_attr(feature = "schema", schemars(extend("minimum" = 1, "maximum" = 10_000_000)))]
+    #[cfg_attr(feature = "schema", schemars(extend("minimum" = 1, "maximum" = crate::MAX_TOKENS)))]
     pub reference_max_tokens: u32,
     /// Share of the capacity that flows back per second; the window is its inverse. 0.000001–1000, default 0.3.
     #[cfg_attr(feature = "schema", schemars(extend("minimum" = 0.000_001, "maximum" = 1000, "x-kubernetes-validations" = crate::rules::positive())))]

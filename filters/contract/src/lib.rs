@@ -33,7 +33,9 @@ pub use duration::Duration;
 pub use error::ConfigError;
 pub use filter::{BucketRule, FilterConfig, NamespaceConfig, Role, TagRule};
 pub use ids::{BucketName, HeaderName, InvalidId, ModelId, ObjectName, Version};
-pub use plan::{CarrierShare, DarkCarrier, DefaultMaxTokens, ModelPlan, Scale, VersionShare};
+pub use plan::{
+    CarrierShare, DarkCarrier, DefaultMaxTokens, MAX_TOKENS, ModelPlan, Scale, VersionShare,
+};
 pub use policy::{
     Selector, Target, TargetKind, TargetRef, TokenBucketPolicySpec, TrafficTagPolicySpec,
 };

@@ -4,6 +4,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Decimal, Version};
 
+/// Greatest `max_tokens`: above any context window.
+pub const MAX_TOKENS: u32 = 10_000_000;
+
 /// What a filter needs to pick a version of one model and to size its buckets.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
@@ -164,8 +167,11 @@ mod raw {
             }
         };
         match value.tokens() {
-            1..=10_000_000 => Ok(value),
-            other => Err(format!("`{field}` is {other}: write 1 to 10000000")),
+            1..=super::MAX_TOKENS => Ok(value),
+            other => Err(format!(
+                "`{field}` is {other}: write 1 to {}",
+                super::MAX_TOKENS
+            )),
         }
     }
 

@@ -4,14 +4,12 @@
 //! `x-temperature` may raise what a request reserves above the default and never lower it, for the upstream reads only the
 //! body. Header facts keep the same bounds as the body's. A header that is no fact is refused, never ignored.
 
-use headgate_contract::{DefaultMaxTokens, names};
+use headgate_contract::{DefaultMaxTokens, MAX_TOKENS, names};
 use headgate_dialect::Body;
 
 use crate::headers::Headers;
 use crate::refusal::Refusal;
 
-/// Greatest `max_tokens`, as in a body.
-const MAX_TOKENS: u64 = 10_000_000;
 /// Greatest temperature in millionths, as in a body.
 const MAX_TEMPERATURE: u64 = 10_000_000;
 /// Longest model name a header may bring, as in a body.
@@ -149,7 +147,7 @@ fn whole(headers: &Headers, name: &'static str) -> Result<Option<u64>, Box<Refus
         return Ok(None);
     };
     match digits(value, 8) {
-        Some(number) if (1..=MAX_TOKENS).contains(&number) => Ok(Some(number)),
+        Some(number) if (1..=u64::from(MAX_TOKENS)).contains(&number) => Ok(Some(number)),
         _ => Err(invalid(name, "a whole number between 1 and 10000000")),
     }
 }

@@ -146,6 +146,11 @@ impl Headers {
             .map(move |pair| (part(pair.name), part(pair.value)))
     }
 
+    /// Bytes of the body, as `content-length` says.
+    pub(crate) fn content_length(&self) -> Option<u64> {
+        self.text("content-length")?.parse().ok()
+    }
+
     /// Whether the body behind these headers, or its length, is covered by a digest or a signature, and so has to stay as it is.
     pub(crate) fn signed(&self) -> bool {
         /// A presigned URL.

@@ -2,7 +2,7 @@
 //! answers with effects.
 //!
 //! The stream itself remembers whether its request was sent on: a client that leaves while the request is
-//! held and one that leaves after it was forwarded_ns look alike to the proxy. How the bytes of a body are cut
+//! held and one that leaves after it was forwarded look alike to the proxy. How the bytes of a body are cut
 //! makes no difference to what is decided or settled.
 
 use headgate_dialect::{Endpoint, Limits, RequestScanner, Splice};
@@ -246,10 +246,7 @@ fn readable(headers: &Headers, max: u32) -> Result<(), Box<Refusal>> {
     if headers.encoded() {
         return Err(Refusal::BodyEncoded.into());
     }
-    let announced = headers
-        .text("content-length")
-        .and_then(|l| l.parse::<u64>().ok());
-    match announced {
+    match headers.content_length() {
         Some(length) if length > u64::from(max) => Err(Refusal::BodyTooLarge { max }.into()),
         _ => Ok(()),
     }
@@ -307,13 +304,11 @@ impl Reading {
 
     /// Makes the request ask for the usage of its stream.
     fn amend(&self, splice: Splice) -> Effect {
-        let length = self.headers.text("content-length");
-        let length = length.and_then(|length| length.parse::<u64>().ok());
         let amended = |length: u64| {
             let inserted = length.saturating_add(splice.insert.len() as u64);
             inserted.saturating_sub(splice.remove)
         };
-        Effect::AmendRequestBody(splice, length.map(amended))
+        Effect::AmendRequestBody(splice, self.headers.content_length().map(amended))
     }
 
     fn refuse(&self, vm: &mut Vm, host: &dyn Host, refusal: Box<Refusal>) -> Decision {

@@ -9,7 +9,7 @@ mod ledger_world;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 
-use headgate_core::ledger::{Held, Ledger, OnContention, RuleSpec};
+use headgate_core::ledger::{Held, Ledger, OnContention, Rule, RuleSpec};
 use headgate_core::ports::{CasMismatch, Cells};
 use ledger_world::{Dice, Memory, START, crowd, open, reserve, semantic, spec, spend, tokens};
 use proptest::prelude::*;
@@ -323,18 +323,20 @@ fn an_eviction_drops_what_is_beyond_one_window() {
     assert_eq!(tat, START + 3 * window.span());
 }
 
+fn with_max_keys(max_keys: u32, memory: &Memory) -> Rule {
+    let spec = RuleSpec {
+        max_keys,
+        ..spec("r", semantic())
+    };
+    open(spec, memory)
+}
+
 /// More keys are configured while buckets are in use, in several steps, and not by all workers at once: no
 /// bucket starts anew, and streams that reserved before settle after it.
 #[test]
 fn a_greater_max_keys_keeps_every_balance() {
     let memory = Memory::default();
-    let of = |max_keys| {
-        let spec = RuleSpec {
-            max_keys,
-            ..spec("r", semantic())
-        };
-        open(spec, &memory)
-    };
+    let of = |max_keys| with_max_keys(max_keys, &memory);
     let small = of(16);
     let mut ledger = Ledger::new();
     let keys: Vec<_> = (0..40).map(|key| key.to_string()).collect();
@@ -371,13 +373,7 @@ fn a_set_that_moves_while_another_writes_it_loses_nothing() {
     for (mine, theirs) in [(16, 5000), (5000, 16)] {
         for used in [false, true] {
             let memory = Memory::default();
-            let of = |max_keys| {
-                let spec = RuleSpec {
-                    max_keys,
-                    ..spec("r", semantic())
-                };
-                open(spec, &memory)
-            };
+            let of = |max_keys| with_max_keys(max_keys, &memory);
             let (small, large) = (of(16), of(5000));
             if used {
                 reserve(&mut Ledger::new(), &small, "k", 20, 100, START, &memory).unwrap();

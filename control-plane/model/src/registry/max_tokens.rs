@@ -4,13 +4,10 @@
 //! not there, so a slip of the pen never changes what a request reserves.
 
 use headgate_contract::names::{ANNOTATION_CONTEXT_LENGTH, ANNOTATION_DEFAULT_MAX_TOKENS};
-use headgate_contract::{DefaultMaxTokens, ModelId};
+use headgate_contract::{DefaultMaxTokens, MAX_TOKENS, ModelId};
 
 use super::{Draft, about};
 use crate::{Finding, Severity, reason};
-
-/// Most tokens that a value may say.
-const MOST: u32 = 10_000_000;
 
 /// The value that stands for the model's context window.
 const CONTEXT: &str = "context";
@@ -91,11 +88,11 @@ fn value<T>(
     value
 }
 
-/// 1 to [`MOST`] in decimal digits.
+/// 1 to [`MAX_TOKENS`] in decimal digits.
 fn number(text: &str) -> Option<u32> {
     let digits = text.bytes().all(|c| c.is_ascii_digit());
     let number = text.parse().ok().filter(|_| digits)?;
-    (1..=MOST).contains(&number).then_some(number)
+    (1..=MAX_TOKENS).contains(&number).then_some(number)
 }
 
 fn invalid(draft: &Draft<'_>, annotation: &str, text: &str) -> Finding {
@@ -107,7 +104,7 @@ fn invalid(draft: &Draft<'_>, annotation: &str, text: &str) -> Finding {
     };
     let command = draft.carrier.key.annotate_command(annotation, example);
     let message = format!(
-        "annotation `{annotation}: {shown:?}` is ignored: write a whole number from 1 to {MOST}{or}, such as: {command}"
+        "annotation `{annotation}: {shown:?}` is ignored: write a whole number from 1 to {MAX_TOKENS}{or}, such as: {command}"
     );
     about(
         draft.carrier,

@@ -12,8 +12,8 @@ use std::net::SocketAddr;
 
 use headgate_contract::{ModelId, Version, names};
 use headgate_model::{
-    Carrier, CarrierKey, LabelKeys, Objects, Plan, PlannedModel, Pod, Policy, Registry, Scales,
-    plan,
+    Carrier, CarrierKey, LabelKeys, Objects, Plan, PlannedModel, Pod, Policy, PolicyId, PolicyKind,
+    PolicyOutcome, Registry, Scales, plan,
 };
 
 pub const MODEL: &str = "llama";
@@ -133,6 +133,27 @@ pub fn objects(carriers: impl IntoIterator<Item = Carrier>) -> Objects {
 pub fn planned(objects: &Objects) -> Plan {
     let registry = Registry::build(objects, &LabelKeys::default());
     plan(&registry, objects, &Scales::default())
+}
+
+/// The plan, where policies in namespace `root` count everywhere.
+pub fn planned_under(root: &str, objects: &Objects) -> Plan {
+    let registry = Registry::build(objects, &LabelKeys::default()).rooted(Some(root));
+    plan(&registry, objects, &Scales::default())
+}
+
+/// What became of a policy.
+pub fn outcome<'a>(
+    plan: &'a Plan,
+    kind: PolicyKind,
+    namespace: &str,
+    name: &str,
+) -> &'a PolicyOutcome {
+    let id = PolicyId {
+        kind,
+        namespace: namespace.into(),
+        name: name.into(),
+    };
+    &plan.policies[&id]
 }
 
 /// The plan of model `llama` in `default`.

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::MAX_TOKENS;
+
 use super::{
     Abandoned, BucketName, Decimal, Duration, KeyPart, OnContention, OnFailure, Semantic, SettleOn,
     Tokens, Unreadable, UsageReport,
@@ -161,9 +163,9 @@ fn semantic(s: Semantic) -> Result<super::Profile, String> {
         Decimal::MAX_MILLIONTHS,
     )?;
     within("semantic.fillRatio", s.fill_ratio, 1, 1000 * Decimal::UNIT)?;
-    if !(1..=10_000_000).contains(&s.reference_max_tokens) {
+    if !(1..=MAX_TOKENS).contains(&s.reference_max_tokens) {
         return Err(format!(
-            "`semantic.referenceMaxTokens` is {}: write 1 to 10000000",
+            "`semantic.referenceMaxTokens` is {}: write 1 to {MAX_TOKENS}",
             s.reference_max_tokens
         ));
     }

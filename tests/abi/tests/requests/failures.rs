@@ -324,19 +324,24 @@ async fn what_cannot_be_read_is_charged_by_its_bytes() {
         ("utf8", MockAnswer::events(utf8)),
         ("prose", MockAnswer::json("<html>".repeat(80))),
     ] {
-        world.set_answer(name, &answer);
-        let charged = charge_of(&world, name, async |tenant| {
-            let request = chat(tenant, BYTES)
-                .max_tokens(OUTPUT)
-                .header("x-mock-answer", name);
-            assert_eq!(sent(&world, &request).await.status, 200);
-        });
-        let charged = charged.await;
+        let charged = charge_of_answer(&world, name, &answer).await;
         assert!(
             (PROMPT + 100..=PROMPT + 140).contains(&charged),
             "{name}: {charged}"
         );
     }
+}
+
+/// What a chat is charged that the mock answers so, with status 200.
+async fn charge_of_answer(world: &World, name: &str, answer: &MockAnswer) -> u64 {
+    world.set_answer(name, answer);
+    let charged = charge_of(world, name, async |tenant| {
+        let request = chat(tenant, BYTES)
+            .max_tokens(OUTPUT)
+            .header("x-mock-answer", name);
+        assert_eq!(sent(world, &request).await.status, 200);
+    });
+    charged.await
 }
 
 /// What an answer's first bytes say counts, not its label.
@@ -360,14 +365,8 @@ async fn a_wrong_label_hides_nothing() {
             MockAnswer::json(document).content_type("text/plain"),
         ),
     ] {
-        world.set_answer(name, &answer);
-        let charged = charge_of(&world, name, async |tenant| {
-            let request = chat(tenant, BYTES)
-                .max_tokens(OUTPUT)
-                .header("x-mock-answer", name);
-            assert_eq!(sent(&world, &request).await.status, 200);
-        });
-        assert_eq!(charged.await, 100, "{name}");
+        let charged = charge_of_answer(&world, name, &answer).await;
+        assert_eq!(charged, 100, "{name}");
     }
 }
 
