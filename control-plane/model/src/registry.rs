@@ -34,7 +34,7 @@ pub struct Registry {
 pub struct Model {
     /// Names clients write for it besides its id, sorted.
     pub names: Vec<String>,
-    /// What a request that names no `max_tokens` is taken to ask for.
+    /// The `max_tokens` of a request that names none.
     pub default_max_tokens: DefaultMaxTokens,
     /// Carriers that own a version, oldest first.
     pub members: Vec<Member>,

@@ -79,8 +79,8 @@ fn a_cors_counts_though_closer_taggings_have_every_model() {
 }
 
 #[test]
-fn a_bucket_that_takes_longer_than_an_hour_to_fill_is_told_what_a_restart_does_to_it() {
-    let told = |profiles: &[&str]| {
+fn a_bucket_that_takes_longer_than_an_hour_to_fill_has_a_finding_about_restarts() {
+    let findings_of = |profiles: &[&str]| {
         let buckets: Vec<String> = (0..)
             .zip(profiles)
             .map(|(i, profile)| format!(r#"{{"name":"b{i}","key":["tenant"],{profile}}}"#))
@@ -98,8 +98,8 @@ fn a_bucket_that_takes_longer_than_an_hour_to_fill_is_told_what_a_restart_does_t
     };
     let semantic =
         |ratio: &str| format!(r#""profile":"semantic","semantic":{{"fillRatio":{ratio}}}"#);
-    assert_eq!(told(&[&tokens(3600, "1"), &semantic("0.0003")]), []);
-    let findings = told(&[&tokens(3601, "1"), &tokens(60, "1"), &semantic("0.0002")]);
+    assert_eq!(findings_of(&[&tokens(3600, "1"), &semantic("0.0003")]), []);
+    let findings = findings_of(&[&tokens(3601, "1"), &tokens(60, "1"), &semantic("0.0002")]);
     let [finding] = &findings[..] else {
         panic!("{findings:?}")
     };

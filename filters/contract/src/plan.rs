@@ -29,11 +29,11 @@ pub struct ModelPlan {
     pub base: Vec<CarrierShare>,
     /// Reachable by pin only.
     pub dark: Vec<DarkCarrier>,
-    /// What a request that names no `max_tokens` is taken to ask for.
+    /// The `max_tokens` of a request that names none.
     pub default_max_tokens: DefaultMaxTokens,
 }
 
-/// What a request that names no `max_tokens` is taken to ask for.
+/// The `max_tokens` of a request that names none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DefaultMaxTokens {
     /// A fixed number of tokens, 1–10 000 000.
@@ -142,7 +142,7 @@ mod raw {
         base: Vec<CarrierShare>,
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         dark: Vec<DarkCarrier>,
-        /// What a request that names no `max_tokens` is taken to ask for. 1–10 000 000, default 512. Excludes `contextLength`.
+        /// The `max_tokens` of a request that names none. 1–10 000 000, default 512. Excludes `contextLength`.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         default_max_tokens: Option<u32>,
         /// Tokens of the model's context window, 1–10 000 000. A request that names no `max_tokens` is taken to ask for as many,

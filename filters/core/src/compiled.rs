@@ -55,7 +55,7 @@ pub(crate) struct Model {
     /// A scale other than 100 %.
     pub(crate) scale: Option<Live>,
     pub(crate) rules: Rules,
-    /// What a request that names no `max_tokens` is taken to ask for.
+    /// The `max_tokens` of a request that names none.
     pub(crate) default_max_tokens: DefaultMaxTokens,
     heaviest: RefCell<Heaviest>,
     series: Series,

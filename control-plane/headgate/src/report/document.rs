@@ -110,7 +110,7 @@ pub(crate) struct ModelReport {
     pub names: Vec<String>,
     /// Live capacity of its buckets, in percent.
     pub scale_percent: u16,
-    /// What a request that names no `max_tokens` is taken to ask for, in tokens, where a bucket holds so many.
+    /// The `max_tokens` of a request that names none, in tokens; for a context window, at most what the bucket holds.
     #[serde(default = "usual_max_tokens")]
     pub default_max_tokens: u32,
     /// Its carriers, oldest first: the labels seen.

@@ -1,7 +1,7 @@
 //! Whose `cors` counts for a namespace: that of the tagging that comes first for all its models.
 //!
-//! Invariant: it goes with its tagging, whole. A `cors` that another tagging hides is told, because the pages that it lets
-//! call are refused.
+//! Invariant: a `cors` is never merged with that of another tagging. The status reports a hidden `cors`, because pages that it
+//! allows are refused.
 
 use std::collections::BTreeSet;
 
@@ -72,8 +72,8 @@ pub(super) fn is_missing(won: &[(String, Won)]) -> bool {
     })
 }
 
-/// By whom it is hidden, in words that stay while they do.
-pub(super) fn told(won: &[(String, Won)]) -> Option<String> {
+/// The message that names the policies which hide it. The words change only when the policies do.
+pub(super) fn hidden(won: &[(String, Won)]) -> Option<String> {
     let by: BTreeSet<&str> = won
         .iter()
         .filter_map(|(_, won)| match &won.cors {

@@ -236,7 +236,7 @@ impl Outcomes {
             .flat_map(|(_, won)| &won.losses)
             .any(|loss| loss.equal);
         let replaced = winners(reach, won).filter(|_| tie || total);
-        let without_cors = cors::told(won).filter(|_| tie || total || cors::is_missing(won));
+        let without_cors = cors::hidden(won).filter(|_| tie || total || cors::is_missing(won));
         if let Some(message) = joined([replaced, without_cors])
             && !nothing
         {
@@ -255,7 +255,7 @@ fn accepted(reach: &Reach, won: &[(String, Won)]) -> Verdict {
     let lost = losses(reach, won);
     let still = cors::counts(won).then(|| "its `spec.cors` counts".to_owned());
     let still = still.filter(|_| lost.is_some());
-    let lost = joined([lost, still, cors::told(won)]);
+    let lost = joined([lost, still, cors::hidden(won)]);
     let reason = match (&lost, vain(reach)) {
         (Some(_), _) => verdict::PARTLY_REPLACED,
         (None, Some(_)) => verdict::OVERRIDE_IGNORED,

@@ -1,4 +1,4 @@
-//! Annotations → the `max_tokens` that a request which names none is taken to ask for.
+//! Annotations → the `max_tokens` of a request that names none.
 //!
 //! Invariant: one value per model, that of the oldest carrier that says one. A value that cannot be read is as if it were
 //! not there, so a slip of the pen never changes what a request reserves.
