@@ -21,6 +21,7 @@ mod policy;
 mod read;
 #[cfg(feature = "schema")]
 mod rules;
+mod served_model;
 mod tagging;
 
 pub use bucket::{
@@ -40,4 +41,5 @@ pub use policy::{
     Selector, Target, TargetKind, TargetRef, TokenBucketPolicySpec, TrafficTagPolicySpec,
 };
 pub use read::parse_json;
+pub use served_model::{OnBaseLost, ServedModelSpec};
 pub use tagging::{OwnTag, SessionKey, TagSource, Tagging, TenantMetrics, UnknownVersion};

@@ -8,17 +8,57 @@ pub const LABEL_VERSION: &str = "model-version";
 pub const LABEL_WEIGHT: &str = "canary-weight";
 /// Annotation: comma list of the names clients write for the model.
 pub const ANNOTATION_MODEL_NAMES: &str = "headgate.dev/model-names";
-/// Annotation, files only: `ip:port,…` standing for the pods.
+/// Annotation: endpoints in place of the pods, as `ip:port,name:port,…`. In Kubernetes on Services only.
 pub const ANNOTATION_ENDPOINTS: &str = "headgate.dev/endpoints";
-/// Annotation of a pod or of its carrier, Kubernetes only: the number or name of the port that serves, where it is not a
-/// port named `http` or `grpc`.
+/// Annotation of a pod or of its carrier, Kubernetes only: the number or name of the port that serves. It takes precedence over
+/// Services and port names.
 pub const ANNOTATION_PORT: &str = "headgate.dev/port";
+/// Annotation of a pod or of its carrier, Kubernetes only: the Service whose `targetPort` is the port that serves.
+pub const ANNOTATION_SERVICE: &str = "headgate.dev/service";
+/// Annotation of a labelled Service: `owner` makes the labelled owner of its pods the carrier instead.
+pub const ANNOTATION_CARRIER: &str = "headgate.dev/carrier";
 /// Annotation: `share` lets a new unlabelled carrier take production traffic at once.
 pub const ANNOTATION_JOIN: &str = "headgate.dev/join";
 /// Annotation of a carrier: what a request that names no `max_tokens` is taken to ask for, a number of tokens or `context`.
 pub const ANNOTATION_DEFAULT_MAX_TOKENS: &str = "headgate.dev/default-max-tokens";
 /// Annotation of a carrier: tokens of the model's context window.
 pub const ANNOTATION_CONTEXT_LENGTH: &str = "headgate.dev/context-length";
+/// Annotation of a carrier: the protocol of its endpoints, `http1`, `http2`, `grpc` or `client`.
+pub const ANNOTATION_PROTOCOL: &str = "headgate.dev/protocol";
+/// Annotation of a carrier: `true` sends requests to its endpoints over TLS.
+pub const ANNOTATION_TLS: &str = "headgate.dev/tls";
+/// Annotation of a carrier: the TLS server name (SNI). Default: the endpoint's name.
+pub const ANNOTATION_TLS_SNI: &str = "headgate.dev/tls-sni";
+/// Annotation of a carrier: the DNS name that the server's certificate must have. Default: the server name.
+pub const ANNOTATION_TLS_SAN: &str = "headgate.dev/tls-san";
+/// Annotation of a carrier: the path of an active HTTP health check, or `grpc`.
+pub const ANNOTATION_HEALTH_CHECK: &str = "headgate.dev/health-check";
+/// Annotation of a `ServedModel`: its base, as `kind/name=version+version,…`, for backups that drop `status`.
+pub const ANNOTATION_BASE: &str = "headgate.dev/base";
+
+/// Prefix of every annotation.
+pub const ANNOTATION_PREFIX: &str = "headgate.dev/";
+/// All known annotations. Any other one with [`ANNOTATION_PREFIX`] has no effect and is reported as a finding.
+pub const ANNOTATIONS: [&str; 14] = [
+    ANNOTATION_MODEL_NAMES,
+    ANNOTATION_ENDPOINTS,
+    ANNOTATION_PORT,
+    ANNOTATION_JOIN,
+    ANNOTATION_DEFAULT_MAX_TOKENS,
+    ANNOTATION_CONTEXT_LENGTH,
+    ANNOTATION_SERVICE,
+    ANNOTATION_PROTOCOL,
+    ANNOTATION_TLS,
+    ANNOTATION_TLS_SNI,
+    ANNOTATION_TLS_SAN,
+    ANNOTATION_HEALTH_CHECK,
+    ANNOTATION_CARRIER,
+    ANNOTATION_BASE,
+];
+
+/// Default of `--controller-name`. The installation with this name writes `status.conditions` of policies, any other one its entry
+/// in `status.controllers`.
+pub const DEFAULT_CONTROLLER_NAME: &str = "headgate.dev/headgate";
 
 /// API group and version of the policies.
 pub const API_VERSION: &str = "headgate.dev/v1alpha1";

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Decimal, Version};
+use crate::{Decimal, OnBaseLost, Version};
 
 /// Greatest `max_tokens`: above any context window.
 pub const MAX_TOKENS: u32 = 10_000_000;
@@ -29,6 +29,8 @@ pub struct ModelPlan {
     pub base: Vec<CarrierShare>,
     /// Reachable by pin only.
     pub dark: Vec<DarkCarrier>,
+    /// Where sessions of the base go while it has no ready endpoint, or cannot be reached.
+    pub on_base_lost: OnBaseLost,
     /// The `max_tokens` of a request that names none.
     pub default_max_tokens: DefaultMaxTokens,
 }
@@ -91,6 +93,15 @@ pub struct DarkCarrier {
     pub carrier: String,
     /// Its versions.
     pub versions: Vec<VersionShare>,
+    /// Whether it takes the new sessions of the base while no carrier of the base has a ready endpoint, or none can be reached.
+    /// Default false.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub stands_in: bool,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)] // serde's signature
+fn is_false(flag: &bool) -> bool {
+    !*flag
 }
 
 /// Live capacity of a model's buckets, in percent of the configured one.
@@ -125,7 +136,7 @@ impl ModelPlan {
 }
 
 mod raw {
-    use super::{CarrierShare, DarkCarrier, Decimal};
+    use super::{CarrierShare, DarkCarrier, Decimal, OnBaseLost};
     use serde::{Deserialize, Serialize};
 
     #[derive(Serialize, Deserialize)]
@@ -142,6 +153,11 @@ mod raw {
         base: Vec<CarrierShare>,
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         dark: Vec<DarkCarrier>,
+        /// Where sessions of the base go while it has no ready endpoint, or cannot be reached. `release`: to the dark
+        /// carriers with `standsIn`, else to the canaries. `hold`: nowhere. Without a ready endpoint of a `base` that is listed, new
+        /// sessions get 503; pins still reach their version. Excludes `standsIn`. Default `release`.
+        #[serde(default, skip_serializing_if = "is_release")]
+        on_base_lost: OnBaseLost,
         /// The `max_tokens` of a request that names none. 1–10 000 000, default 512. Excludes `contextLength`.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         default_max_tokens: Option<u32>,
@@ -149,6 +165,11 @@ mod raw {
         /// at most for what the bucket holds. Excludes `defaultMaxTokens`.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         context_length: Option<u32>,
+    }
+
+    #[allow(clippy::trivially_copy_pass_by_ref)] // serde's signature
+    fn is_release(on_base_lost: &OnBaseLost) -> bool {
+        *on_base_lost == OnBaseLost::Release
     }
 
     fn default_max_tokens(
@@ -199,7 +220,16 @@ mod raw {
                     c.carrier
                 ));
             }
+            if raw.on_base_lost == OnBaseLost::Hold
+                && let Some(c) = raw.dark.iter().find(|c| c.stands_in)
+            {
+                return Err(format!(
+                    "dark carrier {:?} has `standsIn: true`, and `onBaseLost` is hold: keep one of them",
+                    c.carrier
+                ));
+            }
             Ok(Self {
+                on_base_lost: raw.on_base_lost,
                 default_max_tokens: default_max_tokens(raw.default_max_tokens, raw.context_length)?,
                 names: raw.names,
                 scale: raw.scale,
@@ -220,6 +250,7 @@ mod raw {
                 Context(tokens) => (None, Some(tokens)),
             };
             Self {
+                on_base_lost: p.on_base_lost,
                 default_max_tokens,
                 context_length,
                 names: p.names,

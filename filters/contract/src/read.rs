@@ -202,9 +202,12 @@ macro_rules! numbers {
 impl<'de> Deserializer<'de> for &'de Node {
     type Error = Wrong;
 
-    /// The contract has no type of several forms but [`Decimal`](crate::Decimal), a number.
+    /// The contract has only two types with several forms: [`Decimal`](crate::Decimal), a number, and values that are a number or text.
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Wrong> {
-        self.number(visitor)
+        match self {
+            Node::Text(value) => visitor.visit_borrowed_str(value),
+            _ => self.number(visitor),
+        }
     }
 
     numbers! { deserialize_u8 deserialize_u16 deserialize_u32 deserialize_u64 }

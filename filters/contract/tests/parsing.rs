@@ -226,6 +226,24 @@ fn percents_that_cannot_be_served_are_refused() {
 }
 
 #[test]
+fn a_base_that_holds_has_no_stand_in() {
+    let config = |standing: &str| {
+        format!(
+            r#"{{"dark":[{{"carrier":"deployment/a","versions":[]{standing}}}],"onBaseLost":"hold"}}"#
+        )
+    };
+    let got = refusal::<ModelPlan>(&config(r#","standsIn":true"#));
+    assert!(
+        got.contains("`standsIn: true`, and `onBaseLost` is hold"),
+        "{got}"
+    );
+    let plan: ModelPlan = parse_json(config("").as_bytes()).unwrap();
+    assert_eq!(serde_json::to_string(&plan).unwrap(), config(""));
+    let release: ModelPlan = parse_json(br#"{"onBaseLost":"release"}"#).unwrap();
+    assert_eq!(release, ModelPlan::default());
+}
+
+#[test]
 fn own_tags_cannot_pose_as_headgates() {
     let got = refusal::<TrafficTagPolicySpec>(r#"{"tags":[{"name":"lane","value":"x"}]}"#);
     assert!(

@@ -11,11 +11,11 @@ use crate::ledger::Settled;
 use crate::limit::Charge;
 use crate::metrics;
 use crate::pick;
-use crate::settle::{Answered, Ending, Seen, Used};
+use crate::settle::{Answered, Ending, Seen, Used, unreachable};
 use crate::tenants::Counted;
 use crate::vm::Vm;
 
-const VIA_UPSTREAM: &str = "via_upstream";
+pub(crate) const VIA_UPSTREAM: &str = "via_upstream";
 
 /// What was seen so far.
 #[derive(Debug, Default)]
@@ -69,6 +69,10 @@ impl Answer {
         } else {
             Answered::Locally
         };
+        if ticket.learns && (!upstream || vm.outages.any()) {
+            let answered = upstream.then_some(VIA_UPSTREAM);
+            effects.extend(learn_of(ticket, answered.or(details.as_deref()), vm, host));
+        }
         self.seen.details = details.filter(|_| !upstream);
         self.seen.complete = end;
         if upstream && !end && admitted.meters() {
@@ -128,13 +132,34 @@ impl Answer {
     }
 }
 
-/// The ending of a stream without an answer, or whose answer is neither tagged nor metered.
+/// Learns from an answer, or from its absence, whether the version can be reached.
+#[cold]
 #[inline(never)]
-pub(crate) fn ending_of_unread_answer(host: &dyn Host, via_upstream: bool) -> Ending {
-    let details = match via_upstream {
-        true => None,
-        false => host.code_details(),
-    };
+pub(crate) fn learn_of(
+    ticket: &Ticket,
+    details: Option<&str>,
+    vm: &mut Vm,
+    host: &dyn Host,
+) -> Vec<Effect> {
+    let target = ticket.target();
+    match details {
+        Some(VIA_UPSTREAM) if vm.outages.any() => vm.outages.answered(target, host.now(), host),
+        Some(details) if unreachable(details) => {
+            return vm.outages.failed(target, host.now(), host);
+        }
+        _ => {}
+    }
+    Vec::new()
+}
+
+/// The end of a stream without an answer, or with one that is neither tagged nor metered. `details`: the response code details,
+/// unless the upstream is known to have answered.
+#[inline(never)]
+pub(crate) fn ending_of_unread_answer(
+    host: &dyn Host,
+    via_upstream: bool,
+    details: Option<String>,
+) -> Ending {
     let answered = via_upstream || details.as_deref() == Some(VIA_UPSTREAM);
     let seen = Seen {
         answered: if answered {

@@ -17,6 +17,7 @@ use crate::cost::{self, Pricing};
 use crate::host::Host;
 use crate::ledger::{self, Ledger, Rule, RuleSpec, WindowError};
 use crate::metrics::{self, Metric, Series};
+use crate::outages::Target;
 use crate::outcome::Labels;
 use crate::pick::{self, Picker};
 use crate::scale::{Live, Receptions};
@@ -126,6 +127,16 @@ impl Compiled {
             [only] => Some(only),
             _ => self.of_virtual_host(host),
         }
+    }
+
+    /// Ready endpoints of a version; none of one that is not in the plan.
+    #[cold]
+    pub(crate) fn endpoints(&self, target: Target<'_>) -> u32 {
+        let mut namespaces = self.namespaces.iter();
+        let namespace = namespaces.find(|n| *n.name == *target.namespace);
+        let model = namespace.and_then(|n| n.models.iter().find(|m| *m.id == *target.model));
+        let version = model.and_then(|m| m.picker.known(target.version));
+        version.map_or(0, |version| version.endpoints)
     }
 
     #[inline(never)]

@@ -3,11 +3,14 @@
 //! facts → namespace → model → tenant → pin or pick → reserve → effects. Refusals come before any reserve,
 //! unless the reserve is what refuses. What is decided is returned; the stream keeps the [`Ticket`] alone.
 
+mod choice;
+mod reach;
+mod reservation;
 mod unserved;
 
 use std::rc::Rc;
 
-use headgate_contract::{Role, SessionKey, Tagging, UnknownVersion, names};
+use headgate_contract::{Role, Tagging, names};
 use headgate_dialect::Body;
 
 use crate::compiled::{Compiled, Model, Namespace, Rules};
@@ -16,13 +19,13 @@ use crate::endpoint::Class;
 use crate::facts::{Facts, invalid, single};
 use crate::headers::Headers;
 use crate::host::Host;
-use crate::limit::{self, Admitted, Asking, Denied};
+use crate::limit::{Admitted, Asking, Denied};
 use crate::metrics::{self, Metric};
+use crate::outages::Target;
 use crate::outcome::{Labels, UNKNOWN, refuse_unknown};
-use crate::pick::{self, Lane, Pinned, Version};
+use crate::pick::{self, Version};
 use crate::rates::Served;
 use crate::refusal::Refusal;
-use crate::session;
 use crate::tags::{self, HEADER_LANE, HEADER_TENANT, Tags, Value};
 use crate::tenants::Counted;
 use crate::vm::Vm;
@@ -74,6 +77,8 @@ pub(crate) struct Ticket {
     pub(crate) model: Rc<str>,
     /// The version picked, or seen in the header, if there is one.
     pub(crate) version: Option<Rc<Version>>,
+    /// Whether this hop picked the version and had an alternative. If so, it records whether the version can be reached.
+    pub(crate) learns: bool,
     /// Answers carry what served.
     pub(crate) tag_answer: bool,
     /// Answers carry the balance.
@@ -109,6 +114,15 @@ impl Ticket {
     /// The version's name; empty if there is none.
     pub(crate) fn version(&self) -> &str {
         pick::label(self.version.as_ref())
+    }
+
+    /// The version as a key of the outages.
+    pub(crate) fn target(&self) -> Target<'_> {
+        Target {
+            namespace: &self.namespace,
+            model: &self.model,
+            version: self.version(),
+        }
     }
 }
 
@@ -238,7 +252,8 @@ impl<'a> Decider<'a> {
         let tenant = self.tenant(tagging)?;
         let mut effects = Vec::with_capacity(16);
         labels.model = subject.model.map_or(UNKNOWN, |m| &*m.id);
-        let (version, lane) = self.version(subject, tenant.as_deref(), *labels, &mut effects)?;
+        let (outages, tenant_name) = (&mut vm.outages, tenant.as_deref());
+        let (version, lane) = self.version(outages, subject, tenant_name, *labels, &mut effects)?;
         labels.version = pick::label(version);
         labels.lane = lane;
         let tags = self.tagging.then(|| Tags {
@@ -297,6 +312,7 @@ impl<'a> Decider<'a> {
             namespace: Rc::clone(&namespace.name),
             model: subject.model.map_or(UNKNOWN.into(), |m| Rc::clone(&m.id)),
             version: version.map(Rc::clone),
+            learns: self.tagging && version.is_some_and(|v| v.has_others.get()),
             tag_answer,
             shows_balance: shows_balance && !admitted.charges.is_empty(),
             admitted,
@@ -367,87 +383,6 @@ impl<'a> Decider<'a> {
         Ok(Some(tenant.as_ref().into()))
     }
 
-    /// The version and how it was come by: picked here, or as the hop before wrote it.
-    fn version(
-        &self,
-        subject: Subject<'a>,
-        tenant: Option<&str>,
-        labels: Labels<'_>,
-        effects: &mut Vec<Effect>,
-    ) -> Result<(Option<&'a Rc<Version>>, &'static str), Box<Refusal>> {
-        let headers = self.request.headers;
-        let Some(model) = subject.model else {
-            return Ok((None, ""));
-        };
-        if !self.tagging {
-            let version = self.previous_hop_header(names::HEADER_VERSION);
-            return Ok((version.and_then(|v| model.picker.known(v)), ""));
-        }
-        let tagging = &subject.rules.tagging;
-        if let Some(pin) = single(headers, names::HEADER_VERSION)?
-            && let Some(pinned) = pinned(model, pin, tagging.unknown_version)?
-        {
-            return Ok((Some(pinned), Lane::Pin.as_str()));
-        }
-        let tenant = tenant.unwrap_or_default();
-        let list = &tagging.session_keys;
-        let session = match session::key(list, headers, self.request.body, tenant, &model.id) {
-            Some((key, SessionKey::Fingerprint)) => {
-                effects.push(Effect::Count(model.fingerprinted(&labels, key), 1));
-                key
-            }
-            Some((key, _)) => key,
-            None => self.host.next(),
-        };
-        match model.picker.version(session) {
-            Some((version, lane)) => Ok((Some(version), lane.as_str())),
-            None => Err(not_ready(model)),
-        }
-    }
-
-    fn reserve(
-        &self,
-        vm: &mut Vm,
-        subject: Subject<'a>,
-        asking: Asking<'_>,
-        effects: &mut Vec<Effect>,
-    ) -> Result<(Admitted, u64), Box<Denied>> {
-        let limits = &subject.rules.limits;
-        if limits.is_empty() || self.request.class == Class::Health {
-            return Ok((Admitted::nothing(), 0));
-        }
-        let now = self.host.now();
-        let scale = subject.model.and_then(|m| m.scale);
-        let asking = Asking {
-            percent: scale.map_or(asking.percent, |s| s.percent_at(now)),
-            ..asking
-        };
-        let admitted = limit::reserve(&mut vm.ledger, limits, &asking, now, self.host)?;
-        let label = subject.model.map_or(UNKNOWN, |m| &*m.id);
-        for (charge, spend) in admitted.charges.iter().zip(admitted.held.spends()) {
-            let balance = spend.balance();
-            let rule = charge.limit.rule.id();
-            let outcome = if balance.owed { "owed" } else { "reserved" };
-            let version = pick::label(asking.version);
-            let render = || metrics::reserves(rule, label, version, outcome);
-            let metric = charge.series.get("reserves", outcome, render);
-            effects.push(Effect::Count(metric, 1));
-            if balance.evicted {
-                effects.extend(vm.evictions.count(charge, now));
-            }
-            if balance.clipped_ns > 0 {
-                let clipped = charge.milli_of_ns(balance.clipped_ns);
-                let metric = metrics::amount("debt_clipped_milli", rule, label, version);
-                effects.push(Effect::Count(metric, clipped));
-            }
-        }
-        // What is to be read must be readable.
-        if admitted.meters() && self.request.headers.get("accept-encoding").is_some() {
-            remove_encodings(label, asking.version, effects);
-        }
-        Ok((admitted, now))
-    }
-
     /// What the hop before decided, for this hop's access log.
     #[inline(never)]
     fn tell(&self, tagging: &Tagging, tenant: Option<&Rc<str>>, effects: &mut Vec<Effect>) {
@@ -478,39 +413,4 @@ fn baggage_left_out(model: &str, version: Option<&Rc<Version>>, members: u64) ->
     const NAME: &str = "baggage_members_left_out";
     let render = || metrics::by_version(NAME, model, pick::label(version));
     Effect::Count(pick::stat(version, NAME, "", render), members)
-}
-
-/// The version that a request names; `None` where an unknown one is served by weights.
-#[inline(never)]
-fn pinned<'a>(
-    model: &'a Model,
-    pin: &[u8],
-    unknown: UnknownVersion,
-) -> Result<Option<&'a Rc<Version>>, Box<Refusal>> {
-    let version = String::from_utf8_lossy(pin).into_owned();
-    let id = || model.id.to_string();
-    match (model.picker.pin(&version), model.picker.known(&version)) {
-        (Pinned::Ready, known) => Ok(known),
-        (Pinned::NotReady, _) => {
-            let model = id();
-            Err(Refusal::VersionNotReady { model, version }.into())
-        }
-        (Pinned::Unknown { near }, _) if unknown == UnknownVersion::Refuse => {
-            let refusal = Refusal::VersionNotFound {
-                model: id(),
-                version,
-                near,
-            };
-            Err(refusal.into())
-        }
-        (Pinned::Unknown { .. }, _) => Ok(None),
-    }
-}
-
-#[inline(never)]
-fn remove_encodings(model: &str, version: Option<&Rc<Version>>, effects: &mut Vec<Effect>) {
-    const NAME: &str = "accept_encoding_removed";
-    let render = || metrics::by_version(NAME, model, pick::label(version));
-    effects.push(Effect::RemoveRequestHeader("accept-encoding".into()));
-    effects.push(Effect::Count(pick::stat(version, NAME, "", render), 1));
 }

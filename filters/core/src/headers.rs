@@ -146,7 +146,7 @@ impl Headers {
             .map(move |pair| (part(pair.name), part(pair.value)))
     }
 
-    /// Bytes of the body, as `content-length` says.
+    /// `content-length`, in bytes.
     pub(crate) fn content_length(&self) -> Option<u64> {
         self.text("content-length")?.parse().ok()
     }

@@ -8,6 +8,7 @@
 //! request   endpoint ▶ facts ▶ session ▶ pick ▶ tags ▶ cost ▶ limit ▶ effects      (decide, stream)
 //!                                   rendezvous            scale  ledger  ratelimit_headers, refusal
 //! answer    answer ▶ settle ▶ ledger ▶ metrics
+//!              └─▶ outages, which the pick passes over
 //! once per configuration    compiled                      once per VM    vm
 //! ```
 
@@ -25,6 +26,7 @@ pub mod ledger;
 mod limit;
 pub mod metrics;
 mod models_list;
+mod outages;
 mod outcome;
 pub mod pick;
 pub mod ports;

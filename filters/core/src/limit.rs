@@ -55,7 +55,7 @@ pub(crate) struct Charge {
     pub(crate) n: u64,
     /// The prompt's tokens, as estimated before usage.
     pub(crate) input: u64,
-    /// Most tokens that the body allows of all sequences, if it says so.
+    /// Most tokens that the body allows, over all sequences; `None` if it sets no limit.
     pub(crate) most: Option<u64>,
 }
 

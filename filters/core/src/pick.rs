@@ -11,13 +11,19 @@
 //! weights can do better for every vector: percents are exact, so what one gains the base must lose.)
 //!
 //! Readiness is only none or some. A carrier without a ready endpoint leaves its level: a canary's share goes
-//! to the base, a dead base leaves it to the canaries in proportion, and where nothing but dark carriers is
-//! left, they act as the base. The planner says the same; deciding it here too means that a plan which is a
-//! moment old never routes to nothing.
+//! to the base. The dark carriers that the plan names as stand-ins act as a base that is not ready; without any, the canaries
+//! take its share in proportion.
+//!
+//! A version that the proxy cannot reach is passed over in the same way, but only its own sessions move: see
+//! [`Picker::around`].
+//!
+//! With `onBaseLost: hold`, sessions of the base never leave it: while a base is listed and nothing of it is ready, nothing is
+//! picked, and while it cannot be reached its sessions fail.
 
+use std::cell::Cell;
 use std::rc::Rc;
 
-use headgate_contract::{CarrierShare, Decimal, ModelPlan, VersionShare};
+use headgate_contract::{CarrierShare, Decimal, ModelPlan, OnBaseLost, VersionShare};
 
 use crate::metrics::{Metric, Series};
 use crate::rendezvous::{Candidate, choose};
@@ -71,6 +77,10 @@ pub struct Picker {
     first: Vec<Candidate>,
     canaries: Vec<Carrier>,
     base: Vec<Carrier>,
+    /// Dark carriers that act as the base while it cannot be reached.
+    stand_ins: Vec<Carrier>,
+    /// `onBaseLost: hold`: sessions of the base never leave it.
+    holds: bool,
     versions: Vec<Rc<Version>>,
 }
 
@@ -78,8 +88,10 @@ pub struct Picker {
 #[derive(Debug)]
 pub(crate) struct Version {
     pub(crate) name: Rc<str>,
-    /// Some carrier has a ready endpoint of it.
-    ready: bool,
+    /// Its ready endpoints, over all carriers.
+    pub(crate) endpoints: u32,
+    /// Whether its sessions have an alternative: it may be picked, and another version as well.
+    pub(crate) has_others: Cell<bool>,
     pub(crate) series: Series,
 }
 
@@ -119,10 +131,28 @@ impl Picker {
             });
             carriers.collect()
         };
-        let canaries = carriers(1, &plan.canaries);
+        let holds = plan.on_base_lost == OnBaseLost::Hold;
+        let mut canaries = carriers(1, &plan.canaries);
         let mut base = carriers(2, &plan.base);
-        if canaries.is_empty() && base.is_empty() {
-            base = dark(plan, &versions);
+        let mut stand_ins = dark(plan, &versions);
+        if holds {
+            stand_ins.clear();
+            if base.is_empty() && !plan.base.is_empty() {
+                canaries.clear();
+            }
+        }
+        if base.is_empty() {
+            base = std::mem::take(&mut stand_ins);
+        }
+        if holds {
+            tell_of_others(&base, [&base, &[], &[]]);
+            for canary in canaries.chunks(1) {
+                tell_of_others(canary, [canary, &base, &[]]);
+            }
+        } else {
+            for level in [&canaries, &base, &stand_ins] {
+                tell_of_others(level, [&canaries, &base, &stand_ins]);
+            }
         }
         let mut first: Vec<_> = canaries.iter().map(|c| c.candidate).collect();
         if !base.is_empty() {
@@ -143,6 +173,8 @@ impl Picker {
             first,
             canaries,
             base,
+            stand_ins,
+            holds,
             versions,
         }
     }
@@ -150,7 +182,7 @@ impl Picker {
     /// Whether anything can serve the model at all.
     #[must_use]
     pub fn ready(&self) -> bool {
-        self.versions.iter().any(|v| v.ready)
+        self.versions.iter().any(|v| v.endpoints > 0)
     }
 
     /// The version of this name in the plan, ready or not.
@@ -180,11 +212,38 @@ impl Picker {
         Some((version, lane))
     }
 
+    /// The version for a session whose own is passed over: another one of the same carrier, else the base, else the stand-ins,
+    /// else the canaries in proportion, else its own. With `onBaseLost: hold` nothing comes after the base.
+    ///
+    /// Sessions of other versions stay where they are. All sessions of a canary go to the base, so that the percents of other
+    /// canaries stay exact.
+    #[cold]
+    pub(crate) fn around(
+        &self,
+        session: u64,
+        passed: &dyn Fn(&str) -> bool,
+    ) -> Option<(&Rc<Version>, Lane)> {
+        let first = choose(session, self.first.iter().copied())?;
+        let own = self.canaries.get(first..=first).unwrap_or_default();
+        let levels = [
+            (own, Lane::Canary),
+            (&self.base[..], Lane::Base),
+            (&self.stand_ins[..], Lane::Base),
+            (&self.canaries[..], Lane::Canary),
+        ];
+        let reach = if self.holds { 2 } else { levels.len() };
+        let left = levels.into_iter().take(reach).find_map(|(carriers, lane)| {
+            let version = among(session, carriers, passed)?;
+            Some((version, lane))
+        });
+        left.or_else(|| self.version(session))
+    }
+
     /// What a pin to `version` comes to.
     #[must_use]
     pub fn pin(&self, version: &str) -> Pinned {
         match self.known(version) {
-            Some(known) if known.ready => Pinned::Ready,
+            Some(known) if known.endpoints > 0 => Pinned::Ready,
             Some(_) => Pinned::NotReady,
             None => Pinned::Unknown {
                 near: self.near(version),
@@ -214,28 +273,59 @@ impl Picker {
     }
 }
 
-/// Every version once, with whether anything of it is ready.
+/// Every version once, with its ready endpoints.
 fn versions(plan: &ModelPlan) -> Vec<Rc<Version>> {
-    let mut known: Vec<(&str, bool)> = Vec::new();
+    let mut known: Vec<(&str, u32)> = Vec::new();
     for share in plan.versions() {
-        let (name, ready) = (share.version.as_str(), share.endpoints > 0);
+        let name = share.version.as_str();
         match known.iter_mut().find(|(n, _)| *n == name) {
-            Some((_, some)) => *some |= ready,
-            None => known.push((name, ready)),
+            Some((_, sum)) => *sum = sum.saturating_add(share.endpoints),
+            None => known.push((name, share.endpoints)),
         }
     }
-    let version = |(name, ready): (&str, bool)| Version {
+    let version = |(name, endpoints): (&str, u32)| Version {
         name: name.into(),
-        ready,
+        endpoints,
+        has_others: Cell::new(false),
         series: Series::default(),
     };
     known.into_iter().map(version).map(Rc::new).collect()
 }
 
+/// Records for each version of these carriers whether its sessions have an alternative.
+fn tell_of_others(carriers: &[Carrier], others: [&[Carrier]; 3]) {
+    for (_, version) in carriers.iter().flat_map(|carrier| &carrier.versions) {
+        let mut others = others.into_iter().flatten().flat_map(|c| &c.versions);
+        if others.any(|(_, other)| other.name != version.name) {
+            version.has_others.set(true);
+        }
+    }
+}
+
+/// The session's pick among the versions that are not passed over.
+fn among<'a>(
+    session: u64,
+    carriers: &'a [Carrier],
+    passed: &dyn Fn(&str) -> bool,
+) -> Option<&'a Rc<Version>> {
+    let left = |carrier: &'a Carrier| {
+        let versions = carrier.versions.iter();
+        versions.filter(|(_, version)| !passed(&version.name))
+    };
+    let some: Vec<&Carrier> = carriers
+        .iter()
+        .filter(|c| left(c).next().is_some())
+        .collect();
+    let carrier = some.get(choose(session, some.iter().map(|c| c.candidate))?)?;
+    let versions: Vec<_> = left(carrier).collect();
+    let (_, version) = versions.get(choose(session, versions.iter().map(|v| v.0))?)?;
+    Some(version)
+}
+
 fn dark(plan: &ModelPlan, known: &[Rc<Version>]) -> Vec<Carrier> {
     let weight = |versions: &[VersionShare]| versions.iter().map(|v| f64::from(v.endpoints)).sum();
-    plan.dark
-        .iter()
+    let stand_ins = plan.dark.iter().filter(|c| c.stands_in);
+    stand_ins
         .filter_map(|c| {
             let candidate = Candidate::new(2, &c.carrier, weight(&c.versions));
             carrier(candidate, &c.versions, known)

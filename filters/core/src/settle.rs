@@ -120,7 +120,7 @@ const NEVER_SENT: [&str; 8] = [
     "route_not_found",
     "route_configuration_not_found",
     "cluster_not_found",
-    "no_healthy_upstream",
+    NO_ENDPOINT,
     "maintenance_mode",
     "overload",
     "drop_overload",
@@ -140,8 +140,12 @@ const NOT_CONNECTED: [&str; 4] = [
     "connection_failure",
     "connection_timeout",
     "connect_timeout",
-    "overflow",
+    OVERFLOW,
 ];
+/// A limit of the proxy's own.
+const OVERFLOW: &str = "overflow";
+/// The cluster has no healthy endpoint.
+const NO_ENDPOINT: &str = "no_healthy_upstream";
 
 impl Seen {
     /// What the stream is settled on.
@@ -222,6 +226,15 @@ fn never_sent(details: &str) -> bool {
     }
 }
 
+/// Whether the request reached no server: there was no endpoint, or no connection to one. A limit of the proxy itself (circuit
+/// breaker) does not count.
+pub(crate) fn unreachable(details: &str) -> bool {
+    match details.strip_prefix(RESET_BEFORE) {
+        Some(reason) => never_sent(details) && !reason.contains(OVERFLOW),
+        None => details == NO_ENDPOINT,
+    }
+}
+
 impl Failure {
     /// The metric label value.
     #[must_use]
@@ -295,8 +308,8 @@ impl Charge {
         observed.max(reported.unwrap_or_default())
     }
 
-    /// Tokens of what flowed. Bytes tell them roughly, so where nothing is reported they are at most what the body allows:
-    /// the upstream stops there.
+    /// Tokens of the bytes that flowed. Bytes are an estimate, so without reported usage the body's limit caps them: the upstream
+    /// stops there.
     fn observed(&self, used: &Used) -> u64 {
         let tokens = self.tokens(used.text_bytes.saturating_add(used.unread_bytes));
         match (used.usage, self.most) {

@@ -7,7 +7,7 @@
 
 use headgate_dialect::{Endpoint, Limits, RequestScanner, Splice};
 
-use crate::answer::{Answer, ending_of_unread_answer, settle};
+use crate::answer::{Answer, VIA_UPSTREAM, ending_of_unread_answer, learn_of, settle};
 use crate::decide::{Decision, Request, Ticket, decide, reads_bodies, refuse_unread};
 use crate::effects::{Effect, Flow, Step};
 use crate::endpoint::{Class, classify};
@@ -163,16 +163,7 @@ impl Stream {
     /// The stream is over, however it ended (its context is deleted). Once; further calls do nothing.
     pub fn end(&mut self, vm: &mut Vm, host: &dyn Host) -> Step {
         match std::mem::replace(&mut self.0, Phase::Over) {
-            Phase::Sent(mut sent) => {
-                if sent.ticket.admitted.charges.is_empty() {
-                    return Step::go_on();
-                }
-                let ending = match sent.answer.take() {
-                    Some(answer) => answer.ending(host),
-                    None => ending_of_unread_answer(host, sent.via_upstream),
-                };
-                Step::with(settle(&mut sent.ticket, &ending, vm, host))
-            }
+            Phase::Sent(sent) => sent.end(vm, host),
             Phase::Held(_) => aborted(),
             Phase::New | Phase::Answered | Phase::Over => Step::go_on(),
         }
@@ -231,6 +222,49 @@ impl Stream {
         };
         self.0 = phase;
         Step { effects, flow }
+    }
+}
+
+impl Sent {
+    fn end(mut self, vm: &mut Vm, host: &dyn Host) -> Step {
+        let charged = !self.ticket.admitted.charges.is_empty();
+        match self.answer.take() {
+            Some(answer) if charged => {
+                let ending = answer.ending(host);
+                Step::with(settle(&mut self.ticket, &ending, vm, host))
+            }
+            None if charged || self.ticket.learns => self.end_unread(charged, vm, host),
+            _ => Step::go_on(),
+        }
+    }
+
+    /// Ends a stream whose answer was not read.
+    #[inline(never)]
+    fn end_unread(mut self, charged: bool, vm: &mut Vm, host: &dyn Host) -> Step {
+        let details = match self.via_upstream {
+            true => None,
+            false => host.code_details(),
+        };
+        let learnt = self.learn(details.as_deref(), vm, host);
+        if !charged {
+            return Step::with(learnt);
+        }
+        let ending = ending_of_unread_answer(host, self.via_upstream, details);
+        let mut effects = settle(&mut self.ticket, &ending, vm, host);
+        if !learnt.is_empty() {
+            effects.extend(learnt);
+        }
+        Step::with(effects)
+    }
+
+    /// Records whether the version was reached, by an answer that was not read.
+    fn learn(&self, details: Option<&str>, vm: &mut Vm, host: &dyn Host) -> Vec<Effect> {
+        let answered = self.via_upstream || details == Some(VIA_UPSTREAM);
+        if !self.ticket.learns || (answered && !vm.outages.any()) {
+            return Vec::new();
+        }
+        let details = self.via_upstream.then_some(VIA_UPSTREAM).or(details);
+        learn_of(&self.ticket, details, vm, host)
     }
 }
 

@@ -11,6 +11,7 @@ use crate::evictions::Evictions;
 use crate::host::Host;
 use crate::ledger::Ledger;
 use crate::metrics;
+use crate::outages::Outages;
 use crate::rates::Rates;
 use crate::scale::Receptions;
 use crate::stream::Stream;
@@ -33,6 +34,7 @@ pub struct Vm {
     pub(crate) config: Option<Compiled>,
     pub(crate) ledger: Ledger,
     pub(crate) evictions: Evictions,
+    pub(crate) outages: Outages,
     pub(crate) rates: Rates,
     pub(crate) tenants: Tenants,
     pub(crate) usage_refusals: UsageRefusals,
@@ -48,6 +50,7 @@ impl Vm {
             config: None,
             ledger: Ledger::new(),
             evictions: Evictions::default(),
+            outages: Outages::default(),
             rates: Rates::default(),
             tenants: Tenants::default(),
             usage_refusals: UsageRefusals::default(),
@@ -62,6 +65,11 @@ impl Vm {
     pub fn configure(&mut self, json: &[u8], host: &dyn Host) -> Result<(), ConfigError> {
         let config = FilterConfig::parse(json)?;
         let compiled = Compiled::new(config, self.stages, &mut self.receptions, host)?;
+        let before = self.config.as_ref();
+        self.outages.replanned(host.now(), host, |target| {
+            let before = before.map_or(u32::MAX, |config| config.endpoints(target));
+            (before, compiled.endpoints(target))
+        });
         self.config = Some(compiled);
         Ok(())
     }
@@ -77,6 +85,7 @@ impl Vm {
     pub fn tick(&mut self, host: &dyn Host) -> Vec<Effect> {
         self.tenants.tick(host);
         self.usage_refusals.tick(host);
+        self.outages.tick(host);
         self.ledger.flush(host.now(), host);
         let carried = self.ledger.carried();
         let counted = carried.iter().flat_map(|carried| {

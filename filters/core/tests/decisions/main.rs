@@ -9,6 +9,7 @@ mod chunking;
 mod cost;
 mod facts;
 mod limits;
+mod outages;
 mod pick;
 mod prompt;
 mod refusals;

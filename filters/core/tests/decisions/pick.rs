@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use headgate_contract::{CarrierShare, DarkCarrier, Decimal, ModelPlan, Version, VersionShare};
+use headgate_contract::{
+    CarrierShare, DarkCarrier, Decimal, ModelPlan, OnBaseLost, Version, VersionShare,
+};
 use headgate_core::pick::{Lane, Picker, Pinned};
 use proptest::prelude::*;
 
@@ -110,16 +112,48 @@ fn a_dead_carrier_leaves_its_level() {
 }
 
 #[test]
-fn nothing_but_dark_carriers_act_as_the_base() {
+fn the_dark_carriers_that_the_plan_names_stand_in() {
     let dark = ModelPlan {
         base: vec![carrier("a", 1, 0)],
         dark: vec![DarkCarrier {
             carrier: "deployment/x".into(),
             versions: vec![version("x", 2)],
+            stands_in: true,
         }],
         ..ModelPlan::default()
     };
     assert_eq!(shares(&dark, 50), BTreeMap::from([("x".into(), 50)]));
+    // A canary keeps its percent.
+    let beside = ModelPlan {
+        canaries: vec![carrier("c", 10, 1)],
+        ..dark
+    };
+    let got = shares(&beside, 10_000);
+    close(got["c"], 0.1, 10_000);
+    close(got["x"], 0.9, 10_000);
+}
+
+#[test]
+fn a_base_that_holds_and_is_not_ready_leaves_new_sessions_unserved() {
+    let held = |endpoints| ModelPlan {
+        on_base_lost: OnBaseLost::Hold,
+        ..plan(
+            vec![carrier("c", 10, 1)],
+            vec![carrier("a", 1, endpoints), carrier("b", 1, 0)],
+        )
+    };
+    let picker = Picker::new(&held(0));
+    assert!((0..100).all(|i| picker.pick(session(i)).is_none()));
+    assert_eq!(picker.pin("c"), Pinned::Ready);
+    let got = shares(&held(1), 10_000);
+    close(got["c"], 0.1, 10_000);
+    close(got["a"], 0.9, 10_000);
+    // Without a base there is nothing to hold.
+    let canaries = ModelPlan {
+        on_base_lost: OnBaseLost::Hold,
+        ..plan(vec![carrier("c", 100, 1)], vec![])
+    };
+    assert_eq!(shares(&canaries, 50), BTreeMap::from([("c".into(), 50)]));
 }
 
 #[test]
@@ -138,6 +172,7 @@ fn a_pin_reaches_what_weights_do_not() {
         dark: vec![DarkCarrier {
             carrier: "deployment/x".into(),
             versions: vec![version("x", 1)],
+            stands_in: false,
         }],
         ..ModelPlan::default()
     });

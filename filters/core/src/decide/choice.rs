@@ -1,0 +1,90 @@
+//! Choice of a request's version: its pin, or the pick of its session.
+
+use std::rc::Rc;
+
+use headgate_contract::{SessionKey, UnknownVersion, names};
+
+use super::unserved::not_ready;
+use super::{Decider, Subject};
+use crate::compiled::Model;
+use crate::effects::Effect;
+use crate::facts::single;
+use crate::outages::Outages;
+use crate::outcome::Labels;
+use crate::pick::{Lane, Pinned, Version};
+use crate::refusal::Refusal;
+use crate::session;
+
+impl<'a> Decider<'a> {
+    /// The version, and whether it was picked here or read from the header of the previous hop.
+    pub(super) fn version(
+        &self,
+        outages: &mut Outages,
+        subject: Subject<'a>,
+        tenant: Option<&str>,
+        labels: Labels<'_>,
+        effects: &mut Vec<Effect>,
+    ) -> Result<(Option<&'a Rc<Version>>, &'static str), Box<Refusal>> {
+        let headers = self.request.headers;
+        let Some(model) = subject.model else {
+            return Ok((None, ""));
+        };
+        if !self.tagging {
+            let version = self.previous_hop_header(names::HEADER_VERSION);
+            return Ok((version.and_then(|v| model.picker.known(v)), ""));
+        }
+        let tagging = &subject.rules.tagging;
+        if let Some(pin) = single(headers, names::HEADER_VERSION)?
+            && let Some(pinned) = pinned(model, pin, tagging.unknown_version)?
+        {
+            return Ok((Some(pinned), Lane::Pin.as_str()));
+        }
+        let tenant = tenant.unwrap_or_default();
+        let list = &tagging.session_keys;
+        let session = match session::key(list, headers, self.request.body, tenant, &model.id) {
+            Some((key, SessionKey::Fingerprint)) => {
+                effects.push(Effect::Count(model.fingerprinted(&labels, key), 1));
+                key
+            }
+            Some((key, _)) => key,
+            None => self.host.next(),
+        };
+        let Some((mut version, mut lane)) = model.picker.version(session) else {
+            return Err(not_ready(model));
+        };
+        if outages.any() && version.has_others.get() {
+            let names = (labels.namespace, &*model.id);
+            let picked = (version, lane);
+            (version, lane) =
+                self.reachable(outages, &model.picker, (session, names), picked, effects);
+        }
+        Ok((Some(version), lane.as_str()))
+    }
+}
+
+/// The version that a request pins; `None` if it is unknown and weights decide.
+#[inline(never)]
+fn pinned<'a>(
+    model: &'a Model,
+    pin: &[u8],
+    unknown: UnknownVersion,
+) -> Result<Option<&'a Rc<Version>>, Box<Refusal>> {
+    let version = String::from_utf8_lossy(pin).into_owned();
+    let id = || model.id.to_string();
+    match (model.picker.pin(&version), model.picker.known(&version)) {
+        (Pinned::Ready, known) => Ok(known),
+        (Pinned::NotReady, _) => {
+            let model = id();
+            Err(Refusal::VersionNotReady { model, version }.into())
+        }
+        (Pinned::Unknown { near }, _) if unknown == UnknownVersion::Refuse => {
+            let refusal = Refusal::VersionNotFound {
+                model: id(),
+                version,
+                near,
+            };
+            Err(refusal.into())
+        }
+        (Pinned::Unknown { .. }, _) => Ok(None),
+    }
+}

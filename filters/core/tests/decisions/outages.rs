@@ -1,0 +1,530 @@
+//! A version that cannot be reached is passed over for new sessions, tried again, and takes back what it had.
+
+use std::collections::BTreeSet;
+
+use headgate_contract::names;
+use headgate_core::effects::Effect;
+use headgate_core::stream::Stream;
+use headgate_core::vm::Vm;
+use proptest::collection::vec;
+use proptest::prelude::*;
+
+use crate::world::{BOTH, Proxy, SECOND, counted, reply, request_header, state, text, tokens};
+
+const REFUSED: &str = "upstream_reset_before_response_started{remote_connection_failure|delayed_connect_error:_Connection_refused}";
+const SESSION: &str = "x-conversation-id";
+
+/// `v1`, and `v2` as a canary of a half. `more`: what else the namespace has.
+fn half(more: &str) -> String {
+    plan(
+        r#""canaries":[{"carrier":"deployment/b","weight":50,"versions":[{"version":"v2","endpoints":1}]}],
+        "base":[{"carrier":"deployment/a","weight":1,"versions":[{"version":"v1","endpoints":1}]}]"#,
+        more,
+    )
+}
+
+fn plan(model: &str, more: &str) -> String {
+    format!(
+        r#"{{"maxBodyBytes":4096,"namespaces":{{"default":{{"models":{{"m":{{{model}}}}}{more}}}}}}}"#
+    )
+}
+
+/// Sends a request of a session and says which version it goes to, with its effects.
+fn send(proxy: &mut Proxy, session: u64) -> (Stream, String, Vec<Effect>) {
+    let session = session.to_string();
+    let headers = [(SESSION, session.as_str())];
+    let (stream, step) = proxy.chat(&headers, r#"{"model":"m","messages":[]}"#);
+    let version = request_header(&step, names::HEADER_VERSION)
+        .unwrap()
+        .to_owned();
+    (stream, version, step.effects)
+}
+
+/// The same, with the answer: `v2` cannot be reached.
+fn ask(proxy: &mut Proxy, session: u64) -> (String, Vec<Effect>) {
+    let (mut stream, version, mut effects) = send(proxy, session);
+    effects.extend(answer(proxy, &mut stream, &version, "v2"));
+    (version, effects)
+}
+
+fn answer(proxy: &mut Proxy, stream: &mut Stream, version: &str, dead: &str) -> Vec<Effect> {
+    let status = match version == dead {
+        true => {
+            proxy.world.ends(REFUSED, true);
+            "503"
+        }
+        false => {
+            proxy.world.serves(version);
+            "200"
+        }
+    };
+    let mut effects = proxy.answer(stream, &[(":status", status)], "{}").effects;
+    effects.extend(proxy.end(stream));
+    effects
+}
+
+fn warnings(effects: &[Effect]) -> Vec<&str> {
+    effects
+        .iter()
+        .filter_map(|effect| match effect {
+            Effect::Warn(line) => Some(line.as_str()),
+            _ => None,
+        })
+        .collect()
+}
+
+/// Sends sessions from 0 on until the version is passed over. Returns the number of failures and all effects.
+fn fail(proxy: &mut Proxy) -> (usize, Vec<Effect>) {
+    let mut effects = Vec::new();
+    let mut failed = 0;
+    for session in 0..200 {
+        let (version, done) = ask(proxy, session);
+        failed += usize::from(version == "v2");
+        effects.extend(done);
+    }
+    (failed, effects)
+}
+
+/// A session that `v2` has while it can be reached.
+fn session_of_v2() -> u64 {
+    let mut fresh = Proxy::new(&half(""));
+    let found = (0..100).find(|session| send(&mut fresh, *session).1 == "v2");
+    found.unwrap()
+}
+
+#[test]
+fn five_failures_in_a_row_pass_a_version_over() {
+    let mut proxy = Proxy::new(&half(""));
+    let (failed, effects) = fail(&mut proxy);
+    assert_eq!(failed, 5, "of 200 sessions");
+    assert_eq!(counted(&effects, "headgate_outages|model=m|version=v2"), 1);
+    let passed = counted(&effects, "headgate_passed_over|model=m|version=v2");
+    assert!((70..130).contains(&passed), "{passed}");
+    let lines = warnings(&effects);
+    assert_eq!(lines.len(), 1, "{lines:?}");
+    assert!(
+        lines[0].contains("version v2 of model m in namespace default"),
+        "{lines:?}"
+    );
+}
+
+#[test]
+fn an_answer_in_between_begins_the_count_anew() {
+    let mut proxy = Proxy::new(&half(""));
+    let session = session_of_v2();
+    for n in 0..40 {
+        let (mut stream, version, _) = send(&mut proxy, session);
+        assert_eq!(version, "v2", "{n}");
+        let dead = if n % 5 == 4 { "none" } else { "v2" };
+        answer(&mut proxy, &mut stream, &version, dead);
+    }
+}
+
+#[test]
+fn what_a_server_answers_is_no_outage() {
+    for (details, status) in [
+        ("via_upstream", "503"),
+        (
+            "upstream_reset_before_response_started{connection_termination}",
+            "503",
+        ),
+        ("upstream_reset_before_response_started{overflow}", "503"),
+        ("response_timeout", "504"),
+        ("cluster_not_found", "503"),
+    ] {
+        let mut proxy = Proxy::new(&half(""));
+        let session = session_of_v2();
+        for _ in 0..20 {
+            let (mut stream, version, _) = send(&mut proxy, session);
+            assert_eq!(version, "v2", "{details}");
+            proxy.world.ends(details, true);
+            proxy.answer(&mut stream, &[(":status", status)], "{}");
+            proxy.end(&mut stream);
+        }
+    }
+}
+
+#[test]
+fn every_way_of_not_reaching_it_counts() {
+    for details in [
+        REFUSED,
+        "no_healthy_upstream",
+        "upstream_reset_before_response_started{connection_timeout}",
+        "upstream_reset_before_response_started{local_connection_failure}",
+        "upstream_reset_before_response_started{remote_connection_failure|TLS_error:|1:CERTIFICATE_VERIFY_FAILED}",
+    ] {
+        // Tagged answers are looked at when they begin; without tags and buckets, where the stream ends.
+        for more in [
+            "",
+            r#","tagging":[{"policy":"t","tagging":{"responseHeaders":false}}]"#,
+        ] {
+            let mut proxy = Proxy::new(&half(more));
+            let session = session_of_v2();
+            for n in 0..6 {
+                let (mut stream, version, _) = send(&mut proxy, session);
+                assert_eq!(version == "v2", n < 5, "{details} {more} {n}");
+                proxy.world.ends(details, false);
+                if stream.wants_response() {
+                    proxy.answer(&mut stream, &[(":status", "503")], "{}");
+                }
+                proxy.end(&mut stream);
+            }
+        }
+    }
+}
+
+#[test]
+fn it_is_tried_again_by_one_request_after_ten_seconds_then_twice_as_long_up_to_five_minutes() {
+    let mut proxy = Proxy::new(&half(""));
+    fail(&mut proxy);
+    let session = session_of_v2();
+    for seconds in [10, 20, 40, 80, 160, 300, 300] {
+        proxy.world.sleep(seconds * SECOND - 1);
+        assert_eq!(ask(&mut proxy, session).0, "v1", "before {seconds} s");
+        proxy.world.sleep(1);
+        // One request tries it, others go elsewhere until that is known.
+        let (mut stream, tried, _) = send(&mut proxy, session);
+        assert_eq!(tried, "v2", "after {seconds} s");
+        assert_eq!(send(&mut proxy, session).1, "v1");
+        let effects = answer(&mut proxy, &mut stream, &tried, "v2");
+        assert!(warnings(&effects).is_empty(), "it is the same outage");
+        assert_eq!(ask(&mut proxy, session).0, "v1");
+    }
+    proxy.world.sleep(300 * SECOND);
+    let (mut stream, tried, _) = send(&mut proxy, session);
+    assert_eq!(tried, "v2");
+    answer(&mut proxy, &mut stream, &tried, "none");
+    assert_eq!(
+        send(&mut proxy, session).1,
+        "v2",
+        "it has its sessions again"
+    );
+    // Its history is gone: one failure is not enough, and five start with ten seconds.
+    for _ in 0..5 {
+        assert_eq!(ask(&mut proxy, session).0, "v2");
+    }
+    assert_eq!(ask(&mut proxy, session).0, "v1");
+    proxy.world.sleep(10 * SECOND);
+    assert_eq!(send(&mut proxy, session).1, "v2");
+}
+
+#[test]
+fn a_trial_that_does_not_end_is_followed_by_another() {
+    let mut proxy = Proxy::new(&half(""));
+    fail(&mut proxy);
+    let session = session_of_v2();
+    proxy.world.sleep(10 * SECOND);
+    assert_eq!(send(&mut proxy, session).1, "v2");
+    proxy.world.sleep(10 * SECOND - 1);
+    assert_eq!(send(&mut proxy, session).1, "v1");
+    proxy.world.sleep(1);
+    assert_eq!(send(&mut proxy, session).1, "v2");
+}
+
+#[test]
+fn a_pin_goes_there_all_the_same_and_its_answer_ends_the_outage() {
+    let mut proxy = Proxy::new(&half(""));
+    fail(&mut proxy);
+    let session = session_of_v2();
+    let pin = [(names::HEADER_VERSION, "v2")];
+    let body = r#"{"model":"m","messages":[]}"#;
+    let (mut stream, step) = proxy.chat(&pin, body);
+    assert_eq!(state(&step, "headgate.version"), Some("v2"));
+    answer(&mut proxy, &mut stream, "v2", "v2");
+    proxy.world.sleep(10 * SECOND - 1);
+    assert_eq!(
+        ask(&mut proxy, session).0,
+        "v1",
+        "a failed pin makes it no longer"
+    );
+    let (mut stream, _) = proxy.chat(&pin, body);
+    answer(&mut proxy, &mut stream, "v2", "none");
+    assert_eq!(send(&mut proxy, session).1, "v2");
+}
+
+#[test]
+fn where_nothing_else_is_left_it_is_not_passed_over() {
+    let alone = r#""base":[{"carrier":"deployment/a","weight":1,"versions":[{"version":"v2","endpoints":1}]}],
+        "dark":[{"carrier":"deployment/b","versions":[{"version":"v1","endpoints":1}]}]"#;
+    let mut proxy = Proxy::new(&plan(alone, ""));
+    let (failed, effects) = fail(&mut proxy);
+    assert_eq!(failed, 200);
+    assert_eq!(counted(&effects, "headgate_outages|model=m|version=v2"), 0);
+    assert!(
+        proxy.world.cells.borrow().is_empty(),
+        "nothing to tell others"
+    );
+
+    // Nor are two that both cannot be reached.
+    let mut proxy = Proxy::new(&half(""));
+    for session in 0..200 {
+        let (mut stream, version, _) = send(&mut proxy, session);
+        answer(&mut proxy, &mut stream, &version, &version);
+    }
+    assert!(["v1", "v2"].contains(&&*send(&mut proxy, 1).1));
+}
+
+#[test]
+fn what_may_stand_in_for_a_base_takes_over_from_one_that_cannot_be_reached() {
+    let base = r#""base":[{"carrier":"deployment/a","weight":1,"versions":[{"version":"v2","endpoints":1}]}],
+        "dark":[{"carrier":"deployment/b","versions":[{"version":"v1","endpoints":1}],"standsIn":true},
+        {"carrier":"deployment/c","versions":[{"version":"v0","endpoints":1}]}]"#;
+    let mut proxy = Proxy::new(&plan(base, ""));
+    assert_eq!(fail(&mut proxy).0, 5);
+    assert_eq!(ask(&mut proxy, 1).0, "v1");
+}
+
+#[test]
+fn beside_a_canary_what_may_stand_in_takes_the_sessions_of_a_base_that_cannot_be_reached() {
+    let both = r#""canaries":[{"carrier":"deployment/c","weight":30,"versions":[{"version":"v2","endpoints":1}]}],
+        "base":[{"carrier":"deployment/a","weight":1,"versions":[{"version":"v1","endpoints":1}]}],
+        "dark":[{"carrier":"deployment/b","versions":[{"version":"v0","endpoints":1}],"standsIn":true}]"#;
+    let mut whole = Proxy::new(&plan(both, ""));
+    let mut proxy = Proxy::new(&plan(both, ""));
+    for session in 0..200 {
+        let (mut stream, version, _) = send(&mut proxy, session);
+        answer(&mut proxy, &mut stream, &version, "v1");
+    }
+    for session in 0..200 {
+        let own = send(&mut whole, session).1;
+        let wanted = if own == "v1" { "v0" } else { &own };
+        assert_eq!(send(&mut proxy, session).1, wanted, "{session}");
+    }
+}
+
+/// Two versions; the canary's has half. Sessions of `dead` fail.
+fn held(dead: &'static str) -> Proxy {
+    let mut proxy = Proxy::new(&plan(
+        r#""onBaseLost":"hold",
+        "canaries":[{"carrier":"deployment/b","weight":30,"versions":[{"version":"v2","endpoints":1}]},
+        {"carrier":"deployment/c","weight":20,"versions":[{"version":"v3","endpoints":1}]}],
+        "base":[{"carrier":"deployment/a","weight":1,"versions":[{"version":"v1","endpoints":1}]}],
+        "dark":[{"carrier":"deployment/d","versions":[{"version":"v0","endpoints":1}]}]"#,
+        "",
+    ));
+    for session in 0..200 {
+        let (mut stream, version, _) = send(&mut proxy, session);
+        answer(&mut proxy, &mut stream, &version, dead);
+    }
+    proxy
+}
+
+#[test]
+fn a_base_that_holds_keeps_its_sessions_while_it_cannot_be_reached() {
+    let mut whole = held("none");
+    let mut proxy = held("v1");
+    for session in 0..200 {
+        let own = send(&mut whole, session).1;
+        assert_eq!(send(&mut proxy, session).1, own, "{session}");
+    }
+    assert!(
+        proxy.world.cells.borrow().is_empty(),
+        "its sessions have nowhere else to go: nothing to learn"
+    );
+}
+
+#[test]
+fn a_canary_beside_a_base_that_holds_still_leaves_its_sessions_to_the_base() {
+    let mut whole = held("none");
+    let mut proxy = held("v2");
+    for session in 0..200 {
+        let own = send(&mut whole, session).1;
+        let wanted = if own == "v2" { "v1" } else { &own };
+        assert_eq!(send(&mut proxy, session).1, wanted, "{session}");
+    }
+}
+
+#[test]
+fn all_workers_of_a_proxy_agree_within_a_tick() {
+    let mut first = Proxy::new(&half(""));
+    let session = session_of_v2();
+    let mut second = Vm::new(BOTH);
+    second.configure(half("").as_bytes(), &first.world).unwrap();
+    // Failures count together, whoever sees them.
+    for n in 0..5 {
+        if n % 2 == 1 {
+            std::mem::swap(&mut first.vm, &mut second);
+        }
+        assert_eq!(ask(&mut first, session).0, "v2");
+        if n % 2 == 1 {
+            std::mem::swap(&mut first.vm, &mut second);
+        }
+    }
+    second.tick(&first.world);
+    assert_eq!(ask(&mut first, session).0, "v1");
+    std::mem::swap(&mut first.vm, &mut second);
+    assert_eq!(ask(&mut first, session).0, "v1");
+    // One of both tries it.
+    first.world.sleep(10 * SECOND);
+    let (mut stream, tried, _) = send(&mut first, session);
+    assert_eq!(tried, "v2");
+    std::mem::swap(&mut first.vm, &mut second);
+    assert_eq!(send(&mut first, session).1, "v1");
+    std::mem::swap(&mut first.vm, &mut second);
+    answer(&mut first, &mut stream, &tried, "none");
+    second.tick(&first.world);
+    std::mem::swap(&mut first.vm, &mut second);
+    assert_eq!(send(&mut first, session).1, "v2");
+}
+
+#[test]
+fn a_new_configuration_forgets_nothing() {
+    let mut proxy = Proxy::new(&half(""));
+    fail(&mut proxy);
+    let session = session_of_v2();
+    let again = half(r#","buckets":[]"#);
+    proxy.vm.configure(again.as_bytes(), &proxy.world).unwrap();
+    assert_eq!(ask(&mut proxy, session).0, "v1");
+}
+
+#[test]
+fn what_the_plan_says_of_its_endpoints_is_news() {
+    let with = |endpoints: u32| {
+        let version = r#""version":"v2","endpoints":"#;
+        half("").replace(&format!("{version}1"), &format!("{version}{endpoints}"))
+    };
+    let session = session_of_v2();
+    // It has none for a while: what is ready then has not failed yet.
+    let mut proxy = Proxy::new(&half(""));
+    fail(&mut proxy);
+    for endpoints in [0, 1] {
+        proxy
+            .vm
+            .configure(with(endpoints).as_bytes(), &proxy.world)
+            .unwrap();
+    }
+    for _ in 0..5 {
+        assert_eq!(ask(&mut proxy, session).0, "v2");
+    }
+    assert_eq!(ask(&mut proxy, session).0, "v1");
+    // It has one more: one request tries it at once.
+    proxy
+        .vm
+        .configure(with(2).as_bytes(), &proxy.world)
+        .unwrap();
+    assert_eq!(ask(&mut proxy, session).0, "v2");
+    assert_eq!(ask(&mut proxy, session).0, "v1");
+    // One endpoint less triggers no trial.
+    proxy
+        .vm
+        .configure(with(1).as_bytes(), &proxy.world)
+        .unwrap();
+    assert_eq!(ask(&mut proxy, session).0, "v1");
+}
+
+#[test]
+fn while_nothing_fails_nothing_is_shared() {
+    let mut proxy = Proxy::new(&half(""));
+    for session in 0..50 {
+        let (mut stream, version, _) = send(&mut proxy, session);
+        answer(&mut proxy, &mut stream, &version, "none");
+    }
+    assert!(proxy.world.cells.borrow().is_empty());
+}
+
+#[test]
+fn what_is_charged_is_given_back() {
+    let bucket = format!(r#","buckets":[{}]"#, tokens(1_000_000, "1", ""));
+    let mut proxy = Proxy::new(&half(&bucket));
+    let (failed, effects) = fail(&mut proxy);
+    assert_eq!(failed, 5);
+    let settled =
+        "headgate_settlements|rule=default/p/budget|model=m|version=v2|outcome=never_sent";
+    assert_eq!(counted(&effects, settled), 5);
+}
+
+#[test]
+fn dark_versions_that_may_not_stand_in_leave_a_model_unserved_but_for_pins() {
+    let dark = r#""dark":[{"carrier":"deployment/b","versions":[{"version":"v2","endpoints":1}]}]"#;
+    let mut proxy = Proxy::new(&plan(dark, ""));
+    let (_, step) = proxy.chat(&[], r#"{"model":"m","messages":[]}"#);
+    assert_eq!(reply(&step).status, 503);
+    let body: serde_json::Value = serde_json::from_str(&text(reply(&step))).unwrap();
+    assert_eq!(body["error"]["code"], "model_not_ready", "{body}");
+    let (_, step) = proxy.chat(
+        &[(names::HEADER_VERSION, "v2")],
+        r#"{"model":"m","messages":[]}"#,
+    );
+    assert_eq!(state(&step, "headgate.version"), Some("v2"));
+}
+
+/// Carriers of one level as configuration: endpoints of each version of each carrier, 0–2. Versions are numbered through.
+fn level(letter: char, carriers: &[Vec<u32>], weight: u32) -> String {
+    let carrier = |(i, versions): (usize, &Vec<u32>)| {
+        let version = |(j, endpoints): (usize, &u32)| {
+            format!(r#"{{"version":"{letter}{i}-{j}","endpoints":{endpoints}}}"#)
+        };
+        let versions: Vec<String> = versions.iter().enumerate().map(version).collect();
+        let versions = versions.join(",");
+        let weight = match weight {
+            0 => r#""standsIn":true"#.to_owned(),
+            weight => format!(r#""weight":{weight}"#),
+        };
+        format!(r#"{{"carrier":"deployment/{letter}{i}",{weight},"versions":[{versions}]}}"#)
+    };
+    let carriers: Vec<String> = carriers.iter().enumerate().map(carrier).collect();
+    carriers.join(",")
+}
+
+fn carriers(most: usize) -> impl Strategy<Value = Vec<Vec<u32>>> {
+    vec(vec(0..3_u32, 1..3), 0..=most)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    /// `monotone_stickiness` and `never_routes_to_nothing`, of versions that are passed over.
+    #[test]
+    fn only_sessions_of_a_version_that_is_passed_over_move_and_they_move_to_one_that_is_not(
+        canaries in carriers(3),
+        base in vec(vec(0..3_u32, 1..3), 1..3),
+        dark in carriers(2),
+        dead in vec(any::<bool>(), 24),
+    ) {
+        let config = plan(
+            &format!(
+                r#""canaries":[{}],"base":[{}],"dark":[{}]"#,
+                level('c', &canaries, 15), level('b', &base, 2), level('d', &dark, 0),
+            ),
+            "",
+        );
+        let (mut whole, mut proxy) = (Proxy::new(&config), Proxy::new(&config));
+        let all: Vec<String> = [('c', &canaries), ('b', &base), ('d', &dark)]
+            .into_iter()
+            .flat_map(|(letter, level)| level.iter().enumerate().map(move |(i, v)| (letter, i, v)))
+            .flat_map(|(letter, i, v)| (0..v.len()).map(move |j| format!("{letter}{i}-{j}")))
+            .collect();
+        let dead: BTreeSet<&String> = all.iter().zip(&dead).filter(|(_, d)| **d).map(|(v, _)| v).collect();
+        let body = r#"{"model":"m","messages":[]}"#;
+        for version in &dead {
+            for _ in 0..5 {
+                let pin = [(names::HEADER_VERSION, version.as_str())];
+                let (mut stream, _) = proxy.chat(&pin, body);
+                answer(&mut proxy, &mut stream, version, version);
+            }
+        }
+        let pick = |proxy: &mut Proxy, session: u64| {
+            let session = session.to_string();
+            let (_, step) = proxy.chat(&[(SESSION, session.as_str())], body);
+            request_header(&step, names::HEADER_VERSION).map(str::to_owned)
+        };
+        let mut before = BTreeSet::new();
+        let mut after = BTreeSet::new();
+        for session in 0..64 {
+            let (own, got) = (pick(&mut whole, session), pick(&mut proxy, session));
+            prop_assert_eq!(own.is_some(), got.is_some());
+            let (Some(own), Some(got)) = (own, got) else { continue };
+            if !dead.contains(&own) {
+                prop_assert_eq!(&got, &own);
+            } else if dead.contains(&got) {
+                prop_assert_eq!(&got, &own, "from one that cannot be reached to another");
+            }
+            before.insert(own);
+            after.insert(got);
+        }
+        // Sessions avoid versions that are passed over while any other one is left.
+        if before.iter().any(|version| !dead.contains(version)) {
+            prop_assert!(after.iter().all(|version| !dead.contains(version)), "{:?}", after);
+        }
+    }
+}
