@@ -1,10 +1,20 @@
-//! Where each carrier of a model stands: canary, base, standby, held or dark. The label rules 1–4 and 6.
+//! Standings of a model's carriers, and the carriers that take new sessions: the label rules 1–4 and 6.
 //!
-//! Invariant: if any carrier of a model is ready, [`Levels`] lets some ready carrier take new sessions.
+//! ```text
+//! weights, ages, memory ──▶ standings ──▶ who acts as the base now ──▶ who would stand in for it
+//! ```
+//!
+//! Invariant: if any carrier of a model is ready, some ready carrier takes new sessions, unless the model's `onBaseLost` is `hold`.
 
+mod findings;
+
+use headgate_contract::OnBaseLost;
+
+use crate::CarrierKey;
 use crate::objects::older;
 use crate::registry::{Member, Model, Weight};
-use crate::{CarrierKey, Finding, LabelKeys, Readiness, Severity, reason};
+
+pub(crate) use findings::findings;
 
 /// Where a carrier stands among those of its model, ready or not.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -13,11 +23,11 @@ pub enum Standing {
     Canary(u8),
     /// Shares what the canaries leave.
     Base,
-    /// Stable beside a ready promoted carrier: takes nothing until no promoted one is ready.
+    /// The base of before, beside a ready promoted carrier: takes nothing while a promoted one is ready in full.
     Standby,
-    /// Unlabelled and younger than this ready base carrier: takes nothing until it is weighted.
+    /// Unlabelled beside this base: takes nothing until it is weighted, or stands in while the base is not ready.
     Held {
-        /// The oldest such base carrier.
+        /// The oldest carrier of the base; one that is only remembered may be gone.
         beside: CarrierKey,
     },
     /// Weight 0, or an invalid weight that counts as 0: reachable by pin only.
@@ -27,51 +37,120 @@ pub enum Standing {
 /// The standings of a model's members, in their order, and who takes new sessions.
 pub(crate) struct Levels {
     pub(crate) standings: Vec<Standing>,
-    /// Nothing but dark carriers is ready: those act as the base.
-    pub(crate) dark_serves: bool,
+    /// The percent that each weight label counts as; `None` is stable.
+    pub(crate) weights: Vec<Option<u8>>,
+    /// Ready members that share what the canaries leave.
+    pub(crate) base: Vec<usize>,
+    /// Ready canaries, with the percent wanted.
+    pub(crate) canaries: Vec<(usize, u8)>,
+    /// Who acts as the base in place of a lost one.
+    pub(crate) stands_in: Option<StandIn>,
+    /// Ready members that would act as the base if it were lost.
+    pub(crate) reserve: Vec<usize>,
+    /// A promoted member is ready but below the line, so the stable ones share with it.
+    pub(crate) shared: bool,
+}
+
+/// What acts as the base in place of a lost one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum StandIn {
+    /// Versions that are held, or stand by.
+    Stable,
+    /// Versions at weight 0.
+    Dark,
 }
 
 impl Levels {
-    /// `members` come oldest first.
-    pub(crate) fn of(members: &[Member]) -> Self {
-        let weights = effective(members);
-        let promoted = |m: &Member, w: Option<u8>| w == Some(100) && m.ready();
-        let any_promoted = members.iter().zip(&weights).any(|(m, w)| promoted(m, *w));
-        let standings: Vec<Standing> = members
+    pub(crate) fn of(model: &Model) -> Self {
+        let members = &model.members;
+        let weights = effective(model);
+        let standings = standings(model, &weights);
+        let ready = |index: usize| members[index].takes();
+        let of_level = |wanted: &dyn Fn(usize) -> bool| -> Vec<usize> {
+            (0..members.len()).filter(|i| wanted(*i)).collect()
+        };
+        let promoted = of_level(&|i| weights[i] == Some(100) && ready(i));
+        let stable =
+            of_level(&|i| weights[i].is_none() && in_reach(model, &standings, i) && ready(i));
+        let whole = promoted.iter().any(|i| model.whole(&members[*i]));
+        let shared = !promoted.is_empty() && !whole && !stable.is_empty();
+        let mut base = match () {
+            () if promoted.is_empty() => of_level(&|i| standings[i] == Standing::Base && ready(i)),
+            () if shared => [promoted, stable].concat(),
+            () => promoted,
+        };
+        let mut canaries: Vec<(usize, u8)> = standings
             .iter()
-            .zip(&weights)
-            .map(|(member, weight)| match weight {
-                Some(0) => Standing::Dark,
-                Some(100) => Standing::Base,
-                Some(percent) => Standing::Canary(*percent),
-                None => stable(member, members, &weights, any_promoted),
+            .enumerate()
+            .filter_map(|(i, standing)| match standing {
+                Standing::Canary(percent) if ready(i) => Some((i, *percent)),
+                _ => None,
             })
             .collect();
-        let live = |wanted: fn(&Standing) -> bool| {
-            let mut both = members.iter().zip(&standings);
-            both.any(|(m, s)| wanted(s) && m.ready())
-        };
-        let dark_serves = live(|s| *s == Standing::Dark)
-            && !live(|s| matches!(s, Standing::Base | Standing::Canary(_)));
+        let reserve = reserve(model, &weights, &standings, &base);
+        let stable_reserve = reserve.iter().any(|i| standings[*i] != Standing::Dark);
+        let mut stands_in = None;
+        if base.is_empty() {
+            if model.on_base_lost == OnBaseLost::Hold && has_base(model, &weights, &standings) {
+                canaries.clear();
+            } else if stable_reserve || canaries.is_empty() {
+                stands_in = (!reserve.is_empty()).then_some(match stable_reserve {
+                    true => StandIn::Stable,
+                    false => StandIn::Dark,
+                });
+                base.clone_from(&reserve);
+            }
+        }
+        let released = model.on_base_lost == OnBaseLost::Release;
+        // Canaries come before versions at weight 0.
+        let stands_by = released && (stable_reserve || canaries.is_empty());
+        let reserve = reserve
+            .into_iter()
+            .filter(|i| stands_by && !base.contains(i));
         Self {
+            reserve: reserve.collect(),
             standings,
-            dark_serves,
+            weights,
+            base,
+            canaries,
+            stands_in,
+            shared,
+        }
+    }
+
+    /// Whether the canaries take the share of the base: it is not ready, and nothing stands in for it.
+    pub(crate) fn left_to_canaries(&self, model: &Model) -> bool {
+        let only_canaries = self.base.is_empty() && !self.canaries.is_empty();
+        only_canaries && has_base(model, &self.weights, &self.standings)
+    }
+
+    /// The first carrier of the base, ready or not, for messages.
+    pub(crate) fn base_key(&self, model: &Model) -> Option<CarrierKey> {
+        let mut all = model.members.iter().zip(&self.standings);
+        let base = all.find(|(_, standing)| **standing == Standing::Base);
+        match base {
+            Some((member, _)) => Some(member.key.clone()),
+            None => Some(model.remembered_key(model.members.first()?)),
         }
     }
 
     /// Whether the carrier is meant to take new sessions (it does once it is ready).
     pub(crate) fn serves(&self, index: usize) -> bool {
         match self.standings[index] {
-            Standing::Canary(_) | Standing::Base => true,
-            Standing::Dark => self.dark_serves,
-            Standing::Standby | Standing::Held { .. } => false,
+            Standing::Canary(_) => true,
+            Standing::Base => self.stands_in.is_none(),
+            Standing::Standby | Standing::Held { .. } | Standing::Dark => {
+                self.base.contains(&index)
+            }
         }
     }
 }
 
 /// The percent each weight label counts as; `None` is stable. Rule 6: an invalid one counts as 0 only while a
-/// promoted or older stable carrier is ready, otherwise as absent.
-fn effective(members: &[Member]) -> Vec<Option<u8>> {
+/// promoted or older stable carrier is ready, otherwise as absent. On the remembered base it counts as absent: a typing error
+/// moves nobody.
+fn effective(model: &Model) -> Vec<Option<u8>> {
+    let members = &model.members;
     let promoted = members
         .iter()
         .any(|m| m.weight == Weight::Percent(100) && m.ready());
@@ -84,128 +163,136 @@ fn effective(members: &[Member]) -> Vec<Option<u8>> {
         weights.push(match member.weight {
             Weight::Absent => None,
             Weight::Percent(percent) => Some(percent),
+            Weight::Invalid(_) if model.is_remembered(member) => None,
             Weight::Invalid(_) => (promoted || older_stable).then_some(0),
         });
     }
     weights
 }
 
-/// Rules 2 and 3 for a carrier without weight.
-fn stable(
-    member: &Member,
-    members: &[Member],
-    weights: &[Option<u8>],
-    any_promoted: bool,
-) -> Standing {
-    let base = if any_promoted { Some(100) } else { None };
-    let mut level = members.iter().zip(weights).filter(|(_, w)| **w == base);
-    let beside = level.find(|(other, _)| other.ready() && is_older(other, member));
-    match beside {
-        Some((other, _)) if !member.joins => Standing::Held {
-            beside: other.key.clone(),
-        },
-        _ if any_promoted => Standing::Standby,
-        _ => Standing::Base,
-    }
-}
-
-fn is_older(a: &Member, b: &Member) -> bool {
-    older((a.created, &a.key), (b.created, &b.key))
-}
-
-impl Model {
-    /// Ready and desired replicas of the carriers that are meant to take new sessions. A carrier that is held,
-    /// dark or standing by neither lends capacity nor is missed.
-    #[must_use]
-    pub fn readiness(&self) -> Readiness {
-        let levels = Levels::of(&self.members);
-        let serving = self.members.iter().enumerate();
-        let serving = serving.filter(|(i, _)| levels.serves(*i));
-        serving.fold(Readiness::default(), |sum, (_, m)| Readiness {
-            ready: sum.ready.saturating_add(m.ready_endpoints()),
-            desired: sum.desired.saturating_add(m.desired),
-        })
-    }
-}
-
-/// What the operator should know of these standings.
-pub(crate) fn findings(
-    model: &str,
-    members: &[Member],
-    levels: &Levels,
-    keys: &LabelKeys,
-) -> Vec<Finding> {
-    let mut findings = Vec::new();
-    for (member, standing) in members.iter().zip(&levels.standings) {
-        if let Standing::Held { beside } = standing {
-            findings.push(about(
-                member,
-                Severity::Info,
-                reason::VERSION_HELD,
-                held(model, member, beside, keys),
-            ));
-        }
-        if let Weight::Invalid(written) = &member.weight {
-            let message = invalid(written, member, standing, keys);
-            findings.push(about(
-                member,
-                Severity::Warning,
-                reason::INVALID_WEIGHT,
-                message,
-            ));
-        }
-        if levels.dark_serves && *standing == Standing::Dark && member.ready() {
-            let message = format!(
-                "weight 0, but nothing else of model {model} is ready: it acts as the base. To promote it: {}",
-                member.key.label_command(&keys.weight, "100")
-            );
-            findings.push(about(
-                member,
-                Severity::Warning,
-                reason::DARK_SERVES,
-                message,
-            ));
-        }
-    }
-    findings
-}
-
-fn held(model: &str, member: &Member, beside: &CarrierKey, keys: &LabelKeys) -> String {
-    let versions: Vec<&str> = member
-        .versions
-        .keys()
-        .map(headgate_contract::Version::as_str)
-        .collect();
-    format!(
-        "version {} of model {model} is held at 0 beside {beside}, which is older and ready: it is reachable by pin only. \
-         To give it 10 % of new sessions: {}. To let it join the base: annotation `{}: share`",
-        versions.join(", "),
-        member.key.label_command(&keys.weight, "10"),
-        headgate_contract::names::ANNOTATION_JOIN
-    )
-}
-
-fn invalid(written: &str, member: &Member, standing: &Standing, keys: &LabelKeys) -> String {
-    let shown: String = written.chars().take(40).collect();
-    let counts = match standing {
-        Standing::Dark => {
-            "0, because a promoted or older stable carrier of the model is ready to serve"
-        }
-        _ => "absent, because no promoted or older stable carrier of the model is ready to serve",
+fn standings(model: &Model, weights: &[Option<u8>]) -> Vec<Standing> {
+    let members = &model.members;
+    let first = |wanted: Option<u8>, of: &dyn Fn(&Member) -> bool| {
+        let mut level = members.iter().zip(weights);
+        level
+            .find(|(m, weight)| **weight == wanted && m.ready() && of(m))
+            .map(|(m, _)| m)
     };
-    format!(
-        "label `{}: {shown:?}` is not a weight; it counts as {counts}. Write a whole number from 0 to 100: {}",
-        keys.weight,
-        member.key.label_command(&keys.weight, "10")
-    )
+    let promoted = first(Some(100), &|_| true);
+    let handed_over = handed_over(model, weights);
+    let stable = |member: &Member| {
+        if member.joins {
+            return if promoted.is_some() {
+                Standing::Standby
+            } else {
+                Standing::Base
+            };
+        }
+        if let Some(promoted) = promoted {
+            let known = !model.memory.base.is_empty() || !model.memory.previous.is_empty();
+            let stood = match known {
+                true => model.was_base(member) || model.is_remembered(member),
+                false => !is_older(promoted, member),
+            };
+            return if stood {
+                Standing::Standby
+            } else {
+                held(promoted.key.clone())
+            };
+        }
+        if !model.memory.base.is_empty() {
+            if handed_over && model.was_base(member) {
+                return Standing::Base;
+            }
+            return match model.is_remembered(member) {
+                true => Standing::Base,
+                false if weights.contains(&Some(100)) && model.was_base(member) => {
+                    Standing::Standby
+                }
+                false => held(model.remembered_key(member)),
+            };
+        }
+        match first(None, &|other| is_older(other, member)) {
+            Some(older) => held(older.key.clone()),
+            None => Standing::Base,
+        }
+    };
+    let of = |(member, weight): (&Member, &Option<u8>)| match weight {
+        Some(0) => Standing::Dark,
+        Some(100) => Standing::Base,
+        Some(percent) => Standing::Canary(*percent),
+        None => stable(member),
+    };
+    members.iter().zip(weights).map(of).collect()
 }
 
-fn about(member: &Member, severity: Severity, reason: &'static str, message: String) -> Finding {
-    Finding {
-        object: member.key.clone().into(),
-        reason,
-        severity,
-        origin: member.origin.clone(),
-        message,
+fn held(beside: CarrierKey) -> Standing {
+    Standing::Held { beside }
+}
+
+/// Whether a stable member may share with the promoted ones. A held one never does.
+fn in_reach(model: &Model, standings: &[Standing], index: usize) -> bool {
+    matches!(standings[index], Standing::Base | Standing::Standby)
+        || model.is_remembered(&model.members[index])
+}
+
+/// Whether the model has a base, ready or not. One at weight 0 was taken out by a person, so it is not lost.
+fn has_base(model: &Model, weights: &[Option<u8>], standings: &[Standing]) -> bool {
+    let remembered = !model.memory.base.is_empty() && !handed_over(model, weights);
+    remembered || standings.contains(&Standing::Base)
+}
+
+/// Whether the remembered base is declared, and all of it has weight 0.
+pub(crate) fn handed_over(model: &Model, weights: &[Option<u8>]) -> bool {
+    let members = model.members.iter().zip(weights);
+    let mut remembered = members.filter(|(m, _)| model.is_remembered(m)).peekable();
+    remembered.peek().is_some() && remembered.all(|(_, weight)| *weight == Some(0))
+}
+
+/// Who acts as the base when it is lost: a remembered base that was handed over and has no successor yet; of the stable carriers
+/// those that were the base before, else the oldest; without any, of the dark ones the remembered base, else the oldest.
+fn reserve(
+    model: &Model,
+    weights: &[Option<u8>],
+    standings: &[Standing],
+    base: &[usize],
+) -> Vec<usize> {
+    let members = &model.members;
+    let of_level = |wanted: &dyn Fn(&Standing) -> bool| -> Vec<usize> {
+        let level = (0..members.len()).filter(|i| wanted(&standings[*i]));
+        level
+            .filter(|i| members[*i].takes() && !base.contains(i))
+            .collect()
+    };
+    let stable = of_level(&|s| matches!(s, Standing::Standby | Standing::Held { .. }));
+    let dark = of_level(&|s| *s == Standing::Dark);
+    let handed_over =
+        handed_over(model, weights) && dark.iter().any(|i| model.is_remembered(&members[*i]));
+    let (level, preferred): (_, &dyn Fn(&Member) -> bool) = match stable.is_empty() || handed_over {
+        true => (dark, &|member| model.is_remembered(member)),
+        false => (stable, &|member| model.was_base(member)),
+    };
+    let known: Vec<usize> = level
+        .iter()
+        .copied()
+        .filter(|i| preferred(&members[*i]))
+        .collect();
+    if !known.is_empty() {
+        return known;
     }
+    let Some(oldest) = level.first().copied() else {
+        return level;
+    };
+    let as_old = level.into_iter();
+    as_old
+        .filter(|i| !is_older(&members[oldest], &members[*i]))
+        .collect()
+}
+
+/// Whether `a` came before `b`: it is older by the age rule, or it was created first and served when `b` was created. Objects
+/// alone say so, so that replicas agree also before anything is remembered.
+pub(crate) fn is_older(a: &Member, b: &Member) -> bool {
+    let served_before =
+        a.created < b.created && a.ready_since.is_some_and(|at| Some(at) <= b.created);
+    older(a.created, b.created) || served_before
 }

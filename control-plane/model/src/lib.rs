@@ -3,28 +3,55 @@
 //! ```text
 //! Objects (source) ──▶ Registry::build ──▶ plan ──▶ Plan ──▶ translate
 //!                                           ▲
-//!                ScaleDamper (time as data) ┘
+//!     Stability, ScaleDamper (time as data) ┘
 //! ```
 //!
-//! Invariant: the plan is a function of the accepted objects as they are now and of the damped scales, nothing
-//! else. Two replicas that see the same objects emit the same bytes, whenever and in whatever order they saw them.
+//! Invariant: the plan is a function of the accepted objects as they are now (`ServedModel`s among them), of the damped scales and
+//! of the verdicts on stability, and of nothing else. Two replicas that see the same objects emit the same bytes, whenever and in
+//! whatever order they saw them.
 //! Nothing here fails: a bad label, name or policy becomes a [`Finding`], and the rest is planned without it.
 
+mod address;
+mod annotation_checks;
+mod capacity;
 mod finding;
 mod levels;
+mod memory;
+mod near;
 mod objects;
 mod plan;
 mod policies;
+pub mod ports;
 mod registry;
 mod scale;
 mod shares;
+mod stability;
 mod transitions;
+mod unreachable;
+mod unread;
+mod upstream;
+mod written_base;
 
+pub use address::{InvalidAddress, addresses};
+pub use annotation_checks::{
+    annotation_findings, carrier_is_owner, incomplete_labels, template_findings,
+};
+pub use capacity::{Wish, Wishes};
 pub use finding::{Finding, Severity, Subject, reason};
 pub use levels::Standing;
-pub use objects::{Carrier, CarrierKey, LabelKeys, Objects, Pod, Policy, PolicyKey};
+pub use memory::{Memory, ModelRecord, Recall, Remembered, RememberedName, memory_due, remember};
+pub use near::edits;
+pub use objects::{
+    Address, Carrier, CarrierKey, InvalidProtocol, LabelKeys, ModelKey, Objects, Pod, Policy,
+    PolicyKey, PortSource, Protocol, quote,
+};
 pub use plan::{NamespacePlan, Plan, PlannedCarrier, PlannedModel, PlannedVariant, plan};
 pub use policies::{PolicyId, PolicyKind, PolicyOutcome, Verdict, verdict};
-pub use registry::{Endpoints, Member, Model, Registry, Weight};
+pub use registry::{Endpoints, Member, Model, Registry, UpstreamAnnotations, Weight};
 pub use scale::{Readiness, ScaleDamper, Scales, Tick};
-pub use transitions::Course;
+pub use stability::{Stability, Verdicts};
+pub use transitions::Transitions;
+pub use unreachable::{VariantKey, reachable, unreachable};
+pub use unread::Unread;
+pub use upstream::{HealthCheck, Tls, Upstream};
+pub use written_base::WrittenBase;

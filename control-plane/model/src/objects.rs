@@ -6,8 +6,14 @@ use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::SocketAddr;
+use std::str::FromStr;
 
-use headgate_contract::{TokenBucketPolicySpec, TrafficTagPolicySpec, names};
+use headgate_contract::{ModelId, TokenBucketPolicySpec, TrafficTagPolicySpec, names};
+
+use crate::capacity::Wishes;
+use crate::memory::ModelRecord;
+use crate::ports::Probe;
+use crate::unread::Unread;
 
 /// Identity of a carrier.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -28,16 +34,31 @@ impl CarrierKey {
     }
 
     /// The command that sets one of its labels.
-    pub(crate) fn label_command(&self, label: &str, value: &str) -> String {
+    #[must_use]
+    pub fn label_command(&self, label: &str, value: &str) -> String {
         let (identity, namespace) = (self.identity(), &self.namespace);
         format!("kubectl label {identity} -n {namespace} {label}={value} --overwrite")
     }
 
-    /// The command that sets one of its annotations.
-    pub(crate) fn annotate_command(&self, annotation: &str, value: &str) -> String {
+    /// The command that sets one of its annotations. `value` is as the shell reads it: see [`quote`].
+    #[must_use]
+    pub fn annotate_command(&self, annotation: &str, value: &str) -> String {
         let (identity, namespace) = (self.identity(), &self.namespace);
         format!("kubectl annotate {identity} -n {namespace} {annotation}={value} --overwrite")
     }
+
+    /// The command that removes one of its annotations.
+    #[must_use]
+    pub fn remove_annotation_command(&self, annotation: &str) -> String {
+        let (identity, namespace) = (self.identity(), &self.namespace);
+        format!("kubectl annotate {identity} -n {namespace} {annotation}-")
+    }
+}
+
+/// A text in quotes, as one word of a POSIX shell.
+#[must_use]
+pub fn quote(text: &str) -> String {
+    format!("'{}'", text.replace('\'', "'\\''"))
 }
 
 impl fmt::Display for CarrierKey {
@@ -59,27 +80,27 @@ pub struct Carrier {
     pub annotations: BTreeMap<String, String>,
     /// Replicas wanted: `spec.replicas`, or what the source takes for it.
     pub desired: u32,
+    /// The parts of `desired` that are of owners for which other carriers may stand too. Empty where the source knows of none.
+    pub wishes: Wishes,
     /// Its pods, ready or not.
     pub pods: Vec<Pod>,
+    /// `minReadySeconds` of the workload: how long a pod must be ready before it counts as ready, in seconds.
+    pub min_ready_seconds: u32,
+    /// Why its pods are not ready, in Kubernetes' words, each reason once: `ImagePullBackOff: …`.
+    pub troubles: Vec<String>,
     /// Where people find it, for messages: `llama.yaml`, or `Deployment default/x`.
     pub origin: String,
 }
 
-impl Carrier {
-    /// Whether this carrier is strictly older than `other`: a missing age is the oldest, two missing ones are
-    /// equally old, equal ones go by name.
-    #[must_use]
-    pub fn older_than(&self, other: &Self) -> bool {
-        older((self.created, &self.key), (other.created, &other.key))
-    }
-}
+/// Carriers created within this many seconds are equally old, unless one of them served when the other was created.
+const AS_OLD: i64 = 10;
 
-/// The age rule, for carriers: is `a` strictly older than `b`?
-pub(crate) fn older(a: (Option<i64>, &CarrierKey), b: (Option<i64>, &CarrierKey)) -> bool {
-    match (a.0, b.0) {
+/// The age rule, for carriers: is `a` older than `b`?
+pub(crate) fn older(a: Option<i64>, b: Option<i64>) -> bool {
+    match (a, b) {
         (None, None) | (Some(_), None) => false,
         (None, Some(_)) => true,
-        (Some(_), Some(_)) => by_age(a, b).is_lt(),
+        (Some(a), Some(b)) => a.saturating_add(AS_OLD) <= b,
     }
 }
 
@@ -99,9 +120,131 @@ pub struct Pod {
     /// Its own version label; `None` takes the carrier's.
     pub version: Option<String>,
     /// Where it serves.
-    pub address: SocketAddr,
+    pub address: Address,
+    /// How requests are sent to it.
+    pub protocol: Protocol,
+    /// The source of its port.
+    pub port_source: PortSource,
     /// Whether it may receive requests.
     pub ready: bool,
+    /// When it became ready, in Unix seconds; `None` where the source does not know.
+    pub ready_since: Option<i64>,
+}
+
+impl Pod {
+    /// A ready HTTP/1.1 endpoint of the carrier's version, as an annotation declares it.
+    #[must_use]
+    pub fn at(name: impl Into<String>, address: impl Into<Address>) -> Self {
+        Self {
+            name: name.into(),
+            version: None,
+            address: address.into(),
+            protocol: Protocol::default(),
+            port_source: PortSource::Annotation,
+            ready: true,
+            ready_since: None,
+        }
+    }
+}
+
+/// Where an endpoint serves.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Address {
+    /// An IP address and a port.
+    Ip(SocketAddr),
+    /// A DNS name, which Envoy resolves, and a port.
+    Name {
+        /// The name, in lower case, without a final dot.
+        host: String,
+        /// 1–65535.
+        port: u16,
+    },
+}
+
+impl Address {
+    /// The port.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        match self {
+            Self::Ip(address) => address.port(),
+            Self::Name { port, .. } => *port,
+        }
+    }
+}
+
+impl From<SocketAddr> for Address {
+    fn from(address: SocketAddr) -> Self {
+        Self::Ip(address)
+    }
+}
+
+/// `10.0.0.1:8000`, `[fd00::1]:8000`, `api.example.com:443`.
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ip(address) => address.fmt(f),
+            Self::Name { host, port } => write!(f, "{host}:{port}"),
+        }
+    }
+}
+
+/// How requests are sent to an endpoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub enum Protocol {
+    /// HTTP/1.1.
+    #[default]
+    Http1,
+    /// HTTP/2 without upgrade, as gRPC needs it.
+    Http2,
+    /// The protocol in which the client's request came.
+    Client,
+}
+
+/// The text is not a protocol; the message lists the valid ones.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("write http1, http2, grpc or client")]
+pub struct InvalidProtocol;
+
+/// `http1`, `http2` or `grpc`, `client`, as `headgate.dev/protocol` says it.
+impl FromStr for Protocol {
+    type Err = InvalidProtocol;
+
+    fn from_str(text: &str) -> Result<Self, InvalidProtocol> {
+        match text.trim() {
+            "http1" => Ok(Self::Http1),
+            "http2" | "grpc" => Ok(Self::Http2),
+            "client" => Ok(Self::Client),
+            _ => Err(InvalidProtocol),
+        }
+    }
+}
+
+/// As [`Protocol::from_str`] reads it.
+impl fmt::Display for Protocol {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Http1 => "http1",
+            Self::Http2 => "http2",
+            Self::Client => "client",
+        })
+    }
+}
+
+/// The source of an endpoint's port.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum PortSource {
+    /// An annotation.
+    Annotation,
+    /// The `targetPort` of this Service.
+    Service(String),
+    /// The `targetPorts` of this InferencePool.
+    Pool(String),
+    /// The port's name.
+    Name(String),
+    /// Of several ports whose names say nothing, an HTTP probe of a container asks it.
+    Probe(Probe),
+    /// It is the only port that the pod declares for requests.
+    Only,
 }
 
 /// A policy as it was accepted.
@@ -123,6 +266,9 @@ pub struct Policy<S> {
     pub spec: S,
 }
 
+/// A model by namespace and id.
+pub type ModelKey = (String, ModelId);
+
 /// Namespace and name of a policy.
 pub type PolicyKey = (String, String);
 
@@ -138,6 +284,10 @@ pub struct Objects {
     pub bucket_policies: BTreeMap<PolicyKey, Policy<TokenBucketPolicySpec>>,
     /// Tagging policies by namespace and name.
     pub tag_policies: BTreeMap<PolicyKey, Policy<TrafficTagPolicySpec>>,
+    /// The `ServedModel` of each model, by namespace and model: its spec and its memory.
+    pub served_models: BTreeMap<ModelKey, ModelRecord>,
+    /// Carriers that may exist although none of the above declares them.
+    pub unread: Unread,
 }
 
 /// Keys of the three labels.

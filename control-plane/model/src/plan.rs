@@ -4,18 +4,18 @@
 //! if anything of it is ready; what it emits, the filters' own parser accepts.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::SocketAddr;
 
 use headgate_contract::{
     CarrierShare, DarkCarrier, Decimal, ModelId, ModelPlan, NamespaceConfig, Version, VersionShare,
 };
 
 use crate::levels::{self, Levels, Standing};
+use crate::memory::Recall;
 use crate::registry::{Member, Model, count};
 use crate::shares::{Candidate, percents, version_shares};
 use crate::{
-    CarrierKey, Finding, LabelKeys, Objects, PolicyId, PolicyOutcome, Registry, Scales, Severity,
-    Subject, policies, reason,
+    Address, CarrierKey, Finding, LabelKeys, Objects, PolicyId, PolicyOutcome, Registry, Scales,
+    Severity, Subject, Upstream, policies, reason,
 };
 
 /// Everything decided, for all namespaces that declare a model.
@@ -67,6 +67,8 @@ pub struct PlannedModel {
     pub variants: BTreeMap<Version, PlannedVariant>,
     /// Every carrier that owns a version, oldest first.
     pub carriers: Vec<PlannedCarrier>,
+    /// What the plan contributes to its next memory.
+    pub recall: Recall,
 }
 
 /// A variant as decided.
@@ -75,11 +77,13 @@ pub struct PlannedVariant {
     /// Parts of 1 000 000 of the model's new sessions. All variants of a model sum to exactly that, unless nothing is ready.
     pub share: u32,
     /// Endpoints that are ready.
-    pub endpoints: BTreeSet<SocketAddr>,
+    pub endpoints: BTreeSet<Address>,
     /// Endpoints, ready or not.
     pub total_endpoints: u32,
     /// Carriers that brought endpoints, oldest first; the first one's weight counts.
     pub carriers: Vec<CarrierKey>,
+    /// Protocol, TLS and health check of its endpoints.
+    pub upstream: Upstream,
 }
 
 /// A carrier as decided: for status.
@@ -89,12 +93,20 @@ pub struct PlannedCarrier {
     pub key: CarrierKey,
     /// Where it stands.
     pub standing: Standing,
+    /// The percent that its weight label counts as; `None` without one.
+    pub weight: Option<u8>,
     /// Parts of 1 000 000 of the model's new sessions.
     pub share: u32,
     /// Endpoints that are ready.
     pub ready: u32,
     /// Replicas wanted.
     pub desired: u32,
+    /// Its weight, in replicas, where carriers share the base: the desired replicas, or the ready ones while too few are ready.
+    pub counts_as: u32,
+    /// Whether it flaps: it becomes ready too often, and takes no new sessions.
+    pub flaps: bool,
+    /// Whether it is of the stored base.
+    pub is_stored_base: bool,
 }
 
 /// Decides the plan.
@@ -138,11 +150,13 @@ fn plan_model(
     findings: &mut Vec<Finding>,
 ) -> PlannedModel {
     let members = &model.members;
-    let levels = Levels::of(members);
-    findings.extend(levels::findings(id.as_str(), members, &levels, keys));
-    let (canaries, base) = serving(members, &levels);
+    let levels = Levels::of(model);
+    findings.extend(levels::findings(id.as_str(), model, &levels, keys));
+    let (canaries, base) = (&levels.canaries, &levels.base);
     if canaries.is_empty() && base.is_empty() {
-        findings.push(nothing_ready(namespace, id, model));
+        let lost = members.iter().any(Member::ready);
+        let lost = lost.then(|| levels.base_key(model)).flatten();
+        findings.push(nothing_serves(namespace, id, model, lost.as_ref()));
     }
     let wanted: Vec<u8> = canaries.iter().map(|(_, percent)| *percent).collect();
     let sum: u32 = wanted.iter().map(|w| u32::from(*w)).sum();
@@ -152,11 +166,13 @@ fn plan_model(
         findings.push(scaled(namespace, id, sum, largest, keys));
     }
     let percents = percents(&wanted, !base.is_empty());
-    let shares = shares_of(members, &canaries, &base, &percents);
+    let shares = shares_of(model, canaries, base, &percents);
+    let recall = model.recall(&levels);
     PlannedModel {
         plan: ModelPlan {
             names: model.names.clone(),
             scale: None,
+            on_base_lost: model.on_base_lost,
             default_max_tokens: model.default_max_tokens,
             canaries: canaries
                 .iter()
@@ -168,41 +184,24 @@ fn plan_model(
                 .map(|i| {
                     share(
                         &members[*i],
-                        Decimal::whole(u64::from(replicas(&members[*i]))),
+                        Decimal::whole(u64::from(model.replicas(&members[*i]))),
                     )
                 })
                 .collect(),
             dark: (0..members.len())
                 .filter(|i| !shares.contains_key(i))
-                .map(|i| dark(&members[i]))
+                .map(|i| dark(&members[i], levels.reserve.contains(&i)))
                 .collect(),
         },
         variants: variants(members, &shares),
-        carriers: carriers(members, levels, &shares),
+        carriers: carriers(model, levels, &shares),
+        recall,
     }
-}
-
-/// The members that take new sessions, by index: canaries with the percent wanted, and the base.
-fn serving(members: &[Member], levels: &Levels) -> (Vec<(usize, u8)>, Vec<usize>) {
-    let (mut canaries, mut base) = (Vec::new(), Vec::new());
-    for (i, standing) in levels.standings.iter().enumerate() {
-        match standing {
-            _ if !members[i].ready() || !levels.serves(i) => {}
-            Standing::Canary(percent) => canaries.push((i, *percent)),
-            _ => base.push(i),
-        }
-    }
-    (canaries, base)
-}
-
-/// Desired replicas as the base is split by them: a carrier that is ready counts, whatever it wants to become.
-fn replicas(member: &Member) -> u32 {
-    member.desired.max(1)
 }
 
 /// Shares of the versions of every serving member, by its index.
 fn shares_of(
-    members: &[Member],
+    model: &Model,
     canaries: &[(usize, u8)],
     base: &[usize],
     percents: &[u64],
@@ -213,11 +212,12 @@ fn shares_of(
         .map(|((i, _), p)| (*i, Some(*p)));
     let serving: Vec<(usize, Option<u64>)> =
         canaries.chain(base.iter().map(|i| (*i, None))).collect();
+    let members = &model.members;
     let candidates: Vec<Candidate> = serving
         .iter()
         .map(|(i, canary)| Candidate {
             canary: *canary,
-            desired: replicas(&members[*i]),
+            desired: model.replicas(&members[*i]),
             ready: members[*i]
                 .versions
                 .values()
@@ -248,10 +248,11 @@ fn share(member: &Member, weight: Decimal) -> CarrierShare {
     }
 }
 
-fn dark(member: &Member) -> DarkCarrier {
+fn dark(member: &Member, stands_in: bool) -> DarkCarrier {
     DarkCarrier {
         carrier: member.key.identity(),
         versions: versions(member),
+        stands_in,
     }
 }
 
@@ -267,6 +268,7 @@ fn variants(
                 endpoints: endpoints.ready.clone(),
                 total_endpoints: count(&endpoints.all),
                 carriers: endpoints.carriers.clone(),
+                upstream: endpoints.upstream(),
             };
             variants.insert(version.clone(), variant);
         }
@@ -275,25 +277,37 @@ fn variants(
 }
 
 fn carriers(
-    members: &[Member],
+    model: &Model,
     levels: Levels,
     shares: &BTreeMap<usize, Vec<u32>>,
 ) -> Vec<PlannedCarrier> {
-    let standings = levels.standings.into_iter().enumerate();
-    members
+    let standings = levels.standings.into_iter().zip(levels.weights);
+    model
+        .members
         .iter()
         .zip(standings)
-        .map(|(member, (i, standing))| PlannedCarrier {
+        .enumerate()
+        .map(|(i, (member, (standing, weight)))| PlannedCarrier {
             key: member.key.clone(),
             standing,
+            weight,
             share: shares.get(&i).map_or(0, |own| own.iter().sum()),
             ready: member.ready_endpoints(),
             desired: member.desired,
+            counts_as: model.replicas(member),
+            flaps: member.flaps,
+            is_stored_base: model.is_remembered(member),
         })
         .collect()
 }
 
-fn nothing_ready(namespace: &str, id: &ModelId, model: &Model) -> Finding {
+/// No version takes new sessions: none is ready, or `onBaseLost: hold` forbids a stand-in for this lost base.
+fn nothing_serves(
+    namespace: &str,
+    id: &ModelId,
+    model: &Model,
+    lost: Option<&CarrierKey>,
+) -> Finding {
     let carriers: Vec<String> = model.carriers.iter().map(CarrierKey::identity).collect();
     let oldest = carriers.first().map(String::as_str).unwrap_or_default();
     Finding {
@@ -304,9 +318,15 @@ fn nothing_ready(namespace: &str, id: &ModelId, model: &Model) -> Finding {
         reason: reason::NOTHING_READY,
         severity: Severity::Warning,
         origin: carriers.join(", "),
-        message: format!(
-            "no endpoint of model {id} is ready: it answers 503 until one is. To see why: kubectl describe {oldest} -n {namespace}"
-        ),
+        message: match lost {
+            Some(base) => format!(
+                "no endpoint of {base}, the base of model {id}, is ready, and `spec.onBaseLost` of its ServedModel is hold: it answers 503 until one is, and pins still reach their version. To see why: kubectl describe {} -n {namespace}. To let another version stand in: set `spec.onBaseLost` to release",
+                base.identity()
+            ),
+            None => format!(
+                "no endpoint of model {id} is ready: it answers 503 until one is. To see why: kubectl describe {oldest} -n {namespace}"
+            ),
+        },
     }
 }
 

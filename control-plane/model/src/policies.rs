@@ -63,7 +63,7 @@ pub(crate) fn resolve(
         }
         outcomes.enter(namespace, &reaches, won);
     }
-    outcomes.close(reaches);
+    outcomes.close(reaches, registry);
 
     let policies = oldest_first(&objects.tag_policies);
     let reaches: Vec<Reach> = policies.iter().map(|policy| index.reach(policy)).collect();
@@ -74,7 +74,7 @@ pub(crate) fn resolve(
         cors::enter(namespace, &policies, &reaches, &own.tagging, &mut won);
         outcomes.enter(namespace, &reaches, won);
     }
-    outcomes.close(reaches);
+    outcomes.close(reaches, registry);
 
     findings.extend(outcomes.findings);
     (rules, outcomes.of)

@@ -1,20 +1,28 @@
 //! Labels → variants: which models there are, which carriers declare their versions, which endpoints serve them.
 //!
-//! Invariant: a version of a model belongs to exactly one carrier (the oldest that declares it), a client name to
+//! Invariant: a version of a model belongs to exactly one carrier (of the stored base, else the oldest that declares it), a client name to
 //! exactly one model. What cannot be read becomes a [`Finding`] and takes nothing else with it; a model that any
 //! carrier names stays known, so that it answers 503 and never 404.
 
 mod max_tokens;
 mod merge;
 mod names;
+mod upstream;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::SocketAddr;
 
-use headgate_contract::{DefaultMaxTokens, ModelId, Version, names as wire};
+use headgate_contract::{DefaultMaxTokens, ModelId, OnBaseLost, Version, names as wire};
 
+use crate::capacity::Wishes;
+use crate::memory::{Memory, ModelRecord};
 use crate::objects::by_age;
-use crate::{Carrier, CarrierKey, Finding, LabelKeys, Objects, Readiness, Severity, reason};
+use crate::{
+    Address, Carrier, CarrierKey, Finding, LabelKeys, ModelKey, Objects, Protocol, Readiness,
+    Severity, Unread, annotation_findings, incomplete_labels, reason, written_base,
+};
+
+/// Percent of a carrier's wish that must be ready before it takes its full share, where nobody says another.
+const MIN_READY_PERCENT: u8 = 50;
 
 /// All models of all namespaces.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -27,6 +35,8 @@ pub struct Registry {
     pub keys: LabelKeys,
     /// The namespace whose policies are for the models of all; none if not set.
     pub root_namespace: Option<String>,
+    /// The namespaces that have a domain, and so are served; none if that is not known.
+    pub served: Option<BTreeSet<String>>,
 }
 
 /// A model as its carriers declare it.
@@ -40,6 +50,18 @@ pub struct Model {
     pub members: Vec<Member>,
     /// Every carrier that names the model, also one whose versions all belong to older ones.
     pub carriers: BTreeSet<CarrierKey>,
+    /// Carriers, as `kind/name`, by the name of the model that they declare.
+    pub declared_names: BTreeMap<String, BTreeSet<String>>,
+    /// What is remembered of it.
+    pub memory: Memory,
+    /// The name of its `ServedModel`; `None` where the API server has none.
+    pub object: Option<String>,
+    /// Why the base that somebody wrote into its `ServedModel` is refused.
+    pub refused_base: Option<String>,
+    /// Percent of a carrier's wish that must be ready before it takes its full share.
+    pub min_ready_percent: u8,
+    /// What happens while no endpoint of the base is ready.
+    pub on_base_lost: OnBaseLost,
 }
 
 /// A carrier with the versions it owns.
@@ -57,8 +79,22 @@ pub struct Member {
     pub joins: bool,
     /// Desired replicas, with those of carriers whose versions it took over.
     pub desired: u32,
+    /// As those of [`Carrier::wishes`], with those of carriers whose versions it took over.
+    pub wishes: Wishes,
+    /// Its endpoints of pods of which an older carrier of the same owner has another port, each with the endpoint there.
+    pub same_pod: BTreeMap<Address, Address>,
     /// Its versions; never empty.
     pub versions: BTreeMap<Version, Endpoints>,
+    /// When the first of its ready endpoints became ready, in Unix seconds; `None` where none is, or the source does not know.
+    pub ready_since: Option<i64>,
+    /// When endpoints become available, in Unix seconds: `minReadySeconds` after they became ready.
+    pub available_at: BTreeMap<Address, i64>,
+    /// Why pods of it are not ready.
+    pub troubles: Vec<String>,
+    /// It goes and comes too often: it takes no new sessions.
+    pub flaps: bool,
+    /// It is weighted and none of its pods became ready in time.
+    pub late: bool,
 }
 
 /// A weight label, read.
@@ -76,18 +112,34 @@ pub enum Weight {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Endpoints {
     /// Those that may receive requests.
-    pub ready: BTreeSet<SocketAddr>,
+    pub ready: BTreeSet<Address>,
     /// All of them.
-    pub all: BTreeSet<SocketAddr>,
-    /// Carriers that brought them, oldest first; the first one's weight counts.
+    pub all: BTreeSet<Address>,
+    /// Carriers that brought them, the owner of the version first: its weight counts.
     pub carriers: Vec<CarrierKey>,
+    /// How each is spoken to.
+    pub protocols: BTreeMap<Address, Protocol>,
+    /// What the carriers' annotations say of the way to them.
+    pub said: UpstreamAnnotations,
 }
 
 impl Member {
-    /// Whether any of its endpoints is ready. Readiness counts only as none or some.
+    /// Whether any of its endpoints is ready.
     #[must_use]
     pub fn ready(&self) -> bool {
         self.versions.values().any(|e| !e.ready.is_empty())
+    }
+
+    /// Whether it can take new sessions: an endpoint is ready, and it does not flap.
+    #[must_use]
+    pub fn takes(&self) -> bool {
+        self.ready() && !self.flaps
+    }
+
+    /// Its versions, for messages: `v1, v2`.
+    pub(crate) fn version_list(&self) -> String {
+        let versions: Vec<&str> = self.versions.keys().map(Version::as_str).collect();
+        versions.join(", ")
     }
 
     /// Endpoints that are ready.
@@ -98,7 +150,7 @@ impl Member {
 }
 
 /// How many endpoints, as the plan counts them.
-pub(crate) fn count(endpoints: &BTreeSet<SocketAddr>) -> u32 {
+pub(crate) fn count(endpoints: &BTreeSet<Address>) -> u32 {
     u32::try_from(endpoints.len()).unwrap_or(u32::MAX)
 }
 
@@ -118,6 +170,8 @@ impl Weight {
     }
 }
 
+pub use upstream::UpstreamAnnotations;
+
 impl Registry {
     /// Reads the labels of all carriers.
     #[must_use]
@@ -132,13 +186,22 @@ impl Registry {
         }
         let namespaces = drafts
             .into_iter()
-            .map(|(namespace, models)| (namespace, build_models(models, &mut findings)))
+            .map(|(namespace, models)| {
+                let served = ServedIn {
+                    namespace: &namespace,
+                    all: &objects.served_models,
+                    unread: &objects.unread,
+                };
+                let models = build_models(models, served, keys, &mut findings);
+                (namespace, models)
+            })
             .collect();
         Self {
             namespaces,
             findings,
             keys: keys.clone(),
             root_namespace: None,
+            served: None,
         }
     }
 
@@ -151,9 +214,24 @@ impl Registry {
         }
     }
 
+    /// The same where these namespaces alone have a domain.
+    #[must_use]
+    pub fn serving(self, namespaces: BTreeSet<String>) -> Self {
+        Self {
+            served: Some(namespaces),
+            ..self
+        }
+    }
+
+    /// Whether a namespace has a domain, as far as that is known.
+    pub(crate) fn serves(&self, namespace: &str) -> bool {
+        let served = self.served.as_ref();
+        served.is_none_or(|served| served.contains(namespace))
+    }
+
     /// The readings a [`ScaleDamper`](crate::ScaleDamper) takes: every model's, by namespace and id.
     #[must_use]
-    pub fn readiness(&self) -> BTreeMap<(String, ModelId), Readiness> {
+    pub fn readiness(&self) -> BTreeMap<ModelKey, Readiness> {
         let models = self.namespaces.iter().flat_map(|(namespace, models)| {
             models
                 .iter()
@@ -163,23 +241,63 @@ impl Registry {
     }
 }
 
+/// The `ServedModel`s of a namespace.
+#[derive(Clone, Copy)]
+pub(crate) struct ServedIn<'s> {
+    namespace: &'s str,
+    all: &'s BTreeMap<ModelKey, ModelRecord>,
+    unread: &'s Unread,
+}
+
+impl<'s> ServedIn<'s> {
+    fn get(self, id: &ModelId) -> Option<&'s ModelRecord> {
+        self.all.get(&(self.namespace.to_owned(), id.clone()))
+    }
+}
+
 fn build_models(
     mut drafts: BTreeMap<ModelId, Vec<Draft<'_>>>,
+    served: ServedIn<'_>,
+    keys: &LabelKeys,
     findings: &mut Vec<Finding>,
 ) -> BTreeMap<ModelId, Model> {
     for carriers in drafts.values_mut() {
         carriers.sort_by(|a, b| by_age(a.age(), b.age()));
     }
-    let mut names = names::claimed(&drafts, findings);
+    let mut names = names::claimed(&drafts, served, findings);
     drafts
         .into_iter()
         .map(|(id, drafts)| {
+            let said = served.get(&id).cloned().unwrap_or_default();
+            let min_ready = said.spec.min_ready_percent.unwrap_or(MIN_READY_PERCENT);
+            let declared_names = names::declared(&drafts);
+            let default_max_tokens = max_tokens::of_model(&id, &drafts, &said.spec, findings);
+            let carriers = drafts.iter().map(|d| d.carrier.key.clone());
+            let carriers: BTreeSet<CarrierKey> = carriers.collect();
+            let declared = drafts.iter().map(|d| {
+                let versions = d.versions.keys().cloned().collect();
+                (d.carrier.key.identity(), versions)
+            });
+            let key = (served.namespace.to_owned(), id.clone());
+            let refused_base = said.refusal(&key, &declared.collect(), served.unread);
+            let refused = refused_base.clone();
+            findings
+                .extend(refused.map(|m| written_base::refused(&key, said.object.as_deref(), m)));
+            let memory = said.counting(refused_base.is_some());
+            let members = merge::members(&id, drafts, &memory, keys, findings);
             let model = Model {
                 names: names.remove(&id).unwrap_or_default(),
-                default_max_tokens: max_tokens::of_model(&id, &drafts, findings),
-                carriers: drafts.iter().map(|d| d.carrier.key.clone()).collect(),
-                members: merge::members(&id, drafts, findings),
+                declared_names,
+                default_max_tokens,
+                carriers,
+                members,
+                memory,
+                object: said.object,
+                refused_base,
+                min_ready_percent: min_ready,
+                on_base_lost: said.spec.on_base_lost,
             };
+            findings.extend(upstream::findings(&id, &model.members));
             (id, model)
         })
         .collect()
@@ -208,6 +326,8 @@ fn read<'a>(
     let model = label(&keys.model)?;
     // A Service declares a variant only with both labels; else the workload behind it does.
     if carrier.key.kind == "service" && label(&keys.version).is_none() {
+        let (key, origin) = (&carrier.key, &carrier.origin);
+        findings.extend(incomplete_labels(key, origin, &carrier.labels, keys));
         return None;
     }
     let model = match ModelId::try_from(model) {
@@ -227,6 +347,8 @@ fn read<'a>(
             return None;
         }
     };
+    let slips = annotation_findings(&carrier.key, &carrier.origin, &carrier.annotations);
+    findings.extend(slips);
     let draft = Draft {
         carrier,
         weight: Weight::parse(label(&keys.weight)),
@@ -265,9 +387,11 @@ fn versions(
         let theirs = theirs.and_then(&mut of_pods);
         if let Some(version) = theirs.or_else(|| own.clone()) {
             let endpoints = versions.entry(version).or_default();
-            endpoints.all.insert(pod.address);
+            endpoints.all.insert(pod.address.clone());
+            let protocols = &mut endpoints.protocols;
+            protocols.entry(pod.address.clone()).or_insert(pod.protocol);
             if pod.ready {
-                endpoints.ready.insert(pod.address);
+                endpoints.ready.insert(pod.address.clone());
             }
         }
     }
@@ -276,7 +400,9 @@ fn versions(
     if carrier.pods.is_empty() {
         versions.extend(own.map(|version| (version, Endpoints::default())));
     }
+    let said = UpstreamAnnotations::read(carrier, findings);
     for endpoints in versions.values_mut() {
+        endpoints.said = said.clone();
         endpoints.carriers.push(carrier.key.clone());
     }
     if versions.is_empty() {

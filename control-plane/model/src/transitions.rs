@@ -1,8 +1,8 @@
 //! Plans, one after the other → what became of the carriers in between: a canary started, was promoted, drained.
 //!
-//! Invariant: a function of the plans seen. What is said of a carrier is about new sessions, and a carrier that is new among
-//! those that serve, or that is held (a finding says so), is no transition. What was told as unready is told as recovered, and
-//! is not told to start once more.
+//! Invariant: a function of the plans seen. What is said of a carrier is about new sessions. A carrier that comes with its model,
+//! is held or stands in for a lost base (findings say so), is no transition. What was told as unready is told as recovered, and is
+//! not told to start once more. A carrier of the stored base is not told as promoted again.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -15,13 +15,13 @@ use crate::{
 
 /// What carriers have been through.
 #[derive(Debug, Default)]
-pub struct Course {
+pub struct Transitions {
     last: Option<Arc<Plan>>,
     /// Carriers that were told as unready and have not served since. Only those of the last plan.
     unready: BTreeSet<CarrierKey>,
 }
 
-impl Course {
+impl Transitions {
     /// Everything that happened to carriers since the plan before this one, in their order; nothing by the first plan.
     pub fn follow(&mut self, plan: &Arc<Plan>, keys: &LabelKeys) -> Vec<Finding> {
         let last = self.last.replace(plan.clone());
@@ -56,9 +56,12 @@ impl Course {
             .map(|carrier| (&carrier.key, carrier))
             .collect();
         let tell = |now: &PlannedCarrier| {
+            let others = old.values().filter(|before| before.key != now.key);
             let told = Told {
                 carrier: now,
                 model: id,
+                others: &after.carriers,
+                replaces: others.clone().any(|before| before.share > 0),
                 what: format!("{} of model {id}", versions(after, &now.key)),
                 keys,
                 was_unready: self.unready.contains(&now.key),
@@ -104,6 +107,10 @@ fn versions(model: &PlannedModel, key: &CarrierKey) -> String {
 struct Told<'a> {
     carrier: &'a PlannedCarrier,
     model: &'a ModelId,
+    /// All carriers of the model.
+    others: &'a [PlannedCarrier],
+    /// Another carrier took new sessions before.
+    replaces: bool,
     what: String,
     keys: &'a LabelKeys,
     /// That it was unready was told.
@@ -148,31 +155,107 @@ impl Told<'_> {
                 );
                 Some(self.says(reason::RECOVERED, Severity::Info, message))
             }
+            Standing::Base if now.share > 0 && self.comes_promoted(before) => Some(self.promoted()),
             Standing::Base if now.share > 0 => match was? {
                 Standing::Canary(_) | Standing::Held { .. } | Standing::Dark => {
-                    let message = format!(
-                        "{what} is promoted and takes {} of new sessions. To take it back: {}",
-                        percent(now.share),
-                        self.command("0")
-                    );
-                    Some(self.says(reason::PROMOTED, Severity::Info, message))
+                    Some(self.promoted())
                 }
-                Standing::Standby => {
-                    let message = format!(
-                        "no promoted version is ready any more, so {what}, which stood by, takes {} of new sessions",
-                        percent(now.share)
-                    );
-                    Some(self.says(reason::RESUMED, Severity::Warning, message))
-                }
+                Standing::Base if self.lost_its_label(before) => Some(self.stays()),
+                Standing::Standby => Some(self.resumed()),
                 Standing::Base => None,
             },
-            _ if served && now.share == 0 => self.drained(),
+            Standing::Standby if now.share > 0 && !served && self.shares_with_base() => {
+                Some(self.resumed())
+            }
+            _ if served && now.share == 0 => self.drained(was),
             _ => None,
         }
     }
 
+    /// Whether it never served with a lower weight: its label said 100 before its first endpoint was ready.
+    fn comes_promoted(&self, before: Option<&PlannedCarrier>) -> bool {
+        let now = self.carrier;
+        let never_served = before.is_none_or(|before| {
+            before.ready == 0 && before.share == 0 && before.standing == Standing::Base
+        });
+        now.weight == Some(100) && !now.is_stored_base && never_served && self.replaces
+    }
+
+    fn promoted(&self) -> Finding {
+        let became = match self.carrier.weight {
+            Some(100) => "is promoted",
+            _ => "is the base now",
+        };
+        let message = format!(
+            "{} {became} and takes {} of new sessions.{}{}",
+            self.what,
+            percent(self.carrier.share),
+            self.to_give_back(),
+            self.to_finish()
+        );
+        self.says(reason::PROMOTED, Severity::Info, message)
+    }
+
+    /// Whether a carrier of the base takes new sessions beside it.
+    fn shares_with_base(&self) -> bool {
+        let mut others = self.others.iter();
+        others.any(|other| other.standing == Standing::Base && other.share > 0)
+    }
+
+    fn resumed(&self) -> Finding {
+        let message = format!(
+            "no promoted version is ready to take everything, so {}, which stood by, takes {} of new sessions",
+            self.what,
+            percent(self.carrier.share)
+        );
+        self.says(reason::RESUMED, Severity::Warning, message)
+    }
+
+    /// The command that gives traffic back to the previous base, else to the oldest version.
+    fn to_give_back(&self) -> String {
+        match self.others.len() {
+            0 | 1 => String::new(),
+            _ => format!(
+                " To give everything back to the base of before: {}.",
+                self.command("0")
+            ),
+        }
+    }
+
+    /// How to finish a promotion: delete what stands by.
+    fn to_finish(&self) -> String {
+        let standby = self
+            .others
+            .iter()
+            .filter(|c| c.standing == Standing::Standby);
+        let standby: Vec<String> = standby.map(|c| c.key.identity()).collect();
+        match standby.is_empty() {
+            true => String::new(),
+            false => format!(
+                " To finish, delete {}: until then it stands by",
+                standby.join(", ")
+            ),
+        }
+    }
+
+    /// Whether the label that promoted it was taken off.
+    fn lost_its_label(&self, before: Option<&PlannedCarrier>) -> bool {
+        self.carrier.weight.is_none() && before.is_some_and(|before| before.weight == Some(100))
+    }
+
+    /// A promoted version lost its weight label and stays the base.
+    fn stays(&self) -> Finding {
+        let message = format!(
+            "{} has no weight label any more and stays the base, as remembered: it takes {} of new sessions.{}",
+            self.what,
+            percent(self.carrier.share),
+            self.to_give_back()
+        );
+        self.says(reason::STAYS_BASE, Severity::Info, message)
+    }
+
     /// It took new sessions, and takes none now.
-    fn drained(&self) -> Option<Finding> {
+    fn drained(&self, was: Option<&Standing>) -> Option<Finding> {
         let (now, what) = (self.carrier, &self.what);
         let drained = |why: &str| {
             let message = format!(
@@ -182,6 +265,9 @@ impl Told<'_> {
             self.says(reason::DRAINED, Severity::Info, message)
         };
         match &now.standing {
+            Standing::Held { .. } if matches!(was, Some(Standing::Held { .. })) => {
+                Some(drained("as the base is ready again"))
+            }
             // Its finding says it.
             Standing::Held { .. } => None,
             Standing::Canary(_) | Standing::Base if now.ready == 0 => {

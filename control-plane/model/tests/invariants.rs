@@ -5,13 +5,14 @@ mod world;
 
 use std::collections::BTreeMap;
 
-use headgate_contract::{FilterConfig, Role, names};
+use headgate_contract::{FilterConfig, Role, ServedModelSpec, names};
 use headgate_model::{
-    Carrier, LabelKeys, Objects, Plan, PlannedModel, Registry, ScaleDamper, Tick, plan,
+    Carrier, LabelKeys, Memory, ModelRecord, Objects, Plan, PlannedModel, Registry, Remembered,
+    ScaleDamper, Tick, plan, remember,
 };
 use proptest::prelude::*;
 use proptest::sample::select;
-use world::{Build, carrier, objects, planned, policy};
+use world::{Build, carrier, model_id, objects, planned, policy, version};
 
 const NAMES: [&str; 6] = ["a", "b", "c", "d", "e", "f"];
 
@@ -97,13 +98,55 @@ fn tag_spec() -> impl Strategy<Value = &'static str> {
     ])
 }
 
+fn served() -> impl Strategy<Value = ModelRecord> {
+    let identity = || select(NAMES.to_vec()).prop_map(|name| format!("deployment/{name}"));
+    let remembered = || {
+        let versions = prop::collection::btree_set(select(vec!["v1", "v2", "v4"]), 0..2);
+        let versions = versions.prop_map(|all| all.into_iter().map(version).collect());
+        prop::collection::btree_map(
+            identity(),
+            versions.prop_map(|versions| Remembered {
+                versions,
+                undeclared_since: None,
+            }),
+            0..3,
+        )
+    };
+    let full_share = prop::collection::btree_set(identity(), 0..3);
+    (
+        remembered(),
+        remembered(),
+        full_share,
+        prop::option::of(0..=100_u8),
+    )
+        .prop_map(
+            |(base, previous, full_share, min_ready_percent)| ModelRecord {
+                spec: ServedModelSpec {
+                    min_ready_percent,
+                    ..ServedModelSpec::default()
+                },
+                memory: Memory {
+                    base,
+                    previous,
+                    full_share,
+                    ..Memory::default()
+                },
+                ..ModelRecord::default()
+            },
+        )
+}
+
 prop_compose! {
     fn world()(
+        served in prop::option::of(served()),
         carriers in prop::collection::vec(any_carrier(), 0..8),
         buckets in prop::collection::vec((select(vec!["p", "q", "r"]), prop::option::of(0..3_i64), bucket_spec()), 0..4),
         tags in prop::collection::vec((select(vec!["s", "t"]), prop::option::of(0..3_i64), tag_spec()), 0..3),
     ) -> Objects {
         let mut world = objects(carriers);
+        if let Some(served) = served {
+            world.served_models.insert(("default".into(), model_id("llama")), served);
+        }
         for (name, created, spec) in buckets {
             world.bucket_policies.insert(("default".into(), name.into()), policy(name, created, &spec));
         }
@@ -197,6 +240,7 @@ proptest! {
             lived.carriers.extend(world.carriers.into_iter().rev());
             lived.bucket_policies.extend(world.bucket_policies.into_iter().rev());
             lived.tag_policies.extend(world.tag_policies);
+            lived.served_models.extend(world.served_models);
             observe(&lived, &mut damper, ready_before);
         }
         for (key, mut carrier) in last.carriers.clone().into_iter().rev() {
@@ -206,12 +250,32 @@ proptest! {
         lived.carriers.retain(|key, _| last.carriers.contains_key(key));
         lived.bucket_policies.clone_from(&last.bucket_policies);
         lived.tag_policies.clone_from(&last.tag_policies);
+        lived.served_models.clone_from(&last.served_models);
         observe(&lived, &mut damper, 0);
         // Scales quiet: what is held back has come through.
         let (old, _) = observe(&lived, &mut damper, 10);
         let (new, _) = observe(&last, &mut ScaleDamper::default(), 0);
         prop_assert_eq!(config(&old).emit().unwrap(), config(&new).emit().unwrap());
         prop_assert_eq!(old, new);
+    }
+
+    /// The memory that a plan writes is an input of the next plan: the two must converge.
+    #[test]
+    fn memory_settles(world in world()) {
+        let mut world = world;
+        for turn in 0.. {
+            let memories = remember(&planned(&world), &world, 1_800_000_000);
+            let mut changed = false;
+            for (key, memory) in memories {
+                let served = world.served_models.entry(key).or_default();
+                changed |= served.memory != memory;
+                served.memory = memory;
+            }
+            if !changed {
+                break;
+            }
+            prop_assert!(turn < 5, "it does not settle: {:?}", world.served_models);
+        }
     }
 
     #[test]

@@ -255,3 +255,36 @@ fn a_tagging_that_never_counts_for_a_model_says_so() {
     tagging(&mut exception, "one", None, r#"{"models":["phi"]}"#);
     assert!(findings(&planned(&exception), reason::TAGGING_SHADOWED).is_empty());
 }
+
+#[test]
+fn a_policy_knows_which_of_its_namespaces_have_no_domain() {
+    let mut world = fleet();
+    bucket(&mut world, "own", None, "", &["b"]);
+    bucket(
+        &mut world,
+        "stray",
+        None,
+        r#""models":["nothing"],"#,
+        &["c"],
+    );
+    let unserved = |served: Option<&[&str]>| -> Vec<usize> {
+        let registry =
+            headgate_model::Registry::build(&world, &headgate_model::LabelKeys::default());
+        let registry = match served {
+            Some(served) => registry.serving(served.iter().map(|ns| (*ns).to_owned()).collect()),
+            None => registry,
+        };
+        let plan = headgate_model::plan(&registry, &world, &headgate_model::Scales::default());
+        plan.policies
+            .values()
+            .map(|outcome| outcome.unserved.len())
+            .collect()
+    };
+    assert_eq!(unserved(Some(&["team"])), [1, 1]);
+    assert_eq!(unserved(Some(&["team", "default"])), [0, 0]);
+    assert_eq!(
+        unserved(None),
+        [0, 0],
+        "who only checks files knows of no domains"
+    );
+}

@@ -7,7 +7,10 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use headgate_contract::Scale;
-use headgate_model::{LabelKeys, Readiness, Registry, ScaleDamper, Scales, Tick, plan};
+use headgate_model::{
+    Address, Carrier, LabelKeys, Objects, Readiness, Registry, ScaleDamper, Scales, Tick, Wish,
+    plan,
+};
 use world::{Build, carrier, llama, model_id, objects};
 
 fn at(seconds: f64) -> Tick {
@@ -106,12 +109,161 @@ fn only_carriers_meant_to_serve_lend_or_miss_capacity() {
         reading,
         Readiness {
             ready: 3,
-            desired: 5
+            desired: 4
         }
     );
     let scales = ScaleDamper::default().observe(&readings, at(0.0));
     let planned = plan(&registry, &world, &scales);
-    assert_eq!(llama(&planned).plan.scale.unwrap().percent, 60);
+    assert_eq!(llama(&planned).plan.scale.unwrap().percent, 75);
     let still = plan(&registry, &world, &Scales::default());
     assert_eq!(llama(&still).plan.scale, None);
+}
+
+#[test]
+fn of_a_canary_at_most_its_percent_of_all_replicas_is_missed() {
+    for (weight, ready, expected) in [
+        // Its pods still load: 5 % of the sessions is no reason to halve a budget.
+        ("5", 0, (2, 2)),
+        ("50", 0, (2, 4)),
+        ("75", 0, (2, 4)),
+        ("50", 1, (3, 4)),
+        ("5", 1, (3, 3)),
+        ("5", 2, (4, 4)),
+        // More than wanted is capacity, as it is of the base.
+        ("5", 3, (5, 4)),
+    ] {
+        let canary = carrier("canary", "v2").weight(weight);
+        let canary = match ready {
+            0 => canary.unready(2),
+            _ => canary.ready(ready),
+        };
+        let world = objects([
+            carrier("a", "v1").created(1).desired(2).ready(2),
+            canary.desired(2),
+        ]);
+        let registry = Registry::build(&world, &LabelKeys::default());
+        let reading = registry.readiness()[&("default".to_owned(), model_id("llama"))];
+        let got = (reading.ready, reading.desired);
+        assert_eq!(got, expected, "{weight} %, {ready} ready");
+    }
+}
+
+/// A Service of these pods, for a part of what Rollout `ro` wants of all of them.
+fn of_rollout(name: &str, version: &str, whole: u32, part: u32, pods: &[(u8, bool)]) -> Carrier {
+    let mut carrier = carrier(name, version).desired(part).ready(1);
+    carrier.key.kind = "service".into();
+    carrier.wishes = [("rollout/ro".to_owned(), Wish { part, whole })].into();
+    let template = carrier.pods.remove(0);
+    let pod = |(ip, ready): &(u8, bool)| {
+        let mut pod = template.clone();
+        pod.name = format!("ro-{ip}");
+        pod.address = Address::Ip(([10, 0, 0, *ip], 8000).into());
+        pod.ready = *ready;
+        pod
+    };
+    carrier.pods = pods.iter().map(pod).collect();
+    carrier
+}
+
+fn counted(world: &Objects) -> (u32, u32) {
+    let registry = Registry::build(world, &LabelKeys::default());
+    let reading = registry.readiness()[&("default".to_owned(), model_id("llama"))];
+    (reading.ready, reading.desired)
+}
+
+/// Pods of these addresses, all ready.
+fn up<const N: usize>(ips: [u8; N]) -> Vec<(u8, bool)> {
+    ips.map(|ip| (ip, true)).to_vec()
+}
+
+/// Pods of these addresses, none ready.
+fn down<const N: usize>(ips: [u8; N]) -> Vec<(u8, bool)> {
+    ips.map(|ip| (ip, false)).to_vec()
+}
+
+#[test]
+fn services_of_two_versions_of_one_rollout_want_together_what_it_wants() {
+    type Pods = Vec<(u8, bool)>;
+    let two = |stable: (u32, &Pods), canary: (u32, &Pods), weight: &str| {
+        counted(&objects([
+            of_rollout("stable", "v1", 4, stable.0, stable.1).created(1),
+            of_rollout("canary", "v2", 4, canary.0, canary.1)
+                .created(2)
+                .weight(weight),
+        ]))
+    };
+    let (three, four) = (up([1, 2, 3]), up([1, 2, 3, 4]));
+    assert_eq!(two((3, &three), (1, &up([5])), "25"), (4, 4));
+    // The stable pods stay until the canary is promoted: the fifth one is no capacity that somebody wants.
+    assert_eq!(two((4, &four), (1, &up([5])), "25"), (4, 4));
+    // A preview of all replicas that takes sessions doubles no budget.
+    assert_eq!(two((4, &four), (4, &up([5, 6, 7, 8])), "10"), (4, 4));
+    // What is lost is missed, once four are no longer ready.
+    let half = [up([1, 2]), down([3, 4])].concat();
+    assert_eq!(two((4, &half), (1, &up([5])), "25"), (3, 4));
+    assert_eq!(two((4, &half), (1, &down([5])), "25"), (2, 4));
+    // A canary whose pods still load takes nothing from the stable version.
+    assert_eq!(two((4, &four), (1, &down([5])), "5"), (4, 4));
+    assert_eq!(two((4, &four), (4, &down([5, 6, 7, 8])), "50"), (4, 4));
+    // A promoted version shares with the base of before.
+    assert_eq!(
+        two((4, &half), (4, &[up([5]), down([6, 7, 8])].concat()), "100"),
+        (3, 4)
+    );
+    // One at weight 0 neither lends nor is missed.
+    assert_eq!(two((4, &half), (4, &up([5, 6, 7, 8])), "0"), (2, 4));
+    // Pods beyond what both Services want stay capacity, as they do of one workload.
+    assert_eq!(two((3, &four), (1, &up([5])), "25"), (5, 4));
+}
+
+#[test]
+fn services_of_two_versions_that_select_the_same_pods_count_each_pod_once() {
+    let pods = [up([1, 2]), down([3, 4])].concat();
+    let stable = of_rollout("stable", "v1", 4, 4, &pods).created(1);
+    let mut canary = of_rollout("canary", "v2", 4, 4, &pods)
+        .created(2)
+        .weight("50");
+    assert_eq!(counted(&objects([stable.clone(), canary.clone()])), (2, 4));
+    // Also where each version has a port of its own in each pod.
+    for pod in &mut canary.pods {
+        let Address::Ip(address) = &mut pod.address else {
+            panic!("{pod:?}");
+        };
+        address.set_port(9000);
+    }
+    assert_eq!(counted(&objects([stable.clone(), canary.clone()])), (2, 4));
+    // Another owner's pods are others, whatever their names.
+    canary.wishes = [("rollout/other".to_owned(), Wish { part: 4, whole: 4 })].into();
+    assert_eq!(counted(&objects([stable, canary])), (4, 8));
+}
+
+#[test]
+fn services_of_one_version_want_together_what_the_owner_wants() {
+    // A ClusterIP and a headless one.
+    let all = up([1, 2, 3, 4]);
+    let cluster_ip = of_rollout("front", "v1", 4, 4, &all).created(1);
+    let headless = of_rollout("headless", "v1", 4, 4, &all).created(2);
+    assert_eq!(counted(&objects([cluster_ip, headless])), (4, 4));
+    // The stable and the canary one, while the stable pods stay: the fifth pod serves the one version.
+    let stable = of_rollout("stable", "v1", 4, 4, &all).created(1);
+    let canary = of_rollout("canary", "v1", 4, 1, &up([5])).created(2);
+    let world = objects([stable, canary]);
+    assert_eq!(counted(&world), (5, 4));
+    let registry = Registry::build(&world, &LabelKeys::default());
+    let still = plan(&registry, &world, &Scales::default());
+    assert_eq!(llama(&still).carriers[0].desired, 4);
+}
+
+#[test]
+fn models_that_share_pods_each_have_the_use_of_all_of_them() {
+    let pods = [up([1, 2, 3]), down([4])].concat();
+    let world = objects([
+        of_rollout("front", "v1", 4, 4, &pods),
+        of_rollout("tuned", "v1", 4, 4, &pods).model("tuned"),
+    ]);
+    let registry = Registry::build(&world, &LabelKeys::default());
+    for model in ["llama", "tuned"] {
+        let reading = registry.readiness()[&("default".to_owned(), model_id(model))];
+        assert_eq!((reading.ready, reading.desired), (3, 4), "{model}");
+    }
 }

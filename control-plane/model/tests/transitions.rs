@@ -5,7 +5,7 @@ mod world;
 
 use std::sync::Arc;
 
-use headgate_model::{Carrier, Course, Finding, LabelKeys, Plan};
+use headgate_model::{Carrier, Finding, LabelKeys, Plan, Transitions};
 use world::{Build, carrier, objects, planned};
 
 fn one() -> Carrier {
@@ -21,16 +21,16 @@ fn plan(carriers: impl IntoIterator<Item = Carrier>) -> Arc<Plan> {
 }
 
 fn transitions(before: &Arc<Plan>, after: &Arc<Plan>) -> Vec<Finding> {
-    let (mut course, keys) = (Course::default(), LabelKeys::default());
-    assert_eq!(course.follow(before, &keys), []);
-    course.follow(after, &keys)
+    let (mut seen, keys) = (Transitions::default(), LabelKeys::default());
+    assert_eq!(seen.follow(before, &keys), []);
+    seen.follow(after, &keys)
 }
 
 /// Object and reason of what is said of each plan after the first.
 fn course(plans: &[&Arc<Plan>]) -> Vec<Vec<(String, &'static str)>> {
-    let (mut course, keys) = (Course::default(), LabelKeys::default());
+    let (mut seen, keys) = (Transitions::default(), LabelKeys::default());
     let said = plans.iter().map(|plan| {
-        let told = course.follow(plan, &keys).into_iter();
+        let told = seen.follow(plan, &keys).into_iter();
         told.map(|t| (t.object.to_string(), t.reason)).collect()
     });
     said.skip(1).collect()

@@ -359,6 +359,44 @@ fn a_group_stands_for_the_carriers_behind_it() {
 }
 
 #[test]
+fn a_target_whose_kind_cannot_be_read_is_said_to_be_unread_and_not_to_be_missing() {
+    let mut world = fleet();
+    let kind = |within: Option<&str>| (within.map(str::to_owned), "inferencepool".to_owned());
+    world.unread.kinds = [kind(Some("default"))].into();
+    let pool = r#""targetRefs":[{"kind":"InferencePool","name":"pool"}],"#;
+    let both = r#""targetRefs":[{"kind":"InferencePool","name":"pool"},{"kind":"Deployment","name":"phi"}],"#;
+    give(&mut world, "default", "a", 1, pool);
+    give(&mut world, "default", "b", 2, both);
+    let plan = planned(&world);
+    for name in ["a", "b"] {
+        let resolved = &outcome(&plan, "default", name).resolved;
+        assert_eq!((resolved.holds, resolved.reason), (false, "TargetUnread"));
+        let message = &resolved.message;
+        for part in [
+            "spec.targetRefs[0]: the InferencePools of namespace default cannot be read",
+            "headgate status",
+        ] {
+            assert!(message.contains(part), "{message}");
+        }
+        assert!(!message.contains("matches nothing"), "{message}");
+    }
+    assert_eq!(
+        spent(&plan, "default", "phi", "v1", "fair").unwrap(),
+        "default/b",
+        "the rest of it counts"
+    );
+    let unread = plan.findings.iter().filter(|f| f.reason == "TargetUnread");
+    assert_eq!(unread.count(), 2);
+    // Elsewhere, and of another kind, what is not there is not there.
+    world.unread.kinds = [kind(Some("other"))].into();
+    let plan = planned(&world);
+    assert_eq!(
+        outcome(&plan, "default", "a").resolved.reason,
+        "MatchesNothing"
+    );
+}
+
+#[test]
 fn a_policy_that_matches_nothing_or_only_some_says_which_field() {
     let mut world = fleet();
     give(

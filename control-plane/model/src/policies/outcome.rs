@@ -11,7 +11,7 @@ use headgate_contract::{ConfigError, ModelId, Version};
 use super::cors::{self, Cors};
 use super::losses::{Loss, losses, winners};
 use super::reach::{Reach, Unresolved};
-use crate::{Finding, Severity, reason};
+use crate::{Finding, Registry, Severity, reason};
 
 /// The kinds of policies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -75,6 +75,8 @@ pub struct PolicyOutcome {
     pub resolved: Verdict,
     /// The namespaces whose filters are told something of it.
     pub namespaces: BTreeSet<String>,
+    /// Namespaces that it applies to and that have no domain, so that no proxy gets it for them.
+    pub unserved: BTreeSet<String>,
 }
 
 /// A condition without its time.
@@ -104,6 +106,8 @@ pub mod verdict {
     pub const RESOLVED: &str = "ResolvedRefs";
     /// Some of what it names does not exist.
     pub const PARTLY_RESOLVED: &str = "TargetNotFound";
+    /// Some of what it names may exist, and cannot be read.
+    pub const TARGET_UNREAD: &str = "TargetUnread";
     /// It is for no model.
     pub const MATCHES_NOTHING: &str = "MatchesNothing";
 }
@@ -118,6 +122,7 @@ impl PolicyOutcome {
             accepted: Verdict::new(false, verdict::INVALID, error.to_string()),
             resolved: Verdict::new(false, verdict::INVALID, unread),
             namespaces: BTreeSet::new(),
+            unserved: BTreeSet::new(),
         }
     }
 }
@@ -187,20 +192,19 @@ impl Outcomes {
     }
 
     /// All namespaces are in.
-    pub(crate) fn close(&mut self, reaches: Vec<Reach>) {
+    pub(crate) fn close(&mut self, reaches: Vec<Reach>, registry: &Registry) {
         let mut open = std::mem::take(&mut self.open);
         for (i, reach) in reaches.into_iter().enumerate() {
             let won = open.remove(&i).unwrap_or_default();
             self.find(&reach, &won);
+            let told = won.iter().filter(|(_, won)| !won.is_nothing());
+            let namespaces: BTreeSet<String> = told.map(|(name, _)| name.clone()).collect();
             let outcome = PolicyOutcome {
                 generation: reach.generation,
                 accepted: accepted(&reach, &won),
                 resolved: resolved(&reach),
-                namespaces: won
-                    .iter()
-                    .filter(|(_, won)| !won.is_nothing())
-                    .map(|(namespace, _)| namespace.clone())
-                    .collect(),
+                unserved: unserved(&reach, &namespaces, registry),
+                namespaces,
             };
             self.of.insert(reach.id, outcome);
         }
@@ -218,13 +222,19 @@ impl Outcomes {
         };
         let nothing = reach.claims.is_empty();
         for unresolved in &reach.unresolved {
-            let message = if nothing {
+            let message = if unresolved.unread {
+                unresolved.what.clone()
+            } else if nothing {
                 let what = &unresolved.what;
                 format!("matches nothing and so limits and tags nothing: {what}")
             } else {
                 unresolved.what.clone()
             };
-            about(Severity::Warning, reason::MATCHES_NOTHING, message);
+            let reason = match unresolved.unread {
+                true => reason::TARGET_UNREAD,
+                false => reason::MATCHES_NOTHING,
+            };
+            about(Severity::Warning, reason, message);
         }
         if let Some(message) = vain(reach) {
             about(Severity::Warning, reason::OVERRIDE_IGNORED, message);
@@ -272,6 +282,17 @@ fn accepted(reach: &Reach, won: &[(String, Won)]) -> Verdict {
     Verdict::new(true, reason, told)
 }
 
+/// The namespaces without a domain, of those that it applies to. Its own counts too if it has no target and is not the root
+/// namespace.
+fn unserved(reach: &Reach, namespaces: &BTreeSet<String>, registry: &Registry) -> BTreeSet<String> {
+    let own = &reach.id.namespace;
+    let rooted = registry.root_namespace.as_ref() == Some(own);
+    let own = Some(own).filter(|_| reach.claims.is_empty() && !rooted);
+    let concerned = namespaces.iter().chain(own);
+    let unserved = concerned.filter(|namespace| !registry.serves(namespace));
+    unserved.cloned().collect()
+}
+
 /// What there is of several parts of a message.
 fn joined<const N: usize>(parts: [Option<String>; N]) -> Option<String> {
     let parts: Vec<String> = parts.into_iter().flatten().collect();
@@ -291,6 +312,9 @@ fn count(reach: &Reach) -> String {
 fn resolved(reach: &Reach) -> Verdict {
     let told: Vec<String> = reach.unresolved.iter().map(Unresolved::in_full).collect();
     let told = told.join("; ");
+    if reach.unresolved.iter().any(|unresolved| unresolved.unread) {
+        return Verdict::new(false, verdict::TARGET_UNREAD, told);
+    }
     match (reach.claims.is_empty(), reach.unresolved.is_empty()) {
         (_, true) => Verdict::new(true, verdict::RESOLVED, "all that it names exists"),
         (false, false) => Verdict::new(false, verdict::PARTLY_RESOLVED, told),

@@ -48,11 +48,17 @@ pub(crate) struct Unresolved {
     pub(crate) what: String,
     /// What could have been meant, which is another list with each new model.
     pub(crate) known: Option<String>,
+    /// Whether that is not known for certain: its kind cannot be read.
+    pub(crate) unread: bool,
 }
 
 impl Unresolved {
     fn new(what: String) -> Self {
-        Self { what, known: None }
+        Self {
+            what,
+            known: None,
+            unread: false,
+        }
     }
 
     /// Both, for who reads it now.
@@ -227,9 +233,10 @@ impl<'a> Index<'a> {
             }
             Target::Models(ids) => self.unknown(ids, &namespaces, unresolved),
             Target::Selector(_) if claims.is_empty() => {
+                let what = "spec.selector: no carrier of a model has its labels";
                 unresolved.push(Unresolved {
-                    what: "spec.selector: no carrier of a model has its labels".to_owned(),
                     known: Some(self.known(&namespaces)),
+                    ..Unresolved::new(what.to_owned())
                 });
             }
             _ => {}
@@ -266,11 +273,26 @@ impl<'a> Index<'a> {
             let models = self.models_of(namespace, target);
             if models.is_empty() {
                 let (kind, name) = (target.kind.as_str(), target.name.as_str());
+                let lower = kind.to_ascii_lowercase();
+                if self.objects.unread.has_kind(namespace, &lower) {
+                    let what = format!(
+                        "spec.targetRefs[{i}]: the {kind}s of namespace {namespace} cannot be read, so it is not known which models {name} \
+                         leads to, and for those it has no effect: headgate status says why they cannot (KindUnread)"
+                    );
+                    unresolved.push(Unresolved {
+                        unread: true,
+                        ..Unresolved::new(what)
+                    });
+                    continue;
+                }
                 let what = format!(
                     "spec.targetRefs[{i}]: no {kind} {name} carries a model in namespace {namespace}"
                 );
                 let known = Some(self.known(&[&namespace.to_owned()]));
-                unresolved.push(Unresolved { what, known });
+                unresolved.push(Unresolved {
+                    known,
+                    ..Unresolved::new(what)
+                });
                 continue;
             }
             let Some(version) = &target.version else {
@@ -327,8 +349,8 @@ impl<'a> Index<'a> {
             let known = namespaces.iter().any(|n| self.declared(n).contains_key(id));
             if !known {
                 unresolved.push(Unresolved {
-                    what: format!("spec.models[{i}]: nothing declares {id}"),
                     known: Some(self.known(namespaces)),
+                    ..Unresolved::new(format!("spec.models[{i}]: nothing declares {id}"))
                 });
             }
         }

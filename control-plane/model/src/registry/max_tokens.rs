@@ -4,7 +4,7 @@
 //! not there, so a slip of the pen never changes what a request reserves.
 
 use headgate_contract::names::{ANNOTATION_CONTEXT_LENGTH, ANNOTATION_DEFAULT_MAX_TOKENS};
-use headgate_contract::{DefaultMaxTokens, MAX_TOKENS, ModelId};
+use headgate_contract::{DefaultMaxTokens, MAX_TOKENS, ModelId, ServedModelSpec};
 
 use super::{Draft, about};
 use crate::{Finding, Severity, reason};
@@ -14,7 +14,7 @@ const CONTEXT: &str = "context";
 
 /// What a carrier says.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Said {
+enum DeclaredMaxTokens {
     Tokens(u32),
     Context,
 }
@@ -22,7 +22,7 @@ enum Said {
 /// A carrier, what it says, and the context length that it says.
 struct Reading<'d, 'a> {
     draft: &'d Draft<'a>,
-    said: Option<Said>,
+    said: Option<DeclaredMaxTokens>,
     context: Option<u32>,
 }
 
@@ -30,8 +30,12 @@ struct Reading<'d, 'a> {
 pub(super) fn of_model(
     model: &ModelId,
     drafts: &[Draft<'_>],
+    spec: &ServedModelSpec,
     findings: &mut Vec<Finding>,
 ) -> DefaultMaxTokens {
+    if let Some(said) = of_spec(spec) {
+        return said;
+    }
     let readings: Vec<_> = drafts.iter().map(|draft| read(draft, findings)).collect();
     let mut saying = readings
         .iter()
@@ -40,32 +44,41 @@ pub(super) fn of_model(
         return DefaultMaxTokens::default();
     };
     let context = match said {
-        Said::Tokens(_) => None,
-        // Its own, or else what another carrier knows of the same model.
-        Said::Context => first
-            .context
+        DeclaredMaxTokens::Tokens(_) => None,
+        // The model's, its own, or else what another carrier knows of the same model.
+        DeclaredMaxTokens::Context => spec
+            .context_length
+            .or(first.context)
             .or_else(|| readings.iter().find_map(|reading| reading.context)),
     };
     for (other, theirs) in saying {
         let as_long = other.context.is_none() || other.context == context;
-        if theirs != said || (said == Said::Context && !as_long) {
+        if theirs != said || (said == DeclaredMaxTokens::Context && !as_long) {
             findings.push(differs(model, other, first));
         }
     }
     match (said, context) {
-        (Said::Tokens(tokens), _) => DefaultMaxTokens::Tokens(tokens),
-        (Said::Context, Some(length)) => DefaultMaxTokens::Context(length),
-        (Said::Context, None) => {
+        (DeclaredMaxTokens::Tokens(tokens), _) => DefaultMaxTokens::Tokens(tokens),
+        (DeclaredMaxTokens::Context, Some(length)) => DefaultMaxTokens::Context(length),
+        (DeclaredMaxTokens::Context, None) => {
             findings.push(no_length(model, first));
             DefaultMaxTokens::default()
         }
     }
 }
 
+/// What the `ServedModel` says; `None` where it says nothing that counts.
+fn of_spec(spec: &ServedModelSpec) -> Option<DefaultMaxTokens> {
+    match spec.default_max_tokens.as_deref()? {
+        CONTEXT => spec.context_length.map(DefaultMaxTokens::Context),
+        text => number(text).map(DefaultMaxTokens::Tokens),
+    }
+}
+
 fn read<'d, 'a>(draft: &'d Draft<'a>, findings: &mut Vec<Finding>) -> Reading<'d, 'a> {
     let said = |text: &str| match text {
-        CONTEXT => Some(Said::Context),
-        text => number(text).map(Said::Tokens),
+        CONTEXT => Some(DeclaredMaxTokens::Context),
+        text => number(text).map(DeclaredMaxTokens::Tokens),
     };
     Reading {
         said: value(draft, ANNOTATION_DEFAULT_MAX_TOKENS, said, findings),

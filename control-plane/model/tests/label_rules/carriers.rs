@@ -62,7 +62,7 @@ fn rule_2_the_base_takes_what_the_canaries_leave_by_desired_replicas() {
             "ready promoted carriers are the base, the canary keeps its percent",
             vec![
                 carrier("a", "v1"),
-                carrier("b", "v2").weight("100").desired(3),
+                carrier("b", "v2").weight("100").desired(3).ready(3),
                 carrier("c", "v3").weight("100").desired(1),
                 carrier("d", "v4").weight("20"),
             ],
@@ -163,10 +163,10 @@ fn rule_3_a_new_unlabelled_carrier_is_held() {
             &[],
         ),
         row(
-            "equal ones go by name",
+            "equal ones share, and the command that ends it is said",
             vec![carrier("z", "v1").created(5), carrier("y", "v2").created(5)],
-            &[("v1", 0.0), ("v2", 100.0)],
-            &[reason::VERSION_HELD],
+            &[("v1", 50.0), ("v2", 50.0)],
+            &[reason::EQUAL_AGE],
         ),
         row(
             "a dark or canary carrier beside it is no base: it is not held by those",
@@ -208,7 +208,7 @@ fn rule_3_the_event_names_the_command() {
 }
 
 #[test]
-fn rule_4_readiness_counts_only_as_none_or_some() {
+fn rule_4_a_carrier_without_a_ready_endpoint_leaves_its_level() {
     check(vec![
         row(
             "one endpoint of many is enough to keep the whole share",
@@ -237,7 +237,7 @@ fn rule_4_readiness_counts_only_as_none_or_some() {
                 carrier("c", "v3").weight("10"),
             ],
             &[("v1", 0.0), ("v2", 75.0), ("v3", 25.0)],
-            &[],
+            &[reason::BASE_LOST],
         ),
         row(
             "no base (absent): the canaries share in proportion",
@@ -251,7 +251,7 @@ fn rule_4_readiness_counts_only_as_none_or_some() {
         row(
             "nothing but dark carriers: they act as the base, with an Event each",
             vec![
-                carrier("a", "v1").weight("0").desired(3),
+                carrier("a", "v1").weight("0").desired(3).ready(3),
                 carrier("b", "v2").weight("0").desired(1),
             ],
             &[("v1", 75.0), ("v2", 25.0)],

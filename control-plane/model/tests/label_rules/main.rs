@@ -5,6 +5,7 @@ mod carriers;
 mod max_tokens;
 mod merging;
 mod table;
+mod upstreams;
 mod weights;
 #[path = "../world/mod.rs"]
 mod world;

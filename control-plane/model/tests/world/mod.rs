@@ -32,7 +32,10 @@ pub fn carrier(name: &str, version: &str) -> Carrier {
         labels: labels.map(|(k, v)| (k.to_owned(), v.to_owned())).into(),
         annotations: BTreeMap::new(),
         desired: 1,
+        wishes: BTreeMap::new(),
         pods: Vec::new(),
+        min_ready_seconds: 0,
+        troubles: Vec::new(),
         origin: format!("{name}.yaml"),
     }
     .ready(1)
@@ -58,7 +61,8 @@ impl Build for Carrier {
         self.label(names::LABEL_WEIGHT, label)
     }
     fn created(mut self, seconds: i64) -> Self {
-        self.created = Some(seconds);
+        // Steps of 100 s: what was created within 10 s of each other is equally old.
+        self.created = Some(seconds * 100);
         self
     }
     /// Exactly these many pods, all ready.
@@ -116,10 +120,9 @@ fn pod(carrier: &str, i: u32, version: Option<&str>, ready: bool) -> Pod {
     let [_, a, b, _] = seed.to_be_bytes();
     let address: SocketAddr = format!("10.{a}.{b}.{}:8000", i % 250 + 1).parse().unwrap();
     Pod {
-        name: format!("{carrier}-{i}"),
         version: version.map(str::to_owned),
-        address,
         ready,
+        ..Pod::at(format!("{carrier}-{i}"), address)
     }
 }
 

@@ -1,0 +1,311 @@
+//! Checks of annotations and labels that have no effect: unknown annotations, unknown values, and labels that lack another one.
+//!
+//! Invariant: a function of one object, so that every source reports the same findings.
+
+use std::collections::BTreeMap;
+
+use headgate_contract::names;
+
+use crate::near::nearest;
+use crate::{CarrierKey, Finding, LabelKeys, Severity, reason};
+
+type Texts = BTreeMap<String, String>;
+
+/// What is wrong with the annotations of an object.
+#[must_use]
+pub fn annotation_findings(key: &CarrierKey, origin: &str, annotations: &Texts) -> Vec<Finding> {
+    let about = |reason, message| warning(key, origin, reason, message);
+    let mut findings: Vec<Finding> = unknown(annotations)
+        .map(|name| {
+            let message = format!(
+                "annotation `{name}` is not known, so it has no effect{} To remove it: {}",
+                meant(name),
+                key.remove_annotation_command(name)
+            );
+            about(reason::UNKNOWN_ANNOTATION, message)
+        })
+        .collect();
+    let join = annotations.get(names::ANNOTATION_JOIN);
+    if let Some(value) = join.filter(|value| *value != "share") {
+        let message = format!(
+            "annotation `{}: {value:?}` is ignored. The only valid value is `share`: {}",
+            names::ANNOTATION_JOIN,
+            key.annotate_command(names::ANNOTATION_JOIN, "share")
+        );
+        findings.push(about(reason::INVALID_JOIN, message));
+    }
+    let carrier = annotations.get(names::ANNOTATION_CARRIER);
+    if let Some(value) = carrier.filter(|value| !carrier_is_owner(value)) {
+        let message = format!(
+            "annotation `{}: {value:?}` is ignored. Valid values are `owner` and `prefer owner`, which mean the same: {}",
+            names::ANNOTATION_CARRIER,
+            key.annotate_command(names::ANNOTATION_CARRIER, "owner")
+        );
+        findings.push(about(reason::INVALID_CARRIER, message));
+    }
+    findings
+}
+
+/// Whether a value of the annotation `headgate.dev/carrier` makes the labelled owner the carrier in place of the Service.
+#[must_use]
+pub fn carrier_is_owner(value: &str) -> bool {
+    matches!(value.trim(), "owner" | "prefer owner")
+}
+
+/// What is wrong with the annotations of the pods of an object, which come from its template.
+#[must_use]
+pub fn template_findings(key: &CarrierKey, origin: &str, annotations: &Texts) -> Vec<Finding> {
+    let (object, namespace) = (key.identity(), &key.namespace);
+    let finding = |name: &str| {
+        let message = format!(
+            "annotation `{name}` of its pods is not known, so it has no effect{} To change it: kubectl edit {object} -n {namespace}",
+            meant(name)
+        );
+        warning(key, origin, reason::UNKNOWN_ANNOTATION, message)
+    };
+    unknown(annotations).map(finding).collect()
+}
+
+/// Labels that make no carrier because another one is missing: a version and a weight without a model; on a Service also either
+/// of the two alone, and a model and a weight without a version.
+#[must_use]
+pub fn incomplete_labels(
+    key: &CarrierKey,
+    origin: &str,
+    labels: &Texts,
+    keys: &LabelKeys,
+) -> Option<Finding> {
+    let has = |label: &String| labels.contains_key(label);
+    let service = key.kind == "service";
+    let (version, weight) = (has(&keys.version), has(&keys.weight));
+    let written: Vec<String> = [&keys.model, &keys.version, &keys.weight]
+        .into_iter()
+        .filter(|label| has(label))
+        .map(|label| format!("`{label}`"))
+        .collect();
+    let written = match &written[..] {
+        [one] => format!("the label {one}"),
+        all => format!("the labels {}", all.join(" and ")),
+    };
+    if has(&keys.model) {
+        if !service || version || !weight {
+            return None;
+        }
+        let message = format!(
+            "has {written} but no `{}`. A Service needs a model and a version to be a carrier: {}",
+            keys.version,
+            key.label_command(&keys.version, "VERSION")
+        );
+        return Some(warning(key, origin, reason::NO_VERSION, message));
+    }
+    let incomplete = if service {
+        version || weight
+    } else {
+        version && weight
+    };
+    if !incomplete {
+        return None;
+    }
+    let mut commands = vec![key.label_command(&keys.model, "MODEL")];
+    if !version {
+        commands.push(key.label_command(&keys.version, "VERSION"));
+    }
+    let message = format!(
+        "has {written} but no `{}`, so it is not a carrier: {}",
+        keys.model,
+        commands.join(" && ")
+    );
+    Some(warning(key, origin, reason::NO_MODEL, message))
+}
+
+fn unknown(annotations: &Texts) -> impl Iterator<Item = &str> {
+    let ours = annotations.keys().map(String::as_str);
+    ours.filter(|name| name.starts_with(names::ANNOTATION_PREFIX))
+        .filter(|name| !names::ANNOTATIONS.contains(name))
+}
+
+/// The known annotation that an unknown one resembles, else all known ones, as the end of a message.
+fn meant(name: &str) -> String {
+    let short = |name: &'static str| name.trim_start_matches(names::ANNOTATION_PREFIX);
+    let wanted = name.trim_start_matches(names::ANNOTATION_PREFIX);
+    match nearest(wanted, names::ANNOTATIONS.map(short)) {
+        Some(near) => format!(": did you mean `{}{near}`?", names::ANNOTATION_PREFIX),
+        None => {
+            let known = names::ANNOTATIONS.map(short).join(", ");
+            format!(
+                ". Known are {known}, each after `{}`.",
+                names::ANNOTATION_PREFIX
+            )
+        }
+    }
+}
+
+fn warning(key: &CarrierKey, origin: &str, reason: &'static str, message: String) -> Finding {
+    Finding {
+        object: key.clone().into(),
+        reason,
+        severity: Severity::Warning,
+        origin: origin.to_owned(),
+        message,
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn texts(pairs: &[(&str, &str)]) -> Texts {
+        let owned = |(key, value): &(&str, &str)| ((*key).to_owned(), (*value).to_owned());
+        pairs.iter().map(owned).collect()
+    }
+
+    fn key() -> CarrierKey {
+        CarrierKey {
+            namespace: "default".to_owned(),
+            kind: "deployment".to_owned(),
+            name: "a".to_owned(),
+        }
+    }
+
+    #[test]
+    fn an_annotation_that_nothing_reads_is_named_with_the_one_that_was_meant() {
+        for (written, meant) in [
+            ("headgate.dev/ports", "did you mean `headgate.dev/port`?"),
+            (
+                "headgate.dev/model-name",
+                "did you mean `headgate.dev/model-names`?",
+            ),
+            (
+                "headgate.dev/endpoint",
+                "did you mean `headgate.dev/endpoints`?",
+            ),
+            (
+                "headgate.dev/max-tokens",
+                "did you mean `headgate.dev/default-max-tokens`?",
+            ),
+            (
+                "headgate.dev/context-lenght",
+                "did you mean `headgate.dev/context-length`?",
+            ),
+            (
+                "headgate.dev/zone",
+                "Known are model-names, endpoints, port",
+            ),
+        ] {
+            let found = annotation_findings(&key(), "o", &texts(&[(written, "x")]));
+            assert_eq!(found[0].reason, reason::UNKNOWN_ANNOTATION);
+            let said = &found[0].message;
+            assert!(said.contains(meant), "{written}: {said}");
+            let command = format!("kubectl annotate deployment/a -n default {written}-");
+            assert!(said.ends_with(&command), "{said}");
+        }
+        let others = texts(&[("example.com/ports", "1"), ("headgate.dev/port", "1")]);
+        assert!(annotation_findings(&key(), "o", &others).is_empty());
+    }
+
+    #[test]
+    fn every_annotation_that_is_known_begins_as_they_all_do_and_is_known_once() {
+        let mut all = names::ANNOTATIONS;
+        all.sort_unstable();
+        assert!(
+            all.iter()
+                .all(|name| name.starts_with(names::ANNOTATION_PREFIX))
+        );
+        assert!(all.windows(2).all(|two| two[0] != two[1]));
+    }
+
+    #[test]
+    fn join_has_one_value() {
+        let join =
+            |value| annotation_findings(&key(), "o", &texts(&[(names::ANNOTATION_JOIN, value)]));
+        assert!(join("share").is_empty());
+        for value in ["true", "", "Share"] {
+            let found = join(value);
+            assert_eq!(found[0].reason, reason::INVALID_JOIN);
+            assert!(found[0].message.contains(&format!("{value:?}")));
+            assert!(
+                found[0]
+                    .message
+                    .contains("headgate.dev/join=share --overwrite")
+            );
+        }
+    }
+
+    #[test]
+    fn a_version_with_a_weight_and_without_a_model_is_told_the_label_that_is_missing() {
+        let keys = LabelKeys::default();
+        let of = |labels: &[(&str, &str)]| incomplete_labels(&key(), "o", &texts(labels), &keys);
+        let version = ("model-version", "v");
+        let weight = ("canary-weight", "10");
+        let found = of(&[version, weight]).map(|finding| finding.message);
+        let command = "kubectl label deployment/a -n default model-name=MODEL --overwrite";
+        assert!(found.is_some_and(|said| said.ends_with(command)));
+        for labels in [
+            vec![version],
+            vec![weight],
+            vec![version, weight, ("model-name", "m")],
+        ] {
+            assert_eq!(of(&labels), None, "{labels:?}");
+        }
+    }
+
+    #[test]
+    fn a_service_is_told_the_label_that_it_lacks_to_carry() {
+        let keys = LabelKeys::default();
+        let service = CarrierKey {
+            kind: "service".to_owned(),
+            ..key()
+        };
+        let (model, version, weight) = (
+            ("model-name", "m"),
+            ("model-version", "v"),
+            ("canary-weight", "10"),
+        );
+        let label = |label: &str| format!("kubectl label service/a -n default {label} --overwrite");
+        let (name, number) = (label("model-name=MODEL"), label("model-version=VERSION"));
+        let both = format!("{name} && {number}");
+        for (labels, expected, end) in [
+            (vec![model, weight], reason::NO_VERSION, &number),
+            (vec![version], reason::NO_MODEL, &name),
+            (vec![version, weight], reason::NO_MODEL, &name),
+            (vec![weight], reason::NO_MODEL, &both),
+        ] {
+            let found = incomplete_labels(&service, "o", &texts(&labels), &keys).unwrap();
+            assert_eq!(found.reason, expected, "{labels:?}");
+            assert!(found.message.ends_with(end.as_str()), "{}", found.message);
+        }
+        for labels in [
+            vec![],
+            // A name alone may be a chart's common label, and workloads carry.
+            vec![model],
+            vec![model, version],
+            vec![model, version, weight],
+        ] {
+            assert_eq!(
+                incomplete_labels(&service, "o", &texts(&labels), &keys),
+                None,
+                "{labels:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_service_leaves_its_pods_to_their_owner_by_two_values() {
+        let carrier =
+            |value| annotation_findings(&key(), "o", &texts(&[(names::ANNOTATION_CARRIER, value)]));
+        for value in ["owner", "prefer owner", " owner "] {
+            assert!(carrier(value).is_empty(), "{value}");
+        }
+        for value in ["", "service", "Owner", "true"] {
+            let found = carrier(value);
+            assert_eq!(found[0].reason, reason::INVALID_CARRIER, "{value}");
+            let said = &found[0].message;
+            assert!(said.contains("`owner` and `prefer owner`"), "{said}");
+            assert!(
+                said.ends_with("headgate.dev/carrier=owner --overwrite"),
+                "{said}"
+            );
+        }
+    }
+}

@@ -1,0 +1,133 @@
+//! What a port is for, by its name or `appProtocol`: tables, and nothing of pods.
+
+use crate::Protocol;
+
+/// What a port is for, by its `appProtocol` or name; the best first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Class {
+    /// HTTP, by name or `appProtocol`.
+    Http,
+    /// As NIM and Ray Serve call the port of their HTTP API.
+    Api,
+    /// HTTP over TLS.
+    Https,
+    /// gRPC, by name or `appProtocol`.
+    Grpc,
+    /// gRPC over TLS.
+    Grpcs,
+    /// Nothing says.
+    Unknown,
+}
+
+impl Class {
+    /// Whether it is spoken to in HTTP, over TLS or not.
+    #[must_use]
+    pub fn is_http(self) -> bool {
+        matches!(self, Self::Http | Self::Api | Self::Https)
+    }
+
+    /// Whether it is spoken to over TLS.
+    #[must_use]
+    pub fn is_tls(self) -> bool {
+        matches!(self, Self::Https | Self::Grpcs)
+    }
+}
+
+pub(super) type Word = (Class, Protocol);
+
+/// Ports whose names contain one of these never serve.
+const NEVER: [&str; 6] = ["metric", "health", "admin", "probe", "status", "queueadm"];
+
+/// Words of port names, between hyphens: what servers of one model say to each other, and how operators get at them. A name that
+/// also says a protocol, as `http-torch`, serves.
+const SIDE_CHANNELS: [&str; 22] = [
+    // Collective operations, and where their ranks meet: vLLM and SGLang on several nodes, PyTorchJob, MPIJob.
+    "dist",
+    "distributed",
+    "gloo",
+    "mpi",
+    "nccl",
+    "pytorchjob",
+    "rdzv",
+    "rendezvous",
+    "torch",
+    "torchrun",
+    // Transfer of key-value caches, and its handshake: vLLM production stack, llm-d, Dynamo, SGLang.
+    "bootstrap",
+    "mooncake",
+    "nixl",
+    "pd",
+    "ucp",
+    "ucx",
+    "zmq",
+    // Ray's own.
+    "dashboard",
+    "gcs",
+    "redis",
+    // Shells.
+    "ssh",
+    "sshd",
+];
+
+/// Port names that say a protocol; also with `-suffix`.
+const NAMES: [(&str, Class, Protocol); 9] = [
+    ("http", Class::Http, Protocol::Http1),
+    ("http1", Class::Http, Protocol::Http1),
+    ("http2", Class::Http, Protocol::Http2),
+    ("h2c", Class::Http, Protocol::Http2),
+    ("api", Class::Api, Protocol::Http1),
+    ("serve", Class::Api, Protocol::Http1),
+    ("https", Class::Https, Protocol::Http1),
+    ("grpc", Class::Grpc, Protocol::Http2),
+    ("grpcs", Class::Grpcs, Protocol::Http2),
+];
+
+/// Values of `appProtocol`, without what stands before a slash.
+const APP_PROTOCOLS: [(&str, Class, Protocol); 8] = [
+    ("http", Class::Http, Protocol::Http1),
+    ("http2", Class::Http, Protocol::Http2),
+    ("h2c", Class::Http, Protocol::Http2),
+    ("ws", Class::Http, Protocol::Http1),
+    ("https", Class::Https, Protocol::Http1),
+    ("wss", Class::Https, Protocol::Http1),
+    ("grpc", Class::Grpc, Protocol::Http2),
+    ("grpcs", Class::Grpcs, Protocol::Http2),
+];
+
+/// Whether a port of this name is for something else than requests, whatever else speaks for it.
+pub(super) fn is_internal(name: &str) -> bool {
+    NEVER.iter().any(|word| name.contains(word))
+}
+
+/// Whether a port of this name is for what servers say to each other.
+pub(super) fn is_side_channel(name: &str) -> bool {
+    word(name).is_none() && name.split('-').any(|word| SIDE_CHANNELS.contains(&word))
+}
+
+/// Whether a port of this name never serves, unless an `appProtocol` or a Service says its protocol.
+#[must_use]
+pub fn never_serves(name: &str) -> bool {
+    is_internal(name) || is_side_channel(name)
+}
+
+/// Whether a port of this name serves: its name says a protocol, alone or with `-suffix`.
+#[must_use]
+pub fn serves(name: &str) -> bool {
+    word(name).is_some() && !never_serves(name)
+}
+
+pub(super) fn word(name: &str) -> Option<Word> {
+    let is = |word: &str| {
+        let rest = name.strip_prefix(word);
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
+    };
+    let found = NAMES.iter().find(|(word, _, _)| is(word));
+    found.map(|(_, class, protocol)| (*class, *protocol))
+}
+
+pub(super) fn app_protocol(text: &str) -> Option<Word> {
+    let lower = text.to_ascii_lowercase();
+    let bare = lower.rsplit('/').next().unwrap_or_default();
+    let found = APP_PROTOCOLS.iter().find(|(word, _, _)| *word == bare);
+    found.map(|(_, class, protocol)| (*class, *protocol))
+}
