@@ -23,7 +23,8 @@ pub fn between(old: &Objects, new: &Objects) -> Option<Change> {
     }
     let policies = old.bucket_policies == new.bucket_policies
         && old.tag_policies == new.tag_policies
-        && old.groups == new.groups;
+        && old.groups == new.groups
+        && old.served_models == new.served_models;
     if !policies || declared(&old.carriers) != declared(&new.carriers) {
         return Some(Change::Intent);
     }
@@ -39,7 +40,7 @@ pub(crate) fn of_pods(old: &Carrier, new: &Carrier) -> Change {
     let ready = |carrier: &Carrier| -> BTreeSet<_> {
         let ready = carrier.pods.iter().filter(|pod| pod.ready);
         ready
-            .map(|pod| (pod.address, pod.version.clone()))
+            .map(|pod| (pod.address.clone(), pod.version.clone()))
             .collect()
     };
     if ready(old).is_subset(&ready(new)) {
@@ -57,7 +58,10 @@ fn declared(carriers: &BTreeMap<CarrierKey, Carrier>) -> Vec<Carrier> {
         labels: c.labels.clone(),
         annotations: c.annotations.clone(),
         desired: c.desired,
+        wishes: c.wishes.clone(),
+        min_ready_seconds: c.min_ready_seconds,
         pods: Vec::new(),
+        troubles: Vec::new(),
         origin: c.origin.clone(),
     };
     carriers.values().map(bare).collect()

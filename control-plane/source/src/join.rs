@@ -1,6 +1,6 @@
-//! One world from two sources: carriers from one, policies from the other.
+//! Joins three sources into one world: carriers, policies and `ServedModel`s.
 //!
-//! Invariant: a joined world differs from the one before it in what one of the two sources changed, and in nothing else.
+//! Invariant: consecutive worlds differ only in what one of the sources changed.
 
 use std::sync::Arc;
 
@@ -10,12 +10,13 @@ use tokio::sync::watch;
 use crate::change::Change;
 use crate::files::Observed;
 
-/// The carriers of one source with the policies of the other; problems and findings are those of both.
+/// The carriers of one source with the policies of the second and the models of the third; problems and findings are those of all.
 ///
-/// It begins with what both have now, so give it sources that are synced, and run the task that comes with it.
+/// It begins with what all have now, so give it sources that are synced, and run the task that comes with it.
 pub fn join(
     mut carriers: watch::Receiver<Arc<Observed>>,
     mut policies: watch::Receiver<Arc<Observed>>,
+    mut models: watch::Receiver<Arc<Observed>>,
 ) -> (
     watch::Receiver<Arc<Observed>>,
     impl Future<Output = ()> + Send,
@@ -23,6 +24,7 @@ pub fn join(
     let mut seen = [
         carriers.borrow_and_update().clone(),
         policies.borrow_and_update().clone(),
+        models.borrow_and_update().clone(),
     ];
     let first = of(&seen, &Observed::default(), Some(Change::Intent));
     let (publish, joined) = watch::channel(Arc::new(first));
@@ -31,6 +33,7 @@ pub fn join(
             let went_on = tokio::select! {
                 changed = carriers.changed() => changed,
                 changed = policies.changed() => changed,
+                changed = models.changed() => changed,
             };
             if went_on.is_err() {
                 return;
@@ -38,6 +41,7 @@ pub fn join(
             let now = [
                 carriers.borrow_and_update().clone(),
                 policies.borrow_and_update().clone(),
+                models.borrow_and_update().clone(),
             ];
             let changes = now
                 .iter()
@@ -53,24 +57,27 @@ pub fn join(
 }
 
 fn of(
-    [carriers, policies]: &[Arc<Observed>; 2],
+    all @ [carriers, policies, models]: &[Arc<Observed>; 3],
     before: &Observed,
     change: Option<Change>,
 ) -> Observed {
     let generation = before.generation + 1;
     let at = |happened: bool, last: u64| if happened { generation } else { last };
-    let mut problems = [carriers.problems.as_slice(), &policies.problems].concat();
+    let mut problems: Vec<_> = all.iter().flat_map(|one| one.problems.clone()).collect();
     problems.sort();
-    let mut findings = [carriers.findings.as_slice(), &policies.findings].concat();
+    let mut findings: Vec<_> = all.iter().flat_map(|one| one.findings.clone()).collect();
     findings.sort();
     Observed {
         objects: Objects {
             carriers: carriers.objects.carriers.clone(),
             groups: carriers.objects.groups.clone(),
+            served_models: models.objects.served_models.clone(),
+            unread: carriers.objects.unread.clone(),
             ..policies.objects.clone()
         },
         problems,
         findings,
+        concerned: carriers.concerned.clone(),
         references: carriers.references.and(&policies.references),
         generation,
         intent: at(change == Some(Change::Intent), before.intent),
@@ -83,7 +90,8 @@ fn of(
 mod tests {
     #![allow(clippy::unwrap_used)]
 
-    use headgate_model::LabelKeys;
+    use headgate_contract::ModelId;
+    use headgate_model::{LabelKeys, ModelRecord};
 
     use super::*;
     use crate::files::Reducer;
@@ -99,7 +107,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn carriers_come_from_one_policies_from_the_other_and_changes_from_both() {
+    async fn carriers_policies_and_models_come_from_one_source_each_and_changes_from_all() {
         let nothing = Observed::default();
         let carrier = CARRIER.replace("NAME", "c");
         let not_from_here = "---\n".to_owned() + &POLICY.replace("NAME", "not-from-here");
@@ -110,7 +118,11 @@ mod tests {
             &(CARRIER.replace("NAME", "nor-this") + "---\n" + &POLICY.replace("NAME", "t")),
         );
         let (policies, of) = watch::channel(tags.clone());
-        let (mut joined, task) = join(from, of);
+        let (remembered, models) = watch::channel(Arc::new(Observed {
+            generation: 1,
+            ..Observed::default()
+        }));
+        let (mut joined, task) = join(from, of, models);
         let names = |seen: &Observed| -> Vec<String> {
             let carriers = seen.objects.carriers.keys().map(|key| key.name.clone());
             carriers
@@ -145,6 +157,20 @@ mod tests {
         let edited = joined.borrow_and_update().clone();
         assert_eq!(edited.change_since(&churned), Some(Change::Intent));
         assert_eq!(names(&edited), ["c", "u"]);
+        let key = ("default".to_owned(), ModelId::try_from("m").unwrap());
+        let mut memory = Observed {
+            generation: 2,
+            intent: 2,
+            changed: 2,
+            ..Observed::default()
+        };
+        let served = ModelRecord::default();
+        memory.objects.served_models.insert(key.clone(), served);
+        remembered.send(Arc::new(memory)).unwrap();
+        joined.changed().await.unwrap();
+        let known = joined.borrow_and_update().clone();
+        assert_eq!(known.change_since(&edited), Some(Change::Intent));
+        assert!(known.objects.served_models.contains_key(&key));
         drop(carriers);
         task.await.unwrap();
     }

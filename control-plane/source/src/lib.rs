@@ -11,9 +11,12 @@
 pub mod access;
 pub mod change;
 mod clock;
+mod conditions;
+mod declared;
 pub mod files;
 pub mod join;
 pub mod kubernetes;
+pub mod models;
 pub mod policies;
 pub mod reference;
 pub mod writes;

@@ -67,7 +67,7 @@ fn the_committed_rights_are_the_tables() {
 #[test]
 fn rights_are_asked_for_where_they_are_used_and_nowhere_else() {
     let mut needs = Needs {
-        kinds: Kind::defaults_and(&["my.org/v1/gangs/Gang".parse().unwrap()]),
+        kinds: Kind::defaults_without_and(&[], &["my.org/v1/gangs/Gang".parse().unwrap()]),
         policies: true,
         namespaces: vec!["red".into(), "blue".into()],
         root_namespace: Some("house".into()),
@@ -104,6 +104,13 @@ fn rights_are_asked_for_where_they_are_used_and_nowhere_else() {
         format!("{command} --install-namespace home")
     );
     assert_eq!(needs.command(Some("headgate")), needs.command(None));
+    let mut less = needs.clone();
+    less.kinds = Kind::defaults_without_and(&["RayCluster".into()], &needs.kinds[10..]);
+    assert_eq!(
+        less.command(None),
+        format!("{command} --no-owner-kind RayCluster --install-namespace home")
+    );
+    assert!(!resources(&less, Some("red")).contains(&"rayclusters.ray.io".to_owned()));
     assert_eq!(
         needs.command(Some("keeper")),
         format!("{command} --service-account keeper --install-namespace home")
@@ -115,6 +122,6 @@ fn rights_are_asked_for_where_they_are_used_and_nowhere_else() {
         !needs
             .rights()
             .iter()
-            .any(|right| right.group == "headgate.dev")
+            .any(|right| right.qualified().contains("polic"))
     );
 }

@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use headgate_contract::ConfigError;
 use headgate_model::{PolicyId, PolicyKind, PolicyOutcome, Verdict, verdict};
-use headgate_source::policies::{Counts, Desk, PACE, Seen, Standings, Stored, to_write};
+use headgate_source::policies::{
+    Controller, Counts, Desk, PACE, Seen, Standing, Standings, Stored, StoredStatus, to_write,
+};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use k8s_openapi::jiff::Timestamp;
 use proptest::prelude::*;
@@ -27,6 +29,7 @@ fn good(generation: i64) -> PolicyOutcome {
         accepted: holds(verdict::ACCEPTED, "counts for 1 model"),
         resolved: holds(verdict::RESOLVED, "all that it names exists"),
         namespaces: ["default".to_owned()].into(),
+        unserved: BTreeSet::new(),
     }
 }
 
@@ -130,6 +133,7 @@ fn outcomes() -> impl Strategy<Value = PolicyOutcome> {
                     .then(|| "default".to_owned())
                     .into_iter()
                     .collect(),
+                unserved: BTreeSet::new(),
             },
         )
 }
@@ -156,7 +160,35 @@ fn id(name: &str) -> PolicyId {
 }
 
 fn standing(acked: u32) -> Standings {
-    [(id("a"), (good(1), counts(acked, 9)))].into()
+    standing_of("", acked)
+}
+
+fn standing_of(uid: &str, acked: u32) -> Standings {
+    let standing = Standing {
+        uid: uid.to_owned(),
+        outcome: good(1),
+        counts: counts(acked, 9),
+    };
+    [(id("a"), standing)].into()
+}
+
+fn stored(
+    uid: &str,
+    conditions: &[Condition],
+    written: Option<i64>,
+) -> BTreeMap<PolicyId, StoredStatus> {
+    let status = StoredStatus {
+        uid: uid.to_owned(),
+        version: String::new(),
+        conditions: conditions.to_vec(),
+        written: written.map(at),
+    };
+    [(id("a"), status)].into()
+}
+
+/// An object without a status, or with this one, is known to be there.
+fn there(desk: &mut Desk, conditions: &[Condition]) {
+    desk.stored(stored("", conditions, None), at(0), Duration::ZERO);
 }
 
 #[test]
@@ -167,7 +199,7 @@ fn an_object_is_written_at_once_then_at_most_every_ten_seconds_and_the_newest_wi
         desk.due(at(0), Duration::ZERO).writes.is_empty(),
         "nothing is known to be there"
     );
-    desk.stored(BTreeMap::from([(id("a"), Vec::new())]));
+    there(&mut desk, &[]);
     let second = Duration::from_secs;
     assert_eq!(desk.due(at(0), second(100)).writes.len(), 1);
     for (clock, acked) in [(101, 1), (104, 2), (109, 3)] {
@@ -177,7 +209,7 @@ fn an_object_is_written_at_once_then_at_most_every_ten_seconds_and_the_newest_wi
         assert_eq!(due.next, Some(second(100) + PACE));
     }
     let due = desk.due(at(0), second(110));
-    assert!(told(&due.writes[0].1)[2].ends_with("3 of 9 proxies have it"));
+    assert!(told(&due.writes[0].conditions)[2].ends_with("3 of 9 proxies have it"));
     assert_eq!(due.next, None);
     assert!(desk.due(at(0), second(200)).writes.is_empty(), "it settles");
 }
@@ -188,8 +220,7 @@ fn who_takes_over_keeps_the_pace_of_who_wrote_before() {
     let takes_over = |wrote: i64| {
         let mut desk = Desk::default();
         desk.want(standing(0));
-        desk.stored(BTreeMap::from([(id("a"), Vec::new())]));
-        desk.written([(id("a"), at(wrote))].into(), at(1000), second(50));
+        desk.stored(stored("", &[], Some(wrote)), at(1000), second(50));
         let due = desk.due(at(1000), second(50));
         (due.writes.len(), due.next)
     };
@@ -200,10 +231,8 @@ fn who_takes_over_keeps_the_pace_of_who_wrote_before() {
     assert_eq!(takes_over(2000), (0, Some(second(60))));
     let mut desk = Desk::default();
     desk.want(standing(0));
-    desk.stored(BTreeMap::from([(id("a"), Vec::new())]));
     for clock in [50, 55, 60] {
-        let written = [(id("a"), at(2000))].into();
-        desk.written(written, at(1000), second(clock));
+        desk.stored(stored("", &[], Some(2000)), at(1000), second(clock));
     }
     assert_eq!(desk.due(at(1000), second(60)).writes.len(), 1);
 }
@@ -212,7 +241,7 @@ fn who_takes_over_keeps_the_pace_of_who_wrote_before() {
 fn a_write_that_was_not_tried_is_due_at_once() {
     let mut desk = Desk::default();
     desk.want(standing(0));
-    desk.stored(BTreeMap::from([(id("a"), Vec::new())]));
+    there(&mut desk, &[]);
     assert_eq!(desk.due(at(0), Duration::ZERO).writes.len(), 1);
     desk.untried(&id("a"));
     assert_eq!(desk.due(at(0), Duration::ZERO).writes.len(), 1);
@@ -222,7 +251,7 @@ fn a_write_that_was_not_tried_is_due_at_once() {
 fn a_write_that_failed_is_tried_again_at_its_pace() {
     let mut desk = Desk::default();
     desk.want(standing(0));
-    desk.stored(BTreeMap::from([(id("a"), Vec::new())]));
+    there(&mut desk, &[]);
     assert_eq!(desk.due(at(0), Duration::ZERO).writes.len(), 1);
     desk.failed(&id("a"));
     assert_eq!(desk.due(at(0), Duration::from_secs(1)).next, Some(PACE));
@@ -233,18 +262,90 @@ fn a_write_that_failed_is_tried_again_at_its_pace() {
 fn a_write_that_failed_leaves_the_moments_of_conditions_that_did_not_change() {
     let mut desk = Desk::default();
     desk.want(standing(0));
-    desk.stored(BTreeMap::from([(id("a"), Vec::new())]));
-    let (_, first) = desk.due(at(0), Duration::ZERO).writes.remove(0);
-    desk.stored(BTreeMap::from([(id("a"), first.clone())]));
+    there(&mut desk, &[]);
+    let first = desk.due(at(0), Duration::ZERO).writes.remove(0).conditions;
+    there(&mut desk, &first);
     desk.want(standing(2));
     assert_eq!(desk.due(at(100), PACE).writes.len(), 1);
     desk.failed(&id("a"));
-    let (_, again) = desk.due(at(200), 2 * PACE).writes.remove(0);
+    let again = desk.due(at(200), 2 * PACE).writes.remove(0).conditions;
     let accepted = |conditions: &[Condition]| {
         let found = conditions.iter().find(|c| c.type_ == "Accepted").unwrap();
         (found.status.clone(), found.last_transition_time.clone())
     };
     assert_eq!(accepted(&again), accepted(&first));
+}
+
+#[test]
+fn what_was_said_of_an_object_is_never_written_to_another_one_of_its_name() {
+    let second = Duration::from_secs;
+    let mut desk = Desk::default();
+    desk.want(standing_of("old", 9));
+    desk.stored(stored("old", &[], None), at(0), second(0));
+    assert_eq!(desk.due(at(0), second(0)).writes[0].uid, "old");
+    // It was made anew, and nothing is known of the new one yet.
+    desk.stored(stored("new", &[], None), at(1), second(1));
+    assert_eq!(desk.due(at(1), second(1)), Default::default());
+    // Its first status comes at once, whenever that of the other one was written.
+    desk.want(standing_of("new", 0));
+    let due = desk.due(at(2), second(2));
+    assert_eq!((due.writes[0].uid.as_str(), due.next), ("new", None));
+    assert!(told(&due.writes[0].conditions)[2].starts_with("Programmed=False"));
+    // The other way round: the world has the new one, and the store has not.
+    desk.stored(stored("old", &[], None), at(3), second(30));
+    assert_eq!(desk.due(at(3), second(30)), Default::default());
+}
+
+#[test]
+fn a_policy_of_a_namespace_without_a_domain_is_not_programmed_and_says_which_flag_is_missing() {
+    let mut outcome = good(1);
+    outcome.unserved = ["default".to_owned()].into();
+    let why = "no domain is configured for namespace default, so no proxy serves it: start headgate with --domain default=<domain>";
+    let said = programmed(&outcome, counts(0, 0));
+    assert_eq!(said, format!("Programmed=False NoDomain: {why}"));
+    // A policy of the root namespace counts elsewhere, too.
+    outcome.namespaces.insert("team".to_owned());
+    let said = programmed(&outcome, counts(2, 2));
+    assert_eq!(
+        said,
+        format!("Programmed=True Programmed: 2 of 2 proxies have it; {why}")
+    );
+    outcome.namespaces.clear();
+    outcome.resolved.message = "matches nothing".to_owned();
+    let said = programmed(&outcome, counts(0, 0));
+    assert!(said.ends_with(&format!("matches nothing; {why}")), "{said}");
+}
+
+#[test]
+fn each_installation_reads_its_own_part_of_a_status() {
+    let condition = |reason: &str| json!({"type": "Accepted", "status": "True", "reason": reason, "message": "", "lastTransitionTime": "2026-01-31T12:00:00Z"});
+    let managed = |manager: &str, second: u8| json!({"manager": manager, "time": format!("2026-01-31T12:00:0{second}Z")});
+    let object = json!({
+        "metadata": {"name": "a", "namespace": "default", "uid": "u", "managedFields": [
+            managed("headgate-status", 1), managed("headgate-status-x.example/blue", 2), managed("kubectl", 3),
+        ]},
+        "spec": {},
+        "status": {
+            "conditions": [condition("Own")],
+            "controllers": [
+                {"controllerName": "x.example/green", "conditions": [condition("Green")]},
+                {"controllerName": "x.example/blue", "conditions": [condition("Blue")]},
+            ],
+        },
+    });
+    for (name, reason, second) in [
+        ("headgate.dev/headgate", Some("Own"), Some(1)),
+        ("x.example/blue", Some("Blue"), Some(2)),
+        ("x.example/green", Some("Green"), None),
+        ("x.example/new", None, None),
+    ] {
+        let controller: Controller = name.parse().unwrap();
+        let read = Stored::read(PolicyKind::TokenBucket, &controller, &object).unwrap();
+        let reasons: Vec<&str> = read.conditions.iter().map(|c| c.reason.as_str()).collect();
+        assert_eq!(reasons, reason.into_iter().collect::<Vec<_>>(), "{name}");
+        let written = read.written.map(|at| at.as_second() % 10);
+        assert_eq!(written, second, "{name}");
+    }
 }
 
 fn object(name: &str, generation: i64, spec: Value) -> Stored {
@@ -253,7 +354,7 @@ fn object(name: &str, generation: i64, spec: Value) -> Stored {
         "metadata": {"name": name, "namespace": "default", "generation": generation, "creationTimestamp": "2026-01-31T12:00:00Z"},
         "spec": spec,
     });
-    Stored::read(PolicyKind::TokenBucket, &object).unwrap()
+    Stored::read(PolicyKind::TokenBucket, &Controller::default(), &object).unwrap()
 }
 
 #[test]

@@ -2,8 +2,8 @@
 //! are generated from.
 //!
 //! ```text
-//! table   ─┬▶ watches (kubernetes, policies)
-//! written ─┼▶ writers (writes, policies)
+//! table   ─┬▶ watches (kubernetes, policies, models)
+//! written ─┼▶ writers (writes, policies, models)
 //!          └▶ rights ──▶ manifest (RBAC, committed), review (what of it is missing)
 //! ```
 //!
@@ -19,5 +19,5 @@ pub use self::manifest::{Account, rbac};
 pub use self::review::{keep_reviewing, review};
 pub use self::rights::{Missing, Needs, Right};
 pub use self::table::Watchable;
-pub(crate) use self::table::{carriers, policies};
-pub(crate) use self::written::{COUNTS, EVENTS, LEASES, status_of};
+pub(crate) use self::table::{DEFINE, carriers, models, policies};
+pub(crate) use self::written::{COUNTS, EVENTS, LEASES, MODEL_STATUS, MODELS, status_of};

@@ -66,10 +66,14 @@ impl Needs {
         let carriers = carriers.map(|(_, of)| (Place::Models, of));
         let policies = table::policies().into_iter().filter(|_| self.policies);
         let policies = policies.map(|(_, of)| (Place::Policies, of));
-        let read = carriers.chain(policies).flat_map(|(place, of)| {
-            let (group, resource) = (of.resource.group, of.resource.plural);
-            self.at(place, group, resource, READ, of.why)
-        });
+        let models = [(Place::Models, table::models())];
+        let read = carriers
+            .chain(policies)
+            .chain(models)
+            .flat_map(|(place, of)| {
+                let (group, resource) = (of.resource.group, of.resource.plural);
+                self.at(place, group, resource, READ, of.why)
+            });
         let written = written::ALL
             .iter()
             .filter(|row| self.policies || !row.of_policies());
@@ -118,6 +122,8 @@ impl Needs {
     pub fn command(&self, account: Option<&str>) -> String {
         let usual = Kind::defaults();
         let own = self.kinds.iter().filter(|kind| !usual.contains(kind));
+        let named = |name: &str| self.kinds.iter().any(|kind| kind.kind == name);
+        let left_out = usual.iter().filter(|kind| !named(&kind.kind));
         let words = self
             .namespaces
             .iter()
@@ -128,6 +134,7 @@ impl Needs {
                     .map(|root| format!(" --root-namespace {root}")),
             )
             .chain(own.map(|kind| format!(" --owner-kind {kind}")))
+            .chain(left_out.map(|kind| format!(" --no-owner-kind {}", kind.kind)))
             .chain(
                 account
                     .filter(|name| *name != Account::USUAL)

@@ -5,10 +5,11 @@ use kube::CustomResourceExt as _;
 use kube::core::{ApiResource, DynamicObject, Request, Resource as _};
 
 use crate::kubernetes::{Kind, What};
+use crate::models::ServedModel;
 use crate::policies::{TokenBucketPolicy, TrafficTagPolicy};
 
 /// Gives an API server the kinds that are Headgate's own.
-const DEFINE: &str = "headgate schema crds | kubectl apply --server-side -f -";
+pub(crate) const DEFINE: &str = "headgate schema crds | kubectl apply --server-side -f -";
 
 /// A kind that is watched. It comes from the table only.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,11 +18,21 @@ pub struct Watchable {
     pub(super) why: &'static str,
     /// The command that gives the kind to an API server, where every one should have it.
     pub(crate) install: Option<&'static str>,
+    /// Whether the API server says which version of it is watched.
+    pub(crate) discovered: bool,
 }
 
 /// What carriers are made of.
 pub(crate) fn carriers(kinds: &[Kind]) -> Vec<(What, Watchable)> {
-    let pool = ("inference.networking.k8s.io", "v1");
+    let pool = |group| Watchable {
+        discovered: true,
+        ..of(
+            group,
+            "inferencepools",
+            "InferencePool",
+            "policies can target an InferencePool",
+        )
+    };
     let fixed = [
         (
             What::Pods,
@@ -36,14 +47,10 @@ pub(crate) fn carriers(kinds: &[Kind]) -> Vec<(What, Watchable)> {
                 "a labelled Service is a carrier, and a policy can be attached to any",
             ),
         ),
+        (What::Pools, pool(("inference.networking.k8s.io", "v1"))),
         (
-            What::Pools,
-            of(
-                pool,
-                "inferencepools",
-                "InferencePool",
-                "a policy can be attached to an InferencePool",
-            ),
+            What::ExperimentalPools,
+            pool(("inference.networking.x-k8s.io", "v1alpha2")),
         ),
     ];
     let owners = kinds.iter().enumerate().map(|(place, kind)| {
@@ -51,6 +58,7 @@ pub(crate) fn carriers(kinds: &[Kind]) -> Vec<(What, Watchable)> {
             resource: kind.resource(),
             why: "an owner of pods carries their labels and says how many are wanted",
             install: None,
+            discovered: kind.discovered,
         };
         (What::Owners(place), owner)
     });
@@ -63,6 +71,7 @@ pub(crate) fn policies() -> [(PolicyKind, Watchable); 2] {
         resource,
         why: "policies are objects",
         install: Some(DEFINE),
+        discovered: false,
     };
     [
         (
@@ -74,6 +83,16 @@ pub(crate) fn policies() -> [(PolicyKind, Watchable); 2] {
             own(TrafficTagPolicy::api_resource()),
         ),
     ]
+}
+
+/// `ServedModel`s. Without the kind the control plane serves, and a finding says what is missing.
+pub(crate) fn models() -> Watchable {
+    Watchable {
+        resource: ServedModel::api_resource(),
+        why: "a ServedModel stores the base of a model",
+        install: None,
+        discovered: false,
+    }
 }
 
 fn of((group, version): (&str, &str), plural: &str, kind: &str, why: &'static str) -> Watchable {
@@ -93,13 +112,29 @@ fn of((group, version): (&str, &str), plural: &str, kind: &str, why: &'static st
         resource,
         why,
         install: None,
+        discovered: false,
     }
 }
 
 impl Watchable {
     /// Its path at the API server, in a namespace or in all.
     pub(crate) fn path(&self, namespace: Option<&str>) -> Request {
-        Request::new(DynamicObject::url_path(&self.resource, namespace))
+        Self::path_of(&self.resource, namespace)
+    }
+
+    /// The path of a resource, in a namespace or in all.
+    pub(crate) fn path_of(resource: &ApiResource, namespace: Option<&str>) -> Request {
+        Request::new(DynamicObject::url_path(resource, namespace))
+    }
+
+    /// Whether the kind is built in: no CustomResourceDefinition to install, and no conversion webhook.
+    pub(crate) fn is_built_in(&self) -> bool {
+        !self.resource.group.contains('.')
+    }
+
+    /// What it is, in the version that is given or assumed.
+    pub(crate) fn resource(&self) -> &ApiResource {
+        &self.resource
     }
 
     /// As `status` calls a watch of it.

@@ -29,7 +29,7 @@ pub(crate) struct Written {
     pub(super) why: &'static str,
 }
 
-/// The group of the policies.
+/// The group of Headgate's own kinds.
 const OWN_GROUP: &str = "headgate.dev";
 
 /// Events on objects, and on the Lease for what is no object's doing.
@@ -42,6 +42,22 @@ pub(crate) static EVENTS: Written = Written {
 };
 static BUCKET_STATUS: Written = status("tokenbucketpolicies/status");
 static TAG_STATUS: Written = status("traffictagpolicies/status");
+/// The `ServedModel`s.
+pub(crate) static MODELS: Written = Written {
+    group: OWN_GROUP,
+    resource: "servedmodels",
+    verbs: &["create", "delete", "patch"],
+    place: Place::Models,
+    why: "a ServedModel stores the base of a model, its weights and conditions",
+};
+/// Their status, which is replaced as a whole.
+pub(crate) static MODEL_STATUS: Written = Written {
+    group: OWN_GROUP,
+    resource: "servedmodels/status",
+    verbs: &["update"],
+    place: Place::Models,
+    why: "a ServedModel stores the base of a model, its weights and conditions",
+};
 /// The Lease of the replicas.
 pub(crate) static LEASES: Written = Written {
     group: "coordination.k8s.io",
@@ -60,7 +76,15 @@ pub(crate) static COUNTS: Written = Written {
 };
 
 /// All of them, in the order of the manifest.
-pub(super) static ALL: [&Written; 5] = [&EVENTS, &BUCKET_STATUS, &TAG_STATUS, &LEASES, &COUNTS];
+pub(super) static ALL: [&Written; 7] = [
+    &EVENTS,
+    &BUCKET_STATUS,
+    &TAG_STATUS,
+    &MODELS,
+    &MODEL_STATUS,
+    &LEASES,
+    &COUNTS,
+];
 
 const fn status(resource: &'static str) -> Written {
     Written {
@@ -93,6 +117,6 @@ impl Written {
 
     /// Whether it is there only where policies are objects.
     pub(super) fn of_policies(&self) -> bool {
-        self.group == OWN_GROUP
+        self.place == Place::Policies
     }
 }

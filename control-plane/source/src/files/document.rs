@@ -5,6 +5,13 @@
 use headgate_contract::ConfigError;
 use serde_json::Value;
 
+use super::written::{Written, of_text};
+
+/// Parser events, nodes and bytes that aliases may add to a document: enough for any manifest, and small.
+const MORE: usize = 4 << 20;
+/// Parser events that the aliases of one document may stand for.
+const REPLAYED: usize = 50_000;
+
 /// One object of a file.
 pub(crate) struct Document {
     /// Which document, from 1; `None` where the file holds one.
@@ -12,24 +19,32 @@ pub(crate) struct Document {
     /// Where the object stands in its document: empty, or `items[3]`.
     pub(crate) prefix: String,
     pub(crate) value: Value,
+    /// The source text of fields that should be strings and were read as numbers or booleans.
+    pub(crate) written: Written,
 }
 
 /// The objects of a file, in order. `json`: by the file's ending.
 pub(crate) fn split(bytes: &[u8], json: bool) -> Result<Vec<Document>, ConfigError> {
-    let values = if json {
-        read_json(bytes)
+    let (values, text) = if json {
+        (read_json(bytes)?, None)
     } else {
-        read_yaml(bytes)
-    }?;
+        read_yaml(bytes)?
+    };
+    let text = text
+        .as_deref()
+        .or_else(|| std::str::from_utf8(bytes).ok())
+        .unwrap_or_default();
+    let mut written = of_text(text, &values).into_iter();
     let several = values.len() > 1;
     let mut documents = Vec::new();
     for (i, value) in values.into_iter().enumerate() {
-        flatten(
-            several.then_some(i + 1),
-            String::new(),
+        let document = Document {
+            number: several.then_some(i + 1),
+            prefix: String::new(),
             value,
-            &mut documents,
-        );
+            written: written.next().unwrap_or_default(),
+        };
+        flatten(document, &mut documents);
     }
     Ok(documents)
 }
@@ -41,32 +56,48 @@ fn read_json(bytes: &[u8]) -> Result<Vec<Value>, ConfigError> {
         .map_err(|e| ConfigError::new(".", format!("is not JSON: {e}")))
 }
 
-fn read_yaml(bytes: &[u8]) -> Result<Vec<Value>, ConfigError> {
+/// The values, and the text they were read from if it differs from the input.
+fn read_yaml(bytes: &[u8]) -> Result<(Vec<Value>, Option<String>), ConfigError> {
     let text = std::str::from_utf8(bytes).map_err(|e| {
         let message = format!("is not UTF-8 after byte {}", e.valid_up_to());
         ConfigError::new(".", message)
     })?;
-    parse_yaml(text).or_else(|refusal| {
-        let separated = separate(text).ok_or_else(|| refusal.clone())?;
-        parse_yaml(&separated).map_err(|_| refusal)
-    })
+    match parse_yaml(text) {
+        Ok(values) => Ok((values, None)),
+        Err(refusal) => {
+            let separated = separate(text).ok_or_else(|| refusal.clone())?;
+            let values = parse_yaml(&separated).map_err(|_| refusal)?;
+            Ok((values, Some(separated)))
+        }
+    }
 }
 
 fn parse_yaml(text: &str) -> Result<Vec<Value>, ConfigError> {
-    let options = serde_saphyr::Options {
+    serde_saphyr::from_multiple_with_options(text, options(text))
+        .map_err(|e| ConfigError::new(".", format!("is not YAML: {e}")))
+}
+
+/// Limits from the length of the text: aliases, which can stand for a billion nodes in a hundred bytes, add little.
+pub(super) fn options(text: &str) -> serde_saphyr::Options {
+    let written = text.len();
+    serde_saphyr::Options {
         with_snippet: false,
-        // A fleet's `kubectl get -o yaml` is one file; depth is what recursion must be kept from.
         budget: Some(serde_saphyr::Budget {
-            max_events: 20_000_000,
-            max_nodes: 10_000_000,
+            // `{a,b}` has a null for each byte pair.
+            max_events: written.saturating_mul(2).saturating_add(MORE),
+            max_nodes: written.saturating_mul(2).saturating_add(MORE),
+            max_total_scalar_bytes: written.saturating_add(MORE),
             max_documents: 100_000,
+            // The depth limit prevents a stack overflow.
             max_depth: 100,
             ..serde_saphyr::Budget::default()
         }),
+        alias_limits: serde_saphyr::options::AliasLimits {
+            max_total_replayed_events: REPLAYED,
+            ..serde_saphyr::options::AliasLimits::default()
+        },
         ..serde_saphyr::Options::default()
-    };
-    serde_saphyr::from_multiple_with_options(text, options)
-        .map_err(|e| ConfigError::new(".", format!("is not YAML: {e}")))
+    }
 }
 
 /// `kubectl label --local -o yaml` writes the objects of a file with several one after the other, with nothing
@@ -90,26 +121,30 @@ fn separate(text: &str) -> Option<String> {
 }
 
 /// A `List`, of any kind, is its items. A kind that only ends so, and has none, is an object like others.
-fn flatten(number: Option<usize>, prefix: String, value: Value, into: &mut Vec<Document>) {
-    let kind = value.get("kind").and_then(Value::as_str);
-    let list = kind.is_some_and(|k| k.ends_with("List")) && value["items"].is_array();
-    match value {
-        Value::Object(mut object) if list => {
-            if let Some(Value::Array(items)) = object.remove("items") {
-                for (i, item) in items.into_iter().enumerate() {
-                    let at = if prefix.is_empty() {
-                        format!("items[{i}]")
-                    } else {
-                        format!("{prefix}.items[{i}]")
-                    };
-                    flatten(number, at, item, into);
-                }
-            }
+fn flatten(document: Document, into: &mut Vec<Document>) {
+    let kind = document.value.get("kind").and_then(Value::as_str);
+    let list = kind.is_some_and(|k| k.ends_with("List")) && document.value["items"].is_array();
+    if !list {
+        return into.push(document);
+    }
+    let Value::Object(mut object) = document.value else {
+        return;
+    };
+    let mut written = document.written.items.into_iter();
+    if let Some(Value::Array(items)) = object.remove("items") {
+        for (i, item) in items.into_iter().enumerate() {
+            let at = if document.prefix.is_empty() {
+                format!("items[{i}]")
+            } else {
+                format!("{}.items[{i}]", document.prefix)
+            };
+            let item = Document {
+                number: document.number,
+                prefix: at,
+                value: item,
+                written: written.next().unwrap_or_default(),
+            };
+            flatten(item, into);
         }
-        value => into.push(Document {
-            number,
-            prefix,
-            value,
-        }),
     }
 }

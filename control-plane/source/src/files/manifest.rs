@@ -2,14 +2,19 @@
 //!
 //! Invariant: what comes out of here satisfies the contract; a refusal names the JSON path and the fix.
 
-use std::net::SocketAddr;
-
 use headgate_contract::{ConfigError, ModelId, Version, names, parse_json};
-use headgate_model::{Carrier, CarrierKey, LabelKeys, Pod, Policy};
+use headgate_model::{
+    Address, Carrier, CarrierKey, Finding, LabelKeys, Pod, Policy, Protocol, Wishes, addresses,
+    incomplete_labels,
+};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::metadata::{Metadata, at};
+use super::metadata::{Metadata, at, kind, required, text_of};
+use super::models;
+use super::written::Written;
+use crate::kubernetes::Kind;
+use crate::models::StoredModel;
 use crate::policies::{TokenBucket, TrafficTag};
 
 /// What an object is to Headgate.
@@ -18,8 +23,13 @@ pub(crate) enum Manifest {
     Carrier(Carrier),
     Buckets(Policy<headgate_contract::TokenBucketPolicySpec>),
     Tagging(Policy<headgate_contract::TrafficTagPolicySpec>),
-    /// Not Headgate's, with the warning.
+    Model(Box<StoredModel>),
+    /// A workload that looks like a carrier and is none, with the warning.
     Ignored(String),
+    /// It has a version and a weight, but no model.
+    Nameless(Finding),
+    /// Of a kind that Headgate does not read: `Kind name`.
+    Passed(String),
 }
 
 /// What every manifest of a source is read with.
@@ -31,8 +41,22 @@ pub(crate) struct Reading {
 
 impl Reading {
     /// Reads one object of `file`.
-    pub(crate) fn read(&self, file: &str, object: &Value) -> Result<Manifest, ConfigError> {
-        let meta = Metadata::parse(object, &self.default_namespace)?;
+    pub(crate) fn read(
+        &self,
+        file: &str,
+        object: &Value,
+        written: &Written,
+    ) -> Result<Manifest, ConfigError> {
+        if !object.is_object() {
+            return Err(ConfigError::new(
+                ".",
+                "is not an object: write apiVersion, kind and metadata",
+            ));
+        }
+        if self.is_foreign(object)? {
+            return Ok(Manifest::Passed(called(object)));
+        }
+        let meta = Metadata::parse(object, &written.metadata, &self.default_namespace)?;
         match (meta.api_version.as_str(), meta.kind.as_str()) {
             (names::API_VERSION, "TokenBucketPolicy") => {
                 let spec: TokenBucket = spec(object)?;
@@ -42,29 +66,72 @@ impl Reading {
                 let spec: TrafficTag = spec(object)?;
                 Ok(Manifest::Tagging(policy(meta, file, spec.0)))
             }
+            (names::API_VERSION, "ServedModel") => {
+                let model = models::read(&meta, object)?;
+                Ok(Manifest::Model(Box::new(model)))
+            }
             (version, kind) if version.starts_with("headgate.dev/") => Err(ConfigError::new(
                 "apiVersion",
                 format!(
-                    "{version} has no kind {kind}: write {} with TokenBucketPolicy or TrafficTagPolicy",
+                    "{version} has no kind {kind}: write {} with TokenBucketPolicy, TrafficTagPolicy or ServedModel",
                     names::API_VERSION
                 ),
             )),
-            _ if meta.labels.contains_key(&self.keys.model) => {
-                self.carrier(meta, file, object).map(Manifest::Carrier)
-            }
-            _ => Ok(Manifest::Ignored(self.ignored(&meta))),
+            _ if meta.labels.contains_key(&self.keys.model) => self
+                .carrier(meta, file, object, written)
+                .map(Manifest::Carrier),
+            _ => Ok(
+                match incomplete_labels(&key(&meta), file, &meta.labels, &self.keys) {
+                    Some(finding) => Manifest::Nameless(finding),
+                    None => Manifest::Ignored(self.ignored(&meta, object)),
+                },
+            ),
         }
     }
 
-    fn ignored(&self, meta: &Metadata) -> String {
-        format!(
-            "{} {}/{} is ignored: it is no policy of headgate.dev, and no label `{}` makes it a carrier",
-            meta.kind, meta.namespace, meta.name, self.keys.model
-        )
+    /// Whether Headgate has no interest in an object: no policy, no workload, none of its labels or annotations. The object is not
+    /// checked further.
+    fn is_foreign(&self, object: &Value) -> Result<bool, ConfigError> {
+        let version = required(object, "apiVersion")?;
+        let kind = kind(object)?;
+        let workload = kind == "Pod" || Kind::defaults().iter().any(|known| known.kind == kind);
+        let has = |field: &str, ours: &dyn Fn(&String) -> bool| {
+            let map = object.pointer(field).and_then(Value::as_object);
+            map.is_some_and(|map| map.keys().any(ours))
+        };
+        let keys = [&self.keys.model, &self.keys.version, &self.keys.weight];
+        let labelled = has("/metadata/labels", &|key| keys.contains(&key));
+        let annotated = has("/metadata/annotations", &|key| {
+            key.starts_with(names::ANNOTATION_PREFIX)
+        });
+        // A list without items is a mistake: the objects that it should hold are missing.
+        let ours = version.starts_with("headgate.dev/") || kind.ends_with("List");
+        Ok(!ours && !workload && !labelled && !annotated)
+    }
+
+    fn ignored(&self, meta: &Metadata, object: &Value) -> String {
+        let model = &self.keys.model;
+        let ignored = format!(
+            "{} {}/{} is ignored: it is not a policy of headgate.dev, and it lacks the label `{model}` of a carrier",
+            meta.kind, meta.namespace, meta.name
+        );
+        let template = object.pointer("/spec/template/metadata/labels");
+        match template.and_then(|labels| labels.get(model)) {
+            Some(_) => format!(
+                "{ignored}. Only its pod template has the label, and in files only the object's own labels count: add the labels to `metadata.labels`"
+            ),
+            None => ignored,
+        }
     }
 
     /// Any kind may carry the labels. The weight is not judged here: a bad one has its own rule.
-    fn carrier(&self, meta: Metadata, file: &str, object: &Value) -> Result<Carrier, ConfigError> {
+    fn carrier(
+        &self,
+        meta: Metadata,
+        file: &str,
+        object: &Value,
+        written: &Written,
+    ) -> Result<Carrier, ConfigError> {
         let label = |key: &String| meta.labels.get(key);
         let bad = |key: &String, e: headgate_contract::InvalidId| {
             ConfigError::new(at("labels", key), e.to_string())
@@ -75,43 +142,70 @@ impl Reading {
         if let Some(version) = label(&self.keys.version) {
             Version::try_from(version.as_str()).map_err(|e| bad(&self.keys.version, e))?;
         }
-        let own = self.pod_version(object)?;
+        let own = self.pod_version(object, written)?;
         let addresses = endpoints(&meta)?;
+        let protocol = protocol(&meta)?;
         let desired = match replicas(object)? {
             Some(replicas) => replicas,
             None => u32::try_from(addresses.len()).unwrap_or(u32::MAX).max(1),
         };
-        let pod = |(i, address): (usize, &SocketAddr)| Pod {
-            name: format!("{}-{i}", meta.name),
+        let pod = |(i, address): (usize, &Address)| Pod {
             version: own.clone(),
-            address: *address,
-            ready: true,
+            protocol,
+            ..Pod::at(format!("{}-{i}", meta.name), address.clone())
         };
         Ok(Carrier {
             pods: addresses.iter().enumerate().map(pod).collect(),
-            key: CarrierKey {
-                namespace: meta.namespace,
-                kind: meta.kind.to_ascii_lowercase(),
-                name: meta.name,
-            },
+            key: key(&meta),
             created: meta.created,
             labels: meta.labels,
             annotations: meta.annotations,
             desired,
+            wishes: Wishes::new(),
+            min_ready_seconds: 0,
+            troubles: Vec::new(),
             origin: file.to_owned(),
         })
     }
 
     /// The version its pods would carry: the pod template's own label.
-    fn pod_version(&self, object: &Value) -> Result<Option<String>, ConfigError> {
+    fn pod_version(
+        &self,
+        object: &Value,
+        written: &Written,
+    ) -> Result<Option<String>, ConfigError> {
+        let label = &self.keys.version;
         let labels = object.pointer("/spec/template/metadata/labels");
-        let Some(Value::String(text)) = labels.and_then(|labels| labels.get(&self.keys.version))
-        else {
+        let Some(value) = labels.and_then(|labels| labels.get(label)) else {
             return Ok(None);
         };
-        let path = format!("spec.template.{}", at("labels", &self.keys.version));
+        let path = format!("spec.template.{}", at("labels", label));
+        let text = text_of(
+            value,
+            written.spec.template.metadata.of("labels", label),
+            &path,
+        )?;
         Version::try_from(text.as_str()).map_err(|e| ConfigError::new(path, e.to_string()))?;
-        Ok(Some(text.clone()))
+        Ok(Some(text))
+    }
+}
+
+fn key(meta: &Metadata) -> CarrierKey {
+    CarrierKey {
+        namespace: meta.namespace.clone(),
+        kind: meta.kind.to_ascii_lowercase(),
+        name: meta.name.clone(),
+    }
+}
+
+/// `Kind name` of an object that is not read, or `Kind` if it has no name.
+fn called(object: &Value) -> String {
+    let text = |pointer| object.pointer(pointer).and_then(Value::as_str);
+    let kind = text("/kind").unwrap_or_default();
+    match (text("/metadata/namespace"), text("/metadata/name")) {
+        (Some(namespace), Some(name)) => format!("{kind} {namespace}/{name}"),
+        (None, Some(name)) => format!("{kind} {name}"),
+        (_, None) => kind.to_owned(),
     }
 }
 
@@ -151,28 +245,28 @@ fn replicas(object: &Value) -> Result<Option<u32>, ConfigError> {
     }
 }
 
-/// `ip:port,…` of the annotation that stands for the pods.
-fn endpoints(meta: &Metadata) -> Result<Vec<SocketAddr>, ConfigError> {
+/// `ip:port,…` and `name:port,…` of the annotation that stands for the pods.
+fn endpoints(meta: &Metadata) -> Result<Vec<Address>, ConfigError> {
     let Some(list) = meta.annotations.get(names::ANNOTATION_ENDPOINTS) else {
         return Ok(Vec::new());
     };
-    let mut addresses: Vec<SocketAddr> = Vec::new();
-    for text in list
-        .split(',')
-        .map(str::trim)
-        .filter(|text| !text.is_empty())
-    {
-        let address = text.parse::<SocketAddr>().ok().filter(|a| a.port() != 0);
-        let address = address.ok_or_else(|| {
+    let (addresses, invalid) = addresses(list);
+    match invalid.first() {
+        None => Ok(addresses),
+        Some((text, why)) => {
             let path = at("annotations", names::ANNOTATION_ENDPOINTS);
-            ConfigError::new(
-                path,
-                format!("{text:?} is not ip:port: write it like 127.0.0.1:8101, or [::1]:8101"),
-            )
-        })?;
-        if !addresses.contains(&address) {
-            addresses.push(address);
+            Err(ConfigError::new(path, format!("{text:?} {why}")))
         }
     }
-    Ok(addresses)
+}
+
+/// The protocol of the endpoints.
+fn protocol(meta: &Metadata) -> Result<Protocol, ConfigError> {
+    let Some(text) = meta.annotations.get(names::ANNOTATION_PROTOCOL) else {
+        return Ok(Protocol::default());
+    };
+    text.parse().map_err(|e| {
+        let path = at("annotations", names::ANNOTATION_PROTOCOL);
+        ConfigError::new(path, format!("is {:?}: {e}", text.trim()))
+    })
 }

@@ -6,6 +6,8 @@ use headgate_contract::ConfigError;
 use k8s_openapi::jiff::Timestamp;
 use serde_json::Value;
 
+use super::written::Texts;
+
 /// Who an object is.
 pub(crate) struct Metadata {
     pub(crate) api_version: String,
@@ -20,13 +22,11 @@ pub(crate) struct Metadata {
 }
 
 impl Metadata {
-    pub(crate) fn parse(object: &Value, default_namespace: &str) -> Result<Self, ConfigError> {
-        if !object.is_object() {
-            return Err(ConfigError::new(
-                ".",
-                "is not an object: write apiVersion, kind and metadata",
-            ));
-        }
+    pub(crate) fn parse(
+        object: &Value,
+        written: &Texts,
+        default_namespace: &str,
+    ) -> Result<Self, ConfigError> {
         let meta = object.get("metadata").unwrap_or(&Value::Null);
         let namespace = match meta.get("namespace") {
             None | Some(Value::Null) => default_namespace.to_owned(),
@@ -44,13 +44,13 @@ impl Metadata {
             namespace,
             created: created(meta)?,
             generation: meta.get("generation").and_then(Value::as_i64).unwrap_or(0),
-            labels: texts(meta, "labels")?,
-            annotations: texts(meta, "annotations")?,
+            labels: texts(meta, "labels", written)?,
+            annotations: texts(meta, "annotations", written)?,
         })
     }
 }
 
-fn required(object: &Value, field: &str) -> Result<String, ConfigError> {
+pub(crate) fn required(object: &Value, field: &str) -> Result<String, ConfigError> {
     match object.get(field) {
         Some(Value::String(text)) if !text.is_empty() => Ok(text.clone()),
         _ => Err(ConfigError::new(
@@ -60,7 +60,7 @@ fn required(object: &Value, field: &str) -> Result<String, ConfigError> {
     }
 }
 
-fn kind(object: &Value) -> Result<String, ConfigError> {
+pub(crate) fn kind(object: &Value) -> Result<String, ConfigError> {
     let kind = required(object, "kind")?;
     if kind.len() <= 63 && kind.bytes().all(|c| c.is_ascii_alphanumeric()) {
         return Ok(kind);
@@ -105,12 +105,21 @@ fn created(meta: &Value) -> Result<Option<i64>, ConfigError> {
 }
 
 /// A map of text to text. Kubernetes refuses a number there, so it is refused here.
-fn texts(meta: &Value, field: &str) -> Result<BTreeMap<String, String>, ConfigError> {
+fn texts(
+    meta: &Value,
+    field: &str,
+    written: &Texts,
+) -> Result<BTreeMap<String, String>, ConfigError> {
     match meta.get(field) {
         None | Some(Value::Null) => Ok(BTreeMap::new()),
         Some(Value::Object(map)) => map
             .iter()
-            .map(|(key, value)| Ok((key.clone(), text(value, &at(field, key))?)))
+            .map(|(key, value)| {
+                Ok((
+                    key.clone(),
+                    text_of(value, written.of(field, key), &at(field, key))?,
+                ))
+            })
             .collect(),
         Some(_) => Err(ConfigError::new(
             format!("metadata.{field}"),
@@ -132,9 +141,22 @@ pub(crate) fn at(field: &str, key: &str) -> String {
 }
 
 fn text(value: &Value, path: &str) -> Result<String, ConfigError> {
-    match value {
-        Value::String(text) => Ok(text.clone()),
-        Value::Number(_) | Value::Bool(_) => Err(ConfigError::new(
+    text_of(value, None, path)
+}
+
+/// A text; `written` is what the file has there, where that is known.
+pub(crate) fn text_of(
+    value: &Value,
+    written: Option<&str>,
+    path: &str,
+) -> Result<String, ConfigError> {
+    match (value, written) {
+        (Value::String(text), _) => Ok(text.clone()),
+        (Value::Number(_) | Value::Bool(_), Some(written)) => Err(ConfigError::new(
+            path,
+            format!("must be text: write \"{written}\", in quotes"),
+        )),
+        (Value::Number(_) | Value::Bool(_), None) => Err(ConfigError::new(
             path,
             format!("must be text: write \"{value}\", in quotes"),
         )),

@@ -7,16 +7,25 @@
 //! Invariant: only the watcher touches files and clocks; everything behind it is a function of bytes and of the
 //! times it is told. A file that is half-written or invalid keeps its last good content and is reported.
 
+mod directories;
 mod document;
 mod manifest;
 mod metadata;
+mod models;
 mod observed;
 mod reducer;
+mod remarks;
 mod scan;
 mod settle;
+mod state;
+mod template;
 mod watcher;
+mod world;
+mod written;
 
 pub use observed::{FileProblem, Observed};
 pub use reducer::Reducer;
-pub use scan::manifests;
+pub use remarks::remarks;
+pub use scan::{LIMIT, Refused, manifests, read};
+pub use state::keep as keep_state;
 pub use watcher::{Files, FilesError, Options};

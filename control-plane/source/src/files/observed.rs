@@ -1,8 +1,9 @@
 //! What the file source publishes: the accepted objects, and what is wrong with which file.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use headgate_model::{Finding, Objects, Severity};
+use headgate_model::{CarrierKey, Finding, Objects, Severity};
 
 use crate::change::Change;
 use crate::reference::References;
@@ -16,6 +17,8 @@ pub struct Observed {
     pub problems: Vec<FileProblem>,
     /// What the source has to say about objects of a cluster, sorted.
     pub findings: Vec<Finding>,
+    /// The models that the objects of these findings have to do with, where these are no carriers.
+    pub concerned: BTreeMap<CarrierKey, BTreeSet<String>>,
     /// What the API server calls the objects, where they come from one.
     pub references: References,
     /// Counts publications, from 1.

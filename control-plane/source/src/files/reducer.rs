@@ -6,21 +6,25 @@
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::path::Path;
 
 use headgate_contract::ConfigError;
-use headgate_model::{LabelKeys, Objects, Severity};
+use headgate_model::{Finding, LabelKeys, Objects, Severity};
 
 use super::document::{Document, split};
 use super::manifest::{Manifest, Reading};
+use super::models::Models;
 use super::observed::{FileProblem, Observed};
 use crate::change::{self, Change};
-use crate::reference::References;
+use crate::models::ServedModelStatus;
 
 /// Reduces files to the world.
 #[derive(Debug, Clone)]
 pub struct Reducer {
     reading: Reading,
     files: BTreeMap<String, File>,
+    /// The state directory, as a prefix of the names of its files.
+    state: Option<String>,
     /// Directories that cannot be read, and such.
     outside: BTreeMap<String, FileProblem>,
     /// Counts what was taken in.
@@ -33,6 +37,8 @@ struct File {
     good: Vec<Placed>,
     /// What is wrong with the content seen last.
     problems: Vec<FileProblem>,
+    /// The objects of the content seen last that are not Headgate's.
+    passed: Option<String>,
 }
 
 #[derive(Debug, Clone)]
@@ -42,6 +48,14 @@ struct Placed {
     manifest: Manifest,
     /// When it came, in Unix seconds: a problem it has with other files is not older.
     since: i64,
+}
+
+/// What a file holds.
+#[derive(Default)]
+struct Read {
+    placed: Vec<Placed>,
+    problems: Vec<FileProblem>,
+    passed: Vec<String>,
 }
 
 impl Reducer {
@@ -54,9 +68,33 @@ impl Reducer {
                 keys,
             },
             files: BTreeMap::new(),
+            state: None,
             outside: BTreeMap::new(),
             revision: 0,
         }
+    }
+
+    /// With a state directory, whose files store the memory of models.
+    #[must_use]
+    pub fn remembering(self, state: Option<String>) -> Self {
+        Self { state, ..self }
+    }
+
+    fn is_state(&self, file: &str) -> bool {
+        // By components: the directory may be written with a slash at its end.
+        let state = self.state.as_ref();
+        state.is_some_and(|state| Path::new(file).starts_with(state))
+    }
+
+    /// Whether a deleted file of the state directory still counts until it is written again, because its model is still in use.
+    fn outlives(&self, file: &str) -> bool {
+        let placed = self.files.get(file).into_iter().flat_map(|file| &file.good);
+        let mut models = placed.filter_map(|placed| match &placed.manifest {
+            Manifest::Model(model) => Some(model),
+            _ => None,
+        });
+        let given_up = |status: &ServedModelStatus| status.carriers_gone_since.is_some();
+        self.is_state(file) && models.any(|model| !model.status.as_ref().is_some_and(given_up))
     }
 
     /// Grows with whatever may change what [`observe`](Self::observe) gives: where it is the same, so is the world.
@@ -68,8 +106,13 @@ impl Reducer {
     /// Takes a file's content as it is `now` (Unix seconds).
     pub fn apply(&mut self, file: &str, bytes: &[u8], now: i64) {
         self.revision += 1;
-        let (placed, faults) = self.read(file, bytes, now);
+        let Read {
+            placed,
+            problems: faults,
+            passed,
+        } = self.read(file, bytes, now);
         let state = self.files.entry(file.to_owned()).or_default();
+        state.passed = listed(&passed);
         let refused = faults.iter().any(|f| f.severity == Severity::Error);
         state.problems = keep_since(&state.problems, faults);
         if !refused {
@@ -87,22 +130,35 @@ impl Reducer {
         }
     }
 
-    /// The file could not be read `now`; its last good content stays.
-    pub fn unreadable(&mut self, file: &str, why: &str, now: i64) {
-        self.revision += 1;
+    /// The file could not be read `now`; its last good content stays. Whether that is news.
+    pub fn unreadable(&mut self, file: &str, why: &str, now: i64) -> bool {
         let state = self.files.entry(file.to_owned()).or_default();
-        let problem = problem(
-            file,
-            None,
-            ConfigError::new(".", format!("cannot be read: {why}")),
-            now,
-        );
-        state.problems = keep_since(&state.problems, vec![problem]);
-        note(&mut state.problems, "the file's last good content stays");
+        let meanwhile = if state.good.is_empty() {
+            "nothing of the file is served"
+        } else {
+            "the file's last good content stays"
+        };
+        let fault = ConfigError::new(".", format!("cannot be read: {why}"));
+        let mut problems = vec![problem(file, None, fault, now)];
+        note(&mut problems, meanwhile);
+        let problems = keep_since(&state.problems, problems);
+        let news = state.problems != problems;
+        state.problems = problems;
+        self.revision += u64::from(news);
+        news
     }
 
-    /// The file is gone, and its objects with it.
+    /// The objects of a file that are skipped, as they are not Headgate's; `None` if there is none.
+    #[must_use]
+    pub fn passed(&self, file: &str) -> Option<&str> {
+        self.files.get(file)?.passed.as_deref()
+    }
+
+    /// Removes a file and its objects. The memory of a model stays.
     pub fn remove(&mut self, file: &str) {
+        if self.outlives(file) {
+            return;
+        }
         self.revision += u64::from(self.files.remove(file).is_some());
     }
 
@@ -124,11 +180,14 @@ impl Reducer {
     /// The world that follows `before`; `None` where it is the same in every respect.
     #[must_use]
     pub fn observe(&self, before: &Observed) -> Option<Observed> {
-        let (objects, mut problems) = self.merge();
+        let (objects, findings, mut problems) = self.merge();
         problems.extend(self.outside.values().cloned());
         problems.sort();
         let change = change::between(&before.objects, &objects);
-        if change.is_none() && problems == before.problems && before.generation > 0 {
+        let same = problems == before.problems
+            && findings == before.findings
+            && objects.unread == before.objects.unread;
+        if change.is_none() && same && before.generation > 0 {
             return None;
         }
         let generation = before.generation + 1;
@@ -139,32 +198,42 @@ impl Reducer {
             changed: at(change.is_some(), before.changed),
             objects,
             problems,
-            findings: Vec::new(),
-            references: References::default(),
+            findings,
             generation,
+            ..Observed::default()
         })
     }
 
-    fn read(&self, file: &str, bytes: &[u8], now: i64) -> (Vec<Placed>, Vec<FileProblem>) {
+    fn read(&self, file: &str, bytes: &[u8], now: i64) -> Read {
+        let mut read = Read::default();
+        if is_kustomization(file) {
+            read.passed.push("Kustomization".to_owned());
+            return read;
+        }
         let documents = match split(bytes, file.ends_with(".json")) {
             Ok(documents) if documents.is_empty() => {
                 let empty = ConfigError::new(
                     ".",
                     "holds no object: to take its objects away, remove the file",
                 );
-                return (Vec::new(), vec![problem(file, None, empty, now)]);
+                read.problems.push(problem(file, None, empty, now));
+                return read;
             }
             Ok(documents) => documents,
-            Err(e) => return (Vec::new(), vec![problem(file, None, e, now)]),
+            Err(e) => {
+                read.problems.push(problem(file, None, e, now));
+                return read;
+            }
         };
-        let (mut placed, mut problems) = (Vec::new(), Vec::new());
         for Document {
             number,
             prefix,
             value,
+            written,
         } in documents
         {
-            match self.reading.read(file, &value) {
+            match self.reading.read(file, &value, &written) {
+                Ok(Manifest::Passed(object)) => read.passed.push(object),
                 Ok(Manifest::Ignored(warning)) => {
                     let path = if prefix.is_empty() {
                         ".".to_owned()
@@ -172,37 +241,81 @@ impl Reducer {
                         prefix
                     };
                     let warning = problem(file, number, ConfigError::new(path, warning), now);
-                    problems.push(FileProblem {
+                    read.problems.push(FileProblem {
                         severity: Severity::Warning,
                         ..warning
                     });
                 }
-                Ok(manifest) => placed.push(Placed {
+                Ok(manifest) => read.placed.push(Placed {
                     document: number,
                     path: prefix,
                     manifest,
                     since: now,
                 }),
-                Err(e) if prefix.is_empty() => problems.push(problem(file, number, e, now)),
-                Err(e) => problems.push(problem(file, number, e.under(&prefix), now)),
+                Err(e) if prefix.is_empty() => read.problems.push(problem(file, number, e, now)),
+                Err(e) => read
+                    .problems
+                    .push(problem(file, number, e.under(&prefix), now)),
             }
         }
-        (placed, problems)
+        read
+    }
+
+    /// Whether objects may exist that are not known: a file or a directory cannot be read, or a file's last good content is kept.
+    fn is_unread(&self) -> bool {
+        let broken = |file: &File| {
+            let mut problems = file.problems.iter();
+            problems.any(|problem| problem.severity == Severity::Error)
+        };
+        let mut files = self.files.iter().filter(|(name, _)| !self.is_state(name));
+        !self.outside.is_empty() || files.any(|(_, file)| broken(file))
     }
 
     /// The same object in two files: the first by file name wins, the other is reported.
-    fn merge(&self) -> (Objects, Vec<FileProblem>) {
+    fn merge(&self) -> (Objects, Vec<Finding>, Vec<FileProblem>) {
         let mut objects = Objects::default();
-        let mut problems = Vec::new();
+        let (mut findings, mut problems) = (Vec::new(), Vec::new());
+        let mut models = Models::default();
         for (file, state) in &self.files {
             problems.extend(state.problems.iter().cloned());
             for placed in &state.good {
-                if let Some(other) = insert(&mut objects, &placed.manifest) {
+                let other = match &placed.manifest {
+                    Manifest::Nameless(finding) => {
+                        findings.push(finding.clone());
+                        None
+                    }
+                    Manifest::Model(model) => models
+                        .insert(model, file, self.is_state(file))
+                        .map(|origin| (model.origin(), origin)),
+                    manifest => insert(&mut objects, manifest),
+                };
+                if let Some(other) = other {
                     problems.push(given_twice(file, placed, &other));
                 }
             }
         }
-        (objects, problems)
+        objects.served_models = models.served();
+        objects.unread.anything = self.is_unread();
+        findings.sort();
+        findings.dedup();
+        (objects, findings, problems)
+    }
+}
+
+/// Whether it is a file of kustomize, by its name: its `kind` is optional.
+fn is_kustomization(file: &str) -> bool {
+    let name = file.rsplit('/').next().unwrap_or(file);
+    matches!(name, "kustomization.yaml" | "kustomization.yml")
+}
+
+/// The first names, as one line.
+fn listed(names: &[String]) -> Option<String> {
+    const MOST: usize = 5;
+    let some = names.get(..MOST).unwrap_or(names).join(", ");
+    match names.len() {
+        0 => None,
+        all if all > MOST => Some(format!("{some} and {} more", all - MOST)),
+        _ => Some(some),
     }
 }
 
@@ -243,7 +356,9 @@ fn insert(objects: &mut Objects, manifest: &Manifest) -> Option<(String, String)
                 )
             })
         }
-        Manifest::Ignored(_) => None,
+        Manifest::Model(_) | Manifest::Ignored(_) | Manifest::Nameless(_) | Manifest::Passed(_) => {
+            None
+        }
     }
 }
 

@@ -12,6 +12,31 @@ const FIRST_RETRY: Duration = Duration::from_millis(200);
 /// The longest wait between two tries.
 const LAST_RETRY: Duration = Duration::from_secs(10);
 
+/// Class of a failure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cause {
+    /// It refuses this request and would do so again: a right that is missing, a kind that it does not have.
+    Refused,
+    /// It is away, busy or fails; the same request may be answered later.
+    Unanswered,
+}
+
+/// A failure, as `status` is told of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Loss {
+    pub(crate) message: String,
+    pub(crate) cause: Cause,
+    /// The HTTP status that the API server refused with; 0 where it gave none.
+    pub(crate) code: u16,
+}
+
+impl Loss {
+    /// Whether a right is missing.
+    pub(crate) fn is_forbidden(&self) -> bool {
+        self.code == 403
+    }
+}
+
 /// Why a watch goes no further.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Fault {
@@ -27,6 +52,8 @@ pub(crate) enum Fault {
     Ended,
     #[error("its answer has no resourceVersion")]
     Versionless,
+    #[error("it is not ready yet")]
+    Unready,
     /// The channel is closed: nobody wants to know.
     #[error("nobody listens")]
     Unheard,
@@ -59,8 +86,30 @@ impl Fault {
     pub(crate) fn is_absence(&self) -> bool {
         match self {
             Self::Refused(status) => status.code == 429 || status.code >= 500,
-            Self::Broken(_) | Self::Silent(_) | Self::Owed | Self::Ended => true,
+            Self::Broken(_) | Self::Silent(_) | Self::Owed | Self::Ended | Self::Unready => true,
             Self::Versionless | Self::Unheard => false,
+        }
+    }
+
+    /// Whether nothing was said about what was asked: the same question may be asked again.
+    pub(crate) fn is_no_answer(&self) -> bool {
+        match self {
+            Self::Refused(status) => matches!(status.code, 429 | 502..=504),
+            fault => fault.is_absence(),
+        }
+    }
+
+    /// As `status` is told of it.
+    pub(crate) fn loss(&self) -> Loss {
+        let cause = if self.is_absence() {
+            Cause::Unanswered
+        } else {
+            Cause::Refused
+        };
+        Loss {
+            message: self.message(),
+            cause,
+            code: self.code(),
         }
     }
 

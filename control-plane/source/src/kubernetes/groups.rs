@@ -19,6 +19,7 @@ pub(crate) struct Groups {
     /// Selectors of Services that declare nothing.
     services: Selectors,
     pools: Selectors,
+    experimental_pools: Selectors,
     /// The groups that select an object, or the pods it makes.
     of: BTreeMap<Key, BTreeSet<CarrierKey>>,
     /// The same, the other way round.
@@ -29,19 +30,43 @@ pub(crate) struct Groups {
 }
 
 impl Groups {
-    pub(super) fn insert(&mut self, name: &Name, body: &Body) {
+    pub(super) fn insert(&mut self, (what, name): &Key, body: &Body) {
         match body {
-            Body::Service { selector } => self.services.insert(name, selector),
-            Body::Pool { selector } => self.pools.insert(name, selector),
+            Body::Service { selector, .. } => self.services.insert(name, selector),
+            Body::Pool { selector, .. } => self.pools_of(*what).insert(name, selector),
             _ => {}
         }
     }
 
-    pub(super) fn remove(&mut self, name: &Name, body: &Body) {
+    pub(super) fn remove(&mut self, (what, name): &Key, body: &Body) {
         match body {
-            Body::Service { selector } => self.services.remove(name, selector),
-            Body::Pool { selector } => self.pools.remove(name, selector),
+            Body::Service { selector, .. } => self.services.remove(name, selector),
+            Body::Pool { selector, .. } => self.pools_of(*what).remove(name, selector),
             _ => {}
+        }
+    }
+
+    /// The Services and pools of a namespace that select these labels, without the Services that declare a variant.
+    pub(super) fn selecting(
+        &self,
+        namespace: &str,
+        labels: &Labels,
+    ) -> (BTreeSet<Name>, BTreeSet<Key>) {
+        let keyed = |what, names: BTreeSet<Name>| names.into_iter().map(move |name| (what, name));
+        let pools = keyed(What::Pools, self.pools.matching(namespace, labels));
+        let experimental = self.experimental_pools.matching(namespace, labels);
+        (
+            self.services.matching(namespace, labels),
+            pools
+                .chain(keyed(What::ExperimentalPools, experimental))
+                .collect(),
+        )
+    }
+
+    fn pools_of(&mut self, what: What) -> &mut Selectors {
+        match what {
+            What::ExperimentalPools => &mut self.experimental_pools,
+            _ => &mut self.pools,
         }
     }
 
@@ -93,8 +118,10 @@ impl Store {
     /// The selector of an object that is a group by it.
     pub(super) fn grouping<'a>(&self, object: &'a Object) -> Option<&'a Labels> {
         match &object.body {
-            Body::Service { selector } => (!self.declares(object)).then_some(selector),
-            Body::Pool { selector } => Some(selector),
+            Body::Service { selector, .. } => {
+                (!self.declares(object) || self.yields(object)).then_some(selector)
+            }
+            Body::Pool { selector, .. } => Some(selector),
             _ => None,
         }
     }
@@ -128,18 +155,16 @@ impl Store {
 
     /// Puts an object into the groups where it belongs now.
     pub(super) fn regroup(&mut self, key: &Key) {
-        if self.is_deployment(key.0) || matches!(key.0, What::Services | What::Pools) {
+        if self.is_deployment(key.0) || key.0 == What::Services || key.0.is_pool() {
             self.groups.mark(self.carrier_key(key));
         }
         let labels = self.objects.get(key).and_then(labels_of_pods);
         let namespace = &key.1.namespace;
         let in_them = labels.map(|labels| {
-            let keyed = |what| move |name| (what, name);
-            let services = self.groups.services.matching(namespace, labels);
-            let pools = self.groups.pools.matching(namespace, labels);
-            let services = services.into_iter().map(keyed(What::Services));
+            let (services, pools) = self.groups.selecting(namespace, labels);
+            let services = services.into_iter().map(|name| (What::Services, name));
             services
-                .chain(pools.into_iter().map(keyed(What::Pools)))
+                .chain(pools)
                 .map(|group| self.carrier_key(&group))
                 .collect()
         });
@@ -183,8 +208,8 @@ impl Store {
         if !homes.is_empty() || key.0 == What::Pods {
             return homes;
         }
-        let outermost = self.outermost(key).filter(|owner| self.names_model(owner));
-        outermost
+        let owner = self.owner_that_carries(key);
+        owner
             .map(|owner| self.carrier_key(&owner))
             .into_iter()
             .collect()

@@ -4,30 +4,52 @@
 //! list, watch ──▶ picked (what is kept of the JSON) ──▶ objects ──▶ store (reducer) ──▶ Observed (watch channel)
 //! ```
 //!
-//! Invariant: what is published is a function of the objects as the API server told them, and nothing is before every watch
-//! has listed once. While the API server is away the last world stays. Only `connect`, `watch`,
-//! `pulse` and `source` touch the network or a clock.
+//! Invariant: what is published is a function of the objects as the API server told them, and nothing is before all Pods and
+//! Services are known; an owner's kind that cannot be read keeps back the pods that it may own, and nothing else, and
+//! InferencePools that cannot be read keep back nothing. While the API server is away the last world stays. Only `connect`, `discovery`, `watch`, `steps`, `pulse` and `source` touch the
+//! network or a clock.
 
 mod carriers;
 mod connect;
+mod desired_replicas;
+pub(crate) mod discovery;
+mod external;
 pub(crate) mod fault;
+mod findings;
 mod groups;
+mod ignored_advice;
+mod ignored_labels;
+mod initial_sync;
 mod kinds;
+mod lineage;
+mod mentions;
 pub(crate) mod objects;
+mod offers;
+mod parts;
 pub(crate) mod picked;
 pub(crate) mod pulse;
+pub(crate) mod reduce;
+mod roles;
 mod selectors;
 mod serving;
 mod settled;
+mod shapes;
 mod source;
 mod state;
+mod steps;
 mod store;
+mod touched;
+mod unread_pools;
+mod unready;
+mod variants;
 pub(crate) mod watch;
 
 pub use connect::{Access, Client, ConnectError, connect};
+pub use external::{AllowedEndpoint, InvalidAllowed};
+pub use fault::Cause;
 pub use kinds::{Kind, KindError};
 pub use source::{Kubernetes, Options};
-pub use state::{ApiState, Lost, States, WatchState};
+pub use state::{ApiState, KeepsBack, Lost, Reach, States, Undefined, WatchState};
 pub(crate) use store::What;
 
 #[cfg(test)]

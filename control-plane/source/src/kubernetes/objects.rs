@@ -7,101 +7,15 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use headgate_contract::names;
+use headgate_model::Protocol;
+use headgate_model::ports::{PodPort, ServicePort, Target, protocol_of_all};
 use k8s_openapi::jiff::Timestamp;
 use serde_json::Value;
 
 use super::kinds::Kind;
-use super::picked::{Keep, Shape};
-
-/// Where headgate's annotations begin; no other is kept.
-const ANNOTATIONS: &str = "headgate.dev/";
-
-const METADATA: Keep = Keep::Fields(&[
-    ("name", Keep::Scalar),
-    ("namespace", Keep::Scalar),
-    ("uid", Keep::Scalar),
-    ("resourceVersion", Keep::Scalar),
-    ("creationTimestamp", Keep::Scalar),
-    ("deletionTimestamp", Keep::Scalar),
-    ("labels", Keep::Prefixed("")),
-    ("annotations", Keep::Prefixed(ANNOTATIONS)),
-    (
-        "ownerReferences",
-        Keep::Fields(&[
-            ("apiVersion", Keep::Scalar),
-            ("kind", Keep::Scalar),
-            ("uid", Keep::Scalar),
-            ("controller", Keep::Scalar),
-        ]),
-    ),
-]);
-
-const CONTAINERS: Keep = Keep::Fields(&[(
-    "ports",
-    Keep::Fields(&[
-        ("name", Keep::Scalar),
-        ("containerPort", Keep::Scalar),
-        ("protocol", Keep::Scalar),
-    ]),
-)]);
-
-/// A pod's JSON.
-#[derive(Debug, Clone)]
-pub(crate) struct PodShape;
-impl Shape for PodShape {
-    const KEEP: Keep = Keep::Fields(&[
-        ("metadata", METADATA),
-        ("spec", Keep::Fields(&[("containers", CONTAINERS)])),
-        (
-            "status",
-            Keep::Fields(&[
-                ("phase", Keep::Scalar),
-                ("podIP", Keep::Scalar),
-                (
-                    "conditions",
-                    Keep::Fields(&[("type", Keep::Scalar), ("status", Keep::Scalar)]),
-                ),
-            ]),
-        ),
-    ]);
-}
-
-/// A Service's JSON.
-#[derive(Debug, Clone)]
-pub(crate) struct ServiceShape;
-impl Shape for ServiceShape {
-    const KEEP: Keep = Keep::Fields(&[
-        ("metadata", METADATA),
-        ("spec", Keep::Fields(&[("selector", Keep::Prefixed(""))])),
-    ]);
-}
-
-/// An InferencePool's JSON.
-#[derive(Debug, Clone)]
-pub(crate) struct PoolShape;
-impl Shape for PoolShape {
-    const KEEP: Keep = Keep::Fields(&[
-        ("metadata", METADATA),
-        (
-            "spec",
-            Keep::Fields(&[(
-                "selector",
-                Keep::Fields(&[("matchLabels", Keep::Prefixed(""))]),
-            )]),
-        ),
-    ]);
-}
-
-/// The JSON of an owner of pods, whatever its kind: its numbers lie in maps.
-#[derive(Debug, Clone)]
-pub(crate) struct OwnerShape;
-impl Shape for OwnerShape {
-    const KEEP: Keep = Keep::Fields(&[
-        ("metadata", METADATA),
-        ("spec", Keep::Maps(6)),
-        ("status", Keep::Maps(3)),
-    ]);
-}
+use super::roles::{self, Generations};
+use super::unready;
+use crate::declared::{list, number, pod_ports, service_ports, text};
 
 /// Namespace and name.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -145,24 +59,38 @@ pub(crate) struct Object {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Body {
     Pod {
-        /// TCP ports with a name, in order.
-        ports: Vec<(String, u16)>,
+        /// TCP ports of its containers and native sidecars, in order.
+        ports: Vec<PodPort>,
         address: Option<IpAddr>,
         ready: bool,
+        /// Since when it is ready, in Unix seconds.
+        ready_since: Option<i64>,
         /// Its containers ended for good; it may keep its address and stay for days.
         ended: bool,
+        /// Why it is not ready, as Kubernetes says it.
+        troubles: Vec<String>,
     },
     Service {
         selector: BTreeMap<String, String>,
+        /// Its TCP ports, in order.
+        ports: Vec<ServicePort>,
+        /// The DNS name that it stands for, where it is of type ExternalName.
+        external_name: Option<String>,
     },
     /// An InferencePool.
     Pool {
         selector: BTreeMap<String, String>,
+        /// Where its pods serve, in order.
+        ports: Vec<ServicePort>,
     },
     Owner {
         replicas: Option<u32>,
+        /// Seconds that its pods must have been ready before they count as available.
+        min_ready_seconds: u32,
         /// The labels of its pod template, where it has one in the usual place.
         template: BTreeMap<String, String>,
+        /// Where it runs several generations of pods side by side: which one takes traffic.
+        generations: Option<Generations>,
     },
 }
 
@@ -175,38 +103,29 @@ impl Object {
     pub(crate) fn pod(value: &Value) -> Result<Self, Nameless> {
         let mut read = Reader(Vec::new());
         let meta = read.metadata(value)?;
-        let containers = list(value, "/spec/containers").iter();
-        let ports = containers
-            .flat_map(|container| list(container, "/ports"))
-            .filter(|port| {
-                matches!(
-                    port.get("protocol").and_then(Value::as_str),
-                    None | Some("TCP")
-                )
-            })
-            .filter_map(|port| {
-                let number = port.get("containerPort")?.as_u64()?;
-                let number = u16::try_from(number).ok().filter(|n| *n != 0)?;
-                Some((port.get("name")?.as_str()?.to_owned(), number))
-            })
-            .collect();
+        let ports = value.get("spec").map(pod_ports).unwrap_or_default();
         let address = read.parsed(value, "/status/podIP", "an IP address", |text| {
             text.parse().ok()
         });
-        let ready = list(value, "/status/conditions").iter().any(|condition| {
-            let is = |field: &str, wanted: &str| {
-                condition.get(field).and_then(Value::as_str) == Some(wanted)
-            };
-            is("type", "Ready") && is("status", "True")
+        let ready = list(value, "/status/conditions").iter().find(|condition| {
+            text(condition, "/type") == Some("Ready") && text(condition, "/status") == Some("True")
         });
+        let since = ready.and_then(|condition| text(condition, "/lastTransitionTime"));
         let ended = matches!(text(value, "/status/phase"), Some("Failed" | "Succeeded"));
+        let troubles = if ready.is_some() {
+            Vec::new()
+        } else {
+            unready::of_pod(value)
+        };
         Ok(read.done(
             meta,
             Body::Pod {
                 ports,
                 address,
-                ready,
+                ready: ready.is_some(),
+                ready_since: since.and_then(seconds),
                 ended,
+                troubles,
             },
         ))
     }
@@ -215,14 +134,44 @@ impl Object {
         let mut read = Reader(Vec::new());
         let meta = read.metadata(value)?;
         let selector = read.texts(value, "/spec/selector");
-        Ok(read.done(meta, Body::Service { selector }))
+        let external_name = text(value, "/spec/externalName")
+            .filter(|_| text(value, "/spec/type") == Some("ExternalName"));
+        Ok(read.done(
+            meta,
+            Body::Service {
+                selector,
+                ports: service_ports(value),
+                external_name: external_name.map(str::to_owned),
+            },
+        ))
     }
 
     pub(crate) fn pool(value: &Value) -> Result<Self, Nameless> {
         let mut read = Reader(Vec::new());
         let meta = read.metadata(value)?;
-        let selector = read.texts(value, "/spec/selector/matchLabels");
-        Ok(read.done(meta, Body::Pool { selector }))
+        let newer = "/spec/selector/matchLabels";
+        let selector = match value.pointer(newer).is_some_and(Value::is_object) {
+            true => read.texts(value, newer),
+            false => read.texts(value, "/spec/selector"),
+        };
+        let app_protocol = text(value, "/spec/appProtocol");
+        let ports = list(value, "/spec/targetPorts").iter();
+        let ports = ports.filter_map(|port| port.get("number"));
+        let ports = ports.chain(value.pointer("/spec/targetPortNumber"));
+        let ports = ports.filter_map(|port| {
+            Some(ServicePort {
+                name: String::new(),
+                target: Target::Number(number(port)?),
+                app_protocol: app_protocol.map(str::to_owned),
+            })
+        });
+        Ok(read.done(
+            meta,
+            Body::Pool {
+                selector,
+                ports: ports.collect(),
+            },
+        ))
     }
 
     pub(crate) fn owner(value: &Value, kind: &Kind) -> Result<Self, Nameless> {
@@ -233,7 +182,22 @@ impl Object {
             .as_deref()
             .and_then(|pointer| read.replicas(value, pointer));
         let template = read.texts(value, "/spec/template/metadata/labels");
-        Ok(read.done(meta, Body::Owner { replicas, template }))
+        let min_ready_seconds = kind
+            .min_ready_seconds
+            .as_deref()
+            .and_then(|pointer| value.pointer(pointer)?.as_u64())
+            .and_then(|seconds| u32::try_from(seconds).ok())
+            .unwrap_or(0);
+        let generations = roles::generations(kind, &meta.name.name, value);
+        Ok(read.done(
+            meta,
+            Body::Owner {
+                replicas,
+                min_ready_seconds,
+                template,
+                generations,
+            },
+        ))
     }
 }
 
@@ -242,15 +206,9 @@ pub(crate) fn resource_version(value: &Value) -> &str {
     text(value, "/metadata/resourceVersion").unwrap_or_default()
 }
 
-fn text<'a>(value: &'a Value, pointer: &str) -> Option<&'a str> {
-    value.pointer(pointer).and_then(Value::as_str)
-}
-
-fn list<'a>(value: &'a Value, pointer: &str) -> &'a [Value] {
-    value
-        .pointer(pointer)
-        .and_then(Value::as_array)
-        .map_or(&[], Vec::as_slice)
+/// A time in Unix seconds.
+fn seconds(text: &str) -> Option<i64> {
+    text.parse::<Timestamp>().ok().map(Timestamp::as_second)
 }
 
 /// Reads values, and remembers those that it could not.
@@ -277,9 +235,7 @@ impl Reader {
                 name: needed("/metadata/name", "a name")?.to_owned(),
             },
             uid: needed("/metadata/uid", "a UID")?.to_owned(),
-            created: self.parsed(value, "/metadata/creationTimestamp", "a time", |text| {
-                text.parse::<Timestamp>().ok().map(Timestamp::as_second)
-            }),
+            created: self.parsed(value, "/metadata/creationTimestamp", "a time", seconds),
             terminating: value
                 .pointer("/metadata/deletionTimestamp")
                 .is_some_and(|time| !time.is_null()),
@@ -363,6 +319,16 @@ impl Object {
     /// Whether it is a pod whose containers ended for good.
     pub(crate) fn has_ended(&self) -> bool {
         matches!(self.body, Body::Pod { ended: true, .. })
+    }
+}
+
+impl Body {
+    /// How a Service says that all its ports are spoken to.
+    pub(crate) fn protocol(&self) -> Protocol {
+        match self {
+            Self::Service { ports, .. } => protocol_of_all(ports),
+            _ => Protocol::default(),
+        }
     }
 }
 

@@ -14,7 +14,7 @@ use kube::Client;
 use tokio::sync::{Notify, watch};
 
 use super::fault::Backoff;
-use super::state::ApiState;
+use super::state::{Reach, States};
 
 /// The shortest time between two questions.
 const EVERY: Duration = Duration::from_secs(1);
@@ -58,11 +58,11 @@ impl Pulse {
         }
     }
 
-    /// Asks while it is missed; one does so for all. `told` is how the watches fare.
-    pub(super) async fn feel(self, client: Client, told: watch::Receiver<ApiState>) {
+    /// Asks while it is missed; one does so for all. `states` is how the watches fare, and hears whether it can be reached.
+    pub(super) async fn feel(self, client: Client, states: States) {
         loop {
             self.missed.notified().await;
-            if self.returned(&client, &told).await {
+            if self.returned(&client, &states).await {
                 self.returns.send_modify(|returns| *returns += 1);
             }
             tokio::time::sleep(EVERY).await;
@@ -71,18 +71,22 @@ impl Pulse {
 
     /// Asks until it is ready, or all watches are answered, whatever it says of itself. Whether it was away and is ready: one
     /// that was ready all the time refuses for a reason of its own.
-    async fn returned(&self, client: &Client, told: &watch::Receiver<ApiState>) -> bool {
+    async fn returned(&self, client: &Client, states: &States) -> bool {
         let spread = Backoff::new();
         let mut away = false;
         loop {
             // What was missed before it is asked is no news after its answer.
             let _ = self.missed.notified().now_or_never();
-            if is_ready(client, ANSWER).await {
+            let reach = reach(client, ANSWER).await;
+            if reach == Reach::Ready {
+                // The watches are about to try again: what they say then counts.
+                states.reached(if away { Reach::Unasked } else { reach });
                 return away;
             }
+            states.reached(reach);
             away = true;
             tokio::time::sleep(EVERY + spread.jitter(EVERY)).await;
-            if told.borrow().lost().is_none() {
+            if states.follow().borrow().lost().is_none() {
                 return false;
             }
         }
@@ -91,13 +95,18 @@ impl Pulse {
 
 /// Whether the API server says that it is ready. Where it may not be asked, it answers, and that has to do.
 pub(super) async fn is_ready(client: &Client, within: Duration) -> bool {
+    reach(client, within).await == Reach::Ready
+}
+
+async fn reach(client: &Client, within: Duration) -> Reach {
     let Ok(request) = http::Request::get("/readyz").body(Vec::new()) else {
-        return true;
+        return Reach::Ready;
     };
     match tokio::time::timeout(within, client.request_text(request)).await {
-        Ok(Ok(_)) => true,
-        Ok(Err(kube::Error::Api(status))) => matches!(status.code, 401 | 403),
-        Ok(Err(_)) | Err(_) => false,
+        Ok(Ok(_)) => Reach::Ready,
+        Ok(Err(kube::Error::Api(status))) if matches!(status.code, 401 | 403) => Reach::Ready,
+        Ok(Err(kube::Error::Api(_))) => Reach::Unready,
+        Ok(Err(_)) | Err(_) => Reach::Unreachable,
     }
 }
 
@@ -107,43 +116,45 @@ mod tests {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     use tokio::net::TcpListener;
 
-    use super::super::state::{Lost, WatchState};
+    use super::super::fault::{Cause, Loss};
+    use super::super::state::KeepsBack;
+    use super::super::watch::News;
     use super::*;
 
     const NEVER_READY: &[u8] =
         b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
-
-    fn one_lost() -> ApiState {
-        let lost = WatchState {
-            lost: Some(Lost {
-                since: 0,
-                message: "gone".to_owned(),
-            }),
-            ..WatchState::default()
-        };
-        let mut state = ApiState::default();
-        state.watches.insert("pods".to_owned(), lost);
-        state
-    }
 
     #[tokio::test]
     async fn who_never_says_that_it_is_ready_is_asked_no_more_once_it_answers_the_watches() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let client = Client::try_from(kube::Config::new(url.parse().unwrap())).unwrap();
-        let (tell, told) = watch::channel(one_lost());
+        let states = States::default();
+        for watch in ["pods", "services"] {
+            states.expect(watch.to_owned(), None, KeepsBack::Everything);
+        }
+        let loss = Loss {
+            message: "gone".to_owned(),
+            cause: Cause::Unanswered,
+            code: 0,
+        };
+        states.hear("pods", &News::<()>::Lost(loss));
         let pulse = Pulse::default();
-        let returned = pulse.returned(&client, &told);
+        let returned = pulse.returned(&client, &states);
         let asked_twice = async {
             for _ in 0..2 {
                 let (mut asked, _) = listener.accept().await.unwrap();
                 let _ = asked.read(&mut [0; 1024]).await.unwrap();
                 asked.write_all(NEVER_READY).await.unwrap();
             }
-            tell.send_replace(ApiState::default());
+            let state = states.follow().borrow().clone();
+            assert_eq!(state.away(), None, "one of two is answered");
+            assert_eq!(state.unread().count(), 1);
+            states.hear("pods", &News::<()>::Found);
         };
         let both = async { tokio::join!(returned, asked_twice).0 };
         let limit = Duration::from_secs(30);
         assert!(!tokio::time::timeout(limit, both).await.unwrap());
+        assert_eq!(states.follow().borrow().reach, Reach::Unasked);
     }
 }

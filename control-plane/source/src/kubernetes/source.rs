@@ -1,26 +1,32 @@
 //! The running source: watches, the one task that reduces what they tell, and what is published of it.
 //!
-//! Invariant: nothing is published before every watch has listed once. A label edit is published at once; what endpoints
+//! Invariant: nothing is published before all Pods and Services are known, and every other kind is, or is known not to be read
+//! now. A label edit is published at once; what endpoints
 //! alone do at most every [`CHURN_EVERY`], because a world is copied to be published.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use headgate_model::{LabelKeys, Objects};
+use headgate_model::{LabelKeys, Objects, Unread};
 use kube::Client;
 use serde_json::Value;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
 
+use super::discovery::Catalogue;
+use super::external::AllowedEndpoint;
+use super::initial_sync::InitialSync;
 use super::kinds::{Kind, KindError};
-use super::objects::{Nameless, Object, OwnerShape, PodShape, PoolShape, ServiceShape};
+use super::objects::{Nameless, Object};
 use super::picked::Shape;
+use super::roles;
 use super::settled::Settled;
+use super::shapes::{OwnerShape, PodShape, PoolShape, ServiceShape};
 use super::state::{ApiState, States};
 use super::store::{Store, WatchId, What};
-use super::watch::{Read, Watch};
+use super::watch::{Event, Read, Watch};
 use crate::access::{self, Watchable};
 use crate::change::Change;
 use crate::files::Observed;
@@ -42,6 +48,8 @@ pub struct Options {
     pub keys: LabelKeys,
     /// Namespaces to watch; none for the whole cluster.
     pub namespaces: Vec<String>,
+    /// Endpoints that may be written on a Service although they are refused by default.
+    pub allowed_endpoints: Vec<AllowedEndpoint>,
     /// How often the API server is asked again for a kind that it does not have, and how long one that was there must be
     /// missing until it is taken for removed.
     pub absent_retry: Duration,
@@ -54,6 +62,7 @@ impl Default for Options {
             kinds: Kind::defaults(),
             keys: LabelKeys::default(),
             namespaces: Vec::new(),
+            allowed_endpoints: Vec::new(),
             absent_retry: Duration::from_secs(30),
         }
     }
@@ -80,7 +89,9 @@ impl Kubernetes {
         let ids = WatchId::all(&whats, &options.namespaces);
         let (tell, news) = mpsc::channel(QUEUE);
         let states = States::default();
+        let catalogue = Catalogue::default();
         let mut starter = Starter {
+            catalogue: &catalogue,
             client,
             options: &options,
             states: &states,
@@ -91,16 +102,25 @@ impl Kubernetes {
         for id in &ids {
             if let Some(of) = table.get(&id.what) {
                 let name = of.name(id.namespace.as_deref());
-                states.expect(name.clone(), of.install);
+                states.expect(name.clone(), of.install, id.what.keeps_back());
+                states.restored_by(&name, restore(&options.kinds, id.what));
                 names.insert(id.clone(), name);
                 starter.start(id, of);
             }
         }
         let mut tasks = starter.tasks;
+        let optional = table.iter().filter(|(what, _)| what.is_optional());
+        let groups = optional.map(|(_, of)| of.resource().group.clone());
+        let groups = groups.collect();
+        let (pulse, retry) = (states.pulse().clone(), options.absent_retry);
+        tasks.spawn(catalogue.keep(client.clone(), groups, retry, pulse));
+        let built_in = table.iter().filter(|(_, of)| of.is_built_in());
+        let built_in = built_in.map(|(what, _)| *what).collect();
         let (publish, observed) = watch::channel(Arc::default());
         let reducer = Reducer {
+            initial_sync: InitialSync::of(ids.iter(), built_in),
             names,
-            store: Store::new(options.kinds, options.keys, ids),
+            store: Store::new(options.kinds, options.keys, ids).allowing(options.allowed_endpoints),
             publish,
             states: states.clone(),
             pending: Settled::default(),
@@ -108,7 +128,7 @@ impl Kubernetes {
         };
         tasks.spawn(reducer.run(news));
         let feeler = states.pulse().clone();
-        tasks.spawn(feeler.feel(client.clone(), states.follow()));
+        tasks.spawn(feeler.feel(client.clone(), states.clone()));
         Ok(Self {
             observed,
             states,
@@ -116,7 +136,7 @@ impl Kubernetes {
         })
     }
 
-    /// The world as it is and as it changes, once every watch has listed once.
+    /// The world as it is and as it changes, once all is listed that can be.
     pub async fn synced(&self) -> watch::Receiver<Arc<Observed>> {
         let mut observed = self.observed.clone();
         // The sender lives as long as this source.
@@ -137,8 +157,23 @@ impl Kubernetes {
     }
 }
 
+/// How it is mended that a kind is not there any more.
+fn restore(kinds: &[Kind], what: What) -> String {
+    let again = "install its CustomResourceDefinition again";
+    let owner = match what {
+        What::Owners(place) => kinds.get(place),
+        What::Pods | What::Services | What::Pools | What::ExperimentalPools => None,
+    };
+    match owner.map(|kind| (&kind.kind, Kind::usual(&kind.kind))) {
+        Some((kind, Ok(_))) => format!("{again}, or start with --no-owner-kind {kind}"),
+        Some((kind, Err(_))) => format!("{again}, or start without the --owner-kind of {kind}"),
+        None => again.to_owned(),
+    }
+}
+
 /// Starts the watches.
 struct Starter<'a> {
+    catalogue: &'a Catalogue,
     client: &'a Client,
     options: &'a Options,
     states: &'a States,
@@ -151,12 +186,14 @@ impl Starter<'_> {
         match id.what {
             What::Pods => self.spawn::<PodShape>(id, of, false, Object::pod),
             What::Services => self.spawn::<ServiceShape>(id, of, false, Object::service),
-            What::Pools => self.spawn::<PoolShape>(id, of, false, Object::pool),
+            What::Pools | What::ExperimentalPools => {
+                self.spawn::<PoolShape>(id, of, false, Object::pool)
+            }
             What::Owners(place) => {
                 let Some(kind) = self.options.kinds.get(place).cloned() else {
                     return;
                 };
-                let metadata = kind.replicas.is_none();
+                let metadata = !roles::reads_in_full(&kind);
                 let read = move |owner: &Value| Object::owner(owner, &kind);
                 self.spawn::<OwnerShape>(id, of, metadata, read);
             }
@@ -172,9 +209,14 @@ impl Starter<'_> {
     ) {
         let read: Read<S, Object> = Box::new(move |picked| read(&picked.value));
         let absent_retry = self.options.absent_retry;
+        let optional = id.what.is_optional();
         let (id, pulse, tell) = (id.clone(), self.states.pulse(), &self.tell);
         let watch = Watch::new(self.client, id, of, read, absent_retry, pulse, tell);
-        self.tasks.spawn(watch.of_metadata(metadata).run());
+        let watch = watch.of_metadata(metadata);
+        self.tasks.spawn(match optional {
+            true => watch.found_by(self.catalogue, of).run(),
+            false => watch.run(),
+        });
     }
 }
 
@@ -183,6 +225,8 @@ struct Reducer {
     /// As `status` calls the watches.
     names: BTreeMap<WatchId, String>,
     store: Store,
+    /// What the first world waits for.
+    initial_sync: InitialSync,
     publish: watch::Sender<Arc<Observed>>,
     states: States,
     /// What became of the world since it was published.
@@ -211,7 +255,7 @@ impl Reducer {
                 };
                 self.hear(&id, said);
             }
-            if self.store.synced() {
+            if self.last.is_some() || self.due().is_some_and(|due| due <= Instant::now()) {
                 self.pending = self.pending.and(self.store.settle());
                 if self.due().is_some_and(|due| due <= Instant::now()) {
                     self.publish();
@@ -221,9 +265,9 @@ impl Reducer {
     }
 
     /// When the world is to be published, if there is another one.
-    fn due(&self) -> Option<Instant> {
+    fn due(&mut self) -> Option<Instant> {
         let Some(last) = self.last else {
-            return self.store.synced().then(Instant::now);
+            return self.initial_sync.due(self.store.synced(), Instant::now());
         };
         match self.pending {
             Settled {
@@ -245,14 +289,17 @@ impl Reducer {
         let generation = before.generation + 1;
         let first = before.generation == 0;
         let at = |happened: bool, last: u64| if happened || first { generation } else { last };
+        let findings = self.store.findings();
         self.publish.send_replace(Arc::new(Observed {
             objects: Objects {
                 carriers: self.store.carriers(),
                 groups: self.store.groups(),
+                unread: self.unread(),
                 ..Objects::default()
             },
             problems: Vec::new(),
-            findings: self.store.findings(),
+            concerned: self.store.concerned(&findings),
+            findings,
             references: References::of(self.store.references()),
             generation,
             intent: at(settled.change == Some(Change::Intent), before.intent),
@@ -265,8 +312,60 @@ impl Reducer {
         if let Some(name) = self.names.get(id) {
             self.states.hear(name, &said);
         }
-        if let News::Event(event) = said {
-            self.store.reduce(id, event);
+        if self.last.is_none() {
+            self.initial_sync.hear(id, &said);
         }
+        let may_unread = !matches!(
+            said,
+            News::Event(Event::Begin | Event::Listed(_) | Event::Applied(_) | Event::Deleted(_))
+                | News::Version(_)
+        );
+        match said {
+            News::Event(event) => self.store.reduce(id, event),
+            News::Version(version) => self.store.read_in(id.what, version),
+            News::Found | News::Lost(_) | News::Missing => {}
+        }
+        if may_unread && self.unread() != self.publish.borrow().objects.unread {
+            self.pending.findings = true;
+        }
+    }
+
+    /// The kinds whose watch is lost, or has not listed yet.
+    fn unread(&self) -> Unread {
+        let unread = self
+            .names
+            .iter()
+            .filter(|(_, name)| self.states.is_unread(name));
+        let kinds =
+            unread.filter_map(|(id, _)| Some((id.namespace.clone(), self.store.kind(id.what)?)));
+        Unread {
+            anything: false,
+            kinds: kinds.collect(),
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_absence_of_a_kind_is_mended_by_a_flag_that_names_it() {
+        let mut kinds = Kind::defaults();
+        let place = |kinds: &[Kind], name: &str| {
+            What::Owners(kinds.iter().position(|kind| kind.kind == name).unwrap())
+        };
+        let sets = restore(&kinds, place(&kinds, "LeaderWorkerSet"));
+        assert!(sets.ends_with("--no-owner-kind LeaderWorkerSet"), "{sets}");
+        let mut own = kinds[0].clone();
+        own.kind = "Trainer".to_owned();
+        kinds.push(own);
+        let own = restore(&kinds, place(&kinds, "Trainer"));
+        assert!(
+            own.ends_with("without the --owner-kind of Trainer"),
+            "{own}"
+        );
+        assert!(!restore(&kinds, What::Pools).contains("owner-kind"));
     }
 }

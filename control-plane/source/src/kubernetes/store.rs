@@ -12,14 +12,18 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-use headgate_model::{Carrier, CarrierKey, Finding, LabelKeys, Subject};
+use headgate_contract::names;
+use headgate_model::{Carrier, CarrierKey, Finding, LabelKeys, carrier_is_owner};
 
 use super::carriers::Built;
+use super::external::AllowedEndpoint;
 use super::groups::Groups;
 use super::kinds::Kind;
 use super::objects::{Body, Name, Object};
+use super::roles;
 use super::selectors::Selectors;
 use super::settled::{Settled, between};
+use super::state::KeepsBack;
 use super::watch::Event;
 use crate::change::Change;
 use crate::reference::ByObject;
@@ -29,8 +33,32 @@ use crate::reference::ByObject;
 pub(crate) enum What {
     Pods,
     Services,
+    /// InferencePools of the group `inference.networking.k8s.io`.
     Pools,
+    /// Those of `inference.networking.x-k8s.io`, which came before.
+    ExperimentalPools,
     Owners(usize),
+}
+
+impl What {
+    /// Whether it is an InferencePool, of either group.
+    pub(crate) fn is_pool(self) -> bool {
+        matches!(self, Self::Pools | Self::ExperimentalPools)
+    }
+
+    /// What is not served before this is read.
+    pub(crate) fn keeps_back(self) -> KeepsBack {
+        match self {
+            Self::Pods | Self::Services => KeepsBack::Everything,
+            Self::Pools | Self::ExperimentalPools => KeepsBack::Nothing,
+            Self::Owners(_) => KeepsBack::OwnedPods,
+        }
+    }
+
+    /// Whether the rest can be served while this is not read.
+    pub(crate) fn is_optional(self) -> bool {
+        self.keeps_back() != KeepsBack::Everything
+    }
 }
 
 /// One watch of these.
@@ -54,11 +82,15 @@ struct Listing {
 pub(crate) struct Store {
     pub(super) kinds: Vec<Kind>,
     pub(super) keys: LabelKeys,
+    /// Endpoints that may be written on a Service although they are refused by default.
+    pub(super) allowed: Vec<AllowedEndpoint>,
     watches: BTreeMap<WatchId, Listing>,
     pub(super) objects: BTreeMap<Key, Object>,
     pub(super) uids: HashMap<String, Key>,
     /// By the UID of their controller.
     pub(super) children: HashMap<String, BTreeSet<Key>>,
+    /// By the owner that a label names, where the controller is of a kind that is not watched.
+    pub(super) named: BTreeMap<Key, BTreeSet<Key>>,
     /// Of the Services that declare a variant.
     pub(super) selectors: Selectors,
     pub(super) groups: Groups,
@@ -67,18 +99,20 @@ pub(crate) struct Store {
     /// The same, the other way round.
     pub(super) members: BTreeMap<CarrierKey, BTreeSet<Key>>,
     /// Objects whose homes may be others now.
-    stale: BTreeSet<Key>,
+    pub(super) stale: BTreeSet<Key>,
     /// Carriers that may be others now.
-    dirty: BTreeSet<CarrierKey>,
-    built: BTreeMap<CarrierKey, Built>,
-    /// Of the carriers that are built.
-    references: Arc<ByObject>,
-    /// Of objects that could not be read in full.
-    unreadable: BTreeMap<Key, Vec<Finding>>,
+    pub(super) dirty: BTreeSet<CarrierKey>,
+    pub(super) built: BTreeMap<CarrierKey, Built>,
+    /// Of the carriers that are built, and of all that something is said about.
+    pub(super) references: Arc<ByObject>,
+    /// How many findings of carriers are about each object.
+    pub(super) mentions: BTreeMap<CarrierKey, usize>,
+    /// What is wrong with objects, whether or not they carry anything.
+    pub(super) complaints: BTreeMap<Key, Vec<Finding>>,
     /// Whether another finding is to be told of, or one less.
     said: bool,
     /// Whether it was ever settled; before that, everything is stale.
-    settled: bool,
+    pub(super) settled: bool,
 }
 
 impl Store {
@@ -90,6 +124,7 @@ impl Store {
         Self {
             kinds,
             keys,
+            allowed: Vec::new(),
             watches: watches
                 .into_iter()
                 .map(|id| (id, Listing::default()))
@@ -97,6 +132,7 @@ impl Store {
             objects: BTreeMap::new(),
             uids: HashMap::new(),
             children: HashMap::new(),
+            named: BTreeMap::new(),
             selectors: Selectors::default(),
             groups: Groups::default(),
             homes: BTreeMap::new(),
@@ -105,15 +141,42 @@ impl Store {
             dirty: BTreeSet::new(),
             built: BTreeMap::new(),
             references: Arc::default(),
-            unreadable: BTreeMap::new(),
+            mentions: BTreeMap::new(),
+            complaints: BTreeMap::new(),
             said: false,
             settled: false,
         }
     }
 
-    /// Whether every watch has told all there is at least once.
+    /// The same with endpoints that may be written although they are refused by default.
+    pub(crate) fn allowing(self, allowed: Vec<AllowedEndpoint>) -> Self {
+        Self { allowed, ..self }
+    }
+
+    /// Whether all Pods and Services are known. An owner's kind that is not read keeps back the pods that it may own, and
+    /// nothing else; InferencePools that are not read keep back nothing.
     pub(crate) fn synced(&self) -> bool {
-        self.watches.values().all(|watch| watch.synced)
+        let mut needed = self.watches.iter().filter(|(id, _)| !id.what.is_optional());
+        needed.all(|(_, watch)| watch.synced)
+    }
+
+    /// The kind of these objects, in lower case.
+    pub(crate) fn kind(&self, what: What) -> Option<String> {
+        match what {
+            What::Pods => Some("pod".to_owned()),
+            What::Services => Some("service".to_owned()),
+            What::Pools | What::ExperimentalPools => Some("inferencepool".to_owned()),
+            What::Owners(place) => self.kinds.get(place).map(Kind::lower),
+        }
+    }
+
+    /// Whether InferencePools of a namespace may be there that were never listed.
+    pub(super) fn may_hide_pools(&self, namespace: &str) -> bool {
+        let mut watches = self.watches.iter().filter(|(id, _)| id.what.is_pool());
+        watches.any(|(id, listing)| {
+            let here = id.namespace.as_ref().is_none_or(|ns| ns == namespace);
+            here && !listing.synced
+        })
     }
 
     /// Takes in what a watch told.
@@ -130,9 +193,10 @@ impl Store {
             }
             Event::Done => {
                 let listing = self.watches.entry(id.clone()).or_default();
-                listing.synced = true;
+                let first = !std::mem::replace(&mut listing.synced, true);
                 let seen = listing.seen.take();
-                if std::mem::take(&mut listing.absent) {
+                // What waited for an object of this kind waits no more.
+                if std::mem::take(&mut listing.absent) || (first && self.settled) {
                     self.everything_is_stale();
                 }
                 if let Some(seen) = seen {
@@ -159,6 +223,20 @@ impl Store {
         }
     }
 
+    /// A kind is read in another version: so the API server calls its objects from now on.
+    pub(crate) fn read_in(&mut self, what: What, version: String) {
+        let What::Owners(place) = what else {
+            return;
+        };
+        if let Some(kind) = self.kinds.get_mut(place) {
+            kind.version = version;
+            self.said = true;
+        }
+        let its = self.objects.keys().filter(|(of, _)| *of == what);
+        let its: Vec<Key> = its.cloned().collect();
+        its.into_iter().for_each(|key| self.mark(key));
+    }
+
     /// Whether objects of this kind would be known, were they there.
     pub(super) fn sees(&self, group: &str, kind: &str) -> bool {
         if group.is_empty() && kind == "Pod" {
@@ -172,6 +250,16 @@ impl Store {
             .iter()
             .filter(|(id, _)| id.what == What::Owners(place));
         watches.any(|(_, listing)| !listing.absent)
+    }
+
+    /// Whether an object that is not there may be told of yet: its kind, in its namespace, is not listed.
+    pub(super) fn may_come(&self, (what, name): &Key) -> bool {
+        let of = |id: &WatchId| {
+            let here = id.namespace.as_ref().is_none_or(|ns| *ns == name.namespace);
+            id.what == *what && here
+        };
+        let mut watches = self.watches.iter();
+        watches.any(|(id, listing)| of(id) && !listing.synced)
     }
 
     /// Removes the objects of a watch that are not in its list.
@@ -204,6 +292,9 @@ impl Store {
             return;
         }
         self.remove(&key);
+        if let Some(owner) = self.named_owner(&object) {
+            self.named.entry(owner).or_default().insert(key.clone());
+        }
         let meta = &object.meta;
         self.uids.insert(meta.uid.clone(), key.clone());
         if let Some(controller) = &meta.controller {
@@ -213,15 +304,18 @@ impl Store {
                 .insert(key.clone());
         }
         match &object.body {
-            Body::Service { selector } if self.declares(&object) => {
+            Body::Service { selector, .. } if self.declares(&object) => {
                 self.selectors.insert(&meta.name, selector);
+                if self.yields(&object) {
+                    self.groups.insert(&key, &object.body);
+                }
             }
-            body => self.groups.insert(&meta.name, body),
+            body => self.groups.insert(&key, body),
         }
-        if !object.unreadable.is_empty() {
+        let complaints = self.complaints(&key, &object);
+        if !complaints.is_empty() {
             self.said = true;
-            self.unreadable
-                .insert(key.clone(), self.complaints(&key, &object));
+            self.complaints.insert(key.clone(), complaints);
         }
         self.objects.insert(key.clone(), object);
         self.touched(&key);
@@ -243,68 +337,36 @@ impl Store {
                 self.children.remove(&controller.uid);
             }
         }
-        if let Body::Service { selector } = &object.body {
+        if let Some(owner) = self.named_owner(&object)
+            && let Some(siblings) = self.named.get_mut(&owner)
+        {
+            siblings.remove(key);
+            if siblings.is_empty() {
+                self.named.remove(&owner);
+            }
+        }
+        if let Body::Service { selector, .. } = &object.body {
             self.selectors.remove(&key.1, selector);
         }
-        self.groups.remove(&key.1, &object.body);
-        self.said |= self.unreadable.remove(key).is_some();
+        self.groups.remove(key, &object.body);
+        self.said |= self.complaints.remove(key).is_some();
     }
 
-    /// Marks what may change because an object is, or was, as it is now.
-    fn touched(&mut self, key: &Key) {
-        let Some(object) = self.objects.get(key) else {
-            return;
-        };
-        let service = self.settled && self.declares(object);
-        let uid = object.meta.uid.clone();
-        let grouped = self.grouping(object).filter(|_| self.settled);
-        let grouped = grouped.map(|selector| self.selected(&key.1.namespace, selector));
-        if let Some(grouped) = grouped {
-            grouped.into_iter().for_each(|key| self.mark(key));
-        }
-        self.mark(key.clone());
-        let above = self.above(key);
-        if let Some(outermost) = above.last() {
-            self.dirty.extend(self.services_of(outermost));
-        }
-        above.into_iter().for_each(|above| self.mark(above));
-        for below in self.below(&uid) {
-            self.mark(below);
-        }
-        if key.0 == What::Services && service {
-            let around = self.objects.keys().filter(|(what, name)| {
-                *what != What::Services && name.namespace == key.1.namespace
-            });
-            let around: Vec<Key> = around.cloned().collect();
-            around.into_iter().for_each(|key| self.mark(key));
-        }
-    }
-
-    /// The Services of what an object owns: they want what it wants, for pods too that they do not select.
-    fn services_of(&self, owner: &Key) -> BTreeSet<CarrierKey> {
-        let uid = self.objects.get(owner).map(|object| &object.meta.uid);
-        let below = uid.map(|uid| self.below(uid)).unwrap_or_default();
-        let homes = below.iter().filter_map(|key| self.homes.get(key));
-        let services = homes.flatten().filter(|home| home.kind == "service");
-        services.cloned().collect()
-    }
-
-    fn mark(&mut self, key: Key) {
-        self.dirty.insert(self.carrier_key(&key));
-        self.stale.insert(key);
-    }
-
-    fn everything_is_stale(&mut self) {
-        let all: Vec<Key> = self.objects.keys().cloned().collect();
-        all.into_iter().for_each(|key| self.mark(key));
-    }
-
-    /// Whether an object is a Service that declares a variant: one with both labels.
+    /// Whether an object is a Service that declares a variant: one with both labels, which its controller did not copy.
     pub(super) fn declares(&self, object: &Object) -> bool {
         let labels = &object.meta.labels;
+        let controller = object.meta.controller.as_ref();
         matches!(object.body, Body::Service { .. })
+            && !controller.is_some_and(roles::copies_labels)
             && labels.contains_key(&self.keys.model)
             && labels.contains_key(&self.keys.version)
+    }
+
+    /// Whether a Service lets the labelled owner of its pods carry in its place.
+    pub(super) fn yields(&self, object: &Object) -> bool {
+        let asked = object.meta.annotations.get(names::ANNOTATION_CARRIER);
+        matches!(object.body, Body::Service { .. })
+            && asked.is_some_and(|carrier| carrier_is_owner(carrier))
     }
 
     /// Brings the carriers up to date, and says what became of them.
@@ -317,13 +379,18 @@ impl Store {
             change: None,
             findings: std::mem::take(&mut self.said),
         };
+        let mut spoken_of = BTreeSet::new();
         for key in std::mem::take(&mut self.dirty) {
             let (old, now) = (self.built.remove(&key), self.build(&key));
             settled = settled.and(between(old.as_ref(), now.as_ref()));
-            self.refer(&key, now.is_some());
+            spoken_of.extend(self.mention(old.as_ref(), now.as_ref()));
             if let Some(now) = now {
-                self.built.insert(key, now);
+                self.built.insert(key.clone(), now);
             }
+            spoken_of.insert(key);
+        }
+        for key in &spoken_of {
+            settled.findings |= self.refer(key);
         }
         let regrouped = self.settle_groups().then_some(Change::Intent);
         settled.and(Settled {
@@ -365,30 +432,11 @@ impl Store {
             .collect()
     }
 
-    /// What the API server calls the carriers.
-    pub(crate) fn references(&self) -> Arc<ByObject> {
-        self.references.clone()
-    }
-
-    /// Notes what the API server calls a carrier; most of what happens to one does not change that.
-    fn refer(&mut self, key: &CarrierKey, there: bool) {
-        let object = Subject::from(key.clone());
-        let now = self.reference(key).filter(|_| there);
-        if self.references.get(&object) == now.as_ref() {
-            return;
-        }
-        let references = Arc::make_mut(&mut self.references);
-        match now {
-            Some(now) => _ = references.insert(object, now),
-            None => _ = references.remove(&object),
-        }
-    }
-
     /// What is to be said about objects, sorted.
     pub(crate) fn findings(&self) -> Vec<Finding> {
         let built = self.built.values().flat_map(|built| &built.findings);
         let mut all: Vec<Finding> = built
-            .chain(self.unreadable.values().flatten())
+            .chain(self.complaints.values().flatten())
             .cloned()
             .collect();
         all.sort();

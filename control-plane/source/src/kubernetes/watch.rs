@@ -7,34 +7,23 @@
 //! failed is established again (so that `status` knows since when the API is away, and that it is back), bookmarks, what to do where
 //! streaming lists are refused, a 410 that comes as the answer's status, and `Retry-After`.
 
-use std::pin::Pin;
 use std::time::{Duration, Instant};
 
-use futures::{Stream, StreamExt};
 use kube::Client;
-use kube::core::params::{ListParams, WatchParams};
-use kube::core::{Request, WatchEvent};
-use serde::Deserialize;
+use kube::core::Request;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
-use super::fault::{ANSWER, Backoff, Fault};
-use super::objects::{Nameless, resource_version};
+use super::discovery::{Catalogue, Lookup, Place};
+use super::fault::{ANSWER, Backoff, Fault, Loss};
+use super::objects::Nameless;
 use super::picked::{Picked, Shape};
 use super::pulse::{Pulse, is_ready};
+use super::steps::At;
 use crate::access::Watchable;
 
-/// How long the API server lets a watch run. It ends a watch silently when the connection is gone, so a client finds out
-/// after this long at most; a new watch costs one request, and goes on from a bookmark of two seconds before.
-const WATCH_SECONDS: u32 = 20;
-/// No word from the API server for longer than a watch runs: the connection is dead.
-const SILENCE: Duration = Duration::from_secs(WATCH_SECONDS as u64 + 5);
 /// All watches wake when the API server is back; each of them up to a half of this later.
 const SPREAD: Duration = Duration::from_millis(400);
-/// Objects of a page, where lists are not streamed.
-const PAGE: u32 = 500;
-/// The annotation of the bookmark that ends a streamed list.
-const LIST_ENDS: &str = "k8s.io/initial-events-end";
 
 /// One watch: of a namespace, or of the cluster.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -89,23 +78,27 @@ pub(crate) enum News<T> {
     /// The API server answers it.
     Found,
     /// The API server does not, and why.
-    Lost(String),
+    Lost(Loss),
+    /// The kind that it told of is no longer served. It may come back, and is absent only if it does not.
+    Missing,
+    /// The kind is read in this API version, not in the one that was asked for before.
+    Version(String),
 }
 
 /// Reads what was kept of an object.
 pub(crate) type Read<S, T> = Box<dyn Fn(&Picked<S>) -> Result<T, Nameless> + Send + Sync>;
 
-type Events<S> = Pin<Box<dyn Stream<Item = kube::Result<WatchEvent<Picked<S>>>> + Send>>;
-
 /// A watch and its wires.
 pub(crate) struct Watch<S, W, T> {
-    client: Client,
+    pub(super) client: Client,
     id: WatchId<W>,
     /// The path of the kind, in a namespace or in all.
-    path: Request,
+    pub(super) path: Request,
+    /// Where its version is asked for, if it is not given.
+    lookup: Option<Lookup>,
     /// Whether metadata are enough.
-    metadata: bool,
-    read: Read<S, T>,
+    pub(super) metadata: bool,
+    pub(super) read: Read<S, T>,
     /// How often the API server is asked again for a kind that it does not have, and how long one that was there must be
     /// missing until it is taken for removed: an API server that starts may serve its kinds later than it listens.
     absent_retry: Duration,
@@ -113,32 +106,20 @@ pub(crate) struct Watch<S, W, T> {
     tell: mpsc::Sender<(WatchId<W>, News<T>)>,
 }
 
-/// A page of a list.
-#[derive(Deserialize)]
-#[serde(bound = "S: Shape")]
-struct Page<S> {
-    #[serde(default)]
-    metadata: PageMetadata,
-    #[serde(default = "Vec::new")]
-    items: Vec<Picked<S>>,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-struct PageMetadata {
-    resource_version: Option<String>,
-    #[serde(rename = "continue")]
-    rest: Option<String>,
-}
-
-/// Where a watch is.
-enum At<S> {
-    /// It knows nothing, or lost the thread.
-    Nothing,
-    /// It knows the objects as of this version.
-    Version(String),
-    /// It follows changes since this version.
-    Following(String, Events<S>),
+/// How far a watch is.
+pub(super) struct Progress<S> {
+    pub(super) at: At<S>,
+    /// Whether the API server may stream lists.
+    pub(super) streams: bool,
+    /// Whether it failed to stream this one.
+    pub(super) in_pages: bool,
+    /// Whether all objects were told at least once.
+    listed: bool,
+    /// Since when its kind is not there.
+    missing: Option<Instant>,
+    /// Whether the API server was ready while it was missing.
+    serves: bool,
+    pub(super) backoff: Backoff,
 }
 
 impl<S, W, T> Watch<S, W, T>
@@ -160,6 +141,7 @@ where
         Self {
             client: client.clone(),
             path: of.path(id.namespace.as_deref()),
+            lookup: None,
             id,
             metadata: false,
             read,
@@ -169,79 +151,167 @@ where
         }
     }
 
+    /// The same, of the version that the API server prefers, unless one is given.
+    pub(crate) fn found_by(self, catalogue: &Catalogue, of: &Watchable) -> Self {
+        let lookup = Some(catalogue.of(of.resource(), !of.discovered));
+        Self { lookup, ..self }
+    }
+
     /// The same, where metadata are enough.
     pub(crate) fn of_metadata(self, metadata: bool) -> Self {
         Self { metadata, ..self }
     }
 
     /// Watches until nobody wants to know any more.
-    pub(crate) async fn run(self) {
-        let mut streams = true;
-        let mut listed = false;
-        let mut missing: Option<Instant> = None;
-        let mut serves = false;
-        let mut backoff = Backoff::new();
-        let mut at = At::Nothing;
+    pub(crate) async fn run(mut self) {
+        // It ends only where nobody listens.
+        let _unheard = self.watch().await;
+    }
+
+    async fn watch(&mut self) -> Result<(), Fault> {
+        let mut so = Progress {
+            at: At::Nothing,
+            streams: true,
+            in_pages: false,
+            listed: false,
+            missing: None,
+            serves: false,
+            backoff: Backoff::new(),
+        };
         loop {
+            if !self.located(&mut so).await? {
+                continue;
+            }
             // From before it is asked: it may be back while a refusal is on its way.
             let back = self.pulse.back();
-            let fault = match self.step(&mut at, streams, &mut backoff).await {
+            match self.step(&mut so).await {
                 Ok(()) => {
-                    listed |= matches!(at, At::Version(_) | At::Following(..));
-                    missing = None;
-                    continue;
+                    so.listed |= !matches!(so.at, At::Nothing);
+                    so.missing = None;
+                    so.in_pages = false;
                 }
-                Err(Fault::Unheard) => return,
-                Err(fault) => fault,
-            };
-            let wait = match (&at, fault.code()) {
-                (At::Nothing, 404) => {
-                    let since = *missing.get_or_insert_with(Instant::now);
-                    let absent = match listed {
-                        true => since.elapsed() >= self.absent_retry,
-                        false => serves,
-                    };
-                    if absent {
-                        listed = false;
-                        if self.tell(News::Event(Event::Absent)).await.is_err()
-                            || self.tell(News::Found).await.is_err()
-                        {
-                            return;
-                        }
-                        tokio::time::sleep(self.absent_retry).await;
-                        continue;
-                    }
-                    // One that starts answers 404 for kinds that it serves a moment later, and a world without them
-                    // would have no limits.
-                    serves = serves || is_ready(&self.client, ANSWER).await;
-                    if serves && !listed {
-                        continue;
-                    }
-                    backoff.next()
-                }
-                // Not what a streaming list is called by this API server.
-                (At::Nothing, 400 | 422) if streams => {
-                    streams = false;
-                    continue;
-                }
-                // Its history is lost, or the kind itself: what there is now, a list says.
-                (_, 404 | 410) => {
-                    at = At::Nothing;
-                    backoff.next()
-                }
-                _ => {
-                    // A list that nothing comes of may come page by page.
-                    streams &= !matches!((&at, &fault), (At::Nothing, Fault::Silent(_)));
-                    backoff.next().max(fault.retry_after())
-                }
-            };
-            tracing::debug!(watch = %self.path.url_path, why = %fault.message(), "to be tried again");
-            // History that was compacted is nobody's failure.
-            if fault.code() != 410 && self.tell(News::Lost(fault.message())).await.is_err() {
-                return;
+                Err(Fault::Unheard) => return Err(Fault::Unheard),
+                Err(fault) => self.failed(&mut so, &fault, back).await?,
             }
-            self.rest(wait, &fault, back, &mut backoff).await;
         }
+    }
+
+    /// Whether it is known where to ask; waits until it may be.
+    async fn located(&mut self, so: &mut Progress<S>) -> Result<bool, Fault> {
+        let Some(lookup) = &mut self.lookup else {
+            return Ok(true);
+        };
+        match lookup.place() {
+            Place::At(resource) => {
+                let path = Watchable::path_of(&resource, self.id.namespace.as_deref());
+                if path.url_path != self.path.url_path {
+                    tracing::info!(
+                        before = self.path.url_path,
+                        now = path.url_path,
+                        "the Kubernetes API prefers another version"
+                    );
+                    self.path = path;
+                    so.at = At::Nothing;
+                    self.tell(News::Version(resource.version)).await?;
+                }
+                Ok(true)
+            }
+            // Who asks for it finds out whether it is gone for good.
+            Place::Nowhere if so.listed => Ok(true),
+            Place::Nowhere => {
+                self.absent().await?;
+                while let Some(lookup) = &mut self.lookup {
+                    lookup.changed().await;
+                    if lookup.place() != Place::Nowhere {
+                        break;
+                    }
+                }
+                Ok(false)
+            }
+            Place::Unknown(loss) => {
+                if let Some(loss) = loss {
+                    self.tell(News::Lost(loss)).await?;
+                }
+                if let Some(lookup) = &mut self.lookup {
+                    lookup.changed().await;
+                }
+                Ok(false)
+            }
+        }
+    }
+
+    async fn absent(&self) -> Result<(), Fault> {
+        self.tell(News::Event(Event::Absent)).await?;
+        self.tell(News::Found).await
+    }
+
+    /// Says what is wrong, and waits until another try is due.
+    async fn failed(
+        &self,
+        so: &mut Progress<S>,
+        fault: &Fault,
+        back: impl Future<Output = ()>,
+    ) -> Result<(), Fault> {
+        // One that starts answers 404 for kinds that it serves a moment later, and a world without them would have no limits.
+        let missing = fault.code() == 404 && is_ready(&self.client, ANSWER).await;
+        if fault.code() == 404
+            && let Some(lookup) = &self.lookup
+        {
+            lookup.doubt();
+        }
+        let wait = match (&so.at, fault.code()) {
+            (At::Nothing, 404) => {
+                let since = *so.missing.get_or_insert_with(Instant::now);
+                let absent = match so.listed {
+                    true => missing && since.elapsed() >= self.absent_retry,
+                    false => so.serves,
+                };
+                if absent {
+                    so.listed = false;
+                    match self.lookup.as_ref().and_then(Lookup::elsewhere) {
+                        Some(loss) => self.tell(News::Lost(loss)).await?,
+                        None => self.absent().await?,
+                    }
+                    tokio::time::sleep(self.absent_retry).await;
+                    return Ok(());
+                }
+                so.serves |= missing;
+                if so.serves && !so.listed {
+                    return Ok(());
+                }
+                so.backoff.next()
+            }
+            // Not what a streaming list is called by this API server.
+            (At::Nothing, 400 | 422) if so.streams => {
+                so.streams = false;
+                return Ok(());
+            }
+            // Page by page it may do better, or say why not: of a kind that it cannot convert, a stream says only that it is late.
+            (At::Nothing, 500..) if so.streams && !so.in_pages => {
+                so.in_pages = true;
+                tokio::time::sleep(fault.retry_after()).await;
+                return Ok(());
+            }
+            // Its history is lost, or the kind itself: what there is now, a list says.
+            (_, 404 | 410) => {
+                so.at = At::Nothing;
+                so.backoff.next()
+            }
+            _ => {
+                // A list that nothing comes of may come page by page.
+                so.streams &= !matches!((&so.at, fault), (At::Nothing, Fault::Silent(_)));
+                so.backoff.next().max(fault.retry_after())
+            }
+        };
+        tracing::debug!(watch = %self.path.url_path, why = %fault.message(), "to be tried again");
+        if missing && so.listed {
+            self.tell(News::Missing).await?;
+        } else if fault.code() != 410 {
+            // History that was compacted is nobody's failure.
+            self.tell(News::Lost(fault.loss())).await?;
+        }
+        self.rest(wait, fault, back, &mut so.backoff).await;
+        Ok(())
     }
 
     /// Waits until another try is due, or, unless it asked for more time, until the API server is back.
@@ -264,175 +334,17 @@ where
     }
 
     /// What is asked now, in time.
-    async fn answer<A>(&self, asked: impl Future<Output = A>) -> Result<A, Fault> {
+    pub(super) async fn answer<A>(&self, asked: impl Future<Output = A>) -> Result<A, Fault> {
         tokio::select! {
             answer = timeout(ANSWER, asked) => Ok(answer?),
             () = self.pulse.outlived() => Err(Fault::Owed),
         }
     }
 
-    async fn tell(&self, news: News<T>) -> Result<(), Fault> {
+    pub(super) async fn tell(&self, news: News<T>) -> Result<(), Fault> {
         self.tell
             .send((self.id.clone(), news))
             .await
             .map_err(|_| Fault::Unheard)
-    }
-
-    /// Does what is next. On a fault, `at` is where to go on from.
-    async fn step(
-        &self,
-        at: &mut At<S>,
-        streams: bool,
-        backoff: &mut Backoff,
-    ) -> Result<(), Fault> {
-        *at = match std::mem::replace(at, At::Nothing) {
-            At::Nothing if streams => self.stream_list().await?,
-            At::Nothing => At::Version(self.list().await?),
-            At::Version(version) => match self.open(&version, false).await {
-                Ok(events) => {
-                    self.tell(News::Found).await?;
-                    At::Following(version, events)
-                }
-                Err(fault) => {
-                    *at = At::Version(version);
-                    return Err(fault);
-                }
-            },
-            At::Following(mut version, events) => {
-                let outcome = self.follow(&mut version, events, backoff).await;
-                *at = At::Version(version);
-                return outcome;
-            }
-        };
-        Ok(())
-    }
-
-    async fn open(&self, version: &str, with_list: bool) -> Result<Events<S>, Fault> {
-        let params = WatchParams {
-            send_initial_events: with_list,
-            ..WatchParams::default()
-        }
-        .timeout(WATCH_SECONDS);
-        let request = if self.metadata {
-            self.path.watch_metadata(&params, version)
-        } else {
-            self.path.watch(&params, version)
-        };
-        let request = request.map_err(kube::Error::BuildRequest)?;
-        let events = self.client.request_events::<Picked<S>>(request);
-        Ok(Box::pin(self.answer(events).await??))
-    }
-
-    /// A list as the first events of a watch. Without a version it is the newest, as a plain list is.
-    async fn stream_list(&self) -> Result<At<S>, Fault> {
-        let mut events = self.open("", true).await?;
-        self.tell(News::Event(Event::Begin)).await?;
-        loop {
-            match self.answer(events.next()).await? {
-                Some(Ok(WatchEvent::Added(object) | WatchEvent::Modified(object))) => {
-                    self.tell_of(&object, Event::Listed).await?;
-                }
-                Some(Ok(WatchEvent::Bookmark(mark)))
-                    if mark.metadata.annotations.contains_key(LIST_ENDS) =>
-                {
-                    self.tell(News::Event(Event::Done)).await?;
-                    self.tell(News::Found).await?;
-                    return Ok(At::Following(mark.metadata.resource_version, events));
-                }
-                Some(Ok(WatchEvent::Bookmark(_) | WatchEvent::Deleted(_))) => {}
-                Some(Ok(WatchEvent::Error(status))) => return Err(Fault::Refused(status)),
-                Some(Err(error)) => return Err(error.into()),
-                None => return Err(Fault::Ended),
-            }
-        }
-    }
-
-    async fn list(&self) -> Result<String, Fault> {
-        let mut params = ListParams {
-            limit: Some(PAGE),
-            ..ListParams::default()
-        };
-        let mut began = false;
-        loop {
-            let request = if self.metadata {
-                self.path.list_metadata(&params)
-            } else {
-                self.path.list(&params)
-            };
-            let request = request.map_err(kube::Error::BuildRequest)?;
-            let page: Page<S> = self.answer(self.client.request(request)).await??;
-            if !std::mem::replace(&mut began, true) {
-                self.tell(News::Event(Event::Begin)).await?;
-            }
-            for object in &page.items {
-                self.tell_of(object, Event::Listed).await?;
-            }
-            params.continue_token = page.metadata.rest.filter(|rest| !rest.is_empty());
-            if params.continue_token.is_none() {
-                let version = page
-                    .metadata
-                    .resource_version
-                    .filter(|version| !version.is_empty());
-                let version = version.ok_or(Fault::Versionless)?;
-                self.tell(News::Event(Event::Done)).await?;
-                self.tell(News::Found).await?;
-                return Ok(version);
-            }
-        }
-    }
-
-    /// Follows changes to the end of a watch; `version` is the newest that was seen.
-    async fn follow(
-        &self,
-        version: &mut String,
-        mut events: Events<S>,
-        backoff: &mut Backoff,
-    ) -> Result<(), Fault> {
-        let began = Instant::now();
-        let mut heard = false;
-        loop {
-            let next = timeout(SILENCE, events.next())
-                .await
-                .map_err(|_| Fault::Silent(SILENCE))?;
-            let Some(event) = next else {
-                // A watch that ends as soon as it began must not be asked for again and again.
-                let lived = heard || began.elapsed() > Duration::from_secs(1);
-                return if lived { Ok(()) } else { Err(Fault::Ended) };
-            };
-            match event? {
-                WatchEvent::Added(object) | WatchEvent::Modified(object) => {
-                    self.tell_of(&object, Event::Applied).await?;
-                    newer(version, resource_version(&object.value));
-                }
-                WatchEvent::Deleted(object) => {
-                    self.tell_of(&object, Event::Deleted).await?;
-                    newer(version, resource_version(&object.value));
-                }
-                WatchEvent::Bookmark(mark) => newer(version, &mark.metadata.resource_version),
-                WatchEvent::Error(status) => return Err(Fault::Refused(status)),
-            }
-            heard = true;
-            backoff.reset();
-        }
-    }
-
-    async fn tell_of(
-        &self,
-        object: &Picked<S>,
-        event: impl FnOnce(T) -> Event<T>,
-    ) -> Result<(), Fault> {
-        match (self.read)(object) {
-            Ok(object) => self.tell(News::Event(event(object))).await,
-            Err(nameless) => {
-                tracing::warn!(watch = %self.path.url_path, "{nameless}");
-                Ok(())
-            }
-        }
-    }
-}
-
-fn newer(version: &mut String, seen: &str) {
-    if !seen.is_empty() {
-        seen.clone_into(version);
     }
 }

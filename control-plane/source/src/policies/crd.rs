@@ -1,4 +1,4 @@
-//! The definitions of the two kinds, as the API server takes them, from the contract's own schema.
+//! The definitions of Headgate's own kinds, as the API server takes them, from the contract's own schema.
 //!
 //! A structural schema is narrower than JSON schema: this translates what it has no word for. Invariant: nothing the
 //! contract's schema refuses is let through, and a field means the same whether or not it passed through the API server,
@@ -9,15 +9,17 @@ use kube::CustomResourceExt as _;
 use serde_json::{Map, Value, json};
 
 use super::{TokenBucketPolicy, TrafficTagPolicy};
+use crate::models::ServedModel;
 
-/// The definitions of `TokenBucketPolicy` and `TrafficTagPolicy`.
+/// The definitions of `TokenBucketPolicy`, `TrafficTagPolicy` and `ServedModel`.
 ///
 /// # Errors
 /// Only if the schema has no form that the API server knows, which would be a bug.
-pub fn crds() -> Result<[CustomResourceDefinition; 2], serde_json::Error> {
+pub fn crds() -> Result<[CustomResourceDefinition; 3], serde_json::Error> {
     Ok([
         structural(&TokenBucketPolicy::crd())?,
         structural(&TrafficTagPolicy::crd())?,
+        structural(&ServedModel::crd())?,
     ])
 }
 
@@ -67,6 +69,10 @@ fn narrow(schema: &mut Value) {
         .is_some_and(|f| f.starts_with("uint"))
     {
         fields.remove("format");
+    }
+    // `x-kubernetes-int-or-string` already restricts the type.
+    if fields.contains_key("x-kubernetes-int-or-string") {
+        fields.remove("anyOf");
     }
     keys(fields);
     let properties = fields.get_mut("properties").and_then(Value::as_object_mut);

@@ -11,32 +11,57 @@ use headgate_model::{PolicyId, PolicyOutcome};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use k8s_openapi::jiff::Timestamp;
 
+use super::seen::StoredStatus;
 use super::status::{Counts, to_write};
 
 /// Time between two writes of one object.
 pub const PACE: Duration = Duration::from_secs(10);
 
 /// What every policy's status should say.
-pub type Standings = BTreeMap<PolicyId, (PolicyOutcome, Counts)>;
+pub type Standings = BTreeMap<PolicyId, Standing>;
+
+/// What the status of one object should say.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Standing {
+    /// `metadata.uid` of the object that this describes.
+    pub uid: String,
+    /// What became of it.
+    pub outcome: PolicyOutcome,
+    /// How many proxies have it.
+    pub counts: Counts,
+}
 
 /// What is wanted, what is stored, and when was written.
+///
+/// Invariant: the status of an object is never written to another object with the same name.
 #[derive(Debug, Default)]
 pub struct Desk {
     wanted: Standings,
-    stored: BTreeMap<PolicyId, Vec<Condition>>,
+    stored: BTreeMap<PolicyId, StoredStatus>,
     /// What was stored before a write, until it is seen.
     before: BTreeMap<PolicyId, Vec<Condition>>,
     /// Before when not to write again, by a clock that only goes forward.
     rests: BTreeMap<PolicyId, Duration>,
-    /// When each was written last, by this process or another one, as the API server has it.
-    written: BTreeMap<PolicyId, Timestamp>,
+}
+
+/// A status to write.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Write {
+    /// Which policy.
+    pub id: PolicyId,
+    /// `metadata.uid` of the object.
+    pub uid: String,
+    /// `metadata.resourceVersion` that was seen: the write is refused if the object has changed since.
+    pub version: String,
+    /// What to write.
+    pub conditions: Vec<Condition>,
 }
 
 /// What to do now.
 #[derive(Debug, PartialEq, Default)]
 pub struct Due {
-    /// The conditions to write.
-    pub writes: Vec<(PolicyId, Vec<Condition>)>,
+    /// What to write.
+    pub writes: Vec<Write>,
     /// When to ask again, if nothing else happens.
     pub next: Option<Duration>,
 }
@@ -47,31 +72,34 @@ impl Desk {
         self.wanted = wanted;
     }
 
-    /// What is stored, of every object there is. Statuses are written of these only.
-    pub fn stored(&mut self, stored: BTreeMap<PolicyId, Vec<Condition>>) {
-        self.stored = stored;
-        self.before.clear();
-        self.rests.retain(|id, _| self.stored.contains_key(id));
-    }
-
-    /// When each object was written last, which may have been another replica: who takes over keeps the pace.
-    pub fn written(
+    /// Records the stored status of every object, and when any replica wrote it last, so that a new leader keeps the pace. Only these
+    /// objects get a status.
+    pub fn stored(
         &mut self,
-        written: BTreeMap<PolicyId, Timestamp>,
+        stored: BTreeMap<PolicyId, StoredStatus>,
         now: Timestamp,
         clock: Duration,
     ) {
-        for (id, at) in &written {
-            if self.written.get(id) == Some(at) {
+        let known = std::mem::replace(&mut self.stored, stored);
+        let known = |id: &PolicyId, uid: &str| known.get(id).filter(|known| known.uid == uid);
+        self.before.clear();
+        self.rests.retain(|id, _| {
+            let there = self.stored.get(id);
+            there.is_some_and(|there| known(id, &there.uid).is_some())
+        });
+        for (id, status) in &self.stored {
+            let Some(at) = status.written else {
+                continue;
+            };
+            if known(id, &status.uid).is_some_and(|known| known.written == Some(at)) {
                 continue;
             }
             // The API server tells whole seconds, and its clock may be ahead.
-            let age = now.duration_since(*at + Duration::from_secs(1));
+            let age = now.duration_since(at + Duration::from_secs(1));
             let age = Duration::try_from(age).unwrap_or_default();
             let rests = self.rests.entry(id.clone()).or_default();
             *rests = (*rests).max(clock + PACE.saturating_sub(age));
         }
-        self.written = written;
     }
 
     /// What to write at `clock`. It counts as written: if that fails, say so with [`Self::failed`] or [`Self::untried`].
@@ -80,11 +108,13 @@ impl Desk {
             writes: Vec::new(),
             next: None,
         };
-        for (id, (outcome, counts)) in &self.wanted {
-            let Some(stored) = self.stored.get_mut(id) else {
+        for (id, standing) in &self.wanted {
+            let stored = self.stored.get_mut(id);
+            let Some(stored) = stored.filter(|stored| stored.uid == standing.uid) else {
                 continue;
             };
-            let Some(conditions) = to_write(outcome, *counts, stored, now) else {
+            let (outcome, counts) = (&standing.outcome, standing.counts);
+            let Some(conditions) = to_write(outcome, counts, &stored.conditions, now) else {
                 continue;
             };
             let at = self.rests.get(id).copied().unwrap_or(clock);
@@ -92,10 +122,15 @@ impl Desk {
                 due.next = Some(due.next.map_or(at, |next| next.min(at)));
                 continue;
             }
-            let before = std::mem::replace(stored, conditions.clone());
+            let before = std::mem::replace(&mut stored.conditions, conditions.clone());
             self.before.insert(id.clone(), before);
             self.rests.insert(id.clone(), clock + PACE);
-            due.writes.push((id.clone(), conditions));
+            due.writes.push(Write {
+                id: id.clone(),
+                uid: stored.uid.clone(),
+                version: stored.version.clone(),
+                conditions,
+            });
         }
         due
     }
@@ -109,7 +144,7 @@ impl Desk {
     /// A write did not happen: what was stored still is, and the write is due again, at its pace.
     pub fn failed(&mut self, id: &PolicyId) {
         if let (Some(stored), Some(before)) = (self.stored.get_mut(id), self.before.remove(id)) {
-            *stored = before;
+            stored.conditions = before;
         }
     }
 }

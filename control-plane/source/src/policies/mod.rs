@@ -7,6 +7,7 @@
 //!
 //! Invariant: the specs are the contract's own types, so a file, the API server and a filter agree on every field.
 
+mod controller;
 mod crd;
 mod desk;
 mod resource;
@@ -16,12 +17,13 @@ mod stored;
 mod watch;
 mod write;
 
+pub use self::controller::{Controller, InvalidController};
 pub use self::crd::{crds, yaml};
-pub use self::desk::{Desk, Due, PACE, Standings};
+pub use self::desk::{Desk, Due, PACE, Standing, Standings, Write};
 pub use self::resource::{
-    PolicyStatus, TokenBucket, TokenBucketPolicy, TrafficTag, TrafficTagPolicy,
+    ControllerStatus, PolicyStatus, TokenBucket, TokenBucketPolicy, TrafficTag, TrafficTagPolicy,
 };
-pub use self::seen::Seen;
+pub use self::seen::{Seen, StoredStatus};
 pub use self::status::{ACCEPTED, Counts, PROGRAMMED, RESOLVED_REFS, to_write};
 pub use self::stored::{Says, Stored};
 pub use self::watch::{Options, Policies};

@@ -83,4 +83,27 @@ pub struct PolicyStatus {
         "x-kubernetes-list-map-keys" = ["type"],
     ))]
     pub conditions: Vec<Condition>,
+    /// Conditions of other installations, by `--controller-name`. `conditions` above is of the installation with the default name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend(
+        "x-kubernetes-list-type" = "map",
+        "x-kubernetes-list-map-keys" = ["controllerName"],
+    ))]
+    pub controllers: Vec<ControllerStatus>,
+}
+
+/// Status of a policy at one installation.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ControllerStatus {
+    /// `--controller-name` of the installation: a domain and a path.
+    pub controller_name: String,
+    /// `Accepted` and `Programmed`, as in `status.conditions`. To wait for one:
+    /// `kubectl wait --for=jsonpath='{.status.controllers[?(@.controllerName=="NAME")].conditions[?(@.type=="Programmed")].status}'=True`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend(
+        "x-kubernetes-list-type" = "map",
+        "x-kubernetes-list-map-keys" = ["type"],
+    ))]
+    pub conditions: Vec<Condition>,
 }

@@ -28,12 +28,23 @@ pub struct Seen {
     pub tag_policies: BTreeMap<PolicyKey, Policy<TrafficTagPolicySpec>>,
     /// Those that cannot be read.
     pub invalid: BTreeMap<PolicyId, PolicyOutcome>,
-    /// The conditions stored, of every policy there is.
-    pub stored: BTreeMap<PolicyId, Vec<Condition>>,
-    /// When a control plane wrote them last, of those that have any.
-    pub written: BTreeMap<PolicyId, Timestamp>,
+    /// The statuses stored, of every policy there is.
+    pub stored: BTreeMap<PolicyId, StoredStatus>,
     /// What the API server calls them.
     pub references: Arc<ByObject>,
+}
+
+/// The stored status of a policy, restricted to what one installation writes.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct StoredStatus {
+    /// `metadata.uid`: a recreated object with the same name has another one.
+    pub uid: String,
+    /// `metadata.resourceVersion` that was seen: a write is refused if the object has changed since.
+    pub version: String,
+    /// The conditions.
+    pub conditions: Vec<Condition>,
+    /// When a control plane wrote them last.
+    pub written: Option<Timestamp>,
 }
 
 impl Seen {
@@ -46,7 +57,7 @@ impl Seen {
             kind: id.kind.as_str().to_owned(),
             namespace: id.namespace.clone(),
             name: id.name.clone(),
-            uid: object.uid,
+            uid: object.uid.clone(),
         };
         Arc::make_mut(&mut self.references).insert(id.clone().into(), reference);
         let key = (id.namespace.clone(), id.name.clone());
@@ -58,10 +69,13 @@ impl Seen {
                 self.invalid.insert(id.clone(), outcome);
             }
         }
-        if let Some(at) = object.written {
-            self.written.insert(id.clone(), at);
-        }
-        self.stored.insert(id, object.conditions);
+        let status = StoredStatus {
+            uid: object.uid,
+            version: object.version,
+            conditions: object.conditions,
+            written: object.written,
+        };
+        self.stored.insert(id, status);
     }
 
     /// An object is gone.
@@ -73,7 +87,6 @@ impl Seen {
         }
         self.invalid.remove(id);
         self.stored.remove(id);
-        self.written.remove(id);
         Arc::make_mut(&mut self.references).remove(&id.clone().into());
     }
 

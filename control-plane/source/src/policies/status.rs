@@ -7,15 +7,14 @@ use headgate_model::{PolicyOutcome, Verdict};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use k8s_openapi::jiff::Timestamp;
 
+use crate::conditions::condition;
+
 /// Condition: the policy says something that can be done, and some of it counts.
 pub const ACCEPTED: &str = "Accepted";
 /// Condition: all that it names exists.
 pub const RESOLVED_REFS: &str = "ResolvedRefs";
 /// Condition: every connected proxy that it concerns has it.
 pub const PROGRAMMED: &str = "Programmed";
-
-/// Longest message, in characters: what `kubectl describe` still shows well.
-const LONGEST: usize = 1024;
 
 /// Proxies in a policy's scope, over all replicas of the control plane.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -51,16 +50,9 @@ pub fn to_write(
     let conditions: Vec<Condition> = wanted
         .into_iter()
         .map(|wanted| {
-            let before = find(wanted.kind).filter(|before| before.status == wanted.status);
-            Condition {
-                last_transition_time: before
-                    .map_or(Time(now), |before| before.last_transition_time.clone()),
-                message: wanted.message,
-                observed_generation: Some(outcome.generation),
-                reason: wanted.reason.to_owned(),
-                status: wanted.status.to_owned(),
-                type_: wanted.kind.to_owned(),
-            }
+            let says = (wanted.status, wanted.reason, wanted.message.as_str());
+            let stored = find(wanted.kind);
+            condition(wanted.kind, says, outcome.generation, stored, &Time(now))
         })
         .collect();
     let same = conditions
@@ -74,7 +66,7 @@ fn of(kind: &'static str, verdict: &Verdict) -> Wanted {
         kind,
         status: if verdict.holds { "True" } else { "False" },
         reason: verdict.reason,
-        message: short(&verdict.message),
+        message: verdict.message.clone(),
     }
 }
 
@@ -84,7 +76,7 @@ fn programmed(outcome: &PolicyOutcome, counts: Counts) -> Wanted {
         kind: PROGRAMMED,
         status,
         reason,
-        message: short(&message),
+        message,
     };
     // Nothing is told to a proxy: why not is what people look for here.
     if !outcome.accepted.holds {
@@ -98,8 +90,12 @@ fn programmed(outcome: &PolicyOutcome, counts: Counts) -> Wanted {
         return told(
             "False",
             outcome.resolved.reason,
-            outcome.resolved.message.clone(),
+            joined(&outcome.resolved.message, unserved(outcome)),
         );
+    }
+    // Waiting does not help: no proxy will ever get it.
+    if let Some(why) = unserved(outcome).filter(|_| outcome.namespaces == outcome.unserved) {
+        return told("False", "NoDomain", why);
     }
     match (acked, connected) {
         (_, 0) => told(
@@ -110,7 +106,10 @@ fn programmed(outcome: &PolicyOutcome, counts: Counts) -> Wanted {
         (acked, connected) if acked >= connected => told(
             "True",
             "Programmed",
-            format!("{connected} of {connected} proxies have it"),
+            joined(
+                &format!("{connected} of {connected} proxies have it"),
+                unserved(outcome),
+            ),
         ),
         (acked, connected) => told(
             "False",
@@ -120,9 +119,16 @@ fn programmed(outcome: &PolicyOutcome, counts: Counts) -> Wanted {
     }
 }
 
-fn short(message: &str) -> String {
-    match message.char_indices().nth(LONGEST - 1) {
-        Some((end, _)) => format!("{}…", &message[..end]),
-        None => message.to_owned(),
-    }
+/// The message on namespaces without a domain, where no proxy gets the policy. `None` if there is none.
+fn unserved(outcome: &PolicyOutcome) -> Option<String> {
+    let namespaces: Vec<&str> = outcome.unserved.iter().map(String::as_str).collect();
+    let first = namespaces.first()?;
+    let all = namespaces.join(", ");
+    Some(format!(
+        "no domain is configured for namespace {all}, so no proxy serves it: start headgate with --domain {first}=<domain>"
+    ))
+}
+
+fn joined(message: &str, more: Option<String>) -> String {
+    more.map_or_else(|| message.to_owned(), |more| format!("{message}; {more}"))
 }

@@ -11,7 +11,7 @@ use serde::Deserialize as _;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::write::MANAGER;
+use super::controller::Controller;
 use crate::kubernetes::picked::{Keep, Shape};
 
 /// Who wrote which part of an object last.
@@ -35,7 +35,10 @@ impl Shape for PolicyShape {
             ]),
         ),
         ("spec", Keep::All(16)),
-        ("status", Keep::Fields(&[("conditions", Keep::All(3))])),
+        (
+            "status",
+            Keep::Fields(&[("conditions", Keep::All(3)), ("controllers", Keep::All(5))]),
+        ),
     ]);
 }
 
@@ -46,13 +49,15 @@ pub struct Stored {
     pub id: PolicyId,
     /// `metadata.uid`.
     pub uid: String,
+    /// `metadata.resourceVersion`.
+    pub version: String,
     /// `metadata.generation`.
     pub generation: i64,
     /// What it says, or why that cannot be read.
     pub says: Result<Says, ConfigError>,
-    /// The conditions of its status; what cannot be read of them is left out, and so written anew.
+    /// The conditions of its status that are the installation's own; what cannot be read of them is left out, and so written anew.
     pub conditions: Vec<Condition>,
-    /// When a control plane wrote them last.
+    /// When a control plane of the installation wrote them last.
     pub written: Option<Timestamp>,
 }
 
@@ -66,9 +71,9 @@ pub enum Says {
 }
 
 impl Stored {
-    /// Reads an object; `None` where it has no name or namespace.
+    /// Reads an object, and of its status what `controller` writes; `None` where it has no name or namespace.
     #[must_use]
-    pub fn read(kind: PolicyKind, object: &Value) -> Option<Self> {
+    pub fn read(kind: PolicyKind, controller: &Controller, object: &Value) -> Option<Self> {
         let text = |pointer| object.pointer(pointer).and_then(Value::as_str);
         let filled = |pointer| text(pointer).filter(|text| !text.is_empty());
         let id = PolicyId {
@@ -87,16 +92,20 @@ impl Stored {
             PolicyKind::TokenBucket => policy(&id, generation, born, object).map(Says::Buckets),
             PolicyKind::TrafficTag => policy(&id, generation, born, object).map(Says::Tags),
         };
-        let conditions = object.pointer("/status/conditions");
+        let conditions = controller.conditions(object);
         let conditions = conditions.and_then(|list| Vec::deserialize(list).ok());
         let managers = object.pointer("/metadata/managedFields");
         let managers = managers.and_then(Value::as_array).into_iter().flatten();
-        let ours = |m: &&Value| m.get("manager").and_then(Value::as_str) == Some(MANAGER);
+        let manager = controller.manager();
+        let ours = |m: &&Value| m.get("manager").and_then(Value::as_str) == Some(&manager);
         let time = |m: &Value| m.get("time")?.as_str()?.parse::<Timestamp>().ok();
         Some(Self {
             written: managers.filter(ours).filter_map(time).max(),
             id,
             uid: uid.to_owned(),
+            version: text("/metadata/resourceVersion")
+                .unwrap_or_default()
+                .to_owned(),
             generation,
             says,
             conditions: conditions.unwrap_or_default(),

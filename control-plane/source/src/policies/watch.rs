@@ -12,13 +12,15 @@ use kube::Client;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
+use super::controller::Controller;
 use super::seen::Seen;
 use super::stored::{PolicyShape, Stored};
 use crate::access::{self, Watchable};
 use crate::files::Observed;
-use crate::kubernetes::States;
 use crate::kubernetes::objects::Nameless;
+use crate::kubernetes::reduce::{Reduce, reduce};
 use crate::kubernetes::watch::{Event, Read, Watch};
+use crate::kubernetes::{KeepsBack, States};
 
 type WatchId = crate::kubernetes::watch::WatchId<PolicyKind>;
 type News = crate::kubernetes::watch::News<Stored>;
@@ -33,6 +35,8 @@ pub struct Options {
     pub namespaces: Vec<String>,
     /// As that of [`crate::kubernetes::Options`]: no limit is lifted by an API server that starts.
     pub absent_retry: Duration,
+    /// The installation whose conditions are read.
+    pub controller: Controller,
 }
 
 impl Default for Options {
@@ -41,6 +45,7 @@ impl Default for Options {
         Self {
             namespaces: Vec::new(),
             absent_retry: crate::kubernetes::Options::default().absent_retry,
+            controller: Controller::default(),
         }
     }
 }
@@ -68,10 +73,12 @@ impl Policies {
                 continue;
             };
             let name = of.name(id.namespace.as_deref());
-            states.expect(name.clone(), of.install);
+            states.expect(name.clone(), of.install, KeepsBack::Everything);
             let kind = id.what;
+            let controller = options.controller.clone();
             let read: Read<PolicyShape, Stored> = Box::new(move |policy| {
-                Stored::read(kind, &policy.value).ok_or(Nameless("a namespace or a name"))
+                Stored::read(kind, &controller, &policy.value)
+                    .ok_or(Nameless("a namespace or a name"))
             });
             let (retry, pulse) = (options.absent_retry, states.pulse());
             let watch = Watch::new(client, id.clone(), of, read, retry, pulse, &tell);
@@ -83,9 +90,8 @@ impl Policies {
             watches,
             seen: Seen::default(),
             states: states.clone(),
-            publish,
         };
-        tasks.spawn(reducer.run(news));
+        tasks.spawn(reduce(reducer, news, publish));
         Self {
             seen,
             _tasks: tasks,
@@ -156,27 +162,19 @@ struct Reducer {
     watches: BTreeMap<WatchId, Listing>,
     seen: Seen,
     states: States,
-    publish: watch::Sender<Option<Arc<Seen>>>,
 }
 
-impl Reducer {
-    async fn run(mut self, mut news: mpsc::Receiver<(WatchId, News)>) {
-        while let Some((id, said)) = news.recv().await {
-            self.hear(&id, said);
-            // All that came in at once is one world.
-            while let Ok((id, said)) = news.try_recv() {
-                self.hear(&id, said);
-            }
-            if self.watches.values().all(|watch| watch.synced) {
-                self.publish.send_if_modified(|published| {
-                    let changed = published.as_deref() != Some(&self.seen);
-                    if changed {
-                        *published = Some(Arc::new(self.seen.clone()));
-                    }
-                    changed
-                });
-            }
-        }
+impl Reduce for Reducer {
+    type What = PolicyKind;
+    type Object = Stored;
+    type Seen = Seen;
+
+    fn synced(&self) -> bool {
+        self.watches.values().all(|watch| watch.synced)
+    }
+
+    fn seen(&self) -> &Seen {
+        &self.seen
     }
 
     fn hear(&mut self, id: &WatchId, said: News) {

@@ -8,8 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::stream::StreamExt as _;
-use headgate_model::{PolicyId, PolicyKind};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use headgate_model::PolicyKind;
 use k8s_openapi::jiff::Timestamp;
 use kube::api::{Api, Patch, PatchParams};
 use kube::core::{ApiResource, DynamicObject};
@@ -17,27 +16,30 @@ use kube::{Client, CustomResourceExt as _};
 use serde_json::json;
 use tokio::sync::watch;
 
-use super::desk::{Desk, Due, Standings};
+use super::controller::Controller;
+use super::desk::{Desk, Due, Standings, Write};
 use super::seen::Seen;
 use super::{TokenBucketPolicy, TrafficTagPolicy};
 use crate::access::status_of;
 use crate::kubernetes::fault::Fault;
 use crate::writes::Faults;
 
-/// Who owns the statuses' fields.
-pub(super) const MANAGER: &str = "headgate-status";
 /// What a status that cannot be written means.
 const LOST: &str = "the conditions of policies are not written";
 /// How long a write may take.
 const WRITE: Duration = Duration::from_secs(10);
 /// The kinds that have a status.
 const KINDS: [PolicyKind; 2] = [PolicyKind::TokenBucket, PolicyKind::TrafficTag];
+/// Delay of the retry after a conflict. The watch usually shows the newer object before.
+const CHANGED: Duration = Duration::from_secs(1);
 /// Writes under way at once.
 const AT_ONCE: usize = 8;
 
-/// Writes statuses while `leading` says so, tells `faults` what cannot be written, until `standings` or `seen` has no sender any more.
+/// Writes statuses as `controller` while `leading` is true, and reports failures to `faults`. Ends when all senders of
+/// `standings` or of `seen` are dropped.
 pub async fn write_statuses(
     client: Client,
+    controller: Controller,
     mut standings: watch::Receiver<Arc<Standings>>,
     mut seen: watch::Receiver<Option<Arc<Seen>>>,
     mut leading: watch::Receiver<bool>,
@@ -66,8 +68,7 @@ pub async fn write_statuses(
         }
         desk.want(standings.borrow_and_update().as_ref().clone());
         if let Some(seen) = seen.borrow_and_update().as_ref() {
-            desk.stored(seen.stored.clone());
-            desk.written(seen.written.clone(), Timestamp::now(), begun.elapsed());
+            desk.stored(seen.stored.clone(), Timestamp::now(), begun.elapsed());
         }
         next = None;
         if !*leading.borrow_and_update() {
@@ -81,14 +82,14 @@ pub async fn write_statuses(
                 .into_iter()
                 .for_each(|kind| faults.well(&status_of(kind).name()));
         }
-        let writes = due.writes.into_iter().map(|(id, conditions)| {
-            let (client, leading) = (client.clone(), leading.clone());
+        let writes = due.writes.into_iter().map(|due| {
+            let (client, leading, controller) = (client.clone(), leading.clone(), &controller);
             async move {
                 // A batch takes its time, in which another replica may have begun to lead.
                 if !*leading.borrow() {
-                    return (None, id);
+                    return (None, due.id);
                 }
-                (Some(write(&client, &id, &conditions).await), id)
+                (Some(write(&client, controller, &due).await), due.id)
             }
         });
         let mut writes = futures::stream::iter(writes).buffer_unordered(AT_ONCE);
@@ -100,12 +101,20 @@ pub async fn write_statuses(
                 continue;
             };
             let failed = tried.entry(status_of(id.kind).name()).or_default();
-            if let Err(why) = outcome {
-                desk.failed(&id);
-                failed.get_or_insert(why);
-                let again = begun.elapsed() + super::desk::PACE;
-                next = Some(next.map_or(again, |next| next.min(again)));
-            }
+            let after = match outcome {
+                Outcome::Written => continue,
+                Outcome::Changed => {
+                    desk.untried(&id);
+                    CHANGED
+                }
+                Outcome::Failed(why) => {
+                    desk.failed(&id);
+                    failed.get_or_insert(why);
+                    super::desk::PACE
+                }
+            };
+            let again = begun.elapsed() + after;
+            next = Some(next.map_or(again, |next| next.min(again)));
         }
         for (resource, failed) in tried {
             match failed {
@@ -116,7 +125,16 @@ pub async fn write_statuses(
     }
 }
 
-async fn write(client: &Client, id: &PolicyId, conditions: &[Condition]) -> Result<(), String> {
+/// Result of a write.
+enum Outcome {
+    Written,
+    /// Conflict: the object was edited, written by another installation, or recreated since it was seen.
+    Changed,
+    Failed(String),
+}
+
+async fn write(client: &Client, controller: &Controller, due: &Write) -> Outcome {
+    let id = &due.id;
     let resource: ApiResource = match id.kind {
         PolicyKind::TokenBucket => TokenBucketPolicy::api_resource(),
         PolicyKind::TrafficTag => TrafficTagPolicy::api_resource(),
@@ -124,18 +142,20 @@ async fn write(client: &Client, id: &PolicyId, conditions: &[Condition]) -> Resu
     let status = json!({
         "apiVersion": resource.api_version,
         "kind": resource.kind,
-        "metadata": {"name": id.name},
-        "status": {"conditions": conditions},
+        // The API server does not compare the UID of an applied status; it does compare the `resourceVersion`.
+        "metadata": {"name": id.name, "resourceVersion": due.version},
+        "status": controller.status(&due.conditions),
     });
-    let params = PatchParams::apply(MANAGER).force();
+    let params = PatchParams::apply(&controller.manager()).force();
     let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), &id.namespace, &resource);
     let patch = Patch::Apply(&status);
     let patched = api.patch_status(&id.name, &params, &patch);
     match tokio::time::timeout(WRITE, patched).await {
+        Ok(Ok(_)) => Outcome::Written,
         // Gone meanwhile: nobody reads its status.
-        Ok(Ok(_)) => Ok(()),
-        Ok(Err(kube::Error::Api(status))) if status.code == 404 => Ok(()),
-        Ok(Err(error)) => Err(Fault::from(error).message()),
-        Err(_) => Err(format!("no answer within {WRITE:?}")),
+        Ok(Err(kube::Error::Api(status))) if status.code == 404 => Outcome::Written,
+        Ok(Err(kube::Error::Api(status))) if status.code == 409 => Outcome::Changed,
+        Ok(Err(error)) => Outcome::Failed(Fault::from(error).message()),
+        Err(_) => Outcome::Failed(format!("no answer within {WRITE:?}")),
     }
 }

@@ -8,9 +8,20 @@ use tokio::sync::watch;
 
 use crate::clock::unix_now;
 
+/// The target of a write that fails.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FaultPlace {
+    /// The Kubernetes API.
+    Kubernetes,
+    /// The directory of `--state`.
+    StateDirectory,
+}
+
 /// Something that cannot be written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failing {
+    /// The target.
+    pub place: FaultPlace,
     /// Since when, in Unix seconds.
     pub since: i64,
     /// What is lost by it, and what the API server says: a missing right by its verb and resource.
@@ -34,8 +45,13 @@ impl Faults {
         self.0.borrow().clone()
     }
 
-    /// A write of this resource failed; `lost` says what that means.
+    /// A write of this resource of the Kubernetes API failed; `lost` is the consequence, for the message.
     pub(crate) fn failed(&self, resource: &str, lost: &str, why: &str) {
+        self.failed_in(FaultPlace::Kubernetes, resource, lost, why);
+    }
+
+    /// A write failed.
+    pub(crate) fn failed_in(&self, place: FaultPlace, resource: &str, lost: &str, why: &str) {
         let message = format!("{lost}: {why}");
         self.0.send_if_modified(|faults| {
             let before = faults.get(resource);
@@ -44,7 +60,12 @@ impl Faults {
             }
             tracing::warn!(resource, why, "{lost}");
             let since = before.map_or_else(unix_now, |before| before.since);
-            faults.insert(resource.to_owned(), Failing { since, message });
+            let failing = Failing {
+                place,
+                since,
+                message,
+            };
+            faults.insert(resource.to_owned(), failing);
             true
         });
     }

@@ -18,8 +18,12 @@ mod faults;
 mod lease;
 mod writer;
 
-pub use self::counts::{Edition, Editions, Peer, Peers, Refusal, Tally, editions};
+pub(crate) use self::counts::WeightCounts;
+pub use self::counts::{
+    Edition, Editions, Peer, Peers, Refusal, Tally, WeightsHeld, editions, same_weights,
+    weights_edition,
+};
 pub use self::events::{Allowance, Speech, Utterance};
-pub use self::faults::{Failing, Faults};
+pub use self::faults::{Failing, FaultPlace, Faults};
 pub use self::lease::{Election, Step, Times};
-pub use self::writer::{Known, Options, Writer};
+pub use self::writer::{Known, Options, Sources, Writer};

@@ -1,6 +1,5 @@
 //! The tasks that write, started together and ended in order.
 
-use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -13,12 +12,15 @@ use kube::api::Api;
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 
-use super::counts::{Board, Peer, Peers, Refusal, Share, Tally, edition, follow, sum};
+use super::counts::{
+    Board, Complaints, Peer, Peers, Share, Tally, WeightCounts, edition, follow, sum,
+};
 use super::events::Teller;
 use super::faults::Faults;
 use super::lease::{Campaign, Election, Times};
 use crate::files::Observed;
-use crate::policies::{Seen, Standings, write_statuses};
+use crate::models::{ModelWriter, Planned, Writable, write_models};
+use crate::policies::{Controller, Counts, Seen, Standing, Standings, write_statuses};
 
 /// How long ending may take.
 const END: Duration = Duration::from_secs(3);
@@ -38,6 +40,8 @@ pub struct Options {
     pub times: Times,
     /// Keys of the three labels, for the commands in Events.
     pub keys: LabelKeys,
+    /// The installation, which owns a part of each status.
+    pub controller: Controller,
 }
 
 /// What this replica knows: what it serves, and what its proxies have of it.
@@ -49,6 +53,21 @@ pub struct Known {
     pub observed: Arc<Observed>,
     /// The proxies of this replica.
     pub tally: Arc<Tally>,
+}
+
+/// Inputs of the writer.
+#[derive(Debug)]
+pub struct Sources {
+    /// Counts of this replica's proxies.
+    pub known: watch::Receiver<Option<Arc<Known>>>,
+    /// Each plan as soon as it is published.
+    pub plans: watch::Receiver<Option<Arc<Planned>>>,
+    /// The stored policies, if they are objects of the API.
+    pub policies: Option<watch::Receiver<Option<Arc<Seen>>>>,
+    /// The `ServedModel`s.
+    pub models: Writable,
+    /// True once the process is asked to end.
+    pub ending: watch::Receiver<bool>,
 }
 
 /// The running writers. Dropping it stops them where they are.
@@ -64,17 +83,17 @@ pub struct Writer {
 }
 
 impl Writer {
-    /// Starts writing on the current runtime: `known` is what this replica knows, `policies` what is stored of policies,
-    /// if they are objects. Once `ending` says so another replica leads, while this one goes on counting its proxies. The API
-    /// server need not be there.
+    /// Starts writing on the current runtime. The API server need not answer yet. Once `sources.ending` is true, this replica gives up
+    /// the Lease and only counts its proxies.
     #[must_use]
-    pub fn start(
-        client: &Client,
-        options: &Options,
-        known: watch::Receiver<Option<Arc<Known>>>,
-        policies: Option<watch::Receiver<Option<Arc<Seen>>>>,
-        mut ending: watch::Receiver<bool>,
-    ) -> Self {
+    pub fn start(client: &Client, options: &Options, sources: Sources) -> Self {
+        let Sources {
+            known,
+            plans,
+            policies,
+            models,
+            mut ending,
+        } = sources;
         let (begun, faults) = (Instant::now(), Faults::default());
         let namespace = options.namespace.clone();
         let namespace = namespace.unwrap_or_else(|| client.default_namespace().to_owned());
@@ -121,22 +140,34 @@ impl Writer {
         });
         let (changed, news) = watch::channel(0);
         let (tell, standings) = watch::channel(Arc::default());
-        let (refuse, refusals) = watch::channel(BTreeSet::new());
+        let (complain, complaints) = watch::channel(Arc::default());
         let (count, own) = watch::channel(Arc::default());
+        let (weigh, weights) = watch::channel(None);
         tasks.spawn(follow(share.clone(), changed));
-        tasks.spawn(teller.run(known.clone(), refusals, leading.clone()));
+        tasks.spawn(teller.run(known.clone(), complaints, leading.clone()));
         let seen = policies.clone();
         let summing = Summing {
             share: share.clone(),
             standings: tell,
-            refusals: refuse,
+            complaints: complain,
             own: count,
+            weights: weigh,
         };
+        tasks.spawn(write_models(ModelWriter {
+            client: client.clone(),
+            objects: models,
+            plans,
+            counts: weights,
+            leading: leading.clone(),
+            faults: faults.clone(),
+        }));
         tasks.spawn(publish(share.clone(), known.clone(), own));
         tasks.spawn(summing.run(known, seen, news, leading.clone()));
         if let Some(seen) = policies {
             let (client, faults) = (client.clone(), faults.clone());
-            let write = write_statuses(client, standings, seen, leading.clone(), faults);
+            let controller = options.controller.clone();
+            let write =
+                write_statuses(client, controller, standings, seen, leading.clone(), faults);
             tasks.spawn(write);
         }
         Self {
@@ -200,8 +231,9 @@ async fn publish(
 struct Summing {
     share: Share,
     standings: watch::Sender<Arc<Standings>>,
-    refusals: watch::Sender<BTreeSet<Refusal>>,
+    complaints: watch::Sender<Arc<Complaints>>,
     own: watch::Sender<Arc<Tally>>,
+    weights: watch::Sender<Option<Arc<WeightCounts>>>,
 }
 
 impl Summing {
@@ -250,20 +282,37 @@ impl Summing {
         let board = self.share.board();
         let others = || board.live(self.share.begun.elapsed());
         let all = || others().chain([now.tally.as_ref()]);
-        let invalid = seen.into_iter().flat_map(|seen| &seen.invalid);
-        let standings: Standings = now
-            .plan
-            .policies
-            .iter()
-            .chain(invalid)
-            .map(|(id, outcome)| {
-                let edition = edition(id, outcome, &now.observed.objects);
-                let counts = sum(all(), id, &edition, &outcome.namespaces);
-                (id.clone(), (outcome.clone(), counts))
+        let planned = now.plan.policies.iter().map(|(id, outcome)| {
+            let edition = edition(id, outcome, &now.observed.objects);
+            let counts = sum(all(), id, &edition, &outcome.namespaces);
+            let standing = Standing {
+                uid: edition.uid,
+                outcome: outcome.clone(),
+                counts,
+            };
+            (id.clone(), standing)
+        });
+        let invalid = seen.into_iter().flat_map(|seen| {
+            seen.invalid.iter().filter_map(|(id, outcome)| {
+                let standing = Standing {
+                    uid: seen.stored.get(id)?.uid.clone(),
+                    outcome: outcome.clone(),
+                    counts: Counts::default(),
+                };
+                Some((id.clone(), standing))
             })
-            .collect();
-        let refused: BTreeSet<Refusal> = all().flat_map(|t| t.refused.iter().cloned()).collect();
+        });
+        let standings: Standings = planned.chain(invalid).collect();
+        let complaints = Complaints::of(all());
+        let weights = WeightCounts::of(all());
         drop(board);
+        self.weights.send_if_modified(|before| {
+            let changed = before.as_deref() != Some(&weights);
+            if changed {
+                *before = Some(Arc::new(weights));
+            }
+            changed
+        });
         self.standings.send_if_modified(|before| {
             let changed = **before != standings;
             if changed {
@@ -271,9 +320,11 @@ impl Summing {
             }
             changed
         });
-        self.refusals.send_if_modified(|before| {
-            let changed = *before != refused;
-            *before = refused;
+        self.complaints.send_if_modified(|before| {
+            let changed = **before != complaints;
+            if changed {
+                *before = Arc::new(complaints);
+            }
             changed
         });
     }

@@ -5,10 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use headgate_contract::TokenBucketPolicySpec;
-use headgate_model::{Carrier, CarrierKey, Policy};
+use headgate_model::{Carrier, CarrierKey, Objects, Policy, Unread};
 use headgate_source::files::Observed;
 use headgate_source::join::join;
 use headgate_source::kubernetes::{Access, ApiState, Kubernetes, Options, connect};
+use headgate_source::models::{self, Models};
 use headgate_source::policies::{self, Policies, crds, yaml};
 use headgate_test_support::deadline::eventually;
 pub(crate) use headgate_test_support::kube::definition;
@@ -20,10 +21,11 @@ use tokio::sync::watch;
 /// Longer than any of it takes on a busy machine.
 pub(crate) const SOON: Duration = Duration::from_secs(30);
 
-/// The watches of carriers and of policies.
+/// The watches of carriers, of policies and of what is remembered of models.
 pub(crate) struct Watches {
     kubernetes: Kubernetes,
     policies: Policies,
+    pub(crate) models: Models,
 }
 
 impl Watches {
@@ -31,12 +33,20 @@ impl Watches {
         let of_policies = policies::Options {
             namespaces: options.namespaces.clone(),
             absent_retry: options.absent_retry,
+            ..policies::Options::default()
+        };
+        let of_models = models::Options {
+            namespaces: options.namespaces.clone(),
+            absent_retry: options.absent_retry,
+            ..models::Options::default()
         };
         let kubernetes = Kubernetes::start(client, options).unwrap();
         let policies = Policies::start(client, &of_policies, kubernetes.states());
+        let models = Models::start(client, &of_models, kubernetes.states());
         Self {
             kubernetes,
             policies,
+            models,
         }
     }
 
@@ -49,12 +59,14 @@ impl Watches {
         self.policies.seen()
     }
 
-    /// The world of both, once both are synced.
+    /// The world of all, once all are synced.
     pub(crate) async fn world(&self) -> watch::Receiver<Arc<Observed>> {
         let carriers = self.kubernetes.synced().await;
         let (policies, task) = self.policies.observed().await;
         tokio::spawn(task);
-        let (joined, task) = join(carriers, policies);
+        let (models, task) = self.models.observed().await;
+        tokio::spawn(task);
+        let (joined, task) = join(carriers, policies, models);
         tokio::spawn(task);
         joined
     }
@@ -80,6 +92,14 @@ impl Source {
 
     pub(crate) fn now(&self) -> Arc<Observed> {
         self.observed.borrow().clone()
+    }
+
+    /// The objects, whether or not all kinds can be read now.
+    pub(crate) fn read(&self) -> Objects {
+        Objects {
+            unread: Unread::default(),
+            ..self.now().objects.clone()
+        }
     }
 
     /// Every world that comes.

@@ -1,11 +1,15 @@
 //! The Kubernetes source against a real API server, with real controllers and a real `kubectl`.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod carriers;
 mod cluster;
+mod endpoints;
+mod kinds;
 mod labels;
 mod outages;
 mod owners;
 mod policies;
+mod restored;
 mod returns;
 mod rights;
 mod silence;

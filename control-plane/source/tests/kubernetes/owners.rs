@@ -53,7 +53,7 @@ async fn a_kind_of_ones_own_is_the_carrier_of_the_pods_below_it_and_wants_what_i
         .parse()
         .unwrap();
     let options = Options {
-        kinds: Kind::defaults_and(&[own]),
+        kinds: Kind::defaults_without_and(&[], &[own]),
         ..Options::default()
     };
     let client = cluster.client().await;

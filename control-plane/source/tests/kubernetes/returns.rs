@@ -53,7 +53,7 @@ async fn label(cluster: &Cluster, source: &mut Source, weight: &str) -> Duration
     began.elapsed()
 }
 
-async fn all_well(source: &Source) {
+pub(crate) async fn all_well(source: &Source) {
     eventually(SOON, "all to be well", async || {
         let state = source.state();
         let well = state.lost().is_none();

@@ -7,12 +7,15 @@ use headgate_model::{LabelKeys, Registry, Scales, plan};
 use headgate_source::access::{Account, Missing, Needs, Right, rbac, review};
 use headgate_source::files::Observed;
 use headgate_source::kubernetes::{Kind, Options};
-use headgate_source::writes::{self, Known, Writer};
+use headgate_source::models::{Planned, ServedModel};
+use headgate_source::policies::Controller;
+use headgate_source::writes::{self, Known, Sources, Writer};
 use headgate_test_support::deadline::eventually;
 use headgate_test_support::kube::{KubeOptions, Relay};
 use k8s_openapi::api::rbac::v1::{ClusterRole, PolicyRule, Role};
-use kube::Client;
 use kube::api::{Api, PostParams};
+use kube::core::DynamicObject;
+use kube::{Client, CustomResourceExt as _};
 use tokio::sync::watch;
 
 use super::cluster::*;
@@ -126,6 +129,16 @@ async fn under_exactly_the_rights_of_the_table_all_is_seen_and_nothing_else_is_a
         let mut table = table(&rights, watched);
         // Only an API server that streams no lists is asked for them.
         table.retain(|used| !used.starts_with("list "));
+        // A kind that is not installed costs nothing.
+        let state = source.state();
+        let absent = |used: &str| {
+            let kind = used.trim_start_matches("watch ");
+            let mut watches = state.watches.iter();
+            watches.any(|(name, watch)| watch.absent && name.split(' ').next() == Some(kind))
+        };
+        let all = table.len();
+        table.retain(|used| !absent(used));
+        assert_eq!(all - table.len(), 8, "{state:?}");
         assert_eq!(used(&relay), table, "what is watched is the table");
         assert_eq!(refused(&client, &rights).await, BTreeSet::new());
         // The rights in every namespace do not help the second round.
@@ -204,9 +217,10 @@ async fn each_verb_that_is_missing_is_named_with_its_resource_and_the_rest_goes_
                 said.contains(missing.verb) && said.contains(&missing.resource),
                 "{said}"
             );
-            // What is not read here, and lists of kinds that the API server does not have.
+            // What is not read here, and kinds that the API server does not have.
             let read = known.watches.get(&missing.resource);
-            if read.is_none_or(|watch| watch.absent && missing.verb == "list") {
+            let reads = ["list", "watch"].contains(&missing.verb);
+            if !reads || read.is_none_or(|watch| watch.absent) {
                 continue;
             }
             let watches = Watches::start(&client, Options::default());
@@ -275,18 +289,52 @@ const CREATED_BY_PATCH: (&str, &str) = ("create", "configmaps");
 async fn control(
     mut world: watch::Receiver<Arc<Observed>>,
     tell: watch::Sender<Option<Arc<Known>>>,
+    plans: watch::Sender<Option<Arc<Planned>>>,
 ) {
     loop {
         let observed = world.borrow_and_update().clone();
         let registry = Registry::build(&observed.objects, &LabelKeys::default());
-        let plan = plan(&registry, &observed.objects, &Scales::default());
+        let plan = Arc::new(plan(&registry, &observed.objects, &Scales::default()));
+        plans.send_replace(Some(Arc::new(Planned {
+            plan: plan.clone(),
+            observed: observed.clone(),
+        })));
         tell.send_replace(Some(Arc::new(Known {
-            plan: Arc::new(plan),
+            plan,
             observed,
             tally: Arc::default(),
         })));
         if world.changed().await.is_err() {
             return;
+        }
+    }
+}
+
+/// What the control plane leaves of a model that nothing declares any more for longer than an hour.
+async fn abandoned(cluster: &Cluster) {
+    let kind = ServedModel::api_resource();
+    let api: Api<DynamicObject> = Api::namespaced_with(cluster.kube.client(), "default", &kind);
+    let params = PostParams {
+        field_manager: Some("headgate-models".to_owned()),
+        ..PostParams::default()
+    };
+    let object = serde_json::json!({
+        "apiVersion": "headgate.dev/v1alpha1", "kind": "ServedModel",
+        "metadata": {"name": "abandoned"}, "spec": {},
+    });
+    let object: DynamicObject = serde_json::from_value(object).unwrap();
+    let mut object = api.create(&params, &object).await.unwrap();
+    object.data["status"] = serde_json::json!({"carriersGoneSince": "2026-01-01T00:00:00Z"});
+    let name = "abandoned";
+    loop {
+        // The writer may have been faster.
+        match api.replace_status(name, &params, &object).await {
+            Ok(_) => return,
+            Err(kube::Error::Api(status)) if status.code == 409 => {
+                let newer = api.get(name).await.unwrap();
+                object.metadata.resource_version = newer.metadata.resource_version;
+            }
+            Err(error) => panic!("{error}"),
         }
     }
 }
@@ -297,10 +345,11 @@ async fn what_is_written_under_exactly_these_rights_is_the_rest_of_the_table() {
     let needs = needs(&[]);
     let (client, relay) = account(&cluster, &needs).await;
     let watches = Watches::start(&client, Options::default());
-    let policies = watches.policies();
+    let (policies, models) = (watches.policies(), watches.models.writable());
     let mut source = Source::of(watches).await;
     let (tell, known) = watch::channel(None);
-    let control = tokio::spawn(control(source.follow(), tell));
+    let (tell_plans, plans) = watch::channel(None);
+    let control = tokio::spawn(control(source.follow(), tell, tell_plans));
     let (_ending, ends) = watch::channel(false);
     let options = writes::Options {
         lease: "headgate".into(),
@@ -309,6 +358,7 @@ async fn what_is_written_under_exactly_these_rights_is_the_rest_of_the_table() {
         admin: None,
         times: writes::Times::default(),
         keys: LabelKeys::default(),
+        controller: Controller::default(),
     };
     let rights = needs.rights();
     let create = rights
@@ -316,7 +366,14 @@ async fn what_is_written_under_exactly_these_rights_is_the_rest_of_the_table() {
         .flat_map(Right::each)
         .find(|each| (each.verb, each.resource.as_str()) == CREATED_BY_PATCH);
     grant(&cluster, &rights, create.as_ref()).await;
-    let writer = Writer::start(&client, &options, known, Some(policies), ends);
+    let sources = Sources {
+        known,
+        plans,
+        policies: Some(policies),
+        models,
+        ending: ends,
+    };
+    let writer = Writer::start(&client, &options, sources);
     eventually(SOON, "the refusal", async || {
         let faults = writer.faults().watch().borrow().clone();
         let said = faults.get("configmaps").map(|fault| fault.message.clone());
@@ -356,6 +413,20 @@ async fn what_is_written_under_exactly_these_rights_is_the_rest_of_the_table() {
         "metadata": {"name": "tags", "namespace": "default"}, "spec": {"tenantHeader": "x-team"},
     });
     cluster.apply(tags).await;
+    // A base that was taken off is written again, and what nothing carries is removed.
+    let kubectl = cluster.kube.kubectl();
+    let base = "-o=jsonpath={.metadata.annotations.headgate\\.dev/base}";
+    eventually(SOON, "the base to be written", async || {
+        let base = kubectl.run(["get", "smdl", "llama", base]).await;
+        let there = base.as_ref().is_ok_and(|base| base == "deployment/v1=one");
+        there.then_some(()).ok_or(format!("{base:?}"))
+    })
+    .await
+    .unwrap();
+    cluster
+        .kubectl("annotate servedmodel llama headgate.dev/base-")
+        .await;
+    abandoned(&cluster).await;
     let mut written = table(&rights, |right| !watched(right));
     let (verb, resource) = CREATED_BY_PATCH;
     assert!(written.remove(&format!("{verb} {resource}")));

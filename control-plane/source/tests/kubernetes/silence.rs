@@ -34,13 +34,13 @@ async fn a_network_that_swallows_everything_is_noticed_and_what_changed_meanwhil
 
     relay.hold(true);
     let began = Instant::now();
-    let before = source.now();
+    let before = source.read();
     cluster.kubectl("label deploy/v1 canary-weight=7").await;
     cluster.apply(policy("fair", 2)).await;
     let noticed = eventually(NOTICED, "the silence", async || silent(&source.state()));
     noticed.await.unwrap();
     println!("silence noticed by all watches after {:?}", began.elapsed());
-    assert_eq!(source.now(), before, "the last state stays");
+    assert_eq!(source.read(), before, "the last state stays");
 
     relay.hold(false);
     let weight = |c: &headgate_model::Carrier| {

@@ -1,21 +1,24 @@
-//! What the API server accepts, the filters accept: generated policies, thrown at both.
+//! The parser accepts whatever the API server accepts: generated policies and models are given to both.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use headgate_contract::{TokenBucketPolicySpec, TrafficTagPolicySpec, parse_json};
+use headgate_contract::{ServedModelSpec, TokenBucketPolicySpec, TrafficTagPolicySpec, parse_json};
 use kube::Client;
+use proptest::prop_oneof;
 use proptest::test_runner::{Config, RngSeed, TestCaseError, TestRunner};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use crate::generate::written;
+use crate::served::served;
 use crate::world::{runtime, start};
 
 /// A create that changes nothing: the spec as it would be stored, or why not.
 async fn create(client: &Client, kind: &str, spec: &Value) -> Result<Value, String> {
     let plural = match kind {
         "TokenBucketPolicy" => "tokenbucketpolicies",
+        "ServedModel" => "servedmodels",
         _ => "traffictagpolicies",
     };
     let object = json!({
@@ -47,6 +50,7 @@ fn parse<S: DeserializeOwned + Serialize>(spec: &Value) -> Result<Value, String>
 fn parse_kind(kind: &str, spec: &Value) -> Result<Value, String> {
     match kind {
         "TokenBucketPolicy" => parse::<TokenBucketPolicySpec>(spec),
+        "ServedModel" => parse::<ServedModelSpec>(spec),
         _ => parse::<TrafficTagPolicySpec>(spec),
     }
 }
@@ -93,7 +97,8 @@ fn what_the_api_server_accepts_the_filters_accept() {
         },
         ..config
     });
-    let outcome = runner.run(&written(), |(kind, spec)| {
+    let all = prop_oneof![5 => written(), 1 => served()];
+    let outcome = runner.run(&all, |(kind, spec)| {
         let ok = runtime().block_on(compare(&client, kind, &spec))?;
         let counter = if ok { &accepted } else { &refused };
         counter.fetch_add(1, Ordering::Relaxed);

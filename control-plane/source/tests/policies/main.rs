@@ -5,5 +5,6 @@ mod agreement;
 mod generate;
 mod kubectl;
 mod labels;
+mod served;
 mod statuses;
 mod world;

@@ -3,10 +3,12 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use headgate_model::{LabelKeys, Objects, Registry, Scales, plan};
+use headgate_model::{LabelKeys, Objects, PolicyId, PolicyOutcome, Registry, Scales, plan};
 use headgate_source::files::{Observed, Reducer, manifests};
 use headgate_source::kubernetes::States;
-use headgate_source::policies::{Counts, Options, Policies, Seen, Standings, write_statuses};
+use headgate_source::policies::{
+    Controller, Counts, Options, Policies, Seen, Standing, Standings, write_statuses,
+};
 use headgate_source::writes::Faults;
 use headgate_test_support::deadline::eventually;
 use headgate_test_support::kube::{Kube, Kubectl};
@@ -18,7 +20,7 @@ use crate::world::{file, runtime, start};
 /// The shipped models, as the file source reads them.
 fn models() -> Objects {
     let mut reducer = Reducer::new("default", LabelKeys::default());
-    for path in manifests(file("envoy-config/models").as_ref()).unwrap() {
+    for path in manifests(file("envoy-config/models").as_ref(), false).unwrap() {
         reducer.apply(&path.to_string_lossy(), &std::fs::read(&path).unwrap(), 0);
     }
     reducer.observe(&Observed::default()).unwrap().objects
@@ -31,11 +33,15 @@ fn standings(seen: &Seen, counts: Counts) -> Arc<Standings> {
     let registry = Registry::build(&objects, &LabelKeys::default());
     let plan = plan(&registry, &objects, &Scales::default());
     let outcomes = plan.policies.into_iter().chain(seen.invalid.clone());
-    Arc::new(
-        outcomes
-            .map(|(id, outcome)| (id, (outcome, counts)))
-            .collect(),
-    )
+    let standing = |(id, outcome): (PolicyId, PolicyOutcome)| {
+        let standing = Standing {
+            uid: seen.stored[&id].uid.clone(),
+            outcome,
+            counts,
+        };
+        (id, standing)
+    };
+    Arc::new(outcomes.map(standing).collect())
 }
 
 /// A control plane in small: plans whenever the policies or the counts change.
@@ -76,6 +82,7 @@ fn replica_by(kube: &Kube, writes: Client, leads: bool, counts: Counts) -> Repli
     let (leading, leads) = watch::channel(leads);
     tokio::spawn(write_statuses(
         writes,
+        Controller::default(),
         standings,
         policies.seen(),
         leads,
@@ -161,6 +168,77 @@ fn kubectl_waits_for_what_became_of_a_policy_and_reads_why() {
 }
 
 #[test]
+fn the_api_server_takes_no_status_of_a_policy_that_was_replaced_by_one_of_its_name() {
+    runtime().block_on(async {
+        let within = Duration::from_secs(60);
+        let kube = start().await;
+        let kubectl = kube.kubectl();
+        kubectl.apply(TYPO).await.unwrap();
+        let policies = Policies::start(&kube.client(), &Options::default(), &States::default());
+        let mut seen = policies.seen();
+        let known = seen.wait_for(|seen| seen.as_ref().is_some_and(|s| s.stored.len() == 1));
+        let first = known.await.unwrap().clone();
+        let uid = |seen: &Option<Arc<Seen>>| {
+            seen.iter()
+                .flat_map(|s| s.stored.values())
+                .map(|s| s.uid.clone())
+                .next()
+        };
+        let old = uid(&first);
+        kubectl
+            .fed(["replace", "--force", "-f", "-"], TYPO)
+            .await
+            .unwrap();
+        let again = |seen: &Option<Arc<Seen>>| uid(seen).is_some_and(|uid| Some(uid) != old);
+        tokio::time::timeout(within, seen.wait_for(again))
+            .await
+            .unwrap()
+            .unwrap();
+
+        // A control plane that has not seen that yet: for it all is as before.
+        let counts = Counts {
+            connected: 1,
+            acked: 1,
+        };
+        let late = standings(first.as_deref().unwrap(), counts);
+        let relay = kube.relay(kube.kubeconfig()).await.unwrap();
+        let client = kube.client_as(relay.kubeconfig()).await.unwrap();
+        let (tell, standings) = watch::channel(late);
+        let (show, shown) = watch::channel(first);
+        let (_lead, leads) = watch::channel(true);
+        let faults = Faults::default();
+        let none = Controller::default();
+        let writer = write_statuses(client, none, standings, shown, leads, faults.clone());
+        tokio::spawn(writer);
+        eventually(within, "an attempt", async || {
+            let asked = relay.requests();
+            (!asked.is_empty()).then_some(()).ok_or("none yet")
+        })
+        .await
+        .unwrap();
+        let status = ["get", "tbp/typo", "-o", "jsonpath={.status}"];
+        for _ in 0..10 {
+            assert_eq!(
+                kubectl.run(status).await.unwrap(),
+                "",
+                "the attempt was refused"
+            );
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        // That is no fault, and the writer goes on to what it is told next.
+        let now = seen.borrow().clone();
+        let other = Counts {
+            connected: 2,
+            acked: 0,
+        };
+        tell.send_replace(self::standings(now.as_deref().unwrap(), other));
+        show.send_replace(now);
+        wait(&kubectl, "tbp/typo", "ResolvedRefs=False").await;
+        assert!(faults.now().is_empty(), "{:?}", faults.now());
+    });
+}
+
+#[test]
 fn a_cluster_without_the_definitions_has_no_policies_until_they_come() {
     runtime().block_on(async {
         let kube = Kube::start(Default::default()).await.unwrap();
@@ -196,7 +274,9 @@ fn a_cluster_without_the_definitions_has_no_policies_until_they_come() {
 /// Which policies have conditions.
 fn written(seen: &Option<Arc<Seen>>) -> usize {
     let stored = seen.iter().flat_map(|seen| seen.stored.values());
-    stored.filter(|conditions| !conditions.is_empty()).count()
+    stored
+        .filter(|status| !status.conditions.is_empty())
+        .count()
 }
 
 #[test]

@@ -31,7 +31,7 @@ fn tally(connected: u32, held: &[(Edition, u32)]) -> Tally {
     Tally {
         proxies: BTreeMap::from([(namespaces(&["default"]), connected)]),
         held: BTreeMap::from([(policy("p"), held.iter().cloned().collect())]),
-        refused: BTreeSet::new(),
+        ..Tally::default()
     }
 }
 
@@ -116,10 +116,21 @@ fn any_tally() -> impl Strategy<Value = Tally> {
     ];
     let refused = (object, "\\PC{0,40}").prop_map(|(object, message)| Refusal { object, message });
     let refused = proptest::collection::btree_set(refused, 0..3);
-    (proxies, held, refused).prop_map(|(proxies, held, refused)| Tally {
+    let model = ("[a-z]{1,5}", "[a-z]{1,5}").prop_map(|(ns, id)| (ns, id.try_into().unwrap()));
+    let weights = proptest::collection::btree_map("[0-9a-f]{1,12}", any::<u32>(), 0..3);
+    let models = proptest::collection::btree_map(model, weights, 0..4);
+    let variant = ("[a-z]{1,5}", "[a-z]{1,5}", "[a-z]{1,5}").prop_map(|(ns, id, version)| {
+        let (id, version) = (id.try_into().unwrap(), version.try_into().unwrap());
+        (ns, id, version)
+    });
+    let unreachable = proptest::collection::btree_set(variant, 0..3);
+    let parts = (proxies, held, models, refused, unreachable);
+    parts.prop_map(|(proxies, held, models, refused, unreachable)| Tally {
         proxies,
         held,
+        models,
         refused,
+        unreachable,
     })
 }
 

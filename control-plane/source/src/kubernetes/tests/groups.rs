@@ -52,6 +52,66 @@ fn a_service_without_labels_and_a_pool_stand_for_whom_they_select() {
     assert!(groups(&store).is_empty());
 }
 
+/// An InferencePool as the group that came before has it: a flat selector, and one port.
+fn experimental(name: &str, selector: Value, port: u16) -> Value {
+    let mut pool = object("InferencePool", name, 1, None);
+    pool["metadata"]["uid"] = format!("experimental-{name}").into();
+    pool["apiVersion"] = "inference.networking.x-k8s.io/v1alpha2".into();
+    pool["spec"] = json!({
+        "selector": selector, "targetPortNumber": port,
+        "extensionRef": {"name": "epp", "portNumber": 9002},
+    });
+    pool
+}
+
+#[test]
+fn a_pool_of_either_group_says_the_port_and_stands_for_whom_it_selects() {
+    let mut all = deployment("llama", 1, &[1]);
+    all[0] = model(all[0].clone(), "v1");
+    all[2]["spec"]["containers"] =
+        json!([{"name": "s", "ports": [{"containerPort": 8000}, {"containerPort": 8001}]}]);
+    let mut newer = pool("pool", json!({"app": "llama"}));
+    newer["apiVersion"] = "inference.networking.k8s.io/v1".into();
+    newer["spec"]["targetPorts"] = json!([{"number": 8001}]);
+    let older = experimental("pool", json!({"app": "llama"}), 8001);
+    let seen = |store: &Store| {
+        let pods = carrier(store, "deployment/llama").pods;
+        let ports: Vec<u16> = pods.iter().map(|pod| pod.address.port()).collect();
+        (ports, reasons(&store.findings()), groups(store))
+    };
+    let stands = vec!["inferencepool/pool: deployment/llama".to_owned()];
+    let told = (vec![8001], vec![], stands.clone());
+    for pools in [vec![&newer], vec![&older], vec![&newer, &older]] {
+        let store = fresh(all.iter().chain(pools.clone()), &watches());
+        assert_eq!(seen(&store), told, "{pools:?}");
+    }
+    // One that moves from one group to the other is never gone, nor is what it selects.
+    let mut store = fresh(all.iter().chain([&older]), &watches());
+    apply(&mut store, &newer);
+    store.settle();
+    delete(&mut store, &older);
+    store.settle();
+    assert_eq!(seen(&store), told);
+    delete(&mut store, &newer);
+    store.settle();
+    let untold = (vec![], vec![headgate_model::reason::AMBIGUOUS_PORT], vec![]);
+    assert_eq!(seen(&store), untold);
+    // Of another port they do not agree, and another selector is another one's.
+    let other = experimental("pool", json!({"app": "llama"}), 8000);
+    let store = fresh(all.iter().chain([&newer, &other]), &watches());
+    let (ports, said, _) = seen(&store);
+    assert_eq!(
+        (ports, said),
+        (vec![], vec![headgate_model::reason::AMBIGUOUS_PORT])
+    );
+    let store = fresh(
+        all.iter()
+            .chain([&experimental("pool", json!({"app": "x"}), 8001)]),
+        &watches(),
+    );
+    assert_eq!(seen(&store).0, Vec::<u16>::new());
+}
+
 #[test]
 fn a_group_stands_for_a_model_that_is_scaled_to_zero() {
     let all = fronted();

@@ -1,7 +1,15 @@
 //! Objects of an API server → carriers, without an API server.
 
+mod carriers;
+mod external;
 mod groups;
+mod ignored;
+mod mentions;
+mod operators;
 mod orders;
+
+mod desired_replicas;
+mod roles;
 mod rules;
 mod serving;
 mod world;

@@ -48,17 +48,24 @@ struct Draft {
     /// Of a pod: whether it has a port that serves, and whether it ended for good.
     port: bool,
     ended: bool,
+    /// Of a Service or a pool: where it leads. Of a pod: whether its port has another name.
+    leads: bool,
+    /// Of a Service: whether the owner carries in its place. Of an owner: whether its template names the model.
+    yields: bool,
+    /// Of a Service or a Rollout: the generation that takes traffic. Of a pod: its own.
+    generation: Option<&'static str>,
     /// Whether it replaces one of its name as another object, with another UID.
     reborn: bool,
 }
 
-const KINDS: [&str; 6] = [
+const KINDS: [&str; 7] = [
     "Pod",
     "Service",
     "Deployment",
     "ReplicaSet",
     "InferenceService",
     "InferencePool",
+    "Rollout",
 ];
 
 /// Those that select pods and own none.
@@ -81,6 +88,11 @@ fn draft() -> impl Strategy<Value = Draft> {
             .collect()
     });
     let owner = prop::option::weighted(0.8, (kind(), name()));
+    let news = (
+        any::<bool>(),
+        prop::bool::weighted(0.3),
+        prop::option::of(prop::sample::select(vec!["a", "b"])),
+    );
     let flags = (
         any::<bool>(),
         prop::bool::weighted(0.2),
@@ -94,11 +106,13 @@ fn draft() -> impl Strategy<Value = Draft> {
             prop::sample::select(vec!["x", "y"]),
             prop::option::of(0..4_u32),
             flags,
+            news,
         ),
     )
         .prop_map(
-            |((kind, name, owner, labels), (template, replicas, flags))| {
+            |((kind, name, owner, labels), (template, replicas, flags, news))| {
                 let (ready, ends, reborn, port, ended) = flags;
+                let (leads, yields, generation) = news;
                 Draft {
                     kind,
                     name,
@@ -110,6 +124,9 @@ fn draft() -> impl Strategy<Value = Draft> {
                     ends,
                     port,
                     ended,
+                    leads,
+                    yields,
+                    generation,
                     reborn,
                 }
             },
@@ -158,14 +175,39 @@ impl Server {
                     .tap(|pod| {
                         if !draft.port {
                             pod["spec"]["containers"] = json!([]);
+                        } else if draft.leads {
+                            pod["spec"]["containers"][1]["ports"] =
+                                json!([{"containerPort": 8000}, {"name": "x", "containerPort": 8001}]);
+                        }
+                        if let Some(generation) = draft.generation {
+                            pod["metadata"]["labels"]["rollouts-pod-template-hash"] =
+                                generation.into();
                         }
                         if draft.ended {
                             pod["status"]["phase"] = "Failed".into();
                         }
                     })
             }
-            "Service" => service(draft.name, json!({"app": draft.template})),
-            "InferencePool" => pool(draft.name, json!({"app": draft.template})),
+            "Service" => service(draft.name, json!({"app": draft.template})).tap(|service| {
+                let target = if draft.leads { json!(8000) } else { json!("x") };
+                service["spec"]["ports"] = json!([{"port": 80, "targetPort": target}]);
+                if let Some(generation) = draft.generation {
+                    service["spec"]["selector"]["rollouts-pod-template-hash"] = generation.into();
+                }
+                if draft.yields {
+                    service["metadata"]["annotations"]["headgate.dev/carrier"] = "owner".into();
+                }
+            }),
+            "InferencePool" => pool(draft.name, json!({"app": draft.template})).tap(|pool| {
+                pool["spec"]["targetPorts"] =
+                    json!([{"number": if draft.leads { 8000 } else { 8001 }}]);
+            }),
+            "Rollout" => object("Rollout", draft.name, 1, owner.as_ref()).tap(|rollout| {
+                rollout["spec"]["strategy"]["blueGreen"]["activeService"] = "a".into();
+                if let Some(generation) = draft.generation {
+                    rollout["status"]["blueGreen"]["activeSelector"] = generation.into();
+                }
+            }),
             kind => object(kind, draft.name, 1, owner.as_ref()),
         };
         for (key, value) in &draft.labels {
@@ -175,6 +217,9 @@ impl Server {
             // What has parts has no pods of one kind.
             if draft.kind != "InferenceService" {
                 made["spec"]["template"]["metadata"]["labels"]["app"] = draft.template.into();
+                if draft.yields {
+                    made["spec"]["template"]["metadata"]["labels"]["model-name"] = "llama".into();
+                }
             }
             made["spec"]["replicas"] = draft.replicas.into();
         }
@@ -280,6 +325,10 @@ proptest! {
     ) {
         let mut server = Server::new();
         let mut told = Store::new(kinds(), Default::default(), watches());
+        // As every watch begins.
+        for id in watches() {
+            relist(&mut told, &id, []);
+        }
         for step in &steps {
             server.take(&mut told, step);
         }

@@ -1,11 +1,11 @@
 //! The label rules of carriers, as tables of objects.
 
-use headgate_model::{Severity, reason};
+use headgate_model::{LabelKeys, Severity, Subject, reason};
 use serde_json::{Value, json};
 
 use super::world::*;
 use crate::change::Change;
-use crate::kubernetes::store::Store;
+use crate::kubernetes::store::{Store, What};
 use crate::kubernetes::watch::Event;
 
 fn store(objects: &[Value]) -> Store {
@@ -45,6 +45,9 @@ fn a_service_with_both_labels_comes_before_the_owner_and_wants_what_its_pods_own
     let mut all = [deployment("a", 1, &[1, 2]), deployment("b", 2, &[3])].concat();
     for object in &mut all {
         *object = labelled(object.clone(), &json!({"group": "g"}));
+        if let Some(template) = object.pointer_mut("/spec/template/metadata/labels") {
+            template["group"] = "g".into();
+        }
     }
     all[0] = model(replicas(all[0].clone(), 5), "one");
     let front = model(service("front", json!({"group": "g"})), "one");
@@ -107,16 +110,124 @@ fn a_pod_carries_for_itself_where_no_owner_has_the_labels() {
     );
     assert_eq!(carrier(&store(&[bare]), "pod/bare").desired, 1);
 
-    // Labels of the template alone, which ReplicaSets and pods have and the Deployment has not.
+    // Labels of a pod below owners that have none.
     let mut all = deployment("a", 1, &[1]);
-    for object in &mut all[1..] {
-        *object = model(object.clone(), "one");
-    }
+    all[2] = model(all[2].clone(), "one");
     assert_eq!(carriers(&store(&all)), ["pod/a-1 1"]);
     assert_eq!(
         carriers(&store(&[pod("other", 1, None)])),
         Vec::<String>::new()
     );
+}
+
+#[test]
+fn a_labelled_owner_below_an_unlabelled_one_carries() {
+    for kind in [
+        "InferenceService",
+        "LLMInferenceService",
+        "Rollout",
+        "RayService",
+        "Whole",
+    ] {
+        let top = object(kind, "top", 1, None);
+        let mut all = deployment("a", 1, &[1, 2]);
+        let owned = object("Deployment", "a", 1, Some(&top));
+        all[0]["metadata"]["ownerReferences"] = owned["metadata"]["ownerReferences"].clone();
+        all[0] = labelled(
+            model(all[0].clone(), "one"),
+            &json!({"canary-weight": "10"}),
+        );
+        let mut seen = store(&[all.clone(), vec![top.clone()]].concat());
+        assert_eq!(carriers(&seen), ["deployment/a 1,2"], "{kind}");
+        let it = carrier(&seen, "deployment/a");
+        assert_eq!((it.desired, it.labels["canary-weight"].as_str()), (2, "10"));
+        assert_eq!(seen.findings(), [], "{kind}");
+        // Once the outer one has the label it is the one that is heard, and takes it back by losing it.
+        apply(&mut seen, &model(top.clone(), "two"));
+        seen.settle();
+        let outer = format!("{}/top 1,2", kind.to_ascii_lowercase());
+        assert_eq!(carriers(&seen), [outer], "{kind}");
+        let ignored = [reason::LABEL_IGNORED; 2];
+        assert_eq!(reasons(&seen.findings()), ignored, "{kind}");
+        apply(&mut seen, &top);
+        seen.settle();
+        assert_eq!(carriers(&seen), ["deployment/a 1,2"], "{kind}");
+    }
+}
+
+#[test]
+fn while_pools_cannot_be_read_pods_serve_and_the_ports_that_one_might_say_are_said() {
+    let mut all = deployment("a", 1, &[1, 2]);
+    all[0] = model(all[0].clone(), "one");
+    let pools = watches().into_iter().filter(|id| id.what.is_pool());
+    let pools: Vec<_> = pools.collect();
+    let unread = |objects: &[Value]| {
+        let mut store = Store::new(kinds(), LabelKeys::default(), watches());
+        for id in watches().iter().filter(|id| !id.what.is_pool()) {
+            relist(&mut store, id, objects);
+        }
+        store.settle();
+        store
+    };
+    let mut seen = unread(&all);
+    assert!(seen.synced(), "it serves");
+    assert_eq!(carriers(&seen), ["deployment/a 1,2"]);
+    let found = seen.findings();
+    assert_eq!(reasons(&found), [reason::POOLS_UNREAD]);
+    let message = &found[0].message;
+    let command = "kubectl annotate deployment/a -n default headgate.dev/port=8000";
+    assert!(message.contains(command), "{message}");
+    // What an annotation or a Service says, no pool contradicts.
+    let mut asked = all.clone();
+    asked[0] = annotated(asked[0].clone(), "headgate.dev/port", "8000");
+    assert_eq!(unread(&asked).findings(), []);
+    let mut front = service("front", json!({"app": "a"}));
+    front["spec"]["ports"] = json!([{"name": "http", "port": 80, "targetPort": 8000}]);
+    assert_eq!(unread(&[all.clone(), vec![front]].concat()).findings(), []);
+    // Once they are read they count, and nothing is said any more.
+    relist(&mut seen, &pools[0], [&pool("p", json!({"app": "a"}))]);
+    seen.settle();
+    assert_eq!(
+        reasons(&seen.findings()),
+        [reason::POOLS_UNREAD],
+        "one group"
+    );
+    seen.reduce(&pools[1], Event::Absent);
+    seen.settle();
+    assert_eq!(seen.findings(), []);
+}
+
+#[test]
+fn an_object_is_referred_to_in_the_version_that_the_api_server_serves() {
+    let owner = model(object("LLMInferenceService", "qwen", 1, None), "v1");
+    let mut seen = store(std::slice::from_ref(&owner));
+    let version = |store: &Store| {
+        let subject = Subject::from(key("llminferenceservice/qwen"));
+        store.references()[&subject].api_version.clone()
+    };
+    assert_eq!(version(&seen), "serving.kserve.io/v1alpha1");
+    seen.read_in(what(&owner), "v1alpha2".to_owned());
+    assert!(seen.settle().findings, "it is published");
+    assert_eq!(version(&seen), "serving.kserve.io/v1alpha2");
+}
+
+#[test]
+fn what_is_made_from_a_template_does_not_carry_by_the_labels_that_it_has_of_it() {
+    // The Deployment's template names the model: it carries, and not the ReplicaSet that has a copy.
+    let mut all = deployment("a", 1, &[1]);
+    for object in &mut all[..2] {
+        let labels = &mut object["spec"]["template"]["metadata"]["labels"];
+        labels["model-name"] = "llama".into();
+        labels["model-version"] = "one".into();
+    }
+    for object in &mut all[1..] {
+        *object = model(object.clone(), "one");
+    }
+    assert_eq!(carriers(&store(&all)), ["deployment/a 1"]);
+    // A label that somebody wrote on a ReplicaSet is the only one, so it is heard.
+    let mut all = deployment("a", 1, &[1]);
+    all[1] = model(all[1].clone(), "one");
+    assert_eq!(carriers(&store(&all)), ["replicaset/a-rs 1"]);
 }
 
 #[test]
@@ -214,7 +325,7 @@ fn what_is_no_endpoint_is_none() {
     let mut no_ip = pod("no-ip", 2, None);
     no_ip["status"]["podIP"] = Value::Null;
     let mut no_port = pod("no-port", 3, None);
-    no_port["spec"]["containers"][1]["ports"] = json!([{"containerPort": 8000}]);
+    no_port["spec"]["containers"][1]["ports"] = json!([]);
     let mut grpc = pod("grpc", 4, None);
     grpc["spec"]["containers"][1]["ports"] = json!([{"name": "grpc", "containerPort": 8000}]);
     let unready = ready(pod("unready", 5, None), false);
@@ -279,6 +390,65 @@ fn endpoints_written_on_an_object_are_ignored_and_said_to_be() {
             .contains("kubectl annotate deployment/a -n default headgate.dev/endpoints-")
     );
     assert_eq!(findings[0].object.to_string(), "deployment default/a");
+}
+
+#[test]
+fn labels_and_annotations_that_nothing_reads_are_said_once_of_the_object_that_a_person_wrote() {
+    let slip = |object, key| annotated(object, key, "8000");
+    // A ReplicaSet has its Deployment's annotations, and every pod those of the template.
+    let mut all = deployment("a", 1, &[1, 2]);
+    all[0] = model(all[0].clone(), "one");
+    for object in &mut all[..2] {
+        *object = slip(object.clone(), "headgate.dev/endpoint");
+    }
+    for pod in &mut all[2..] {
+        *pod = slip(pod.clone(), "headgate.dev/ports");
+    }
+    // Nothing names a model here, so it carries nothing.
+    let weighted = json!({"model-version": "two", "canary-weight": "10"});
+    let mut other = deployment("b", 2, &[3]);
+    for object in &mut other {
+        *object = labelled(object.clone(), &weighted);
+    }
+    let front = slip(service("front", json!({"app": "x"})), "headgate.dev/poort");
+    let mut seen = store(&[all, other.clone(), vec![front]].concat());
+    let said: Vec<String> = seen
+        .findings()
+        .iter()
+        .map(|f| format!("{}: {}", f.origin, f.message))
+        .collect();
+    let parts = [
+        (
+            "Deployment default/a: annotation `headgate.dev/endpoint` is not known",
+            "deployment/a -n default headgate.dev/endpoint-",
+        ),
+        (
+            "Deployment default/a: annotation `headgate.dev/ports` of its pods",
+            "kubectl edit deployment/a -n default",
+        ),
+        (
+            "Deployment default/b: has the labels",
+            "kubectl label deployment/b -n default model-name=MODEL --overwrite",
+        ),
+        (
+            "Service default/front: annotation `headgate.dev/poort` is not known",
+            "did you mean `headgate.dev/port`?",
+        ),
+    ];
+    assert_eq!(said.len(), parts.len(), "{said:#?}");
+    for (begin, part) in parts {
+        let found = said
+            .iter()
+            .any(|said| said.starts_with(begin) && said.contains(part));
+        assert!(found, "{begin} … {part} in {said:#?}");
+    }
+    apply(&mut seen, &model(other[0].clone(), "two"));
+    seen.settle();
+    assert_eq!(
+        seen.findings().len(),
+        parts.len() - 1,
+        "it names its model now"
+    );
 }
 
 #[test]
@@ -350,18 +520,46 @@ fn a_change_is_churn_if_only_pods_came_and_a_loss_if_one_is_not_ready_any_more()
 }
 
 #[test]
-fn nothing_is_synced_before_every_watch_has_listed_once() {
+fn nothing_is_synced_before_pods_and_services_have_listed_once() {
     let all = watches();
-    let mut store = Store::new(kinds(), Default::default(), all.clone());
-    for id in &all {
+    let (optional, needed): (Vec<_>, Vec<_>) =
+        all.iter().cloned().partition(|id| id.what.is_optional());
+    let mut store = Store::new(kinds(), Default::default(), all);
+    for id in optional.iter().chain(&needed) {
         assert!(!store.synced());
         store.reduce(id, Event::Begin);
         assert!(!store.synced());
         store.reduce(id, Event::Done);
     }
     assert!(store.synced());
-    store.reduce(&all[0], Event::Begin);
+    store.reduce(&needed[0], Event::Begin);
     assert!(store.synced(), "a list anew takes nothing back");
+}
+
+#[test]
+fn a_kind_that_is_not_read_keeps_back_its_own_pods_and_no_others() {
+    let all = watches();
+    let sets = kinds().iter().position(|k| k.kind == "InferenceService");
+    let sets = What::Owners(sets.unwrap());
+    let mut store = Store::new(kinds(), Default::default(), all.clone());
+    for id in all.iter().filter(|id| id.what != sets) {
+        store.reduce(id, Event::Begin);
+        store.reduce(id, Event::Done);
+    }
+    let mut others = deployment("a", 1, &[1]);
+    others[0] = model(others[0].clone(), "one");
+    for object in &others {
+        apply(&mut store, object);
+    }
+    let set = object("InferenceService", "w", 1, None);
+    apply(&mut store, &model(pod("w-0", 9, Some(&set)), "one"));
+    store.settle();
+    assert!(store.synced());
+    assert_eq!(carriers(&store), ["deployment/a 1"]);
+    let id = all.iter().find(|id| id.what == sets).unwrap();
+    store.reduce(id, Event::Absent);
+    store.settle();
+    assert_eq!(carriers(&store), ["deployment/a 1", "pod/w-0 9"]);
 }
 
 #[test]

@@ -72,20 +72,6 @@ fn what_helps_those_that_serve_is_neither_wanted_nor_missed() {
 }
 
 #[test]
-fn what_a_service_wants_follows_pods_that_it_does_not_select() {
-    let whole = object("InferenceService", "whole", 1, None);
-    let head = labelled(portless("head", 1, &whole), &json!({"app": "head"}));
-    let front = model(service("front", json!({"app": "head"})), "one");
-    let worker = portless("worker", 2, &whole);
-    let mut seen = store(&[whole, head, front, worker.clone()]);
-    let wanted = |seen: &Store| carrier(seen, "service/front").desired;
-    assert_eq!(wanted(&seen), 2, "none of them serves");
-    delete(&mut seen, &worker);
-    seen.settle();
-    assert_eq!(wanted(&seen), 1);
-}
-
-#[test]
 fn a_pod_that_ended_for_good_is_not_wanted_and_keeps_no_version_alive() {
     for phase in ["Failed", "Succeeded"] {
         let ended = |mut pod: Value| {

@@ -4,26 +4,25 @@ use headgate_model::{Carrier, CarrierKey, Finding, LabelKeys};
 use serde_json::{Value, json};
 
 use crate::kubernetes::Kind;
-use crate::kubernetes::objects::{Object, OwnerShape, PodShape, PoolShape, ServiceShape};
+use crate::kubernetes::objects::Object;
 use crate::kubernetes::picked::Picked;
+use crate::kubernetes::shapes::{OwnerShape, PodShape, PoolShape, ServiceShape};
 use crate::kubernetes::store::{Store, WatchId, What};
 use crate::kubernetes::watch::Event;
 
-/// Kinds of the tests: Deployment, ReplicaSet, and one without a number of replicas of its own.
+/// Kinds of the tests: those that are watched where nothing else is configured, and a whole of parts that no operator tells of.
 pub(super) fn kinds() -> Vec<Kind> {
-    [
-        "apps/v1/deployments/Deployment=/spec/replicas",
-        "apps/v1/replicasets/ReplicaSet=/spec/replicas",
-        "serving.kserve.io/v1beta1/inferenceservices/InferenceService",
-    ]
-    .map(|text| text.parse().unwrap())
-    .into()
+    let own = "my.org/v1/wholes/Whole".parse().unwrap();
+    Kind::defaults_without_and(&[], &[own])
 }
 
 pub(super) fn what(object: &Value) -> What {
     match object["kind"].as_str().unwrap() {
         "Pod" => What::Pods,
         "Service" => What::Services,
+        "InferencePool" if object["apiVersion"] == "inference.networking.x-k8s.io/v1alpha2" => {
+            What::ExperimentalPools
+        }
         "InferencePool" => What::Pools,
         kind => What::Owners(kinds().iter().position(|k| k.kind == kind).unwrap()),
     }
@@ -43,7 +42,7 @@ pub(super) fn read(object: &Value) -> Object {
                 .unwrap()
                 .value,
         ),
-        What::Pools => Object::pool(
+        What::Pools | What::ExperimentalPools => Object::pool(
             &serde_json::from_str::<Picked<PoolShape>>(&text)
                 .unwrap()
                 .value,
@@ -60,7 +59,11 @@ pub(super) fn read(object: &Value) -> Object {
 
 pub(super) fn watches() -> Vec<WatchId> {
     let owners = (0..kinds().len()).map(What::Owners);
-    let whats = [What::Pods, What::Services, What::Pools]
+    let pools = [What::Pools, What::ExperimentalPools];
+    let whats = [What::Pods, What::Services]
+        .into_iter()
+        .chain(pools)
+        .collect::<Vec<_>>()
         .into_iter()
         .chain(owners);
     whats
@@ -94,7 +97,15 @@ pub(super) fn object(kind: &str, name: &str, age: u32, owner: Option<&Value>) ->
         let group = match owner["kind"].as_str().unwrap() {
             "Pod" => "v1",
             "InferenceService" => "serving.kserve.io/v1beta1",
-            "Mystery" => "my.org/v1",
+            "LLMInferenceService" => "serving.kserve.io/v1alpha1",
+            "LeaderWorkerSet" => "leaderworkerset.x-k8s.io/v1",
+            "Rollout" => "argoproj.io/v1alpha1",
+            "RayService" | "RayCluster" => "ray.io/v1",
+            "Job" => "batch/v1",
+            "Node" => "v1",
+            "Mystery" | "Whole" => "my.org/v1",
+            "Revision" | "Route" => "serving.knative.dev/v1",
+            "ServerlessService" => "networking.internal.knative.dev/v1alpha1",
             _ => "apps/v1",
         };
         object["metadata"]["ownerReferences"] = json!([

@@ -2,11 +2,13 @@
 //!
 //! Invariant: `parse(render(t)) == t`. What a newer version adds is no error; what cannot be read is one.
 
-use headgate_contract::ModelId;
+use std::collections::BTreeMap;
+
+use headgate_contract::{ModelId, Version};
 use headgate_model::{CarrierKey, PolicyId, PolicyKind, Subject};
 use serde::{Deserialize, Serialize};
 
-use super::{Edition, Refusal, Tally};
+use super::{Edition, Refusal, Tally, WeightsHeld};
 
 /// Why a published tally cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -17,8 +19,20 @@ pub struct FormatError(#[from] serde_json::Error);
 struct Document {
     proxies: Vec<Proxies>,
     policies: Vec<Policy>,
+    /// By namespace, model and edition. Older releases do not write it: the weights of their proxies are unknown.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    models: BTreeMap<String, BTreeMap<ModelId, BTreeMap<String, u32>>>,
     #[serde(default)]
     refused: Vec<Refused>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    unreachable: Vec<Variant>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Variant {
+    namespace: String,
+    model: ModelId,
+    version: Version,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -148,6 +162,15 @@ impl From<Object> for Subject {
     }
 }
 
+fn by_namespace(held: &WeightsHeld) -> BTreeMap<String, BTreeMap<ModelId, BTreeMap<String, u32>>> {
+    let mut all: BTreeMap<String, BTreeMap<ModelId, BTreeMap<String, u32>>> = BTreeMap::new();
+    for ((namespace, id), editions) in held {
+        let models = all.entry(namespace.clone()).or_default();
+        models.insert(id.clone(), editions.clone());
+    }
+    all
+}
+
 /// The tally as text.
 ///
 /// # Errors
@@ -177,12 +200,22 @@ pub fn render(tally: &Tally) -> Result<String, FormatError> {
                 held: editions.iter().map(held).collect(),
             })
             .collect(),
+        models: by_namespace(&tally.models),
         refused: tally
             .refused
             .iter()
             .map(|refusal| Refused {
                 object: (&refusal.object).into(),
                 message: refusal.message.clone(),
+            })
+            .collect(),
+        unreachable: tally
+            .unreachable
+            .iter()
+            .map(|(namespace, model, version)| Variant {
+                namespace: namespace.clone(),
+                model: model.clone(),
+                version: version.clone(),
             })
             .collect(),
     };
@@ -220,6 +253,14 @@ pub fn parse(text: &str) -> Result<Tally, FormatError> {
                 (id, policy.held.into_iter().map(edition).collect())
             })
             .collect(),
+        models: document
+            .models
+            .into_iter()
+            .flat_map(|(namespace, models)| {
+                let key = move |id| (namespace.clone(), id);
+                models.into_iter().map(move |(id, held)| (key(id), held))
+            })
+            .collect(),
         refused: document
             .refused
             .into_iter()
@@ -227,6 +268,11 @@ pub fn parse(text: &str) -> Result<Tally, FormatError> {
                 object: refused.object.into(),
                 message: refused.message,
             })
+            .collect(),
+        unreachable: document
+            .unreachable
+            .into_iter()
+            .map(|v| (v.namespace, v.model, v.version))
             .collect(),
     })
 }

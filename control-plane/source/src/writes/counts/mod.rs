@@ -10,7 +10,11 @@ mod share;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
-use headgate_model::{Objects, Plan, PolicyId, PolicyKind, PolicyOutcome, Subject};
+use headgate_contract::ModelId;
+use headgate_model::{
+    Objects, Plan, PlannedModel, PolicyId, PolicyKind, PolicyOutcome, Subject, VariantKey,
+};
+use sha2::{Digest as _, Sha256};
 
 pub(crate) use self::board::{Board, Pace};
 pub use self::format::{FormatError, parse, render};
@@ -47,8 +51,109 @@ pub struct Tally {
     pub proxies: BTreeMap<BTreeSet<String>, u32>,
     /// Of each policy, how many of the proxies that it concerns hold which edition.
     pub held: BTreeMap<PolicyId, BTreeMap<Edition, u32>>,
-    /// What they refuse.
+    /// Proxies by model and by edition of its weights.
+    pub models: WeightsHeld,
+    /// The resources that they refuse.
     pub refused: BTreeSet<Refusal>,
+    /// The versions that at least one of them cannot reach.
+    pub unreachable: BTreeSet<VariantKey>,
+}
+
+/// Problems that the proxies of all replicas report.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Complaints {
+    /// The resources that they refuse.
+    pub(crate) refused: BTreeSet<Refusal>,
+    /// The versions that at least one of them cannot reach.
+    pub(crate) unreachable: BTreeSet<VariantKey>,
+}
+
+impl Complaints {
+    /// Those of these tallies.
+    pub(crate) fn of<'a>(tallies: impl IntoIterator<Item = &'a Tally>) -> Self {
+        let mut all = Self::default();
+        for tally in tallies {
+            all.refused.extend(tally.refused.iter().cloned());
+            all.unreachable.extend(tally.unreachable.iter().cloned());
+        }
+        all
+    }
+}
+
+/// Number of proxies by namespace and id of a model, and by [edition](weights_edition) of its weights.
+pub type WeightsHeld = BTreeMap<(String, ModelId), BTreeMap<String, u32>>;
+
+/// Digest of the weights of a model's versions, 12 hex digits. Equal weights have equal digests.
+#[must_use]
+pub fn weights_edition(model: &PlannedModel) -> String {
+    let mut hash = Sha256::new();
+    for (version, variant) in &model.variants {
+        hash.update(version.as_str());
+        hash.update([0]);
+        hash.update(variant.share.to_be_bytes());
+    }
+    let bytes = hash.finalize();
+    bytes.iter().take(6).map(|b| format!("{b:02x}")).collect()
+}
+
+/// Whether the versions of two plans of a model have the same weights.
+#[must_use]
+pub fn same_weights(one: &PlannedModel, other: &PlannedModel) -> bool {
+    let (ours, theirs) = (one.variants.values(), other.variants.values());
+    one.variants.keys().eq(other.variants.keys())
+        && ours.map(|v| v.share).eq(theirs.map(|v| v.share))
+}
+
+/// Proxies and their weights, over all replicas.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct WeightCounts {
+    held: WeightsHeld,
+    /// By namespace.
+    connected: BTreeMap<String, u32>,
+    refused: BTreeMap<(String, ModelId), String>,
+}
+
+impl WeightCounts {
+    /// The sum.
+    pub(crate) fn of<'a>(tallies: impl IntoIterator<Item = &'a Tally>) -> Self {
+        let mut sum = Self::default();
+        let add = |to: &mut u32, more: u32| *to = to.saturating_add(more);
+        for tally in tallies {
+            for (namespaces, proxies) in &tally.proxies {
+                for namespace in namespaces {
+                    add(
+                        sum.connected.entry(namespace.clone()).or_default(),
+                        *proxies,
+                    );
+                }
+            }
+            for (model, editions) in &tally.models {
+                let held = sum.held.entry(model.clone()).or_default();
+                for (edition, proxies) in editions {
+                    add(held.entry(edition.clone()).or_default(), *proxies);
+                }
+            }
+            for Refusal { object, message } in &tally.refused {
+                if let Subject::Model { namespace, id } = object {
+                    let model = (namespace.clone(), id.clone());
+                    sum.refused.entry(model).or_insert_with(|| message.clone());
+                }
+            }
+        }
+        sum
+    }
+
+    /// The proxies that have this edition of a model's weights, and the proxies of its namespace.
+    pub(crate) fn proxies(&self, model: &(String, ModelId), edition: &str) -> (u32, u32) {
+        let held = self.held.get(model).and_then(|held| held.get(edition));
+        let connected = self.connected.get(&model.0);
+        (held.copied().unwrap_or(0), connected.copied().unwrap_or(0))
+    }
+
+    /// The error of a proxy that refused a resource of a model.
+    pub(crate) fn refused(&self, model: &(String, ModelId)) -> Option<&str> {
+        self.refused.get(model).map(String::as_str)
+    }
 }
 
 /// A replica among those that share a Lease.

@@ -4,13 +4,13 @@
 
 use std::collections::BTreeSet;
 
-use headgate_model::{Finding, Plan, Severity, Subject, reason};
+use headgate_model::{Finding, Plan, Severity, Subject, reason, unreachable};
 use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::api::events::v1::Event;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
 
 use crate::reference::Reference;
-use crate::writes::counts::Refusal;
+use crate::writes::counts::Complaints;
 
 /// Who reports, as `kubectl describe` shows it.
 const CONTROLLER: &str = "headgate.dev/control-plane";
@@ -20,19 +20,22 @@ const ACTION: &str = "Plan";
 const LONGEST: usize = 1024;
 
 /// Everything that is so, each on an object that an Event can be attached to.
-pub(super) fn states(plan: &Plan, refusals: &BTreeSet<Refusal>) -> BTreeSet<Finding> {
+pub(super) fn states(plan: &Plan, complaints: &Complaints) -> BTreeSet<Finding> {
     let place = |finding: &Finding| Finding {
         object: place(&finding.object, plan),
         ..finding.clone()
     };
-    let refused = refusals.iter().map(|refusal| Finding {
+    let refused = complaints.refused.iter().map(|refusal| Finding {
         object: refusal.object.clone(),
         reason: reason::REFUSED,
         severity: Severity::Error,
         origin: refusal.object.to_string(),
         message: refusal.message.clone(),
     });
-    plan.findings.iter().map(place).chain(refused).collect()
+    let unreached = complaints.unreachable.iter();
+    let unreached = unreached.filter_map(|variant| unreachable(plan, variant));
+    let findings = plan.findings.iter().map(place);
+    findings.chain(refused).chain(unreached).collect()
 }
 
 /// What is found of a model as a whole is said of its oldest carrier.

@@ -1,10 +1,9 @@
 //! Utterances → Events at the API server.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use headgate_model::{Course, LabelKeys, Subject};
+use headgate_model::{LabelKeys, Subject, Transitions, reachable};
 use k8s_openapi::Resource as _;
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::events::v1::{Event, EventSeries};
@@ -20,7 +19,7 @@ use super::{Speech, Utterance};
 use crate::access::EVENTS;
 use crate::kubernetes::fault::{Backoff, Fault};
 use crate::reference::Reference;
-use crate::writes::counts::Refusal;
+use crate::writes::counts::Complaints;
 use crate::writes::faults::Faults;
 use crate::writes::writer::Known;
 
@@ -51,45 +50,100 @@ enum Untold {
     Refused(String),
 }
 
+/// What Events follow from.
+///
+/// Invariant: every plan that comes is followed, also while an Event is written: of two plans at once, what happened between
+/// them would be lost.
+struct Inputs {
+    plans: watch::Receiver<Option<Arc<Known>>>,
+    complaints: watch::Receiver<Arc<Complaints>>,
+    leading: watch::Receiver<bool>,
+    transitions: Transitions,
+    /// The complaints that were followed last.
+    before: Arc<Complaints>,
+    /// Nobody sends any more.
+    ended: bool,
+}
+
+impl Inputs {
+    fn new(
+        mut plans: watch::Receiver<Option<Arc<Known>>>,
+        complaints: watch::Receiver<Arc<Complaints>>,
+        leading: watch::Receiver<bool>,
+    ) -> Self {
+        plans.mark_changed();
+        Self {
+            plans,
+            complaints,
+            leading,
+            transitions: Transitions::default(),
+            before: Arc::default(),
+            ended: false,
+        }
+    }
+
+    /// Waits for a change; never returns after the end of the senders was noted.
+    async fn changed(&mut self) {
+        if self.ended {
+            return std::future::pending().await;
+        }
+        let heard = tokio::select! {
+            heard = self.plans.changed() => heard,
+            heard = self.complaints.changed() => heard,
+            heard = self.leading.changed() => heard,
+        };
+        self.ended = heard.is_err();
+    }
+
+    /// Follows the inputs as they are now.
+    fn take(&mut self, speech: &mut Speech, keys: &LabelKeys, clock: Duration) {
+        let Some(now) = self.plans.borrow_and_update().clone() else {
+            return;
+        };
+        let complained = self.complaints.borrow_and_update().clone();
+        let states = states(&now.plan, &complained);
+        let mut happened = self.transitions.follow(&now.plan, keys);
+        let over = self.before.unreachable.difference(&complained.unreachable);
+        happened.extend(over.filter_map(|variant| reachable(&now.plan, variant)));
+        self.before = complained;
+        // Before the lead changes: what is heard now is no old news to who led until now.
+        speech.hear(states, happened, clock);
+        speech.lead(*self.leading.borrow_and_update(), clock);
+    }
+
+    /// What is known now, where this replica leads.
+    fn writable(&self) -> Option<Arc<Known>> {
+        let leads = *self.leading.borrow();
+        self.plans.borrow().clone().filter(|_| leads)
+    }
+}
+
 impl Teller {
-    /// Writes Events while `leading` says so, until `known` has no sender any more. `refusals` are those of all replicas.
+    /// Writes Events while `leading` is true, until all senders of `known` are dropped. `complaints` come from the proxies of all
+    /// replicas.
     pub(crate) async fn run(
         self,
-        mut known: watch::Receiver<Option<Arc<Known>>>,
-        mut refusals: watch::Receiver<BTreeSet<Refusal>>,
-        mut leading: watch::Receiver<bool>,
+        plans: watch::Receiver<Option<Arc<Known>>>,
+        complaints: watch::Receiver<Arc<Complaints>>,
+        leading: watch::Receiver<bool>,
     ) {
+        let mut inputs = Inputs::new(plans, complaints, leading);
         let mut speech = Speech::default();
-        let mut course = Course::default();
         let mut backoff = Backoff::new();
         let mut retry: Option<tokio::time::Instant> = None;
-        known.mark_changed();
-        loop {
+        while !inputs.ended {
             let again = async {
                 match retry {
                     Some(at) => tokio::time::sleep_until(at).await,
                     None => std::future::pending().await,
                 }
             };
-            let heard = tokio::select! {
-                heard = known.changed() => heard,
-                heard = refusals.changed() => heard,
-                heard = leading.changed() => heard,
-                () = again => { retry = None; Ok(()) }
-            };
-            if heard.is_err() {
-                return;
+            tokio::select! {
+                () = inputs.changed() => {}
+                () = again => retry = None,
             }
-            let Some(now) = known.borrow_and_update().clone() else {
-                continue;
-            };
-            let clock = self.begun.elapsed();
-            let states = states(&now.plan, &refusals.borrow_and_update());
-            let happened = course.follow(&now.plan, &self.keys);
-            // Before the lead changes: what is heard now is no old news to who led until now.
-            speech.hear(states, happened, clock);
-            speech.lead(*leading.borrow_and_update(), clock);
-            if retry.is_none() && !self.tell(&mut speech, &now, &leading).await {
+            inputs.take(&mut speech, &self.keys, self.begun.elapsed());
+            if retry.is_none() && !self.tell(&mut speech, &mut inputs).await {
                 retry = Some(tokio::time::Instant::now() + backoff.next());
             } else if retry.is_none() {
                 backoff.reset();
@@ -98,18 +152,13 @@ impl Teller {
     }
 
     /// Writes what waits; `false` where some of it must be tried again.
-    async fn tell(
-        &self,
-        speech: &mut Speech,
-        known: &Known,
-        leading: &watch::Receiver<bool>,
-    ) -> bool {
+    async fn tell(&self, speech: &mut Speech, inputs: &mut Inputs) -> bool {
         let mut failed = Vec::new();
         let mut why = None;
-        while *leading.borrow()
+        while let Some(known) = inputs.writable()
             && let Some(mut utterance) = speech.next(self.begun.elapsed())
         {
-            match self.write(known, &utterance).await {
+            match self.write(&known, &utterance, speech, inputs).await {
                 Ok(()) => {}
                 Err(Untold::Refused(said)) => {
                     why = Some(said);
@@ -147,7 +196,25 @@ impl Teller {
         well
     }
 
-    async fn write(&self, known: &Known, utterance: &Utterance) -> Result<(), Untold> {
+    /// Writes one Event, and follows the inputs meanwhile.
+    async fn write(
+        &self,
+        known: &Known,
+        utterance: &Utterance,
+        speech: &mut Speech,
+        inputs: &mut Inputs,
+    ) -> Result<(), Untold> {
+        let mut written = std::pin::pin!(self.request(known, utterance));
+        loop {
+            tokio::select! {
+                done = &mut written => return done,
+                () = inputs.changed() => {}
+            }
+            inputs.take(speech, &self.keys, self.begun.elapsed());
+        }
+    }
+
+    async fn request(&self, known: &Known, utterance: &Utterance) -> Result<(), Untold> {
         let told = async {
             match self.called(&utterance.finding.object, known).await? {
                 Some(object) => self.put(&object, utterance).await,

@@ -1,6 +1,8 @@
 //! The real watcher on real files: every way people and tools edit them. Events are awaited with deadlines.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod wedged;
+
 use std::fs::{self, File};
 use std::io::Write;
 use std::path::Path;

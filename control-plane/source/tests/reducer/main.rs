@@ -1,8 +1,10 @@
 //! Files → objects, without a file system: bytes and times in, worlds out.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod inputs;
+
 use headgate_contract::{KeyPart, Target};
-use headgate_model::{CarrierKey, LabelKeys, Severity};
+use headgate_model::{CarrierKey, LabelKeys};
 use headgate_source::change::Change;
 use headgate_source::files::{Observed, Reducer};
 use proptest::prelude::*;
@@ -211,8 +213,15 @@ fn a_refusal_names_the_file_the_document_the_path_and_the_fix() {
             "f.yaml: metadata.labels.model-version: \"v 2\" is not a valid model version: write a Kubernetes label value",
         ),
         (
-            LLAMA.replace("[::1]:8102", "localhost:8102"),
-            "f.yaml: metadata.annotations[\"headgate.dev/endpoints\"]: \"localhost:8102\" is not ip:port: write it like 127.0.0.1:8101",
+            LLAMA.replace("[::1]:8102", "localhost"),
+            "f.yaml: metadata.annotations[\"headgate.dev/endpoints\"]: \"localhost\" is neither ip:port nor name:port: write it like 127.0.0.1:8101",
+        ),
+        (
+            LLAMA.replace(
+                "annotations:",
+                "annotations:\n    headgate.dev/protocol: h2c",
+            ),
+            "f.yaml: metadata.annotations[\"headgate.dev/protocol\"]: is \"h2c\": write http1, http2, grpc or client",
         ),
         (
             LLAMA.replace("replicas: 3", "replicas: -1"),
@@ -272,7 +281,8 @@ fn an_invalid_file_keeps_its_last_good_content_and_says_since_when() {
     ] {
         reducer.apply("m.yaml", bad.as_bytes(), now);
         seen = reducer.observe(&seen).unwrap_or(seen);
-        assert_eq!(seen.objects, good.objects, "{bad}");
+        assert_eq!(seen.objects.carriers, good.objects.carriers, "{bad}");
+        assert!(seen.objects.unread.anything, "{bad}");
         assert_eq!(
             (seen.problems.len(), seen.problems[0].since),
             (1, 110),
@@ -284,13 +294,14 @@ fn an_invalid_file_keeps_its_last_good_content_and_says_since_when() {
                 .message
                 .ends_with("the file's last good content stays")
         );
-        assert_eq!(seen.change_since(&good), None, "nothing to plan anew");
+        let change = seen.change_since(&good);
+        assert_eq!(change, Some(Change::Churn), "nobody edited anything");
     }
     reducer.unreadable("m.yaml", "permission denied", 135);
     seen = reducer.observe(&seen).unwrap();
     assert_eq!(
-        (&seen.objects, seen.problems[0].since),
-        (&good.objects, 110)
+        (&seen.objects.carriers, seen.problems[0].since),
+        (&good.objects.carriers, 110)
     );
     reducer.apply("m.yaml", LLAMA.replace("\"10\"", "\"30\"").as_bytes(), 140);
     let fixed = reducer.observe(&seen).unwrap();
@@ -347,7 +358,7 @@ fn one_bad_document_keeps_the_whole_file_back_but_a_restart_does_not_forget_its_
     let before = lived.observe(&Observed::default()).unwrap();
     lived.apply("m.yaml", bad.as_bytes(), 2);
     let after = lived.observe(&before).unwrap();
-    assert_eq!(after.objects, before.objects);
+    assert_eq!(after.objects.carriers, before.objects.carriers);
     assert!(problems(&after)[0].starts_with("m.yaml (document 2): metadata.annotations"));
     let started = world(&[("m.yaml", &bad)]);
     let names: Vec<_> = started
@@ -380,15 +391,6 @@ fn the_same_object_in_two_files_the_first_by_name_wins() {
         problems(&within)[0]
             .starts_with("b.yaml (document 2): deployment default/a is also in b.yaml")
     );
-}
-
-#[test]
-fn what_is_not_headgates_is_a_warning_and_ignored() {
-    let config = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: c}\n---".to_owned() + LLAMA;
-    let world = world(&[("m.yaml", &config)]);
-    assert_eq!(world.objects.carriers.len(), 1);
-    assert_eq!(world.problems[0].severity, Severity::Warning);
-    assert!(problems(&world)[0].starts_with("m.yaml (document 1): ConfigMap default/c is ignored"));
 }
 
 #[test]

@@ -1,0 +1,103 @@
+//! Ports that Pods, pod templates and Services declare: JSON → the input of [`headgate_model::ports`].
+
+use headgate_model::ports::{PodPort, Probe, ServicePort, Target};
+use serde_json::Value;
+
+/// The ports of a pod's spec that can be reached: the TCP ones of its containers, and of its native sidecars.
+pub(crate) fn pod_ports(spec: &Value) -> Vec<PodPort> {
+    let tcp = all_ports(spec).filter(|port| is_tcp(port));
+    let mut ports: Vec<PodPort> = tcp.filter_map(pod_port).collect();
+    let probed = containers(spec).flat_map(probed);
+    for (probe, number) in probed {
+        for port in ports.iter_mut().filter(|port| port.number == number) {
+            port.probe = Some(port.probe.map_or(probe, |first| first.min(probe)));
+        }
+    }
+    ports
+}
+
+/// Every port that a pod's spec declares.
+pub(crate) fn all_ports(spec: &Value) -> impl Iterator<Item = &Value> {
+    containers(spec).flat_map(|container| list(container, "/ports"))
+}
+
+/// The containers that run as long as the pod. A native sidecar, which Kubernetes keeps running, is one.
+fn containers(spec: &Value) -> impl Iterator<Item = &Value> {
+    let sidecars = list(spec, "/initContainers")
+        .iter()
+        .filter(|init| text(init, "/restartPolicy") == Some("Always"));
+    list(spec, "/containers").iter().chain(sidecars)
+}
+
+/// A port of a container; `None` where it has no number.
+pub(crate) fn pod_port(port: &Value) -> Option<PodPort> {
+    Some(PodPort {
+        name: text(port, "/name").unwrap_or_default().to_owned(),
+        number: number(port.get("containerPort")?)?,
+        probe: None,
+    })
+}
+
+/// The ports that the HTTP probes of a container ask.
+fn probed(container: &Value) -> impl Iterator<Item = (Probe, u16)> {
+    let probes = [
+        ("/readinessProbe/httpGet/port", Probe::Readiness),
+        ("/startupProbe/httpGet/port", Probe::Startup),
+        ("/livenessProbe/httpGet/port", Probe::Liveness),
+    ];
+    probes.into_iter().filter_map(|(pointer, probe)| {
+        let asked = container.pointer(pointer)?;
+        let named = |port: &&Value| text(port, "/name") == asked.as_str();
+        let number = match asked {
+            Value::String(_) => {
+                let port = list(container, "/ports").iter().find(named)?;
+                number(port.get("containerPort")?)?
+            }
+            _ => number(asked)?,
+        };
+        Some((probe, number))
+    })
+}
+
+/// The TCP ports of a Service.
+pub(crate) fn service_ports(service: &Value) -> Vec<ServicePort> {
+    let tcp = list(service, "/spec/ports")
+        .iter()
+        .filter(|port| is_tcp(port));
+    tcp.filter_map(service_port).collect()
+}
+
+fn service_port(port: &Value) -> Option<ServicePort> {
+    let target = match port.get("targetPort") {
+        // As Kubernetes does: where it is not written, it is the port itself.
+        None | Some(Value::Null) => Target::Number(number(port.get("port")?)?),
+        Some(Value::String(name)) => Target::Name(name.clone()),
+        Some(target) => Target::Number(number(target)?),
+    };
+    Some(ServicePort {
+        name: text(port, "/name").unwrap_or_default().to_owned(),
+        target,
+        app_protocol: text(port, "/appProtocol").map(str::to_owned),
+    })
+}
+
+pub(crate) fn is_tcp(port: &Value) -> bool {
+    matches!(text(port, "/protocol"), None | Some("TCP"))
+}
+
+/// The number of a port.
+pub(crate) fn number(value: &Value) -> Option<u16> {
+    let number = u16::try_from(value.as_u64()?).ok();
+    number.filter(|number| *number != 0)
+}
+
+pub(crate) fn text<'a>(value: &'a Value, pointer: &str) -> Option<&'a str> {
+    value.pointer(pointer).and_then(Value::as_str)
+}
+
+pub(crate) fn list<'a>(value: &'a Value, pointer: &str) -> &'a [Value] {
+    value
+        .pointer(pointer)
+        .and_then(Value::as_array)
+        .map_or(&[], Vec::as_slice)
+}

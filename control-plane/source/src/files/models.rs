@@ -1,0 +1,84 @@
+//! `ServedModel` manifests → spec and memory of each model.
+//!
+//! Invariant: the state directory's memory of a model comes before any other; a `spec` is never read from it.
+
+use std::collections::BTreeMap;
+
+use headgate_contract::ConfigError;
+use headgate_model::{Memory, ModelRecord};
+use serde_json::Value;
+
+use super::metadata::Metadata;
+use crate::models::{ModelKey, StoredModel};
+
+/// Reads a `ServedModel`.
+pub(super) fn read(meta: &Metadata, object: &Value) -> Result<StoredModel, ConfigError> {
+    let mut object = object.clone();
+    object["metadata"]["namespace"] = meta.namespace.clone().into();
+    let nameless = || ConfigError::new("metadata.name", "is missing: give the object a name");
+    let stored = StoredModel::read(&object).ok_or_else(nameless)?;
+    if let Err(error) = &stored.model {
+        return Err(error.clone());
+    }
+    if let Err(error) = &stored.spec {
+        return Err(error.clone());
+    }
+    let status = object.get("status").filter(|status| !status.is_null());
+    if status.is_some() && stored.status.is_none() {
+        let message = "is not the status of a ServedModel: leave it out";
+        return Err(ConfigError::new("status", message));
+    }
+    Ok(stored)
+}
+
+/// The models of all files.
+#[derive(Debug, Default)]
+pub(super) struct Models {
+    all: BTreeMap<ModelKey, Gathered>,
+}
+
+#[derive(Debug, Default)]
+struct Gathered {
+    served: ModelRecord,
+    /// The file whose `spec` counts.
+    origin: Option<String>,
+    /// Whether its memory comes from the state directory.
+    remembered: bool,
+}
+
+impl Models {
+    /// Adds an object of a file, in the state directory or not.
+    ///
+    /// # Errors
+    /// The name of the file that already has an object of this model.
+    pub(super) fn insert(
+        &mut self,
+        object: &StoredModel,
+        file: &str,
+        state: bool,
+    ) -> Option<String> {
+        let id = object.model.clone().ok()?;
+        let key = (object.namespace.clone(), id);
+        let gathered = self.all.entry(key).or_default();
+        let memory = || -> Memory { object.memory().unwrap_or_default() };
+        if state {
+            (gathered.served.memory, gathered.remembered) = (memory(), true);
+            return None;
+        }
+        if let Some(origin) = &gathered.origin {
+            return Some(origin.clone());
+        }
+        gathered.origin = Some(file.to_owned());
+        gathered.served.spec = object.spec.clone().unwrap_or_default();
+        if !gathered.remembered {
+            gathered.served.memory = memory();
+        }
+        None
+    }
+
+    /// As input of the plan.
+    pub(super) fn served(self) -> BTreeMap<ModelKey, ModelRecord> {
+        let all = self.all.into_iter();
+        all.map(|(key, gathered)| (key, gathered.served)).collect()
+    }
+}

@@ -1,0 +1,313 @@
+//! The state directory of `--state`: one `ServedModel` manifest for each model, for installations without an API server.
+//!
+//! Invariant: files are replaced atomically, also across a crash. They are watched like any other file, so what is written is an
+//! input of the next plan; a removed file is written again.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{self, File};
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use headgate_model::{Memory, memory_due, remember};
+use serde_json::json;
+use tokio::sync::watch;
+
+use super::document::split;
+use super::scan::manifests;
+use crate::clock::unix_now;
+use crate::models::{
+    ModelKey, Planned, ServedModelStatus, StoredModel, UNCARRIED, object_name, remember_in, time,
+};
+use crate::writes::{FaultPlace, Faults};
+
+/// How often the files are checked for, and how long a written file may take to be read back.
+const LOOK: Duration = Duration::from_secs(5);
+/// Consequence of a directory that cannot be written, for the problem's message.
+const LOST: &str =
+    "the base of models is not saved, so after a restart the oldest carrier of a model is its base";
+
+/// What a file has.
+#[derive(Debug, Clone, PartialEq, Default)]
+struct Written {
+    memory: Memory,
+    /// Since when no object declares the model, in Unix seconds.
+    gone_since: Option<i64>,
+    /// When it was written by this process.
+    at: Option<Instant>,
+}
+
+/// Writes the memory that follows from each plan into this directory, until all senders of `plans` are dropped. Reports failures
+/// to `faults`.
+pub async fn keep(
+    directory: PathBuf,
+    mut plans: watch::Receiver<Option<Arc<Planned>>>,
+    faults: Faults,
+) {
+    let mut state = State::open(directory);
+    plans.mark_changed();
+    let mut next = LOOK;
+    loop {
+        let heard = tokio::time::timeout(next, plans.changed()).await;
+        if matches!(heard, Ok(Err(_))) {
+            return;
+        }
+        let Some(planned) = plans.borrow_and_update().clone() else {
+            continue;
+        };
+        next = due(&planned, unix_now());
+        let faults = faults.clone();
+        let round = tokio::task::spawn_blocking(move || {
+            let outcome = state.follow(&planned, unix_now());
+            let resource = format!("--state {}", state.directory.display());
+            match outcome {
+                Ok(()) => faults.well(&resource),
+                Err(error) => {
+                    let why = error.to_string();
+                    faults.failed_in(FaultPlace::StateDirectory, &resource, LOST, &why);
+                }
+            }
+            state
+        });
+        // The join fails only if the runtime shuts down.
+        match round.await {
+            Ok(after) => state = after,
+            Err(_) => return,
+        }
+    }
+}
+
+/// When to look again: where time alone changes a memory, and at the latest after [`LOOK`].
+fn due(planned: &Planned, now: i64) -> Duration {
+    let at = memory_due(&planned.plan, &planned.observed.objects, now);
+    let left = at.map(|at| u64::try_from(at - now).unwrap_or(0).max(1));
+    left.map_or(LOOK, |left| LOOK.min(Duration::from_secs(left)))
+}
+
+struct State {
+    directory: PathBuf,
+    written: BTreeMap<ModelKey, Written>,
+}
+
+impl State {
+    /// Reads the directory; what cannot be read is skipped.
+    fn open(directory: PathBuf) -> Self {
+        let files = manifests(&directory, false).unwrap_or_default();
+        let objects = files.iter().filter_map(|file| {
+            let documents = split(&super::scan::read(file).ok()?, false).ok()?;
+            StoredModel::read(&documents.first()?.value)
+        });
+        let written = objects.filter_map(|object| {
+            let status = object.status.as_ref();
+            let gone = status.and_then(|status| status.carriers_gone_since.as_ref());
+            let written = Written {
+                memory: object.memory().unwrap_or_default(),
+                gone_since: gone.map(|time| time.0.as_second()),
+                at: None,
+            };
+            Some(((object.namespace, object.model.ok()?), written))
+        });
+        Self {
+            written: written.collect(),
+            directory,
+        }
+    }
+
+    /// Writes the memories that follow from this plan at this moment.
+    ///
+    /// # Errors
+    /// The first write that failed; the others are done nevertheless.
+    fn follow(&mut self, planned: &Planned, now: i64) -> io::Result<()> {
+        let objects = &planned.observed.objects;
+        let memories = remember(&planned.plan, objects, now);
+        let carried: BTreeSet<&ModelKey> = memories.keys().collect();
+        let keys: BTreeSet<ModelKey> = memories
+            .keys()
+            .chain(self.written.keys())
+            .cloned()
+            .collect();
+        let mut outcome = Ok(());
+        for key in keys {
+            let read = objects.served_models.get(&key);
+            let read = read.map(|served| served.memory.clone()).unwrap_or_default();
+            let before = self.written.get(&key).cloned();
+            let there = before.is_some() && self.path(&key).exists();
+            let known = before.clone().unwrap_or_default();
+            let since = known.at.map_or(LOOK, |at| at.elapsed());
+            // A memory is written only over the one that it follows from: the last write may not have been read back yet.
+            let follows = known.memory == read || since >= LOOK;
+            let memory = memories.get(&key).filter(|_| follows);
+            let hidden = objects.unread.may_hide_any(&key.0, &known.memory);
+            let gone_since = match carried.contains(&key) {
+                true => None,
+                false if hidden => known.gone_since,
+                false => Some(known.gone_since.unwrap_or(now)),
+            };
+            let after = Written {
+                memory: memory.unwrap_or(&known.memory).clone(),
+                gone_since,
+                at: known.at,
+            };
+            let forgotten = gone_since.is_some_and(|since| !hidden && now - since >= UNCARRIED);
+            let done = if forgotten {
+                self.remove(&key)
+            } else if there && after == known {
+                Ok(())
+            } else {
+                self.write(&key, after)
+            };
+            outcome = outcome.and(done);
+        }
+        outcome
+    }
+
+    fn path(&self, (namespace, id): &ModelKey) -> PathBuf {
+        // A namespace contains no dot, so the name is unambiguous.
+        let name = format!("{namespace}.{}.yaml", object_name(id));
+        self.directory.join(name)
+    }
+
+    fn remove(&mut self, key: &ModelKey) -> io::Result<()> {
+        match fs::remove_file(self.path(key)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => {
+                self.written.remove(key);
+                Ok(())
+            }
+        }
+    }
+
+    fn write(&mut self, key: &ModelKey, written: Written) -> io::Result<()> {
+        replace(&self.path(key), &text(key, &written)?)?;
+        let at = Some(Instant::now());
+        self.written.insert(key.clone(), Written { at, ..written });
+        Ok(())
+    }
+}
+
+/// The object as a manifest.
+fn text((namespace, id): &ModelKey, written: &Written) -> io::Result<String> {
+    let mut status = ServedModelStatus::default();
+    remember_in(&mut status, &written.memory);
+    status.carriers_gone_since = written.gone_since.and_then(time);
+    let name = object_name(id);
+    let own = name != id.as_str();
+    let object = json!({
+        "apiVersion": headgate_contract::names::API_VERSION,
+        "kind": "ServedModel",
+        "metadata": {"name": name, "namespace": namespace},
+        "spec": if own { json!({"modelName": id}) } else { json!({}) },
+        "status": status,
+    });
+    let yaml = serde_saphyr::to_string(&object).map_err(io::Error::other)?;
+    Ok(format!(
+        "# The stored base and names of a model. Written by `headgate serve --state`.\n{yaml}"
+    ))
+}
+
+/// Replaces a file atomically and durably.
+fn replace(path: &Path, content: &str) -> io::Result<()> {
+    let (Some(directory), Some(name)) = (path.parent(), path.file_name()) else {
+        return Err(io::Error::other("not a file"));
+    };
+    fs::create_dir_all(directory)?;
+    // The scan skips hidden files.
+    let scratch = directory.join(format!(".{}.new", name.display()));
+    let mut file = File::create(&scratch)?;
+    file.write_all(content.as_bytes())?;
+    file.sync_all()?;
+    fs::rename(&scratch, path)?;
+    File::open(directory)?.sync_all()
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use headgate_model::{LabelKeys, Registry, Scales, plan};
+
+    use super::*;
+    use crate::files::{Observed, Reducer};
+
+    const STABLE: &str = "{apiVersion: apps/v1, kind: Deployment, metadata: {name: v1, labels: {model-name: m, model-version: v1}, \
+                          annotations: {headgate.dev/endpoints: '127.0.0.1:1'}}}\n";
+    const GRACE: i64 = 300;
+
+    /// A directory of models and one of what is remembered.
+    struct World {
+        reducer: Reducer,
+        state: State,
+        file: PathBuf,
+    }
+
+    impl World {
+        fn open(directory: &Path) -> Self {
+            let reducer = Reducer::new("default", LabelKeys::default());
+            let mut world = Self {
+                reducer: reducer.remembering(Some(directory.display().to_string())),
+                state: State::open(directory.to_owned()),
+                file: directory.join("default.m.yaml"),
+            };
+            world.read();
+            world
+        }
+
+        fn read(&mut self) {
+            if let Ok(bytes) = fs::read(&self.file) {
+                let name = self.file.display().to_string();
+                self.reducer.apply(&name, &bytes, 0);
+            }
+        }
+
+        /// One round, in which the file is written and read.
+        fn round(&mut self, now: i64) -> Planned {
+            let observed = self.reducer.observe(&Observed::default()).unwrap();
+            let registry = Registry::build(&observed.objects, &LabelKeys::default());
+            let planned = Planned {
+                plan: Arc::new(plan(&registry, &observed.objects, &Scales::default())),
+                observed: Arc::new(observed),
+            };
+            self.state.follow(&planned, now).unwrap();
+            self.read();
+            planned
+        }
+    }
+
+    #[test]
+    fn what_is_remembered_outlives_a_file_that_cannot_be_read_and_nothing_is_due_in_the_past() {
+        let made = tempfile::tempdir().unwrap();
+        // As a shell completes it, with a slash at its end.
+        let directory = made.path().join("");
+        let mut world = World::open(&directory);
+        world.reducer.apply("v1.yaml", STABLE.as_bytes(), 0);
+        world.round(0);
+        assert!(world.file.exists());
+        // A file of the state directory that somebody removes still counts.
+        world.reducer.remove(&world.file.display().to_string());
+        let observed = world.reducer.observe(&Observed::default()).unwrap();
+        assert_eq!(observed.objects.served_models.len(), 1);
+
+        // Another process starts while the file is broken: its objects are not known, and may be there.
+        let mut world = World::open(&directory);
+        world.reducer.apply("v1.yaml", b"{", 0);
+        for now in [1, 1 + GRACE, 10 * UNCARRIED] {
+            let planned = world.round(now);
+            assert_eq!(due(&planned, now), LOOK);
+            let written = fs::read_to_string(&world.file).unwrap();
+            assert!(
+                written.contains("deployment/v1") && !written.contains("Since"),
+                "{written}"
+            );
+        }
+        world.reducer.apply("v1.yaml", STABLE.as_bytes(), 0);
+        let planned = world.round(10 * UNCARRIED + 1);
+        assert!(planned.plan.namespaces["default"].models.contains_key("m"));
+
+        // Once all can be read, what nothing declares goes after its hour.
+        world.reducer.remove("v1.yaml");
+        world.round(11 * UNCARRIED);
+        assert!(world.file.exists());
+        world.round(12 * UNCARRIED);
+        assert!(!world.file.exists());
+    }
+}

@@ -1,0 +1,260 @@
+//! Findings on a carrier and its objects. Equal findings on many pods are merged.
+
+use std::collections::BTreeMap;
+
+use headgate_contract::names;
+use headgate_model::{CarrierKey, Finding, LabelKeys, Severity, Subject, reason};
+
+use super::objects::Controller;
+use super::parts::Ambiguous;
+
+/// Gathers findings.
+pub(super) struct CarrierFindings<'a> {
+    pub(super) key: &'a CarrierKey,
+    pub(super) origin: &'a str,
+    /// Keys of the labels, for commands.
+    pub(super) labels: &'a LabelKeys,
+    /// The labels of the carrier.
+    pub(super) declared: &'a BTreeMap<String, String>,
+    /// The Services that select its pods and carry nothing; asked where one is advised.
+    pub(super) fronts: &'a dyn Fn() -> Vec<String>,
+    pub(super) findings: Vec<Finding>,
+}
+
+impl CarrierFindings<'_> {
+    pub(super) fn say(&mut self, reason: &'static str, severity: Severity, message: String) {
+        let (key, origin) = (self.key.clone(), self.origin.to_owned());
+        self.about(key.into(), origin, (reason, severity, message));
+    }
+
+    /// About another object than the carrier.
+    pub(super) fn about(
+        &mut self,
+        object: Subject,
+        origin: String,
+        (reason, severity, message): (&'static str, Severity, String),
+    ) {
+        let finding = Finding {
+            object,
+            reason,
+            severity,
+            origin,
+            message,
+        };
+        if !self.findings.contains(&finding) {
+            self.findings.push(finding);
+        }
+    }
+
+    fn warn(&mut self, reason: &'static str, message: String) {
+        self.say(reason, Severity::Warning, message);
+    }
+
+    /// `kubectl annotate deployment/x -n default headgate.dev/port=…`.
+    fn annotate(&self, annotation: &str, value: &str) -> String {
+        self.key.annotate_command(annotation, value)
+    }
+
+    /// Of `unlike` pods, a port would be that of others.
+    pub(super) fn no_port(&mut self, unlike: bool) {
+        let remedy = if unlike {
+            self.label_a_service()
+        } else {
+            let command = self.annotate(names::ANNOTATION_PORT, "PORT");
+            format!("name the port that serves, or {command}")
+        };
+        self.warn(
+            reason::NO_PORT,
+            format!(
+                "some of its pods have no TCP port named `http` or `grpc`, no Service leads to one of their ports, and they declare no \
+                 port that could serve, so they are no endpoints: {remedy}"
+            ),
+        );
+    }
+
+    pub(super) fn ambiguous(&mut self, ambiguous: &Ambiguous) {
+        let port = self.annotate(names::ANNOTATION_PORT, "PORT");
+        let which = &ambiguous.which;
+        // A Service that leads to several ports itself settles nothing.
+        let service = match &ambiguous.settling[..] {
+            [] => String::new(),
+            [service, ..] => {
+                let command = self.annotate(names::ANNOTATION_SERVICE, service);
+                format!(", or let one Service say it: {command}")
+            }
+        };
+        self.warn(
+            reason::AMBIGUOUS_PORT,
+            format!(
+                "some of its pods have several ports that may serve ({which}), so they are no endpoints: name the one that serves \
+                 `http`, or {port}{service}"
+            ),
+        );
+    }
+
+    /// `what` speaks TLS, and no annotation says whether requests do.
+    pub(super) fn tls_port(&mut self, what: &str) {
+        let over_tls = self.annotate(names::ANNOTATION_TLS, "true");
+        let plain = self.annotate(names::ANNOTATION_TLS, "false");
+        self.warn(
+            reason::TLS_PORT,
+            format!(
+                "{what} speaks TLS, by its name or `appProtocol`, and requests go there in plaintext: {over_tls}, and start Headgate with \
+                 --upstream-ca FILE, which names the authority of its certificate as the proxies see it. Where it speaks plaintext after \
+                 all: {plain}"
+            ),
+        );
+    }
+
+    pub(super) fn bad_port(&mut self, text: &str) {
+        let command = self.annotate(names::ANNOTATION_PORT, "PORT");
+        self.warn(
+            reason::INVALID_PORT,
+            format!(
+                "annotation `{}`: {text:?} is neither the name nor the number of a TCP port of the pod: the port is chosen as if the annotation \
+                 were not there. A number that no container declares counts on the carrier: {command}",
+                names::ANNOTATION_PORT
+            ),
+        );
+    }
+
+    pub(super) fn bad_service(&mut self, name: &str) {
+        let command = self.annotate(names::ANNOTATION_SERVICE, "SERVICE");
+        self.warn(
+            reason::INVALID_SERVICE,
+            format!(
+                "annotation `{}`: no Service {name:?} of the namespace selects its pods: the port is chosen as if the annotation were not \
+                 there. {command}",
+                names::ANNOTATION_SERVICE
+            ),
+        );
+    }
+
+    pub(super) fn bad_protocol(&mut self, text: &str) {
+        let command = self.annotate(names::ANNOTATION_PROTOCOL, "http2");
+        self.warn(
+            reason::INVALID_PROTOCOL,
+            format!(
+                "annotation `{}`: {text:?} is not http1, http2, grpc or client: the port's name and `appProtocol` decide. {command}",
+                names::ANNOTATION_PROTOCOL
+            ),
+        );
+    }
+
+    /// Nothing tells which of its parts serve.
+    pub(super) fn unclear_roles(&mut self, what: &str) {
+        let remedy = self.label_a_service();
+        self.warn(reason::ROLES_UNCLEAR, format!("{what}: {remedy}"));
+    }
+
+    /// How a Service comes to carry in place of an owner of unlike pods.
+    fn label_a_service(&self) -> String {
+        let fronts = (self.fronts)();
+        let (name, which) = match &fronts[..] {
+            [] => (
+                "SERVICE",
+                "none selects its pods yet, so make one whose selector only they match".to_owned(),
+            ),
+            [one] => (one.as_str(), format!("{one} selects some of its pods")),
+            several => (
+                "SERVICE",
+                format!("{} select some of its pods", several.join(", ")),
+            ),
+        };
+        let service = CarrierKey {
+            kind: "service".to_owned(),
+            name: name.to_owned(),
+            ..self.key.clone()
+        };
+        let value = |key: &String, placeholder| {
+            let value = self.declared.get(key).map_or(placeholder, String::as_str);
+            format!("{key}={value}")
+        };
+        format!(
+            "label the Service that leads to its servers, and it carries in place of {} ({which}): kubectl label {} -n {} {} {}",
+            self.key.identity(),
+            service.identity(),
+            service.namespace,
+            value(&self.labels.model, "MODEL"),
+            value(&self.labels.version, "VERSION"),
+        )
+    }
+
+    /// The generation that takes traffic has no pod, and `others` have some.
+    pub(super) fn no_generation(
+        &mut self,
+        label: &str,
+        active: &str,
+        by: &CarrierKey,
+        others: &str,
+    ) {
+        let namespace = &self.key.namespace;
+        let who = match by == self.key {
+            true => "its status".to_owned(),
+            false => format!("the selector of {}", by.identity()),
+        };
+        let by = by.identity();
+        self.warn(
+            reason::ROLES_UNCLEAR,
+            format!(
+                "{who} says that generation {active} takes traffic, and none of its pods is of it: those of {others} take nothing until it \
+                 names one of them. Look at both: kubectl get pods -n {namespace} -l {label} -L {label}; kubectl get {by} -n {namespace} -o \
+                 yaml"
+            ),
+        );
+    }
+
+    /// The pod carries for itself, because its owner's kind is not watched.
+    pub(super) fn owner_not_watched(&mut self, owner: &Controller) {
+        let Controller { group, kind, .. } = owner;
+        let (identity, namespace) = (self.key.identity(), &self.key.namespace);
+        let remedy = match (group.as_str(), kind.as_str()) {
+            ("batch", "Job" | "CronJob") => {
+                "the pods of a Job end, so label the pod template of a Deployment in its place, or a Service that selects the pods"
+                    .to_owned()
+            }
+            _ => format!(
+                "label a Service that selects the pods, or start Headgate with --owner-kind {group}/VERSION/PLURAL/{kind} and label the {kind}"
+            ),
+        };
+        self.warn(
+            reason::OWNER_NOT_WATCHED,
+            format!(
+                "the pod is a carrier of its own, because Headgate does not watch its owner's kind, {kind}: labels of the {kind} have no effect, and each of its pods has a weight of its own. To see the owner: kubectl describe {identity} -n {namespace}. To change it: {remedy}"
+            ),
+        );
+    }
+
+    pub(super) fn endpoints_ignored(&mut self) {
+        let command = self
+            .key
+            .remove_annotation_command(names::ANNOTATION_ENDPOINTS);
+        self.warn(
+            reason::ENDPOINTS_IGNORED,
+            format!(
+                "annotation `{}` counts on Services and in files only: the endpoints are the pods'. {command}",
+                names::ANNOTATION_ENDPOINTS
+            ),
+        );
+    }
+
+    /// A Service that leads to no pod.
+    pub(super) fn no_selector(&mut self, external_name: Option<&str>) {
+        let message = match external_name {
+            Some(name) => {
+                let command = self.annotate(names::ANNOTATION_ENDPOINTS, &format!("{name}:443"));
+                format!(
+                    "is of type ExternalName, whose name is not followed by itself: {command}, and start Headgate with --allow-endpoint \
+                     {name}"
+                )
+            }
+            None => {
+                let command = self.annotate(names::ANNOTATION_ENDPOINTS, "IP:PORT");
+                format!(
+                    "has no selector, and EndpointSlices that others write are not followed: {command}, with commas between several"
+                )
+            }
+        };
+        self.warn(reason::NO_SELECTOR, message);
+    }
+}

@@ -1,0 +1,415 @@
+//! Objects of files that are read and skipped, and the remarks of `validate` on whole manifests.
+
+use headgate_model::{LabelKeys, Severity};
+use headgate_source::files::{FileProblem, Observed, remarks};
+
+use super::{LLAMA, problems, reducer, world};
+
+#[test]
+fn objects_of_other_kinds_and_kustomizations_are_passed_over_and_no_problem() {
+    let others = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: c, labels: {build: 7}}\n---\n\
+                  {apiVersion: batch/v1, kind: Job, metadata: {generateName: j-}}\n---\n"
+        .to_owned();
+    let mut reducer = reducer();
+    reducer.apply("m.yaml", (others + LLAMA).as_bytes(), 1);
+    // Neither kind nor name is needed in it.
+    let resources = b"resources: [m.yaml]\nimages: [{name: x, newTag: 1.10}]\n";
+    reducer.apply("models/kustomization.yaml", resources, 1);
+    let world = reducer.observe(&Observed::default()).unwrap();
+    assert_eq!(problems(&world), [""; 0]);
+    assert_eq!(world.objects.carriers.len(), 1);
+    assert_eq!(reducer.passed("m.yaml"), Some("ConfigMap c, Job"));
+    let passed = reducer.passed("models/kustomization.yaml");
+    assert_eq!(passed, Some("Kustomization"));
+    let many: String = (0..9)
+        .map(|n| format!("{{apiVersion: v1, kind: Secret, metadata: {{name: s{n}}}}}\n---\n"))
+        .collect();
+    reducer.apply("m.yaml", many.as_bytes(), 2);
+    let passed = reducer.passed("m.yaml").unwrap();
+    assert_eq!(
+        passed,
+        "Secret s0, Secret s1, Secret s2, Secret s3, Secret s4 and 4 more"
+    );
+}
+
+#[test]
+fn a_workload_without_labels_is_a_warning_and_labels_of_its_template_alone_are_told_where_to_go() {
+    let bare = "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: d}\n";
+    let world = world(&[("m.yaml", bare)]);
+    assert_eq!(world.problems[0].severity, Severity::Warning);
+    assert!(problems(&world)[0].starts_with("m.yaml: Deployment default/d is ignored"));
+    let template =
+        format!("{bare}spec: {{template: {{metadata: {{labels: {{model-name: m}}}}}}}}\n");
+    let said = problems(&self::world(&[("m.yaml", &template)])).join("\n");
+    assert!(
+        said.contains("Only its pod template has the label") && said.contains("`metadata.labels`"),
+        "{said}"
+    );
+}
+
+#[test]
+fn a_version_and_a_weight_without_a_model_are_a_finding() {
+    let text = LLAMA.replace("model-name: llama, ", "");
+    assert_ne!(text, LLAMA);
+    let world = world(&[("m.yaml", &text)]);
+    assert_eq!(problems(&world), [""; 0]);
+    let finding = &world.findings[0];
+    assert_eq!(
+        (finding.reason, finding.origin.as_str()),
+        ("NoModel", "m.yaml")
+    );
+    assert!(
+        finding
+            .message
+            .contains("kubectl label deployment/llama-v2"),
+        "{}",
+        finding.message
+    );
+}
+
+#[test]
+fn a_number_in_the_place_of_a_text_is_shown_as_it_is_written() {
+    for (written, json) in [
+        ("1.10", false),
+        ("1e3", false),
+        ("0x10", false),
+        ("yes", false),
+        ("1.10", true),
+    ] {
+        let (file, text) = if json {
+            (
+                "m.json",
+                format!(
+                    "{{\"apiVersion\":\"v1\",\"kind\":\"Pod\",\"metadata\":{{\"name\":\"a\",\"labels\":{{\"model-name\":\"m\",\"model-version\":{written}}}}}}}"
+                ),
+            )
+        } else {
+            (
+                "m.yaml",
+                format!(
+                    "apiVersion: v1\nkind: Pod\nmetadata:\n  name: a\n  labels:\n    model-name: m\n    model-version: {written}\n"
+                ),
+            )
+        };
+        let said = problems(&world(&[(file, &text)])).join("\n");
+        let wanted =
+            format!("metadata.labels.model-version: must be text: write \"{written}\", in quotes");
+        assert!(said.contains(&wanted), "{written}: {said}");
+    }
+    let list = "apiVersion: v1\nkind: List\nitems:\n- {apiVersion: v1, kind: Secret, metadata: {name: s}}\n\
+                - {apiVersion: v1, kind: Pod, metadata: {name: a, labels: {model-name: m, model-version: 2.0}}}\n";
+    let template = "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: a, labels: {model-name: m, model-version: v}}\n\
+                    spec: {template: {metadata: {labels: {model-version: 1.20}}}}\n";
+    for (text, wanted) in [
+        (
+            list,
+            "items[1].metadata.labels.model-version: must be text: write \"2.0\"",
+        ),
+        (
+            template,
+            "spec.template.metadata.labels.model-version: must be text: write \"1.20\"",
+        ),
+    ] {
+        let said = problems(&world(&[("m.yaml", text)])).join("\n");
+        assert!(said.contains(wanted), "{said}");
+    }
+}
+
+/// Each line stands for ten of the one before: a billion nodes in 400 bytes.
+fn bomb() -> String {
+    let mut text = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n".to_owned();
+    for n in 1..9 {
+        let ten = vec![format!("*a{}", n - 1); 10].join(", ");
+        text += &format!("a{n}: &a{n} [{ten}]\n");
+    }
+    text
+}
+
+#[test]
+fn an_alias_bomb_is_refused_at_once_and_leaves_nothing_behind() {
+    // One that repeats a long text has few nodes.
+    let long = format!(
+        "a: &a {}\nb: [{}]\n",
+        "x".repeat(1 << 20),
+        vec!["*a"; 2000].join(", ")
+    );
+    // One for each document.
+    let many = vec![bomb(); 200].join("---\n");
+    let before = resident();
+    for text in [bomb(), long, many] {
+        let begun = std::time::Instant::now();
+        let mut reducer = reducer();
+        reducer.apply("m.yaml", text.as_bytes(), 1);
+        let world = reducer.observe(&Observed::default()).unwrap();
+        assert!(
+            problems(&world)[0].contains("is not YAML"),
+            "{:?}",
+            problems(&world)
+        );
+        assert!(
+            begun.elapsed() < std::time::Duration::from_secs(5),
+            "{:?}",
+            begun.elapsed()
+        );
+    }
+    let kept = resident().saturating_sub(before);
+    assert!(kept < 64 << 20, "{kept} bytes stay");
+    // What people use aliases for.
+    let shared = LLAMA.replace("labels:", "labels: &l").to_owned()
+        + "---\n{apiVersion: v1, kind: Pod, metadata: &m {name: p, labels: {model-name: m, model-version: v}}, x: *m}\n";
+    assert_eq!(problems(&world(&[("m.yaml", &shared)])), [""; 0]);
+}
+
+/// Memory of this process, in bytes; 0 where the system does not tell.
+fn resident() -> usize {
+    let status = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
+    let pages = status
+        .split(' ')
+        .nth(1)
+        .and_then(|pages| pages.parse().ok());
+    pages.unwrap_or(0_usize) * 4096
+}
+
+/// A workload with these ports and this metadata of its template, and more documents.
+fn remarked(ports: &str, template: &str, more: &str) -> Vec<FileProblem> {
+    let text = format!(
+        "apiVersion: apps/v1\nkind: Deployment\nmetadata: {{name: a, labels: {{model-name: m, model-version: v}}}}\n\
+         spec:\n  template:\n    metadata: {{labels: {{app: a}}, {template}}}\n    spec:\n      containers:\n      - {{name: s, ports: [{ports}]}}\n\
+         ---\n{more}"
+    );
+    let files = [("m.yaml".to_owned(), text.into_bytes())];
+    remarks(&files, "default", &LabelKeys::default())
+}
+
+#[test]
+fn what_no_port_serves_or_which_one_is_taken_is_said_of_the_template() {
+    let api = "{name: api, containerPort: 8000}";
+    let unnamed = "{name: container-port, containerPort: 8000}";
+    let http = "{name: http-openai, containerPort: 8000}";
+    let metrics = "{name: http-metrics, containerPort: 9090}";
+    let udp = "{name: http, containerPort: 8000, protocol: UDP}";
+    let grpc = "{name: grpc, containerPort: 9000}";
+    let other = "{name: http-v2, containerPort: 8001}";
+    let own = "{name: http, containerPort: 8002}";
+    let annotated = |text: &str| format!("annotations: {{headgate.dev/port: '{text}'}}");
+    let service = |more: &str| {
+        format!(
+            "{{apiVersion: v1, kind: Service, metadata: {{name: f}}, spec: {{selector: {{app: a}}, ports: [{more}]}}}}\n"
+        )
+    };
+    let both = |one: &str, two: &str| format!("{one}, {two}");
+    let none = String::new;
+    for (ports, template, more, said) in [
+        (http.to_owned(), none(), none(), ""),
+        (both(http, metrics), none(), none(), ""),
+        (both(http, grpc), none(), none(), ""),
+        (both(api, grpc), none(), none(), ""),
+        (
+            both(http, other),
+            none(),
+            none(),
+            "they declare 8000 and 8001, and nothing says which one serves",
+        ),
+        (format!("{http}, {other}, {own}"), none(), none(), ""),
+        // By its name, as NIM and Ray Serve have it.
+        (api.to_owned(), none(), none(), ""),
+        (both(api, metrics), none(), none(), ""),
+        (
+            both(api, "{name: queueadm, containerPort: 8001}"),
+            none(),
+            none(),
+            "",
+        ),
+        (
+            unnamed.to_owned(),
+            none(),
+            none(),
+            "the only one declared, `container-port` (8000), is taken",
+        ),
+        (
+            "{containerPort: 8000}".to_owned(),
+            none(),
+            none(),
+            "the only one declared, 8000 (without a name), is taken",
+        ),
+        (
+            metrics.to_owned(),
+            none(),
+            none(),
+            "no port serves on Kubernetes: `http-metrics` (9090) has a name that never serves",
+        ),
+        (
+            both(unnamed, metrics),
+            none(),
+            none(),
+            "the only one declared, `container-port` (8000), is taken",
+        ),
+        (
+            both(unnamed, other).replace("http-v2", "rpc-port"),
+            none(),
+            none(),
+            "they declare 8000 and 8001, and nothing says which one serves",
+        ),
+        (udp.to_owned(), none(), none(), "`http` (8000) is not TCP"),
+        (none(), none(), none(), "no port is declared"),
+        (both(api, metrics), annotated("api"), none(), ""),
+        (both(api, metrics), annotated("8000"), none(), ""),
+        (
+            both(api, metrics),
+            annotated("8001"),
+            none(),
+            "`headgate.dev/port: \"8001\"` means no TCP port",
+        ),
+        (
+            both(api, metrics),
+            none(),
+            service("{port: 80, targetPort: api}"),
+            "",
+        ),
+        (both(api, metrics), none(), service("{port: 8000}"), ""),
+        // A Service without a matching port has no influence.
+        (
+            both(unnamed, metrics),
+            none(),
+            service("{port: 80, targetPort: web}"),
+            "the only one declared",
+        ),
+        (
+            both(unnamed, metrics),
+            none(),
+            service("{name: metrics, port: 8000}"),
+            "the only one declared",
+        ),
+        (
+            both(unnamed, metrics),
+            none(),
+            service("{port: 8000}").replace("app: a", "app: b"),
+            "the only one declared",
+        ),
+        (both(unnamed, metrics), none(), service("{port: 8000}"), ""),
+    ] {
+        let found = remarked(&ports, &template, &more);
+        let messages: Vec<&str> = found.iter().map(|p| p.message.as_str()).collect();
+        if said.is_empty() {
+            assert_eq!(messages, [""; 0], "{ports} {template} {more}");
+        } else {
+            assert_eq!(messages.len(), 1, "{ports} {template} {more}: {messages:?}");
+            assert!(messages[0].contains(said), "{said} in {messages:?}");
+            assert_eq!(found[0].path, "spec.template.spec.containers");
+            let taken = messages[0].contains("is taken");
+            let wanted = if taken {
+                Severity::Info
+            } else {
+                Severity::Warning
+            };
+            assert_eq!(found[0].severity, wanted);
+        }
+    }
+}
+
+#[test]
+fn a_sidecar_that_is_kept_running_declares_ports_and_another_init_container_does_not() {
+    let with = |policy: &str| {
+        let init = format!(
+            "\n      initContainers:\n      - {{name: proxy, {policy} ports: [{{name: http, containerPort: 8000}}]}}"
+        );
+        let text = "apiVersion: apps/v1\nkind: StatefulSet\nmetadata: {name: a, labels: {model-name: m, model-version: v}}\n\
+                    spec:\n  template:\n    spec:\n      containers: [{name: s}]".to_owned() + &init;
+        let files = [("m.yaml".to_owned(), text.into_bytes())];
+        remarks(&files, "default", &LabelKeys::default()).len()
+    };
+    assert_eq!((with("restartPolicy: Always,"), with("")), (0, 1));
+}
+
+#[test]
+fn annotations_of_a_template_and_of_what_carries_nothing_are_remarked_too() {
+    let found = remarked(
+        "{name: http, containerPort: 1}",
+        "annotations: {headgate.dev/ports: '1'}",
+        "{apiVersion: v1, kind: Service, metadata: {name: f, annotations: {headgate.dev/join: x}}}\n",
+    );
+    let said: Vec<String> = found.iter().map(ToString::to_string).collect();
+    assert_eq!(said.len(), 2, "{said:?}");
+    assert!(said[0].starts_with("m.yaml (document 1): spec.template.metadata.annotations: annotation `headgate.dev/ports` of its pods"), "{said:?}");
+    assert!(
+        said[1].starts_with(
+            "m.yaml (document 2): metadata.annotations: annotation `headgate.dev/join: \"x\"`"
+        ),
+        "{said:?}"
+    );
+}
+
+#[test]
+fn a_model_label_on_a_kind_that_is_not_watched_is_said_with_what_to_label() {
+    let labels = "labels: {model-name: m, model-version: v}";
+    let pods = format!("template: {{metadata: {{{labels}}}, spec: {{containers: [{{name: s}}]}}}}");
+    let object = |version: &str, kind: &str, metadata: &str, spec: &str| {
+        format!(
+            "{{apiVersion: {version}, kind: {kind}, metadata: {{name: a, {metadata}}}, spec: {{{spec}}}}}"
+        )
+    };
+    let said = |text: String| -> Vec<(String, Severity, String)> {
+        let files = [("m.yaml".to_owned(), text.into_bytes())];
+        let all = remarks(&files, "default", &LabelKeys::default()).into_iter();
+        all.map(|p| (p.path, p.severity, p.message)).collect()
+    };
+    let nested = format!("jobTemplate: {{spec: {{{pods}}}}}");
+    for (text, path, severity, words) in [
+        (
+            object("batch/v1", "Job", labels, "template: {}"),
+            "metadata.labels",
+            Severity::Warning,
+            ["it has no effect", "whose pods end. Label a Deployment"],
+        ),
+        (
+            object("batch/v1", "Job", "", &pods),
+            "spec.template.metadata.labels",
+            Severity::Warning,
+            ["each of its pods is a carrier", "or a Service that selects"],
+        ),
+        (
+            object("batch/v1", "CronJob", "", &nested),
+            "spec.jobTemplate.spec.template.metadata.labels",
+            Severity::Warning,
+            ["each of its pods is a carrier", "on a CronJob"],
+        ),
+        (
+            object(
+                "v1",
+                "ReplicationController",
+                labels,
+                "template: {spec: {}}",
+            ),
+            "metadata.labels",
+            Severity::Warning,
+            [
+                "it has no effect",
+                "--owner-kind /v1/PLURAL/ReplicationController",
+            ],
+        ),
+        (
+            object("v1", "ConfigMap", labels, ""),
+            "metadata.labels",
+            Severity::Info,
+            ["it has no effect", "Label a Deployment or a Service"],
+        ),
+    ] {
+        let found = said(text);
+        let [(at, how, message)] = &found[..] else {
+            panic!("{path}: {found:?}");
+        };
+        assert_eq!((at.as_str(), *how), (path, severity));
+        for words in words {
+            assert!(message.contains(words), "{message}");
+        }
+    }
+    let endpoints = format!("{labels}, annotations: {{headgate.dev/endpoints: '127.0.0.1:1'}}");
+    for text in [
+        object("batch/v1", "Job", "", "template: {}"),
+        object("my.org/v1", "Server", &endpoints, ""),
+        object("apps/v1", "StatefulSet", labels, ""),
+        object("headgate.dev/v1alpha1", "ServedModel", labels, ""),
+    ] {
+        assert_eq!(said(text), []);
+    }
+}
