@@ -19,12 +19,8 @@ fn carrier(model: usize, version: &str, weight: Option<u8>) -> Carrier {
         (names::LABEL_VERSION.to_owned(), version.to_owned()),
     ]);
     labels.extend(weight.map(|w| (names::LABEL_WEIGHT.to_owned(), w.to_string())));
-    let pods = (0..2u16).map(|n| Pod {
-        name: format!("p{n}"),
-        version: None,
-        address: SocketAddr::from(([10, 0, 0, 1], 8000 + n)),
-        ready: true,
-    });
+    let pods =
+        (0..2u16).map(|n| Pod::at(format!("p{n}"), SocketAddr::from(([10, 0, 0, 1], 8000 + n))));
     Carrier {
         key: CarrierKey {
             namespace: "default".to_owned(),
@@ -35,7 +31,10 @@ fn carrier(model: usize, version: &str, weight: Option<u8>) -> Carrier {
         labels,
         annotations: BTreeMap::new(),
         desired: 2,
+        wishes: BTreeMap::new(),
         pods: pods.collect(),
+        min_ready_seconds: 0,
+        troubles: Vec::new(),
         origin: String::new(),
     }
 }

@@ -19,6 +19,7 @@ use crate::{clusters, cors, endpoints, routes};
 #[derive(Debug, Default)]
 pub struct Cache {
     connect_timeout: Duration,
+    upstream_ca: String,
     models: BTreeMap<String, BTreeMap<ModelId, Arc<Made>>>,
     table: Option<Table>,
 }
@@ -50,15 +51,17 @@ struct Shape {
     cors: BTreeMap<String, Cors>,
 }
 
-/// The versions of each model.
-type Served = BTreeMap<ModelId, Vec<Version>>;
+/// The versions of each model, and whether any of their endpoints has a DNS name.
+type Served = BTreeMap<ModelId, Vec<(Version, bool)>>;
 
 impl Cache {
     /// Makes what changed since the last plan and forgets what is gone.
     pub(crate) fn refresh(&mut self, plan: &Plan, options: &Options) {
-        if self.connect_timeout != options.connect_timeout {
+        let (timeout, ca) = (options.connect_timeout, &options.upstream_ca);
+        if self.connect_timeout != timeout || self.upstream_ca != *ca {
             self.models.clear();
-            self.connect_timeout = options.connect_timeout;
+            self.connect_timeout = timeout;
+            self.upstream_ca.clone_from(ca);
         }
         self.models
             .retain(|name, _| plan.namespaces.contains_key(name));
@@ -151,8 +154,9 @@ impl Made {
 fn shape(accepted: &Accepted<'_>, options: &Options) -> Shape {
     let served = accepted.iter().map(|(name, view)| {
         let models = view.models.iter().map(|(id, planned)| {
-            let versions = planned.variants.keys().cloned().collect();
-            ((*id).clone(), versions)
+            let versions = planned.variants.iter();
+            let versions = versions.map(|(version, v)| (version.clone(), v.upstream.by_name));
+            ((*id).clone(), versions.collect())
         });
         ((*name).to_owned(), models.collect())
     });

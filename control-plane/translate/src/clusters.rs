@@ -5,22 +5,29 @@ use envoy_types::pb::envoy::config::cluster::v3::cluster::common_lb_config::{
     LocalityConfigSpecifier, LocalityWeightedLbConfig,
 };
 use envoy_types::pb::envoy::config::cluster::v3::cluster::{
-    ClusterDiscoveryType, CommonLbConfig, DiscoveryType, EdsClusterConfig, LbPolicy,
+    ClusterDiscoveryType, CommonLbConfig, CustomClusterType, DiscoveryType, EdsClusterConfig,
+    LbPolicy,
 };
 use envoy_types::pb::envoy::config::cluster::v3::{CircuitBreakers, Cluster};
+use envoy_types::pb::envoy::extensions::clusters::common::dns::v3::DnsLookupFamily;
+use envoy_types::pb::envoy::extensions::clusters::dns::v3::DnsCluster;
 use envoy_types::pb::envoy::r#type::v3::Percent;
 use envoy_types::pb::google::protobuf::UInt32Value;
+use envoy_types::util::pack_any;
 use headgate_contract::names;
-use headgate_model::PlannedModel;
+use headgate_model::{PlannedModel, PlannedVariant, Upstream};
 use headgate_xds::{Kind, Resource};
 use prost::Message;
 
 use crate::listener::{ads, duration};
-use crate::ordered::{self, Metadata};
+use crate::ordered::{self, LoadAssignment, Metadata};
 use crate::scope::Options;
+use crate::{endpoints, upstreams};
 
 /// Field number of `metadata` in `Cluster`.
 const METADATA_TAG: u32 = 25;
+/// Field number of `load_assignment` in `Cluster`.
+const LOAD_ASSIGNMENT_TAG: u32 = 33;
 /// How many concurrent connections and requests Envoy itself allows: limiting is the buckets' business.
 const UNLIMITED: u32 = 1_000_000;
 
@@ -31,38 +38,76 @@ pub(crate) fn of_model(
     planned: &PlannedModel,
     options: &Options,
 ) -> Vec<Resource> {
-    let own = names::model_cluster(namespace, model);
-    let mut clusters = vec![cluster(
-        &own,
-        true,
-        &Metadata::ours([
-            (names::METADATA_NAMESPACE, namespace),
-            (names::METADATA_MODEL, model),
-        ]),
-        options,
-    )];
-    for version in planned.variants.keys() {
-        let name = names::variant_cluster(namespace, model, version.as_str());
-        let metadata = Metadata::ours([
-            (names::METADATA_NAMESPACE, namespace),
-            (names::METADATA_MODEL, model),
-            (names::METADATA_VERSION, version.as_str()),
-        ]);
-        clusters.push(cluster(&name, false, &metadata, options));
-    }
+    let mut clusters = vec![of_all(namespace, model, planned, options)];
+    let variants = planned.variants.iter();
+    clusters.extend(
+        variants.map(|(version, v)| of_version(namespace, model, version.as_str(), v, options)),
+    );
     clusters
 }
 
-fn cluster(name: &str, by_locality: bool, metadata: &Metadata, options: &Options) -> Resource {
+/// The model's own cluster, over all its versions.
+fn of_all(namespace: &str, model: &str, planned: &PlannedModel, options: &Options) -> Resource {
+    let name = names::model_cluster(namespace, model);
+    let protocol = upstreams::protocol_of_all(planned);
+    let mut cluster = Cluster {
+        transport_socket_matches: upstreams::sockets_of_all(
+            planned,
+            protocol,
+            &options.upstream_ca,
+        ),
+        typed_extension_protocol_options: upstreams::protocol_options(protocol, false),
+        ..cluster(&name, options)
+    };
+    if let Some(common) = &mut cluster.common_lb_config {
+        let weighted = LocalityWeightedLbConfig::default();
+        common.locality_config_specifier =
+            Some(LocalityConfigSpecifier::LocalityWeightedLbConfig(weighted));
+    }
+    let metadata = Metadata::ours([
+        (names::METADATA_NAMESPACE, namespace),
+        (names::METADATA_MODEL, model),
+    ]);
+    let resolved =
+        endpoints::any_by_name(planned).then(|| endpoints::of_all(namespace, model, planned));
+    encode(cluster, &metadata, resolved)
+}
+
+/// The cluster of one version.
+fn of_version(
+    namespace: &str,
+    model: &str,
+    version: &str,
+    variant: &PlannedVariant,
+    options: &Options,
+) -> Resource {
+    let name = names::variant_cluster(namespace, model, version);
+    let Upstream { protocol, tls, .. } = &variant.upstream;
     let cluster = Cluster {
+        outlier_detection: Some(upstreams::outlier_detection()),
+        health_checks: upstreams::health_checks(variant),
+        transport_socket: upstreams::socket(variant, &options.upstream_ca),
+        typed_extension_protocol_options: upstreams::protocol_options(*protocol, tls.is_some()),
+        ..cluster(&name, options)
+    };
+    let metadata = Metadata::ours([
+        (names::METADATA_NAMESPACE, namespace),
+        (names::METADATA_MODEL, model),
+        (names::METADATA_VERSION, version),
+    ]);
+    let resolved = variant
+        .upstream
+        .by_name
+        .then(|| endpoints::of_version(namespace, model, version, variant));
+    encode(cluster, &metadata, resolved)
+}
+
+/// What all clusters have in common.
+fn cluster(name: &str, options: &Options) -> Cluster {
+    Cluster {
         name: name.to_owned(),
         // The slash ends the name for the tag regexes: dots in versions break Envoy's default ones.
         alt_stat_name: format!("{name}/"),
-        cluster_discovery_type: Some(ClusterDiscoveryType::Type(DiscoveryType::Eds as i32)),
-        eds_cluster_config: Some(EdsClusterConfig {
-            eds_config: Some(ads()),
-            service_name: String::new(),
-        }),
         connect_timeout: Some(duration(options.connect_timeout)),
         lb_policy: LbPolicy::LeastRequest as i32,
         circuit_breakers: Some(CircuitBreakers {
@@ -78,18 +123,48 @@ fn cluster(name: &str, by_locality: bool, metadata: &Metadata, options: &Options
         ignore_health_on_host_removal: true,
         common_lb_config: Some(CommonLbConfig {
             healthy_panic_threshold: Some(Percent { value: 0.0 }),
-            locality_config_specifier: by_locality.then(|| {
-                LocalityConfigSpecifier::LocalityWeightedLbConfig(
-                    LocalityWeightedLbConfig::default(),
-                )
-            }),
             ..CommonLbConfig::default()
         }),
         ..Cluster::default()
+    }
+}
+
+/// Encodes a cluster with its endpoints inline (some are names to resolve), or with EDS.
+fn encode(cluster: Cluster, metadata: &Metadata, resolved: Option<LoadAssignment>) -> Resource {
+    let name = cluster.name.clone();
+    let cluster = match resolved {
+        None => Cluster {
+            cluster_discovery_type: Some(ClusterDiscoveryType::Type(DiscoveryType::Eds as i32)),
+            eds_cluster_config: Some(EdsClusterConfig {
+                eds_config: Some(ads()),
+                service_name: String::new(),
+            }),
+            ..cluster
+        },
+        Some(_) => Cluster {
+            cluster_discovery_type: Some(ClusterDiscoveryType::ClusterType(CustomClusterType {
+                name: "envoy.cluster.dns".to_owned(),
+                typed_config: Some(pack_any(names_to_resolve())),
+            })),
+            ..cluster
+        },
     };
     let mut bytes = cluster.encode_to_vec();
     ordered::append(&mut bytes, METADATA_TAG, &metadata.encode_to_vec());
+    if let Some(resolved) = resolved {
+        ordered::append(&mut bytes, LOAD_ASSIGNMENT_TAG, &resolved.encode_to_vec());
+    }
     Resource::new(Kind::Cluster, name, bytes)
+}
+
+/// Each address that a name resolves to is an endpoint, as with `STRICT_DNS`.
+fn names_to_resolve() -> DnsCluster {
+    DnsCluster {
+        respect_dns_ttl: true,
+        // Without IPv6 connectivity, half of the endpoints would be unreachable.
+        dns_lookup_family: DnsLookupFamily::V4Preferred as i32,
+        ..DnsCluster::default()
+    }
 }
 
 #[allow(clippy::unnecessary_wraps)] // the field's type

@@ -7,13 +7,13 @@ use envoy_types::pb::envoy::config::route::v3::retry_policy::RetryHostPredicate;
 use envoy_types::pb::envoy::config::route::v3::retry_policy::retry_host_predicate::ConfigType;
 use envoy_types::pb::envoy::config::route::v3::route::Action;
 use envoy_types::pb::envoy::config::route::v3::route_action::{
-    ClusterNotFoundResponseCode, ClusterSpecifier,
+    ClusterNotFoundResponseCode, ClusterSpecifier, HostRewriteSpecifier,
 };
 use envoy_types::pb::envoy::config::route::v3::route_match::PathSpecifier;
 use envoy_types::pb::envoy::config::route::v3::{
     DirectResponseAction, RetryPolicy, Route, RouteAction, RouteMatch,
 };
-use envoy_types::pb::google::protobuf::{Any, Duration, UInt32Value};
+use envoy_types::pb::google::protobuf::{Any, BoolValue, Duration, UInt32Value};
 use envoy_types::util::pack_any;
 use serde_json::Value;
 
@@ -24,10 +24,12 @@ use crate::scope::Options;
 /// The cluster that never is.
 const NOWHERE: &str = "headgate/nowhere";
 
-/// A request goes to a cluster.
-pub(crate) fn to_cluster(cluster: String, options: &Options) -> OnMatch {
+/// Routes a request to a cluster. `by_name`: its endpoints have DNS names, which their servers expect as the host.
+pub(crate) fn to_cluster(cluster: String, by_name: bool, options: &Options) -> OnMatch {
+    let host = BoolValue { value: true };
     action(Action::Route(RouteAction {
         cluster_specifier: Some(ClusterSpecifier::Cluster(cluster)),
+        host_rewrite_specifier: by_name.then_some(HostRewriteSpecifier::AutoHostRewrite(host)),
         // A generation takes as long as it takes; a silent one is cut.
         timeout: Some(Duration::default()),
         idle_timeout: Some(duration(options.idle_timeout)),

@@ -21,6 +21,8 @@ mod ordered;
 mod origins;
 mod routes;
 mod scope;
+mod tls;
+mod upstreams;
 mod vet;
 
 use std::sync::Arc;
@@ -30,7 +32,7 @@ use headgate_xds::{Inconsistent, Resource, Snapshot};
 
 pub use cache::Cache;
 pub use filters::FilterModule;
-pub use origins::origins;
+pub use origins::{origins, variants};
 pub use scope::{Code, Modules, Options, ScopeSpec};
 pub use vet::{LeftOut, Rejected};
 

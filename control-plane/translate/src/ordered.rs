@@ -6,7 +6,9 @@
 
 use std::collections::BTreeMap;
 
-use envoy_types::pb::google::protobuf::Any;
+use envoy_types::pb::envoy::config::core::v3::Locality;
+use envoy_types::pb::envoy::config::endpoint::v3::Endpoint;
+use envoy_types::pb::google::protobuf::{Any, UInt32Value};
 use envoy_types::pb::xds::core::v3::TypedExtensionConfig;
 use envoy_types::pb::xds::r#type::matcher::v3::StringMatcher;
 use prost::Message;
@@ -110,7 +112,44 @@ pub(crate) struct Text {
     pub string_value: Option<String>,
 }
 
+/// `envoy.config.endpoint.v3.ClusterLoadAssignment`.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct LoadAssignment {
+    #[prost(string, tag = "1")]
+    pub cluster_name: String,
+    #[prost(message, repeated, tag = "2")]
+    pub endpoints: Vec<LocalityEndpoints>,
+}
+
+/// `envoy.config.endpoint.v3.LocalityLbEndpoints`.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct LocalityEndpoints {
+    #[prost(message, optional, tag = "1")]
+    pub locality: Option<Locality>,
+    #[prost(message, repeated, tag = "2")]
+    pub lb_endpoints: Vec<LbEndpoint>,
+    #[prost(message, optional, tag = "3")]
+    pub load_balancing_weight: Option<UInt32Value>,
+}
+
+/// `envoy.config.endpoint.v3.LbEndpoint`.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct LbEndpoint {
+    #[prost(message, optional, tag = "1")]
+    pub endpoint: Option<Endpoint>,
+    #[prost(message, optional, tag = "3")]
+    pub metadata: Option<Metadata>,
+}
+
 impl Metadata {
+    /// Adds a second name.
+    pub(crate) fn also_as(mut self, name: &str) -> Self {
+        let ours = self.filter_metadata.get(headgate_contract::names::METADATA);
+        let ours = ours.cloned().unwrap_or_default();
+        self.filter_metadata.insert(name.to_owned(), ours);
+        self
+    }
+
     /// Our metadata with these keys.
     pub(crate) fn ours<const N: usize>(pairs: [(&str, &str); N]) -> Self {
         let fields = pairs

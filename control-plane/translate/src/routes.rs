@@ -17,6 +17,7 @@ use prost::Message;
 use serde_json::{Value, json};
 
 use crate::cors;
+use crate::endpoints::any_by_name;
 use crate::leaves::{answer, nowhere, refused_preflight, to_cluster, unknown_model, unknown_path};
 use crate::matching::{any_of, begins, first_of, is, is_present, nested, tree};
 use crate::ordered::{Matcher, OnMatch, Predicate, append};
@@ -100,13 +101,15 @@ fn by_model(namespace: &str, view: &View<'_>, cors: Option<&Cors>, options: &Opt
 fn by_version(namespace: &str, model: &str, planned: &PlannedModel, options: &Options) -> Matcher {
     let map = planned
         .variants
-        .keys()
-        .map(|version| {
+        .iter()
+        .map(|(version, variant)| {
             let cluster = names::variant_cluster(namespace, model, version.as_str());
-            (version.as_str().to_owned(), to_cluster(cluster, options))
+            let leaf = to_cluster(cluster, variant.upstream.by_name, options);
+            (version.as_str().to_owned(), leaf)
         })
         .collect();
-    let own = to_cluster(names::model_cluster(namespace, model), options);
+    let own = names::model_cluster(namespace, model);
+    let own = to_cluster(own, any_by_name(planned), options);
     tree(names::HEADER_VERSION, map, own)
 }
 

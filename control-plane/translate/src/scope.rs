@@ -47,6 +47,8 @@ pub struct Options {
     pub connect_timeout: Duration,
     /// How long a stream may be silent: the first token of a long prompt takes a while.
     pub idle_timeout: Duration,
+    /// CA file that verifies certificates of endpoints, by its path on the proxy.
+    pub upstream_ca: String,
 }
 
 impl Options {
@@ -61,6 +63,7 @@ impl Options {
             request_timeout: Duration::from_secs(50),
             connect_timeout: Duration::from_secs(2),
             idle_timeout: Duration::from_secs(300),
+            upstream_ca: "/etc/ssl/certs/ca-certificates.crt".to_owned(),
         }
     }
 }

@@ -72,11 +72,11 @@ fn objects(specs: &[Spec]) -> Objects {
         };
         let pods = ports
             .iter()
-            .map(|port| Pod {
-                name: format!("p{port}"),
-                version: None,
-                address: SocketAddr::from(([127, 0, 0, 1], *port)),
-                ready: true,
+            .map(|port| {
+                Pod::at(
+                    format!("p{port}"),
+                    SocketAddr::from(([127, 0, 0, 1], *port)),
+                )
             })
             .collect();
         objects.carriers.insert(
@@ -87,6 +87,9 @@ fn objects(specs: &[Spec]) -> Objects {
                 labels,
                 annotations: BTreeMap::new(),
                 desired: 1,
+                wishes: BTreeMap::new(),
+                min_ready_seconds: 0,
+                troubles: Vec::new(),
                 pods,
                 origin: "test.yaml".to_owned(),
             },

@@ -33,6 +33,8 @@ pub struct Options {
     /// be cut off again. A peer that is gone without a word costs a stream for two minutes at most; one
     /// that reconnects does not wait for that.
     pub keepalive: (Duration, Duration),
+    /// How often a proxy reports its load: 10 s.
+    pub load_interval: Duration,
 }
 
 impl Default for Options {
@@ -48,6 +50,7 @@ impl Default for Options {
             response_queue: 4,
             drain: Duration::from_secs(10),
             keepalive: (Duration::from_secs(60), Duration::from_secs(60)),
+            load_interval: Duration::from_secs(10),
         }
     }
 }

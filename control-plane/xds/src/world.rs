@@ -85,14 +85,17 @@ pub struct Refused {
 
 /// Where snapshots come from.
 pub trait World: Send + Sync + 'static {
-    /// The scope of a proxy.
+    /// The scope of a proxy. Builds nothing.
     ///
     /// # Errors
     /// [`Refused`] with the reason if it may have nothing.
     fn scope(&self, peer: &Peer) -> Result<Scope, Refused>;
 
-    /// The snapshots of a scope, now and later. `None` means not synced yet: streams are refused
+    /// The snapshots of a proxy's scope, now and later. `None` means not synced yet: streams are refused
     /// with `Unavailable` rather than told that the world is empty (rule 6). A later `None` changes
-    /// nothing for streams that already have a snapshot.
-    fn snapshots(&self, scope: &Scope) -> watch::Receiver<Option<Arc<Snapshot>>>;
+    /// nothing for streams that already have a snapshot. The first call for a scope may build its snapshot, and blocks meanwhile.
+    ///
+    /// # Errors
+    /// [`Refused`] with the reason if it may have nothing.
+    fn snapshots(&self, peer: &Peer) -> Result<watch::Receiver<Option<Arc<Snapshot>>>, Refused>;
 }

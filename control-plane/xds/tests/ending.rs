@@ -25,8 +25,8 @@ impl World for Same {
         Ok(Scope("all".to_owned()))
     }
 
-    fn snapshots(&self, _: &Scope) -> watch::Receiver<Option<Arc<Snapshot>>> {
-        self.0.subscribe()
+    fn snapshots(&self, _: &Peer) -> Result<watch::Receiver<Option<Arc<Snapshot>>>, Refused> {
+        Ok(self.0.subscribe())
     }
 }
 

@@ -5,8 +5,12 @@
 mod loopback;
 
 use std::sync::Arc;
+use std::time::SystemTime;
 
+use envoy_types::pb::envoy::config::endpoint::v3::{ClusterStats, UpstreamLocalityStats};
 use envoy_types::pb::envoy::service::discovery::v3::{DeltaDiscoveryRequest, DiscoveryRequest};
+use envoy_types::pb::envoy::service::load_stats::v3::load_reporting_service_client::LoadReportingServiceClient;
+use envoy_types::pb::envoy::service::load_stats::v3::{LoadStatsRequest, LoadStatsResponse};
 use envoy_types::pb::envoy::service::route::v3::route_discovery_service_client::RouteDiscoveryServiceClient;
 use headgate_xds::fleet::Happening;
 use headgate_xds::session::Event;
@@ -315,4 +319,84 @@ async fn rule_07_a_client_that_stops_reading_keeps_memory_bounded_and_is_still_h
         send.send(answer(&response, None)).await.unwrap();
     }
     assert!(responses < 20, "{responses} responses waited");
+}
+
+/// A stream of load reports.
+async fn reports(
+    running: &loopback::Running,
+) -> (
+    mpsc::Sender<LoadStatsRequest>,
+    Result<tonic::Streaming<LoadStatsResponse>, tonic::Status>,
+) {
+    let (send, requests) = mpsc::channel(8);
+    let mut client = LoadReportingServiceClient::new(running.channel().await);
+    let stream = client
+        .stream_load_stats(ReceiverStream::new(requests))
+        .await;
+    (send, stream.map(tonic::Response::into_inner))
+}
+
+#[tokio::test]
+async fn a_proxy_reports_its_load_and_is_forgotten_when_it_leaves() {
+    let running = start(Some(snapshot(1))).await;
+    let loads = running.server.loads();
+    let (send, stream) = reports(&running).await;
+    let mut stream = stream.unwrap();
+    let first = LoadStatsRequest {
+        node: node("ours"),
+        ..LoadStatsRequest::default()
+    };
+    send.send(first).await.unwrap();
+    let wanted = within(stream.message()).await.unwrap().unwrap();
+    assert!(wanted.send_all_clusters && !wanted.report_endpoint_granularity);
+    assert_eq!(wanted.load_reporting_interval.unwrap().seconds, 10);
+    let said = |failed, succeeded| LoadStatsRequest {
+        cluster_stats: vec![ClusterStats {
+            cluster_name: "c".to_owned(),
+            upstream_locality_stats: vec![UpstreamLocalityStats {
+                total_error_requests: failed,
+                total_successful_requests: succeeded,
+                total_issued_requests: succeeded,
+                ..UpstreamLocalityStats::default()
+            }],
+            ..ClusterStats::default()
+        }],
+        ..LoadStatsRequest::default()
+    };
+    let unreached = || {
+        let reporters = loads.reporters(SystemTime::now());
+        let clusters = reporters.into_iter().map(|r| r.unreached.into_keys());
+        clusters.map(Vec::from_iter).collect::<Vec<_>>()
+    };
+    let mut changes = loads.changes();
+    for (report, expected) in [(said(2, 0), vec!["c".to_owned()]), (said(0, 1), vec![])] {
+        changes.mark_unchanged();
+        send.send(report).await.unwrap();
+        within(changes.changed()).await.unwrap();
+        assert_eq!(unreached(), [expected]);
+    }
+    changes.mark_unchanged();
+    drop(send);
+    within(changes.changed()).await.unwrap();
+    assert!(unreached().is_empty());
+}
+
+#[tokio::test]
+async fn a_proxy_that_may_have_nothing_may_report_nothing() {
+    let running = start(Some(snapshot(1))).await;
+    let (send, stream) = reports(&running).await;
+    let first = LoadStatsRequest {
+        node: node("theirs"),
+        ..LoadStatsRequest::default()
+    };
+    send.send(first).await.unwrap();
+    let refused = within(stream.unwrap().message()).await.unwrap_err();
+    assert_eq!(refused.code(), Code::PermissionDenied);
+    assert!(
+        running
+            .server
+            .loads()
+            .reporters(SystemTime::now())
+            .is_empty()
+    );
 }

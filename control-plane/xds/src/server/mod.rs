@@ -3,12 +3,13 @@
 //! [`XdsServer`] offers the aggregated service and one service per kind, each in both protocols;
 //! `wire` turns messages into a session's inputs and its outputs into messages; `stream` runs one
 //! session, `group` lets the sessions of one proxy know of each other; `memory` is what it leaves to the proxy's next one, `good` what it leaves to others of its scope; `drain` is when it
-//! ends if the server does.
+//! ends if the server does. `loads` is the service that proxies report to.
 //! Everything decided about delivery is decided in the session; this room only waits and performs.
 
 mod drain;
 mod good;
 mod group;
+mod loads;
 mod memory;
 mod services;
 mod stream;
@@ -25,6 +26,7 @@ use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
 
 use crate::fleet::Fleet;
+use crate::loads::Loads;
 use crate::options::Options;
 use crate::world::World;
 
@@ -45,6 +47,7 @@ struct Inner<W> {
     world: W,
     options: Arc<Options>,
     fleet: Fleet,
+    loads: Loads,
     memory: memory::Memory,
     good: good::LastGood,
     groups: group::Groups,
@@ -67,6 +70,7 @@ impl<W: World> XdsServer<W> {
             world,
             options: Arc::new(options),
             fleet: Fleet::default(),
+            loads: Loads::default(),
             memory: memory::Memory::default(),
             good: good::LastGood::default(),
             groups: group::Groups::default(),
@@ -81,6 +85,12 @@ impl<W: World> XdsServer<W> {
     #[must_use]
     pub fn fleet(&self) -> Fleet {
         self.inner.fleet.clone()
+    }
+
+    /// The load reports of proxies.
+    #[must_use]
+    pub fn loads(&self) -> Loads {
+        self.inner.loads.clone()
     }
 
     /// The world it serves.

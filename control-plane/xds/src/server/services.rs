@@ -1,5 +1,6 @@
 //! The gRPC services: aggregated, and one per kind, each in both protocols. All of them open a
-//! [`stream`](super::stream); fetching once (the protocol's REST-like third way) is not offered.
+//! [`stream`](super::stream); fetching once (the protocol's REST-like third way) is not offered. Beside them, proxies report their
+//! [`loads`](super::loads).
 
 use std::pin::Pin;
 
@@ -9,6 +10,7 @@ use envoy_types::pb::envoy::service::discovery::v3::aggregated_discovery_service
 use envoy_types::pb::envoy::service::endpoint::v3::endpoint_discovery_service_server as eds;
 use envoy_types::pb::envoy::service::extension::v3::extension_config_discovery_service_server as ecds;
 use envoy_types::pb::envoy::service::listener::v3::listener_discovery_service_server as lds;
+use envoy_types::pb::envoy::service::load_stats::v3::load_reporting_service_server as lrs;
 use envoy_types::pb::envoy::service::route::v3::route_discovery_service_server as rds;
 use envoy_types::pb::envoy::service::secret::v3::secret_discovery_service_server as sds;
 use futures::{Stream, StreamExt as _};
@@ -24,7 +26,7 @@ use super::stream;
 use super::wire::{Delta, StateOfTheWorld, Wire};
 use super::{MAX_REQUEST_BYTES, XdsServer};
 
-type Messages<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+pub(super) type Messages<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 type Opened<T> = Result<Response<Messages<T>>, Status>;
 
 /// Every service of `server`.
@@ -41,6 +43,7 @@ pub(super) fn routes<W: World>(server: &XdsServer<W>) -> Routes {
         .add_service(service!(rds::RouteDiscoveryServiceServer<_>))
         .add_service(service!(ecds::ExtensionConfigDiscoveryServiceServer<_>))
         .add_service(service!(sds::SecretDiscoveryServiceServer<_>))
+        .add_service(service!(lrs::LoadReportingServiceServer<_>))
 }
 
 impl<W: World> XdsServer<W> {

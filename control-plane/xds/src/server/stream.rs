@@ -9,6 +9,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use envoy_types::pb::envoy::config::core::v3::Node;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, watch};
 use tonic::{Status, Streaming};
@@ -66,7 +67,7 @@ async fn converse<P: Wire, W: World>(
 }
 
 /// Does `work`, or leaves it when the server ends and it is the stream's turn.
-async fn until_its_turn<W: World, T>(
+pub(super) async fn until_its_turn<W: World, T>(
     server: &XdsServer<W>,
     stream: Option<StreamId>,
     work: impl Future<Output = Result<T, Status>>,
@@ -103,16 +104,10 @@ async fn open<'a, P: Wire, W: World>(
     let Some(mut first) = inbound.message().await? else {
         return Ok(None);
     };
-    let peer = Arc::new(Peer::new(
-        P::take_node(&mut first).unwrap_or_default(),
-        address,
-    ));
+    let node = P::take_node(&mut first).unwrap_or_default();
+    let (peer, scope) = admit(server, node, address)?;
     let inner = &server.inner;
-    let scope = scope_of(server, &peer).await?.map_err(|refused| {
-        tracing::warn!(node = %peer.id, address = ?peer.address, %refused, "proxy refused");
-        Status::permission_denied(refused.reason)
-    })?;
-    let mut snapshots = inner.world.snapshots(&scope);
+    let mut snapshots = snapshots_for(server, &peer).await?;
     let Some(snapshot) = snapshots.borrow_and_update().clone() else {
         return Err(Status::unavailable("not synced yet"));
     };
@@ -145,16 +140,33 @@ async fn open<'a, P: Wire, W: World>(
     Ok(Some((conversation, snapshots)))
 }
 
-/// The scope of a proxy. The world may have to build a snapshot for it, which takes too long for the threads that
-/// serve streams.
-async fn scope_of<W: World>(
+/// Who opens a stream, and what it may have.
+pub(super) fn admit<W: World>(
+    server: &XdsServer<W>,
+    node: Node,
+    address: Option<std::net::SocketAddr>,
+) -> Result<(Arc<Peer>, Scope), Status> {
+    let peer = Arc::new(Peer::new(node, address));
+    let scope = server.inner.world.scope(&peer);
+    let scope = scope.map_err(|refused| denied(&peer, refused))?;
+    Ok((peer, scope))
+}
+
+fn denied(peer: &Peer, refused: Refused) -> Status {
+    tracing::warn!(node = %peer.id, address = ?peer.address, %refused, "proxy refused");
+    Status::permission_denied(refused.reason)
+}
+
+/// The snapshots for a proxy. The world may have to build the first one, which takes too long for the threads that serve streams.
+async fn snapshots_for<W: World>(
     server: &XdsServer<W>,
     peer: &Arc<Peer>,
-) -> Result<Result<Scope, Refused>, Status> {
-    let (server, peer) = (server.clone(), peer.clone());
-    tokio::task::spawn_blocking(move || server.inner.world.scope(&peer))
+) -> Result<Snapshots, Status> {
+    let (server, of) = (server.clone(), peer.clone());
+    tokio::task::spawn_blocking(move || server.inner.world.snapshots(&of))
         .await
-        .map_err(|_| Status::unavailable("no snapshot could be made; try again"))
+        .map_err(|_| Status::unavailable("no snapshot could be made; try again"))?
+        .map_err(|refused| denied(peer, refused))
 }
 
 struct Conversation<'a> {

@@ -36,8 +36,9 @@ impl World for Scopes {
         }
     }
 
-    fn snapshots(&self, scope: &Scope) -> watch::Receiver<Option<Arc<Snapshot>>> {
-        self.0[&scope.0].subscribe()
+    fn snapshots(&self, peer: &Peer) -> Result<watch::Receiver<Option<Arc<Snapshot>>>, Refused> {
+        let scope = self.scope(peer)?;
+        Ok(self.0[&scope.0].subscribe())
     }
 }
 

@@ -1,0 +1,97 @@
+//! The load reporting service (LRS): one stream for each proxy, which reports the results of its requests by cluster.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use envoy_types::pb::envoy::config::endpoint::v3::ClusterStats;
+use envoy_types::pb::envoy::service::load_stats::v3 as pb;
+use envoy_types::pb::envoy::service::load_stats::v3::load_reporting_service_server::LoadReportingService;
+use envoy_types::pb::google::protobuf::Duration as PbDuration;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Response, Status, Streaming};
+
+use super::XdsServer;
+use super::services::Messages;
+use super::stream::{admit, until_its_turn};
+use crate::loads::ClusterLoad;
+use crate::world::World;
+
+#[tonic::async_trait]
+impl<W: World> LoadReportingService for XdsServer<W> {
+    type StreamLoadStatsStream = Messages<pb::LoadStatsResponse>;
+
+    async fn stream_load_stats(
+        &self,
+        request: Request<Streaming<pb::LoadStatsRequest>>,
+    ) -> Result<Response<Self::StreamLoadStatsStream>, Status> {
+        let (server, address) = (self.clone(), request.remote_addr());
+        // What is asked for, and why the stream ends.
+        let (outbound, responses) = mpsc::channel(2);
+        let mut inbound = request.into_inner();
+        tokio::spawn(async move {
+            let talk = converse(&server, address, &mut inbound, &outbound);
+            let ended = tokio::select! {
+                ended = until_its_turn(&server, None, talk) => ended,
+                () = outbound.closed() => Ok(()),
+            };
+            if let Err(status) = ended {
+                let _ = outbound.try_send(Err(status));
+            }
+        });
+        Ok(Response::new(Box::pin(ReceiverStream::new(responses))))
+    }
+}
+
+type Outbound = mpsc::Sender<Result<pb::LoadStatsResponse, Status>>;
+
+async fn converse<W: World>(
+    server: &XdsServer<W>,
+    address: Option<std::net::SocketAddr>,
+    inbound: &mut Streaming<pb::LoadStatsRequest>,
+    outbound: &Outbound,
+) -> Result<(), Status> {
+    let Some(first) = inbound.message().await? else {
+        return Ok(());
+    };
+    let (peer, scope) = admit(server, first.node.unwrap_or_default(), address)?;
+    tracing::debug!(node = %peer.id, %scope, "proxy reports its load");
+    let membership = server.inner.loads.join(&peer.id, &scope);
+    let interval = server.inner.options.load_interval;
+    let wanted = pb::LoadStatsResponse {
+        send_all_clusters: true,
+        load_reporting_interval: Some(PbDuration {
+            seconds: i64::try_from(interval.as_secs()).unwrap_or(i64::MAX),
+            nanos: i32::try_from(interval.subsec_nanos()).unwrap_or(0),
+        }),
+        ..pb::LoadStatsResponse::default()
+    };
+    if outbound.send(Ok(wanted)).await.is_err() {
+        return Ok(());
+    }
+    while let Some(report) = inbound.message().await? {
+        membership.report(of_clusters(report.cluster_stats));
+    }
+    Ok(())
+}
+
+/// A cluster may be in a report several times, once for each service name.
+fn of_clusters(stats: Vec<ClusterStats>) -> BTreeMap<String, ClusterLoad> {
+    let mut loads: BTreeMap<String, ClusterLoad> = BTreeMap::new();
+    for cluster in stats {
+        let window = cluster.load_report_interval.unwrap_or_default();
+        let load = loads.entry(cluster.cluster_name).or_default();
+        load.window = Duration::new(
+            u64::try_from(window.seconds).unwrap_or(0),
+            u32::try_from(window.nanos).unwrap_or(0),
+        );
+        for locality in cluster.upstream_locality_stats {
+            let add = |to: &mut u64, more: u64| *to = to.saturating_add(more);
+            add(&mut load.succeeded, locality.total_successful_requests);
+            add(&mut load.failed, locality.total_error_requests);
+            add(&mut load.issued, locality.total_issued_requests);
+            add(&mut load.in_progress, locality.total_requests_in_progress);
+        }
+    }
+    loads
+}
