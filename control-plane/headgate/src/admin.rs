@@ -14,7 +14,7 @@ use axum::{Json, Router};
 use headgate_model::LabelKeys;
 use headgate_source::kubernetes::ApiState;
 use headgate_source::writes::{Faults, Peers};
-use headgate_xds::{Fleet, Kind};
+use headgate_xds::{Fleet, Kind, Loads};
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
@@ -37,6 +37,7 @@ pub(crate) struct Admin {
     pub keys: LabelKeys,
     pub scopes: Scopes,
     pub fleet: Fleet,
+    pub loads: Loads,
     pub metrics: Arc<Metrics>,
     /// True once the process is asked to end.
     pub closing: watch::Receiver<bool>,
@@ -121,6 +122,7 @@ impl Admin {
             seen: seen.as_deref().unwrap_or(&nothing),
             scopes: &self.scopes,
             proxies: &self.fleet.proxies(),
+            reporters: &self.loads.reporters(SystemTime::now()),
         };
         report(&known, asked)
     }
@@ -132,7 +134,8 @@ async fn index() -> &'static str {
      \x20             ?model=ID&namespace=NS: of these models; ?wait=SECONDS with If-None-Match: once it changes\n\
      /config_dump  the filter configuration and every resource of each scope (JSON)\n\
      /metrics      Prometheus\n\
-     /readyz       200 once the source was read, 503 before and while ending\n\
+     /readyz       200 once the source has been read, with a line for each Kubernetes kind that cannot be read;\n\
+     \x20             503 before that and during shutdown. To see every problem: headgate status\n\
      /livez        200 while the process answers\n\
      /version      version (JSON)\n"
 }
@@ -186,14 +189,30 @@ async fn readyz(State(admin): State<Admin>) -> Response {
     if *admin.closing.borrow() {
         return (StatusCode::SERVICE_UNAVAILABLE, "ending\n").into_response();
     }
-    if admin.published.borrow().is_none() {
-        return (
-            StatusCode::SERVICE_UNAVAILABLE,
-            "the source was not read yet\n",
-        )
-            .into_response();
+    let api = admin.api.as_ref().map(|api| api.borrow().clone());
+    let read = admin.published.borrow().is_some();
+    let mut said = String::from(if read {
+        "ok\n"
+    } else {
+        "the source has not been read yet\n"
+    });
+    if let Some(api) = api {
+        if let Some((watch, lost)) = api.away() {
+            said += &format!(
+                "the Kubernetes API does not answer: {watch}: {}\n",
+                lost.message
+            );
+        }
+        for (kind, _, lost) in api.unread() {
+            said += &format!("{kind} cannot be read: {}\n", lost.message);
+        }
     }
-    "ok\n".into_response()
+    let code = if read {
+        StatusCode::OK
+    } else {
+        StatusCode::SERVICE_UNAVAILABLE
+    };
+    (code, said).into_response()
 }
 
 async fn version() -> Json<Value> {

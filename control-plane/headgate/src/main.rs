@@ -10,6 +10,7 @@ mod history;
 mod metrics;
 mod modules;
 mod publisher;
+mod reach;
 mod refusals;
 mod report;
 mod rhythm;

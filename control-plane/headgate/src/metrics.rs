@@ -26,6 +26,11 @@ struct ByReason {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ByKind {
+    kind: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ByVersion {
     namespace: String,
     model: String,
@@ -42,14 +47,17 @@ pub(crate) struct Metrics {
     settled: Gauge,
     synced: Gauge,
     publications: Gauge,
+    away: Gauge,
     /// Cleared and set as one, so that two scrapes do not meet in between.
     current: Mutex<Current>,
 }
 
 struct Current {
     problems: Family<ByReason, Gauge>,
+    unread: Family<ByKind, Gauge<f64, std::sync::atomic::AtomicU64>>,
     weights: Family<ByVersion, Gauge<f64, std::sync::atomic::AtomicU64>>,
     ready: Family<ByVersion, Gauge>,
+    unreachable: Family<ByVersion, Gauge>,
 }
 
 impl Default for Metrics {
@@ -73,15 +81,28 @@ impl Default for Metrics {
             "Plans published by this process",
             publications.clone(),
         );
+        let away = Gauge::default();
+        registry.register(
+            "kubernetes_api_away",
+            "Whether the Kubernetes API itself does not answer",
+            away.clone(),
+        );
         let current = Current {
             problems: Family::default(),
+            unread: Family::default(),
             weights: Family::default(),
             ready: Family::default(),
+            unreachable: Family::default(),
         };
         registry.register(
             "problems",
             "What an operator should know, by reason",
             current.problems.clone(),
+        );
+        registry.register(
+            "kubernetes_kind_unread_since_timestamp_seconds",
+            "Unix time in seconds since which a kind of the Kubernetes API cannot be read",
+            current.unread.clone(),
         );
         registry.register(
             "version_weight_percent",
@@ -93,6 +114,11 @@ impl Default for Metrics {
             "Ready endpoints of a version",
             current.ready.clone(),
         );
+        registry.register(
+            "version_unreachable_proxies",
+            "Proxies that report that they cannot connect to a version",
+            current.unreachable.clone(),
+        );
         Self {
             registry,
             pushes,
@@ -102,6 +128,7 @@ impl Default for Metrics {
             settled,
             synced,
             publications,
+            away,
             current: Mutex::new(current),
         }
     }
@@ -154,8 +181,18 @@ impl Metrics {
             };
             current.problems.get_or_create(&labels).inc();
         }
+        let api = report.api.as_ref();
+        let away = api.is_some_and(|api| api.away_since.is_some());
+        self.away.set(i64::from(away));
+        current.unread.clear();
+        for unread in api.into_iter().flat_map(|api| &api.unread) {
+            let kind = unread.kind.clone();
+            let since = current.unread.get_or_create(&ByKind { kind });
+            since.set(unread.since);
+        }
         current.weights.clear();
         current.ready.clear();
+        current.unreachable.clear();
         for model in &report.models {
             for version in &model.versions {
                 let labels = ByVersion {
@@ -171,6 +208,11 @@ impl Metrics {
                     .ready
                     .get_or_create(&labels)
                     .set(gauge(version.endpoints.are));
+                let unreachable = version.unreachable.as_ref().map_or(0, |u| u.proxies.are);
+                current
+                    .unreachable
+                    .get_or_create(&labels)
+                    .set(gauge(unreachable));
             }
         }
         let mut text = String::new();

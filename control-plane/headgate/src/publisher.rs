@@ -3,10 +3,13 @@
 //! Intent (labels, policies, replaced modules) and the loss of an endpoint go out after 20 ms, other churn is gathered; a scale that
 //! was held back goes out when it is due. It never blocks on a proxy: publishing replaces what waits.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use headgate_model::{LabelKeys, Plan, Registry, ScaleDamper, Scales, Tick, plan};
+use headgate_model::{
+    LabelKeys, Plan, Registry, ScaleDamper, Scales, Stability, Tick, Verdicts, plan,
+};
 use headgate_source::change::Change;
 use headgate_source::files::Observed;
 use tokio::sync::watch;
@@ -40,6 +43,9 @@ pub(crate) struct Publisher {
     modules: watch::Receiver<Offered>,
     keys: LabelKeys,
     root_namespace: Option<String>,
+    served: Option<BTreeSet<String>>,
+    stability: Stability,
+    verdicts: Verdicts,
     damper: ScaleDamper,
     scales: Scales,
     origin: Instant,
@@ -53,6 +59,9 @@ impl Publisher {
             modules,
             keys,
             root_namespace: None,
+            served: None,
+            stability: Stability::default(),
+            verdicts: Verdicts::default(),
             damper: ScaleDamper::default(),
             scales: Scales::default(),
             origin: Instant::now(),
@@ -64,6 +73,14 @@ impl Publisher {
     pub(crate) fn rooted(self, root_namespace: Option<String>) -> Self {
         Self {
             root_namespace,
+            ..self
+        }
+    }
+
+    /// With the namespaces that have a domain; no others are served.
+    pub(crate) fn serving(self, namespaces: impl IntoIterator<Item = String>) -> Self {
+        Self {
+            served: Some(namespaces.into_iter().collect()),
             ..self
         }
     }
@@ -80,7 +97,12 @@ impl Publisher {
         let mut rhythm = Rhythm::default();
         loop {
             let due = rhythm.due().map(tokio::time::Instant::from_std);
-            let wake = self.damper.wake_after(self.tick());
+            let tick = self.tick();
+            let waits = [
+                self.damper.wake_after(tick),
+                self.stability.wake_after(&self.verdicts, tick),
+            ];
+            let wake = waits.into_iter().flatten().min();
             tokio::select! {
                 changed = source.changed() => {
                     if changed.is_err() {
@@ -100,7 +122,7 @@ impl Publisher {
                 }
                 () = sleep(wake) => {
                     let observed = source.borrow().clone();
-                    if self.rescaled(&observed) {
+                    if self.judges_otherwise(&observed) {
                         self.publish(&observed);
                     }
                 }
@@ -115,11 +137,17 @@ impl Publisher {
         published.and_then(|p| observed.change_since(&p.observed))
     }
 
-    /// Whether time alone changed a scale.
-    fn rescaled(&mut self, observed: &Observed) -> bool {
-        let readiness = Registry::build(&observed.objects, &self.keys).readiness();
+    /// Whether time alone changed a scale or a verdict.
+    fn judges_otherwise(&mut self, observed: &Observed) -> bool {
         let tick = self.tick();
-        self.damper.observe(&readiness, tick) != self.scales
+        let registry = Registry::build(&observed.objects, &self.keys);
+        let verdicts = self.stability.observe(&registry, tick);
+        let available = self.verdicts.next_available;
+        let otherwise = available.is_some_and(|at| at <= verdicts.unix_seconds)
+            || verdicts.flapping != self.verdicts.flapping
+            || verdicts.late != self.verdicts.late;
+        let readiness = registry.judged(&verdicts).readiness();
+        self.damper.observe(&readiness, tick) != self.scales || otherwise
     }
 
     /// Planning and translating thousands of models takes milliseconds, which streams on this thread would wait for.
@@ -131,11 +159,19 @@ impl Publisher {
         let (began, start) = (SystemTime::now(), Instant::now());
         let registry =
             Registry::build(&observed.objects, &self.keys).rooted(self.root_namespace.as_deref());
+        let registry = match &self.served {
+            Some(namespaces) => registry.serving(namespaces.clone()),
+            None => registry,
+        };
         let tick = self.tick();
+        self.verdicts = self.stability.observe(&registry, tick);
+        let registry = registry.judged(&self.verdicts);
         self.scales = self.damper.observe(&registry.readiness(), tick);
         let mut plan = plan(&registry, &observed.objects, &self.scales);
         plan.findings.extend(observed.findings.iter().cloned());
         plan.findings.sort();
+        // A source and the plan may report the same finding.
+        plan.findings.dedup();
         let plan = Arc::new(plan);
         self.report_new(&plan);
         let offered = self.modules.borrow_and_update().clone();

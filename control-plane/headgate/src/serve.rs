@@ -5,7 +5,9 @@
 use std::io::IsTerminal as _;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
+use headgate_source::files::keep_state;
 use headgate_source::writes::Writer;
 use headgate_xds::XdsServer;
 use tokio::net::TcpListener;
@@ -68,42 +70,57 @@ async fn serve(args: &ServeArgs) -> Result<(), Failure> {
     let xds_listener = bind("--xds-address", args.xds_address).await?;
     let admin_listener = bind("--admin-address", args.admin_address).await?;
 
-    let source = Source::start(&args.input).await?;
+    if let Some(directory) = &args.input.state {
+        // Where it fails, the files' source says why, and goes on.
+        let _ = std::fs::create_dir_all(directory);
+    }
+    let source = Source::start(&args.input, args.writing.controller()).await?;
     source.review(&args.input, args.writing.lease_namespace.as_deref());
+    let served = options.domains.keys().cloned().collect::<Vec<_>>();
     let scopes = Scopes::new(rules, options);
     let publisher = Publisher::new(scopes.clone(), modules.offered(), args.input.labels.keys())
-        .rooted(args.input.root_namespace.clone());
+        .rooted(args.input.root_namespace.clone())
+        .serving(served);
     let published = publisher.published();
     let server = XdsServer::new(
         scopes.clone(),
         headgate_xds::Options {
             linger: args.linger(),
             drain: args.drain_time(),
+            load_interval: Duration::from_secs(args.load_report_interval),
             ..headgate_xds::Options::default()
         },
     );
     let ending = Ending::on_signals()?;
     let closing = ending.closing();
-    let writer = source.writes_to().map(|(client, policies)| {
+    let writer = source.writes_to().map(|(client, policies, models)| {
         let watched = writing::Watched {
             published: published.clone(),
             scopes: scopes.clone(),
             fleet: server.fleet(),
+            loads: server.loads(),
             policies,
+            models,
             closing: closing.clone(),
         };
         writing::start(&client, args, watched)
     });
+    let faults = writer.as_ref().map(Writer::faults).unwrap_or_default();
+    if let Some(directory) = args.input.state.clone() {
+        let plans = writing::plans(published.clone());
+        tokio::spawn(keep_state(directory, plans, faults.clone()));
+    }
     let metrics = Arc::new(Metrics::default());
     let admin = Admin {
         published,
         api: source.state(),
-        faults: writer.as_ref().map(Writer::faults).unwrap_or_default(),
+        faults: faults.clone(),
         peers: writer.as_ref().map(Writer::peers),
         keys: args.input.labels.keys(),
         seen: Seen::default(),
         scopes,
         fleet: server.fleet(),
+        loads: server.loads(),
         metrics: metrics.clone(),
         closing: closing.clone(),
     };

@@ -25,6 +25,7 @@ pub(crate) fn options(
         max_body_bytes: args.max_body_bytes,
         request_timeout: linger * 5 / 6,
         idle_timeout: Duration::from_secs(args.idle_timeout),
+        upstream_ca: args.upstream_ca.clone(),
         ..Options::new(modules, domains::of(args)?)
     })
 }

@@ -6,8 +6,9 @@ use std::time::Duration;
 use headgate_source::access::{Needs, keep_reviewing};
 use headgate_source::files::{self, Files, Observed};
 use headgate_source::join::join;
-use headgate_source::kubernetes::{self, Access, ApiState, Client, Kind, Kubernetes};
-use headgate_source::policies::{self, Policies};
+use headgate_source::kubernetes::{self, Access, ApiState, Client, Kubernetes};
+use headgate_source::models::{self, Models, Writable};
+use headgate_source::policies::{self, Controller, Policies};
 use tokio::sync::watch;
 
 use crate::cli::InputArgs;
@@ -22,6 +23,8 @@ const DRY_LOOK: Duration = Duration::from_secs(30);
 pub(crate) type SeenPolicies = watch::Receiver<Option<Arc<policies::Seen>>>;
 
 /// A running source.
+// There is one in a process, so its size does not matter.
+#[allow(clippy::large_enum_variant)]
 pub(crate) enum Source {
     /// A directory of manifests.
     Files(Files),
@@ -33,6 +36,8 @@ pub(crate) enum Source {
         kubernetes: Kubernetes,
         /// Watches the policies.
         policies: PolicySource,
+        /// Watches what is remembered of models.
+        models: Models,
     },
 }
 
@@ -45,11 +50,11 @@ pub(crate) enum PolicySource {
 }
 
 impl Source {
-    /// Starts it. A Kubernetes API need not answer yet.
+    /// Starts it; of statuses the part of `controller` is read. A Kubernetes API need not answer yet.
     ///
     /// # Errors
     /// A directory that cannot be read, a kubeconfig that cannot be used.
-    pub(crate) async fn start(args: &InputArgs) -> Result<Self, Failure> {
+    pub(crate) async fn start(args: &InputArgs, controller: &Controller) -> Result<Self, Failure> {
         if !args.on_cluster()? {
             return Ok(Self::Files(Files::watch(files_options(args))?));
         }
@@ -60,21 +65,31 @@ impl Source {
         } else {
             let options = policies::Options {
                 namespaces: policy_namespaces(args),
+                controller: controller.clone(),
                 ..policies::Options::default()
             };
             PolicySource::Objects(Policies::start(&client, &options, kubernetes.states()))
         };
+        let models = Models::start(
+            &client,
+            &model_options(args, controller),
+            kubernetes.states(),
+        );
         Ok(Self::Cluster {
             client,
             kubernetes,
             policies,
+            models,
         })
     }
 
-    /// Whom a Kubernetes API is written to as, and the policies if they are objects of it.
-    pub(crate) fn writes_to(&self) -> Option<(Client, Option<SeenPolicies>)> {
+    /// The client that writes to a Kubernetes API, the policies if they are its objects, and the models.
+    pub(crate) fn writes_to(&self) -> Option<(Client, Option<SeenPolicies>, Writable)> {
         let Self::Cluster {
-            client, policies, ..
+            client,
+            policies,
+            models,
+            ..
         } = self
         else {
             return None;
@@ -83,7 +98,7 @@ impl Source {
             PolicySource::Files(_) => None,
             PolicySource::Objects(policies) => Some(policies.seen()),
         };
-        Some((client.clone(), policies))
+        Some((client.clone(), policies, models.writable()))
     }
 
     /// Goes on asking a Kubernetes API which of the rights that are used are missing; `own` is the namespace where the control
@@ -96,7 +111,7 @@ impl Source {
             return;
         };
         let needs = Needs {
-            kinds: Kind::defaults_and(&args.cluster.owner_kinds),
+            kinds: args.cluster.kinds(),
             policies: args.policies.is_none(),
             namespaces: args.cluster.namespaces.clone(),
             root_namespace: args.root_namespace.clone(),
@@ -121,6 +136,7 @@ impl Source {
             Self::Cluster {
                 kubernetes,
                 policies,
+                models,
                 ..
             } => {
                 let carriers = kubernetes.synced().await;
@@ -132,7 +148,9 @@ impl Source {
                         observed
                     }
                 };
-                let (joined, task) = join(carriers, policies);
+                let (remembered, task) = models.observed().await;
+                tokio::spawn(task);
+                let (joined, task) = join(carriers, policies, remembered);
                 tokio::spawn(task);
                 joined
             }
@@ -146,6 +164,8 @@ pub(crate) fn files_options(args: &InputArgs) -> files::Options {
     files::Options {
         default_namespace: args.default_namespace().to_owned(),
         keys: args.labels.keys(),
+        recursive: args.recursive,
+        state: args.state.clone(),
         ..files::Options::new(models.chain(&args.policies))
     }
 }
@@ -161,6 +181,14 @@ fn policy_namespaces(args: &InputArgs) -> Vec<String> {
     namespaces
 }
 
+fn model_options(args: &InputArgs, controller: &Controller) -> models::Options {
+    models::Options {
+        namespaces: args.cluster.namespaces.clone(),
+        controller: controller.to_string(),
+        ..models::Options::default()
+    }
+}
+
 fn access(args: &InputArgs) -> Access {
     Access {
         kubeconfig: args.cluster.kubeconfig.clone(),
@@ -170,9 +198,10 @@ fn access(args: &InputArgs) -> Access {
 
 fn cluster_options(args: &InputArgs) -> kubernetes::Options {
     kubernetes::Options {
-        kinds: Kind::defaults_and(&args.cluster.owner_kinds),
+        kinds: args.cluster.kinds(),
         namespaces: args.cluster.namespaces.clone(),
         keys: args.labels.keys(),
+        allowed_endpoints: args.cluster.allowed_endpoints.clone(),
         ..kubernetes::Options::default()
     }
 }
@@ -189,22 +218,41 @@ pub(crate) fn read(args: &InputArgs) -> Result<Observed, Failure> {
         .enable_all()
         .build()?;
     runtime.block_on(async {
-        let source = Source::start(args).await?;
+        let source = Source::start(args, &Controller::default()).await?;
         tokio::select! {
-            observed = source.synced() => Ok(observed.borrow().as_ref().clone()),
+            observed = source.synced() => {
+                tell_unread(&source);
+                Ok(observed.borrow().as_ref().clone())
+            }
             () = tokio::time::sleep(DRY_LOOK) => Err(unread(&source).into()),
             () = lost(&source) => Err(unread(&source).into()),
         }
     })
 }
 
-/// Waits until a watch of the API was without an answer for [`PATIENCE`].
+/// Logs the kinds whose pods are not shown.
+#[allow(clippy::print_stderr)]
+fn tell_unread(source: &Source) {
+    let Some(state) = source.state() else { return };
+    for (kind, _, lost) in state.borrow().unread() {
+        eprintln!(
+            "{kind} cannot be read, so pods that it may own are not shown: {}",
+            lost.message
+        );
+    }
+}
+
+/// Waits until the API, or a kind without which nothing is served, has not answered for [`PATIENCE`].
 async fn lost(source: &Source) {
     let Some(mut state) = source.state() else {
         return std::future::pending().await;
     };
-    while state.wait_for(|state| state.lost().is_some()).await.is_ok() {
-        let back = state.wait_for(|state| state.lost().is_none());
+    while state
+        .wait_for(|state| missed(state).is_some())
+        .await
+        .is_ok()
+    {
+        let back = state.wait_for(|state| missed(state).is_none());
         if tokio::time::timeout(PATIENCE, back).await.is_err() {
             return;
         }
@@ -212,15 +260,25 @@ async fn lost(source: &Source) {
     std::future::pending().await
 }
 
+/// What does not answer, and without which nothing can be shown.
+fn missed(state: &ApiState) -> Option<(String, String)> {
+    let needed = state
+        .watches
+        .iter()
+        .filter(|(_, watch)| !watch.is_optional());
+    let mut lost = needed.filter_map(|(name, watch)| Some((name.as_str(), watch.lost.as_ref()?)));
+    let (name, lost) = lost.next().or_else(|| state.away())?;
+    Some((name.to_owned(), lost.message.clone()))
+}
+
 fn unread(source: &Source) -> String {
     let state = source
         .state()
         .map(|state| state.borrow().clone())
         .unwrap_or_default();
-    match state.lost() {
-        Some((watch, lost)) => format!(
-            "the Kubernetes API does not list {watch}: {}. Is it the one you mean (--kubeconfig, --context), and may you list and watch them?",
-            lost.message
+    match missed(&state) {
+        Some((watch, why)) => format!(
+            "the Kubernetes API does not list {watch}: {why}. Check that --kubeconfig and --context name the right cluster, and that you may list and watch this kind"
         ),
         None => format!("the Kubernetes API did not tell all within {DRY_LOOK:?}"),
     }

@@ -1,4 +1,5 @@
-//! The connected proxies of this replica → how many hold which edition of which policy, and what they refuse.
+//! The connected proxies of this replica → counts of proxies by edition of each policy and by weights of each model, what they
+//! refuse, and the versions that they cannot reach.
 //!
 //! Invariant: a proxy holds what *all* its filter configurations hold that it ACKed; one that ACKed none, or refuses or waits for
 //! one it never had, holds nothing.
@@ -6,17 +7,26 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use headgate_model::Plan;
-use headgate_source::writes::{Editions, Tally};
+use headgate_contract::ModelId;
+use headgate_model::{Plan, PlannedModel};
+use headgate_source::writes::{Editions, Tally, WeightsHeld, same_weights, weights_edition};
 use headgate_xds::Kind;
 use headgate_xds::fleet::Proxy;
+use headgate_xds::loads::Reporter;
 use headgate_xds::session::KindStatus;
 
+use crate::history::Told;
+use crate::reach::unreached;
 use crate::refusals::refusals;
 use crate::world::Scopes;
 
 /// Counts them.
-pub(crate) fn tally(plan: &Plan, scopes: &Scopes, proxies: &[Proxy]) -> Tally {
+pub(crate) fn tally(
+    plan: &Plan,
+    scopes: &Scopes,
+    proxies: &[Proxy],
+    reporters: &[Reporter],
+) -> Tally {
     let mut tally = Tally::default();
     // Proxies that run the same are looked at once.
     let mut groups: BTreeMap<(BTreeSet<String>, Option<Vec<&str>>), u32> = BTreeMap::new();
@@ -27,12 +37,60 @@ pub(crate) fn tally(plan: &Plan, scopes: &Scopes, proxies: &[Proxy]) -> Tally {
             *groups.entry((namespaces, acked)).or_default() += 1;
         }
     }
+    let mut planned = BTreeMap::new();
     for ((namespaces, acked), count) in groups {
-        let held = acked.and_then(|versions| held(&versions, scopes));
+        let versions = acked.unwrap_or_default();
+        let held = held(&versions, scopes);
         tally.enter(count, &namespaces, held.as_deref(), plan);
+        let told: Option<Vec<Told>> = versions.iter().map(|v| scopes.told_by(v)).collect();
+        let told = told.unwrap_or_default();
+        for namespace in namespaces.iter().filter(|_| !told.is_empty()) {
+            let editions = planned.entry(namespace.clone());
+            let editions = editions.or_insert_with(|| editions_of(plan, namespace));
+            weigh(&mut tally.models, namespace, editions, (count, &told));
+        }
     }
     tally.refused = refusals(plan, scopes, proxies);
+    tally.unreachable = unreached(plan, scopes, reporters).into_keys().collect();
     tally
+}
+
+/// The models of a namespace as planned, with the edition of their weights.
+type Weighed<'a> = Vec<(&'a ModelId, &'a PlannedModel, String)>;
+
+fn editions_of<'a>(plan: &'a Plan, namespace: &str) -> Weighed<'a> {
+    let models = plan.namespaces.get(namespace).into_iter();
+    let models = models.flat_map(|view| &view.models);
+    models
+        .map(|(id, model)| (id, model, weights_edition(model)))
+        .collect()
+}
+
+/// Counts proxies whose filters have these plans: they hold a model's weights if every plan has the same.
+fn weigh(
+    held: &mut WeightsHeld,
+    namespace: &str,
+    models: &Weighed<'_>,
+    (count, told): (u32, &[Told]),
+) {
+    for (id, planned, edition) in models {
+        let mut editions = told.iter().map(|told| {
+            let theirs = told.model(namespace, id)?;
+            Some(if same_weights(theirs, planned) {
+                edition.clone()
+            } else {
+                weights_edition(theirs)
+            })
+        });
+        let Some(Some(first)) = editions.next() else {
+            continue;
+        };
+        if editions.all(|other| other.as_ref() == Some(&first)) {
+            let held = held.entry((namespace.to_owned(), (*id).clone()));
+            let held = held.or_default().entry(first).or_default();
+            *held = held.saturating_add(count);
+        }
+    }
 }
 
 /// One stream of a proxy stands for it: the one that its filters' configurations come over.

@@ -208,30 +208,29 @@ impl Entry {
 
 impl World for Scopes {
     fn scope(&self, peer: &Peer) -> Result<Scope, Refused> {
-        let spec = self.rules.scope(peer)?;
-        let scope = scopes::key(&spec);
-        if self.lock().scopes.contains_key(&scope) {
-            return Ok(scope);
-        }
-        // Two proxies of a new scope may come at once: the second finds it made.
-        let mut workshop = self.workshop();
-        if !self.lock().scopes.contains_key(&scope) {
-            let built = workshop.build(&spec);
-            let mut entry = Entry::new(spec);
-            let mut state = self.lock();
-            if let Some(built) = built {
-                entry.update(built, &mut state.memory);
-            }
-            state.scopes.insert(scope.clone(), entry);
-        }
-        Ok(scope)
+        Ok(scopes::key(&self.rules.scope(peer)?))
     }
 
-    fn snapshots(&self, scope: &Scope) -> watch::Receiver<Option<Arc<Snapshot>>> {
-        match self.lock().scopes.get(scope) {
-            Some(entry) => entry.sender.subscribe(),
-            // Swept between the two calls: not synced, so the proxy comes again.
-            None => watch::channel(None).1,
+    fn snapshots(&self, peer: &Peer) -> Result<watch::Receiver<Option<Arc<Snapshot>>>, Refused> {
+        let spec = self.rules.scope(peer)?;
+        let scope = scopes::key(&spec);
+        if let Some(entry) = self.lock().scopes.get(&scope) {
+            return Ok(entry.sender.subscribe());
         }
+        // Two proxies of a new scope may come at once: the second finds it made. No plan is published meanwhile, so the entry has
+        // its first proxy before a publication drops entries without one.
+        let mut workshop = self.workshop();
+        if let Some(entry) = self.lock().scopes.get(&scope) {
+            return Ok(entry.sender.subscribe());
+        }
+        let built = workshop.build(&spec);
+        let mut entry = Entry::new(spec);
+        let snapshots = entry.sender.subscribe();
+        let mut state = self.lock();
+        if let Some(built) = built {
+            entry.update(built, &mut state.memory);
+        }
+        state.scopes.insert(scope, entry);
+        Ok(snapshots)
     }
 }

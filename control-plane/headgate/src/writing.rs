@@ -4,12 +4,14 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use clap::Args;
 use headgate_source::kubernetes::Client;
-use headgate_source::writes::{Known, Options, Times, Writer};
-use headgate_xds::Fleet;
+use headgate_source::models::{Planned, Writable};
+use headgate_source::policies::Controller;
+use headgate_source::writes::{Known, Options, Sources, Times, Writer};
+use headgate_xds::{Fleet, Loads};
 use tokio::sync::watch;
 
 use crate::cli::ServeArgs;
@@ -28,6 +30,16 @@ pub(crate) struct WriteArgs {
     /// Lease that the replicas share: its holder writes status and Events. An installation beside this one needs another.
     #[arg(long, value_name = "NAME", default_value = "headgate", env = "HEADGATE_LEASE_NAME", value_parser = parse_name)]
     pub lease_name: String,
+    /// Name of this installation, the same for all its replicas: a domain and a path. The installation with the default name
+    /// writes `status.conditions` of a policy; any other one writes its entry in `status.controllers`. An installation manages
+    /// the `ServedModels` that have its name in `spec.controllerName`; the one with the default name, those without the field.
+    #[arg(
+        long,
+        value_name = "DOMAIN/PATH",
+        default_value_t,
+        env = "HEADGATE_CONTROLLER_NAME"
+    )]
+    pub controller_name: Controller,
     /// Namespace of the Lease, and of the counts that replicas tell each other; else that of the pod or of the kubeconfig.
     #[arg(long, value_name = "NAMESPACE", env = "POD_NAMESPACE", value_parser = parse_namespace)]
     pub lease_namespace: Option<String>,
@@ -44,6 +56,11 @@ pub(crate) struct WriteArgs {
 }
 
 impl WriteArgs {
+    /// The installation.
+    pub(crate) fn controller(&self) -> &Controller {
+        &self.controller_name
+    }
+
     /// Where people reach what listens at `admin`, if that is known.
     fn reached_at(&self, admin: SocketAddr) -> Option<SocketAddr> {
         let own = Some(admin.ip()).filter(|ip| !ip.is_unspecified());
@@ -59,6 +76,7 @@ impl WriteArgs {
             admin: self.reached_at(args.admin_address),
             times: Times::lasting(Duration::from_secs(self.lease_duration)),
             keys: args.input.labels.keys(),
+            controller: self.controller_name.clone(),
         }
     }
 }
@@ -77,8 +95,11 @@ pub(crate) struct Watched {
     pub published: watch::Receiver<Option<Arc<Published>>>,
     pub scopes: Scopes,
     pub fleet: Fleet,
+    pub loads: Loads,
     /// The policies, if they are objects.
     pub policies: Option<SeenPolicies>,
+    /// The `ServedModel`s.
+    pub models: Writable,
     /// True once the process is asked to end.
     pub closing: watch::Receiver<bool>,
 }
@@ -86,22 +107,59 @@ pub(crate) struct Watched {
 /// Starts writing.
 pub(crate) fn start(client: &Client, args: &ServeArgs, watched: Watched) -> Writer {
     let (tell, known) = watch::channel(None);
-    let policies = watched.policies.clone();
-    let closing = watched.closing.clone();
+    let plans = plans(watched.published.clone());
+    let sources = Sources {
+        known,
+        plans,
+        policies: watched.policies.clone(),
+        models: watched.models.clone(),
+        ending: watched.closing.clone(),
+    };
     tokio::spawn(look(watched, tell));
     let options = args.writing.options(args);
     tracing::info!(replica = %options.replica, lease = %options.lease, "may write status and Events");
-    Writer::start(client, &options, known, policies, closing)
+    Writer::start(client, &options, sources)
+}
+
+/// Each plan that is published.
+pub(crate) fn plans(
+    published: watch::Receiver<Option<Arc<Published>>>,
+) -> watch::Receiver<Option<Arc<Planned>>> {
+    let (forward, plans) = watch::channel(None);
+    tokio::spawn(follow(published, forward));
+    plans
+}
+
+/// Tells each plan at once: a weight that was edited has not converged from that moment on.
+async fn follow(
+    mut published: watch::Receiver<Option<Arc<Published>>>,
+    plans: watch::Sender<Option<Arc<Planned>>>,
+) {
+    loop {
+        let published_now = published.borrow_and_update().clone();
+        if let Some(now) = published_now {
+            plans.send_replace(Some(Arc::new(Planned {
+                plan: now.plan.clone(),
+                observed: now.observed.clone(),
+            })));
+        }
+        if published.changed().await.is_err() {
+            return;
+        }
+    }
 }
 
 async fn look(mut watched: Watched, tell: watch::Sender<Option<Arc<Known>>>) {
     let mut changes = watched.fleet.changes();
+    let mut reports = watched.loads.changes();
     loop {
         let published = watched.published.borrow_and_update().clone();
         changes.borrow_and_update();
+        reports.borrow_and_update();
         if let Some(published) = published {
             let proxies = watched.fleet.proxies();
-            let tally = tally(&published.plan, &watched.scopes, &proxies);
+            let reporters = watched.loads.reporters(SystemTime::now());
+            let tally = tally(&published.plan, &watched.scopes, &proxies, &reporters);
             tell.send_replace(Some(Arc::new(Known {
                 plan: published.plan.clone(),
                 observed: published.observed.clone(),
@@ -111,10 +169,21 @@ async fn look(mut watched: Watched, tell: watch::Sender<Option<Arc<Known>>>) {
         let heard = tokio::select! {
             heard = watched.published.changed() => heard,
             heard = changes.changed() => heard,
+            heard = reports.changed() => heard,
+            () = grown_old(&watched.loads) => Ok(()),
         };
         if heard.is_err() {
             return;
         }
         tokio::time::sleep(GATHER).await;
+    }
+}
+
+/// Waits until something that was reported is too old.
+pub(crate) async fn grown_old(loads: &Loads) {
+    match loads.expires_in(SystemTime::now()) {
+        // Not at once: a clock may stand still.
+        Some(after) => tokio::time::sleep(after.max(GATHER)).await,
+        None => std::future::pending().await,
     }
 }

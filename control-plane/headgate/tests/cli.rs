@@ -73,6 +73,126 @@ fn an_annotation_that_says_no_number_of_tokens_is_said_with_the_command() {
     }
 }
 
+/// Four workloads with common mistakes, as one file.
+const SLIPS: &str = r#"
+apiVersion: apps/v1
+kind: Deployment
+metadata: { name: noport, labels: { model-name: noport, model-version: v1 } }
+spec: { template: { metadata: { labels: { app: noport } }, spec: { containers: [{ name: s, image: x, ports: [{ name: container-port, containerPort: 8000 }] }] } } }
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata:
+  name: typos
+  labels: { model-name: typos, model-version: v9 }
+  annotations: { headgate.dev/endpoints: "127.0.0.1:9", headgate.dev/ports: "8000", headgate.dev/model-name: "meta-llama/X", headgate.dev/join: "true" }
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: { name: float, labels: { model-name: float, model-version: 1.10 }, annotations: { headgate.dev/endpoints: "127.0.0.1:9" } }
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: { name: tmpl }
+spec: { template: { metadata: { labels: { model-name: tmpl, model-version: v7, canary-weight: "10" } } } }
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: { name: nameless, labels: { model-version: v2, canary-weight: "10" } }
+---
+apiVersion: v1
+kind: ConfigMap
+metadata: { name: other }
+"#;
+
+#[test]
+fn validate_says_what_nothing_reads_and_what_cannot_serve() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::create_dir(dir.path().join("below")).unwrap();
+    let file = dir.path().join("below/slips.yaml");
+    fs::write(&file, SLIPS).unwrap();
+    let out = headgate(&["validate", "-R", "-f", path(dir.path())]);
+    assert_eq!(out.status.code(), Some(1), "the version that is a number");
+    let said = text(&out.stdout);
+    for (severity, parts) in [
+        (
+            "info",
+            [
+                "no port is named as one that serves",
+                "`container-port` (8000), is taken",
+            ],
+        ),
+        (
+            "warning",
+            [
+                "`headgate.dev/ports` is not known",
+                "did you mean `headgate.dev/port`?",
+            ],
+        ),
+        (
+            "warning",
+            [
+                "`headgate.dev/model-name` is not known",
+                "did you mean `headgate.dev/model-names`?",
+            ],
+        ),
+        (
+            "warning",
+            [
+                "`headgate.dev/join: \"true\"` is ignored",
+                "headgate.dev/join=share",
+            ],
+        ),
+        (
+            "error",
+            [
+                "metadata.labels.model-version: must be text",
+                "write \"1.10\", in quotes",
+            ],
+        ),
+        (
+            "warning",
+            [
+                "Deployment default/tmpl is ignored",
+                "the object's own labels count",
+            ],
+        ),
+        (
+            "warning",
+            [
+                "but no `model-name`",
+                "kubectl label deployment/nameless -n default model-name=MODEL",
+            ],
+        ),
+        ("info", ["skipped", "ConfigMap other"]),
+    ] {
+        let mut lines = said.lines().filter(|line| line.starts_with(severity));
+        let found = lines.any(|line| parts.iter().all(|part| line.contains(part)));
+        assert!(found, "{severity} {parts:?} in: {said}");
+    }
+    let flat = headgate(&["validate", "-f", path(dir.path())]);
+    assert!(text(&flat.stdout).starts_with("0 files"), "{flat:?}");
+}
+
+#[test]
+fn validate_reads_what_serve_would_and_ends_where_that_never_would() {
+    let dir = tempfile::tempdir().unwrap();
+    let fifo = dir.path().join("p.yaml");
+    assert!(
+        Command::new("mkfifo")
+            .arg(&fifo)
+            .status()
+            .unwrap()
+            .success()
+    );
+    let out = headgate(&["validate", "-f", path(dir.path())]);
+    assert_eq!(out.status.code(), Some(2), "{out:?}");
+    assert!(
+        text(&out.stderr).contains("p.yaml: it is a FIFO"),
+        "{out:?}"
+    );
+}
+
 #[test]
 fn validate_names_the_file_the_path_and_the_fix() {
     let dir = tempfile::tempdir().unwrap();
@@ -371,6 +491,7 @@ fn the_committed_schemas_and_reference_are_the_contracts() {
         ("filter-config", "schema/filter-config.json"),
         ("token-bucket-policy", "schema/token-bucket-policy.json"),
         ("traffic-tag-policy", "schema/traffic-tag-policy.json"),
+        ("served-model", "schema/served-model.json"),
         ("reference", "schema/reference.md"),
         ("crds", "../istio-manifests/base/crds/headgate.dev.yaml"),
     ];

@@ -98,19 +98,20 @@ fn fleet() -> Objects {
                 ("model-version", "v2.3.1-cuda118"),
                 ("team", "red"),
             ];
-            let pod = Pod {
-                name: name.to_owned(),
-                version: None,
-                address: ([127, 0, 0, 1], 9).into(),
-                ready: true,
-            };
+            let pod = Pod::at(
+                name.to_owned(),
+                std::net::SocketAddr::from(([127, 0, 0, 1], 9)),
+            );
             let carrier = Carrier {
                 key: key.clone(),
                 created: None,
                 labels: labels.map(|(k, v)| (k.to_owned(), v.to_owned())).into(),
                 annotations: BTreeMap::new(),
                 desired: 1,
+                wishes: BTreeMap::new(),
                 pods: vec![pod],
+                min_ready_seconds: 0,
+                troubles: Vec::new(),
                 origin: String::new(),
             };
             objects.carriers.insert(key, carrier);

@@ -8,15 +8,18 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use axum::body::Bytes;
 use headgate_source::kubernetes::ApiState;
 use headgate_source::writes::{Failing, Peer, Peers};
+use headgate_xds::Loads;
 use tokio::sync::{Mutex, watch};
 
 use super::Admin;
 use crate::publisher::Published;
 use crate::report::{Asked, fingerprint};
+use crate::writing::grown_old;
 
 /// Documents kept: one for each model that is followed at the time.
 const KEPT: usize = 64;
@@ -86,6 +89,9 @@ pub(super) struct Changes {
     closing: watch::Receiver<bool>,
     api: Option<watch::Receiver<ApiState>>,
     fleet: watch::Receiver<u64>,
+    /// What is reported grows old, too.
+    loads: Loads,
+    reports: watch::Receiver<u64>,
     faults: watch::Receiver<BTreeMap<String, Failing>>,
 }
 
@@ -96,6 +102,8 @@ impl Changes {
             closing: admin.closing.clone(),
             api: admin.api.clone(),
             fleet: admin.fleet.changes(),
+            loads: admin.loads.clone(),
+            reports: admin.loads.changes(),
             faults: admin.faults.watch(),
         }
     }
@@ -105,6 +113,7 @@ impl Changes {
         self.published.mark_unchanged();
         self.closing.mark_unchanged();
         self.fleet.mark_unchanged();
+        self.reports.mark_unchanged();
         self.faults.mark_unchanged();
         if let Some(api) = &mut self.api {
             api.mark_unchanged();
@@ -114,10 +123,13 @@ impl Changes {
     /// Whether there was one since this was asked last, or there will be none any more.
     fn happened(&mut self) -> bool {
         let api = self.api.as_ref().map_or(Ok(false), |api| api.has_changed());
+        // Reading it expires what is too old.
+        drop(self.loads.reporters(SystemTime::now()));
         let changed = [
             self.published.has_changed(),
             self.closing.has_changed(),
             self.fleet.has_changed(),
+            self.reports.has_changed(),
             self.faults.has_changed(),
             api,
         ];
@@ -132,6 +144,8 @@ impl Changes {
             closing,
             api,
             fleet,
+            loads,
+            reports,
             faults,
         } = self;
         let api = async {
@@ -144,6 +158,8 @@ impl Changes {
             changed = closing.changed() => changed.is_ok(),
             changed = published.changed() => changed.is_ok(),
             changed = fleet.changed() => changed.is_ok(),
+            changed = reports.changed() => changed.is_ok(),
+            () = grown_old(loads) => true,
             changed = faults.changed() => changed.is_ok(),
             changed = api => changed,
         };

@@ -116,7 +116,7 @@ mod tests {
     use headgate_model::LabelKeys;
     use headgate_source::writes::Faults;
     use headgate_translate::{Code, Modules, Options};
-    use headgate_xds::Fleet;
+    use headgate_xds::{Fleet, Loads};
     use tokio::sync::watch;
 
     use super::*;
@@ -151,6 +151,7 @@ mod tests {
             keys: LabelKeys::default(),
             scopes: Scopes::new(rules, Options::new(modules, [])),
             fleet: Fleet::default(),
+            loads: Loads::default(),
             metrics: Arc::new(Metrics::default()),
             closing,
             peers: None,

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::Args;
 use headgate_contract::names;
 use headgate_model::LabelKeys;
-use headgate_source::kubernetes::Kind;
+use headgate_source::kubernetes::{AllowedEndpoint, Kind};
 
 use super::names::{parse_label_key, parse_namespace};
 
@@ -22,6 +22,13 @@ pub(crate) struct InputArgs {
     /// Directory of policies (`headgate.dev/v1alpha1`). With --kube it counts in place of the policies of the API.
     #[arg(long, value_name = "DIR", env = "HEADGATE_POLICIES")]
     pub policies: Option<PathBuf>,
+    /// Also read subdirectories of --models and --policies. Hidden directories and symbolic links to directories are skipped.
+    #[arg(short = 'R', long, env = "HEADGATE_RECURSIVE")]
+    pub recursive: bool,
+    /// Directory where `serve` stores the base and the names of each model of --models, as `ServedModel` manifests. Without it the
+    /// oldest carrier of a model is its base. With --kube, `ServedModel` objects store the same.
+    #[arg(long, value_name = "DIR", env = "HEADGATE_STATE")]
+    pub state: Option<PathBuf>,
     /// Namespace whose policies are for the models of every namespace: defaults, or with `override: true` a ceiling.
     #[arg(long, value_name = "NAMESPACE", env = "HEADGATE_ROOT_NAMESPACE", value_parser = parse_namespace)]
     pub root_namespace: Option<String>,
@@ -68,6 +75,15 @@ pub(crate) struct InputArgs {
     /// How long a stream may be silent, in seconds: the first token of a long prompt takes a while.
     #[arg(long, value_name = "SECONDS", default_value_t = 300, value_parser = clap::value_parser!(u64).range(1..=86_400))]
     pub idle_timeout: u64,
+    /// CA file that verifies the certificates of model servers, by its path on the proxies. Used for carriers with
+    /// `headgate.dev/tls: "true"`.
+    #[arg(
+        long,
+        value_name = "FILE",
+        default_value = "/etc/ssl/certs/ca-certificates.crt",
+        env = "HEADGATE_UPSTREAM_CA"
+    )]
+    pub upstream_ca: String,
 }
 
 /// Keys of the three labels.
@@ -110,15 +126,50 @@ pub(crate) struct ClusterArgs {
     /// Watch this namespace alone; none for the whole cluster. Repeatable.
     #[arg(long = "namespace", short = 'n', value_name = "NAMESPACE", value_parser = parse_namespace)]
     pub namespaces: Vec<String>,
-    /// A further kind that owns pods and may carry the labels, with the JSON pointer to the replicas it wants. Repeatable.
+    /// Allow these addresses or DNS names in `headgate.dev/endpoints` of a Service. By default DNS names, and loopback,
+    /// link-local, metadata, multicast and unspecified addresses are refused. A suffix matches whole DNS labels; `*` matches
+    /// every name. Repeatable.
+    #[arg(long = "allow-endpoint", value_name = "CIDR|SUFFIX")]
+    pub allowed_endpoints: Vec<AllowedEndpoint>,
+    /// Which kinds own pods.
+    #[command(flatten)]
+    pub owners: OwnerArgs,
+}
+
+/// Kinds that own pods and may carry the labels.
+#[derive(Debug, Args, Clone, Default, PartialEq, Eq)]
+pub(crate) struct OwnerArgs {
+    /// An additional kind that owns pods and may carry the labels: its version, the JSON pointer to its desired replicas, and after a
+    /// comma the one to the seconds for which a pod must have been ready (`=/spec/replicas,/spec/minReadySeconds`). Repeatable.
     #[arg(
         long = "owner-kind",
-        value_name = "GROUP/VERSION/PLURAL/KIND[=POINTER]"
+        value_name = "GROUP/VERSION/PLURAL/KIND[=POINTER[,POINTER]]"
     )]
     pub owner_kinds: Vec<Kind>,
+    /// Do not watch this default kind: LeaderWorkerSet, Rollout, InferenceService, LLMInferenceService, RayService, RayCluster,
+    /// Deployment, ReplicaSet, StatefulSet or DaemonSet. Its pods count as pods without an owner. Each other default kind is
+    /// watched once it is installed, in the version that the API server prefers. Repeatable.
+    #[arg(long = "no-owner-kind", value_name = "KIND", value_delimiter = ',', value_parser = parse_usual)]
+    pub no_owner_kinds: Vec<String>,
+}
+
+impl OwnerArgs {
+    /// The kinds to watch.
+    pub(crate) fn kinds(&self) -> Vec<Kind> {
+        Kind::defaults_without_and(&self.no_owner_kinds, &self.owner_kinds)
+    }
+}
+
+fn parse_usual(name: &str) -> Result<String, String> {
+    Kind::usual(name).map_err(|error| error.to_string())
 }
 
 impl ClusterArgs {
+    /// The kinds that own pods.
+    pub(crate) fn kinds(&self) -> Vec<Kind> {
+        self.owners.kinds()
+    }
+
     /// Whether a Kubernetes API is to be watched.
     pub(crate) fn wanted(&self) -> bool {
         self.kube || self.kubeconfig.is_some() || self.context.is_some()
@@ -132,11 +183,22 @@ impl InputArgs {
     /// Where neither is named, or a flag has no meaning for the one that is: the flag and the fix.
     pub(crate) fn on_cluster(&self) -> Result<bool, String> {
         if self.cluster.wanted() {
-            return Ok(true);
+            return match self.state {
+                Some(_) => Err("--state is for --models only: with --kube, ServedModel objects store the base of a model. Remove --state".to_owned()),
+                None => Ok(true),
+            };
         }
         let of_cluster = [
             ("--namespace", self.cluster.namespaces.is_empty()),
-            ("--owner-kind", self.cluster.owner_kinds.is_empty()),
+            ("--owner-kind", self.cluster.owners.owner_kinds.is_empty()),
+            (
+                "--no-owner-kind",
+                self.cluster.owners.no_owner_kinds.is_empty(),
+            ),
+            (
+                "--allow-endpoint",
+                self.cluster.allowed_endpoints.is_empty(),
+            ),
         ];
         match of_cluster.iter().find(|(_, absent)| !absent) {
             Some((flag, _)) => Err(format!("{flag} is about a Kubernetes API: add --kube, --kubeconfig FILE or --context NAME")),

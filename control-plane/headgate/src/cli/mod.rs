@@ -107,6 +107,10 @@ pub(crate) struct ServeArgs {
     /// How long a cluster outlives the last route to it, in seconds.
     #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u64).range(2..=3600))]
     pub linger: u64,
+    /// Seconds between load reports of a proxy, which tell the versions that it cannot connect to. The proxy's bootstrap needs
+    /// `load_stats_config`.
+    #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=60))]
+    pub load_report_interval: u64,
     /// On SIGTERM, over how many seconds connected proxies are sent elsewhere, one after another; 0 for all at once. /readyz
     /// answers 503 and no proxy is taken in meanwhile. A second SIGTERM, or SIGINT, ends at once.
     #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(..=3600), env = "HEADGATE_DRAIN_TIME")]
@@ -136,6 +140,9 @@ pub(crate) struct ValidateArgs {
     /// Files or directories with manifests and policies, also as `kubectl get -o yaml` prints them; `-` is standard input.
     #[arg(short = 'f', long = "filename", value_name = "PATH", required = true)]
     pub paths: Vec<PathBuf>,
+    /// Also check manifests in subdirectories. Hidden directories and symbolic links to directories are skipped.
+    #[arg(short = 'R', long)]
+    pub recursive: bool,
     /// Namespace of manifests that name none.
     #[arg(long, value_name = "NAMESPACE", default_value = "default", value_parser = parse_namespace)]
     pub default_namespace: String,

@@ -2,8 +2,8 @@
 
 use clap::{Args, ValueEnum};
 use headgate_source::access::Account;
-use headgate_source::kubernetes::Kind;
 
+use super::input::OwnerArgs;
 use super::names::{parse_name, parse_namespace};
 
 /// `headgate schema`.
@@ -26,12 +26,9 @@ pub(crate) struct RightsArgs {
     /// As `serve --root-namespace`.
     #[arg(long, value_name = "NAMESPACE", value_parser = parse_namespace)]
     pub root_namespace: Option<String>,
-    /// As `serve --owner-kind`. Repeatable.
-    #[arg(
-        long = "owner-kind",
-        value_name = "GROUP/VERSION/PLURAL/KIND[=POINTER]"
-    )]
-    pub owner_kinds: Vec<Kind>,
+    /// Kinds that own pods, as for `serve`.
+    #[command(flatten)]
+    pub owners: OwnerArgs,
     /// Where the control plane runs.
     #[arg(long, value_name = "NAMESPACE", default_value = "headgate-system", value_parser = parse_namespace)]
     pub install_namespace: String,
@@ -45,7 +42,7 @@ impl Default for RightsArgs {
         Self {
             namespaces: Vec::new(),
             root_namespace: None,
-            owner_kinds: Vec::new(),
+            owners: OwnerArgs::default(),
             install_namespace: "headgate-system".to_owned(),
             service_account: Account::USUAL.to_owned(),
         }
@@ -61,9 +58,11 @@ pub(crate) enum SchemaOf {
     TokenBucketPolicy,
     /// `spec` of a `TrafficTagPolicy`.
     TrafficTagPolicy,
+    /// `spec` of a `ServedModel`.
+    ServedModel,
     /// All of them, as a Markdown reference.
     Reference,
-    /// The policies' CustomResourceDefinitions, as YAML that `kubectl apply` takes.
+    /// The CustomResourceDefinitions of the policies and of `ServedModel`, as YAML that `kubectl apply` takes.
     Crds,
     /// The rights that `serve --kube` uses and no others, and a ServiceAccount that has them, as YAML that `kubectl apply` takes.
     Rbac,

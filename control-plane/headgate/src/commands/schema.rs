@@ -2,7 +2,9 @@
 
 use std::process::ExitCode;
 
-use headgate_contract::{FilterConfig, TokenBucketPolicySpec, TrafficTagPolicySpec};
+use headgate_contract::{
+    FilterConfig, ServedModelSpec, TokenBucketPolicySpec, TrafficTagPolicySpec,
+};
 use headgate_source::access::{self, Account, Needs};
 use headgate_source::kubernetes::Kind;
 use headgate_source::policies;
@@ -24,6 +26,7 @@ pub(crate) fn run(args: &SchemaArgs) -> Result<ExitCode, Failure> {
         SchemaOf::FilterConfig => of::<FilterConfig>(),
         SchemaOf::TokenBucketPolicy => of::<TokenBucketPolicySpec>(),
         SchemaOf::TrafficTagPolicy => of::<TrafficTagPolicySpec>(),
+        SchemaOf::ServedModel => of::<ServedModelSpec>(),
         SchemaOf::Reference => {
             print!("{}", reference());
             return Ok(ExitCode::SUCCESS);
@@ -43,7 +46,7 @@ pub(crate) fn run(args: &SchemaArgs) -> Result<ExitCode, Failure> {
 
 fn rbac(args: &RightsArgs) -> Result<String, Failure> {
     let needs = Needs {
-        kinds: Kind::defaults_and(&args.owner_kinds),
+        kinds: args.owners.kinds(),
         policies: true,
         namespaces: args.namespaces.clone(),
         root_namespace: args.root_namespace.clone(),
@@ -66,6 +69,7 @@ fn reference() -> String {
     let roots = [
         ("TokenBucketPolicy `spec`", of::<TokenBucketPolicySpec>()),
         ("TrafficTagPolicy `spec`", of::<TrafficTagPolicySpec>()),
+        ("ServedModel `spec`", of::<ServedModelSpec>()),
         ("Filter configuration", of::<FilterConfig>()),
     ];
     let mut out = String::from(

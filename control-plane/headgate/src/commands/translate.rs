@@ -1,5 +1,6 @@
 //! `headgate translate`: what would be served now, without serving.
 
+use std::collections::BTreeSet;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -40,7 +41,9 @@ pub(crate) fn run(args: &TranslateArgs) -> Result<ExitCode, Failure> {
     for problem in &observed.problems {
         eprintln!("{}: {problem}", severity(problem.severity));
     }
-    for finding in observed.findings.iter().chain(&plan.findings) {
+    // Both may report the same finding.
+    let findings: BTreeSet<_> = observed.findings.iter().chain(&plan.findings).collect();
+    for finding in findings {
         eprintln!(
             "{}: {} ({}): {}",
             severity(finding.severity),

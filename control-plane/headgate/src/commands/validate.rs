@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use headgate_contract::{FilterConfig, Role, names};
 use headgate_model::{Finding, Plan, Registry, Scales, Severity, Subject, plan, reason};
-use headgate_source::files::{FileProblem, Observed, Reducer, manifests};
+use headgate_source::files::{FileProblem, Observed, Reducer, manifests, read, remarks};
 use serde::Serialize;
 
 use crate::cli::{Output, ValidateArgs};
@@ -47,23 +47,30 @@ impl From<Severity> for Severe {
 pub(crate) fn run(args: &ValidateArgs) -> Result<ExitCode, Failure> {
     let keys = args.labels.keys();
     let mut reducer = Reducer::new(&args.default_namespace, keys.clone());
-    let mut count = 0;
+    let mut files = Vec::new();
     for path in &args.paths {
-        for (name, bytes) in contents(path)? {
-            reducer.apply(&name, &bytes, 0);
-            count += 1;
-        }
+        files.extend(contents(path, args.recursive)?);
+    }
+    for (name, bytes) in &files {
+        reducer.apply(name, bytes, 0);
     }
     let Observed {
-        objects, problems, ..
+        objects,
+        problems,
+        findings,
+        ..
     } = reducer.observe(&Observed::default()).unwrap_or_default();
     let mut lines: Vec<Line> = problems.iter().map(of_file).collect();
+    lines.extend(files.iter().filter_map(|(name, _)| passed(name, &reducer)));
+    let remarks = remarks(&files, &args.default_namespace, &keys);
+    lines.extend(remarks.iter().map(of_file));
     let plan = plan(
         &Registry::build(&objects, &keys).rooted(args.root_namespace.as_deref()),
         &objects,
         &Scales::default(),
     );
-    lines.extend(plan.findings.iter().map(|finding| of_plan(finding, &plan)));
+    let findings = findings.iter().chain(&plan.findings);
+    lines.extend(findings.map(|finding| of_plan(finding, &plan)));
     lines.dedup();
     for (namespace, view) in &plan.namespaces {
         let config = FilterConfig {
@@ -81,9 +88,19 @@ pub(crate) fn run(args: &ValidateArgs) -> Result<ExitCode, Failure> {
             });
         }
     }
-    print(args.output, &lines, count)?;
+    print(args.output, &lines, files.len())?;
     let bad = lines.iter().any(|l| l.severity == Severe::Error);
     Ok(ExitCode::from(u8::from(bad)))
+}
+
+/// The objects of a file that are not Headgate's, as an INFO line.
+fn passed(name: &str, reducer: &Reducer) -> Option<Line> {
+    let objects = reducer.passed(name)?;
+    Some(Line {
+        severity: Severe::Info,
+        object: name.to_owned(),
+        message: format!("skipped, neither policy nor workload: {objects}"),
+    })
 }
 
 fn of_file(problem: &FileProblem) -> Line {
@@ -143,25 +160,26 @@ fn print(output: Output, lines: &[Line], files: usize) -> Result<(), Failure> {
 }
 
 /// The content of a file, of the manifests of a directory in order, or of standard input, with its name.
-fn contents(path: &Path) -> Result<Vec<(String, Vec<u8>)>, Failure> {
-    let failed =
-        |path: &Path, e: std::io::Error| -> Failure { format!("{}: {e}", path.display()).into() };
+fn contents(path: &Path, recursive: bool) -> Result<Vec<(String, Vec<u8>)>, Failure> {
+    let failed = |path: &Path, e: &dyn std::error::Error| -> Failure {
+        format!("{}: {e}", path.display()).into()
+    };
     if path == Path::new("-") {
         let mut bytes = Vec::new();
         let read = std::io::stdin().read_to_end(&mut bytes);
-        read.map_err(|e| failed(Path::new("standard input"), e))?;
+        read.map_err(|e| failed(Path::new("standard input"), &e))?;
         return Ok(vec![("standard input".to_owned(), bytes)]);
     }
-    let files = if path.metadata().map_err(|e| failed(path, e))?.is_dir() {
-        manifests(path)
-            .map_err(|e| failed(path, e))?
+    let files = if path.metadata().map_err(|e| failed(path, &e))?.is_dir() {
+        manifests(path, recursive)
+            .map_err(|e| failed(path, &e))?
             .into_iter()
             .collect()
     } else {
         vec![path.to_owned()]
     };
     let read = |file: PathBuf| {
-        let bytes = std::fs::read(&file).map_err(|e| failed(&file, e))?;
+        let bytes = read(&file).map_err(|e| failed(&file, &e))?;
         Ok((file.to_string_lossy().into_owned(), bytes))
     };
     files.into_iter().map(read).collect()

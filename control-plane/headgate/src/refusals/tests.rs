@@ -42,12 +42,13 @@ fn objects(carriers: &[(&str, &str, Option<&str>)]) -> Objects {
             labels: labels.map(|(k, v)| (k.to_owned(), v.to_owned())).collect(),
             annotations: BTreeMap::new(),
             desired: 1,
-            pods: vec![Pod {
-                name: key.name.clone(),
-                version: None,
-                address: ([127, 0, 0, 1], 9).into(),
-                ready: true,
-            }],
+            wishes: BTreeMap::new(),
+            pods: vec![Pod::at(
+                key.name.clone(),
+                std::net::SocketAddr::from(([127, 0, 0, 1], 9)),
+            )],
+            min_ready_seconds: 0,
+            troubles: Vec::new(),
             origin: String::new(),
         };
         objects.carriers.insert(key, carrier);
@@ -90,7 +91,7 @@ impl Stage {
         let domains = [("default".to_owned(), vec!["*".to_owned()])];
         let scopes = Scopes::new(rules, Options::new(modules("one"), domains));
         let scope = scopes.scope(&Peer::default()).unwrap();
-        let snapshots = scopes.snapshots(&scope);
+        let snapshots = scopes.snapshots(&Peer::default()).unwrap();
         let mut stage = Self {
             scopes,
             scope,
@@ -292,4 +293,21 @@ fn what_many_proxies_refuse_alike_is_looked_into_once() {
     let gathered = gathered(&proxies);
     assert_eq!(gathered.len(), 2);
     assert_eq!(refusals(&stage.plan, &stage.scopes, &proxies).len(), 2);
+}
+
+#[test]
+fn a_scope_is_kept_for_a_proxy_that_is_about_to_follow_it() {
+    let world = objects(&[("llama", "one", None)]);
+    let mut stage = Stage::new(&world);
+    // The only proxy disconnects. The server admits another one, and a plan is published before that one subscribes.
+    stage.snapshots = watch::channel(None).1;
+    let peer = Peer::default();
+    stage.scopes.scope(&peer).unwrap();
+    stage.publish(&world, "one");
+    let snapshots = stage.scopes.snapshots(&peer).unwrap();
+    assert!(snapshots.borrow().is_some());
+    // Without a proxy it goes.
+    drop(snapshots);
+    stage.publish(&world, "one");
+    assert!(stage.scopes.view().is_empty());
 }

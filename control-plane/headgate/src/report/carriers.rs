@@ -1,13 +1,17 @@
 //! A model's carriers: the labels seen, and where they put each of them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use headgate_contract::{ModelId, Version};
 use headgate_model::{
-    Carrier, CarrierKey, LabelKeys, Objects, PlannedCarrier, PlannedModel, Standing, Weight,
+    Carrier, CarrierKey, LabelKeys, Objects, PlannedCarrier, PlannedModel, Pod, PortSource,
+    Protocol, Standing, Weight,
 };
 
-use super::{CarrierReport, Count, Sightings, percent};
+use super::{CarrierReport, Count, PortReport, Sightings, percent};
+
+/// Ports of a carrier that are reported.
+const MOST_PORTS: usize = 16;
 
 /// Every object that names a model, by namespace and model.
 pub(super) struct Carriers<'a> {
@@ -88,6 +92,7 @@ impl<'a> Carriers<'a> {
             why: String::new(),
             weight: 0.0,
             ready: Count::default(),
+            ports: self.objects.carriers.get(key).map_or_else(Vec::new, ports),
         }
     }
 
@@ -115,6 +120,34 @@ impl<'a> Carriers<'a> {
             weight,
         }
     }
+}
+
+/// The ports and protocols of a carrier's endpoints, and the source of each.
+fn ports(carrier: &Carrier) -> Vec<PortReport> {
+    let of = |pod: &Pod| PortReport {
+        port: pod.address.port(),
+        protocol: match pod.protocol {
+            Protocol::Http1 => "HTTP/1.1",
+            Protocol::Http2 => "HTTP/2",
+            Protocol::Client => "as the client",
+        }
+        .to_owned(),
+        why: match &pod.port_source {
+            PortSource::Annotation => "annotation".to_owned(),
+            PortSource::Service(name) => format!("service/{name}"),
+            PortSource::Pool(name) => format!("inferencepool/{name}"),
+            PortSource::Name(name) => format!("port named {name}"),
+            PortSource::Probe(probe) => format!("{probe} probe"),
+            PortSource::Only => "the only port".to_owned(),
+        },
+        inferred: matches!(
+            pod.port_source,
+            PortSource::Name(_) | PortSource::Probe(_) | PortSource::Only
+        ),
+    };
+    // Of a file's endpoints each may have a port of its own.
+    let all: BTreeSet<PortReport> = carrier.pods.iter().map(of).collect();
+    all.into_iter().take(MOST_PORTS).collect()
 }
 
 /// What a carrier's labels say.
@@ -151,6 +184,22 @@ fn why(carrier: &PlannedCarrier, weight: &Weight, key: &str) -> String {
     let share = percent(carrier.share);
     match &carrier.standing {
         _ if carrier.ready == 0 => format!("{cause}; nothing of it is ready"),
+        _ if carrier.flaps => {
+            format!(
+                "{cause}; takes no new sessions until it has been ready for 60 s, because it became ready more than 3 times in a minute"
+            )
+        }
+        Standing::Base if carrier.counts_as < carrier.desired => format!(
+            "{cause}; counts as its {} ready of {} replicas",
+            carrier.counts_as, carrier.desired
+        ),
+        Standing::Standby if carrier.share > 0 => {
+            format!("no {key}; takes what the promoted carrier cannot carry yet")
+        }
+        Standing::Held { beside } if carrier.share > 0 => format!(
+            "no {key}; stands in for {}, which has no ready endpoint",
+            beside.identity()
+        ),
         Standing::Canary(wanted) if (share - f64::from(*wanted)).abs() > 1e-9 => {
             format!(
                 "{cause}; the canaries share all there is, as no base is ready or they exceed 100"
@@ -183,7 +232,7 @@ fn cause(carrier: &PlannedCarrier, weight: &Weight, key: &str) -> String {
         }
         Standing::Held { beside } => {
             format!(
-                "no {key}, and {} is older and ready: by pin only",
+                "no {key}, and {} is the base: by pin only",
                 beside.identity()
             )
         }
@@ -201,7 +250,7 @@ fn apart(key: &CarrierKey, planned: &PlannedModel, version_key: &str) -> String 
         Some((version, variant)) => {
             let owner = variant.carriers.first().map(CarrierKey::identity);
             let owner = owner.unwrap_or_default();
-            format!("version {version} is that of {owner}, which is older: its weight counts")
+            format!("version {version} is that of {owner}: its weight counts")
         }
         None => format!("no {version_key} that can be read, neither here nor on a pod"),
     }

@@ -96,10 +96,31 @@ pub(crate) struct ApiReport {
     pub away_since: Option<f64>,
     /// What is not answered, and what was said last.
     pub message: Option<String>,
+    /// Kinds that cannot be read, while the API server answers for others.
+    #[serde(default)]
+    pub unread: Vec<UnreadReport>,
+}
+
+/// A kind that cannot be read, while the API server answers for others.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct UnreadReport {
+    /// `deployments.apps`, or `deployments.apps in NAMESPACE`.
+    pub kind: String,
+    /// Since when, in Unix seconds.
+    pub since: f64,
+    /// The last error of the API server.
+    pub message: String,
+    /// Whether it was read before. If so, its objects count as last seen.
+    pub was_read: bool,
+    /// What that means for what is served, in words.
+    #[serde(default)]
+    pub effect: String,
 }
 
 /// One model.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(Default))]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct ModelReport {
     /// Kubernetes namespace.
@@ -115,13 +136,32 @@ pub(crate) struct ModelReport {
     pub default_max_tokens: u32,
     /// Its carriers, oldest first: the labels seen.
     pub carriers: Vec<CarrierReport>,
-    /// Its versions: the weights planned.
+    /// Its versions, with their planned weights.
     pub versions: Vec<VersionReport>,
     /// What each proxy runs of it.
     #[serde(default)]
     pub proxies: Vec<HeldReport>,
     /// Proxies whose filters run exactly this plan of the model, and proxies that should.
     pub acked: Count,
+    /// The carriers that are stored as its base.
+    #[serde(default)]
+    pub base: Vec<BaseReport>,
+    /// Whether every proxy has the planned weights; `null` where none is connected.
+    #[serde(default)]
+    pub converged: Option<bool>,
+}
+
+/// A carrier that is remembered as the base.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct BaseReport {
+    /// `kind/name`.
+    pub carrier: String,
+    /// The versions that it had.
+    pub versions: Vec<String>,
+    /// Since when no object declares it, in Unix seconds.
+    #[serde(default)]
+    pub undeclared_since: Option<i64>,
 }
 
 /// What an older replica, which does not say it, has.
@@ -133,6 +173,18 @@ impl ModelReport {
     /// `namespace/model`.
     pub(crate) fn id(&self) -> String {
         format!("{}/{}", self.namespace, self.model)
+    }
+
+    /// Whether every proxy has the planned weights; `None` where none is connected.
+    pub(crate) fn has_converged(&self) -> Option<bool> {
+        let has = |held: &HeldReport| {
+            let same = |version: &VersionReport| {
+                let acked = version.weight_acked.get(&held.proxy);
+                acked.is_some_and(|acked| (acked - version.weight_wanted).abs() < 1e-9)
+            };
+            self.versions.iter().all(same)
+        };
+        (!self.proxies.is_empty()).then(|| self.proxies.iter().all(has))
     }
 }
 
@@ -163,6 +215,19 @@ pub(crate) struct VersionReport {
     /// The carriers that bring it, oldest first: the first one's weight counts.
     #[serde(default)]
     pub carriers: Vec<String>,
+    /// Proxies whose load reports say that they cannot connect to it; `null` if there is none.
+    #[serde(default)]
+    pub unreachable: Option<UnreachableReport>,
+}
+
+/// Proxies that cannot connect to a version.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct UnreachableReport {
+    /// Proxies that cannot, of those that report and may have it.
+    pub proxies: Count,
+    /// Since when the first of them cannot, in Unix seconds.
+    pub since: f64,
 }
 
 /// One carrier.
@@ -192,6 +257,23 @@ pub(crate) struct CarrierReport {
     pub weight: f64,
     /// Ready endpoints, of replicas wanted.
     pub ready: Count,
+    /// Where its endpoints serve, each combination once.
+    #[serde(default)]
+    pub ports: Vec<PortReport>,
+}
+
+/// Where endpoints of a carrier serve.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct PortReport {
+    /// 1–65535.
+    pub port: u16,
+    /// `HTTP/1.1`, `HTTP/2`, or `as the client` where requests go on in the protocol in which they came.
+    pub protocol: String,
+    /// Source of the port: `annotation`, `service/NAME`, `inferencepool/NAME`, `port named NAME`, or `the only port`.
+    pub why: String,
+    /// Whether the port was inferred from the pods alone, without an annotation, Service or InferencePool.
+    pub inferred: bool,
 }
 
 /// What one proxy runs of a model.

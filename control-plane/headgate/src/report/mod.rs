@@ -20,16 +20,19 @@ use headgate_model::{LabelKeys, Severity};
 use headgate_source::kubernetes::ApiState;
 use headgate_source::writes::{Failing, Peer, Peers};
 use headgate_xds::fleet::Proxy;
+use headgate_xds::loads::Reporter;
 
 pub(crate) use self::document::{
-    ApiReport, CarrierReport, Count, Head, HeldReport, LastNack, ModelReport, NackReport,
-    PeerReport, PolicyReport, ProblemReport, ProxyReport, ReplicaReport, Report, TypeReport,
-    VerdictReport, VersionReport,
+    ApiReport, BaseReport, CarrierReport, Count, Head, HeldReport, LastNack, ModelReport,
+    NackReport, PeerReport, PolicyReport, PortReport, ProblemReport, ProxyReport, ReplicaReport,
+    Report, TypeReport, UnreachableReport, UnreadReport, VerdictReport, VersionReport,
 };
 pub(crate) use self::problems::in_file;
+use self::select::Concern;
 pub(crate) use self::select::{Asked, fingerprint};
 pub(crate) use self::sightings::{Look, Sightings};
 use crate::publisher::Published;
+use crate::reach::unreached;
 use crate::world::Scopes;
 
 /// What the document is made from.
@@ -54,6 +57,8 @@ pub(crate) struct Known<'a> {
     pub scopes: &'a Scopes,
     /// Who is connected.
     pub proxies: &'a [Proxy],
+    /// What they report of their requests.
+    pub reporters: &'a [Reporter],
 }
 
 /// Makes the document of this moment, or the part of it that is asked for.
@@ -78,16 +83,25 @@ pub(crate) fn report(known: &Known<'_>, asked: &Asked) -> Report {
             .collect(),
         ..Report::default()
     };
+    let mut found = Vec::new();
     if let Some(published) = known.published {
         let objects = &published.observed.objects;
         let carriers = carriers::Carriers::of_all(objects, known.keys, known.seen);
         let running = models::Running::of(known.scopes, known.proxies);
+        let unreached = unreached(&published.plan, known.scopes, known.reporters);
         report.models = models::models(published, &running, &carriers, known.seen, asked);
+        models::tell_unreached(&mut report.models, &unreached);
         report.policies = policies::policies(&published.plan, asked);
         let problems = problems::problems(published, known.scopes);
         report.problems.extend(problems);
+        let concern = Concern::of(asked, &report, &published.observed, &known.keys.model);
+        let plan = &published.plan;
+        found.extend(problems::findings(plan, &concern));
+        found.extend(problems::unreached(plan, &unreached, &concern));
     }
     select::concerning(&mut report, asked);
+    // Findings are chosen by their objects already.
+    report.problems.extend(found);
     report
 }
 

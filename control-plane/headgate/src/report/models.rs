@@ -3,16 +3,20 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use headgate_contract::{ModelId, Version, names};
-use headgate_model::{Plan, PlannedModel};
+use headgate_model::{Plan, PlannedModel, VariantKey};
 use headgate_xds::Kind;
 use headgate_xds::fleet::{Progress, Proxy};
 
 use super::carriers::Carriers;
 use super::proxies::waits_for;
 use super::select::Asked;
-use super::{Count, HeldReport, ModelReport, Sightings, VersionReport, percent, seconds};
+use super::{
+    BaseReport, Count, HeldReport, ModelReport, Sightings, UnreachableReport, VersionReport,
+    percent, seconds,
+};
 use crate::history::Told;
 use crate::publisher::Published;
+use crate::reach::Unreached;
 use crate::world::Scopes;
 
 /// The proxies, and what each one's filters were told.
@@ -81,7 +85,7 @@ pub(super) fn models(
         .filter(|(namespace, id, planned)| asked.wants(namespace, id.as_str(), &planned.plan.names))
         .map(|(namespace, id, planned)| {
             let proxies = held(namespace, id, planned, running);
-            ModelReport {
+            let mut report = ModelReport {
                 namespace: namespace.clone(),
                 model: id.to_string(),
                 names: planned.plan.names.clone(),
@@ -93,10 +97,59 @@ pub(super) fn models(
                     are: proxies.iter().filter(|p| p.state == "acked").count(),
                     of: proxies.len(),
                 },
+                base: base(published, namespace, id, planned),
+                converged: None,
                 proxies,
-            }
+            };
+            report.converged = report.has_converged();
+            report
         })
         .collect()
+}
+
+/// Enters which versions proxies cannot reach.
+pub(super) fn tell_unreached(
+    models: &mut [ModelReport],
+    unreached: &BTreeMap<VariantKey, Unreached>,
+) {
+    for ((namespace, id, version), found) in unreached {
+        let its =
+            |model: &&mut ModelReport| model.namespace == *namespace && model.model == id.as_str();
+        let versions = models.iter_mut().filter(its).flat_map(|m| &mut m.versions);
+        for report in versions.filter(|v| v.version == version.as_str()) {
+            report.unreachable = Some(UnreachableReport {
+                proxies: Count {
+                    are: found.proxies,
+                    of: found.of,
+                },
+                since: seconds(found.since),
+            });
+        }
+    }
+}
+
+/// What is remembered as the model's base.
+fn base(
+    published: &Published,
+    namespace: &str,
+    id: &ModelId,
+    planned: &PlannedModel,
+) -> Vec<BaseReport> {
+    let served = &published.observed.objects.served_models;
+    let served = served.get(&(namespace.to_owned(), id.clone()));
+    let refused = planned.recall.refused_base.is_some();
+    let memory = served.map(|served| served.counting(refused));
+    let base = memory.into_iter().flat_map(|memory| memory.base);
+    base.map(|(carrier, remembered)| BaseReport {
+        carrier: carrier.clone(),
+        versions: remembered
+            .versions
+            .iter()
+            .map(ToString::to_string)
+            .collect(),
+        undeclared_since: remembered.undeclared_since,
+    })
+    .collect()
 }
 
 fn all(plan: &Plan) -> impl Iterator<Item = (&String, &ModelId, &PlannedModel)> {
@@ -128,6 +181,7 @@ fn versions(
                     of: variant.total_endpoints as usize,
                 },
                 carriers: variant.carriers.iter().map(ToString::to_string).collect(),
+                unreachable: None,
             }
         })
         .collect()

@@ -2,13 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use headgate_model::{NamespacePlan, Plan};
+use headgate_model::{Finding, NamespacePlan, Plan, VariantKey, unreachable};
 use headgate_source::files::FileProblem;
-use headgate_source::kubernetes::ApiState;
-use headgate_source::writes::Failing;
+use headgate_source::kubernetes::{ApiState, Lost, Undefined, WatchState};
+use headgate_source::writes::{Failing, FaultPlace};
 
-use super::{ApiReport, ProblemReport, reason, seconds, severity};
+use super::select::Concern;
+use super::{ApiReport, ProblemReport, UnreadReport, reason, seconds, severity};
 use crate::publisher::Published;
+use crate::reach::Unreached;
 use crate::world::Scopes;
 
 /// The problem without its file, which is the object.
@@ -27,11 +29,19 @@ fn unix(seconds: i64) -> f64 {
 
 /// How the Kubernetes API fares.
 pub(super) fn api(state: &ApiState) -> ApiReport {
-    let lost = state.lost();
+    let away = state.away();
+    let unread = state.unread().map(|(kind, watch, lost)| UnreadReport {
+        kind: kind.to_owned(),
+        since: unix(lost.since),
+        message: lost.message.clone(),
+        was_read: watch.synced,
+        effect: watch.effect().to_owned(),
+    });
     ApiReport {
         synced: state.synced(),
-        away_since: lost.map(|(_, lost)| unix(lost.since)),
-        message: lost.map(|(watch, lost)| format!("{watch}: {}", lost.message)),
+        away_since: away.map(|(_, lost)| unix(lost.since)),
+        message: away.map(|(watch, lost)| format!("{watch}: {}", lost.message)),
+        unread: unread.collect(),
     }
 }
 
@@ -44,21 +54,17 @@ pub(super) fn of_api(api: &ApiState) -> Vec<ProblemReport> {
         );
         ProblemReport::new("error", reason::MISSING_RIGHT, &missing.resource, message)
     });
-    let undefined = api.undefined().map(|(kind, command)| {
-        let message =
-            format!("the Kubernetes API has no such kind, so there are none of it: {command}");
-        ProblemReport::new("warning", reason::NO_DEFINITION, kind, message)
-    });
-    lost(api)
+    away(api)
         .into_iter()
+        .chain(api.unread().map(unread))
         .chain(missing)
-        .chain(undefined)
+        .chain(api.undefined().map(undefined))
         .collect()
 }
 
 /// The Kubernetes API that does not answer, and since when: what is shown may be older than it looks.
-fn lost(api: &ApiState) -> Option<ProblemReport> {
-    let (watch, lost) = api.lost()?;
+fn away(api: &ApiState) -> Option<ProblemReport> {
+    let (watch, lost) = api.away()?;
     let (what, served) = if api.synced() {
         ("does not answer", "what was seen last is served")
     } else {
@@ -75,21 +81,74 @@ fn lost(api: &ApiState) -> Option<ProblemReport> {
     )
 }
 
+/// A kind that cannot be read, and what is not served because of it.
+fn unread((kind, watch, lost): (&str, &WatchState, &Lost)) -> ProblemReport {
+    let effect = watch.effect();
+    let message = format!("the kind cannot be read, {effect}: {}", lost.message);
+    ProblemReport::new("error", reason::KIND_UNREAD, kind, message).since(unix(lost.since))
+}
+
+/// A kind that the API server does not have, with the command that installs it.
+fn undefined(it: Undefined<'_>) -> ProblemReport {
+    let what = if it.counts {
+        "the kind was removed from the Kubernetes API, so its objects count as deleted until it is installed again"
+    } else {
+        "the Kubernetes API does not have this kind, so none of its objects are read"
+    };
+    let fix = it
+        .install
+        .or(it.restore)
+        .unwrap_or("install its CustomResourceDefinition again");
+    let message = format!("{what}: {fix}");
+    let problem = ProblemReport::new("warning", reason::NO_DEFINITION, it.kind, message);
+    match it.since {
+        Some(since) => problem.since(unix(since)),
+        None => problem,
+    }
+}
+
 /// What cannot be written to the Kubernetes API, and what is lost by that; proxies are served all the same.
 pub(super) fn unwritten(
     failing: &BTreeMap<String, Failing>,
 ) -> impl Iterator<Item = ProblemReport> {
     failing.iter().map(|(resource, failing)| {
-        ProblemReport::new(
-            "warning",
-            reason::KUBERNETES_WRITE,
-            resource,
-            failing.message.clone(),
-        )
-        .since(unix(failing.since))
+        let reason = match failing.place {
+            FaultPlace::StateDirectory => reason::STATE_WRITE,
+            FaultPlace::Kubernetes => reason::KUBERNETES_WRITE,
+        };
+        ProblemReport::new("warning", reason, resource, failing.message.clone())
+            .since(unix(failing.since))
     })
 }
 
+fn found(finding: &Finding) -> ProblemReport {
+    ProblemReport::new(
+        severity(finding.severity),
+        finding.reason,
+        format!("{} ({})", finding.object, finding.origin),
+        finding.message.clone(),
+    )
+}
+
+/// What is found of the objects of what is asked for.
+pub(super) fn findings(plan: &Plan, concern: &Concern<'_>) -> impl Iterator<Item = ProblemReport> {
+    let found_of = |finding: &&Finding| concern.is(finding);
+    plan.findings.iter().filter(found_of).map(found)
+}
+
+/// The versions that proxies cannot reach, of what is asked for.
+pub(super) fn unreached(
+    plan: &Plan,
+    unreached: &BTreeMap<VariantKey, Unreached>,
+    concern: &Concern<'_>,
+) -> impl Iterator<Item = ProblemReport> {
+    unreached.iter().filter_map(|(variant, its)| {
+        let finding = unreachable(plan, variant).filter(|finding| concern.is(finding))?;
+        Some(found(&finding).since(seconds(its.since)))
+    })
+}
+
+/// What is wrong with files, modules, scopes and namespaces.
 pub(super) fn problems(published: &Published, scopes: &Scopes) -> Vec<ProblemReport> {
     let mut problems: Vec<ProblemReport> = published
         .observed
@@ -113,14 +172,6 @@ pub(super) fn problems(published: &Published, scopes: &Scopes) -> Vec<ProblemRep
             p.message.trim_start_matches("--wasm: "),
         )
         .since(seconds(p.since))
-    }));
-    problems.extend(published.plan.findings.iter().map(|f| {
-        ProblemReport::new(
-            severity(f.severity),
-            f.reason,
-            format!("{} ({})", f.object, f.origin),
-            f.message.clone(),
-        )
     }));
     problems.extend(unserved(&published.plan, scopes));
     let mut left_out = BTreeSet::new();

@@ -7,11 +7,15 @@ pub(crate) const FILE: &str = "File";
 pub(crate) const MODULE: &str = "Module";
 /// The Kubernetes API does not answer: what is shown may be older than it looks.
 pub(crate) const KUBERNETES_API: &str = "KubernetesApi";
+/// A kind of the Kubernetes API that cannot be read, while others can.
+pub(crate) const KIND_UNREAD: &str = "KindUnread";
 /// Something cannot be written to the Kubernetes API.
 pub(crate) const KUBERNETES_WRITE: &str = "KubernetesWrite";
+/// The directory of --state cannot be written.
+pub(crate) const STATE_WRITE: &str = "StateWrite";
 /// A right that is used and was not given.
 pub(crate) const MISSING_RIGHT: &str = "MissingRight";
-/// A kind that the Kubernetes API should have and has not.
+/// A kind that the Kubernetes API should have, or had, and has not.
 pub(crate) const NO_DEFINITION: &str = "NoDefinition";
 /// A plan that could not be translated for a scope: its last good snapshot is served.
 pub(crate) const NOT_TRANSLATED: &str = "NotTranslated";
@@ -22,11 +26,13 @@ pub(crate) const NO_DOMAIN: &str = "NoDomain";
 
 /// Those that are about everything, and so about each model that is asked for: files, modules, the source and its rights, a
 /// translation that failed.
-pub(super) const OF_ALL: [&str; 8] = [
+pub(super) const OF_ALL: [&str; 10] = [
     FILE,
     MODULE,
     KUBERNETES_API,
+    KIND_UNREAD,
     KUBERNETES_WRITE,
+    STATE_WRITE,
     MISSING_RIGHT,
     NO_DEFINITION,
     NOT_TRANSLATED,

@@ -121,12 +121,13 @@ mod tests {
                 labels: labels.map(|(k, v)| (k.to_owned(), v.to_owned())).collect(),
                 annotations: BTreeMap::new(),
                 desired: 1,
-                pods: vec![headgate_model::Pod {
-                    name: name.into(),
-                    version: None,
-                    address: ([127, 0, 0, 1], 9).into(),
-                    ready: true,
-                }],
+                wishes: BTreeMap::new(),
+                pods: vec![headgate_model::Pod::at(
+                    name,
+                    std::net::SocketAddr::from(([127, 0, 0, 1], 9)),
+                )],
+                min_ready_seconds: 0,
+                troubles: Vec::new(),
                 origin: String::new(),
             }
         };

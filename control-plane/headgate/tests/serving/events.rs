@@ -1,7 +1,7 @@
 //! Every reason for which an object gets an Event: what `kubectl` did, and what `kubectl describe` says then.
 
 use headgate_test_support::kube::{Kubectl, deployment};
-use headgate_test_support::xds_client::{Taker, type_url};
+use headgate_test_support::xds_client::{LoadReports, Taker, type_url};
 use serde_json::{Value, json};
 
 use crate::written::{World, described, events, policy};
@@ -22,7 +22,7 @@ fn manifests() -> Vec<String> {
     let none = || json!({});
     let weight = |percent: &str| json!({"canary-weight": percent});
     let mut unnamed = workload("unnamed", "unnamed", "v1", none(), none());
-    unnamed["spec"]["template"]["spec"]["containers"][0]["ports"][0]["name"] = "other".into();
+    unnamed["spec"]["template"]["spec"]["containers"][0]["ports"][0]["name"] = "metrics".into();
     let mut idle = workload("idle", "idle", "v1", none(), none());
     idle["spec"]["replicas"] = 0.into();
     let names = |text: &str| json!({"headgate.dev/model-names": text});
@@ -139,7 +139,7 @@ async fn what_is_refused_or_has_no_effect_is_an_event_that_names_the_command() {
             "VersionMerged",
             &[
                 "deployment default/twice-a",
-                "kubectl edit deployment/twice-b",
+                "kubectl label deployment/twice-b -n default model-version=VERSION",
             ],
         ),
         (
@@ -166,7 +166,10 @@ async fn what_is_refused_or_has_no_effect_is_an_event_that_names_the_command() {
         (
             "deploy/port",
             "InvalidPort",
-            &["\"nope\"", "kubectl edit deployment/port"],
+            &[
+                "\"nope\"",
+                "kubectl annotate deployment/port -n default headgate.dev/port=PORT",
+            ],
         ),
         (
             "deploy/unnamed",
@@ -287,7 +290,7 @@ async fn what_a_proxy_refuses_of_no_object_alone_is_told_of_the_control_planes_l
 async fn versions_that_move_die_and_take_over_are_told() {
     let world = World::start().await;
     let kubectl = world.kube.kubectl();
-    let _server = world.serve("a", &[]).await;
+    let server = world.serve("a", &[]).await;
     let run = async |words: &str| {
         kubectl.run(words.split(' ')).await.unwrap();
     };
@@ -319,6 +322,16 @@ async fn versions_that_move_die_and_take_over_are_told() {
     kubectl.rollout("v2").await.unwrap();
     let again = ["Normal", "is ready again and takes 30 %", back];
     says(&kubectl, "deploy/v2", "Recovered", &again).await;
+    let proxy = LoadReports::start(server.xds, "reports").await.unwrap();
+    proxy.send("model/default/llama/two", 0, 5).await.unwrap();
+    let why = [
+        "Warning",
+        "version two of model llama",
+        "kubectl logs deployment/v2 -n default",
+    ];
+    says(&kubectl, "deploy/v2", "Unreachable", &why).await;
+    proxy.send("model/default/llama/two", 1, 0).await.unwrap();
+    says(&kubectl, "deploy/v2", "Reachable", &["Normal", "no proxy"]).await;
     let started = events(&kubectl, "v2", "CanaryStarted").await;
     assert_eq!(started.len(), 1, "it started once: {started:?}");
     assert!(started[0]["series"].is_null(), "{started:?}");
@@ -328,8 +341,8 @@ async fn versions_that_move_die_and_take_over_are_told() {
     described(
         &kubectl,
         "deploy/v1",
-        "Resumed",
-        &["Warning", "no promoted version is ready"],
+        "StandsIn",
+        &["Warning", "version one stands in", "canary-weight=100"],
     )
     .await;
 }

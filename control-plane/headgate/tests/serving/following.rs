@@ -345,6 +345,7 @@ async fn kubectl_label_is_followed_to_each_proxy_and_an_api_that_is_away_is_said
             .rolled_out(&deployment("llama", name, version, 1))
             .await
             .unwrap();
+        crate::kubernetes::in_another_second().await;
     }
     let files = Files::new();
     let mut server = crate::kubernetes::serve(&files, kube.kubeconfig(), &["-n", "default"]);
@@ -390,7 +391,7 @@ async fn kubectl_label_is_followed_to_each_proxy_and_an_api_that_is_away_is_said
     let (text, _) = said(&headgate(&["status", "llama", "--admin-address", &admin]));
     assert!(text.starts_with("KUBERNETES API AWAY for "), "{text}");
     assert!(
-        words(&text).contains("and deployment/v1 is older and ready: by pin only"),
+        words(&text).contains("and deployment/v1 is the base: by pin only"),
         "{text}"
     );
     kube.start_api().await.unwrap();

@@ -49,14 +49,21 @@ fn reasons(status: &Value) -> Vec<&str> {
         .collect()
 }
 
+/// Timestamps of objects have whole seconds.
+pub(crate) async fn in_another_second() {
+    tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+}
+
 #[tokio::test]
 async fn serve_kube_is_ready_when_it_knows_the_world_and_kubectl_moves_what_proxies_get() {
     let mut kube = Kube::start(KubeOptions::default()).await.unwrap();
     let _kubelet = kube.kubelet(Nothing::default());
     let kubectl = kube.kubectl();
+    // No base is stored yet, and the second version is applied as soon as the first serves: it is held nevertheless.
     for (name, version, replicas) in [("v1", "one", 2), ("v2", "two", 1)] {
         let made = deployment("llama", name, version, replicas);
         kubectl.rolled_out(&made).await.unwrap();
+        in_another_second().await;
     }
 
     let files = Files::new();

@@ -101,7 +101,7 @@ async fn exactly_the_printed_rights_are_enough_and_one_that_is_taken_away_is_nam
     // A right to watch: what was seen last stays, and everything else goes on.
     grant(&kubectl, &all.replace("\"deployments\", ", "")).await;
     let refused = "cannot watch resource \"deployments\"";
-    until(&server, "the refusal", "KubernetesApi", |told| {
+    until(&server, "the refusal", "KindUnread", |told| {
         told.len() == 1 && told[0].contains(refused)
     })
     .await;
@@ -122,7 +122,7 @@ async fn exactly_the_printed_rights_are_enough_and_one_that_is_taken_away_is_nam
     until(
         &server,
         "the watch again",
-        "KubernetesApi",
+        "KindUnread",
         <[String]>::is_empty,
     )
     .await;

@@ -59,8 +59,15 @@ api: null
 ending: bool
 models[].acked.are: number
 models[].acked.of: number
+models[].base[].carrier: text
+models[].base[].undeclaredSince: null
+models[].base[].versions[]: text
 models[].carriers[].carrier: text
 models[].carriers[].labels.*: text
+models[].carriers[].ports[].inferred: bool
+models[].carriers[].ports[].port: number
+models[].carriers[].ports[].protocol: text
+models[].carriers[].ports[].why: text
 models[].carriers[].ready.are: number
 models[].carriers[].ready.of: number
 models[].carriers[].refused[]: text
@@ -69,6 +76,7 @@ models[].carriers[].seenSince: number
 models[].carriers[].standing: text
 models[].carriers[].weight: number
 models[].carriers[].why: text
+models[].converged: bool
 models[].defaultMaxTokens: number
 models[].model: text
 models[].names[]: text
@@ -85,6 +93,7 @@ models[].versions[].carriers[]: text
 models[].versions[].endpoints.are: number
 models[].versions[].endpoints.of: number
 models[].versions[].plannedSince: number
+models[].versions[].unreachable: null
 models[].versions[].version: text
 models[].versions[].weightAcked.*: number
 models[].versions[].weightWanted: number
@@ -151,7 +160,8 @@ async fn status_in_json_has_exactly_these_fields() {
         &manifest("m", "v2", &[9003]).weight("lots").render(),
     );
     files.policy("p.yaml", POLICY);
-    let server = Server::start(&files).await;
+    let state = files.path("state").display().to_string();
+    let server = Server::start_with(&files, &["--state", &state]).await;
     let proxy = Taker::connect("proxy", server.xds).unwrap();
     server.settled().await;
     // Everything that can be there: a refusal, what waits for it, a broken file.
@@ -166,6 +176,7 @@ async fn status_in_json_has_exactly_these_fields() {
                 .as_object()
                 .is_some_and(|w| !w.is_empty())
             && s["problems"].to_string().contains("broken.yaml")
+            && s["models"][0]["base"][0].is_object()
     };
     server
         .until("a refusal, a wait and a problem", all_there)

@@ -10,6 +10,7 @@ use headgate_test_support::process::ProcessOptions;
 use serde_json::Value;
 
 use crate::common::{Files, Server, serve};
+use crate::kubernetes::in_another_second;
 
 /// A write at most every ten seconds, counts at most every five, on a machine that does other things.
 const WRITTEN: &str = "--timeout=60s";
@@ -35,6 +36,7 @@ impl World {
         for (name, version) in [("v1", "one"), ("v2", "two")] {
             let made = deployment("llama", name, version, 1);
             kubectl.rolled_out(&made).await.unwrap();
+            in_another_second().await;
         }
         Self {
             kube,

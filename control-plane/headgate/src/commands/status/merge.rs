@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use super::model;
-use crate::report::{ModelReport, ProblemReport, ReplicaReport, Report};
+use crate::report::{Count, ModelReport, ProblemReport, ReplicaReport, Report, UnreachableReport};
 
 /// What each replica answers, by its address, made one document.
 ///
@@ -116,6 +116,13 @@ fn add(report: &mut Report, further: Report) {
         }
     }
     report.proxies.extend(further.proxies);
+    if let (Some(ours), Some(theirs)) = (&mut report.api, &further.api) {
+        for unread in &theirs.unread {
+            if ours.unread.iter().all(|known| known.kind != unread.kind) {
+                ours.unread.push(unread.clone());
+            }
+        }
+    }
     let since = |report: &Report| report.api.as_ref().and_then(|api| api.away_since);
     if since(report).is_none()
         && further
@@ -123,7 +130,28 @@ fn add(report: &mut Report, further: Report) {
             .as_ref()
             .is_some_and(|api| api.away_since.is_some())
     {
+        let unread = report.api.take().map(|api| api.unread);
         report.api = further.api;
+        if let (Some(api), Some(unread)) = (&mut report.api, unread) {
+            api.unread = unread;
+        }
+    }
+}
+
+/// What the proxies of both cannot reach.
+fn both(
+    ours: Option<UnreachableReport>,
+    theirs: Option<UnreachableReport>,
+) -> Option<UnreachableReport> {
+    match (ours, theirs) {
+        (Some(ours), Some(theirs)) => Some(UnreachableReport {
+            proxies: Count {
+                are: ours.proxies.are + theirs.proxies.are,
+                of: ours.proxies.of + theirs.proxies.of,
+            },
+            since: ours.since.min(theirs.since),
+        }),
+        (ours, theirs) => ours.or(theirs),
     }
 }
 
@@ -142,6 +170,7 @@ fn join(known: &mut ModelReport, other: ModelReport) {
             ours.planned_since = earliest(ours.planned_since, theirs.planned_since);
         }
         ours.weight_acked.extend(theirs.weight_acked);
+        ours.unreachable = both(ours.unreachable.take(), theirs.unreachable);
     }
     for theirs in other.carriers {
         let ours = known
@@ -154,6 +183,7 @@ fn join(known: &mut ModelReport, other: ModelReport) {
             ours.seen_since = earliest(ours.seen_since, theirs.seen_since);
         }
     }
+    known.converged = known.has_converged();
 }
 
 /// Notes each model that two replicas plan otherwise: the one has not seen yet what the other has, or was started with other

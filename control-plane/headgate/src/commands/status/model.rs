@@ -6,7 +6,7 @@ use headgate_contract::DefaultMaxTokens;
 
 use super::table::Table;
 use super::text::{Page, short, some};
-use crate::report::{CarrierReport, HeldReport, ModelReport, Report, VersionReport};
+use crate::report::{CarrierReport, HeldReport, ModelReport, PortReport, Report, VersionReport};
 
 /// Every model, a line for each version.
 pub(super) fn overview(report: &Report, page: Page) -> String {
@@ -22,7 +22,12 @@ pub(super) fn overview(report: &Report, page: Page) -> String {
                 version.version.clone(),
                 share(version.weight_wanted),
                 role(model, version).to_owned(),
-                format!("{}/{}", version.endpoints.are, version.endpoints.of),
+                format!(
+                    "{}/{}{}",
+                    version.endpoints.are,
+                    version.endpoints.of,
+                    unreachable(version)
+                ),
                 page.seen(version.planned_since, report),
                 acked(model, version),
             ]);
@@ -41,6 +46,14 @@ pub(super) fn overview(report: &Report, page: Page) -> String {
         }
     }
     table.render(page.width)
+}
+
+/// Empty where no proxy says that it cannot reach the version.
+fn unreachable(version: &VersionReport) -> String {
+    let unreachable = version.unreachable.as_ref();
+    unreachable.map_or_else(String::new, |u| {
+        format!(" UNREACHABLE at {} of {}", u.proxies.are, u.proxies.of)
+    })
 }
 
 fn share(percent: f64) -> String {
@@ -97,12 +110,39 @@ pub(super) fn text(model: &ModelReport, report: &Report, page: Page) -> String {
             model.default_max_tokens
         ));
     }
+    out.push_str(&remembered(model, page));
     format!(
         "{out}\n\n{}\n{}\n{}",
         labels(model, report, page),
         weights(model, report, page),
         proxies(model, page)
     )
+}
+
+/// A line on the remembered base, and on whether every proxy has the weights planned.
+fn remembered(model: &ModelReport, page: Page) -> String {
+    let base = model.base.iter().map(|base| {
+        let gone = base.undeclared_since.map_or_else(String::new, |since| {
+            // Whole seconds, of this century.
+            #[allow(clippy::cast_precision_loss)]
+            let ago = page.ago(Some(since as f64));
+            format!(", not declared for {ago}")
+        });
+        format!("{} ({}{gone})", base.carrier, base.versions.join(", "))
+    });
+    let base: Vec<String> = base.collect();
+    let mut parts = Vec::new();
+    if !base.is_empty() {
+        parts.push(format!("base remembered: {}", base.join(", ")));
+    }
+    if let Some(converged) = model.converged {
+        let state = if converged { "yes" } else { "NOT YET" };
+        parts.push(format!("converged: {state}"));
+    }
+    match parts.is_empty() {
+        true => String::new(),
+        false => format!("\n{}", parts.join("   ")),
+    }
 }
 
 fn labels(model: &ModelReport, report: &Report, page: Page) -> String {
@@ -112,7 +152,7 @@ fn labels(model: &ModelReport, report: &Report, page: Page) -> String {
             object(carrier),
             format!("{}/{}", carrier.ready.are, carrier.ready.of),
             page.seen(carrier.seen_since, report),
-            written(carrier),
+            format!("{}{}", written(carrier), inferred(carrier)),
         ]);
     }
     table.render(page.width)
@@ -140,6 +180,19 @@ pub(super) fn written(carrier: &CarrierReport) -> String {
     }
 }
 
+/// The ports that were inferred without an annotation or a Service, and why. Empty if there is none.
+fn inferred(carrier: &CarrierReport) -> String {
+    let ports = carrier.ports.iter().filter(|port| port.inferred);
+    let one = |port: &PortReport| {
+        let spoken = match port.protocol.as_str() {
+            "HTTP/1.1" => String::new(),
+            other => format!(" {other},"),
+        };
+        format!("; serves on {},{spoken} {}", port.port, port.why)
+    };
+    ports.map(one).collect()
+}
+
 fn weights(model: &ModelReport, report: &Report, page: Page) -> String {
     let heads = ["WEIGHTS PLANNED", "ROLE", "  SHARE", "READY", "FOR", "WHY"];
     let mut table = Table::new(0, heads);
@@ -149,6 +202,11 @@ fn weights(model: &ModelReport, report: &Report, page: Page) -> String {
             && !further.is_empty()
         {
             why.push_str(&format!("; with endpoints of {}", some(further, 2)));
+        }
+        if let Some(u) = &version.unreachable {
+            let (are, of) = (u.proxies.are, u.proxies.of);
+            let ago = page.ago(Some(u.since));
+            why.push_str(&format!("; UNREACHABLE at {are} of {of} proxies for {ago}"));
         }
         table.row([
             version.version.clone(),

@@ -1,5 +1,7 @@
 //! Which of the known names may have been meant by one that is not known.
 
+use headgate_model::edits;
+
 /// At most this many.
 const MOST: usize = 5;
 
@@ -21,22 +23,6 @@ pub(super) fn near<'a>(wanted: &str, known: impl IntoIterator<Item = &'a str>) -
     found.sort_unstable();
     found.dedup();
     found.into_iter().take(MOST).map(|(_, name)| name).collect()
-}
-
-/// Insertions, removals and replacements from one to the other (V. Levenshtein).
-fn edits(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, from) in a.chars().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, to) in b.iter().enumerate() {
-            let replaced = diagonal + usize::from(from != *to);
-            diagonal = row[j + 1];
-            row[j + 1] = replaced.min(row[j] + 1).min(diagonal + 1);
-        }
-    }
-    row[b.len()]
 }
 
 #[cfg(test)]

@@ -6,8 +6,8 @@ use super::changes::changes;
 use super::merge::merge;
 use super::text::{Page, text};
 use crate::report::{
-    ApiReport, CarrierReport, Count, Head, HeldReport, ModelReport, ProblemReport, ProxyReport,
-    Report, VersionReport,
+    ApiReport, BaseReport, CarrierReport, Count, Head, HeldReport, ModelReport, PortReport,
+    ProblemReport, ProxyReport, Report, UnreachableReport, UnreadReport, VersionReport,
 };
 
 const NOW: f64 = 1000.0;
@@ -31,6 +31,7 @@ fn carrier(version: &str, weight: Option<&str>, role: &str, since: f64) -> Carri
         why: format!("because it is {role}"),
         weight: 0.0,
         ready: Count { are: 1, of: 1 },
+        ports: Vec::new(),
     }
 }
 
@@ -58,6 +59,7 @@ fn model(percent: f64, since: f64, proxies: Vec<HeldReport>) -> ModelReport {
             .collect(),
         endpoints: Count { are: 1, of: 1 },
         carriers: vec![format!("deployment default/m-{version}")],
+        unreachable: None,
     });
     let weight = percent.to_string();
     ModelReport {
@@ -75,6 +77,12 @@ fn model(percent: f64, since: f64, proxies: Vec<HeldReport>) -> ModelReport {
             are: proxies.iter().filter(|h| h.state == "acked").count(),
             of: proxies.len(),
         },
+        base: vec![BaseReport {
+            carrier: "deployment/m-v1".to_owned(),
+            versions: vec!["v1".to_owned()],
+            undeclared_since: None,
+        }],
+        converged: Some(proxies.iter().all(|h| h.state == "acked")),
         proxies,
     }
 }
@@ -279,6 +287,37 @@ fn replicas_are_one_document_in_which_each_is_named() {
 }
 
 #[test]
+fn proxies_that_cannot_reach_a_version_are_counted_over_all_replicas() {
+    let says = |are, since| {
+        let mut model = model(10.0, 1.0, vec![held("p", "acked", 10.0, 2.0)]);
+        model.versions[1].unreachable = Some(UnreachableReport {
+            proxies: Count { are, of: 2 },
+            since,
+        });
+        report(model)
+    };
+    let replicas = [("a:1", says(1, 40.0)), ("b:1", says(2, 30.0))];
+    let answers = replicas.map(|(address, report)| (address.to_owned(), Ok(report)));
+    let all = merge(answers.into()).unwrap();
+    let unreachable = all.models[0].versions[1].unreachable.as_ref().unwrap();
+    assert_eq!((unreachable.proxies.are, unreachable.proxies.of), (3, 4));
+    assert!((unreachable.since - 30.0).abs() < 1e-9);
+    assert!(all.models[0].versions[0].unreachable.is_none());
+    let page = Page {
+        now: 50.0,
+        width: 200,
+        detailed: true,
+    };
+    let shown = super::model::overview(&all, page);
+    assert!(shown.contains("1/1 UNREACHABLE at 3 of 4"), "{shown}");
+    let shown = super::model::text(&all.models[0], &all, page);
+    assert!(
+        shown.contains("UNREACHABLE at 3 of 4 proxies for 20"),
+        "{shown}"
+    );
+}
+
+#[test]
 fn replicas_that_plan_otherwise_are_said_to() {
     let first = report(model(10.0, 20.0, Vec::new()));
     let second = report(model(30.0, 20.0, Vec::new()));
@@ -300,6 +339,56 @@ fn replicas_that_plan_otherwise_are_said_to() {
 }
 
 #[test]
+fn a_kind_that_is_not_read_is_no_api_that_is_away_and_is_named_by_whoever_misses_it() {
+    let api = |unread: Vec<UnreadReport>| {
+        Some(ApiReport {
+            synced: true,
+            away_since: None,
+            message: None,
+            unread,
+        })
+    };
+    let one = |kind: &str, was_read: bool| UnreadReport {
+        kind: kind.to_owned(),
+        since: NOW - 34.0,
+        message: "conversion webhook failed".to_owned(),
+        was_read,
+        effect: match was_read {
+            true => "its objects count as last seen".to_owned(),
+            false => "pods that it may own are not served, everything else is".to_owned(),
+        },
+    };
+    let [mut first, mut second] = [10.0, 10.0].map(|w| report(model(w, 20.0, Vec::new())));
+    first.api = api(vec![one("rayclusters.ray.io", true)]);
+    let both = [
+        ("rayclusters.ray.io", true),
+        ("rollouts.argoproj.io", false),
+    ];
+    second.api = api(both.map(|(kind, was_read)| one(kind, was_read)).into());
+    let answers = [("x:1", first), ("y:1", second)];
+    let answers = answers.map(|(at, report)| (at.to_owned(), Ok(report)));
+    let merged = merge(answers.into()).unwrap();
+    let page = Page {
+        now: NOW,
+        width: 160,
+        detailed: false,
+    };
+    let said = text(&merged, page);
+    assert!(!said.contains("AWAY"), "{said}");
+    let lines: Vec<&str> = said
+        .lines()
+        .filter(|l| l.starts_with("NOT READ for 34s"))
+        .collect();
+    assert_eq!(
+        lines,
+        [
+            "NOT READ for 34s: rayclusters.ray.io, its objects count as last seen (conversion webhook failed)",
+            "NOT READ for 34s: rollouts.argoproj.io, pods that it may own are not served, everything else is (conversion webhook failed)",
+        ]
+    );
+}
+
+#[test]
 fn a_page_is_as_wide_as_the_terminal_and_says_since_when_the_api_is_away() {
     let mut away = report(model(10.0, 20.0, vec![held("a", "acked", 10.0, 20.5)]));
     away.api = Some(ApiReport {
@@ -308,9 +397,20 @@ fn a_page_is_as_wide_as_the_terminal_and_says_since_when_the_api_is_away() {
         message: Some(
             "pods: connection refused by a server that was there a moment ago".to_owned(),
         ),
+        unread: Vec::new(),
     });
     away.problems = vec![problem("VersionHeld", &"a long message ".repeat(20))];
     away.models[0].carriers[1].why = "words ".repeat(30);
+    let port = |port: u16, why: &str, inferred: bool| PortReport {
+        port,
+        protocol: "HTTP/2".to_owned(),
+        why: why.to_owned(),
+        inferred,
+    };
+    away.models[0].carriers[1].ports = vec![
+        port(8001, "port named grpc", true),
+        port(8002, "service/m", false),
+    ];
     for (detailed, width) in [(true, 80), (true, 120), (false, 80)] {
         let said = text(
             &away,
@@ -335,7 +435,8 @@ fn a_page_is_as_wide_as_the_terminal_and_says_since_when_the_api_is_away() {
     for part in [
         "LABELS SEEN",
         "deployment/m-v2",
-        "canary-weight=10",
+        "canary-weight=10 model-name=m model-version=v2; serves on 8001,",
+        " HTTP/2, port named grpc",
         "WEIGHTS PLANNED",
         "ACKED BY 1 OF 1",
         "v1 90 %, v2 10 %",

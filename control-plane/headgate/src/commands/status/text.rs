@@ -79,6 +79,28 @@ fn away(out: &mut String, report: &Report, page: Page) {
         }
         out.push('\n');
     }
+    unread(out, report, page);
+}
+
+/// Kinds that cannot be read while others can, and what is not served because of them.
+fn unread(out: &mut String, report: &Report, page: Page) {
+    let kinds = report.api.iter().flat_map(|api| &api.unread);
+    let before = out.len();
+    for it in kinds {
+        let said = format!(
+            "NOT READ for {}: {}, {} ({})",
+            age(page.now - it.since),
+            it.kind,
+            it.effect,
+            it.message
+        );
+        for line in wrap(&said, page.width) {
+            out.push_str(&format!("{line}\n"));
+        }
+    }
+    if out.len() > before {
+        out.push('\n');
+    }
 }
 
 fn policies(policies: &[PolicyReport], page: Page) -> String {
