@@ -6,7 +6,6 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use envoy_types::pb::envoy::config::cluster::v3::Cluster;
 use envoy_types::pb::envoy::config::cluster::v3::cluster::{ClusterDiscoveryType, DiscoveryType};
@@ -123,12 +122,10 @@ fn objects(namespace: &str, models: usize, upstream: SocketAddr) -> Objects {
             ]),
             annotations: BTreeMap::new(),
             desired: 1,
-            pods: vec![Pod {
-                name: "pod".to_owned(),
-                version: None,
-                address: upstream,
-                ready: true,
-            }],
+            pods: vec![Pod::at("pod".to_owned(), upstream)],
+            wishes: BTreeMap::new(),
+            min_ready_seconds: 0,
+            troubles: Vec::new(),
             origin: "bench".to_owned(),
         };
         objects.carriers.insert(key, carrier);
@@ -147,19 +144,8 @@ fn scope(namespace: &str) -> ScopeSpec {
 fn options(namespace: &str) -> Options {
     // Listener and filters are this bench's own; of the snapshot, routes, clusters and endpoints are used.
     let code = || Code::File("unused.wasm".to_owned());
-    Options {
-        domains: BTreeMap::from([(namespace.to_owned(), vec!["*".to_owned()])]),
-        modules: Modules {
-            fused: code(),
-            traffic_tag: code(),
-            token_bucket: code(),
-        },
-        access_log: None,
-        max_body_bytes: 8 << 20,
-        request_timeout: Duration::from_secs(50),
-        connect_timeout: Duration::from_secs(2),
-        idle_timeout: Duration::from_secs(300),
-    }
+    let domains = [(namespace.to_owned(), vec!["*".to_owned()])];
+    Options::new(Modules::of(|_| code()), domains)
 }
 
 fn config(

@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use headgate_test_support::client::OpenAiRequest;
+use headgate_test_support::client::{HttpClient, OpenAiRequest};
 use headgate_test_support::deadline::eventually;
 use headgate_test_support::kube::deployment;
 use headgate_test_support::measured;
@@ -31,7 +31,9 @@ async fn a_new_version_is_held_until_it_is_promoted_and_the_old_one_goes_without
         count: 300,
     };
     let load = sessions.load(&world.edges);
-    // Applied beside an older one that serves: by pin only, and status names the command.
+    // Objects tell their age in whole seconds.
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    // Applied beside one that serves, remembered or not: by pin only, and status names the command.
     world
         .roll_out(&deployment(MODEL, "v2", "two", 2))
         .await
@@ -44,7 +46,7 @@ async fn a_new_version_is_held_until_it_is_promoted_and_the_old_one_goes_without
     let pass = sessions.pass(&load, 1).await.unwrap();
     assert_eq!(per_version(&pass).into_keys().collect::<Vec<_>>(), ["one"]);
     let pinned = OpenAiRequest::chat(MODEL).header("x-model-version", "two");
-    let client = headgate_test_support::client::HttpClient::new();
+    let client = HttpClient::new();
     let reply = client.send(pinned.to(world.edges[0].url())).await.unwrap();
     assert_eq!(
         (reply.status, reply.header("x-model-version")),
@@ -165,4 +167,83 @@ async fn a_gone_versions_cluster_stays_until_routes_and_filters_without_it_are_a
         lingered >= LINGER - Duration::from_millis(100),
         "{lingered:?}"
     );
+}
+
+/// Loopback, where nothing listens.
+const CLOSED: std::net::IpAddr = std::net::IpAddr::V4(std::net::Ipv4Addr::new(127, 15, 255, 254));
+
+/// Of these sessions of model `m`, those that failed; all others are answered by `v1`.
+async fn failed(world: &World, sessions: std::ops::Range<u32>) -> usize {
+    let mut failed = 0;
+    for session in sessions {
+        let chat = OpenAiRequest::chat("m")
+            .max_tokens(1)
+            .header("x-conversation-id", session.to_string());
+        // A connection of its own, so that both workers see failures.
+        let client = HttpClient::new();
+        let reply = client.send(chat.to(world.edges[0].url())).await.unwrap();
+        match reply.status {
+            200 => assert_eq!(reply.header("x-model-version"), Some("v1")),
+            503 => failed += 1,
+            other => panic!("{other}: {}", reply.text()),
+        }
+    }
+    failed
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_canary_whose_ready_pod_refuses_connections_fails_its_first_requests_and_no_more() {
+    let mut options = WorldOptions::default();
+    let often = ["--load-report-interval", "2"].map(str::to_owned);
+    options.serve.extend(often);
+    let world = World::start(options).await.unwrap();
+    world
+        .roll_out(&deployment("m", "m-v1", "v1", 1))
+        .await
+        .unwrap();
+    world.serving("m", "v1", 1).await.unwrap();
+    world.servers.hold("m-v2");
+    let canary = include_str!("inputs/ready-but-closed.yaml");
+    world.kubectl().apply(canary).await.unwrap();
+    eventually(SOON, "a bound pod of the canary", async || {
+        let pods = world.node().pods_in(Some("default")).await;
+        let pods = pods.map_err(|error| error.to_string())?;
+        let name = |pod: &str| pod.starts_with("m-v2-");
+        let pod = pods.iter().find(|pod| {
+            let bound = pod.spec.as_ref().and_then(|spec| spec.node_name.as_ref());
+            pod.metadata.name.as_deref().is_some_and(name) && bound.is_some()
+        });
+        let pod = pod.ok_or("none")?;
+        let told = world.node().report(pod, CLOSED, true).await;
+        told.map_err(|error| error.to_string())
+    })
+    .await
+    .unwrap();
+    world.acked("m", "v2", 50.0).await.unwrap();
+
+    // Each of the two workers passes it over after five failures in a row.
+    let first = failed(&world, 0..80).await;
+    measured!("{first} of 80 sessions failed before a closed canary was passed over");
+    assert!((5..=10).contains(&first), "{first}");
+    assert_eq!(failed(&world, 80..160).await, 0);
+
+    // Each trial is reported, so operators see it where they look: in the status, and on the canary.
+    let mut session = 160;
+    let canary = "get events --field-selector reason=Unreachable -o jsonpath={.items[*].involvedObject.name}";
+    eventually(SOON * 2, "an Event on the canary", async || {
+        let tried = failed(&world, session..session + 10).await;
+        session += 10;
+        let told = world.run(canary).await.map_err(|error| error.to_string())?;
+        if told.contains("m-v2") {
+            Ok(())
+        } else {
+            Err(format!("{told}; {tried} failed"))
+        }
+    })
+    .await
+    .unwrap();
+    let status = world.plane.status_of("m").await.unwrap();
+    let versions = &status.models[0].versions;
+    let unreachable: Vec<bool> = versions.iter().map(|v| v.unreachable.is_some()).collect();
+    assert_eq!(unreachable, [false, true], "{versions:?}");
 }

@@ -14,6 +14,7 @@
 //! | [`xds_client`] | a scripted proxy that speaks delta and state-of-the-world xDS |
 //! | [`share`] | shares, their 4-sigma bounds, and who moved where |
 //! | [`stage`] | all of it at once: mock models, files, the control plane and Envoys, for one test |
+//! | [`tls`] | TLS in front of a server, with a certificate for any name |
 //! | [`deadline`], [`ports`] | waiting for an event; free loopback ports |
 
 use std::fmt::Arguments;
@@ -28,6 +29,7 @@ pub mod ports;
 pub mod process;
 pub mod share;
 pub mod stage;
+pub mod tls;
 pub mod xds_client;
 
 /// Prints what a test measured, as `println!` does, but also when the test passes: of those the harness keeps to itself

@@ -1,17 +1,21 @@
 //! Free ports on 127.0.0.1, for what cannot bind port 0 itself.
 //!
-//! Invariant: a port is handed out once per process, is free at that moment, and lies below the range from which the
-//! kernel takes ports for outgoing connections. Otherwise a client's connection could sit on the port of a server that is
-//! being restarted, or a client that keeps trying could even be connected to itself. Between the answer and its use
-//! another process may still take the port; whoever can bind `127.0.0.1:0` itself should.
+//! Invariant: a port is free at the moment it is handed out, belongs to one process that calls this module until that process
+//! ends (by a lock on a file), and lies below the range from which the kernel takes ports for outgoing connections. Otherwise
+//! a client's connection could sit on the port of a server that is being restarted, or a client that keeps trying could even
+//! be connected to itself. A program that does not call this module may still take the port before it is used; code that
+//! can bind `127.0.0.1:0` itself should.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
+use std::fs::{File, TryLockError};
 use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::PathBuf;
 use std::sync::{Mutex, OnceLock, PoisonError};
 
-static HANDED_OUT: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
+/// The ports of this process, with their locks.
+static RESERVED: Mutex<BTreeMap<u16, File>> = Mutex::new(BTreeMap::new());
 
 /// Ports below are other programs' well-known ones, this repository's demo among them.
 const LOWEST: u16 = 20_000;
@@ -23,16 +27,30 @@ const ATTEMPTS: u64 = 256;
 /// A free address on 127.0.0.1.
 ///
 /// # Errors
-/// When the loopback interface offers no port that was not handed out before.
+/// When the loopback interface offers no port that is free, or the lock files cannot be written.
 pub fn free_addr() -> io::Result<SocketAddr> {
-    let mut handed_out = HANDED_OUT.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut reserved = RESERVED.lock().unwrap_or_else(PoisonError::into_inner);
+    let locks = lock_directory()?;
     let span = ephemeral().saturating_sub(LOWEST).max(1);
     let random = RandomState::new();
     for attempt in 0..ATTEMPTS {
         let offset = random.hash_one(attempt) % u64::from(span);
         let port = LOWEST + u16::try_from(offset).unwrap_or(0);
-        let fresh = handed_out.insert(port);
-        if fresh && TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
+        if reserved.contains_key(&port) {
+            continue;
+        }
+        let lock = File::options()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(locks.join(port.to_string()))?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => continue,
+            Err(TryLockError::Error(error)) => return Err(error),
+        }
+        if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
+            reserved.insert(port, lock);
             return Ok((Ipv4Addr::LOCALHOST, port).into());
         }
     }
@@ -40,6 +58,14 @@ pub fn free_addr() -> io::Result<SocketAddr> {
         io::ErrorKind::AddrNotAvailable,
         "127.0.0.1 offered no fresh port",
     ))
+}
+
+/// The directory of the lock files, one per user.
+fn lock_directory() -> io::Result<PathBuf> {
+    let user = rustix::process::getuid().as_raw();
+    let dir = std::env::temp_dir().join(format!("headgate-ports-{user}"));
+    std::fs::create_dir_all(&dir)?;
+    Ok(dir)
 }
 
 /// The lowest port the kernel takes for outgoing connections.
@@ -66,7 +92,18 @@ pub fn free_port() -> io::Result<u16> {
 mod tests {
     #![allow(clippy::unwrap_used)]
 
+    use std::collections::BTreeSet;
+
     use super::*;
+
+    #[test]
+    fn a_port_of_this_process_is_locked_against_others() {
+        let port = free_port().unwrap();
+        let path = lock_directory().unwrap().join(port.to_string());
+        // A second descriptor stands for a second process: the lock belongs to the descriptor.
+        let other = File::options().write(true).open(path).unwrap();
+        assert!(matches!(other.try_lock(), Err(TryLockError::WouldBlock)));
+    }
 
     #[test]
     fn a_port_is_handed_out_once_and_can_be_bound() {

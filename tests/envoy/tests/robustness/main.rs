@@ -24,4 +24,6 @@ mod swaps;
 mod trap;
 mod two_envoys;
 mod two_filters;
+mod unreachable;
+mod upstreams;
 mod wire;

@@ -6,10 +6,11 @@ use std::ffi::{OsStr, OsString};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
-use tokio::io::AsyncWriteExt as _;
-use tokio::process::Command;
+use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, Lines};
+use tokio::process::{Child, ChildStdout, Command};
+use tokio::sync::watch;
 
 use super::KubeError;
 use super::programs::Programs;
@@ -35,6 +36,30 @@ pub struct Typed {
     pub output: String,
     /// From its start to its end.
     pub took: Duration,
+}
+
+/// A call that goes on, as `get --watch` does; dropping it ends it.
+#[derive(Debug)]
+pub struct Watching {
+    _child: Child,
+    lines: watch::Receiver<Vec<(SystemTime, String)>>,
+}
+
+impl Watching {
+    /// The lines so far, each with the moment it was read.
+    #[must_use]
+    pub fn lines(&self) -> Vec<(SystemTime, String)> {
+        self.lines.borrow().clone()
+    }
+
+    async fn read(
+        mut from: Lines<BufReader<ChildStdout>>,
+        lines: watch::Sender<Vec<(SystemTime, String)>>,
+    ) {
+        while let Ok(Some(line)) = from.next_line().await {
+            lines.send_modify(|lines| lines.push((SystemTime::now(), line)));
+        }
+    }
 }
 
 impl Kubectl {
@@ -139,20 +164,50 @@ impl Kubectl {
         })
     }
 
-    async fn output(&self, args: &[OsString], input: &str) -> io::Result<std::process::Output> {
+    /// Starts a call that goes on until it is dropped, such as `get --watch`.
+    ///
+    /// # Errors
+    /// [`KubeError::Kubectl`] when it cannot be run.
+    pub fn watch(
+        &self,
+        args: impl IntoIterator<Item = impl AsRef<OsStr>>,
+    ) -> Result<Watching, KubeError> {
+        let args: Vec<OsString> = args.into_iter().map(|arg| arg.as_ref().into()).collect();
+        let failed = |source| KubeError::Kubectl {
+            args: args.join(OsStr::new(" ")).to_string_lossy().into_owned(),
+            source,
+        };
+        let mut command = self.command(&args);
+        command.stdin(Stdio::null()).stderr(Stdio::inherit());
+        let mut child = command.spawn().map_err(failed)?;
+        let (tell, lines) = watch::channel(Vec::new());
+        if let Some(stdout) = child.stdout.take() {
+            tokio::spawn(Watching::read(BufReader::new(stdout).lines(), tell));
+        }
+        Ok(Watching {
+            _child: child,
+            lines,
+        })
+    }
+
+    fn command(&self, args: &[OsString]) -> Command {
         let mut command = Command::new(&self.program);
         if let Some(dir) = &self.dir {
             command.current_dir(dir);
         }
-        let mut child = command
+        command
             .args(args)
             .env("KUBECONFIG", &self.kubeconfig)
             .env("HOME", &self.home)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
-            .kill_on_drop(true)
-            .spawn()?;
+            .kill_on_drop(true);
+        command
+    }
+
+    async fn output(&self, args: &[OsString], input: &str) -> io::Result<std::process::Output> {
+        let mut child = self.command(args).spawn()?;
         let stdin = child.stdin.take();
         let feed = async {
             if let Some(mut stdin) = stdin {

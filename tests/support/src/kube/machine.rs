@@ -52,15 +52,36 @@ impl Default for PodAddresses {
     }
 }
 
+/// Whether a pod, by its `namespace/name`, does not start.
+type Held = Box<dyn Fn(&str) -> bool + Send + Sync>;
+
 /// Nothing listens: each pod gets an address of its own and ends at once. For thousands of pods.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Nothing {
     addresses: PodAddresses,
+    held: Option<Held>,
+}
+
+impl std::fmt::Debug for Nothing {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Nothing").finish_non_exhaustive()
+    }
+}
+
+impl Nothing {
+    /// Without the pods that are `held`, by their `namespace/name`: these stay pending, and the test reports them.
+    pub fn without(held: impl Fn(&str) -> bool + Send + Sync + 'static) -> Self {
+        Self {
+            addresses: PodAddresses::default(),
+            held: Some(Box::new(held)),
+        }
+    }
 }
 
 impl Machine for Nothing {
-    async fn start(&self, _: &Pod) -> Option<IpAddr> {
-        Some(self.addresses.next().into())
+    async fn start(&self, pod: &Pod) -> Option<IpAddr> {
+        let held = self.held.as_ref().is_some_and(|held| held(&key(pod)));
+        (!held).then(|| self.addresses.next().into())
     }
 
     async fn stop(&self, _: &Pod) {}

@@ -46,12 +46,12 @@ use tempfile::TempDir;
 
 pub use self::error::KubeError;
 pub use self::etcd::Revision;
-pub use self::kubectl::{Kubectl, Typed};
+pub use self::kubectl::{Kubectl, Typed, Watching};
 pub use self::kubelet::Kubelet;
 pub use self::machine::{Machine, ModelServers, Nothing, PodAddresses};
 pub use self::node::Node;
 pub use self::relay::Relay;
-pub use self::workload::{definition, deployment, stateful_set};
+pub use self::workload::{definition, deployment, stateful_set, unconvertible};
 
 use self::etcd::Etcd;
 use self::setting::Setting;
@@ -115,7 +115,7 @@ impl Kube {
     /// when it ends or is not ready in time.
     pub async fn start(options: KubeOptions) -> Result<Self, KubeError> {
         let (setting, temporary) = Setting::new(options)?;
-        let etcd = Process::start(setting.etcd())?;
+        let etcd = start_etcd(&setting).await?;
         let mut api = Process::start(setting.apiserver())?;
         let client = client(&setting.admin).await?;
         ready(&mut api, &client, setting.within).await?;
@@ -271,6 +271,45 @@ impl Kube {
         self.start_api().await
     }
 
+    /// Copies etcd's data for [`Self::restore`]. All three servers are stopped for that, and started again.
+    ///
+    /// # Errors
+    /// [`KubeError::Process`], [`KubeError::Files`].
+    pub async fn backup(&mut self) -> Result<(), KubeError> {
+        self.stop()?;
+        copied(&self.setting.dir.join("etcd"), &self.saved())?;
+        self.start_again().await
+    }
+
+    /// Puts the data of the last [`Self::backup`] in place: the API comes back with what it had then, at the resource version
+    /// of then.
+    ///
+    /// # Errors
+    /// [`KubeError::Process`], [`KubeError::Files`].
+    pub async fn restore(&mut self) -> Result<(), KubeError> {
+        self.stop()?;
+        copied(&self.saved(), &self.setting.dir.join("etcd"))?;
+        self.start_again().await
+    }
+
+    fn saved(&self) -> PathBuf {
+        self.setting.dir.join("etcd-saved")
+    }
+
+    fn stop(&mut self) -> Result<(), KubeError> {
+        self.controllers.kill()?;
+        self.api.kill()?;
+        self.etcd.kill()?;
+        Ok(())
+    }
+
+    async fn start_again(&mut self) -> Result<(), KubeError> {
+        self.etcd = start_etcd(&self.setting).await?;
+        self.start_api().await?;
+        self.controllers = Process::start(self.setting.controllers())?;
+        Ok(())
+    }
+
     /// Compacts etcd: every resource version seen so far is then too old to watch from, and a read at it is 410 Gone. The API
     /// server's own watch cache still remembers what it saw itself: to have a watch refused, kill the API server before
     /// and start it after, or start it with `--watch-cache=false`.
@@ -301,6 +340,28 @@ impl Kube {
     }
 }
 
+/// Makes a directory a copy of another.
+fn copied(from: &Path, to: &Path) -> Result<(), KubeError> {
+    let failed = |path: &Path| {
+        let path = path.to_owned();
+        move |source| KubeError::Files { path, source }
+    };
+    if to.exists() {
+        std::fs::remove_dir_all(to).map_err(failed(to))?;
+    }
+    std::fs::create_dir_all(to).map_err(failed(to))?;
+    for entry in std::fs::read_dir(from).map_err(failed(from))? {
+        let entry = entry.map_err(failed(from))?;
+        let (path, copy) = (entry.path(), to.join(entry.file_name()));
+        if path.is_dir() {
+            copied(&path, &copy)?;
+        } else {
+            std::fs::copy(&path, &copy).map_err(failed(&path))?;
+        }
+    }
+    Ok(())
+}
+
 /// The client that a kubeconfig describes.
 async fn client(kubeconfig: &Path) -> Result<Client, KubeError> {
     let failed = |why: String| KubeError::Kubeconfig {
@@ -312,6 +373,14 @@ async fn client(kubeconfig: &Path) -> Result<Client, KubeError> {
         .await
         .map_err(|e| failed(e.to_string()))?;
     Client::try_from(config).map_err(|e| failed(e.to_string()))
+}
+
+/// Starts etcd and waits until it answers: an API server only retries where etcd has ended, and its log does not say why.
+async fn start_etcd(setting: &Setting) -> Result<Process, KubeError> {
+    let mut etcd = Process::start(setting.etcd())?;
+    let health = format!("{}/health", setting.addresses.etcd_url());
+    etcd.wait_for_http(&health, setting.within).await?;
+    Ok(etcd)
 }
 
 /// Waits until the API server is ready and has made the namespace `default`, which it does after that.

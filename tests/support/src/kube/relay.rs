@@ -15,7 +15,7 @@ use ::kube::Client;
 use ::kube::client::Body;
 use bytes::Bytes;
 use futures::stream::{self, Stream, StreamExt as _};
-use http::header::{CONNECTION, CONTENT_TYPE, HOST, RETRY_AFTER, TRANSFER_ENCODING};
+use http::header::{ACCEPT, CONNECTION, CONTENT_TYPE, HOST, RETRY_AFTER, TRANSFER_ENCODING};
 use http::{Request, Response};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, BodyStream, Full, StreamBody};
@@ -53,8 +53,12 @@ struct Faults {
     miss: AtomicU64,
     /// How often watches were ordered to break: one that began under a lower number breaks at its next event.
     cuts: AtomicU64,
+    /// Whether plain JSON is asked for whatever the client prefers.
+    plain: AtomicBool,
     /// Whether watches that are asked for now are never answered.
     swallows: AtomicBool,
+    /// Whether every request ends in a broken connection.
+    unplugged: AtomicBool,
     /// Watches that are never answered.
     swallowed: AtomicU64,
     /// Watches that the API server ended because their history is gone.
@@ -134,6 +138,16 @@ impl Relay {
     /// what is sent, or a server that hangs.
     pub fn hold(&self, holds: bool) {
         self.faults.holds.send_replace(holds);
+    }
+
+    /// Breaks every connection that something is asked on, as a server that is not there, until it is told to go on.
+    pub fn unplug(&self, unplugged: bool) {
+        self.faults.unplugged.store(unplugged, Ordering::Release);
+    }
+
+    /// Asks for plain JSON whatever the client prefers, so that the API server answers as one that knows nothing newer.
+    pub fn plain(&self, plain: bool) {
+        self.faults.plain.store(plain, Ordering::Release);
     }
 
     /// Leaves every watch that is asked for from now on without an answer for ever, as an API server may that is being
@@ -243,6 +257,9 @@ async fn answer(
     let asked = format!("{} {}", head.method, head.uri);
     lock(&faults.requests).push(asked.clone());
     faults.voice().await;
+    if faults.unplugged.load(Ordering::Acquire) {
+        return Err(io::ErrorKind::ConnectionReset.into());
+    }
     if let Some(refusal) = faults.take_refusal() {
         return Ok(refusal);
     }
@@ -258,6 +275,10 @@ async fn answer(
     let began = faults.cuts.load(Ordering::Acquire);
     for of_this_connection in [HOST, CONNECTION, TRANSFER_ENCODING] {
         head.headers.remove(of_this_connection);
+    }
+    if faults.plain.load(Ordering::Acquire) {
+        let json = http::HeaderValue::from_static("application/json");
+        head.headers.insert(ACCEPT, json);
     }
     let body = body.collect().await.map_err(io::Error::other)?.to_bytes();
     let passed_on = Request::from_parts(head, Body::from(body));

@@ -51,6 +51,23 @@ pub fn definition(group: &str, plural: &str, kind: &str) -> Value {
     })
 }
 
+/// The definition of a kind that is stored as `v1alpha1`. Its preferred version `v1` needs a conversion webhook, which does not
+/// answer, so a list of `v1` fails once an object exists.
+#[must_use]
+pub fn unconvertible(group: &str, plural: &str, kind: &str) -> Value {
+    let mut made = definition(group, plural, kind);
+    let mut stored = made["spec"]["versions"][0].clone();
+    stored["name"] = "v1alpha1".into();
+    made["spec"]["versions"][0]["storage"] = false.into();
+    if let Some(versions) = made["spec"]["versions"].as_array_mut() {
+        versions.push(stored);
+    }
+    made["spec"]["conversion"] = json!({"strategy": "Webhook", "webhook": {
+        "conversionReviewVersions": ["v1"], "clientConfig": {"url": "https://127.0.0.1:1/convert"},
+    }});
+    made
+}
+
 impl Kubectl {
     /// Makes `owned` an object that this one controls, as the controller of its kind would, and applies it.
     ///

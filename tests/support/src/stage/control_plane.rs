@@ -20,7 +20,7 @@ use crate::process::{Log, Process, ProcessOptions};
 /// Types whose content follows from the files; the listener follows from the proxy, the filters also from scales.
 const FROM_FILES: [&str; 3] = ["cds", "eds", "rds"];
 /// Flags of `serve` that `translate` does not have; each takes a value.
-const SERVE_ONLY: [&str; 9] = [
+const SERVE_ONLY: [&str; 10] = [
     "--allow-node",
     "--drain-time",
     "--follow-node",
@@ -28,6 +28,7 @@ const SERVE_ONLY: [&str; 9] = [
     "--lease-name",
     "--lease-namespace",
     "--linger",
+    "--load-report-interval",
     "--node-namespaces",
     "--replica-name",
 ];

@@ -61,6 +61,17 @@ pub struct VersionStatus {
     pub weight_acked: BTreeMap<String, f64>,
     /// Ready endpoints, of all.
     pub endpoints: Count,
+    /// Which proxies cannot connect to it.
+    pub unreachable: Option<UnreachableStatus>,
+}
+
+/// That proxies cannot connect to a version.
+#[derive(Debug, Clone, Deserialize)]
+pub struct UnreachableStatus {
+    /// Proxies that cannot, of those that report.
+    pub proxies: Count,
+    /// Since when, in Unix seconds.
+    pub since: f64,
 }
 
 /// One carrier.

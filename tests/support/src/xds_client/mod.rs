@@ -7,6 +7,7 @@
 
 mod delta;
 mod exchange;
+mod reports;
 mod sotw;
 mod taker;
 
@@ -17,6 +18,7 @@ use envoy_types::pb::google::protobuf::{Struct, Value, value::Kind};
 use tonic::transport::{Channel, Endpoint};
 
 pub use self::delta::DeltaProxy;
+pub use self::reports::LoadReports;
 pub use self::sotw::SotwProxy;
 pub use self::taker::{Taken, Taker, subscribe_to_all};
 

@@ -37,8 +37,8 @@ impl World for ByHand {
         Ok(Scope("by hand".to_owned()))
     }
 
-    fn snapshots(&self, _: &Scope) -> watch::Receiver<Option<Arc<Snapshot>>> {
-        self.0.subscribe()
+    fn snapshots(&self, _: &Peer) -> Result<watch::Receiver<Option<Arc<Snapshot>>>, Refused> {
+        Ok(self.0.subscribe())
     }
 }
 
