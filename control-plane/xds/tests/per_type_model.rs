@@ -103,9 +103,15 @@ impl Proxy {
         self.stream(kind).session.snapshot(world.clone());
     }
 
+    /// No two things happen at once.
+    fn tick(&mut self) -> Instant {
+        self.now += Duration::from_micros(1);
+        self.now
+    }
+
     /// The server takes a request.
     fn hear(&mut self, kind: Kind) -> bool {
-        let now = self.now;
+        let now = self.tick();
         let stream = self.stream(kind);
         let heard = stream.requests.pop_front();
         let heard = heard.map(|request| stream.session.request(request, now).unwrap());
@@ -114,7 +120,7 @@ impl Proxy {
 
     /// The server says something.
     fn speak(&mut self, kind: Kind) -> bool {
-        let now = self.now;
+        let now = self.tick();
         let mut own = self.streams.remove(&kind).unwrap();
         let others: Vec<&Session> = self.streams.values().map(|other| &other.session).collect();
         own.session.look_at(&others, now);
@@ -253,6 +259,32 @@ fn rule_03_a_stream_that_has_not_heard_of_a_cluster_yet_says_nothing_of_its_endp
         Step::Take(routes),
     ];
     check((0, 0), steps.to_vec());
+}
+
+/// Streams hear of worlds at different times: when the cluster comes back, the client still has endpoints that it will drop.
+#[test]
+fn rule_03_endpoints_of_a_former_life_of_a_cluster_do_not_warm_the_next_one() {
+    let [clusters, endpoints] = [0, 1];
+    let steps = [
+        Step::World(2, 0),
+        Step::See(clusters),
+        Step::Speak(clusters),
+        Step::Wait,
+        Step::Wait,
+        Step::Wait,
+        Step::Wait,
+        Step::Wait,
+        Step::See(endpoints),
+        Step::World(13, 1),
+        Step::Speak(clusters),
+        Step::Speak(endpoints),
+        Step::See(endpoints),
+        Step::Take(endpoints),
+        Step::Speak(endpoints),
+        Step::Take(endpoints),
+        Step::Take(clusters),
+    ];
+    check((1, 6), steps.to_vec());
 }
 
 proptest! {

@@ -34,6 +34,8 @@ pub(super) struct Beside {
     behind: bool,
     /// Whether there is another stream.
     company: bool,
+    /// The newest rebirth of a cluster on another stream whose endpoints were looked at.
+    renewed: Option<Instant>,
 }
 
 /// Why a cluster takes no traffic yet.
@@ -94,7 +96,41 @@ impl Session {
             beside.behind = self.is_behind(others);
             beside.endpoints = self.kept_for(others);
         }
+        beside.renewed = self.renew_endpoints(others);
         self.heed(beside);
+    }
+
+    /// Sends endpoints again that the client got, or may have got, for a former life of their cluster: Envoy drops them with the
+    /// cluster, and the new one warms until they come anew. Returns the newest rebirth that was looked at.
+    fn renew_endpoints(&mut self, others: &[&Session]) -> Option<Instant> {
+        let rebirths = others
+            .iter()
+            .map(|o| o.kind(Kind::Cluster).ledger.newest_rebirth());
+        let newest = rebirths.max().flatten();
+        let endpoints = self.kind(Kind::Endpoints);
+        if newest <= self.beside.renewed || !endpoints.subscription.opened() {
+            return self.beside.renewed;
+        }
+        let mut stale = Vec::new();
+        for other in others {
+            for (cluster, held) in &other.kind(Kind::Cluster).ledger.held {
+                let Some(reborn_at) = held.reborn_at else {
+                    continue;
+                };
+                let needed = other.needed_endpoints(cluster).into_iter();
+                let needed = needed.filter(|name| endpoints.ledger.may_hold(name));
+                let is_stale = |name: &&str| {
+                    endpoints.subscription.wants(name)
+                        && !endpoints.ledger.accepted_since(name, reborn_at)
+                        && !endpoints.ledger.offered_since(name, reborn_at)
+                };
+                stale.extend(needed.filter(is_stale).map(str::to_owned));
+            }
+        }
+        let endpoints = self.kind_mut(Kind::Endpoints);
+        endpoints.dirty |= !stale.is_empty();
+        endpoints.ledger.forced.extend(stale);
+        newest
     }
 
     /// Whether anything may be due.
@@ -160,7 +196,14 @@ impl Session {
             // An answer about clusters alone says nothing about them: Envoy withholds it while they warm on an aggregated stream
             // only.
             let mut needed = self.needed_endpoints(cluster).into_iter();
-            needed.all(|name| bringers.iter().any(|other| self.is_answered(name, other)))
+            needed.all(|name| {
+                let answers = |other: &&&Session| {
+                    // On one stream the endpoints follow the cluster.
+                    let reborn_at = held.reborn_at.filter(|_| !std::ptr::eq(**other, self));
+                    self.is_answered(name, other, reborn_at)
+                };
+                bringers.iter().any(|other| answers(&other))
+            })
         });
         (!warm).then(|| Cold {
             suspected: ledger.is_suspected(cluster),
@@ -178,14 +221,17 @@ impl Session {
     }
 
     /// Whether the client has endpoints by another stream, or refuses those that are wanted here: either ends the warming.
-    fn is_answered(&self, endpoints: &str, other: &Session) -> bool {
+    /// Endpoints that were sent before the cluster was reborn do not count.
+    fn is_answered(&self, endpoints: &str, other: &Session, reborn_at: Option<Instant>) -> bool {
         let ledger = &other.kind(Kind::Endpoints).ledger;
         let wanted = self.snapshot.get(Kind::Endpoints, endpoints);
         let refuses = |wanted: &std::sync::Arc<crate::Resource>| {
             let refused = ledger.refusals.get(endpoints, wanted.version());
             refused.is_some()
         };
-        ledger.acked(endpoints).is_some() || wanted.is_some_and(refuses)
+        let accepted = ledger.acked(endpoints).is_some()
+            && reborn_at.is_none_or(|moment| ledger.accepted_since(endpoints, moment));
+        accepted || wanted.is_some_and(refuses)
     }
 
     /// Which of the endpoints that the client has and that are gone belong to clusters that it still has.

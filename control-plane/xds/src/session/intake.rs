@@ -70,7 +70,7 @@ impl Session {
             None => {
                 state.named = Some(sent.version.clone());
                 accepted.extend(good_of(kind, &sent));
-                state.ledger.accept(sent);
+                state.ledger.accept(sent, now);
                 Event::Acked { kind, items }
             }
             Some(message) => {

@@ -1,6 +1,7 @@
 //! What the ledger's entries are made of: versions, names, responses.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use crate::resource::{Resource, ResourceKey};
 
@@ -37,6 +38,10 @@ pub(super) struct Held {
     pub(super) resumed: bool,
     /// What it is known to run.
     pub(super) acked: Option<Known>,
+    /// When the response that it accepted last was sent; `None` if it comes from an earlier stream.
+    pub(super) accepted_offer_at: Option<Instant>,
+    /// When it accepted this name after a removal on the same stream: what was sent before may have met the former life.
+    pub(super) reborn_at: Option<Instant>,
     /// What it was offered last and has not answered, with that response's nonce.
     pub(super) sent: Option<(u64, Known)>,
 }
@@ -55,6 +60,7 @@ impl Held {
 #[derive(Clone, Debug)]
 pub(super) struct Sent {
     pub(super) nonce: u64,
+    pub(super) at: Instant,
     pub(super) items: Vec<(String, Known)>,
     /// Whether it was all there is, so that what it left out was taken away.
     pub(super) full: bool,

@@ -44,6 +44,9 @@ pub(super) struct Ledger {
     pub(super) missing: BTreeSet<String>,
     /// A response is due even if it is empty or repeats what was sent.
     pub(super) owed: bool,
+    /// Something was removed on this stream, so that a name may come back.
+    has_dropped: bool,
+    newest_rebirth: Option<Instant>,
 }
 
 impl Ledger {
@@ -168,6 +171,7 @@ impl Ledger {
             }
         }
         self.owed = false;
+        self.has_dropped |= sent.drops;
         self.in_flight.push_back(sent);
     }
 
@@ -216,8 +220,8 @@ impl Ledger {
         true
     }
 
-    /// The client took everything in this response.
-    pub(super) fn accept(&mut self, sent: Sent) {
+    /// The client took everything in this response; `now` is when it said so.
+    pub(super) fn accept(&mut self, sent: Sent, now: Instant) {
         for (name, mut known) in sent.items {
             known.resource = known.resource.filter(|_| sent.full);
             self.refusals.withdraw(&name, &known.version);
@@ -235,7 +239,12 @@ impl Ledger {
             {
                 held.sent = None;
             }
+            if self.has_dropped && held.acked.is_none() {
+                held.reborn_at = Some(now);
+                self.newest_rebirth = Some(now);
+            }
             held.acked = Some(known);
+            held.accepted_offer_at = Some(sent.at);
             held.resumed = false;
             self.doubtful.remove(&name);
         }
@@ -247,6 +256,24 @@ impl Ledger {
         let held = self.held.entry(name.to_owned()).or_default();
         held.acked = Some(known);
         held.resumed = true;
+    }
+
+    /// When the client last accepted a name after a removal on this stream.
+    pub(super) fn newest_rebirth(&self) -> Option<Instant> {
+        self.newest_rebirth
+    }
+
+    /// Whether what the client accepted under this name was sent at this moment or later.
+    pub(super) fn accepted_since(&self, name: &str, moment: Instant) -> bool {
+        let held = self.held.get(name);
+        let at = held.and_then(|held| held.accepted_offer_at);
+        at.is_some_and(|at| at >= moment)
+    }
+
+    /// Whether an unanswered response with this name was sent at this moment or later.
+    pub(super) fn offered_since(&self, name: &str, moment: Instant) -> bool {
+        let mut newer = self.in_flight.iter().filter(|sent| sent.at >= moment);
+        newer.any(|sent| sent.items.iter().any(|(offered, _)| offered == name))
     }
 
     /// Says by which version the client will name its state once it accepts the newest response.

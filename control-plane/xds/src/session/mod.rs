@@ -248,7 +248,7 @@ impl Session {
             }
         }
         if due.respond {
-            return Some(self.respond(kind, due));
+            return Some(self.respond(kind, due, now));
         }
         if !probe.is_empty() {
             return self.poll_kind(kind, now);
@@ -258,7 +258,7 @@ impl Session {
                 offers: vec![offer],
                 ..due
             };
-            return Some(self.respond(kind, question));
+            return Some(self.respond(kind, question, now));
         }
         self.settle(kind, &due);
         None
@@ -300,7 +300,7 @@ impl Session {
         group
     }
 
-    fn respond(&mut self, kind: Kind, due: Due) -> Response {
+    fn respond(&mut self, kind: Kind, due: Due, now: Instant) -> Response {
         self.nonce += 1;
         let nonce = self.nonce;
         let delta = self.protocol == Protocol::Delta;
@@ -338,6 +338,7 @@ impl Session {
         }
         state.ledger.sent(Sent {
             nonce,
+            at: now,
             items: entries,
             full,
             drops,
