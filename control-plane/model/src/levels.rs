@@ -90,7 +90,7 @@ impl Levels {
         let reserve = reserve(model, &weights, &standings, &base);
         let stable_reserve = reserve.iter().any(|i| standings[*i] != Standing::Dark);
         let mut stands_in = None;
-        if base.is_empty() {
+        if base.is_empty() && !base_is_canary(model, &canaries) {
             if model.on_base_lost == OnBaseLost::Hold && has_base(model, &weights, &standings) {
                 canaries.clear();
             } else if stable_reserve || canaries.is_empty() {
@@ -121,7 +121,9 @@ impl Levels {
     /// Whether the canaries take the share of the base: it is not ready, and nothing stands in for it.
     pub(crate) fn left_to_canaries(&self, model: &Model) -> bool {
         let only_canaries = self.base.is_empty() && !self.canaries.is_empty();
-        only_canaries && has_base(model, &self.weights, &self.standings)
+        only_canaries
+            && !base_is_canary(model, &self.canaries)
+            && has_base(model, &self.weights, &self.standings)
     }
 
     /// The first carrier of the base, ready or not, for messages.
@@ -240,6 +242,12 @@ fn in_reach(model: &Model, standings: &[Standing], index: usize) -> bool {
 fn has_base(model: &Model, weights: &[Option<u8>], standings: &[Standing]) -> bool {
     let remembered = !model.memory.base.is_empty() && !handed_over(model, weights);
     remembered || standings.contains(&Standing::Base)
+}
+
+/// Whether the remembered base is ready and has a weight of 1 to 99: it is not lost, and the weights say who takes what.
+fn base_is_canary(model: &Model, canaries: &[(usize, u8)]) -> bool {
+    let mut canaries = canaries.iter();
+    canaries.any(|(i, _)| model.is_remembered(&model.members[*i]))
 }
 
 /// Whether the remembered base is declared, and all of it has weight 0.

@@ -87,7 +87,7 @@ pub struct Recall {
 }
 
 impl Model {
-    /// Whether a member is of the remembered base: by its name, or where none of the base's carriers is declared by a version.
+    /// Whether a member is of the remembered base: by its name, or by a version of a carrier of the base that is not declared.
     pub(crate) fn is_remembered(&self, member: &Member) -> bool {
         self.is_in(&self.memory.base, member)
     }
@@ -101,15 +101,13 @@ impl Model {
         if base.is_empty() {
             return false;
         }
-        if self
-            .carriers
+        let declared: BTreeSet<String> = self.carriers.iter().map(CarrierKey::identity).collect();
+        let missing = base
             .iter()
-            .any(|key| base.contains_key(&key.identity()))
-        {
-            return base.contains_key(&member.key.identity());
-        }
-        let mut versions = base.values().flat_map(|carrier| &carrier.versions);
-        versions.any(|version| member.versions.contains_key(version))
+            .filter(|(carrier, _)| !declared.contains(*carrier));
+        let mut versions = missing.flat_map(|(_, carrier)| &carrier.versions);
+        base.contains_key(&member.key.identity())
+            || versions.any(|version| member.versions.contains_key(version))
     }
 
     /// The first carrier of the remembered base, for messages; `or` where nothing is remembered.
@@ -194,9 +192,18 @@ impl Model {
             });
             base = (!known.is_empty() && !replaced).then(|| entries(&known));
         } else if ready {
-            let serving: Vec<usize> = stable.into_iter().filter(|i| members[*i].takes()).collect();
+            let serving: Vec<usize> = stable
+                .iter()
+                .copied()
+                .filter(|i| members[*i].takes())
+                .collect();
             match serving.iter().any(old_enough) {
-                true => base = Some(entries(&serving)),
+                // Of equally old versions the one that is ready first is not the base alone.
+                true => {
+                    base = Some(entries(&of_level(&|i| {
+                        serving.contains(&i) || (stable.contains(&i) && !members[i].joins)
+                    })))
+                }
                 false => provisional = Some(entries(&serving)),
             }
         }
@@ -337,6 +344,14 @@ fn follow(served: &ModelRecord, recall: &Recall, names: &[String], at: Moment<'_
             true => after.base = fresh(provisional),
             false => after.provisional_since = Some(since),
         }
+    }
+    // Nothing is left of a base that was promoted: the one before it is the base again.
+    let forgotten = after.base.is_empty() && !before.base.is_empty() && recall.base.is_none();
+    if forgotten && after.provisional_since.is_none() {
+        after.base = std::mem::take(&mut after.previous);
+        after
+            .base
+            .retain(|_, carrier| carrier.undeclared_since.is_none());
     }
     after
 }

@@ -89,12 +89,16 @@ pub(crate) fn refused(key: &ModelKey, object: Option<&str>, message: String) -> 
 }
 
 impl Memory {
-    /// The base as the annotation stores it: `kind/name=version+version,…`.
+    /// The base as its annotation stores it: `kind/name=version+version,…`.
     #[must_use]
     pub fn base_text(&self) -> String {
-        let carriers = self.base.iter();
-        let carriers = carriers.map(|(carrier, base)| entry(carrier, &base.versions));
-        carriers.collect::<Vec<_>>().join(",")
+        text(&self.base)
+    }
+
+    /// The previous base as its annotation stores it, in the same form.
+    #[must_use]
+    pub fn previous_text(&self) -> String {
+        text(&self.previous)
     }
 
     /// Replaces the base. A carrier of the new base is no longer one of the previous base.
@@ -105,6 +109,12 @@ impl Memory {
         self.base = base;
         self
     }
+}
+
+fn text(base: &BTreeMap<String, Remembered>) -> String {
+    let carriers = base.iter();
+    let carriers = carriers.map(|(carrier, base)| entry(carrier, &base.versions));
+    carriers.collect::<Vec<_>>().join(",")
 }
 
 /// `kind/name=version+version`

@@ -35,11 +35,13 @@ pub const ANNOTATION_TLS_SAN: &str = "headgate.dev/tls-san";
 pub const ANNOTATION_HEALTH_CHECK: &str = "headgate.dev/health-check";
 /// Annotation of a `ServedModel`: its base, as `kind/name=version+version,…`, for backups that drop `status`.
 pub const ANNOTATION_BASE: &str = "headgate.dev/base";
+/// Annotation of a `ServedModel`: the base before a promoted one, in the same form, for backups that drop `status`.
+pub const ANNOTATION_PREVIOUS_BASE: &str = "headgate.dev/previous-base";
 
 /// Prefix of every annotation.
 pub const ANNOTATION_PREFIX: &str = "headgate.dev/";
 /// All known annotations. Any other one with [`ANNOTATION_PREFIX`] has no effect and is reported as a finding.
-pub const ANNOTATIONS: [&str; 14] = [
+pub const ANNOTATIONS: [&str; 15] = [
     ANNOTATION_MODEL_NAMES,
     ANNOTATION_ENDPOINTS,
     ANNOTATION_PORT,
@@ -54,6 +56,7 @@ pub const ANNOTATIONS: [&str; 14] = [
     ANNOTATION_HEALTH_CHECK,
     ANNOTATION_CARRIER,
     ANNOTATION_BASE,
+    ANNOTATION_PREVIOUS_BASE,
 ];
 
 /// Default of `--controller-name`. The installation with this name writes `status.conditions` of policies, any other one its entry

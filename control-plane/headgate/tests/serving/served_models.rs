@@ -233,6 +233,18 @@ async fn the_base_is_remembered_by_every_replica_the_next_leader_and_a_backup() 
     has(&kubectl, planned, r#"{"one":100,"two":0}"#).await;
     has(&kubectl, ".status.base[*].carrier", "deployment/v1").await;
 
+    // It also counts where a replica still knows a newer base.
+    run(&kubectl, "label deploy/v2 canary-weight=100").await;
+    has(&kubectl, ".status.base[*].carrier", "deployment/v2").await;
+    let previous = r".metadata.annotations.headgate\.dev/previous-base";
+    has(&kubectl, previous, "deployment/v1=one").await;
+    run(&kubectl, "label deploy/v2 canary-weight-").await;
+    has(&kubectl, planned, r#"{"one":0,"two":100}"#).await;
+    run(&kubectl, "delete smdl/llama").await;
+    kubectl.apply(&saved.to_string()).await.unwrap();
+    has(&kubectl, planned, r#"{"one":100,"two":0}"#).await;
+    has(&kubectl, ".status.base[*].carrier", "deployment/v1").await;
+
     // Counter-check: without a stored base, age decides and the held version takes all new sessions.
     let mut third = third;
     third.process.terminate(SOON).await.unwrap();

@@ -2,7 +2,7 @@
 
 use headgate_contract::names;
 
-use super::{Levels, StandIn, Standing};
+use super::{Levels, StandIn, Standing, is_older};
 use crate::registry::{Member, Model, Weight};
 use crate::{Address, CarrierKey, Finding, LabelKeys, Severity, reason};
 
@@ -228,9 +228,6 @@ fn not_started(model: &str, member: &Member, weight: Option<u8>) -> String {
 
 /// Stable carriers that nobody can order by age.
 fn as_old(model: &str, of: &Model, levels: &Levels, keys: &LabelKeys) -> Option<Finding> {
-    if !of.memory.base.is_empty() {
-        return None;
-    }
     let standings = of
         .members
         .iter()
@@ -241,7 +238,8 @@ fn as_old(model: &str, of: &Model, levels: &Levels, keys: &LabelKeys) -> Option<
     };
     let base: Vec<&Member> = standings.filter(shares).map(|((m, _), _)| m).collect();
     let (first, last) = (base.first()?, base.last()?);
-    if base.len() < 2 || first.versions.keys().eq(last.versions.keys()) {
+    let ordered = is_older(first, last) || is_older(last, first);
+    if base.len() < 2 || ordered || first.versions.keys().eq(last.versions.keys()) {
         return None;
     }
     Some(Finding {

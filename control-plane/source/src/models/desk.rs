@@ -29,6 +29,31 @@ const ECHO: Duration = Duration::from_secs(2);
 const FIRST_RETRY: Duration = Duration::from_millis(500);
 const LAST_RETRY: Duration = Duration::from_secs(60);
 
+/// The annotations of an object, which a backup keeps. An empty one is removed.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(super) struct Annotations {
+    /// `headgate.dev/base`
+    pub base: String,
+    /// `headgate.dev/previous-base`
+    pub previous: String,
+}
+
+impl Annotations {
+    fn of(memory: &Memory) -> Self {
+        Self {
+            base: memory.base_text(),
+            previous: memory.previous_text(),
+        }
+    }
+
+    fn stored(object: &StoredModel) -> Self {
+        Self {
+            base: object.annotation.clone().unwrap_or_default(),
+            previous: object.previous_annotation.clone().unwrap_or_default(),
+        }
+    }
+}
+
 /// A write.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Write {
@@ -36,14 +61,14 @@ pub(super) enum Write {
     Create {
         name: String,
         spec: ServedModelSpec,
-        annotation: String,
+        annotations: Annotations,
         status: Box<ServedModelStatus>,
     },
     /// Its status differs.
     Update {
         name: String,
         resource_version: String,
-        annotation: Option<String>,
+        annotations: Option<Annotations>,
         status: Option<Box<ServedModelStatus>>,
     },
     /// No object has declared its model for an hour.
@@ -229,7 +254,7 @@ fn write_of(
         proxies,
         refused: now.counts.and_then(|counts| counts.refused(key)),
     };
-    let annotation = memory.base_text();
+    let annotations = Annotations::of(memory);
     let Some(object) = object else {
         planned?;
         let (name, spec) = created(key, now);
@@ -238,7 +263,7 @@ fn write_of(
         let write = Write::Create {
             name,
             spec,
-            annotation,
+            annotations,
             status: Box::new(status),
         };
         return Some((write, urgency));
@@ -262,18 +287,18 @@ fn write_of(
         };
         return Some((write, Urgency::Now));
     }
-    let same = object.annotation.as_deref().unwrap_or_default() == annotation;
-    let annotation = (!same && !keeps_annotation).then_some(annotation);
+    let same = Annotations::stored(object) == annotations;
+    let annotations = (!same && !keeps_annotation).then_some(annotations);
     let status = to_write(object, &facts, now.time);
     let urgency = match &status {
-        _ if annotation.is_some() => Urgency::Now,
+        _ if annotations.is_some() => Urgency::Now,
         Some((_, urgency)) => *urgency,
         None => return None,
     };
     let write = Write::Update {
         name: object.name.clone(),
         resource_version: object.resource_version.clone(),
-        annotation,
+        annotations,
         status: status.map(|(status, _)| Box::new(status)),
     };
     Some((write, urgency))

@@ -72,6 +72,17 @@ pub(crate) fn remember_in(status: &mut ServedModelStatus, memory: &Memory) {
     status.provisional_since = memory.provisional_since.and_then(time);
 }
 
+/// Stores since when no object has declared the model, for the carriers of its base too: their grace runs also while the model is
+/// not planned.
+pub(crate) fn carriers_are_gone(status: &mut ServedModelStatus, since: Option<Time>) {
+    for carrier in status.base.iter_mut().chain(&mut status.previous) {
+        if carrier.undeclared_since.is_none() {
+            carrier.undeclared_since.clone_from(&since);
+        }
+    }
+    status.carriers_gone_since = since;
+}
+
 /// Parses an annotation that [`Memory::base_text`] wrote. Entries that are not carriers are skipped.
 #[must_use]
 pub fn base_of(text: &str) -> BTreeMap<String, Remembered> {

@@ -122,10 +122,14 @@ impl SeenModels {
         !self.unavailable.contains_key("") && !self.unavailable.contains_key(namespace)
     }
 
-    /// The memory of a model: from the object's status, else from the deleted object, else from the annotation of a backup.
+    /// The memory of a model: from the object's status, else from the annotations of a restored object, else from the deleted one.
     pub(super) fn memory(&self, model: &ModelKey, object: Option<&StoredModel>) -> Memory {
         let kept = self.kept.get(model);
         match object {
+            Some(object) if object.is_restored() => {
+                let kept = kept.map(|kept| Memory::clone(kept));
+                object.in_annotations(kept.unwrap_or_default())
+            }
             Some(object) if object.status.is_some() || kept.is_none() => {
                 object.memory().unwrap_or_default()
             }
@@ -336,6 +340,28 @@ mod tests {
         object.annotation = Some("deployment/a=v1".to_owned());
         seen.apply(object);
         assert_eq!(bases(&seen, "m"), ["deployment/a"]);
+    }
+
+    #[test]
+    fn a_restored_object_counts_before_what_the_deleted_one_remembered() {
+        for (restored, expected) in [(true, "deployment/a"), (false, "deployment/b")] {
+            let mut seen = seen();
+            let mut gone = base("deployment/b");
+            gone["status"]["names"] = json!([{"name": "gpt-x", "carriers": ["deployment/b"]}]);
+            seen.apply(stored("m", 0, &gone));
+            seen.delete("default", "m");
+            let mut object = stored("m", 5, &json!({}));
+            object.annotation = Some("deployment/a=v1".to_owned());
+            object.previous_annotation = Some("deployment/0=v0,deployment/a=v1".to_owned());
+            object.restored = restored;
+            seen.apply(object);
+            assert_eq!(bases(&seen, "m"), [expected]);
+            let memory = seen.served_models().into_values().next().unwrap().memory;
+            assert!(memory.names.contains_key("gpt-x"), "{memory:?}");
+            let previous: Vec<_> = memory.previous.into_keys().collect();
+            let expected: &[&str] = if restored { &["deployment/0"] } else { &[] };
+            assert_eq!(previous, expected);
+        }
     }
 
     #[test]

@@ -30,7 +30,7 @@ impl Shape for ModelShape {
                 ("resourceVersion", Keep::Scalar),
                 ("generation", Keep::Scalar),
                 ("creationTimestamp", Keep::Scalar),
-                ("annotations", Keep::Prefixed(names::ANNOTATION_BASE)),
+                ("annotations", Keep::Prefixed(names::ANNOTATION_PREFIX)),
                 (
                     "managedFields",
                     Keep::Fields(&[
@@ -82,7 +82,9 @@ pub struct StoredModel {
     pub by_person: bool,
     /// Its annotation `headgate.dev/base`.
     pub annotation: Option<String>,
-    /// Whether somebody else wrote that annotation last, as a restore does.
+    /// Its annotation `headgate.dev/previous-base`.
+    pub previous_annotation: Option<String>,
+    /// Whether somebody else wrote `headgate.dev/base` last, as a restore does.
     pub restored: bool,
     /// Its status; `None` if it is missing or cannot be read.
     pub status: Option<ServedModelStatus>,
@@ -102,7 +104,10 @@ impl StoredModel {
         let controller = text("/spec/controllerName").unwrap_or(names::DEFAULT_CONTROLLER_NAME);
         let status = object.get("status").filter(|status| status.is_object());
         let annotations = object.pointer("/metadata/annotations");
-        let base = annotations.and_then(|all| all.get(names::ANNOTATION_BASE));
+        let annotation = |name| {
+            let text = annotations.and_then(|all| all.get(name));
+            text.and_then(Value::as_str).map(str::to_owned)
+        };
         Some(Self {
             namespace: filled("/metadata/namespace")?.to_owned(),
             name: name.to_owned(),
@@ -114,7 +119,8 @@ impl StoredModel {
             spec: spec(object),
             controller: controller.to_owned(),
             by_person: by_person(object),
-            annotation: base.and_then(Value::as_str).map(str::to_owned),
+            annotation: annotation(names::ANNOTATION_BASE),
+            previous_annotation: annotation(names::ANNOTATION_PREVIOUS_BASE),
             restored: restored(object),
             status: status.and_then(|status| ServedModelStatus::deserialize(status).ok()),
         })
@@ -134,6 +140,7 @@ impl StoredModel {
             controller: names::DEFAULT_CONTROLLER_NAME.to_owned(),
             by_person: false,
             annotation: None,
+            previous_annotation: None,
             restored: false,
             status: None,
         }
@@ -142,16 +149,34 @@ impl StoredModel {
     /// Its memory: the status, with the base of the annotation where the status has none, as a backup drops it.
     #[must_use]
     pub fn memory(&self) -> Option<Memory> {
-        let base = self.annotation.as_deref().map(base_of);
         let Some(status) = &self.status else {
-            return base.map(|base| Memory::default().with_base(base));
+            self.annotation.as_ref()?;
+            return Some(self.in_annotations(Memory::default()));
         };
+        let base = self.annotation.as_deref().map(base_of);
         let memory = memory_of(status);
         // A status without a base was emptied by somebody: the control plane empties the annotation first.
         Some(match base {
             Some(base) if memory.base.is_empty() && !base.is_empty() => memory.with_base(base),
             _ => memory,
         })
+    }
+
+    /// A memory with the base and the previous base of the annotations.
+    pub(super) fn in_annotations(&self, memory: Memory) -> Memory {
+        let read = |text: &Option<String>| base_of(text.as_deref().unwrap_or_default());
+        let mut memory = memory.with_base(read(&self.annotation));
+        let base = &memory.base;
+        let previous = read(&self.previous_annotation).into_iter();
+        let previous = previous.filter(|(carrier, _)| !base.contains_key(carrier));
+        memory.previous = previous.collect();
+        memory
+    }
+
+    /// Whether a restore made it: it has no status, and somebody else wrote a base into its annotation.
+    pub(super) fn is_restored(&self) -> bool {
+        let base = self.annotation.as_deref().map(base_of);
+        self.status.is_none() && self.restored && base.is_some_and(|base| !base.is_empty())
     }
 
     /// The base in the annotation, if somebody else wrote it over another one in the status.
@@ -227,13 +252,18 @@ fn restored(object: &Value) -> bool {
 /// Whether a field manager wrote a field that people write. Status, finalizers and owners are not such fields, and `.` is the map
 /// itself.
 fn wrote(manager: &Value) -> bool {
-    let own = format!("f:{}", names::ANNOTATION_BASE);
+    let own = [names::ANNOTATION_BASE, names::ANNOTATION_PREVIOUS_BASE];
+    let own = own.map(|name| format!("f:{name}"));
     let parts = ["f:spec", "f:metadata/f:labels", "f:metadata/f:annotations"];
     let mut fields = parts.into_iter().filter_map(|part| {
         let fields = manager.pointer(&format!("/fieldsV1/{part}"))?;
         fields.as_object()
     });
-    fields.any(|fields| fields.keys().any(|field| field != "." && *field != own))
+    fields.any(|fields| {
+        fields
+            .keys()
+            .any(|field| field != "." && !own.contains(field))
+    })
 }
 
 #[cfg(test)]

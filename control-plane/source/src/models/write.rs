@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 
 use super::ModelKey;
-use super::desk::{Desk, Due, Now, Write};
+use super::desk::{Annotations, Desk, Due, Now, Write};
 use super::resource::ServedModel;
 use super::seen::SeenModels;
 use super::watch::Writable;
@@ -291,13 +291,14 @@ async fn perform(client: &Client, key: &ModelKey, write: &Write) -> Result<(), F
         Write::Create {
             name,
             spec,
-            annotation,
+            annotations,
             status,
         } => {
             let mut object = manifest(name, &json!({}));
             object["spec"] = json!(spec);
-            if !annotation.is_empty() {
-                object["metadata"]["annotations"] = annotations(annotation);
+            object["metadata"]["annotations"] = written(annotations);
+            if let Some(all) = object["metadata"]["annotations"].as_object_mut() {
+                all.retain(|_, text| !text.is_null());
             }
             let object = dynamic(object)?;
             let made = answer(&MODELS.name(), api.create(&params, &object)).await?;
@@ -307,14 +308,14 @@ async fn perform(client: &Client, key: &ModelKey, write: &Write) -> Result<(), F
         Write::Update {
             name,
             resource_version,
-            annotation,
+            annotations,
             status,
         } => {
             let mut version = resource_version.clone();
-            if let Some(annotation) = annotation {
+            if let Some(annotations) = annotations {
                 let patch = json!({"metadata": {
                     "resourceVersion": version,
-                    "annotations": annotations(annotation),
+                    "annotations": written(annotations),
                 }});
                 let params = PatchParams {
                     field_manager: Some(MANAGER.to_owned()),
@@ -370,10 +371,13 @@ async fn put_status(
     Ok(())
 }
 
-fn annotations(base: &str) -> Value {
-    // Null removes the annotation.
-    let base = Some(base).filter(|base| !base.is_empty());
-    json!({names::ANNOTATION_BASE: base})
+fn written(annotations: &Annotations) -> Value {
+    // Null removes an annotation.
+    let filled = |text: &String| Some(text.clone()).filter(|text| !text.is_empty());
+    json!({
+        names::ANNOTATION_BASE: filled(&annotations.base),
+        names::ANNOTATION_PREVIOUS_BASE: filled(&annotations.previous),
+    })
 }
 
 fn manifest(name: &str, metadata: &Value) -> Value {

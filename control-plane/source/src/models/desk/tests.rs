@@ -103,19 +103,19 @@ impl World {
             return None;
         };
         assert_eq!(*key, Self::key());
-        let (name, annotation, status) = match write.clone() {
+        let (name, annotations, status) = match write.clone() {
             Write::Create {
                 name,
-                annotation,
+                annotations,
                 status,
                 ..
-            } => (name, Some(annotation), Some(status)),
+            } => (name, Some(annotations), Some(status)),
             Write::Update {
                 name,
-                annotation,
+                annotations,
                 status,
                 ..
-            } => (name, annotation, status),
+            } => (name, annotations, status),
             Write::Delete { .. } => panic!("{write:?}"),
         };
         self.version += 1;
@@ -125,7 +125,14 @@ impl World {
         let status = status.map(|status| *status);
         self.seen.apply(StoredModel {
             resource_version: self.version.to_string(),
-            annotation: annotation.or(before.annotation.clone()),
+            annotation: match &annotations {
+                Some(written) => Some(written.base.clone()),
+                None => before.annotation.clone(),
+            },
+            previous_annotation: match annotations {
+                Some(written) => Some(written.previous),
+                None => before.previous_annotation.clone(),
+            },
             status: status.clone().or(before.status.clone()),
             ..before
         });
@@ -267,6 +274,7 @@ fn what_nothing_carries_goes_after_an_hour_unless_somebody_wrote_it() {
     let gone = world.write(2 * SECOND).unwrap();
     assert!(gone.carriers_gone_since.is_some() && gone.planned.is_empty());
     assert_eq!(gone.base[0].carrier, "deployment/v1", "it is remembered");
+    assert_eq!(gone.base[0].undeclared_since, gone.carriers_gone_since);
     let hour = Duration::from_secs(3600);
     let due = world.due(hour);
     assert_eq!((due.writes.len(), due.next), (0, Some(hour + 2 * SECOND)));

@@ -1,6 +1,8 @@
 //! The stored memory of a model decides which version is its base.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod lost_bases;
+#[path = "../world/mod.rs"]
 mod world;
 
 use std::sync::Arc;

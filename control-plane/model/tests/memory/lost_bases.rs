@@ -1,0 +1,105 @@
+//! What counts as the loss of a base, and who follows a base that is gone.
+
+use super::*;
+
+fn three() -> Carrier {
+    carrier("m-v3", "v3").created(3)
+}
+
+fn base(cluster: &Cluster) -> Vec<&str> {
+    let base = cluster.served.memory.base.keys();
+    base.map(String::as_str).collect()
+}
+
+#[test]
+fn a_weight_on_the_base_is_no_loss_of_it() {
+    for on_base_lost in [OnBaseLost::Release, OnBaseLost::Hold] {
+        let mut cluster = Cluster::new(ServedModelSpec {
+            on_base_lost,
+            ..ServedModelSpec::default()
+        });
+        cluster.settle(&[one(), two(), three()]);
+        // One label after the other.
+        let first = [one().weight("90"), two(), three()];
+        assert_eq!(
+            cluster.percents(&first),
+            shares(&[("v1", 100.0), ("v2", 0.0), ("v3", 0.0)])
+        );
+        let both = [one().weight("90"), two().weight("10"), three()];
+        assert_eq!(
+            cluster.percents(&both),
+            shares(&[("v1", 90.0), ("v2", 10.0), ("v3", 0.0)])
+        );
+        let below_100 = [one().weight("60"), two().weight("20"), three()];
+        assert_eq!(
+            cluster.percents(&below_100),
+            shares(&[("v1", 75.0), ("v2", 25.0), ("v3", 0.0)])
+        );
+        let plan = cluster.settle(&both);
+        let said = reasons(&plan);
+        for reason in [reason::BASE_LOST, reason::STANDS_IN, reason::NOTHING_READY] {
+            assert!(!said.contains(&reason), "{on_base_lost:?}: {said:?}");
+        }
+        assert_eq!(base(&cluster), ["deployment/m-v1"]);
+        // Unready, it is lost like any other.
+        let lost = [one().weight("90").unready(2), two().weight("10"), three()];
+        let served: f64 = cluster.percents(&lost).iter().map(|(_, share)| share).sum();
+        let expected = match on_base_lost {
+            OnBaseLost::Release => 100.0,
+            OnBaseLost::Hold => 0.0,
+        };
+        assert_eq!(served, expected, "{on_base_lost:?}");
+    }
+}
+
+#[test]
+fn of_equally_old_versions_the_one_that_is_ready_first_is_not_the_base_alone() {
+    let mut cluster = Cluster::new(ServedModelSpec::default());
+    let loading = two().created(1).unready(2);
+    cluster.settle(&[one(), loading]);
+    assert_eq!(base(&cluster), ["deployment/m-v1", "deployment/m-v2"]);
+    let both = [one(), two().created(1)];
+    assert_eq!(
+        cluster.percents(&both),
+        shares(&[("v1", 50.0), ("v2", 50.0)])
+    );
+    let plan = cluster.settle(&both);
+    assert!(reasons(&plan).contains(&reason::EQUAL_AGE));
+    // Once a person has decided, nothing is said any more.
+    let decided = [one(), two().created(1).weight("0")];
+    assert!(!reasons(&cluster.settle(&decided)).contains(&reason::EQUAL_AGE));
+}
+
+#[test]
+fn a_promoted_base_that_is_deleted_gives_back_to_the_one_before_it() {
+    let mut cluster = Cluster::new(ServedModelSpec::default());
+    // Recreated, so that the held version is the older one.
+    let stable = || one().created(9);
+    cluster.settle(&[one(), three()]);
+    cluster.settle(&[stable(), three()]);
+    cluster.settle(&[stable(), three(), two().weight("100")]);
+    assert_eq!(base(&cluster), ["deployment/m-v2"]);
+    let left = [stable(), three()];
+    for seconds in [0, 300, 300] {
+        cluster.now += seconds;
+        assert_eq!(
+            cluster.percents(&left),
+            shares(&[("v1", 100.0), ("v3", 0.0)]),
+            "{seconds}"
+        );
+    }
+    assert_eq!(base(&cluster), ["deployment/m-v1"]);
+}
+
+#[test]
+fn a_carrier_of_several_that_are_the_base_keeps_its_place_under_another_name() {
+    let mut cluster = Cluster::new(ServedModelSpec::default());
+    let equal = || two().created(1);
+    cluster.settle(&[one(), equal()]);
+    let mut green = one().created(9);
+    green.key.name = "m-v1-green".to_owned();
+    assert_eq!(
+        cluster.percents(&[green, equal()]),
+        shares(&[("v1", 50.0), ("v2", 50.0)])
+    );
+}
