@@ -278,6 +278,7 @@ impl Store {
             selector,
             external_name,
             ports,
+            ..
         } = &object.body
         else {
             if list.is_some() && *what != What::Services {

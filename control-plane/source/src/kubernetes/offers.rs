@@ -34,15 +34,19 @@ impl Store {
             let object = self.objects.get(&(what, name.clone()))?;
             let name = name.name.clone();
             Some(match &object.body {
-                Body::Service { ports, .. } => Offer {
+                Body::Service {
+                    ports, headless, ..
+                } => Offer {
                     by: PortSource::Service(name),
                     ports,
                     asked,
+                    headless: *headless,
                 },
                 Body::Pool { ports, .. } => Offer {
                     by: PortSource::Pool(name),
                     ports,
                     asked: true,
+                    headless: false,
                 },
                 _ => return None,
             })

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use headgate_contract::names;
-use headgate_model::ports::{Chosen, Class, PodPort, Unclear, annotated, choose, protocol_of};
+use headgate_model::ports::{Chosen, PodPort, Unclear, annotated, choose, protocol_of};
 use headgate_model::{CarrierKey, PortSource, Protocol};
 
 use super::findings::CarrierFindings;
@@ -305,7 +305,7 @@ impl PodClassifier<'_> {
     }
 
     fn refuses(&self, chosen: &Chosen) -> bool {
-        matches!(chosen.class, Class::Grpc | Class::Grpcs) && roles::serves_http_only(self.kind)
+        chosen.class.is_grpc() && roles::serves_http_only(self.kind)
     }
 }
 

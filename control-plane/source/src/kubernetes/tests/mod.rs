@@ -12,4 +12,5 @@ mod desired_replicas;
 mod roles;
 mod rules;
 mod serving;
+mod sidecars;
 mod world;

@@ -15,7 +15,13 @@ fn store(objects: &[Value]) -> Store {
 }
 
 /// A part of an owner: a Deployment, its ReplicaSet, and as many pods as it wants, with these labels and containers.
-fn part(owner: &Value, name: &str, ips: &[u8], labels: &Value, spec: &Value) -> Vec<Value> {
+pub(super) fn part(
+    owner: &Value,
+    name: &str,
+    ips: &[u8],
+    labels: &Value,
+    spec: &Value,
+) -> Vec<Value> {
     let count = u32::try_from(ips.len()).unwrap();
     let mut deployment = replicas(object("Deployment", name, 1, Some(owner)), count);
     deployment["spec"]["template"]["metadata"]["labels"] = labels.clone();
@@ -33,7 +39,7 @@ fn part(owner: &Value, name: &str, ips: &[u8], labels: &Value, spec: &Value) -> 
     [vec![deployment, set], pods].concat()
 }
 
-fn listens(ports: &Value) -> Value {
+pub(super) fn listens(ports: &Value) -> Value {
     json!({"containers": [{"name": "main", "ports": ports}]})
 }
 
