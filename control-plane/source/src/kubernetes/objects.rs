@@ -319,6 +319,14 @@ fn controller(value: &Value) -> Option<Controller> {
 }
 
 impl Object {
+    /// What an owner says of its generations of pods.
+    pub(super) fn generations(&self) -> Option<&Generations> {
+        match &self.body {
+            Body::Owner { generations, .. } => generations.as_ref(),
+            _ => None,
+        }
+    }
+
     /// Whether it is a pod whose containers ended for good.
     pub(crate) fn has_ended(&self) -> bool {
         matches!(self.body, Body::Pod { ended: true, .. })

@@ -2,6 +2,7 @@
 
 mod carriers;
 mod external;
+mod generations;
 mod groups;
 mod ignored;
 mod mentions;
