@@ -72,6 +72,7 @@ impl Store {
     pub(super) fn everything_is_stale(&mut self) {
         let all: Vec<Key> = self.objects.keys().cloned().collect();
         all.into_iter().for_each(|key| self.mark(key));
+        self.refile_all();
     }
 
     /// The owners that read from a Service which of their generations takes traffic, with their UIDs.

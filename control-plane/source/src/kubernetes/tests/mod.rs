@@ -1,6 +1,7 @@
 //! Objects of an API server → carriers, without an API server.
 
 mod carriers;
+mod copies;
 mod external;
 mod generations;
 mod groups;
