@@ -13,7 +13,7 @@ use std::fmt;
 
 use crate::{PortSource, Protocol};
 pub use names::{Class, never_serves, serves};
-use names::{Word, app_protocol, is_internal, is_side_channel, word};
+use names::{Word, is_internal, is_side_channel, said, word};
 
 /// A TCP port that a pod declares.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -78,6 +78,8 @@ pub struct Offer<'a> {
     /// Whether somebody pointed at it for this: it has the labels, an annotation names it, or it is a pool. Of another one a port
     /// whose name says nothing may be for anything.
     pub asked: bool,
+    /// Whether it is a headless Service: these give pods names, also for other things than requests.
+    pub headless: bool,
 }
 
 /// The port that serves.
@@ -121,10 +123,10 @@ pub fn choose(ports: &[PodPort], levels: &[Vec<Offer<'_>>]) -> Result<Chosen, Un
         .map(|offers| offers.iter().map(led).collect())
         .collect();
     let all: Vec<&Candidate> = levels.iter().flatten().flat_map(|led| &led.to).collect();
-    let told = ports.iter().any(|port| serves(&port.name))
-        || all
-            .iter()
-            .any(|candidate| candidate.class != Class::Unknown);
+    let told = Told {
+        by_pod: ports.iter().any(|port| serves(&port.name)),
+        by_offer: all.iter().any(|c| c.class != Class::Unknown),
+    };
     let offered = levels
         .iter()
         .find_map(|level| offered(ports, level, &all, told));
@@ -139,7 +141,7 @@ pub fn http_before_grpc<'a>(ports: &[PodPort], mut offers: Vec<Offer<'a>>) -> Ve
         classes.min()
     };
     if offers.iter().filter_map(best).any(Class::is_http) {
-        offers.retain(|offer| !matches!(best(offer), Some(Class::Grpc | Class::Grpcs)));
+        offers.retain(|offer| !matches!(best(offer), Some(class) if class.is_grpc()));
     }
     offers
 }
@@ -187,13 +189,7 @@ pub fn all_tls(ports: &[ServicePort]) -> bool {
 /// What those ports say that serve.
 fn said_by(ports: &[ServicePort]) -> impl Iterator<Item = Word> {
     let serving = ports.iter().filter(|port| !is_internal(&port.name));
-    serving.filter_map(said)
-}
-
-/// What a port of a Service says of itself.
-fn said(port: &ServicePort) -> Option<Word> {
-    let protocol = port.app_protocol.as_deref().and_then(app_protocol);
-    protocol.or_else(|| word(&port.name))
+    serving.filter_map(|port| said(port.app_protocol.as_deref(), &port.name, ""))
 }
 
 /// A port that an offer leads to.
@@ -204,6 +200,15 @@ struct Candidate {
     class: Class,
     /// Whether its offer gives it a name.
     named: bool,
+}
+
+/// Who tells of a port that it serves.
+#[derive(Clone, Copy)]
+struct Told {
+    /// The pod, by its name.
+    by_pod: bool,
+    /// A Service or a pool, that of the pod's port included.
+    by_offer: bool,
 }
 
 /// An offer, and the ports that it leads to.
@@ -219,7 +224,7 @@ fn candidates(ports: &[PodPort], offer: &Offer<'_>) -> Vec<Candidate> {
             Target::Name(name) => named(ports, name)?,
         };
         let own = name_of(ports, number);
-        let said = said(port);
+        let said = said(port.app_protocol.as_deref(), &port.name, own);
         let aside = said.is_none() && (is_side_channel(&port.name) || is_side_channel(own));
         if is_internal(&port.name) || is_internal(own) || aside {
             return None;
@@ -236,16 +241,18 @@ fn candidates(ports: &[PodPort], offer: &Offer<'_>) -> Vec<Candidate> {
 }
 
 /// The port that the offers of a level lead to; `None` if they lead to none. `all` are the candidates of every level and decide the
-/// protocol. `told`: another port is known to serve, so a named port of unknown class counts only if its offer was asked for.
+/// protocol. `told`: another port is known to serve, so a named port of unknown class counts only if its offer was asked for. What the
+/// pod alone calls it does not overrule a Service with an address of its own, which is there for requests: a sidecar may have an `http`.
 fn offered(
     ports: &[PodPort],
     level: &[Led<'_>],
     all: &[&Candidate],
-    told: bool,
+    told: Told,
 ) -> Option<Result<Chosen, Unclear>> {
     let mut choices: Vec<(&PortSource, BTreeSet<u16>)> = Vec::new();
     let mut classes: BTreeSet<Class> = BTreeSet::new();
     for Led { offer, to } in level {
+        let told = told.by_offer || (told.by_pod && offer.headless);
         let aside = |c: &&Candidate| told && !offer.asked && c.class == Class::Unknown && c.named;
         let candidates = || to.iter().filter(|c| !aside(c));
         let Some(best) = candidates().map(|c| c.class).min() else {

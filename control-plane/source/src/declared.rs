@@ -3,6 +3,15 @@
 use headgate_model::ports::{PodPort, Probe, ServicePort, Target};
 use serde_json::Value;
 
+/// Containers that meshes and Dapr inject into pods: their ports are the proxy's, and never the server's.
+const INJECTED: [&str; 5] = [
+    "istio-proxy",
+    "linkerd-proxy",
+    "kuma-sidecar",
+    "consul-dataplane",
+    "daprd",
+];
+
 /// The ports of a pod's spec that can be reached: the TCP ones of its containers, and of its native sidecars.
 pub(crate) fn pod_ports(spec: &Value) -> Vec<PodPort> {
     let tcp = all_ports(spec).filter(|port| is_tcp(port));
@@ -16,17 +25,20 @@ pub(crate) fn pod_ports(spec: &Value) -> Vec<PodPort> {
     ports
 }
 
-/// Every port that a pod's spec declares.
+/// Every port that a pod's spec declares, but for those of injected proxies.
 pub(crate) fn all_ports(spec: &Value) -> impl Iterator<Item = &Value> {
     containers(spec).flat_map(|container| list(container, "/ports"))
 }
 
-/// The containers that run as long as the pod. A native sidecar, which Kubernetes keeps running, is one.
+/// The containers that run as long as the pod, without injected ones. A native sidecar, which Kubernetes keeps running, is one.
 fn containers(spec: &Value) -> impl Iterator<Item = &Value> {
     let sidecars = list(spec, "/initContainers")
         .iter()
         .filter(|init| text(init, "/restartPolicy") == Some("Always"));
-    list(spec, "/containers").iter().chain(sidecars)
+    let injected =
+        |container: &&Value| text(container, "/name").is_some_and(|name| INJECTED.contains(&name));
+    let all = list(spec, "/containers").iter().chain(sidecars);
+    all.filter(move |container| !injected(container))
 }
 
 /// A port of a container; `None` where it has no number.
@@ -79,6 +91,11 @@ fn service_port(port: &Value) -> Option<ServicePort> {
         target,
         app_protocol: text(port, "/appProtocol").map(str::to_owned),
     })
+}
+
+/// Whether a Service gives its pods names, and has no address of its own.
+pub(crate) fn is_headless(service: &Value) -> bool {
+    text(service, "/spec/clusterIP") == Some("None")
 }
 
 pub(crate) fn is_tcp(port: &Value) -> bool {

@@ -7,7 +7,7 @@ use crate::Protocol;
 pub enum Class {
     /// HTTP, by name or `appProtocol`.
     Http,
-    /// As NIM and Ray Serve call the port of their HTTP API.
+    /// As NIM, Ray Serve and TensorFlow Serving call the port of their HTTP API.
     Api,
     /// HTTP over TLS.
     Https,
@@ -26,6 +26,12 @@ impl Class {
         matches!(self, Self::Http | Self::Api | Self::Https)
     }
 
+    /// Whether it is spoken to in gRPC, over TLS or not.
+    #[must_use]
+    pub fn is_grpc(self) -> bool {
+        matches!(self, Self::Grpc | Self::Grpcs)
+    }
+
     /// Whether it is spoken to over TLS.
     #[must_use]
     pub fn is_tls(self) -> bool {
@@ -37,6 +43,9 @@ pub(super) type Word = (Class, Protocol);
 
 /// Ports whose names contain one of these never serve.
 const NEVER: [&str; 6] = ["metric", "health", "admin", "probe", "status", "queueadm"];
+
+/// Ports whose names have one of these words, between hyphens, never serve: `http-envoy-prom` does not, `http-prompt` does.
+const NEVER_WORDS: [&str; 2] = ["prom", "prometheus"];
 
 /// Words of port names, between hyphens: what servers of one model say to each other, and how operators get at them. A name that
 /// also says a protocol, as `http-torch`, serves.
@@ -70,12 +79,13 @@ const SIDE_CHANNELS: [&str; 22] = [
 ];
 
 /// Port names that say a protocol; also with `-suffix`.
-const NAMES: [(&str, Class, Protocol); 9] = [
+const NAMES: [(&str, Class, Protocol); 10] = [
     ("http", Class::Http, Protocol::Http1),
     ("http1", Class::Http, Protocol::Http1),
     ("http2", Class::Http, Protocol::Http2),
     ("h2c", Class::Http, Protocol::Http2),
     ("api", Class::Api, Protocol::Http1),
+    ("rest", Class::Api, Protocol::Http1),
     ("serve", Class::Api, Protocol::Http1),
     ("https", Class::Https, Protocol::Http1),
     ("grpc", Class::Grpc, Protocol::Http2),
@@ -97,6 +107,7 @@ const APP_PROTOCOLS: [(&str, Class, Protocol); 8] = [
 /// Whether a port of this name is for something else than requests, whatever else speaks for it.
 pub(super) fn is_internal(name: &str) -> bool {
     NEVER.iter().any(|word| name.contains(word))
+        || name.split('-').any(|word| NEVER_WORDS.contains(&word))
 }
 
 /// Whether a port of this name is for what servers say to each other.
@@ -125,7 +136,20 @@ pub(super) fn word(name: &str) -> Option<Word> {
     found.map(|(_, class, protocol)| (*class, *protocol))
 }
 
-pub(super) fn app_protocol(text: &str) -> Option<Word> {
+/// What is said of a port by its `appProtocol`, else by its name. HTTP/2 is also how gRPC travels, and KServe says `h2c` of both, so
+/// there a name of gRPC, that of the Service's port or else the pod's, stays what the port is for.
+pub(super) fn said(app_protocol: Option<&str>, name: &str, of_pod: &str) -> Option<Word> {
+    let named = word(name);
+    let Some(protocol) = app_protocol.and_then(by_app_protocol) else {
+        return named;
+    };
+    let carries_grpc = protocol == (Class::Http, Protocol::Http2);
+    let grpc = named.or_else(|| word(of_pod));
+    let grpc = grpc.filter(|(class, _)| carries_grpc && class.is_grpc());
+    Some(grpc.unwrap_or(protocol))
+}
+
+fn by_app_protocol(text: &str) -> Option<Word> {
     let lower = text.to_ascii_lowercase();
     let bare = lower.rsplit('/').next().unwrap_or_default();
     let found = APP_PROTOCOLS.iter().find(|(word, _, _)| *word == bare);

@@ -80,7 +80,7 @@ fn shown(chosen: Result<Chosen, Unclear>) -> String {
 
 #[test]
 fn without_a_service_a_port_serves_by_its_name_or_as_the_only_one() {
-    let rows: [(&str, &[&str], &str); 26] = [
+    let rows: [(&str, &[&str], &str); 31] = [
         ("TGI, Ollama", &["http:80"], "80 http1 named http"),
         (
             "Triton",
@@ -155,6 +155,27 @@ fn without_a_service_a_port_serves_by_its_name_or_as_the_only_one() {
         ),
         ("metrics of HTTP", &["http-metrics:9090"], "nothing"),
         (
+            "TensorFlow Serving, OpenVINO",
+            &["grpc:8500", "rest:8501"],
+            "8501 http1 named rest",
+        ),
+        (
+            "a proxy's statistics",
+            &[":8000", "http-envoy-prom:15090"],
+            "8000 http1 only",
+        ),
+        (
+            "a proxy's statistics, beside a name that says nothing",
+            &["container-port:8000", "http-envoy-prom:15090"],
+            "8000 http1 only",
+        ),
+        ("Prometheus", &["prometheus-http:9090"], "nothing"),
+        (
+            "a word that only begins so",
+            &["http-prompt:8000", "prom:9090"],
+            "8000 http1 named http-prompt",
+        ),
+        (
             "Knative",
             &["http-usermetric:9091", "http-queueadm:8022", "http:8012"],
             "8012 http1 named http",
@@ -181,7 +202,7 @@ fn without_a_service_a_port_serves_by_its_name_or_as_the_only_one() {
 fn a_service_says_the_port_and_how_it_is_spoken_to() {
     let vllm: &[&str] = &["container-port:8000", "zmq-port:55555", "ucx-port:9999"];
     let triton: &[&str] = &["http-triton:8000", "grpc-triton:8001", "metrics:8002"];
-    let rows: [(&str, &[&str], &[&str], &str); 22] = [
+    let rows: [(&str, &[&str], &[&str], &str); 31] = [
         (
             "vLLM production stack",
             vllm,
@@ -235,6 +256,60 @@ fn a_service_says_the_port_and_how_it_is_spoken_to() {
             &[":8001"],
             &["x>8001@kubernetes.io/h2c"],
             "8001 http2 service/a",
+        ),
+        (
+            "NIM with gRPC, as KServe leads to it",
+            &["api:8000", "grpc:50051"],
+            &["api>api", "grpc>grpc@kubernetes.io/h2c"],
+            "8000 http1 service/a",
+        ),
+        (
+            "HTTP and gRPC, as KServe leads to them",
+            &["http1:8080", "grpc:9000"],
+            &["http1>8080", "grpc>9000@kubernetes.io/h2c"],
+            "8080 http1 service/a",
+        ),
+        (
+            "gRPC by the pod's name, over HTTP/2",
+            &["http1:8080", "grpc-x:9000"],
+            &["llama-predictor>8080", "other>9000@http2"],
+            "8080 http1 service/a",
+        ),
+        (
+            "gRPC over HTTP/2 alone",
+            &["grpc:9000"],
+            &["grpc>9000@kubernetes.io/h2c"],
+            "9000 http2 service/a",
+        ),
+        (
+            "gRPC over TLS stays so",
+            &[":9000"],
+            &["grpcs-x>9000@h2c"],
+            "9000 http2 tls service/a",
+        ),
+        (
+            "HTTP/2 by the Service's name before the pod's",
+            &["grpc:9000", "api:8000"],
+            &["http2>9000@h2c", "api>api"],
+            "9000 http2 service/a",
+        ),
+        (
+            "HTTP/2 before an API",
+            &[":9000", ":8000"],
+            &["x>9000@h2c", "api>8000"],
+            "9000 http2 service/a",
+        ),
+        (
+            "HTTP/1 by appProtocol, whatever the name",
+            &["grpc:9000"],
+            &["grpc>9000@http"],
+            "9000 http1 service/a",
+        ),
+        (
+            "gRPC by both",
+            &["api:8000", ":9000"],
+            &["api>api", "grpcs>9000@grpc"],
+            "8000 http1 service/a",
         ),
         (
             "gRPC by appProtocol",
@@ -325,6 +400,7 @@ fn a_service_says_the_port_and_how_it_is_spoken_to() {
             by: PortSource::Service("a".to_owned()),
             ports: &service,
             asked: true,
+            headless: false,
         };
         assert_eq!(shown(choose(&pod(ports), &[vec![offer]])), wanted, "{what}");
     }
@@ -339,11 +415,13 @@ fn services_that_lead_to_one_port_agree_and_the_labelled_ones_come_first() {
         by: PortSource::Service(by.to_owned()),
         ports,
         asked: true,
+        headless: false,
     };
     let pool = |ports| Offer {
         by: PortSource::Pool("p".to_owned()),
         ports,
         asked: true,
+        headless: false,
     };
     let chosen = |levels: &[Vec<Offer<'_>>]| shown(choose(&ports, levels));
     assert_eq!(

@@ -9,7 +9,7 @@ use headgate_model::{LabelKeys, PortSource, ports};
 use serde_json::Value;
 
 use super::remarks::texts;
-use crate::declared::{all_ports, is_tcp, pod_port, pod_ports, service_ports};
+use crate::declared::{all_ports, is_headless, is_tcp, pod_port, pod_ports, service_ports};
 
 type Texts = BTreeMap<String, String>;
 
@@ -34,6 +34,7 @@ pub(super) struct Front {
     labelled: bool,
     selector: Texts,
     ports: Vec<ServicePort>,
+    headless: bool,
 }
 
 /// Which port serves.
@@ -77,6 +78,7 @@ impl Front {
                 .all(|key| labels.contains_key(key)),
             selector,
             ports: service_ports(value),
+            headless: is_headless(value),
         })
     }
 }
@@ -152,6 +154,7 @@ impl Template {
                 by: PortSource::Service(front.name.clone()),
                 ports: &front.ports,
                 asked: asked || front.labelled,
+                headless: front.headless,
             };
             fronts.into_iter().map(offer).collect::<Vec<_>>()
         };

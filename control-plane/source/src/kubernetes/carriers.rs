@@ -243,7 +243,10 @@ impl Store {
             }
             None => (
                 self.endpoints(&serving_pods, &mut findings),
-                self.desired(&at, key, &serving_pods.serving),
+                match serving_pods.standby {
+                    true => (0, Wishes::new()),
+                    false => self.desired(&at, key, &serving_pods.serving),
+                },
             ),
         };
         let labels = self.labels_of(&at, object, &mut findings);
@@ -278,6 +281,7 @@ impl Store {
             selector,
             external_name,
             ports,
+            ..
         } = &object.body
         else {
             if list.is_some() && *what != What::Services {

@@ -180,6 +180,14 @@ impl CarrierFindings<'_> {
         )
     }
 
+    /// The status of the carrier or of an owner, as messages about the carrier call it.
+    pub(super) fn status_of(&self, owner: &CarrierKey) -> String {
+        match owner == self.key {
+            true => "its status".to_owned(),
+            false => format!("the status of {}", owner.identity()),
+        }
+    }
+
     /// The generation that takes traffic has no pod, and `others` have some.
     pub(super) fn no_generation(
         &mut self,
@@ -189,9 +197,9 @@ impl CarrierFindings<'_> {
         others: &str,
     ) {
         let namespace = &self.key.namespace;
-        let who = match by == self.key {
-            true => "its status".to_owned(),
-            false => format!("the selector of {}", by.identity()),
+        let who = match by.kind.as_str() {
+            "service" => format!("the selector of {}", by.identity()),
+            _ => self.status_of(by),
         };
         let by = by.identity();
         self.warn(

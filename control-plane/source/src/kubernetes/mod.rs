@@ -15,6 +15,7 @@ mod desired_replicas;
 pub(crate) mod discovery;
 mod external;
 pub(crate) mod fault;
+mod filing;
 mod findings;
 mod groups;
 mod ignored_advice;

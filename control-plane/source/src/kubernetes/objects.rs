@@ -15,7 +15,7 @@ use serde_json::Value;
 use super::kinds::Kind;
 use super::roles::{self, Generations};
 use super::unready;
-use crate::declared::{list, number, pod_ports, service_ports, text};
+use crate::declared::{is_headless, list, number, pod_ports, service_ports, text};
 
 /// Namespace and name.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -76,6 +76,8 @@ pub(crate) enum Body {
         ports: Vec<ServicePort>,
         /// The DNS name that it stands for, where it is of type ExternalName.
         external_name: Option<String>,
+        /// Whether it has no address of its own.
+        headless: bool,
     },
     /// An InferencePool.
     Pool {
@@ -142,6 +144,7 @@ impl Object {
                 selector,
                 ports: service_ports(value),
                 external_name: external_name.map(str::to_owned),
+                headless: is_headless(value),
             },
         ))
     }
@@ -316,6 +319,14 @@ fn controller(value: &Value) -> Option<Controller> {
 }
 
 impl Object {
+    /// What an owner says of its generations of pods.
+    pub(super) fn generations(&self) -> Option<&Generations> {
+        match &self.body {
+            Body::Owner { generations, .. } => generations.as_ref(),
+            _ => None,
+        }
+    }
+
     /// Whether it is a pod whose containers ended for good.
     pub(crate) fn has_ended(&self) -> bool {
         matches!(self.body, Body::Pod { ended: true, .. })

@@ -12,14 +12,20 @@ use super::serving::{PodClassifier, declares};
 use super::store::{Key, Store, What};
 
 impl Store {
-    /// The Services without our labels that select a pod of a carrier, sorted by name.
+    /// The Services without our labels that select a pod of a carrier, sorted by name; not those whose labels would be taken for
+    /// copies, since labels do not make them carriers.
     pub(super) fn fronts(&self, carrier: &CarrierKey) -> Vec<String> {
         let members = self.members.get(carrier).into_iter().flatten();
         let pods = members.filter(|member| member.0 == What::Pods);
         let labels = pods.filter_map(|pod| Some(&self.objects.get(pod)?.meta.labels));
         let of = |labels| self.groups.selecting(&carrier.namespace, labels).0;
         let names: BTreeSet<Name> = labels.flat_map(of).collect();
-        names.into_iter().map(|name| name.name).collect()
+        let free = |name: &Name| {
+            let service = self.objects.get(&(What::Services, name.clone()));
+            service.is_some_and(|service| !self.has_copies(service))
+        };
+        let free = names.into_iter().filter(free);
+        free.map(|name| name.name).collect()
     }
 
     /// What leads to a pod, the most telling first; `None` where the Service that is asked does not.
@@ -34,15 +40,19 @@ impl Store {
             let object = self.objects.get(&(what, name.clone()))?;
             let name = name.name.clone();
             Some(match &object.body {
-                Body::Service { ports, .. } => Offer {
+                Body::Service {
+                    ports, headless, ..
+                } => Offer {
                     by: PortSource::Service(name),
                     ports,
                     asked,
+                    headless: *headless,
                 },
                 Body::Pool { ports, .. } => Offer {
                     by: PortSource::Pool(name),
                     ports,
                     asked: true,
+                    headless: false,
                 },
                 _ => return None,
             })

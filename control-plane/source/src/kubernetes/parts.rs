@@ -39,21 +39,75 @@ pub(super) struct Ambiguous {
 type Signature = (Class, Option<u16>);
 
 impl Store {
-    /// The pods of the generation that takes traffic; `None` where all generations do.
+    /// What an owner says of its generations of pods.
+    pub(super) fn generations(&self, owner: &Key) -> Option<&Generations> {
+        self.objects.get(owner)?.generations()
+    }
+
+    /// The pods of a carrier that are of a generation that takes traffic; `None` where all of them do. If the carrier has no generations
+    /// itself, those of the nearest owner above a pod count: a ReplicaSet of a Rollout may carry, or its Service.
     pub(super) fn running(
         &self,
         at: &Key,
         carrier: &Object,
+        pods: &[(&Key, &Object)],
         findings: &mut CarrierFindings<'_>,
     ) -> Option<BTreeSet<Key>> {
-        let Body::Owner {
-            generations: Some(generations),
-            ..
-        } = &carrier.body
-        else {
+        if let Some(generations) = self.generations(at) {
+            return self.running_of(at, generations, findings);
+        }
+        // One that carries for itself was meant alone.
+        if at.0 == What::Pods {
             return None;
-        };
-        let children = self.children(&carrier.meta.uid);
+        }
+        let mut running = BTreeSet::new();
+        let mut governed: BTreeMap<Key, BTreeSet<Key>> = BTreeMap::new();
+        for (pod, _) in pods {
+            let mut above = self.above(pod).into_iter();
+            let nearest = above.find(|owner| self.generations(owner).is_some());
+            let nearest = nearest
+                .filter(|owner| at.0 != What::Services || self.stands_for_active(owner, carrier));
+            match nearest {
+                Some(owner) => _ = governed.entry(owner).or_default().insert((*pod).clone()),
+                None => _ = running.insert((*pod).clone()),
+            }
+        }
+        if governed.is_empty() {
+            return None;
+        }
+        for (owner, pods) in governed {
+            let generations = self.generations(&owner);
+            match generations.and_then(|g| self.running_of(&owner, g, findings)) {
+                Some(active) => running.extend(pods.intersection(&active).cloned()),
+                None => running.extend(pods),
+            }
+        }
+        Some(running)
+    }
+
+    /// Whether the Service that names the active generation of an owner declares the same model and version as another one. If it
+    /// declares others, or nothing, somebody weighs generations apart by their Services.
+    fn stands_for_active(&self, owner: &Key, service: &Object) -> bool {
+        let generations = self.generations(owner);
+        let active = generations.and_then(|generations| generations.service.as_ref());
+        let active = active.and_then(|name| {
+            let name = Name {
+                namespace: owner.1.namespace.clone(),
+                name: name.clone(),
+            };
+            self.objects.get(&(What::Services, name))
+        });
+        active.is_some_and(|active| self.declares(active) && self.is_same_variant(active, service))
+    }
+
+    /// The pods of an owner's generation that takes traffic; `None` where all generations do.
+    fn running_of(
+        &self,
+        at: &Key,
+        generations: &Generations,
+        findings: &mut CarrierFindings<'_>,
+    ) -> Option<BTreeSet<Key>> {
+        let children = self.children(&self.objects.get(at)?.meta.uid);
         let pods_of = |child: &Key| {
             let uid = self.objects.get(child).map(|object| &object.meta.uid);
             let mut all = uid.map(|uid| self.below(uid)).unwrap_or_default();
@@ -93,9 +147,10 @@ impl Store {
             (created, child.clone())
         };
         let (oldest, pods) = all.into_iter().min_by_key(|(child, _)| age(child))?;
+        let status = findings.status_of(&self.carrier_key(at));
         findings.unclear_roles(&format!(
-            "neither its status nor a Service says which of its generations takes traffic: the oldest, {}, does, as labels cannot \
-             weigh them apart",
+            "neither {status} nor a Service says which of its generations takes traffic: the oldest, {}, does, as labels cannot weigh \
+             them apart",
             oldest.1.name
         ));
         Some(pods)

@@ -22,6 +22,12 @@ const NAMED_OWNERS: [(&str, &str, &str); 1] = [(
 /// Groups whose controllers copy all labels of what they are given to the Services that they make. Nobody put them there.
 const COPYING: [&str; 2] = ["networking.internal.knative.dev", "serving.knative.dev"];
 
+/// Kinds whose operators copy the object's own labels to the Services that they make for it, and may do so only once: group and kind.
+const COPIED: [(&str, &str); 1] = [(KSERVE, "InferenceService")];
+
+/// Kinds whose objects have the labels and annotations of their owner as of the day they were made: group, kind, and the owner's kind.
+const COPIES: [(&str, &str, &str); 1] = [(RAY, "RayCluster", "RayService")];
+
 /// What a pod is to its owner.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Role {
@@ -113,9 +119,23 @@ pub(super) fn named_owner(labels: &Labels) -> Option<(&'static str, &'static str
     })
 }
 
-/// Whether the labels of a Service are its controller's copies, and nobody's word on the Service.
-pub(super) fn copies_labels(controller: &Controller) -> bool {
+/// Whether a controller copies labels of another object to the Services that it makes.
+pub(super) fn copies_all_labels(controller: &Controller) -> bool {
     COPYING.contains(&controller.group.as_str())
+}
+
+/// Whether the labels of a controller, where it has any, are copied to its Services.
+pub(super) fn copies_its_labels(controller: &Controller) -> bool {
+    COPIED.contains(&(controller.group.as_str(), controller.kind.as_str()))
+}
+
+/// Whether the labels and annotations of an object of this kind are copies of its controller's.
+pub(super) fn is_a_copy(kind: &Kind, controller: &Controller) -> bool {
+    let copies = |(group, copy, original): &(&str, &str, &str)| {
+        kind.is(group, copy)
+            && (controller.group.as_str(), controller.kind.as_str()) == (*group, *original)
+    };
+    COPIES.iter().any(copies)
 }
 
 /// The role of a pod with these labels below an owner of this kind; `None` for a pod as the owner.

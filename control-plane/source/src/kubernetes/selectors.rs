@@ -34,6 +34,13 @@ impl Selectors {
         }
     }
 
+    /// Whether a selector of this Service is filed.
+    pub(crate) fn contains(&self, service: &Name, selector: &Labels) -> bool {
+        let place = place(&service.namespace, selector);
+        let filed = place.and_then(|place| self.0.get(&place));
+        filed.is_some_and(|filed| filed.contains_key(service))
+    }
+
     /// Those of the namespace that select these labels.
     pub(crate) fn matching(&self, namespace: &str, labels: &Labels) -> BTreeSet<Name> {
         if self.0.is_empty() {

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use headgate_contract::names;
-use headgate_model::ports::{Chosen, Class, PodPort, Unclear, annotated, choose, protocol_of};
+use headgate_model::ports::{Chosen, PodPort, Unclear, annotated, choose, protocol_of};
 use headgate_model::{CarrierKey, PortSource, Protocol};
 
 use super::findings::CarrierFindings;
@@ -20,6 +20,8 @@ use super::store::{Key, Store, What};
 pub(super) struct ServingPods<'a> {
     pub(super) serving: BTreeSet<&'a Key>,
     pub(super) chosen: BTreeMap<&'a Key, Chosen>,
+    /// All its pods are of generations that take no traffic, by what an owner above them says: it wants none of them.
+    pub(super) standby: bool,
 }
 
 /// A pod of a carrier, on its way to be an endpoint.
@@ -66,7 +68,7 @@ impl Store {
         let pods = members.filter(|member| member.0 == What::Pods);
         let pods = pods.filter_map(|member| Some((member, self.objects.get(member)?)));
         let classifier = self.classifier(at, carrier, pods.filter(|(_, pod)| lives(pod)).collect());
-        let running = self.running(at, carrier, findings);
+        let running = self.running(at, carrier, &classifier.pods, findings);
         let mut members: Vec<Member<'_>> = Vec::new();
         // Pods of one template are judged alike, so the judgement is made once for a row of them.
         let mut last: Option<(&Object, PodUse)> = None;
@@ -91,7 +93,12 @@ impl Store {
         if classifier.parts {
             self.weigh_parts(at, &mut members, findings);
         }
-        let mut serving_pods = ServingPods::default();
+        let mut serving_pods = ServingPods {
+            standby: self.generations(at).is_none()
+                && !members.is_empty()
+                && running.as_ref().is_some_and(BTreeSet::is_empty),
+            ..ServingPods::default()
+        };
         for member in &members {
             if let PodUse::Serves(chosen) = &member.pod_use {
                 serving_pods.serving.insert(member.key);
@@ -305,7 +312,7 @@ impl PodClassifier<'_> {
     }
 
     fn refuses(&self, chosen: &Chosen) -> bool {
-        matches!(chosen.class, Class::Grpc | Class::Grpcs) && roles::serves_http_only(self.kind)
+        chosen.class.is_grpc() && roles::serves_http_only(self.kind)
     }
 }
 

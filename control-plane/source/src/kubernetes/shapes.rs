@@ -31,6 +31,7 @@ const METADATA: Keep = Keep::Fields(&[
 const PROBE: Keep = Keep::Fields(&[("httpGet", Keep::Fields(&[("port", Keep::Scalar)]))]);
 
 const CONTAINERS: Keep = Keep::Fields(&[
+    ("name", Keep::Scalar),
     ("restartPolicy", Keep::Scalar),
     ("readinessProbe", PROBE),
     ("startupProbe", PROBE),
@@ -93,6 +94,7 @@ impl Shape for ServiceShape {
                 ("selector", Keep::Prefixed("")),
                 ("type", Keep::Scalar),
                 ("externalName", Keep::Scalar),
+                ("clusterIP", Keep::Scalar),
                 (
                     "ports",
                     Keep::Fields(&[

@@ -12,15 +12,13 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-use headgate_contract::names;
-use headgate_model::{Carrier, CarrierKey, Finding, LabelKeys, carrier_is_owner};
+use headgate_model::{Carrier, CarrierKey, Finding, LabelKeys};
 
 use super::carriers::Built;
 use super::external::AllowedEndpoint;
 use super::groups::Groups;
 use super::kinds::Kind;
-use super::objects::{Body, Name, Object};
-use super::roles;
+use super::objects::{Name, Object};
 use super::selectors::Selectors;
 use super::settled::{Settled, between};
 use super::state::KeepsBack;
@@ -291,7 +289,7 @@ impl Store {
         if self.objects.get(&key) == Some(&object) {
             return;
         }
-        self.remove(&key);
+        let before = self.take(&key);
         if let Some(owner) = self.named_owner(&object) {
             self.named.entry(owner).or_default().insert(key.clone());
         }
@@ -303,29 +301,31 @@ impl Store {
                 .or_default()
                 .insert(key.clone());
         }
-        match &object.body {
-            Body::Service { selector, .. } if self.declares(&object) => {
-                self.selectors.insert(&meta.name, selector);
-                if self.yields(&object) {
-                    self.groups.insert(&key, &object.body);
-                }
-            }
-            body => self.groups.insert(&key, body),
-        }
+        let uid = meta.uid.clone();
         let complaints = self.complaints(&key, &object);
         if !complaints.is_empty() {
             self.said = true;
             self.complaints.insert(key.clone(), complaints);
         }
         self.objects.insert(key.clone(), object);
+        self.file(&key);
         self.touched(&key);
+        if let Some(before) = before.filter(|before| *before != uid) {
+            self.refile_of(&before);
+        }
+        self.refile_of(&uid);
     }
 
     fn remove(&mut self, key: &Key) {
+        if let Some(uid) = self.take(key) {
+            self.refile_of(&uid);
+        }
+    }
+
+    /// Takes an object out, and returns its UID.
+    fn take(&mut self, key: &Key) -> Option<String> {
         self.touched(key);
-        let Some(object) = self.objects.remove(key) else {
-            return;
-        };
+        let object = self.objects.remove(key)?;
         if self.uids.get(&object.meta.uid) == Some(key) {
             self.uids.remove(&object.meta.uid);
         }
@@ -345,28 +345,9 @@ impl Store {
                 self.named.remove(&owner);
             }
         }
-        if let Body::Service { selector, .. } = &object.body {
-            self.selectors.remove(&key.1, selector);
-        }
-        self.groups.remove(key, &object.body);
+        self.unfile(key, &object.body);
         self.said |= self.complaints.remove(key).is_some();
-    }
-
-    /// Whether an object is a Service that declares a variant: one with both labels, which its controller did not copy.
-    pub(super) fn declares(&self, object: &Object) -> bool {
-        let labels = &object.meta.labels;
-        let controller = object.meta.controller.as_ref();
-        matches!(object.body, Body::Service { .. })
-            && !controller.is_some_and(roles::copies_labels)
-            && labels.contains_key(&self.keys.model)
-            && labels.contains_key(&self.keys.version)
-    }
-
-    /// Whether a Service lets the labelled owner of its pods carry in its place.
-    pub(super) fn yields(&self, object: &Object) -> bool {
-        let asked = object.meta.annotations.get(names::ANNOTATION_CARRIER);
-        matches!(object.body, Body::Service { .. })
-            && asked.is_some_and(|carrier| carrier_is_owner(carrier))
+        Some(object.meta.uid)
     }
 
     /// Brings the carriers up to date, and says what became of them.

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use headgate_model::CarrierKey;
 
-use super::objects::{Body, Name, Object};
+use super::objects::{Name, Object};
 use super::store::{Key, Store, What};
 
 impl Store {
@@ -21,34 +21,47 @@ impl Store {
             grouped.into_iter().for_each(|key| self.mark(key));
         }
         if key.0 == What::Services && self.settled {
-            let readers = self.owners_that_read(&key.1);
-            readers.into_iter().for_each(|key| self.mark(key));
+            for (reader, uid) in self.owners_that_read(&key.1) {
+                // Whoever carries for their pods reads it through them.
+                self.below(&uid).into_iter().for_each(|key| self.mark(key));
+                self.mark(reader);
+            }
         }
         self.mark(key.clone());
         let above = self.above(key);
         if let Some(outermost) = above.last() {
-            self.dirty.extend(self.services_of(outermost));
+            let homes = self.homes_below(outermost);
+            let services = homes.into_iter().filter(|home| home.kind == "service");
+            self.dirty.extend(services.collect::<Vec<_>>());
+        }
+        // Which generation takes traffic may depend on what there is of the others.
+        if let Some(owner) = above.iter().find(|owner| self.generations(owner).is_some()) {
+            self.dirty.extend(self.homes_below(owner));
         }
         above.into_iter().for_each(|above| self.mark(above));
         for below in self.below(&uid) {
             self.mark(below);
         }
         if key.0 == What::Services && service {
-            let around = self.objects.keys().filter(|(what, name)| {
-                *what != What::Services && name.namespace == key.1.namespace
-            });
-            let around: Vec<Key> = around.cloned().collect();
-            around.into_iter().for_each(|key| self.mark(key));
+            self.mark_around(&key.1.namespace);
         }
     }
 
-    /// The Services of what an object owns: they want what it wants, for pods too that they do not select.
-    fn services_of(&self, owner: &Key) -> BTreeSet<CarrierKey> {
+    /// Marks everything of a namespace that a Service may select, or that owns it.
+    pub(super) fn mark_around(&mut self, namespace: &str) {
+        let around = self.objects.keys();
+        let around =
+            around.filter(|(what, name)| *what != What::Services && name.namespace == namespace);
+        let around: Vec<Key> = around.cloned().collect();
+        around.into_iter().for_each(|key| self.mark(key));
+    }
+
+    /// The carriers of what an object owns. Services among them want what it wants, for pods too that they do not select.
+    fn homes_below(&self, owner: &Key) -> BTreeSet<CarrierKey> {
         let uid = self.objects.get(owner).map(|object| &object.meta.uid);
         let below = uid.map(|uid| self.below(uid)).unwrap_or_default();
         let homes = below.iter().filter_map(|key| self.homes.get(key));
-        let services = homes.flatten().filter(|home| home.kind == "service");
-        services.cloned().collect()
+        homes.flatten().cloned().collect()
     }
 
     pub(super) fn mark(&mut self, key: Key) {
@@ -59,20 +72,17 @@ impl Store {
     pub(super) fn everything_is_stale(&mut self) {
         let all: Vec<Key> = self.objects.keys().cloned().collect();
         all.into_iter().for_each(|key| self.mark(key));
+        self.refile_all();
     }
 
-    /// The owners that read from a Service which of their generations takes traffic.
-    fn owners_that_read(&self, service: &Name) -> Vec<Key> {
-        let reads = |object: &Object| match &object.body {
-            Body::Owner {
-                generations: Some(generations),
-                ..
-            } => generations.service.as_ref() == Some(&service.name),
-            _ => false,
+    /// The owners that read from a Service which of their generations takes traffic, with their UIDs.
+    fn owners_that_read(&self, service: &Name) -> Vec<(Key, String)> {
+        let reads = |(key, object): &(&Key, &Object)| {
+            let named = object.generations().and_then(|g| g.service.as_ref());
+            key.1.namespace == service.namespace && named == Some(&service.name)
         };
-        let all = self.objects.iter();
-        all.filter(|(key, object)| key.1.namespace == service.namespace && reads(object))
-            .map(|(key, _)| key.clone())
+        let all = self.objects.iter().filter(reads);
+        all.map(|(key, object)| (key.clone(), object.meta.uid.clone()))
             .collect()
     }
 }

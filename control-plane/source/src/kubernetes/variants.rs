@@ -13,14 +13,16 @@ impl Store {
         carrier: &Object,
         services: &'a BTreeSet<Name>,
     ) -> Vec<&'a Name> {
-        let labels = [&self.keys.model, &self.keys.version];
-        let declared = labels.map(|label| carrier.meta.labels.get(label));
         let same = |name: &&Name| {
             let service = self.objects.get(&(What::Services, (*name).clone()));
-            service.is_some_and(|service| {
-                labels.map(|label| service.meta.labels.get(label)) == declared
-            })
+            service.is_some_and(|service| self.is_same_variant(service, carrier))
         };
         services.iter().filter(same).collect()
+    }
+
+    /// Whether two objects have the same labels of model and version.
+    pub(super) fn is_same_variant(&self, one: &Object, other: &Object) -> bool {
+        let mut labels = [&self.keys.model, &self.keys.version].into_iter();
+        labels.all(|label| one.meta.labels.get(label) == other.meta.labels.get(label))
     }
 }

@@ -7,20 +7,29 @@ use crate::ports::{Offer, ServicePort, all_tls, choose};
 /// What it is, the pod's ports, those of each Service, and what is chosen.
 type Row<'a> = (&'a str, &'a [&'a str], &'a [&'a [&'a str]], &'a str);
 
+/// The first word of a Service without an address of its own.
+const HEADLESS: &str = "headless";
+
 /// What is chosen of a pod with Services that nobody asked for, called `a`, `b` and so on.
 fn beside(ports: &[&str], services: &[&[&str]]) -> String {
-    let services: Vec<Vec<ServicePort>> = services.iter().map(|ports| leads(ports)).collect();
-    let offers = services.iter().zip('a'..).map(|(ports, name)| Offer {
+    let read = |words: &&[&str]| match words {
+        [HEADLESS, ports @ ..] => (leads(ports), true),
+        ports => (leads(ports), false),
+    };
+    let services: Vec<(Vec<ServicePort>, bool)> = services.iter().map(read).collect();
+    let services = services.iter().zip('a'..);
+    let offers = services.map(|((ports, headless), name)| Offer {
         by: PortSource::Service(name.to_string()),
         ports,
         asked: false,
+        headless: *headless,
     });
     shown(choose(&pod(ports), &[offers.collect()]))
 }
 
 #[test]
 fn a_service_that_nobody_asked_for_says_nothing_by_a_port_whose_name_says_nothing() {
-    let rows: [Row<'_>; 12] = [
+    let rows: [Row<'_>; 17] = [
         (
             "where ranks meet",
             &["http:8000"],
@@ -36,13 +45,13 @@ fn a_service_that_nobody_asked_for_says_nothing_by_a_port_whose_name_says_nothin
         (
             "any name",
             &["http:8000"],
-            &[&["coordinator>29400"]],
+            &[&[HEADLESS, "coordinator>29400"]],
             "8000 http1 named http",
         ),
         (
             "any name, beside an API",
             &["api:8000"],
-            &[&["coordinator>29400"]],
+            &[&[HEADLESS, "coordinator>29400"]],
             "8000 http1 named api",
         ),
         (
@@ -55,6 +64,36 @@ fn a_service_that_nobody_asked_for_says_nothing_by_a_port_whose_name_says_nothin
             "beside it in one Service",
             &[":8000", ":29400"],
             &[&["coordinator>29400", "http>8000"]],
+            "8000 http1 service/a",
+        ),
+        (
+            "an address of its own, beside what a sidecar calls http",
+            &["container-port:8000", "http:2020"],
+            &[&["service-port>container-port"]],
+            "8000 http1 service/a",
+        ),
+        (
+            "without an address",
+            &["container-port:8000", "http:2020"],
+            &[&[HEADLESS, "service-port>container-port"]],
+            "2020 http1 named http",
+        ),
+        (
+            "beside a Service that leads to what the sidecar calls http",
+            &["container-port:8000", "http:2020"],
+            &[&["service-port>container-port"], &["logs>http"]],
+            "2020 http1 service/b",
+        ),
+        (
+            "without an address, where nothing says more",
+            &["container-port:8000"],
+            &[&[HEADLESS, "service-port>container-port"]],
+            "8000 http1 service/a",
+        ),
+        (
+            "without an address, and with a protocol",
+            &["main:8000", "http:2020"],
+            &[&[HEADLESS, "api>main"]],
             "8000 http1 service/a",
         ),
         (
@@ -103,6 +142,7 @@ fn a_service_that_nobody_asked_for_says_nothing_by_a_port_whose_name_says_nothin
         by: PortSource::Service("a".to_owned()),
         ports: &ports,
         asked: true,
+        headless: false,
     };
     assert_eq!(
         shown(choose(&pod(&["http:8000"]), &[vec![offer]])),

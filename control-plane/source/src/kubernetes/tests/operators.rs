@@ -10,27 +10,27 @@ fn store(objects: &[Value]) -> Store {
     fresh(objects, &watches())
 }
 
-fn addresses(store: &Store, identity: &str) -> Vec<String> {
+pub(super) fn addresses(store: &Store, identity: &str) -> Vec<String> {
     let pods = carrier(store, identity).pods;
     pods.iter().map(|pod| pod.address.to_string()).collect()
 }
 
 /// A Deployment of one pod with this spec, which carries.
-fn server(spec: &Value) -> Vec<Value> {
+pub(super) fn server(spec: &Value) -> Vec<Value> {
     let mut all = deployment("vllm", 1, &[1]);
     all[0] = model(all[0].clone(), "v1");
     all[2]["spec"] = spec.clone();
     all
 }
 
-fn leads(name: &str, ports: &Value) -> Value {
+pub(super) fn leads(name: &str, ports: &Value) -> Value {
     let mut service = service(name, json!({"app": "vllm"}));
     service["spec"]["ports"] = ports.clone();
     service
 }
 
 /// The engine of the vLLM production stack.
-fn engine() -> Value {
+pub(super) fn engine() -> Value {
     let health = json!({"httpGet": {"path": "/health", "port": 8000}, "periodSeconds": 10});
     json!({"containers": [{
         "name": "vllm", "startupProbe": health, "livenessProbe": health, "readinessProbe": health,
@@ -41,7 +41,7 @@ fn engine() -> Value {
     }]})
 }
 
-fn engine_service() -> Value {
+pub(super) fn engine_service() -> Value {
     let to = |name: &str, target: &str, port: u16| json!({"name": name, "port": port, "targetPort": target, "protocol": "TCP"});
     leads(
         "vllm-engine-service",

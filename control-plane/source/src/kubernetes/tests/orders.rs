@@ -194,6 +194,12 @@ impl Server {
                 if let Some(generation) = draft.generation {
                     service["spec"]["selector"]["rollouts-pod-template-hash"] = generation.into();
                 }
+                // As KServe makes them.
+                if let Some(owner) = owner.filter(|owner| owner["kind"] == "InferenceService") {
+                    let owned = object("Service", draft.name, 1, Some(&owner));
+                    service["metadata"]["ownerReferences"] =
+                        owned["metadata"]["ownerReferences"].clone();
+                }
                 if draft.yields {
                     service["metadata"]["annotations"]["headgate.dev/carrier"] = "owner".into();
                 }

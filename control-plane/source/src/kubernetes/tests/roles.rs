@@ -15,7 +15,13 @@ fn store(objects: &[Value]) -> Store {
 }
 
 /// A part of an owner: a Deployment, its ReplicaSet, and as many pods as it wants, with these labels and containers.
-fn part(owner: &Value, name: &str, ips: &[u8], labels: &Value, spec: &Value) -> Vec<Value> {
+pub(super) fn part(
+    owner: &Value,
+    name: &str,
+    ips: &[u8],
+    labels: &Value,
+    spec: &Value,
+) -> Vec<Value> {
     let count = u32::try_from(ips.len()).unwrap();
     let mut deployment = replicas(object("Deployment", name, 1, Some(owner)), count);
     deployment["spec"]["template"]["metadata"]["labels"] = labels.clone();
@@ -33,7 +39,7 @@ fn part(owner: &Value, name: &str, ips: &[u8], labels: &Value, spec: &Value) -> 
     [vec![deployment, set], pods].concat()
 }
 
-fn listens(ports: &Value) -> Value {
+pub(super) fn listens(ports: &Value) -> Value {
     json!({"containers": [{"name": "main", "ports": ports}]})
 }
 
@@ -325,7 +331,7 @@ fn workers_of_a_leader_are_no_endpoints_also_where_they_declare_its_port() {
 }
 
 /// A Ray cluster of a RayService: a head that serves nothing, and a worker that does.
-fn ray(service: &Value, name: &str, age: u32, ip: u8) -> Vec<Value> {
+pub(super) fn ray(service: &Value, name: &str, age: u32, ip: u8) -> Vec<Value> {
     let cluster = object("RayCluster", name, age, Some(service));
     let of = |kind: &str, serve: &str| json!({"ray.io/cluster": name, "ray.io/node-type": kind, "ray.io/serve": serve});
     let node = |kind: &str, serve: &str, ip: u8| {
@@ -389,7 +395,7 @@ fn of_ray_the_pods_serve_that_the_operator_marks_in_the_cluster_that_is_active()
 }
 
 /// A Rollout with two ReplicaSets of two pods each; the labels are Argo's where `labels`.
-fn rollout(strategy: &Value, labels: bool) -> Vec<Value> {
+pub(super) fn rollout(strategy: &Value, labels: bool) -> Vec<Value> {
     let mut owner = model(replicas(object("Rollout", "ro", 1, None), 2), "v1");
     owner["spec"]["strategy"] = strategy.clone();
     let mut all = vec![owner.clone()];

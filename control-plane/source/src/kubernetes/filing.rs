@@ -1,0 +1,108 @@
+//! Which Services declare a variant, and where their selectors are filed.
+//!
+//! Invariant: the selector of a Service that declares a variant is filed for carriers, that of every other one for groups. This may
+//! depend on the labels of the Service's controller, so it is filed anew when that one comes, goes or changes.
+
+use headgate_contract::names;
+use headgate_model::carrier_is_owner;
+
+use super::objects::{Body, Object};
+use super::roles;
+use super::store::{Key, Store, What};
+
+impl Store {
+    /// Whether an object is a Service that declares a variant: one with both labels, which its controller did not copy.
+    pub(super) fn declares(&self, object: &Object) -> bool {
+        let labels = &object.meta.labels;
+        matches!(object.body, Body::Service { .. })
+            && labels.contains_key(&self.keys.model)
+            && labels.contains_key(&self.keys.version)
+            && !self.has_copies(object)
+    }
+
+    /// Whether the labels of a Service are its controller's copies, and nobody's word on the Service. One whose controller is not told
+    /// yet waits for it, as pods do.
+    pub(super) fn has_copies(&self, service: &Object) -> bool {
+        let Some(controller) = &service.meta.controller else {
+            return false;
+        };
+        if roles::copies_all_labels(controller) {
+            return true;
+        }
+        roles::copies_its_labels(controller)
+            && match self.uids.get(&controller.uid) {
+                Some(owner) => self.names_model(owner),
+                None => self.sees(&controller.group, &controller.kind),
+            }
+    }
+
+    /// Whether a Service lets the labelled owner of its pods carry in its place.
+    pub(super) fn yields(&self, object: &Object) -> bool {
+        let asked = object.meta.annotations.get(names::ANNOTATION_CARRIER);
+        matches!(object.body, Body::Service { .. })
+            && asked.is_some_and(|carrier| carrier_is_owner(carrier))
+    }
+
+    /// Files the selector of an object.
+    pub(super) fn file(&mut self, key: &Key) {
+        let Some(object) = self.objects.get(key) else {
+            return;
+        };
+        let (declares, groups) = (self.declares(object), self.grouping(object).is_some());
+        if let Body::Service { selector, .. } = &object.body
+            && declares
+        {
+            self.selectors.insert(&key.1, selector);
+        }
+        if groups {
+            self.groups.insert(key, &object.body);
+        }
+    }
+
+    /// Removes the selector of an object from wherever it is filed.
+    pub(super) fn unfile(&mut self, key: &Key, body: &Body) {
+        if let Body::Service { selector, .. } = body {
+            self.selectors.remove(&key.1, selector);
+        }
+        self.groups.remove(key, body);
+    }
+
+    /// Files the Services of a controller anew, which came, went or has other labels.
+    pub(super) fn refile_of(&mut self, uid: &str) {
+        let owned = self.children.get(uid).into_iter().flatten();
+        let services = owned.filter(|key| key.0 == What::Services).cloned();
+        let services: Vec<Key> = services.collect();
+        services.iter().for_each(|key| self.refile(key));
+    }
+
+    /// Files every Service anew: another kind is watched, or one less.
+    pub(super) fn refile_all(&mut self) {
+        let services = self
+            .objects
+            .keys()
+            .filter(|(what, _)| *what == What::Services);
+        let services: Vec<Key> = services.cloned().collect();
+        services.iter().for_each(|key| self.refile(key));
+    }
+
+    fn refile(&mut self, key: &Key) {
+        let Some(object) = self.objects.get(key) else {
+            return;
+        };
+        let Body::Service { selector, .. } = &object.body else {
+            return;
+        };
+        let filed = self.selectors.contains(&key.1, selector);
+        if selector.is_empty() || filed == self.declares(object) {
+            return;
+        }
+        let body = object.body.clone();
+        self.unfile(key, &body);
+        self.file(key);
+        self.mark(key.clone());
+        // Before, everything is stale.
+        if self.settled {
+            self.mark_around(&key.1.namespace);
+        }
+    }
+}
