@@ -62,6 +62,7 @@ impl Transitions {
                 model: id,
                 others: &after.carriers,
                 replaces: others.clone().any(|before| before.share > 0),
+                base_moved: others.clone().any(|before| was_stored_base(before, after)),
                 what: format!("{} of model {id}", versions(after, &now.key)),
                 keys,
                 was_unready: self.unready.contains(&now.key),
@@ -111,10 +112,18 @@ struct Told<'a> {
     others: &'a [PlannedCarrier],
     /// Another carrier took new sessions before.
     replaces: bool,
+    /// Another carrier was the stored base before and is not any more.
+    base_moved: bool,
     what: String,
     keys: &'a LabelKeys,
     /// That it was unready was told.
     was_unready: bool,
+}
+
+/// Whether a carrier of the plan before was the stored base, and is not in this one.
+fn was_stored_base(before: &PlannedCarrier, after: &PlannedModel) -> bool {
+    let still = |now: &PlannedCarrier| now.key == before.key && now.is_stored_base;
+    before.is_stored_base && !after.carriers.iter().any(still)
 }
 
 impl Told<'_> {
@@ -178,7 +187,9 @@ impl Told<'_> {
         let never_served = before.is_none_or(|before| {
             before.ready == 0 && before.share == 0 && before.standing == Standing::Base
         });
-        now.weight == Some(100) && !now.is_stored_base && never_served && self.replaces
+        // Several plans may lie between the two, so the base may be stored already.
+        let comes_back = now.is_stored_base && !self.base_moved;
+        now.weight == Some(100) && !comes_back && never_served && self.replaces
     }
 
     fn promoted(&self) -> Finding {

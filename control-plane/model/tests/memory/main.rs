@@ -332,6 +332,21 @@ fn a_version_that_comes_with_weight_100_is_told_as_promoted_once() {
     assert!(told(&mut transitions, &[one(), hundred()]).is_empty());
 }
 
+/// Events follow the plans at intervals: it was created, promoted and stored in between.
+#[test]
+fn a_promotion_is_told_also_if_no_plan_before_its_storing_was_seen() {
+    let mut cluster = Cluster::new(ServedModelSpec::default());
+    let (mut transitions, keys) = (Transitions::default(), LabelKeys::default());
+    let mut follow = |plan: Plan| -> Vec<&'static str> {
+        let told = transitions.follow(&Arc::new(plan), &keys);
+        told.into_iter().map(|t| t.reason).collect()
+    };
+    follow(cluster.settle(&[one()]));
+    cluster.settle(&[one(), two()]);
+    let promoted = cluster.settle(&[one(), two().weight("100")]);
+    assert_eq!(follow(promoted), [reason::DRAINED, reason::PROMOTED]);
+}
+
 #[test]
 fn a_written_base_that_names_nothing_known_is_refused_and_the_stored_one_stays() {
     let mut cluster = Cluster::new(ServedModelSpec::default());

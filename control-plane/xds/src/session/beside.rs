@@ -197,12 +197,12 @@ impl Session {
             // only.
             let mut needed = self.needed_endpoints(cluster).into_iter();
             needed.all(|name| {
-                let answers = |other: &&&Session| {
+                let answers = |other: &&&Session| -> bool {
                     // On one stream the endpoints follow the cluster.
                     let reborn_at = held.reborn_at.filter(|_| !std::ptr::eq(**other, self));
                     self.is_answered(name, other, reborn_at)
                 };
-                bringers.iter().any(|other| answers(&other))
+                bringers.iter().any(answers)
             })
         });
         (!warm).then(|| Cold {

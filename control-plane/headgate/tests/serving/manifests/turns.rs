@@ -69,11 +69,12 @@ fn a_stable_version_that_is_recreated_is_the_base_again_and_nobody_is_promoted()
 fn a_promoted_version_of_which_one_pod_in_ten_is_ready_takes_what_one_pod_can_carry() {
     within("one-of-ten", async |place| {
         place.hold("m-v2-");
-        place
-            .apply(include_str!("../inputs/ten-replicas-each.yaml"))
-            .await;
+        let each = include_str!("../inputs/ten-replicas-each.yaml");
+        let (first, second) = each.split_once("\n---\n").unwrap();
+        place.apply(first).await;
         place.run("rollout status deploy/m-v1 --timeout=60s").await;
         place.remembers("deployment/m-v1").await;
+        place.apply(second).await;
         let pods = place.pods("app=m-v2", 10).await;
         place.ready(&pods[0], true).await;
         place
