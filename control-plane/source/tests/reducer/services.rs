@@ -3,6 +3,8 @@
 use headgate_model::{LabelKeys, Severity};
 use headgate_source::files::remarks;
 
+use super::{problems, world};
+
 const LABELS: &str = "labels: {model-name: m, model-version: v}";
 
 fn said(text: &str) -> Vec<(String, Severity, String)> {
@@ -199,4 +201,24 @@ fn the_leaders_of_a_leader_worker_set_serve_else_what_all_are_made_from() {
             "{found:?}"
         );
     }
+}
+
+#[test]
+fn labels_of_the_leaders_template_give_the_version_of_the_pods() {
+    let text = set("leaderTemplate: {metadata: {labels: {model-version: v-cuda}}}").replace(
+        "annotations: {}",
+        "annotations: {headgate.dev/endpoints: '10.0.0.1:1'}",
+    );
+    let seen = world(&[("m.yaml", &text)]);
+    let carrier = seen.objects.carriers.values().next().unwrap();
+    assert_eq!(carrier.pods[0].version.as_deref(), Some("v-cuda"));
+    let text = text
+        .replace("model-version: v-cuda", "model-name: m")
+        .replace(LABELS, "labels: {}");
+    let text = text.replace("headgate.dev/endpoints: '10.0.0.1:1'", "");
+    let said = problems(&world(&[("m.yaml", &text)])).join("\n");
+    assert!(
+        said.contains("Only its pod template has the label"),
+        "{said}"
+    );
 }
