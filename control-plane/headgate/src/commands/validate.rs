@@ -1,13 +1,16 @@
 //! `headgate validate`: what would `serve` say of these files? Read by the same reducer, planned by the same rules,
 //! parsed by the filters' own parser.
 
+use std::collections::BTreeSet;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use headgate_contract::{FilterConfig, Role, names};
-use headgate_model::{Finding, Plan, Registry, Scales, Severity, Subject, plan, reason};
-use headgate_source::files::{FileProblem, Observed, Reducer, manifests, read, remarks};
+use headgate_model::{
+    CarrierKey, Finding, Plan, Registry, Scales, Severity, Subject, plan, reason,
+};
+use headgate_source::files::{FileProblem, Observed, Reducer, manifests, podless, read, remarks};
 use serde::Serialize;
 
 use crate::cli::{Output, ValidateArgs};
@@ -64,12 +67,15 @@ pub(crate) fn run(args: &ValidateArgs) -> Result<ExitCode, Failure> {
     lines.extend(files.iter().filter_map(|(name, _)| passed(name, &reducer)));
     let remarks = remarks(&files, &args.default_namespace, &keys);
     lines.extend(remarks.iter().map(of_file));
-    let plan = plan(
-        &Registry::build(&objects, &keys).rooted(args.root_namespace.as_deref()),
-        &objects,
-        &Scales::default(),
-    );
+    let registry = Registry::build(&objects, &keys).rooted(args.root_namespace.as_deref());
+    let plan = plan(&registry, &objects, &Scales::default());
+    // Of Services that lead to no pod a remark says how their endpoints are written.
+    let podless = podless(&files, &args.default_namespace, &keys);
+    let told = |finding: &Finding| {
+        finding.reason == reason::NOTHING_READY && has_no_pods(&finding.object, &registry, &podless)
+    };
     let findings = findings.iter().chain(&plan.findings);
+    let findings = findings.filter(|finding| !told(finding));
     lines.extend(findings.map(|finding| of_plan(finding, &plan)));
     lines.dedup();
     for (namespace, view) in &plan.namespaces {
@@ -91,6 +97,16 @@ pub(crate) fn run(args: &ValidateArgs) -> Result<ExitCode, Failure> {
     print(args.output, &lines, files.len())?;
     let bad = lines.iter().any(|l| l.severity == Severe::Error);
     Ok(ExitCode::from(u8::from(bad)))
+}
+
+/// Whether all carriers of a model are among these Services, which lead to no pod.
+fn has_no_pods(model: &Subject, registry: &Registry, podless: &BTreeSet<CarrierKey>) -> bool {
+    let Subject::Model { namespace, id } = model else {
+        return false;
+    };
+    let models = registry.namespaces.get(namespace);
+    let model = models.and_then(|models| models.get(id));
+    model.is_some_and(|model| model.carriers.is_subset(podless))
 }
 
 /// The objects of a file that are not Headgate's, as an INFO line.

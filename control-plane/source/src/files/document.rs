@@ -19,13 +19,13 @@ pub(crate) struct Document {
     /// Where the object stands in its document: empty, or `items[3]`.
     pub(crate) prefix: String,
     pub(crate) value: Value,
-    /// The source text of fields that should be strings and were read as numbers or booleans.
+    /// The source texts, where values are not read as they are written.
     pub(crate) written: Written,
 }
 
 /// The objects of a file, in order. `json`: by the file's ending.
 pub(crate) fn split(bytes: &[u8], json: bool) -> Result<Vec<Document>, ConfigError> {
-    let (values, text) = if json {
+    let (mut values, text) = if json {
         (read_json(bytes)?, None)
     } else {
         read_yaml(bytes)?
@@ -34,7 +34,7 @@ pub(crate) fn split(bytes: &[u8], json: bool) -> Result<Vec<Document>, ConfigErr
         .as_deref()
         .or_else(|| std::str::from_utf8(bytes).ok())
         .unwrap_or_default();
-    let mut written = of_text(text, &values).into_iter();
+    let mut written = of_text(text, &mut values).into_iter();
     let several = values.len() > 1;
     let mut documents = Vec::new();
     for (i, value) in values.into_iter().enumerate() {
@@ -130,7 +130,7 @@ fn flatten(document: Document, into: &mut Vec<Document>) {
     let Value::Object(mut object) = document.value else {
         return;
     };
-    let mut written = document.written.items.into_iter();
+    let mut written = document.written.items().into_iter();
     if let Some(Value::Array(items)) = object.remove("items") {
         for (i, item) in items.into_iter().enumerate() {
             let at = if document.prefix.is_empty() {

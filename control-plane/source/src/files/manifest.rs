@@ -10,8 +10,9 @@ use headgate_model::{
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::metadata::{Metadata, at, kind, required, text_of};
+use super::metadata::{Metadata, at, kind, required, texts};
 use super::models;
+use super::pod_template::{dotted, pod_template, pod_templates};
 use super::written::Written;
 use crate::kubernetes::Kind;
 use crate::models::StoredModel;
@@ -56,7 +57,12 @@ impl Reading {
         if self.is_foreign(object)? {
             return Ok(Manifest::Passed(called(object)));
         }
-        let meta = Metadata::parse(object, &written.metadata, &self.default_namespace)?;
+        let meta = Metadata::parse(object, written, &self.default_namespace)?;
+        for template in pod_templates(object) {
+            for field in ["labels", "annotations"] {
+                texts(object, template, field, written)?;
+            }
+        }
         match (meta.api_version.as_str(), meta.kind.as_str()) {
             (names::API_VERSION, "TokenBucketPolicy") => {
                 let spec: TokenBucket = spec(object)?;
@@ -77,9 +83,9 @@ impl Reading {
                     names::API_VERSION
                 ),
             )),
-            _ if meta.labels.contains_key(&self.keys.model) => self
-                .carrier(meta, file, object, written)
-                .map(Manifest::Carrier),
+            _ if meta.labels.contains_key(&self.keys.model) => {
+                self.carrier(meta, file, object).map(Manifest::Carrier)
+            }
             _ => Ok(
                 match incomplete_labels(&key(&meta), file, &meta.labels, &self.keys) {
                     Some(finding) => Manifest::Nameless(finding),
@@ -115,8 +121,11 @@ impl Reading {
             "{} {}/{} is ignored: it is not a policy of headgate.dev, and it lacks the label `{model}` of a carrier",
             meta.kind, meta.namespace, meta.name
         );
-        let template = object.pointer("/spec/template/metadata/labels");
-        match template.and_then(|labels| labels.get(model)) {
+        let template = format!("{}/metadata/labels", pod_template(object));
+        match object
+            .pointer(&template)
+            .and_then(|labels| labels.get(model))
+        {
             Some(_) => format!(
                 "{ignored}. Only its pod template has the label, and in files only the object's own labels count: add the labels to `metadata.labels`"
             ),
@@ -125,13 +134,7 @@ impl Reading {
     }
 
     /// Any kind may carry the labels. The weight is not judged here: a bad one has its own rule.
-    fn carrier(
-        &self,
-        meta: Metadata,
-        file: &str,
-        object: &Value,
-        written: &Written,
-    ) -> Result<Carrier, ConfigError> {
+    fn carrier(&self, meta: Metadata, file: &str, object: &Value) -> Result<Carrier, ConfigError> {
         let label = |key: &String| meta.labels.get(key);
         let bad = |key: &String, e: headgate_contract::InvalidId| {
             ConfigError::new(at("labels", key), e.to_string())
@@ -142,7 +145,7 @@ impl Reading {
         if let Some(version) = label(&self.keys.version) {
             Version::try_from(version.as_str()).map_err(|e| bad(&self.keys.version, e))?;
         }
-        let own = self.pod_version(object, written)?;
+        let own = self.pod_version(object)?;
         let addresses = endpoints(&meta)?;
         let protocol = protocol(&meta)?;
         let desired = match replicas(object)? {
@@ -169,24 +172,16 @@ impl Reading {
     }
 
     /// The version its pods would carry: the pod template's own label.
-    fn pod_version(
-        &self,
-        object: &Value,
-        written: &Written,
-    ) -> Result<Option<String>, ConfigError> {
-        let label = &self.keys.version;
-        let labels = object.pointer("/spec/template/metadata/labels");
-        let Some(value) = labels.and_then(|labels| labels.get(label)) else {
+    fn pod_version(&self, object: &Value) -> Result<Option<String>, ConfigError> {
+        let (label, template) = (&self.keys.version, pod_template(object));
+        let labels = object.pointer(&format!("{template}/metadata/labels"));
+        let version = labels.and_then(|labels| labels.get(label)?.as_str());
+        let Some(version) = version else {
             return Ok(None);
         };
-        let path = format!("spec.template.{}", at("labels", label));
-        let text = text_of(
-            value,
-            written.spec.template.metadata.of("labels", label),
-            &path,
-        )?;
-        Version::try_from(text.as_str()).map_err(|e| ConfigError::new(path, e.to_string()))?;
-        Ok(Some(text))
+        let path = || format!("{}.{}", dotted(template), at("labels", label));
+        Version::try_from(version).map_err(|e| ConfigError::new(path(), e.to_string()))?;
+        Ok(Some(version.to_owned()))
     }
 }
 

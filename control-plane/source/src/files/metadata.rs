@@ -6,7 +6,8 @@ use headgate_contract::ConfigError;
 use k8s_openapi::jiff::Timestamp;
 use serde_json::Value;
 
-use super::written::Texts;
+use super::pod_template::dotted;
+use super::written::{Written, is_not_finite};
 
 /// Who an object is.
 pub(crate) struct Metadata {
@@ -24,19 +25,23 @@ pub(crate) struct Metadata {
 impl Metadata {
     pub(crate) fn parse(
         object: &Value,
-        written: &Texts,
+        written: &Written,
         default_namespace: &str,
     ) -> Result<Self, ConfigError> {
         let meta = object.get("metadata").unwrap_or(&Value::Null);
         let namespace = match meta.get("namespace") {
             None | Some(Value::Null) => default_namespace.to_owned(),
-            Some(value) => dns_name(value, "metadata.namespace", 63, false)?,
+            Some(value) => {
+                let written = written.of("/metadata", "namespace");
+                dns_name(value, written, "metadata.namespace", 63, false)?
+            }
         };
         Ok(Self {
             api_version: required(object, "apiVersion")?,
             kind: kind(object)?,
             name: dns_name(
                 meta.get("name").unwrap_or(&Value::Null),
+                written.of("/metadata", "name"),
                 "metadata.name",
                 253,
                 true,
@@ -44,8 +49,8 @@ impl Metadata {
             namespace,
             created: created(meta)?,
             generation: meta.get("generation").and_then(Value::as_i64).unwrap_or(0),
-            labels: texts(meta, "labels", written)?,
-            annotations: texts(meta, "annotations", written)?,
+            labels: texts(object, "", "labels", written)?,
+            annotations: texts(object, "", "annotations", written)?,
         })
     }
 }
@@ -72,10 +77,16 @@ pub(crate) fn kind(object: &Value) -> Result<String, ConfigError> {
 }
 
 /// Names reach cluster names and bucket identities, so they hold no `/`.
-fn dns_name(value: &Value, path: &str, longest: usize, dots: bool) -> Result<String, ConfigError> {
+fn dns_name(
+    value: &Value,
+    written: Option<&str>,
+    path: &str,
+    longest: usize,
+    dots: bool,
+) -> Result<String, ConfigError> {
     let name = match value {
         Value::Null => return Err(ConfigError::new(path, "is missing: give the object a name")),
-        value => text(value, path)?,
+        value => text_of(value, written, path)?,
     };
     let allowed =
         |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'-' || (dots && c == b'.');
@@ -98,34 +109,52 @@ fn created(meta: &Value) -> Result<Option<i64>, ConfigError> {
     let path = "metadata.creationTimestamp";
     match meta.get("creationTimestamp") {
         None | Some(Value::Null) => Ok(None),
-        Some(value) => text(value, path)?.parse::<Timestamp>().map(|t| Some(t.as_second())).map_err(|_| {
+        Some(value) => text_of(value, None, path)?.parse::<Timestamp>().map(|t| Some(t.as_second())).map_err(|_| {
             ConfigError::new(path, format!("{value} is not a time: write it like \"2026-01-31T12:00:00Z\", or leave it out"))
         }),
     }
 }
 
-/// A map of text to text. Kubernetes refuses a number there, so it is refused here.
-fn texts(
-    meta: &Value,
+/// The labels or annotations of the object, or of the pod template at a JSON pointer. Kubernetes refuses a number there, so it is
+/// refused here; the error names every one.
+pub(crate) fn texts(
+    object: &Value,
+    pointer: &str,
     field: &str,
-    written: &Texts,
+    written: &Written,
 ) -> Result<BTreeMap<String, String>, ConfigError> {
-    match meta.get(field) {
-        None | Some(Value::Null) => Ok(BTreeMap::new()),
-        Some(Value::Object(map)) => map
-            .iter()
-            .map(|(key, value)| {
-                Ok((
-                    key.clone(),
-                    text_of(value, written.of(field, key), &at(field, key))?,
-                ))
-            })
-            .collect(),
-        Some(_) => Err(ConfigError::new(
-            format!("metadata.{field}"),
-            "must be a map of text to text",
-        )),
+    let map = format!("{pointer}/metadata/{field}");
+    let prefix = match pointer {
+        "" => String::new(),
+        pointer => format!("{}.", dotted(pointer)),
+    };
+    let entries = match object.pointer(&map) {
+        None | Some(Value::Null) => return Ok(BTreeMap::new()),
+        Some(Value::Object(entries)) => entries,
+        Some(_) => {
+            let path = format!("{prefix}metadata.{field}");
+            return Err(ConfigError::new(path, "must be a map of text to text"));
+        }
+    };
+    let mut texts = BTreeMap::new();
+    let mut faults: Vec<ConfigError> = Vec::new();
+    for (key, value) in entries {
+        let path = format!("{prefix}{}", at(field, key));
+        match text_of(value, written.of(&map, key), &path) {
+            Ok(text) => {
+                texts.insert(key.clone(), text);
+            }
+            Err(fault) => faults.push(fault),
+        }
     }
+    let mut faults = faults.into_iter();
+    let Some(mut first) = faults.next() else {
+        return Ok(texts);
+    };
+    for more in faults {
+        first.message = format!("{}; {}: {}", first.message, more.path, more.message);
+    }
+    Err(first)
 }
 
 /// The path of a label or annotation.
@@ -140,26 +169,19 @@ pub(crate) fn at(field: &str, key: &str) -> String {
     }
 }
 
-fn text(value: &Value, path: &str) -> Result<String, ConfigError> {
-    text_of(value, None, path)
-}
-
 /// A text; `written` is what the file has there, where that is known.
-pub(crate) fn text_of(
-    value: &Value,
-    written: Option<&str>,
-    path: &str,
-) -> Result<String, ConfigError> {
-    match (value, written) {
-        (Value::String(text), _) => Ok(text.clone()),
-        (Value::Number(_) | Value::Bool(_), Some(written)) => Err(ConfigError::new(
+fn text_of(value: &Value, written: Option<&str>, path: &str) -> Result<String, ConfigError> {
+    let quote = |written: &str| {
+        ConfigError::new(
             path,
             format!("must be text: write \"{written}\", in quotes"),
-        )),
-        (Value::Number(_) | Value::Bool(_), None) => Err(ConfigError::new(
-            path,
-            format!("must be text: write \"{value}\", in quotes"),
-        )),
+        )
+    };
+    match (value, written) {
+        (Value::String(text), Some(written)) if is_not_finite(text, written) => Err(quote(written)),
+        (Value::String(text), _) => Ok(text.clone()),
+        (Value::Number(_) | Value::Bool(_), Some(written)) => Err(quote(written)),
+        (Value::Number(_) | Value::Bool(_), None) => Err(quote(&value.to_string())),
         _ => Err(ConfigError::new(path, "must be text")),
     }
 }

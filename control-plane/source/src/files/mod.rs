@@ -13,6 +13,7 @@ mod manifest;
 mod metadata;
 mod models;
 mod observed;
+mod pod_template;
 mod reducer;
 mod remarks;
 mod scan;
@@ -25,7 +26,7 @@ mod written;
 
 pub use observed::{FileProblem, Observed};
 pub use reducer::Reducer;
-pub use remarks::remarks;
+pub use remarks::{podless, remarks};
 pub use scan::{LIMIT, Refused, manifests, read};
 pub use state::keep as keep_state;
 pub use watcher::{Files, FilesError, Options};

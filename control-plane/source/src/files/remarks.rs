@@ -2,7 +2,7 @@
 //!
 //! Invariant: a function of the files. A remark never fails a file, because a Service outside of the files may change the result.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use headgate_contract::names;
 use headgate_model::{
@@ -12,8 +12,10 @@ use serde_json::Value;
 
 use super::document::{Document, split};
 use super::observed::FileProblem;
-use super::template::{Front, Template, Verdict};
-use crate::kubernetes::Kind;
+use super::pod_template::{dotted, pod_template, pod_templates};
+use super::template::{Front, Template, Verdict, declares};
+use crate::declared::is_external_name;
+use crate::kubernetes::{Kind, no_selector, refused_by_default};
 
 type Texts = BTreeMap<String, String>;
 
@@ -25,7 +27,7 @@ struct Placed {
     value: Value,
 }
 
-/// Remarks on the pod templates of these files, and on unknown annotations of objects that are no carriers. Files that cannot be
+/// Remarks on the pod templates of these files, on Services without pods, and on unknown annotations of objects that are no carriers. Files that cannot be
 /// parsed are skipped.
 #[must_use]
 pub fn remarks(
@@ -33,15 +35,8 @@ pub fn remarks(
     default_namespace: &str,
     keys: &LabelKeys,
 ) -> Vec<FileProblem> {
-    let documents = files.iter().flat_map(|(file, bytes)| {
-        let documents = split(bytes, file.ends_with(".json")).unwrap_or_default();
-        documents.into_iter().map(|document| placed(file, document))
-    });
-    let documents: Vec<Placed> = documents.collect();
-    let namespace = |value: &Value| {
-        let own = value.pointer("/metadata/namespace").and_then(Value::as_str);
-        own.unwrap_or(default_namespace).to_owned()
-    };
+    let documents = documents(files);
+    let namespace = |value: &Value| namespace(value, default_namespace);
     let fronts = documents.iter().filter_map(|document| {
         let front = Front::read(&document.value, keys)?;
         Some((namespace(&document.value), front))
@@ -54,11 +49,87 @@ pub fn remarks(
         let near: Vec<&Front> = near.map(|(_, front)| front).collect();
         problems.extend(of_annotations(document, &namespace, keys));
         problems.extend(of_kind(document, keys));
+        problems.extend(of_service(document, &namespace, keys));
         if !is_job(&document.value) {
             problems.extend(of_ports(document, &near, keys));
         }
     }
     problems
+}
+
+/// The labelled Services of these files that lead to no pod: without a selector, or of type ExternalName.
+#[must_use]
+pub fn podless(
+    files: &[(String, Vec<u8>)],
+    default_namespace: &str,
+    keys: &LabelKeys,
+) -> BTreeSet<CarrierKey> {
+    let documents = documents(files).into_iter();
+    let podless = documents.filter(|document| leads_to_no_pod(&document.value, keys));
+    let key = |document: Placed| {
+        key(
+            &document.value,
+            &namespace(&document.value, default_namespace),
+        )
+    };
+    podless.filter_map(key).collect()
+}
+
+fn documents(files: &[(String, Vec<u8>)]) -> Vec<Placed> {
+    let documents = files.iter().flat_map(|(file, bytes)| {
+        let documents = split(bytes, file.ends_with(".json")).unwrap_or_default();
+        documents.into_iter().map(|document| placed(file, document))
+    });
+    documents.collect()
+}
+
+fn namespace(value: &Value, default_namespace: &str) -> String {
+    let own = value.pointer("/metadata/namespace").and_then(Value::as_str);
+    own.unwrap_or(default_namespace).to_owned()
+}
+
+fn key(value: &Value, namespace: &str) -> Option<CarrierKey> {
+    let text = |pointer| value.pointer(pointer).and_then(Value::as_str);
+    Some(CarrierKey {
+        namespace: namespace.to_owned(),
+        kind: text("/kind")?.to_ascii_lowercase(),
+        name: text("/metadata/name")?.to_owned(),
+    })
+}
+
+/// Whether an object is a Service with both labels.
+fn is_labelled_service(value: &Value, keys: &LabelKeys) -> bool {
+    let text = |field| value.get(field).and_then(Value::as_str);
+    (text("apiVersion"), text("kind")) == (Some("v1"), Some("Service")) && declares(value, keys)
+}
+
+fn leads_to_no_pod(value: &Value, keys: &LabelKeys) -> bool {
+    let selector = value.pointer("/spec/selector").and_then(Value::as_object);
+    let selects = selector.is_some_and(|selector| !selector.is_empty());
+    is_labelled_service(value, keys) && (!selects || is_external_name(value))
+}
+
+/// What a cluster says of the endpoints of a labelled Service. Files have no guards, so there it is news only for Kubernetes.
+fn of_service(document: &Placed, namespace: &str, keys: &LabelKeys) -> Vec<FileProblem> {
+    let value = &document.value;
+    let Some(key) = key(value, namespace).filter(|_| is_labelled_service(value, keys)) else {
+        return Vec::new();
+    };
+    let annotations = value.pointer("/metadata/annotations");
+    let list = annotations.and_then(|all| all.get(names::ANNOTATION_ENDPOINTS));
+    let Some(list) = list else {
+        let name = value.pointer("/spec/externalName").and_then(Value::as_str);
+        let name = name.filter(|_| is_external_name(value));
+        let warning = || document.problem("spec", Severity::Warning, no_selector(&key, name));
+        let warning = leads_to_no_pod(value, keys).then(warning);
+        return warning.into_iter().collect();
+    };
+    let refused = refused_by_default(list.as_str().unwrap_or_default()).into_iter();
+    let info = |message| {
+        let message = format!("on Kubernetes: {message}");
+        document.problem("metadata.annotations", Severity::Info, message)
+    };
+    refused.map(info).collect()
 }
 
 fn placed(file: &str, document: Document) -> Placed {
@@ -87,7 +158,7 @@ impl Placed {
     }
 }
 
-/// The string entries of a map; others are skipped.
+/// The string entries of a map; others are skipped, and refused where the object is read.
 pub(super) fn texts(value: &Value, pointer: &str) -> Texts {
     let map = value.pointer(pointer).and_then(Value::as_object);
     let pairs = map.into_iter().flatten();
@@ -97,26 +168,25 @@ pub(super) fn texts(value: &Value, pointer: &str) -> Texts {
 
 fn of_annotations(document: &Placed, namespace: &str, keys: &LabelKeys) -> Vec<FileProblem> {
     let value = &document.value;
-    let text = |pointer| value.pointer(pointer).and_then(Value::as_str);
-    let (Some(kind), Some(name)) = (text("/kind"), text("/metadata/name")) else {
+    let Some(key) = key(value, namespace) else {
         return Vec::new();
     };
-    let key = CarrierKey {
-        namespace: namespace.to_owned(),
-        kind: kind.to_ascii_lowercase(),
-        name: name.to_owned(),
-    };
-    let say = |path: &'static str| {
-        move |finding: Finding| document.problem(path, finding.severity, finding.message)
+    let say = |path: String| {
+        move |finding: Finding| document.problem(&path, finding.severity, finding.message)
     };
     let own = texts(value, "/metadata/annotations");
-    let template = texts(value, "/spec/template/metadata/annotations");
     // The annotations of a carrier are checked with the plan.
     let carries = texts(value, "/metadata/labels").contains_key(&keys.model);
     let own = annotation_findings(&key, &document.file, &own).into_iter();
-    let own = own.filter(|_| !carries).map(say("metadata.annotations"));
-    let template = template_findings(&key, &document.file, &template).into_iter();
-    own.chain(template.map(say("spec.template.metadata.annotations")))
+    let own = own
+        .filter(|_| !carries)
+        .map(say("metadata.annotations".to_owned()));
+    let of_template = |template: &'static str| {
+        let pointer = format!("{template}/metadata/annotations");
+        let findings = template_findings(&key, &document.file, &texts(value, &pointer));
+        findings.into_iter().map(say(dotted(&pointer)))
+    };
+    own.chain(pod_templates(value).flat_map(of_template))
         .collect()
 }
 
@@ -139,16 +209,19 @@ fn of_kind(document: &Placed, keys: &LabelKeys) -> Option<FileProblem> {
     {
         return None;
     }
+    let template = pod_template(value);
     let pods = [
-        "spec.template.metadata.labels",
-        "spec.jobTemplate.spec.template.metadata.labels",
+        &format!("{template}/metadata/labels"),
+        "/spec/jobTemplate/spec/template/metadata/labels",
     ];
-    let own = ["metadata.labels", "spec.jobTemplate.metadata.labels"];
-    let labelled = |path: &&str| {
-        let pointer = format!("/{}", path.replace('.', "/"));
-        texts(value, &pointer).contains_key(&keys.model)
+    let own = ["/metadata/labels", "/spec/jobTemplate/metadata/labels"];
+    // Also one that lacks its quotes: the effect is the same once it has them.
+    let labelled = |pointer: &&str| {
+        let labels = value.pointer(pointer);
+        labels.is_some_and(|labels| labels.get(&keys.model).is_some())
     };
-    let path = own.into_iter().chain(pods).find(labelled)?;
+    let path = dotted(own.into_iter().chain(pods).find(labelled)?);
+    let path = path.as_str();
     let label = &keys.model;
     let effect = match pods.iter().any(labelled) {
         true => "each of its pods is a carrier of its own",
@@ -161,7 +234,7 @@ fn of_kind(document: &Placed, keys: &LabelKeys) -> Option<FileProblem> {
         );
         return Some(document.problem(path, Severity::Warning, message));
     }
-    let severity = match value.pointer("/spec/template/spec").is_some() {
+    let severity = match value.pointer(&format!("{template}/spec")).is_some() {
         true => Severity::Warning,
         // A chart may put its labels on everything.
         false => Severity::Info,
@@ -177,9 +250,13 @@ fn of_kind(document: &Placed, keys: &LabelKeys) -> Option<FileProblem> {
 
 /// The port that serves, where it is inferred or ambiguous.
 fn of_ports(document: &Placed, near: &[&Front], keys: &LabelKeys) -> Option<FileProblem> {
-    let template = Template::read(&document.value, keys)?;
-    let at = |severity, message| Some(document.problem(template.path, severity, message));
-    match template.serving(near) {
+    let template = Template::read(&document.value, near, keys)?;
+    let at = |severity, message| Some(document.problem(&template.path, severity, message));
+    let (verdict, service) = template.serving(near);
+    let carrier = service.map_or(String::new(), |name| {
+        format!(" on Service {name}, which carries the labels")
+    });
+    match verdict {
         Verdict::Plain => None,
         Verdict::Alone(port) => at(
             Severity::Info,
@@ -190,7 +267,7 @@ fn of_ports(document: &Placed, near: &[&Front], keys: &LabelKeys) -> Option<File
         Verdict::None(why) => at(
             Severity::Warning,
             format!(
-                "no port serves on Kubernetes: {why}. Name the port that serves `http` or `grpc`, or write the annotation `{}`",
+                "no port serves on Kubernetes: {why}. Name the port that serves `http` or `grpc`, or write the annotation `{}`{carrier}",
                 names::ANNOTATION_PORT
             ),
         ),

@@ -5,33 +5,48 @@ use std::fmt;
 
 use headgate_contract::names;
 use headgate_model::ports::{Offer, PodPort, ServicePort, Unclear, annotated, choose};
-use headgate_model::{LabelKeys, PortSource, ports};
+use headgate_model::{LabelKeys, PortSource, carrier_is_owner, ports};
 use serde_json::Value;
 
+use super::pod_template::{dotted, pod_template};
 use super::remarks::texts;
-use crate::declared::{all_ports, is_headless, is_tcp, pod_port, pod_ports, service_ports};
+use crate::declared::{
+    all_ports, is_external_name, is_headless, is_tcp, pod_port, pod_ports, service_ports,
+};
 
 type Texts = BTreeMap<String, String>;
 
-/// The pod template of a workload that declares a model.
+/// The pod template of a workload whose pods serve a model.
 pub(super) struct Template {
     /// JSON path of its containers.
-    pub(super) path: &'static str,
+    pub(super) path: String,
     labels: Texts,
     /// The template's.
     annotations: Texts,
-    /// The workload's.
-    carrier: Texts,
+    carriers: Vec<Carrier>,
     /// Those that can be reached.
     ports: Vec<PodPort>,
     /// All that are declared, for messages: with whether they are TCP.
     declared: Vec<(PodPort, bool)>,
 }
 
-/// A Service.
+/// An object that carries for the pods of a template.
+struct Carrier {
+    /// The Service that it is; `None` for the workload itself.
+    service: Option<String>,
+    annotations: Texts,
+    /// Its endpoints are an annotation, or it lacks quotes: what it means is said once it can be applied.
+    skipped: bool,
+}
+
+/// A Service that selects pods.
 pub(super) struct Front {
     name: String,
+    /// Whether it has the labels of both model and version.
     labelled: bool,
+    annotations: Texts,
+    /// Labels or annotations lack quotes.
+    unquoted: bool,
     selector: Texts,
     ports: Vec<ServicePort>,
     headless: bool,
@@ -67,57 +82,115 @@ impl Front {
         let selector = texts(value, "/spec/selector");
         if (text("/apiVersion"), text("/kind")) != (Some("v1"), Some("Service"))
             || selector.is_empty()
+            // Its DNS name leads elsewhere, whatever selector is left from another type.
+            || is_external_name(value)
         {
             return None;
         }
-        let labels = texts(value, "/metadata/labels");
         Some(Self {
             name: text("/metadata/name")?.to_owned(),
-            labelled: [&keys.model, &keys.version]
-                .into_iter()
-                .all(|key| labels.contains_key(key)),
+            labelled: declares(value, keys),
+            annotations: texts(value, "/metadata/annotations"),
+            unquoted: unquoted(value, ""),
             selector,
             ports: service_ports(value),
             headless: is_headless(value),
         })
     }
+
+    fn selects(&self, labels: &Texts) -> bool {
+        let mut pairs = self.selector.iter();
+        pairs.all(|(key, value)| labels.get(key) == Some(value))
+    }
+}
+
+/// Whether an annotation lists the endpoints.
+fn written(annotations: &Texts) -> bool {
+    annotations.contains_key(names::ANNOTATION_ENDPOINTS)
+}
+
+/// Whether an object has the labels of both model and version.
+pub(super) fn declares(value: &Value, keys: &LabelKeys) -> bool {
+    let labels = value.pointer("/metadata/labels");
+    let mut both = [&keys.model, &keys.version].into_iter();
+    both.all(|key| labels.is_some_and(|labels| labels.get(key).is_some()))
+}
+
+/// Whether labels or annotations of the object or template at a JSON pointer are no texts.
+fn unquoted(value: &Value, at: &str) -> bool {
+    let maps = ["labels", "annotations"].map(|field| format!("{at}/metadata/{field}"));
+    let maps = maps
+        .iter()
+        .filter_map(|map| value.pointer(map)?.as_object());
+    let mut texts = maps.flat_map(|map| map.values());
+    texts.any(|text| !text.is_string())
 }
 
 impl Template {
-    /// `None` if it is not a workload of a model, has no containers here, or has its endpoints as an annotation.
-    pub(super) fn read(value: &Value, keys: &LabelKeys) -> Option<Self> {
+    /// `None` if its pods serve no model with these Services of its namespace, if it has no containers here, if its endpoints are an
+    /// annotation, or if it lacks quotes: what it means is said once it can be applied.
+    pub(super) fn read(value: &Value, near: &[&Front], keys: &LabelKeys) -> Option<Self> {
         let pod = value.get("kind").and_then(Value::as_str) == Some("Pod");
-        let (at, path) = if pod {
-            ("", "spec.containers")
-        } else {
-            ("/spec/template", "spec.template.spec.containers")
-        };
-        let carrier = texts(value, "/metadata/annotations");
+        let at = if pod { "" } else { pod_template(value) };
+        let annotations = texts(value, "/metadata/annotations");
         let labels = texts(value, &format!("{at}/metadata/labels"));
         let own = texts(value, "/metadata/labels");
         let models = own.contains_key(&keys.model) || labels.contains_key(&keys.model);
         let spec = value.pointer(&format!("{at}/spec"))?;
         let containers = spec.get("containers").and_then(Value::as_array);
         let containers = containers.is_some_and(|containers| !containers.is_empty());
-        if !models || !containers || carrier.contains_key(names::ANNOTATION_ENDPOINTS) {
+        let unquoted = unquoted(value, "") || unquoted(value, at);
+        if !containers || unquoted || written(&annotations) {
+            return None;
+        }
+        let carries = |front: &&&Front| {
+            let yields = front.annotations.get(names::ANNOTATION_CARRIER);
+            let yields = yields.is_some_and(|carrier| carrier_is_owner(carrier));
+            front.labelled && front.selects(&labels) && !(yields && models && !pod)
+        };
+        let services = near.iter().filter(carries).map(|front| Carrier {
+            service: Some(front.name.clone()),
+            annotations: front.annotations.clone(),
+            skipped: front.unquoted || written(&front.annotations),
+        });
+        let mut carriers: Vec<Carrier> = services.collect();
+        if carriers.is_empty() && models {
+            carriers.push(Carrier {
+                service: None,
+                annotations,
+                skipped: false,
+            });
+        }
+        carriers.retain(|carrier| !carrier.skipped);
+        if carriers.is_empty() {
             return None;
         }
         let declared = all_ports(spec).filter_map(|port| Some((pod_port(port)?, is_tcp(port))));
         Some(Self {
-            path,
-            labels,
+            path: dotted(&format!("{at}/spec/containers")),
             annotations: texts(value, &format!("{at}/metadata/annotations")),
-            carrier,
+            carriers,
             ports: pod_ports(spec),
             declared: declared.collect(),
+            labels,
         })
     }
 
-    /// Which port serves, with these Services of its namespace.
-    pub(super) fn serving(&self, near: &[&Front]) -> Verdict {
+    /// Which port serves, with these Services of its namespace, and the Service that carries if one does; of several carriers, for
+    /// the first for which something is to be said.
+    pub(super) fn serving(&self, near: &[&Front]) -> (Verdict, Option<&str>) {
+        let verdicts = self.carriers.iter().map(|carrier| {
+            let verdict = self.serving_for(&carrier.annotations, near);
+            (verdict, carrier.service.as_deref())
+        });
+        let mut told = verdicts.filter(|(verdict, _)| *verdict != Verdict::Plain);
+        told.next().unwrap_or((Verdict::Plain, None))
+    }
+
+    fn serving_for(&self, carrier: &Texts, near: &[&Front]) -> Verdict {
         let annotation = names::ANNOTATION_PORT;
         let of = |texts: &Texts| texts.get(annotation).map(|text| text.trim().to_owned());
-        let (of_pods, of_carrier) = (of(&self.annotations), of(&self.carrier));
+        let (of_pods, of_carrier) = (of(&self.annotations), of(carrier));
         if let Some(text) = of_pods.as_ref().or(of_carrier.as_ref()) {
             let by_carrier = of_carrier.as_ref() == Some(text);
             return match annotated(&self.ports, text, by_carrier) {
@@ -128,7 +201,7 @@ impl Template {
                 )),
             };
         }
-        let chosen = match choose(&self.ports, &self.levels(near)) {
+        let chosen = match choose(&self.ports, &self.levels(carrier, near)) {
             Ok(chosen) => chosen,
             Err(Unclear::Nothing) => return Verdict::None(self.declared()),
             Err(Unclear::Several { which, .. }) => {
@@ -143,11 +216,8 @@ impl Template {
     }
 
     /// The Services that select it: the one that is named, else those with both labels, then the others.
-    fn levels<'a>(&self, near: &[&'a Front]) -> Vec<Vec<Offer<'a>>> {
-        let selects = |front: &&&Front| {
-            let mut pairs = front.selector.iter();
-            pairs.all(|(key, value)| self.labels.get(key) == Some(value))
-        };
+    fn levels<'a>(&self, carrier: &Texts, near: &[&'a Front]) -> Vec<Vec<Offer<'a>>> {
+        let selects = |front: &&&Front| front.selects(&self.labels);
         let all: Vec<&'a Front> = near.iter().filter(selects).copied().collect();
         let offers = |fronts: Vec<&'a Front>, asked: bool| {
             let offer = |front: &'a Front| Offer {
@@ -159,7 +229,7 @@ impl Template {
             fronts.into_iter().map(offer).collect::<Vec<_>>()
         };
         let named = self.annotations.get(names::ANNOTATION_SERVICE);
-        let named = named.or_else(|| self.carrier.get(names::ANNOTATION_SERVICE));
+        let named = named.or_else(|| carrier.get(names::ANNOTATION_SERVICE));
         let asked = named.and_then(|name| all.iter().find(|front| front.name == name.trim()));
         if let Some(asked) = asked {
             return vec![offers(vec![asked], true)];

@@ -173,14 +173,7 @@ pub(super) fn endpoints(
     for address in addresses {
         let refused = refusal(&address).filter(|_| !allowed.iter().any(|a| a.holds(&address)));
         if let Some(why) = refused {
-            let allow = match &address {
-                Address::Ip(address) => address.ip().to_string(),
-                Address::Name { host, .. } => host.clone(),
-            };
-            let message = format!(
-                "annotation `{}`: {address} is {why}, and no endpoint unless Headgate is started with --allow-endpoint {allow}",
-                names::ANNOTATION_ENDPOINTS
-            );
+            let message = refused_message(&address, why);
             findings.say(reason::ENDPOINT_REFUSED, Severity::Error, message);
             continue;
         }
@@ -191,6 +184,25 @@ pub(super) fn endpoints(
         });
     }
     pods
+}
+
+fn refused_message(address: &Address, why: &str) -> String {
+    let allow = match address {
+        Address::Ip(address) => address.ip().to_string(),
+        Address::Name { host, .. } => host.clone(),
+    };
+    format!(
+        "annotation `{}`: {address} is {why}, and no endpoint unless Headgate is started with --allow-endpoint {allow}",
+        names::ANNOTATION_ENDPOINTS
+    )
+}
+
+/// What is to be said of the addresses of an annotation that are refused if nothing is allowed.
+pub(crate) fn refused_by_default(list: &str) -> Vec<String> {
+    let (addresses, _) = addresses(list);
+    let refused = addresses.iter();
+    let refused = refused.filter_map(|address| Some(refused_message(address, refusal(address)?)));
+    refused.collect()
 }
 
 #[cfg(test)]

@@ -248,21 +248,21 @@ impl CarrierFindings<'_> {
 
     /// A Service that leads to no pod.
     pub(super) fn no_selector(&mut self, external_name: Option<&str>) {
-        let message = match external_name {
-            Some(name) => {
-                let command = self.annotate(names::ANNOTATION_ENDPOINTS, &format!("{name}:443"));
-                format!(
-                    "is of type ExternalName, whose name is not followed by itself: {command}, and start Headgate with --allow-endpoint \
-                     {name}"
-                )
-            }
-            None => {
-                let command = self.annotate(names::ANNOTATION_ENDPOINTS, "IP:PORT");
-                format!(
-                    "has no selector, and EndpointSlices that others write are not followed: {command}, with commas between several"
-                )
-            }
-        };
-        self.warn(reason::NO_SELECTOR, message);
+        self.warn(reason::NO_SELECTOR, no_selector(self.key, external_name));
+    }
+}
+
+/// What is to be said of a labelled Service that leads to no pod and names no endpoints.
+pub(crate) fn no_selector(service: &CarrierKey, external_name: Option<&str>) -> String {
+    let annotate = |value: &str| service.annotate_command(names::ANNOTATION_ENDPOINTS, value);
+    match external_name {
+        Some(name) => format!(
+            "is of type ExternalName, whose name is not followed by itself: {}, and start Headgate with --allow-endpoint {name}",
+            annotate(&format!("{name}:443"))
+        ),
+        None => format!(
+            "has no selector, and EndpointSlices that others write are not followed: {}, with commas between several",
+            annotate("IP:PORT")
+        ),
     }
 }

@@ -46,8 +46,10 @@ mod variants;
 pub(crate) mod watch;
 
 pub use connect::{Access, Client, ConnectError, connect};
+pub(crate) use external::refused_by_default;
 pub use external::{AllowedEndpoint, InvalidAllowed};
 pub use fault::Cause;
+pub(crate) use findings::no_selector;
 pub use kinds::{Kind, KindError};
 pub use source::{Kubernetes, Options};
 pub use state::{ApiState, KeepsBack, Lost, Reach, States, Undefined, WatchState};

@@ -15,7 +15,9 @@ use serde_json::Value;
 use super::kinds::Kind;
 use super::roles::{self, Generations};
 use super::unready;
-use crate::declared::{is_headless, list, number, pod_ports, service_ports, text};
+use crate::declared::{
+    is_external_name, is_headless, list, number, pod_ports, service_ports, text,
+};
 
 /// Namespace and name.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -71,6 +73,7 @@ pub(crate) enum Body {
         troubles: Vec<String>,
     },
     Service {
+        /// Empty for type ExternalName.
         selector: BTreeMap<String, String>,
         /// Its TCP ports, in order.
         ports: Vec<ServicePort>,
@@ -135,9 +138,14 @@ impl Object {
     pub(crate) fn service(value: &Value) -> Result<Self, Nameless> {
         let mut read = Reader(Vec::new());
         let meta = read.metadata(value)?;
-        let selector = read.texts(value, "/spec/selector");
-        let external_name = text(value, "/spec/externalName")
-            .filter(|_| text(value, "/spec/type") == Some("ExternalName"));
+        let external = is_external_name(value);
+        let external_name = text(value, "/spec/externalName").filter(|_| external);
+        // `kubectl patch` leaves the selector of an earlier type. Without it no pod is led to, and the ports are only those of the
+        // endpoints that an annotation may name.
+        let selector = match external {
+            true => BTreeMap::new(),
+            false => read.texts(value, "/spec/selector"),
+        };
         Ok(read.done(
             meta,
             Body::Service {

@@ -2,6 +2,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod inputs;
+mod quotes;
+mod services;
 
 use headgate_contract::{KeyPart, Target};
 use headgate_model::{CarrierKey, LabelKeys};

@@ -1,4 +1,4 @@
-//! What `headgate validate` says of manifests that have no effect.
+//! What `headgate validate` says of manifests that have no effect, and of Services without pods.
 
 use crate::common::headgate;
 
@@ -47,4 +47,34 @@ fn what_has_no_effect_in_a_manifest_is_said_before_it_is_applied() {
         "add the labels to `metadata.labels`",
     ]);
     assert_eq!(out.status.code(), Some(1), "{said}");
+}
+
+#[test]
+fn a_service_without_pods_is_told_how_to_name_its_endpoints_and_not_that_its_pods_serve() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("a.yaml");
+    let service = |name: &str, model: &str, spec: &str| {
+        format!(
+            "---\n{{apiVersion: v1, kind: Service, metadata: {{name: {name}, labels: {{model-name: {model}, model-version: v1}}}}, spec: \
+             {{{spec}}}}}\n"
+        )
+    };
+    let external = "type: ExternalName, externalName: api.x.example, selector: {app: a}";
+    let both = service("a", "gpu", "ports: [{port: 80}]") + &service("b", "ext", external);
+    let validate = |text: &str| {
+        std::fs::write(&file, text).unwrap();
+        let out = headgate(&["validate", "-f", file.to_str().unwrap()]);
+        assert!(out.status.success(), "{out:?}");
+        String::from_utf8_lossy(&out.stdout).into_owned()
+    };
+    let said = validate(&both);
+    for part in ["spec: has no selector", "spec: is of type ExternalName"] {
+        assert!(said.contains(part), "{part} in: {said}");
+    }
+    assert!(said.contains("0 errors, 2 other remarks"), "{said}");
+    assert!(!said.contains("the pods are the endpoints"), "{said}");
+    // With pods from elsewhere the model has both.
+    let said = validate(&(both + &service("c", "gpu", "selector: {app: c}")));
+    assert!(said.contains("info: model default/gpu"), "{said}");
+    assert!(!said.contains("info: model default/ext"), "{said}");
 }

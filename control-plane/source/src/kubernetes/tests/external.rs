@@ -45,6 +45,38 @@ fn a_service_that_leads_to_no_pod_says_how_its_endpoints_are_written() {
 }
 
 #[test]
+fn an_external_name_selects_no_pods_although_a_selector_is_left() {
+    let mut all = deployment("a", 1, &[1]);
+    all.push(model(service("front", json!({"app": "a"})), "v1"));
+    let seen = allowing(&all, &[]);
+    assert_eq!(addresses(&seen, "service/front"), ["10.0.0.1:8000"]);
+    // `kubectl patch` keeps the selector.
+    all[3]["spec"]["type"] = json!("ExternalName");
+    all[3]["spec"]["externalName"] = json!("api.provider.example");
+    let seen = allowing(&all, &[]);
+    assert_eq!(addresses(&seen, "service/front"), [""; 0]);
+    assert_eq!(reasons(&seen.findings()), [reason::NO_SELECTOR]);
+
+    // Nor do its ports choose among those of the pods of another carrier.
+    let mut all = deployment("a", 1, &[1]);
+    all[0] = model(all[0].clone(), "v1");
+    let ports = json!([{"name": "a", "containerPort": 1}, {"name": "b", "containerPort": 2}]);
+    all[2]["spec"]["containers"] = json!([{"name": "s", "ports": ports}]);
+    let mut front = service("front", json!({"app": "a"}));
+    front["spec"]["ports"] = json!([{"port": 2}]);
+    all.push(front);
+    assert_eq!(
+        addresses(&allowing(&all, &[]), "deployment/a"),
+        ["10.0.0.1:2"]
+    );
+    all[3]["spec"]["type"] = json!("ExternalName");
+    all[3]["spec"]["externalName"] = json!("api.provider.example");
+    let seen = allowing(&all, &[]);
+    assert_eq!(addresses(&seen, "deployment/a"), [""; 0]);
+    assert_eq!(reasons(&seen.findings()), [reason::AMBIGUOUS_PORT]);
+}
+
+#[test]
 fn endpoints_written_on_a_service_serve_and_what_is_refused_takes_nothing_else_with_it() {
     let written = |list: &str| annotated(selectorless("gpu-box"), "headgate.dev/endpoints", list);
     let it = "service/gpu-box";

@@ -1,0 +1,34 @@
+//! Where a workload has the template of the pods that serve.
+
+use serde_json::Value;
+
+const USUAL: &str = "/spec/template";
+
+/// Kinds that have it elsewhere: JSON pointers, the first that is there.
+const UNUSUAL: [(&str, &[&str]); 1] = [(
+    "LeaderWorkerSet",
+    // Leaders serve, and are made from the workers' template if they have none.
+    &[
+        "/spec/leaderWorkerTemplate/leaderTemplate",
+        "/spec/leaderWorkerTemplate/workerTemplate",
+    ],
+)];
+
+/// JSON pointers of the pod templates that an object has, that of the pods that serve first.
+pub(super) fn pod_templates(object: &Value) -> impl Iterator<Item = &'static str> {
+    let kind = object.get("kind").and_then(Value::as_str);
+    let unusual = UNUSUAL.iter().filter(move |(of, _)| kind == Some(of));
+    let all = unusual.flat_map(|(_, pointers)| *pointers).copied();
+    let all = all.chain([USUAL]);
+    all.filter(|pointer| object.pointer(pointer).is_some_and(Value::is_object))
+}
+
+/// JSON pointer of the template of the pods that serve; the usual one if the object has none.
+pub(super) fn pod_template(object: &Value) -> &'static str {
+    pod_templates(object).next().unwrap_or(USUAL)
+}
+
+/// A JSON pointer as messages show it: `spec.template`.
+pub(super) fn dotted(pointer: &str) -> String {
+    pointer.trim_start_matches('/').replace('/', ".")
+}
