@@ -1,4 +1,4 @@
-//! Source text of YAML values that are not read as they are written: `1.10` is the number 1.1, and `12e4567` is no finite number.
+//! Source text of YAML values that are not read as they are written: `1.10` is the number 1.1, and `12e4567` is infinite.
 //!
 //! Invariant: a value without a source text is as it is written, or its source text is unknown.
 
@@ -42,8 +42,8 @@ pub(crate) fn is_not_finite(text: &str, written: &str) -> bool {
     NOT_FINITE.contains(&text) && text != written
 }
 
-/// The source texts of each document of a text that `values` were read from. Words such as `nan`, which are floats for Rust and strings
-/// for kubectl, are put back into `values`.
+/// The source texts of each document of a text that `values` were read from. Values such as `nan` or the commit `12e4567`, which are
+/// floats for Rust and strings for kubectl, are put back into `values`.
 pub(super) fn of_text(text: &str, values: &mut [Value]) -> Vec<Written> {
     if !values.iter().any(misread) {
         return Vec::new();
@@ -81,13 +81,14 @@ fn lacks_quotes(metadata: &Value) -> bool {
     texts.any(|text| text.is_number() || text.is_boolean())
 }
 
-/// Puts back words that were read as numbers that are not finite.
+/// Puts back texts that were read as numbers that are not finite. YAML has only `.inf` and `.nan` for those, and kubectl takes a number
+/// out of the range of floats for text.
 fn restore(value: &mut Value, source: &Value) {
     match (value, source) {
         (Value::String(text), Value::String(source)) => {
             let word = source.trim_start_matches(['+', '-']).to_ascii_lowercase();
-            let word = matches!(word.as_str(), "nan" | "inf" | "infinity");
-            if word && NOT_FINITE.contains(&text.as_str()) {
+            let is_number = matches!(word.as_str(), ".nan" | ".inf");
+            if !is_number && NOT_FINITE.contains(&text.as_str()) {
                 text.clone_from(source);
             }
         }

@@ -55,20 +55,12 @@ fn a_number_in_the_metadata_of_a_pod_template_is_an_error_and_its_ports_are_not_
                 "{at}.labels.model-version: must be text: write \"1.10\", in quotes"
             )],
         ),
-        (
-            "",
-            "labels: {model-name: m, model-version: 12e4567}",
-            vec![format!(
-                "{at}.labels.model-version: must be text: write \"12e4567\""
-            )],
-        ),
     ] {
         let (errors, remarks) = said(&workload(labels, template));
         for wanted in wanted {
             assert!(errors.contains(&wanted), "{wanted} in: {errors}");
         }
-        let quoted = template.contains("12e4567");
-        assert_eq!(remarks, usize::from(quoted), "{template}");
+        assert_eq!(remarks, 0, "{template}");
     }
     let quoted = workload(LABELS, "annotations: {headgate.dev/port: '9090'}");
     assert_eq!(said(&quoted), (String::new(), 0));
@@ -105,27 +97,25 @@ fn a_number_that_is_not_finite_is_shown_as_it_is_written() {
             "apiVersion: apps/v1\nkind: Deployment\nmetadata: {{name: {name}, labels: {{model-name: m, model-version: {version}}}}}\n"
         )
     };
-    for written in ["12e4567", "-1e999", ".Inf", "+.inf", ".NaN"] {
+    for written in [".Inf", "+.inf", ".NaN"] {
         let wanted =
             format!("metadata.labels.model-version: must be text: write \"{written}\", in quotes");
         let (errors, _) = said(&text("a", written));
         assert!(errors.contains(&wanted), "{wanted} in: {errors}");
     }
-    let (errors, _) = said(&text("12e4567", "v"));
-    assert!(
-        errors.contains("metadata.name: must be text: write \"12e4567\", in quotes"),
-        "{errors}"
-    );
-    let quoted = world(&[("m.yaml", &text("'12e4567'", "'12e4567'"))]);
-    assert_eq!(problems(&quoted), [""; 0]);
-    let carrier = quoted.objects.carriers.values().next().unwrap();
-    assert_eq!(
-        (
-            carrier.key.name.as_str(),
-            carrier.labels["model-version"].as_str()
-        ),
-        ("12e4567", "12e4567")
-    );
+    // A commit is text for kubectl where it is out of the range of floats.
+    for written in ["12e4567", "'12e4567'"] {
+        let world = world(&[("m.yaml", &text(written, written))]);
+        assert_eq!(problems(&world), [""; 0]);
+        let carrier = world.objects.carriers.values().next().unwrap();
+        assert_eq!(
+            (
+                carrier.key.name.as_str(),
+                carrier.labels["model-version"].as_str()
+            ),
+            ("12e4567", "12e4567")
+        );
+    }
 }
 
 #[test]
