@@ -244,10 +244,11 @@ fn has_base(model: &Model, weights: &[Option<u8>], standings: &[Standing]) -> bo
     remembered || standings.contains(&Standing::Base)
 }
 
-/// Whether the remembered base is ready and has a weight of 1 to 99: it is not lost, and the weights say who takes what.
+/// Whether a carrier of the stored base is ready and has a weight of 1 to 99: the base is not lost, and the weights say who takes what.
+/// A canary that only has the base's version does not count.
 fn base_is_canary(model: &Model, canaries: &[(usize, u8)]) -> bool {
-    let mut canaries = canaries.iter();
-    canaries.any(|(i, _)| model.is_remembered(&model.members[*i]))
+    let mut canaries = canaries.iter().map(|(i, _)| &model.members[*i]);
+    canaries.any(|member| model.memory.base.contains_key(&member.key.identity()))
 }
 
 /// Whether the remembered base is declared, and all of it has weight 0.

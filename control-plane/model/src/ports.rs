@@ -123,13 +123,13 @@ pub fn choose(ports: &[PodPort], levels: &[Vec<Offer<'_>>]) -> Result<Chosen, Un
         .map(|offers| offers.iter().map(led).collect())
         .collect();
     let all: Vec<&Candidate> = levels.iter().flatten().flat_map(|led| &led.to).collect();
-    let told = Told {
+    let known = ProtocolKnown {
         by_pod: ports.iter().any(|port| serves(&port.name)),
         by_offer: all.iter().any(|c| c.class != Class::Unknown),
     };
     let offered = levels
         .iter()
-        .find_map(|level| offered(ports, level, &all, told));
+        .find_map(|level| offered(ports, level, &all, known));
     offered.unwrap_or_else(|| declared(ports))
 }
 
@@ -202,12 +202,12 @@ struct Candidate {
     named: bool,
 }
 
-/// Who tells of a port that it serves.
+/// Which side names the protocol of some port.
 #[derive(Clone, Copy)]
-struct Told {
-    /// The pod, by its name.
+struct ProtocolKnown {
+    /// The name of a port of the pod.
     by_pod: bool,
-    /// A Service or a pool, that of the pod's port included.
+    /// A Service or pool, or the name of the pod's port that it leads to.
     by_offer: bool,
 }
 
@@ -241,19 +241,20 @@ fn candidates(ports: &[PodPort], offer: &Offer<'_>) -> Vec<Candidate> {
 }
 
 /// The port that the offers of a level lead to; `None` if they lead to none. `all` are the candidates of every level and decide the
-/// protocol. `told`: another port is known to serve, so a named port of unknown class counts only if its offer was asked for. What the
-/// pod alone calls it does not overrule a Service with an address of its own, which is there for requests: a sidecar may have an `http`.
+/// protocol. `known`: if a Service or pool names a protocol, or the pod does and this Service is headless, a named port of unknown class
+/// counts only if its offer was asked for. A port name of the pod alone does not overrule a ClusterIP Service: the `http` may be a
+/// sidecar's.
 fn offered(
     ports: &[PodPort],
     level: &[Led<'_>],
     all: &[&Candidate],
-    told: Told,
+    known: ProtocolKnown,
 ) -> Option<Result<Chosen, Unclear>> {
     let mut choices: Vec<(&PortSource, BTreeSet<u16>)> = Vec::new();
     let mut classes: BTreeSet<Class> = BTreeSet::new();
     for Led { offer, to } in level {
-        let told = told.by_offer || (told.by_pod && offer.headless);
-        let aside = |c: &&Candidate| told && !offer.asked && c.class == Class::Unknown && c.named;
+        let known = known.by_offer || (known.by_pod && offer.headless);
+        let aside = |c: &&Candidate| known && !offer.asked && c.class == Class::Unknown && c.named;
         let candidates = || to.iter().filter(|c| !aside(c));
         let Some(best) = candidates().map(|c| c.class).min() else {
             continue;

@@ -62,8 +62,11 @@ impl Transitions {
                 model: id,
                 others: &after.carriers,
                 replaces: others.clone().any(|before| before.share > 0),
-                base_moved: others.clone().any(|before| was_stored_base(before, after)),
-                what: format!("{} of model {id}", versions(after, &now.key)),
+                base_moved: before.is_some_and(|before| base_moved(before, after, &now.key)),
+                what: format!(
+                    "version {} of model {id}",
+                    versions(after, &now.key).join(", ")
+                ),
                 keys,
                 was_unready: self.unready.contains(&now.key),
             };
@@ -94,14 +97,12 @@ impl Transitions {
     }
 }
 
-/// The versions that a carrier brought.
-fn versions(model: &PlannedModel, key: &CarrierKey) -> String {
+/// The versions that a carrier declares.
+fn versions<'a>(model: &'a PlannedModel, key: &CarrierKey) -> Vec<&'a str> {
     let own = model.variants.iter();
-    let own: Vec<&str> = own
-        .filter(|(_, variant)| variant.carriers.contains(key))
+    own.filter(|(_, variant)| variant.carriers.contains(key))
         .map(|(version, _)| version.as_str())
-        .collect();
-    format!("version {}", own.join(", "))
+        .collect()
 }
 
 /// A carrier as it is now, and how it is called.
@@ -112,7 +113,7 @@ struct Told<'a> {
     others: &'a [PlannedCarrier],
     /// Another carrier took new sessions before.
     replaces: bool,
-    /// Another carrier was the stored base before and is not any more.
+    /// Another version was the stored base before and is not any more.
     base_moved: bool,
     what: String,
     keys: &'a LabelKeys,
@@ -120,10 +121,23 @@ struct Told<'a> {
     was_unready: bool,
 }
 
-/// Whether a carrier of the plan before was the stored base, and is not in this one.
-fn was_stored_base(before: &PlannedCarrier, after: &PlannedModel) -> bool {
-    let still = |now: &PlannedCarrier| now.key == before.key && now.is_stored_base;
-    before.is_stored_base && !after.carriers.iter().any(still)
+/// Whether a carrier with other versions was the stored base in the plan before, and is not any more.
+fn base_moved(before: &PlannedModel, after: &PlannedModel, now: &CarrierKey) -> bool {
+    let new = versions(after, now);
+    let still = |key: &CarrierKey| {
+        after
+            .carriers
+            .iter()
+            .any(|c| c.key == *key && c.is_stored_base)
+    };
+    let mut bases = before
+        .carriers
+        .iter()
+        .filter(|c| c.is_stored_base && c.key != *now);
+    bases.any(|base| {
+        let mut old = versions(before, &base.key).into_iter();
+        !still(&base.key) && !old.any(|version| new.contains(&version))
+    })
 }
 
 impl Told<'_> {

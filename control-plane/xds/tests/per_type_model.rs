@@ -263,7 +263,7 @@ fn rule_03_a_stream_that_has_not_heard_of_a_cluster_yet_says_nothing_of_its_endp
 
 /// Streams hear of worlds at different times: when the cluster comes back, the client still has endpoints that it will drop.
 #[test]
-fn rule_03_endpoints_of_a_former_life_of_a_cluster_do_not_warm_the_next_one() {
+fn rule_03_endpoints_of_a_removed_cluster_do_not_warm_the_recreated_one() {
     let [clusters, endpoints] = [0, 1];
     let steps = [
         Step::World(2, 0),

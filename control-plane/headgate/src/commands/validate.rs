@@ -69,13 +69,13 @@ pub(crate) fn run(args: &ValidateArgs) -> Result<ExitCode, Failure> {
     lines.extend(remarks.iter().map(of_file));
     let registry = Registry::build(&objects, &keys).rooted(args.root_namespace.as_deref());
     let plan = plan(&registry, &objects, &Scales::default());
-    // Of Services that lead to no pod a remark says how their endpoints are written.
+    // A remark already says how to list the endpoints of a Service without pods, so `NothingReady` would repeat it.
     let podless = podless(&files, &args.default_namespace, &keys);
-    let told = |finding: &Finding| {
+    let is_remarked = |finding: &Finding| {
         finding.reason == reason::NOTHING_READY && has_no_pods(&finding.object, &registry, &podless)
     };
     let findings = findings.iter().chain(&plan.findings);
-    let findings = findings.filter(|finding| !told(finding));
+    let findings = findings.filter(|finding| !is_remarked(finding));
     lines.extend(findings.map(|finding| of_plan(finding, &plan)));
     lines.dedup();
     for (namespace, view) in &plan.namespaces {

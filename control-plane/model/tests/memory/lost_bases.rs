@@ -53,6 +53,17 @@ fn a_weight_on_the_base_is_no_loss_of_it() {
 }
 
 #[test]
+fn a_canary_of_the_base_version_is_not_the_base() {
+    let mut cluster = Cluster::new(ServedModelSpec::default());
+    let canary = || twin(3).weight("10");
+    cluster.settle(&[one(), two(), canary()]);
+    assert_eq!(
+        cluster.percents(&[two(), canary()]),
+        shares(&[("v1", 10.0), ("v2", 90.0)])
+    );
+}
+
+#[test]
 fn of_equally_old_versions_the_one_that_is_ready_first_is_not_the_base_alone() {
     let mut cluster = Cluster::new(ServedModelSpec::default());
     let loading = two().created(1).unready(2);

@@ -345,6 +345,11 @@ fn a_promotion_is_told_also_if_no_plan_before_its_storing_was_seen() {
     cluster.settle(&[one(), two()]);
     let promoted = cluster.settle(&[one(), two().weight("100")]);
     assert_eq!(follow(promoted), [reason::DRAINED, reason::PROMOTED]);
+    // The promoted version under another name is no promotion.
+    let mut green = two().created(9).weight("100");
+    green.key.name = "m-v2-green".to_owned();
+    let renamed = cluster.settle(&[one(), green]);
+    assert!(!follow(renamed).contains(&reason::PROMOTED));
 }
 
 #[test]

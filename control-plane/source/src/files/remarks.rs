@@ -27,8 +27,8 @@ struct Placed {
     value: Value,
 }
 
-/// Remarks on the pod templates of these files, on Services without pods, and on unknown annotations of objects that are no carriers. Files that cannot be
-/// parsed are skipped.
+/// Remarks on the pod templates of these files, on Services without pods, and on unknown annotations of objects that are no carriers.
+/// Files that cannot be parsed are skipped.
 #[must_use]
 pub fn remarks(
     files: &[(String, Vec<u8>)],
@@ -109,7 +109,8 @@ fn leads_to_no_pod(value: &Value, keys: &LabelKeys) -> bool {
     is_labelled_service(value, keys) && (!selects || is_external_name(value))
 }
 
-/// What a cluster says of the endpoints of a labelled Service. Files have no guards, so there it is news only for Kubernetes.
+/// What a cluster would report about the endpoints of a labelled Service. Files accept every endpoint, so these remarks concern
+/// Kubernetes only.
 fn of_service(document: &Placed, namespace: &str, keys: &LabelKeys) -> Vec<FileProblem> {
     let value = &document.value;
     let Some(key) = key(value, namespace).filter(|_| is_labelled_service(value, keys)) else {
@@ -117,14 +118,20 @@ fn of_service(document: &Placed, namespace: &str, keys: &LabelKeys) -> Vec<FileP
     };
     let annotations = value.pointer("/metadata/annotations");
     let list = annotations.and_then(|all| all.get(names::ANNOTATION_ENDPOINTS));
-    let Some(list) = list else {
+    if list.is_some_and(|list| !list.is_string()) {
+        // It is an error already.
+        return Vec::new();
+    }
+    let list = list.and_then(Value::as_str);
+    let lists_any = |list: &&str| list.split(',').any(|address| !address.trim().is_empty());
+    let Some(list) = list.filter(lists_any) else {
         let name = value.pointer("/spec/externalName").and_then(Value::as_str);
         let name = name.filter(|_| is_external_name(value));
         let warning = || document.problem("spec", Severity::Warning, no_selector(&key, name));
         let warning = leads_to_no_pod(value, keys).then(warning);
         return warning.into_iter().collect();
     };
-    let refused = refused_by_default(list.as_str().unwrap_or_default()).into_iter();
+    let refused = refused_by_default(list).into_iter();
     let info = |message| {
         let message = format!("on Kubernetes: {message}");
         document.problem("metadata.annotations", Severity::Info, message)
@@ -215,7 +222,7 @@ fn of_kind(document: &Placed, keys: &LabelKeys) -> Option<FileProblem> {
         "/spec/jobTemplate/spec/template/metadata/labels",
     ];
     let own = ["/metadata/labels", "/spec/jobTemplate/metadata/labels"];
-    // Also one that lacks its quotes: the effect is the same once it has them.
+    // An unquoted value counts too: the remark still applies after the user quotes it.
     let labelled = |pointer: &&str| {
         let labels = value.pointer(pointer);
         labels.is_some_and(|labels| labels.get(&keys.model).is_some())

@@ -18,8 +18,8 @@ use super::document::split;
 use super::scan::manifests;
 use crate::clock::unix_now;
 use crate::models::{
-    ModelKey, Planned, ServedModelStatus, StoredModel, UNCARRIED, carriers_are_gone, object_name,
-    remember_in, time,
+    ModelKey, Planned, ServedModelStatus, StoredModel, UNCARRIED, object_name, remember_in,
+    set_carriers_gone, time,
 };
 use crate::writes::{FaultPlace, Faults};
 
@@ -191,7 +191,7 @@ impl State {
 fn text((namespace, id): &ModelKey, written: &Written) -> io::Result<String> {
     let mut status = ServedModelStatus::default();
     remember_in(&mut status, &written.memory);
-    carriers_are_gone(&mut status, written.gone_since.and_then(time));
+    set_carriers_gone(&mut status, written.gone_since.and_then(time));
     let name = object_name(id);
     let own = name != id.as_str();
     let object = json!({

@@ -35,7 +35,7 @@ struct Carrier {
     /// The Service that it is; `None` for the workload itself.
     service: Option<String>,
     annotations: Texts,
-    /// Its endpoints are an annotation, or it lacks quotes: what it means is said once it can be applied.
+    /// No remark: its endpoints are an annotation, or a label or annotation is not a string, which is reported as an error.
     skipped: bool,
 }
 
@@ -105,7 +105,7 @@ impl Front {
 }
 
 /// Whether an annotation lists the endpoints.
-fn written(annotations: &Texts) -> bool {
+fn lists_endpoints(annotations: &Texts) -> bool {
     annotations.contains_key(names::ANNOTATION_ENDPOINTS)
 }
 
@@ -128,7 +128,7 @@ fn unquoted(value: &Value, at: &str) -> bool {
 
 impl Template {
     /// `None` if its pods serve no model with these Services of its namespace, if it has no containers here, if its endpoints are an
-    /// annotation, or if it lacks quotes: what it means is said once it can be applied.
+    /// annotation, or if a label or annotation is not a string, which is reported as an error.
     pub(super) fn read(value: &Value, near: &[&Front], keys: &LabelKeys) -> Option<Self> {
         let pod = value.get("kind").and_then(Value::as_str) == Some("Pod");
         let at = if pod { "" } else { pod_template(value) };
@@ -140,7 +140,7 @@ impl Template {
         let containers = spec.get("containers").and_then(Value::as_array);
         let containers = containers.is_some_and(|containers| !containers.is_empty());
         let unquoted = unquoted(value, "") || unquoted(value, at);
-        if !containers || unquoted || written(&annotations) {
+        if !containers || unquoted || lists_endpoints(&annotations) {
             return None;
         }
         let carries = |front: &&&Front| {
@@ -151,7 +151,7 @@ impl Template {
         let services = near.iter().filter(carries).map(|front| Carrier {
             service: Some(front.name.clone()),
             annotations: front.annotations.clone(),
-            skipped: front.unquoted || written(&front.annotations),
+            skipped: front.unquoted || lists_endpoints(&front.annotations),
         });
         let mut carriers: Vec<Carrier> = services.collect();
         if carriers.is_empty() && models {

@@ -37,7 +37,8 @@ impl Written {
     }
 }
 
-/// Whether a text that was read stands for a number that is not finite, which the file has as `written`.
+/// Whether a text that was read stands for a number that is not finite, which the file has as `written`. An unquoted `.inf` cannot be
+/// told from a quoted one, and is text.
 pub(crate) fn is_not_finite(text: &str, written: &str) -> bool {
     NOT_FINITE.contains(&text) && text != written
 }
@@ -123,7 +124,8 @@ impl<'de> Deserialize<'de> for Source {
     }
 }
 
-/// Reads scalars as texts. The parser tells only by its guess of the type whether a node is a scalar, so the shape tells it.
+/// Deserializes every scalar as its source text. Serde does not say whether a node is a scalar before it resolves the type, so the value
+/// from the first parse says it.
 struct Shape<'a>(&'a Value);
 
 impl<'de> DeserializeSeed<'de> for Shape<'_> {

@@ -192,7 +192,7 @@ fn refused_message(address: &Address, why: &str) -> String {
         Address::Name { host, .. } => host.clone(),
     };
     format!(
-        "annotation `{}`: {address} is {why}, and no endpoint unless Headgate is started with --allow-endpoint {allow}",
+        "annotation `{}`: {address} is {why}. Headgate refuses it unless it is started with --allow-endpoint {allow}",
         names::ANNOTATION_ENDPOINTS
     )
 }

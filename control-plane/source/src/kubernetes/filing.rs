@@ -1,7 +1,8 @@
 //! Which Services declare a variant, and where their selectors are filed.
 //!
-//! Invariant: the selector of a Service that declares a variant is filed for carriers, that of every other one for groups. This may
-//! depend on the labels of the Service's controller, so it is filed anew when that one comes, goes or changes.
+//! Invariant: the selector of a Service that declares a variant is in the index of carriers, any other selector in that of groups, and
+//! that of a Service with `headgate.dev/carrier: owner` in both. Whether a Service declares a variant may depend on the labels of its
+//! controller, so a change of the controller indexes its Services again.
 
 use headgate_contract::names;
 use headgate_model::carrier_is_owner;
@@ -20,16 +21,16 @@ impl Store {
             && !self.has_copies(object)
     }
 
-    /// Whether the labels of a Service are its controller's copies, and nobody's word on the Service. One whose controller is not told
-    /// yet waits for it, as pods do.
+    /// Whether the labels of a Service are copies that its controller made. While the controller is not listed yet, they are taken for
+    /// copies.
     pub(super) fn has_copies(&self, service: &Object) -> bool {
         let Some(controller) = &service.meta.controller else {
             return false;
         };
-        if roles::copies_all_labels(controller) {
+        if roles::is_in_copying_group(controller) {
             return true;
         }
-        roles::copies_its_labels(controller)
+        roles::is_copied_to_services(controller)
             && match self.uids.get(&controller.uid) {
                 Some(owner) => self.names_model(owner),
                 None => self.sees(&controller.group, &controller.kind),

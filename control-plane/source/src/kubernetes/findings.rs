@@ -257,11 +257,11 @@ pub(crate) fn no_selector(service: &CarrierKey, external_name: Option<&str>) -> 
     let annotate = |value: &str| service.annotate_command(names::ANNOTATION_ENDPOINTS, value);
     match external_name {
         Some(name) => format!(
-            "is of type ExternalName, whose name is not followed by itself: {}, and start Headgate with --allow-endpoint {name}",
+            "is of type ExternalName, and Headgate does not follow externalName: {}, and start Headgate with --allow-endpoint {name}",
             annotate(&format!("{name}:443"))
         ),
         None => format!(
-            "has no selector, and EndpointSlices that others write are not followed: {}, with commas between several",
+            "has no selector, and Headgate does not read EndpointSlices. List its endpoints, separated by commas: {}",
             annotate("IP:PORT")
         ),
     }

@@ -120,29 +120,30 @@ impl Store {
         }
     }
 
-    /// The owners below another one that somebody else than it wrote labels on: what is made from a pod template has that one's, and
-    /// what an operator makes through another one's objects, or of one that it copies, has copies of an earlier day.
+    /// Owners below another owner whose labels a user wrote. Excluded are objects made from a pod template, objects that an operator
+    /// makes through another object, and objects whose operator copied the owner's labels at creation.
     fn written_below(&self, top: &Key, object: &Object) -> Vec<Key> {
         let below = self.below(&object.meta.uid).into_iter();
         let owners = below.filter(|key| matches!(key.0, What::Owners(_)) && key != top);
         let written = |key: &Key| {
             let mut above = self.above(key).into_iter();
             let object = self.objects.get(key);
-            let copied =
-                object.is_some_and(|o| self.named_owner(o).is_some() || self.is_a_copy(key, o));
+            let copied = object.is_some_and(|o| {
+                self.named_owner(o).is_some() || self.is_copied_from_owner(key, o)
+            });
             !copied && !above.any(|owner| self.has_template(&owner))
         };
         owners.filter(written).collect()
     }
 
-    fn is_a_copy(&self, (what, _): &Key, object: &Object) -> bool {
+    fn is_copied_from_owner(&self, (what, _): &Key, object: &Object) -> bool {
         let kind = match what {
             What::Owners(place) => self.kinds.get(*place),
             _ => None,
         };
         let controller = object.meta.controller.as_ref();
         kind.zip(controller)
-            .is_some_and(|(kind, controller)| roles::is_a_copy(kind, controller))
+            .is_some_and(|(kind, controller)| roles::is_copied_from_owner(kind, controller))
     }
 
     /// The labelled Services that carry for an owner.

@@ -12,8 +12,8 @@ use super::serving::{PodClassifier, declares};
 use super::store::{Key, Store, What};
 
 impl Store {
-    /// The Services without our labels that select a pod of a carrier, sorted by name; not those whose labels would be taken for
-    /// copies, since labels do not make them carriers.
+    /// Services that a finding may advise to label: they do not declare a variant, they select a pod of the carrier, and their labels
+    /// would not count as copies. Sorted by name.
     pub(super) fn fronts(&self, carrier: &CarrierKey) -> Vec<String> {
         let members = self.members.get(carrier).into_iter().flatten();
         let pods = members.filter(|member| member.0 == What::Pods);

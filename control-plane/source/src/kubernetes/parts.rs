@@ -44,8 +44,8 @@ impl Store {
         self.objects.get(owner)?.generations()
     }
 
-    /// The pods of a carrier that are of a generation that takes traffic; `None` where all of them do. If the carrier has no generations
-    /// itself, those of the nearest owner above a pod count: a ReplicaSet of a Rollout may carry, or its Service.
+    /// The pods of a carrier whose generation takes traffic; `None`: all pods. Without generations of its own, the carrier uses those of
+    /// the nearest owner above each pod, for example of the Rollout above a ReplicaSet.
     pub(super) fn running(
         &self,
         at: &Key,
@@ -56,7 +56,7 @@ impl Store {
         if let Some(generations) = self.generations(at) {
             return self.running_of(at, generations, findings);
         }
-        // One that carries for itself was meant alone.
+        // A pod that is its own carrier was labelled on its own; the generations of its owner do not apply.
         if at.0 == What::Pods {
             return None;
         }
@@ -85,8 +85,8 @@ impl Store {
         Some(running)
     }
 
-    /// Whether the Service that names the active generation of an owner declares the same model and version as another one. If it
-    /// declares others, or nothing, somebody weighs generations apart by their Services.
+    /// Whether the Service that selects the active generation declares the same model and version as this Service. If not, the user
+    /// weighs the generations by their Services.
     fn stands_for_active(&self, owner: &Key, service: &Object) -> bool {
         let generations = self.generations(owner);
         let active = generations.and_then(|generations| generations.service.as_ref());

@@ -19,14 +19,15 @@ const NAMED_OWNERS: [(&str, &str, &str); 1] = [(
     "InferenceService",
 )];
 
-/// Groups whose controllers copy all labels of what they are given to the Services that they make. Nobody put them there.
-const COPYING: [&str; 2] = ["networking.internal.knative.dev", "serving.knative.dev"];
+/// Groups whose controllers copy all labels of their objects to the Services that they create. No user wrote them there.
+const GROUPS_THAT_COPY_LABELS: [&str; 2] =
+    ["networking.internal.knative.dev", "serving.knative.dev"];
 
-/// Kinds whose operators copy the object's own labels to the Services that they make for it, and may do so only once: group and kind.
-const COPIED: [(&str, &str); 1] = [(KSERVE, "InferenceService")];
+/// Owners whose operator copies their labels to the Services that it creates, possibly only at creation: group and kind.
+const OWNERS_COPIED_TO_SERVICES: [(&str, &str); 1] = [(KSERVE, "InferenceService")];
 
-/// Kinds whose objects have the labels and annotations of their owner as of the day they were made: group, kind, and the owner's kind.
-const COPIES: [(&str, &str, &str); 1] = [(RAY, "RayCluster", "RayService")];
+/// Kinds whose operator copies labels and annotations of the owner at creation: group, kind, and the owner's kind.
+const KINDS_COPIED_FROM_OWNER: [(&str, &str, &str); 1] = [(RAY, "RayCluster", "RayService")];
 
 /// What a pod is to its owner.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -120,22 +121,22 @@ pub(super) fn named_owner(labels: &Labels) -> Option<(&'static str, &'static str
 }
 
 /// Whether a controller copies labels of another object to the Services that it makes.
-pub(super) fn copies_all_labels(controller: &Controller) -> bool {
-    COPYING.contains(&controller.group.as_str())
+pub(super) fn is_in_copying_group(controller: &Controller) -> bool {
+    GROUPS_THAT_COPY_LABELS.contains(&controller.group.as_str())
 }
 
 /// Whether the labels of a controller, where it has any, are copied to its Services.
-pub(super) fn copies_its_labels(controller: &Controller) -> bool {
-    COPIED.contains(&(controller.group.as_str(), controller.kind.as_str()))
+pub(super) fn is_copied_to_services(controller: &Controller) -> bool {
+    OWNERS_COPIED_TO_SERVICES.contains(&(controller.group.as_str(), controller.kind.as_str()))
 }
 
 /// Whether the labels and annotations of an object of this kind are copies of its controller's.
-pub(super) fn is_a_copy(kind: &Kind, controller: &Controller) -> bool {
+pub(super) fn is_copied_from_owner(kind: &Kind, controller: &Controller) -> bool {
     let copies = |(group, copy, original): &(&str, &str, &str)| {
         kind.is(group, copy)
             && (controller.group.as_str(), controller.kind.as_str()) == (*group, *original)
     };
-    COPIES.iter().any(copies)
+    KINDS_COPIED_FROM_OWNER.iter().any(copies)
 }
 
 /// The role of a pod with these labels below an owner of this kind; `None` for a pod as the owner.

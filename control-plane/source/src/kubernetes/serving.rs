@@ -20,7 +20,7 @@ use super::store::{Key, Store, What};
 pub(super) struct ServingPods<'a> {
     pub(super) serving: BTreeSet<&'a Key>,
     pub(super) chosen: BTreeMap<&'a Key, Chosen>,
-    /// All its pods are of generations that take no traffic, by what an owner above them says: it wants none of them.
+    /// Every pod belongs to a generation without traffic, according to an owner above the carrier. The carrier then wants 0 replicas.
     pub(super) standby: bool,
 }
 

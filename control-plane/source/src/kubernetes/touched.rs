@@ -22,7 +22,7 @@ impl Store {
         }
         if key.0 == What::Services && self.settled {
             for (reader, uid) in self.owners_that_read(&key.1) {
-                // Whoever carries for their pods reads it through them.
+                // Carriers of the pods below this owner depend on the Service too.
                 self.below(&uid).into_iter().for_each(|key| self.mark(key));
                 self.mark(reader);
             }

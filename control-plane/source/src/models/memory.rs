@@ -72,9 +72,9 @@ pub(crate) fn remember_in(status: &mut ServedModelStatus, memory: &Memory) {
     status.provisional_since = memory.provisional_since.and_then(time);
 }
 
-/// Stores since when no object has declared the model, for the carriers of its base too: their grace runs also while the model is
-/// not planned.
-pub(crate) fn carriers_are_gone(status: &mut ServedModelStatus, since: Option<Time>) {
+/// Stores when the model lost its last carrier, also for each carrier of its base, so that `baseGrace` runs while the model is not
+/// planned.
+pub(crate) fn set_carriers_gone(status: &mut ServedModelStatus, since: Option<Time>) {
     for carrier in status.base.iter_mut().chain(&mut status.previous) {
         if carrier.undeclared_since.is_none() {
             carrier.undeclared_since.clone_from(&since);

@@ -22,7 +22,7 @@ pub use headgate_model::ModelKey;
 
 pub(crate) use self::desk::UNCARRIED;
 pub use self::memory::{base_of, memory_of};
-pub(crate) use self::memory::{carriers_are_gone, remember_in, time};
+pub(crate) use self::memory::{remember_in, set_carriers_gone, time};
 pub use self::naming::object_name;
 pub use self::resource::{
     Base, Change, Name, Percent, Proxies, Served, ServedModel, ServedModelStatus, Shown,

@@ -8,7 +8,7 @@ use headgate_model::{Memory, PlannedModel, Standing};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use k8s_openapi::jiff::Timestamp;
 
-use super::memory::{carriers_are_gone, memory_of, remember_in};
+use super::memory::{memory_of, remember_in, set_carriers_gone};
 use super::resource::{Change, Percent, Proxies, ServedModelStatus, Shown};
 use super::stored::StoredModel;
 use crate::conditions::{condition, short};
@@ -87,7 +87,7 @@ fn wanted(
     remember_in(&mut status, facts.memory);
     if facts.planned.is_none() {
         let since = before.carriers_gone_since.clone();
-        carriers_are_gone(&mut status, since.or_else(|| Some(now.clone())));
+        set_carriers_gone(&mut status, since.or_else(|| Some(now.clone())));
     }
     let moved = before.planned != status.planned;
     status.since = match &before.since {

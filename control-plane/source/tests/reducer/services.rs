@@ -130,6 +130,12 @@ fn a_labelled_service_that_leads_to_no_pod_says_how_its_endpoints_are_written() 
             assert!(message.contains(part), "{part} in: {message}");
         }
         assert_eq!(said(&service("f", "labels: {model-name: m}", spec)), []);
+        // A list of nothing is no list.
+        for list in ["''", "','"] {
+            let metadata = format!("{LABELS}, annotations: {{headgate.dev/endpoints: {list}}}");
+            let found = said(&(service("f", &metadata, spec) + &deployment("", METRICS)));
+            assert!(found.iter().any(|(_, _, m)| m == message), "{found:?}");
+        }
     }
 }
 

@@ -34,8 +34,8 @@ pub(super) struct Beside {
     behind: bool,
     /// Whether there is another stream.
     company: bool,
-    /// The newest rebirth of a cluster on another stream whose endpoints were looked at.
-    renewed: Option<Instant>,
+    /// The newest recreation of a cluster on another stream that this session has handled.
+    handled_recreation: Option<Instant>,
 }
 
 /// Why a cluster takes no traffic yet.
@@ -96,33 +96,33 @@ impl Session {
             beside.behind = self.is_behind(others);
             beside.endpoints = self.kept_for(others);
         }
-        beside.renewed = self.renew_endpoints(others);
+        beside.handled_recreation = self.renew_endpoints(others);
         self.heed(beside);
     }
 
-    /// Sends endpoints again that the client got, or may have got, for a former life of their cluster: Envoy drops them with the
-    /// cluster, and the new one warms until they come anew. Returns the newest rebirth that was looked at.
+    /// Offers endpoints again that were sent before their cluster was recreated: Envoy drops endpoints with their cluster, and the new
+    /// cluster warms until they arrive again. Returns the newest recreation handled.
     fn renew_endpoints(&mut self, others: &[&Session]) -> Option<Instant> {
-        let rebirths = others
+        let recreations = others
             .iter()
-            .map(|o| o.kind(Kind::Cluster).ledger.newest_rebirth());
-        let newest = rebirths.max().flatten();
+            .map(|o| o.kind(Kind::Cluster).ledger.newest_recreation());
+        let newest = recreations.max().flatten();
         let endpoints = self.kind(Kind::Endpoints);
-        if newest <= self.beside.renewed || !endpoints.subscription.opened() {
-            return self.beside.renewed;
+        if newest <= self.beside.handled_recreation || !endpoints.subscription.opened() {
+            return self.beside.handled_recreation;
         }
         let mut stale = Vec::new();
         for other in others {
             for (cluster, held) in &other.kind(Kind::Cluster).ledger.held {
-                let Some(reborn_at) = held.reborn_at else {
+                let Some(recreated_at) = held.recreated_at else {
                     continue;
                 };
                 let needed = other.needed_endpoints(cluster).into_iter();
                 let needed = needed.filter(|name| endpoints.ledger.may_hold(name));
                 let is_stale = |name: &&str| {
                     endpoints.subscription.wants(name)
-                        && !endpoints.ledger.accepted_since(name, reborn_at)
-                        && !endpoints.ledger.offered_since(name, reborn_at)
+                        && !endpoints.ledger.accepted_since(name, recreated_at)
+                        && !endpoints.ledger.offered_since(name, recreated_at)
                 };
                 stale.extend(needed.filter(is_stale).map(str::to_owned));
             }
@@ -199,8 +199,8 @@ impl Session {
             needed.all(|name| {
                 let answers = |other: &&&Session| -> bool {
                     // On one stream the endpoints follow the cluster.
-                    let reborn_at = held.reborn_at.filter(|_| !std::ptr::eq(**other, self));
-                    self.is_answered(name, other, reborn_at)
+                    let recreated_at = held.recreated_at.filter(|_| !std::ptr::eq(**other, self));
+                    self.is_answered(name, other, recreated_at)
                 };
                 bringers.iter().any(answers)
             })
@@ -221,8 +221,8 @@ impl Session {
     }
 
     /// Whether the client has endpoints by another stream, or refuses those that are wanted here: either ends the warming.
-    /// Endpoints that were sent before the cluster was reborn do not count.
-    fn is_answered(&self, endpoints: &str, other: &Session, reborn_at: Option<Instant>) -> bool {
+    /// Endpoints that were sent before the cluster was recreated do not count.
+    fn is_answered(&self, endpoints: &str, other: &Session, recreated_at: Option<Instant>) -> bool {
         let ledger = &other.kind(Kind::Endpoints).ledger;
         let wanted = self.snapshot.get(Kind::Endpoints, endpoints);
         let refuses = |wanted: &std::sync::Arc<crate::Resource>| {
@@ -230,7 +230,7 @@ impl Session {
             refused.is_some()
         };
         let accepted = ledger.acked(endpoints).is_some()
-            && reborn_at.is_none_or(|moment| ledger.accepted_since(endpoints, moment));
+            && recreated_at.is_none_or(|moment| ledger.accepted_since(endpoints, moment));
         accepted || wanted.is_some_and(refuses)
     }
 

@@ -40,8 +40,9 @@ pub(super) struct Held {
     pub(super) acked: Option<Known>,
     /// When the response that it accepted last was sent; `None` if it comes from an earlier stream.
     pub(super) accepted_offer_at: Option<Instant>,
-    /// When it accepted this name after a removal on the same stream: what was sent before may have met the former life.
-    pub(super) reborn_at: Option<Instant>,
+    /// When the client accepted this name again after a removal on this stream. For a cluster, endpoints that were sent earlier may have
+    /// been dropped with the removed cluster.
+    pub(super) recreated_at: Option<Instant>,
     /// What it was offered last and has not answered, with that response's nonce.
     pub(super) sent: Option<(u64, Known)>,
 }

@@ -46,7 +46,7 @@ pub(super) struct Ledger {
     pub(super) owed: bool,
     /// Something was removed on this stream, so that a name may come back.
     has_dropped: bool,
-    newest_rebirth: Option<Instant>,
+    newest_recreation: Option<Instant>,
 }
 
 impl Ledger {
@@ -240,8 +240,8 @@ impl Ledger {
                 held.sent = None;
             }
             if self.has_dropped && held.acked.is_none() {
-                held.reborn_at = Some(now);
-                self.newest_rebirth = Some(now);
+                held.recreated_at = Some(now);
+                self.newest_recreation = Some(now);
             }
             held.acked = Some(known);
             held.accepted_offer_at = Some(sent.at);
@@ -258,9 +258,9 @@ impl Ledger {
         held.resumed = true;
     }
 
-    /// When the client last accepted a name after a removal on this stream.
-    pub(super) fn newest_rebirth(&self) -> Option<Instant> {
-        self.newest_rebirth
+    /// When the client last accepted a name that it did not hold, after any removal on this stream.
+    pub(super) fn newest_recreation(&self) -> Option<Instant> {
+        self.newest_recreation
     }
 
     /// Whether what the client accepted under this name was sent at this moment or later.
