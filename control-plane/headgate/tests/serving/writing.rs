@@ -346,6 +346,15 @@ async fn while_the_api_is_away_proxies_are_served_and_what_was_missed_is_written
         "{said}"
     );
     let proxy = Taker::connect("p", server.xds).unwrap();
+    // A proxy counts as settled while the server has not read all its subscriptions.
+    eventually(SOON, "the filter configuration", async || {
+        let taken = proxy.taken();
+        let has = taken.contains_key(type_url::EXTENSION);
+        has.then_some(())
+            .ok_or_else(|| format!("{:?}", taken.keys()))
+    })
+    .await
+    .unwrap();
     server.settled().await;
     assert!(proxy.taken().contains_key(type_url::EXTENSION));
 
