@@ -22,13 +22,13 @@ type Undo = BTreeMap<(String, ModelId), Option<Arc<PlannedModel>>>;
 
 /// The models of a plan.
 #[derive(Debug, Default)]
-pub(crate) struct Told {
+pub(crate) struct PlanModels {
     newest: Arc<Models>,
     /// From this plan to the newest.
     undo: Vec<Arc<Undo>>,
 }
 
-impl Told {
+impl PlanModels {
     /// The model as that plan had it.
     pub(crate) fn model(&self, namespace: &str, id: &ModelId) -> Option<&PlannedModel> {
         if !self.undo.is_empty() {
@@ -91,11 +91,11 @@ impl History {
     }
 
     /// What the configuration or the routes with this version told, the last time they were made. `None` for one that is older than the memory.
-    pub(crate) fn get(&self, version: &str) -> Option<Told> {
+    pub(crate) fn get(&self, version: &str) -> Option<PlanModels> {
         let holds = |entry: &Entry| entry.versions.iter().any(|v| v == version);
         let at = self.plans.iter().rposition(holds)?;
         let since = self.plans.iter().skip(at);
-        Some(Told {
+        Some(PlanModels {
             newest: self.newest.clone(),
             undo: since
                 .map(|entry| entry.undo.clone())
@@ -169,7 +169,7 @@ mod tests {
         history.remember(&new);
         let (old, new) = (history.get(version(&old)), history.get(version(&new)));
         let (old, new) = (old.unwrap(), new.unwrap());
-        let share = |told: &Told, id: &str| {
+        let share = |told: &PlanModels, id: &str| {
             let model = told.model("default", &ModelId::try_from(id).unwrap());
             model.unwrap().variants.values().next().unwrap().share
         };

@@ -15,7 +15,7 @@ use headgate_xds::fleet::Proxy;
 use headgate_xds::loads::Reporter;
 use headgate_xds::session::KindStatus;
 
-use crate::history::Told;
+use crate::history::PlanModels;
 use crate::reach::unreached;
 use crate::refusals::refusals;
 use crate::world::Scopes;
@@ -42,7 +42,7 @@ pub(crate) fn tally(
         let versions = acked.unwrap_or_default();
         let held = held(&versions, scopes);
         tally.enter(count, &namespaces, held.as_deref(), plan);
-        let told: Option<Vec<Told>> = versions.iter().map(|v| scopes.told_by(v)).collect();
+        let told: Option<Vec<PlanModels>> = versions.iter().map(|v| scopes.told_by(v)).collect();
         let told = told.unwrap_or_default();
         for namespace in namespaces.iter().filter(|_| !told.is_empty()) {
             let editions = planned.entry(namespace.clone());
@@ -71,7 +71,7 @@ fn weigh(
     held: &mut WeightsHeld,
     namespace: &str,
     models: &Weighed<'_>,
-    (count, told): (u32, &[Told]),
+    (count, told): (u32, &[PlanModels]),
 ) {
     for (id, planned, edition) in models {
         let mut editions = told.iter().map(|told| {

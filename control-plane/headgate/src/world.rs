@@ -17,7 +17,7 @@ use headgate_xds::{Peer, Refused, Scope, Snapshot, World};
 use tokio::sync::watch;
 
 use crate::generations::Generations;
-use crate::history::{History, Told};
+use crate::history::{History, PlanModels};
 use crate::scopes::{self, ScopeRules};
 
 /// Every scope's snapshot, now and later.
@@ -110,7 +110,7 @@ impl Scopes {
 
     /// The models in a filter configuration or in routes that some proxy runs, by the version it acked. `None` for one that
     /// is older than the memory.
-    pub(crate) fn told_by(&self, acked: &str) -> Option<Told> {
+    pub(crate) fn told_by(&self, acked: &str) -> Option<PlanModels> {
         // An accepted retry is the same plan: `<hash>+r<n>`.
         let version = acked.split('+').next().unwrap_or(acked);
         self.lock().memory.history.get(version)

@@ -5,6 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use headgate_test_support::fifo;
 use serde_json::Value;
 
 fn headgate(args: &[&str]) -> Output {
@@ -178,13 +179,7 @@ fn validate_says_what_nothing_reads_and_what_cannot_serve() {
 fn validate_reads_what_serve_would_and_ends_where_that_never_would() {
     let dir = tempfile::tempdir().unwrap();
     let fifo = dir.path().join("p.yaml");
-    assert!(
-        Command::new("mkfifo")
-            .arg(&fifo)
-            .status()
-            .unwrap()
-            .success()
-    );
+    fifo::make(&fifo);
     let out = headgate(&["validate", "-f", path(dir.path())]);
     assert_eq!(out.status.code(), Some(2), "{out:?}");
     assert!(

@@ -35,7 +35,7 @@ pub fn annotation_findings(key: &CarrierKey, origin: &str, annotations: &Texts) 
         findings.push(about(reason::INVALID_JOIN, message));
     }
     let carrier = annotations.get(names::ANNOTATION_CARRIER);
-    if let Some(value) = carrier.filter(|value| !carrier_is_owner(value)) {
+    if let Some(value) = carrier.filter(|value| !is_owner(value)) {
         let message = format!(
             "annotation `{}: {value:?}` is ignored. Valid values are `owner` and `prefer owner`, which mean the same: {}",
             names::ANNOTATION_CARRIER,
@@ -46,9 +46,14 @@ pub fn annotation_findings(key: &CarrierKey, origin: &str, annotations: &Texts) 
     findings
 }
 
-/// Whether a value of the annotation `headgate.dev/carrier` makes the labelled owner the carrier in place of the Service.
+/// Whether the annotation `headgate.dev/carrier` of a Service makes the labelled owner of its pods the carrier in its place.
 #[must_use]
-pub fn carrier_is_owner(value: &str) -> bool {
+pub fn prefers_owner(annotations: &Texts) -> bool {
+    let carrier = annotations.get(names::ANNOTATION_CARRIER);
+    carrier.is_some_and(|value| is_owner(value))
+}
+
+fn is_owner(value: &str) -> bool {
     matches!(value.trim(), "owner" | "prefer owner")
 }
 

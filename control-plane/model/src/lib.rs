@@ -34,7 +34,7 @@ mod written_base;
 
 pub use address::{InvalidAddress, addresses};
 pub use annotation_checks::{
-    annotation_findings, carrier_is_owner, incomplete_labels, template_findings,
+    annotation_findings, incomplete_labels, prefers_owner, template_findings,
 };
 pub use capacity::{Wish, Wishes};
 pub use finding::{Finding, Severity, Subject, reason};

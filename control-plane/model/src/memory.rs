@@ -101,13 +101,15 @@ impl Model {
         if base.is_empty() {
             return false;
         }
-        let declared: BTreeSet<String> = self.carriers.iter().map(CarrierKey::identity).collect();
-        let missing = base
+        let declared = |carrier: &String| self.carriers.iter().any(|c| c.identity() == *carrier);
+        let has_version = |base: &Remembered| {
+            let mut versions = base.versions.iter();
+            versions.any(|version| member.versions.contains_key(version))
+        };
+        let mut missing = base
             .iter()
-            .filter(|(carrier, _)| !declared.contains(*carrier));
-        let mut versions = missing.flat_map(|(_, carrier)| &carrier.versions);
-        base.contains_key(&member.key.identity())
-            || versions.any(|version| member.versions.contains_key(version))
+            .filter(|(carrier, base)| has_version(base) && !declared(carrier));
+        base.contains_key(&member.key.identity()) || missing.next().is_some()
     }
 
     /// The first carrier of the remembered base, for messages; `or` where nothing is remembered.

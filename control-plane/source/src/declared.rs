@@ -98,6 +98,11 @@ pub(crate) fn is_headless(service: &Value) -> bool {
     text(service, "/spec/clusterIP") == Some("None")
 }
 
+/// Whether an object is a Service.
+pub(crate) fn is_service(value: &Value) -> bool {
+    (text(value, "/apiVersion"), text(value, "/kind")) == (Some("v1"), Some("Service"))
+}
+
 /// Whether a Service is a DNS name for another one. It selects no pods: EndpointSlice controllers skip it, even if it has a selector.
 pub(crate) fn is_external_name(service: &Value) -> bool {
     text(service, "/spec/type") == Some("ExternalName")

@@ -23,6 +23,7 @@ use std::io::Write;
 pub mod client;
 pub mod deadline;
 pub mod envoy;
+pub mod fifo;
 pub mod kube;
 pub mod mock_model;
 pub mod ports;

@@ -10,7 +10,7 @@ use headgate_contract::{FilterConfig, Role, names};
 use headgate_model::{
     CarrierKey, Finding, Plan, Registry, Scales, Severity, Subject, plan, reason,
 };
-use headgate_source::files::{FileProblem, Observed, Reducer, manifests, podless, read, remarks};
+use headgate_source::files::{FileProblem, Observed, Reducer, manifests, read, remarks};
 use serde::Serialize;
 
 use crate::cli::{Output, ValidateArgs};
@@ -66,13 +66,13 @@ pub(crate) fn run(args: &ValidateArgs) -> Result<ExitCode, Failure> {
     let mut lines: Vec<Line> = problems.iter().map(of_file).collect();
     lines.extend(files.iter().filter_map(|(name, _)| passed(name, &reducer)));
     let remarks = remarks(&files, &args.default_namespace, &keys);
-    lines.extend(remarks.iter().map(of_file));
+    lines.extend(remarks.problems.iter().map(of_file));
     let registry = Registry::build(&objects, &keys).rooted(args.root_namespace.as_deref());
     let plan = plan(&registry, &objects, &Scales::default());
     // A remark already says how to list the endpoints of a Service without pods, so `NothingReady` would repeat it.
-    let podless = podless(&files, &args.default_namespace, &keys);
     let is_remarked = |finding: &Finding| {
-        finding.reason == reason::NOTHING_READY && has_no_pods(&finding.object, &registry, &podless)
+        finding.reason == reason::NOTHING_READY
+            && has_no_pods(&finding.object, &registry, &remarks.services_without_pods)
     };
     let findings = findings.iter().chain(&plan.findings);
     let findings = findings.filter(|finding| !is_remarked(finding));
@@ -100,13 +100,13 @@ pub(crate) fn run(args: &ValidateArgs) -> Result<ExitCode, Failure> {
 }
 
 /// Whether all carriers of a model are among these Services, which lead to no pod.
-fn has_no_pods(model: &Subject, registry: &Registry, podless: &BTreeSet<CarrierKey>) -> bool {
+fn has_no_pods(model: &Subject, registry: &Registry, without_pods: &BTreeSet<CarrierKey>) -> bool {
     let Subject::Model { namespace, id } = model else {
         return false;
     };
     let models = registry.namespaces.get(namespace);
     let model = models.and_then(|models| models.get(id));
-    model.is_some_and(|model| model.carriers.is_subset(podless))
+    model.is_some_and(|model| model.carriers.is_subset(without_pods))
 }
 
 /// The objects of a file that are not Headgate's, as an INFO line.

@@ -14,7 +14,7 @@ use super::{
     BaseReport, Count, HeldReport, ModelReport, Sightings, UnreachableReport, VersionReport,
     percent, seconds,
 };
-use crate::history::Told;
+use crate::history::PlanModels;
 use crate::publisher::Published;
 use crate::reach::Unreached;
 use crate::world::Scopes;
@@ -30,9 +30,9 @@ struct Filters<'a> {
     acked: &'a str,
     acked_at: Option<f64>,
     /// What that filter was told.
-    told: Option<Told>,
+    told: Option<PlanModels>,
     /// What its other filters were told: it runs a plan only if all of them do.
-    others: Vec<Option<Told>>,
+    others: Vec<Option<PlanModels>>,
     /// The namespaces that it may see.
     sees: BTreeSet<String>,
 }
@@ -65,7 +65,7 @@ impl<'a> Running<'a> {
 impl Filters<'_> {
     /// Whether all filters run exactly this plan of a model.
     fn run(&self, namespace: &str, id: &ModelId, planned: &PlannedModel) -> bool {
-        let runs = |told: &Option<Told>| {
+        let runs = |told: &Option<PlanModels>| {
             let theirs = told.as_ref().and_then(|told| told.model(namespace, id));
             theirs.is_some_and(|model| model.plan == planned.plan)
         };

@@ -3,6 +3,7 @@
 use std::process::Command;
 use std::time::Duration;
 
+use headgate_test_support::fifo;
 use serde_json::json;
 
 use crate::common::{Files, SOON, Server, manifest};
@@ -54,13 +55,7 @@ async fn a_fifo_among_the_models_is_a_problem_and_the_process_ends_in_time() {
     files.model("m-v1.yaml", &manifest("m", "v1", &[9001]).render());
     files.model("kustomization.yaml", "resources: [m-v1.yaml]\n");
     let fifo = files.path("models").join("p.yaml");
-    assert!(
-        Command::new("mkfifo")
-            .arg(&fifo)
-            .status()
-            .unwrap()
-            .success()
-    );
+    fifo::make(&fifo);
     let server = Server::start(&files).await;
     let status = server.syncz().await;
     let problems = status["problems"].to_string();

@@ -26,7 +26,7 @@ mod written;
 
 pub use observed::{FileProblem, Observed};
 pub use reducer::Reducer;
-pub use remarks::{podless, remarks};
+pub use remarks::{Remarks, remarks};
 pub use scan::{LIMIT, Refused, manifests, read};
 pub use state::keep as keep_state;
 pub use watcher::{Files, FilesError, Options};

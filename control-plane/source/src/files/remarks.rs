@@ -14,7 +14,7 @@ use super::document::{Document, split};
 use super::observed::FileProblem;
 use super::pod_template::{dotted, pod_template, pod_templates};
 use super::template::{Front, Template, Verdict, declares};
-use crate::declared::is_external_name;
+use crate::declared::{is_external_name, is_service};
 use crate::kubernetes::{Kind, no_selector, refused_by_default};
 
 type Texts = BTreeMap<String, String>;
@@ -27,14 +27,18 @@ struct Placed {
     value: Value,
 }
 
-/// Remarks on the pod templates of these files, on Services without pods, and on unknown annotations of objects that are no carriers.
-/// Files that cannot be parsed are skipped.
+/// What `validate` says of files beyond their errors.
+#[derive(Debug, Default)]
+pub struct Remarks {
+    /// On pod templates, on Services without pods, and on unknown annotations of objects that are no carriers.
+    pub problems: Vec<FileProblem>,
+    /// The labelled Services that lead to no pod: without a selector, or of type ExternalName.
+    pub services_without_pods: BTreeSet<CarrierKey>,
+}
+
+/// Remarks on these files. Files that cannot be parsed are skipped.
 #[must_use]
-pub fn remarks(
-    files: &[(String, Vec<u8>)],
-    default_namespace: &str,
-    keys: &LabelKeys,
-) -> Vec<FileProblem> {
+pub fn remarks(files: &[(String, Vec<u8>)], default_namespace: &str, keys: &LabelKeys) -> Remarks {
     let documents = documents(files);
     let namespace = |value: &Value| namespace(value, default_namespace);
     let fronts = documents.iter().filter_map(|document| {
@@ -42,9 +46,14 @@ pub fn remarks(
         Some((namespace(&document.value), front))
     });
     let fronts: Vec<(String, Front)> = fronts.collect();
-    let mut problems = Vec::new();
+    let mut remarks = Remarks::default();
+    let problems = &mut remarks.problems;
     for document in &documents {
         let namespace = namespace(&document.value);
+        if leads_to_no_pod(&document.value, keys) {
+            let service = key(&document.value, &namespace);
+            remarks.services_without_pods.extend(service);
+        }
         let near = fronts.iter().filter(|(place, _)| *place == namespace);
         let near: Vec<&Front> = near.map(|(_, front)| front).collect();
         problems.extend(of_annotations(document, &namespace, keys));
@@ -54,25 +63,7 @@ pub fn remarks(
             problems.extend(of_ports(document, &near, keys));
         }
     }
-    problems
-}
-
-/// The labelled Services of these files that lead to no pod: without a selector, or of type ExternalName.
-#[must_use]
-pub fn podless(
-    files: &[(String, Vec<u8>)],
-    default_namespace: &str,
-    keys: &LabelKeys,
-) -> BTreeSet<CarrierKey> {
-    let documents = documents(files).into_iter();
-    let podless = documents.filter(|document| leads_to_no_pod(&document.value, keys));
-    let key = |document: Placed| {
-        key(
-            &document.value,
-            &namespace(&document.value, default_namespace),
-        )
-    };
-    podless.filter_map(key).collect()
+    remarks
 }
 
 fn documents(files: &[(String, Vec<u8>)]) -> Vec<Placed> {
@@ -99,8 +90,7 @@ fn key(value: &Value, namespace: &str) -> Option<CarrierKey> {
 
 /// Whether an object is a Service with both labels.
 fn is_labelled_service(value: &Value, keys: &LabelKeys) -> bool {
-    let text = |field| value.get(field).and_then(Value::as_str);
-    (text("apiVersion"), text("kind")) == (Some("v1"), Some("Service")) && declares(value, keys)
+    is_service(value) && declares(value, keys)
 }
 
 fn leads_to_no_pod(value: &Value, keys: &LabelKeys) -> bool {

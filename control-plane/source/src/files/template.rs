@@ -5,14 +5,16 @@ use std::fmt;
 
 use headgate_contract::names;
 use headgate_model::ports::{Offer, PodPort, ServicePort, Unclear, annotated, choose};
-use headgate_model::{LabelKeys, PortSource, carrier_is_owner, ports};
+use headgate_model::{LabelKeys, PortSource, ports, prefers_owner};
 use serde_json::Value;
 
 use super::pod_template::{dotted, pod_template};
 use super::remarks::texts;
 use crate::declared::{
-    all_ports, is_external_name, is_headless, is_tcp, pod_port, pod_ports, service_ports,
+    all_ports, is_external_name, is_headless, is_service, is_tcp, pod_port, pod_ports,
+    service_ports,
 };
+use crate::kubernetes::selects;
 
 type Texts = BTreeMap<String, String>;
 
@@ -80,7 +82,7 @@ impl Front {
     pub(super) fn read(value: &Value, keys: &LabelKeys) -> Option<Self> {
         let text = |pointer| value.pointer(pointer).and_then(Value::as_str);
         let selector = texts(value, "/spec/selector");
-        if (text("/apiVersion"), text("/kind")) != (Some("v1"), Some("Service"))
+        if !is_service(value)
             || selector.is_empty()
             // Its DNS name leads elsewhere, whatever selector is left from another type.
             || is_external_name(value)
@@ -96,11 +98,6 @@ impl Front {
             ports: service_ports(value),
             headless: is_headless(value),
         })
-    }
-
-    fn selects(&self, labels: &Texts) -> bool {
-        let mut pairs = self.selector.iter();
-        pairs.all(|(key, value)| labels.get(key) == Some(value))
     }
 }
 
@@ -144,9 +141,8 @@ impl Template {
             return None;
         }
         let carries = |front: &&&Front| {
-            let yields = front.annotations.get(names::ANNOTATION_CARRIER);
-            let yields = yields.is_some_and(|carrier| carrier_is_owner(carrier));
-            front.labelled && front.selects(&labels) && !(yields && models && !pod)
+            let yields = prefers_owner(&front.annotations) && models && !pod;
+            front.labelled && selects(&front.selector, &labels) && !yields
         };
         let services = near.iter().filter(carries).map(|front| Carrier {
             service: Some(front.name.clone()),
@@ -217,8 +213,8 @@ impl Template {
 
     /// The Services that select it: the one that is named, else those with both labels, then the others.
     fn levels<'a>(&self, carrier: &Texts, near: &[&'a Front]) -> Vec<Vec<Offer<'a>>> {
-        let selects = |front: &&&Front| front.selects(&self.labels);
-        let all: Vec<&'a Front> = near.iter().filter(selects).copied().collect();
+        let selected = |front: &&&Front| selects(&front.selector, &self.labels);
+        let all: Vec<&'a Front> = near.iter().filter(selected).copied().collect();
         let offers = |fronts: Vec<&'a Front>, asked: bool| {
             let offer = |front: &'a Front| Offer {
                 by: PortSource::Service(front.name.clone()),

@@ -4,8 +4,7 @@
 //! that of a Service with `headgate.dev/carrier: owner` in both. Whether a Service declares a variant may depend on the labels of its
 //! controller, so a change of the controller indexes its Services again.
 
-use headgate_contract::names;
-use headgate_model::carrier_is_owner;
+use headgate_model::prefers_owner;
 
 use super::objects::{Body, Object};
 use super::roles;
@@ -39,9 +38,7 @@ impl Store {
 
     /// Whether a Service lets the labelled owner of its pods carry in its place.
     pub(super) fn yields(&self, object: &Object) -> bool {
-        let asked = object.meta.annotations.get(names::ANNOTATION_CARRIER);
-        matches!(object.body, Body::Service { .. })
-            && asked.is_some_and(|carrier| carrier_is_owner(carrier))
+        matches!(object.body, Body::Service { .. }) && prefers_owner(&object.meta.annotations)
     }
 
     /// Files the selector of an object.

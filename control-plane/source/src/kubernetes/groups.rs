@@ -10,7 +10,7 @@ use headgate_contract::TargetKind;
 use headgate_model::CarrierKey;
 
 use super::objects::{Body, Name, Object};
-use super::selectors::{Labels, Selectors};
+use super::selectors::{Labels, Selectors, selects};
 use super::store::{Key, Store, What};
 
 /// The groups.
@@ -128,15 +128,9 @@ impl Store {
 
     /// The objects of a namespace that a selector selects, or whose pods it would.
     pub(super) fn selected(&self, namespace: &str, selector: &Labels) -> Vec<Key> {
-        let Some((first, value)) = selector.first_key_value() else {
+        if selector.is_empty() {
             return Vec::new();
-        };
-        let selects = |labels: &Labels| {
-            labels.get(first) == Some(value)
-                && selector
-                    .iter()
-                    .all(|(key, value)| labels.get(key) == Some(value))
-        };
+        }
         let owners = (0..self.kinds.len()).map(What::Owners);
         let around = owners.chain([What::Pods]).flat_map(|what| {
             let from = Name {
@@ -147,10 +141,11 @@ impl Store {
                 move |(key, _): &(&Key, &Object)| key.0 == what && key.1.namespace == namespace;
             self.objects.range((what, from)..).take_while(within)
         });
-        around
-            .filter(|(_, object)| labels_of_pods(object).is_some_and(selects))
-            .map(|(key, _)| key.clone())
-            .collect()
+        let selected = |(_, object): &(&Key, &Object)| {
+            labels_of_pods(object).is_some_and(|labels| selects(selector, labels))
+        };
+        let selected = around.filter(selected);
+        selected.map(|(key, _)| key.clone()).collect()
     }
 
     /// Puts an object into the groups where it belongs now.

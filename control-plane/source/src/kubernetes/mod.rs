@@ -51,6 +51,7 @@ pub use external::{AllowedEndpoint, InvalidAllowed};
 pub use fault::Cause;
 pub(crate) use findings::no_selector;
 pub use kinds::{Kind, KindError};
+pub(crate) use selectors::selects;
 pub use source::{Kubernetes, Options};
 pub use state::{ApiState, KeepsBack, Lost, Reach, States, Undefined, WatchState};
 pub(crate) use store::What;

@@ -8,6 +8,7 @@ use headgate_model::{CarrierKey, PortSource};
 
 use super::findings::CarrierFindings;
 use super::objects::{Body, Name, Object};
+use super::selectors::selects;
 use super::serving::{PodClassifier, declares};
 use super::store::{Key, Store, What};
 
@@ -103,9 +104,7 @@ impl Store {
         let service = self.objects.get(&(What::Services, name));
         matches!(
             service.map(|service| &service.body),
-            Some(Body::Service { selector, .. })
-                if !selector.is_empty()
-                    && selector.iter().all(|(key, value)| pod.meta.labels.get(key) == Some(value))
+            Some(Body::Service { selector, .. }) if selects(selector, &pod.meta.labels)
         )
     }
 }

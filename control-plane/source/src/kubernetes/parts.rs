@@ -89,15 +89,21 @@ impl Store {
     /// weighs the generations by their Services.
     fn stands_for_active(&self, owner: &Key, service: &Object) -> bool {
         let generations = self.generations(owner);
-        let active = generations.and_then(|generations| generations.service.as_ref());
-        let active = active.and_then(|name| {
-            let name = Name {
-                namespace: owner.1.namespace.clone(),
-                name: name.clone(),
-            };
-            self.objects.get(&(What::Services, name))
-        });
-        active.is_some_and(|active| self.declares(active) && self.is_same_variant(active, service))
+        let active = generations.and_then(|generations| self.active_service(owner, generations));
+        active.is_some_and(|(_, active)| {
+            self.declares(active) && self.is_same_variant(active, service)
+        })
+    }
+
+    /// The Service whose selector names the active generation of an owner.
+    fn active_service(&self, owner: &Key, generations: &Generations) -> Option<(Key, &Object)> {
+        let name = Name {
+            namespace: owner.1.namespace.clone(),
+            name: generations.service.clone()?,
+        };
+        let key = (What::Services, name);
+        let service = self.objects.get(&key)?;
+        Some((key, service))
     }
 
     /// The pods of an owner's generation that takes traffic; `None` where all generations do.
@@ -159,19 +165,13 @@ impl Store {
     /// The generation that takes traffic, and the object that says so, where one does: the Service, which is what routes, else the
     /// owner in its status.
     fn active(&self, at: &Key, generations: &Generations) -> Option<(String, CarrierKey)> {
-        let of_service = generations.service.as_ref().and_then(|name| {
-            let name = Name {
-                namespace: at.1.namespace.clone(),
-                name: name.clone(),
-            };
-            let key = (What::Services, name);
-            match &self.objects.get(&key)?.body {
-                Body::Service { selector, .. } => {
-                    let named = selector.get(generations.label)?;
-                    Some((named.clone(), self.carrier_key(&key)))
-                }
-                _ => None,
+        let of_service = self.active_service(at, generations);
+        let of_service = of_service.and_then(|(key, service)| match &service.body {
+            Body::Service { selector, .. } => {
+                let named = selector.get(generations.label)?;
+                Some((named.clone(), self.carrier_key(&key)))
             }
+            _ => None,
         });
         let of_status = || Some((generations.active.clone()?, self.carrier_key(at)));
         of_service.or_else(of_status)

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::objects::Name;
 
-pub(super) type Labels = BTreeMap<String, String>;
+pub(crate) type Labels = BTreeMap<String, String>;
 
 /// The selectors, by namespace and one pair.
 #[derive(Debug, Clone, Default)]
@@ -53,14 +53,16 @@ impl Selectors {
                     .get(&(namespace.to_owned(), key.clone(), value.clone()))
             })
             .flatten()
-            .filter(|(_, selector)| {
-                selector
-                    .iter()
-                    .all(|(key, value)| labels.get(key) == Some(value))
-            })
+            .filter(|(_, selector)| selects(selector, labels))
             .map(|(service, _)| service.clone())
             .collect()
     }
+}
+
+/// Whether a selector selects an object with these labels; an empty one selects nothing.
+pub(crate) fn selects(selector: &Labels, labels: &Labels) -> bool {
+    let mut pairs = selector.iter();
+    !selector.is_empty() && pairs.all(|(key, value)| labels.get(key) == Some(value))
 }
 
 fn place(namespace: &str, selector: &Labels) -> Option<(String, String, String)> {

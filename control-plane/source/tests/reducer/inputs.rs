@@ -178,7 +178,7 @@ fn remarked(ports: &str, template: &str, more: &str) -> Vec<FileProblem> {
          ---\n{more}"
     );
     let files = [("m.yaml".to_owned(), text.into_bytes())];
-    remarks(&files, "default", &LabelKeys::default())
+    remarks(&files, "default", &LabelKeys::default()).problems
 }
 
 #[test]
@@ -316,7 +316,9 @@ fn a_sidecar_that_is_kept_running_declares_ports_and_another_init_container_does
         let text = "apiVersion: apps/v1\nkind: StatefulSet\nmetadata: {name: a, labels: {model-name: m, model-version: v}}\n\
                     spec:\n  template:\n    spec:\n      containers: [{name: s}]".to_owned() + &init;
         let files = [("m.yaml".to_owned(), text.into_bytes())];
-        remarks(&files, "default", &LabelKeys::default()).len()
+        remarks(&files, "default", &LabelKeys::default())
+            .problems
+            .len()
     };
     assert_eq!((with("restartPolicy: Always,"), with("")), (0, 1));
 }
@@ -350,7 +352,9 @@ fn a_model_label_on_a_kind_that_is_not_watched_is_said_with_what_to_label() {
     };
     let said = |text: String| -> Vec<(String, Severity, String)> {
         let files = [("m.yaml".to_owned(), text.into_bytes())];
-        let all = remarks(&files, "default", &LabelKeys::default()).into_iter();
+        let all = remarks(&files, "default", &LabelKeys::default())
+            .problems
+            .into_iter();
         all.map(|p| (p.path, p.severity, p.message)).collect()
     };
     let nested = format!("jobTemplate: {{spec: {{{pods}}}}}");

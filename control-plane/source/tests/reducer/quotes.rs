@@ -8,7 +8,7 @@ use super::{problems, world};
 /// Errors of the reducer, and the remarks of `validate`.
 fn said(text: &str) -> (String, usize) {
     let files = [("m.yaml".to_owned(), text.as_bytes().to_vec())];
-    let remarks = remarks(&files, "default", &LabelKeys::default());
+    let remarks = remarks(&files, "default", &LabelKeys::default()).problems;
     (
         problems(&world(&[("m.yaml", text)])).join("\n"),
         remarks.len(),

@@ -9,7 +9,8 @@ const LABELS: &str = "labels: {model-name: m, model-version: v}";
 
 fn said(text: &str) -> Vec<(String, Severity, String)> {
     let files = [("m.yaml".to_owned(), text.as_bytes().to_vec())];
-    let all = remarks(&files, "default", &LabelKeys::default()).into_iter();
+    let all = remarks(&files, "default", &LabelKeys::default()).problems;
+    let all = all.into_iter();
     all.map(|p| (p.path, p.severity, p.message)).collect()
 }
 

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use headgate_source::files::{Observed, Options};
+use headgate_test_support::fifo;
 use tempfile::TempDir;
 
 use super::{Room, deployment, is, weight};
@@ -22,12 +23,6 @@ fn problem_of<'a>(world: &'a Observed, name: &str) -> Option<&'a str> {
 }
 
 #[cfg(unix)]
-fn mkfifo(path: &Path) {
-    let made = std::process::Command::new("mkfifo").arg(path).status();
-    assert!(made.unwrap().success());
-}
-
-#[cfg(unix)]
 #[tokio::test]
 async fn what_is_no_regular_file_is_a_problem_and_stops_nothing() {
     use std::os::unix::fs::symlink;
@@ -37,7 +32,7 @@ async fn what_is_no_regular_file_is_a_problem_and_stops_nothing() {
         |dir| {
             fs::write(dir.join("a.yaml"), deployment("a", 10, 1)).unwrap();
             fs::write(dir.join("was.yaml"), deployment("was", 10, 1)).unwrap();
-            mkfifo(&dir.join("first.yaml"));
+            fifo::make(&dir.join("first.yaml"));
         },
         brisk,
     );
@@ -47,12 +42,12 @@ async fn what_is_no_regular_file_is_a_problem_and_stops_nothing() {
             .unwrap()
             .contains("it is a FIFO, not a regular file")
     );
-    mkfifo(&room.path("later.yaml"));
+    fifo::make(&room.path("later.yaml"));
     symlink("/dev/zero", room.path("zero.yaml")).unwrap();
     symlink(elsewhere.path(), room.path("dir.yaml")).unwrap();
     let _socket = UnixListener::bind(room.path("socket.yaml")).unwrap();
     fs::remove_file(room.path("was.yaml")).unwrap();
-    mkfifo(&room.path("was.yaml"));
+    fifo::make(&room.path("was.yaml"));
     let world = room
         .until("all five problems", |w| w.problems.len() == 6)
         .await;

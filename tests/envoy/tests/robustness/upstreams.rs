@@ -280,15 +280,20 @@ async fn a_server_by_name_stands_beside_one_by_address_and_weights_move_between_
     );
 }
 
-/// Weights of a cluster's localities, which came with the cluster, in order of the versions.
-async fn locality_weights(stage: &Stage, cluster: &str) -> Vec<u64> {
+/// A cluster as Envoy has it.
+async fn active_cluster(stage: &Stage, name: &str) -> serde_json::Value {
     let dump = stage.envoys()[0].envoy.admin().config_dump().await.unwrap();
     let configs = dump["configs"].as_array().unwrap();
     let clusters = configs
         .iter()
         .filter_map(|c| c["dynamic_active_clusters"].as_array());
     let mut found = clusters.flatten().map(|c| &c["cluster"]);
-    let found = found.find(|c| c["name"] == cluster).unwrap();
+    found.find(|c| c["name"] == name).unwrap().clone()
+}
+
+/// Weights of a cluster's localities, which came with the cluster, in order of the versions.
+async fn locality_weights(stage: &Stage, cluster: &str) -> Vec<u64> {
+    let found = active_cluster(stage, cluster).await;
     let localities = found["load_assignment"]["endpoints"].as_array().unwrap();
     let weight = |l: &serde_json::Value| l["load_balancing_weight"].as_u64().unwrap();
     localities.iter().map(weight).collect()
@@ -387,13 +392,7 @@ async fn certificates_are_checked_against_the_endpoints_own_name_or_the_one_that
 
 /// How many sockets over TLS the model's own cluster has, by version.
 async fn transport_sockets(stage: &Stage) -> usize {
-    let dump = stage.envoys()[0].envoy.admin().config_dump().await.unwrap();
-    let configs = dump["configs"].as_array().unwrap();
-    let clusters = configs
-        .iter()
-        .filter_map(|c| c["dynamic_active_clusters"].as_array());
-    let mut found = clusters.flatten().map(|c| &c["cluster"]);
-    let own = found.find(|c| c["name"] == "model/default/m").unwrap();
+    let own = active_cluster(stage, "model/default/m").await;
     own["transport_socket_matches"]
         .as_array()
         .map_or(0, Vec::len)

@@ -9,10 +9,6 @@ use crate::kubernetes::Kind;
 use crate::kubernetes::objects::{Body, Object};
 use crate::kubernetes::store::Store;
 
-fn store(objects: &[Value]) -> Store {
-    fresh(objects, &watches())
-}
-
 /// A chart whose label helper is used for everything.
 fn chart(version: &str, ips: &[u8]) -> Vec<Value> {
     let name = format!("hm-{version}");

@@ -9,10 +9,6 @@ use super::world::*;
 use crate::kubernetes::store::Store;
 use crate::kubernetes::watch::Event;
 
-fn store(objects: &[Value]) -> Store {
-    fresh(objects, &watches())
-}
-
 const ISVC: &str = "inferenceservice/llama";
 
 fn isvc() -> Value {

@@ -6,10 +6,6 @@ use serde_json::{Value, json};
 use super::world::*;
 use crate::kubernetes::store::Store;
 
-fn store(objects: &[Value]) -> Store {
-    fresh(objects, &watches())
-}
-
 fn wanted<const N: usize>(store: &Store, services: [&str; N]) -> [u32; N] {
     services.map(|name| carrier(store, &format!("service/{name}")).desired)
 }

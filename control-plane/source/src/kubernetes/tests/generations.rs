@@ -8,10 +8,6 @@ use super::world::*;
 use crate::change::Change;
 use crate::kubernetes::store::Store;
 
-fn store(objects: &[Value]) -> Store {
-    fresh(objects, &watches())
-}
-
 fn blue_green() -> Value {
     json!({"blueGreen": {"activeService": "active", "previewService": "preview"}})
 }

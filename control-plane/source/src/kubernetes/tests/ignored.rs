@@ -6,10 +6,6 @@ use serde_json::{Value, json};
 use super::world::*;
 use crate::kubernetes::store::Store;
 
-fn store(objects: &[Value]) -> Store {
-    fresh(objects, &watches())
-}
-
 /// What is said, as `kind/name: message`; all of it is that a label has no effect.
 fn said(store: &Store) -> Vec<String> {
     let findings = store.findings();

@@ -6,10 +6,6 @@ use serde_json::{Value, json};
 use super::world::*;
 use crate::kubernetes::store::Store;
 
-fn store(objects: &[Value]) -> Store {
-    fresh(objects, &watches())
-}
-
 pub(super) fn addresses(store: &Store, identity: &str) -> Vec<String> {
     let pods = carrier(store, identity).pods;
     pods.iter().map(|pod| pod.address.to_string()).collect()

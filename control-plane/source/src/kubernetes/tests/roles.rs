@@ -10,10 +10,6 @@ use crate::kubernetes::objects::{Body, Object};
 use crate::kubernetes::roles::reads_in_full;
 use crate::kubernetes::store::Store;
 
-fn store(objects: &[Value]) -> Store {
-    fresh(objects, &watches())
-}
-
 /// A part of an owner: a Deployment, its ReplicaSet, and as many pods as it wants, with these labels and containers.
 pub(super) fn part(
     owner: &Value,

@@ -8,10 +8,6 @@ use crate::change::Change;
 use crate::kubernetes::store::{Store, What};
 use crate::kubernetes::watch::Event;
 
-fn store(objects: &[Value]) -> Store {
-    fresh(objects, &watches())
-}
-
 #[test]
 fn the_outermost_owner_carries_for_its_pods() {
     let mut all = deployment("v1", 1, &[1, 2]);

@@ -4,11 +4,6 @@ use headgate_model::reason;
 use serde_json::{Value, json};
 
 use super::world::*;
-use crate::kubernetes::store::Store;
-
-fn store(objects: &[Value]) -> Store {
-    fresh(objects, &watches())
-}
 
 /// A pod that nobody can send a request to: Ray's worker, a router, a batch of anything.
 fn portless(name: &str, ip: u8, owner: &Value) -> Value {

@@ -8,10 +8,6 @@ use super::roles::{listens, part};
 use super::world::*;
 use crate::kubernetes::store::Store;
 
-fn store(objects: &[Value]) -> Store {
-    fresh(objects, &watches())
-}
-
 /// As Istio injects it.
 fn istio() -> Value {
     json!({"name": "istio-proxy", "ports": [{"name": "http-envoy-prom", "containerPort": 15090, "protocol": "TCP"}]})

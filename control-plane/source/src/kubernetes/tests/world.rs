@@ -203,6 +203,11 @@ pub(super) fn deployment(name: &str, age: u32, ips: &[u8]) -> Vec<Value> {
     [vec![deployment, set], pods].concat()
 }
 
+/// A store that was told of these objects by every watch.
+pub(super) fn store(objects: &[Value]) -> Store {
+    fresh(objects, &watches())
+}
+
 /// A store that was told everything, in this order of watches.
 pub(super) fn fresh<'a>(
     objects: impl IntoIterator<Item = &'a Value>,
