@@ -1,12 +1,12 @@
 # Every task of the repository; `make help` lists them. A recipe stays a line or two: what needs more is a
-# script in tests/tools. Each task first installs what it needs, and skips what is there.
+# script in tools. Each task first installs what it needs, and skips what is there.
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory
 
-TOOLS := tests/tools
+TOOLS := tools
 # Runs a command with ENVOY and the rest of what `setup` installed in its environment.
 WITH := $(TOOLS)/with
 # Called as built: `cargo run` of one package alone would choose other features and build half of it again.

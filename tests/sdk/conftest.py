@@ -1,4 +1,4 @@
-"""One world for the tests of a module (the `stage` program of tests/support): mock models, the control plane, one Envoy."""
+"""One world for the tests of a module (the `stage` program of tests/testkit): mock models, the control plane, one Envoy."""
 
 import json
 import os
@@ -62,7 +62,7 @@ def stage_program():
     target = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", REPO / "target"))
     built = [target / profile / "stage" for profile in ("debug", "release")]
     built = [program for program in built if program.is_file()]
-    assert built, f"there is no `stage` in {target}: cargo build -p headgate-test-support -p headgate --bins"
+    assert built, f"there is no `stage` in {target}: cargo build -p headgate-testkit -p headgate --bins"
     return max(built, key=lambda program: program.stat().st_mtime)
 
 

@@ -18,7 +18,7 @@ def test_the_program_has_tests():
 @pytest.mark.parametrize("name", NAMES)
 def test_with_node(world, name):
     sdk = os.environ.get("HEADGATE_NODE_SDK")
-    assert sdk, "HEADGATE_NODE_SDK is not set: run this through tests/tools/with"
+    assert sdk, "HEADGATE_NODE_SDK is not set: run this through tools/with"
     ran = subprocess.run(
         ["node", "--test", "--test-reporter=tap", f"--test-name-pattern=^{re.escape(name)}$", PROGRAM],
         env={**os.environ, "HEADGATE_URL": world["url"]},

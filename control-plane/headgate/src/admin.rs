@@ -1,6 +1,7 @@
 //! The admin port: what people, probes and scrapers ask.
 
-mod desk;
+mod report_cache;
+mod rows;
 mod waiting;
 
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,17 +12,18 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
+use headgate_kubernetes::faults::Faults;
+use headgate_kubernetes::health::ApiState;
 use headgate_model::LabelKeys;
-use headgate_source::kubernetes::ApiState;
-use headgate_source::writes::{Faults, Peers};
+use headgate_writer::Peers;
 use headgate_xds::{Fleet, Kind, Loads};
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
 use crate::metrics::Metrics;
-use crate::publisher::Published;
-use crate::report::{Asked, Known, Look, Report, Sightings, report, seconds};
-use crate::world::Scopes;
+use headgate_publisher::Published;
+use headgate_publisher::SnapshotStore;
+use headgate_report::{Asked, Known, Look, Report, Sightings, report, seconds};
 
 /// What the pages are made from.
 #[derive(Clone)]
@@ -35,7 +37,7 @@ pub(crate) struct Admin {
     pub peers: Option<Peers>,
     /// The keys of the labels.
     pub keys: LabelKeys,
-    pub scopes: Scopes,
+    pub scopes: SnapshotStore,
     pub fleet: Fleet,
     pub loads: Loads,
     pub metrics: Arc<Metrics>,
@@ -111,13 +113,17 @@ impl Admin {
         let api = self.api.as_ref().map(|api| api.borrow().clone());
         let nothing = Sightings::default();
         let seen = published.as_deref().map(|published| self.note(published));
+        let unwritten = self.faults.now();
+        let peers = self.peers.as_ref().map(Peers::now).unwrap_or_default();
+        let problems = api.as_ref().map_or_else(Vec::new, rows::of_api).into_iter();
         let known = Known {
             started: seconds(self.seen.started),
             ending: *self.closing.borrow(),
             published: published.as_deref(),
-            api: api.as_ref(),
-            unwritten: &self.faults.now(),
-            peers: self.peers.as_ref(),
+            replica: self.peers.as_ref().map(|peers| peers.own().to_owned()),
+            peers: peers.into_iter().map(rows::peer).collect(),
+            api: api.as_ref().map(rows::api),
+            problems: problems.chain(rows::unwritten(&unwritten)).collect(),
             keys: &self.keys,
             seen: seen.as_deref().unwrap_or(&nothing),
             scopes: &self.scopes,

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use headgate_source::files::keep_state;
-use headgate_source::writes::Writer;
+use headgate_writer::Writer;
 use headgate_xds::XdsServer;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
@@ -16,15 +16,15 @@ use tracing_subscriber::EnvFilter;
 
 use crate::admin::{Admin, Seen};
 use crate::cli::{Cli, LogFormat, ServeArgs};
-use crate::ending::Ending;
 use crate::metrics::Metrics;
 use crate::modules::Watched;
-use crate::publisher::Publisher;
-use crate::scopes::ScopeRules;
 use crate::settings::{self, Failure};
+use crate::shutdown::Shutdown;
 use crate::source::Source;
-use crate::world::Scopes;
 use crate::writing;
+use headgate_publisher::Publisher;
+use headgate_publisher::ScopeRules;
+use headgate_publisher::SnapshotStore;
 
 /// Sets up logging.
 ///
@@ -77,7 +77,7 @@ async fn serve(args: &ServeArgs) -> Result<(), Failure> {
     let source = Source::start(&args.input, args.writing.controller()).await?;
     source.review(&args.input, args.writing.lease_namespace.as_deref());
     let served = options.domains.keys().cloned().collect::<Vec<_>>();
-    let scopes = Scopes::new(rules, options);
+    let scopes = SnapshotStore::new(rules, options);
     let publisher = Publisher::new(scopes.clone(), modules.offered(), args.input.labels.keys())
         .rooted(args.input.root_namespace.clone())
         .serving(served);
@@ -91,7 +91,7 @@ async fn serve(args: &ServeArgs) -> Result<(), Failure> {
             ..headgate_xds::Options::default()
         },
     );
-    let ending = Ending::on_signals()?;
+    let ending = Shutdown::on_signals()?;
     let closing = ending.closing();
     let writer = source.writes_to().map(|(client, policies, models)| {
         let watched = writing::Watched {

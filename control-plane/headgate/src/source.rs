@@ -3,12 +3,18 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use headgate_source::access::{Needs, keep_reviewing};
-use headgate_source::files::{self, Files, Observed};
+use headgate_kubernetes::access::Needs;
+use headgate_kubernetes::health::ApiState;
+use headgate_kubernetes::models::Writable;
+use headgate_kubernetes::policies::{Controller, PolicyCache};
+use headgate_kubernetes::review::keep_reviewing;
+use headgate_kubernetes::{Access, Client};
+use headgate_model::Observed;
+use headgate_source::cluster::{self, Kubernetes};
+use headgate_source::files::{self, Files};
 use headgate_source::join::join;
-use headgate_source::kubernetes::{self, Access, ApiState, Client, Kubernetes};
-use headgate_source::models::{self, Models, Writable};
-use headgate_source::policies::{self, Controller, Policies};
+use headgate_source::models::{self, Models};
+use headgate_source::policies::{self, Policies};
 use tokio::sync::watch;
 
 use crate::cli::InputArgs;
@@ -20,7 +26,7 @@ const PATIENCE: Duration = Duration::from_secs(3);
 const DRY_LOOK: Duration = Duration::from_secs(30);
 
 /// The policies that are objects, as they are stored; `None` until all of them are known.
-pub(crate) type SeenPolicies = watch::Receiver<Option<Arc<policies::Seen>>>;
+pub(crate) type SeenPolicies = watch::Receiver<Option<Arc<PolicyCache>>>;
 
 /// A running source.
 // There is one in a process, so its size does not matter.
@@ -58,7 +64,7 @@ impl Source {
         if !args.on_cluster()? {
             return Ok(Self::Files(Files::watch(files_options(args))?));
         }
-        let client = kubernetes::connect(&access(args)).await?;
+        let client = headgate_kubernetes::connect(&access(args)).await?;
         let kubernetes = Kubernetes::start(&client, cluster_options(args))?;
         let policies = if args.policies.is_some() {
             PolicySource::Files(Files::watch(files_options(args))?)
@@ -196,13 +202,13 @@ fn access(args: &InputArgs) -> Access {
     }
 }
 
-fn cluster_options(args: &InputArgs) -> kubernetes::Options {
-    kubernetes::Options {
+fn cluster_options(args: &InputArgs) -> cluster::Options {
+    cluster::Options {
         kinds: args.cluster.kinds(),
         namespaces: args.cluster.namespaces.clone(),
         keys: args.labels.keys(),
         allowed_endpoints: args.cluster.allowed_endpoints.clone(),
-        ..kubernetes::Options::default()
+        ..cluster::Options::default()
     }
 }
 

@@ -7,19 +7,20 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use clap::Args;
-use headgate_source::kubernetes::Client;
-use headgate_source::models::{Planned, Writable};
-use headgate_source::policies::Controller;
-use headgate_source::writes::{Known, Options, Sources, Times, Writer};
+use headgate_kubernetes::Client;
+use headgate_kubernetes::models::Writable;
+use headgate_kubernetes::policies::Controller;
+use headgate_model::Planned;
+use headgate_writer::{Known, Options, Sources, Times, Writer};
 use headgate_xds::{Fleet, Loads};
 use tokio::sync::watch;
 
 use crate::cli::ServeArgs;
 use crate::cli::names::{parse_name, parse_namespace};
-use crate::publisher::Published;
 use crate::source::SeenPolicies;
-use crate::tally::tally;
-use crate::world::Scopes;
+use headgate_publisher::Published;
+use headgate_publisher::SnapshotStore;
+use headgate_publisher::tally;
 
 /// Changes of proxies come in crowds; what is written of them is written once in a while.
 const GATHER: Duration = Duration::from_millis(300);
@@ -93,7 +94,7 @@ fn own_name() -> String {
 /// What the writer looks at.
 pub(crate) struct Watched {
     pub published: watch::Receiver<Option<Arc<Published>>>,
-    pub scopes: Scopes,
+    pub scopes: SnapshotStore,
     pub fleet: Fleet,
     pub loads: Loads,
     /// The policies, if they are objects.

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use headgate_test_support::fifo;
+use headgate_testkit::fifo;
 use serde_json::Value;
 
 fn headgate(args: &[&str]) -> Output {

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use clap::{CommandFactory, Parser};
-use headgate_test_support::envoy::find_envoy;
-use headgate_test_support::mock_model::MockArgs;
+use headgate_testkit::envoy::find_envoy;
+use headgate_testkit::mock_model::MockArgs;
 use serde_json::Value;
 
 /// `envoy-config/…` of the checkout the test runs in.

@@ -2,7 +2,7 @@
 //! filters' own code. That the API server accepts no others is tested beside its definitions, with the same generator.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-#[path = "../../source/tests/policies/generate.rs"]
+#[path = "../../kubernetes/tests/policies/generate.rs"]
 mod generate;
 
 use std::cell::{Cell, RefCell};

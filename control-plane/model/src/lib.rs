@@ -14,15 +14,19 @@
 mod address;
 mod annotation_checks;
 mod capacity;
+pub mod change;
 mod finding;
 mod levels;
 mod memory;
 mod near;
 mod objects;
+mod observed;
 mod plan;
 mod policies;
 pub mod ports;
+pub mod reference;
 mod registry;
+mod replica_counts;
 mod scale;
 mod shares;
 mod stability;
@@ -37,6 +41,7 @@ pub use annotation_checks::{
     annotation_findings, incomplete_labels, prefers_owner, template_findings,
 };
 pub use capacity::{Wish, Wishes};
+pub use change::Change;
 pub use finding::{Finding, Severity, Subject, reason};
 pub use levels::Standing;
 pub use memory::{Memory, ModelRecord, Recall, Remembered, RememberedName, memory_due, remember};
@@ -45,9 +50,15 @@ pub use objects::{
     Address, Carrier, CarrierKey, InvalidProtocol, LabelKeys, ModelKey, Objects, Pod, Policy,
     PolicyKey, PortSource, Protocol, quote,
 };
+pub use observed::{FileProblem, Observed, Planned};
 pub use plan::{NamespacePlan, Plan, PlannedCarrier, PlannedModel, PlannedVariant, plan};
 pub use policies::{PolicyId, PolicyKind, PolicyOutcome, Verdict, verdict};
+pub use reference::{Reference, References};
 pub use registry::{Endpoints, Member, Model, Registry, UpstreamAnnotations, Weight};
+pub use replica_counts::{
+    PolicyRevision, PolicyRevisions, Refusal, ReplicaCounts, WeightsHeld, policy_revision,
+    policy_revisions, same_weights, weights_revision,
+};
 pub use scale::{Readiness, ScaleDamper, Scales, Tick};
 pub use stability::{Stability, Verdicts};
 pub use transitions::Transitions;

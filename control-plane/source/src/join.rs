@@ -7,8 +7,8 @@ use std::sync::Arc;
 use headgate_model::Objects;
 use tokio::sync::watch;
 
-use crate::change::Change;
-use crate::files::Observed;
+use headgate_model::Change;
+use headgate_model::Observed;
 
 /// The carriers of one source with the policies of the second and the models of the third; problems and findings are those of all.
 ///

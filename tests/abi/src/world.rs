@@ -3,10 +3,10 @@
 use std::path::Path;
 use std::time::Duration;
 
-use headgate_test_support::client::{HttpClient, HttpRequest, Reply};
-use headgate_test_support::deadline::eventually;
-use headgate_test_support::envoy::{Envoy, EnvoyError, EnvoyOptions};
-use headgate_test_support::mock_model::{MockAnswer, MockModel, MockOptions, SeenRequest};
+use headgate_testkit::client::{HttpClient, HttpRequest, Reply};
+use headgate_testkit::deadline::eventually;
+use headgate_testkit::envoy::{Envoy, EnvoyError, EnvoyOptions};
+use headgate_testkit::mock_model::{MockAnswer, MockModel, MockOptions, SeenRequest};
 use serde_json::Value;
 
 use crate::bootstrap::{ACCESS_LOG_MARK, Upstreams, bootstrap};

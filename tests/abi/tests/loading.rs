@@ -1,7 +1,7 @@
 //! Each module alone in a real Envoy: what it takes, and what it refuses and how.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-use headgate_test_support::client::OpenAiRequest;
+use headgate_testkit::client::OpenAiRequest;
 use headgate_tests_abi::config::{slow_tokens, with_buckets};
 use headgate_tests_abi::module::MODULES;
 use headgate_tests_abi::world::{start, try_start};

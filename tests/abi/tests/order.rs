@@ -8,8 +8,8 @@ use std::time::Duration;
 use headgate_layout::functions::Functions;
 use headgate_layout::order::{Order, names};
 use headgate_layout::trace;
-use headgate_test_support::client::{HttpRequest, OpenAiRequest};
-use headgate_test_support::deadline::eventually;
+use headgate_testkit::client::{HttpRequest, OpenAiRequest};
+use headgate_testkit::deadline::eventually;
 use headgate_tests_abi::config::{slow_tokens, slow_tokens_by_reservation, with_buckets};
 use headgate_tests_abi::module::anatomy;
 use headgate_tests_abi::world::{World, try_start_file};
@@ -22,7 +22,7 @@ const LISTED: usize = 80;
 const SOON: Duration = Duration::from_secs(20);
 
 const HEAD: &str = "\
-# The functions that a request runs, in the order in which it does: they come first in a module (see tests/layout).
+# The functions that a request runs, in the order in which it does: they come first in a module (see tools/layout).
 # Written by `make order`, from what a real Envoy runs; one that is not there any more does no harm.
 ";
 
@@ -33,7 +33,7 @@ fn list() -> PathBuf {
 fn named() -> Vec<u8> {
     let name = "HEADGATE_NAMED_MODULE";
     let path =
-        std::env::var_os(name).unwrap_or_else(|| panic!("{name} is not set: use tests/tools/with"));
+        std::env::var_os(name).unwrap_or_else(|| panic!("{name} is not set: use tools/with"));
     std::fs::read(&path)
         .unwrap_or_else(|error| panic!("{}: {error}; run make wasm first", path.display()))
 }

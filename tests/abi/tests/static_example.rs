@@ -3,11 +3,11 @@
 
 use std::path::PathBuf;
 
-use headgate_test_support::client::{HttpClient, OpenAiRequest, Reply};
-use headgate_test_support::deadline::eventually;
-use headgate_test_support::envoy::{Envoy, EnvoyOptions};
-use headgate_test_support::mock_model::{MockModel, MockOptions};
-use headgate_test_support::share::Measured;
+use headgate_testkit::client::{HttpClient, OpenAiRequest, Reply};
+use headgate_testkit::deadline::eventually;
+use headgate_testkit::envoy::{Envoy, EnvoyOptions};
+use headgate_testkit::mock_model::{MockModel, MockOptions};
+use headgate_testkit::share::Measured;
 use headgate_tests_abi::bootstrap::shipped;
 use headgate_tests_abi::module;
 use headgate_tests_abi::world::SOON;

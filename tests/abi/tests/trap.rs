@@ -4,8 +4,8 @@
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use headgate_test_support::client::{OpenAiRequest, Reply};
-use headgate_test_support::deadline::eventually;
+use headgate_testkit::client::{OpenAiRequest, Reply};
+use headgate_testkit::deadline::eventually;
 use headgate_tests_abi::config::{slow_tokens, with_buckets};
 use headgate_tests_abi::world::{World, try_start_file};
 
@@ -17,7 +17,7 @@ fn module() -> PathBuf {
     let path = std::env::var_os(name)
         .map(PathBuf::from)
         .filter(|p| p.is_file());
-    path.unwrap_or_else(|| panic!("{name} names no module; run tests/tools/build-wasm trap first"))
+    path.unwrap_or_else(|| panic!("{name} names no module; run tools/build-wasm trap first"))
 }
 
 async fn ask(world: &World, max_tokens: u64, trap: &str) -> Reply {

@@ -43,7 +43,7 @@ pub struct Arrow {
 pub struct Member {
     /// Package name.
     pub name: String,
-    /// Whether it is part of what is shipped: everything outside `tests/`.
+    /// Whether it is part of what ships: everything in `filters/` and `control-plane/`.
     pub ships: bool,
     /// Direct dependencies of every kind, optional ones included.
     pub arrows: Vec<Arrow>,
@@ -135,7 +135,9 @@ fn member(package: &Package, root: &Path) -> Member {
     });
     Member {
         name: package.name.clone(),
-        ships: !package.manifest_path.starts_with(root.join("tests")),
+        ships: ["filters", "control-plane"]
+            .iter()
+            .any(|half| package.manifest_path.starts_with(root.join(half))),
         arrows: arrows.collect(),
     }
 }

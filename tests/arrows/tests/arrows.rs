@@ -87,7 +87,7 @@ const RULES: &[Rule] = &[
     Rule {
         name: "headgate-model",
         ours: &["headgate-contract"],
-        outside: Only(&["thiserror"]),
+        outside: Only(&["sha2", "thiserror"]),
         says: "`model` contract: no kube, no tonic",
     },
     Rule {
@@ -103,8 +103,20 @@ const RULES: &[Rule] = &[
         says: "`translate` model, contract, xds (its resource type), envoy-types",
     },
     Rule {
+        name: "headgate-kubernetes",
+        ours: &["headgate-contract", "headgate-model"],
+        outside: Guarded(&[
+            "kube",
+            "kube-client",
+            "kube-core",
+            "kube-runtime",
+            "k8s-openapi",
+        ]),
+        says: "`kubernetes` contract, model (a ServedModel stores the memory of a model), kube",
+    },
+    Rule {
         name: "headgate-source",
-        ours: &["headgate-model", "headgate-contract"],
+        ours: &["headgate-contract", "headgate-kubernetes", "headgate-model"],
         outside: Guarded(&[
             "kube",
             "kube-client",
@@ -113,11 +125,11 @@ const RULES: &[Rule] = &[
             "k8s-openapi",
             "notify",
         ]),
-        says: "`source` model, contract, kube (not tonic)",
+        says: "`source` model, contract, kubernetes",
     },
     Rule {
-        name: "headgate-istio",
-        ours: &["headgate-model", "headgate-contract"],
+        name: "headgate-writer",
+        ours: &["headgate-contract", "headgate-kubernetes", "headgate-model"],
         outside: Guarded(&[
             "kube",
             "kube-client",
@@ -125,23 +137,47 @@ const RULES: &[Rule] = &[
             "kube-runtime",
             "k8s-openapi",
         ]),
-        says: "`istio` model, contract, kube",
+        says: "`writer` model, contract, kubernetes",
+    },
+    Rule {
+        name: "headgate-publisher",
+        ours: &[
+            "headgate-contract",
+            "headgate-model",
+            "headgate-translate",
+            "headgate-xds",
+        ],
+        outside: Guarded(&["envoy-types"]),
+        says: "`publisher` model, contract, translate, xds, envoy-types",
+    },
+    Rule {
+        name: "headgate-report",
+        ours: &[
+            "headgate-contract",
+            "headgate-model",
+            "headgate-publisher",
+            "headgate-xds",
+        ],
+        outside: Guarded(&[]),
+        says: "`report` model, contract, xds, publisher: no kube",
     },
     Rule {
         name: "headgate",
         ours: &[
-            "headgate-model",
-            "headgate-translate",
-            "headgate-xds",
-            "headgate-source",
-            "headgate-istio",
             "headgate-contract",
             "headgate-core",
             "headgate-dialect",
+            "headgate-kubernetes",
+            "headgate-model",
+            "headgate-publisher",
+            "headgate-report",
+            "headgate-source",
+            "headgate-translate",
+            "headgate-writer",
+            "headgate-xds",
         ],
-        // The wiring: reads the flags, tells proxies apart by their node, starts the servers; no Kubernetes.
         outside: Guarded(&["tonic", "envoy-types", "axum", "clap"]),
-        says: "`headgate` all of control-plane, contract, core, dialect; kube stays in `source` and `istio`",
+        says: "`headgate` all of control-plane, contract, core, dialect; no kube",
     },
 ];
 
@@ -286,10 +322,13 @@ fn the_halves_meet_only_in_the_contract_and_the_binary() {
     ];
     let control_plane = [
         "headgate-model",
-        "headgate-xds",
-        "headgate-translate",
+        "headgate-kubernetes",
+        "headgate-publisher",
+        "headgate-report",
         "headgate-source",
-        "headgate-istio",
+        "headgate-translate",
+        "headgate-writer",
+        "headgate-xds",
     ];
     let house = house();
     for name in filters {

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use headgate_test_support::envoy::Envoy;
+use headgate_testkit::envoy::Envoy;
 use rustix::thread::{CpuSet, Pid, sched_getaffinity, sched_setaffinity};
 
 use crate::error::BenchError;

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
-use headgate_test_support::envoy::EnvoyError;
+use headgate_testkit::envoy::EnvoyError;
 use headgate_tests_cluster::ClusterError;
 
 /// The bench could not run, or what it ran was not what it is about.

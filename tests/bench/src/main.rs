@@ -30,7 +30,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
-use headgate_test_support::envoy::{Envoy, EnvoyOptions};
+use headgate_testkit::envoy::{Envoy, EnvoyOptions};
 
 use crate::cluster::Promise;
 use crate::cpu::Placement;

@@ -8,8 +8,8 @@ use std::hash::{BuildHasher, RandomState};
 use std::io::IsTerminal;
 use std::time::Duration;
 
-use headgate_test_support::deadline::eventually;
-use headgate_test_support::envoy::Envoy;
+use headgate_testkit::deadline::eventually;
+use headgate_testkit::envoy::Envoy;
 
 use crate::cpu;
 use crate::error::BenchError;

@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use futures::future::try_join_all;
-use headgate_test_support::envoy::{Envoy, EnvoyOptions};
+use headgate_testkit::envoy::{Envoy, EnvoyOptions};
 use serde::Serialize;
 
 use crate::bootstrap::{self, Listener, Routes};

@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
-use headgate_test_support::envoy::{Envoy, EnvoyOptions};
-use headgate_test_support::ports::free_addr;
-use headgate_test_support::stage::bootstrap_among;
+use headgate_testkit::envoy::{Envoy, EnvoyOptions};
+use headgate_testkit::ports::free_addr;
+use headgate_testkit::stage::bootstrap_among;
 use serde_json::Value;
 
 use crate::ClusterError;

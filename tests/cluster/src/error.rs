@@ -1,12 +1,12 @@
 //! What keeps a test or a measurement from telling anything.
 
-use headgate_test_support::client::ClientError;
-use headgate_test_support::deadline::TimedOut;
-use headgate_test_support::envoy::EnvoyError;
-use headgate_test_support::kube::KubeError;
-use headgate_test_support::process::ProcessError;
-use headgate_test_support::stage::StageError;
-use headgate_test_support::xds_client::XdsError;
+use headgate_testkit::client::ClientError;
+use headgate_testkit::deadline::TimedOut;
+use headgate_testkit::envoy::EnvoyError;
+use headgate_testkit::kube::KubeError;
+use headgate_testkit::process::ProcessError;
+use headgate_testkit::stage::StageError;
+use headgate_testkit::xds_client::XdsError;
 
 /// What keeps a test or a measurement from telling anything.
 #[derive(Debug, thiserror::Error)]

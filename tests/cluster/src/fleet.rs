@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use headgate_test_support::deadline::eventually;
-use headgate_test_support::kube::{Kube, KubeError, Kubelet, Node, Nothing, deployment};
+use headgate_testkit::deadline::eventually;
+use headgate_testkit::kube::{Kube, KubeError, Kubelet, Node, Nothing, deployment};
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{Api, DeleteParams, ListParams, PostParams};

@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use headgate_test_support::deadline::eventually;
-use headgate_test_support::kube::{Kube, KubeOptions};
+use headgate_testkit::deadline::eventually;
+use headgate_testkit::kube::{Kube, KubeOptions};
 
 use crate::ClusterError;
 use crate::edge::Edge;

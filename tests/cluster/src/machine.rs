@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use headgate_test_support::kube::{Machine, ModelServers};
-use headgate_test_support::mock_model::{MockHandle, MockOptions};
+use headgate_testkit::kube::{Machine, ModelServers};
+use headgate_testkit::mock_model::{MockHandle, MockOptions};
 use k8s_openapi::api::core::v1::Pod;
 use tokio::sync::watch;
 

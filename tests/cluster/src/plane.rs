@@ -6,11 +6,11 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use headgate_test_support::client::{ClientError, HttpClient, HttpRequest};
-use headgate_test_support::deadline::eventually;
-use headgate_test_support::ports::free_addr;
-use headgate_test_support::process::{Process, ProcessOptions};
-use headgate_test_support::stage::{Status, tools};
+use headgate_testkit::client::{ClientError, HttpClient, HttpRequest};
+use headgate_testkit::deadline::eventually;
+use headgate_testkit::ports::free_addr;
+use headgate_testkit::process::{Process, ProcessOptions};
+use headgate_testkit::stage::{Status, tools};
 use serde_json::Value;
 use tempfile::TempDir;
 

@@ -4,8 +4,8 @@
 
 use std::time::Duration;
 
-use headgate_test_support::client::{Job, Load, LoadOptions, LoadReport, OpenAiRequest};
-use headgate_test_support::share::{Pass, flips};
+use headgate_testkit::client::{Job, Load, LoadOptions, LoadReport, OpenAiRequest};
+use headgate_testkit::share::{Pass, flips};
 
 use crate::edge::Edge;
 use crate::{ClusterError, world::SOON};

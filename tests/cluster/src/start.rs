@@ -9,9 +9,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use envoy_types::pb::envoy::config::endpoint::v3::ClusterLoadAssignment;
-use headgate_test_support::deadline::eventually;
-use headgate_test_support::kube::{Kube, KubeOptions};
-use headgate_test_support::xds_client::{
+use headgate_testkit::deadline::eventually;
+use headgate_testkit::kube::{Kube, KubeOptions};
+use headgate_testkit::xds_client::{
     DeltaProxy, Service, channel, node, subscribe_to_all, type_url,
 };
 use tokio::task::JoinSet;

@@ -5,10 +5,10 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use headgate_test_support::deadline::eventually;
-use headgate_test_support::kube::{Kube, KubeOptions, Kubectl, Kubelet, Node};
-use headgate_test_support::mock_model::MockHandle;
-use headgate_test_support::stage::Status;
+use headgate_testkit::deadline::eventually;
+use headgate_testkit::kube::{Kube, KubeOptions, Kubectl, Kubelet, Node};
+use headgate_testkit::mock_model::MockHandle;
+use headgate_testkit::stage::Status;
 use serde_json::Value;
 
 use crate::ClusterError;

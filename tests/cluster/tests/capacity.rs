@@ -3,10 +3,10 @@
 
 use std::time::{Duration, Instant};
 
-use headgate_test_support::client::{HttpClient, OpenAiRequest};
-use headgate_test_support::deadline::eventually;
-use headgate_test_support::kube::deployment;
-use headgate_test_support::measured;
+use headgate_testkit::client::{HttpClient, OpenAiRequest};
+use headgate_testkit::deadline::eventually;
+use headgate_testkit::kube::deployment;
+use headgate_testkit::measured;
 use headgate_tests_cluster::world::{SOON, World, WorldOptions};
 
 const MODEL: &str = "llama";

@@ -1,7 +1,7 @@
 //! An edited label is at the proxies within a second. Alone in its program: it measures time.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-use headgate_test_support::measured;
+use headgate_testkit::measured;
 use headgate_tests_cluster::fleet::Size;
 use headgate_tests_cluster::labels;
 

@@ -4,11 +4,11 @@
 
 use std::time::{Duration, Instant};
 
-use headgate_test_support::deadline::eventually;
-use headgate_test_support::kube::{Kubectl, deployment};
-use headgate_test_support::measured;
-use headgate_test_support::share::Moves;
-use headgate_test_support::stage::Status;
+use headgate_testkit::deadline::eventually;
+use headgate_testkit::kube::{Kubectl, deployment};
+use headgate_testkit::measured;
+use headgate_testkit::share::Moves;
+use headgate_testkit::stage::Status;
 use headgate_tests_cluster::edge::Edge;
 use headgate_tests_cluster::plane::Plane;
 use headgate_tests_cluster::sessions::{Sessions, told};

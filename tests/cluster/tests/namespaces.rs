@@ -3,12 +3,12 @@
 
 use std::collections::BTreeSet;
 
-use headgate_test_support::client::{HttpClient, OpenAiRequest, Reply};
-use headgate_test_support::deadline::eventually;
-use headgate_test_support::kube::deployment;
-use headgate_test_support::stage::Status;
-use headgate_test_support::stage::status::ModelStatus;
-use headgate_test_support::xds_client::{Taker, type_url};
+use headgate_testkit::client::{HttpClient, OpenAiRequest, Reply};
+use headgate_testkit::deadline::eventually;
+use headgate_testkit::kube::deployment;
+use headgate_testkit::stage::Status;
+use headgate_testkit::stage::status::ModelStatus;
+use headgate_testkit::xds_client::{Taker, type_url};
 use headgate_tests_cluster::edge::Edge;
 use headgate_tests_cluster::plane::Plane;
 use headgate_tests_cluster::world::{SOON, World, WorldOptions};

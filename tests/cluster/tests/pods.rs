@@ -4,10 +4,10 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
-use headgate_test_support::client::{HttpClient, OpenAiRequest, Streamed};
-use headgate_test_support::deadline::eventually;
-use headgate_test_support::kube::deployment;
-use headgate_test_support::measured;
+use headgate_testkit::client::{HttpClient, OpenAiRequest, Streamed};
+use headgate_testkit::deadline::eventually;
+use headgate_testkit::kube::deployment;
+use headgate_testkit::measured;
 use headgate_tests_cluster::sessions::{Sessions, told};
 use headgate_tests_cluster::world::{SOON, World, WorldOptions};
 use tokio::task::AbortHandle;
@@ -146,7 +146,7 @@ impl Drop for Restless {
     }
 }
 
-fn in_flight(server: &(SocketAddr, headgate_test_support::mock_model::MockHandle)) -> u64 {
+fn in_flight(server: &(SocketAddr, headgate_testkit::mock_model::MockHandle)) -> u64 {
     server.1.stats().in_flight
 }
 

@@ -1,7 +1,7 @@
 //! A control plane that starts before its API.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-use headgate_test_support::measured;
+use headgate_testkit::measured;
 use headgate_tests_cluster::fleet::Size;
 use headgate_tests_cluster::start;
 

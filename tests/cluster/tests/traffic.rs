@@ -3,10 +3,10 @@
 
 use std::time::Duration;
 
-use headgate_test_support::client::{Load, LoadReport};
-use headgate_test_support::kube::deployment;
-use headgate_test_support::measured;
-use headgate_test_support::share::{Moves, Pass, share_of};
+use headgate_testkit::client::{Load, LoadReport};
+use headgate_testkit::kube::deployment;
+use headgate_testkit::measured;
+use headgate_testkit::share::{Moves, Pass, share_of};
 use headgate_tests_cluster::sessions::{Sessions, told};
 use headgate_tests_cluster::world::{SOON, World, WorldOptions};
 

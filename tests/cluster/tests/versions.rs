@@ -3,12 +3,12 @@
 
 use std::time::{Duration, Instant};
 
-use headgate_test_support::client::{HttpClient, OpenAiRequest};
-use headgate_test_support::deadline::eventually;
-use headgate_test_support::kube::deployment;
-use headgate_test_support::measured;
-use headgate_test_support::share::per_version;
-use headgate_test_support::xds_client::{Taker, type_url};
+use headgate_testkit::client::{HttpClient, OpenAiRequest};
+use headgate_testkit::deadline::eventually;
+use headgate_testkit::kube::deployment;
+use headgate_testkit::measured;
+use headgate_testkit::share::per_version;
+use headgate_testkit::xds_client::{Taker, type_url};
 use headgate_tests_cluster::sessions::{Sessions, told};
 use headgate_tests_cluster::world::{SOON, World, WorldOptions};
 
@@ -110,7 +110,7 @@ async fn a_gone_versions_cluster_stays_until_routes_and_filters_without_it_are_a
     let [prompt, routes, filters] =
         ["prompt", "routes", "filters"].map(|id| Taker::connect(id, world.plane.xds()).unwrap());
     let all = [&prompt, &routes, &filters];
-    let there = |status: &headgate_test_support::stage::Status| {
+    let there = |status: &headgate_testkit::stage::Status| {
         status.proxies.len() == 3 && status.proxies.iter().all(|p| p.settled)
     };
     world

@@ -1,7 +1,7 @@
 //! A tenant spends what it has and is told so; nobody else is.
 
-use headgate_test_support::client::{OpenAiRequest, Reply};
-use headgate_test_support::stage::Stage;
+use headgate_testkit::client::{OpenAiRequest, Reply};
+use headgate_testkit::stage::Stage;
 
 use crate::claim::{Claim, Claimed};
 

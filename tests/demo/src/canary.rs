@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use headgate_test_support::client::{Load, LoadReport};
-use headgate_test_support::share::{Measured, Moves, share_of};
-use headgate_test_support::stage::{LabelledBy, Stage, Status};
+use headgate_testkit::client::{Load, LoadReport};
+use headgate_testkit::share::{Measured, Moves, share_of};
+use headgate_testkit::stage::{LabelledBy, Stage, Status};
 
 use crate::claim::{Claim, Claimed};
 use crate::traffic::{MODEL, Sessions};
@@ -188,7 +188,7 @@ fn split(claim: Claim, report: &LoadReport, percent: f64) -> Claimed<Split> {
         share,
         sessions: pass.len(),
         requests: report.samples.len(),
-        per_version: headgate_test_support::share::per_version(&pass),
+        per_version: headgate_testkit::share::per_version(&pass),
     })
 }
 

@@ -1,4 +1,4 @@
-//! What Headgate claims, as functions: each drives a running [`Stage`](headgate_test_support::stage::Stage), returns what it
+//! What Headgate claims, as functions: each drives a running [`Stage`](headgate_testkit::stage::Stage), returns what it
 //! measured, and is an `Err` that names the claim when the claim does not hold.
 //!
 //! Place in the flow: outside of it. The demo prints what these functions return; the end-to-end tests call the very

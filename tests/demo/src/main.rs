@@ -11,7 +11,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use headgate_demo::Broken;
-use headgate_test_support::stage::Source;
+use headgate_testkit::stage::Source;
 
 use self::detached::Failure;
 

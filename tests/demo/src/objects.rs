@@ -4,9 +4,9 @@
 
 use std::time::Duration;
 
-use headgate_test_support::deadline::eventually;
-use headgate_test_support::kube::{KubeError, Typed};
-use headgate_test_support::stage::{Cluster, Stage, StageError};
+use headgate_testkit::deadline::eventually;
+use headgate_testkit::kube::{KubeError, Typed};
+use headgate_testkit::stage::{Cluster, Stage, StageError};
 use serde_json::Value;
 
 use crate::canary::{CANARY, WORKLOAD};

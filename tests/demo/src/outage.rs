@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use headgate_test_support::client::Load;
-use headgate_test_support::stage::Stage;
+use headgate_testkit::client::Load;
+use headgate_testkit::stage::Stage;
 
 use crate::canary::{CANARY, WORKLOAD};
 use crate::claim::{Claim, Claimed};

@@ -6,7 +6,7 @@ use std::fmt::Display;
 use std::io::{IsTerminal, Write, stdout};
 
 use headgate_demo::{Broken, Claim, Claimed};
-use headgate_test_support::kube::Typed;
+use headgate_testkit::kube::Typed;
 
 const WIDTH: usize = 16;
 

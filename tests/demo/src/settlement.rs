@@ -5,10 +5,10 @@
 
 use std::time::{Duration, Instant};
 
-use headgate_test_support::client::{OpenAiRequest, Streamed};
-use headgate_test_support::deadline::eventually;
-use headgate_test_support::mock_model::StatsSnapshot;
-use headgate_test_support::stage::Stage;
+use headgate_testkit::client::{OpenAiRequest, Streamed};
+use headgate_testkit::deadline::eventually;
+use headgate_testkit::mock_model::StatsSnapshot;
+use headgate_testkit::stage::Stage;
 
 use crate::budget::{MODEL, remaining_tokens};
 use crate::claim::{Claim, Claimed};

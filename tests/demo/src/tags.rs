@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use headgate_test_support::client::OpenAiRequest;
-use headgate_test_support::deadline::eventually;
-use headgate_test_support::stage::Stage;
+use headgate_testkit::client::OpenAiRequest;
+use headgate_testkit::deadline::eventually;
+use headgate_testkit::stage::Stage;
 use serde_json::Value;
 
 use crate::claim::{Claim, Claimed};

@@ -6,9 +6,9 @@
 
 use std::time::Duration;
 
-use headgate_test_support::client::{Job, Load, LoadOptions, LoadReport, OpenAiRequest};
-use headgate_test_support::deadline::TimedOut;
-use headgate_test_support::stage::Stage;
+use headgate_testkit::client::{Job, Load, LoadOptions, LoadReport, OpenAiRequest};
+use headgate_testkit::deadline::TimedOut;
+use headgate_testkit::stage::Stage;
 use serde_json::{Value, json};
 
 /// The model with several versions.

@@ -2,8 +2,8 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use headgate_test_support::client::OpenAiRequest;
-use headgate_test_support::stage::{Manifest, Stage};
+use headgate_testkit::client::OpenAiRequest;
+use headgate_testkit::stage::{Manifest, Stage};
 
 use crate::claim::{Claim, Claimed};
 use crate::traffic::{MODEL, Sessions};

@@ -6,9 +6,9 @@
 use std::process::Command;
 use std::time::Duration;
 
-use headgate_test_support::deadline::eventually;
-use headgate_test_support::kube::KubeError;
-use headgate_test_support::stage::{Stage, StageError, tools};
+use headgate_testkit::deadline::eventually;
+use headgate_testkit::kube::KubeError;
+use headgate_testkit::stage::{Stage, StageError, tools};
 
 use crate::claim::{Claim, Claimed};
 use crate::objects::cluster;

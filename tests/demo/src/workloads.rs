@@ -4,10 +4,10 @@
 
 use std::time::{Duration, Instant};
 
-use headgate_test_support::client::{Load, OpenAiRequest};
-use headgate_test_support::deadline::eventually;
-use headgate_test_support::kube::Typed;
-use headgate_test_support::stage::Stage;
+use headgate_testkit::client::{Load, OpenAiRequest};
+use headgate_testkit::deadline::eventually;
+use headgate_testkit::kube::Typed;
+use headgate_testkit::stage::Stage;
 
 use crate::budget::MODEL as FREE;
 use crate::canary::{CANARY, WORKLOAD, all_answered};

@@ -8,10 +8,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::time::Duration;
 
-use headgate_test_support::client::{HttpClient, OpenAiRequest};
-use headgate_test_support::deadline::eventually;
-use headgate_test_support::ports::free_addr;
-use headgate_test_support::stage::tools;
+use headgate_testkit::client::{HttpClient, OpenAiRequest};
+use headgate_testkit::deadline::eventually;
+use headgate_testkit::ports::free_addr;
+use headgate_testkit::stage::tools;
 use tempfile::TempDir;
 
 const SOON: Duration = Duration::from_secs(30);

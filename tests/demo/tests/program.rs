@@ -10,8 +10,8 @@ use std::process::{Command, Output};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use headgate_test_support::deadline::eventually;
-use headgate_test_support::ports::free_addr;
+use headgate_testkit::deadline::eventually;
+use headgate_testkit::ports::free_addr;
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
@@ -143,7 +143,7 @@ fn the_whole_story_holds_exits_with_0_and_takes_less_than_two_minutes() {
     );
     home.assert_free();
     let took = story.lines().last().unwrap();
-    headgate_test_support::measured!("{took}");
+    headgate_testkit::measured!("{took}");
 }
 
 #[tokio::test]

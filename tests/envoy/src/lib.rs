@@ -1,4 +1,4 @@
-//! End-to-end tests on a real Envoy, each on a world of its own; what they share is in `headgate-test-support`.
+//! End-to-end tests on a real Envoy, each on a world of its own; what they share is in `headgate-testkit`.
 //!
 //! | files | what they hold |
 //! |---|---|

@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use headgate_demo::{budget, settlement};
-use headgate_test_support::stage::{Stage, StageOptions};
+use headgate_testkit::stage::{Stage, StageOptions};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_tenant_out_of_budget_is_refused_and_told_when_to_come_back() {

@@ -3,7 +3,7 @@
 
 use headgate_demo::canary;
 use headgate_demo::traffic::Sessions;
-use headgate_test_support::stage::{Stage, StageOptions};
+use headgate_testkit::stage::{Stage, StageOptions};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_canary_gets_its_percent_of_sessions_and_no_session_flips() {

@@ -3,7 +3,7 @@
 
 use headgate_demo::traffic::Sessions;
 use headgate_demo::{budget, canary, outage, settlement, tags, versions};
-use headgate_test_support::stage::{Stage, StageOptions};
+use headgate_testkit::stage::{Stage, StageOptions};
 
 /// A world in which every claim is wrong: the canary is at 40 %, nothing is limited, and nothing is tagged as expected.
 const OTHER_TENANT_HEADER: &str = "apiVersion: headgate.dev/v1alpha1

@@ -7,8 +7,8 @@ use headgate_demo::traffic::Sessions;
 use headgate_demo::{
     budget, canary, objects, outage, settlement, tags, versions, walkthrough, workloads,
 };
-use headgate_test_support::measured;
-use headgate_test_support::stage::{Stage, StageOptions};
+use headgate_testkit::measured;
+use headgate_testkit::stage::{Stage, StageOptions};
 
 /// From an edit to its ACK once the API server is back, on a busy machine: whether it is back is asked every 1.5 s at most.
 const AT_ONCE: Duration = Duration::from_secs(5);

@@ -3,7 +3,7 @@
 
 use headgate_demo::outage;
 use headgate_demo::traffic::Sessions;
-use headgate_test_support::stage::{Stage, StageOptions};
+use headgate_testkit::stage::{Stage, StageOptions};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn traffic_outlives_the_control_plane_and_the_next_one_picks_up_the_edit() {

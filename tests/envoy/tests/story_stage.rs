@@ -1,8 +1,8 @@
 //! The stage itself: what it starts is settled, what it drops is gone.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-use headgate_test_support::client::OpenAiRequest;
-use headgate_test_support::stage::{Stage, StageOptions};
+use headgate_testkit::client::OpenAiRequest;
+use headgate_testkit::stage::{Stage, StageOptions};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stage_serves_what_its_files_say_and_follows_their_edits() {

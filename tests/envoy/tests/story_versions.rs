@@ -3,7 +3,7 @@
 
 use headgate_demo::traffic::Sessions;
 use headgate_demo::versions::{self, NEW};
-use headgate_test_support::stage::{Stage, StageOptions};
+use headgate_testkit::stage::{Stage, StageOptions};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_new_version_without_a_weight_is_held_and_reached_by_a_pin_alone() {

@@ -14,8 +14,8 @@ use serde::Deserialize;
 use tokio::sync::Semaphore;
 
 use super::Admin;
-use super::desk::{Changes, Desk};
-use crate::report::Asked;
+use super::report_cache::{Changes, ReportCache};
+use headgate_report::Asked;
 
 /// The longest wait.
 const LONGEST: u64 = 60;
@@ -30,7 +30,7 @@ pub(super) const WAITERS: usize = 256;
 /// The page.
 pub(super) struct Syncz {
     admin: Admin,
-    desk: Desk,
+    desk: ReportCache,
     seats: Semaphore,
 }
 
@@ -38,7 +38,7 @@ impl Syncz {
     /// At which so many may wait.
     pub(super) fn new(admin: Admin, waiters: usize) -> Self {
         Self {
-            desk: Desk::of(&admin),
+            desk: ReportCache::of(&admin),
             seats: Semaphore::new(waiters),
             admin,
         }
@@ -113,8 +113,8 @@ fn crowded() -> Response {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use headgate_kubernetes::faults::Faults;
     use headgate_model::LabelKeys;
-    use headgate_source::writes::Faults;
     use headgate_translate::{Code, Modules, Options};
     use headgate_xds::{Fleet, Loads};
     use tokio::sync::watch;
@@ -122,9 +122,9 @@ mod tests {
     use super::*;
     use crate::admin::Seen;
     use crate::metrics::Metrics;
-    use crate::publisher::Published;
-    use crate::scopes::ScopeRules;
-    use crate::world::Scopes;
+    use headgate_publisher::Published;
+    use headgate_publisher::ScopeRules;
+    use headgate_publisher::SnapshotStore;
 
     /// The other ends of what the page looks at: what is sent there changes the document.
     struct Ends {
@@ -149,7 +149,7 @@ mod tests {
             api: None,
             faults: Faults::default(),
             keys: LabelKeys::default(),
-            scopes: Scopes::new(rules, Options::new(modules, [])),
+            scopes: SnapshotStore::new(rules, Options::new(modules, [])),
             fleet: Fleet::default(),
             loads: Loads::default(),
             metrics: Arc::new(Metrics::default()),

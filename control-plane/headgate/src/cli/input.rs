@@ -5,8 +5,9 @@ use std::path::PathBuf;
 
 use clap::Args;
 use headgate_contract::names;
+use headgate_kubernetes::kinds::Kind;
 use headgate_model::LabelKeys;
-use headgate_source::kubernetes::{AllowedEndpoint, Kind};
+use headgate_source::cluster::AllowedEndpoint;
 
 use super::names::{parse_label_key, parse_namespace};
 

@@ -1,7 +1,7 @@
 //! What `headgate schema` prints.
 
 use clap::{Args, ValueEnum};
-use headgate_source::access::Account;
+use headgate_kubernetes::access::Account;
 
 use super::input::OwnerArgs;
 use super::names::{parse_name, parse_namespace};

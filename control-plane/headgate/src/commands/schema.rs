@@ -5,9 +5,9 @@ use std::process::ExitCode;
 use headgate_contract::{
     FilterConfig, ServedModelSpec, TokenBucketPolicySpec, TrafficTagPolicySpec,
 };
-use headgate_source::access::{self, Account, Needs};
-use headgate_source::kubernetes::Kind;
-use headgate_source::policies;
+use headgate_kubernetes::access::{self, Account, Needs};
+use headgate_kubernetes::kinds::Kind;
+use headgate_kubernetes::policies;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde_json::Value;
 

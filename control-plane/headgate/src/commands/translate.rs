@@ -11,10 +11,10 @@ use serde_json::json;
 use crate::admin::resources;
 use crate::cli::{Output, TranslateArgs};
 use crate::modules;
-use crate::publisher::tick;
-use crate::report::{percent, severity};
 use crate::settings::{self, Failure};
 use crate::source;
+use headgate_publisher::tick;
+use headgate_report::{percent, severity};
 
 /// Prints the plan and the resources.
 ///

@@ -10,12 +10,13 @@ use headgate_contract::{FilterConfig, Role, names};
 use headgate_model::{
     CarrierKey, Finding, Plan, Registry, Scales, Severity, Subject, plan, reason,
 };
-use headgate_source::files::{FileProblem, Observed, Reducer, manifests, read, remarks};
+use headgate_model::{FileProblem, Observed};
+use headgate_source::files::{Reducer, manifests, read, remarks};
 use serde::Serialize;
 
 use crate::cli::{Output, ValidateArgs};
-use crate::report::in_file;
 use crate::settings::Failure;
+use headgate_report::in_file;
 
 /// One thing to know.
 #[derive(Debug, PartialEq, Eq, Serialize)]

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use headgate_translate::{Code, Modules};
 use sha2::{Digest, Sha256};
 
-pub(crate) use watch::{Offered, Watched};
+pub(crate) use watch::Watched;
 
 /// The modules that ship, named as their files are.
 const NAMES: [&str; 3] = ["headgate", "traffic-tag", "token-bucket"];

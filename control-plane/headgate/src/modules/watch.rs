@@ -6,6 +6,7 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
+use headgate_publisher::{ModuleProblem, Offered};
 use headgate_translate::Modules;
 use tokio::sync::watch;
 
@@ -13,24 +14,6 @@ use super::{ModuleError, NAMES, offer};
 
 /// Time between two looks at the files.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
-
-/// The modules that proxies should run.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Offered {
-    /// The last good ones.
-    pub modules: Modules,
-    /// Why the files that lie there now are not they, if so.
-    pub problem: Option<ModuleProblem>,
-}
-
-/// Why the newest modules are not offered.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct ModuleProblem {
-    /// Names the file and the fix.
-    pub message: String,
-    /// When it was first seen.
-    pub since: SystemTime,
-}
 
 /// What tells one writing of a file from another: size, time and inode; `None` for a file that is not there.
 type Stamp = Option<(u64, SystemTime, u64)>;
@@ -91,7 +74,7 @@ impl Watched {
         self.taken = stamps;
         let read = offer(&self.dir, self.inline);
         self.offered.send_if_modified(|offered| {
-            let next = offered.after(read);
+            let next = after(offered, read);
             let changed = next != *offered;
             *offered = next;
             changed
@@ -99,22 +82,23 @@ impl Watched {
     }
 }
 
-impl Offered {
-    fn after(&self, read: Result<Modules, ModuleError>) -> Self {
+/// The modules to offer after a read of the files.
+fn after(offered: &Offered, read: Result<Modules, ModuleError>) -> Offered {
+    {
         match read {
             Ok(modules) => {
-                if modules != self.modules {
+                if modules != offered.modules {
                     tracing::info!("a module was replaced");
                 }
-                Self {
+                Offered {
                     modules,
                     problem: None,
                 }
             }
             Err(error) => {
                 tracing::error!(%error, "a module cannot be offered: the last good one stays");
-                Self {
-                    modules: self.modules.clone(),
+                Offered {
+                    modules: offered.modules.clone(),
                     problem: Some(ModuleProblem {
                         message: error.to_string(),
                         since: SystemTime::now(),

@@ -1,8 +1,8 @@
 //! `headgate status` of one address asks every replica: they share a Lease, and tell each other where they answer.
 
-use headgate_test_support::deadline::eventually;
-use headgate_test_support::process::{Process, ProcessOptions};
-use headgate_test_support::xds_client::Taker;
+use headgate_testkit::deadline::eventually;
+use headgate_testkit::process::{Process, ProcessOptions};
+use headgate_testkit::xds_client::Taker;
 use serde_json::{Value, json};
 
 use crate::common::{SOON, Server, headgate};

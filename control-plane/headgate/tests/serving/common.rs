@@ -3,11 +3,11 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use headgate_test_support::client::{HttpClient, HttpRequest, Reply};
-use headgate_test_support::deadline::eventually;
-use headgate_test_support::ports::free_addr;
-use headgate_test_support::process::{Process, ProcessOptions};
-use headgate_test_support::stage::Manifest;
+use headgate_testkit::client::{HttpClient, HttpRequest, Reply};
+use headgate_testkit::deadline::eventually;
+use headgate_testkit::ports::free_addr;
+use headgate_testkit::process::{Process, ProcessOptions};
+use headgate_testkit::stage::Manifest;
 use serde_json::Value;
 use tempfile::TempDir;
 

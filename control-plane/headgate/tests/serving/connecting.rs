@@ -3,9 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use headgate_test_support::deadline::eventually;
-use headgate_test_support::kube::{Kube, Kubectl, definition, stateful_set};
-use headgate_test_support::process::ProcessOptions;
+use headgate_testkit::deadline::eventually;
+use headgate_testkit::kube::{Kube, Kubectl, definition, stateful_set};
+use headgate_testkit::process::ProcessOptions;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 

@@ -5,8 +5,8 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use headgate_test_support::deadline::eventually;
-use headgate_test_support::kube::{Kube, KubeOptions, Nothing, deployment};
+use headgate_testkit::deadline::eventually;
+use headgate_testkit::kube::{Kube, KubeOptions, Nothing, deployment};
 use serde_json::{Value, json};
 
 use crate::common::{Files, SOON, headgate};

@@ -2,9 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use headgate_test_support::client::{HttpClient, HttpRequest};
-use headgate_test_support::deadline::eventually;
-use headgate_test_support::xds_client::Taker;
+use headgate_testkit::client::{HttpClient, HttpRequest};
+use headgate_testkit::deadline::eventually;
+use headgate_testkit::xds_client::Taker;
 
 use crate::common::{Files, SOON, Server, manifest};
 

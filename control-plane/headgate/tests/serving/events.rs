@@ -1,7 +1,7 @@
 //! Every reason for which an object gets an Event: what `kubectl` did, and what `kubectl describe` says then.
 
-use headgate_test_support::kube::{Kubectl, deployment};
-use headgate_test_support::xds_client::{LoadReports, Taker, type_url};
+use headgate_testkit::kube::{Kubectl, deployment};
+use headgate_testkit::xds_client::{LoadReports, Taker, type_url};
 use serde_json::{Value, json};
 
 use crate::written::{World, described, events, policy};

@@ -4,10 +4,10 @@ use std::net::SocketAddr;
 use std::process::Command;
 use std::time::Duration;
 
-use headgate_test_support::client::{HttpClient, HttpRequest};
-use headgate_test_support::kube::{Kube, KubeOptions, Nothing, deployment};
-use headgate_test_support::process::{Process, ProcessOptions};
-use headgate_test_support::xds_client::{Taker, type_url};
+use headgate_testkit::client::{HttpClient, HttpRequest};
+use headgate_testkit::kube::{Kube, KubeOptions, Nothing, deployment};
+use headgate_testkit::process::{Process, ProcessOptions};
+use headgate_testkit::xds_client::{Taker, type_url};
 use serde_json::Value;
 
 use crate::common::{Files, SOON, Server, headgate, manifest};
@@ -52,7 +52,7 @@ async fn interrupt(mut watch: Process) {
     let pid = watch.pid().to_string();
     let sent = Command::new("kill").args(["-INT", &pid]).status().unwrap();
     assert!(sent.success());
-    let ended = headgate_test_support::deadline::eventually(SOON, "an end", async || {
+    let ended = headgate_testkit::deadline::eventually(SOON, "an end", async || {
         watch.ended().unwrap().ok_or("it still runs")
     });
     assert_eq!(ended.await.unwrap().code(), Some(0));

@@ -3,10 +3,10 @@
 use std::path::Path;
 use std::time::Duration;
 
-use headgate_test_support::client::HttpRequest;
-use headgate_test_support::deadline::eventually;
-use headgate_test_support::kube::{Kube, KubeOptions, Nothing, deployment};
-use headgate_test_support::xds_client::{Taker, type_url};
+use headgate_testkit::client::HttpRequest;
+use headgate_testkit::deadline::eventually;
+use headgate_testkit::kube::{Kube, KubeOptions, Nothing, deployment};
+use headgate_testkit::xds_client::{Taker, type_url};
 use serde_json::{Value, json};
 
 use crate::common::{Files, SOON, Server, headgate};

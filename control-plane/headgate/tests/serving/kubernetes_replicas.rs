@@ -1,8 +1,8 @@
 //! Two replicas on a Kubernetes API are two processes that share nothing but what the API says now.
 
-use headgate_test_support::deadline::eventually;
-use headgate_test_support::kube::{Kubectl, deployment};
-use headgate_test_support::xds_client::Taker;
+use headgate_testkit::deadline::eventually;
+use headgate_testkit::kube::{Kubectl, deployment};
+use headgate_testkit::xds_client::Taker;
 use serde_json::{Value, json};
 
 use crate::common::SOON;

@@ -1,6 +1,6 @@
 //! What a scraper and a supervisor get.
 
-use headgate_test_support::xds_client::{Taker, type_url};
+use headgate_testkit::xds_client::{Taker, type_url};
 use serde_json::json;
 
 use crate::common::{Files, Server, manifest};

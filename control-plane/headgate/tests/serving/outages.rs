@@ -1,9 +1,10 @@
 //! What a control plane serves that lived through an outage is what one serves that starts afterwards, byte for byte.
 
-use headgate_source::policies::{crds, yaml};
-use headgate_test_support::deadline::eventually;
-use headgate_test_support::kube::{KubeOptions, Kubectl, Relay, definition, deployment};
-use headgate_test_support::xds_client::Taker;
+use headgate_kubernetes::policies::crds;
+use headgate_kubernetes::policies::yaml;
+use headgate_testkit::deadline::eventually;
+use headgate_testkit::kube::{KubeOptions, Kubectl, Relay, definition, deployment};
+use headgate_testkit::xds_client::Taker;
 use serde_json::{Value, json};
 
 use crate::common::{SOON, Server};

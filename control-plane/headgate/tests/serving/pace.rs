@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use headgate_test_support::xds_client::Taker;
+use headgate_testkit::xds_client::Taker;
 
 use crate::written::{World, policy, wait};
 

@@ -1,7 +1,8 @@
 //! Policies as objects of a Kubernetes API: `kubectl apply` of a policy reaches the filters' configuration.
 
-use headgate_source::policies::{crds, yaml};
-use headgate_test_support::kube::{Kube, KubeOptions, Nothing, deployment};
+use headgate_kubernetes::policies::crds;
+use headgate_kubernetes::policies::yaml;
+use headgate_testkit::kube::{Kube, KubeOptions, Nothing, deployment};
 use serde_json::Value;
 
 use crate::common::{Files, Server, headgate, serve};

@@ -1,7 +1,7 @@
 //! Two replicas are two processes that share nothing but the files.
 
-use headgate_test_support::deadline::eventually;
-use headgate_test_support::xds_client::{Taken, Taker, type_url};
+use headgate_testkit::deadline::eventually;
+use headgate_testkit::xds_client::{Taken, Taker, type_url};
 
 use crate::common::{Files, SOON, Server, manifest};
 

@@ -3,9 +3,9 @@
 
 use std::time::Duration;
 
-use headgate_test_support::deadline::eventually;
-use headgate_test_support::kube::Kubectl;
-use headgate_test_support::xds_client::{Taker, type_url};
+use headgate_testkit::deadline::eventually;
+use headgate_testkit::kube::Kubectl;
+use headgate_testkit::xds_client::{Taker, type_url};
 use serde_json::Value;
 
 use crate::common::{Server, headgate};

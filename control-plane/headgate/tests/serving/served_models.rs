@@ -2,10 +2,11 @@
 
 use std::time::{Duration, UNIX_EPOCH};
 
-use headgate_source::policies::{crds, yaml};
-use headgate_test_support::deadline::eventually;
-use headgate_test_support::kube::{Kubectl, Watching, deployment};
-use headgate_test_support::xds_client::{Taker, type_url};
+use headgate_kubernetes::policies::crds;
+use headgate_kubernetes::policies::yaml;
+use headgate_testkit::deadline::eventually;
+use headgate_testkit::kube::{Kubectl, Watching, deployment};
+use headgate_testkit::xds_client::{Taker, type_url};
 use serde_json::{Value, json};
 
 use crate::common::{Files, SOON, Server, headgate, manifest};

@@ -1,6 +1,6 @@
 //! A proxy with a filter for each stage runs a plan once both have it, and picks by the one that tags.
 
-use headgate_test_support::xds_client::Taker;
+use headgate_testkit::xds_client::Taker;
 use serde_json::json;
 
 use crate::common::{Files, Server, manifest};

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use headgate_test_support::xds_client::{Taker, type_url};
+use headgate_testkit::xds_client::{Taker, type_url};
 use serde_json::Value;
 
 use crate::common::{Files, Server, headgate, manifest};

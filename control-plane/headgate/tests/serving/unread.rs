@@ -2,9 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use headgate_test_support::deadline::eventually;
-use headgate_test_support::kube::deployment;
-use headgate_test_support::xds_client::Taker;
+use headgate_testkit::deadline::eventually;
+use headgate_testkit::kube::deployment;
+use headgate_testkit::xds_client::Taker;
 use serde_json::{Value, json};
 
 use crate::common::{SOON, Server, headgate};

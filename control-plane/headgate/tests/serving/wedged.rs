@@ -3,7 +3,7 @@
 use std::process::Command;
 use std::time::Duration;
 
-use headgate_test_support::fifo;
+use headgate_testkit::fifo;
 use serde_json::json;
 
 use crate::common::{Files, SOON, Server, manifest};
@@ -82,7 +82,7 @@ async fn a_fifo_among_the_models_is_a_problem_and_the_process_ends_in_time() {
             .unwrap()
             .success()
     );
-    let ended = headgate_test_support::deadline::eventually(SOON, "an end", async || {
+    let ended = headgate_testkit::deadline::eventually(SOON, "an end", async || {
         process.ended().unwrap().ok_or("it still runs")
     });
     ended.await.unwrap();

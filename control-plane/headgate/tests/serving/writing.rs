@@ -3,11 +3,12 @@
 
 use std::time::{Duration, Instant};
 
-use headgate_source::policies::{crds, yaml};
-use headgate_source::writes::Times;
-use headgate_test_support::deadline::eventually;
-use headgate_test_support::kube::Kubectl;
-use headgate_test_support::xds_client::{Taker, type_url};
+use headgate_kubernetes::policies::crds;
+use headgate_kubernetes::policies::yaml;
+use headgate_testkit::deadline::eventually;
+use headgate_testkit::kube::Kubectl;
+use headgate_testkit::xds_client::{Taker, type_url};
+use headgate_writer::Times;
 use serde_json::{Value, json};
 
 use crate::common::SOON;
@@ -17,7 +18,7 @@ use crate::written::{World, condition, described, events, label, policy, told, w
 async fn kubectl_waits_until_every_connected_proxy_has_a_policy_and_reads_why_it_has_not() {
     let world = World::start().await;
     let kubectl = world.kube.kubectl();
-    // Stored before its definition forbade it, as an older release would have it.
+    // StoredPolicy before its definition forbade it, as an older release would have it.
     let open = open_definition();
     kubectl.apply(&open).await.unwrap();
     let bad = policy("bad", 1000, "").replace("capacity: 1000", "capacity: -1");

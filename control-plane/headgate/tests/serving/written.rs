@@ -3,10 +3,11 @@
 use std::path::Path;
 use std::time::Duration;
 
-use headgate_source::policies::{crds, yaml};
-use headgate_test_support::deadline::eventually;
-use headgate_test_support::kube::{Kube, KubeOptions, Kubectl, Kubelet, Nothing, deployment};
-use headgate_test_support::process::ProcessOptions;
+use headgate_kubernetes::policies::crds;
+use headgate_kubernetes::policies::yaml;
+use headgate_testkit::deadline::eventually;
+use headgate_testkit::kube::{Kube, KubeOptions, Kubectl, Kubelet, Nothing, deployment};
+use headgate_testkit::process::ProcessOptions;
 use serde_json::Value;
 
 use crate::common::{Files, Server, serve};

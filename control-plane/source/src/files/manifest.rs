@@ -14,9 +14,9 @@ use super::metadata::{Metadata, at, kind, required, texts};
 use super::models;
 use super::pod_template::{dotted, pod_template, pod_templates};
 use super::written::Written;
-use crate::kubernetes::Kind;
-use crate::models::StoredModel;
-use crate::policies::{TokenBucket, TrafficTag};
+use headgate_kubernetes::kinds::Kind;
+use headgate_kubernetes::models::StoredModel;
+use headgate_kubernetes::policies::{TokenBucket, TrafficTag};
 
 /// What an object is to Headgate.
 #[derive(Debug, Clone, PartialEq)]

@@ -12,7 +12,6 @@ mod document;
 mod manifest;
 mod metadata;
 mod models;
-mod observed;
 mod pod_template;
 mod reducer;
 mod remarks;
@@ -24,7 +23,6 @@ mod watcher;
 mod world;
 mod written;
 
-pub use observed::{FileProblem, Observed};
 pub use reducer::Reducer;
 pub use remarks::{Remarks, remarks};
 pub use scan::{LIMIT, Refused, manifests, read};

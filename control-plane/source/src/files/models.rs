@@ -9,7 +9,8 @@ use headgate_model::{Memory, ModelRecord};
 use serde_json::Value;
 
 use super::metadata::Metadata;
-use crate::models::{ModelKey, StoredModel};
+use headgate_kubernetes::models::StoredModel;
+use headgate_model::ModelKey;
 
 /// Reads a `ServedModel`.
 pub(super) fn read(meta: &Metadata, object: &Value) -> Result<StoredModel, ConfigError> {

@@ -14,9 +14,9 @@ use headgate_model::{Finding, LabelKeys, Objects, Severity};
 use super::document::{Document, split};
 use super::manifest::{Manifest, Reading};
 use super::models::Models;
-use super::observed::{FileProblem, Observed};
-use crate::change::{self, Change};
-use crate::models::ServedModelStatus;
+use headgate_kubernetes::models::ServedModelStatus;
+use headgate_model::{Change, change};
+use headgate_model::{FileProblem, Observed};
 
 /// Reduces files to the world.
 #[derive(Debug, Clone)]

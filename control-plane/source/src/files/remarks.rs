@@ -11,11 +11,12 @@ use headgate_model::{
 use serde_json::Value;
 
 use super::document::{Document, split};
-use super::observed::FileProblem;
 use super::pod_template::{dotted, pod_template, pod_templates};
 use super::template::{Front, Template, Verdict, declares};
+use crate::cluster::{no_selector, refused_by_default};
 use crate::declared::{is_external_name, is_service};
-use crate::kubernetes::{Kind, no_selector, refused_by_default};
+use headgate_kubernetes::kinds::Kind;
+use headgate_model::FileProblem;
 
 type Texts = BTreeMap<String, String>;
 

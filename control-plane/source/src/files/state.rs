@@ -10,18 +10,17 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use headgate_model::{Memory, memory_due, remember};
+use headgate_model::{Memory, ModelKey, Planned, memory_due, remember};
 use serde_json::json;
 use tokio::sync::watch;
 
 use super::document::split;
 use super::scan::manifests;
-use crate::clock::unix_now;
-use crate::models::{
-    ModelKey, Planned, ServedModelStatus, StoredModel, UNCARRIED, object_name, remember_in,
-    set_carriers_gone, time,
+use headgate_kubernetes::clock::unix_now;
+use headgate_kubernetes::faults::{FaultPlace, Faults};
+use headgate_kubernetes::models::{
+    ServedModelStatus, StoredModel, UNCARRIED, object_name, remember_in, set_carriers_gone, time,
 };
-use crate::writes::{FaultPlace, Faults};
 
 /// How often the files are checked for, and how long a written file may take to be read back.
 const LOOK: Duration = Duration::from_secs(5);
@@ -228,7 +227,8 @@ mod tests {
     use headgate_model::{LabelKeys, Registry, Scales, plan};
 
     use super::*;
-    use crate::files::{Observed, Reducer};
+    use crate::files::Reducer;
+    use headgate_model::Observed;
 
     const STABLE: &str = "{apiVersion: apps/v1, kind: Deployment, metadata: {name: v1, labels: {model-name: m, model-version: v1}, \
                           annotations: {headgate.dev/endpoints: '127.0.0.1:1'}}}\n";

@@ -10,11 +10,11 @@ use serde_json::Value;
 
 use super::pod_template::{dotted, pod_template};
 use super::remarks::texts;
+use crate::cluster::selects;
 use crate::declared::{
     all_ports, is_external_name, is_headless, is_service, is_tcp, pod_port, pod_ports,
     service_ports,
 };
-use crate::kubernetes::selects;
 
 type Texts = BTreeMap<String, String>;
 

@@ -13,8 +13,8 @@ use std::time::{Duration, Instant};
 use headgate_model::LabelKeys;
 use tokio::sync::watch;
 
-use super::observed::Observed;
 use super::world::{Message, World};
+use headgate_model::Observed;
 
 /// How long the thread may take to end; it may be reading from a file system that does not answer.
 const END: Duration = Duration::from_secs(1);

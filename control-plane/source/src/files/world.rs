@@ -14,12 +14,12 @@ use notify::{Event, EventKind};
 use tokio::sync::watch;
 
 use super::directories::Directories;
-use super::observed::Observed;
 use super::reducer::Reducer;
 use super::scan::{self, Stamp, Tree, is_manifest, stamp};
 use super::settle::{Settle, Touch};
 use super::watcher::{FilesError, Options};
-use crate::clock::unix_now;
+use headgate_kubernetes::clock::unix_now;
+use headgate_model::Observed;
 
 /// What the thread is told.
 pub(crate) enum Message {

@@ -12,17 +12,19 @@ use kube::Client;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
-use super::seen::SeenModels;
-use super::stored::{ModelShape, StoredModel};
-use crate::access::{self, DEFINE};
-use crate::files::Observed;
-use crate::kubernetes::objects::Nameless;
-use crate::kubernetes::reduce::{Reduce, reduce};
-use crate::kubernetes::watch::{Event, Read, Watch};
-use crate::kubernetes::{KeepsBack, States};
+use headgate_kubernetes::models::{ModelCache, ModelShape, StoredModel, Writable};
 
-type WatchId = crate::kubernetes::watch::WatchId<()>;
-type News = crate::kubernetes::watch::News<StoredModel>;
+use super::observe::observe;
+use headgate_kubernetes::access::{self, DEFINE};
+use headgate_kubernetes::health::{KeepsBack, WatchHealth};
+use headgate_kubernetes::object::Nameless;
+use headgate_kubernetes::reduce::{Reduce, reduce};
+use headgate_kubernetes::update::{Event, Read};
+use headgate_kubernetes::watch::Watch;
+use headgate_model::Observed;
+
+type WatchId = headgate_kubernetes::update::WatchId<()>;
+type News = headgate_kubernetes::update::News<StoredModel>;
 
 /// Capacity of the channel to the reducer. When it is full, the watches wait.
 const QUEUE: usize = 1024;
@@ -32,7 +34,7 @@ const QUEUE: usize = 1024;
 pub struct Options {
     /// Namespaces to watch; none for the whole cluster.
     pub namespaces: Vec<String>,
-    /// As that of [`crate::kubernetes::Options`].
+    /// As that of [`crate::cluster::Options`].
     pub absent_retry: Duration,
     /// The name of this installation; objects of another one are ignored.
     pub controller: String,
@@ -43,7 +45,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             namespaces: Vec::new(),
-            absent_retry: crate::kubernetes::Options::default().absent_retry,
+            absent_retry: crate::cluster::Options::default().absent_retry,
             controller: names::DEFAULT_CONTROLLER_NAME.to_owned(),
         }
     }
@@ -52,25 +54,17 @@ impl Default for Options {
 /// A running watch of `ServedModel`s; dropping it ends it.
 #[derive(Debug)]
 pub struct Models {
-    seen: watch::Receiver<Option<Arc<SeenModels>>>,
+    seen: watch::Receiver<Option<Arc<ModelCache>>>,
     unwritable: watch::Sender<Option<String>>,
     controller: String,
     _tasks: JoinSet<()>,
-}
-
-/// Input of the writer: the objects, and the channel where it reports that it cannot write them.
-#[derive(Debug, Clone)]
-pub struct Writable {
-    pub(super) seen: watch::Receiver<Option<Arc<SeenModels>>>,
-    pub(super) unwritable: watch::Sender<Option<String>>,
-    pub(super) controller: String,
 }
 
 impl Models {
     /// Starts watching on the current runtime; `states` is told how that fares, and tells when the API server is back, which
     /// need not be there.
     #[must_use]
-    pub fn start(client: &Client, options: &Options, states: &States) -> Self {
+    pub fn start(client: &Client, options: &Options, states: &WatchHealth) -> Self {
         let of = access::models();
         let (tell, news) = mpsc::channel(QUEUE);
         let mut tasks = JoinSet::new();
@@ -90,7 +84,7 @@ impl Models {
         let (publish, seen) = watch::channel(None);
         let reducer = Reducer {
             watches,
-            seen: SeenModels::of(&options.controller),
+            seen: ModelCache::of(&options.controller),
             states: states.clone(),
         };
         tasks.spawn(reduce(reducer, news, publish));
@@ -113,7 +107,7 @@ impl Models {
         // The sender lives as long as this watch.
         let first = seen.wait_for(Option::is_some).await;
         let first = first.ok().and_then(|seen| seen.clone()).unwrap_or_default();
-        let first = first.observe(None, &Observed::default());
+        let first = observe(&first, None, &Observed::default());
         let (publish, observed) = watch::channel(Arc::new(first));
         let task = async move {
             loop {
@@ -128,7 +122,7 @@ impl Models {
                     continue;
                 };
                 let why = unwritable.borrow_and_update().clone();
-                let next = now.observe(why.as_deref(), &publish.borrow());
+                let next = observe(&now, why.as_deref(), &publish.borrow());
                 publish.send_if_modified(|before| {
                     let news = before.objects != next.objects || before.findings != next.findings;
                     if news {
@@ -143,7 +137,7 @@ impl Models {
 
     /// The objects as they are now; `None` until all of them are known.
     #[must_use]
-    pub fn seen(&self) -> watch::Receiver<Option<Arc<SeenModels>>> {
+    pub fn seen(&self) -> watch::Receiver<Option<Arc<ModelCache>>> {
         self.seen.clone()
     }
 
@@ -184,20 +178,20 @@ impl Listing {
 /// The task that reduces.
 struct Reducer {
     watches: BTreeMap<WatchId, Listing>,
-    seen: SeenModels,
-    states: States,
+    seen: ModelCache,
+    states: WatchHealth,
 }
 
 impl Reduce for Reducer {
     type What = ();
     type Object = StoredModel;
-    type Seen = SeenModels;
+    type Seen = ModelCache;
 
     fn synced(&self) -> bool {
         self.watches.values().all(|watch| watch.synced)
     }
 
-    fn seen(&self) -> &SeenModels {
+    fn seen(&self) -> &ModelCache {
         &self.seen
     }
 

@@ -12,18 +12,19 @@ use kube::Client;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
-use super::controller::Controller;
-use super::seen::Seen;
-use super::stored::{PolicyShape, Stored};
-use crate::access::{self, Watchable};
-use crate::files::Observed;
-use crate::kubernetes::objects::Nameless;
-use crate::kubernetes::reduce::{Reduce, reduce};
-use crate::kubernetes::watch::{Event, Read, Watch};
-use crate::kubernetes::{KeepsBack, States};
+use headgate_kubernetes::policies::{Controller, PolicyCache, PolicyShape, StoredPolicy};
 
-type WatchId = crate::kubernetes::watch::WatchId<PolicyKind>;
-type News = crate::kubernetes::watch::News<Stored>;
+use super::observe::observe;
+use headgate_kubernetes::access::{self, Watchable};
+use headgate_kubernetes::health::{KeepsBack, WatchHealth};
+use headgate_kubernetes::object::Nameless;
+use headgate_kubernetes::reduce::{Reduce, reduce};
+use headgate_kubernetes::update::{Event, Read};
+use headgate_kubernetes::watch::Watch;
+use headgate_model::Observed;
+
+type WatchId = headgate_kubernetes::update::WatchId<PolicyKind>;
+type News = headgate_kubernetes::update::News<StoredPolicy>;
 
 /// News that may wait for the reducer; then the watches wait.
 const QUEUE: usize = 1024;
@@ -33,7 +34,7 @@ const QUEUE: usize = 1024;
 pub struct Options {
     /// Namespaces to watch; none for the whole cluster.
     pub namespaces: Vec<String>,
-    /// As that of [`crate::kubernetes::Options`]: no limit is lifted by an API server that starts.
+    /// As that of [`crate::cluster::Options`]: no limit is lifted by an API server that starts.
     pub absent_retry: Duration,
     /// The installation whose conditions are read.
     pub controller: Controller,
@@ -44,7 +45,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             namespaces: Vec::new(),
-            absent_retry: crate::kubernetes::Options::default().absent_retry,
+            absent_retry: crate::cluster::Options::default().absent_retry,
             controller: Controller::default(),
         }
     }
@@ -53,7 +54,7 @@ impl Default for Options {
 /// A running watch of policies; dropping it ends it.
 #[derive(Debug)]
 pub struct Policies {
-    seen: watch::Receiver<Option<Arc<Seen>>>,
+    seen: watch::Receiver<Option<Arc<PolicyCache>>>,
     _tasks: JoinSet<()>,
 }
 
@@ -61,7 +62,7 @@ impl Policies {
     /// Starts watching on the current runtime; `states` is told how that fares, and tells when the API server is back, which
     /// need not be there.
     #[must_use]
-    pub fn start(client: &Client, options: &Options, states: &States) -> Self {
+    pub fn start(client: &Client, options: &Options, states: &WatchHealth) -> Self {
         let table: BTreeMap<PolicyKind, Watchable> = access::policies().into_iter().collect();
         let kinds: Vec<PolicyKind> = table.keys().copied().collect();
         let ids = WatchId::all(&kinds, &options.namespaces);
@@ -76,8 +77,8 @@ impl Policies {
             states.expect(name.clone(), of.install, KeepsBack::Everything);
             let kind = id.what;
             let controller = options.controller.clone();
-            let read: Read<PolicyShape, Stored> = Box::new(move |policy| {
-                Stored::read(kind, &controller, &policy.value)
+            let read: Read<PolicyShape, StoredPolicy> = Box::new(move |policy| {
+                StoredPolicy::read(kind, &controller, &policy.value)
                     .ok_or(Nameless("a namespace or a name"))
             });
             let (retry, pulse) = (options.absent_retry, states.pulse());
@@ -88,7 +89,7 @@ impl Policies {
         let (publish, seen) = watch::channel(None);
         let reducer = Reducer {
             watches,
-            seen: Seen::default(),
+            seen: PolicyCache::default(),
             states: states.clone(),
         };
         tasks.spawn(reduce(reducer, news, publish));
@@ -109,13 +110,13 @@ impl Policies {
         // The sender lives as long as this watch.
         let first = seen.wait_for(Option::is_some).await;
         let first = first.ok().and_then(|seen| seen.clone()).unwrap_or_default();
-        let (publish, observed) = watch::channel(Arc::new(first.observe(&Observed::default())));
+        let (publish, observed) = watch::channel(Arc::new(observe(&first, &Observed::default())));
         let task = async move {
             while seen.changed().await.is_ok() {
                 let Some(now) = seen.borrow_and_update().clone() else {
                     continue;
                 };
-                let next = now.observe(&publish.borrow());
+                let next = observe(&now, &publish.borrow());
                 publish.send_if_modified(|before| {
                     let news = before.objects != next.objects
                         || before.findings != next.findings
@@ -132,7 +133,7 @@ impl Policies {
 
     /// The policies as they are now; `None` until all of them are known.
     #[must_use]
-    pub fn seen(&self) -> watch::Receiver<Option<Arc<Seen>>> {
+    pub fn seen(&self) -> watch::Receiver<Option<Arc<PolicyCache>>> {
         self.seen.clone()
     }
 }
@@ -160,20 +161,20 @@ impl Listing {
 /// The task that reduces.
 struct Reducer {
     watches: BTreeMap<WatchId, Listing>,
-    seen: Seen,
-    states: States,
+    seen: PolicyCache,
+    states: WatchHealth,
 }
 
 impl Reduce for Reducer {
     type What = PolicyKind;
-    type Object = Stored;
-    type Seen = Seen;
+    type Object = StoredPolicy;
+    type Seen = PolicyCache;
 
     fn synced(&self) -> bool {
         self.watches.values().all(|watch| watch.synced)
     }
 
-    fn seen(&self) -> &Seen {
+    fn seen(&self) -> &PolicyCache {
         &self.seen
     }
 

@@ -1,8 +1,8 @@
 //! Which object's labels are heard on one API server, and what is said of the others.
 
+use headgate_model::Observed;
 use headgate_model::reason;
-use headgate_source::files::Observed;
-use headgate_source::kubernetes::Options;
+use headgate_source::cluster::Options;
 use serde_json::{Value, json};
 
 use super::cluster::*;

@@ -5,15 +5,23 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use headgate_contract::TokenBucketPolicySpec;
+use headgate_kubernetes::Access;
+use headgate_kubernetes::connect;
+use headgate_kubernetes::health::ApiState;
+use headgate_kubernetes::policies::crds;
+use headgate_kubernetes::policies::yaml;
+use headgate_model::Observed;
 use headgate_model::{Carrier, CarrierKey, Objects, Policy, Unread};
-use headgate_source::files::Observed;
+use headgate_source::cluster::Kubernetes;
+use headgate_source::cluster::Options;
 use headgate_source::join::join;
-use headgate_source::kubernetes::{Access, ApiState, Kubernetes, Options, connect};
-use headgate_source::models::{self, Models};
-use headgate_source::policies::{self, Policies, crds, yaml};
-use headgate_test_support::deadline::eventually;
-pub(crate) use headgate_test_support::kube::definition;
-use headgate_test_support::kube::{Kube, KubeOptions, Kubelet, Nothing, deployment as workload};
+use headgate_source::models;
+use headgate_source::models::Models;
+use headgate_source::policies;
+use headgate_source::policies::Policies;
+use headgate_testkit::deadline::eventually;
+pub(crate) use headgate_testkit::kube::definition;
+use headgate_testkit::kube::{Kube, KubeOptions, Kubelet, Nothing, deployment as workload};
 use kube::Client;
 use serde_json::json;
 use tokio::sync::watch;
@@ -55,7 +63,10 @@ impl Watches {
     }
 
     /// The policies as they are stored.
-    pub(crate) fn policies(&self) -> watch::Receiver<Option<Arc<policies::Seen>>> {
+    #[allow(dead_code)] // The tests of headgate-writer include this module, and use it.
+    pub(crate) fn policies(
+        &self,
+    ) -> watch::Receiver<Option<Arc<headgate_kubernetes::policies::PolicyCache>>> {
         self.policies.seen()
     }
 

@@ -1,8 +1,8 @@
 //! Who is an endpoint, in the shapes that charts and operators leave behind, on one API server: definitions with the operators'
 //! group and kind, Deployments and StatefulSets of the real controllers.
 
+use headgate_model::Observed;
 use headgate_model::{PortSource, Protocol, reason};
-use headgate_source::files::Observed;
 use serde_json::{Value, json};
 
 use super::cluster::*;

@@ -3,12 +3,16 @@
 
 use std::time::{Duration, Instant};
 
+use headgate_kubernetes::access::Account;
+use headgate_kubernetes::access::Needs;
+use headgate_kubernetes::access::rbac;
+use headgate_kubernetes::fault::Cause;
+use headgate_kubernetes::kinds::Kind;
+use headgate_model::Observed;
 use headgate_model::Subject;
-use headgate_source::access::{Account, Needs, rbac};
-use headgate_source::files::Observed;
-use headgate_source::kubernetes::{Cause, Kind, Options};
-use headgate_test_support::deadline::eventually;
-use headgate_test_support::kube::unconvertible;
+use headgate_source::cluster::Options;
+use headgate_testkit::deadline::eventually;
+use headgate_testkit::kube::unconvertible;
 use serde_json::{Value, json};
 
 use super::cluster::*;

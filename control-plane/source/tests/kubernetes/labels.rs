@@ -1,9 +1,9 @@
 //! What a user does with `kubectl`, seen by the source.
 
+use headgate_model::Change;
 use headgate_model::reason;
-use headgate_source::change::Change;
-use headgate_source::kubernetes::Options;
-use headgate_test_support::deadline::eventually;
+use headgate_source::cluster::Options;
+use headgate_testkit::deadline::eventually;
 use serde_json::json;
 
 use super::cluster::*;
@@ -115,7 +115,7 @@ async fn a_pod_that_is_told_to_end_leaves_before_it_is_gone() {
 async fn the_carrier_is_the_labelled_service_else_the_outermost_owner_else_the_pod() {
     let cluster = Cluster::start().await;
     let mut source = cluster.source().await;
-    let carriers = |seen: &headgate_source::files::Observed| -> Vec<String> {
+    let carriers = |seen: &headgate_model::Observed| -> Vec<String> {
         seen.objects
             .carriers
             .values()
@@ -123,7 +123,7 @@ async fn the_carrier_is_the_labelled_service_else_the_outermost_owner_else_the_p
             .collect()
     };
     let is = |wanted: &'static [&'static str]| {
-        move |seen: &headgate_source::files::Observed| (carriers(seen) == wanted).then_some(())
+        move |seen: &headgate_model::Observed| (carriers(seen) == wanted).then_some(())
     };
     cluster.apply(deployment("v1", "one", 2)).await;
     let mut bare = deployment("bare", "two", 1)["spec"]["template"].clone();
@@ -168,7 +168,7 @@ async fn the_carrier_is_the_labelled_service_else_the_outermost_owner_else_the_p
     cluster
         .kubectl("annotate deploy/v1 headgate.dev/endpoints=127.0.0.1:9")
         .await;
-    let of = |seen: &headgate_source::files::Observed| {
+    let of = |seen: &headgate_model::Observed| {
         seen.findings
             .first()
             .map(|f| (f.reason, f.object.to_string()))
@@ -292,7 +292,7 @@ async fn only_the_namespaces_asked_for_are_seen() {
         ..Options::default()
     };
     let mut some = Source::start(&cluster.client().await, options.clone()).await;
-    let both = |seen: &headgate_source::files::Observed| -> Option<Vec<String>> {
+    let both = |seen: &headgate_model::Observed| -> Option<Vec<String>> {
         let ready = seen.objects.carriers.values().filter(|c| ready(c) == 1);
         let names: Vec<String> = ready.map(|c| c.key.namespace.clone()).collect();
         (names.len() == 2).then_some(names)

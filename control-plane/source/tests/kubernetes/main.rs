@@ -11,6 +11,5 @@ mod owners;
 mod policies;
 mod restored;
 mod returns;
-mod rights;
 mod silence;
 mod targets;

@@ -2,9 +2,9 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use headgate_source::kubernetes::Options;
-use headgate_test_support::deadline::eventually;
-use headgate_test_support::kube::{KubeOptions, Relay};
+use headgate_source::cluster::Options;
+use headgate_testkit::deadline::eventually;
+use headgate_testkit::kube::{KubeOptions, Relay};
 
 use super::cluster::*;
 

@@ -1,8 +1,9 @@
 //! Owners of other kinds than Deployments, with pods: StatefulSets of the real controller, and a kind of one's own.
 
+use headgate_kubernetes::kinds::Kind;
 use headgate_model::reason;
-use headgate_source::kubernetes::{Kind, Options};
-use headgate_test_support::kube::stateful_set;
+use headgate_source::cluster::Options;
+use headgate_testkit::kube::stateful_set;
 use serde_json::json;
 
 use super::cluster::*;
@@ -97,7 +98,7 @@ async fn a_kind_of_ones_own_is_the_carrier_of_the_pods_below_it_and_wants_what_i
     cluster.kubectl(&replicas("2")).await;
     source.carrier("train/night", |c| c.desired == 2).await;
     cluster.kubectl(&replicas("\"two\"")).await;
-    let unreadable = |seen: &headgate_source::files::Observed| {
+    let unreadable = |seen: &headgate_model::Observed| {
         let finding = seen
             .findings
             .iter()

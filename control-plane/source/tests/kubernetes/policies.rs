@@ -4,10 +4,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use headgate_kubernetes::health::ApiState;
 use headgate_model::{Finding, reason};
-use headgate_source::kubernetes::{ApiState, Options};
-use headgate_test_support::deadline::eventually;
-use headgate_test_support::kube::KubeOptions;
+use headgate_source::cluster::Options;
+use headgate_testkit::deadline::eventually;
+use headgate_testkit::kube::KubeOptions;
 use serde_json::json;
 
 use super::cluster::*;
@@ -171,7 +172,7 @@ async fn a_policy_that_cannot_be_read_is_reported_and_stalls_nothing() {
     let names = bad.iter().map(|(name, _)| *name).chain(["bare"]);
     let mut expected: Vec<String> = names.map(named).collect();
     expected.sort();
-    let said = |seen: &headgate_source::files::Observed| {
+    let said = |seen: &headgate_model::Observed| {
         // The definition of ServedModel is not there either, which is said apart.
         let unread = |f: &&Finding| f.reason != reason::NOTHING_REMEMBERED;
         let found = seen.findings.iter().filter(unread);
@@ -194,7 +195,7 @@ async fn a_policy_that_cannot_be_read_is_reported_and_stalls_nothing() {
     cluster
         .kubectl("delete tokenbucketpolicy text list deep bare")
         .await;
-    let rest = |seen: &headgate_source::files::Observed| {
+    let rest = |seen: &headgate_model::Observed| {
         let mut findings = seen.findings.iter();
         let none = findings.all(|f| f.reason == reason::NOTHING_REMEMBERED);
         none.then_some(())

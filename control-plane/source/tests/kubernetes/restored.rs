@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use headgate_model::Carrier;
-use headgate_source::kubernetes::Options;
+use headgate_source::cluster::Options;
 
 use super::cluster::*;
 

@@ -2,9 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use headgate_source::kubernetes::Options;
-use headgate_test_support::deadline::eventually;
-use headgate_test_support::kube::Relay;
+use headgate_source::cluster::Options;
+use headgate_testkit::deadline::eventually;
+use headgate_testkit::kube::Relay;
 
 use super::cluster::*;
 

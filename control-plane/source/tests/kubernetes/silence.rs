@@ -2,8 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use headgate_source::kubernetes::{ApiState, Options};
-use headgate_test_support::deadline::eventually;
+use headgate_kubernetes::health::ApiState;
+use headgate_source::cluster::Options;
+use headgate_testkit::deadline::eventually;
 
 use super::cluster::*;
 
@@ -13,7 +14,7 @@ const NOTICED: Duration = Duration::from_secs(60);
 /// Every watch of a kind that is there is lost, and says that nothing is said.
 fn silent(state: &ApiState) -> Result<(), String> {
     let there = state.watches.values().filter(|watch| !watch.absent);
-    let says = |lost: &headgate_source::kubernetes::Lost| lost.message.contains("no answer within");
+    let says = |lost: &headgate_kubernetes::health::Lost| lost.message.contains("no answer within");
     let all = there
         .clone()
         .all(|watch| watch.lost.as_ref().is_some_and(says));

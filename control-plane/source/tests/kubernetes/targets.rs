@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use headgate_model::{LabelKeys, Objects, Plan, PolicyId, PolicyKind, Registry, Scales, plan};
-use headgate_source::kubernetes::Options;
-use headgate_test_support::kube::deployment as workload;
+use headgate_source::cluster::Options;
+use headgate_testkit::kube::deployment as workload;
 use serde_json::{Value, json};
 
 use super::cluster::*;
@@ -134,7 +134,7 @@ async fn a_policy_attached_to_an_object_reaches_the_models_and_versions_behind_i
     let pools = format!("inferencepools.{POOLS}");
     assert!(source.state().watches[&pools].absent);
     for (name, _, _, _, expected) in &rows {
-        let as_expected = |seen: &headgate_source::files::Observed| {
+        let as_expected = |seen: &headgate_model::Observed| {
             let told = told(&planned(&seen.objects), name);
             (told == *expected).then_some(())
         };
@@ -156,7 +156,7 @@ async fn a_policy_attached_to_an_object_reaches_the_models_and_versions_behind_i
         .apply(selecting("InferencePool", "llama", "llama-two"))
         .await;
     for (name, expected) in [("pool", "phi"), ("pool-of-a-version", "llama@one")] {
-        let as_expected = |seen: &headgate_source::files::Observed| {
+        let as_expected = |seen: &headgate_model::Observed| {
             (told(&planned(&seen.objects), name) == expected).then_some(())
         };
         source

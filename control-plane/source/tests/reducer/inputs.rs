@@ -1,7 +1,9 @@
 //! Objects of files that are read and skipped, and the remarks of `validate` on whole manifests.
 
+use headgate_model::FileProblem;
+use headgate_model::Observed;
 use headgate_model::{LabelKeys, Severity};
-use headgate_source::files::{FileProblem, Observed, remarks};
+use headgate_source::files::remarks;
 
 use super::{LLAMA, problems, reducer, world};
 

@@ -6,9 +6,10 @@ mod quotes;
 mod services;
 
 use headgate_contract::{KeyPart, Target};
+use headgate_model::Change;
+use headgate_model::Observed;
 use headgate_model::{CarrierKey, LabelKeys};
-use headgate_source::change::Change;
-use headgate_source::files::{Observed, Reducer};
+use headgate_source::files::Reducer;
 use proptest::prelude::*;
 
 const LLAMA: &str = r#"

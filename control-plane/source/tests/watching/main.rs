@@ -9,8 +9,11 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use headgate_source::change::Change;
-use headgate_source::files::{Files, FilesError, Observed, Options};
+use headgate_model::Change;
+use headgate_model::Observed;
+use headgate_source::files::Files;
+use headgate_source::files::FilesError;
+use headgate_source::files::Options;
 use tempfile::TempDir;
 use tokio::sync::watch;
 

@@ -4,8 +4,9 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-use headgate_source::files::{Observed, Options};
-use headgate_test_support::fifo;
+use headgate_model::Observed;
+use headgate_source::files::Options;
+use headgate_testkit::fifo;
 use tempfile::TempDir;
 
 use super::{Room, deployment, is, weight};

@@ -1,9 +1,9 @@
 //! Streamed requests that are made to ask for usage, and answers out of which the extra event is taken again: what the upstream saw
 //! and what the client sees, byte for byte.
 
-use headgate_test_support::client::{HttpClient, HttpRequest, OpenAiRequest};
-use headgate_test_support::deadline::eventually;
-use headgate_test_support::mock_model::MockAnswer;
+use headgate_testkit::client::{HttpClient, HttpRequest, OpenAiRequest};
+use headgate_testkit::deadline::eventually;
+use headgate_testkit::mock_model::MockAnswer;
 use headgate_tests_abi::bootstrap::Upstreams;
 use headgate_tests_abi::config::{one_version, with_buckets};
 use headgate_tests_abi::module;
@@ -408,7 +408,7 @@ async fn a_version_that_refuses_an_amended_request_is_observed_from_then_on() {
         eventually(SOON, "the refusal to be counted", async || {
             let samples = world.envoy.prometheus().await.map_err(|e| e.to_string())?;
             let named = |s: &&_| -> bool {
-                let s: &headgate_test_support::envoy::PromSample = s;
+                let s: &headgate_testkit::envoy::PromSample = s;
                 s.name == "headgate_usage_requests_refused"
                     && s.has(&[("model", "m"), ("version", "v1")])
             };

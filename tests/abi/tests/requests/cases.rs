@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use headgate_test_support::client::{HttpRequest, OpenAiRequest};
-use headgate_test_support::mock_model::MockAnswer;
+use headgate_testkit::client::{HttpRequest, OpenAiRequest};
+use headgate_testkit::mock_model::MockAnswer;
 use headgate_tests_abi::config::{one_version, tokens, with_buckets};
 use headgate_tests_abi::world::{World, start};
 use http::Method;

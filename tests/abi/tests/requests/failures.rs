@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use headgate_test_support::client::{ClientError, OpenAiRequest};
-use headgate_test_support::mock_model::MockAnswer;
+use headgate_testkit::client::{ClientError, OpenAiRequest};
+use headgate_testkit::mock_model::MockAnswer;
 use headgate_tests_abi::config::one_version;
 use headgate_tests_abi::world::{World, start};
 use serde_json::{Value, json};
@@ -272,7 +272,7 @@ async fn of_a_semantic_bucket_the_prompt_is_the_reservation() {
         "onFailure": {"clientError": "prompt"},
     });
     let world = start("headgate", &one_version(&[bucket])).await;
-    let left = |reply: &headgate_test_support::client::Reply| -> u64 {
+    let left = |reply: &headgate_testkit::client::Reply| -> u64 {
         let told = reply.header("x-ratelimit-remaining-requests").unwrap();
         told.parse().unwrap()
     };

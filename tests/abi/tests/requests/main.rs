@@ -9,9 +9,9 @@ mod failures;
 mod play;
 mod told;
 
-use headgate_test_support::client::{HttpRequest, OpenAiRequest, Reply};
-use headgate_test_support::deadline::eventually;
-use headgate_test_support::mock_model::MockAnswer;
+use headgate_testkit::client::{HttpRequest, OpenAiRequest, Reply};
+use headgate_testkit::deadline::eventually;
+use headgate_testkit::mock_model::MockAnswer;
 use headgate_tests_abi::config::{slow_tokens, slow_tokens_by_reservation, with_buckets};
 use headgate_tests_abi::world::{SOON, World, start, try_start};
 use serde_json::{Value, json};

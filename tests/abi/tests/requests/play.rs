@@ -5,9 +5,9 @@
 
 use std::time::{Duration, Instant};
 
-use headgate_test_support::client::{HttpRequest, OpenAiRequest, Reply};
-use headgate_test_support::deadline::eventually;
-use headgate_test_support::mock_model::MockAnswer;
+use headgate_testkit::client::{HttpRequest, OpenAiRequest, Reply};
+use headgate_testkit::deadline::eventually;
+use headgate_testkit::mock_model::MockAnswer;
 use headgate_tests_abi::config::{one_version, tokens};
 use headgate_tests_abi::world::{SOON, World, start};
 use serde_json::{Value, json};

@@ -2,9 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use headgate_test_support::client::{HttpRequest, OpenAiRequest, Reply};
-use headgate_test_support::deadline::eventually;
-use headgate_test_support::envoy::PromSample;
+use headgate_testkit::client::{HttpRequest, OpenAiRequest, Reply};
+use headgate_testkit::deadline::eventually;
+use headgate_testkit::envoy::PromSample;
 use headgate_tests_abi::config::{one_version, tagged, tokens, with_buckets};
 use headgate_tests_abi::world::{SOON, World, start, try_start};
 use http::Method;
@@ -366,7 +366,7 @@ async fn the_first_tenants_with_a_hundred_requests_have_statistics_of_their_own(
         for _ in 0..8 {
             let request = chat(tenant, 4).max_tokens(2).to(&world.url);
             // Connections of their own, so that both workers take part.
-            let client = headgate_test_support::client::HttpClient::new();
+            let client = headgate_testkit::client::HttpClient::new();
             asking.spawn(async move {
                 for _ in 0..count / 8 {
                     assert_eq!(client.send(request.clone()).await.unwrap().status, 200);

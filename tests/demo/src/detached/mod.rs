@@ -8,11 +8,9 @@ mod world;
 
 use std::io::{self, Write};
 
-use headgate_test_support::envoy::find_envoy;
-use headgate_test_support::process::ProcessOptions;
-use headgate_test_support::stage::{
-    Addresses, Source, StageError, bootstrap, serve_options, tools,
-};
+use headgate_testkit::envoy::find_envoy;
+use headgate_testkit::process::ProcessOptions;
+use headgate_testkit::stage::{Addresses, Source, StageError, bootstrap, serve_options, tools};
 
 pub(crate) use self::world::{addresses, serve_cluster, serve_models};
 

@@ -10,10 +10,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use headgate_test_support::client::{HttpClient, HttpRequest};
-use headgate_test_support::deadline::eventually;
-use headgate_test_support::process::{Log, ProcessOptions};
-use headgate_test_support::stage::{Addresses, StageError};
+use headgate_testkit::client::{HttpClient, HttpRequest};
+use headgate_testkit::deadline::eventually;
+use headgate_testkit::process::{Log, ProcessOptions};
+use headgate_testkit::stage::{Addresses, StageError};
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::{Failure, files};

@@ -1,6 +1,6 @@
 //! What `up` prints: where everything is, and lines to try.
 
-use headgate_test_support::stage::{Addresses, Source};
+use headgate_testkit::stage::{Addresses, Source};
 
 use super::state::State;
 

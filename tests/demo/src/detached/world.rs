@@ -3,10 +3,10 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use headgate_test_support::kube::{KubeOptions, Kubectl};
-use headgate_test_support::mock_model::{MockModel, MockOptions};
-use headgate_test_support::process::ProcessOptions;
-use headgate_test_support::stage::{
+use headgate_testkit::kube::{KubeOptions, Kubectl};
+use headgate_testkit::mock_model::{MockModel, MockOptions};
+use headgate_testkit::process::ProcessOptions;
+use headgate_testkit::stage::{
     Addresses, Cluster, Files, Input, SHIPPED, Source, StageError, tools,
 };
 use tokio::signal::unix::{SignalKind, signal};

@@ -4,7 +4,7 @@ use headgate_demo::canary::{self, Raised, Split};
 use headgate_demo::settlement::{self, Settled};
 use headgate_demo::traffic::{MODEL, Sessions};
 use headgate_demo::{budget, objects, outage, tags, versions};
-use headgate_test_support::stage::{LabelledBy, Stage};
+use headgate_testkit::stage::{LabelledBy, Stage};
 
 use super::{fresh, ms};
 use crate::paper::Paper;

@@ -3,7 +3,7 @@
 use headgate_demo::traffic::Sessions;
 use headgate_demo::workloads::{self, Changed};
 use headgate_demo::{budget, objects};
-use headgate_test_support::stage::{Cluster, Stage};
+use headgate_testkit::stage::{Cluster, Stage};
 
 use super::{fresh, ms};
 use crate::paper::Paper;

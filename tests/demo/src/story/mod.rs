@@ -9,7 +9,7 @@ mod cluster;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use headgate_demo::{Broken, pace};
-use headgate_test_support::stage::{Addresses, Source, Stage, StageError, StageOptions};
+use headgate_testkit::stage::{Addresses, Source, Stage, StageError, StageOptions};
 
 use crate::paper::Paper;
 

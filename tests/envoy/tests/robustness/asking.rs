@@ -1,8 +1,8 @@
 //! What a request says of itself, and what it asks that is answered without any model server.
 
-use headgate_test_support::client::OpenAiRequest;
-use headgate_test_support::deadline::eventually;
-use headgate_test_support::stage::Stage;
+use headgate_testkit::client::OpenAiRequest;
+use headgate_testkit::deadline::eventually;
+use headgate_testkit::stage::Stage;
 use serde_json::{Value, json};
 
 use crate::common::{INPUT, SOON, ask, budget, charged, declare, empty_world, small_world};

@@ -1,8 +1,8 @@
 //! What a filter refuses, by way of a real Envoy: each bad request gets its declared answer, in the client's dialect and
 //! naming the field; it reaches no model server, costs nothing, and harms neither the VM nor the next request.
 
-use headgate_test_support::client::{HttpClient, HttpRequest, Reply};
-use headgate_test_support::stage::Stage;
+use headgate_testkit::client::{HttpClient, HttpRequest, Reply};
+use headgate_testkit::stage::Stage;
 use serde_json::Value;
 
 use crate::common::{INPUT, ask, budget, charged, declare, empty_world, reloads};

@@ -1,10 +1,10 @@
 //! Web pages of other origins, and health checks: what Envoy answers by the routes alone, and what refusals carry.
 
-use headgate_test_support::client::{HttpRequest, OpenAiRequest, Reply};
-use headgate_test_support::deadline::eventually;
-use headgate_test_support::envoy::Envoy;
-use headgate_test_support::ports::free_addr;
-use headgate_test_support::stage::Stage;
+use headgate_testkit::client::{HttpRequest, OpenAiRequest, Reply};
+use headgate_testkit::deadline::eventually;
+use headgate_testkit::envoy::Envoy;
+use headgate_testkit::ports::free_addr;
+use headgate_testkit::stage::Stage;
 use http::Method;
 use serde_json::json;
 

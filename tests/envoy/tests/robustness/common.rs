@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use headgate_test_support::client::{HttpClient, HttpRequest, LoadReport, OpenAiRequest};
-use headgate_test_support::deadline::eventually;
-use headgate_test_support::envoy::Admin;
-use headgate_test_support::stage::{Manifest, Seed, Stage, StageOptions};
+use headgate_testkit::client::{HttpClient, HttpRequest, LoadReport, OpenAiRequest};
+use headgate_testkit::deadline::eventually;
+use headgate_testkit::envoy::Admin;
+use headgate_testkit::stage::{Manifest, Seed, Stage, StageOptions};
 
 /// Generous: the machine may be busy with other tests.
 pub(crate) const SOON: Duration = Duration::from_secs(30);

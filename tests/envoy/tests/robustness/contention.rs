@@ -1,7 +1,7 @@
 //! Many workers on one hot key: compare-and-swap on the shared cell, from all sides at once.
 
-use headgate_test_support::client::{Job, Load, LoadOptions, LoadReport};
-use headgate_test_support::stage::Stage;
+use headgate_testkit::client::{Job, Load, LoadOptions, LoadReport};
+use headgate_testkit::stage::Stage;
 
 use crate::common::{CAPACITY, INPUT, SOON, ask, budget, charged, counted, only, small_world};
 
@@ -35,7 +35,7 @@ async fn workers_on_one_hot_key_never_over_admit() {
     );
     charged(&stage, "hot", CAPACITY).await;
     busy_workers(&stage).await;
-    headgate_test_support::measured!("{:?}", report.outcomes());
+    headgate_testkit::measured!("{:?}", report.outcomes());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -48,7 +48,7 @@ async fn a_hot_key_is_settled_to_the_last_token() {
     assert!(used <= CAPACITY, "{used}");
     charged(&stage, "hot", used).await;
     busy_workers(&stage).await;
-    headgate_test_support::measured!("{:?}", report.outcomes());
+    headgate_testkit::measured!("{:?}", report.outcomes());
 }
 
 /// The test means something only if more than one worker took part.

@@ -3,8 +3,8 @@
 use std::process::Command;
 use std::time::Duration;
 
-use headgate_test_support::client::{Job, Load, LoadOptions};
-use headgate_test_support::stage::{Problem, Stage, Status, tools};
+use headgate_testkit::client::{Job, Load, LoadOptions};
+use headgate_testkit::stage::{Problem, Stage, Status, tools};
 
 use crate::common::{INPUT, SOON, ask, budget, charged, only, small_world};
 
@@ -46,8 +46,7 @@ async fn killing_and_restarting_the_control_plane_under_load_fails_no_request() 
         // It works again: an edit arrives.
         let version = format!("v{}", life + 1);
         let address = stage.add_mock("m", &version).await.unwrap();
-        let manifest =
-            headgate_test_support::stage::Manifest::new("m", &version).endpoints(&[address]);
+        let manifest = headgate_testkit::stage::Manifest::new("m", &version).endpoints(&[address]);
         stage
             .files()
             .write_model(&format!("m-{version}.yaml"), &manifest.weight("5").render())
@@ -57,7 +56,7 @@ async fn killing_and_restarting_the_control_plane_under_load_fails_no_request() 
     load.wait_for(100, SOON).await.unwrap();
     let report = load.stop().await;
     only(&report, &[200]);
-    headgate_test_support::measured!(
+    headgate_testkit::measured!(
         "{} requests over three lives of the control plane",
         report.samples.len()
     );
@@ -149,7 +148,7 @@ async fn a_filter_that_envoy_refuses_leaves_the_old_one_serving_and_heals_when_o
     let good = std::fs::read(wasm.join("headgate.wasm")).unwrap();
     std::fs::write(wasm.join("headgate.wasm.new"), NO_FILTER).unwrap();
     std::fs::rename(wasm.join("headgate.wasm.new"), wasm.join("headgate.wasm")).unwrap();
-    let refused = |s: &headgate_test_support::stage::Status| {
+    let refused = |s: &headgate_testkit::stage::Status| {
         s.proxy("envoy-0")
             .is_some_and(|p| p.types["ecds"].nacked.contains_key("headgate"))
     };
@@ -181,7 +180,7 @@ async fn a_filter_that_envoy_refuses_leaves_the_old_one_serving_and_heals_when_o
             std::fs::write(entry.path(), &good).unwrap();
         }
     }
-    let healed = |s: &headgate_test_support::stage::Status| {
+    let healed = |s: &headgate_testkit::stage::Status| {
         s.proxy("envoy-0")
             .is_some_and(|p| p.settled && p.types["ecds"].nacked.is_empty())
     };

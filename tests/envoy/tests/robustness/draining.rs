@@ -3,13 +3,13 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use headgate_test_support::client::{HttpRequest, Job, Load, LoadOptions};
-use headgate_test_support::deadline::eventually;
-use headgate_test_support::envoy::{Envoy, EnvoyOptions};
-use headgate_test_support::measured;
-use headgate_test_support::ports::free_addr;
-use headgate_test_support::process::Process;
-use headgate_test_support::stage::{
+use headgate_testkit::client::{HttpRequest, Job, Load, LoadOptions};
+use headgate_testkit::deadline::eventually;
+use headgate_testkit::envoy::{Envoy, EnvoyOptions};
+use headgate_testkit::measured;
+use headgate_testkit::ports::free_addr;
+use headgate_testkit::process::Process;
+use headgate_testkit::stage::{
     Addresses, Input, Manifest, Stage, bootstrap_among, serve_options, tools,
 };
 use serde_json::Value;

@@ -2,9 +2,9 @@
 //!
 //! Each ending has its own tenant, and therefore a full bucket.
 
-use headgate_test_support::client::{ClientError, OpenAiRequest};
-use headgate_test_support::deadline::eventually;
-use headgate_test_support::stage::Stage;
+use headgate_testkit::client::{ClientError, OpenAiRequest};
+use headgate_testkit::deadline::eventually;
+use headgate_testkit::stage::Stage;
 
 use crate::common::{
     CAPACITY, INPUT, SOON, ask, balance, budget, charged, small_world, stop_server,
@@ -115,7 +115,7 @@ async fn a_client_that_hangs_up_mid_stream_pays_for_what_flowed() {
         (INPUT + seen..=INPUT + produced).contains(&used),
         "{used} tokens charged; {seen} were seen, {produced} produced"
     );
-    headgate_test_support::measured!(
+    headgate_testkit::measured!(
         "cut after {seen} tokens: {used} charged, of {} reserved",
         INPUT + OUTPUT
     );

@@ -3,12 +3,12 @@
 
 use std::net::SocketAddr;
 
-use headgate_test_support::client::HttpRequest;
-use headgate_test_support::deadline::eventually;
-use headgate_test_support::envoy::{Envoy, EnvoyOptions};
-use headgate_test_support::mock_model::{MockModel, MockOptions};
-use headgate_test_support::ports::free_addr;
-use headgate_test_support::stage::{Manifest, Stage, StageOptions, tools};
+use headgate_testkit::client::HttpRequest;
+use headgate_testkit::deadline::eventually;
+use headgate_testkit::envoy::{Envoy, EnvoyOptions};
+use headgate_testkit::mock_model::{MockModel, MockOptions};
+use headgate_testkit::ports::free_addr;
+use headgate_testkit::stage::{Manifest, Stage, StageOptions, tools};
 use serde_json::{Value, json};
 
 use crate::common::{CAPACITY, INPUT, SOON, ask, charged, counters};

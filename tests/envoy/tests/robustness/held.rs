@@ -4,8 +4,8 @@
 //! cluster outlives the last route to it by `--linger`, and the body has to come within 5/6 of that (`request_timeout`), or
 //! the answer is 408. So at the end of every held request its cluster has a sixth of the linger left, at least.
 
-use headgate_test_support::deadline::eventually;
-use headgate_test_support::stage::Stage;
+use headgate_testkit::deadline::eventually;
+use headgate_testkit::stage::Stage;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 

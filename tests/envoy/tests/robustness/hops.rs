@@ -1,8 +1,8 @@
 //! Two hops: a gateway that decides, and a sidecar behind it that follows.
 
-use headgate_test_support::client::{OpenAiRequest, Reply};
-use headgate_test_support::deadline::eventually;
-use headgate_test_support::stage::{Manifest, Seed, Stage, StageOptions};
+use headgate_testkit::client::{OpenAiRequest, Reply};
+use headgate_testkit::deadline::eventually;
+use headgate_testkit::stage::{Manifest, Seed, Stage, StageOptions};
 
 use crate::common::{
     CAPACITY, INPUT, SOON, ask, balance_of, budget, charged, declare, empty_world,

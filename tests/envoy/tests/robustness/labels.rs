@@ -3,8 +3,8 @@
 
 use std::collections::BTreeSet;
 
-use headgate_test_support::deadline::eventually;
-use headgate_test_support::envoy::PromSample;
+use headgate_testkit::deadline::eventually;
+use headgate_testkit::envoy::PromSample;
 
 use crate::common::{SOON, ask, budget, declare, empty_world};
 

@@ -3,10 +3,10 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use headgate_test_support::client::{ClientError, HttpRequest, OpenAiRequest};
-use headgate_test_support::envoy::{Envoy, EnvoyOptions};
-use headgate_test_support::ports::free_addr;
-use headgate_test_support::stage::{Stage, bootstrap};
+use headgate_testkit::client::{ClientError, HttpRequest, OpenAiRequest};
+use headgate_testkit::envoy::{Envoy, EnvoyOptions};
+use headgate_testkit::ports::free_addr;
+use headgate_testkit::stage::{Stage, bootstrap};
 use serde_json::{Value, json};
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;

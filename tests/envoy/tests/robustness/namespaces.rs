@@ -1,11 +1,11 @@
 //! Two namespaces on one proxy: one model name in both, told apart by domain, never merged.
 
-use headgate_test_support::client::Reply;
-use headgate_test_support::stage::{Manifest, Stage};
+use headgate_testkit::client::Reply;
+use headgate_testkit::stage::{Manifest, Stage};
 
 use crate::common::{CAPACITY, INPUT, SOON, ask, balance_of, budget, empty_world};
-use headgate_test_support::client::HttpRequest;
-use headgate_test_support::deadline::eventually;
+use headgate_testkit::client::HttpRequest;
+use headgate_testkit::deadline::eventually;
 
 /// Namespace, and the domain it is reached by; the default one owns everything else.
 const NAMESPACES: [(&str, &str); 2] = [("default", "anything.test"), ("team-a", "a.test")];

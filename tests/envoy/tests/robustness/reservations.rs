@@ -7,8 +7,8 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use headgate_test_support::client::{HttpRequest, OpenAiRequest};
-use headgate_test_support::stage::{Manifest, Stage};
+use headgate_testkit::client::{HttpRequest, OpenAiRequest};
+use headgate_testkit::stage::{Manifest, Stage};
 use http::Method;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 

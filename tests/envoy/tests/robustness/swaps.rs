@@ -3,8 +3,8 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use headgate_test_support::client::{Job, Load, LoadOptions, LoadReport, Outcome};
-use headgate_test_support::stage::{Manifest, Stage};
+use headgate_testkit::client::{Job, Load, LoadOptions, LoadReport, Outcome};
+use headgate_testkit::stage::{Manifest, Stage};
 
 use crate::common::{
     CAPACITY, INPUT, SOON, ask, balance_of, budget, charged, declare, empty_world, only,
@@ -81,7 +81,7 @@ async fn thirty_configuration_swaps_under_load_are_not_noticed_and_refill_nothin
         }
         stage.settled().await.unwrap();
     }
-    headgate_test_support::measured!("{SWAPS} configuration swaps in {:?}", began.elapsed());
+    headgate_testkit::measured!("{SWAPS} configuration swaps in {:?}", began.elapsed());
     unnoticed(&load.stop().await);
     charged(&stage, "saver", INPUT + SPENT).await;
     charged(&stage, "broke", CAPACITY).await;
@@ -127,7 +127,7 @@ async fn thirty_module_swaps_under_load_are_not_noticed_and_refill_nothing() {
         swapped.await.unwrap();
         load.wait_for(10, SOON).await.unwrap();
     }
-    headgate_test_support::measured!("{SWAPS} module swaps in {:?}", began.elapsed());
+    headgate_testkit::measured!("{SWAPS} module swaps in {:?}", began.elapsed());
     unnoticed(&load.stop().await);
     charged(&stage, "saver", INPUT + SPENT).await;
     charged(&stage, "broke", CAPACITY).await;

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use headgate_test_support::deadline::eventually;
+use headgate_testkit::deadline::eventually;
 
 use crate::common::{INPUT, SOON, ask, budget, charged, reloads, small_world};
 
@@ -16,9 +16,8 @@ async fn a_trap_leaves_the_budget_charged_and_requests_are_served_again_within_t
     let module = std::env::var_os(variable)
         .map(PathBuf::from)
         .filter(|p| p.is_file());
-    let module = module.unwrap_or_else(|| {
-        panic!("{variable} names no module; run tests/tools/build-wasm trap first")
-    });
+    let module = module
+        .unwrap_or_else(|| panic!("{variable} names no module; run tools/build-wasm trap first"));
     let stage = small_world(1, &budget("tenants", ""), &[]).await;
     let before = stage
         .status()
@@ -57,7 +56,7 @@ async fn a_trap_leaves_the_budget_charged_and_requests_are_served_again_within_t
     // By which an operator, and any test that says that nothing trapped, knows of it.
     let stats = stage.envoys()[0].envoy.stats("wasm.").await.unwrap();
     assert!(reloads(&stats) > 0, "{stats:?}");
-    headgate_test_support::measured!("served again {:?} after the trap", since.elapsed());
+    headgate_testkit::measured!("served again {:?} after the trap", since.elapsed());
     // The trapped request stays charged what it reserved.
     charged(&stage, "acme", (INPUT + 200) + (INPUT + 16)).await;
 }

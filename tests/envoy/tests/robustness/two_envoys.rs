@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use headgate_test_support::client::{Job, Load, LoadOptions, LoadReport};
-use headgate_test_support::share::{Moves, share_of};
-use headgate_test_support::stage::Manifest;
+use headgate_testkit::client::{Job, Load, LoadOptions, LoadReport};
+use headgate_testkit::share::{Moves, share_of};
+use headgate_testkit::stage::Manifest;
 
 use crate::common::{SOON, ask, budget, declare, empty_world, only};
 
@@ -103,7 +103,7 @@ async fn the_window_in_which_two_envoys_differ_is_measured() {
     let from = seen[0].0.min(seen[1].0);
     let to = seen[0].1.max(seen[1].1);
     let window = to.saturating_sub(from);
-    headgate_test_support::measured!(
+    headgate_testkit::measured!(
         "two Envoys differed for {:.1} ms between their ACKs ({:.0} and {:.0} ms after the edit), {:.1} ms in traffic",
         (acks[1] - acks[0]) * 1e3,
         acks[0] * 1e3,

@@ -1,10 +1,10 @@
 //! The two halves of the filter as filters of their own, `headgate.traffic-tag` before `headgate.token-bucket`, which every
 //! proxy may ask for by name: in one chain they do what the fused module does in one context.
 
-use headgate_test_support::client::OpenAiRequest;
-use headgate_test_support::deadline::eventually;
-use headgate_test_support::envoy::Envoy;
-use headgate_test_support::ports::free_addr;
+use headgate_testkit::client::OpenAiRequest;
+use headgate_testkit::deadline::eventually;
+use headgate_testkit::envoy::Envoy;
+use headgate_testkit::ports::free_addr;
 use serde_json::json;
 
 use crate::common::{CAPACITY, INPUT, SOON, ask, balance, budget, declare, empty_world};

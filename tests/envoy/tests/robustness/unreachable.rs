@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use headgate_test_support::client::{HttpClient, HttpRequest, OpenAiRequest};
-use headgate_test_support::deadline::eventually;
-use headgate_test_support::measured;
-use headgate_test_support::mock_model::{MockModel, MockOptions};
-use headgate_test_support::ports::free_addr;
-use headgate_test_support::stage::{Manifest, Stage};
+use headgate_testkit::client::{HttpClient, HttpRequest, OpenAiRequest};
+use headgate_testkit::deadline::eventually;
+use headgate_testkit::measured;
+use headgate_testkit::mock_model::{MockModel, MockOptions};
+use headgate_testkit::ports::free_addr;
+use headgate_testkit::stage::{Manifest, Stage};
 
 use crate::common::{SOON, budget, declare, empty_world};
 

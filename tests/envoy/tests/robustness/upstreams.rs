@@ -3,13 +3,13 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use headgate_test_support::client::{HttpClient, HttpRequest, OpenAiRequest, Reply};
-use headgate_test_support::deadline::eventually;
-use headgate_test_support::measured;
-use headgate_test_support::mock_model::{MockModel, MockOptions};
-use headgate_test_support::ports::free_addr;
-use headgate_test_support::stage::{Manifest, Stage};
-use headgate_test_support::tls::Authority;
+use headgate_testkit::client::{HttpClient, HttpRequest, OpenAiRequest, Reply};
+use headgate_testkit::deadline::eventually;
+use headgate_testkit::measured;
+use headgate_testkit::mock_model::{MockModel, MockOptions};
+use headgate_testkit::ports::free_addr;
+use headgate_testkit::stage::{Manifest, Stage};
+use headgate_testkit::tls::Authority;
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpListener;
 
@@ -369,7 +369,7 @@ async fn certificates_are_checked_against_the_endpoints_own_name_or_the_one_that
         let sockets = transport_sockets(&stage).await;
         assert_eq!(sockets, 1, "{what}");
     }
-    let said = |front: &headgate_test_support::tls::TlsFront| {
+    let said = |front: &headgate_testkit::tls::TlsFront| {
         let greetings = front.greetings().into_iter();
         greetings
             .map(|g| (g.server_name, g.protocol))

@@ -1,7 +1,7 @@
 //! However the bytes of a request come, it is held until they are there, decided, tagged and settled as any other.
 
-use headgate_test_support::client::HttpClient;
-use headgate_test_support::stage::Stage;
+use headgate_testkit::client::HttpClient;
+use headgate_testkit::stage::Stage;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 

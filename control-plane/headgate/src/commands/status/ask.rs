@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs as _};
 use std::time::Duration;
 
-use super::peers;
 use crate::cli::Place;
-use crate::report::{Asked, Report};
+use headgate_report::view::peers;
+use headgate_report::{Asked, Report};
 
 /// How long a control plane may take to answer, beyond the time it was asked to wait.
 const TIMEOUT: Duration = Duration::from_secs(5);

@@ -11,7 +11,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::ask::{Answer, addresses, ask};
 use crate::cli::Place;
-use crate::report::{Asked, Report};
+use headgate_report::{Asked, Report};
 
 /// How long one question waits for a change. A control plane that hangs is noticed this much later.
 const WAIT: Duration = Duration::from_secs(10);

@@ -5,26 +5,18 @@
 //! ```
 
 mod ask;
-mod changes;
-mod clock;
 mod follow;
-mod merge;
-mod model;
-mod near;
-mod peers;
-mod table;
-#[cfg(test)]
-mod tests;
-mod text;
 mod watch;
 
 use std::io::{IsTerminal as _, Write as _};
 use std::process::ExitCode;
 use std::time::SystemTime;
 
-use self::text::{Page, text};
+use headgate_report::view::text::{Page, text};
+use headgate_report::view::{merge, near};
+use headgate_report::{Asked, Report, seconds};
+
 use crate::cli::{Output, StatusArgs};
-use crate::report::{Asked, Report, seconds};
 use crate::settings::Failure;
 
 /// Columns where there is no terminal.

@@ -7,16 +7,16 @@ use std::process::ExitCode;
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::time::{Duration, SystemTime};
 
-use super::changes::{Line, changes};
-use super::clock::moment;
 use super::follow::{self, Follower, Heard};
-use super::merge::merge;
-use super::peers::{its_own, unasked};
-use super::text::text;
 use super::{ask, page, unknown};
 use crate::cli::{Output, StatusArgs};
-use crate::report::{Asked, Report, seconds};
 use crate::settings::Failure;
+use headgate_report::view::changes::{Line, changes};
+use headgate_report::view::clock::moment;
+use headgate_report::view::merge::merge;
+use headgate_report::view::peers::{its_own, unasked};
+use headgate_report::view::text::text;
+use headgate_report::{Asked, Report, seconds};
 
 /// How often a screen is drawn anew for its ages.
 const TICK: Duration = Duration::from_secs(1);
@@ -187,7 +187,7 @@ impl Watch {
                 let head = then
                     .filter(|r| r.address == *address)
                     .find_map(|r| r.head.clone());
-                Some(crate::report::ReplicaReport {
+                Some(headgate_report::ReplicaReport {
                     address: address.clone(),
                     error: Some(error),
                     head,

@@ -17,9 +17,10 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use headgate_source::policies::{crds, yaml};
-use headgate_test_support::deadline::eventually;
-use headgate_test_support::kube::{Kube, KubeOptions, Kubectl, Kubelet, Nothing, PodAddresses};
+use headgate_kubernetes::policies::crds;
+use headgate_kubernetes::policies::yaml;
+use headgate_testkit::deadline::eventually;
+use headgate_testkit::kube::{Kube, KubeOptions, Kubectl, Kubelet, Nothing, PodAddresses};
 use serde_json::Value;
 use tokio::runtime::Runtime;
 
@@ -27,7 +28,7 @@ use crate::common::{Files, SOON, Server, serve};
 use crate::waits;
 use crate::writing::leads;
 
-pub(crate) use self::seen::Seen;
+pub(crate) use self::seen::PolicyCache;
 
 /// The operators' kinds; their schemas keep whatever is written.
 const KINDS: [(&str, &str, &str, &str); 8] = [
@@ -122,7 +123,7 @@ async fn start() -> Cluster {
     let kubectl = kube.kubectl();
     let mut definitions = yaml(&crds().unwrap()).unwrap();
     for (group, version, plural, kind) in KINDS {
-        let mut made = headgate_test_support::kube::definition(group, plural, kind);
+        let mut made = headgate_testkit::kube::definition(group, plural, kind);
         made["spec"]["versions"][0]["name"] = version.into();
         definitions.push_str(&format!("---\n{made}\n"));
     }
@@ -287,12 +288,20 @@ impl Place {
     }
 
     /// Waits until what is said of this namespace is as wanted.
-    pub(crate) async fn until(&self, what: &str, wanted: impl Fn(&Seen) -> bool) -> Seen {
+    pub(crate) async fn until(
+        &self,
+        what: &str,
+        wanted: impl Fn(&PolicyCache) -> bool,
+    ) -> PolicyCache {
         self.wait(WITHIN, Duration::ZERO, what, wanted).await
     }
 
     /// Waits for what takes minutes by rule, and asks less often.
-    pub(crate) async fn until_late(&self, what: &str, wanted: impl Fn(&Seen) -> bool) -> Seen {
+    pub(crate) async fn until_late(
+        &self,
+        what: &str,
+        wanted: impl Fn(&PolicyCache) -> bool,
+    ) -> PolicyCache {
         let pause = Duration::from_millis(250);
         self.wait(MINUTES + WITHIN, pause, what, wanted).await
     }
@@ -303,8 +312,8 @@ impl Place {
         within: Duration,
         pause: Duration,
         what: &str,
-        wanted: impl Fn(&Seen) -> bool,
-    ) -> Seen {
+        wanted: impl Fn(&PolicyCache) -> bool,
+    ) -> PolicyCache {
         let what = format!("{what} in {}", self.name);
         eventually(within, &what, async || {
             tokio::time::sleep(pause).await;
@@ -320,7 +329,7 @@ impl Place {
     }
 
     /// What `headgate status -o json` says of this namespace.
-    pub(crate) async fn seen(&self) -> Seen {
+    pub(crate) async fn seen(&self) -> PolicyCache {
         let document = document().await;
         let of = |field: &str| document[field].as_array().cloned().unwrap_or_default();
         let mut models = of("models");
@@ -333,12 +342,12 @@ impl Place {
                 .unwrap_or_default()
                 .contains(&here)
         });
-        Seen { models, problems }
+        PolicyCache { models, problems }
     }
 
     /// Waits until the only model remembers a carrier as its base.
     pub(crate) async fn remembers(&self, carrier: &str) {
-        let has = |seen: &Seen| seen.models[0]["base"][0]["carrier"] == carrier;
+        let has = |seen: &PolicyCache| seen.models[0]["base"][0]["carrier"] == carrier;
         self.until(&format!("{carrier} to be remembered"), |seen| {
             !seen.models.is_empty() && has(seen)
         })

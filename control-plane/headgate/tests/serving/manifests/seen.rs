@@ -4,12 +4,12 @@ use serde_json::Value;
 
 /// What is said of a namespace.
 #[derive(Debug)]
-pub(crate) struct Seen {
+pub(crate) struct PolicyCache {
     pub(crate) models: Vec<Value>,
     pub(crate) problems: Vec<Value>,
 }
 
-impl Seen {
+impl PolicyCache {
     pub(crate) fn model(&self, id: &str) -> Option<&Value> {
         self.models.iter().find(|model| model["model"] == id)
     }

@@ -57,7 +57,7 @@ fn a_stable_version_that_is_recreated_is_the_base_again_and_nobody_is_promoted()
         let words = ["-n", place.name, "replace", "--force", "-f", "-"];
         place.kubectl.fed(words, &made.to_string()).await.unwrap();
         place.run("rollout status deploy/m-v1 --timeout=60s").await;
-        let whole = |seen: &super::Seen| {
+        let whole = |seen: &super::PolicyCache| {
             seen.percents("m") == [100, 0] && seen.says("deployment/m-v2", "VersionHeld").is_some()
         };
         place.until("the stable version again", whole).await;
@@ -84,7 +84,7 @@ fn a_promoted_version_of_which_one_pod_in_ten_is_ready_takes_what_one_pod_can_ca
             .await;
         shares(&place, &[100, 0]).await;
         weigh(&place, "m-v2", 100).await;
-        let shared = |seen: &super::Seen| {
+        let shared = |seen: &super::PolicyCache| {
             seen.percents("m") == [91, 9]
                 && seen.says("deployment/m-v2", "PromotionShared").is_some()
         };
@@ -95,7 +95,7 @@ fn a_promoted_version_of_which_one_pod_in_ten_is_ready_takes_what_one_pod_can_ca
             "{said}"
         );
         // The buckets hold what the pods carry that serve; a change of them takes ten seconds.
-        let full = |seen: &super::Seen| seen.models[0]["scalePercent"] == 100;
+        let full = |seen: &super::PolicyCache| seen.models[0]["scalePercent"] == 100;
         place.until("full buckets", full).await;
 
         for pod in &pods[1..4] {
@@ -104,7 +104,7 @@ fn a_promoted_version_of_which_one_pod_in_ten_is_ready_takes_what_one_pod_can_ca
         shares(&place, &[71, 29]).await;
         // At `minReadyPercent` it takes everything.
         place.ready(&pods[4], true).await;
-        let whole = |seen: &super::Seen| {
+        let whole = |seen: &super::PolicyCache| {
             seen.percents("m") == [0, 100]
                 && seen.says("deployment/m-v2", "PromotionShared").is_none()
         };
@@ -128,7 +128,7 @@ fn a_name_whose_carrier_is_deleted_stays_with_the_model_and_is_said_to_be_declar
             .await;
         weigh(&place, "m-v2", 100).await;
         shares(&place, &[0, 100]).await;
-        let named = |seen: &super::Seen| {
+        let named = |seen: &super::PolicyCache| {
             let names = &seen.models[0]["names"];
             names.as_array().is_some_and(|names| {
                 names
@@ -140,7 +140,7 @@ fn a_name_whose_carrier_is_deleted_stays_with_the_model_and_is_said_to_be_declar
         let remembered = "wait smdl/m --timeout=60s --for=jsonpath={.status.names[0].name}=meta-llama/Llama-3-70B-Instruct";
         place.run(remembered).await;
         place.run("delete deploy m-v1 --wait=true").await;
-        let orphaned = |seen: &super::Seen| seen.reasons().contains(&"NameOrphaned");
+        let orphaned = |seen: &super::PolicyCache| seen.reasons().contains(&"NameOrphaned");
         let seen = place.until("that nobody declares the name", orphaned).await;
         assert!(named(&seen), "{seen:?}");
         // A carrier that declares the name again ends the finding.
@@ -171,7 +171,7 @@ fn while_every_carrier_is_dark_the_one_that_served_goes_on_alone() {
         shares(&place, &[100, 0, 0]).await;
         place.remembers("deployment/m-v1").await;
         weigh(&place, "m-v1", 0).await;
-        let told = |seen: &super::Seen| seen.says("deployment/m-v1", "DarkServes").is_some();
+        let told = |seen: &super::PolicyCache| seen.says("deployment/m-v1", "DarkServes").is_some();
         let seen = place.until("that a dark one serves", told).await;
         assert_eq!(seen.percents("m"), [100, 0, 0], "{seen:?}");
         assert_eq!(
@@ -248,7 +248,7 @@ fn a_model_that_holds_answers_503_while_its_base_is_lost_and_takes_it_back() {
         for pod in &pods {
             place.ready(pod, false).await;
         }
-        let held = |seen: &super::Seen| {
+        let held = |seen: &super::PolicyCache| {
             let said = seen.problems.iter().find(|p| p["reason"] == "NothingReady");
             said.is_some_and(|p| {
                 p["message"]
@@ -263,7 +263,7 @@ fn a_model_that_holds_answers_503_while_its_base_is_lost_and_takes_it_back() {
         assert_eq!(seen.endpoints("m"), [(0, 2), (2, 2)]);
         assert_eq!(place.events("m-v2", "StandsIn").await, 0);
         let condition = "get smdl/m -o jsonpath={.status.conditions[?(@.type==\"Ready\")].reason}";
-        headgate_test_support::deadline::eventually(super::WITHIN, "the condition", async || {
+        headgate_testkit::deadline::eventually(super::WITHIN, "the condition", async || {
             let reason = place.run(condition).await;
             if reason == "NothingReady" {
                 Ok(())

@@ -15,7 +15,7 @@ use envoy_types::pb::envoy::config::listener::v3::filter::ConfigType;
 use envoy_types::pb::envoy::extensions::filters::network::http_connection_manager::v3::HttpConnectionManager;
 use envoy_types::pb::envoy::extensions::filters::network::http_connection_manager::v3::http_connection_manager::RouteSpecifier;
 use envoy_types::pb::envoy::extensions::filters::network::http_connection_manager::v3::http_filter::ConfigType as HttpConfig;
-use headgate_test_support::deadline::eventually;
+use headgate_testkit::deadline::eventually;
 use headgate_xds::{Kind, Options, Resource};
 use prost::Message;
 

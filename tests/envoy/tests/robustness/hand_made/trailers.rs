@@ -8,8 +8,8 @@ use envoy_types::pb::envoy::extensions::upstreams::http::v3::http_protocol_optio
     ExplicitHttpConfig, UpstreamProtocolOptions,
 };
 use envoy_types::util::pack_any;
-use headgate_test_support::client::HttpClient;
-use headgate_test_support::deadline::eventually;
+use headgate_testkit::client::HttpClient;
+use headgate_testkit::deadline::eventually;
 use headgate_xds::{Kind, Options};
 
 use super::{Theatre, changed, resources_of, tamper, v1};

@@ -1,0 +1,109 @@
+//! Rows of the status document on the Kubernetes API: its state, what cannot be read, and what cannot be written.
+
+use std::collections::BTreeMap;
+
+use headgate_kubernetes::faults::{Failing, FaultPlace};
+use headgate_kubernetes::health::{ApiState, Lost, Undefined, WatchState};
+use headgate_report::{ApiReport, PeerReport, ProblemReport, UnreadReport, reason, unix};
+use headgate_writer::Peer;
+
+pub(crate) fn peer(peer: Peer) -> PeerReport {
+    PeerReport {
+        replica: peer.replica,
+        admin_address: peer.admin,
+    }
+}
+
+/// How the Kubernetes API fares.
+pub(crate) fn api(state: &ApiState) -> ApiReport {
+    let away = state.away();
+    let unread = state.unread().map(|(kind, watch, lost)| UnreadReport {
+        kind: kind.to_owned(),
+        since: unix(lost.since),
+        message: lost.message.clone(),
+        was_read: watch.synced,
+        effect: watch.effect().to_owned(),
+    });
+    ApiReport {
+        synced: state.synced(),
+        away_since: away.map(|(_, lost)| unix(lost.since)),
+        message: away.map(|(watch, lost)| format!("{watch}: {}", lost.message)),
+        unread: unread.collect(),
+    }
+}
+
+/// What of the Kubernetes API is not as it should be.
+pub(crate) fn of_api(api: &ApiState) -> Vec<ProblemReport> {
+    let missing = api.missing.iter().map(|missing| {
+        let message = format!(
+            "{missing}, but {}: {} | kubectl apply -f -",
+            missing.why, api.grant
+        );
+        ProblemReport::new("error", reason::MISSING_RIGHT, &missing.resource, message)
+    });
+    away(api)
+        .into_iter()
+        .chain(api.unread().map(unread))
+        .chain(missing)
+        .chain(api.undefined().map(undefined))
+        .collect()
+}
+
+/// The Kubernetes API that does not answer, and since when: what is shown may be older than it looks.
+fn away(api: &ApiState) -> Option<ProblemReport> {
+    let (watch, lost) = api.away()?;
+    let (what, served) = if api.synced() {
+        ("does not answer", "what was seen last is served")
+    } else {
+        ("was not read in full yet", "nothing is served before that")
+    };
+    Some(
+        ProblemReport::new(
+            "error",
+            reason::KUBERNETES_API,
+            watch,
+            format!("the Kubernetes API {what}, {served}: {}", lost.message),
+        )
+        .since(unix(lost.since)),
+    )
+}
+
+/// A kind that cannot be read, and what is not served because of it.
+fn unread((kind, watch, lost): (&str, &WatchState, &Lost)) -> ProblemReport {
+    let effect = watch.effect();
+    let message = format!("the kind cannot be read, {effect}: {}", lost.message);
+    ProblemReport::new("error", reason::KIND_UNREAD, kind, message).since(unix(lost.since))
+}
+
+/// A kind that the API server does not have, with the command that installs it.
+fn undefined(it: Undefined<'_>) -> ProblemReport {
+    let what = if it.counts {
+        "the kind was removed from the Kubernetes API, so its objects count as deleted until it is installed again"
+    } else {
+        "the Kubernetes API does not have this kind, so none of its objects are read"
+    };
+    let fix = it
+        .install
+        .or(it.restore)
+        .unwrap_or("install its CustomResourceDefinition again");
+    let message = format!("{what}: {fix}");
+    let problem = ProblemReport::new("warning", reason::NO_DEFINITION, it.kind, message);
+    match it.since {
+        Some(since) => problem.since(unix(since)),
+        None => problem,
+    }
+}
+
+/// What cannot be written to the Kubernetes API, and what is lost by that; proxies are served all the same.
+pub(crate) fn unwritten(
+    failing: &BTreeMap<String, Failing>,
+) -> impl Iterator<Item = ProblemReport> {
+    failing.iter().map(|(resource, failing)| {
+        let reason = match failing.place {
+            FaultPlace::StateDirectory => reason::STATE_WRITE,
+            FaultPlace::Kubernetes => reason::KUBERNETES_WRITE,
+        };
+        ProblemReport::new("warning", reason, resource, failing.message.clone())
+            .since(unix(failing.since))
+    })
+}

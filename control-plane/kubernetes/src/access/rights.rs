@@ -1,0 +1,190 @@
+//! The rights that the table asks for: what is watched may be listed and watched, what is written may be written.
+//!
+//! Invariant: a function of the configuration. One row asks for no more than what is done with it.
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use super::manifest::Account;
+use super::table;
+use super::written::{self, Place};
+use crate::kinds::Kind;
+
+/// What is done with a kind that is watched. A streamed list needs `watch` alone; an API server that streams none needs both.
+const READ: &[&str] = &["list", "watch"];
+
+/// Where the control plane runs, and what it is configured to watch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Needs {
+    /// Kinds that may own pods.
+    pub kinds: Vec<Kind>,
+    /// Whether policies are objects.
+    pub policies: bool,
+    /// Namespaces with models; none for the whole cluster.
+    pub namespaces: Vec<String>,
+    /// The namespace whose policies are for all.
+    pub root_namespace: Option<String>,
+    /// Where the control plane runs.
+    pub own_namespace: String,
+}
+
+/// A right that the control plane uses.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Right {
+    /// API group; empty for the core group.
+    pub group: String,
+    /// As in the API's paths, with the part of it that is meant: `pods`, `tokenbucketpolicies/status`.
+    pub resource: String,
+    /// What is done with it.
+    pub verbs: &'static [&'static str],
+    /// Where; `None` for every namespace.
+    pub namespace: Option<String>,
+    /// Whether it is about the control plane itself, and not about models and policies.
+    pub own: bool,
+    /// What for.
+    pub why: &'static str,
+}
+
+/// A verb of a right.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Missing {
+    /// `deployments.apps`, `tokenbucketpolicies.headgate.dev/status`.
+    pub resource: String,
+    /// The verb.
+    pub verb: &'static str,
+    /// Where; `None` for every namespace.
+    pub namespace: Option<String>,
+    /// What it is needed for.
+    pub why: &'static str,
+}
+
+impl Needs {
+    /// Every right that is used, in the order of the table.
+    #[must_use]
+    pub fn rights(&self) -> Vec<Right> {
+        let carriers = table::carriers(&self.kinds).into_iter();
+        let carriers = carriers.map(|(_, of)| (Place::Models, of));
+        let policies = table::policies().into_iter().filter(|_| self.policies);
+        let policies = policies.map(|(_, of)| (Place::Policies, of));
+        let models = [(Place::Models, table::models())];
+        let read = carriers
+            .chain(policies)
+            .chain(models)
+            .flat_map(|(place, of)| {
+                let (group, resource) = (of.resource.group, of.resource.plural);
+                self.at(place, group, resource, READ, of.why)
+            });
+        let written = written::ALL
+            .iter()
+            .filter(|row| self.policies || !row.of_policies());
+        let written = written.flat_map(|row| {
+            let (group, resource) = (row.group.to_owned(), row.resource.to_owned());
+            self.at(row.place, group, resource, row.verbs, row.why)
+        });
+        read.chain(written).collect()
+    }
+
+    fn at(
+        &self,
+        place: Place,
+        group: String,
+        resource: String,
+        verbs: &'static [&'static str],
+        why: &'static str,
+    ) -> Vec<Right> {
+        let right = |namespace: Option<String>| Right {
+            group: group.clone(),
+            resource: resource.clone(),
+            verbs,
+            namespace,
+            own: place == Place::Own,
+            why,
+        };
+        if place == Place::Own {
+            return vec![right(Some(self.own_namespace.clone()))];
+        }
+        if self.namespaces.is_empty() {
+            return vec![right(None)];
+        }
+        let root = self.root_namespace.iter();
+        let root = root.filter(|_| place != Place::Models);
+        let own = Some(&self.own_namespace).filter(|_| place == Place::Everywhere);
+        let namespaces: BTreeSet<&String> = self.namespaces.iter().chain(root).chain(own).collect();
+        namespaces
+            .into_iter()
+            .map(|namespace| right(Some(namespace.clone())))
+            .collect()
+    }
+
+    /// The command that prints these rights as the API server takes them, for a ServiceAccount of this name; `None` for the usual
+    /// one.
+    #[must_use]
+    pub fn command(&self, account: Option<&str>) -> String {
+        let usual = Kind::defaults();
+        let own = self.kinds.iter().filter(|kind| !usual.contains(kind));
+        let named = |name: &str| self.kinds.iter().any(|kind| kind.kind == name);
+        let left_out = usual.iter().filter(|kind| !named(&kind.kind));
+        let words = self
+            .namespaces
+            .iter()
+            .map(|namespace| format!(" --namespace {namespace}"))
+            .chain(
+                self.root_namespace
+                    .iter()
+                    .map(|root| format!(" --root-namespace {root}")),
+            )
+            .chain(own.map(|kind| format!(" --owner-kind {kind}")))
+            .chain(left_out.map(|kind| format!(" --no-owner-kind {}", kind.kind)))
+            .chain(
+                account
+                    .filter(|name| *name != Account::USUAL)
+                    .map(|name| format!(" --service-account {name}")),
+            );
+        format!(
+            "headgate schema rbac{} --install-namespace {}",
+            words.collect::<String>(),
+            self.own_namespace
+        )
+    }
+}
+
+/// See [`Right::qualified`].
+pub(super) fn qualified(group: &str, resource: &str) -> String {
+    let (plural, part) = match resource.split_once('/') {
+        Some((plural, part)) => (plural, format!("/{part}")),
+        None => (resource, String::new()),
+    };
+    match group {
+        "" => format!("{plural}{part}"),
+        group => format!("{plural}.{group}{part}"),
+    }
+}
+
+impl Right {
+    /// `deployments.apps`, `tokenbucketpolicies.headgate.dev/status`: as `kubectl auth can-i` takes it.
+    #[must_use]
+    pub fn qualified(&self) -> String {
+        qualified(&self.group, &self.resource)
+    }
+
+    /// Each verb of it, as it would be missing.
+    pub fn each(&self) -> impl Iterator<Item = Missing> + '_ {
+        self.verbs.iter().map(|verb| Missing {
+            verb,
+            resource: self.qualified(),
+            namespace: self.namespace.clone(),
+            why: self.why,
+        })
+    }
+}
+
+/// `may not list deployments.apps in namespace red`.
+impl fmt::Display for Missing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "may not {} {}", self.verb, self.resource)?;
+        match &self.namespace {
+            Some(namespace) => write!(f, " in namespace {namespace}"),
+            None => f.write_str(" in every namespace"),
+        }
+    }
+}

@@ -1,0 +1,331 @@
+//! Which kinds may own pods: configuration, not code.
+//!
+//! Invariant: a carrier's kind in lower case names one kind only, because a carrier is known by it.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::str::FromStr;
+
+use kube::core::ApiResource;
+
+/// A kind of objects that own pods, and may carry the labels for them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Kind {
+    /// API group; empty for the core group.
+    pub group: String,
+    /// API version within the group.
+    pub version: String,
+    /// As in the API's paths: `deployments`.
+    pub plural: String,
+    /// As in manifests: `Deployment`.
+    pub kind: String,
+    /// JSON pointer to the replicas wanted: `/spec/replicas`. Of a kind that is watched by default it is known. Without one the
+    /// objects are read as metadata only, and want what the objects they own want.
+    pub replicas: Option<String>,
+    /// JSON pointer to the seconds that a pod must have been ready before it counts as available: `/spec/minReadySeconds`. Of a
+    /// kind that is watched by default it is known. Without one a pod counts as soon as it is ready.
+    pub min_ready_seconds: Option<String>,
+    /// Whether the version is only what is assumed until the API server says which one it serves and prefers.
+    pub discovered: bool,
+}
+
+/// The kinds that are watched where nothing else is configured, as [`Kind::from_str`] reads them.
+const DEFAULTS: [&str; 10] = [
+    "apps/v1/deployments/Deployment=/spec/replicas,/spec/minReadySeconds",
+    "apps/v1/replicasets/ReplicaSet=/spec/replicas,/spec/minReadySeconds",
+    "apps/v1/statefulsets/StatefulSet=/spec/replicas,/spec/minReadySeconds",
+    "apps/v1/daemonsets/DaemonSet=/status/desiredNumberScheduled,/spec/minReadySeconds",
+    "leaderworkerset.x-k8s.io/v1/leaderworkersets/LeaderWorkerSet=/spec/replicas",
+    "argoproj.io/v1alpha1/rollouts/Rollout=/spec/replicas,/spec/minReadySeconds",
+    "serving.kserve.io/v1beta1/inferenceservices/InferenceService",
+    "serving.kserve.io/v1alpha1/llminferenceservices/LLMInferenceService",
+    "ray.io/v1/rayservices/RayService",
+    "ray.io/v1/rayclusters/RayCluster",
+];
+
+/// Why a kind, or a list of them, cannot be watched.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum KindError {
+    /// It cannot be read.
+    #[error(
+        "{0:?} is no kind: write GROUP/VERSION/PLURAL/KIND[=REPLICAS[,MIN_READY_SECONDS]] with JSON pointers, as in \
+         apps/v1/deployments/Deployment=/spec/replicas,/spec/minReadySeconds"
+    )]
+    Malformed(String),
+    /// Two kinds would be told apart by nothing.
+    #[error(
+        "kind {0} is given twice, or is Headgate's own: a carrier is known by its kind, so there can be one of the name"
+    )]
+    Twice(String),
+    /// A kind that is to be left out is none of the usual ones.
+    #[error("{name:?} is no kind that is watched by default: those are {usual}")]
+    NotUsual {
+        /// What was given.
+        name: String,
+        /// Those that there are.
+        usual: String,
+    },
+}
+
+/// Where a usual kind says its number of replicas, and its seconds, in whichever version.
+fn usual_pointers(group: &str, kind: &str) -> [Option<String>; 2] {
+    let of = |text: &&str| {
+        let (path, pointers) = text.split_once('=')?;
+        let same =
+            path.split('/').next() == Some(group) && path.split('/').next_back() == Some(kind);
+        pointers_of(pointers).filter(|_| same)
+    };
+    DEFAULTS.iter().find_map(of).unwrap_or_default()
+}
+
+/// The pointers to the number of replicas and to the seconds; `None` where the text is neither one nor two.
+fn pointers_of(text: &str) -> Option<[Option<String>; 2]> {
+    let pointer = |text: &str| text.starts_with('/').then(|| text.to_owned());
+    let Some((replicas, seconds)) = text.split_once(',') else {
+        return Some([Some(pointer(text)?), None]);
+    };
+    Some([Some(pointer(replicas)?), Some(pointer(seconds)?)])
+}
+
+/// The usual kinds, as manifests name them.
+fn names() -> Vec<String> {
+    Kind::defaults().into_iter().map(|kind| kind.kind).collect()
+}
+
+impl Kind {
+    /// Deployments, ReplicaSets, StatefulSets, DaemonSets, LeaderWorkerSets, Argo Rollouts, KServe and Ray.
+    #[must_use]
+    pub fn defaults() -> Vec<Self> {
+        DEFAULTS
+            .iter()
+            .filter_map(|text| text.parse().ok())
+            .map(|kind| Self {
+                discovered: true,
+                ..kind
+            })
+            .collect()
+    }
+
+    /// The name of a usual kind, as manifests write it, from any case.
+    ///
+    /// # Errors
+    /// [`KindError::NotUsual`], with those that there are.
+    pub fn usual(name: &str) -> Result<String, KindError> {
+        let all = names().into_iter();
+        let mut same = all.filter(|usual| usual.eq_ignore_ascii_case(name));
+        same.next().ok_or_else(|| KindError::NotUsual {
+            name: name.to_owned(),
+            usual: names().join(", "),
+        })
+    }
+
+    /// The usual kinds except those of these names, and `own`; one of a usual name takes its place.
+    #[must_use]
+    pub fn defaults_without_and(without: &[String], own: &[Self]) -> Vec<Self> {
+        let replaced = |usual: &Self| own.iter().any(|kind| kind.lower() == usual.lower());
+        let left_out = |usual: &Self| {
+            without
+                .iter()
+                .any(|name| usual.kind.eq_ignore_ascii_case(name))
+        };
+        let usual = Self::defaults().into_iter();
+        let usual = usual.filter(|usual| !replaced(usual) && !left_out(usual));
+        usual.chain(own.iter().cloned()).collect()
+    }
+
+    /// Checks that a carrier's kind names one of them.
+    ///
+    /// # Errors
+    /// [`KindError::Twice`] with the first kind that another one hides.
+    pub fn distinct(kinds: &[Self]) -> Result<(), KindError> {
+        let mut seen: BTreeSet<String> = ["pod", "service", "inferencepool"]
+            .map(str::to_owned)
+            .into();
+        match kinds.iter().find(|kind| !seen.insert(kind.lower())) {
+            Some(kind) => Err(KindError::Twice(kind.kind.clone())),
+            None => Ok(()),
+        }
+    }
+
+    /// How a carrier's key and messages spell it: `deployment`.
+    pub fn lower(&self) -> String {
+        self.kind.to_ascii_lowercase()
+    }
+
+    /// Whether an owner reference means it; its version says nothing.
+    pub fn is(&self, group: &str, kind: &str) -> bool {
+        self.group == group && self.kind == kind
+    }
+
+    /// The resource at the API server.
+    pub fn resource(&self) -> ApiResource {
+        let api_version = if self.group.is_empty() {
+            self.version.clone()
+        } else {
+            format!("{}/{}", self.group, self.version)
+        };
+        ApiResource {
+            group: self.group.clone(),
+            version: self.version.clone(),
+            api_version,
+            kind: self.kind.clone(),
+            plural: self.plural.clone(),
+        }
+    }
+}
+
+impl FromStr for Kind {
+    type Err = KindError;
+
+    fn from_str(text: &str) -> Result<Self, KindError> {
+        let malformed = || KindError::Malformed(text.to_owned());
+        let (path, [replicas, seconds]) = match text.split_once('=') {
+            Some((path, pointers)) => (path, pointers_of(pointers).ok_or_else(malformed)?),
+            None => (text, Default::default()),
+        };
+        let parts: Vec<&str> = path.split('/').collect();
+        let [group, version, plural, kind] = parts[..] else {
+            return Err(malformed());
+        };
+        let name = |part: &str| {
+            !part.is_empty()
+                && part
+                    .bytes()
+                    .all(|c| c.is_ascii_alphanumeric() || b"-.".contains(&c))
+        };
+        if !(group.is_empty() || name(group)) || ![version, plural, kind].into_iter().all(name) {
+            return Err(malformed());
+        }
+        let [usual_replicas, usual_seconds] = usual_pointers(group, kind);
+        Ok(Self {
+            group: group.to_owned(),
+            version: version.to_owned(),
+            plural: plural.to_owned(),
+            kind: kind.to_owned(),
+            replicas: replicas.or(usual_replicas),
+            min_ready_seconds: seconds.or(usual_seconds),
+            discovered: false,
+        })
+    }
+}
+
+/// As [`Kind::from_str`] reads it.
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            group,
+            version,
+            plural,
+            kind,
+            ..
+        } = self;
+        write!(f, "{group}/{version}/{plural}/{kind}")?;
+        match (&self.replicas, &self.min_ready_seconds) {
+            (Some(replicas), Some(seconds)) => write!(f, "={replicas},{seconds}"),
+            (Some(replicas), None) => write!(f, "={replicas}"),
+            (None, _) => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[test]
+    fn every_default_kind_is_read_and_written_as_it_is() {
+        let kinds = Kind::defaults();
+        let written: Vec<String> = kinds.iter().map(Kind::to_string).collect();
+        assert_eq!(written, DEFAULTS);
+        assert_eq!(Kind::distinct(&kinds), Ok(()));
+        assert_eq!(kinds[0].resource().api_version, "apps/v1");
+    }
+
+    #[test]
+    fn a_kind_that_cannot_be_told_from_another_is_refused() {
+        let mut kinds = Kind::defaults();
+        kinds.push("my.org/v1/deployments/Deployment".parse().unwrap());
+        assert_eq!(
+            Kind::distinct(&kinds),
+            Err(KindError::Twice("Deployment".into()))
+        );
+        let service: Kind = "serving.knative.dev/v1/services/Service".parse().unwrap();
+        assert!(Kind::distinct(&[service]).is_err());
+    }
+
+    #[test]
+    fn usual_kinds_can_be_left_out_and_a_version_that_is_given_stays() {
+        let own: Kind = "ray.io/v1alpha1/rayclusters/RayCluster".parse().unwrap();
+        let without = ["rayservice", "Rollout"].map(str::to_owned);
+        let kinds = Kind::defaults_without_and(&without, std::slice::from_ref(&own));
+        assert_eq!(kinds.len(), DEFAULTS.len() - 2);
+        assert_eq!(kinds.last(), Some(&own));
+        assert!(kinds.iter().all(|kind| kind.discovered == (*kind != own)));
+        assert_eq!(Kind::usual("rayservice").unwrap(), "RayService");
+        let error = Kind::usual("Gang").unwrap_err().to_string();
+        assert!(
+            error.contains("Gang") && error.contains("LeaderWorkerSet"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn a_usual_kind_that_is_given_by_hand_is_read_as_it_is_by_default() {
+        let usual = "/spec/minReadySeconds";
+        for (text, pointers) in [
+            (
+                "argoproj.io/v1beta1/rollouts/Rollout",
+                [Some("/spec/replicas"), Some(usual)],
+            ),
+            (
+                "argoproj.io/v1/rollouts/Rollout=/spec/size",
+                [Some("/spec/size"), Some(usual)],
+            ),
+            (
+                "argoproj.io/v1/rollouts/Rollout=/spec/size,/spec/wait",
+                [Some("/spec/size"), Some("/spec/wait")],
+            ),
+            (
+                "apps/v1/daemonsets/DaemonSet",
+                [Some("/status/desiredNumberScheduled"), Some(usual)],
+            ),
+            (
+                "leaderworkerset.x-k8s.io/v1/leaderworkersets/LeaderWorkerSet",
+                [Some("/spec/replicas"), None],
+            ),
+            ("ray.io/v1/rayclusters/RayCluster", [None, None]),
+            ("my.org/v1/rollouts/Rollout", [None, None]),
+            ("my.org/v1/gangs/Gang=/spec/n", [Some("/spec/n"), None]),
+            (
+                "my.org/v1/gangs/Gang=/spec/n,/spec/s",
+                [Some("/spec/n"), Some("/spec/s")],
+            ),
+        ] {
+            let kind: Kind = text.parse().unwrap();
+            let read = [&kind.replicas, &kind.min_ready_seconds].map(Option::as_deref);
+            assert_eq!(read, pointers, "{text}");
+            assert_eq!(kind.to_string().parse::<Kind>().as_ref(), Ok(&kind));
+        }
+    }
+
+    #[test]
+    fn what_is_no_kind_is_refused_with_an_example() {
+        for text in [
+            "",
+            "Deployment",
+            "apps/v1/Deployment",
+            "a/b/c/d=spec.replicas",
+            "a/b/c/d=/spec/replicas,",
+            "a/b/c/d=,/spec/minReadySeconds",
+            "a/b/c/d=/spec/replicas,minReadySeconds",
+            "a/b//d",
+            "a/b/c/d/e",
+            "a/b/c d/e",
+        ] {
+            let error = text.parse::<Kind>().unwrap_err().to_string();
+            assert!(error.contains("apps/v1/deployments"), "{error}");
+        }
+    }
+}

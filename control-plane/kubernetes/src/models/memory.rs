@@ -1,0 +1,165 @@
+//! The memory of a model in its object: in `status`, and the base also as an annotation.
+//!
+//! Invariant: what was written is read back unchanged; entries of others that cannot be parsed are skipped.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use headgate_contract::Version;
+use headgate_model::{Memory, Remembered, RememberedName};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::jiff::Timestamp;
+
+use super::resource::{Base, Name, ServedModelStatus};
+
+/// The memory in a status.
+#[must_use]
+pub fn memory_of(status: &ServedModelStatus) -> Memory {
+    let versions = |texts: &[String]| -> BTreeSet<Version> {
+        let texts = texts.iter();
+        texts
+            .filter_map(|text| Version::try_from(text.as_str()).ok())
+            .collect()
+    };
+    let carriers = |carriers: &[Base]| -> BTreeMap<String, Remembered> {
+        let carriers = carriers.iter().map(|carrier| {
+            let remembered = Remembered {
+                versions: versions(&carrier.versions),
+                undeclared_since: carrier.undeclared_since.as_ref().map(seconds),
+            };
+            (carrier.carrier.clone(), remembered)
+        });
+        carriers.collect()
+    };
+    let names = status.names.iter().map(|name| {
+        let remembered = RememberedName {
+            carriers: name.carriers.iter().cloned().collect(),
+            gone_since: name.gone_since.as_ref().map(seconds),
+        };
+        (name.name.clone(), remembered)
+    });
+    Memory {
+        base: carriers(&status.base),
+        previous: carriers(&status.previous),
+        full_share: status.full_share.iter().cloned().collect(),
+        names: names.collect(),
+        provisional_since: status.provisional_since.as_ref().map(seconds),
+    }
+}
+
+/// Puts a memory into a status.
+pub fn remember_in(status: &mut ServedModelStatus, memory: &Memory) {
+    let carriers = |carriers: &BTreeMap<String, Remembered>| -> Vec<Base> {
+        let carriers = carriers.iter().map(|(carrier, remembered)| Base {
+            carrier: carrier.clone(),
+            versions: remembered
+                .versions
+                .iter()
+                .map(ToString::to_string)
+                .collect(),
+            undeclared_since: remembered.undeclared_since.and_then(time),
+        });
+        carriers.collect()
+    };
+    status.base = carriers(&memory.base);
+    status.previous = carriers(&memory.previous);
+    status.full_share = memory.full_share.iter().cloned().collect();
+    let names = memory.names.iter().map(|(name, remembered)| Name {
+        name: name.clone(),
+        carriers: remembered.carriers.iter().cloned().collect(),
+        gone_since: remembered.gone_since.and_then(time),
+    });
+    status.names = names.collect();
+    status.provisional_since = memory.provisional_since.and_then(time);
+}
+
+/// Stores when the model lost its last carrier, also for each carrier of its base, so that `baseGrace` runs while the model is not
+/// planned.
+pub fn set_carriers_gone(status: &mut ServedModelStatus, since: Option<Time>) {
+    for carrier in status.base.iter_mut().chain(&mut status.previous) {
+        if carrier.undeclared_since.is_none() {
+            carrier.undeclared_since.clone_from(&since);
+        }
+    }
+    status.carriers_gone_since = since;
+}
+
+/// Parses an annotation that [`Memory::base_text`] wrote. Entries that are not carriers are skipped.
+#[must_use]
+pub fn base_of(text: &str) -> BTreeMap<String, Remembered> {
+    let carriers = text.split(',').filter_map(|part| {
+        let (carrier, versions) = part.split_once('=')?;
+        let carrier = carrier.trim();
+        let (kind, name) = carrier.split_once('/')?;
+        let versions = versions.trim().split('+');
+        let remembered = Remembered {
+            versions: versions.filter_map(|v| Version::try_from(v).ok()).collect(),
+            undeclared_since: None,
+        };
+        (!kind.is_empty() && !name.is_empty()).then(|| (carrier.to_owned(), remembered))
+    });
+    carriers.collect()
+}
+
+/// A timestamp → Unix seconds.
+pub fn seconds(time: &Time) -> i64 {
+    time.0.as_second()
+}
+
+/// Unix seconds → a timestamp; `None` if out of its range.
+pub fn time(seconds: i64) -> Option<Time> {
+    Timestamp::from_second(seconds).ok().map(Time)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn version(text: &str) -> Version {
+        Version::try_from(text).unwrap()
+    }
+
+    fn memory() -> Memory {
+        let base = Remembered {
+            versions: [version("v1"), version("v1.1-cuda")].into(),
+            undeclared_since: Some(1_700_000_000),
+        };
+        let name = RememberedName {
+            carriers: ["deployment/a".to_owned()].into(),
+            gone_since: Some(1_700_000_100),
+        };
+        Memory {
+            base: [
+                ("deployment/a".to_owned(), base),
+                ("service/b".to_owned(), Remembered::default()),
+            ]
+            .into(),
+            previous: [("deployment/0".to_owned(), Remembered::default())].into(),
+            full_share: ["deployment/a".to_owned()].into(),
+            names: [("gpt-x".to_owned(), name)].into(),
+            provisional_since: Some(1_700_000_200),
+        }
+    }
+
+    #[test]
+    fn a_memory_is_read_as_it_was_written_also_after_json() {
+        let mut status = ServedModelStatus::default();
+        remember_in(&mut status, &memory());
+        let json = serde_json::to_string(&status).unwrap();
+        let read: ServedModelStatus = serde_json::from_str(&json).unwrap();
+        assert_eq!(memory_of(&read), memory());
+        assert_eq!(memory_of(&ServedModelStatus::default()), Memory::default());
+    }
+
+    #[test]
+    fn the_base_is_read_from_its_annotation_and_what_is_no_carrier_is_left_out() {
+        let text = memory().base_text();
+        assert_eq!(text, "deployment/a=v1+v1.1-cuda,service/b=");
+        let mut base = memory().base;
+        base.get_mut("deployment/a").unwrap().undeclared_since = None;
+        assert_eq!(base_of(&text), base);
+        base.remove("service/b");
+        assert_eq!(base_of("x, /=v, deployment/a = v1+v1.1-cuda+?,=,"), base);
+        assert!(base_of("").is_empty());
+    }
+}

@@ -1,0 +1,40 @@
+//! `ServedModel`: its CustomResourceDefinition's type, its form in JSON, and the cache of stored objects.
+//!
+//! Invariant: people write `spec`, the control plane writes `status`. Memory is read from the object and nowhere else, so every
+//! replica plans the same.
+
+use std::sync::Arc;
+
+use tokio::sync::watch;
+
+mod cache;
+mod findings;
+pub mod memory;
+pub mod naming;
+mod resource;
+mod stored;
+
+pub use self::cache::ModelCache;
+pub use self::findings::findings;
+pub use self::memory::{base_of, memory_of, remember_in, set_carriers_gone, time};
+pub use self::naming::object_name;
+pub use self::resource::{
+    Base, Change, Name, Percent, Proxies, Served, ServedModel, ServedModelStatus, Shown,
+};
+pub use self::stored::{ModelShape, StoredModel};
+
+/// Field manager of `ServedModel`s.
+pub const MANAGER: &str = "headgate-models";
+/// Seconds that the object of a model is kept after the last carrier of the model is gone.
+pub const UNCARRIED: i64 = 3600;
+
+/// Input of the writer: the objects, and the channel where it reports that it cannot write them.
+#[derive(Debug, Clone)]
+pub struct Writable {
+    /// The stored objects; `None` until all of them are known.
+    pub seen: watch::Receiver<Option<Arc<ModelCache>>>,
+    /// Why they cannot be written, if so.
+    pub unwritable: watch::Sender<Option<String>>,
+    /// The name of this installation.
+    pub controller: String,
+}

@@ -1,0 +1,139 @@
+//! The name of an installation, and the part of a status that it writes: several installations can serve one cluster.
+//!
+//! Invariant: each installation owns a part of the status that no other one writes, as a field manager of server-side apply.
+
+use std::fmt;
+use std::str::FromStr;
+
+use headgate_contract::names::DEFAULT_CONTROLLER_NAME;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use serde_json::{Value, json};
+
+/// Field manager of the installation with the default name, and prefix of the others.
+const MANAGER: &str = "headgate-status";
+/// Longest name, in bytes: a field manager, which contains it, has at most 128.
+const LONGEST: usize = 128 - MANAGER.len() - 1;
+
+/// The name of an installation, the same for all its replicas: a domain and a path, as in Gateway API's `controllerName`. The one
+/// with the default name owns `status.conditions`, any other its entry of `status.controllers`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Controller(String);
+
+impl Default for Controller {
+    fn default() -> Self {
+        Self(DEFAULT_CONTROLLER_NAME.to_owned())
+    }
+}
+
+impl fmt::Display for Controller {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// The text is not a controller name.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "{0:?} is not a controller name: write a domain and a path of at most {LONGEST} characters, such as {DEFAULT_CONTROLLER_NAME}"
+)]
+pub struct InvalidController(String);
+
+impl FromStr for Controller {
+    type Err = InvalidController;
+
+    fn from_str(text: &str) -> Result<Self, InvalidController> {
+        let alphanumeric = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit();
+        let label = |label: &str| {
+            let ends = [label.bytes().next(), label.bytes().last()];
+            ends.iter().all(|c| c.is_some_and(alphanumeric))
+                && label.bytes().all(|c| alphanumeric(c) || c == b'-')
+        };
+        let in_path = |c: u8| c.is_ascii_alphanumeric() || b"/-._~%!$&'()*+,;=:".contains(&c);
+        let sound = text.split_once('/').is_some_and(|(domain, path)| {
+            domain.split('.').all(label) && !path.is_empty() && path.bytes().all(in_path)
+        });
+        if sound && text.len() <= LONGEST {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(InvalidController(text.to_owned()))
+        }
+    }
+}
+
+impl Controller {
+    fn is_default(&self) -> bool {
+        self.0 == DEFAULT_CONTROLLER_NAME
+    }
+
+    /// The field manager of what it writes.
+    pub fn manager(&self) -> String {
+        if self.is_default() {
+            MANAGER.to_owned()
+        } else {
+            format!("{MANAGER}-{self}")
+        }
+    }
+
+    /// Its conditions in the JSON of an object.
+    pub(super) fn conditions<'o>(&self, object: &'o Value) -> Option<&'o Value> {
+        if self.is_default() {
+            return object.pointer("/status/conditions");
+        }
+        let entries = object.pointer("/status/controllers")?.as_array()?;
+        let own = |entry: &&Value| {
+            entry.get("controllerName").and_then(Value::as_str) == Some(self.0.as_str())
+        };
+        entries.iter().find(own)?.get("conditions")
+    }
+
+    /// A status with these conditions, and no field that others own.
+    pub fn status(&self, conditions: &[Condition]) -> Value {
+        if self.is_default() {
+            json!({"conditions": conditions})
+        } else {
+            json!({"controllers": [{"controllerName": self.0, "conditions": conditions}]})
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_a_domain_and_a_path() {
+        for name in [
+            DEFAULT_CONTROLLER_NAME,
+            "a/b",
+            "blue.example.com/headgate/2",
+            "x-1.io/A_b~",
+        ] {
+            let read = name.parse::<Controller>();
+            assert_eq!(read.map(|read| read.to_string()), Ok(name.to_owned()));
+        }
+        let long = format!("a.example/{}", "x".repeat(LONGEST));
+        for name in [
+            "",
+            "headgate",
+            "a/",
+            "/b",
+            "A.example/b",
+            "-a/b",
+            "a..b/c",
+            "a/b c",
+            "a/b\n",
+            long.as_str(),
+        ] {
+            let refused = name.parse::<Controller>().map_err(|why| why.to_string());
+            assert!(
+                refused.is_err_and(|why| why.contains("such as headgate.dev/headgate")),
+                "{name:?}"
+            );
+        }
+        let longest = "a.example/".to_owned() + &"x".repeat(LONGEST - 10);
+        let manager = longest
+            .parse::<Controller>()
+            .map(|read| read.manager().len());
+        assert_eq!(manager, Ok(128));
+    }
+}

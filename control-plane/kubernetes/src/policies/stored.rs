@@ -1,0 +1,134 @@
+//! JSON of the API server → a policy, or why it is none.
+//!
+//! Invariant: only an object without a name and a namespace is no object. One whose spec cannot be read (it was stored before its
+//! definition said so) is one all the same, so that its status can say why.
+
+use headgate_contract::{ConfigError, TokenBucketPolicySpec, TrafficTagPolicySpec, parse_json};
+use headgate_model::{Policy, PolicyId, PolicyKind};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use k8s_openapi::jiff::Timestamp;
+use serde::Deserialize as _;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use super::Controller;
+use crate::pruning::{Keep, Shape};
+
+/// Who wrote which part of an object last.
+const MANAGERS: Keep = Keep::Fields(&[("manager", Keep::Scalar), ("time", Keep::Scalar)]);
+
+/// A policy's JSON, whatever is written in its spec: deeper than any policy is.
+#[derive(Debug, Clone)]
+pub struct PolicyShape;
+impl Shape for PolicyShape {
+    const KEEP: Keep = Keep::Fields(&[
+        (
+            "metadata",
+            Keep::Fields(&[
+                ("name", Keep::Scalar),
+                ("namespace", Keep::Scalar),
+                ("uid", Keep::Scalar),
+                ("resourceVersion", Keep::Scalar),
+                ("generation", Keep::Scalar),
+                ("creationTimestamp", Keep::Scalar),
+                ("managedFields", MANAGERS),
+            ]),
+        ),
+        ("spec", Keep::All(16)),
+        (
+            "status",
+            Keep::Fields(&[("conditions", Keep::All(3)), ("controllers", Keep::All(5))]),
+        ),
+    ]);
+}
+
+/// A policy as an API server has it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StoredPolicy {
+    /// Which.
+    pub id: PolicyId,
+    /// `metadata.uid`.
+    pub uid: String,
+    /// `metadata.resourceVersion`.
+    pub version: String,
+    /// `metadata.generation`.
+    pub generation: i64,
+    /// What it says, or why that cannot be read.
+    pub says: Result<Says, ConfigError>,
+    /// The conditions of its status that are the installation's own; what cannot be read of them is left out, and so written anew.
+    pub conditions: Vec<Condition>,
+    /// When a control plane of the installation wrote them last.
+    pub written: Option<Timestamp>,
+}
+
+/// What a policy says.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Says {
+    /// A `TokenBucketPolicy`.
+    Buckets(Policy<TokenBucketPolicySpec>),
+    /// A `TrafficTagPolicy`.
+    Tags(Policy<TrafficTagPolicySpec>),
+}
+
+impl StoredPolicy {
+    /// Reads an object, and of its status what `controller` writes; `None` where it has no name or namespace.
+    #[must_use]
+    pub fn read(kind: PolicyKind, controller: &Controller, object: &Value) -> Option<Self> {
+        let text = |pointer| object.pointer(pointer).and_then(Value::as_str);
+        let filled = |pointer| text(pointer).filter(|text| !text.is_empty());
+        let id = PolicyId {
+            kind,
+            namespace: filled("/metadata/namespace")?.to_owned(),
+            name: filled("/metadata/name")?.to_owned(),
+        };
+        let generation = object.pointer("/metadata/generation");
+        let generation = generation.and_then(Value::as_i64).unwrap_or(0);
+        let created = text("/metadata/creationTimestamp");
+        let created = created.and_then(|time| time.parse::<Timestamp>().ok());
+        let created = created.map(Timestamp::as_second);
+        let uid = text("/metadata/uid").unwrap_or_default();
+        let born = (uid, created);
+        let says = match kind {
+            PolicyKind::TokenBucket => policy(&id, generation, born, object).map(Says::Buckets),
+            PolicyKind::TrafficTag => policy(&id, generation, born, object).map(Says::Tags),
+        };
+        let conditions = controller.conditions(object);
+        let conditions = conditions.and_then(|list| Vec::deserialize(list).ok());
+        let managers = object.pointer("/metadata/managedFields");
+        let managers = managers.and_then(Value::as_array).into_iter().flatten();
+        let manager = controller.manager();
+        let ours = |m: &&Value| m.get("manager").and_then(Value::as_str) == Some(&manager);
+        let time = |m: &Value| m.get("time")?.as_str()?.parse::<Timestamp>().ok();
+        Some(Self {
+            written: managers.filter(ours).filter_map(time).max(),
+            id,
+            uid: uid.to_owned(),
+            version: text("/metadata/resourceVersion")
+                .unwrap_or_default()
+                .to_owned(),
+            generation,
+            says,
+            conditions: conditions.unwrap_or_default(),
+        })
+    }
+}
+
+fn policy<S: DeserializeOwned>(
+    id: &PolicyId,
+    generation: i64,
+    (uid, created): (&str, Option<i64>),
+    object: &Value,
+) -> Result<Policy<S>, ConfigError> {
+    let spec = object.get("spec").filter(|spec| !spec.is_null());
+    let spec = spec
+        .ok_or_else(|| ConfigError::new("spec", "is missing: a policy says what it does there"))?;
+    Ok(Policy {
+        origin: id.to_string(),
+        namespace: id.namespace.clone(),
+        name: id.name.clone(),
+        uid: uid.to_owned(),
+        created,
+        generation,
+        spec: parse_json(spec.to_string().as_bytes()).map_err(|e| e.under("spec"))?,
+    })
+}

@@ -1,0 +1,119 @@
+//! Asks the API server which rights are missing, before they are needed: a right to write may be needed hours later, and
+//! then a policy's status would be the first to suffer.
+//!
+//! Everybody may ask this of themselves (`system:basic-user`). Invariant: nothing waits for it, and an API server that does
+//! not say leaves what was known.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use futures::stream::{self, StreamExt as _, TryStreamExt as _};
+use k8s_openapi::api::authentication::v1::SelfSubjectReview;
+use k8s_openapi::api::authorization::v1::{
+    ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec,
+};
+use kube::Client;
+use kube::api::{Api, PostParams};
+use tokio::time::timeout;
+
+use crate::access::{Missing, Needs, Right};
+use crate::fault::{ANSWER, Fault};
+use crate::health::WatchHealth;
+
+/// Questions at once.
+const AT_ONCE: usize = 4;
+/// Time between two reviews while nothing is missing: what goes missing then is told by what fails of it.
+const WELL: Duration = Duration::from_secs(300);
+/// Time between two reviews while something is missing, or was not answered.
+const MISSING: Duration = Duration::from_secs(10);
+
+/// What of these rights the API server refuses now.
+///
+/// # Errors
+/// The API server does not say, or not in time: why.
+pub async fn review(client: &Client, rights: &[Right]) -> Result<BTreeSet<Missing>, String> {
+    let api: Api<SelfSubjectAccessReview> = Api::all(client.clone());
+    let questions = rights
+        .iter()
+        .flat_map(|right| right.each().map(move |missing| (right, missing)));
+    let questions: Vec<_> = questions
+        .map(|(right, missing)| (question(right, missing.verb), missing))
+        .collect();
+    let answers = stream::iter(questions).map(|(question, missing)| {
+        let api = api.clone();
+        async move {
+            let params = PostParams::default();
+            let answer = timeout(ANSWER, api.create(&params, &question)).await??;
+            let allowed = answer.status.is_some_and(|status| status.allowed);
+            Ok::<_, Fault>((!allowed).then_some(missing))
+        }
+    });
+    answers
+        .buffer_unordered(AT_ONCE)
+        .try_filter_map(|missing| async move { Ok(missing) })
+        .try_collect()
+        .await
+        .map_err(|fault: Fault| fault.message())
+}
+
+fn question(right: &Right, verb: &str) -> SelfSubjectAccessReview {
+    let (resource, part) = match right.resource.split_once('/') {
+        Some((resource, part)) => (resource, Some(part.to_owned())),
+        None => (right.resource.as_str(), None),
+    };
+    SelfSubjectAccessReview {
+        spec: SelfSubjectAccessReviewSpec {
+            resource_attributes: Some(ResourceAttributes {
+                group: Some(right.group.clone()),
+                namespace: right.namespace.clone(),
+                resource: Some(resource.to_owned()),
+                subresource: part,
+                verb: Some(verb.to_owned()),
+                ..ResourceAttributes::default()
+            }),
+            ..SelfSubjectAccessReviewSpec::default()
+        },
+        ..SelfSubjectAccessReview::default()
+    }
+}
+
+/// The ServiceAccount of this namespace that the API server is asked as. `None` if it does not say, or if it is somebody else,
+/// whom no command of ours can give a right.
+async fn account(client: &Client, namespace: &str) -> Option<String> {
+    let api: Api<SelfSubjectReview> = Api::all(client.clone());
+    let (params, question) = (PostParams::default(), SelfSubjectReview::default());
+    let answer = timeout(ANSWER, api.create(&params, &question)).await;
+    let user = answer.ok()?.ok()?.status?.user_info?.username?;
+    let account = user.strip_prefix("system:serviceaccount:")?;
+    let (home, name) = account.split_once(':')?;
+    (home == namespace).then(|| name.to_owned())
+}
+
+/// Reviews the rights again and again, and tells `states` what is missing.
+pub async fn keep_reviewing(client: Client, needs: Needs, states: WatchHealth) {
+    let rights = needs.rights();
+    loop {
+        let wait = match review(&client, &rights).await {
+            Ok(missing) => {
+                // Who is asked as may be another one by now, where a kubeconfig says.
+                let account = if missing.is_empty() {
+                    None
+                } else {
+                    account(&client, &needs.own_namespace).await
+                };
+                let grant = needs.command(account.as_deref());
+                let wait = if missing.is_empty() { WELL } else { MISSING };
+                states.missing(missing, &grant);
+                wait
+            }
+            Err(why) => {
+                tracing::debug!(
+                    why,
+                    "the Kubernetes API does not say which rights are missing"
+                );
+                MISSING
+            }
+        };
+        tokio::time::sleep(wait).await;
+    }
+}

@@ -1,0 +1,39 @@
+//! An API server that knows the policies.
+
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use headgate_kubernetes::policies::crds;
+use headgate_kubernetes::policies::yaml;
+use headgate_testkit::kube::{Kube, KubeOptions, Kubectl};
+use tokio::runtime::Runtime;
+
+/// A file of the checkout the test runs in.
+pub(crate) fn file(path: &str) -> String {
+    let crate_dir = std::env::var("CARGO_MANIFEST_DIR").unwrap();
+    format!("{crate_dir}/../../{path}")
+}
+
+/// The runtime of all tests, so that one server and its client serve them.
+pub(crate) fn runtime() -> &'static Runtime {
+    static RUNTIME: OnceLock<Runtime> = OnceLock::new();
+    RUNTIME.get_or_init(|| Runtime::new().unwrap())
+}
+
+/// A server of one's own, with the definitions established.
+pub(crate) async fn start() -> Kube {
+    let kube = Kube::start(KubeOptions {
+        within: Duration::from_secs(120),
+        ..KubeOptions::default()
+    })
+    .await
+    .unwrap();
+    define(&kube.kubectl()).await;
+    kube
+}
+
+/// Gives the API server the definitions, and waits until it serves them.
+pub(crate) async fn define(kubectl: &Kubectl) {
+    let definitions = yaml(&crds().unwrap()).unwrap();
+    kubectl.defined(&definitions).await.unwrap();
+}

@@ -1,0 +1,27 @@
+//! Publication of plans: source → registry → plan → one snapshot for each scope, and what proxies made of them.
+//!
+//! ```text
+//! Observed ──▶ scheduler (when) ──▶ publisher (plan) ──▶ snapshots (translated, one for each scope) ──▶ xds
+//!                                         replica counts, refusals, unreachable versions ◀── proxies ──┘
+//! ```
+//!
+//! Invariant: a publication never waits for a proxy, and a scope that cannot be translated keeps its last good snapshot.
+
+mod generations;
+mod history;
+mod modules;
+mod publisher;
+mod reach;
+mod refusals;
+mod replica_counts;
+mod scheduler;
+mod scopes;
+mod snapshots;
+
+pub use self::history::PlanModels;
+pub use self::modules::{ModuleProblem, Offered};
+pub use self::publisher::{Published, Publisher, tick};
+pub use self::reach::{Unreached, unreached};
+pub use self::replica_counts::tally;
+pub use self::scopes::ScopeRules;
+pub use self::snapshots::SnapshotStore;

@@ -1,0 +1,313 @@
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use headgate_model::{Carrier, LabelKeys, Objects, Pod, Policy, Registry, Scales, plan};
+use headgate_translate::{Code, Modules, Options};
+use headgate_xds::fleet::{Progress, StreamId};
+use headgate_xds::session::{Acked, KindStatus, Nacked, Protocol};
+use headgate_xds::{Peer, Snapshot, World};
+use tokio::sync::watch;
+
+use super::*;
+use crate::scopes::ScopeRules;
+
+/// SnapshotStore with a proxy, and what they were told.
+struct Stage {
+    scopes: SnapshotStore,
+    scope: Scope,
+    plan: Arc<Plan>,
+    snapshots: watch::Receiver<Option<Arc<Snapshot>>>,
+}
+
+fn key(name: &str) -> CarrierKey {
+    CarrierKey {
+        namespace: "default".to_owned(),
+        kind: "deployment".to_owned(),
+        name: name.to_owned(),
+    }
+}
+
+/// `model/version` of each carrier, called `model-version`; the weight of those that have one.
+fn objects(carriers: &[(&str, &str, Option<&str>)]) -> Objects {
+    let mut objects = Objects::default();
+    for (created, (model, version, weight)) in carriers.iter().enumerate() {
+        let key = key(&format!("{model}-{version}"));
+        let labels = [("model-name", *model), ("model-version", *version)];
+        let labels = labels
+            .into_iter()
+            .chain(weight.map(|w| ("canary-weight", w)));
+        let carrier = Carrier {
+            key: key.clone(),
+            created: i64::try_from(created).ok(),
+            labels: labels.map(|(k, v)| (k.to_owned(), v.to_owned())).collect(),
+            annotations: BTreeMap::new(),
+            desired: 1,
+            wishes: BTreeMap::new(),
+            pods: vec![Pod::at(
+                key.name.clone(),
+                std::net::SocketAddr::from(([127, 0, 0, 1], 9)),
+            )],
+            min_ready_seconds: 0,
+            troubles: Vec::new(),
+            origin: String::new(),
+        };
+        objects.carriers.insert(key, carrier);
+    }
+    objects
+}
+
+fn with_policy(mut objects: Objects, name: &str, capacity: u32) -> Objects {
+    let spec = serde_json::json!({"buckets": [{
+        "name": "fair", "key": ["tenant"], "profile": "tokens",
+        "tokens": {"capacity": capacity, "refillPerSecond": 10},
+    }]});
+    let policy = Policy {
+        namespace: "default".to_owned(),
+        name: name.to_owned(),
+        uid: String::new(),
+        created: Some(7),
+        generation: i64::from(capacity),
+        origin: String::new(),
+        spec: serde_json::from_value(spec).unwrap(),
+    };
+    let key = ("default".to_owned(), name.to_owned());
+    objects.bucket_policies.insert(key, policy);
+    objects
+}
+
+fn modules(name: &str) -> Modules {
+    Modules::of(|_| Code::File(format!("/{name}.wasm")))
+}
+
+impl Stage {
+    fn new(objects: &Objects) -> Self {
+        let rules = ScopeRules {
+            allow: Vec::new(),
+            follow: Vec::new(),
+            reach: Vec::new(),
+            namespaces: vec!["default".to_owned()],
+            listen: "127.0.0.1:10000".parse().unwrap(),
+        };
+        let domains = [("default".to_owned(), vec!["*".to_owned()])];
+        let scopes = SnapshotStore::new(rules, Options::new(modules("one"), domains));
+        let scope = scopes.scope(&Peer::default()).unwrap();
+        let snapshots = scopes.snapshots(&Peer::default()).unwrap();
+        let mut stage = Self {
+            scopes,
+            scope,
+            plan: Arc::default(),
+            snapshots,
+        };
+        stage.publish(objects, "one");
+        stage
+    }
+
+    fn publish(&mut self, objects: &Objects, code: &str) {
+        let registry = Registry::build(objects, &LabelKeys::default());
+        self.plan = Arc::new(plan(&registry, objects, &Scales::default()));
+        self.scopes
+            .publish(self.plan.clone(), objects, &modules(code));
+    }
+
+    /// The version of a resource that proxies should run.
+    fn version(&self, kind: Kind, name: &str) -> String {
+        let snapshot = self.snapshots.borrow().clone().unwrap();
+        snapshot.get(kind, name).unwrap().version().to_owned()
+    }
+
+    /// A proxy that runs this version of a resource and refuses the one that it should run.
+    fn refuses(&self, kind: Kind, name: &str, runs: &str) -> Proxy {
+        let refused = self.version(kind, name);
+        let nacked = Nacked {
+            version: refused.clone(),
+            message: "no".to_owned(),
+            retries: 0,
+        };
+        let acked = Acked {
+            wanted: refused,
+            acked: runs.to_owned(),
+        };
+        let status = KindStatus {
+            nacked: [(name.to_owned(), nacked)].into(),
+            resources: [(name.to_owned(), acked)]
+                .into_iter()
+                .filter(|_| !runs.is_empty())
+                .collect(),
+            ..KindStatus::default()
+        };
+        let progress = Progress {
+            status,
+            ..Progress::default()
+        };
+        Proxy {
+            stream: StreamId(1),
+            peer: Arc::default(),
+            scope: self.scope.clone(),
+            protocol: Protocol::Delta,
+            only: None,
+            since: SystemTime::UNIX_EPOCH,
+            kinds: [(kind, progress)].into(),
+        }
+    }
+
+    /// Object and first words of what is said.
+    fn said(&self, proxy: &Proxy) -> Vec<(String, String)> {
+        let all = refusals(&self.plan, &self.scopes, std::slice::from_ref(proxy));
+        let told = |refusal: Refusal| {
+            let words = refusal.message.split(": ").next().unwrap_or_default();
+            (refusal.object.to_string(), words.to_owned())
+        };
+        all.into_iter().map(told).collect()
+    }
+}
+
+fn told(object: &str, words: &str) -> Vec<(String, String)> {
+    vec![(object.to_owned(), format!("a proxy refuses the {words}"))]
+}
+
+const LLAMA: (&str, &str, Option<&str>) = ("llama", "one", None);
+const ROUTES: (Kind, &str) = (Kind::Route, "ai-model-route");
+const FILTERS: (Kind, &str) = (Kind::Extension, "headgate");
+
+#[test]
+fn a_cluster_is_made_of_the_carrier_that_brought_its_version() {
+    let stage = Stage::new(&objects(&[LLAMA, ("llama", "v2.1", Some("10"))]));
+    for (kind, name, object, what) in [
+        (
+            Kind::Cluster,
+            "model/default/llama/v2.1",
+            "llama-v2.1",
+            "cluster",
+        ),
+        (
+            Kind::Endpoints,
+            "model/default/llama/v2.1",
+            "llama-v2.1",
+            "endpoints",
+        ),
+        (Kind::Cluster, "model/default/llama", "llama-one", "cluster"),
+    ] {
+        assert_eq!(
+            stage.said(&stage.refuses(kind, name, "")),
+            told(
+                &format!("deployment default/{object}"),
+                &format!("{what} {name} made of it, and keeps what it has")
+            )
+        );
+    }
+    // What is gone by now.
+    let mut gone = stage.refuses(Kind::Cluster, "model/default/llama", "");
+    let status = &mut gone.kinds.get_mut(&Kind::Cluster).unwrap().status;
+    let nacked = status.nacked.pop_first().unwrap().1;
+    status.nacked.insert("model/red/llama".to_owned(), nacked);
+    assert_eq!(stage.said(&gone), []);
+}
+
+#[test]
+fn routes_are_made_of_the_carriers_that_brought_or_took_a_version_and_not_of_weights() {
+    let (kind, name) = ROUTES;
+    let mut stage = Stage::new(&objects(&[LLAMA, ("phi", "one", None)]));
+    let first = stage.version(kind, name);
+    let words = "routes ai-model-route made of it, and keeps what it has";
+    stage.publish(
+        &objects(&[
+            LLAMA,
+            ("phi", "one", Some("100")),
+            ("llama", "two", Some("5")),
+        ]),
+        "one",
+    );
+    let second = stage.version(kind, name);
+    assert_eq!(
+        stage.said(&stage.refuses(kind, name, &first)),
+        told("deployment default/llama-two", words)
+    );
+    stage.publish(&objects(&[LLAMA, ("phi", "one", None)]), "one");
+    assert_eq!(
+        stage.said(&stage.refuses(kind, name, &second)),
+        told("deployment default/llama-one", words)
+    );
+    // It runs none, so that all of it is new.
+    assert_eq!(
+        stage.said(&stage.refuses(kind, name, "")),
+        told("the control plane", "routes ai-model-route, and has none")
+    );
+}
+
+#[test]
+fn filters_are_made_of_the_policies_or_else_of_the_models_that_changed() {
+    let (kind, name) = FILTERS;
+    let words = "filter configuration headgate made of it, and keeps what it has";
+    let ten = objects(&[LLAMA, ("llama", "two", Some("10"))]);
+    let mut stage = Stage::new(&with_policy(ten.clone(), "fair", 1));
+    let first = stage.version(kind, name);
+    stage.publish(&with_policy(ten, "fair", 2), "one");
+    let second = stage.version(kind, name);
+    assert_eq!(
+        stage.said(&stage.refuses(kind, name, &first)),
+        told("TokenBucketPolicy default/fair", words)
+    );
+    let half = objects(&[LLAMA, ("llama", "two", Some("50"))]);
+    let half = with_policy(half, "fair", 2);
+    stage.publish(&half, "one");
+    let third = stage.version(kind, name);
+    assert_eq!(
+        stage.said(&stage.refuses(kind, name, &second)),
+        told("deployment default/llama-one", words)
+    );
+    // Other modules are no object's doing; nor is the first configuration of a proxy.
+    stage.publish(&half, "two");
+    let words = "filter configuration headgate, and";
+    assert_eq!(
+        stage.said(&stage.refuses(kind, name, &third)),
+        told("the control plane", &format!("{words} keeps what it has"))
+    );
+    assert_eq!(
+        stage.said(&stage.refuses(kind, name, "")),
+        told("the control plane", &format!("{words} has none"))
+    );
+}
+
+#[test]
+fn a_listener_is_made_of_flags() {
+    let stage = Stage::new(&objects(&[LLAMA]));
+    assert_eq!(
+        stage.said(&stage.refuses(Kind::Listener, "headgate", "")),
+        told("the control plane", "listener headgate, and has none")
+    );
+}
+
+#[test]
+fn what_many_proxies_refuse_alike_is_looked_into_once() {
+    let (kind, name) = FILTERS;
+    let mut stage = Stage::new(&objects(&[LLAMA]));
+    let first = stage.version(kind, name);
+    stage.publish(&objects(&[LLAMA, ("phi", "one", None)]), "one");
+    let mut proxies: Vec<Proxy> = (0..1000)
+        .map(|n| Proxy {
+            stream: StreamId(n),
+            ..stage.refuses(kind, name, &first)
+        })
+        .collect();
+    proxies[7] = stage.refuses(kind, name, "");
+    let gathered = gathered(&proxies);
+    assert_eq!(gathered.len(), 2);
+    assert_eq!(refusals(&stage.plan, &stage.scopes, &proxies).len(), 2);
+}
+
+#[test]
+fn a_scope_is_kept_for_a_proxy_that_is_about_to_follow_it() {
+    let world = objects(&[("llama", "one", None)]);
+    let mut stage = Stage::new(&world);
+    // The only proxy disconnects. The server admits another one, and a plan is published before that one subscribes.
+    stage.snapshots = watch::channel(None).1;
+    let peer = Peer::default();
+    stage.scopes.scope(&peer).unwrap();
+    stage.publish(&world, "one");
+    let snapshots = stage.scopes.snapshots(&peer).unwrap();
+    assert!(snapshots.borrow().is_some());
+    // Without a proxy it goes.
+    drop(snapshots);
+    stage.publish(&world, "one");
+    assert!(stage.scopes.view().is_empty());
+}

@@ -1,0 +1,253 @@
+//! A model: the weights planned of it, and what each proxy's filters run of it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use headgate_contract::{ModelId, Version, names};
+use headgate_model::{Plan, PlannedModel, VariantKey};
+use headgate_xds::Kind;
+use headgate_xds::fleet::{Progress, Proxy};
+
+use super::carriers::Carriers;
+use super::proxies::waits_for;
+use super::select::Asked;
+use super::{
+    BaseReport, Count, HeldReport, ModelReport, Sightings, UnreachableReport, VersionReport,
+    percent, seconds,
+};
+use headgate_publisher::PlanModels;
+use headgate_publisher::Published;
+use headgate_publisher::SnapshotStore;
+use headgate_publisher::Unreached;
+
+/// The proxies, and what each one's filters were told.
+pub(super) struct Running<'a>(Vec<Filters<'a>>);
+
+/// The filters of one proxy: one that is both stages, or one for each.
+struct Filters<'a> {
+    proxy: &'a Proxy,
+    progress: &'a Progress,
+    /// The version on the wire of the configuration that it acked of the filter that picks versions; empty if none.
+    acked: &'a str,
+    acked_at: Option<f64>,
+    /// What that filter was told.
+    told: Option<PlanModels>,
+    /// What its other filters were told: it runs a plan only if all of them do.
+    others: Vec<Option<PlanModels>>,
+    /// The namespaces that it may see.
+    sees: BTreeSet<String>,
+}
+
+impl<'a> Running<'a> {
+    pub(super) fn of(scopes: &SnapshotStore, proxies: &'a [Proxy]) -> Self {
+        let filters = proxies.iter().filter_map(|proxy| {
+            let progress = proxy.kinds.get(&Kind::Extension)?;
+            let resources = &progress.status.resources;
+            let picking = [names::ECDS_FUSED, names::ECDS_TRAFFIC_TAG];
+            let picking = picking.iter().find_map(|n| resources.get_key_value(*n));
+            let (name, acked) = picking.or_else(|| resources.iter().next()).unzip();
+            let acked = acked.map_or("", |acked| acked.acked.as_str());
+            let at = name.and_then(|name| progress.acked_at.get(name));
+            let others = resources.iter().filter(|(other, _)| Some(*other) != name);
+            Some(Filters {
+                proxy,
+                progress,
+                acked,
+                acked_at: at.copied().map(seconds).filter(|_| !acked.is_empty()),
+                told: scopes.told_by(acked),
+                others: others.map(|(_, o)| scopes.told_by(&o.acked)).collect(),
+                sees: scopes.namespaces(&proxy.scope).unwrap_or_default(),
+            })
+        });
+        Self(filters.collect())
+    }
+}
+
+impl Filters<'_> {
+    /// Whether all filters run exactly this plan of a model.
+    fn run(&self, namespace: &str, id: &ModelId, planned: &PlannedModel) -> bool {
+        let runs = |told: &Option<PlanModels>| {
+            let theirs = told.as_ref().and_then(|told| told.model(namespace, id));
+            theirs.is_some_and(|model| model.plan == planned.plan)
+        };
+        runs(&self.told) && self.others.iter().all(runs)
+    }
+}
+
+/// Every model that is asked for.
+pub(super) fn models(
+    published: &Published,
+    running: &Running<'_>,
+    carriers: &Carriers<'_>,
+    seen: &Sightings,
+    asked: &Asked,
+) -> Vec<ModelReport> {
+    all(&published.plan)
+        .filter(|(namespace, id, planned)| asked.wants(namespace, id.as_str(), &planned.plan.names))
+        .map(|(namespace, id, planned)| {
+            let proxies = held(namespace, id, planned, running);
+            let mut report = ModelReport {
+                namespace: namespace.clone(),
+                model: id.to_string(),
+                names: planned.plan.names.clone(),
+                scale_percent: planned.plan.scale.map_or(100, |s| s.percent),
+                default_max_tokens: planned.plan.default_max_tokens.tokens(),
+                carriers: carriers.of(namespace, id, planned),
+                versions: versions(namespace, id, planned, &proxies, seen),
+                acked: Count {
+                    are: proxies.iter().filter(|p| p.state == "acked").count(),
+                    of: proxies.len(),
+                },
+                base: base(published, namespace, id, planned),
+                converged: None,
+                proxies,
+            };
+            report.converged = report.has_converged();
+            report
+        })
+        .collect()
+}
+
+/// Enters which versions proxies cannot reach.
+pub(super) fn tell_unreached(
+    models: &mut [ModelReport],
+    unreached: &BTreeMap<VariantKey, Unreached>,
+) {
+    for ((namespace, id, version), found) in unreached {
+        let its =
+            |model: &&mut ModelReport| model.namespace == *namespace && model.model == id.as_str();
+        let versions = models.iter_mut().filter(its).flat_map(|m| &mut m.versions);
+        for report in versions.filter(|v| v.version == version.as_str()) {
+            report.unreachable = Some(UnreachableReport {
+                proxies: Count {
+                    are: found.proxies,
+                    of: found.of,
+                },
+                since: seconds(found.since),
+            });
+        }
+    }
+}
+
+/// What is remembered as the model's base.
+fn base(
+    published: &Published,
+    namespace: &str,
+    id: &ModelId,
+    planned: &PlannedModel,
+) -> Vec<BaseReport> {
+    let served = &published.observed.objects.served_models;
+    let served = served.get(&(namespace.to_owned(), id.clone()));
+    let refused = planned.recall.refused_base.is_some();
+    let memory = served.map(|served| served.counting(refused));
+    let base = memory.into_iter().flat_map(|memory| memory.base);
+    base.map(|(carrier, remembered)| BaseReport {
+        carrier: carrier.clone(),
+        versions: remembered
+            .versions
+            .iter()
+            .map(ToString::to_string)
+            .collect(),
+        undeclared_since: remembered.undeclared_since,
+    })
+    .collect()
+}
+
+fn all(plan: &Plan) -> impl Iterator<Item = (&String, &ModelId, &PlannedModel)> {
+    let namespaces = plan.namespaces.iter();
+    namespaces.flat_map(|(name, view)| view.models.iter().map(move |(id, model)| (name, id, model)))
+}
+
+fn versions(
+    namespace: &str,
+    id: &ModelId,
+    planned: &PlannedModel,
+    proxies: &[HeldReport],
+    seen: &Sightings,
+) -> Vec<VersionReport> {
+    let variants = planned.variants.iter();
+    variants
+        .map(|(version, variant)| {
+            let acked = |held: &HeldReport| {
+                let percent = held.weights.as_ref()?.get(version.as_str())?;
+                Some((held.proxy.clone(), *percent))
+            };
+            VersionReport {
+                version: version.to_string(),
+                weight_wanted: percent(variant.share),
+                planned_since: seen.share(namespace, id, version),
+                weight_acked: proxies.iter().filter_map(acked).collect(),
+                endpoints: Count {
+                    are: variant.endpoints.len(),
+                    of: variant.total_endpoints as usize,
+                },
+                carriers: variant.carriers.iter().map(ToString::to_string).collect(),
+                unreachable: None,
+            }
+        })
+        .collect()
+}
+
+/// What every proxy that sees the namespace runs of a model.
+fn held(
+    namespace: &str,
+    id: &ModelId,
+    planned: &PlannedModel,
+    running: &Running<'_>,
+) -> Vec<HeldReport> {
+    let filters = running.0.iter();
+    filters
+        .filter(|filters| filters.sees.contains(namespace))
+        .map(|filters| {
+            let told = filters.told.as_ref();
+            let theirs = told.and_then(|told| told.model(namespace, id));
+            let (state, message) = if filters.run(namespace, id, planned) {
+                ("acked", None)
+            } else {
+                behind(namespace, id, planned, filters)
+            };
+            HeldReport {
+                proxy: filters.proxy.peer.id.clone(),
+                state: state.to_owned(),
+                message,
+                config: filters.acked.to_owned(),
+                acked_at: filters.acked_at,
+                weights: told.map(|_| theirs.map(weights).unwrap_or_default()),
+            }
+        })
+        .collect()
+}
+
+fn weights(model: &PlannedModel) -> BTreeMap<String, f64> {
+    let variants = model.variants.iter();
+    variants
+        .map(|(version, variant)| (version.to_string(), percent(variant.share)))
+        .collect()
+}
+
+/// Why a proxy does not run the plan of a model yet: a refusal of the filters' configuration, or of a cluster of the
+/// model; a wait for something else; or nothing but time.
+fn behind(
+    namespace: &str,
+    id: &ModelId,
+    planned: &PlannedModel,
+    filters: &Filters<'_>,
+) -> (&'static str, Option<String>) {
+    let status = &filters.progress.status;
+    if let Some((name, nack)) = status.nacked.iter().next() {
+        return ("nacked", Some(format!("{name}: {}", nack.message)));
+    }
+    let variant =
+        |version: &Version| names::variant_cluster(namespace, id.as_str(), version.as_str());
+    let own = planned.variants.keys().map(variant);
+    let mut own = own.chain([names::model_cluster(namespace, id.as_str())]);
+    let kinds = filters.proxy.kinds.values();
+    let nacked = || kinds.clone().map(|progress| &progress.status.nacked);
+    let refused = |name: String| nacked().find_map(|nacked| nacked.get_key_value(&name));
+    if let Some((name, nack)) = own.find_map(refused) {
+        return ("nacked", Some(format!("{name}: {}", nack.message)));
+    }
+    match status.waiting.values().next() {
+        Some(wait) => ("waiting", Some(waits_for(wait))),
+        None => ("pending", None),
+    }
+}

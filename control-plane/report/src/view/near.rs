@@ -1,0 +1,50 @@
+//! Which of the known names may have been meant by one that is not known.
+
+use headgate_model::edits;
+
+/// At most this many.
+const MOST: usize = 5;
+
+/// The names that are nearest, nearest first: few edits away, or one within the other.
+pub fn near<'a>(wanted: &str, known: impl IntoIterator<Item = &'a str>) -> Vec<&'a str> {
+    let wanted = wanted.to_lowercase();
+    let allowed = (wanted.chars().count() / 3).max(2);
+    let mut found: Vec<(usize, &str)> = known
+        .into_iter()
+        .filter_map(|name| {
+            let lower = name.to_lowercase();
+            // With its namespace or without, as it was asked for.
+            let short = lower.rsplit('/').next().unwrap_or(&lower);
+            let away = edits(&wanted, &lower).min(edits(&wanted, short));
+            let within = wanted.len() > 2 && (lower.contains(&wanted) || wanted.contains(short));
+            (away <= allowed || within).then_some((away, name))
+        })
+        .collect();
+    found.sort_unstable();
+    found.dedup();
+    found.into_iter().take(MOST).map(|(_, name)| name).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slip_is_found_and_a_stranger_is_not() {
+        let known = ["default/llama3-70b", "default/phi-3", "prod/llama3-8b"];
+        assert_eq!(
+            near("lama3-70b", known),
+            ["default/llama3-70b", "prod/llama3-8b"]
+        );
+        assert_eq!(near("default/lama3-70b", known)[0], "default/llama3-70b");
+        assert_eq!(near("llama3", known).len(), 2);
+        assert!(near("gpt-4", known).is_empty());
+    }
+
+    #[test]
+    fn edits_are_counted() {
+        assert_eq!(edits("kitten", "sitting"), 3);
+        assert_eq!(edits("", "abc"), 3);
+        assert_eq!(edits("same", "same"), 0);
+    }
+}

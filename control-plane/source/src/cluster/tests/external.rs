@@ -1,0 +1,136 @@
+//! Services without pods: endpoints that an annotation names, and what is said where there is none.
+
+use headgate_model::{LabelKeys, Protocol, reason};
+use serde_json::{Value, json};
+
+use super::world::*;
+use crate::cluster::store::Store;
+
+fn allowing(objects: &[Value], allowed: &[&str]) -> Store {
+    let allowed = allowed.iter().map(|text| text.parse().unwrap()).collect();
+    let mut store = Store::new(kinds(), LabelKeys::default(), watches()).allowing(allowed);
+    for id in watches() {
+        relist(&mut store, &id, objects);
+    }
+    store.settle();
+    store
+}
+
+fn selectorless(name: &str) -> Value {
+    let mut service = model(service(name, Value::Null), "v1");
+    service["spec"]["ports"] = json!([{"name": "http", "port": 80, "targetPort": 8000}]);
+    service
+}
+
+fn addresses(store: &Store, identity: &str) -> Vec<String> {
+    let pods = carrier(store, identity).pods;
+    pods.iter().map(|pod| pod.address.to_string()).collect()
+}
+
+#[test]
+fn a_service_that_leads_to_no_pod_says_how_its_endpoints_are_written() {
+    let mut external = selectorless("ext");
+    external["spec"] = json!({"type": "ExternalName", "externalName": "api.provider.example"});
+    let seen = allowing(&[selectorless("gpu-box"), external], &[]);
+    let found = seen.findings();
+    assert_eq!(reasons(&found), [reason::NO_SELECTOR; 2]);
+    let said: Vec<&str> = found.iter().map(|f| f.message.as_str()).collect();
+    for part in [
+        "kubectl annotate service/gpu-box -n default headgate.dev/endpoints=IP:PORT",
+        "kubectl annotate service/ext -n default headgate.dev/endpoints=api.provider.example:443",
+        "--allow-endpoint api.provider.example",
+    ] {
+        assert!(said.iter().any(|m| m.contains(part)), "{part}: {said:#?}");
+    }
+}
+
+#[test]
+fn an_external_name_selects_no_pods_although_a_selector_is_left() {
+    let mut all = deployment("a", 1, &[1]);
+    all.push(model(service("front", json!({"app": "a"})), "v1"));
+    let seen = allowing(&all, &[]);
+    assert_eq!(addresses(&seen, "service/front"), ["10.0.0.1:8000"]);
+    // `kubectl patch` keeps the selector.
+    all[3]["spec"]["type"] = json!("ExternalName");
+    all[3]["spec"]["externalName"] = json!("api.provider.example");
+    let seen = allowing(&all, &[]);
+    assert_eq!(addresses(&seen, "service/front"), [""; 0]);
+    assert_eq!(reasons(&seen.findings()), [reason::NO_SELECTOR]);
+
+    // Nor do its ports choose among those of the pods of another carrier.
+    let mut all = deployment("a", 1, &[1]);
+    all[0] = model(all[0].clone(), "v1");
+    let ports = json!([{"name": "a", "containerPort": 1}, {"name": "b", "containerPort": 2}]);
+    all[2]["spec"]["containers"] = json!([{"name": "s", "ports": ports}]);
+    let mut front = service("front", json!({"app": "a"}));
+    front["spec"]["ports"] = json!([{"port": 2}]);
+    all.push(front);
+    assert_eq!(
+        addresses(&allowing(&all, &[]), "deployment/a"),
+        ["10.0.0.1:2"]
+    );
+    all[3]["spec"]["type"] = json!("ExternalName");
+    all[3]["spec"]["externalName"] = json!("api.provider.example");
+    let seen = allowing(&all, &[]);
+    assert_eq!(addresses(&seen, "deployment/a"), [""; 0]);
+    assert_eq!(reasons(&seen.findings()), [reason::AMBIGUOUS_PORT]);
+}
+
+#[test]
+fn endpoints_written_on_a_service_serve_and_what_is_refused_takes_nothing_else_with_it() {
+    let written = |list: &str| annotated(selectorless("gpu-box"), "headgate.dev/endpoints", list);
+    let it = "service/gpu-box";
+    let seen = allowing(
+        &[written("10.9.8.7:8000, [fd00::7]:8000,,10.9.8.7:8000")],
+        &[],
+    );
+    assert_eq!(addresses(&seen, it), ["10.9.8.7:8000", "[fd00::7]:8000"]);
+    assert_eq!((carrier(&seen, it).desired, seen.findings()), (2, vec![]));
+    assert!(carrier(&seen, it).pods.iter().all(|pod| pod.ready));
+
+    let list = "10.9.8.7:8000,169.254.169.254:80,api.provider.example:443,nonsense";
+    let seen = allowing(&[written(list)], &[]);
+    assert_eq!(addresses(&seen, it), ["10.9.8.7:8000"]);
+    let mut refused = [reason::ENDPOINT_REFUSED; 3];
+    refused[2] = reason::INVALID_ENDPOINT;
+    assert_eq!(reasons(&seen.findings()), refused);
+    let command = "kubectl annotate service/gpu-box -n default headgate.dev/endpoints=";
+    let said = seen.findings().pop().map(|finding| finding.message);
+    assert!(said.is_some_and(|said| said.contains(command)));
+    let seen = allowing(
+        &[written(list)],
+        &["169.254.169.254/32", "provider.example"],
+    );
+    assert_eq!(
+        addresses(&seen, it),
+        [
+            "10.9.8.7:8000",
+            "169.254.169.254:80",
+            "api.provider.example:443"
+        ]
+    );
+    assert_eq!(reasons(&seen.findings()), [reason::INVALID_ENDPOINT]);
+
+    let grpc = annotated(written("10.9.8.7:8001"), "headgate.dev/protocol", "grpc");
+    let seen = allowing(&[grpc], &[]);
+    assert_eq!(carrier(&seen, it).pods[0].protocol, Protocol::Http2);
+}
+
+#[test]
+fn endpoints_of_a_service_with_pods_come_before_them_unless_none_can_be_used() {
+    let mut all = deployment("a", 1, &[1]);
+    let front = model(service("front", json!({"app": "a"})), "v1");
+    all.push(annotated(
+        front.clone(),
+        "headgate.dev/endpoints",
+        "10.9.8.7:8000",
+    ));
+    assert_eq!(
+        addresses(&allowing(&all, &[]), "service/front"),
+        ["10.9.8.7:8000"]
+    );
+    all[3] = annotated(front, "headgate.dev/endpoints", "127.0.0.1:8000");
+    let seen = allowing(&all, &[]);
+    assert_eq!(addresses(&seen, "service/front"), ["10.0.0.1:8000"]);
+    assert_eq!(reasons(&seen.findings()), [reason::ENDPOINT_REFUSED]);
+}

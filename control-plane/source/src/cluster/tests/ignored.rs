@@ -1,0 +1,390 @@
+//! Labels that somebody wrote and another object is heard for: each is said on the object that has it.
+
+use headgate_model::{Subject, reason};
+use serde_json::{Value, json};
+
+use super::world::*;
+use crate::cluster::store::Store;
+
+/// What is said, as `kind/name: message`; all of it is that a label has no effect.
+fn said(store: &Store) -> Vec<String> {
+    let findings = store.findings();
+    let show = |finding: &headgate_model::Finding| {
+        assert_eq!(finding.reason, reason::LABEL_IGNORED, "{finding:?}");
+        let Subject::Carrier(key) = &finding.object else {
+            panic!("{finding:?}");
+        };
+        format!("{}: {}", key.identity(), finding.message)
+    };
+    findings.iter().map(show).collect()
+}
+
+/// An InferenceService and the Deployment of its predictor.
+fn kserve(ips: &[u8]) -> Vec<Value> {
+    let owner = model(object("InferenceService", "isvc", 1, None), "v2");
+    let mut all = deployment("predictor", 1, ips);
+    let owned = object("Deployment", "predictor", 1, Some(&owner));
+    all[0]["metadata"]["ownerReferences"] = owned["metadata"]["ownerReferences"].clone();
+    [all, vec![owner]].concat()
+}
+
+#[track_caller]
+fn says(store: &Store, object: &str, parts: &[&str]) {
+    let all = said(store);
+    assert_eq!(all.len(), 1, "{all:#?}");
+    assert!(all[0].starts_with(&format!("{object}: ")), "{all:#?}");
+    for part in parts {
+        assert!(all[0].contains(part), "{part}: {all:#?}");
+    }
+}
+
+#[test]
+fn a_weight_below_a_labelled_owner_is_said_with_the_command_for_the_owner() {
+    let weight = json!({"canary-weight": "30"});
+    let mut all = kserve(&[1]);
+    all[0] = labelled(all[0].clone(), &weight);
+    let mut seen = store(&all);
+    assert_eq!(carriers(&seen), ["inferenceservice/isvc 1"]);
+    let command = "kubectl label inferenceservice/isvc -n default canary-weight=30 --overwrite";
+    says(
+        &seen,
+        "deployment/predictor",
+        &["`canary-weight` \"30\"", command],
+    );
+    // Which ends it: KServe copies labels to what it makes.
+    apply(&mut seen, &labelled(all[3].clone(), &weight));
+    seen.settle();
+    assert_eq!(said(&seen), Vec::<String>::new());
+
+    // The StatefulSets of a group, also those that a leader owns.
+    let group = model(replicas(object("LeaderWorkerSet", "lws", 1, None), 1), "v1");
+    let leaders = labelled(
+        replicas(object("StatefulSet", "lws", 1, Some(&group)), 1),
+        &weight,
+    );
+    let leader = pod("lws-0", 1, Some(&leaders));
+    let seen = store(&[group, leaders, leader]);
+    let command = "kubectl label leaderworkerset/lws -n default canary-weight=30 --overwrite";
+    says(&seen, "statefulset/lws", &[command]);
+
+    // An annotation that a carrier alone is asked for.
+    let mut all = kserve(&[1]);
+    all[0] = annotated(all[0].clone(), "headgate.dev/model-names", "x");
+    let command = "kubectl annotate inferenceservice/isvc -n default headgate.dev/model-names='x' --overwrite";
+    says(&store(&all), "deployment/predictor", &[command]);
+}
+
+#[test]
+fn labels_of_a_template_are_said_where_the_labelled_owner_says_something_else() {
+    let mut all = deployment("a", 1, &[1]);
+    all[0] = model(all[0].clone(), "v1");
+    let template = |all: &mut Vec<Value>, labels: &Value| {
+        let mut labels = labels.clone();
+        labels["app"] = "a".into();
+        for object in &mut all[..2] {
+            object["spec"]["template"]["metadata"]["labels"] = labels.clone();
+        }
+        for object in &mut all[1..] {
+            object["metadata"]["labels"] = labels.clone();
+        }
+    };
+    // As a chart's helper writes them.
+    let equal = json!({"model-name": "llama", "model-version": "v1"});
+    template(&mut all, &equal);
+    assert_eq!(said(&store(&all)), Vec::<String>::new());
+    template(&mut all, &json!({"canary-weight": "10"}));
+    let command = "kubectl label deployment/a -n default canary-weight=10 --overwrite";
+    let what = "`canary-weight` \"10\" of its pod template";
+    says(&store(&all), "deployment/a", &[what, command]);
+    template(&mut all, &json!({"model-name": "other"}));
+    says(
+        &store(&all),
+        "deployment/a",
+        &[
+            "`model-name` \"other\" of its pod template",
+            "model-name=other",
+        ],
+    );
+    // The version is read from pods: the owner's own is the one without an effect.
+    template(
+        &mut all,
+        &json!({"model-name": "llama", "model-version": "v9"}),
+    );
+    says(
+        &store(&all),
+        "deployment/a",
+        &["`model-version` \"v1\" has no effect", "model-version=v9"],
+    );
+
+    // Below an owner, and behind a Service.
+    let mut all = kserve(&[1]);
+    all[0]["spec"]["template"]["metadata"]["labels"]["canary-weight"] = "10".into();
+    says(
+        &store(&all),
+        "deployment/predictor",
+        &[
+            what,
+            "kubectl label inferenceservice/isvc -n default canary-weight=10",
+        ],
+    );
+    all.push(model(service("front", json!({"app": "predictor"})), "v2"));
+    says(
+        &store(&all),
+        "deployment/predictor",
+        &[
+            what,
+            "kubectl label service/front -n default canary-weight=10",
+        ],
+    );
+}
+
+#[test]
+fn an_inner_owner_behind_a_labelled_service_is_told_which_service_is_heard() {
+    let mut all = kserve(&[1]);
+    all[3] = object("InferenceService", "isvc", 1, None);
+    all[0] = labelled(all[0].clone(), &json!({"canary-weight": "30"}));
+    all.push(model(service("front", json!({"app": "predictor"})), "v2"));
+    let mut seen = store(&all);
+    assert_eq!(carriers(&seen), ["service/front 1"]);
+    let command = "kubectl label service/front -n default canary-weight=30 --overwrite";
+    says(&seen, "deployment/predictor", &[command]);
+    // A second Service of the same pods says nothing more.
+    apply(
+        &mut seen,
+        &model(service("other", json!({"app": "predictor"})), "v2"),
+    );
+    seen.settle();
+    says(&seen, "deployment/predictor", &[command]);
+    // ReplicaSets have the labels of the template that they were made from, of whichever revision.
+    let mut all = kserve(&[1]);
+    all[1] = labelled(
+        all[1].clone(),
+        &json!({"model-name": "old", "canary-weight": "1"}),
+    );
+    assert_eq!(said(&store(&all)), Vec::<String>::new());
+}
+
+#[test]
+fn a_service_that_lacks_a_label_is_told_so_and_another_carrier_value_too() {
+    let with = |labels: Value| labelled(service("front", json!({"app": "a"})), &labels);
+    for (labels, wanted) in [
+        (
+            json!({"model-name": "m", "canary-weight": "10"}),
+            vec![reason::NO_VERSION],
+        ),
+        (json!({"model-version": "v"}), vec![reason::NO_MODEL]),
+        (json!({"canary-weight": "10"}), vec![reason::NO_MODEL]),
+        (json!({"model-name": "m"}), vec![]),
+    ] {
+        let seen = store(&[with(labels.clone())]);
+        assert_eq!(reasons(&seen.findings()), wanted, "{labels}");
+    }
+    // What a template names is a model.
+    let mut all = deployment("a", 1, &[]);
+    all[0] = labelled(
+        all[0].clone(),
+        &json!({"model-version": "v", "canary-weight": "10"}),
+    );
+    all[0]["spec"]["template"]["metadata"]["labels"]["model-name"] = "llama".into();
+    assert_eq!(
+        reasons(&store(&all).findings()),
+        [reason::LABELS_ON_TEMPLATE]
+    );
+
+    let mut all = deployment("a", 1, &[1]);
+    all[0] = model(all[0].clone(), "v1");
+    let front = model(service("front", json!({"app": "a"})), "v1");
+    let carried = |value: &str| {
+        let front = annotated(front.clone(), "headgate.dev/carrier", value);
+        let seen = store(&[all.clone(), vec![front]].concat());
+        (carriers(&seen), reasons(&seen.findings()))
+    };
+    for value in ["owner", "prefer owner"] {
+        let by_owner = vec!["deployment/a 1".to_owned()];
+        assert_eq!(carried(value), (by_owner, vec![]), "{value}");
+    }
+    let by_service = vec!["service/front 1".to_owned()];
+    assert_eq!(
+        carried("workload"),
+        (by_service, vec![reason::INVALID_CARRIER])
+    );
+}
+
+/// What `kubectl label` and `kubectl annotate` commands of a text, joined by ` && `, do to the objects.
+fn follow(objects: &[Value], commands: &str) -> Vec<Value> {
+    let mut objects = objects.to_vec();
+    for command in commands.split(" && ") {
+        let words: Vec<&str> = command.split(' ').collect();
+        let ["kubectl", verb, identity, "-n", _, change, ..] = words[..] else {
+            panic!("{command}");
+        };
+        let (key, value) = change.split_once('=').unwrap();
+        let field = match verb {
+            "label" => "labels",
+            _ => "annotations",
+        };
+        let is = |object: &&mut Value| {
+            let kind = object["kind"].as_str().unwrap().to_ascii_lowercase();
+            format!("{kind}/{}", object["metadata"]["name"].as_str().unwrap()) == identity
+        };
+        let object = objects.iter_mut().find(is).expect(identity);
+        object["metadata"][field][key] = value.into();
+    }
+    objects
+}
+
+/// The message of the one finding, which both of its alternatives end: the carriers after the first and after the second.
+#[track_caller]
+fn ends(objects: &[Value]) -> [Vec<String>; 2] {
+    let all = said(&store(objects));
+    assert_eq!(all.len(), 1, "{all:#?}");
+    let at = all[0].find("kubectl").unwrap();
+    let second = ", or let deployment/a be heard in place of the Service: ";
+    let (first, second) = all[0][at..].split_once(second).expect(&all[0]);
+    [first, second].map(|commands| {
+        let seen = store(&follow(objects, commands));
+        assert_eq!(said(&seen), Vec::<String>::new(), "{commands}");
+        carriers(&seen)
+    })
+}
+
+#[test]
+fn either_advice_ends_the_finding_also_beside_a_headless_twin_and_for_an_owner_without_the_labels()
+{
+    let weight = json!({"canary-weight": "30"});
+    let fronts = ["front", "headless"].map(|name| model(service(name, json!({"app": "a"})), "v1"));
+    let by_owner = vec!["deployment/a 1".to_owned()];
+    for (owner, services) in [(true, 1), (true, 2), (false, 1), (false, 2)] {
+        let mut all = deployment("a", 1, &[1]);
+        all[0] = labelled(all[0].clone(), &weight);
+        if owner {
+            all[0] = model(all[0].clone(), "v1");
+        }
+        all.extend_from_slice(&fronts[..services]);
+        let [by_service, second] = ends(&all);
+        assert_eq!(by_service.len(), services);
+        assert_eq!(second, by_owner);
+        // Each has it, so that none contradicts the other whichever owns the version.
+        let first = said(&store(&all)).pop().unwrap();
+        for service in &fronts[..services] {
+            let name = service["metadata"]["name"].as_str().unwrap();
+            let command = format!("kubectl label service/{name} -n default canary-weight=30");
+            assert!(first.contains(&command), "{first}");
+        }
+    }
+    // An annotation, too.
+    let mut all = deployment("a", 1, &[1]);
+    all[0] = annotated(model(all[0].clone(), "v1"), "headgate.dev/join", "share");
+    all.extend(fronts.clone());
+    let (heard, quoted) = (said(&store(&all)), "headgate.dev/join='share' --overwrite");
+    assert_eq!(heard[0].matches(quoted).count(), 2, "{heard:?}");
+    // What would not be heard then either is not advised: an outer owner carries, or the owner's own labels.
+    let mut inner = kserve(&[1]);
+    inner[0] = labelled(inner[0].clone(), &weight);
+    inner.push(model(service("front", json!({"app": "predictor"})), "v2"));
+    let mut template = deployment("a", 1, &[1]);
+    template[0] = model(template[0].clone(), "v1");
+    template[0]["spec"]["template"]["metadata"]["labels"]["canary-weight"] = "30".into();
+    template.push(fronts[0].clone());
+    for objects in [inner, template] {
+        let all = said(&store(&objects));
+        assert_eq!(all.len(), 1, "{all:#?}");
+        assert!(!all[0].contains("in place of"), "{all:#?}");
+    }
+}
+
+/// Two versions behind one Service.
+fn two_versions() -> Vec<Value> {
+    let version = |name: &str, ip: u8, version: &str| {
+        let mut all = deployment(name, 1, &[ip]);
+        let labels = json!({"app": name, "of": "llama", "model-version": version});
+        for object in &mut all[..2] {
+            object["spec"]["template"]["metadata"]["labels"] = labels.clone();
+        }
+        all[2]["metadata"]["labels"] = labels;
+        all
+    };
+    let mut all = [version("stable", 1, "v1"), version("a", 2, "v2")].concat();
+    for at in [0, 3] {
+        all[at] = labelled(all[at].clone(), &json!({"model-name": "llama"}));
+    }
+    all[3] = labelled(all[3].clone(), &json!({"canary-weight": "30"}));
+    all.push(model(service("front", json!({"of": "llama"})), "v1"));
+    all
+}
+
+#[test]
+fn a_weight_on_one_of_two_versions_behind_one_service_is_advised_a_service_of_its_own() {
+    let all = two_versions();
+    let seen = store(&all);
+    assert_eq!(carriers(&seen), ["service/front 2,1"]);
+    let own = "make one with `model-version: v2` in its selector and the labels model-name=llama model-version=v2 \
+               canary-weight=30, and add `model-version: v1` to the selector of service/front: kubectl edit service/front -n default";
+    let yields = "be heard in place of the Service: ";
+    says(
+        &seen,
+        "deployment/a",
+        &["several versions (v1, v2)", own, yields],
+    );
+    // It would weigh both versions.
+    let message = said(&seen).pop().unwrap();
+    assert!(
+        !message.contains("kubectl label service/front"),
+        "{message}"
+    );
+    let selects = |name: &str, version: &str| {
+        let selector = json!({"of": "llama", "model-version": version});
+        model(service(name, selector), version)
+    };
+    let mut apart = all.clone();
+    apart[6] = selects("front", "v1");
+    apart.push(labelled(
+        selects("own", "v2"),
+        &json!({"canary-weight": "30"}),
+    ));
+    let seen = store(&apart);
+    assert_eq!(said(&seen), Vec::<String>::new());
+    assert_eq!(carriers(&seen), ["service/front 1", "service/own 2"]);
+    let commands = message.split_once(yields).unwrap().1;
+    let seen = store(&follow(&all, commands));
+    assert_eq!(said(&seen), Vec::<String>::new());
+    assert_eq!(carriers(&seen), ["deployment/a 2", "deployment/stable 1"]);
+    // An owner without a model leaves its pods to the Service; so do replicas that are yet to come.
+    let mut mute = all.clone();
+    mute[0] = labelled(mute[0].clone(), &json!({"model-name": null}));
+    let seen = store(&follow(&mute, commands));
+    assert_eq!(said(&seen), Vec::<String>::new());
+    assert_eq!(carriers(&seen), ["deployment/a 2", "service/front 1"]);
+    let mut empty = all;
+    empty.remove(5);
+    says(&store(&empty), "deployment/a", &[own]);
+}
+
+#[test]
+fn a_finding_on_an_object_that_carries_nothing_knows_the_models_around_it() {
+    let of = |objects: &[Value], identity: &str| -> Vec<String> {
+        let seen = store(objects);
+        let concerned = seen.concerned(&seen.findings());
+        let models = concerned.get(&key(identity)).cloned();
+        models.unwrap_or_default().into_iter().collect()
+    };
+    // By its label, by the carrier of its pods, and by its owner.
+    assert_eq!(of(&two_versions(), "deployment/a"), ["llama"]);
+    let mut unlabelled = two_versions();
+    unlabelled[3] = labelled(unlabelled[3].clone(), &json!({"model-name": null}));
+    assert_eq!(of(&unlabelled, "deployment/a"), ["llama"]);
+    let mut inner = kserve(&[1]);
+    inner[0] = labelled(inner[0].clone(), &json!({"canary-weight": "30"}));
+    assert_eq!(of(&inner, "deployment/predictor"), ["llama"]);
+    // A Service that lacks the version, and an object whose field cannot be read.
+    let lacks = json!({"model-name": "llama", "canary-weight": "10"});
+    let front = labelled(service("front", json!({"app": "x"})), &lacks);
+    assert_eq!(of(&[front], "service/front"), ["llama"]);
+    let mut all = deployment("a", 1, &[1]);
+    all[0] = model(all[0].clone(), "v1");
+    all[1]["spec"]["replicas"] = "three".into();
+    assert_eq!(of(&all, "replicaset/a-rs"), ["llama"]);
+    // A carrier's own labels tell it.
+    all[0]["spec"]["replicas"] = "three".into();
+    assert_eq!(of(&all, "deployment/a"), Vec::<String>::new());
+}

@@ -1,0 +1,633 @@
+//! Owners of unlike pods, in the shapes that their operators leave behind: who serves, and what is wanted.
+
+use headgate_model::{Protocol, reason};
+use serde_json::{Value, json};
+
+use super::world::*;
+use crate::cluster::objects::{Body, Object};
+use crate::cluster::roles::reads_in_full;
+use crate::cluster::store::Store;
+use headgate_kubernetes::kinds::Kind;
+use headgate_model::Change;
+
+/// A part of an owner: a Deployment, its ReplicaSet, and as many pods as it wants, with these labels and containers.
+pub(super) fn part(
+    owner: &Value,
+    name: &str,
+    ips: &[u8],
+    labels: &Value,
+    spec: &Value,
+) -> Vec<Value> {
+    let count = u32::try_from(ips.len()).unwrap();
+    let mut deployment = replicas(object("Deployment", name, 1, Some(owner)), count);
+    deployment["spec"]["template"]["metadata"]["labels"] = labels.clone();
+    let mut set = replicas(
+        object("ReplicaSet", &format!("{name}-5d"), 1, Some(&deployment)),
+        count,
+    );
+    set["spec"]["template"]["metadata"]["labels"] = labels.clone();
+    let made = |ip: &u8| {
+        let mut pod = labelled(pod(&format!("{name}-5d-{ip}"), *ip, Some(&set)), labels);
+        pod["spec"] = spec.clone();
+        pod
+    };
+    let pods: Vec<Value> = ips.iter().map(made).collect();
+    [vec![deployment, set], pods].concat()
+}
+
+pub(super) fn listens(ports: &Value) -> Value {
+    json!({"containers": [{"name": "main", "ports": ports}]})
+}
+
+/// The endpoint picker of an LLMInferenceService.
+fn picker(owner: &Value, labels: &Value) -> Vec<Value> {
+    let ports = json!([
+        {"name": "grpc", "containerPort": 9002}, {"name": "grpc-health", "containerPort": 9003}, {"name": "metrics", "containerPort": 9090},
+    ]);
+    part(
+        owner,
+        "qwen-kserve-router-scheduler",
+        &[9],
+        labels,
+        &listens(&ports),
+    )
+}
+
+/// Its servers: a routing sidecar where clients connect, and the engine behind it, neither with a name.
+fn servers(owner: &Value, labels: &Value) -> Vec<Value> {
+    let spec = json!({
+        "initContainers": [
+            {"name": "storage-initializer", "ports": [{"name": "http", "containerPort": 7}]},
+            {"name": "routing", "restartPolicy": "Always", "ports": [{"containerPort": 8000}]},
+        ],
+        "containers": [{"name": "main", "ports": [{"containerPort": 8001}]}],
+    });
+    part(owner, "qwen-kserve", &[1, 2], labels, &spec)
+}
+
+fn addresses(store: &Store, identity: &str) -> Vec<String> {
+    let pods = carrier(store, identity).pods;
+    pods.iter().map(|pod| pod.address.to_string()).collect()
+}
+
+#[test]
+fn an_endpoint_picker_is_no_endpoint() {
+    let owner = model(object("LLMInferenceService", "qwen", 1, None), "v1");
+    let it = "llminferenceservice/qwen";
+    // Without a label of the operator, as its parts are made by hand: which of two ports is not told.
+    let apart = (json!({"part": "workload"}), json!({"part": "scheduler"}));
+    let all = [
+        vec![owner.clone()],
+        servers(&owner, &apart.0),
+        picker(&owner, &apart.1),
+    ]
+    .concat();
+    let seen = store(&all);
+    assert_eq!(addresses(&seen, it), Vec::<String>::new());
+    assert_eq!(reasons(&seen.findings()), [reason::AMBIGUOUS_PORT]);
+
+    // What the finding advises: only those that declare the port have it.
+    for port in ["8000", "routed"] {
+        let mut all = all.clone();
+        all[0] = annotated(all[0].clone(), "headgate.dev/port", port);
+        for pod in &mut all {
+            let sidecar = pod.pointer_mut("/spec/initContainers/1/ports/0");
+            if let Some(port) = sidecar {
+                port["name"] = "routed".into();
+            }
+        }
+        let seen = store(&all);
+        assert_eq!(
+            addresses(&seen, it),
+            ["10.0.0.1:8000", "10.0.0.2:8000"],
+            "{port}"
+        );
+        assert_eq!(carrier(&seen, it).desired, 2);
+        assert_eq!(seen.findings(), []);
+    }
+
+    // As the operator labels them, with the Services that it makes.
+    let workload = json!({
+        "app.kubernetes.io/component": "llminferenceservice-workload", "kserve.io/component": "workload", "llm-d.ai/role": "decode",
+    });
+    let prefill = json!({
+        "app.kubernetes.io/component": "llminferenceservice-workload-prefill", "kserve.io/component": "workload",
+        "llm-d.ai/role": "prefill",
+    });
+    let scheduler = json!({"app.kubernetes.io/component": "llminferenceservice-router-scheduler"});
+    let mut leads = service(
+        "qwen-kserve-workload-svc",
+        json!({"kserve.io/component": "workload"}),
+    );
+    leads["spec"]["ports"] =
+        json!([{"name": "https", "port": 8000, "targetPort": 8000, "appProtocol": "https"}]);
+    let mut epp = service("qwen-epp-service", scheduler.clone());
+    epp["spec"]["ports"] = json!([{"name": "grpc-ext-proc", "port": 9002, "targetPort": 9002, "appProtocol": "http2"}]);
+    let prefills = part(
+        &owner,
+        "qwen-kserve-prefill",
+        &[5],
+        &prefill,
+        &listens(&json!([{"containerPort": 8000}])),
+    );
+    let all = [
+        vec![owner.clone(), leads, epp],
+        servers(&owner, &workload),
+        prefills,
+        picker(&owner, &scheduler),
+    ]
+    .concat();
+    let seen = store(&all);
+    assert_eq!(addresses(&seen, it), ["10.0.0.1:8000", "10.0.0.2:8000"]);
+    assert_eq!(carrier(&seen, it).desired, 2);
+    assert_eq!(reasons(&seen.findings()), [reason::TLS_PORT]);
+    for written in ["true", "false"] {
+        let mut all = all.clone();
+        all[0] = annotated(all[0].clone(), "headgate.dev/tls", written);
+        assert_eq!(store(&all).findings(), [], "{written}");
+    }
+}
+
+#[test]
+fn parts_that_nothing_tells_apart_are_no_endpoints_and_the_labelled_service_is_asked_for() {
+    let owner = model(object("Whole", "qwen", 1, None), "v1");
+    let it = "whole/qwen";
+    let http = |name: &str, ip: u8, number: u16| {
+        let ports = listens(&json!([{"name": "http", "containerPort": number}]));
+        part(&owner, name, &[ip], &json!({"part": name}), &ports)
+    };
+    let unnamed = |name: &str, ip: u8, number: u16| {
+        let ports = listens(&json!([{"containerPort": number}]));
+        part(&owner, name, &[ip], &json!({"part": name}), &ports)
+    };
+    let grpc = picker(&owner, &json!({"part": "scheduler"}));
+    let none: &[&str] = &[];
+    let rows = [
+        (
+            "alike",
+            [http("a", 1, 8000), http("b", 2, 8000)].concat(),
+            &["10.0.0.1:8000", "10.0.0.2:8000"][..],
+            false,
+        ),
+        (
+            "alike, by the only port",
+            [unnamed("a", 1, 8000), unnamed("b", 2, 8000)].concat(),
+            &["10.0.0.1:8000", "10.0.0.2:8000"],
+            false,
+        ),
+        (
+            "a picker beside HTTP",
+            [http("a", 1, 8000), grpc.clone()].concat(),
+            &["10.0.0.1:8000"],
+            true,
+        ),
+        (
+            "a picker beside what has no name",
+            [unnamed("a", 1, 8000), grpc.clone()].concat(),
+            none,
+            true,
+        ),
+        (
+            "HTTP and HTTP elsewhere",
+            [http("a", 1, 8000), http("b", 2, 3000)].concat(),
+            none,
+            true,
+        ),
+        ("gRPC alone", grpc, &["10.0.0.9:9002"], false),
+    ];
+    for (what, parts, wanted, said) in rows {
+        let seen = store(&[vec![owner.clone()], parts].concat());
+        assert_eq!(addresses(&seen, it), wanted, "{what}");
+        let found = seen.findings();
+        let of = if said {
+            vec![reason::ROLES_UNCLEAR]
+        } else {
+            Vec::new()
+        };
+        assert_eq!(reasons(&found), of, "{what}");
+        assert!(
+            found
+                .iter()
+                .all(|f| f.message.contains("label the Service")),
+            "{found:?}"
+        );
+    }
+    // What it asks for: the Service that leads to the servers.
+    let front = model(service("front", json!({"part": "a"})), "v1");
+    let picker = picker(&owner, &json!({"part": "scheduler"}));
+    let seen = store(&[vec![owner.clone(), front], unnamed("a", 1, 8000), picker].concat());
+    assert_eq!(addresses(&seen, "service/front"), ["10.0.0.1:8000"]);
+    assert_eq!(carrier(&seen, "service/front").desired, 1);
+    assert_eq!(seen.findings(), []);
+}
+
+#[test]
+fn a_port_that_no_part_declares_makes_no_part_an_endpoint() {
+    let mut owner = model(object("Whole", "qwen", 1, None), "v1");
+    owner = annotated(owner, "headgate.dev/port", "8000");
+    let it = "whole/qwen";
+    let mute = |name: &str, ip: u8| {
+        let spec = listens(&json!([]));
+        part(&owner, name, &[ip], &json!({"part": name}), &spec)
+    };
+    let none: &[&str] = &[];
+    let seen = store(&[vec![owner.clone()], mute("a", 1), mute("b", 2)].concat());
+    assert_eq!(addresses(&seen, it), none);
+    let found = seen.findings();
+    assert_eq!(reasons(&found), [reason::ROLES_UNCLEAR]);
+    for text in ["port 8000", "its parts a, b", "label the Service"] {
+        assert!(found[0].message.contains(text), "{found:?}");
+    }
+    // Also before a part has pods.
+    let mut late = mute("b", 2);
+    late.truncate(2);
+    let seen = store(&[vec![owner.clone()], mute("a", 1), late].concat());
+    assert_eq!(addresses(&seen, it), none);
+    // One part is no choice, and neither are pods that are all alike.
+    let seen = store(&[vec![owner.clone()], mute("a", 1)].concat());
+    assert_eq!(addresses(&seen, it), ["10.0.0.1:8000"]);
+    assert_eq!(seen.findings(), []);
+    let bare = |ip: u8| {
+        let mut pod = pod(&format!("bare-{ip}"), ip, Some(&owner));
+        pod["spec"] = listens(&json!([]));
+        pod
+    };
+    let seen = store(&[owner.clone(), bare(1), bare(2)]);
+    assert_eq!(addresses(&seen, it), ["10.0.0.1:8000", "10.0.0.2:8000"]);
+    assert_eq!(seen.findings(), []);
+    // What is asked for.
+    let front = model(service("front", json!({"part": "a"})), "v1");
+    let front = annotated(front, "headgate.dev/port", "8000");
+    let seen = store(&[vec![owner.clone(), front], mute("a", 1), mute("b", 2)].concat());
+    assert_eq!(addresses(&seen, "service/front"), ["10.0.0.1:8000"]);
+}
+
+#[test]
+fn the_operators_own_words_hold_however_a_kind_is_given() {
+    for text in [
+        "argoproj.io/v1alpha1/rollouts/Rollout",
+        "argoproj.io/v1beta1/rollouts/Rollout=/spec/replicas",
+    ] {
+        let kind: Kind = text.parse().unwrap();
+        assert!(reads_in_full(&kind), "{text}");
+        let mut owner = rollout(&json!({"blueGreen": {"activeService": "a"}}), true).remove(0);
+        owner["status"] = json!({"blueGreen": {"activeSelector": "aaa"}});
+        let read = Object::owner(&owner, &kind).unwrap();
+        let Body::Owner {
+            replicas,
+            generations,
+            ..
+        } = read.body
+        else {
+            panic!("{text}");
+        };
+        assert_eq!((replicas, generations.is_some()), (Some(2), true), "{text}");
+    }
+}
+
+#[test]
+fn a_transformer_stands_before_its_predictor() {
+    let owner = model(object("InferenceService", "isvc", 1, None), "v1");
+    let ports = listens(&json!([{"name": "http1", "containerPort": 8080}]));
+    let of = |name: &str, ip: u8| part(&owner, name, &[ip], &json!({"component": name}), &ports);
+    let it = "inferenceservice/isvc";
+    let seen = store(&[vec![owner.clone()], of("predictor", 1), of("explainer", 3)].concat());
+    assert_eq!(addresses(&seen, it), ["10.0.0.1:8080"]);
+    let mut all = [
+        vec![owner.clone()],
+        of("predictor", 1),
+        of("transformer", 2),
+    ]
+    .concat();
+    let seen = store(&all);
+    assert_eq!(addresses(&seen, it), ["10.0.0.2:8080"]);
+    assert_eq!((carrier(&seen, it).desired, seen.findings()), (1, vec![]));
+    // Also while it has no pod.
+    all.pop();
+    assert_eq!(addresses(&store(&all), it), Vec::<String>::new());
+}
+
+#[test]
+fn workers_of_a_leader_are_no_endpoints_also_where_they_declare_its_port() {
+    let group = model(replicas(object("LeaderWorkerSet", "lws", 1, None), 1), "v1");
+    let set = replicas(object("StatefulSet", "lws", 1, Some(&group)), 1);
+    let index = |pod, index: &str| {
+        labelled(
+            pod,
+            &json!({"leaderworkerset.sigs.k8s.io/worker-index": index}),
+        )
+    };
+    let leader = index(pod("lws-0", 1, Some(&set)), "0");
+    let workers = replicas(object("StatefulSet", "lws-0", 1, Some(&leader)), 1);
+    let worker = index(pod("lws-0-1", 2, Some(&workers)), "1");
+    let seen = store(&[group, set, leader, workers, worker]);
+    assert_eq!(carriers(&seen), ["leaderworkerset/lws 1"]);
+    assert_eq!(carrier(&seen, "leaderworkerset/lws").desired, 1);
+    assert_eq!(seen.findings(), []);
+}
+
+/// A Ray cluster of a RayService: a head that serves nothing, and a worker that does.
+pub(super) fn ray(service: &Value, name: &str, age: u32, ip: u8) -> Vec<Value> {
+    let cluster = object("RayCluster", name, age, Some(service));
+    let of = |kind: &str, serve: &str| json!({"ray.io/cluster": name, "ray.io/node-type": kind, "ray.io/serve": serve});
+    let node = |kind: &str, serve: &str, ip: u8| {
+        let mut pod = labelled(
+            pod(&format!("{name}-{kind}"), ip, Some(&cluster)),
+            &of(kind, serve),
+        );
+        pod["spec"]["containers"] = json!([{"name": "ray", "ports": [
+            {"name": "gcs-server", "containerPort": 6379}, {"name": "dashboard", "containerPort": 8265}, {"name": "serve", "containerPort": 8000},
+        ]}]);
+        pod
+    };
+    vec![
+        cluster.clone(),
+        node("head", "false", ip),
+        node("worker", "true", ip + 1),
+    ]
+}
+
+#[test]
+fn of_ray_the_pods_serve_that_the_operator_marks_in_the_cluster_that_is_active() {
+    let mut owner = model(object("RayService", "ray", 1, None), "v1");
+    owner["status"] = json!({
+        "activeServiceStatus": {"rayClusterName": "ray-aaa"}, "pendingServiceStatus": {"rayClusterName": "ray-bbb"},
+    });
+    let both = |owner: &Value| {
+        [
+            vec![owner.clone()],
+            ray(owner, "ray-aaa", 1, 1),
+            ray(owner, "ray-bbb", 2, 3),
+        ]
+        .concat()
+    };
+    let seen = store(&both(&owner));
+    assert_eq!(carriers(&seen), ["rayservice/ray 2"]);
+    assert_eq!(carrier(&seen, "rayservice/ray").desired, 1);
+    assert_eq!(seen.findings(), []);
+
+    // The Service is what routes.
+    let mut objects = both(&owner);
+    let selector = json!({"ray.io/cluster": "ray-bbb", "ray.io/serve": "true"});
+    let mut serve = service("ray-serve-svc", selector);
+    serve["spec"]["ports"] =
+        json!([{"name": "serve", "port": 8000, "targetPort": 8000, "appProtocol": "tcp"}]);
+    objects.push(serve.clone());
+    let mut seen = store(&objects);
+    assert_eq!(carriers(&seen), ["rayservice/ray 4"]);
+    delete(&mut seen, &serve);
+    seen.settle();
+    assert_eq!(carriers(&seen), ["rayservice/ray 2"]);
+
+    // Before the first one is active, nothing is.
+    owner["status"] = json!({"pendingServiceStatus": {"rayClusterName": "ray-aaa"}});
+    let objects = [vec![owner.clone()], ray(&owner, "ray-aaa", 1, 1)].concat();
+    assert_eq!(carriers(&store(&objects)), ["rayservice/ray"]);
+
+    // A cluster of its own: no head, and its workers where they are marked.
+    let mut alone = ray(&owner, "alone", 1, 1);
+    alone[0] = model(object("RayCluster", "alone", 1, None), "v1");
+    assert_eq!(carriers(&store(&alone)), ["raycluster/alone 2"]);
+}
+
+/// A Rollout with two ReplicaSets of two pods each; the labels are Argo's where `labels`.
+pub(super) fn rollout(strategy: &Value, labels: bool) -> Vec<Value> {
+    let mut owner = model(replicas(object("Rollout", "ro", 1, None), 2), "v1");
+    owner["spec"]["strategy"] = strategy.clone();
+    let mut all = vec![owner.clone()];
+    for (hash, version, ips) in [("aaa", "v1", [1, 2]), ("bbb", "v2", [3, 4])] {
+        let set = replicas(
+            object("ReplicaSet", &format!("ro-{hash}"), 1, Some(&owner)),
+            2,
+        );
+        for ip in ips {
+            let mut pod = labelled(
+                pod(&format!("ro-{hash}-{ip}"), ip, Some(&set)),
+                &json!({"model-version": version, "app": "ro"}),
+            );
+            if labels {
+                pod["metadata"]["labels"]["rollouts-pod-template-hash"] = hash.into();
+            }
+            all.push(pod);
+        }
+        all.push(set);
+    }
+    all
+}
+
+#[test]
+fn a_preview_is_no_endpoint_and_not_wanted_until_it_is_active() {
+    let blue_green = json!({"blueGreen": {"activeService": "ro-active", "previewService": "ro-preview", "autoPromotionEnabled": false}});
+    for labels in [true, false] {
+        // By the status.
+        let mut all = rollout(&blue_green, labels);
+        all[0]["status"] = json!({"blueGreen": {"activeSelector": "aaa", "previewSelector": "bbb"}, "stableRS": "aaa"});
+        let mut seen = store(&all);
+        assert_eq!(carriers(&seen), ["rollout/ro 1,2"]);
+        assert_eq!(carrier(&seen, "rollout/ro").desired, 2);
+        assert_eq!(seen.findings(), []);
+        all[0]["status"]["blueGreen"]["activeSelector"] = "bbb".into();
+        apply(&mut seen, &all[0]);
+        assert_eq!(seen.settle().change, Some(Change::Loss));
+        assert_eq!(carriers(&seen), ["rollout/ro 3,4"]);
+
+        // By the Service, which moves first.
+        let active = |hash: &str| {
+            service(
+                "ro-active",
+                json!({"app": "ro", "rollouts-pod-template-hash": hash}),
+            )
+        };
+        apply(&mut seen, &active("aaa"));
+        seen.settle();
+        assert_eq!(carriers(&seen), ["rollout/ro 1,2"]);
+        apply(&mut seen, &active("bbb"));
+        seen.settle();
+        assert_eq!(carriers(&seen), ["rollout/ro 3,4"]);
+    }
+    // By nothing: the oldest, and the active Service is asked for.
+    let seen = store(&rollout(&blue_green, false));
+    assert_eq!(carriers(&seen), ["rollout/ro 1,2"]);
+    assert_eq!(reasons(&seen.findings()), [reason::ROLES_UNCLEAR]);
+    // The first revision is alone.
+    let first = &rollout(&blue_green, false)[..4];
+    assert_eq!(carriers(&store(first)), ["rollout/ro 1,2"]);
+    assert_eq!(store(first).findings(), []);
+}
+
+#[test]
+fn a_canary_of_argo_serves_by_its_pods_unless_a_router_weighs_it() {
+    let by_pods = rollout(&json!({"canary": {"steps": [{"setWeight": 50}]}}), true);
+    assert_eq!(carriers(&store(&by_pods)), ["rollout/ro 1,2,3,4"]);
+    let mut routed = rollout(
+        &json!({"canary": {"stableService": "ro-stable", "trafficRouting": {"istio": {}}}}),
+        true,
+    );
+    routed[0]["status"]["stableRS"] = "aaa".into();
+    assert_eq!(carriers(&store(&routed)), ["rollout/ro 1,2"]);
+}
+
+#[test]
+fn a_port_of_a_native_sidecar_serves() {
+    for annotation in [None, Some("http")] {
+        let mut all = deployment("sidecar", 1, &[1]);
+        all[0] = model(all[0].clone(), "v1");
+        if let Some(text) = annotation {
+            all[0] = annotated(all[0].clone(), "headgate.dev/port", text);
+        }
+        all[2]["spec"] = json!({
+            "initContainers": [{"name": "proxy", "restartPolicy": "Always", "ports": [{"name": "http", "containerPort": 8000}]}],
+            "containers": [{"name": "server", "ports": [{"name": "metrics", "containerPort": 8200}]}],
+        });
+        let seen = store(&all);
+        assert_eq!(addresses(&seen, "deployment/sidecar"), ["10.0.0.1:8000"]);
+        assert_eq!(seen.findings(), []);
+        // One that only runs before the pod does listens no more.
+        all[2]["spec"]["initContainers"][0]["restartPolicy"] = Value::Null;
+        let seen = store(&all);
+        assert_eq!(addresses(&seen, "deployment/sidecar"), Vec::<String>::new());
+    }
+}
+
+#[test]
+fn an_annotation_says_the_protocol_and_which_service_is_asked() {
+    let mut all = deployment("a", 1, &[1]);
+    all[0] = model(all[0].clone(), "v1");
+    all[2]["spec"] = listens(&json!([{"containerPort": 8000}, {"containerPort": 8001}]));
+    let leads = |name: &str, port: u16| {
+        let mut service = service(name, json!({"app": "a"}));
+        service["spec"]["ports"] = json!([{"name": "grpc", "port": 80, "targetPort": port}]);
+        service
+    };
+    let with = |annotations: &[(&str, &str)]| {
+        let mut all = [all.clone(), vec![leads("one", 8000), leads("two", 8001)]].concat();
+        for (key, value) in annotations {
+            all[0] = annotated(all[0].clone(), key, value);
+        }
+        store(&all)
+    };
+    let seen = with(&[]);
+    assert_eq!(reasons(&seen.findings()), [reason::AMBIGUOUS_PORT]);
+    let seen = with(&[("headgate.dev/service", "two")]);
+    let endpoint = &carrier(&seen, "deployment/a").pods[0];
+    assert_eq!(
+        (endpoint.address.port(), endpoint.protocol),
+        (8001, Protocol::Http2)
+    );
+    assert_eq!(seen.findings(), []);
+    let seen = with(&[
+        ("headgate.dev/service", "two"),
+        ("headgate.dev/protocol", "client"),
+    ]);
+    assert_eq!(
+        carrier(&seen, "deployment/a").pods[0].protocol,
+        Protocol::Client
+    );
+    let seen = with(&[
+        ("headgate.dev/service", "three"),
+        ("headgate.dev/port", "8000"),
+        ("headgate.dev/protocol", "spdy"),
+    ]);
+    let endpoint = &carrier(&seen, "deployment/a").pods[0];
+    assert_eq!(
+        (endpoint.address.port(), endpoint.protocol),
+        (8000, Protocol::Http2)
+    );
+    assert_eq!(
+        reasons(&seen.findings()),
+        [reason::INVALID_PROTOCOL, reason::INVALID_SERVICE]
+    );
+}
+
+#[test]
+fn a_service_that_comes_changes_or_goes_moves_the_port() {
+    let mut all = deployment("a", 1, &[1]);
+    all[0] = model(all[0].clone(), "v1");
+    all[2]["spec"] = listens(
+        &json!([{"name": "main", "containerPort": 8000}, {"name": "other", "containerPort": 9000}]),
+    );
+    let mut seen = store(&all);
+    let mut step = |event: &dyn Fn(&mut Store)| {
+        event(&mut seen);
+        seen.settle();
+        (
+            addresses(&seen, "deployment/a").join(" "),
+            reasons(&seen.findings()),
+        )
+    };
+    let leads = |target: &str| {
+        let mut service = service("engine", json!({"app": "a"}));
+        service["spec"]["ports"] =
+            json!([{"name": "service-port", "port": 80, "targetPort": target}]);
+        service
+    };
+    let ambiguous = (String::new(), vec![reason::AMBIGUOUS_PORT]);
+    assert_eq!(step(&|_| {}), ambiguous);
+    assert_eq!(
+        step(&|s| apply(s, &leads("main"))),
+        ("10.0.0.1:8000".to_owned(), vec![])
+    );
+    assert_eq!(
+        step(&|s| apply(s, &leads("other"))),
+        ("10.0.0.1:9000".to_owned(), vec![])
+    );
+    assert_eq!(step(&|s| delete(s, &leads("other"))), ambiguous);
+    let mut to = pool("pool", json!({"app": "a"}));
+    to["spec"]["targetPorts"] = json!([{"number": 8000}]);
+    assert_eq!(
+        step(&|s| apply(s, &to)),
+        ("10.0.0.1:8000".to_owned(), vec![])
+    );
+}
+
+#[test]
+fn a_generation_that_takes_traffic_and_has_no_pod_is_said_with_who_names_it() {
+    let blue_green = json!({"blueGreen": {"activeService": "ro-active"}});
+    let mut all = rollout(&blue_green, true);
+    all[0]["status"] = json!({"blueGreen": {"activeSelector": "ccc"}});
+    let said = |objects: &[Value], owner: &str| {
+        let seen = store(objects);
+        assert_eq!(carriers(&seen), [owner]);
+        let findings = seen.findings();
+        assert_eq!(reasons(&findings), [reason::ROLES_UNCLEAR]);
+        findings[0].message.clone()
+    };
+    let message = said(&all, "rollout/ro");
+    for part in [
+        "its status says that generation ccc takes traffic",
+        "ro-aaa, ro-bbb take nothing",
+        "kubectl get pods -n default -l rollouts-pod-template-hash -L rollouts-pod-template-hash",
+        "kubectl get rollout/ro -n default -o yaml",
+    ] {
+        assert!(message.contains(part), "{part}: {message}");
+    }
+    let active = service("ro-active", json!({"rollouts-pod-template-hash": "ddd"}));
+    all.push(active);
+    let message = said(&all, "rollout/ro");
+    for part in [
+        "the selector of service/ro-active says that generation ddd takes",
+        "kubectl get service/ro-active -n default -o yaml",
+    ] {
+        assert!(message.contains(part), "{part}: {message}");
+    }
+    // Nothing is missing of what is scaled to zero, and of a cluster that is still to become active.
+    let asleep = [all[0].clone(), all[all.len() - 1].clone()];
+    assert_eq!(store(&asleep).findings(), []);
+
+    let mut owner = model(object("RayService", "ray", 1, None), "v1");
+    owner["status"] = json!({"activeServiceStatus": {"rayClusterName": "ray-bbb"}});
+    let of = |owner: &Value| [vec![owner.clone()], ray(owner, "ray-aaa", 1, 1)].concat();
+    let message = said(&of(&owner), "rayservice/ray");
+    assert!(
+        message.contains("its status says that generation ray-bbb"),
+        "{message}"
+    );
+    owner["status"] = json!({"pendingServiceStatus": {"rayClusterName": "ray-aaa"}});
+    assert_eq!(store(&of(&owner)).findings(), []);
+    // The active one, where the operator says of no pod that it serves.
+    owner["status"] = json!({"activeServiceStatus": {"rayClusterName": "ray-aaa"}});
+    let mut heads = of(&owner);
+    heads.truncate(3);
+    let message = said(&heads, "rayservice/ray");
+    assert!(message.contains("none of its pods serves"), "{message}");
+}

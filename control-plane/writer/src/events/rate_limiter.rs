@@ -1,0 +1,79 @@
+//! How many Events one object may have written: a token bucket each, with the numbers of client-go's spam filter.
+//!
+//! Pure: the clock is an argument. Memory is bounded by how many objects were written about in the time a bucket needs to fill.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use headgate_model::Subject;
+
+/// Events of one object at once.
+const BURST: u32 = 25;
+/// Time after which one more may be written.
+const REFILL: Duration = Duration::from_secs(300);
+
+/// The buckets, by object.
+#[derive(Debug, Clone, Default)]
+pub struct EventRateLimiter {
+    /// When the bucket would be full; one that is full is not kept.
+    full_at: BTreeMap<Subject, Duration>,
+}
+
+impl EventRateLimiter {
+    /// Takes what one Event about this object costs; `false` if nothing is left at `clock`.
+    pub fn take(&mut self, object: &Subject, clock: Duration) -> bool {
+        self.full_at.retain(|_, full| *full > clock);
+        let full = self.full_at.get(object).copied().unwrap_or(clock);
+        // What is missing, counted in the time it takes to come back.
+        let after = full + REFILL;
+        if after > clock + REFILL * BURST {
+            return false;
+        }
+        self.full_at.insert(object.clone(), after);
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn object(name: &str) -> Subject {
+        let key = headgate_model::CarrierKey {
+            namespace: "default".to_owned(),
+            kind: "deployment".to_owned(),
+            name: name.to_owned(),
+        };
+        key.into()
+    }
+
+    fn at(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
+    }
+
+    #[test]
+    fn an_object_has_25_events_at_once_then_one_every_five_minutes_and_another_has_its_own() {
+        let mut allowance = EventRateLimiter::default();
+        let taken = |a: &mut EventRateLimiter, object: &str, clock| {
+            (0..1000)
+                .filter(|_| a.take(&self::object(object), clock))
+                .count()
+        };
+        assert_eq!(taken(&mut allowance, "a", at(10)), 25);
+        assert_eq!(taken(&mut allowance, "b", at(10)), 25);
+        assert_eq!(taken(&mut allowance, "a", at(309)), 0);
+        assert_eq!(taken(&mut allowance, "a", at(310)), 1);
+        assert_eq!(taken(&mut allowance, "a", at(310 + 3 * 300)), 3);
+        assert_eq!(taken(&mut allowance, "a", at(1_000_000)), 25, "never more");
+    }
+
+    #[test]
+    fn a_full_bucket_takes_no_memory() {
+        let mut allowance = EventRateLimiter::default();
+        for n in 0..100 {
+            assert!(allowance.take(&object(&n.to_string()), at(0)));
+        }
+        assert!(allowance.take(&object("other"), at(300)));
+        assert_eq!(allowance.full_at.len(), 1);
+    }
+}

@@ -1,0 +1,476 @@
+//! The rights of the table are all that is used, and each that is missing is named while the rest goes on.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+#[path = "../../../source/tests/kubernetes/cluster.rs"]
+#[allow(dead_code, unused_imports)]
+mod cluster;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use headgate_kubernetes::access::Account;
+use headgate_kubernetes::access::Missing;
+use headgate_kubernetes::access::Needs;
+use headgate_kubernetes::access::Right;
+use headgate_kubernetes::access::rbac;
+use headgate_kubernetes::kinds::Kind;
+use headgate_kubernetes::models::ServedModel;
+use headgate_kubernetes::policies::Controller;
+use headgate_kubernetes::review::review;
+use headgate_model::Observed;
+use headgate_model::Planned;
+use headgate_model::{LabelKeys, Registry, Scales, plan};
+use headgate_source::cluster::Options;
+use headgate_testkit::deadline::eventually;
+use headgate_testkit::kube::{KubeOptions, Relay};
+use headgate_writer::Known;
+use headgate_writer::Sources;
+use headgate_writer::Writer;
+use k8s_openapi::api::rbac::v1::{ClusterRole, PolicyRule, Role};
+use kube::api::{Api, PostParams};
+use kube::core::DynamicObject;
+use kube::{Client, CustomResourceExt as _};
+use tokio::sync::watch;
+
+use self::cluster::*;
+
+fn needs(namespaces: &[&str]) -> Needs {
+    Needs {
+        kinds: Kind::defaults(),
+        policies: true,
+        namespaces: namespaces.iter().map(|ns| (*ns).to_owned()).collect(),
+        root_namespace: None,
+        own_namespace: "headgate-system".to_owned(),
+    }
+}
+
+/// Gives a ServiceAccount exactly what is needed; the client comes as this account, through the relay.
+async fn account(cluster: &Cluster, needs: &Needs) -> (Client, Relay) {
+    let kube = &cluster.kube;
+    let account = Account {
+        namespace: needs.own_namespace.clone(),
+        name: "headgate".to_owned(),
+    };
+    let home = format!(
+        "{{apiVersion: v1, kind: Namespace, metadata: {{name: {}}}}}\n",
+        account.namespace
+    );
+    let manifests = home + &rbac(needs, &account);
+    kube.kubectl().apply(&manifests).await.unwrap();
+    let kubeconfig = kube.service_account(&account.namespace, &account.name);
+    let relay = kube.relay(&kubeconfig.await.unwrap()).await.unwrap();
+    (client_of(relay.kubeconfig()).await, relay)
+}
+
+async fn refused(client: &Client, rights: &[Right]) -> BTreeSet<Missing> {
+    review(client, rights).await.unwrap()
+}
+
+/// What was done so far: verb and resource, as `kubectl auth can-i` takes them.
+fn used(relay: &Relay) -> BTreeSet<String> {
+    relay
+        .requests()
+        .iter()
+        .filter_map(|asked| verb(asked))
+        .collect()
+}
+
+/// The verb that RBAC sees in `GET /apis/apps/v1/deployments?watch=true`.
+fn verb(asked: &str) -> Option<String> {
+    let (method, uri) = asked.split_once(' ')?;
+    let (path, query) = uri.split_once('?').unwrap_or((uri, ""));
+    let parts: Vec<&str> = path.trim_matches('/').split('/').collect();
+    let (group, rest) = match parts.as_slice() {
+        ["api", _, rest @ ..] => ("", rest),
+        ["apis", group, _, rest @ ..] => (*group, rest),
+        _ => return None,
+    };
+    let (plural, rest) = match rest {
+        ["namespaces", _, plural, rest @ ..] | [plural, rest @ ..] => (*plural, rest),
+        [] => return None,
+    };
+    let part = rest.get(1).map_or(String::new(), |part| format!("/{part}"));
+    let verb = match (method, rest.is_empty()) {
+        ("GET", true) if query.contains("watch=true") => "watch",
+        ("GET", true) => "list",
+        ("GET", false) => "get",
+        ("POST", _) => "create",
+        ("PUT", _) => "update",
+        ("PATCH", _) => "patch",
+        ("DELETE", _) => "delete",
+        _ => panic!("{asked}"),
+    };
+    let dot = if group.is_empty() { "" } else { "." };
+    // Everybody may ask of themselves.
+    let of_themselves = ["selfsubjectaccessreviews", "selfsubjectreviews"];
+    (!of_themselves.contains(&plural)).then(|| format!("{verb} {plural}{dot}{group}{part}"))
+}
+
+/// The verbs of the table.
+fn table(rights: &[Right], wanted: impl Fn(&Right) -> bool) -> BTreeSet<String> {
+    let rights = rights.iter().filter(|right| wanted(right));
+    let verbs = rights.flat_map(Right::each);
+    verbs
+        .map(|each| format!("{} {}", each.verb, each.resource))
+        .collect()
+}
+
+/// What is watched, and not written.
+fn watched(right: &Right) -> bool {
+    !right.own && right.verbs.contains(&"watch")
+}
+
+#[tokio::test]
+async fn under_exactly_the_rights_of_the_table_all_is_seen_and_nothing_else_is_asked_for() {
+    let cluster = Cluster::start().await;
+    for namespaces in [&[][..], &["default", "red"]] {
+        let needs = needs(namespaces);
+        let (client, relay) = account(&cluster, &needs).await;
+        let options = Options {
+            namespaces: needs.namespaces.clone(),
+            ..Options::default()
+        };
+        let mut source = Source::start(&client, options).await;
+        let name = format!("v{}", namespaces.len());
+        cluster.apply(deployment(&name, "one", 1)).await;
+        cluster.apply(policy(&name, 1)).await;
+        source
+            .carrier(&format!("deployment/{name}"), |c| ready(c) == 1)
+            .await;
+        source.policy(&name, |_| true).await;
+        assert_eq!(source.state().lost(), None);
+        let rights = needs.rights();
+        let mut table = table(&rights, watched);
+        // Only an API server that streams no lists is asked for them.
+        table.retain(|used| !used.starts_with("list "));
+        // A kind that is not installed costs nothing.
+        let state = source.state();
+        let absent = |used: &str| {
+            let kind = used.trim_start_matches("watch ");
+            let mut watches = state.watches.iter();
+            watches.any(|(name, watch)| watch.absent && name.split(' ').next() == Some(kind))
+        };
+        let all = table.len();
+        table.retain(|used| !absent(used));
+        assert_eq!(all - table.len(), 8, "{state:?}");
+        assert_eq!(used(&relay), table, "what is watched is the table");
+        assert_eq!(refused(&client, &rights).await, BTreeSet::new());
+        // The rights in every namespace do not help the second round.
+        let words = "delete clusterrolebinding,clusterrole headgate --ignore-not-found";
+        cluster.kubectl(words).await;
+        if namespaces.is_empty() {
+            cluster.kubectl("create namespace red").await;
+            let rights: Vec<Right> = rights.into_iter().filter(|right| !right.own).collect();
+            eventually(SOON, "the rights to be gone", async || {
+                let refused = refused(&client, &rights).await.len();
+                let all: usize = rights.iter().map(|right| right.verbs.len()).sum();
+                (refused == all)
+                    .then_some(())
+                    .ok_or(format!("{refused} of {all}"))
+            })
+            .await
+            .unwrap();
+        }
+    }
+}
+
+/// One rule for each verb, so that one can be taken away.
+fn rules(rights: &[Right], own: bool, without: Option<&Missing>) -> Vec<PolicyRule> {
+    let rights = rights.iter().filter(|right| right.own == own);
+    let each = rights.flat_map(|right| right.each().map(move |verb| (right, verb)));
+    each.filter(|(_, verb)| Some(verb) != without)
+        .map(|(right, verb)| PolicyRule {
+            api_groups: Some(vec![right.group.clone()]),
+            resources: Some(vec![right.resource.clone()]),
+            verbs: vec![verb.verb.to_owned()],
+            ..PolicyRule::default()
+        })
+        .collect()
+}
+
+async fn grant(cluster: &Cluster, rights: &[Right], without: Option<&Missing>) {
+    let (client, params) = (cluster.kube.client(), PostParams::default());
+    let api: Api<ClusterRole> = Api::all(client.clone());
+    let mut role = api.get("headgate").await.unwrap();
+    role.rules = Some(rules(rights, false, without));
+    api.replace("headgate", &params, &role).await.unwrap();
+    let api: Api<Role> = Api::namespaced(client, "headgate-system");
+    let mut role = api.get("headgate-replicas").await.unwrap();
+    role.rules = Some(rules(rights, true, without));
+    api.replace("headgate-replicas", &params, &role)
+        .await
+        .unwrap();
+}
+
+/// Where lists are not streamed, `list` is used too, and can be seen to be missed.
+#[tokio::test]
+async fn each_verb_that_is_missing_is_named_with_its_resource_and_the_rest_goes_on() {
+    let cluster = Cluster::with(KubeOptions {
+        api_args: vec!["--feature-gates=WatchList=false".into()],
+        ..KubeOptions::default()
+    })
+    .await;
+    let needs = needs(&[]);
+    let (client, _relay) = account(&cluster, &needs).await;
+    let rights = needs.rights();
+    let known = Source::start(&client, Options::default()).await.state();
+    let mut count = 0;
+    for right in &rights {
+        for missing in right.each() {
+            count += 1;
+            grant(&cluster, &rights, Some(&missing)).await;
+            eventually(SOON, "the review to name it, and it alone", async || {
+                let refused = refused(&client, &rights).await;
+                let it = refused.len() == 1 && refused.contains(&missing);
+                it.then_some(()).ok_or(format!("{missing}: {refused:?}"))
+            })
+            .await
+            .unwrap();
+            let said = missing.to_string();
+            assert!(
+                said.contains(missing.verb) && said.contains(&missing.resource),
+                "{said}"
+            );
+            // What is not read here, and kinds that the API server does not have.
+            let read = known.watches.get(&missing.resource);
+            let reads = ["list", "watch"].contains(&missing.verb);
+            if !reads || read.is_none_or(|watch| watch.absent) {
+                continue;
+            }
+            let watches = Watches::start(&client, Options::default());
+            let said = eventually(SOON, "the refusal alone", async || {
+                let state = watches.state();
+                let rest = state
+                    .watches
+                    .iter()
+                    .filter(|(name, _)| **name != missing.resource);
+                let rest = rest
+                    .filter(|(_, watch)| !watch.synced || watch.lost.is_some())
+                    .count();
+                let lost = state.watches[&missing.resource].lost.clone();
+                lost.filter(|_| rest == 0)
+                    .map(|lost| lost.message)
+                    .ok_or(format!("{state:?}"))
+            })
+            .await
+            .unwrap();
+            let names = format!("cannot {} resource \"{}\"", missing.verb, right.resource);
+            assert!(said.contains(&names), "{said}");
+        }
+    }
+    assert!(count > 40, "{count}");
+    grant(&cluster, &rights, None).await;
+    let mut source = Source::start(&client, Options::default()).await;
+    cluster.apply(deployment("v1", "one", 1)).await;
+    source.carrier("deployment/v1", |c| ready(c) == 1).await;
+    assert_eq!(source.state().lost(), None);
+}
+
+#[tokio::test]
+async fn a_right_may_be_given_later() {
+    let cluster = Cluster::start().await;
+    cluster.apply(deployment("v1", "one", 1)).await;
+    let needs = needs(&[]);
+    let (client, _relay) = account(&cluster, &needs).await;
+    let rights = needs.rights();
+    let deployments = rights.iter().find(|right| right.resource == "deployments");
+    let watch = deployments
+        .unwrap()
+        .each()
+        .find(|each| each.verb == "watch");
+    grant(&cluster, &rights, watch.as_ref()).await;
+    let watches = Watches::start(&client, Options::default());
+    eventually(SOON, "the refusal", async || {
+        let state = watches.state();
+        let lost = state
+            .lost()
+            .map(|(watch, lost)| (watch.to_owned(), lost.message.clone()));
+        lost.filter(|(watch, said)| watch == "deployments.apps" && said.contains("(403)"))
+            .ok_or(format!("{state:?}"))
+    })
+    .await
+    .unwrap();
+    grant(&cluster, &rights, None).await;
+    let mut source = Source::of(watches).await;
+    source.carrier("deployment/v1", |c| ready(c) == 1).await;
+    assert_eq!(source.state().lost(), None);
+}
+
+/// A patch that makes the object needs this right too; no request says so.
+const CREATED_BY_PATCH: (&str, &str) = ("create", "configmaps");
+
+/// Plans whatever comes, as a control plane does.
+async fn control(
+    mut world: watch::Receiver<Arc<Observed>>,
+    tell: watch::Sender<Option<Arc<Known>>>,
+    plans: watch::Sender<Option<Arc<Planned>>>,
+) {
+    loop {
+        let observed = world.borrow_and_update().clone();
+        let registry = Registry::build(&observed.objects, &LabelKeys::default());
+        let plan = Arc::new(plan(&registry, &observed.objects, &Scales::default()));
+        plans.send_replace(Some(Arc::new(Planned {
+            plan: plan.clone(),
+            observed: observed.clone(),
+        })));
+        tell.send_replace(Some(Arc::new(Known {
+            plan,
+            observed,
+            tally: Arc::default(),
+        })));
+        if world.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+/// What the control plane leaves of a model that nothing declares any more for longer than an hour.
+async fn abandoned(cluster: &Cluster) {
+    let kind = ServedModel::api_resource();
+    let api: Api<DynamicObject> = Api::namespaced_with(cluster.kube.client(), "default", &kind);
+    let params = PostParams {
+        field_manager: Some("headgate-models".to_owned()),
+        ..PostParams::default()
+    };
+    let object = serde_json::json!({
+        "apiVersion": "headgate.dev/v1alpha1", "kind": "ServedModel",
+        "metadata": {"name": "abandoned"}, "spec": {},
+    });
+    let object: DynamicObject = serde_json::from_value(object).unwrap();
+    let mut object = api.create(&params, &object).await.unwrap();
+    object.data["status"] = serde_json::json!({"carriersGoneSince": "2026-01-01T00:00:00Z"});
+    let name = "abandoned";
+    loop {
+        // The writer may have been faster.
+        match api.replace_status(name, &params, &object).await {
+            Ok(_) => return,
+            Err(kube::Error::Api(status)) if status.code == 409 => {
+                let newer = api.get(name).await.unwrap();
+                object.metadata.resource_version = newer.metadata.resource_version;
+            }
+            Err(error) => panic!("{error}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_is_written_under_exactly_these_rights_is_the_rest_of_the_table() {
+    let cluster = Cluster::start().await;
+    let needs = needs(&[]);
+    let (client, relay) = account(&cluster, &needs).await;
+    let watches = Watches::start(&client, Options::default());
+    let (policies, models) = (watches.policies(), watches.models.writable());
+    let mut source = Source::of(watches).await;
+    let (tell, known) = watch::channel(None);
+    let (tell_plans, plans) = watch::channel(None);
+    let control = tokio::spawn(control(source.follow(), tell, tell_plans));
+    let (_ending, ends) = watch::channel(false);
+    let options = headgate_writer::Options {
+        lease: "headgate".into(),
+        namespace: Some(needs.own_namespace.clone()),
+        replica: "a".into(),
+        admin: None,
+        times: headgate_writer::Times::default(),
+        keys: LabelKeys::default(),
+        controller: Controller::default(),
+    };
+    let rights = needs.rights();
+    let create = rights
+        .iter()
+        .flat_map(Right::each)
+        .find(|each| (each.verb, each.resource.as_str()) == CREATED_BY_PATCH);
+    grant(&cluster, &rights, create.as_ref()).await;
+    let sources = Sources {
+        known,
+        plans,
+        policies: Some(policies),
+        models,
+        ending: ends,
+    };
+    let writer = Writer::start(&client, &options, sources);
+    eventually(SOON, "the refusal", async || {
+        let faults = writer.faults().watch().borrow().clone();
+        let said = faults.get("configmaps").map(|fault| fault.message.clone());
+        said.filter(|said| said.contains("cannot create resource \"configmaps\""))
+            .ok_or(format!("{faults:?}"))
+    })
+    .await
+    .unwrap();
+    grant(&cluster, &rights, None).await;
+    // It matches nothing, then it does not give the bucket twice, then it matches nothing again: an Event and its return.
+    let mut typo = policy("typo", 1);
+    for (round, models) in ["lama", "", "lama"].into_iter().enumerate() {
+        typo["spec"]["models"] = serde_json::json!([models]);
+        if models.is_empty() {
+            typo["spec"].as_object_mut().unwrap().remove("models");
+            cluster.apply(deployment("v1", "one", 1)).await;
+            source.carrier("deployment/v1", |_| true).await;
+        }
+        cluster.apply(typo.clone()).await;
+        source
+            .policy("typo", |p| {
+                p.generation == i64::try_from(round).unwrap() + 1
+            })
+            .await;
+        let events = "get events.events.k8s.io -o jsonpath={.items[*].note}";
+        if round == 0 {
+            eventually(SOON, "the Event", async || {
+                let said = cluster.kubectl(events).await;
+                said.contains("lama").then_some(()).ok_or(said)
+            })
+            .await
+            .unwrap();
+        }
+    }
+    let tags = serde_json::json!({
+        "apiVersion": "headgate.dev/v1alpha1", "kind": "TrafficTagPolicy",
+        "metadata": {"name": "tags", "namespace": "default"}, "spec": {"tenantHeader": "x-team"},
+    });
+    cluster.apply(tags).await;
+    // A base that was taken off is written again, and what nothing carries is removed.
+    let kubectl = cluster.kube.kubectl();
+    let base = "-o=jsonpath={.metadata.annotations.headgate\\.dev/base}";
+    eventually(SOON, "the base to be written", async || {
+        let base = kubectl.run(["get", "smdl", "llama", base]).await;
+        let there = base.as_ref().is_ok_and(|base| base == "deployment/v1=one");
+        there.then_some(()).ok_or(format!("{base:?}"))
+    })
+    .await
+    .unwrap();
+    cluster
+        .kubectl("annotate servedmodel llama headgate.dev/base-")
+        .await;
+    abandoned(&cluster).await;
+    let mut written = table(&rights, |right| !watched(right));
+    let (verb, resource) = CREATED_BY_PATCH;
+    assert!(written.remove(&format!("{verb} {resource}")));
+    let by_now = |without: &str| {
+        let used = used(&relay);
+        let missing: Vec<&String> = written
+            .difference(&used)
+            .filter(|used| *used != without)
+            .collect();
+        missing
+            .is_empty()
+            .then_some(())
+            .ok_or(format!("{missing:?}"))
+    };
+    eventually(SOON, "all to be written", async || {
+        by_now("delete configmaps")
+    })
+    .await
+    .unwrap();
+    eventually(SOON, "nothing to be refused", async || {
+        let faults = writer.faults().watch().borrow().clone();
+        faults.is_empty().then_some(()).ok_or(format!("{faults:?}"))
+    })
+    .await
+    .unwrap();
+    writer.end().await;
+    by_now("").unwrap();
+    let all = table(&rights, |_| true);
+    let more: Vec<String> = used(&relay).difference(&all).cloned().collect();
+    assert!(more.is_empty(), "not in the table: {more:?}");
+    control.abort();
+}

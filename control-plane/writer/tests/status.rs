@@ -1,0 +1,402 @@
+//! From what became of a policy to the status that is written, and when.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use headgate_contract::ConfigError;
+use headgate_kubernetes::policies::Controller;
+use headgate_kubernetes::policies::PolicyCache;
+use headgate_kubernetes::policies::StoredPolicy;
+use headgate_kubernetes::policies::StoredStatus;
+use headgate_model::{PolicyId, PolicyKind, PolicyOutcome, Verdict, verdict};
+use headgate_writer::counts::PolicyRollup;
+use headgate_writer::policies::PACE;
+use headgate_writer::policies::Standing;
+use headgate_writer::policies::Standings;
+use headgate_writer::policies::StatusScheduler;
+use headgate_writer::policies::to_write;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use k8s_openapi::jiff::Timestamp;
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+fn at(seconds: i64) -> Timestamp {
+    Timestamp::from_second(seconds).unwrap()
+}
+
+fn good(generation: i64) -> PolicyOutcome {
+    let holds = |reason, message: &str| Verdict {
+        holds: true,
+        reason,
+        message: message.to_owned(),
+    };
+    PolicyOutcome {
+        generation,
+        accepted: holds(verdict::ACCEPTED, "counts for 1 model"),
+        resolved: holds(verdict::RESOLVED, "all that it names exists"),
+        namespaces: ["default".to_owned()].into(),
+        unserved: BTreeSet::new(),
+    }
+}
+
+fn counts(acked: u32, connected: u32) -> PolicyRollup {
+    PolicyRollup { connected, acked }
+}
+
+/// `Type=Status Reason: message` of each.
+fn told(conditions: &[Condition]) -> Vec<String> {
+    let line = |c: &Condition| format!("{}={} {}: {}", c.type_, c.status, c.reason, c.message);
+    conditions.iter().map(line).collect()
+}
+
+fn programmed(outcome: &PolicyOutcome, counts: PolicyRollup) -> String {
+    told(&to_write(outcome, counts, &[], at(0)).unwrap())
+        .pop()
+        .unwrap()
+}
+
+#[test]
+fn programmed_is_true_when_every_connected_proxy_has_it() {
+    let outcome = good(3);
+    for (acked, connected, expected) in [
+        (
+            0,
+            0,
+            "Programmed=Unknown NoProxies: no proxy of its models is connected",
+        ),
+        (0, 2, "Programmed=False Reconciling: 0 of 2 proxies have it"),
+        (1, 2, "Programmed=False Reconciling: 1 of 2 proxies have it"),
+        (2, 2, "Programmed=True Programmed: 2 of 2 proxies have it"),
+    ] {
+        assert_eq!(programmed(&outcome, counts(acked, connected)), expected);
+    }
+}
+
+#[test]
+fn a_policy_that_no_proxy_is_told_of_says_why() {
+    let mut replaced = good(1);
+    replaced.accepted = Verdict {
+        holds: false,
+        reason: verdict::REPLACED,
+        message: "nothing of it counts: TokenBucketPolicy default/x comes first".into(),
+    };
+    let said = programmed(&replaced, counts(2, 2));
+    assert_eq!(
+        said,
+        "Programmed=False Replaced: nothing of it counts: TokenBucketPolicy default/x comes first"
+    );
+
+    let mut nothing = good(1);
+    nothing.namespaces.clear();
+    nothing.resolved = Verdict {
+        holds: false,
+        reason: verdict::MATCHES_NOTHING,
+        message: "matches nothing: spec.models[0]: nothing declares lama".into(),
+    };
+    let said = programmed(&nothing, counts(2, 2));
+    assert_eq!(
+        said,
+        "Programmed=False MatchesNothing: matches nothing: spec.models[0]: nothing declares lama"
+    );
+}
+
+#[test]
+fn a_condition_keeps_its_time_until_its_status_changes() {
+    let first = to_write(&good(1), counts(1, 2), &[], at(100)).unwrap();
+    assert!(
+        first
+            .iter()
+            .all(|c| c.last_transition_time.0 == at(100) && c.observed_generation == Some(1))
+    );
+    let edited = to_write(&good(2), counts(2, 2), &first, at(200)).unwrap();
+    let times: Vec<_> = edited.iter().map(|c| c.last_transition_time.0).collect();
+    assert_eq!(times, [at(100), at(100), at(200)]);
+    assert!(edited.iter().all(|c| c.observed_generation == Some(2)));
+}
+
+fn outcomes() -> impl Strategy<Value = PolicyOutcome> {
+    (
+        any::<bool>(),
+        any::<bool>(),
+        1i64..3,
+        any::<bool>(),
+        "\\PC{0,2000}",
+    )
+        .prop_map(
+            |(accepted, resolved, generation, somewhere, message)| PolicyOutcome {
+                generation,
+                accepted: Verdict {
+                    holds: accepted,
+                    reason: verdict::ACCEPTED,
+                    message: message.clone(),
+                },
+                resolved: Verdict {
+                    holds: resolved,
+                    reason: verdict::RESOLVED,
+                    message,
+                },
+                namespaces: somewhere
+                    .then(|| "default".to_owned())
+                    .into_iter()
+                    .collect(),
+                unserved: BTreeSet::new(),
+            },
+        )
+}
+
+proptest! {
+    #[test]
+    fn what_is_written_asks_for_nothing_more(
+        before in outcomes(), after in outcomes(), acked in 0u32..3, more in 0u32..3,
+    ) {
+        let counts = counts(acked, acked + more);
+        let stored = to_write(&before, counts, &[], at(1)).unwrap();
+        let written = to_write(&after, counts, &stored, at(2)).unwrap_or(stored);
+        prop_assert_eq!(to_write(&after, counts, &written, at(3)), None);
+        prop_assert!(written.iter().all(|c| c.message.chars().count() <= 1024));
+    }
+}
+
+fn id(name: &str) -> PolicyId {
+    PolicyId {
+        kind: PolicyKind::TokenBucket,
+        namespace: "default".into(),
+        name: name.into(),
+    }
+}
+
+fn standing(acked: u32) -> Standings {
+    standing_of("", acked)
+}
+
+fn standing_of(uid: &str, acked: u32) -> Standings {
+    let standing = Standing {
+        uid: uid.to_owned(),
+        outcome: good(1),
+        counts: counts(acked, 9),
+    };
+    [(id("a"), standing)].into()
+}
+
+fn stored(
+    uid: &str,
+    conditions: &[Condition],
+    written: Option<i64>,
+) -> BTreeMap<PolicyId, StoredStatus> {
+    let status = StoredStatus {
+        uid: uid.to_owned(),
+        version: String::new(),
+        conditions: conditions.to_vec(),
+        written: written.map(at),
+    };
+    [(id("a"), status)].into()
+}
+
+/// An object without a status, or with this one, is known to be there.
+fn there(desk: &mut StatusScheduler, conditions: &[Condition]) {
+    desk.stored(stored("", conditions, None), at(0), Duration::ZERO);
+}
+
+#[test]
+fn an_object_is_written_at_once_then_at_most_every_ten_seconds_and_the_newest_wins() {
+    let mut desk = StatusScheduler::default();
+    desk.want(standing(0));
+    assert!(
+        desk.due(at(0), Duration::ZERO).writes.is_empty(),
+        "nothing is known to be there"
+    );
+    there(&mut desk, &[]);
+    let second = Duration::from_secs;
+    assert_eq!(desk.due(at(0), second(100)).writes.len(), 1);
+    for (clock, acked) in [(101, 1), (104, 2), (109, 3)] {
+        desk.want(standing(acked));
+        let due = desk.due(at(0), second(clock));
+        assert!(due.writes.is_empty());
+        assert_eq!(due.next, Some(second(100) + PACE));
+    }
+    let due = desk.due(at(0), second(110));
+    assert!(told(&due.writes[0].conditions)[2].ends_with("3 of 9 proxies have it"));
+    assert_eq!(due.next, None);
+    assert!(desk.due(at(0), second(200)).writes.is_empty(), "it settles");
+}
+
+#[test]
+fn who_takes_over_keeps_the_pace_of_who_wrote_before() {
+    let second = Duration::from_secs;
+    let takes_over = |wrote: i64| {
+        let mut desk = StatusScheduler::default();
+        desk.want(standing(0));
+        desk.stored(stored("", &[], Some(wrote)), at(1000), second(50));
+        let due = desk.due(at(1000), second(50));
+        (due.writes.len(), due.next)
+    };
+    // The API server tells whole seconds: 997 may have been almost 998.
+    assert_eq!(takes_over(997), (0, Some(second(58))));
+    assert_eq!(takes_over(989), (1, None));
+    // A clock that is ahead costs no more than one pace, however often it is looked at.
+    assert_eq!(takes_over(2000), (0, Some(second(60))));
+    let mut desk = StatusScheduler::default();
+    desk.want(standing(0));
+    for clock in [50, 55, 60] {
+        desk.stored(stored("", &[], Some(2000)), at(1000), second(clock));
+    }
+    assert_eq!(desk.due(at(1000), second(60)).writes.len(), 1);
+}
+
+#[test]
+fn a_write_that_was_not_tried_is_due_at_once() {
+    let mut desk = StatusScheduler::default();
+    desk.want(standing(0));
+    there(&mut desk, &[]);
+    assert_eq!(desk.due(at(0), Duration::ZERO).writes.len(), 1);
+    desk.untried(&id("a"));
+    assert_eq!(desk.due(at(0), Duration::ZERO).writes.len(), 1);
+}
+
+#[test]
+fn a_write_that_failed_is_tried_again_at_its_pace() {
+    let mut desk = StatusScheduler::default();
+    desk.want(standing(0));
+    there(&mut desk, &[]);
+    assert_eq!(desk.due(at(0), Duration::ZERO).writes.len(), 1);
+    desk.failed(&id("a"));
+    assert_eq!(desk.due(at(0), Duration::from_secs(1)).next, Some(PACE));
+    assert_eq!(desk.due(at(0), PACE).writes.len(), 1);
+}
+
+#[test]
+fn a_write_that_failed_leaves_the_moments_of_conditions_that_did_not_change() {
+    let mut desk = StatusScheduler::default();
+    desk.want(standing(0));
+    there(&mut desk, &[]);
+    let first = desk.due(at(0), Duration::ZERO).writes.remove(0).conditions;
+    there(&mut desk, &first);
+    desk.want(standing(2));
+    assert_eq!(desk.due(at(100), PACE).writes.len(), 1);
+    desk.failed(&id("a"));
+    let again = desk.due(at(200), 2 * PACE).writes.remove(0).conditions;
+    let accepted = |conditions: &[Condition]| {
+        let found = conditions.iter().find(|c| c.type_ == "Accepted").unwrap();
+        (found.status.clone(), found.last_transition_time.clone())
+    };
+    assert_eq!(accepted(&again), accepted(&first));
+}
+
+#[test]
+fn what_was_said_of_an_object_is_never_written_to_another_one_of_its_name() {
+    let second = Duration::from_secs;
+    let mut desk = StatusScheduler::default();
+    desk.want(standing_of("old", 9));
+    desk.stored(stored("old", &[], None), at(0), second(0));
+    assert_eq!(desk.due(at(0), second(0)).writes[0].uid, "old");
+    // It was made anew, and nothing is known of the new one yet.
+    desk.stored(stored("new", &[], None), at(1), second(1));
+    assert_eq!(desk.due(at(1), second(1)), Default::default());
+    // Its first status comes at once, whenever that of the other one was written.
+    desk.want(standing_of("new", 0));
+    let due = desk.due(at(2), second(2));
+    assert_eq!((due.writes[0].uid.as_str(), due.next), ("new", None));
+    assert!(told(&due.writes[0].conditions)[2].starts_with("Programmed=False"));
+    // The other way round: the world has the new one, and the store has not.
+    desk.stored(stored("old", &[], None), at(3), second(30));
+    assert_eq!(desk.due(at(3), second(30)), Default::default());
+}
+
+#[test]
+fn a_policy_of_a_namespace_without_a_domain_is_not_programmed_and_says_which_flag_is_missing() {
+    let mut outcome = good(1);
+    outcome.unserved = ["default".to_owned()].into();
+    let why = "no domain is configured for namespace default, so no proxy serves it: start headgate with --domain default=<domain>";
+    let said = programmed(&outcome, counts(0, 0));
+    assert_eq!(said, format!("Programmed=False NoDomain: {why}"));
+    // A policy of the root namespace counts elsewhere, too.
+    outcome.namespaces.insert("team".to_owned());
+    let said = programmed(&outcome, counts(2, 2));
+    assert_eq!(
+        said,
+        format!("Programmed=True Programmed: 2 of 2 proxies have it; {why}")
+    );
+    outcome.namespaces.clear();
+    outcome.resolved.message = "matches nothing".to_owned();
+    let said = programmed(&outcome, counts(0, 0));
+    assert!(said.ends_with(&format!("matches nothing; {why}")), "{said}");
+}
+
+#[test]
+fn each_installation_reads_its_own_part_of_a_status() {
+    let condition = |reason: &str| json!({"type": "Accepted", "status": "True", "reason": reason, "message": "", "lastTransitionTime": "2026-01-31T12:00:00Z"});
+    let managed = |manager: &str, second: u8| json!({"manager": manager, "time": format!("2026-01-31T12:00:0{second}Z")});
+    let object = json!({
+        "metadata": {"name": "a", "namespace": "default", "uid": "u", "managedFields": [
+            managed("headgate-status", 1), managed("headgate-status-x.example/blue", 2), managed("kubectl", 3),
+        ]},
+        "spec": {},
+        "status": {
+            "conditions": [condition("Own")],
+            "controllers": [
+                {"controllerName": "x.example/green", "conditions": [condition("Green")]},
+                {"controllerName": "x.example/blue", "conditions": [condition("Blue")]},
+            ],
+        },
+    });
+    for (name, reason, second) in [
+        ("headgate.dev/headgate", Some("Own"), Some(1)),
+        ("x.example/blue", Some("Blue"), Some(2)),
+        ("x.example/green", Some("Green"), None),
+        ("x.example/new", None, None),
+    ] {
+        let controller: Controller = name.parse().unwrap();
+        let read = StoredPolicy::read(PolicyKind::TokenBucket, &controller, &object).unwrap();
+        let reasons: Vec<&str> = read.conditions.iter().map(|c| c.reason.as_str()).collect();
+        assert_eq!(reasons, reason.into_iter().collect::<Vec<_>>(), "{name}");
+        let written = read.written.map(|at| at.as_second() % 10);
+        assert_eq!(written, second, "{name}");
+    }
+}
+
+fn object(name: &str, generation: i64, spec: Value) -> StoredPolicy {
+    let object = json!({
+        "apiVersion": "headgate.dev/v1alpha1", "kind": "TokenBucketPolicy",
+        "metadata": {"name": name, "namespace": "default", "generation": generation, "creationTimestamp": "2026-01-31T12:00:00Z"},
+        "spec": spec,
+    });
+    StoredPolicy::read(PolicyKind::TokenBucket, &Controller::default(), &object).unwrap()
+}
+
+#[test]
+fn a_policy_that_cannot_be_read_is_left_out_and_told() {
+    let fair = json!({"buckets": [{"name": "fair", "key": [], "profile": "semantic"}]});
+    let mut seen = PolicyCache::default();
+    seen.apply(object("good", 1, fair.clone()));
+    seen.apply(object("bad", 7, json!({"buckets": [], "x": 1})));
+    let key = |name: &str| ("default".to_owned(), name.to_owned());
+    assert_eq!(
+        seen.bucket_policies[&key("good")].created,
+        Some(1_769_860_800)
+    );
+    assert!(!seen.bucket_policies.contains_key(&key("bad")));
+    let error = ConfigError::new(
+        "spec.x",
+        "unknown field `x`, expected one of `targetRefs`, `models`, `selector`, `override`, `buckets`",
+    );
+    assert_eq!(seen.invalid[&id("bad")], PolicyOutcome::invalid(7, &error));
+    assert_eq!(seen.stored.len(), 2);
+    // Mended, it is as if it had never been bad.
+    let mut fresh = seen.clone();
+    seen.apply(object("bad", 8, fair.clone()));
+    for name in ["good", "bad"] {
+        fresh.delete(&id(name));
+    }
+    fresh.apply(object("bad", 8, fair.clone()));
+    fresh.apply(object("good", 1, fair));
+    assert_eq!(seen, fresh);
+    assert!(seen.invalid.is_empty());
+    let (kind, none) = (PolicyKind::TokenBucket, BTreeSet::new());
+    seen.keep(kind, Some("other"), &none);
+    assert_eq!(seen, fresh);
+    seen.keep(kind, None, &[id("good")].into());
+    assert_eq!(seen.stored.keys().collect::<Vec<_>>(), [&id("good")]);
+    seen.keep(kind, None, &none);
+    assert_eq!(seen, PolicyCache::default());
+}

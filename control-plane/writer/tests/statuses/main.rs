@@ -1,0 +1,348 @@
+//! Statuses as `kubectl` shows and awaits them: watched, planned and written back.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+#[path = "../../../kubernetes/tests/policies/world.rs"]
+mod world;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use headgate_kubernetes::faults::Faults;
+use headgate_kubernetes::health::WatchHealth;
+use headgate_kubernetes::policies::Controller;
+use headgate_kubernetes::policies::PolicyCache;
+use headgate_model::Observed;
+use headgate_model::{LabelKeys, Objects, PolicyId, PolicyOutcome, Registry, Scales, plan};
+use headgate_source::files::Reducer;
+use headgate_source::files::manifests;
+use headgate_source::policies::Options;
+use headgate_source::policies::Policies;
+use headgate_testkit::deadline::eventually;
+use headgate_testkit::kube::{Kube, Kubectl};
+use headgate_writer::counts::PolicyRollup;
+use headgate_writer::policies::Standing;
+use headgate_writer::policies::Standings;
+use headgate_writer::policies::write_statuses;
+use kube::Client;
+use tokio::sync::watch;
+
+use crate::world::{file, runtime, start};
+
+/// The shipped models, as the file source reads them.
+fn models() -> Objects {
+    let mut reducer = Reducer::new("default", LabelKeys::default());
+    for path in manifests(file("envoy-config/models").as_ref(), false).unwrap() {
+        reducer.apply(&path.to_string_lossy(), &std::fs::read(&path).unwrap(), 0);
+    }
+    reducer.observe(&Observed::default()).unwrap().objects
+}
+
+/// What a control plane with so many proxies would say.
+fn standings(seen: &PolicyCache, counts: PolicyRollup) -> Arc<Standings> {
+    let mut objects = models();
+    seen.add_to(&mut objects);
+    let registry = Registry::build(&objects, &LabelKeys::default());
+    let plan = plan(&registry, &objects, &Scales::default());
+    let outcomes = plan.policies.into_iter().chain(seen.invalid.clone());
+    let standing = |(id, outcome): (PolicyId, PolicyOutcome)| {
+        let standing = Standing {
+            uid: seen.stored[&id].uid.clone(),
+            outcome,
+            counts,
+        };
+        (id, standing)
+    };
+    Arc::new(outcomes.map(standing).collect())
+}
+
+/// A control plane in small: plans whenever the policies or the counts change.
+async fn control(
+    mut seen: watch::Receiver<Option<Arc<PolicyCache>>>,
+    mut counts: watch::Receiver<PolicyRollup>,
+    tell: watch::Sender<Arc<Standings>>,
+) {
+    loop {
+        if let Some(seen) = seen.borrow_and_update().as_deref() {
+            tell.send_replace(standings(seen, *counts.borrow_and_update()));
+        }
+        let heard =
+            tokio::select! { heard = seen.changed() => heard, heard = counts.changed() => heard };
+        if heard.is_err() {
+            return;
+        }
+    }
+}
+
+/// A replica of the control plane.
+struct Replica {
+    policies: Policies,
+    counts: watch::Sender<PolicyRollup>,
+    leading: watch::Sender<bool>,
+}
+
+fn replica(kube: &Kube, leads: bool, counts: PolicyRollup) -> Replica {
+    replica_by(kube, kube.client(), leads, counts)
+}
+
+/// One that writes by a way of its own.
+fn replica_by(kube: &Kube, writes: Client, leads: bool, counts: PolicyRollup) -> Replica {
+    let policies = Policies::start(&kube.client(), &Options::default(), &WatchHealth::default());
+    let (tell, standings) = watch::channel(Arc::default());
+    let (send, receive) = watch::channel(counts);
+    tokio::spawn(control(policies.seen(), receive, tell));
+    let (leading, leads) = watch::channel(leads);
+    tokio::spawn(write_statuses(
+        writes,
+        Controller::default(),
+        standings,
+        policies.seen(),
+        leads,
+        Faults::default(),
+    ));
+    Replica {
+        policies,
+        counts: send,
+        leading,
+    }
+}
+
+async fn condition(kubectl: &Kubectl, what: &str, kind: &str, field: &str) -> String {
+    let path = format!("jsonpath={{.status.conditions[?(@.type==\"{kind}\")].{field}}}");
+    kubectl.run(["get", what, "-o", &path]).await.unwrap()
+}
+
+async fn wait(kubectl: &Kubectl, what: &str, condition: &str) {
+    let condition = format!("--for=condition={condition}");
+    let waited = kubectl
+        .run(["wait", what, &condition, "--timeout=30s"])
+        .await;
+    if let Err(why) = waited {
+        let now = kubectl.run(["get", what, "-o", "yaml"]).await.unwrap();
+        panic!("{why}\n{now}");
+    }
+}
+
+const TYPO: &str = "
+apiVersion: headgate.dev/v1alpha1
+kind: TokenBucketPolicy
+metadata: {name: typo}
+spec: {models: [lama], buckets: [{name: b, key: [], profile: semantic}]}
+";
+
+#[test]
+fn kubectl_waits_for_what_became_of_a_policy_and_reads_why() {
+    runtime().block_on(async {
+        let kube = start().await;
+        let kubectl = kube.kubectl();
+        let policies = file("envoy-config/policies");
+        kubectl.run(["apply", "-f", policies.as_str()]).await.unwrap();
+        let none = PolicyRollup::default();
+        let leader = replica(&kube, true, none);
+        // Another replica, which knows of other proxies, and does not lead.
+        let other = replica(&kube, false, PolicyRollup { connected: 7, acked: 0 });
+        wait(&kubectl, "tbp/tenant-budget", "Accepted").await;
+        wait(&kubectl, "tbp/tenant-budget", "ResolvedRefs").await;
+        wait(&kubectl, "tbp/tenant-budget", "Programmed=Unknown").await;
+        wait(&kubectl, "ttp/default", "Accepted").await;
+
+        kubectl.apply(TYPO).await.unwrap();
+        let written = Instant::now();
+        wait(&kubectl, "tbp/typo", "ResolvedRefs=False").await;
+        println!("a policy's first status, from kubectl apply: {:?}", written.elapsed());
+        let why = condition(&kubectl, "tbp/typo", "Programmed", "message").await;
+        assert!(why.contains("matches nothing: spec.models[0]: nothing declares lama. Declared are gpt-4, llama3-70b, phi-3"), "{why}");
+
+        // PolicyRollup come often; they are written at most every ten seconds, the newest last.
+        for acked in 0..=3 {
+            leader.counts.send_replace(PolicyRollup { connected: 3, acked });
+        }
+        wait(&kubectl, "tbp/tenant-budget", "Programmed").await;
+        let message = condition(&kubectl, "tbp/tenant-budget", "Programmed", "message").await;
+        assert_eq!(message, "3 of 3 proxies have it");
+        let table = kubectl.run(["get", "tbp", "tenant-budget"]).await.unwrap();
+        let row: Vec<&str> = table.lines().nth(1).unwrap().split_whitespace().collect();
+        assert_eq!(row[..3], ["tenant-budget", "True", "True"]);
+
+        // The fix is one edit; the status says which edit it is about.
+        kubectl.apply(&TYPO.replace("lama", "phi-3")).await.unwrap();
+        wait(&kubectl, "tbp/typo", "ResolvedRefs").await;
+        assert_eq!(condition(&kubectl, "tbp/typo", "Accepted", "observedGeneration").await, "2");
+
+        // The other one takes over.
+        leader.leading.send_replace(false);
+        other.leading.send_replace(true);
+        wait(&kubectl, "tbp/tenant-budget", "Programmed=False").await;
+        let message = condition(&kubectl, "tbp/tenant-budget", "Programmed", "message").await;
+        assert_eq!(message, "0 of 7 proxies have it");
+        drop((leader.policies, other.policies));
+    });
+}
+
+#[test]
+fn the_api_server_takes_no_status_of_a_policy_that_was_replaced_by_one_of_its_name() {
+    runtime().block_on(async {
+        let within = Duration::from_secs(60);
+        let kube = start().await;
+        let kubectl = kube.kubectl();
+        kubectl.apply(TYPO).await.unwrap();
+        let policies =
+            Policies::start(&kube.client(), &Options::default(), &WatchHealth::default());
+        let mut seen = policies.seen();
+        let known = seen.wait_for(|seen| seen.as_ref().is_some_and(|s| s.stored.len() == 1));
+        let first = known.await.unwrap().clone();
+        let uid = |seen: &Option<Arc<PolicyCache>>| {
+            seen.iter()
+                .flat_map(|s| s.stored.values())
+                .map(|s| s.uid.clone())
+                .next()
+        };
+        let old = uid(&first);
+        kubectl
+            .fed(["replace", "--force", "-f", "-"], TYPO)
+            .await
+            .unwrap();
+        let again = |seen: &Option<Arc<PolicyCache>>| uid(seen).is_some_and(|uid| Some(uid) != old);
+        tokio::time::timeout(within, seen.wait_for(again))
+            .await
+            .unwrap()
+            .unwrap();
+
+        // A control plane that has not seen that yet: for it all is as before.
+        let counts = PolicyRollup {
+            connected: 1,
+            acked: 1,
+        };
+        let late = standings(first.as_deref().unwrap(), counts);
+        let relay = kube.relay(kube.kubeconfig()).await.unwrap();
+        let client = kube.client_as(relay.kubeconfig()).await.unwrap();
+        let (tell, standings) = watch::channel(late);
+        let (show, shown) = watch::channel(first);
+        let (_lead, leads) = watch::channel(true);
+        let faults = Faults::default();
+        let none = Controller::default();
+        let writer = write_statuses(client, none, standings, shown, leads, faults.clone());
+        tokio::spawn(writer);
+        eventually(within, "an attempt", async || {
+            let asked = relay.requests();
+            (!asked.is_empty()).then_some(()).ok_or("none yet")
+        })
+        .await
+        .unwrap();
+        let status = ["get", "tbp/typo", "-o", "jsonpath={.status}"];
+        for _ in 0..10 {
+            assert_eq!(
+                kubectl.run(status).await.unwrap(),
+                "",
+                "the attempt was refused"
+            );
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        // That is no fault, and the writer goes on to what it is told next.
+        let now = seen.borrow().clone();
+        let other = PolicyRollup {
+            connected: 2,
+            acked: 0,
+        };
+        tell.send_replace(self::standings(now.as_deref().unwrap(), other));
+        show.send_replace(now);
+        wait(&kubectl, "tbp/typo", "ResolvedRefs=False").await;
+        assert!(faults.now().is_empty(), "{:?}", faults.now());
+    });
+}
+
+#[test]
+fn a_cluster_without_the_definitions_has_no_policies_until_they_come() {
+    runtime().block_on(async {
+        let kube = Kube::start(Default::default()).await.unwrap();
+        let options = Options {
+            namespaces: vec!["default".to_owned()],
+            ..Options::default()
+        };
+        let policies = Policies::start(&kube.client(), &options, &WatchHealth::default());
+        let mut seen = policies.seen();
+        let within = Duration::from_secs(60);
+        let known = tokio::time::timeout(within, seen.wait_for(Option::is_some)).await;
+        assert!(
+            known
+                .unwrap()
+                .unwrap()
+                .as_deref()
+                .unwrap()
+                .stored
+                .is_empty()
+        );
+        let kubectl = kube.kubectl();
+        crate::world::define(&kubectl).await;
+        kubectl.apply(TYPO).await.unwrap();
+        let one = |seen: &Option<Arc<PolicyCache>>| {
+            seen.as_ref().is_some_and(|s| s.bucket_policies.len() == 1)
+        };
+        tokio::time::timeout(within, seen.wait_for(one))
+            .await
+            .unwrap()
+            .unwrap();
+    });
+}
+
+/// Which policies have conditions.
+fn written(seen: &Option<Arc<PolicyCache>>) -> usize {
+    let stored = seen.iter().flat_map(|seen| seen.stored.values());
+    stored
+        .filter(|status| !status.conditions.is_empty())
+        .count()
+}
+
+#[test]
+fn who_does_not_lead_any_more_writes_no_more_of_what_it_began() {
+    const POLICIES: usize = 20;
+    const AT_ONCE: usize = 8;
+    runtime().block_on(async {
+        let within = Duration::from_secs(60);
+        let kube = start().await;
+        let all: Vec<String> = (0..POLICIES)
+            .map(|n| TYPO.replace("name: typo", &format!("name: typo-{n}")))
+            .collect();
+        kube.kubectl().apply(&all.join("---")).await.unwrap();
+        let relay = kube.relay(kube.kubeconfig()).await.unwrap();
+        let client = kube.client_as(relay.kubeconfig()).await.unwrap();
+        let replica = replica_by(&kube, client, false, PolicyRollup::default());
+        let mut seen = replica.policies.seen();
+        let all = |seen: &Option<Arc<PolicyCache>>| {
+            seen.as_ref().is_some_and(|s| s.stored.len() == POLICIES)
+        };
+        tokio::time::timeout(within, seen.wait_for(all))
+            .await
+            .unwrap()
+            .unwrap();
+
+        relay.hold(true);
+        replica.leading.send_replace(true);
+        eventually(within, "writes under way", async || {
+            let asked = relay.requests().len();
+            (asked == AT_ONCE).then_some(()).ok_or(asked)
+        })
+        .await
+        .unwrap();
+        replica.leading.send_replace(false);
+        relay.hold(false);
+        let some = |seen: &Option<Arc<PolicyCache>>| written(seen) >= AT_ONCE;
+        tokio::time::timeout(within, seen.wait_for(some))
+            .await
+            .unwrap()
+            .unwrap();
+        assert_eq!(relay.requests().len(), AT_ONCE, "{:?}", relay.requests());
+
+        // As it leads again, it writes the rest, and no object twice.
+        replica.leading.send_replace(true);
+        let rest = |seen: &Option<Arc<PolicyCache>>| written(seen) == POLICIES;
+        tokio::time::timeout(within, seen.wait_for(rest))
+            .await
+            .unwrap()
+            .unwrap();
+        let mut asked = relay.requests();
+        asked.sort();
+        asked.dedup();
+        assert_eq!((asked.len(), relay.requests().len()), (POLICIES, POLICIES));
+    });
+}

@@ -1,0 +1,159 @@
+//! What replicas tell each other of their proxies.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use headgate_model::PolicyRevision;
+use headgate_model::Refusal;
+use headgate_model::ReplicaCounts;
+use headgate_model::{CarrierKey, PolicyId, PolicyKind, Subject};
+use headgate_writer::counts::PolicyRollup;
+use headgate_writer::counts::parse;
+use headgate_writer::counts::render;
+use headgate_writer::counts::sum;
+use proptest::prelude::*;
+
+fn policy(name: &str) -> PolicyId {
+    PolicyId {
+        kind: PolicyKind::TokenBucket,
+        namespace: "default".to_owned(),
+        name: name.to_owned(),
+    }
+}
+
+fn policy_revision(object: u8, generation: i64) -> PolicyRevision {
+    PolicyRevision {
+        uid: format!("uid-{object}"),
+        generation,
+    }
+}
+
+fn namespaces(names: &[&str]) -> BTreeSet<String> {
+    names.iter().map(|name| (*name).to_owned()).collect()
+}
+
+fn tally(connected: u32, held: &[(PolicyRevision, u32)]) -> ReplicaCounts {
+    ReplicaCounts {
+        proxies: BTreeMap::from([(namespaces(&["default"]), connected)]),
+        held: BTreeMap::from([(policy("p"), held.iter().cloned().collect())]),
+        ..ReplicaCounts::default()
+    }
+}
+
+fn counted(replicas: &[ReplicaCounts], wanted: PolicyRevision) -> (u32, u32) {
+    let served = namespaces(&["default"]);
+    let PolicyRollup { connected, acked } = sum(replicas, &policy("p"), &wanted, &served);
+    (acked, connected)
+}
+
+#[test]
+fn those_that_hold_at_least_the_generation_count_over_all_replicas() {
+    let behind = tally(3, &[(policy_revision(7, 4), 2), (policy_revision(7, 5), 1)]);
+    let ahead = tally(2, &[(policy_revision(7, 6), 2)]);
+    let both = [behind, ahead];
+    assert_eq!(counted(&both, policy_revision(7, 4)), (5, 5));
+    assert_eq!(counted(&both, policy_revision(7, 5)), (3, 5));
+    assert_eq!(counted(&both, policy_revision(7, 6)), (2, 5));
+    assert_eq!(counted(&both, policy_revision(7, 7)), (0, 5));
+}
+
+#[test]
+fn a_policy_that_was_made_anew_is_not_held_by_who_held_the_old_one() {
+    let old = [tally(1, &[(policy_revision(7, 9), 1)])];
+    assert_eq!(counted(&old, policy_revision(8, 1)), (0, 1));
+    // Also where what tells them apart does not tell which came first.
+    assert_eq!(counted(&old, policy_revision(6, 1)), (0, 1));
+    assert_eq!(policy_revision(7, 9).least(&policy_revision(8, 1)), None);
+}
+
+#[test]
+fn a_replica_that_does_not_know_the_policy_yet_counts_as_not_holding_it() {
+    let unaware = ReplicaCounts {
+        held: BTreeMap::new(),
+        ..tally(2, &[])
+    };
+    assert_eq!(
+        counted(
+            &[unaware, tally(1, &[(policy_revision(7, 1), 1)])],
+            policy_revision(7, 1)
+        ),
+        (1, 3)
+    );
+}
+
+#[test]
+fn proxies_of_other_namespaces_do_not_count_and_none_is_none() {
+    let mut elsewhere = tally(2, &[(policy_revision(7, 1), 2)]);
+    elsewhere.proxies = BTreeMap::from([(namespaces(&["other"]), 2)]);
+    assert_eq!(counted(&[elsewhere], policy_revision(7, 1)), (0, 0));
+    assert_eq!(counted(&[], policy_revision(7, 1)), (0, 0));
+}
+
+fn any_tally() -> impl Strategy<Value = ReplicaCounts> {
+    let names = proptest::collection::btree_set("[a-z]{1,5}", 0..3);
+    let proxies = proptest::collection::btree_map(names, any::<u32>(), 0..4);
+    let revision =
+        (any::<u8>(), any::<i64>()).prop_map(|(o, g)| super::counts::policy_revision(o, g));
+    let id = (any::<bool>(), "[a-z]{1,5}", "[a-z.-]{1,9}").prop_map(|(bucket, namespace, name)| {
+        let kind = if bucket {
+            PolicyKind::TokenBucket
+        } else {
+            PolicyKind::TrafficTag
+        };
+        PolicyId {
+            kind,
+            namespace,
+            name,
+        }
+    });
+    let revisions = proptest::collection::btree_map(revision, any::<u32>(), 0..4);
+    let held = proptest::collection::btree_map(id.clone(), revisions, 0..4);
+    let carrier = |(kind, namespace, name)| CarrierKey {
+        namespace,
+        kind,
+        name,
+    };
+    let carrier = ("[a-z]{1,9}", "[a-z]{1,5}", "\\PC{0,20}").prop_map(carrier);
+    let object = prop_oneof![
+        id.prop_map(Subject::Policy),
+        carrier.prop_map(Subject::Carrier),
+        ("[a-z]{1,5}", "[a-z]{1,5}").prop_map(|(namespace, id)| Subject::Model {
+            namespace,
+            id: id.try_into().unwrap(),
+        }),
+        Just(Subject::ControlPlane),
+    ];
+    let refused = (object, "\\PC{0,40}").prop_map(|(object, message)| Refusal { object, message });
+    let refused = proptest::collection::btree_set(refused, 0..3);
+    let model = ("[a-z]{1,5}", "[a-z]{1,5}").prop_map(|(ns, id)| (ns, id.try_into().unwrap()));
+    let weights = proptest::collection::btree_map("[0-9a-f]{1,12}", any::<u32>(), 0..3);
+    let models = proptest::collection::btree_map(model, weights, 0..4);
+    let variant = ("[a-z]{1,5}", "[a-z]{1,5}", "[a-z]{1,5}").prop_map(|(ns, id, version)| {
+        let (id, version) = (id.try_into().unwrap(), version.try_into().unwrap());
+        (ns, id, version)
+    });
+    let unreachable = proptest::collection::btree_set(variant, 0..3);
+    let parts = (proxies, held, models, refused, unreachable);
+    parts.prop_map(
+        |(proxies, held, models, refused, unreachable)| ReplicaCounts {
+            proxies,
+            held,
+            models,
+            refused,
+            unreachable,
+        },
+    )
+}
+
+proptest! {
+    #[test]
+    fn what_a_replica_publishes_another_reads_as_it_was(tally in any_tally()) {
+        prop_assert_eq!(parse(&render(&tally).unwrap()).unwrap(), tally);
+    }
+}
+
+#[test]
+fn what_a_newer_version_adds_is_no_error_and_what_is_no_tally_is_one() {
+    let newer = r#"{"proxies":[],"policies":[],"refused":[],"more":1}"#;
+    assert_eq!(parse(newer).unwrap(), ReplicaCounts::default());
+    assert!(parse(r#"{"proxies":3}"#).is_err());
+}

@@ -1,0 +1,221 @@
+//! The real `kubectl`: what a user types.
+//!
+//! Invariant: it reads one kubeconfig and nothing of the home of whoever runs the test.
+
+use std::ffi::{OsStr, OsString};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::{Duration, Instant, SystemTime};
+
+use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, Lines};
+use tokio::process::{Child, ChildStdout, Command};
+use tokio::sync::watch;
+
+use super::KubeError;
+use super::programs::Programs;
+
+/// How long one call may take: `kubectl wait` and `rollout status` have their own, shorter ends.
+const TIMEOUT: Duration = Duration::from_secs(120);
+
+/// `kubectl` as one user.
+#[derive(Debug, Clone)]
+pub struct Kubectl {
+    program: PathBuf,
+    kubeconfig: PathBuf,
+    home: PathBuf,
+    dir: Option<PathBuf>,
+}
+
+/// A line that was typed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Typed {
+    /// The line.
+    pub line: String,
+    /// What was answered on standard output.
+    pub output: String,
+    /// From its start to its end.
+    pub took: Duration,
+}
+
+/// A call that goes on, as `get --watch` does; dropping it ends it.
+#[derive(Debug)]
+pub struct Watching {
+    _child: Child,
+    lines: watch::Receiver<Vec<(SystemTime, String)>>,
+}
+
+impl Watching {
+    /// The lines so far, each with the moment it was read.
+    #[must_use]
+    pub fn lines(&self) -> Vec<(SystemTime, String)> {
+        self.lines.borrow().clone()
+    }
+
+    async fn read(
+        mut from: Lines<BufReader<ChildStdout>>,
+        lines: watch::Sender<Vec<(SystemTime, String)>>,
+    ) {
+        while let Ok(Some(line)) = from.next_line().await {
+            lines.send_modify(|lines| lines.push((SystemTime::now(), line)));
+        }
+    }
+}
+
+impl Kubectl {
+    /// As whom a kubeconfig says, of an API that somebody else started.
+    ///
+    /// # Errors
+    /// [`KubeError::Programs`].
+    pub fn at(kubeconfig: &Path) -> Result<Self, KubeError> {
+        let home = kubeconfig.parent().unwrap_or(Path::new("/"));
+        Ok(Self::new(&Programs::find()?.kubectl, kubeconfig, home))
+    }
+
+    /// In another working directory, from which its relative paths are read.
+    #[must_use]
+    pub fn in_dir(mut self, dir: &Path) -> Self {
+        self.dir = Some(dir.to_owned());
+        self
+    }
+
+    /// The program.
+    #[must_use]
+    pub fn program(&self) -> &Path {
+        &self.program
+    }
+
+    /// Runs a whole line, `kubectl label deploy/a b=c`, as a shell would that only knows blanks.
+    ///
+    /// # Errors
+    /// As [`Self::run`].
+    pub async fn type_line(&self, line: &str) -> Result<Typed, KubeError> {
+        let began = Instant::now();
+        let output = self.run(line.split_whitespace().skip(1)).await?;
+        Ok(Typed {
+            line: line.to_owned(),
+            output,
+            took: began.elapsed(),
+        })
+    }
+
+    pub(super) fn new(program: &Path, kubeconfig: &Path, home: &Path) -> Self {
+        Self {
+            program: program.to_owned(),
+            kubeconfig: kubeconfig.to_owned(),
+            home: home.to_owned(),
+            dir: None,
+        }
+    }
+
+    /// Runs it and returns its standard output.
+    ///
+    /// # Errors
+    /// [`KubeError::Refused`] with what it said, [`KubeError::Kubectl`] when it cannot be run or does not end.
+    ///
+    /// ```no_run
+    /// # async fn f(kube: &headgate_testkit::kube::Kube) -> Result<(), headgate_testkit::kube::KubeError> {
+    /// kube.kubectl().run(["label", "deploy/llama3-70b-v2", "canary-weight=30", "--overwrite"]).await?;
+    /// # Ok(()) }
+    /// ```
+    pub async fn run(
+        &self,
+        args: impl IntoIterator<Item = impl AsRef<OsStr>>,
+    ) -> Result<String, KubeError> {
+        self.fed(args, "").await
+    }
+
+    /// `kubectl apply -f -` of manifests, YAML or JSON.
+    ///
+    /// # Errors
+    /// As [`Self::run`].
+    pub async fn apply(&self, manifests: &str) -> Result<String, KubeError> {
+        self.fed(["apply", "-f", "-"], manifests).await
+    }
+
+    /// Runs it with something to read on its standard input.
+    ///
+    /// # Errors
+    /// As [`Self::run`].
+    pub async fn fed(
+        &self,
+        args: impl IntoIterator<Item = impl AsRef<OsStr>>,
+        input: &str,
+    ) -> Result<String, KubeError> {
+        let args: Vec<OsString> = args.into_iter().map(|arg| arg.as_ref().into()).collect();
+        let said = args.join(OsStr::new(" ")).to_string_lossy().into_owned();
+        let output = tokio::time::timeout(TIMEOUT, self.output(&args, input))
+            .await
+            .unwrap_or_else(|_| {
+                let why = format!("no end within {TIMEOUT:?}");
+                Err(io::Error::new(io::ErrorKind::TimedOut, why))
+            })
+            .map_err(|source| KubeError::Kubectl {
+                args: said.clone(),
+                source,
+            })?;
+        if output.status.success() {
+            return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
+        }
+        Err(KubeError::Refused {
+            args: said,
+            code: output.status.code(),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        })
+    }
+
+    /// Starts a call that goes on until it is dropped, such as `get --watch`.
+    ///
+    /// # Errors
+    /// [`KubeError::Kubectl`] when it cannot be run.
+    pub fn watch(
+        &self,
+        args: impl IntoIterator<Item = impl AsRef<OsStr>>,
+    ) -> Result<Watching, KubeError> {
+        let args: Vec<OsString> = args.into_iter().map(|arg| arg.as_ref().into()).collect();
+        let failed = |source| KubeError::Kubectl {
+            args: args.join(OsStr::new(" ")).to_string_lossy().into_owned(),
+            source,
+        };
+        let mut command = self.command(&args);
+        command.stdin(Stdio::null()).stderr(Stdio::inherit());
+        let mut child = command.spawn().map_err(failed)?;
+        let (tell, lines) = watch::channel(Vec::new());
+        if let Some(stdout) = child.stdout.take() {
+            tokio::spawn(Watching::read(BufReader::new(stdout).lines(), tell));
+        }
+        Ok(Watching {
+            _child: child,
+            lines,
+        })
+    }
+
+    fn command(&self, args: &[OsString]) -> Command {
+        let mut command = Command::new(&self.program);
+        if let Some(dir) = &self.dir {
+            command.current_dir(dir);
+        }
+        command
+            .args(args)
+            .env("KUBECONFIG", &self.kubeconfig)
+            .env("HOME", &self.home)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true);
+        command
+    }
+
+    async fn output(&self, args: &[OsString], input: &str) -> io::Result<std::process::Output> {
+        let mut child = self.command(args).spawn()?;
+        let stdin = child.stdin.take();
+        let feed = async {
+            if let Some(mut stdin) = stdin {
+                // Who does not want to read it has closed the pipe, and says why by its exit.
+                let _ = stdin.write_all(input.as_bytes()).await;
+            }
+        };
+        let ((), output) = tokio::join!(feed, child.wait_with_output());
+        output
+    }
+}

