@@ -43,6 +43,8 @@ pub struct Arrow {
 pub struct Member {
     /// Package name.
     pub name: String,
+    /// Its directory, from the root of the repository.
+    pub path: PathBuf,
     /// Whether it is part of what ships: everything in `filters/` and `control-plane/`.
     pub ships: bool,
     /// Direct dependencies of every kind, optional ones included.
@@ -135,6 +137,12 @@ fn member(package: &Package, root: &Path) -> Member {
     });
     Member {
         name: package.name.clone(),
+        path: package
+            .manifest_path
+            .parent()
+            .and_then(|directory| directory.strip_prefix(root).ok())
+            .unwrap_or(root)
+            .to_owned(),
         ships: ["filters", "control-plane"]
             .iter()
             .any(|half| package.manifest_path.starts_with(root.join(half))),

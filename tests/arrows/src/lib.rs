@@ -4,4 +4,5 @@
 //! depends on this crate.
 
 pub mod house;
+pub mod modules;
 pub mod sources;
