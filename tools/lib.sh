@@ -8,6 +8,8 @@ DIST=$REPO/dist
 
 # Pinned: a run next year must mean what a run today means.
 ENVOY_VERSION=1.40.0
+# Not enforced: a rust-toolchain.toml makes rustup download this very release, which a machine without a network cannot.
+TESTED_RUST=1.95.0
 OPENAI_VERSION=3.54.0
 PYTEST_VERSION=9.2.0
 # The one for Node is pinned in sdk/package.json, and all it brings in the lock file beside it.
