@@ -7,6 +7,7 @@
 //!
 //! Invariant: a publication never waits for a proxy, and a scope that cannot be translated keeps its last good snapshot.
 
+mod changes;
 mod generations;
 mod history;
 mod modules;
@@ -18,6 +19,7 @@ mod scheduler;
 mod scopes;
 mod snapshots;
 
+pub use self::changes::ChangedResources;
 pub use self::history::PlanModels;
 pub use self::modules::{ModuleProblem, Offered};
 pub use self::publisher::{Published, Publisher, tick};

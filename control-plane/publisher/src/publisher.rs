@@ -1,45 +1,47 @@
-//! Source → registry → plan → scopes, at the right pace: the control plane's one loop.
+//! The control plane's main loop: source → registry → plan → snapshots.
 //!
-//! Intent (labels, policies, replaced modules) and the loss of an endpoint go out after 20 ms, other churn is gathered; a scale that
-//! was held back goes out when it is due. It never blocks on a proxy: publishing replaces what waits.
+//! Edits (labels, policies, replaced modules) and lost endpoints are published after 20 ms; other changes are debounced. A scale
+//! that was held back is published when it is due.
+//!
+//! Invariant: a publication never waits for a proxy. A newer plan replaces one that proxies did not take yet.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use headgate_model::Change;
-use headgate_model::Observed;
 use headgate_model::{
-    LabelKeys, Plan, Registry, ScaleDamper, Scales, Stability, Tick, Verdicts, plan,
+    Change, Finding, LabelKeys, Observed, Plan, Registry, ScaleDamper, Scales, Severity, Stability,
+    Tick, Verdicts, plan,
 };
 use tokio::sync::watch;
 
+use crate::changes::PlanChanges;
 use crate::modules::Offered;
 use crate::scheduler::PublishScheduler;
 use crate::snapshots::SnapshotStore;
 
-/// What was last published.
+/// A publication.
 #[derive(Debug, Clone)]
 pub struct Published {
     /// The plan.
     pub plan: Arc<Plan>,
-    /// What it was made from.
+    /// The objects that the plan was made from.
     pub observed: Arc<Observed>,
-    /// The modules that run it.
+    /// The wasm modules of this publication.
     pub offered: Offered,
-    /// When its objects were read.
+    /// When the work on it began.
     pub began: SystemTime,
-    /// When it was out.
+    /// When every scope had its snapshot.
     pub at: SystemTime,
-    /// How long the making took, from objects to every scope's snapshot.
+    /// The time from objects to the last scope's snapshot.
     pub took: Duration,
-    /// Counts publications of this process.
+    /// The number of this publication in this process, from 1.
     pub number: u64,
 }
 
-/// The loop and its state.
+/// The main loop and its state.
 pub struct Publisher {
-    scopes: SnapshotStore,
+    snapshots: SnapshotStore,
     modules: watch::Receiver<Offered>,
     keys: LabelKeys,
     root_namespace: Option<String>,
@@ -54,9 +56,13 @@ pub struct Publisher {
 
 impl Publisher {
     /// A publisher that has published nothing yet.
-    pub fn new(scopes: SnapshotStore, modules: watch::Receiver<Offered>, keys: LabelKeys) -> Self {
+    pub fn new(
+        snapshots: SnapshotStore,
+        modules: watch::Receiver<Offered>,
+        keys: LabelKeys,
+    ) -> Self {
         Self {
-            scopes,
+            snapshots,
             modules,
             keys,
             root_namespace: None,
@@ -70,7 +76,7 @@ impl Publisher {
         }
     }
 
-    /// The same with a namespace whose policies are for the models of all.
+    /// Sets the root namespace: its policies apply to the models of every namespace.
     pub fn rooted(self, root_namespace: Option<String>) -> Self {
         Self {
             root_namespace,
@@ -78,7 +84,7 @@ impl Publisher {
         }
     }
 
-    /// With the namespaces that have a domain; no others are served.
+    /// Restricts service to these namespaces, which have a domain.
     pub fn serving(self, namespaces: impl IntoIterator<Item = String>) -> Self {
         Self {
             served: Some(namespaces.into_iter().collect()),
@@ -86,7 +92,7 @@ impl Publisher {
         }
     }
 
-    /// What was last published; `None` until the source is synced.
+    /// The last publication; `None` until the source is synced.
     pub fn published(&self) -> watch::Receiver<Option<Arc<Published>>> {
         self.published.subscribe()
     }
@@ -95,9 +101,9 @@ impl Publisher {
     pub async fn run(mut self, mut source: watch::Receiver<Arc<Observed>>) {
         let first = source.borrow_and_update().clone();
         self.publish(&first);
-        let mut rhythm = PublishScheduler::default();
+        let mut scheduler = PublishScheduler::default();
         loop {
-            let due = rhythm.due().map(tokio::time::Instant::from_std);
+            let due = scheduler.due().map(tokio::time::Instant::from_std);
             let tick = self.tick();
             let waits = [
                 self.damper.wake_after(tick),
@@ -110,20 +116,20 @@ impl Publisher {
                         return;
                     }
                     let change = self.change(&source.borrow_and_update());
-                    rhythm.changed(change, Instant::now());
+                    scheduler.changed(change, Instant::now());
                 }
-                Ok(()) = self.modules.changed() => rhythm.changed(Some(Change::Intent), Instant::now()),
+                Ok(()) = self.modules.changed() => scheduler.changed(Some(Change::Intent), Instant::now()),
                 () = sleep_until(due) => {
-                    if rhythm.publish(Instant::now()) {
+                    if scheduler.publish(Instant::now()) {
                         let observed = source.borrow().clone();
                         let began = Instant::now();
                         self.publish(&observed);
-                        rhythm.published(began.elapsed(), Instant::now());
+                        scheduler.published(began.elapsed(), Instant::now());
                     }
                 }
                 () = sleep(wake) => {
                     let observed = source.borrow().clone();
-                    if self.judges_otherwise(&observed) {
+                    if self.time_changes_plan(&observed) {
                         self.publish(&observed);
                     }
                 }
@@ -131,15 +137,15 @@ impl Publisher {
         }
     }
 
-    /// What differs from what is served.
+    /// The change since the last publication; `None` if only findings differ.
     fn change(&self, observed: &Observed) -> Option<Change> {
         let published = self.published.borrow();
         let published = published.as_ref();
         published.and_then(|p| observed.change_since(&p.observed))
     }
 
-    /// Whether time alone changed a scale or a verdict.
-    fn judges_otherwise(&mut self, observed: &Observed) -> bool {
+    /// Whether the passage of time changed a scale or a verdict.
+    fn time_changes_plan(&mut self, observed: &Observed) -> bool {
         let tick = self.tick();
         let registry = Registry::build(&observed.objects, &self.keys);
         let verdicts = self.stability.observe(&registry, tick);
@@ -151,7 +157,7 @@ impl Publisher {
         self.damper.observe(&readiness, tick) != self.scales || otherwise
     }
 
-    /// Planning and translating thousands of models takes milliseconds, which streams on this thread would wait for.
+    /// Publishes off the async scheduler: plans of thousands of models take milliseconds, and streams run on the same threads.
     fn publish(&mut self, observed: &Arc<Observed>) {
         tokio::task::block_in_place(|| self.publish_now(observed));
     }
@@ -174,37 +180,37 @@ impl Publisher {
         // A source and the plan may report the same finding.
         plan.findings.dedup();
         let plan = Arc::new(plan);
-        self.report_new(&plan);
+        let before = self.published.borrow().clone();
+        let before = before.as_deref();
+        let number = before.map_or(0, |published| published.number) + 1;
+        let span = tracing::info_span!("publication", number);
+        let _entered = span.enter();
+        log_new_findings(
+            before.map_or(&[], |published| &published.plan.findings),
+            &plan,
+        );
         let offered = self.modules.borrow_and_update().clone();
-        self.scopes
+        let resources = self
+            .snapshots
             .publish(plan.clone(), &observed.objects, &offered.modules);
         let took = start.elapsed();
-        self.published.send_modify(|published| {
-            let number = published.as_ref().map_or(0, |p| p.number) + 1;
-            tracing::info!(number, took_ms = took.as_secs_f64() * 1e3, "published");
-            *published = Some(Arc::new(Published {
-                plan,
-                observed: observed.clone(),
-                offered,
-                began,
-                at: SystemTime::now(),
-                took,
-                number,
-            }));
-        });
-    }
-
-    /// Logs each finding once, when it appears. A plan's findings are sorted.
-    fn report_new(&self, plan: &Plan) {
-        let before = self.published.borrow();
-        for finding in &plan.findings {
-            let known = before
-                .as_ref()
-                .is_some_and(|p| p.plan.findings.binary_search(finding).is_ok());
-            if !known {
-                tracing::warn!(reason = finding.reason, object = %finding.object, origin = %finding.origin, "{}", finding.message);
-            }
-        }
+        let changes = PlanChanges::between(before.map(|published| &*published.plan), &plan);
+        tracing::info!(
+            namespaces = %changes.namespaces,
+            models = %changes.models,
+            resources = %resources,
+            took_ms = took.as_secs_f64() * 1e3,
+            "published"
+        );
+        self.published.send_replace(Some(Arc::new(Published {
+            plan,
+            observed: observed.clone(),
+            offered,
+            began,
+            at: SystemTime::now(),
+            took,
+            number,
+        })));
     }
 
     fn tick(&self) -> Tick {
@@ -212,7 +218,26 @@ impl Publisher {
     }
 }
 
-/// This moment, so long after the origin of its clock.
+/// Logs the findings that are not in `before` (sorted), each at its own severity.
+fn log_new_findings(before: &[Finding], plan: &Plan) {
+    let new = plan.findings.iter();
+    for finding in new.filter(|finding| before.binary_search(finding).is_err()) {
+        let Finding {
+            object,
+            reason,
+            severity,
+            origin,
+            message,
+        } = finding;
+        match severity {
+            Severity::Error => tracing::error!(reason, %object, origin, message, "finding"),
+            Severity::Warning => tracing::warn!(reason, %object, origin, message, "finding"),
+            Severity::Info => tracing::info!(reason, %object, origin, message, "finding"),
+        }
+    }
+}
+
+/// The current time, and the time since the process started.
 pub fn tick(elapsed: Duration) -> Tick {
     let wall = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
     Tick {

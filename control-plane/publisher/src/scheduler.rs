@@ -1,37 +1,36 @@
-//! When a changed world is published: [`Pace`], and losses of endpoints sooner than other churn.
+//! The time of the next publication: debounced for churn, at once for edits, soon for lost endpoints.
 //!
-//! Pure, over an injected clock. Requests go to an endpoint that was lost until proxies know, so a loss goes out like an intent,
-//! after 20 ms. A rollout loses hundreds, and each publication plans everything anew: after one, the next losses wait for 200 ms, or
-//! ten times what it took, so that they cost a tenth of the time. Invariant: every loss is published at most 1 s after it was
-//! heard of, and most of them much sooner.
+//! Pure: the clock is an argument. Proxies send requests to a lost endpoint until they know of the loss, so a loss is published
+//! after 20 ms, as an edit is. A rollout loses hundreds of endpoints, and each publication plans everything again: after one, the
+//! next losses wait for 200 ms, or for ten times the duration of the last publication, so that they take a tenth of the CPU time.
+//! Invariant: every loss is published at most 1 s after it was observed.
 
 use std::time::{Duration, Instant};
 
 use headgate_model::Change;
 use headgate_xds::pace::{Pace, Urgency};
 
-/// From a loss to its publication.
+/// Time from a loss to its publication.
 const LOSS: Duration = Duration::from_millis(20);
-/// Between two publications for losses alone, at least and at most; and how many times what one takes.
+/// The least and the most time between two publications of losses, and that time as a multiple of the last publication's duration.
 const BETWEEN: Duration = Duration::from_millis(200);
 const AT_MOST: Duration = Duration::from_secs(1);
 const TIMES: u32 = 10;
 
-/// Gathers changes and says when to publish.
+/// Changes that wait for publication, and when they are due.
 #[derive(Debug, Default)]
 pub(crate) struct PublishScheduler {
     pace: Pace,
-    /// When the losses gathered so far are due.
+    /// When the waiting losses are due.
     loss: Option<Instant>,
-    /// Before when no further losses are published on their own account.
+    /// The earliest time of the next publication of losses.
     rests: Option<Instant>,
-    /// There were losses in what was published last.
+    /// Whether the last publication included losses.
     lost: bool,
 }
 
 impl PublishScheduler {
-    /// The world changed at `now`; `None` where only what is said of it did: that is for people who watch `status`, and as
-    /// urgent as what they mean to do next.
+    /// Records a change at `now`; `None` stands for changed findings. Operators wait for those, so they are as urgent as an edit.
     pub(crate) fn changed(&mut self, change: Option<Change>, now: Instant) {
         match change {
             Some(Change::Churn) => self.pace.changed(Urgency::Churn, now),
@@ -44,12 +43,12 @@ impl PublishScheduler {
         }
     }
 
-    /// When to publish, if anything changed.
+    /// When to publish next; `None` if nothing waits.
     pub(crate) fn due(&self) -> Option<Instant> {
         self.pace.due().into_iter().chain(self.loss).min()
     }
 
-    /// Whether to publish now; if so, everything gathered is taken as published.
+    /// Whether to publish at `now`. If so, nothing waits any more.
     pub(crate) fn publish(&mut self, now: Instant) -> bool {
         let publish = self.due().is_some_and(|due| due <= now);
         if publish {
@@ -62,7 +61,7 @@ impl PublishScheduler {
         publish
     }
 
-    /// What was gathered is published at `now`, which took so long.
+    /// Records that a publication ended at `now`, and its duration.
     pub(crate) fn published(&mut self, took: Duration, now: Instant) {
         if self.lost {
             let rest = (took * TIMES).clamp(BETWEEN, AT_MOST).saturating_sub(took);
@@ -80,30 +79,30 @@ mod tests {
     #[test]
     fn a_lost_endpoint_goes_out_as_soon_as_a_label_however_much_else_comes_and_goes() {
         let t = Instant::now();
-        let mut rhythm = PublishScheduler::default();
+        let mut scheduler = PublishScheduler::default();
         for n in 0..100 {
-            rhythm.changed(Some(Change::Churn), t + n * MS);
+            scheduler.changed(Some(Change::Churn), t + n * MS);
         }
-        rhythm.changed(Some(Change::Loss), t + 100 * MS);
-        rhythm.changed(Some(Change::Churn), t + 110 * MS);
-        assert_eq!(rhythm.due(), Some(t + 120 * MS));
-        assert!(!rhythm.publish(t + 119 * MS));
-        assert!(rhythm.publish(t + 120 * MS));
-        assert_eq!(rhythm.due(), None, "the churn went with it");
+        scheduler.changed(Some(Change::Loss), t + 100 * MS);
+        scheduler.changed(Some(Change::Churn), t + 110 * MS);
+        assert_eq!(scheduler.due(), Some(t + 120 * MS));
+        assert!(!scheduler.publish(t + 119 * MS));
+        assert!(scheduler.publish(t + 120 * MS));
+        assert_eq!(scheduler.due(), None, "the churn went with it");
     }
 
     #[test]
     fn hundreds_of_losses_are_a_few_publications_and_none_waits_long() {
         let t = Instant::now();
-        let (mut rhythm, mut published) = (PublishScheduler::default(), 0);
+        let (mut scheduler, mut published) = (PublishScheduler::default(), 0);
         let mut waits = None;
         for n in 0..1000 {
             let now = t + n * MS;
             if n % 3 == 0 {
-                rhythm.changed(Some(Change::Loss), now);
+                scheduler.changed(Some(Change::Loss), now);
                 waits.get_or_insert(now);
             }
-            if rhythm.publish(now) {
+            if scheduler.publish(now) {
                 published += 1;
                 let waited = now - waits.take().unwrap_or(now);
                 assert!(waited <= BETWEEN, "{waited:?}");
@@ -116,12 +115,12 @@ mod tests {
     fn losses_cost_a_tenth_of_the_time_and_wait_for_a_second_at_most() {
         let t = Instant::now();
         for (took, rests) in [(1, 200), (50, 500), (400, 1000)] {
-            let mut rhythm = PublishScheduler::default();
-            rhythm.changed(Some(Change::Loss), t);
-            assert!(rhythm.publish(t + LOSS));
-            rhythm.published(took * MS, t + LOSS + took * MS);
-            rhythm.changed(Some(Change::Loss), t + LOSS + took * MS);
-            let begun = rhythm.due().map(|due| due - (t + LOSS));
+            let mut scheduler = PublishScheduler::default();
+            scheduler.changed(Some(Change::Loss), t);
+            assert!(scheduler.publish(t + LOSS));
+            scheduler.published(took * MS, t + LOSS + took * MS);
+            scheduler.changed(Some(Change::Loss), t + LOSS + took * MS);
+            let begun = scheduler.due().map(|due| due - (t + LOSS));
             assert_eq!(begun, Some(rests * MS), "{took} ms");
         }
     }
@@ -129,27 +128,27 @@ mod tests {
     #[test]
     fn a_loss_rests_after_losses_alone_not_after_a_label() {
         let t = Instant::now();
-        let mut rhythm = PublishScheduler::default();
-        rhythm.changed(Some(Change::Loss), t);
-        assert!(rhythm.publish(t + LOSS));
-        rhythm.published(100 * MS, t + LOSS + 100 * MS);
+        let mut scheduler = PublishScheduler::default();
+        scheduler.changed(Some(Change::Loss), t);
+        assert!(scheduler.publish(t + LOSS));
+        scheduler.published(100 * MS, t + LOSS + 100 * MS);
         let later = t + 5000 * MS;
-        rhythm.changed(Some(Change::Intent), later);
-        assert!(rhythm.publish(later + 20 * MS));
-        rhythm.published(100 * MS, later + 120 * MS);
-        rhythm.changed(Some(Change::Loss), later + 130 * MS);
-        assert_eq!(rhythm.due(), Some(later + 130 * MS + LOSS));
+        scheduler.changed(Some(Change::Intent), later);
+        assert!(scheduler.publish(later + 20 * MS));
+        scheduler.published(100 * MS, later + 120 * MS);
+        scheduler.changed(Some(Change::Loss), later + 130 * MS);
+        assert_eq!(scheduler.due(), Some(later + 130 * MS + LOSS));
     }
 
     #[test]
     fn an_intent_does_not_wait_for_losses_to_rest() {
         let t = Instant::now();
-        let mut rhythm = PublishScheduler::default();
-        rhythm.changed(Some(Change::Loss), t);
-        assert!(rhythm.publish(t + LOSS));
-        rhythm.changed(Some(Change::Loss), t + 30 * MS);
-        assert_eq!(rhythm.due(), Some(t + LOSS + BETWEEN));
-        rhythm.changed(Some(Change::Intent), t + 40 * MS);
-        assert_eq!(rhythm.due(), Some(t + 60 * MS));
+        let mut scheduler = PublishScheduler::default();
+        scheduler.changed(Some(Change::Loss), t);
+        assert!(scheduler.publish(t + LOSS));
+        scheduler.changed(Some(Change::Loss), t + 30 * MS);
+        assert_eq!(scheduler.due(), Some(t + LOSS + BETWEEN));
+        scheduler.changed(Some(Change::Intent), t + 40 * MS);
+        assert_eq!(scheduler.due(), Some(t + 60 * MS));
     }
 }

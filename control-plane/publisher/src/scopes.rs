@@ -1,6 +1,6 @@
-//! Who a proxy is and what it may have: server-side rules over node id, metadata and address.
+//! Scopes: the server's rules from a proxy's node id, metadata and address to the resources that it may have.
 //!
-//! Default deny: a proxy that is not on loopback is refused unless a rule allows its node id.
+//! Default deny: a proxy that does not connect from loopback is refused unless a rule allows its node id.
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -10,27 +10,30 @@ use headgate_contract::names;
 use headgate_translate::ScopeSpec;
 use headgate_xds::{Peer, Refused, Scope};
 
-/// The rules.
+/// Rules that assign scopes to proxies.
 #[derive(Debug, Clone)]
 pub struct ScopeRules {
-    /// Node ids allowed from other machines.
+    /// Patterns of node ids that may connect from other machines.
     pub allow: Vec<String>,
-    /// Node ids whose filters follow.
+    /// Patterns of node ids whose filters follow the decision of an earlier proxy.
     pub follow: Vec<String>,
-    /// Node ids, and the namespaces they see; none for all of them.
+    /// Patterns of node ids, with the namespaces that they see. Without any, every proxy sees all namespaces.
     pub reach: Vec<(String, Vec<String>)>,
     /// Every namespace that has a domain, sorted.
     pub namespaces: Vec<String>,
-    /// Where proxies listen that do not say.
+    /// Listen address of proxies whose metadata has none.
     pub listen: SocketAddr,
 }
 
 impl ScopeRules {
-    /// What a proxy may have.
+    /// The scope of a proxy.
+    ///
+    /// # Errors
+    /// [`Refused`], with the flag that would allow the proxy.
     pub fn scope(&self, peer: &Peer) -> Result<ScopeSpec, Refused> {
-        // No address: an in-process transport, which is as near as loopback.
-        let near = peer.address.is_none_or(|a| a.ip().is_loopback());
-        if !near && !matches_any(&self.allow, &peer.id) {
+        // A transport without an address is in this process.
+        let is_local = peer.address.is_none_or(|a| a.ip().is_loopback());
+        if !is_local && !matches_any(&self.allow, &peer.id) {
             return Err(Refused {
                 reason: format!(
                     "node {:?} connects from another machine and no --allow-node pattern matches it",
@@ -45,7 +48,7 @@ impl ScopeRules {
         })
     }
 
-    /// Every namespace that somebody may see is served.
+    /// Checks that every namespace of [`Self::reach`] is served.
     ///
     /// # Errors
     /// A message that names the flag and the fix.
@@ -53,15 +56,15 @@ impl ScopeRules {
         for (pattern, namespaces) in &self.reach {
             if let Some(unknown) = namespaces.iter().find(|n| !self.namespaces.contains(n)) {
                 return Err(format!(
-                    "--node-namespaces {pattern}: {unknown} has no domain and so is served to nobody: \
-                     give it one, --domain {unknown}=…"
+                    "--node-namespaces {pattern}: {unknown} has no domain, so no proxy serves it: \
+                     set --domain {unknown}=…"
                 ));
             }
         }
         Ok(())
     }
 
-    /// Sorted, so that equal sets are one scope.
+    /// The namespaces that a node id sees, sorted, so that equal sets are one scope.
     fn seen_by(&self, id: &str) -> Result<Vec<String>, Refused> {
         if self.reach.is_empty() {
             return Ok(self.namespaces.clone());
@@ -94,7 +97,7 @@ impl ScopeRules {
             }),
             Some(_) => Err(Refused {
                 reason: format!(
-                    "node metadata `{}` must be a text IP:PORT",
+                    "node metadata `{}` must be a string IP:PORT",
                     names::NODE_LISTEN
                 ),
             }),
@@ -102,7 +105,7 @@ impl ScopeRules {
     }
 }
 
-/// The scope as the xDS server knows it: equal scopes, equal keys.
+/// The name of a scope. Equal scopes have equal names.
 pub(crate) fn key(spec: &ScopeSpec) -> Scope {
     let role = if spec.follow { "follow" } else { "decide" };
     Scope(format!(
@@ -139,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn a_proxy_sees_the_namespaces_of_all_patterns_that_match_it_and_a_stranger_none() {
+    fn a_proxy_sees_the_namespaces_of_all_patterns_that_match_it_and_an_unknown_proxy_none() {
         let own = |list: &[&str]| list.iter().map(|n| (*n).to_owned()).collect::<Vec<_>>();
         let mut rules = ScopeRules {
             namespaces: own(&["a", "b", "c"]),
@@ -173,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stranger_from_another_machine_is_refused_with_the_flag_to_set() {
+    fn an_unknown_proxy_on_another_machine_is_refused_with_the_flag_to_set() {
         let refused = rules().scope(&peer("thief", "10.0.0.9:1")).unwrap_err();
         assert!(
             refused.reason.contains("--allow-node"),

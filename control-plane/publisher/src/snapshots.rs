@@ -1,9 +1,9 @@
-//! The snapshots by scope: the port through which the xDS server sees the plan.
+//! Snapshots by scope: the xDS server reads them here.
 //!
-//! A scope's snapshot is built once, when its first proxy appears and again with each published plan. A plan that
-//! cannot be translated changes nothing: the last good snapshot stays, and the reason is kept for `status`.
+//! The snapshot of a scope is built when its first proxy connects, and again with each publication. If a plan cannot be
+//! translated, the last good snapshot stays, and `status` shows the reason.
 //!
-//! Building takes long with thousands of models, and so it holds a lock of its own: who only looks does not wait for it.
+//! With thousands of models a build takes long. It holds a lock of its own, so readers do not wait for it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -16,20 +16,21 @@ use headgate_translate::{
 use headgate_xds::{Peer, Refused, Scope, Snapshot, World};
 use tokio::sync::watch;
 
+use crate::changes::ChangedResources;
 use crate::generations::Generations;
 use crate::history::{History, PlanModels};
 use crate::scopes::{self, ScopeRules};
 
-/// Every scope's snapshot, now and later.
+/// The snapshots of all scopes. Clones share them.
 #[derive(Clone)]
 pub struct SnapshotStore {
     rules: Arc<ScopeRules>,
     /// Held while snapshots are built. Locked before `state`, never after it.
-    workshop: Arc<Mutex<SnapshotBuilder>>,
+    builder: Arc<Mutex<SnapshotBuilder>>,
     state: Arc<Mutex<State>>,
 }
 
-/// What snapshots are built from.
+/// The inputs of snapshots.
 struct SnapshotBuilder {
     options: Options,
     plan: Option<Arc<Plan>>,
@@ -55,14 +56,14 @@ struct Entry {
     failure: Option<String>,
 }
 
-/// A scope, as `status` shows it.
+/// The state of a scope, for `status`.
 #[derive(Debug, Clone)]
 pub struct ScopeView {
-    /// The snapshot its proxies should run.
+    /// The snapshot that its proxies should run.
     pub snapshot: Option<Arc<Snapshot>>,
-    /// What was left out of it.
+    /// Models and buckets that are left out of it.
     pub rejected: Vec<Rejected>,
-    /// Why the newest plan could not be translated at all, if so.
+    /// Why the newest plan cannot be translated, if so.
     pub failure: Option<String>,
 }
 
@@ -71,7 +72,7 @@ impl SnapshotStore {
     pub fn new(rules: ScopeRules, options: Options) -> Self {
         Self {
             rules: Arc::new(rules),
-            workshop: Arc::new(Mutex::new(SnapshotBuilder {
+            builder: Arc::new(Mutex::new(SnapshotBuilder {
                 options,
                 plan: None,
                 cache: Cache::default(),
@@ -83,11 +84,18 @@ impl SnapshotStore {
         }
     }
 
-    /// Publishes a plan, to be run by these modules, to every scope. Equal snapshots wake nobody.
-    pub fn publish(&self, plan: Arc<Plan>, objects: &Objects, modules: &Modules) {
-        let mut workshop = self.workshop();
-        workshop.options.modules.clone_from(modules);
-        workshop.plan = Some(plan.clone());
+    /// Publishes a plan with these modules to every scope, and returns the number of changed resources by type. Equal snapshots
+    /// wake no stream.
+    pub fn publish(
+        &self,
+        plan: Arc<Plan>,
+        objects: &Objects,
+        modules: &Modules,
+    ) -> ChangedResources {
+        let mut changed = ChangedResources::default();
+        let mut builder = self.builder();
+        builder.options.modules.clone_from(modules);
+        builder.plan = Some(plan.clone());
         let specs: Vec<(Scope, ScopeSpec)> = {
             let mut state = self.lock();
             state.memory.history.begin(&plan);
@@ -101,15 +109,16 @@ impl SnapshotStore {
             scopes.map(|(s, e)| (s.clone(), e.spec.clone())).collect()
         };
         for (scope, spec) in specs {
-            let Some(built) = workshop.build(&spec) else {
+            let Some(built) = builder.build(&spec) else {
                 continue;
             };
             let mut state = self.lock();
             let State { scopes, memory } = &mut *state;
             if let Some(entry) = scopes.get_mut(&scope) {
-                entry.update(built, memory);
+                changed.add(&entry.update(built, memory));
             }
         }
+        changed
     }
 
     /// The models in a filter configuration or in routes that some proxy runs, by the version it acked. `None` for one that
@@ -155,8 +164,8 @@ impl SnapshotStore {
             .collect()
     }
 
-    fn workshop(&self) -> MutexGuard<'_, SnapshotBuilder> {
-        self.workshop.lock().unwrap_or_else(PoisonError::into_inner)
+    fn builder(&self) -> MutexGuard<'_, SnapshotBuilder> {
+        self.builder.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -183,7 +192,12 @@ impl Entry {
         }
     }
 
-    fn update(&mut self, built: Result<Translated, TranslateError>, memory: &mut Memory) {
+    /// Takes the result of a build, and returns the resources that changed.
+    fn update(
+        &mut self,
+        built: Result<Translated, TranslateError>,
+        memory: &mut Memory,
+    ) -> ChangedResources {
         match built {
             Ok(Translated { snapshot, rejected }) => {
                 self.failure = None;
@@ -191,20 +205,25 @@ impl Entry {
                 memory.history.remember(&new);
                 memory.generations.remember(&new, &rejected);
                 self.rejected = rejected;
+                let mut changes = ChangedResources::default();
                 self.sender.send_if_modified(|old| {
                     let changed = old.as_ref().is_none_or(|old| !old.same_content(&new));
                     if changed {
+                        changes = ChangedResources::between(old.as_deref(), &new);
                         *old = Some(new);
                     }
                     changed
                 });
+                changes
             }
             Err(error) => {
-                tracing::error!(%error, "a plan cannot be translated: the last good snapshot stays");
+                let namespaces = self.spec.namespaces.join(",");
+                tracing::error!(namespaces, %error, "the plan cannot be translated; the last good snapshot stays");
                 self.failure = Some(error.to_string());
                 if let Some(served) = self.sender.borrow().as_deref() {
                     memory.generations.keep(served);
                 }
+                ChangedResources::default()
             }
         }
     }
@@ -223,11 +242,11 @@ impl World for SnapshotStore {
         }
         // Two proxies of a new scope may come at once: the second finds it made. No plan is published meanwhile, so the entry has
         // its first proxy before a publication drops entries without one.
-        let mut workshop = self.workshop();
+        let mut builder = self.builder();
         if let Some(entry) = self.lock().scopes.get(&scope) {
             return Ok(entry.sender.subscribe());
         }
-        let built = workshop.build(&spec);
+        let built = builder.build(&spec);
         let mut entry = Entry::new(spec);
         let snapshots = entry.sender.subscribe();
         let mut state = self.lock();
