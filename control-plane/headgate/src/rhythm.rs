@@ -1,4 +1,4 @@
-//! When a changed world is published: [`Pace`], and losses of endpoints sooner than other churn.
+//! When a changed world is published: [`Debouncer`], and losses of endpoints sooner than other churn.
 //!
 //! Pure, over an injected clock. Requests go to an endpoint that was lost until proxies know, so a loss goes out like an intent,
 //! after 20 ms. A rollout loses hundreds, and each publication plans everything anew: after one, the next losses wait for 200 ms, or
@@ -8,7 +8,7 @@
 use std::time::{Duration, Instant};
 
 use headgate_source::change::Change;
-use headgate_xds::pace::{Pace, Urgency};
+use headgate_xds::debounce::{Debouncer, Urgency};
 
 /// From a loss to its publication.
 const LOSS: Duration = Duration::from_millis(20);
@@ -20,7 +20,7 @@ const TIMES: u32 = 10;
 /// Gathers changes and says when to publish.
 #[derive(Debug, Default)]
 pub(crate) struct Rhythm {
-    pace: Pace,
+    debouncer: Debouncer,
     /// When the losses gathered so far are due.
     loss: Option<Instant>,
     /// Before when no further losses are published on their own account.
@@ -34,26 +34,26 @@ impl Rhythm {
     /// urgent as what they mean to do next.
     pub(crate) fn changed(&mut self, change: Option<Change>, now: Instant) {
         match change {
-            Some(Change::Churn) => self.pace.changed(Urgency::Churn, now),
+            Some(Change::Churn) => self.debouncer.changed(Urgency::Churn, now),
             Some(Change::Loss) => {
                 let due = now + LOSS;
                 let due = self.rests.map_or(due, |rested| due.max(rested));
                 self.loss.get_or_insert(due);
             }
-            Some(Change::Intent) | None => self.pace.changed(Urgency::Intent, now),
+            Some(Change::Intent) | None => self.debouncer.changed(Urgency::Intent, now),
         }
     }
 
     /// When to publish, if anything changed.
     pub(crate) fn due(&self) -> Option<Instant> {
-        self.pace.due().into_iter().chain(self.loss).min()
+        self.debouncer.due().into_iter().chain(self.loss).min()
     }
 
     /// Whether to publish now; if so, everything gathered is taken as published.
     pub(crate) fn publish(&mut self, now: Instant) -> bool {
         let publish = self.due().is_some_and(|due| due <= now);
         if publish {
-            self.pace = Pace::default();
+            self.debouncer = Debouncer::default();
             self.lost = self.loss.take().is_some();
             if self.lost {
                 self.rests = Some(now + BETWEEN);

@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use envoy_types::pb::google::protobuf::value::Kind;
 use headgate_contract::names;
 use headgate_translate::ScopeSpec;
-use headgate_xds::{Peer, Refused, Scope};
+use headgate_xds::{Peer, PermissionDenied, Scope};
 
 /// The rules.
 #[derive(Debug, Clone)]
@@ -27,11 +27,11 @@ pub(crate) struct ScopeRules {
 
 impl ScopeRules {
     /// What a proxy may have.
-    pub(crate) fn scope(&self, peer: &Peer) -> Result<ScopeSpec, Refused> {
+    pub(crate) fn scope(&self, peer: &Peer) -> Result<ScopeSpec, PermissionDenied> {
         // No address: an in-process transport, which is as near as loopback.
         let near = peer.address.is_none_or(|a| a.ip().is_loopback());
         if !near && !matches_any(&self.allow, &peer.id) {
-            return Err(Refused {
+            return Err(PermissionDenied {
                 reason: format!(
                     "node {:?} connects from another machine and no --allow-node pattern matches it",
                     peer.id
@@ -62,7 +62,7 @@ impl ScopeRules {
     }
 
     /// Sorted, so that equal sets are one scope.
-    fn seen_by(&self, id: &str) -> Result<Vec<String>, Refused> {
+    fn seen_by(&self, id: &str) -> Result<Vec<String>, PermissionDenied> {
         if self.reach.is_empty() {
             return Ok(self.namespaces.clone());
         }
@@ -73,12 +73,12 @@ impl ScopeRules {
         let seen: BTreeSet<&String> = matching.flat_map(|(_, namespaces)| namespaces).collect();
         if seen.is_empty() {
             let reason = format!("no --node-namespaces pattern matches node {id:?}");
-            return Err(Refused { reason });
+            return Err(PermissionDenied { reason });
         }
         Ok(seen.into_iter().cloned().collect())
     }
 
-    fn listen(&self, peer: &Peer) -> Result<SocketAddr, Refused> {
+    fn listen(&self, peer: &Peer) -> Result<SocketAddr, PermissionDenied> {
         match peer
             .metadata
             .fields
@@ -86,13 +86,13 @@ impl ScopeRules {
             .and_then(|v| v.kind.as_ref())
         {
             None => Ok(self.listen),
-            Some(Kind::StringValue(text)) => text.parse().map_err(|_| Refused {
+            Some(Kind::StringValue(text)) => text.parse().map_err(|_| PermissionDenied {
                 reason: format!(
                     "node metadata `{}` is {text:?}: write IP:PORT, such as 127.0.0.1:10001",
                     names::NODE_LISTEN
                 ),
             }),
-            Some(_) => Err(Refused {
+            Some(_) => Err(PermissionDenied {
                 reason: format!(
                     "node metadata `{}` must be a text IP:PORT",
                     names::NODE_LISTEN
