@@ -7,11 +7,14 @@
 //! - `histories`: what a stream leaves to the proxy's next one. `last_good`: what it leaves to other proxies of its scope.
 //! - `drain`: the end of the streams when the server shuts down.
 //! - `loads`: the load reporting service.
+//! - `log`, `log_limiter`: the log lines about streams, and their limits.
 
 mod drain;
 mod histories;
 mod last_good;
 mod loads;
+mod log;
+mod log_limiter;
 mod services;
 mod siblings;
 mod stream;
@@ -53,6 +56,7 @@ struct Inner<S> {
     histories: histories::StreamHistories,
     last_good: last_good::LastGoodByScope,
     siblings: siblings::SiblingGroups,
+    log_limits: log::LogLimits,
     /// The end of each stream, once the server drains or closes.
     drain: watch::Sender<Option<Arc<DrainSchedule>>>,
 }
@@ -76,6 +80,7 @@ impl<S: SnapshotProvider> XdsServer<S> {
             histories: histories::StreamHistories::default(),
             last_good: last_good::LastGoodByScope::default(),
             siblings: siblings::SiblingGroups::default(),
+            log_limits: log::LogLimits::default(),
             drain: watch::Sender::new(None),
         };
         Self {

@@ -11,6 +11,7 @@ use envoy_types::pb::envoy::config::core::v3::Node;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, watch};
 use tonic::{Status, Streaming};
+use tracing::Instrument as _;
 
 use crate::connection::ConnectionInfo;
 use crate::fleet::{Member, StreamId};
@@ -24,6 +25,7 @@ use crate::wire::{Wire, kind_of};
 use super::XdsServer;
 use super::histories::{ProxyKey, StreamHistories};
 use super::last_good::LastGoodByScope;
+use super::log::{self, StreamLog};
 use super::siblings::SessionHandle;
 
 pub(super) type Outbound = mpsc::Sender<Result<Response, Status>>;
@@ -58,6 +60,7 @@ async fn serve<P: Wire, S: SnapshotProvider>(
     let Some(admission) = until_drained(server, None, admission).await? else {
         return Ok(());
     };
+    let span = log::span(&admission.peer, &admission.scope, P::PROTOCOL, only);
     let serve = async {
         let (mut stream, first, mut snapshots) =
             ActiveStream::open::<P, S>(server, admission, only);
@@ -67,10 +70,12 @@ async fn serve<P: Wire, S: SnapshotProvider>(
             stream.run::<P>(inbound, &mut snapshots, outbound).await
         };
         let ended = until_drained(server, Some(id), events).await;
-        tracing::info!(node = %stream.peer.id, "proxy disconnected");
+        if let Err(status) = &ended {
+            status.message().clone_into(&mut stream.end_reason);
+        }
         ended
     };
-    serve.await
+    serve.instrument(span).await
 }
 
 /// Runs `work` until it is done, or until the server drains and the turn of the stream comes.
@@ -146,8 +151,8 @@ pub(super) fn admit<S: SnapshotProvider>(
     Ok((peer, scope))
 }
 
-fn denied<S>(_: &XdsServer<S>, peer: &Peer, denied: PermissionDenied) -> Status {
-    tracing::warn!(node = %peer.id, address = ?peer.address, %denied, "proxy denied");
+fn denied<S>(server: &XdsServer<S>, peer: &Peer, denied: PermissionDenied) -> Status {
+    server.inner.log_limits.denied(peer, &denied, now());
     Status::permission_denied(denied.reason)
 }
 
@@ -172,13 +177,16 @@ struct ActiveStream<'a> {
     histories: &'a StreamHistories,
     key: ProxyKey,
     only: Option<Kind>,
-    peer: Arc<Peer>,
+    log: StreamLog<'a>,
+    /// Why the stream ends, for the log.
+    end_reason: String,
 }
 
 impl Drop for ActiveStream<'_> {
     /// Runs however the stream ends, also when its task is cancelled.
     fn drop(&mut self) {
         self.store_history();
+        self.log.disconnected(&self.end_reason, now());
     }
 }
 
@@ -194,7 +202,7 @@ impl<'a> ActiveStream<'a> {
         let session = Session::new(P::PROTOCOL, inner.options.clone(), admission.snapshot);
         let mut session = session.with_history(inner.histories.get(&key));
         session.set_last_good(inner.last_good.of(&scope));
-        tracing::info!(node = %peer.id, %scope, protocol = ?P::PROTOCOL, kind = ?only, "proxy connected");
+        let log = StreamLog::connected(&peer, only, &inner.log_limits, now());
         let fleet = &inner.fleet;
         let member = fleet.join(peer.clone(), scope.clone(), P::PROTOCOL, only);
         let id = member.stream();
@@ -213,7 +221,8 @@ impl<'a> ActiveStream<'a> {
             histories: &inner.histories,
             key,
             only,
-            peer,
+            log,
+            end_reason: "the proxy closed the stream".to_owned(),
         };
         (stream, admission.first, admission.snapshots)
     }
@@ -237,6 +246,7 @@ impl<'a> ActiveStream<'a> {
             let stalled = self.send(outbound)?;
             let deadline = self.session.with(|session| session.deadline()).flatten();
             let deadline = deadline.filter(|_| !stalled);
+            let report_at = self.log.report_at();
             tokio::select! {
                 request = inbound.message() => match request? {
                     Some(request) => self.receive::<P>(request)?,
@@ -255,6 +265,7 @@ impl<'a> ActiveStream<'a> {
                 }
                 () = at(deadline), if deadline.is_some() => {}
                 () = self.session.until_due(now), if self.only.is_some() && !stalled => {}
+                () = at(report_at), if report_at.is_some() => self.log.report_suppressed(now()),
             }
         }
     }
@@ -310,6 +321,7 @@ impl<'a> ActiveStream<'a> {
         if let Some(kind) = self.only.filter(|_| !events.is_empty()) {
             self.session.notify(kind);
         }
+        self.log.events(&events, &status, now());
         self.member.update(status, events);
         Ok(stalled)
     }
