@@ -2,7 +2,7 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use headgate_xds::fleet::{FleetEvent, Happening};
+use headgate_xds::fleet::{FleetEvent, ProxyEvent};
 use headgate_xds::session::Event;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
@@ -139,7 +139,7 @@ impl Metrics {
     pub(crate) async fn follow(&self, mut events: broadcast::Receiver<FleetEvent>) {
         loop {
             match events.recv().await {
-                Ok(event) => self.count(&event.what),
+                Ok(event) => self.count(&event.event),
                 // Missed some: the counters are behind, the gauges are not.
                 Err(broadcast::error::RecvError::Lagged(_)) => {}
                 Err(broadcast::error::RecvError::Closed) => return,
@@ -147,8 +147,8 @@ impl Metrics {
         }
     }
 
-    fn count(&self, what: &Happening) {
-        let Happening::Delivery(event) = what else {
+    fn count(&self, event: &ProxyEvent) {
+        let ProxyEvent::Delivery(event) = event else {
             return;
         };
         let (family, kind) = match event {

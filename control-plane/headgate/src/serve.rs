@@ -10,6 +10,7 @@ use std::time::Duration;
 use headgate_source::files::keep_state;
 use headgate_writer::Writer;
 use headgate_xds::XdsServer;
+use headgate_xds::connection::tcp;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tracing_subscriber::EnvFilter;
@@ -143,7 +144,9 @@ async fn serve(args: &ServeArgs) -> Result<(), Failure> {
     let admin = axum::serve(admin_listener, admin.router())
         .with_graceful_shutdown(async move { drop(served.await) });
     let xds = async {
-        let served = server.serve(xds_listener, ending.clone().begun()).await;
+        let served = server
+            .serve(tcp(xds_listener), ending.clone().begun())
+            .await;
         drop(drained);
         served
     };

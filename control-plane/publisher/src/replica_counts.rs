@@ -137,6 +137,7 @@ mod tests {
             let acked = Acked {
                 wanted: "new".to_owned(),
                 acked: (*acked).to_owned(),
+                ..Acked::default()
             };
             ((*name).to_owned(), acked)
         };
@@ -163,7 +164,7 @@ mod tests {
         let refusal = Nacked {
             version: "new".to_owned(),
             message: "no".to_owned(),
-            retries: 0,
+            ..Nacked::default()
         };
         let mut refuses = runs(&[("headgate", "old")]);
         refuses

@@ -8,7 +8,7 @@
 use std::time::{Duration, Instant};
 
 use headgate_model::Change;
-use headgate_xds::pace::{Pace, Urgency};
+use headgate_xds::debounce::{Debouncer, Urgency};
 
 /// Time from a loss to its publication.
 const LOSS: Duration = Duration::from_millis(20);
@@ -20,7 +20,7 @@ const TIMES: u32 = 10;
 /// Changes that wait for publication, and when they are due.
 #[derive(Debug, Default)]
 pub(crate) struct PublishScheduler {
-    pace: Pace,
+    debouncer: Debouncer,
     /// When the waiting losses are due.
     loss: Option<Instant>,
     /// The earliest time of the next publication of losses.
@@ -33,26 +33,26 @@ impl PublishScheduler {
     /// Records a change at `now`; `None` stands for changed findings. Operators wait for those, so they are as urgent as an edit.
     pub(crate) fn changed(&mut self, change: Option<Change>, now: Instant) {
         match change {
-            Some(Change::Churn) => self.pace.changed(Urgency::Churn, now),
+            Some(Change::Churn) => self.debouncer.changed(Urgency::Churn, now),
             Some(Change::Loss) => {
                 let due = now + LOSS;
                 let due = self.rests.map_or(due, |rested| due.max(rested));
                 self.loss.get_or_insert(due);
             }
-            Some(Change::Intent) | None => self.pace.changed(Urgency::Intent, now),
+            Some(Change::Intent) | None => self.debouncer.changed(Urgency::Intent, now),
         }
     }
 
     /// When to publish next; `None` if nothing waits.
     pub(crate) fn due(&self) -> Option<Instant> {
-        self.pace.due().into_iter().chain(self.loss).min()
+        self.debouncer.due().into_iter().chain(self.loss).min()
     }
 
     /// Whether to publish at `now`. If so, nothing waits any more.
     pub(crate) fn publish(&mut self, now: Instant) -> bool {
         let publish = self.due().is_some_and(|due| due <= now);
         if publish {
-            self.pace = Pace::default();
+            self.debouncer = Debouncer::default();
             self.lost = self.loss.take().is_some();
             if self.lost {
                 self.rests = Some(now + BETWEEN);

@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use envoy_types::pb::google::protobuf::value::Kind;
 use headgate_contract::names;
 use headgate_translate::ScopeSpec;
-use headgate_xds::{Peer, Refused, Scope};
+use headgate_xds::{Peer, PermissionDenied, Scope};
 
 /// Rules that assign scopes to proxies.
 #[derive(Debug, Clone)]
@@ -29,12 +29,12 @@ impl ScopeRules {
     /// The scope of a proxy.
     ///
     /// # Errors
-    /// [`Refused`], with the flag that would allow the proxy.
-    pub fn scope(&self, peer: &Peer) -> Result<ScopeSpec, Refused> {
+    /// [`PermissionDenied`], with the flag that would allow the proxy.
+    pub fn scope(&self, peer: &Peer) -> Result<ScopeSpec, PermissionDenied> {
         // A transport without an address is in this process.
         let is_local = peer.address.is_none_or(|a| a.ip().is_loopback());
         if !is_local && !matches_any(&self.allow, &peer.id) {
-            return Err(Refused {
+            return Err(PermissionDenied {
                 reason: format!(
                     "node {:?} connects from another machine and no --allow-node pattern matches it",
                     peer.id
@@ -65,7 +65,7 @@ impl ScopeRules {
     }
 
     /// The namespaces that a node id sees, sorted, so that equal sets are one scope.
-    fn seen_by(&self, id: &str) -> Result<Vec<String>, Refused> {
+    fn seen_by(&self, id: &str) -> Result<Vec<String>, PermissionDenied> {
         if self.reach.is_empty() {
             return Ok(self.namespaces.clone());
         }
@@ -76,12 +76,12 @@ impl ScopeRules {
         let seen: BTreeSet<&String> = matching.flat_map(|(_, namespaces)| namespaces).collect();
         if seen.is_empty() {
             let reason = format!("no --node-namespaces pattern matches node {id:?}");
-            return Err(Refused { reason });
+            return Err(PermissionDenied { reason });
         }
         Ok(seen.into_iter().cloned().collect())
     }
 
-    fn listen(&self, peer: &Peer) -> Result<SocketAddr, Refused> {
+    fn listen(&self, peer: &Peer) -> Result<SocketAddr, PermissionDenied> {
         match peer
             .metadata
             .fields
@@ -89,13 +89,13 @@ impl ScopeRules {
             .and_then(|v| v.kind.as_ref())
         {
             None => Ok(self.listen),
-            Some(Kind::StringValue(text)) => text.parse().map_err(|_| Refused {
+            Some(Kind::StringValue(text)) => text.parse().map_err(|_| PermissionDenied {
                 reason: format!(
                     "node metadata `{}` is {text:?}: write IP:PORT, such as 127.0.0.1:10001",
                     names::NODE_LISTEN
                 ),
             }),
-            Some(_) => Err(Refused {
+            Some(_) => Err(PermissionDenied {
                 reason: format!(
                     "node metadata `{}` must be a string IP:PORT",
                     names::NODE_LISTEN

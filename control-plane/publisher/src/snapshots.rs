@@ -13,7 +13,7 @@ use headgate_model::{PolicyRevisions, policy_revisions};
 use headgate_translate::{
     Cache, Modules, Options, Rejected, ScopeSpec, TranslateError, Translated, snapshot_with,
 };
-use headgate_xds::{Peer, Refused, Scope, Snapshot, World};
+use headgate_xds::{Peer, PermissionDenied, Scope, Snapshot, SnapshotProvider};
 use tokio::sync::watch;
 
 use crate::changes::ChangedResources;
@@ -229,12 +229,15 @@ impl Entry {
     }
 }
 
-impl World for SnapshotStore {
-    fn scope(&self, peer: &Peer) -> Result<Scope, Refused> {
+impl SnapshotProvider for SnapshotStore {
+    fn scope(&self, peer: &Peer) -> Result<Scope, PermissionDenied> {
         Ok(scopes::key(&self.rules.scope(peer)?))
     }
 
-    fn snapshots(&self, peer: &Peer) -> Result<watch::Receiver<Option<Arc<Snapshot>>>, Refused> {
+    fn snapshots(
+        &self,
+        peer: &Peer,
+    ) -> Result<watch::Receiver<Option<Arc<Snapshot>>>, PermissionDenied> {
         let spec = self.rules.scope(peer)?;
         let scope = scopes::key(&spec);
         if let Some(entry) = self.lock().scopes.get(&scope) {

@@ -83,7 +83,7 @@ fn resource(assignment: LoadAssignment) -> Resource {
     let resource = Resource::encode(Kind::Endpoints, name, &assignment);
     // The filters stop sending sessions there first.
     if assignment.endpoints.is_empty() {
-        resource.yielding()
+        resource.after_routes()
     } else {
         resource
     }

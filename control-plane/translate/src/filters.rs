@@ -126,7 +126,7 @@ fn resource(
     let body = extension(module, &code, json.to_owned());
     let again = config.clone();
     Ok(
-        Resource::new(Kind::Extension, module.name(), body.clone()).rearmed_by(move |n| {
+        Resource::new(Kind::Extension, module.name(), body.clone()).with_retry_body(move |n| {
             let mut again = FilterConfig::clone(&again);
             again.retry = n;
             // The type always has a JSON form; should it not, the refused bytes stay refused.

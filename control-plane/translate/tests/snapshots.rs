@@ -306,15 +306,15 @@ fn an_empty_world_still_has_a_listener_a_table_and_filters() {
 fn a_filter_configuration_offered_again_differs_by_the_retry_counter_alone() {
     let snapshot = translated(&two_versions(10));
     let filter = snapshot.get(Kind::Extension, names::ECDS_FUSED).unwrap();
-    let rearm = filter.rearm().unwrap();
-    assert_ne!(rearm(1), *filter.body());
-    assert_ne!(rearm(1), rearm(2));
-    assert_eq!(rearm(2), rearm(2));
+    let retry_body = filter.retry_body().unwrap();
+    assert_ne!(retry_body(1), *filter.body());
+    assert_ne!(retry_body(1), retry_body(2));
+    assert_eq!(retry_body(2), retry_body(2));
     let mut config = filter_config(&snapshot, names::ECDS_FUSED);
     assert_eq!(config.retry, 0);
     config.retry = 2;
     let json = config.emit().unwrap();
-    let bytes = rearm(2);
+    let bytes = retry_body(2);
     assert!(bytes.windows(json.len()).any(|w| w == json.as_bytes()));
 }
 

@@ -1,9 +1,8 @@
-//! What is known of every connected proxy: who it is, what it runs, what it refused, what it waits
-//! for.
+//! The state of every connected proxy: its peer, what it runs, what it rejected, what it waits for.
 //!
-//! Streams write, `status` and metrics read; [`Fleet::changes`] and [`Fleet::events`] let them
-//! follow. Invariant: an entry lives exactly as long as its stream (`Member` removes it), and a
-//! slow reader costs a stream nothing (events are dropped for that reader, the entries stay true).
+//! Streams write; status and metrics read, and follow with [`Fleet::changes`] and [`Fleet::events`]. Invariant: an entry lives exactly
+//! as long as its stream (`Member` removes it), and a slow reader costs a stream nothing (that reader misses events; the entries stay
+//! correct).
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,38 +11,39 @@ use std::time::SystemTime;
 
 use tokio::sync::{broadcast, watch};
 
+use crate::peer::Peer;
+use crate::provider::Scope;
 use crate::resource::{Kind, ResourceKey};
 use crate::session::{Event, KindStatus, Protocol};
-use crate::world::{Peer, Scope};
 
-/// Events kept for a reader that lags; beyond it the reader misses some.
+/// Events that are kept for a slow reader; beyond it the reader misses the oldest.
 const EVENT_BACKLOG: usize = 4096;
 
-/// One stream of one proxy, for as long as it is open. Numbers are never used again.
+/// The number of a stream. Numbers are never reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct StreamId(pub u64);
 
-/// A connected proxy, as one of its streams shows it.
+/// A connected proxy, as seen on one of its streams.
 #[derive(Clone, Debug)]
 pub struct Proxy {
     /// The stream.
     pub stream: StreamId,
-    /// Who it said it is, and where it connects from.
+    /// Its node and its connection.
     pub peer: Arc<Peer>,
-    /// What it may have.
+    /// Its scope.
     pub scope: Scope,
-    /// The protocol it speaks.
+    /// The protocol of the stream.
     pub protocol: Protocol,
     /// The kind of a per-type stream; `None` for an aggregated one.
     pub only: Option<Kind>,
-    /// Since when it is connected.
+    /// When the stream was admitted.
     pub since: SystemTime,
-    /// How far it is, of every kind it subscribes to.
+    /// Its progress, of every kind that it subscribes to.
     pub kinds: BTreeMap<Kind, Progress>,
 }
 
 impl Proxy {
-    /// Whether it runs everything that it should.
+    /// Whether it runs everything that it should run.
     #[must_use]
     pub fn is_settled(&self) -> bool {
         self.kinds
@@ -52,59 +52,59 @@ impl Proxy {
     }
 }
 
-/// How far a proxy is, of one kind.
+/// The progress of a proxy, of one kind.
 #[derive(Clone, Debug, Default)]
 pub struct Progress {
-    /// Versions wanted, sent, acknowledged; refusals; waits.
+    /// Versions wanted, sent and acknowledged; rejections; waits.
     pub status: KindStatus,
     /// When it last acknowledged a response of this kind.
     pub last_ack: Option<SystemTime>,
-    /// When it last refused one, and what it said (the culprit may since be found, or replaced).
+    /// When it last rejected one, and its error message. The rejected resource may have been replaced since.
     pub last_nack: Option<(SystemTime, String)>,
-    /// When it acknowledged the version it runs of each resource in [`KindStatus::resources`].
+    /// When it acknowledged the version that it runs of each resource in [`KindStatus::resources`].
     pub acked_at: BTreeMap<String, SystemTime>,
 }
 
-/// Something that happened to a proxy.
+/// An event of a proxy.
 #[derive(Clone, Debug)]
 pub struct FleetEvent {
-    /// When.
+    /// When it happened.
     pub at: SystemTime,
-    /// On which stream.
+    /// The stream.
     pub stream: StreamId,
     /// The proxy's node id.
     pub node: String,
-    /// What.
-    pub what: Happening,
+    /// What happened.
+    pub event: ProxyEvent,
 }
 
 /// What can happen to a proxy.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Happening {
-    /// It opened a stream and was given its scope.
+pub enum ProxyEvent {
+    /// It opened a stream and was admitted.
     Connected,
     /// Its stream ended.
     Disconnected,
-    /// It was sent, accepted or refused something.
+    /// It was sent a response, or answered one.
     Delivery(Event),
 }
 
-/// The version of one resource that one proxy runs.
+/// One resource at one proxy.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Running {
-    /// The stream it acknowledged it on.
+pub struct RunningResource {
+    /// The stream.
     pub stream: StreamId,
     /// The proxy's node id.
     pub node: String,
-    /// The version it should run.
+    /// The version that it should run.
     pub wanted: String,
-    /// The version it runs; empty if none yet.
+    /// The version that it runs; empty if none yet.
     pub acked: String,
-    /// Since when.
+    /// When it acknowledged that version on this stream; `None` if it brought the version from an earlier one.
     pub at: Option<SystemTime>,
 }
 
-/// Every connected proxy. Cheap to clone; all clones are the same fleet.
+/// Every connected proxy. Cheap to clone; all clones share one state.
 #[derive(Clone, Debug)]
 pub struct Fleet {
     inner: Arc<Inner>,
@@ -145,27 +145,27 @@ impl Fleet {
         self.lock().get(&stream).cloned()
     }
 
-    /// How many streams are open.
+    /// The number of open streams.
     #[must_use]
     pub fn len(&self) -> usize {
         self.lock().len()
     }
 
-    /// Whether nobody is connected.
+    /// Whether no stream is open.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.lock().is_empty()
     }
 
-    /// Who runs which version of a resource, for the kinds of which resources are followed one by
-    /// one (listeners, routes, filter configurations, secrets).
+    /// The version of a resource at each proxy, for the kinds whose resources are tracked one by one (listeners, routes, filter
+    /// configurations, secrets).
     #[must_use]
-    pub fn running(&self, key: &ResourceKey) -> Vec<Running> {
+    pub fn running(&self, key: &ResourceKey) -> Vec<RunningResource> {
         let proxies = self.lock();
         let running = proxies.values().filter_map(|proxy| {
             let progress = proxy.kinds.get(&key.kind)?;
             let resource = progress.status.resources.get(&key.name)?;
-            Some(Running {
+            Some(RunningResource {
                 stream: proxy.stream,
                 node: proxy.peer.id.clone(),
                 wanted: resource.wanted.clone(),
@@ -182,7 +182,7 @@ impl Fleet {
         self.inner.changes.subscribe()
     }
 
-    /// What happens from now on. A reader that lags by thousands misses the oldest.
+    /// The events from now on. A reader that lags by more than 4096 events misses the oldest.
     #[must_use]
     pub fn events(&self) -> broadcast::Receiver<FleetEvent> {
         self.inner.events.subscribe()
@@ -214,7 +214,7 @@ impl Fleet {
             stream,
             node,
         };
-        member.tell(since, Happening::Connected);
+        member.send(since, ProxyEvent::Connected);
         self.inner.changes.send_modify(|n| *n += 1);
         member
     }
@@ -227,7 +227,7 @@ impl Fleet {
     }
 }
 
-/// A stream's entry in the fleet; dropping it ends the entry.
+/// A stream's entry in the fleet. Dropping it removes the entry.
 #[derive(Debug)]
 pub(crate) struct Member {
     fleet: Fleet,
@@ -241,7 +241,7 @@ impl Member {
         self.stream
     }
 
-    /// Enters what a session learnt, and how far its client is now.
+    /// Records the events of a session and the state of its client.
     pub(crate) fn update(&self, status: BTreeMap<Kind, KindStatus>, events: Vec<Event>) {
         let now = SystemTime::now();
         let mut changed = false;
@@ -252,26 +252,26 @@ impl Member {
                 progress.status = status;
             }
             for event in &events {
-                note(&mut proxy.kinds, event, now);
+                record(&mut proxy.kinds, event, now);
             }
         }
         for event in events {
             changed = true;
-            self.tell(now, Happening::Delivery(event));
+            self.send(now, ProxyEvent::Delivery(event));
         }
         if changed {
             self.fleet.inner.changes.send_modify(|n| *n += 1);
         }
     }
 
-    fn tell(&self, at: SystemTime, what: Happening) {
+    fn send(&self, at: SystemTime, event: ProxyEvent) {
         let event = FleetEvent {
             at,
             stream: self.stream,
             node: self.node.clone(),
-            what,
+            event,
         };
-        // Nobody listening is fine.
+        // An error means that there is no reader.
         let _ = self.fleet.inner.events.send(event);
     }
 }
@@ -279,23 +279,23 @@ impl Member {
 impl Drop for Member {
     fn drop(&mut self) {
         self.fleet.lock().remove(&self.stream);
-        self.tell(SystemTime::now(), Happening::Disconnected);
+        self.send(SystemTime::now(), ProxyEvent::Disconnected);
         self.fleet.inner.changes.send_modify(|n| *n += 1);
     }
 }
 
-fn note(kinds: &mut BTreeMap<Kind, Progress>, event: &Event, now: SystemTime) {
+fn record(kinds: &mut BTreeMap<Kind, Progress>, event: &Event, now: SystemTime) {
     match event {
         Event::Sent { .. } => {}
-        Event::Acked { kind, items } => {
+        Event::Acked { kind, items, .. } => {
             let progress = kinds.entry(*kind).or_default();
             progress.last_ack = Some(now);
-            let followed = &progress.status.resources;
+            let tracked = &progress.status.resources;
             progress
                 .acked_at
-                .retain(|name, _| followed.contains_key(name));
-            for (name, _) in items.iter().filter(|(name, _)| followed.contains_key(name)) {
-                progress.acked_at.insert(name.clone(), now);
+                .retain(|name, _| tracked.contains_key(name));
+            for item in items.iter().filter(|item| tracked.contains_key(&item.name)) {
+                progress.acked_at.insert(item.name.clone(), now);
             }
         }
         Event::Nacked { kind, message, .. } => {
@@ -309,7 +309,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_proxy_that_comes_or_goes_is_a_change() {
+    fn a_proxy_that_connects_or_disconnects_is_a_change() {
         let fleet = Fleet::default();
         let mut changes = fleet.changes();
         let scope = Scope("all".to_owned());

@@ -1,38 +1,48 @@
-//! A generic xDS server: it delivers named, hashed, encoded resources to Envoys and learns what each
-//! of them took. It knows nothing of models.
+//! A generic xDS server. It delivers named, hashed, encoded resources to Envoys and records what each of them accepts and
+//! rejects. It knows nothing of models.
 //!
 //! ```text
-//! World (snapshots per scope) ──▶ session (pure, one per stream) ──▶ server (tonic) ──▶ Envoy
-//!                                     │  ▲ requests, timers
-//!                                     ▼  └──────────────────────────────────────────────┘
-//!                                   fleet (who runs what, who refused what, who waits for what)
+//! SnapshotProvider (snapshots per scope) ──▶ session (pure, one per stream) ──▶ server (tonic) ──▶ Envoy
+//!                                               │  ▲ requests, timers                                │
+//!                                               ▼  └─────────────────────────────────────────────────┘
+//!                                             fleet (what each proxy runs, rejects, waits for)
 //! ```
 //!
-//! - [`resource`] and [`snapshot`]: what is delivered; versions are content hashes.
-//! - [`world`]: the port through which a caller says who may have what.
-//! - [`pace`]: when a changed world is worth publishing.
+//! - [`resource`], [`origin`], [`snapshot`]: the resources, the objects they were made from, and consistent sets of resources.
+//!   Versions are content hashes.
+//! - [`provider`]: the port through which a caller decides which proxy may have which snapshots.
+//! - [`connection`], [`peer`]: the transport, and a proxy as its connection and its node describe it.
+//! - [`debounce`]: the delay between a change and its publication.
 //! - [`session`]: every rule of delivery, as a state machine without clock, socket or task.
-//! - [`fleet`]: what is known of every connected proxy.
-//! - [`loads`]: which clusters proxies report that they cannot reach.
-//! - [`server`]: the only module that names tonic's services; it performs what a session says.
+//! - [`wire`]: protobuf messages to inputs of a session, and its outputs to protobuf messages.
+//! - [`fleet`]: the state of every connected proxy.
+//! - [`loads`]: the clusters that proxies report as unreachable.
+//! - [`server`]: the only module that names tonic's services; it performs what a session decides.
 //!
-//! Invariant of the crate: a client that acknowledges everything and waits long enough runs exactly
-//! its scope's snapshot; until then it never routes to a cluster that it does not have.
+//! Invariant of the crate: a client that acknowledges everything and waits long enough runs exactly its scope's snapshot; until
+//! then it never routes to a cluster that it does not have.
 
+pub mod connection;
+pub mod debounce;
 pub mod fleet;
 pub mod loads;
 pub mod options;
-pub mod pace;
+pub mod origin;
+pub mod peer;
+pub mod provider;
 pub mod resource;
 pub mod server;
 pub mod session;
 pub mod snapshot;
-pub mod world;
+pub mod wire;
 
+pub use connection::{Connection, ConnectionInfo};
 pub use fleet::Fleet;
 pub use loads::Loads;
 pub use options::Options;
+pub use origin::{Origin, OriginObject};
+pub use peer::{Peer, PeerIdentity};
+pub use provider::{PermissionDenied, Scope, SnapshotProvider};
 pub use resource::{Kind, Resource, ResourceKey};
 pub use server::XdsServer;
 pub use snapshot::{Inconsistent, Snapshot};
-pub use world::{Peer, Refused, Scope, World};

@@ -1,39 +1,38 @@
-//! The durations and bounds of delivery, with the values the design gives.
+//! Durations and limits of delivery, with the defaults of the design.
 
 use std::time::Duration;
 
-/// How the server delivers. [`Options::default`] is what the design says.
+/// The settings of a server. [`Options::default`] has the values that the docs of the fields name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Options {
-    /// How long a route or filter configuration waits for a proxy to take a new cluster before the
-    /// wait is reported as failed (rule 3): 15 s.
+    /// How long a route or a filter configuration waits for a proxy to warm a new cluster before the wait is reported as failed
+    /// (rule 3): 15 s.
     pub warm_timeout: Duration,
-    /// How long a cluster outlives the last route to it at a proxy (rule 3): 60 s. The listener's
-    /// `request_timeout` must stay below it.
+    /// How long a proxy keeps a cluster after the last route to it (rule 3): 60 s. The listener's `request_timeout` must stay
+    /// below it.
     pub linger: Duration,
-    /// Wait before a refused filter configuration is offered again: 30 s, doubling each time.
+    /// Delay before the first retry of a rejected filter configuration: 30 s. It doubles with each retry.
     pub retry_first: Duration,
-    /// The longest wait between two such offers: 10 min.
+    /// Longest delay between two retries: 10 min.
     pub retry_max: Duration,
-    /// Body bytes from which a delta response is closed and the rest goes into the next: 2 MiB.
-    /// One resource larger than that still goes, alone.
+    /// Body bytes after which a delta response is closed and the rest goes into the next one: 2 MiB. A larger resource is sent
+    /// alone.
     pub response_bytes: usize,
-    /// Responses of one kind that may be unanswered; beyond it newer state waits: 32.
+    /// Unanswered responses of one kind on one stream: 32. Beyond it newer state waits.
     pub in_flight: usize,
-    /// Names one stream may subscribe to, over all kinds; beyond it the stream is closed: 100 000.
+    /// Names that one stream may subscribe to, over all kinds: 100 000. Beyond it the stream is closed.
     pub max_names: usize,
-    /// Responses that may wait for a stream's transport; beyond it only the newest snapshot waits: 4.
+    /// Responses that may wait for a stream's transport: 4. Beyond it only the newest snapshot waits.
     pub response_queue: usize,
-    /// Over how long proxies are sent elsewhere when the server ends: 10 s.
+    /// Time over which a server that shuts down closes its connections: 10 s.
     pub drain: Duration,
-    /// HTTP/2 keepalive: interval of pings, and how long an answer may take: 60 s, 60 s.
+    /// HTTP/2 keepalive: interval of pings and timeout of their answers: 60 s, 60 s.
     ///
-    /// Envoy answers pings on its main thread, which says nothing while it takes a large first push
-    /// (20 s for 8000 clusters, more on a slow core). Cutting it off there would make it start over, and
-    /// be cut off again. A peer that is gone without a word costs a stream for two minutes at most; one
-    /// that reconnects does not wait for that.
+    /// Envoy answers pings on its main thread, which is busy while it applies a large first push (20 s for 8000 clusters, more
+    /// on a slow core). A shorter timeout would close the connection, Envoy would start over, and the next one would be closed
+    /// too. A peer that disappears silently occupies its stream for two minutes at most; one that reconnects is served at once.
     pub keepalive: (Duration, Duration),
-    /// How often a proxy reports its load: 10 s.
+    /// Interval at which a proxy reports its load: 10 s.
     pub load_interval: Duration,
 }
 
@@ -56,7 +55,7 @@ impl Default for Options {
 }
 
 impl Options {
-    /// The wait before retry `n` (from 1): `retry_first · 2^(n−1)`, at most `retry_max`.
+    /// The delay before retry `n` (from 1): `retry_first · 2^(n−1)`, at most `retry_max`.
     #[must_use]
     pub fn retry_after(&self, n: u32) -> Duration {
         let doubled = 2u32.saturating_pow(n.saturating_sub(1));

@@ -1,8 +1,8 @@
-//! What is delivered: a named, encoded message of one kind, its content hash, and what it needs.
+//! A resource: a named, encoded message of one kind, its content hash, what it requires, and its origin.
 //!
-//! Invariant: a resource's version is a function of its bytes alone, so equal content has equal
-//! versions on every replica (server rule 8). It is made by `translate`, held by a
-//! [`Snapshot`](crate::Snapshot), and its bytes are shared by every stream that sends it.
+//! Invariant: a resource's version is a function of its bytes alone, so equal content has equal versions on every replica (server
+//! rule 8). A caller makes resources, a [`Snapshot`](crate::Snapshot) holds them, and every stream that sends one shares its
+//! bytes.
 
 use std::fmt;
 use std::hash::Hasher as _;
@@ -11,9 +11,11 @@ use std::sync::Arc;
 use bytes::Bytes;
 use siphasher::sip128::{Hasher128 as _, SipHasher13};
 
-/// The xDS resource types this server delivers.
+use crate::origin::Origin;
+
+/// The xDS resource types that this server delivers.
 ///
-/// The derived order is only for maps; what is pushed first is [`Kind::PUSH_ORDER`].
+/// The derived order is only for maps; resources are pushed in [`Kind::PUSH_ORDER`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Kind {
     /// CDS: `envoy.config.cluster.v3.Cluster`.
@@ -31,8 +33,8 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// Every kind, in the order in which a stream pushes what is due (make before break): clusters,
-    /// what they need to warm, then what routes to them, and the filter configuration last.
+    /// Every kind, in the order in which a stream pushes them (make before break): clusters, what they need to warm, then what
+    /// routes to them, and the filter configuration last.
     pub const PUSH_ORDER: [Kind; 6] = [
         Kind::Cluster,
         Kind::Endpoints,
@@ -55,7 +57,7 @@ impl Kind {
         }
     }
 
-    /// The kind a type URL names, if it is one of ours.
+    /// The kind that a type URL names, if this server delivers it.
     #[must_use]
     pub fn from_type_url(url: &str) -> Option<Kind> {
         Kind::PUSH_ORDER
@@ -76,22 +78,22 @@ impl Kind {
         }
     }
 
-    /// Whether an empty first subscription means everything (legacy wildcard), and a
-    /// state-of-the-world response must hold everything because what is absent is removed.
+    /// Whether an empty first subscription is a wildcard (legacy wildcard), and a state-of-the-world response replaces all
+    /// resources of the kind, so that a resource it leaves out is removed.
     #[must_use]
     pub fn is_full_state(self) -> bool {
         matches!(self, Kind::Cluster | Kind::Listener)
     }
 
-    /// Whether a vanished resource is reported as removed (rule 4: for routes, filter configurations
-    /// and secrets a removal hangs Envoy's warming, or is an HTTP 500 on every request).
+    /// Whether the server reports a resource that left the snapshot as removed (rule 4). For routes, filter configurations and
+    /// secrets it does not: a removal hangs Envoy's warming, or causes an HTTP 500 on every request.
     #[must_use]
     pub fn reports_removal(self) -> bool {
         matches!(self, Kind::Cluster | Kind::Listener | Kind::Endpoints)
     }
 
-    /// Whether resources of this kind send traffic to the clusters they require, and so wait for
-    /// them to be warm and keep them alive.
+    /// Whether resources of this kind send traffic to the clusters they require. They wait until those clusters are warm, and
+    /// the clusters stay as long as such a resource needs them.
     #[must_use]
     pub fn routes_to_clusters(self) -> bool {
         matches!(self, Kind::Listener | Kind::Route | Kind::Extension)
@@ -111,7 +113,7 @@ impl fmt::Display for Kind {
 /// The identity of a resource: its kind and its name.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ResourceKey {
-    /// What it is.
+    /// Its kind.
     pub kind: Kind,
     /// Its xDS resource name.
     pub name: String,
@@ -133,34 +135,45 @@ impl fmt::Display for ResourceKey {
     }
 }
 
-/// How the body of a refused resource looks when it is offered for the `n`-th time again (`n` ≥ 1).
+/// The body of a rejected resource on its `n`-th retry (`n` ≥ 1).
 ///
-/// Envoy does not apply a filter configuration whose bytes equal the ones it refused (rule 9).
-pub type Rearm = Arc<dyn Fn(u32) -> Bytes + Send + Sync>;
+/// Envoy does not apply a filter configuration whose bytes equal the ones it rejected (rule 9), so the bytes must differ.
+pub type RetryBody = Arc<dyn Fn(u32) -> Bytes + Send + Sync>;
+
+/// One version of a resource without its body, shared by every stream that has been sent it.
+#[derive(Clone, Debug)]
+pub(crate) struct Descriptor {
+    pub(crate) version: Arc<str>,
+    /// `None` only for a version that a client brought from an earlier stream and that this server does not know.
+    pub(crate) requires: Option<Arc<[ResourceKey]>>,
+    pub(crate) origin: Origin,
+}
 
 /// One encoded xDS resource. Cheap to clone: the bytes are shared.
 #[derive(Clone)]
 pub struct Resource {
     key: ResourceKey,
     body: Bytes,
-    version: Arc<str>,
-    requires: Arc<[ResourceKey]>,
-    yields: bool,
-    rearm: Option<Rearm>,
+    descriptor: Arc<Descriptor>,
+    after_routes: bool,
+    retry_body: Option<RetryBody>,
 }
 
 impl Resource {
-    /// A resource from its encoded message (the value of the `Any`). Its version is the hash of
-    /// those bytes.
+    /// A resource from its encoded message (the value of the `Any`). Its version is the hash of these bytes.
     pub fn new(kind: Kind, name: impl Into<String>, body: impl Into<Bytes>) -> Self {
         let body = body.into();
+        let descriptor = Descriptor {
+            version: content_hash([body.as_ref()]).into(),
+            requires: Some(Arc::default()),
+            origin: Origin::default(),
+        };
         Self {
             key: ResourceKey::new(kind, name),
-            version: content_hash([body.as_ref()]).into(),
             body,
-            requires: Arc::from([]),
-            yields: false,
-            rearm: None,
+            descriptor: Arc::new(descriptor),
+            after_routes: false,
+            retry_body: None,
         }
     }
 
@@ -169,35 +182,43 @@ impl Resource {
         Self::new(kind, name, message.encode_to_vec())
     }
 
-    /// Says what must exist beside this resource: the clusters that a route or a filter
-    /// configuration sends traffic to (it then waits for them), the endpoints of an EDS cluster
-    /// (they then follow it; without any, endpoints of the cluster's own name are taken).
+    /// Sets the resources that must exist beside this one: the clusters that a route or a filter configuration sends traffic to
+    /// (it then waits for them), or the endpoints of an EDS cluster (they then follow it). A cluster without any gets the
+    /// endpoints of its own name.
     #[must_use]
-    pub fn requiring(mut self, keys: impl IntoIterator<Item = ResourceKey>) -> Self {
-        self.requires = keys.into_iter().collect();
-        self
+    pub fn requiring(self, keys: impl IntoIterator<Item = ResourceKey>) -> Self {
+        self.requiring_all(keys.into_iter().collect())
     }
 
     /// As [`Resource::requiring`], with a list that several resources share.
     #[must_use]
     pub fn requiring_all(mut self, keys: Arc<[ResourceKey]>) -> Self {
-        self.requires = keys;
+        Arc::make_mut(&mut self.descriptor).requires = Some(keys);
         self
     }
 
-    /// Says that it takes away what routes or filters may still use, as endpoints of which none is left do: a client that has
-    /// other endpoints keeps them until it has acknowledged the routes and filters that go with these.
+    /// Sets the objects that this resource was made from. They do not change its version.
     #[must_use]
-    pub fn yielding(mut self) -> Self {
-        self.yields = true;
+    pub fn with_origin(mut self, origin: Origin) -> Self {
+        Arc::make_mut(&mut self.descriptor).origin = origin;
         self
     }
 
-    /// Says how the body looks on retry `n` after a NACK; without it a refused version is never
-    /// offered again.
+    /// Marks a version that takes away what routes or filters may still use, such as endpoints of which none is left. A client
+    /// that has another version keeps it until it has acknowledged the routes and filters of the same snapshot.
     #[must_use]
-    pub fn rearmed_by(mut self, rearm: impl Fn(u32) -> Bytes + Send + Sync + 'static) -> Self {
-        self.rearm = Some(Arc::new(rearm));
+    pub fn after_routes(mut self) -> Self {
+        self.after_routes = true;
+        self
+    }
+
+    /// Sets the body of each retry after a NACK. Without it the server never offers a rejected version again.
+    #[must_use]
+    pub fn with_retry_body(
+        mut self,
+        retry_body: impl Fn(u32) -> Bytes + Send + Sync + 'static,
+    ) -> Self {
+        self.retry_body = Some(Arc::new(retry_body));
         self
     }
 
@@ -228,33 +249,35 @@ impl Resource {
     /// The content hash of the body: 32 hex digits.
     #[must_use]
     pub fn version(&self) -> &str {
-        &self.version
+        &self.descriptor.version
     }
 
-    /// What must exist beside it.
+    /// The resources that must exist beside it.
     #[must_use]
     pub fn requires(&self) -> &[ResourceKey] {
-        &self.requires
+        self.descriptor.requires.as_deref().unwrap_or_default()
     }
 
-    /// Whether routes and filters go first.
+    /// The objects that it was made from.
     #[must_use]
-    pub fn yields(&self) -> bool {
-        self.yields
+    pub fn origin(&self) -> &Origin {
+        &self.descriptor.origin
     }
 
-    /// How its body looks on a retry, if it may be retried.
+    /// Whether routes and filters go first. See [`Resource::after_routes`].
     #[must_use]
-    pub fn rearm(&self) -> Option<&Rearm> {
-        self.rearm.as_ref()
+    pub fn is_after_routes(&self) -> bool {
+        self.after_routes
     }
 
-    pub(crate) fn shared_version(&self) -> Arc<str> {
-        self.version.clone()
+    /// Its body on a retry, if it may be retried.
+    #[must_use]
+    pub fn retry_body(&self) -> Option<&RetryBody> {
+        self.retry_body.as_ref()
     }
 
-    pub(crate) fn shared_requires(&self) -> Arc<[ResourceKey]> {
-        self.requires.clone()
+    pub(crate) fn descriptor(&self) -> &Arc<Descriptor> {
+        &self.descriptor
     }
 }
 
@@ -262,19 +285,20 @@ impl fmt::Debug for Resource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Resource")
             .field("key", &self.key)
-            .field("version", &self.version)
+            .field("version", &self.version())
             .field("bytes", &self.body.len())
-            .field("requires", &self.requires)
-            .field("yields", &self.yields)
-            .field("rearm", &self.rearm.is_some())
+            .field("requires", &self.requires())
+            .field("origin", &self.origin())
+            .field("after_routes", &self.after_routes)
+            .field("retry_body", &self.retry_body.is_some())
             .finish()
     }
 }
 
-/// A 128-bit hash of `parts`, each with its length so that borders count, as 32 hex digits.
+/// A 128-bit hash of `parts` as 32 hex digits. Each part enters with its length, so that two splits of the same bytes differ.
 ///
-/// SipHash-1-3 under a fixed key: equal on every replica and every run. It guards against accident,
-/// not against somebody who may write the configuration anyway.
+/// SipHash-1-3 under a fixed key: equal on every replica and in every run. It guards against accidental collisions, not against
+/// an attacker, who could write the configuration itself.
 #[must_use]
 pub fn content_hash<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> String {
     let mut hasher = SipHasher13::new_with_keys(0x6865_6164_6761_7465, 0x7864_7376_6572_7331);

@@ -1,25 +1,24 @@
-//! Everything one scope should run, immutable and consistent.
+//! Everything that the proxies of one scope should run: immutable and consistent.
 //!
-//! Invariant: keys are unique and everything a resource requires is there, so a client that holds a
-//! snapshot routes to nothing that is missing. `translate` builds it once per scope; all streams of
-//! the scope share it.
+//! Invariant: keys are unique and every required resource is present, so a client that holds a snapshot routes to nothing that
+//! is missing. A snapshot is built once per scope; all streams of the scope share it.
 
 use std::sync::Arc;
 
 use crate::resource::{Kind, Resource, ResourceKey, content_hash};
 
-/// Why a set of resources is not a snapshot.
+/// The reason why a set of resources is not a snapshot.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Inconsistent {
     /// Two resources have the same kind and name.
-    #[error("{0} is given twice")]
+    #[error("{0} appears twice")]
     Duplicate(ResourceKey),
     /// A resource requires one that is not in the set.
     #[error("{resource} requires {missing}, which is not in the snapshot")]
     Missing {
-        /// The resource that requires it.
+        /// The resource with the requirement.
         resource: ResourceKey,
-        /// What is not there.
+        /// The required resource.
         missing: ResourceKey,
     },
 }
@@ -27,7 +26,7 @@ pub enum Inconsistent {
 /// An immutable, consistent set of resources. Cheap to share as `Arc<Snapshot>`.
 #[derive(Clone, Debug, Default)]
 pub struct Snapshot {
-    /// Sorted by name: with thousands of resources a snapshot is little more than a list of what is shared anyway.
+    /// Sorted by name: a sorted list of shared resources is the smallest form for thousands of them.
     kinds: [Vec<Arc<Resource>>; 6],
     versions: [Arc<str>; 6],
 }
@@ -36,7 +35,7 @@ impl Snapshot {
     /// Builds a snapshot.
     ///
     /// # Errors
-    /// [`Inconsistent`] if a key is given twice or a required resource is missing.
+    /// [`Inconsistent`] if a key appears twice or a required resource is missing.
     pub fn new(
         resources: impl IntoIterator<Item = impl Into<Arc<Resource>>>,
     ) -> Result<Self, Inconsistent> {
@@ -54,15 +53,15 @@ impl Snapshot {
         }
         let versions = Kind::PUSH_ORDER.map(|_| Arc::from(""));
         let mut snapshot = Self { kinds, versions };
-        snapshot.check()?;
+        snapshot.check_requirements()?;
         for kind in Kind::PUSH_ORDER {
             snapshot.versions[kind.index()] = snapshot.hash(kind).into();
         }
         Ok(snapshot)
     }
 
-    fn check(&self) -> Result<(), Inconsistent> {
-        // Routes and filters share one list of all clusters.
+    fn check_requirements(&self) -> Result<(), Inconsistent> {
+        // Routes and filters share one list of all clusters: it is checked once.
         let mut last: &[ResourceKey] = &[];
         for resource in Kind::PUSH_ORDER.into_iter().flat_map(|kind| self.of(kind)) {
             let requires = resource.requires();
@@ -102,13 +101,13 @@ impl Snapshot {
         self.kinds[kind.index()].iter()
     }
 
-    /// How many resources of `kind` there are.
+    /// The number of resources of `kind`.
     #[must_use]
     pub fn count(&self, kind: Kind) -> usize {
         self.kinds[kind.index()].len()
     }
 
-    /// The content hash over names and versions of all resources of `kind`.
+    /// The content hash over names and versions of all resources of `kind`: 32 hex digits.
     #[must_use]
     pub fn version(&self, kind: Kind) -> &str {
         &self.versions[kind.index()]
@@ -120,17 +119,32 @@ impl Snapshot {
         self.versions == other.versions
     }
 
-    /// The endpoints that belong to a cluster: those it requires, else those of its own name.
+    /// Whether both hold the same resources at the same versions, made from the same objects.
+    ///
+    /// To hand a snapshot to a session that has one of the same content costs nothing on the wire, and tells the session the
+    /// newer origins.
+    #[must_use]
+    pub fn same_origins(&self, other: &Snapshot) -> bool {
+        let mut pairs = self
+            .kinds
+            .iter()
+            .flatten()
+            .zip(other.kinds.iter().flatten());
+        self.same_content(other)
+            && pairs.all(|(a, b)| Arc::ptr_eq(a, b) || a.origin() == b.origin())
+    }
+
+    /// The names of the endpoints that belong to a cluster: those it requires, else those of its own name.
     pub(crate) fn endpoints_of<'a>(&'a self, cluster: &'a Resource) -> Vec<&'a str> {
-        let mut named: Vec<&str> = cluster
+        let mut names: Vec<&str> = cluster
             .requires()
             .iter()
             .filter(|key| key.kind == Kind::Endpoints)
             .map(|key| key.name.as_str())
             .collect();
-        if named.is_empty() && self.get(Kind::Endpoints, cluster.name()).is_some() {
-            named.push(cluster.name());
+        if names.is_empty() && self.get(Kind::Endpoints, cluster.name()).is_some() {
+            names.push(cluster.name());
         }
-        named
+        names
     }
 }

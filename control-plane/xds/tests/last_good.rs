@@ -1,4 +1,4 @@
-//! What a proxy gets that refuses the newest version and has none (server rule 2: the last good stays).
+//! The last good version, for a proxy that rejects the newest version and has none (server rule 2).
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod common;
@@ -7,12 +7,12 @@ mod loopback;
 use std::sync::Arc;
 use std::time::Duration;
 
-use common::{BOTH, Client, Rig, resource, snapshot};
-use headgate_xds::session::{Good, Protocol};
+use common::{BOTH, Client, Harness, resource, snapshot};
+use headgate_xds::session::{LastGood, Protocol};
 use headgate_xds::{Kind, Options, Resource, Snapshot};
 use loopback::{answer, ask, next};
 
-const VITAL: [(Kind, &str); 3] = [
+const ESSENTIAL: [(Kind, &str); 3] = [
     (Kind::Listener, "l"),
     (Kind::Route, "r"),
     (Kind::Extension, "f"),
@@ -26,51 +26,51 @@ fn cluster(name: &str) -> [Resource; 2] {
 }
 
 /// A resource that routes to clusters, and these clusters.
-fn world((kind, name): (Kind, &str), text: &str, clusters: &[&str]) -> Arc<Snapshot> {
+fn snapshot_of((kind, name): (Kind, &str), text: &str, clusters: &[&str]) -> Arc<Snapshot> {
     let all = clusters.iter().flat_map(|name| cluster(name));
     snapshot(all.chain([resource(kind, name, text, clusters)]))
 }
 
-/// A scope, as a server knows it.
+/// The last good versions of a scope, as a server keeps them.
 #[derive(Default)]
-struct Scope(Good);
+struct Scope(LastGood);
 
 impl Scope {
-    /// A proxy takes a world.
-    fn takes(&mut self, rig: &mut Rig, world: Arc<Snapshot>) {
-        rig.set(world);
-        rig.settle();
-        for resource in rig.session.take_good() {
-            self.0.accept(&resource, &rig.world);
+    /// A proxy gets a snapshot.
+    fn publish(&mut self, harness: &mut Harness, snapshot: Arc<Snapshot>) {
+        harness.set_snapshot(snapshot);
+        harness.settle();
+        for resource in harness.session.take_accepted() {
+            self.0.accept(&resource, &harness.snapshot);
         }
     }
 
-    /// The proxy is started anew: it has nothing.
-    fn restarts(&self, rig: &mut Rig) {
-        let names: Vec<_> = rig
+    /// The proxy restarts: it has nothing.
+    fn restart(&self, harness: &mut Harness) {
+        let names: Vec<_> = harness
             .client
             .kinds
             .iter()
             .map(|(k, s)| (*k, s.names.clone()))
             .collect();
-        rig.client = Client::new(rig.client.protocol, rig.now);
+        harness.client = Client::new(harness.client.protocol, harness.now);
         for (kind, names) in names {
             let own = [Kind::Route, Kind::Extension].contains(&kind);
-            let state = rig.client.kinds.get_mut(&kind).unwrap();
+            let state = harness.client.kinds.get_mut(&kind).unwrap();
             state.names = if own { names } else { Default::default() };
         }
-        rig.reconnect();
-        rig.session.know_good(Arc::new(self.0.clone()));
+        harness.reconnect();
+        harness.session.set_last_good(Arc::new(self.0.clone()));
     }
 }
 
-fn rig(protocol: Protocol, (kind, name): (Kind, &str), world: Arc<Snapshot>) -> Rig {
+fn harness(protocol: Protocol, (kind, name): (Kind, &str), snapshot: Arc<Snapshot>) -> Harness {
     let named = (kind != Kind::Listener).then_some((kind, name));
-    Rig::new(protocol, world, named.as_slice())
+    Harness::new(protocol, snapshot, named.as_slice())
 }
 
-fn sent(rig: &Rig, kind: Kind) -> Vec<String> {
-    let items = rig
+fn sent(harness: &Harness, kind: Kind) -> Vec<String> {
+    let items = harness
         .log
         .iter()
         .filter(|r| r.kind == kind)
@@ -82,87 +82,94 @@ fn sent(rig: &Rig, kind: Kind) -> Vec<String> {
 }
 
 #[test]
-fn rule_02_a_proxy_started_anew_is_given_the_last_good_version_of_what_it_refuses() {
+fn rule_02_a_restarted_proxy_is_offered_the_last_good_version_of_a_resource_that_it_rejects() {
     for protocol in BOTH {
-        for what in VITAL {
+        for what in ESSENTIAL {
             let (kind, name) = what;
-            let (mut scope, mut rig) = (
+            let (mut scope, mut harness) = (
                 Scope::default(),
-                rig(protocol, what, world(what, "1", &["c"])),
+                harness(protocol, what, snapshot_of(what, "1", &["c"])),
             );
-            scope.takes(&mut rig, world(what, "1", &["c"]));
-            scope.takes(&mut rig, world(what, "bad", &["c"]));
+            scope.publish(&mut harness, snapshot_of(what, "1", &["c"]));
+            scope.publish(&mut harness, snapshot_of(what, "bad", &["c"]));
             assert_eq!(
-                rig.client.held(kind, name),
+                harness.client.held(kind, name),
                 Some("1"),
                 "it keeps what it has"
             );
-            scope.restarts(&mut rig);
-            rig.settle();
+            scope.restart(&mut harness);
+            harness.settle();
             assert_eq!(
-                rig.client.held(kind, name),
+                harness.client.held(kind, name),
                 Some("1"),
                 "{protocol:?} {kind}"
             );
             assert_eq!(
-                sent(&rig, kind),
+                sent(&harness, kind),
                 ["bad", "1"],
                 "{protocol:?}: the newest first"
             );
-            let status = &rig.session.status()[&kind];
+            let status = &harness.session.status()[&kind];
             assert!(status.nacked.contains_key(name) && !status.is_settled());
-            assert_eq!(rig.client.breaches, Vec::<String>::new());
-            // The newest other version is what it gets next, as ever.
-            scope.takes(&mut rig, world(what, "2", &["c"]));
+            assert_eq!(harness.client.violations, Vec::<String>::new());
+            // Next it gets the newest other version, as usual.
+            scope.publish(&mut harness, snapshot_of(what, "2", &["c"]));
             assert_eq!(
-                rig.client.held(kind, name),
+                harness.client.held(kind, name),
                 Some("2"),
                 "{protocol:?} {kind}"
             );
-            assert!(rig.session.status()[&kind].is_settled());
+            assert!(harness.session.status()[&kind].is_settled());
         }
     }
 }
 
 #[test]
-fn rule_02_a_last_good_version_that_needs_what_is_gone_is_not_given() {
+fn rule_02_a_last_good_version_with_a_missing_requirement_is_not_offered() {
     for protocol in BOTH {
-        for what in VITAL {
+        for what in ESSENTIAL {
             let (kind, name) = what;
-            let (mut scope, mut rig) = (
+            let (mut scope, mut harness) = (
                 Scope::default(),
-                rig(protocol, what, world(what, "1", &["c", "d"])),
+                harness(protocol, what, snapshot_of(what, "1", &["c", "d"])),
             );
-            scope.takes(&mut rig, world(what, "1", &["c", "d"]));
-            scope.takes(&mut rig, world(what, "bad", &["c"]));
-            scope.restarts(&mut rig);
-            // Longer than anything waits.
-            rig.settle_for(Duration::from_secs(100));
-            assert_eq!(rig.client.held(kind, name), None, "{protocol:?} {kind}");
+            scope.publish(&mut harness, snapshot_of(what, "1", &["c", "d"]));
+            scope.publish(&mut harness, snapshot_of(what, "bad", &["c"]));
+            scope.restart(&mut harness);
+            // Longer than the longest wait.
+            harness.settle_for(Duration::from_secs(100));
+            assert_eq!(harness.client.held(kind, name), None, "{protocol:?} {kind}");
         }
     }
 }
 
 #[test]
-fn rule_02_where_the_last_good_version_of_others_is_refused_too_the_one_before_is_given() {
+fn rule_02_if_the_last_good_version_is_rejected_too_the_one_before_is_offered() {
     for protocol in BOTH {
         let what = (Kind::Route, "r");
         let mut scope = Scope::default();
-        let mut rig = rig(protocol, what, world(what, "1", &["c"]));
-        scope.takes(&mut rig, world(what, "1", &["c"]));
-        // Taken by another proxy alone.
-        let other = world(what, "bad for one", &["c"]);
+        let mut harness = harness(protocol, what, snapshot_of(what, "1", &["c"]));
+        scope.publish(&mut harness, snapshot_of(what, "1", &["c"]));
+        // Only another proxy accepted this one.
+        let other = snapshot_of(what, "bad for one", &["c"]);
         scope.0.accept(other.get(what.0, what.1).unwrap(), &other);
-        rig.set(world(what, "bad for all", &["c"]));
-        scope.restarts(&mut rig);
-        rig.settle();
-        assert_eq!(sent(&rig, Kind::Route), ["bad for all", "bad for one", "1"]);
-        assert_eq!(rig.client.held(Kind::Route, "r"), Some("1"), "{protocol:?}");
+        harness.set_snapshot(snapshot_of(what, "bad for all", &["c"]));
+        scope.restart(&mut harness);
+        harness.settle();
+        assert_eq!(
+            sent(&harness, Kind::Route),
+            ["bad for all", "bad for one", "1"]
+        );
+        assert_eq!(
+            harness.client.held(Kind::Route, "r"),
+            Some("1"),
+            "{protocol:?}"
+        );
     }
 }
 
 #[test]
-fn rule_02_old_endpoints_and_clusters_are_given_to_nobody() {
+fn rule_02_old_endpoints_and_clusters_are_not_offered() {
     for protocol in BOTH {
         let with = |endpoints: &str, text: &str| {
             snapshot([
@@ -171,26 +178,35 @@ fn rule_02_old_endpoints_and_clusters_are_given_to_nobody() {
             ])
         };
         let mut scope = Scope::default();
-        let mut rig = Rig::new(protocol, with("1", "1"), &[]);
-        scope.takes(&mut rig, with("1", "1"));
-        scope.takes(&mut rig, with("bad", "1"));
-        scope.restarts(&mut rig);
-        rig.settle();
-        assert_eq!(rig.client.held(Kind::Endpoints, "c"), None, "{protocol:?}");
-        scope.takes(&mut rig, with("1", "bad"));
-        scope.restarts(&mut rig);
-        rig.settle();
-        assert_eq!(rig.client.held(Kind::Cluster, "c"), None, "{protocol:?}");
+        let mut harness = Harness::new(protocol, with("1", "1"), &[]);
+        scope.publish(&mut harness, with("1", "1"));
+        scope.publish(&mut harness, with("bad", "1"));
+        scope.restart(&mut harness);
+        harness.settle();
+        assert_eq!(
+            harness.client.held(Kind::Endpoints, "c"),
+            None,
+            "{protocol:?}"
+        );
+        scope.publish(&mut harness, with("1", "bad"));
+        scope.restart(&mut harness);
+        harness.settle();
+        assert_eq!(
+            harness.client.held(Kind::Cluster, "c"),
+            None,
+            "{protocol:?}"
+        );
     }
 }
 
-/// A route that needs nothing.
+/// A route without requirements.
 fn route(text: &str) -> Arc<Snapshot> {
     snapshot([resource(Kind::Route, "r", text, &[])])
 }
 
 #[tokio::test]
-async fn rule_02_what_one_proxy_accepted_is_given_to_the_next_that_refuses_the_newest() {
+async fn rule_02_a_version_that_one_proxy_accepted_is_offered_to_the_next_that_rejects_the_newest()
+{
     let running = loopback::start_with(Some(route("1")), Options::default()).await;
     let (send, mut stream) = running.delta().await;
     send.send(ask(Kind::Route, &["r"])).await.unwrap();

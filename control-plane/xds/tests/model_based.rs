@@ -1,5 +1,5 @@
-//! Random interleavings of snapshot changes, reconnects, NACKs and (un)subscribes, in both protocols,
-//! against a client that behaves like Envoy. The three properties bear the names of the design.
+//! Random interleavings of snapshot changes, reconnects, NACKs and (un)subscribes, in both protocols, against a client that behaves like
+//! Envoy. The three properties have the names that the design gives them.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -8,15 +8,15 @@ mod common;
 use std::sync::Arc;
 use std::time::Duration;
 
-use common::{Rig, resource, snapshot};
+use common::{Harness, resource, snapshot};
 use headgate_xds::session::Protocol;
 use headgate_xds::{Kind, Snapshot};
 use proptest::prelude::*;
 use proptest::test_runner::FileFailurePersistence;
 
-/// What a random world holds: a revision per resource; the highest revision of each is a bad one.
+/// The content of a random snapshot: a revision of each resource. Revision 3 is a bad one.
 #[derive(Clone)]
-struct World {
+struct Content {
     clusters: [Option<u8>; 4],
     endpoints: [u8; 4],
     routes: [Option<(u8, u8)>; 2],
@@ -25,7 +25,7 @@ struct World {
     secret: Option<u8>,
 }
 
-impl std::fmt::Debug for World {
+impl std::fmt::Debug for Content {
     /// On one line, so that a failing case can be read.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Self {
@@ -55,7 +55,7 @@ fn text(revision: u8) -> String {
     }
 }
 
-impl World {
+impl Content {
     fn snapshot(&self) -> Arc<Snapshot> {
         let mut resources = Vec::new();
         for (i, revision) in self.clusters.iter().enumerate() {
@@ -63,10 +63,10 @@ impl World {
             resources.push(resource(Kind::Cluster, CLUSTERS[i], &text(*revision), &[]));
             let endpoints = text(self.endpoints[i]);
             let endpoints = resource(Kind::Endpoints, CLUSTERS[i], &endpoints, &[]);
-            // One revision is that of nobody being there any more.
-            let gone = self.endpoints[i] == 2;
-            resources.push(if gone {
-                endpoints.yielding()
+            // Revision 2 has no endpoint left.
+            let none_left = self.endpoints[i] == 2;
+            resources.push(if none_left {
+                endpoints.after_routes()
             } else {
                 endpoints
             });
@@ -110,7 +110,7 @@ impl World {
     }
 }
 
-fn world() -> impl Strategy<Value = World> {
+fn content() -> impl Strategy<Value = Content> {
     let maybe = || prop::option::weighted(0.8, 0u8..4);
     let routing = || prop::option::weighted(0.9, (0u8..4, 0u8..16));
     (
@@ -122,7 +122,7 @@ fn world() -> impl Strategy<Value = World> {
         maybe(),
     )
         .prop_map(
-            |(clusters, endpoints, routes, filter, listeners, secret)| World {
+            |(clusters, endpoints, routes, filter, listeners, secret)| Content {
                 clusters,
                 endpoints,
                 routes,
@@ -135,10 +135,10 @@ fn world() -> impl Strategy<Value = World> {
 
 #[derive(Clone, Debug)]
 enum Step {
-    World(World),
-    Hear(u8),
-    Speak(u8),
-    Deliver(u8),
+    Snapshot(Content),
+    ReceiveRequests(u8),
+    SendResponses(u8),
+    DeliverResponses(u8),
     Settle,
     Advance(u8),
     Reconnect,
@@ -148,10 +148,10 @@ enum Step {
 
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
-        4 => world().prop_map(Step::World),
-        4 => (1u8..5).prop_map(Step::Hear),
-        4 => (1u8..5).prop_map(Step::Speak),
-        4 => (1u8..5).prop_map(Step::Deliver),
+        4 => content().prop_map(Step::Snapshot),
+        4 => (1u8..5).prop_map(Step::ReceiveRequests),
+        4 => (1u8..5).prop_map(Step::SendResponses),
+        4 => (1u8..5).prop_map(Step::DeliverResponses),
         3 => Just(Step::Settle),
         2 => (1u8..80).prop_map(Step::Advance),
         1 => Just(Step::Reconnect),
@@ -164,82 +164,83 @@ fn protocol() -> impl Strategy<Value = Protocol> {
     prop_oneof![Just(Protocol::Delta), Just(Protocol::StateOfTheWorld)]
 }
 
-fn perform(rig: &mut Rig, step: &Step) {
+fn perform(harness: &mut Harness, step: &Step) {
     match step {
-        Step::World(world) => rig.set(world.snapshot()),
-        Step::Hear(n) => (0..*n).for_each(|_| _ = rig.hear()),
-        Step::Speak(n) => (0..*n).for_each(|_| _ = rig.speak()),
-        Step::Deliver(n) => (0..*n).for_each(|_| _ = rig.deliver()),
-        Step::Settle => rig.settle(),
+        Step::Snapshot(content) => harness.set_snapshot(content.snapshot()),
+        Step::ReceiveRequests(n) => (0..*n).for_each(|_| _ = harness.receive_request()),
+        Step::SendResponses(n) => (0..*n).for_each(|_| _ = harness.send_response()),
+        Step::DeliverResponses(n) => (0..*n).for_each(|_| _ = harness.deliver_response()),
+        Step::Settle => harness.settle(),
         Step::Advance(seconds) => {
-            // A server reads what has come long before a second passes.
-            while rig.hear() {}
-            rig.advance(Duration::from_secs(u64::from(*seconds)));
+            // A server reads all requests long before a second passes.
+            while harness.receive_request() {}
+            harness.advance(Duration::from_secs(u64::from(*seconds)));
         }
-        Step::Reconnect => rig.reconnect(),
-        Step::Secret(wanted) => toggle(rig, Kind::Secret, "s", *wanted),
-        Step::Route(wanted) => toggle(rig, Kind::Route, "r1", *wanted),
+        Step::Reconnect => harness.reconnect(),
+        Step::Secret(wanted) => toggle(harness, Kind::Secret, "s", *wanted),
+        Step::Route(wanted) => toggle(harness, Kind::Route, "r1", *wanted),
     }
 }
 
-fn toggle(rig: &mut Rig, kind: Kind, name: &str, wanted: bool) {
+fn toggle(harness: &mut Harness, kind: Kind, name: &str, wanted: bool) {
     let names = vec![name.to_owned()];
-    match (wanted, rig.client.kinds[&kind].names.contains(name)) {
-        (true, false) => rig.client.resubscribe(kind, &names, &[]),
-        (false, true) => rig.client.resubscribe(kind, &[], &names),
+    match (wanted, harness.client.kinds[&kind].names.contains(name)) {
+        (true, false) => harness.client.resubscribe(kind, &names, &[]),
+        (false, true) => harness.client.resubscribe(kind, &[], &names),
         _ => {}
     }
 }
 
-fn run(protocol: Protocol, first: &World, steps: &[Step]) -> Rig {
+fn run(protocol: Protocol, first: &Content, steps: &[Step]) -> Harness {
     let names = [
         (Kind::Route, "r0"),
         (Kind::Route, "r1"),
         (Kind::Extension, "f"),
     ];
-    let mut rig = Rig::new(protocol, first.snapshot(), &names);
+    let mut harness = Harness::new(protocol, first.snapshot(), &names);
     for step in steps {
-        perform(&mut rig, step);
+        perform(&mut harness, step);
     }
-    // Long enough for every wait and every linger, one after the other.
-    rig.settle_for(Duration::from_secs(300));
-    rig
+    // Long enough for all waits and lingers, one after the other.
+    harness.settle_for(Duration::from_secs(300));
+    harness
 }
 
-/// The text of a wanted resource, if the client can be expected to run exactly that.
-fn expected(rig: &Rig, kind: Kind, name: &str) -> Option<Option<String>> {
-    let Some(wanted) = rig.world.get(kind, name) else {
-        // Vanished routes, filter configurations and secrets stay, and so does what they route to.
-        let client = &rig.client;
-        let used = client.routes_to(name) || client.routes_unknown(&rig.world);
+/// The text of a resource that the client must run, or `None` in it if it must have none; `None` if either is allowed.
+fn expected(harness: &Harness, kind: Kind, name: &str) -> Option<Option<String>> {
+    let Some(wanted) = harness.snapshot.get(kind, name) else {
+        // Routes, filter configurations and secrets that left the snapshot stay, and so do the clusters they route to.
+        let client = &harness.client;
+        let used = client.routes_to(name) || client.routes_unknown(&harness.snapshot);
         let stays = !kind.reports_removal() || (kind != Kind::Listener && used);
         return (!stays).then_some(None);
     };
     let body = String::from_utf8(wanted.body().to_vec()).unwrap();
     let text = body.split('|').next().unwrap().to_owned();
-    let refused = |kind, name: &str| {
-        rig.world
+    let is_bad = |kind, name: &str| {
+        harness
+            .snapshot
             .get(kind, name)
             .is_some_and(|r| r.body().starts_with(b"bad"))
     };
     let waits = wanted
         .requires()
         .iter()
-        .any(|key| refused(Kind::Cluster, &key.name));
-    (!waits && !refused(kind, name)).then_some(Some(text))
+        .any(|key| is_bad(Kind::Cluster, &key.name));
+    (!waits && !is_bad(kind, name)).then_some(Some(text))
 }
 
-fn assert_equal(rig: &Rig) -> Result<(), TestCaseError> {
+fn assert_equal(harness: &Harness) -> Result<(), TestCaseError> {
     for kind in Kind::PUSH_ORDER {
-        let client = &rig.client.kinds[&kind];
+        let client = &harness.client.kinds[&kind];
         let mut names = client.names.clone();
         names.extend(client.held.keys().cloned());
         if client.wildcard {
-            names.extend(rig.world.of(kind).map(|r| r.name().to_owned()));
+            names.extend(harness.snapshot.of(kind).map(|r| r.name().to_owned()));
         }
         for name in names {
-            if let Some(expected) = expected(rig, kind, &name) {
-                let held = rig.client.held(kind, &name).map(str::to_owned);
+            if let Some(expected) = expected(harness, kind, &name) {
+                let held = harness.client.held(kind, &name).map(str::to_owned);
                 prop_assert_eq!(held, expected, "{} {}", kind, name);
             }
         }
@@ -261,32 +262,32 @@ proptest! {
 
     #[test]
     fn quiescent_client_equals_snapshot(
-        protocol in protocol(), first in world(), steps in prop::collection::vec(step(), 1..40),
+        protocol in protocol(), first in content(), steps in prop::collection::vec(step(), 1..40),
     ) {
-        let rig = run(protocol, &first, &steps);
-        assert_equal(&rig)?;
+        let harness = run(protocol, &first, &steps);
+        assert_equal(&harness)?;
     }
 
     #[test]
     fn nacked_version_never_resent(
-        protocol in protocol(), first in world(), steps in prop::collection::vec(step(), 1..40),
+        protocol in protocol(), first in content(), steps in prop::collection::vec(step(), 1..40),
     ) {
-        let rig = run(protocol, &first, &steps);
-        prop_assert_eq!(rig.resent, Vec::<String>::new());
+        let harness = run(protocol, &first, &steps);
+        prop_assert_eq!(harness.resent, Vec::<String>::new());
     }
 
     #[test]
     fn no_route_without_cluster(
-        protocol in protocol(), first in world(), steps in prop::collection::vec(step(), 1..40),
+        protocol in protocol(), first in content(), steps in prop::collection::vec(step(), 1..40),
     ) {
-        let rig = run(protocol, &first, &steps);
-        prop_assert_eq!(rig.client.breaches, Vec::<String>::new());
+        let harness = run(protocol, &first, &steps);
+        prop_assert_eq!(harness.client.violations, Vec::<String>::new());
     }
 }
 
 #[test]
-fn a_version_suspected_once_is_offered_when_it_is_wanted_again() {
-    let world = |clusters, endpoints| World {
+fn a_version_that_was_a_suspect_is_offered_when_it_is_wanted_again() {
+    let content = |clusters, endpoints| Content {
         clusters,
         endpoints,
         routes: [None, None],
@@ -294,17 +295,17 @@ fn a_version_suspected_once_is_offered_when_it_is_wanted_again() {
         listeners: [None, None],
         secret: None,
     };
-    let first = world([Some(0), Some(0), None, Some(0)], [0; 4]);
+    let first = content([Some(0), Some(0), None, Some(0)], [0; 4]);
     let steps = [
         Step::Settle,
-        Step::World(world([None, Some(3), None, None], [0; 4])),
-        Step::Speak(1),
-        Step::World(world([Some(3), None, Some(1), Some(1)], [0, 0, 0, 3])),
+        Step::Snapshot(content([None, Some(3), None, None], [0; 4])),
+        Step::SendResponses(1),
+        Step::Snapshot(content([Some(3), None, Some(1), Some(1)], [0, 0, 0, 3])),
         Step::Settle,
-        Step::World(world([Some(0), None, Some(2), None], [0; 4])),
+        Step::Snapshot(content([Some(0), None, Some(2), None], [0; 4])),
         Step::Settle,
-        Step::World(world([None, None, Some(1), None], [0; 4])),
+        Step::Snapshot(content([None, None, Some(1), None], [0; 4])),
     ];
-    let rig = run(Protocol::StateOfTheWorld, &first, &steps);
-    assert_eq!(rig.client.held(Kind::Cluster, "c2"), Some("rev1"));
+    let harness = run(Protocol::StateOfTheWorld, &first, &steps);
+    assert_eq!(harness.client.held(Kind::Cluster, "c2"), Some("rev1"));
 }

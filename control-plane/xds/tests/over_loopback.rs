@@ -1,4 +1,4 @@
-//! The server over a real connection, with envoy-types' own client stubs.
+//! The server over real connections, with the client stubs of envoy-types.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -12,7 +12,7 @@ use envoy_types::pb::envoy::service::discovery::v3::{DeltaDiscoveryRequest, Disc
 use envoy_types::pb::envoy::service::load_stats::v3::load_reporting_service_client::LoadReportingServiceClient;
 use envoy_types::pb::envoy::service::load_stats::v3::{LoadStatsRequest, LoadStatsResponse};
 use envoy_types::pb::envoy::service::route::v3::route_discovery_service_client::RouteDiscoveryServiceClient;
-use headgate_xds::fleet::Happening;
+use headgate_xds::fleet::ProxyEvent;
 use headgate_xds::session::Event;
 use headgate_xds::{Kind, Resource, ResourceKey, Snapshot};
 use loopback::{answer, ask, end, next, node, snapshot, start, within};
@@ -21,7 +21,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::Code;
 
 #[tokio::test]
-async fn rule_01_delta_over_ads_delivers_in_order_and_the_fleet_knows() {
+async fn rule_01_delta_over_ads_delivers_in_order_and_the_fleet_has_the_state_of_the_proxy() {
     let running = start(Some(snapshot(1))).await;
     let fleet = running.server.fleet();
     let mut events = fleet.events();
@@ -52,16 +52,16 @@ async fn rule_01_delta_over_ads_delivers_in_order_and_the_fleet_knows() {
         .await
         .unwrap();
 
-    let refused = |happening: &Happening| {
+    let is_nack = |event: &ProxyEvent| {
         matches!(
-            happening,
-            Happening::Delivery(Event::Nacked {
+            event,
+            ProxyEvent::Delivery(Event::Nacked {
                 kind: Kind::Route,
                 ..
             })
         )
     };
-    while !refused(&within(events.recv()).await.unwrap().what) {}
+    while !is_nack(&within(events.recv()).await.unwrap().event) {}
     let proxy = fleet.proxies().pop().unwrap();
     assert_eq!(
         (proxy.peer.id.as_str(), proxy.scope.0.as_str()),
@@ -85,7 +85,7 @@ async fn rule_01_delta_over_ads_delivers_in_order_and_the_fleet_knows() {
 }
 
 #[tokio::test]
-async fn rule_02_a_refusal_is_remembered_from_one_connection_to_the_next() {
+async fn rule_02_a_rejection_is_remembered_from_one_connection_to_the_next() {
     let running = start(Some(snapshot(1))).await;
     let (send, mut stream) = running.delta().await;
     send.send(ask(Kind::Extension, &["f"])).await.unwrap();
@@ -95,27 +95,27 @@ async fn rule_02_a_refusal_is_remembered_from_one_connection_to_the_next() {
     let second = next(&mut stream).await;
     let mut events = running.server.fleet().events();
     send.send(answer(&second, Some("no"))).await.unwrap();
-    // What it has, as it says on its next connection; the stream before is still open, as after a lost link.
+    // On its next connection it lists what it has. The earlier stream is still open, as after a lost link.
     let mut again = ask(Kind::Extension, &["f"]);
     let has = (
         first.resources[0].name.clone(),
         first.resources[0].version.clone(),
     );
     again.initial_resource_versions = [has].into();
-    let heard = async {
+    let nacked = async {
         loop {
-            let happening = events.recv().await.unwrap().what;
-            if matches!(happening, Happening::Delivery(Event::Nacked { .. })) {
+            let event = events.recv().await.unwrap().event;
+            if matches!(event, ProxyEvent::Delivery(Event::Nacked { .. })) {
                 return;
             }
         }
     };
-    within(heard).await;
+    within(nacked).await;
     let (send, mut stream) = running.delta().await;
     send.send(again).await.unwrap();
     let fleet = running.server.fleet();
     let mut changes = fleet.changes();
-    let looked_at = async {
+    let both_connected = async {
         while fleet
             .proxies()
             .iter()
@@ -126,7 +126,7 @@ async fn rule_02_a_refusal_is_remembered_from_one_connection_to_the_next() {
             changes.changed().await.unwrap();
         }
     };
-    within(looked_at).await;
+    within(both_connected).await;
     running.set(snapshot(3));
     let third = next(&mut stream).await;
     assert_eq!(
@@ -201,7 +201,7 @@ async fn rule_05_nothing_carries_a_ttl() {
 }
 
 #[tokio::test]
-async fn rule_06_an_unsynced_world_refuses_streams_instead_of_serving_nothing() {
+async fn rule_06_before_the_first_snapshot_streams_end_with_unavailable() {
     let running = start(None).await;
     let (send, mut stream) = running.delta().await;
     send.send(ask(Kind::Cluster, &[])).await.unwrap();
@@ -213,7 +213,7 @@ async fn rule_06_an_unsynced_world_refuses_streams_instead_of_serving_nothing() 
 }
 
 #[tokio::test]
-async fn a_proxy_without_a_scope_is_refused_with_the_reason() {
+async fn a_proxy_without_a_scope_is_denied_with_the_reason() {
     let running = start(Some(snapshot(1))).await;
     let (send, mut stream) = running.delta().await;
     send.send(DeltaDiscoveryRequest {
@@ -231,7 +231,7 @@ async fn a_proxy_without_a_scope_is_refused_with_the_reason() {
 }
 
 #[tokio::test]
-async fn rule_01_a_type_that_is_not_served_is_answered_with_silence() {
+async fn rule_01_a_request_for_a_type_that_is_not_served_gets_no_answer() {
     let running = start(Some(snapshot(1))).await;
     let (send, mut stream) = running.delta().await;
     let unknown = "type.googleapis.com/envoy.service.runtime.v3.Runtime".to_owned();
@@ -265,9 +265,9 @@ fn resident_bytes() -> usize {
         << 10
 }
 
-/// 300 snapshots of 1 MiB go by; one that piled them up would hold 300 MiB.
+/// 300 snapshots of 1 MiB are published; a server that queued them all would hold 300 MiB.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn rule_07_a_client_that_stops_reading_keeps_memory_bounded_and_is_still_heard() {
+async fn rule_07_memory_is_bounded_for_a_client_that_stops_reading_and_its_requests_are_read() {
     let running = start(Some(big(0))).await;
     let fleet = running.server.fleet();
     let mut changes = fleet.changes();
@@ -298,16 +298,16 @@ async fn rule_07_a_client_that_stops_reading_keeps_memory_bounded_and_is_still_h
         "{} MiB for a client that does not read",
         grown >> 20
     );
-    // It is heard while its responses wait.
+    // Its requests are read while its responses wait.
     send.send(ask(Kind::Secret, &["s"])).await.unwrap();
-    let heard = |_: &u64| {
+    let subscribed = |_: &u64| {
         fleet
             .proxies()
             .iter()
             .any(|p| p.kinds.contains_key(&Kind::Secret))
     };
-    within(changes.wait_for(heard)).await.unwrap();
-    // Once it reads again it comes to the newest, skipping most of what it missed.
+    within(changes.wait_for(subscribed)).await.unwrap();
+    // Once it reads again it gets the newest snapshot, without most of those in between.
     let mut responses = 0;
     loop {
         let response = next(&mut stream).await;
@@ -337,7 +337,7 @@ async fn reports(
 }
 
 #[tokio::test]
-async fn a_proxy_reports_its_load_and_is_forgotten_when_it_leaves() {
+async fn a_proxy_reports_its_load_until_it_disconnects() {
     let running = start(Some(snapshot(1))).await;
     let loads = running.server.loads();
     let (send, stream) = reports(&running).await;
@@ -350,7 +350,7 @@ async fn a_proxy_reports_its_load_and_is_forgotten_when_it_leaves() {
     let wanted = within(stream.message()).await.unwrap().unwrap();
     assert!(wanted.send_all_clusters && !wanted.report_endpoint_granularity);
     assert_eq!(wanted.load_reporting_interval.unwrap().seconds, 10);
-    let said = |failed, succeeded| LoadStatsRequest {
+    let report = |failed, succeeded| LoadStatsRequest {
         cluster_stats: vec![ClusterStats {
             cluster_name: "c".to_owned(),
             upstream_locality_stats: vec![UpstreamLocalityStats {
@@ -369,7 +369,7 @@ async fn a_proxy_reports_its_load_and_is_forgotten_when_it_leaves() {
         clusters.map(Vec::from_iter).collect::<Vec<_>>()
     };
     let mut changes = loads.changes();
-    for (report, expected) in [(said(2, 0), vec!["c".to_owned()]), (said(0, 1), vec![])] {
+    for (report, expected) in [(report(2, 0), vec!["c".to_owned()]), (report(0, 1), vec![])] {
         changes.mark_unchanged();
         send.send(report).await.unwrap();
         within(changes.changed()).await.unwrap();
@@ -382,7 +382,7 @@ async fn a_proxy_reports_its_load_and_is_forgotten_when_it_leaves() {
 }
 
 #[tokio::test]
-async fn a_proxy_that_may_have_nothing_may_report_nothing() {
+async fn a_proxy_without_a_scope_may_not_report_its_load() {
     let running = start(Some(snapshot(1))).await;
     let (send, stream) = reports(&running).await;
     let first = LoadStatsRequest {
@@ -390,8 +390,8 @@ async fn a_proxy_that_may_have_nothing_may_report_nothing() {
         ..LoadStatsRequest::default()
     };
     send.send(first).await.unwrap();
-    let refused = within(stream.unwrap().message()).await.unwrap_err();
-    assert_eq!(refused.code(), Code::PermissionDenied);
+    let denied = within(stream.unwrap().message()).await.unwrap_err();
+    assert_eq!(denied.code(), Code::PermissionDenied);
     assert!(
         running
             .server

@@ -1,5 +1,4 @@
-//! Make before break over the streams of one proxy that has one for each kind (server rule 3): one connection, the services of
-//! single kinds, delta.
+//! Make before break over the per-type streams of one proxy (server rule 3), on one connection, in delta.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod loopback;
@@ -20,8 +19,8 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::Streaming;
 use tonic::transport::Channel;
 
-/// Long enough for what must not come to come.
-const AWHILE: Duration = Duration::from_millis(300);
+/// Time in which a response would arrive that must not be sent.
+const QUIET: Duration = Duration::from_millis(300);
 const LINGER: Duration = Duration::from_millis(400);
 
 /// A stream of one kind.
@@ -32,7 +31,7 @@ struct Stream {
 }
 
 impl Stream {
-    /// Opens it on a connection, and asks for these names.
+    /// Opens it on a connection, and subscribes to these names.
     async fn open(kind: Kind, channel: &Channel, names: &[&str]) -> Self {
         let (send, requests) = mpsc::channel(64);
         let (channel, requests) = (channel.clone(), ReceiverStream::new(requests));
@@ -73,7 +72,7 @@ impl Stream {
     }
 
     async fn is_silent(&mut self) {
-        let came = tokio::time::timeout(AWHILE, self.stream.message()).await;
+        let came = tokio::time::timeout(QUIET, self.stream.message()).await;
         assert!(came.is_err(), "{}: {came:?}", self.kind);
     }
 }
@@ -82,8 +81,8 @@ fn names(response: &DeltaDiscoveryResponse) -> Vec<String> {
     response.resources.iter().map(|r| r.name.clone()).collect()
 }
 
-/// Clusters with endpoints, of which some have none left, and a route to some of the clusters.
-fn world(clusters: &[&str], none_left: &[&str], routed: &[&str]) -> Arc<Snapshot> {
+/// Clusters with endpoints, some of them with none left, and a route to some of the clusters.
+fn snapshot_of(clusters: &[&str], none_left: &[&str], routed: &[&str]) -> Arc<Snapshot> {
     let mut all = Vec::new();
     for name in clusters {
         all.push(Resource::new(
@@ -92,7 +91,7 @@ fn world(clusters: &[&str], none_left: &[&str], routed: &[&str]) -> Arc<Snapshot
             format!("cluster {name}"),
         ));
         all.push(if none_left.contains(name) {
-            Resource::new(Kind::Endpoints, *name, "none").yielding()
+            Resource::new(Kind::Endpoints, *name, "none").after_routes()
         } else {
             Resource::new(Kind::Endpoints, *name, format!("endpoints {name}"))
         });
@@ -102,15 +101,15 @@ fn world(clusters: &[&str], none_left: &[&str], routed: &[&str]) -> Arc<Snapshot
     Arc::new(Snapshot::new(all).unwrap())
 }
 
-async fn serve(world: Arc<Snapshot>) -> Running {
+async fn serve(snapshot: Arc<Snapshot>) -> Running {
     let options = Options {
         linger: LINGER,
         ..Options::default()
     };
-    start_with(Some(world), options).await
+    start_with(Some(snapshot), options).await
 }
 
-/// A proxy that has clusters, their endpoints and the route, each by a stream of its own.
+/// A proxy that has the clusters, their endpoints and the route, on a stream each.
 async fn proxy(running: &Running, channel: &Channel, clusters: &[&str]) -> [Stream; 3] {
     let mut cds = Stream::open(Kind::Cluster, channel, &[]).await;
     let mut all = cds.take().await;
@@ -134,10 +133,10 @@ async fn proxy(running: &Running, channel: &Channel, clusters: &[&str]) -> [Stre
 
 #[tokio::test]
 async fn rule_03_a_route_waits_for_a_new_cluster_of_another_stream() {
-    let running = serve(world(&["a"], &[], &["a"])).await;
+    let running = serve(snapshot_of(&["a"], &[], &["a"])).await;
     let channel = running.channel().await;
     let [mut cds, mut eds, mut rds] = proxy(&running, &channel, &["a"]).await;
-    running.set(world(&["a", "b"], &[], &["a", "b"]));
+    running.set(snapshot_of(&["a", "b"], &[], &["a", "b"]));
     let clusters = cds.next().await;
     assert_eq!(names(&clusters), ["b"]);
     rds.is_silent().await;
@@ -147,7 +146,7 @@ async fn rule_03_a_route_waits_for_a_new_cluster_of_another_stream() {
         .filter_map(|proxy| proxy.kinds.get(&Kind::Route));
     assert_eq!(waits.next().unwrap().status.waiting["r"].clusters, ["b"]);
     cds.ack(&clusters).await;
-    // Without its endpoints it takes no traffic.
+    // Without its endpoints it cannot take traffic.
     rds.is_silent().await;
     eds.send.send(ask(Kind::Endpoints, &["b"])).await.unwrap();
     eds.take().await;
@@ -155,14 +154,14 @@ async fn rule_03_a_route_waits_for_a_new_cluster_of_another_stream() {
 }
 
 #[tokio::test]
-async fn rule_03_a_route_stays_where_a_cluster_of_another_stream_is_refused() {
-    let running = serve(world(&["a"], &[], &["a"])).await;
+async fn rule_03_a_route_stays_if_a_cluster_of_another_stream_is_rejected() {
+    let running = serve(snapshot_of(&["a"], &[], &["a"])).await;
     let channel = running.channel().await;
     let [mut cds, _eds, mut rds] = proxy(&running, &channel, &["a"]).await;
-    running.set(world(&["a", "b"], &[], &["a", "b"]));
+    running.set(snapshot_of(&["a", "b"], &[], &["a", "b"]));
     let clusters = cds.next().await;
-    let refusal = answer(&clusters, Some("no"));
-    cds.send.send(refusal).await.unwrap();
+    let nack = answer(&clusters, Some("no"));
+    cds.send.send(nack).await.unwrap();
     rds.is_silent().await;
     let proxies = running.server.fleet().proxies();
     let mut routes = proxies
@@ -172,11 +171,11 @@ async fn rule_03_a_route_stays_where_a_cluster_of_another_stream_is_refused() {
 }
 
 #[tokio::test]
-async fn rule_03_a_vanished_cluster_lingers_until_another_stream_routes_nowhere_near_it() {
-    let running = serve(world(&["a", "b"], &[], &["a", "b"])).await;
+async fn rule_03_a_vanished_cluster_lingers_until_no_route_of_another_stream_uses_it() {
+    let running = serve(snapshot_of(&["a", "b"], &[], &["a", "b"])).await;
     let channel = running.channel().await;
     let [mut cds, mut eds, mut rds] = proxy(&running, &channel, &["a", "b"]).await;
-    running.set(world(&["a"], &[], &["a"]));
+    running.set(snapshot_of(&["a"], &[], &["a"]));
     let routes = rds.next().await;
     tokio::time::sleep(LINGER).await;
     cds.is_silent().await;
@@ -190,10 +189,10 @@ async fn rule_03_a_vanished_cluster_lingers_until_another_stream_routes_nowhere_
 
 #[tokio::test]
 async fn rule_03_the_last_endpoints_stay_until_another_stream_acked_its_routes() {
-    let running = serve(world(&["a", "b"], &[], &["a", "b"])).await;
+    let running = serve(snapshot_of(&["a", "b"], &[], &["a", "b"])).await;
     let channel = running.channel().await;
     let [_cds, mut eds, mut rds] = proxy(&running, &channel, &["a", "b"]).await;
-    running.set(world(&["a", "b"], &["b"], &["a"]));
+    running.set(snapshot_of(&["a", "b"], &["b"], &["a"]));
     let routes = rds.next().await;
     eds.is_silent().await;
     rds.ack(&routes).await;
@@ -201,15 +200,15 @@ async fn rule_03_the_last_endpoints_stay_until_another_stream_acked_its_routes()
 }
 
 #[tokio::test]
-async fn streams_of_another_connection_are_another_proxys() {
-    let running = serve(world(&["a"], &[], &["a"])).await;
+async fn streams_on_another_connection_belong_to_another_proxy() {
+    let running = serve(snapshot_of(&["a"], &[], &["a"])).await;
     let channel = running.channel().await;
     let [mut cds, _eds, mut rds] = proxy(&running, &channel, &["a"]).await;
-    // It calls itself the same, and asks for routes alone.
+    // It has the same node id, and subscribes to routes alone.
     let stranger = running.channel().await;
     let mut other = Stream::open(Kind::Route, &stranger, &["r"]).await;
     other.take().await;
-    running.set(world(&["a", "b"], &[], &["a", "b"]));
+    running.set(snapshot_of(&["a", "b"], &[], &["a", "b"]));
     assert_eq!(other.take().await, ["r"]);
     cds.next().await;
     rds.is_silent().await;

@@ -1,4 +1,4 @@
-//! What holds over the streams of one proxy: the server rules 2, 3, 4 and 9, and where they begin anew.
+//! Server rules 2, 3, 4 and 9 over several streams of one proxy, and after the proxy has restarted.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -7,7 +7,7 @@ mod common;
 use std::sync::Arc;
 use std::time::Duration;
 
-use common::{BOTH, Client, Rig, resource, snapshot};
+use common::{BOTH, Client, Harness, resource, snapshot};
 use headgate_xds::session::Protocol;
 use headgate_xds::{Kind, Resource, Snapshot};
 
@@ -22,36 +22,36 @@ fn clusters(all: &[(&str, &str)]) -> Arc<Snapshot> {
     snapshot(all.iter().flat_map(|(name, text)| cluster(name, text)))
 }
 
-/// Whether anything on this stream held this text.
-fn was_sent(rig: &Rig, text: &str) -> bool {
-    let mut items = rig.log.iter().flat_map(|response| &response.items);
+/// Whether a resource with this text was sent on this stream.
+fn was_sent(harness: &Harness, text: &str) -> bool {
+    let mut items = harness.log.iter().flat_map(|response| &response.items);
     items.any(|item| item.body().starts_with(text.as_bytes()))
 }
 
 #[test]
-fn rule_02_a_refused_version_is_not_resent_on_the_proxys_next_stream() {
+fn rule_02_a_rejected_version_is_not_resent_on_the_proxys_next_stream() {
     for protocol in BOTH {
-        let mut rig = Rig::new(protocol, clusters(&[("c", "1"), ("d", "1")]), &[]);
-        rig.settle();
-        rig.set(clusters(&[("c", "bad"), ("d", "1")]));
-        rig.settle();
-        rig.reconnect();
-        rig.settle_for(Duration::from_secs(100));
-        assert!(!was_sent(&rig, "bad"), "{protocol:?}");
+        let mut harness = Harness::new(protocol, clusters(&[("c", "1"), ("d", "1")]), &[]);
+        harness.settle();
+        harness.set_snapshot(clusters(&[("c", "bad"), ("d", "1")]));
+        harness.settle();
+        harness.reconnect();
+        harness.settle_for(Duration::from_secs(100));
+        assert!(!was_sent(&harness, "bad"), "{protocol:?}");
         assert_eq!(
-            rig.client.held(Kind::Cluster, "c"),
+            harness.client.held(Kind::Cluster, "c"),
             Some("1"),
             "{protocol:?}"
         );
         assert!(
-            rig.session.status()[&Kind::Cluster]
+            harness.session.status()[&Kind::Cluster]
                 .nacked
                 .contains_key("c")
         );
-        rig.set(clusters(&[("c", "2"), ("d", "1")]));
-        rig.settle();
+        harness.set_snapshot(clusters(&[("c", "2"), ("d", "1")]));
+        harness.settle();
         assert_eq!(
-            rig.client.held(Kind::Cluster, "c"),
+            harness.client.held(Kind::Cluster, "c"),
             Some("2"),
             "{protocol:?}"
         );
@@ -59,36 +59,40 @@ fn rule_02_a_refused_version_is_not_resent_on_the_proxys_next_stream() {
 }
 
 #[test]
-fn rule_02_a_proxy_that_was_started_anew_is_offered_what_it_refused() {
+fn rule_02_a_restarted_proxy_is_offered_what_it_rejected() {
     for protocol in BOTH {
-        let mut rig = Rig::new(protocol, clusters(&[("c", "1")]), &[]);
-        rig.settle();
-        rig.set(clusters(&[("c", "bad")]));
-        rig.settle();
-        rig.client = Client::new(protocol, rig.now);
-        rig.reconnect();
-        rig.settle();
-        assert!(was_sent(&rig, "bad"), "{protocol:?}");
+        let mut harness = Harness::new(protocol, clusters(&[("c", "1")]), &[]);
+        harness.settle();
+        harness.set_snapshot(clusters(&[("c", "bad")]));
+        harness.settle();
+        harness.client = Client::new(protocol, harness.now);
+        harness.reconnect();
+        harness.settle();
+        assert!(was_sent(&harness, "bad"), "{protocol:?}");
     }
 }
 
 #[test]
-fn rule_02_a_version_refused_as_the_last_word_of_a_stream_is_not_resent_on_the_next() {
+fn rule_02_a_version_rejected_by_the_last_request_of_a_stream_is_not_resent_on_the_next() {
     let listeners = |all: &[(&str, &str)]| {
         snapshot(all.iter().map(|(n, t)| resource(Kind::Listener, n, t, &[])))
     };
     for protocol in BOTH {
-        let mut rig = Rig::new(protocol, listeners(&[("l", "1")]), &[]);
-        rig.settle();
-        // In state of the world one response takes `l` away and offers `m`.
-        rig.set(listeners(&[("m", "bad")]));
-        rig.speak();
-        rig.deliver();
-        while rig.hear() {}
-        rig.reconnect();
-        rig.settle();
-        assert!(!was_sent(&rig, "bad"), "{protocol:?}");
-        assert_eq!(rig.client.held(Kind::Listener, "l"), None, "{protocol:?}");
+        let mut harness = Harness::new(protocol, listeners(&[("l", "1")]), &[]);
+        harness.settle();
+        // In state of the world one response removes `l` and offers `m`.
+        harness.set_snapshot(listeners(&[("m", "bad")]));
+        harness.send_response();
+        harness.deliver_response();
+        while harness.receive_request() {}
+        harness.reconnect();
+        harness.settle();
+        assert!(!was_sent(&harness, "bad"), "{protocol:?}");
+        assert_eq!(
+            harness.client.held(Kind::Listener, "l"),
+            None,
+            "{protocol:?}"
+        );
     }
 }
 
@@ -101,131 +105,158 @@ fn rule_03_a_vanished_cluster_lingers_over_a_reconnect() {
             snapshot(clusters.chain([route]))
         };
         let both = with(&[("c", "1"), ("d", "1")], route(&["c", "d"]));
-        let mut rig = Rig::new(protocol, both, &[(Kind::Route, "r")]);
-        rig.settle();
-        rig.set(with(&[("d", "1")], route(&["d"])));
-        rig.reconnect();
-        rig.settle_for(Duration::from_secs(50));
+        let mut harness = Harness::new(protocol, both, &[(Kind::Route, "r")]);
+        harness.settle();
+        harness.set_snapshot(with(&[("d", "1")], route(&["d"])));
+        harness.reconnect();
+        harness.settle_for(Duration::from_secs(50));
         assert_eq!(
-            rig.client.held(Kind::Cluster, "c"),
+            harness.client.held(Kind::Cluster, "c"),
             Some("1"),
             "{protocol:?}"
         );
-        rig.settle_for(Duration::from_secs(20));
-        assert_eq!(rig.client.held(Kind::Cluster, "c"), None, "{protocol:?}");
-        assert_eq!(rig.client.breaches, Vec::<String>::new());
+        harness.settle_for(Duration::from_secs(20));
+        assert_eq!(
+            harness.client.held(Kind::Cluster, "c"),
+            None,
+            "{protocol:?}"
+        );
+        assert_eq!(harness.client.violations, Vec::<String>::new());
     }
 }
 
 #[test]
-fn rule_03_a_vanished_cluster_lingers_whichever_of_several_responses_was_the_last_taken() {
+fn rule_03_a_vanished_cluster_lingers_whichever_of_several_responses_was_applied_last() {
     let with = |names: &[&str], text: &str, to: &[&str]| {
         let clusters = names.iter().flat_map(|name| cluster(name, "1"));
         snapshot(clusters.chain([resource(Kind::Route, "r", text, to)]))
     };
     for protocol in BOTH {
-        let mut rig = Rig::new(protocol, with(&["c"], "1", &["c"]), &[(Kind::Route, "r")]);
-        rig.settle();
+        let mut harness = Harness::new(protocol, with(&["c"], "1", &["c"]), &[(Kind::Route, "r")]);
+        harness.settle();
         for names in [["d"].as_slice(), &["d", "e"], &["d", "e", "f"]] {
-            rig.set(with(names, "1", &[]));
-            rig.speak();
+            harness.set_snapshot(with(names, "1", &[]));
+            harness.send_response();
         }
-        // The first of them is taken, its answer lost, the others never come.
-        rig.deliver();
-        rig.reconnect();
-        rig.settle_for(Duration::from_secs(50));
+        // The client applies the first of them, its answer is lost, and the others never arrive.
+        harness.deliver_response();
+        harness.reconnect();
+        harness.settle_for(Duration::from_secs(50));
         assert_eq!(
-            rig.client.held(Kind::Cluster, "c"),
+            harness.client.held(Kind::Cluster, "c"),
             Some("1"),
             "{protocol:?}"
         );
-        rig.settle_for(Duration::from_secs(100));
-        assert_eq!(rig.client.held(Kind::Cluster, "c"), None, "{protocol:?}");
-        assert_eq!(rig.client.breaches, Vec::<String>::new());
-    }
-}
-
-#[test]
-fn rule_03_a_route_that_was_under_way_to_a_late_cluster_waits_again_on_the_next_stream() {
-    for protocol in BOTH {
-        let first = clusters(&[("a", "1")]);
-        let mut rig = Rig::new(protocol, first, &[(Kind::Route, "r")]);
-        rig.settle();
-        let route = resource(Kind::Route, "r", "1", &["c"]);
-        let new = cluster("a", "1").into_iter().chain(cluster("c", "1"));
-        rig.set(snapshot(new.chain([route])));
-        while rig.speak() {}
-        rig.advance(Duration::from_secs(15));
-        while rig.speak() {}
-        // Late, and there is no other route: it went out. The client has taken nothing of all that.
-        assert!(
-            rig.log.iter().any(|r| r.kind == Kind::Route),
+        harness.settle_for(Duration::from_secs(100));
+        assert_eq!(
+            harness.client.held(Kind::Cluster, "c"),
+            None,
             "{protocol:?}"
         );
-        rig.reconnect();
-        rig.settle();
-        assert_eq!(rig.client.held(Kind::Route, "r"), Some("1"), "{protocol:?}");
-        assert_eq!(rig.client.breaches, Vec::<String>::new());
+        assert_eq!(harness.client.violations, Vec::<String>::new());
     }
 }
 
 #[test]
-fn rule_03_a_first_route_waits_for_the_version_of_a_refused_cluster_that_the_client_still_warms() {
+fn rule_03_a_route_that_was_in_flight_to_a_late_cluster_waits_again_on_the_next_stream() {
     for protocol in BOTH {
-        let mut rig = Rig::new(protocol, clusters(&[("c", "bad")]), &[(Kind::Route, "r")]);
-        rig.settle();
-        // A good version is taken and warms when the stream breaks and the refused one is wanted again;
-        // other endpoints that are refused delay its own.
+        let first = clusters(&[("a", "1")]);
+        let mut harness = Harness::new(protocol, first, &[(Kind::Route, "r")]);
+        harness.settle();
+        let route = resource(Kind::Route, "r", "1", &["c"]);
+        let new = cluster("a", "1").into_iter().chain(cluster("c", "1"));
+        harness.set_snapshot(snapshot(new.chain([route])));
+        while harness.send_response() {}
+        harness.advance(Duration::from_secs(15));
+        while harness.send_response() {}
+        // The cluster is late and there is no other route, so the route was sent. The client has received none of it.
+        assert!(
+            harness.log.iter().any(|r| r.kind == Kind::Route),
+            "{protocol:?}"
+        );
+        harness.reconnect();
+        harness.settle();
+        assert_eq!(
+            harness.client.held(Kind::Route, "r"),
+            Some("1"),
+            "{protocol:?}"
+        );
+        assert_eq!(harness.client.violations, Vec::<String>::new());
+    }
+}
+
+#[test]
+fn rule_03_a_first_route_waits_for_the_version_of_a_rejected_cluster_that_the_client_still_warms() {
+    for protocol in BOTH {
+        let mut harness = Harness::new(protocol, clusters(&[("c", "bad")]), &[(Kind::Route, "r")]);
+        harness.settle();
+        // A good version is accepted and warms when the stream breaks and the rejected one is wanted again. Other endpoints, which the
+        // client rejects, delay its own.
         let beside = [
             resource(Kind::Cluster, "a", "1", &[]),
             resource(Kind::Endpoints, "a", "bad", &[]),
         ];
         let with = |text: &str| beside.clone().into_iter().chain(cluster("c", text));
-        rig.set(snapshot(with("1")));
-        rig.speak();
-        rig.deliver();
+        harness.set_snapshot(snapshot(with("1")));
+        harness.send_response();
+        harness.deliver_response();
         let route = resource(Kind::Route, "r", "1", &["c"]);
-        rig.set(snapshot(with("bad").chain([route])));
-        rig.reconnect();
-        rig.settle();
-        assert_eq!(rig.client.held(Kind::Route, "r"), Some("1"), "{protocol:?}");
-        assert_eq!(rig.client.breaches, Vec::<String>::new(), "{protocol:?}");
+        harness.set_snapshot(snapshot(with("bad").chain([route])));
+        harness.reconnect();
+        harness.settle();
+        assert_eq!(
+            harness.client.held(Kind::Route, "r"),
+            Some("1"),
+            "{protocol:?}"
+        );
+        assert_eq!(
+            harness.client.violations,
+            Vec::<String>::new(),
+            "{protocol:?}"
+        );
     }
 }
 
-/// Endpoints that go with their cluster go unsaid: here is a client that holds them by name, without any cluster.
+/// Endpoints that vanish together with their cluster are not reported. This client holds them by name, without any cluster.
 #[test]
 fn rule_04_endpoints_that_vanished_alone_are_reported_on_reconnect() {
     let endpoints = |name| resource(Kind::Endpoints, name, "1", &[]);
     let both = snapshot([endpoints("x"), endpoints("y")]);
     let names = [(Kind::Endpoints, "x"), (Kind::Endpoints, "y")];
-    let mut rig = Rig::new(Protocol::Delta, both, &names);
-    rig.settle();
-    assert_eq!(rig.client.held(Kind::Endpoints, "x"), Some("1"));
-    rig.world = snapshot([endpoints("y")]);
-    rig.reconnect();
-    rig.settle();
-    let of_kind = rig.log.iter().filter(|r| r.kind == Kind::Endpoints);
+    let mut harness = Harness::new(Protocol::Delta, both, &names);
+    harness.settle();
+    assert_eq!(harness.client.held(Kind::Endpoints, "x"), Some("1"));
+    harness.snapshot = snapshot([endpoints("y")]);
+    harness.reconnect();
+    harness.settle();
+    let of_kind = harness.log.iter().filter(|r| r.kind == Kind::Endpoints);
     let removed: Vec<_> = of_kind.flat_map(|r| r.removed.clone()).collect();
     assert_eq!(removed, ["x"]);
-    assert_eq!(rig.client.held(Kind::Endpoints, "x"), None);
-    assert_eq!(rig.client.held(Kind::Endpoints, "y"), Some("1"));
+    assert_eq!(harness.client.held(Kind::Endpoints, "x"), None);
+    assert_eq!(harness.client.held(Kind::Endpoints, "y"), Some("1"));
 }
 
 #[test]
-fn rule_09_a_filter_that_was_not_answered_before_the_stream_broke_comes_in_other_bytes() {
+fn rule_09_a_filter_that_was_not_answered_before_the_stream_broke_is_sent_in_other_bytes() {
     let filter = Resource::new(Kind::Extension, "f", "1|good|")
-        .rearmed_by(|n| format!("1 again {n}|good|").into());
-    let world = snapshot(cluster("c", "1").into_iter().chain([filter]));
-    let mut rig = Rig::new(Protocol::Delta, world, &[(Kind::Extension, "f")]);
-    // Everything is sent and taken, but the answer about the filter is lost.
-    while rig.hear()
-        || rig.speak()
-        || rig.wire.front().is_some_and(|r| r.kind != Kind::Extension) && rig.deliver()
+        .with_retry_body(|n| format!("1 again {n}|good|").into());
+    let wanted = snapshot(cluster("c", "1").into_iter().chain([filter]));
+    let mut harness = Harness::new(Protocol::Delta, wanted, &[(Kind::Extension, "f")]);
+    // Everything is sent and applied, but the answer about the filter is lost.
+    while harness.receive_request()
+        || harness.send_response()
+        || harness
+            .in_flight
+            .front()
+            .is_some_and(|r| r.kind != Kind::Extension)
+            && harness.deliver_response()
     {}
-    assert_eq!(rig.wire.front().map(|r| r.kind), Some(Kind::Extension));
-    rig.reconnect();
-    rig.settle();
-    assert_eq!(rig.client.held(Kind::Extension, "f"), Some("1 again 1"));
-    assert!(rig.session.status()[&Kind::Extension].is_settled());
+    assert_eq!(
+        harness.in_flight.front().map(|r| r.kind),
+        Some(Kind::Extension)
+    );
+    harness.reconnect();
+    harness.settle();
+    assert_eq!(harness.client.held(Kind::Extension, "f"), Some("1 again 1"));
+    assert!(harness.session.status()[&Kind::Extension].is_settled());
 }

@@ -5,7 +5,7 @@ use headgate_model::{Carrier, LabelKeys, Objects, Pod, Policy, Registry, Scales,
 use headgate_translate::{Code, Modules, Options};
 use headgate_xds::fleet::{Progress, StreamId};
 use headgate_xds::session::{Acked, KindStatus, Nacked, Protocol};
-use headgate_xds::{Peer, Snapshot, World};
+use headgate_xds::{Peer, Snapshot, SnapshotProvider};
 use tokio::sync::watch;
 
 use super::*;
@@ -121,11 +121,12 @@ impl Stage {
         let nacked = Nacked {
             version: refused.clone(),
             message: "no".to_owned(),
-            retries: 0,
+            ..Nacked::default()
         };
         let acked = Acked {
             wanted: refused,
             acked: runs.to_owned(),
+            ..Acked::default()
         };
         let status = KindStatus {
             nacked: [(name.to_owned(), nacked)].into(),

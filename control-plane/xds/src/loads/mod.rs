@@ -1,11 +1,11 @@
-//! Which clusters proxies cannot reach, from the load reports (LRS) that they send.
+//! The clusters that proxies cannot reach, from the load reports (LRS) that they send.
 //!
 //! ```text
 //! report of a proxy ──▶ Loads: unreached or not, by stream and cluster ──▶ status, metrics, Events
 //! ```
 //!
-//! For reporting only: no snapshot depends on it. Invariant: memory is bounded, by the open streams and by [`MAX_GONE`](state)
-//! closed ones.
+//! For reporting only: no snapshot depends on it. Invariant: memory is bounded, by the number of open streams and by
+//! [`MAX_CLOSED`](state) closed ones.
 
 mod state;
 
@@ -16,7 +16,7 @@ use tokio::sync::watch;
 
 use self::state::State;
 pub use self::state::{ClusterLoad, Reporter};
-use crate::world::Scope;
+use crate::provider::Scope;
 
 /// The reports of all proxies. Clones share their state and are cheap.
 #[derive(Clone, Debug)]

@@ -1,28 +1,28 @@
-//! Load reports → the clusters that each proxy cannot reach. Pure: time is an argument.
+//! The clusters that each proxy cannot reach, derived from its load reports. Pure: time is an argument.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
 
-use crate::world::Scope;
+use crate::provider::Scope;
 
 /// Most unreached clusters kept for one proxy; further ones are dropped.
 const MAX_CLUSTERS: usize = 4096;
 /// Longest name of a cluster that is kept, in bytes.
 const MAX_NAME: usize = 1024;
 /// Most closed streams that are kept; beyond it the one with the oldest report is dropped.
-const MAX_GONE: usize = 1024;
-/// How long the last report of a silent proxy counts.
-const SILENT: Duration = Duration::from_secs(300);
-/// How long an unreached cluster is kept without a new request to it. The filters try a version that they pass over at least
-/// every 5 min if it has sessions, so a shorter time would split one outage into many.
-const UNTRIED: Duration = Duration::from_secs(900);
+const MAX_CLOSED: usize = 1024;
+/// How long the last report of a proxy counts if no other one follows.
+const REPORT_EXPIRY: Duration = Duration::from_secs(300);
+/// How long an unreached cluster is kept without a new request to it. The filters send a request to a version that they pass over at
+/// least every 5 min if it has sessions, so a shorter time would split one outage into many.
+const OUTAGE_EXPIRY: Duration = Duration::from_secs(900);
 
 /// Requests to one cluster in one window of a report.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ClusterLoad {
-    /// Requests with an answer other than 5xx.
+    /// Requests with a response other than 5xx.
     pub succeeded: u64,
-    /// Requests without an answer, or with a 5xx.
+    /// Requests without a response, or with a 5xx.
     pub failed: u64,
     /// Requests that were sent on a connection in this window (`total_issued_requests`).
     pub issued: u64,
@@ -33,10 +33,10 @@ pub struct ClusterLoad {
 }
 
 impl ClusterLoad {
-    /// Whether the cluster was reached in this window; `None` if the window does not tell.
+    /// Whether the proxy reached the cluster in this window; `None` if the window does not tell.
     ///
-    /// Envoy does not issue a request that gets no connection. An issued request that failed may have got a 500 from a server, and
-    /// one in progress may still be answered: a generation takes longer than a window.
+    /// Envoy does not issue a request that gets no connection. An issued request that failed may have received a 500 from a server,
+    /// and one in progress may still be answered: a generation takes longer than a window.
     #[must_use]
     pub fn reached(&self) -> Option<bool> {
         match (self.succeeded, self.failed) {
@@ -47,25 +47,25 @@ impl ClusterLoad {
     }
 }
 
-/// A proxy that reports, and what it cannot reach.
+/// A proxy that reports its load, and the clusters that it cannot reach.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reporter {
-    /// Its node id.
+    /// Node id.
     pub node: String,
-    /// The resources that it may have.
+    /// Scope.
     pub scope: Scope,
-    /// The clusters that it cannot reach, and since when.
+    /// The clusters that it cannot reach, each with the start of the outage.
     pub unreached: BTreeMap<String, SystemTime>,
 }
 
-/// One stream of reports, open or ended.
+/// One stream of reports, open or closed.
 #[derive(Clone, Debug)]
 struct Entry {
     node: String,
     scope: Scope,
     open: bool,
     /// Time of the last report, or of the opening.
-    heard: SystemTime,
+    last_report: SystemTime,
     /// By cluster.
     outages: BTreeMap<String, Outage>,
 }
@@ -75,7 +75,7 @@ struct Entry {
 struct Outage {
     since: SystemTime,
     /// Time of the last failed request.
-    failed: SystemTime,
+    last_failure: SystemTime,
 }
 
 /// All streams.
@@ -86,23 +86,23 @@ pub(super) struct State {
 }
 
 impl State {
-    /// Opens a stream and returns its number. It takes over the outages of a closed stream of the same node.
+    /// Opens a stream and returns its number. It takes over the outages of a closed stream of the same node and scope.
     pub(super) fn join(&mut self, node: &str, scope: &Scope, now: SystemTime) -> u64 {
-        let left = self
+        let closed = self
             .entries
             .iter()
             .find(|(_, entry)| !entry.open && entry.node == node && entry.scope == *scope);
-        let left = left.map(|(stream, _)| *stream);
-        let entry = left.and_then(|stream| self.entries.remove(&stream));
+        let closed = closed.map(|(stream, _)| *stream);
+        let entry = closed.and_then(|stream| self.entries.remove(&stream));
         let mut entry = entry.unwrap_or_else(|| Entry {
             node: node.to_owned(),
             scope: scope.clone(),
             open: true,
-            heard: now,
+            last_report: now,
             outages: BTreeMap::new(),
         });
         entry.open = true;
-        entry.heard = now;
+        entry.last_report = now;
         self.next += 1;
         self.entries.insert(self.next, entry);
         self.next
@@ -118,11 +118,11 @@ impl State {
             self.entries.remove(&stream);
             return true;
         }
-        let gone = self.entries.iter().filter(|(_, entry)| !entry.open);
-        if gone.clone().count() <= MAX_GONE {
+        let closed = self.entries.iter().filter(|(_, entry)| !entry.open);
+        if closed.clone().count() <= MAX_CLOSED {
             return false;
         }
-        let oldest = gone.min_by_key(|(_, entry)| entry.heard);
+        let oldest = closed.min_by_key(|(_, entry)| entry.last_report);
         let oldest = oldest.map(|(stream, _)| *stream);
         oldest
             .and_then(|stream| self.entries.remove(&stream))
@@ -139,7 +139,7 @@ impl State {
         let Some(entry) = self.entries.get_mut(&stream) else {
             return false;
         };
-        entry.heard = now;
+        entry.last_report = now;
         let mut changed = false;
         for (cluster, load) in loads {
             match load.reached() {
@@ -151,14 +151,14 @@ impl State {
         changed
     }
 
-    /// Drops what is too old. Returns whether the reporters changed.
+    /// Drops outages that are too old. Returns whether the reporters changed.
     pub(super) fn expire(&mut self, now: SystemTime) -> bool {
         let mut changed = false;
         let old = |at: SystemTime, after| now.duration_since(at).is_ok_and(|age| age >= after);
         for entry in self.entries.values_mut() {
-            let silent = old(entry.heard, SILENT);
+            let silent = old(entry.last_report, REPORT_EXPIRY);
             let before = entry.outages.len();
-            let lasts = |outage: &Outage| !silent && !old(outage.failed, UNTRIED);
+            let lasts = |outage: &Outage| !silent && !old(outage.last_failure, OUTAGE_EXPIRY);
             entry.outages.retain(|_, outage| lasts(outage));
             changed |= entry.outages.len() != before;
         }
@@ -172,8 +172,11 @@ impl State {
     pub(super) fn expires_at(&self) -> Option<SystemTime> {
         let failing = self.entries.values().filter(|e| !e.outages.is_empty());
         let at = failing.flat_map(|entry| {
-            let untried = entry.outages.values().map(|o| o.failed + UNTRIED);
-            untried.chain([entry.heard + SILENT])
+            let outages = entry
+                .outages
+                .values()
+                .map(|o| o.last_failure + OUTAGE_EXPIRY);
+            outages.chain([entry.last_report + REPORT_EXPIRY])
         });
         at.min()
     }
@@ -196,15 +199,21 @@ impl Entry {
     /// Records failed requests to a cluster in the window that ends `now`. Returns whether the outage is new.
     fn fail(&mut self, cluster: String, window: Duration, now: SystemTime) -> bool {
         if let Some(outage) = self.outages.get_mut(&cluster) {
-            outage.failed = now;
+            outage.last_failure = now;
             return false;
         }
         if self.outages.len() >= MAX_CLUSTERS || cluster.len() > MAX_NAME {
             return false;
         }
         // A proxy may report a window longer than the clock can represent.
-        let since = now.checked_sub(window.min(SILENT)).unwrap_or(now);
-        self.outages.insert(cluster, Outage { since, failed: now });
+        let since = now.checked_sub(window.min(REPORT_EXPIRY)).unwrap_or(now);
+        self.outages.insert(
+            cluster,
+            Outage {
+                since,
+                last_failure: now,
+            },
+        );
         true
     }
 }
@@ -255,17 +264,17 @@ mod tests {
     }
 
     #[test]
-    fn a_window_tells_only_what_it_can() {
+    fn a_window_without_a_clear_result_counts_as_neither_reached_nor_unreached() {
         for (loads, reached) in [
             (REFUSED, Some(false)),
             (ANSWERED, Some(true)),
             ([0, 0, 0, 0], None),
             // A server that answers 500 was reached, one that resets may have been.
             ([0, 2, 2, 0], None),
-            // A generation goes on.
+            // A generation is in progress.
             ([0, 1, 0, 1], None),
             ([0, 0, 1, 1], None),
-            // One endpoint of two.
+            // One of two endpoints answers.
             ([4, 4, 4, 0], Some(true)),
         ] {
             assert_eq!(load(loads).reached(), reached, "{loads:?}");
@@ -273,7 +282,7 @@ mod tests {
     }
 
     #[test]
-    fn an_outage_lasts_from_the_window_of_its_first_failure_until_an_answer() {
+    fn an_outage_lasts_from_the_window_of_its_first_failure_until_a_response() {
         let mut state = State::default();
         let stream = state.join("a", &scope(), at(0));
         assert!(!report(&mut state, stream, ANSWERED, 10));
@@ -286,11 +295,11 @@ mod tests {
     }
 
     #[test]
-    fn what_grew_old_is_forgotten() {
+    fn old_outages_and_reports_of_silent_proxies_expire() {
         let mut state = State::default();
         let stream = state.join("a", &scope(), at(0));
         report(&mut state, stream, REFUSED, 10);
-        // It reports, and nobody tries the cluster: as long as the filters may take to try.
+        // The proxy reports, and sends no request to the cluster: as long as the filters may take to send one.
         for now in (20..910).step_by(10) {
             state.report(stream, [], at(now));
             assert!(!state.expire(at(now)), "{now}");
@@ -298,7 +307,7 @@ mod tests {
         state.report(stream, [], at(910));
         assert!(state.expire(at(910)));
         assert_eq!(unreached(&state), [of_node("a", &[])]);
-        // It says nothing.
+        // The proxy does not report.
         report(&mut state, stream, REFUSED, 1000);
         assert_eq!(state.expires_at(), Some(at(1300)));
         assert!(!state.expire(at(1299)));
@@ -308,7 +317,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stream_that_ends_leaves_an_outage_to_the_next_one_or_nothing() {
+    fn a_closed_stream_leaves_its_outages_to_the_next_stream_of_the_node() {
         let mut state = State::default();
         let well = state.join("well", &scope(), at(0));
         assert!(state.leave(well));
@@ -326,7 +335,7 @@ mod tests {
         let ill = state.join("ill", &scope(), at(100));
         report(&mut state, ill, REFUSED, 110);
         state.leave(ill);
-        assert!(state.expire(at(410)), "nobody came back");
+        assert!(state.expire(at(410)), "the node did not come back");
         assert!(unreached(&state).is_empty());
     }
 
@@ -340,12 +349,12 @@ mod tests {
         state.report(stream, [long], at(10));
         assert_eq!(unreached(&state)[0].1.len(), MAX_CLUSTERS);
         state.leave(stream);
-        for n in 0..MAX_GONE + 10 {
+        for n in 0..MAX_CLOSED + 10 {
             let stream = state.join(&format!("n{n}"), &scope(), at(20));
             report(&mut state, stream, REFUSED, 30);
             state.leave(stream);
         }
-        assert_eq!(state.entries.len(), MAX_GONE);
+        assert_eq!(state.entries.len(), MAX_CLOSED);
         assert!(!unreached(&state).iter().any(|(node, _)| node == "a"));
     }
 }

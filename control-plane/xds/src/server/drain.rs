@@ -1,7 +1,7 @@
-//! Ending without a stampede: when each open stream is told to reconnect elsewhere. Pure.
+//! The schedule of a drain: when each open stream ends, so that proxies reconnect elsewhere without all coming at once. Pure.
 //!
-//! Invariant: every stream that is open when the drain begins ends within it, those of one connection
-//! together (its proxy can only then leave it), connections evenly spread in the order they came.
+//! Invariant: every stream that is open when the drain begins ends within it. The streams of one connection end together (only then
+//! can the proxy leave the connection), and connections are spread evenly, in the order in which they were opened.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -9,37 +9,36 @@ use std::time::{Duration, Instant};
 
 use crate::fleet::StreamId;
 
-/// When each stream ends. A stream that is not named ends at once: it came too late, or nobody waits.
-pub(super) type Ends = BTreeMap<StreamId, Instant>;
+/// The end of each stream. A stream that is not in it ends at once: it was opened during the drain, or the server closes without one.
+pub(super) type DrainSchedule = BTreeMap<StreamId, Instant>;
 
-/// The moments at which `n` connections end: the first at once, the others every n-th part of `over`,
-/// so that the last has as long to settle elsewhere before `over` is up as any other.
-fn schedule(n: usize, over: Duration) -> impl Iterator<Item = Duration> {
+/// The moments at which `n` connections end: the first at once, then one after each n-th part of `over`, so that the last one too has
+/// such a part to connect elsewhere before `over` has passed.
+fn moments(n: usize, over: Duration) -> impl Iterator<Item = Duration> {
     let parts = u32::try_from(n).unwrap_or(u32::MAX).max(1);
     (0..n).map(move |i| over.mul_f64(i as f64 / f64::from(parts)))
 }
 
-/// When each of these streams ends, counted from `now`. A stream without an address is a connection of
-/// its own.
-pub(super) fn ends(
+/// The end of each of these streams, counted from `now`. A stream without an address counts as a connection of its own.
+pub(super) fn schedule(
     streams: impl IntoIterator<Item = (StreamId, Option<SocketAddr>)>,
     over: Duration,
     now: Instant,
-) -> Ends {
+) -> DrainSchedule {
     let mut connections: Vec<(Option<SocketAddr>, Vec<StreamId>)> = Vec::new();
-    let mut known: BTreeMap<SocketAddr, usize> = BTreeMap::new();
+    let mut by_address: BTreeMap<SocketAddr, usize> = BTreeMap::new();
     for (stream, address) in streams {
-        match address.and_then(|address| known.get(&address)) {
+        match address.and_then(|address| by_address.get(&address)) {
             Some(at) => connections[*at].1.push(stream),
             None => {
-                known.extend(address.map(|address| (address, connections.len())));
+                by_address.extend(address.map(|address| (address, connections.len())));
                 connections.push((address, vec![stream]));
             }
         }
     }
-    let moments = schedule(connections.len(), over);
-    let turns = connections.into_iter().zip(moments);
-    turns
+    let moments = moments(connections.len(), over);
+    let connections = connections.into_iter().zip(moments);
+    connections
         .flat_map(|((_, streams), after)| streams.into_iter().map(move |s| (s, now + after)))
         .collect()
 }
@@ -49,7 +48,7 @@ mod tests {
     use super::*;
 
     fn seconds(n: usize, over: u64) -> Vec<f64> {
-        let moments = schedule(n, Duration::from_secs(over));
+        let moments = moments(n, Duration::from_secs(over));
         moments.map(|at| at.as_secs_f64()).collect()
     }
 
@@ -77,7 +76,7 @@ mod tests {
         ];
         let now = Instant::now();
         let over = Duration::from_secs(8);
-        let ends = ends(streams.map(|(n, a)| (StreamId(n), a)), over, now);
+        let ends = schedule(streams.map(|(n, a)| (StreamId(n), a)), over, now);
         let after = |n: u64| (ends[&StreamId(n)] - now).as_secs();
         assert_eq!([1, 2, 3, 4, 5].map(after), [0, 2, 0, 4, 6]);
     }

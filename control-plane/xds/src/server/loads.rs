@@ -1,4 +1,4 @@
-//! The load reporting service (LRS): one stream for each proxy, which reports the results of its requests by cluster.
+//! The load reporting service (LRS): on one stream for each proxy, the proxy reports the results of its requests by cluster.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -12,27 +12,28 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::XdsServer;
-use super::services::Messages;
-use super::stream::{admit, until_its_turn};
+use super::services::{Messages, connection_of};
+use super::stream::{admit, until_drained};
+use crate::connection::ConnectionInfo;
 use crate::loads::ClusterLoad;
-use crate::world::World;
+use crate::provider::SnapshotProvider;
 
 #[tonic::async_trait]
-impl<W: World> LoadReportingService for XdsServer<W> {
+impl<S: SnapshotProvider> LoadReportingService for XdsServer<S> {
     type StreamLoadStatsStream = Messages<pb::LoadStatsResponse>;
 
     async fn stream_load_stats(
         &self,
         request: Request<Streaming<pb::LoadStatsRequest>>,
     ) -> Result<Response<Self::StreamLoadStatsStream>, Status> {
-        let (server, address) = (self.clone(), request.remote_addr());
-        // What is asked for, and why the stream ends.
+        let (server, connection) = (self.clone(), connection_of(&request));
+        // Room for the one response and for the status that ends the stream.
         let (outbound, responses) = mpsc::channel(2);
         let mut inbound = request.into_inner();
         tokio::spawn(async move {
-            let talk = converse(&server, address, &mut inbound, &outbound);
+            let reports = receive_reports(&server, connection, &mut inbound, &outbound);
             let ended = tokio::select! {
-                ended = until_its_turn(&server, None, talk) => ended,
+                ended = until_drained(&server, None, reports) => ended,
                 () = outbound.closed() => Ok(()),
             };
             if let Err(status) = ended {
@@ -45,20 +46,21 @@ impl<W: World> LoadReportingService for XdsServer<W> {
 
 type Outbound = mpsc::Sender<Result<pb::LoadStatsResponse, Status>>;
 
-async fn converse<W: World>(
-    server: &XdsServer<W>,
-    address: Option<std::net::SocketAddr>,
+async fn receive_reports<S: SnapshotProvider>(
+    server: &XdsServer<S>,
+    connection: ConnectionInfo,
     inbound: &mut Streaming<pb::LoadStatsRequest>,
     outbound: &Outbound,
 ) -> Result<(), Status> {
     let Some(first) = inbound.message().await? else {
         return Ok(());
     };
-    let (peer, scope) = admit(server, first.node.unwrap_or_default(), address)?;
-    tracing::debug!(node = %peer.id, %scope, "proxy reports its load");
+    let node = first.node.unwrap_or_default();
+    let (peer, scope) = admit(server, node, connection)?;
+    tracing::debug!(node = peer.id, %scope, peer = peer.remote(), "proxy reports its load");
     let membership = server.inner.loads.join(&peer.id, &scope);
     let interval = server.inner.options.load_interval;
-    let wanted = pb::LoadStatsResponse {
+    let settings = pb::LoadStatsResponse {
         send_all_clusters: true,
         load_reporting_interval: Some(PbDuration {
             seconds: i64::try_from(interval.as_secs()).unwrap_or(i64::MAX),
@@ -66,17 +68,17 @@ async fn converse<W: World>(
         }),
         ..pb::LoadStatsResponse::default()
     };
-    if outbound.send(Ok(wanted)).await.is_err() {
+    if outbound.send(Ok(settings)).await.is_err() {
         return Ok(());
     }
     while let Some(report) = inbound.message().await? {
-        membership.report(of_clusters(report.cluster_stats));
+        membership.report(by_cluster(report.cluster_stats));
     }
     Ok(())
 }
 
-/// A cluster may be in a report several times, once for each service name.
-fn of_clusters(stats: Vec<ClusterStats>) -> BTreeMap<String, ClusterLoad> {
+/// The load by cluster. A cluster may be in a report several times, once for each service name.
+fn by_cluster(stats: Vec<ClusterStats>) -> BTreeMap<String, ClusterLoad> {
     let mut loads: BTreeMap<String, ClusterLoad> = BTreeMap::new();
     for cluster in stats {
         let window = cluster.load_report_interval.unwrap_or_default();

@@ -1,61 +1,67 @@
-//! The shell: tonic's services around [`Session`](crate::session::Session).
+//! The server: tonic's services around [`Session`](crate::session::Session).
 //!
-//! [`XdsServer`] offers the aggregated service and one service per kind, each in both protocols;
-//! `wire` turns messages into a session's inputs and its outputs into messages; `stream` runs one
-//! session, `group` lets the sessions of one proxy know of each other; `memory` is what it leaves to the proxy's next one, `good` what it leaves to others of its scope; `drain` is when it
-//! ends if the server does. `loads` is the service that proxies report to.
-//! Everything decided about delivery is decided in the session; this room only waits and performs.
+//! [`XdsServer`] serves the aggregated service and one service for each kind, each in both protocols. Every rule of delivery is in the
+//! session; this module only waits and performs.
+//!
+//! - `services`: the gRPC services. `stream`: one stream and its session. `siblings`: the streams of one proxy.
+//! - `histories`: what a stream leaves to the proxy's next one. `last_good`: what it leaves to other proxies of its scope.
+//! - `drain`: the end of the streams when the server shuts down.
+//! - `loads`: the load reporting service.
+//! - `log`, `log_limiter`: the log lines about streams, and their limits.
 
 mod drain;
-mod good;
-mod group;
+mod histories;
+mod last_good;
 mod loads;
-mod memory;
+mod log;
+mod log_limiter;
 mod services;
+mod siblings;
 mod stream;
-mod wire;
 
 use std::future::Future;
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::TcpListener;
+use futures::Stream;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
-use tonic::service::Routes;
 use tonic::transport::Server;
-use tonic::transport::server::TcpIncoming;
 
+use crate::connection::Connection;
 use crate::fleet::Fleet;
 use crate::loads::Loads;
 use crate::options::Options;
-use crate::world::World;
+use crate::provider::SnapshotProvider;
 
-use drain::Ends;
+use drain::DrainSchedule;
 
-/// The largest request taken: room for the names and versions a proxy with some ten thousand
-/// resources lists when it reconnects.
+/// The largest accepted request: room for the names and versions that a proxy with some ten thousand resources lists when it
+/// reconnects.
 const MAX_REQUEST_BYTES: usize = 32 << 20;
 
-/// An xDS server over a [`World`]. Cheap to clone; all clones are the same server.
+/// An xDS server of the snapshots of a [`SnapshotProvider`]. Cheap to clone; all clones share one state.
 #[derive(Debug)]
-pub struct XdsServer<W> {
-    inner: Arc<Inner<W>>,
+pub struct XdsServer<S> {
+    inner: Arc<Inner<S>>,
 }
 
 #[derive(Debug)]
-struct Inner<W> {
-    world: W,
+struct Inner<S> {
+    provider: S,
     options: Arc<Options>,
     fleet: Fleet,
     loads: Loads,
-    memory: memory::Memory,
-    good: good::LastGood,
-    groups: group::Groups,
-    /// When each stream ends, once the server does.
-    ending: watch::Sender<Option<Arc<Ends>>>,
+    histories: histories::StreamHistories,
+    last_good: last_good::LastGoodByScope,
+    siblings: siblings::SiblingGroups,
+    log_limits: log::LogLimits,
+    /// The end of each stream, once the server drains or closes.
+    drain: watch::Sender<Option<Arc<DrainSchedule>>>,
 }
 
-impl<W> Clone for XdsServer<W> {
+impl<S> Clone for XdsServer<S> {
     fn clone(&self) -> Self {
         Self {
             inner: self.inner.clone(),
@@ -63,25 +69,26 @@ impl<W> Clone for XdsServer<W> {
     }
 }
 
-impl<W: World> XdsServer<W> {
-    /// A server of `world`.
-    pub fn new(world: W, options: Options) -> Self {
+impl<S: SnapshotProvider> XdsServer<S> {
+    /// A server of the snapshots of `provider`.
+    pub fn new(provider: S, options: Options) -> Self {
         let inner = Inner {
-            world,
+            provider,
             options: Arc::new(options),
             fleet: Fleet::default(),
             loads: Loads::default(),
-            memory: memory::Memory::default(),
-            good: good::LastGood::default(),
-            groups: group::Groups::default(),
-            ending: watch::Sender::new(None),
+            histories: histories::StreamHistories::default(),
+            last_good: last_good::LastGoodByScope::default(),
+            siblings: siblings::SiblingGroups::default(),
+            log_limits: log::LogLimits::default(),
+            drain: watch::Sender::new(None),
         };
         Self {
             inner: Arc::new(inner),
         }
     }
 
-    /// Who is connected, and how far they are.
+    /// The connected proxies and their state.
     #[must_use]
     pub fn fleet(&self) -> Fleet {
         self.inner.fleet.clone()
@@ -93,59 +100,56 @@ impl<W: World> XdsServer<W> {
         self.inner.loads.clone()
     }
 
-    /// The world it serves.
+    /// The source of its snapshots.
     #[must_use]
-    pub fn world(&self) -> &W {
-        &self.inner.world
+    pub fn provider(&self) -> &S {
+        &self.inner.provider
     }
 
-    /// The gRPC services, to be mounted beside others.
-    #[must_use]
-    pub fn routes(&self) -> Routes {
-        services::routes(self)
-    }
-
-    /// Ends every open stream with `Unavailable`, and every new one too. Proxies keep what they run.
+    /// Ends every open stream, and every new one, with `Unavailable`. Proxies keep what they run.
     pub fn close(&self) {
-        self.inner.ending.send_replace(Some(Arc::default()));
+        self.inner.drain.send_replace(Some(Arc::default()));
     }
 
-    /// Ends the open streams with `Unavailable` one connection after another over `over`, so that
-    /// proxies reconnect elsewhere without all coming at once; every new stream ends at once. Until its
-    /// turn a stream is served as ever. [`XdsServer::close`] cuts it short; a second drain does nothing.
+    /// Ends the open streams with `Unavailable`, one connection after another over `over`, so that proxies reconnect elsewhere without
+    /// all coming at once. Every new stream ends at once. Until its turn a stream is served as usual. [`XdsServer::close`] cuts the
+    /// drain short; a second drain does nothing.
     pub fn drain(&self, over: Duration) {
         let proxies = self.inner.fleet.proxies();
         let streams = proxies
             .iter()
             .map(|proxy| (proxy.stream, proxy.peer.address));
-        let ends = drain::ends(streams, over, tokio::time::Instant::now().into_std());
-        self.inner.ending.send_if_modified(|ending| {
-            let begins = ending.is_none();
-            *ending = ending.take().or_else(|| Some(Arc::new(ends)));
+        let now = tokio::time::Instant::now().into_std();
+        let schedule = drain::schedule(streams, over, now);
+        self.inner.drain.send_if_modified(|drain| {
+            let begins = drain.is_none();
+            *drain = drain.take().or_else(|| Some(Arc::new(schedule)));
             begins
         });
     }
 
-    /// Serves plaintext HTTP/2 on `listener` until `shutdown`, then drains over [`Options::drain`].
+    /// Serves HTTP/2 on `connections`, such as those of [`tcp`](crate::connection::tcp), until `shutdown`, then drains over
+    /// [`Options::drain`].
     ///
-    /// From `shutdown` on nothing listens any more: who comes is refused at once and tries elsewhere,
-    /// instead of being taken in only to be sent away. Every connection is told so (GOAWAY), so that a
-    /// proxy whose stream ended opens the next one on another connection.
+    /// After `shutdown` no connection is accepted: a proxy that tries is refused at once and tries elsewhere. Every open connection is
+    /// sent a GOAWAY, so a proxy whose stream ended opens the next one on another connection.
     ///
     /// # Errors
-    /// The transport's, if it cannot go on accepting connections.
-    pub async fn serve(
+    /// The error of the transport if it cannot accept connections any more.
+    pub async fn serve<T>(
         &self,
-        listener: TcpListener,
+        connections: impl Stream<Item = io::Result<Connection<T>>>,
         shutdown: impl Future<Output = ()>,
-    ) -> Result<(), tonic::transport::Error> {
+    ) -> Result<(), tonic::transport::Error>
+    where
+        T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
         let (interval, timeout) = self.inner.options.keepalive;
-        let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
         Server::builder()
             .http2_keepalive_interval(Some(interval))
             .http2_keepalive_timeout(Some(timeout))
-            .add_routes(self.routes())
-            .serve_with_incoming_shutdown(incoming, async {
+            .add_routes(services::routes(self))
+            .serve_with_incoming_shutdown(connections, async {
                 shutdown.await;
                 self.drain(self.inner.options.drain);
             })

@@ -1,6 +1,5 @@
-//! The gRPC services: aggregated, and one per kind, each in both protocols. All of them open a
-//! [`stream`](super::stream); fetching once (the protocol's REST-like third way) is not offered. Beside them, proxies report their
-//! [`loads`](super::loads).
+//! The gRPC services: the aggregated one and one for each kind, each in both protocols, and the load reporting service
+//! ([`loads`](super::loads)). All but the latter open a [`stream`](super::stream). The unary `Fetch…` methods are not implemented.
 
 use std::pin::Pin;
 
@@ -19,18 +18,19 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::service::Routes;
 use tonic::{Request, Response, Status, Streaming};
 
+use crate::connection::ConnectionInfo;
+use crate::provider::SnapshotProvider;
 use crate::resource::Kind;
-use crate::world::World;
+use crate::wire::{Delta, StateOfTheWorld, Wire};
 
 use super::stream;
-use super::wire::{Delta, StateOfTheWorld, Wire};
 use super::{MAX_REQUEST_BYTES, XdsServer};
 
 pub(super) type Messages<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 type Opened<T> = Result<Response<Messages<T>>, Status>;
 
 /// Every service of `server`.
-pub(super) fn routes<W: World>(server: &XdsServer<W>) -> Routes {
+pub(super) fn routes<S: SnapshotProvider>(server: &XdsServer<S>) -> Routes {
     macro_rules! service {
         ($service:ty) => {
             <$service>::new(server.clone()).max_decoding_message_size(MAX_REQUEST_BYTES)
@@ -46,30 +46,36 @@ pub(super) fn routes<W: World>(server: &XdsServer<W>) -> Routes {
         .add_service(service!(lrs::LoadReportingServiceServer<_>))
 }
 
-impl<W: World> XdsServer<W> {
+impl<S: SnapshotProvider> XdsServer<S> {
     fn open<P: Wire>(
         &self,
         only: Option<Kind>,
         request: Request<Streaming<P::Request>>,
     ) -> Opened<P::Response> {
-        let address = request.remote_addr();
+        let connection = connection_of(&request);
         let (outbound, responses) = mpsc::channel(self.inner.options.response_queue.max(1));
         let inbound = request.into_inner();
-        tokio::spawn(stream::run::<P, W>(
+        tokio::spawn(stream::run::<P, S>(
             self.clone(),
-            address,
+            connection,
             only,
             inbound,
             outbound,
         ));
-        // Encoding waits until the transport asks for the message, so what queues is shared bytes.
+        // Messages are encoded only when the transport asks for them, so the bodies of queued responses stay shared.
         let messages = ReceiverStream::new(responses).map(|response| response.map(P::encode));
         Ok(Response::new(Box::pin(messages)))
     }
 }
 
+/// The remote end of the connection that a request came on.
+pub(super) fn connection_of<T>(request: &Request<T>) -> ConnectionInfo {
+    let connection = request.extensions().get::<ConnectionInfo>();
+    connection.cloned().unwrap_or_default()
+}
+
 #[tonic::async_trait]
-impl<W: World> ads::AggregatedDiscoveryService for XdsServer<W> {
+impl<S: SnapshotProvider> ads::AggregatedDiscoveryService for XdsServer<S> {
     type StreamAggregatedResourcesStream = Messages<pb::DiscoveryResponse>;
     type DeltaAggregatedResourcesStream = Messages<pb::DeltaDiscoveryResponse>;
 
@@ -91,7 +97,7 @@ impl<W: World> ads::AggregatedDiscoveryService for XdsServer<W> {
 macro_rules! per_type {
     ($kind:expr, $service:path, $sotw:ident: $sotw_stream:ident, $delta:ident: $delta_stream:ident, $fetch:ident) => {
         #[tonic::async_trait]
-        impl<W: World> $service for XdsServer<W> {
+        impl<S: SnapshotProvider> $service for XdsServer<S> {
             type $sotw_stream = Messages<pb::DiscoveryResponse>;
             type $delta_stream = Messages<pb::DeltaDiscoveryResponse>;
 
@@ -114,7 +120,7 @@ macro_rules! per_type {
                 _request: Request<pb::DiscoveryRequest>,
             ) -> Result<Response<pb::DiscoveryResponse>, Status> {
                 Err(Status::unimplemented(
-                    "fetching once is not offered; open a stream",
+                    "unary fetch is not implemented; open a stream",
                 ))
             }
         }

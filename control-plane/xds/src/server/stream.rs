@@ -1,10 +1,8 @@
-//! One stream: waits for requests, snapshots, timers and room in the transport, and lets the session
-//! decide.
+//! One stream: it waits for requests, snapshots, timers and room in the transport, and lets the session decide.
 //!
-//! Requests are read by a loop that never waits for the response channel. While that is full the
-//! session is simply not asked for more, so a client that stops reading holds at most
-//! `response_queue` responses, whose bodies it shares with everyone else, and the newest snapshot.
-//! When the server ends, a stream goes on as ever until its turn to leave comes.
+//! Requests are read by a loop that never waits for the response channel. While the channel is full the session is not polled, so a
+//! client that stops reading holds at most `response_queue` responses, whose bodies it shares with all other clients, and the newest
+//! snapshot. When the server drains, a stream is served as usual until its turn to end.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -13,78 +11,92 @@ use envoy_types::pb::envoy::config::core::v3::Node;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, watch};
 use tonic::{Status, Streaming};
+use tracing::Instrument as _;
 
+use crate::connection::ConnectionInfo;
 use crate::fleet::{Member, StreamId};
+use crate::peer::Peer;
+use crate::provider::{PermissionDenied, Scope, SnapshotProvider};
 use crate::resource::Kind;
 use crate::session::{Event, Response, Session, TooManyNames};
 use crate::snapshot::Snapshot;
-use crate::world::{Peer, Refused, Scope, World};
+use crate::wire::{Wire, kind_of};
 
 use super::XdsServer;
-use super::good::LastGood;
-use super::group::Seat;
-use super::memory::{Identity, Memory};
-use super::wire::{Wire, kind_of};
+use super::histories::{ProxyKey, StreamHistories};
+use super::last_good::LastGoodByScope;
+use super::log::{self, StreamLog};
+use super::siblings::SessionHandle;
 
 pub(super) type Outbound = mpsc::Sender<Result<Response, Status>>;
 type Snapshots = watch::Receiver<Option<Arc<Snapshot>>>;
 
-/// Runs a stream until either side ends it, and tells the client why if we do.
-pub(super) async fn run<P: Wire, W: World>(
-    server: XdsServer<W>,
-    address: Option<std::net::SocketAddr>,
+/// Serves a stream until either side ends it. If the server ends it, the client is sent the reason.
+pub(super) async fn run<P: Wire, S: SnapshotProvider>(
+    server: XdsServer<S>,
+    connection: ConnectionInfo,
     only: Option<Kind>,
     mut inbound: Streaming<P::Request>,
     outbound: Outbound,
 ) {
     let ended = tokio::select! {
-        ended = converse::<P, W>(&server, address, only, &mut inbound, &outbound) => ended,
+        ended = serve::<P, S>(&server, connection, only, &mut inbound, &outbound) => ended,
         () = outbound.closed() => Ok(()),
     };
     if let Err(status) = ended {
-        // A client that does not read does not learn why; its stream ends all the same.
+        // A client that does not read does not get the reason; its stream ends all the same.
         let _ = outbound.try_send(Err(status));
     }
 }
 
-async fn converse<P: Wire, W: World>(
-    server: &XdsServer<W>,
-    address: Option<std::net::SocketAddr>,
+async fn serve<P: Wire, S: SnapshotProvider>(
+    server: &XdsServer<S>,
+    connection: ConnectionInfo,
     only: Option<Kind>,
     inbound: &mut Streaming<P::Request>,
     outbound: &Outbound,
 ) -> Result<(), Status> {
-    let opening = open::<P, W>(server, address, only, inbound);
-    let Some((mut conversation, mut snapshots)) = until_its_turn(server, None, opening).await?
-    else {
+    let admission = receive_first::<P, S>(server, connection, inbound);
+    let Some(admission) = until_drained(server, None, admission).await? else {
         return Ok(());
     };
-    let stream = conversation.member.stream();
-    let talk = conversation.go_on::<P>(inbound, &mut snapshots, outbound);
-    let ended = until_its_turn(server, Some(stream), talk).await;
-    tracing::info!(node = %conversation.peer.id, "proxy disconnected");
-    ended
+    let span = log::span(&admission.peer, &admission.scope, P::PROTOCOL, only);
+    let serve = async {
+        let (mut stream, first, mut snapshots) =
+            ActiveStream::open::<P, S>(server, admission, only);
+        let id = stream.member.stream();
+        let events = async {
+            stream.receive::<P>(first)?;
+            stream.run::<P>(inbound, &mut snapshots, outbound).await
+        };
+        let ended = until_drained(server, Some(id), events).await;
+        if let Err(status) = &ended {
+            status.message().clone_into(&mut stream.end_reason);
+        }
+        ended
+    };
+    serve.instrument(span).await
 }
 
-/// Does `work`, or leaves it when the server ends and it is the stream's turn.
-pub(super) async fn until_its_turn<W: World, T>(
-    server: &XdsServer<W>,
+/// Runs `work` until it is done, or until the server drains and the turn of the stream comes.
+pub(super) async fn until_drained<S: SnapshotProvider, T>(
+    server: &XdsServer<S>,
     stream: Option<StreamId>,
     work: impl Future<Output = Result<T, Status>>,
 ) -> Result<T, Status> {
-    let mut ending = server.inner.ending.subscribe();
+    let mut drain = server.inner.drain.subscribe();
     let turn = async {
         loop {
-            let ends = ending.borrow_and_update().clone();
-            // Who is not named came too late to wait for a turn.
-            let turn = ends.map(|ends| {
+            let schedule = drain.borrow_and_update().clone();
+            // A stream that is not in the schedule was opened during the drain.
+            let turn = schedule.map(|schedule| {
                 stream
-                    .and_then(|s| ends.get(&s).copied())
+                    .and_then(|s| schedule.get(&s).copied())
                     .unwrap_or_else(now)
             });
             tokio::select! {
                 () = at(turn), if turn.is_some() => return,
-                changed = ending.changed() => if changed.is_err() { return },
+                changed = drain.changed() => if changed.is_err() { return },
             }
         }
     };
@@ -94,193 +106,228 @@ pub(super) async fn until_its_turn<W: World, T>(
     }
 }
 
-/// Waits for the first message, which says who it is; `None` if the client leaves before it.
-async fn open<'a, P: Wire, W: World>(
-    server: &'a XdsServer<W>,
-    address: Option<std::net::SocketAddr>,
-    only: Option<Kind>,
+/// A stream that is admitted, before its first request is handled.
+struct Admission<R> {
+    peer: Arc<Peer>,
+    scope: Scope,
+    snapshot: Arc<Snapshot>,
+    snapshots: Snapshots,
+    first: R,
+}
+
+/// Waits for the first request, which names the node, and admits the stream. `None` if the client leaves before it.
+async fn receive_first<P: Wire, S: SnapshotProvider>(
+    server: &XdsServer<S>,
+    connection: ConnectionInfo,
     inbound: &mut Streaming<P::Request>,
-) -> Result<Option<(Conversation<'a>, Snapshots)>, Status> {
+) -> Result<Option<Admission<P::Request>>, Status> {
     let Some(mut first) = inbound.message().await? else {
         return Ok(None);
     };
     let node = P::take_node(&mut first).unwrap_or_default();
-    let (peer, scope) = admit(server, node, address)?;
-    let inner = &server.inner;
+    let (peer, scope) = admit(server, node, connection)?;
     let mut snapshots = snapshots_for(server, &peer).await?;
     let Some(snapshot) = snapshots.borrow_and_update().clone() else {
         return Err(Status::unavailable("not synced yet"));
     };
-    tracing::info!(node = %peer.id, %scope, protocol = ?P::PROTOCOL, kind = ?only, "proxy connected");
-    let identity = Identity::of(&peer, P::PROTOCOL, only);
-    let session = Session::new(P::PROTOCOL, inner.options.clone(), snapshot);
-    let mut session = session.with_past(inner.memory.recall(&identity));
-    session.know_good(inner.good.of(&scope));
-    let member = inner
-        .fleet
-        .join(peer.clone(), scope.clone(), P::PROTOCOL, only);
-    let stream = member.stream();
-    let seat = match address.filter(|_| only.is_some()) {
-        Some(address) => inner
-            .groups
-            .join(address, &peer.id, P::PROTOCOL, stream, session),
-        None => Seat::alone(stream, session),
-    };
-    let mut conversation = Conversation {
-        seat,
-        member,
-        scope,
-        good: &inner.good,
-        memory: &inner.memory,
-        identity,
+    Ok(Some(Admission {
         peer,
-        only,
-    };
-    conversation.hear::<P>(first)?;
-    Ok(Some((conversation, snapshots)))
+        scope,
+        snapshot,
+        snapshots,
+        first,
+    }))
 }
 
-/// Who opens a stream, and what it may have.
-pub(super) fn admit<W: World>(
-    server: &XdsServer<W>,
+/// The peer of a stream, and its scope.
+pub(super) fn admit<S: SnapshotProvider>(
+    server: &XdsServer<S>,
     node: Node,
-    address: Option<std::net::SocketAddr>,
+    connection: ConnectionInfo,
 ) -> Result<(Arc<Peer>, Scope), Status> {
-    let peer = Arc::new(Peer::new(node, address));
-    let scope = server.inner.world.scope(&peer);
-    let scope = scope.map_err(|refused| denied(&peer, refused))?;
+    let peer = Arc::new(Peer::new(node, connection));
+    let scope = server.inner.provider.scope(&peer);
+    let scope = scope.map_err(|reason| denied(server, &peer, reason))?;
     Ok((peer, scope))
 }
 
-fn denied(peer: &Peer, refused: Refused) -> Status {
-    tracing::warn!(node = %peer.id, address = ?peer.address, %refused, "proxy refused");
-    Status::permission_denied(refused.reason)
+fn denied<S>(server: &XdsServer<S>, peer: &Peer, denied: PermissionDenied) -> Status {
+    server.inner.log_limits.denied(peer, &denied, now());
+    Status::permission_denied(denied.reason)
 }
 
-/// The snapshots for a proxy. The world may have to build the first one, which takes too long for the threads that serve streams.
-async fn snapshots_for<W: World>(
-    server: &XdsServer<W>,
+/// The snapshots for a proxy. The provider may have to build the first one, which takes too long for the threads that serve streams.
+async fn snapshots_for<S: SnapshotProvider>(
+    server: &XdsServer<S>,
     peer: &Arc<Peer>,
 ) -> Result<Snapshots, Status> {
-    let (server, of) = (server.clone(), peer.clone());
-    tokio::task::spawn_blocking(move || server.inner.world.snapshots(&of))
+    let (own, of) = (server.clone(), peer.clone());
+    tokio::task::spawn_blocking(move || own.inner.provider.snapshots(&of))
         .await
-        .map_err(|_| Status::unavailable("no snapshot could be made; try again"))?
-        .map_err(|refused| denied(peer, refused))
+        .map_err(|_| Status::unavailable("no snapshot could be built; try again"))?
+        .map_err(|reason| denied(server, peer, reason))
 }
 
-struct Conversation<'a> {
-    seat: Seat,
+/// An open stream. Dropping it ends it.
+struct ActiveStream<'a> {
+    session: SessionHandle,
     member: Member,
     scope: Scope,
-    good: &'a LastGood,
-    memory: &'a Memory,
-    identity: Identity,
-    peer: Arc<Peer>,
+    last_good: &'a LastGoodByScope,
+    histories: &'a StreamHistories,
+    key: ProxyKey,
     only: Option<Kind>,
+    log: StreamLog<'a>,
+    /// Why the stream ends, for the log.
+    end_reason: String,
 }
 
-impl Drop for Conversation<'_> {
-    /// However the stream ends, by being dropped too.
+impl Drop for ActiveStream<'_> {
+    /// Runs however the stream ends, also when its task is cancelled.
     fn drop(&mut self) {
-        self.remember();
+        self.store_history();
+        self.log.disconnected(&self.end_reason, now());
     }
 }
 
-impl Conversation<'_> {
-    fn remember(&self) {
-        if let Some(past) = self.seat.with(|session| session.past(now())) {
-            self.memory.keep(&self.identity, self.member.stream(), past);
+impl<'a> ActiveStream<'a> {
+    fn open<P: Wire, S: SnapshotProvider>(
+        server: &'a XdsServer<S>,
+        admission: Admission<P::Request>,
+        only: Option<Kind>,
+    ) -> (Self, P::Request, Snapshots) {
+        let inner = &server.inner;
+        let Admission { peer, scope, .. } = admission;
+        let key = ProxyKey::new(&peer, P::PROTOCOL, only);
+        let session = Session::new(P::PROTOCOL, inner.options.clone(), admission.snapshot);
+        let mut session = session.with_history(inner.histories.get(&key));
+        session.set_last_good(inner.last_good.of(&scope));
+        let log = StreamLog::connected(&peer, only, &inner.log_limits, now());
+        let fleet = &inner.fleet;
+        let member = fleet.join(peer.clone(), scope.clone(), P::PROTOCOL, only);
+        let id = member.stream();
+        let session = match peer.address.filter(|_| only.is_some()) {
+            Some(address) => {
+                let groups = &inner.siblings;
+                groups.join(address, &peer.id, P::PROTOCOL, id, session)
+            }
+            None => SessionHandle::alone(id, session),
+        };
+        let stream = Self {
+            session,
+            member,
+            scope,
+            last_good: &inner.last_good,
+            histories: &inner.histories,
+            key,
+            only,
+            log,
+            end_reason: "the proxy closed the stream".to_owned(),
+        };
+        (stream, admission.first, admission.snapshots)
+    }
+
+    fn store_history(&self) {
+        if let Some(history) = self.session.with(|session| session.history(now())) {
+            let id = self.member.stream();
+            self.histories.store(&self.key, id, history);
         }
     }
 
-    async fn go_on<P: Wire>(
+    /// Serves the stream until the client closes it.
+    async fn run<P: Wire>(
         &mut self,
         inbound: &mut Streaming<P::Request>,
         snapshots: &mut Snapshots,
         outbound: &Outbound,
     ) -> Result<(), Status> {
-        let mut world_lives = true;
+        let mut has_provider = true;
         loop {
-            let stalled = self.speak(outbound)?;
-            let deadline = self.seat.with(|session| session.deadline()).flatten();
+            let stalled = self.send(outbound)?;
+            let deadline = self.session.with(|session| session.deadline()).flatten();
             let deadline = deadline.filter(|_| !stalled);
+            let report_at = self.log.report_at();
             tokio::select! {
                 request = inbound.message() => match request? {
-                    Some(request) => self.hear::<P>(request)?,
+                    Some(request) => self.receive::<P>(request)?,
                     None => return Ok(()),
                 },
-                changed = snapshots.changed(), if world_lives => {
-                    // Traffic and proxies go on with the last snapshot when nobody makes new ones.
-                    world_lives = changed.is_ok();
+                changed = snapshots.changed(), if has_provider => {
+                    // Traffic and proxies go on with the last snapshot when there is no provider of new ones any more.
+                    has_provider = changed.is_ok();
                     if let Some(snapshot) = snapshots.borrow_and_update().clone() {
-                        self.seat.with(|session| session.snapshot(snapshot));
+                        self.session.with(|session| session.set_snapshot(snapshot));
                     }
                 }
                 room = outbound.reserve(), if stalled => {
-                    // Only to learn that there is room: what to send is decided at the last moment.
-                    drop(room.map_err(|_| Status::cancelled("the client is gone"))?);
+                    // This only waits for room: the session decides what to send at the last moment.
+                    drop(room.map_err(|_| Status::cancelled("the proxy closed the stream"))?);
                 }
                 () = at(deadline), if deadline.is_some() => {}
-                () = self.seat.woken(now), if self.only.is_some() && !stalled => {}
+                () = self.session.until_due(now), if self.only.is_some() && !stalled => {}
+                () = at(report_at), if report_at.is_some() => self.log.report_suppressed(now()),
             }
         }
     }
 
-    fn hear<P: Wire>(&mut self, request: P::Request) -> Result<(), Status> {
-        let Some(kind) = kind_of::<P>(&request, self.only)? else {
-            tracing::debug!(url = P::type_url(&request), "a type that is not served");
+    fn receive<P: Wire>(&mut self, request: P::Request) -> Result<(), Status> {
+        let kind = kind_of::<P>(&request, self.only);
+        let kind = kind.map_err(|wrong| Status::invalid_argument(wrong.to_string()))?;
+        let Some(kind) = kind else {
+            let type_url = P::type_url(&request);
+            tracing::debug!(type_url, "proxy asks for a type that is not served");
             return Ok(());
         };
         let request = P::parse(kind, request);
-        let heard = self.seat.with(|session| {
+        let received = self.session.with(|session| {
             if request.error.is_some() {
-                session.know_good(self.good.of(&self.scope));
+                session.set_last_good(self.last_good.of(&self.scope));
             }
             session.request(request, now())?;
-            let accepted = session.take_good();
-            self.good.accept(&self.scope, &accepted, session.newest());
+            let accepted = session.take_accepted();
+            let (last_good, scope) = (self.last_good, &self.scope);
+            last_good.accept(scope, &accepted, session.snapshot());
             Ok(())
         });
-        self.seat.moved(kind);
-        heard
-            .unwrap_or(Ok(()))
-            .map_err(|too_many: TooManyNames| Status::resource_exhausted(too_many.to_string()))
+        self.session.notify(kind);
+        let received: Result<(), TooManyNames> = received.unwrap_or(Ok(()));
+        received.map_err(|too_many| Status::resource_exhausted(too_many.to_string()))
     }
 
-    /// Hands over what is due while there is room; `true` if there was not enough.
-    fn speak(&mut self, outbound: &Outbound) -> Result<bool, Status> {
+    /// Sends what is due while there is room in the transport. Returns `true` if there was not enough.
+    fn send(&mut self, outbound: &Outbound) -> Result<bool, Status> {
         let stalled = loop {
             match outbound.try_reserve() {
                 Err(TrySendError::Full(())) => break true,
                 Err(TrySendError::Closed(())) => {
-                    return Err(Status::cancelled("the client is gone"));
+                    return Err(Status::cancelled("the proxy closed the stream"));
                 }
-                Ok(permit) => match self.seat.poll(now()) {
+                Ok(permit) => match self.session.poll(now()) {
                     Some(response) => permit.send(Ok(response)),
                     None => break false,
                 },
             }
         };
-        let learnt = self
-            .seat
+        let state = self
+            .session
             .with(|session| (session.status(), session.take_events()));
-        let Some((status, events)) = learnt else {
+        let Some((status, events)) = state else {
             return Ok(stalled);
         };
-        // At once: the proxy may be back before the end of this stream is noticed.
+        // Stored at once: the proxy may reconnect before the server notices the end of this stream.
         if events.iter().any(|e| matches!(e, Event::Nacked { .. })) {
-            self.remember();
+            self.store_history();
         }
         if let Some(kind) = self.only.filter(|_| !events.is_empty()) {
-            self.seat.moved(kind);
+            self.session.notify(kind);
         }
+        self.log.events(&events, &status, now());
         self.member.update(status, events);
         Ok(stalled)
     }
 }
 
-/// The one clock of the shell; under tokio's paused time it is paused too.
+/// The one clock of the server. Under tokio's paused time it is paused too.
 fn now() -> Instant {
     tokio::time::Instant::now().into_std()
 }

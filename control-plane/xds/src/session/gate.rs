@@ -1,18 +1,18 @@
-//! Make before break (server rule 3): what must wait for a cluster, and what keeps one alive.
+//! Make before break (server rule 3): what waits for a cluster, and what keeps a cluster.
 //!
-//! In: a resource that routes to a cluster waits until the client has acknowledged that cluster in
-//! some version (to Envoy that means warmed). A refused cluster, or one not taken within
-//! `warm_timeout`, leaves the client on the resource it has; the wait goes on and is reported. A
-//! client that has *no* version of the resource gets it then all the same: there is nothing to keep,
-//! and one bad cluster must not leave a fresh proxy without any route. (Not while another version of
-//! the refused cluster is on its way or warms: that makes the exception needless.)
-//! Endpoints of which none is left wait for the routes and filters that send nobody there any more: until the client has
-//! acknowledged these, at most `warm_timeout`, it keeps the endpoints it has.
-//! Out: a vanished cluster is removed only `linger` after nothing the client holds, or may hold,
-//! routes to it: a request paused for its body still has the old route.
+//! Adding: a resource that routes to a cluster waits until the client has acknowledged some version of that cluster (for Envoy that
+//! means that the cluster is warm). If the client rejects the cluster, or does not acknowledge it within `warm_timeout`, it keeps the
+//! version of the resource that it has; the wait goes on and is reported as failed. A client that has *no* version of the resource
+//! is then sent it all the same: it has nothing to keep, and one bad cluster must not leave a new proxy without any route. (Not while
+//! another version of the rejected cluster is in flight or warming, because the exception is not needed then.)
 //!
-//! Clusters that the client does not get from us (no cluster subscription on any of its streams, or not by that name) are
-//! somebody else's to order and hold nothing back.
+//! Endpoints of which none is left wait for the routes and filters that no longer send traffic to them: the client keeps the
+//! endpoints it has until it has acknowledged those, at most for `warm_timeout`.
+//!
+//! Removing: a cluster that left the snapshot is removed `linger` after the last resource that routes to it, or may route to it,
+//! has left the client. A request that is paused for its body still has the old route.
+//!
+//! Clusters that the client does not get from this server (no stream of it subscribes to them) hold nothing back.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
@@ -24,66 +24,68 @@ use super::Session;
 /// What a resource waits for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Wait {
-    /// The clusters the client has not acknowledged; none where endpoints wait for routes and filters.
+    /// The clusters that the client has not acknowledged; empty where endpoints wait for routes and filters.
     pub clusters: Vec<String>,
-    /// Whether all of them were refused or timed out: the client keeps what it has.
+    /// Whether the client rejected all of them or did not take them in time: it keeps the version of the resource that it has.
     pub failed: bool,
 }
 
-/// When each wait and each linger began.
+/// The start of each wait and of each linger.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Gate {
-    needed: BTreeMap<String, Instant>,
-    yielding: BTreeMap<String, Instant>,
+    /// Clusters that a resource waits for.
+    awaited: BTreeMap<String, Instant>,
+    /// Endpoints that wait for routes and filters.
+    deferred: BTreeMap<String, Instant>,
+    /// Clusters that left the snapshot and that nothing routes to.
     unused: BTreeMap<String, Instant>,
-    /// Whether the client has clusters that are gone from the snapshot.
-    vanished: bool,
+    /// Whether the client has clusters that left the snapshot.
+    has_vanished: bool,
 }
 
 impl Gate {
-    /// Whether the end of a route's use may start a linger.
+    /// Whether a linger may start when something no longer routes to a cluster.
     pub(super) fn watches_use(&self) -> bool {
-        self.vanished
+        self.has_vanished
     }
 
-    /// Starts the clock of every cluster waited for, and forgets those that are not any more.
-    pub(super) fn note_waits<'a>(&mut self, waits: impl Iterator<Item = &'a Wait>, now: Instant) {
-        let wanted: BTreeSet<&String> = waits.flat_map(|wait| &wait.clusters).collect();
-        self.needed.retain(|cluster, _| wanted.contains(cluster));
-        for cluster in wanted {
-            self.needed.entry(cluster.clone()).or_insert(now);
+    /// Starts the clock of each awaited cluster, and stops it for the others.
+    pub(super) fn track_waits<'a>(&mut self, waits: impl Iterator<Item = &'a Wait>, now: Instant) {
+        let awaited: BTreeSet<&String> = waits.flat_map(|wait| &wait.clusters).collect();
+        self.awaited.retain(|cluster, _| awaited.contains(cluster));
+        for cluster in awaited {
+            self.awaited.entry(cluster.clone()).or_insert(now);
         }
     }
 
-    /// Whether a vanished cluster must still be kept.
+    /// Whether the client must still keep a cluster that left the snapshot.
     pub(super) fn lingers(&self, cluster: &str, linger: Duration, now: Instant) -> bool {
-        self.unused
-            .get(cluster)
-            .is_none_or(|since| now < *since + linger)
+        let since = self.unused.get(cluster);
+        since.is_none_or(|since| now < *since + linger)
     }
 
-    /// The next moment at which a wait fails or a linger ends.
+    /// When the next wait fails or the next linger ends.
     pub(super) fn deadline(
         &self,
         warm_timeout: Duration,
         linger: Duration,
         now: Instant,
     ) -> Option<Instant> {
-        let waits = self.needed.values().map(|since| *since + warm_timeout);
-        let yields = self.yielding.values().map(|since| *since + warm_timeout);
+        let waits = self.awaited.values().map(|since| *since + warm_timeout);
+        let deferred = self.deferred.values().map(|since| *since + warm_timeout);
         let lingers = self.unused.values().map(|since| *since + linger);
-        waits
-            .chain(yields)
-            .chain(lingers)
-            .filter(|at| *at > now)
-            .min()
+        let all = waits.chain(deferred).chain(lingers);
+        all.filter(|at| *at > now).min()
     }
 }
 
 impl Session {
-    /// `Err` with what it waits for if the resource must not go out yet.
-    pub(super) fn pass(&self, resource: &Resource, now: Instant) -> Result<(), Wait> {
-        if self.is_kept_for_now(resource, now) {
+    /// Whether a resource may be sent now.
+    ///
+    /// # Errors
+    /// What it waits for, if it must not be sent yet.
+    pub(super) fn may_send(&self, resource: &Resource, now: Instant) -> Result<(), Wait> {
+        if self.waits_for_routes(resource, now) {
             return Err(Wait {
                 clusters: Vec::new(),
                 failed: false,
@@ -95,15 +97,14 @@ impl Session {
         let clusters: Vec<String> = resource
             .requires()
             .iter()
-            .filter(|key| key.kind == Kind::Cluster && self.is_cold(&key.name))
+            .filter(|key| key.kind == Kind::Cluster && self.is_unwarmed(&key.name))
             .map(|key| key.name.clone())
             .collect();
         if clusters.is_empty() {
             return Ok(());
         }
-        let failed = clusters
-            .iter()
-            .all(|cluster| self.failed_to_warm(cluster, now));
+        let mut each = clusters.iter();
+        let failed = each.all(|cluster| self.failed_to_warm(cluster, now));
         let ledger = &self.kind(resource.kind()).ledger;
         if failed && !ledger.may_hold_another(resource.name(), resource.version()) {
             return Ok(());
@@ -111,159 +112,132 @@ impl Session {
         Err(Wait { clusters, failed })
     }
 
-    /// Whether the client keeps what it has of a resource that yields: routes and filters come first.
-    fn is_kept_for_now(&self, resource: &Resource, now: Instant) -> bool {
+    /// Whether routes and filters must be acknowledged before this resource is sent.
+    fn waits_for_routes(&self, resource: &Resource, now: Instant) -> bool {
         let ledger = &self.kind(resource.kind()).ledger;
         let name = resource.name();
-        // A client that asks for it, or whose cluster is to warm, is answered.
-        if !resource.yields() || ledger.acked(name).is_none() || ledger.must_repeat(name) {
+        // A client that asks for it, or whose cluster is to warm, gets it at once.
+        if !resource.is_after_routes() || ledger.acked(name).is_none() || ledger.must_repeat(name) {
             return false;
         }
-        let since = self.gate.yielding.get(name);
+        let since = self.gate.deferred.get(name);
         let late = since.is_some_and(|since| now >= *since + self.options.warm_timeout);
-        let behind = |kind: &Kind| {
-            let state = self.kind(*kind);
-            kind.routes_to_clusters()
-                && state.subscription.opened()
-                && state.acked.as_deref() != Some(self.snapshot.version(*kind))
-        };
-        !late && (self.beside.behind() || Kind::PUSH_ORDER.iter().any(behind))
+        let acked = self.siblings.routes_are_acked() && self.routes_are_acked(&[self]);
+        !late && !acked
     }
 
-    /// Starts the clock of what yields and is held back, and forgets what the client has by now, or is not to have.
-    pub(super) fn note_yielding<'a>(
+    /// Starts the clock of endpoints that wait for routes and filters, and stops it for those that the client has by now or is no
+    /// longer to have.
+    pub(super) fn track_deferred_endpoints<'a>(
         &mut self,
-        kind: Kind,
-        waits: impl Iterator<Item = &'a String>,
+        waiting: impl Iterator<Item = &'a String>,
         now: Instant,
     ) {
-        let (snapshot, ledger) = (&self.snapshot, &self.kinds[kind.index()].ledger);
-        self.gate.yielding.retain(|name, _| {
-            let wanted = snapshot.get(kind, name).filter(|wanted| wanted.yields());
-            wanted.is_some_and(|wanted| {
-                ledger
-                    .current(name)
-                    .is_none_or(|known| *known.version != *wanted.version())
-            })
+        let ledger = &self.kinds[Kind::Endpoints.index()].ledger;
+        let snapshot = &self.snapshot;
+        self.gate.deferred.retain(|name, _| {
+            let wanted = snapshot.get(Kind::Endpoints, name);
+            let wanted = wanted.filter(|wanted| wanted.is_after_routes());
+            let newest = ledger.newest(name);
+            wanted.is_some_and(|wanted| newest.is_none_or(|v| v.version() != wanted.version()))
         });
-        for name in waits {
-            self.gate.yielding.entry(name.clone()).or_insert(now);
+        for name in waiting {
+            self.gate.deferred.entry(name.clone()).or_insert(now);
         }
     }
 
-    /// Whether a cluster that the client is to get from us cannot yet take its traffic.
-    fn is_cold(&self, cluster: &str) -> bool {
+    /// Whether a cluster that the client gets from this server cannot take traffic yet.
+    fn is_unwarmed(&self, cluster: &str) -> bool {
         let clusters = self.kind(Kind::Cluster);
         if !clusters.subscription.wants(cluster) {
-            return self.beside.cold(cluster).is_some();
+            return self.siblings.unwarmed(cluster).is_some();
         }
-        let held = clusters
-            .ledger
-            .held
-            .get(cluster)
-            .filter(|held| held.acked.is_some());
+        let held = clusters.ledger.held.get(cluster);
+        let held = held.filter(|held| held.acked.is_some());
         held.is_none_or(|held| held.resumed && self.lacks_endpoints(cluster))
     }
 
-    /// A client that reconnects lists a cluster that is still warming like any other; that it has
-    /// the endpoints, or has refused them, tells them apart.
+    /// Whether the client has neither acknowledged nor rejected the endpoints of a cluster. When it reconnects it lists a cluster
+    /// that is still warming like any other; its endpoints tell the two apart.
     fn lacks_endpoints(&self, cluster: &str) -> bool {
         let ledger = &self.kind(Kind::Endpoints).ledger;
-        let unanswered = |name: &str| {
+        let is_unanswered = |name: &str| {
             let wanted = self.snapshot.get(Kind::Endpoints, name);
-            let refused = wanted.is_some_and(|r| ledger.refusals.get(name, r.version()).is_some());
-            ledger.acked(name).is_none() && !refused
+            let rejection = wanted.and_then(|r| ledger.rejections.get(name, r.version()));
+            ledger.acked(name).is_none() && rejection.is_none()
         };
         self.snapshot
             .get(Kind::Cluster, cluster)
             .is_some_and(|resource| {
-                self.snapshot
-                    .endpoints_of(resource)
-                    .into_iter()
-                    .any(unanswered)
+                let mut endpoints = self.snapshot.endpoints_of(resource).into_iter();
+                endpoints.any(is_unanswered)
             })
     }
 
     fn failed_to_warm(&self, cluster: &str, now: Instant) -> bool {
-        let timed_out = self
-            .gate
-            .needed
-            .get(cluster)
-            .is_some_and(|since| now >= *since + self.options.warm_timeout);
-        // A suspect is being looked into: whether it is refused is known soon. So is whether another
-        // version, wanted before the refused one was wanted again, is taken, or warms.
-        let beside = self.beside.cold(cluster);
+        let since = self.gate.awaited.get(cluster);
+        let timed_out = since.is_some_and(|since| now >= *since + self.options.warm_timeout);
+        // A suspect is being probed: it is known soon whether the client rejects it. The same holds for another version that was
+        // wanted in between and that the client may accept or is warming.
         let clusters = self.kind(Kind::Cluster);
-        if let Some(cold) = beside.filter(|_| !clusters.subscription.wants(cluster)) {
-            return cold.refused || (timed_out && !cold.suspected);
+        let sibling = self.siblings.unwarmed(cluster);
+        if let Some(sibling) = sibling.filter(|_| !clusters.subscription.wants(cluster)) {
+            return sibling.is_rejected || (timed_out && !sibling.is_suspected);
         }
         if timed_out && !clusters.ledger.is_suspected(cluster) {
             return true;
         }
-        self.refuses_all_of(cluster)
+        self.rejects_every_version(cluster)
     }
 
-    /// Whether the wanted version of a cluster was refused, and no other one is there or comes.
-    pub(super) fn refuses_all_of(&self, cluster: &str) -> bool {
+    /// Whether the client rejected the wanted version of a cluster, and has no other one and none in flight.
+    pub(super) fn rejects_every_version(&self, cluster: &str) -> bool {
         let ledger = &self.kind(Kind::Cluster).ledger;
         let wanted = self.snapshot.get(Kind::Cluster, cluster);
-        let refused =
-            wanted.is_some_and(|wanted| ledger.refusals.get(cluster, wanted.version()).is_some());
-        refused && !ledger.has_or_may_take(cluster)
+        let rejection = wanted.and_then(|w| ledger.rejections.get(cluster, w.version()));
+        rejection.is_some() && !ledger.has_or_may_accept(cluster)
     }
 
-    /// Starts the linger of vanished clusters that nothing routes to, and stops it for the others.
-    pub(super) fn note_unused(&mut self, now: Instant) {
-        let vanished: BTreeSet<String> = self
-            .kind(Kind::Cluster)
-            .ledger
-            .perhaps_held()
-            .filter(|name| self.snapshot.get(Kind::Cluster, name).is_none())
-            .cloned()
-            .collect();
-        self.gate.vanished = !vanished.is_empty();
+    /// Starts the linger of clusters that left the snapshot and that nothing routes to, and stops it for the others.
+    pub(super) fn update_lingers(&mut self, now: Instant) {
+        let held = self.kind(Kind::Cluster).ledger.possibly_held();
+        let vanished = held.filter(|name| self.snapshot.get(Kind::Cluster, name).is_none());
+        let vanished: BTreeSet<String> = vanished.cloned().collect();
+        self.gate.has_vanished = !vanished.is_empty();
         if vanished.is_empty() {
             self.gate.unused.clear();
             return;
         }
         let routes = self.kind_mut(Kind::Route);
-        routes.dirty |= !routes.ledger.doubtful.is_empty();
+        routes.dirty |= !routes.ledger.unconfirmed.is_empty();
         let used = self.used_clusters();
-        self.gate
-            .unused
-            .retain(|cluster, _| vanished.contains(cluster));
+        let unused = &mut self.gate.unused;
+        unused.retain(|cluster, _| vanished.contains(cluster));
         for cluster in vanished {
-            if used
-                .as_ref()
-                .is_none_or(|used| used.contains(cluster.as_str()))
-            {
-                self.gate.unused.remove(&cluster);
+            if used.as_ref().is_none_or(|used| used.contains(&cluster)) {
+                unused.remove(&cluster);
             } else {
-                self.gate.unused.entry(cluster).or_insert(now);
+                unused.entry(cluster).or_insert(now);
             }
         }
     }
 
-    /// The clusters that something the client holds or may hold routes to, by whatever stream it came; `None` if it holds
-    /// something of which we do not know where it routes to.
+    /// The clusters that the client's resources route to, or may route to, on all its streams. `None` if it has a resource of which
+    /// the server does not know where it routes to.
     fn used_clusters(&self) -> Option<BTreeSet<String>> {
-        let mut used = self.used_here()?;
-        used.extend(self.beside.used()?.cloned());
+        let mut used = self.used_clusters_here()?;
+        used.extend(self.siblings.used_clusters()?.cloned());
         Some(used)
     }
 
-    /// The same of what came by this stream.
-    pub(super) fn used_here(&self) -> Option<BTreeSet<String>> {
+    /// The same for the resources of this stream.
+    pub(super) fn used_clusters_here(&self) -> Option<BTreeSet<String>> {
         let mut used = BTreeSet::new();
-        let routing = Kind::PUSH_ORDER
-            .into_iter()
-            .filter(|kind| kind.routes_to_clusters());
-        for known in routing.flat_map(|kind| self.kind(kind).ledger.possibly_running()) {
-            let clusters = known
-                .requires
-                .as_ref()?
-                .iter()
-                .filter(|k| k.kind == Kind::Cluster);
+        let routing = Kind::PUSH_ORDER.into_iter();
+        let routing = routing.filter(|kind| kind.routes_to_clusters());
+        for version in routing.flat_map(|kind| self.kind(kind).ledger.possibly_running()) {
+            let keys = version.requires()?.iter();
+            let clusters = keys.filter(|key| key.kind == Kind::Cluster);
             used.extend(clusters.map(|key| key.name.clone()));
         }
         Some(used)
@@ -273,10 +247,10 @@ impl Session {
     pub(super) fn used_endpoints(&self) -> BTreeSet<&str> {
         let mut used = BTreeSet::new();
         for (cluster, held) in &self.kind(Kind::Cluster).ledger.held {
-            let requires = held.current().and_then(|known| known.requires.as_ref());
-            let keys = requires.iter().flat_map(|keys| keys.iter());
-            let named = keys.filter(|k| k.kind == Kind::Endpoints);
-            let names: Vec<&str> = named.map(|key| key.name.as_str()).collect();
+            let requires = held.newest().and_then(|version| version.requires());
+            let keys = requires.unwrap_or_default().iter();
+            let keys = keys.filter(|key| key.kind == Kind::Endpoints);
+            let names: Vec<&str> = keys.map(|key| key.name.as_str()).collect();
             if names.is_empty() {
                 used.insert(cluster.as_str());
             }

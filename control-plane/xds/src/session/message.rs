@@ -1,12 +1,14 @@
-//! What goes into and comes out of a session, free of protobuf and of the two protocols' shapes.
+//! Inputs and outputs of a session, free of protobuf and of the shapes of the two protocols.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 
+use crate::origin::{Origin, OriginObject};
 use crate::resource::{Kind, Resource};
 
-/// Which of the two xDS protocols a stream speaks.
+/// The xDS protocol of a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Protocol {
     /// State of the world: `DiscoveryRequest` and `DiscoveryResponse`.
@@ -15,61 +17,72 @@ pub enum Protocol {
     Delta,
 }
 
-/// One request of a client, already reduced to a kind we serve.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Request {
-    /// The kind it is about.
-    pub kind: Kind,
-    /// The nonce of the response it answers; empty if it answers none.
-    pub nonce: String,
-    /// The message of `error_detail`: present means NACK, whatever else the request says.
-    pub error: Option<String>,
-    /// What it subscribes to.
-    pub interest: Interest,
+impl Protocol {
+    /// The short name: `sotw`, `delta`.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Protocol::StateOfTheWorld => "sotw",
+            Protocol::Delta => "delta",
+        }
+    }
 }
 
-/// How a request changes the subscription, per protocol.
+/// One request of a client, about a kind that this server delivers.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Interest {
-    /// State of the world: the whole list, and the version the client last accepted (empty: none).
-    Whole {
+pub struct Request {
+    /// Its kind.
+    pub kind: Kind,
+    /// The nonce of the response that it answers; empty if it answers none.
+    pub nonce: String,
+    /// The message of `error_detail`: if present the request is a NACK, whatever else it holds.
+    pub error: Option<String>,
+    /// The change of the client's subscription.
+    pub subscription: SubscriptionUpdate,
+}
+
+/// The change of a subscription by a request, as the protocol of the stream expresses it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SubscriptionUpdate {
+    /// State of the world: the whole list.
+    Replace {
         /// `resource_names`.
         names: Vec<String>,
-        /// `version_info`.
-        version: String,
+        /// `version_info`: the version that the client last accepted; empty if none.
+        version_info: String,
     },
-    /// Delta: changes to the list, and what the client already has (on a stream's first request).
+    /// Delta: changes to the list.
     Change {
         /// `resource_names_subscribe`.
         subscribe: Vec<String>,
         /// `resource_names_unsubscribe`.
         unsubscribe: Vec<String>,
-        /// `initial_resource_versions`.
-        initial: Vec<(String, String)>,
+        /// `initial_resource_versions`: names and versions that the client has when it opens a stream.
+        initial_versions: Vec<(String, String)>,
     },
 }
 
-/// One response to perform.
+/// One response to send.
 #[derive(Clone, Debug)]
 pub struct Response {
-    /// The kind of everything in it.
+    /// The kind of all its resources.
     pub kind: Kind,
-    /// What the client's answer will name.
+    /// The nonce that the client's answer will name.
     pub nonce: String,
     /// `version_info`, or delta's `system_version_info`.
     pub version: String,
-    /// What is added or changed.
+    /// The added and changed resources.
     pub items: Vec<Item>,
-    /// Names that are gone (delta only; never together with items).
+    /// The names of removed resources (delta only; never together with items).
     pub removed: Vec<String>,
 }
 
-/// A resource in a response. The body is shared until it is written to the wire.
+/// A resource in a response. Its body stays shared until it is written to the wire.
 #[derive(Clone, Debug)]
 pub struct Item {
-    /// The resource as the snapshot has it.
+    /// The resource, as a snapshot has it.
     pub resource: Arc<Resource>,
-    /// The retry this is, 0 for the first offer.
+    /// The number of the retry; 0 for the first offer.
     pub retry: u32,
 }
 
@@ -83,8 +96,8 @@ impl Item {
     /// The encoded message.
     #[must_use]
     pub fn body(&self) -> Bytes {
-        match self.resource.rearm() {
-            Some(rearm) if self.retry > 0 => rearm(self.retry),
+        match self.resource.retry_body() {
+            Some(retry_body) if self.retry > 0 => retry_body(self.retry),
             _ => self.resource.body().clone(),
         }
     }
@@ -106,32 +119,73 @@ pub(super) fn parse_wire_version(wire: &str) -> (&str, u32) {
         .unwrap_or((wire, 0))
 }
 
-/// What a session learnt or did, for whoever follows the fleet.
+/// A response that was sent, or a client's answer to one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
-    /// A response went out.
+    /// A response was sent.
     Sent {
         /// Its kind.
         kind: Kind,
-        /// How many resources it holds.
+        /// The number of resources in it.
         items: usize,
-        /// How many it removes.
+        /// The number of resources that it removes.
         removed: usize,
     },
-    /// A response was accepted.
+    /// The client accepted a response.
     Acked {
         /// Its kind.
         kind: Kind,
-        /// Names and versions the client now runs.
-        items: Vec<(String, String)>,
+        /// Its version ([`Response::version`]).
+        version: Arc<str>,
+        /// The versions that the client now runs.
+        items: Vec<AcceptedResource>,
+        /// Time from the response to this answer.
+        latency: Duration,
     },
-    /// A response was refused. A single item is the culprit; several are offered again apart.
+    /// The client rejected a response. A single item is the one at fault; of several items the server does not know which, and
+    /// offers them again in smaller responses.
     Nacked {
         /// Its kind.
         kind: Kind,
-        /// Names and versions that were in it.
-        items: Vec<(String, String)>,
-        /// What the client said.
+        /// Its version ([`Response::version`]).
+        version: Arc<str>,
+        /// The versions in it.
+        items: Vec<RejectedResource>,
+        /// The client's error message.
         message: String,
+        /// Time from the response to this answer.
+        latency: Duration,
     },
+}
+
+/// A version of a resource that a client has accepted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AcceptedResource {
+    /// Name.
+    pub name: String,
+    /// Version on the wire ([`Item::version`]).
+    pub version: String,
+    /// The objects that this version was made from.
+    pub origin: Origin,
+}
+
+/// A version of a resource in a response that a client has rejected.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RejectedResource {
+    /// Name.
+    pub name: String,
+    /// Version on the wire ([`Item::version`]).
+    pub version: String,
+    /// The objects that this version was made from.
+    pub origin: Origin,
+    /// The objects that the version was made from which the client runs; `None` if it runs none.
+    pub running: Option<Origin>,
+}
+
+impl RejectedResource {
+    /// The objects to blame for the rejection. See [`Origin::blamed`].
+    #[must_use]
+    pub fn blamed(&self) -> Vec<&OriginObject> {
+        self.origin.blamed(self.running.as_ref())
+    }
 }

@@ -1,72 +1,70 @@
 //! Every rule of delivery, as one state machine per stream.
 //!
-//! Inputs are a client's [`Request`], a new [`Snapshot`], and the time; outputs are [`Response`]s,
-//! taken one at a time with [`Session::poll`] while the transport has room, and the next
-//! [`Session::deadline`]. Nothing here waits, sends or reads a clock. Because responses are *pulled*,
-//! whatever changes while a client does not read is coalesced: only the newest snapshot waits.
+//! The inputs are a client's [`Request`], a new [`Snapshot`], and the time. The outputs are [`Response`]s, taken one at a time with
+//! [`Session::poll`] while the transport has room, and the next [`Session::deadline`]. A session never waits, sends or reads a
+//! clock. Responses are *pulled*, so changes that come while a client does not read are coalesced: only the newest snapshot waits.
 //!
 //! ```text
-//! request ─▶ subscription (what it wants) ─┐
-//!         └▶ ledger (ACK, NACK) ───────────┤
-//! snapshot ────────────────────────────────┼─▶ offer (what is due) ─▶ poll ─▶ Response
-//! time ───▶ gate (make before break) ──────┘
+//! request ─▶ subscription (names) ─┐
+//!         └▶ ledger (ACK, NACK) ───┤
+//! snapshot ────────────────────────┼─▶ offers (what is due) ─▶ poll ─▶ Response
+//! time ───▶ gate (make before break)
 //! ```
 //!
-//! What the protocol does not let us hold, and what is done instead:
+//! Limits of the protocol, and what a session does instead:
 //!
-//! - Streams of single kinds reach a client in any order. So a session looks at the client's others (see `beside`), and what must
-//!   come later is not sent before the client acknowledged, on its own stream, what must come first. Which streams are one
-//!   client's, the shell says: those of one node on one connection. A client that connects anew for each kind, or that asks for
-//!   routes before it asked for clusters on a new connection, is served as if the kinds had nothing to do with each other.
-//! - A state-of-the-world client cannot say what it has when it reconnects: everything is sent again.
-//!   Clusters that vanished meanwhile linger if the version it names is one we remember (see `past`),
-//!   and else go at once. While a refused full response is bisected, clusters it introduced come and
-//!   go; nothing routes to them yet. Delta has neither fault.
-//! - What is remembered of a client from one stream to the next is that of one process: after the
-//!   control plane itself was started anew, a refused version is offered once more.
-//! - A vanished route or filter configuration is never taken back, so what it routes to stays too;
-//!   so does everything while a client runs one brought from an earlier stream that we do not know.
+//! - Responses on per-type streams reach a client in any order. A session therefore looks at the client's other streams (see
+//!   `sibling_streams`): a later kind waits until the client has acknowledged, on its own stream, what must come before it. The
+//!   server decides which streams belong to one client: those of one node on one connection. A client that opens a connection for
+//!   each kind, or that asks for routes on a new connection before it asks for clusters, is served without any order between kinds.
+//! - A state-of-the-world client cannot say what it has when it reconnects: everything is sent again. Clusters that left the
+//!   snapshot meanwhile linger if the client names a version that the server remembers (see `stream_history`), and else go at once.
+//!   While a rejected full response is bisected, clusters that it introduced come and go; nothing routes to them yet. Delta has
+//!   neither limit.
+//! - The history of a client is kept in memory: a rejected version is offered once more after the control plane has restarted.
+//! - A route or filter configuration that left the snapshot is never removed, so the clusters it routes to stay too. So does
+//!   everything while a client runs a version from an earlier stream that the server does not know.
 
-mod beside;
-mod doubt;
 mod gate;
-mod good;
-mod intake;
-mod known;
+mod last_good;
 mod ledger;
 mod message;
-mod offer;
-mod past;
-mod refusals;
+mod offers;
+mod requests;
+mod responses;
+mod sibling_streams;
 mod status;
+mod stream_history;
 mod subscription;
+mod unconfirmed;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Instant;
 
 use crate::options::Options;
-use crate::resource::Kind;
+use crate::resource::{Kind, Resource};
 use crate::snapshot::Snapshot;
 
 pub use gate::Wait;
-pub use good::Good;
-pub use message::{Event, Interest, Item, Protocol, Request, Response};
-pub use past::Past;
+pub use last_good::LastGood;
+pub use message::{
+    AcceptedResource, Event, Item, Protocol, RejectedResource, Request, Response,
+    SubscriptionUpdate,
+};
 pub use status::{Acked, KindStatus, Nacked};
+pub use stream_history::StreamHistory;
 
-use beside::Beside;
 use gate::Gate;
-use known::Sent;
 use ledger::Ledger;
-use offer::{Due, Offer};
+use sibling_streams::SiblingStreams;
 use subscription::Subscription;
 
 /// A client subscribed to more names than a stream may; its stream is to be closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("more than {limit} resource names on one stream")]
 pub struct TooManyNames {
-    /// The bound, [`Options::max_names`].
+    /// The limit, [`Options::max_names`].
     pub limit: usize,
 }
 
@@ -78,20 +76,20 @@ pub struct Session {
     snapshot: Arc<Snapshot>,
     kinds: [KindState; 6],
     gate: Gate,
-    beside: Beside,
+    siblings: SiblingStreams,
     nonce: u64,
     deadline: Option<Instant>,
     events: Vec<Event>,
-    /// What is remembered of the client, of kinds it has not asked about yet.
-    past: Past,
-    /// It brought something along, so it is the process that is remembered.
-    returning: bool,
-    /// Routes or filters are settled that endpoints waited for.
-    released: bool,
-    /// What others of the scope accepted.
-    good: Arc<Good>,
-    /// What the client accepted, to be told to others.
-    accepted: Vec<Arc<crate::Resource>>,
+    /// The client's history, of kinds that it has not asked for on this stream yet.
+    history: StreamHistory,
+    /// The client has named a version that it accepted earlier, so it is the process of the history.
+    is_returning: bool,
+    /// Routes or filters were acknowledged or found to be unchanged: endpoints that waited for them may be due.
+    endpoints_released: bool,
+    /// What other clients of the scope accepted.
+    last_good: Arc<LastGood>,
+    /// What this client accepted, for other clients of the scope.
+    accepted: Vec<Arc<Resource>>,
 }
 
 /// The state of one kind on one stream.
@@ -103,20 +101,20 @@ struct KindState {
     dirty: bool,
     waits: Arc<BTreeMap<String, Wait>>,
     newest_nonce: Option<u64>,
-    /// Names that a stale list left out: a client that has them in its next list dropped them between.
+    /// Names that a stale list left out: if the next list has them, the client dropped them in between.
     left_out: BTreeSet<String>,
-    /// The version that a state-of-the-world client accepted last, on this stream or, as far as we
-    /// know what it stands for, on the one before.
-    named: Option<Arc<str>>,
-    /// The client brought something of this kind along, of which we do not know what it is.
-    brought: bool,
-    /// The snapshot version of this kind that is completely sent, and completely acknowledged.
+    /// The version that a state-of-the-world client last accepted, on this stream or, if it is in the history, on an earlier one.
+    accepted_version: Option<Arc<str>>,
+    /// The client has resources of this kind from an earlier stream that the server does not know.
+    has_unknown: bool,
+    /// The snapshot version of this kind that was sent completely.
     sent: Option<Arc<str>>,
+    /// The snapshot version of this kind that was acknowledged completely.
     acked: Option<Arc<str>>,
 }
 
 impl Session {
-    /// A stream that has just been opened.
+    /// The session of a stream that has just been opened.
     #[must_use]
     pub fn new(protocol: Protocol, options: Arc<Options>, snapshot: Arc<Snapshot>) -> Self {
         Self {
@@ -125,14 +123,14 @@ impl Session {
             snapshot,
             kinds: Default::default(),
             gate: Gate::default(),
-            beside: Beside::default(),
+            siblings: SiblingStreams::default(),
             nonce: 0,
             deadline: None,
             events: Vec::new(),
-            past: Past::default(),
-            returning: false,
-            released: false,
-            good: Arc::default(),
+            history: StreamHistory::default(),
+            is_returning: false,
+            endpoints_released: false,
+            last_good: Arc::default(),
             accepted: Vec::new(),
         }
     }
@@ -145,8 +143,8 @@ impl Session {
         &mut self.kinds[kind.index()]
     }
 
-    /// The newest snapshot of the stream's scope. Kinds whose content is the same are not touched.
-    pub fn snapshot(&mut self, snapshot: Arc<Snapshot>) {
+    /// Replaces the snapshot that the client should run. Nothing becomes due of kinds whose content is the same.
+    pub fn set_snapshot(&mut self, snapshot: Arc<Snapshot>) {
         let old = std::mem::replace(&mut self.snapshot, snapshot);
         for kind in Kind::PUSH_ORDER {
             if old.version(kind) != self.snapshot.version(kind) {
@@ -156,22 +154,29 @@ impl Session {
         }
     }
 
-    /// What a client brought from an earlier stream may turn out to be what is wanted now.
+    /// The snapshot that the client should run.
+    #[must_use]
+    pub fn snapshot(&self) -> &Arc<Snapshot> {
+        &self.snapshot
+    }
+
+    /// Fills in what unknown versions require that the client brought from an earlier stream and that the snapshot now holds.
     fn recognise(&mut self, kind: Kind) {
         let snapshot = self.snapshot.clone();
         for (name, held) in &mut self.kind_mut(kind).ledger.held {
-            let Some(known) = held.acked.as_mut().filter(|k| k.requires.is_none()) else {
+            let unknown = held.acked.as_mut().filter(|v| v.requires().is_none());
+            let Some(version) = unknown else {
                 continue;
             };
-            let same = snapshot
-                .get(kind, name)
-                .filter(|r| *r.version() == *known.version);
-            known.requires = same.map(|resource| resource.shared_requires());
+            let wanted = snapshot.get(kind, name);
+            if let Some(same) = wanted.filter(|wanted| wanted.version() == version.version()) {
+                version.descriptor = same.descriptor().clone();
+            }
         }
     }
 
-    /// The next response, if one is due. Call it while the transport has room, until it is `None`;
-    /// then call it again after every input and at [`Session::deadline`].
+    /// The next response, if one is due. Call it while the transport has room until it returns `None`; then call it again after
+    /// every input and at [`Session::deadline`].
     pub fn poll(&mut self, now: Instant) -> Option<Response> {
         if self.deadline.is_some_and(|at| at <= now) {
             self.deadline = None;
@@ -183,7 +188,7 @@ impl Session {
                     return Some(response);
                 }
             }
-            if !std::mem::take(&mut self.released) {
+            if !std::mem::take(&mut self.endpoints_released) {
                 break;
             }
         }
@@ -191,13 +196,13 @@ impl Session {
         None
     }
 
-    /// When to poll again though nothing came in.
+    /// When to poll again even if there is no input.
     #[must_use]
     pub fn deadline(&self) -> Option<Instant> {
         self.deadline
     }
 
-    /// What was learnt and done since this was last called.
+    /// What was sent and answered since the last call.
     pub fn take_events(&mut self) -> Vec<Event> {
         std::mem::take(&mut self.events)
     }
@@ -207,221 +212,28 @@ impl Session {
             .gate
             .deadline(self.options.warm_timeout, self.options.linger, now);
         let retries = Kind::PUSH_ORDER.into_iter().filter_map(|kind| {
-            let wanted = |name: &str, version: &str| {
-                self.kind(kind).subscription.wants(name)
-                    && self
-                        .snapshot
-                        .get(kind, name)
-                        .is_some_and(|r| r.version() == version)
-            };
-            self.kind(kind).ledger.refusals.next_retry(wanted)
+            let wanted = |name: &str, version: &str| self.wants_version(kind, name, version);
+            self.kind(kind).ledger.rejections.next_retry(wanted)
         });
         retries.chain(gate).min()
     }
 
-    fn poll_kind(&mut self, kind: Kind, now: Instant) -> Option<Response> {
-        let state = self.kind(kind);
-        if !state.dirty || !state.subscription.opened() {
-            return None;
-        }
-        if state.ledger.in_flight() >= self.options.in_flight {
-            return None;
-        }
-        if kind == Kind::Cluster {
-            self.note_unused(now);
-        }
-        let probe = self.next_probe(kind, now);
-        let due = self.due(kind, &probe, now);
-        let offered: BTreeSet<&str> = due.offers.iter().map(|o| o.resource.name()).collect();
-        for name in probe.iter().filter(|name| !offered.contains(name.as_str())) {
-            self.kind_mut(kind).ledger.clear_suspect(name);
-        }
-        if probe.is_empty() {
-            let waits = &mut self.kind_mut(kind).waits;
-            if **waits != due.waits {
-                *waits = Arc::new(due.waits.clone());
-            }
-            let waits = self.kinds.iter().flat_map(|state| state.waits.values());
-            self.gate.note_waits(waits, now);
-            if kind == Kind::Endpoints {
-                self.note_yielding(kind, due.waits.keys(), now);
-            }
-        }
-        if due.respond {
-            return Some(self.respond(kind, due, now));
-        }
-        if !probe.is_empty() {
-            return self.poll_kind(kind, now);
-        }
-        if let Some(offer) = self.question(kind, &due.waits) {
-            let question = Due {
-                offers: vec![offer],
-                ..due
-            };
-            return Some(self.respond(kind, question, now));
-        }
-        self.settle(kind, &due);
-        None
+    /// Whether the client subscribes to a name and should run this version of it.
+    fn wants_version(&self, kind: Kind, name: &str, version: &str) -> bool {
+        let wanted = self.snapshot.get(kind, name);
+        self.kind(kind).subscription.wants(name) && wanted.is_some_and(|r| r.version() == version)
     }
 
-    /// The suspects to offer apart now, if any. In state of the world only one such response may be
-    /// under way, for only the newest is sure to be answered.
-    fn next_probe(&mut self, kind: Kind, now: Instant) -> BTreeSet<String> {
-        let sotw = self.protocol == Protocol::StateOfTheWorld;
-        let snapshot = self.snapshot.clone();
-        let KindState {
-            subscription,
-            ledger,
-            ..
-        } = self.kind_mut(kind);
-        if sotw && ledger.in_flight() > 0 {
-            return BTreeSet::new();
-        }
-        let still = |name: &str, version: &str| {
-            subscription.wants(name)
-                && snapshot
-                    .get(kind, name)
-                    .is_some_and(|r| r.version() == version)
+    /// Whether all routes and filters that these streams bring are acknowledged as this session's snapshot has them.
+    fn routes_are_acked(&self, streams: &[&Session]) -> bool {
+        let is_acked = |stream: &&Session, kind: Kind| {
+            let state = stream.kind(kind);
+            let wanted = self.snapshot.version(kind);
+            !state.subscription.opened() || state.acked.as_deref() == Some(wanted)
         };
-        let mut group: BTreeSet<String> = ledger.next_probe(still).into_iter().flatten().collect();
-        let blocked: Vec<String> = group
-            .iter()
-            .filter(|name| {
-                snapshot
-                    .get(kind, name)
-                    .is_some_and(|r| self.pass(r, now).is_err())
-            })
-            .cloned()
-            .collect();
-        for name in blocked {
-            group.remove(&name);
-            self.kind_mut(kind).ledger.clear_suspect(&name);
-        }
-        group
-    }
-
-    fn respond(&mut self, kind: Kind, due: Due, now: Instant) -> Response {
-        self.nonce += 1;
-        let nonce = self.nonce;
-        let delta = self.protocol == Protocol::Delta;
-        let fresh: Vec<&Offer> = due.offers.iter().filter(|offer| offer.fresh).collect();
-        if kind == Kind::Cluster {
-            // A suspect is repeated as the client acknowledged it, which undoes what it may have
-            // applied of the refused response: that warms it again like any change.
-            let ledger = &self.kind(kind).ledger;
-            let changes = |o: &&Offer| o.fresh || ledger.is_suspected(o.resource.name());
-            let clusters: Vec<_> = due
-                .offers
-                .iter()
-                .filter(changes)
-                .map(|o| o.resource.clone())
-                .collect();
-            self.let_endpoints_follow(&clusters);
-        }
-        let entries = fresh
-            .iter()
-            .map(|o| (o.resource.name().to_owned(), o.known.clone()))
-            .collect();
-        let state = self.kind_mut(kind);
-        state.newest_nonce = Some(nonce);
-        let drops = !due.removed.is_empty();
-        let full = kind.is_full_state() && !delta;
-        let had = |name: &String| Some((name.clone(), state.ledger.acked(name)?.clone()));
-        let dropped = due
-            .removed
-            .iter()
-            .filter(|_| full)
-            .filter_map(had)
-            .collect();
-        for name in &due.removed {
-            state.ledger.forget(name);
-        }
-        state.ledger.sent(Sent {
-            nonce,
-            at: now,
-            items: entries,
-            full,
-            drops,
-            version: "".into(),
-            dropped,
-        });
-        // Endpoints are gone for good once their cluster is.
-        self.kind_mut(Kind::Endpoints).dirty |= drops && kind == Kind::Cluster;
-        let version = match self.protocol {
-            Protocol::Delta => self.snapshot.version(kind).to_owned(),
-            Protocol::StateOfTheWorld => self.state_version(kind),
-        };
-        if !delta {
-            self.kind_mut(kind).ledger.named(&version);
-        }
-        let items: Vec<_> = due
-            .offers
+        Kind::PUSH_ORDER
             .into_iter()
-            .map(|offer| Item {
-                resource: offer.resource,
-                retry: offer.known.retry,
-            })
-            .collect();
-        self.events.push(Event::Sent {
-            kind,
-            items: items.len(),
-            removed: due.removed.len(),
-        });
-        let removed = if delta { due.removed } else { Vec::new() };
-        Response {
-            kind,
-            nonce: nonce.to_string(),
-            version,
-            items,
-            removed,
-        }
-    }
-
-    /// Envoy warms a cluster only once its endpoints come after it, even if they are unchanged.
-    fn let_endpoints_follow(&mut self, clusters: &[Arc<crate::Resource>]) {
-        let snapshot = self.snapshot.clone();
-        let delta = self.protocol == Protocol::Delta;
-        let state = self.kind_mut(Kind::Endpoints);
-        if !state.subscription.opened() {
-            return;
-        }
-        for name in clusters
-            .iter()
-            .flat_map(|cluster| snapshot.endpoints_of(cluster))
-        {
-            if delta || state.subscription.wants(name) {
-                state.ledger.forced.insert(name.to_owned());
-                state.dirty = true;
-            }
-        }
-    }
-
-    /// The snapshot that the client should run.
-    #[must_use]
-    pub fn newest(&self) -> &Arc<Snapshot> {
-        &self.snapshot
-    }
-
-    /// Nothing is due: notes how far the client is.
-    fn settle(&mut self, kind: Kind, due: &Due) {
-        let version: Arc<str> = self.snapshot.version(kind).into();
-        let state = self.kind_mut(kind);
-        state.dirty = false;
-        if due.waits.is_empty() && !due.refused && !state.ledger.any_suspect() {
-            state.sent = Some(version);
-        }
-        if state.ledger.in_flight() == 0 {
-            state.acked.clone_from(&state.sent);
-        }
-        self.release(kind);
-    }
-
-    /// What waits for routes and filters may go once these are acknowledged.
-    fn release(&mut self, kind: Kind) {
-        let endpoints = self.kind_mut(Kind::Endpoints);
-        if kind.routes_to_clusters() && !endpoints.waits.is_empty() {
-            endpoints.dirty = true;
-            self.released = true;
-        }
+            .filter(|kind| kind.routes_to_clusters())
+            .all(|kind| streams.iter().all(|stream| is_acked(stream, kind)))
     }
 }

@@ -1,26 +1,28 @@
-//! What a session can tell of its client: how far it is, what it refused, what waits for what.
+//! The state of a client, as its session knows it: versions, rejections, waits.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::resource::Kind;
+use crate::origin::{Origin, OriginObject};
+use crate::resource::{Kind, Resource};
 
+use super::ledger::ResourceVersion;
 use super::{Session, Wait};
 
-/// How far a client is, of one kind. Versions are those of [`Snapshot::version`](crate::Snapshot).
+/// The state of a client, of one kind. Versions are those of [`Snapshot::version`](crate::Snapshot).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct KindStatus {
-    /// The version it should run.
+    /// The version that it should run.
     pub wanted: String,
-    /// The newest version it was sent completely; empty if none.
+    /// The newest version that it was sent completely; empty if none.
     pub sent: String,
-    /// The newest version it acknowledged completely; empty if none.
+    /// The newest version that it acknowledged completely; empty if none.
     pub acked: String,
-    /// Wanted resources that it refused, by name.
+    /// The wanted resources that it rejected, by name.
     pub nacked: BTreeMap<String, Nacked>,
-    /// Wanted resources that are held back, by name, and what for. Shared: with many models the lists are long.
+    /// The wanted resources that are held back, by name, and what they wait for. Shared: with many models the lists are long.
     pub waiting: Arc<BTreeMap<String, Wait>>,
-    /// Resources it has acknowledged, by name; not kept for clusters and endpoints, which are many.
+    /// The resources that it has acknowledged, by name. Empty for clusters and endpoints, of which there are many.
     pub resources: BTreeMap<String, Acked>,
 }
 
@@ -32,28 +34,42 @@ impl KindStatus {
     }
 }
 
-/// A refused resource.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A wanted version of a resource that a client has rejected.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Nacked {
-    /// The refused version.
+    /// The rejected version.
     pub version: String,
-    /// What the client said.
+    /// The client's error message.
     pub message: String,
-    /// How often it was offered again since.
+    /// The number of retries since.
     pub retries: u32,
+    /// The objects that the rejected version was made from.
+    pub origin: Origin,
+    /// The objects that the version was made from which the client runs; `None` if it runs none.
+    pub running: Option<Origin>,
+}
+
+impl Nacked {
+    /// The objects to blame for the rejection. See [`Origin::blamed`].
+    #[must_use]
+    pub fn blamed(&self) -> Vec<&OriginObject> {
+        self.origin.blamed(self.running.as_ref())
+    }
 }
 
 /// A resource at a client.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Acked {
-    /// The version it should run; empty if it is gone from the snapshot.
+    /// The version that it should run; empty if the resource left the snapshot.
     pub wanted: String,
-    /// The version it runs (on the wire: with `+r<n>` after an accepted retry n); empty if none.
+    /// The version that it runs (on the wire: with `+r<n>` after an accepted retry n); empty if none.
     pub acked: String,
+    /// The objects that the version it runs was made from. Of two versions with the same bytes, those of the newest that is wanted.
+    pub origin: Origin,
 }
 
 impl Session {
-    /// How far the client is, of every kind it subscribes to.
+    /// The state of the client, of every kind that it subscribes to.
     #[must_use]
     pub fn status(&self) -> BTreeMap<Kind, KindStatus> {
         let opened = |kind: &Kind| self.kind(*kind).subscription.opened();
@@ -77,17 +93,19 @@ impl Session {
     }
 
     fn nacked(&self, kind: Kind) -> BTreeMap<String, Nacked> {
-        let wanted = |name: &str| self.snapshot.get(kind, name);
-        self.kind(kind)
-            .ledger
-            .refusals
-            .iter()
-            .filter(|(name, r)| wanted(name).is_some_and(|w| *w.version() == *r.version))
-            .map(|(name, r)| {
+        let rejections = self.kind(kind).ledger.rejections.iter();
+        let wanted = rejections.filter_map(|(name, rejection)| {
+            let wanted = self.snapshot.get(kind, name)?;
+            (*wanted.version() == *rejection.version).then_some((name, wanted, rejection))
+        });
+        wanted
+            .map(|(name, wanted, rejection)| {
                 let nacked = Nacked {
-                    version: r.version.to_string(),
-                    message: r.message.to_string(),
-                    retries: r.retry.saturating_sub(1),
+                    version: rejection.version.to_string(),
+                    message: rejection.message.to_string(),
+                    retries: rejection.retry.saturating_sub(1),
+                    origin: wanted.origin().clone(),
+                    running: self.running_origin(kind, name),
                 };
                 (name.clone(), nacked)
             })
@@ -99,23 +117,37 @@ impl Session {
             return BTreeMap::new();
         }
         let state = self.kind(kind);
-        let held = state
-            .ledger
-            .held
-            .iter()
-            .filter(|(name, _)| state.subscription.wants(name));
+        let held = state.ledger.held.iter();
+        let held = held.filter(|(name, _)| state.subscription.wants(name));
         held.map(|(name, held)| {
-            let wanted = self
-                .snapshot
-                .get(kind, name)
-                .map(|r| r.version().to_owned());
-            let acked = held.acked.as_ref().map(super::known::Known::wire);
+            let wanted = self.snapshot.get(kind, name);
+            let acked = held.acked.as_ref();
+            let origin = acked.map(|version| newest_origin(wanted, version));
             let acked = Acked {
-                wanted: wanted.unwrap_or_default(),
-                acked: acked.unwrap_or_default(),
+                wanted: wanted.map(|r| r.version().to_owned()).unwrap_or_default(),
+                acked: acked.map(ResourceVersion::wire).unwrap_or_default(),
+                origin: origin.cloned().unwrap_or_default(),
             };
             (name.clone(), acked)
         })
         .collect()
+    }
+
+    /// The origin of the version that the client runs; `None` if it runs none.
+    pub(super) fn running_origin(&self, kind: Kind, name: &str) -> Option<Origin> {
+        let acked = self.kind(kind).ledger.acked(name)?;
+        let wanted = self.snapshot.get(kind, name);
+        Some(newest_origin(wanted, acked).clone())
+    }
+}
+
+/// The origin of a version: that of the wanted resource if it has the same bytes, because other objects may lead to them by now.
+pub(super) fn newest_origin<'a>(
+    wanted: Option<&'a Arc<Resource>>,
+    version: &'a ResourceVersion,
+) -> &'a Origin {
+    match wanted.filter(|wanted| wanted.version() == version.version()) {
+        Some(wanted) => wanted.origin(),
+        None => &version.descriptor.origin,
     }
 }

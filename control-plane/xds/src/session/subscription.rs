@@ -1,111 +1,115 @@
-//! The server's view of what a client wants of one kind (server rules 1 and 4).
+//! What a client subscribes to, of one kind (server rules 1 and 4).
 //!
-//! Wildcard comes in two shapes: `*` among the names, and legacy, an empty list in the first request
-//! of a kind that has it (clusters, listeners). In state of the world the legacy shape ends with the
-//! first list that is not empty, after which an empty list means nothing; in delta it ends only by
-//! unsubscribing `*`.
+//! A wildcard has two forms: `*` among the names, and the legacy form, an empty list in the first request of a kind that has it
+//! (clusters, listeners). In state of the world the legacy form ends with the first list that is not empty; after that an empty
+//! list subscribes to nothing. In delta it ends only when the client unsubscribes from `*`.
 
 use std::collections::BTreeSet;
 
 use crate::resource::Kind;
 
-/// What a client subscribes to, of one kind.
+/// A client's subscription to one kind.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Subscription {
     opened: bool,
     wildcard: bool,
-    named_once: bool,
+    /// The client has named a resource before, which ends the legacy wildcard of state of the world.
+    has_named: bool,
     names: BTreeSet<String>,
 }
 
-/// What one request changed.
+/// The effect of one request on a subscription.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Changed {
+pub(super) struct SubscriptionChange {
     /// It was the first request for this kind.
-    pub(super) first: bool,
-    /// Names asked for by this request, to be answered even if the client should have them.
-    pub(super) asked: Vec<String>,
-    /// Those of them that were not wanted before.
-    pub(super) new: Vec<String>,
-    /// Everything was asked for by this request.
-    pub(super) asked_all: bool,
-    /// Names dropped by this request.
+    pub(super) is_first: bool,
+    /// Names that the request asks for, to be answered even if the client should have them.
+    pub(super) requested: Vec<String>,
+    /// Those of them that the subscription did not cover before.
+    pub(super) added: Vec<String>,
+    /// The request asks for everything.
+    pub(super) requested_all: bool,
+    /// Names that the request unsubscribes from.
     pub(super) dropped: Vec<String>,
-    /// Everything was dropped but what is named.
+    /// The request ends the wildcard; what is named stays.
     pub(super) dropped_all: bool,
 }
 
 impl Subscription {
+    /// Whether the client has sent a request for this kind.
     pub(super) fn opened(&self) -> bool {
         self.opened
     }
 
+    /// Whether the subscription covers every name.
     pub(super) fn wildcard(&self) -> bool {
         self.wildcard
     }
 
+    /// The names that the client subscribes to one by one.
     pub(super) fn names(&self) -> &BTreeSet<String> {
         &self.names
     }
 
+    /// Whether the subscription covers a name.
     pub(super) fn wants(&self, name: &str) -> bool {
         self.wildcard || self.names.contains(name)
     }
 
-    /// Replaces the list, as a state-of-the-world request does.
-    pub(super) fn replace(&mut self, kind: Kind, names: &[String]) -> Changed {
-        let first = !std::mem::replace(&mut self.opened, true);
+    /// Replaces the list: a state-of-the-world request.
+    pub(super) fn replace(&mut self, kind: Kind, names: &[String]) -> SubscriptionChange {
+        let is_first = !std::mem::replace(&mut self.opened, true);
         let was_wildcard = self.wildcard;
         if names.is_empty() {
-            self.wildcard = kind.is_full_state() && !self.named_once;
+            self.wildcard = kind.is_full_state() && !self.has_named;
         } else {
-            self.named_once = true;
+            self.has_named = true;
             self.wildcard = names.iter().any(|name| name == "*");
         }
         let new: BTreeSet<String> = names.iter().filter(|name| *name != "*").cloned().collect();
-        let asked: Vec<String> = new.difference(&self.names).cloned().collect();
-        let unwanted_before = if was_wildcard {
+        let requested: Vec<String> = new.difference(&self.names).cloned().collect();
+        let added = if was_wildcard {
             Vec::new()
         } else {
-            asked.clone()
+            requested.clone()
         };
         let dropped = self.names.difference(&new).cloned().collect();
         self.names = new;
-        Changed {
-            first,
-            asked,
-            new: unwanted_before,
-            asked_all: self.wildcard && !was_wildcard,
+        SubscriptionChange {
+            is_first,
+            requested,
+            added,
+            requested_all: self.wildcard && !was_wildcard,
             dropped,
             dropped_all: was_wildcard && !self.wildcard,
         }
     }
 
-    /// Applies a delta request's changes.
+    /// Changes the list: a delta request.
     pub(super) fn change(
         &mut self,
         kind: Kind,
         subscribe: &[String],
         unsubscribe: &[String],
-    ) -> Changed {
-        let first = !std::mem::replace(&mut self.opened, true);
-        let mut changed = Changed {
-            first,
-            ..Changed::default()
+    ) -> SubscriptionChange {
+        let is_first = !std::mem::replace(&mut self.opened, true);
+        let mut changed = SubscriptionChange {
+            is_first,
+            ..SubscriptionChange::default()
         };
-        if first && subscribe.is_empty() && kind.is_full_state() {
+        if is_first && subscribe.is_empty() && kind.is_full_state() {
             self.wildcard = true;
-            changed.asked_all = true;
+            changed.requested_all = true;
         }
         for name in subscribe {
             if name == "*" {
                 self.wildcard = true;
-                changed.asked_all = true;
+                changed.requested_all = true;
             } else {
                 if self.names.insert(name.clone()) && !self.wildcard {
-                    changed.new.push(name.clone());
+                    changed.added.push(name.clone());
                 }
-                changed.asked.push(name.clone());
+                changed.requested.push(name.clone());
             }
         }
         for name in unsubscribe {
@@ -130,7 +134,7 @@ mod tests {
     #[test]
     fn rule_01_legacy_wildcard_of_state_of_the_world_ends_with_the_first_name() {
         let mut s = Subscription::default();
-        assert!(s.replace(Kind::Cluster, &[]).asked_all);
+        assert!(s.replace(Kind::Cluster, &[]).requested_all);
         s.replace(Kind::Cluster, &[]);
         assert!(s.wants("anything"));
         s.replace(Kind::Cluster, &names(&["*", "a"]));
@@ -145,7 +149,7 @@ mod tests {
     #[test]
     fn rule_01_legacy_wildcard_of_delta_ends_only_by_unsubscribing_the_star() {
         let mut s = Subscription::default();
-        assert!(s.change(Kind::Listener, &[], &[]).asked_all);
+        assert!(s.change(Kind::Listener, &[], &[]).requested_all);
         s.change(Kind::Listener, &names(&["a"]), &[]);
         assert!(s.wants("b"));
         s.change(Kind::Listener, &[], &names(&["*"]));
@@ -166,11 +170,11 @@ mod tests {
     }
 
     #[test]
-    fn rule_01_a_name_asked_again_is_asked_even_if_already_subscribed() {
+    fn rule_01_a_name_requested_again_is_answered_although_already_subscribed() {
         let mut s = Subscription::default();
         s.change(Kind::Endpoints, &names(&["a"]), &[]);
         assert_eq!(
-            s.change(Kind::Endpoints, &names(&["a"]), &[]).asked,
+            s.change(Kind::Endpoints, &names(&["a"]), &[]).requested,
             names(&["a"])
         );
     }

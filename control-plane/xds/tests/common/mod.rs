@@ -1,15 +1,15 @@
-//! A client that behaves like Envoy 1.40, without a socket, and a rig that runs it against a session.
+//! A client that behaves like Envoy 1.40, without a socket, and a harness that runs it against a session.
 //!
-//! Like Envoy: clusters warm once their endpoints come after them, and cluster responses are answered
-//! only when nothing warms; good clusters and listeners of a refused response are applied, while
-//! endpoints, routes and filter configurations stop at the first bad one; endpoints are subscribed to
-//! per cluster. It notes every breach of an invariant in [`Client::breaches`].
+//! Like Envoy: a cluster is warm once its endpoints came after it, and the client answers cluster responses only when no cluster
+//! warms; it applies the good clusters and listeners of a response that it rejects, while it stops at the first bad one of endpoints,
+//! routes and filter configurations; it subscribes to endpoints for each cluster. It records every violation of an invariant in
+//! [`Client::violations`].
 
 #![allow(dead_code, unused_imports, missing_docs, unreachable_pub)]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod client;
-mod rig;
+mod harness;
 
 use std::sync::Arc;
 
@@ -17,11 +17,11 @@ use headgate_xds::session::Protocol;
 use headgate_xds::{Kind, Resource, ResourceKey, Snapshot};
 
 pub use client::Client;
-pub use rig::Rig;
+pub use harness::Harness;
 
 pub const BOTH: [Protocol; 2] = [Protocol::StateOfTheWorld, Protocol::Delta];
 
-/// A resource whose body says what the client needs to know: `text|bad?|cluster,cluster`.
+/// A resource whose body holds what the client reads: `text|good or bad|cluster,cluster`.
 pub fn resource(kind: Kind, name: &str, text: &str, clusters: &[&str]) -> Resource {
     let bad = if text.contains("bad") { "bad" } else { "good" };
     let body = format!("{text}|{bad}|{}", clusters.join(","));

@@ -1,4 +1,4 @@
-//! A server on loopback, and envoy-types' own client stubs to talk to it.
+//! A server on loopback, and clients of envoy-types' stubs.
 
 #![allow(dead_code, missing_docs, unreachable_pub)]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
@@ -14,8 +14,10 @@ use envoy_types::pb::envoy::service::discovery::v3::{
     DeltaDiscoveryRequest, DeltaDiscoveryResponse, DiscoveryRequest, DiscoveryResponse,
 };
 use envoy_types::pb::google::rpc::Status as RpcStatus;
+use headgate_xds::connection::tcp;
 use headgate_xds::{
-    Kind, Options, Peer, Refused, Resource, ResourceKey, Scope, Snapshot, World, XdsServer,
+    Kind, Options, Peer, PermissionDenied, Resource, ResourceKey, Scope, Snapshot,
+    SnapshotProvider, XdsServer,
 };
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
@@ -23,20 +25,23 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::Channel;
 use tonic::{Status, Streaming};
 
-/// One scope per node cluster; `nobody` is refused.
+/// One scope per node cluster; nodes of other clusters are denied.
 pub struct Scopes(pub BTreeMap<String, watch::Sender<Option<Arc<Snapshot>>>>);
 
-impl World for Scopes {
-    fn scope(&self, peer: &Peer) -> Result<Scope, Refused> {
+impl SnapshotProvider for Scopes {
+    fn scope(&self, peer: &Peer) -> Result<Scope, PermissionDenied> {
         match self.0.contains_key(&peer.cluster) {
             true => Ok(Scope(peer.cluster.clone())),
-            false => Err(Refused {
+            false => Err(PermissionDenied {
                 reason: format!("no scope for {}", peer.cluster),
             }),
         }
     }
 
-    fn snapshots(&self, peer: &Peer) -> Result<watch::Receiver<Option<Arc<Snapshot>>>, Refused> {
+    fn snapshots(
+        &self,
+        peer: &Peer,
+    ) -> Result<watch::Receiver<Option<Arc<Snapshot>>>, PermissionDenied> {
         let scope = self.scope(peer)?;
         Ok(self.0[&scope.0].subscribe())
     }
@@ -57,13 +62,13 @@ pub async fn start_with(snapshot: Option<Arc<Snapshot>>, options: Options) -> Ru
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = format!("http://{}", listener.local_addr().unwrap());
     let serving = server.clone();
-    tokio::spawn(async move { serving.serve(listener, std::future::pending()).await });
+    tokio::spawn(async move { serving.serve(tcp(listener), std::future::pending()).await });
     Running { server, address }
 }
 
 impl Running {
     pub fn set(&self, snapshot: Arc<Snapshot>) {
-        self.server.world().0["ours"].send_replace(Some(snapshot));
+        self.server.provider().0["ours"].send_replace(Some(snapshot));
     }
 
     pub async fn channel(&self) -> Channel {
@@ -96,6 +101,10 @@ impl Running {
             .await;
         (send, stream.unwrap().into_inner())
     }
+}
+
+pub fn aggregated(channel: Channel) -> AggregatedDiscoveryServiceClient<Channel> {
+    AggregatedDiscoveryServiceClient::new(channel)
 }
 
 pub fn node(cluster: &str) -> Option<Node> {
@@ -140,7 +149,7 @@ pub fn answer(response: &DeltaDiscoveryResponse, error: Option<&str>) -> DeltaDi
 pub async fn within<T>(what: impl Future<Output = T>) -> T {
     tokio::time::timeout(Duration::from_secs(10), what)
         .await
-        .expect("no answer in 10 s")
+        .expect("nothing in 10 s")
 }
 
 pub async fn next<T>(stream: &mut Streaming<T>) -> T {
@@ -153,5 +162,5 @@ pub async fn next<T>(stream: &mut Streaming<T>) -> T {
 pub async fn end<T: std::fmt::Debug>(stream: &mut Streaming<T>) -> Status {
     within(stream.message())
         .await
-        .expect_err("an answer instead of an end")
+        .expect_err("a response instead of an end")
 }

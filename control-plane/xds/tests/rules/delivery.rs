@@ -1,4 +1,4 @@
-//! Rules 4, 7, 8 and 9: what is missing, what waits, what is not sent, what is sent again.
+//! Rules 4, 7, 8 and 9: missing resources, coalescing, equal content, retries.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -6,81 +6,88 @@ use std::time::{Duration, Instant};
 use headgate_xds::session::{Protocol, Session};
 use headgate_xds::{Kind, Options, Resource};
 
-use crate::common::{BOTH, Rig, resource, snapshot};
-use crate::worlds::{ROUTE, route, subscribe, world};
+use crate::common::{BOTH, Harness, resource, snapshot};
+use crate::snapshots::{ROUTE, route, snapshot_of, subscribe};
 
 #[test]
 fn rule_04_missing_routes_filters_and_secrets_are_answered_with_silence() {
     for kind in [Kind::Route, Kind::Extension, Kind::Secret] {
-        let mut rig = Rig::new(Protocol::Delta, snapshot([]), &[(kind, "x")]);
-        rig.settle_for(Duration::from_secs(60));
+        let mut harness = Harness::new(Protocol::Delta, snapshot([]), &[(kind, "x")]);
+        harness.settle_for(Duration::from_secs(60));
         assert!(
-            rig.log.iter().all(|response| response.kind != kind),
+            harness.log.iter().all(|response| response.kind != kind),
             "{kind}"
         );
-        rig.set(snapshot([resource(kind, "x", "1", &[])]));
-        rig.settle();
-        assert_eq!(rig.client.held(kind, "x"), Some("1"));
-        rig.set(snapshot([]));
-        rig.settle_for(Duration::from_secs(600));
-        assert_eq!(rig.client.held(kind, "x"), Some("1"), "{kind} was removed");
+        harness.set_snapshot(snapshot([resource(kind, "x", "1", &[])]));
+        harness.settle();
+        assert_eq!(harness.client.held(kind, "x"), Some("1"));
+        harness.set_snapshot(snapshot([]));
+        harness.settle_for(Duration::from_secs(600));
+        assert_eq!(
+            harness.client.held(kind, "x"),
+            Some("1"),
+            "{kind} was removed"
+        );
     }
 }
 
 #[test]
 fn rule_04_vanished_clusters_listeners_and_endpoints_are_reported_on_reconnect() {
     let listener = |name| resource(Kind::Listener, name, "1", &[]);
-    let first = world(&[("a", "1"), ("b", "1")], [listener("l"), listener("m")]);
-    let mut rig = Rig::new(Protocol::Delta, first, &[]);
-    rig.settle();
-    rig.world = world(&[("a", "1")], [listener("l")]);
-    rig.reconnect();
-    rig.settle_for(Duration::from_secs(61));
+    let first = snapshot_of(&[("a", "1"), ("b", "1")], [listener("l"), listener("m")]);
+    let mut harness = Harness::new(Protocol::Delta, first, &[]);
+    harness.settle();
+    harness.snapshot = snapshot_of(&[("a", "1")], [listener("l")]);
+    harness.reconnect();
+    harness.settle_for(Duration::from_secs(61));
     let removed = |kind| {
-        let of_kind = rig.log.iter().filter(move |response| response.kind == kind);
+        let of_kind = harness
+            .log
+            .iter()
+            .filter(move |response| response.kind == kind);
         of_kind
             .flat_map(|response| response.removed.clone())
             .collect::<Vec<_>>()
     };
     assert_eq!(removed(Kind::Cluster), ["b"]);
     assert_eq!(removed(Kind::Listener), ["m"]);
-    assert_eq!(rig.client.held(Kind::Cluster, "b"), None);
-    assert_eq!(rig.client.held(Kind::Endpoints, "b"), None);
+    assert_eq!(harness.client.held(Kind::Cluster, "b"), None);
+    assert_eq!(harness.client.held(Kind::Endpoints, "b"), None);
 }
 
 #[test]
 fn rule_07_only_the_newest_snapshot_waits_for_a_client_that_does_not_read() {
     for protocol in BOTH {
-        let mut rig = Rig::new(protocol, snapshot([route("0", &[])]), &ROUTE);
-        rig.settle();
-        let from = rig.log.len();
+        let mut harness = Harness::new(protocol, snapshot([route("0", &[])]), &ROUTE);
+        harness.settle();
+        let from = harness.log.len();
         for i in 1..=1000 {
-            rig.set(snapshot([route(&i.to_string(), &[])]));
+            harness.set_snapshot(snapshot([route(&i.to_string(), &[])]));
         }
-        while rig.speak() {}
-        assert_eq!(rig.log.len() - from, 1, "{protocol:?}");
-        rig.settle();
-        assert_eq!(rig.client.held(Kind::Route, "r"), Some("1000"));
+        while harness.send_response() {}
+        assert_eq!(harness.log.len() - from, 1, "{protocol:?}");
+        harness.settle();
+        assert_eq!(harness.client.held(Kind::Route, "r"), Some("1000"));
     }
 }
 
 #[test]
-fn rule_07_a_client_that_never_answers_has_a_bounded_number_of_responses_under_way() {
+fn rule_07_a_client_that_never_answers_has_a_bounded_number_of_responses_in_flight() {
     for protocol in BOTH {
-        let mut rig = Rig::new(protocol, snapshot([route("0", &[])]), &ROUTE);
-        while rig.hear() | rig.speak() {}
+        let mut harness = Harness::new(protocol, snapshot([route("0", &[])]), &ROUTE);
+        while harness.receive_request() | harness.send_response() {}
         for i in 1..=1000 {
-            rig.set(snapshot([route(&i.to_string(), &[])]));
-            while rig.speak() {}
+            harness.set_snapshot(snapshot([route(&i.to_string(), &[])]));
+            while harness.send_response() {}
         }
-        let unanswered = rig
+        let unanswered = harness
             .log
             .iter()
             .filter(|response| response.kind == Kind::Route)
             .count();
         assert_eq!(unanswered, Options::default().in_flight, "{protocol:?}");
-        rig.settle();
-        assert_eq!(rig.client.held(Kind::Route, "r"), Some("1000"));
+        harness.settle();
+        assert_eq!(harness.client.held(Kind::Route, "r"), Some("1000"));
     }
 }
 
@@ -88,24 +95,24 @@ fn rule_07_a_client_that_never_answers_has_a_bounded_number_of_responses_under_w
 fn rule_08_equal_content_is_not_pushed_again() {
     let make = || {
         let listener = resource(Kind::Listener, "l", "1", &[]);
-        world(
+        snapshot_of(
             &[("a", "1"), ("b", "1")],
             [route("1", &["a", "b"]), listener],
         )
     };
     for protocol in BOTH {
-        let mut rig = Rig::new(protocol, make(), &ROUTE);
-        rig.settle();
-        let from = rig.log.len();
-        rig.set(make());
-        rig.settle();
-        assert_eq!(rig.log.len(), from, "{protocol:?}");
+        let mut harness = Harness::new(protocol, make(), &ROUTE);
+        harness.settle();
+        let from = harness.log.len();
+        harness.set_snapshot(make());
+        harness.settle();
+        assert_eq!(harness.log.len(), from, "{protocol:?}");
     }
-    let mut rig = Rig::new(Protocol::Delta, make(), &ROUTE);
-    rig.settle();
-    rig.reconnect();
-    rig.settle_for(Duration::from_secs(120));
-    let resent: usize = rig
+    let mut harness = Harness::new(Protocol::Delta, make(), &ROUTE);
+    harness.settle();
+    harness.reconnect();
+    harness.settle_for(Duration::from_secs(120));
+    let resent: usize = harness
         .log
         .iter()
         .map(|r| r.items.len() + r.removed.len())
@@ -115,7 +122,8 @@ fn rule_08_equal_content_is_not_pushed_again() {
         "what the client already has was sent again on reconnect"
     );
     assert!(
-        rig.session
+        harness
+            .session
             .status()
             .values()
             .all(|status| status.is_settled())
@@ -123,30 +131,30 @@ fn rule_08_equal_content_is_not_pushed_again() {
 }
 
 #[test]
-fn rule_09_a_refused_filter_is_retried_in_other_bytes_after_30_s_doubling_to_10_min() {
+fn rule_09_a_rejected_filter_is_retried_in_other_bytes_after_30_s_doubling_to_10_min() {
     let filter = Resource::new(Kind::Extension, "f", "0|bad|")
-        .rearmed_by(|n| format!("{n}|{}|", if n < 8 { "bad" } else { "good" }).into());
+        .with_retry_body(|n| format!("{n}|{}|", if n < 8 { "bad" } else { "good" }).into());
     for protocol in BOTH {
-        let mut rig = Rig::new(
+        let mut harness = Harness::new(
             protocol,
             snapshot([filter.clone()]),
             &[(Kind::Extension, "f")],
         );
-        rig.settle();
-        let mut last = rig.now;
+        harness.settle();
+        let mut last = harness.now;
         for wait in [30, 60, 120, 240, 480, 600, 600, 600] {
-            let offers = rig.log.len();
-            let due = rig.session.deadline().unwrap();
+            let offers = harness.log.len();
+            let due = harness.session.deadline().unwrap();
             assert_eq!(due - last, Duration::from_secs(wait), "{protocol:?}");
-            rig.now = due - Duration::from_millis(1);
-            rig.settle();
-            assert_eq!(rig.log.len(), offers, "too early");
-            rig.now = due;
-            rig.settle();
-            assert_eq!(rig.log.len(), offers + 1);
+            harness.now = due - Duration::from_millis(1);
+            harness.settle();
+            assert_eq!(harness.log.len(), offers, "too early");
+            harness.now = due;
+            harness.settle();
+            assert_eq!(harness.log.len(), offers + 1);
             last = due;
         }
-        let versions: Vec<String> = rig
+        let versions: Vec<String> = harness
             .log
             .iter()
             .filter(|response| response.kind == Kind::Extension)
@@ -155,8 +163,8 @@ fn rule_09_a_refused_filter_is_retried_in_other_bytes_after_30_s_doubling_to_10_
         let mut distinct = versions.clone();
         distinct.dedup();
         assert_eq!((versions.len(), distinct.len()), (9, 9));
-        assert_eq!(rig.client.held(Kind::Extension, "f"), Some("8"));
-        let status = &rig.session.status()[&Kind::Extension];
+        assert_eq!(harness.client.held(Kind::Extension, "f"), Some("8"));
+        let status = &harness.session.status()[&Kind::Extension];
         assert!(status.is_settled());
         assert_eq!(
             status.resources["f"].acked,
@@ -167,33 +175,35 @@ fn rule_09_a_refused_filter_is_retried_in_other_bytes_after_30_s_doubling_to_10_
 
 #[test]
 fn rule_09_an_accepted_retry_is_recognised_on_reconnect() {
-    let filter = Resource::new(Kind::Extension, "f", "0|bad|").rearmed_by(|_| "1|good|".into());
-    let mut rig = Rig::new(
+    let filter =
+        Resource::new(Kind::Extension, "f", "0|bad|").with_retry_body(|_| "1|good|".into());
+    let mut harness = Harness::new(
         Protocol::Delta,
         snapshot([filter]),
         &[(Kind::Extension, "f")],
     );
-    rig.settle_for(Duration::from_secs(60));
-    assert_eq!(rig.client.held(Kind::Extension, "f"), Some("1"));
-    rig.reconnect();
-    rig.settle_for(Duration::from_secs(60));
-    assert!(rig.log.iter().all(|response| response.items.is_empty()));
+    harness.settle_for(Duration::from_secs(60));
+    assert_eq!(harness.client.held(Kind::Extension, "f"), Some("1"));
+    harness.reconnect();
+    harness.settle_for(Duration::from_secs(60));
+    assert!(harness.log.iter().all(|response| response.items.is_empty()));
 }
 
 #[test]
-fn a_client_of_filters_alone_does_not_wait_for_clusters_it_gets_elsewhere() {
+fn a_client_that_gets_only_filters_here_does_not_wait_for_clusters() {
     let filter = resource(Kind::Extension, "f", "1", &["c"]);
-    let mut rig = Rig::new(
+    let mut harness = Harness::new(
         Protocol::Delta,
-        world(&[("c", "1")], [filter]),
+        snapshot_of(&[("c", "1")], [filter]),
         &[(Kind::Extension, "f")],
     );
-    rig.client
+    harness
+        .client
         .outbox
         .retain(|request| request.kind == Kind::Extension);
-    rig.hear();
-    rig.speak();
-    assert_eq!(rig.names_since(0, Kind::Extension), [["f"]]);
+    harness.receive_request();
+    harness.send_response();
+    assert_eq!(harness.names_since(0, Kind::Extension), [["f"]]);
 }
 
 #[test]

@@ -1,12 +1,12 @@
-//! The client.
+//! The client: its subscriptions, its resources, and its requests.
 
-mod taking;
+mod responses;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use headgate_xds::session::{Interest, Protocol, Request, Response};
+use headgate_xds::session::{Protocol, Request, Response, SubscriptionUpdate};
 use headgate_xds::{Kind, Resource, ResourceKey, Snapshot};
 
 /// Envoy's default wait for a cluster's first endpoints.
@@ -39,17 +39,16 @@ pub struct Client {
     warming: BTreeMap<String, Instant>,
     withheld: Vec<Request>,
     pub outbox: VecDeque<Request>,
-    /// Every version of a cluster that it refused.
-    refused: BTreeSet<(String, String)>,
-    /// By nonce: clusters of which the version wanted when that response was made is one it refused.
-    without_hope: BTreeMap<String, BTreeSet<String>>,
-    /// Clusters it was given a route to before the server knew it to have them, for lack of any
-    /// other route.
-    without: BTreeSet<String>,
+    /// Every version of a cluster that it rejected.
+    rejected: BTreeSet<(String, String)>,
+    /// By nonce: clusters whose version wanted at the time of that response is one that the client rejected.
+    wanted_rejected: BTreeMap<String, BTreeSet<String>>,
+    /// Clusters that it was sent a route to before it acknowledged them, because it had no other route.
+    routed_early: BTreeSet<String>,
     last_used: BTreeMap<String, Instant>,
     pub connected_at: Instant,
     pub reconnected: bool,
-    pub breaches: Vec<String>,
+    pub violations: Vec<String>,
 }
 
 impl Client {
@@ -71,13 +70,13 @@ impl Client {
             warming: BTreeMap::new(),
             withheld: Vec::new(),
             outbox: VecDeque::new(),
-            refused: BTreeSet::new(),
-            without_hope: BTreeMap::new(),
-            without: BTreeSet::new(),
+            rejected: BTreeSet::new(),
+            wanted_rejected: BTreeMap::new(),
+            routed_early: BTreeSet::new(),
             last_used: BTreeMap::new(),
             connected_at: now,
             reconnected: false,
-            breaches: Vec::new(),
+            violations: Vec::new(),
         }
     }
 
@@ -88,11 +87,11 @@ impl Client {
             .map(|body| body.text.as_str())
     }
 
-    /// Opens a stream: one request per kind, with what is already held.
+    /// Opens a stream: one request per kind, with what the client already holds.
     pub fn open(&mut self, now: Instant) {
         self.outbox.clear();
         self.withheld.clear();
-        self.without_hope.clear();
+        self.wanted_rejected.clear();
         self.connected_at = now;
         for kind in Kind::PUSH_ORDER {
             let state = self.kinds.get_mut(&kind).unwrap();
@@ -102,15 +101,15 @@ impl Client {
                 continue;
             }
             let held = state.held.iter();
-            let interest = match self.protocol {
-                Protocol::StateOfTheWorld => Interest::Whole {
+            let subscription = match self.protocol {
+                Protocol::StateOfTheWorld => SubscriptionUpdate::Replace {
                     names,
-                    version: state.version_info.clone(),
+                    version_info: state.version_info.clone(),
                 },
-                Protocol::Delta => Interest::Change {
+                Protocol::Delta => SubscriptionUpdate::Change {
                     subscribe: names,
                     unsubscribe: Vec::new(),
-                    initial: held
+                    initial_versions: held
                         .map(|(name, body)| (name.clone(), body.version.clone()))
                         .collect(),
                 },
@@ -119,7 +118,7 @@ impl Client {
                 kind,
                 nonce: String::new(),
                 error: None,
-                interest,
+                subscription,
             });
         }
     }
@@ -132,12 +131,12 @@ impl Client {
             state.names.remove(name);
             state.held.remove(name);
         }
-        let interest = match self.protocol {
+        let subscription = match self.protocol {
             Protocol::StateOfTheWorld => state.whole(),
-            Protocol::Delta => Interest::Change {
+            Protocol::Delta => SubscriptionUpdate::Change {
                 subscribe: subscribe.to_vec(),
                 unsubscribe: unsubscribe.to_vec(),
-                initial: Vec::new(),
+                initial_versions: Vec::new(),
             },
         };
         let nonce = match self.protocol {
@@ -148,7 +147,7 @@ impl Client {
             kind,
             nonce,
             error: None,
-            interest,
+            subscription,
         });
     }
 
@@ -158,7 +157,7 @@ impl Client {
         }
     }
 
-    /// When a cluster stops waiting for its endpoints.
+    /// When the next cluster stops waiting for its endpoints.
     pub fn deadline(&self) -> Option<Instant> {
         self.warming
             .values()
@@ -166,7 +165,7 @@ impl Client {
             .map(|since| *since + INITIAL_FETCH_TIMEOUT)
     }
 
-    /// Clusters whose endpoints did not come in time take traffic without any.
+    /// Clusters whose endpoints did not come in time take traffic without endpoints.
     pub fn tick(&mut self, now: Instant) -> bool {
         let late = self
             .warming
@@ -181,23 +180,23 @@ impl Client {
         !late.is_empty()
     }
 
-    /// Notes what a response that is being sent may route to although the client does not have it.
-    pub fn note_refused(&mut self, response: &Response, world: &Snapshot) {
-        let refuses = |c: &&Arc<Resource>| {
+    /// Notes the clusters that a response may route to although the client does not have them.
+    pub fn note_rejected_clusters(&mut self, response: &Response, snapshot: &Snapshot) {
+        let rejects = |c: &&Arc<Resource>| {
             let version = (c.name().to_owned(), c.version().to_owned());
-            self.refused.contains(&version)
+            self.rejected.contains(&version)
         };
-        let clusters = world.of(Kind::Cluster).filter(refuses);
+        let clusters = snapshot.of(Kind::Cluster).filter(rejects);
         let names = clusters.map(|c| c.name().to_owned()).collect();
-        self.without_hope.insert(response.nonce.clone(), names);
+        self.wanted_rejected.insert(response.nonce.clone(), names);
     }
 
-    /// Whether the server cannot know everything it routes to: it runs something else than is wanted
-    /// (gone, refused, brought from an earlier stream, half applied from a refused response). In state of
-    /// the world it does not say what it brought, and what waits for a refused cluster is not sent again.
-    pub fn routes_unknown(&self, world: &Snapshot) -> bool {
-        let refused = |key: &ResourceKey| {
-            let cluster = world.get(key.kind, &key.name);
+    /// Whether the server cannot know everything that the client routes to: it runs another version than is wanted (one that left the
+    /// snapshot, was rejected, came on an earlier stream, or was applied from a rejected response). In state of the world it does not
+    /// say what it has from an earlier stream, and a resource that waits for a rejected cluster is not sent again.
+    pub fn routes_unknown(&self, snapshot: &Snapshot) -> bool {
+        let rejected = |key: &ResourceKey| {
+            let cluster = snapshot.get(key.kind, &key.name);
             cluster.is_some_and(|c| c.body().starts_with(b"bad"))
         };
         let unknown = |kind: &Kind| {
@@ -206,8 +205,8 @@ impl Client {
             let mut names = state.names.iter().filter(|_| sotw).chain(state.held.keys());
             names.any(|name| {
                 let held = state.held.get(name).map(|body| body.version.as_str());
-                world.get(*kind, name).is_none_or(|wanted| {
-                    let waits = sotw && wanted.requires().iter().any(refused);
+                snapshot.get(*kind, name).is_none_or(|wanted| {
+                    let waits = sotw && wanted.requires().iter().any(rejected);
                     waits || Some(wanted.version()) != held
                 })
             })
@@ -241,28 +240,28 @@ impl Client {
         if error.is_none() {
             state.version_info.clone_from(&response.version);
         }
-        let interest = match self.protocol {
+        let subscription = match self.protocol {
             Protocol::StateOfTheWorld => state.whole(),
-            Protocol::Delta => Interest::Change {
+            Protocol::Delta => SubscriptionUpdate::Change {
                 subscribe: Vec::new(),
                 unsubscribe: Vec::new(),
-                initial: Vec::new(),
+                initial_versions: Vec::new(),
             },
         };
         Request {
             kind: response.kind,
             nonce: response.nonce.clone(),
             error,
-            interest,
+            subscription,
         }
     }
 }
 
 impl ClientKind {
-    fn whole(&self) -> Interest {
-        Interest::Whole {
+    fn whole(&self) -> SubscriptionUpdate {
+        SubscriptionUpdate::Replace {
             names: self.names.iter().cloned().collect(),
-            version: self.version_info.clone(),
+            version_info: self.version_info.clone(),
         }
     }
 }

@@ -21,8 +21,11 @@ use headgate_testkit::mock_model::{MockModel, MockOptions};
 use headgate_testkit::ports::free_addr;
 use headgate_testkit::stage::{Manifest, bootstrap, tools};
 use headgate_translate::{Code, Modules, Options, ScopeSpec, snapshot};
+use headgate_xds::connection::tcp;
 use headgate_xds::fleet::{Fleet, Progress};
-use headgate_xds::{Kind, Peer, Refused, Resource, Scope, Snapshot, World, XdsServer};
+use headgate_xds::{
+    Kind, Peer, PermissionDenied, Resource, Scope, Snapshot, SnapshotProvider, XdsServer,
+};
 use prost::Message;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -33,12 +36,15 @@ use crate::common::SOON;
 /// One scope for everybody, and its snapshot.
 struct ByHand(watch::Sender<Option<Arc<Snapshot>>>);
 
-impl World for ByHand {
-    fn scope(&self, _: &Peer) -> Result<Scope, Refused> {
+impl SnapshotProvider for ByHand {
+    fn scope(&self, _: &Peer) -> Result<Scope, PermissionDenied> {
         Ok(Scope("by hand".to_owned()))
     }
 
-    fn snapshots(&self, _: &Peer) -> Result<watch::Receiver<Option<Arc<Snapshot>>>, Refused> {
+    fn snapshots(
+        &self,
+        _: &Peer,
+    ) -> Result<watch::Receiver<Option<Arc<Snapshot>>>, PermissionDenied> {
         Ok(self.0.subscribe())
     }
 }
@@ -182,7 +188,12 @@ impl Theatre {
         let server = XdsServer::new(world, options);
         let serving = tokio::spawn({
             let server = server.clone();
-            async move { server.serve(xds, std::future::pending()).await.unwrap() }
+            async move {
+                server
+                    .serve(tcp(xds), std::future::pending())
+                    .await
+                    .unwrap()
+            }
         });
         let envoy = EnvoyOptions {
             node_id: Some("by-hand".to_owned()),
@@ -214,7 +225,10 @@ impl Theatre {
 
     fn publish(&self, resources: Vec<Resource>) {
         let snapshot = Snapshot::new(resources).unwrap();
-        self.server.world().0.send_replace(Some(Arc::new(snapshot)));
+        self.server
+            .provider()
+            .0
+            .send_replace(Some(Arc::new(snapshot)));
     }
 
     fn fleet(&self) -> Fleet {

@@ -185,9 +185,9 @@ async fn a_configuration_the_filter_refuses_leaves_the_old_one_serving_until_a_r
     tamper(&mut bad, Kind::Extension, "headgate", |extension| {
         let good = extension.clone();
         let refused = configured(extension, r#"{"role": "conduct"}"#);
-        with_body(extension, refused).rearmed_by(move |n| {
+        with_body(extension, refused).with_retry_body(move |n| {
             if *mended.borrow() {
-                good.rearm().unwrap()(n)
+                good.retry_body().unwrap()(n)
             } else {
                 let json = format!(r#"{{"role": "conduct", "retry": {n}}}"#);
                 configured(&good, &json).into()

@@ -1,57 +1,66 @@
-//! Protobuf messages to a session's inputs, a session's outputs to protobuf messages.
+//! Protobuf messages to inputs of a session, and outputs of a session to protobuf messages, for both xDS protocols.
 
 use envoy_types::pb::envoy::config::core::v3::Node;
 use envoy_types::pb::envoy::service::discovery::v3 as pb;
 use envoy_types::pb::google::protobuf::Any;
-use tonic::Status;
 
 use crate::resource::Kind;
-use crate::session::{Interest, Item, Protocol, Request, Response};
+use crate::session::{Item, Protocol, Request, Response, SubscriptionUpdate};
 
-/// Characters kept of a client's complaint.
-const MAX_MESSAGE_CHARS: usize = 4096;
+/// Characters that are kept of a client's error message.
+const MAX_ERROR_CHARS: usize = 4096;
+
+/// A request names another type than its stream serves.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("this stream serves {served}, not {requested}")]
+pub struct WrongType {
+    /// The type URL that the stream serves.
+    pub served: &'static str,
+    /// The type URL of the request.
+    pub requested: String,
+}
 
 /// One of the two protocols on the wire.
-pub(super) trait Wire: 'static {
-    /// What clients send.
+pub trait Wire: 'static {
+    /// The message that clients send.
     type Request: Send + 'static;
-    /// What they are sent.
+    /// The message that the server sends.
     type Response: Send + 'static;
-    /// Its name.
+    /// The protocol.
     const PROTOCOL: Protocol;
 
-    /// The node of a request, if it names one.
+    /// Takes the node out of a request, if it has one.
     fn take_node(request: &mut Self::Request) -> Option<Node>;
     /// The type URL of a request.
     fn type_url(request: &Self::Request) -> &str;
-    /// The request, given its kind.
+    /// The input of a session. `kind` is what [`kind_of`] answered for the request.
     fn parse(kind: Kind, request: Self::Request) -> Request;
-    /// The response. Bodies are copied only here, when the transport asks for the message.
+    /// The message for a response. It copies the bodies, so it is called only when the transport asks for the message.
     fn encode(response: Response) -> Self::Response;
 }
 
-/// The kind a request is about: on a per-type stream that stream's, on an aggregated one what its
-/// type URL says. `None` is a type that we do not serve, which is answered with silence.
+/// The kind that a request is about: on an aggregated stream the one that its type URL names, on a per-type stream that
+/// stream's own, `only`. `None` is a type that this server does not deliver; such a request gets no answer.
 ///
 /// # Errors
-/// `InvalidArgument` for another type on a per-type stream.
-pub(super) fn kind_of<P: Wire>(
+/// [`WrongType`] if a request on a per-type stream names another type.
+pub fn kind_of<P: Wire>(
     request: &P::Request,
     only: Option<Kind>,
-) -> Result<Option<Kind>, Status> {
+) -> Result<Option<Kind>, WrongType> {
     let url = P::type_url(request);
     match only {
         None => Ok(Kind::from_type_url(url)),
         Some(kind) if url.is_empty() || url == kind.type_url() => Ok(Some(kind)),
-        Some(kind) => Err(Status::invalid_argument(format!(
-            "this stream serves {}, not {url}",
-            kind.type_url()
-        ))),
+        Some(kind) => Err(WrongType {
+            served: kind.type_url(),
+            requested: url.to_owned(),
+        }),
     }
 }
 
-fn complaint(detail: Option<envoy_types::pb::google::rpc::Status>) -> Option<String> {
-    detail.map(|status| status.message.chars().take(MAX_MESSAGE_CHARS).collect())
+fn error_message(detail: Option<envoy_types::pb::google::rpc::Status>) -> Option<String> {
+    detail.map(|status| status.message.chars().take(MAX_ERROR_CHARS).collect())
 }
 
 fn any(item: &Item) -> Any {
@@ -61,8 +70,9 @@ fn any(item: &Item) -> Any {
     }
 }
 
-/// State of the world.
-pub(super) struct StateOfTheWorld;
+/// State of the world: `DiscoveryRequest` and `DiscoveryResponse`.
+#[derive(Clone, Copy, Debug)]
+pub struct StateOfTheWorld;
 
 impl Wire for StateOfTheWorld {
     type Request = pb::DiscoveryRequest;
@@ -81,10 +91,10 @@ impl Wire for StateOfTheWorld {
         Request {
             kind,
             nonce: request.response_nonce,
-            error: complaint(request.error_detail),
-            interest: Interest::Whole {
+            error: error_message(request.error_detail),
+            subscription: SubscriptionUpdate::Replace {
                 names: request.resource_names,
-                version: request.version_info,
+                version_info: request.version_info,
             },
         }
     }
@@ -100,8 +110,9 @@ impl Wire for StateOfTheWorld {
     }
 }
 
-/// Incremental.
-pub(super) struct Delta;
+/// Incremental: `DeltaDiscoveryRequest` and `DeltaDiscoveryResponse`.
+#[derive(Clone, Copy, Debug)]
+pub struct Delta;
 
 impl Wire for Delta {
     type Request = pb::DeltaDiscoveryRequest;
@@ -120,11 +131,11 @@ impl Wire for Delta {
         Request {
             kind,
             nonce: request.response_nonce,
-            error: complaint(request.error_detail),
-            interest: Interest::Change {
+            error: error_message(request.error_detail),
+            subscription: SubscriptionUpdate::Change {
                 subscribe: request.resource_names_subscribe,
                 unsubscribe: request.resource_names_unsubscribe,
-                initial: request.initial_resource_versions.into_iter().collect(),
+                initial_versions: request.initial_resource_versions.into_iter().collect(),
             },
         }
     }

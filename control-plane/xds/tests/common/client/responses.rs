@@ -1,4 +1,4 @@
-//! How the client takes a response, and what it holds against the server.
+//! How the client applies a response, and the violations that it finds in it.
 
 use std::collections::BTreeSet;
 use std::time::Instant;
@@ -9,12 +9,12 @@ use headgate_xds::{Kind, Options};
 use super::{Body, Client};
 
 impl Client {
-    pub fn take(&mut self, response: &Response, now: Instant) {
-        self.check_offers(response);
+    pub fn receive(&mut self, response: &Response, now: Instant) {
+        self.check_removals(response);
         let error = match response.kind {
-            Kind::Cluster => self.take_clusters(response, now),
-            Kind::Listener => self.take_listeners(response),
-            kind => self.take_others(kind, response, now),
+            Kind::Cluster => self.apply_clusters(response, now),
+            Kind::Listener => self.apply_listeners(response),
+            kind => self.apply_others(kind, response, now),
         };
         self.note_use(now);
         let answer = self.answer(response, error);
@@ -26,18 +26,18 @@ impl Client {
         self.end_warming();
     }
 
-    fn check_offers(&mut self, response: &Response) {
+    fn check_removals(&mut self, response: &Response) {
         if matches!(response.kind, Kind::Route | Kind::Extension | Kind::Secret)
             && !response.removed.is_empty()
         {
-            self.breaches.push(format!(
+            self.violations.push(format!(
                 "removal of {}: {:?}",
                 response.kind, response.removed
             ));
         }
     }
 
-    fn gone(&self, response: &Response) -> Vec<String> {
+    fn removed(&self, response: &Response) -> Vec<String> {
         match self.protocol {
             Protocol::Delta => response.removed.clone(),
             Protocol::StateOfTheWorld => {
@@ -54,14 +54,14 @@ impl Client {
         }
     }
 
-    fn take_clusters(&mut self, response: &Response, now: Instant) -> Option<String> {
-        let gone = self.gone(response);
+    fn apply_clusters(&mut self, response: &Response, now: Instant) -> Option<String> {
+        let removed = self.removed(response);
         let mut errors = Vec::new();
-        let (mut come, mut left) = (Vec::new(), Vec::new());
+        let (mut added, mut dropped) = (Vec::new(), Vec::new());
         for (name, body) in bodies(response) {
             let state = self.kinds.get_mut(&Kind::Cluster).unwrap();
             if body.bad {
-                self.refused.insert((name.clone(), body.version));
+                self.rejected.insert((name.clone(), body.version));
                 errors.push(name);
                 continue;
             }
@@ -69,11 +69,11 @@ impl Client {
                 state.held.insert(name.clone(), body);
                 self.warming.insert(name.clone(), now);
                 if !self.kinds[&Kind::Endpoints].names.contains(&name) {
-                    come.push(name);
+                    added.push(name);
                 }
             }
         }
-        for name in gone {
+        for name in removed {
             self.check_removal(&name, now);
             let known = self
                 .kinds
@@ -85,11 +85,11 @@ impl Client {
             self.active.remove(&name);
             self.warming.remove(&name);
             if known {
-                left.push(name);
+                dropped.push(name);
             }
         }
-        if !come.is_empty() || !left.is_empty() {
-            self.resubscribe(Kind::Endpoints, &come, &left);
+        if !added.is_empty() || !dropped.is_empty() {
+            self.resubscribe(Kind::Endpoints, &added, &dropped);
         }
         (!errors.is_empty()).then(|| format!("bad clusters {errors:?}"))
     }
@@ -97,10 +97,10 @@ impl Client {
     fn check_removal(&mut self, cluster: &str, now: Instant) {
         // A state-of-the-world client cannot say what it has when it reconnects.
         let sotw = self.protocol == Protocol::StateOfTheWorld;
-        let excused = sotw && self.without.contains(cluster);
+        let excused = sotw && self.routed_early.contains(cluster);
         let held = self.kinds[&Kind::Cluster].held.contains_key(cluster);
         if held && self.routes_to(cluster) && !excused {
-            self.breaches
+            self.violations
                 .push(format!("cluster {cluster} removed under a route"));
         }
         let linger = Options::default().linger;
@@ -109,13 +109,13 @@ impl Client {
             .get(cluster)
             .is_some_and(|at| now < *at + linger);
         if used && !excused {
-            self.breaches
+            self.violations
                 .push(format!("cluster {cluster} removed without linger"));
         }
     }
 
-    fn take_listeners(&mut self, response: &Response) -> Option<String> {
-        let gone = self.gone(response);
+    fn apply_listeners(&mut self, response: &Response) -> Option<String> {
+        let removed = self.removed(response);
         let state = self.kinds.get_mut(&Kind::Listener).unwrap();
         let mut error = None;
         for (name, body) in bodies(response) {
@@ -125,19 +125,19 @@ impl Client {
                 state.held.insert(name, body);
             }
         }
-        for name in gone {
+        for name in removed {
             state.held.remove(&name);
         }
         error
     }
 
-    fn take_others(&mut self, kind: Kind, response: &Response, now: Instant) -> Option<String> {
+    fn apply_others(&mut self, kind: Kind, response: &Response, now: Instant) -> Option<String> {
         for (name, body) in bodies(response) {
             if !self.kinds[&kind].names.contains(&name) {
                 continue;
             }
             if kind == Kind::Endpoints && self.warming.remove(&name).is_some() {
-                // Refused endpoints end the warming too, with no host.
+                // Rejected endpoints end the warming too, with no host.
                 self.active.insert(name.clone());
             }
             if body.bad {
@@ -152,27 +152,27 @@ impl Client {
         None
     }
 
-    /// A route or filter configuration names only clusters that take traffic, but for a client that
-    /// has no version of it and a cluster that is late, or that it refuses and has no version of.
+    /// A route or filter configuration names only clusters that take traffic. The exception is a client that has no version of it and
+    /// a cluster that is late, or that the client rejects and has no version of.
     fn check_clusters(&mut self, response: &Response, name: &str, body: &Body, now: Instant) {
         let kind = response.kind;
         let held = self.kinds[&kind].held.get(name);
         if held == Some(body) {
             return;
         }
-        let fresh = held.is_none();
+        let is_first = held.is_none();
         let late = now >= self.connected_at + Options::default().warm_timeout;
-        let refused = self.without_hope.get(&response.nonce);
-        let refused = refused.cloned().unwrap_or_default();
-        if fresh && (late || body.clusters.iter().any(|c| refused.contains(c))) {
-            self.without.extend(body.clusters.iter().cloned());
+        let rejected = self.wanted_rejected.get(&response.nonce);
+        let rejected = rejected.cloned().unwrap_or_default();
+        if is_first && (late || body.clusters.iter().any(|c| rejected.contains(c))) {
+            self.routed_early.extend(body.clusters.iter().cloned());
         }
         let has = &self.kinds[&Kind::Cluster].held;
         for cluster in body.clusters.iter().filter(|c| !self.active.contains(*c)) {
-            let never_comes = refused.contains(cluster) && !has.contains_key(cluster);
-            if !(fresh && (late || never_comes)) {
-                let breach = format!("{kind} {name} ({}) routes to {cluster}", body.text);
-                self.breaches.push(breach);
+            let never_comes = rejected.contains(cluster) && !has.contains_key(cluster);
+            if !(is_first && (late || never_comes)) {
+                let violation = format!("{kind} {name} ({}) routes to {cluster}", body.text);
+                self.violations.push(violation);
             }
         }
     }

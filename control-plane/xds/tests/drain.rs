@@ -1,4 +1,4 @@
-//! How a server ends: proxies are sent elsewhere one after another, over real connections.
+//! The drain of a server, over real connections: its streams end one after another.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -10,22 +10,28 @@ use envoy_types::pb::envoy::service::discovery::v3::aggregated_discovery_service
 use envoy_types::pb::envoy::service::discovery::v3::{
     DeltaDiscoveryRequest, DeltaDiscoveryResponse,
 };
-use headgate_xds::{Kind, Options, Peer, Refused, Resource, Scope, Snapshot, World, XdsServer};
+use headgate_xds::connection::tcp;
+use headgate_xds::{
+    Kind, Options, Peer, PermissionDenied, Resource, Scope, Snapshot, SnapshotProvider, XdsServer,
+};
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::Channel;
 use tonic::{Code, Status, Streaming};
 
-/// One scope for everyone.
+/// One scope for all proxies.
 struct Same(watch::Sender<Option<Arc<Snapshot>>>);
 
-impl World for Same {
-    fn scope(&self, _: &Peer) -> Result<Scope, Refused> {
+impl SnapshotProvider for Same {
+    fn scope(&self, _: &Peer) -> Result<Scope, PermissionDenied> {
         Ok(Scope("all".to_owned()))
     }
 
-    fn snapshots(&self, _: &Peer) -> Result<watch::Receiver<Option<Arc<Snapshot>>>, Refused> {
+    fn snapshots(
+        &self,
+        _: &Peer,
+    ) -> Result<watch::Receiver<Option<Arc<Snapshot>>>, PermissionDenied> {
         Ok(self.0.subscribe())
     }
 }
@@ -43,19 +49,19 @@ struct Running {
 }
 
 async fn start(drain: Duration) -> Running {
-    let world = Same(watch::Sender::new(Some(snapshot(1))));
+    let provider = Same(watch::Sender::new(Some(snapshot(1))));
     let options = Options {
         drain,
         ..Options::default()
     };
-    let server = XdsServer::new(world, options);
+    let server = XdsServer::new(provider, options);
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = format!("http://{}", listener.local_addr().unwrap());
     let (stop, stopped) = oneshot::channel();
     let serving = server.clone();
     let task = tokio::spawn(async move {
         let shutdown = async { drop(stopped.await) };
-        serving.serve(listener, shutdown).await.unwrap();
+        serving.serve(tcp(listener), shutdown).await.unwrap();
     });
     Running {
         server,
@@ -65,7 +71,7 @@ async fn start(drain: Duration) -> Running {
     }
 }
 
-/// A proxy's stream on a connection of its own (or on a given one), after its first response.
+/// A stream of a proxy, on a new connection (or on a given one), after its first response.
 struct Proxy {
     channel: Channel,
     _requests: mpsc::Sender<DeltaDiscoveryRequest>,
@@ -108,10 +114,10 @@ impl Proxy {
         response.expect("the stream ended")
     }
 
-    /// When it ends, and how.
+    /// The time and the status of its end.
     async fn end(&mut self) -> (Instant, Code) {
         let status = within(self.responses.message()).await;
-        let status = status.expect_err("an answer instead of an end");
+        let status = status.expect_err("a response instead of an end");
         (Instant::now(), status.code())
     }
 }
@@ -131,16 +137,16 @@ async fn proxies(address: &str, n: usize) -> Vec<Proxy> {
 }
 
 #[tokio::test]
-async fn a_drain_ends_the_streams_one_by_one_over_its_time_and_serves_them_until_then() {
+async fn a_drain_ends_the_streams_one_by_one_and_serves_them_until_then() {
     let over = Duration::from_secs(4);
     let running = start(over).await;
     let mut proxies = proxies(&running.address, 5).await;
     let begin = Instant::now();
     running.stop.send(()).unwrap();
 
-    // The first is sent away at once; the last is still served.
+    // The first ends at once; the last is still served.
     assert_eq!(proxies[0].end().await.1, Code::Unavailable);
-    running.server.world().0.send_replace(Some(snapshot(2)));
+    running.server.provider().0.send_replace(Some(snapshot(2)));
     let last = proxies[4].next().await;
     let body = last.resources[0].resource.clone().unwrap().value;
     assert_eq!(body, b"filter 2");
@@ -162,20 +168,20 @@ async fn a_drain_ends_the_streams_one_by_one_over_its_time_and_serves_them_until
 }
 
 #[tokio::test]
-async fn who_comes_during_a_drain_is_refused_and_connections_are_told_to_go() {
+async fn during_a_drain_new_connections_are_refused_and_open_ones_get_a_goaway() {
     let running = start(Duration::from_secs(600)).await;
     let mut proxies = proxies(&running.address, 2).await;
     running.stop.send(()).unwrap();
     assert_eq!(proxies[0].end().await.1, Code::Unavailable);
 
-    // Nothing listens any more, and on a connection that was there no stream is opened.
+    // Nothing listens any more, and no stream can be opened on a connection that was open before.
     let again = Channel::from_shared(running.address.clone()).unwrap();
     within(again.connect()).await.expect_err("it still listens");
     let channel = proxies[1].channel.clone();
     assert!(Proxy::open(channel, "proxy-1").await.is_err());
 
-    // The one whose turn has not come is served all the same, until somebody loses patience.
-    running.server.world().0.send_replace(Some(snapshot(2)));
+    // A stream whose turn has not come is served all the same, until the server closes.
+    running.server.provider().0.send_replace(Some(snapshot(2)));
     proxies[1].next().await;
     running.server.close();
     assert_eq!(proxies[1].end().await.1, Code::Unavailable);

@@ -1,8 +1,8 @@
-//! Small worlds, and requests by hand.
+//! Small snapshots, and handwritten requests.
 
 use std::sync::Arc;
 
-use headgate_xds::session::{Interest, Request};
+use headgate_xds::session::{Request, SubscriptionUpdate};
 use headgate_xds::{Kind, Resource, Snapshot};
 
 use crate::common::{resource, snapshot};
@@ -20,7 +20,7 @@ pub(crate) fn route(text: &str, clusters: &[&str]) -> Resource {
     resource(Kind::Route, "r", text, clusters)
 }
 
-pub(crate) fn world(
+pub(crate) fn snapshot_of(
     clusters: &[(&str, &str)],
     rest: impl IntoIterator<Item = Resource>,
 ) -> Arc<Snapshot> {
@@ -32,32 +32,32 @@ pub(crate) fn world(
     )
 }
 
-pub(crate) fn whole(kind: Kind, nonce: &str, names: &[&str]) -> Request {
+pub(crate) fn replace(kind: Kind, nonce: &str, names: &[&str]) -> Request {
     let names = names.iter().map(|s| (*s).to_owned()).collect();
-    let interest = Interest::Whole {
+    let subscription = SubscriptionUpdate::Replace {
         names,
-        version: String::new(),
+        version_info: String::new(),
     };
     Request {
         kind,
         nonce: nonce.to_owned(),
         error: None,
-        interest,
+        subscription,
     }
 }
 
 pub(crate) fn subscribe(kind: Kind, nonce: &str, names: &[&str]) -> Request {
     let subscribe = names.iter().map(|s| (*s).to_owned()).collect();
-    let interest = Interest::Change {
+    let subscription = SubscriptionUpdate::Change {
         subscribe,
         unsubscribe: Vec::new(),
-        initial: Vec::new(),
+        initial_versions: Vec::new(),
     };
     Request {
         kind,
         nonce: nonce.to_owned(),
         error: None,
-        interest,
+        subscription,
     }
 }
 

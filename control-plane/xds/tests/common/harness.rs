@@ -1,33 +1,34 @@
-//! The rig.
+//! The harness: a client, its session, and the responses in flight between them.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use headgate_xds::session::{Interest, Protocol, Response, Session};
+use headgate_xds::session::{Protocol, Response, Session, SubscriptionUpdate};
 use headgate_xds::{Kind, Options, Snapshot};
 
 use super::Client;
 
-/// A client, its session, and the wire between them, under a clock that only the test moves.
+/// A client and its session, under a clock that only the test moves.
 #[derive(Debug)]
-pub struct Rig {
+pub struct Harness {
     pub session: Session,
     pub client: Client,
-    pub wire: VecDeque<Response>,
+    /// Responses that the server sent and the client has not received.
+    pub in_flight: VecDeque<Response>,
     /// Everything the server sent, in order.
     pub log: Vec<Response>,
     pub now: Instant,
-    pub world: Arc<Snapshot>,
-    /// Offers of a version that the server knows to be refused (by a response of its own).
+    pub snapshot: Arc<Snapshot>,
+    /// Offers of versions that the client rejected before, in a response with a single resource.
     pub resent: Vec<String>,
-    condemned: BTreeSet<(Kind, String, String)>,
+    rejected: BTreeSet<(Kind, String, String)>,
     options: Arc<Options>,
 }
 
-impl Rig {
+impl Harness {
     /// A client that subscribes to all clusters and listeners and to the given other names.
-    pub fn new(protocol: Protocol, world: Arc<Snapshot>, names: &[(Kind, &str)]) -> Self {
+    pub fn new(protocol: Protocol, snapshot: Arc<Snapshot>, names: &[(Kind, &str)]) -> Self {
         let now = Instant::now();
         let options = Arc::new(Options::default());
         let mut client = Client::new(protocol, now);
@@ -40,24 +41,24 @@ impl Rig {
                 .insert((*name).to_owned());
         }
         client.open(now);
-        let session = Session::new(protocol, options.clone(), world.clone());
-        let (wire, log, resent, condemned) = Default::default();
+        let session = Session::new(protocol, options.clone(), snapshot.clone());
+        let (in_flight, log, resent, rejected) = Default::default();
         Self {
             session,
             client,
-            wire,
+            in_flight,
             log,
             now,
-            world,
+            snapshot,
             resent,
-            condemned,
+            rejected,
             options,
         }
     }
 
-    pub fn set(&mut self, world: Arc<Snapshot>) {
-        self.world = world.clone();
-        self.session.snapshot(world);
+    pub fn set_snapshot(&mut self, snapshot: Arc<Snapshot>) {
+        self.snapshot = snapshot.clone();
+        self.session.set_snapshot(snapshot);
     }
 
     pub fn advance(&mut self, by: Duration) {
@@ -66,48 +67,50 @@ impl Rig {
 
     /// The stream breaks; the client opens another.
     pub fn reconnect(&mut self) {
-        self.wire.clear();
+        self.in_flight.clear();
         self.log.clear();
         self.client.reconnected = true;
         self.client.open(self.now);
-        self.forget_what_a_fresh_client_may_be_offered();
-        let past = self.session.past(self.now);
+        self.forget_rejections_of_a_restarted_client();
+        let history = self.session.history(self.now);
         let session = Session::new(
             self.client.protocol,
             self.options.clone(),
-            self.world.clone(),
+            self.snapshot.clone(),
         );
-        self.session = session.with_past(past);
+        self.session = session.with_history(history);
     }
 
-    /// Until a request shows that the client brings something along, it may have been started anew.
-    fn forget_what_a_fresh_client_may_be_offered(&mut self) {
+    /// The client may have restarted until a request names a version that it accepted earlier: until then everything may be offered.
+    fn forget_rejections_of_a_restarted_client(&mut self) {
         let mut returning = false;
-        // Refused endpoints are offered once more on every stream.
-        self.condemned.retain(|(kind, ..)| *kind != Kind::Endpoints);
+        // Rejected endpoints are offered once more on every stream.
+        self.rejected.retain(|(kind, ..)| *kind != Kind::Endpoints);
         for request in &self.client.outbox {
-            returning |= match &request.interest {
-                Interest::Whole { version, .. } => !version.is_empty(),
-                Interest::Change { initial, .. } => !initial.is_empty(),
+            returning |= match &request.subscription {
+                SubscriptionUpdate::Replace { version_info, .. } => !version_info.is_empty(),
+                SubscriptionUpdate::Change {
+                    initial_versions, ..
+                } => !initial_versions.is_empty(),
             };
             if !returning {
-                self.condemned.retain(|(kind, ..)| *kind != request.kind);
+                self.rejected.retain(|(kind, ..)| *kind != request.kind);
             }
         }
     }
 
-    /// The server takes one request.
-    pub fn hear(&mut self) -> bool {
+    /// The server receives one request.
+    pub fn receive_request(&mut self) -> bool {
         let Some(request) = self.client.outbox.pop_front() else {
             return false;
         };
         if request.error.is_some() {
             let about = |r: &&Response| r.kind == request.kind && r.nonce == request.nonce;
             let response = self.log.iter().find(about).unwrap();
-            // In state of the world a response may repeat what the client has beside the new.
+            // In state of the world a response may also repeat what the client has.
             if let [item] = response.items.as_slice() {
                 let name = item.resource.name().to_owned();
-                self.condemned.insert((request.kind, name, item.version()));
+                self.rejected.insert((request.kind, name, item.version()));
             }
         }
         self.session.request(request, self.now).unwrap();
@@ -115,46 +118,50 @@ impl Rig {
     }
 
     /// The server sends one response.
-    pub fn speak(&mut self) -> bool {
+    pub fn send_response(&mut self) -> bool {
         let Some(response) = self.session.poll(self.now) else {
             return false;
         };
         for item in &response.items {
             let name = item.resource.name();
             if self
-                .condemned
+                .rejected
                 .contains(&(response.kind, name.to_owned(), item.version()))
             {
                 self.resent.push(format!("{} {name}", response.kind));
             }
         }
-        self.client.note_refused(&response, &self.world);
+        self.client
+            .note_rejected_clusters(&response, &self.snapshot);
         self.log.push(response.clone());
-        self.wire.push_back(response);
+        self.in_flight.push_back(response);
         true
     }
 
-    /// The client takes one response.
-    pub fn deliver(&mut self) -> bool {
-        let Some(response) = self.wire.pop_front() else {
+    /// The client receives one response.
+    pub fn deliver_response(&mut self) -> bool {
+        let Some(response) = self.in_flight.pop_front() else {
             return false;
         };
-        self.client.take(&response, self.now);
+        self.client.receive(&response, self.now);
         true
     }
 
-    /// Until nothing moves any more, without time passing.
+    /// Runs both sides until nothing is left to do, without time passing.
     pub fn settle(&mut self) {
         for _ in 0..3_000 {
-            let moved = self.hear() | self.speak() | self.deliver() | self.client.tick(self.now);
+            let moved = self.receive_request()
+                | self.send_response()
+                | self.deliver_response()
+                | self.client.tick(self.now);
             if !moved {
                 return;
             }
         }
-        panic!("client and server never come to rest");
+        panic!("client and server never settle");
     }
 
-    /// Until nothing moves any more, however long that takes on the clock.
+    /// Runs both sides for `time` on the clock.
     pub fn settle_for(&mut self, time: Duration) {
         let end = self.now + time;
         self.settle();
@@ -163,7 +170,7 @@ impl Rig {
             left -= 1;
             assert!(
                 left > 0,
-                "deadlines follow each other without end: comes too slowly to rest"
+                "more than 1000 deadlines: client and server settle too slowly"
             );
             self.now = at.max(self.now);
             self.settle();
@@ -180,7 +187,7 @@ impl Rig {
             .min()
     }
 
-    /// Names sent in every response of `kind` since `from` in the log.
+    /// The names in each response of `kind` since `from` in the log.
     pub fn names_since(&self, from: usize, kind: Kind) -> Vec<Vec<String>> {
         let of_kind = self.log[from..]
             .iter()

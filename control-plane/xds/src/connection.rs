@@ -1,0 +1,101 @@
+//! The transport: connections of proxies, whatever carries their bytes.
+//!
+//! [`XdsServer::serve`](crate::XdsServer::serve) takes any stream of [`Connection`]s. [`tcp`] is the plaintext one; a transport
+//! with authentication fills in the [`PeerIdentity`] that it has verified.
+
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use futures::{Stream, StreamExt as _};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpListener, TcpStream};
+use tonic::transport::server::{Connected, TcpIncoming};
+
+use crate::peer::PeerIdentity;
+
+/// The remote end of a connection.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ConnectionInfo {
+    /// Remote address, unique among the open connections; `None` on a transport without addresses. Streams are taken to
+    /// belong to one proxy if they have the same address and node id.
+    pub address: Option<SocketAddr>,
+    /// The identity that the transport has verified; `None` on a transport without authentication.
+    pub identity: Option<PeerIdentity>,
+}
+
+/// A connection that a proxy has opened: a byte stream and its remote end.
+#[derive(Debug)]
+pub struct Connection<T> {
+    io: T,
+    info: ConnectionInfo,
+}
+
+impl<T> Connection<T> {
+    /// A connection over `io`.
+    pub fn new(io: T, info: ConnectionInfo) -> Self {
+        Self { io, info }
+    }
+}
+
+/// The connections that `listener` accepts: plaintext TCP, without an identity.
+pub fn tcp(listener: TcpListener) -> impl Stream<Item = io::Result<Connection<TcpStream>>> {
+    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+    incoming.map(|accepted| {
+        let io = accepted?;
+        let info = ConnectionInfo {
+            address: io.peer_addr().ok(),
+            identity: None,
+        };
+        Ok(Connection::new(io, info))
+    })
+}
+
+impl<T> Connected for Connection<T> {
+    type ConnectInfo = ConnectionInfo;
+
+    fn connect_info(&self) -> ConnectionInfo {
+        self.info.clone()
+    }
+}
+
+impl<T: AsyncRead + Unpin> AsyncRead for Connection<T> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_read(cx, buf)
+    }
+}
+
+impl<T: AsyncWrite + Unpin> AsyncWrite for Connection<T> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.io).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_shutdown(cx)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.io).poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.io.is_write_vectored()
+    }
+}

@@ -1,0 +1,52 @@
+//! The port to the rest of the control plane: which proxy may have which snapshots.
+//!
+//! Invariant: a scope decides everything that differs between proxies, so a snapshot is built and encoded once per scope,
+//! however many proxies share it.
+
+use std::fmt;
+use std::sync::Arc;
+
+use tokio::sync::watch;
+
+use crate::peer::Peer;
+use crate::snapshot::Snapshot;
+
+/// An opaque key of what a proxy may have: proxies of equal scopes get the same snapshots.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Scope(pub String);
+
+impl fmt::Display for Scope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// The proxy may have nothing. Its stream ends with the gRPC status `PermissionDenied`.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{reason}")]
+pub struct PermissionDenied {
+    /// The reason, for the operator of the proxy.
+    pub reason: String,
+}
+
+/// The source of snapshots.
+pub trait SnapshotProvider: Send + Sync + 'static {
+    /// The scope of a proxy. Builds no snapshot.
+    ///
+    /// # Errors
+    /// [`PermissionDenied`] if the proxy may have nothing.
+    fn scope(&self, peer: &Peer) -> Result<Scope, PermissionDenied>;
+
+    /// The snapshots of a proxy's scope, now and later.
+    ///
+    /// `None` means that the source is not synced yet: the server then ends streams with `Unavailable` instead of serving an
+    /// empty snapshot (rule 6). A later `None` changes nothing for streams that already have a snapshot. The first call for a
+    /// scope may build its snapshot and may block meanwhile.
+    ///
+    /// # Errors
+    /// [`PermissionDenied`] if the proxy may have nothing.
+    fn snapshots(
+        &self,
+        peer: &Peer,
+    ) -> Result<watch::Receiver<Option<Arc<Snapshot>>>, PermissionDenied>;
+}

@@ -1,0 +1,152 @@
+//! The streams of one proxy: those of one node on one connection, each with its session.
+//!
+//! An aggregated stream has no siblings. A per-type stream looks at its siblings each time before it sends something, and wakes up
+//! when another one received or sent what it may wait for. A connection belongs to one process, so nothing is guessed: two proxies
+//! with the same node id do not wait for each other.
+//!
+//! Invariant: a session is in its group exactly as long as its stream is open, and no lock is held across an await.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Instant;
+
+use tokio::sync::watch;
+
+use crate::fleet::StreamId;
+use crate::resource::Kind;
+use crate::session::{Protocol, Response, Session};
+
+/// Address, node id, and whether the protocol is delta.
+type GroupKey = (SocketAddr, String, bool);
+
+/// The open groups.
+#[derive(Debug, Default)]
+pub(super) struct SiblingGroups(Mutex<BTreeMap<GroupKey, Weak<SiblingGroup>>>);
+
+#[derive(Debug)]
+struct SiblingGroup {
+    sessions: Mutex<BTreeMap<StreamId, Session>>,
+    /// Grows with everything that another session of the group may wait for.
+    changes: watch::Sender<u64>,
+}
+
+impl SiblingGroup {
+    fn new() -> Arc<Self> {
+        Arc::new(Self {
+            sessions: Mutex::default(),
+            changes: watch::Sender::new(0),
+        })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<StreamId, Session>> {
+        self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl SiblingGroups {
+    /// Adds the session of a per-type stream to those of the same node on the same connection.
+    pub(super) fn join(
+        &self,
+        address: SocketAddr,
+        node: &str,
+        protocol: Protocol,
+        stream: StreamId,
+        session: Session,
+    ) -> SessionHandle {
+        let key = (address, node.to_owned(), protocol == Protocol::Delta);
+        let mut groups = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        groups.retain(|_, group| group.strong_count() > 0);
+        let group = groups.get(&key).and_then(Weak::upgrade);
+        let group = group.unwrap_or_else(|| {
+            let group = SiblingGroup::new();
+            groups.insert(key, Arc::downgrade(&group));
+            group
+        });
+        drop(groups);
+        SessionHandle::insert(group, stream, session)
+    }
+}
+
+/// A session in its group. Dropping the handle removes the session.
+#[derive(Debug)]
+pub(super) struct SessionHandle {
+    group: Arc<SiblingGroup>,
+    stream: StreamId,
+    changes: watch::Receiver<u64>,
+}
+
+impl SessionHandle {
+    /// The session of a stream without siblings.
+    pub(super) fn alone(stream: StreamId, session: Session) -> Self {
+        Self::insert(SiblingGroup::new(), stream, session)
+    }
+
+    fn insert(group: Arc<SiblingGroup>, stream: StreamId, session: Session) -> Self {
+        let changes = group.changes.subscribe();
+        group.lock().insert(stream, session);
+        Self {
+            group,
+            stream,
+            changes,
+        }
+    }
+
+    /// Calls `work` with the session.
+    pub(super) fn with<T>(&self, work: impl FnOnce(&mut Session) -> T) -> Option<T> {
+        self.group.lock().get_mut(&self.stream).map(work)
+    }
+
+    /// The session's next response, given its siblings.
+    pub(super) fn poll(&self, now: Instant) -> Option<Response> {
+        self.with_siblings(now, |session| session.poll(now))
+            .flatten()
+    }
+
+    /// Whether anything may be due, given the siblings.
+    fn is_due(&self, now: Instant) -> bool {
+        self.with_siblings(now, |session| session.is_due(now))
+            .unwrap_or(false)
+    }
+
+    fn with_siblings<T>(&self, now: Instant, work: impl FnOnce(&mut Session) -> T) -> Option<T> {
+        let mut sessions = self.group.lock();
+        let mut own = sessions.remove(&self.stream)?;
+        let others: Vec<&Session> = sessions.values().collect();
+        own.update_siblings(&others, now);
+        let done = work(&mut own);
+        sessions.insert(self.stream, own);
+        Some(done)
+    }
+
+    /// Wakes the siblings after this stream received or sent something of a kind. They hardly ever wait for endpoints.
+    pub(super) fn notify(&self, kind: Kind) {
+        let sessions = self.group.lock();
+        let is_waiting = |session: &Session| session.is_waiting();
+        let matters =
+            sessions.len() > 1 && (kind != Kind::Endpoints || sessions.values().any(is_waiting));
+        drop(sessions);
+        if matters {
+            self.group.changes.send_modify(|n| *n += 1);
+        }
+    }
+
+    /// Waits until a sibling's change makes something due on this stream.
+    pub(super) async fn until_due(&mut self, now: impl Fn() -> Instant) {
+        loop {
+            if self.changes.changed().await.is_err() {
+                return std::future::pending().await;
+            }
+            if self.is_due(now()) {
+                return;
+            }
+        }
+    }
+}
+
+impl Drop for SessionHandle {
+    fn drop(&mut self) {
+        self.group.lock().remove(&self.stream);
+        self.group.changes.send_modify(|n| *n += 1);
+    }
+}
