@@ -1,40 +1,45 @@
 //! Ready and desired replicas of a model, over all carriers that serve it: what its scale is made of.
 //!
-//! Invariant: of carriers that stand for pods of one owner, the owner's wish counts once and so does each pod, however many carriers
-//! select it. Models are apart: each of two that share pods has the use of all of them, and its scale is a ratio of its own.
+//! Invariant: the desired replicas of an owner count once, and each pod counts once, however many carriers select it. Models are
+//! independent: two models that share pods both count all of them.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::levels::{Levels, Standing};
+use crate::levels::{CarrierState, Levels};
 use crate::registry::{Member, Model};
 use crate::{Address, Readiness};
 
-/// What a carrier wants of the pods of one owner.
+/// The share of a carrier in the desired replicas of one owner of its pods.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Wish {
-    /// Replicas that the carrier wants; counted in [`Carrier::desired`](crate::Carrier::desired).
-    pub part: u32,
-    /// Replicas that the owner wants of all its pods.
-    pub whole: u32,
+pub struct OwnerShare {
+    /// Replicas of the owner that this carrier desires. [`Carrier::desired`](crate::Carrier::desired) includes them.
+    pub desired: u32,
+    /// Replicas that the owner desires in total, for all carriers.
+    pub total: u32,
 }
 
-/// Wishes by owner, as `kind/name`.
-pub type Wishes = BTreeMap<String, Wish>;
+/// The shares of a carrier, by owner as `kind/name`.
+pub type OwnerReplicas = BTreeMap<String, OwnerShare>;
 
-/// Adds the desired replicas of another carrier. `known` of them are already included. The part of an owner is limited to its
-/// whole; returns the number of replicas above that limit.
-pub(crate) fn join(wishes: &mut Wishes, more: &Wishes, known: u32) -> u32 {
-    for (owner, wish) in more {
-        let nothing = Wish { part: 0, ..*wish };
-        let into = wishes.entry(owner.clone()).or_insert(nothing);
-        into.part = into.part.saturating_add(wish.part.saturating_sub(known));
+/// Adds the desired replicas of another carrier. `known` of them are already included. The sum is limited to
+/// the total of each owner; returns the number of replicas above that limit.
+pub(crate) fn join(shares: &mut OwnerReplicas, more: &OwnerReplicas, known: u32) -> u32 {
+    for (owner, share) in more {
+        let none = OwnerShare {
+            desired: 0,
+            ..*share
+        };
+        let sum = shares.entry(owner.clone()).or_insert(none);
+        sum.desired = sum
+            .desired
+            .saturating_add(share.desired.saturating_sub(known));
     }
-    let mut cut = 0_u32;
-    for wish in wishes.values_mut() {
-        cut = cut.saturating_add(wish.part.saturating_sub(wish.whole));
-        wish.part = wish.part.min(wish.whole);
+    let mut excess = 0_u32;
+    for share in shares.values_mut() {
+        excess = excess.saturating_add(share.desired.saturating_sub(share.total));
+        share.desired = share.desired.min(share.total);
     }
-    cut
+    excess
 }
 
 /// A carrier that is meant to take new sessions, and the replicas of it that count as desired.
@@ -63,8 +68,8 @@ impl Model {
         let all = sum(serving.iter().map(|(i, member)| wanted(*i, member)));
         let missed = |i: usize, member: &Member| {
             let missing = wanted(i, member).saturating_sub(member.ready_endpoints());
-            match levels.standings[i] {
-                Standing::Canary(percent) => missing.min(part(all, percent)),
+            match levels.states[i] {
+                CarrierState::Canary(percent) => missing.min(part(all, percent)),
                 _ => missing,
             }
         };
@@ -90,8 +95,8 @@ fn jointly(serving: &[Counted<'_>]) -> Readiness {
     let twice = twice(serving);
     let desired = desired.saturating_sub(over);
     let ready = ready.saturating_sub(twice);
-    // Replicas beyond the owner's wish stand in for each other while a canary or a preview runs. They are no capacity that somebody
-    // wanted: where all are ready, the scale is 100 %, as it is of two workloads.
+    // Replicas above the owner's total exist only while a canary or a preview runs. Nobody desired them as capacity: if all of
+    // them are ready, the scale is 100 %, as with two workloads.
     let spare = over
         .saturating_sub(twice)
         .min(ready.saturating_sub(desired));
@@ -103,32 +108,40 @@ fn jointly(serving: &[Counted<'_>]) -> Readiness {
 
 fn share_an_owner(serving: &[Counted<'_>]) -> bool {
     let mut owners = BTreeSet::new();
-    let mut all = serving.iter().flat_map(|one| one.member.wishes.keys());
+    let mut all = serving
+        .iter()
+        .flat_map(|one| one.member.owner_replicas.keys());
     !all.all(|owner| owners.insert(owner))
 }
 
 /// Desired replicas beyond what owners want of all their pods.
 fn over(serving: &[Counted<'_>]) -> u32 {
-    let mut sums: BTreeMap<&String, Wish> = BTreeMap::new();
+    let mut sums: BTreeMap<&String, OwnerShare> = BTreeMap::new();
     for one in serving {
         // What does not count of a carrier counts of none of its owners.
         let uncounted = one.member.desired.saturating_sub(one.desired);
-        for (owner, wish) in &one.member.wishes {
-            let into = sums.entry(owner).or_insert(Wish { part: 0, ..*wish });
-            into.part = into
-                .part
-                .saturating_add(wish.part.saturating_sub(uncounted));
+        for (owner, share) in &one.member.owner_replicas {
+            let none = OwnerShare {
+                desired: 0,
+                ..*share
+            };
+            let into = sums.entry(owner).or_insert(none);
+            into.desired = into
+                .desired
+                .saturating_add(share.desired.saturating_sub(uncounted));
         }
     }
     sum(sums
         .values()
-        .map(|wish| wish.part.saturating_sub(wish.whole)))
+        .map(|share| share.desired.saturating_sub(share.total)))
 }
 
 /// Ready endpoints of pods that another of these carriers counts too.
 fn twice(serving: &[Counted<'_>]) -> u32 {
     let mut counted: BTreeSet<&Address> = BTreeSet::new();
-    let owned = serving.iter().filter(|one| !one.member.wishes.is_empty());
+    let owned = serving
+        .iter()
+        .filter(|one| !one.member.owner_replicas.is_empty());
     let again = owned.flat_map(|one| {
         let ready = one.member.versions.values().flat_map(|e| &e.ready);
         ready.map(|address| one.member.same_pod.get(address).unwrap_or(address))

@@ -58,10 +58,10 @@ fn declared(carriers: &BTreeMap<CarrierKey, Carrier>) -> Vec<Carrier> {
         labels: c.labels.clone(),
         annotations: c.annotations.clone(),
         desired: c.desired,
-        wishes: c.wishes.clone(),
+        owner_replicas: c.owner_replicas.clone(),
         min_ready_seconds: c.min_ready_seconds,
         pods: Vec::new(),
-        troubles: Vec::new(),
+        unready_reasons: Vec::new(),
         origin: c.origin.clone(),
     };
     carriers.values().map(bare).collect()

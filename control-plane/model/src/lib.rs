@@ -40,19 +40,20 @@ pub use address::{InvalidAddress, addresses};
 pub use annotation_checks::{
     annotation_findings, incomplete_labels, prefers_owner, template_findings,
 };
-pub use capacity::{Wish, Wishes};
+pub use capacity::{OwnerReplicas, OwnerShare};
 pub use change::Change;
 pub use finding::{Finding, Severity, Subject, reason};
-pub use levels::Standing;
-pub use memory::{Memory, ModelRecord, Recall, Remembered, RememberedName, memory_due, remember};
-pub use near::edits;
+pub use levels::CarrierState;
+pub use memory::{
+    Memory, MemoryUpdate, ModelRecord, StoredCarrier, StoredName, next_memories, next_memory_change,
+};
 pub use objects::{
     Address, Carrier, CarrierKey, InvalidProtocol, LabelKeys, ModelKey, Objects, Pod, Policy,
     PolicyKey, PortSource, Protocol, quote,
 };
 pub use observed::{FileProblem, Observed, Planned};
 pub use plan::{NamespacePlan, Plan, PlannedCarrier, PlannedModel, PlannedVariant, plan};
-pub use policies::{PolicyId, PolicyKind, PolicyOutcome, Verdict, verdict};
+pub use policies::{PolicyCondition, PolicyId, PolicyKind, PolicyOutcome, condition_reason};
 pub use reference::{Reference, References};
 pub use registry::{Endpoints, Member, Model, Registry, UpstreamAnnotations, Weight};
 pub use replica_counts::{
@@ -62,7 +63,7 @@ pub use replica_counts::{
 pub use scale::{Readiness, ScaleDamper, Scales, Tick};
 pub use stability::{Stability, Verdicts};
 pub use transitions::Transitions;
-pub use unreachable::{VariantKey, reachable, unreachable};
+pub use unreachable::{VariantKey, reachable_finding, unreachable_finding};
 pub use unread::Unread;
 pub use upstream::{HealthCheck, Tls, Upstream};
 pub use written_base::WrittenBase;

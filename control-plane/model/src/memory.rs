@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use headgate_contract::{Duration, ServedModelSpec, Version};
 
-use crate::levels::{Levels, Standing, handed_over, is_older};
+use crate::levels::{CarrierState, Levels, handed_over, is_older};
 use crate::registry::{Member, Model};
 use crate::{CarrierKey, ModelKey, Objects, Plan, WrittenBase};
 
@@ -29,20 +29,20 @@ pub struct ModelRecord {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Memory {
     /// The base, by carrier as `kind/name`.
-    pub base: BTreeMap<String, Remembered>,
+    pub base: BTreeMap<String, StoredCarrier>,
     /// The previous base, by carrier as `kind/name`: it stands by beside the promoted one.
-    pub previous: BTreeMap<String, Remembered>,
+    pub previous: BTreeMap<String, StoredCarrier>,
     /// Carriers, as `kind/name`, that had their full share. They keep it down to half of `minReadyPercent`.
     pub full_share: BTreeSet<String>,
     /// Names that clients write for the model, also those that no carrier declares any more.
-    pub names: BTreeMap<String, RememberedName>,
+    pub names: BTreeMap<String, StoredName>,
     /// Since when a carrier that is not the oldest acts as the base and no base is stored, in Unix seconds.
     pub provisional_since: Option<i64>,
 }
 
 /// A carrier of the base.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Remembered {
+pub struct StoredCarrier {
     /// The versions that it had.
     pub versions: BTreeSet<Version>,
     /// Since when neither it nor one of its versions is declared, in Unix seconds.
@@ -51,7 +51,7 @@ pub struct Remembered {
 
 /// A name that clients write.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct RememberedName {
+pub struct StoredName {
     /// The carriers, as `kind/name`, that declare it; if none does, those that declared it last.
     pub carriers: BTreeSet<String>,
     /// Since when none of these carriers exists, in Unix seconds.
@@ -65,7 +65,7 @@ const ALIAS_GRACE: Duration = Duration::from_seconds(24 * 60 * 60);
 
 /// What a plan contributes to a model's next memory, regardless of time.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Recall {
+pub struct MemoryUpdate {
     /// The base to store at once.
     pub base: Option<BTreeMap<String, BTreeSet<Version>>>,
     /// The base to store if it still is one after `baseGrace`: older carriers are not ready.
@@ -87,22 +87,22 @@ pub struct Recall {
 }
 
 impl Model {
-    /// Whether a member is of the remembered base: by its name, or by a version of a carrier of the base that is not declared.
-    pub(crate) fn is_remembered(&self, member: &Member) -> bool {
+    /// Whether a member is of the stored base: by its name, or by a version of a carrier of the base that is not declared.
+    pub(crate) fn is_of_stored_base(&self, member: &Member) -> bool {
         self.is_in(&self.memory.base, member)
     }
 
     /// Whether a member is of the base before the promoted one.
-    pub(crate) fn was_base(&self, member: &Member) -> bool {
+    pub(crate) fn is_of_previous_base(&self, member: &Member) -> bool {
         self.is_in(&self.memory.previous, member)
     }
 
-    fn is_in(&self, base: &BTreeMap<String, Remembered>, member: &Member) -> bool {
+    fn is_in(&self, base: &BTreeMap<String, StoredCarrier>, member: &Member) -> bool {
         if base.is_empty() {
             return false;
         }
         let declared = |carrier: &String| self.carriers.iter().any(|c| c.identity() == *carrier);
-        let has_version = |base: &Remembered| {
+        let has_version = |base: &StoredCarrier| {
             let mut versions = base.versions.iter();
             versions.any(|version| member.versions.contains_key(version))
         };
@@ -112,8 +112,8 @@ impl Model {
         base.contains_key(&member.key.identity()) || missing.next().is_some()
     }
 
-    /// The first carrier of the remembered base, for messages; `or` where nothing is remembered.
-    pub(crate) fn remembered_key(&self, or: &Member) -> CarrierKey {
+    /// The first carrier of the stored base, for messages; `or` where nothing is stored.
+    pub(crate) fn stored_base_key(&self, or: &Member) -> CarrierKey {
         let first = self.memory.base.keys().next();
         let parts = first.and_then(|identity| identity.split_once('/'));
         parts.map_or_else(
@@ -144,7 +144,7 @@ impl Model {
     }
 
     /// What these levels contribute to the next memory.
-    pub(crate) fn recall(&self, levels: &Levels) -> Recall {
+    pub(crate) fn memory_update(&self, levels: &Levels) -> MemoryUpdate {
         let members = &self.members;
         let entries = |indices: &[usize]| -> BTreeMap<String, BTreeSet<Version>> {
             let entry = |i: &usize| {
@@ -164,11 +164,11 @@ impl Model {
         if !promoted.is_empty() {
             // A short loss of readiness must not drop a carrier from the base.
             promoted = of_level(&|i| {
-                levels.weights[i] == Some(100) && (full(i) || self.is_remembered(&members[i]))
+                levels.weights[i] == Some(100) && (full(i) || self.is_of_stored_base(&members[i]))
             });
         }
         let stable =
-            of_level(&|i| levels.weights[i].is_none() && levels.standings[i] == Standing::Base);
+            of_level(&|i| levels.weights[i].is_none() && levels.states[i] == CarrierState::Base);
         let ready = stable.iter().any(|i| members[*i].takes());
         let oldest = members
             .iter()
@@ -185,11 +185,11 @@ impl Model {
             // A canary that has the base's version while its carrier is recreated does not become the base by that.
             let named = |member: &Member| self.memory.base.contains_key(&member.key.identity());
             let weighted = |i: usize| levels.weights[i].is_some_and(|percent| percent < 100);
-            let remembered = of_level(&|i| self.is_remembered(&members[i]));
+            let stored = of_level(&|i| self.is_of_stored_base(&members[i]));
             let of_base = |i: &usize| named(&members[*i]) || !weighted(*i);
-            let replaced = !remembered.is_empty() && !remembered.iter().any(of_base);
+            let replaced = !stored.is_empty() && !stored.iter().any(of_base);
             let known = of_level(&|i| {
-                (remembered.contains(&i) && of_base(&i))
+                (stored.contains(&i) && of_base(&i))
                     || (stable.contains(&i) && members[i].joins && members[i].takes())
             });
             base = (!known.is_empty() && !replaced).then(|| entries(&known));
@@ -211,11 +211,11 @@ impl Model {
         }
         let identity = |i: usize| members[i].key.identity();
         let of_base = |i: &usize| levels.base.contains(i) && full(*i);
-        Recall {
+        MemoryUpdate {
             base,
             provisional,
             promoted: !promoted.is_empty(),
-            standby: entries(&of_level(&|i| levels.standings[i] == Standing::Standby)),
+            standby: entries(&of_level(&|i| levels.states[i] == CarrierState::Standby)),
             full_share: (0..members.len()).filter(of_base).map(identity).collect(),
             carriers: self.carriers.iter().map(CarrierKey::identity).collect(),
             versions: members
@@ -230,7 +230,11 @@ impl Model {
 
 /// The memories that follow from this plan at this moment, by namespace and model, for every model of the plan.
 #[must_use]
-pub fn remember(plan: &Plan, objects: &Objects, unix_seconds: i64) -> BTreeMap<ModelKey, Memory> {
+pub fn next_memories(
+    plan: &Plan,
+    objects: &Objects,
+    unix_seconds: i64,
+) -> BTreeMap<ModelKey, Memory> {
     let unsaid = ModelRecord::default();
     let models = plan.namespaces.iter().flat_map(|(namespace, view)| {
         let models = view.models.iter();
@@ -244,7 +248,7 @@ pub fn remember(plan: &Plan, objects: &Objects, unix_seconds: i64) -> BTreeMap<M
                 now: unix_seconds,
                 hidden: &hidden,
             };
-            let memory = follow(served, &model.recall, &model.plan.names, at);
+            let memory = follow(served, &model.memory_update, &model.plan.names, at);
             (key, memory)
         })
         .collect()
@@ -252,12 +256,12 @@ pub fn remember(plan: &Plan, objects: &Objects, unix_seconds: i64) -> BTreeMap<M
 
 /// The next moment after this one, in Unix seconds, at which time alone changes the memory of a model of the plan; `None`: never.
 #[must_use]
-pub fn memory_due(plan: &Plan, objects: &Objects, unix_seconds: i64) -> Option<i64> {
+pub fn next_memory_change(plan: &Plan, objects: &Objects, unix_seconds: i64) -> Option<i64> {
     let planned = |(namespace, id): &ModelKey| plan.namespaces.get(namespace)?.models.get(id);
     let models = objects.served_models.iter();
     let models = models.filter_map(|(key, served)| Some((planned(key)?, served)));
     let due = models.flat_map(|(model, served)| {
-        let memory = served.counting(model.recall.refused_base.is_some());
+        let memory = served.effective_memory(model.memory_update.refused_base.is_some());
         let spec = &served.spec;
         let base = memory.base.values().chain(memory.previous.values());
         let undeclared = base.filter_map(|carrier| carrier.undeclared_since);
@@ -295,13 +299,13 @@ struct Moment<'a> {
     hidden: &'a dyn Fn(&String) -> bool,
 }
 
-fn follow(served: &ModelRecord, recall: &Recall, names: &[String], at: Moment<'_>) -> Memory {
-    let before = &served.counting(recall.refused_base.is_some());
+fn follow(served: &ModelRecord, update: &MemoryUpdate, names: &[String], at: Moment<'_>) -> Memory {
+    let before = &served.effective_memory(update.refused_base.is_some());
     let grace = base_grace(&served.spec);
-    let fresh = |base: &BTreeMap<String, BTreeSet<Version>>| -> BTreeMap<String, Remembered> {
+    let fresh = |base: &BTreeMap<String, BTreeSet<Version>>| -> BTreeMap<String, StoredCarrier> {
         let entry = |(carrier, versions): (&String, &BTreeSet<Version>)| {
             let versions = versions.clone();
-            let entry = Remembered {
+            let entry = StoredCarrier {
                 versions,
                 undeclared_since: None,
             };
@@ -309,38 +313,38 @@ fn follow(served: &ModelRecord, recall: &Recall, names: &[String], at: Moment<'_
         };
         base.iter().map(entry).collect()
     };
-    let kept = |base: &BTreeMap<String, Remembered>| declared(base, recall, grace, at);
+    let kept = |base: &BTreeMap<String, StoredCarrier>| declared(base, update, grace, at);
     let mut after = Memory {
         base: kept(&before.base),
         previous: kept(&before.previous),
-        full_share: recall.full_share.clone(),
-        names: self::names(before, recall, names, alias_grace(&served.spec), at),
+        full_share: update.full_share.clone(),
+        names: self::names(before, update, names, alias_grace(&served.spec), at),
         provisional_since: None,
     };
-    if let Some(base) = &recall.base {
+    if let Some(base) = &update.base {
         let base = fresh(base);
         // What a promotion leaves behind stands by. A carrier under another name leaves nothing: its version is the same.
-        let stays = |(carrier, remembered): &(&String, &Remembered)| {
-            let mut versions = remembered.versions.iter();
+        let stays = |(carrier, stored): &(&String, &StoredCarrier)| {
+            let mut versions = stored.versions.iter();
             base.contains_key(*carrier)
                 || versions.any(|version| base.values().any(|b| b.versions.contains(version)))
         };
         let left = after.base.iter().filter(|entry| !stays(entry));
-        let left: BTreeMap<String, Remembered> = left
+        let left: BTreeMap<String, StoredCarrier> = left
             .map(|(carrier, r)| (carrier.clone(), r.clone()))
             .collect();
-        if recall.promoted && before.base.is_empty() && before.previous.is_empty() {
-            after.previous = fresh(&recall.standby);
-        } else if recall.promoted && !left.is_empty() {
+        if update.promoted && before.base.is_empty() && before.previous.is_empty() {
+            after.previous = fresh(&update.standby);
+        } else if update.promoted && !left.is_empty() {
             after.previous = left;
         }
         // A carrier of the base that is missing for less than the grace is still of the base.
-        if !recall.promoted && base.keys().any(|carrier| after.base.contains_key(carrier)) {
+        if !update.promoted && base.keys().any(|carrier| after.base.contains_key(carrier)) {
             after.base.extend(base);
         } else {
             after.base = base;
         }
-    } else if let Some(provisional) = &recall.provisional {
+    } else if let Some(provisional) = &update.provisional {
         let since = before.provisional_since.unwrap_or(at.now);
         match at.now.saturating_sub(since) >= grace {
             true => after.base = fresh(provisional),
@@ -348,7 +352,7 @@ fn follow(served: &ModelRecord, recall: &Recall, names: &[String], at: Moment<'_
         }
     }
     // Nothing is left of a base that was promoted: the one before it is the base again.
-    let forgotten = after.base.is_empty() && !before.base.is_empty() && recall.base.is_none();
+    let forgotten = after.base.is_empty() && !before.base.is_empty() && update.base.is_none();
     if forgotten && after.provisional_since.is_none() {
         after.base = std::mem::take(&mut after.previous);
         after
@@ -358,27 +362,24 @@ fn follow(served: &ModelRecord, recall: &Recall, names: &[String], at: Moment<'_
     after
 }
 
-/// The remembered carriers without those that have not been declared for the grace, neither by name nor by a version.
+/// The stored carriers without those that have not been declared for the grace, neither by name nor by a version.
 fn declared(
-    base: &BTreeMap<String, Remembered>,
-    recall: &Recall,
+    base: &BTreeMap<String, StoredCarrier>,
+    update: &MemoryUpdate,
     grace: i64,
     at: Moment<'_>,
-) -> BTreeMap<String, Remembered> {
+) -> BTreeMap<String, StoredCarrier> {
     let mut kept = BTreeMap::new();
-    for (carrier, remembered) in base {
-        let there = recall.carriers.contains(carrier)
+    for (carrier, stored) in base {
+        let there = update.carriers.contains(carrier)
             || (at.hidden)(carrier)
-            || remembered
-                .versions
-                .iter()
-                .any(|v| recall.versions.contains(v));
-        let since = (!there).then(|| remembered.undeclared_since.unwrap_or(at.now));
+            || stored.versions.iter().any(|v| update.versions.contains(v));
+        let since = (!there).then(|| stored.undeclared_since.unwrap_or(at.now));
         if since.is_some_and(|since| at.now.saturating_sub(since) >= grace) {
             continue;
         }
-        let entry = Remembered {
-            versions: remembered.versions.clone(),
+        let entry = StoredCarrier {
+            versions: stored.versions.clone(),
             undeclared_since: since,
         };
         kept.insert(carrier.clone(), entry);
@@ -389,34 +390,34 @@ fn declared(
 /// The declared names, and those whose carriers are all gone that the plan still has.
 fn names(
     before: &Memory,
-    recall: &Recall,
+    update: &MemoryUpdate,
     planned: &[String],
     grace: i64,
     at: Moment<'_>,
-) -> BTreeMap<String, RememberedName> {
-    let declared = recall.names.iter().map(|(name, carriers)| {
+) -> BTreeMap<String, StoredName> {
+    let declared = update.names.iter().map(|(name, carriers)| {
         let (carriers, gone_since) = (carriers.clone(), None);
         (
             name.clone(),
-            RememberedName {
+            StoredName {
                 carriers,
                 gone_since,
             },
         )
     });
-    let mut names: BTreeMap<String, RememberedName> = declared
+    let mut names: BTreeMap<String, StoredName> = declared
         .filter(|(name, _)| planned.contains(name))
         .collect();
-    for (name, remembered) in &before.names {
-        let hidden = remembered.carriers.iter().any(at.hidden);
-        let since = remembered.gone_since.unwrap_or(at.now);
+    for (name, stored) in &before.names {
+        let hidden = stored.carriers.iter().any(at.hidden);
+        let since = stored.gone_since.unwrap_or(at.now);
         let lasts = hidden || at.now.saturating_sub(since) < grace;
         if lasts && planned.contains(name) && !names.contains_key(name) {
-            let carriers = remembered.carriers.clone();
+            let carriers = stored.carriers.clone();
             let gone_since = (!hidden).then_some(since);
             names.insert(
                 name.clone(),
-                RememberedName {
+                StoredName {
                     carriers,
                     gone_since,
                 },

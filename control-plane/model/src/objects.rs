@@ -10,7 +10,7 @@ use std::str::FromStr;
 
 use headgate_contract::{ModelId, TokenBucketPolicySpec, TrafficTagPolicySpec, names};
 
-use crate::capacity::Wishes;
+use crate::capacity::OwnerReplicas;
 use crate::memory::ModelRecord;
 use crate::ports::Probe;
 use crate::unread::Unread;
@@ -80,14 +80,14 @@ pub struct Carrier {
     pub annotations: BTreeMap<String, String>,
     /// Replicas wanted: `spec.replicas`, or what the source takes for it.
     pub desired: u32,
-    /// The parts of `desired` that are of owners for which other carriers may stand too. Empty where the source knows of none.
-    pub wishes: Wishes,
+    /// The shares of `desired` in owners whose pods other carriers may select too. Empty if the source knows of none.
+    pub owner_replicas: OwnerReplicas,
     /// Its pods, ready or not.
     pub pods: Vec<Pod>,
     /// `minReadySeconds` of the workload: how long a pod must be ready before it counts as ready, in seconds.
     pub min_ready_seconds: u32,
-    /// Why its pods are not ready, in Kubernetes' words, each reason once: `ImagePullBackOff: …`.
-    pub troubles: Vec<String>,
+    /// Reasons why its pods are not ready, in the words of Kubernetes, each once: .ImagePullBackOff: …`.
+    pub unready_reasons: Vec<String>,
     /// Where people find it, for messages: `llama.yaml`, or `Deployment default/x`.
     pub origin: String,
 }

@@ -9,8 +9,8 @@ use headgate_contract::{
     CarrierShare, DarkCarrier, Decimal, ModelId, ModelPlan, NamespaceConfig, Version, VersionShare,
 };
 
-use crate::levels::{self, Levels, Standing};
-use crate::memory::Recall;
+use crate::levels::{self, CarrierState, Levels};
+use crate::memory::MemoryUpdate;
 use crate::registry::{Member, Model, count};
 use crate::shares::{Candidate, percents, version_shares};
 use crate::{
@@ -68,7 +68,7 @@ pub struct PlannedModel {
     /// Every carrier that owns a version, oldest first.
     pub carriers: Vec<PlannedCarrier>,
     /// What the plan contributes to its next memory.
-    pub recall: Recall,
+    pub memory_update: MemoryUpdate,
 }
 
 /// A variant as decided.
@@ -92,7 +92,7 @@ pub struct PlannedCarrier {
     /// The carrier.
     pub key: CarrierKey,
     /// Where it stands.
-    pub standing: Standing,
+    pub state: CarrierState,
     /// The percent that its weight label counts as; `None` without one.
     pub weight: Option<u8>,
     /// Parts of 1 000 000 of the model's new sessions.
@@ -102,9 +102,9 @@ pub struct PlannedCarrier {
     /// Replicas wanted.
     pub desired: u32,
     /// Its weight, in replicas, where carriers share the base: the desired replicas, or the ready ones while too few are ready.
-    pub counts_as: u32,
-    /// Whether it flaps: it becomes ready too often, and takes no new sessions.
-    pub flaps: bool,
+    pub base_replicas: u32,
+    /// Whether it is flapping: it becomes ready too often, and takes no new sessions.
+    pub flapping: bool,
     /// Whether it is of the stored base.
     pub is_stored_base: bool,
 }
@@ -167,7 +167,7 @@ fn plan_model(
     }
     let percents = percents(&wanted, !base.is_empty());
     let shares = shares_of(model, canaries, base, &percents);
-    let recall = model.recall(&levels);
+    let memory_update = model.memory_update(&levels);
     PlannedModel {
         plan: ModelPlan {
             names: model.names.clone(),
@@ -195,7 +195,7 @@ fn plan_model(
         },
         variants: variants(members, &shares),
         carriers: carriers(model, levels, &shares),
-        recall,
+        memory_update,
     }
 }
 
@@ -281,22 +281,22 @@ fn carriers(
     levels: Levels,
     shares: &BTreeMap<usize, Vec<u32>>,
 ) -> Vec<PlannedCarrier> {
-    let standings = levels.standings.into_iter().zip(levels.weights);
+    let states = levels.states.into_iter().zip(levels.weights);
     model
         .members
         .iter()
-        .zip(standings)
+        .zip(states)
         .enumerate()
-        .map(|(i, (member, (standing, weight)))| PlannedCarrier {
+        .map(|(i, (member, (state, weight)))| PlannedCarrier {
             key: member.key.clone(),
-            standing,
+            state,
             weight,
             share: shares.get(&i).map_or(0, |own| own.iter().sum()),
             ready: member.ready_endpoints(),
             desired: member.desired,
-            counts_as: model.replicas(member),
-            flaps: member.flaps,
-            is_stored_base: model.is_remembered(member),
+            base_replicas: model.replicas(member),
+            flapping: member.flapping,
+            is_stored_base: model.is_of_stored_base(member),
         })
         .collect()
 }

@@ -26,7 +26,7 @@ use std::collections::BTreeMap;
 use headgate_contract::{BucketRule, TagRule};
 
 use self::outcome::Outcomes;
-pub use self::outcome::{PolicyId, PolicyKind, PolicyOutcome, Verdict, verdict};
+pub use self::outcome::{PolicyCondition, PolicyId, PolicyKind, PolicyOutcome, condition_reason};
 use self::rank::oldest_first;
 use self::reach::Reach;
 use crate::{Finding, Objects, Registry};

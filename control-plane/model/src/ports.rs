@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use crate::{PortSource, Protocol};
-pub use names::{Class, never_serves, serves};
+pub use names::{PortClass, never_serves, serves};
 use names::{Word, is_internal, is_side_channel, said, word};
 
 /// A TCP port that a pod declares.
@@ -54,14 +54,14 @@ pub struct ServicePort {
     /// Empty where it has none.
     pub name: String,
     /// Its `targetPort`.
-    pub target: Target,
+    pub target: TargetPort,
     /// Its `appProtocol`.
     pub app_protocol: Option<String>,
 }
 
 /// A `targetPort`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Target {
+pub enum TargetPort {
     /// Of the pod.
     Number(u16),
     /// Of a port that the pod declares.
@@ -77,14 +77,14 @@ pub struct Offer<'a> {
     pub ports: &'a [ServicePort],
     /// Whether somebody pointed at it for this: it has the labels, an annotation names it, or it is a pool. Of another one a port
     /// whose name says nothing may be for anything.
-    pub asked: bool,
+    pub explicit: bool,
     /// Whether it is a headless Service: these give pods names, also for other things than requests.
     pub headless: bool,
 }
 
 /// The port that serves.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Chosen {
+pub struct ChosenPort {
     /// The port.
     pub number: u16,
     /// How it is spoken to.
@@ -92,28 +92,28 @@ pub struct Chosen {
     /// What chose it.
     pub source: PortSource,
     /// What it is for.
-    pub class: Class,
+    pub class: PortClass,
 }
 
 /// Why no port serves.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Unclear {
+pub enum PortError {
     /// None that could.
-    Nothing,
+    NoPort,
     /// Several that could.
-    Several {
+    Ambiguous {
         /// Which, for messages.
-        which: String,
+        candidates: String,
         /// The Services that lead to one port each: any of them, named, settles it.
-        settling: Vec<String>,
+        deciding_services: Vec<String>,
     },
 }
 
 /// The port of a pod with these ports: of the first level whose offers lead to one, else by the ports alone.
 ///
 /// # Errors
-/// [`Unclear`]: why there is none.
-pub fn choose(ports: &[PodPort], levels: &[Vec<Offer<'_>>]) -> Result<Chosen, Unclear> {
+/// [`PortError`]: why there is none.
+pub fn choose(ports: &[PodPort], levels: &[Vec<Offer<'_>>]) -> Result<ChosenPort, PortError> {
     let led = |offer| Led {
         offer,
         to: candidates(ports, offer),
@@ -125,7 +125,7 @@ pub fn choose(ports: &[PodPort], levels: &[Vec<Offer<'_>>]) -> Result<Chosen, Un
     let all: Vec<&Candidate> = levels.iter().flatten().flat_map(|led| &led.to).collect();
     let known = ProtocolKnown {
         by_pod: ports.iter().any(|port| serves(&port.name)),
-        by_offer: all.iter().any(|c| c.class != Class::Unknown),
+        by_offer: all.iter().any(|c| c.class != PortClass::Unknown),
     };
     let offered = levels
         .iter()
@@ -140,7 +140,7 @@ pub fn http_before_grpc<'a>(ports: &[PodPort], mut offers: Vec<Offer<'a>>) -> Ve
         let classes = candidates(ports, offer).into_iter().map(|c| c.class);
         classes.min()
     };
-    if offers.iter().filter_map(best).any(Class::is_http) {
+    if offers.iter().filter_map(best).any(PortClass::is_http) {
         offers.retain(|offer| !matches!(best(offer), Some(class) if class.is_grpc()));
     }
     offers
@@ -159,7 +159,11 @@ pub fn annotated(ports: &[PodPort], text: &str, by_carrier: bool) -> Option<u16>
 
 /// How a port of a pod is spoken to that something else than its name chose.
 #[must_use]
-pub fn protocol_of(ports: &[PodPort], levels: &[Vec<Offer<'_>>], number: u16) -> (Class, Protocol) {
+pub fn protocol_of(
+    ports: &[PodPort],
+    levels: &[Vec<Offer<'_>>],
+    number: u16,
+) -> (PortClass, Protocol) {
     let all = levels
         .iter()
         .flatten()
@@ -183,7 +187,7 @@ pub fn protocol_of_all(ports: &[ServicePort]) -> Protocol {
 #[must_use]
 pub fn all_tls(ports: &[ServicePort]) -> bool {
     let mut said = said_by(ports).map(|word| word.0).peekable();
-    said.peek().is_some() && said.all(Class::is_tls)
+    said.peek().is_some() && said.all(PortClass::is_tls)
 }
 
 /// What those ports say that serve.
@@ -197,7 +201,7 @@ struct Candidate {
     number: u16,
     /// As the Service or pool says it.
     said: Option<Word>,
-    class: Class,
+    class: PortClass,
     /// Whether its offer gives it a name.
     named: bool,
 }
@@ -220,8 +224,8 @@ struct Led<'a> {
 fn candidates(ports: &[PodPort], offer: &Offer<'_>) -> Vec<Candidate> {
     let of = |port: &ServicePort| {
         let number = match &port.target {
-            Target::Number(number) => *number,
-            Target::Name(name) => named(ports, name)?,
+            TargetPort::Number(number) => *number,
+            TargetPort::Name(name) => named(ports, name)?,
         };
         let own = name_of(ports, number);
         let said = said(port.app_protocol.as_deref(), &port.name, own);
@@ -229,7 +233,9 @@ fn candidates(ports: &[PodPort], offer: &Offer<'_>) -> Vec<Candidate> {
         if is_internal(&port.name) || is_internal(own) || aside {
             return None;
         }
-        let class = said.or_else(|| word(own)).map_or(Class::Unknown, |w| w.0);
+        let class = said
+            .or_else(|| word(own))
+            .map_or(PortClass::Unknown, |w| w.0);
         Some(Candidate {
             number,
             said,
@@ -249,12 +255,13 @@ fn offered(
     level: &[Led<'_>],
     all: &[&Candidate],
     known: ProtocolKnown,
-) -> Option<Result<Chosen, Unclear>> {
+) -> Option<Result<ChosenPort, PortError>> {
     let mut choices: Vec<(&PortSource, BTreeSet<u16>)> = Vec::new();
-    let mut classes: BTreeSet<Class> = BTreeSet::new();
+    let mut classes: BTreeSet<PortClass> = BTreeSet::new();
     for Led { offer, to } in level {
         let known = known.by_offer || (known.by_pod && offer.headless);
-        let aside = |c: &&Candidate| known && !offer.asked && c.class == Class::Unknown && c.named;
+        let aside =
+            |c: &&Candidate| known && !offer.explicit && c.class == PortClass::Unknown && c.named;
         let candidates = || to.iter().filter(|c| !aside(c));
         let Some(best) = candidates().map(|c| c.class).min() else {
             continue;
@@ -270,7 +277,7 @@ fn offered(
     let numbers: BTreeSet<u16> = choices.iter().flat_map(|(_, n)| n).copied().collect();
     let chosen = |number: u16, source: PortSource| {
         let (class, protocol) = spoken(ports, all.iter().copied(), number);
-        Chosen {
+        ChosenPort {
             number,
             protocol,
             source,
@@ -284,7 +291,7 @@ fn offered(
     if let Some(number) = named(ports, "http") {
         return Some(Ok(chosen(number, PortSource::Name("http".to_owned()))));
     }
-    if classes.iter().all(|class| *class == Class::Unknown)
+    if classes.iter().all(|class| *class == PortClass::Unknown)
         && let Some((number, probe)) = probed(ports, &numbers)
     {
         return Some(Ok(chosen(number, PortSource::Probe(probe))));
@@ -301,9 +308,9 @@ fn offered(
         };
         format!("{by} leads to {}", list(numbers))
     });
-    Some(Err(Unclear::Several {
-        which: said.collect::<Vec<_>>().join(", and "),
-        settling: settling.collect(),
+    Some(Err(PortError::Ambiguous {
+        candidates: said.collect::<Vec<_>>().join(", and "),
+        deciding_services: settling.collect(),
     }))
 }
 
@@ -330,7 +337,7 @@ fn spoken<'a>(
         .filter_map(|candidate| candidate.said)
         .collect();
     let Some((class, protocol)) = said.first().copied() else {
-        return word(name_of(ports, number)).unwrap_or((Class::Unknown, Protocol::default()));
+        return word(name_of(ports, number)).unwrap_or((PortClass::Unknown, Protocol::default()));
     };
     if said.iter().all(|(_, other)| *other == protocol) {
         (class, protocol)
@@ -340,10 +347,10 @@ fn spoken<'a>(
 }
 
 /// By the ports alone: their names, else the only one.
-fn declared(ports: &[PodPort]) -> Result<Chosen, Unclear> {
+fn declared(ports: &[PodPort]) -> Result<ChosenPort, PortError> {
     let mut by_number: BTreeMap<u16, (Word, &str)> = BTreeMap::new();
     for port in ports.iter().filter(|port| !never_serves(&port.name)) {
-        let spoken = word(&port.name).unwrap_or((Class::Unknown, Protocol::default()));
+        let spoken = word(&port.name).unwrap_or((PortClass::Unknown, Protocol::default()));
         let entry = (spoken, port.name.as_str());
         let at = by_number.entry(port.number).or_insert(entry);
         if spoken.0 < at.0.0 {
@@ -351,16 +358,16 @@ fn declared(ports: &[PodPort]) -> Result<Chosen, Unclear> {
         }
     }
     let best = by_number.values().map(|((class, _), _)| *class).min();
-    let best = best.ok_or(Unclear::Nothing)?;
+    let best = best.ok_or(PortError::NoPort)?;
     by_number.retain(|_, ((class, _), _)| *class == best);
     if let Some(number) = named(ports, "http").filter(|number| by_number.contains_key(number)) {
         by_number.retain(|other, _| *other == number);
     }
-    if best == Class::Unknown && by_number.len() > 1 {
+    if best == PortClass::Unknown && by_number.len() > 1 {
         let numbers = by_number.keys().copied().collect();
         if let Some((number, probe)) = probed(ports, &numbers) {
-            let (class, protocol) = (Class::Unknown, Protocol::default());
-            return Ok(Chosen {
+            let (class, protocol) = (PortClass::Unknown, Protocol::default());
+            return Ok(ChosenPort {
                 number,
                 protocol,
                 source: PortSource::Probe(probe),
@@ -374,17 +381,17 @@ fn declared(ports: &[PodPort]) -> Result<Chosen, Unclear> {
         .collect::<Vec<_>>()[..]
     else {
         let numbers = list(&by_number.into_keys().collect());
-        return Err(Unclear::Several {
-            which: format!("they declare {numbers}"),
-            settling: Vec::new(),
+        return Err(PortError::Ambiguous {
+            candidates: format!("they declare {numbers}"),
+            deciding_services: Vec::new(),
         });
     };
-    let source = if class == Class::Unknown {
+    let source = if class == PortClass::Unknown {
         PortSource::Only
     } else {
         PortSource::Name(name.to_owned())
     };
-    Ok(Chosen {
+    Ok(ChosenPort {
         number,
         protocol,
         source,

@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use headgate_contract::{DefaultMaxTokens, ModelId, OnBaseLost, Version, names as wire};
 
-use crate::capacity::Wishes;
+use crate::capacity::OwnerReplicas;
 use crate::memory::{Memory, ModelRecord};
 use crate::objects::by_age;
 use crate::{
@@ -21,7 +21,7 @@ use crate::{
     Severity, Unread, annotation_findings, incomplete_labels, reason, written_base,
 };
 
-/// Percent of a carrier's wish that must be ready before it takes its full share, where nobody says another.
+/// Default of `minReadyPercent`: percent of a carrier's desired replicas that must be ready before it takes its full share.
 const MIN_READY_PERCENT: u8 = 50;
 
 /// All models of all namespaces.
@@ -58,7 +58,7 @@ pub struct Model {
     pub object: Option<String>,
     /// Why the base that somebody wrote into its `ServedModel` is refused.
     pub refused_base: Option<String>,
-    /// Percent of a carrier's wish that must be ready before it takes its full share.
+    /// Percent (0–100) of a carrier's desired replicas that must be ready before it takes its full share.
     pub min_ready_percent: u8,
     /// What happens while no endpoint of the base is ready.
     pub on_base_lost: OnBaseLost,
@@ -79,8 +79,8 @@ pub struct Member {
     pub joins: bool,
     /// Desired replicas, with those of carriers whose versions it took over.
     pub desired: u32,
-    /// As those of [`Carrier::wishes`], with those of carriers whose versions it took over.
-    pub wishes: Wishes,
+    /// Shares in the replicas of owners, with those of carriers whose versions it took over.
+    pub owner_replicas: OwnerReplicas,
     /// Its endpoints of pods of which an older carrier of the same owner has another port, each with the endpoint there.
     pub same_pod: BTreeMap<Address, Address>,
     /// Its versions; never empty.
@@ -89,10 +89,10 @@ pub struct Member {
     pub ready_since: Option<i64>,
     /// When endpoints become available, in Unix seconds: `minReadySeconds` after they became ready.
     pub available_at: BTreeMap<Address, i64>,
-    /// Why pods of it are not ready.
-    pub troubles: Vec<String>,
+    /// Reasons why its pods are not ready, in the words of Kubernetes, each once.
+    pub unready_reasons: Vec<String>,
     /// It goes and comes too often: it takes no new sessions.
-    pub flaps: bool,
+    pub flapping: bool,
     /// It is weighted and none of its pods became ready in time.
     pub late: bool,
 }
@@ -133,7 +133,7 @@ impl Member {
     /// Whether it can take new sessions: an endpoint is ready, and it does not flap.
     #[must_use]
     pub fn takes(&self) -> bool {
-        self.ready() && !self.flaps
+        self.ready() && !self.flapping
     }
 
     /// Its versions, for messages: `v1, v2`.
@@ -207,7 +207,7 @@ impl Registry {
 
     /// The same with a root namespace.
     #[must_use]
-    pub fn rooted(self, namespace: Option<&str>) -> Self {
+    pub fn with_root_namespace(self, namespace: Option<&str>) -> Self {
         Self {
             root_namespace: namespace.map(str::to_owned),
             ..self
@@ -216,7 +216,7 @@ impl Registry {
 
     /// The same where these namespaces alone have a domain.
     #[must_use]
-    pub fn serving(self, namespaces: BTreeSet<String>) -> Self {
+    pub fn with_served_namespaces(self, namespaces: BTreeSet<String>) -> Self {
         Self {
             served: Some(namespaces),
             ..self
@@ -283,7 +283,7 @@ fn build_models(
             let refused = refused_base.clone();
             findings
                 .extend(refused.map(|m| written_base::refused(&key, said.object.as_deref(), m)));
-            let memory = said.counting(refused_base.is_some());
+            let memory = said.effective_memory(refused_base.is_some());
             let members = merge::members(&id, drafts, &memory, keys, findings);
             let model = Model {
                 names: names.remove(&id).unwrap_or_default(),

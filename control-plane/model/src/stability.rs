@@ -49,7 +49,7 @@ struct ReadinessRecord {
     waits_since: Option<Duration>,
     /// Whether it was ever ready since it is known.
     was_ready: bool,
-    flaps: bool,
+    flapping: bool,
 }
 
 impl Stability {
@@ -64,7 +64,7 @@ impl Stability {
         for member in registry.members() {
             let before = self.carriers.remove(&member.key).unwrap_or_default();
             let record = before.next(member, at.elapsed);
-            if record.flaps {
+            if record.flapping {
                 verdicts.flapping.insert(member.key.clone());
             }
             let waits = record
@@ -84,7 +84,7 @@ impl Stability {
     /// Time until [`observe`](Self::observe) may differ from `last`, its last verdicts, although no reading changed. `None`: never.
     #[must_use]
     pub fn wake_after(&self, last: &Verdicts, at: Tick) -> Option<Duration> {
-        let calm = self.carriers.values().filter(|record| record.flaps);
+        let calm = self.carriers.values().filter(|record| record.flapping);
         let calm = calm.filter_map(|record| Some(record.ready_since? + CALM));
         let starts = self
             .carriers
@@ -119,12 +119,12 @@ impl ReadinessRecord {
             self.returns.pop_front();
         }
         let canary = matches!(member.weight, Weight::Percent(1..=99));
-        self.flaps |= self.returns.len() > RETURNS;
+        self.flapping |= self.returns.len() > RETURNS;
         let calm = self
             .ready_since
             .is_some_and(|since| now.saturating_sub(since) >= CALM);
         if !canary || calm {
-            self.flaps = false;
+            self.flapping = false;
         }
         let weighted = matches!(member.weight, Weight::Percent(1..=100)) && member.desired > 0;
         let waits = weighted && !self.was_ready;
@@ -142,7 +142,7 @@ impl Registry {
     /// The registry as these verdicts leave it. A carrier that flaps still counts where nothing else of its model is ready, and a
     /// pod that is ready for too short a time where the base would have none without it.
     #[must_use]
-    pub fn judged(mut self, verdicts: &Verdicts) -> Self {
+    pub fn with_verdicts(mut self, verdicts: &Verdicts) -> Self {
         for model in self.namespaces.values_mut().flat_map(BTreeMap::values_mut) {
             model.judge(verdicts);
         }
@@ -154,12 +154,12 @@ impl Model {
     fn judge(&mut self, verdicts: &Verdicts) {
         for member in &mut self.members {
             member.late = verdicts.late.contains(&member.key);
-            member.flaps = verdicts.flapping.contains(&member.key);
+            member.flapping = verdicts.flapping.contains(&member.key);
         }
         if !self.members.iter().any(Member::takes) {
             self.members
                 .iter_mut()
-                .for_each(|member| member.flaps = false);
+                .for_each(|member| member.flapping = false);
         }
         let available = self.available(verdicts.unix_seconds);
         if available.members != self.members {

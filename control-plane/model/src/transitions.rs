@@ -10,7 +10,8 @@ use std::sync::Arc;
 use headgate_contract::ModelId;
 
 use crate::{
-    CarrierKey, Finding, LabelKeys, Plan, PlannedCarrier, PlannedModel, Severity, Standing, reason,
+    CarrierKey, CarrierState, Finding, LabelKeys, Plan, PlannedCarrier, PlannedModel, Severity,
+    reason,
 };
 
 /// What carriers have been through.
@@ -86,7 +87,7 @@ impl Transitions {
             .values()
             .flat_map(|view| view.models.values());
         let still = |carrier: &&PlannedCarrier| {
-            let serves = matches!(carrier.standing, Standing::Canary(_) | Standing::Base);
+            let serves = matches!(carrier.state, CarrierState::Canary(_) | CarrierState::Base);
             serves && carrier.share == 0
         };
         if !self.unready.is_empty() {
@@ -145,14 +146,14 @@ impl Told<'_> {
     fn since(&self, before: Option<&PlannedCarrier>, known: bool) -> Option<Finding> {
         let (now, what) = (self.carrier, &self.what);
         let served = before.is_some_and(|before| before.share > 0);
-        let was = before.map(|before| &before.standing);
-        match &now.standing {
-            Standing::Canary(_) if now.share > 0 => {
-                if before.is_some_and(|b| b.standing == now.standing && b.share == now.share) {
+        let was = before.map(|before| &before.state);
+        match &now.state {
+            CarrierState::Canary(_) if now.share > 0 => {
+                if before.is_some_and(|b| b.state == now.state && b.share == now.share) {
                     return None;
                 }
                 // A model that came with a canary has no other sessions to take.
-                let moved = served && matches!(was, Some(Standing::Canary(_)));
+                let moved = served && matches!(was, Some(CarrierState::Canary(_)));
                 let (reason, verb) = if moved {
                     (reason::CANARY_MOVED, "now takes")
                 } else if self.was_unready {
@@ -170,7 +171,7 @@ impl Told<'_> {
                     self.says(reason, Severity::Info, message)
                 })
             }
-            Standing::Base if now.share > 0 && self.was_unready => {
+            CarrierState::Base if now.share > 0 && self.was_unready => {
                 let message = format!(
                     "{what} is ready again and takes {} of new sessions. To see what each version takes: headgate status {}",
                     percent(now.share),
@@ -178,16 +179,18 @@ impl Told<'_> {
                 );
                 Some(self.says(reason::RECOVERED, Severity::Info, message))
             }
-            Standing::Base if now.share > 0 && self.comes_promoted(before) => Some(self.promoted()),
-            Standing::Base if now.share > 0 => match was? {
-                Standing::Canary(_) | Standing::Held { .. } | Standing::Dark => {
+            CarrierState::Base if now.share > 0 && self.comes_promoted(before) => {
+                Some(self.promoted())
+            }
+            CarrierState::Base if now.share > 0 => match was? {
+                CarrierState::Canary(_) | CarrierState::Held { .. } | CarrierState::Dark => {
                     Some(self.promoted())
                 }
-                Standing::Base if self.lost_its_label(before) => Some(self.stays()),
-                Standing::Standby => Some(self.resumed()),
-                Standing::Base => None,
+                CarrierState::Base if self.lost_its_label(before) => Some(self.stays()),
+                CarrierState::Standby => Some(self.resumed()),
+                CarrierState::Base => None,
             },
-            Standing::Standby if now.share > 0 && !served && self.shares_with_base() => {
+            CarrierState::Standby if now.share > 0 && !served && self.shares_with_base() => {
                 Some(self.resumed())
             }
             _ if served && now.share == 0 => self.drained(was),
@@ -199,7 +202,7 @@ impl Told<'_> {
     fn comes_promoted(&self, before: Option<&PlannedCarrier>) -> bool {
         let now = self.carrier;
         let never_served = before.is_none_or(|before| {
-            before.ready == 0 && before.share == 0 && before.standing == Standing::Base
+            before.ready == 0 && before.share == 0 && before.state == CarrierState::Base
         });
         // Several plans may lie between the two, so the base may be stored already.
         let comes_back = now.is_stored_base && !self.base_moved;
@@ -224,7 +227,7 @@ impl Told<'_> {
     /// Whether a carrier of the base takes new sessions beside it.
     fn shares_with_base(&self) -> bool {
         let mut others = self.others.iter();
-        others.any(|other| other.standing == Standing::Base && other.share > 0)
+        others.any(|other| other.state == CarrierState::Base && other.share > 0)
     }
 
     fn resumed(&self) -> Finding {
@@ -252,7 +255,7 @@ impl Told<'_> {
         let standby = self
             .others
             .iter()
-            .filter(|c| c.standing == Standing::Standby);
+            .filter(|c| c.state == CarrierState::Standby);
         let standby: Vec<String> = standby.map(|c| c.key.identity()).collect();
         match standby.is_empty() {
             true => String::new(),
@@ -280,7 +283,7 @@ impl Told<'_> {
     }
 
     /// It took new sessions, and takes none now.
-    fn drained(&self, was: Option<&Standing>) -> Option<Finding> {
+    fn drained(&self, was: Option<&CarrierState>) -> Option<Finding> {
         let (now, what) = (self.carrier, &self.what);
         let drained = |why: &str| {
             let message = format!(
@@ -289,13 +292,13 @@ impl Told<'_> {
             );
             self.says(reason::DRAINED, Severity::Info, message)
         };
-        match &now.standing {
-            Standing::Held { .. } if matches!(was, Some(Standing::Held { .. })) => {
+        match &now.state {
+            CarrierState::Held { .. } if matches!(was, Some(CarrierState::Held { .. })) => {
                 Some(drained("as the base is ready again"))
             }
             // Its finding says it.
-            Standing::Held { .. } => None,
-            Standing::Canary(_) | Standing::Base if now.ready == 0 => {
+            CarrierState::Held { .. } => None,
+            CarrierState::Canary(_) | CarrierState::Base if now.ready == 0 => {
                 let message = format!(
                     "none of the endpoints of {what} is ready: what it took goes to the others until one is. To see why: kubectl describe {} -n {}",
                     now.key.identity(),
@@ -303,9 +306,9 @@ impl Told<'_> {
                 );
                 Some(self.says(reason::UNREADY, Severity::Warning, message))
             }
-            Standing::Dark => Some(drained("as its weight is 0")),
-            Standing::Standby => Some(drained("as a promoted version takes its place")),
-            Standing::Canary(_) | Standing::Base => {
+            CarrierState::Dark => Some(drained("as its weight is 0")),
+            CarrierState::Standby => Some(drained("as a promoted version takes its place")),
+            CarrierState::Canary(_) | CarrierState::Base => {
                 Some(drained("as the weights of the canaries leave nothing"))
             }
         }

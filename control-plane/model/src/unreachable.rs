@@ -14,7 +14,7 @@ pub type VariantKey = (String, ModelId, Version);
 ///
 /// The message has no count of proxies, so that one outage stays one Event.
 #[must_use]
-pub fn unreachable(plan: &Plan, variant: &VariantKey) -> Option<Finding> {
+pub fn unreachable_finding(plan: &Plan, variant: &VariantKey) -> Option<Finding> {
     let key = carrier(plan, variant)?;
     let (namespace, id, version) = variant;
     let object = key.identity();
@@ -31,7 +31,7 @@ pub fn unreachable(plan: &Plan, variant: &VariantKey) -> Option<Finding> {
 
 /// The finding that the outage is over. `None` if the plan has no such version.
 #[must_use]
-pub fn reachable(plan: &Plan, variant: &VariantKey) -> Option<Finding> {
+pub fn reachable_finding(plan: &Plan, variant: &VariantKey) -> Option<Finding> {
     let key = carrier(plan, variant)?;
     let (namespace, id, version) = variant;
     Some(Finding {

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use headgate_contract::{ModelId, Version, names};
 
-use crate::memory::{Memory, ModelRecord, Remembered};
+use crate::memory::{Memory, ModelRecord, StoredCarrier};
 use crate::{Finding, ModelKey, Severity, Subject, Unread, reason};
 
 /// A base in the annotation `headgate.dev/base` that somebody wrote, where another one is stored.
@@ -15,13 +15,13 @@ pub struct WrittenBase {
     /// The annotation as written.
     pub text: String,
     /// What it names, by carrier as `kind/name`; empty if it cannot be read.
-    pub base: BTreeMap<String, Remembered>,
+    pub base: BTreeMap<String, StoredCarrier>,
 }
 
 impl ModelRecord {
     /// The memory with the written base, or without it where it is refused.
     #[must_use]
-    pub fn counting(&self, refused: bool) -> Memory {
+    pub fn effective_memory(&self, refused: bool) -> Memory {
         let memory = self.memory.clone();
         match self.written.as_ref().filter(|_| !refused) {
             Some(written) => memory.with_base(written.base.clone()),
@@ -42,13 +42,13 @@ impl ModelRecord {
         let known_version = |version: &Version| {
             let mut stored = stored.iter().flat_map(|base| base.values());
             declared.values().any(|its| its.contains(version))
-                || stored.any(|remembered| remembered.versions.contains(version))
+                || stored.any(|stored| stored.versions.contains(version))
         };
-        let is_known = written.base.iter().any(|(carrier, remembered)| {
+        let is_known = written.base.iter().any(|(carrier, named)| {
             declared.contains_key(carrier)
                 || stored.iter().any(|base| base.contains_key(carrier))
                 || unread.may_hide(namespace, carrier)
-                || remembered.versions.iter().any(known_version)
+                || named.versions.iter().any(known_version)
         });
         if is_known {
             return None;
@@ -103,7 +103,7 @@ impl Memory {
 
     /// Replaces the base. A carrier of the new base is no longer one of the previous base.
     #[must_use]
-    pub fn with_base(mut self, base: BTreeMap<String, Remembered>) -> Self {
+    pub fn with_base(mut self, base: BTreeMap<String, StoredCarrier>) -> Self {
         self.previous
             .retain(|carrier, _| !base.contains_key(carrier));
         self.base = base;
@@ -111,7 +111,7 @@ impl Memory {
     }
 }
 
-fn text(base: &BTreeMap<String, Remembered>) -> String {
+fn text(base: &BTreeMap<String, StoredCarrier>) -> String {
     let carriers = base.iter();
     let carriers = carriers.map(|(carrier, base)| entry(carrier, &base.versions));
     carriers.collect::<Vec<_>>().join(",")

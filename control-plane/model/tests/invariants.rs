@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 
 use headgate_contract::{FilterConfig, Role, ServedModelSpec, names};
 use headgate_model::{
-    Carrier, LabelKeys, Memory, ModelRecord, Objects, Plan, PlannedModel, Registry, Remembered,
-    ScaleDamper, Tick, plan, remember,
+    Carrier, LabelKeys, Memory, ModelRecord, Objects, Plan, PlannedModel, Registry, ScaleDamper,
+    StoredCarrier, Tick, next_memories, plan,
 };
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -105,7 +105,7 @@ fn served() -> impl Strategy<Value = ModelRecord> {
         let versions = versions.prop_map(|all| all.into_iter().map(version).collect());
         prop::collection::btree_map(
             identity(),
-            versions.prop_map(|versions| Remembered {
+            versions.prop_map(|versions| StoredCarrier {
                 versions,
                 undeclared_since: None,
             }),
@@ -264,7 +264,7 @@ proptest! {
     fn memory_settles(world in world()) {
         let mut world = world;
         for turn in 0.. {
-            let memories = remember(&planned(&world), &world, 1_800_000_000);
+            let memories = next_memories(&planned(&world), &world, 1_800_000_000);
             let mut changed = false;
             for (key, memory) in memories {
                 let served = world.served_models.entry(key).or_default();

@@ -271,7 +271,9 @@ fn a_policy_knows_which_of_its_namespaces_have_no_domain() {
         let registry =
             headgate_model::Registry::build(&world, &headgate_model::LabelKeys::default());
         let registry = match served {
-            Some(served) => registry.serving(served.iter().map(|ns| (*ns).to_owned()).collect()),
+            Some(served) => {
+                registry.with_served_namespaces(served.iter().map(|ns| (*ns).to_owned()).collect())
+            }
             None => registry,
         };
         let plan = headgate_model::plan(&registry, &world, &headgate_model::Scales::default());

@@ -4,7 +4,7 @@
 mod world;
 
 use headgate_model::{
-    Finding, Objects, Plan, PolicyKind, PolicyOutcome, Severity, reason, verdict,
+    Finding, Objects, Plan, PolicyKind, PolicyOutcome, Severity, condition_reason, reason,
 };
 use world::{carrier, objects, policy};
 
@@ -45,7 +45,7 @@ fn a_cors_that_another_tagging_hides_is_told() {
     let hidden = "spec.cors: does not count where TrafficTagPolicy default/old comes first for the whole namespace";
     assert!(finding.message.contains(hidden), "{}", finding.message);
     let young = outcome(&plan, "default", "young");
-    assert_eq!(young.accepted.reason, verdict::REPLACED);
+    assert_eq!(young.accepted.reason, condition_reason::OVERRIDDEN);
     assert!(young.accepted.message.contains(hidden));
     assert!(young.namespaces.is_empty());
 
@@ -63,7 +63,7 @@ fn a_cors_counts_though_closer_taggings_have_every_model() {
     let plan = tagged(&[("default", "pages", CORS), ("default", "closer", closer)]);
     let pages = outcome(&plan, "default", "pages");
     assert!(pages.accepted.holds, "{:?}", pages.accepted);
-    assert_eq!(pages.accepted.reason, verdict::PARTLY_REPLACED);
+    assert_eq!(pages.accepted.reason, condition_reason::PARTLY_OVERRIDDEN);
     assert!(
         pages.accepted.message.ends_with("; its `spec.cors` counts"),
         "{}",
@@ -74,7 +74,7 @@ fn a_cors_counts_though_closer_taggings_have_every_model() {
     let alone = tagged(&[("default", "pages", CORS)]);
     assert_eq!(
         outcome(&alone, "default", "pages").accepted.reason,
-        verdict::ACCEPTED
+        condition_reason::ACCEPTED
     );
 }
 

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use headgate_contract::Scale;
 use headgate_model::{
-    Address, Carrier, LabelKeys, Objects, Readiness, Registry, ScaleDamper, Scales, Tick, Wish,
-    plan,
+    Address, Carrier, LabelKeys, Objects, OwnerShare, Readiness, Registry, ScaleDamper, Scales,
+    Tick, plan,
 };
 use world::{Build, carrier, llama, model_id, objects};
 
@@ -149,10 +149,10 @@ fn of_a_canary_at_most_its_percent_of_all_replicas_is_missed() {
 }
 
 /// A Service of these pods, for a part of what Rollout `ro` wants of all of them.
-fn of_rollout(name: &str, version: &str, whole: u32, part: u32, pods: &[(u8, bool)]) -> Carrier {
-    let mut carrier = carrier(name, version).desired(part).ready(1);
+fn of_rollout(name: &str, version: &str, total: u32, desired: u32, pods: &[(u8, bool)]) -> Carrier {
+    let mut carrier = carrier(name, version).desired(desired).ready(1);
     carrier.key.kind = "service".into();
-    carrier.wishes = [("rollout/ro".to_owned(), Wish { part, whole })].into();
+    carrier.owner_replicas = [("rollout/ro".to_owned(), OwnerShare { desired, total })].into();
     let template = carrier.pods.remove(0);
     let pod = |(ip, ready): &(u8, bool)| {
         let mut pod = template.clone();
@@ -233,7 +233,14 @@ fn services_of_two_versions_that_select_the_same_pods_count_each_pod_once() {
     }
     assert_eq!(counted(&objects([stable.clone(), canary.clone()])), (2, 4));
     // Another owner's pods are others, whatever their names.
-    canary.wishes = [("rollout/other".to_owned(), Wish { part: 4, whole: 4 })].into();
+    canary.owner_replicas = [(
+        "rollout/other".to_owned(),
+        OwnerShare {
+            desired: 4,
+            total: 4,
+        },
+    )]
+    .into();
     assert_eq!(counted(&objects([stable, canary])), (4, 8));
 }
 

@@ -6,8 +6,8 @@ mod world;
 use std::time::Duration;
 
 use headgate_model::{
-    Carrier, LabelKeys, Memory, ModelRecord, Objects, Plan, Registry, Remembered, Scales,
-    Stability, Tick, Verdicts, plan, reason,
+    Carrier, LabelKeys, Memory, ModelRecord, Objects, Plan, Registry, Scales, Stability,
+    StoredCarrier, Tick, Verdicts, plan, reason,
 };
 use world::{Build, carrier, llama, model_id, objects, reasons};
 
@@ -41,7 +41,7 @@ fn judged_with(judge: &mut Judge, objects: &Objects, seconds: u64) -> Plan {
     let registry = Registry::build(objects, &LabelKeys::default());
     judge.verdicts = judge.stability.observe(&registry, tick(seconds));
     plan(
-        &registry.judged(&judge.verdicts),
+        &registry.with_verdicts(&judge.verdicts),
         objects,
         &Scales::default(),
     )
@@ -126,7 +126,7 @@ fn a_pod_counts_once_it_has_been_ready_for_min_ready_seconds() {
 fn a_canary_that_never_starts_says_why() {
     let mut stability = Judge::default();
     let mut stuck = canary().unready(1);
-    stuck.troubles = vec!["ImagePullBackOff: no such image".to_owned()];
+    stuck.unready_reasons = vec!["ImagePullBackOff: no such image".to_owned()];
     let both = [base(), stuck];
     judged(&mut stability, &both, 0);
     assert_eq!(stability.wake_after(0), Some(Duration::from_secs(120)));
@@ -160,7 +160,7 @@ fn young(carrier: Carrier, second: u64) -> Carrier {
 /// Shares of versions in percent, where `v1` is remembered as the base.
 fn remembering(carriers: &[Carrier], second: u64) -> Vec<(String, u32)> {
     let mut objects = objects(carriers.iter().cloned());
-    let base = Remembered {
+    let base = StoredCarrier {
         versions: [headgate_contract::Version::try_from("v1").unwrap()].into(),
         undeclared_since: None,
     };

@@ -3,7 +3,9 @@
 
 mod world;
 
-use headgate_model::{CarrierKey, Objects, Plan, PolicyId, PolicyKind, PolicyOutcome, verdict};
+use headgate_model::{
+    CarrierKey, Objects, Plan, PolicyId, PolicyKind, PolicyOutcome, condition_reason,
+};
 use world::{Build, carrier, objects, policy};
 
 const ROOT: &str = "headgate-system";
@@ -146,7 +148,7 @@ fn the_namespace_comes_before_the_root_namespace() {
     let plan = planned(&world);
     assert_eq!(winner(&world), "default/z");
     let accepted = &outcome(&plan, ROOT, "a").accepted;
-    assert_eq!(accepted.reason, verdict::PARTLY_REPLACED);
+    assert_eq!(accepted.reason, condition_reason::PARTLY_OVERRIDDEN);
     let sentence = told(
         "model llama (1 of its 1 models)",
         "default/z",
@@ -421,25 +423,25 @@ fn a_policy_that_matches_nothing_or_only_some_says_which_field() {
         (
             "default",
             "none",
-            verdict::MATCHES_NOTHING,
+            condition_reason::MATCHES_NOTHING,
             "spec.targetRefs[0]: no Service llama carries a model in namespace default. Declared are llama, phi",
         ),
         (
             "default",
             "half",
-            verdict::PARTLY_RESOLVED,
+            condition_reason::PARTLY_RESOLVED,
             "spec.models[1]: nothing declares lama",
         ),
         (
             "default",
             "section",
-            verdict::PARTLY_RESOLVED,
+            condition_reason::PARTLY_RESOLVED,
             "spec.targetRefs[1].sectionName: no model of Deployment llama-v1 has version v9",
         ),
         (
             "empty",
             "far",
-            verdict::MATCHES_NOTHING,
+            condition_reason::MATCHES_NOTHING,
             "spec: its namespace declares no model",
         ),
     ];
@@ -489,7 +491,7 @@ fn a_policy_of_which_nothing_counts_is_not_accepted() {
     let accepted = &outcome(&plan, "default", "second").accepted;
     assert_eq!(
         (accepted.holds, accepted.reason),
-        (false, verdict::REPLACED)
+        (false, condition_reason::OVERRIDDEN)
     );
     let sentence = told(
         "model phi (1 of its 1 models)",

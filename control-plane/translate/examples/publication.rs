@@ -31,10 +31,10 @@ fn carrier(model: usize, version: &str, weight: Option<u8>) -> Carrier {
         labels,
         annotations: BTreeMap::new(),
         desired: 2,
-        wishes: BTreeMap::new(),
+        owner_replicas: BTreeMap::new(),
         pods: pods.collect(),
         min_ready_seconds: 0,
-        troubles: Vec::new(),
+        unready_reasons: Vec::new(),
         origin: String::new(),
     }
 }

@@ -39,9 +39,9 @@ fn table(namespace: &str, names_by_model: &[(String, String)]) -> RouteConfigura
                 client_names.clone(),
             )]),
             desired: 1,
-            wishes: BTreeMap::new(),
+            owner_replicas: BTreeMap::new(),
             min_ready_seconds: 0,
-            troubles: Vec::new(),
+            unready_reasons: Vec::new(),
             pods: Vec::new(),
             origin: String::new(),
         };

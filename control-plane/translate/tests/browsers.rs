@@ -32,9 +32,9 @@ fn objects(specs: &[&str]) -> Objects {
         ]),
         annotations: BTreeMap::new(),
         desired: 1,
-        wishes: BTreeMap::new(),
+        owner_replicas: BTreeMap::new(),
         min_ready_seconds: 0,
-        troubles: Vec::new(),
+        unready_reasons: Vec::new(),
         pods: Vec::new(),
         origin: String::new(),
     };

@@ -1,16 +1,16 @@
-//! Findings on the standings of a model.
+//! Findings on the states of a model.
 
 use headgate_contract::names;
 
-use super::{Levels, StandIn, Standing, is_older};
+use super::{CarrierState, Levels, StandIn, is_older};
 use crate::registry::{Member, Model, Weight};
 use crate::{Address, CarrierKey, Finding, LabelKeys, Severity, reason};
 
 /// What is to be said of each member.
 pub(crate) fn findings(model: &str, of: &Model, levels: &Levels, keys: &LabelKeys) -> Vec<Finding> {
     let mut findings = Vec::new();
-    let members = of.members.iter().zip(&levels.standings).enumerate();
-    for (index, (member, standing)) in members {
+    let members = of.members.iter().zip(&levels.states).enumerate();
+    for (index, (member, state)) in members {
         let mut says = |severity, reason, message| {
             findings.push(Finding {
                 object: member.key.clone().into(),
@@ -20,7 +20,7 @@ pub(crate) fn findings(model: &str, of: &Model, levels: &Levels, keys: &LabelKey
                 message,
             });
         };
-        if let Standing::Held { beside } = standing
+        if let CarrierState::Held { beside } = state
             && !levels.base.contains(&index)
         {
             let message = held(model, member, beside, keys);
@@ -31,7 +31,7 @@ pub(crate) fn findings(model: &str, of: &Model, levels: &Levels, keys: &LabelKey
             says(Severity::Warning, reason::STANDS_IN, message);
         }
         if let Weight::Invalid(written) = &member.weight {
-            let message = invalid(written, of, member, standing, keys);
+            let message = invalid(written, of, member, state, keys);
             says(Severity::Warning, reason::INVALID_WEIGHT, message);
         }
         if levels.stands_in == Some(StandIn::Dark) && levels.base.contains(&index) {
@@ -50,7 +50,7 @@ pub(crate) fn findings(model: &str, of: &Model, levels: &Levels, keys: &LabelKey
             );
             says(Severity::Info, reason::PROMOTION_SHARED, message);
         }
-        if member.flaps {
+        if member.flapping {
             let message = format!(
                 "version {} became ready more than 3 times within a minute: it takes no new sessions until it has been ready for 60 s. To see why: kubectl describe {} -n {}",
                 member.version_list(),
@@ -195,15 +195,15 @@ fn invalid(
     written: &str,
     of: &Model,
     member: &Member,
-    standing: &Standing,
+    state: &CarrierState,
     keys: &LabelKeys,
 ) -> String {
     let shown: String = written.chars().take(40).collect();
-    let counts = match standing {
-        Standing::Dark => {
+    let counts = match state {
+        CarrierState::Dark => {
             "0, because a promoted or older stable carrier of the model is ready to serve"
         }
-        _ if of.is_remembered(member) => "absent, because this is the base, which stays",
+        _ if of.is_of_stored_base(member) => "absent, because this is the base, which stays",
         _ => "absent, because no promoted or older stable carrier of the model is ready to serve",
     };
     format!(
@@ -215,9 +215,9 @@ fn invalid(
 
 fn not_started(model: &str, member: &Member, weight: Option<u8>) -> String {
     let (identity, namespace) = (member.key.identity(), &member.key.namespace);
-    let why = match member.troubles.is_empty() {
+    let why = match member.unready_reasons.is_empty() {
         true => String::new(),
-        false => format!(" ({})", member.troubles.join("; ")),
+        false => format!(" ({})", member.unready_reasons.join("; ")),
     };
     format!(
         "no pod of version {} of model {model} has become ready within 2 minutes{why}: its {} % of new sessions stay with the other versions. To see why: kubectl describe {identity} -n {namespace}",
@@ -228,15 +228,11 @@ fn not_started(model: &str, member: &Member, weight: Option<u8>) -> String {
 
 /// Stable carriers that nobody can order by age.
 fn as_old(model: &str, of: &Model, levels: &Levels, keys: &LabelKeys) -> Option<Finding> {
-    let standings = of
-        .members
-        .iter()
-        .zip(&levels.standings)
-        .zip(&levels.weights);
-    let shares = |((m, s), w): &((&Member, &Standing), &Option<u8>)| {
-        w.is_none() && **s == Standing::Base && !m.joins && m.ready() && m.created.is_some()
+    let states = of.members.iter().zip(&levels.states).zip(&levels.weights);
+    let shares = |((m, s), w): &((&Member, &CarrierState), &Option<u8>)| {
+        w.is_none() && **s == CarrierState::Base && !m.joins && m.ready() && m.created.is_some()
     };
-    let base: Vec<&Member> = standings.filter(shares).map(|((m, _), _)| m).collect();
+    let base: Vec<&Member> = states.filter(shares).map(|((m, _), _)| m).collect();
     let (first, last) = (base.first()?, base.last()?);
     let ordered = is_older(first, last) || is_older(last, first);
     if base.len() < 2 || ordered || first.versions.keys().eq(last.versions.keys()) {

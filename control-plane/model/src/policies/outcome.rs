@@ -70,9 +70,9 @@ pub struct PolicyOutcome {
     /// `metadata.generation` that this is about.
     pub generation: i64,
     /// Whether any of it counts, if what it names exists.
-    pub accepted: Verdict,
+    pub accepted: PolicyCondition,
     /// Whether all that it names exists.
-    pub resolved: Verdict,
+    pub resolved: PolicyCondition,
     /// The namespaces whose filters are told something of it.
     pub namespaces: BTreeSet<String>,
     /// Namespaces that it applies to and that have no domain, so that no proxy gets it for them.
@@ -81,23 +81,23 @@ pub struct PolicyOutcome {
 
 /// A condition without its time.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Verdict {
+pub struct PolicyCondition {
     /// Whether it holds.
     pub holds: bool,
-    /// One of [`verdict`].
+    /// One of [`condition_reason`].
     pub reason: &'static str,
     /// For people; names the field.
     pub message: String,
 }
 
 /// Reasons of verdicts, as conditions spell them.
-pub mod verdict {
+pub mod condition_reason {
     /// All of it counts.
     pub const ACCEPTED: &str = "Accepted";
     /// For some models another policy comes first.
-    pub const PARTLY_REPLACED: &str = "PartlyReplaced";
+    pub const PARTLY_OVERRIDDEN: &str = "PartlyOverridden";
     /// For every model another policy comes first.
-    pub const REPLACED: &str = "Replaced";
+    pub const OVERRIDDEN: &str = "Overridden";
     /// `override` outside the root namespace.
     pub const OVERRIDE_IGNORED: &str = "OverrideIgnored";
     /// The object cannot be read.
@@ -119,15 +119,15 @@ impl PolicyOutcome {
         let unread = "its targets are not looked up until it can be read";
         Self {
             generation,
-            accepted: Verdict::new(false, verdict::INVALID, error.to_string()),
-            resolved: Verdict::new(false, verdict::INVALID, unread),
+            accepted: PolicyCondition::new(false, condition_reason::INVALID, error.to_string()),
+            resolved: PolicyCondition::new(false, condition_reason::INVALID, unread),
             namespaces: BTreeSet::new(),
             unserved: BTreeSet::new(),
         }
     }
 }
 
-impl Verdict {
+impl PolicyCondition {
     fn new(holds: bool, reason: &'static str, message: impl Into<String>) -> Self {
         Self {
             holds,
@@ -260,26 +260,26 @@ impl Outcomes {
     }
 }
 
-fn accepted(reach: &Reach, won: &[(String, Won)]) -> Verdict {
+fn accepted(reach: &Reach, won: &[(String, Won)]) -> PolicyCondition {
     let total = !won.is_empty() && won.iter().all(|(_, won)| won.is_nothing());
     let lost = losses(reach, won);
     let still = cors::counts(won).then(|| "its `spec.cors` counts".to_owned());
     let still = still.filter(|_| lost.is_some());
     let lost = joined([lost, still, cors::hidden(won)]);
     let reason = match (&lost, vain(reach)) {
-        (Some(_), _) => verdict::PARTLY_REPLACED,
-        (None, Some(_)) => verdict::OVERRIDE_IGNORED,
-        (None, None) => verdict::ACCEPTED,
+        (Some(_), _) => condition_reason::PARTLY_OVERRIDDEN,
+        (None, Some(_)) => condition_reason::OVERRIDE_IGNORED,
+        (None, None) => condition_reason::ACCEPTED,
     };
     let told = joined([lost, vain(reach)]).unwrap_or_else(|| count(reach));
     if total {
-        return Verdict::new(
+        return PolicyCondition::new(
             false,
-            verdict::REPLACED,
+            condition_reason::OVERRIDDEN,
             format!("nothing of it counts: {told}"),
         );
     }
-    Verdict::new(true, reason, told)
+    PolicyCondition::new(true, reason, told)
 }
 
 /// The namespaces without a domain, of those that it applies to. Its own counts too if it has no target and is not the root
@@ -309,18 +309,20 @@ fn count(reach: &Reach) -> String {
     }
 }
 
-fn resolved(reach: &Reach) -> Verdict {
+fn resolved(reach: &Reach) -> PolicyCondition {
     let told: Vec<String> = reach.unresolved.iter().map(Unresolved::in_full).collect();
     let told = told.join("; ");
     if reach.unresolved.iter().any(|unresolved| unresolved.unread) {
-        return Verdict::new(false, verdict::TARGET_UNREAD, told);
+        return PolicyCondition::new(false, condition_reason::TARGET_UNREAD, told);
     }
     match (reach.claims.is_empty(), reach.unresolved.is_empty()) {
-        (_, true) => Verdict::new(true, verdict::RESOLVED, "all that it names exists"),
-        (false, false) => Verdict::new(false, verdict::PARTLY_RESOLVED, told),
+        (_, true) => {
+            PolicyCondition::new(true, condition_reason::RESOLVED, "all that it names exists")
+        }
+        (false, false) => PolicyCondition::new(false, condition_reason::PARTLY_RESOLVED, told),
         (true, false) => {
             let message = format!("matches nothing: {told}");
-            Verdict::new(false, verdict::MATCHES_NOTHING, message)
+            PolicyCondition::new(false, condition_reason::MATCHES_NOTHING, message)
         }
     }
 }

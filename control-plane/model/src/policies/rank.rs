@@ -6,7 +6,7 @@ use headgate_contract::Target;
 
 use crate::{Policy, PolicyKey};
 
-/// A policy's standing for a model; the least one wins.
+/// A policy's state for a model; the least one wins.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Rank {
     pub(crate) tier: Tier,

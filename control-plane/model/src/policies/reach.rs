@@ -34,7 +34,7 @@ pub(crate) struct Reach {
     /// Every model of each namespace it is for.
     pub(crate) all: bool,
     pub(crate) claims: BTreeMap<String, Claims>,
-    /// Standing for whole models and for versions, by namespace.
+    /// Rank for whole models and for versions, by namespace.
     ranks: BTreeMap<String, [Rank; 2]>,
     pub(crate) unresolved: Vec<Unresolved>,
     /// `override` where it means nothing: the root namespace, if there is one.

@@ -4,7 +4,7 @@ use crate::Protocol;
 
 /// What a port is for, by its `appProtocol` or name; the best first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Class {
+pub enum PortClass {
     /// HTTP, by name or `appProtocol`.
     Http,
     /// As NIM, Ray Serve and TensorFlow Serving call the port of their HTTP API.
@@ -19,7 +19,7 @@ pub enum Class {
     Unknown,
 }
 
-impl Class {
+impl PortClass {
     /// Whether it is spoken to in HTTP, over TLS or not.
     #[must_use]
     pub fn is_http(self) -> bool {
@@ -39,7 +39,7 @@ impl Class {
     }
 }
 
-pub(super) type Word = (Class, Protocol);
+pub(super) type Word = (PortClass, Protocol);
 
 /// Ports whose names contain one of these never serve.
 const NEVER: [&str; 6] = ["metric", "health", "admin", "probe", "status", "queueadm"];
@@ -79,29 +79,29 @@ const SIDE_CHANNELS: [&str; 22] = [
 ];
 
 /// Port names that say a protocol; also with `-suffix`.
-const NAMES: [(&str, Class, Protocol); 10] = [
-    ("http", Class::Http, Protocol::Http1),
-    ("http1", Class::Http, Protocol::Http1),
-    ("http2", Class::Http, Protocol::Http2),
-    ("h2c", Class::Http, Protocol::Http2),
-    ("api", Class::Api, Protocol::Http1),
-    ("rest", Class::Api, Protocol::Http1),
-    ("serve", Class::Api, Protocol::Http1),
-    ("https", Class::Https, Protocol::Http1),
-    ("grpc", Class::Grpc, Protocol::Http2),
-    ("grpcs", Class::Grpcs, Protocol::Http2),
+const NAMES: [(&str, PortClass, Protocol); 10] = [
+    ("http", PortClass::Http, Protocol::Http1),
+    ("http1", PortClass::Http, Protocol::Http1),
+    ("http2", PortClass::Http, Protocol::Http2),
+    ("h2c", PortClass::Http, Protocol::Http2),
+    ("api", PortClass::Api, Protocol::Http1),
+    ("rest", PortClass::Api, Protocol::Http1),
+    ("serve", PortClass::Api, Protocol::Http1),
+    ("https", PortClass::Https, Protocol::Http1),
+    ("grpc", PortClass::Grpc, Protocol::Http2),
+    ("grpcs", PortClass::Grpcs, Protocol::Http2),
 ];
 
 /// Values of `appProtocol`, without what stands before a slash.
-const APP_PROTOCOLS: [(&str, Class, Protocol); 8] = [
-    ("http", Class::Http, Protocol::Http1),
-    ("http2", Class::Http, Protocol::Http2),
-    ("h2c", Class::Http, Protocol::Http2),
-    ("ws", Class::Http, Protocol::Http1),
-    ("https", Class::Https, Protocol::Http1),
-    ("wss", Class::Https, Protocol::Http1),
-    ("grpc", Class::Grpc, Protocol::Http2),
-    ("grpcs", Class::Grpcs, Protocol::Http2),
+const APP_PROTOCOLS: [(&str, PortClass, Protocol); 8] = [
+    ("http", PortClass::Http, Protocol::Http1),
+    ("http2", PortClass::Http, Protocol::Http2),
+    ("h2c", PortClass::Http, Protocol::Http2),
+    ("ws", PortClass::Http, Protocol::Http1),
+    ("https", PortClass::Https, Protocol::Http1),
+    ("wss", PortClass::Https, Protocol::Http1),
+    ("grpc", PortClass::Grpc, Protocol::Http2),
+    ("grpcs", PortClass::Grpcs, Protocol::Http2),
 ];
 
 /// Whether a port of this name is for something else than requests, whatever else speaks for it.
@@ -143,7 +143,7 @@ pub(super) fn said(app_protocol: Option<&str>, name: &str, of_pod: &str) -> Opti
     let Some(protocol) = app_protocol.and_then(by_app_protocol) else {
         return named;
     };
-    let carries_grpc = protocol == (Class::Http, Protocol::Http2);
+    let carries_grpc = protocol == (PortClass::Http, Protocol::Http2);
     let grpc = named.or_else(|| word(of_pod));
     let grpc = grpc.filter(|(class, _)| carries_grpc && class.is_grpc());
     Some(grpc.unwrap_or(protocol))

@@ -3,7 +3,9 @@
 
 mod beside;
 
-use super::{Chosen, Offer, PodPort, Probe, ServicePort, Target, Unclear, annotated, choose};
+use super::{
+    ChosenPort, Offer, PodPort, PortError, Probe, ServicePort, TargetPort, annotated, choose,
+};
 use crate::{PortSource, Protocol};
 
 /// `name:number`; without a name, `:number`; with a probe, `name:number?readiness`.
@@ -35,7 +37,7 @@ fn leads(ports: &[&str]) -> Vec<ServicePort> {
         let (name, target) = rest.split_once('>').unwrap();
         let target = target
             .parse()
-            .map_or_else(|_| Target::Name(target.to_owned()), Target::Number);
+            .map_or_else(|_| TargetPort::Name(target.to_owned()), TargetPort::Number);
         ServicePort {
             name: name.to_owned(),
             target,
@@ -46,9 +48,9 @@ fn leads(ports: &[&str]) -> Vec<ServicePort> {
 }
 
 /// What is chosen, in short: `8000 http1 service/a`.
-fn shown(chosen: Result<Chosen, Unclear>) -> String {
+fn shown(chosen: Result<ChosenPort, PortError>) -> String {
     match chosen {
-        Ok(Chosen {
+        Ok(ChosenPort {
             number,
             protocol,
             source,
@@ -70,10 +72,19 @@ fn shown(chosen: Result<Chosen, Unclear>) -> String {
             let tls = if class.is_tls() { " tls" } else { "" };
             format!("{number} {protocol}{tls} {source}")
         }
-        Err(Unclear::Nothing) => "nothing".to_owned(),
-        Err(Unclear::Several { which, settling }) if settling.is_empty() => which,
-        Err(Unclear::Several { which, settling }) => {
-            format!("{which}; settled by {}", settling.join(" or "))
+        Err(PortError::NoPort) => "nothing".to_owned(),
+        Err(PortError::Ambiguous {
+            candidates,
+            deciding_services,
+        }) if deciding_services.is_empty() => candidates,
+        Err(PortError::Ambiguous {
+            candidates,
+            deciding_services,
+        }) => {
+            format!(
+                "{candidates}; settled by {}",
+                deciding_services.join(" or ")
+            )
         }
     }
 }
@@ -399,7 +410,7 @@ fn a_service_says_the_port_and_how_it_is_spoken_to() {
         let offer = Offer {
             by: PortSource::Service("a".to_owned()),
             ports: &service,
-            asked: true,
+            explicit: true,
             headless: false,
         };
         assert_eq!(shown(choose(&pod(ports), &[vec![offer]])), wanted, "{what}");
@@ -414,13 +425,13 @@ fn services_that_lead_to_one_port_agree_and_the_labelled_ones_come_first() {
     let offer = |by: &str, ports| Offer {
         by: PortSource::Service(by.to_owned()),
         ports,
-        asked: true,
+        explicit: true,
         headless: false,
     };
     let pool = |ports| Offer {
         by: PortSource::Pool("p".to_owned()),
         ports,
-        asked: true,
+        explicit: true,
         headless: false,
     };
     let chosen = |levels: &[Vec<Offer<'_>>]| shown(choose(&ports, levels));

@@ -1,8 +1,8 @@
 //! One version in two carriers: endpoints merge, and one of the two owns the version: its weight counts.
 //!
 //! The owner is a carrier of the stored base, so that recreating an object takes nothing from the base; else the oldest.
-//! Invariant: an endpoint, and a wish for one, counts once however many carriers bring it, and so does a pod that they bring on
-//! different ports: it serves where the owner says.
+//! Invariant: an endpoint and a desired replica count once, however many carriers bring them. A pod that carriers bring on different
+//! ports is one endpoint, at the port of the version's owner.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -141,20 +141,20 @@ impl Shared {
         self.known = self.known.saturating_add(count(brought) - new);
     }
 
-    /// What its wish adds to those of the carriers before it: nothing where it brought no endpoint of its own, as a headless
-    /// Service beside a ClusterIP one; else what is not wished already.
-    fn wish(&self, desired: u32) -> u32 {
+    /// The desired replicas that it adds to those of the carriers before it: none if it brought no endpoint of its own, like a
+    /// headless Service beside a ClusterIP Service; otherwise those that are not counted yet.
+    fn added(&self, desired: u32) -> u32 {
         if self.own == 0 {
             return 0;
         }
         desired.saturating_sub(self.known)
     }
 
-    /// Adds the carrier's wish to those of the older ones. An owner of pods of both is wanted once.
+    /// Adds the carrier's desired replicas to those of the older ones. Replicas of an owner that both share count once.
     fn join(&self, into: &mut Member, carrier: &Carrier) {
-        let more = self.wish(carrier.desired);
+        let more = self.added(carrier.desired);
         let known = carrier.desired.saturating_sub(more);
-        let cut = join(&mut into.wishes, &carrier.wishes, known);
+        let cut = join(&mut into.owner_replicas, &carrier.owner_replicas, known);
         into.desired = into.desired.saturating_add(more).saturating_sub(cut);
     }
 }
@@ -162,8 +162,8 @@ impl Shared {
 /// Of pods of owners for which older carriers stand too: the endpoint there, by the endpoint here, where they differ.
 fn same_pod(older: &[&Carrier], carrier: &Carrier) -> BTreeMap<Address, Address> {
     let shares = |older: &&&Carrier| {
-        let mut owners = older.wishes.keys();
-        owners.any(|owner| carrier.wishes.contains_key(owner))
+        let mut owners = older.owner_replicas.keys();
+        owners.any(|owner| carrier.owner_replicas.contains_key(owner))
     };
     let mut known: BTreeMap<(&str, IpAddr), &Address> = BTreeMap::new();
     for pod in older.iter().filter(shares).flat_map(|older| &older.pods) {
@@ -217,13 +217,13 @@ fn member(draft: Draft<'_>, same_pod: BTreeMap<Address, Address>) -> Member {
         origin: draft.carrier.origin.clone(),
         joins: joins(draft.carrier),
         desired: draft.carrier.desired,
-        wishes: draft.carrier.wishes.clone(),
+        owner_replicas: draft.carrier.owner_replicas.clone(),
         same_pod,
         weight: draft.weight,
         ready_since: ready_since(draft.carrier),
         available_at: available_at(draft.carrier),
-        troubles: draft.carrier.troubles.clone(),
-        flaps: false,
+        unready_reasons: draft.carrier.unready_reasons.clone(),
+        flapping: false,
         late: false,
         versions: draft.versions,
     }

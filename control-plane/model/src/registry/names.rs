@@ -6,7 +6,7 @@ use headgate_contract::{ModelId, names as wire};
 
 use super::ServedIn;
 use super::{Draft, about};
-use crate::memory::RememberedName;
+use crate::memory::StoredName;
 use crate::objects::by_age;
 use crate::{Finding, Severity, Subject, quote, reason};
 
@@ -42,15 +42,15 @@ pub(super) fn claimed(
     }
     for (model, drafts) in drafts {
         let memory = served.get(model).map(|served| &served.memory.names);
-        for (name, remembered) in memory.into_iter().flatten() {
-            let declares = |d: &Draft<'_>| remembered.carriers.contains(&d.carrier.key.identity());
+        for (name, stored) in memory.into_iter().flatten() {
+            let declares = |d: &Draft<'_>| stored.carriers.contains(&d.carrier.key.identity());
             // A carrier that is still there no longer declares it: somebody took it off.
             if owner.contains_key(name.as_str()) || drafts.iter().any(declares) {
                 continue;
             }
             claim(&mut owner, &mut names, model, name);
             let oldest = drafts.first();
-            findings.push(orphaned(served.namespace, model, name, remembered, oldest));
+            findings.push(orphaned(served.namespace, model, name, stored, oldest));
         }
     }
     names.values_mut().for_each(|list| list.sort());
@@ -137,10 +137,10 @@ fn orphaned(
     namespace: &str,
     model: &ModelId,
     name: &str,
-    remembered: &RememberedName,
+    stored: &StoredName,
     oldest: Option<&Draft<'_>>,
 ) -> Finding {
-    let gone: Vec<&str> = remembered.carriers.iter().map(String::as_str).collect();
+    let gone: Vec<&str> = stored.carriers.iter().map(String::as_str).collect();
     let keep = oldest.map(|draft| {
         // The annotation is one list: the names that it has stay.
         let names: Vec<&str> = written(draft).chain([name]).collect();

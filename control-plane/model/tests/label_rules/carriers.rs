@@ -1,7 +1,7 @@
 //! Rules 1 to 4: where carriers stand, and what is ready of them.
 
 use headgate_contract::Decimal;
-use headgate_model::{Standing, reason};
+use headgate_model::{CarrierState, reason};
 
 use crate::table::{check, row};
 use crate::world::{Build, carrier, llama, objects, planned};
@@ -203,8 +203,8 @@ fn rule_3_the_event_names_the_command() {
         "{}",
         finding.message
     );
-    let standing = &llama(&plan).carriers[1].standing;
-    assert!(matches!(standing, Standing::Held { beside } if beside.name == "a"));
+    let state = &llama(&plan).carriers[1].state;
+    assert!(matches!(state, CarrierState::Held { beside } if beside.name == "a"));
 }
 
 #[test]

@@ -268,7 +268,7 @@ fn following_the_advice_for_a_version_of_unlike_pods_ends_the_finding() {
 }
 
 #[test]
-fn a_wish_that_overlaps_adds_what_nobody_else_wants() {
+fn overlapping_desired_replicas_count_once() {
     let old = carrier("old", "v1").created(1).ready(2).desired(2);
     let mut new = carrier("new", "v1").created(2).ready(3).desired(6);
     new.pods[..2].clone_from_slice(&old.pods);

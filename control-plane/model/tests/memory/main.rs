@@ -9,8 +9,8 @@ use std::sync::Arc;
 
 use headgate_contract::{Duration, OnBaseLost, ServedModelSpec};
 use headgate_model::{
-    Carrier, Finding, LabelKeys, Memory, ModelRecord, Objects, Plan, Readiness, Registry,
-    Remembered, Severity, Transitions, Unread, WrittenBase, memory_due, reason, remember,
+    Carrier, Finding, LabelKeys, Memory, ModelRecord, Objects, Plan, Readiness, Registry, Severity,
+    StoredCarrier, Transitions, Unread, WrittenBase, next_memories, next_memory_change, reason,
 };
 use world::{Build, carrier, llama, model_id, objects, percents, planned, reasons};
 
@@ -48,7 +48,7 @@ impl Cluster {
         for _ in 0..5 {
             let objects = self.objects(carriers);
             let plan = planned(&objects);
-            let memories = remember(&plan, &objects, self.now);
+            let memories = next_memories(&plan, &objects, self.now);
             let memory = memories.into_values().next().unwrap_or_default();
             if memory == self.served.memory {
                 return plan;
@@ -61,7 +61,7 @@ impl Cluster {
     /// When time alone changes a memory.
     fn due(&self, carriers: &[Carrier]) -> Option<i64> {
         let objects = self.objects(carriers);
-        memory_due(&planned(&objects), &objects, self.now)
+        next_memory_change(&planned(&objects), &objects, self.now)
     }
 
     fn percents(&mut self, carriers: &[Carrier]) -> Vec<(String, f64)> {
@@ -362,7 +362,7 @@ fn a_written_base_that_names_nothing_known_is_refused_and_the_stored_one_stays()
         text: format!("{carrier}={version}"),
         base: [(
             carrier.to_owned(),
-            Remembered {
+            StoredCarrier {
                 versions: [world::version(version)].into(),
                 undeclared_since: None,
             },

@@ -32,10 +32,10 @@ pub fn carrier(name: &str, version: &str) -> Carrier {
         labels: labels.map(|(k, v)| (k.to_owned(), v.to_owned())).into(),
         annotations: BTreeMap::new(),
         desired: 1,
-        wishes: BTreeMap::new(),
+        owner_replicas: BTreeMap::new(),
         pods: Vec::new(),
         min_ready_seconds: 0,
-        troubles: Vec::new(),
+        unready_reasons: Vec::new(),
         origin: format!("{name}.yaml"),
     }
     .ready(1)
@@ -140,7 +140,7 @@ pub fn planned(objects: &Objects) -> Plan {
 
 /// The plan, where policies in namespace `root` count everywhere.
 pub fn planned_under(root: &str, objects: &Objects) -> Plan {
-    let registry = Registry::build(objects, &LabelKeys::default()).rooted(Some(root));
+    let registry = Registry::build(objects, &LabelKeys::default()).with_root_namespace(Some(root));
     plan(&registry, objects, &Scales::default())
 }
 

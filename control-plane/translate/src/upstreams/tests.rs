@@ -81,9 +81,9 @@ impl Spec {
                 .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
                 .collect(),
             desired: 1,
-            wishes: BTreeMap::new(),
+            owner_replicas: BTreeMap::new(),
             min_ready_seconds: 0,
-            troubles: Vec::new(),
+            unready_reasons: Vec::new(),
             pods: self.endpoints.iter().map(pod).collect(),
             origin: String::new(),
         }

@@ -21,7 +21,7 @@ fn beside(ports: &[&str], services: &[&[&str]]) -> String {
     let offers = services.map(|((ports, headless), name)| Offer {
         by: PortSource::Service(name.to_string()),
         ports,
-        asked: false,
+        explicit: false,
         headless: *headless,
     });
     shown(choose(&pod(ports), &[offers.collect()]))
@@ -141,7 +141,7 @@ fn a_service_that_nobody_asked_for_says_nothing_by_a_port_whose_name_says_nothin
     let offer = Offer {
         by: PortSource::Service("a".to_owned()),
         ports: &ports,
-        asked: true,
+        explicit: true,
         headless: false,
     };
     assert_eq!(
