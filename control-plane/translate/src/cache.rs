@@ -12,7 +12,7 @@ use headgate_model::{Plan, PlannedModel};
 use headgate_xds::{Kind, Resource, ResourceKey};
 
 use crate::scope::Options;
-use crate::vet::{Accepted, model_alone};
+use crate::validate::{Accepted, model_alone};
 use crate::{clusters, cors, endpoints, routes};
 
 /// What earlier snapshots were made of. One for all scopes of a process.

@@ -16,7 +16,7 @@ use headgate_contract::{Cors, OriginPattern};
 
 use crate::matching::{any_of, is, matches};
 use crate::ordered::Predicate;
-use crate::vet::View;
+use crate::validate::View;
 
 /// The filter's name, by which a virtual host finds it.
 pub(crate) const FILTER: &str = "envoy.filters.http.cors";

@@ -1,7 +1,7 @@
 //! Plan → xDS resources: pure, ordered, hashed. The last stage before bytes leave for a proxy.
 //!
 //! ```text
-//! plan ──▶ vet (each model alone) ──▶ clusters, endpoints, routes, listener, filters ──▶ Snapshot
+//! plan ──▶ validate (each model alone) ──▶ clusters, endpoints, routes, listener, filters ──▶ Snapshot
 //!               └──── cache: what did not change is not made again ────┘
 //! ```
 //!
@@ -23,7 +23,7 @@ mod routes;
 mod scope;
 mod tls;
 mod upstreams;
-mod vet;
+mod validate;
 
 use std::sync::Arc;
 
@@ -34,7 +34,7 @@ pub use cache::Cache;
 pub use filters::FilterModule;
 pub use origins::{origins, variants};
 pub use scope::{Code, Modules, Options, ScopeSpec};
-pub use vet::{LeftOut, Rejected};
+pub use validate::{LeftOut, Rejected};
 
 /// What a scope is to run, and what had to be left out of it.
 #[derive(Debug)]
@@ -59,7 +59,7 @@ pub enum TranslateError {
 /// Builds the snapshot of one scope. Encoded once, shared by all proxies of the scope.
 ///
 /// # Errors
-/// [`TranslateError`] when not even the vetted rest makes a configuration that the filters accept.
+/// [`TranslateError`] if not even the valid part makes a configuration that the filters accept.
 pub fn snapshot(
     plan: &Plan,
     scope: &ScopeSpec,
@@ -79,7 +79,7 @@ pub fn snapshot_with(
     options: &Options,
 ) -> Result<Translated, TranslateError> {
     cache.refresh(plan, options);
-    let (accepted, rejected) = vet::accepted(plan, scope, cache);
+    let (accepted, rejected) = validate::accepted(plan, scope, cache);
     let models = cache.models(&accepted);
     let mut resources: Vec<Arc<Resource>> = models
         .flat_map(|made| made.resources.iter().cloned())

@@ -22,7 +22,7 @@ use crate::leaves::{answer, nowhere, refused_preflight, to_cluster, unknown_mode
 use crate::matching::{any_of, begins, first_of, is, is_present, nested, tree};
 use crate::ordered::{Matcher, OnMatch, Predicate, append};
 use crate::scope::Options;
-use crate::vet::{Accepted, View};
+use crate::validate::{Accepted, View};
 
 /// Field number of `virtual_hosts` in `RouteConfiguration`.
 const VIRTUAL_HOSTS_TAG: u32 = 2;
