@@ -26,10 +26,10 @@ use std::collections::BTreeMap;
 use headgate_contract::{BucketRule, TagRule};
 
 use self::outcome::Outcomes;
-pub use self::outcome::{PolicyCondition, PolicyId, PolicyKind, PolicyOutcome, condition_reason};
+pub use self::outcome::{PolicyCondition, PolicyOutcome, condition_reason};
 use self::rank::oldest_first;
 use self::reach::Reach;
-use crate::{Finding, Objects, Registry};
+use crate::{Finding, Objects, PolicyId, Registry};
 
 /// The rules of a namespace.
 #[derive(Default)]

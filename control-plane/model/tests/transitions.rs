@@ -69,7 +69,7 @@ fn a_canary_is_told_from_its_start_to_its_promotion_and_back() {
     assert_eq!(said(&half, &whole), [(v1(), "Drained"), (v2(), "Promoted")]);
     assert!(
         message(&half, &whole).starts_with(
-            "version one of model llama takes no new sessions any more, as a promoted version takes its place: it is reachable by pin only"
+            "version one of model llama takes no new sessions any more, because a promoted version takes its place: it is reachable by pin only"
         ),
         "{}",
         message(&half, &whole)

@@ -146,7 +146,7 @@ impl Publisher {
         let available = self.verdicts.next_available;
         let otherwise = available.is_some_and(|at| at <= verdicts.unix_seconds)
             || verdicts.flapping != self.verdicts.flapping
-            || verdicts.late != self.verdicts.late;
+            || verdicts.not_started != self.verdicts.not_started;
         let readiness = registry.with_verdicts(&verdicts).readiness();
         self.damper.observe(&readiness, tick) != self.scales || otherwise
     }

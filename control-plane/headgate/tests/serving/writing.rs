@@ -165,7 +165,7 @@ async fn each_step_of_a_canary_and_each_refused_label_is_an_event_with_the_comma
         &kubectl,
         "deploy/v2",
         "Drained",
-        &["as its weight is 0", &ten],
+        &["because its weight is 0", &ten],
     )
     .await;
 
