@@ -7,8 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use headgate_contract::{TokenBucketPolicySpec, TrafficTagPolicySpec};
 
 use crate::{
-    Address, CarrierKey, Finding, ModelKey, ModelRecord, OwnerReplicas, PolicyKey, PortSource,
-    Protocol, Severity, Unread,
+    Address, CarrierKey, Finding, ModelKey, ModelRecord, OwnerReplicas, PolicyId, PolicyKey,
+    PolicyKind, PortSource, Protocol, Severity, Unread,
 };
 
 /// An object whose labels declare variants and hold their weight.
@@ -100,6 +100,17 @@ pub struct Policy<S> {
     pub origin: String,
     /// Its spec.
     pub spec: S,
+}
+
+impl<S> Policy<S> {
+    /// Its identity, given its kind.
+    pub(crate) fn id(&self, kind: PolicyKind) -> PolicyId {
+        PolicyId {
+            kind,
+            namespace: self.namespace.clone(),
+            name: self.name.clone(),
+        }
+    }
 }
 
 /// The accepted objects in their current state.

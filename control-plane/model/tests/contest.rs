@@ -209,7 +209,7 @@ proptest! {
                 let named: BTreeSet<String> = of_it
                     .split("TokenBucketPolicy ")
                     .skip(1)
-                    .filter_map(|rest| Some(rest.split_once(',')?.0.to_owned()))
+                    .filter_map(|rest| Some(rest.split_once(" takes precedence")?.0.to_owned()))
                     .collect();
                 prop_assert_eq!(named, winners, "{}", message);
             }

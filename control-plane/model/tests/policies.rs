@@ -145,7 +145,10 @@ fn a_policy_that_matches_nothing_says_so() {
             "TrafficTagPolicy default/tags"
         ]
     );
-    assert_eq!(said[0].message, "spec.models[0]: nothing declares lama");
+    assert_eq!(
+        said[0].message,
+        "spec.models[0]: no carrier declares model lama"
+    );
     assert_eq!(said[1].origin, "typo.yaml");
     assert!(!plan.namespaces.contains_key("empty"));
 }
@@ -167,8 +170,8 @@ fn a_bucket_that_two_policies_give_alike_is_an_error_of_the_later_one() {
         refused[0].object.to_string(),
         "TokenBucketPolicy default/a-late"
     );
-    let message = "spec.buckets[0]: bucket \"fair\" of its models is that of TokenBucketPolicy default/z-early, because it is \
-                   older. To have both, rename one";
+    let message = "spec.buckets[0]: bucket \"fair\": TokenBucketPolicy default/z-early takes precedence, because it is older. To apply \
+                   both, rename one";
     assert_eq!(refused[0].message, message);
 }
 
@@ -247,7 +250,7 @@ fn a_tagging_that_never_counts_for_a_model_says_so() {
     assert!(
         said[0]
             .message
-            .contains("the tagging of its models is that of TrafficTagPolicy default/first, because its name comes first")
+            .contains("spec: the tagging: TrafficTagPolicy default/first takes precedence, because its name sorts first")
     );
 
     let mut exception = fleet();

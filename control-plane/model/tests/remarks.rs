@@ -42,7 +42,7 @@ fn a_cors_that_another_tagging_hides_is_told() {
     let [finding] = found(&plan, reason::TAGGING_SHADOWED)[..] else {
         panic!("{:?}", plan.findings)
     };
-    let hidden = "spec.cors: does not count where TrafficTagPolicy default/old comes first for the whole namespace";
+    let hidden = "spec.cors: has no effect where TrafficTagPolicy default/old takes precedence for the whole namespace";
     assert!(finding.message.contains(hidden), "{}", finding.message);
     let young = outcome(&plan, "default", "young");
     assert_eq!(young.accepted.reason, condition_reason::OVERRIDDEN);
@@ -65,7 +65,10 @@ fn a_cors_counts_though_closer_taggings_have_every_model() {
     assert!(pages.accepted.holds, "{:?}", pages.accepted);
     assert_eq!(pages.accepted.reason, condition_reason::PARTLY_OVERRIDDEN);
     assert!(
-        pages.accepted.message.ends_with("; its `spec.cors` counts"),
+        pages
+            .accepted
+            .message
+            .ends_with("; its `spec.cors` takes effect"),
         "{}",
         pages.accepted.message
     );

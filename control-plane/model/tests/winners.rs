@@ -75,9 +75,9 @@ fn lost(world: &Objects, namespace: &str, name: &str) -> String {
 }
 
 /// The loser's sentence: the part of its models that a winner has, and why.
-fn told(what: &str, winner: &str, because: &str) -> String {
+fn told(models: &str, winner: &str, because: &str) -> String {
     format!(
-        "spec.buckets[0]: bucket \"fair\" of {what} is that of TokenBucketPolicy {winner}, because {because}. To have both, \
+        "spec.buckets[0]: bucket \"fair\": for {models}, TokenBucketPolicy {winner} takes precedence, because {because}. To apply both, \
          rename one"
     )
 }
@@ -135,7 +135,7 @@ fn a_selector_comes_before_the_namespace() {
     let sentence = told(
         "model llama (1 of its 2 models)",
         "default/z",
-        "it selects by labels",
+        "it selects the model by labels",
     );
     assert_eq!(lost(&world, "default", "a"), sentence);
 }
@@ -152,7 +152,7 @@ fn the_namespace_comes_before_the_root_namespace() {
     let sentence = told(
         "model llama (1 of its 1 models)",
         "default/z",
-        "it is of the model's own namespace",
+        "it is in the namespace of the model",
     );
     assert_eq!(accepted.message, sentence);
 }
@@ -169,7 +169,7 @@ fn a_policy_of_the_root_namespace_is_the_default_of_every_namespace() {
     );
     assert_eq!(
         outcome(&plan, ROOT, "a").accepted.message,
-        "counts for 3 models of 2 namespaces"
+        "applies to 3 models in 2 namespaces"
     );
 }
 
@@ -185,7 +185,7 @@ fn an_override_is_a_ceiling_that_tenants_cannot_lift() {
     let sentence = told(
         "model llama (1 of its 1 models)",
         "headgate-system/ceiling",
-        "it overrides",
+        "it has `override`",
     );
     assert_eq!(lost.message, sentence);
 }
@@ -201,7 +201,7 @@ fn an_override_of_a_tenant_is_told_that_it_has_no_effect() {
     assert!(
         told.holds
             && told.message.contains(
-                "spec.override: has an effect in the root namespace only, that is headgate-system"
+                "spec.override: takes effect only in the root namespace, which is headgate-system"
             )
     );
 }
@@ -214,7 +214,7 @@ fn among_equals_the_oldest_wins_then_the_first_by_name() {
     assert_eq!(winner(&world), "default/b");
     give(&mut world, "default", "aa", 7, MODELS);
     assert_eq!(winner(&world), "default/aa");
-    for (name, because) in [("b", "its name comes first"), ("a", "it is older")] {
+    for (name, because) in [("b", "its name sorts first"), ("a", "it is older")] {
         let sentence = told("model llama (1 of its 1 models)", "default/aa", because);
         assert_eq!(lost(&world, "default", name), sentence);
     }
@@ -232,9 +232,9 @@ fn every_winner_is_named_with_what_is_its_own() {
     give(&mut world, "default", "part", 2, &section("v2"));
     give(&mut world, "default", "phi", 3, r#""models":["phi"],"#);
     let parts = [
-        "version v2 of model llama (a part of 1 of its 2 models) is that of TokenBucketPolicy default/part, because it \
-         names the version",
-        "of model phi (1 of its 2 models)",
+        "version v2 of model llama (a part of 1 of its 2 models), TokenBucketPolicy default/part takes precedence, because it names the \
+         version",
+        "for model phi (1 of its 2 models)",
     ];
     let sentence = told(&parts.join("; "), "default/phi", "it names the model");
     assert_eq!(lost(&world, "default", "a"), sentence);
@@ -246,8 +246,8 @@ fn every_winner_is_named_with_what_is_its_own() {
     give(&mut world, "default", "a", 3, SELECTOR);
     let message = lost(&world, "default", "a");
     for part in [
-        "of version v1 of model llama (a part of 1 of its 1 models) is that of TokenBucketPolicy default/named, because it names",
-        "of version v2 of model llama (a part of 1 of its 1 models) is that of TokenBucketPolicy default/part, because it names",
+        "for version v1 of model llama (a part of 1 of its 1 models), TokenBucketPolicy default/named takes precedence, because it names",
+        "for version v2 of model llama (a part of 1 of its 1 models), TokenBucketPolicy default/part takes precedence, because it names",
     ] {
         assert!(message.contains(part), "{message}");
     }
@@ -266,7 +266,7 @@ fn a_message_does_not_grow_with_the_fleet() {
     }
     let message = lost(&world, "default", "a");
     assert!(
-        message.contains("; and 280 more are those of others. To have both"),
+        message.contains("; and 280 more policies take precedence. To apply both"),
         "{message}"
     );
     assert!(message.len() < 4096, "{}", message.len());
@@ -375,12 +375,12 @@ fn a_target_whose_kind_cannot_be_read_is_said_to_be_unread_and_not_to_be_missing
         assert_eq!((resolved.holds, resolved.reason), (false, "TargetUnread"));
         let message = &resolved.message;
         for part in [
-            "spec.targetRefs[0]: the InferencePools of namespace default cannot be read",
+            "spec.targetRefs[0]: InferencePools of namespace default cannot be read",
             "headgate status",
         ] {
             assert!(message.contains(part), "{message}");
         }
-        assert!(!message.contains("matches nothing"), "{message}");
+        assert!(!message.contains("matches no model"), "{message}");
     }
     assert_eq!(
         spent(&plan, "default", "phi", "v1", "fair").unwrap(),
@@ -424,13 +424,13 @@ fn a_policy_that_matches_nothing_or_only_some_says_which_field() {
             "default",
             "none",
             condition_reason::MATCHES_NOTHING,
-            "spec.targetRefs[0]: no Service llama carries a model in namespace default. Declared are llama, phi",
+            "spec.targetRefs[0]: no Service llama carries a model in namespace default. Declared models: llama, phi",
         ),
         (
             "default",
             "half",
             condition_reason::PARTLY_RESOLVED,
-            "spec.models[1]: nothing declares lama",
+            "spec.models[1]: no carrier declares model lama",
         ),
         (
             "default",
@@ -500,7 +500,7 @@ fn a_policy_of_which_nothing_counts_is_not_accepted() {
     );
     assert_eq!(
         accepted.message,
-        format!("nothing of it counts: {sentence}")
+        format!("no part of it takes effect: {sentence}")
     );
 }
 
@@ -525,7 +525,7 @@ fn taggings_follow_the_same_table() {
         namespace: "default".into(),
         name: name.into(),
     };
-    let sentence = "nothing of it counts: spec: the tagging of model llama (1 of its 1 models) is that of TrafficTagPolicy \
-                    headgate-system/law, because it overrides. One tagging per model counts";
+    let sentence = "no part of it takes effect: spec: the tagging: for model llama (1 of its 1 models), TrafficTagPolicy \
+                    headgate-system/law takes precedence, because it has `override`. One tagging applies per model";
     assert_eq!(plan.policies[&id("llama")].accepted.message, sentence);
 }

@@ -33,8 +33,8 @@ fn good(generation: i64) -> PolicyOutcome {
     };
     PolicyOutcome {
         generation,
-        accepted: holds(condition_reason::ACCEPTED, "counts for 1 model"),
-        resolved: holds(condition_reason::RESOLVED, "all that it names exists"),
+        accepted: holds(condition_reason::ACCEPTED, "applies to 1 model"),
+        resolved: holds(condition_reason::RESOLVED, "all its targets exist"),
         namespaces: ["default".to_owned()].into(),
         unserved: BTreeSet::new(),
     }
@@ -79,12 +79,12 @@ fn a_policy_that_no_proxy_is_told_of_says_why() {
     replaced.accepted = PolicyCondition {
         holds: false,
         reason: condition_reason::OVERRIDDEN,
-        message: "nothing of it counts: TokenBucketPolicy default/x comes first".into(),
+        message: "no part of it takes effect: TokenBucketPolicy default/x takes precedence".into(),
     };
     let said = programmed(&replaced, counts(2, 2));
     assert_eq!(
         said,
-        "Programmed=False Overridden: nothing of it counts: TokenBucketPolicy default/x comes first"
+        "Programmed=False Overridden: no part of it takes effect: TokenBucketPolicy default/x takes precedence"
     );
 
     let mut nothing = good(1);
@@ -92,12 +92,12 @@ fn a_policy_that_no_proxy_is_told_of_says_why() {
     nothing.resolved = PolicyCondition {
         holds: false,
         reason: condition_reason::MATCHES_NOTHING,
-        message: "matches nothing: spec.models[0]: nothing declares lama".into(),
+        message: "matches no model: spec.models[0]: no carrier declares model lama".into(),
     };
     let said = programmed(&nothing, counts(2, 2));
     assert_eq!(
         said,
-        "Programmed=False MatchesNothing: matches nothing: spec.models[0]: nothing declares lama"
+        "Programmed=False MatchesNothing: matches no model: spec.models[0]: no carrier declares model lama"
     );
 }
 

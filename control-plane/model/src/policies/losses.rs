@@ -1,0 +1,126 @@
+//! Messages on lost items: the part of a policy's `Accepted` condition that names the winners.
+//!
+//! Invariant: every winner is named with its models, or with a version if only that was lost. More than [`MAX_WINNERS`] winners are
+//! counted, so a message does not grow with the fleet.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use headgate_contract::{ModelId, Version};
+
+use super::awards::Awards;
+use super::kind::RulePolicy;
+use super::list::list;
+use super::resolved::ResolvedPolicy;
+
+/// Winners that a message names for each item.
+const MAX_WINNERS: usize = 20;
+
+/// The losses of one item to one winner.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct Group<'a> {
+    winner: &'a str,
+    because: &'static str,
+    versions: Option<&'a BTreeSet<Version>>,
+}
+
+/// The models of each group, with their namespaces.
+type Groups<'a> = BTreeMap<Group<'a>, BTreeSet<(&'a str, &'a ModelId)>>;
+
+/// The lost items, with their winners and models. `awards` are by namespace.
+pub(super) fn losses<S: RulePolicy>(
+    policy: &ResolvedPolicy,
+    awards: &[(String, Awards)],
+) -> Option<String> {
+    let claimed: usize = awards.iter().map(|(_, awards)| awards.claimed).sum();
+    by_item::<S>(policy, awards, |groups| {
+        let shown = groups.iter().take(MAX_WINNERS).map(|(group, models)| {
+            let first = models.first().map_or("", |(_, model)| model.as_str());
+            let models = match group.versions {
+                None => format!(
+                    "for model {first} ({} of its {claimed} models)",
+                    models.len()
+                ),
+                Some(versions) => format!(
+                    "for {} of model {first} (a part of {} of its {claimed} models)",
+                    version_list(versions),
+                    models.len()
+                ),
+            };
+            format!("{models}, {}", precedence::<S>(group))
+        });
+        let mut parts: Vec<String> = shown.collect();
+        if let Some(more) = groups.len().checked_sub(MAX_WINNERS).filter(|n| *n > 0) {
+            parts.push(format!("and {more} more policies take precedence"));
+        }
+        parts.join("; ")
+    })
+}
+
+/// The lost items, with their winners only. The text changes only when the winners do, so it is one Event however many models come and
+/// go.
+pub(super) fn winners<S: RulePolicy>(
+    policy: &ResolvedPolicy,
+    awards: &[(String, Awards)],
+) -> Option<String> {
+    by_item::<S>(policy, awards, |groups| {
+        let all: BTreeSet<String> = groups.keys().map(precedence::<S>).collect();
+        let mut shown: Vec<String> = all.iter().take(MAX_WINNERS).cloned().collect();
+        if all.len() > MAX_WINNERS {
+            shown.push("and others".to_owned());
+        }
+        shown.join(", ")
+    })
+}
+
+/// A sentence for each lost item, with the fix. `winners` describes the groups of an item.
+fn by_item<S: RulePolicy>(
+    policy: &ResolvedPolicy,
+    awards: &[(String, Awards)],
+    winners: impl Fn(&Groups<'_>) -> String,
+) -> Option<String> {
+    let items = policy.items.iter().enumerate();
+    let sentences: Vec<String> = items
+        .filter_map(|(i, name)| {
+            let groups = groups(i, awards);
+            let sentence = || {
+                let item = S::describe(i, name);
+                format!("{item}: {}. {}", winners(&groups), S::CONFLICT_FIX)
+            };
+            (!groups.is_empty()).then(sentence)
+        })
+        .collect();
+    (!sentences.is_empty()).then(|| sentences.join("; "))
+}
+
+fn groups(item: usize, awards: &[(String, Awards)]) -> Groups<'_> {
+    let mut groups = Groups::new();
+    for (namespace, awards) in awards {
+        for loss in awards.losses.iter().filter(|loss| loss.item == item) {
+            let group = Group {
+                winner: &loss.winner,
+                because: loss.because,
+                versions: loss.versions.as_ref(),
+            };
+            let models = groups.entry(group).or_default();
+            models.insert((namespace.as_str(), &loss.model));
+        }
+    }
+    groups
+}
+
+fn precedence<S: RulePolicy>(group: &Group<'_>) -> String {
+    format!(
+        "{} {} takes precedence, because {}",
+        S::KIND.as_str(),
+        group.winner,
+        group.because
+    )
+}
+
+fn version_list(versions: &BTreeSet<Version>) -> String {
+    let plural = if versions.len() == 1 { "" } else { "s" };
+    format!(
+        "version{plural} {}",
+        list(versions.iter().map(Version::as_str))
+    )
+}
