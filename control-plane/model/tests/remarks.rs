@@ -1,4 +1,4 @@
-//! What is said of a policy that counts as written: who else decides with it, and what a restart does to it.
+//! Findings on valid policies: a hidden `cors`, and buckets that a restart of a proxy resets.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod world;
@@ -15,14 +15,14 @@ fn planned(world: &Objects) -> Plan {
     world::planned_under(ROOT, world)
 }
 
-/// Model `llama` in `default`, and tagging policies: namespace, name, spec; the oldest first.
+/// A plan of model `llama` in `default` with these tagging policies (namespace, name, spec), the oldest first.
 fn tagged(policies: &[(&str, &str, &str)]) -> Plan {
     let mut world = objects([carrier("a", "v1")]);
     for (created, (namespace, name, spec)) in (0..).zip(policies) {
-        let mut given = policy(name, Some(created), spec);
-        given.namespace = (*namespace).to_owned();
+        let mut policy = policy(name, Some(created), spec);
+        policy.namespace = (*namespace).to_owned();
         let key = ((*namespace).to_owned(), (*name).to_owned());
-        world.tag_policies.insert(key, given);
+        world.tag_policies.insert(key, policy);
     }
     planned(&world)
 }
@@ -37,7 +37,7 @@ fn found<'a>(plan: &'a Plan, reason: &str) -> Vec<&'a Finding> {
 }
 
 #[test]
-fn a_cors_that_another_tagging_hides_is_told() {
+fn a_hidden_cors_is_reported() {
     let plan = tagged(&[("default", "old", "{}"), ("default", "young", CORS)]);
     let [finding] = found(&plan, reason::TAGGING_SHADOWED)[..] else {
         panic!("{:?}", plan.findings)
@@ -49,7 +49,7 @@ fn a_cors_that_another_tagging_hides_is_told() {
     assert!(young.accepted.message.contains(hidden));
     assert!(young.namespaces.is_empty());
 
-    // One of the root namespace, for which a namespace has its own and forgets the pages.
+    // A policy of the root namespace has a `cors`, and the namespace has a policy of its own without one.
     let plan = tagged(&[(ROOT, "all", CORS), ("default", "own", "{}")]);
     let [finding] = found(&plan, reason::TAGGING_SHADOWED)[..] else {
         panic!("{:?}", plan.findings)
@@ -58,7 +58,7 @@ fn a_cors_that_another_tagging_hides_is_told() {
 }
 
 #[test]
-fn a_cors_counts_though_closer_taggings_have_every_model() {
+fn a_cors_takes_effect_although_more_specific_taggings_have_every_model() {
     let closer = r#"{"models":["llama"]}"#;
     let plan = tagged(&[("default", "pages", CORS), ("default", "closer", closer)]);
     let pages = outcome(&plan, "default", "pages");

@@ -97,7 +97,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(8))]
 
     #[test]
-    fn no_body_is_larger_than_envoy_takes_whatever_the_names(
+    fn no_body_exceeds_envoys_limit_whatever_the_names(
         namespace in "[a-z]{1,63}",
         models in prop::collection::vec(("[A-Za-z0-9]{1,63}", "[^,\\x00-\\x1f]{0,256}(,[a-z]{256}){0,40}"), 0..60),
     ) {

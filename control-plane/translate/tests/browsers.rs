@@ -103,7 +103,7 @@ fn an_edit_of_cors_sends_routes_and_no_listener() {
 }
 
 #[test]
-fn the_cors_filter_always_stands_before_ours_so_that_refusals_carry_its_headers() {
+fn the_cors_filter_comes_before_headgates_so_error_responses_carry_its_headers() {
     let snapshot = served(&mut Cache::default(), &[]);
     let listener = snapshot.get(Kind::Listener, names::LISTENER).unwrap();
     let listener = Listener::decode(listener.body().clone()).unwrap();
@@ -122,7 +122,7 @@ fn the_cors_filter_always_stands_before_ours_so_that_refusals_carry_its_headers(
 }
 
 #[test]
-fn the_tagging_that_comes_first_for_the_whole_namespace_says_who_may_call() {
+fn the_first_tagging_for_the_whole_namespace_sets_the_cors_policy() {
     let cors = |origin: &str| format!(r#"{{"cors": {{"allowOrigins": ["{origin}"]}}}}"#);
     let (a, b) = (cors("https://a.example"), cors("https://b.example"));
     let exact = |specs: &[&str]| {

@@ -52,7 +52,7 @@ fn vm(plugin: &PluginConfig) -> VmConfig {
 }
 
 #[test]
-fn rule_09_modules_go_as_a_local_file_or_inline_and_never_by_a_remote_address() {
+fn rule_09_modules_are_local_files_or_inline_and_never_remote() {
     let bytes = b"\0asm".to_vec();
     let cases = [
         (
@@ -75,7 +75,7 @@ fn rule_09_modules_go_as_a_local_file_or_inline_and_never_by_a_remote_address() 
 }
 
 #[test]
-fn rule_10_a_trap_reloads_the_vm_the_body_may_decide_and_all_modules_share_one_vm_id() {
+fn rule_10_a_trap_reloads_the_vm_and_all_modules_share_one_vm_id() {
     for plugin in plugins(&made(&Code::File(FILE.to_owned()))) {
         assert_eq!(plugin.failure_policy, FailurePolicy::FailReload as i32);
         assert!(plugin.allow_on_headers_stop_iteration.unwrap().value);
@@ -84,7 +84,7 @@ fn rule_10_a_trap_reloads_the_vm_the_body_may_decide_and_all_modules_share_one_v
 }
 
 #[test]
-fn buffers_and_windows_are_twice_the_filters_body_limit_and_a_request_must_arrive_in_time() {
+fn buffers_and_windows_are_twice_the_body_limit_and_requests_have_a_timeout() {
     let made = made(&Code::File(FILE.to_owned()));
     let resource = made.get(Kind::Listener, "headgate").unwrap();
     let listener = Listener::decode(resource.body().clone()).unwrap();

@@ -220,7 +220,7 @@ fn a_weight_edit_sends_one_endpoint_resource_and_the_filters_and_no_routes() {
 }
 
 #[test]
-fn the_models_own_cluster_has_one_weighted_locality_a_version_and_endpoints_that_name_it() {
+fn the_models_cluster_has_one_weighted_locality_per_version_and_endpoints_with_its_name() {
     let snapshot = translated(&two_versions(10));
     let load: ClusterLoadAssignment = decode(&snapshot, Kind::Endpoints, "model/default/llama");
     let weights: BTreeMap<String, u32> = load
@@ -294,7 +294,7 @@ fn a_bad_model_is_left_out_alone_and_reported() {
 }
 
 #[test]
-fn an_empty_world_still_has_a_listener_a_table_and_filters() {
+fn an_empty_plan_still_has_a_listener_routes_and_filters() {
     let snapshot = translated(&[]);
     assert_eq!(snapshot.count(Kind::Listener), 1);
     assert_eq!(snapshot.count(Kind::Extension), 3);
@@ -303,7 +303,7 @@ fn an_empty_world_still_has_a_listener_a_table_and_filters() {
 }
 
 #[test]
-fn a_filter_configuration_offered_again_differs_by_the_retry_counter_alone() {
+fn a_retried_filter_configuration_differs_only_by_the_retry_counter() {
     let snapshot = translated(&two_versions(10));
     let filter = snapshot.get(Kind::Extension, names::ECDS_FUSED).unwrap();
     let rearm = filter.rearm().unwrap();
@@ -320,7 +320,7 @@ fn a_filter_configuration_offered_again_differs_by_the_retry_counter_alone() {
 
 /// Nothing is encoded twice: what did not change is the same memory.
 #[test]
-fn a_weight_edit_encodes_one_endpoint_resource_anew() {
+fn a_weight_edit_encodes_one_endpoint_resource_again() {
     let mut cache = Cache::default();
     let mut made = |specs: &[Spec]| {
         let made = snapshot_with(&mut cache, &planned(specs), &scope(), &options());
@@ -418,7 +418,7 @@ proptest! {
 
     /// Whatever was made before, what comes out is what would be made anew: bytes, needs and what was left out.
     #[test]
-    fn the_cache_never_shows(history in prop::collection::vec(worlds(), 1..6)) {
+    fn the_cache_does_not_change_the_result(history in prop::collection::vec(worlds(), 1..6)) {
         let mut cache = Cache::default();
         for specs in history {
             let plan = planned(&specs);

@@ -1,4 +1,4 @@
-//! Rules 1 to 4: where carriers stand, and what is ready of them.
+//! Rules 1 to 4: states of carriers, and readiness.
 
 use headgate_contract::Decimal;
 use headgate_model::{CarrierState, reason};
@@ -163,13 +163,13 @@ fn rule_3_a_new_unlabelled_carrier_is_held() {
             &[],
         ),
         row(
-            "equal ones share, and the command that ends it is said",
+            "equal ones share, and a finding names the command that ends it",
             vec![carrier("z", "v1").created(5), carrier("y", "v2").created(5)],
             &[("v1", 50.0), ("v2", 50.0)],
             &[reason::EQUAL_AGE],
         ),
         row(
-            "a dark or canary carrier beside it is no base: it is not held by those",
+            "a dark or canary carrier beside it is no base, so it is not held",
             vec![
                 old().weight("0"),
                 new(),
@@ -179,7 +179,7 @@ fn rule_3_a_new_unlabelled_carrier_is_held() {
             &[],
         ),
         row(
-            "older than a promoted one, it stands by and nobody is told to weigh it",
+            "older than a promoted one, it stands by without a finding",
             vec![old(), new().weight("100")],
             &[("v1", 0.0), ("v2", 100.0)],
             &[],

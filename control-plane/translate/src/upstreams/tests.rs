@@ -141,7 +141,7 @@ fn protocol(cluster: &Cluster) -> &'static str {
 }
 
 #[test]
-fn a_cluster_speaks_the_protocol_of_its_endpoints_and_the_models_own_one_that_all_have() {
+fn a_cluster_uses_the_protocol_of_its_endpoints_and_the_models_cluster_a_common_one() {
     use Protocol::{Client, Http1, Http2};
     for (one, two, weight, own) in [
         (Http1, Http1, 10, "http1"),
@@ -174,7 +174,7 @@ fn a_cluster_speaks_the_protocol_of_its_endpoints_and_the_models_own_one_that_al
 }
 
 #[test]
-fn endpoints_are_taken_out_of_a_versions_cluster_and_of_no_other() {
+fn only_clusters_of_versions_eject_endpoints() {
     let snapshot = made(&[spec("v1", &["10.0.0.1:80"])]);
     assert_eq!(cluster(&snapshot, None).outlier_detection, None);
     let outliers = cluster(&snapshot, Some("v1")).outlier_detection.unwrap();
@@ -226,7 +226,7 @@ fn localities(assignment: &ClusterLoadAssignment) -> Vec<(String, u32, Vec<Strin
 }
 
 #[test]
-fn where_a_version_goes_by_name_weights_and_endpoints_come_with_the_clusters() {
+fn with_dns_names_weights_and_endpoints_are_inline_in_the_clusters() {
     let specs = |weight| {
         [
             spec("v1", &["10.0.0.1:80"]),
@@ -265,7 +265,7 @@ fn where_a_version_goes_by_name_weights_and_endpoints_come_with_the_clusters() {
 }
 
 #[test]
-fn the_host_is_rewritten_only_where_endpoints_go_by_name() {
+fn the_host_is_rewritten_only_for_endpoints_with_dns_names() {
     let rewrites = |endpoint| {
         let snapshot = made(&[spec("v1", &[endpoint])]);
         let table = snapshot.get(Kind::Route, names::ROUTE_CONFIG).unwrap();
@@ -309,7 +309,7 @@ fn checked(context: &UpstreamTlsContext) -> Vec<String> {
 }
 
 #[test]
-fn a_certificate_is_always_checked_against_a_name() {
+fn a_certificate_is_always_verified_against_a_name() {
     let tls =
         |endpoints: &[&'static str]| spec("v1", endpoints).says(names::ANNOTATION_TLS, "true");
     let of = |spec: Spec| context(cluster(&made(&[spec]), Some("v1")).transport_socket);
@@ -350,7 +350,7 @@ fn a_certificate_is_always_checked_against_a_name() {
 }
 
 #[test]
-fn what_is_negotiated_is_what_is_spoken() {
+fn alpn_offers_the_protocols_of_the_cluster() {
     for (protocol_, alpn, options) in [
         (Protocol::Http1, &["http/1.1"][..], "http1"),
         (Protocol::Http2, &["h2"], "http2"),
@@ -369,7 +369,7 @@ fn what_is_negotiated_is_what_is_spoken() {
 }
 
 #[test]
-fn one_version_over_tls_leaves_others_in_the_models_own_cluster_as_they_are() {
+fn tls_for_one_version_does_not_change_others_in_the_models_cluster() {
     let snapshot = made(&[
         spec("v1", &["10.0.0.1:80"]),
         spec("v2", &["a.example.com:443"])
@@ -388,7 +388,7 @@ fn one_version_over_tls_leaves_others_in_the_models_own_cluster_as_they_are() {
 }
 
 #[test]
-fn a_health_check_is_of_the_kind_that_is_asked_for() {
+fn a_health_check_is_of_the_requested_kind() {
     let check = |spec: Spec| {
         let mut checks = cluster(&made(&[spec]), Some("v1")).health_checks;
         assert_eq!(checks.len(), 1);
