@@ -1,4 +1,4 @@
-//! How long a publication takes: a weight edit among many models, from objects to a scope's snapshot.
+//! Duration of a publication: a weight edit among many models, from objects to the snapshot of a scope.
 //!
 //! `cargo run --release -p headgate-translate --example publication [MODELS]`
 

@@ -1,4 +1,4 @@
-//! Envoy refuses a whole route table for one body above 4096 bytes.
+//! Sizes of direct responses: Envoy rejects a whole route table for one body above 4096 bytes.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::collections::BTreeMap;
@@ -62,7 +62,7 @@ fn table(namespace: &str, names_by_model: &[(String, String)]) -> RouteConfigura
     RouteConfiguration::decode(table.body().clone()).unwrap()
 }
 
-/// The sizes of every body that a matcher's leaves answer with.
+/// The sizes of all bodies in the direct responses of a matcher.
 fn bodies(matcher: &Matcher, found: &mut Vec<usize>) {
     let mut next: Vec<&OnMatch> = matcher.on_no_match.as_deref().into_iter().collect();
     match &matcher.matcher_type {
@@ -84,7 +84,7 @@ fn bodies(matcher: &Matcher, found: &mut Vec<usize>) {
                 let route = Route::decode(any.value.as_slice()).unwrap();
                 if let Some(Action::DirectResponse(answer)) = route.action {
                     let Some(Specifier::InlineString(text)) = answer.body.unwrap().specifier else {
-                        panic!("a body in line")
+                        panic!("not an inline body")
                     };
                     found.push(text.len());
                 }
