@@ -7,7 +7,7 @@
 //!
 //! Invariant: equal plans give equal bytes, on every replica and in every process. A snapshot contains every cluster that it names,
 //! except one that is meant not to exist (`actions::missing_cluster`). A model that cannot be served is left out and reported; the rest
-//! goes out. `tests/snapshots` has the resources of small plans in YAML.
+//! goes out. `tests/resources/snapshots` has the resources of small plans in YAML.
 
 mod actions;
 mod cache;
