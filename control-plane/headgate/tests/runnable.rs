@@ -108,10 +108,10 @@ fn fleet() -> Objects {
                 labels: labels.map(|(k, v)| (k.to_owned(), v.to_owned())).into(),
                 annotations: BTreeMap::new(),
                 desired: 1,
-                wishes: BTreeMap::new(),
+                owner_replicas: BTreeMap::new(),
                 pods: vec![pod],
                 min_ready_seconds: 0,
-                troubles: Vec::new(),
+                unready_reasons: Vec::new(),
                 origin: String::new(),
             };
             objects.carriers.insert(key, carrier);

@@ -1,9 +1,49 @@
-//! Parser of endpoint addresses: `ip:port` and `name:port`.
+//! Endpoint addresses: `ip:port` and `name:port`.
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::str::FromStr;
 
-use crate::Address;
+/// The address of an endpoint.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Address {
+    /// An IP address and a port.
+    Ip(SocketAddr),
+    /// A DNS name, which Envoy resolves, and a port.
+    Name {
+        /// The name, in lower case, without a final dot.
+        host: String,
+        /// 1–65535.
+        port: u16,
+    },
+}
+
+impl Address {
+    /// The port.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        match self {
+            Self::Ip(address) => address.port(),
+            Self::Name { port, .. } => *port,
+        }
+    }
+}
+
+impl From<SocketAddr> for Address {
+    fn from(address: SocketAddr) -> Self {
+        Self::Ip(address)
+    }
+}
+
+/// `10.0.0.1:8000`, `[fd00::1]:8000`, `api.example.com:443`.
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ip(address) => address.fmt(f),
+            Self::Name { host, port } => write!(f, "{host}:{port}"),
+        }
+    }
+}
 
 /// The text is not an address; the message shows the valid forms.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -34,7 +74,7 @@ impl FromStr for Address {
     }
 }
 
-/// The addresses of a comma-separated list, each once, and the entries that are not addresses.
+/// Parses a comma-separated list: the addresses, each once, and the entries that are not addresses.
 #[must_use]
 pub fn addresses(list: &str) -> (Vec<Address>, Vec<(&str, InvalidAddress)>) {
     let (mut addresses, mut invalid) = (Vec::new(), Vec::new());
@@ -43,14 +83,14 @@ pub fn addresses(list: &str) -> (Vec<Address>, Vec<(&str, InvalidAddress)>) {
         match text.parse::<Address>() {
             Ok(address) if addresses.contains(&address) => {}
             Ok(address) => addresses.push(address),
-            Err(why) => invalid.push((text, why)),
+            Err(error) => invalid.push((text, error)),
         }
     }
     (addresses, invalid)
 }
 
-/// A DNS name in lower case, without its final dot. A name whose last label begins with a digit is refused: it may be a spelling
-/// of an IPv4 address (`127.1`, `0x7f.1`).
+/// A DNS name in lower case, without its final dot. `None` if the text is not a DNS name. A name whose last label begins
+/// with a digit is refused, because it may be a spelling of an IPv4 address (`127.1`, `0x7f.1`).
 pub(crate) fn dns_name(text: &str) -> Option<String> {
     let name = text.strip_suffix('.').unwrap_or(text);
     let letter = |c: u8| c.is_ascii_alphanumeric() || c == b'-' || c == b'_';
@@ -71,7 +111,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_address_is_written_as_it_is_read() {
+    fn an_address_is_displayed_as_it_was_parsed() {
         for text in [
             "127.0.0.1:8101",
             "[::1]:8101",
@@ -86,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_address_is_refused() {
+    fn invalid_addresses_are_refused() {
         let long = format!("{}:80", "a".repeat(64));
         for text in [
             "",
@@ -115,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn a_list_has_each_address_once_and_says_what_is_none() {
+    fn a_list_yields_each_address_once_and_its_invalid_entries() {
         let (found, invalid) = addresses(" 10.0.0.1:80,,10.0.0.1:80, x ,API.example.com:443,");
         let found: Vec<String> = found.iter().map(ToString::to_string).collect();
         assert_eq!(found, ["10.0.0.1:80", "api.example.com:443"]);

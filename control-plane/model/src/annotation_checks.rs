@@ -1,4 +1,4 @@
-//! Checks of annotations and labels that have no effect: unknown annotations, unknown values, and labels that lack another one.
+//! Checks for annotations and labels without effect: unknown annotations, unknown values, and labels that require another one.
 //!
 //! Invariant: a function of one object, so that every source reports the same findings.
 
@@ -11,18 +11,18 @@ use crate::{CarrierKey, Finding, LabelKeys, Severity, reason};
 
 type Texts = BTreeMap<String, String>;
 
-/// What is wrong with the annotations of an object.
+/// Findings on the annotations of an object.
 #[must_use]
 pub fn annotation_findings(key: &CarrierKey, origin: &str, annotations: &Texts) -> Vec<Finding> {
-    let about = |reason, message| warning(key, origin, reason, message);
+    let report = |reason, message| warning(key, origin, reason, message);
     let mut findings: Vec<Finding> = unknown(annotations)
         .map(|name| {
             let message = format!(
-                "annotation `{name}` is not known, so it has no effect{} To remove it: {}",
-                meant(name),
+                "annotation `{name}` is unknown and has no effect{} To remove it: {}",
+                suggestion(name),
                 key.remove_annotation_command(name)
             );
-            about(reason::UNKNOWN_ANNOTATION, message)
+            report(reason::UNKNOWN_ANNOTATION, message)
         })
         .collect();
     let join = annotations.get(names::ANNOTATION_JOIN);
@@ -32,7 +32,7 @@ pub fn annotation_findings(key: &CarrierKey, origin: &str, annotations: &Texts) 
             names::ANNOTATION_JOIN,
             key.annotate_command(names::ANNOTATION_JOIN, "share")
         );
-        findings.push(about(reason::INVALID_JOIN, message));
+        findings.push(report(reason::INVALID_JOIN, message));
     }
     let carrier = annotations.get(names::ANNOTATION_CARRIER);
     if let Some(value) = carrier.filter(|value| !is_owner(value)) {
@@ -41,12 +41,12 @@ pub fn annotation_findings(key: &CarrierKey, origin: &str, annotations: &Texts) 
             names::ANNOTATION_CARRIER,
             key.annotate_command(names::ANNOTATION_CARRIER, "owner")
         );
-        findings.push(about(reason::INVALID_CARRIER, message));
+        findings.push(report(reason::INVALID_CARRIER, message));
     }
     findings
 }
 
-/// Whether the annotation `headgate.dev/carrier` of a Service makes the labelled owner of its pods the carrier in its place.
+/// Whether the annotation `headgate.dev/carrier` of a Service makes the labelled owner of its pods the carrier instead.
 #[must_use]
 pub fn prefers_owner(annotations: &Texts) -> bool {
     let carrier = annotations.get(names::ANNOTATION_CARRIER);
@@ -57,22 +57,22 @@ fn is_owner(value: &str) -> bool {
     matches!(value.trim(), "owner" | "prefer owner")
 }
 
-/// What is wrong with the annotations of the pods of an object, which come from its template.
+/// Findings on the annotations in the pod template of an object.
 #[must_use]
 pub fn template_findings(key: &CarrierKey, origin: &str, annotations: &Texts) -> Vec<Finding> {
     let (object, namespace) = (key.identity(), &key.namespace);
     let finding = |name: &str| {
         let message = format!(
-            "annotation `{name}` of its pods is not known, so it has no effect{} To change it: kubectl edit {object} -n {namespace}",
-            meant(name)
+            "annotation `{name}` of its pods is unknown and has no effect{} To change it: kubectl edit {object} -n {namespace}",
+            suggestion(name)
         );
         warning(key, origin, reason::UNKNOWN_ANNOTATION, message)
     };
     unknown(annotations).map(finding).collect()
 }
 
-/// Labels that make no carrier because another one is missing: a version and a weight without a model; on a Service also either
-/// of the two alone, and a model and a weight without a version.
+/// The finding on labels that make no carrier because another label is missing: a version and a weight without a model; on a Service also
+/// one of the two alone, and a model and a weight without a version.
 #[must_use]
 pub fn incomplete_labels(
     key: &CarrierKey,
@@ -129,8 +129,8 @@ fn unknown(annotations: &Texts) -> impl Iterator<Item = &str> {
         .filter(|name| !names::ANNOTATIONS.contains(name))
 }
 
-/// The known annotation that an unknown one resembles, else all known ones, as the end of a message.
-fn meant(name: &str) -> String {
+/// The end of a message: the known annotation that an unknown one resembles, else all known ones.
+fn suggestion(name: &str) -> String {
     let short = |name: &'static str| name.trim_start_matches(names::ANNOTATION_PREFIX);
     let wanted = name.trim_start_matches(names::ANNOTATION_PREFIX);
     match nearest(wanted, names::ANNOTATIONS.map(short)) {
@@ -138,7 +138,7 @@ fn meant(name: &str) -> String {
         None => {
             let known = names::ANNOTATIONS.map(short).join(", ");
             format!(
-                ". Known are {known}, each after `{}`.",
+                ". Known annotations: {known}, each with the prefix `{}`.",
                 names::ANNOTATION_PREFIX
             )
         }
@@ -146,13 +146,7 @@ fn meant(name: &str) -> String {
 }
 
 fn warning(key: &CarrierKey, origin: &str, reason: &'static str, message: String) -> Finding {
-    Finding {
-        object: key.clone().into(),
-        reason,
-        severity: Severity::Warning,
-        origin: origin.to_owned(),
-        message,
-    }
+    Finding::on_carrier(key, origin, Severity::Warning, reason, message)
 }
 
 #[cfg(test)]
@@ -174,8 +168,8 @@ mod tests {
     }
 
     #[test]
-    fn an_annotation_that_nothing_reads_is_named_with_the_one_that_was_meant() {
-        for (written, meant) in [
+    fn an_unknown_annotation_is_reported_with_the_nearest_known_one() {
+        for (written, expected) in [
             ("headgate.dev/ports", "did you mean `headgate.dev/port`?"),
             (
                 "headgate.dev/model-name",
@@ -195,22 +189,22 @@ mod tests {
             ),
             (
                 "headgate.dev/zone",
-                "Known are model-names, endpoints, port",
+                "Known annotations: model-names, endpoints, port",
             ),
         ] {
             let found = annotation_findings(&key(), "o", &texts(&[(written, "x")]));
             assert_eq!(found[0].reason, reason::UNKNOWN_ANNOTATION);
-            let said = &found[0].message;
-            assert!(said.contains(meant), "{written}: {said}");
+            let message = &found[0].message;
+            assert!(message.contains(expected), "{written}: {message}");
             let command = format!("kubectl annotate deployment/a -n default {written}-");
-            assert!(said.ends_with(&command), "{said}");
+            assert!(message.ends_with(&command), "{message}");
         }
         let others = texts(&[("example.com/ports", "1"), ("headgate.dev/port", "1")]);
         assert!(annotation_findings(&key(), "o", &others).is_empty());
     }
 
     #[test]
-    fn every_annotation_that_is_known_begins_as_they_all_do_and_is_known_once() {
+    fn every_known_annotation_has_the_prefix_and_is_listed_once() {
         let mut all = names::ANNOTATIONS;
         all.sort_unstable();
         assert!(
@@ -221,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn join_has_one_value() {
+    fn join_has_one_valid_value() {
         let join =
             |value| annotation_findings(&key(), "o", &texts(&[(names::ANNOTATION_JOIN, value)]));
         assert!(join("share").is_empty());
@@ -238,14 +232,14 @@ mod tests {
     }
 
     #[test]
-    fn a_version_with_a_weight_and_without_a_model_is_told_the_label_that_is_missing() {
+    fn a_version_with_a_weight_and_without_a_model_reports_the_missing_label() {
         let keys = LabelKeys::default();
         let of = |labels: &[(&str, &str)]| incomplete_labels(&key(), "o", &texts(labels), &keys);
         let version = ("model-version", "v");
         let weight = ("canary-weight", "10");
         let found = of(&[version, weight]).map(|finding| finding.message);
         let command = "kubectl label deployment/a -n default model-name=MODEL --overwrite";
-        assert!(found.is_some_and(|said| said.ends_with(command)));
+        assert!(found.is_some_and(|message| message.ends_with(command)));
         for labels in [
             vec![version],
             vec![weight],
@@ -256,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn a_service_is_told_the_label_that_it_lacks_to_carry() {
+    fn a_service_reports_the_label_that_it_needs_to_be_a_carrier() {
         let keys = LabelKeys::default();
         let service = CarrierKey {
             kind: "service".to_owned(),
@@ -282,7 +276,7 @@ mod tests {
         }
         for labels in [
             vec![],
-            // A name alone may be a chart's common label, and workloads carry.
+            // A model name alone may be a common label of a chart whose workloads are the carriers.
             vec![model],
             vec![model, version],
             vec![model, version, weight],
@@ -296,7 +290,7 @@ mod tests {
     }
 
     #[test]
-    fn a_service_leaves_its_pods_to_their_owner_by_two_values() {
+    fn the_carrier_annotation_has_two_valid_values() {
         let carrier =
             |value| annotation_findings(&key(), "o", &texts(&[(names::ANNOTATION_CARRIER, value)]));
         for value in ["owner", "prefer owner", " owner "] {
@@ -305,11 +299,11 @@ mod tests {
         for value in ["", "service", "Owner", "true"] {
             let found = carrier(value);
             assert_eq!(found[0].reason, reason::INVALID_CARRIER, "{value}");
-            let said = &found[0].message;
-            assert!(said.contains("`owner` and `prefer owner`"), "{said}");
+            let message = &found[0].message;
+            assert!(message.contains("`owner` and `prefer owner`"), "{message}");
             assert!(
-                said.ends_with("headgate.dev/carrier=owner --overwrite"),
-                "{said}"
+                message.ends_with("headgate.dev/carrier=owner --overwrite"),
+                "{message}"
             );
         }
     }

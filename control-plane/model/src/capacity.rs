@@ -1,70 +1,56 @@
-//! Ready and desired replicas of a model, over all carriers that serve it: what its scale is made of.
+//! Ready and desired replicas of a model, over all carriers that serve it: the input of its scale.
 //!
-//! Invariant: of carriers that stand for pods of one owner, the owner's wish counts once and so does each pod, however many carriers
-//! select it. Models are apart: each of two that share pods has the use of all of them, and its scale is a ratio of its own.
+//! Invariant: the desired replicas of an owner count once, and each pod counts once, however many carriers select it. Models are
+//! independent: two models that share pods both count all of them.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::levels::{Levels, Standing};
+use crate::levels::{CarrierState, Levels};
 use crate::registry::{Member, Model};
-use crate::{Address, Readiness};
+use crate::{Address, ModelKey, OwnerShare, Readiness, Registry};
 
-/// What a carrier wants of the pods of one owner.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Wish {
-    /// Replicas that the carrier wants; counted in [`Carrier::desired`](crate::Carrier::desired).
-    pub part: u32,
-    /// Replicas that the owner wants of all its pods.
-    pub whole: u32,
+impl Registry {
+    /// The readings for a [`ScaleDamper`](crate::ScaleDamper): those of every model, by namespace and id.
+    #[must_use]
+    pub fn readiness(&self) -> BTreeMap<ModelKey, Readiness> {
+        let models = self.namespaces.iter().flat_map(|(namespace, models)| {
+            models
+                .iter()
+                .map(move |(id, model)| ((namespace.clone(), id.clone()), model.readiness()))
+        });
+        models.collect()
+    }
 }
 
-/// Wishes by owner, as `kind/name`.
-pub type Wishes = BTreeMap<String, Wish>;
-
-/// Adds the desired replicas of another carrier. `known` of them are already included. The part of an owner is limited to its
-/// whole; returns the number of replicas above that limit.
-pub(crate) fn join(wishes: &mut Wishes, more: &Wishes, known: u32) -> u32 {
-    for (owner, wish) in more {
-        let nothing = Wish { part: 0, ..*wish };
-        let into = wishes.entry(owner.clone()).or_insert(nothing);
-        into.part = into.part.saturating_add(wish.part.saturating_sub(known));
-    }
-    let mut cut = 0_u32;
-    for wish in wishes.values_mut() {
-        cut = cut.saturating_add(wish.part.saturating_sub(wish.whole));
-        wish.part = wish.part.min(wish.whole);
-    }
-    cut
-}
-
-/// A carrier that is meant to take new sessions, and the replicas of it that count as desired.
+/// A carrier that serves, and the number of its replicas that count as desired.
 struct Counted<'a> {
     member: &'a Member,
     desired: u32,
 }
 
 impl Model {
-    /// Ready and desired replicas of the carriers that are meant to take new sessions. A carrier that is held,
-    /// dark or standing by neither lends capacity nor is missed. A promoted one that still shares with the base of before
-    /// counts as what is ready of it, or a promotion would halve every budget. Of a canary at most its percent of all
-    /// replicas is missed, or one of 5 % whose pods still load would.
+    /// Ready and desired replicas of the carriers that serve, or will once they are ready.
+    ///
+    /// Held, dark and standby carriers count neither as ready nor as desired. A promoted carrier that still shares with the previous
+    /// base counts with its ready replicas only, or a promotion would halve every budget. A canary misses at most its percent of all
+    /// replicas, or a canary of 5 % whose pods still load would halve every budget.
     #[must_use]
     pub fn readiness(&self) -> Readiness {
         let levels = Levels::of(self);
-        let promoted = |i: usize| levels.weights[i] == Some(100);
-        let others = (0..self.members.len()).any(|i| levels.base.contains(&i) && !promoted(i));
+        let is_promoted = |i: usize| levels.weights[i] == Some(100);
+        let shared = (0..self.members.len()).any(|i| levels.base.contains(&i) && !is_promoted(i));
         let serving = self.members.iter().enumerate();
         let serving = serving.filter(|(i, _)| levels.serves(*i));
         let serving: Vec<(usize, &Member)> = serving.collect();
-        let wanted = |i: usize, member: &Member| match others && promoted(i) {
+        let wanted = |i: usize, member: &Member| match shared && is_promoted(i) {
             true => member.ready_endpoints(),
             false => member.desired,
         };
         let all = sum(serving.iter().map(|(i, member)| wanted(*i, member)));
-        let missed = |i: usize, member: &Member| {
+        let missing = |i: usize, member: &Member| {
             let missing = wanted(i, member).saturating_sub(member.ready_endpoints());
-            match levels.standings[i] {
-                Standing::Canary(percent) => missing.min(part(all, percent)),
+            match levels.states[i] {
+                CarrierState::Canary(percent) => missing.min(part(all, percent)),
                 _ => missing,
             }
         };
@@ -72,28 +58,28 @@ impl Model {
             let ready = member.ready_endpoints().min(wanted(*i, member));
             Counted {
                 member,
-                desired: ready.saturating_add(missed(*i, member)),
+                desired: ready.saturating_add(missing(*i, member)),
             }
         });
-        jointly(&counted.collect::<Vec<_>>())
+        total(&counted.collect::<Vec<_>>())
     }
 }
 
-/// The sum over carriers, less what those of one owner count more than once.
-fn jointly(serving: &[Counted<'_>]) -> Readiness {
+/// The sum over carriers, without replicas and pods of one owner that several carriers count.
+fn total(serving: &[Counted<'_>]) -> Readiness {
     let ready = sum(serving.iter().map(|one| one.member.ready_endpoints()));
     let desired = sum(serving.iter().map(|one| one.desired));
     if !share_an_owner(serving) {
         return Readiness { ready, desired };
     }
-    let over = over(serving);
-    let twice = twice(serving);
-    let desired = desired.saturating_sub(over);
-    let ready = ready.saturating_sub(twice);
-    // Replicas beyond the owner's wish stand in for each other while a canary or a preview runs. They are no capacity that somebody
-    // wanted: where all are ready, the scale is 100 %, as it is of two workloads.
-    let spare = over
-        .saturating_sub(twice)
+    let excess = excess_desired(serving);
+    let duplicates = duplicate_ready(serving);
+    let desired = desired.saturating_sub(excess);
+    let ready = ready.saturating_sub(duplicates);
+    // Replicas above the owner's total exist only while a canary or a preview runs. Nobody desired them as capacity: if all of them are
+    // ready, the scale is 100 %, as with two workloads.
+    let spare = excess
+        .saturating_sub(duplicates)
         .min(ready.saturating_sub(desired));
     Readiness {
         ready: ready - spare,
@@ -103,38 +89,46 @@ fn jointly(serving: &[Counted<'_>]) -> Readiness {
 
 fn share_an_owner(serving: &[Counted<'_>]) -> bool {
     let mut owners = BTreeSet::new();
-    let mut all = serving.iter().flat_map(|one| one.member.wishes.keys());
+    let mut all = serving
+        .iter()
+        .flat_map(|one| one.member.owner_replicas.keys());
     !all.all(|owner| owners.insert(owner))
 }
 
-/// Desired replicas beyond what owners want of all their pods.
-fn over(serving: &[Counted<'_>]) -> u32 {
-    let mut sums: BTreeMap<&String, Wish> = BTreeMap::new();
+/// Desired replicas above the totals of their owners.
+fn excess_desired(serving: &[Counted<'_>]) -> u32 {
+    let mut sums: BTreeMap<&String, OwnerShare> = BTreeMap::new();
     for one in serving {
-        // What does not count of a carrier counts of none of its owners.
+        // A replica of the carrier that does not count as desired counts for none of its owners.
         let uncounted = one.member.desired.saturating_sub(one.desired);
-        for (owner, wish) in &one.member.wishes {
-            let into = sums.entry(owner).or_insert(Wish { part: 0, ..*wish });
-            into.part = into
-                .part
-                .saturating_add(wish.part.saturating_sub(uncounted));
+        for (owner, share) in &one.member.owner_replicas {
+            let none = OwnerShare {
+                desired: 0,
+                ..*share
+            };
+            let sum = sums.entry(owner).or_insert(none);
+            sum.desired = sum
+                .desired
+                .saturating_add(share.desired.saturating_sub(uncounted));
         }
     }
     sum(sums
         .values()
-        .map(|wish| wish.part.saturating_sub(wish.whole)))
+        .map(|share| share.desired.saturating_sub(share.total)))
 }
 
-/// Ready endpoints of pods that another of these carriers counts too.
-fn twice(serving: &[Counted<'_>]) -> u32 {
+/// Ready endpoints on pods that another of these carriers counts too.
+fn duplicate_ready(serving: &[Counted<'_>]) -> u32 {
     let mut counted: BTreeSet<&Address> = BTreeSet::new();
-    let owned = serving.iter().filter(|one| !one.member.wishes.is_empty());
-    let again = owned.flat_map(|one| {
+    let owned = serving
+        .iter()
+        .filter(|one| !one.member.owner_replicas.is_empty());
+    let endpoints = owned.flat_map(|one| {
         let ready = one.member.versions.values().flat_map(|e| &e.ready);
         ready.map(|address| one.member.same_pod.get(address).unwrap_or(address))
     });
-    let again = again.filter(|address| !counted.insert(address));
-    u32::try_from(again.count()).unwrap_or(u32::MAX)
+    let duplicates = endpoints.filter(|address| !counted.insert(address));
+    u32::try_from(duplicates.count()).unwrap_or(u32::MAX)
 }
 
 fn sum(counts: impl Iterator<Item = u32>) -> u32 {

@@ -1,21 +1,21 @@
-//! What kind of change lies between two worlds: it decides how long a push may wait.
+//! The kind of change between two sets of objects. It determines how long a push may wait.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{Carrier, CarrierKey, Objects};
 
-/// Why the world is another one.
+/// The kind of a change, the least urgent first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Change {
-    /// Only endpoints came, or what was not ready went: may be debounced.
+    /// Endpoints were added, or unready ones removed: the push may be debounced.
     Churn,
-    /// An endpoint is not ready any more, or gone: requests go there until proxies know.
+    /// An endpoint is no longer ready, or gone: proxies send requests to it until they get the change.
     Loss,
-    /// Somebody edited a label, an annotation, a replica count or a policy: goes out at once.
+    /// A user edited a label, an annotation, a replica count or a policy: the push goes out at once.
     Intent,
 }
 
-/// The change from `old` to `new`; `None` where a plan would not differ.
+/// The change from `old` to `new`; `None` if the objects are equal.
 #[must_use]
 pub fn between(old: &Objects, new: &Objects) -> Option<Change> {
     if old == new {
@@ -35,7 +35,7 @@ pub fn between(old: &Objects, new: &Objects) -> Option<Change> {
     changes.max()
 }
 
-/// The change of a carrier of which only pods differ.
+/// The change of a carrier if only its pods differ.
 pub fn of_pods(old: &Carrier, new: &Carrier) -> Change {
     let ready = |carrier: &Carrier| -> BTreeSet<_> {
         let ready = carrier.pods.iter().filter(|pod| pod.ready);
@@ -52,17 +52,17 @@ pub fn of_pods(old: &Carrier, new: &Carrier) -> Change {
 
 /// The carriers without their pods.
 fn declared(carriers: &BTreeMap<CarrierKey, Carrier>) -> Vec<Carrier> {
-    let bare = |c: &Carrier| Carrier {
+    let without_pods = |c: &Carrier| Carrier {
         key: c.key.clone(),
         created: c.created,
         labels: c.labels.clone(),
         annotations: c.annotations.clone(),
         desired: c.desired,
-        wishes: c.wishes.clone(),
+        owner_replicas: c.owner_replicas.clone(),
         min_ready_seconds: c.min_ready_seconds,
         pods: Vec::new(),
-        troubles: Vec::new(),
+        unready_reasons: Vec::new(),
         origin: c.origin.clone(),
     };
-    carriers.values().map(bare).collect()
+    carriers.values().map(without_pods).collect()
 }

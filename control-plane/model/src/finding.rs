@@ -1,4 +1,4 @@
-//! What the control plane has to say about an object: Events, `status` and metrics are made from these.
+//! Findings on objects. Events, `status` and metrics are made from them.
 //!
 //! Invariant: findings are a function of the objects, like the plan, so they never flap on their own.
 
@@ -8,16 +8,16 @@ use headgate_contract::ModelId;
 
 use crate::{CarrierKey, PolicyId};
 
-/// What something is said about.
+/// The subject of a finding.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Subject {
-    /// The control plane itself: what is made of its flags alone, or of everything there is.
+    /// The control plane itself: what follows from its flags alone, or from all objects.
     ControlPlane,
     /// A policy.
     Policy(PolicyId),
-    /// An object whose labels count.
+    /// A carrier.
     Carrier(CarrierKey),
-    /// A model as a whole, whichever objects carry it.
+    /// A model as a whole, regardless of its carriers.
     Model {
         /// Kubernetes namespace.
         namespace: String,
@@ -50,35 +50,74 @@ impl fmt::Display for Subject {
     }
 }
 
-/// How bad it is.
+/// The severity of a finding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Severity {
-    /// Worth knowing; everything works as written.
+    /// For information: everything works as written.
     Info,
-    /// Something written has no effect, or another one than its author may expect.
+    /// Something written has no effect, or an effect that its author may not expect.
     Warning,
     /// Something written is refused.
     Error,
 }
 
-/// Something an operator should know, with what to do about it.
+/// Something that an operator should know, with the fix.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Finding {
-    /// What it is about.
+    /// Its subject.
     pub object: Subject,
     /// One of [`reason`]: the Event's reason and the metric's label.
     pub reason: &'static str,
-    /// How bad it is.
+    /// Its severity.
     pub severity: Severity,
-    /// Where people find the object: a file, or the API server's name for it.
+    /// The place of the object for messages: a file, or its name on the API server.
     pub origin: String,
-    /// What happened, and which command or edit changes it.
+    /// What happened, and the command or edit that changes it.
     pub message: String,
 }
 
-/// Reasons, as Events and metrics spell them.
+impl Finding {
+    /// A finding on a carrier.
+    pub(crate) fn on_carrier(
+        key: &CarrierKey,
+        origin: &str,
+        severity: Severity,
+        reason: &'static str,
+        message: String,
+    ) -> Self {
+        Self {
+            object: Subject::Carrier(key.clone()),
+            reason,
+            severity,
+            origin: origin.to_owned(),
+            message,
+        }
+    }
+
+    /// A finding on a model as a whole, without an origin.
+    pub(crate) fn on_model(
+        namespace: &str,
+        id: &ModelId,
+        severity: Severity,
+        reason: &'static str,
+        message: String,
+    ) -> Self {
+        Self {
+            object: Subject::Model {
+                namespace: namespace.to_owned(),
+                id: id.clone(),
+            },
+            reason,
+            severity,
+            origin: String::new(),
+            message,
+        }
+    }
+}
+
+/// Reasons of findings, as Events and metrics spell them.
 pub mod reason {
-    /// A new unlabelled carrier takes nothing until it is weighted.
+    /// A new carrier without a weight takes no new sessions until it has one.
     pub const VERSION_HELD: &str = "VersionHeld";
     /// A weight label that is not 0–100.
     pub const INVALID_WEIGHT: &str = "InvalidWeight";
@@ -86,9 +125,9 @@ pub mod reason {
     pub const INVALID_MODEL: &str = "InvalidModel";
     /// A version label that is not a version.
     pub const INVALID_VERSION: &str = "InvalidVersion";
-    /// A carrier names a model, but neither it nor a pod names a version.
+    /// A carrier names a model, but neither it nor one of its pods names a version.
     pub const NO_VERSION: &str = "NoVersion";
-    /// An object has labels of a version and of a weight, but names no model.
+    /// An object has labels for a version and a weight, but none for a model.
     pub const NO_MODEL: &str = "NoModel";
     /// An unknown annotation with Headgate's prefix.
     pub const UNKNOWN_ANNOTATION: &str = "UnknownAnnotation";
@@ -100,27 +139,27 @@ pub mod reason {
     pub const INVALID_NAME: &str = "InvalidName";
     /// A client name that another model has.
     pub const NAME_CLAIMED: &str = "NameClaimed";
-    /// An annotation that says no number of tokens.
+    /// An annotation that is not a number of tokens.
     pub const INVALID_MAX_TOKENS: &str = "InvalidMaxTokens";
-    /// The default of `max_tokens` is the model's context window, whose length no carrier says.
+    /// The default of `max_tokens` is the model's context window, and no carrier gives its length.
     pub const NO_CONTEXT_LENGTH: &str = "NoContextLength";
-    /// Carriers of one model that say different defaults of `max_tokens`.
+    /// Carriers of one model give different defaults of `max_tokens`.
     pub const MAX_TOKENS_DIFFER: &str = "MaxTokensDiffer";
-    /// One version in two carriers.
+    /// Two carriers declare the same version.
     pub const VERSION_MERGED: &str = "VersionMerged";
-    /// Canaries that sum to more than 100 were scaled down.
+    /// Canaries sum to more than 100 percent and are scaled down.
     pub const CANARIES_SCALED: &str = "CanariesScaled";
-    /// Nothing but dark carriers is ready: they act as the base.
+    /// Only dark carriers (weight 0) are ready: they act as the base.
     pub const DARK_SERVES: &str = "DarkServes";
-    /// Stable carriers of one age share the base.
+    /// Stable carriers of equal age share the base.
     pub const EQUAL_AGE: &str = "EqualAge";
     /// A promoted carrier has too few ready endpoints to take everything.
     pub const PROMOTION_SHARED: &str = "PromotionShared";
-    /// A canary flaps.
+    /// A canary becomes ready too often.
     pub const FLAPPING: &str = "Flapping";
     /// No pod of a weighted version became ready in time.
     pub const NOT_STARTED: &str = "NotStarted";
-    /// A version that is held or stands by acts as the base, which has no ready endpoint.
+    /// A held or standby version acts as the base, which has no ready endpoint.
     pub const STANDS_IN: &str = "StandsIn";
     /// No endpoint of the base is ready, nothing stands in for it, and the canaries take all new sessions.
     pub const BASE_LOST: &str = "BaseLost";
@@ -128,7 +167,7 @@ pub mod reason {
     pub const INVALID_BASE: &str = "InvalidBase";
     /// The weight label of a promoted version is gone, and it stays the base.
     pub const STAYS_BASE: &str = "StaysBase";
-    /// A client name all of whose carriers are deleted.
+    /// A client name whose carriers are all deleted.
     pub const NAME_ORPHANED: &str = "NameOrphaned";
     /// No endpoint of the model is ready: it answers 503.
     pub const NOTHING_READY: &str = "NothingReady";
@@ -136,74 +175,74 @@ pub mod reason {
     pub const ENDPOINTS_SHARED: &str = "EndpointsShared";
     /// A policy, or one of the models it names, matches nothing.
     pub const MATCHES_NOTHING: &str = "MatchesNothing";
-    /// A policy names an object that may be there, and whose kind cannot be read.
+    /// A policy targets an object of a kind that cannot be read.
     pub const TARGET_UNREAD: &str = "TargetUnread";
     /// `override` in a policy outside the root namespace.
     pub const OVERRIDE_IGNORED: &str = "OverrideIgnored";
-    /// A bucket name given twice for one model.
+    /// Two policies give one model a bucket of the same name.
     pub const DUPLICATE_BUCKET: &str = "DuplicateBucket";
-    /// A bucket that takes so long to fill that a restart of a proxy matters to it.
+    /// A bucket that fills so slowly that a restart of a proxy matters.
     pub const LONG_WINDOW: &str = "LongWindow";
-    /// A tagging policy that another one comes before.
+    /// A tagging policy that another one overrides.
     pub const TAGGING_SHADOWED: &str = "TaggingShadowed";
-    /// A field of an object that cannot be read; the rest of the object counts.
+    /// A field of an object that cannot be read; the rest of the object takes effect.
     pub const UNREADABLE: &str = "Unreadable";
-    /// Endpoints written on an object of a real cluster, where the pods say them.
+    /// An annotation with endpoints on an object of a cluster, where pods are the endpoints.
     pub const ENDPOINTS_IGNORED: &str = "EndpointsIgnored";
     /// A port annotation that names no port.
     pub const INVALID_PORT: &str = "InvalidPort";
-    /// Pods without a port that serves.
+    /// Pods without a serving port.
     pub const NO_PORT: &str = "NoPort";
-    /// An annotation on how endpoints are reached that cannot be read, or has no effect.
+    /// An upstream annotation that cannot be read, or has no effect.
     pub const INVALID_UPSTREAM: &str = "InvalidUpstream";
-    /// Endpoints of one version, or versions of one model, that speak different protocols.
+    /// Endpoints of one version, or versions of one model, use different protocols.
     pub const PROTOCOLS_DIFFER: &str = "ProtocolsDiffer";
     /// Pods with several candidate ports and no rule that chooses one.
     pub const AMBIGUOUS_PORT: &str = "AmbiguousPort";
-    /// A port that speaks TLS, and no annotation that says how to connect.
+    /// A port that speaks TLS, without an annotation that enables or disables TLS.
     pub const TLS_PORT: &str = "TlsPort";
-    /// An owner of unlike pods and no rule that tells which of them serve.
+    /// An owner of pods of several roles, and no rule that selects those that serve.
     pub const ROLES_UNCLEAR: &str = "RolesUnclear";
-    /// A port that is chosen although an InferencePool that cannot be read may say another.
+    /// A port was chosen, but an InferencePool that cannot be read may name another one.
     pub const POOLS_UNREAD: &str = "PoolsUnread";
     /// A service annotation that names no Service of the pods.
     pub const INVALID_SERVICE: &str = "InvalidService";
     /// A protocol annotation that names no protocol.
     pub const INVALID_PROTOCOL: &str = "InvalidProtocol";
-    /// A label or an annotation without effect, because another object is the carrier.
+    /// A label or an annotation has no effect, because another object is the carrier.
     pub const LABEL_IGNORED: &str = "LabelIgnored";
     /// A labelled pod whose owner is of a kind that is not watched, such as a Job.
     pub const OWNER_NOT_WATCHED: &str = "OwnerNotWatched";
-    /// The labels are on a pod template only, where they cannot be changed without a restart.
+    /// The labels are only on a pod template, where a change restarts the pods.
     pub const LABELS_ON_TEMPLATE: &str = "LabelsOnTemplate";
-    /// A labelled Service without a selector, and without endpoints of its own.
+    /// A labelled Service without a selector and without endpoints of its own.
     pub const NO_SELECTOR: &str = "NoSelector";
     /// An endpoint that cannot be read.
     pub const INVALID_ENDPOINT: &str = "InvalidEndpoint";
-    /// An endpoint that may not be used.
+    /// An endpoint that Headgate may not use.
     pub const ENDPOINT_REFUSED: &str = "EndpointRefused";
     /// A canary takes new sessions.
     pub const CANARY_STARTED: &str = "CanaryStarted";
     /// A canary takes another share of new sessions.
     pub const CANARY_MOVED: &str = "CanaryMoved";
-    /// A version became the base, or a part of it: a canary, a held or a dark one, or one that came with weight 100.
+    /// A version became the base or a part of it: it was a canary, held or dark, or it was created with weight 100.
     pub const PROMOTED: &str = "Promoted";
-    /// A version that stood by is the base again.
+    /// A standby version is the base again.
     pub const RESUMED: &str = "Resumed";
     /// A version takes no new sessions any more.
     pub const DRAINED: &str = "Drained";
-    /// A version of which no endpoint was ready takes new sessions again.
+    /// A version that had no ready endpoint takes new sessions again.
     pub const RECOVERED: &str = "Recovered";
     /// None of a version's endpoints is ready any more.
     pub const UNREADY: &str = "Unready";
-    /// `ServedModel`s cannot be read or written, so the base of a model is not stored.
+    /// `ServedModel`s cannot be read or written, so the base of models is not stored.
     pub const NOTHING_REMEMBERED: &str = "NothingRemembered";
-    /// Two `ServedModel`s of one model.
+    /// Two `ServedModel`s for one model.
     pub const MODEL_GIVEN_TWICE: &str = "ModelGivenTwice";
     /// Proxies cannot connect to a version whose endpoints are ready.
     pub const UNREACHABLE: &str = "Unreachable";
     /// No proxy reports any more that it cannot connect to a version.
     pub const REACHABLE: &str = "Reachable";
-    /// A proxy refused what was made of an object.
+    /// A proxy rejected a resource made from an object.
     pub const REFUSED: &str = "RefusedByProxy";
 }

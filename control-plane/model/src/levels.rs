@@ -1,7 +1,7 @@
-//! Standings of a model's carriers, and the carriers that take new sessions: the label rules 1–4 and 6.
+//! States of a model's carriers, and the carriers that take new sessions: label rules 1–4 and 6.
 //!
 //! ```text
-//! weights, ages, memory ──▶ standings ──▶ who acts as the base now ──▶ who would stand in for it
+//! weights, ages, memory ──▶ states ──▶ carriers that act as the base now ──▶ stand-ins if the base is lost
 //! ```
 //!
 //! Invariant: if any carrier of a model is ready, some ready carrier takes new sessions, unless the model's `onBaseLost` is `hold`.
@@ -11,109 +11,108 @@ mod findings;
 use headgate_contract::OnBaseLost;
 
 use crate::CarrierKey;
-use crate::objects::older;
+use crate::age;
 use crate::registry::{Member, Model, Weight};
 
 pub(crate) use findings::findings;
 
-/// Where a carrier stands among those of its model, ready or not.
+/// The state of a carrier among those of its model, whether or not it is ready.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Standing {
+pub enum CarrierState {
     /// Takes exactly this percent (1–99) of new sessions.
     Canary(u8),
     /// Shares what the canaries leave.
     Base,
-    /// The base of before, beside a ready promoted carrier: takes nothing while a promoted one is ready in full.
+    /// The previous base beside a ready promoted carrier: takes nothing while a promoted one has its full share.
     Standby,
-    /// Unlabelled beside this base: takes nothing until it is weighted, or stands in while the base is not ready.
+    /// Without a weight, beside this base: takes nothing until it has a weight, or stands in while the base is not ready.
     Held {
-        /// The oldest carrier of the base; one that is only remembered may be gone.
+        /// The oldest carrier of the base. It may no longer exist if the base is only stored.
         beside: CarrierKey,
     },
     /// Weight 0, or an invalid weight that counts as 0: reachable by pin only.
     Dark,
 }
 
-/// The standings of a model's members, in their order, and who takes new sessions.
+/// The states of a model's members, in their order, and the members that take new sessions.
 pub(crate) struct Levels {
-    pub(crate) standings: Vec<Standing>,
+    pub(crate) states: Vec<CarrierState>,
     /// The percent that each weight label counts as; `None` is stable.
     pub(crate) weights: Vec<Option<u8>>,
     /// Ready members that share what the canaries leave.
     pub(crate) base: Vec<usize>,
-    /// Ready canaries, with the percent wanted.
+    /// Ready canaries, with the wanted percent.
     pub(crate) canaries: Vec<(usize, u8)>,
-    /// Who acts as the base in place of a lost one.
-    pub(crate) stands_in: Option<StandIn>,
+    /// The kind of members that act as the base in place of a lost one.
+    pub(crate) stand_in: Option<StandIn>,
     /// Ready members that would act as the base if it were lost.
     pub(crate) reserve: Vec<usize>,
-    /// A promoted member is ready but below the line, so the stable ones share with it.
+    /// A promoted member is ready but below its threshold, so the stable ones share with it.
     pub(crate) shared: bool,
 }
 
-/// What acts as the base in place of a lost one.
+/// Members that act as the base in place of a lost one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum StandIn {
-    /// Versions that are held, or stand by.
+    /// Held or standby versions.
     Stable,
-    /// Versions at weight 0.
+    /// Versions of weight 0.
     Dark,
 }
 
 impl Levels {
     pub(crate) fn of(model: &Model) -> Self {
         let members = &model.members;
-        let weights = effective(model);
-        let standings = standings(model, &weights);
-        let ready = |index: usize| members[index].takes();
-        let of_level = |wanted: &dyn Fn(usize) -> bool| -> Vec<usize> {
+        let weights = effective_weights(model);
+        let states = states(model, &weights);
+        let ready = |index: usize| members[index].accepts_sessions();
+        let filter = |wanted: &dyn Fn(usize) -> bool| -> Vec<usize> {
             (0..members.len()).filter(|i| wanted(*i)).collect()
         };
-        let promoted = of_level(&|i| weights[i] == Some(100) && ready(i));
-        let stable =
-            of_level(&|i| weights[i].is_none() && in_reach(model, &standings, i) && ready(i));
-        let whole = promoted.iter().any(|i| model.whole(&members[*i]));
-        let shared = !promoted.is_empty() && !whole && !stable.is_empty();
+        let promoted = filter(&|i| weights[i] == Some(100) && ready(i));
+        let stable = filter(&|i| weights[i].is_none() && may_share(model, &states, i) && ready(i));
+        let full_share = promoted.iter().any(|i| model.has_full_share(&members[*i]));
+        let shared = !promoted.is_empty() && !full_share && !stable.is_empty();
         let mut base = match () {
-            () if promoted.is_empty() => of_level(&|i| standings[i] == Standing::Base && ready(i)),
+            () if promoted.is_empty() => filter(&|i| states[i] == CarrierState::Base && ready(i)),
             () if shared => [promoted, stable].concat(),
             () => promoted,
         };
-        let mut canaries: Vec<(usize, u8)> = standings
+        let mut canaries: Vec<(usize, u8)> = states
             .iter()
             .enumerate()
-            .filter_map(|(i, standing)| match standing {
-                Standing::Canary(percent) if ready(i) => Some((i, *percent)),
+            .filter_map(|(i, state)| match state {
+                CarrierState::Canary(percent) if ready(i) => Some((i, *percent)),
                 _ => None,
             })
             .collect();
-        let reserve = reserve(model, &weights, &standings, &base);
-        let stable_reserve = reserve.iter().any(|i| standings[*i] != Standing::Dark);
-        let mut stands_in = None;
+        let reserve = reserve(model, &weights, &states, &base);
+        let has_stable_reserve = reserve.iter().any(|i| states[*i] != CarrierState::Dark);
+        let mut stand_in = None;
         if base.is_empty() && !base_is_canary(model, &canaries) {
-            if model.on_base_lost == OnBaseLost::Hold && has_base(model, &weights, &standings) {
+            if model.on_base_lost == OnBaseLost::Hold && has_base(model, &weights, &states) {
                 canaries.clear();
-            } else if stable_reserve || canaries.is_empty() {
-                stands_in = (!reserve.is_empty()).then_some(match stable_reserve {
+            } else if has_stable_reserve || canaries.is_empty() {
+                stand_in = (!reserve.is_empty()).then_some(match has_stable_reserve {
                     true => StandIn::Stable,
                     false => StandIn::Dark,
                 });
                 base.clone_from(&reserve);
             }
         }
-        let released = model.on_base_lost == OnBaseLost::Release;
-        // Canaries come before versions at weight 0.
-        let stands_by = released && (stable_reserve || canaries.is_empty());
+        let release = model.on_base_lost == OnBaseLost::Release;
+        // Canaries come before versions of weight 0.
+        let may_stand_in = release && (has_stable_reserve || canaries.is_empty());
         let reserve = reserve
             .into_iter()
-            .filter(|i| stands_by && !base.contains(i));
+            .filter(|i| may_stand_in && !base.contains(i));
         Self {
             reserve: reserve.collect(),
-            standings,
+            states,
             weights,
             base,
             canaries,
-            stands_in,
+            stand_in,
             shared,
         }
     }
@@ -123,185 +122,188 @@ impl Levels {
         let only_canaries = self.base.is_empty() && !self.canaries.is_empty();
         only_canaries
             && !base_is_canary(model, &self.canaries)
-            && has_base(model, &self.weights, &self.standings)
+            && has_base(model, &self.weights, &self.states)
     }
 
     /// The first carrier of the base, ready or not, for messages.
     pub(crate) fn base_key(&self, model: &Model) -> Option<CarrierKey> {
-        let mut all = model.members.iter().zip(&self.standings);
-        let base = all.find(|(_, standing)| **standing == Standing::Base);
+        let mut all = model.members.iter().zip(&self.states);
+        let base = all.find(|(_, state)| **state == CarrierState::Base);
         match base {
             Some((member, _)) => Some(member.key.clone()),
-            None => Some(model.remembered_key(model.members.first()?)),
+            None => Some(model.stored_base_key(model.members.first()?)),
         }
     }
 
-    /// Whether the carrier is meant to take new sessions (it does once it is ready).
+    /// Whether the member takes new sessions, or will once it is ready.
     pub(crate) fn serves(&self, index: usize) -> bool {
-        match self.standings[index] {
-            Standing::Canary(_) => true,
-            Standing::Base => self.stands_in.is_none(),
-            Standing::Standby | Standing::Held { .. } | Standing::Dark => {
+        match self.states[index] {
+            CarrierState::Canary(_) => true,
+            CarrierState::Base => self.stand_in.is_none(),
+            CarrierState::Standby | CarrierState::Held { .. } | CarrierState::Dark => {
                 self.base.contains(&index)
             }
         }
     }
 }
 
-/// The percent each weight label counts as; `None` is stable. Rule 6: an invalid one counts as 0 only while a
-/// promoted or older stable carrier is ready, otherwise as absent. On the remembered base it counts as absent: a typing error
-/// moves nobody.
-fn effective(model: &Model) -> Vec<Option<u8>> {
+/// The percent that each weight label counts as; `None` is stable.
+///
+/// Rule 6: an invalid weight counts as 0 only while a promoted or older stable carrier is ready, otherwise as absent. On the stored
+/// base it always counts as absent, so a typing error moves no session.
+fn effective_weights(model: &Model) -> Vec<Option<u8>> {
     let members = &model.members;
     let promoted = members
         .iter()
-        .any(|m| m.weight == Weight::Percent(100) && m.ready());
+        .any(|m| m.weight == Weight::Percent(100) && m.is_ready());
     let mut weights: Vec<Option<u8>> = Vec::with_capacity(members.len());
     for member in members {
         let older_stable = members
             .iter()
             .zip(&weights)
-            .any(|(other, weight)| weight.is_none() && other.ready() && is_older(other, member));
+            .any(|(other, weight)| weight.is_none() && other.is_ready() && is_older(other, member));
         weights.push(match member.weight {
             Weight::Absent => None,
             Weight::Percent(percent) => Some(percent),
-            Weight::Invalid(_) if model.is_remembered(member) => None,
+            Weight::Invalid(_) if model.is_of_stored_base(member) => None,
             Weight::Invalid(_) => (promoted || older_stable).then_some(0),
         });
     }
     weights
 }
 
-fn standings(model: &Model, weights: &[Option<u8>]) -> Vec<Standing> {
+fn states(model: &Model, weights: &[Option<u8>]) -> Vec<CarrierState> {
     let members = &model.members;
-    let first = |wanted: Option<u8>, of: &dyn Fn(&Member) -> bool| {
-        let mut level = members.iter().zip(weights);
-        level
-            .find(|(m, weight)| **weight == wanted && m.ready() && of(m))
+    let first = |weight: Option<u8>, wanted: &dyn Fn(&Member) -> bool| {
+        let mut all = members.iter().zip(weights);
+        all.find(|(m, w)| **w == weight && m.is_ready() && wanted(m))
             .map(|(m, _)| m)
     };
     let promoted = first(Some(100), &|_| true);
-    let handed_over = handed_over(model, weights);
+    let handed_over = is_handed_over(model, weights);
     let stable = |member: &Member| {
         if member.joins {
-            return if promoted.is_some() {
-                Standing::Standby
-            } else {
-                Standing::Base
+            return match promoted.is_some() {
+                true => CarrierState::Standby,
+                false => CarrierState::Base,
             };
         }
         if let Some(promoted) = promoted {
-            let known = !model.memory.base.is_empty() || !model.memory.previous.is_empty();
-            let stood = match known {
-                true => model.was_base(member) || model.is_remembered(member),
+            let has_memory = !model.memory.base.is_empty() || !model.memory.previous.is_empty();
+            let was_base = match has_memory {
+                true => model.is_of_previous_base(member) || model.is_of_stored_base(member),
                 false => !is_older(promoted, member),
             };
-            return if stood {
-                Standing::Standby
-            } else {
-                held(promoted.key.clone())
+            return match was_base {
+                true => CarrierState::Standby,
+                false => held(promoted.key.clone()),
             };
         }
         if !model.memory.base.is_empty() {
-            if handed_over && model.was_base(member) {
-                return Standing::Base;
+            if handed_over && model.is_of_previous_base(member) {
+                return CarrierState::Base;
             }
-            return match model.is_remembered(member) {
-                true => Standing::Base,
-                false if weights.contains(&Some(100)) && model.was_base(member) => {
-                    Standing::Standby
+            return match model.is_of_stored_base(member) {
+                true => CarrierState::Base,
+                false if weights.contains(&Some(100)) && model.is_of_previous_base(member) => {
+                    CarrierState::Standby
                 }
-                false => held(model.remembered_key(member)),
+                false => held(model.stored_base_key(member)),
             };
         }
         match first(None, &|other| is_older(other, member)) {
             Some(older) => held(older.key.clone()),
-            None => Standing::Base,
+            None => CarrierState::Base,
         }
     };
-    let of = |(member, weight): (&Member, &Option<u8>)| match weight {
-        Some(0) => Standing::Dark,
-        Some(100) => Standing::Base,
-        Some(percent) => Standing::Canary(*percent),
+    let state = |(member, weight): (&Member, &Option<u8>)| match weight {
+        Some(0) => CarrierState::Dark,
+        Some(100) => CarrierState::Base,
+        Some(percent) => CarrierState::Canary(*percent),
         None => stable(member),
     };
-    members.iter().zip(weights).map(of).collect()
+    members.iter().zip(weights).map(state).collect()
 }
 
-fn held(beside: CarrierKey) -> Standing {
-    Standing::Held { beside }
+fn held(beside: CarrierKey) -> CarrierState {
+    CarrierState::Held { beside }
 }
 
 /// Whether a stable member may share with the promoted ones. A held one never does.
-fn in_reach(model: &Model, standings: &[Standing], index: usize) -> bool {
-    matches!(standings[index], Standing::Base | Standing::Standby)
-        || model.is_remembered(&model.members[index])
+fn may_share(model: &Model, states: &[CarrierState], index: usize) -> bool {
+    matches!(states[index], CarrierState::Base | CarrierState::Standby)
+        || model.is_of_stored_base(&model.members[index])
 }
 
-/// Whether the model has a base, ready or not. One at weight 0 was taken out by a person, so it is not lost.
-fn has_base(model: &Model, weights: &[Option<u8>], standings: &[Standing]) -> bool {
-    let remembered = !model.memory.base.is_empty() && !handed_over(model, weights);
-    remembered || standings.contains(&Standing::Base)
+/// Whether the model has a base, ready or not. A base whose carriers all have weight 0 was taken out by a user, so it is not lost.
+fn has_base(model: &Model, weights: &[Option<u8>], states: &[CarrierState]) -> bool {
+    let stored = !model.memory.base.is_empty() && !is_handed_over(model, weights);
+    stored || states.contains(&CarrierState::Base)
 }
 
-/// Whether a carrier of the stored base is ready and has a weight of 1 to 99: the base is not lost, and the weights say who takes what.
-/// A canary that only has the base's version does not count.
+/// Whether a carrier of the stored base is a ready canary (weight 1–99). Then the base is not lost: the weights determine the shares.
+/// A canary that only has a version of the base does not count.
 fn base_is_canary(model: &Model, canaries: &[(usize, u8)]) -> bool {
     let mut canaries = canaries.iter().map(|(i, _)| &model.members[*i]);
     canaries.any(|member| model.memory.base.contains_key(&member.key.identity()))
 }
 
-/// Whether the remembered base is declared, and all of it has weight 0.
-pub(crate) fn handed_over(model: &Model, weights: &[Option<u8>]) -> bool {
+/// Whether the stored base is declared, and all of it has weight 0.
+pub(crate) fn is_handed_over(model: &Model, weights: &[Option<u8>]) -> bool {
     let members = model.members.iter().zip(weights);
-    let mut remembered = members.filter(|(m, _)| model.is_remembered(m)).peekable();
-    remembered.peek().is_some() && remembered.all(|(_, weight)| *weight == Some(0))
+    let mut base = members
+        .filter(|(m, _)| model.is_of_stored_base(m))
+        .peekable();
+    base.peek().is_some() && base.all(|(_, weight)| *weight == Some(0))
 }
 
-/// Who acts as the base when it is lost: a remembered base that was handed over and has no successor yet; of the stable carriers
-/// those that were the base before, else the oldest; without any, of the dark ones the remembered base, else the oldest.
+/// The members that act as the base when it is lost.
+///
+/// First comes a stored base that was handed over (weight 0) and has no successor yet. Then come the stable members: those of the
+/// previous base, else the oldest. Without stable members come the dark ones: those of the stored base, else the oldest.
 fn reserve(
     model: &Model,
     weights: &[Option<u8>],
-    standings: &[Standing],
+    states: &[CarrierState],
     base: &[usize],
 ) -> Vec<usize> {
     let members = &model.members;
-    let of_level = |wanted: &dyn Fn(&Standing) -> bool| -> Vec<usize> {
-        let level = (0..members.len()).filter(|i| wanted(&standings[*i]));
-        level
-            .filter(|i| members[*i].takes() && !base.contains(i))
+    let filter = |wanted: &dyn Fn(&CarrierState) -> bool| -> Vec<usize> {
+        let wanted = (0..members.len()).filter(|i| wanted(&states[*i]));
+        wanted
+            .filter(|i| members[*i].accepts_sessions() && !base.contains(i))
             .collect()
     };
-    let stable = of_level(&|s| matches!(s, Standing::Standby | Standing::Held { .. }));
-    let dark = of_level(&|s| *s == Standing::Dark);
-    let handed_over =
-        handed_over(model, weights) && dark.iter().any(|i| model.is_remembered(&members[*i]));
-    let (level, preferred): (_, &dyn Fn(&Member) -> bool) = match stable.is_empty() || handed_over {
-        true => (dark, &|member| model.is_remembered(member)),
-        false => (stable, &|member| model.was_base(member)),
-    };
-    let known: Vec<usize> = level
+    let stable = filter(&|s| matches!(s, CarrierState::Standby | CarrierState::Held { .. }));
+    let dark = filter(&|s| *s == CarrierState::Dark);
+    let handed_over = is_handed_over(model, weights)
+        && dark.iter().any(|i| model.is_of_stored_base(&members[*i]));
+    let (level, is_preferred): (_, &dyn Fn(&Member) -> bool) =
+        match stable.is_empty() || handed_over {
+            true => (dark, &|member| model.is_of_stored_base(member)),
+            false => (stable, &|member| model.is_of_previous_base(member)),
+        };
+    let preferred: Vec<usize> = level
         .iter()
         .copied()
-        .filter(|i| preferred(&members[*i]))
+        .filter(|i| is_preferred(&members[*i]))
         .collect();
-    if !known.is_empty() {
-        return known;
+    if !preferred.is_empty() {
+        return preferred;
     }
     let Some(oldest) = level.first().copied() else {
         return level;
     };
-    let as_old = level.into_iter();
-    as_old
+    level
+        .into_iter()
         .filter(|i| !is_older(&members[oldest], &members[*i]))
         .collect()
 }
 
-/// Whether `a` came before `b`: it is older by the age rule, or it was created first and served when `b` was created. Objects
-/// alone say so, so that replicas agree also before anything is remembered.
+/// Whether `a` came before `b`: it is older by the age rule, or it was created first and served when `b` was created. Only objects
+/// decide this, so replicas agree also before a base is stored.
 pub(crate) fn is_older(a: &Member, b: &Member) -> bool {
     let served_before =
         a.created < b.created && a.ready_since.is_some_and(|at| Some(at) <= b.created);
-    older(a.created, b.created) || served_before
+    age::is_older(a.created, b.created) || served_before
 }

@@ -6,24 +6,29 @@
 //!     Stability, ScaleDamper (time as data) ┘
 //! ```
 //!
-//! Invariant: the plan is a function of the accepted objects as they are now (`ServedModel`s among them), of the damped scales and
-//! of the verdicts on stability, and of nothing else. Two replicas that see the same objects emit the same bytes, whenever and in
-//! whatever order they saw them.
-//! Nothing here fails: a bad label, name or policy becomes a [`Finding`], and the rest is planned without it.
+//! Invariant: the plan is a function of the accepted objects in their current state (`ServedModel`s among them), of the damped scales,
+//! and of the verdicts on stability. Two replicas that see the same objects emit the same bytes, whenever and in whatever order they
+//! saw them. Nothing here fails: a bad label, name or policy becomes a [`Finding`], and the rest is planned without it.
 
 mod address;
+mod age;
 mod annotation_checks;
 mod capacity;
 pub mod change;
 mod finding;
+mod keys;
 mod levels;
 mod memory;
+mod memory_update;
 mod near;
+mod next_memory;
 mod objects;
 mod observed;
+mod owner_replicas;
 mod plan;
 mod policies;
 pub mod ports;
+mod protocol;
 pub mod reference;
 mod registry;
 mod replica_counts;
@@ -34,25 +39,25 @@ mod transitions;
 mod unreachable;
 mod unread;
 mod upstream;
-mod written_base;
 
-pub use address::{InvalidAddress, addresses};
+pub use address::{Address, InvalidAddress, addresses};
 pub use annotation_checks::{
     annotation_findings, incomplete_labels, prefers_owner, template_findings,
 };
-pub use capacity::{Wish, Wishes};
 pub use change::Change;
 pub use finding::{Finding, Severity, Subject, reason};
-pub use levels::Standing;
-pub use memory::{Memory, ModelRecord, Recall, Remembered, RememberedName, memory_due, remember};
-pub use near::edits;
-pub use objects::{
-    Address, Carrier, CarrierKey, InvalidProtocol, LabelKeys, ModelKey, Objects, Pod, Policy,
-    PolicyKey, PortSource, Protocol, quote,
-};
+pub use keys::{CarrierKey, LabelKeys, ModelKey, PolicyId, PolicyKey, PolicyKind, quote};
+pub use levels::CarrierState;
+pub use memory::{Memory, ModelRecord, StoredCarrier, StoredName, WrittenBase};
+pub use memory_update::MemoryUpdate;
+pub use next_memory::{next_memories, next_memory_change};
+pub use objects::{Carrier, Objects, Pod, Policy};
 pub use observed::{FileProblem, Observed, Planned};
+pub use owner_replicas::{OwnerReplicas, OwnerShare};
 pub use plan::{NamespacePlan, Plan, PlannedCarrier, PlannedModel, PlannedVariant, plan};
-pub use policies::{PolicyId, PolicyKind, PolicyOutcome, Verdict, verdict};
+pub use policies::{PolicyCondition, PolicyOutcome, condition_reason};
+pub use ports::PortSource;
+pub use protocol::{InvalidProtocol, Protocol};
 pub use reference::{Reference, References};
 pub use registry::{Endpoints, Member, Model, Registry, UpstreamAnnotations, Weight};
 pub use replica_counts::{
@@ -62,7 +67,6 @@ pub use replica_counts::{
 pub use scale::{Readiness, ScaleDamper, Scales, Tick};
 pub use stability::{Stability, Verdicts};
 pub use transitions::Transitions;
-pub use unreachable::{VariantKey, reachable, unreachable};
+pub use unreachable::{VariantKey, reachable_finding, unreachable_finding};
 pub use unread::Unread;
 pub use upstream::{HealthCheck, Tls, Upstream};
-pub use written_base::WrittenBase;

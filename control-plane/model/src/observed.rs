@@ -1,40 +1,37 @@
-//! What the file source publishes: the accepted objects, and what is wrong with which file.
+//! The publication of a source: the accepted objects, and the problems of files.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
-use crate::{CarrierKey, Finding, Objects, Plan, Severity};
+use crate::{CarrierKey, Change, Finding, Objects, Plan, References, Severity};
 
-use crate::change::Change;
-use crate::reference::References;
-
-/// The accepted objects as they are now, and the state of the files.
+/// The accepted objects in their current state, and the state of the files.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Observed {
     /// The accepted objects.
     pub objects: Objects,
-    /// What is wrong, by file; empty when every file is served as written.
+    /// Problems, sorted by file; empty if every file is served as written.
     pub problems: Vec<FileProblem>,
-    /// What the source has to say about objects of a cluster, sorted.
+    /// Findings of the source on objects of a cluster, sorted.
     pub findings: Vec<Finding>,
-    /// The models that the objects of these findings have to do with, where these are no carriers.
+    /// The models to which the objects of these findings relate, for objects that are not carriers.
     pub concerned: BTreeMap<CarrierKey, BTreeSet<String>>,
-    /// What the API server calls the objects, where they come from one.
+    /// The objects on the API server, for Events; empty for files.
     pub references: References,
-    /// Counts publications, from 1.
+    /// The number of this publication, from 1.
     pub generation: u64,
     /// The generation of the last [`Change::Intent`].
     pub intent: u64,
     /// The generation of the last [`Change::Loss`].
     pub loss: u64,
-    /// The generation in which the objects changed last.
+    /// The generation of the last change of the objects.
     pub changed: u64,
 }
 
 impl Observed {
-    /// What became of the objects since `seen`, also where publications in between were skipped; `None` where only
-    /// the problems differ.
+    /// The change of the objects since the publication `seen`, including publications in between that were skipped. `None` if only the
+    /// problems differ.
     #[must_use]
     pub fn change_since(&self, seen: &Self) -> Option<Change> {
         if self.intent > seen.generation {
@@ -49,20 +46,20 @@ impl Observed {
     }
 }
 
-/// Something is wrong with a file.
+/// A problem with a file.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct FileProblem {
-    /// The file, as the directory was given plus its name.
+    /// The file: the directory as given, and its name.
     pub file: String,
-    /// Which of the file's documents, from 1; `None` where it holds one or could not be taken apart.
+    /// The number of the document in the file, from 1; `None` if the file has one document or cannot be split.
     pub document: Option<usize>,
-    /// JSON path of the value at fault; `.` is the whole document.
+    /// JSON path of the invalid value; `.` is the whole document.
     pub path: String,
-    /// What is wrong and what to write instead, and what is served meanwhile.
+    /// The problem, the fix, and what is served meanwhile.
     pub message: String,
-    /// [`Severity::Error`]: not served as written. [`Severity::Warning`]: something in it has no effect.
+    /// [`Severity::Error`]: the document is not served as written. [`Severity::Warning`]: a part of it has no effect.
     pub severity: Severity,
-    /// Since when, in Unix seconds: the moment this problem was first seen and has been there ever since.
+    /// Since when the problem exists, in Unix seconds.
     pub since: i64,
 }
 
@@ -79,7 +76,7 @@ impl fmt::Display for FileProblem {
     }
 }
 
-/// A plan, and the objects that it was made from.
+/// A plan, and the objects from which it was made.
 #[derive(Debug, Clone)]
 pub struct Planned {
     /// The plan.

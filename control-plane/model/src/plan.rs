@@ -1,7 +1,7 @@
-//! Registry, policies and scales → plan: what every filter and every cluster of a namespace is told.
+//! Registry, policies and scales → plan: the configuration of the filters and the content of the clusters of every namespace.
 //!
-//! Invariant: byte for byte a function of its arguments; shares of a model sum to exactly [`1_000_000`](PlannedVariant::share)
-//! if anything of it is ready; what it emits, the filters' own parser accepts.
+//! Invariant: the plan is a function of its arguments, byte for byte. The shares of a model sum to exactly
+//! [`1_000_000`](PlannedVariant::share) if anything of it is ready. The filters' own parser accepts the configuration.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,28 +9,28 @@ use headgate_contract::{
     CarrierShare, DarkCarrier, Decimal, ModelId, ModelPlan, NamespaceConfig, Version, VersionShare,
 };
 
-use crate::levels::{self, Levels, Standing};
-use crate::memory::Recall;
+use crate::levels::{self, CarrierState, Levels};
+use crate::memory_update::MemoryUpdate;
 use crate::registry::{Member, Model, count};
 use crate::shares::{Candidate, percents, version_shares};
 use crate::{
     Address, CarrierKey, Finding, LabelKeys, Objects, PolicyId, PolicyOutcome, Registry, Scales,
-    Severity, Subject, Upstream, policies, reason,
+    Severity, Upstream, policies, reason,
 };
 
-/// Everything decided, for all namespaces that declare a model.
+/// The decisions for all namespaces that declare a model.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Plan {
     /// Per namespace.
     pub namespaces: BTreeMap<String, NamespacePlan>,
-    /// Everything an operator should know, sorted, each once.
+    /// All findings, sorted, each once.
     pub findings: Vec<Finding>,
-    /// What became of every policy.
+    /// The outcome of every policy.
     pub policies: BTreeMap<PolicyId, PolicyOutcome>,
 }
 
 impl Plan {
-    /// The carrier that stands for a model as a whole: the oldest that owns a version of it.
+    /// The carrier that represents a model as a whole: the oldest that owns a version of it.
     #[must_use]
     pub fn oldest_carrier(&self, namespace: &str, id: &ModelId) -> Option<&CarrierKey> {
         self.namespaces
@@ -42,74 +42,74 @@ impl Plan {
 }
 
 impl PlannedModel {
-    /// The carrier that stands for the model as a whole: the oldest that owns a version.
+    /// The carrier that represents the model as a whole: the oldest that owns a version.
     #[must_use]
     pub fn oldest_carrier(&self) -> Option<&CarrierKey> {
         self.carriers.first().map(|carrier| &carrier.key)
     }
 }
 
-/// What a namespace serves and how it is limited.
+/// The models of a namespace and the rules for them.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct NamespacePlan {
-    /// What its filters are told.
+    /// The configuration of its filters.
     pub config: NamespaceConfig,
-    /// What its clusters are made of.
+    /// The content of its clusters.
     pub models: BTreeMap<ModelId, PlannedModel>,
 }
 
-/// A model as decided.
+/// A model in the plan.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct PlannedModel {
-    /// What a filter picks from; the same as in the namespace's configuration.
+    /// The versions from which a filter picks; the same as in the namespace's configuration.
     pub plan: ModelPlan,
-    /// Every version that is declared, served or not.
+    /// Every declared version, served or not.
     pub variants: BTreeMap<Version, PlannedVariant>,
     /// Every carrier that owns a version, oldest first.
     pub carriers: Vec<PlannedCarrier>,
-    /// What the plan contributes to its next memory.
-    pub recall: Recall,
+    /// The contribution of the plan to its next memory.
+    pub memory_update: MemoryUpdate,
 }
 
-/// A variant as decided.
+/// A version in the plan.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct PlannedVariant {
-    /// Parts of 1 000 000 of the model's new sessions. All variants of a model sum to exactly that, unless nothing is ready.
+    /// Share of the model's new sessions, in parts of 1 000 000. The shares of a model sum to exactly that, unless nothing is ready.
     pub share: u32,
-    /// Endpoints that are ready.
+    /// Ready endpoints.
     pub endpoints: BTreeSet<Address>,
-    /// Endpoints, ready or not.
+    /// Number of endpoints, ready or not.
     pub total_endpoints: u32,
-    /// Carriers that brought endpoints, oldest first; the first one's weight counts.
+    /// Carriers that brought endpoints. The first one owns the version, and its weight takes effect.
     pub carriers: Vec<CarrierKey>,
     /// Protocol, TLS and health check of its endpoints.
     pub upstream: Upstream,
 }
 
-/// A carrier as decided: for status.
+/// A carrier in the plan, for status.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PlannedCarrier {
     /// The carrier.
     pub key: CarrierKey,
-    /// Where it stands.
-    pub standing: Standing,
+    /// Its state among the carriers of the model.
+    pub state: CarrierState,
     /// The percent that its weight label counts as; `None` without one.
     pub weight: Option<u8>,
-    /// Parts of 1 000 000 of the model's new sessions.
+    /// Share of the model's new sessions, in parts of 1 000 000.
     pub share: u32,
-    /// Endpoints that are ready.
+    /// Number of ready endpoints.
     pub ready: u32,
-    /// Replicas wanted.
+    /// Desired replicas.
     pub desired: u32,
-    /// Its weight, in replicas, where carriers share the base: the desired replicas, or the ready ones while too few are ready.
-    pub counts_as: u32,
-    /// Whether it flaps: it becomes ready too often, and takes no new sessions.
-    pub flaps: bool,
+    /// The replicas with which it counts when carriers share the base: the desired ones, or the ready ones while too few are ready.
+    pub base_replicas: u32,
+    /// Whether it becomes ready too often, and so takes no new sessions.
+    pub flapping: bool,
     /// Whether it is of the stored base.
     pub is_stored_base: bool,
 }
 
-/// Decides the plan.
+/// Makes the plan.
 #[must_use]
 pub fn plan(registry: &Registry, objects: &Objects, scales: &Scales) -> Plan {
     let mut findings = registry.findings.clone();
@@ -117,13 +117,10 @@ pub fn plan(registry: &Registry, objects: &Objects, scales: &Scales) -> Plan {
     for (namespace, models) in &registry.namespaces {
         let planned = namespaces.entry(namespace.clone()).or_default();
         for (id, model) in models {
-            let mut decided = plan_model(namespace, id, model, &registry.keys, &mut findings);
-            decided.plan.scale = scales.0.get(&(namespace.clone(), id.clone())).copied();
-            planned
-                .config
-                .models
-                .insert(id.clone(), decided.plan.clone());
-            planned.models.insert(id.clone(), decided);
+            let mut model = plan_model(namespace, id, model, &registry.keys, &mut findings);
+            model.plan.scale = scales.0.get(&(namespace.clone(), id.clone())).copied();
+            planned.config.models.insert(id.clone(), model.plan.clone());
+            planned.models.insert(id.clone(), model);
         }
     }
     let (rules, policies) = policies::resolve(registry, objects, &mut findings);
@@ -154,7 +151,7 @@ fn plan_model(
     findings.extend(levels::findings(id.as_str(), model, &levels, keys));
     let (canaries, base) = (&levels.canaries, &levels.base);
     if canaries.is_empty() && base.is_empty() {
-        let lost = members.iter().any(Member::ready);
+        let lost = members.iter().any(Member::is_ready);
         let lost = lost.then(|| levels.base_key(model)).flatten();
         findings.push(nothing_serves(namespace, id, model, lost.as_ref()));
     }
@@ -167,7 +164,7 @@ fn plan_model(
     }
     let percents = percents(&wanted, !base.is_empty());
     let shares = shares_of(model, canaries, base, &percents);
-    let recall = model.recall(&levels);
+    let memory_update = MemoryUpdate::of(model, &levels);
     PlannedModel {
         plan: ModelPlan {
             names: model.names.clone(),
@@ -184,7 +181,7 @@ fn plan_model(
                 .map(|i| {
                     share(
                         &members[*i],
-                        Decimal::whole(u64::from(model.replicas(&members[*i]))),
+                        Decimal::whole(u64::from(model.base_replicas(&members[*i]))),
                     )
                 })
                 .collect(),
@@ -195,11 +192,11 @@ fn plan_model(
         },
         variants: variants(members, &shares),
         carriers: carriers(model, levels, &shares),
-        recall,
+        memory_update,
     }
 }
 
-/// Shares of the versions of every serving member, by its index.
+/// The shares of the versions of every serving member, by its index.
 fn shares_of(
     model: &Model,
     canaries: &[(usize, u8)],
@@ -217,7 +214,7 @@ fn shares_of(
         .iter()
         .map(|(i, canary)| Candidate {
             canary: *canary,
-            desired: model.replicas(&members[*i]),
+            replicas: model.base_replicas(&members[*i]),
             ready: members[*i]
                 .versions
                 .values()
@@ -281,27 +278,28 @@ fn carriers(
     levels: Levels,
     shares: &BTreeMap<usize, Vec<u32>>,
 ) -> Vec<PlannedCarrier> {
-    let standings = levels.standings.into_iter().zip(levels.weights);
+    let states = levels.states.into_iter().zip(levels.weights);
     model
         .members
         .iter()
-        .zip(standings)
+        .zip(states)
         .enumerate()
-        .map(|(i, (member, (standing, weight)))| PlannedCarrier {
+        .map(|(i, (member, (state, weight)))| PlannedCarrier {
             key: member.key.clone(),
-            standing,
+            state,
             weight,
             share: shares.get(&i).map_or(0, |own| own.iter().sum()),
             ready: member.ready_endpoints(),
             desired: member.desired,
-            counts_as: model.replicas(member),
-            flaps: member.flaps,
-            is_stored_base: model.is_remembered(member),
+            base_replicas: model.base_replicas(member),
+            flapping: member.flapping,
+            is_stored_base: model.is_of_stored_base(member),
         })
         .collect()
 }
 
-/// No version takes new sessions: none is ready, or `onBaseLost: hold` forbids a stand-in for this lost base.
+/// The finding on a model whose versions take no new sessions: none is ready, or `onBaseLost: hold` forbids a stand-in for the lost
+/// base.
 fn nothing_serves(
     namespace: &str,
     id: &ModelId,
@@ -310,23 +308,24 @@ fn nothing_serves(
 ) -> Finding {
     let carriers: Vec<String> = model.carriers.iter().map(CarrierKey::identity).collect();
     let oldest = carriers.first().map(String::as_str).unwrap_or_default();
+    let message = match lost {
+        Some(base) => format!(
+            "no endpoint of {base}, the base of model {id}, is ready, and `spec.onBaseLost` of its ServedModel is hold: the model answers 503 until one is, and pins still reach their version. To see why: kubectl describe {} -n {namespace}. To let another version stand in: set `spec.onBaseLost` to release",
+            base.identity()
+        ),
+        None => format!(
+            "no endpoint of model {id} is ready: the model answers 503 until one is. To see why: kubectl describe {oldest} -n {namespace}"
+        ),
+    };
     Finding {
-        object: Subject::Model {
-            namespace: namespace.to_owned(),
-            id: id.clone(),
-        },
-        reason: reason::NOTHING_READY,
-        severity: Severity::Warning,
         origin: carriers.join(", "),
-        message: match lost {
-            Some(base) => format!(
-                "no endpoint of {base}, the base of model {id}, is ready, and `spec.onBaseLost` of its ServedModel is hold: it answers 503 until one is, and pins still reach their version. To see why: kubectl describe {} -n {namespace}. To let another version stand in: set `spec.onBaseLost` to release",
-                base.identity()
-            ),
-            None => format!(
-                "no endpoint of model {id} is ready: it answers 503 until one is. To see why: kubectl describe {oldest} -n {namespace}"
-            ),
-        },
+        ..Finding::on_model(
+            namespace,
+            id,
+            Severity::Warning,
+            reason::NOTHING_READY,
+            message,
+        )
     }
 }
 
@@ -338,17 +337,15 @@ fn scaled(
     keys: &LabelKeys,
 ) -> Finding {
     let largest = largest.map(CarrierKey::identity).unwrap_or_default();
-    Finding {
-        object: Subject::Model {
-            namespace: namespace.to_owned(),
-            id: id.clone(),
-        },
-        reason: reason::CANARIES_SCALED,
-        severity: Severity::Warning,
-        origin: String::new(),
-        message: format!(
-            "the canaries of model {id} sum to {sum} percent: they are scaled to 100 and the base takes nothing. Lower their weights to at most 100 in sum: kubectl label {largest} -n {namespace} {}=10 --overwrite",
-            keys.weight
-        ),
-    }
+    let message = format!(
+        "the canaries of model {id} sum to {sum} percent: they are scaled to 100, and the base takes nothing. Lower their weights to a sum of at most 100: kubectl label {largest} -n {namespace} {}=10 --overwrite",
+        keys.weight
+    );
+    Finding::on_model(
+        namespace,
+        id,
+        Severity::Warning,
+        reason::CANARIES_SCALED,
+        message,
+    )
 }

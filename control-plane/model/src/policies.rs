@@ -1,81 +1,90 @@
-//! Policies → rules: which models each policy is for, which one counts where several give the same thing, and what became
-//! of each.
+//! Policies → rules of the filters: the models of each policy, the policy that takes precedence where several give the same item, and
+//! the outcome of each policy.
 //!
 //! ```text
-//! policy ──▶ reach (which models, which versions) ──▶ contest (who wins) ──▶ rules of a namespace
-//!                                                                       └──▶ outcome of a policy ──▶ status
+//! policy ──▶ targets (models, versions) ──▶ contest (precedence) ──▶ rules of a namespace
+//!                                                               └──▶ outcome of a policy ──▶ status
 //! ```
 //!
-//! For one bucket name, and for the tagging, of one model the winner is, in this order: an `override` of the root
-//! namespace · a policy that names the version, then one that names the model, then one that selects it, then one for
-//! all models of the namespace · a policy of the root namespace; among equals the oldest, then the first by namespace and name.
+//! For one item (a bucket name, or the tagging) of one model, the winner is, in this order: an `override` of the root namespace · a
+//! policy that names the version, then one that names the model, then one that selects it by labels, then one for all models of the
+//! namespace · a policy of the root namespace. Among equals the oldest wins, then the first by namespace and name.
 //!
-//! Invariant: the rules of a namespace never give one request two buckets of one name, and never name a model or a
-//! version the namespace does not declare.
+//! Invariant: the rules of a namespace never give one request two buckets of one name, and never name a model or a version that the
+//! namespace does not declare.
 
+mod awards;
 mod contest;
-mod cors;
+mod kind;
+mod list;
 mod losses;
 mod outcome;
+mod outcomes;
 mod rank;
-mod reach;
-mod windows;
+mod resolved;
+mod targets;
+mod token_bucket;
+mod traffic_tag;
 
 use std::collections::BTreeMap;
 
-use headgate_contract::{BucketRule, TagRule};
+use headgate_contract::{TokenBucketPolicySpec, TrafficTagPolicySpec};
 
-use self::outcome::Outcomes;
-pub use self::outcome::{PolicyId, PolicyKind, PolicyOutcome, Verdict, verdict};
+use self::kind::RulePolicy;
+pub(crate) use self::kind::Rules;
+pub use self::outcome::{PolicyCondition, PolicyOutcome, condition_reason};
+use self::outcomes::Outcomes;
 use self::rank::oldest_first;
-use self::reach::Reach;
-use crate::{Finding, Objects, Registry};
+use self::resolved::ResolvedPolicy;
+use self::targets::Index;
+use crate::{Finding, Objects, Policy, PolicyId, PolicyKey, Registry};
 
-/// The rules of a namespace.
-#[derive(Default)]
-pub(crate) struct Rules {
-    pub(crate) buckets: Vec<BucketRule>,
-    pub(crate) tagging: Vec<TagRule>,
-}
-
-/// The rules of every namespace that declares a model, and what became of every policy.
+/// The rules of every namespace that declares a model, and the outcome of every policy.
 pub(crate) fn resolve(
     registry: &Registry,
     objects: &Objects,
     findings: &mut Vec<Finding>,
 ) -> (BTreeMap<String, Rules>, BTreeMap<PolicyId, PolicyOutcome>) {
-    let index = reach::Index::of(registry, objects);
-    let mut outcomes = Outcomes::default();
-    let mut rules: BTreeMap<String, Rules> = BTreeMap::new();
+    let mut resolution = Resolution {
+        registry,
+        index: Index::of(registry, objects),
+        rules: BTreeMap::new(),
+        outcomes: BTreeMap::new(),
+        findings,
+    };
+    resolution.resolve::<TokenBucketPolicySpec>(&objects.bucket_policies);
+    resolution.resolve::<TrafficTagPolicySpec>(&objects.tag_policies);
+    (resolution.rules, resolution.outcomes)
+}
 
-    let policies = oldest_first(&objects.bucket_policies);
-    findings.extend(
-        policies
+/// The results so far, for the policies of all kinds.
+struct Resolution<'a> {
+    registry: &'a Registry,
+    index: Index<'a>,
+    rules: BTreeMap<String, Rules>,
+    outcomes: BTreeMap<PolicyId, PolicyOutcome>,
+    findings: &'a mut Vec<Finding>,
+}
+
+impl Resolution<'_> {
+    /// Resolves all policies of one kind.
+    fn resolve<S: RulePolicy>(&mut self, policies: &BTreeMap<PolicyKey, Policy<S>>) {
+        let policies = oldest_first(policies);
+        let resolved: Vec<ResolvedPolicy> = policies
             .iter()
-            .filter_map(|policy| windows::finding(policy)),
-    );
-    let reaches: Vec<Reach> = policies.iter().map(|policy| index.reach(policy)).collect();
-    for namespace in registry.namespaces.keys() {
-        let won = contest::settle(namespace, &index, &reaches);
-        let own = rules.entry(namespace.clone()).or_default();
-        for (policy, won) in policies.iter().zip(&won) {
-            own.buckets.extend(contest::bucket_rules(policy, won));
+            .map(|policy| self.index.resolve(policy))
+            .collect();
+        let mut outcomes = Outcomes::<S>::default();
+        for namespace in self.registry.namespaces.keys() {
+            let mut awards = contest::settle(namespace, &self.index, &resolved);
+            let rules = self.rules.entry(namespace.clone()).or_default();
+            S::add_rules(namespace, &policies, &resolved, &mut awards, rules);
+            outcomes.add(namespace, &resolved, awards);
         }
-        outcomes.enter(namespace, &reaches, won);
+        let advice = policies.iter().filter_map(|policy| S::advice(policy));
+        self.findings.extend(advice);
+        self.findings.extend(outcomes.findings(&resolved));
+        self.outcomes
+            .extend(outcomes.finish(resolved, self.registry));
     }
-    outcomes.close(reaches, registry);
-
-    let policies = oldest_first(&objects.tag_policies);
-    let reaches: Vec<Reach> = policies.iter().map(|policy| index.reach(policy)).collect();
-    for namespace in registry.namespaces.keys() {
-        let mut won = contest::settle(namespace, &index, &reaches);
-        let own = rules.entry(namespace.clone()).or_default();
-        own.tagging = contest::tag_rules(namespace, &policies, &reaches, &won);
-        cors::enter(namespace, &policies, &reaches, &own.tagging, &mut won);
-        outcomes.enter(namespace, &reaches, won);
-    }
-    outcomes.close(reaches, registry);
-
-    findings.extend(outcomes.findings);
-    (rules, outcomes.of)
 }

@@ -1,6 +1,6 @@
-//! What the API server calls an object that something is said about, so that an Event can be attached to it.
+//! References to objects of the API server, to which Events are attached.
 //!
-//! Invariant: a reference names the object that is there now; one that was made anew under its name has another UID.
+//! Invariant: a reference names the object that exists now; a recreated object of the same name has another UID.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -22,27 +22,27 @@ pub struct Reference {
     pub uid: String,
 }
 
-/// References by what a [`Finding`](crate::Finding) is about.
+/// References by the subject of a [`Finding`](crate::Finding).
 pub type ByObject = BTreeMap<Subject, Reference>;
 
-/// The references of every source that has some. Cheap to clone.
+/// The references of all sources. Cheap to clone.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct References(Vec<Arc<ByObject>>);
 
 impl References {
-    /// Those of one source.
+    /// The references of one source.
     #[must_use]
     pub fn of(references: Arc<ByObject>) -> Self {
         Self(vec![references])
     }
 
-    /// Those of both.
+    /// The references of both.
     #[must_use]
     pub fn and(&self, other: &Self) -> Self {
         Self([self.0.as_slice(), &other.0].concat())
     }
 
-    /// What the API server calls this object; `None` for one of a file, or that is gone.
+    /// The reference to an object; `None` if the object comes from a file or is gone.
     #[must_use]
     pub fn get(&self, object: &Subject) -> Option<&Reference> {
         self.0.iter().find_map(|references| references.get(object))

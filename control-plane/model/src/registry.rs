@@ -1,27 +1,29 @@
-//! Labels → variants: which models there are, which carriers declare their versions, which endpoints serve them.
+//! Labels → registry: the models, the carriers that declare their versions, and the endpoints of each version.
 //!
-//! Invariant: a version of a model belongs to exactly one carrier (of the stored base, else the oldest that declares it), a client name to
-//! exactly one model. What cannot be read becomes a [`Finding`] and takes nothing else with it; a model that any
-//! carrier names stays known, so that it answers 503 and never 404.
+//! Invariant: a version of a model belongs to exactly one carrier (a carrier of the stored base, else the oldest that declares it), and
+//! a client name to exactly one model. An input that cannot be read becomes a [`Finding`] and affects nothing else. A model that any
+//! carrier names stays known, so it answers 503 and never 404.
 
+mod draft;
 mod max_tokens;
 mod merge;
 mod names;
+mod stored_base;
 mod upstream;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use headgate_contract::{DefaultMaxTokens, ModelId, OnBaseLost, Version, names as wire};
+use headgate_contract::{DefaultMaxTokens, ModelId, OnBaseLost, Version};
 
-use crate::capacity::Wishes;
-use crate::memory::{Memory, ModelRecord};
-use crate::objects::by_age;
+use self::draft::Draft;
+pub use self::upstream::UpstreamAnnotations;
+use crate::age::by_age;
+use crate::memory::{self, Memory, ModelRecord};
 use crate::{
-    Address, Carrier, CarrierKey, Finding, LabelKeys, ModelKey, Objects, Protocol, Readiness,
-    Severity, Unread, annotation_findings, incomplete_labels, reason, written_base,
+    Address, CarrierKey, Finding, LabelKeys, ModelKey, Objects, OwnerReplicas, Protocol, Unread,
 };
 
-/// Percent of a carrier's wish that must be ready before it takes its full share, where nobody says another.
+/// Default of `minReadyPercent`: percent of a carrier's desired replicas that must be ready before it takes its full share.
 const MIN_READY_PERCENT: u8 = 50;
 
 /// All models of all namespaces.
@@ -29,111 +31,111 @@ const MIN_READY_PERCENT: u8 = 50;
 pub struct Registry {
     /// Models by namespace and id.
     pub namespaces: BTreeMap<String, BTreeMap<ModelId, Model>>,
-    /// What could not be taken as written.
+    /// Findings on labels and annotations.
     pub findings: Vec<Finding>,
-    /// The label keys it was built with: messages name them.
+    /// The label keys it was built with, for messages.
     pub keys: LabelKeys,
-    /// The namespace whose policies are for the models of all; none if not set.
+    /// The namespace whose policies apply to models of all namespaces; `None` if not configured.
     pub root_namespace: Option<String>,
-    /// The namespaces that have a domain, and so are served; none if that is not known.
+    /// The namespaces that have a domain and so are served; `None` if not known.
     pub served: Option<BTreeSet<String>>,
 }
 
 /// A model as its carriers declare it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Model {
-    /// Names clients write for it besides its id, sorted.
+    /// Names that clients write for it besides its id, sorted.
     pub names: Vec<String>,
     /// The `max_tokens` of a request that names none.
     pub default_max_tokens: DefaultMaxTokens,
     /// Carriers that own a version, oldest first.
     pub members: Vec<Member>,
-    /// Every carrier that names the model, also one whose versions all belong to older ones.
+    /// Every carrier that names the model, including those whose versions all belong to other carriers.
     pub carriers: BTreeSet<CarrierKey>,
-    /// Carriers, as `kind/name`, by the name of the model that they declare.
+    /// Carriers, as `kind/name`, by the client name that they declare.
     pub declared_names: BTreeMap<String, BTreeSet<String>>,
-    /// What is remembered of it.
+    /// Its memory in effect.
     pub memory: Memory,
-    /// The name of its `ServedModel`; `None` where the API server has none.
+    /// The name of its `ServedModel`; `None` if the API server has none.
     pub object: Option<String>,
-    /// Why the base that somebody wrote into its `ServedModel` is refused.
+    /// The reason why the base that a user wrote into its `ServedModel` is refused.
     pub refused_base: Option<String>,
-    /// Percent of a carrier's wish that must be ready before it takes its full share.
+    /// Percent (0–100) of a carrier's desired replicas that must be ready before it takes its full share.
     pub min_ready_percent: u8,
     /// What happens while no endpoint of the base is ready.
     pub on_base_lost: OnBaseLost,
 }
 
-/// A carrier with the versions it owns.
+/// A carrier of a model, with the versions it owns.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Member {
     /// The carrier.
     pub key: CarrierKey,
-    /// Its age in Unix seconds; a missing one is the oldest.
+    /// Its creation time in Unix seconds; `None` counts as the oldest.
     pub created: Option<i64>,
-    /// Where people find it.
+    /// The place of the object for messages.
     pub origin: String,
     /// Its weight label.
     pub weight: Weight,
-    /// Whether it may join the base at once (annotation `headgate.dev/join: share`).
+    /// Whether it joins the base at once (annotation `headgate.dev/join: share`).
     pub joins: bool,
-    /// Desired replicas, with those of carriers whose versions it took over.
+    /// Desired replicas, including those of carriers whose versions it took over.
     pub desired: u32,
-    /// As those of [`Carrier::wishes`], with those of carriers whose versions it took over.
-    pub wishes: Wishes,
-    /// Its endpoints of pods of which an older carrier of the same owner has another port, each with the endpoint there.
+    /// Shares in the replicas of owners, including those of carriers whose versions it took over.
+    pub owner_replicas: OwnerReplicas,
+    /// Its endpoints on pods that an older carrier of the same owner serves on another port: the endpoint of that carrier, by its own.
     pub same_pod: BTreeMap<Address, Address>,
     /// Its versions; never empty.
     pub versions: BTreeMap<Version, Endpoints>,
-    /// When the first of its ready endpoints became ready, in Unix seconds; `None` where none is, or the source does not know.
+    /// When the first of its ready endpoints became ready, in Unix seconds; `None` if none is ready or the source does not know.
     pub ready_since: Option<i64>,
     /// When endpoints become available, in Unix seconds: `minReadySeconds` after they became ready.
     pub available_at: BTreeMap<Address, i64>,
-    /// Why pods of it are not ready.
-    pub troubles: Vec<String>,
-    /// It goes and comes too often: it takes no new sessions.
-    pub flaps: bool,
-    /// It is weighted and none of its pods became ready in time.
-    pub late: bool,
+    /// Reasons why its pods are not ready, in the words of Kubernetes, each once.
+    pub unready_reasons: Vec<String>,
+    /// Whether it becomes ready too often, and so takes no new sessions.
+    pub flapping: bool,
+    /// Whether it is weighted and none of its pods became ready in time.
+    pub not_started: bool,
 }
 
-/// A weight label, read.
+/// A parsed weight label.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Weight {
-    /// No label: stable.
+    /// No label: the carrier is stable.
     Absent,
     /// 0–100.
     Percent(u8),
-    /// Something else, as written.
+    /// Not a weight; the text as written.
     Invalid(String),
 }
 
 /// The endpoints of a version.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Endpoints {
-    /// Those that may receive requests.
+    /// Endpoints that may receive requests.
     pub ready: BTreeSet<Address>,
-    /// All of them.
+    /// All endpoints, ready or not.
     pub all: BTreeSet<Address>,
-    /// Carriers that brought them, the owner of the version first: its weight counts.
+    /// Carriers that brought them; the first one owns the version, and its weight counts.
     pub carriers: Vec<CarrierKey>,
-    /// How each is spoken to.
+    /// The protocol of each endpoint.
     pub protocols: BTreeMap<Address, Protocol>,
-    /// What the carriers' annotations say of the way to them.
-    pub said: UpstreamAnnotations,
+    /// Upstream settings from the annotations of the carriers.
+    pub annotations: UpstreamAnnotations,
 }
 
 impl Member {
     /// Whether any of its endpoints is ready.
     #[must_use]
-    pub fn ready(&self) -> bool {
+    pub fn is_ready(&self) -> bool {
         self.versions.values().any(|e| !e.ready.is_empty())
     }
 
-    /// Whether it can take new sessions: an endpoint is ready, and it does not flap.
+    /// Whether it can take new sessions: an endpoint is ready, and it is not flapping.
     #[must_use]
-    pub fn takes(&self) -> bool {
-        self.ready() && !self.flaps
+    pub fn accepts_sessions(&self) -> bool {
+        self.is_ready() && !self.flapping
     }
 
     /// Its versions, for messages: `v1, v2`.
@@ -142,20 +144,20 @@ impl Member {
         versions.join(", ")
     }
 
-    /// Endpoints that are ready.
+    /// The number of ready endpoints.
     #[must_use]
     pub fn ready_endpoints(&self) -> u32 {
         self.versions.values().map(|e| count(&e.ready)).sum()
     }
 }
 
-/// How many endpoints, as the plan counts them.
+/// The number of endpoints, saturating at `u32::MAX`.
 pub(crate) fn count(endpoints: &BTreeSet<Address>) -> u32 {
     u32::try_from(endpoints.len()).unwrap_or(u32::MAX)
 }
 
 impl Weight {
-    /// Reads a weight label: 0–100 in decimal digits, without sign or leading zero.
+    /// Parses a weight label: 0–100 in decimal digits, without sign or leading zero.
     #[must_use]
     pub fn parse(label: Option<&str>) -> Self {
         let Some(text) = label else {
@@ -170,8 +172,6 @@ impl Weight {
     }
 }
 
-pub use upstream::UpstreamAnnotations;
-
 impl Registry {
     /// Reads the labels of all carriers.
     #[must_use]
@@ -179,7 +179,7 @@ impl Registry {
         let mut findings = Vec::new();
         let mut drafts: BTreeMap<String, BTreeMap<ModelId, Vec<Draft<'_>>>> = BTreeMap::new();
         for carrier in objects.carriers.values() {
-            if let Some((model, draft)) = read(carrier, keys, &mut findings) {
+            if let Some((model, draft)) = draft::read(carrier, keys, &mut findings) {
                 let models = drafts.entry(carrier.key.namespace.clone()).or_default();
                 models.entry(model).or_default().push(draft);
             }
@@ -187,12 +187,12 @@ impl Registry {
         let namespaces = drafts
             .into_iter()
             .map(|(namespace, models)| {
-                let served = ServedIn {
+                let records = Records {
                     namespace: &namespace,
                     all: &objects.served_models,
                     unread: &objects.unread,
                 };
-                let models = build_models(models, served, keys, &mut findings);
+                let models = build_models(models, records, keys, &mut findings);
                 (namespace, models)
             })
             .collect();
@@ -205,51 +205,40 @@ impl Registry {
         }
     }
 
-    /// The same with a root namespace.
+    /// The same registry with this root namespace.
     #[must_use]
-    pub fn rooted(self, namespace: Option<&str>) -> Self {
+    pub fn with_root_namespace(self, namespace: Option<&str>) -> Self {
         Self {
             root_namespace: namespace.map(str::to_owned),
             ..self
         }
     }
 
-    /// The same where these namespaces alone have a domain.
+    /// The same registry where only these namespaces have a domain.
     #[must_use]
-    pub fn serving(self, namespaces: BTreeSet<String>) -> Self {
+    pub fn with_served_namespaces(self, namespaces: BTreeSet<String>) -> Self {
         Self {
             served: Some(namespaces),
             ..self
         }
     }
 
-    /// Whether a namespace has a domain, as far as that is known.
+    /// Whether a namespace has a domain; true if that is not known.
     pub(crate) fn serves(&self, namespace: &str) -> bool {
         let served = self.served.as_ref();
         served.is_none_or(|served| served.contains(namespace))
-    }
-
-    /// The readings a [`ScaleDamper`](crate::ScaleDamper) takes: every model's, by namespace and id.
-    #[must_use]
-    pub fn readiness(&self) -> BTreeMap<ModelKey, Readiness> {
-        let models = self.namespaces.iter().flat_map(|(namespace, models)| {
-            models
-                .iter()
-                .map(move |(id, model)| ((namespace.clone(), id.clone()), model.readiness()))
-        });
-        models.collect()
     }
 }
 
 /// The `ServedModel`s of a namespace.
 #[derive(Clone, Copy)]
-pub(crate) struct ServedIn<'s> {
+struct Records<'s> {
     namespace: &'s str,
     all: &'s BTreeMap<ModelKey, ModelRecord>,
     unread: &'s Unread,
 }
 
-impl<'s> ServedIn<'s> {
+impl<'s> Records<'s> {
     fn get(self, id: &ModelId) -> Option<&'s ModelRecord> {
         self.all.get(&(self.namespace.to_owned(), id.clone()))
     }
@@ -257,190 +246,56 @@ impl<'s> ServedIn<'s> {
 
 fn build_models(
     mut drafts: BTreeMap<ModelId, Vec<Draft<'_>>>,
-    served: ServedIn<'_>,
+    records: Records<'_>,
     keys: &LabelKeys,
     findings: &mut Vec<Finding>,
 ) -> BTreeMap<ModelId, Model> {
     for carriers in drafts.values_mut() {
         carriers.sort_by(|a, b| by_age(a.age(), b.age()));
     }
-    let mut names = names::claimed(&drafts, served, findings);
+    let mut names = names::resolve(&drafts, records, findings);
     drafts
         .into_iter()
         .map(|(id, drafts)| {
-            let said = served.get(&id).cloned().unwrap_or_default();
-            let min_ready = said.spec.min_ready_percent.unwrap_or(MIN_READY_PERCENT);
-            let declared_names = names::declared(&drafts);
-            let default_max_tokens = max_tokens::of_model(&id, &drafts, &said.spec, findings);
-            let carriers = drafts.iter().map(|d| d.carrier.key.clone());
-            let carriers: BTreeSet<CarrierKey> = carriers.collect();
-            let declared = drafts.iter().map(|d| {
-                let versions = d.versions.keys().cloned().collect();
-                (d.carrier.key.identity(), versions)
-            });
-            let key = (served.namespace.to_owned(), id.clone());
-            let refused_base = said.refusal(&key, &declared.collect(), served.unread);
-            let refused = refused_base.clone();
-            findings
-                .extend(refused.map(|m| written_base::refused(&key, said.object.as_deref(), m)));
-            let memory = said.counting(refused_base.is_some());
-            let members = merge::members(&id, drafts, &memory, keys, findings);
-            let model = Model {
-                names: names.remove(&id).unwrap_or_default(),
-                declared_names,
-                default_max_tokens,
-                carriers,
-                members,
-                memory,
-                object: said.object,
-                refused_base,
-                min_ready_percent: min_ready,
-                on_base_lost: said.spec.on_base_lost,
-            };
-            findings.extend(upstream::findings(&id, &model.members));
+            let names = names.remove(&id).unwrap_or_default();
+            let model = build_model(&id, names, drafts, records, keys, findings);
             (id, model)
         })
         .collect()
 }
 
-/// A carrier on its way to become a member: its endpoints sorted into versions.
-pub(crate) struct Draft<'a> {
-    carrier: &'a Carrier,
-    weight: Weight,
-    versions: BTreeMap<Version, Endpoints>,
-}
-
-impl Draft<'_> {
-    fn age(&self) -> (Option<i64>, &CarrierKey) {
-        (self.carrier.created, &self.carrier.key)
-    }
-}
-
-/// `None`: not a carrier of ours, or its model label cannot be read.
-fn read<'a>(
-    carrier: &'a Carrier,
+/// `drafts` come oldest first.
+fn build_model(
+    id: &ModelId,
+    names: Vec<String>,
+    drafts: Vec<Draft<'_>>,
+    records: Records<'_>,
     keys: &LabelKeys,
     findings: &mut Vec<Finding>,
-) -> Option<(ModelId, Draft<'a>)> {
-    let label = |key: &String| carrier.labels.get(key).map(String::as_str);
-    let model = label(&keys.model)?;
-    // A Service declares a variant only with both labels; else the workload behind it does.
-    if carrier.key.kind == "service" && label(&keys.version).is_none() {
-        let (key, origin) = (&carrier.key, &carrier.origin);
-        findings.extend(incomplete_labels(key, origin, &carrier.labels, keys));
-        return None;
-    }
-    let model = match ModelId::try_from(model) {
-        Ok(model) => model,
-        Err(e) => {
-            let command = carrier.key.label_command(&keys.model, "MODEL");
-            let message = format!(
-                "label `{}`: {e}. The object is ignored: {command}",
-                keys.model
-            );
-            findings.push(about(
-                carrier,
-                Severity::Error,
-                reason::INVALID_MODEL,
-                message,
-            ));
-            return None;
-        }
-    };
-    let slips = annotation_findings(&carrier.key, &carrier.origin, &carrier.annotations);
-    findings.extend(slips);
-    let draft = Draft {
-        carrier,
-        weight: Weight::parse(label(&keys.weight)),
-        versions: versions(carrier, keys, findings),
-    };
-    Some((model, draft))
-}
-
-/// The version comes from the pod, else from the carrier; without pods, from the carrier.
-fn versions(
-    carrier: &Carrier,
-    keys: &LabelKeys,
-    findings: &mut Vec<Finding>,
-) -> BTreeMap<Version, Endpoints> {
-    // What is wrong with a template is wrong with all its pods, and said once.
-    let mut refused: BTreeSet<String> = BTreeSet::new();
-    let own = carrier.labels.get(&keys.version).and_then(|text| {
-        let command = carrier.key.label_command(&keys.version, "VERSION");
-        let refuse = |e| refused.insert(format!("label `{}`: {e}: {command}", keys.version));
-        Version::try_from(text.as_str()).map_err(refuse).ok()
+) -> Model {
+    let record = records.get(id).cloned().unwrap_or_default();
+    let declared = drafts.iter().map(|draft| {
+        let versions = draft.versions.keys().cloned().collect();
+        (draft.carrier.key.identity(), versions)
     });
-    let mut of_pods = |text: &str| {
-        let key = &carrier.key;
-        let fix = format!("kubectl edit {} -n {}", key.identity(), key.namespace);
-        let label = &keys.version;
-        let refuse = |e| {
-            refused.insert(format!(
-                "label `{label}` of its pods: {e}: write another one into the template of the pods, or none: {fix}"
-            ))
-        };
-        Version::try_from(text).map_err(refuse).ok()
+    let key = (records.namespace.to_owned(), id.clone());
+    let refused_base = record.refusal(&key, &declared.collect(), records.unread);
+    let refused = refused_base.clone();
+    findings.extend(refused.map(|m| memory::finding(&key, record.object.as_deref(), m)));
+    let memory = record.effective_memory(refused_base.is_some());
+    let carriers = drafts.iter().map(|draft| draft.carrier.key.clone());
+    let model = Model {
+        names,
+        declared_names: names::declared(&drafts),
+        default_max_tokens: max_tokens::of_model(id, &drafts, &record.spec, findings),
+        carriers: carriers.collect(),
+        members: merge::members(id, drafts, &memory, keys, findings),
+        memory,
+        object: record.object,
+        refused_base,
+        min_ready_percent: record.spec.min_ready_percent.unwrap_or(MIN_READY_PERCENT),
+        on_base_lost: record.spec.on_base_lost,
     };
-    let mut versions: BTreeMap<Version, Endpoints> = BTreeMap::new();
-    for pod in &carrier.pods {
-        let theirs = pod.version.as_deref().filter(|text| !text.is_empty());
-        let theirs = theirs.and_then(&mut of_pods);
-        if let Some(version) = theirs.or_else(|| own.clone()) {
-            let endpoints = versions.entry(version).or_default();
-            endpoints.all.insert(pod.address.clone());
-            let protocols = &mut endpoints.protocols;
-            protocols.entry(pod.address.clone()).or_insert(pod.protocol);
-            if pod.ready {
-                endpoints.ready.insert(pod.address.clone());
-            }
-        }
-    }
-    let wrong = |message| about(carrier, Severity::Error, reason::INVALID_VERSION, message);
-    findings.extend(refused.into_iter().map(wrong));
-    if carrier.pods.is_empty() {
-        versions.extend(own.map(|version| (version, Endpoints::default())));
-    }
-    let said = UpstreamAnnotations::read(carrier, findings);
-    for endpoints in versions.values_mut() {
-        endpoints.said = said.clone();
-        endpoints.carriers.push(carrier.key.clone());
-    }
-    if versions.is_empty() {
-        let message = format!(
-            "names a model, but neither it nor a pod of it names a version: kubectl label {} -n {} {}=VERSION",
-            carrier.key.identity(),
-            carrier.key.namespace,
-            keys.version
-        );
-        findings.push(about(
-            carrier,
-            Severity::Warning,
-            reason::NO_VERSION,
-            message,
-        ));
-    }
-    versions
-}
-
-/// Whether the carrier may join the base at once.
-pub(crate) fn joins(carrier: &Carrier) -> bool {
-    carrier
-        .annotations
-        .get(wire::ANNOTATION_JOIN)
-        .is_some_and(|v| v == "share")
-}
-
-pub(crate) fn about(
-    carrier: &Carrier,
-    severity: Severity,
-    reason: &'static str,
-    message: String,
-) -> Finding {
-    Finding {
-        object: carrier.key.clone().into(),
-        reason,
-        severity,
-        origin: carrier.origin.clone(),
-        message,
-    }
+    findings.extend(upstream::findings(id, &model.members));
+    model
 }

@@ -1,6 +1,6 @@
-//! Proxies counted by one replica: the policy revisions and the weights that they hold, and the resources that they refuse.
+//! The proxies of one replica of the control plane: the policy revisions and weights that they hold, and the resources that they reject.
 //!
-//! Invariant: a proxy is counted as holding a revision by the filter configuration that it ACKed, whatever else it waits for.
+//! Invariant: a proxy holds a revision once it has ACKed a filter configuration with it, whatever other resources it waits for.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,8 +11,8 @@ use crate::{
     Objects, Plan, PlannedModel, PolicyId, PolicyKind, PolicyOutcome, Subject, VariantKey,
 };
 
-/// A policy as it was written at some time. Of one object later ones are greater; one that was made anew under its name is
-/// another object, however soon, and its revisions cannot be compared with those of the one before.
+/// A revision of a policy. Later revisions of one object are greater. A recreated object of the same name is another object, so its
+/// revisions cannot be compared with those of the deleted one.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PolicyRevision {
     /// The object's `metadata.uid`; empty in files.
@@ -21,30 +21,30 @@ pub struct PolicyRevision {
     pub generation: i64,
 }
 
-/// The revisions that a plan holds, of the policies that some filter is told of.
+/// The revisions in a plan, of the policies that have rules in some filter.
 pub type PolicyRevisions = BTreeMap<PolicyId, PolicyRevision>;
 
-/// Something that a proxy refused, and the object that it was made of.
+/// A resource that a proxy rejected, and the object from which it was made.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Refusal {
     /// The object.
     pub object: Subject,
-    /// What was refused, and what the proxy said.
+    /// The resource, and the error of the proxy.
     pub message: String,
 }
 
-/// What one replica knows of its proxies.
+/// The counts of one replica for its proxies.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ReplicaCounts {
-    /// Connected proxies by the namespaces they are served.
+    /// Connected proxies, by the namespaces that they get.
     pub proxies: BTreeMap<BTreeSet<String>, u32>,
-    /// Of each policy, how many of the proxies that it concerns hold which revision.
+    /// Proxies that hold each revision of a policy, among the proxies to which it applies.
     pub held: BTreeMap<PolicyId, BTreeMap<PolicyRevision, u32>>,
-    /// Proxies by model and by revision of its weights.
+    /// Proxies by model, and by revision of its weights.
     pub models: WeightsHeld,
-    /// The resources that they refuse.
+    /// The resources that proxies reject.
     pub refused: BTreeSet<Refusal>,
-    /// The versions that at least one of them cannot reach.
+    /// The versions that at least one proxy cannot reach.
     pub unreachable: BTreeSet<VariantKey>,
 }
 
@@ -72,17 +72,18 @@ pub fn same_weights(one: &PlannedModel, other: &PlannedModel) -> bool {
         && ours.map(|v| v.share).eq(theirs.map(|v| v.share))
 }
 
-/// The revision of every policy that some filter is told of.
+/// The revision of every policy that has rules in some filter.
 #[must_use]
 pub fn policy_revisions(plan: &Plan, objects: &Objects) -> PolicyRevisions {
-    let told = |(_, outcome): &(&PolicyId, &PolicyOutcome)| !outcome.namespaces.is_empty();
-    let policies = plan.policies.iter().filter(told);
+    let has_rules = |(_, outcome): &(&PolicyId, &PolicyOutcome)| !outcome.namespaces.is_empty();
+    let policies = plan.policies.iter().filter(has_rules);
     policies
         .map(|(id, outcome)| (id.clone(), policy_revision(id, outcome, objects)))
         .collect()
 }
 
-/// The revision that an outcome is about.
+/// The revision of a policy with this outcome.
+#[must_use]
 pub fn policy_revision(
     id: &PolicyId,
     outcome: &PolicyOutcome,
@@ -100,7 +101,7 @@ pub fn policy_revision(
 }
 
 impl PolicyRevision {
-    /// The lesser of both; `None` where they are of two objects.
+    /// The lesser of both; `None` if they are of different objects.
     #[must_use]
     pub fn least<'a>(&'a self, other: &'a Self) -> Option<&'a Self> {
         (self.uid == other.uid).then(|| self.min(other))
@@ -108,8 +109,7 @@ impl PolicyRevision {
 }
 
 impl ReplicaCounts {
-    /// Enters a group of proxies: so many, served these namespaces, whose filters hold these revisions (`None`: none that is
-    /// known).
+    /// Adds `count` proxies that get these namespaces and hold these revisions; `None` means that their revisions are unknown.
     pub fn enter(
         &mut self,
         count: u32,

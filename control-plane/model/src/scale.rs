@@ -1,36 +1,36 @@
-//! Live capacity: ready ÷ desired replicas of each model, damped. A state machine; time comes in as an argument.
+//! Live capacity: ready ÷ desired replicas of each model, damped. A state machine; time is an argument.
 //!
-//! Invariant: where readiness is quiet, what it publishes depends on the readings and the epoch alone, so a replica
-//! started later publishes the same. Rules: steps of 5 %, rounded down (capacity that is not there is never
-//! promised), at least 5 % while anything is ready; a model's first reading counts at once, a changed one after
-//! 10 s of differing from what is published; 100 % is `None`; any other carries the epoch, which renews it at half
-//! of its 15 minutes of life.
+//! Invariant: while readiness does not change, the published scales depend only on the readings and the epoch, so a replica that
+//! starts later publishes the same. Rules:
+//! - Steps of 5 %, rounded down, so missing capacity is never promised; at least 5 % while anything is ready.
+//! - The first reading of a model takes effect at once, a changed one after it has differed from the published scale for 10 s.
+//! - 100 % is not published. Any other scale carries the epoch, which renews it at half of its lifetime of 15 minutes.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use headgate_contract::{ModelId, Scale};
 
-/// How long a changed reading is held back.
+/// Time for which a changed reading is held back.
 const HOLD: Duration = Duration::from_secs(10);
-/// Half of a scale's life at the filter, in seconds: the epoch counts these.
+/// Half of a scale's lifetime at the filter, in seconds: the unit of the epoch.
 const HALF_LIFE: u64 = 450;
 
 /// Ready and desired replicas of the carriers that serve a model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Readiness {
-    /// Endpoints that are ready.
+    /// Ready endpoints.
     pub ready: u32,
-    /// Replicas that are wanted.
+    /// Desired replicas.
     pub desired: u32,
 }
 
-/// A moment, on both clocks.
+/// A point in time, on both clocks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Tick {
-    /// Monotonic time since any fixed origin.
+    /// Monotonic time since a fixed origin.
     pub elapsed: Duration,
-    /// Wall clock, in Unix seconds: the same on every replica.
+    /// Wall clock in Unix seconds: the same on every replica.
     pub unix_seconds: u64,
 }
 
@@ -47,12 +47,12 @@ pub struct ScaleDamper {
 #[derive(Debug, Clone, Copy)]
 struct Damped {
     published: u16,
-    /// Since when the readings differ from what is published.
+    /// Since when the readings differ from the published scale.
     differs_since: Option<Duration>,
 }
 
 impl ScaleDamper {
-    /// Takes the readings of this moment and gives the scales to plan with. Models not read are forgotten.
+    /// Takes the current readings and returns the scales for the plan. Models without a reading are forgotten.
     pub fn observe(
         &mut self,
         readings: &BTreeMap<(String, ModelId), Readiness>,
@@ -79,8 +79,8 @@ impl ScaleDamper {
         )
     }
 
-    /// After how long [`observe`](Self::observe) may give other scales although no reading changed: when a change
-    /// that is held back is due, or when the epoch turns. `None`: never.
+    /// Time until [`observe`](Self::observe) may return other scales although no reading changed: a held-back change is due, or the
+    /// epoch ends. `None` means never.
     #[must_use]
     pub fn wake_after(&self, at: Tick) -> Option<Duration> {
         let due = self
@@ -95,8 +95,8 @@ impl ScaleDamper {
     }
 }
 
-/// The undamped scale, in percent; `None` where nothing is desired, or where nothing is ready (the filter then
-/// answers 503 before any reserve, so there is no bucket to scale).
+/// The undamped scale in percent; `None` if nothing is desired or nothing is ready. Without a ready replica the filter answers 503
+/// before any reserve, so there is no bucket to scale.
 fn percent(reading: Readiness) -> Option<u16> {
     if reading.desired == 0 || reading.ready == 0 {
         return None;

@@ -1,17 +1,17 @@
-//! Exact splitting by largest remainder: percents of canaries, shares of versions.
+//! Exact apportionment by largest remainder: percents of canaries, shares of versions.
 //!
-//! Invariant: parts sum to the total exactly, and a candidate with a weight never gets nothing (Envoy drops a
-//! locality of weight zero, and a session picked into it would go nowhere).
+//! Invariant: parts sum exactly to the total, and a candidate with a positive weight never gets 0: Envoy drops a locality of weight 0,
+//! and a session of that version would have no endpoint.
 
-/// A model's new sessions, in parts: what all shares of a model sum to.
+/// The sum of all shares of a model: its new sessions, in parts.
 pub(crate) const WHOLE: u32 = 1_000_000;
 
 /// One hundred percent, in millionths of a percent.
 pub(crate) const HUNDRED: u64 = 100 * headgate_contract::Decimal::UNIT;
 
-/// Splits `total` in proportion to `weights`: floors first, then one more to the largest remainders; ties go to
-/// the earlier. Every positive weight gets at least 1 where `total` has enough, taken from the largest part.
-/// With no positive weight all parts are 0.
+/// Splits `total` in proportion to `weights` by the largest remainder method. The parts are the rounded-down quotas, plus 1 for the
+/// largest remainders; of equal remainders, the earlier comes first. Every positive weight gets at least 1 if `total` suffices, taken
+/// from the largest part. Without a positive weight all parts are 0.
 pub(crate) fn apportion(total: u64, weights: &[u128]) -> Vec<u64> {
     let sum: u128 = weights.iter().sum();
     if sum == 0 {
@@ -48,8 +48,8 @@ fn lift_zeros(parts: &mut [u64], weights: &[u128]) {
     }
 }
 
-/// The percents of canaries, in millionths of a percent: exactly as wanted, unless they exceed 100 in sum or have
-/// no base to leave the rest to; then scaled in proportion to exactly 100.
+/// The percents of canaries, in millionths of a percent: as wanted, unless they sum to more than 100 or there is no base to take the
+/// rest. Then they are scaled in proportion to exactly 100.
 pub(crate) fn percents(wanted: &[u8], has_base: bool) -> Vec<u64> {
     let sum: u32 = wanted.iter().map(|w| u32::from(*w)).sum();
     if sum <= 100 && has_base {
@@ -62,32 +62,32 @@ pub(crate) fn percents(wanted: &[u8], has_base: bool) -> Vec<u64> {
     apportion(HUNDRED, &weights)
 }
 
-/// A carrier as the split of its model's sessions sees it.
+/// A carrier among which a model's sessions are split.
 pub(crate) struct Candidate {
-    /// A canary's part of [`HUNDRED`]; `None` for a base carrier.
+    /// The part of [`HUNDRED`] of a canary; `None` for a base carrier.
     pub(crate) canary: Option<u64>,
-    /// A base carrier's desired replicas, at least 1.
-    pub(crate) desired: u32,
+    /// The replicas with which a base carrier counts, at least 1.
+    pub(crate) replicas: u32,
     /// Ready endpoints of each of its versions.
     pub(crate) ready: Vec<u32>,
 }
 
-/// The share of every version of every candidate, in candidate order, in parts of [`WHOLE`]: canaries by percent,
-/// the rest to the base by desired replicas, within a carrier by ready endpoints.
+/// The share of every version of every candidate, in parts of [`WHOLE`], in the order of the candidates. Canaries get their percent, the
+/// base carriers get the rest in proportion to their replicas, and the versions of a carrier in proportion to ready endpoints.
 pub(crate) fn version_shares(candidates: &[Candidate]) -> Vec<Vec<u32>> {
     let taken: u64 = candidates.iter().filter_map(|c| c.canary).sum();
     let rest = u128::from(HUNDRED.saturating_sub(taken));
     let base: u128 = candidates
         .iter()
         .filter(|c| c.canary.is_none())
-        .map(|c| u128::from(c.desired))
+        .map(|c| u128::from(c.replicas))
         .sum();
     let weights: Vec<u128> = candidates
         .iter()
         .flat_map(|c| {
             let carrier = match c.canary {
                 Some(part) => u128::from(part) * base.max(1),
-                None => rest * u128::from(c.desired),
+                None => rest * u128::from(c.replicas),
             };
             let all: u128 = c.ready.iter().map(|r| u128::from(*r)).sum();
             c.ready.iter().map(move |r| part_of(carrier, *r, all))
@@ -103,8 +103,8 @@ pub(crate) fn version_shares(candidates: &[Candidate]) -> Vec<Vec<u32>> {
         .collect()
 }
 
-/// `carrier · ready / all` with 24 more bits, so that what is cut off is far below one part of [`WHOLE`].
-/// Bounds: carrier < 2^27 · 2^42, ready < 2^32: 125 bits.
+/// `carrier · ready / all`, with 24 fractional bits, so the rounding error is far below one part of [`WHOLE`].
+/// Bounds: carrier < 2^27 · 2^42 and ready < 2^32, so 125 bits suffice.
 fn part_of(carrier: u128, ready: u32, all: u128) -> u128 {
     if carrier == 0 || ready == 0 {
         return 0;
@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn a_weight_never_gets_nothing() {
+    fn a_positive_weight_never_gets_0() {
         assert_eq!(
             apportion(1_000_000, &[1, 1_000_000_000, 0]),
             [1, 999_999, 0]
@@ -137,9 +137,9 @@ mod tests {
 
     #[test]
     fn canaries_keep_their_percent_and_the_base_takes_what_they_leave() {
-        let candidate = |canary: Option<u64>, desired, ready: &[u32]| Candidate {
+        let candidate = |canary: Option<u64>, replicas, ready: &[u32]| Candidate {
             canary,
-            desired,
+            replicas,
             ready: ready.to_vec(),
         };
         let shares = version_shares(&[

@@ -1,7 +1,7 @@
-//! Readiness over time: canaries that flap, pods that became ready less than `minReadySeconds` ago, canaries that never start. A
-//! state machine; time is an argument.
+//! Readiness over time: canaries that flap, pods that are ready for less than `minReadySeconds`, versions that never start. A state
+//! machine; time is an argument.
 //!
-//! Invariant: while readiness does not change, the verdicts of two replicas agree, whenever each of them started.
+//! Invariant: while readiness does not change, the verdicts of all replicas agree, whenever each of them started.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
@@ -10,14 +10,14 @@ use crate::levels::Levels;
 use crate::registry::{Member, Model, Weight};
 use crate::{Address, CarrierKey, Registry, Tick};
 
-/// How often a canary may become ready within [`WITHIN`] before it counts as flapping.
-const RETURNS: usize = 3;
-/// The window in which these transitions are counted.
-const WITHIN: Duration = Duration::from_secs(60);
-/// How long a canary that flapped must be ready before it takes sessions again.
+/// Number of times that a canary may become ready again within [`FLAP_WINDOW`] without flapping.
+const MAX_RETURNS: usize = 3;
+/// The window in which these returns count.
+const FLAP_WINDOW: Duration = Duration::from_secs(60);
+/// Time for which a flapping canary must be ready before it takes sessions again.
 const CALM: Duration = Duration::from_secs(60);
-/// How long a weighted version may take to become ready before a finding reports it.
-const START: Duration = Duration::from_secs(120);
+/// Time that a weighted version may take to become ready before a finding reports it.
+const START_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// Verdicts on carriers from readiness over time.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -25,14 +25,14 @@ pub struct Verdicts {
     /// Canaries that flap.
     pub flapping: BTreeSet<CarrierKey>,
     /// Weighted carriers without a pod that became ready in time.
-    pub late: BTreeSet<CarrierKey>,
-    /// The moment of the verdicts in Unix seconds: pods that are available later do not count as ready yet.
+    pub not_started: BTreeSet<CarrierKey>,
+    /// The time of the verdicts in Unix seconds: pods that become available later do not count as ready yet.
     pub unix_seconds: i64,
-    /// The next moment at which a pod becomes available, in Unix seconds.
+    /// The next time at which a pod becomes available, in Unix seconds.
     pub next_available: Option<i64>,
 }
 
-/// Watches readiness over time.
+/// Tracks readiness over time.
 #[derive(Debug, Clone, Default)]
 pub struct Stability {
     carriers: BTreeMap<CarrierKey, ReadinessRecord>,
@@ -41,19 +41,19 @@ pub struct Stability {
 /// History of a carrier's readiness, on the monotonic clock.
 #[derive(Debug, Clone, Default)]
 struct ReadinessRecord {
-    /// When it became ready again, the latest last.
+    /// Times at which it became ready again, the latest last.
     returns: VecDeque<Duration>,
     /// Since when it is ready.
     ready_since: Option<Duration>,
-    /// Since when it is weighted without ever having been ready.
+    /// Since when it has a weight and has never been ready.
     waits_since: Option<Duration>,
-    /// Whether it was ever ready since it is known.
+    /// Whether it was ready at any reading so far.
     was_ready: bool,
-    flaps: bool,
+    flapping: bool,
 }
 
 impl Stability {
-    /// Takes the readings of this moment. Carriers that are not read are forgotten.
+    /// Takes the current readings. Carriers that are not in the registry are forgotten.
     pub fn observe(&mut self, registry: &Registry, at: Tick) -> Verdicts {
         let now = i64::try_from(at.unix_seconds).unwrap_or(i64::MAX);
         let mut verdicts = Verdicts {
@@ -64,14 +64,14 @@ impl Stability {
         for member in registry.members() {
             let before = self.carriers.remove(&member.key).unwrap_or_default();
             let record = before.next(member, at.elapsed);
-            if record.flaps {
+            if record.flapping {
                 verdicts.flapping.insert(member.key.clone());
             }
             let waits = record
                 .waits_since
                 .map(|since| at.elapsed.saturating_sub(since));
-            if waits.is_some_and(|waits| waits >= START) {
-                verdicts.late.insert(member.key.clone());
+            if waits.is_some_and(|waits| waits >= START_TIMEOUT) {
+                verdicts.not_started.insert(member.key.clone());
             }
             carriers.insert(member.key.clone(), record);
         }
@@ -81,15 +81,15 @@ impl Stability {
         verdicts
     }
 
-    /// Time until [`observe`](Self::observe) may differ from `last`, its last verdicts, although no reading changed. `None`: never.
+    /// Time until [`observe`](Self::observe) may return other verdicts than `last`, although no reading changed. `None` means never.
     #[must_use]
     pub fn wake_after(&self, last: &Verdicts, at: Tick) -> Option<Duration> {
-        let calm = self.carriers.values().filter(|record| record.flaps);
+        let calm = self.carriers.values().filter(|record| record.flapping);
         let calm = calm.filter_map(|record| Some(record.ready_since? + CALM));
         let starts = self
             .carriers
             .values()
-            .filter_map(|record| Some(record.waits_since? + START));
+            .filter_map(|record| Some(record.waits_since? + START_TIMEOUT));
         let due = calm.chain(starts.filter(|due| *due > at.elapsed));
         let due = due.map(|due| due.saturating_sub(at.elapsed)).min();
         let available = last.next_available.map(|available| {
@@ -102,7 +102,7 @@ impl Stability {
 
 impl ReadinessRecord {
     fn next(mut self, member: &Member, now: Duration) -> Self {
-        let ready = member.ready();
+        let ready = member.is_ready();
         if !ready {
             self.ready_since = None;
         } else if self.ready_since.is_none() {
@@ -114,20 +114,20 @@ impl ReadinessRecord {
         while self
             .returns
             .front()
-            .is_some_and(|at| now.saturating_sub(*at) >= WITHIN)
+            .is_some_and(|at| now.saturating_sub(*at) >= FLAP_WINDOW)
         {
             self.returns.pop_front();
         }
         let canary = matches!(member.weight, Weight::Percent(1..=99));
-        self.flaps |= self.returns.len() > RETURNS;
+        self.flapping |= self.returns.len() > MAX_RETURNS;
         let calm = self
             .ready_since
             .is_some_and(|since| now.saturating_sub(since) >= CALM);
         if !canary || calm {
-            self.flaps = false;
+            self.flapping = false;
         }
-        let weighted = matches!(member.weight, Weight::Percent(1..=100)) && member.desired > 0;
-        let waits = weighted && !self.was_ready;
+        let has_weight = matches!(member.weight, Weight::Percent(1..=100)) && member.desired > 0;
+        let waits = has_weight && !self.was_ready;
         self.waits_since = waits.then(|| self.waits_since.unwrap_or(now));
         self
     }
@@ -139,47 +139,47 @@ impl Registry {
         models.flat_map(|model| &model.members)
     }
 
-    /// The registry as these verdicts leave it. A carrier that flaps still counts where nothing else of its model is ready, and a
-    /// pod that is ready for too short a time where the base would have none without it.
+    /// The same registry with these verdicts applied. A flapping carrier still takes sessions if no other carrier of its model is ready,
+    /// and pods that are not available yet still count as ready if the base has no other ready pod.
     #[must_use]
-    pub fn judged(mut self, verdicts: &Verdicts) -> Self {
+    pub fn with_verdicts(mut self, verdicts: &Verdicts) -> Self {
         for model in self.namespaces.values_mut().flat_map(BTreeMap::values_mut) {
-            model.judge(verdicts);
+            model.apply(verdicts);
         }
         self
     }
 }
 
 impl Model {
-    fn judge(&mut self, verdicts: &Verdicts) {
+    fn apply(&mut self, verdicts: &Verdicts) {
         for member in &mut self.members {
-            member.late = verdicts.late.contains(&member.key);
-            member.flaps = verdicts.flapping.contains(&member.key);
+            member.not_started = verdicts.not_started.contains(&member.key);
+            member.flapping = verdicts.flapping.contains(&member.key);
         }
-        if !self.members.iter().any(Member::takes) {
+        if !self.members.iter().any(Member::accepts_sessions) {
             self.members
                 .iter_mut()
-                .for_each(|member| member.flaps = false);
+                .for_each(|member| member.flapping = false);
         }
         let available = self.available(verdicts.unix_seconds);
         if available.members != self.members {
-            *self = self.serving(available);
+            *self = self.with_ready_base(available);
         }
     }
 
-    /// The model without pods that became ready less than `minReadySeconds` ago.
+    /// The model without pods that have been ready for less than `minReadySeconds`.
     fn available(&self, now: i64) -> Self {
         let mut available = self.clone();
         for member in &mut available.members {
-            member.keep_available(now);
+            member.remove_unavailable(now);
         }
         available
     }
 
-    /// The model as it serves: by what is available, and where its base has nothing available, by the base's pods that are ready.
-    /// So neither a held version nor one at weight 0 stands in for a base whose pods were all restarted.
-    fn serving(&self, mut available: Self) -> Self {
-        let has_base = |levels: &Levels| !levels.base.is_empty() && levels.stands_in.is_none();
+    /// Returns `available`, the model without unavailable pods. If its base then has no ready pod, the base keeps its ready pods, so neither a
+    /// held version nor one of weight 0 stands in for a base whose pods were all restarted.
+    fn with_ready_base(&self, mut available: Self) -> Self {
+        let has_base = |levels: &Levels| !levels.base.is_empty() && levels.stand_in.is_none();
         if has_base(&Levels::of(&available)) {
             return available;
         }
@@ -190,7 +190,7 @@ impl Model {
             }
             return available;
         }
-        match available.members.iter().any(Member::takes) {
+        match available.members.iter().any(Member::accepts_sessions) {
             true => available,
             false => self.clone(),
         }
@@ -198,14 +198,16 @@ impl Model {
 }
 
 impl Member {
-    fn keep_available(&mut self, now: i64) {
-        let later = self.available_at.iter().filter(|(_, at)| **at > now);
-        let later: BTreeSet<&Address> = later.map(|(address, _)| address).collect();
-        if later.is_empty() {
+    fn remove_unavailable(&mut self, now: i64) {
+        let unavailable = self.available_at.iter().filter(|(_, at)| **at > now);
+        let unavailable: BTreeSet<&Address> = unavailable.map(|(address, _)| address).collect();
+        if unavailable.is_empty() {
             return;
         }
         for endpoints in self.versions.values_mut() {
-            endpoints.ready.retain(|address| !later.contains(address));
+            endpoints
+                .ready
+                .retain(|address| !unavailable.contains(address));
         }
     }
 }

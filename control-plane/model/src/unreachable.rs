@@ -1,48 +1,55 @@
-//! The findings on a version that proxies cannot reach.
+//! Findings on versions that proxies cannot reach, or can reach again.
 //!
-//! The facts come from the load reports of proxies, not from the plan; this module words them.
+//! The facts come from the load reports of proxies, not from the plan; this module makes the messages.
 
 use headgate_contract::{ModelId, Version};
 
-use crate::{CarrierKey, Finding, Plan, Severity, Subject, reason};
+use crate::{CarrierKey, Finding, Plan, Severity, reason};
 
-/// A version: its namespace, model and name.
+/// Origin of these findings.
+const ORIGIN: &str = "load reports";
+
+/// Namespace, model and version of a variant.
 pub type VariantKey = (String, ModelId, Version);
 
-/// The finding that requests to a version reach no server, on the carrier whose weight counts. `None` if the plan has no such
-/// version.
+/// The finding that requests to a version reach no server. Its subject is the carrier that owns the version. `None` if the plan has no
+/// such version.
 ///
-/// The message has no count of proxies, so that one outage stays one Event.
+/// The message does not count proxies, so one outage stays one Event.
 #[must_use]
-pub fn unreachable(plan: &Plan, variant: &VariantKey) -> Option<Finding> {
+pub fn unreachable_finding(plan: &Plan, variant: &VariantKey) -> Option<Finding> {
     let key = carrier(plan, variant)?;
     let (namespace, id, version) = variant;
     let object = key.identity();
-    Some(Finding {
-        object: Subject::Carrier(key.clone()),
-        reason: reason::UNREACHABLE,
-        severity: Severity::Warning,
-        origin: "load reports".to_owned(),
-        message: format!(
-            "proxies cannot connect to version {version} of model {id}: its endpoints are ready, and requests to it fail before they are sent. Check that its pods listen on their port, and add a readiness probe. To see them: kubectl describe {object} -n {namespace}; kubectl logs {object} -n {namespace}. Which proxies: headgate status {namespace}/{id}"
-        ),
-    })
+    let message = format!(
+        "proxies cannot connect to version {version} of model {id}: its endpoints are ready, but requests to them fail before they are sent. Check that its pods listen on their port, and add a readiness probe. To see the pods: kubectl describe {object} -n {namespace}; kubectl logs {object} -n {namespace}. To see the proxies: headgate status {namespace}/{id}"
+    );
+    let reason = reason::UNREACHABLE;
+    Some(Finding::on_carrier(
+        key,
+        ORIGIN,
+        Severity::Warning,
+        reason,
+        message,
+    ))
 }
 
-/// The finding that the outage is over. `None` if the plan has no such version.
+/// The finding that proxies can reach a version again. `None` if the plan has no such version.
 #[must_use]
-pub fn reachable(plan: &Plan, variant: &VariantKey) -> Option<Finding> {
+pub fn reachable_finding(plan: &Plan, variant: &VariantKey) -> Option<Finding> {
     let key = carrier(plan, variant)?;
     let (namespace, id, version) = variant;
-    Some(Finding {
-        object: Subject::Carrier(key.clone()),
-        reason: reason::REACHABLE,
-        severity: Severity::Info,
-        origin: "load reports".to_owned(),
-        message: format!(
-            "no proxy reports any more that it cannot connect to version {version} of model {id}. To see what it takes: headgate status {namespace}/{id}"
-        ),
-    })
+    let message = format!(
+        "no proxy reports connection failures to version {version} of model {id} any more. To see its share: headgate status {namespace}/{id}"
+    );
+    let reason = reason::REACHABLE;
+    Some(Finding::on_carrier(
+        key,
+        ORIGIN,
+        Severity::Info,
+        reason,
+        message,
+    ))
 }
 
 fn carrier<'a>(plan: &'a Plan, (namespace, id, version): &VariantKey) -> Option<&'a CarrierKey> {

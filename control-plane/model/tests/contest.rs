@@ -1,4 +1,4 @@
-//! The table of winners, for any policies: against an oracle that asks each policy about each request.
+//! Precedence among random policies, compared with an oracle that checks each policy for each request.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod world;
@@ -78,31 +78,31 @@ fn policies() -> impl Strategy<Value = Vec<Policy<TokenBucketPolicySpec>>> {
                 r#"{{{target}"override":{overrides},"buckets":[{}]}}"#,
                 buckets.join(",")
             );
-            let mut given = policy(&format!("p{i}"), created, &spec);
-            given.namespace = namespace.to_owned();
-            given
+            let mut policy = policy(&format!("p{i}"), created, &spec);
+            policy.namespace = namespace.to_owned();
+            policy
         };
         list.into_iter().enumerate().map(build).collect()
     })
 }
 
-/// How closely a policy names a version of a model, if it does: 0 the version, 1 the model, 2 by labels, 3 all.
+/// How specific a policy's target is for a version of a model, if it applies: 0 the version, 1 the model, 2 labels, 3 all.
 fn level(
     policy: &Policy<TokenBucketPolicySpec>,
     namespace: &str,
     model: &str,
     version: &str,
 ) -> Option<u8> {
-    let rooted = policy.namespace == ROOT;
+    let in_root = policy.namespace == ROOT;
     let here = policy.namespace == namespace;
     match &policy.spec.target {
-        Target::All => (here || rooted).then_some(3),
+        Target::All => (here || in_root).then_some(3),
         Target::Models(ids) => {
-            ((here || rooted) && ids.iter().any(|id| id.as_str() == model)).then_some(1)
+            ((here || in_root) && ids.iter().any(|id| id.as_str() == model)).then_some(1)
         }
         Target::Selector(selector) => {
             let team = if model == "phi" { "blue" } else { "red" };
-            ((here || rooted) && selector.match_labels["team"] == team).then_some(2)
+            ((here || in_root) && selector.match_labels["team"] == team).then_some(2)
         }
         Target::Refs(refs) => {
             let (_, _, versions) = *FLEET
@@ -133,10 +133,10 @@ fn oracle(
     version: &str,
     bucket: &str,
 ) -> Option<String> {
-    let giving = list
+    let with_bucket = list
         .iter()
         .filter(|p| p.spec.buckets.iter().any(|b| b.name.as_str() == bucket));
-    let ranked = giving.filter_map(|p| {
+    let ranked = with_bucket.filter_map(|p| {
         let level = level(p, namespace, model, version)?;
         let tier = match (p.namespace == ROOT, p.spec.overrides) {
             (true, true) => 0,
@@ -188,7 +188,7 @@ proptest! {
     }
 
     #[test]
-    fn a_policy_is_told_of_every_winner_that_has_a_part_of_what_it_claims(list in policies()) {
+    fn a_policy_status_names_every_winner_of_a_claimed_part(list in policies()) {
         let plan = planned(&list);
         for policy in &list {
             let identity = format!("{}/{}", policy.namespace, policy.name);
@@ -209,7 +209,7 @@ proptest! {
                 let named: BTreeSet<String> = of_it
                     .split("TokenBucketPolicy ")
                     .skip(1)
-                    .filter_map(|rest| Some(rest.split_once(',')?.0.to_owned()))
+                    .filter_map(|rest| Some(rest.split_once(" takes precedence")?.0.to_owned()))
                     .collect();
                 prop_assert_eq!(named, winners, "{}", message);
             }
@@ -217,7 +217,7 @@ proptest! {
     }
 
     #[test]
-    fn the_filters_parser_takes_what_comes_of_any_policies(list in policies()) {
+    fn the_filters_parser_accepts_the_rules_of_any_policies(list in policies()) {
         let plan = planned(&list);
         let config = FilterConfig {
             role: Role::Decide,
@@ -229,11 +229,11 @@ proptest! {
     }
 
     #[test]
-    fn a_policy_is_accepted_unless_nothing_of_it_counts(list in policies()) {
+    fn a_policy_is_accepted_unless_no_part_takes_effect(list in policies()) {
         let plan = planned(&list);
         for policy in &list {
             let identity = format!("{}/{}", policy.namespace, policy.name);
-            let told: Vec<&String> = plan
+            let with_rules: Vec<&String> = plan
                 .namespaces
                 .iter()
                 .filter(|(_, view)| view.config.buckets.iter().any(|r| r.policy == identity))
@@ -244,9 +244,9 @@ proptest! {
                 namespace: policy.namespace.clone(),
                 name: policy.name.clone(),
             }];
-            prop_assert_eq!(outcome.namespaces.iter().collect::<Vec<_>>(), told.clone());
+            prop_assert_eq!(outcome.namespaces.iter().collect::<Vec<_>>(), with_rules.clone());
             let reaches = FLEET.iter().any(|(n, m, vs)| vs.iter().any(|v| level(policy, n, m, v).is_some()));
-            prop_assert_eq!(outcome.accepted.holds, !told.is_empty() || !reaches);
+            prop_assert_eq!(outcome.accepted.holds, !with_rules.is_empty() || !reaches);
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The invariants of the design that the plan answers for, over random worlds, edits and orders.
+//! Invariants of the plan, over random objects, edits and orders.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod world;
@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 
 use headgate_contract::{FilterConfig, Role, ServedModelSpec, names};
 use headgate_model::{
-    Carrier, LabelKeys, Memory, ModelRecord, Objects, Plan, PlannedModel, Registry, Remembered,
-    ScaleDamper, Tick, plan, remember,
+    Carrier, LabelKeys, Memory, ModelRecord, Objects, Plan, PlannedModel, Registry, ScaleDamper,
+    StoredCarrier, Tick, next_memories, plan,
 };
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -38,41 +38,43 @@ fn any_carrier() -> impl Strategy<Value = Carrier> {
         0..6_u32,
         any::<bool>(),
     );
-    let said = (
+    let annotations = (
         weight(),
         prop::bool::weighted(0.2),
         select(vec!["", "x", "x,y", "phi,z", "llama"]),
         prop::option::of(select(vec!["context", "4096", "0", "4k"])),
         prop::option::of(select(vec!["8192", "10000001"])),
     );
-    (identity, age, pods, said).prop_map(|((name, model, version), age, pods, said)| {
-        let (weight, joins, clients, default, context) = said;
-        let (ready, rolling, next, desired, all_ready) = pods;
-        let mut c = carrier(name, version)
-            .model(model)
-            .ready(ready)
-            .rolling(next, rolling);
-        c = c.desired(desired).names(clients);
-        c.created = age;
-        for (key, value) in [
-            (names::ANNOTATION_DEFAULT_MAX_TOKENS, default),
-            (names::ANNOTATION_CONTEXT_LENGTH, context),
-        ] {
-            if let Some(value) = value {
-                c = c.annotated(key, value);
+    (identity, age, pods, annotations).prop_map(
+        |((name, model, version), age, pods, annotations)| {
+            let (weight, joins, clients, default, context) = annotations;
+            let (ready, rolling, next, desired, all_ready) = pods;
+            let mut c = carrier(name, version)
+                .model(model)
+                .ready(ready)
+                .rolling(next, rolling);
+            c = c.desired(desired).names(clients);
+            c.created = age;
+            for (key, value) in [
+                (names::ANNOTATION_DEFAULT_MAX_TOKENS, default),
+                (names::ANNOTATION_CONTEXT_LENGTH, context),
+            ] {
+                if let Some(value) = value {
+                    c = c.annotated(key, value);
+                }
             }
-        }
-        if !all_ready {
-            c.pods.iter_mut().step_by(2).for_each(|p| p.ready = false);
-        }
-        if joins {
-            c = c.joins();
-        }
-        match weight {
-            Some(label) => c.weight(&label),
-            None => c,
-        }
-    })
+            if !all_ready {
+                c.pods.iter_mut().step_by(2).for_each(|p| p.ready = false);
+            }
+            if joins {
+                c = c.joins();
+            }
+            match weight {
+                Some(label) => c.weight(&label),
+                None => c,
+            }
+        },
+    )
 }
 
 fn bucket_spec() -> impl Strategy<Value = String> {
@@ -100,12 +102,12 @@ fn tag_spec() -> impl Strategy<Value = &'static str> {
 
 fn served() -> impl Strategy<Value = ModelRecord> {
     let identity = || select(NAMES.to_vec()).prop_map(|name| format!("deployment/{name}"));
-    let remembered = || {
+    let stored = || {
         let versions = prop::collection::btree_set(select(vec!["v1", "v2", "v4"]), 0..2);
         let versions = versions.prop_map(|all| all.into_iter().map(version).collect());
         prop::collection::btree_map(
             identity(),
-            versions.prop_map(|versions| Remembered {
+            versions.prop_map(|versions| StoredCarrier {
                 versions,
                 undeclared_since: None,
             }),
@@ -113,27 +115,21 @@ fn served() -> impl Strategy<Value = ModelRecord> {
         )
     };
     let full_share = prop::collection::btree_set(identity(), 0..3);
-    (
-        remembered(),
-        remembered(),
-        full_share,
-        prop::option::of(0..=100_u8),
-    )
-        .prop_map(
-            |(base, previous, full_share, min_ready_percent)| ModelRecord {
-                spec: ServedModelSpec {
-                    min_ready_percent,
-                    ..ServedModelSpec::default()
-                },
-                memory: Memory {
-                    base,
-                    previous,
-                    full_share,
-                    ..Memory::default()
-                },
-                ..ModelRecord::default()
+    (stored(), stored(), full_share, prop::option::of(0..=100_u8)).prop_map(
+        |(base, previous, full_share, min_ready_percent)| ModelRecord {
+            spec: ServedModelSpec {
+                min_ready_percent,
+                ..ServedModelSpec::default()
             },
-        )
+            memory: Memory {
+                base,
+                previous,
+                full_share,
+                ..Memory::default()
+            },
+            ..ModelRecord::default()
+        },
+    )
 }
 
 prop_compose! {
@@ -193,7 +189,7 @@ proptest! {
                 prop_assert_eq!(canaries, 100_000_000);
             }
             prop_assert!(canaries <= 100_000_000);
-            // Whatever a session can be picked into has a locality, or a proxy without the filter splits otherwise.
+            // Every version that a filter can pick has a locality, or a proxy without the filter would split differently.
             let rest = canaries < 100_000_000;
             let picked = model.plan.canaries.iter().chain(model.plan.base.iter().filter(|_| rest));
             for version in picked.flat_map(|c| &c.versions).filter(|v| v.endpoints > 0) {
@@ -213,7 +209,7 @@ proptest! {
                 prop_assert!(!variant.endpoints.is_empty());
             }
         }
-        // A model that any carrier names is known, whatever became of its versions and pods.
+        // A model that any carrier names is known, whatever the state of its versions and pods.
         for carrier in world.carriers.values() {
             prop_assert!(plan.namespaces["default"].models.contains_key(carrier.labels["model-name"].as_str()));
         }
@@ -225,8 +221,8 @@ proptest! {
         last in world(),
         ready_before in 0..20_u64,
     ) {
-        // One replica lived through other worlds, object by object and backwards; another starts with the last.
-        let mut lived = Objects::default();
+        // One replica saw other objects before, in another order; the other starts with the last ones.
+        let mut old_replica = Objects::default();
         let mut damper = ScaleDamper::default();
         let mut at = Tick { elapsed: std::time::Duration::ZERO, unix_seconds: 1_800_000_000 };
         let mut observe = |objects: &Objects, damper: &mut ScaleDamper, seconds: u64| {
@@ -237,23 +233,23 @@ proptest! {
             (plan(&registry, objects, &scales), at)
         };
         for world in history {
-            lived.carriers.extend(world.carriers.into_iter().rev());
-            lived.bucket_policies.extend(world.bucket_policies.into_iter().rev());
-            lived.tag_policies.extend(world.tag_policies);
-            lived.served_models.extend(world.served_models);
-            observe(&lived, &mut damper, ready_before);
+            old_replica.carriers.extend(world.carriers.into_iter().rev());
+            old_replica.bucket_policies.extend(world.bucket_policies.into_iter().rev());
+            old_replica.tag_policies.extend(world.tag_policies);
+            old_replica.served_models.extend(world.served_models);
+            observe(&old_replica, &mut damper, ready_before);
         }
         for (key, mut carrier) in last.carriers.clone().into_iter().rev() {
             carrier.pods.reverse();
-            lived.carriers.insert(key, carrier);
+            old_replica.carriers.insert(key, carrier);
         }
-        lived.carriers.retain(|key, _| last.carriers.contains_key(key));
-        lived.bucket_policies.clone_from(&last.bucket_policies);
-        lived.tag_policies.clone_from(&last.tag_policies);
-        lived.served_models.clone_from(&last.served_models);
-        observe(&lived, &mut damper, 0);
-        // Scales quiet: what is held back has come through.
-        let (old, _) = observe(&lived, &mut damper, 10);
+        old_replica.carriers.retain(|key, _| last.carriers.contains_key(key));
+        old_replica.bucket_policies.clone_from(&last.bucket_policies);
+        old_replica.tag_policies.clone_from(&last.tag_policies);
+        old_replica.served_models.clone_from(&last.served_models);
+        observe(&old_replica, &mut damper, 0);
+        // The scales are quiet: held-back changes have taken effect.
+        let (old, _) = observe(&old_replica, &mut damper, 10);
         let (new, _) = observe(&last, &mut ScaleDamper::default(), 0);
         prop_assert_eq!(config(&old).emit().unwrap(), config(&new).emit().unwrap());
         prop_assert_eq!(old, new);
@@ -264,7 +260,7 @@ proptest! {
     fn memory_settles(world in world()) {
         let mut world = world;
         for turn in 0.. {
-            let memories = remember(&planned(&world), &world, 1_800_000_000);
+            let memories = next_memories(&planned(&world), &world, 1_800_000_000);
             let mut changed = false;
             for (key, memory) in memories {
                 let served = world.served_models.entry(key).or_default();
@@ -274,7 +270,7 @@ proptest! {
             if !changed {
                 break;
             }
-            prop_assert!(turn < 5, "it does not settle: {:?}", world.served_models);
+            prop_assert!(turn < 5, "memories do not settle: {:?}", world.served_models);
         }
     }
 
@@ -305,7 +301,7 @@ proptest! {
     }
 
     #[test]
-    fn what_is_emitted_the_filters_parser_accepts(world in world()) {
+    fn the_filters_parser_accepts_every_emitted_configuration(world in world()) {
         let emitted = config(&planned(&world));
         let parsed = FilterConfig::parse(emitted.emit().unwrap().as_bytes());
         prop_assert_eq!(parsed, Ok(emitted));

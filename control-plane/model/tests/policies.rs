@@ -1,4 +1,4 @@
-//! Policies → rules: targets, order, what is refused and how it is said.
+//! Policies → rules: targets, order, and findings.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod world;
@@ -99,7 +99,7 @@ fn targets_resolve_to_the_models_of_the_namespace() {
 }
 
 #[test]
-fn a_selector_wants_all_labels_on_one_carrier() {
+fn a_selector_requires_all_labels_on_one_carrier() {
     let mut world = fleet();
     let both = r#""selector":{"matchLabels":{"team":"blue","tier":"gold"}},"#;
     bucket(&mut world, "apart", None, both, &["one"]);
@@ -107,7 +107,7 @@ fn a_selector_wants_all_labels_on_one_carrier() {
 }
 
 #[test]
-fn a_policy_that_matches_nothing_says_so() {
+fn a_policy_that_matches_nothing_has_a_finding() {
     let mut world = fleet();
     bucket(&mut world, "typo", None, r#""models":["lama"],"#, &["one"]);
     bucket(
@@ -145,13 +145,16 @@ fn a_policy_that_matches_nothing_says_so() {
             "TrafficTagPolicy default/tags"
         ]
     );
-    assert_eq!(said[0].message, "spec.models[0]: nothing declares lama");
+    assert_eq!(
+        said[0].message,
+        "spec.models[0]: no carrier declares model lama"
+    );
     assert_eq!(said[1].origin, "typo.yaml");
     assert!(!plan.namespaces.contains_key("empty"));
 }
 
 #[test]
-fn a_bucket_that_two_policies_give_alike_is_an_error_of_the_later_one() {
+fn a_bucket_given_by_two_equal_policies_is_an_error_of_the_younger_one() {
     let mut world = fleet();
     bucket(&mut world, "a-late", Some(20), "", &["fair", "extra"]);
     bucket(&mut world, "z-early", Some(10), "", &["fair"]);
@@ -167,13 +170,13 @@ fn a_bucket_that_two_policies_give_alike_is_an_error_of_the_later_one() {
         refused[0].object.to_string(),
         "TokenBucketPolicy default/a-late"
     );
-    let message = "spec.buckets[0]: bucket \"fair\" of its models is that of TokenBucketPolicy default/z-early, because it is \
-                   older. To have both, rename one";
+    let message = "spec.buckets[0]: bucket \"fair\": TokenBucketPolicy default/z-early takes precedence, because it is older. To apply \
+                   both, rename one";
     assert_eq!(refused[0].message, message);
 }
 
 #[test]
-fn what_is_said_of_a_policy_stays_the_same_while_models_come_and_go() {
+fn findings_on_a_policy_do_not_change_when_models_come_and_go() {
     let mut world = fleet();
     bucket(&mut world, "z-early", Some(10), "", &["fair"]);
     bucket(&mut world, "late", Some(20), "", &["fair"]);
@@ -193,7 +196,7 @@ fn what_is_said_of_a_policy_stays_the_same_while_models_come_and_go() {
 }
 
 #[test]
-fn buckets_come_in_the_order_of_their_policies_ages_then_names() {
+fn buckets_are_ordered_by_age_and_name_of_their_policies() {
     let mut world = fleet();
     for (name, created) in [("b", Some(2)), ("c", Some(1)), ("a", Some(2)), ("z", None)] {
         bucket(&mut world, name, created, "", &[name]);
@@ -205,7 +208,7 @@ fn buckets_come_in_the_order_of_their_policies_ages_then_names() {
 }
 
 #[test]
-fn a_tagging_that_names_a_model_comes_before_one_for_all() {
+fn a_tagging_for_a_named_model_takes_precedence_over_one_for_all() {
     let mut world = fleet();
     tagging(&mut world, "all", Some(1), "{}");
     tagging(
@@ -233,7 +236,7 @@ fn a_tagging_that_names_a_model_comes_before_one_for_all() {
 }
 
 #[test]
-fn a_tagging_that_never_counts_for_a_model_says_so() {
+fn a_tagging_without_effect_for_a_model_has_a_finding() {
     let mut world = fleet();
     tagging(&mut world, "first", None, r#"{"models":["phi"]}"#);
     tagging(&mut world, "second", None, r#"{"models":["llama","phi"]}"#);
@@ -247,7 +250,7 @@ fn a_tagging_that_never_counts_for_a_model_says_so() {
     assert!(
         said[0]
             .message
-            .contains("the tagging of its models is that of TrafficTagPolicy default/first, because its name comes first")
+            .contains("spec: the tagging: TrafficTagPolicy default/first takes precedence, because its name sorts first")
     );
 
     let mut exception = fleet();
@@ -257,7 +260,7 @@ fn a_tagging_that_never_counts_for_a_model_says_so() {
 }
 
 #[test]
-fn a_policy_knows_which_of_its_namespaces_have_no_domain() {
+fn a_policy_outcome_lists_namespaces_without_a_domain() {
     let mut world = fleet();
     bucket(&mut world, "own", None, "", &["b"]);
     bucket(
@@ -271,7 +274,9 @@ fn a_policy_knows_which_of_its_namespaces_have_no_domain() {
         let registry =
             headgate_model::Registry::build(&world, &headgate_model::LabelKeys::default());
         let registry = match served {
-            Some(served) => registry.serving(served.iter().map(|ns| (*ns).to_owned()).collect()),
+            Some(served) => {
+                registry.with_served_namespaces(served.iter().map(|ns| (*ns).to_owned()).collect())
+            }
             None => registry,
         };
         let plan = headgate_model::plan(&registry, &world, &headgate_model::Scales::default());

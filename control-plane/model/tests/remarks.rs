@@ -1,10 +1,10 @@
-//! What is said of a policy that counts as written: who else decides with it, and what a restart does to it.
+//! Findings on valid policies: a hidden `cors`, and buckets that a restart of a proxy resets.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod world;
 
 use headgate_model::{
-    Finding, Objects, Plan, PolicyKind, PolicyOutcome, Severity, reason, verdict,
+    Finding, Objects, Plan, PolicyKind, PolicyOutcome, Severity, condition_reason, reason,
 };
 use world::{carrier, objects, policy};
 
@@ -15,14 +15,14 @@ fn planned(world: &Objects) -> Plan {
     world::planned_under(ROOT, world)
 }
 
-/// Model `llama` in `default`, and tagging policies: namespace, name, spec; the oldest first.
+/// A plan of model `llama` in `default` with these tagging policies (namespace, name, spec), the oldest first.
 fn tagged(policies: &[(&str, &str, &str)]) -> Plan {
     let mut world = objects([carrier("a", "v1")]);
     for (created, (namespace, name, spec)) in (0..).zip(policies) {
-        let mut given = policy(name, Some(created), spec);
-        given.namespace = (*namespace).to_owned();
+        let mut policy = policy(name, Some(created), spec);
+        policy.namespace = (*namespace).to_owned();
         let key = ((*namespace).to_owned(), (*name).to_owned());
-        world.tag_policies.insert(key, given);
+        world.tag_policies.insert(key, policy);
     }
     planned(&world)
 }
@@ -37,19 +37,19 @@ fn found<'a>(plan: &'a Plan, reason: &str) -> Vec<&'a Finding> {
 }
 
 #[test]
-fn a_cors_that_another_tagging_hides_is_told() {
+fn a_hidden_cors_is_reported() {
     let plan = tagged(&[("default", "old", "{}"), ("default", "young", CORS)]);
     let [finding] = found(&plan, reason::TAGGING_SHADOWED)[..] else {
         panic!("{:?}", plan.findings)
     };
-    let hidden = "spec.cors: does not count where TrafficTagPolicy default/old comes first for the whole namespace";
+    let hidden = "spec.cors: has no effect where TrafficTagPolicy default/old takes precedence for the whole namespace";
     assert!(finding.message.contains(hidden), "{}", finding.message);
     let young = outcome(&plan, "default", "young");
-    assert_eq!(young.accepted.reason, verdict::REPLACED);
+    assert_eq!(young.accepted.reason, condition_reason::OVERRIDDEN);
     assert!(young.accepted.message.contains(hidden));
     assert!(young.namespaces.is_empty());
 
-    // One of the root namespace, for which a namespace has its own and forgets the pages.
+    // A policy of the root namespace has a `cors`, and the namespace has a policy of its own without one.
     let plan = tagged(&[(ROOT, "all", CORS), ("default", "own", "{}")]);
     let [finding] = found(&plan, reason::TAGGING_SHADOWED)[..] else {
         panic!("{:?}", plan.findings)
@@ -58,14 +58,17 @@ fn a_cors_that_another_tagging_hides_is_told() {
 }
 
 #[test]
-fn a_cors_counts_though_closer_taggings_have_every_model() {
+fn a_cors_takes_effect_although_more_specific_taggings_have_every_model() {
     let closer = r#"{"models":["llama"]}"#;
     let plan = tagged(&[("default", "pages", CORS), ("default", "closer", closer)]);
     let pages = outcome(&plan, "default", "pages");
     assert!(pages.accepted.holds, "{:?}", pages.accepted);
-    assert_eq!(pages.accepted.reason, verdict::PARTLY_REPLACED);
+    assert_eq!(pages.accepted.reason, condition_reason::PARTLY_OVERRIDDEN);
     assert!(
-        pages.accepted.message.ends_with("; its `spec.cors` counts"),
+        pages
+            .accepted
+            .message
+            .ends_with("; its `spec.cors` takes effect"),
         "{}",
         pages.accepted.message
     );
@@ -74,7 +77,7 @@ fn a_cors_counts_though_closer_taggings_have_every_model() {
     let alone = tagged(&[("default", "pages", CORS)]);
     assert_eq!(
         outcome(&alone, "default", "pages").accepted.reason,
-        verdict::ACCEPTED
+        condition_reason::ACCEPTED
     );
 }
 

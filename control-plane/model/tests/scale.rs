@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use headgate_contract::Scale;
 use headgate_model::{
-    Address, Carrier, LabelKeys, Objects, Readiness, Registry, ScaleDamper, Scales, Tick, Wish,
-    plan,
+    Address, Carrier, LabelKeys, Objects, OwnerShare, Readiness, Registry, ScaleDamper, Scales,
+    Tick, plan,
 };
 use world::{Build, carrier, llama, model_id, objects};
 
@@ -56,20 +56,20 @@ fn a_change_is_held_back_ten_seconds_and_flapping_does_not_postpone_it() {
     assert_eq!(
         percent(7, 11.0),
         70,
-        "ten seconds after it first differed, as it is now"
+        "ten seconds after it first differed, with the current reading"
     );
     assert_eq!(percent(10, 12.0), 70);
     assert_eq!(percent(7, 21.0), 70);
     assert_eq!(
         percent(10, 22.0),
         70,
-        "it had come back: the wait starts anew"
+        "it had returned: the wait starts again"
     );
     assert_eq!(percent(10, 32.0), 100);
 }
 
 #[test]
-fn a_scale_other_than_100_carries_the_epoch_and_asks_to_be_woken_when_it_turns() {
+fn a_scale_other_than_100_carries_the_epoch_and_wakes_when_it_ends() {
     let mut damper = ScaleDamper::default();
     assert_eq!(damper.wake_after(at(0.0)), None);
     let scale = observe(&mut damper, 1, 2, at(100.0)).unwrap();
@@ -87,7 +87,7 @@ fn a_scale_other_than_100_carries_the_epoch_and_asks_to_be_woken_when_it_turns()
 }
 
 #[test]
-fn a_model_that_comes_back_from_nothing_starts_with_what_is_there() {
+fn a_model_without_ready_replicas_restarts_with_its_first_reading() {
     let mut damper = ScaleDamper::default();
     observe(&mut damper, 4, 4, at(0.0));
     assert_eq!(observe(&mut damper, 0, 4, at(1.0)), None);
@@ -95,7 +95,7 @@ fn a_model_that_comes_back_from_nothing_starts_with_what_is_there() {
 }
 
 #[test]
-fn only_carriers_meant_to_serve_lend_or_miss_capacity() {
+fn only_serving_carriers_count_as_ready_or_desired() {
     let world = objects([
         carrier("a", "v1").created(1).desired(4).ready(3),
         carrier("canary", "v2").weight("5").desired(1).unready(1),
@@ -120,16 +120,16 @@ fn only_carriers_meant_to_serve_lend_or_miss_capacity() {
 }
 
 #[test]
-fn of_a_canary_at_most_its_percent_of_all_replicas_is_missed() {
+fn a_canary_misses_at_most_its_percent_of_all_replicas() {
     for (weight, ready, expected) in [
-        // Its pods still load: 5 % of the sessions is no reason to halve a budget.
+        // Its pods still load: a canary with 5 % of the sessions must not halve a budget.
         ("5", 0, (2, 2)),
         ("50", 0, (2, 4)),
         ("75", 0, (2, 4)),
         ("50", 1, (3, 4)),
         ("5", 1, (3, 3)),
         ("5", 2, (4, 4)),
-        // More than wanted is capacity, as it is of the base.
+        // Ready replicas above the desired ones are capacity, as for the base.
         ("5", 3, (5, 4)),
     ] {
         let canary = carrier("canary", "v2").weight(weight);
@@ -148,11 +148,11 @@ fn of_a_canary_at_most_its_percent_of_all_replicas_is_missed() {
     }
 }
 
-/// A Service of these pods, for a part of what Rollout `ro` wants of all of them.
-fn of_rollout(name: &str, version: &str, whole: u32, part: u32, pods: &[(u8, bool)]) -> Carrier {
-    let mut carrier = carrier(name, version).desired(part).ready(1);
+/// A Service with these pods and a share of `desired` in the `total` replicas of Rollout `ro`.
+fn of_rollout(name: &str, version: &str, total: u32, desired: u32, pods: &[(u8, bool)]) -> Carrier {
+    let mut carrier = carrier(name, version).desired(desired).ready(1);
     carrier.key.kind = "service".into();
-    carrier.wishes = [("rollout/ro".to_owned(), Wish { part, whole })].into();
+    carrier.owner_replicas = [("rollout/ro".to_owned(), OwnerShare { desired, total })].into();
     let template = carrier.pods.remove(0);
     let pod = |(ip, ready): &(u8, bool)| {
         let mut pod = template.clone();
@@ -182,7 +182,7 @@ fn down<const N: usize>(ips: [u8; N]) -> Vec<(u8, bool)> {
 }
 
 #[test]
-fn services_of_two_versions_of_one_rollout_want_together_what_it_wants() {
+fn services_of_two_versions_of_one_rollout_count_its_replicas_once() {
     type Pods = Vec<(u8, bool)>;
     let two = |stable: (u32, &Pods), canary: (u32, &Pods), weight: &str| {
         counted(&objects([
@@ -194,25 +194,25 @@ fn services_of_two_versions_of_one_rollout_want_together_what_it_wants() {
     };
     let (three, four) = (up([1, 2, 3]), up([1, 2, 3, 4]));
     assert_eq!(two((3, &three), (1, &up([5])), "25"), (4, 4));
-    // The stable pods stay until the canary is promoted: the fifth one is no capacity that somebody wants.
+    // The stable pods stay until the canary is promoted: nobody desires the fifth one as capacity.
     assert_eq!(two((4, &four), (1, &up([5])), "25"), (4, 4));
-    // A preview of all replicas that takes sessions doubles no budget.
+    // A preview with all replicas that takes sessions does not double a budget.
     assert_eq!(two((4, &four), (4, &up([5, 6, 7, 8])), "10"), (4, 4));
-    // What is lost is missed, once four are no longer ready.
+    // Lost pods are missing as soon as fewer than four are ready.
     let half = [up([1, 2]), down([3, 4])].concat();
     assert_eq!(two((4, &half), (1, &up([5])), "25"), (3, 4));
     assert_eq!(two((4, &half), (1, &down([5])), "25"), (2, 4));
-    // A canary whose pods still load takes nothing from the stable version.
+    // A canary whose pods still load takes no capacity from the stable version.
     assert_eq!(two((4, &four), (1, &down([5])), "5"), (4, 4));
     assert_eq!(two((4, &four), (4, &down([5, 6, 7, 8])), "50"), (4, 4));
-    // A promoted version shares with the base of before.
+    // A promoted version shares with the previous base.
     assert_eq!(
         two((4, &half), (4, &[up([5]), down([6, 7, 8])].concat()), "100"),
         (3, 4)
     );
-    // One at weight 0 neither lends nor is missed.
+    // A version of weight 0 counts neither as ready nor as desired.
     assert_eq!(two((4, &half), (4, &up([5, 6, 7, 8])), "0"), (2, 4));
-    // Pods beyond what both Services want stay capacity, as they do of one workload.
+    // Pods above the desired replicas of both Services stay capacity, as for one workload.
     assert_eq!(two((3, &four), (1, &up([5])), "25"), (5, 4));
 }
 
@@ -224,7 +224,7 @@ fn services_of_two_versions_that_select_the_same_pods_count_each_pod_once() {
         .created(2)
         .weight("50");
     assert_eq!(counted(&objects([stable.clone(), canary.clone()])), (2, 4));
-    // Also where each version has a port of its own in each pod.
+    // The same if each version has its own port in each pod.
     for pod in &mut canary.pods {
         let Address::Ip(address) = &mut pod.address else {
             panic!("{pod:?}");
@@ -232,19 +232,26 @@ fn services_of_two_versions_that_select_the_same_pods_count_each_pod_once() {
         address.set_port(9000);
     }
     assert_eq!(counted(&objects([stable.clone(), canary.clone()])), (2, 4));
-    // Another owner's pods are others, whatever their names.
-    canary.wishes = [("rollout/other".to_owned(), Wish { part: 4, whole: 4 })].into();
+    // Pods of another owner are different pods, whatever their names.
+    canary.owner_replicas = [(
+        "rollout/other".to_owned(),
+        OwnerShare {
+            desired: 4,
+            total: 4,
+        },
+    )]
+    .into();
     assert_eq!(counted(&objects([stable, canary])), (4, 8));
 }
 
 #[test]
-fn services_of_one_version_want_together_what_the_owner_wants() {
-    // A ClusterIP and a headless one.
+fn services_of_one_version_count_the_replicas_of_the_owner_once() {
+    // A ClusterIP Service and a headless one.
     let all = up([1, 2, 3, 4]);
     let cluster_ip = of_rollout("front", "v1", 4, 4, &all).created(1);
     let headless = of_rollout("headless", "v1", 4, 4, &all).created(2);
     assert_eq!(counted(&objects([cluster_ip, headless])), (4, 4));
-    // The stable and the canary one, while the stable pods stay: the fifth pod serves the one version.
+    // The stable and the canary Service while the stable pods stay: all five pods serve the one version.
     let stable = of_rollout("stable", "v1", 4, 4, &all).created(1);
     let canary = of_rollout("canary", "v1", 4, 1, &up([5])).created(2);
     let world = objects([stable, canary]);
@@ -255,7 +262,7 @@ fn services_of_one_version_want_together_what_the_owner_wants() {
 }
 
 #[test]
-fn models_that_share_pods_each_have_the_use_of_all_of_them() {
+fn models_that_share_pods_each_count_all_of_them() {
     let pods = [up([1, 2, 3]), down([4])].concat();
     let world = objects([
         of_rollout("front", "v1", 4, 4, &pods),

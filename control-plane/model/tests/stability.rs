@@ -6,8 +6,8 @@ mod world;
 use std::time::Duration;
 
 use headgate_model::{
-    Carrier, LabelKeys, Memory, ModelRecord, Objects, Plan, Registry, Remembered, Scales,
-    Stability, Tick, Verdicts, plan, reason,
+    Carrier, LabelKeys, Memory, ModelRecord, Objects, Plan, Registry, Scales, Stability,
+    StoredCarrier, Tick, Verdicts, plan, reason,
 };
 use world::{Build, carrier, llama, model_id, objects, reasons};
 
@@ -20,28 +20,28 @@ fn tick(seconds: u64) -> Tick {
     }
 }
 
-/// A publisher's part: what was observed, and the verdicts on it.
+/// The tracker and its last verdicts, as a publisher holds them.
 #[derive(Default)]
-struct Judge {
+struct Tracker {
     stability: Stability,
     verdicts: Verdicts,
 }
 
-impl Judge {
+impl Tracker {
     fn wake_after(&self, seconds: u64) -> Option<Duration> {
         self.stability.wake_after(&self.verdicts, tick(seconds))
     }
 }
 
-fn judged(judge: &mut Judge, carriers: &[Carrier], seconds: u64) -> Plan {
-    judged_with(judge, &objects(carriers.iter().cloned()), seconds)
+fn plan_of(tracker: &mut Tracker, carriers: &[Carrier], seconds: u64) -> Plan {
+    plan_of_objects(tracker, &objects(carriers.iter().cloned()), seconds)
 }
 
-fn judged_with(judge: &mut Judge, objects: &Objects, seconds: u64) -> Plan {
+fn plan_of_objects(tracker: &mut Tracker, objects: &Objects, seconds: u64) -> Plan {
     let registry = Registry::build(objects, &LabelKeys::default());
-    judge.verdicts = judge.stability.observe(&registry, tick(seconds));
+    tracker.verdicts = tracker.stability.observe(&registry, tick(seconds));
     plan(
-        &registry.judged(&judge.verdicts),
+        &registry.with_verdicts(&tracker.verdicts),
         objects,
         &Scales::default(),
     )
@@ -60,18 +60,18 @@ fn canary() -> Carrier {
 }
 
 #[test]
-fn a_canary_that_goes_and_comes_stays_out_until_it_is_calm() {
-    let mut stability = Judge::default();
+fn a_flapping_canary_takes_no_sessions_until_it_is_calm() {
+    let mut stability = Tracker::default();
     for second in 0..4 {
-        let up = judged(&mut stability, &[base(), canary()], second * 10);
+        let up = plan_of(&mut stability, &[base(), canary()], second * 10);
         assert_eq!(share(&up, "v2"), 200_000, "return {second}");
-        judged(
+        plan_of(
             &mut stability,
             &[base(), canary().unready(1)],
             second * 10 + 5,
         );
     }
-    let fourth = judged(&mut stability, &[base(), canary()], 40);
+    let fourth = plan_of(&mut stability, &[base(), canary()], 40);
     assert_eq!(share(&fourth, "v2"), 0);
     assert!(reasons(&fourth).contains(&reason::FLAPPING));
     let dark = &llama(&fourth).plan.dark;
@@ -82,56 +82,56 @@ fn a_canary_that_goes_and_comes_stays_out_until_it_is_calm() {
     );
     assert_eq!(stability.wake_after(40), Some(Duration::from_secs(60)));
     assert_eq!(
-        share(&judged(&mut stability, &[base(), canary()], 99), "v2"),
+        share(&plan_of(&mut stability, &[base(), canary()], 99), "v2"),
         0
     );
     assert_eq!(
-        share(&judged(&mut stability, &[base(), canary()], 100), "v2"),
+        share(&plan_of(&mut stability, &[base(), canary()], 100), "v2"),
         200_000
     );
     assert_eq!(stability.wake_after(100), None);
 }
 
 #[test]
-fn what_flaps_serves_where_nothing_else_does() {
-    let mut stability = Judge::default();
+fn a_flapping_carrier_serves_if_nothing_else_does() {
+    let mut stability = Tracker::default();
     for second in 0..6 {
-        judged(&mut stability, &[canary()], second * 2);
-        judged(&mut stability, &[canary().unready(1)], second * 2 + 1);
+        plan_of(&mut stability, &[canary()], second * 2);
+        plan_of(&mut stability, &[canary().unready(1)], second * 2 + 1);
     }
     assert_eq!(
-        share(&judged(&mut stability, &[canary()], 12), "v2"),
+        share(&plan_of(&mut stability, &[canary()], 12), "v2"),
         1_000_000
     );
 }
 
 #[test]
 fn a_pod_counts_once_it_has_been_ready_for_min_ready_seconds() {
-    let mut stability = Judge::default();
+    let mut stability = Tracker::default();
     let mut young = carrier("v2", "v2").created(2).weight("100");
     young.min_ready_seconds = 30;
     young.pods[0].ready_since = Some(i64::try_from(START).unwrap() + 10);
     let both = [base(), young.clone()];
-    assert_eq!(share(&judged(&mut stability, &both, 11), "v2"), 0);
+    assert_eq!(share(&plan_of(&mut stability, &both, 11), "v2"), 0);
     assert_eq!(stability.wake_after(11), Some(Duration::from_secs(29)));
-    assert_eq!(share(&judged(&mut stability, &both, 40), "v2"), 1_000_000);
-    // Alone it serves at once.
+    assert_eq!(share(&plan_of(&mut stability, &both, 40), "v2"), 1_000_000);
+    // Without another version it serves at once.
     assert_eq!(
-        share(&judged(&mut Judge::default(), &[young], 11), "v2"),
+        share(&plan_of(&mut Tracker::default(), &[young], 11), "v2"),
         1_000_000
     );
 }
 
 #[test]
-fn a_canary_that_never_starts_says_why() {
-    let mut stability = Judge::default();
+fn a_canary_that_never_starts_has_a_finding_with_the_reason() {
+    let mut stability = Tracker::default();
     let mut stuck = canary().unready(1);
-    stuck.troubles = vec!["ImagePullBackOff: no such image".to_owned()];
+    stuck.unready_reasons = vec!["ImagePullBackOff: no such image".to_owned()];
     let both = [base(), stuck];
-    judged(&mut stability, &both, 0);
+    plan_of(&mut stability, &both, 0);
     assert_eq!(stability.wake_after(0), Some(Duration::from_secs(120)));
-    assert!(reasons(&judged(&mut stability, &both, 119)).is_empty());
-    let late = judged(&mut stability, &both, 120);
+    assert!(reasons(&plan_of(&mut stability, &both, 119)).is_empty());
+    let late = plan_of(&mut stability, &both, 120);
     let finding = late
         .findings
         .iter()
@@ -142,10 +142,10 @@ fn a_canary_that_never_starts_says_why() {
         "{}",
         finding.message
     );
-    assert!(reasons(&judged(&mut stability, &[base(), canary()], 121)).is_empty());
+    assert!(reasons(&plan_of(&mut stability, &[base(), canary()], 121)).is_empty());
 }
 
-/// As `carrier` is, with pods that became ready at this second and are available 30 s later.
+/// `carrier` with pods that became ready at this second and are available 30 s later.
 fn young(carrier: Carrier, second: u64) -> Carrier {
     let mut young = Carrier {
         min_ready_seconds: 30,
@@ -157,10 +157,10 @@ fn young(carrier: Carrier, second: u64) -> Carrier {
     young
 }
 
-/// Shares of versions in percent, where `v1` is remembered as the base.
-fn remembering(carriers: &[Carrier], second: u64) -> Vec<(String, u32)> {
+/// Shares of versions in percent, with `v1` as the stored base.
+fn with_stored_base(carriers: &[Carrier], second: u64) -> Vec<(String, u32)> {
     let mut objects = objects(carriers.iter().cloned());
-    let base = Remembered {
+    let base = StoredCarrier {
         versions: [headgate_contract::Version::try_from("v1").unwrap()].into(),
         undeclared_since: None,
     };
@@ -173,7 +173,7 @@ fn remembering(carriers: &[Carrier], second: u64) -> Vec<(String, u32)> {
     };
     let key = ("default".to_owned(), model_id("llama"));
     objects.served_models.insert(key, record);
-    let plan = judged_with(&mut Judge::default(), &objects, second);
+    let plan = plan_of_objects(&mut Tracker::default(), &objects, second);
     let variants = llama(&plan).variants.iter();
     variants
         .map(|(v, variant)| (v.to_string(), variant.share / 10_000))
@@ -187,26 +187,44 @@ fn shares(all: &[(&str, u32)]) -> Vec<(String, u32)> {
 }
 
 #[test]
-fn a_base_whose_pods_were_all_restarted_serves_before_they_are_available_and_nobody_stands_in() {
+fn a_base_with_all_pods_restarted_serves_before_they_are_available_without_stand_in() {
     let restarted = || young(base(), 10);
     let held = carrier("v2", "v2").created(2);
-    // The other version is available, and is held or at weight 0.
+    // The other version is available, and is held or has weight 0.
     let both = [restarted(), held.clone()];
-    assert_eq!(remembering(&both, 11), shares(&[("v1", 100), ("v2", 0)]));
+    assert_eq!(
+        with_stored_base(&both, 11),
+        shares(&[("v1", 100), ("v2", 0)])
+    );
     let dark = [restarted(), held.clone().weight("0")];
-    assert_eq!(remembering(&dark, 11), shares(&[("v1", 100), ("v2", 0)]));
-    // A canary that is available takes its percent; one that is not waits, also beside such a base.
+    assert_eq!(
+        with_stored_base(&dark, 11),
+        shares(&[("v1", 100), ("v2", 0)])
+    );
+    // An available canary takes its percent; an unavailable one waits, also beside such a base.
     let beside = [restarted(), canary()];
-    assert_eq!(remembering(&beside, 11), shares(&[("v1", 80), ("v2", 20)]));
+    assert_eq!(
+        with_stored_base(&beside, 11),
+        shares(&[("v1", 80), ("v2", 20)])
+    );
     let waits = [restarted(), young(canary(), 10)];
-    assert_eq!(remembering(&waits, 11), shares(&[("v1", 100), ("v2", 0)]));
-    assert_eq!(remembering(&waits, 40), shares(&[("v1", 80), ("v2", 20)]));
-    // A promoted version waits while the base of before is available; a base that is away lets the held one stand in.
+    assert_eq!(
+        with_stored_base(&waits, 11),
+        shares(&[("v1", 100), ("v2", 0)])
+    );
+    assert_eq!(
+        with_stored_base(&waits, 40),
+        shares(&[("v1", 80), ("v2", 20)])
+    );
+    // A promoted version waits while the previous base is available. With an unready base, the held version stands in.
     let promoted = [base(), young(held.clone().weight("100"), 10)];
     assert_eq!(
-        remembering(&promoted, 11),
+        with_stored_base(&promoted, 11),
         shares(&[("v1", 100), ("v2", 0)])
     );
     let away = [base().unready(1), young(held, 10)];
-    assert_eq!(remembering(&away, 11), shares(&[("v1", 0), ("v2", 100)]));
+    assert_eq!(
+        with_stored_base(&away, 11),
+        shares(&[("v1", 0), ("v2", 100)])
+    );
 }

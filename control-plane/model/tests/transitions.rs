@@ -1,4 +1,4 @@
-//! What is said of a carrier when its plan becomes another one.
+//! Findings on changes of carriers between plans.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod world;
@@ -21,23 +21,23 @@ fn plan(carriers: impl IntoIterator<Item = Carrier>) -> Arc<Plan> {
 }
 
 fn transitions(before: &Arc<Plan>, after: &Arc<Plan>) -> Vec<Finding> {
-    let (mut seen, keys) = (Transitions::default(), LabelKeys::default());
-    assert_eq!(seen.follow(before, &keys), []);
-    seen.follow(after, &keys)
+    let (mut transitions, keys) = (Transitions::default(), LabelKeys::default());
+    assert_eq!(transitions.follow(before, &keys), []);
+    transitions.follow(after, &keys)
 }
 
-/// Object and reason of what is said of each plan after the first.
+/// Object and reason of the transitions of each plan after the first.
 fn course(plans: &[&Arc<Plan>]) -> Vec<Vec<(String, &'static str)>> {
-    let (mut seen, keys) = (Transitions::default(), LabelKeys::default());
-    let said = plans.iter().map(|plan| {
-        let told = seen.follow(plan, &keys).into_iter();
-        told.map(|t| (t.object.to_string(), t.reason)).collect()
+    let (mut transitions, keys) = (Transitions::default(), LabelKeys::default());
+    let found = plans.iter().map(|plan| {
+        let findings = transitions.follow(plan, &keys).into_iter();
+        findings.map(|f| (f.object.to_string(), f.reason)).collect()
     });
-    said.skip(1).collect()
+    found.skip(1).collect()
 }
 
-/// Object and reason of each.
-fn said(before: &Arc<Plan>, after: &Arc<Plan>) -> Vec<(String, &'static str)> {
+/// Object and reason of the transitions from one plan to another.
+fn reasons(before: &Arc<Plan>, after: &Arc<Plan>) -> Vec<(String, &'static str)> {
     transitions(before, after)
         .into_iter()
         .map(|t| (t.object.to_string(), t.reason))
@@ -45,12 +45,12 @@ fn said(before: &Arc<Plan>, after: &Arc<Plan>) -> Vec<(String, &'static str)> {
 }
 
 fn message(before: &Arc<Plan>, after: &Arc<Plan>) -> String {
-    let told = transitions(before, after);
-    told.into_iter().map(|t| t.message).next().unwrap()
+    let findings = transitions(before, after);
+    findings.into_iter().map(|f| f.message).next().unwrap()
 }
 
 #[test]
-fn a_canary_is_told_from_its_start_to_its_promotion_and_back() {
+fn a_canary_is_reported_from_its_start_to_its_promotion_and_rollback() {
     let v2 = || "deployment default/v2".to_owned();
     let v1 = || "deployment default/v1".to_owned();
     let held = plan([one(), two()]);
@@ -58,42 +58,48 @@ fn a_canary_is_told_from_its_start_to_its_promotion_and_back() {
     let half = plan([one(), two().weight("50")]);
     let whole = plan([one(), two().weight("100")]);
     let dark = plan([one(), two().weight("0")]);
-    assert_eq!(said(&held, &ten), [(v2(), "CanaryStarted")]);
+    assert_eq!(reasons(&held, &ten), [(v2(), "CanaryStarted")]);
     assert_eq!(
         message(&held, &ten),
         "version two of model llama is a canary and takes 10 % of new sessions. \
          To promote it: kubectl label deployment/v2 -n default canary-weight=100 --overwrite. \
          To take it back: kubectl label deployment/v2 -n default canary-weight=0 --overwrite"
     );
-    assert_eq!(said(&ten, &half), [(v2(), "CanaryMoved")]);
-    assert_eq!(said(&half, &whole), [(v1(), "Drained"), (v2(), "Promoted")]);
+    assert_eq!(reasons(&ten, &half), [(v2(), "CanaryMoved")]);
+    assert_eq!(
+        reasons(&half, &whole),
+        [(v1(), "Drained"), (v2(), "Promoted")]
+    );
     assert!(
         message(&half, &whole).starts_with(
-            "version one of model llama takes no new sessions any more, as a promoted version takes its place: it is reachable by pin only"
+            "version one of model llama takes no new sessions any more, because a promoted version takes its place: it is reachable by pin only"
         ),
         "{}",
         message(&half, &whole)
     );
-    assert_eq!(said(&whole, &dark), [(v1(), "Resumed"), (v2(), "Drained")]);
-    assert_eq!(said(&ten, &dark), [(v2(), "Drained")]);
-    // That it is held is a finding, which says more.
-    assert_eq!(said(&ten, &held), []);
-    assert_eq!(said(&ten, &ten), []);
+    assert_eq!(
+        reasons(&whole, &dark),
+        [(v1(), "Resumed"), (v2(), "Drained")]
+    );
+    assert_eq!(reasons(&ten, &dark), [(v2(), "Drained")]);
+    // The finding `VersionHeld` reports it with more details.
+    assert_eq!(reasons(&ten, &held), []);
+    assert_eq!(reasons(&ten, &ten), []);
 }
 
 #[test]
-fn a_version_whose_last_endpoint_is_lost_is_told_and_where_its_share_goes() {
+fn a_version_that_loses_its_last_endpoint_is_reported_unready() {
     let ten = plan([one(), two().weight("10")]);
     let dead = plan([one(), two().weight("10").unready(1)]);
     assert_eq!(
-        said(&ten, &dead),
+        reasons(&ten, &dead),
         [("deployment default/v2".to_owned(), "Unready")]
     );
     assert!(message(&ten, &dead).contains("kubectl describe deployment/v2 -n default"));
 }
 
 #[test]
-fn a_version_that_recovers_is_told_so_and_one_that_comes_unready_starts() {
+fn a_version_that_recovers_is_reported_recovered_and_one_created_unready_started() {
     let v1 = |reason| vec![("deployment default/v1".to_owned(), reason)];
     let v2 = |reason| vec![("deployment default/v2".to_owned(), reason)];
     let ten = plan([one(), two().weight("10")]);
@@ -108,10 +114,10 @@ fn a_version_that_recovers_is_told_so_and_one_that_comes_unready_starts() {
             v2("Recovered")
         ]
     );
-    // Its first pod is as yet to come: that is how a canary starts.
+    // Its first pod is not ready yet: this is how a canary starts.
     let held = plan([one()]);
     assert_eq!(course(&[&held, &dead, &ten]), [vec![], v2("CanaryStarted")]);
-    // Taken back while it was unready, and begun anew.
+    // Taken back while it was unready, and started again.
     let dark = plan([one(), two().weight("0")]);
     assert_eq!(
         course(&[&ten, &dead, &dark, &ten]),
@@ -128,20 +134,20 @@ fn a_version_that_recovers_is_told_so_and_one_that_comes_unready_starts() {
 }
 
 #[test]
-fn what_comes_with_its_model_is_no_transition() {
+fn a_carrier_created_with_its_model_is_no_transition() {
     let nothing = Arc::new(Plan::default());
-    assert_eq!(said(&nothing, &plan([one()])), []);
-    assert_eq!(said(&nothing, &plan([one(), two().weight("10")])), []);
-    // A canary that comes beside a base is one.
+    assert_eq!(reasons(&nothing, &plan([one()])), []);
+    assert_eq!(reasons(&nothing, &plan([one(), two().weight("10")])), []);
+    // A canary that is created beside a base is a transition.
     assert_eq!(
-        said(&plan([one()]), &plan([one(), two().weight("10")])),
+        reasons(&plan([one()]), &plan([one(), two().weight("10")])),
         [("deployment default/v2".to_owned(), "CanaryStarted")]
     );
-    assert_eq!(said(&plan([one(), two().weight("10")]), &nothing), []);
+    assert_eq!(reasons(&plan([one(), two().weight("10")]), &nothing), []);
 }
 
 #[test]
-fn shares_are_said_as_people_write_them() {
+fn shares_are_shown_in_percent_with_two_decimals() {
     let thirds = plan([
         one().unready(1),
         two().weight("10"),
@@ -152,13 +158,13 @@ fn shares_are_said_as_people_write_them() {
         two().weight("10"),
         carrier("v3", "three").created(3).weight("20"),
     ]);
-    let told = transitions(&all, &thirds);
-    let told: Vec<&str> = told
+    let findings = transitions(&all, &thirds);
+    let messages: Vec<&str> = findings
         .iter()
         .map(|t| t.message.split(" of new").next().unwrap())
         .collect();
     assert!(
-        told.contains(&"version two of model llama now takes 33.33 %"),
-        "{told:?}"
+        messages.contains(&"version two of model llama now takes 33.33 %"),
+        "{messages:?}"
     );
 }

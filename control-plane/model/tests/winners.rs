@@ -1,14 +1,16 @@
-//! For one bucket name of one model, who wins: a test for each row of the table, and what the loser's status says.
+//! Precedence for one bucket name of one model: a test for each row of the table, with the status of the loser.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod world;
 
-use headgate_model::{CarrierKey, Objects, Plan, PolicyId, PolicyKind, PolicyOutcome, verdict};
+use headgate_model::{
+    CarrierKey, Objects, Plan, PolicyId, PolicyKind, PolicyOutcome, condition_reason,
+};
 use world::{Build, carrier, objects, policy};
 
 const ROOT: &str = "headgate-system";
 
-/// Two models in `default`, one of them in two versions; one model in `other`.
+/// Two models in `default`, one of them with two versions; one model in `other`.
 fn fleet() -> Objects {
     objects([
         carrier("llama-v1", "v1").label("team", "red"),
@@ -19,7 +21,7 @@ fn fleet() -> Objects {
 }
 
 /// A policy with the bucket `fair`, and one of its own name.
-fn give(world: &mut Objects, namespace: &str, name: &str, created: i64, target: &str) {
+fn add_buckets(world: &mut Objects, namespace: &str, name: &str, created: i64, target: &str) {
     let bucket =
         |name: &str| format!(r#"{{"name":"{name}","key":["tenant"],"profile":"semantic"}}"#);
     let spec = format!(
@@ -27,26 +29,26 @@ fn give(world: &mut Objects, namespace: &str, name: &str, created: i64, target: 
         bucket("fair"),
         bucket(name)
     );
-    let mut given = policy(name, Some(created), &spec);
-    given.namespace = namespace.to_owned();
+    let mut policy = policy(name, Some(created), &spec);
+    policy.namespace = namespace.to_owned();
     world
         .bucket_policies
-        .insert((namespace.into(), name.into()), given);
+        .insert((namespace.into(), name.into()), policy);
 }
 
-fn tag(world: &mut Objects, namespace: &str, name: &str, spec: &str) {
-    let mut given = policy(name, None, spec);
-    given.namespace = namespace.to_owned();
+fn add_tagging(world: &mut Objects, namespace: &str, name: &str, spec: &str) {
+    let mut policy = policy(name, None, spec);
+    policy.namespace = namespace.to_owned();
     world
         .tag_policies
-        .insert((namespace.into(), name.into()), given);
+        .insert((namespace.into(), name.into()), policy);
 }
 
 fn planned(world: &Objects) -> Plan {
     world::planned_under(ROOT, world)
 }
 
-/// The policies whose bucket `name` a request for that model and version spends. Never more than one.
+/// The policy whose bucket `name` a request for this model and version spends. There is never more than one.
 fn spent(plan: &Plan, namespace: &str, model: &str, version: &str, name: &str) -> Option<String> {
     let rules = plan.namespaces[namespace].config.buckets.iter();
     let mut of: Vec<String> = rules
@@ -57,7 +59,7 @@ fn spent(plan: &Plan, namespace: &str, model: &str, version: &str, name: &str) -
     of.pop()
 }
 
-/// Who gives `fair` to llama, v1.
+/// The policy whose bucket `fair` applies to llama, v1.
 fn winner(world: &Objects) -> String {
     spent(&planned(world), "default", "llama", "v1", "fair").unwrap()
 }
@@ -66,16 +68,16 @@ fn outcome<'a>(plan: &'a Plan, namespace: &str, name: &str) -> &'a PolicyOutcome
     world::outcome(plan, PolicyKind::TokenBucket, namespace, name)
 }
 
-/// What the status says of the first bucket, `fair`, that it lost.
+/// The `Accepted` message of a policy that lost its first bucket, `fair`.
 fn lost(world: &Objects, namespace: &str, name: &str) -> String {
     let plan = planned(world);
     outcome(&plan, namespace, name).accepted.message.clone()
 }
 
-/// The loser's sentence: the part of its models that a winner has, and why.
-fn told(what: &str, winner: &str, because: &str) -> String {
+/// The sentence about the lost bucket: the part of the models that a winner has, and the reason.
+fn sentence(models: &str, winner: &str, because: &str) -> String {
     format!(
-        "spec.buckets[0]: bucket \"fair\" of {what} is that of TokenBucketPolicy {winner}, because {because}. To have both, \
+        "spec.buckets[0]: bucket \"fair\": for {models}, TokenBucketPolicy {winner} takes precedence, because {because}. To apply both, \
          rename one"
     )
 }
@@ -86,10 +88,10 @@ const SELECTOR: &str = r#""selector":{"matchLabels":{"team":"red"}},"#;
 #[test]
 fn all_buckets_of_all_policies_that_match_apply() {
     let mut world = fleet();
-    give(&mut world, "default", "a", 1, MODELS);
-    give(&mut world, "default", "b", 2, SELECTOR);
-    give(&mut world, "default", "c", 3, "");
-    give(&mut world, ROOT, "d", 4, "");
+    add_buckets(&mut world, "default", "a", 1, MODELS);
+    add_buckets(&mut world, "default", "b", 2, SELECTOR);
+    add_buckets(&mut world, "default", "c", 3, "");
+    add_buckets(&mut world, ROOT, "d", 4, "");
     let plan = planned(&world);
     for (name, owner) in [
         ("a", "default/a"),
@@ -105,60 +107,60 @@ fn all_buckets_of_all_policies_that_match_apply() {
 }
 
 #[test]
-fn a_policy_that_names_the_model_comes_before_one_that_selects_it() {
+fn a_policy_that_names_the_model_precedes_one_that_selects_it() {
     let mut world = fleet();
-    give(&mut world, "default", "a", 1, SELECTOR);
-    give(&mut world, "default", "z", 2, MODELS);
+    add_buckets(&mut world, "default", "a", 1, SELECTOR);
+    add_buckets(&mut world, "default", "z", 2, MODELS);
     assert_eq!(winner(&world), "default/z");
-    let sentence = told(
+    let expected = sentence(
         "model llama (1 of its 1 models)",
         "default/z",
         "it names the model",
     );
-    assert_eq!(lost(&world, "default", "a"), sentence);
+    assert_eq!(lost(&world, "default", "a"), expected);
 }
 
 #[test]
-fn a_selector_comes_before_the_namespace() {
+fn a_selector_precedes_the_namespace() {
     let mut world = fleet();
-    give(&mut world, "default", "a", 1, "");
-    give(&mut world, "default", "z", 2, SELECTOR);
+    add_buckets(&mut world, "default", "a", 1, "");
+    add_buckets(&mut world, "default", "z", 2, SELECTOR);
     let plan = planned(&world);
     assert_eq!(winner(&world), "default/z");
-    // The exception leaves the rest to the rule.
+    // The exception does not change other models.
     assert_eq!(
         spent(&plan, "default", "phi", "v1", "fair").unwrap(),
         "default/a"
     );
-    let sentence = told(
+    let expected = sentence(
         "model llama (1 of its 2 models)",
         "default/z",
-        "it selects by labels",
+        "it selects the model by labels",
     );
-    assert_eq!(lost(&world, "default", "a"), sentence);
+    assert_eq!(lost(&world, "default", "a"), expected);
 }
 
 #[test]
-fn the_namespace_comes_before_the_root_namespace() {
+fn the_namespace_precedes_the_root_namespace() {
     let mut world = fleet();
-    give(&mut world, ROOT, "a", 1, MODELS);
-    give(&mut world, "default", "z", 2, "");
+    add_buckets(&mut world, ROOT, "a", 1, MODELS);
+    add_buckets(&mut world, "default", "z", 2, "");
     let plan = planned(&world);
     assert_eq!(winner(&world), "default/z");
     let accepted = &outcome(&plan, ROOT, "a").accepted;
-    assert_eq!(accepted.reason, verdict::PARTLY_REPLACED);
-    let sentence = told(
+    assert_eq!(accepted.reason, condition_reason::PARTLY_OVERRIDDEN);
+    let expected = sentence(
         "model llama (1 of its 1 models)",
         "default/z",
-        "it is of the model's own namespace",
+        "it is in the namespace of the model",
     );
-    assert_eq!(accepted.message, sentence);
+    assert_eq!(accepted.message, expected);
 }
 
 #[test]
 fn a_policy_of_the_root_namespace_is_the_default_of_every_namespace() {
     let mut world = fleet();
-    give(&mut world, ROOT, "a", 1, "");
+    add_buckets(&mut world, ROOT, "a", 1, "");
     let plan = planned(&world);
     assert_eq!(winner(&world), "headgate-system/a");
     assert_eq!(
@@ -167,39 +169,39 @@ fn a_policy_of_the_root_namespace_is_the_default_of_every_namespace() {
     );
     assert_eq!(
         outcome(&plan, ROOT, "a").accepted.message,
-        "counts for 3 models of 2 namespaces"
+        "applies to 3 models in 2 namespaces"
     );
 }
 
 #[test]
 fn an_override_is_a_ceiling_that_tenants_cannot_lift() {
     let mut world = fleet();
-    give(&mut world, ROOT, "ceiling", 9, r#""override":true,"#);
-    give(&mut world, "default", "a", 1, MODELS);
+    add_buckets(&mut world, ROOT, "ceiling", 9, r#""override":true,"#);
+    add_buckets(&mut world, "default", "a", 1, MODELS);
     let plan = planned(&world);
     assert_eq!(winner(&world), "headgate-system/ceiling");
     let lost = &outcome(&plan, "default", "a").accepted;
     assert!(lost.holds, "its other bucket counts");
-    let sentence = told(
+    let expected = sentence(
         "model llama (1 of its 1 models)",
         "headgate-system/ceiling",
-        "it overrides",
+        "it has `override`",
     );
-    assert_eq!(lost.message, sentence);
+    assert_eq!(lost.message, expected);
 }
 
 #[test]
-fn an_override_of_a_tenant_is_told_that_it_has_no_effect() {
+fn an_override_outside_the_root_namespace_is_reported() {
     let mut world = fleet();
-    give(&mut world, "default", "a", 1, r#""override":true,"#);
-    give(&mut world, "default", "z", 2, MODELS);
+    add_buckets(&mut world, "default", "a", 1, r#""override":true,"#);
+    add_buckets(&mut world, "default", "z", 2, MODELS);
     let plan = planned(&world);
     assert_eq!(winner(&world), "default/z");
-    let told = &outcome(&plan, "default", "a").accepted;
+    let accepted = &outcome(&plan, "default", "a").accepted;
     assert!(
-        told.holds
-            && told.message.contains(
-                "spec.override: has an effect in the root namespace only, that is headgate-system"
+        accepted.holds
+            && accepted.message.contains(
+                "spec.override: takes effect only in the root namespace, which is headgate-system"
             )
     );
 }
@@ -207,45 +209,45 @@ fn an_override_of_a_tenant_is_told_that_it_has_no_effect() {
 #[test]
 fn among_equals_the_oldest_wins_then_the_first_by_name() {
     let mut world = fleet();
-    give(&mut world, "default", "b", 7, MODELS);
-    give(&mut world, "default", "a", 8, MODELS);
+    add_buckets(&mut world, "default", "b", 7, MODELS);
+    add_buckets(&mut world, "default", "a", 8, MODELS);
     assert_eq!(winner(&world), "default/b");
-    give(&mut world, "default", "aa", 7, MODELS);
+    add_buckets(&mut world, "default", "aa", 7, MODELS);
     assert_eq!(winner(&world), "default/aa");
-    for (name, because) in [("b", "its name comes first"), ("a", "it is older")] {
-        let sentence = told("model llama (1 of its 1 models)", "default/aa", because);
-        assert_eq!(lost(&world, "default", name), sentence);
+    for (name, because) in [("b", "its name sorts first"), ("a", "it is older")] {
+        let expected = sentence("model llama (1 of its 1 models)", "default/aa", because);
+        assert_eq!(lost(&world, "default", name), expected);
     }
 }
 
 #[test]
-fn every_winner_is_named_with_what_is_its_own() {
+fn every_winner_is_named_with_its_part() {
     let mut world = fleet();
-    give(&mut world, "default", "a", 1, "");
+    add_buckets(&mut world, "default", "a", 1, "");
     let section = |version: &str| {
         format!(
             r#""targetRefs":[{{"kind":"Deployment","name":"llama-{version}","sectionName":"{version}"}}],"#
         )
     };
-    give(&mut world, "default", "part", 2, &section("v2"));
-    give(&mut world, "default", "phi", 3, r#""models":["phi"],"#);
+    add_buckets(&mut world, "default", "part", 2, &section("v2"));
+    add_buckets(&mut world, "default", "phi", 3, r#""models":["phi"],"#);
     let parts = [
-        "version v2 of model llama (a part of 1 of its 2 models) is that of TokenBucketPolicy default/part, because it \
-         names the version",
-        "of model phi (1 of its 2 models)",
+        "version v2 of model llama (a part of 1 of its 2 models), TokenBucketPolicy default/part takes precedence, because it names the \
+         version",
+        "for model phi (1 of its 2 models)",
     ];
-    let sentence = told(&parts.join("; "), "default/phi", "it names the model");
-    assert_eq!(lost(&world, "default", "a"), sentence);
+    let expected = sentence(&parts.join("; "), "default/phi", "it names the model");
+    assert_eq!(lost(&world, "default", "a"), expected);
 
-    // Who comes third loses the version to the one, and what the one left to the other.
+    // The third policy loses one version to each of the other two.
     let mut world = fleet();
-    give(&mut world, "default", "part", 1, &section("v2"));
-    give(&mut world, "default", "named", 2, MODELS);
-    give(&mut world, "default", "a", 3, SELECTOR);
+    add_buckets(&mut world, "default", "part", 1, &section("v2"));
+    add_buckets(&mut world, "default", "named", 2, MODELS);
+    add_buckets(&mut world, "default", "a", 3, SELECTOR);
     let message = lost(&world, "default", "a");
     for part in [
-        "of version v1 of model llama (a part of 1 of its 1 models) is that of TokenBucketPolicy default/named, because it names",
-        "of version v2 of model llama (a part of 1 of its 1 models) is that of TokenBucketPolicy default/part, because it names",
+        "for version v1 of model llama (a part of 1 of its 1 models), TokenBucketPolicy default/named takes precedence, because it names",
+        "for version v2 of model llama (a part of 1 of its 1 models), TokenBucketPolicy default/part takes precedence, because it names",
     ] {
         assert!(message.contains(part), "{message}");
     }
@@ -257,24 +259,24 @@ fn a_message_does_not_grow_with_the_fleet() {
         .map(|n| carrier(&format!("c{n}"), "v1").model(&format!("m{n}")))
         .collect();
     let mut world = objects(all);
-    give(&mut world, "default", "a", 1, "");
+    add_buckets(&mut world, "default", "a", 1, "");
     for n in 0..300 {
         let target = format!(r#""models":["m{n}"],"#);
-        give(&mut world, "default", &format!("p{n}"), 2, &target);
+        add_buckets(&mut world, "default", &format!("p{n}"), 2, &target);
     }
     let message = lost(&world, "default", "a");
     assert!(
-        message.contains("; and 280 more are those of others. To have both"),
+        message.contains("; and 280 more policies take precedence. To apply both"),
         "{message}"
     );
     assert!(message.len() < 4096, "{}", message.len());
 }
 
 #[test]
-fn an_object_that_carries_the_model_names_it() {
+fn a_target_reference_names_the_model_of_its_object() {
     let mut world = fleet();
-    give(&mut world, "default", "a", 1, SELECTOR);
-    give(
+    add_buckets(&mut world, "default", "a", 1, SELECTOR);
+    add_buckets(
         &mut world,
         "default",
         "z",
@@ -282,20 +284,20 @@ fn an_object_that_carries_the_model_names_it() {
         r#""targetRefs":[{"kind":"Deployment","name":"llama-v2"}],"#,
     );
     assert_eq!(winner(&world), "default/z");
-    let sentence = told(
+    let expected = sentence(
         "model llama (1 of its 1 models)",
         "default/z",
         "it names the model",
     );
-    assert_eq!(lost(&world, "default", "a"), sentence);
+    assert_eq!(lost(&world, "default", "a"), expected);
 }
 
 #[test]
-fn a_section_is_a_version_and_comes_before_the_model() {
+fn a_section_is_a_version_and_precedes_the_model() {
     let mut world = fleet();
-    give(&mut world, "default", "a", 1, MODELS);
+    add_buckets(&mut world, "default", "a", 1, MODELS);
     let section = r#""targetRefs":[{"group":"apps","kind":"Deployment","name":"llama-v2","sectionName":"v2"}],"#;
-    give(&mut world, "default", "z", 2, section);
+    add_buckets(&mut world, "default", "z", 2, section);
     let plan = planned(&world);
     assert_eq!(
         spent(&plan, "default", "llama", "v1", "fair").unwrap(),
@@ -305,13 +307,13 @@ fn a_section_is_a_version_and_comes_before_the_model() {
         spent(&plan, "default", "llama", "v2", "fair").unwrap(),
         "default/z"
     );
-    let sentence = told(
+    let expected = sentence(
         "version v2 of model llama (a part of 1 of its 1 models)",
         "default/z",
         "it names the version",
     );
-    assert_eq!(lost(&world, "default", "a"), sentence);
-    // What is not contested is for all versions of the one, and for that version of the other.
+    assert_eq!(lost(&world, "default", "a"), expected);
+    // Uncontested buckets apply to all versions of the one policy, and to the version of the other.
     assert_eq!(
         spent(&plan, "default", "llama", "v2", "a").unwrap(),
         "default/a"
@@ -332,7 +334,7 @@ fn a_section_is_a_version_and_comes_before_the_model() {
 }
 
 #[test]
-fn a_group_stands_for_the_carriers_behind_it() {
+fn a_group_stands_for_the_carriers_that_it_selects() {
     let mut world = fleet();
     let key = |kind: &str, name: &str| CarrierKey {
         namespace: "default".into(),
@@ -343,7 +345,7 @@ fn a_group_stands_for_the_carriers_behind_it() {
         key("inferencepool", "pool"),
         [key("deployment", "phi")].into(),
     );
-    give(
+    add_buckets(
         &mut world,
         "default",
         "a",
@@ -359,26 +361,26 @@ fn a_group_stands_for_the_carriers_behind_it() {
 }
 
 #[test]
-fn a_target_whose_kind_cannot_be_read_is_said_to_be_unread_and_not_to_be_missing() {
+fn a_target_of_an_unread_kind_is_reported_unread_and_not_missing() {
     let mut world = fleet();
     let kind = |within: Option<&str>| (within.map(str::to_owned), "inferencepool".to_owned());
     world.unread.kinds = [kind(Some("default"))].into();
     let pool = r#""targetRefs":[{"kind":"InferencePool","name":"pool"}],"#;
     let both = r#""targetRefs":[{"kind":"InferencePool","name":"pool"},{"kind":"Deployment","name":"phi"}],"#;
-    give(&mut world, "default", "a", 1, pool);
-    give(&mut world, "default", "b", 2, both);
+    add_buckets(&mut world, "default", "a", 1, pool);
+    add_buckets(&mut world, "default", "b", 2, both);
     let plan = planned(&world);
     for name in ["a", "b"] {
         let resolved = &outcome(&plan, "default", name).resolved;
         assert_eq!((resolved.holds, resolved.reason), (false, "TargetUnread"));
         let message = &resolved.message;
         for part in [
-            "spec.targetRefs[0]: the InferencePools of namespace default cannot be read",
+            "spec.targetRefs[0]: InferencePools of namespace default cannot be read",
             "headgate status",
         ] {
             assert!(message.contains(part), "{message}");
         }
-        assert!(!message.contains("matches nothing"), "{message}");
+        assert!(!message.contains("matches no model"), "{message}");
     }
     assert_eq!(
         spent(&plan, "default", "phi", "v1", "fair").unwrap(),
@@ -387,7 +389,7 @@ fn a_target_whose_kind_cannot_be_read_is_said_to_be_unread_and_not_to_be_missing
     );
     let unread = plan.findings.iter().filter(|f| f.reason == "TargetUnread");
     assert_eq!(unread.count(), 2);
-    // Elsewhere, and of another kind, what is not there is not there.
+    // If the kind is unread only in another namespace, a missing target is missing.
     world.unread.kinds = [kind(Some("other"))].into();
     let plan = planned(&world);
     assert_eq!(
@@ -397,16 +399,16 @@ fn a_target_whose_kind_cannot_be_read_is_said_to_be_unread_and_not_to_be_missing
 }
 
 #[test]
-fn a_policy_that_matches_nothing_or_only_some_says_which_field() {
+fn unresolved_targets_are_reported_by_field() {
     let mut world = fleet();
-    give(
+    add_buckets(
         &mut world,
         "default",
         "none",
         1,
         r#""targetRefs":[{"kind":"Service","name":"llama"}],"#,
     );
-    give(
+    add_buckets(
         &mut world,
         "default",
         "half",
@@ -414,32 +416,32 @@ fn a_policy_that_matches_nothing_or_only_some_says_which_field() {
         r#""models":["llama","lama"],"#,
     );
     let section = r#""targetRefs":[{"kind":"Deployment","name":"llama-v1"},{"kind":"Deployment","name":"llama-v1","sectionName":"v9"}],"#;
-    give(&mut world, "default", "section", 3, section);
-    give(&mut world, "empty", "far", 4, "");
+    add_buckets(&mut world, "default", "section", 3, section);
+    add_buckets(&mut world, "empty", "far", 4, "");
     let plan = planned(&world);
     let cases = [
         (
             "default",
             "none",
-            verdict::MATCHES_NOTHING,
-            "spec.targetRefs[0]: no Service llama carries a model in namespace default. Declared are llama, phi",
+            condition_reason::MATCHES_NOTHING,
+            "spec.targetRefs[0]: no Service llama carries a model in namespace default. Declared models: llama, phi",
         ),
         (
             "default",
             "half",
-            verdict::PARTLY_RESOLVED,
-            "spec.models[1]: nothing declares lama",
+            condition_reason::PARTLY_RESOLVED,
+            "spec.models[1]: no carrier declares model lama",
         ),
         (
             "default",
             "section",
-            verdict::PARTLY_RESOLVED,
+            condition_reason::PARTLY_RESOLVED,
             "spec.targetRefs[1].sectionName: no model of Deployment llama-v1 has version v9",
         ),
         (
             "empty",
             "far",
-            verdict::MATCHES_NOTHING,
+            condition_reason::MATCHES_NOTHING,
             "spec: its namespace declares no model",
         ),
     ];
@@ -462,7 +464,7 @@ fn a_policy_that_matches_nothing_or_only_some_says_which_field() {
 }
 
 #[test]
-fn a_policy_of_which_nothing_counts_is_not_accepted() {
+fn a_policy_without_effect_is_not_accepted() {
     let mut world = fleet();
     let only = |created| {
         policy(
@@ -489,25 +491,25 @@ fn a_policy_of_which_nothing_counts_is_not_accepted() {
     let accepted = &outcome(&plan, "default", "second").accepted;
     assert_eq!(
         (accepted.holds, accepted.reason),
-        (false, verdict::REPLACED)
+        (false, condition_reason::OVERRIDDEN)
     );
-    let sentence = told(
+    let expected = sentence(
         "model phi (1 of its 1 models)",
         "default/first",
         "it is older",
     );
     assert_eq!(
         accepted.message,
-        format!("nothing of it counts: {sentence}")
+        format!("no part of it takes effect: {expected}")
     );
 }
 
 #[test]
-fn taggings_follow_the_same_table() {
+fn taggings_follow_the_same_precedence() {
     let mut world = fleet();
-    tag(&mut world, ROOT, "house", "{}");
-    tag(&mut world, "default", "all", "{}");
-    tag(&mut world, "default", "llama", r#"{"models":["llama"]}"#);
+    add_tagging(&mut world, ROOT, "house", "{}");
+    add_tagging(&mut world, "default", "all", "{}");
+    add_tagging(&mut world, "default", "llama", r#"{"models":["llama"]}"#);
     let order = |world: &Objects, namespace: &str| -> Vec<String> {
         let plan = planned(world);
         let rules = plan.namespaces[namespace].config.tagging.iter();
@@ -515,7 +517,7 @@ fn taggings_follow_the_same_table() {
     };
     assert_eq!(order(&world, "default"), ["default/llama", "default/all"]);
     assert_eq!(order(&world, "other"), ["headgate-system/house"]);
-    tag(&mut world, ROOT, "law", r#"{"override":true}"#);
+    add_tagging(&mut world, ROOT, "law", r#"{"override":true}"#);
     assert_eq!(order(&world, "default"), ["headgate-system/law"]);
     let plan = planned(&world);
     let id = |name: &str| PolicyId {
@@ -523,7 +525,7 @@ fn taggings_follow_the_same_table() {
         namespace: "default".into(),
         name: name.into(),
     };
-    let sentence = "nothing of it counts: spec: the tagging of model llama (1 of its 1 models) is that of TrafficTagPolicy \
-                    headgate-system/law, because it overrides. One tagging per model counts";
+    let sentence = "no part of it takes effect: spec: the tagging: for model llama (1 of its 1 models), TrafficTagPolicy \
+                    headgate-system/law takes precedence, because it has `override`. One tagging applies per model";
     assert_eq!(plan.policies[&id("llama")].accepted.message, sentence);
 }

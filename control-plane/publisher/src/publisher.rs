@@ -152,8 +152,8 @@ impl Publisher {
         let available = self.verdicts.next_available;
         let otherwise = available.is_some_and(|at| at <= verdicts.unix_seconds)
             || verdicts.flapping != self.verdicts.flapping
-            || verdicts.late != self.verdicts.late;
-        let readiness = registry.judged(&verdicts).readiness();
+            || verdicts.not_started != self.verdicts.not_started;
+        let readiness = registry.with_verdicts(&verdicts).readiness();
         self.damper.observe(&readiness, tick) != self.scales || otherwise
     }
 
@@ -164,15 +164,15 @@ impl Publisher {
 
     fn publish_now(&mut self, observed: &Arc<Observed>) {
         let (began, start) = (SystemTime::now(), Instant::now());
-        let registry =
-            Registry::build(&observed.objects, &self.keys).rooted(self.root_namespace.as_deref());
+        let registry = Registry::build(&observed.objects, &self.keys)
+            .with_root_namespace(self.root_namespace.as_deref());
         let registry = match &self.served {
-            Some(namespaces) => registry.serving(namespaces.clone()),
+            Some(namespaces) => registry.with_served_namespaces(namespaces.clone()),
             None => registry,
         };
         let tick = self.tick();
         self.verdicts = self.stability.observe(&registry, tick);
-        let registry = registry.judged(&self.verdicts);
+        let registry = registry.with_verdicts(&self.verdicts);
         self.scales = self.damper.observe(&registry.readiness(), tick);
         let mut plan = plan(&registry, &observed.objects, &self.scales);
         plan.findings.extend(observed.findings.iter().cloned());

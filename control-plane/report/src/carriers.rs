@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use headgate_contract::{ModelId, Version};
 use headgate_model::{
-    Carrier, CarrierKey, LabelKeys, Objects, PlannedCarrier, PlannedModel, Pod, PortSource,
-    Protocol, Standing, Weight,
+    Carrier, CarrierKey, CarrierState, LabelKeys, Objects, PlannedCarrier, PlannedModel, Pod,
+    PortSource, Protocol, Weight,
 };
 
 use super::{CarrierReport, Count, PortReport, Sightings, percent};
@@ -53,8 +53,8 @@ impl<'a> Carriers<'a> {
             let told = carrier.map(|c| self.told(c)).unwrap_or_default();
             let weight = Weight::parse(told.weight.as_deref());
             CarrierReport {
-                standing: standing(&owner.standing),
-                role: role(&owner.standing, &weight).to_owned(),
+                standing: standing(&owner.state),
+                role: role(&owner.state, &weight).to_owned(),
                 why: why(owner, &weight, &self.keys.weight),
                 weight: percent(owner.share),
                 ready: Count {
@@ -158,23 +158,23 @@ struct Told {
     weight: Option<String>,
 }
 
-fn standing(standing: &Standing) -> String {
-    match standing {
-        Standing::Canary(percent) => format!("canary {percent}"),
-        Standing::Base => "base".to_owned(),
-        Standing::Standby => "standby".to_owned(),
-        Standing::Held { .. } => "held".to_owned(),
-        Standing::Dark => "dark".to_owned(),
+fn standing(state: &CarrierState) -> String {
+    match state {
+        CarrierState::Canary(percent) => format!("canary {percent}"),
+        CarrierState::Base => "base".to_owned(),
+        CarrierState::Standby => "standby".to_owned(),
+        CarrierState::Held { .. } => "held".to_owned(),
+        CarrierState::Dark => "dark".to_owned(),
     }
 }
 
-fn role(standing: &Standing, weight: &Weight) -> &'static str {
-    match standing {
-        Standing::Canary(_) => "canary",
-        Standing::Base if *weight == Weight::Percent(100) => "promoted",
-        Standing::Base | Standing::Standby => "stable",
-        Standing::Held { .. } => "held",
-        Standing::Dark => "dark",
+fn role(state: &CarrierState, weight: &Weight) -> &'static str {
+    match state {
+        CarrierState::Canary(_) => "canary",
+        CarrierState::Base if *weight == Weight::Percent(100) => "promoted",
+        CarrierState::Base | CarrierState::Standby => "stable",
+        CarrierState::Held { .. } => "held",
+        CarrierState::Dark => "dark",
     }
 }
 
@@ -182,30 +182,30 @@ fn role(standing: &Standing, weight: &Weight) -> &'static str {
 fn why(carrier: &PlannedCarrier, weight: &Weight, key: &str) -> String {
     let cause = cause(carrier, weight, key);
     let share = percent(carrier.share);
-    match &carrier.standing {
+    match &carrier.state {
         _ if carrier.ready == 0 => format!("{cause}; nothing of it is ready"),
-        _ if carrier.flaps => {
+        _ if carrier.flapping => {
             format!(
                 "{cause}; takes no new sessions until it has been ready for 60 s, because it became ready more than 3 times in a minute"
             )
         }
-        Standing::Base if carrier.counts_as < carrier.desired => format!(
+        CarrierState::Base if carrier.base_replicas < carrier.desired => format!(
             "{cause}; counts as its {} ready of {} replicas",
-            carrier.counts_as, carrier.desired
+            carrier.base_replicas, carrier.desired
         ),
-        Standing::Standby if carrier.share > 0 => {
+        CarrierState::Standby if carrier.share > 0 => {
             format!("no {key}; takes what the promoted carrier cannot carry yet")
         }
-        Standing::Held { beside } if carrier.share > 0 => format!(
+        CarrierState::Held { beside } if carrier.share > 0 => format!(
             "no {key}; stands in for {}, which has no ready endpoint",
             beside.identity()
         ),
-        Standing::Canary(wanted) if (share - f64::from(*wanted)).abs() > 1e-9 => {
+        CarrierState::Canary(wanted) if (share - f64::from(*wanted)).abs() > 1e-9 => {
             format!(
                 "{cause}; the canaries share all there is, as no base is ready or they exceed 100"
             )
         }
-        Standing::Dark if carrier.share > 0 => {
+        CarrierState::Dark if carrier.share > 0 => {
             format!("{cause}; acts as the base, as nothing else is ready")
         }
         _ => cause,
@@ -215,28 +215,28 @@ fn why(carrier: &PlannedCarrier, weight: &Weight, key: &str) -> String {
 fn cause(carrier: &PlannedCarrier, weight: &Weight, key: &str) -> String {
     if let Weight::Invalid(written) = weight {
         let shown: String = written.chars().take(40).collect();
-        let counts = match carrier.standing {
-            Standing::Dark => "0: by pin only",
+        let counts = match carrier.state {
+            CarrierState::Dark => "0: by pin only",
             _ => "absent",
         };
         return format!("{key} {shown:?} is refused and counts as {counts}");
     }
-    match &carrier.standing {
-        Standing::Canary(percent) => format!("{key} {percent}"),
-        Standing::Base if *weight == Weight::Percent(100) => {
+    match &carrier.state {
+        CarrierState::Canary(percent) => format!("{key} {percent}"),
+        CarrierState::Base if *weight == Weight::Percent(100) => {
             format!("{key} 100: what the canaries leave")
         }
-        Standing::Base => format!("no {key}: what the canaries leave"),
-        Standing::Standby => {
+        CarrierState::Base => format!("no {key}: what the canaries leave"),
+        CarrierState::Standby => {
             format!("no {key}: stands by while a promoted carrier is ready")
         }
-        Standing::Held { beside } => {
+        CarrierState::Held { beside } => {
             format!(
                 "no {key}, and {} is the base: by pin only",
                 beside.identity()
             )
         }
-        Standing::Dark => format!("{key} 0: by pin only"),
+        CarrierState::Dark => format!("{key} 0: by pin only"),
     }
 }
 

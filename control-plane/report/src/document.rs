@@ -316,7 +316,7 @@ pub struct PolicyReport {
 pub struct VerdictReport {
     /// Whether it holds.
     pub holds: bool,
-    /// A constant word, such as `Replaced`.
+    /// A constant word, such as `Overridden`.
     pub reason: String,
     /// For people; names the field.
     pub message: String,

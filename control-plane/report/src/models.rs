@@ -137,8 +137,8 @@ fn base(
 ) -> Vec<BaseReport> {
     let served = &published.observed.objects.served_models;
     let served = served.get(&(namespace.to_owned(), id.clone()));
-    let refused = planned.recall.refused_base.is_some();
-    let memory = served.map(|served| served.counting(refused));
+    let refused = planned.memory_update.refused_base.is_some();
+    let memory = served.map(|served| served.effective_memory(refused));
     let base = memory.into_iter().flat_map(|memory| memory.base);
     base.map(|(carrier, remembered)| BaseReport {
         carrier: carrier.clone(),

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use headgate_contract::ModelId;
-use headgate_model::{NamespacePlan, Plan, PolicyId, PolicyKind, Verdict};
+use headgate_model::{NamespacePlan, Plan, PolicyCondition, PolicyId, PolicyKind};
 
 use super::select::Asked;
 use super::{PolicyReport, VerdictReport};
@@ -18,19 +18,19 @@ pub(super) fn policies(plan: &Plan, asked: &Asked) -> Vec<PolicyReport> {
     let all = plan.policies.iter().map(|(id, outcome)| PolicyReport {
         policy: id.to_string(),
         generation: outcome.generation,
-        accepted: verdict(&outcome.accepted),
-        resolved: verdict(&outcome.resolved),
+        accepted: condition(&outcome.accepted),
+        resolved: condition(&outcome.resolved),
         models: models(id),
     });
     all.filter(|policy| counts_for(plan, policy, asked))
         .collect()
 }
 
-fn verdict(verdict: &Verdict) -> VerdictReport {
+fn condition(condition: &PolicyCondition) -> VerdictReport {
     VerdictReport {
-        holds: verdict.holds,
-        reason: verdict.reason.to_owned(),
-        message: verdict.message.clone(),
+        holds: condition.holds,
+        reason: condition.reason.to_owned(),
+        message: condition.message.clone(),
     }
 }
 

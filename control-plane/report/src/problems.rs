@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use headgate_model::{FileProblem, Finding, NamespacePlan, Plan, VariantKey, unreachable};
+use headgate_model::{FileProblem, Finding, NamespacePlan, Plan, VariantKey, unreachable_finding};
 
 use super::select::Concern;
 use super::{ProblemReport, reason, seconds, severity};
@@ -47,7 +47,7 @@ pub(super) fn unreached(
     concern: &Concern<'_>,
 ) -> impl Iterator<Item = ProblemReport> {
     unreached.iter().filter_map(|(variant, its)| {
-        let finding = unreachable(plan, variant).filter(|finding| concern.is(finding))?;
+        let finding = unreachable_finding(plan, variant).filter(|finding| concern.is(finding))?;
         Some(found(&finding).since(seconds(its.since)))
     })
 }

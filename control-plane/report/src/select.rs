@@ -230,10 +230,10 @@ mod tests {
             labels: [("model-name".to_owned(), "llama".to_owned())].into(),
             annotations: Default::default(),
             desired: 0,
-            wishes: Default::default(),
+            owner_replicas: Default::default(),
             pods: Vec::new(),
             min_ready_seconds: 0,
-            troubles: Vec::new(),
+            unready_reasons: Vec::new(),
             origin: String::new(),
         };
         let objects = Objects {

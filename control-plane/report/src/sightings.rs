@@ -124,13 +124,13 @@ mod tests {
                 labels: labels.map(|(k, v)| (k.to_owned(), v.to_owned())).collect(),
                 annotations: BTreeMap::new(),
                 desired: 1,
-                wishes: BTreeMap::new(),
+                owner_replicas: BTreeMap::new(),
                 pods: vec![headgate_model::Pod::at(
                     name,
                     std::net::SocketAddr::from(([127, 0, 0, 1], 9)),
                 )],
                 min_ready_seconds: 0,
-                troubles: Vec::new(),
+                unready_reasons: Vec::new(),
                 origin: String::new(),
             }
         };

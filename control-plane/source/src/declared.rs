@@ -1,6 +1,6 @@
 //! Ports that Pods, pod templates and Services declare: JSON → the input of [`headgate_model::ports`].
 
-use headgate_model::ports::{PodPort, Probe, ServicePort, Target};
+use headgate_model::ports::{PodPort, Probe, ServicePort, TargetPort};
 use serde_json::Value;
 
 /// Containers that meshes and Dapr inject into pods: their ports are the proxy's, and never the server's.
@@ -82,9 +82,9 @@ pub(crate) fn service_ports(service: &Value) -> Vec<ServicePort> {
 fn service_port(port: &Value) -> Option<ServicePort> {
     let target = match port.get("targetPort") {
         // As Kubernetes does: where it is not written, it is the port itself.
-        None | Some(Value::Null) => Target::Number(number(port.get("port")?)?),
-        Some(Value::String(name)) => Target::Name(name.clone()),
-        Some(target) => Target::Number(number(target)?),
+        None | Some(Value::Null) => TargetPort::Number(number(port.get("port")?)?),
+        Some(Value::String(name)) => TargetPort::Name(name.clone()),
+        Some(target) => TargetPort::Number(number(target)?),
     };
     Some(ServicePort {
         name: text(port, "/name").unwrap_or_default().to_owned(),

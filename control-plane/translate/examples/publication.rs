@@ -1,4 +1,4 @@
-//! How long a publication takes: a weight edit among many models, from objects to a scope's snapshot.
+//! Duration of a publication: a weight edit among many models, from objects to the snapshot of a scope.
 //!
 //! `cargo run --release -p headgate-translate --example publication [MODELS]`
 
@@ -31,10 +31,10 @@ fn carrier(model: usize, version: &str, weight: Option<u8>) -> Carrier {
         labels,
         annotations: BTreeMap::new(),
         desired: 2,
-        wishes: BTreeMap::new(),
+        owner_replicas: BTreeMap::new(),
         pods: pods.collect(),
         min_ready_seconds: 0,
-        troubles: Vec::new(),
+        unready_reasons: Vec::new(),
         origin: String::new(),
     }
 }

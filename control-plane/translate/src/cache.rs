@@ -1,7 +1,6 @@
-//! What was made before: a publication encodes what changed, and takes the rest from here.
+//! Cache of encoded resources: a publication encodes only what changed.
 //!
-//! Invariant: the cache never shows. What comes out of it is what would be made anew, because everything a made
-//! thing depends on is compared before it is used again.
+//! Invariant: the cache does not change the result. A cached resource is used only if everything on which it depends is equal.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,39 +11,39 @@ use headgate_model::{Plan, PlannedModel};
 use headgate_xds::{Kind, Resource, ResourceKey};
 
 use crate::scope::Options;
-use crate::vet::{Accepted, model_alone};
-use crate::{clusters, cors, endpoints, routes};
+use crate::view::Accepted;
+use crate::{clusters, cors, endpoints, routes, validate};
 
-/// What earlier snapshots were made of. One for all scopes of a process.
+/// The parts of earlier snapshots. One cache serves all scopes of a process.
 #[derive(Debug, Default)]
 pub struct Cache {
     connect_timeout: Duration,
     upstream_ca: String,
-    models: BTreeMap<String, BTreeMap<ModelId, Arc<Made>>>,
-    table: Option<Table>,
+    models: BTreeMap<String, BTreeMap<ModelId, Arc<CachedModel>>>,
+    table: Option<CachedTable>,
 }
 
-/// A model, made.
+/// A model with its resources.
 #[derive(Debug)]
-pub(crate) struct Made {
+pub(crate) struct CachedModel {
     planned: PlannedModel,
-    /// Whether the filters would take it, or why not.
-    pub(crate) verdict: Result<(), String>,
-    /// Its clusters and their endpoints; none if it was refused.
+    /// Whether the filters accept it, or the reason why not.
+    pub(crate) validity: Result<(), String>,
+    /// Its clusters and their endpoints; empty if it is invalid.
     pub(crate) resources: Vec<Arc<Resource>>,
 }
 
-/// The newest route table, and what it was made from.
+/// The last route table, and its inputs.
 #[derive(Debug)]
-struct Table {
-    shape: Shape,
+struct CachedTable {
+    inputs: TableInputs,
     resource: Arc<Resource>,
     clusters: Arc<[ResourceKey]>,
 }
 
-/// All that a route table depends on. Weights and endpoints are not there.
+/// The inputs of a route table. It does not depend on weights and endpoints.
 #[derive(Debug, PartialEq, Eq)]
-struct Shape {
+struct TableInputs {
     domains: BTreeMap<String, Vec<String>>,
     idle_timeout: Duration,
     served: BTreeMap<String, Served>,
@@ -55,7 +54,7 @@ struct Shape {
 type Served = BTreeMap<ModelId, Vec<(Version, bool)>>;
 
 impl Cache {
-    /// Makes what changed since the last plan and forgets what is gone.
+    /// Translates models that changed since the last plan, and forgets those that are gone.
     pub(crate) fn refresh(&mut self, plan: &Plan, options: &Options) {
         let (timeout, ca) = (options.connect_timeout, &options.upstream_ca);
         if self.connect_timeout != timeout || self.upstream_ca != *ca {
@@ -66,48 +65,49 @@ impl Cache {
         self.models
             .retain(|name, _| plan.namespaces.contains_key(name));
         for (name, view) in &plan.namespaces {
-            let made = self.models.entry(name.clone()).or_default();
-            made.retain(|id, _| view.models.contains_key(id));
+            let cached = self.models.entry(name.clone()).or_default();
+            cached.retain(|id, _| view.models.contains_key(id));
             for (id, planned) in &view.models {
-                if made.get(id).is_none_or(|made| made.planned != *planned) {
-                    let new = Made::of(name, id, planned, options, made.get(id).map(|m| &**m));
-                    made.insert(id.clone(), Arc::new(new));
+                let before = cached.get(id).map(|model| &**model);
+                if before.is_none_or(|before| before.planned != *planned) {
+                    let model = CachedModel::of(name, id, planned, options, before);
+                    cached.insert(id.clone(), Arc::new(model));
                 }
             }
         }
     }
 
-    /// The model of the newest plan, made.
-    pub(crate) fn model(&self, namespace: &str, id: &ModelId) -> Option<&Arc<Made>> {
+    /// A model of the last plan.
+    pub(crate) fn model(&self, namespace: &str, id: &ModelId) -> Option<&Arc<CachedModel>> {
         self.models.get(namespace)?.get(id)
     }
 
-    /// The accepted models, made.
+    /// The accepted models.
     pub(crate) fn models<'a>(
         &'a self,
         accepted: &'a Accepted<'_>,
-    ) -> impl Iterator<Item = &'a Arc<Made>> {
+    ) -> impl Iterator<Item = &'a Arc<CachedModel>> {
         let views = accepted.iter();
         let ids = views.flat_map(|(name, view)| view.models.keys().map(move |id| (*name, *id)));
         ids.filter_map(|(name, id)| self.model(name, id))
     }
 
-    /// The route table, and the clusters it and the filters send traffic to.
+    /// The route table, and the clusters to which it and the filters send traffic.
     pub(crate) fn table(
         &mut self,
         accepted: &Accepted<'_>,
         options: &Options,
     ) -> (Arc<Resource>, Arc<[ResourceKey]>) {
-        let shape = shape(accepted, options);
-        if let Some(table) = self.table.as_ref().filter(|table| table.shape == shape) {
+        let inputs = table_inputs(accepted, options);
+        if let Some(table) = self.table.as_ref().filter(|table| table.inputs == inputs) {
             return (table.resource.clone(), table.clusters.clone());
         }
         let clusters: Arc<[ResourceKey]> =
             self.models(accepted).flat_map(|m| m.clusters()).collect();
         let resource = routes::table(accepted, options).requiring_all(clusters.clone());
         let resource = Arc::new(resource);
-        self.table = Some(Table {
-            shape,
+        self.table = Some(CachedTable {
+            inputs,
             resource: resource.clone(),
             clusters: clusters.clone(),
         });
@@ -115,7 +115,7 @@ impl Cache {
     }
 }
 
-impl Made {
+impl CachedModel {
     fn of(
         namespace: &str,
         id: &ModelId,
@@ -123,23 +123,23 @@ impl Made {
         options: &Options,
         before: Option<&Self>,
     ) -> Self {
-        let verdict = model_alone(id, planned);
+        let validity = validate::model(id, planned);
         let mut resources = Vec::new();
-        if verdict.is_ok() {
+        if validity.is_ok() {
             resources = clusters::of_model(namespace, id.as_str(), planned, options);
             resources.extend(endpoints::of_model(namespace, id.as_str(), planned));
         }
-        let old = |new: &Resource| {
+        let unchanged = |new: &Resource| {
             let mut all = before.into_iter().flat_map(|b| &b.resources);
             let same = all.find(|old| old.key() == new.key() && old.version() == new.version());
             same.cloned()
         };
         Self {
             planned: planned.clone(),
-            verdict,
+            validity,
             resources: resources
                 .into_iter()
-                .map(|new| old(&new).unwrap_or_else(|| Arc::new(new)))
+                .map(|new| unchanged(&new).unwrap_or_else(|| Arc::new(new)))
                 .collect(),
         }
     }
@@ -151,7 +151,7 @@ impl Made {
     }
 }
 
-fn shape(accepted: &Accepted<'_>, options: &Options) -> Shape {
+fn table_inputs(accepted: &Accepted<'_>, options: &Options) -> TableInputs {
     let served = accepted.iter().map(|(name, view)| {
         let models = view.models.iter().map(|(id, planned)| {
             let versions = planned.variants.iter();
@@ -163,7 +163,7 @@ fn shape(accepted: &Accepted<'_>, options: &Options) -> Shape {
     let cors = accepted
         .iter()
         .filter_map(|(name, view)| Some(((*name).to_owned(), cors::of(view)?.clone())));
-    Shape {
+    TableInputs {
         cors: cors.collect(),
         domains: options.domains.clone(),
         idle_timeout: options.idle_timeout,

@@ -1,4 +1,4 @@
-//! One cluster for a model, over all its versions by weight, and one for each of its variants.
+//! Clusters: one for each model, with all its versions by weight, and one for each version.
 
 use envoy_types::pb::envoy::config::cluster::v3::circuit_breakers::Thresholds;
 use envoy_types::pb::envoy::config::cluster::v3::cluster::common_lb_config::{
@@ -12,15 +12,14 @@ use envoy_types::pb::envoy::config::cluster::v3::{CircuitBreakers, Cluster};
 use envoy_types::pb::envoy::extensions::clusters::common::dns::v3::DnsLookupFamily;
 use envoy_types::pb::envoy::extensions::clusters::dns::v3::DnsCluster;
 use envoy_types::pb::envoy::r#type::v3::Percent;
-use envoy_types::pb::google::protobuf::UInt32Value;
 use envoy_types::util::pack_any;
 use headgate_contract::names;
 use headgate_model::{PlannedModel, PlannedVariant, Upstream};
 use headgate_xds::{Kind, Resource};
 use prost::Message;
 
-use crate::listener::{ads, duration};
 use crate::ordered::{self, LoadAssignment, Metadata};
+use crate::proto::{ads, duration, uint};
 use crate::scope::Options;
 use crate::{endpoints, upstreams};
 
@@ -28,7 +27,7 @@ use crate::{endpoints, upstreams};
 const METADATA_TAG: u32 = 25;
 /// Field number of `load_assignment` in `Cluster`.
 const LOAD_ASSIGNMENT_TAG: u32 = 33;
-/// How many concurrent connections and requests Envoy itself allows: limiting is the buckets' business.
+/// Limit of concurrent connections and requests of Envoy's circuit breakers. Buckets limit requests, not circuit breakers.
 const UNLIMITED: u32 = 1_000_000;
 
 /// The clusters of a model.
@@ -46,7 +45,7 @@ pub(crate) fn of_model(
     clusters
 }
 
-/// The model's own cluster, over all its versions.
+/// The model's cluster, with all its versions.
 fn of_all(namespace: &str, model: &str, planned: &PlannedModel, options: &Options) -> Resource {
     let name = names::model_cluster(namespace, model);
     let protocol = upstreams::protocol_of_all(planned);
@@ -102,20 +101,20 @@ fn of_version(
     encode(cluster, &metadata, resolved)
 }
 
-/// What all clusters have in common.
+/// The fields that all clusters have in common.
 fn cluster(name: &str, options: &Options) -> Cluster {
     Cluster {
         name: name.to_owned(),
-        // The slash ends the name for the tag regexes: dots in versions break Envoy's default ones.
+        // The slash ends the name for tag regexes: dots in versions break Envoy's default ones.
         alt_stat_name: format!("{name}/"),
         connect_timeout: Some(duration(options.connect_timeout)),
         lb_policy: LbPolicy::LeastRequest as i32,
         circuit_breakers: Some(CircuitBreakers {
             thresholds: vec![Thresholds {
-                max_connections: limit(),
-                max_pending_requests: limit(),
-                max_requests: limit(),
-                max_retries: limit(),
+                max_connections: uint(UNLIMITED),
+                max_pending_requests: uint(UNLIMITED),
+                max_requests: uint(UNLIMITED),
+                max_retries: uint(UNLIMITED),
                 ..Thresholds::default()
             }],
             ..CircuitBreakers::default()
@@ -129,7 +128,7 @@ fn cluster(name: &str, options: &Options) -> Cluster {
     }
 }
 
-/// Encodes a cluster with its endpoints inline (some are names to resolve), or with EDS.
+/// Encodes a cluster, with inline endpoints if some of them are DNS names, else with EDS.
 fn encode(cluster: Cluster, metadata: &Metadata, resolved: Option<LoadAssignment>) -> Resource {
     let name = cluster.name.clone();
     let cluster = match resolved {
@@ -144,7 +143,7 @@ fn encode(cluster: Cluster, metadata: &Metadata, resolved: Option<LoadAssignment
         Some(_) => Cluster {
             cluster_discovery_type: Some(ClusterDiscoveryType::ClusterType(CustomClusterType {
                 name: "envoy.cluster.dns".to_owned(),
-                typed_config: Some(pack_any(names_to_resolve())),
+                typed_config: Some(pack_any(dns_cluster())),
             })),
             ..cluster
         },
@@ -157,17 +156,12 @@ fn encode(cluster: Cluster, metadata: &Metadata, resolved: Option<LoadAssignment
     Resource::new(Kind::Cluster, name, bytes)
 }
 
-/// Each address that a name resolves to is an endpoint, as with `STRICT_DNS`.
-fn names_to_resolve() -> DnsCluster {
+/// Each address of a DNS name is an endpoint, as with `STRICT_DNS`.
+fn dns_cluster() -> DnsCluster {
     DnsCluster {
         respect_dns_ttl: true,
         // Without IPv6 connectivity, half of the endpoints would be unreachable.
         dns_lookup_family: DnsLookupFamily::V4Preferred as i32,
         ..DnsCluster::default()
     }
-}
-
-#[allow(clippy::unnecessary_wraps)] // the field's type
-fn limit() -> Option<UInt32Value> {
-    Some(UInt32Value { value: UNLIMITED })
 }

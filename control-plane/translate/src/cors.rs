@@ -1,7 +1,7 @@
 //! Cross-origin requests: Envoy's CORS filter, and the policy of a virtual host.
 //!
-//! The filter stands in every listener and does nothing where the virtual host has no policy, so that an edit of a policy
-//! sends routes and never a listener. It stands before ours, so that refusals carry its headers too.
+//! Every listener has the filter. It does nothing if the virtual host has no policy, so an edit of a policy sends routes and never a
+//! listener. It comes before Headgate's filter, so error responses also carry its headers.
 
 use envoy_types::pb::envoy::extensions::filters::http::cors::v3::{
     Cors as CorsFilter, CorsPolicy,
@@ -16,21 +16,21 @@ use headgate_contract::{Cors, OriginPattern};
 
 use crate::matching::{any_of, is, matches};
 use crate::ordered::Predicate;
-use crate::vet::View;
+use crate::view::View;
 
-/// The filter's name, by which a virtual host finds it.
+/// The filter's name, which a virtual host uses for its policy.
 pub(crate) const FILTER: &str = "envoy.filters.http.cors";
 
-/// What a browser says of the page.
+/// The request header with the origin of the page.
 pub(crate) const ORIGIN: &str = "origin";
 
-/// What makes an `OPTIONS` request a preflight.
-pub(crate) const ASKED_METHOD: &str = "access-control-request-method";
+/// The request header that makes an `OPTIONS` request a preflight.
+pub(crate) const REQUEST_METHOD: &str = "access-control-request-method";
 
-/// Methods of the paths under which models are served.
+/// Allowed methods: those of the paths under which models are served.
 const METHODS: &str = "GET, HEAD, POST, OPTIONS";
 
-/// Headers of answers that a page may read, besides those that every page may.
+/// Response headers that a page may read, besides those that every page may read.
 const EXPOSED: [&str; 14] = [
     "retry-after",
     "retry-after-ms",
@@ -48,8 +48,8 @@ const EXPOSED: [&str; 14] = [
     "x-request-id",
 ];
 
-/// Headers of requests that the common SDKs send, and those that this gateway reads.
-const OF_SDKS: [&str; 26] = [
+/// Request headers that the common SDKs send, and those that Headgate reads.
+const SDK_HEADERS: [&str; 26] = [
     "authorization",
     "content-type",
     "x-api-key",
@@ -78,11 +78,11 @@ const OF_SDKS: [&str; 26] = [
     "x-stainless-helper-method",
 ];
 
-/// Every header. The Fetch standard has it cover all but `authorization`, and only where no credentials are sent.
+/// All headers. In the Fetch standard it covers all headers except `authorization`, and only for requests without credentials.
 const WILDCARD: &str = "*";
 const AUTHORIZATION: &str = "authorization";
 
-/// The filter, as it stands in the listener.
+/// The filter in the listener.
 pub(crate) fn filter() -> HttpFilter {
     HttpFilter {
         name: FILTER.to_owned(),
@@ -91,14 +91,14 @@ pub(crate) fn filter() -> HttpFilter {
     }
 }
 
-/// What a namespace says of cross-origin requests: its tagging for all models does.
+/// The CORS policy of a namespace: that of its tagging for all models.
 pub(crate) fn of<'a>(view: &View<'a>) -> Option<&'a Cors> {
     let mut rules = view.tagging.iter();
     let for_all = rules.find(|rule| rule.models.is_none())?;
     for_all.tagging.cors.as_ref()
 }
 
-/// The policy, as it stands on a virtual host.
+/// The policy on a virtual host.
 pub(crate) fn policy(cors: &Cors) -> Any {
     pack_any(CorsPolicy {
         allow_origin_string_match: cors.allow_origins.iter().map(origin).collect(),
@@ -109,14 +109,14 @@ pub(crate) fn policy(cors: &Cors) -> Any {
         allow_credentials: Some(BoolValue {
             value: cors.allow_credentials,
         }),
-        // Our filter answers it with 403, and names the field.
+        // Headgate's filter answers it with 403 and names the field.
         forward_not_matching_preflights: Some(BoolValue { value: true }),
         ..CorsPolicy::default()
     })
 }
 
-/// The headers of an answer that a page may read, where the filter writes none.
-pub(crate) fn answers(cors: &Cors) -> Vec<(&'static str, String)> {
+/// The response headers that let a page read a direct response, to which the CORS filter adds none.
+pub(crate) fn response_headers(cors: &Cors) -> Vec<(&'static str, String)> {
     let mut headers = vec![
         ("access-control-allow-origin", "%REQ(ORIGIN)%".to_owned()),
         ("access-control-expose-headers", EXPOSED.join(", ")),
@@ -127,14 +127,14 @@ pub(crate) fn answers(cors: &Cors) -> Vec<(&'static str, String)> {
     headers
 }
 
-/// Whether a request comes of a page that may call.
-pub(crate) fn may_call(cors: &Cors) -> Predicate {
+/// Whether a request has an allowed origin.
+pub(crate) fn allows_origin(cors: &Cors) -> Predicate {
     let origins = cors.allow_origins.iter();
     any_of(
         origins
-            .map(|pattern| match written(pattern) {
-                Written::Exact(origin) => is(ORIGIN, &origin),
-                Written::Regex(regex) => matches(ORIGIN, &regex),
+            .map(|pattern| match origin_match(pattern) {
+                OriginMatch::Exact(origin) => is(ORIGIN, &origin),
+                OriginMatch::Regex(regex) => matches(ORIGIN, &regex),
             })
             .collect(),
     )
@@ -143,7 +143,7 @@ pub(crate) fn may_call(cors: &Cors) -> Predicate {
 fn allow_headers(cors: &Cors) -> Vec<&str> {
     if cors.allow_headers.is_empty() {
         let any = (!cors.allow_credentials).then_some(WILDCARD);
-        return OF_SDKS.into_iter().chain(any).collect();
+        return SDK_HEADERS.into_iter().chain(any).collect();
     }
     let mut headers: Vec<&str> = cors.allow_headers.iter().map(String::as_str).collect();
     if headers.contains(&WILDCARD) && !headers.contains(&AUTHORIZATION) {
@@ -153,9 +153,9 @@ fn allow_headers(cors: &Cors) -> Vec<&str> {
 }
 
 fn origin(pattern: &OriginPattern) -> StringMatcher {
-    let matches = match written(pattern) {
-        Written::Exact(origin) => MatchPattern::Exact(origin),
-        Written::Regex(regex) => MatchPattern::SafeRegex(RegexMatcher {
+    let matches = match origin_match(pattern) {
+        OriginMatch::Exact(origin) => MatchPattern::Exact(origin),
+        OriginMatch::Regex(regex) => MatchPattern::SafeRegex(RegexMatcher {
             regex,
             ..RegexMatcher::default()
         }),
@@ -166,19 +166,19 @@ fn origin(pattern: &OriginPattern) -> StringMatcher {
     }
 }
 
-/// A pattern as Envoy matches it.
-enum Written {
+/// An origin pattern in a form that Envoy matches.
+enum OriginMatch {
     Exact(String),
-    /// Of the whole text.
+    /// Matches the whole text.
     Regex(String),
 }
 
-fn written(pattern: &OriginPattern) -> Written {
+fn origin_match(pattern: &OriginPattern) -> OriginMatch {
     match pattern {
-        OriginPattern::Any => Written::Regex(".*".to_owned()),
-        OriginPattern::Exact(origin) => Written::Exact(origin.clone()),
+        OriginPattern::Any => OriginMatch::Regex(".*".to_owned()),
+        OriginPattern::Exact(origin) => OriginMatch::Exact(origin.clone()),
         OriginPattern::Subdomains(before, after) => {
-            Written::Regex(format!("{}[^/]+{}", literal(before), literal(after)))
+            OriginMatch::Regex(format!("{}[^/]+{}", literal(before), literal(after)))
         }
     }
 }

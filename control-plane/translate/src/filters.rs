@@ -17,7 +17,7 @@ use headgate_xds::{Kind, Resource};
 use prost::Message;
 
 use crate::scope::{Code, Options, ScopeSpec};
-use crate::vet::Accepted;
+use crate::view::Accepted;
 
 /// One shipped module: the name it is known by over ECDS.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,29 +1,32 @@
-//! Plan → xDS resources: pure, ordered, hashed. The last stage before bytes leave for a proxy.
+//! Plan → xDS resources: pure, ordered, hashed. The last stage before bytes go to a proxy.
 //!
 //! ```text
-//! plan ──▶ vet (each model alone) ──▶ clusters, endpoints, routes, listener, filters ──▶ Snapshot
-//!               └──── cache: what did not change is not made again ────┘
+//! plan ──▶ validate (each model alone) ──▶ clusters, endpoints, routes, listener, filters ──▶ Snapshot
+//!                  └──── cache: unchanged resources are not encoded again ────┘
 //! ```
 //!
-//! Invariant: equal plans give equal bytes, on every replica and in every process; a snapshot names no cluster
-//! that it does not hold, save the one that never is (`leaves::nowhere`). A model that cannot be served is left out and
-//! reported, the rest goes out.
+//! Invariant: equal plans give equal bytes, on every replica and in every process. A snapshot contains every cluster that it names,
+//! except one that is meant not to exist (`actions::missing_cluster`). A model that cannot be served is left out and reported; the rest
+//! goes out. `tests/resources/snapshots` has the resources of small plans in YAML.
 
+mod actions;
 mod cache;
 mod clusters;
 mod cors;
 mod endpoints;
 mod filters;
-mod leaves;
 mod listener;
 mod matching;
 mod ordered;
 mod origins;
+mod proto;
 mod routes;
 mod scope;
+mod selection;
 mod tls;
 mod upstreams;
-mod vet;
+mod validate;
+mod view;
 
 use std::sync::Arc;
 
@@ -34,32 +37,32 @@ pub use cache::Cache;
 pub use filters::FilterModule;
 pub use origins::{origins, variants};
 pub use scope::{Code, Modules, Options, ScopeSpec};
-pub use vet::{LeftOut, Rejected};
+pub use selection::{LeftOut, Rejected};
 
-/// What a scope is to run, and what had to be left out of it.
+/// The resources of a scope, and the parts of the plan that were left out.
 #[derive(Debug)]
 pub struct Translated {
     /// The consistent set of resources.
     pub snapshot: Snapshot,
-    /// Models and buckets left out, with the reason.
+    /// Models and buckets left out, with the reasons.
     pub rejected: Vec<Rejected>,
 }
 
-/// Why no snapshot could be made at all. The caller keeps the last one.
+/// The reason why no snapshot can be made. The caller keeps the last one.
 #[derive(Debug, thiserror::Error)]
 pub enum TranslateError {
-    /// The configuration of the filters would be refused by the filters.
-    #[error("the filter configuration would be refused by the filters: {0}")]
+    /// The filters would refuse their configuration.
+    #[error("the filters would refuse their configuration: {0}")]
     FilterConfig(#[from] headgate_contract::ConfigError),
-    /// Resources that contradict each other.
-    #[error("the snapshot contradicts itself: {0}")]
+    /// Resources contradict each other.
+    #[error("the snapshot is inconsistent: {0}")]
     Inconsistent(#[from] Inconsistent),
 }
 
-/// Builds the snapshot of one scope. Encoded once, shared by all proxies of the scope.
+/// Builds the snapshot of one scope. It is encoded once and shared by all proxies of the scope.
 ///
 /// # Errors
-/// [`TranslateError`] when not even the vetted rest makes a configuration that the filters accept.
+/// [`TranslateError`] if the filters refuse even the configuration of the valid part.
 pub fn snapshot(
     plan: &Plan,
     scope: &ScopeSpec,
@@ -68,7 +71,7 @@ pub fn snapshot(
     snapshot_with(&mut Cache::default(), plan, scope, options)
 }
 
-/// As [`snapshot`], without making again what `cache` has from earlier plans and other scopes. The result is the same.
+/// As [`snapshot`], with the unchanged resources of earlier plans and other scopes from `cache`. The result is the same.
 ///
 /// # Errors
 /// As [`snapshot`].
@@ -79,10 +82,10 @@ pub fn snapshot_with(
     options: &Options,
 ) -> Result<Translated, TranslateError> {
     cache.refresh(plan, options);
-    let (accepted, rejected) = vet::accepted(plan, scope, cache);
+    let (accepted, rejected) = selection::select(plan, scope, cache);
     let models = cache.models(&accepted);
     let mut resources: Vec<Arc<Resource>> = models
-        .flat_map(|made| made.resources.iter().cloned())
+        .flat_map(|model| model.resources.iter().cloned())
         .collect();
     let (table, clusters) = cache.table(&accepted, options);
     resources.push(table);

@@ -1,18 +1,16 @@
-//! The listener: one HTTP connection manager whose routes come by RDS and whose filter comes by ECDS.
+//! The listener: one HTTP connection manager with routes by RDS and Headgate's filter by ECDS.
 //!
-//! Invariant: it depends on settings alone; no edit of an object sends a listener.
+//! Invariant: it depends on settings only, so no edit of an object sends a listener.
 
 use envoy_types::pb::envoy::config::accesslog::v3::access_log_filter::FilterSpecifier;
 use envoy_types::pb::envoy::config::accesslog::v3::{
     AccessLog, AccessLogFilter, ResponseFlagFilter,
 };
 use envoy_types::pb::envoy::config::accesslog::v3::access_log::ConfigType as LogConfig;
-use envoy_types::pb::envoy::config::core::v3::config_source::ConfigSourceSpecifier;
 use envoy_types::pb::envoy::config::core::v3::data_source::Specifier;
 use envoy_types::pb::envoy::config::core::v3::substitution_format_string::Format;
 use envoy_types::pb::envoy::config::core::v3::{
-    AggregatedConfigSource, ApiVersion, ConfigSource, DataSource, ExtensionConfigSource,
-    Http2ProtocolOptions, SubstitutionFormatString,
+    DataSource, ExtensionConfigSource, Http2ProtocolOptions, SubstitutionFormatString,
 };
 use envoy_types::pb::envoy::config::listener::v3::filter::ConfigType;
 use envoy_types::pb::envoy::config::listener::v3::{Filter, FilterChain, Listener};
@@ -25,18 +23,18 @@ use envoy_types::pb::envoy::extensions::filters::network::http_connection_manage
 use envoy_types::pb::envoy::extensions::filters::network::http_connection_manager::v3::{
     HttpConnectionManager, HttpFilter, LocalReplyConfig, Rds, ResponseMapper,
 };
-use envoy_types::pb::google::protobuf::{BoolValue, Duration, UInt32Value};
+use envoy_types::pb::google::protobuf::BoolValue;
 use envoy_types::util::pack_any;
 use headgate_contract::names;
 use headgate_xds::{Kind, Resource};
 use prost::Name;
 
+use crate::actions::unknown_model;
 use crate::cors;
-use crate::endpoints::socket;
-use crate::leaves::unknown_model;
+use crate::proto::{ads, duration, socket, uint};
 use crate::scope::{Options, ScopeSpec};
 
-/// One line a request; the tags are the filter's state.
+/// Access log format: one line per request. Tags come from the filter state.
 const LOG_FORMAT: &str = concat!(
     "[%START_TIME%] \"%REQ(:METHOD)% %REQ(X-ENVOY-ORIGINAL-PATH?:PATH)% %PROTOCOL%\" %RESPONSE_CODE% ",
     "%RESPONSE_FLAGS% %RESPONSE_CODE_DETAILS% %DURATION%ms ",
@@ -51,7 +49,7 @@ pub(crate) fn listener(scope: &ScopeSpec, options: &Options) -> Resource {
     let message = Listener {
         name: names::LISTENER.to_owned(),
         address: Some(socket(&scope.listen)),
-        // The filter's limit must be met before Envoy's, whose answer is a plain 413.
+        // The filter must reach its body limit before Envoy does, because Envoy answers with a plain 413.
         per_connection_buffer_limit_bytes: uint(buffers(options)),
         filter_chains: vec![FilterChain {
             filters: vec![Filter {
@@ -72,7 +70,7 @@ fn buffers(options: &Options) -> u32 {
 }
 
 fn connection_manager(options: &Options) -> HttpConnectionManager {
-    // HTTP/2 windows lie between 64 KiB - 1 and 2^31 - 1.
+    // HTTP/2 windows are between 64 KiB - 1 and 2^31 - 1 bytes.
     let window = buffers(options).clamp(65_535, i32::MAX.unsigned_abs());
     HttpConnectionManager {
         stat_prefix: names::LISTENER.to_owned(),
@@ -89,7 +87,7 @@ fn connection_manager(options: &Options) -> HttpConnectionManager {
         local_reply_config: Some(local_replies()),
         access_log: options.access_log.iter().map(|p| access_log(p)).collect(),
         use_remote_address: Some(BoolValue { value: true }),
-        // What the filter classifies must be what the model server gets.
+        // The filter must classify the path that the model server gets.
         normalize_path: Some(BoolValue { value: true }),
         merge_slashes: true,
         request_headers_timeout: Some(duration(std::time::Duration::from_secs(10))),
@@ -99,9 +97,9 @@ fn connection_manager(options: &Options) -> HttpConnectionManager {
     }
 }
 
-/// A request that went [nowhere](crate::leaves::nowhere) is answered as one that the routes answer.
+/// Local replies: a request to the [missing cluster](crate::actions::missing_cluster) gets the same body as from the routes.
 fn local_replies() -> LocalReplyConfig {
-    let nowhere = AccessLogFilter {
+    let no_cluster = AccessLogFilter {
         filter_specifier: Some(FilterSpecifier::ResponseFlagFilter(ResponseFlagFilter {
             flags: vec!["NC".to_owned()],
         })),
@@ -113,7 +111,7 @@ fn local_replies() -> LocalReplyConfig {
     };
     LocalReplyConfig {
         mappers: vec![ResponseMapper {
-            filter: Some(nowhere),
+            filter: Some(no_cluster),
             body_format_override: Some(body),
             ..ResponseMapper::default()
         }],
@@ -160,26 +158,4 @@ fn access_log(path: &str) -> AccessLog {
         }))),
         ..AccessLog::default()
     }
-}
-
-/// The aggregated stream everything comes by.
-pub(crate) fn ads() -> ConfigSource {
-    ConfigSource {
-        resource_api_version: ApiVersion::V3 as i32,
-        config_source_specifier: Some(ConfigSourceSpecifier::Ads(AggregatedConfigSource {})),
-        ..ConfigSource::default()
-    }
-}
-
-/// A protobuf duration; one beyond its range becomes the longest there is.
-pub(crate) fn duration(d: std::time::Duration) -> Duration {
-    Duration {
-        seconds: i64::try_from(d.as_secs()).unwrap_or(i64::MAX),
-        nanos: i32::try_from(d.subsec_nanos()).unwrap_or(0),
-    }
-}
-
-#[allow(clippy::unnecessary_wraps)] // the fields' type
-fn uint(value: u32) -> Option<UInt32Value> {
-    Some(UInt32Value { value })
 }

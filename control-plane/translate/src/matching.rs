@@ -1,4 +1,4 @@
-//! Matchers as the route tables are made of: which request takes which branch.
+//! Builders of the generic matchers in route tables.
 
 use std::collections::BTreeMap;
 
@@ -14,9 +14,9 @@ use crate::ordered::{
     SinglePredicate, extension,
 };
 
-/// A branch for each value of a header.
+/// A matcher with a branch for each value of a header.
 pub(crate) fn tree(name: &str, map: BTreeMap<String, OnMatch>, otherwise: OnMatch) -> Matcher {
-    // An empty map is refused by Envoy; then only the rest remains.
+    // Envoy rejects an empty map.
     if map.is_empty() {
         return Matcher {
             on_no_match: Some(Box::new(otherwise)),
@@ -33,7 +33,7 @@ pub(crate) fn tree(name: &str, map: BTreeMap<String, OnMatch>, otherwise: OnMatc
     }
 }
 
-/// The branch of the first predicate that holds.
+/// A matcher that takes the branch of the first predicate that holds.
 pub(crate) fn first_of(
     cases: impl IntoIterator<Item = (Predicate, OnMatch)>,
     otherwise: OnMatch,
@@ -59,7 +59,7 @@ pub(crate) fn nested(matcher: Matcher) -> OnMatch {
     }
 }
 
-/// One of these holds. Envoy refuses a list of one.
+/// One of the predicates holds. Envoy rejects a list of one.
 pub(crate) fn any_of(mut predicate: Vec<Predicate>) -> Predicate {
     match (predicate.len(), predicate.pop()) {
         (1, Some(only)) => only,
@@ -78,17 +78,17 @@ pub(crate) fn is(name: &str, value: &str) -> Predicate {
     when(name, MatchPattern::Exact(value.to_owned()))
 }
 
-/// A header begins with this.
+/// A header begins with this prefix.
 pub(crate) fn begins(name: &str, prefix: &str) -> Predicate {
     when(name, MatchPattern::Prefix(prefix.to_owned()))
 }
 
-/// A header is there, and not empty.
+/// A header is present and not empty.
 pub(crate) fn is_present(name: &str) -> Predicate {
     matches(name, ".+")
 }
 
-/// The whole of a header matches a regular expression.
+/// The whole value of a header matches a regular expression.
 pub(crate) fn matches(name: &str, regex: &str) -> Predicate {
     let regex = RegexMatcher {
         regex: regex.to_owned(),

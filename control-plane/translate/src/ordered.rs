@@ -1,8 +1,8 @@
-//! Messages whose maps encode in order.
+//! Messages with maps that are encoded in order.
 //!
-//! The generated types hold protobuf maps in hash maps, so two encodings of equal content may differ, and a version
-//! is a hash of the bytes. The few messages with more than one map entry are mirrored here with ordered maps, and
-//! put into their parents field by field: protobuf messages concatenate.
+//! The generated types keep protobuf maps in hash maps, so two encodings of equal content may differ. A version is a hash of the bytes, so
+//! equal content must give equal bytes. The few messages with more than one map entry are mirrored here with ordered maps, and appended
+//! to their parents field by field, because protobuf messages concatenate.
 
 use std::collections::BTreeMap;
 
@@ -142,7 +142,7 @@ pub(crate) struct LbEndpoint {
 }
 
 impl Metadata {
-    /// Adds a second name.
+    /// Adds the same fields under a second metadata namespace.
     pub(crate) fn also_as(mut self, name: &str) -> Self {
         let ours = self.filter_metadata.get(headgate_contract::names::METADATA);
         let ours = ours.cloned().unwrap_or_default();
@@ -150,7 +150,7 @@ impl Metadata {
         self
     }
 
-    /// Our metadata with these keys.
+    /// Headgate's metadata with these fields.
     pub(crate) fn ours<const N: usize>(pairs: [(&str, &str); N]) -> Self {
         let fields = pairs
             .into_iter()
@@ -177,7 +177,7 @@ pub(crate) fn append(buffer: &mut Vec<u8>, tag: u32, message: &[u8]) {
     buffer.extend_from_slice(message);
 }
 
-/// An extension from the name and the message.
+/// An extension with this name and message.
 pub(crate) fn extension(name: &str, message: Any) -> TypedExtensionConfig {
     TypedExtensionConfig {
         name: name.to_owned(),

@@ -1,14 +1,14 @@
-//! Reverse lookup: the carrier and the version that a cluster was made from.
+//! Reverse lookup of clusters: the carrier and the version from which a cluster was made.
 //!
-//! Invariant: names are made here by the functions that clusters are named by, and are never taken apart.
+//! Invariant: cluster names are built by the same functions as in the clusters, and never parsed.
 
 use std::collections::BTreeMap;
 
 use headgate_contract::names;
 use headgate_model::{CarrierKey, Plan, VariantKey};
 
-/// The carrier of every cluster that is made of a plan, by the cluster's name, which is its endpoints' name too: of a variant
-/// the one whose weight counts, of a model as a whole the oldest.
+/// The carrier of every cluster of a plan, by the name of the cluster, which is also the name of its endpoints. For a version it is the
+/// carrier that owns the version, for a model as a whole the oldest carrier.
 #[must_use]
 pub fn origins(plan: &Plan) -> BTreeMap<String, &CarrierKey> {
     let mut origins = BTreeMap::new();
@@ -25,7 +25,7 @@ pub fn origins(plan: &Plan) -> BTreeMap<String, &CarrierKey> {
     origins
 }
 
-/// The version of each cluster that belongs to one version, by the cluster's name.
+/// The version of every cluster that belongs to one version, by the name of the cluster.
 #[must_use]
 pub fn variants(plan: &Plan) -> BTreeMap<String, VariantKey> {
     let mut variants = BTreeMap::new();

@@ -1,11 +1,11 @@
-//! The route table: a matcher tree per virtual host, flat in the number of models.
+//! The route table: a matcher tree per virtual host, linear in the number of models.
 //!
-//! Paths are decided above the tree (a leaf whose `match` fails answers a bare 404); inside it, exact `x-model`, then
-//! exact `x-model-version`. Health checks that name no model are answered here. A missing or unknown version goes to the
-//! model's own cluster, so a proxy without the filter, or one whose filter and routes are a push apart, still splits right
-//! and never routes to nothing. Weights are not here: an edit of them never sends routes.
+//! Paths are matched above the tree, because a leaf whose `match` fails answers a bare 404. Inside the tree comes exact `x-model`, then
+//! exact `x-model-version`. Health checks that name no model get a direct response. A missing or unknown version goes to the model's
+//! cluster, so a proxy without the filter, or with a filter of another push, still splits correctly and never routes to nothing.
+//! Weights are not in the table, so an edit of them never sends routes.
 //!
-//! Where web pages may call, a request of theirs that finds no model yet has a route all the same: see [`nowhere`].
+//! If web pages may call, their requests also have a route before the model is known: see [`missing_cluster`].
 
 use std::collections::HashMap;
 
@@ -16,13 +16,15 @@ use headgate_xds::{Kind, Resource};
 use prost::Message;
 use serde_json::{Value, json};
 
+use crate::actions::{
+    direct_response, missing_cluster, refused_preflight, to_cluster, unknown_model, unknown_path,
+};
 use crate::cors;
 use crate::endpoints::any_by_name;
-use crate::leaves::{answer, nowhere, refused_preflight, to_cluster, unknown_model, unknown_path};
 use crate::matching::{any_of, begins, first_of, is, is_present, nested, tree};
 use crate::ordered::{Matcher, OnMatch, Predicate, append};
 use crate::scope::Options;
-use crate::vet::{Accepted, View};
+use crate::view::{Accepted, View};
 
 /// Field number of `virtual_hosts` in `RouteConfiguration`.
 const VIRTUAL_HOSTS_TAG: u32 = 2;
@@ -76,11 +78,11 @@ fn by_path(namespace: &str, view: &View<'_>, cors: Option<&Cors>, options: &Opti
     let models = nested(by_model(namespace, view, cors, options));
     first_of(
         [(any_of(served), models)],
-        envoys_own(404, &unknown_path(), cors),
+        readable_response(404, &unknown_path(), cors),
     )
 }
 
-/// The paths of health checks, with a query or without.
+/// Matches the paths of health checks, with or without a query.
 fn health() -> impl Iterator<Item = Predicate> {
     let paths = names::HEALTH_PATHS.into_iter();
     paths.flat_map(|path| [is(PATH, path), begins(PATH, &format!("{path}?"))])
@@ -113,18 +115,21 @@ fn by_version(namespace: &str, model: &str, planned: &PlannedModel, options: &Op
     tree(names::HEADER_VERSION, map, own)
 }
 
-/// What is asked under a served path and goes to no model. One tree of models serves all paths, or the table would have it
+/// The branch for requests under a served path without a known model. One tree of models serves all paths, or the table would contain it
 /// twice.
 fn without_model(cors: Option<&Cors>) -> OnMatch {
     let unknown = || {
-        let answer = answer(404, &unknown_model(), &[]);
+        let response = direct_response(404, &unknown_model(), &[]);
         match cors {
-            None => answer,
-            // The filter has yet to read the model, and a refusal of the filter's is for the page to read.
-            Some(_) => nested(first_of([(is_present(cors::ORIGIN), nowhere())], answer)),
+            None => response,
+            // The filter has not read the model yet, and the page must be able to read an error response of the filter.
+            Some(_) => nested(first_of(
+                [(is_present(cors::ORIGIN), missing_cluster())],
+                response,
+            )),
         }
     };
-    let healthy = envoys_own(200, &json!({ "status": "ok" }), cors);
+    let healthy = readable_response(200, &json!({ "status": "ok" }), cors);
     let cases = [
         (is_present(names::HEADER_MODEL), unknown()),
         (any_of(health().collect()), healthy),
@@ -132,21 +137,27 @@ fn without_model(cors: Option<&Cors>) -> OnMatch {
     nested(first_of(cases, unknown()))
 }
 
-/// An answer of Envoy's own. A preflight that Envoy's CORS filter left alone is refused, whatever the path. Envoy's CORS
-/// filter passes over an answer of a route, so that what a page may read of it stands here.
-fn envoys_own(status: u32, body: &Value, cors: Option<&Cors>) -> OnMatch {
-    let refused = answer(403, &refused_preflight(), &[]);
-    let plain = preflight_or(refused, answer(status, body, &[]));
+/// A direct response that pages of allowed origins can read. A preflight that Envoy's CORS filter did not answer is refused, whatever
+/// the path. The CORS filter ignores direct responses, so the headers for the page are set here.
+fn readable_response(status: u32, body: &Value, cors: Option<&Cors>) -> OnMatch {
+    let refused = direct_response(403, &refused_preflight(), &[]);
+    let plain = preflight_or(refused, direct_response(status, body, &[]));
     let Some(cors) = cors else {
         return plain;
     };
-    let read = answer(status, body, &cors::answers(cors));
-    let of_a_page = preflight_or(nowhere(), read);
-    nested(first_of([(cors::may_call(cors), of_a_page)], plain))
+    let readable = direct_response(status, body, &cors::response_headers(cors));
+    let for_page = preflight_or(missing_cluster(), readable);
+    nested(first_of([(cors::allows_origin(cors), for_page)], plain))
 }
 
-/// One for CORS preflights, the other for all other requests.
+/// One branch for CORS preflights, another for all other requests.
 fn preflight_or(preflight: OnMatch, other: OnMatch) -> OnMatch {
-    let asks = first_of([(is_present(cors::ASKED_METHOD), preflight)], other.clone());
-    nested(first_of([(is(":method", "OPTIONS"), nested(asks))], other))
+    let options = first_of(
+        [(is_present(cors::REQUEST_METHOD), preflight)],
+        other.clone(),
+    );
+    nested(first_of(
+        [(is(":method", "OPTIONS"), nested(options))],
+        other,
+    ))
 }

@@ -1,4 +1,4 @@
-//! Who a snapshot is for, and the settings that are the same for everybody.
+//! The scope of a snapshot, and the settings that all scopes share.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -12,11 +12,11 @@ use crate::FilterModule;
 /// A proxy's scope: proxies with equal scopes share one snapshot.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ScopeSpec {
-    /// Whether its filters decide or follow.
+    /// Whether its filters follow the decisions of an earlier hop.
     pub follow: bool,
-    /// The namespaces it may reach, sorted; only those with a domain get a virtual host.
+    /// The namespaces that it may reach, sorted; only those with a domain get a virtual host.
     pub namespaces: Vec<String>,
-    /// Where its listener listens.
+    /// The address of its listener.
     pub listen: SocketAddr,
 }
 
@@ -41,13 +41,13 @@ pub struct Options {
     pub access_log: Option<String>,
     /// Largest request body the filter reads, in bytes; the listener's buffers are twice that.
     pub max_body_bytes: u32,
-    /// Time within which a whole request must have arrived. Stays below the linger of a removed cluster.
+    /// Time within which a whole request must arrive. It must be shorter than the linger time of a removed cluster.
     pub request_timeout: Duration,
     /// Time to connect to an endpoint.
     pub connect_timeout: Duration,
-    /// How long a stream may be silent: the first token of a long prompt takes a while.
+    /// Time for which a stream may be silent. The first token of a long prompt takes a while.
     pub idle_timeout: Duration,
-    /// CA file that verifies certificates of endpoints, by its path on the proxy.
+    /// Path on the proxy of the CA file that verifies certificates of endpoints.
     pub upstream_ca: String,
 }
 

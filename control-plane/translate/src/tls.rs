@@ -1,4 +1,4 @@
-//! TLS towards endpoints: the SNI, and the names that a certificate must have.
+//! TLS to endpoints: the SNI, and the names that a certificate must have.
 //!
 //! Invariant: every certificate is verified against a name or an address, never against the CA alone.
 
@@ -27,12 +27,12 @@ pub(crate) fn context(
         Some(name) => vec![san(SanType::Dns, name)],
         None => own_names(endpoints),
     };
-    // Envoy checks each endpoint against its own name: with a list, one server of a version could pass for another.
-    let each_by_its_own = tls.sni.is_none() && tls.san.is_none() && only_names;
+    // Envoy verifies each endpoint against its own name: with a list, one server of a version could impersonate another.
+    let verify_own_name = tls.sni.is_none() && tls.san.is_none() && only_names;
     UpstreamTlsContext {
         sni: tls.sni.clone().unwrap_or_default(),
         auto_host_sni: tls.sni.is_none(),
-        auto_sni_san_validation: each_by_its_own,
+        auto_sni_san_validation: verify_own_name,
         common_tls_context: Some(CommonTlsContext {
             alpn_protocols: alpn.iter().map(|name| (*name).to_owned()).collect(),
             validation_context_type: Some(ValidationContextType::ValidationContext(

@@ -20,36 +20,36 @@ use envoy_types::pb::envoy::extensions::upstreams::http::v3::http_protocol_optio
     explicit_http_config::ProtocolConfig,
 };
 use envoy_types::pb::envoy::r#type::v3::CodecClientType;
-use envoy_types::pb::google::protobuf::{Any, Struct, UInt32Value, Value, value};
+use envoy_types::pb::google::protobuf::{Any, Struct, Value, value};
 use envoy_types::util::pack_any;
 use headgate_contract::names;
 use headgate_model::{Address, PlannedModel, PlannedVariant, Protocol, Tls, Upstream};
 
-use crate::listener::duration;
+use crate::proto::{duration, uint};
 use crate::tls;
 
 const HTTP_OPTIONS: &str = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
-/// Host of an HTTP health check if no endpoint has a DNS name.
-const CHECKER: &str = "headgate";
+/// Host header of an HTTP health check if no endpoint has a DNS name.
+const HEALTH_CHECK_HOST: &str = "headgate";
 
 /// Consecutive failures that eject an endpoint. Envoy's default: one lost connection is not enough.
-const IN_A_ROW: u32 = 5;
+const CONSECUTIVE_FAILURES: u32 = 5;
 /// How often Envoy checks which ejected endpoints may return.
-const SWEEP: Duration = Duration::from_secs(5);
+const EJECTION_SWEEP: Duration = Duration::from_secs(5);
 /// Duration of the first ejection; each consecutive one is longer by the same amount.
-const OUT: Duration = Duration::from_secs(10);
+const EJECTION: Duration = Duration::from_secs(10);
 /// Longest ejection: the same limit as the filters have for whole versions.
-const OUT_AT_MOST: Duration = Duration::from_secs(300);
+const LONGEST_EJECTION: Duration = Duration::from_secs(300);
 
-/// The protocol of a model's own cluster, which holds all versions.
+/// The protocol of a model's cluster, which has all versions.
 ///
-/// A version with `client` accepts every protocol, so the others decide. If their protocols differ, the one with most sessions
-/// counts.
+/// A version with `client` accepts every protocol, so the others decide. If their protocols differ, the one with most sessions is used.
 pub(crate) fn protocol_of_all(planned: &PlannedModel) -> Protocol {
     let share = |protocol: Protocol| {
-        let its = planned.variants.values();
-        let its = its.filter(|v| v.upstream.protocol == protocol && v.total_endpoints > 0);
-        its.fold(None, |sum: Option<u32>, v| Some(sum.unwrap_or(0) + v.share))
+        let variants = planned.variants.values();
+        let variants =
+            variants.filter(|v| v.upstream.protocol == protocol && v.total_endpoints > 0);
+        variants.fold(None, |sum: Option<u32>, v| Some(sum.unwrap_or(0) + v.share))
     };
     match (share(Protocol::Http1), share(Protocol::Http2)) {
         (Some(one), Some(two)) if two > one => Protocol::Http2,
@@ -69,7 +69,7 @@ pub(crate) fn protocol_options(protocol: Protocol, negotiated: bool) -> HashMap<
         Protocol::Http2 => UpstreamProtocolOptions::ExplicitHttpConfig(ExplicitHttpConfig {
             protocol_config: Some(ProtocolConfig::Http2ProtocolOptions(http2())),
         }),
-        // Over TLS, ALPN negotiates the protocol: the server need not speak the client's HTTP/2.
+        // Over TLS, ALPN negotiates the protocol, so the server need not support the client's HTTP/2.
         Protocol::Client if negotiated => UpstreamProtocolOptions::AutoConfig(AutoHttpConfig {
             http_protocol_options: Some(Http1ProtocolOptions::default()),
             http2_protocol_options: Some(http2()),
@@ -94,20 +94,19 @@ fn http2() -> Http2ProtocolOptions {
     Http2ProtocolOptions::default()
 }
 
-/// Outlier detection of a version's cluster: ejects endpoints that are ready and do not answer.
+/// Outlier detection of a version's cluster: it ejects endpoints that are ready and do not answer.
 ///
-/// The model's own cluster has none: there, an ejection would move sessions between versions, which only the plan may do.
+/// The model's cluster has none: there, an ejection would move sessions between versions, which only the plan may do.
 pub(crate) fn outlier_detection() -> OutlierDetection {
-    let on = || Some(UInt32Value { value: 100 });
-    let off = || Some(UInt32Value { value: 0 });
-    let in_a_row = || Some(UInt32Value { value: IN_A_ROW });
+    let on = || uint(100);
+    let off = || uint(0);
     OutlierDetection {
-        // Failures of Envoy's own (connect, reset, timeout) are counted separately from answers of a server.
+        // Local failures (connect, reset, timeout) count separately from responses of a server.
         split_external_local_origin_errors: true,
-        consecutive_local_origin_failure: in_a_row(),
+        consecutive_local_origin_failure: uint(CONSECUTIVE_FAILURES),
         enforcing_consecutive_local_origin_failure: on(),
         // 502, 503 and 504: the server cannot serve now.
-        consecutive_gateway_failure: in_a_row(),
+        consecutive_gateway_failure: uint(CONSECUTIVE_FAILURES),
         enforcing_consecutive_gateway_failure: on(),
         // A prompt that causes a 500 must not eject the server for everyone.
         enforcing_consecutive_5xx: off(),
@@ -116,32 +115,31 @@ pub(crate) fn outlier_detection() -> OutlierDetection {
         enforcing_local_origin_success_rate: off(),
         enforcing_failure_percentage: off(),
         enforcing_failure_percentage_local_origin: off(),
-        // At most half of the endpoints, so never the only one: the rest could not carry the load. The filters pass over a version
-        // that does not answer at all.
-        max_ejection_percent: Some(UInt32Value { value: 50 }),
-        interval: Some(duration(SWEEP)),
-        base_ejection_time: Some(duration(OUT)),
-        max_ejection_time: Some(duration(OUT_AT_MOST)),
+        // At most half of the endpoints, so never the only one: the rest could not carry the load. Filters avoid a version that does not
+        // answer at all.
+        max_ejection_percent: uint(50),
+        interval: Some(duration(EJECTION_SWEEP)),
+        base_ejection_time: Some(duration(EJECTION)),
+        max_ejection_time: Some(duration(LONGEST_EJECTION)),
         ..OutlierDetection::default()
     }
 }
 
-/// The active health check of a version, if its carrier asks for one.
+/// The active health check of a version, if its carrier configures one.
 pub(crate) fn health_checks(variant: &PlannedVariant) -> Vec<HealthCheck> {
     let upstream = &variant.upstream;
     let Some(check) = &upstream.health_check else {
         return Vec::new();
     };
     let seconds = |n| Some(duration(Duration::from_secs(n)));
-    let count = |n| Some(UInt32Value { value: n });
     let checker = match check {
         headgate_model::HealthCheck::Grpc => {
             HealthChecker::GrpcHealthCheck(GrpcHealthCheck::default())
         }
         headgate_model::HealthCheck::Http(path) => {
             HealthChecker::HttpHealthCheck(HttpHealthCheck {
-                // The default is the cluster's name, which contains slashes and is not a valid host.
-                host: host_of_checks(variant),
+                // The default is the cluster's name, which has slashes and is not a valid host.
+                host: health_check_host(variant),
                 path: path.clone(),
                 codec_client_type: match upstream.protocol {
                     Protocol::Http2 => CodecClientType::Http2 as i32,
@@ -158,14 +156,14 @@ pub(crate) fn health_checks(variant: &PlannedVariant) -> Vec<HealthCheck> {
         // The same interval without traffic: dark and held versions are checked as often as others.
         no_traffic_interval: seconds(5),
         // A busy model server may miss a check.
-        unhealthy_threshold: count(3),
-        healthy_threshold: count(1),
+        unhealthy_threshold: uint(3),
+        healthy_threshold: uint(1),
         health_checker: Some(checker),
         ..HealthCheck::default()
     }]
 }
 
-fn host_of_checks(variant: &PlannedVariant) -> String {
+fn health_check_host(variant: &PlannedVariant) -> String {
     let sni = variant
         .upstream
         .tls
@@ -177,10 +175,11 @@ fn host_of_checks(variant: &PlannedVariant) -> String {
             Address::Ip(_) => None,
         })
     };
-    sni.or_else(named).unwrap_or_else(|| CHECKER.to_owned())
+    sni.or_else(named)
+        .unwrap_or_else(|| HEALTH_CHECK_HOST.to_owned())
 }
 
-/// The socket of a version's own cluster; none for plain TCP.
+/// The transport socket of a version's cluster; none for plain TCP.
 pub(crate) fn socket(variant: &PlannedVariant, ca: &str) -> Option<TransportSocket> {
     let Upstream { protocol, tls, .. } = &variant.upstream;
     let alpn: &[&str] = match protocol {
@@ -191,7 +190,7 @@ pub(crate) fn socket(variant: &PlannedVariant, ca: &str) -> Option<TransportSock
     Some(transport(tls.as_ref()?, variant, alpn, ca))
 }
 
-/// The transport sockets of a model's own cluster: one for each version with TLS, matched by endpoint metadata.
+/// The transport sockets of a model's cluster: one for each version with TLS, matched by endpoint metadata.
 pub(crate) fn sockets_of_all(
     planned: &PlannedModel,
     protocol: Protocol,
@@ -208,13 +207,13 @@ pub(crate) fn sockets_of_all(
     over_tls
         .map(|(version, variant, tls)| TransportSocketMatch {
             name: version.to_string(),
-            r#match: Some(of_version(version.as_str())),
+            r#match: Some(version_metadata(version.as_str())),
             transport_socket: Some(transport(tls, variant, alpn, ca)),
         })
         .collect()
 }
 
-fn of_version(version: &str) -> Struct {
+fn version_metadata(version: &str) -> Struct {
     let text = Value {
         kind: Some(value::Kind::StringValue(version.to_owned())),
     };

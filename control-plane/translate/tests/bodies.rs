@@ -1,4 +1,4 @@
-//! Envoy refuses a whole route table for one body above 4096 bytes.
+//! Sizes of direct responses: Envoy rejects a whole route table for one body above 4096 bytes.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::collections::BTreeMap;
@@ -39,9 +39,9 @@ fn table(namespace: &str, names_by_model: &[(String, String)]) -> RouteConfigura
                 client_names.clone(),
             )]),
             desired: 1,
-            wishes: BTreeMap::new(),
+            owner_replicas: BTreeMap::new(),
             min_ready_seconds: 0,
-            troubles: Vec::new(),
+            unready_reasons: Vec::new(),
             pods: Vec::new(),
             origin: String::new(),
         };
@@ -62,7 +62,7 @@ fn table(namespace: &str, names_by_model: &[(String, String)]) -> RouteConfigura
     RouteConfiguration::decode(table.body().clone()).unwrap()
 }
 
-/// The sizes of every body that a matcher's leaves answer with.
+/// The sizes of all bodies in the direct responses of a matcher.
 fn bodies(matcher: &Matcher, found: &mut Vec<usize>) {
     let mut next: Vec<&OnMatch> = matcher.on_no_match.as_deref().into_iter().collect();
     match &matcher.matcher_type {
@@ -84,7 +84,7 @@ fn bodies(matcher: &Matcher, found: &mut Vec<usize>) {
                 let route = Route::decode(any.value.as_slice()).unwrap();
                 if let Some(Action::DirectResponse(answer)) = route.action {
                     let Some(Specifier::InlineString(text)) = answer.body.unwrap().specifier else {
-                        panic!("a body in line")
+                        panic!("not an inline body")
                     };
                     found.push(text.len());
                 }
@@ -97,7 +97,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(8))]
 
     #[test]
-    fn no_body_is_larger_than_envoy_takes_whatever_the_names(
+    fn no_body_exceeds_envoys_limit_whatever_the_names(
         namespace in "[a-z]{1,63}",
         models in prop::collection::vec(("[A-Za-z0-9]{1,63}", "[^,\\x00-\\x1f]{0,256}(,[a-z]{256}){0,40}"), 0..60),
     ) {

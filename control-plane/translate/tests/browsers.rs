@@ -1,4 +1,4 @@
-//! What web pages and health checks get: a policy on the virtual host, and answers that need no model.
+//! CORS: the policy of a virtual host, and the order of filters.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::collections::BTreeMap;
@@ -15,7 +15,7 @@ use headgate_translate::{Cache, Code, Modules, Options, ScopeSpec, snapshot_with
 use headgate_xds::{Kind, Snapshot};
 use prost::Message;
 
-/// A namespace with model `m` and tagging policies of these specs, the oldest first.
+/// A namespace with model `m` and tagging policies with these specs, the oldest first.
 fn objects(specs: &[&str]) -> Objects {
     let mut objects = Objects::default();
     let key = CarrierKey {
@@ -32,9 +32,9 @@ fn objects(specs: &[&str]) -> Objects {
         ]),
         annotations: BTreeMap::new(),
         desired: 1,
-        wishes: BTreeMap::new(),
+        owner_replicas: BTreeMap::new(),
         min_ready_seconds: 0,
-        troubles: Vec::new(),
+        unready_reasons: Vec::new(),
         pods: Vec::new(),
         origin: String::new(),
     };
@@ -56,7 +56,7 @@ fn objects(specs: &[&str]) -> Objects {
     objects
 }
 
-fn served(cache: &mut Cache, specs: &[&str]) -> Snapshot {
+fn translated(cache: &mut Cache, specs: &[&str]) -> Snapshot {
     let objects = objects(specs);
     let registry = Registry::build(&objects, &LabelKeys::default());
     let plan = plan(&registry, &objects, &Scales::default());
@@ -73,7 +73,7 @@ fn served(cache: &mut Cache, specs: &[&str]) -> Snapshot {
 }
 
 fn policy(specs: &[&str]) -> Option<CorsPolicy> {
-    let snapshot = served(&mut Cache::default(), specs);
+    let snapshot = translated(&mut Cache::default(), specs);
     let table = snapshot.get(Kind::Route, names::ROUTE_CONFIG).unwrap();
     let mut table = RouteConfiguration::decode(table.body().clone()).unwrap();
     let mut host = table.virtual_hosts.remove(0);
@@ -91,8 +91,8 @@ fn an_edit_of_cors_sends_routes_and_no_listener() {
         &[r#"{"cors": {"allowOrigins": ["https://a.example"]}}"#],
         &[r#"{"cors": {"allowOrigins": ["https://b.example"]}}"#],
     ];
-    let made = worlds.map(|specs| served(&mut cache, specs));
-    for (before, after) in made.iter().zip(&made[1..]) {
+    let snapshots = worlds.map(|specs| translated(&mut cache, specs));
+    for (before, after) in snapshots.iter().zip(&snapshots[1..]) {
         let changed = |kind: Kind| {
             let mut all = after.of(kind);
             all.any(|r| before.get(kind, r.name()).unwrap().version() != r.version())
@@ -103,8 +103,8 @@ fn an_edit_of_cors_sends_routes_and_no_listener() {
 }
 
 #[test]
-fn the_cors_filter_always_stands_before_ours_so_that_refusals_carry_its_headers() {
-    let snapshot = served(&mut Cache::default(), &[]);
+fn the_cors_filter_comes_before_headgates_so_error_responses_carry_its_headers() {
+    let snapshot = translated(&mut Cache::default(), &[]);
     let listener = snapshot.get(Kind::Listener, names::LISTENER).unwrap();
     let listener = Listener::decode(listener.body().clone()).unwrap();
     let Some(ConfigType::TypedConfig(any)) = &listener.filter_chains[0].filters[0].config_type
@@ -118,11 +118,11 @@ fn the_cors_filter_always_stands_before_ours_so_that_refusals_carry_its_headers(
         .map(|f| f.name.as_str())
         .collect();
     assert_eq!(filters, ["envoy.filters.http.cors", "headgate", "router"]);
-    assert_eq!(policy(&[]), None, "and does nothing without a policy");
+    assert_eq!(policy(&[]), None, "without a policy it does nothing");
 }
 
 #[test]
-fn the_tagging_that_comes_first_for_the_whole_namespace_says_who_may_call() {
+fn the_first_tagging_for_the_whole_namespace_sets_the_cors_policy() {
     let cors = |origin: &str| format!(r#"{{"cors": {{"allowOrigins": ["{origin}"]}}}}"#);
     let (a, b) = (cors("https://a.example"), cors("https://b.example"));
     let exact = |specs: &[&str]| {
@@ -133,12 +133,12 @@ fn the_tagging_that_comes_first_for_the_whole_namespace_says_who_may_call() {
         }
     };
     assert_eq!(exact(&[&a, &b]).unwrap(), "https://a.example");
-    assert_eq!(exact(&["{}", &b]), None, "a tagging is whole");
+    assert_eq!(exact(&["{}", &b]), None, "taggings are not merged");
     let closer = r#"{"models": ["m"]}"#;
     assert_eq!(
         exact(&[closer, &b]).unwrap(),
         "https://b.example",
-        "though another one tags every model"
+        "although another tagging applies to every model"
     );
 }
 
@@ -174,14 +174,14 @@ fn allowed_headers_are_those_of_the_sdks_or_as_written() {
     let usual = allowed("");
     assert!(usual.starts_with("authorization, content-type, x-api-key"));
     assert!(usual.ends_with("x-stainless-helper-method, *"), "{usual}");
-    // A browser that sends credentials takes `*` for a name.
+    // With credentials, a browser treats `*` as a header name.
     let named = allowed(r#", "allowCredentials": true"#);
     assert!(named.ends_with("x-stainless-helper-method"), "{named}");
     assert_eq!(
         allowed(r#", "allowHeaders": ["x-own", "content-type"]"#),
         "x-own, content-type"
     );
-    // It does not stand for `authorization`.
+    // `*` does not include `authorization`.
     assert_eq!(allowed(r#", "allowHeaders": ["*"]"#), "*, authorization");
     let whole = policy(&[
         r#"{"cors": {"allowOrigins": ["https://a.example"], "maxAge": "1h30m", "allowCredentials": true}}"#,

@@ -1,5 +1,4 @@
-//! The server rules that are kept where resources are made: how modules travel, how a trap ends, and what Envoy is
-//! told of time and memory.
+//! xDS server rules 9 and 10 in resources: the source of modules, the reaction to a trap, and Envoy's limits of time and memory.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use envoy_types::pb::envoy::config::core::v3::TypedExtensionConfig;
@@ -18,7 +17,7 @@ use prost::Message;
 
 const FILE: &str = "/modules/headgate-0123.wasm";
 
-fn made(code: &Code) -> Snapshot {
+fn translated(code: &Code) -> Snapshot {
     let domains = [("default".to_owned(), vec!["*".to_owned()])];
     let options = Options {
         max_body_bytes: 3 << 20,
@@ -52,7 +51,7 @@ fn vm(plugin: &PluginConfig) -> VmConfig {
 }
 
 #[test]
-fn rule_09_modules_go_as_a_local_file_or_inline_and_never_by_a_remote_address() {
+fn rule_09_modules_are_local_files_or_inline_and_never_remote() {
     let bytes = b"\0asm".to_vec();
     let cases = [
         (
@@ -65,7 +64,7 @@ fn rule_09_modules_go_as_a_local_file_or_inline_and_never_by_a_remote_address() 
         ),
     ];
     for (code, expected) in cases {
-        for plugin in plugins(&made(&code)) {
+        for plugin in plugins(&translated(&code)) {
             match vm(&plugin).code.unwrap().specifier.unwrap() {
                 Source::Local(local) => assert_eq!(local.specifier, Some(expected.clone())),
                 Source::Remote(_) => panic!("Envoy acknowledges it and never fetches it"),
@@ -75,8 +74,8 @@ fn rule_09_modules_go_as_a_local_file_or_inline_and_never_by_a_remote_address() 
 }
 
 #[test]
-fn rule_10_a_trap_reloads_the_vm_the_body_may_decide_and_all_modules_share_one_vm_id() {
-    for plugin in plugins(&made(&Code::File(FILE.to_owned()))) {
+fn rule_10_a_trap_reloads_the_vm_and_all_modules_share_one_vm_id() {
+    for plugin in plugins(&translated(&Code::File(FILE.to_owned()))) {
         assert_eq!(plugin.failure_policy, FailurePolicy::FailReload as i32);
         assert!(plugin.allow_on_headers_stop_iteration.unwrap().value);
         assert_eq!(vm(&plugin).vm_id, "headgate");
@@ -84,9 +83,9 @@ fn rule_10_a_trap_reloads_the_vm_the_body_may_decide_and_all_modules_share_one_v
 }
 
 #[test]
-fn buffers_and_windows_are_twice_the_filters_body_limit_and_a_request_must_arrive_in_time() {
-    let made = made(&Code::File(FILE.to_owned()));
-    let resource = made.get(Kind::Listener, "headgate").unwrap();
+fn buffers_and_windows_are_twice_the_body_limit_and_requests_have_a_timeout() {
+    let snapshot = translated(&Code::File(FILE.to_owned()));
+    let resource = snapshot.get(Kind::Listener, "headgate").unwrap();
     let listener = Listener::decode(resource.body().clone()).unwrap();
     let twice = 6 << 20;
     let limit = listener.per_connection_buffer_limit_bytes.unwrap();

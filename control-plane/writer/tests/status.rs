@@ -9,7 +9,7 @@ use headgate_kubernetes::policies::Controller;
 use headgate_kubernetes::policies::PolicyCache;
 use headgate_kubernetes::policies::StoredPolicy;
 use headgate_kubernetes::policies::StoredStatus;
-use headgate_model::{PolicyId, PolicyKind, PolicyOutcome, Verdict, verdict};
+use headgate_model::{PolicyCondition, PolicyId, PolicyKind, PolicyOutcome, condition_reason};
 use headgate_writer::counts::PolicyRollup;
 use headgate_writer::policies::PACE;
 use headgate_writer::policies::Standing;
@@ -26,15 +26,15 @@ fn at(seconds: i64) -> Timestamp {
 }
 
 fn good(generation: i64) -> PolicyOutcome {
-    let holds = |reason, message: &str| Verdict {
+    let holds = |reason, message: &str| PolicyCondition {
         holds: true,
         reason,
         message: message.to_owned(),
     };
     PolicyOutcome {
         generation,
-        accepted: holds(verdict::ACCEPTED, "counts for 1 model"),
-        resolved: holds(verdict::RESOLVED, "all that it names exists"),
+        accepted: holds(condition_reason::ACCEPTED, "applies to 1 model"),
+        resolved: holds(condition_reason::RESOLVED, "all its targets exist"),
         namespaces: ["default".to_owned()].into(),
         unserved: BTreeSet::new(),
     }
@@ -76,28 +76,28 @@ fn programmed_is_true_when_every_connected_proxy_has_it() {
 #[test]
 fn a_policy_that_no_proxy_is_told_of_says_why() {
     let mut replaced = good(1);
-    replaced.accepted = Verdict {
+    replaced.accepted = PolicyCondition {
         holds: false,
-        reason: verdict::REPLACED,
-        message: "nothing of it counts: TokenBucketPolicy default/x comes first".into(),
+        reason: condition_reason::OVERRIDDEN,
+        message: "no part of it takes effect: TokenBucketPolicy default/x takes precedence".into(),
     };
     let said = programmed(&replaced, counts(2, 2));
     assert_eq!(
         said,
-        "Programmed=False Replaced: nothing of it counts: TokenBucketPolicy default/x comes first"
+        "Programmed=False Overridden: no part of it takes effect: TokenBucketPolicy default/x takes precedence"
     );
 
     let mut nothing = good(1);
     nothing.namespaces.clear();
-    nothing.resolved = Verdict {
+    nothing.resolved = PolicyCondition {
         holds: false,
-        reason: verdict::MATCHES_NOTHING,
-        message: "matches nothing: spec.models[0]: nothing declares lama".into(),
+        reason: condition_reason::MATCHES_NOTHING,
+        message: "matches no model: spec.models[0]: no carrier declares model lama".into(),
     };
     let said = programmed(&nothing, counts(2, 2));
     assert_eq!(
         said,
-        "Programmed=False MatchesNothing: matches nothing: spec.models[0]: nothing declares lama"
+        "Programmed=False MatchesNothing: matches no model: spec.models[0]: no carrier declares model lama"
     );
 }
 
@@ -126,14 +126,14 @@ fn outcomes() -> impl Strategy<Value = PolicyOutcome> {
         .prop_map(
             |(accepted, resolved, generation, somewhere, message)| PolicyOutcome {
                 generation,
-                accepted: Verdict {
+                accepted: PolicyCondition {
                     holds: accepted,
-                    reason: verdict::ACCEPTED,
+                    reason: condition_reason::ACCEPTED,
                     message: message.clone(),
                 },
-                resolved: Verdict {
+                resolved: PolicyCondition {
                     holds: resolved,
-                    reason: verdict::RESOLVED,
+                    reason: condition_reason::RESOLVED,
                     message,
                 },
                 namespaces: somewhere

@@ -87,7 +87,7 @@ const RULES: &[Rule] = &[
     Rule {
         name: "headgate-model",
         ours: &["headgate-contract"],
-        outside: Only(&["sha2", "thiserror"]),
+        outside: Only(&["sha2", "strsim", "thiserror"]),
         says: "`model` contract: no kube, no tonic",
     },
     Rule {

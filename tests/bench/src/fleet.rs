@@ -123,9 +123,9 @@ fn objects(namespace: &str, models: usize, upstream: SocketAddr) -> Objects {
             annotations: BTreeMap::new(),
             desired: 1,
             pods: vec![Pod::at("pod".to_owned(), upstream)],
-            wishes: BTreeMap::new(),
+            owner_replicas: BTreeMap::new(),
             min_ready_seconds: 0,
-            troubles: Vec::new(),
+            unready_reasons: Vec::new(),
             origin: "bench".to_owned(),
         };
         objects.carriers.insert(key, carrier);

@@ -29,7 +29,7 @@ pub(crate) fn run(args: &TranslateArgs) -> Result<ExitCode, Failure> {
     });
     let options = settings::options(&args.input, modules, Duration::from_secs(60))?;
     let registry = Registry::build(&observed.objects, &args.input.labels.keys())
-        .rooted(args.input.root_namespace.as_deref());
+        .with_root_namespace(args.input.root_namespace.as_deref());
     // As one that starts now serves it: a first reading counts at once.
     let scales = ScaleDamper::default().observe(&registry.readiness(), tick(Duration::ZERO));
     let plan = plan(&registry, &observed.objects, &scales);

@@ -68,7 +68,8 @@ pub(crate) fn run(args: &ValidateArgs) -> Result<ExitCode, Failure> {
     lines.extend(files.iter().filter_map(|(name, _)| passed(name, &reducer)));
     let remarks = remarks(&files, &args.default_namespace, &keys);
     lines.extend(remarks.problems.iter().map(of_file));
-    let registry = Registry::build(&objects, &keys).rooted(args.root_namespace.as_deref());
+    let registry =
+        Registry::build(&objects, &keys).with_root_namespace(args.root_namespace.as_deref());
     let plan = plan(&registry, &objects, &Scales::default());
     // A remark already says how to list the endpoints of a Service without pods, so `NothingReady` would repeat it.
     let is_remarked = |finding: &Finding| {

@@ -66,7 +66,7 @@ async fn replicas_on_a_kubernetes_api_serve_the_same_bytes_also_one_started_afte
                 s,
                 &[
                     "InvalidWeight",
-                    "nothing declares lama",
+                    "no carrier declares model lama",
                     "no InferencePool none",
                 ],
             )

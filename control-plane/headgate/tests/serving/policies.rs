@@ -84,7 +84,7 @@ async fn a_policy_applied_with_kubectl_reaches_the_filters_and_a_ceiling_stays()
             s["problems"].as_array().is_some_and(|all| {
                 all.iter().any(|p| {
                     p["reason"] == "MatchesNothing"
-                        && p.to_string().contains("nothing declares lama")
+                        && p.to_string().contains("no carrier declares model lama")
                 })
             })
         })

@@ -64,7 +64,7 @@ async fn kubectl_waits_until_every_connected_proxy_has_a_policy_and_reads_why_it
     wait(&kubectl, "tbp/typo", "ResolvedRefs=False").await;
     let why = condition(&kubectl, "tbp/typo", "ResolvedRefs", "message").await;
     assert!(
-        why.contains("matches nothing") && why.contains("spec.models[0]"),
+        why.contains("matches no model") && why.contains("spec.models[0]"),
         "{why}"
     );
     described(
@@ -165,7 +165,7 @@ async fn each_step_of_a_canary_and_each_refused_label_is_an_event_with_the_comma
         &kubectl,
         "deploy/v2",
         "Drained",
-        &["as its weight is 0", &ten],
+        &["because its weight is 0", &ten],
     )
     .await;
 

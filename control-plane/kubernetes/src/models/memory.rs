@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use headgate_contract::Version;
-use headgate_model::{Memory, Remembered, RememberedName};
+use headgate_model::{Memory, StoredCarrier, StoredName};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
 
@@ -20,9 +20,9 @@ pub fn memory_of(status: &ServedModelStatus) -> Memory {
             .filter_map(|text| Version::try_from(text.as_str()).ok())
             .collect()
     };
-    let carriers = |carriers: &[Base]| -> BTreeMap<String, Remembered> {
+    let carriers = |carriers: &[Base]| -> BTreeMap<String, StoredCarrier> {
         let carriers = carriers.iter().map(|carrier| {
-            let remembered = Remembered {
+            let remembered = StoredCarrier {
                 versions: versions(&carrier.versions),
                 undeclared_since: carrier.undeclared_since.as_ref().map(seconds),
             };
@@ -31,7 +31,7 @@ pub fn memory_of(status: &ServedModelStatus) -> Memory {
         carriers.collect()
     };
     let names = status.names.iter().map(|name| {
-        let remembered = RememberedName {
+        let remembered = StoredName {
             carriers: name.carriers.iter().cloned().collect(),
             gone_since: name.gone_since.as_ref().map(seconds),
         };
@@ -48,7 +48,7 @@ pub fn memory_of(status: &ServedModelStatus) -> Memory {
 
 /// Puts a memory into a status.
 pub fn remember_in(status: &mut ServedModelStatus, memory: &Memory) {
-    let carriers = |carriers: &BTreeMap<String, Remembered>| -> Vec<Base> {
+    let carriers = |carriers: &BTreeMap<String, StoredCarrier>| -> Vec<Base> {
         let carriers = carriers.iter().map(|(carrier, remembered)| Base {
             carrier: carrier.clone(),
             versions: remembered
@@ -85,13 +85,13 @@ pub fn set_carriers_gone(status: &mut ServedModelStatus, since: Option<Time>) {
 
 /// Parses an annotation that [`Memory::base_text`] wrote. Entries that are not carriers are skipped.
 #[must_use]
-pub fn base_of(text: &str) -> BTreeMap<String, Remembered> {
+pub fn base_of(text: &str) -> BTreeMap<String, StoredCarrier> {
     let carriers = text.split(',').filter_map(|part| {
         let (carrier, versions) = part.split_once('=')?;
         let carrier = carrier.trim();
         let (kind, name) = carrier.split_once('/')?;
         let versions = versions.trim().split('+');
-        let remembered = Remembered {
+        let remembered = StoredCarrier {
             versions: versions.filter_map(|v| Version::try_from(v).ok()).collect(),
             undeclared_since: None,
         };
@@ -120,21 +120,21 @@ mod tests {
     }
 
     fn memory() -> Memory {
-        let base = Remembered {
+        let base = StoredCarrier {
             versions: [version("v1"), version("v1.1-cuda")].into(),
             undeclared_since: Some(1_700_000_000),
         };
-        let name = RememberedName {
+        let name = StoredName {
             carriers: ["deployment/a".to_owned()].into(),
             gone_since: Some(1_700_000_100),
         };
         Memory {
             base: [
                 ("deployment/a".to_owned(), base),
-                ("service/b".to_owned(), Remembered::default()),
+                ("service/b".to_owned(), StoredCarrier::default()),
             ]
             .into(),
-            previous: [("deployment/0".to_owned(), Remembered::default())].into(),
+            previous: [("deployment/0".to_owned(), StoredCarrier::default())].into(),
             full_share: ["deployment/a".to_owned()].into(),
             names: [("gpt-x".to_owned(), name)].into(),
             provisional_since: Some(1_700_000_200),

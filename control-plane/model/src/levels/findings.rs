@@ -1,158 +1,157 @@
-//! Findings on the standings of a model.
+//! Findings on the states of a model's carriers.
 
 use headgate_contract::names;
 
-use super::{Levels, StandIn, Standing, is_older};
+use super::{CarrierState, Levels, StandIn, is_older};
 use crate::registry::{Member, Model, Weight};
 use crate::{Address, CarrierKey, Finding, LabelKeys, Severity, reason};
 
-/// What is to be said of each member.
-pub(crate) fn findings(model: &str, of: &Model, levels: &Levels, keys: &LabelKeys) -> Vec<Finding> {
+/// The findings on the members of a model. `id` is the id of the model.
+pub(crate) fn findings(id: &str, model: &Model, levels: &Levels, keys: &LabelKeys) -> Vec<Finding> {
     let mut findings = Vec::new();
-    let members = of.members.iter().zip(&levels.standings).enumerate();
-    for (index, (member, standing)) in members {
-        let mut says = |severity, reason, message| {
-            findings.push(Finding {
-                object: member.key.clone().into(),
-                reason,
-                severity,
-                origin: member.origin.clone(),
-                message,
-            });
+    let members = model.members.iter().zip(&levels.states).enumerate();
+    for (index, (member, state)) in members {
+        let mut report = |severity, reason, message| {
+            findings.push(finding(member, severity, reason, message));
         };
-        if let Standing::Held { beside } = standing
-            && !levels.base.contains(&index)
+        let acts_as_base = levels.base.contains(&index);
+        if let CarrierState::Held { beside } = state
+            && !acts_as_base
         {
-            let message = held(model, member, beside, keys);
-            says(Severity::Info, reason::VERSION_HELD, message);
+            let message = held(id, member, beside, keys);
+            report(Severity::Info, reason::VERSION_HELD, message);
         }
-        if levels.stands_in == Some(StandIn::Stable) && levels.base.contains(&index) {
-            let message = stands_in(model, of, levels, member, keys);
-            says(Severity::Warning, reason::STANDS_IN, message);
+        if levels.stand_in == Some(StandIn::Stable) && acts_as_base {
+            let message = stands_in(id, model, levels, member, keys);
+            report(Severity::Warning, reason::STANDS_IN, message);
         }
         if let Weight::Invalid(written) = &member.weight {
-            let message = invalid(written, of, member, standing, keys);
-            says(Severity::Warning, reason::INVALID_WEIGHT, message);
+            let message = invalid(written, model, member, state, keys);
+            report(Severity::Warning, reason::INVALID_WEIGHT, message);
         }
-        if levels.stands_in == Some(StandIn::Dark) && levels.base.contains(&index) {
+        if levels.stand_in == Some(StandIn::Dark) && acts_as_base {
             let message = format!(
-                "weight 0, but no other version of model {model} is its base: it still acts as the base. To promote it: {}",
+                "weight 0, but no other version of model {id} is its base: it still acts as the base. To promote it: {}",
                 member.key.label_command(&keys.weight, "100")
             );
-            says(Severity::Warning, reason::DARK_SERVES, message);
+            report(Severity::Warning, reason::DARK_SERVES, message);
         }
-        if levels.shared && levels.weights[index] == Some(100) && member.takes() {
+        if levels.shared && levels.weights[index] == Some(100) && member.accepts_sessions() {
             let message = format!(
-                "weight 100, but {} of {} replicas are ready, which is below {} %: it takes what they can carry, and the base of before takes the rest until more are ready",
+                "weight 100, but {} of {} replicas are ready, which is below {} %: it takes new sessions in proportion to its ready replicas, and the previous base takes the rest until more are ready",
                 member.ready_endpoints(),
                 member.desired,
-                of.min_ready_percent
+                model.min_ready_percent
             );
-            says(Severity::Info, reason::PROMOTION_SHARED, message);
+            report(Severity::Info, reason::PROMOTION_SHARED, message);
         }
-        if member.flaps {
+        if member.flapping {
             let message = format!(
                 "version {} became ready more than 3 times within a minute: it takes no new sessions until it has been ready for 60 s. To see why: kubectl describe {} -n {}",
                 member.version_list(),
                 member.key.identity(),
                 member.key.namespace
             );
-            says(Severity::Warning, reason::FLAPPING, message);
+            report(Severity::Warning, reason::FLAPPING, message);
         }
-        if member.late {
-            let message = not_started(model, member, levels.weights[index]);
-            says(Severity::Warning, reason::NOT_STARTED, message);
+        if member.not_started {
+            let message = not_started(id, member, levels.weights[index]);
+            report(Severity::Warning, reason::NOT_STARTED, message);
         }
     }
-    if levels.left_to_canaries(of) {
-        findings.extend(base_lost(model, of, levels, keys));
+    if levels.left_to_canaries(model) {
+        findings.extend(base_lost(id, model, levels, keys));
     }
-    findings.extend(as_old(model, of, levels, keys));
-    findings.extend(same_endpoints(model, of));
+    findings.extend(equal_age(id, model, levels, keys));
+    findings.extend(same_endpoints(id, model));
     findings
 }
 
-/// Said of the first canary: it takes what was the base's.
-fn base_lost(model: &str, of: &Model, levels: &Levels, keys: &LabelKeys) -> Option<Finding> {
-    let first = &of.members[levels.canaries.first()?.0];
-    let base = levels.base_key(of)?;
-    let lost = Lost::of(model, of, &base);
-    Some(Finding {
-        object: first.key.clone().into(),
-        reason: reason::BASE_LOST,
-        severity: Severity::Warning,
-        origin: first.origin.clone(),
-        message: format!(
-            "{}: the canaries take all new sessions until {}. {}. To make version {} the base: {}",
-            lost.what,
-            lost.ends,
-            lost.see,
-            first.version_list(),
-            first.key.label_command(&keys.weight, "100")
-        ),
-    })
+fn finding(member: &Member, severity: Severity, reason: &'static str, message: String) -> Finding {
+    Finding::on_carrier(&member.key, &member.origin, severity, reason, message)
 }
 
-/// Describes a version that acts as the base in place of a lost one. A version of weight 0 has no such finding.
+/// The finding on a lost base whose share the canaries take. It is on the first canary.
+fn base_lost(id: &str, model: &Model, levels: &Levels, keys: &LabelKeys) -> Option<Finding> {
+    let first = &model.members[levels.canaries.first()?.0];
+    let base = levels.base_key(model)?;
+    let lost = LostBase::of(id, model, &base);
+    let message = format!(
+        "{}: the canaries take all new sessions until {}. {}. To make version {} the base: {}",
+        lost.problem,
+        lost.until,
+        lost.see,
+        first.version_list(),
+        first.key.label_command(&keys.weight, "100")
+    );
+    Some(finding(
+        first,
+        Severity::Warning,
+        reason::BASE_LOST,
+        message,
+    ))
+}
+
+/// The message on a version that acts as the base in place of a lost one. Versions of weight 0 have another finding.
 fn stands_in(
-    model: &str,
-    of: &Model,
+    id: &str,
+    model: &Model,
     levels: &Levels,
     member: &Member,
     keys: &LabelKeys,
 ) -> String {
-    let base = levels.base_key(of).unwrap_or_else(|| member.key.clone());
-    let lost = Lost::of(model, of, &base);
+    let base = levels.base_key(model).unwrap_or_else(|| member.key.clone());
+    let lost = LostBase::of(id, model, &base);
     format!(
         "{}: version {} stands in and takes new sessions until {}. {}. To make it the base: {}",
-        lost.what,
+        lost.problem,
         member.version_list(),
-        lost.ends,
+        lost.until,
         lost.see,
         member.key.label_command(&keys.weight, "100")
     )
 }
 
 /// The parts of a message about a lost base.
-struct Lost {
-    what: String,
-    /// What brings it back.
-    ends: &'static str,
-    /// How to see more.
+struct LostBase {
+    problem: String,
+    /// The event that ends it.
+    until: &'static str,
+    /// The command that shows more.
     see: String,
 }
 
-impl Lost {
-    fn of(model: &str, of: &Model, base: &CarrierKey) -> Self {
+impl LostBase {
+    fn of(id: &str, model: &Model, base: &CarrierKey) -> Self {
         let (identity, namespace) = (base.identity(), &base.namespace);
-        if of.carriers.contains(base) {
+        if model.carriers.contains(base) {
             return Self {
-                what: format!("no endpoint of {base}, the base of model {model}, is ready"),
-                ends: "one is",
+                problem: format!("no endpoint of {base}, the base of model {id}, is ready"),
+                until: "one is",
                 see: format!("To see why: kubectl describe {identity} -n {namespace}"),
             };
         }
-        let see = match &of.object {
+        let see = match &model.object {
             Some(object) => format!("kubectl describe servedmodel {object} -n {namespace}"),
-            None => format!("headgate status {model}"),
+            None => format!("headgate status {id}"),
         };
         Self {
-            what: format!(
-                "{base}, the base of model {model}, does not exist or has lost its labels"
+            problem: format!(
+                "{base}, the base of model {id}, does not exist or has lost its labels"
             ),
-            ends: "it is back, or is forgotten after `spec.baseGrace`",
+            until: "it is back, or `spec.baseGrace` ends",
             see: format!("To see the stored base: {see}"),
         }
     }
 }
 
-/// Services of two versions that select the same pods, as those of an Argo canary do while none is under way.
-fn same_endpoints(model: &str, of: &Model) -> Vec<Finding> {
+/// Findings on Services of two versions that select the same pods, like those of an Argo Rollout while no canary runs.
+fn same_endpoints(id: &str, model: &Model) -> Vec<Finding> {
     fn endpoints(member: &Member) -> Vec<&Address> {
         let versions = member.versions.values();
         versions.flat_map(|version| &version.all).collect()
     }
-    let services = of.members.iter().filter(|m| m.key.kind == "service");
+    let services = model.members.iter().filter(|m| m.key.kind == "service");
     let services: Vec<&Member> = services.collect();
     let mut findings = Vec::new();
     for (index, member) in services.iter().enumerate() {
@@ -161,29 +160,29 @@ fn same_endpoints(model: &str, of: &Model) -> Vec<Finding> {
             .iter()
             .find(|other| !own.is_empty() && endpoints(other) == own);
         if let Some(other) = same {
-            findings.push(Finding {
-                object: member.key.clone().into(),
-                reason: reason::ENDPOINTS_SHARED,
-                severity: Severity::Info,
-                origin: member.origin.clone(),
-                message: format!(
-                    "it selects the same pods as {}, so version {} of model {model} is answered by those of version {}. To see what each selects: kubectl get {} {} -n {} -o wide",
-                    other.key.identity(),
-                    member.version_list(),
-                    other.version_list(),
-                    member.key.identity(),
-                    other.key.identity(),
-                    member.key.namespace
-                ),
-            });
+            let message = format!(
+                "it selects the same pods as {}, so pods of version {} answer requests for version {} of model {id}. To see what each selects: kubectl get {} {} -n {} -o wide",
+                other.key.identity(),
+                other.version_list(),
+                member.version_list(),
+                member.key.identity(),
+                other.key.identity(),
+                member.key.namespace
+            );
+            findings.push(finding(
+                member,
+                Severity::Info,
+                reason::ENDPOINTS_SHARED,
+                message,
+            ));
         }
     }
     findings
 }
 
-fn held(model: &str, member: &Member, beside: &CarrierKey, keys: &LabelKeys) -> String {
+fn held(id: &str, member: &Member, beside: &CarrierKey, keys: &LabelKeys) -> String {
     format!(
-        "version {} of model {model} is held at 0 beside {beside}, which is the base: it is reachable by pin only. \
+        "version {} of model {id} is held at 0 beside {beside}, which is the base: it is reachable by pin only. \
          To give it 10 % of new sessions: {}. To let it join the base: annotation `{}: share`",
         member.version_list(),
         member.key.label_command(&keys.weight, "10"),
@@ -193,64 +192,59 @@ fn held(model: &str, member: &Member, beside: &CarrierKey, keys: &LabelKeys) -> 
 
 fn invalid(
     written: &str,
-    of: &Model,
+    model: &Model,
     member: &Member,
-    standing: &Standing,
+    state: &CarrierState,
     keys: &LabelKeys,
 ) -> String {
     let shown: String = written.chars().take(40).collect();
-    let counts = match standing {
-        Standing::Dark => {
+    let counts_as = match state {
+        CarrierState::Dark => {
             "0, because a promoted or older stable carrier of the model is ready to serve"
         }
-        _ if of.is_remembered(member) => "absent, because this is the base, which stays",
+        _ if model.is_of_stored_base(member) => {
+            "absent, because this is the base, which stays the base"
+        }
         _ => "absent, because no promoted or older stable carrier of the model is ready to serve",
     };
     format!(
-        "label `{}: {shown:?}` is not a weight; it counts as {counts}. Write a whole number from 0 to 100: {}",
+        "label `{}: {shown:?}` is not a weight; it counts as {counts_as}. Write a whole number from 0 to 100: {}",
         keys.weight,
         member.key.label_command(&keys.weight, "10")
     )
 }
 
-fn not_started(model: &str, member: &Member, weight: Option<u8>) -> String {
+fn not_started(id: &str, member: &Member, weight: Option<u8>) -> String {
     let (identity, namespace) = (member.key.identity(), &member.key.namespace);
-    let why = match member.troubles.is_empty() {
+    let reasons = match member.unready_reasons.is_empty() {
         true => String::new(),
-        false => format!(" ({})", member.troubles.join("; ")),
+        false => format!(" ({})", member.unready_reasons.join("; ")),
     };
     format!(
-        "no pod of version {} of model {model} has become ready within 2 minutes{why}: its {} % of new sessions stay with the other versions. To see why: kubectl describe {identity} -n {namespace}",
+        "no pod of version {} of model {id} has become ready within 2 minutes{reasons}: its {} % of new sessions stay with the other versions. To see why: kubectl describe {identity} -n {namespace}",
         member.version_list(),
         weight.unwrap_or(0)
     )
 }
 
-/// Stable carriers that nobody can order by age.
-fn as_old(model: &str, of: &Model, levels: &Levels, keys: &LabelKeys) -> Option<Finding> {
-    let standings = of
-        .members
-        .iter()
-        .zip(&levels.standings)
-        .zip(&levels.weights);
-    let shares = |((m, s), w): &((&Member, &Standing), &Option<u8>)| {
-        w.is_none() && **s == Standing::Base && !m.joins && m.ready() && m.created.is_some()
+/// The finding on stable carriers of equal age, which share the base.
+fn equal_age(id: &str, model: &Model, levels: &Levels, keys: &LabelKeys) -> Option<Finding> {
+    let members = model.members.iter();
+    let members = members.zip(&levels.states).zip(&levels.weights);
+    let shares = |((m, s), w): &((&Member, &CarrierState), &Option<u8>)| {
+        let stable = w.is_none() && **s == CarrierState::Base && !m.joins;
+        stable && m.is_ready() && m.created.is_some()
     };
-    let base: Vec<&Member> = standings.filter(shares).map(|((m, _), _)| m).collect();
+    let base: Vec<&Member> = members.filter(shares).map(|((m, _), _)| m).collect();
     let (first, last) = (base.first()?, base.last()?);
     let ordered = is_older(first, last) || is_older(last, first);
     if base.len() < 2 || ordered || first.versions.keys().eq(last.versions.keys()) {
         return None;
     }
-    Some(Finding {
-        object: last.key.clone().into(),
-        reason: reason::EQUAL_AGE,
-        severity: Severity::Info,
-        origin: last.origin.clone(),
-        message: format!(
-            "it was created within 10 s of {}, and neither served when the other was created, so nothing says which version of model {model} came first: they share the base. To serve one of them alone: {}",
-            first.key,
-            last.key.label_command(&keys.weight, "0")
-        ),
-    })
+    let message = format!(
+        "it was created within 10 s of {}, and neither served when the other was created, so it is unknown which version of model {id} came first: they share the base. To take this one out: {}",
+        first.key,
+        last.key.label_command(&keys.weight, "0")
+    );
+    Some(finding(last, Severity::Info, reason::EQUAL_AGE, message))
 }

@@ -1,80 +1,84 @@
-//! Who wins what: for each name of a thing, each model and each of its versions, one policy.
+//! The contest for items: for each item name, model and version, one policy takes precedence.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use headgate_contract::{
-    BucketRule, ModelId, TagRule, TokenBucketPolicySpec, TrafficTagPolicySpec, Version,
-};
+use headgate_contract::{ModelId, Version};
 
-use super::losses::Loss;
-use super::outcome::{Won, in_rules};
+use super::awards::{Awards, Loss};
 use super::rank::Rank;
-use super::reach::{Claims, Index, Reach, versions};
-use crate::Policy;
+use super::resolved::ResolvedPolicy;
+use super::targets::{Index, versions};
 
-/// What is taken of a model so far, each part with its taker.
+/// The parts of a model that are taken so far, each with the rank of the winner.
 #[derive(Default)]
 struct Taken<'a> {
     versions: BTreeMap<Version, &'a Rank>,
     whole: Option<&'a Rank>,
 }
 
-/// A policy's claim to one thing of one model.
+/// A policy's claim to one item of one model.
 struct Claim<'a> {
+    /// Index of the policy.
     policy: usize,
-    thing: usize,
+    /// Index of the item in the policy.
+    item: usize,
     rank: &'a Rank,
     model: &'a ModelId,
+    /// The claimed versions; `None` means the whole model.
     versions: Option<&'a BTreeSet<Version>>,
 }
 
-/// What each policy wins in a namespace, by its place.
-pub(crate) fn settle(namespace: &str, index: &Index<'_>, reaches: &[Reach]) -> Vec<Won> {
-    let mut givers: BTreeMap<&str, Vec<(usize, usize)>> = BTreeMap::new();
-    let mut won: Vec<Won> = Vec::with_capacity(reaches.len());
-    for (policy, reach) in reaches.iter().enumerate() {
-        let claims = reach.claims.get(namespace).map_or(0, Claims::len);
-        let everything = reach.all && claims == index.declared(namespace).len();
-        won.push(Won::new(reach.gives.len(), claims, everything));
-        if claims > 0 {
-            for (thing, name) in reach.gives.iter().enumerate() {
-                givers.entry(name).or_default().push((policy, thing));
+/// The results of all policies of one kind in a namespace, in their order.
+pub(crate) fn settle(
+    namespace: &str,
+    index: &Index<'_>,
+    policies: &[ResolvedPolicy],
+) -> Vec<Awards> {
+    let mut claimants: BTreeMap<&str, Vec<(usize, usize)>> = BTreeMap::new();
+    let mut awards: Vec<Awards> = Vec::with_capacity(policies.len());
+    for (i, policy) in policies.iter().enumerate() {
+        let claimed = policy.claims.get(namespace).map_or(0, BTreeMap::len);
+        let everything = policy.all && claimed == index.declared(namespace).len();
+        awards.push(Awards::new(policy.items.len(), claimed, everything));
+        if claimed > 0 {
+            for (item, name) in policy.items.iter().enumerate() {
+                claimants.entry(name).or_default().push((i, item));
             }
         }
     }
-    for givers in givers.into_values() {
-        // Nobody contests it.
-        if let [(policy, thing)] = givers[..] {
-            let claims = reaches[policy].claims.get(namespace);
-            won[policy].things[thing] = claims.cloned().unwrap_or_default();
+    for claimants in claimants.into_values() {
+        // Without a second claimant there is no contest.
+        if let [(policy, item)] = claimants[..] {
+            let claims = policies[policy].claims.get(namespace);
+            awards[policy].items[item] = claims.cloned().unwrap_or_default();
             continue;
         }
-        let mut claims: Vec<Claim<'_>> = givers
+        let mut claims: Vec<Claim<'_>> = claimants
             .into_iter()
-            .flat_map(|(policy, thing)| claims(namespace, policy, thing, &reaches[policy]))
+            .flat_map(|(policy, item)| claims(namespace, policy, item, &policies[policy]))
             .collect();
         claims.sort_by_key(|claim| claim.rank);
         let mut taken: BTreeMap<&ModelId, Taken<'_>> = BTreeMap::new();
         for claim in &claims {
             let taken = taken.entry(claim.model).or_default();
-            take(claim, taken, namespace, index, &mut won);
+            take(claim, taken, namespace, index, &mut awards);
         }
     }
-    won
+    awards
 }
 
 fn claims<'a>(
     namespace: &str,
     policy: usize,
-    thing: usize,
-    reach: &'a Reach,
+    item: usize,
+    resolved: &'a ResolvedPolicy,
 ) -> impl Iterator<Item = Claim<'a>> + use<'a> {
-    let ranks = [true, false].map(|whole| reach.rank(namespace, whole));
-    let claims = reach.claims.get(namespace).into_iter().flatten();
+    let ranks = [true, false].map(|whole_model| resolved.rank(namespace, whole_model));
+    let claims = resolved.claims.get(namespace).into_iter().flatten();
     claims.filter_map(move |(model, versions)| {
         Some(Claim {
             policy,
-            thing,
+            item,
             rank: ranks[usize::from(versions.is_some())]?,
             model,
             versions: versions.as_ref(),
@@ -82,25 +86,28 @@ fn claims<'a>(
     })
 }
 
-/// Gives a claim what is left of the model, and tells who has the rest.
+/// Awards to a claim what is left of the model, and records the losses of the rest.
 fn take<'a>(
     claim: &Claim<'a>,
     taken: &mut Taken<'a>,
     namespace: &str,
     index: &Index<'_>,
-    won: &mut [Won],
+    awards: &mut [Awards],
 ) {
-    let won = &mut won[claim.policy];
-    let wanted = |version: &Version| claim.versions.is_none_or(|some| some.contains(version));
-    let mut apart: BTreeMap<&Rank, BTreeSet<Version>> = BTreeMap::new();
-    for (version, winner) in taken.versions.iter().filter(|(v, _)| wanted(v)) {
-        apart.entry(winner).or_default().insert(version.clone());
+    let awards = &mut awards[claim.policy];
+    let is_claimed = |version: &Version| claim.versions.is_none_or(|v| v.contains(version));
+    let mut by_winner: BTreeMap<&Rank, BTreeSet<Version>> = BTreeMap::new();
+    for (version, winner) in taken.versions.iter().filter(|(v, _)| is_claimed(v)) {
+        by_winner.entry(winner).or_default().insert(version.clone());
     }
-    let mut lost: Vec<_> = apart.into_iter().map(|(by, all)| (by, Some(all))).collect();
+    let mut lost: Vec<_> = by_winner
+        .into_iter()
+        .map(|(winner, versions)| (winner, Some(versions)))
+        .collect();
     let left = left(claim, taken, namespace, index);
-    let some = left.as_ref().is_none_or(|left| !left.is_empty());
+    let is_left = left.as_ref().is_none_or(|left| !left.is_empty());
     match (taken.whole, claim.versions) {
-        (Some(winner), _) => lost.extend(some.then_some((winner, left))),
+        (Some(winner), _) => lost.extend(is_left.then_some((winner, left))),
         (None, versions) => {
             match versions {
                 None => taken.whole = Some(claim.rank),
@@ -110,23 +117,24 @@ fn take<'a>(
                     }
                 }
             }
-            if some {
-                won.things[claim.thing].insert(claim.model.clone(), left);
+            if is_left {
+                awards.items[claim.item].insert(claim.model.clone(), left);
             }
         }
     }
-    won.losses
+    awards
+        .losses
         .extend(lost.into_iter().map(|(winner, versions)| Loss {
-            thing: claim.thing,
+            item: claim.item,
             model: claim.model.clone(),
             versions,
-            winner: winner.identity(),
+            winner: winner.policy(),
             because: winner.because(claim.rank),
-            equal: winner.is_equal(claim.rank),
+            is_tie: winner.is_tie(claim.rank),
         }));
 }
 
-/// The versions that a claim wants and nobody took apart; `None` where that is all of the model.
+/// The claimed versions that are not taken individually; `None` if that is the whole model.
 fn left(
     claim: &Claim<'_>,
     taken: &Taken<'_>,
@@ -141,60 +149,6 @@ fn left(
         }
         Some(versions) => versions.clone(),
     };
-    let free = |version: &Version| !taken.versions.contains_key(version);
-    Some(all.into_iter().filter(free).collect())
-}
-
-/// The rules of what a policy won.
-pub(crate) fn bucket_rules<'a>(
-    policy: &'a Policy<TokenBucketPolicySpec>,
-    won: &'a Won,
-) -> impl Iterator<Item = BucketRule> + 'a {
-    let buckets = policy.spec.buckets.iter().zip(&won.things);
-    buckets.flat_map(move |(bucket, models)| {
-        let mut by_versions: BTreeMap<Option<&BTreeSet<Version>>, Vec<ModelId>> = BTreeMap::new();
-        for (model, versions) in models {
-            by_versions
-                .entry(versions.as_ref())
-                .or_default()
-                .push(model.clone());
-        }
-        by_versions
-            .into_iter()
-            .map(move |(versions, models)| BucketRule {
-                policy: in_rules(&policy.namespace, &policy.name),
-                models: (!(won.everything && versions.is_none() && models.len() == won.claimed))
-                    .then_some(models),
-                versions: versions.map(|some| some.iter().cloned().collect()),
-                bucket: bucket.clone(),
-            })
-    })
-}
-
-/// The taggings of a namespace: the filter takes the first that names a model, so by rank.
-pub(crate) fn tag_rules(
-    namespace: &str,
-    policies: &[&Policy<TrafficTagPolicySpec>],
-    reaches: &[Reach],
-    won: &[Won],
-) -> Vec<TagRule> {
-    let mut order: Vec<(&Rank, usize)> = (0..policies.len())
-        .filter_map(|i| Some((reaches[i].rank(namespace, true)?, i)))
-        .collect();
-    order.sort();
-    // The first for all models is told even where every model has a closer one: a hop that follows tags by it what the
-    // plan does not know.
-    let for_all = order.iter().find(|(_, i)| reaches[*i].all).map(|(_, i)| *i);
-    let rule = |(_, i): (&Rank, usize)| {
-        let models = won[i].things.first()?;
-        if models.is_empty() && for_all != Some(i) {
-            return None;
-        }
-        Some(TagRule {
-            policy: in_rules(&policies[i].namespace, &policies[i].name),
-            models: (!reaches[i].all).then(|| models.keys().cloned().collect()),
-            tagging: policies[i].spec.tagging.clone(),
-        })
-    };
-    order.into_iter().filter_map(rule).collect()
+    let is_free = |version: &Version| !taken.versions.contains_key(version);
+    Some(all.into_iter().filter(is_free).collect())
 }

@@ -1,135 +1,126 @@
-//! What a policy lost, and to whom: the part of its `Accepted` that names the winners.
+//! Messages on lost items: the part of a policy's `Accepted` condition that names the winners.
 //!
-//! Invariant: every winner is named with what is its own, a version where only that was lost; beyond [`MOST`] they are
-//! counted, or a message would grow with the fleet.
+//! Invariant: every winner is named with its models, or with a version if only that was lost. More than [`MAX_WINNERS`] winners are
+//! counted, so a message does not grow with the fleet.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use headgate_contract::{ModelId, Version};
 
-use super::outcome::{PolicyKind, Won};
-use super::reach::{Reach, listed};
+use super::awards::Awards;
+use super::kind::RulePolicy;
+use super::list::list;
+use super::resolved::ResolvedPolicy;
 
-/// Winners named of each thing.
-const MOST: usize = 20;
+/// Winners that a message names for each item.
+const MAX_WINNERS: usize = 20;
 
-/// A thing of a model that another policy gives.
-#[derive(Debug, Clone)]
-pub(crate) struct Loss {
-    pub(crate) thing: usize,
-    pub(crate) model: ModelId,
-    /// These versions of it; `None`: all of it.
-    pub(crate) versions: Option<BTreeSet<Version>>,
-    pub(crate) winner: String,
-    pub(crate) because: &'static str,
-    pub(crate) equal: bool,
-}
-
-/// One winner's share of a loss: what of the models is its own, and why.
+/// The losses of one item to one winner.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
-struct Share<'a> {
+struct Group<'a> {
     winner: &'a str,
     because: &'static str,
     versions: Option<&'a BTreeSet<Version>>,
 }
 
-/// The models of a share, each with its namespace.
-type Shares<'a> = BTreeMap<Share<'a>, BTreeSet<(&'a str, &'a ModelId)>>;
+/// The models of each group, with their namespaces.
+type Groups<'a> = BTreeMap<Group<'a>, BTreeSet<(&'a str, &'a ModelId)>>;
 
-/// Each thing of which something is lost, with those who have it.
-pub(super) fn losses(reach: &Reach, won: &[(String, Won)]) -> Option<String> {
-    let claimed: usize = won.iter().map(|(_, won)| won.claimed).sum();
-    let told = told(reach, won, |shares| {
-        let some = shares.iter().take(MOST).map(|(share, models)| {
+/// The lost items, with their winners and models. `awards` are by namespace.
+pub(super) fn losses<S: RulePolicy>(
+    policy: &ResolvedPolicy,
+    awards: &[(String, Awards)],
+) -> Option<String> {
+    let claimed: usize = awards.iter().map(|(_, awards)| awards.claimed).sum();
+    by_item::<S>(policy, awards, |groups| {
+        let shown = groups.iter().take(MAX_WINNERS).map(|(group, models)| {
             let first = models.first().map_or("", |(_, model)| model.as_str());
-            let what = match share.versions {
+            let models = match group.versions {
                 None => format!(
-                    "of model {first} ({} of its {claimed} models)",
+                    "for model {first} ({} of its {claimed} models)",
                     models.len()
                 ),
                 Some(versions) => format!(
-                    "of {} of model {first} (a part of {} of its {claimed} models)",
-                    named(versions),
+                    "for {} of model {first} (a part of {} of its {claimed} models)",
+                    version_list(versions),
                     models.len()
                 ),
             };
-            format!("{what} {}", is_that_of(reach, share))
+            format!("{models}, {}", precedence::<S>(group))
         });
-        let mut parts: Vec<String> = some.collect();
-        if let Some(more) = shares.len().checked_sub(MOST).filter(|more| *more > 0) {
-            parts.push(format!("and {more} more are those of others"));
+        let mut parts: Vec<String> = shown.collect();
+        if let Some(more) = groups.len().checked_sub(MAX_WINNERS).filter(|n| *n > 0) {
+            parts.push(format!("and {more} more policies take precedence"));
         }
         parts.join("; ")
-    });
-    (!told.is_empty()).then(|| told.join("; "))
+    })
 }
 
-/// The same in words that stay while the winners do, however many models come and go: for whom it is said once.
-pub(super) fn winners(reach: &Reach, won: &[(String, Won)]) -> Option<String> {
-    let told = told(reach, won, |shares| {
-        let all: BTreeSet<String> = shares
-            .keys()
-            .map(|share| is_that_of(reach, share))
-            .collect();
-        let mut some: Vec<String> = all.iter().take(MOST).cloned().collect();
-        if all.len() > MOST {
-            some.push("and more".to_owned());
+/// The lost items, with their winners only. The text changes only when the winners do, so it is one Event however many models come and
+/// go.
+pub(super) fn winners<S: RulePolicy>(
+    policy: &ResolvedPolicy,
+    awards: &[(String, Awards)],
+) -> Option<String> {
+    by_item::<S>(policy, awards, |groups| {
+        let all: BTreeSet<String> = groups.keys().map(precedence::<S>).collect();
+        let mut shown: Vec<String> = all.iter().take(MAX_WINNERS).cloned().collect();
+        if all.len() > MAX_WINNERS {
+            shown.push("and others".to_owned());
         }
-        format!("of its models {}", some.join(", "))
-    });
-    (!told.is_empty()).then(|| told.join("; "))
+        shown.join(", ")
+    })
 }
 
-/// Each thing of which something is lost, with what to do about it.
-fn told(reach: &Reach, won: &[(String, Won)], tell: impl Fn(&Shares<'_>) -> String) -> Vec<String> {
-    let things = reach.gives.iter().enumerate();
-    things
+/// A sentence for each lost item, with the fix. `winners` describes the groups of an item.
+fn by_item<S: RulePolicy>(
+    policy: &ResolvedPolicy,
+    awards: &[(String, Awards)],
+    winners: impl Fn(&Groups<'_>) -> String,
+) -> Option<String> {
+    let items = policy.items.iter().enumerate();
+    let sentences: Vec<String> = items
         .filter_map(|(i, name)| {
-            let shares = shares(i, won);
-            let (what, fix) = match reach.id.kind {
-                PolicyKind::TokenBucket => (
-                    format!("spec.buckets[{i}]: bucket {name:?}"),
-                    "To have both, rename one",
-                ),
-                PolicyKind::TrafficTag => (
-                    "spec: the tagging".to_owned(),
-                    "One tagging per model counts",
-                ),
+            let groups = groups(i, awards);
+            let sentence = || {
+                let item = S::describe(i, name);
+                format!("{item}: {}. {}", winners(&groups), S::CONFLICT_FIX)
             };
-            (!shares.is_empty()).then(|| format!("{what} {}. {fix}", tell(&shares)))
+            (!groups.is_empty()).then(sentence)
         })
-        .collect()
+        .collect();
+    (!sentences.is_empty()).then(|| sentences.join("; "))
 }
 
-fn shares(thing: usize, won: &[(String, Won)]) -> Shares<'_> {
-    let mut shares = Shares::new();
-    for (namespace, won) in won {
-        for loss in won.losses.iter().filter(|loss| loss.thing == thing) {
-            let share = Share {
+fn groups(item: usize, awards: &[(String, Awards)]) -> Groups<'_> {
+    let mut groups = Groups::new();
+    for (namespace, awards) in awards {
+        for loss in awards.losses.iter().filter(|loss| loss.item == item) {
+            let group = Group {
                 winner: &loss.winner,
                 because: loss.because,
                 versions: loss.versions.as_ref(),
             };
-            let models = shares.entry(share).or_default();
+            let models = groups.entry(group).or_default();
             models.insert((namespace.as_str(), &loss.model));
         }
     }
-    shares
+    groups
 }
 
-fn is_that_of(reach: &Reach, share: &Share<'_>) -> String {
+fn precedence<S: RulePolicy>(group: &Group<'_>) -> String {
     format!(
-        "is that of {} {}, because {}",
-        reach.id.kind.as_str(),
-        share.winner,
-        share.because
+        "{} {} takes precedence, because {}",
+        S::KIND.as_str(),
+        group.winner,
+        group.because
     )
 }
 
-fn named(versions: &BTreeSet<Version>) -> String {
+fn version_list(versions: &BTreeSet<Version>) -> String {
     let plural = if versions.len() == 1 { "" } else { "s" };
     format!(
         "version{plural} {}",
-        listed(versions.iter().map(Version::as_str))
+        list(versions.iter().map(Version::as_str))
     )
 }

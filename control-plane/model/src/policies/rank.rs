@@ -1,4 +1,4 @@
-//! Who comes first: the order of policies that give one model the same thing.
+//! The order of precedence among policies that give one model the same item.
 
 use std::collections::BTreeMap;
 
@@ -6,37 +6,37 @@ use headgate_contract::Target;
 
 use crate::{Policy, PolicyKey};
 
-/// A policy's standing for a model; the least one wins.
+/// The precedence of a policy for a model; the least rank wins.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Rank {
     pub(crate) tier: Tier,
     pub(crate) level: Level,
-    /// Unix seconds; a missing age is the oldest.
+    /// Unix seconds; `None` is the oldest.
     created: Option<i64>,
     key: PolicyKey,
 }
 
-/// Whose word it is.
+/// The namespace of the policy, relative to the model's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Tier {
-    /// The root namespace, and it is not to be replaced.
+    /// The root namespace, with `override`.
     Override,
     /// The model's own namespace.
     Own,
-    /// The root namespace, where nobody says otherwise.
+    /// The root namespace, as a default.
     Default,
 }
 
-/// How closely it names the model.
+/// How specific the policy's target is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Level {
-    /// One version of it.
+    /// A version of the model.
     Version,
     /// The model, or an object that carries it.
     Model,
     /// Labels of its carriers.
     Selector,
-    /// All models.
+    /// All models of the namespace.
     Namespace,
 }
 
@@ -60,31 +60,33 @@ impl Rank {
         }
     }
 
-    /// The winner's identity: `namespace/name`.
-    pub(crate) fn identity(&self) -> String {
+    /// The policy: `namespace/name`.
+    pub(crate) fn policy(&self) -> String {
         format!("{}/{}", self.key.0, self.key.1)
     }
 
-    /// Why this one comes before `other`, of which it is less.
+    /// The reason why this rank, which is less than `other`, takes precedence.
     pub(crate) fn because(&self, other: &Self) -> &'static str {
         match (self.tier, self.level) {
-            (Tier::Override, _) if other.tier != Tier::Override => "it overrides",
-            (Tier::Own, _) if other.tier == Tier::Default => "it is of the model's own namespace",
+            (Tier::Override, _) if other.tier != Tier::Override => "it has `override`",
+            (Tier::Own, _) if other.tier == Tier::Default => "it is in the namespace of the model",
             (_, Level::Version) if other.level != Level::Version => "it names the version",
             (_, Level::Model) if other.level != Level::Model => "it names the model",
-            (_, Level::Selector) if other.level != Level::Selector => "it selects by labels",
+            (_, Level::Selector) if other.level != Level::Selector => {
+                "it selects the model by labels"
+            }
             _ if self.created != other.created => "it is older",
-            _ => "its name comes first",
+            _ => "its name sorts first",
         }
     }
 
-    /// Whether only age and name tell the two apart: then somebody may not have meant it.
-    pub(crate) fn is_equal(&self, other: &Self) -> bool {
+    /// Whether only age and name distinguish the two, so the conflict may not be intended.
+    pub(crate) fn is_tie(&self, other: &Self) -> bool {
         (self.tier, self.level) == (other.tier, other.level)
     }
 }
 
-/// By age, then by namespace and name: the order in which buckets are reserved, so that a new policy comes last.
+/// Policies by age, then by namespace and name. Filters reserve buckets in this order, so those of a new policy come last.
 pub(crate) fn oldest_first<S>(policies: &BTreeMap<PolicyKey, Policy<S>>) -> Vec<&Policy<S>> {
     let mut list: Vec<_> = policies.iter().collect();
     list.sort_by_key(|(key, policy)| (policy.created, *key));

@@ -1,9 +1,12 @@
-//! The choice of a port, as a table of what published charts and operators leave behind.
+//! The choice of a port, as tables of the ports that published charts and operators create.
 #![allow(clippy::unwrap_used)]
 
-mod beside;
+mod other_services;
+mod services;
 
-use super::{Chosen, Offer, PodPort, Probe, ServicePort, Target, Unclear, annotated, choose};
+use super::{
+    ChosenPort, Offer, PodPort, PortError, Probe, ServicePort, TargetPort, annotated, choose,
+};
 use crate::{PortSource, Protocol};
 
 /// `name:number`; without a name, `:number`; with a probe, `name:number?readiness`.
@@ -35,7 +38,7 @@ fn leads(ports: &[&str]) -> Vec<ServicePort> {
         let (name, target) = rest.split_once('>').unwrap();
         let target = target
             .parse()
-            .map_or_else(|_| Target::Name(target.to_owned()), Target::Number);
+            .map_or_else(|_| TargetPort::Name(target.to_owned()), TargetPort::Number);
         ServicePort {
             name: name.to_owned(),
             target,
@@ -45,10 +48,10 @@ fn leads(ports: &[&str]) -> Vec<ServicePort> {
     ports.iter().map(read).collect()
 }
 
-/// What is chosen, in short: `8000 http1 service/a`.
-fn shown(chosen: Result<Chosen, Unclear>) -> String {
+/// The chosen port in short: `8000 http1 service/a`.
+fn shown(chosen: Result<ChosenPort, PortError>) -> String {
     match chosen {
-        Ok(Chosen {
+        Ok(ChosenPort {
             number,
             protocol,
             source,
@@ -70,16 +73,25 @@ fn shown(chosen: Result<Chosen, Unclear>) -> String {
             let tls = if class.is_tls() { " tls" } else { "" };
             format!("{number} {protocol}{tls} {source}")
         }
-        Err(Unclear::Nothing) => "nothing".to_owned(),
-        Err(Unclear::Several { which, settling }) if settling.is_empty() => which,
-        Err(Unclear::Several { which, settling }) => {
-            format!("{which}; settled by {}", settling.join(" or "))
+        Err(PortError::NoPort) => "nothing".to_owned(),
+        Err(PortError::Ambiguous {
+            candidates,
+            deciding_services,
+        }) if deciding_services.is_empty() => candidates,
+        Err(PortError::Ambiguous {
+            candidates,
+            deciding_services,
+        }) => {
+            format!(
+                "{candidates}; decided by {}",
+                deciding_services.join(" or ")
+            )
         }
     }
 }
 
 #[test]
-fn without_a_service_a_port_serves_by_its_name_or_as_the_only_one() {
+fn without_a_service_a_port_serves_by_its_name_or_as_the_only_port() {
     let rows: [(&str, &[&str], &str); 31] = [
         ("TGI, Ollama", &["http:80"], "80 http1 named http"),
         (
@@ -199,228 +211,20 @@ fn without_a_service_a_port_serves_by_its_name_or_as_the_only_one() {
 }
 
 #[test]
-fn a_service_says_the_port_and_how_it_is_spoken_to() {
-    let vllm: &[&str] = &["container-port:8000", "zmq-port:55555", "ucx-port:9999"];
-    let triton: &[&str] = &["http-triton:8000", "grpc-triton:8001", "metrics:8002"];
-    let rows: [(&str, &[&str], &[&str], &str); 31] = [
-        (
-            "vLLM production stack",
-            vllm,
-            &["service-port>container-port"],
-            "8000 http1 service/a",
-        ),
-        (
-            "a number that is not declared",
-            &[],
-            &[">8000"],
-            "8000 http1 service/a",
-        ),
-        (
-            "a name that is not declared",
-            &[":8000"],
-            &["http>web"],
-            "8000 http1 only",
-        ),
-        (
-            "two without a name",
-            &[":8000", ":8001"],
-            &["http>8000@http", "http-metrics>8001"],
-            "8000 http1 service/a",
-        ),
-        (
-            "metrics by the pod's name",
-            &["metrics:9090", ":8000"],
-            &["x>metrics"],
-            "8000 http1 only",
-        ),
-        (
-            "Triton",
-            triton,
-            &["http>http-triton", "grpc>grpc-triton", "metrics>metrics"],
-            "8000 http1 service/a",
-        ),
-        (
-            "NIM with gRPC",
-            &["api:8000", "grpc:50051"],
-            &["api>api", "grpc>grpc"],
-            "8000 http1 service/a",
-        ),
-        (
-            "appProtocol before the name",
-            &[":1", ":2"],
-            &["http>1@grpc", "grpc>2@http"],
-            "2 http1 service/a",
-        ),
-        (
-            "kubernetes.io/h2c",
-            &[":8001"],
-            &["x>8001@kubernetes.io/h2c"],
-            "8001 http2 service/a",
-        ),
-        (
-            "NIM with gRPC, as KServe leads to it",
-            &["api:8000", "grpc:50051"],
-            &["api>api", "grpc>grpc@kubernetes.io/h2c"],
-            "8000 http1 service/a",
-        ),
-        (
-            "HTTP and gRPC, as KServe leads to them",
-            &["http1:8080", "grpc:9000"],
-            &["http1>8080", "grpc>9000@kubernetes.io/h2c"],
-            "8080 http1 service/a",
-        ),
-        (
-            "gRPC by the pod's name, over HTTP/2",
-            &["http1:8080", "grpc-x:9000"],
-            &["llama-predictor>8080", "other>9000@http2"],
-            "8080 http1 service/a",
-        ),
-        (
-            "gRPC over HTTP/2 alone",
-            &["grpc:9000"],
-            &["grpc>9000@kubernetes.io/h2c"],
-            "9000 http2 service/a",
-        ),
-        (
-            "gRPC over TLS stays so",
-            &[":9000"],
-            &["grpcs-x>9000@h2c"],
-            "9000 http2 tls service/a",
-        ),
-        (
-            "HTTP/2 by the Service's name before the pod's",
-            &["grpc:9000", "api:8000"],
-            &["http2>9000@h2c", "api>api"],
-            "9000 http2 service/a",
-        ),
-        (
-            "HTTP/2 before an API",
-            &[":9000", ":8000"],
-            &["x>9000@h2c", "api>8000"],
-            "9000 http2 service/a",
-        ),
-        (
-            "HTTP/1 by appProtocol, whatever the name",
-            &["grpc:9000"],
-            &["grpc>9000@http"],
-            "9000 http1 service/a",
-        ),
-        (
-            "gRPC by both",
-            &["api:8000", ":9000"],
-            &["api>api", "grpcs>9000@grpc"],
-            "8000 http1 service/a",
-        ),
-        (
-            "gRPC by appProtocol",
-            &[":8001"],
-            &["x>8001@GRPC"],
-            "8001 http2 service/a",
-        ),
-        (
-            "gRPC by the Service's name",
-            &[":8001"],
-            &["grpc>8001"],
-            "8001 http2 service/a",
-        ),
-        (
-            "gRPC by the pod's name",
-            &["grpc:8001"],
-            &["x>8001"],
-            "8001 http2 service/a",
-        ),
-        (
-            "the Service's word before the pod's",
-            &["grpc:8001"],
-            &["http>8001"],
-            "8001 http1 service/a",
-        ),
-        (
-            "TLS is another matter",
-            &[":443"],
-            &["x>443@https"],
-            "443 http1 tls service/a",
-        ),
-        (
-            "HTTP and gRPC on one port",
-            &[":8000"],
-            &["http>8000", "grpc>8000"],
-            "8000 client service/a",
-        ),
-        (
-            "HTTP and HTTP/2 on one port",
-            &["http:8000"],
-            &["x>8000@http", "y>8000@h2c"],
-            "8000 client service/a",
-        ),
-        (
-            "an unknown word",
-            &["http:8000"],
-            &["x>8000@tcp"],
-            "8000 http1 service/a",
-        ),
-        (
-            "Ray Serve's head",
-            &["serve:8000", "gcs-server:6379", "dashboard:8265"],
-            &[
-                "serve>8000@tcp",
-                "gcs-server>6379@tcp",
-                "dashboard>8265@tcp",
-            ],
-            "8000 http1 service/a",
-        ),
-        (
-            "several, and the pod's own http",
-            &["http:8000", ":9000"],
-            &["http-a>8000", "http-b>9000"],
-            "8000 http1 named http",
-        ),
-        (
-            "several",
-            &[":8000", ":9000"],
-            &["a>8000", "b>9000"],
-            "service/a leads to 8000 and 9000",
-        ),
-        (
-            "two names for one port",
-            &["x:8000"],
-            &["a>8000", "b>x"],
-            "8000 http1 service/a",
-        ),
-        (
-            "no ports, as of a headless Service",
-            &["http:8000"],
-            &[],
-            "8000 http1 named http",
-        ),
-    ];
-    for (what, ports, service, wanted) in rows {
-        let service = leads(service);
-        let offer = Offer {
-            by: PortSource::Service("a".to_owned()),
-            ports: &service,
-            asked: true,
-            headless: false,
-        };
-        assert_eq!(shown(choose(&pod(ports), &[vec![offer]])), wanted, "{what}");
-    }
-}
-
-#[test]
-fn services_that_lead_to_one_port_agree_and_the_labelled_ones_come_first() {
+fn services_may_agree_on_one_port_and_labelled_services_take_precedence() {
     let ports = pod(&[":8000", ":9000"]);
     let to = |number: u16| leads(&[&format!("x>{number}")]);
     let (first, second, both) = (to(8000), to(9000), leads(&["a>8000", "b>9000"]));
     let offer = |by: &str, ports| Offer {
         by: PortSource::Service(by.to_owned()),
         ports,
-        asked: true,
+        explicit: true,
         headless: false,
     };
     let pool = |ports| Offer {
         by: PortSource::Pool("p".to_owned()),
         ports,
-        asked: true,
+        explicit: true,
         headless: false,
     };
     let chosen = |levels: &[Vec<Offer<'_>>]| shown(choose(&ports, levels));
@@ -435,19 +239,19 @@ fn services_that_lead_to_one_port_agree_and_the_labelled_ones_come_first() {
     );
     assert_eq!(
         chosen(&[vec![offer("a", &first), pool(&second)]]),
-        "service/a leads to 8000, and inferencepool/p leads to 9000; settled by a"
+        "service/a leads to 8000, and inferencepool/p leads to 9000; decided by a"
     );
-    // One that leads to several says nothing where another one leads to one.
+    // An offer of several ports does not count if another offer leads to one.
     assert_eq!(
         chosen(&[vec![offer("a", &both), offer("b", &second)]]),
         "9000 http1 service/b"
     );
-    // A labelled one without ports, as a headless one may be.
+    // A labelled Service without ports, as a headless one may be.
     assert_eq!(
         chosen(&[vec![offer("a", &[])], vec![offer("b", &second)]]),
         "9000 http1 service/b"
     );
-    // Two Services, each of which says another protocol of one port.
+    // Two Services that declare different protocols for one port.
     let (http, grpc) = (leads(&["http>8000"]), leads(&["grpc>8000"]));
     assert_eq!(
         chosen(&[vec![offer("a", &http)], vec![offer("b", &grpc)]]),
@@ -456,7 +260,7 @@ fn services_that_lead_to_one_port_agree_and_the_labelled_ones_come_first() {
 }
 
 #[test]
-fn a_number_that_no_container_declares_counts_where_the_carrier_says_it() {
+fn an_undeclared_port_number_is_valid_only_on_the_carrier() {
     let ports = pod(&["http:8000", ":8001"]);
     for (text, by_carrier, wanted) in [
         ("http", false, Some(8000)),

@@ -1,29 +1,29 @@
 //! Annotations → the `max_tokens` of a request that names none.
 //!
-//! Invariant: one value per model, that of the oldest carrier that says one. A value that cannot be read is as if it were
-//! not there, so a slip of the pen never changes what a request reserves.
+//! Invariant: one value per model, that of the oldest carrier that gives one. A value that cannot be read has no effect, so a typing
+//! error never changes what a request reserves.
 
 use headgate_contract::names::{ANNOTATION_CONTEXT_LENGTH, ANNOTATION_DEFAULT_MAX_TOKENS};
 use headgate_contract::{DefaultMaxTokens, MAX_TOKENS, ModelId, ServedModelSpec};
 
-use super::{Draft, about};
+use super::draft::Draft;
 use crate::{Finding, Severity, reason};
 
 /// The value that stands for the model's context window.
 const CONTEXT: &str = "context";
 
-/// What a carrier says.
+/// A default as a carrier declares it.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum DeclaredMaxTokens {
+enum Declared {
     Tokens(u32),
     Context,
 }
 
-/// A carrier, what it says, and the context length that it says.
-struct Reading<'d, 'a> {
+/// The annotations of a carrier: the default and the context length.
+struct Annotations<'d, 'a> {
     draft: &'d Draft<'a>,
-    said: Option<DeclaredMaxTokens>,
-    context: Option<u32>,
+    default: Option<Declared>,
+    context_length: Option<u32>,
 }
 
 /// The default of a model. `drafts` come oldest first.
@@ -33,41 +33,41 @@ pub(super) fn of_model(
     spec: &ServedModelSpec,
     findings: &mut Vec<Finding>,
 ) -> DefaultMaxTokens {
-    if let Some(said) = of_spec(spec) {
-        return said;
+    if let Some(default) = of_spec(spec) {
+        return default;
     }
-    let readings: Vec<_> = drafts.iter().map(|draft| read(draft, findings)).collect();
-    let mut saying = readings
+    let all: Vec<_> = drafts.iter().map(|draft| read(draft, findings)).collect();
+    let mut declaring = all
         .iter()
-        .filter_map(|reading| Some((reading, reading.said?)));
-    let Some((first, said)) = saying.next() else {
+        .filter_map(|annotations| Some((annotations, annotations.default?)));
+    let Some((first, default)) = declaring.next() else {
         return DefaultMaxTokens::default();
     };
-    let context = match said {
-        DeclaredMaxTokens::Tokens(_) => None,
-        // The model's, its own, or else what another carrier knows of the same model.
-        DeclaredMaxTokens::Context => spec
-            .context_length
-            .or(first.context)
-            .or_else(|| readings.iter().find_map(|reading| reading.context)),
+    let context_length = match default {
+        Declared::Tokens(_) => None,
+        // The length from the `ServedModel`, from this carrier, or else from another carrier of the model.
+        Declared::Context => spec.context_length.or(first.context_length).or_else(|| {
+            all.iter()
+                .find_map(|annotations| annotations.context_length)
+        }),
     };
-    for (other, theirs) in saying {
-        let as_long = other.context.is_none() || other.context == context;
-        if theirs != said || (said == DeclaredMaxTokens::Context && !as_long) {
+    for (other, declared) in declaring {
+        let same_length = other.context_length.is_none() || other.context_length == context_length;
+        if declared != default || (default == Declared::Context && !same_length) {
             findings.push(differs(model, other, first));
         }
     }
-    match (said, context) {
-        (DeclaredMaxTokens::Tokens(tokens), _) => DefaultMaxTokens::Tokens(tokens),
-        (DeclaredMaxTokens::Context, Some(length)) => DefaultMaxTokens::Context(length),
-        (DeclaredMaxTokens::Context, None) => {
+    match (default, context_length) {
+        (Declared::Tokens(tokens), _) => DefaultMaxTokens::Tokens(tokens),
+        (Declared::Context, Some(length)) => DefaultMaxTokens::Context(length),
+        (Declared::Context, None) => {
             findings.push(no_length(model, first));
             DefaultMaxTokens::default()
         }
     }
 }
 
-/// What the `ServedModel` says; `None` where it says nothing that counts.
+/// The default in a `ServedModel`; `None` if it has none in effect.
 fn of_spec(spec: &ServedModelSpec) -> Option<DefaultMaxTokens> {
     match spec.default_max_tokens.as_deref()? {
         CONTEXT => spec.context_length.map(DefaultMaxTokens::Context),
@@ -75,14 +75,14 @@ fn of_spec(spec: &ServedModelSpec) -> Option<DefaultMaxTokens> {
     }
 }
 
-fn read<'d, 'a>(draft: &'d Draft<'a>, findings: &mut Vec<Finding>) -> Reading<'d, 'a> {
-    let said = |text: &str| match text {
-        CONTEXT => Some(DeclaredMaxTokens::Context),
-        text => number(text).map(DeclaredMaxTokens::Tokens),
+fn read<'d, 'a>(draft: &'d Draft<'a>, findings: &mut Vec<Finding>) -> Annotations<'d, 'a> {
+    let default = |text: &str| match text {
+        CONTEXT => Some(Declared::Context),
+        text => number(text).map(Declared::Tokens),
     };
-    Reading {
-        said: value(draft, ANNOTATION_DEFAULT_MAX_TOKENS, said, findings),
-        context: value(draft, ANNOTATION_CONTEXT_LENGTH, number, findings),
+    Annotations {
+        default: value(draft, ANNOTATION_DEFAULT_MAX_TOKENS, default, findings),
+        context_length: value(draft, ANNOTATION_CONTEXT_LENGTH, number, findings),
         draft,
     }
 }
@@ -90,11 +90,11 @@ fn read<'d, 'a>(draft: &'d Draft<'a>, findings: &mut Vec<Finding>) -> Reading<'d
 fn value<T>(
     draft: &Draft<'_>,
     annotation: &str,
-    read: impl Fn(&str) -> Option<T>,
+    parse: impl Fn(&str) -> Option<T>,
     findings: &mut Vec<Finding>,
 ) -> Option<T> {
     let text = draft.carrier.annotations.get(annotation)?.trim();
-    let value = read(text);
+    let value = parse(text);
     if value.is_none() {
         findings.push(invalid(draft, annotation, text));
     }
@@ -115,46 +115,32 @@ fn invalid(draft: &Draft<'_>, annotation: &str, text: &str) -> Finding {
     } else {
         ("", "8192")
     };
-    let command = draft.carrier.key.annotate_command(annotation, example);
+    let carrier = draft.carrier;
+    let command = carrier.key.annotate_command(annotation, example);
     let message = format!(
         "annotation `{annotation}: {shown:?}` is ignored: write a whole number from 1 to {MAX_TOKENS}{or}, such as: {command}"
     );
-    about(
-        draft.carrier,
-        Severity::Warning,
-        reason::INVALID_MAX_TOKENS,
-        message,
-    )
+    carrier.finding(Severity::Warning, reason::INVALID_MAX_TOKENS, message)
 }
 
-fn no_length(model: &ModelId, reading: &Reading<'_, '_>) -> Finding {
-    let carrier = reading.draft.carrier;
-    let command = carrier
-        .key
-        .annotate_command(ANNOTATION_CONTEXT_LENGTH, "TOKENS");
+fn no_length(model: &ModelId, annotations: &Annotations<'_, '_>) -> Finding {
+    let carrier = annotations.draft.carrier;
+    let key = &carrier.key;
+    let command = key.annotate_command(ANNOTATION_CONTEXT_LENGTH, "TOKENS");
     let message = format!(
-        "annotation `{ANNOTATION_DEFAULT_MAX_TOKENS}: {CONTEXT}`, but no carrier of model {model} says how long its context window is, \
-         so a request without `max_tokens` reserves {}: {command}",
+        "annotation `{ANNOTATION_DEFAULT_MAX_TOKENS}: {CONTEXT}`, but no carrier of model {model} gives the length of its context \
+         window, so a request without `max_tokens` reserves {}: {command}",
         DefaultMaxTokens::default().tokens()
     );
-    about(
-        carrier,
-        Severity::Warning,
-        reason::NO_CONTEXT_LENGTH,
-        message,
-    )
+    carrier.finding(Severity::Warning, reason::NO_CONTEXT_LENGTH, message)
 }
 
-fn differs(model: &ModelId, other: &Reading<'_, '_>, first: &Reading<'_, '_>) -> Finding {
+fn differs(model: &ModelId, other: &Annotations<'_, '_>, first: &Annotations<'_, '_>) -> Finding {
     let message = format!(
-        "annotation `{ANNOTATION_DEFAULT_MAX_TOKENS}` has no effect: that of {} ({}), which is older, counts for model {model}. \
-         Write the same on both, or remove one",
+        "annotation `{ANNOTATION_DEFAULT_MAX_TOKENS}` has no effect: model {model} takes the one of {} ({}), which is older. Write the \
+         same value on both, or remove one",
         first.draft.carrier.key, first.draft.carrier.origin
     );
-    about(
-        other.draft.carrier,
-        Severity::Warning,
-        reason::MAX_TOKENS_DIFFER,
-        message,
-    )
+    let carrier = other.draft.carrier;
+    carrier.finding(Severity::Warning, reason::MAX_TOKENS_DIFFER, message)
 }

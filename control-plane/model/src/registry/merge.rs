@@ -1,19 +1,24 @@
-//! One version in two carriers: endpoints merge, and one of the two owns the version: its weight counts.
+//! Merging of carriers that declare the same version: endpoints merge, and one of the carriers owns the version.
 //!
-//! The owner is a carrier of the stored base, so that recreating an object takes nothing from the base; else the oldest.
-//! Invariant: an endpoint, and a wish for one, counts once however many carriers bring it, and so does a pod that they bring on
-//! different ports: it serves where the owner says.
+//! The weight of the owner takes effect. The owner is a carrier of the stored base, so recreating an object takes nothing from the
+//! base; otherwise it is the oldest carrier. Invariant: an endpoint and a desired replica count once, however many carriers bring
+//! them. A pod that carriers bring on different ports is one endpoint, at the port of the version's owner.
+
+mod finding;
+mod same_pod;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
 
 use headgate_contract::{ModelId, Version};
 
-use super::{Draft, Endpoints, Member, Weight, about, count, joins};
-use crate::capacity::join;
+use self::finding::Merged;
+use self::same_pod::{other_ports, same_pods};
+use super::draft::Draft;
+use super::{Endpoints, Member, Weight, count};
+use crate::age::by_age;
 use crate::memory::Memory;
-use crate::objects::by_age;
-use crate::{Address, Carrier, Finding, LabelKeys, Pod, Severity, reason};
+use crate::owner_replicas::join;
+use crate::{Address, Carrier, Finding, LabelKeys};
 
 /// The members of a model, oldest first, each version with exactly one of them. `drafts` come oldest first.
 pub(super) fn members(
@@ -26,64 +31,45 @@ pub(super) fn members(
     drafts.sort_by_key(|draft| claim(draft, memory));
     let mut members: Vec<Member> = Vec::new();
     let mut claims: Vec<Claim> = Vec::new();
-    let mut owner: BTreeMap<Version, usize> = BTreeMap::new();
+    let mut owners: BTreeMap<Version, usize> = BTreeMap::new();
     let mut before: Vec<&Carrier> = Vec::new();
     for mut draft in drafts {
         let claim = claim(&draft, memory);
-        let mut shared = Shared::default();
-        let same_pod = same_pod(&before, draft.carrier);
-        let mut taken_by = None;
-        for (version, index) in &owner {
+        let mut merged_endpoints = MergedEndpoints::default();
+        let same_pod = same_pods(&before, draft.carrier);
+        let mut first_owner = None;
+        for (version, index) in &owners {
             let Some(endpoints) = draft.versions.remove(version) else {
                 continue;
             };
-            let into = &mut members[*index];
-            let known = into.versions.get(version).cloned().unwrap_or_default();
-            let again = again(&before, draft.carrier, &known.all);
-            shared.count(&known.all, &endpoints.all, &again);
-            if !same(&draft, into, &known, &endpoints) {
+            let owner = &mut members[*index];
+            let known = owner.versions.get(version).cloned().unwrap_or_default();
+            let duplicates = other_ports(&before, draft.carrier, &known.all);
+            merged_endpoints.count(&known.all, &endpoints.all, &duplicates);
+            if !is_same(&draft, owner, &known, &endpoints) {
                 let merged = Merged {
                     version,
                     draft: &draft,
-                    owner: into,
+                    owner,
                     by_base: claims[*index] < claim,
-                    apart: known.all.is_disjoint(&endpoints.all) && again.is_empty(),
+                    disjoint: known.all.is_disjoint(&endpoints.all) && duplicates.is_empty(),
                     same_pods: known.all == endpoints.all,
                 };
                 findings.push(merged.finding(model, keys));
             }
-            if let Some(into) = into.versions.get_mut(version) {
-                let new = |address: &Address| !again.contains(address);
-                into.ready.extend(endpoints.ready.into_iter().filter(new));
-                into.all.extend(endpoints.all.into_iter().filter(new));
-                into.carriers.extend(endpoints.carriers);
-                for (address, protocol) in endpoints.protocols {
-                    if new(&address) {
-                        into.protocols.entry(address).or_insert(protocol);
-                    }
-                }
-                into.said.complete(endpoints.said);
-            }
-            let into = &mut members[*index];
-            // A version is as old as the first object that declares it.
-            into.created = into.created.min(draft.carrier.created);
-            into.available_at.extend(available_at(draft.carrier));
-            into.ready_since = into
-                .ready_since
-                .into_iter()
-                .chain(ready_since(draft.carrier))
-                .min();
-            taken_by.get_or_insert(*index);
+            merge_endpoints(owner, version, endpoints, &duplicates);
+            merge_times(owner, draft.carrier);
+            first_owner.get_or_insert(*index);
         }
         before.push(draft.carrier);
         if draft.versions.is_empty() {
-            if let Some(index) = taken_by {
-                shared.join(&mut members[index], draft.carrier);
+            if let Some(index) = first_owner {
+                merged_endpoints.add_desired(&mut members[index], draft.carrier);
             }
             continue;
         }
         let index = members.len();
-        owner.extend(draft.versions.keys().map(|v| (v.clone(), index)));
+        owners.extend(draft.versions.keys().map(|v| (v.clone(), index)));
         members.push(member(draft, same_pod));
         claims.push(claim);
     }
@@ -91,15 +77,15 @@ pub(super) fn members(
     members
 }
 
-/// What a carrier's claim to a version is based on that others declare, too. The strongest comes first; of equal ones the oldest
-/// carrier's counts.
+/// The basis of a carrier's claim to a version that others declare too. The strongest comes first; of equal claims, the oldest
+/// carrier's wins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Claim {
     /// It is a carrier of the stored base.
     Base,
-    /// It is a carrier of the base before.
+    /// It is a carrier of the previous base.
     Previous,
-    /// It is no canary, and a version of it is of the stored base: it replaces a carrier of another name.
+    /// It has no weight, and one of its versions is of the stored base: it replaces a carrier of another name.
     Version,
     /// Its age alone.
     Age,
@@ -119,95 +105,84 @@ fn claim(draft: &Draft<'_>, memory: &Memory) -> Claim {
     }
 }
 
-/// Endpoints of a carrier whose versions went to others.
+/// The endpoints of a carrier that were merged into versions of other carriers.
 #[derive(Default)]
-struct Shared {
-    /// Those that a carrier before it has too.
+struct MergedEndpoints {
+    /// Endpoints that a carrier before it has too.
     known: u32,
-    /// Those that only it has.
+    /// Endpoints that only it has.
     own: u32,
 }
 
-impl Shared {
+impl MergedEndpoints {
     fn count(
         &mut self,
         known: &BTreeSet<Address>,
         brought: &BTreeSet<Address>,
-        again: &BTreeSet<&Address>,
+        duplicates: &BTreeSet<&Address>,
     ) {
-        let new = brought.difference(known).filter(|a| !again.contains(a));
+        let new = brought.difference(known);
+        let new = new.filter(|address| !duplicates.contains(address));
         let new = u32::try_from(new.count()).unwrap_or(u32::MAX);
         self.own = self.own.saturating_add(new);
         self.known = self.known.saturating_add(count(brought) - new);
     }
 
-    /// What its wish adds to those of the carriers before it: nothing where it brought no endpoint of its own, as a headless
-    /// Service beside a ClusterIP one; else what is not wished already.
-    fn wish(&self, desired: u32) -> u32 {
+    /// The desired replicas that the carrier adds to those of the carriers before it: none if it brought no endpoint of its own, like a
+    /// headless Service beside a ClusterIP Service; otherwise those that are not counted yet.
+    fn added(&self, desired: u32) -> u32 {
         if self.own == 0 {
             return 0;
         }
         desired.saturating_sub(self.known)
     }
 
-    /// Adds the carrier's wish to those of the older ones. An owner of pods of both is wanted once.
-    fn join(&self, into: &mut Member, carrier: &Carrier) {
-        let more = self.wish(carrier.desired);
-        let known = carrier.desired.saturating_sub(more);
-        let cut = join(&mut into.wishes, &carrier.wishes, known);
-        into.desired = into.desired.saturating_add(more).saturating_sub(cut);
+    /// Adds the carrier's desired replicas to those of the owner. Replicas of a workload that both share count once.
+    fn add_desired(&self, owner: &mut Member, carrier: &Carrier) {
+        let added = self.added(carrier.desired);
+        let known = carrier.desired.saturating_sub(added);
+        let excess = join(&mut owner.owner_replicas, &carrier.owner_replicas, known);
+        owner.desired = owner.desired.saturating_add(added).saturating_sub(excess);
     }
 }
 
-/// Of pods of owners for which older carriers stand too: the endpoint there, by the endpoint here, where they differ.
-fn same_pod(older: &[&Carrier], carrier: &Carrier) -> BTreeMap<Address, Address> {
-    let shares = |older: &&&Carrier| {
-        let mut owners = older.wishes.keys();
-        owners.any(|owner| carrier.wishes.contains_key(owner))
+/// Merges endpoints of another carrier into a version. `duplicates` are other ports of known pods and are left out.
+fn merge_endpoints(
+    owner: &mut Member,
+    version: &Version,
+    endpoints: Endpoints,
+    duplicates: &BTreeSet<&Address>,
+) {
+    let Some(into) = owner.versions.get_mut(version) else {
+        return;
     };
-    let mut known: BTreeMap<(&str, IpAddr), &Address> = BTreeMap::new();
-    for pod in older.iter().filter(shares).flat_map(|older| &older.pods) {
-        if let Some(identity) = identity(pod) {
-            known.entry(identity).or_insert(&pod.address);
+    let is_new = |address: &Address| !duplicates.contains(address);
+    into.ready
+        .extend(endpoints.ready.into_iter().filter(is_new));
+    into.all.extend(endpoints.all.into_iter().filter(is_new));
+    into.carriers.extend(endpoints.carriers);
+    for (address, protocol) in endpoints.protocols {
+        if is_new(&address) {
+            into.protocols.entry(address).or_insert(protocol);
         }
     }
-    let there = carrier.pods.iter().filter_map(|pod| {
-        let there = *known.get(&identity(pod)?)?;
-        (*there != pod.address).then(|| (pod.address.clone(), there.clone()))
-    });
-    there.collect()
+    into.annotations.complete(endpoints.annotations);
 }
 
-/// The endpoints of a carrier that are other ports of pods of which carriers before it bring an endpoint that is known.
-fn again<'a>(
-    before: &[&Carrier],
-    carrier: &'a Carrier,
-    known: &BTreeSet<Address>,
-) -> BTreeSet<&'a Address> {
-    let pods = before.iter().flat_map(|carrier| &carrier.pods);
-    let pods = pods.filter(|pod| known.contains(&pod.address));
-    let pods: BTreeSet<_> = pods.filter_map(identity).collect();
-    let again = carrier.pods.iter().filter(|pod| {
-        let there = identity(pod).is_some_and(|identity| pods.contains(&identity));
-        there && !known.contains(&pod.address)
-    });
-    again.map(|pod| &pod.address).collect()
+/// Merges the times of another carrier. A version is as old as the first object that declares it.
+fn merge_times(owner: &mut Member, carrier: &Carrier) {
+    owner.created = owner.created.min(carrier.created);
+    owner.available_at.extend(available_at(carrier));
+    let times = owner.ready_since.into_iter().chain(ready_since(carrier));
+    owner.ready_since = times.min();
 }
 
-/// What tells a pod from others of its namespace; what has no address of its own is no pod.
-fn identity(pod: &Pod) -> Option<(&str, IpAddr)> {
-    match &pod.address {
-        Address::Ip(address) => Some((&pod.name, address.ip())),
-        Address::Name { .. } => None,
-    }
-}
-
-/// Whether a carrier stands for the very pods that its version's owner stands for, and says nothing else of them: a headless Service
-/// needs no weight beside one that has it.
-fn same(draft: &Draft<'_>, owner: &Member, known: &Endpoints, brought: &Endpoints) -> bool {
+/// Whether a carrier selects exactly the pods of the version's owner and has no other weight. A headless Service needs no weight beside
+/// a Service that has one.
+fn is_same(draft: &Draft<'_>, owner: &Member, known: &Endpoints, brought: &Endpoints) -> bool {
     let services = owner.key.kind == "service" && draft.carrier.key.kind == "service";
-    let agrees = draft.weight == Weight::Absent || draft.weight == owner.weight;
-    known.all == brought.all && agrees && (services || !known.all.is_empty())
+    let same_weight = draft.weight == Weight::Absent || draft.weight == owner.weight;
+    known.all == brought.all && same_weight && (services || !known.all.is_empty())
 }
 
 fn member(draft: Draft<'_>, same_pod: BTreeMap<Address, Address>) -> Member {
@@ -215,16 +190,16 @@ fn member(draft: Draft<'_>, same_pod: BTreeMap<Address, Address>) -> Member {
         key: draft.carrier.key.clone(),
         created: draft.carrier.created,
         origin: draft.carrier.origin.clone(),
-        joins: joins(draft.carrier),
+        joins: draft.joins(),
         desired: draft.carrier.desired,
-        wishes: draft.carrier.wishes.clone(),
+        owner_replicas: draft.carrier.owner_replicas.clone(),
         same_pod,
         weight: draft.weight,
         ready_since: ready_since(draft.carrier),
         available_at: available_at(draft.carrier),
-        troubles: draft.carrier.troubles.clone(),
-        flaps: false,
-        late: false,
+        unready_reasons: draft.carrier.unready_reasons.clone(),
+        flapping: false,
+        not_started: false,
         versions: draft.versions,
     }
 }
@@ -235,86 +210,10 @@ fn ready_since(carrier: &Carrier) -> Option<i64> {
     ready.filter_map(|pod| pod.ready_since).min()
 }
 
-/// When each endpoint counts as ready.
+/// When each endpoint becomes available; empty without `minReadySeconds`.
 fn available_at(carrier: &Carrier) -> BTreeMap<Address, i64> {
     let wait = i64::from(carrier.min_ready_seconds);
     let pods = carrier.pods.iter().filter(|pod| pod.ready && wait > 0);
     pods.filter_map(|pod| Some((pod.address.clone(), pod.ready_since?.saturating_add(wait))))
         .collect()
-}
-
-/// A version that a carrier declares and another one owns.
-struct Merged<'a> {
-    version: &'a Version,
-    draft: &'a Draft<'a>,
-    owner: &'a Member,
-    /// The stored base decides who owns it, not the age.
-    by_base: bool,
-    /// They have no pod in common.
-    apart: bool,
-    /// They have the same endpoints.
-    same_pods: bool,
-}
-
-impl Merged<'_> {
-    fn finding(&self, model: &ModelId, keys: &LabelKeys) -> Finding {
-        let (version, owner) = (self.version, self.owner);
-        let why = match self.by_base {
-            true => "which belongs to the stored base, or to the one before it",
-            false => "which is older",
-        };
-        let message = format!(
-            "version {version} of model {model} is also declared by {} ({}), {why}: the endpoints are merged and its weight counts. {}",
-            owner.key,
-            owner.origin,
-            self.remedy(keys)
-        );
-        about(
-            self.draft.carrier,
-            Severity::Warning,
-            reason::VERSION_MERGED,
-            message,
-        )
-    }
-
-    /// What ends it. Another version would not weigh pods apart that both have.
-    fn remedy(&self, keys: &LabelKeys) -> String {
-        let (key, label) = (&self.draft.carrier.key, &keys.weight);
-        let (identity, namespace) = (key.identity(), &key.namespace);
-        if self.same_pods && !self.draft.carrier.pods.is_empty() {
-            let remove = format!("kubectl label {identity} -n {namespace} {label}-");
-            return match self.draft.weight {
-                Weight::Percent(percent) => {
-                    let there = self.owner.key.label_command(label, &percent.to_string());
-                    format!(
-                        "Both have the same pods, so its label `{label}` has no effect. Write the weight there: {there}, or remove it here: \
-                         {remove}"
-                    )
-                }
-                _ => format!(
-                    "Both have the same pods, so its label `{label}` has no effect: {remove}"
-                ),
-            };
-        }
-        let selectors = match self.apart {
-            true => "",
-            false => "let each pod belong to one of the two only, and ",
-        };
-        let of_pods = self.draft.carrier.pods.iter();
-        let mut of_pods = of_pods.filter_map(|pod| pod.version.as_deref());
-        let label = &keys.version;
-        let change = if of_pods.all(|theirs| theirs != self.version.as_str()) {
-            key.label_command(label, "VERSION")
-        } else if key.kind == "service" {
-            format!(
-                "change the label `{label}` in the pod template of the workload behind {identity}, and on {identity}: {}",
-                key.label_command(label, "VERSION")
-            )
-        } else {
-            format!(
-                "change the label `{label}` of its pod template: kubectl edit {identity} -n {namespace}"
-            )
-        };
-        format!("To weigh them apart, {selectors}give one of the two another version: {change}")
-    }
 }

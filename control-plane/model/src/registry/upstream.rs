@@ -1,4 +1,4 @@
-//! Annotations and protocols → the way to the endpoints of a version.
+//! Annotations and protocols → upstream settings of a version.
 //!
 //! Invariant: an invalid value of `headgate.dev/tls` enables TLS, and disables nothing else.
 
@@ -10,19 +10,18 @@ use headgate_contract::names::{
     ANNOTATION_TLS_SNI,
 };
 
-use super::{Endpoints, Member, about};
+use super::{Endpoints, Member};
 use crate::address::dns_name;
 use crate::{
-    Address, Carrier, CarrierKey, Finding, HealthCheck, Protocol, Severity, Subject, Tls, Upstream,
-    reason,
+    Address, Carrier, CarrierKey, Finding, HealthCheck, Protocol, Severity, Tls, Upstream, reason,
 };
 
-/// The health check of the gRPC health service.
+/// Annotation value that selects the gRPC health service.
 const GRPC: &str = "grpc";
 /// Longest path of a health check, in bytes.
 const MAX_PATH: usize = 1024;
 
-/// What the annotations of carriers say.
+/// The upstream annotations of carriers, parsed.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct UpstreamAnnotations {
     tls: Option<bool>,
@@ -32,7 +31,7 @@ pub struct UpstreamAnnotations {
 }
 
 impl UpstreamAnnotations {
-    /// What those of one carrier say.
+    /// Parses the annotations of one carrier.
     pub(super) fn read(carrier: &Carrier, findings: &mut Vec<Finding>) -> Self {
         let mut reader = Reader { carrier, findings };
         let tls = reader.tls();
@@ -44,7 +43,7 @@ impl UpstreamAnnotations {
         }
     }
 
-    /// Takes from a younger carrier what this one does not say.
+    /// Takes from a younger carrier the settings that are missing here.
     pub(super) fn complete(&mut self, younger: Self) {
         self.tls = self.tls.or(younger.tls);
         self.sni = self.sni.take().or(younger.sni);
@@ -68,9 +67,9 @@ impl<'a> Reader<'a> {
             "true" => Some(true),
             "false" => Some(false),
             text => {
-                // Somebody wrote of encryption: what was meant is not guessed to be none.
-                let what = "is taken for `true`: write `true` or `false`";
-                self.warn(ANNOTATION_TLS, text, what, "true");
+                // A typing error must not send requests in plain text.
+                let problem = "counts as `true`: write `true` or `false`";
+                self.warn(ANNOTATION_TLS, text, problem, "true");
                 Some(true)
             }
         }
@@ -80,15 +79,15 @@ impl<'a> Reader<'a> {
         let text = self.text(annotation)?;
         let name = dns_name(text);
         if name.is_none() {
-            let what = "is ignored, so the endpoint's own name counts: write a DNS name";
-            self.warn(annotation, text, what, "api.example.com");
+            let problem = "is ignored, and the endpoint's own name takes effect: write a DNS name";
+            self.warn(annotation, text, problem, "api.example.com");
         } else if tls != Some(true) {
-            let what =
+            let problem =
                 format!("has no effect without `{ANNOTATION_TLS}: true`: remove it, or write both");
             self.warn(
                 annotation,
                 text,
-                &what,
+                &problem,
                 &format!("{text} {ANNOTATION_TLS}=true"),
             );
         }
@@ -104,41 +103,42 @@ impl<'a> Reader<'a> {
         if text.starts_with('/') && printable && text.len() <= MAX_PATH {
             return Some(HealthCheck::Http(text.to_owned()));
         }
-        let what = "is ignored: write the path that answers 200, or `grpc`";
-        self.warn(ANNOTATION_HEALTH_CHECK, text, what, "/health");
+        let problem = "is ignored: write the path that answers 200, or `grpc`";
+        self.warn(ANNOTATION_HEALTH_CHECK, text, problem, "/health");
         None
     }
 
-    fn warn(&mut self, annotation: &str, text: &str, what: &str, example: &str) {
+    fn warn(&mut self, annotation: &str, text: &str, problem: &str, example: &str) {
         let shown: String = text.chars().take(40).collect();
         let command = self.carrier.key.annotate_command(annotation, example);
-        let message = format!("annotation `{annotation}: {shown:?}` {what}, such as: {command}");
+        let message = format!("annotation `{annotation}: {shown:?}` {problem}, such as: {command}");
         let reason = reason::INVALID_UPSTREAM;
-        let warning = about(self.carrier, Severity::Warning, reason, message);
-        self.findings.push(warning);
+        let carrier = self.carrier;
+        self.findings
+            .push(carrier.finding(Severity::Warning, reason, message));
     }
 }
 
 impl Endpoints {
-    /// The way to them.
+    /// The upstream settings of the version.
     #[must_use]
     pub fn upstream(&self) -> Upstream {
         let protocol = self.protocol();
-        let said = &self.said;
-        let checks =
+        let annotations = &self.annotations;
+        let is_possible =
             |check: &HealthCheck| *check != HealthCheck::Grpc || protocol == Protocol::Http2;
         Upstream {
             protocol,
             by_name: self.all.iter().any(|a| matches!(a, Address::Name { .. })),
-            tls: said.tls.unwrap_or_default().then(|| Tls {
-                sni: said.sni.clone(),
-                san: said.san.clone(),
+            tls: annotations.tls.unwrap_or_default().then(|| Tls {
+                sni: annotations.sni.clone(),
+                san: annotations.san.clone(),
             }),
-            health_check: said.health_check.clone().filter(checks),
+            health_check: annotations.health_check.clone().filter(is_possible),
         }
     }
 
-    /// The protocol of most of the ready ones, else of most of all.
+    /// The protocol of most ready endpoints; if none is ready, of most endpoints.
     fn protocol(&self) -> Protocol {
         let among = match self.ready.is_empty() {
             true => &self.all,
@@ -148,82 +148,75 @@ impl Endpoints {
         for protocol in among.iter().filter_map(|a| self.protocols.get(a)) {
             *counts.entry(*protocol).or_default() += 1;
         }
-        // The last of equals wins `max_by_key`, the first is to.
+        // Of equal counts, `max_by_key` returns the last; the first protocol should win.
         let most = counts.into_iter().rev().max_by_key(|(_, count)| *count);
         most.map_or_else(Protocol::default, |(protocol, _)| protocol)
     }
 }
 
-/// What an operator should know of how the endpoints of a model are spoken to.
+/// Findings on the protocols and health checks of a model.
 pub(super) fn findings(model: &ModelId, members: &[Member]) -> Vec<Finding> {
     let mut findings = Vec::new();
-    let mut spoken: BTreeMap<Protocol, Vec<String>> = BTreeMap::new();
+    let mut by_protocol: BTreeMap<Protocol, Vec<String>> = BTreeMap::new();
     for member in members {
         for (version, endpoints) in &member.versions {
             let protocol = endpoints.protocol();
             if !endpoints.all.is_empty() {
-                let versions = spoken.entry(protocol).or_default();
+                let versions = by_protocol.entry(protocol).or_default();
                 versions.push(format!("{version} {protocol}"));
             }
-            let others = endpoints.protocols.values().any(|p| *p != protocol);
-            if others {
-                let what = format!(
-                    "endpoints of version {version} of model {model} speak different protocols: all are spoken to in {protocol}. \
-                     Say which one is right: {}",
+            if endpoints.protocols.values().any(|p| *p != protocol) {
+                let message = format!(
+                    "endpoints of version {version} of model {model} use different protocols: requests to all of them use {protocol}. \
+                     To set the protocol: {}",
                     member
                         .key
                         .annotate_command(ANNOTATION_PROTOCOL, &protocol.to_string()),
                 );
-                findings.push(of_member(member, reason::PROTOCOLS_DIFFER, what));
+                findings.push(warning(member, reason::PROTOCOLS_DIFFER, message));
             }
-            if endpoints.said.health_check == Some(HealthCheck::Grpc) && protocol != Protocol::Http2
-            {
-                let what = format!(
-                    "annotation `{ANNOTATION_HEALTH_CHECK}: {GRPC}` is ignored: version {version} of model {model} is not spoken to in HTTP/2. \
-                     If it serves gRPC: {}",
+            let grpc_check = endpoints.annotations.health_check == Some(HealthCheck::Grpc);
+            if grpc_check && protocol != Protocol::Http2 {
+                let message = format!(
+                    "annotation `{ANNOTATION_HEALTH_CHECK}: {GRPC}` is ignored: requests to version {version} of model {model} do not use \
+                     HTTP/2. If it serves gRPC: {}",
                     member.key.annotate_command(ANNOTATION_PROTOCOL, "grpc"),
                 );
-                findings.push(of_member(member, reason::INVALID_UPSTREAM, what));
+                findings.push(warning(member, reason::INVALID_UPSTREAM, message));
             }
         }
     }
-    if spoken.contains_key(&Protocol::Http1) && spoken.contains_key(&Protocol::Http2) {
-        let versions: Vec<String> = spoken.into_values().flatten().collect();
-        findings.extend(
-            members
-                .first()
-                .map(|member| mixed(model, &member.key, &versions)),
-        );
+    if by_protocol.contains_key(&Protocol::Http1) && by_protocol.contains_key(&Protocol::Http2) {
+        let versions: Vec<String> = by_protocol.into_values().flatten().collect();
+        let oldest = members.first();
+        findings.extend(oldest.map(|member| mixed(model, &member.key, &versions)));
     }
     findings
 }
 
-fn of_member(member: &Member, reason: &'static str, message: String) -> Finding {
-    Finding {
-        object: member.key.clone().into(),
+fn warning(member: &Member, reason: &'static str, message: String) -> Finding {
+    Finding::on_carrier(
+        &member.key,
+        &member.origin,
+        Severity::Warning,
         reason,
-        severity: Severity::Warning,
-        origin: member.origin.clone(),
         message,
-    }
+    )
 }
 
-/// Versions that no one protocol reaches.
+/// The finding on versions that no single protocol reaches.
 fn mixed(model: &ModelId, oldest: &CarrierKey, versions: &[String]) -> Finding {
     let message = format!(
-        "versions of model {model} speak different protocols ({}): a proxy without the filter reaches only those that speak the one \
-         of most sessions. If one of them is wrong: {}",
+        "versions of model {model} use different protocols ({}): a proxy without the filter uses the protocol of most sessions and \
+         reaches only the versions that use it. If one of them is wrong: {}",
         versions.join(", "),
         oldest.annotate_command(ANNOTATION_PROTOCOL, "PROTOCOL"),
     );
-    Finding {
-        object: Subject::Model {
-            namespace: oldest.namespace.clone(),
-            id: model.clone(),
-        },
-        reason: reason::PROTOCOLS_DIFFER,
-        severity: Severity::Info,
-        origin: String::new(),
+    Finding::on_model(
+        &oldest.namespace,
+        model,
+        Severity::Info,
+        reason::PROTOCOLS_DIFFER,
         message,
-    }
+    )
 }

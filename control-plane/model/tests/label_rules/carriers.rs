@@ -1,7 +1,7 @@
-//! Rules 1 to 4: where carriers stand, and what is ready of them.
+//! Rules 1 to 4: states of carriers, and readiness.
 
 use headgate_contract::Decimal;
-use headgate_model::{Standing, reason};
+use headgate_model::{CarrierState, reason};
 
 use crate::table::{check, row};
 use crate::world::{Build, carrier, llama, objects, planned};
@@ -163,13 +163,13 @@ fn rule_3_a_new_unlabelled_carrier_is_held() {
             &[],
         ),
         row(
-            "equal ones share, and the command that ends it is said",
+            "equal ones share, and a finding names the command that ends it",
             vec![carrier("z", "v1").created(5), carrier("y", "v2").created(5)],
             &[("v1", 50.0), ("v2", 50.0)],
             &[reason::EQUAL_AGE],
         ),
         row(
-            "a dark or canary carrier beside it is no base: it is not held by those",
+            "a dark or canary carrier beside it is no base, so it is not held",
             vec![
                 old().weight("0"),
                 new(),
@@ -179,7 +179,7 @@ fn rule_3_a_new_unlabelled_carrier_is_held() {
             &[],
         ),
         row(
-            "older than a promoted one, it stands by and nobody is told to weigh it",
+            "older than a promoted one, it stands by without a finding",
             vec![old(), new().weight("100")],
             &[("v1", 0.0), ("v2", 100.0)],
             &[],
@@ -203,8 +203,8 @@ fn rule_3_the_event_names_the_command() {
         "{}",
         finding.message
     );
-    let standing = &llama(&plan).carriers[1].standing;
-    assert!(matches!(standing, Standing::Held { beside } if beside.name == "a"));
+    let state = &llama(&plan).carriers[1].state;
+    assert!(matches!(state, CarrierState::Held { beside } if beside.name == "a"));
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! The label rules of the design, each as a table under its number and words.
+//! The label rules, each as a table under its number.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod carriers;

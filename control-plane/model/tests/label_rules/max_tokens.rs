@@ -1,4 +1,4 @@
-//! What a request that names no `max_tokens` reserves, as the annotations of a model's carriers say.
+//! The `max_tokens` of a request that names none, from the annotations of a model's carriers.
 
 use headgate_contract::DefaultMaxTokens::{self, Context, Tokens};
 use headgate_contract::names::{ANNOTATION_CONTEXT_LENGTH, ANNOTATION_DEFAULT_MAX_TOKENS};
@@ -7,7 +7,7 @@ use headgate_model::{Carrier, reason};
 use crate::world::{Build, carrier, llama, objects, planned, reasons};
 
 /// The carrier number `age`, oldest first, with these annotations.
-fn saying(age: i64, default: Option<&str>, context: Option<&str>) -> Carrier {
+fn annotated(age: i64, default: Option<&str>, context: Option<&str>) -> Carrier {
     let name = ["a", "b", "c"][usize::try_from(age).unwrap()];
     let mut carrier = carrier(name, &format!("v{age}")).created(age).joins();
     if let Some(text) = default {
@@ -19,12 +19,12 @@ fn saying(age: i64, default: Option<&str>, context: Option<&str>) -> Carrier {
     carrier
 }
 
-type Said = (Option<&'static str>, Option<&'static str>);
+type Annotations = (Option<&'static str>, Option<&'static str>);
 
 #[test]
-fn the_oldest_carrier_that_says_a_default_decides_for_the_model() {
+fn the_oldest_carrier_with_a_default_decides_for_the_model() {
     let differ = reason::MAX_TOKENS_DIFFER;
-    let rows: [(&[Said], DefaultMaxTokens, &[&str]); 10] = [
+    let rows: [(&[Annotations], DefaultMaxTokens, &[&str]); 10] = [
         (&[(None, None)], Tokens(512), &[]),
         (&[(Some("4096"), None)], Tokens(4096), &[]),
         (&[(Some("context"), Some("8192"))], Context(8192), &[]),
@@ -39,7 +39,7 @@ fn the_oldest_carrier_that_says_a_default_decides_for_the_model() {
             Tokens(1024),
             &[differ],
         ),
-        // Another carrier of the model knows the length.
+        // Another carrier of the model declares the length.
         (
             &[(Some("context"), None), (None, Some("8192"))],
             Context(8192),
@@ -65,7 +65,7 @@ fn the_oldest_carrier_that_says_a_default_decides_for_the_model() {
         ),
     ];
     for (said, wanted, found) in rows {
-        let carriers = (0..).zip(said).map(|(i, (d, c))| saying(i, *d, *c));
+        let carriers = (0..).zip(said).map(|(i, (d, c))| annotated(i, *d, *c));
         let plan = planned(&objects(carriers));
         assert_eq!(llama(&plan).plan.default_max_tokens, wanted, "{said:?}");
         let mut reasons = reasons(&plan);
@@ -77,11 +77,11 @@ fn the_oldest_carrier_that_says_a_default_decides_for_the_model() {
 }
 
 #[test]
-fn what_is_no_number_of_tokens_is_ignored_and_said_with_the_command() {
+fn an_invalid_number_of_tokens_is_ignored_and_reported_with_the_command() {
     for text in ["", "0", "10000001", "-1", "4k", "1e3", "Context"] {
         let plan = planned(&objects([
-            saying(0, Some(text), None),
-            saying(1, Some("64"), None),
+            annotated(0, Some(text), None),
+            annotated(1, Some("64"), None),
         ]));
         assert_eq!(llama(&plan).plan.default_max_tokens, Tokens(64), "{text:?}");
         let [finding] = plan.findings.as_slice() else {
@@ -92,7 +92,7 @@ fn what_is_no_number_of_tokens_is_ignored_and_said_with_the_command() {
         assert!(finding.message.contains(command), "{}", finding.message);
     }
     for text in ["", "context", "8k"] {
-        let plan = planned(&objects([saying(0, Some("context"), Some(text))]));
+        let plan = planned(&objects([annotated(0, Some("context"), Some(text))]));
         assert_eq!(llama(&plan).plan.default_max_tokens, Tokens(512));
         let invalid = plan
             .findings

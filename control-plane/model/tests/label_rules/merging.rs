@@ -1,11 +1,11 @@
-//! What is declared twice, or cannot be read, beside the numbered rules.
+//! Duplicate declarations and labels that cannot be read.
 
 use headgate_model::{Address, Carrier, Finding, reason};
 
 use crate::world::{Build, carrier, llama, objects, percents, planned, reasons, version};
 
 #[test]
-fn one_version_in_two_carriers_merges_endpoints_and_the_oldest_weight_counts() {
+fn one_version_in_two_carriers_merges_endpoints_and_takes_the_oldest_weight() {
     let plan = planned(&objects([
         carrier("old", "v2").created(1).weight("10").ready(2),
         carrier("new", "v2").created(2).weight("80").ready(3),
@@ -28,7 +28,7 @@ fn one_version_in_two_carriers_merges_endpoints_and_the_oldest_weight_counts() {
 }
 
 #[test]
-fn merged_carriers_are_ready_together_and_the_replicas_of_both_count() {
+fn merged_carriers_sum_ready_and_desired_replicas() {
     let plan = planned(&objects([
         carrier("old", "v1").created(1).unready(1).desired(2),
         carrier("new", "v1").created(2).ready(3).desired(4),
@@ -69,7 +69,7 @@ fn a_client_name_claimed_twice_goes_to_the_oldest() {
 }
 
 #[test]
-fn namespaces_are_apart() {
+fn namespaces_are_independent() {
     let plan = planned(&objects([
         carrier("a", "v1").created(1),
         carrier("b", "v2").created(2).namespace("other"),
@@ -81,12 +81,12 @@ fn namespaces_are_apart() {
 }
 
 #[test]
-fn a_version_that_no_pod_of_a_template_may_have_is_said_once_and_the_carriers_counts() {
+fn an_invalid_version_of_a_pod_template_is_reported_once_and_the_carriers_takes_effect() {
     let plan = planned(&objects([carrier("a", "v1").ready(1).rolling("-v3", 40)]));
     assert_eq!(
         percents(llama(&plan)),
         [("v1".to_owned(), 100.0)].into(),
-        "what is served is served on"
+        "serving versions keep serving"
     );
     let [finding] = plan.findings.as_slice() else {
         panic!("{:?}", plan.findings)
@@ -102,7 +102,7 @@ fn a_version_that_no_pod_of_a_template_may_have_is_said_once_and_the_carriers_co
 }
 
 #[test]
-fn a_label_that_is_no_name_is_reported_and_takes_nothing_else_with_it() {
+fn an_invalid_label_is_reported_and_affects_nothing_else() {
     let mut service = carrier("s", "v9").label("model-name", "llama");
     service.key.kind = "service".into();
     service.labels.remove("model-version");
@@ -123,7 +123,7 @@ fn a_label_that_is_no_name_is_reported_and_takes_nothing_else_with_it() {
 }
 
 #[test]
-fn what_two_carriers_bring_is_wanted_once() {
+fn replicas_of_two_carriers_with_the_same_pods_count_once() {
     let fronts = |overlap: bool| {
         let mut front = carrier("front", "v1").created(1).ready(2).desired(2);
         let mut headless = carrier("headless", "v1").created(2).ready(2).desired(2);
@@ -134,7 +134,7 @@ fn what_two_carriers_bring_is_wanted_once() {
         }
         planned(&objects([front, headless]))
     };
-    // A headless Service beside a ClusterIP one: the same pods, and no finding.
+    // A headless Service beside a ClusterIP Service: the same pods, and no finding.
     let same = fronts(true);
     let member = &llama(&same).carriers[0];
     assert_eq!((member.ready, member.desired), (2, 2));
@@ -167,7 +167,7 @@ fn a_pod_that_two_carriers_bring_on_different_ports_is_one_endpoint() {
     assert_eq!((member.ready, member.desired), (3, 3));
     assert_eq!(reasons(&plan), [reason::VERSION_MERGED]);
 
-    // Pods of two names on one node are two.
+    // Pods with different names on one node are different pods.
     for pod in &mut other.pods {
         pod.name = format!("{}-on-the-host", pod.name);
     }
@@ -175,7 +175,7 @@ fn a_pod_that_two_carriers_bring_on_different_ports_is_one_endpoint() {
     assert_eq!(llama(&plan).carriers[0].ready, 5);
 }
 
-/// The one finding of a plan, if there is one.
+/// The finding of a plan, if there is one; there must not be more.
 #[track_caller]
 fn only(carriers: &[Carrier]) -> Option<Finding> {
     let mut found = planned(&objects(carriers.to_vec())).findings;
@@ -183,7 +183,7 @@ fn only(carriers: &[Carrier]) -> Option<Finding> {
     found.pop()
 }
 
-/// What a command `kubectl label` of a message does to the carrier that it names.
+/// Applies a command `kubectl label` of a message to the carrier that it names.
 #[track_caller]
 fn follow(finding: &Finding, command: &str, carriers: &mut [Carrier]) {
     assert!(finding.message.contains(command), "{}", finding.message);
@@ -200,7 +200,7 @@ fn follow(finding: &Finding, command: &str, carriers: &mut [Carrier]) {
 }
 
 #[test]
-fn a_twin_service_needs_no_weight_and_following_the_advice_for_one_ends_the_finding() {
+fn a_twin_service_needs_no_weight_and_the_advice_ends_the_finding() {
     let service = |name: &str, created: i64| {
         let mut service = carrier(name, "v1").created(created);
         service.key.kind = "service".to_owned();
@@ -210,7 +210,7 @@ fn a_twin_service_needs_no_weight_and_following_the_advice_for_one_ends_the_find
     let (front, headless) = (|| service("front", 1), || service("headless", 2));
     let weighted = [front().weight("10"), headless()];
     assert_eq!(only(&weighted), None);
-    // On the one that does not own the version, it has no effect.
+    // On the Service that does not own the version, a weight has no effect.
     let mistaken = [front(), headless().weight("10")];
     for command in [
         "kubectl label service/front -n default canary-weight=10 --overwrite",
@@ -231,7 +231,7 @@ fn a_twin_service_needs_no_weight_and_following_the_advice_for_one_ends_the_find
 }
 
 #[test]
-fn following_the_advice_for_a_version_of_unlike_pods_ends_the_finding() {
+fn the_advice_for_a_version_with_different_pods_ends_the_finding() {
     let mut carriers = [
         carrier("old", "v1").created(1).weight("10"),
         carrier("new", "v1").created(2).weight("20"),
@@ -241,7 +241,7 @@ fn following_the_advice_for_a_version_of_unlike_pods_ends_the_finding() {
     let command = "kubectl label deployment/new -n default model-version=VERSION --overwrite";
     follow(&found, command, &mut carriers);
     assert_eq!(only(&carriers), None);
-    // The version of pods comes before that of their carrier.
+    // The version of a pod takes precedence over that of its carrier.
     let mut carriers = [
         carrier("old", "v1").created(1),
         carrier("new", "v1").created(2).ready(0).rolling("v1", 2),
@@ -268,7 +268,7 @@ fn following_the_advice_for_a_version_of_unlike_pods_ends_the_finding() {
 }
 
 #[test]
-fn a_wish_that_overlaps_adds_what_nobody_else_wants() {
+fn overlapping_desired_replicas_count_once() {
     let old = carrier("old", "v1").created(1).ready(2).desired(2);
     let mut new = carrier("new", "v1").created(2).ready(3).desired(6);
     new.pods[..2].clone_from_slice(&old.pods);
@@ -276,7 +276,7 @@ fn a_wish_that_overlaps_adds_what_nobody_else_wants() {
     let member = &llama(&plan).carriers[0];
     assert_eq!((member.ready, member.desired), (3, 6));
 
-    // A weight that does not count is still told of.
+    // A weight without effect still has a finding.
     let old = carrier("old", "v1").created(1).ready(2).desired(2);
     let mut new = carrier("new", "v1").created(2).weight("10").desired(2);
     new.pods = old.pods.clone();
@@ -287,7 +287,7 @@ fn a_wish_that_overlaps_adds_what_nobody_else_wants() {
 }
 
 #[test]
-fn services_of_two_versions_that_select_the_same_pods_are_said() {
+fn services_of_two_versions_that_select_the_same_pods_are_reported() {
     let service = |name: &str, version: &str, created: i64| {
         let mut service = carrier(name, version).created(created);
         service.key.kind = "service".to_owned();
@@ -311,7 +311,7 @@ fn services_of_two_versions_that_select_the_same_pods_are_said() {
         "{}",
         found.message
     );
-    // A canary under way has a pod of its own.
+    // A running canary has a pod of its own.
     let mut own = canary();
     own.pods = carrier("own", "v2").ready(1).pods;
     assert_eq!(said(vec![stable(), own]), None);

@@ -1,10 +1,10 @@
-//! A table of worlds, and what each comes to.
+//! A table of carriers, with the expected shares and findings of each row.
 
 use headgate_model::Carrier;
 
 use crate::world::{llama, objects, percents, planned, reasons};
 
-/// A world, what each version gets in percent, and the reasons of the findings.
+/// Carriers, the expected share of each version in percent, and the expected reasons of findings.
 pub(crate) struct Row {
     case: &'static str,
     carriers: Vec<Carrier>,

@@ -1,4 +1,4 @@
-//! How the endpoints of a version are reached, as its pods and the annotations of its carriers say.
+//! Upstream settings of a version, from its pods and the annotations of its carriers.
 
 use headgate_contract::names::{
     ANNOTATION_HEALTH_CHECK, ANNOTATION_TLS, ANNOTATION_TLS_SAN, ANNOTATION_TLS_SNI,
@@ -7,7 +7,7 @@ use headgate_model::{Carrier, HealthCheck, Plan, Pod, Protocol, Severity, Tls, U
 
 use crate::world::{Build, carrier, llama, objects, planned, reasons};
 
-fn speaking(mut carrier: Carrier, protocols: &[Protocol]) -> Carrier {
+fn with_protocols(mut carrier: Carrier, protocols: &[Protocol]) -> Carrier {
     carrier = carrier.ready(u32::try_from(protocols.len()).unwrap());
     for (pod, protocol) in carrier.pods.iter_mut().zip(protocols) {
         pod.protocol = *protocol;
@@ -22,7 +22,7 @@ fn upstream<'a>(plan: &'a Plan, version: &str) -> &'a Upstream {
 }
 
 #[test]
-fn a_version_is_spoken_to_as_most_of_its_ready_endpoints_are() {
+fn a_version_uses_the_protocol_of_most_ready_endpoints() {
     use Protocol::{Client, Http1, Http2};
     for (pods, expected, differ) in [
         (&[Http1][..], Http1, false),
@@ -31,18 +31,18 @@ fn a_version_is_spoken_to_as_most_of_its_ready_endpoints_are() {
         (&[Http1, Http2, Http2], Http2, true),
         (&[Http2, Http1], Http1, true),
     ] {
-        let plan = planned(&objects([speaking(carrier("a", "v1"), pods)]));
+        let plan = planned(&objects([with_protocols(carrier("a", "v1"), pods)]));
         assert_eq!(upstream(&plan, "v1").protocol, expected, "{pods:?}");
         let found = reasons(&plan).contains(&reason::PROTOCOLS_DIFFER);
         assert_eq!(found, differ, "{pods:?}");
     }
-    let mut a = speaking(carrier("a", "v1"), &[Http1, Http2]);
+    let mut a = with_protocols(carrier("a", "v1"), &[Http1, Http2]);
     a.pods[0].ready = false;
     assert_eq!(upstream(&planned(&objects([a])), "v1").protocol, Http2);
 }
 
 #[test]
-fn versions_that_exclude_each_other_are_said_to() {
+fn versions_with_incompatible_protocols_are_reported() {
     use Protocol::{Client, Http1, Http2};
     for (one, two, said) in [
         (Http1, Http2, true),
@@ -51,8 +51,8 @@ fn versions_that_exclude_each_other_are_said_to() {
         (Http2, Http2, false),
     ] {
         let carriers = [
-            speaking(carrier("a", "v1"), &[one]),
-            speaking(carrier("b", "v2").weight("10"), &[two]),
+            with_protocols(carrier("a", "v1"), &[one]),
+            with_protocols(carrier("b", "v2").weight("10"), &[two]),
         ];
         let plan = planned(&objects(carriers));
         let found = plan
@@ -61,11 +61,7 @@ fn versions_that_exclude_each_other_are_said_to() {
             .find(|f| f.reason == reason::PROTOCOLS_DIFFER);
         assert_eq!(found.is_some(), said, "{one:?} {two:?}");
         if let Some(finding) = found {
-            assert_eq!(
-                finding.severity,
-                Severity::Info,
-                "both are served as they should"
-            );
+            assert_eq!(finding.severity, Severity::Info, "both versions serve");
             assert!(
                 finding.message.contains("v1 http1, v2 http2"),
                 "{}",
@@ -76,7 +72,7 @@ fn versions_that_exclude_each_other_are_said_to() {
 }
 
 #[test]
-fn annotations_say_tls_and_health_checks_and_what_is_wrong_is_named() {
+fn annotations_set_tls_and_health_checks_and_invalid_ones_are_reported() {
     let sni = |name: &str| Tls {
         sni: Some(name.into()),
         san: None,
@@ -97,7 +93,7 @@ fn annotations_say_tls_and_health_checks_and_what_is_wrong_is_named() {
             None,
             None,
         ),
-        // A typing error never sends in clear what was to be encrypted.
+        // A typing error must not disable TLS.
         (
             &[(ANNOTATION_TLS, "yes")],
             Some(Tls::default()),
@@ -146,7 +142,7 @@ fn annotations_say_tls_and_health_checks_and_what_is_wrong_is_named() {
             None,
             Some(ANNOTATION_HEALTH_CHECK),
         ),
-        // The gRPC health service is there over HTTP/2 alone; the proxy refuses a cluster that says otherwise.
+        // The gRPC health service requires HTTP/2; a proxy rejects a cluster with another protocol.
         (
             &[(ANNOTATION_HEALTH_CHECK, "grpc")],
             None,
@@ -184,14 +180,14 @@ fn annotations_say_tls_and_health_checks_and_what_is_wrong_is_named() {
             );
         }
     }
-    let grpc =
-        speaking(carrier("a", "v1"), &[Protocol::Http2]).annotated(ANNOTATION_HEALTH_CHECK, "grpc");
+    let grpc = with_protocols(carrier("a", "v1"), &[Protocol::Http2])
+        .annotated(ANNOTATION_HEALTH_CHECK, "grpc");
     let plan = planned(&objects([grpc]));
     assert_eq!(upstream(&plan, "v1").health_check, Some(HealthCheck::Grpc));
 }
 
 #[test]
-fn a_version_goes_by_name_while_one_of_its_endpoints_does() {
+fn a_version_is_by_name_if_one_of_its_endpoints_is() {
     let mut a = carrier("a", "v1");
     assert!(!upstream(&planned(&objects([a.clone()])), "v1").by_name);
     let address: headgate_model::Address = "api.example.com:443".parse().unwrap();
@@ -206,7 +202,7 @@ fn a_version_goes_by_name_while_one_of_its_endpoints_does() {
 }
 
 #[test]
-fn of_two_carriers_of_one_version_the_older_says_and_the_younger_completes() {
+fn the_younger_of_two_carriers_completes_the_annotations_of_the_older() {
     let old = carrier("a", "v1")
         .created(1)
         .annotated(ANNOTATION_TLS, "true");

@@ -1,4 +1,4 @@
-//! Rules 5 to 8: weights that exceed or cannot be read, the levels of a pick, pins.
+//! Rules 5 to 8: weights above 100, invalid weights, the levels of a pick, pins.
 
 use headgate_contract::Decimal;
 use headgate_model::reason;
@@ -64,7 +64,7 @@ fn rule_6_an_invalid_weight_counts_as_0_only_while_another_can_serve() {
             bad,
         ),
         row(
-            "0 beside an older promoted carrier: it is wrong, not held",
+            "0 beside an older promoted carrier: it is invalid, not held",
             vec![
                 carrier("a", "v1").created(1).weight("100"),
                 carrier("b", "v2").created(2).weight("1,5"),

@@ -1,4 +1,4 @@
-//! What counts as the loss of a base, and who follows a base that is gone.
+//! Loss of a base, and its successor.
 
 use super::*;
 
@@ -12,14 +12,14 @@ fn base(cluster: &Cluster) -> Vec<&str> {
 }
 
 #[test]
-fn a_weight_on_the_base_is_no_loss_of_it() {
+fn a_weight_on_the_base_does_not_lose_it() {
     for on_base_lost in [OnBaseLost::Release, OnBaseLost::Hold] {
         let mut cluster = Cluster::new(ServedModelSpec {
             on_base_lost,
             ..ServedModelSpec::default()
         });
         cluster.settle(&[one(), two(), three()]);
-        // One label after the other.
+        // The labels change one after the other.
         let first = [one().weight("90"), two(), three()];
         assert_eq!(
             cluster.percents(&first),
@@ -41,7 +41,7 @@ fn a_weight_on_the_base_is_no_loss_of_it() {
             assert!(!said.contains(&reason), "{on_base_lost:?}: {said:?}");
         }
         assert_eq!(base(&cluster), ["deployment/m-v1"]);
-        // Unready, it is lost like any other.
+        // An unready base is lost.
         let lost = [one().weight("90").unready(2), two().weight("10"), three()];
         let served: f64 = cluster.percents(&lost).iter().map(|(_, share)| share).sum();
         let expected = match on_base_lost {
@@ -64,7 +64,7 @@ fn a_canary_of_the_base_version_is_not_the_base() {
 }
 
 #[test]
-fn of_equally_old_versions_the_one_that_is_ready_first_is_not_the_base_alone() {
+fn the_first_ready_of_equally_old_versions_is_not_the_base_alone() {
     let mut cluster = Cluster::new(ServedModelSpec::default());
     let loading = two().created(1).unready(2);
     cluster.settle(&[one(), loading]);
@@ -76,15 +76,15 @@ fn of_equally_old_versions_the_one_that_is_ready_first_is_not_the_base_alone() {
     );
     let plan = cluster.settle(&both);
     assert!(reasons(&plan).contains(&reason::EQUAL_AGE));
-    // Once a person has decided, nothing is said any more.
+    // After a user has decided, there is no finding.
     let decided = [one(), two().created(1).weight("0")];
     assert!(!reasons(&cluster.settle(&decided)).contains(&reason::EQUAL_AGE));
 }
 
 #[test]
-fn a_promoted_base_that_is_deleted_gives_back_to_the_one_before_it() {
+fn deleting_a_promoted_base_returns_to_the_previous_base() {
     let mut cluster = Cluster::new(ServedModelSpec::default());
-    // Recreated, so that the held version is the older one.
+    // The base is recreated, so the held version is older.
     let stable = || one().created(9);
     cluster.settle(&[one(), three()]);
     cluster.settle(&[stable(), three()]);
@@ -103,7 +103,7 @@ fn a_promoted_base_that_is_deleted_gives_back_to_the_one_before_it() {
 }
 
 #[test]
-fn a_carrier_of_several_that_are_the_base_keeps_its_place_under_another_name() {
+fn a_renamed_carrier_of_a_shared_base_stays_in_the_base() {
     let mut cluster = Cluster::new(ServedModelSpec::default());
     let equal = || two().created(1);
     cluster.settle(&[one(), equal()]);

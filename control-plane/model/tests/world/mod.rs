@@ -1,4 +1,4 @@
-//! Small worlds for the tests: carriers in one line each, and what was planned for them.
+//! Builders of objects and plans for the tests.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -32,10 +32,10 @@ pub fn carrier(name: &str, version: &str) -> Carrier {
         labels: labels.map(|(k, v)| (k.to_owned(), v.to_owned())).into(),
         annotations: BTreeMap::new(),
         desired: 1,
-        wishes: BTreeMap::new(),
+        owner_replicas: BTreeMap::new(),
         pods: Vec::new(),
         min_ready_seconds: 0,
-        troubles: Vec::new(),
+        unready_reasons: Vec::new(),
         origin: format!("{name}.yaml"),
     }
     .ready(1)
@@ -61,7 +61,7 @@ impl Build for Carrier {
         self.label(names::LABEL_WEIGHT, label)
     }
     fn created(mut self, seconds: i64) -> Self {
-        // Steps of 100 s: what was created within 10 s of each other is equally old.
+        // Steps of 100 s: carriers created within 10 s of each other have equal age.
         self.created = Some(seconds * 100);
         self
     }
@@ -138,13 +138,13 @@ pub fn planned(objects: &Objects) -> Plan {
     plan(&registry, objects, &Scales::default())
 }
 
-/// The plan, where policies in namespace `root` count everywhere.
+/// The plan with root namespace `root`.
 pub fn planned_under(root: &str, objects: &Objects) -> Plan {
-    let registry = Registry::build(objects, &LabelKeys::default()).rooted(Some(root));
+    let registry = Registry::build(objects, &LabelKeys::default()).with_root_namespace(Some(root));
     plan(&registry, objects, &Scales::default())
 }
 
-/// What became of a policy.
+/// The outcome of a policy.
 pub fn outcome<'a>(
     plan: &'a Plan,
     kind: PolicyKind,

@@ -42,13 +42,13 @@ fn objects(carriers: &[(&str, &str, Option<&str>)]) -> Objects {
             labels: labels.map(|(k, v)| (k.to_owned(), v.to_owned())).collect(),
             annotations: BTreeMap::new(),
             desired: 1,
-            wishes: BTreeMap::new(),
+            owner_replicas: BTreeMap::new(),
             pods: vec![Pod::at(
                 key.name.clone(),
                 std::net::SocketAddr::from(([127, 0, 0, 1], 9)),
             )],
             min_ready_seconds: 0,
-            troubles: Vec::new(),
+            unready_reasons: Vec::new(),
             origin: String::new(),
         };
         objects.carriers.insert(key, carrier);

@@ -1,6 +1,6 @@
 //! Which of the known names may have been meant by one that is not known.
 
-use headgate_model::edits;
+use strsim::levenshtein;
 
 /// At most this many.
 const MOST: usize = 5;
@@ -15,7 +15,7 @@ pub fn near<'a>(wanted: &str, known: impl IntoIterator<Item = &'a str>) -> Vec<&
             let lower = name.to_lowercase();
             // With its namespace or without, as it was asked for.
             let short = lower.rsplit('/').next().unwrap_or(&lower);
-            let away = edits(&wanted, &lower).min(edits(&wanted, short));
+            let away = levenshtein(&wanted, &lower).min(levenshtein(&wanted, short));
             let within = wanted.len() > 2 && (lower.contains(&wanted) || wanted.contains(short));
             (away <= allowed || within).then_some((away, name))
         })
@@ -43,8 +43,8 @@ mod tests {
 
     #[test]
     fn edits_are_counted() {
-        assert_eq!(edits("kitten", "sitting"), 3);
-        assert_eq!(edits("", "abc"), 3);
-        assert_eq!(edits("same", "same"), 0);
+        assert_eq!(levenshtein("kitten", "sitting"), 3);
+        assert_eq!(levenshtein("", "abc"), 3);
+        assert_eq!(levenshtein("same", "same"), 0);
     }
 }

@@ -8,10 +8,10 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
 use headgate_contract::names;
-use headgate_model::ports::{Chosen, all_tls};
+use headgate_model::ports::{ChosenPort, all_tls};
 use headgate_model::{
-    Carrier, CarrierKey, Finding, Pod, Severity, Wishes, annotation_findings, incomplete_labels,
-    reason, template_findings,
+    Carrier, CarrierKey, Finding, OwnerReplicas, Pod, Severity, annotation_findings,
+    incomplete_labels, reason, template_findings,
 };
 
 use super::findings::CarrierFindings;
@@ -239,15 +239,15 @@ impl Store {
         let written = self.written(&at, object, &mut findings);
         let serving_pods = self.serving_pods(&at, key, object, &mut findings);
         self.say_unread_pools(&serving_pods, &mut findings);
-        let (pods, (desired, wishes)) = match written {
+        let (pods, (desired, owner_replicas)) = match written {
             Some(pods) => {
                 let desired = u32::try_from(pods.len()).unwrap_or(u32::MAX);
-                (pods, (desired, Wishes::new()))
+                (pods, (desired, OwnerReplicas::new()))
             }
             None => (
                 self.endpoints(&serving_pods, &mut findings),
                 match serving_pods.standby {
-                    true => (0, Wishes::new()),
+                    true => (0, OwnerReplicas::new()),
                     false => self.desired(&at, key, &serving_pods.serving),
                 },
             ),
@@ -263,9 +263,9 @@ impl Store {
             labels,
             annotations: object.meta.annotations.clone(),
             desired,
-            wishes,
+            owner_replicas,
             min_ready_seconds: self.min_ready_seconds(&at, &serving_pods),
-            troubles: self.troubles(&serving_pods),
+            unready_reasons: self.unready_reasons(&serving_pods),
             pods,
             origin,
         };
@@ -330,7 +330,7 @@ impl Store {
             let slips = template_findings(findings.key, findings.origin, &pod.meta.annotations);
             findings.findings.extend(slips);
         }
-        let endpoint = |(member, chosen): (&&Key, &Chosen)| {
+        let endpoint = |(member, chosen): (&&Key, &ChosenPort)| {
             let object = self.objects.get(*member)?;
             let Body::Pod {
                 address,
@@ -374,13 +374,15 @@ impl Store {
     }
 
     /// Why pods that should serve do not, each reason once.
-    fn troubles(&self, serving_pods: &ServingPods<'_>) -> Vec<String> {
+    fn unready_reasons(&self, serving_pods: &ServingPods<'_>) -> Vec<String> {
         let pods = serving_pods
             .serving
             .iter()
             .filter_map(|pod| self.objects.get(*pod));
         let of = |pod: &Object| match &pod.body {
-            Body::Pod { troubles, .. } if lives(pod) => troubles.clone(),
+            Body::Pod {
+                unready_reasons, ..
+            } if lives(pod) => unready_reasons.clone(),
             _ => Vec::new(),
         };
         let all: BTreeSet<String> = pods.flat_map(of).collect();

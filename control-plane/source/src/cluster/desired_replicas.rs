@@ -2,11 +2,11 @@
 //!
 //! Invariant: each desired replica counts once. An owner of pods has a number of desired replicas, and an owner above it limits that
 //! number. A Service counts the replicas that it selects, and no others. Where several carriers stand for pods of one owner, each names
-//! the owner and what that one wants of all its pods, so that the model counts the wish once.
+//! the owner and what that one wants of all its pods, so that the model counts the replicas once.
 
 use std::collections::BTreeSet;
 
-use headgate_model::{CarrierKey, Wish, Wishes};
+use headgate_model::{CarrierKey, OwnerReplicas, OwnerShare};
 
 use super::lineage::LONGEST;
 use super::objects::{Body, Object};
@@ -22,51 +22,63 @@ impl Store {
         at: &Key,
         key: &CarrierKey,
         serving: &BTreeSet<&Key>,
-    ) -> (u32, Wishes) {
+    ) -> (u32, OwnerReplicas) {
         if at.0 != WatchedKind::Services {
             let part = self.wants(at, serving, LONGEST).unwrap_or(1);
-            return (part, self.wish_of_an_owner(at, part));
+            return (part, self.share_of_an_owner(at, part));
         }
         let none = BTreeSet::new();
         let selected = self.members.get(key).unwrap_or(&none);
         let mut tops: BTreeSet<Key> = selected.iter().map(|member| self.top(member)).collect();
         tops.retain(|top| !self.is_below_a_pod(top) || self.serves(top, serving));
         let tops = self.without_idle(tops.iter().collect(), serving);
-        let mut wishes = Wishes::new();
+        let mut owner_replicas = OwnerReplicas::new();
         for top in tops {
-            self.wishes(top, selected, serving, LONGEST, &mut wishes);
+            self.owner_replicas(top, selected, serving, LONGEST, &mut owner_replicas);
         }
-        let parts = wishes.values().map(|wish| wish.part);
-        (parts.fold(0, u32::saturating_add), wishes)
+        let parts = owner_replicas.values().map(|share| share.desired);
+        (parts.fold(0, u32::saturating_add), owner_replicas)
     }
 
-    /// The wish of a carrier that is no Service, where an owner above it wants a number of pods.
-    fn wish_of_an_owner(&self, at: &Key, part: u32) -> Wishes {
+    /// The share of a carrier that is not a Service in the replicas of an owner above it.
+    fn share_of_an_owner(&self, at: &Key, part: u32) -> OwnerReplicas {
         let above = self.above(at).into_iter();
         let above: Vec<Key> = above
             .take_while(|owner| owner.0 != WatchedKind::Pods)
             .collect();
         let mut outermost_first = above.iter().rev();
-        let wish = outermost_first.find_map(|owner| {
+        let share = outermost_first.find_map(|owner| {
             let whole = self.number(owner)?;
-            Some((self.carrier_key(owner).identity(), Wish { part, whole }))
+            Some((
+                self.carrier_key(owner).identity(),
+                OwnerShare {
+                    desired: part,
+                    total: whole,
+                },
+            ))
         });
-        wish.into_iter().collect()
+        share.into_iter().collect()
     }
 
     /// Adds what is selected of each outermost owner, or pod, that says how many it wants.
-    fn wishes(
+    fn owner_replicas(
         &self,
         key: &Key,
         selected: &BTreeSet<Key>,
         serving: &BTreeSet<&Key>,
         depth: usize,
-        wishes: &mut Wishes,
+        owner_replicas: &mut OwnerReplicas,
     ) {
         if let Some(whole) = self.number(key) {
             if let Some(part) = self.selected_part(key, selected, serving, depth) {
                 let owner = self.carrier_key(key).identity();
-                wishes.insert(owner, Wish { part, whole });
+                owner_replicas.insert(
+                    owner,
+                    OwnerShare {
+                        desired: part,
+                        total: whole,
+                    },
+                );
             }
             return;
         }
@@ -74,7 +86,7 @@ impl Store {
             return;
         };
         for child in self.busy_children(object, serving) {
-            self.wishes(child, selected, serving, depth, wishes);
+            self.owner_replicas(child, selected, serving, depth, owner_replicas);
         }
     }
 

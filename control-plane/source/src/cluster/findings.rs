@@ -6,7 +6,7 @@ use headgate_contract::names;
 use headgate_model::{CarrierKey, Finding, LabelKeys, Severity, Subject, reason};
 
 use super::objects::Controller;
-use super::parts::Ambiguous;
+use super::parts::AmbiguousPort;
 
 /// Gathers findings.
 pub(super) struct CarrierFindings<'a> {
@@ -72,11 +72,11 @@ impl CarrierFindings<'_> {
         );
     }
 
-    pub(super) fn ambiguous(&mut self, ambiguous: &Ambiguous) {
+    pub(super) fn ambiguous(&mut self, ambiguous: &AmbiguousPort) {
         let port = self.annotate(names::ANNOTATION_PORT, "PORT");
-        let which = &ambiguous.which;
+        let which = &ambiguous.candidates;
         // A Service that leads to several ports itself settles nothing.
-        let service = match &ambiguous.settling[..] {
+        let service = match &ambiguous.deciding_services[..] {
             [] => String::new(),
             [service, ..] => {
                 let command = self.annotate(names::ANNOTATION_SERVICE, service);

@@ -8,7 +8,7 @@ use std::net::IpAddr;
 
 use headgate_contract::names;
 use headgate_model::Protocol;
-use headgate_model::ports::{PodPort, ServicePort, Target, protocol_of_all};
+use headgate_model::ports::{PodPort, ServicePort, TargetPort, protocol_of_all};
 use k8s_openapi::jiff::Timestamp;
 use serde_json::Value;
 
@@ -71,7 +71,7 @@ pub(crate) enum Body {
         /// Its containers ended for good; it may keep its address and stay for days.
         ended: bool,
         /// Why it is not ready, as Kubernetes says it.
-        troubles: Vec<String>,
+        unready_reasons: Vec<String>,
     },
     Service {
         /// Empty for type ExternalName.
@@ -113,7 +113,7 @@ impl Object {
         });
         let since = ready.and_then(|condition| text(condition, "/lastTransitionTime"));
         let ended = matches!(text(value, "/status/phase"), Some("Failed" | "Succeeded"));
-        let troubles = if ready.is_some() {
+        let unready_reasons = if ready.is_some() {
             Vec::new()
         } else {
             unready::of_pod(value)
@@ -126,7 +126,7 @@ impl Object {
                 ready: ready.is_some(),
                 ready_since: since.and_then(seconds),
                 ended,
-                troubles,
+                unready_reasons,
             },
         ))
     }
@@ -168,7 +168,7 @@ impl Object {
         let ports = ports.filter_map(|port| {
             Some(ServicePort {
                 name: String::new(),
-                target: Target::Number(number(port)?),
+                target: TargetPort::Number(number(port)?),
                 app_protocol: app_protocol.map(str::to_owned),
             })
         });

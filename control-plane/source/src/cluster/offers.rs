@@ -38,7 +38,7 @@ impl Store {
         findings: &mut CarrierFindings<'_>,
     ) -> Option<Vec<Vec<Offer<'a>>>> {
         let namespace = &pod.meta.name.namespace;
-        let of = |what: WatchedKind, name: &Name, asked: bool| {
+        let of = |what: WatchedKind, name: &Name, explicit: bool| {
             let object = self.objects.get(&(what, name.clone()))?;
             let name = name.name.clone();
             Some(match &object.body {
@@ -47,13 +47,13 @@ impl Store {
                 } => Offer {
                     by: PortSource::Service(name),
                     ports,
-                    asked,
+                    explicit,
                     headless: *headless,
                 },
                 Body::Pool { ports, .. } => Offer {
                     by: PortSource::Pool(name),
                     ports,
-                    asked: true,
+                    explicit: true,
                     headless: false,
                 },
                 _ => return None,

@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use headgate_model::ports::{Chosen, Class};
+use headgate_model::ports::{ChosenPort, PortClass};
 use headgate_model::{CarrierKey, PortSource};
 
 use super::findings::CarrierFindings;
@@ -18,26 +18,26 @@ use headgate_kubernetes::WatchedKind;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum PodUse {
     /// It answers requests on this port.
-    Serves(Chosen),
+    Serves(ChosenPort),
     /// It is a helper of pods that serve.
     Helps,
     /// Several of its ports may serve.
-    Unclear(Ambiguous),
+    Ambiguous(AmbiguousPort),
     /// None of its ports can serve.
     Portless,
 }
 
 /// Ports of which any may serve.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Ambiguous {
-    /// Which, for messages.
-    pub(super) which: String,
-    /// The Services that would settle it, were one of them named.
-    pub(super) settling: Vec<String>,
+pub(super) struct AmbiguousPort {
+    /// The ports that may serve, for messages.
+    pub(super) candidates: String,
+    /// Services that lead to one port each: an annotation that names one of them decides.
+    pub(super) deciding_services: Vec<String>,
 }
 
 /// How a pod of a part could serve: by which class of port, and where.
-type Signature = (Class, Option<u16>);
+type Signature = (PortClass, Option<u16>);
 
 impl Store {
     /// What an owner says of its generations of pods.
@@ -200,7 +200,7 @@ impl Store {
         let signature = |member: &Member<'_>| match &member.pod_use {
             PodUse::Serves(chosen) if chosen.source == PortSource::Annotation => None,
             PodUse::Serves(chosen) => Some((chosen.class, Some(chosen.number))),
-            PodUse::Unclear(_) => Some((Class::Unknown, None)),
+            PodUse::Ambiguous(_) => Some((PortClass::Unknown, None)),
             PodUse::Helps | PodUse::Portless => None,
         };
         let mut parts: BTreeMap<Key, BTreeSet<Signature>> = BTreeMap::new();

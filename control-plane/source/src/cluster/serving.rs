@@ -6,12 +6,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use headgate_contract::names;
-use headgate_model::ports::{Chosen, PodPort, Unclear, annotated, choose, protocol_of};
+use headgate_model::ports::{ChosenPort, PodPort, PortError, annotated, choose, protocol_of};
 use headgate_model::{CarrierKey, PortSource, Protocol};
 
 use super::findings::CarrierFindings;
 use super::objects::{Body, Metadata, Object};
-use super::parts::{Ambiguous, PodUse};
+use super::parts::{AmbiguousPort, PodUse};
 use super::roles::{self, Role};
 use super::store::{Key, Store};
 use headgate_kubernetes::WatchedKind;
@@ -20,7 +20,7 @@ use headgate_kubernetes::WatchedKind;
 #[derive(Debug, Default)]
 pub(super) struct ServingPods<'a> {
     pub(super) serving: BTreeSet<&'a Key>,
-    pub(super) chosen: BTreeMap<&'a Key, Chosen>,
+    pub(super) chosen: BTreeMap<&'a Key, ChosenPort>,
     /// Every pod belongs to a generation without traffic, according to an owner above the carrier. The carrier then wants 0 replicas.
     pub(super) standby: bool,
 }
@@ -126,7 +126,7 @@ impl Store {
     ) {
         for member in members {
             match &member.pod_use {
-                PodUse::Unclear(ambiguous) => findings.ambiguous(ambiguous),
+                PodUse::Ambiguous(ambiguous) => findings.ambiguous(ambiguous),
                 PodUse::Portless if !self.helps(member.key, &serving_pods.serving) => {
                     let helper = |member: &Member<'_>| member.role == Role::Helps;
                     let unlike = classifier.parts
@@ -192,14 +192,14 @@ impl Store {
             None => return PodUse::Helps,
         };
         let protocol = written_protocol(&pod.meta, &classifier.carrier.meta, findings);
-        let serves = |mut chosen: Chosen| {
+        let serves = |mut chosen: ChosenPort| {
             chosen.protocol = protocol.unwrap_or(chosen.protocol);
             PodUse::Serves(chosen)
         };
         match self.annotated_port(classifier, pod, role, findings) {
             Annotated::Port(number) => {
                 let (class, protocol) = protocol_of(ports, &levels, number);
-                return serves(Chosen {
+                return serves(ChosenPort {
                     number,
                     protocol,
                     source: PortSource::Annotation,
@@ -212,10 +212,14 @@ impl Store {
         match choose(ports, &levels) {
             Ok(chosen) if role == Role::Untold && classifier.refuses(&chosen) => PodUse::Helps,
             Ok(chosen) => serves(chosen),
-            Err(Unclear::Several { which, settling }) => {
-                PodUse::Unclear(Ambiguous { which, settling })
-            }
-            Err(Unclear::Nothing) => PodUse::Portless,
+            Err(PortError::Ambiguous {
+                candidates,
+                deciding_services,
+            }) => PodUse::Ambiguous(AmbiguousPort {
+                candidates,
+                deciding_services,
+            }),
+            Err(PortError::NoPort) => PodUse::Portless,
         }
     }
 
@@ -312,7 +316,7 @@ impl PodClassifier<'_> {
         }
     }
 
-    fn refuses(&self, chosen: &Chosen) -> bool {
+    fn refuses(&self, chosen: &ChosenPort) -> bool {
         chosen.class.is_grpc() && roles::serves_http_only(self.kind)
     }
 }

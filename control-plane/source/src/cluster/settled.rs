@@ -36,7 +36,7 @@ pub(super) fn between(old: Option<&Built>, now: Option<&Built>) -> Settled {
     };
     let bare = |built: &Built| Carrier {
         pods: Vec::new(),
-        troubles: Vec::new(),
+        unready_reasons: Vec::new(),
         ..built.carrier.clone()
     };
     let change = if old.carrier == now.carrier {

@@ -13,11 +13,11 @@ const LONGEST: usize = 200;
 /// Troubles of a carrier.
 pub(super) const MOST: usize = 3;
 
-/// The troubles of a pod that is not ready.
+/// Reasons why a pod is not ready.
 pub(super) fn of_pod(value: &Value) -> Vec<String> {
     let statuses = ["/status/initContainerStatuses", "/status/containerStatuses"];
     let statuses = statuses.iter().flat_map(|pointer| list(value, pointer));
-    let mut troubles: BTreeSet<String> = statuses.filter_map(of_container).collect();
+    let mut unready_reasons: BTreeSet<String> = statuses.filter_map(of_container).collect();
     let condition = |kind: &str| {
         let conditions = list(value, "/status/conditions").iter();
         let mut of_kind = conditions.filter(|c| text(c, "/type") == Some(kind));
@@ -25,14 +25,14 @@ pub(super) fn of_pod(value: &Value) -> Vec<String> {
     };
     let scheduled = condition("PodScheduled");
     if let Some(condition) =
-        scheduled.or_else(|| condition("Ready").filter(|_| troubles.is_empty()))
+        scheduled.or_else(|| condition("Ready").filter(|_| unready_reasons.is_empty()))
     {
         let reason = text(condition, "/reason").unwrap_or("NotReady");
-        troubles.insert(said(reason, text(condition, "/message")));
+        unready_reasons.insert(said(reason, text(condition, "/message")));
     }
     let name = text(value, "/metadata/name").unwrap_or_default();
     let uid = text(value, "/metadata/uid").unwrap_or_default();
-    troubles
+    unready_reasons
         .into_iter()
         .map(|trouble| short(&without(&without(&trouble, name), uid)))
         .collect()

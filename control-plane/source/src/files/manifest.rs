@@ -4,8 +4,8 @@
 
 use headgate_contract::{ConfigError, ModelId, Version, names, parse_json};
 use headgate_model::{
-    Address, Carrier, CarrierKey, Finding, LabelKeys, Pod, Policy, Protocol, Wishes, addresses,
-    incomplete_labels,
+    Address, Carrier, CarrierKey, Finding, LabelKeys, OwnerReplicas, Pod, Policy, Protocol,
+    addresses, incomplete_labels,
 };
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -164,9 +164,9 @@ impl Reading {
             labels: meta.labels,
             annotations: meta.annotations,
             desired,
-            wishes: Wishes::new(),
+            owner_replicas: OwnerReplicas::new(),
             min_ready_seconds: 0,
-            troubles: Vec::new(),
+            unready_reasons: Vec::new(),
             origin: file.to_owned(),
         })
     }

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use headgate_model::{Memory, ModelKey, Planned, memory_due, remember};
+use headgate_model::{Memory, ModelKey, Planned, next_memories, next_memory_change};
 use serde_json::json;
 use tokio::sync::watch;
 
@@ -80,7 +80,7 @@ pub async fn keep(
 
 /// When to look again: where time alone changes a memory, and at the latest after [`LOOK`].
 fn due(planned: &Planned, now: i64) -> Duration {
-    let at = memory_due(&planned.plan, &planned.observed.objects, now);
+    let at = next_memory_change(&planned.plan, &planned.observed.objects, now);
     let left = at.map(|at| u64::try_from(at - now).unwrap_or(0).max(1));
     left.map_or(LOOK, |left| LOOK.min(Duration::from_secs(left)))
 }
@@ -120,7 +120,7 @@ impl State {
     /// The first write that failed; the others are done nevertheless.
     fn follow(&mut self, planned: &Planned, now: i64) -> io::Result<()> {
         let objects = &planned.observed.objects;
-        let memories = remember(&planned.plan, objects, now);
+        let memories = next_memories(&planned.plan, objects, now);
         let carried: BTreeSet<&ModelKey> = memories.keys().collect();
         let keys: BTreeSet<ModelKey> = memories
             .keys()

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use headgate_contract::names;
-use headgate_model::ports::{Offer, PodPort, ServicePort, Unclear, annotated, choose};
+use headgate_model::ports::{Offer, PodPort, PortError, ServicePort, annotated, choose};
 use headgate_model::{LabelKeys, PortSource, ports, prefers_owner};
 use serde_json::Value;
 
@@ -199,9 +199,9 @@ impl Template {
         }
         let chosen = match choose(&self.ports, &self.levels(carrier, near)) {
             Ok(chosen) => chosen,
-            Err(Unclear::Nothing) => return Verdict::None(self.declared()),
-            Err(Unclear::Several { which, .. }) => {
-                return Verdict::None(format!("{which}, and nothing says which one serves"));
+            Err(PortError::NoPort) => return Verdict::None(self.declared()),
+            Err(PortError::Ambiguous { candidates, .. }) => {
+                return Verdict::None(format!("{candidates}, and nothing says which one serves"));
             }
         };
         let mut ports = self.ports.iter();
@@ -215,20 +215,20 @@ impl Template {
     fn levels<'a>(&self, carrier: &Texts, near: &[&'a Front]) -> Vec<Vec<Offer<'a>>> {
         let selected = |front: &&&Front| selects(&front.selector, &self.labels);
         let all: Vec<&'a Front> = near.iter().filter(selected).copied().collect();
-        let offers = |fronts: Vec<&'a Front>, asked: bool| {
+        let offers = |fronts: Vec<&'a Front>, explicit: bool| {
             let offer = |front: &'a Front| Offer {
                 by: PortSource::Service(front.name.clone()),
                 ports: &front.ports,
-                asked: asked || front.labelled,
+                explicit: explicit || front.labelled,
                 headless: front.headless,
             };
             fronts.into_iter().map(offer).collect::<Vec<_>>()
         };
         let named = self.annotations.get(names::ANNOTATION_SERVICE);
         let named = named.or_else(|| carrier.get(names::ANNOTATION_SERVICE));
-        let asked = named.and_then(|name| all.iter().find(|front| front.name == name.trim()));
-        if let Some(asked) = asked {
-            return vec![offers(vec![asked], true)];
+        let chosen = named.and_then(|name| all.iter().find(|front| front.name == name.trim()));
+        if let Some(chosen) = chosen {
+            return vec![offers(vec![chosen], true)];
         }
         let (labelled, others) = all.into_iter().partition(|front| front.labelled);
         vec![offers(labelled, false), offers(others, false)]

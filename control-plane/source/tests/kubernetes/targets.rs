@@ -98,8 +98,8 @@ async fn a_policy_attached_to_an_object_reaches_the_models_and_versions_behind_i
     }
     let nothing = |kind: &str, name: &str| {
         format!(
-            "MatchesNothing: matches nothing: spec.targetRefs[0]: no {kind} {name} carries a model in namespace default. \
-             Declared are gemma, llama, phi"
+            "MatchesNothing: matches no model: spec.targetRefs[0]: no {kind} {name} carries a model in namespace default. \
+             Declared models: gemma, llama, phi"
         )
     };
     // The policy, what it is attached to, and what its models are.
@@ -118,7 +118,7 @@ async fn a_policy_attached_to_an_object_reaches_the_models_and_versions_behind_i
             "Deployment",
             "phi-one",
             Some("nine"),
-            "MatchesNothing: matches nothing: spec.targetRefs[0].sectionName: no model of Deployment phi-one has version nine".to_owned(),
+            "MatchesNothing: matches no model: spec.targetRefs[0].sectionName: no model of Deployment phi-one has version nine".to_owned(),
         ),
         ("pool", "InferencePool", "phi", None, nothing("InferencePool", "phi")),
         ("pool-of-a-version", "InferencePool", "llama", Some("one"), nothing("InferencePool", "llama")),

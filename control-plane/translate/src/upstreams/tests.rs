@@ -1,4 +1,4 @@
-//! What clusters and routes say of the way to endpoints.
+//! Upstream settings in clusters and routes.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::collections::BTreeMap;
@@ -10,6 +10,7 @@ use envoy_types::pb::envoy::config::endpoint::v3::lb_endpoint::HostIdentifier;
 use envoy_types::pb::envoy::extensions::transport_sockets::tls::v3::UpstreamTlsContext;
 use envoy_types::pb::envoy::extensions::transport_sockets::tls::v3::common_tls_context::ValidationContextType;
 use envoy_types::pb::envoy::extensions::upstreams::http::v3::HttpProtocolOptions;
+use envoy_types::pb::google::protobuf::UInt32Value;
 use headgate_contract::names;
 use headgate_model::{Carrier, CarrierKey, LabelKeys, Objects, Pod, Registry, Scales, plan};
 use headgate_xds::{Kind, Snapshot};
@@ -40,7 +41,7 @@ fn spec(version: &'static str, endpoints: &[&'static str]) -> Spec {
 }
 
 impl Spec {
-    fn speaks(mut self, protocol: Protocol) -> Self {
+    fn protocol(mut self, protocol: Protocol) -> Self {
         self.protocol = protocol;
         self
     }
@@ -50,7 +51,7 @@ impl Spec {
         self
     }
 
-    fn says(mut self, annotation: &'static str, value: &'static str) -> Self {
+    fn annotated(mut self, annotation: &'static str, value: &'static str) -> Self {
         self.annotations.push((annotation, value));
         self
     }
@@ -81,16 +82,16 @@ impl Spec {
                 .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
                 .collect(),
             desired: 1,
-            wishes: BTreeMap::new(),
+            owner_replicas: BTreeMap::new(),
             min_ready_seconds: 0,
-            troubles: Vec::new(),
+            unready_reasons: Vec::new(),
             pods: self.endpoints.iter().map(pod).collect(),
             origin: String::new(),
         }
     }
 }
 
-fn made(specs: &[Spec]) -> Snapshot {
+fn translated(specs: &[Spec]) -> Snapshot {
     let carriers = specs.iter().map(Spec::carrier);
     let objects = Objects {
         carriers: carriers.map(|c| (c.key.clone(), c)).collect(),
@@ -121,7 +122,7 @@ fn cluster(snapshot: &Snapshot, version: Option<&str>) -> Cluster {
     Cluster::decode(resource.body().clone()).unwrap()
 }
 
-fn spoken(cluster: &Cluster) -> Option<UpstreamProtocolOptions> {
+fn protocol_options(cluster: &Cluster) -> Option<UpstreamProtocolOptions> {
     let options = cluster.typed_extension_protocol_options.get(HTTP_OPTIONS)?;
     let options = HttpProtocolOptions::decode(options.value.as_slice()).unwrap();
     options.upstream_protocol_options
@@ -129,7 +130,7 @@ fn spoken(cluster: &Cluster) -> Option<UpstreamProtocolOptions> {
 
 /// `http1`, `http2`, `client` or `negotiated`.
 fn protocol(cluster: &Cluster) -> &'static str {
-    match spoken(cluster) {
+    match protocol_options(cluster) {
         None => "http1",
         Some(UpstreamProtocolOptions::ExplicitHttpConfig(config)) => match config.protocol_config {
             Some(ProtocolConfig::Http2ProtocolOptions(_)) => "http2",
@@ -141,7 +142,7 @@ fn protocol(cluster: &Cluster) -> &'static str {
 }
 
 #[test]
-fn a_cluster_speaks_the_protocol_of_its_endpoints_and_the_models_own_one_that_all_have() {
+fn a_cluster_uses_the_protocol_of_its_endpoints_and_the_models_cluster_a_common_one() {
     use Protocol::{Client, Http1, Http2};
     for (one, two, weight, own) in [
         (Http1, Http1, 10, "http1"),
@@ -149,14 +150,14 @@ fn a_cluster_speaks_the_protocol_of_its_endpoints_and_the_models_own_one_that_al
         (Client, Client, 10, "client"),
         (Http1, Client, 90, "http1"),
         (Client, Http2, 10, "http2"),
-        // They exclude each other: that of most sessions.
+        // They exclude each other: the protocol of most sessions.
         (Http1, Http2, 40, "http1"),
         (Http1, Http2, 50, "http1"),
         (Http1, Http2, 60, "http2"),
     ] {
-        let snapshot = made(&[
-            spec("v1", &["10.0.0.1:80"]).speaks(one),
-            spec("v2", &["10.0.0.2:80"]).speaks(two).weight(weight),
+        let snapshot = translated(&[
+            spec("v1", &["10.0.0.1:80"]).protocol(one),
+            spec("v2", &["10.0.0.2:80"]).protocol(two).weight(weight),
         ]);
         let name = |p| match p {
             Http1 => "http1",
@@ -174,8 +175,8 @@ fn a_cluster_speaks_the_protocol_of_its_endpoints_and_the_models_own_one_that_al
 }
 
 #[test]
-fn endpoints_are_taken_out_of_a_versions_cluster_and_of_no_other() {
-    let snapshot = made(&[spec("v1", &["10.0.0.1:80"])]);
+fn only_clusters_of_versions_eject_endpoints() {
+    let snapshot = translated(&[spec("v1", &["10.0.0.1:80"])]);
     assert_eq!(cluster(&snapshot, None).outlier_detection, None);
     let outliers = cluster(&snapshot, Some("v1")).outlier_detection.unwrap();
     assert!(outliers.split_external_local_origin_errors);
@@ -183,7 +184,7 @@ fn endpoints_are_taken_out_of_a_versions_cluster_and_of_no_other() {
     assert_eq!(
         value(outliers.enforcing_consecutive_5xx),
         0,
-        "a prompt may do that"
+        "a prompt may cause a 500"
     );
     assert_eq!(value(outliers.enforcing_success_rate), 0);
     assert_eq!(value(outliers.enforcing_consecutive_gateway_failure), 100);
@@ -226,27 +227,27 @@ fn localities(assignment: &ClusterLoadAssignment) -> Vec<(String, u32, Vec<Strin
 }
 
 #[test]
-fn where_a_version_goes_by_name_weights_and_endpoints_come_with_the_clusters() {
+fn with_dns_names_weights_and_endpoints_are_inline_in_the_clusters() {
     let specs = |weight| {
         [
             spec("v1", &["10.0.0.1:80"]),
             spec("v2", &["api.example.com:443", "10.0.0.2:80"]).weight(weight),
         ]
     };
-    let snapshot = made(&specs(10));
+    let snapshot = translated(&specs(10));
     let hosts = |names: &[&str]| names.iter().map(ToString::to_string).collect::<Vec<_>>();
     let v2 = ("v2".to_owned(), 100_000, hosts(&["", "api.example.com"]));
     let own = inline(&cluster(&snapshot, None));
     assert_eq!(own, [("v1".to_owned(), 900_000, hosts(&[""])), v2.clone()]);
     let alone = inline(&cluster(&snapshot, Some("v2")));
     assert_eq!(alone, [(v2.0, 1, v2.2)]);
-    // The version by address is as ever, and only it has endpoints of its own.
+    // The version with an IP address still uses EDS, and only it has an EDS resource.
     let v1 = cluster(&snapshot, Some("v1"));
     assert!(v1.eds_cluster_config.is_some() && v1.load_assignment.is_none());
     let resources: Vec<_> = snapshot.of(Kind::Endpoints).map(|r| r.name()).collect();
     assert_eq!(resources, ["model/default/m/v1"]);
-    // A weight edit sends the model's own cluster and the filter, no version's cluster and no route.
-    let edited = made(&specs(20));
+    // A weight edit sends the model's cluster and the filters, but no version's cluster and no route.
+    let edited = translated(&specs(20));
     let changed: Vec<_> = Kind::PUSH_ORDER
         .into_iter()
         .flat_map(|kind| edited.of(kind))
@@ -265,9 +266,9 @@ fn where_a_version_goes_by_name_weights_and_endpoints_come_with_the_clusters() {
 }
 
 #[test]
-fn the_host_is_rewritten_only_where_endpoints_go_by_name() {
+fn the_host_is_rewritten_only_for_endpoints_with_dns_names() {
     let rewrites = |endpoint| {
-        let snapshot = made(&[spec("v1", &[endpoint])]);
+        let snapshot = translated(&[spec("v1", &[endpoint])]);
         let table = snapshot.get(Kind::Route, names::ROUTE_CONFIG).unwrap();
         // `auto_host_rewrite`, a wrapper that holds true: field 7 of `RouteAction`.
         table
@@ -280,7 +281,7 @@ fn the_host_is_rewritten_only_where_endpoints_go_by_name() {
     assert_eq!(
         rewrites("api.example.com:80"),
         2,
-        "the version's and the model's own"
+        "the routes of the version and of the model"
     );
 }
 
@@ -291,13 +292,13 @@ fn context(socket: Option<TransportSocket>) -> UpstreamTlsContext {
     UpstreamTlsContext::decode(any.value.as_slice()).unwrap()
 }
 
-/// The names that a certificate must have one of.
-fn checked(context: &UpstreamTlsContext) -> Vec<String> {
+/// The names of which a certificate must have one.
+fn verified_names(context: &UpstreamTlsContext) -> Vec<String> {
     let common = context.common_tls_context.as_ref().unwrap();
     let Some(ValidationContextType::ValidationContext(validation)) =
         &common.validation_context_type
     else {
-        panic!("nothing is checked");
+        panic!("the certificate is not verified");
     };
     assert!(validation.trusted_ca.is_some());
     let names = validation.match_typed_subject_alt_names.iter();
@@ -309,56 +310,53 @@ fn checked(context: &UpstreamTlsContext) -> Vec<String> {
 }
 
 #[test]
-fn a_certificate_is_always_checked_against_a_name() {
+fn a_certificate_is_always_verified_against_a_name() {
     let tls =
-        |endpoints: &[&'static str]| spec("v1", endpoints).says(names::ANNOTATION_TLS, "true");
-    let of = |spec: Spec| context(cluster(&made(&[spec]), Some("v1")).transport_socket);
+        |endpoints: &[&'static str]| spec("v1", endpoints).annotated(names::ANNOTATION_TLS, "true");
+    let of = |spec: Spec| context(cluster(&translated(&[spec]), Some("v1")).transport_socket);
     let dns = |name: &str| format!("DNS Exact({name:?})");
 
     let one = of(tls(&["a.example.com:443"]));
     assert!(one.auto_host_sni && one.auto_sni_san_validation);
-    assert_eq!(checked(&one), [dns("a.example.com")]);
+    assert_eq!(verified_names(&one), [dns("a.example.com")]);
     let several = of(tls(&["a.example.com:443", "b.example.com:443"]));
     assert!(
         several.auto_host_sni && several.auto_sni_san_validation,
-        "each its own"
+        "each endpoint against its own name"
     );
     let address = of(tls(&["10.0.0.1:443", "[fd00::1]:443"]));
-    assert!(
-        !address.auto_sni_san_validation,
-        "it has no server name to check against"
-    );
+    assert!(!address.auto_sni_san_validation, "it has no server name");
     assert_eq!(
-        checked(&address),
+        verified_names(&address),
         [
             "IP_ADDRESS Exact(\"10.0.0.1\")",
             "IP_ADDRESS Exact(\"fd00::1\")"
         ]
     );
-    let said = of(tls(&["10.0.0.1:443"]).says(names::ANNOTATION_TLS_SNI, "s.example.com"));
+    let with_sni = of(tls(&["10.0.0.1:443"]).annotated(names::ANNOTATION_TLS_SNI, "s.example.com"));
     assert_eq!(
-        (said.sni.as_str(), said.auto_host_sni),
+        (with_sni.sni.as_str(), with_sni.auto_host_sni),
         ("s.example.com", false)
     );
-    assert_eq!(checked(&said), [dns("s.example.com")]);
+    assert_eq!(verified_names(&with_sni), [dns("s.example.com")]);
     let both = of(tls(&["a.example.com:443"])
-        .says(names::ANNOTATION_TLS_SNI, "s.example.com")
-        .says(names::ANNOTATION_TLS_SAN, "c.example.com"));
+        .annotated(names::ANNOTATION_TLS_SNI, "s.example.com")
+        .annotated(names::ANNOTATION_TLS_SAN, "c.example.com"));
     assert_eq!(both.sni, "s.example.com");
-    assert_eq!(checked(&both), [dns("c.example.com")]);
+    assert_eq!(verified_names(&both), [dns("c.example.com")]);
     assert!(!both.auto_sni_san_validation);
 }
 
 #[test]
-fn what_is_negotiated_is_what_is_spoken() {
+fn alpn_offers_the_protocols_of_the_cluster() {
     for (protocol_, alpn, options) in [
         (Protocol::Http1, &["http/1.1"][..], "http1"),
         (Protocol::Http2, &["h2"], "http2"),
         (Protocol::Client, &["h2", "http/1.1"], "negotiated"),
     ] {
-        let snapshot = made(&[spec("v1", &["a.example.com:443"])
-            .speaks(protocol_)
-            .says(names::ANNOTATION_TLS, "true")]);
+        let snapshot = translated(&[spec("v1", &["a.example.com:443"])
+            .protocol(protocol_)
+            .annotated(names::ANNOTATION_TLS, "true")]);
         let cluster = cluster(&snapshot, Some("v1"));
         assert_eq!(protocol(&cluster), options);
         let common = context(cluster.transport_socket)
@@ -369,12 +367,12 @@ fn what_is_negotiated_is_what_is_spoken() {
 }
 
 #[test]
-fn one_version_over_tls_leaves_others_in_the_models_own_cluster_as_they_are() {
-    let snapshot = made(&[
+fn tls_for_one_version_does_not_change_others_in_the_models_cluster() {
+    let snapshot = translated(&[
         spec("v1", &["10.0.0.1:80"]),
         spec("v2", &["a.example.com:443"])
             .weight(10)
-            .says(names::ANNOTATION_TLS, "true"),
+            .annotated(names::ANNOTATION_TLS, "true"),
     ]);
     let own = cluster(&snapshot, None);
     assert_eq!(own.transport_socket, None);
@@ -388,13 +386,13 @@ fn one_version_over_tls_leaves_others_in_the_models_own_cluster_as_they_are() {
 }
 
 #[test]
-fn a_health_check_is_of_the_kind_that_is_asked_for() {
+fn a_health_check_is_of_the_requested_kind() {
     let check = |spec: Spec| {
-        let mut checks = cluster(&made(&[spec]), Some("v1")).health_checks;
+        let mut checks = cluster(&translated(&[spec]), Some("v1")).health_checks;
         assert_eq!(checks.len(), 1);
         checks.remove(0).health_checker.unwrap()
     };
-    let path = spec("v1", &["10.0.0.1:80"]).says(names::ANNOTATION_HEALTH_CHECK, "/health");
+    let path = spec("v1", &["10.0.0.1:80"]).annotated(names::ANNOTATION_HEALTH_CHECK, "/health");
     match check(path) {
         HealthChecker::HttpHealthCheck(http) => {
             assert_eq!(
@@ -405,8 +403,8 @@ fn a_health_check_is_of_the_kind_that_is_asked_for() {
         other => panic!("{other:?}"),
     }
     let grpc = spec("v1", &["10.0.0.1:80"])
-        .speaks(Protocol::Http2)
-        .says(names::ANNOTATION_HEALTH_CHECK, "grpc");
+        .protocol(Protocol::Http2)
+        .annotated(names::ANNOTATION_HEALTH_CHECK, "grpc");
     assert!(matches!(check(grpc), HealthChecker::GrpcHealthCheck(_)));
 }
 
@@ -421,7 +419,7 @@ fn any_spec(version: &'static str) -> impl Strategy<Value = Spec> {
         0..=4,
     );
     let protocols = prop::sample::select(vec![Protocol::Http1, Protocol::Http2, Protocol::Client]);
-    let says = prop::sample::subsequence(
+    let annotations = prop::sample::subsequence(
         vec![
             (names::ANNOTATION_TLS, "true"),
             (names::ANNOTATION_TLS_SNI, "s.example.com"),
@@ -430,25 +428,29 @@ fn any_spec(version: &'static str) -> impl Strategy<Value = Spec> {
         ],
         0..=4,
     );
-    (endpoints, protocols, prop::option::of(0..=100_u8), says).prop_map(
-        move |(endpoints, protocol, weight, annotations)| Spec {
+    (
+        endpoints,
+        protocols,
+        prop::option::of(0..=100_u8),
+        annotations,
+    )
+        .prop_map(move |(endpoints, protocol, weight, annotations)| Spec {
             version,
             endpoints,
             protocol,
             weight,
             annotations,
-        },
-    )
+        })
 }
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
-    /// Equal plans give equal bytes: no hash map shows.
+    /// Equal plans give equal bytes: the order of hash maps has no effect.
     #[test]
     fn bytes_are_a_function_of_the_plan(one in any_spec("v1"), two in any_spec("v2")) {
         let specs = [one, two];
-        let (first, second) = (made(&specs), made(&specs));
+        let (first, second) = (translated(&specs), translated(&specs));
         prop_assert!(first.same_content(&second));
     }
 }

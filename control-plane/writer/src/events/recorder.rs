@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use headgate_model::{LabelKeys, Subject, Transitions, reachable};
+use headgate_model::{LabelKeys, Subject, Transitions, reachable_finding};
 use k8s_openapi::Resource as _;
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::events::v1::{Event, EventSeries};
@@ -104,7 +104,7 @@ impl Inputs {
         let states = states(&now.plan, &complained);
         let mut happened = self.transitions.follow(&now.plan, keys);
         let over = self.before.unreachable.difference(&complained.unreachable);
-        happened.extend(over.filter_map(|variant| reachable(&now.plan, variant)));
+        happened.extend(over.filter_map(|variant| reachable_finding(&now.plan, variant)));
         self.before = complained;
         // Before the lead changes: what is heard now is no old news to who led until now.
         speech.hear(states, happened, clock);

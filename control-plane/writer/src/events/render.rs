@@ -4,7 +4,7 @@
 
 use std::collections::BTreeSet;
 
-use headgate_model::{Finding, Plan, Severity, Subject, reason, unreachable};
+use headgate_model::{Finding, Plan, Severity, Subject, reason, unreachable_finding};
 use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::api::events::v1::Event;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
@@ -33,7 +33,7 @@ pub(super) fn states(plan: &Plan, complaints: &Complaints) -> BTreeSet<Finding> 
         message: refusal.message.clone(),
     });
     let unreached = complaints.unreachable.iter();
-    let unreached = unreached.filter_map(|variant| unreachable(plan, variant));
+    let unreached = unreached.filter_map(|variant| unreachable_finding(plan, variant));
     let findings = plan.findings.iter().map(place);
     findings.chain(refused).chain(unreached).collect()
 }

@@ -242,7 +242,7 @@ fn write_of(
     let follows = planned.and_then(|_| now.memories.get(key));
     let memory = follows.filter(|_| is_read).unwrap_or(&current.memory);
     // Only a plan of this object says whether the written base counts. Until it does, the annotation stays as written.
-    let counts = |model: &PlannedModel| is_read && model.recall.refused_base.is_none();
+    let counts = |model: &PlannedModel| is_read && model.memory_update.refused_base.is_none();
     let keeps_annotation = current.written.is_some() && !planned.is_some_and(counts);
     let proxies = now.counts.zip(planned).map(|(counts, model)| {
         let (current, total) = counts.proxies(key, &weights_revision(model));

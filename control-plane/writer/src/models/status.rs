@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use headgate_model::{Memory, PlannedModel, Standing};
+use headgate_model::{CarrierState, Memory, PlannedModel};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use k8s_openapi::jiff::Timestamp;
 
@@ -152,7 +152,9 @@ impl Wanted {
 }
 
 fn accepted(object: &StoredModel, facts: &Facts<'_>) -> Wanted {
-    let refused = facts.planned.and_then(|m| m.recall.refused_base.as_ref());
+    let refused = facts
+        .planned
+        .and_then(|m| m.memory_update.refused_base.as_ref());
     let says = match (&object.spec, refused) {
         (Ok(_), None) => ("True", "Accepted", "the spec is valid".to_owned()),
         (Ok(_), Some(why)) => ("False", "InvalidBase", format!("the spec is valid: {why}")),
@@ -300,8 +302,8 @@ fn shown(status: &ServedModelStatus, facts: &Facts<'_>) -> Shown {
     base.sort_unstable();
     base.dedup();
     let carriers = facts.planned.into_iter().flat_map(|model| &model.carriers);
-    let canaries = carriers.filter_map(|carrier| match carrier.standing {
-        Standing::Canary(_) => Some(&carrier.key),
+    let canaries = carriers.filter_map(|carrier| match carrier.state {
+        CarrierState::Canary(_) => Some(&carrier.key),
         _ => None,
     });
     let canaries: Vec<_> = canaries.collect();

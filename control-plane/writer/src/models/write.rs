@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use futures::stream::StreamExt as _;
 use headgate_contract::{ModelId, names};
-use headgate_model::{Plan, PlannedModel, memory_due, remember};
+use headgate_model::{Plan, PlannedModel, next_memories, next_memory_change};
 use k8s_openapi::jiff::Timestamp;
 use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams, Preconditions};
 use kube::core::DynamicObject;
@@ -184,7 +184,7 @@ fn look(
 ) -> Due {
     let (time, clock) = (Timestamp::now(), begun.elapsed());
     let objects = &plan.observed.objects;
-    let memories = remember(&plan.plan, objects, time.as_second());
+    let memories = next_memories(&plan.plan, objects, time.as_second());
     let mut due = desk.due(&Now {
         plan: &plan.plan,
         objects,
@@ -195,7 +195,7 @@ fn look(
         time,
         clock,
     });
-    let by_time = memory_due(&plan.plan, objects, time.as_second()).map(|at| {
+    let by_time = next_memory_change(&plan.plan, objects, time.as_second()).map(|at| {
         let left = u64::try_from(at - time.as_second()).unwrap_or(0).max(1);
         clock + Duration::from_secs(left)
     });

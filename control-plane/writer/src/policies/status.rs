@@ -3,7 +3,7 @@
 //! Pure: time is an argument. Invariant: equal outcomes and counts ask for nothing, so a status settles; a condition's
 //! time changes only with its status.
 
-use headgate_model::{PolicyOutcome, Verdict};
+use headgate_model::{PolicyCondition, PolicyOutcome};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use k8s_openapi::jiff::Timestamp;
 
@@ -53,12 +53,12 @@ pub fn to_write(
     (!same).then_some(conditions)
 }
 
-fn of(kind: &'static str, verdict: &Verdict) -> Wanted {
+fn of(kind: &'static str, condition: &PolicyCondition) -> Wanted {
     Wanted {
         kind,
-        status: if verdict.holds { "True" } else { "False" },
-        reason: verdict.reason,
-        message: verdict.message.clone(),
+        status: if condition.holds { "True" } else { "False" },
+        reason: condition.reason,
+        message: condition.message.clone(),
     }
 }
 

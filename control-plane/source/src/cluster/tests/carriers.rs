@@ -300,7 +300,7 @@ fn what_keeps_pods_from_being_ready_is_said_once_without_their_names() {
     all[5]["status"]["conditions"] = json!([{"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": long}]);
     all[6]["status"]["conditions"][1]["reason"] = "ContainersNotReady".into();
     let mut seen = store(&all);
-    let said = carrier(&seen, "deployment/m").troubles;
+    let said = carrier(&seen, "deployment/m").unready_reasons;
     assert_eq!(said.len(), 3, "{said:#?}");
     assert_eq!(said[0], "ContainersNotReady");
     assert_eq!(said[1], "CrashLoopBackOff: OOMKilled, exit code 137");
@@ -317,7 +317,7 @@ fn what_keeps_pods_from_being_ready_is_said_once_without_their_names() {
         apply(&mut seen, &ready(all[index].clone(), true));
     }
     seen.settle();
-    let said = carrier(&seen, "deployment/m").troubles;
+    let said = carrier(&seen, "deployment/m").unready_reasons;
     assert!(
         said.len() == 1
             && said[0].starts_with("Unschedulable: 0/5 nodes")

@@ -1,6 +1,6 @@
 //! How many replicas are wanted of Services that lead to parts of one owner.
 
-use headgate_model::{LabelKeys, Registry, Wish};
+use headgate_model::{LabelKeys, OwnerShare, Registry};
 use serde_json::{Value, json};
 
 use super::world::*;
@@ -12,9 +12,11 @@ fn wanted<const N: usize>(store: &Store, services: [&str; N]) -> [u32; N] {
 
 /// What a carrier wants of each owner: `rollout/ro 3 of 4`.
 fn of_owners(store: &Store, carrier_of: &str) -> Vec<String> {
-    let wishes = carrier(store, carrier_of).wishes;
-    let say = |(owner, wish): (&String, &Wish)| format!("{owner} {} of {}", wish.part, wish.whole);
-    wishes.iter().map(say).collect()
+    let owner_replicas = carrier(store, carrier_of).owner_replicas;
+    let say = |(owner, share): (&String, &OwnerShare)| {
+        format!("{owner} {} of {}", share.desired, share.total)
+    };
+    owner_replicas.iter().map(say).collect()
 }
 
 /// A ReplicaSet of an owner, its pods, and the label that tells them from those of another one.
@@ -65,7 +67,7 @@ fn the_services_of_a_canary_want_the_replica_set_that_each_selects() {
     // More than the Rollout wants is not wanted, as while Argo scales down.
     let seen = with(&stable(9, &[1, 2, 3, 5]), &canary(1, &[4]));
     assert_eq!(wanted(&seen, names), [4, 1]);
-    // Each says so of the same owner, so the model counts the fifth wish of four once.
+    // Each says so of the same owner, so the model counts the fifth of four replicas once.
     assert_eq!(of_owners(&seen, "service/stable"), ["rollout/ro 4 of 4"]);
     assert_eq!(of_owners(&seen, "service/canary"), ["rollout/ro 1 of 4"]);
 }
@@ -83,7 +85,7 @@ fn counted(store: &Store, model: &str) -> (u32, u32) {
 }
 
 #[test]
-fn the_scale_counts_an_owners_wish_once_for_all_services_of_a_model_and_whole_for_each_model() {
+fn the_scale_counts_an_owners_replicas_once_for_all_services_of_a_model_and_whole_for_each_model() {
     let owner = rollout(4);
     let stable = set(&owner, "aaa", HASH, 4, &[1, 2, 3, 5]);
     let canary = set(&owner, "bbb", HASH, 1, &[4]);
@@ -149,7 +151,7 @@ fn a_deployment_that_rolls_is_wanted_as_it_says_by_the_service_of_all_its_pods()
     let front = model(service("front", json!({"app": "ro"})), "v1");
     let all = [vec![owner.clone(), front.clone()], old.clone(), new].concat();
     assert_eq!(wanted(&store(&all), ["front"]), [4]);
-    // What is scaled down has no wish, also while its pods end.
+    // What is scaled down wants no replica, also while its pods end.
     let gone: Vec<Value> = old.into_iter().map(terminating).collect();
     let mut gone = gone;
     gone[0] = replicas(gone[0].clone(), 0);

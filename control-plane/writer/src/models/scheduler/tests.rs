@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use headgate_contract::ModelId;
-use headgate_model::{LabelKeys, Registry, Scales, plan, remember};
+use headgate_model::{LabelKeys, Registry, Scales, next_memories, plan};
 use serde_json::json;
 use tokio::sync::watch;
 
@@ -88,7 +88,7 @@ impl World {
         self.desk.due(&Now {
             plan: &self.plan,
             objects: &self.objects,
-            memories: &remember(&self.plan, &self.objects, time),
+            memories: &next_memories(&self.plan, &self.objects, time),
             counts: self.counts.as_ref(),
             seen: &self.seen,
             controller: names::DEFAULT_CONTROLLER_NAME,

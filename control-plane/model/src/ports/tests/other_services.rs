@@ -1,17 +1,17 @@
-//! Pods with Services that nobody asked for: side channels, TLS, and probes.
+//! Pods with Services that are not explicit: side channels, TLS, and probes.
 
 use super::{leads, pod, shown};
 use crate::PortSource;
 use crate::ports::{Offer, ServicePort, all_tls, choose};
 
-/// What it is, the pod's ports, those of each Service, and what is chosen.
+/// A description, the pod's ports, the ports of each Service, and the chosen port.
 type Row<'a> = (&'a str, &'a [&'a str], &'a [&'a [&'a str]], &'a str);
 
-/// The first word of a Service without an address of its own.
+/// The first word of a headless Service.
 const HEADLESS: &str = "headless";
 
-/// What is chosen of a pod with Services that nobody asked for, called `a`, `b` and so on.
-fn beside(ports: &[&str], services: &[&[&str]]) -> String {
+/// The chosen port of a pod with Services that are not explicit, named `a`, `b` and so on.
+fn with_services(ports: &[&str], services: &[&[&str]]) -> String {
     let read = |words: &&[&str]| match words {
         [HEADLESS, ports @ ..] => (leads(ports), true),
         ports => (leads(ports), false),
@@ -21,14 +21,14 @@ fn beside(ports: &[&str], services: &[&[&str]]) -> String {
     let offers = services.map(|((ports, headless), name)| Offer {
         by: PortSource::Service(name.to_string()),
         ports,
-        asked: false,
+        explicit: false,
         headless: *headless,
     });
     shown(choose(&pod(ports), &[offers.collect()]))
 }
 
 #[test]
-fn a_service_that_nobody_asked_for_says_nothing_by_a_port_whose_name_says_nothing() {
+fn a_port_with_an_uninformative_name_does_not_count_on_a_service_that_is_not_explicit() {
     let rows: [Row<'_>; 17] = [
         (
             "where ranks meet",
@@ -134,14 +134,14 @@ fn a_service_that_nobody_asked_for_says_nothing_by_a_port_whose_name_says_nothin
         ),
     ];
     for (what, ports, services, wanted) in rows {
-        assert_eq!(beside(ports, services), wanted, "{what}");
+        assert_eq!(with_services(ports, services), wanted, "{what}");
     }
-    // One that somebody asked for is believed.
+    // An explicit Service counts.
     let ports = leads(&["web>9000"]);
     let offer = Offer {
         by: PortSource::Service("a".to_owned()),
         ports: &ports,
-        asked: true,
+        explicit: true,
         headless: false,
     };
     assert_eq!(
@@ -151,7 +151,7 @@ fn a_service_that_nobody_asked_for_says_nothing_by_a_port_whose_name_says_nothin
 }
 
 #[test]
-fn a_port_of_tls_comes_after_one_of_http_and_says_that_it_is_one() {
+fn a_tls_port_comes_after_an_http_port_and_is_marked_as_tls() {
     let rows: [Row<'_>; 9] = [
         (
             "KServe",
@@ -209,7 +209,7 @@ fn a_port_of_tls_comes_after_one_of_http_and_says_that_it_is_one() {
         ),
     ];
     for (what, ports, services, wanted) in rows {
-        assert_eq!(beside(ports, services), wanted, "{what}");
+        assert_eq!(with_services(ports, services), wanted, "{what}");
     }
     for (ports, wanted) in [
         (&["https>443"][..], true),
@@ -223,7 +223,7 @@ fn a_port_of_tls_comes_after_one_of_http_and_says_that_it_is_one() {
 }
 
 #[test]
-fn side_channels_never_serve_and_of_what_remains_a_probe_decides() {
+fn side_channels_never_serve_and_a_probe_decides_among_the_other_ports() {
     let vllm = &[
         "container-port:8000?readiness",
         "zmq-port:55555",
@@ -235,7 +235,7 @@ fn side_channels_never_serve_and_of_what_remains_a_probe_decides() {
         "ucx-port>ucx-port",
         "pd-port-1>pd-port-1",
     ];
-    assert_eq!(beside(vllm, &[engine]), "8000 http1 service/a");
+    assert_eq!(with_services(vllm, &[engine]), "8000 http1 service/a");
     let rows: [Row<'_>; 12] = [
         (
             "by readiness",
@@ -301,7 +301,7 @@ fn side_channels_never_serve_and_of_what_remains_a_probe_decides() {
             "not of two that say HTTP",
             &["a:1", "b:2?readiness"],
             &[&["http-x>1"], &["http-y>2"]],
-            "service/a leads to 1, and service/b leads to 2; settled by a or b",
+            "service/a leads to 1, and service/b leads to 2; decided by a or b",
         ),
         (
             "words, and not parts of words",
@@ -311,6 +311,6 @@ fn side_channels_never_serve_and_of_what_remains_a_probe_decides() {
         ),
     ];
     for (what, ports, services, wanted) in rows {
-        assert_eq!(beside(ports, services), wanted, "{what}");
+        assert_eq!(with_services(ports, services), wanted, "{what}");
     }
 }

@@ -1,4 +1,4 @@
-//! What a plan becomes: bytes that are equal where the plan is, names that exist, a bad model left out alone.
+//! Invariants of snapshots: equal plans give equal bytes, all names exist, and only an invalid model is left out.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -51,7 +51,7 @@ fn scope() -> ScopeSpec {
     }
 }
 
-/// One carrier: namespace, model, version, weight label, ports of its pods (0 is a bad one).
+/// A carrier: namespace, model, version, weight label, and the ports of its pods (0 is invalid).
 #[derive(Debug, Clone)]
 struct Spec(&'static str, String, String, Option<u8>, Vec<u16>);
 
@@ -87,9 +87,9 @@ fn objects(specs: &[Spec]) -> Objects {
                 labels,
                 annotations: BTreeMap::new(),
                 desired: 1,
-                wishes: BTreeMap::new(),
+                owner_replicas: BTreeMap::new(),
                 min_ready_seconds: 0,
-                troubles: Vec::new(),
+                unready_reasons: Vec::new(),
                 pods,
                 origin: "test.yaml".to_owned(),
             },
@@ -126,7 +126,7 @@ fn translated(specs: &[Spec]) -> Snapshot {
         .snapshot
 }
 
-/// Every cluster the route table names, by the headers that lead there.
+/// Every cluster that the route table names, by virtual host, model and version.
 fn routed(table: &RouteConfiguration) -> BTreeMap<(String, String, String), String> {
     let mut found = BTreeMap::new();
     for host in &table.virtual_hosts {
@@ -220,7 +220,7 @@ fn a_weight_edit_sends_one_endpoint_resource_and_the_filters_and_no_routes() {
 }
 
 #[test]
-fn the_models_own_cluster_has_one_weighted_locality_a_version_and_endpoints_that_name_it() {
+fn the_models_cluster_has_one_weighted_locality_per_version_and_endpoints_with_its_name() {
     let snapshot = translated(&two_versions(10));
     let load: ClusterLoadAssignment = decode(&snapshot, Kind::Endpoints, "model/default/llama");
     let weights: BTreeMap<String, u32> = load
@@ -294,7 +294,7 @@ fn a_bad_model_is_left_out_alone_and_reported() {
 }
 
 #[test]
-fn an_empty_world_still_has_a_listener_a_table_and_filters() {
+fn an_empty_plan_still_has_a_listener_routes_and_filters() {
     let snapshot = translated(&[]);
     assert_eq!(snapshot.count(Kind::Listener), 1);
     assert_eq!(snapshot.count(Kind::Extension), 3);
@@ -303,7 +303,7 @@ fn an_empty_world_still_has_a_listener_a_table_and_filters() {
 }
 
 #[test]
-fn a_filter_configuration_offered_again_differs_by_the_retry_counter_alone() {
+fn a_retried_filter_configuration_differs_only_by_the_retry_counter() {
     let snapshot = translated(&two_versions(10));
     let filter = snapshot.get(Kind::Extension, names::ECDS_FUSED).unwrap();
     let retry_body = filter.retry_body().unwrap();
@@ -318,13 +318,13 @@ fn a_filter_configuration_offered_again_differs_by_the_retry_counter_alone() {
     assert!(bytes.windows(json.len()).any(|w| w == json.as_bytes()));
 }
 
-/// Nothing is encoded twice: what did not change is the same memory.
+/// Unchanged resources share their memory with the last snapshot.
 #[test]
-fn a_weight_edit_encodes_one_endpoint_resource_anew() {
+fn a_weight_edit_encodes_one_endpoint_resource_again() {
     let mut cache = Cache::default();
-    let mut made = |specs: &[Spec]| {
-        let made = snapshot_with(&mut cache, &planned(specs), &scope(), &options());
-        made.unwrap().snapshot
+    let mut translated = |specs: &[Spec]| {
+        let translated = snapshot_with(&mut cache, &planned(specs), &scope(), &options());
+        translated.unwrap().snapshot
     };
     let mut specs = two_versions(10);
     specs.push(Spec(
@@ -334,22 +334,22 @@ fn a_weight_edit_encodes_one_endpoint_resource_anew() {
         None,
         vec![8103],
     ));
-    let before = made(&specs);
+    let before = translated(&specs);
     specs[1].3 = Some(30);
-    let after = made(&specs);
-    let anew = |kind: Kind| -> Vec<String> {
+    let after = translated(&specs);
+    let encoded = |kind: Kind| -> Vec<String> {
         let same = |r: &&std::sync::Arc<headgate_xds::Resource>| {
             std::ptr::eq(
                 r.body().as_ptr(),
                 before.get(kind, r.name()).unwrap().body().as_ptr(),
             )
         };
-        let anew = after.of(kind).filter(|r| !same(r));
-        anew.map(|r| r.name().to_owned()).collect()
+        let encoded = after.of(kind).filter(|r| !same(r));
+        encoded.map(|r| r.name().to_owned()).collect()
     };
-    assert_eq!(anew(Kind::Cluster), Vec::<String>::new());
-    assert_eq!(anew(Kind::Endpoints), ["model/default/llama"]);
-    assert_eq!(anew(Kind::Route), Vec::<String>::new());
+    assert_eq!(encoded(Kind::Cluster), Vec::<String>::new());
+    assert_eq!(encoded(Kind::Endpoints), ["model/default/llama"]);
+    assert_eq!(encoded(Kind::Route), Vec::<String>::new());
 }
 
 fn worlds() -> impl Strategy<Value = Vec<Spec>> {
@@ -365,8 +365,8 @@ fn worlds() -> impl Strategy<Value = Vec<Spec>> {
 }
 
 proptest! {
-    /// What a filter may pick, a route follows: every model and version of the filter's configuration leads to its
-    /// own cluster, and everything else of the model to the model's cluster.
+    /// Routes follow the filter: every model and version of the filter's configuration leads to its cluster, and every other version of
+    /// the model to the model's cluster.
     #[test]
     fn filter_and_route_agree(specs in worlds()) {
         let snapshot = translated(&specs);
@@ -387,7 +387,7 @@ proptest! {
         prop_assert_eq!(routes, expected);
     }
 
-    /// Every cluster a route names is in the snapshot, with its endpoints, and the route requires it.
+    /// Every cluster that a route names is in the snapshot with its endpoints, and the route table requires it.
     #[test]
     fn no_route_without_cluster(specs in worlds()) {
         let snapshot = translated(&specs);
@@ -406,7 +406,7 @@ proptest! {
         }
     }
 
-    /// Equal plans give equal bytes. Hash maps differ in order within one process, so twice in a row would show it.
+    /// Equal plans give equal bytes. Hash maps differ in order within one process, so two translations would show a difference.
     #[test]
     fn equal_plans_give_equal_bytes(specs in worlds()) {
         let (once, again) = (translated(&specs), translated(&specs));
@@ -416,9 +416,9 @@ proptest! {
         }
     }
 
-    /// Whatever was made before, what comes out is what would be made anew: bytes, needs and what was left out.
+    /// With any history, the cache gives the same result as a new translation: bytes, requirements and rejections.
     #[test]
-    fn the_cache_never_shows(history in prop::collection::vec(worlds(), 1..6)) {
+    fn the_cache_does_not_change_the_result(history in prop::collection::vec(worlds(), 1..6)) {
         let mut cache = Cache::default();
         for specs in history {
             let plan = planned(&specs);
@@ -432,7 +432,7 @@ proptest! {
         }
     }
 
-    /// The localities of a model's cluster sum to a million, and none of them is zero.
+    /// The weights of the localities of a model's cluster sum to a million, and none is zero.
     #[test]
     fn weights_sum_to_100(specs in worlds()) {
         let plan = planned(&specs);

@@ -1,4 +1,4 @@
-//! Where a request ends up: at a cluster, at an answer of Envoy's own, or nowhere.
+//! Actions of routes: a cluster, a direct response of Envoy, or a cluster that does not exist.
 
 use envoy_types::pb::envoy::config::core::v3::data_source::Specifier;
 use envoy_types::pb::envoy::config::core::v3::header_value_option::HeaderAppendAction;
@@ -13,31 +13,31 @@ use envoy_types::pb::envoy::config::route::v3::route_match::PathSpecifier;
 use envoy_types::pb::envoy::config::route::v3::{
     DirectResponseAction, RetryPolicy, Route, RouteAction, RouteMatch,
 };
-use envoy_types::pb::google::protobuf::{Any, BoolValue, Duration, UInt32Value};
+use envoy_types::pb::google::protobuf::{Any, BoolValue, Duration};
 use envoy_types::util::pack_any;
 use serde_json::Value;
 
-use crate::listener::duration;
 use crate::ordered::{OnMatch, extension};
+use crate::proto::{duration, uint};
 use crate::scope::Options;
 
-/// The cluster that never is.
-const NOWHERE: &str = "headgate/nowhere";
+/// A cluster that does not exist.
+const MISSING_CLUSTER: &str = "headgate/nowhere";
 
-/// Routes a request to a cluster. `by_name`: its endpoints have DNS names, which their servers expect as the host.
+/// Routes a request to a cluster. `by_name`: its endpoints have DNS names, which servers expect in the host header.
 pub(crate) fn to_cluster(cluster: String, by_name: bool, options: &Options) -> OnMatch {
     let host = BoolValue { value: true };
     action(Action::Route(RouteAction {
         cluster_specifier: Some(ClusterSpecifier::Cluster(cluster)),
         host_rewrite_specifier: by_name.then_some(HostRewriteSpecifier::AutoHostRewrite(host)),
-        // A generation takes as long as it takes; a silent one is cut.
+        // The duration of a generation is unlimited, but a silent stream is cut.
         timeout: Some(Duration::default()),
         idle_timeout: Some(duration(options.idle_timeout)),
-        // Only what never reached a model server is tried again.
+        // Only requests that never reached a model server are retried.
         retry_policy: Some(RetryPolicy {
             retry_on: "connect-failure,refused-stream,reset-before-request".to_owned(),
-            num_retries: Some(UInt32Value { value: 2 }),
-            // A server that was tried in vain is not tried again while there is another.
+            num_retries: uint(2),
+            // A retry goes to another server if there is one.
             retry_host_predicate: vec![RetryHostPredicate {
                 name: "envoy.retry_host_predicates.previous_hosts".to_owned(),
                 config_type: Some(ConfigType::TypedConfig(Any {
@@ -52,20 +52,20 @@ pub(crate) fn to_cluster(cluster: String, by_name: bool, options: &Options) -> O
     }))
 }
 
-/// A request goes to a cluster that never is: 404, with the body that the listener gives it.
+/// Routes a request to a cluster that does not exist: 404, with the body that the listener sets.
 ///
-/// Envoy's CORS filter asks for a route before our filter has written the model, and passes over direct responses. This is a
-/// route to it, which the model's replaces.
-pub(crate) fn nowhere() -> OnMatch {
+/// Envoy's CORS filter needs a route before Headgate's filter has written the model into the header, and it ignores direct responses.
+/// The route of the model replaces this one.
+pub(crate) fn missing_cluster() -> OnMatch {
     action(Action::Route(RouteAction {
-        cluster_specifier: Some(ClusterSpecifier::Cluster(NOWHERE.to_owned())),
+        cluster_specifier: Some(ClusterSpecifier::Cluster(MISSING_CLUSTER.to_owned())),
         cluster_not_found_response_code: ClusterNotFoundResponseCode::NotFound as i32,
         ..RouteAction::default()
     }))
 }
 
-/// An answer of Envoy's own, in JSON, with these headers.
-pub(crate) fn answer(status: u32, body: &Value, headers: &[(&str, String)]) -> OnMatch {
+/// A direct response of Envoy in JSON, with these headers.
+pub(crate) fn direct_response(status: u32, body: &Value, headers: &[(&str, String)]) -> OnMatch {
     let json = [("content-type", "application/json".to_owned())];
     let headers = json.iter().chain(headers);
     let mut route = route(Action::DirectResponse(DirectResponseAction {
@@ -93,7 +93,7 @@ pub(crate) fn answer(status: u32, body: &Value, headers: &[(&str, String)]) -> O
     }
 }
 
-/// What is said where a request names no model that is served.
+/// The error for a request that names no served model.
 pub(crate) fn unknown_model() -> Value {
     error(
         "this model is not served here: GET /v1/models lists what is",
@@ -101,7 +101,7 @@ pub(crate) fn unknown_model() -> Value {
     )
 }
 
-/// What is said where nothing is served under a path.
+/// The error for a path under which no model is served.
 pub(crate) fn unknown_path() -> Value {
     error(
         "no model is served under this path: use /v1/, /v2/models/ or /infer",
@@ -109,6 +109,7 @@ pub(crate) fn unknown_path() -> Value {
     )
 }
 
+/// The error for a CORS preflight that no policy allows.
 pub(crate) fn refused_preflight() -> Value {
     error(
         "no policy allows pages of this origin: add it to `cors.allowOrigins` of a TrafficTagPolicy for the whole namespace",
@@ -122,20 +123,20 @@ fn error(message: &str, code: &str) -> Value {
     })
 }
 
-fn action(what: Action) -> OnMatch {
+fn action(action: Action) -> OnMatch {
     OnMatch {
         matcher: None,
-        action: Some(extension("route", pack_any(route(what)))),
+        action: Some(extension("route", pack_any(route(action)))),
     }
 }
 
-fn route(what: Action) -> Route {
+fn route(action: Action) -> Route {
     Route {
         r#match: Some(RouteMatch {
             path_specifier: Some(PathSpecifier::Prefix("/".to_owned())),
             ..RouteMatch::default()
         }),
-        action: Some(what),
+        action: Some(action),
         ..Route::default()
     }
 }

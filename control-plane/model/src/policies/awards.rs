@@ -1,0 +1,84 @@
+//! The items of a policy that take effect in a namespace, and those that another policy overrides.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use headgate_contract::{ModelId, Version};
+
+/// Models, as a whole (`None`) or only some of their versions.
+pub(crate) type Models = BTreeMap<ModelId, Option<BTreeSet<Version>>>;
+
+/// The result of a policy in a namespace.
+#[derive(Debug)]
+pub(crate) struct Awards {
+    /// The models for which each item takes effect, in the order of the items.
+    pub(crate) items: Vec<Models>,
+    pub(crate) losses: Vec<Loss>,
+    /// The number of models that the policy claims.
+    pub(crate) claimed: usize,
+    /// Whether the policy is for all models, and claims all of the namespace.
+    pub(crate) everything: bool,
+    /// The part of the policy for the namespace as a whole, if it has one.
+    pub(crate) namespace_part: Option<NamespacePart>,
+}
+
+/// An item of a model for which another policy takes precedence.
+#[derive(Debug, Clone)]
+pub(crate) struct Loss {
+    /// Index of the item.
+    pub(crate) item: usize,
+    pub(crate) model: ModelId,
+    /// The lost versions; `None` means the whole model.
+    pub(crate) versions: Option<BTreeSet<Version>>,
+    /// `namespace/name`.
+    pub(crate) winner: String,
+    /// Why the winner takes precedence.
+    pub(crate) because: &'static str,
+    /// Whether only age or name decided the contest.
+    pub(crate) is_tie: bool,
+}
+
+/// A part of a policy that applies to a namespace as a whole, not to models.
+#[derive(Debug)]
+pub(crate) struct NamespacePart {
+    /// Its field: `spec.cors`.
+    pub(crate) field: &'static str,
+    /// Its effect.
+    pub(crate) effect: Effect,
+}
+
+/// The effect of a [`NamespacePart`].
+#[derive(Debug)]
+pub(crate) enum Effect {
+    /// It takes effect.
+    Active,
+    /// Another policy takes precedence for the whole namespace.
+    Hidden {
+        /// `namespace/name`.
+        by: String,
+        /// Whether that policy has the same part. Then it is an intended exception.
+        replaced: bool,
+    },
+}
+
+impl Awards {
+    pub(crate) fn new(items: usize, claimed: usize, everything: bool) -> Self {
+        Self {
+            items: vec![Models::new(); items],
+            losses: Vec::new(),
+            claimed,
+            everything,
+            namespace_part: None,
+        }
+    }
+
+    /// Whether no part of the policy takes effect.
+    pub(crate) fn is_nothing(&self) -> bool {
+        self.items.iter().all(BTreeMap::is_empty) && self.active_part().is_none()
+    }
+
+    /// The field of its namespace part, if it takes effect.
+    pub(crate) fn active_part(&self) -> Option<&'static str> {
+        let part = self.namespace_part.as_ref()?;
+        matches!(part.effect, Effect::Active).then_some(part.field)
+    }
+}

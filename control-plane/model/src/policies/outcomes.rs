@@ -1,0 +1,236 @@
+//! Results of policies in all namespaces → their outcomes and findings.
+//!
+//! Invariant: outcomes are a function of the objects, like the plan. Messages name the field, and those about lost items name the
+//! winners. A finding becomes an Event, so its text changes only when its cause does; the number and the list of models are in the
+//! conditions.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::marker::PhantomData;
+
+use super::awards::{Awards, Effect};
+use super::kind::RulePolicy;
+use super::list::{join, list};
+use super::losses::{losses, winners};
+use super::outcome::{PolicyCondition, PolicyOutcome, condition_reason};
+use super::resolved::{ResolvedPolicy, Unresolved};
+use crate::{Finding, PolicyId, Registry, Severity, reason};
+
+/// The results of the policies of one kind, namespace by namespace.
+pub(super) struct Outcomes<S> {
+    /// By index of the policy, with the namespace.
+    awards: BTreeMap<usize, Vec<(String, Awards)>>,
+    kind: PhantomData<S>,
+}
+
+impl<S> Default for Outcomes<S> {
+    fn default() -> Self {
+        Self {
+            awards: BTreeMap::new(),
+            kind: PhantomData,
+        }
+    }
+}
+
+impl<S: RulePolicy> Outcomes<S> {
+    /// Adds the results of a namespace.
+    pub(super) fn add(
+        &mut self,
+        namespace: &str,
+        policies: &[ResolvedPolicy],
+        awards: Vec<Awards>,
+    ) {
+        for (i, awards) in awards.into_iter().enumerate() {
+            if policies[i].claims.contains_key(namespace) {
+                let all = self.awards.entry(i).or_default();
+                all.push((namespace.to_owned(), awards));
+            }
+        }
+    }
+
+    /// The findings on all policies, once all namespaces are added.
+    pub(super) fn findings(&self, policies: &[ResolvedPolicy]) -> Vec<Finding> {
+        let policies = policies.iter().enumerate();
+        policies
+            .flat_map(|(i, policy)| findings::<S>(policy, self.of(i)))
+            .collect()
+    }
+
+    /// The outcomes of all policies, once all namespaces are added.
+    pub(super) fn finish(
+        self,
+        policies: Vec<ResolvedPolicy>,
+        registry: &Registry,
+    ) -> Vec<(PolicyId, PolicyOutcome)> {
+        let policies = policies.into_iter().enumerate();
+        let outcomes = policies.map(|(i, policy)| {
+            let awards = self.of(i);
+            let effective = awards.iter().filter(|(_, awards)| !awards.is_nothing());
+            let namespaces: BTreeSet<String> = effective.map(|(name, _)| name.clone()).collect();
+            let outcome = PolicyOutcome {
+                generation: policy.generation,
+                accepted: accepted::<S>(&policy, awards),
+                resolved: resolved(&policy),
+                unserved: unserved(&policy, &namespaces, registry),
+                namespaces,
+            };
+            (policy.id, outcome)
+        });
+        outcomes.collect()
+    }
+
+    fn of(&self, policy: usize) -> &[(String, Awards)] {
+        self.awards.get(&policy).map_or(&[], Vec::as_slice)
+    }
+}
+
+fn findings<S: RulePolicy>(policy: &ResolvedPolicy, awards: &[(String, Awards)]) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let mut report = |severity, reason, message| {
+        findings.push(Finding {
+            object: policy.id.clone().into(),
+            reason,
+            severity,
+            origin: policy.origin.clone(),
+            message,
+        });
+    };
+    let matches_nothing = policy.claims.is_empty();
+    for unresolved in &policy.unresolved {
+        let message = &unresolved.message;
+        if unresolved.unread {
+            report(Severity::Warning, reason::TARGET_UNREAD, message.clone());
+            continue;
+        }
+        let message = match matches_nothing {
+            true => format!("matches no model and has no effect: {message}"),
+            false => message.clone(),
+        };
+        report(Severity::Warning, reason::MATCHES_NOTHING, message);
+    }
+    if let Some(message) = ignored_override(policy) {
+        report(Severity::Warning, reason::OVERRIDE_IGNORED, message);
+    }
+    // An exception from a policy for more models is intended. A tie, or a policy without any effect, may not be.
+    let total = awards.iter().all(|(_, awards)| awards.is_nothing());
+    let mut losses = awards.iter().flat_map(|(_, awards)| &awards.losses);
+    let tie = losses.any(|loss| loss.is_tie);
+    let overridden = winners::<S>(policy, awards).filter(|_| tie || total);
+    let hidden_part = hidden_part::<S>(awards).filter(|_| tie || total || is_part_missing(awards));
+    if let Some(message) = join([overridden, hidden_part])
+        && !matches_nothing
+    {
+        let (severity, reason) = S::conflict(tie);
+        report(severity, reason, message);
+    }
+    findings
+}
+
+fn accepted<S: RulePolicy>(
+    policy: &ResolvedPolicy,
+    awards: &[(String, Awards)],
+) -> PolicyCondition {
+    let total = !awards.is_empty() && awards.iter().all(|(_, awards)| awards.is_nothing());
+    let lost = losses::<S>(policy, awards);
+    let active_part = awards.iter().find_map(|(_, awards)| awards.active_part());
+    let active_part = active_part.map(|field| format!("its `{field}` takes effect"));
+    let active_part = active_part.filter(|_| lost.is_some());
+    let lost = join([lost, active_part, hidden_part::<S>(awards)]);
+    let reason = match (&lost, ignored_override(policy)) {
+        (Some(_), _) => condition_reason::PARTLY_OVERRIDDEN,
+        (None, Some(_)) => condition_reason::OVERRIDE_IGNORED,
+        (None, None) => condition_reason::ACCEPTED,
+    };
+    let message = join([lost, ignored_override(policy)]).unwrap_or_else(|| applies_to(policy));
+    if total {
+        let message = format!("no part of it takes effect: {message}");
+        return PolicyCondition::new(false, condition_reason::OVERRIDDEN, message);
+    }
+    PolicyCondition::new(true, reason, message)
+}
+
+/// The namespaces without a domain to which a policy applies. Its own namespace is one of them if it matches nothing there, unless it is
+/// the root namespace.
+fn unserved(
+    policy: &ResolvedPolicy,
+    namespaces: &BTreeSet<String>,
+    registry: &Registry,
+) -> BTreeSet<String> {
+    let own = &policy.id.namespace;
+    let in_root = registry.root_namespace.as_ref() == Some(own);
+    let own = Some(own).filter(|_| policy.claims.is_empty() && !in_root);
+    let namespaces = namespaces.iter().chain(own);
+    let unserved = namespaces.filter(|namespace| !registry.serves(namespace));
+    unserved.cloned().collect()
+}
+
+fn applies_to(policy: &ResolvedPolicy) -> String {
+    let models: usize = policy.claims.values().map(BTreeMap::len).sum();
+    match (models, policy.claims.len()) {
+        (0, _) => "valid".to_owned(),
+        (1, _) => "applies to 1 model".to_owned(),
+        (models, 1) => format!("applies to {models} models"),
+        (models, namespaces) => format!("applies to {models} models in {namespaces} namespaces"),
+    }
+}
+
+fn resolved(policy: &ResolvedPolicy) -> PolicyCondition {
+    let unresolved = policy.unresolved.iter().map(Unresolved::full_message);
+    let message = unresolved.collect::<Vec<_>>().join("; ");
+    if policy.unresolved.iter().any(|unresolved| unresolved.unread) {
+        return PolicyCondition::new(false, condition_reason::TARGET_UNREAD, message);
+    }
+    match (policy.claims.is_empty(), policy.unresolved.is_empty()) {
+        (_, true) => {
+            PolicyCondition::new(true, condition_reason::RESOLVED, "all its targets exist")
+        }
+        (false, false) => PolicyCondition::new(false, condition_reason::PARTLY_RESOLVED, message),
+        (true, false) => {
+            let message = format!("matches no model: {message}");
+            PolicyCondition::new(false, condition_reason::MATCHES_NOTHING, message)
+        }
+    }
+}
+
+fn ignored_override(policy: &ResolvedPolicy) -> Option<String> {
+    let root = match policy.ignored_override.as_ref()? {
+        Some(root) => format!("which is {root}"),
+        None => "and none is configured".to_owned(),
+    };
+    Some(format!(
+        "spec.override: takes effect only in the root namespace, {root}: remove it"
+    ))
+}
+
+/// The message on a part for whole namespaces that other policies hide. The text changes only when those policies do.
+fn hidden_part<S: RulePolicy>(awards: &[(String, Awards)]) -> Option<String> {
+    let parts = awards
+        .iter()
+        .filter_map(|(_, awards)| awards.namespace_part.as_ref());
+    let hidden: Vec<(&str, &str)> = parts
+        .filter_map(|part| match &part.effect {
+            Effect::Hidden { by, .. } => Some((part.field, by.as_str())),
+            Effect::Active => None,
+        })
+        .collect();
+    let (field, _) = hidden.first()?;
+    let by: BTreeSet<&str> = hidden.iter().map(|(_, by)| *by).collect();
+    Some(format!(
+        "{field}: has no effect where {} {} takes precedence for the whole namespace. Move it there, or remove it",
+        S::KIND.as_str(),
+        list(by.into_iter())
+    ))
+}
+
+/// Whether a part for whole namespaces is hidden by a policy without that part.
+fn is_part_missing(awards: &[(String, Awards)]) -> bool {
+    awards.iter().any(|(_, awards)| {
+        let effect = awards.namespace_part.as_ref().map(|part| &part.effect);
+        matches!(
+            effect,
+            Some(Effect::Hidden {
+                replaced: false,
+                ..
+            })
+        )
+    })
+}

@@ -1,0 +1,113 @@
+//! `TokenBucketPolicy` → bucket rules.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use headgate_contract::{
+    Bucket, BucketRule, Duration, ModelId, Target, TokenBucketPolicySpec, Version,
+};
+
+use super::awards::Awards;
+use super::kind::{RulePolicy, Rules};
+use super::list::list;
+use super::resolved::ResolvedPolicy;
+use crate::{Finding, Policy, PolicyKind, Severity, reason};
+
+/// Buckets with a longer window than this get a remark, in seconds.
+const LONG_WINDOW: u64 = 3600;
+
+impl RulePolicy for TokenBucketPolicySpec {
+    const KIND: PolicyKind = PolicyKind::TokenBucket;
+    const CONFLICT_FIX: &'static str = "To apply both, rename one";
+
+    fn target(&self) -> &Target {
+        &self.target
+    }
+
+    fn overrides(&self) -> bool {
+        self.overrides
+    }
+
+    fn items(&self) -> Vec<String> {
+        let names = self.buckets.iter().map(|b| b.name.as_str().to_owned());
+        names.collect()
+    }
+
+    fn describe(index: usize, name: &str) -> String {
+        format!("spec.buckets[{index}]: bucket {name:?}")
+    }
+
+    fn conflict(tie: bool) -> (Severity, &'static str) {
+        let severity = match tie {
+            true => Severity::Error,
+            false => Severity::Warning,
+        };
+        (severity, reason::DUPLICATE_BUCKET)
+    }
+
+    /// The remark on buckets that fill slowly. A bucket lives in the memory of each proxy's Envoy. A restart hardly matters to a bucket
+    /// that fills within minutes, but it does to a monthly budget.
+    fn advice(policy: &Policy<Self>) -> Option<Finding> {
+        let buckets = policy.spec.buckets.iter();
+        let long: Vec<String> = buckets
+            .filter_map(|b| Some(format!("{:?} ({})", b.name.as_str(), long_window(b)?)))
+            .collect();
+        if long.is_empty() {
+            return None;
+        }
+        let message = format!(
+            "spec.buckets: these buckets take longer than an hour to fill: {}. Each proxy keeps its buckets in Envoy's memory: a restart \
+             of Envoy loses them, and every tenant starts with a full bucket on that proxy",
+            list(long.iter().map(String::as_str))
+        );
+        Some(Finding {
+            object: policy.id(Self::KIND).into(),
+            reason: reason::LONG_WINDOW,
+            severity: Severity::Info,
+            origin: policy.origin.clone(),
+            message,
+        })
+    }
+
+    fn add_rules(
+        _namespace: &str,
+        policies: &[&Policy<Self>],
+        _resolved: &[ResolvedPolicy],
+        awards: &mut [Awards],
+        rules: &mut Rules,
+    ) {
+        for (policy, awards) in policies.iter().zip(awards) {
+            rules.buckets.extend(bucket_rules(policy, awards));
+        }
+    }
+}
+
+/// The rules for the awards of a policy.
+fn bucket_rules<'a>(
+    policy: &'a Policy<TokenBucketPolicySpec>,
+    awards: &'a Awards,
+) -> impl Iterator<Item = BucketRule> + 'a {
+    let buckets = policy.spec.buckets.iter().zip(&awards.items);
+    buckets.flat_map(move |(bucket, models)| {
+        let mut by_versions: BTreeMap<Option<&BTreeSet<Version>>, Vec<ModelId>> = BTreeMap::new();
+        for (model, versions) in models {
+            let models = by_versions.entry(versions.as_ref()).or_default();
+            models.push(model.clone());
+        }
+        by_versions.into_iter().map(move |(versions, models)| {
+            let all = awards.everything && versions.is_none() && models.len() == awards.claimed;
+            BucketRule {
+                policy: policy.id(PolicyKind::TokenBucket).in_rules(),
+                models: (!all).then_some(models),
+                versions: versions.map(|some| some.iter().cloned().collect()),
+                bucket: bucket.clone(),
+            }
+        })
+    })
+}
+
+/// The window of a bucket, if it is a long one.
+fn long_window(bucket: &Bucket) -> Option<Duration> {
+    let (numerator, denominator) = bucket.profile.window();
+    let longest = denominator.saturating_mul(LONG_WINDOW);
+    (numerator > longest).then(|| Duration::from_seconds(numerator.div_ceil(denominator.max(1))))
+}

@@ -1,0 +1,107 @@
+//! `TrafficTagPolicy` → tag rules.
+//!
+//! `cors` applies to a whole namespace. Invariant: the `cors` of one policy is never merged with that of another. The status reports a
+//! hidden `cors`, because pages that it allows are refused.
+
+use headgate_contract::{TagRule, Target, TrafficTagPolicySpec};
+
+use super::awards::{Awards, Effect, NamespacePart};
+use super::kind::{RulePolicy, Rules};
+use super::rank::Rank;
+use super::resolved::ResolvedPolicy;
+use crate::{Policy, PolicyKind, Severity, reason};
+
+impl RulePolicy for TrafficTagPolicySpec {
+    const KIND: PolicyKind = PolicyKind::TrafficTag;
+    const CONFLICT_FIX: &'static str = "One tagging applies per model";
+
+    fn target(&self) -> &Target {
+        &self.target
+    }
+
+    fn overrides(&self) -> bool {
+        self.overrides
+    }
+
+    /// The tagging is one item without a name.
+    fn items(&self) -> Vec<String> {
+        vec![String::new()]
+    }
+
+    fn describe(_index: usize, _name: &str) -> String {
+        "spec: the tagging".to_owned()
+    }
+
+    fn conflict(_tie: bool) -> (Severity, &'static str) {
+        (Severity::Warning, reason::TAGGING_SHADOWED)
+    }
+
+    fn add_rules(
+        namespace: &str,
+        policies: &[&Policy<Self>],
+        resolved: &[ResolvedPolicy],
+        awards: &mut [Awards],
+        rules: &mut Rules,
+    ) {
+        rules.tagging = tag_rules(namespace, policies, resolved, awards);
+        set_cors(namespace, policies, resolved, &rules.tagging, awards);
+    }
+}
+
+/// The tag rules of a namespace by rank, because the filter takes the first one that names a model.
+fn tag_rules(
+    namespace: &str,
+    policies: &[&Policy<TrafficTagPolicySpec>],
+    resolved: &[ResolvedPolicy],
+    awards: &[Awards],
+) -> Vec<TagRule> {
+    let mut order: Vec<(&Rank, usize)> = (0..policies.len())
+        .filter_map(|i| Some((resolved[i].rank(namespace, true)?, i)))
+        .collect();
+    order.sort();
+    // The first rule for all models is kept even if every model has a more specific one: a hop that follows tags applies it to models
+    // that are not in the plan.
+    let for_all = order.iter().find(|(_, i)| resolved[*i].all);
+    let for_all = for_all.map(|(_, i)| *i);
+    let rule = |(_, i): (&Rank, usize)| {
+        let models = awards[i].items.first()?;
+        if models.is_empty() && for_all != Some(i) {
+            return None;
+        }
+        Some(TagRule {
+            policy: policies[i].id(PolicyKind::TrafficTag).in_rules(),
+            models: (!resolved[i].all).then(|| models.keys().cloned().collect()),
+            tagging: policies[i].spec.tagging.clone(),
+        })
+    };
+    order.into_iter().filter_map(rule).collect()
+}
+
+/// Records the effect of every `cors`: that of the first rule for all models of the namespace takes effect.
+fn set_cors(
+    namespace: &str,
+    policies: &[&Policy<TrafficTagPolicySpec>],
+    resolved: &[ResolvedPolicy],
+    rules: &[TagRule],
+    awards: &mut [Awards],
+) {
+    let Some(first) = rules.iter().find(|rule| rule.models.is_none()) else {
+        return;
+    };
+    for ((policy, resolved), awards) in policies.iter().zip(resolved).zip(awards) {
+        if policy.spec.tagging.cors.is_none() || !resolved.claims.contains_key(namespace) {
+            continue;
+        }
+        let effect = match policy.id(PolicyKind::TrafficTag).in_rules() == first.policy {
+            true => Effect::Active,
+            false => Effect::Hidden {
+                by: first.policy.clone(),
+                replaced: first.tagging.cors.is_some(),
+            },
+        };
+        awards.namespace_part = Some(NamespacePart {
+            field: "spec.cors",
+            effect,
+        });
+    }
+}

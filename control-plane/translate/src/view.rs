@@ -1,0 +1,16 @@
+//! The accepted part of a plan.
+
+use std::collections::BTreeMap;
+
+use headgate_contract::{BucketRule, ModelId, TagRule};
+use headgate_model::PlannedModel;
+
+/// The accepted part of one namespace.
+pub(crate) struct View<'a> {
+    pub(crate) models: BTreeMap<&'a ModelId, &'a PlannedModel>,
+    pub(crate) buckets: Vec<&'a BucketRule>,
+    pub(crate) tagging: Vec<&'a TagRule>,
+}
+
+/// The accepted part of each namespace of a scope, by namespace.
+pub(crate) type Accepted<'a> = BTreeMap<&'a str, View<'a>>;
