@@ -20,7 +20,7 @@ use crate::cli::names::{parse_name, parse_namespace};
 use crate::source::SeenPolicies;
 use headgate_publisher::Published;
 use headgate_publisher::SnapshotStore;
-use headgate_publisher::tally;
+use headgate_publisher::count_proxies;
 
 /// Changes of proxies come in crowds; what is written of them is written once in a while.
 const GATHER: Duration = Duration::from_millis(300);
@@ -160,7 +160,7 @@ async fn look(mut watched: Watched, tell: watch::Sender<Option<Arc<Known>>>) {
         if let Some(published) = published {
             let proxies = watched.fleet.proxies();
             let reporters = watched.loads.reporters(SystemTime::now());
-            let tally = tally(&published.plan, &watched.scopes, &proxies, &reporters);
+            let tally = count_proxies(&published.plan, &watched.scopes, &proxies, &reporters);
             tell.send_replace(Some(Arc::new(Known {
                 plan: published.plan.clone(),
                 observed: published.observed.clone(),

@@ -60,9 +60,10 @@ pub use ports::PortSource;
 pub use protocol::{InvalidProtocol, Protocol};
 pub use reference::{Reference, References};
 pub use registry::{Endpoints, Member, Model, Registry, UpstreamAnnotations, Weight};
+use replica_counts::policy_revisions;
 pub use replica_counts::{
     PolicyRevision, PolicyRevisions, Refusal, ReplicaCounts, WeightsHeld, policy_revision,
-    policy_revisions, same_weights, weights_revision,
+    same_weights, weights_revision,
 };
 pub use scale::{Readiness, ScaleDamper, Scales, Tick};
 pub use stability::{Stability, Verdicts};

@@ -14,8 +14,8 @@ use crate::memory_update::MemoryUpdate;
 use crate::registry::{Member, Model, count};
 use crate::shares::{Candidate, percents, version_shares};
 use crate::{
-    Address, CarrierKey, Finding, LabelKeys, Objects, PolicyId, PolicyOutcome, Registry, Scales,
-    Severity, Upstream, policies, reason,
+    Address, CarrierKey, Finding, LabelKeys, Objects, PolicyId, PolicyOutcome, PolicyRevisions,
+    Registry, Scales, Severity, Upstream, policies, policy_revisions, reason,
 };
 
 /// The decisions for all namespaces that declare a model.
@@ -27,6 +27,8 @@ pub struct Plan {
     pub findings: Vec<Finding>,
     /// The outcome of every policy.
     pub policies: BTreeMap<PolicyId, PolicyOutcome>,
+    /// The revision of every policy from which filters get rules.
+    pub policy_revisions: PolicyRevisions,
 }
 
 impl Plan {
@@ -135,6 +137,7 @@ pub fn plan(registry: &Registry, objects: &Objects, scales: &Scales) -> Plan {
     Plan {
         namespaces,
         findings,
+        policy_revisions: policy_revisions(&policies, objects),
         policies,
     }
 }

@@ -74,9 +74,12 @@ pub fn same_weights(one: &PlannedModel, other: &PlannedModel) -> bool {
 
 /// The revision of every policy that has rules in some filter.
 #[must_use]
-pub fn policy_revisions(plan: &Plan, objects: &Objects) -> PolicyRevisions {
+pub(crate) fn policy_revisions(
+    policies: &BTreeMap<PolicyId, PolicyOutcome>,
+    objects: &Objects,
+) -> PolicyRevisions {
     let has_rules = |(_, outcome): &(&PolicyId, &PolicyOutcome)| !outcome.namespaces.is_empty();
-    let policies = plan.policies.iter().filter(has_rules);
+    let policies = policies.iter().filter(has_rules);
     policies
         .map(|(id, outcome)| (id.clone(), policy_revision(id, outcome, objects)))
         .collect()

@@ -8,22 +8,20 @@
 //! Invariant: a publication never waits for a proxy, and a scope that cannot be translated keeps its last good snapshot.
 
 mod changes;
-mod generations;
-mod history;
 mod modules;
 mod publisher;
 mod reach;
-mod refusals;
+mod rejections;
 mod replica_counts;
 mod scheduler;
 mod scopes;
 mod snapshots;
 
 pub use self::changes::ChangedResources;
-pub use self::history::PlanModels;
 pub use self::modules::{ModuleProblem, Offered};
 pub use self::publisher::{Published, Publisher, tick};
 pub use self::reach::{Unreached, unreached};
-pub use self::replica_counts::tally;
+pub use self::replica_counts::count_proxies;
 pub use self::scopes::ScopeRules;
 pub use self::snapshots::SnapshotStore;
+pub use headgate_translate::provenance::{ConfiguredModel, plan_revision};

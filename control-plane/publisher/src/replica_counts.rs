@@ -1,93 +1,81 @@
-//! The connected proxies of this replica → counts of proxies by revision of each policy and by weights of each model, what they
-//! refuse, and the versions that they cannot reach.
+//! Counts of this replica's proxies: by policy revision, by weights of each model, with their rejections and the versions that they
+//! cannot reach.
 //!
-//! Invariant: a proxy holds what *all* its filter configurations hold that it ACKed; one that ACKed none, or refuses or waits for
-//! one it never had, holds nothing.
+//! Invariant: a proxy holds a revision if *all* filter configurations that it ACKed hold it. A proxy that ACKed none, or that rejects or
+//! waits for one of which it has no version, holds nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 
-use headgate_contract::ModelId;
-use headgate_model::{Plan, PlannedModel};
-use headgate_model::{PolicyRevisions, ReplicaCounts, WeightsHeld, same_weights, weights_revision};
-use headgate_xds::Kind;
+use headgate_model::{Plan, PolicyRevisions, ReplicaCounts, WeightsHeld};
+use headgate_translate::provenance::{self, ConfiguredModel};
 use headgate_xds::fleet::Proxy;
 use headgate_xds::loads::Reporter;
-use headgate_xds::session::KindStatus;
+use headgate_xds::session::{Acked, KindStatus};
+use headgate_xds::{Kind, Origin};
 
-use crate::history::PlanModels;
 use crate::reach::unreached;
-use crate::refusals::refusals;
+use crate::rejections::rejections;
 use crate::snapshots::SnapshotStore;
 
-/// Counts them.
-pub fn tally(
+/// Counts the proxies of this replica.
+pub fn count_proxies(
     plan: &Plan,
-    scopes: &SnapshotStore,
+    snapshots: &SnapshotStore,
     proxies: &[Proxy],
     reporters: &[Reporter],
 ) -> ReplicaCounts {
-    let mut tally = ReplicaCounts::default();
+    let mut counts = ReplicaCounts::default();
     // Proxies that run the same are looked at once.
-    let mut groups: BTreeMap<(BTreeSet<String>, Option<Vec<&str>>), u32> = BTreeMap::new();
+    let mut groups: BTreeMap<Group<'_>, (Vec<&Origin>, u32)> = BTreeMap::new();
     for proxy in proxies.iter().filter(|proxy| takes_filters(proxy)) {
-        if let Some(namespaces) = scopes.namespaces(&proxy.scope) {
-            let status = proxy.kinds.get(&Kind::Extension);
-            let acked = status.and_then(|progress| acked(&progress.status));
-            *groups.entry((namespaces, acked)).or_default() += 1;
+        let Some(namespaces) = snapshots.namespaces(&proxy.scope) else {
+            continue;
+        };
+        let status = proxy.kinds.get(&Kind::Extension);
+        let acked = status.and_then(|progress| acked(&progress.status));
+        let acked = acked.unwrap_or_default();
+        let running = acked.iter().map(|acked| {
+            let objects = acked.origin.objects();
+            (&*acked.acked, objects.as_ptr().addr())
+        });
+        let group = (namespaces, running.collect());
+        let origins = acked.iter().map(|acked| &acked.origin).collect();
+        groups.entry(group).or_insert((origins, 0)).1 += 1;
+    }
+    for ((namespaces, _), (origins, count)) in groups {
+        let held = held(&origins);
+        counts.enter(count, &namespaces, held.as_ref(), plan);
+        for namespace in &namespaces {
+            weigh(&mut counts.models, plan, namespace, (count, &origins));
         }
     }
-    let mut planned = BTreeMap::new();
-    for ((namespaces, acked), count) in groups {
-        let versions = acked.unwrap_or_default();
-        let held = held(&versions, scopes);
-        tally.enter(count, &namespaces, held.as_deref(), plan);
-        let told: Option<Vec<PlanModels>> = versions.iter().map(|v| scopes.told_by(v)).collect();
-        let told = told.unwrap_or_default();
-        for namespace in namespaces.iter().filter(|_| !told.is_empty()) {
-            let revisions = planned.entry(namespace.clone());
-            let revisions = revisions.or_insert_with(|| editions_of(plan, namespace));
-            weigh(&mut tally.models, namespace, revisions, (count, &told));
-        }
-    }
-    tally.refused = refusals(plan, scopes, proxies);
-    tally.unreachable = unreached(plan, scopes, reporters).into_keys().collect();
-    tally
+    counts.refused = rejections(plan, proxies);
+    counts.unreachable = unreached(plan, snapshots, reporters).into_keys().collect();
+    counts
 }
 
-/// The models of a namespace as planned, with the revision of their weights.
-type Weighed<'a> = Vec<(&'a ModelId, &'a PlannedModel, String)>;
+/// The namespaces of proxies, and per filter configuration its version and the address of its origin's objects.
+type Group<'a> = (BTreeSet<String>, Vec<(&'a str, usize)>);
 
-fn editions_of<'a>(plan: &'a Plan, namespace: &str) -> Weighed<'a> {
-    let models = plan.namespaces.get(namespace).into_iter();
-    let models = models.flat_map(|view| &view.models);
-    models
-        .map(|(id, model)| (id, model, weights_revision(model)))
-        .collect()
-}
-
-/// Counts proxies whose filters have these plans: they hold a model's weights if every plan has the same.
+/// Counts proxies whose filters have configurations of these origins: they hold a model's weights if every one has the same.
 fn weigh(
     held: &mut WeightsHeld,
+    plan: &Plan,
     namespace: &str,
-    models: &Weighed<'_>,
-    (count, told): (u32, &[PlanModels]),
+    (count, origins): (u32, &[&Origin]),
 ) {
-    for (id, planned, revision) in models {
-        let mut revisions = told.iter().map(|told| {
-            let theirs = told.model(namespace, id)?;
-            Some(if same_weights(theirs, planned) {
-                revision.clone()
-            } else {
-                weights_revision(theirs)
-            })
+    let models = plan.namespaces.get(namespace).into_iter();
+    for id in models.flat_map(|view| view.models.keys()) {
+        let mut revisions = origins.iter().map(|origin| {
+            let model = ConfiguredModel::find(origin, namespace, id);
+            model.map(ConfiguredModel::weights_revision)
         });
         let Some(Some(first)) = revisions.next() else {
             continue;
         };
-        if revisions.all(|other| other.as_ref() == Some(&first)) {
-            let held = held.entry((namespace.to_owned(), (*id).clone()));
-            let held = held.or_default().entry(first).or_default();
+        if revisions.all(|other| other == Some(first)) {
+            let held = held.entry((namespace.to_owned(), id.clone()));
+            let held = held.or_default().entry(first.to_owned()).or_default();
             *held = held.saturating_add(count);
         }
     }
@@ -98,37 +86,37 @@ fn takes_filters(proxy: &Proxy) -> bool {
     matches!(proxy.only, None | Some(Kind::Extension))
 }
 
-/// The versions that it ACKed, of every filter configuration it has or should have.
-fn acked(status: &KindStatus) -> Option<Vec<&str>> {
+/// The filter configurations that it ACKed; `None` if there is one of which it ACKed no version.
+fn acked(status: &KindStatus) -> Option<Vec<&Acked>> {
     let resources = &status.resources;
     let never = |name: &String| !resources.contains_key(name);
     if status.nacked.keys().any(never) || status.waiting.keys().any(never) {
         return None;
     }
-    let versions: Vec<&str> = resources.values().map(|r| r.acked.as_str()).collect();
-    (!versions.is_empty() && versions.iter().all(|v| !v.is_empty())).then_some(versions)
+    let acked: Vec<&Acked> = resources.values().collect();
+    let has_all = acked.iter().all(|resource| !resource.acked.is_empty());
+    (!acked.is_empty() && has_all).then_some(acked)
 }
 
-/// What all of these configurations hold.
-fn held(versions: &[&str], scopes: &SnapshotStore) -> Option<Arc<PolicyRevisions>> {
-    let mut all = versions.iter().map(|version| scopes.editions_in(version));
-    let mut held = all.next()??;
-    for other in all {
-        let other = other?;
-        if !Arc::ptr_eq(&held, &other) {
-            let both = held.iter().filter_map(|(id, revision)| {
-                let least = revision.least(other.get(id)?)?;
-                Some((id.clone(), least.clone()))
-            });
-            held = Arc::new(both.collect());
-        }
+/// The policy revisions that all configurations of these origins hold; `None` if an origin is not known.
+fn held(origins: &[&Origin]) -> Option<PolicyRevisions> {
+    if origins.is_empty() || !origins.iter().all(|origin| origin.is_known()) {
+        return None;
     }
-    Some(held)
+    let mut all = origins.iter().map(|origin| provenance::policies(origin));
+    let first = all.next()?;
+    Some(all.fold(first, |held, other| {
+        let both = held.into_iter().filter_map(|(id, revision)| {
+            let least = revision.least(other.get(&id)?)?.clone();
+            Some((id, least))
+        });
+        both.collect()
+    }))
 }
 
 #[cfg(test)]
 mod tests {
-    use headgate_xds::session::{Acked, Nacked};
+    use headgate_xds::session::Nacked;
 
     use super::*;
 
@@ -147,6 +135,16 @@ mod tests {
         }
     }
 
+    fn versions(status: &KindStatus) -> Option<Vec<&str>> {
+        let acked = acked(status)?;
+        Some(
+            acked
+                .into_iter()
+                .map(|acked| acked.acked.as_str())
+                .collect(),
+        )
+    }
+
     #[test]
     fn a_proxy_holds_what_it_acked_and_not_what_it_was_sent() {
         let old = runs(&[
@@ -154,12 +152,12 @@ mod tests {
             ("headgate.traffic-tag", "new"),
         ]);
         assert_eq!(
-            acked(&old),
+            versions(&old),
             Some(vec!["old", "new"]),
             "the lesser of both counts"
         );
-        assert_eq!(acked(&runs(&[("headgate", "")])), None, "sent only");
-        assert_eq!(acked(&runs(&[])), None);
+        assert_eq!(versions(&runs(&[("headgate", "")])), None, "sent only");
+        assert_eq!(versions(&runs(&[])), None);
         // It runs the last good one while it refuses the new one, and nothing where it never had one.
         let refusal = Nacked {
             version: "new".to_owned(),
@@ -170,10 +168,10 @@ mod tests {
         refuses
             .nacked
             .insert("headgate".to_owned(), refusal.clone());
-        assert_eq!(acked(&refuses), Some(vec!["old"]));
+        assert_eq!(versions(&refuses), Some(vec!["old"]));
         refuses
             .nacked
             .insert("headgate.traffic-tag".to_owned(), refusal);
-        assert_eq!(acked(&refuses), None);
+        assert_eq!(versions(&refuses), None);
     }
 }

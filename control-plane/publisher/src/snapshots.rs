@@ -8,8 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use headgate_model::{Objects, Plan};
-use headgate_model::{PolicyRevisions, policy_revisions};
+use headgate_model::Plan;
 use headgate_translate::{
     Cache, Modules, Options, Rejected, ScopeSpec, TranslateError, Translated, snapshot_with,
 };
@@ -17,8 +16,6 @@ use headgate_xds::{Peer, PermissionDenied, Scope, Snapshot, SnapshotProvider};
 use tokio::sync::watch;
 
 use crate::changes::ChangedResources;
-use crate::generations::Generations;
-use crate::history::{History, PlanModels};
 use crate::scopes::{self, ScopeRules};
 
 /// The snapshots of all scopes. Clones share them.
@@ -38,15 +35,7 @@ struct SnapshotBuilder {
 }
 
 struct State {
-    memory: Memory,
     scopes: BTreeMap<Scope, Entry>,
-}
-
-/// What filter configurations were made of.
-#[derive(Default)]
-struct Memory {
-    history: History,
-    generations: Generations,
 }
 
 struct Entry {
@@ -78,31 +67,20 @@ impl SnapshotStore {
                 cache: Cache::default(),
             })),
             state: Arc::new(Mutex::new(State {
-                memory: Memory::default(),
                 scopes: BTreeMap::new(),
             })),
         }
     }
 
     /// Publishes a plan with these modules to every scope, and returns the number of changed resources by type. Equal snapshots
-    /// wake no stream.
-    pub fn publish(
-        &self,
-        plan: Arc<Plan>,
-        objects: &Objects,
-        modules: &Modules,
-    ) -> ChangedResources {
+    /// of the same objects wake no stream.
+    pub fn publish(&self, plan: Arc<Plan>, modules: &Modules) -> ChangedResources {
         let mut changed = ChangedResources::default();
         let mut builder = self.builder();
         builder.options.modules.clone_from(modules);
         builder.plan = Some(plan.clone());
         let specs: Vec<(Scope, ScopeSpec)> = {
             let mut state = self.lock();
-            state.memory.history.begin(&plan);
-            state
-                .memory
-                .generations
-                .begin(policy_revisions(&plan, objects));
             let seen = |entry: &Entry| entry.sender.receiver_count() > 0;
             state.scopes.retain(|_, entry| seen(entry));
             let scopes = state.scopes.iter();
@@ -113,27 +91,11 @@ impl SnapshotStore {
                 continue;
             };
             let mut state = self.lock();
-            let State { scopes, memory } = &mut *state;
-            if let Some(entry) = scopes.get_mut(&scope) {
-                changed.add(&entry.update(built, memory));
+            if let Some(entry) = state.scopes.get_mut(&scope) {
+                changed.add(&entry.update(built));
             }
         }
         changed
-    }
-
-    /// The models in a filter configuration or in routes that some proxy runs, by the version it acked. `None` for one that
-    /// is older than the memory.
-    pub fn told_by(&self, acked: &str) -> Option<PlanModels> {
-        // An accepted retry is the same plan: `<hash>+r<n>`.
-        let version = acked.split('+').next().unwrap_or(acked);
-        self.lock().memory.history.get(version)
-    }
-
-    /// The revisions of policies in a filter configuration that some proxy runs, by the version it acked. `None` for one
-    /// that is older than the memory.
-    pub fn editions_in(&self, acked: &str) -> Option<Arc<PolicyRevisions>> {
-        let version = acked.split('+').next().unwrap_or(acked);
-        self.lock().memory.generations.get(version)
     }
 
     /// The namespaces that a scope's proxies are served.
@@ -193,21 +155,15 @@ impl Entry {
     }
 
     /// Takes the result of a build, and returns the resources that changed.
-    fn update(
-        &mut self,
-        built: Result<Translated, TranslateError>,
-        memory: &mut Memory,
-    ) -> ChangedResources {
+    fn update(&mut self, built: Result<Translated, TranslateError>) -> ChangedResources {
         match built {
             Ok(Translated { snapshot, rejected }) => {
                 self.failure = None;
                 let new = Arc::new(snapshot);
-                memory.history.remember(&new);
-                memory.generations.remember(&new, &rejected);
                 self.rejected = rejected;
                 let mut changes = ChangedResources::default();
                 self.sender.send_if_modified(|old| {
-                    let changed = old.as_ref().is_none_or(|old| !old.same_content(&new));
+                    let changed = old.as_ref().is_none_or(|old| !old.same_origins(&new));
                     if changed {
                         changes = ChangedResources::between(old.as_deref(), &new);
                         *old = Some(new);
@@ -220,9 +176,6 @@ impl Entry {
                 let namespaces = self.spec.namespaces.join(",");
                 tracing::error!(namespaces, %error, "the plan cannot be translated; the last good snapshot stays");
                 self.failure = Some(error.to_string());
-                if let Some(served) = self.sender.borrow().as_deref() {
-                    memory.generations.keep(served);
-                }
                 ChangedResources::default()
             }
         }
@@ -254,7 +207,7 @@ impl SnapshotProvider for SnapshotStore {
         let snapshots = entry.sender.subscribe();
         let mut state = self.lock();
         if let Some(built) = built {
-            entry.update(built, &mut state.memory);
+            entry.update(built);
         }
         state.scopes.insert(scope, entry);
         Ok(snapshots)

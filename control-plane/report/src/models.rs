@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use headgate_contract::{ModelId, Version, names};
 use headgate_model::{Plan, PlannedModel, VariantKey};
-use headgate_xds::Kind;
 use headgate_xds::fleet::{Progress, Proxy};
+use headgate_xds::{Kind, Origin};
 
 use super::carriers::Carriers;
 use super::proxies::waits_for;
@@ -14,10 +14,7 @@ use super::{
     BaseReport, Count, HeldReport, ModelReport, Sightings, UnreachableReport, VersionReport,
     percent, seconds,
 };
-use headgate_publisher::PlanModels;
-use headgate_publisher::Published;
-use headgate_publisher::SnapshotStore;
-use headgate_publisher::Unreached;
+use headgate_publisher::{ConfiguredModel, Published, SnapshotStore, Unreached, plan_revision};
 
 /// The proxies, and what each one's filters were told.
 pub(super) struct Running<'a>(Vec<Filters<'a>>);
@@ -29,10 +26,10 @@ struct Filters<'a> {
     /// The version on the wire of the configuration that it acked of the filter that picks versions; empty if none.
     acked: &'a str,
     acked_at: Option<f64>,
-    /// What that filter was told.
-    told: Option<PlanModels>,
-    /// What its other filters were told: it runs a plan only if all of them do.
-    others: Vec<Option<PlanModels>>,
+    /// The origin of that configuration, if it is known.
+    origin: Option<&'a Origin>,
+    /// The origins of its other filters' configurations: it runs a plan only if all of them do.
+    others: Vec<Option<&'a Origin>>,
     /// The namespaces that it may see.
     sees: BTreeSet<String>,
 }
@@ -45,7 +42,9 @@ impl<'a> Running<'a> {
             let picking = [names::ECDS_FUSED, names::ECDS_TRAFFIC_TAG];
             let picking = picking.iter().find_map(|n| resources.get_key_value(*n));
             let (name, acked) = picking.or_else(|| resources.iter().next()).unzip();
+            let origin = acked.map(|acked| &acked.origin);
             let acked = acked.map_or("", |acked| acked.acked.as_str());
+            let known = |origin: &&Origin| origin.is_known();
             let at = name.and_then(|name| progress.acked_at.get(name));
             let others = resources.iter().filter(|(other, _)| Some(*other) != name);
             Some(Filters {
@@ -53,8 +52,10 @@ impl<'a> Running<'a> {
                 progress,
                 acked,
                 acked_at: at.copied().map(seconds).filter(|_| !acked.is_empty()),
-                told: scopes.told_by(acked),
-                others: others.map(|(_, o)| scopes.told_by(&o.acked)).collect(),
+                origin: origin.filter(known),
+                others: others
+                    .map(|(_, other)| Some(&other.origin).filter(known))
+                    .collect(),
                 sees: scopes.namespaces(&proxy.scope).unwrap_or_default(),
             })
         });
@@ -63,13 +64,13 @@ impl<'a> Running<'a> {
 }
 
 impl Filters<'_> {
-    /// Whether all filters run exactly this plan of a model.
-    fn run(&self, namespace: &str, id: &ModelId, planned: &PlannedModel) -> bool {
-        let runs = |told: &Option<PlanModels>| {
-            let theirs = told.as_ref().and_then(|told| told.model(namespace, id));
-            theirs.is_some_and(|model| model.plan == planned.plan)
+    /// Whether all filters run the plan of a model that has this revision.
+    fn run(&self, namespace: &str, id: &ModelId, plan: &str) -> bool {
+        let runs = |origin: &Option<&Origin>| {
+            let model = origin.and_then(|origin| ConfiguredModel::find(origin, namespace, id));
+            model.is_some_and(|model| model.plan_revision() == plan)
         };
-        runs(&self.told) && self.others.iter().all(runs)
+        runs(&self.origin) && self.others.iter().all(runs)
     }
 }
 
@@ -194,13 +195,13 @@ fn held(
     planned: &PlannedModel,
     running: &Running<'_>,
 ) -> Vec<HeldReport> {
+    let plan = plan_revision(&planned.plan);
     let filters = running.0.iter();
     filters
         .filter(|filters| filters.sees.contains(namespace))
         .map(|filters| {
-            let told = filters.told.as_ref();
-            let theirs = told.and_then(|told| told.model(namespace, id));
-            let (state, message) = if filters.run(namespace, id, planned) {
+            let find = |origin| ConfiguredModel::find(origin, namespace, id);
+            let (state, message) = if filters.run(namespace, id, &plan) {
                 ("acked", None)
             } else {
                 behind(namespace, id, planned, filters)
@@ -211,16 +212,18 @@ fn held(
                 message,
                 config: filters.acked.to_owned(),
                 acked_at: filters.acked_at,
-                weights: told.map(|_| theirs.map(weights).unwrap_or_default()),
+                weights: filters
+                    .origin
+                    .map(|origin| find(origin).map(weights).unwrap_or_default()),
             }
         })
         .collect()
 }
 
-fn weights(model: &PlannedModel) -> BTreeMap<String, f64> {
-    let variants = model.variants.iter();
-    variants
-        .map(|(version, variant)| (version.to_string(), percent(variant.share)))
+fn weights(model: ConfiguredModel<'_>) -> BTreeMap<String, f64> {
+    let weights = model.weights();
+    weights
+        .map(|(version, share)| (version.to_owned(), percent(share)))
         .collect()
 }
 

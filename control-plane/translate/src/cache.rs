@@ -10,6 +10,7 @@ use headgate_contract::{Cors, ModelId, Version};
 use headgate_model::{Plan, PlannedModel};
 use headgate_xds::{Kind, Resource, ResourceKey};
 
+use crate::provenance::{ModelOrigins, sorted};
 use crate::scope::Options;
 use crate::view::Accepted;
 use crate::{clusters, cors, endpoints, routes, validate};
@@ -31,6 +32,8 @@ pub(crate) struct CachedModel {
     pub(crate) validity: Result<(), String>,
     /// Its clusters and their endpoints; empty if it is invalid.
     pub(crate) resources: Vec<Arc<Resource>>,
+    /// The objects that resources are made from.
+    pub(crate) origins: ModelOrigins,
 }
 
 /// The last route table, and its inputs.
@@ -99,13 +102,19 @@ impl Cache {
         options: &Options,
     ) -> (Arc<Resource>, Arc<[ResourceKey]>) {
         let inputs = table_inputs(accepted, options);
-        if let Some(table) = self.table.as_ref().filter(|table| table.inputs == inputs) {
+        let objects = self.models(accepted);
+        let origin = sorted(objects.flat_map(|m| m.origins.routes.iter().cloned()));
+        if let Some(table) = self.table.as_mut().filter(|table| table.inputs == inputs) {
+            if *table.resource.origin() != origin {
+                let resource = Resource::clone(&table.resource).with_origin(origin);
+                table.resource = Arc::new(resource);
+            }
             return (table.resource.clone(), table.clusters.clone());
         }
         let clusters: Arc<[ResourceKey]> =
             self.models(accepted).flat_map(|m| m.clusters()).collect();
         let resource = routes::table(accepted, options).requiring_all(clusters.clone());
-        let resource = Arc::new(resource);
+        let resource = Arc::new(resource.with_origin(origin));
         self.table = Some(CachedTable {
             inputs,
             resource: resource.clone(),
@@ -129,18 +138,28 @@ impl CachedModel {
             resources = clusters::of_model(namespace, id.as_str(), planned, options);
             resources.extend(endpoints::of_model(namespace, id.as_str(), planned));
         }
+        let origins = ModelOrigins::of(namespace, id, planned);
         let unchanged = |new: &Resource| {
             let mut all = before.into_iter().flat_map(|b| &b.resources);
-            let same = all.find(|old| old.key() == new.key() && old.version() == new.version());
+            let same = all.find(|old| {
+                old.key() == new.key()
+                    && old.version() == new.version()
+                    && old.origin() == new.origin()
+            });
             same.cloned()
         };
+        let with_origin = |resource: Resource| {
+            let origin = origins.clusters.get(resource.name()).cloned();
+            resource.with_origin(origin.unwrap_or_default())
+        };
+        let resources = resources.into_iter().map(with_origin);
         Self {
             planned: planned.clone(),
             validity,
             resources: resources
-                .into_iter()
                 .map(|new| unchanged(&new).unwrap_or_else(|| Arc::new(new)))
                 .collect(),
+            origins,
         }
     }
 

@@ -18,8 +18,8 @@ mod filters;
 mod listener;
 mod matching;
 mod ordered;
-mod origins;
 mod proto;
+pub mod provenance;
 mod routes;
 mod scope;
 mod selection;
@@ -30,12 +30,14 @@ mod view;
 
 use std::sync::Arc;
 
-use headgate_model::Plan;
-use headgate_xds::{Inconsistent, Resource, Snapshot};
+use headgate_model::{Plan, PolicyId, PolicyKind};
+use headgate_xds::{Inconsistent, Origin, Resource, Snapshot};
+
+use view::Accepted;
 
 pub use cache::Cache;
 pub use filters::FilterModule;
-pub use origins::{origins, variants};
+pub use provenance::variants;
 pub use scope::{Code, Modules, Options, ScopeSpec};
 pub use selection::{LeftOut, Rejected};
 
@@ -88,13 +90,43 @@ pub fn snapshot_with(
         .flat_map(|model| model.resources.iter().cloned())
         .collect();
     let (table, clusters) = cache.table(&accepted, options);
+    let origin = filter_origin(plan, scope, &rejected, cache, &accepted);
     resources.push(table);
     resources.push(Arc::new(listener::listener(scope, options)));
     for filter in filters::all(&accepted, scope, options)? {
-        resources.push(Arc::new(filter.requiring_all(clusters.clone())));
+        let filter = filter.requiring_all(clusters.clone());
+        resources.push(Arc::new(filter.with_origin(origin.clone())));
     }
     Ok(Translated {
         snapshot: Snapshot::new(resources)?,
         rejected,
     })
+}
+
+/// The objects that a filter configuration is made from. A policy with a bucket that was left out is none of them: a proxy that
+/// accepts the configuration does not hold that policy.
+fn filter_origin(
+    plan: &Plan,
+    scope: &ScopeSpec,
+    rejected: &[Rejected],
+    cache: &Cache,
+    accepted: &Accepted<'_>,
+) -> Origin {
+    let is_left_out = |id: &PolicyId| {
+        rejected.iter().any(|rejected| match &rejected.what {
+            LeftOut::Bucket { policy, .. } => {
+                id.kind == PolicyKind::TokenBucket && id.in_rules() == *policy
+            }
+            LeftOut::Model(_) => false,
+        })
+    };
+    let is_in_scope = |id: &PolicyId| {
+        let outcome = plan.policies.get(id);
+        outcome.is_some_and(|o| scope.namespaces.iter().any(|n| o.namespaces.contains(n)))
+    };
+    let policies = plan.policy_revisions.iter();
+    let policies = policies.filter(|(id, _)| is_in_scope(id) && !is_left_out(id));
+    let policies = policies.map(|(id, revision)| Arc::new(provenance::policy(id, revision)));
+    let models = cache.models(accepted);
+    provenance::sorted(policies.chain(models.flat_map(|m| m.origins.filters.iter().cloned())))
 }

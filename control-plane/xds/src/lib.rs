@@ -43,6 +43,6 @@ pub use options::Options;
 pub use origin::{Origin, OriginObject};
 pub use peer::{Peer, PeerIdentity};
 pub use provider::{PermissionDenied, Scope, SnapshotProvider};
-pub use resource::{Kind, Resource, ResourceKey};
+pub use resource::{Kind, Resource, ResourceKey, content_hash};
 pub use server::XdsServer;
 pub use snapshot::{Inconsistent, Snapshot};

@@ -5,11 +5,12 @@ use headgate_model::{Carrier, LabelKeys, Objects, Pod, Policy, Registry, Scales,
 use headgate_translate::{Code, Modules, Options};
 use headgate_xds::fleet::{Progress, StreamId};
 use headgate_xds::session::{Acked, KindStatus, Nacked, Protocol};
-use headgate_xds::{Peer, Snapshot, SnapshotProvider};
+use headgate_xds::{Origin, Peer, Resource, Snapshot, SnapshotProvider};
 use tokio::sync::watch;
 
 use super::*;
 use crate::scopes::ScopeRules;
+use crate::snapshots::SnapshotStore;
 
 /// SnapshotStore with a proxy, and what they were told.
 struct Stage {
@@ -105,34 +106,35 @@ impl Stage {
     fn publish(&mut self, objects: &Objects, code: &str) {
         let registry = Registry::build(objects, &LabelKeys::default());
         self.plan = Arc::new(plan(&registry, objects, &Scales::default()));
-        self.scopes
-            .publish(self.plan.clone(), objects, &modules(code));
+        self.scopes.publish(self.plan.clone(), &modules(code));
     }
 
-    /// The version of a resource that proxies should run.
-    fn version(&self, kind: Kind, name: &str) -> String {
+    /// A resource that proxies should run.
+    fn resource(&self, kind: Kind, name: &str) -> Arc<Resource> {
         let snapshot = self.snapshots.borrow().clone().unwrap();
-        snapshot.get(kind, name).unwrap().version().to_owned()
+        snapshot.get(kind, name).unwrap().clone()
     }
 
-    /// A proxy that runs this version of a resource and refuses the one that it should run.
-    fn refuses(&self, kind: Kind, name: &str, runs: &str) -> Proxy {
-        let refused = self.version(kind, name);
+    /// A proxy that runs this version of a resource and rejects the one that it should run.
+    fn rejects(&self, kind: Kind, name: &str, running: Option<&Resource>) -> Proxy {
+        let rejected = self.resource(kind, name);
         let nacked = Nacked {
-            version: refused.clone(),
+            version: rejected.version().to_owned(),
             message: "no".to_owned(),
+            origin: rejected.origin().clone(),
+            running: running.map(|running| running.origin().clone()),
             ..Nacked::default()
         };
-        let acked = Acked {
-            wanted: refused,
-            acked: runs.to_owned(),
-            ..Acked::default()
-        };
+        let acked = running.map(|running| Acked {
+            wanted: rejected.version().to_owned(),
+            acked: running.version().to_owned(),
+            origin: running.origin().clone(),
+        });
         let status = KindStatus {
             nacked: [(name.to_owned(), nacked)].into(),
-            resources: [(name.to_owned(), acked)]
+            resources: acked
                 .into_iter()
-                .filter(|_| !runs.is_empty())
+                .map(|acked| (name.to_owned(), acked))
                 .collect(),
             ..KindStatus::default()
         };
@@ -153,7 +155,7 @@ impl Stage {
 
     /// Object and first words of what is said.
     fn said(&self, proxy: &Proxy) -> Vec<(String, String)> {
-        let all = refusals(&self.plan, &self.scopes, std::slice::from_ref(proxy));
+        let all = rejections(&self.plan, std::slice::from_ref(proxy));
         let told = |refusal: Refusal| {
             let words = refusal.message.split(": ").next().unwrap_or_default();
             (refusal.object.to_string(), words.to_owned())
@@ -189,7 +191,7 @@ fn a_cluster_is_made_of_the_carrier_that_brought_its_version() {
         (Kind::Cluster, "model/default/llama", "llama-one", "cluster"),
     ] {
         assert_eq!(
-            stage.said(&stage.refuses(kind, name, "")),
+            stage.said(&stage.rejects(kind, name, None)),
             told(
                 &format!("deployment default/{object}"),
                 &format!("{what} {name} made of it, and keeps what it has")
@@ -197,10 +199,14 @@ fn a_cluster_is_made_of_the_carrier_that_brought_its_version() {
         );
     }
     // What is gone by now.
-    let mut gone = stage.refuses(Kind::Cluster, "model/default/llama", "");
+    let mut gone = stage.rejects(Kind::Cluster, "model/default/llama", None);
     let status = &mut gone.kinds.get_mut(&Kind::Cluster).unwrap().status;
     let nacked = status.nacked.pop_first().unwrap().1;
-    status.nacked.insert("model/red/llama".to_owned(), nacked);
+    let unknown = Nacked {
+        origin: Origin::default(),
+        ..nacked
+    };
+    status.nacked.insert("model/red/llama".to_owned(), unknown);
     assert_eq!(stage.said(&gone), []);
 }
 
@@ -208,7 +214,7 @@ fn a_cluster_is_made_of_the_carrier_that_brought_its_version() {
 fn routes_are_made_of_the_carriers_that_brought_or_took_a_version_and_not_of_weights() {
     let (kind, name) = ROUTES;
     let mut stage = Stage::new(&objects(&[LLAMA, ("phi", "one", None)]));
-    let first = stage.version(kind, name);
+    let first = stage.resource(kind, name);
     let words = "routes ai-model-route made of it, and keeps what it has";
     stage.publish(
         &objects(&[
@@ -218,19 +224,19 @@ fn routes_are_made_of_the_carriers_that_brought_or_took_a_version_and_not_of_wei
         ]),
         "one",
     );
-    let second = stage.version(kind, name);
+    let second = stage.resource(kind, name);
     assert_eq!(
-        stage.said(&stage.refuses(kind, name, &first)),
+        stage.said(&stage.rejects(kind, name, Some(&first))),
         told("deployment default/llama-two", words)
     );
     stage.publish(&objects(&[LLAMA, ("phi", "one", None)]), "one");
     assert_eq!(
-        stage.said(&stage.refuses(kind, name, &second)),
+        stage.said(&stage.rejects(kind, name, Some(&second))),
         told("deployment default/llama-one", words)
     );
     // It runs none, so that all of it is new.
     assert_eq!(
-        stage.said(&stage.refuses(kind, name, "")),
+        stage.said(&stage.rejects(kind, name, None)),
         told("the control plane", "routes ai-model-route, and has none")
     );
 }
@@ -241,30 +247,30 @@ fn filters_are_made_of_the_policies_or_else_of_the_models_that_changed() {
     let words = "filter configuration headgate made of it, and keeps what it has";
     let ten = objects(&[LLAMA, ("llama", "two", Some("10"))]);
     let mut stage = Stage::new(&with_policy(ten.clone(), "fair", 1));
-    let first = stage.version(kind, name);
+    let first = stage.resource(kind, name);
     stage.publish(&with_policy(ten, "fair", 2), "one");
-    let second = stage.version(kind, name);
+    let second = stage.resource(kind, name);
     assert_eq!(
-        stage.said(&stage.refuses(kind, name, &first)),
+        stage.said(&stage.rejects(kind, name, Some(&first))),
         told("TokenBucketPolicy default/fair", words)
     );
     let half = objects(&[LLAMA, ("llama", "two", Some("50"))]);
     let half = with_policy(half, "fair", 2);
     stage.publish(&half, "one");
-    let third = stage.version(kind, name);
+    let third = stage.resource(kind, name);
     assert_eq!(
-        stage.said(&stage.refuses(kind, name, &second)),
+        stage.said(&stage.rejects(kind, name, Some(&second))),
         told("deployment default/llama-one", words)
     );
     // Other modules are no object's doing; nor is the first configuration of a proxy.
     stage.publish(&half, "two");
     let words = "filter configuration headgate, and";
     assert_eq!(
-        stage.said(&stage.refuses(kind, name, &third)),
+        stage.said(&stage.rejects(kind, name, Some(&third))),
         told("the control plane", &format!("{words} keeps what it has"))
     );
     assert_eq!(
-        stage.said(&stage.refuses(kind, name, "")),
+        stage.said(&stage.rejects(kind, name, None)),
         told("the control plane", &format!("{words} has none"))
     );
 }
@@ -273,7 +279,7 @@ fn filters_are_made_of_the_policies_or_else_of_the_models_that_changed() {
 fn a_listener_is_made_of_flags() {
     let stage = Stage::new(&objects(&[LLAMA]));
     assert_eq!(
-        stage.said(&stage.refuses(Kind::Listener, "headgate", "")),
+        stage.said(&stage.rejects(Kind::Listener, "headgate", None)),
         told("the control plane", "listener headgate, and has none")
     );
 }
@@ -282,18 +288,18 @@ fn a_listener_is_made_of_flags() {
 fn what_many_proxies_refuse_alike_is_looked_into_once() {
     let (kind, name) = FILTERS;
     let mut stage = Stage::new(&objects(&[LLAMA]));
-    let first = stage.version(kind, name);
+    let first = stage.resource(kind, name);
     stage.publish(&objects(&[LLAMA, ("phi", "one", None)]), "one");
     let mut proxies: Vec<Proxy> = (0..1000)
         .map(|n| Proxy {
             stream: StreamId(n),
-            ..stage.refuses(kind, name, &first)
+            ..stage.rejects(kind, name, Some(&first))
         })
         .collect();
-    proxies[7] = stage.refuses(kind, name, "");
-    let gathered = gathered(&proxies);
-    assert_eq!(gathered.len(), 2);
-    assert_eq!(refusals(&stage.plan, &stage.scopes, &proxies).len(), 2);
+    proxies[7] = stage.rejects(kind, name, None);
+    let grouped = grouped(&proxies);
+    assert_eq!(grouped.len(), 2);
+    assert_eq!(rejections(&stage.plan, &proxies).len(), 2);
 }
 
 #[test]
