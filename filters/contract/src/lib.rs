@@ -15,6 +15,7 @@ mod duration;
 mod error;
 mod filter;
 mod ids;
+mod json;
 pub mod names;
 mod plan;
 mod policy;
@@ -22,6 +23,7 @@ mod read;
 #[cfg(feature = "schema")]
 mod rules;
 mod served_model;
+mod stages;
 mod tagging;
 
 pub use bucket::{
@@ -42,4 +44,5 @@ pub use policy::{
 };
 pub use read::parse_json;
 pub use served_model::{OnBaseLost, ServedModelSpec};
+pub use stages::{Stage, Stages};
 pub use tagging::{OwnTag, SessionKey, TagSource, Tagging, TenantMetrics, UnknownVersion};
