@@ -15,6 +15,7 @@
 mod answer;
 mod compiled;
 pub mod cost;
+mod counters;
 mod decide;
 pub mod effects;
 pub mod endpoint;

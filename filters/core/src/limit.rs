@@ -10,12 +10,13 @@ use crate::cost::{Pricing, Quote, Work, tokens_of_bytes};
 use crate::facts::{Facts, MaxTokens, single};
 use crate::headers::Headers;
 use crate::host::Host;
-use crate::ledger::{Fingerprint, Held, Ledger, Reason, Refused, Spend};
+use crate::ledger::{Fingerprint, Held, Reason, Refused, Spend};
 use crate::metrics::Series;
 use crate::pick::{self, Version};
 use crate::ratelimit_headers::{self, BucketStatus};
 use crate::refusal::{Refusal, Shortfall};
 use crate::tags::{Tags, encoded};
+use crate::vm::Vm;
 
 /// Who asks for what.
 #[derive(Debug, Clone, Copy)]
@@ -78,7 +79,7 @@ impl From<Box<Refusal>> for Box<Denied> {
 
 /// Reserves every bucket or none.
 pub(crate) fn reserve(
-    ledger: &mut Ledger,
+    vm: &mut Vm,
     limits: &[Rc<Limit>],
     asking: &Asking<'_>,
     now: u64,
@@ -88,16 +89,19 @@ pub(crate) fn reserve(
     let mut charges = Vec::with_capacity(limits.len());
     for limit in limits {
         if limit.is_for(version) {
-            charges.push(charge(limit, asking)?);
+            charges.push(charge(limit, asking, vm)?);
         }
     }
-    match ledger.reserve(charges.iter().map(Charge::spend), now, host) {
+    match vm
+        .ledger
+        .reserve(charges.iter().map(Charge::spend), now, host)
+    {
         Ok(held) => Ok(Admitted { held, charges }),
         Err(refused) => Err(denied(&charges, &refused)),
     }
 }
 
-fn charge(limit: &Rc<Limit>, asking: &Asking<'_>) -> Result<Charge, Box<Denied>> {
+fn charge(limit: &Rc<Limit>, asking: &Asking<'_>, vm: &mut Vm) -> Result<Charge, Box<Denied>> {
     let facts = asking.facts;
     let input = tokens_of_bytes(facts.prompt_bytes, limit.bytes_per_token)
         .saturating_add(facts.prompt_tokens);
@@ -109,7 +113,7 @@ fn charge(limit: &Rc<Limit>, asking: &Asking<'_>) -> Result<Charge, Box<Denied>>
         key: fingerprint(limit, asking)?,
         quote,
         limit: limit.clone(),
-        series: limit.series(asking.version),
+        series: Rc::clone(vm.counters.limit(limit, asking.version)),
         percent: asking.percent,
         temperature: facts.temperature,
         n: facts.n,

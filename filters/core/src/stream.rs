@@ -81,7 +81,7 @@ impl Stream {
         let reads = vm
             .config
             .as_ref()
-            .is_some_and(|config| reads_bodies(vm, config));
+            .is_some_and(|config| reads_bodies(config));
         let max = vm.config.as_ref().map_or(0, |config| config.max_body_bytes);
         let endpoint = match class {
             Class::Body(endpoint) if reads => endpoint,

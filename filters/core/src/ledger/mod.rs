@@ -26,6 +26,7 @@
 mod access;
 mod cell;
 mod gcra;
+mod pending;
 mod placement;
 mod request;
 mod rule;

@@ -4,26 +4,22 @@
 //! ones. It holds the changes it could not write yet; everything else is in shared memory or with the
 //! stream.
 
-use std::collections::BTreeMap;
-
 use super::access::{Terms, Update, peek, update};
 use super::cell::{Delta, Settled};
 use super::gcra::{Attempt, Outcome, wait};
+use super::pending::Pending;
 use super::request::{Balance, Carried, Held, HeldSpend, Reason, Refused, Spend};
-use super::rule::{Fingerprint, OnContention, Rule, RuleError, RuleSpec, Seed, TableId};
+use super::rule::{Fingerprint, OnContention, Rule, RuleError, RuleSpec, Seed};
 use crate::ports::{Cells, Entropy};
 
 /// When a cost is above the capacity only because that is scaled down: the control plane holds a
 /// scale for at least so long, so asking again sooner is useless. In ns.
 const SCALE_HOLD_NS: u64 = 10_000_000_000;
 
-/// Most buckets for which a worker keeps unwritten changes; beyond it they are lost, and counted.
-const MAX_PENDING: usize = 1024;
-
 /// The ledger of one worker.
 #[derive(Debug, Default)]
 pub struct Ledger {
-    pending: BTreeMap<(TableId, Fingerprint), (Rule, Delta)>,
+    pending: Pending,
     carried: Vec<Carried>,
 }
 
@@ -118,7 +114,7 @@ impl Ledger {
 
     /// Writes what is unwritten. On timer, and when the VM goes away.
     pub fn flush<C: Cells + ?Sized>(&mut self, now: u64, cells: &C) {
-        for ((_, key), prior) in core::mem::take(&mut self.pending) {
+        for (key, prior) in self.pending.take() {
             let (rule, none) = (prior.0.clone(), Delta::none(prior.0.timeline()));
             self.write(&rule, key, Some(prior), none, now, cells);
         }
@@ -153,7 +149,7 @@ impl Ledger {
         let (rule, key, count) = (&spend.rule, spend.key, spend.cells);
         match outcome {
             Outcome::Taken(taken) => {
-                let written = self.pending.remove(&(rule.table_id(), key));
+                let written = self.pending.remove(rule, key);
                 self.carry(key, written, taken.carried);
                 (spend.own_tat, spend.timeline) = (taken.own_tat, taken.timeline);
                 spend.balance = Balance {
@@ -191,15 +187,13 @@ impl Ledger {
         now: u64,
         cells: &'a C,
     ) -> Option<Attempt<'a, C>> {
-        let id = (spend.rule.table_id(), spend.key);
-        let pending = self.pending.get(&id).map(|(_, delta)| *delta);
         Some(Attempt {
             cells,
             rule: &spend.rule,
             key: spend.key,
             now,
             amount: spend.amount()?,
-            pending: pending.unwrap_or(Delta::none(spend.rule.timeline())),
+            pending: self.pending.delta(&spend.rule, spend.key),
         })
     }
 
@@ -266,7 +260,7 @@ impl Ledger {
         let Some(own) = Delta::of(spend.timeline, reserved, used, spend.own_tat) else {
             return Settled::default();
         };
-        let prior = self.pending.remove(&(spend.rule.table_id(), spend.key));
+        let prior = self.pending.remove(&spend.rule, spend.key);
         self.write(&spend.rule, spend.key, prior, own, now, cells)
     }
 
@@ -351,10 +345,9 @@ impl Ledger {
 
     /// Keeps a change for the next write; false if there is no room.
     fn keep(&mut self, rule: &Rule, key: Fingerprint, delta: Delta) -> bool {
-        let id = (rule.table_id(), key);
-        let room = self.pending.len() < MAX_PENDING || self.pending.contains_key(&id);
+        let room = self.pending.has_room(rule, key);
         if room && delta.volume() > 0 {
-            self.pending.insert(id, (rule.clone(), delta));
+            self.pending.set(rule, key, delta);
         }
         room
     }
