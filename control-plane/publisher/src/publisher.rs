@@ -192,7 +192,7 @@ impl Publisher {
         let offered = self.modules.borrow_and_update().clone();
         let resources = self
             .snapshots
-            .publish(plan.clone(), &observed.objects, &offered.modules);
+            .publish(plan.clone(), &observed.objects, &offered.module);
         let took = start.elapsed();
         let changes = PlanChanges::between(before.map(|published| &*published.plan), &plan);
         tracing::info!(

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use headgate_model::{Objects, Plan};
 use headgate_model::{PolicyRevisions, policy_revisions};
 use headgate_translate::{
-    Cache, Modules, Options, Rejected, ScopeSpec, TranslateError, Translated, snapshot_with,
+    Cache, Code, Options, Rejected, ScopeSpec, TranslateError, Translated, snapshot_with,
 };
 use headgate_xds::{Peer, PermissionDenied, Scope, Snapshot, SnapshotProvider};
 use tokio::sync::watch;
@@ -84,17 +84,12 @@ impl SnapshotStore {
         }
     }
 
-    /// Publishes a plan with these modules to every scope, and returns the number of changed resources by type. Equal snapshots
+    /// Publishes a plan with this module to every scope, and returns the number of changed resources by type. Equal snapshots
     /// wake no stream.
-    pub fn publish(
-        &self,
-        plan: Arc<Plan>,
-        objects: &Objects,
-        modules: &Modules,
-    ) -> ChangedResources {
+    pub fn publish(&self, plan: Arc<Plan>, objects: &Objects, module: &Code) -> ChangedResources {
         let mut changed = ChangedResources::default();
         let mut builder = self.builder();
-        builder.options.modules.clone_from(modules);
+        builder.options.module.clone_from(module);
         builder.plan = Some(plan.clone());
         let specs: Vec<(Scope, ScopeSpec)> = {
             let mut state = self.lock();

@@ -34,9 +34,9 @@ use headgate_model::Plan;
 use headgate_xds::{Inconsistent, Resource, Snapshot};
 
 pub use cache::Cache;
-pub use filters::FilterModule;
+pub use filters::{FILTERS, Filter};
 pub use origins::{origins, variants};
-pub use scope::{Code, Modules, Options, ScopeSpec};
+pub use scope::{Code, Options, ScopeSpec};
 pub use selection::{LeftOut, Rejected};
 
 /// The resources of a scope, and the parts of the plan that were left out.

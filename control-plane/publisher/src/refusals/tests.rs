@@ -2,7 +2,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use headgate_model::{Carrier, LabelKeys, Objects, Pod, Policy, Registry, Scales, plan};
-use headgate_translate::{Code, Modules, Options};
+use headgate_translate::{Code, Options};
 use headgate_xds::fleet::{Progress, StreamId};
 use headgate_xds::session::{Acked, KindStatus, Nacked, Protocol};
 use headgate_xds::{Peer, Snapshot, SnapshotProvider};
@@ -75,8 +75,8 @@ fn with_policy(mut objects: Objects, name: &str, capacity: u32) -> Objects {
     objects
 }
 
-fn modules(name: &str) -> Modules {
-    Modules::of(|_| Code::File(format!("/{name}.wasm")))
+fn module(name: &str) -> Code {
+    Code::File(format!("/{name}.wasm"))
 }
 
 impl Stage {
@@ -89,7 +89,7 @@ impl Stage {
             listen: "127.0.0.1:10000".parse().unwrap(),
         };
         let domains = [("default".to_owned(), vec!["*".to_owned()])];
-        let scopes = SnapshotStore::new(rules, Options::new(modules("one"), domains));
+        let scopes = SnapshotStore::new(rules, Options::new(module("one"), domains));
         let scope = scopes.scope(&Peer::default()).unwrap();
         let snapshots = scopes.snapshots(&Peer::default()).unwrap();
         let mut stage = Self {
@@ -106,7 +106,7 @@ impl Stage {
         let registry = Registry::build(objects, &LabelKeys::default());
         self.plan = Arc::new(plan(&registry, objects, &Scales::default()));
         self.scopes
-            .publish(self.plan.clone(), objects, &modules(code));
+            .publish(self.plan.clone(), objects, &module(code));
     }
 
     /// The version of a resource that proxies should run.
@@ -256,7 +256,7 @@ fn filters_are_made_of_the_policies_or_else_of_the_models_that_changed() {
         stage.said(&stage.refuses(kind, name, &second)),
         told("deployment default/llama-one", words)
     );
-    // Other modules are no object's doing; nor is the first configuration of a proxy.
+    // No object causes another module; nor does one cause the first configuration of a proxy.
     stage.publish(&half, "two");
     let words = "filter configuration headgate, and";
     assert_eq!(
