@@ -20,23 +20,23 @@ pub struct FilterConfig {
     pub retry: u32,
     /// Largest request body the filter reads, in bytes. 1 KiB–64 MiB, default 8 MiB.
     pub max_body_bytes: u32,
-    /// What each namespace serves. With several, the virtual host tells which one a request belongs to.
+    /// The models of each namespace. With several, the virtual host tells which one a request belongs to.
     pub namespaces: BTreeMap<String, NamespaceConfig>,
 }
 
-/// Whether a hop decides what a request is, or follows the hop before.
+/// The role of a hop: it decides, or it follows the previous hop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub enum Role {
-    /// Picks the version, strips tags the client sent, answers 404 for what is not served.
+    /// Picks the version, strips tags that the client sent, and answers 404 for a model that is not served.
     #[default]
     Decide,
     /// Reads model, version and tags from the headers of the previous hop.
     Follow,
 }
 
-/// What one namespace serves and how it is limited.
+/// The models of one namespace, and their limits.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -44,15 +44,15 @@ pub struct NamespaceConfig {
     /// The live plan, by model id.
     #[serde(default)]
     pub models: BTreeMap<ModelId, ModelPlan>,
-    /// The buckets, in the order they are reserved.
+    /// The buckets, in the order of their reserves.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub buckets: Vec<BucketRule>,
-    /// The tagging rules; the first that names a model is the model's.
+    /// The tagging rules; the first that names a model applies.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tagging: Vec<TagRule>,
 }
 
-/// A bucket, and which models spend it.
+/// A bucket, and the models that spend it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -69,7 +69,7 @@ pub struct BucketRule {
     pub bucket: Bucket,
 }
 
-/// A tagging, and which models it is for.
+/// A tagging, and its models.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -84,7 +84,7 @@ pub struct TagRule {
 }
 
 impl FilterConfig {
-    /// Parses what a filter received.
+    /// Parses the configuration that a filter received.
     ///
     /// # Errors
     /// [`ConfigError`] with the JSON path and the fix.
@@ -176,7 +176,7 @@ mod raw {
         /// Largest request body the filter reads, in bytes. 1 KiB–64 MiB, default 8 MiB.
         #[serde(default = "body")]
         max_body_bytes: u32,
-        /// What each namespace serves. With several, the virtual host tells which one a request belongs to.
+        /// The models of each namespace. With several, the virtual host tells which one a request belongs to.
         namespaces: BTreeMap<String, NamespaceConfig>,
     }
 
@@ -212,7 +212,7 @@ mod raw {
         }
     }
 
-    /// A client name means one model.
+    /// Checks that each client name means one model.
     fn unique_names(ns: &str, config: &NamespaceConfig) -> Result<(), String> {
         let mut claims: Vec<(&str, &str)> = Vec::new();
         for (id, plan) in &config.models {
@@ -233,7 +233,7 @@ mod raw {
         Ok(())
     }
 
-    /// A bucket name given twice for one model is an error.
+    /// Checks that no model has two buckets of one name.
     fn unique_buckets(ns: &str, buckets: &[BucketRule]) -> Result<(), String> {
         for (i, rule) in buckets.iter().enumerate() {
             let clash = buckets[..i]

@@ -1,8 +1,8 @@
 //! The configuration of the filters and the policies that produce it, shared by the filters and the control plane.
 //!
-//! The control plane emits these types and the filters parse them, so a configuration is checked with the
-//! very code that will run it: `parse(emit(x)) == x`. Types here cannot hold a bad value; every refusal names
-//! the JSON path and the fix ([`ConfigError`]). Pure: no clock, no I/O, no ABI types.
+//! The control plane emits these types and the filters parse them, so a configuration is validated by the code that will run it:
+//! `parse(emit(x)) == x`. These types cannot hold an invalid value; every error has the JSON path and the fix ([`ConfigError`]).
+//! Pure: no clock, no I/O, no ABI types.
 //!
 //! ```text
 //! policy (kubectl apply)  ──▶ model::plan ──▶ FilterConfig ──▶ ECDS ──▶ filter

@@ -17,12 +17,15 @@ use crate::skew::Heaviest;
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
     /// By [`Model::number`].
-    models: Vec<ModelCounters>,
+    models: List<Box<ModelCounters>>,
     /// By [`Version::number`].
-    versions: Vec<Rc<Series>>,
+    versions: List<Rc<Series>>,
     /// By [`Limit::number`]; then by version. Requests without a known version have the empty name.
-    limits: Vec<Vec<(Rc<str>, Rc<Series>)>>,
+    limits: List<Vec<(Rc<str>, Rc<Series>)>>,
 }
+
+/// Entries by number, each created when it is first used. The list grows up to the greatest number used.
+type List<T> = Vec<Option<T>>;
 
 #[derive(Debug, Default)]
 struct ModelCounters {
@@ -62,10 +65,10 @@ impl Counters {
     }
 }
 
-/// The entry of this number; the list grows up to it.
-fn entry<T: Default>(list: &mut Vec<T>, number: usize) -> &mut T {
+/// The entry of this number.
+fn entry<T: Default>(list: &mut List<T>, number: usize) -> &mut T {
     if list.len() <= number {
-        list.resize_with(number + 1, T::default);
+        list.resize_with(number + 1, || None);
     }
-    &mut list[number]
+    list[number].get_or_insert_default()
 }

@@ -19,7 +19,7 @@ use crate::endpoint::Class;
 use crate::facts::{Facts, invalid, single};
 use crate::headers::Headers;
 use crate::host::Host;
-use crate::limit::{Admitted, Asking, Denied};
+use crate::limit::{Admitted, Denied, ReserveInput};
 use crate::metrics::{self, Metric, Series};
 use crate::outages::Target;
 use crate::outcome::{Labels, UNKNOWN, refuse_unknown};
@@ -103,7 +103,7 @@ impl Ticket {
         (Rc::clone(&self.namespace), Rc::clone(&self.model), version)
     }
 
-    /// Whether anything of the answer counts before the stream ends.
+    /// Whether the response matters before the stream ends.
     pub(crate) fn reads_answer(&self) -> bool {
         self.tag_answer || self.reads_headers()
     }
@@ -266,7 +266,7 @@ impl<'a> Decider<'a> {
             ],
             own: tags::own(tagging, headers),
         });
-        let asking = Asking {
+        let asking = ReserveInput {
             facts: &facts,
             headers,
             tags: tags.as_ref(),

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use super::{Decider, Subject};
 use crate::effects::Effect;
 use crate::endpoint::Class;
-use crate::limit::{self, Admitted, Asking, Denied};
+use crate::limit::{self, Admitted, Denied, ReserveInput};
 use crate::metrics::{self, Series};
 use crate::outcome::UNKNOWN;
 use crate::pick;
@@ -16,7 +16,7 @@ impl Decider<'_> {
         &self,
         vm: &mut Vm,
         subject: Subject<'_>,
-        asking: Asking<'_>,
+        asking: ReserveInput<'_>,
         series: Option<&Rc<Series>>,
         effects: &mut Vec<Effect>,
     ) -> Result<(Admitted, u64), Box<Denied>> {
@@ -26,7 +26,7 @@ impl Decider<'_> {
         }
         let now = self.host.now();
         let scale = subject.model.and_then(|m| m.scale);
-        let asking = Asking {
+        let asking = ReserveInput {
             percent: scale.map_or(asking.percent, |s| s.percent_at(now)),
             ..asking
         };

@@ -1,19 +1,18 @@
 //! The ledger of one worker: reserve, settle, flush.
 //!
-//! One per VM, in a static: it outlives root contexts, as every configuration update makes new
-//! ones. It holds the changes it could not write yet; everything else is in shared memory or with the
-//! stream.
+//! There is one for each filter of a worker, and it outlives configurations. It holds the changes that it could not write yet;
+//! everything else is in shared memory or with the stream.
 
 use super::access::{Terms, Update, peek, update};
 use super::cell::{Delta, Settled};
 use super::gcra::{Attempt, Outcome, wait};
 use super::pending::Pending;
-use super::request::{Balance, Carried, Held, HeldSpend, Reason, Refused, Spend};
+use super::request::{Balance, Carried, Reason, Refused, Reservation, Reservations, Spend};
 use super::rule::{Fingerprint, OnContention, Rule, RuleError, RuleSpec, Seed};
 use crate::ports::{Cells, Entropy};
 
-/// When a cost is above the capacity only because that is scaled down: the control plane holds a
-/// scale for at least so long, so asking again sooner is useless. In ns.
+/// `Retry-After` for a cost above the scaled capacity, ns: the control plane keeps a scale for at least so long, so an earlier retry
+/// is useless.
 const SCALE_HOLD_NS: u64 = 10_000_000_000;
 
 /// The ledger of one worker.
@@ -30,12 +29,11 @@ impl Ledger {
         Self::default()
     }
 
-    /// Makes the rules of a configuration, in order. Any VM may be the first to do so, and several may at
-    /// once. What is in shared memory, and what workers hold, survives configuration and code swaps as long
-    /// as a rule's id and key stay; see [`RuleSpec`] for what a change of the rest does.
+    /// Creates the rules of a configuration, in order. Any VM may be the first, and several may do it at once. Balances survive new
+    /// configurations and new code as long as the id and the key of the rule stay; [`RuleSpec`] describes other changes.
     ///
     /// # Errors
-    /// [`RuleError`] of the first rule that cannot be made.
+    /// [`RuleError`] of the first rule that cannot be created.
     pub fn configure<C: Cells + ?Sized>(
         specs: Vec<RuleSpec>,
         cells: &C,
@@ -61,7 +59,7 @@ impl Ledger {
         mut spends: impl ExactSizeIterator<Item = Spend<'a>>,
         now: u64,
         cells: &C,
-    ) -> Result<Held, Box<Refused>> {
+    ) -> Result<Reservations, Box<Refused>> {
         let mut held = Vec::with_capacity(spends.len());
         while let Some(spend) = spends.next() {
             match priced(&spend, now) {
@@ -80,7 +78,7 @@ impl Ledger {
             .enumerate()
             .find_map(|(which, spend)| Some((which, self.take(spend, now, cells).err()?)));
         let Some((which, mut refused)) = failed else {
-            return Ok(Held(held));
+            return Ok(Reservations(held));
         };
         refused.which = which;
         self.wait_longest(&mut refused.reason, &held[which + 1..], now, cells);
@@ -90,7 +88,7 @@ impl Ledger {
     }
 
     /// Brings each bucket from what the stream reserved to what it used, in cells, in the order of
-    /// [`Held::spends`]; where `used` is shorter, the reservation stands. Once per stream, at its
+    /// [`Reservations::spends`]; where `used` is shorter, the reservation stands. Once per stream, at its
     /// end.
     ///
     /// A refund is at most what time has not given back since the reserve; a debit is at most what
@@ -98,7 +96,7 @@ impl Ledger {
     #[inline(never)]
     pub fn settle<C: Cells + ?Sized>(
         &mut self,
-        held: Held,
+        held: Reservations,
         used: &[u64],
         now: u64,
         cells: &C,
@@ -120,8 +118,8 @@ impl Ledger {
         }
     }
 
-    /// What changes that had been left unwritten came to, since the last call: they go with any
-    /// later write of their bucket, or with a flush.
+    /// The results, since the last call, of changes that were unwritten before: they are written with any later write of their
+    /// bucket, or with a flush.
     pub fn carried(&mut self) -> Vec<Carried> {
         core::mem::take(&mut self.carried)
     }
@@ -136,7 +134,7 @@ impl Ledger {
     #[inline(never)]
     fn take<C: Cells + ?Sized>(
         &mut self,
-        spend: &mut HeldSpend,
+        spend: &mut Reservation,
         now: u64,
         cells: &C,
     ) -> Result<(), Box<Refused>> {
@@ -180,10 +178,10 @@ impl Ledger {
         Ok(())
     }
 
-    /// A spend as it is asked of the shared cell; `None` for a cost of zero.
+    /// The attempt to take a spend from the shared cell; `None` for a cost of zero.
     fn attempt<'a, C: Cells + ?Sized>(
         &self,
-        spend: &'a HeldSpend,
+        spend: &'a Reservation,
         now: u64,
         cells: &'a C,
     ) -> Option<Attempt<'a, C>> {
@@ -197,19 +195,19 @@ impl Ledger {
         })
     }
 
-    /// How long a spend waits until its bucket has enough for it, ns.
+    /// Time until the bucket of a spend has enough for it, ns.
     #[cold]
-    fn wait<C: Cells + ?Sized>(&self, spend: &HeldSpend, now: u64, cells: &C) -> u64 {
+    fn wait<C: Cells + ?Sized>(&self, spend: &Reservation, now: u64, cells: &C) -> u64 {
         let attempt = self.attempt(spend, now, cells);
         attempt.map_or(0, |attempt| wait(&attempt))
     }
 
-    /// A client that comes back after the wait passes the other buckets, too.
+    /// Raises the wait to that of the other buckets, so that a client that retries after it passes all of them.
     #[cold]
     fn wait_longest<C: Cells + ?Sized>(
         &self,
         reason: &mut Reason,
-        others: &[HeldSpend],
+        others: &[Reservation],
         now: u64,
         cells: &C,
     ) {
@@ -223,9 +221,9 @@ impl Ledger {
         }
     }
 
-    /// Undoes the spends of a request that is refused after all, the last first.
+    /// Undoes the spends of a request that a later bucket refused, the last first.
     #[cold]
-    fn give_back<C: Cells + ?Sized>(&mut self, held: Vec<HeldSpend>, now: u64, cells: &C) {
+    fn give_back<C: Cells + ?Sized>(&mut self, held: Vec<Reservation>, now: u64, cells: &C) {
         for spend in held.into_iter().rev() {
             self.settle_one(&spend, 0, now, cells);
             let Balance {
@@ -250,7 +248,7 @@ impl Ledger {
 
     fn settle_one<C: Cells + ?Sized>(
         &mut self,
-        spend: &HeldSpend,
+        spend: &Reservation,
         used: u64,
         now: u64,
         cells: &C,
@@ -264,7 +262,7 @@ impl Ledger {
         self.write(&spend.rule, spend.key, prior, own, now, cells)
     }
 
-    /// Writes an earlier change and a new one; returns what the new one came to.
+    /// Writes an earlier change and a new one; returns the result of the new one.
     fn write<C: Cells + ?Sized>(
         &mut self,
         rule: &Rule,
@@ -358,15 +356,15 @@ impl Ledger {
     }
 }
 
-/// A spend in cells, not taken yet; or why it cannot pass however full the bucket is.
-fn priced(spend: &Spend<'_>, now: u64) -> Result<HeldSpend, Box<Refused>> {
+/// A spend in cells, not taken yet; or why even a full bucket refuses it.
+fn priced(spend: &Spend<'_>, now: u64) -> Result<Reservation, Box<Refused>> {
     let window = spend.rule.window();
     let cells = window.cells(spend.cost, spend.capacity);
     let burst = u64::from(window.burst().get());
     if cells > burst {
         return Err(exceeds(spend, cells, burst));
     }
-    Ok(HeldSpend {
+    Ok(Reservation {
         rule: spend.rule.clone(),
         key: spend.key,
         cells,
@@ -408,7 +406,7 @@ fn refused(rule: &Rule, cells: u64, start: u64, now: u64, reason: Reason) -> Box
     })
 }
 
-/// The bucket of which nothing is taken.
+/// The balance of a bucket from which nothing is taken.
 #[inline(never)]
 fn untouched<C: Cells + ?Sized>(rule: &Rule, key: Fingerprint, now: u64, cells: &C) -> Balance {
     let start = peek(cells, rule, key, now).map_or(now, |view| view.slot.payload.tat);
