@@ -39,13 +39,13 @@ module_version() { awk -v module="$1" '$1 == module && NF == 2 { print substr($2
 KUBE_VERSION=$(module_version k8s.io/kubernetes)
 KUBE_BUILT=$CACHE/kubernetes-$KUBE_VERSION-etcd-$(module_version go.etcd.io/etcd/server/v3)
 
-# The three modules that ship, named as their files in dist/.
+# The modules that ship, named as their files in dist/: one code, with different default stages.
 MODULES=(headgate token-bucket traffic-tag)
 
-# A build of the fused module that traps on demand: for one end-to-end test, never in dist/.
+# A build of headgate.wasm that traps on demand: for one end-to-end test, never in dist/.
 TRAP_MODULE=$TARGET_DIR/test-modules/headgate-trap.wasm
 
-# The fused module as it was linked, with the names of its functions: what tests of their order read.
+# headgate.wasm as it was linked, with the names of its functions: for tests of their order.
 NAMED_MODULE=$TARGET_DIR/test-modules/headgate-named.wasm
 
 # Crates that only link for wasm (they import the proxy's functions): out of every native run.

@@ -58,7 +58,7 @@ pub(crate) fn run(args: &ServeArgs) -> Result<(), Failure> {
 
 async fn serve(args: &ServeArgs) -> Result<(), Failure> {
     let modules = Watched::new(&args.input.wasm, args.input.wasm_inline)?;
-    let first = modules.offered().borrow().modules.clone();
+    let first = modules.offered().borrow().module.clone();
     let options = settings::options(&args.input, first, args.linger())?;
     let rules = ScopeRules {
         allow: args.allow_nodes.clone(),

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use headgate_translate::{Modules, Options, ScopeSpec};
+use headgate_translate::{Code, Options, ScopeSpec};
 
 use crate::cli::InputArgs;
 use crate::domains;
@@ -17,7 +17,7 @@ pub(crate) type Failure = Box<dyn std::error::Error + Send + Sync>;
 /// Bad flags.
 pub(crate) fn options(
     args: &InputArgs,
-    modules: Modules,
+    module: Code,
     linger: Duration,
 ) -> Result<Options, Failure> {
     Ok(Options {
@@ -26,7 +26,7 @@ pub(crate) fn options(
         request_timeout: linger * 5 / 6,
         idle_timeout: Duration::from_secs(args.idle_timeout),
         upstream_ca: args.upstream_ca.clone(),
-        ..Options::new(modules, domains::of(args)?)
+        ..Options::new(module, domains::of(args)?)
     })
 }
 
@@ -43,21 +43,19 @@ pub(crate) fn plain_scope(args: &InputArgs, options: &Options) -> ScopeSpec {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use clap::Parser as _;
-    use headgate_translate::Code;
 
     use super::*;
     use crate::cli::{Cli, Command};
 
     #[test]
     fn a_request_has_arrived_before_the_cluster_it_was_routed_to_may_go() {
-        let code = || Code::Inline(b"".as_slice().into());
         for linger in ["2", "60", "3600"] {
             let words = ["headgate", "serve", "--models", "m", "--linger", linger];
             let Command::Serve(args) = Cli::try_parse_from(words).unwrap().command else {
                 unreachable!()
             };
-            let modules = Modules::of(|_| code());
-            let options = options(&args.input, modules, args.linger()).unwrap();
+            let module = Code::Inline(b"".as_slice().into());
+            let options = options(&args.input, module, args.linger()).unwrap();
             assert!(options.request_timeout < args.linger(), "{linger}");
         }
     }

@@ -145,6 +145,7 @@ fn configuration(kind: &str, spec: &Value) -> Option<FilterConfig> {
     let plan = plan(&registry, &objects, &Scales::default());
     let namespaces = plan.namespaces.into_iter();
     Some(FilterConfig {
+        stages: None,
         role: Role::Decide,
         retry: 0,
         max_body_bytes: 1 << 20,
@@ -175,11 +176,7 @@ fn what_can_be_read_of_a_policy_the_filters_run() {
         led.set(led.get() + u32::from(rules(&config)));
         let refused = |why: String| TestCaseError::fail(format!("{why}: {spec}"));
         let json = config.emit().map_err(|error| refused(error.to_string()))?;
-        let stages = Stages {
-            tag: true,
-            limit: true,
-        };
-        let configured = Vm::new(stages).configure(json.as_bytes(), &Proxy::default());
+        let configured = Vm::new(Stages::ALL).configure(json.as_bytes(), &Proxy::default());
         configured.map_err(|error| refused(error.to_string()))
     });
     outcome.unwrap();

@@ -220,6 +220,7 @@ proptest! {
     fn the_filters_parser_accepts_the_rules_of_any_policies(list in policies()) {
         let plan = planned(&list);
         let config = FilterConfig {
+            stages: None,
             role: Role::Decide,
             retry: 0,
             max_body_bytes: 1 << 20,

@@ -159,6 +159,7 @@ fn models(plan: &Plan) -> impl Iterator<Item = &PlannedModel> {
 
 fn config(plan: &Plan) -> FilterConfig {
     FilterConfig {
+        stages: None,
         role: Role::Decide,
         retry: 0,
         max_body_bytes: 1 << 20,

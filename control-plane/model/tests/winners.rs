@@ -320,6 +320,7 @@ fn a_section_is_a_version_and_precedes_the_model() {
     );
     assert_eq!(spent(&plan, "default", "llama", "v1", "z"), None);
     let config = headgate_contract::FilterConfig {
+        stages: None,
         role: headgate_contract::Role::Decide,
         retry: 0,
         max_body_bytes: 1 << 20,

@@ -2,18 +2,18 @@
 
 use std::time::SystemTime;
 
-use headgate_translate::Modules;
+use headgate_translate::Code;
 
-/// The modules that proxies should run.
+/// The module that proxies should run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Offered {
-    /// The last good ones.
-    pub modules: Modules,
-    /// Why the files that lie there now are not they, if so.
+    /// The last valid one.
+    pub module: Code,
+    /// Why the current file is not offered, if so.
     pub problem: Option<ModuleProblem>,
 }
 
-/// Why the newest modules are not offered.
+/// Why the newest module is not offered.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ModuleProblem {
     /// Names the file and the fix.

@@ -190,7 +190,7 @@ impl Publisher {
             &plan,
         );
         let offered = self.modules.borrow_and_update().clone();
-        let resources = self.snapshots.publish(plan.clone(), &offered.modules);
+        let resources = self.snapshots.publish(plan.clone(), &offered.module);
         let took = start.elapsed();
         let changes = PlanChanges::between(before.map(|published| &*published.plan), &plan);
         tracing::info!(

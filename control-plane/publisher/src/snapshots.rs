@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use headgate_model::Plan;
 use headgate_translate::{
-    Cache, Modules, Options, Rejected, ScopeSpec, TranslateError, Translated, snapshot_with,
+    Cache, Code, Options, Rejected, ScopeSpec, TranslateError, Translated, snapshot_with,
 };
 use headgate_xds::{Peer, PermissionDenied, Scope, Snapshot, SnapshotProvider};
 use tokio::sync::watch;
@@ -72,12 +72,12 @@ impl SnapshotStore {
         }
     }
 
-    /// Publishes a plan with these modules to every scope, and returns the number of changed resources by type. Equal snapshots
+    /// Publishes a plan with this module to every scope, and returns the number of changed resources by type. Equal snapshots
     /// of the same objects wake no stream.
-    pub fn publish(&self, plan: Arc<Plan>, modules: &Modules) -> ChangedResources {
+    pub fn publish(&self, plan: Arc<Plan>, module: &Code) -> ChangedResources {
         let mut changed = ChangedResources::default();
         let mut builder = self.builder();
-        builder.options.modules.clone_from(modules);
+        builder.options.module.clone_from(module);
         builder.plan = Some(plan.clone());
         let specs: Vec<(Scope, ScopeSpec)> = {
             let mut state = self.lock();

@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use headgate_contract::names;
 use headgate_model::{Carrier, CarrierKey, LabelKeys, Objects, Pod, Registry, Scales, plan};
-use headgate_translate::{Cache, Code, Modules, Options, ScopeSpec, snapshot_with};
+use headgate_translate::{Cache, Code, Options, ScopeSpec, snapshot_with};
 
 const EDITS: u8 = 20;
 
@@ -47,9 +47,9 @@ fn main() -> Result<(), Box<dyn Error>> {
             objects.carriers.insert(carrier.key.clone(), carrier);
         }
     }
-    let code = || Code::File("/modules/headgate.wasm".to_owned());
+    let module = Code::File("/modules/headgate.wasm".to_owned());
     let domains = [("default".to_owned(), vec!["*".to_owned()])];
-    let options = Options::new(Modules::of(|_| code()), domains);
+    let options = Options::new(module, domains);
     let scope = ScopeSpec {
         follow: false,
         namespaces: vec!["default".to_owned()],

@@ -1,4 +1,4 @@
-//! The filters' live configuration, as ECDS resources: the fused filter, and each stage alone.
+//! ECDS resources with the filters' live configuration: one filter for both stages, and one for each stage alone.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,46 +12,37 @@ use envoy_types::pb::envoy::extensions::wasm::v3::plugin_config::Vm;
 use envoy_types::pb::envoy::extensions::wasm::v3::{FailurePolicy, PluginConfig, VmConfig};
 use envoy_types::pb::google::protobuf::{BoolValue, StringValue};
 use envoy_types::util::pack_any;
-use headgate_contract::{ConfigError, FilterConfig, ModelPlan, NamespaceConfig, names};
+use headgate_contract::{ConfigError, FilterConfig, ModelPlan, NamespaceConfig, Stages, names};
 use headgate_xds::{Kind, Resource};
 use prost::Message;
 
 use crate::scope::{Code, Options, ScopeSpec};
 use crate::view::Accepted;
 
-/// One shipped module: the name it is known by over ECDS.
+/// A filter that a proxy can request over ECDS: `headgate.wasm` with these stages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum FilterModule {
-    /// Tags and limits in one context.
-    Fused,
-    /// Tags alone.
-    TrafficTag,
-    /// Limits alone.
-    TokenBucket,
-}
-
-impl FilterModule {
-    /// All of them.
-    pub const ALL: [Self; 3] = [Self::Fused, Self::TrafficTag, Self::TokenBucket];
-
+pub struct Filter {
     /// Its ECDS name, also its root id and the filter's name.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Fused => names::ECDS_FUSED,
-            Self::TrafficTag => names::ECDS_TRAFFIC_TAG,
-            Self::TokenBucket => names::ECDS_TOKEN_BUCKET,
-        }
-    }
-
-    fn code(self, options: &Options) -> &Code {
-        match self {
-            Self::Fused => &options.modules.fused,
-            Self::TrafficTag => &options.modules.traffic_tag,
-            Self::TokenBucket => &options.modules.token_bucket,
-        }
-    }
+    pub name: &'static str,
+    /// What it does.
+    pub stages: Stages,
 }
+
+/// The filters.
+pub const FILTERS: [Filter; 3] = [
+    Filter {
+        name: names::ECDS_FUSED,
+        stages: Stages::ALL,
+    },
+    Filter {
+        name: names::ECDS_TRAFFIC_TAG,
+        stages: Stages::TAG,
+    },
+    Filter {
+        name: names::ECDS_TOKEN_BUCKET,
+        stages: Stages::LIMIT,
+    },
+];
 
 /// The ECDS resources of a scope. The configuration has passed the filters' own parser.
 pub(crate) fn all(
@@ -60,16 +51,16 @@ pub(crate) fn all(
     options: &Options,
 ) -> Result<Vec<Resource>, ConfigError> {
     let config = Arc::new(config(accepted, scope, options));
-    let json = config.emit()?;
     FilterConfig::parse(without_plans(&config).emit()?.as_bytes())?;
-    FilterModule::ALL
-        .into_iter()
-        .map(|module| resource(module, &config, &json, options))
-        .collect()
+    let emitted = config.emit_with(FILTERS.map(|filter| Some(filter.stages)))?;
+    let filters = FILTERS.into_iter().zip(emitted);
+    Ok(filters
+        .map(|(filter, json)| resource(filter, &config, json, &options.module))
+        .collect())
 }
 
-/// What the models have to do with each other and with the rules. Each plan passed the parser alone, so that this is
-/// what is left to ask it, and a weight edit among thousands of models does not parse all of them.
+/// The configuration without plans: what relates the models to each other and to the rules. Each plan passed the parser alone,
+/// so only this is left to check, and a weight edit among thousands of models does not parse all of them.
 fn without_plans(config: &FilterConfig) -> FilterConfig {
     let only_names = |plan: &ModelPlan| ModelPlan {
         names: plan.names.clone(),
@@ -109,6 +100,7 @@ fn config(accepted: &Accepted<'_>, scope: &ScopeSpec, options: &Options) -> Filt
         })
         .collect();
     FilterConfig {
+        stages: None,
         role: scope.role(),
         retry: 0,
         max_body_bytes: options.max_body_bytes,
@@ -116,28 +108,23 @@ fn config(accepted: &Accepted<'_>, scope: &ScopeSpec, options: &Options) -> Filt
     }
 }
 
-fn resource(
-    module: FilterModule,
-    config: &Arc<FilterConfig>,
-    json: &str,
-    options: &Options,
-) -> Result<Resource, ConfigError> {
-    let code = module.code(options).clone();
-    let body = extension(module, &code, json.to_owned());
-    let again = config.clone();
-    Ok(
-        Resource::new(Kind::Extension, module.name(), body.clone()).with_retry_body(move |n| {
-            let mut again = FilterConfig::clone(&again);
-            again.retry = n;
-            // The type always has a JSON form; should it not, the refused bytes stay refused.
-            again
-                .emit()
-                .map_or_else(|_| body.clone(), |json| extension(module, &code, json))
-        }),
-    )
+fn resource(filter: Filter, config: &Arc<FilterConfig>, json: String, code: &Code) -> Resource {
+    let body = extension(filter, code, json);
+    let (again, code) = (config.clone(), code.clone());
+    Resource::new(Kind::Extension, filter.name, body.clone()).with_retry_body(move |n| {
+        let again = FilterConfig {
+            stages: Some(filter.stages),
+            retry: n,
+            ..FilterConfig::clone(&again)
+        };
+        // The type always has a JSON form; should it not, the refused bytes stay refused.
+        again
+            .emit()
+            .map_or_else(|_| body.clone(), |json| extension(filter, &code, json))
+    })
 }
 
-fn extension(module: FilterModule, code: &Code, json: String) -> Bytes {
+fn extension(filter: Filter, code: &Code, json: String) -> Bytes {
     let specifier = match code {
         Code::File(path) => Specifier::Filename(path.clone()),
         Code::Inline(bytes) => Specifier::InlineBytes(bytes.to_vec()),
@@ -155,8 +142,8 @@ fn extension(module: FilterModule, code: &Code, json: String) -> Bytes {
     };
     let wasm = Wasm {
         config: Some(PluginConfig {
-            name: module.name().to_owned(),
-            root_id: module.name().to_owned(),
+            name: filter.name.to_owned(),
+            root_id: filter.name.to_owned(),
             configuration: Some(pack_any(StringValue { value: json })),
             failure_policy: FailurePolicy::FailReload as i32,
             allow_on_headers_stop_iteration: Some(BoolValue { value: true }),
@@ -165,7 +152,7 @@ fn extension(module: FilterModule, code: &Code, json: String) -> Bytes {
         }),
     };
     TypedExtensionConfig {
-        name: module.name().to_owned(),
+        name: filter.name.to_owned(),
         typed_config: Some(pack_any(wasm)),
     }
     .encode_to_vec()

@@ -36,9 +36,9 @@ use headgate_xds::{Inconsistent, Origin, Resource, Snapshot};
 use view::Accepted;
 
 pub use cache::Cache;
-pub use filters::FilterModule;
+pub use filters::{FILTERS, Filter};
 pub use provenance::variants;
-pub use scope::{Code, Modules, Options, ScopeSpec};
+pub use scope::{Code, Options, ScopeSpec};
 pub use selection::{LeftOut, Rejected};
 
 /// The resources of a scope, and the parts of the plan that were left out.

@@ -7,8 +7,6 @@ use std::time::Duration;
 use bytes::Bytes;
 use headgate_contract::Role;
 
-use crate::FilterModule;
-
 /// A proxy's scope: proxies with equal scopes share one snapshot.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ScopeSpec {
@@ -36,7 +34,7 @@ pub struct Options {
     /// Domains of each namespace's virtual host. One namespace may own `*`; configured, never inferred.
     pub domains: BTreeMap<String, Vec<String>>,
     /// Where Envoy finds the filters.
-    pub modules: Modules,
+    pub module: Code,
     /// File of the access log as the proxy sees it; `None` for no log.
     pub access_log: Option<String>,
     /// Largest request body the filter reads, in bytes; the listener's buffers are twice that.
@@ -52,12 +50,12 @@ pub struct Options {
 }
 
 impl Options {
-    /// The settings that `headgate serve` has without a flag, for these modules and domains.
+    /// The settings that `headgate serve` has without a flag, for this module and these domains.
     #[must_use]
-    pub fn new(modules: Modules, domains: impl IntoIterator<Item = (String, Vec<String>)>) -> Self {
+    pub fn new(module: Code, domains: impl IntoIterator<Item = (String, Vec<String>)>) -> Self {
         Self {
             domains: domains.into_iter().collect(),
-            modules,
+            module,
             access_log: None,
             max_body_bytes: 8 << 20,
             request_timeout: Duration::from_secs(50),
@@ -68,30 +66,7 @@ impl Options {
     }
 }
 
-/// The three modules.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Modules {
-    /// Tags and limits in one context.
-    pub fused: Code,
-    /// Tags alone.
-    pub traffic_tag: Code,
-    /// Limits alone.
-    pub token_bucket: Code,
-}
-
-impl Modules {
-    /// Each with the code that is named for it.
-    #[must_use]
-    pub fn of(code: impl Fn(FilterModule) -> Code) -> Self {
-        Self {
-            fused: code(FilterModule::Fused),
-            traffic_tag: code(FilterModule::TrafficTag),
-            token_bucket: code(FilterModule::TokenBucket),
-        }
-    }
-}
-
-/// Where the code of a module is.
+/// Where the code of the module is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Code {
     /// A file on the proxy's machine. Its name must contain the module's SHA-256, or a swap is no change to Envoy.

@@ -37,6 +37,7 @@ pub(crate) fn bucket(rule: &BucketRule) -> Result<(), String> {
 /// Whether the filters' own parser accepts a configuration.
 fn parses(config: NamespaceConfig) -> Result<(), String> {
     let config = FilterConfig {
+        stages: None,
         role: Role::Decide,
         retry: 0,
         max_body_bytes: 1 << 20,

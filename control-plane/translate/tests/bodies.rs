@@ -11,7 +11,7 @@ use envoy_types::pb::xds::r#type::matcher::v3::matcher::matcher_tree::TreeType;
 use envoy_types::pb::xds::r#type::matcher::v3::matcher::{MatcherType, OnMatch, on_match};
 use headgate_contract::names;
 use headgate_model::{Carrier, CarrierKey, LabelKeys, Objects, Registry, Scales, plan};
-use headgate_translate::{Code, Modules, Options, ScopeSpec, snapshot};
+use headgate_translate::{Code, Options, ScopeSpec, snapshot};
 use headgate_xds::Kind;
 use proptest::prelude::*;
 use prost::Message;
@@ -47,9 +47,9 @@ fn table(namespace: &str, names_by_model: &[(String, String)]) -> RouteConfigura
         };
         objects.carriers.insert(key, carrier);
     }
-    let code = || Code::File("/modules/headgate.wasm".to_owned());
+    let module = Code::File("/modules/headgate.wasm".to_owned());
     let domains = [(namespace.to_owned(), vec!["*".to_owned()])];
-    let options = Options::new(Modules::of(|_| code()), domains);
+    let options = Options::new(module, domains);
     let scope = ScopeSpec {
         follow: false,
         namespaces: vec![namespace.to_owned()],

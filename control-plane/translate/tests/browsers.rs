@@ -11,7 +11,7 @@ use envoy_types::pb::envoy::extensions::filters::network::http_connection_manage
 use envoy_types::pb::envoy::r#type::matcher::v3::string_matcher::MatchPattern;
 use headgate_contract::names;
 use headgate_model::{Carrier, CarrierKey, LabelKeys, Objects, Policy, Registry, Scales, plan};
-use headgate_translate::{Cache, Code, Modules, Options, ScopeSpec, snapshot_with};
+use headgate_translate::{Cache, Code, Options, ScopeSpec, snapshot_with};
 use headgate_xds::{Kind, Snapshot};
 use prost::Message;
 
@@ -60,8 +60,8 @@ fn translated(cache: &mut Cache, specs: &[&str]) -> Snapshot {
     let objects = objects(specs);
     let registry = Registry::build(&objects, &LabelKeys::default());
     let plan = plan(&registry, &objects, &Scales::default());
-    let modules = Modules::of(|_| Code::File("/modules/headgate.wasm".to_owned()));
-    let options = Options::new(modules, [("default".to_owned(), vec!["*".to_owned()])]);
+    let module = Code::File("/modules/headgate.wasm".to_owned());
+    let options = Options::new(module, [("default".to_owned(), vec!["*".to_owned()])]);
     let scope = ScopeSpec {
         follow: false,
         namespaces: vec!["default".to_owned()],

@@ -15,31 +15,22 @@ use envoy_types::pb::google::protobuf::StringValue;
 use envoy_types::pb::xds::r#type::matcher::v3::Matcher;
 use envoy_types::pb::xds::r#type::matcher::v3::matcher::matcher_tree::TreeType;
 use envoy_types::pb::xds::r#type::matcher::v3::matcher::{MatcherType, OnMatch, on_match};
-use headgate_contract::{FilterConfig, names};
+use headgate_contract::{FilterConfig, Stages, names};
 use headgate_model::{Carrier, CarrierKey, LabelKeys, Objects, Plan, Pod, Registry, Scales, plan};
-use headgate_translate::{
-    Cache, Code, FilterModule, LeftOut, Modules, Options, ScopeSpec, snapshot, snapshot_with,
-};
+use headgate_translate::{Cache, Code, LeftOut, Options, ScopeSpec, snapshot, snapshot_with};
 use headgate_xds::{Kind, Snapshot};
 use proptest::prelude::*;
 use prost::Message;
 
 fn options() -> Options {
-    let modules = Modules::of(|module| {
-        let name = match module {
-            FilterModule::Fused => "headgate",
-            FilterModule::TrafficTag => "traffic-tag",
-            FilterModule::TokenBucket => "token-bucket",
-        };
-        Code::File(format!("/modules/{name}-0123.wasm"))
-    });
+    let module = Code::File("/modules/headgate-0123.wasm".to_owned());
     let domains = [
         ("default".to_owned(), vec!["*".to_owned()]),
         ("team".to_owned(), vec!["team.example".to_owned()]),
     ];
     Options {
         access_log: Some("/dev/stdout".to_owned()),
-        ..Options::new(modules, domains)
+        ..Options::new(module, domains)
     }
 }
 
@@ -197,6 +188,24 @@ fn filter_config(snapshot: &Snapshot, name: &str) -> FilterConfig {
     let any = wasm.config.unwrap().configuration.unwrap();
     let json = StringValue::decode(any.value.as_slice()).unwrap().value;
     FilterConfig::parse(json.as_bytes()).unwrap()
+}
+
+#[test]
+fn each_filter_has_its_stages_and_the_same_configuration_otherwise() {
+    let snapshot = translated(&two_versions(10));
+    let config = |name| filter_config(&snapshot, name);
+    let fused = config("headgate");
+    assert_eq!(fused.stages, Some(Stages::ALL));
+    for (name, stages) in [
+        ("headgate.traffic-tag", Stages::TAG),
+        ("headgate.token-bucket", Stages::LIMIT),
+    ] {
+        let expected = FilterConfig {
+            stages: Some(stages),
+            ..fused.clone()
+        };
+        assert_eq!(config(name), expected, "{name}");
+    }
 }
 
 #[test]

@@ -11,7 +11,7 @@ use envoy_types::pb::envoy::extensions::filters::network::http_connection_manage
 use envoy_types::pb::envoy::extensions::wasm::v3::plugin_config::Vm;
 use envoy_types::pb::envoy::extensions::wasm::v3::{FailurePolicy, PluginConfig, VmConfig};
 use headgate_model::Plan;
-use headgate_translate::{Code, FilterModule, Modules, Options, ScopeSpec, snapshot};
+use headgate_translate::{Code, FILTERS, Filter, Options, ScopeSpec, snapshot};
 use headgate_xds::{Kind, Snapshot};
 use prost::Message;
 
@@ -21,7 +21,7 @@ fn translated(code: &Code) -> Snapshot {
     let domains = [("default".to_owned(), vec!["*".to_owned()])];
     let options = Options {
         max_body_bytes: 3 << 20,
-        ..Options::new(Modules::of(|_| code.clone()), domains)
+        ..Options::new(code.clone(), domains)
     };
     let scope = ScopeSpec {
         follow: false,
@@ -34,13 +34,13 @@ fn translated(code: &Code) -> Snapshot {
 }
 
 fn plugins(snapshot: &Snapshot) -> Vec<PluginConfig> {
-    let plugin = |module: FilterModule| {
-        let resource = snapshot.get(Kind::Extension, module.name()).unwrap();
+    let plugin = |filter: Filter| {
+        let resource = snapshot.get(Kind::Extension, filter.name).unwrap();
         let extension = TypedExtensionConfig::decode(resource.body().clone()).unwrap();
         let any = extension.typed_config.unwrap();
         Wasm::decode(any.value.as_slice()).unwrap().config.unwrap()
     };
-    FilterModule::ALL.map(plugin).to_vec()
+    FILTERS.map(plugin).to_vec()
 }
 
 fn vm(plugin: &PluginConfig) -> VmConfig {

@@ -1,4 +1,4 @@
-//! One bucket: its key, its capacity, what a request costs, and how it settles.
+//! A bucket: its key, its capacity, the cost of a request, and its settlement.
 
 mod failure;
 mod raw;
@@ -27,22 +27,22 @@ pub struct Bucket {
     pub key: Vec<KeyPart>,
     /// Capacity and cost.
     pub profile: Profile,
-    /// UTF-8 bytes per token: of the prompt before usage is known, and of an answer that reports no usage. 0.25–64.
+    /// UTF-8 bytes per token: of the prompt before usage is known, and of a response that reports no usage. 0.25–64.
     pub bytes_per_token: Decimal,
     /// How far settlement may drive the bucket below empty, in windows, 0–100. `None`: 10 windows, but at most the longer of
     /// one window and 24 hours.
     pub max_debt: Option<Decimal>,
     /// What to do when the shared cell stays contended.
     pub on_contention: OnContention,
-    /// What a request is finally charged for.
+    /// The basis of the final charge.
     pub settle_on: SettleOn,
-    /// What is charged when the answer cannot be read (compressed, unknown dialect).
+    /// The charge for a response that cannot be read (compressed, unknown dialect).
     pub unreadable: Unreadable,
     /// Whether the upstream is asked to report the usage of a stream.
     pub usage: UsageReport,
-    /// What is charged for a request that failed.
+    /// The charge for a request that failed.
     pub on_failure: OnFailure,
-    /// What is charged for a request whose client left before anything was generated.
+    /// The charge for a request whose client left before anything was generated.
     pub abandoned: Abandoned,
     /// The longest `Retry-After` that a client is expected to wait for; beyond it a refusal carries `x-should-retry: false`.
     pub max_client_wait: Duration,
@@ -50,7 +50,7 @@ pub struct Bucket {
     pub max_keys: u32,
 }
 
-/// What identifies whose bucket it is.
+/// An attribute that partitions a bucket.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub enum KeyPart {
@@ -60,7 +60,7 @@ pub enum KeyPart {
     Model,
     /// The version picked.
     Version,
-    /// Any request header, as the client sent it; of a tag's header, what the hop that tags writes there.
+    /// Any request header, as the client sent it. The header of a tag has the value that the tagging hop writes.
     Header(HeaderName),
 }
 
@@ -91,7 +91,7 @@ pub struct Tokens {
     /// Tokens in a full bucket.
     #[cfg_attr(feature = "schema", schemars(extend("minimum" = 0.000_001, "x-kubernetes-validations" = crate::rules::positive())))]
     pub capacity: Decimal,
-    /// Tokens per second that flow back. `capacity / refillPerSecond` is the window: 1 ms to 366 days.
+    /// Tokens refilled per second. `capacity / refillPerSecond` is the window: 1 ms to 366 days.
     #[cfg_attr(feature = "schema", schemars(extend("minimum" = 0.000_001, "x-kubernetes-validations" = crate::rules::positive())))]
     pub refill_per_second: Decimal,
     /// Price of a prompt token. Default 1.
@@ -102,7 +102,7 @@ pub struct Tokens {
     #[serde(default = "one", skip_serializing_if = "is_one")]
     #[cfg_attr(feature = "schema", schemars(extend("maximum" = 1000)))]
     pub output_weight: Decimal,
-    /// `temperature_factor = clamp(1 + sensitivity·(temperature − 1), 0.1, 4)`. Default 0: a token is a token.
+    /// `temperature_factor = clamp(1 + sensitivity·(temperature − 1), 0.1, 4)`. Default 0: temperature has no effect.
     #[serde(default, skip_serializing_if = "is_zero")]
     #[cfg_attr(feature = "schema", schemars(extend("maximum" = 10)))]
     pub temperature_sensitivity: Decimal,
@@ -120,7 +120,7 @@ pub struct Semantic {
     /// `max_tokens` of a request that costs 1. Default 512.
     #[cfg_attr(feature = "schema", schemars(extend("minimum" = 1, "maximum" = crate::MAX_TOKENS)))]
     pub reference_max_tokens: u32,
-    /// Share of the capacity that flows back per second; the window is its inverse. 0.000001–1000, default 0.3.
+    /// Share of the capacity refilled per second; the window is its inverse. 0.000001–1000, default 0.3.
     #[cfg_attr(feature = "schema", schemars(extend("minimum" = 0.000_001, "maximum" = 1000, "x-kubernetes-validations" = crate::rules::positive())))]
     pub fill_ratio: Decimal,
     /// Per model id. Defaults: `gpt-4` 100 / 1.2, `llama3-70b` 80 / 1.0, `phi-3` 30 / 0.6; entries given here are added
@@ -150,19 +150,19 @@ pub enum OnContention {
     /// Refuse with 503 and a Retry-After: never over-admits.
     #[default]
     Refuse,
-    /// Admit, and owe the cost with the worker's next write.
+    /// Admit; the cost is taken with the worker's next write.
     Admit,
 }
 
-/// What a request is finally charged for.
+/// The basis of the final charge.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub enum SettleOn {
-    /// What the answer used; the filter reads the answer.
+    /// The usage of the response, which the filter reads.
     #[default]
     Usage,
-    /// The reservation, whatever was used; the answer is not read.
+    /// The reservation; the response is not read.
     Reservation,
 }
 
@@ -171,15 +171,15 @@ pub enum SettleOn {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub enum UsageReport {
-    /// A streamed OpenAI request that does not ask for usage gets `stream_options.include_usage`; the extra event is taken
-    /// out of the answer again.
+    /// A streamed OpenAI request without `stream_options.include_usage` gets it; the extra event is removed from the response
+    /// again.
     #[default]
     Ask,
-    /// Requests and answers stay as they are; a stream without usage is charged by the text that flowed.
+    /// Requests and responses are not changed; a stream without usage is charged by its text.
     Observe,
 }
 
-/// What is charged when the answer cannot be read.
+/// The charge for a response that cannot be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]

@@ -1,4 +1,4 @@
-//! Cross-origin requests: which web pages may call the models of a namespace from a browser.
+//! Cross-origin requests: the web pages that may call the models of a namespace from a browser.
 
 use serde::{Deserialize, Serialize};
 
@@ -8,8 +8,8 @@ use crate::Duration;
 const MAX_ENTRIES: usize = 64;
 /// Longest entry, bytes.
 const MAX_LENGTH: usize = 253;
-/// Longest pattern of subdomains, bytes: Envoy refuses regular expressions of more than 100 instructions, and with one the
-/// whole route table.
+/// Longest pattern of subdomains, bytes: Envoy rejects a regular expression of more than 100 instructions, and with it the whole
+/// route table.
 const MAX_PATTERN: usize = 80;
 
 /// The answer to a browser's preflight request (`OPTIONS` with `Access-Control-Request-Method`).

@@ -1,4 +1,4 @@
-//! Exact decimals: what a configuration writes as `0.3` is 300 000 millionths, on every machine.
+//! Exact decimals: `0.3` in a configuration is 300 000 millionths, on every machine.
 
 use std::fmt;
 
@@ -56,7 +56,7 @@ impl Decimal {
         }
         #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
         let millionths = Self((x * 1e6 + 0.5) as u64);
-        // A seventh digit would be rounded away without a word. What was written with six is the double nearest to them.
+        // A seventh digit would be rounded away silently. A value with six digits is the double nearest to them.
         #[allow(clippy::float_cmp)]
         if millionths.as_f64() != x {
             return Err("must have at most six digits behind the point");

@@ -1,13 +1,13 @@
-//! Refusals that name where and what to do: the JSON path first, then the problem with its fix.
+//! Errors of a configuration: the JSON path, then the problem and its fix.
 
 use std::fmt;
 
-/// Why a configuration was refused.
+/// Why a configuration is invalid.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConfigError {
     /// JSON path of the value at fault, such as `spec.buckets[0].tokens.capacity`; `.` is the whole document.
     pub path: String,
-    /// What is wrong with it, and what to write instead.
+    /// The problem, and what to write instead.
     pub message: String,
 }
 
@@ -20,7 +20,7 @@ impl ConfigError {
         }
     }
 
-    /// The same error, seen from the document that holds the one it was found in.
+    /// The same error, with the path from a document that contains this one at `parent`.
     #[must_use]
     pub fn under(self, parent: &str) -> Self {
         let path = match self.path.as_str() {
@@ -39,7 +39,7 @@ impl fmt::Display for ConfigError {
 
 impl std::error::Error for ConfigError {}
 
-/// The path `inner`, which may be empty, as seen from outside `parent`.
+/// The path `inner`, which may be empty, from a value that contains it at `parent`.
 pub(crate) fn join(parent: &str, inner: &str) -> String {
     let dot = if inner.is_empty() || inner.starts_with('[') {
         ""

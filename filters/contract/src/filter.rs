@@ -1,10 +1,10 @@
-//! The configuration of a filter: what ECDS carries to every proxy, and `static.yaml` spells out.
+//! The configuration of a filter, as ECDS carries it to every proxy and `static.yaml` contains it.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Bucket, ConfigError, ModelId, ModelPlan, Tagging, Version, parse_json};
+use crate::{Bucket, ConfigError, ModelId, ModelPlan, Stages, Tagging, Version, parse_json};
 
 /// The configuration of a filter.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -12,29 +12,31 @@ use crate::{Bucket, ConfigError, ModelId, ModelPlan, Tagging, Version, parse_jso
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "schema", schemars(with = "raw::FilterConfig"))]
 pub struct FilterConfig {
+    /// What the filter does. `None`: the default of its module.
+    pub stages: Option<Stages>,
     /// Whether this hop decides or follows.
     pub role: Role,
-    /// Counts retries after a NACK: Envoy applies the same bytes only once.
+    /// Number of retries after a NACK: Envoy does not apply the same bytes twice.
     pub retry: u32,
     /// Largest request body the filter reads, in bytes. 1 KiB–64 MiB, default 8 MiB.
     pub max_body_bytes: u32,
-    /// What each namespace serves. With several, the filter takes its own from the virtual host.
+    /// The models of each namespace. With several, the virtual host tells which one a request belongs to.
     pub namespaces: BTreeMap<String, NamespaceConfig>,
 }
 
-/// Whether a hop decides what a request is, or follows the hop before.
+/// The role of a hop: it decides, or it follows the previous hop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub enum Role {
-    /// Picks the version, strips tags the client sent, answers 404 for what is not served.
+    /// Picks the version, strips tags that the client sent, and answers 404 for a model that is not served.
     #[default]
     Decide,
-    /// Takes model, version and tags from the headers of the hop before.
+    /// Reads model, version and tags from the headers of the previous hop.
     Follow,
 }
 
-/// What one namespace serves and how it is limited.
+/// The models of one namespace, and their limits.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -42,15 +44,15 @@ pub struct NamespaceConfig {
     /// The live plan, by model id.
     #[serde(default)]
     pub models: BTreeMap<ModelId, ModelPlan>,
-    /// The buckets, in the order they are reserved.
+    /// The buckets, in the order of their reserves.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub buckets: Vec<BucketRule>,
-    /// The tagging rules; the first that names a model is the model's.
+    /// The tagging rules; the first that names a model applies.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tagging: Vec<TagRule>,
 }
 
-/// A bucket, and which models spend it.
+/// A bucket, and the models that spend it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -67,7 +69,7 @@ pub struct BucketRule {
     pub bucket: Bucket,
 }
 
-/// A tagging, and which models it is for.
+/// A tagging, and its models.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -82,25 +84,53 @@ pub struct TagRule {
 }
 
 impl FilterConfig {
-    /// Parses what a filter received.
+    /// Parses the configuration that a filter received.
     ///
     /// # Errors
     /// [`ConfigError`] with the JSON path and the fix.
+    #[inline(never)]
     pub fn parse(json: &[u8]) -> Result<Self, ConfigError> {
         parse_json(json)
     }
 
-    /// The bytes a filter is sent. Equal configurations give equal bytes.
+    /// The JSON that a filter receives. Equal configurations give equal bytes.
     ///
     /// # Errors
-    /// Never in practice: every field of the type has a JSON form. The error is passed on, not hidden.
+    /// Never in practice: every field of the type has a JSON form.
     pub fn emit(&self) -> Result<String, ConfigError> {
-        serde_json::to_string(self).map_err(|e| ConfigError::new(".", e.to_string()))
+        let [json] = self.emit_with([self.stages])?;
+        Ok(json)
+    }
+
+    /// The JSON of this configuration with each of these stages. The namespaces, which are nearly all of it, are serialized once.
+    ///
+    /// # Errors
+    /// As [`Self::emit`].
+    pub fn emit_with<const N: usize>(
+        &self,
+        stages: [Option<Stages>; N],
+    ) -> Result<[String; N], ConfigError> {
+        let error = |e: serde_json::Error| ConfigError::new(".", e.to_string());
+        let namespaces = serde_json::to_string(&self.namespaces).map_err(error)?;
+        let mut emitted = [const { String::new() }; N];
+        for (json, stages) in emitted.iter_mut().zip(stages) {
+            let head = Self {
+                stages,
+                namespaces: BTreeMap::new(),
+                ..*self
+            };
+            *json = serde_json::to_string(&head).map_err(error)?;
+            // The last member is `"namespaces":{}`.
+            json.truncate(json.len() - "{}}".len());
+            json.push_str(&namespaces);
+            json.push('}');
+        }
+        Ok(emitted)
     }
 }
 
 impl BucketRule {
-    /// Whether this version of `model` spends this bucket.
+    /// Whether requests for this version of `model` spend this bucket.
     #[must_use]
     pub fn applies_to(&self, model: &str, version: &str) -> bool {
         let some = |list: &Vec<Version>| list.iter().any(|v| v.as_str() == version);
@@ -125,7 +155,7 @@ mod raw {
 
     use serde::{Deserialize, Serialize};
 
-    use super::{BucketRule, NamespaceConfig, Role};
+    use super::{BucketRule, NamespaceConfig, Role, Stages};
 
     /// The configuration of a filter.
     #[derive(Serialize, Deserialize)]
@@ -133,16 +163,20 @@ mod raw {
     #[cfg_attr(feature = "schema", schemars(rename = "FilterConfig"))]
     #[serde(rename_all = "camelCase", deny_unknown_fields)]
     pub(super) struct FilterConfig {
-        /// Whether this hop decides or follows the hop before. Default `decide`.
+        /// What the filter does: `tag`, `limit`, or both. Default: `[tag, limit]` in `headgate.wasm`, `[tag]` in
+        /// `traffic-tag.wasm`, `[limit]` in `token-bucket.wasm`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        stages: Option<Stages>,
+        /// Whether this hop decides or follows the previous hop. Default `decide`.
         #[serde(default)]
         role: Role,
-        /// Counts retries after a NACK. Written by the control plane only.
+        /// Number of retries after a NACK. Written by the control plane only.
         #[serde(default, skip_serializing_if = "is_zero")]
         retry: u32,
         /// Largest request body the filter reads, in bytes. 1 KiB–64 MiB, default 8 MiB.
         #[serde(default = "body")]
         max_body_bytes: u32,
-        /// What each namespace serves. With several, the filter takes its own from the virtual host.
+        /// The models of each namespace. With several, the virtual host tells which one a request belongs to.
         namespaces: BTreeMap<String, NamespaceConfig>,
     }
 
@@ -169,6 +203,7 @@ mod raw {
                 unique_buckets(ns, &config.buckets)?;
             }
             Ok(Self {
+                stages: raw.stages,
                 role: raw.role,
                 retry: raw.retry,
                 max_body_bytes: raw.max_body_bytes,
@@ -177,28 +212,28 @@ mod raw {
         }
     }
 
-    /// A client name means one model.
+    /// Checks that each client name means one model.
     fn unique_names(ns: &str, config: &NamespaceConfig) -> Result<(), String> {
-        let mut owner: BTreeMap<&str, &str> = BTreeMap::new();
-        for id in config.models.keys() {
-            owner.insert(id.as_str(), id.as_str());
-        }
+        let mut claims: Vec<(&str, &str)> = Vec::new();
         for (id, plan) in &config.models {
-            for name in &plan.names {
-                match owner.insert(name, id.as_str()) {
-                    Some(other) if other != id.as_str() => {
-                        return Err(format!(
-                            "`namespaces.{ns}.models`: the name {name:?} is claimed by {other} and {id}: remove it from one"
-                        ));
-                    }
-                    _ => {}
-                }
+            claims.push((id.as_str(), id.as_str()));
+            claims.extend(plan.names.iter().map(|name| (name.as_str(), id.as_str())));
+        }
+        claims.sort_unstable();
+        for two in claims.windows(2) {
+            if let [(name, one), (same, other)] = two
+                && name == same
+                && one != other
+            {
+                return Err(format!(
+                    "`namespaces.{ns}.models`: the name {name:?} is claimed by {one} and {other}: remove it from one"
+                ));
             }
         }
         Ok(())
     }
 
-    /// A bucket name given twice for one model is an error.
+    /// Checks that no model has two buckets of one name.
     fn unique_buckets(ns: &str, buckets: &[BucketRule]) -> Result<(), String> {
         for (i, rule) in buckets.iter().enumerate() {
             let clash = buckets[..i]
@@ -231,6 +266,7 @@ mod raw {
     impl From<super::FilterConfig> for FilterConfig {
         fn from(c: super::FilterConfig) -> Self {
             Self {
+                stages: c.stages,
                 role: c.role,
                 retry: c.retry,
                 max_body_bytes: c.max_body_bytes,

@@ -1,11 +1,11 @@
-//! Names that cannot be wrong once they exist: model ids, versions, names of buckets, headers and objects.
+//! Validated names: model ids, versions, names of buckets, headers and objects.
 
 use std::borrow::Borrow;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// Why a name was refused; says which characters are allowed.
+/// Why a name is invalid, with the characters that are allowed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{value:?} is not a valid {what}: write {rule}")]
 pub struct InvalidId {

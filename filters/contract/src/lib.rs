@@ -1,8 +1,8 @@
 //! The configuration of the filters and the policies that produce it, shared by the filters and the control plane.
 //!
-//! The control plane emits these types and the filters parse them, so a configuration is checked with the
-//! very code that will run it: `parse(emit(x)) == x`. Types here cannot hold a bad value; every refusal names
-//! the JSON path and the fix ([`ConfigError`]). Pure: no clock, no I/O, no ABI types.
+//! The control plane emits these types and the filters parse them, so a configuration is validated by the code that will run it:
+//! `parse(emit(x)) == x`. These types cannot hold an invalid value; every error has the JSON path and the fix ([`ConfigError`]).
+//! Pure: no clock, no I/O, no ABI types.
 //!
 //! ```text
 //! policy (kubectl apply)  ──▶ model::plan ──▶ FilterConfig ──▶ ECDS ──▶ filter
@@ -15,6 +15,7 @@ mod duration;
 mod error;
 mod filter;
 mod ids;
+mod json;
 pub mod names;
 mod plan;
 mod policy;
@@ -22,6 +23,7 @@ mod read;
 #[cfg(feature = "schema")]
 mod rules;
 mod served_model;
+mod stages;
 mod tagging;
 
 pub use bucket::{
@@ -42,4 +44,5 @@ pub use policy::{
 };
 pub use read::parse_json;
 pub use served_model::{OnBaseLost, ServedModelSpec};
+pub use stages::{Stage, Stages};
 pub use tagging::{OwnTag, SessionKey, TagSource, Tagging, TenantMetrics, UnknownVersion};

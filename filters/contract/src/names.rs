@@ -1,4 +1,4 @@
-//! Names on the wire that both halves, the bootstrap and scripts rely on.
+//! Names on the wire, which filters, control plane, bootstrap and scripts share.
 
 /// Label that names the model of a workload.
 pub const LABEL_MODEL: &str = "model-name";
@@ -19,7 +19,7 @@ pub const ANNOTATION_SERVICE: &str = "headgate.dev/service";
 pub const ANNOTATION_CARRIER: &str = "headgate.dev/carrier";
 /// Annotation: `share` lets a new unlabelled carrier take production traffic at once.
 pub const ANNOTATION_JOIN: &str = "headgate.dev/join";
-/// Annotation of a carrier: what a request that names no `max_tokens` is taken to ask for, a number of tokens or `context`.
+/// Annotation of a carrier: the `max_tokens` of a request that names none, a number of tokens or `context`.
 pub const ANNOTATION_DEFAULT_MAX_TOKENS: &str = "headgate.dev/default-max-tokens";
 /// Annotation of a carrier: tokens of the model's context window.
 pub const ANNOTATION_CONTEXT_LENGTH: &str = "headgate.dev/context-length";
@@ -66,7 +66,7 @@ pub const DEFAULT_CONTROLLER_NAME: &str = "headgate.dev/headgate";
 /// API group and version of the policies.
 pub const API_VERSION: &str = "headgate.dev/v1alpha1";
 
-/// Health check paths: with the model's header they go to the model, unmetered; without it, the proxy answers.
+/// Health check paths. With the header of a model they go to the model, unmetered; without it, the proxy answers.
 pub const HEALTH_PATHS: [&str; 3] = ["/health", "/healthz", "/ping"];
 
 /// The listener's name.
@@ -77,11 +77,11 @@ pub const ROUTE_CONFIG: &str = "ai-model-route";
 pub const VIRTUAL_HOST_PREFIX: &str = "model-serving/";
 /// Prefix of a cluster's name: `model/<namespace>/<model>[/<version>]`.
 pub const CLUSTER_PREFIX: &str = "model/";
-/// ECDS name of the fused filter.
+/// ECDS name of the filter with both stages.
 pub const ECDS_FUSED: &str = "headgate";
-/// ECDS name of the tagger alone.
+/// ECDS name of the filter that only tags.
 pub const ECDS_TRAFFIC_TAG: &str = "headgate.traffic-tag";
-/// ECDS name of the limiter alone.
+/// ECDS name of the filter that only limits.
 pub const ECDS_TOKEN_BUCKET: &str = "headgate.token-bucket";
 /// Constant `vm_id`: the table of buckets lives under it and outlives configuration and code swaps.
 pub const VM_ID: &str = "headgate";
@@ -97,15 +97,15 @@ pub const METADATA_MODEL: &str = "model";
 /// Metadata key of the Kubernetes namespace, on clusters.
 pub const METADATA_NAMESPACE: &str = "namespace";
 
-/// Header: the model. In: what the client asks for; onwards: the model id; in answers: the model that served.
+/// Header with the model. From the client: the model it requests; to the upstream: the model id; in responses: the model that served.
 pub const HEADER_MODEL: &str = "x-model";
-/// Header: the version. In: a pin; onwards: the version picked; in answers: the version that served.
+/// Header with the version. From the client: a pin; to the upstream: the version picked; in responses: the version that served.
 pub const HEADER_VERSION: &str = "x-model-version";
-/// Header fact: `max_tokens`, where no body says it.
+/// Header with `max_tokens`, for requests whose body does not have it.
 pub const HEADER_MAX_TOKENS: &str = "x-max-tokens";
-/// Header fact: `temperature`, where no body says it.
+/// Header with `temperature`, for requests whose body does not have it.
 pub const HEADER_TEMPERATURE: &str = "x-temperature";
-/// Prefix of every other tag's header (`x-headgate-tenant`, `x-headgate-lane`, own keys). Client-sent ones are stripped.
+/// Prefix of the header of every other tag (`x-headgate-tenant`, `x-headgate-lane`, own tags). Those that a client sends are stripped.
 pub const TAG_HEADER_PREFIX: &str = "x-headgate-";
 /// Prefix of the tags' members in `baggage`.
 pub const BAGGAGE_PREFIX: &str = "headgate.";

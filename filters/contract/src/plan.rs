@@ -18,7 +18,7 @@ pub const MAX_TOKENS: u32 = 10_000_000;
 )]
 #[cfg_attr(feature = "schema", schemars(with = "raw::ModelPlan"))]
 pub struct ModelPlan {
-    /// Names clients write for this model, besides its id.
+    /// Names that clients write for this model, besides its id.
     pub names: Vec<String>,
     /// Live capacity of every bucket of this model; `None` is 100 %.
     pub scale: Option<Scale>,
@@ -114,7 +114,7 @@ fn is_false(flag: &bool) -> bool {
 pub struct Scale {
     /// 5–1000, in steps of 5.
     pub percent: u16,
-    /// Counts half-lives (7.5 min) since the Unix epoch, so equal on every replica.
+    /// Number of half-lives (7.5 min) since the Unix epoch, so equal on every replica.
     pub epoch: u64,
 }
 
@@ -128,7 +128,7 @@ impl ModelPlan {
             .chain(self.dark.iter().flat_map(|c| &c.versions))
     }
 
-    /// Whether anything can serve it at all. No → 503 before any reserve.
+    /// Whether any version has a ready endpoint. If not, 503 before any reserve.
     #[must_use]
     pub fn ready(&self) -> bool {
         self.versions().any(|v| v.endpoints > 0)
@@ -161,8 +161,8 @@ mod raw {
         /// The `max_tokens` of a request that names none. 1–10 000 000, default 512. Excludes `contextLength`.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         default_max_tokens: Option<u32>,
-        /// Tokens of the model's context window, 1–10 000 000. A request that names no `max_tokens` is taken to ask for as many,
-        /// at most for what the bucket holds. Excludes `defaultMaxTokens`.
+        /// Tokens of the model's context window, 1–10 000 000. A request without `max_tokens` reserves as many,
+        /// at most the capacity of the bucket. Excludes `defaultMaxTokens`.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         context_length: Option<u32>,
     }

@@ -1,4 +1,4 @@
-//! Policies as people write them: the `spec` of `TokenBucketPolicy` and `TrafficTagPolicy`, in files and on the API server.
+//! The `spec` of `TokenBucketPolicy` and `TrafficTagPolicy`, in files and on the API server.
 
 mod raw;
 mod target;
@@ -8,9 +8,9 @@ use serde::{Deserialize, Serialize};
 pub use self::target::{Selector, Target, TargetKind, TargetRef};
 use crate::{Bucket, Tagging};
 
-/// Buckets for some models. The buckets of all policies that match a model apply. For one bucket name the winner is, in
-/// this order: an `override` of the root namespace; a policy that names the version, the model, its labels, or is for all
-/// models of the namespace; a policy of the root namespace. Among equals it is the oldest, then the first by name.
+/// Buckets for some models. The buckets of all policies that match a model apply. If several policies have a bucket of one name,
+/// the precedence is: an `override` of the root namespace; a policy for the version, for the model, for its labels, for all models
+/// of the namespace; a policy of the root namespace. Among equals, the oldest policy wins, then the first by name.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(
     try_from = "raw::TokenBucketPolicySpec",
@@ -19,7 +19,7 @@ use crate::{Bucket, Tagging};
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "schema", schemars(with = "raw::TokenBucketPolicySpec"))]
 pub struct TokenBucketPolicySpec {
-    /// Which models.
+    /// The models that it applies to.
     pub target: Target,
     /// In the root namespace: no policy of another namespace replaces it.
     pub overrides: bool,
@@ -36,7 +36,7 @@ pub struct TokenBucketPolicySpec {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "schema", schemars(with = "raw::TrafficTagPolicySpec"))]
 pub struct TrafficTagPolicySpec {
-    /// Which models. No part of it has a version: the tagging comes before the version is known.
+    /// The models that it applies to. Never a version: tagging precedes the choice of the version.
     pub target: Target,
     /// In the root namespace: no policy of another namespace replaces it.
     pub overrides: bool,

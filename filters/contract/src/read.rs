@@ -1,9 +1,8 @@
-//! JSON → any type of the contract, with the path of whatever is wrong.
+//! Deserializer of every type of the contract, with errors that name the path of the value at fault.
 //!
-//! A document is read into a tree once, then each type is read from its part of the tree; the error takes its path on
-//! the way out. One reader that is generic in nothing keeps the modules small: they carry this code in every VM.
+//! A document is read into a tree once, then each type is read from its part of the tree. An error collects its path on the way
+//! out. One reader without type parameters keeps the modules small: they carry this code in every VM.
 
-use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::de::value::StrDeserializer;
@@ -11,19 +10,20 @@ use serde::de::{
     self, DeserializeOwned, DeserializeSeed, Deserializer, EnumAccess, Expected, IntoDeserializer,
     MapAccess, SeqAccess, Unexpected, VariantAccess, Visitor,
 };
-use serde::{Deserialize, forward_to_deserialize_any};
+use serde::forward_to_deserialize_any;
 
 use crate::ConfigError;
 use crate::error::join;
+use crate::json::{self, Node};
 
 /// Parses any type of the contract from JSON.
 ///
 /// # Errors
 /// [`ConfigError`] with the path of the first value that is malformed, unknown, missing, given twice or out of range.
 pub fn parse_json<T: DeserializeOwned>(json: &[u8]) -> Result<T, ConfigError> {
-    let tree: Node =
-        serde_json::from_slice(json).map_err(|e| ConfigError::new(".", e.to_string()))?;
-    T::deserialize(&tree).map_err(|Wrong { path, message }| {
+    let tree = json::read(json).map_err(|error| ConfigError::new(".", error))?;
+    T::deserialize(&tree).map_err(|Wrong(problem)| {
+        let Problem { path, message } = *problem;
         let path = if path.is_empty() {
             ".".to_owned()
         } else {
@@ -33,101 +33,28 @@ pub fn parse_json<T: DeserializeOwned>(json: &[u8]) -> Result<T, ConfigError> {
     })
 }
 
-/// A JSON value.
-enum Node {
-    Null,
-    Bool(bool),
-    Unsigned(u64),
-    Signed(i64),
-    Float(f64),
-    Text(String),
-    List(Vec<Node>),
-    Map(BTreeMap<String, Node>),
-}
-
-impl<'de> Deserialize<'de> for Node {
-    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
-        d.deserialize_any(Tree)
-    }
-}
-
-struct Tree;
-
-impl<'de> Visitor<'de> for Tree {
-    type Value = Node;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("JSON")
-    }
-    fn visit_unit<E: de::Error>(self) -> Result<Node, E> {
-        Ok(Node::Null)
-    }
-    fn visit_bool<E: de::Error>(self, value: bool) -> Result<Node, E> {
-        Ok(Node::Bool(value))
-    }
-    fn visit_u64<E: de::Error>(self, value: u64) -> Result<Node, E> {
-        Ok(Node::Unsigned(value))
-    }
-    fn visit_i64<E: de::Error>(self, value: i64) -> Result<Node, E> {
-        Ok(Node::Signed(value))
-    }
-    /// As JSON schema has it: a number without a fraction is whole, however it is written.
-    fn visit_f64<E: de::Error>(self, value: f64) -> Result<Node, E> {
-        #[allow(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            clippy::cast_precision_loss
-        )]
-        let whole = value as u64;
-        #[allow(clippy::float_cmp, clippy::cast_precision_loss)]
-        if value < 9e15 && whole as f64 == value {
-            return Ok(Node::Unsigned(whole));
-        }
-        Ok(Node::Float(value))
-    }
-    fn visit_str<E: de::Error>(self, value: &str) -> Result<Node, E> {
-        Ok(Node::Text(value.to_owned()))
-    }
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Node, A::Error> {
-        let mut list = Vec::new();
-        while let Some(item) = seq.next_element()? {
-            list.push(item);
-        }
-        Ok(Node::List(list))
-    }
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Node, A::Error> {
-        let mut fields = BTreeMap::new();
-        while let Some((key, value)) = map.next_entry::<String, Node>()? {
-            if fields.contains_key(&key) {
-                let message = format!("the key {key:?} is given twice: remove one");
-                return Err(de::Error::custom(message));
-            }
-            fields.insert(key, value);
-        }
-        Ok(Node::Map(fields))
-    }
-}
-
-/// What is wrong, and the path to it as far as the error has come out.
+/// What is wrong, and the path to it as far as the error has come out. Boxed, so that results stay small.
 #[derive(Debug)]
-struct Wrong {
+pub(crate) struct Wrong(Box<Problem>);
+
+#[derive(Debug)]
+struct Problem {
     path: String,
     message: String,
 }
 
 impl Wrong {
     /// The same, seen from outside the value at `parent`: a key, or `[index]`.
-    fn under(self, parent: &str) -> Self {
-        Self {
-            path: join(parent, &self.path),
-            ..self
-        }
+    #[inline(never)]
+    fn under(mut self, parent: &str) -> Self {
+        self.0.path = join(parent, &self.0.path);
+        self
     }
 }
 
 impl fmt::Display for Wrong {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.message)
+        f.write_str(&self.0.message)
     }
 }
 
@@ -135,10 +62,10 @@ impl std::error::Error for Wrong {}
 
 impl de::Error for Wrong {
     fn custom<T: fmt::Display>(message: T) -> Self {
-        Self {
+        Self(Box::new(Problem {
             path: String::new(),
             message: message.to_string(),
-        }
+        }))
     }
 
     fn invalid_type(unexpected: Unexpected<'_>, expected: &dyn Expected) -> Self {
@@ -151,7 +78,7 @@ impl de::Error for Wrong {
     }
 }
 
-/// What a value is, in words: no number is printed, so no float printer is carried along.
+/// The kind of a value, in words. The value is not printed: printing a float needs much code.
 fn kind(unexpected: &Unexpected<'_>) -> &'static str {
     match unexpected {
         Unexpected::Bool(_) => "a boolean",
@@ -198,7 +125,7 @@ macro_rules! numbers {
     )*};
 }
 
-/// Each type asks for what it is made of, and carries code for no other form.
+/// Each type requests the form that it has, so there is code for no other form.
 impl<'de> Deserializer<'de> for &'de Node {
     type Error = Wrong;
 
@@ -320,16 +247,16 @@ impl<'de> SeqAccess<'de> for Items<'de> {
 }
 
 struct Fields<'de> {
-    fields: std::collections::btree_map::Iter<'de, String, Node>,
-    /// The fields there are; none for a map, which may have any.
+    fields: std::slice::Iter<'de, (String, Node)>,
+    /// The fields of the type; `None` for a map, which may have any.
     known: Option<&'static [&'static str]>,
     next: Option<(&'de str, &'de Node)>,
 }
 
 impl<'de> Fields<'de> {
-    /// The next one. As Kubernetes has it, a field that is null is not there; one that is unknown is refused all the same.
+    /// The next field. As in Kubernetes, a field that is null is absent; an unknown one is refused even so.
     #[inline(never)]
-    fn told(&mut self) -> Option<(&'de String, &'de Node)> {
+    fn next_field(&mut self) -> Option<&'de (String, Node)> {
         let known = self.known;
         self.fields.find(|(key, value)| {
             !matches!(value, Node::Null) || known.is_some_and(|k| !k.contains(&key.as_str()))
@@ -344,7 +271,7 @@ impl<'de> MapAccess<'de> for Fields<'de> {
         &mut self,
         seed: K,
     ) -> Result<Option<K::Value>, Wrong> {
-        let Some((key, value)) = self.told() else {
+        let Some((key, value)) = self.next_field() else {
             return Ok(None);
         };
         self.next = Some((key, value));

@@ -1,5 +1,5 @@
-//! What a JSON schema cannot say, in the words of the API server: CEL rules, each beside the check in Rust that says the
-//! same. A test holds the two against each other on a real API server.
+//! CEL rules for the API server: checks that a JSON schema cannot express, each equal to a check in Rust. A test compares both on a
+//! real API server.
 
 use serde_json::{Value, json};
 
@@ -12,20 +12,20 @@ pub(crate) fn of(rules: &[(&str, &str)]) -> Value {
 /// [`crate::tagging::not_a_tag`].
 pub(crate) const NOT_A_TAG: (&str, &str) = (
     "!self.startsWith('x-headgate-')",
-    "a tag's own header, of which nothing a client sends is believed: name the header that clients send",
+    "a tag's own header, and its value from a client is ignored: name the header that clients send",
 );
 
-/// [`crate::Decimal`]'s own: as the double nearest to a number of millionths, and only that.
+/// The check of [`crate::Decimal`]: the value is the double nearest to a number of millionths.
 pub(crate) const SIX_DIGITS: (&str, &str) = (
     "double(int(self * 1000000.0 + 0.5)) / 1000000.0 == self",
     "must have at most six digits behind the point",
 );
 
-/// Of a duration of at most a day.
+/// For a duration of at most a day.
 pub(crate) const UP_TO_A_DAY: (&str, &str) =
     ("duration(self) <= duration('24h')", "write 0s to 24h");
 
-/// Of a decimal above 0.
+/// For a decimal above 0.
 pub(crate) fn positive() -> Value {
     of(&[SIX_DIGITS, POSITIVE])
 }

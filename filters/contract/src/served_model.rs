@@ -1,4 +1,4 @@
-//! The `spec` of `ServedModel`: settings that people write for a model as a whole.
+//! The `spec` of `ServedModel`: settings for a model as a whole.
 
 use serde::{Deserialize, Serialize};
 

@@ -1,4 +1,4 @@
-//! How traffic is tagged: where the tenant comes from, what keeps a session together, own tags.
+//! Tagging of traffic: the source of the tenant, the keys of a session, own tags.
 
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
@@ -13,21 +13,21 @@ pub struct Tagging {
     /// Request header that names the tenant. Default `x-tenant-id`.
     #[serde(deserialize_with = "a_clients_header")]
     pub tenant_header: HeaderName,
-    /// What keeps a session on its version: the first that is present wins. With none present the pick is random.
+    /// What keeps a session on its version: the first key that a request has. Without any, the pick is random.
     /// The fingerprint changes when a client trims or compacts its history: such a client needs a header.
     pub session_keys: Vec<SessionKey>,
-    /// What a pin to an unknown version gets.
+    /// The response to a pin to an unknown version.
     pub unknown_version: UnknownVersion,
     /// Whether the tags also travel as members of `baggage`. Default true.
     pub baggage: bool,
-    /// Whether the tags are also filter state `wasm.headgate.<tag>`, for this proxy's access log and telemetry; without it, those read the tags' headers. Default true.
+    /// Whether the tags are also filter state `wasm.headgate.<tag>`, for this proxy's access log and telemetry. Without it, read the headers of the tags there. Default true.
     pub filter_state: bool,
-    /// Whether answers carry `x-model` and `x-model-version` of what served, and the balance of the buckets; error responses always carry these headers. Default true.
+    /// Whether responses carry `x-model` and `x-model-version` of the version that served, and the balance of the buckets. Error responses always carry these headers. Default true.
     pub response_headers: bool,
     /// Own tags: header `x-headgate-<name>`, `baggage` member and filter state.
     #[serde(deserialize_with = "each_once")]
     pub tags: Vec<OwnTag>,
-    /// Which web pages may call. Only in a policy for a whole namespace.
+    /// The web pages that may call. Only in a policy for a whole namespace.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cors: Option<Cors>,
     /// Statistics by tenant. Absent: none.
@@ -40,8 +40,8 @@ pub struct Tagging {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct TenantMetrics {
-    /// How many tenants have statistics of their own in each proxy: the first ones that sent 100 requests, for the life of the
-    /// process, because Envoy never forgets a statistic. All others are counted as `other`. 1–1000.
+    /// How many tenants have statistics of their own in each proxy: the first ones with 100 requests, for the life of the
+    /// process, because Envoy never removes a statistic. All others are counted as `other`. 1–1000.
     #[cfg_attr(feature = "schema", schemars(extend("minimum" = 1, "maximum" = 1000)))]
     #[serde(deserialize_with = "up_to_1000")]
     pub max_tenants: u32,
@@ -57,7 +57,7 @@ fn up_to_1000<'de, D: Deserializer<'de>>(d: D) -> Result<u32, D::Error> {
     }
 }
 
-/// A place where a session's key may stand.
+/// A source of a session's key.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub enum SessionKey {
@@ -77,15 +77,15 @@ pub enum SessionKey {
     Fingerprint,
 }
 
-/// What a pin to an unknown version gets.
+/// The response to a pin to an unknown version.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub enum UnknownVersion {
-    /// 404 that names at most 20 near versions.
+    /// 404 with at most 20 similar versions.
     #[default]
     Refuse,
-    /// A pick by weights, as without a pin.
+    /// A pick by weights, as if there were no pin.
     Weights,
 }
 
@@ -104,17 +104,17 @@ pub struct OwnTag {
 /// Where an own tag's value comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TagSource {
-    /// A request header, as the client sent it; absent, no tag.
+    /// A request header, as the client sent it; without it, no tag.
     Header(HeaderName),
     /// Always this value.
     Value(String),
 }
 
-/// A header whose value a tag may be made of: not a tag's own, for of those none that a client sent is believed.
+/// Checks that a tag may be made of this header: not of a tag's own header, whose value from a client is ignored.
 pub(crate) fn not_a_tag(name: HeaderName) -> Result<HeaderName, String> {
     if name.as_str().starts_with(names::TAG_HEADER_PREFIX) {
         return Err(format!(
-            "{:?} is a tag's own header, of which nothing a client sends is believed: name the header that clients send",
+            "{:?} is a tag's own header, and its value from a client is ignored: name the header that clients send",
             name.as_str()
         ));
     }
@@ -131,7 +131,7 @@ fn each_once<'de, D: Deserializer<'de>>(d: D) -> Result<Vec<OwnTag>, D::Error> {
     Ok(tags)
 }
 
-/// Whether each own tag has a name of its own.
+/// Checks that no two own tags have the same name.
 pub(crate) fn unique(tags: &[OwnTag]) -> Result<(), String> {
     for (i, tag) in tags.iter().enumerate() {
         if tags[..i].iter().any(|before| before.name == tag.name) {
@@ -148,7 +148,7 @@ fn header(name: &'static str) -> Option<HeaderName> {
 
 /// Headers that name a conversation, as chat front ends, agents and gateways send them.
 const CONVERSATION_HEADERS: [&str; 12] = [
-    // Whoever follows a convention: LibreChat's example, OpenRouter, semantic routers.
+    // A convention: LibreChat's example, OpenRouter, semantic routers.
     "x-conversation-id",
     "x-session-id",
     // Claude Code.
@@ -156,7 +156,7 @@ const CONVERSATION_HEADERS: [&str; 12] = [
     // Codex CLI, today and before 2026.
     "session-id",
     "session_id",
-    // opencode, of providers other than its own and of its own; Cloudflare and Fireworks read the first, too.
+    // opencode with other providers and with its own; Cloudflare and Fireworks read the first, too.
     "x-session-affinity",
     "x-opencode-session",
     // Open WebUI with ENABLE_FORWARD_USER_INFO_HEADERS.
@@ -169,7 +169,7 @@ const CONVERSATION_HEADERS: [&str; 12] = [
     "x-dynamo-session-id",
 ];
 
-/// Headers that name a user, for whom all conversations are one session.
+/// Headers that name a user: all conversations of a user are one session.
 const USER_HEADERS: [&str; 2] = ["x-user-id", "x-openwebui-user-id"];
 
 impl Default for Tagging {
@@ -284,7 +284,7 @@ mod raw {
         // The API server bounds the cost of a rule by the length of what it looks at.
         #[cfg_attr(feature = "schema", schemars(extend("maxLength" = 128)))]
         name: HeaderName,
-        /// The request header that holds its value; absent in a request, no tag.
+        /// The request header with its value; a request without it has no such tag.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         #[cfg_attr(feature = "schema", schemars(extend("x-kubernetes-validations" = crate::rules::of(&[crate::rules::NOT_A_TAG]))))]
         header: Option<HeaderName>,

@@ -2,8 +2,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use headgate_contract::{
-    Abandoned, DefaultMaxTokens, FailureCharge, FilterConfig, KeyPart, ModelPlan, Profile, Tagging,
-    TokenBucketPolicySpec, TrafficTagPolicySpec, UsageReport, parse_json,
+    Abandoned, DefaultMaxTokens, FailureCharge, FilterConfig, KeyPart, ModelPlan, Profile, Stages,
+    Tagging, TokenBucketPolicySpec, TrafficTagPolicySpec, UsageReport, parse_json,
 };
 
 #[track_caller]
@@ -314,5 +314,55 @@ fn a_conversation_comes_before_a_user_among_the_default_session_keys() {
     let raw = include_str!("../src/policy/raw.rs");
     for header in keys.iter().filter_map(|key| key.strip_prefix("header:")) {
         assert!(raw.contains(&format!("`{header}`")), "{header}");
+    }
+}
+
+#[test]
+fn stages_are_a_list_of_at_least_one_and_each_once() {
+    let read = |stages: &str| {
+        let json = format!(r#"{{{stages}"namespaces":{{}}}}"#);
+        FilterConfig::parse(json.as_bytes()).map(|config| config.stages)
+    };
+    assert_eq!(read(""), Ok(None));
+    assert_eq!(read(r#""stages":null,"#), Ok(None));
+    for (stages, expected) in [
+        (r#"["tag"]"#, Stages::TAG),
+        (r#"["limit"]"#, Stages::LIMIT),
+        (r#"["tag","limit"]"#, Stages::ALL),
+        (r#"["limit","tag"]"#, Stages::ALL),
+    ] {
+        let got = read(&format!(r#""stages":{stages},"#));
+        assert_eq!(got, Ok(Some(expected)), "{stages}");
+    }
+    for (stages, expected) in [
+        (
+            "[]",
+            "stages: is empty: list `tag`, `limit` or both, or remove it",
+        ),
+        (r#"["tag","tag"]"#, "stages: lists `tag` twice: remove one"),
+        (
+            r#"["tag","route"]"#,
+            "stages[1]: unknown variant `route`, expected `tag` or `limit`",
+        ),
+        (r#""tag""#, "stages: is text: write a sequence"),
+    ] {
+        let got = read(&format!(r#""stages":{stages},"#));
+        assert_eq!(got.unwrap_err().to_string(), expected, "{stages}");
+    }
+}
+
+#[test]
+fn a_configuration_emitted_for_several_stages_differs_in_nothing_else() {
+    let json = r#"{"stages":["limit"],"role":"follow","retry":3,"maxBodyBytes":4096,"namespaces":{"a":{"models":{"m":{"names":["x"]}}},"b":{"models":{}}}}"#;
+    let config = FilterConfig::parse(json.as_bytes()).unwrap();
+    assert_eq!(config.emit().unwrap(), json);
+    let stages = [None, Some(Stages::TAG), Some(Stages::ALL)];
+    let emitted = config.emit_with(stages).unwrap();
+    for (json, stages) in emitted.iter().zip(stages) {
+        let expected = FilterConfig {
+            stages,
+            ..config.clone()
+        };
+        assert_eq!(FilterConfig::parse(json.as_bytes()), Ok(expected));
     }
 }

@@ -10,7 +10,6 @@ use crate::host::Host;
 use crate::ledger::Settled;
 use crate::limit::Charge;
 use crate::metrics;
-use crate::pick;
 use crate::settle::{Answered, Ending, Seen, Used, unreachable};
 use crate::tenants::Counted;
 use crate::vm::Vm;
@@ -259,7 +258,7 @@ fn learn(ticket: &Ticket, used: &Used, vm: &mut Vm, host: &dyn Host, effects: &m
     let (input, output) = charge.used_tokens(used);
     let mut observe = |name, value| {
         let render = || metrics::tokens(name, &ticket.model, ticket.version());
-        let metric = pick::stat(ticket.version.as_ref(), name, "", render);
+        let metric = metrics::of_series(ticket.series.as_ref(), name, "", render);
         effects.push(Effect::Observe(metric, value));
     };
     observe("output_tokens", output);
@@ -291,7 +290,7 @@ fn tag_with_served_version(ticket: &Ticket, host: &dyn Host) -> Vec<Effect> {
     if let Some(version) = ticket.version.as_ref().filter(|v| *v.name != *served) {
         const ELSEWHERE: &str = "served_elsewhere";
         let render = || metrics::by_version(ELSEWHERE, &ticket.model, &version.name);
-        let metric = version.series.get(ELSEWHERE, "", render);
+        let metric = metrics::of_series(ticket.series.as_ref(), ELSEWHERE, "", render);
         effects.push(Effect::Count(metric, 1));
     }
     let version = Effect::SetResponseHeader(names::HEADER_VERSION.into(), served.into());

@@ -1,36 +1,33 @@
-//! A parsed configuration → what a request looks things up in. Built once per configuration.
+//! A configuration prepared for lookups: names lead to models in one step, and each model holds its tagging and its buckets,
+//! priced for it.
 //!
-//! Names lead to models in one step; each model holds the tagging and the buckets that apply to it, priced for
-//! it. Streams keep none of this but the [`Limit`]s they have to settle, so old configurations are freed.
+//! Invariant: it never changes after [`Compiled::new`]. What requests change is in [`Counters`](crate::counters::Counters).
+//! A stream keeps only the [`Limit`]s that it has to settle, so a replaced configuration is freed.
 
-use std::cell::RefCell;
-use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use headgate_contract::{
     BucketRule, ConfigError, Decimal, DefaultMaxTokens, FailureCharge, FilterConfig, KeyPart,
-    ModelId, ModelPlan, NamespaceConfig, OnContention, OnFailure, Role, SettleOn, TagRule, Tagging,
+    ModelId, ModelPlan, NamespaceConfig, OnContention, OnFailure, Role, SettleOn, Stages, Tagging,
     Unreadable, UsageReport, Version, names,
 };
 
 use crate::cost::{self, Pricing};
 use crate::host::Host;
 use crate::ledger::{self, Ledger, Rule, RuleSpec, WindowError};
-use crate::metrics::{self, Metric, Series};
 use crate::outages::Target;
-use crate::outcome::Labels;
-use crate::pick::{self, Picker};
+use crate::pick::Picker;
 use crate::scale::{Live, Receptions};
 use crate::settle::{Failure, charge_of};
-use crate::skew::Heaviest;
-use crate::vm::Stages;
 
-/// A configuration in force.
+/// The active configuration of one filter.
 #[derive(Debug)]
 pub(crate) struct Compiled {
+    /// What this filter does: its configuration says so, else the module's default.
+    pub(crate) stages: Stages,
     pub(crate) role: Role,
     pub(crate) max_body_bytes: u32,
-    /// Whether there is a bucket at all.
+    /// Whether there is at least one bucket.
     pub(crate) limits: bool,
     /// Sorted by name.
     namespaces: Vec<Namespace>,
@@ -43,13 +40,15 @@ pub(crate) struct Namespace {
     models: Vec<Model>,
     /// Ids and client names, sorted.
     index: Vec<(String, usize)>,
-    /// What applies to every model, and so to one that is not in the plan.
+    /// The rules for every model, and so for one that is not in the plan.
     pub(crate) rest: Rules,
 }
 
 /// One model of the plan.
 #[derive(Debug)]
 pub(crate) struct Model {
+    /// Index of its counters.
+    pub(crate) number: usize,
     pub(crate) id: Rc<str>,
     pub(crate) names: Vec<String>,
     pub(crate) picker: Picker,
@@ -58,8 +57,6 @@ pub(crate) struct Model {
     pub(crate) rules: Rules,
     /// The `max_tokens` of a request that names none.
     pub(crate) default_max_tokens: DefaultMaxTokens,
-    heaviest: RefCell<Heaviest>,
-    series: Series,
 }
 
 /// The tagging and the buckets of a model.
@@ -72,9 +69,11 @@ pub(crate) struct Rules {
 /// A bucket, priced for one model.
 #[derive(Debug)]
 pub(crate) struct Limit {
+    /// Index of its counters.
+    pub(crate) number: usize,
     pub(crate) rule: Rule,
     pub(crate) bucket: String,
-    /// The versions that spend it; none given, all.
+    /// The versions that spend it; `None`: all.
     versions: Option<Vec<Version>>,
     pub(crate) key: Vec<KeyPart>,
     pub(crate) pricing: Pricing,
@@ -87,22 +86,36 @@ pub(crate) struct Limit {
     abandoned: FailureCharge,
     /// The longest `Retry-After` that a client is expected to wait for, ns.
     pub(crate) max_client_wait: u64,
-    /// By version; of a request whose version is not known, by the empty name.
-    series: RefCell<Vec<(Rc<str>, Rc<Series>)>>,
+}
+
+/// Numbers for what has counters.
+#[derive(Debug, Default)]
+struct Numbers {
+    models: usize,
+    versions: usize,
+    limits: usize,
+}
+
+/// The next number of a sequence.
+fn next(number: &mut usize) -> usize {
+    *number += 1;
+    *number - 1
 }
 
 impl Compiled {
-    /// Prepares a configuration that arrived now.
+    /// Prepares a configuration that arrived now. `default`: its stages, if it names none.
     ///
     /// # Errors
-    /// A bucket whose table cannot be made.
+    /// A bucket whose table cannot be created.
     pub(crate) fn new(
         config: FilterConfig,
-        stages: Stages,
+        default: Stages,
         receptions: &mut Receptions,
         host: &dyn Host,
     ) -> Result<Self, ConfigError> {
         let received = receptions.after(scales(&config), host.now());
+        let stages = config.stages.unwrap_or(default);
+        let mut numbers = Numbers::default();
         let mut namespaces = Vec::with_capacity(config.namespaces.len());
         for (name, namespace) in config.namespaces {
             let rules = if stages.limit {
@@ -110,10 +123,17 @@ impl Compiled {
             } else {
                 Vec::new()
             };
-            namespaces.push(Namespace::new(name, namespace, &rules, &received));
+            namespaces.push(Namespace::new(
+                name,
+                namespace,
+                &rules,
+                &received,
+                &mut numbers,
+            ));
         }
         *receptions = received;
         Ok(Self {
+            stages,
             role: config.role,
             max_body_bytes: config.max_body_bytes,
             limits: namespaces.iter().any(Namespace::limits),
@@ -125,11 +145,11 @@ impl Compiled {
     pub(crate) fn namespace(&self, host: &dyn Host) -> Option<&Namespace> {
         match &self.namespaces[..] {
             [only] => Some(only),
-            _ => self.of_virtual_host(host),
+            _ => self.namespace_of_virtual_host(host),
         }
     }
 
-    /// Ready endpoints of a version; none of one that is not in the plan.
+    /// Ready endpoints of a version; 0 if it is not in the plan.
     #[cold]
     pub(crate) fn endpoints(&self, target: Target<'_>) -> u32 {
         let mut namespaces = self.namespaces.iter();
@@ -140,7 +160,7 @@ impl Compiled {
     }
 
     #[inline(never)]
-    fn of_virtual_host(&self, host: &dyn Host) -> Option<&Namespace> {
+    fn namespace_of_virtual_host(&self, host: &dyn Host) -> Option<&Namespace> {
         let virtual_host = host.virtual_host()?;
         let name = virtual_host.strip_prefix(names::VIRTUAL_HOST_PREFIX)?;
         let found = self.namespaces.binary_search_by(|n| (*n.name).cmp(name));
@@ -149,52 +169,51 @@ impl Compiled {
 }
 
 impl Namespace {
-    fn new(name: String, config: NamespaceConfig, rules: &[Rule], received: &Receptions) -> Self {
+    fn new(
+        name: String,
+        config: NamespaceConfig,
+        rules: &[Rule],
+        received: &Receptions,
+        numbers: &mut Numbers,
+    ) -> Self {
         let taggings: Vec<_> = config
             .tagging
             .iter()
             .map(|t| Rc::new(t.tagging.clone()))
             .collect();
         let default = Rc::new(Tagging::default());
-        let rules_of = |model: &str, tags: &[usize], buckets: &[usize]| Rules {
-            tagging: tags
-                .first()
-                .and_then(|i| taggings.get(*i))
-                .unwrap_or(&default)
-                .clone(),
+        let tags: Vec<_> = config.tagging.iter().map(|t| t.models.as_deref()).collect();
+        let buckets: Vec<_> = config.buckets.iter().map(|b| b.models.as_deref()).collect();
+        let (tags, buckets) = (Assigned::new(&tags), Assigned::new(&buckets));
+        let rules_of = |model: &str, numbers: &mut Numbers| Rules {
+            tagging: Rc::clone(
+                tags.of(model)
+                    .first()
+                    .and_then(|i| taggings.get(*i))
+                    .unwrap_or(&default),
+            ),
             limits: buckets
-                .iter()
+                .of(model)
+                .into_iter()
                 .filter_map(|i| {
-                    Some(Rc::new(limit(
-                        config.buckets.get(*i)?,
-                        rules.get(*i)?,
-                        model,
-                    )))
+                    let (bucket, rule) = (config.buckets.get(i)?, rules.get(i)?);
+                    let number = next(&mut numbers.limits);
+                    Some(Rc::new(limit(bucket, rule, model, number)))
                 })
                 .collect(),
         };
-        let tags = Assigned::new(config.tagging.iter().map(|t: &TagRule| t.models.as_deref()));
-        let buckets = Assigned::new(
-            config
-                .buckets
-                .iter()
-                .map(|b: &BucketRule| b.models.as_deref()),
-        );
-        let models: Vec<_> = config
-            .models
-            .iter()
-            .map(|(id, plan)| Model {
-                rules: rules_of(id.as_str(), &tags.of(id.as_str()), &buckets.of(id.as_str())),
-                ..Model::new(&name, id, plan, &default, received)
-            })
-            .collect();
+        let mut models = Vec::with_capacity(config.models.len());
+        for (id, plan) in &config.models {
+            let rules = rules_of(id.as_str(), numbers);
+            models.push(Model::new(&name, id, plan, rules, received, numbers));
+        }
         let mut index = Vec::new();
         for (i, model) in models.iter().enumerate() {
             index.push((model.id.to_string(), i));
             index.extend(model.names.iter().map(|name| (name.clone(), i)));
         }
         index.sort_unstable();
-        let rest = rules_of("", &tags.all, &buckets.all);
+        let rest = rules_of("", numbers);
         Self {
             name: name.into(),
             models,
@@ -225,8 +244,9 @@ impl Model {
         namespace: &str,
         id: &ModelId,
         plan: &ModelPlan,
-        tagging: &Rc<Tagging>,
+        rules: Rules,
         received: &Receptions,
+        numbers: &mut Numbers,
     ) -> Self {
         let scale = plan.scale.filter(|s| s.percent != 100).and_then(|s| {
             Some(Live {
@@ -234,62 +254,27 @@ impl Model {
                 received: received.received(namespace, id.as_str())?,
             })
         });
+        let picker = Picker::numbered(plan, numbers.versions);
+        numbers.versions += picker.versions();
         Self {
+            number: next(&mut numbers.models),
             id: id.as_str().into(),
             names: plan.names.clone(),
-            picker: Picker::new(plan),
+            picker,
             scale,
             default_max_tokens: plan.default_max_tokens,
-            heaviest: RefCell::default(),
-            series: Series::default(),
-            rules: Rules {
-                tagging: tagging.clone(),
-                limits: Vec::new(),
-            },
+            rules,
         }
     }
 }
 
-impl Model {
-    /// The counter of a request that is picked for by the fingerprint of its conversation.
-    #[inline(never)]
-    pub(crate) fn fingerprinted(&self, labels: &Labels<'_>, key: u64) -> Metric {
-        let outcome = match self.heaviest.borrow_mut().count(key) {
-            true => "shared",
-            false => "own",
-        };
-        self.series.get("fingerprints", outcome, || {
-            metrics::fingerprints(labels.namespace, &self.id, outcome)
-        })
-    }
-}
-
 impl Limit {
-    /// Whether a request for this version spends it. One whose version is not known spends what is for all.
+    /// Whether a request for this version spends it. A request without a known version spends the buckets for all versions.
     pub(crate) fn is_for(&self, version: Option<&str>) -> bool {
         let Some(versions) = &self.versions else {
             return true;
         };
         version.is_some_and(|version| versions.iter().any(|v| v.as_str() == version))
-    }
-
-    /// The stats of what a version's requests spend of it.
-    pub(crate) fn series(&self, version: Option<&Rc<pick::Version>>) -> Rc<Series> {
-        let name = pick::label(version);
-        let known = self.series.borrow();
-        if let Some((_, series)) = known.iter().find(|(n, _)| **n == *name) {
-            return Rc::clone(series);
-        }
-        drop(known);
-        self.new_series(name)
-    }
-
-    #[cold]
-    fn new_series(&self, name: &str) -> Rc<Series> {
-        let series = Rc::<Series>::default();
-        let known = (name.into(), Rc::clone(&series));
-        self.series.borrow_mut().push(known);
-        series
     }
 
     /// Whether the answer has to be read to settle it.
@@ -302,55 +287,44 @@ impl Limit {
         self.usage == UsageReport::Ask
     }
 
-    /// What a failed request is charged.
+    /// The charge for a failed request.
     pub(crate) fn on(&self, failure: Failure) -> FailureCharge {
         charge_of(failure, &self.on_failure, self.abandoned)
     }
 }
 
-/// Which entries of a list apply to which model, in the list's order.
+/// The entries of a list by model: for each, the indices that apply to it, in the list's order.
 struct Assigned<'a> {
     /// Entries for every model.
     all: Vec<usize>,
-    by_model: BTreeMap<&'a str, Vec<usize>>,
+    /// Sorted by model, then by index. A list that names a model twice has it twice.
+    by_model: Vec<(&'a str, usize)>,
 }
 
 impl<'a> Assigned<'a> {
-    fn new(lists: impl Iterator<Item = Option<&'a [ModelId]>>) -> Self {
-        let mut assigned = Self {
-            all: Vec::new(),
-            by_model: BTreeMap::new(),
-        };
-        for (i, list) in lists.enumerate() {
+    /// `lists`: the models of each entry; `None` means every model.
+    fn new(lists: &[Option<&'a [ModelId]>]) -> Self {
+        let (mut all, mut by_model) = (Vec::new(), Vec::new());
+        for (i, list) in lists.iter().enumerate() {
             match list {
-                None => assigned.all.push(i),
-                Some(models) => {
-                    for model in models {
-                        assigned.by_model.entry(model.as_str()).or_default().push(i);
-                    }
-                }
+                None => all.push(i),
+                Some(models) => by_model.extend(models.iter().map(|model| (model.as_str(), i))),
             }
         }
-        assigned
+        by_model.sort_unstable();
+        Self { all, by_model }
     }
 
-    /// Merged: both lists ascend, and one that names a model twice has it twice.
+    #[inline(never)]
     fn of(&self, model: &str) -> Vec<usize> {
-        let own = self.by_model.get(model).map_or(&[][..], Vec::as_slice);
-        let (mut all, mut own) = (self.all.iter().peekable(), own.iter().peekable());
-        let mut both = Vec::new();
-        loop {
-            let all_first = match (all.peek(), own.peek()) {
-                (Some(a), Some(o)) => a <= o,
-                (a, _) => a.is_some(),
-            };
-            let Some(next) = (if all_first { all.next() } else { own.next() }) else {
-                return both;
-            };
-            if both.last() != Some(next) {
-                both.push(*next);
-            }
-        }
+        let first = self.by_model.partition_point(|(m, _)| *m < model);
+        let own = self.by_model[first..].iter();
+        let own = own.take_while(|(m, _)| *m == model).map(|(_, i)| *i);
+        let mut entries = self.all.clone();
+        entries.extend(own);
+        entries.sort_unstable();
+        entries.dedup();
+        entries
     }
 }
 
@@ -399,9 +373,10 @@ fn spec(namespace: &str, rule: &BucketRule) -> Result<RuleSpec, WindowError> {
     })
 }
 
-fn limit(config: &BucketRule, rule: &Rule, model: &str) -> Limit {
+fn limit(config: &BucketRule, rule: &Rule, model: &str, number: usize) -> Limit {
     let bucket = &config.bucket;
     Limit {
+        number,
         rule: rule.clone(),
         bucket: bucket.name.as_str().to_owned(),
         versions: config.versions.clone(),
@@ -414,6 +389,5 @@ fn limit(config: &BucketRule, rule: &Rule, model: &str) -> Limit {
         on_failure: bucket.on_failure,
         abandoned: bucket.abandoned.into(),
         max_client_wait: bucket.max_client_wait.millis().saturating_mul(1_000_000),
-        series: RefCell::default(),
     }
 }

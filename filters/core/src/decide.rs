@@ -19,8 +19,8 @@ use crate::endpoint::Class;
 use crate::facts::{Facts, invalid, single};
 use crate::headers::Headers;
 use crate::host::Host;
-use crate::limit::{Admitted, Asking, Denied};
-use crate::metrics::{self, Metric};
+use crate::limit::{Admitted, Denied, ReserveInput};
+use crate::metrics::{self, Metric, Series};
 use crate::outages::Target;
 use crate::outcome::{Labels, UNKNOWN, refuse_unknown};
 use crate::pick::{self, Version};
@@ -77,6 +77,8 @@ pub(crate) struct Ticket {
     pub(crate) model: Rc<str>,
     /// The version picked, or seen in the header, if there is one.
     pub(crate) version: Option<Rc<Version>>,
+    /// The metrics of that version.
+    pub(crate) series: Option<Rc<Series>>,
     /// Whether this hop picked the version and had an alternative. If so, it records whether the version can be reached.
     pub(crate) learns: bool,
     /// Answers carry what served.
@@ -101,7 +103,7 @@ impl Ticket {
         (Rc::clone(&self.namespace), Rc::clone(&self.model), version)
     }
 
-    /// Whether anything of the answer counts before the stream ends.
+    /// Whether the response matters before the stream ends.
     pub(crate) fn reads_answer(&self) -> bool {
         self.tag_answer || self.reads_headers()
     }
@@ -127,13 +129,13 @@ impl Ticket {
 }
 
 /// Whether this hop decides what the request is, with this configuration and these stages.
-pub(crate) fn decides(vm: &Vm, config: &Compiled) -> bool {
-    vm.stages.tag && config.role == Role::Decide
+pub(crate) fn decides(config: &Compiled) -> bool {
+    config.stages.tag && config.role == Role::Decide
 }
 
 /// Whether bodies matter at all: for the pick, or for a cost.
-pub(crate) fn reads_bodies(vm: &Vm, config: &Compiled) -> bool {
-    decides(vm, config) || config.limits
+pub(crate) fn reads_bodies(config: &Compiled) -> bool {
+    decides(config) || config.limits
 }
 
 /// Decides.
@@ -169,19 +171,17 @@ fn with_config(
     request: Request<'_>,
     decide: impl FnOnce(&Decider<'_>, &mut Vm) -> Decision,
 ) -> Decision {
-    let Some(config) = vm.config.take() else {
+    let Some(config) = vm.config.clone() else {
         let refusal = Refusal::NotConfigured.into();
         return refuse_unknown(refusal, request.headers, &mut vm.tenants);
     };
     let decider = Decider {
-        tagging: decides(vm, &config),
+        tagging: decides(&config),
         config: &config,
         host,
         request,
     };
-    let decision = decide(&decider, vm);
-    vm.config = Some(config);
-    decision
+    decide(&decider, vm)
 }
 
 struct Decider<'a> {
@@ -252,8 +252,9 @@ impl<'a> Decider<'a> {
         let tenant = self.tenant(tagging)?;
         let mut effects = Vec::with_capacity(16);
         labels.model = subject.model.map_or(UNKNOWN, |m| &*m.id);
-        let (outages, tenant_name) = (&mut vm.outages, tenant.as_deref());
-        let (version, lane) = self.version(outages, subject, tenant_name, *labels, &mut effects)?;
+        let tenant_name = tenant.as_deref();
+        let (version, lane) = self.version(vm, subject, tenant_name, *labels, &mut effects)?;
+        let series = version.map(|version| Rc::clone(vm.counters.version(version)));
         labels.version = pick::label(version);
         labels.lane = lane;
         let tags = self.tagging.then(|| Tags {
@@ -265,7 +266,7 @@ impl<'a> Decider<'a> {
             ],
             own: tags::own(tagging, headers),
         });
-        let asking = Asking {
+        let asking = ReserveInput {
             facts: &facts,
             headers,
             tags: tags.as_ref(),
@@ -280,7 +281,8 @@ impl<'a> Decider<'a> {
             // The clock, and so the live scale, is asked for only where a bucket applies.
             percent: 100,
         };
-        let (admitted, forwarded_ns) = self.reserve(vm, subject, asking, &mut effects)?;
+        let (admitted, forwarded_ns) =
+            self.reserve(vm, subject, asking, series.as_ref(), &mut effects)?;
         match &tags {
             Some(tags) => {
                 let size = || self.host.request_headers_size();
@@ -290,15 +292,15 @@ impl<'a> Decider<'a> {
                 };
                 let left_out = tags::write(tags, sent, tagging, &mut effects);
                 if left_out > 0 {
-                    effects.push(baggage_left_out(labels.model, version, left_out));
+                    effects.push(baggage_left_out(labels, series.as_ref(), left_out));
                 }
             }
-            None if vm.stages.tag && tagging.filter_state => {
+            None if self.config.stages.tag && tagging.filter_state => {
                 self.tell(tagging, tenant.as_ref(), &mut effects);
             }
             None => {}
         }
-        effects.push(Effect::Count(self.admitted(labels, version), 1));
+        effects.push(Effect::Count(admitted_requests(labels, series.as_ref()), 1));
         let tenant = tagging.tenant_metrics.map(|metrics| {
             let (most, counted) = (metrics.max_tenants, Counted::Request(ADMITTED));
             let named = tenant.as_deref();
@@ -307,12 +309,13 @@ impl<'a> Decider<'a> {
             (tenant.clone(), most)
         });
         let shows_balance = tagging.response_headers;
-        let tag_answer = vm.stages.tag && shows_balance && !id.is_empty();
+        let tag_answer = self.config.stages.tag && shows_balance && !id.is_empty();
         let ticket = Box::new(Ticket {
             namespace: Rc::clone(&namespace.name),
             model: subject.model.map_or(UNKNOWN.into(), |m| Rc::clone(&m.id)),
             version: version.map(Rc::clone),
-            learns: self.tagging && version.is_some_and(|v| v.has_others.get()),
+            series,
+            learns: self.tagging && version.is_some_and(|v| v.has_others),
             tag_answer,
             shows_balance: shows_balance && !admitted.charges.is_empty(),
             admitted,
@@ -321,12 +324,6 @@ impl<'a> Decider<'a> {
             tenant,
         });
         Ok(Decision::Go(effects, ticket))
-    }
-
-    /// The request counter for one that goes on.
-    fn admitted(&self, labels: &Labels<'_>, version: Option<&Rc<Version>>) -> Metric {
-        let render = || labels.requests(ADMITTED);
-        pick::stat(version, ADMITTED, labels.lane, render)
     }
 
     /// The model meant. A hop that does not decide limits what it does not know by the rules for all models.
@@ -408,9 +405,15 @@ impl<'a> Decider<'a> {
     }
 }
 
+/// The counter of a request that is forwarded.
+fn admitted_requests(labels: &Labels<'_>, series: Option<&Rc<Series>>) -> Metric {
+    let render = || labels.requests(ADMITTED);
+    metrics::of_series(series, ADMITTED, labels.lane, render)
+}
+
 #[cold]
-fn baggage_left_out(model: &str, version: Option<&Rc<Version>>, members: u64) -> Effect {
+fn baggage_left_out(labels: &Labels<'_>, series: Option<&Rc<Series>>, members: u64) -> Effect {
     const NAME: &str = "baggage_members_left_out";
-    let render = || metrics::by_version(NAME, model, pick::label(version));
-    Effect::Count(pick::stat(version, NAME, "", render), members)
+    let render = || metrics::by_version(NAME, labels.model, labels.version);
+    Effect::Count(metrics::of_series(series, NAME, "", render), members)
 }

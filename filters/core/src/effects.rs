@@ -1,6 +1,6 @@
-//! What the core wants done: plain data, performed by the shell in order.
+//! Effects: the core's output as plain data, which the driver performs in order.
 //!
-//! Last stage of the flow, on both lines. Nothing here does anything; a test compares it as it is.
+//! Last stage of the flow, for requests and for responses. A test compares effects as they are.
 
 use std::borrow::Cow;
 use std::ops::Deref;
@@ -13,12 +13,12 @@ use crate::metrics::Metric;
 /// A header or property name: fixed ones cost no allocation.
 pub type Name = Cow<'static, str>;
 
-/// A value. What the configuration knows is shared with it: a request copies only what is its own.
+/// A value. A value of the configuration is shared with it: a request copies only its own values.
 #[derive(Debug, Clone)]
 pub enum Text {
-    /// A word of the code's.
+    /// A constant of the code.
     Fixed(&'static str),
-    /// Held by others too.
+    /// Shared with other owners.
     Shared(Rc<str>),
     /// Made for this effect.
     Own(String),
@@ -62,23 +62,23 @@ impl From<String> for Text {
     }
 }
 
-/// One thing to do.
+/// One action.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Effect {
-    /// Add a request header that is not there. (To set one that may be there, a proxy looks for it, and Envoy makes an index of
-    /// all headers for that: on a request that had none yet, 5 µs.)
+    /// Add a request header that is not there yet. (To set a header that may exist, Envoy first builds an index of all headers of
+    /// the request, which takes 5 µs.)
     AddRequestHeader(Name, Text),
-    /// Set a request header, replacing every value it has.
+    /// Set a request header, and replace every value that it has.
     SetRequestHeader(Name, Text),
     /// Remove every value of a request header.
     RemoveRequestHeader(Name),
-    /// Set a response header, replacing every value it has.
+    /// Set a response header, and replace every value that it has.
     SetResponseHeader(Name, Text),
     /// Remove every value of a response header.
     RemoveResponseHeader(Name),
-    /// Replace bytes of the request's body, which is here whole, and say its new length in `content-length` where it has one.
+    /// Replace bytes of the request body, which is complete, and set `content-length` to this length, if given.
     AmendRequestBody(Splice, Option<u64>),
-    /// Replace the bytes of the answer's body that are at hand.
+    /// Replace the current piece of the response body.
     ReplaceResponseBody(Vec<u8>),
     /// Write a line to the proxy's log, for an operator.
     Warn(String),
@@ -91,7 +91,7 @@ pub enum Effect {
     Observe(Metric, u64),
 }
 
-/// An answer of the filter's own.
+/// A response that the filter itself sends.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reply {
     /// HTTP status.
@@ -102,40 +102,40 @@ pub struct Reply {
     pub body: Vec<u8>,
     /// For access logs: `headgate_over_budget`, `headgate_model_not_found`, …
     pub details: &'static str,
-    /// gRPC status, where the request is gRPC: to be sent with the gRPC reply call, `message` as `grpc-message`.
+    /// gRPC status, for a gRPC request: the reply is then a gRPC reply with `message` as `grpc-message`.
     pub grpc: Option<u8>,
-    /// The refusal in plain words; what `body` says inside its wrapping.
+    /// The refusal as a sentence, which `body` contains too.
     pub message: String,
 }
 
 /// How the stream goes on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Flow {
-    /// On to the next filter.
+    /// Continue with the next filter.
     Continue,
-    /// Hold headers and body here until a later step continues. (Needs `allow_on_headers_stop_iteration`.)
+    /// Hold headers and body until a later step continues. (Needs `allow_on_headers_stop_iteration`.)
     Pause,
-    /// Answer now; nothing reaches the upstream.
+    /// Answer now; the request does not reach the upstream.
     Reply(Box<Reply>),
 }
 
-/// What a callback comes to: effects first, in order, then the flow.
+/// The result of a callback: effects first, in order, then the flow.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Step {
     /// To perform, in order.
     pub effects: Vec<Effect>,
-    /// And then.
+    /// How the stream goes on after them.
     pub flow: Flow,
 }
 
 impl Step {
-    /// Nothing to do: on.
+    /// No effects; continue.
     #[must_use]
     pub fn go_on() -> Self {
         Self::with(Vec::new())
     }
 
-    /// Hold.
+    /// No effects; hold.
     #[must_use]
     pub fn pause() -> Self {
         Self {
@@ -144,7 +144,7 @@ impl Step {
         }
     }
 
-    /// Do these, and on.
+    /// These effects; continue.
     #[must_use]
     pub fn with(effects: Vec<Effect>) -> Self {
         Self {

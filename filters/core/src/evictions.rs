@@ -1,10 +1,10 @@
-//! Keys that lost their bucket to another key, because more keys are active than `maxKeys` says: counted, and logged.
+//! Evictions: keys that lost their balance to another key, because more keys are active than `maxKeys`. Counted, and logged.
 
 use crate::effects::Effect;
 use crate::limit::Charge;
 use crate::metrics;
 
-/// A rule's warning is repeated after so long, ns: a minute.
+/// Time between two warnings of a rule, ns: a minute.
 const QUIET_NS: u64 = 60 * 1_000_000_000;
 
 /// When each rule last warned, ns.
@@ -12,7 +12,7 @@ const QUIET_NS: u64 = 60 * 1_000_000_000;
 pub(crate) struct Evictions(Vec<(String, u64)>);
 
 impl Evictions {
-    /// Counts an eviction, and warns of it at most once a minute.
+    /// Counts an eviction, and logs a warning at most once a minute.
     #[cold]
     pub(crate) fn count(&mut self, charge: &Charge, now: u64) -> Vec<Effect> {
         let rule = charge.limit.rule.id();

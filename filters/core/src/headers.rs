@@ -1,5 +1,5 @@
-//! The headers of a request or of an answer, as the host hands them over in one call: its bytes, and where each name and
-//! value stands in them. A request that has to wait for its body keeps them as they are.
+//! The headers of a message, as the host returns them in one call: its bytes, and the place of each name and value in them. A
+//! request that waits for its body keeps them as they are.
 //!
 //! Names are compared as they are: HTTP/2 and Envoy write them in lower case.
 

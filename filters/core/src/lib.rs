@@ -1,20 +1,21 @@
 //! The data plane's decisions: facts → tags and version → cost → reserve → effects, and usage → settle.
 //!
-//! Pure: no clock, no I/O, no ABI. A [`stream::Stream`] receives proxy events and returns
-//! [`effects`]; what it needs from outside comes through [`ports`] and [`host`]. So the same code runs inside
-//! Envoy, in tests, and in the control plane that checks a configuration before it is pushed.
+//! Pure: no clock, no I/O, no ABI. A [`stream::Stream`] receives the callbacks of a proxy and returns [`effects`]; what it needs from
+//! outside comes through [`ports`] and [`host`]. So the same code runs inside Envoy, in tests, and in the control plane, which checks
+//! a configuration before it is pushed.
 //!
 //! ```text
 //! request   endpoint ▶ facts ▶ session ▶ pick ▶ tags ▶ cost ▶ limit ▶ effects      (decide, stream)
 //!                                   rendezvous            scale  ledger  ratelimit_headers, refusal
 //! answer    answer ▶ settle ▶ ledger ▶ metrics
-//!              └─▶ outages, which the pick passes over
-//! once per configuration    compiled                      once per VM    vm
+//!              └─▶ outages: versions that the pick passes over
+//! once per configuration    compiled, counters            once per worker    vm
 //! ```
 
 mod answer;
 mod compiled;
 pub mod cost;
+mod counters;
 mod decide;
 pub mod effects;
 pub mod endpoint;

@@ -1,4 +1,4 @@
-//! Facts and pick → spends → reserve. What is admitted carries what its settlement needs.
+//! Reserve of a request: the price in every bucket, then all buckets or none. An admitted request carries what its settlement needs.
 
 use std::borrow::Cow;
 use std::rc::Rc;
@@ -10,34 +10,35 @@ use crate::cost::{Pricing, Quote, Work, tokens_of_bytes};
 use crate::facts::{Facts, MaxTokens, single};
 use crate::headers::Headers;
 use crate::host::Host;
-use crate::ledger::{Fingerprint, Held, Ledger, Reason, Refused, Spend};
+use crate::ledger::{Fingerprint, Reason, Refused, Reservations, Spend};
 use crate::metrics::Series;
 use crate::pick::{self, Version};
 use crate::ratelimit_headers::{self, BucketStatus};
 use crate::refusal::{Refusal, Shortfall};
 use crate::tags::{Tags, encoded};
+use crate::vm::Vm;
 
-/// Who asks for what.
+/// What the price and the bucket of a request depend on.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Asking<'a> {
+pub(crate) struct ReserveInput<'a> {
     pub(crate) facts: &'a Facts<'a>,
     pub(crate) headers: &'a Headers,
-    /// The tags this hop writes, if it does: what the client sent in their headers is not theirs.
+    /// The tags that this hop writes. They count instead of what the client sent in their headers.
     pub(crate) tags: Option<&'a Tags<'a>>,
     pub(crate) tenant: &'a str,
-    /// The model's id; empty for one outside the plan, so that invented names share one bucket.
+    /// The model's id; empty for a model outside the plan, so that all of them share one bucket.
     pub(crate) model: &'a str,
     pub(crate) version: Option<&'a Rc<Version>>,
-    /// Live capacity.
+    /// Live capacity, in percent.
     pub(crate) percent: u16,
-    /// Tokens it may generate per sequence.
+    /// Tokens that the request may generate per sequence.
     pub(crate) max_tokens: MaxTokens,
 }
 
-/// A request that may go.
+/// A request that is admitted.
 #[derive(Debug)]
 pub(crate) struct Admitted {
-    pub(crate) held: Held,
+    pub(crate) held: Reservations,
     /// In the order of `held`.
     pub(crate) charges: Vec<Charge>,
 }
@@ -59,10 +60,10 @@ pub(crate) struct Charge {
     pub(crate) most: Option<u64>,
 }
 
-/// A request that may not.
+/// A request that is denied.
 #[derive(Debug)]
 pub(crate) struct Denied {
-    /// The bucket at fault; none if the request itself is.
+    /// The bucket that denied it; `None` if the request itself is invalid.
     pub(crate) limit: Option<Rc<Limit>>,
     pub(crate) refusal: Box<Refusal>,
 }
@@ -76,11 +77,11 @@ impl From<Box<Refusal>> for Box<Denied> {
     }
 }
 
-/// Reserves every bucket or none.
+/// Reserves in every bucket, or in none.
 pub(crate) fn reserve(
-    ledger: &mut Ledger,
+    vm: &mut Vm,
     limits: &[Rc<Limit>],
-    asking: &Asking<'_>,
+    asking: &ReserveInput<'_>,
     now: u64,
     host: &dyn Host,
 ) -> Result<Admitted, Box<Denied>> {
@@ -88,16 +89,23 @@ pub(crate) fn reserve(
     let mut charges = Vec::with_capacity(limits.len());
     for limit in limits {
         if limit.is_for(version) {
-            charges.push(charge(limit, asking)?);
+            charges.push(charge(limit, asking, vm)?);
         }
     }
-    match ledger.reserve(charges.iter().map(Charge::spend), now, host) {
+    match vm
+        .ledger
+        .reserve(charges.iter().map(Charge::spend), now, host)
+    {
         Ok(held) => Ok(Admitted { held, charges }),
         Err(refused) => Err(denied(&charges, &refused)),
     }
 }
 
-fn charge(limit: &Rc<Limit>, asking: &Asking<'_>) -> Result<Charge, Box<Denied>> {
+fn charge(
+    limit: &Rc<Limit>,
+    asking: &ReserveInput<'_>,
+    vm: &mut Vm,
+) -> Result<Charge, Box<Denied>> {
     let facts = asking.facts;
     let input = tokens_of_bytes(facts.prompt_bytes, limit.bytes_per_token)
         .saturating_add(facts.prompt_tokens);
@@ -109,7 +117,7 @@ fn charge(limit: &Rc<Limit>, asking: &Asking<'_>) -> Result<Charge, Box<Denied>>
         key: fingerprint(limit, asking)?,
         quote,
         limit: limit.clone(),
-        series: limit.series(asking.version),
+        series: Rc::clone(vm.counters.limit(limit, asking.version)),
         percent: asking.percent,
         temperature: facts.temperature,
         n: facts.n,
@@ -118,8 +126,8 @@ fn charge(limit: &Rc<Limit>, asking: &Asking<'_>) -> Result<Charge, Box<Denied>>
     })
 }
 
-/// The price of the work that is announced.
-fn quote(limit: &Limit, asking: &Asking<'_>, input: u64) -> Quote {
+/// The price of the requested work.
+fn quote(limit: &Limit, asking: &ReserveInput<'_>, input: u64) -> Quote {
     let (facts, max_tokens) = (asking.facts, asking.max_tokens);
     let quote = |tokens: u64| {
         let work = Work {
@@ -132,10 +140,10 @@ fn quote(limit: &Limit, asking: &Asking<'_>, input: u64) -> Quote {
     };
     let mut quoted = quote(match limit.pricing {
         Pricing::Tokens { .. } => max_tokens.tokens,
-        // A request that generates nothing is a request all the same.
+        // A request that generates nothing still counts as a request.
         Pricing::Semantic { .. } => max_tokens.tokens.max(1),
     });
-    // A default takes what there is: only a prompt that does not fit alone is too much.
+    // A default takes at most the capacity: only a prompt that does not fit by itself is too large.
     if max_tokens.at_most_capacity && quoted.cost > quoted.capacity && fits(&quote(0)) {
         quoted.cost = quoted.capacity;
     }
@@ -146,7 +154,7 @@ fn fits(quote: &Quote) -> bool {
     quote.cost <= quote.capacity
 }
 
-fn fingerprint(limit: &Limit, asking: &Asking<'_>) -> Result<Fingerprint, Box<Refusal>> {
+fn fingerprint(limit: &Limit, asking: &ReserveInput<'_>) -> Result<Fingerprint, Box<Refusal>> {
     let mut key = limit.rule.key();
     for part in &limit.key {
         match part {
@@ -159,9 +167,9 @@ fn fingerprint(limit: &Limit, asking: &Asking<'_>) -> Result<Fingerprint, Box<Re
     Ok(key.finish())
 }
 
-/// A header as a key has it: as this hop writes it, else as it was sent.
+/// The value of a header in a key: what this hop writes, else what was sent.
 #[inline(never)]
-fn header<'a>(name: &str, asking: &Asking<'a>) -> Result<Cow<'a, str>, Box<Refusal>> {
+fn header<'a>(name: &str, asking: &ReserveInput<'a>) -> Result<Cow<'a, str>, Box<Refusal>> {
     match asking.tags.and_then(|tags| tags.header(name)) {
         Some(written) => Ok(written.into()),
         None => {
@@ -192,8 +200,7 @@ impl Charge {
         self.milli(ns / self.limit.rule.window().period().max(1))
     }
 
-    /// The window as the policy gives it, in whole ns: `span` is up to 7200 cells longer, which a client would read
-    /// as another second.
+    /// The window of the policy in whole ns. (`span` is up to 7200 cells longer, which a client would read as another second.)
     fn policy_window(&self) -> u64 {
         let (numerator, denominator) = self.limit.rule.window().exact();
         u64::try_from(numerator.div_ceil(denominator)).unwrap_or(u64::MAX)
@@ -215,22 +222,22 @@ impl Admitted {
     /// No bucket applies.
     pub(crate) fn nothing() -> Self {
         Self {
-            held: Held::default(),
+            held: Reservations::default(),
             charges: Vec::new(),
         }
     }
 
-    /// Whether the answer has to be read to settle.
+    /// Whether the response has to be read to settle.
     pub(crate) fn meters(&self) -> bool {
         self.charges.iter().any(|c| c.limit.meters())
     }
 
-    /// Whether the upstream may be asked to report the usage of a stream: it is of use, and every bucket allows it.
+    /// Whether the upstream may be asked to report the usage of a stream: settlement needs it, and every bucket allows it.
     pub(crate) fn asks(&self) -> bool {
         self.meters() && self.charges.iter().all(|c| c.limit.asks())
     }
 
-    /// The balances after the reserve, as headers of the answer.
+    /// The balances after the reserve, as response headers.
     pub(crate) fn headers(&self) -> Vec<(crate::effects::Name, String)> {
         let status: Vec<_> = self
             .charges

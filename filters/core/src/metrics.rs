@@ -1,37 +1,43 @@
-//! The names and labels of everything counted.
+//! The statistics that the filters keep: families, labels, and one [`Metric`] for each series.
 //!
-//! A stat's rendered name is `headgate_<metric>|key=value|…`; the bootstrap's `stats_tags` cut the pairs out of
-//! it and turn them into Prometheus labels. (No `|` at the end: what no label cuts out stays in the name.)
-//! Labels only hold what configuration names (models, versions, policies, buckets, outcomes), never what a
-//! client wrote: the number of series is bounded by the plan.
+//! A statistic has the name `headgate_<family>|key=value|…`. The bootstrap's `stats_tags` cut the pairs out of the name and turn
+//! them into Prometheus labels. There is no `|` at the end, because what no label cuts out stays in the name.
+//! Label values come from the configuration (models, versions, policies, buckets, outcomes), never from a client. So the plan
+//! bounds the number of series.
+
+mod families;
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::rc::Rc;
 
-/// Which kind of stat.
+pub use families::{FAMILIES, Family};
+
+/// Kind of a statistic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum MetricKind {
-    /// Only grows.
+    /// A sum that only grows.
     Counter,
-    /// Values are recorded one by one.
+    /// A distribution of values.
     Histogram,
 }
 
-/// A stat: cheap to clone, so that what is counted often is rendered once.
+const PREFIX: &str = "headgate_";
+
+/// One series: a family with its label values. Cheap to clone, so that the name of a frequent series is rendered once.
 #[derive(Debug, Clone)]
-pub struct Metric(Rc<Stat>);
+pub struct Metric(Rc<Statistic>);
 
 #[derive(Debug)]
-struct Stat {
+struct Statistic {
     kind: MetricKind,
-    name: String,
-    number: OnceCell<u32>,
-    waiting: Cell<u64>,
+    rendered: String,
+    id: OnceCell<u32>,
+    pending: Cell<u64>,
 }
 
 impl PartialEq for Metric {
     fn eq(&self, other: &Self) -> bool {
-        (self.0.kind, &self.0.name) == (other.0.kind, &other.0.name)
+        (self.0.kind, &self.0.rendered) == (other.0.kind, &other.0.rendered)
     }
 }
 
@@ -52,22 +58,31 @@ impl Metric {
 
     fn new(kind: MetricKind, name: &str, labels: &[(&str, &str)]) -> Self {
         let texts: usize = labels.iter().map(|(k, v)| k.len() + v.len() + 2).sum();
-        let mut text = String::with_capacity("headgate_".len() + name.len() + texts);
-        text.push_str("headgate_");
+        let mut text = String::with_capacity(PREFIX.len() + name.len() + texts);
+        text.push_str(PREFIX);
         text.push_str(name);
         for (key, value) in labels {
             text.push('|');
             text.push_str(key);
             text.push('=');
-            // The separator is the one character a value must not bring.
+            // `|` separates labels, so no value may contain it.
             text.extend(value.chars().map(|c| if c == '|' { '_' } else { c }));
         }
-        Self(Rc::new(Stat {
+        let metric = Self(Rc::new(Statistic {
             kind,
-            name: text,
-            number: OnceCell::new(),
-            waiting: Cell::new(0),
-        }))
+            rendered: text,
+            id: OnceCell::new(),
+            pending: Cell::new(0),
+        }));
+        debug_assert!(
+            metric.family().is_some_and(|family| {
+                let keys = labels.iter().map(|(key, _)| key);
+                family.kind == kind && family.labels.iter().eq(keys)
+            }),
+            "{} is not in FAMILIES",
+            metric.rendered()
+        );
+        metric
     }
 
     /// Counter or histogram.
@@ -76,31 +91,48 @@ impl Metric {
         self.0.kind
     }
 
-    /// The name under which the host knows it.
+    /// The name with its labels, for a host whose statistics have no labels.
     #[must_use]
     pub fn rendered(&self) -> &str {
-        &self.0.name
+        &self.0.rendered
     }
 
-    /// Where the shell keeps the host's number of it, which is good for as long as the VM lives.
+    /// Its family, for a host whose statistics have labels.
     #[must_use]
-    pub fn number(&self) -> &OnceCell<u32> {
-        &self.0.number
+    pub fn family(&self) -> Option<&'static Family> {
+        let name = self.parts().next()?.strip_prefix(PREFIX)?;
+        FAMILIES.iter().find(|family| family.name == name)
     }
 
-    /// Where the shell keeps what it has counted and not yet told the host.
+    /// Its label values, in the order of the family's keys.
+    pub fn label_values(&self) -> impl Iterator<Item = &str> {
+        let pairs = self.parts().skip(1);
+        pairs.map(|pair| pair.split_once('=').map_or("", |(_, value)| value))
+    }
+
+    fn parts(&self) -> std::str::Split<'_, char> {
+        self.0.rendered.split('|')
+    }
+
+    /// The host's id of the series. The host sets it, and it is valid as long as the metric lives.
     #[must_use]
-    pub fn waiting(&self) -> &Cell<u64> {
-        &self.0.waiting
+    pub fn id(&self) -> &OnceCell<u32> {
+        &self.0.id
+    }
+
+    /// The part of a counter that the host does not know yet.
+    #[must_use]
+    pub fn pending(&self) -> &Cell<u64> {
+        &self.0.pending
     }
 }
 
-/// The stats of one thing (a version, a bucket), each rendered when it is first counted. There are a handful.
+/// The metrics of one thing (a version, a bucket), each rendered when it is first counted. There are a handful.
 #[derive(Debug, Default)]
 pub(crate) struct Series(RefCell<Vec<(&'static str, &'static str, Metric)>>);
 
 impl Series {
-    /// The stat called so, with this outcome if it has outcomes; `render` makes it.
+    /// The metric with this name, and this outcome if it has outcomes; `render` makes it.
     pub(crate) fn get(
         &self,
         name: &'static str,
@@ -124,9 +156,20 @@ impl Series {
     }
 }
 
-/// Requests by what became of them: `admitted`, `listed`, `aborted` (the client left before a decision),
-/// `unmetered` (let through by a hop that does not decide, on a host of no namespace), or the code of the
-/// refusal.
+/// The metric with this name of a series; rendered anew where there is no series.
+pub(crate) fn of_series(
+    series: Option<&Rc<Series>>,
+    name: &'static str,
+    outcome: &'static str,
+    render: impl FnOnce() -> Metric,
+) -> Metric {
+    match series {
+        Some(series) => series.get(name, outcome, render),
+        None => render(),
+    }
+}
+
+/// Requests by outcome.
 #[must_use]
 pub fn requests(namespace: &str, model: &str, version: &str, lane: &str, outcome: &str) -> Metric {
     let labels = [
@@ -139,14 +182,13 @@ pub fn requests(namespace: &str, model: &str, version: &str, lane: &str, outcome
     Metric::counter("requests", &labels)
 }
 
-/// Reserves by rule (`namespace/policy/bucket`) and outcome: `reserved`, `owed`, or the code of the refusal.
+/// Reserves by rule (`namespace/policy/bucket`) and outcome.
 #[must_use]
 pub fn reserves(rule: &str, model: &str, version: &str, outcome: &str) -> Metric {
     Metric::counter("reserves", &charges(rule, model, version, outcome))
 }
 
-/// Requests picked for by the fingerprint of their conversation: with one that a sixteenth of the model's recent ones
-/// share (`shared`: they go to one version together, so shares are skewed), or not (`own`).
+/// Requests whose session key is the fingerprint of the conversation, by whether many requests share it.
 #[must_use]
 pub fn fingerprints(namespace: &str, model: &str, outcome: &str) -> Metric {
     let labels = [
@@ -157,8 +199,7 @@ pub fn fingerprints(namespace: &str, model: &str, outcome: &str) -> Metric {
     Metric::counter("fingerprints", &labels)
 }
 
-/// Requests of a tenant by outcome, as [`requests`] has it. `other`: every tenant without statistics of its own; `none`: requests
-/// that name no tenant.
+/// Requests of a tenant by outcome, with the outcomes of [`requests`].
 #[must_use]
 pub fn tenant_requests(namespace: &str, tenant: &str, outcome: &str) -> Metric {
     let labels = [
@@ -169,16 +210,14 @@ pub fn tenant_requests(namespace: &str, tenant: &str, outcome: &str) -> Metric {
     Metric::counter("tenant_requests", &labels)
 }
 
-/// Tokens that a tenant used, as settled: `input` of prompts, `output` generated.
+/// Tokens that a tenant used, as settled; `kind` is `input` or `output`.
 #[must_use]
 pub fn tenant_tokens(namespace: &str, tenant: &str, kind: &str) -> Metric {
     let labels = [("namespace", namespace), ("tenant", tenant), ("kind", kind)];
     Metric::counter("tenant_tokens", &labels)
 }
 
-/// Settlements by rule and by what they were settled on: `usage` reported, text `observed`, `unreadable` bytes, `unobserved` (an
-/// empty answer), `never_sent`; of requests that failed `client_error`, `rate_limited`, `server_error`, `reset`, `timeout`,
-/// `abandoned`.
+/// Settlements by rule and by what they were based on.
 #[must_use]
 pub fn settlements(rule: &str, model: &str, version: &str, outcome: &str) -> Metric {
     Metric::counter("settlements", &charges(rule, model, version, outcome))
@@ -204,7 +243,7 @@ pub fn amount(name: &'static str, rule: &str, model: &str, version: &str) -> Met
     Metric::counter(name, &amounts(rule, model, version))
 }
 
-/// What a request was finally charged, in thousandths of the bucket's unit.
+/// The final charge of a request, in thousandths of the bucket's unit.
 #[must_use]
 pub fn charged(rule: &str, model: &str, version: &str) -> Metric {
     Metric::histogram("charged_milli", &amounts(rule, model, version))
@@ -214,9 +253,9 @@ fn amounts<'a>(rule: &'a str, model: &'a str, version: &'a str) -> [(&'a str, &'
     [("rule", rule), ("model", model), ("version", version)]
 }
 
-/// Tries of a compare-and-swap on a bucket that another worker won, and that were made again.
+/// Compare-and-swap attempts on a bucket that another worker won, and that were repeated.
 #[must_use]
-pub fn lost_tries() -> Metric {
+pub fn lost_attempts() -> Metric {
     Metric::counter("bucket_tries_lost", &[])
 }
 

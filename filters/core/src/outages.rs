@@ -22,9 +22,9 @@ use crate::ports::Cells;
 const KEY: &str = "headgate.outages/1";
 /// Failures in a row after which a version is passed over.
 pub(crate) const IN_A_ROW: u32 = 5;
-/// How long, the first time, ns.
+/// Length of the first period, ns.
 const FIRST_NS: u64 = 10 * SECOND_NS;
-/// How long at most, ns.
+/// Length of the longest period, ns.
 const MOST_NS: u64 = 300 * SECOND_NS;
 /// How long a trial may take before another request may try the version, ns.
 const TRIAL_NS: u64 = 10 * SECOND_NS;
@@ -48,7 +48,7 @@ pub(crate) struct Target<'a> {
 #[derive(Debug, Default)]
 pub(crate) struct Outages(Vec<Outage>);
 
-/// One of them.
+/// One version.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Outage {
     /// `namespace/model/version`.
@@ -65,7 +65,7 @@ struct Outage {
     at: u64,
 }
 
-/// What a change did to one version.
+/// The result of a change to one version.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Change {
     /// A period began, of this length, ns.

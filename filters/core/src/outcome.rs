@@ -1,7 +1,7 @@
-//! A request that is answered here, or let go: what its statistics, its log line and its answer tell.
+//! Outcome of a refused request: its metrics, its filter state and its response.
 //!
-//! Invariant: whatever was known of a refused request before the refusal (model, version, tenant, rule) stands in the filter
-//! state, in the metrics and in the answer's headers.
+//! Invariant: whatever was known of the request before the refusal (model, version, tenant, rule) is in the filter state, in the
+//! metrics and in the headers of the response.
 
 use std::rc::Rc;
 
@@ -16,7 +16,7 @@ use crate::refusal::Refusal;
 use crate::tags::{self, HEADER_TENANT};
 use crate::tenants::{Counted, Tenants};
 
-/// The model label of what is not in the plan.
+/// The model label of a request for a model outside the plan.
 pub(crate) const UNKNOWN: &str = "unknown";
 
 const HEADER_RULE: &str = "x-headgate-rule";
@@ -56,20 +56,20 @@ impl Labels<'_> {
     }
 }
 
-/// What is known of a request that is refused.
+/// A refused request, as far as it is known.
 #[derive(Debug, Default)]
-pub(crate) struct Known<'a> {
+pub(crate) struct RefusedRequest<'a> {
     pub(crate) labels: Labels<'a>,
     /// The namespace, if it is known.
     pub(crate) namespace: Option<&'a Rc<str>>,
-    /// The model: its id, else as the client wrote it.
+    /// The model: its id, else the name that the client wrote.
     pub(crate) model: Option<&'a str>,
     pub(crate) tenant: Option<Rc<str>>,
     /// The tagging of the model, or of the namespace.
     pub(crate) tagging: Option<&'a Tagging>,
 }
 
-/// Refuses a request of which nothing is known.
+/// Refuses a request of which nothing is known but its headers.
 #[cold]
 pub(crate) fn refuse_unknown(
     refusal: Box<Refusal>,
@@ -77,11 +77,11 @@ pub(crate) fn refuse_unknown(
     tenants: &mut Tenants,
 ) -> Decision {
     let denied: Box<Denied> = refusal.into();
-    Known::default().refuse(&denied, headers, tenants)
+    RefusedRequest::default().refuse(&denied, headers, tenants)
 }
 
-impl Known<'_> {
-    /// Refuses the request, counts it, and tells what is known of it.
+impl RefusedRequest<'_> {
+    /// Refuses the request and counts it.
     #[cold]
     pub(crate) fn refuse(
         &self,
@@ -116,10 +116,10 @@ impl Known<'_> {
         let model = self.model.map(|model| tags::clean(model.as_bytes()));
         let values: [(&'static str, Option<Text>); 6] = [
             ("headgate.model", model.map(Text::Own)),
-            ("headgate.version", known(self.labels.version)),
-            ("headgate.lane", known(self.labels.lane)),
+            ("headgate.version", unless_empty(self.labels.version)),
+            ("headgate.lane", unless_empty(self.labels.lane)),
             ("headgate.tenant", self.tenant.as_ref().map(Text::from)),
-            (STATE_RULE, rule.and_then(known)),
+            (STATE_RULE, rule.and_then(unless_empty)),
             (STATE_REASON, Some(Text::Fixed(reason))),
         ];
         for (name, value) in values {
@@ -127,7 +127,7 @@ impl Known<'_> {
         }
     }
 
-    /// Only what is in the plan is repeated to the client, and its own tenant.
+    /// Only names of the plan and the tenant of the client are repeated to the client.
     fn headers(&self, rule: Option<&str>, reason: &str) -> Vec<(Name, String)> {
         let model = Some(self.labels.model).filter(|model| *model != UNKNOWN);
         let version = Some(self.labels.version).filter(|version| !version.is_empty());
@@ -146,7 +146,7 @@ impl Known<'_> {
     }
 }
 
-fn known(value: &str) -> Option<Text> {
+fn unless_empty(value: &str) -> Option<Text> {
     (!value.is_empty()).then(|| Text::Own(value.to_owned()))
 }
 

@@ -1,4 +1,4 @@
-//! Session key and live plan → the version a request goes to.
+//! The version of a request, from its session key and the live plan.
 //!
 //! Three levels of weighted rendezvous: the canaries and the base with exact percents, the base's carriers
 //! by desired replicas, a carrier's versions by ready endpoints. A pin names its version and bypasses them.
@@ -20,12 +20,10 @@
 //! With `onBaseLost: hold`, sessions of the base never leave it: while a base is listed and nothing of it is ready, nothing is
 //! picked, and while it cannot be reached its sessions fail.
 
-use std::cell::Cell;
 use std::rc::Rc;
 
 use headgate_contract::{CarrierShare, Decimal, ModelPlan, OnBaseLost, VersionShare};
 
-use crate::metrics::{Metric, Series};
 use crate::rendezvous::{Candidate, choose};
 
 /// Most versions a refusal names.
@@ -33,19 +31,19 @@ const MAX_NEAR: usize = 20;
 /// Name of the base among the canaries: no carrier is called so (`kind/name`).
 const BASE: &str = "base";
 
-/// By which way a request got its version.
+/// How a request got its version.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Lane {
     /// By weight, to the base.
     Base,
     /// By weight, to a canary.
     Canary,
-    /// It named its version.
+    /// The request named its version.
     Pin,
 }
 
 impl Lane {
-    /// As tags and metrics say it.
+    /// The value of the tag and of the metric label.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -56,14 +54,14 @@ impl Lane {
     }
 }
 
-/// What came of a pin.
+/// The result of a pin.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Pinned {
-    /// Goes there.
+    /// The version has ready endpoints.
     Ready,
-    /// Known, and nothing of it is ready.
+    /// The version is known and has no ready endpoint.
     NotReady,
-    /// Unknown; these are the nearest, at most 20.
+    /// The version is unknown; these are the nearest, at most 20.
     Unknown {
         /// Nearest first.
         near: Vec<String>,
@@ -87,28 +85,16 @@ pub struct Picker {
 /// A version of the plan. A stream keeps its own until its end.
 #[derive(Debug)]
 pub(crate) struct Version {
+    /// Index of its counters.
+    pub(crate) number: usize,
     pub(crate) name: Rc<str>,
     /// Its ready endpoints, over all carriers.
     pub(crate) endpoints: u32,
     /// Whether its sessions have an alternative: it may be picked, and another version as well.
-    pub(crate) has_others: Cell<bool>,
-    pub(crate) series: Series,
+    pub(crate) has_others: bool,
 }
 
-/// The stat called so: kept with the version, or rendered anew where there is none.
-pub(crate) fn stat(
-    version: Option<&Rc<Version>>,
-    name: &'static str,
-    outcome: &'static str,
-    render: impl FnOnce() -> Metric,
-) -> Metric {
-    match version {
-        Some(version) => version.series.get(name, outcome, render),
-        None => render(),
-    }
-}
-
-/// A version's name as labels have it: empty if there is none.
+/// The label value of a version: its name, or empty.
 pub(crate) fn label(version: Option<&Rc<Version>>) -> &str {
     version.map_or("", |v| &v.name)
 }
@@ -116,14 +102,20 @@ pub(crate) fn label(version: Option<&Rc<Version>>) -> &str {
 #[derive(Debug)]
 struct Carrier {
     candidate: Candidate,
-    versions: Vec<(Candidate, Rc<Version>)>,
+    /// Each with its index in [`Picker::versions`].
+    versions: Vec<(Candidate, usize)>,
 }
 
 impl Picker {
     /// Prepares a model's plan.
     #[must_use]
     pub fn new(plan: &ModelPlan) -> Self {
-        let versions = versions(plan);
+        Self::numbered(plan, 0)
+    }
+
+    /// The same; the counters of its versions have numbers from `first` on.
+    pub(crate) fn numbered(plan: &ModelPlan, first: usize) -> Self {
+        let mut versions = versions(plan, first);
         let carriers = |level, shares: &[CarrierShare]| -> Vec<_> {
             let carriers = shares.iter().filter_map(|c| {
                 let candidate = Candidate::new(level, &c.carrier, c.weight.as_f64());
@@ -145,13 +137,13 @@ impl Picker {
             base = std::mem::take(&mut stand_ins);
         }
         if holds {
-            tell_of_others(&base, [&base, &[], &[]]);
+            mark_alternatives(&mut versions, &base, [&base, &[], &[]]);
             for canary in canaries.chunks(1) {
-                tell_of_others(canary, [canary, &base, &[]]);
+                mark_alternatives(&mut versions, canary, [canary, &base, &[]]);
             }
         } else {
             for level in [&canaries, &base, &stand_ins] {
-                tell_of_others(level, [&canaries, &base, &stand_ins]);
+                mark_alternatives(&mut versions, level, [&canaries, &base, &stand_ins]);
             }
         }
         let mut first: Vec<_> = canaries.iter().map(|c| c.candidate).collect();
@@ -175,11 +167,16 @@ impl Picker {
             base,
             stand_ins,
             holds,
-            versions,
+            versions: versions.into_iter().map(Rc::new).collect(),
         }
     }
 
-    /// Whether anything can serve the model at all.
+    /// How many versions there are.
+    pub(crate) fn versions(&self) -> usize {
+        self.versions.len()
+    }
+
+    /// Whether any version has a ready endpoint.
     #[must_use]
     pub fn ready(&self) -> bool {
         self.versions.iter().any(|v| v.endpoints > 0)
@@ -197,7 +194,7 @@ impl Picker {
         Some((&version.name, lane))
     }
 
-    /// The same, with what is kept of a version.
+    /// The same, as the entry of the plan.
     pub(crate) fn version(&self, session: u64) -> Option<(&Rc<Version>, Lane)> {
         let first = choose(session, self.first.iter().copied())?;
         let (carrier, lane) = match self.canaries.get(first) {
@@ -209,7 +206,7 @@ impl Picker {
         };
         let index = choose(session, carrier.versions.iter().map(|v| v.0))?;
         let (_, version) = carrier.versions.get(index)?;
-        Some((version, lane))
+        Some((self.versions.get(*version)?, lane))
     }
 
     /// The version for a session whose own is passed over: another one of the same carrier, else the base, else the stand-ins,
@@ -233,13 +230,13 @@ impl Picker {
         ];
         let reach = if self.holds { 2 } else { levels.len() };
         let left = levels.into_iter().take(reach).find_map(|(carriers, lane)| {
-            let version = among(session, carriers, passed)?;
+            let version = self.among(session, carriers, passed)?;
             Some((version, lane))
         });
         left.or_else(|| self.version(session))
     }
 
-    /// What a pin to `version` comes to.
+    /// The result of a pin to `version`.
     #[must_use]
     pub fn pin(&self, version: &str) -> Pinned {
         match self.known(version) {
@@ -251,7 +248,29 @@ impl Picker {
         }
     }
 
-    /// The nearest versions by edit distance, then by name. At most 20 of them, so each is looked for: a sort would be
+    /// The session's pick among the versions that are not passed over.
+    fn among(
+        &self,
+        session: u64,
+        carriers: &[Carrier],
+        passed: &dyn Fn(&str) -> bool,
+    ) -> Option<&Rc<Version>> {
+        let open = |index: usize| self.versions.get(index).filter(|v| !passed(&v.name));
+        let some: Vec<&Carrier> = carriers
+            .iter()
+            .filter(|carrier| carrier.versions.iter().any(|v| open(v.1).is_some()))
+            .collect();
+        let carrier = some.get(choose(session, some.iter().map(|c| c.candidate))?)?;
+        let versions: Vec<_> = carrier
+            .versions
+            .iter()
+            .filter_map(|(candidate, index)| Some((*candidate, open(*index)?)))
+            .collect();
+        let (_, version) = versions.get(choose(session, versions.iter().map(|v| v.0))?)?;
+        Some(version)
+    }
+
+    /// The nearest versions by edit distance, then by name. At most 20 of them, so each is searched for: a sort would be
     /// more code in every VM.
     fn near(&self, version: &str) -> Vec<String> {
         let known: Vec<_> = self
@@ -274,7 +293,7 @@ impl Picker {
 }
 
 /// Every version once, with its ready endpoints.
-fn versions(plan: &ModelPlan) -> Vec<Rc<Version>> {
+fn versions(plan: &ModelPlan, first: usize) -> Vec<Version> {
     let mut known: Vec<(&str, u32)> = Vec::new();
     for share in plan.versions() {
         let name = share.version.as_str();
@@ -283,46 +302,28 @@ fn versions(plan: &ModelPlan) -> Vec<Rc<Version>> {
             None => known.push((name, share.endpoints)),
         }
     }
-    let version = |(name, endpoints): (&str, u32)| Version {
+    let version = |(number, (name, endpoints)): (usize, (&str, u32))| Version {
+        number,
         name: name.into(),
         endpoints,
-        has_others: Cell::new(false),
-        series: Series::default(),
+        has_others: false,
     };
-    known.into_iter().map(version).map(Rc::new).collect()
+    (first..).zip(known).map(version).collect()
 }
 
 /// Records for each version of these carriers whether its sessions have an alternative.
-fn tell_of_others(carriers: &[Carrier], others: [&[Carrier]; 3]) {
-    for (_, version) in carriers.iter().flat_map(|carrier| &carrier.versions) {
+fn mark_alternatives(versions: &mut [Version], carriers: &[Carrier], others: [&[Carrier]; 3]) {
+    for (_, index) in carriers.iter().flat_map(|carrier| &carrier.versions) {
         let mut others = others.into_iter().flatten().flat_map(|c| &c.versions);
-        if others.any(|(_, other)| other.name != version.name) {
-            version.has_others.set(true);
+        if let Some(version) = versions.get_mut(*index)
+            && others.any(|(_, other)| other != index)
+        {
+            version.has_others = true;
         }
     }
 }
 
-/// The session's pick among the versions that are not passed over.
-fn among<'a>(
-    session: u64,
-    carriers: &'a [Carrier],
-    passed: &dyn Fn(&str) -> bool,
-) -> Option<&'a Rc<Version>> {
-    let left = |carrier: &'a Carrier| {
-        let versions = carrier.versions.iter();
-        versions.filter(|(_, version)| !passed(&version.name))
-    };
-    let some: Vec<&Carrier> = carriers
-        .iter()
-        .filter(|c| left(c).next().is_some())
-        .collect();
-    let carrier = some.get(choose(session, some.iter().map(|c| c.candidate))?)?;
-    let versions: Vec<_> = left(carrier).collect();
-    let (_, version) = versions.get(choose(session, versions.iter().map(|v| v.0))?)?;
-    Some(version)
-}
-
-fn dark(plan: &ModelPlan, known: &[Rc<Version>]) -> Vec<Carrier> {
+fn dark(plan: &ModelPlan, known: &[Version]) -> Vec<Carrier> {
     let weight = |versions: &[VersionShare]| versions.iter().map(|v| f64::from(v.endpoints)).sum();
     let stand_ins = plan.dark.iter().filter(|c| c.stands_in);
     stand_ins
@@ -334,18 +335,14 @@ fn dark(plan: &ModelPlan, known: &[Rc<Version>]) -> Vec<Carrier> {
 }
 
 /// A carrier with its ready versions; `None` if there are none.
-fn carrier(
-    candidate: Candidate,
-    shares: &[VersionShare],
-    known: &[Rc<Version>],
-) -> Option<Carrier> {
+fn carrier(candidate: Candidate, shares: &[VersionShare], known: &[Version]) -> Option<Carrier> {
     let ready = shares.iter().filter(|v| v.endpoints > 0);
     let versions: Vec<_> = ready
         .filter_map(|share| {
             let name = share.version.as_str();
-            let version = known.iter().find(|v| *v.name == *name)?;
+            let version = known.iter().position(|v| *v.name == *name)?;
             let candidate = Candidate::new(3, name, f64::from(share.endpoints));
-            Some((candidate, Rc::clone(version)))
+            Some((candidate, version))
         })
         .collect();
     (!versions.is_empty()).then_some(Carrier {

@@ -1,7 +1,7 @@
-//! Ports: the three things of the outside world that the core needs.
+//! Ports: clock, shared cells and randomness, the only things outside of the core that it needs.
 //!
-//! Nothing in this crate reads a clock, draws randomness or touches shared memory on its own; the
-//! shell implements these traits with host calls, tests implement them natively.
+//! Nothing in this crate reads a clock, draws a random number or accesses shared memory by itself. The crate of an ABI
+//! implements these traits with calls to the proxy, a test in memory.
 
 /// A monotonic clock.
 pub trait Clock {
@@ -10,7 +10,7 @@ pub trait Clock {
     fn now(&self) -> u64;
 }
 
-/// Another writer came first: read again and decide again.
+/// Another writer was first: read and decide again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CasMismatch;
 
@@ -30,12 +30,12 @@ pub trait Cells {
     /// Writes `value` if the version still is `cas`; with `None`, if the key was never written.
     ///
     /// # Errors
-    /// [`CasMismatch`] if somebody else wrote since `get`; nothing is written then.
+    /// [`CasMismatch`] if another writer wrote since `get`. Then nothing is written.
     fn swap(&self, key: &str, value: &[u8], cas: Option<u32>) -> Result<(), CasMismatch>;
 }
 
 /// A source of unpredictable numbers.
 pub trait Entropy {
-    /// A number a client can neither guess nor influence.
+    /// A number that a client can neither guess nor influence.
     fn next(&self) -> u64;
 }

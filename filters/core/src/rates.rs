@@ -1,12 +1,12 @@
-//! How fast each model version generates: tokens per second of its recent complete answers, as this worker saw them.
+//! Generation rate of each model version: tokens per second of its recent complete responses, as this worker saw them.
 //!
-//! Input of a charge by elapsed time, where a request ended before its answer said what it used.
+//! Input of a charge by elapsed time, for a request that ended before its response reported usage.
 
 use std::rc::Rc;
 
-/// Answers with fewer tokens per sequence say more of the time to the first token than of the speed.
+/// A response with fewer tokens per sequence measures the time to the first token rather than the rate.
 const MIN_TOKENS: u64 = 32;
-/// Older answers count half after so long, ns: 10 minutes.
+/// Time after which a response counts half, ns: 10 minutes.
 const HALF_LIFE_NS: u64 = 600 * 1_000_000_000;
 /// Most versions remembered; beyond it, the version whose sums were halved longest ago is replaced.
 const MAX_VERSIONS: usize = 1024;
@@ -46,7 +46,7 @@ impl Rate {
 }
 
 impl Rates {
-    /// Learns from a complete answer: `tokens` per sequence in `ns` from forwarding to its end.
+    /// Records a complete response: `tokens` per sequence in `ns` from forwarding to its end.
     pub(crate) fn learn(&mut self, served: &Served, tokens: u64, ns: u64, now: u64) {
         if tokens < MIN_TOKENS {
             return;
@@ -70,7 +70,7 @@ impl Rates {
         }
     }
 
-    /// Tokens per sequence that this version generates in `ns`, rounded up; `None` before its first complete answer.
+    /// Tokens per sequence that this version generates in `ns`, rounded up; `None` before its first complete response.
     pub(crate) fn tokens(&self, served: &Served, ns: u64) -> Option<u64> {
         let (_, rate) = self.0.iter().find(|(known, _)| known == served)?;
         let took = u128::from(rate.millis) * u128::from(NS_PER_MS);

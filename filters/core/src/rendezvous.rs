@@ -1,4 +1,4 @@
-//! Weighted rendezvous hashing: which candidate a session belongs to.
+//! Weighted rendezvous hashing: the candidate of a session.
 //!
 //! The candidate with the smallest `−ln(u)/weight` wins, `u` a hash of session and candidate, uniform on
 //! (0, 1] (exponential races: the winner is distributed as the weights). Each candidate's score depends on

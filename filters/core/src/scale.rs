@@ -1,8 +1,7 @@
-//! Live capacity: for how long a scale that was received is believed.
+//! Lifetime of a live capacity (`scale`).
 //!
-//! A scale other than 100 % expires 15 minutes after its reception; a new epoch in the content (every half of
-//! that) renews it, an unrelated configuration update does not. So a control plane that is gone stops
-//! throttling, and one that is there never lapses.
+//! A scale other than 100 % expires 15 minutes after its reception. A new epoch in the content, every 7.5 minutes, renews it; an
+//! unrelated configuration update does not. So the throttling of a control plane that is gone ends.
 
 use std::collections::BTreeMap;
 
@@ -22,8 +21,7 @@ struct Reception {
 }
 
 impl Receptions {
-    /// The receptions after a configuration that arrived at `now` with these scales: what is unchanged keeps
-    /// its time.
+    /// The receptions after a configuration that arrived at `now` with these scales. An unchanged scale keeps its time.
     #[must_use]
     pub fn after(
         &self,
@@ -56,7 +54,7 @@ pub struct Live {
 }
 
 impl Live {
-    /// The percent in force at `now`.
+    /// The percent at `now`.
     #[must_use]
     pub fn percent_at(&self, now: u64) -> u16 {
         if now.saturating_sub(self.received) < LIFETIME_NS {

@@ -1,7 +1,7 @@
-//! What keeps a session on its version: the first present of a configurable list → a 64-bit key.
+//! Key of a session: a 64-bit hash of the first value of a configurable list that the request has.
 //!
-//! The last resort needs nothing from the client: chat clients resend the whole conversation each turn, so the
-//! hash of tenant, model and first user message is the same on every turn.
+//! The last entry needs nothing from the client: chat clients resend the whole conversation each turn, so the hash of tenant, model
+//! and first user message is the same on every turn.
 
 use std::hash::Hasher;
 

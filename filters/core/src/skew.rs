@@ -1,16 +1,16 @@
-//! How unevenly conversations begin: identical first messages share a fingerprint, and so go to one version
-//! together. Where few messages begin many conversations, shares miss their percents; this tells.
+//! Skew of conversation fingerprints: conversations with the same first message share a fingerprint, and so go to one version
+//! together. If few messages begin many conversations, shares miss their percents, and a metric shows it.
 //!
-//! The heaviest keys of a stream in constant space, after Misra and Gries (1982): with `K` counters a key's count
-//! falls short by at most `total / (K + 1)`, so one with more than a ninth of the requests is always among them.
+//! The algorithm finds the heaviest keys of a stream in constant space (Misra and Gries, 1982): with `K` counters, the count of a
+//! key is too low by at most `total / (K + 1)`, so a key with more than a ninth of the requests is always among them.
 
 /// Counters.
 const KEYS: usize = 8;
-/// Below so many requests nothing is said to be heavy.
+/// Number of requests below which no key is heavy.
 const LEAST: u32 = 64;
-/// A key is heavy from this part of the requests on: a sixteenth.
+/// A key is heavy if it has at least one of so many requests.
 const HEAVY: u32 = 16;
-/// At so many requests all counts are halved, so that what is told is of recent ones.
+/// Number of requests at which all counts are halved, so that recent ones count.
 const HORIZON: u32 = 4096;
 
 /// The heaviest keys of one model.
@@ -21,7 +21,7 @@ pub(crate) struct Heaviest {
 }
 
 impl Heaviest {
-    /// Counts a request, and tells whether its key is one that at least a sixteenth of the recent requests had.
+    /// Counts a request. Returns whether at least a sixteenth of the recent requests had its key.
     pub(crate) fn count(&mut self, key: u64) -> bool {
         if self.total >= HORIZON {
             self.total /= 2;

@@ -1,9 +1,7 @@
-//! One request from its headers to its end, as a state machine: each callback of the proxy is a method that
-//! answers with effects.
+//! State machine of one request, from its headers to its end: each callback of the proxy is a method that returns effects.
 //!
-//! The stream itself remembers whether its request was sent on: a client that leaves while the request is
-//! held and one that leaves after it was forwarded look alike to the proxy. How the bytes of a body are cut
-//! makes no difference to what is decided or settled.
+//! The stream remembers whether its request was forwarded: to the proxy, a client that leaves before and one that leaves after
+//! look alike. How a body is cut into pieces changes neither the decision nor the settlement.
 
 use headgate_dialect::{Endpoint, Limits, RequestScanner, Splice};
 
@@ -22,18 +20,18 @@ use crate::vm::Vm;
 #[derive(Debug)]
 pub struct Stream(Phase);
 
-/// How far it is.
+/// The state of a stream.
 #[derive(Debug)]
 enum Phase {
-    /// Nothing seen yet.
+    /// Before the request headers.
     New,
-    /// Held, until the body is read.
+    /// The request is held until its body is complete.
     Held(Box<Reading>),
-    /// Sent on, with what its answer and its end need.
+    /// The request was forwarded; with what its response and its end need.
     Sent(Sent),
-    /// Answered here.
+    /// The filter answered the request.
     Answered,
-    /// Nothing more is of interest: passed through, or over.
+    /// Nothing more to do: passed through, or ended.
     Over,
 }
 
@@ -51,9 +49,9 @@ struct Reading {
 #[derive(Debug)]
 struct Sent {
     ticket: Box<Ticket>,
-    /// Since its headers, if anything of it counts.
+    /// From the response headers on, if the response matters.
     answer: Option<Box<Answer>>,
-    /// The answer is known to be the upstream's.
+    /// The response is known to come from the upstream.
     via_upstream: bool,
 }
 
@@ -81,7 +79,7 @@ impl Stream {
         let reads = vm
             .config
             .as_ref()
-            .is_some_and(|config| reads_bodies(vm, config));
+            .is_some_and(|config| reads_bodies(config));
         let max = vm.config.as_ref().map_or(0, |config| config.max_body_bytes);
         let endpoint = match class {
             Class::Body(endpoint) if reads => endpoint,
@@ -98,7 +96,7 @@ impl Stream {
         Step::pause()
     }
 
-    /// The next bytes of the request body, only the new ones. `end`: they are the last.
+    /// The next bytes of the request body, each byte once. `end`: they are the last.
     pub fn request_body(&mut self, vm: &mut Vm, host: &dyn Host, chunk: &[u8], end: bool) -> Step {
         let reading = match &mut self.0 {
             Phase::Held(reading) => reading,
@@ -116,7 +114,7 @@ impl Stream {
         self.decided(decision)
     }
 
-    /// The request's trailers: its body is complete.
+    /// The request trailers: the body is complete.
     pub fn request_trailers(&mut self, vm: &mut Vm, host: &dyn Host) -> Step {
         self.request_body(vm, host, b"", true)
     }
@@ -139,7 +137,7 @@ impl Stream {
         }
     }
 
-    /// The next bytes of the response body, only the new ones. `end`: they are the last.
+    /// The next bytes of the response body, each byte once. `end`: they are the last.
     pub fn response_body(
         &mut self,
         _vm: &mut Vm,
@@ -155,12 +153,12 @@ impl Stream {
         Step::go_on()
     }
 
-    /// The answer's trailers: its body is complete.
+    /// The response trailers: the body is complete.
     pub fn response_trailers(&mut self, vm: &mut Vm, host: &dyn Host) -> Step {
         self.response_body(vm, host, b"", true)
     }
 
-    /// The stream is over, however it ended (its context is deleted). Once; further calls do nothing.
+    /// The end of the stream, however it ended. Further calls do nothing.
     pub fn end(&mut self, vm: &mut Vm, host: &dyn Host) -> Step {
         match std::mem::replace(&mut self.0, Phase::Over) {
             Phase::Sent(sent) => sent.end(vm, host),
@@ -169,39 +167,39 @@ impl Stream {
         }
     }
 
-    /// Whether request body bytes still decide something; otherwise the shell skips the host call.
+    /// Whether bytes of the request body still matter. If not, the driver does not request them from the proxy.
     #[must_use]
     pub fn wants_request_body(&self) -> bool {
         matches!(self.0, Phase::Held(_))
     }
 
-    /// Whether the request was answered here: nothing of it may go on, also if the answer could not be sent.
+    /// Whether the filter answered the request. Nothing of it may go on, even if the reply could not be sent.
     #[must_use]
     pub fn answered(&self) -> bool {
         matches!(self.0, Phase::Answered)
     }
 
-    /// Reports that an unread answer has more bytes to come. Such an answer is the upstream's, because the proxy sends its own in one
-    /// piece. For a single-piece answer, the proxy is asked at the end, which costs more.
+    /// Reports that more bytes of an unread response follow. Such a response comes from the upstream, because the proxy sends its own
+    /// in one piece. Who sent a response of one piece is a property of the proxy, read at the end, which costs more.
     pub fn more_to_come(&mut self) {
         if let Phase::Sent(sent) = &mut self.0 {
             sent.via_upstream = true;
         }
     }
 
-    /// Whether anything is to be done when the answer begins; otherwise the shell need not say that it does.
+    /// Whether the beginning of the response matters. If not, [`Self::response_headers`] need not be called.
     #[must_use]
     pub fn wants_response(&self) -> bool {
         matches!(&self.0, Phase::Sent(sent) if sent.ticket.reads_answer())
     }
 
-    /// Whether the response headers decide something; otherwise an empty view may be passed.
+    /// Whether the response headers matter. If not, empty ones may be passed.
     #[must_use]
     pub fn wants_response_headers(&self) -> bool {
         matches!(&self.0, Phase::Sent(sent) if sent.ticket.reads_headers())
     }
 
-    /// Whether response body bytes are metered; otherwise the shell skips the host call.
+    /// Whether bytes of the response body matter. If not, the driver does not request them from the proxy.
     #[must_use]
     pub fn wants_response_body(&self) -> bool {
         matches!(&self.0, Phase::Sent(sent) if sent.answer.as_ref().is_some_and(|a| a.wants_body()))
@@ -238,7 +236,7 @@ impl Sent {
         }
     }
 
-    /// Ends a stream whose answer was not read.
+    /// The end of a stream whose response was not read.
     #[inline(never)]
     fn end_unread(mut self, charged: bool, vm: &mut Vm, host: &dyn Host) -> Step {
         let details = match self.via_upstream {
@@ -257,7 +255,7 @@ impl Sent {
         Step::with(effects)
     }
 
-    /// Records whether the version was reached, by an answer that was not read.
+    /// Records whether the version was reached, from a response that was not read.
     fn learn(&self, details: Option<&str>, vm: &mut Vm, host: &dyn Host) -> Vec<Effect> {
         let answered = self.via_upstream || details == Some(VIA_UPSTREAM);
         if !self.ticket.learns || (answered && !vm.outages.any()) {
@@ -268,14 +266,14 @@ impl Sent {
     }
 }
 
-/// The client left before anything was decided.
+/// The client left before a decision.
 #[cold]
 fn aborted() -> Step {
     let left = metrics::requests("", "unknown", "", "", "aborted");
     Step::with(vec![Effect::Count(left, 1)])
 }
 
-/// Whether a body so announced can be read.
+/// Whether a body with these headers can be read.
 fn readable(headers: &Headers, max: u32) -> Result<(), Box<Refusal>> {
     if headers.encoded() {
         return Err(Refusal::BodyEncoded.into());
@@ -298,7 +296,7 @@ impl Reading {
         })
     }
 
-    /// Reads as far as the limit goes: errors within the limit are reported first, however the bytes are split.
+    /// Reads up to the size limit. Errors within the limit are reported first, however the bytes are split.
     fn push(&mut self, chunk: &[u8]) -> Result<(), Box<Refusal>> {
         let within = chunk.len().min(self.room);
         self.scanner.push(&chunk[..within]);
@@ -336,7 +334,7 @@ impl Reading {
         decision
     }
 
-    /// Makes the request ask for the usage of its stream.
+    /// Makes the request ask the upstream to report usage.
     fn amend(&self, splice: Splice) -> Effect {
         let amended = |length: u64| {
             let inserted = length.saturating_add(splice.insert.len() as u64);

@@ -1,8 +1,8 @@
-//! Tags on the way in: what the client sent is stripped, what was decided is written.
+//! Tags of a request: those that the client sent are stripped, and those that this hop decided are written.
 //!
-//! Invariant: behind the deciding hop, every header, `baggage` member and filter state with a tag's name was
-//! written by it. Values that come from clients are percent-encoded where they are not plain visible ASCII and
-//! are at most 128 bytes long, so that they can break no header, no `baggage` and no access log.
+//! Invariant: after the hop that decides, every header, `baggage` member and filter state with the name of a tag was written by that
+//! hop. Values from clients are percent-encoded except for plain visible ASCII, and at most 128 bytes long, so they cannot break a
+//! header, `baggage` or an access log.
 
 use std::borrow::Cow;
 use std::ops::Deref;
@@ -17,16 +17,16 @@ use crate::headers::Headers;
 /// Greatest length of a tag's value, bytes.
 pub const MAX_VALUE: usize = 128;
 
-/// The tenant, to later hops.
+/// Header with the tenant, for later hops.
 pub(crate) const HEADER_TENANT: &str = "x-headgate-tenant";
-/// By which way the version was come by, to later hops.
+/// Header with the lane (`base`, `canary` or `pin`), for later hops.
 pub(crate) const HEADER_LANE: &str = "x-headgate-lane";
 const BAGGAGE: &str = "baggage";
 
-/// A tag that Headgate itself gives, and where it is written.
+/// A tag of Headgate, and where it is written.
 struct Fixed {
     header: &'static str,
-    /// Its member of `baggage`, up to the value.
+    /// The start of its member of `baggage`, up to the value.
     member: &'static str,
     state: &'static str,
 }
@@ -54,14 +54,14 @@ const FIXED: [Fixed; 4] = [
     },
 ];
 
-/// A tag's value, as it is at hand.
+/// The value of a tag.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Value<'a> {
-    /// A word of the code's.
+    /// A constant of the code.
     Fixed(&'static str),
-    /// Of the configuration, or kept already.
+    /// A value that is shared, as of the configuration.
     Shared(&'a Rc<str>),
-    /// Copied where it is written.
+    /// A borrowed value, copied when it is written.
     Copied(&'a str),
 }
 
@@ -90,15 +90,14 @@ impl Deref for Value<'_> {
 /// The tags of one request. An empty one is not written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tags<'a> {
-    /// The model's id, the version picked, by which way (`base`, `canary` or `pin`), and the tenant, clean.
+    /// The model's id, the version picked, the lane (`base`, `canary` or `pin`), and the tenant, clean.
     pub fixed: [Value<'a>; 4],
     /// Own tags: name and clean value.
     pub own: Vec<(&'a str, Text)>,
 }
 
 impl Tags<'_> {
-    /// What a header that is a tag's is going to hold, empty if the tag is not written; `None` if no tag has
-    /// that header.
+    /// The value that this hop writes to the header of a tag, empty if it does not write the tag; `None` if no tag has that header.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {
         if let Some((_, value)) = self.fixed().find(|(tag, _)| tag.header == name) {
@@ -117,7 +116,7 @@ impl Tags<'_> {
     }
 }
 
-/// The own tags a request gets.
+/// The own tags of a request.
 #[must_use]
 pub fn own<'a>(tagging: &'a Tagging, headers: &Headers) -> Vec<(&'a str, Text)> {
     match tagging.tags.is_empty() {
@@ -143,11 +142,11 @@ fn values<'a>(tags: &'a [OwnTag], headers: &Headers) -> Vec<(&'a str, Text)> {
 pub struct Sent<'a> {
     /// As they were read.
     pub headers: &'a Headers,
-    /// They are still those of the request.
+    /// Whether they are still the headers of the request.
     pub current: bool,
 }
 
-/// Strips what the client sent and writes the tags. Answers how many members of `baggage` there was no room for.
+/// Strips the tags that the client sent and writes ours. Returns how many did not fit into `baggage`.
 pub fn write(tags: &Tags<'_>, sent: Sent<'_>, tagging: &Tagging, effects: &mut Vec<Effect>) -> u64 {
     let alike = sent_tags(sent.headers);
     if !alike.is_empty() {
@@ -168,7 +167,7 @@ pub fn write(tags: &Tags<'_>, sent: Sent<'_>, tagging: &Tagging, effects: &mut V
     left_out
 }
 
-/// Removes what the client sent, unless it is going to be set.
+/// Removes these headers that the client sent, except those that will be set.
 #[inline(never)]
 fn remove(sent: &[&[u8]], tags: &Tags<'_>, effects: &mut Vec<Effect>) {
     for name in sent {
@@ -186,7 +185,7 @@ fn set_own(own: &[(&str, Text)], sent: Sent<'_>, effects: &mut Vec<Effect>) {
     }
 }
 
-/// Whether a header that the client sent is going to be set.
+/// Whether a header that the client sent will be set.
 fn writes(tags: &Tags<'_>, name: &[u8]) -> bool {
     let fixed =
         |(tag, value): (&Fixed, &Value<'_>)| tag.header.as_bytes() == name && !value.is_empty();
@@ -197,7 +196,7 @@ fn writes(tags: &Tags<'_>, name: &[u8]) -> bool {
             .is_some_and(own)
 }
 
-/// Strips what the client sent, where nothing is decided.
+/// Strips the tags that the client sent, for a request that is not tagged.
 #[must_use]
 pub fn strip(headers: &Headers) -> Vec<Effect> {
     let plain = [names::HEADER_MODEL, names::HEADER_VERSION];
@@ -229,8 +228,8 @@ pub fn state(tags: &Tags<'_>, effects: &mut Vec<Effect>) {
     }
 }
 
-/// Headers that are tags or could be taken for one, each once; the two without the prefix only if they are
-/// not spelt as they are.
+/// Headers that are tags, or that a server could read as one, each once. `x-model` and `x-model-version` themselves are not among
+/// them.
 fn sent_tags(headers: &Headers) -> Vec<&[u8]> {
     let mut sent = Vec::new();
     for (name, _) in headers.iter().filter(|(name, _)| alike_tag(name)) {
@@ -245,7 +244,7 @@ fn lossy(name: &[u8]) -> String {
     String::from_utf8_lossy(name).into_owned()
 }
 
-/// Servers that hand headers on as variables (CGI, WSGI) read `_` as `-`.
+/// Servers that pass headers on as variables (CGI, WSGI) read `_` as `-`.
 fn alike_tag(name: &[u8]) -> bool {
     let alike = |name: &[u8], tag: &str| {
         let same = |(n, t): (&u8, u8)| *n == t || (*n == b'_' && t == b'-');
@@ -259,7 +258,7 @@ fn alike_tag(name: &[u8]) -> bool {
             || odd(names::HEADER_VERSION))
 }
 
-/// Sets a header: nothing if it stands so already, removed first if it is there more than once.
+/// Sets a header. No effect if it has the value already; removed first if it is there several times.
 fn set(sent: Sent<'_>, name: Name, value: Text, effects: &mut Vec<Effect>) {
     match sent.headers.get(&name) {
         None if sent.current => effects.push(Effect::AddRequestHeader(name, value)),
@@ -296,8 +295,8 @@ struct Baggage {
     left_out: u64,
 }
 
-/// `baggage` without members of ours that the client sent, with these tags instead. Answers how many of ours there was no room
-/// for: those of others go first.
+/// Replaces the members of `baggage` with our prefix by these tags. Members of others come first. Returns how many tags did not
+/// fit.
 fn write_baggage(sent: Sent<'_>, tags: Option<&Tags<'_>>, effects: &mut Vec<Effect>) -> u64 {
     let mut baggage = Baggage {
         list: String::with_capacity(160),
@@ -326,7 +325,7 @@ fn write_baggage(sent: Sent<'_>, tags: Option<&Tags<'_>>, effects: &mut Vec<Effe
 }
 
 impl Baggage {
-    /// Copies the members that the client sent and that are not ours; whether there were any of ours.
+    /// Copies the members that are not ours. Returns whether the client sent any with our prefix.
     #[inline(never)]
     fn keep_others(&mut self, headers: &Headers) -> bool {
         let mut forged = false;
@@ -344,7 +343,7 @@ impl Baggage {
         forged
     }
 
-    /// Adds a member of ours, if there is room for it.
+    /// Adds a tag, if it fits.
     fn push(&mut self, key: &[&str], value: &str) {
         if value.is_empty() {
             return;
@@ -370,8 +369,8 @@ impl Baggage {
     }
 }
 
-/// Whether a `baggage` member has a key of ours, as the most liberal of its readers see it: several undo
-/// percent-encoding in keys, some read `+` as a space, and strip what looks like one.
+/// Whether a `baggage` member has our prefix to the most liberal readers: several decode percent-encoding in keys, and some read
+/// `+` as a space, which they strip.
 fn ours(member: &[u8]) -> bool {
     let spaced: Vec<u8> = member
         .iter()
@@ -384,7 +383,7 @@ fn ours(member: &[u8]) -> bool {
         .is_some_and(|key| key.eq_ignore_ascii_case(prefix))
 }
 
-/// A client's value, percent-encoded where it is not plain, of at most 128 bytes.
+/// A value of a client, percent-encoded except for plain characters, cut to 128 bytes.
 #[must_use]
 pub fn clean(value: &[u8]) -> String {
     let mut out = String::with_capacity(value.len().min(MAX_VALUE));
@@ -397,7 +396,7 @@ pub fn clean(value: &[u8]) -> String {
     out
 }
 
-/// A client's value, percent-encoded where it is not plain, whole: equal only for equal values.
+/// A value of a client, percent-encoded except for plain characters, not cut: equal only for equal values.
 #[must_use]
 pub fn encoded(value: &[u8]) -> Cow<'_, str> {
     let text = std::str::from_utf8(value);
@@ -419,7 +418,7 @@ fn push(out: &mut String, byte: u8) {
     }
 }
 
-/// Visible ASCII that means nothing in a header, in `baggage` or in an encoded value.
+/// Whether it is visible ASCII without a meaning in a header, in `baggage` or in an encoded value.
 fn plain(byte: u8) -> bool {
     byte.is_ascii_graphic() && !matches!(byte, b'"' | b',' | b';' | b'\\' | b'%')
 }

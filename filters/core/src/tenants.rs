@@ -1,8 +1,8 @@
-//! Which tenants have statistics of their own: the first ones that sent 100 requests, for the life of the process.
+//! Metrics by tenant: the first tenants with 100 requests have metrics of their own, for the life of the process.
 //!
-//! Envoy never forgets a statistic, so their number is bounded by configuration and all other tenants are counted as `other`.
-//! The requests of a tenant are counted in shared data, by all workers together, once a second; a tenant that has its own
-//! statistics keeps them. Candidates are bounded too: where more tenants appear, those with the fewest requests are forgotten.
+//! Envoy never removes a statistic, so the configuration bounds how many tenants have their own; all others count as `other`.
+//! All workers together count the requests of each tenant in shared data, once a second. A tenant keeps its own metrics.
+//! Candidates are bounded too: if there are more tenants, those with the fewest requests are dropped.
 
 use std::rc::Rc;
 
@@ -11,12 +11,12 @@ use crate::ports::Cells;
 
 /// Requests after which a tenant gets statistics of its own.
 const ENOUGH: u32 = 100;
-/// Most tenants whose requests are counted towards that.
+/// Most tenants that are candidates.
 const MAX_CANDIDATES: usize = 1024;
 /// Compare-and-swap attempts per tick; unsent changes go with the next tick.
 const TRIES: usize = 8;
 
-/// Key of the counts in shared data, before the namespace.
+/// Prefix of the shared-data key of the counts; the namespace follows.
 const KEY: &str = "headgate.tenants/1/";
 /// The label of a tenant without statistics of its own.
 const OTHER: &str = "other";
@@ -31,15 +31,15 @@ pub(crate) struct Tenants(Vec<(Rc<str>, Namespace)>);
 #[derive(Debug, Default)]
 struct Namespace {
     most: usize,
-    /// Those with statistics of their own, sorted.
+    /// Tenants with metrics of their own, sorted.
     own: Vec<(Box<str>, Series)>,
     other: Series,
     none: Series,
-    /// Requests of the others since the last tick.
+    /// Requests of other tenants since the last tick.
     recent: Counts,
 }
 
-/// Which statistic.
+/// A metric of a tenant.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Counted {
     /// A request, by its outcome.
@@ -51,7 +51,7 @@ pub(crate) enum Counted {
 }
 
 impl Tenants {
-    /// The statistic of a tenant, or that of all others. A request counts towards a statistic of its own.
+    /// The metric of a tenant, or that of all others. A request also counts towards metrics of the tenant's own.
     pub(crate) fn metric(
         &mut self,
         namespace: &Rc<str>,
@@ -93,7 +93,7 @@ impl Tenants {
         &mut self.0[place].1
     }
 
-    /// Adds what this worker counted to what all workers did, and learns which tenants have statistics of their own.
+    /// Adds the counts of this worker to the shared ones, and reads which tenants have metrics of their own.
     pub(crate) fn tick<C: Cells + ?Sized>(&mut self, cells: &C) {
         for (name, namespace) in &mut self.0 {
             namespace.share(&format!("{KEY}{name}"), cells);
@@ -133,10 +133,10 @@ impl Namespace {
     }
 }
 
-/// Stands for the count of a tenant that has statistics of its own.
+/// The count of a tenant that has metrics of its own.
 const OWN: u32 = u32::MAX;
 
-/// Tenants and their requests, sorted by name. In shared data a line each: the requests, a space, the name, which is visible ASCII
+/// Requests by tenant, sorted by name. In shared data, one line each: the requests, a space, and the name, which is visible ASCII
 /// without spaces.
 #[derive(Debug, Default)]
 struct Counts(Vec<(Box<str>, u32)>);
@@ -151,7 +151,7 @@ impl Counts {
         Self(lines.collect())
     }
 
-    /// Adds to a tenant's count. New tenants beyond the most are not counted.
+    /// Adds to the count of a tenant. New tenants beyond the limit are not counted.
     fn add(&mut self, tenant: &str, requests: u32) {
         match self.0.binary_search_by(|(known, _)| (**known).cmp(tenant)) {
             Ok(place) => {
@@ -165,8 +165,8 @@ impl Counts {
         }
     }
 
-    /// Adds the counts of a worker. Who has sent enough gets statistics of its own, while there are fewer than `most`; where there
-    /// is no room for newcomers, the candidates with the fewest requests are forgotten.
+    /// Adds the counts of a worker. A tenant with enough requests gets metrics of its own, while fewer than `most` have. If there are
+    /// too many candidates, those with the fewest requests are dropped.
     fn merge(&mut self, recent: &Self, most: usize) {
         if self.0.len() + recent.0.len() > MAX_CANDIDATES {
             let mut counts: Vec<u32> = self.0.iter().map(|(_, count)| *count).collect();

@@ -1,11 +1,14 @@
-//! What one wasm VM holds for all its streams: the configuration in force and the ledger of its worker.
+//! State of one filter on one worker: the active configuration, its counters, and the ledger.
 //!
-//! It lives in a static of the shell: every configuration update makes new root contexts, and what is owed
-//! must outlive them.
+//! The driver keeps it for the life of the worker: each configuration update creates new root contexts, and unwritten
+//! settlements must outlive them.
+
+use std::rc::Rc;
 
 use headgate_contract::{ConfigError, FilterConfig};
 
 use crate::compiled::Compiled;
+use crate::counters::Counters;
 use crate::effects::Effect;
 use crate::evictions::Evictions;
 use crate::host::Host;
@@ -18,20 +21,14 @@ use crate::stream::Stream;
 use crate::tenants::Tenants;
 use crate::usage_refusals::UsageRefusals;
 
-/// Which stages a module runs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Stages {
-    /// Pick the version, tag request and answer.
-    pub tag: bool,
-    /// Reserve and settle.
-    pub limit: bool,
-}
+pub use headgate_contract::Stages;
 
-/// The state of one VM.
+/// The state of one filter on one worker.
 #[derive(Debug)]
 pub struct Vm {
-    pub(crate) stages: Stages,
-    pub(crate) config: Option<Compiled>,
+    default_stages: Stages,
+    pub(crate) config: Option<Rc<Compiled>>,
+    pub(crate) counters: Counters,
     pub(crate) ledger: Ledger,
     pub(crate) evictions: Evictions,
     pub(crate) outages: Outages,
@@ -42,12 +39,13 @@ pub struct Vm {
 }
 
 impl Vm {
-    /// A VM that has not been configured yet: it answers 503.
+    /// A filter without a configuration: it answers 503. `default_stages`: the stages of a configuration that names none.
     #[must_use]
-    pub fn new(stages: Stages) -> Self {
+    pub fn new(default_stages: Stages) -> Self {
         Self {
-            stages,
+            default_stages,
             config: None,
+            counters: Counters::default(),
             ledger: Ledger::new(),
             evictions: Evictions::default(),
             outages: Outages::default(),
@@ -58,43 +56,49 @@ impl Vm {
         }
     }
 
-    /// Takes a configuration. A bad one changes nothing.
+    /// Activates a configuration. An invalid one changes nothing.
     ///
     /// # Errors
     /// [`ConfigError`] with the JSON path and the fix.
     pub fn configure(&mut self, json: &[u8], host: &dyn Host) -> Result<(), ConfigError> {
         let config = FilterConfig::parse(json)?;
-        let compiled = Compiled::new(config, self.stages, &mut self.receptions, host)?;
+        let compiled = Compiled::new(config, self.default_stages, &mut self.receptions, host)?;
         let before = self.config.as_ref();
         self.outages.replanned(host.now(), host, |target| {
             let before = before.map_or(u32::MAX, |config| config.endpoints(target));
             (before, compiled.endpoints(target))
         });
-        self.config = Some(compiled);
+        self.config = Some(Rc::new(compiled));
+        self.counters = Counters::default();
         Ok(())
     }
 
-    /// A stream at its beginning.
+    /// A new stream.
     #[must_use]
     pub fn open(&self) -> Stream {
         Stream::new()
     }
 
-    /// On timer, and when the root context goes: writes what is unwritten, and shares with other workers what they have to
-    /// know. What is returned are counts.
+    /// Writes what is unwritten, and exchanges with other workers what all of them need. To be called once a second, and when a
+    /// configuration is removed. The effects are counts.
     pub fn tick(&mut self, host: &dyn Host) -> Vec<Effect> {
         self.tenants.tick(host);
         self.usage_refusals.tick(host);
         self.outages.tick(host);
         self.ledger.flush(host.now(), host);
-        let carried = self.ledger.carried();
-        let counted = carried.iter().flat_map(|carried| {
-            let settled = &carried.settled;
-            let written = (settled.unwritten == 0).then_some("carried_writes");
-            let evicted = settled.evicted.then_some("evictions");
-            let names = written.into_iter().chain(evicted);
-            names.map(|name| Effect::Count(metrics::by_rule(name, carried.rule.id()), 1))
-        });
-        counted.collect()
+        let mut counts = Vec::new();
+        for carried in self.ledger.carried() {
+            let mut count = |name| {
+                let metric = metrics::by_rule(name, carried.rule.id());
+                counts.push(Effect::Count(metric, 1));
+            };
+            if carried.settled.unwritten == 0 {
+                count("carried_writes");
+            }
+            if carried.settled.evicted {
+                count("evictions");
+            }
+        }
+        counts
     }
 }

@@ -9,7 +9,7 @@ mod ledger_world;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 
-use headgate_core::ledger::{Held, Ledger, OnContention, Rule, RuleSpec};
+use headgate_core::ledger::{Ledger, OnContention, Reservations, Rule, RuleSpec};
 use headgate_core::ports::{CasMismatch, Cells};
 use ledger_world::{Dice, Memory, START, crowd, open, reserve, semantic, spec, spend, tokens};
 use proptest::prelude::*;
@@ -304,7 +304,8 @@ fn an_eviction_drops_what_is_beyond_one_window() {
     let mut ledger = Ledger::new();
     let full = u64::from(window.burst().get());
     let mut use_up = |key: &str, cost, windows: u64| {
-        let held: Held = reserve(&mut ledger, &rule, key, cost, 100, START, &memory).unwrap();
+        let held: Reservations =
+            reserve(&mut ledger, &rule, key, cost, 100, START, &memory).unwrap();
         ledger.settle(held, &[windows * full], START, &memory)[0]
     };
     for key in 0..64 {

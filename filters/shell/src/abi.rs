@@ -1,61 +1,58 @@
-//! The hostcalls, bound so that none of them can trap.
+//! The functions that the proxy offers to a module (proxy-wasm ABI 0.2.1, and WASI's clock and generator).
 //!
-//! The SDK's own bindings panic on a status they do not expect, and a panic ends the VM and every stream on
-//! it; they also turn a whole header map into owned strings before anybody asked for one. These here answer
-//! every status as a value and hand over the host's bytes as they came.
+//! Every status of the host is a value, so no call can trap: a trap would end the VM and every stream on it. Bytes of the host
+//! are passed on as they came.
 //!
-//! Invariant: the only module with `unsafe`. What makes it sound: the host writes a pointer and a length that
-//! it got from the SDK's `proxy_on_memory_allocate` (a boxed slice of exactly that length) or leaves both
-//! zero, and every other pointer is only borrowed for the duration of the call.
+//! What makes the `unsafe` here sound: the host writes a pointer and a length that it got from [`proxy_on_memory_allocate`] (a
+//! vector of exactly that length), or leaves both zero; every other pointer is borrowed for the duration of the call only.
 #![allow(unsafe_code)]
 
 use std::ptr::null_mut;
 
-/// What the host answers when it does not do what was asked (proxy-wasm status codes, kept as a number:
-/// a host may know more of them than we do).
+/// Why the host did nothing: a status code of proxy-wasm. Kept as a number, because a host may have more of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Status(pub(crate) u32);
 
 impl Status {
-    /// Nothing under that name.
+    /// There is nothing with that name.
     pub(crate) const NOT_FOUND: Self = Self(1);
-    /// Somebody else wrote meanwhile.
+    /// Another VM wrote first.
     pub(crate) const CAS_MISMATCH: Self = Self(8);
 }
 
-/// Which map of headers.
+/// A map of headers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u32)]
 pub(crate) enum Map {
-    /// The request's.
+    /// The request headers.
     Request = 0,
-    /// The answer's.
+    /// The response headers.
     Response = 2,
 }
 
-/// Which buffer of bytes.
+/// A buffer of bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u32)]
 pub(crate) enum Buffer {
-    /// What is held of the request's body.
+    /// The request body, as far as it is held.
     RequestBody = 0,
-    /// What is held of the answer's body.
+    /// The response body, as far as it is held.
     ResponseBody = 1,
     /// The filter's configuration.
     Configuration = 7,
 }
 
-/// Which kind of statistic.
+/// A kind of statistic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u32)]
 pub(crate) enum Statistic {
-    /// Only grows.
+    /// A sum that only grows.
     Counter = 0,
-    /// A distribution.
+    /// A distribution of values.
     Histogram = 2,
 }
 
-/// How loud a log line is.
+/// The level of a log line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u32)]
 pub(crate) enum Level {
@@ -157,15 +154,22 @@ fn done(status: u32) -> Result<(), Status> {
     }
 }
 
-/// Runs a call that hands over bytes, and owns what it handed over.
-fn handed_over(call: impl FnOnce(*mut *mut u8, *mut usize) -> u32) -> Result<Vec<u8>, Status> {
+/// Memory for bytes that the host returns; see [`receive`].
+#[unsafe(no_mangle)]
+pub(crate) extern "C" fn proxy_on_memory_allocate(size: usize) -> *mut u8 {
+    let mut bytes = std::mem::ManuallyDrop::new(Vec::<u8>::with_capacity(size));
+    bytes.as_mut_ptr()
+}
+
+/// Runs a call in which the host allocates bytes here, and takes ownership of them.
+fn receive(call: impl FnOnce(*mut *mut u8, *mut usize) -> u32) -> Result<Vec<u8>, Status> {
     let (mut data, mut len) = (null_mut::<u8>(), 0_usize);
     done(call(&raw mut data, &raw mut len))?;
     if data.is_null() {
         return Ok(Vec::new());
     }
-    // SAFETY: a non-null pointer came from the SDK's allocator in this module, as a boxed slice of `len`
-    // bytes that the host has filled and forgotten.
+    // SAFETY: a non-null pointer is that of a vector of `len` bytes, allocated by `proxy_on_memory_allocate`, which the host has
+    // filled and does not keep.
     Ok(unsafe { Vec::from_raw_parts(data, len, len) })
 }
 
@@ -175,7 +179,7 @@ pub(crate) fn log(level: Level, text: &str) {
     let _ = unsafe { proxy_log(level as u32, text.as_ptr(), text.len()) };
 }
 
-/// Asks for a tick on the calling root context every `period` milliseconds.
+/// Starts a tick on the calling root context every `period` milliseconds.
 pub(crate) fn tick_every(period: u32) -> Result<(), Status> {
     // SAFETY: no pointers.
     done(unsafe { proxy_set_tick_period_milliseconds(period) })
@@ -183,8 +187,8 @@ pub(crate) fn tick_every(period: u32) -> Result<(), Status> {
 
 /// At most `max` bytes of a buffer, from `start` on.
 pub(crate) fn buffer(buffer: Buffer, start: usize, max: usize) -> Result<Vec<u8>, Status> {
-    // SAFETY: see `handed_over`.
-    handed_over(|data, len| unsafe { proxy_get_buffer_bytes(buffer as u32, start, max, data, len) })
+    // SAFETY: see `receive`.
+    receive(|data, len| unsafe { proxy_get_buffer_bytes(buffer as u32, start, max, data, len) })
 }
 
 /// Replaces the whole content of a buffer.
@@ -201,10 +205,10 @@ pub(crate) fn set_buffer(buffer: Buffer, bytes: &[u8]) -> Result<(), Status> {
     })
 }
 
-/// A whole map of headers, as the host serialises it: read it with [`crate::pairs`].
+/// A whole map of headers, as the host serializes it: [`crate::pairs`] reads it.
 pub(crate) fn header_pairs(map: Map) -> Result<Vec<u8>, Status> {
-    // SAFETY: see `handed_over`.
-    handed_over(|data, len| unsafe { proxy_get_header_map_pairs(map as u32, data, len) })
+    // SAFETY: see `receive`.
+    receive(|data, len| unsafe { proxy_get_header_map_pairs(map as u32, data, len) })
 }
 
 /// Bytes of all names and values of a map.
@@ -229,7 +233,7 @@ pub(crate) fn add_header(map: Map, name: &[u8], value: &[u8]) -> Result<(), Stat
     })
 }
 
-/// Sets a header to one value, whatever it was.
+/// Sets a header to one value, and replaces every value that it has.
 pub(crate) fn set_header(map: Map, name: &[u8], value: &[u8]) -> Result<(), Status> {
     // SAFETY: both are borrowed for the call.
     done(unsafe {
@@ -251,8 +255,8 @@ pub(crate) fn remove_header(map: Map, name: &[u8]) -> Result<(), Status> {
 
 /// A property; the parts of its path are joined by NUL.
 pub(crate) fn property(path: &[u8]) -> Result<Vec<u8>, Status> {
-    // SAFETY: the path is borrowed for the call; the rest as in `handed_over`.
-    handed_over(|data, len| unsafe { proxy_get_property(path.as_ptr(), path.len(), data, len) })
+    // SAFETY: the path is borrowed for the call; the rest as in `receive`.
+    receive(|data, len| unsafe { proxy_get_property(path.as_ptr(), path.len(), data, len) })
 }
 
 /// Sets a property: filter state `wasm.<path>`.
@@ -264,8 +268,8 @@ pub(crate) fn set_property(path: &[u8], value: &[u8]) -> Result<(), Status> {
 /// A value shared by all workers, and the number of its write.
 pub(crate) fn shared(key: &[u8]) -> Result<(Vec<u8>, u32), Status> {
     let mut cas = 0_u32;
-    // SAFETY: the key is borrowed for the call; the rest as in `handed_over`.
-    let value = handed_over(|data, len| unsafe {
+    // SAFETY: the key is borrowed for the call; the rest as in `receive`.
+    let value = receive(|data, len| unsafe {
         proxy_get_shared_data(key.as_ptr(), key.len(), data, len, &raw mut cas)
     })?;
     Ok((value, cas))
@@ -283,7 +287,7 @@ pub(crate) fn set_shared(key: &[u8], value: &[u8], cas: u32) -> Result<(), Statu
     })
 }
 
-/// A reply in place of the upstream's. With a gRPC status it is a gRPC reply and the body its message.
+/// Answers in place of the upstream. With a gRPC status, the answer is a gRPC reply and the body is its message.
 pub(crate) fn send_reply(
     status: u16,
     details: &[u8],
@@ -307,7 +311,7 @@ pub(crate) fn send_reply(
     })
 }
 
-/// The number of a statistic, which it keeps for as long as the VM lives.
+/// The id of a statistic, valid for the life of the VM.
 pub(crate) fn define_metric(kind: Statistic, name: &str) -> Result<u32, Status> {
     let mut id = 0_u32;
     // SAFETY: the name is borrowed for the call; the host writes one number.
@@ -327,8 +331,8 @@ pub(crate) fn observe(id: u32, value: u64) -> Result<(), Status> {
     done(unsafe { proxy_record_metric(id, value) })
 }
 
-/// `CLOCK_MONOTONIC` in ns: one timeline for all workers of a machine. (`std::time::Instant` reads the same
-/// clock, but will not say what it read.)
+/// `CLOCK_MONOTONIC` in ns: one timeline for all workers of a machine. (`std::time::Instant` reads the same clock, but has no
+/// absolute value.)
 pub(crate) fn monotonic_ns() -> Result<u64, Status> {
     let mut time = 0_u64;
     // SAFETY: the host writes one number.

@@ -1,27 +1,20 @@
-//! The core's ports over the hostcalls.
+//! The proxy, as one of its callbacks sees it: the core's ports and the driver's traits over the ABI.
 //!
-//! Invariant: one [`Call`] per callback, and one reading of the clock in it: what a callback decides, it
-//! decides at one instant.
+//! Invariant: one [`Call`] per callback, and one reading of the clock in it, so a callback decides everything at one instant.
 
-use std::cell::{Cell, OnceCell};
-use std::hash::{BuildHasher, RandomState};
+use std::cell::{OnceCell, RefCell};
 
+use headgate_core::effects::Reply;
 use headgate_core::host::Host;
+use headgate_core::metrics::{Metric, MetricKind};
 use headgate_core::ports::{CasMismatch, Cells, Clock, Entropy};
+use headgate_drive::{Actions, Message, Refused, Severity, Stats};
 
-use crate::abi::{self, Level, Map, Status};
+use crate::abi::{self, Buffer, Level, Map, Statistic, Status};
+use crate::contexts::WORKER;
+use crate::pairs;
 
-thread_local! {
-    /// Compare-and-swap attempts lost to other workers.
-    static LOST: Cell<u64> = const { Cell::new(0) };
-}
-
-/// Compare-and-swap attempts lost to other workers since the last call.
-pub(crate) fn lost_tries() -> u64 {
-    LOST.take()
-}
-
-/// One callback of Envoy's.
+/// One callback of the proxy.
 #[derive(Debug, Default)]
 pub(crate) struct Call {
     now: OnceCell<u64>,
@@ -32,7 +25,7 @@ impl Clock for Call {
         *self.now.get_or_init(|| {
             abi::monotonic_ns().unwrap_or_else(|status| {
                 complain("read the clock", status);
-                // Long ago: nothing has been refilled since, so nothing is given away.
+                // Long ago: nothing was refilled since, so nothing is given away.
                 0
             })
         })
@@ -53,10 +46,9 @@ impl Cells for Call {
 
     fn swap(&self, key: &str, value: &[u8], cas: Option<u32>) -> Result<(), CasMismatch> {
         abi::set_shared(key.as_bytes(), value, cas.unwrap_or(abi::ABSENT)).map_err(|status| {
-            // Whatever kept it from being written, it is not written: the bounded retry and the declared
-            // policy for contention are the answer to both.
+            // For whatever reason, nothing was written: bounded retries and the policy for contention apply in either case.
             match status {
-                Status::CAS_MISMATCH => LOST.set(LOST.get() + 1),
+                Status::CAS_MISMATCH => WORKER.with(|worker| worker.count_lost_attempt()),
                 status => complain("write a shared cell", status),
             }
             CasMismatch
@@ -66,8 +58,10 @@ impl Cells for Call {
 
 impl Entropy for Call {
     fn next(&self) -> u64 {
-        // Without the generator: the keys std drew at random when this VM began to hash, over the time.
-        abi::random().unwrap_or_else(|_| RandomState::new().hash_one(self.now()))
+        abi::random().unwrap_or_else(|status| {
+            complain("draw a random number", status);
+            self.now().wrapping_mul(0x9E37_79B9_7F4A_7C15)
+        })
     }
 }
 
@@ -77,7 +71,7 @@ impl Host for Call {
     }
 
     fn served_version(&self) -> Option<String> {
-        // Down to the leaf: a few bytes instead of a serialised message.
+        // Down to the leaf: a few bytes instead of a serialized message.
         text(b"xds\0upstream_host_metadata\0filter_metadata\0headgate\0version")
     }
 
@@ -90,7 +84,7 @@ impl Host for Call {
     }
 
     fn status(&self) -> Option<u16> {
-        // Envoy hands numbers over as eight bytes.
+        // Envoy returns numbers as eight bytes.
         let bytes = abi::property(b"response\0code").ok()?;
         let number = u64::from_le_bytes(bytes.try_into().ok()?);
         u16::try_from(number).ok().filter(|status| *status > 0)
@@ -109,9 +103,127 @@ fn text(path: &[u8]) -> Option<String> {
         .filter(|text| !text.is_empty())
 }
 
-/// A hostcall that does not do what it is for: the stream goes on, an operator should know.
+impl From<Status> for Refused {
+    fn from(status: Status) -> Self {
+        Self(status.0)
+    }
+}
+
+fn map(message: Message) -> Map {
+    match message {
+        Message::Request => Map::Request,
+        Message::Response => Map::Response,
+    }
+}
+
+impl Actions for Call {
+    fn add_header(&self, message: Message, name: &str, value: &str) -> Result<(), Refused> {
+        Ok(abi::add_header(
+            map(message),
+            name.as_bytes(),
+            value.as_bytes(),
+        )?)
+    }
+
+    fn set_header(&self, message: Message, name: &str, value: &str) -> Result<(), Refused> {
+        Ok(abi::set_header(
+            map(message),
+            name.as_bytes(),
+            value.as_bytes(),
+        )?)
+    }
+
+    fn remove_header(&self, message: Message, name: &str) -> Result<(), Refused> {
+        Ok(abi::remove_header(map(message), name.as_bytes())?)
+    }
+
+    fn request_body(&self) -> Result<Vec<u8>, Refused> {
+        Ok(abi::buffer(Buffer::RequestBody, 0, i32::MAX as usize)?)
+    }
+
+    fn replace_body(&self, message: Message, bytes: &[u8]) -> Result<(), Refused> {
+        let buffer = match message {
+            Message::Request => Buffer::RequestBody,
+            Message::Response => Buffer::ResponseBody,
+        };
+        Ok(abi::set_buffer(buffer, bytes)?)
+    }
+
+    fn set_state(&self, name: &str, value: &str) -> Result<(), Refused> {
+        Ok(abi::set_property(name.as_bytes(), value.as_bytes())?)
+    }
+
+    /// Envoy sends it once the callback has returned.
+    fn reply(&self, reply: &Reply) -> Result<(), Refused> {
+        let details = reply.details.as_bytes();
+        // The body of a gRPC reply becomes `grpc-message`.
+        let body = match reply.grpc {
+            Some(_) => reply.message.as_bytes(),
+            None => &reply.body,
+        };
+        let headers = pairs::write(&reply.headers);
+        Ok(abi::send_reply(
+            reply.status,
+            details,
+            &headers,
+            body,
+            reply.grpc,
+        )?)
+    }
+
+    fn log(&self, severity: Severity, line: &str) {
+        let level = match severity {
+            Severity::Warning => Level::Warn,
+            Severity::Error => Level::Error,
+        };
+        abi::log(level, line);
+    }
+}
+
+thread_local! {
+    /// The host's id of each statistic, sorted by name. Valid for the life of the VM.
+    static IDS: RefCell<Vec<(String, u32)>> = const { RefCell::new(Vec::new()) };
+}
+
+impl Stats for Call {
+    fn count(&self, counter: &Metric, by: u64) -> Result<(), Refused> {
+        Ok(abi::count(id(counter)?, by)?)
+    }
+
+    fn observe(&self, histogram: &Metric, value: u64) -> Result<(), Refused> {
+        Ok(abi::observe(id(histogram)?, value)?)
+    }
+}
+
+/// The host's id of a metric. Each name is defined once: the host keeps what is defined for the life of the VM.
+fn id(metric: &Metric) -> Result<u32, Status> {
+    if let Some(id) = metric.id().get() {
+        return Ok(*id);
+    }
+    let name = metric.rendered();
+    let id = IDS.with_borrow_mut(|ids| {
+        match ids.binary_search_by(|(known, _)| known.as_str().cmp(name)) {
+            Ok(place) => Ok(ids[place].1),
+            Err(place) => {
+                let kind = match metric.kind() {
+                    MetricKind::Counter => Statistic::Counter,
+                    MetricKind::Histogram => Statistic::Histogram,
+                };
+                let id = abi::define_metric(kind, name)?;
+                ids.insert(place, (name.to_owned(), id));
+                Ok(id)
+            }
+        }
+    })?;
+    Ok(*metric.id().get_or_init(|| id))
+}
+
+/// Logs that the host refused an action. The stream goes on; an operator should know.
 #[cold]
-pub(crate) fn complain(what: &str, status: Status) {
-    let line = format!("headgate: the host refused to {what} (status {})", status.0);
+pub(crate) fn complain(action: &str, status: Status) {
+    let line = format!(
+        "headgate: the host refused to {action} (status {})",
+        status.0
+    );
     abi::log(Level::Warn, &line);
 }

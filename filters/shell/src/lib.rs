@@ -1,67 +1,54 @@
-//! The thin shell around the core: the only crate that names `proxy_wasm`.
+//! The filter as a proxy-wasm module: the only crate that names that ABI.
 //!
-//! Place in the flow: between Envoy and [`headgate_core`]. It turns callbacks into calls of the core's state
-//! machine, hands over bytes as the host gave them, and performs the effects that come back. It decides
-//! nothing.
+//! Place in the flow: between Envoy and [`headgate_drive`]. It exports the hooks of the ABI, finds the context of each callback,
+//! and implements the core's ports and the driver's traits with the host's functions. It makes no decision.
 //!
-//! Invariants: no hostcall can trap ([`abi`]); a hook returns at once when its stream does not want the bytes;
-//! a stream ends exactly once, when its context is deleted; what must outlive a configuration lives in [`vms`].
+//! The ABI is bound by hand: a general SDK looks up every callback in several maps, exports hooks that nobody answers, and makes
+//! the module larger.
 //!
-//! | module | what it is |
+//! Invariants: no call to the host can trap ([`abi`]); a callback for an unknown context does nothing.
+//!
+//! | module | contents |
 //! |---|---|
-//! | [`abi`] | the hostcalls, every status a value |
-//! | `alloc` | the allocator |
-//! | [`pairs`] | header maps, as the host serialises them |
-//! | [`host`] | the core's ports over the hostcalls |
-//! | [`perform`] | effects and replies, done |
-//! | [`tally`] | what is counted, until the host is told |
-//! | [`vms`] | what lives as long as the wasm VM |
-//! | [`root`], [`stream`] | the contexts that Envoy calls |
+//! | [`abi`] | the host's functions |
+//! | [`hooks`] | the functions that the host calls |
+//! | [`contexts`] | roots and streams by id |
+//! | [`host`] | the core's ports and the driver's traits |
+//! | [`pairs`] | header maps, as the host serializes them |
+//! | `alloc`, `free_lists` | the allocator |
 
 mod abi;
-// Where there are threads it would not be sound, and nothing of ours runs there.
+// Sound only with one thread, as in a wasm VM.
 #[cfg(target_arch = "wasm32")]
 mod alloc;
+mod contexts;
+#[cfg(target_arch = "wasm32")]
+mod free_lists;
+mod hooks;
 mod host;
 mod pairs;
-mod perform;
-mod root;
-mod stream;
-mod tally;
-mod vms;
-
-use std::cell::Cell;
 
 pub use headgate_core::vm::Stages;
-#[doc(hidden)]
-pub use proxy_wasm;
 
-use crate::root::Root;
-
-thread_local! {
-    /// Which stages this module runs: set once, before the first context.
-    static STAGES: Cell<Stages> = const { Cell::new(Stages { tag: false, limit: false }) };
-}
-
-/// Makes the crate it is written in a module of these stages: `headgate_shell::module!(tag: true, limit: true);`
+/// Makes a module of the crate. The argument: the stages of a configuration that names none.
 #[macro_export]
 macro_rules! module {
-    (tag: $tag:literal, limit: $limit:literal) => {
-        // The SDK's macro exports a function: it need not be documented, and nothing else can see it.
-        #[allow(missing_docs, unreachable_pub)]
-        mod entry {
-            $crate::proxy_wasm::main!({
-                $crate::start($crate::Stages {
-                    tag: $tag,
-                    limit: $limit,
-                });
-            });
+    ($default:expr) => {
+        unsafe extern "C" {
+            fn __wasm_call_ctors();
+        }
+
+        /// Called by the host once, before anything else.
+        #[unsafe(no_mangle)]
+        pub extern "C" fn _initialize() {
+            // SAFETY: a module without `main` runs the constructors of its C library here, once.
+            unsafe { __wasm_call_ctors() };
+            $crate::start($default);
         }
     };
 }
 
-/// Registers the contexts of a module; called once per VM, through [`module!`].
-pub fn start(stages: Stages) {
-    STAGES.with(|cell| cell.set(stages));
-    proxy_wasm::set_root_context(|_| Box::new(Root::new(STAGES.with(Cell::get))));
+/// Prepares the module; called once, by [`module!`]. `default`: the stages of a configuration that names none.
+pub fn start(default: Stages) {
+    contexts::set_default_stages(default);
 }

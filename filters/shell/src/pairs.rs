@@ -1,12 +1,12 @@
-//! Header maps as the host serialises them: a count, that many pairs of lengths, then names and values, each
-//! with a NUL behind it; numbers are little-endian `u32`.
+//! Header maps as the host serializes them: a count, that many pairs of lengths, then names and values, each followed by a NUL.
+//! Numbers are little-endian `u32`.
 //!
-//! Invariant: reading never panics; bytes that do not add up read as `None`.
+//! Invariant: reading never panics; inconsistent bytes read as `None`.
 
 use headgate_core::effects::Name;
 use headgate_core::headers::{Headers, Pair};
 
-/// The headers in a map; the host's empty answer is an empty map.
+/// The headers of a map. No bytes are an empty map.
 pub(crate) fn read(bytes: Vec<u8>) -> Option<Headers> {
     if bytes.is_empty() {
         return Some(Headers::default());
@@ -31,7 +31,7 @@ pub(crate) fn read(bytes: Vec<u8>) -> Option<Headers> {
     whole.then(|| Headers::new(bytes, pairs))
 }
 
-/// A map for the host.
+/// A map in the host's form.
 pub(crate) fn write(headers: &[(Name, String)]) -> Vec<u8> {
     let texts: usize = headers.iter().map(|(n, v)| n.len() + v.len() + 10).sum();
     let mut bytes = Vec::with_capacity(4 + texts);

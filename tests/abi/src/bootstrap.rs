@@ -22,12 +22,7 @@ pub enum Upstreams {
 
 /// A bootstrap, as JSON: Envoy reads that as YAML.
 #[must_use]
-pub fn bootstrap(
-    module: &Path,
-    config: &str,
-    upstreams: &[(&str, SocketAddr)],
-    speaking: Upstreams,
-) -> String {
+pub fn bootstrap(filter: Value, upstreams: &[(&str, SocketAddr)], speaking: Upstreams) -> String {
     let clusters: Vec<Value> = upstreams
         .iter()
         .map(|(v, addr)| cluster(v, *addr, speaking))
@@ -35,7 +30,7 @@ pub fn bootstrap(
     json!({
         // What the shipped bootstrap cuts out of the names of stats.
         "stats_config": shipped("bootstrap.yaml")["stats_config"],
-        "static_resources": {"listeners": [listener(module, config, upstreams)], "clusters": clusters},
+        "static_resources": {"listeners": [listener(filter, upstreams)], "clusters": clusters},
     })
     .to_string()
 }
@@ -74,7 +69,7 @@ fn cluster(version: &str, addr: SocketAddr, speaking: Upstreams) -> Value {
     })
 }
 
-fn listener(module: &Path, config: &str, upstreams: &[(&str, SocketAddr)]) -> Value {
+fn listener(filter: Value, upstreams: &[(&str, SocketAddr)]) -> Value {
     let routes: Vec<Value> = upstreams
         .iter()
         .map(|(version, _)| {
@@ -91,7 +86,7 @@ fn listener(module: &Path, config: &str, upstreams: &[(&str, SocketAddr)]) -> Va
         "access_log": [access_log()],
         // Who says that it comes from here may set the router's timeouts and retries by headers.
         "internal_address_config": {"cidr_ranges": [{"address_prefix": "127.0.0.0", "prefix_len": 8}]},
-        "http_filters": [filter(module, config), router()],
+        "http_filters": [filter, router()],
         "route_config": {"virtual_hosts": [
             {"name": "model-serving/default", "domains": ["*"], "routes": routes},
         ]},
@@ -104,10 +99,40 @@ fn listener(module: &Path, config: &str, upstreams: &[(&str, SocketAddr)]) -> Va
     })
 }
 
-fn filter(module: &Path, config: &str) -> Value {
+/// A module with this text for its configuration, as a filter.
+#[must_use]
+pub fn filter(module: &Path, config: &str) -> Value {
+    json!({"name": "headgate", "typed_config": wasm(module, config)})
+}
+
+/// A filter whose module and configuration are in a file, which Envoy watches; see [`discovery_response`].
+#[must_use]
+pub fn discovered(file: &Path) -> Value {
+    let path = json!({"path": file});
     json!({
         "name": "headgate",
-        "typed_config": {
+        "config_discovery": {
+            "config_source": {"path_config_source": path, "resource_api_version": "V3"},
+            "type_urls": [format!("{TYPES}envoy.extensions.filters.http.wasm.v3.Wasm")],
+        },
+    })
+}
+
+/// The content of that file.
+#[must_use]
+pub fn discovery_response(version: &str, module: &Path, config: &str) -> Value {
+    json!({
+        "version_info": version,
+        "resources": [{
+            "@type": format!("{TYPES}envoy.config.core.v3.TypedExtensionConfig"),
+            "name": "headgate",
+            "typed_config": wasm(module, config),
+        }],
+    })
+}
+
+fn wasm(module: &Path, config: &str) -> Value {
+    json!({
             "@type": format!("{TYPES}envoy.extensions.filters.http.wasm.v3.Wasm"),
             "config": {
                 "name": "headgate",
@@ -123,7 +148,6 @@ fn filter(module: &Path, config: &str) -> Value {
                     "value": config,
                 },
             },
-        },
     })
 }
 

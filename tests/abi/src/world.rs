@@ -9,7 +9,7 @@ use headgate_testkit::envoy::{Envoy, EnvoyError, EnvoyOptions};
 use headgate_testkit::mock_model::{MockAnswer, MockModel, MockOptions, SeenRequest};
 use serde_json::Value;
 
-use crate::bootstrap::{ACCESS_LOG_MARK, Upstreams, bootstrap};
+use crate::bootstrap::{ACCESS_LOG_MARK, Upstreams, bootstrap, filter};
 use crate::module;
 
 /// How long an event of these tests may take.
@@ -67,13 +67,28 @@ pub async fn try_start_speaking(
     workers: u32,
     speaking: Upstreams,
 ) -> Result<World, EnvoyError> {
+    try_start_filter(filter(module, config), workers, speaking).await
+}
+
+/// The same with any filter.
+///
+/// # Errors
+/// As [`try_start`].
+///
+/// # Panics
+/// As [`try_start`].
+pub async fn try_start_filter(
+    filter: Value,
+    workers: u32,
+    speaking: Upstreams,
+) -> Result<World, EnvoyError> {
     let model = async |version| {
         let model = MockModel::start(MockOptions::new("m", version)).await;
         model.expect("a mock model")
     };
     let models = [model("v1").await, model("v2").await];
     let upstreams = [("v1", models[0].addr()), ("v2", models[1].addr())];
-    let text = bootstrap(module, config, &upstreams, speaking);
+    let text = bootstrap(filter, &upstreams, speaking);
     let mut options = EnvoyOptions::new(text);
     options.concurrency = workers;
     let mut envoy = Envoy::start(options).await?;

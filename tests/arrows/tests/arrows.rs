@@ -67,10 +67,16 @@ const RULES: &[Rule] = &[
         says: "`core` contract, dialect, governor",
     },
     Rule {
-        name: "headgate-shell",
+        name: "headgate-drive",
         ours: &["headgate-core"],
+        outside: Only(&[]),
+        says: "`drive` core: effects performed over two traits, without an ABI",
+    },
+    Rule {
+        name: "headgate-shell",
+        ours: &["headgate-core", "headgate-drive"],
         outside: Only(&["proxy-wasm"]),
-        says: "`shell` core, proxy-wasm: the only crate that names proxy_wasm",
+        says: "`shell` core, drive, proxy-wasm: the only crate that names that ABI",
     },
     Rule {
         name: "module-headgate",
@@ -318,6 +324,7 @@ fn the_halves_meet_only_in_the_contract_and_the_binary() {
         "headgate-contract",
         "headgate-dialect",
         "headgate-core",
+        "headgate-drive",
         "headgate-shell",
     ];
     let control_plane = [

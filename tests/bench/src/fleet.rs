@@ -16,7 +16,7 @@ use headgate_contract::{BucketRule, FilterConfig, Role, names};
 use headgate_model::{
     Carrier, CarrierKey, LabelKeys, NamespacePlan, Objects, Pod, Registry, Scales, plan,
 };
-use headgate_translate::{Code, Modules, Options, Rejected, ScopeSpec, snapshot};
+use headgate_translate::{Code, Options, Rejected, ScopeSpec, snapshot};
 use headgate_xds::{Kind, Snapshot};
 use prost::Message;
 
@@ -143,9 +143,9 @@ fn scope(namespace: &str) -> ScopeSpec {
 
 fn options(namespace: &str) -> Options {
     // Listener and filters are this bench's own; of the snapshot, routes, clusters and endpoints are used.
-    let code = || Code::File("unused.wasm".to_owned());
+    let module = Code::File("unused.wasm".to_owned());
     let domains = [(namespace.to_owned(), vec!["*".to_owned()])];
-    Options::new(Modules::of(|_| code()), domains)
+    Options::new(module, domains)
 }
 
 fn config(
@@ -162,6 +162,7 @@ fn config(
         bucket: serde_json::from_value(bucket).map_err(|e| refused(&e))?,
     });
     let config = FilterConfig {
+        stages: None,
         role: Role::Decide,
         retry: 0,
         max_body_bytes: 8 << 20,

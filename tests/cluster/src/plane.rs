@@ -24,17 +24,17 @@ pub struct Plane {
     xds: SocketAddr,
     admin: SocketAddr,
     client: HttpClient,
-    /// Its own copy of the modules: beside them it writes files named by their content.
-    _modules: TempDir,
+    /// Its own copy of the module: beside it, the control plane writes a file named by its content.
+    _module: TempDir,
 }
 
 impl Plane {
-    /// Starts it over what a kubeconfig names, with the modules that ship and further arguments. Not awaited.
+    /// Starts it over what a kubeconfig names, with the module that ships and further arguments. Not awaited.
     ///
     /// # Errors
-    /// [`ClusterError`]: no binary, no modules, no free port.
+    /// [`ClusterError`]: no binary, no module, no free port.
     pub fn start(kubeconfig: &Path, more: &[String]) -> Result<Self, ClusterError> {
-        let modules = modules()?;
+        let module = module()?;
         let free = || free_addr().map_err(ClusterError::os("a free port"));
         let (xds, admin) = (free()?, free()?);
         let own = ["serve", "--kube", "--access-log", "none", "--kubeconfig"].map(OsString::from);
@@ -42,7 +42,7 @@ impl Plane {
             .args(own)
             .arg(kubeconfig)
             .arg("--wasm")
-            .arg(modules.path())
+            .arg(module.path())
             .args(["--xds-address".to_owned(), xds.to_string()])
             .args(["--admin-address".to_owned(), admin.to_string()])
             .args(more);
@@ -52,7 +52,7 @@ impl Plane {
             xds,
             admin,
             client: HttpClient::new(),
-            _modules: modules,
+            _module: module,
         })
     }
 
@@ -184,13 +184,12 @@ pub struct Memory {
     pub most: u64,
 }
 
-fn modules() -> Result<TempDir, ClusterError> {
+fn module() -> Result<TempDir, ClusterError> {
     let dir = tempfile::tempdir().map_err(ClusterError::os("a temporary directory"))?;
-    for module in tools::wasm_modules()? {
-        let name = module.file_name().unwrap_or_default();
-        std::fs::copy(&module, dir.path().join(name))
-            .map_err(ClusterError::os(module.display().to_string()))?;
-    }
+    let module = tools::wasm_module()?;
+    let name = module.file_name().unwrap_or_default();
+    std::fs::copy(&module, dir.path().join(name))
+        .map_err(ClusterError::os(module.display().to_string()))?;
     Ok(dir)
 }
 

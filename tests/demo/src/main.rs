@@ -26,7 +26,7 @@ Where it listens:
 
 What it runs:
   HEADGATE_BIN   the control plane's binary    [`headgate` beside this program]
-  HEADGATE_WASM  the directory of the modules  [dist]
+  HEADGATE_WASM  the directory of headgate.wasm  [dist]
   ENVOY          the Envoy binary              [`envoy` on PATH]
   KUBEBUILDER_ASSETS  etcd, kube-apiserver, kube-controller-manager and kubectl, for --kubernetes";
 

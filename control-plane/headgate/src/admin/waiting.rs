@@ -115,7 +115,7 @@ fn crowded() -> Response {
 mod tests {
     use headgate_kubernetes::faults::Faults;
     use headgate_model::LabelKeys;
-    use headgate_translate::{Code, Modules, Options};
+    use headgate_translate::{Code, Options};
     use headgate_xds::{Fleet, Loads};
     use tokio::sync::watch;
 
@@ -141,7 +141,7 @@ mod tests {
             namespaces: Vec::new(),
             listen: "127.0.0.1:10000".parse().unwrap(),
         };
-        let modules = Modules::of(|_| Code::File("/m.wasm".to_owned()));
+        let module = Code::File("/m.wasm".to_owned());
         let (ending, closing) = watch::channel(false);
         let (_published, published) = watch::channel(None);
         let admin = Admin {
@@ -149,7 +149,7 @@ mod tests {
             api: None,
             faults: Faults::default(),
             keys: LabelKeys::default(),
-            scopes: SnapshotStore::new(rules, Options::new(modules, [])),
+            scopes: SnapshotStore::new(rules, Options::new(module, [])),
             fleet: Fleet::default(),
             loads: Loads::default(),
             metrics: Arc::new(Metrics::default()),

@@ -56,7 +56,7 @@ pub(crate) struct InputArgs {
         env = "HEADGATE_LISTEN"
     )]
     pub listen: SocketAddr,
-    /// Directory with headgate.wasm, traffic-tag.wasm and token-bucket.wasm, readable by the proxies under the same path.
+    /// Directory with headgate.wasm, readable by the proxies under the same path.
     #[arg(
         long,
         value_name = "DIR",
@@ -64,7 +64,7 @@ pub(crate) struct InputArgs {
         env = "HEADGATE_WASM"
     )]
     pub wasm: PathBuf,
-    /// Send the modules' bytes instead of their paths, for proxies that cannot read --wasm.
+    /// Send the module's bytes instead of its path, for proxies that cannot read --wasm.
     #[arg(long)]
     pub wasm_inline: bool,
     /// The proxies' access log, as they see the path; `none` for no log.

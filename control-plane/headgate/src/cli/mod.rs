@@ -161,7 +161,7 @@ pub(crate) struct ValidateArgs {
 #[derive(Debug, Args)]
 #[command(after_help = "\
 What is wrong goes to standard error. Exit codes: 0, also where something is left out; 2 when there is nothing to show: \
-a directory or a Kubernetes API that cannot be read, a plan that cannot be translated. Without --wasm's modules the \
+a directory or a Kubernetes API that cannot be read, a plan that cannot be translated. Without --wasm's module the \
 filters are shown without their code.")]
 pub(crate) struct TranslateArgs {
     /// What would be served.

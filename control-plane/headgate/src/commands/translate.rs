@@ -22,12 +22,12 @@ use headgate_report::{percent, severity};
 /// Unreadable directories or a Kubernetes API that does not answer, and a plan that cannot be translated.
 pub(crate) fn run(args: &TranslateArgs) -> Result<ExitCode, Failure> {
     let observed = source::read(&args.input)?;
-    let modules = modules::offer(&args.input.wasm, args.input.wasm_inline);
-    let modules = modules.unwrap_or_else(|error| {
+    let module = modules::offer(&args.input.wasm, args.input.wasm_inline);
+    let module = module.unwrap_or_else(|error| {
         eprintln!("info: {error}. Without it the filters are shown without their code");
         modules::without_code()
     });
-    let options = settings::options(&args.input, modules, Duration::from_secs(60))?;
+    let options = settings::options(&args.input, module, Duration::from_secs(60))?;
     let registry = Registry::build(&observed.objects, &args.input.labels.keys())
         .with_root_namespace(args.input.root_namespace.as_deref());
     // As one that starts now serves it: a first reading counts at once.

@@ -82,6 +82,7 @@ pub(crate) fn run(args: &ValidateArgs) -> Result<ExitCode, Failure> {
     lines.dedup();
     for (namespace, view) in &plan.namespaces {
         let config = FilterConfig {
+            stages: None,
             role: Role::Decide,
             retry: 0,
             max_body_bytes: 1 << 20,

@@ -1,26 +1,25 @@
-//! The wasm modules as proxies get them: a file whose name contains its SHA-256, or the bytes.
+//! The wasm module as proxies get it: a file whose name contains its SHA-256, or its bytes.
 //!
-//! To Envoy a module under the same path is the same module, so a swap must change the name. The named copies lie
-//! beside the originals; old ones stay, since a proxy may still be loading them. While serving, [`watch`] looks for
-//! modules that were replaced.
+//! To Envoy, a module with the same path is the same module, so a swap must change the name. The named copy is beside the original;
+//! old copies stay, because a proxy may still be loading one. While serving, [`watch`] detects that the module was replaced.
 
 mod watch;
 mod whole;
 
 use std::path::{Path, PathBuf};
 
-use headgate_translate::{Code, Modules};
+use headgate_translate::Code;
 use sha2::{Digest, Sha256};
 
 pub(crate) use watch::Watched;
 
-/// The modules that ship, named as their files are.
-const NAMES: [&str; 3] = ["headgate", "traffic-tag", "token-bucket"];
+/// The file's name without its ending. One module does the work of every filter: its configuration says which stages it runs.
+const NAME: &str = "headgate";
 
-/// Why the modules cannot be offered.
+/// Why the module cannot be offered.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ModuleError {
-    /// A module is missing or unreadable.
+    /// The module is missing or unreadable.
     #[error("--wasm: cannot read {}: {source}. Run `make wasm`, or name the directory that holds it", path.display())]
     Read {
         /// The file.
@@ -28,15 +27,15 @@ pub(crate) enum ModuleError {
         /// Why.
         source: std::io::Error,
     },
-    /// What was read is no module.
+    /// The file is not a module.
     #[error("--wasm: {} is not a WebAssembly module", path.display())]
     NotWasm {
         /// The file.
         path: PathBuf,
     },
-    /// What was read ends too early, or is damaged.
-    #[error("--wasm: {} is not whole: {why}. Write it anew, under another name first, then rename it", path.display())]
-    NotWhole {
+    /// The file ends too early, or is damaged.
+    #[error("--wasm: {} is truncated: {why}; write to a temporary file and rename it", path.display())]
+    Truncated {
         /// The file.
         path: PathBuf,
         /// What is wrong with it.
@@ -52,31 +51,22 @@ pub(crate) enum ModuleError {
     },
 }
 
-/// Offers the modules of `dir`.
+/// A module without code, to inspect everything else.
+pub(crate) fn without_code() -> Code {
+    Code::Inline(b"".as_slice().into())
+}
+
+/// The path of the module in `dir`.
+fn path_in(dir: &Path) -> PathBuf {
+    dir.join(format!("{NAME}.wasm"))
+}
+
+/// Offers the module of `dir`.
 ///
 /// # Errors
 /// [`ModuleError`], naming the file and the fix.
-pub(crate) fn offer(dir: &Path, inline: bool) -> Result<Modules, ModuleError> {
-    let [fused, traffic_tag, token_bucket] = NAMES.map(|name| one(dir, name, inline));
-    Ok(Modules {
-        fused: fused?,
-        traffic_tag: traffic_tag?,
-        token_bucket: token_bucket?,
-    })
-}
-
-/// Modules without code, for a look at everything else.
-pub(crate) fn without_code() -> Modules {
-    let code = || Code::Inline(b"".as_slice().into());
-    Modules {
-        fused: code(),
-        traffic_tag: code(),
-        token_bucket: code(),
-    }
-}
-
-fn one(dir: &Path, name: &str, inline: bool) -> Result<Code, ModuleError> {
-    let path = dir.join(format!("{name}.wasm"));
+pub(crate) fn offer(dir: &Path, inline: bool) -> Result<Code, ModuleError> {
+    let path = path_in(dir);
     let read = |source| ModuleError::Read {
         path: path.clone(),
         source,
@@ -86,7 +76,7 @@ fn one(dir: &Path, name: &str, inline: bool) -> Result<Code, ModuleError> {
         return Err(ModuleError::NotWasm { path });
     }
     if let Err(why) = whole::check(&bytes) {
-        return Err(ModuleError::NotWhole { path, why });
+        return Err(ModuleError::Truncated { path, why });
     }
     if inline {
         return Ok(Code::Inline(bytes.into()));
@@ -96,7 +86,7 @@ fn one(dir: &Path, name: &str, inline: bool) -> Result<Code, ModuleError> {
         .map(|byte| format!("{byte:02x}"))
         .collect();
     let dir = dir.canonicalize().map_err(read)?;
-    let named = dir.join(format!("{name}-{sha}.wasm"));
+    let named = dir.join(format!("{NAME}-{sha}.wasm"));
     if !named.exists() {
         write(&named, &bytes).map_err(|source| ModuleError::Write {
             path: named.clone(),
@@ -106,7 +96,7 @@ fn one(dir: &Path, name: &str, inline: bool) -> Result<Code, ModuleError> {
     Ok(Code::File(named.to_string_lossy().into_owned()))
 }
 
-/// Whole or not at all: a proxy may load it the moment it has its name.
+/// Writes the whole file or nothing: a proxy may load it as soon as it has its name.
 fn write(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     let part = path.with_extension(format!("part-{}", std::process::id()));
     std::fs::write(&part, bytes)?;
@@ -120,9 +110,7 @@ mod tests {
 
     fn dir_with(content: &[u8]) -> tempfile::TempDir {
         let dir = tempfile::tempdir().unwrap();
-        for name in NAMES {
-            std::fs::write(dir.path().join(format!("{name}.wasm")), content).unwrap();
-        }
+        std::fs::write(path_in(dir.path()), content).unwrap();
         dir
     }
 
@@ -130,10 +118,10 @@ mod tests {
     fn rule_09_a_modules_file_is_named_by_the_sha_256_of_its_bytes_so_a_swap_is_a_change() {
         let (one, two) = (whole::module(b"one"), whole::module(b"two"));
         let dir = dir_with(&one);
-        let first = offer(dir.path(), false).unwrap().fused;
-        assert_eq!(offer(dir.path(), false).unwrap().fused, first);
+        let first = offer(dir.path(), false).unwrap();
+        assert_eq!(offer(dir.path(), false).unwrap(), first);
         std::fs::write(dir.path().join("headgate.wasm"), &two).unwrap();
-        let second = offer(dir.path(), false).unwrap().fused;
+        let second = offer(dir.path(), false).unwrap();
         assert_ne!(second, first);
         let (Code::File(first), Code::File(second)) = (first, second) else {
             unreachable!()

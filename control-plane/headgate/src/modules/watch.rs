@@ -1,61 +1,60 @@
-//! Looks whether the modules in `--wasm` were replaced, and offers the new ones: a hot swap is a file moved into place.
+//! Watch on the module in `--wasm`: a file that is moved into place is a hot swap.
 //!
-//! Invariant: what is offered was read whole. A writer at work is waited for: a change counts once two looks in a
-//! row found the files the same; broken modules change nothing but the problem that `status` shows.
+//! Invariant: what is offered was read as a whole. While a file is being written, the watch waits: a change counts once two looks in
+//! a row found the same file. A broken module changes nothing but the problem that `status` shows.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use headgate_publisher::{ModuleProblem, Offered};
-use headgate_translate::Modules;
+use headgate_translate::Code;
 use tokio::sync::watch;
 
-use super::{ModuleError, NAMES, offer};
+use super::{ModuleError, offer, path_in};
 
-/// Time between two looks at the files.
+/// Time between two looks at the file.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 
 /// What tells one writing of a file from another: size, time and inode; `None` for a file that is not there.
 type Stamp = Option<(u64, SystemTime, u64)>;
-type Stamps = [Stamp; NAMES.len()];
 
-/// A directory of modules, and what was taken from it.
+/// The directory of the module, and what was read from it.
 #[derive(Debug)]
 pub(crate) struct Watched {
     dir: PathBuf,
     inline: bool,
-    seen: Stamps,
-    taken: Stamps,
+    seen: Stamp,
+    taken: Stamp,
     offered: watch::Sender<Offered>,
 }
 
 impl Watched {
-    /// Offers the modules of `dir` for the first time.
+    /// Offers the module of `dir` for the first time.
     ///
     /// # Errors
-    /// [`ModuleError`]: there is no last good module to fall back to.
+    /// [`ModuleError`]: there is no last valid module to fall back to.
     pub(crate) fn new(dir: &Path, inline: bool) -> Result<Self, ModuleError> {
-        // Before the content: what is written after this look is seen by the next.
-        let stamps = stamps(dir);
-        let modules = offer(dir, inline)?;
+        // Before the content: the next look sees what is written after this one.
+        let stamp = stamp(&path_in(dir));
+        let module = offer(dir, inline)?;
         Ok(Self {
             dir: dir.to_owned(),
             inline,
-            seen: stamps,
-            taken: stamps,
+            seen: stamp,
+            taken: stamp,
             offered: watch::Sender::new(Offered {
-                modules,
+                module,
                 problem: None,
             }),
         })
     }
 
-    /// What is offered, now and later.
+    /// The offered module, now and later.
     pub(crate) fn offered(&self) -> watch::Receiver<Offered> {
         self.offered.subscribe()
     }
 
-    /// Looks round until nobody wants to know any more.
+    /// Looks at the file until nobody subscribes any more.
     pub(crate) async fn run(mut self) {
         loop {
             tokio::select! {
@@ -66,12 +65,12 @@ impl Watched {
     }
 
     fn look(&mut self) {
-        let stamps = stamps(&self.dir);
-        let quiet = std::mem::replace(&mut self.seen, stamps) == stamps;
-        if !quiet || stamps == self.taken {
+        let stamp = stamp(&path_in(&self.dir));
+        let quiet = std::mem::replace(&mut self.seen, stamp) == stamp;
+        if !quiet || stamp == self.taken {
             return;
         }
-        self.taken = stamps;
+        self.taken = stamp;
         let read = offer(&self.dir, self.inline);
         self.offered.send_if_modified(|offered| {
             let next = after(offered, read);
@@ -82,35 +81,29 @@ impl Watched {
     }
 }
 
-/// The modules to offer after a read of the files.
-fn after(offered: &Offered, read: Result<Modules, ModuleError>) -> Offered {
-    {
-        match read {
-            Ok(modules) => {
-                if modules != offered.modules {
-                    tracing::info!("a module was replaced");
-                }
-                Offered {
-                    modules,
-                    problem: None,
-                }
+/// The module to offer after a read of the file.
+fn after(offered: &Offered, read: Result<Code, ModuleError>) -> Offered {
+    match read {
+        Ok(module) => {
+            if module != offered.module {
+                tracing::info!("the module was replaced");
             }
-            Err(error) => {
-                tracing::error!(%error, "a module cannot be offered: the last good one stays");
-                Offered {
-                    modules: offered.modules.clone(),
-                    problem: Some(ModuleProblem {
-                        message: error.to_string(),
-                        since: SystemTime::now(),
-                    }),
-                }
+            Offered {
+                module,
+                problem: None,
+            }
+        }
+        Err(error) => {
+            tracing::error!(%error, "the module cannot be offered; proxies keep the last valid one");
+            Offered {
+                module: offered.module.clone(),
+                problem: Some(ModuleProblem {
+                    message: error.to_string(),
+                    since: SystemTime::now(),
+                }),
             }
         }
     }
-}
-
-fn stamps(dir: &Path) -> Stamps {
-    NAMES.map(|name| stamp(&dir.join(format!("{name}.wasm"))))
 }
 
 fn stamp(path: &Path) -> Stamp {
@@ -134,9 +127,7 @@ mod tests {
     impl Dir {
         fn new() -> Self {
             let dir = tempfile::tempdir().unwrap();
-            for name in NAMES {
-                std::fs::write(dir.path().join(format!("{name}.wasm")), module(b"one")).unwrap();
-            }
+            std::fs::write(path_in(dir.path()), module(b"one")).unwrap();
             let watched = Watched::new(dir.path(), false).unwrap();
             Self { dir, watched }
         }
@@ -160,8 +151,7 @@ mod tests {
         dir.write(&module(b"the second, longer"));
         assert_eq!(dir.look(), first, "its writer was still at work");
         let second = dir.look();
-        assert_ne!(second.modules.fused, first.modules.fused);
-        assert_eq!(second.modules.traffic_tag, first.modules.traffic_tag);
+        assert_ne!(second.module, first.module);
         assert_eq!(dir.look(), second);
     }
 
@@ -174,7 +164,7 @@ mod tests {
             dir.write(broken);
             dir.look();
             let offered = dir.look();
-            assert_eq!(offered.modules, first.modules);
+            assert_eq!(offered.module, first.module);
             let problem = offered.problem.unwrap();
             assert!(problem.message.contains("headgate.wasm"), "{problem:?}");
         }
@@ -185,6 +175,6 @@ mod tests {
         dir.look();
         let mended = dir.look();
         assert_eq!(mended.problem, None);
-        assert_ne!(mended.modules, first.modules);
+        assert_ne!(mended.module, first.module);
     }
 }

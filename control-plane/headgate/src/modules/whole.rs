@@ -1,7 +1,6 @@
-//! Whether the bytes of a module are all there: a file that is being written must not reach a proxy.
+//! Check that a module is complete: a file that is still being written must not reach a proxy.
 //!
-//! It follows the sections to the last byte and decodes none of them; whether the code is any good, Envoy judges
-//! (and its refusal is shown). Format: <https://webassembly.github.io/spec/core/binary/modules.html>.
+//! It follows the sections to the last byte and decodes none of them. Envoy validates the code, and its refusal is shown. Format: <https://webassembly.github.io/spec/core/binary/modules.html>.
 
 /// `\0asm` and version 1.
 const PREAMBLE: &[u8] = b"\0asm\x01\0\0\0";

@@ -2,7 +2,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use headgate_model::{Carrier, LabelKeys, Objects, Pod, Policy, Registry, Scales, plan};
-use headgate_translate::{Code, Modules, Options};
+use headgate_translate::{Code, Options};
 use headgate_xds::fleet::{Progress, StreamId};
 use headgate_xds::session::{Acked, KindStatus, Nacked, Protocol};
 use headgate_xds::{Origin, Peer, Resource, Snapshot, SnapshotProvider};
@@ -76,8 +76,8 @@ fn with_policy(mut objects: Objects, name: &str, capacity: u32) -> Objects {
     objects
 }
 
-fn modules(name: &str) -> Modules {
-    Modules::of(|_| Code::File(format!("/{name}.wasm")))
+fn module(name: &str) -> Code {
+    Code::File(format!("/{name}.wasm"))
 }
 
 impl Stage {
@@ -90,7 +90,7 @@ impl Stage {
             listen: "127.0.0.1:10000".parse().unwrap(),
         };
         let domains = [("default".to_owned(), vec!["*".to_owned()])];
-        let scopes = SnapshotStore::new(rules, Options::new(modules("one"), domains));
+        let scopes = SnapshotStore::new(rules, Options::new(module("one"), domains));
         let scope = scopes.scope(&Peer::default()).unwrap();
         let snapshots = scopes.snapshots(&Peer::default()).unwrap();
         let mut stage = Self {
@@ -106,7 +106,7 @@ impl Stage {
     fn publish(&mut self, objects: &Objects, code: &str) {
         let registry = Registry::build(objects, &LabelKeys::default());
         self.plan = Arc::new(plan(&registry, objects, &Scales::default()));
-        self.scopes.publish(self.plan.clone(), &modules(code));
+        self.scopes.publish(self.plan.clone(), &module(code));
     }
 
     /// A resource that proxies should run.
@@ -262,7 +262,7 @@ fn filters_are_made_of_the_policies_or_else_of_the_models_that_changed() {
         stage.said(&stage.rejects(kind, name, Some(&second))),
         told("deployment default/llama-one", words)
     );
-    // Other modules are no object's doing; nor is the first configuration of a proxy.
+    // No object causes another module; nor does one cause the first configuration of a proxy.
     stage.publish(&half, "two");
     let words = "filter configuration headgate, and";
     assert_eq!(

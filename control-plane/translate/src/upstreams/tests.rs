@@ -18,7 +18,7 @@ use proptest::prelude::*;
 use prost::Message;
 
 use super::*;
-use crate::{Code, Modules, Options, ScopeSpec, snapshot};
+use crate::{Code, Options, ScopeSpec, snapshot};
 
 /// A version of model `m`: its name, endpoints, protocol, weight and annotations.
 #[derive(Debug, Clone)]
@@ -102,8 +102,8 @@ fn translated(specs: &[Spec]) -> Snapshot {
         &objects,
         &Scales::default(),
     );
-    let modules = Modules::of(|_| Code::File("/modules/headgate.wasm".to_owned()));
-    let mut options = Options::new(modules, [("default".to_owned(), vec!["*".to_owned()])]);
+    let module = Code::File("/modules/headgate.wasm".to_owned());
+    let mut options = Options::new(module, [("default".to_owned(), vec!["*".to_owned()])]);
     options.upstream_ca = "/ca.crt".to_owned();
     let scope = ScopeSpec {
         follow: false,

@@ -6,7 +6,7 @@ use headgate_contract::names;
 use headgate_model::{
     Address, Carrier, CarrierKey, LabelKeys, Objects, Pod, Policy, Registry, Scales, plan,
 };
-use headgate_translate::{Code, Modules, Options, ScopeSpec, snapshot};
+use headgate_translate::{Code, Options, ScopeSpec, snapshot};
 use headgate_xds::Snapshot;
 use serde::de::DeserializeOwned;
 
@@ -89,11 +89,11 @@ pub(crate) fn objects<const N: usize>(carriers: [Carrier; N]) -> Objects {
 pub(crate) fn translated(objects: &Objects) -> Snapshot {
     let registry = Registry::build(objects, &LabelKeys::default());
     let plan = plan(&registry, objects, &Scales::default());
-    let modules = Modules::of(|_| Code::File("/modules/headgate-0123.wasm".to_owned()));
+    let module = Code::File("/modules/headgate-0123.wasm".to_owned());
     let domains = [("default".to_owned(), vec!["*".to_owned()])];
     let options = Options {
         access_log: Some("/dev/stdout".to_owned()),
-        ..Options::new(modules, domains)
+        ..Options::new(module, domains)
     };
     let scope = ScopeSpec {
         follow: false,

@@ -1,8 +1,8 @@
-//! What is charged for a request that failed, or whose client left.
+//! Charges for a request that failed, or whose client left.
 
 use serde::{Deserialize, Serialize};
 
-/// What is charged for a request that failed, by how it failed. A request that never reached an upstream is never charged.
+/// The charge for a request that failed, by the kind of failure. A request that never reached an upstream is never charged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
@@ -31,7 +31,7 @@ impl Default for OnFailure {
     }
 }
 
-/// What a failed request is charged.
+/// A charge for a failed request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
@@ -42,13 +42,13 @@ pub enum FailureCharge {
     Prompt,
     /// The reservation.
     Reservation,
-    /// The prompt and what the model generates in the time that passed: seconds from forwarding to the end of the request,
-    /// times `n`, times the tokens per second of this version's recent answers. At most the reservation, which is also
-    /// charged before the first such answer.
+    /// The prompt, and what the model generates in the elapsed time: seconds from forwarding to the end of the request,
+    /// times `n`, times the tokens per second of this version's recent responses. At most the reservation, which is also
+    /// charged before the first such response.
     Elapsed,
 }
 
-/// What is charged for a request whose client left after it was forwarded and before anything was generated.
+/// The charge for a request whose client left after it was forwarded and before anything was generated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]

@@ -1,4 +1,4 @@
-//! As written: `profile` names the section that counts.
+//! The bucket as written: `profile` selects one of the sections `tokens` and `semantic`.
 
 use serde::{Deserialize, Serialize};
 
@@ -35,7 +35,7 @@ pub(super) struct Bucket {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     semantic: Option<Semantic>,
     /// UTF-8 bytes per token: of the prompt before usage is known (messages, tools, tool calls and schemas, as they are
-    /// sent; a picture, sound or file counts 765 tokens), and of an answer that reports no usage. 0.25–64, default 4.
+    /// sent; an image, audio or file counts 765 tokens), and of a response that reports no usage. 0.25–64, default 4.
     #[serde(default = "four")]
     #[cfg_attr(feature = "schema", schemars(extend("minimum" = 0.25, "maximum" = 64, "x-kubernetes-validations" = crate::rules::of(&[crate::rules::SIX_DIGITS, ("self >= 0.25", "write 0.25 to 64")]))))]
     bytes_per_token: Decimal,
@@ -47,26 +47,26 @@ pub(super) struct Bucket {
     /// What to do when the shared cell stays contended. Default `refuse`.
     #[serde(default)]
     on_contention: OnContention,
-    /// What a request is finally charged for. Default `usage`.
+    /// The basis of the final charge. Default `usage`.
     #[serde(default)]
     settle_on: SettleOn,
-    /// What is charged when the answer cannot be read (compressed, unknown dialect). Default `bytes`.
+    /// The charge for a response that cannot be read (compressed, unknown dialect). Default `bytes`.
     #[serde(default)]
     unreadable: Unreadable,
-    /// Whether the upstream is asked to report the usage of a stream. `ask`: a streamed OpenAI request that does not ask for
-    /// usage gets `stream_options.include_usage`, and the extra event is taken out of the answer again; where several
-    /// buckets apply, all of them have to say `ask`. `observe`: requests and answers stay as they are, and a stream without
-    /// usage is charged by the text that flowed. Default `ask`.
+    /// Whether the upstream is asked to report the usage of a stream. `ask`: a streamed OpenAI request without
+    /// `stream_options.include_usage` gets it, and the extra event is removed from the response again; if several buckets
+    /// apply, all of them must have `ask`. `observe`: requests and responses are not changed, and a stream without usage is
+    /// charged by its text. Default `ask`.
     #[serde(default)]
     usage: UsageReport,
-    /// What is charged for a request that failed, by how it failed. Usage or generated text in an error answer is charged
-    /// whatever is written here.
+    /// The charge for a request that failed, by the kind of failure. Usage or generated text in an error response is always
+    /// charged.
     #[serde(default)]
     on_failure: OnFailure,
-    /// What is charged for a request whose client left after it was forwarded and before anything was generated. Default `elapsed`.
+    /// The charge for a request whose client left after it was forwarded and before anything was generated. Default `elapsed`.
     #[serde(default)]
     abandoned: Abandoned,
-    /// The longest `Retry-After` that a client is expected to wait for, such as `60s`: beyond it a refusal carries
+    /// The longest `Retry-After` that a client is expected to wait for, such as `60s`. A refusal with a longer one carries
     /// `x-should-retry: false`, which OpenAI's SDKs obey. 0s–24h, default 60s.
     #[serde(default = "client_wait")]
     #[cfg_attr(feature = "schema", schemars(extend("x-kubernetes-validations" = crate::rules::of(&[crate::rules::UP_TO_A_DAY]))))]

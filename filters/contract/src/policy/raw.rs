@@ -1,4 +1,4 @@
-//! Policies as written, with what their fields have to hold between them.
+//! Policies as written, with the rules between their fields.
 
 use serde::{Deserialize, Serialize};
 
@@ -24,7 +24,7 @@ fn is_false(flag: &bool) -> bool {
     !*flag
 }
 
-/// What the API server is told of the three fields, as [`Target`]'s parser has it.
+/// The API server's rule for the three fields, equal to that of [`Target`]'s parser.
 #[cfg(feature = "schema")]
 const ONE_TARGET: (&str, &str) = (
     "(has(self.targetRefs) ? 1 : 0) + (has(self.models) ? 1 : 0) + (has(self.selector) ? 1 : 0) <= 1",
@@ -38,7 +38,7 @@ const ONE_TARGET: (&str, &str) = (
 #[cfg_attr(feature = "schema", schemars(rename = "TokenBucketPolicySpec"))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(super) struct TokenBucketPolicySpec {
-    /// The objects whose models it is for. Excludes `models` and `selector`; with none of the three: every model of the
+    /// The objects whose models it applies to. Excludes `models` and `selector`. Without all three: every model of the
     /// namespace, and from the root namespace every model of every namespace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "schema", schemars(length(min = 1, max = super::target::MAX_REFS)))]
@@ -50,7 +50,7 @@ pub(super) struct TokenBucketPolicySpec {
     /// Models one of whose carriers has these labels. Excludes `targetRefs` and `models`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     selector: Option<Selector>,
-    /// In the root namespace: a ceiling, which no policy of another namespace replaces. Without effect elsewhere. Default false.
+    /// In the root namespace: no policy of another namespace replaces this one. No effect elsewhere. Default false.
     #[serde(default, rename = "override", skip_serializing_if = "is_false")]
     overrides: bool,
     /// Every bucket must have room; all of them are charged, or none. Each name once.
@@ -112,7 +112,7 @@ impl From<super::TokenBucketPolicySpec> for TokenBucketPolicySpec {
 #[cfg_attr(feature = "schema", schemars(rename = "TrafficTagPolicySpec"))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(super) struct TrafficTagPolicySpec {
-    /// The objects whose models it is for. Excludes `models` and `selector`; with none of the three: every model of the
+    /// The objects whose models it applies to. Excludes `models` and `selector`. Without all three: every model of the
     /// namespace, and from the root namespace every model of every namespace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "schema", schemars(length(min = 1, max = super::target::MAX_REFS)))]
@@ -124,14 +124,14 @@ pub(super) struct TrafficTagPolicySpec {
     /// Models one of whose carriers has these labels. Excludes `targetRefs` and `models`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     selector: Option<Selector>,
-    /// In the root namespace: a ceiling, which no policy of another namespace replaces. Without effect elsewhere. Default false.
+    /// In the root namespace: no policy of another namespace replaces this one. No effect elsewhere. Default false.
     #[serde(default, rename = "override", skip_serializing_if = "is_false")]
     overrides: bool,
     /// Request header that names the tenant. Default `x-tenant-id`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "schema", schemars(extend("x-kubernetes-validations" = crate::rules::of(&[crate::rules::NOT_A_TAG]))))]
     tenant_header: Option<HeaderName>,
-    /// What keeps a session on its version: the first that is present wins. Default: the headers that name a conversation
+    /// What keeps a session on its version: the first key that a request has. Default: the headers that name a conversation
     /// (`x-conversation-id`, `x-session-id`, `x-claude-code-session-id`, `session-id`, `session_id`, `x-session-affinity`,
     /// `x-opencode-session`, `x-openwebui-chat-id`, `x-litellm-session-id`, `helicone-session-id`,
     /// `x-grok-conv-id`, `x-dynamo-session-id`), those that name a user (`x-user-id`, `x-openwebui-user-id`), the body fields,
@@ -139,16 +139,16 @@ pub(super) struct TrafficTagPolicySpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "schema", schemars(length(max = MAX_TAGGING)))]
     session_keys: Option<Vec<SessionKey>>,
-    /// What a pin to an unknown version gets. Default `refuse`.
+    /// The response to a pin to an unknown version. Default `refuse`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     unknown_version: Option<UnknownVersion>,
     /// Whether the tags also travel as members of `baggage`. Default true.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     baggage: Option<bool>,
-    /// Whether the tags are also filter state `wasm.headgate.<tag>`, for this proxy's access log and telemetry; without it, those read the tags' headers. Default true.
+    /// Whether the tags are also filter state `wasm.headgate.<tag>`, for this proxy's access log and telemetry. Without it, read the headers of the tags there. Default true.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     filter_state: Option<bool>,
-    /// Whether answers carry `x-model` and `x-model-version` of what served, and the balance of the buckets; error responses always carry these headers. Default true.
+    /// Whether responses carry `x-model` and `x-model-version` of the version that served, and the balance of the buckets. Error responses always carry these headers. Default true.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     response_headers: Option<bool>,
     /// Own tags: header `x-headgate-<name>`, `baggage` member and filter state.
@@ -158,8 +158,8 @@ pub(super) struct TrafficTagPolicySpec {
         "x-kubernetes-list-map-keys" = ["name"],
     )))]
     tags: Vec<OwnTag>,
-    /// Which web pages may call the models from a browser. Only in a policy without `targetRefs`, `models` and `selector`, for
-    /// a preflight request names no model.
+    /// The web pages that may call the models from a browser. Only in a policy without `targetRefs`, `models` and `selector`,
+    /// because a preflight request names no model.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     cors: Option<Cors>,
     /// Statistics by tenant. Default: none.
@@ -167,7 +167,7 @@ pub(super) struct TrafficTagPolicySpec {
     tenant_metrics: Option<TenantMetrics>,
 }
 
-/// A preflight request names no model, so its answer is the namespace's.
+/// A preflight request names no model, so its response depends on the namespace.
 #[cfg(feature = "schema")]
 const CORS_IS_THE_NAMESPACES: (&str, &str) = (
     "!has(self.cors) || !(has(self.targetRefs) || has(self.models) || has(self.selector))",

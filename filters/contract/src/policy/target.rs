@@ -1,6 +1,6 @@
-//! Which models a policy is for.
+//! The models that a policy applies to.
 //!
-//! Invariant: a [`Target`] says one thing; what a policy may write in several fields is told apart here.
+//! Invariant: a [`Target`] has one meaning; the fields of a policy that exclude each other become one here.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -16,7 +16,7 @@ pub(super) const MAX_MODELS: usize = 256;
 /// Most labels in a selector.
 const MAX_LABELS: usize = 32;
 
-/// Which models a policy is for.
+/// The models that a policy applies to.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum Target {
     /// Every model of the namespace; of every namespace, if the policy is in the root namespace.
@@ -30,7 +30,7 @@ pub enum Target {
     Refs(Vec<TargetRef>),
 }
 
-/// Labels a carrier must have.
+/// Labels that a carrier must have.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -171,7 +171,7 @@ mod raw {
     )]))))]
     #[serde(rename_all = "camelCase", deny_unknown_fields)]
     pub(super) struct TargetRef {
-        /// The kind's API group. Default: the group of that kind, which is the only one it may be.
+        /// The API group of the kind. Default, and only valid value: the group of that kind.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         #[cfg_attr(feature = "schema", schemars(length(max = 253)))]
         group: Option<String>,

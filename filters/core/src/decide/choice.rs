@@ -9,17 +9,17 @@ use super::{Decider, Subject};
 use crate::compiled::Model;
 use crate::effects::Effect;
 use crate::facts::single;
-use crate::outages::Outages;
 use crate::outcome::Labels;
 use crate::pick::{Lane, Pinned, Version};
 use crate::refusal::Refusal;
 use crate::session;
+use crate::vm::Vm;
 
 impl<'a> Decider<'a> {
     /// The version, and whether it was picked here or read from the header of the previous hop.
     pub(super) fn version(
         &self,
-        outages: &mut Outages,
+        vm: &mut Vm,
         subject: Subject<'a>,
         tenant: Option<&str>,
         labels: Labels<'_>,
@@ -43,7 +43,10 @@ impl<'a> Decider<'a> {
         let list = &tagging.session_keys;
         let session = match session::key(list, headers, self.request.body, tenant, &model.id) {
             Some((key, SessionKey::Fingerprint)) => {
-                effects.push(Effect::Count(model.fingerprinted(&labels, key), 1));
+                effects.push(Effect::Count(
+                    vm.counters.fingerprint(model, &labels, key),
+                    1,
+                ));
                 key
             }
             Some((key, _)) => key,
@@ -52,11 +55,10 @@ impl<'a> Decider<'a> {
         let Some((mut version, mut lane)) = model.picker.version(session) else {
             return Err(not_ready(model));
         };
-        if outages.any() && version.has_others.get() {
+        if vm.outages.any() && version.has_others {
             let names = (labels.namespace, &*model.id);
             let picked = (version, lane);
-            (version, lane) =
-                self.reachable(outages, &model.picker, (session, names), picked, effects);
+            (version, lane) = self.reachable(vm, &model.picker, (session, names), picked, effects);
         }
         Ok((Some(version), lane.as_str()))
     }

@@ -5,15 +5,16 @@ use std::rc::Rc;
 use super::Decider;
 use crate::effects::Effect;
 use crate::metrics;
-use crate::outages::{Outages, Target};
+use crate::outages::Target;
 use crate::pick::{Lane, Picker, Version};
+use crate::vm::Vm;
 
 impl<'a> Decider<'a> {
     /// The version picked, or the alternative while it is passed over.
     #[cold]
     pub(super) fn reachable(
         &self,
-        outages: &mut Outages,
+        vm: &mut Vm,
         picker: &'a Picker,
         (session, (namespace, model)): (u64, (&str, &str)),
         (picked, lane): (&'a Rc<Version>, Lane),
@@ -25,17 +26,18 @@ impl<'a> Decider<'a> {
             model,
             version: &picked.name,
         };
-        if outages.tries(own, now, self.host) || !outages.passes_over(own, now) {
+        if vm.outages.tries(own, now, self.host) || !vm.outages.passes_over(own, now) {
             return (picked, lane);
         }
-        let passed = |version: &str| outages.passes_over(Target { version, ..own }, now);
+        let passed = |version: &str| vm.outages.passes_over(Target { version, ..own }, now);
         let Some((version, lane)) = picker.around(session, &passed) else {
             return (picked, lane);
         };
         if version.name != picked.name {
             const NAME: &str = "passed_over";
             let render = || metrics::by_version(NAME, model, &picked.name);
-            effects.push(Effect::Count(picked.series.get(NAME, "", render), 1));
+            let metric = vm.counters.version(picked).get(NAME, "", render);
+            effects.push(Effect::Count(metric, 1));
         }
         (version, lane)
     }

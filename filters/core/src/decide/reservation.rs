@@ -5,10 +5,10 @@ use std::rc::Rc;
 use super::{Decider, Subject};
 use crate::effects::Effect;
 use crate::endpoint::Class;
-use crate::limit::{self, Admitted, Asking, Denied};
-use crate::metrics;
+use crate::limit::{self, Admitted, Denied, ReserveInput};
+use crate::metrics::{self, Series};
 use crate::outcome::UNKNOWN;
-use crate::pick::{self, Version};
+use crate::pick;
 use crate::vm::Vm;
 
 impl Decider<'_> {
@@ -16,7 +16,8 @@ impl Decider<'_> {
         &self,
         vm: &mut Vm,
         subject: Subject<'_>,
-        asking: Asking<'_>,
+        asking: ReserveInput<'_>,
+        series: Option<&Rc<Series>>,
         effects: &mut Vec<Effect>,
     ) -> Result<(Admitted, u64), Box<Denied>> {
         let limits = &subject.rules.limits;
@@ -25,11 +26,11 @@ impl Decider<'_> {
         }
         let now = self.host.now();
         let scale = subject.model.and_then(|m| m.scale);
-        let asking = Asking {
+        let asking = ReserveInput {
             percent: scale.map_or(asking.percent, |s| s.percent_at(now)),
             ..asking
         };
-        let admitted = limit::reserve(&mut vm.ledger, limits, &asking, now, self.host)?;
+        let admitted = limit::reserve(vm, limits, &asking, now, self.host)?;
         let label = subject.model.map_or(UNKNOWN, |m| &*m.id);
         for (charge, spend) in admitted.charges.iter().zip(admitted.held.spends()) {
             let balance = spend.balance();
@@ -50,16 +51,21 @@ impl Decider<'_> {
         }
         // The answer must not be compressed if the filter is to read it.
         if admitted.meters() && self.request.headers.get("accept-encoding").is_some() {
-            remove_encodings(label, asking.version, effects);
+            remove_encodings((label, pick::label(asking.version)), series, effects);
         }
         Ok((admitted, now))
     }
 }
 
 #[inline(never)]
-fn remove_encodings(model: &str, version: Option<&Rc<Version>>, effects: &mut Vec<Effect>) {
+fn remove_encodings(
+    (model, version): (&str, &str),
+    series: Option<&Rc<Series>>,
+    effects: &mut Vec<Effect>,
+) {
     const NAME: &str = "accept_encoding_removed";
-    let render = || metrics::by_version(NAME, model, pick::label(version));
+    let render = || metrics::by_version(NAME, model, version);
     effects.push(Effect::RemoveRequestHeader("accept-encoding".into()));
-    effects.push(Effect::Count(pick::stat(version, NAME, "", render), 1));
+    let metric = metrics::of_series(series, NAME, "", render);
+    effects.push(Effect::Count(metric, 1));
 }

@@ -7,7 +7,7 @@ use crate::compiled::{Model, Namespace};
 use crate::endpoint::Class;
 use crate::limit::Denied;
 use crate::models_list;
-use crate::outcome::{Known, Labels, UNKNOWN, refuse_unknown};
+use crate::outcome::{Labels, RefusedRequest, UNKNOWN, refuse_unknown};
 use crate::refusal::Refusal;
 use crate::tags;
 use crate::vm::Vm;
@@ -34,7 +34,7 @@ impl Decider<'_> {
         };
         let model = name.and_then(|name| namespace.model(name));
         let rules = model.map_or(&namespace.rest, |model| &model.rules);
-        let known = Known {
+        let refused = RefusedRequest {
             labels: Labels {
                 model: model.map_or(UNKNOWN, |model| &*model.id),
                 ..labels
@@ -44,7 +44,7 @@ impl Decider<'_> {
             tenant: self.tenant(&rules.tagging).unwrap_or_default(),
             tagging: Some(&*rules.tagging),
         };
-        known.refuse(denied, headers, &mut vm.tenants)
+        refused.refuse(denied, headers, &mut vm.tenants)
     }
 
     /// A method or an origin that is not served.

@@ -1,4 +1,4 @@
-//! Reading and changing one cell of a table, by compare-and-swap with bounded tries.
+//! Access to one cell of a table, by compare-and-swap with bounded attempts.
 
 use super::cell::Cell;
 use super::rule::{Fingerprint, Rule};
@@ -6,19 +6,19 @@ use super::table::{Set, Slot};
 use super::timeline::Timeline;
 use crate::ports::Cells;
 
-/// Tries before a write is given up. With two workers on one hot key 4–15 % of single tries fail.
+/// Attempts before a write is given up. With two workers on one hot key, 4–15 % of single attempts fail.
 pub(super) const TRIES: usize = 32;
 
-/// In which window an access works.
+/// The window of an access.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Terms {
-    /// The rule's: a set written in another one is rescaled first, in the same write.
+    /// That of the rule: a set with another window is rescaled first, in the same write.
     Rule,
-    /// The set's as it is: the caller scales its amounts to it.
+    /// That of the set: the caller scales its amounts to it.
     Set,
 }
 
-/// What a decision sees: the key's cell, or the one a newcomer would get.
+/// The cell of a key, or the one that a new key would get.
 pub(super) struct View {
     pub(super) slot: Slot<Cell>,
     /// The time line of the cell.
@@ -28,7 +28,7 @@ pub(super) struct View {
     pub(super) clipped: u64,
 }
 
-/// What came of an attempt to change a cell.
+/// The result of an attempt to change a cell.
 pub(super) enum Update<T, E> {
     /// Written.
     Written {
@@ -40,7 +40,7 @@ pub(super) enum Update<T, E> {
     },
     /// The decision was not to write.
     Declined(E),
-    /// Every try lost, with what the last one would have decided; `None` if the value there is no set.
+    /// Every attempt lost, with the decision of the last one; `None` if the stored value is not a set.
     Exhausted(Option<T>),
 }
 
@@ -78,8 +78,7 @@ pub(super) fn update<C: Cells + ?Sized, T, E>(
     Update::Exhausted(last)
 }
 
-/// The cell of a key in the rule's window, as it is or as it would start; `None` if the value there is no
-/// set.
+/// The cell of a key in the rule's window, as it is or as it would start; `None` if the stored value is not a set.
 pub(super) fn peek<C: Cells + ?Sized>(
     cells: &C,
     rule: &Rule,
@@ -103,19 +102,19 @@ fn view(set: &mut Set<Cell>, rule: &Rule, key: Fingerprint, (now, terms): (u64, 
     }
 }
 
-/// Why a set cannot be had.
+/// Why a set cannot be read.
 enum Failed {
     /// Another writer was faster: try again.
     Lost,
-    /// The value there is no set.
+    /// The stored value is not a set.
     NoSet,
 }
 
-/// Whether sets of fewer keys are closed that a set takes its part from.
+/// Whether a set of a smaller table is closed when a set of a larger table takes its part from it.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Close {
     Yes,
-    /// To look only.
+    /// Read only.
     No,
 }
 
@@ -131,8 +130,7 @@ fn find<C: Cells + ?Sized>(
 ) -> Result<Found, Failed> {
     let mut width = rule.placement().width();
     let mut found = read(cells, rule, key, width, close)?;
-    // Another VM has a configuration with more keys already. A set only ever moves to a greater width, so
-    // this ends.
+    // Another VM has a configuration with more keys. A set only moves to a greater width, so this ends.
     while let Some(moved) = found.1.moved_to() {
         if moved <= width {
             return Err(Failed::NoSet);
@@ -152,8 +150,7 @@ fn stored(set_key: String, (bytes, cas): (Vec<u8>, u32)) -> Result<Found, Failed
     Ok((set_key, set, Some(cas)))
 }
 
-/// The set of a key in a table of that width. Where there is none, it begins with its part of the set of the
-/// width before, which is closed for that.
+/// The set of a key in a table of that width. A new one begins with its part of the set of the previous width, which is closed.
 fn read<C: Cells + ?Sized>(
     cells: &C,
     rule: &Rule,

@@ -1,4 +1,4 @@
-//! The cell of one key, and what settlement does to it.
+//! The cell of one key, and the changes that settlement makes to it.
 //!
 //! A cell is the theoretical arrival time (TAT) of GCRA: until then the bucket is paying off what it
 //! admitted. A reserve starts at the later of it and of now; settlement adds to it:
@@ -54,19 +54,19 @@ pub(super) struct Delta {
     owed_since: u64,
 }
 
-/// What a settlement came to, in ns of the rule that the stream reserved under.
+/// The result of a settlement, in ns of the rule of the reserve.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Settled {
     /// Given back to the bucket.
     pub refunded: u64,
-    /// Taken from the bucket after the fact.
+    /// Taken from the bucket afterwards.
     pub debited: u64,
     /// Unused but not given back: time had given it back already, or the cell was gone.
     pub evaporated: u64,
     /// Dropped: used but not taken, above the debt that the rule allows; and what a live eviction
     /// does not pass on of the evicted key's debt.
     pub clipped: u64,
-    /// Not written yet: compare-and-swap lost every try. Goes with the next write of this worker;
+    /// Not written yet: compare-and-swap lost every attempt. Goes with the next write of this worker;
     /// see [`super::Ledger::carried`].
     pub unwritten: u64,
     /// A key whose bucket was not full lost its cell to this one: there are more live keys than the
@@ -156,8 +156,7 @@ impl Delta {
         self.debit.saturating_add(self.owed)
     }
 
-    /// What it comes to where there is nothing left to give it back to: no time or no cell. For changes
-    /// that take nothing.
+    /// The result where nothing can be given back: time did already, or there is no cell. For changes that take nothing.
     pub(super) fn dropped(&self) -> Settled {
         Settled {
             evaporated: self.refund,
@@ -165,7 +164,7 @@ impl Delta {
         }
     }
 
-    /// What it comes to if nobody keeps it.
+    /// The result if it is lost.
     pub(super) fn forgotten(&self) -> Settled {
         Settled {
             clipped: self.takes(),
@@ -218,7 +217,7 @@ impl Delta {
         }
     }
 
-    /// What this change came to, in ns of its own time line; `settled` is in ns of the time line `on`.
+    /// The result of this change in ns of its own time line; `settled` is in ns of the time line `on`.
     pub(super) fn reported(&self, settled: Settled, on: Timeline) -> Settled {
         if self.timeline == on || self.volume() == 0 {
             return settled;

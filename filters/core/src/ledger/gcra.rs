@@ -1,9 +1,9 @@
 //! The reserve itself: governor's rate limiter on one shared cell.
 //!
-//! governor decides; this module gives it the clock and the cell. Three of its habits matter here:
+//! governor decides; this module gives it the clock and the cell. Three of its properties matter here:
 //! it counts from its clock's *first* reading, so that reading is zero and the second is absolute;
-//! its store has no way to report failure, so a lost write is flagged on the side; and it adds
-//! times unchecked, which [`super::window`] and the rule's ceiling keep far from overflowing.
+//! its store cannot report failure, so a lost write sets a flag; and it adds times
+//! unchecked, which [`super::window`] and the rule's ceiling keep far from overflowing.
 //! An idle bucket gives exactly its burst, no cell more: a regression test holds governor to that.
 
 use core::cell::Cell as Flag;
@@ -34,13 +34,13 @@ pub(super) struct Attempt<'a, C: ?Sized> {
     pub(super) pending: Delta,
 }
 
-/// What a reserve came to.
+/// The result of a reserve.
 pub(super) enum Outcome {
     /// Written.
     Taken(Taken),
     /// Over budget for `retry_after` ns; nothing was written. `start` is where a reserve would begin.
     Refused { retry_after: u64, start: u64 },
-    /// Within budget at last sight, but it could not be written.
+    /// Within budget in the last attempt, but it could not be written.
     Contended { own_tat: u64, timeline: Timeline },
 }
 
@@ -51,7 +51,7 @@ pub(super) struct Taken {
     pub(super) own_tat: u64,
     /// The time line of that.
     pub(super) timeline: Timeline,
-    /// What the pending change came to.
+    /// The result of the pending change.
     pub(super) carried: Settled,
     /// A key whose bucket was not full lost its cell.
     pub(super) evicted: bool,
@@ -60,7 +60,7 @@ pub(super) struct Taken {
 }
 
 impl<C: Cells + ?Sized> Attempt<'_, C> {
-    /// Asks governor.
+    /// Runs governor.
     pub(super) fn run(self) -> Outcome {
         let (now, amount, window) = (self.now, self.amount, *self.rule.window());
         let took = u64::from(amount.get()) * window.period();
@@ -90,8 +90,7 @@ impl<C: Cells + ?Sized> Attempt<'_, C> {
     }
 }
 
-/// How long until the reserve is admitted, ns, if nobody else spends: what [`Attempt::run`] would answer, but
-/// nothing is written.
+/// Time until the reserve is admitted if nobody else spends, ns. Nothing is written.
 pub(super) fn wait<C: Cells + ?Sized>(attempt: &Attempt<'_, C>) -> u64 {
     let Attempt {
         cells, rule, key, ..
@@ -106,7 +105,7 @@ pub(super) fn wait<C: Cells + ?Sized>(attempt: &Attempt<'_, C>) -> u64 {
         .saturating_sub(window.span())
 }
 
-/// What the store did, as governor has no place for it.
+/// The result of the store, which governor does not return.
 #[derive(Clone, Copy)]
 enum Seen {
     Nothing,
@@ -176,14 +175,14 @@ impl<C: Cells + ?Sized> StateStore for Account<'_, C> {
                 self.seen.set(Seen::Lost { own_tat, timeline });
                 Ok(positive)
             }
-            // No set. governor wants a verdict all the same; the flag overrules it.
+            // No set. governor still needs a decision; the flag overrides it.
             Update::Exhausted(None) => f(None).map(|(positive, _)| positive),
         }
     }
 }
 
 impl<C: ?Sized> Attempt<'_, C> {
-    /// The cell with this worker's unwritten changes applied, and what those came to.
+    /// The cell with this worker's unwritten changes applied, and their result.
     fn settle_first(&self, view: &View) -> (Cell, Settled) {
         let mut cell = view.slot.payload;
         let ceiling = self.rule.ceiling();

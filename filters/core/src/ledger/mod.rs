@@ -1,9 +1,9 @@
-//! The ledger: what every bucket has left, kept for all workers of a proxy together.
+//! The ledger: the balance of every bucket, shared by all workers of a proxy.
 //!
 //! Place in the flow: `cost → **reserve** → upstream → usage → **settle**`. A reserve is governor's
-//! GCRA on a cell in shared memory; a settlement moves the same cell by hand, because governor
-//! cannot take anything after the fact. Each of them is one compare-and-swap on that cell, and what a
-//! client is told is computed from it: there is one truth per key.
+//! GCRA on a cell in shared memory; a settlement changes the same cell itself, because governor
+//! cannot take anything afterwards. Each of them is one compare-and-swap on that cell, and the balance that
+//! a client sees is computed from it: there is one truth per key.
 //!
 //! Invariant: in any stretch of `t` ns, what a bucket reserved less what it gave back is at most
 //! `T + t`, whatever workers, races, VM deaths and configuration swaps do, as long as no live key is
@@ -12,10 +12,10 @@
 //!
 //! ```text
 //! window   cost, capacity ⇄ cells ⇄ ns             worker   the Ledger of one VM: reserve, settle, flush
-//! rule     window, table, policies; fingerprints    request  what is asked, answered and held
+//! rule     window, table, policies; fingerprints    request  spends, balances, refusals, reservations
 //! cell     arrival time and the settlement rule     gcra     governor on a shared cell
 //! table    ways of one set in one shared value      access   bounded compare-and-swap
-//! timeline the window of a set, and edits of it     placement  which set a key belongs to
+//! timeline the window of a set, and edits of it     placement  the set of a key
 //! ```
 //!
 //! What the ledger does not bound: a stream's refund is limited by the arrival time after its own
@@ -26,6 +26,7 @@
 mod access;
 mod cell;
 mod gcra;
+mod pending;
 mod placement;
 mod request;
 mod rule;
@@ -35,7 +36,7 @@ mod window;
 mod worker;
 
 pub use cell::Settled;
-pub use request::{Balance, Carried, Held, HeldSpend, Reason, Refused, Spend};
+pub use request::{Balance, Carried, Reason, Refused, Reservation, Reservations, Spend};
 pub use rule::{Fingerprint, Key, OnContention, Rule, RuleError, RuleSpec};
 pub use window::{MILLION, Window, WindowError};
 pub use worker::Ledger;

@@ -1,16 +1,16 @@
-//! Which set a key belongs to, also after `maxKeys` was raised.
+//! The set of a key, also after `maxKeys` was raised.
 //!
 //! A table has 2^w sets, and the w highest bits of a fingerprint are its set. A configuration with more keys
 //! makes w grow, in one shared record that every VM reads; a smaller w takes effect when Envoy restarts, so no
-//! bucket ever starts anew. A set of the new width begins with its part of the set that held its keys before.
-//! That one is closed first: it says where its keys have gone, so workers that do not have the new
+//! bucket is ever reset. A set of the new width begins with its part of the set that held its keys before.
+//! That one is closed first: it records the width that its keys moved to, so workers that do not have the new
 //! configuration yet, and streams that reserved before it, find them.
 
 use super::access::TRIES;
 use super::rule::{Fingerprint, RuleError};
 use crate::ports::Cells;
 
-/// Keys for which one set is made: a quarter of its ways, so that no set overflows by chance.
+/// Keys per set: a quarter of its ways, so that no set overflows by chance.
 const KEYS_PER_SET: u32 = 16;
 
 /// The greatest width, for [`super::RuleSpec::MAX_KEYS`].
@@ -19,9 +19,9 @@ const MAX_WIDTH: u8 = 20;
 /// The sets of one table.
 #[derive(Debug)]
 pub(super) struct Placement {
-    /// What all shared keys of the table begin with.
+    /// Prefix of all shared keys of the table.
     table: String,
-    /// Bits of a fingerprint that are its set's number: those of all configurations so far, ascending.
+    /// Bits of a fingerprint that are the number of its set: of all configurations so far, ascending.
     widths: Vec<u8>,
 }
 
@@ -54,12 +54,12 @@ impl Placement {
         Err(RuleError::SharedData)
     }
 
-    /// The width in force.
+    /// The current width.
     pub(super) fn width(&self) -> u8 {
         self.widths.last().copied().unwrap_or(0)
     }
 
-    /// The width in force before this one.
+    /// The width before this one.
     pub(super) fn before(&self, width: u8) -> Option<u8> {
         let earlier = self.widths.iter().rev();
         earlier.copied().find(|earlier| *earlier < width)

@@ -1,5 +1,4 @@
-//! What is asked of the ledger and what it answers: spends in, balances or a refusal out, and what
-//! a stream holds in between.
+//! Requests to the ledger and its answers: spends, balances, refusals, and the reservations that a stream holds until it settles.
 
 use core::num::NonZeroU32;
 
@@ -7,7 +6,7 @@ use super::cell::Settled;
 use super::rule::{Fingerprint, Rule};
 use super::timeline::Timeline;
 
-/// What one bucket is asked for. Costs and capacities are millionths of the bucket's unit.
+/// The spend of a request in one bucket. Costs and capacities are millionths of the bucket's unit.
 #[derive(Clone, Copy, Debug)]
 pub struct Spend<'a> {
     /// The rule.
@@ -16,27 +15,27 @@ pub struct Spend<'a> {
     pub key: Fingerprint,
     /// The price of the request. Zero takes nothing.
     pub cost: u128,
-    /// The capacity in force, scale included.
+    /// The current capacity, scale included.
     pub capacity: u128,
     /// The capacity at scale 1.
     pub unscaled_capacity: u128,
 }
 
-/// A request that may go upstream: what its stream keeps until it settles. Not `Clone`: a reserve is settled once.
+/// The reservations of an admitted request, which its stream keeps until it settles. Not `Clone`: a reserve is settled once.
 #[derive(Debug, Default)]
-pub struct Held(pub(super) Vec<HeldSpend>);
+pub struct Reservations(pub(super) Vec<Reservation>);
 
-impl Held {
+impl Reservations {
     /// The spends, in the order in which they were reserved.
     #[must_use]
-    pub fn spends(&self) -> &[HeldSpend] {
+    pub fn spends(&self) -> &[Reservation] {
         &self.0
     }
 }
 
-/// One spend of a stream.
+/// A reservation in one bucket.
 #[derive(Debug)]
-pub struct HeldSpend {
+pub struct Reservation {
     pub(super) rule: Rule,
     pub(super) key: Fingerprint,
     pub(super) cells: u64,
@@ -47,7 +46,7 @@ pub struct HeldSpend {
     pub(super) balance: Balance,
 }
 
-impl HeldSpend {
+impl Reservation {
     /// The rule, for pricing the usage with its window.
     #[must_use]
     pub fn rule(&self) -> &Rule {
@@ -87,7 +86,7 @@ pub struct Balance {
     /// Admitted under contention: not written yet, and taken with this worker's next write.
     pub owed: bool,
     /// A key whose bucket was not full lost its cell to this one: there are more live keys than the
-    /// table is made for. Count it, and tell the operator to raise `maxKeys`.
+    /// table is made for. To be counted; the remedy is a greater `maxKeys`.
     pub evicted: bool,
     /// Debt that was dropped by this write, in ns of the rule's window: of the evicted key beyond one
     /// window, or above the rule's debt after its window changed.
@@ -109,7 +108,7 @@ impl Balance {
     }
 }
 
-/// A request that may not go upstream. Nothing is reserved, in any bucket.
+/// A refused request. Nothing is reserved, in any bucket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Refused {
     /// Index of the spend that was refused.
@@ -129,31 +128,31 @@ pub struct Refused {
 /// Why a request was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reason {
-    /// The bucket has not enough left (429).
+    /// The balance of the bucket is too low (429).
     OverBudget {
-        /// When all buckets of the request will have, if nobody else spends, ns from now: the longest
-        /// wait of all of them.
+        /// Time until all buckets of the request have enough if nobody else spends, ns: the longest wait of
+        /// all of them.
         retry_after_ns: u64,
     },
     /// The cost is above the capacity at scale 1 and can never pass (400).
     ExceedsCapacity,
-    /// The cost is above the capacity only as it is scaled now (503).
+    /// The cost is above the scaled capacity, but not above the capacity at scale 1 (503).
     ExceedsScaledCapacity {
-        /// When the scale may have changed, ns from now.
+        /// Time until the scale may have changed, ns.
         retry_after_ns: u64,
     },
     /// The reserve could not be written, and the rule says to refuse then.
     Contention,
 }
 
-/// What became of changes that had been left unwritten; or what a reserve evicted and dropped that was given
-/// back because a later bucket refused.
+/// The result of changes that were unwritten before; or the eviction by a reserve that was given back, because a later bucket
+/// refused.
 #[derive(Clone, Debug)]
 pub struct Carried {
     /// The rule.
     pub rule: Rule,
     /// The bucket.
     pub key: Fingerprint,
-    /// What they came to, in ns of that rule's window.
+    /// The result, in ns of that rule's window.
     pub settled: Settled,
 }

@@ -13,27 +13,26 @@ use super::timeline::Timeline;
 use super::window::Window;
 use crate::ports::{Cells, Entropy};
 
-/// Format of keys and values in shared data; a module that changes either must change this, as the
-/// data outlives modules.
+/// Format of keys and values in shared data. A module that changes either must change this, because the data outlives modules.
 const FORMAT: &str = "headgate.ledger/2";
 
-/// How far ahead of now the ledger may ever put an arrival time, ns (146 years).
+/// Greatest distance of an arrival time from now, ns (146 years).
 const MAX_CEILING_NS: u64 = 1 << 62;
 
-/// Why a rule cannot be made.
+/// Why a rule cannot be created.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RuleError {
-    /// No keys, or more than [`RuleSpec::MAX_KEYS`].
+    /// 0 keys, or more than [`RuleSpec::MAX_KEYS`].
     Keys {
-        /// Keys asked for.
+        /// The configured number.
         max_keys: u32,
     },
     /// The window and the debt together are 2^62 ns or more.
     Debt {
-        /// The debt asked for, ns.
+        /// The configured debt, ns.
         max_debt: u64,
     },
-    /// What all VMs have to agree on can neither be read from shared data nor be written there.
+    /// Shared data, which all VMs use, can neither be read nor be written.
     SharedData,
 }
 
@@ -55,8 +54,7 @@ impl core::fmt::Display for RuleError {
 
 impl std::error::Error for RuleError {}
 
-/// What becomes of a request whose reserve cannot be written, because others won every
-/// compare-and-swap.
+/// The policy for a request whose reserve cannot be written, because other workers won every compare-and-swap.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OnContention {
     /// It is refused. Never over-admits.
@@ -71,7 +69,7 @@ pub enum OnContention {
 pub struct RuleSpec {
     /// Stable identity: namespace, policy and bucket. Rules of one id and [`RuleSpec::key`] share a table.
     pub id: String,
-    /// What the values of a bucket's key are, such as `tenant,model`: buckets under another key are others.
+    /// The attributes of a bucket's key, such as `tenant,model`. Rules with another key have other buckets.
     pub key: String,
     /// The window. A changed one keeps the share of every bucket that is used.
     pub window: Window,
@@ -82,7 +80,7 @@ pub struct RuleSpec {
     ///
     /// A greater value takes effect at once and keeps every balance; a smaller one when Envoy restarts.
     pub max_keys: u32,
-    /// What a reserve that cannot be written comes to.
+    /// The policy for a reserve that cannot be written.
     pub on_contention: OnContention,
 }
 
@@ -91,12 +89,12 @@ impl RuleSpec {
     pub const MAX_KEYS: u32 = 1 << 24;
 }
 
-/// Keyed hash of what tells one bucket of a rule from another.
+/// Keyed hash of the values that identify a bucket within its rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Fingerprint(pub(super) u64);
 
 impl Fingerprint {
-    /// The hash itself: what a table stores beside the cell.
+    /// The hash, which a table stores beside the cell.
     #[must_use]
     pub fn get(self) -> u64 {
         self.0
@@ -122,7 +120,7 @@ impl Seed {
         };
         stored().or_else(|| {
             let bytes = [entropy.next().to_le_bytes(), entropy.next().to_le_bytes()].concat();
-            // Whether this VM's or another's was stored, what is read now is the one.
+            // The seed is the one that is stored now, whichever VM wrote it.
             let _ = cells.swap(&key, &bytes, None);
             stored()
         })
@@ -149,7 +147,7 @@ struct Inner {
 }
 
 impl Rule {
-    /// Makes the rule. Its sets are created when their first keys are.
+    /// Creates the rule. A set is created with its first key.
     pub(super) fn new<C: Cells + ?Sized>(
         spec: RuleSpec,
         seed: Seed,
@@ -226,7 +224,7 @@ impl Rule {
         Timeline::new(self.0.window.span())
     }
 
-    /// How far beyond now settlement may push an arrival time: a full window and the debt, ns.
+    /// Greatest distance of an arrival time from now after a settlement: a full window and the debt, ns.
     pub(super) fn ceiling(&self) -> u64 {
         self.0.ceiling
     }
@@ -238,13 +236,13 @@ impl Rule {
             .min(MAX_CEILING_NS)
     }
 
-    /// Where its keys' sets are.
+    /// The sets of its keys.
     pub(super) fn placement(&self) -> &Placement {
         &self.0.placement
     }
 }
 
-/// A key being hashed. Parts keep their borders: ("ab", "c") and ("a", "bc") differ.
+/// A key that is being hashed. Parts are delimited: ("ab", "c") and ("a", "bc") differ.
 #[derive(Debug)]
 pub struct Key(SipHasher13);
 

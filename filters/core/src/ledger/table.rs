@@ -20,7 +20,7 @@ use core::marker::PhantomData;
 use super::placement;
 use super::timeline::Timeline;
 
-/// What a way holds beside its fingerprint.
+/// The content of a way beside its fingerprint.
 pub(super) trait Payload: Copy {
     /// Encoded length in bytes, the same for every value.
     const LEN: usize;
@@ -28,9 +28,9 @@ pub(super) trait Payload: Copy {
     fn encode(&self, out: &mut [u8]);
     /// Reads what [`Payload::encode`] wrote.
     fn decode(bytes: &[u8]) -> Self;
-    /// When it ends, ns: from then on it equals one that was never written.
+    /// The time at which it ends, ns: from then on it equals one that was never written.
     fn end(&self) -> u64;
-    /// One that ends then.
+    /// A payload that ends at this time.
     fn ending(end: u64) -> Self;
 }
 
@@ -39,7 +39,7 @@ const WORD: usize = 8;
 /// Most ways of a set.
 pub(super) const MAX_WAYS: usize = 64;
 
-/// What a set begins with: its time line, and the width of the table that its keys moved to, or zero.
+/// Length of the header: the time line, and the width of the table that the keys moved to, or zero.
 const HEADER: usize = Timeline::LEN + WORD;
 
 /// One set: the header, then the ways. It is read and written whole with every reserve, and
@@ -60,7 +60,7 @@ pub(super) struct Slot<P> {
     pub(super) found: bool,
     /// Taking it evicts a payload that has not ended.
     pub(super) evicts: bool,
-    /// What the newcomer does not take over of the evicted payload, ns.
+    /// The part of the evicted payload that the newcomer does not take over, ns.
     pub(super) clipped: u64,
 }
 
@@ -105,12 +105,12 @@ impl<P: Payload> Set<P> {
         (width > 0).then_some(width)
     }
 
-    /// Says that its keys moved to the sets of a table of that width, above zero.
+    /// Records that its keys moved to the sets of a table of that width, above zero.
     pub(super) fn close(&mut self, width: u8) {
         self.bytes[Timeline::LEN] = width;
     }
 
-    /// The set of a table of that width that this fingerprint belongs to, with what this one has of it.
+    /// The set of this fingerprint in a table of that width, with its part of this one.
     pub(super) fn part(&self, fingerprint: u64, width: u8) -> Self {
         let number = placement::set(fingerprint, width);
         let mut part = Self::new(self.timeline);

@@ -1,11 +1,11 @@
-//! The time line on which the cells of one set are written, and what an edit of the window does to it.
+//! The time line of the cells of one set, and its change when the window is edited.
 //!
-//! A cell is an instant. What it means, the share of the bucket that is used, depends on the window: so a
-//! set carries the window it is written in. When a rule's window changes, the first reserve under the new
+//! A cell is an instant. The share of the bucket that it stands for depends on the window, so a set has the
+//! window it is written in. When a rule's window changes, the first reserve under the new
 //! one moves every cell of the set so that each keeps its share. Streams that reserved before the edit
 //! still hold instants of the old line; [`Timeline::translate`] finds them on the new one.
 //!
-//! What makes that exact over any number of edits is `refilled`: the windows that have flowed back until
+//! `refilled` makes that exact over any number of edits: it is the number of windows that were refilled until
 //! `since`. A cell's distance from now, in windows, is the same before and after an edit, so the number of
 //! windows that will have been refilled when it is reached never changes.
 
@@ -16,9 +16,9 @@ use super::table::word;
 pub(super) struct Timeline {
     /// The window, `period × burst` in ns; never zero.
     span: u64,
-    /// When this window came into force, ns.
+    /// The time of the last edit, ns.
     since: u64,
-    /// What had been refilled by then, in units of 2^-64 windows.
+    /// Windows refilled by then, in units of 2^-64 windows.
     refilled: u128,
 }
 

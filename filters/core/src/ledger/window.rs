@@ -30,7 +30,7 @@ const MAX_WINDOW_NS: u128 = 1 << 61;
 /// The default debt, in windows.
 const DEFAULT_DEBT: u64 = 10;
 
-/// What the default debt of a long window is bounded by, ns: 24 hours.
+/// Bound on the default debt of a long window, ns: 24 hours.
 const DAY_NS: u64 = 24 * 60 * 60 * 1_000_000_000;
 
 /// Why a window cannot be built.
@@ -135,7 +135,7 @@ impl Window {
         self.burst
     }
 
-    /// `period × burst` in ns: what a full bucket is worth, `T` rounded up.
+    /// `period × burst` in ns: a full bucket as time, `T` rounded up.
     #[must_use]
     pub fn span(&self) -> u64 {
         self.period * u64::from(self.burst.get())
@@ -147,7 +147,7 @@ impl Window {
         (self.numerator, self.denominator)
     }
 
-    /// `⌈cost · burst / capacity⌉`: what a cost takes of a bucket of this capacity, both in
+    /// `⌈cost · burst / capacity⌉`: the cells of a cost in a bucket of this capacity, both in
     /// millionths of the same unit. Zero only for a cost of zero; above [`Window::burst`] it can
     /// never be reserved at once. A capacity of zero, like a product beyond 128 bits, saturates.
     #[must_use]
@@ -174,7 +174,7 @@ impl Window {
         capacity.saturating_mul(u128::from(cells)) / u128::from(self.burst.get())
     }
 
-    /// How far settlement may drive a bucket of this window beyond empty, ns; for [`super::RuleSpec::max_debt`].
+    /// Greatest debt of a bucket of this window after settlement, ns; for [`super::RuleSpec::max_debt`].
     /// `windows` is in millionths of a window. Without it: 10 windows, but at most 24 hours, or one window
     /// where that is longer, so that a monthly budget does not lock out for ten months. Saturates.
     #[must_use]

@@ -1,29 +1,24 @@
 //! The ledger of one worker: reserve, settle, flush.
 //!
-//! One per VM, in a static: it outlives root contexts, as every configuration update makes new
-//! ones. It holds the changes it could not write yet; everything else is in shared memory or with the
-//! stream.
-
-use std::collections::BTreeMap;
+//! There is one for each filter of a worker, and it outlives configurations. It holds the changes that it could not write yet;
+//! everything else is in shared memory or with the stream.
 
 use super::access::{Terms, Update, peek, update};
 use super::cell::{Delta, Settled};
 use super::gcra::{Attempt, Outcome, wait};
-use super::request::{Balance, Carried, Held, HeldSpend, Reason, Refused, Spend};
-use super::rule::{Fingerprint, OnContention, Rule, RuleError, RuleSpec, Seed, TableId};
+use super::pending::Pending;
+use super::request::{Balance, Carried, Reason, Refused, Reservation, Reservations, Spend};
+use super::rule::{Fingerprint, OnContention, Rule, RuleError, RuleSpec, Seed};
 use crate::ports::{Cells, Entropy};
 
-/// When a cost is above the capacity only because that is scaled down: the control plane holds a
-/// scale for at least so long, so asking again sooner is useless. In ns.
+/// `Retry-After` for a cost above the scaled capacity, ns: the control plane keeps a scale for at least so long, so an earlier retry
+/// is useless.
 const SCALE_HOLD_NS: u64 = 10_000_000_000;
-
-/// Most buckets for which a worker keeps unwritten changes; beyond it they are lost, and counted.
-const MAX_PENDING: usize = 1024;
 
 /// The ledger of one worker.
 #[derive(Debug, Default)]
 pub struct Ledger {
-    pending: BTreeMap<(TableId, Fingerprint), (Rule, Delta)>,
+    pending: Pending,
     carried: Vec<Carried>,
 }
 
@@ -34,12 +29,11 @@ impl Ledger {
         Self::default()
     }
 
-    /// Makes the rules of a configuration, in order. Any VM may be the first to do so, and several may at
-    /// once. What is in shared memory, and what workers hold, survives configuration and code swaps as long
-    /// as a rule's id and key stay; see [`RuleSpec`] for what a change of the rest does.
+    /// Creates the rules of a configuration, in order. Any VM may be the first, and several may do it at once. Balances survive new
+    /// configurations and new code as long as the id and the key of the rule stay; [`RuleSpec`] describes other changes.
     ///
     /// # Errors
-    /// [`RuleError`] of the first rule that cannot be made.
+    /// [`RuleError`] of the first rule that cannot be created.
     pub fn configure<C: Cells + ?Sized>(
         specs: Vec<RuleSpec>,
         cells: &C,
@@ -65,7 +59,7 @@ impl Ledger {
         mut spends: impl ExactSizeIterator<Item = Spend<'a>>,
         now: u64,
         cells: &C,
-    ) -> Result<Held, Box<Refused>> {
+    ) -> Result<Reservations, Box<Refused>> {
         let mut held = Vec::with_capacity(spends.len());
         while let Some(spend) = spends.next() {
             match priced(&spend, now) {
@@ -84,7 +78,7 @@ impl Ledger {
             .enumerate()
             .find_map(|(which, spend)| Some((which, self.take(spend, now, cells).err()?)));
         let Some((which, mut refused)) = failed else {
-            return Ok(Held(held));
+            return Ok(Reservations(held));
         };
         refused.which = which;
         self.wait_longest(&mut refused.reason, &held[which + 1..], now, cells);
@@ -94,7 +88,7 @@ impl Ledger {
     }
 
     /// Brings each bucket from what the stream reserved to what it used, in cells, in the order of
-    /// [`Held::spends`]; where `used` is shorter, the reservation stands. Once per stream, at its
+    /// [`Reservations::spends`]; where `used` is shorter, the reservation stands. Once per stream, at its
     /// end.
     ///
     /// A refund is at most what time has not given back since the reserve; a debit is at most what
@@ -102,7 +96,7 @@ impl Ledger {
     #[inline(never)]
     pub fn settle<C: Cells + ?Sized>(
         &mut self,
-        held: Held,
+        held: Reservations,
         used: &[u64],
         now: u64,
         cells: &C,
@@ -118,14 +112,14 @@ impl Ledger {
 
     /// Writes what is unwritten. On timer, and when the VM goes away.
     pub fn flush<C: Cells + ?Sized>(&mut self, now: u64, cells: &C) {
-        for ((_, key), prior) in core::mem::take(&mut self.pending) {
+        for (key, prior) in self.pending.take() {
             let (rule, none) = (prior.0.clone(), Delta::none(prior.0.timeline()));
             self.write(&rule, key, Some(prior), none, now, cells);
         }
     }
 
-    /// What changes that had been left unwritten came to, since the last call: they go with any
-    /// later write of their bucket, or with a flush.
+    /// The results, since the last call, of changes that were unwritten before: they are written with any later write of their
+    /// bucket, or with a flush.
     pub fn carried(&mut self) -> Vec<Carried> {
         core::mem::take(&mut self.carried)
     }
@@ -140,7 +134,7 @@ impl Ledger {
     #[inline(never)]
     fn take<C: Cells + ?Sized>(
         &mut self,
-        spend: &mut HeldSpend,
+        spend: &mut Reservation,
         now: u64,
         cells: &C,
     ) -> Result<(), Box<Refused>> {
@@ -153,7 +147,7 @@ impl Ledger {
         let (rule, key, count) = (&spend.rule, spend.key, spend.cells);
         match outcome {
             Outcome::Taken(taken) => {
-                let written = self.pending.remove(&(rule.table_id(), key));
+                let written = self.pending.remove(rule, key);
                 self.carry(key, written, taken.carried);
                 (spend.own_tat, spend.timeline) = (taken.own_tat, taken.timeline);
                 spend.balance = Balance {
@@ -184,38 +178,36 @@ impl Ledger {
         Ok(())
     }
 
-    /// A spend as it is asked of the shared cell; `None` for a cost of zero.
+    /// The attempt to take a spend from the shared cell; `None` for a cost of zero.
     fn attempt<'a, C: Cells + ?Sized>(
         &self,
-        spend: &'a HeldSpend,
+        spend: &'a Reservation,
         now: u64,
         cells: &'a C,
     ) -> Option<Attempt<'a, C>> {
-        let id = (spend.rule.table_id(), spend.key);
-        let pending = self.pending.get(&id).map(|(_, delta)| *delta);
         Some(Attempt {
             cells,
             rule: &spend.rule,
             key: spend.key,
             now,
             amount: spend.amount()?,
-            pending: pending.unwrap_or(Delta::none(spend.rule.timeline())),
+            pending: self.pending.delta(&spend.rule, spend.key),
         })
     }
 
-    /// How long a spend waits until its bucket has enough for it, ns.
+    /// Time until the bucket of a spend has enough for it, ns.
     #[cold]
-    fn wait<C: Cells + ?Sized>(&self, spend: &HeldSpend, now: u64, cells: &C) -> u64 {
+    fn wait<C: Cells + ?Sized>(&self, spend: &Reservation, now: u64, cells: &C) -> u64 {
         let attempt = self.attempt(spend, now, cells);
         attempt.map_or(0, |attempt| wait(&attempt))
     }
 
-    /// A client that comes back after the wait passes the other buckets, too.
+    /// Raises the wait to that of the other buckets, so that a client that retries after it passes all of them.
     #[cold]
     fn wait_longest<C: Cells + ?Sized>(
         &self,
         reason: &mut Reason,
-        others: &[HeldSpend],
+        others: &[Reservation],
         now: u64,
         cells: &C,
     ) {
@@ -229,9 +221,9 @@ impl Ledger {
         }
     }
 
-    /// Undoes the spends of a request that is refused after all, the last first.
+    /// Undoes the spends of a request that a later bucket refused, the last first.
     #[cold]
-    fn give_back<C: Cells + ?Sized>(&mut self, held: Vec<HeldSpend>, now: u64, cells: &C) {
+    fn give_back<C: Cells + ?Sized>(&mut self, held: Vec<Reservation>, now: u64, cells: &C) {
         for spend in held.into_iter().rev() {
             self.settle_one(&spend, 0, now, cells);
             let Balance {
@@ -256,7 +248,7 @@ impl Ledger {
 
     fn settle_one<C: Cells + ?Sized>(
         &mut self,
-        spend: &HeldSpend,
+        spend: &Reservation,
         used: u64,
         now: u64,
         cells: &C,
@@ -266,11 +258,11 @@ impl Ledger {
         let Some(own) = Delta::of(spend.timeline, reserved, used, spend.own_tat) else {
             return Settled::default();
         };
-        let prior = self.pending.remove(&(spend.rule.table_id(), spend.key));
+        let prior = self.pending.remove(&spend.rule, spend.key);
         self.write(&spend.rule, spend.key, prior, own, now, cells)
     }
 
-    /// Writes an earlier change and a new one; returns what the new one came to.
+    /// Writes an earlier change and a new one; returns the result of the new one.
     fn write<C: Cells + ?Sized>(
         &mut self,
         rule: &Rule,
@@ -351,10 +343,9 @@ impl Ledger {
 
     /// Keeps a change for the next write; false if there is no room.
     fn keep(&mut self, rule: &Rule, key: Fingerprint, delta: Delta) -> bool {
-        let id = (rule.table_id(), key);
-        let room = self.pending.len() < MAX_PENDING || self.pending.contains_key(&id);
+        let room = self.pending.has_room(rule, key);
         if room && delta.volume() > 0 {
-            self.pending.insert(id, (rule.clone(), delta));
+            self.pending.set(rule, key, delta);
         }
         room
     }
@@ -365,15 +356,15 @@ impl Ledger {
     }
 }
 
-/// A spend in cells, not taken yet; or why it cannot pass however full the bucket is.
-fn priced(spend: &Spend<'_>, now: u64) -> Result<HeldSpend, Box<Refused>> {
+/// A spend in cells, not taken yet; or why even a full bucket refuses it.
+fn priced(spend: &Spend<'_>, now: u64) -> Result<Reservation, Box<Refused>> {
     let window = spend.rule.window();
     let cells = window.cells(spend.cost, spend.capacity);
     let burst = u64::from(window.burst().get());
     if cells > burst {
         return Err(exceeds(spend, cells, burst));
     }
-    Ok(HeldSpend {
+    Ok(Reservation {
         rule: spend.rule.clone(),
         key: spend.key,
         cells,
@@ -415,7 +406,7 @@ fn refused(rule: &Rule, cells: u64, start: u64, now: u64, reason: Reason) -> Box
     })
 }
 
-/// The bucket of which nothing is taken.
+/// The balance of a bucket from which nothing is taken.
 #[inline(never)]
 fn untouched<C: Cells + ?Sized>(rule: &Rule, key: Fingerprint, now: u64, cells: &C) -> Balance {
     let start = peek(cells, rule, key, now).map_or(now, |view| view.slot.payload.tat);

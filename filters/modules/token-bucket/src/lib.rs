@@ -1,4 +1,4 @@
-//! `token-bucket.wasm`, the limiter alone: reserves and settles, on the model and version that a tagger before
-//! it wrote.
+//! `token-bucket.wasm`: `headgate.wasm` that only limits, unless its configuration lists other `stages`.
+#![allow(unsafe_code)]
 
-headgate_shell::module!(tag: false, limit: true);
+headgate_shell::module!(headgate_shell::Stages::LIMIT);

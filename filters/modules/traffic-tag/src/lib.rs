@@ -1,3 +1,4 @@
-//! `traffic-tag.wasm`, the tagger alone: picks the version, tags request and answer.
+//! `traffic-tag.wasm`: `headgate.wasm` that only tags, unless its configuration lists other `stages`.
+#![allow(unsafe_code)]
 
-headgate_shell::module!(tag: true, limit: false);
+headgate_shell::module!(headgate_shell::Stages::TAG);

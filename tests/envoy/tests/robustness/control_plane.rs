@@ -126,7 +126,7 @@ async fn a_half_written_module_keeps_the_old_one_serving_and_shows_in_status() {
         .await
         .unwrap();
     let text = status_text(&stage);
-    assert!(text.contains("headgate.wasm is not whole"), "{text}");
+    assert!(text.contains("headgate.wasm is truncated"), "{text}");
     stage.send(&ask("acme", 200)).await.unwrap();
     charged(&stage, "acme", INPUT + 16).await;
 

@@ -16,7 +16,7 @@ use crate::common::{CAPACITY, INPUT, SOON, ask, charged, counters};
 /// Everything goes to one cluster, past a filter that follows, knows model `m` in `v1`, and has a bucket for any model
 /// that keeps its reservations.
 fn bootstrap(listen: SocketAddr, server: SocketAddr) -> Value {
-    let module = tools::wasm_modules().unwrap().remove(0);
+    let module = tools::wasm_module().unwrap();
     let config = json!({
         "role": "follow",
         "namespaces": { "default": {

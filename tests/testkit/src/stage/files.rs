@@ -54,7 +54,7 @@ impl Files {
         self.root.join("policies")
     }
 
-    /// The directory of wasm modules: copies, so that a test may swap them.
+    /// The directory of the wasm module: a copy, so that a test may swap it.
     #[must_use]
     pub fn wasm(&self) -> PathBuf {
         self.root.join("wasm")
@@ -64,13 +64,12 @@ impl Files {
         self.root.join("drafts")
     }
 
-    /// Copies the wasm modules.
-    pub(super) fn copy_modules(&self) -> Result<(), StageError> {
-        for module in tools::wasm_modules()? {
-            let name = module.file_name().unwrap_or_default();
-            std::fs::copy(&module, self.wasm().join(name))
-                .map_err(|source| StageError::files(module.display(), source))?;
-        }
+    /// Copies the wasm module.
+    pub(super) fn copy_module(&self) -> Result<(), StageError> {
+        let module = tools::wasm_module()?;
+        let name = module.file_name().unwrap_or_default();
+        std::fs::copy(&module, self.wasm().join(name))
+            .map_err(|source| StageError::files(module.display(), source))?;
         Ok(())
     }
 

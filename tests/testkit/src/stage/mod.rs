@@ -322,7 +322,7 @@ impl Files {
     /// [`StageError`].
     pub fn prepare_modules(root: &std::path::Path) -> Result<Self, StageError> {
         let files = Self::create(root)?;
-        files.copy_modules()?;
+        files.copy_module()?;
         Ok(files)
     }
 
@@ -332,7 +332,7 @@ impl Files {
         models: &Seed,
         policies: &Seed,
     ) -> Result<(), StageError> {
-        self.copy_modules()?;
+        self.copy_module()?;
         if *models == Seed::Shipped {
             self.copy_models(&addresses.models)?;
         }

@@ -1,4 +1,4 @@
-//! Where the product is: its binary, its wasm modules, its shipped configuration.
+//! Where the product is: its binary, its wasm module, its shipped configuration.
 //!
 //! Invariant: what is missing is named together with the command that makes it.
 
@@ -8,7 +8,6 @@ use super::StageError;
 
 /// The file by which a checkout is recognised.
 const MARK: &str = "envoy-config/bootstrap.yaml";
-const MODULES: [&str; 3] = ["headgate", "traffic-tag", "token-bucket"];
 
 /// The checkout: the nearest directory above the running package, the working directory or the program itself that
 /// holds `envoy-config/bootstrap.yaml`. Asked at run time, since checkouts may share a target directory.
@@ -52,25 +51,19 @@ pub fn headgate_binary() -> Result<PathBuf, StageError> {
     })
 }
 
-/// The wasm modules: in the directory that `HEADGATE_WASM` names, else in the checkout's `dist`.
+/// The wasm module: in the directory that `HEADGATE_WASM` names, else in the checkout's `dist`.
 ///
 /// # Errors
 /// [`StageError::Missing`].
-pub fn wasm_modules() -> Result<Vec<PathBuf>, StageError> {
+pub fn wasm_module() -> Result<PathBuf, StageError> {
     let dir = match std::env::var_os("HEADGATE_WASM") {
         Some(dir) => PathBuf::from(dir),
         None => checkout()?.join("dist"),
     };
-    let module = |name: &str| dir.join(format!("{name}.wasm"));
-    MODULES
-        .iter()
-        .map(|name| {
-            existing(
-                module(name),
-                "run `make wasm`, or name their directory in HEADGATE_WASM",
-            )
-        })
-        .collect()
+    existing(
+        dir.join("headgate.wasm"),
+        "run `make wasm`, or name its directory in HEADGATE_WASM",
+    )
 }
 
 fn existing(file: PathBuf, fix: &str) -> Result<PathBuf, StageError> {

@@ -20,7 +20,7 @@ use headgate_testkit::envoy::{Envoy, EnvoyOptions};
 use headgate_testkit::mock_model::{MockModel, MockOptions};
 use headgate_testkit::ports::free_addr;
 use headgate_testkit::stage::{Manifest, bootstrap, tools};
-use headgate_translate::{Code, Modules, Options, ScopeSpec, snapshot};
+use headgate_translate::{Code, Options, ScopeSpec, snapshot};
 use headgate_xds::connection::tcp;
 use headgate_xds::fleet::{Fleet, Progress};
 use headgate_xds::{
@@ -118,20 +118,10 @@ fn resources_of(files: &[String], listen: SocketAddr) -> Vec<Resource> {
         namespaces: vec!["default".to_owned()],
         listen,
     };
-    let [fused, traffic_tag, token_bucket]: [Code; 3] = tools::wasm_modules()
-        .unwrap()
-        .into_iter()
-        .map(|module| Code::File(module.to_string_lossy().into_owned()))
-        .collect::<Vec<_>>()
-        .try_into()
-        .unwrap();
-    let modules = Modules {
-        fused,
-        traffic_tag,
-        token_bucket,
-    };
+    let module = tools::wasm_module().unwrap();
+    let module = Code::File(module.to_string_lossy().into_owned());
     let domains = [("default".to_owned(), vec!["*".to_owned()])];
-    let options = Options::new(modules, domains);
+    let options = Options::new(module, domains);
     let snapshot = snapshot(&plan, &scope, &options).unwrap().snapshot;
     let all = Kind::PUSH_ORDER
         .into_iter()

@@ -1,0 +1,170 @@
+//! Table of all statistics: kind, name, label keys and meaning of each.
+
+use super::MetricKind;
+
+/// A statistic with its label keys, before any value is known. A proxy that freezes its statistics once it is configured
+/// creates all families of [`FAMILIES`] at that point.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Family {
+    /// Counter or histogram.
+    pub kind: MetricKind,
+    /// The name without the prefix `headgate_`.
+    pub name: &'static str,
+    /// Label keys, in the order of a series' label values.
+    pub labels: &'static [&'static str],
+    /// What it counts, in one sentence, with its unit.
+    pub help: &'static str,
+}
+
+const fn counter(
+    name: &'static str,
+    labels: &'static [&'static str],
+    help: &'static str,
+) -> Family {
+    Family {
+        kind: MetricKind::Counter,
+        name,
+        labels,
+        help,
+    }
+}
+
+const fn histogram(
+    name: &'static str,
+    labels: &'static [&'static str],
+    help: &'static str,
+) -> Family {
+    Family {
+        kind: MetricKind::Histogram,
+        name,
+        labels,
+        help,
+    }
+}
+
+const RULE: &[&str] = &["rule", "model", "version"];
+const RULE_OUTCOME: &[&str] = &["rule", "model", "version", "outcome"];
+const VERSION: &[&str] = &["model", "version"];
+
+/// Every statistic that the filters keep. Debug builds check each [`Metric`](super::Metric) against this table.
+pub const FAMILIES: &[Family] = &[
+    counter(
+        "requests",
+        &["namespace", "model", "version", "lane", "outcome"],
+        "Requests by outcome: `admitted`, `listed`, `aborted` (the client left before a decision), `unmetered` (passed by a hop \
+         that does not decide, on a host without a namespace), or the code of the refusal.",
+    ),
+    counter(
+        "reserves",
+        RULE_OUTCOME,
+        "Reserves by rule (`namespace/policy/bucket`) and outcome: `reserved`, `owed`, or the code of the refusal.",
+    ),
+    counter(
+        "settlements",
+        RULE_OUTCOME,
+        "Settlements by rule and by what they were based on: reported `usage`, `observed` text, `unreadable` bytes, `unobserved` \
+         (an empty answer), `never_sent`; for failed requests `client_error`, `rate_limited`, `server_error`, `reset`, `timeout`, \
+         `abandoned`.",
+    ),
+    histogram(
+        "charged_milli",
+        RULE,
+        "The final charge of a request, in thousandths of the bucket's unit.",
+    ),
+    counter(
+        "refunded_milli",
+        RULE,
+        "Reserved and given back at settlement, in thousandths of the bucket's unit.",
+    ),
+    counter(
+        "debited_milli",
+        RULE,
+        "Taken at settlement beyond the reserve, in thousandths of the bucket's unit.",
+    ),
+    counter(
+        "evaporated_milli",
+        RULE,
+        "Reserved and not used, but already refilled by time at settlement, in thousandths of the bucket's unit.",
+    ),
+    counter(
+        "debt_clipped_milli",
+        RULE,
+        "Used but not charged, because the bucket's debt has a limit (`maxDebt`), in thousandths of the bucket's unit.",
+    ),
+    counter(
+        "unwritten_milli",
+        RULE,
+        "Settled but not written yet, because other workers won every compare-and-swap, in thousandths of the bucket's unit.",
+    ),
+    counter(
+        "carried_writes",
+        &["rule"],
+        "Unwritten settlements that a later write of the worker carried out.",
+    ),
+    counter(
+        "evictions",
+        &["rule"],
+        "Keys that lost their balance to another key, because more keys are active than `maxKeys`.",
+    ),
+    counter(
+        "bucket_tries_lost",
+        &[],
+        "Compare-and-swap attempts on a bucket that another worker won, and that were repeated.",
+    ),
+    counter(
+        "fingerprints",
+        &["namespace", "model", "outcome"],
+        "Requests whose session key is the fingerprint of the conversation: `shared` with a sixteenth of the model's recent \
+         requests (they all go to one version, so shares are skewed), or `own`.",
+    ),
+    counter(
+        "tenant_requests",
+        &["namespace", "tenant", "outcome"],
+        "Requests of a tenant by outcome. `other`: tenants without statistics of their own; `none`: requests without a tenant.",
+    ),
+    counter(
+        "tenant_tokens",
+        &["namespace", "tenant", "kind"],
+        "Tokens that a tenant used, as settled: `input` of prompts, `output` generated.",
+    ),
+    histogram(
+        "input_tokens",
+        VERSION,
+        "Prompt tokens of a request, as settled.",
+    ),
+    histogram(
+        "output_tokens",
+        VERSION,
+        "Generated tokens of a request, as settled.",
+    ),
+    counter(
+        "served_elsewhere",
+        VERSION,
+        "Answers from an endpoint of another version than the one picked.",
+    ),
+    counter(
+        "passed_over",
+        VERSION,
+        "Sessions that went to another version, because this proxy could not reach their own.",
+    ),
+    counter(
+        "outages",
+        VERSION,
+        "Periods in which this proxy passed the version over.",
+    ),
+    counter(
+        "accept_encoding_removed",
+        VERSION,
+        "Requests whose `accept-encoding` was removed, so that the answer can be read.",
+    ),
+    counter(
+        "usage_requests_refused",
+        VERSION,
+        "Requests that the version refused because `stream_options.include_usage` was added.",
+    ),
+    counter(
+        "baggage_members_left_out",
+        VERSION,
+        "Tags that did not fit into `baggage`.",
+    ),
+];
