@@ -1,6 +1,6 @@
-//! Relative links in Markdown files, and the headings that they may point to.
+//! Relative links in Markdown files, the headings that they may point to, and the paths of this repository that the text names.
 //!
-//! Fenced code blocks have neither links nor headings.
+//! Fenced code blocks have none of these.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Component, Path, PathBuf};
@@ -8,8 +8,19 @@ use std::path::{Component, Path, PathBuf};
 use crate::house::root;
 use crate::sources::Line;
 
-/// A link without a target, as `FILE:LINE: TARGET`.
+/// A link or a path without a target, as `FILE:LINE: TARGET`.
 pub type Broken = String;
+
+/// The directories that begin a path of this repository.
+const DIRECTORIES: [&str; 7] = [
+    "filters/",
+    "control-plane/",
+    "tests/",
+    "tools/",
+    "envoy-config/",
+    "istio-manifests/",
+    "docs/",
+];
 
 /// The relative links whose file is missing, or whose heading is missing in a Markdown file.
 #[must_use]
@@ -30,6 +41,24 @@ pub fn broken(lines: &[Line]) -> Vec<Broken> {
         }
     }
     broken
+}
+
+/// The paths in code spans that do not exist. A path with `<` or `*` is a pattern and not checked.
+#[must_use]
+pub fn missing_paths(lines: &[Line]) -> Vec<Broken> {
+    let mut missing = Vec::new();
+    for line in text(lines) {
+        for path in line.text.split('`').skip(1).step_by(2) {
+            let named = DIRECTORIES
+                .iter()
+                .any(|directory| path.starts_with(directory));
+            let exact = !path.contains(['<', '*', ' ']);
+            if named && exact && !root().join(path).exists() {
+                missing.push(format!("{}:{}: {path}", line.file.display(), line.number));
+            }
+        }
+    }
+    missing
 }
 
 /// The lines of Markdown files outside of fenced code blocks.

@@ -1,7 +1,7 @@
 //! Holds what every file of the repository must keep: it works on any machine, wherever packages come from.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-use headgate_test_arrows::links::broken;
+use headgate_test_arrows::links::{broken, missing_paths};
 use headgate_test_arrows::sources::{Line, lines, names_absolute};
 
 /// Written in two halves, or this file would be the first to be found.
@@ -87,6 +87,13 @@ fn every_relative_link_between_documents_has_its_target() {
     assert!(broken.is_empty(), "\n{}", broken.join("\n"));
 }
 
+/// CONTRIBUTING names the files of each kind of change, and the glossary where each term lives.
+#[test]
+fn every_path_that_a_document_names_exists() {
+    let missing = missing_paths(&lines().expect("the repository's files"));
+    assert!(missing.is_empty(), "\n{}", missing.join("\n"));
+}
+
 #[test]
 fn a_link_without_a_file_or_a_heading_is_found() {
     let file = "docs/page.md";
@@ -104,4 +111,14 @@ fn a_link_without_a_file_or_a_heading_is_found() {
     let wanted = ["gone.md", "#gone", "../README.md#gone"];
     let wanted = wanted.map(|target| format!("{file}:7: {target}"));
     assert_eq!(broken(&page), wanted);
+}
+
+#[test]
+fn a_path_that_does_not_exist_is_found() {
+    let page = [Line {
+        file: "docs/page.md".into(),
+        number: 1,
+        text: "`filters/core` and `filters/gone.rs`; `filters/<name>` is a pattern".to_owned(),
+    }];
+    assert_eq!(missing_paths(&page), ["docs/page.md:1: filters/gone.rs"]);
 }
