@@ -1,5 +1,5 @@
-# Every task of the repository; `make help` lists them. A recipe stays a line or two: what needs more is a
-# script in tools. Each task first installs what it needs, and skips what is there.
+# Every task of the repository; `make help` lists them. A recipe has a line or two; anything longer is a script in tools/. Each
+# task first installs what it needs, and skips what is already there.
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
@@ -9,7 +9,7 @@ MAKEFLAGS += --no-print-directory
 TOOLS := tools
 # Runs a command with ENVOY and the rest of what `setup` installed in its environment.
 WITH := $(TOOLS)/with
-# Called as built: `cargo run` of one package alone would choose other features and build half of it again.
+# Started as built, because `cargo run` of one package selects other features and builds half of it again.
 DEMO := $(or $(CARGO_TARGET_DIR),target)/release/headgate-demo
 BENCH := $(or $(CARGO_TARGET_DIR),target)/release/headgate-bench
 
@@ -27,10 +27,10 @@ $(DEMOS): export HEADGATE_KUBE_ADDRESS ?= 127.0.0.1:16443
 help: ## list the tasks
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-setup: ## install what the tasks need into a cache outside the repository
+setup: ## install the tools that the tasks need, into a cache outside the repository
 	@$(TOOLS)/setup test
 
-wasm: ## build the filters into dist/{headgate,token-bucket,traffic-tag}.wasm
+wasm: ## build the filters: dist/{headgate,token-bucket,traffic-tag}.wasm
 	@$(TOOLS)/setup wasm
 	@$(TOOLS)/build-wasm
 
@@ -38,64 +38,64 @@ build: ## build the control plane (target/release/headgate)
 	@$(TOOLS)/setup build
 	cargo build --locked --release -p headgate
 
-check: ## formatting, lints, dependency arrows, licences, bans and sources
+check: ## check formatting, lints, dependency arrows, links, licences, bans and sources
 	@$(TOOLS)/setup check
 	@$(TOOLS)/check
 
-test: ## make check, then every test; ends with `N passed, N failed`
+test: ## run make check, then every test; ends with `N passed, N failed`
 	@$(TOOLS)/setup test
 	@$(TOOLS)/run-tests
 
-demo: ## the whole story on a real Envoy, every figure measured in the run
+demo: ## run the whole story on a real Envoy; every figure is measured in the run
 	@$(TOOLS)/setup demo
 	@$(TOOLS)/build-wasm
 	@$(WITH) cargo build --locked --release -p headgate -p headgate-demo
 	@$(WITH) $(DEMO)
 
-up: ## the demo's servers, left running: prints URLs and curl lines to try
+up: ## start the demo's servers and leave them running; prints URLs and curl lines
 	@$(TOOLS)/setup demo
 	@$(TOOLS)/build-wasm
 	@$(WITH) cargo build --locked --release -p headgate -p headgate-demo
 	@$(WITH) $(DEMO) up
 
-down: ## end what `make up` or `make up-k8s` started
+down: ## stop what `make up` or `make up-k8s` started
 	@[ -x $(DEMO) ] || { $(TOOLS)/setup build; cargo build --locked --release -p headgate -p headgate-demo; }
 	@$(DEMO) down
 
-demo-k8s: ## the story on a real Kubernetes API: kubectl apply, label, rollout and scale, measured
+demo-k8s: ## run the story on a real Kubernetes API: kubectl apply, label, rollout and scale
 	@$(TOOLS)/setup demo kube
 	@$(TOOLS)/build-wasm
 	@$(WITH) cargo build --locked --release -p headgate -p headgate-demo
 	@$(WITH) $(DEMO) --kubernetes
 
-up-k8s: ## that Kubernetes API and the demo on it, left running: prints a kubeconfig and lines to try
+up-k8s: ## start a Kubernetes API with the demo and leave it running; prints a kubeconfig
 	@$(TOOLS)/setup demo kube
 	@$(TOOLS)/build-wasm
 	@$(WITH) cargo build --locked --release -p headgate -p headgate-demo
 	@$(WITH) $(DEMO) up --kubernetes
 
-down-k8s: down ## end what `make up-k8s` started (`make down` does too)
+down-k8s: down ## stop what `make up-k8s` started (same as `make down`)
 
-bench: ## the filters' cost against Envoy's own, and a cluster at full size; ARGS="--only cluster", ARGS=--help
+bench: ## measure the filters against Envoy's own, and a cluster at full size; ARGS=--help lists options
 	@$(TOOLS)/setup demo kube
 	@$(TOOLS)/build-wasm
 	@$(WITH) cargo build --locked --release -p headgate -p headgate-bench
 	@$(WITH) $(BENCH) $(ARGS)
 
-fuzz: ## random bytes for the scanners and the allocator, a minute for each target; ARGS=600 for ten
+fuzz: ## feed random bytes to the parsers and the allocator, a minute for each target; ARGS=600: ten minutes
 	@$(TOOLS)/setup fuzz
 	@$(TOOLS)/fuzz $(ARGS)
 
-order: ## write filters/order.txt anew: the functions that requests run, which come first in a module
+order: ## write filters/order.txt: the functions that requests run, which come first in a module
 	@$(TOOLS)/setup demo
 	@$(TOOLS)/build-wasm
 	@HEADGATE_WRITE_ORDER=1 $(WITH) cargo test --locked -q -p headgate-tests-abi --test order what_a_request_runs_is_in_the_list
 	@$(TOOLS)/build-wasm
 
-schema: ## write the committed JSON schemas, reference, definitions and rights anew
+schema: ## write the committed JSON schemas, references, CRDs and RBAC again
 	@$(TOOLS)/setup build
 	@$(TOOLS)/schema
 
-clean: ## remove what was built (the cache of tools stays)
+clean: ## remove build output; the cache of tools stays
 	cargo clean
 	rm -rf dist

@@ -4,5 +4,6 @@
 //! depends on this crate.
 
 pub mod house;
+pub mod links;
 pub mod modules;
 pub mod sources;

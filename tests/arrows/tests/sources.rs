@@ -1,6 +1,7 @@
 //! Holds what every file of the repository must keep: it works on any machine, wherever packages come from.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+use headgate_test_arrows::links::{broken, missing_paths};
 use headgate_test_arrows::sources::{Line, lines, names_absolute};
 
 /// Written in two halves, or this file would be the first to be found.
@@ -78,4 +79,46 @@ fn an_absolute_path_is_told_from_the_middle_of_another() {
             "{before}"
         );
     }
+}
+
+#[test]
+fn every_relative_link_between_documents_has_its_target() {
+    let broken = broken(&lines().expect("the repository's files"));
+    assert!(broken.is_empty(), "\n{}", broken.join("\n"));
+}
+
+/// CONTRIBUTING names the files of each kind of change, and the glossary where each term lives.
+#[test]
+fn every_path_that_a_document_names_exists() {
+    let missing = missing_paths(&lines().expect("the repository's files"));
+    assert!(missing.is_empty(), "\n{}", missing.join("\n"));
+}
+
+#[test]
+fn a_link_without_a_file_or_a_heading_is_found() {
+    let file = "docs/page.md";
+    let text = "# A page\n## Of `code`\n[a](#of-code) [b](../README.md) [c](https://example.com/x)\n\
+                ```\n[in a block](gone.md)\n```\n[d](gone.md) [e](#gone) [f](../README.md#gone)";
+    let page: Vec<Line> = text
+        .lines()
+        .zip(1..)
+        .map(|(text, number)| Line {
+            file: file.into(),
+            number,
+            text: text.to_owned(),
+        })
+        .collect();
+    let wanted = ["gone.md", "#gone", "../README.md#gone"];
+    let wanted = wanted.map(|target| format!("{file}:7: {target}"));
+    assert_eq!(broken(&page), wanted);
+}
+
+#[test]
+fn a_path_that_does_not_exist_is_found() {
+    let page = [Line {
+        file: "docs/page.md".into(),
+        number: 1,
+        text: "`filters/core` and `filters/gone.rs`; `filters/<name>` is a pattern".to_owned(),
+    }];
+    assert_eq!(missing_paths(&page), ["docs/page.md:1: filters/gone.rs"]);
 }

@@ -15,7 +15,7 @@
 //! | [`pace`] | the story is short |
 //! | [`objects`] | on Kubernetes: refused labels, Events and the status of policies |
 //! | [`workloads`] | on Kubernetes: rollouts, scaling, and an API that is away |
-//! | [`walkthrough`] | on Kubernetes: the README's walk-through says what is so |
+//! | [`walkthrough`] | on Kubernetes: each command of `docs/walkthrough.md` prints what the page says |
 //!
 //! All but the last three are about models in files and on a Kubernetes API alike: the stage is one or the other. (The story on
 //! an API has more chapters and starts more servers; how long it takes is shown, not judged.)

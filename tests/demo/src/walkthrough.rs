@@ -1,7 +1,7 @@
-//! The README's walk-through with `kubectl`, walked: each of its commands says what is written there.
+//! The documented canary with `kubectl` (`docs/walkthrough.md`), run: each command prints what the page says.
 //!
-//! Place in the flow: between the README and a stage on a Kubernetes API. Invariant: what is compared is all but ages,
-//! hashes and the width of columns, each line after the one before it; `…` in the README stands for lines that are left out.
+//! Place in the flow: between the page and a stage on a Kubernetes API. Invariant: everything but ages, hashes and the width of
+//! columns is compared, line by line; `…` in the page stands for lines that are left out.
 
 use std::process::Command;
 use std::time::Duration;
@@ -14,10 +14,9 @@ use crate::claim::{Claim, Claimed};
 use crate::objects::cluster;
 
 /// What [`walk`] claims.
-pub const CLAIM: Claim =
-    Claim("each command of the README's walk-through says what the README says it does");
-/// The heading under which it is.
-const HEADING: &str = "### A canary with kubectl";
+pub const CLAIM: Claim = Claim("each command of docs/walkthrough.md prints what the page says");
+/// The heading above the commands.
+const HEADING: &str = "# A canary with kubectl";
 /// What Headgate needs to act on a command, and an Event until it is written.
 const SAID: Duration = Duration::from_secs(60);
 
@@ -33,11 +32,11 @@ struct Step {
 /// # Errors
 /// A command that says something else.
 pub async fn walk(stage: &Stage) -> Claimed<usize> {
-    let readme = CLAIM
+    let page = CLAIM
         .seen("the checkout", tools::checkout())?
-        .join("README.md");
-    let readme = CLAIM.seen("README.md", std::fs::read_to_string(readme))?;
-    let steps = steps(&readme);
+        .join("docs/walkthrough.md");
+    let page = CLAIM.seen("docs/walkthrough.md", std::fs::read_to_string(page))?;
+    let steps = steps(&page);
     CLAIM.ensure(steps.len() > 4, || format!("only {} commands", steps.len()))?;
     for step in &steps {
         // What changes something is typed once; what it brings about may take a moment to be seen.
@@ -55,8 +54,8 @@ pub async fn walk(stage: &Stage) -> Claimed<usize> {
 }
 
 /// The commands for `kubectl` and `headgate` in the fenced blocks below the heading.
-fn steps(readme: &str) -> Vec<Step> {
-    let below = readme.split_once(HEADING).map_or("", |(_, below)| below);
+fn steps(page: &str) -> Vec<Step> {
+    let below = page.split_once(HEADING).map_or("", |(_, below)| below);
     let section = below
         .split_once("\n## ")
         .map_or(below, |(section, _)| section);
@@ -166,11 +165,11 @@ fn lasting(line: &str) -> String {
 mod tests {
     use super::*;
 
-    const README: &str = "# A\n### A canary with kubectl\n```console\n$ make up-k8s\n```\nand\n```console\n$ kubectl get x\nNAME  AGE\nx     20s\n…\n$ headgate status\nok  0123456789ab  >3s\n```\n## Next\n```console\n$ kubectl no\n```\n";
+    const PAGE: &str = "# A\n### A canary with kubectl\n```console\n$ make up-k8s\n```\nand\n```console\n$ kubectl get x\nNAME  AGE\nx     20s\n…\n$ headgate status\nok  0123456789ab  >3s\n```\n## Next\n```console\n$ kubectl no\n```\n";
 
     #[test]
     fn commands_and_what_they_print_are_read_from_the_section_alone() {
-        let steps = steps(README);
+        let steps = steps(PAGE);
         let lines: Vec<&str> = steps.iter().map(|step| step.line.as_str()).collect();
         assert_eq!(lines, ["kubectl get x", "headgate status"]);
         assert_eq!(steps[0].prints, ["NAME  AGE", "x     20s", "…"]);
@@ -178,7 +177,7 @@ mod tests {
 
     #[test]
     fn ages_hashes_and_widths_may_differ_and_nothing_else() {
-        let steps = steps(README);
+        let steps = steps(PAGE);
         let in_place = |step: usize, said: &str| missing(&steps[step], said);
         assert_eq!(in_place(0, "NAME AGE\nx   1m\n"), None);
         assert_eq!(in_place(0, "NAME AGE\n\nx   1m\ny 2m"), None, "left out");

@@ -313,7 +313,7 @@ async fn case_13_a_header_does_not_lower_the_reserve() {
     }
 }
 
-/// Answers of 32 003 tokens, one after another, in the README's bucket.
+/// Answers of 32 003 tokens, one after another, in the bucket of docs/budgets.md.
 #[tokio::test]
 async fn case_14_remaining_follows_each_settlement_and_a_debt_is_paid_off_first() {
     let config = one_version(&[tokens(100_000, 20.0, &json!({}))]);
@@ -441,7 +441,7 @@ async fn case_16_a_trimmed_history_stays_where_it_is_with_a_session_header() {
     assert_eq!(served.len(), 2, "both versions serve sessions");
 }
 
-/// The counterpart that the README tells of: a whole history needs no header, a trimmed one does.
+/// The counterpart in docs/tags.md: a whole history needs no header, a trimmed one does.
 #[tokio::test]
 async fn case_16_a_history_needs_no_header_until_it_is_trimmed() {
     let world = start("headgate", &with_buckets(&[])).await;
