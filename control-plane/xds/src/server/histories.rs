@@ -1,7 +1,7 @@
 //! The histories of proxies between their streams. Their total size is bounded.
 //!
-//! A proxy is recognised by node id, identity, address (without the port, which changes with every connection), agent and protocol.
-//! Another binary, or another machine under the same id, is another proxy and starts without a history.
+//! A proxy is recognised by node id, identity, address (without the port, which changes with every connection), agent and
+//! protocol. Another binary, or another machine under the same id, is another proxy and starts without a history.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;

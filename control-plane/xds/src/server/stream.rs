@@ -1,8 +1,8 @@
 //! One stream: it waits for requests, snapshots, timers and room in the transport, and lets the session decide.
 //!
-//! Requests are read by a loop that never waits for the response channel. While the channel is full the session is not polled, so a
-//! client that stops reading holds at most `response_queue` responses, whose bodies it shares with all other clients, and the newest
-//! snapshot. When the server drains, a stream is served as usual until its turn to end.
+//! Requests are read by a loop that never waits for the response channel. While the channel is full the session is not polled,
+//! so a client that stops reading holds at most `response_queue` responses, whose bodies it shares with all other clients, and
+//! the newest snapshot. When the server drains, a stream is served as usual until its turn to end.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -156,7 +156,8 @@ fn denied<S>(server: &XdsServer<S>, peer: &Peer, denied: PermissionDenied) -> St
     Status::permission_denied(denied.reason)
 }
 
-/// The snapshots for a proxy. The provider may have to build the first one, which takes too long for the threads that serve streams.
+/// The snapshots for a proxy. The provider may have to build the first one, which takes too long for the threads that serve
+/// streams.
 async fn snapshots_for<S: SnapshotProvider>(
     server: &XdsServer<S>,
     peer: &Arc<Peer>,

@@ -1,8 +1,9 @@
 //! Every rule of delivery, as one state machine per stream.
 //!
-//! The inputs are a client's [`Request`], a new [`Snapshot`], and the time. The outputs are [`Response`]s, taken one at a time with
-//! [`Session::poll`] while the transport has room, and the next [`Session::deadline`]. A session never waits, sends or reads a
-//! clock. Responses are *pulled*, so changes that come while a client does not read are coalesced: only the newest snapshot waits.
+//! The inputs are a client's [`Request`], a new [`Snapshot`], and the time. The outputs are [`Response`]s, taken one at a time
+//! with [`Session::poll`] while the transport has room, and the next [`Session::deadline`]. A session never waits, sends or
+//! reads a clock. Responses are *pulled*, so changes that come while a client does not read are coalesced: only the newest
+//! snapshot waits.
 //!
 //! ```text
 //! request ─▶ subscription (names) ─┐
@@ -15,12 +16,13 @@
 //!
 //! - Responses on per-type streams reach a client in any order. A session therefore looks at the client's other streams (see
 //!   `sibling_streams`): a later kind waits until the client has acknowledged, on its own stream, what must come before it. The
-//!   server decides which streams belong to one client: those of one node on one connection. A client that opens a connection for
-//!   each kind, or that asks for routes on a new connection before it asks for clusters, is served without any order between kinds.
+//!   server decides which streams belong to one client: those of one node on one connection. A client that opens a connection
+//!   for each kind, or that asks for routes on a new connection before it asks for clusters, is served without any order
+//!   between kinds.
 //! - A state-of-the-world client cannot say what it has when it reconnects: everything is sent again. Clusters that left the
-//!   snapshot meanwhile linger if the client names a version that the server remembers (see `stream_history`), and else go at once.
-//!   While a rejected full response is bisected, clusters that it introduced come and go; nothing routes to them yet. Delta has
-//!   neither limit.
+//!   snapshot meanwhile linger if the client names a version that the server remembers (see `stream_history`), and else go at
+//!   once. While a rejected full response is bisected, clusters that it introduced come and go; nothing routes to them yet.
+//!   Delta has neither limit.
 //! - The history of a client is kept in memory: a rejected version is offered once more after the control plane has restarted.
 //! - A route or filter configuration that left the snapshot is never removed, so the clusters it routes to stay too. So does
 //!   everything while a client runs a version from an earlier stream that the server does not know.

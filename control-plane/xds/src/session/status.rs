@@ -64,7 +64,8 @@ pub struct Acked {
     pub wanted: String,
     /// The version that it runs (on the wire: with `+r<n>` after an accepted retry n); empty if none.
     pub acked: String,
-    /// The objects that the version it runs was made from. Of two versions with the same bytes, those of the newest that is wanted.
+    /// The objects that the version it runs was made from. Of two versions with the same bytes, those of the newest that is
+    /// wanted.
     pub origin: Origin,
 }
 
