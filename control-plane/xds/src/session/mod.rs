@@ -215,7 +215,7 @@ impl Session {
             .deadline(self.options.warm_timeout, self.options.linger, now);
         let retries = Kind::PUSH_ORDER.into_iter().filter_map(|kind| {
             let wanted = |name: &str, version: &str| self.wants_version(kind, name, version);
-            self.kind(kind).ledger.rejections.next_retry(wanted)
+            self.kind(kind).ledger.rejections.next_retry(wanted, now)
         });
         retries.chain(gate).min()
     }
