@@ -82,7 +82,7 @@ bench: ## the filters' cost against Envoy's own, and a cluster at full size; ARG
 	@$(WITH) cargo build --locked --release -p headgate -p headgate-bench
 	@$(WITH) $(BENCH) $(ARGS)
 
-fuzz: ## random bytes for the scanners, a minute for each target; ARGS=600 for ten
+fuzz: ## random bytes for the parsers, one minute for each target; ARGS=600 for ten
 	@$(TOOLS)/setup fuzz
 	@$(TOOLS)/fuzz $(ARGS)
 
