@@ -7,8 +7,9 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
 
+use crate::connection::PeerIdentity;
 use crate::fleet::StreamId;
-use crate::peer::{Peer, PeerIdentity};
+use crate::peer::Peer;
 use crate::resource::Kind;
 use crate::session::{Protocol, StreamHistory};
 

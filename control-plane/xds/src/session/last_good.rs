@@ -59,14 +59,9 @@ impl LastGood {
     }
 }
 
-/// Whether a proxy without any resource of this kind serves nothing.
-pub(super) fn is_essential(kind: Kind) -> bool {
-    matches!(kind, Kind::Listener | Kind::Route | Kind::Extension)
-}
-
 /// The resources of an accepted response that other clients may be offered.
 pub(super) fn essential_resources(kind: Kind, response: &PendingResponse) -> Vec<Arc<Resource>> {
-    let items = response.items.iter().filter(|_| is_essential(kind));
+    let items = response.items.iter().filter(|_| kind.is_essential());
     items
         .filter_map(|(_, version)| version.resource.clone())
         .collect()
@@ -88,7 +83,7 @@ impl Session {
         let state = self.kind(rejected.kind());
         let (ledger, name) = (&state.ledger, rejected.name());
         let is_rejected = |version: &str| ledger.rejections.get(name, version).is_some();
-        if !is_essential(rejected.kind())
+        if !rejected.kind().is_essential()
             || state.has_unknown
             || ledger.may_run_unrejected(name, &is_rejected)
         {

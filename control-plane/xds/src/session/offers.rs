@@ -8,7 +8,6 @@ use std::time::Instant;
 use crate::resource::{Kind, Resource, content_hash};
 
 use super::gate::Wait;
-use super::last_good::is_essential;
 use super::ledger::ResourceVersion;
 use super::message::Protocol;
 use super::{KindState, Session};
@@ -223,7 +222,7 @@ impl Session {
     pub(super) fn version_of(&self, resource: &Arc<Resource>, retry: u32) -> ResourceVersion {
         let kind = resource.kind();
         let is_full = self.protocol == Protocol::StateOfTheWorld && kind.is_full_state();
-        let keep_resource = is_full || is_essential(kind);
+        let keep_resource = is_full || kind.is_essential();
         ResourceVersion {
             descriptor: resource.descriptor().clone(),
             retry,
