@@ -40,6 +40,8 @@ pub(super) async fn run<P: Wire, S: SnapshotProvider>(
     outbound: Outbound,
 ) {
     let ended = tokio::select! {
+        // What the client sent before it closed the stream counts: it may be a NACK.
+        biased;
         ended = serve::<P, S>(&server, connection, only, &mut inbound, &outbound) => ended,
         () = outbound.closed() => Ok(()),
     };
@@ -299,21 +301,27 @@ impl<'a> ActiveStream<'a> {
     fn send(&mut self, outbound: &Outbound) -> Result<bool, Status> {
         let stalled = loop {
             match outbound.try_reserve() {
-                Err(TrySendError::Full(())) => break true,
+                Err(TrySendError::Full(())) => break Ok(true),
                 Err(TrySendError::Closed(())) => {
-                    return Err(Status::cancelled("the proxy closed the stream"));
+                    break Err(Status::cancelled("the proxy closed the stream"));
                 }
                 Ok(permit) => match self.session.poll(now()) {
                     Some(response) => permit.send(Ok(response)),
-                    None => break false,
+                    None => break Ok(false),
                 },
             }
         };
+        self.report();
+        stalled
+    }
+
+    /// Reports the events of the session and the state of the client.
+    fn report(&mut self) {
         let state = self
             .session
             .with(|session| (session.status(), session.take_events()));
         let Some((status, events)) = state else {
-            return Ok(stalled);
+            return;
         };
         // Stored at once: the proxy may reconnect before the server notices the end of this stream.
         if events.iter().any(|e| matches!(e, Event::Nacked { .. })) {
@@ -324,7 +332,6 @@ impl<'a> ActiveStream<'a> {
         }
         self.log.events(&events, &status, now());
         self.member.update(status, events);
-        Ok(stalled)
     }
 }
 
