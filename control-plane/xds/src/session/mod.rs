@@ -149,9 +149,9 @@ impl Session {
     pub fn set_snapshot(&mut self, snapshot: Arc<Snapshot>) {
         let old = std::mem::replace(&mut self.snapshot, snapshot);
         for kind in Kind::PUSH_ORDER {
-            if old.version(kind) != self.snapshot.version(kind) {
-                self.kind_mut(kind).dirty = true;
-                self.recognise(kind);
+            self.kind_mut(kind).dirty |= old.version(kind) != self.snapshot.version(kind);
+            if !old.shares_resources(&self.snapshot, kind) {
+                self.adopt_descriptors(kind);
             }
         }
     }
@@ -162,17 +162,15 @@ impl Session {
         &self.snapshot
     }
 
-    /// Fills in what unknown versions require that the client brought from an earlier stream and that the snapshot now holds.
-    fn recognise(&mut self, kind: Kind) {
+    /// Updates what the client has, or is offered, in the version that the snapshot holds: the same bytes may have another origin
+    /// by now, and the server may not have known a version that the client brought from an earlier stream.
+    fn adopt_descriptors(&mut self, kind: Kind) {
         let snapshot = self.snapshot.clone();
+        let mut wanted = snapshot.of(kind).peekable();
         for (name, held) in &mut self.kind_mut(kind).ledger.held {
-            let unknown = held.acked.as_mut().filter(|v| v.requires().is_none());
-            let Some(version) = unknown else {
-                continue;
-            };
-            let wanted = snapshot.get(kind, name);
-            if let Some(same) = wanted.filter(|wanted| wanted.version() == version.version()) {
-                version.descriptor = same.descriptor().clone();
+            while wanted.next_if(|wanted| *wanted.name() < **name).is_some() {}
+            if let Some(wanted) = wanted.peek().filter(|wanted| wanted.name() == name) {
+                held.adopt(wanted.descriptor());
             }
         }
     }

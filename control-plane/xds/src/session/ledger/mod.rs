@@ -251,9 +251,10 @@ impl Ledger {
             let Some(held) = held.filter(|held| held.first_nonce <= response.nonce) else {
                 continue;
             };
-            let offered = held.offered.as_ref();
-            if offered.is_some_and(|(nonce, _)| *nonce == response.nonce) {
-                held.offered = None;
+            let is_this = |offered: &mut (u64, ResourceVersion)| offered.0 == response.nonce;
+            if let Some((_, offered)) = held.offered.take_if(is_this) {
+                // Its origin may have changed since it was sent.
+                version.descriptor = offered.descriptor;
             }
             if self.has_removed && held.acked.is_none() {
                 held.recreated_at = Some(now);
