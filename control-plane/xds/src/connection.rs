@@ -3,6 +3,7 @@
 //! [`XdsServer::serve`](crate::XdsServer::serve) takes any stream of [`Connection`]s. [`tcp`] is the plaintext one; a transport
 //! with authentication fills in the [`PeerIdentity`] that it has verified.
 
+use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -13,8 +14,6 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tonic::transport::server::{Connected, TcpIncoming};
 
-use crate::peer::PeerIdentity;
-
 /// The remote end of a connection.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ConnectionInfo {
@@ -23,6 +22,20 @@ pub struct ConnectionInfo {
     pub address: Option<SocketAddr>,
     /// The identity that the transport has verified; `None` on a transport without authentication.
     pub identity: Option<PeerIdentity>,
+}
+
+/// The identity of a proxy, as its transport has verified it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PeerIdentity {
+    /// URI subject alternative names of its certificate, such as `spiffe://cluster.local/ns/default/sa/gateway`.
+    pub uris: Vec<String>,
+}
+
+impl fmt::Display for PeerIdentity {
+    /// The URIs, separated by commas.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.uris.join(","))
+    }
 }
 
 /// A connection that a proxy has opened: a byte stream and its remote end.

@@ -1,8 +1,8 @@
 //! The state of every connected proxy: its peer, what it runs, what it rejected, what it waits for.
 //!
-//! Streams write; status and metrics read, and follow with [`Fleet::changes`] and [`Fleet::events`]. Invariant: an entry lives exactly
-//! as long as its stream (`Member` removes it), and a slow reader costs a stream nothing (that reader misses events; the entries stay
-//! correct).
+//! Streams write; status and metrics read, and follow with [`Fleet::changes`] and [`Fleet::events`]. Invariant: an entry lives
+//! exactly as long as its stream (`Member` removes it), and a slow reader costs a stream nothing (that reader misses events;
+//! the entries stay correct).
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};

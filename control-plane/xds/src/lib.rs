@@ -36,12 +36,12 @@ pub mod session;
 pub mod snapshot;
 pub mod wire;
 
-pub use connection::{Connection, ConnectionInfo};
+pub use connection::{Connection, ConnectionInfo, PeerIdentity};
 pub use fleet::Fleet;
 pub use loads::Loads;
 pub use options::Options;
 pub use origin::{Origin, OriginObject};
-pub use peer::{Peer, PeerIdentity};
+pub use peer::Peer;
 pub use provider::{PermissionDenied, Scope, SnapshotProvider};
 pub use resource::{Kind, Resource, ResourceKey, content_hash};
 pub use server::XdsServer;

@@ -1,12 +1,11 @@
 //! A connected proxy, as it and its connection describe it.
 
-use std::fmt;
 use std::net::SocketAddr;
 
 use envoy_types::pb::envoy::config::core::v3::Node;
 use envoy_types::pb::google::protobuf::Struct;
 
-use crate::connection::ConnectionInfo;
+use crate::connection::{ConnectionInfo, PeerIdentity};
 
 /// A proxy. The node fields are the proxy's own claim, from the first request of a stream; the address and the identity come
 /// from the connection.
@@ -71,19 +70,5 @@ fn agent(node: &Node) -> String {
         ("", "") => String::new(),
         (name, "") => name.to_owned(),
         (name, version) => format!("{name}/{version}"),
-    }
-}
-
-/// The identity of a proxy, as its transport has verified it.
-#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct PeerIdentity {
-    /// URI subject alternative names of its certificate, such as `spiffe://cluster.local/ns/default/sa/gateway`.
-    pub uris: Vec<String>,
-}
-
-impl fmt::Display for PeerIdentity {
-    /// The URIs, separated by commas.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.uris.join(","))
     }
 }

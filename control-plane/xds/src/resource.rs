@@ -99,6 +99,11 @@ impl Kind {
         matches!(self, Kind::Listener | Kind::Route | Kind::Extension)
     }
 
+    /// Whether a proxy without any resource of this kind serves nothing.
+    pub(crate) fn is_essential(self) -> bool {
+        matches!(self, Kind::Listener | Kind::Route | Kind::Extension)
+    }
+
     pub(crate) fn index(self) -> usize {
         self as usize
     }

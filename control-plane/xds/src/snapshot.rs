@@ -121,8 +121,7 @@ impl Snapshot {
 
     /// Whether both hold the same resources at the same versions, made from the same objects.
     ///
-    /// To hand a snapshot to a session that has one of the same content costs nothing on the wire, and tells the session the
-    /// newer origins.
+    /// A snapshot of the same content with other origins is worth publishing: it sends nothing, and sessions learn the origins.
     #[must_use]
     pub fn same_origins(&self, other: &Snapshot) -> bool {
         let mut pairs = self
@@ -132,6 +131,13 @@ impl Snapshot {
             .zip(other.kinds.iter().flatten());
         self.same_content(other)
             && pairs.all(|(a, b)| Arc::ptr_eq(a, b) || a.origin() == b.origin())
+    }
+
+    /// Whether both hold the very same resources of a kind, in memory. If not, they may still be equal.
+    pub(crate) fn shares_resources(&self, other: &Snapshot, kind: Kind) -> bool {
+        let (own, others) = (&self.kinds[kind.index()], &other.kinds[kind.index()]);
+        let mut pairs = own.iter().zip(others);
+        own.len() == others.len() && pairs.all(|(a, b)| Arc::ptr_eq(a, b))
     }
 
     /// The names of the endpoints that belong to a cluster: those it requires, else those of its own name.

@@ -1,5 +1,5 @@
-//! Random interleavings of snapshot changes, reconnects, NACKs and (un)subscribes, in both protocols, against a client that behaves like
-//! Envoy. The three properties have the names that the design gives them.
+//! Random interleavings of snapshot changes, reconnects, NACKs and (un)subscribes, in both protocols, against a client that
+//! behaves like Envoy. The three properties have the names that the design gives them.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 

@@ -1,5 +1,5 @@
-//! Random interleavings over the per-type streams of one proxy: in whatever order things happen, it never routes to a cluster without
-//! endpoints, never loses a cluster that it routes to, and ends with the newest snapshot.
+//! Random interleavings over the per-type streams of one proxy: in whatever order things happen, it never routes to a cluster
+//! without endpoints, never loses a cluster that it routes to, and ends with the newest snapshot.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod common;

@@ -190,8 +190,8 @@ fn rule_03_a_first_route_waits_for_the_version_of_a_rejected_cluster_that_the_cl
     for protocol in BOTH {
         let mut harness = Harness::new(protocol, clusters(&[("c", "bad")]), &[(Kind::Route, "r")]);
         harness.settle();
-        // A good version is accepted and warms when the stream breaks and the rejected one is wanted again. Other endpoints, which the
-        // client rejects, delay its own.
+        // A good version is accepted and warms when the stream breaks and the rejected one is wanted again. Other endpoints,
+        // which the client rejects, delay its own.
         let beside = [
             resource(Kind::Cluster, "a", "1", &[]),
             resource(Kind::Endpoints, "a", "bad", &[]),

@@ -1,5 +1,5 @@
-//! Rejections (server rule 2) together with make before break (rule 3): what a rejected version holds back, what a version in flight
-//! does, and which clusters either keeps.
+//! Rejections (server rule 2) together with make before break (rule 3): what a rejected version holds back, what a version in
+//! flight does, and which clusters either keeps.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 

@@ -26,7 +26,7 @@ enum Phase {
     /// Before the request headers.
     New,
     /// The request is held until its body is complete.
-    Held(Box<Reading>),
+    Reservations(Box<Reading>),
     /// The request was forwarded; with what its response and its end need.
     Sent(Sent),
     /// The filter answered the request.
@@ -89,7 +89,7 @@ impl Stream {
             let request = Request::of_headers(&headers, class);
             return self.decided(refuse_unread(vm, host, request, None, refusal));
         }
-        self.0 = Phase::Held(Reading::new(endpoint, headers, max));
+        self.0 = Phase::Reservations(Reading::new(endpoint, headers, max));
         if end {
             return self.request_body(vm, host, b"", true);
         }
@@ -99,7 +99,7 @@ impl Stream {
     /// The next bytes of the request body, each byte once. `end`: they are the last.
     pub fn request_body(&mut self, vm: &mut Vm, host: &dyn Host, chunk: &[u8], end: bool) -> Step {
         let reading = match &mut self.0 {
-            Phase::Held(reading) => reading,
+            Phase::Reservations(reading) => reading,
             Phase::Answered => return Step::pause(),
             Phase::New | Phase::Sent(_) | Phase::Over => return Step::go_on(),
         };
@@ -162,7 +162,7 @@ impl Stream {
     pub fn end(&mut self, vm: &mut Vm, host: &dyn Host) -> Step {
         match std::mem::replace(&mut self.0, Phase::Over) {
             Phase::Sent(sent) => sent.end(vm, host),
-            Phase::Held(_) => aborted(),
+            Phase::Reservations(_) => aborted(),
             Phase::New | Phase::Answered | Phase::Over => Step::go_on(),
         }
     }
@@ -170,7 +170,7 @@ impl Stream {
     /// Whether bytes of the request body still matter. If not, the driver does not request them from the proxy.
     #[must_use]
     pub fn wants_request_body(&self) -> bool {
-        matches!(self.0, Phase::Held(_))
+        matches!(self.0, Phase::Reservations(_))
     }
 
     /// Whether the filter answered the request. Nothing of it may go on, even if the reply could not be sent.

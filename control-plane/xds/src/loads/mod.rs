@@ -4,8 +4,8 @@
 //! report of a proxy ──▶ Loads: unreached or not, by stream and cluster ──▶ status, metrics, Events
 //! ```
 //!
-//! For reporting only: no snapshot depends on it. Invariant: memory is bounded, by the number of open streams and by
-//! [`MAX_CLOSED`](state) closed ones.
+//! For reporting only: no snapshot depends on it. Invariant: memory is bounded, by the number of open streams and a fixed number
+//! of closed ones.
 
 mod state;
 

@@ -13,8 +13,8 @@ const MAX_NAME: usize = 1024;
 const MAX_CLOSED: usize = 1024;
 /// How long the last report of a proxy counts if no other one follows.
 const REPORT_EXPIRY: Duration = Duration::from_secs(300);
-/// How long an unreached cluster is kept without a new request to it. The filters send a request to a version that they pass over at
-/// least every 5 min if it has sessions, so a shorter time would split one outage into many.
+/// How long an unreached cluster is kept without a new request to it. The filters send a request to a version that they pass
+/// over at least every 5 min if it has sessions, so a shorter time would split one outage into many.
 const OUTAGE_EXPIRY: Duration = Duration::from_secs(900);
 
 /// Requests to one cluster in one window of a report.
@@ -35,8 +35,8 @@ pub struct ClusterLoad {
 impl ClusterLoad {
     /// Whether the proxy reached the cluster in this window; `None` if the window does not tell.
     ///
-    /// Envoy does not issue a request that gets no connection. An issued request that failed may have received a 500 from a server,
-    /// and one in progress may still be answered: a generation takes longer than a window.
+    /// Envoy does not issue a request that gets no connection. An issued request that failed may have received a 500 from a
+    /// server, and one in progress may still be answered: a generation takes longer than a window.
     #[must_use]
     pub fn reached(&self) -> Option<bool> {
         match (self.succeeded, self.failed) {

@@ -1,7 +1,7 @@
 //! The schedule of a drain: when each open stream ends, so that proxies reconnect elsewhere without all coming at once. Pure.
 //!
-//! Invariant: every stream that is open when the drain begins ends within it. The streams of one connection end together (only then
-//! can the proxy leave the connection), and connections are spread evenly, in the order in which they were opened.
+//! Invariant: every stream that is open when the drain begins ends within it. The streams of one connection end together (only
+//! then can the proxy leave the connection), and connections are spread evenly, in the order in which they were opened.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -9,11 +9,12 @@ use std::time::{Duration, Instant};
 
 use crate::fleet::StreamId;
 
-/// The end of each stream. A stream that is not in it ends at once: it was opened during the drain, or the server closes without one.
+/// The end of each stream. A stream that is not in it ends at once: it was opened during the drain, or the server closes
+/// without one.
 pub(super) type DrainSchedule = BTreeMap<StreamId, Instant>;
 
-/// The moments at which `n` connections end: the first at once, then one after each n-th part of `over`, so that the last one too has
-/// such a part to connect elsewhere before `over` has passed.
+/// The moments at which `n` connections end: the first at once, then one after each n-th part of `over`, so that the last one
+/// too has such a part to connect elsewhere before `over` has passed.
 fn moments(n: usize, over: Duration) -> impl Iterator<Item = Duration> {
     let parts = u32::try_from(n).unwrap_or(u32::MAX).max(1);
     (0..n).map(move |i| over.mul_f64(i as f64 / f64::from(parts)))

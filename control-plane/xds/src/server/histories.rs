@@ -1,14 +1,15 @@
 //! The histories of proxies between their streams. Their total size is bounded.
 //!
-//! A proxy is recognised by node id, identity, address (without the port, which changes with every connection), agent and protocol.
-//! Another binary, or another machine under the same id, is another proxy and starts without a history.
+//! A proxy is recognised by node id, identity, address (without the port, which changes with every connection), agent and
+//! protocol. Another binary, or another machine under the same id, is another proxy and starts without a history.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
 
+use crate::connection::PeerIdentity;
 use crate::fleet::StreamId;
-use crate::peer::{Peer, PeerIdentity};
+use crate::peer::Peer;
 use crate::resource::Kind;
 use crate::session::{Protocol, StreamHistory};
 

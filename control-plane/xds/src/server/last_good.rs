@@ -1,6 +1,7 @@
 //! The last good versions of each scope, over the streams of all its proxies.
 //!
-//! They are kept in memory: after the control plane has restarted, a version counts as good once a proxy of the scope has accepted it.
+//! They are kept in memory: after the control plane has restarted, a version counts as good once a proxy of the scope has
+//! accepted it.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};

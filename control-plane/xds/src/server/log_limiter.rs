@@ -1,9 +1,9 @@
 //! A limit on log lines that a loop could repeat, such as a proxy that reconnects and rejects the same version again and again.
 //! Pure, over an injected clock.
 //!
-//! The lines about one proxy are limited per resource type and topic in windows of one minute. In a window each rejected version is
-//! logged once, at most [`MAX_REJECTIONS`] of them, and each other line once. The next line says how many were suppressed; if none
-//! follows, the end of the window does.
+//! The lines about one proxy are limited per resource type and topic in windows of one minute. In a window each rejected
+//! version is logged once, at most [`MAX_REJECTIONS`] of them, and each other line once. The next line says how many were
+//! suppressed; if none follows, the end of the window does.
 //!
 //! Invariant: the first line of each window is logged, and no suppressed line goes unreported while its proxy is connected.
 

@@ -1,7 +1,7 @@
 //! The server: tonic's services around [`Session`](crate::session::Session).
 //!
-//! [`XdsServer`] serves the aggregated service and one service for each kind, each in both protocols. Every rule of delivery is in the
-//! session; this module only waits and performs.
+//! [`XdsServer`] serves the aggregated service and one service for each kind, each in both protocols. Every rule of delivery is
+//! in the session; this module only waits and performs.
 //!
 //! - `services`: the gRPC services. `stream`: one stream and its session. `siblings`: the streams of one proxy.
 //! - `histories`: what a stream leaves to the proxy's next one. `last_good`: what it leaves to other proxies of its scope.
@@ -111,9 +111,9 @@ impl<S: SnapshotProvider> XdsServer<S> {
         self.inner.drain.send_replace(Some(Arc::default()));
     }
 
-    /// Ends the open streams with `Unavailable`, one connection after another over `over`, so that proxies reconnect elsewhere without
-    /// all coming at once. Every new stream ends at once. Until its turn a stream is served as usual. [`XdsServer::close`] cuts the
-    /// drain short; a second drain does nothing.
+    /// Ends the open streams with `Unavailable`, one connection after another over `over`, so that proxies reconnect elsewhere
+    /// without all coming at once. Every new stream ends at once. Until its turn a stream is served as usual.
+    /// [`XdsServer::close`] cuts the drain short; a second drain does nothing.
     pub fn drain(&self, over: Duration) {
         let proxies = self.inner.fleet.proxies();
         let streams = proxies
@@ -131,8 +131,8 @@ impl<S: SnapshotProvider> XdsServer<S> {
     /// Serves HTTP/2 on `connections`, such as those of [`tcp`](crate::connection::tcp), until `shutdown`, then drains over
     /// [`Options::drain`].
     ///
-    /// After `shutdown` no connection is accepted: a proxy that tries is refused at once and tries elsewhere. Every open connection is
-    /// sent a GOAWAY, so a proxy whose stream ended opens the next one on another connection.
+    /// After `shutdown` no connection is accepted: a proxy that tries is refused at once and tries elsewhere. Every open
+    /// connection is sent a GOAWAY, so a proxy whose stream ended opens the next one on another connection.
     ///
     /// # Errors
     /// The error of the transport if it cannot accept connections any more.

@@ -1,5 +1,6 @@
 //! The gRPC services: the aggregated one and one for each kind, each in both protocols, and the load reporting service
-//! ([`loads`](super::loads)). All but the latter open a [`stream`](super::stream). The unary `Fetch…` methods are not implemented.
+//! ([`loads`](super::loads)). All but the latter open a [`stream`](super::stream). The unary `Fetch…` methods are not
+//! implemented.
 
 use std::pin::Pin;
 

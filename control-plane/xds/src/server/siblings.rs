@@ -1,8 +1,8 @@
 //! The streams of one proxy: those of one node on one connection, each with its session.
 //!
-//! An aggregated stream has no siblings. A per-type stream looks at its siblings each time before it sends something, and wakes up
-//! when another one received or sent what it may wait for. A connection belongs to one process, so nothing is guessed: two proxies
-//! with the same node id do not wait for each other.
+//! An aggregated stream has no siblings. A per-type stream looks at its siblings each time before it sends something, and wakes
+//! up when another one received or sent what it may wait for. A connection belongs to one process, so nothing is guessed: two
+//! proxies with the same node id do not wait for each other.
 //!
 //! Invariant: a session is in its group exactly as long as its stream is open, and no lock is held across an await.
 

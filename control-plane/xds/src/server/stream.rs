@@ -1,8 +1,8 @@
 //! One stream: it waits for requests, snapshots, timers and room in the transport, and lets the session decide.
 //!
-//! Requests are read by a loop that never waits for the response channel. While the channel is full the session is not polled, so a
-//! client that stops reading holds at most `response_queue` responses, whose bodies it shares with all other clients, and the newest
-//! snapshot. When the server drains, a stream is served as usual until its turn to end.
+//! Requests are read by a loop that never waits for the response channel. While the channel is full the session is not polled,
+//! so a client that stops reading holds at most `response_queue` responses, whose bodies it shares with all other clients, and
+//! the newest snapshot. When the server drains, a stream is served as usual until its turn to end.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -40,6 +40,8 @@ pub(super) async fn run<P: Wire, S: SnapshotProvider>(
     outbound: Outbound,
 ) {
     let ended = tokio::select! {
+        // What the client sent before it closed the stream counts: it may be a NACK.
+        biased;
         ended = serve::<P, S>(&server, connection, only, &mut inbound, &outbound) => ended,
         () = outbound.closed() => Ok(()),
     };
@@ -156,7 +158,8 @@ fn denied<S>(server: &XdsServer<S>, peer: &Peer, denied: PermissionDenied) -> St
     Status::permission_denied(denied.reason)
 }
 
-/// The snapshots for a proxy. The provider may have to build the first one, which takes too long for the threads that serve streams.
+/// The snapshots for a proxy. The provider may have to build the first one, which takes too long for the threads that serve
+/// streams.
 async fn snapshots_for<S: SnapshotProvider>(
     server: &XdsServer<S>,
     peer: &Arc<Peer>,
@@ -298,21 +301,27 @@ impl<'a> ActiveStream<'a> {
     fn send(&mut self, outbound: &Outbound) -> Result<bool, Status> {
         let stalled = loop {
             match outbound.try_reserve() {
-                Err(TrySendError::Full(())) => break true,
+                Err(TrySendError::Full(())) => break Ok(true),
                 Err(TrySendError::Closed(())) => {
-                    return Err(Status::cancelled("the proxy closed the stream"));
+                    break Err(Status::cancelled("the proxy closed the stream"));
                 }
                 Ok(permit) => match self.session.poll(now()) {
                     Some(response) => permit.send(Ok(response)),
-                    None => break false,
+                    None => break Ok(false),
                 },
             }
         };
+        self.report();
+        stalled
+    }
+
+    /// Reports the events of the session and the state of the client.
+    fn report(&mut self) {
         let state = self
             .session
             .with(|session| (session.status(), session.take_events()));
         let Some((status, events)) = state else {
-            return Ok(stalled);
+            return;
         };
         // Stored at once: the proxy may reconnect before the server notices the end of this stream.
         if events.iter().any(|e| matches!(e, Event::Nacked { .. })) {
@@ -323,7 +332,6 @@ impl<'a> ActiveStream<'a> {
         }
         self.log.events(&events, &status, now());
         self.member.update(status, events);
-        Ok(stalled)
     }
 }
 

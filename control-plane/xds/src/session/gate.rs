@@ -1,10 +1,11 @@
 //! Make before break (server rule 3): what waits for a cluster, and what keeps a cluster.
 //!
-//! Adding: a resource that routes to a cluster waits until the client has acknowledged some version of that cluster (for Envoy that
-//! means that the cluster is warm). If the client rejects the cluster, or does not acknowledge it within `warm_timeout`, it keeps the
-//! version of the resource that it has; the wait goes on and is reported as failed. A client that has *no* version of the resource
-//! is then sent it all the same: it has nothing to keep, and one bad cluster must not leave a new proxy without any route. (Not while
-//! another version of the rejected cluster is in flight or warming, because the exception is not needed then.)
+//! Adding: a resource that routes to a cluster waits until the client has acknowledged some version of that cluster (for Envoy
+//! that means that the cluster is warm). If the client rejects the cluster, or does not acknowledge it within `warm_timeout`,
+//! it keeps the version of the resource that it has; the wait goes on and is reported as failed. A client that has *no* version
+//! of the resource is then sent it all the same: it has nothing to keep, and one bad cluster must not leave a new proxy without
+//! any route. (Not while another version of the rejected cluster is in flight or warming, because the exception is not needed
+//! then.)
 //!
 //! Endpoints of which none is left wait for the routes and filters that no longer send traffic to them: the client keeps the
 //! endpoints it has until it has acknowledged those, at most for `warm_timeout`.
@@ -222,8 +223,8 @@ impl Session {
         }
     }
 
-    /// The clusters that the client's resources route to, or may route to, on all its streams. `None` if it has a resource of which
-    /// the server does not know where it routes to.
+    /// The clusters that the client's resources route to, or may route to, on all its streams. `None` if it has a resource of
+    /// which the server does not know where it routes to.
     fn used_clusters(&self) -> Option<BTreeSet<String>> {
         let mut used = self.used_clusters_here()?;
         used.extend(self.siblings.used_clusters()?.cloned());

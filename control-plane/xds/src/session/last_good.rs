@@ -1,21 +1,22 @@
-//! The last good versions of a scope: for a client that rejects the wanted version of a resource and has no other (server rule 2).
+//! The last good versions of a scope: for a client that rejects the wanted version of a resource and has no other (server rule
+//! 2).
 //!
-//! A proxy that runs a version keeps it when it rejects a newer one. A proxy that has restarted, or that connects late, has nothing
-//! to keep: it would have no listener, route or filter for as long as the newest version is bad. So the server remembers what
-//! clients of a scope have accepted, and offers it to such a client.
+//! A proxy that runs a version keeps it when it rejects a newer one. A proxy that has restarted, or that connects late, has
+//! nothing to keep: it would have no listener, route or filter for as long as the newest version is bad. So the server
+//! remembers what clients of a scope have accepted, and offers it to such a client.
 //!
 //! This is safe because:
 //!
-//! - The newest version is always offered first. Only a rejection *by this client* leads here, so no client is kept from a version
-//!   that works for it, and a version that other clients reject for their own reasons still goes out.
-//! - It covers only listeners, routes and filter configurations, without which a proxy serves nothing at all. Old endpoints may lead to
-//!   addresses that belong to others by now; an old secret may be revoked; a rejected cluster costs only the traffic of its own
-//!   version. (A proxy that kept running has the same old filter configuration, with the same old limits.)
+//! - The newest version is always offered first. Only a rejection *by this client* leads here, so no client is kept from a
+//!   version that works for it, and a version that other clients reject for their own reasons still goes out.
+//! - It covers only listeners, routes and filter configurations, without which a proxy serves nothing at all. Old endpoints may
+//!   lead to addresses that belong to others by now; an old secret may be revoked; a rejected cluster costs only the traffic of
+//!   its own version. (A proxy that kept running has the same old filter configuration, with the same old limits.)
 //! - It covers only a version whose requirements are all in today's snapshot, and that version passes the same gate as any other.
 //! - It covers only clients of the same scope, so a client sees nothing that it may not see.
 //!
-//! Invariant: memory is bounded to [`MAX_VERSIONS`] versions of each resource of the newest snapshots, so beside the snapshot itself
-//! at most one older version of each is kept.
+//! Invariant: memory is bounded to [`MAX_VERSIONS`] versions of each resource of the newest snapshots, so beside the snapshot
+//! itself at most one older version of each is kept.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -58,14 +59,9 @@ impl LastGood {
     }
 }
 
-/// Whether a proxy without any resource of this kind serves nothing.
-pub(super) fn is_essential(kind: Kind) -> bool {
-    matches!(kind, Kind::Listener | Kind::Route | Kind::Extension)
-}
-
 /// The resources of an accepted response that other clients may be offered.
 pub(super) fn essential_resources(kind: Kind, response: &PendingResponse) -> Vec<Arc<Resource>> {
-    let items = response.items.iter().filter(|_| is_essential(kind));
+    let items = response.items.iter().filter(|_| kind.is_essential());
     items
         .filter_map(|(_, version)| version.resource.clone())
         .collect()
@@ -87,7 +83,7 @@ impl Session {
         let state = self.kind(rejected.kind());
         let (ledger, name) = (&state.ledger, rejected.name());
         let is_rejected = |version: &str| ledger.rejections.get(name, version).is_some();
-        if !is_essential(rejected.kind())
+        if !rejected.kind().is_essential()
             || state.has_unknown
             || ledger.may_run_unrejected(name, &is_rejected)
         {

@@ -1,8 +1,9 @@
 //! Every rule of delivery, as one state machine per stream.
 //!
-//! The inputs are a client's [`Request`], a new [`Snapshot`], and the time. The outputs are [`Response`]s, taken one at a time with
-//! [`Session::poll`] while the transport has room, and the next [`Session::deadline`]. A session never waits, sends or reads a
-//! clock. Responses are *pulled*, so changes that come while a client does not read are coalesced: only the newest snapshot waits.
+//! The inputs are a client's [`Request`], a new [`Snapshot`], and the time. The outputs are [`Response`]s, taken one at a time
+//! with [`Session::poll`] while the transport has room, and the next [`Session::deadline`]. A session never waits, sends or
+//! reads a clock. Responses are *pulled*, so changes that come while a client does not read are coalesced: only the newest
+//! snapshot waits.
 //!
 //! ```text
 //! request ─▶ subscription (names) ─┐
@@ -15,12 +16,13 @@
 //!
 //! - Responses on per-type streams reach a client in any order. A session therefore looks at the client's other streams (see
 //!   `sibling_streams`): a later kind waits until the client has acknowledged, on its own stream, what must come before it. The
-//!   server decides which streams belong to one client: those of one node on one connection. A client that opens a connection for
-//!   each kind, or that asks for routes on a new connection before it asks for clusters, is served without any order between kinds.
+//!   server decides which streams belong to one client: those of one node on one connection. A client that opens a connection
+//!   for each kind, or that asks for routes on a new connection before it asks for clusters, is served without any order
+//!   between kinds.
 //! - A state-of-the-world client cannot say what it has when it reconnects: everything is sent again. Clusters that left the
-//!   snapshot meanwhile linger if the client names a version that the server remembers (see `stream_history`), and else go at once.
-//!   While a rejected full response is bisected, clusters that it introduced come and go; nothing routes to them yet. Delta has
-//!   neither limit.
+//!   snapshot meanwhile linger if the client names a version that the server remembers (see `stream_history`), and else go at
+//!   once. While a rejected full response is bisected, clusters that it introduced come and go; nothing routes to them yet.
+//!   Delta has neither limit.
 //! - The history of a client is kept in memory: a rejected version is offered once more after the control plane has restarted.
 //! - A route or filter configuration that left the snapshot is never removed, so the clusters it routes to stay too. So does
 //!   everything while a client runs a version from an earlier stream that the server does not know.
@@ -147,9 +149,9 @@ impl Session {
     pub fn set_snapshot(&mut self, snapshot: Arc<Snapshot>) {
         let old = std::mem::replace(&mut self.snapshot, snapshot);
         for kind in Kind::PUSH_ORDER {
-            if old.version(kind) != self.snapshot.version(kind) {
-                self.kind_mut(kind).dirty = true;
-                self.recognise(kind);
+            self.kind_mut(kind).dirty |= old.version(kind) != self.snapshot.version(kind);
+            if !old.shares_resources(&self.snapshot, kind) {
+                self.adopt_descriptors(kind);
             }
         }
     }
@@ -160,17 +162,15 @@ impl Session {
         &self.snapshot
     }
 
-    /// Fills in what unknown versions require that the client brought from an earlier stream and that the snapshot now holds.
-    fn recognise(&mut self, kind: Kind) {
+    /// Updates what the client has, or is offered, in the version that the snapshot holds: the same bytes may have another origin
+    /// by now, and the server may not have known a version that the client brought from an earlier stream.
+    fn adopt_descriptors(&mut self, kind: Kind) {
         let snapshot = self.snapshot.clone();
+        let mut wanted = snapshot.of(kind).peekable();
         for (name, held) in &mut self.kind_mut(kind).ledger.held {
-            let unknown = held.acked.as_mut().filter(|v| v.requires().is_none());
-            let Some(version) = unknown else {
-                continue;
-            };
-            let wanted = snapshot.get(kind, name);
-            if let Some(same) = wanted.filter(|wanted| wanted.version() == version.version()) {
-                version.descriptor = same.descriptor().clone();
+            while wanted.next_if(|wanted| *wanted.name() < **name).is_some() {}
+            if let Some(wanted) = wanted.peek().filter(|wanted| wanted.name() == name) {
+                held.adopt(wanted.descriptor());
             }
         }
     }
@@ -213,7 +213,7 @@ impl Session {
             .deadline(self.options.warm_timeout, self.options.linger, now);
         let retries = Kind::PUSH_ORDER.into_iter().filter_map(|kind| {
             let wanted = |name: &str, version: &str| self.wants_version(kind, name, version);
-            self.kind(kind).ledger.rejections.next_retry(wanted)
+            self.kind(kind).ledger.rejections.next_retry(wanted, now)
         });
         retries.chain(gate).min()
     }

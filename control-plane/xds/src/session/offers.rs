@@ -1,5 +1,5 @@
-//! What is due: the difference between the snapshot and what the client has, after every rule that holds something back. Read-only;
-//! [`Session::poll`] records what is sent.
+//! What is due: the difference between the snapshot and what the client has, after every rule that holds something back.
+//! Read-only; [`Session::poll`] records what is sent.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -8,7 +8,6 @@ use std::time::Instant;
 use crate::resource::{Kind, Resource, content_hash};
 
 use super::gate::Wait;
-use super::last_good::is_essential;
 use super::ledger::ResourceVersion;
 use super::message::Protocol;
 use super::{KindState, Session};
@@ -39,8 +38,8 @@ pub(super) struct Offer {
 
 /// The space left in a delta response.
 ///
-/// A filter configuration is sent alone: if bisection offered it a second time unchanged, Envoy would acknowledge the very bytes it
-/// rejected, without applying them. The same holds for everything with a retry body.
+/// A filter configuration is sent alone: if bisection offered it a second time unchanged, Envoy would acknowledge the very
+/// bytes it rejected, without applying them. The same holds for everything with a retry body.
 struct ResponseSpace {
     bytes: usize,
     items: usize,
@@ -80,8 +79,8 @@ pub(super) enum Decision {
 }
 
 impl Session {
-    /// What is due of `kind`. Names in `probe` are offered although they are suspects; of a kind that is not sent in full, nothing else
-    /// is offered then.
+    /// What is due of `kind`. Names in `probe` are offered although they are suspects; of a kind that is not sent in full,
+    /// nothing else is offered then.
     pub(super) fn due(&self, kind: Kind, probe: &BTreeSet<String>, now: Instant) -> Due {
         if self.protocol == Protocol::StateOfTheWorld && kind.is_full_state() {
             self.due_in_full(kind, probe, now)
@@ -124,8 +123,8 @@ impl Session {
         due
     }
 
-    /// A state-of-the-world response of clusters or listeners. The client removes what it leaves out, so it holds everything that is
-    /// held back as the client has it.
+    /// A state-of-the-world response of clusters or listeners. The client removes what it leaves out, so it holds everything
+    /// that is held back as the client has it.
     fn due_in_full(&self, kind: Kind, probe: &BTreeSet<String>, now: Instant) -> Due {
         let state = self.kind(kind);
         let mut due = Due {
@@ -169,8 +168,8 @@ impl Session {
         due
     }
 
-    /// The resources of the snapshot that the client should have: those that it subscribes to, and endpoints that follow their cluster
-    /// although the client did not subscribe to them.
+    /// The resources of the snapshot that the client should have: those that it subscribes to, and endpoints that follow their
+    /// cluster although the client did not subscribe to them.
     fn wanted<'a>(
         &'a self,
         state: &'a KindState,
@@ -223,7 +222,7 @@ impl Session {
     pub(super) fn version_of(&self, resource: &Arc<Resource>, retry: u32) -> ResourceVersion {
         let kind = resource.kind();
         let is_full = self.protocol == Protocol::StateOfTheWorld && kind.is_full_state();
-        let keep_resource = is_full || is_essential(kind);
+        let keep_resource = is_full || kind.is_essential();
         ResourceVersion {
             descriptor: resource.descriptor().clone(),
             retry,
@@ -259,8 +258,8 @@ impl Session {
             && self.gate.lingers(cluster, self.options.linger, now)
     }
 
-    /// The version of a state-of-the-world response: a hash over what the client has once it accepts the response, so that equal states
-    /// have equal versions on every stream and replica.
+    /// The version of a state-of-the-world response: a hash over what the client has once it accepts the response, so that
+    /// equal states have equal versions on every stream and replica.
     pub(super) fn state_version(&self, kind: Kind) -> String {
         let state = self.kind(kind);
         let held = state

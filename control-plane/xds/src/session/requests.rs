@@ -168,9 +168,10 @@ impl Session {
         self.apply_change(kind, change);
     }
 
-    /// A state-of-the-world client reconnects with the version that it last accepted. That says only that it may have something under
-    /// each name: it may since have applied part of a response that it rejected, so everything is sent again. The next response of
-    /// clusters or listeners replaces all of them: it holds what the client had if the history tells, and else nothing is assumed.
+    /// A state-of-the-world client reconnects with the version that it last accepted. That says only that it may have something
+    /// under each name: it may since have applied part of a response that it rejected, so everything is sent again. The next
+    /// response of clusters or listeners replaces all of them: it holds what the client had if the history tells, and else
+    /// nothing is assumed.
     fn resume_unlisted(&mut self, kind: Kind, version: &str) {
         self.restore_full_state(kind, version);
         let state = self.kind_mut(kind);

@@ -61,8 +61,8 @@ impl Session {
         }
     }
 
-    /// The suspects to offer now in a response of their own, if any. In state of the world only one such response may be in flight,
-    /// because a client is sure to answer only the newest.
+    /// The suspects to offer now in a response of their own, if any. In state of the world only one such response may be in
+    /// flight, because a client is sure to answer only the newest.
     fn next_probe(&mut self, kind: Kind, now: Instant) -> BTreeSet<String> {
         let sotw = self.protocol == Protocol::StateOfTheWorld;
         let snapshot = self.snapshot.clone();

@@ -1,16 +1,17 @@
 //! Make before break over several streams (server rule 3): what a session must know about the other streams of its client.
 //!
-//! A proxy that uses per-type services has a stream for each kind (Envoy has one even for each EDS cluster and each route table),
-//! and each stream has its own session. A session needs little from its siblings, and looks it up only when it may matter to what
-//! is due: whether clusters of the siblings can take traffic, what the siblings' resources still route to, and whether the siblings
-//! have acknowledged their routes and filters.
+//! A proxy that uses per-type services has a stream for each kind (Envoy has one even for each EDS cluster and each route
+//! table), and each stream has its own session. A session needs little from its siblings, and looks it up only when it may
+//! matter to what is due: whether clusters of the siblings can take traffic, what the siblings' resources still route to, and
+//! whether the siblings have acknowledged their routes and filters.
 //!
-//! A cluster counts as warm once the client has acknowledged it and its endpoints. Per-type streams do not show that it also waits
-//! for a health check.
+//! A cluster counts as warm once the client has acknowledged it and its endpoints. Per-type streams do not show that it also
+//! waits for a health check.
 //!
-//! Two rules are left to the client here. Endpoints do not follow a cluster that is sent again: the client asks for them, as Envoy
-//! does with a new stream for the new cluster. And a version of a route that the client may have applied (see `unconfirmed`) is not
-//! offered again: a cluster that left the snapshot and that the route may use stays until the client accepts a newer version.
+//! Two rules are left to the client here. Endpoints do not follow a cluster that is sent again: the client asks for them, as
+//! Envoy does with a new stream for the new cluster. And a version of a route that the client may have applied (see
+//! `unconfirmed`) is not offered again: a cluster that left the snapshot and that the route may use stays until the client
+//! accepts a newer version.
 //!
 //! Pure: the siblings are arguments. Invariant: without siblings a session decides as on an aggregated stream.
 
@@ -102,8 +103,8 @@ impl Session {
         self.apply_siblings(siblings);
     }
 
-    /// Offers endpoints again that were sent before their cluster was recreated: Envoy drops endpoints with their cluster, and the new
-    /// cluster warms until they arrive again. Returns the newest recreation handled.
+    /// Offers endpoints again that were sent before their cluster was recreated: Envoy drops endpoints with their cluster, and
+    /// the new cluster warms until they arrive again. Returns the newest recreation handled.
     fn resend_endpoints_of_recreated(&mut self, others: &[&Session]) -> Option<Instant> {
         let recreations = others
             .iter()

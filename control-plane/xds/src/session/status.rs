@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::origin::{Origin, OriginObject};
-use crate::resource::{Kind, Resource};
+use crate::resource::Kind;
 
 use super::ledger::ResourceVersion;
 use super::{Session, Wait};
@@ -64,7 +64,8 @@ pub struct Acked {
     pub wanted: String,
     /// The version that it runs (on the wire: with `+r<n>` after an accepted retry n); empty if none.
     pub acked: String,
-    /// The objects that the version it runs was made from. Of two versions with the same bytes, those of the newest that is wanted.
+    /// The objects that the version it runs was made from. Of two versions with the same bytes, those of the newest that is
+    /// wanted.
     pub origin: Origin,
 }
 
@@ -122,11 +123,11 @@ impl Session {
         held.map(|(name, held)| {
             let wanted = self.snapshot.get(kind, name);
             let acked = held.acked.as_ref();
-            let origin = acked.map(|version| newest_origin(wanted, version));
+            let origin = acked.map(|version| version.descriptor.origin.clone());
             let acked = Acked {
                 wanted: wanted.map(|r| r.version().to_owned()).unwrap_or_default(),
                 acked: acked.map(ResourceVersion::wire).unwrap_or_default(),
-                origin: origin.cloned().unwrap_or_default(),
+                origin: origin.unwrap_or_default(),
             };
             (name.clone(), acked)
         })
@@ -136,18 +137,6 @@ impl Session {
     /// The origin of the version that the client runs; `None` if it runs none.
     pub(super) fn running_origin(&self, kind: Kind, name: &str) -> Option<Origin> {
         let acked = self.kind(kind).ledger.acked(name)?;
-        let wanted = self.snapshot.get(kind, name);
-        Some(newest_origin(wanted, acked).clone())
-    }
-}
-
-/// The origin of a version: that of the wanted resource if it has the same bytes, because other objects may lead to them by now.
-pub(super) fn newest_origin<'a>(
-    wanted: Option<&'a Arc<Resource>>,
-    version: &'a ResourceVersion,
-) -> &'a Origin {
-    match wanted.filter(|wanted| wanted.version() == version.version()) {
-        Some(wanted) => wanted.origin(),
-        None => &version.descriptor.origin,
+        Some(acked.descriptor.origin.clone())
     }
 }

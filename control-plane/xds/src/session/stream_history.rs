@@ -5,15 +5,15 @@
 //! state-of-the-world client would lose clusters that left the snapshot meanwhile while its routes still use them.
 //!
 //! The rule, per kind and in the order of a stream's requests: as soon as a request names a version that the client accepted
-//! earlier, it is the process that rejected, and its rejections hold. Until then it may have restarted, with another binary, other
-//! files, a port that is free now: everything is offered, once. It runs nothing that the offer could hurt, and without the offer
-//! might have no listener at all.
+//! earlier, it is the process that rejected, and its rejections hold. Until then it may have restarted, with another binary,
+//! other files, a port that is free now: everything is offered, once. It runs nothing that the offer could hurt, and without
+//! the offer might have no listener at all.
 //!
 //! Endpoints are the exception: only an answer about them distinguishes a warm cluster from one that still waits, so rejected
 //! endpoints are offered once more.
 //!
-//! The server believes that a state-of-the-world client has what it had only if the version that the client names is the one that it
-//! last accepted, or one that was in flight. Otherwise the server assumes nothing, as for a new client.
+//! The server believes that a state-of-the-world client has what it had only if the version that the client names is the one
+//! that it last accepted, or one that was in flight. Otherwise the server assumes nothing, as for a new client.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -99,8 +99,8 @@ impl Session {
     fn rejections_to_keep(&self, kind: Kind, now: Instant) -> Rejections {
         let ledger = &self.kind(kind).ledger;
         let mut rejections = ledger.rejections.clone();
-        // The client may have rejected an unanswered response by now. A resource with a retry body is not offered again unchanged,
-        // and a retry gets a new number.
+        // The client may have rejected an unanswered response by now. A resource with a retry body is not offered again
+        // unchanged, and a retry gets a new number.
         for (name, version) in ledger.unanswered() {
             let wanted = self.snapshot.get(kind, name);
             let wanted = wanted.filter(|wanted| wanted.version() == version.version());
@@ -151,8 +151,9 @@ impl Session {
         }
     }
 
-    /// Restores what a state-of-the-world client has that names this version, if the history tells. If it does not, the client's
-    /// rejections are forgotten too: a response without the rejected version would remove the one before, which the client may have.
+    /// Restores what a state-of-the-world client has that names this version, if the history tells. If it does not, the
+    /// client's rejections are forgotten too: a response without the rejected version would remove the one before, which the
+    /// client may have.
     pub(super) fn restore_full_state(&mut self, kind: Kind, version: &str) {
         let full_state = self.history.kinds[kind.index()].full_state.take();
         let state = self.kind_mut(kind);

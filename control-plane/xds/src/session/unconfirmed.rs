@@ -1,12 +1,13 @@
 //! Versions that a client may run although it never acknowledged them, and how to find out (server rules 2 and 3).
 //!
-//! A client may have applied a route of a rejected response before it came to the bad one. As a rule the next offer of that name
-//! settles it. Where none is to come, because the route left the snapshot or the wanted version is rejected itself, the unconfirmed
-//! version would keep the clusters it routes to for as long as the stream lives. Then it is offered once more, in a response of its
-//! own: if the client accepts it, the client runs it; if the client rejects it, nothing routes to those clusters any more.
+//! A client may have applied a route of a rejected response before it came to the bad one. As a rule the next offer of that
+//! name settles it. Where none is to come, because the route left the snapshot or the wanted version is rejected itself, the
+//! unconfirmed version would keep the clusters it routes to for as long as the stream lives. Then it is offered once more, in a
+//! response of its own: if the client accepts it, the client runs it; if the client rejects it, nothing routes to those
+//! clusters any more.
 //!
-//! This applies to routes only. Filter configurations are sent alone, so their rejection leaves nothing unconfirmed, and resources of
-//! the other kinds that left the snapshot are removed anyway.
+//! This applies to routes only. Filter configurations are sent alone, so their rejection leaves nothing unconfirmed, and
+//! resources of the other kinds that left the snapshot are removed anyway.
 
 use std::collections::BTreeMap;
 
@@ -17,8 +18,8 @@ use super::offers::Offer;
 use super::{KindState, Session};
 
 impl Session {
-    /// The unconfirmed version to offer again when nothing else of this kind is due: one at a time, the newest first, and only if it
-    /// keeps a cluster that left the snapshot.
+    /// The unconfirmed version to offer again when nothing else of this kind is due: one at a time, the newest first, and only
+    /// if it keeps a cluster that left the snapshot.
     pub(super) fn next_unconfirmed(
         &self,
         kind: Kind,

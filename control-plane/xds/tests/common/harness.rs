@@ -81,7 +81,8 @@ impl Harness {
         self.session = session.with_history(history);
     }
 
-    /// The client may have restarted until a request names a version that it accepted earlier: until then everything may be offered.
+    /// The client may have restarted until a request names a version that it accepted earlier: until then everything may be
+    /// offered.
     fn forget_rejections_of_a_restarted_client(&mut self) {
         let mut returning = false;
         // Rejected endpoints are offered once more on every stream.

@@ -1,9 +1,9 @@
 //! A client that behaves like Envoy 1.40, without a socket, and a harness that runs it against a session.
 //!
-//! Like Envoy: a cluster is warm once its endpoints came after it, and the client answers cluster responses only when no cluster
-//! warms; it applies the good clusters and listeners of a response that it rejects, while it stops at the first bad one of endpoints,
-//! routes and filter configurations; it subscribes to endpoints for each cluster. It records every violation of an invariant in
-//! [`Client::violations`].
+//! Like Envoy: a cluster is warm once its endpoints came after it, and the client answers cluster responses only when no
+//! cluster warms; it applies the good clusters and listeners of a response that it rejects, while it stops at the first bad one
+//! of endpoints, routes and filter configurations; it subscribes to endpoints for each cluster. It records every violation of
+//! an invariant in [`Client::violations`].
 
 #![allow(dead_code, unused_imports, missing_docs, unreachable_pub)]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]

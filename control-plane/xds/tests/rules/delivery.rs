@@ -173,6 +173,35 @@ fn rule_09_a_rejected_filter_is_retried_in_other_bytes_after_30_s_doubling_to_10
     }
 }
 
+/// A deadline in the past would make a stream poll its session in a busy loop.
+#[test]
+fn rule_09_a_due_retry_that_waits_for_a_cluster_sets_no_past_deadline() {
+    let filter = resource(Kind::Extension, "f", "bad", &["c"])
+        .with_retry_body(|n| format!("{n}|good|c").into());
+    for protocol in BOTH {
+        let mut harness = Harness::new(
+            protocol,
+            snapshot_of(&[("c", "1")], [filter.clone()]),
+            &[(Kind::Extension, "f")],
+        );
+        // The client rejects the filter before it subscribes to clusters.
+        let requests = harness.client.outbox.drain(..);
+        let (filters, others): (Vec<_>, Vec<_>) =
+            requests.partition(|request| request.kind == Kind::Extension);
+        harness.client.outbox.extend(filters);
+        harness.settle();
+        harness.client.outbox.extend(others);
+        while harness.receive_request() | harness.send_response() {}
+        harness.advance(Duration::from_secs(31));
+        while harness.send_response() {}
+        let deadline = harness.session.deadline();
+        assert!(deadline.is_none_or(|at| at > harness.now), "{protocol:?}");
+        harness.settle();
+        let held = harness.client.held(Kind::Extension, "f");
+        assert_eq!(held, Some("1"), "{protocol:?}");
+    }
+}
+
 #[test]
 fn rule_09_an_accepted_retry_is_recognised_on_reconnect() {
     let filter =

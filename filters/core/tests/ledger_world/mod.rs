@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use headgate_core::ledger::{
-    Fingerprint, Held, Ledger, MILLION, OnContention, Refused, Rule, RuleSpec, Spend, Window,
+    Fingerprint, Reservations, Ledger, MILLION, OnContention, Refused, Rule, RuleSpec, Spend, Window,
 };
 use headgate_core::ports::{CasMismatch, Cells, Entropy};
 
@@ -186,7 +186,7 @@ pub(crate) fn reserve(
     capacity: u128,
     now: u64,
     memory: &Memory,
-) -> Result<Held, Box<Refused>> {
+) -> Result<Reservations, Box<Refused>> {
     ledger.reserve([spend(rule, key, cost, capacity)].into_iter(), now, memory)
 }
 

@@ -121,8 +121,8 @@ impl Ledger {
         !self.suspects.is_empty()
     }
 
-    /// The next group of suspects to offer in a response of its own, reduced to the names for which `wanted` holds at the suspected
-    /// version. The other names are no longer suspects.
+    /// The next group of suspects to offer in a response of its own, reduced to the names for which `wanted` holds at the
+    /// suspected version. The other names are no longer suspects.
     pub(in crate::session) fn next_probe(
         &mut self,
         wanted: impl Fn(&str, &str) -> bool,

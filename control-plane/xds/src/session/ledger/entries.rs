@@ -73,6 +73,16 @@ pub(in crate::session) struct HeldResource {
 }
 
 impl HeldResource {
+    /// Replaces the descriptor of the version that this one describes too.
+    pub(in crate::session) fn adopt(&mut self, newest: &Arc<Descriptor>) {
+        let offered = self.offered.iter_mut().map(|(_, version)| version);
+        for version in self.acked.iter_mut().chain(offered) {
+            if *version.descriptor.version == *newest.version {
+                version.descriptor = newest.clone();
+            }
+        }
+    }
+
     /// The version that it runs once it has accepted every response in flight.
     pub(in crate::session) fn newest(&self) -> Option<&ResourceVersion> {
         let offered = self.offered.as_ref().map(|(_, version)| version);

@@ -1,9 +1,9 @@
 //! What a client has of one kind, which responses are in flight, and what it rejected (server rule 2).
 //!
 //! A NACK rejects a *response*, and clients differ in what they do with the rest of it: Envoy applies the good clusters and
-//! listeners of a rejected response, but may have stopped half-way through endpoints, routes or filter configurations. Its message
-//! is for people; the server parses nothing from it. So the ledger assumes nothing about a rejected response and finds the resource
-//! at fault by bisection:
+//! listeners of a rejected response, but may have stopped half-way through endpoints, routes or filter configurations. Its
+//! message is for people; the server parses nothing from it. So the ledger assumes nothing about a rejected response and finds
+//! the resource at fault by bisection:
 //!
 //! - a rejected response with **one** item marks that version of that name as rejected for good;
 //! - a rejected response with several items makes each item that is still at that version a *suspect*. Suspects are offered again
@@ -103,8 +103,8 @@ impl Ledger {
         self.unconfirmed.get(name).map_or(&[], Vec::as_slice)
     }
 
-    /// Whether a version that the client should have is offered all the same: the client asked for it, it must follow a cluster, or
-    /// the client may have applied another version since.
+    /// Whether a version that the client should have is offered all the same: the client asked for it, it must follow a
+    /// cluster, or the client may have applied another version since.
     pub(super) fn must_repeat(&self, name: &str) -> bool {
         let in_flight = self.held.get(name).is_some_and(|h| h.offered.is_some());
         self.resend.contains(name) || (!in_flight && !self.unconfirmed_of(name).is_empty())
@@ -134,8 +134,8 @@ impl Ledger {
         self.suspects.remove(name);
     }
 
-    /// The client unsubscribed from this name and subscribed again. Its requests arrive in order, so it applies every response that
-    /// it has not answered by now after both: such a response counts as if the client had never unsubscribed.
+    /// The client unsubscribed from this name and subscribed again. Its requests arrive in order, so it applies every response
+    /// that it has not answered by now after both: such a response counts as if the client had never unsubscribed.
     pub(super) fn restore_in_flight(&mut self, name: &str) {
         let offers = self.in_flight.iter().filter_map(|response| {
             let mut items = response.items.iter();
@@ -251,9 +251,10 @@ impl Ledger {
             let Some(held) = held.filter(|held| held.first_nonce <= response.nonce) else {
                 continue;
             };
-            let offered = held.offered.as_ref();
-            if offered.is_some_and(|(nonce, _)| *nonce == response.nonce) {
-                held.offered = None;
+            let is_this = |offered: &mut (u64, ResourceVersion)| offered.0 == response.nonce;
+            if let Some((_, offered)) = held.offered.take_if(is_this) {
+                // Its origin may have changed since it was sent.
+                version.descriptor = offered.descriptor;
             }
             if self.has_removed && held.acked.is_none() {
                 held.recreated_at = Some(now);

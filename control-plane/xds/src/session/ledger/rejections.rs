@@ -79,14 +79,17 @@ impl Rejections {
         all.flat_map(|(name, versions)| versions.iter().map(move |r| (name, r)))
     }
 
-    /// When the next retry of a version is due for which `wanted` holds.
+    /// When the next retry after `now` is due, of a version for which `wanted` holds. A retry that is due already waits for an
+    /// answer, or for a cluster; either is an input of its own.
     pub(in crate::session) fn next_retry(
         &self,
         wanted: impl Fn(&str, &str) -> bool,
+        now: Instant,
     ) -> Option<Instant> {
         self.iter()
             .filter(|(name, r)| wanted(name, &r.version))
             .filter_map(|(_, r)| r.retry_at)
+            .filter(|at| *at > now)
             .min()
     }
 }

@@ -191,9 +191,10 @@ impl Client {
         self.wanted_rejected.insert(response.nonce.clone(), names);
     }
 
-    /// Whether the server cannot know everything that the client routes to: it runs another version than is wanted (one that left the
-    /// snapshot, was rejected, came on an earlier stream, or was applied from a rejected response). In state of the world it does not
-    /// say what it has from an earlier stream, and a resource that waits for a rejected cluster is not sent again.
+    /// Whether the server cannot know everything that the client routes to: it runs another version than is wanted (one that
+    /// left the snapshot, was rejected, came on an earlier stream, or was applied from a rejected response). In state of the
+    /// world it does not say what it has from an earlier stream, and a resource that waits for a rejected cluster is not sent
+    /// again.
     pub fn routes_unknown(&self, snapshot: &Snapshot) -> bool {
         let rejected = |key: &ResourceKey| {
             let cluster = snapshot.get(key.kind, &key.name);

@@ -152,8 +152,8 @@ impl Client {
         None
     }
 
-    /// A route or filter configuration names only clusters that take traffic. The exception is a client that has no version of it and
-    /// a cluster that is late, or that the client rejects and has no version of.
+    /// A route or filter configuration names only clusters that take traffic. The exception is a client that has no version of
+    /// it and a cluster that is late, or that the client rejects and has no version of.
     fn check_clusters(&mut self, response: &Response, name: &str, body: &Body, now: Instant) {
         let kind = response.kind;
         let held = self.kinds[&kind].held.get(name);
