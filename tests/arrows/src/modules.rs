@@ -250,7 +250,7 @@ mod tests {
         let references = graph(&[("c", "a"), ("a", "b"), ("b", "c"), ("d", "a")]);
         let found = cycles(&references);
         assert_eq!(found.len(), 1);
-        assert!(found.contains(&["a", "b", "c", "a"].map(str::to_owned).to_vec()));
+        assert!(found.contains(["a", "b", "c", "a"].map(str::to_owned).as_slice()));
         assert!(cycles(&graph(&[("a", "b"), ("a", "c"), ("b", "c")])).is_empty());
     }
 
