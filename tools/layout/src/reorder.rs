@@ -1,7 +1,7 @@
-//! A module whose functions stand in another order, and which says no more of itself than it has to.
+//! The module with reordered functions and without custom sections.
 //!
-//! Numbers are written as short as they are (the linker leaves room in them, for itself), and names and other remarks are
-//! left out.
+//! Numbers are re-encoded at minimum length (the linker pads them for its own relocations); names and other custom sections are
+//! dropped.
 
 use std::convert::Infallible;
 
@@ -13,36 +13,40 @@ use crate::LayoutError;
 use crate::functions::Functions;
 use crate::order::Order;
 
-struct Layout<'a> {
-    /// How many functions are imported.
+struct Reorderer<'a> {
+    /// Number of imported functions.
     imported: u32,
     order: &'a Order,
-    /// The new places of its own functions, in their old order.
+    /// New positions of the module's own functions, in their old order.
     new: Vec<u32>,
 }
 
-/// The module, in this order.
+/// The module with its functions in this order.
 ///
 /// # Errors
-/// [`LayoutError`]: no well-formed module.
-pub fn lay(module: &[u8], functions: &Functions, order: &Order) -> Result<Vec<u8>, LayoutError> {
+/// [`LayoutError`] when the module is malformed.
+pub fn reorder(
+    module: &[u8],
+    functions: &Functions,
+    order: &Order,
+) -> Result<Vec<u8>, LayoutError> {
     let mut new = vec![0; order.old.len()];
-    for (place, old) in (0_u32..).zip(&order.old) {
+    for (position, old) in (0_u32..).zip(&order.old) {
         if let Some(new) = new.get_mut(*old) {
-            *new = place;
+            *new = position;
         }
     }
-    let mut layout = Layout {
+    let mut reorderer = Reorderer {
         imported: u32::try_from(functions.imported.len()).unwrap_or(u32::MAX),
         order,
         new,
     };
     let mut out = Module::new();
-    layout.parse_core_module(&mut out, Parser::new(0), module)?;
+    reorderer.parse_core_module(&mut out, Parser::new(0), module)?;
     Ok(out.finish())
 }
 
-impl Layout<'_> {
+impl Reorderer<'_> {
     /// The items of a section, in the new order.
     fn sorted<T>(
         &self,
@@ -58,7 +62,7 @@ impl Layout<'_> {
     }
 }
 
-impl Reencode for Layout<'_> {
+impl Reencode for Reorderer<'_> {
     type Error = Infallible;
 
     fn function_index(&mut self, function: u32) -> Result<u32, Error> {
