@@ -40,12 +40,12 @@ pub(crate) fn by_body(size: usize) -> Vec<u8> {
     let mut role = "user";
     while body.len() + tail.len() < size {
         let open = format!(r#",{{"role":"{role}","content":""#);
-        let room = size.saturating_sub(body.len() + open.len() + 2 + tail.len());
-        let passages = room.min(2048) / PASSAGE.len();
+        let remaining = size.saturating_sub(body.len() + open.len() + 2 + tail.len());
+        let passages = remaining.min(2048) / PASSAGE.len();
         body.push_str(&open);
         body.push_str(&PASSAGE.repeat(passages));
         if passages == 0 {
-            body.push_str(&"a".repeat(room));
+            body.push_str(&"a".repeat(remaining));
         }
         body.push_str("\"}");
         role = if role == "user" { "assistant" } else { "user" };

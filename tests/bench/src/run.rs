@@ -90,7 +90,7 @@ async fn round_of(
         let before = cpu::spent(envoy).await?;
         let block = runner.block;
         runner
-            .send(block, |status, wanted| status == wanted)
+            .send(block, |status, expected| status == expected)
             .await?;
         let after = cpu::spent(envoy).await?;
         spent[row] = (after - before).as_secs_f64() * 1e6 / block as f64;
@@ -118,7 +118,7 @@ impl<'a> RowRunner<'a> {
             counted: counted(envoy, row).await?,
         };
         // The requests that a fresh bucket admits before it is empty are not an error of a row about refusals.
-        let warm = |status, wanted| status == wanted || (status == 200 && wanted == 429);
+        let warm = |status, expected| status == expected || (status == 200 && expected == 429);
         let mut warmed = Duration::ZERO;
         while warmed < WARM_UP {
             let took = runner.send(runner.block, warm).await?;
@@ -134,8 +134,11 @@ impl<'a> RowRunner<'a> {
         count: u64,
         fits: impl Fn(u16, u16) -> bool,
     ) -> Result<Duration, BenchError> {
-        let wanted = self.row.status;
-        let sent = self.load.block(count, |status| fits(status, wanted)).await;
+        let expected = self.row.status;
+        let sent = self
+            .load
+            .block(count, |status| fits(status, expected))
+            .await;
         self.sent += count;
         sent.map_err(|source| BenchError::Load {
             row: self.row.id.clone(),

@@ -49,8 +49,8 @@ async fn serve(mut stream: TcpStream) -> io::Result<()> {
         buffer.copy_within(early..filled, 0);
         filled -= early;
         while body > 0 {
-            let room = buffer.len().min(body);
-            match stream.read(&mut buffer[..room]).await? {
+            let chunk = buffer.len().min(body);
+            match stream.read(&mut buffer[..chunk]).await? {
                 0 => return Err(io::ErrorKind::UnexpectedEof.into()),
                 read => body -= read,
             }

@@ -109,7 +109,7 @@ impl ControlPlane {
     /// # Errors
     /// [`ClusterError::Client`], also when the document cannot be parsed.
     pub async fn status(&self) -> Result<Status, ClusterError> {
-        self.asked("/syncz").await
+        self.get_status("/syncz").await
     }
 
     /// The current status of one model and of all proxies. With hundreds of models the whole document is large.
@@ -117,10 +117,10 @@ impl ControlPlane {
     /// # Errors
     /// As [`Self::status`].
     pub async fn status_of(&self, model: &str) -> Result<Status, ClusterError> {
-        self.asked(&format!("/syncz?model={model}")).await
+        self.get_status(&format!("/syncz?model={model}")).await
     }
 
-    async fn asked(&self, path: &str) -> Result<Status, ClusterError> {
+    async fn get_status(&self, path: &str) -> Result<Status, ClusterError> {
         let request = HttpRequest::get(self.url(path));
         let reply = self.client.send(request).await?;
         serde_json::from_slice(&reply.body).map_err(|error| {

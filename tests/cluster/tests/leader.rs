@@ -46,7 +46,7 @@ async fn leads(kubectl: &Kubectl, replica: &str, within: Duration) {
 /// Waits until a control plane has these proxies, all settled, with this weight of the canary.
 async fn has(control_plane: &ControlPlane, ids: &[&str], percent: f64) -> Status {
     let what = format!("{ids:?} at {percent} %");
-    let there = |status: &Status| {
+    let settled = |status: &Status| {
         let mut here: Vec<&str> = status.proxies.iter().map(|p| p.id.as_str()).collect();
         here.sort_unstable();
         here == ids
@@ -54,7 +54,7 @@ async fn has(control_plane: &ControlPlane, ids: &[&str], percent: f64) -> Status
             && status.all_acked(MODEL, "two", percent)
     };
     control_plane
-        .wait_for_status(SOON, &what, there)
+        .wait_for_status(SOON, &what, settled)
         .await
         .unwrap()
 }

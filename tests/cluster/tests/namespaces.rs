@@ -98,7 +98,7 @@ async fn one_model_name_in_two_namespaces_is_two_models_and_a_proxy_sees_the_nam
         .run("-n team-a rollout status deploy/theirs --timeout=100s")
         .await
         .unwrap();
-    let known = |status: &Status| {
+    let complete = |status: &Status| {
         let ready = |model: &ModelStatus| model.versions.iter().all(|v| v.endpoints.are == 1);
         status.models.len() == 2
             && status.models.iter().all(ready)
@@ -107,7 +107,7 @@ async fn one_model_name_in_two_namespaces_is_two_models_and_a_proxy_sees_the_nam
     };
     cluster
         .control_plane
-        .wait_for_status(SOON, "both models at both Envoys", known)
+        .wait_for_status(SOON, "both models at both Envoys", complete)
         .await
         .unwrap();
 

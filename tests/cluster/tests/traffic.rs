@@ -66,7 +66,7 @@ impl Traffic {
         assert!(share.holds(), "{share:?}");
         measured!(
             "{CANARY} at {percent} %: {:.1} % of {} sessions, bound {:.1}",
-            share.seen * 100.0,
+            share.measured * 100.0,
             pass.len(),
             share.bound * 100.0
         );
@@ -152,9 +152,9 @@ async fn no_request_fails_while_pods_are_replaced_added_and_removed() {
         traffic
             .run(&format!("scale deploy/v1 --replicas={replicas}"))
             .await;
-        let there = |pods: &std::collections::BTreeMap<String, _>| pods.len() == replicas;
+        let ready = |pods: &std::collections::BTreeMap<String, _>| pods.len() == replicas;
         cluster
-            .wait_for_pods("v1", "the servers", there)
+            .wait_for_pods("v1", "the servers", ready)
             .await
             .unwrap();
         cluster
@@ -197,7 +197,7 @@ async fn no_request_fails_while_a_canarys_last_pod_is_deleted_and_its_sessions_r
 struct Crash {
     crashed: Duration,
     /// Time at which Kubernetes marked the pod unready.
-    known: Duration,
+    unready: Duration,
 }
 
 impl Crash {
@@ -207,9 +207,9 @@ impl Crash {
         let crashed = traffic.load.now();
         assert!(traffic.cluster.servers.crash(pod).await);
         traffic.load.wait_for(more, SOON).await.unwrap();
-        let known = traffic.load.now();
+        let unready = traffic.load.now();
         traffic.cluster.set_ready(pod, false).await.unwrap();
-        Self { crashed, known }
+        Self { crashed, unready }
     }
 
     /// The guarantee: only sessions of the pod's version fail, and none once Kubernetes and the proxies know. Returns the number of
@@ -223,7 +223,7 @@ impl Crash {
             failed.len(),
             report.samples.len(),
             end.saturating_sub(self.crashed),
-            end.saturating_sub(self.known),
+            end.saturating_sub(self.unready),
             summary(report)
         );
         for sample in &failed {
@@ -233,9 +233,9 @@ impl Crash {
             assert!(ended >= self.crashed, "before the crash: {sample:?}");
         }
         assert!(
-            end < self.known + AT_ONCE,
+            end < self.unready + AT_ONCE,
             "{end:?}, unready at {:?}",
-            self.known
+            self.unready
         );
         failed.len()
     }
@@ -285,7 +285,7 @@ async fn when_one_of_two_pods_crashes_the_other_gets_its_requests_at_once() {
     // Half of them go to the dead pod first and are retried at the other one; only requests in flight at the crash fail.
     let meant = report.samples[from..]
         .iter()
-        .filter(|sample| before[&sample.session] == CANARY && sample.sent < crash.known);
+        .filter(|sample| before[&sample.session] == CANARY && sample.sent < crash.unready);
     let meant = meant.count();
     measured!("{failed} of {meant} requests failed with one of two pods dead");
     assert!(failed * 20 < meant, "{failed} of {meant}");

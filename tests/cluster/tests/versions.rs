@@ -114,12 +114,12 @@ async fn the_cluster_of_a_removed_version_lingers_after_the_acks_of_routes_and_f
     let [prompt, routes, filters] = ["prompt", "routes", "filters"]
         .map(|id| AutoAckProxy::connect(id, cluster.control_plane.xds()).unwrap());
     let all = [&prompt, &routes, &filters];
-    let there = |status: &headgate_testkit::testbed::Status| {
+    let settled = |status: &headgate_testkit::testbed::Status| {
         status.proxies.len() == 3 && status.proxies.iter().all(|p| p.settled)
     };
     cluster
         .control_plane
-        .wait_for_status(SOON, "three proxies", there)
+        .wait_for_status(SOON, "three proxies", settled)
         .await
         .unwrap();
     assert!(all.iter().all(|proxy| has_cluster(proxy)));

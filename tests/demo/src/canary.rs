@@ -116,10 +116,10 @@ pub async fn label_raised(
         .await;
     let (at, on_load, wall) = (Instant::now(), load.now(), SystemTime::now());
     let by = RAISE.require_ok("the edit", edited)?;
-    let wanted = f64::from(to);
+    let target = f64::from(to);
     let status = testbed
         .wait_for_status(ACK_TIMEOUT, "every Envoy to ack the new weight", |status| {
-            status.all_acked(MODEL, CANARY, wanted)
+            status.all_acked(MODEL, CANARY, target)
         })
         .await;
     let status = RAISE.require_ok("the push", status)?;
@@ -136,7 +136,7 @@ pub async fn label_raised(
     };
     RAISE.ensure(at.elapsed() > acked, || "time went backwards".into())?;
     split(RAISE, &before, from)?;
-    let split = split(RAISE, &after, wanted)?;
+    let split = split(RAISE, &after, target)?;
     let moves = SessionMoves::between(&before.assignments(), &after.assignments());
     RAISE.ensure(moves.only_into(CANARY), || {
         format!("sessions moved elsewhere: {:?}", moves.moved)
@@ -181,7 +181,7 @@ fn split(claim: Claim, report: &LoadReport, percent: f64) -> ClaimResult<Split> 
     claim.ensure(share.holds(), || {
         format!(
             "{:.2} % of {} sessions are on {CANARY}, not {percent} % ± {:.2}",
-            share.seen * 100.0,
+            share.measured * 100.0,
             pass.len(),
             share.bound * 100.0
         )

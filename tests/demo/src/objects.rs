@@ -43,7 +43,7 @@ pub struct RefusedLabel {
     /// The command.
     pub line: String,
     /// Its output.
-    pub said: String,
+    pub output: String,
 }
 
 /// Runs `kubectl label … canary-weight=150`.
@@ -66,17 +66,17 @@ pub async fn bad_weight_is_refused(testbed: &Testbed) -> ClaimResult<RefusedLabe
     REFUSED.require_ok("the admission policy", in_force.await)?;
 
     let before = weight(testbed).await?;
-    let said = match cluster.kubectl(&line).await {
+    let output = match cluster.kubectl(&line).await {
         Ok(typed) => Err(REFUSED.broken(typed.output)),
         Err(TestbedError::Kube(KubeError::Refused { stderr, .. })) => Ok(stderr.trim().to_owned()),
         Err(other) => Err(REFUSED.broken(other)),
     }?;
-    REFUSED.ensure(said.contains(FIX), || said.clone())?;
+    REFUSED.ensure(output.contains(FIX), || output.clone())?;
     let after = weight(testbed).await?;
     REFUSED.ensure((before - after).abs() < 1e-9, || {
         format!("the weight was {before} % and is {after} %")
     })?;
-    Ok(RefusedLabel { line, said })
+    Ok(RefusedLabel { line, output })
 }
 
 async fn weight(testbed: &Testbed) -> ClaimResult<f64> {
@@ -168,7 +168,7 @@ pub async fn policy_that_matches_nothing_says_so(testbed: &Testbed) -> ClaimResu
     let cluster = cluster(UNMATCHED, testbed)?;
     UNMATCHED.require_ok("the policy", cluster.apply(TYPO).await)?;
     let line = "kubectl get tokenbucketpolicy/typo -o json";
-    let said = eventually(TIMEOUT, "ResolvedRefs to be False", async || {
+    let status = eventually(TIMEOUT, "ResolvedRefs to be False", async || {
         let typed = cluster.kubectl(line).await.map_err(|e| e.to_string())?;
         let policy: Value = serde_json::from_str(&typed.output).map_err(|e| e.to_string())?;
         let resolved = condition(&policy, "ResolvedRefs");
@@ -178,12 +178,12 @@ pub async fn policy_that_matches_nothing_says_so(testbed: &Testbed) -> ClaimResu
         }
         Err(policy["status"].to_string())
     });
-    let said = UNMATCHED.require_ok("its status", said.await)?;
+    let status = UNMATCHED.require_ok("its status", status.await)?;
     let gone = cluster
         .kubectl("kubectl delete tokenbucketpolicy/typo")
         .await;
     UNMATCHED.require_ok("kubectl delete", gone)?;
-    Ok(said)
+    Ok(status)
 }
 
 fn condition(object: &Value, kind: &str) -> Value {

@@ -55,9 +55,9 @@ pub async fn control_plane_dies(
 
     let restart = Instant::now();
     CLAIM.require_ok("the restart", testbed.control_plane_mut().restart().await)?;
-    let wanted = f64::from(percent);
+    let expected = f64::from(percent);
     let acked = testbed.wait_for_status(TIMEOUT, "every Envoy to ack the edit", |status| {
-        status.all_acked(MODEL, CANARY, wanted)
+        status.all_acked(MODEL, CANARY, expected)
     });
     CLAIM.require_ok("the edit", acked.await)?;
     CLAIM.require_ok("the push", testbed.wait_until_settled().await)?;

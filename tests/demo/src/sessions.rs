@@ -90,11 +90,11 @@ impl Sessions {
 
 /// The body of a chat client: the whole conversation so far and the next question.
 fn conversation(key: &str, turn: u64) -> Value {
-    let said = |role: &str, content: String| json!({"role": role, "content": content});
-    let mut messages = vec![said("user", format!("question 0 of {key}"))];
+    let message = |role: &str, content: String| json!({"role": role, "content": content});
+    let mut messages = vec![message("user", format!("question 0 of {key}"))];
     for n in 1..=turn {
-        messages.push(said("assistant", format!("answer {n}")));
-        messages.push(said("user", format!("question {n}")));
+        messages.push(message("assistant", format!("answer {n}")));
+        messages.push(message("user", format!("question {n}")));
     }
     messages.into()
 }

@@ -251,11 +251,11 @@ async fn settled_balance(
     tenant: &str,
     least: u64,
 ) -> ClaimResult<u64> {
-    let mut asked = 0;
+    let mut probed = 0;
     let back = eventually(TIMEOUT, "the settlement", async || {
         let now = balance(claim, testbed, tenant).await;
-        asked += PROBE;
-        let now = now.map_err(|broken| broken.why)? + asked;
+        probed += PROBE;
+        let now = now.map_err(|broken| broken.why)? + probed;
         match now + 1 >= least {
             true => Ok(now),
             false => Err(format!("{now} tokens are left, not {least}")),

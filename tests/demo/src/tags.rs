@@ -60,7 +60,7 @@ pub async fn tag_travels(testbed: &Testbed) -> ClaimResult<TagSeen> {
             .find(|(n, _)| n == name)
             .map(|(_, v)| v.as_str());
         CLAIM.ensure(seen == Some(value), || {
-            format!("the model server got {name}: {seen:?}, not {value:?}; all of it: {at_model:?}")
+            format!("the model server got {name}: {seen:?}, expected {value:?}; all headers: {at_model:?}")
         })?;
     }
     let baggage = headers["baggage"].as_str().unwrap_or_default();
@@ -78,7 +78,7 @@ pub async fn tag_travels(testbed: &Testbed) -> ClaimResult<TagSeen> {
     let logged = format!("model=gpt-4 version={version} tenant=acme lane=base");
     let log_line = log_line(testbed, id).await?;
     CLAIM.ensure(log_line.contains(&logged), || {
-        format!("the access log says {log_line:?}, not {logged:?}")
+        format!("the access log has {log_line:?}, expected {logged:?}")
     })?;
 
     CLAIM.ensure(reply.header("x-model") == Some("gpt-4"), || {

@@ -45,12 +45,12 @@ pub async fn new_version_is_held(
 ) -> ClaimResult<HeldVersion> {
     let manifest = Manifest::new(MODEL, NEW).created_now();
     HELD.require_ok("its manifest", testbed.join(manifest.clone()).await)?;
-    let known = testbed.wait_for_status(TIMEOUT, "the new version to be known", |status| {
+    let found = testbed.wait_for_status(TIMEOUT, "the new version in status", |status| {
         status
             .version(MODEL, NEW)
             .is_some_and(|v| v.endpoints.are == 1)
     });
-    HELD.require_ok("status", known.await)?;
+    HELD.require_ok("status", found.await)?;
     let status = HELD.require_ok("the push", testbed.wait_until_settled().await)?;
     let carrier = HELD.require_some(
         "its carrier in status",

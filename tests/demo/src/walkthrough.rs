@@ -42,7 +42,7 @@ pub async fn walk(testbed: &Testbed) -> ClaimResult<usize> {
         // A command that changes something runs once; the output of the others may need a moment to show the effect.
         let changes = ["kubectl label ", "kubectl delete "];
         let changes = changes.iter().any(|verb| step.line.starts_with(verb));
-        let said = match changes {
+        let output = match changes {
             true => check_output(testbed, step).await,
             false => eventually(TIMEOUT, &step.line, async || {
                 check_output(testbed, step).await
@@ -50,7 +50,7 @@ pub async fn walk(testbed: &Testbed) -> ClaimResult<usize> {
             .await
             .map_err(|late| late.to_string()),
         };
-        CLAIM.require_ok(&step.line, said)?;
+        CLAIM.require_ok(&step.line, output)?;
     }
     Ok(steps.len())
 }
@@ -85,11 +85,11 @@ fn steps(page: &str) -> Vec<Step> {
 
 /// Runs a command and compares its output.
 async fn check_output(testbed: &Testbed, step: &Step) -> Result<(), String> {
-    let said = run(testbed, &step.line)
+    let output = run(testbed, &step.line)
         .await
         .map_err(|broken| broken.why)?;
-    match difference(step, &said) {
-        Some(what) => Err(format!("{what} in\n{said}")),
+    match difference(step, &output) {
+        Some(what) => Err(format!("{what} in\n{output}")),
         None => Ok(()),
     }
 }
@@ -117,24 +117,24 @@ async fn run(testbed: &Testbed, line: &str) -> ClaimResult<String> {
 }
 
 /// The first difference between expected and actual output.
-fn difference(step: &Step, said: &str) -> Option<String> {
-    let said: Vec<String> = said
+fn difference(step: &Step, output: &str) -> Option<String> {
+    let output: Vec<String> = output
         .lines()
         .map(normalized)
         .filter(|l| !l.is_empty())
         .collect();
-    let mut rest = said.as_slice();
+    let mut rest = output.as_slice();
     let mut left_out = false;
     for line in &step.prints {
         if line.trim() == "…" {
             left_out = true;
             continue;
         }
-        let wanted = normalized(line);
-        if wanted.is_empty() {
+        let expected = normalized(line);
+        if expected.is_empty() {
             continue;
         }
-        match rest.iter().position(|line| *line == wanted) {
+        match rest.iter().position(|line| *line == expected) {
             Some(at) if at == 0 || left_out => rest = &rest[at + 1..],
             _ => return Some(format!("no {line:?} in its place")),
         }
@@ -182,7 +182,7 @@ mod tests {
     #[test]
     fn only_ages_hashes_and_column_widths_may_differ() {
         let steps = steps(PAGE);
-        let in_place = |step: usize, said: &str| difference(&steps[step], said);
+        let in_place = |step: usize, output: &str| difference(&steps[step], output);
         assert_eq!(in_place(0, "NAME AGE\nx   1m\n"), None);
         assert_eq!(in_place(0, "NAME AGE\n\nx   1m\ny 2m"), None, "left out");
         let wrong = in_place(0, "NAME AGE\ny   1m\n").unwrap();

@@ -169,7 +169,7 @@ pub async fn budget_follows_capacity(testbed: &Testbed) -> ClaimResult<CapacityC
 }
 
 /// The time until responses show the expected limit.
-async fn limit_becomes(testbed: &Testbed, percent: u16, wanted: u64) -> ClaimResult<Duration> {
+async fn limit_becomes(testbed: &Testbed, percent: u16, expected: u64) -> ClaimResult<Duration> {
     let began = Instant::now();
     let scaled = testbed.wait_for_status(TIMEOUT, "the budget's scale", |status| {
         status
@@ -177,16 +177,16 @@ async fn limit_becomes(testbed: &Testbed, percent: u16, wanted: u64) -> ClaimRes
             .is_some_and(|model| model.scale_percent == percent)
     });
     CAPACITY.require_ok("status", scaled.await)?;
-    let mut asked = 0;
+    let mut probes = 0;
     let shown = eventually(TIMEOUT, "the limit in an answer", async || {
-        asked += 1;
+        probes += 1;
         // Each request uses a new tenant, so that no bucket is exhausted by the probes.
-        let seen = limit(testbed, &format!("capacity-{percent}-{asked}")).await;
+        let seen = limit(testbed, &format!("capacity-{percent}-{probes}")).await;
         let seen = seen.map_err(|broken| broken.why)?;
-        if seen == wanted {
+        if seen == expected {
             return Ok(());
         }
-        Err(format!("{seen}, not {wanted}"))
+        Err(format!("the limit is {seen}, expected {expected}"))
     });
     CAPACITY.require_ok("the limit", shown.await)?;
     Ok(began.elapsed())
@@ -213,7 +213,7 @@ pub struct ApiOutage {
     /// Duration of the outage.
     pub away: Duration,
     /// The message in `status` during the outage.
-    pub said: String,
+    pub message: String,
     /// Time until an Envoy that started during the outage served a request.
     pub joined: Duration,
     /// The command after the outage.
@@ -239,12 +239,12 @@ pub async fn api_dies(
     let api = AWAY.require_some("a Kubernetes API", testbed.cluster_mut())?;
     AWAY.require_ok("the kill", api.kube_mut().kill_api())?;
     let (dead, at_kill) = (Instant::now(), load.len());
-    let said = testbed.wait_for_status(TIMEOUT, "status to report the outage", |status| {
+    let reported = testbed.wait_for_status(TIMEOUT, "status to report the outage", |status| {
         status.problems_of("KubernetesApi").next().is_some()
     });
-    let said = AWAY.require_ok("status", said.await)?;
-    let said = said.problems_of("KubernetesApi").next();
-    let said = said.map(|problem| problem.message.clone());
+    let status = AWAY.require_ok("status", reported.await)?;
+    let problem = status.problems_of("KubernetesApi").next();
+    let message = problem.map(|problem| problem.message.clone());
     let joined = newcomer_is_served(testbed).await?;
     AWAY.require_ok("the load", load.wait_for(requests, TIMEOUT).await)?;
     let (during, away) = (load.len() - at_kill, dead.elapsed());
@@ -269,7 +269,7 @@ pub async fn api_dies(
     Ok(ApiOutage {
         during,
         away,
-        said: AWAY.require_some("the message in status", said)?,
+        message: AWAY.require_some("the message in status", message)?,
         joined,
         edit: line,
         acked,

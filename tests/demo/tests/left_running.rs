@@ -56,13 +56,16 @@ impl Background {
     /// Runs the program, which must succeed. Returns its output.
     fn succeeds(&self, words: &[&str]) -> String {
         let out = self.run(words);
-        let (said, error) = (text(&out.stdout), text(&out.stderr));
-        assert!(out.status.success(), "{words:?}: {said}{error}");
-        said
+        let (output, error) = (text(&out.stdout), text(&out.stderr));
+        assert!(out.status.success(), "{words:?}: {output}{error}");
+        output
     }
 
     fn address(&self, name: &str) -> SocketAddr {
-        let found = self.addresses.iter().find(|(known, _)| *known == name);
+        let found = self
+            .addresses
+            .iter()
+            .find(|(variable, _)| *variable == name);
         found.unwrap().1[0]
     }
 
@@ -71,8 +74,8 @@ impl Background {
         let mut all = BTreeSet::new();
         for file in files_below(self.state.path()) {
             if file.extension().is_some_and(|end| end == "pid") {
-                let known = std::fs::read_to_string(file).unwrap();
-                let pid = known.split_whitespace().next().unwrap();
+                let record = std::fs::read_to_string(file).unwrap();
+                let pid = record.split_whitespace().next().unwrap();
                 all.extend(family(pid.parse().unwrap()));
             }
         }
@@ -149,20 +152,20 @@ async fn serves(background: &Background) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn make_up_k8s_starts_a_usable_environment_and_make_down_k8s_ends_all_of_it() {
     let background = Background::new();
-    let said = background.succeeds(&["up", "--kubernetes"]);
+    let output = background.succeeds(&["up", "--kubernetes"]);
     let ran = background.processes();
     // The cluster with etcd, API server and controllers, the control plane, and Envoy.
     assert_eq!(ran.len(), 6, "{ran:?}");
     serves(&background).await;
 
     // As a user does: the printed export line, then some commands.
-    let export = said
+    let export = output
         .lines()
         .find(|line| line.trim_start().starts_with("export KUBECONFIG="));
     let script = format!(
         "{}\nkubectl label deploy/llama3-70b-v2 canary-weight=50 --overwrite\nkubectl get deploy -L canary-weight\n\
          kubectl wait --for=condition=Programmed tokenbucketpolicies --all --timeout=60s\nheadgate status llama3-70b",
-        export.unwrap_or_else(|| panic!("{said}"))
+        export.unwrap_or_else(|| panic!("{output}"))
     );
     let typed = Command::new("bash")
         .args(["-euc", &script])
@@ -219,8 +222,8 @@ async fn make_up_starts_a_serving_environment_and_make_down_ends_all_of_it() {
         .iter()
         .find(|file| file.ends_with("envoy.pid"))
         .unwrap();
-    let known = std::fs::read_to_string(envoy).unwrap();
-    let pid = known.split_whitespace().next().unwrap();
+    let record = std::fs::read_to_string(envoy).unwrap();
+    let pid = record.split_whitespace().next().unwrap();
     assert!(
         Command::new("kill")
             .args(["-KILL", pid])

@@ -196,8 +196,8 @@ async fn the_printed_commands_of_up_work_and_down_ends_everything() {
 async fn a_partly_running_environment_is_reported_and_down_ends_the_rest() {
     let home = Home::new();
     home.succeeds(&["up"]);
-    let known = std::fs::read_to_string(home.pid_file("envoy")).unwrap();
-    let (pid, _) = known.split_once(' ').unwrap();
+    let record = std::fs::read_to_string(home.pid_file("envoy")).unwrap();
+    let (pid, _) = record.split_once(' ').unwrap();
     let pid = Pid::from_raw(pid.parse().unwrap()).unwrap();
     kill_process(pid, Signal::KILL).unwrap();
     let traffic = home.addresses[2].1[0];

@@ -23,9 +23,9 @@ pub fn four_sigma(share: f64, keys: usize) -> f64 {
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct MeasuredShare {
     /// The target, a fraction (0–1).
-    pub wanted: f64,
+    pub target: f64,
     /// The measured share, a fraction (0–1).
-    pub seen: f64,
+    pub measured: f64,
     /// The largest allowed difference, a fraction.
     pub bound: f64,
 }
@@ -33,23 +33,23 @@ pub struct MeasuredShare {
 impl MeasuredShare {
     /// Compares `count` of `keys` sessions with the target fraction.
     #[must_use]
-    pub fn new(wanted: f64, count: usize, keys: usize) -> Self {
-        let seen = if keys == 0 {
+    pub fn new(target: f64, count: usize, keys: usize) -> Self {
+        let measured = if keys == 0 {
             f64::NAN
         } else {
             count as f64 / keys as f64
         };
         Self {
-            wanted,
-            seen,
-            bound: four_sigma(wanted, keys),
+            target,
+            measured,
+            bound: four_sigma(target, keys),
         }
     }
 
     /// Whether the measured share lies within four standard deviations of the target. False when nothing was measured.
     #[must_use]
     pub fn holds(&self) -> bool {
-        (self.seen - self.wanted).abs() <= self.bound
+        (self.measured - self.target).abs() <= self.bound
     }
 }
 
@@ -65,9 +65,9 @@ pub fn sessions_per_version(pass: &Assignments) -> BTreeMap<String, usize> {
 
 /// The share of `version`, compared with the target fraction.
 #[must_use]
-pub fn share_of(pass: &Assignments, version: &str, wanted: f64) -> MeasuredShare {
+pub fn share_of(pass: &Assignments, version: &str, target: f64) -> MeasuredShare {
     let count = pass.values().filter(|v| *v == version).count();
-    MeasuredShare::new(wanted, count, pass.len())
+    MeasuredShare::new(target, count, pass.len())
 }
 
 /// Sessions that saw more than one version, with these versions.
@@ -156,7 +156,7 @@ mod tests {
 
     #[test]
     fn a_share_holds_up_to_its_bound_and_never_without_a_measurement() {
-        for (wanted, count, keys, holds) in [
+        for (target, count, keys, holds) in [
             (0.10, 200, 2000, true),
             (0.10, 253, 2000, true),
             (0.10, 254, 2000, false),
@@ -166,7 +166,7 @@ mod tests {
             (0.0, 1, 2000, false),
             (0.10, 0, 0, false),
         ] {
-            let measured = MeasuredShare::new(wanted, count, keys);
+            let measured = MeasuredShare::new(target, count, keys);
             assert_eq!(measured.holds(), holds, "{measured:?}");
         }
     }
@@ -176,7 +176,7 @@ mod tests {
         let pass = pass(&[("a", "v1"), ("b", "v2"), ("c", "v1")]);
         let counts: Vec<_> = sessions_per_version(&pass).into_iter().collect();
         assert_eq!(counts, [("v1".to_owned(), 2), ("v2".to_owned(), 1)]);
-        assert!((share_of(&pass, "v2", 0.3).seen - 1.0 / 3.0).abs() < 1e-12);
+        assert!((share_of(&pass, "v2", 0.3).measured - 1.0 / 3.0).abs() < 1e-12);
     }
 
     #[test]

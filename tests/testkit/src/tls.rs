@@ -154,8 +154,8 @@ async fn relay(
         server_name: session.server_name().map(str::to_owned),
         protocol: protocol.map(|protocol| protocol.into_owned()),
     };
-    let known = client_hellos.lock();
-    known
+    let hellos = client_hellos.lock();
+    hellos
         .unwrap_or_else(PoisonError::into_inner)
         .push(client_hello);
     let mut inside = TcpStream::connect(to).await?;

@@ -68,8 +68,8 @@ async fn the_pods_of_a_deployment_serve_until_they_are_stopped() {
     let kubelet = kube.kubelet(Arc::clone(&servers));
     let kubectl = kube.kubectl();
 
-    let said = kubectl.apply(&phi("phi-3", 2).to_string()).await.unwrap();
-    assert_eq!(said.trim(), "deployment.apps/phi-3 created");
+    let output = kubectl.apply(&phi("phi-3", 2).to_string()).await.unwrap();
+    assert_eq!(output.trim(), "deployment.apps/phi-3 created");
     kubectl.wait_for_rollout("phi-3").await.unwrap();
     let pods_now = pods(&kube, 2, "ready", ready).await;
     for pod in &pods_now {
@@ -226,8 +226,8 @@ async fn a_service_account_has_only_the_permissions_of_rbac() {
     let kubectl = kube.kubectl();
     let kubeconfig = kube.service_account("default", "reader").await.unwrap();
     let reader = kube.kubectl_as(&kubeconfig);
-    let said = reader.run(["auth", "whoami", "-o", "name"]).await;
-    assert!(said.is_ok(), "{said:?}");
+    let output = reader.run(["auth", "whoami", "-o", "name"]).await;
+    assert!(output.is_ok(), "{output:?}");
 
     let refused = reader.run(["get", "pods"]).await.unwrap_err().to_string();
     let whom = r#"User "system:serviceaccount:default:reader" cannot list resource "pods""#;
@@ -262,15 +262,15 @@ async fn a_service_account_has_only_the_permissions_of_rbac() {
 #[tokio::test]
 async fn a_fault_proxy_injects_faults_and_forwards_everything_else() {
     let kube = start().await;
-    let relay = kube.fault_proxy(kube.kubeconfig()).await.unwrap();
-    let client = kube.client_as(relay.kubeconfig()).await.unwrap();
+    let proxy = kube.fault_proxy(kube.kubeconfig()).await.unwrap();
+    let client = kube.client_as(proxy.kubeconfig()).await.unwrap();
     let first = remember(&client, "first").await;
-    let kubectl = kube.kubectl_as(relay.kubeconfig());
+    let kubectl = kube.kubectl_as(proxy.kubeconfig());
     let names = ["get", "configmap", "first", "-o", "name"];
     assert_eq!(kubectl.run(names).await.unwrap().trim(), "configmap/first");
 
-    relay.throttle_next(1);
-    let url = format!("{}/version", relay.url());
+    proxy.throttle_next(1);
+    let url = format!("{}/version", proxy.url());
     let refused = HttpClient::new()
         .send(HttpRequest::get(&url))
         .await
@@ -283,7 +283,7 @@ async fn a_fault_proxy_injects_faults_and_forwards_everything_else() {
         .send(HttpRequest::get(&url))
         .await
         .unwrap();
-    assert_eq!((passed.status, relay.throttles_remaining()), (200, 0));
+    assert_eq!((passed.status, proxy.throttles_remaining()), (200, 0));
 
     let api: Api<ConfigMap> = Api::namespaced(client.clone(), "default");
     let version = first.resource_version().unwrap();
@@ -292,33 +292,33 @@ async fn a_fault_proxy_injects_faults_and_forwards_everything_else() {
     remember(&kube.client(), "whole").await;
     let whole = tokio::time::timeout(SOON, events.next()).await.unwrap();
     assert!(matches!(whole, Some(Ok(WatchEvent::Added(_)))), "{whole:?}");
-    relay.break_watches();
+    proxy.break_watches();
     remember(&kube.client(), "half").await;
     let half = tokio::time::timeout(SOON, events.next()).await.unwrap();
     assert!(matches!(half, Some(Err(_)) | None), "{half:?}");
     let again = first_event_since(&client, &first).await;
     assert!(matches!(again, WatchEvent::Added(_)), "{again:?}");
-    let watches = relay
+    let watches = proxy
         .requests()
         .iter()
-        .filter(|asked| asked.contains("watch=true"))
+        .filter(|request| request.contains("watch=true"))
         .count();
-    assert_eq!(watches, 2, "{:?}", relay.requests());
+    assert_eq!(watches, 2, "{:?}", proxy.requests());
 
     // Only watches stay unanswered, and those made meanwhile stay so.
-    relay.leave_watches_unanswered(true);
+    proxy.leave_watches_unanswered(true);
     let mut swallowed = std::pin::pin!(api.watch(&params, &version));
     tokio::select! {
         _ = &mut swallowed => panic!("it was answered"),
         seen = eventually(SOON, "the watch", async || {
-            (relay.unanswered_watches() == 1).then_some(()).ok_or("not asked yet")
+            (proxy.unanswered_watches() == 1).then_some(()).ok_or("not requested yet")
         }) => seen.unwrap(),
     }
-    relay.leave_watches_unanswered(false);
+    proxy.leave_watches_unanswered(false);
     assert_eq!(kubectl.run(names).await.unwrap().trim(), "configmap/first");
     let later = tokio::time::timeout(Duration::from_millis(300), swallowed).await;
     assert!(later.is_err(), "it was answered later");
-    assert_eq!(relay.expired_watches(), [""; 0]);
+    assert_eq!(proxy.expired_watches(), [""; 0]);
 }
 
 #[tokio::test]

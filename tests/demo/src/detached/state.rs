@@ -135,7 +135,7 @@ impl State {
             false if !self.record(part).is_some_and(ProcessRecord::alive) => {
                 Ok(Err(self.exited(part)))
             }
-            false => Err("it is not there"),
+            false => Err("the file does not exist"),
         });
         written.await.map_err(TestbedError::from)?
     }
@@ -151,8 +151,8 @@ impl State {
     pub(super) async fn end_all(&self) -> Result<Vec<&'static str>, DemoError> {
         let mut ended = Vec::new();
         for part in PROCESSES.into_iter().rev() {
-            if let Some(known) = self.record(part).filter(|known| known.alive()) {
-                known.end(part).await?;
+            if let Some(record) = self.record(part).filter(|record| record.alive()) {
+                record.end(part).await?;
                 ended.push(part);
             }
             remove(&self.pid_file(part))?;

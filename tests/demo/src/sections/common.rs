@@ -57,8 +57,8 @@ fn show_split(printer: &Printer, split: &Split) {
         "share",
         format!(
             "{:.2} %, target {:.0} % ± {:.2} (4 sigma)",
-            split.share.seen * 100.0,
-            split.share.wanted * 100.0,
+            split.share.measured * 100.0,
+            split.share.target * 100.0,
             split.share.bound * 100.0
         ),
     );
@@ -108,8 +108,8 @@ fn show_raised(printer: &Printer, raised: &LabelEdit) {
         "new share",
         format!(
             "{:.2} %, target {:.0} % ± {:.2} (4 sigma)",
-            raised.split.share.seen * 100.0,
-            raised.split.share.wanted * 100.0,
+            raised.split.share.measured * 100.0,
+            raised.split.share.target * 100.0,
             raised.split.share.bound * 100.0
         ),
     );

@@ -24,8 +24,8 @@ pub(super) async fn applied(printer: &mut Printer, testbed: &Testbed) {
     });
     printer.action("apply a policy with a misspelt model: lama3-70b");
     let unmatched = objects::policy_that_matches_nothing_says_so(testbed).await;
-    printer.judge(objects::UNMATCHED, unmatched, |printer, said| {
-        printer.row("ResolvedRefs", said);
+    printer.judge(objects::UNMATCHED, unmatched, |printer, status| {
+        printer.row("ResolvedRefs", status);
     });
 }
 
@@ -34,7 +34,7 @@ pub(super) async fn refused(printer: &mut Printer, testbed: &Testbed) {
     let refused = objects::bad_weight_is_refused(testbed).await;
     printer.judge(objects::REFUSED, refused, |printer, refused| {
         printer.action(format!("$ {}", refused.line));
-        printer.row("kubectl", refused.said);
+        printer.row("kubectl", refused.output);
     });
 }
 
@@ -100,7 +100,7 @@ pub(super) async fn away(printer: &mut Printer, testbed: &mut Testbed) {
             "while down",
             format!("{} requests in {}, all 200", stood.during, ms(stood.away)),
         );
-        printer.row("status", stood.said);
+        printer.row("status", stood.message);
         printer.row(
             "another Envoy",
             format!("served a request {} after its start", ms(stood.joined)),

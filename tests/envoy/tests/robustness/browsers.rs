@@ -74,14 +74,14 @@ async fn a_page_of_an_allowed_origin_may_send_requests_and_read_refusals() {
         .files()
         .write_policy("browsers.yaml", &letting(PAGE))
         .unwrap();
-    let asked = eventually(SOON, "an answer to the preflight", async || {
+    let answered = eventually(SOON, "an answer to the preflight", async || {
         let reply = sent(&testbed, preflight(&testbed, "/v1/chat/completions", PAGE)).await;
         match reply.status {
             200 => Ok(reply),
             status => Err(format!("{status}: {}", reply.text())),
         }
     });
-    let reply = asked.await.unwrap();
+    let reply = answered.await.unwrap();
     assert_eq!(reply.header(ALLOWED), Some(PAGE));
     let methods = reply.header("access-control-allow-methods").unwrap();
     assert_eq!(methods, "GET, HEAD, POST, OPTIONS");

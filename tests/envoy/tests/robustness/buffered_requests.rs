@@ -76,7 +76,7 @@ async fn has_v2(testbed: &Testbed) -> bool {
 async fn v2_gone(testbed: &Testbed) {
     let gone = eventually(SOON, "v2 to be gone", async || {
         if has_v2(testbed).await {
-            Err("it is there")
+            Err("the cluster still exists")
         } else {
             Ok(())
         }
@@ -125,7 +125,7 @@ async fn a_pinned_request_sent_before_its_version_is_removed_is_answered_and_cha
     let sent = eventually(SOON, "the request to reach v2", async || {
         match v2.stats().in_flight {
             1 => Ok(()),
-            n => Err(format!("{n} are there")),
+            n => Err(format!("{n} requests have come")),
         }
     });
     sent.await.unwrap();
@@ -158,7 +158,7 @@ async fn a_buffered_request_ends_before_its_removed_cluster_disappears() {
     assert!(answer.starts_with("HTTP/1.1 408"), "{answer}");
     assert!(
         has_v2(&testbed).await,
-        "it went before who might have been sent there"
+        "the cluster was removed before the request ended"
     );
     v2_gone(&testbed).await;
 }

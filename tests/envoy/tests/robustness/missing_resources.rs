@@ -88,7 +88,7 @@ fn tls(secret: &str) -> Value {
     })
 }
 
-fn says(text: &str) -> Value {
+fn fixed_response(text: &str) -> Value {
     let route = json!({
         "match": { "prefix": "/" },
         "direct_response": { "status": 200, "body": { "inline_string": text } },
@@ -104,7 +104,7 @@ async fn resources_that_do_not_exist_never_block_readiness() {
     let [plain, no_routes, no_filter, no_secret] = [(); 4].map(|()| free_addr().unwrap());
     let missing_routes =
         json!({ "config_source": over_ads(), "route_config_name": "no-such-routes" });
-    let inline = |text| ("route_config", says(text));
+    let inline = |text| ("route_config", fixed_response(text));
     let mut secretive = listener("no-secret", no_secret, inline("secret"), vec![]);
     secretive["filter_chains"][0]["transport_socket"] = tls("no-such-secret");
     let listeners = [
@@ -147,10 +147,10 @@ async fn resources_that_do_not_exist_never_block_readiness() {
     let refused = hello.await.unwrap_err();
     assert!(matches!(refused, ClientError::Exchange(_)), "{refused}");
     let mut connection = TcpStream::connect(no_secret).await.unwrap();
-    let mut said = Vec::new();
-    let read = connection.read_to_end(&mut said);
+    let mut received = Vec::new();
+    let read = connection.read_to_end(&mut received);
     let _closed = tokio::time::timeout(SOON, read).await.unwrap();
-    assert_eq!(said, b"");
+    assert_eq!(received, b"");
     let chat = OpenAiRequest::chat("m").to(&format!("http://{}", testbed.addresses().envoy));
     assert_eq!(client.send(chat).await.unwrap().status, 200);
 }

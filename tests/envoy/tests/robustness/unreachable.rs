@@ -65,7 +65,7 @@ async fn a_ready_canary_that_refuses_connections_fails_few_requests_and_is_repor
             .ok_or("not yet".to_owned())
     });
     let (unreachable, status) = unreachable.await.unwrap();
-    measured!("{:?} until status says so", begun.elapsed());
+    measured!("{:?} until status reports it", begun.elapsed());
     assert!(begun.elapsed() < Duration::from_secs(15));
     assert_eq!((unreachable.proxies.are, unreachable.proxies.of), (1, 1));
     assert!(status.version("m", "v1").unwrap().unreachable.is_none());
@@ -87,7 +87,7 @@ async fn a_ready_canary_that_refuses_connections_fails_few_requests_and_is_repor
         let status = testbed.status().await.map_err(|e| e.to_string())?;
         let unreachable = status.version("m", "v2").unwrap().unreachable.is_some();
         match unreachable || status.problems_of(REASON).count() > 0 {
-            true => Err("still said".to_owned()),
+            true => Err("still reported".to_owned()),
             false => Ok(()),
         }
     });

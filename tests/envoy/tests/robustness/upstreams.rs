@@ -260,13 +260,13 @@ async fn weights_shift_traffic_between_a_dns_endpoint_and_an_address() {
     for (weight, least, most) in [("30", 30, 90), ("100", 200, 200), ("0", 0, 0)] {
         write(&testbed, &manifest.clone().weight(weight));
         testbed.wait_until_settled().await.unwrap();
-        let mut there = 0;
+        let mut at_v2 = 0;
         for n in 0..200 {
             let reply = session(&testbed, &client, n).await;
             assert_eq!(reply.status, 200, "{}", reply.text());
-            there += usize::from(reply.header("x-model-version") == Some("v2"));
+            at_v2 += usize::from(reply.header("x-model-version") == Some("v2"));
         }
-        assert!((least..=most).contains(&there), "{there} at {weight}");
+        assert!((least..=most).contains(&at_v2), "{at_v2} at {weight}");
         // The model's own cluster, for proxies without the filter.
         let weights = locality_weights(&testbed, "model/default/m").await;
         let own: u64 = 1_000_000 - weight.parse::<u64>().unwrap() * 10_000;
@@ -347,9 +347,13 @@ async fn certificates_are_verified_against_the_endpoints_name_or_the_configured_
         ("own name", named(right.addr()), 200),
         ("another name", named(other.addr()), 503),
         ("another authority", named(foreign.addr()), 503),
-        ("said server name", and(named(other.addr()), &[sni]), 200),
         (
-            "said certificate name",
+            "configured server name",
+            and(named(other.addr()), &[sni]),
+            200,
+        ),
+        (
+            "configured certificate name",
             and(named(other.addr()), &[san]),
             200,
         ),
@@ -389,7 +393,7 @@ async fn certificates_are_verified_against_the_endpoints_name_or_the_configured_
         let sockets = transport_sockets(&testbed).await;
         assert_eq!(sockets, 1, "{what}");
     }
-    let said = |front: &headgate_testkit::tls::TlsTerminator| {
+    let hellos_of = |front: &headgate_testkit::tls::TlsTerminator| {
         let client_hellos = front.client_hellos().into_iter();
         client_hellos
             .map(|g| (g.server_name, g.protocol))
@@ -397,17 +401,17 @@ async fn certificates_are_verified_against_the_endpoints_name_or_the_configured_
     };
     let some = |text: &str| Some(text.to_owned());
     assert!(
-        said(&right).contains(&(some("localhost"), some("http/1.1"))),
+        hellos_of(&right).contains(&(some("localhost"), some("http/1.1"))),
         "{:?}",
-        said(&right)
+        hellos_of(&right)
     );
     assert!(
-        said(&right).contains(&(some("localhost"), some("h2"))),
+        hellos_of(&right).contains(&(some("localhost"), some("h2"))),
         "{:?}",
-        said(&right)
+        hellos_of(&right)
     );
-    assert!(said(&other).contains(&(some("api.example.com"), some("http/1.1"))));
-    assert!(said(&other).contains(&(some("localhost"), some("http/1.1"))));
+    assert!(hellos_of(&other).contains(&(some("api.example.com"), some("http/1.1"))));
+    assert!(hellos_of(&other).contains(&(some("localhost"), some("http/1.1"))));
 }
 
 /// The number of TLS sockets of the model's own cluster, by version.

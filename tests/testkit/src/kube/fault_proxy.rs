@@ -48,23 +48,23 @@ struct Faults {
     arrivals: Mutex<Vec<(Instant, String)>>,
     requests: Mutex<Vec<String>>,
     /// Number of requests still to be answered with 429.
-    refuse: AtomicU64,
+    throttle: AtomicU64,
     /// Number of requests still to be answered with 404.
-    miss: AtomicU64,
+    not_found: AtomicU64,
     /// Number of orders to break watches: a watch that began under a lower number breaks at its next event.
-    cuts: AtomicU64,
+    breaks: AtomicU64,
     /// Whether plain JSON is requested, whatever the client prefers.
-    plain: AtomicBool,
+    force_json: AtomicBool,
     /// Whether new watches are never answered.
-    swallows: AtomicBool,
+    leaves_unanswered: AtomicBool,
     /// Whether every request ends in a broken connection.
-    unplugged: AtomicBool,
+    disconnected: AtomicBool,
     /// Number of watches that are never answered.
-    swallowed: AtomicU64,
+    unanswered: AtomicU64,
     /// Watches that the API server ended because their version is too old.
-    gone: Mutex<Vec<String>>,
+    expired: Mutex<Vec<String>>,
     /// Whether responses are held back.
-    holds: watch::Sender<bool>,
+    frozen: watch::Sender<bool>,
 }
 
 impl FaultProxy {
@@ -103,69 +103,73 @@ impl FaultProxy {
     pub fn arrival_times(&self, wanted: impl Fn(&str) -> bool) -> Vec<Instant> {
         let all = self.faults.arrivals.lock();
         let all = all.unwrap_or_else(PoisonError::into_inner);
-        let ours = all.iter().filter(|(_, asked)| wanted(asked));
+        let ours = all.iter().filter(|(_, request_line)| wanted(request_line));
         ours.map(|(at, _)| *at).collect()
     }
 
     /// Answers the next `count` requests with 429 and `Retry-After: 1`.
     pub fn throttle_next(&self, count: u64) {
-        self.faults.refuse.store(count, Ordering::Release);
+        self.faults.throttle.store(count, Ordering::Release);
     }
 
     /// Answers the next `count` requests with 404, as an API server that does not serve its kinds yet.
     pub fn not_found_next(&self, count: u64) {
-        self.faults.miss.store(count, Ordering::Release);
+        self.faults.not_found.store(count, Ordering::Release);
     }
 
     /// Requests that [`Self::not_found_next`] has not answered yet.
     #[must_use]
     pub fn not_found_remaining(&self) -> u64 {
-        self.faults.miss.load(Ordering::Acquire)
+        self.faults.not_found.load(Ordering::Acquire)
     }
 
     /// Requests that [`Self::throttle_next`] has not answered yet.
     #[must_use]
     pub fn throttles_remaining(&self) -> u64 {
-        self.faults.refuse.load(Ordering::Acquire)
+        self.faults.throttle.load(Ordering::Acquire)
     }
 
     /// Breaks every open watch in the middle of its next event: half of the bytes, then the connection closes.
     pub fn break_watches(&self) {
-        self.faults.cuts.fetch_add(1, Ordering::AcqRel);
+        self.faults.breaks.fetch_add(1, Ordering::AcqRel);
     }
 
     /// While true, sends nothing to any client and keeps every connection open, as a network that drops packets or a server that
     /// hangs.
-    pub fn freeze(&self, holds: bool) {
-        self.faults.holds.send_replace(holds);
+    pub fn freeze(&self, frozen: bool) {
+        self.faults.frozen.send_replace(frozen);
     }
 
     /// While true, breaks the connection of every request, as a server that is down.
-    pub fn disconnect(&self, unplugged: bool) {
-        self.faults.unplugged.store(unplugged, Ordering::Release);
+    pub fn disconnect(&self, disconnected: bool) {
+        self.faults
+            .disconnected
+            .store(disconnected, Ordering::Release);
     }
 
     /// While true, requests plain JSON whatever the client prefers, so that the API server responds as an older one.
     pub fn force_json(&self, plain: bool) {
-        self.faults.plain.store(plain, Ordering::Release);
+        self.faults.force_json.store(plain, Ordering::Release);
     }
 
     /// While true, never answers new watches, as a starting API server may do; all other requests are forwarded. `false` forwards
     /// later watches again.
-    pub fn leave_watches_unanswered(&self, swallows: bool) {
-        self.faults.swallows.store(swallows, Ordering::Release);
+    pub fn leave_watches_unanswered(&self, leave: bool) {
+        self.faults
+            .leaves_unanswered
+            .store(leave, Ordering::Release);
     }
 
     /// Number of watches that were left without an answer.
     #[must_use]
     pub fn unanswered_watches(&self) -> u64 {
-        self.faults.swallowed.load(Ordering::Acquire)
+        self.faults.unanswered.load(Ordering::Acquire)
     }
 
     /// The watches that the API server refused with 410 Gone, as the status of the response or as its last event.
     #[must_use]
     pub fn expired_watches(&self) -> Vec<String> {
-        lock(&self.faults.gone).clone()
+        lock(&self.faults.expired).clone()
     }
 
     /// All requests so far, in order, failed ones included: `GET /api/v1/pods?watch=true&…`.
@@ -193,27 +197,27 @@ impl Faults {
     /// Returns when responses are not held back.
     async fn until_unfrozen(&self) {
         // The sender lives in this struct.
-        let _ = self.holds.subscribe().wait_for(|holds| !holds).await;
+        let _ = self.frozen.subscribe().wait_for(|frozen| !frozen).await;
     }
 
-    fn note(&self, request: &Request<Incoming>) {
-        let asked = format!("{} {}", request.method(), request.uri().path());
+    fn record(&self, request: &Request<Incoming>) {
+        let request_line = format!("{} {}", request.method(), request.uri().path());
         let arrivals = self.arrivals.lock();
         let mut arrivals = arrivals.unwrap_or_else(PoisonError::into_inner);
-        arrivals.push((Instant::now(), asked));
+        arrivals.push((Instant::now(), request_line));
     }
 
     /// Takes one of the ordered error responses.
-    fn take_refusal(&self) -> Option<Response<Answer>> {
+    fn take_error(&self) -> Option<Response<Answer>> {
         let less = |left: u64| left.checked_sub(1);
         let take = |of: &AtomicU64| {
             of.fetch_update(Ordering::AcqRel, Ordering::Acquire, less)
                 .is_ok()
         };
-        if take(&self.refuse) {
+        if take(&self.throttle) {
             return Some(too_many_requests());
         }
-        take(&self.miss).then(not_found)
+        take(&self.not_found).then(not_found)
     }
 }
 
@@ -252,15 +256,15 @@ async fn answer(
     upstream: &Client,
     faults: Arc<Faults>,
 ) -> io::Result<Response<Answer>> {
-    faults.note(&request);
+    faults.record(&request);
     let (mut head, body) = request.into_parts();
-    let asked = format!("{} {}", head.method, head.uri);
-    lock(&faults.requests).push(asked.clone());
+    let request_line = format!("{} {}", head.method, head.uri);
+    lock(&faults.requests).push(request_line.clone());
     faults.until_unfrozen().await;
-    if faults.unplugged.load(Ordering::Acquire) {
+    if faults.disconnected.load(Ordering::Acquire) {
         return Err(io::ErrorKind::ConnectionReset.into());
     }
-    if let Some(refusal) = faults.take_refusal() {
+    if let Some(refusal) = faults.take_error() {
         return Ok(refusal);
     }
     let watches = head.uri.query().is_some_and(|query| {
@@ -268,15 +272,15 @@ async fn answer(
             .split('&')
             .any(|pair| matches!(pair, "watch=true" | "watch=1"))
     });
-    if watches && faults.swallows.load(Ordering::Acquire) {
-        faults.swallowed.fetch_add(1, Ordering::AcqRel);
+    if watches && faults.leaves_unanswered.load(Ordering::Acquire) {
+        faults.unanswered.fetch_add(1, Ordering::AcqRel);
         std::future::pending::<()>().await;
     }
-    let began = faults.cuts.load(Ordering::Acquire);
+    let began = faults.breaks.load(Ordering::Acquire);
     for of_this_connection in [HOST, CONNECTION, TRANSFER_ENCODING] {
         head.headers.remove(of_this_connection);
     }
-    if faults.plain.load(Ordering::Acquire) {
+    if faults.force_json.load(Ordering::Acquire) {
         let json = http::HeaderValue::from_static("application/json");
         head.headers.insert(ACCEPT, json);
     }
@@ -291,10 +295,10 @@ async fn answer(
     let frames = BodyStream::new(body).map(|frame| frame.map_err(io::Error::other));
     let body = if watches {
         if head.status == http::StatusCode::GONE {
-            lock(&faults.gone).push(asked.clone());
+            lock(&faults.expired).push(request_line.clone());
         }
-        let frames = noting_gone(frames, Arc::clone(&faults), asked);
-        BodyExt::boxed_unsync(StreamBody::new(cut(frames, faults, began)))
+        let frames = recording_expiry(frames, Arc::clone(&faults), request_line);
+        BodyExt::boxed_unsync(StreamBody::new(until_broken(frames, faults, began)))
     } else {
         BodyExt::boxed_unsync(StreamBody::new(frames))
     };
@@ -302,22 +306,22 @@ async fn answer(
 }
 
 /// The frames of a watch; an event that says that its version is too old is recorded.
-fn noting_gone(
+fn recording_expiry(
     frames: impl Stream<Item = io::Result<Frame<Bytes>>> + Send + Unpin + 'static,
     faults: Arc<Faults>,
-    asked: String,
+    request_line: String,
 ) -> impl Stream<Item = io::Result<Frame<Bytes>>> + Send + Unpin {
     frames.inspect(move |frame| {
         let data = frame.as_ref().ok().and_then(Frame::data_ref);
         let text = data.map_or_else(Default::default, |data| String::from_utf8_lossy(data));
         if text.contains(r#""type":"ERROR""#) && text.contains(r#""code":410"#) {
-            lock(&faults.gone).push(asked.clone());
+            lock(&faults.expired).push(request_line.clone());
         }
     })
 }
 
 /// The frames of a watch, until it is ordered to break.
-fn cut(
+fn until_broken(
     frames: impl Stream<Item = io::Result<Frame<Bytes>>> + Send + Unpin + 'static,
     faults: Arc<Faults>,
     began: u64,
@@ -331,7 +335,7 @@ fn cut(
             }
             let frame = frames.next().await?;
             faults.until_unfrozen().await;
-            let ordered = faults.cuts.load(Ordering::Acquire) > began;
+            let ordered = faults.breaks.load(Ordering::Acquire) > began;
             match frame.map(Frame::into_data) {
                 Ok(Ok(data)) if ordered => {
                     let half = data.slice(..data.len() / 2);

@@ -143,7 +143,7 @@ impl Kubectl {
         input: &str,
     ) -> Result<String, KubeError> {
         let args: Vec<OsString> = args.into_iter().map(|arg| arg.as_ref().into()).collect();
-        let said = args.join(OsStr::new(" ")).to_string_lossy().into_owned();
+        let line = args.join(OsStr::new(" ")).to_string_lossy().into_owned();
         let output = tokio::time::timeout(TIMEOUT, self.output(&args, input))
             .await
             .unwrap_or_else(|_| {
@@ -151,14 +151,14 @@ impl Kubectl {
                 Err(io::Error::new(io::ErrorKind::TimedOut, why))
             })
             .map_err(|source| KubeError::Kubectl {
-                args: said.clone(),
+                args: line.clone(),
                 source,
             })?;
         if output.status.success() {
             return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
         }
         Err(KubeError::Refused {
-            args: said,
+            args: line,
             code: output.status.code(),
             stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
         })

@@ -102,13 +102,13 @@ struct CompletionDetails {
 
 impl Response {
     pub(super) fn new(request: ModelRequest, behaviour: &Behaviour, default_tokens: u64) -> Self {
-        let wanted = behaviour.tokens.unwrap_or(default_tokens);
-        let tokens = request.tokens_of(wanted);
+        let requested = behaviour.tokens.unwrap_or(default_tokens);
+        let tokens = request.tokens_of(requested);
         Self {
             number: 0,
             created: 0,
             tokens,
-            cut_short: tokens < wanted,
+            cut_short: tokens < requested,
             text: behaviour.text.clone().unwrap_or_else(|| "tok ".into()),
             usage: behaviour.usage,
             continuous: behaviour.continuous_usage || request.continuous_usage,

@@ -45,8 +45,9 @@ impl Cluster {
         let full = Arc::new(AtomicBool::new(false));
         let is_full = Arc::clone(&full);
         let servers = Arc::new(ModelServers::new(move |pod| {
-            let room = !is_full.load(Ordering::Relaxed);
-            room.then(|| ModelServers::from_container_args(pod))
+            let has_room = !is_full.load(Ordering::Relaxed);
+            has_room
+                .then(|| ModelServers::from_container_args(pod))
                 .flatten()
         }));
         let kubelet = kube.kubelet(Arc::clone(&servers));

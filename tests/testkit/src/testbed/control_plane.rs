@@ -216,7 +216,7 @@ impl ControlPlane {
     }
 
     /// The state that the input describes now.
-    pub(super) fn wanted(&self) -> Result<ExpectedState, TestbedError> {
+    pub(super) fn expected_state(&self) -> Result<ExpectedState, TestbedError> {
         let text = self.run("translate", &["-o", "json"])?;
         let document: Value =
             serde_json::from_str(&text).map_err(|error| TestbedError::Refused {
@@ -232,11 +232,11 @@ impl ControlPlane {
     /// Checks that every node of `nodes` runs the expected state.
     pub(super) async fn check_settled(
         &self,
-        wanted: &ExpectedState,
+        expected: &ExpectedState,
         nodes: &[String],
     ) -> Result<Status, String> {
         let dump = self.get("/config_dump").await.map_err(|e| e.to_string())?;
-        if without_scales(&dump["filterConfig"]) != wanted.config {
+        if without_scales(&dump["filterConfig"]) != expected.config {
             return Err("the plan of the control plane differs".into());
         }
         let status = self.status().await.map_err(|e| e.to_string())?;
@@ -245,7 +245,7 @@ impl ControlPlane {
                 .proxy(node)
                 .ok_or_else(|| format!("{node} is not connected"))?;
             let scope = &dump["scopes"][&proxy.scope]["resources"];
-            for (kind, version) in FROM_FILES.iter().zip(&wanted.versions) {
+            for (kind, version) in FROM_FILES.iter().zip(&expected.versions) {
                 if scope[kind]["version"] != *version {
                     return Err(format!(
                         "{kind} of scope {} differs from the input",

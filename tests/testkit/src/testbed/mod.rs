@@ -246,12 +246,12 @@ impl Testbed {
     /// # Errors
     /// [`TestbedError::TimedOut`] with the last difference.
     pub async fn wait_until_settled(&self) -> Result<Status, TestbedError> {
-        let wanted = self.control_plane.wanted()?;
+        let expected = self.control_plane.expected_state()?;
         let nodes: Vec<String> = self.envoys.iter().map(|e| e.id().to_owned()).collect();
         let settled = eventually(
             SETTLE,
             "every proxy to run the current configuration",
-            async || self.control_plane.check_settled(&wanted, &nodes).await,
+            async || self.control_plane.check_settled(&expected, &nodes).await,
         );
         Ok(settled.await?)
     }

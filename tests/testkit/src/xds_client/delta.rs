@@ -42,10 +42,10 @@ impl DeltaProxy {
 
     /// Subscribes to names; no name, or `*`, is the wildcard.
     pub fn subscribe(&mut self, type_url: &str, names: &[&str]) {
-        let wanted = self.subscribed.entry(type_url.to_owned()).or_default();
-        wanted.extend(names.iter().map(|name| (*name).to_owned()));
+        let names_of_type = self.subscribed.entry(type_url.to_owned()).or_default();
+        names_of_type.extend(names.iter().map(|name| (*name).to_owned()));
         if names.is_empty() {
-            wanted.insert(WILDCARD.to_owned());
+            names_of_type.insert(WILDCARD.to_owned());
         }
         self.send(DeltaDiscoveryRequest {
             type_url: type_url.to_owned(),
@@ -57,8 +57,8 @@ impl DeltaProxy {
     /// Unsubscribes from names and forgets their resources at once, as a proxy does.
     pub fn unsubscribe(&mut self, type_url: &str, names: &[&str]) {
         for name in names {
-            if let Some(wanted) = self.subscribed.get_mut(type_url) {
-                wanted.remove(*name);
+            if let Some(names_of_type) = self.subscribed.get_mut(type_url) {
+                names_of_type.remove(*name);
             }
             if let Some(accepted) = self.accepted.get_mut(type_url) {
                 accepted.remove(*name);

@@ -45,8 +45,8 @@ async fn a_refused_cluster(transport: Transport) {
     let clusters = fixture.await_progress(Kind::Cluster, "the cluster to be refused", |p| {
         p.status.nacked.contains_key(V2)
     });
-    let said = clusters.await.status.nacked[V2].message.clone();
-    assert!(said.contains("Expected positive duration"), "{said}");
+    let message = clusters.await.status.nacked[V2].message.clone();
+    assert!(message.contains("Expected positive duration"), "{message}");
     for kind in [Kind::Route, Kind::Extension] {
         fixture
             .await_progress(kind, "the wait to be reported as failed", |p| {
@@ -72,8 +72,8 @@ async fn gate(open: watch::Receiver<bool>) -> u16 {
         while let Ok((mut connection, _)) = listener.accept().await {
             let mut open = open.clone();
             tokio::spawn(async move {
-                let mut asked = [0; 4096];
-                while connection.read(&mut asked).await.is_ok_and(|n| n > 0) {
+                let mut request = [0; 4096];
+                while connection.read(&mut request).await.is_ok_and(|n| n > 0) {
                     if open.wait_for(|open| *open).await.is_err() {
                         return;
                     }
@@ -202,8 +202,8 @@ async fn a_configuration_that_the_filter_rejects_keeps_the_old_one_until_a_retry
                 .get("headgate")
                 .is_some_and(|n| n.retries >= 1)
         });
-    let said = refused.await.status.nacked["headgate"].message.clone();
-    assert!(said.contains("headgate"), "{said}");
+    let message = refused.await.status.nacked["headgate"].message.clone();
+    assert!(message.contains("headgate"), "{message}");
     let log = fixture.envoy.log();
     let words = log
         .line_with("what was in force stays")

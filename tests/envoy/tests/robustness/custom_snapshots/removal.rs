@@ -50,7 +50,7 @@ async fn gone(fixture: &mut Fixture) {
     let gone = fixture.envoy.wait_until(SOON, &what, async |admin| {
         let clusters = admin.clusters().await.map_err(|e| e.to_string())?;
         match clusters.to_string().contains(V2) {
-            true => Err("it is there".to_owned()),
+            true => Err("the cluster still exists".to_owned()),
             false => Ok(()),
         }
     });
