@@ -24,7 +24,7 @@ async fn rush(url: &str, tenant: &'static str, requests: usize) -> LoadReport {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn workers_with_one_hot_key_never_admit_more_than_the_bucket_holds() {
+async fn workers_on_one_hot_key_never_over_admit() {
     let testbed = single_model_testbed(WORKERS, &budget("hot", "settleOn: reservation"), &[]).await;
     let report = rush(testbed.url(), "hot", 400).await;
     // A reservation whose compare-and-swap stayed contended gets a 503; other requests have used the room since.
