@@ -81,21 +81,13 @@ pub async fn stream_settles_on_usage(
     let events = claim.require_ok("the stream", answer.events().await)?;
     let used = claim.require_some("usage in the stream", reported(&events))?;
     claim.ensure(used == PROMPT + tokens, || format!("usage is {used}"))?;
-    let reserved = PROMPT + max_tokens;
-    let least = during + reserved.saturating_sub(used);
-    let after = settled_balance(claim, testbed, tenant, least).await?;
-    let settled = Settlement {
+    let opened = Opened {
         before,
-        reserved,
+        began,
+        reserved: PROMPT + max_tokens,
         during,
-        after,
-        used,
-        most: used,
-        elapsed: began.elapsed(),
     };
-    check_reservation(claim, &settled)?;
-    check_charge(claim, &settled)?;
-    Ok(settled)
+    settle(claim, testbed, tenant, opened, used, used).await
 }
 
 /// Disconnects from a stream after `read` tokens.
@@ -125,23 +117,49 @@ pub async fn cut_stream_is_charged(
     }
     answer.disconnect();
     let most = PROMPT + generated_until_cut(claim, testbed, at_model).await?;
-    let reserved = PROMPT + max_tokens;
-    let least = during + reserved.saturating_sub(most);
-    let after = settled_balance(claim, testbed, tenant, least).await?;
-    let settled = Settlement {
+    let opened = Opened {
         before,
-        reserved,
+        began,
+        reserved: PROMPT + max_tokens,
         during,
-        after,
-        used: PROMPT + received,
-        most,
-        elapsed: began.elapsed(),
     };
-    check_reservation(claim, &settled)?;
-    check_charge(claim, &settled)?;
+    let settled = settle(claim, testbed, tenant, opened, PROMPT + received, most).await?;
     claim.ensure(settled.most < settled.reserved, || {
         format!("all tokens were generated before the cut: {settled:?}")
     })?;
+    Ok(settled)
+}
+
+/// A stream that was reserved and not settled yet.
+struct Opened {
+    before: u64,
+    began: Instant,
+    reserved: u64,
+    during: u64,
+}
+
+/// Waits until the stream is settled, and checks its reservation and its charge.
+async fn settle(
+    claim: Claim,
+    testbed: &Testbed,
+    tenant: &str,
+    opened: Opened,
+    used: u64,
+    most: u64,
+) -> ClaimResult<Settlement> {
+    let least = opened.during + opened.reserved.saturating_sub(most);
+    let after = settled_balance(claim, testbed, tenant, least).await?;
+    let settled = Settlement {
+        before: opened.before,
+        reserved: opened.reserved,
+        during: opened.during,
+        after,
+        used,
+        most,
+        elapsed: opened.began.elapsed(),
+    };
+    check_reservation(claim, &settled)?;
+    check_charge(claim, &settled)?;
     Ok(settled)
 }
 
