@@ -46,13 +46,13 @@ test: ## run make check, then every test; ends with `N passed, N failed`
 	@$(TOOLS)/setup test
 	@$(TOOLS)/run-tests
 
-demo: ## run the whole story on a real Envoy; every figure is measured in the run
+demo: ## check every claim on a real Envoy; every figure is measured in the run
 	@$(TOOLS)/setup demo
 	@$(TOOLS)/build-wasm
 	@$(WITH) cargo build --locked --release -p headgate -p headgate-demo
 	@$(WITH) $(DEMO)
 
-up: ## start the demo's servers and leave them running; prints URLs and curl lines
+up: ## start the demo's servers in the background; prints URLs and commands to try
 	@$(TOOLS)/setup demo
 	@$(TOOLS)/build-wasm
 	@$(WITH) cargo build --locked --release -p headgate -p headgate-demo
@@ -62,13 +62,13 @@ down: ## stop what `make up` or `make up-k8s` started
 	@[ -x $(DEMO) ] || { $(TOOLS)/setup build; cargo build --locked --release -p headgate -p headgate-demo; }
 	@$(DEMO) down
 
-demo-k8s: ## run the story on a real Kubernetes API: kubectl apply, label, rollout and scale
+demo-k8s: ## the same on a real Kubernetes API: kubectl apply, label, rollout and scale
 	@$(TOOLS)/setup demo kube
 	@$(TOOLS)/build-wasm
 	@$(WITH) cargo build --locked --release -p headgate -p headgate-demo
 	@$(WITH) $(DEMO) --kubernetes
 
-up-k8s: ## start a Kubernetes API with the demo and leave it running; prints a kubeconfig
+up-k8s: ## start a Kubernetes API with the demo in the background; prints a kubeconfig
 	@$(TOOLS)/setup demo kube
 	@$(TOOLS)/build-wasm
 	@$(WITH) cargo build --locked --release -p headgate -p headgate-demo

@@ -1,4 +1,4 @@
-# Sums what test runners said on standard input: prints `PASSED FAILED SKIPPED`.
+# Sums the results of the test runners whose output is on standard input. Prints `PASSED FAILED SKIPPED`.
 #   test result: ok. 8 passed; 0 failed; 1 ignored; …    (cargo, wasm-bindgen)
 #   ==== 3 passed, 1 skipped in 1.20s ====               (pytest)
 

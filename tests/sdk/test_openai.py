@@ -1,4 +1,4 @@
-"""The official `openai` SDK for Python through a real Envoy that Headgate drives: what an unchanged client sees."""
+"""The official `openai` SDK for Python, unmodified, through a real Envoy with Headgate."""
 
 import time
 
@@ -8,28 +8,28 @@ import pytest
 
 @pytest.fixture
 def exchanges():
-    """Every exchange the SDK made: when, the status and the response headers."""
+    """Every exchange of the SDK: time, status and response headers."""
     return []
 
 
 @pytest.fixture
 def sent():
-    """How long each request's body was."""
+    """The length of each request body."""
     return []
 
 
 @pytest.fixture
-def client(world, exchanges, sent):
-    def note(response):
+def client(testbed, exchanges, sent):
+    def record(response):
         sent.append(len(response.request.content))
         exchanges.append((time.monotonic(), response.status_code, response.headers))
 
     with openai.OpenAI(
-        base_url=f"{world['url']}/v1",
+        base_url=f"{testbed['url']}/v1",
         api_key="none",
         timeout=30,
         max_retries=0,
-        http_client=openai.DefaultHttpxClient(event_hooks={"response": [note]}),
+        http_client=openai.DefaultHttpxClient(event_hooks={"response": [record]}),
     ) as client:
         yield client
 
@@ -43,7 +43,7 @@ def chat(client, model, tenant, **more):
     )
 
 
-def test_a_plain_chat_is_answered_and_says_what_served_it(client, exchanges):
+def test_a_chat_is_answered_and_tagged_with_model_and_version(client, exchanges):
     answer = chat(client, "gpt-4", "plain", max_tokens=5)
     assert answer.choices[0].message.content
     assert answer.usage.completion_tokens == 5
@@ -70,24 +70,24 @@ def test_the_models_are_listed_by_name(client):
     assert "meta-llama/Llama-3-70B-Instruct" in listed
 
 
-def test_a_name_that_clients_write_reaches_the_model(client, exchanges):
+def test_an_alias_reaches_the_model(client, exchanges):
     chat(client, "microsoft/Phi-3-mini-4k-instruct", "by-name", max_tokens=5)
     assert exchanges[-1][2]["x-model"] == "phi-3"
 
 
-def test_an_unknown_model_is_the_sdks_not_found(client):
+def test_an_unknown_model_raises_not_found(client):
     with pytest.raises(openai.NotFoundError) as refused:
         chat(client, "gpt-17", "lost", max_tokens=5)
     assert refused.value.code == "model_not_found"
 
 
-def test_a_request_that_can_never_pass_is_the_sdks_bad_request(client):
+def test_a_request_above_the_capacity_raises_bad_request(client):
     with pytest.raises(openai.BadRequestError) as refused:
         chat(client, "phi-3", "greedy", max_tokens=1000)
     assert refused.value.code == "cost_exceeds_capacity"
 
 
-def test_over_budget_without_retries_is_the_sdks_rate_limit_error(client):
+def test_over_budget_without_retries_raises_rate_limit_error(client):
     chat(client, "phi-3", "twice", max_tokens=98)
     with pytest.raises(openai.RateLimitError) as refused:
         chat(client, "phi-3", "twice", max_tokens=98)
@@ -98,21 +98,21 @@ def test_over_budget_without_retries_is_the_sdks_rate_limit_error(client):
     assert headers["x-ratelimit-limit-tokens"] == "100"
 
 
-def test_over_budget_the_sdk_backs_off_as_told_and_then_succeeds(client, exchanges):
+def test_over_budget_the_sdk_waits_for_retry_after_and_then_succeeds(client, exchanges):
     patient = client.with_options(max_retries=2)
     chat(patient, "phi-3", "patient", max_tokens=98)
     answer = chat(patient, "phi-3", "patient", max_tokens=98)
     assert answer.choices[0].message.content
     statuses = [status for _, status, _ in exchanges]
-    # One refusal, one wait as long as it said, one success: Retry-After is enough and no more than needed.
+    # One refusal, one wait of Retry-After, one success: the wait is long enough and not longer than needed.
     assert statuses == [200, 429, 200], statuses
     refused_at, _, headers = exchanges[1]
     waited = exchanges[2][0] - refused_at
-    told = int(headers["retry-after"])
-    assert told <= waited < told + 2, (told, waited)
+    retry_after = int(headers["retry-after"])
+    assert retry_after <= waited < retry_after + 2, (retry_after, waited)
 
 
-def test_a_drained_bucket_is_an_error_at_once(client, exchanges):
+def test_a_bucket_that_refills_slowly_raises_an_error_at_once(client, exchanges):
     patient = client.with_options(max_retries=2)
     chat(patient, "llama3-70b", "drained", max_tokens=900)
     began = time.monotonic()
@@ -125,10 +125,10 @@ def test_a_drained_bucket_is_an_error_at_once(client, exchanges):
     assert [status for _, status, _ in exchanges] == [200, 429]
 
 
-def test_a_streamed_chat_has_no_usage_unless_asked(client, sent):
+def test_a_streamed_chat_has_no_usage_unless_requested(client, sent):
     chunks = list(chat(client, "gpt-4", "unasked", max_tokens=7, stream=True))
     text = [chunk.choices[0].delta.content for chunk in chunks]
     assert len([part for part in text if part]) == 7
     assert all(chunk.usage is None for chunk in chunks)
-    # The model was asked for it all the same.
+    # The filter requested it from the model nevertheless.
     assert chunks[0].mock["body_bytes"] > sent[-1]

@@ -1,4 +1,4 @@
-"""The official `openai` SDK for Node: each test of `openai.test.mjs` is one here, and counted as one."""
+"""The official `openai` SDK for Node: runs each test of `openai.test.mjs` as one test."""
 
 import os
 import pathlib
@@ -16,16 +16,16 @@ def test_the_program_has_tests():
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_with_node(world, name):
+def test_with_node(testbed, name):
     sdk = os.environ.get("HEADGATE_NODE_SDK")
-    assert sdk, "HEADGATE_NODE_SDK is not set: run this through tools/with"
+    assert sdk, "HEADGATE_NODE_SDK is not set; run this with tools/with"
     ran = subprocess.run(
         ["node", "--test", "--test-reporter=tap", f"--test-name-pattern=^{re.escape(name)}$", PROGRAM],
-        env={**os.environ, "HEADGATE_URL": world["url"]},
+        env={**os.environ, "HEADGATE_URL": testbed["url"]},
         capture_output=True,
         text=True,
         timeout=120,
     )
-    # A pattern that matches nothing is a success to Node.
+    # Node reports success if the pattern matches no test.
     passed = re.search(r"^# pass (\d+)$", ran.stdout, re.MULTILINE)
     assert ran.returncode == 0 and passed and passed[1] != "0", ran.stdout + ran.stderr

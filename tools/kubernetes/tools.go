@@ -1,7 +1,7 @@
 //go:build tools
 
-// Package tools names the programs of a real Kubernetes API that tests and demos start. Nothing imports it: it only makes
-// `go mod tidy` keep their modules, at the versions of go.mod.
+// Package tools lists the programs of the Kubernetes API for tests and demos. Nothing imports it; it makes `go mod tidy` keep their
+// modules in go.mod.
 package tools
 
 import (

@@ -6,7 +6,7 @@ use std::time::Duration;
 use headgate_testkit::client::{HttpClient, HttpRequest, Reply};
 use headgate_testkit::deadline::eventually;
 use headgate_testkit::envoy::{Envoy, EnvoyError, EnvoyOptions};
-use headgate_testkit::mock_model::{MockAnswer, MockModel, MockOptions, SeenRequest};
+use headgate_testkit::mock_model::{MockAnswer, MockModel, MockOptions, RecordedRequest};
 use serde_json::Value;
 
 use crate::bootstrap::{ACCESS_LOG_MARK, Upstreams, bootstrap, filter};
@@ -131,8 +131,11 @@ impl World {
     /// # Panics
     /// When none got it.
     #[must_use]
-    pub fn kept(&self, name: &str) -> SeenRequest {
-        let mut seen = self.models.iter().map(|model| model.handle().kept(name));
+    pub fn kept(&self, name: &str) -> RecordedRequest {
+        let mut seen = self
+            .models
+            .iter()
+            .map(|model| model.handle().recorded(name));
         let seen = seen.find_map(|seen| seen);
         seen.unwrap_or_else(|| panic!("no upstream got {name}"))
     }

@@ -7,7 +7,7 @@ use headgate_testkit::client::{HttpClient, OpenAiRequest, Reply};
 use headgate_testkit::deadline::eventually;
 use headgate_testkit::envoy::{Envoy, EnvoyOptions};
 use headgate_testkit::mock_model::{MockModel, MockOptions};
-use headgate_testkit::share::Measured;
+use headgate_testkit::share::MeasuredShare;
 use headgate_tests_abi::bootstrap::shipped;
 use headgate_tests_abi::module;
 use headgate_tests_abi::world::SOON;
@@ -114,7 +114,7 @@ async fn the_static_example_gives_its_canary_a_tenth_of_the_sessions() {
         assert_eq!(reply.status, 200, "{}", reply.text());
         canary += usize::from(reply.header("x-model-version") == Some("v2"));
     }
-    let share = Measured::new(0.1, canary, sessions);
+    let share = MeasuredShare::new(0.1, canary, sessions);
     assert!(share.holds(), "{share:?}");
 }
 

@@ -1,8 +1,8 @@
-//! One Envoy for all rows: a listener per row, one upstream, and the clusters of the rows about routing.
+//! One Envoy for all rows: a listener per row, one upstream, and the clusters of the routing rows.
 //!
-//! One process is the fairer comparison. Two would differ in what no row is about (where the heap and the code
-//! happen to lie, which core's caches are warm, when the kernel moves them); here every row is served by the
-//! same worker thread, from the same heap, over the same pool of upstream connections.
+//! One process makes the comparison fairer. Two processes would differ in things that no row is about (the layout of heap and code,
+//! warm caches, thread migration); here the same worker thread serves every row, with the same heap and the same pool of upstream
+//! connections.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -14,14 +14,14 @@ use crate::filters::TYPES;
 /// The upstream's cluster.
 const UPSTREAM: &str = "upstream";
 
-/// What a listener does with a request that its filters let through.
+/// The routes of a listener.
 #[derive(Debug, Clone)]
 pub(crate) enum Routes {
-    /// Sends it to the upstream; `rate_limits` of the route, if any.
+    /// Forwards to the upstream; `rate_limits` of the route, if any.
     Upstream(Option<Value>),
-    /// Answers 429 itself.
+    /// Responds 429 itself.
     Refuse,
-    /// As the route table in this file says.
+    /// Uses the route table in this file.
     File(PathBuf),
 }
 
@@ -30,13 +30,13 @@ pub(crate) enum Routes {
 pub(crate) struct Listener {
     /// The row's id.
     pub name: String,
-    /// Filters before the router.
+    /// Filters in front of the router.
     pub filters: Vec<Value>,
-    /// Where requests go.
+    /// The routes.
     pub routes: Routes,
 }
 
-/// The bootstrap, as JSON (which is YAML). `clusters` is a file with further clusters.
+/// The bootstrap, as JSON (which is YAML). `clusters` is a file with additional clusters.
 pub(crate) fn bootstrap(listeners: &[Listener], upstream: SocketAddr, clusters: &Path) -> String {
     let listeners: Vec<_> = listeners.iter().map(listener).collect();
     json!({

@@ -1,47 +1,47 @@
-//! What the control plane promises of a whole cluster, at full size: the tests of `tests/cluster` hold a tenth of it.
+//! The targets for a whole cluster, measured at full size; the tests of `tests/cluster` measure a tenth of it.
 //!
-//! Both rows start a Kubernetes API of their own and run one after the other, before any thread is bound to a core.
+//! Each row starts its own Kubernetes API. The rows run one after the other, before any thread is bound to a core.
 
 use headgate_tests_cluster::ClusterError;
 use headgate_tests_cluster::fleet::Size;
-use headgate_tests_cluster::labels::{self, PROMISED};
-use headgate_tests_cluster::start;
+use headgate_tests_cluster::label_latency::{self, TARGET};
+use headgate_tests_cluster::late_start;
 use serde::Serialize;
 
 use crate::error::BenchError;
 
-/// Edits of labels that are timed.
+/// Number of timed label edits.
 const EDITS: usize = 100;
 
-/// A promise about a whole cluster.
+/// A target for a whole cluster.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Promise {
-    /// From `kubectl label` to three Envoys' ACKs.
+pub(crate) enum ClusterTarget {
+    /// The time from `kubectl label` to the ACKs of three Envoys.
     Labels,
     /// No proxy ever gets fewer variants than exist.
     Start,
 }
 
-/// What was found of one.
+/// The result of one target.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(crate) struct PromiseReport {
+pub(crate) struct ClusterReport {
     /// Its name for `--only`.
     pub id: String,
-    /// What it is.
+    /// Its description.
     pub title: String,
-    /// What was measured.
+    /// The measured value.
     pub value: String,
-    /// What is promised.
-    pub mark: String,
-    /// Whether it is kept.
+    /// The target.
+    pub target: String,
+    /// Whether the target is met.
     pub holds: bool,
     /// All figures.
     pub figures: String,
 }
 
-impl Promise {
-    /// All, in the order of the table.
+impl ClusterTarget {
+    /// All targets, in table order.
     pub(crate) const ALL: [Self; 2] = [Self::Labels, Self::Start];
 
     /// Its name for `--only`.
@@ -52,7 +52,7 @@ impl Promise {
         }
     }
 
-    /// What it is about.
+    /// Its description.
     pub(crate) fn title(self) -> String {
         let Size {
             models,
@@ -61,12 +61,12 @@ impl Promise {
         } = self.size();
         let what = match self {
             Self::Labels => "kubectl label to 3 ACKs",
-            Self::Start => "the API comes late",
+            Self::Start => "start before the API",
         };
         format!("{what}, {models} × {versions} × {pods} pods")
     }
 
-    /// Models, versions of each, pods of each.
+    /// The size of the cluster.
     fn size(self) -> Size {
         let (models, versions) = match self {
             Self::Labels => (200, 3),
@@ -79,58 +79,58 @@ impl Promise {
         }
     }
 
-    /// Whether a pattern names it.
+    /// Whether the pattern selects it.
     pub(crate) fn is_named(self, pattern: &str) -> bool {
         self.id().contains(pattern) || self.title().contains(pattern)
     }
 
-    async fn measure(self) -> Result<PromiseReport, ClusterError> {
-        let report = |value, mark, holds, figures| PromiseReport {
+    async fn measure(self) -> Result<ClusterReport, ClusterError> {
+        let report = |value, target, holds, figures| ClusterReport {
             id: self.id().to_owned(),
             title: self.title(),
             value,
-            mark,
+            target,
             holds,
             figures,
         };
         match self {
             Self::Labels => {
-                let found = labels::measure(self.size(), EDITS).await?;
+                let found = label_latency::measure(self.size(), EDITS).await?;
                 let p99 = found.within(0.99);
                 let value = format!("p99 {} ms", p99.as_millis());
-                let mark = format!("< {} ms", PROMISED.as_millis());
-                Ok(report(value, mark, p99 < PROMISED, found.told()))
+                let target = format!("< {} ms", TARGET.as_millis());
+                Ok(report(value, target, p99 < TARGET, found.summary()))
             }
             Self::Start => {
-                let found = start::measure(self.size()).await?;
+                let found = late_start::measure(self.size()).await?;
                 let (least, all) = (found.least(), self.size());
                 let value = format!("{} variants, {} pods", least.variants, least.endpoints);
-                let mark = format!("{}, {}", all.variants(), all.all_pods());
-                Ok(report(value, mark, found.whole(), found.told()))
+                let target = format!("{}, {}", all.variants(), all.all_pods());
+                Ok(report(value, target, found.is_complete(), found.summary()))
             }
         }
     }
 }
 
-/// Measures those, one after the other, and says so on stderr: each takes minutes.
+/// Measures the targets one after the other. Names each on stderr, because it takes minutes.
 ///
 /// # Errors
 /// [`BenchError::Cluster`], [`BenchError::Runtime`].
-pub(crate) fn measure(promises: &[Promise]) -> Result<Vec<PromiseReport>, BenchError> {
-    if promises.is_empty() {
+pub(crate) fn measure(targets: &[ClusterTarget]) -> Result<Vec<ClusterReport>, BenchError> {
+    if targets.is_empty() {
         return Ok(Vec::new());
     }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .map_err(BenchError::Runtime)?;
-    promises
+    targets
         .iter()
-        .map(|promise| {
-            eprintln!("{} ...", promise.title());
-            let measured = runtime.block_on(promise.measure());
+        .map(|target| {
+            eprintln!("{} ...", target.title());
+            let measured = runtime.block_on(target.measure());
             measured.map_err(|source| BenchError::Cluster {
-                row: promise.id(),
+                row: target.id(),
                 source: Box::new(source),
             })
         })

@@ -1,7 +1,7 @@
-//! Which core runs what, and what Envoy's worker has spent.
+//! Placement of threads on cores, and CPU time of Envoy's worker.
 //!
-//! The worker has a core for itself; everything else of Envoy, the load and the upstream share another one. So a
-//! worker's CPU time is not that of two threads that push each other out of a core's caches.
+//! The worker has a core of its own; Envoy's other threads, the load and the upstream share another one. So the worker's CPU time
+//! does not include the cost of two threads that evict each other from a core's caches.
 
 use std::time::Duration;
 
@@ -13,24 +13,24 @@ use crate::error::BenchError;
 /// The name of the only worker's thread.
 const WORKER: &str = "wrk:worker_0";
 
-/// Most cores that are looked at.
+/// Highest core number to check, plus one.
 const CORES: usize = 1024;
 
-/// Who runs where.
+/// The placement of threads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Placement {
-    /// The worker on the first core, the rest on the second.
-    Apart {
-        /// The worker's.
+    /// The worker on the first core, everything else on the second.
+    Separate {
+        /// Core of the worker.
         worker: usize,
-        /// Everybody else's.
+        /// Core of everything else.
         rest: usize,
     },
-    /// There is one core only.
-    Together,
+    /// There is only one core.
+    Shared,
 }
 
-/// The cores there are, as long as nothing is bound.
+/// The available cores, as long as no thread is bound.
 ///
 /// # Errors
 /// [`BenchError::Pin`].
@@ -46,7 +46,7 @@ pub(crate) fn place(envoy: &Envoy, allowed: &CpuSet) -> Result<Placement, BenchE
     let pin = |error: rustix::io::Errno| BenchError::Pin(error.into());
     let mut cores = (0..CORES).filter(|core| allowed.is_set(*core));
     let (Some(worker), Some(rest)) = (cores.next(), cores.next()) else {
-        return Ok(Placement::Together);
+        return Ok(Placement::Shared);
     };
     let mut found = false;
     let tasks = format!("/proc/{}/task", envoy.pid());
@@ -63,7 +63,7 @@ pub(crate) fn place(envoy: &Envoy, allowed: &CpuSet) -> Result<Placement, BenchE
     }
     sched_setaffinity(None, &only(rest)).map_err(pin)?;
     if found {
-        Ok(Placement::Apart { worker, rest })
+        Ok(Placement::Separate { worker, rest })
     } else {
         Err(BenchError::NoWorker)
     }
@@ -75,15 +75,15 @@ fn only(core: usize) -> CpuSet {
     set
 }
 
-/// What the worker has spent so far, once it sleeps: the kernel books a running thread's time late.
+/// CPU time of the worker so far, read once it sleeps: the kernel accounts a running thread late.
 ///
 /// # Errors
-/// [`BenchError`] when Envoy is gone.
+/// [`BenchError`] when Envoy has exited.
 pub(crate) async fn spent(envoy: &Envoy) -> Result<Duration, BenchError> {
-    /// A worker that never sleeps is one that still works; its time is as good as it gets then.
-    const LOOKS: usize = 50;
+    /// A worker that never sleeps is still busy; then the last value is the best available.
+    const MAX_READS: usize = 50;
     let mut last = worker(envoy)?;
-    for _ in 0..LOOKS {
+    for _ in 0..MAX_READS {
         tokio::time::sleep(Duration::from_millis(2)).await;
         let now = worker(envoy)?;
         if now == last {

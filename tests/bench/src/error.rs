@@ -1,4 +1,4 @@
-//! What can keep the bench from telling anything.
+//! The errors of the bench.
 
 use std::io;
 use std::path::PathBuf;
@@ -6,58 +6,58 @@ use std::path::PathBuf;
 use headgate_testkit::envoy::EnvoyError;
 use headgate_tests_cluster::ClusterError;
 
-/// The bench could not run, or what it ran was not what it is about.
+/// The bench could not run, or a run did not measure its row.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum BenchError {
-    /// No module to measure.
-    #[error("cannot read the module {path}: {source}; run make wasm first")]
+    /// The module cannot be read.
+    #[error("cannot read the module {path}: {source}; run `make wasm`")]
     Module {
-        /// Where it should be.
+        /// Its path.
         path: PathBuf,
-        /// The refusal.
+        /// The error.
         source: io::Error,
     },
-    /// A cluster that could not be measured.
+    /// A cluster could not be measured.
     #[error("row {row}: {source}")]
     Cluster {
-        /// The row's id.
+        /// Id of the row.
         row: &'static str,
-        /// What happened.
+        /// The error.
         source: Box<ClusterError>,
     },
-    /// No threads to run on.
-    #[error("cannot start: {0}")]
+    /// The runtime does not start.
+    #[error("cannot start the runtime: {0}")]
     Runtime(#[source] io::Error),
-    /// No row has such an id.
+    /// No row has this id.
     #[error("no row matches {0:?}; the rows are:\n{1}")]
     NoRow(String, String),
-    /// The control plane does not plan or translate what it is given.
-    #[error("the control plane refuses the models of this bench: {0}")]
+    /// The control plane does not plan or translate the models of this bench.
+    #[error("the control plane rejects the models of this bench: {0}")]
     Fleet(String),
-    /// A temporary file.
+    /// A temporary file cannot be written.
     #[error("cannot write a temporary file: {0}")]
     Files(#[source] io::Error),
-    /// The module that does nothing but hostcalls.
-    #[error("the floor's module: {0}")]
+    /// The lower-bound module does not compile.
+    #[error("the lower-bound module does not compile: {0}")]
     Floor(#[from] wat::Error),
-    /// The upstream.
-    #[error("the upstream does not start: {0}")]
+    /// The upstream does not start.
+    #[error("the upstream cannot start: {0}")]
     Upstream(#[source] io::Error),
-    /// Envoy.
+    /// Envoy failed.
     #[error(transparent)]
     Envoy(#[from] EnvoyError),
-    /// A request did not end as its row says.
+    /// A request did not end as its row requires.
     #[error("row {row}: {source}")]
     Load {
-        /// The row's id.
+        /// Id of the row.
         row: String,
-        /// What happened.
+        /// The error.
         source: io::Error,
     },
-    /// A filter did not see what was sent through it: the row would not measure what it says.
-    #[error("row {row}: {sent} requests were sent, but {stat} counted {counted}")]
+    /// A filter did not count the requests sent through it, so the row would not measure the filter.
+    #[error("row {row}: sent {sent} requests, but {stat} counted {counted}")]
     NotCounted {
-        /// The row's id.
+        /// Id of the row.
         row: String,
         /// The filter's counter.
         stat: String,
@@ -66,13 +66,13 @@ pub(crate) enum BenchError {
         /// Requests counted.
         counted: u64,
     },
-    /// Envoy has no worker thread of its own.
-    #[error("Envoy shows no worker thread")]
+    /// Envoy has no worker thread.
+    #[error("Envoy has no worker thread")]
     NoWorker,
-    /// The machine does not let threads be placed.
+    /// Threads cannot be bound to cores.
     #[error("cannot bind threads to cores: {0}")]
     Pin(#[source] io::Error),
-    /// The results do not print.
+    /// The results cannot be printed.
     #[error("cannot print the results: {0}")]
     Print(#[from] serde_json::Error),
 }

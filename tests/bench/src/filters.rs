@@ -1,4 +1,4 @@
-//! The filters that are compared, as Envoy's JSON.
+//! The compared filters, as Envoy's JSON.
 
 use std::path::Path;
 
@@ -10,32 +10,32 @@ use crate::requests::{MODEL, TENANT};
 /// Prefix of a type URL.
 pub(crate) const TYPES: &str = "type.googleapis.com/";
 
-/// Where `json_to_metadata` leaves the model, and `local_ratelimit` finds it.
+/// The metadata namespace where `json_to_metadata` stores the model and `local_ratelimit` reads it.
 const METADATA: &str = "headgate.bench";
 
-/// How full the buckets of a row are.
+/// The fill level of a row's buckets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Budget {
-    /// Ample, as of any tenant well within its budget.
+    /// Ample, as for a tenant well within its budget.
     Ample,
-    /// Spent: every request is refused.
+    /// Exhausted: every request is refused.
     Spent,
 }
 
-/// What our filter does in a row.
+/// The configuration of our filter in a row.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Ours {
-    /// Whose bucket it is: `tenant` or `model`.
+pub(crate) struct FilterSetup {
+    /// Key of the bucket: `tenant` or `model`.
     pub key: &'static str,
-    /// How full it is.
+    /// Fill level of the bucket.
     pub budget: Budget,
-    /// Whether the tags are filter state as well, not only headers and `baggage`.
+    /// Whether tags are also written to filter state, not only to headers and `baggage`.
     pub state: bool,
-    /// Whether answers carry what served and the balance is settled on the usage they report.
+    /// Whether responses carry the model tag and the balance is settled on reported usage.
     pub extras: bool,
 }
 
-impl Ours {
+impl FilterSetup {
     /// Request tags in headers and `baggage`, and an ample bucket.
     pub(crate) fn by(key: &'static str) -> Self {
         Self {
@@ -52,12 +52,12 @@ impl Ours {
     }
 }
 
-/// Our filter, configured for one row.
-pub(crate) fn ours(row: &str, module: &Path, what: Ours) -> Value {
+/// Our filter with the configuration of one row.
+pub(crate) fn headgate(row: &str, module: &Path, what: FilterSetup) -> Value {
     wasm(row, module, &config(row, what).to_string())
 }
 
-/// The fused module with any configuration. Filters need names of their own: one module, one VM.
+/// The fused module with any configuration. Each filter needs its own name; all share one module and one VM.
 pub(crate) fn wasm(row: &str, module: &Path, config: &str) -> Value {
     json!({
         "name": row,
@@ -78,9 +78,9 @@ pub(crate) fn wasm(row: &str, module: &Path, config: &str) -> Value {
     })
 }
 
-/// A stable version and a canary of 10 %, one bucket. The namespace is the row: the filter's own counters then
-/// tell which row a request was in.
-fn config(row: &str, what: Ours) -> Value {
+/// A stable version, a canary of 10 %, and one bucket. The namespace is the row, so the filter's own counters identify the row of
+/// a request.
+fn config(row: &str, what: FilterSetup) -> Value {
     let carrier = |name: &str, weight: u32, version: &str| json!({"carrier": name, "weight": weight, "versions": [{"version": version, "endpoints": 1}]});
     json!({
         "namespaces": {row: {
@@ -94,9 +94,9 @@ fn config(row: &str, what: Ours) -> Value {
     })
 }
 
-/// The bucket of a row, as a policy would spell it.
-pub(crate) fn bucket(what: Ours) -> Value {
-    // A request reserves up to 512 tokens and the prompt's; the refill is beyond what all workers can spend.
+/// The bucket of a row, as in a policy.
+pub(crate) fn bucket(what: FilterSetup) -> Value {
+    // A request reserves up to 512 tokens plus the prompt; the refill exceeds what all workers can spend.
     let (capacity, refill) = match what.budget {
         Budget::Ample => (1_000_000_000_u64, 1_000_000_000.0),
         Budget::Spent => (512, 0.0001),
@@ -110,7 +110,7 @@ pub(crate) fn bucket(what: Ours) -> Value {
     })
 }
 
-/// What a native limit looks its bucket up by.
+/// The descriptor of Envoy's native rate limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Descriptor {
     /// The tenant's header.
@@ -143,10 +143,10 @@ impl Descriptor {
     }
 }
 
-/// Envoy's own limit with one descriptor of this many requests an hour.
+/// Envoy's own rate limit, with one descriptor that allows `requests` per hour.
 ///
-/// The bucket for requests without the descriptor holds a single one: were the descriptor not found, the row
-/// would be all 429s and fail. It is not consumed beside the descriptor's, which is the cheaper way for Envoy.
+/// The default bucket for requests without the descriptor holds a single request: if the descriptor were not found, the row would
+/// respond 429 and fail. A matched descriptor does not consume the default bucket, which is Envoy's cheaper mode.
 pub(crate) fn local_ratelimit(row: &str, descriptor: Descriptor, requests: u32) -> Value {
     let always = json!({"default_value": {"numerator": 100, "denominator": "HUNDRED"}});
     let bucket = |n: u32| json!({"max_tokens": n, "tokens_per_fill": n, "fill_interval": "3600s"});
@@ -164,7 +164,7 @@ pub(crate) fn local_ratelimit(row: &str, descriptor: Descriptor, requests: u32) 
     })
 }
 
-/// Envoy's own reading of a JSON body: the model into dynamic metadata.
+/// Envoy's own JSON body parser: stores the model in dynamic metadata.
 pub(crate) fn json_to_metadata() -> Value {
     json!({
         "name": "json_to_metadata",

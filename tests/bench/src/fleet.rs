@@ -1,7 +1,7 @@
-//! Many models, as the control plane would serve them: labels → registry → plan → routes and filter configuration.
+//! Many models, translated by the control plane: labels → registry → plan → routes and filter configuration.
 //!
-//! The route table is the control plane's own, byte for byte. Its clusters get their endpoints inline, so that
-//! Envoy needs no control plane while it is measured.
+//! The route table is the control plane's own, byte for byte. Its clusters have inline endpoints, so that the measured Envoy needs
+//! no control plane.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -22,13 +22,13 @@ use prost::Message;
 
 use crate::error::BenchError;
 
-/// The one version of each model.
+/// The only version of each model.
 pub(crate) const VERSION: &str = "v1";
 
-/// What serving `n` models takes.
+/// The configuration for `n` models.
 #[derive(Debug)]
 pub(crate) struct Fleet {
-    /// The model whose name is the last of all.
+    /// The model with the last name.
     pub last: String,
     /// File with the route table.
     pub routes: PathBuf,
@@ -38,10 +38,10 @@ pub(crate) struct Fleet {
 }
 
 impl Fleet {
-    /// Plans and translates `models` models of a namespace, and writes their route table into `dir`.
+    /// Plans and translates `models` models of a namespace, and writes their route table to `dir`.
     ///
     /// # Errors
-    /// [`BenchError`] when the control plane refuses what is asked of it, or the file cannot be written.
+    /// [`BenchError`] when the control plane rejects the models, or the file cannot be written.
     pub(crate) fn new(
         namespace: &str,
         models: usize,
@@ -80,7 +80,7 @@ impl Fleet {
     }
 }
 
-/// Writes the clusters of fleets into one file.
+/// Writes the clusters of several fleets to one file.
 ///
 /// # Errors
 /// When it cannot be written.
@@ -142,7 +142,7 @@ fn scope(namespace: &str) -> ScopeSpec {
 }
 
 fn options(namespace: &str) -> Options {
-    // Listener and filters are this bench's own; of the snapshot, routes, clusters and endpoints are used.
+    // Listener and filters are the bench's own; only routes, clusters and endpoints of the snapshot are used.
     let module = Code::File("unused.wasm".to_owned());
     let domains = [(namespace.to_owned(), vec!["*".to_owned()])];
     Options::new(module, domains)
@@ -171,7 +171,7 @@ fn config(
     config.emit().map_err(|e| refused(&e))
 }
 
-/// The clusters, each with its endpoints inline.
+/// The clusters with inline endpoints.
 fn clusters(snapshot: &Snapshot) -> Result<Vec<Any>, BenchError> {
     let bad = |error: prost::DecodeError| BenchError::Fleet(error.to_string());
     snapshot

@@ -1,4 +1,4 @@
-//! The floor under our filter: a module that makes the same hostcalls and decides nothing.
+//! The lower bound of our filter's cost: a module that makes the same hostcalls and decides nothing.
 
 use std::path::{Path, PathBuf};
 
@@ -6,7 +6,7 @@ use crate::error::BenchError;
 
 const MODULE: &str = include_str!("floor.wat");
 
-/// Writes the module.
+/// Compiles the module and writes it to a file.
 ///
 /// # Errors
 /// [`BenchError::Floor`], [`BenchError::Files`].

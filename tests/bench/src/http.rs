@@ -1,30 +1,30 @@
-//! As much of HTTP/1.1 as two ends that know each other need: where a head ends, and how long the body is.
+//! A minimal HTTP/1.1 parser for the load and the upstream: the end of a head, and the length of the body.
 
 use std::io;
 
-/// Longest head that is waited for.
+/// Maximum length of a head in bytes.
 const MAX_HEAD: usize = 32 << 10;
 
 /// The head of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Head {
-    /// Its bytes, the empty line included.
+    /// Its length in bytes, with the empty line.
     pub len: usize,
-    /// Bytes of the body that follow.
+    /// Length of the body that follows, in bytes.
     pub body: usize,
     /// The status; 0 for a request.
     pub status: u16,
 }
 
 impl Head {
-    /// The head at the front of the bytes; `None` while it is incomplete.
+    /// The head at the start of the bytes; `None` while it is incomplete.
     ///
     /// # Errors
-    /// What these two ends do not speak: a chunked body, or a head without end.
+    /// An unsupported message: a chunked body, or a head that is too long.
     pub(crate) fn parse(bytes: &[u8]) -> io::Result<Option<Self>> {
         let Some(end) = bytes.windows(4).position(|w| w == b"\r\n\r\n") else {
             return if bytes.len() > MAX_HEAD {
-                Err(io::Error::other("a head without end"))
+                Err(io::Error::other("the head is too long"))
             } else {
                 Ok(None)
             };
@@ -42,7 +42,7 @@ impl Head {
             if let Some(length) = line.strip_prefix(b"content-length:") {
                 head.body = number(length.trim_ascii())?;
             } else if line.starts_with(b"transfer-encoding:") {
-                return Err(io::Error::other("a chunked body"));
+                return Err(io::Error::other("chunked bodies are not supported"));
             }
         }
         Ok(Some(head))
@@ -62,7 +62,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn heads_are_read_once_they_are_whole() {
+    fn a_head_is_parsed_once_it_is_complete() {
         let answer =
             b"HTTP/1.1 429 Too Many Requests\r\ncontent-length: 5\r\nserver: envoy\r\n\r\nhello";
         let head = Head::parse(answer).unwrap().unwrap();

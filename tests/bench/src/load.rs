@@ -1,7 +1,6 @@
-//! Blocks of requests over connections that stay open: the same bytes again and again, a fixed number per block.
+//! Blocks of requests over persistent connections: the same bytes again and again, a fixed number per block.
 //!
-//! Invariant: every answer is checked. A block in which one answer has another status than the row is about is
-//! an error, not a sample.
+//! Invariant: every response is checked. A response with another status than the row expects makes the block an error, not a sample.
 
 use std::cell::Cell;
 use std::io;
@@ -15,13 +14,13 @@ use tokio::time::timeout;
 
 use crate::http::Head;
 
-/// Requests in flight: enough to keep one worker busy, few enough that its caches hold them.
+/// Requests in flight: enough to keep one worker busy, few enough to fit its caches.
 const CONNECTIONS: usize = 8;
 
-/// A block that takes longer hangs.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// Deadline of a block.
+const TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Connections to one listener, and what is asked over them.
+/// Connections to one listener, and the request to send.
 #[derive(Debug)]
 pub(crate) struct Load {
     connections: Vec<Connection>,
@@ -35,10 +34,10 @@ struct Connection {
 }
 
 impl Load {
-    /// Connects.
+    /// Connects to the listener.
     ///
     /// # Errors
-    /// When the listener does not take the connections.
+    /// When the listener refuses the connections.
     pub(crate) async fn connect(address: SocketAddr, request: Vec<u8>) -> io::Result<Self> {
         let connect = async || {
             let stream = TcpStream::connect(address).await?;
@@ -53,10 +52,10 @@ impl Load {
         })
     }
 
-    /// Sends `count` requests and waits for their answers; each must have a status that is `expected`.
+    /// Sends `count` requests and waits for their responses; each status must be `expected`.
     ///
     /// # Errors
-    /// The first answer that has not, or did not come.
+    /// The first response with another status, or without a response.
     pub(crate) async fn block(
         &mut self,
         count: u64,
@@ -68,7 +67,7 @@ impl Load {
         took
     }
 
-    /// The same with requests of their own.
+    /// As [`Load::block`], with a different request each time.
     ///
     /// # Errors
     /// As [`Load::block`].
@@ -85,14 +84,14 @@ impl Load {
                 left.set(left.get() - 1);
                 let status = connection.ask(request(left.get()).as_ref()).await?;
                 if !expected(status) {
-                    return Err(io::Error::other(format!("an answer with status {status}")));
+                    return Err(io::Error::other(format!("unexpected status {status}")));
                 }
             }
             Ok(())
         });
-        timeout(PATIENCE, try_join_all(loops))
+        timeout(TIMEOUT, try_join_all(loops))
             .await
-            .map_err(|_| io::Error::other(format!("no answer within {PATIENCE:?}")))??;
+            .map_err(|_| io::Error::other(format!("no response within {TIMEOUT:?}")))??;
         Ok(began.elapsed())
     }
 }
@@ -110,7 +109,7 @@ impl Connection {
             match Head::parse(&self.buffer[..filled])? {
                 Some(head) if filled == head.len + head.body => return Ok(head.status),
                 Some(head) if filled > head.len + head.body => {
-                    return Err(io::Error::other("more bytes than the answer has"));
+                    return Err(io::Error::other("more bytes than content-length"));
                 }
                 _ => {}
             }

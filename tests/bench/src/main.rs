@@ -1,14 +1,15 @@
-//! `make bench`: what the filters cost per request, paired against what Envoy has itself; and what the control plane
-//! promises of a whole cluster, at full size.
+//! `make bench`: the cost of the filters per request, compared with Envoy's own filters, and the targets for a whole cluster at full
+//! size.
 //!
 //! ```text
 //! rows ──▶ Envoys, a listener per row ──▶ rounds of shuffled blocks ──▶ worker CPU ──▶ estimates ──▶ a table
 //! ```
 //!
-//! Place in the flow: outside of it. It loads the modules of `dist/`, and routes made by the control plane's own
-//! code, and measures the CPU time of Envoy's worker thread from `/proc`, which no other process's load enters.
+//! Place in the flow: outside of it. It loads the modules in `dist/` and routes made by the control plane's own code, and reads the
+//! CPU time of Envoy's worker thread from `/proc`, which is independent of the load of other processes.
 
 mod bootstrap;
+mod buckets;
 mod cluster;
 mod cpu;
 mod error;
@@ -22,7 +23,6 @@ mod requests;
 mod rows;
 mod run;
 mod stats;
-mod truth;
 mod upstream;
 
 use std::path::{Path, PathBuf};
@@ -32,43 +32,43 @@ use std::time::Duration;
 use clap::{Parser, ValueEnum};
 use headgate_testkit::envoy::{Envoy, EnvoyOptions};
 
-use crate::cluster::Promise;
+use crate::buckets::BucketTarget;
+use crate::cluster::ClusterTarget;
 use crate::cpu::Placement;
 use crate::error::BenchError;
 use crate::report::{ModuleReport, Report};
 use crate::rows::Group;
-use crate::truth::Truth;
 
-/// The modules whose sizes are told; the first is the one that is measured.
+/// The modules whose sizes are printed; the first one is measured.
 const MODULES: [&str; 3] = ["headgate", "token-bucket", "traffic-tag"];
 
-/// Measures what the filters cost per request, against no filter and against Envoy's own, and whether the control plane
-/// keeps at full size what it promises of a cluster.
+/// Measures the cost of the filters per request, against no filter and against Envoy's own filters, and checks the targets for a
+/// whole cluster at full size.
 ///
-/// Exits with 1 when a mark is missed.
+/// Exits with 1 if a target is missed.
 #[derive(Debug, Parser)]
 #[command(name = "headgate-bench", version)]
 struct Cli {
-    /// Rounds: each runs one block of every row. More rounds, narrower intervals. Rounded up to as many for each Envoy.
+    /// Number of rounds; each runs one block of every row. More rounds give narrower intervals. Rounded up to a multiple of --proxies.
     #[arg(long, default_value_t = 40, value_parser = clap::value_parser!(u16).range(4..))]
     rounds: u16,
-    /// Envoys, started one after another, that share the rounds: where a wasm VM comes to lie in memory moves a figure by
-    /// some microseconds, for as long as it lives.
+    /// Number of Envoys, started one after another, that share the rounds. The place of a wasm VM in memory changes a figure
+    /// by some microseconds for the lifetime of an Envoy.
     #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..))]
     proxies: u16,
-    /// Length of a block in milliseconds.
+    /// Length of a block, in milliseconds.
     #[arg(long, default_value_t = 250, value_parser = clap::value_parser!(u16).range(20..))]
     block: u16,
-    /// Only rows whose id or title contains this, with what they are compared to.
+    /// Measure only rows whose id or title contains this text, and the rows they are compared with.
     #[arg(long, value_name = "PATTERN")]
     only: Option<String>,
-    /// Also measure this build of headgate.wasm, in rows of its own. Can be given several times.
+    /// Also measure this build of headgate.wasm, in rows of its own. Repeatable.
     #[arg(long, value_name = "FILE")]
     also: Vec<PathBuf>,
-    /// Exit with 0 even when a mark is missed.
+    /// Exit with 0 even if a target is missed.
     #[arg(long)]
-    no_marks: bool,
-    /// What to print.
+    ignore_targets: bool,
+    /// Format of the results.
     #[arg(short, long, value_enum, default_value_t = Output::Table)]
     output: Output,
     /// Directory of the modules.
@@ -78,7 +78,7 @@ struct Cli {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Output {
-    /// A table for people.
+    /// A text table.
     Table,
     /// JSON.
     Json,
@@ -116,8 +116,8 @@ fn show(cli: &Cli, report: &Report) -> ExitCode {
     if missed == 0 {
         return ExitCode::SUCCESS;
     }
-    eprintln!("{missed} marks missed");
-    if cli.no_marks {
+    eprintln!("headgate-bench: missed targets: {missed}");
+    if cli.ignore_targets {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE
@@ -125,31 +125,31 @@ fn show(cli: &Cli, report: &Report) -> ExitCode {
 }
 
 fn bench(cli: &Cli) -> Result<Report, BenchError> {
-    let mut promises = Promise::ALL.to_vec();
-    promises.retain(|promise| cli.only.as_deref().is_none_or(|p| promise.is_named(p)));
-    // One thread: the load and the upstream shall not take a core from the worker.
+    let mut targets = ClusterTarget::ALL.to_vec();
+    targets.retain(|target| cli.only.as_deref().is_none_or(|p| target.is_named(p)));
+    // One thread, so that the load and the upstream do not take a core from the worker.
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(BenchError::Runtime)?;
-    let found = cluster::measure(&promises)?;
-    let truths: Vec<_> = Truth::ALL
+    let found = cluster::measure(&targets)?;
+    let bucket_targets: Vec<_> = BucketTarget::ALL
         .into_iter()
-        .filter(|truth| cli.only.as_deref().is_none_or(|p| truth.id().contains(p)))
+        .filter(|target| cli.only.as_deref().is_none_or(|p| target.id().contains(p)))
         .collect();
     let module = cli.wasm.join(format!("{}.wasm", MODULES[0]));
     // Before any thread is bound to a core.
-    let truth = runtime.block_on(truth::measure(&truths, &module))?;
-    let named = !promises.is_empty() || !truths.is_empty();
-    match runtime.block_on(filters_of(cli)) {
-        // The pattern names these alone.
-        Err(BenchError::NoRow(..)) if named => Ok(Report::of_promises(found, truth)),
-        filters => Ok(filters?.with(found, truth)),
+    let buckets = runtime.block_on(buckets::measure(&bucket_targets, &module))?;
+    let named = !targets.is_empty() || !bucket_targets.is_empty();
+    match runtime.block_on(measure_filters(cli)) {
+        // The pattern selects only these.
+        Err(BenchError::NoRow(..)) if named => Ok(Report::without_filters(found, buckets)),
+        filters => Ok(filters?.with(found, buckets)),
     }
 }
 
-/// What the filters cost.
-async fn filters_of(cli: &Cli) -> Result<Report, BenchError> {
+/// Measures the cost of the filters.
+async fn measure_filters(cli: &Cli) -> Result<Report, BenchError> {
     let modules = sizes(&cli.wasm)?;
     let module = cli.wasm.join(format!("{}.wasm", MODULES[0]));
     let module = module.canonicalize().unwrap_or(module);
@@ -169,7 +169,7 @@ async fn filters_of(cli: &Cli) -> Result<Report, BenchError> {
     let whole = |file: &PathBuf| file.canonicalize().unwrap_or_else(|_| file.clone());
     let also: Vec<_> = cli.also.iter().map(whole).collect();
     groups.iter_mut().for_each(|group| group.also(&also));
-    let groups = chosen(groups, cli.only.as_deref())?;
+    let groups = select(groups, cli.only.as_deref())?;
     let clusters = fleet::write_clusters(&fleets, dir.path())?;
     let rows = groups.iter().flat_map(|group| &group.rows);
     let listeners: Vec<_> = rows.map(|row| row.listener.clone()).collect();
@@ -178,7 +178,7 @@ async fn filters_of(cli: &Cli) -> Result<Report, BenchError> {
     options.log_level = "error".to_owned();
     options.within = Duration::from_secs(120);
     let cores = cpu::cores()?;
-    let mut placement = Placement::Together;
+    let mut placement = Placement::Shared;
     let block = Duration::from_millis(cli.block.into());
     let rounds = usize::from(cli.rounds.div_ceil(cli.proxies));
     let mut samples: run::Samples = groups.iter().map(|_| Vec::new()).collect();
@@ -191,31 +191,29 @@ async fn filters_of(cli: &Cli) -> Result<Report, BenchError> {
         }
     }
     let placement = match placement {
-        Placement::Apart { worker, rest } => {
+        Placement::Separate { worker, rest } => {
             format!(
                 "one worker on core {worker}; load, upstream and the rest of Envoy on core {rest}"
             )
         }
-        Placement::Together => {
-            "one worker; there is one core only, which everything shares".to_owned()
-        }
+        Placement::Shared => "one worker; all threads share the only core".to_owned(),
     };
     let placement = format!(
-        "{} Envoys one after another, each with {placement}",
+        "{} Envoys, one after another, each with {placement}",
         cli.proxies
     );
     let envoys = cli.proxies.into();
     Ok(Report::new(&groups, &samples, envoys, placement, modules))
 }
 
-fn chosen(mut groups: Vec<Group>, only: Option<&str>) -> Result<Vec<Group>, BenchError> {
+fn select(mut groups: Vec<Group>, only: Option<&str>) -> Result<Vec<Group>, BenchError> {
     let Some(pattern) = only else {
         return Ok(groups);
     };
     let rows = groups.iter().flat_map(|group| &group.rows);
     let mut ids: Vec<_> = rows.map(|row| row.id.clone()).collect();
-    ids.extend(Promise::ALL.map(|promise| promise.id().to_owned()));
-    ids.extend(Truth::ALL.map(|truth| truth.id().to_owned()));
+    ids.extend(ClusterTarget::ALL.map(|target| target.id().to_owned()));
+    ids.extend(BucketTarget::ALL.map(|target| target.id().to_owned()));
     groups.retain_mut(|group| group.keep(pattern));
     if groups.is_empty() {
         return Err(BenchError::NoRow(pattern.to_owned(), ids.join(" ")));

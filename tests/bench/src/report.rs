@@ -1,34 +1,34 @@
-//! Samples → findings → one table, or JSON.
+//! The results, from samples to a table or JSON.
 
 use std::fmt::Write as _;
 
 use serde::Serialize;
 
-use crate::cluster::PromiseReport;
+use crate::buckets::BucketReport;
+use crate::cluster::ClusterReport;
 use crate::rows::{Cost, Group, Row};
 use crate::run::Samples;
 use crate::stats::{Estimate, bootstrap, midmean};
-use crate::truth::TruthReport;
 
-/// The greatest module, in KiB.
-const MODULE_MARK: f64 = 420.0;
+/// Maximum size of a module, in KiB.
+const MAX_MODULE_KIB: f64 = 420.0;
 
-/// Everything the bench found.
+/// All results.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Report {
-    /// Rounds measured.
+    /// Number of measured rounds.
     pub rounds: usize,
-    /// Where threads ran.
+    /// Placement of the threads.
     pub placement: String,
-    /// By group.
+    /// Results by group.
     pub groups: Vec<GroupReport>,
-    /// The modules' sizes.
+    /// Sizes of the modules.
     pub modules: Vec<ModuleReport>,
-    /// What the control plane promises of a whole cluster.
-    pub cluster: Vec<PromiseReport>,
-    /// What one truth for each key of a bucket costs beside time.
-    pub truth: Vec<TruthReport>,
+    /// Targets for a whole cluster.
+    pub cluster: Vec<ClusterReport>,
+    /// Targets for buckets that all workers share.
+    pub buckets: Vec<BucketReport>,
 }
 
 /// The rows of a group.
@@ -40,24 +40,24 @@ pub(crate) struct GroupReport {
     pub rows: Vec<RowReport>,
 }
 
-/// One row. Times in microseconds of worker CPU per request.
+/// One row. Times are microseconds of worker CPU per request.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct RowReport {
     /// Its name for `--only`.
     pub id: String,
-    /// What it is.
+    /// Its description.
     pub title: String,
-    /// The whole request.
+    /// Cost of the whole request.
     pub whole: Estimate,
-    /// What it adds to the group's first row; none for that row.
+    /// Cost added to the group's first row; none for that row.
     pub added: Option<Estimate>,
-    /// Its cost by that of the row it is compared with.
+    /// Its cost divided by that of the row it is compared with.
     pub ratio: Option<Estimate>,
-    /// Whether it is the control.
+    /// Whether it is the control row.
     pub control: bool,
-    /// The greatest ratio aimed at.
-    pub mark: Option<f64>,
+    /// The largest accepted ratio.
+    pub target: Option<f64>,
     /// Whether the ratio is within it.
     pub holds: Option<bool>,
 }
@@ -70,8 +70,8 @@ pub(crate) struct ModuleReport {
     pub name: String,
     /// Its size in KiB.
     pub kib: f64,
-    /// The greatest size aimed at, in KiB.
-    pub mark: f64,
+    /// The largest accepted size in KiB.
+    pub target: f64,
     /// Whether it is within it.
     pub holds: bool,
 }
@@ -83,13 +83,13 @@ impl ModuleReport {
         Self {
             name,
             kib,
-            mark: MODULE_MARK,
-            holds: kib <= MODULE_MARK,
+            target: MAX_MODULE_KIB,
+            holds: kib <= MAX_MODULE_KIB,
         }
     }
 }
 
-/// Estimates everything a group's rows are about. `samples`: rounds of rows, as many of each Envoy.
+/// Estimates all values of a group's rows. `samples`: rounds of rows, equally many per Envoy.
 fn group(group: &Group, samples: &[Vec<f64>], envoys: usize) -> GroupReport {
     let rows = group.rows.iter().enumerate();
     GroupReport {
@@ -118,21 +118,23 @@ fn row(group: &Group, samples: &[Vec<f64>], envoys: usize, index: usize, row: &R
             Cost::Whole => whole(index, drawn) / whole(other, drawn),
         }))
     });
-    let mark = row.ratio.as_ref().and_then(|ratio| ratio.mark);
+    let target = row.ratio.as_ref().and_then(|ratio| ratio.target);
     RowReport {
         id: row.id.clone(),
         title: row.title.clone(),
         whole: bootstrap(envoys, each, |drawn| whole(index, drawn)),
         added: (index > 0).then(|| bootstrap(envoys, each, |drawn| added(index, drawn))),
         control: row.control,
-        mark,
-        holds: mark.zip(ratio).map(|(mark, ratio)| ratio.value <= mark),
+        target,
+        holds: target
+            .zip(ratio)
+            .map(|(target, ratio)| ratio.value <= target),
         ratio,
     }
 }
 
 impl Report {
-    /// From what was measured.
+    /// The results of the filter rows.
     pub(crate) fn new(
         groups: &[Group],
         samples: &Samples,
@@ -147,35 +149,35 @@ impl Report {
             groups: reports.map(|(g, s)| group(g, s, envoys)).collect(),
             modules,
             cluster: Vec::new(),
-            truth: Vec::new(),
+            buckets: Vec::new(),
         }
     }
 
-    /// Without filters.
-    pub(crate) fn of_promises(cluster: Vec<PromiseReport>, truth: Vec<TruthReport>) -> Self {
+    /// Results without filter rows.
+    pub(crate) fn without_filters(cluster: Vec<ClusterReport>, buckets: Vec<BucketReport>) -> Self {
         Self {
             cluster,
-            truth,
+            buckets,
             ..Self::new(&[], &Samples::new(), 1, String::new(), Vec::new())
         }
     }
 
-    /// The same with what was found of a cluster, and of buckets.
-    pub(crate) fn with(self, cluster: Vec<PromiseReport>, truth: Vec<TruthReport>) -> Self {
+    /// Adds the results of cluster and buckets.
+    pub(crate) fn with(self, cluster: Vec<ClusterReport>, buckets: Vec<BucketReport>) -> Self {
         Self {
             cluster,
-            truth,
+            buckets,
             ..self
         }
     }
 
-    /// How many marks are missed.
+    /// The number of missed targets.
     pub(crate) fn missed(&self) -> usize {
         let rows = self.groups.iter().flat_map(|group| &group.rows);
         let ratios = rows.filter(|row| row.holds == Some(false)).count();
         let modules = self.modules.iter().filter(|m| !m.holds).count();
-        let truth = self.truth.iter().filter(|t| !t.holds).count();
-        ratios + modules + truth + self.cluster.iter().filter(|p| !p.holds).count()
+        let buckets = self.buckets.iter().filter(|t| !t.holds).count();
+        ratios + modules + buckets + self.cluster.iter().filter(|p| !p.holds).count()
     }
 
     /// The table.
@@ -184,51 +186,51 @@ impl Report {
         if !self.groups.is_empty() {
             out.push_str(&self.filters());
         }
-        if !self.truth.is_empty() {
+        if !self.buckets.is_empty() {
             let _ = writeln!(out, "{}buckets", if out.is_empty() { "" } else { "\n" });
         }
-        for found in &self.truth {
-            let title = format!("  {}", found.title);
+        for result in &self.buckets {
+            let title = format!("  {}", result.title);
             let cells = [
                 &title,
-                &found.value,
+                &result.value,
                 "",
                 "",
-                &found.mark,
-                verdict(found.holds),
+                &result.target,
+                verdict(result.holds),
             ];
             line(&mut out, cells);
         }
         if !self.cluster.is_empty() {
-            let _ = writeln!(out, "{}a cluster", if out.is_empty() { "" } else { "\n" });
+            let _ = writeln!(out, "{}cluster", if out.is_empty() { "" } else { "\n" });
         }
-        for found in &self.cluster {
-            let title = format!("  {}", found.title);
-            let (value, mark) = (&found.value, &found.mark);
+        for result in &self.cluster {
+            let title = format!("  {}", result.title);
+            let (value, target) = (&result.value, &result.target);
             line(
                 &mut out,
-                [&title, value, "", "", mark, verdict(found.holds)],
+                [&title, value, "", "", target, verdict(result.holds)],
             );
         }
-        for found in &self.cluster {
-            let _ = writeln!(out, "\n{}: {}", found.id, found.figures);
+        for result in &self.cluster {
+            let _ = writeln!(out, "\n{}: {}", result.id, result.figures);
         }
         out
     }
 
     fn filters(&self) -> String {
         let mut out = format!(
-            "worker CPU per request in µs: mean of the middle half of {} paired rounds [95 % bootstrap interval]\n{}\n\n",
+            "Worker CPU per request in µs: mean of the middle half of {} paired rounds [95 % bootstrap interval]\n{}\n\n",
             self.rounds, self.placement
         );
         line(
             &mut out,
             [
                 "",
-                "a request",
+                "per request",
                 "added to no filter",
-                "× compared",
-                "mark",
+                "ratio",
+                "target",
                 "",
             ],
         );
@@ -242,11 +244,11 @@ impl Report {
         let _ = writeln!(out, "modules");
         for module in &self.modules {
             let kib = format!("{:.0} KiB", module.kib);
-            let mark = format!("≤ {:.0} KiB", module.mark);
+            let target = format!("≤ {:.0} KiB", module.target);
             let name = format!("  {}", module.name);
             line(
                 &mut out,
-                [&name, &kib, "", "", &mark, verdict(module.holds)],
+                [&name, &kib, "", "", &target, verdict(module.holds)],
             );
         }
         out.push_str(&self.notes());
@@ -255,7 +257,7 @@ impl Report {
 
     fn notes(&self) -> String {
         let mut out = String::from(
-            "\n× compared: added µs by those of the native way of the group; for models, the whole request by that with 1 model.\n",
+            "\nratio: added µs divided by those of Envoy's native filters; for models, the whole request divided by that with 1 model.\n",
         );
         let rows = self.groups.iter().flat_map(|group| &group.rows);
         for control in rows.filter(|row| row.control) {
@@ -266,21 +268,21 @@ impl Report {
                     "A/A control: two equal rows differ by {:+.2} µs; {}.",
                     added.value,
                     if even {
-                        "the interval holds 0"
+                        "the interval contains 0"
                     } else {
-                        "the interval does not hold 0: differences of this size mean nothing in this run"
+                        "the interval does not contain 0, so differences of this size are noise in this run"
                     }
                 );
             }
         }
         let close = self.groups.iter().flat_map(|group| &group.rows);
         for row in close {
-            if let (Some(mark), Some(ratio)) = (row.mark, row.ratio)
-                && ratio.contains(mark)
+            if let (Some(target), Some(ratio)) = (row.target, row.ratio)
+                && ratio.contains(target)
             {
                 let _ = writeln!(
                     out,
-                    "{}: the mark is within the interval; more rounds would tell.",
+                    "{}: the target lies within the interval; run more rounds for a clear result.",
                     row.id
                 );
             }
@@ -296,13 +298,13 @@ fn cells(row: &RowReport) -> [String; 6] {
         interval(row.whole, 1),
         or_none(row.added.map(|added| interval(added, 1))),
         or_none(row.ratio.map(|ratio| interval(ratio, 2))),
-        or_none(row.mark.map(|mark| format!("≤ {mark}"))),
+        or_none(row.target.map(|target| format!("≤ {target}"))),
         or_none(row.holds.map(|holds| verdict(holds).to_owned())),
     ]
 }
 
 fn verdict(holds: bool) -> &'static str {
-    if holds { "holds" } else { "MISSES" }
+    if holds { "met" } else { "MISSED" }
 }
 
 fn interval(estimate: Estimate, digits: usize) -> String {
@@ -310,7 +312,7 @@ fn interval(estimate: Estimate, digits: usize) -> String {
     format!("{value:.digits$} [{low:.digits$}, {high:.digits$}]")
 }
 
-fn line(out: &mut String, [title, whole, added, ratio, mark, verdict]: [&str; 6]) {
-    let text = format!("{title:<54} {whole:>24} {added:>26} {ratio:>20}  {mark:<10} {verdict}");
+fn line(out: &mut String, [title, whole, added, ratio, target, verdict]: [&str; 6]) {
+    let text = format!("{title:<54} {whole:>24} {added:>26} {ratio:>20}  {target:<10} {verdict}");
     let _ = writeln!(out, "{}", text.trim_end());
 }

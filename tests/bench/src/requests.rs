@@ -1,15 +1,15 @@
-//! What is asked: the bytes of each kind of request, made once.
+//! The requests of the rows, as bytes made once.
 
-/// The model that rows ask for, except those about many models.
+/// The requested model, except in the rows about many models.
 pub(crate) const MODEL: &str = "llama3-70b";
-/// The tenant that asks.
+/// The tenant.
 pub(crate) const TENANT: &str = "acme";
 
-/// Text of one message of a conversation: words, a quotation and a line break, as JSON writes them.
+/// Text of one message: words, a quotation and a line break, as JSON encodes them.
 const PASSAGE: &str = "The committee met on Tuesday and asked: \\\"What would it cost to keep both lines open?\\\" \
     Nobody had counted, so two of its members went through the books of the last nine years.\\n";
 
-/// A request whose headers say everything. `extra` headers are added as they are.
+/// A request that is fully described by headers. `extra` headers are appended.
 pub(crate) fn by_headers(model: &str, extra: &[(&str, &str)]) -> Vec<u8> {
     let own = [
         ("x-model", model),
@@ -20,7 +20,7 @@ pub(crate) fn by_headers(model: &str, extra: &[(&str, &str)]) -> Vec<u8> {
     message("/infer", own.iter().chain(extra), "")
 }
 
-/// The same of another tenant.
+/// The same request by another tenant.
 pub(crate) fn of_tenant(tenant: &str) -> Vec<u8> {
     let own = [
         ("x-model", MODEL),
@@ -30,22 +30,22 @@ pub(crate) fn of_tenant(tenant: &str) -> Vec<u8> {
     message("/infer", own.iter(), "")
 }
 
-/// A chat of about `size` bytes, as an SDK writes it: the messages first.
+/// A chat of about `size` bytes, with the messages first, as an SDK writes it.
 pub(crate) fn by_body(size: usize) -> Vec<u8> {
     let tail = format!(r#"],"model":"{MODEL}","max_tokens":64,"temperature":0.7,"stream":false}}"#);
     let mut body = String::from(
         r#"{"messages":[{"role":"system","content":"You answer briefly and precisely."}"#,
     );
-    // Turns of up to 2 KiB; the last is cut so that the size comes out.
+    // Turns of up to 2 KiB; the last one is cut to reach the size.
     let mut role = "user";
     while body.len() + tail.len() < size {
         let open = format!(r#",{{"role":"{role}","content":""#);
-        let room = size.saturating_sub(body.len() + open.len() + 2 + tail.len());
-        let passages = room.min(2048) / PASSAGE.len();
+        let remaining = size.saturating_sub(body.len() + open.len() + 2 + tail.len());
+        let passages = remaining.min(2048) / PASSAGE.len();
         body.push_str(&open);
         body.push_str(&PASSAGE.repeat(passages));
         if passages == 0 {
-            body.push_str(&"a".repeat(room));
+            body.push_str(&"a".repeat(remaining));
         }
         body.push_str("\"}");
         role = if role == "user" { "assistant" } else { "user" };
@@ -82,7 +82,7 @@ mod tests {
     use crate::http::Head;
 
     #[test]
-    fn bodies_are_sound_and_of_their_size() {
+    fn bodies_are_valid_json_of_the_requested_size() {
         for size in [1 << 10, 16 << 10, 256 << 10] {
             let request = by_body(size);
             let head = Head::parse(&request).unwrap().unwrap();

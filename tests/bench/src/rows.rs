@@ -1,4 +1,4 @@
-//! What is measured, and against what: groups of rows whose first one is the same request without a filter.
+//! The measured rows, in groups; the first row of a group is the same request without a filter.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -6,45 +6,45 @@ use std::path::{Path, PathBuf};
 use crate::bootstrap::{Listener, Routes};
 use crate::error::BenchError;
 use crate::filters::{
-    Budget, Descriptor, Ours, bucket, json_to_metadata, local_ratelimit, ours, wasm,
+    Budget, Descriptor, FilterSetup, bucket, headgate, json_to_metadata, local_ratelimit, wasm,
 };
 use crate::fleet::{Fleet, VERSION};
 use crate::requests;
 
-/// Requests an hour that no run reaches.
+/// A rate limit per hour that no run reaches.
 const AMPLE: u32 = 1_000_000_000;
-/// Models of the larger fleet.
+/// Number of models of the larger fleet.
 const MANY: usize = 2000;
 
-/// Rows about one kind of request.
+/// Rows for one kind of request.
 #[derive(Debug)]
 pub(crate) struct Group {
     /// Its heading.
     pub title: String,
-    /// The base first.
+    /// The rows, the base first.
     pub rows: Vec<Row>,
 }
 
-/// One thing that is measured.
+/// One measured configuration.
 #[derive(Debug, Clone)]
 pub(crate) struct Row {
     /// Its name for `--only`, and its listener's.
     pub id: String,
-    /// What it is.
+    /// Its description.
     pub title: String,
-    /// How Envoy serves it.
+    /// Its listener in Envoy.
     pub listener: Listener,
-    /// The bytes that are sent.
+    /// The bytes of the request.
     pub request: Vec<u8>,
-    /// The status of every answer.
+    /// The expected status of every response.
     pub status: u16,
-    /// Prefix of the counters of its filter that count every request; none without a filter.
-    pub witness: Option<String>,
-    /// The row whose cost this one's is divided by.
+    /// Prefix of its filter's counters that count every request; none without a filter.
+    pub counter: Option<String>,
+    /// The row whose cost is the divisor.
     pub ratio: Option<Ratio>,
-    /// What our filter does in it, if it is ours alone that is configured.
-    pub ours: Option<Ours>,
-    /// Whether it is the base once more: what it adds is what the machine's noise adds.
+    /// Configuration of our filter, if the row has only our filter.
+    pub ours: Option<FilterSetup>,
+    /// Whether it repeats the base; its added cost is the noise of the machine.
     pub control: bool,
 }
 
@@ -53,18 +53,18 @@ pub(crate) struct Row {
 pub(crate) struct Ratio {
     /// The other row's id.
     pub to: String,
-    /// Which cost.
+    /// The compared cost.
     pub of: Cost,
-    /// The greatest that is aimed at.
-    pub mark: Option<f64>,
+    /// The largest accepted ratio.
+    pub target: Option<f64>,
 }
 
-/// Which cost is compared.
+/// A cost to compare.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Cost {
-    /// What the row adds to the group's base.
+    /// The cost added to the group's base.
     Added,
-    /// The whole request.
+    /// The cost of the whole request.
     Whole,
 }
 
@@ -81,7 +81,7 @@ impl Row {
             title: title.into(),
             request: request.to_vec(),
             status: 200,
-            witness: None,
+            counter: None,
             ratio: None,
             ours: None,
             control: false,
@@ -95,75 +95,75 @@ impl Row {
         }
         let limit = local_ratelimit(&self.id, descriptor, requests);
         self.listener.filters.push(limit);
-        self.witness = Some(format!("{}.http_local_rate_limit.enabled", self.id));
+        self.counter = Some(format!("{}.http_local_rate_limit.enabled", self.id));
         self
     }
 
-    /// A module that counts nothing.
+    /// The lower-bound module counts no requests.
     fn floor(mut self, module: &Path) -> Self {
         self.listener.filters = vec![wasm(&self.id, module, "")];
         self
     }
 
-    fn doing(mut self, module: &Path, what: Ours) -> Self {
-        self.listener.filters = vec![ours(&self.id, module, what)];
+    fn with_filter(mut self, module: &Path, what: FilterSetup) -> Self {
+        self.listener.filters = vec![headgate(&self.id, module, what)];
         self.ours = Some(what);
-        self.witnessed()
+        self.counted()
     }
 
-    /// Our filter counts requests by namespace, and the row is the namespace.
-    fn witnessed(mut self) -> Self {
-        self.witness = Some(format!(
+    /// Our filter counts requests by namespace, and the namespace is the row.
+    fn counted(mut self) -> Self {
+        self.counter = Some(format!(
             "wasmcustom.headgate_requests|namespace={}|",
             self.id
         ));
         self
     }
 
-    /// The same with another build of the module, if it is ours.
-    fn again(&self, module: &Path) -> Option<Self> {
+    /// The same row with another build of the module, if the row has our filter.
+    fn with_build(&self, module: &Path) -> Option<Self> {
         let name = module.file_stem().unwrap_or_default().to_string_lossy();
         let mut again = self.clone();
         again.id = format!("{}-{name}", self.id);
         again.title = format!("  {name}: {}", self.title.trim_start());
         again.listener.name.clone_from(&again.id);
         if let Some(ratio) = &mut again.ratio {
-            ratio.mark = None;
+            ratio.target = None;
         }
-        Some(again.doing(module, self.ours?))
+        Some(again.with_filter(module, self.ours?))
     }
 
-    fn ratio(mut self, of: Cost, to: &str, mark: Option<f64>) -> Self {
+    fn ratio(mut self, of: Cost, to: &str, target: Option<f64>) -> Self {
         self.ratio = Some(Ratio {
             to: to.to_owned(),
             of,
-            mark,
+            target,
         });
         self
     }
 }
 
-/// What is asked of our filter in most rows. Ratios of it to Envoy's own limit have no mark: a reserve and its exactness cost wasm more
-/// than that by their hostcalls alone, which the floor shows. The native flavour is to meet them.
+/// Title of our filter's rows. Their ratio to Envoy's own rate limit has no target: the hostcalls of a reservation alone cost more
+/// than that, which the lower bound shows. The native flavour is to meet it.
 const OURS: &str = "headgate.wasm: request tags (headers, baggage), one bucket";
 
-/// What it could cost at best: [`crate::floor`].
-const FLOOR: &str = "  floor: its hostcalls, nothing decided";
+/// Title of the lower bound, see [`crate::floor`].
+const FLOOR: &str = "  lower bound: the same hostcalls, no decisions";
 
-/// By headers: request tags and one bucket.
+/// Requests described by headers: tags and one bucket.
 pub(crate) fn headers(module: &Path, floor: &Path) -> Group {
     let request = requests::by_headers(requests::MODEL, &[("accept-encoding", "gzip")]);
     let row = |id: &str, title| Row::new(format!("headers-{id}"), title, &request);
     let control = Row {
         control: true,
-        ..row("again", "no filter once more (A/A control)")
+        ..row("again", "no filter again (A/A control)")
     };
     let tagged = row("ours", OURS);
-    let state = row("state", "  the same, tags in filter state too");
-    let extras = row("extras", "  the same, answer tagged, settled on usage");
-    let plain = Ours::by("tenant");
+    let state = row("state", "  the same, tags also in filter state");
+    let extras = row("extras", "  the same, response tagged, settled on usage");
+    let plain = FilterSetup::by("tenant");
     let ours = |row: Row, what| {
-        let row = row.doing(module, what);
+        let row = row.with_filter(module, what);
         row.ratio(Cost::Added, "headers-native", None)
     };
     Group {
@@ -178,14 +178,14 @@ pub(crate) fn headers(module: &Path, floor: &Path) -> Group {
             ours(tagged, plain),
             ours(
                 state,
-                Ours {
+                FilterSetup {
                     state: true,
                     ..plain
                 },
             ),
             ours(
                 extras,
-                Ours {
+                FilterSetup {
                     extras: true,
                     ..plain
                 },
@@ -194,16 +194,17 @@ pub(crate) fn headers(module: &Path, floor: &Path) -> Group {
     }
 }
 
-/// Over budget.
+/// Requests over budget.
 pub(crate) fn refused(module: &Path) -> Group {
     let request = requests::by_headers(requests::MODEL, &[]);
     let row = |id: &str, title| Row {
         status: 429,
         ..Row::new(format!("refused-{id}"), title, &request)
     };
-    let mut base = row("none", "no filter, the route answers 429");
+    let mut base = row("none", "no filter, the route responds 429");
     base.listener.routes = Routes::Refuse;
-    let ours = row("ours", "headgate.wasm").doing(module, Ours::by("tenant").with(Budget::Spent));
+    let ours = row("ours", "headgate.wasm")
+        .with_filter(module, FilterSetup::by("tenant").with(Budget::Spent));
     Group {
         title: "over budget: 429".to_owned(),
         rows: vec![
@@ -214,18 +215,17 @@ pub(crate) fn refused(module: &Path) -> Group {
     }
 }
 
-/// By a body of `kib` KiB, of which ours may add `mark` times what the native way adds, if it has a mark.
-pub(crate) fn body(module: &Path, floor: &Path, kib: usize, mark: Option<f64>) -> Group {
+/// Requests with a body of `kib` KiB; ours may add `target` times what the native filters add, if given.
+pub(crate) fn body(module: &Path, floor: &Path, kib: usize, target: Option<f64>) -> Group {
     let request = requests::by_body(kib << 10);
     let row = |id: &str, title| Row::new(format!("body{kib}-{id}"), title, &request);
     let native = row(
         "native",
         "json_to_metadata + local_ratelimit with a descriptor",
     );
-    let ours =
-        row("ours", OURS)
-            .doing(module, Ours::by("model"))
-            .ratio(Cost::Added, &native.id, mark);
+    let ours = row("ours", OURS)
+        .with_filter(module, FilterSetup::by("model"))
+        .ratio(Cost::Added, &native.id, target);
     let floor = row("floor", FLOOR)
         .floor(floor)
         .ratio(Cost::Added, &native.id, None);
@@ -240,7 +240,7 @@ pub(crate) fn body(module: &Path, floor: &Path, kib: usize, mark: Option<f64>) -
     }
 }
 
-/// One model against many: the control plane's routes, alone and with the filter's configuration for as many.
+/// One model against many, with the control plane's routes: without a filter, and with the filter's configuration for as many models.
 ///
 /// # Errors
 /// [`BenchError::Fleet`].
@@ -249,12 +249,12 @@ pub(crate) fn models(
     upstream: SocketAddr,
     dir: &Path,
 ) -> Result<(Group, Vec<Fleet>), BenchError> {
-    const MARK: Option<f64> = Some(1.1);
+    const MAX_RATIO: Option<f64> = Some(1.1);
     let titles = [
         ("1 model, no filter", "1 model, headgate.wasm"),
         ("2000 models, no filter", "2000 models, headgate.wasm"),
     ];
-    let ample = Ours::by("model");
+    let ample = FilterSetup::by("model");
     let (mut rows, mut fleets) = (Vec::new(), Vec::new());
     for (models, (alone, with)) in [1, MANY].into_iter().zip(titles) {
         let id = format!("models{models}-ours");
@@ -263,26 +263,26 @@ pub(crate) fn models(
         let mut alone = Row::new(format!("models{models}-none"), alone, &request);
         alone.listener.routes = Routes::File(fleet.routes.clone());
         let request = requests::by_headers(&fleet.last, &[]);
-        let mut with = Row::new(id, with, &request).witnessed();
+        let mut with = Row::new(id, with, &request).counted();
         with.listener.routes = Routes::File(fleet.routes.clone());
         let filter = wasm(&with.id, module, &fleet.config);
         with.listener.filters.push(filter);
         if models > 1 {
-            alone = alone.ratio(Cost::Whole, "models1-none", MARK);
-            with = with.ratio(Cost::Whole, "models1-ours", MARK);
+            alone = alone.ratio(Cost::Whole, "models1-none", MAX_RATIO);
+            with = with.ratio(Cost::Whole, "models1-ours", MAX_RATIO);
         }
         rows.extend([alone, with]);
         fleets.push(fleet);
     }
     let group = Group {
-        title: "routing, the last of".to_owned(),
+        title: "routing, the last model of".to_owned(),
         rows,
     };
     Ok((group, fleets))
 }
 
 impl Group {
-    /// Adds our rows once more with other builds of the module, named after their files. Without marks.
+    /// Adds our rows again with other builds of the module, named after their files, without targets.
     pub(crate) fn also(&mut self, modules: &[PathBuf]) {
         let ours: Vec<_> = self
             .rows
@@ -292,11 +292,11 @@ impl Group {
             .collect();
         let again = modules
             .iter()
-            .flat_map(|module| ours.iter().filter_map(move |row| row.again(module)));
+            .flat_map(|module| ours.iter().filter_map(move |row| row.with_build(module)));
         self.rows.extend(again);
     }
 
-    /// Keeps what a pattern names, the base and what is compared with. False if nothing is left.
+    /// Keeps the selected rows, the base and the rows they are compared with. False if no row is left.
     pub(crate) fn keep(&mut self, pattern: &str) -> bool {
         let named = |row: &Row| row.id.contains(pattern) || row.title.contains(pattern);
         let mut kept: Vec<String> = self

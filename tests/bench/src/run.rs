@@ -1,8 +1,7 @@
-//! The run itself: warm up, then rounds of short blocks in shuffled order.
+//! A run: warm-up, then rounds of short blocks in random order.
 //!
-//! Invariant: within a round, the rows of a group run one right after the other, in an order drawn anew each
-//! time. So what the machine does over seconds meets all of them alike, and what it does in one block meets
-//! none of them always.
+//! Invariant: within a round, the rows of a group run directly one after another, in a new random order each time. So a disturbance
+//! that lasts seconds affects all rows alike, and one that lasts a block affects no row every time.
 
 use std::hash::{BuildHasher, RandomState};
 use std::io::IsTerminal;
@@ -17,51 +16,51 @@ use crate::load::Load;
 use crate::rows::{Group, Row};
 use crate::stats::Random;
 
-/// How long a row is warmed up: connections, buckets, the code's and the allocator's caches.
+/// Warm-up of a row: connections, buckets, and the caches of code and allocator.
 const WARM_UP: Duration = Duration::from_millis(400);
 
-/// Our filter tells what it counted once a second.
-const TOLD: Duration = Duration::from_secs(5);
+/// Our filter reports its counters once a second.
+const STATS_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// What was measured: for each group, for each round, for each row, microseconds of worker CPU per request.
+/// The samples: for each group, each round and each row, microseconds of worker CPU per request.
 pub(crate) type Samples = Vec<Vec<Vec<f64>>>;
 
-/// A row that is connected and knows how many requests make a block.
-struct Lane<'a> {
+/// A connected row with its block size.
+struct RowRunner<'a> {
     row: &'a Row,
     load: Load,
     block: u64,
     sent: u64,
-    /// What its filter had counted before anything was sent.
+    /// The filter's counter before the first request.
     counted: u64,
 }
 
-/// Warms up, measures, and checks that the filters counted what was sent.
+/// Warms up, measures, and checks that the filters counted the sent requests.
 ///
 /// # Errors
-/// [`BenchError`]: one wrong answer is enough.
+/// [`BenchError`], already for one wrong response.
 pub(crate) async fn measure(
     envoy: &Envoy,
     groups: &[Group],
     rounds: usize,
     block: Duration,
 ) -> Result<Samples, BenchError> {
-    let mut lanes = Vec::with_capacity(groups.len());
+    let mut runners = Vec::with_capacity(groups.len());
     for group in groups {
-        let mut row_lanes = Vec::with_capacity(group.rows.len());
+        let mut row_runners = Vec::with_capacity(group.rows.len());
         for row in &group.rows {
-            row_lanes.push(Lane::open(envoy, row, block).await?);
+            row_runners.push(RowRunner::open(envoy, row, block).await?);
         }
-        lanes.push(row_lanes);
+        runners.push(row_runners);
     }
     let mut random = Random::new(RandomState::new().hash_one("order"));
-    let mut samples: Samples = lanes.iter().map(|_| Vec::with_capacity(rounds)).collect();
+    let mut samples: Samples = runners.iter().map(|_| Vec::with_capacity(rounds)).collect();
     let terminal = std::io::stderr().is_terminal();
     for round in 1..=rounds {
-        let mut order: Vec<usize> = (0..lanes.len()).collect();
+        let mut order: Vec<usize> = (0..runners.len()).collect();
         random.shuffle(&mut order);
         for group in order {
-            let spent = round_of(envoy, &mut lanes[group], &mut random).await?;
+            let spent = round_of(envoy, &mut runners[group], &mut random).await?;
             samples[group].push(spent);
         }
         if terminal {
@@ -71,34 +70,36 @@ pub(crate) async fn measure(
     if terminal {
         eprintln!();
     }
-    for lane in lanes.iter().flatten() {
-        lane.check(envoy).await?;
+    for runner in runners.iter().flatten() {
+        runner.check(envoy).await?;
     }
     Ok(samples)
 }
 
-/// One block of each row; microseconds per request, in the order of the rows.
+/// Runs one block of each row; microseconds per request, in row order.
 async fn round_of(
     envoy: &Envoy,
-    lanes: &mut [Lane<'_>],
+    runners: &mut [RowRunner<'_>],
     random: &mut Random,
 ) -> Result<Vec<f64>, BenchError> {
-    let mut order: Vec<usize> = (0..lanes.len()).collect();
+    let mut order: Vec<usize> = (0..runners.len()).collect();
     random.shuffle(&mut order);
-    let mut spent = vec![0.0; lanes.len()];
+    let mut spent = vec![0.0; runners.len()];
     for row in order {
-        let lane = &mut lanes[row];
+        let runner = &mut runners[row];
         let before = cpu::spent(envoy).await?;
-        let block = lane.block;
-        lane.send(block, |status, wanted| status == wanted).await?;
+        let block = runner.block;
+        runner
+            .send(block, |status, expected| status == expected)
+            .await?;
         let after = cpu::spent(envoy).await?;
         spent[row] = (after - before).as_secs_f64() * 1e6 / block as f64;
     }
     Ok(spent)
 }
 
-impl<'a> Lane<'a> {
-    /// Connects, warms up, and finds how many requests take as long as a block should.
+impl<'a> RowRunner<'a> {
+    /// Connects, warms up, and determines the number of requests that take as long as a block should.
     async fn open(envoy: &Envoy, row: &'a Row, block: Duration) -> Result<Self, BenchError> {
         let listeners = envoy.admin().listeners().await?;
         let error = |source| BenchError::Load {
@@ -106,25 +107,26 @@ impl<'a> Lane<'a> {
             source,
         };
         let address = listeners.get(&row.id);
-        let address = address.ok_or_else(|| error(std::io::Error::other("it has no listener")))?;
+        let address = address
+            .ok_or_else(|| error(std::io::Error::other("Envoy has no listener for this row")))?;
         let load = Load::connect(*address, row.request.clone()).await;
-        let mut lane = Self {
+        let mut runner = Self {
             row,
             load: load.map_err(error)?,
             block: 64,
             sent: 0,
             counted: counted(envoy, row).await?,
         };
-        // What a fresh bucket admits before it is empty is no fault of a row about refusals.
-        let warm = |status, wanted| status == wanted || (status == 200 && wanted == 429);
+        // The requests that a fresh bucket admits before it is empty are not an error of a row about refusals.
+        let warm = |status, expected| status == expected || (status == 200 && expected == 429);
         let mut warmed = Duration::ZERO;
         while warmed < WARM_UP {
-            let took = lane.send(lane.block, warm).await?;
+            let took = runner.send(runner.block, warm).await?;
             warmed += took;
-            let each = took.as_secs_f64() / lane.block as f64;
-            lane.block = ((block.as_secs_f64() / each) as u64).clamp(16, 4 * lane.block);
+            let each = took.as_secs_f64() / runner.block as f64;
+            runner.block = ((block.as_secs_f64() / each) as u64).clamp(16, 4 * runner.block);
         }
-        Ok(lane)
+        Ok(runner)
     }
 
     async fn send(
@@ -132,8 +134,11 @@ impl<'a> Lane<'a> {
         count: u64,
         fits: impl Fn(u16, u16) -> bool,
     ) -> Result<Duration, BenchError> {
-        let wanted = self.row.status;
-        let sent = self.load.block(count, |status| fits(status, wanted)).await;
+        let expected = self.row.status;
+        let sent = self
+            .load
+            .block(count, |status| fits(status, expected))
+            .await;
         self.sent += count;
         sent.map_err(|source| BenchError::Load {
             row: self.row.id.clone(),
@@ -142,12 +147,12 @@ impl<'a> Lane<'a> {
     }
 
     async fn check(&self, envoy: &Envoy) -> Result<(), BenchError> {
-        let Some(stat) = &self.row.witness else {
+        let Some(stat) = &self.row.counter else {
             return Ok(());
         };
         let mut seen = 0;
-        let told = eventually(TOLD, stat, async || {
-            // An Envoy that cannot be asked is no count to wait for.
+        let checked = eventually(STATS_TIMEOUT, stat, async || {
+            // An error of Envoy ends the wait at once.
             let now = match counted(envoy, self.row).await {
                 Ok(now) => now,
                 Err(error) => return Ok(Err(error)),
@@ -158,8 +163,8 @@ impl<'a> Lane<'a> {
                 false => Err(seen),
             }
         });
-        if let Ok(told) = told.await {
-            return told;
+        if let Ok(checked) = checked.await {
+            return checked;
         }
         Err(BenchError::NotCounted {
             row: self.row.id.clone(),
@@ -171,7 +176,7 @@ impl<'a> Lane<'a> {
 }
 
 async fn counted(envoy: &Envoy, row: &Row) -> Result<u64, BenchError> {
-    match &row.witness {
+    match &row.counter {
         Some(prefix) => Ok(envoy.stats(prefix).await?.values().sum()),
         None => Ok(0),
     }

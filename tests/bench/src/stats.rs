@@ -1,13 +1,12 @@
-//! From paired samples to an estimate with an interval. Pure.
+//! Estimates with intervals from paired samples. Pure.
 //!
-//! The estimate is the mean of the middle half: what a neighbour on the machine does to a block now and then
-//! falls into the tails. The interval is the percentile bootstrap over *Envoys* and, within each, over *rounds*: a round's blocks
-//! ran within seconds of each other and stay together, so that what slowed all of them cancels; rounds of one Envoy have in
-//! common where its VMs lie in memory, and stay together too.
+//! The estimate is the mean of the middle half, because disturbances of single blocks fall into the tails. The interval is the
+//! percentile bootstrap over *Envoys* and, within each, over *rounds*. The blocks of a round ran within seconds of each other and stay
+//! together, so that a common slowdown cancels. The rounds of one Envoy share the memory layout of its VMs and stay together too.
 
 use serde::Serialize;
 
-/// Resamples of a bootstrap; the ends of a 95 % interval then move by a few hundredths of its width.
+/// Resamples of a bootstrap; the ends of a 95 % interval then vary by a few hundredths of its width.
 const RESAMPLES: usize = 2000;
 
 /// An estimate and its 95 % interval.
@@ -29,7 +28,7 @@ impl Estimate {
     }
 }
 
-/// Mean of the middle half (a quarter cut off at either end, rounded down). NaN for no samples.
+/// Mean of the middle half (a quarter cut off at each end, rounded down). NaN without samples.
 #[must_use]
 pub(crate) fn midmean(samples: &[f64]) -> f64 {
     let mut sorted = samples.to_vec();
@@ -39,8 +38,7 @@ pub(crate) fn midmean(samples: &[f64]) -> f64 {
     middle.iter().sum::<f64>() / middle.len() as f64
 }
 
-/// Estimates what `statistic` makes of all rounds, `each` of each of the Envoys; it is given the rounds to look at, with
-/// repeats.
+/// Estimates `statistic` over all rounds, `each` rounds of each Envoy. It receives the indices of the drawn rounds, with repeats.
 #[must_use]
 pub(crate) fn bootstrap(
     envoys: usize,
@@ -49,7 +47,7 @@ pub(crate) fn bootstrap(
 ) -> Estimate {
     let all: Vec<usize> = (0..envoys * each).collect();
     let value = statistic(&all);
-    // The same data shall give the same interval: the seed is a constant.
+    // A constant seed, so that the same data gives the same interval.
     let mut random = Random::new(0x9e37_79b9_7f4a_7c15);
     let mut values: Vec<f64> = (0..RESAMPLES)
         .map(|_| {
@@ -70,12 +68,12 @@ pub(crate) fn bootstrap(
     }
 }
 
-/// A small generator (xorshift64*): for shuffles and resamples, not for secrets.
+/// A small random number generator (xorshift64*), for shuffles and resamples, not for secrets.
 #[derive(Debug, Clone)]
 pub(crate) struct Random(u64);
 
 impl Random {
-    /// From a seed.
+    /// A generator with this seed.
     #[must_use]
     pub(crate) fn new(seed: u64) -> Self {
         Self(seed.max(1))
@@ -95,7 +93,7 @@ impl Random {
         ((u128::from(self.next()) * n as u128) >> 64) as usize
     }
 
-    /// Puts the items into a random order (Fisher and Yates).
+    /// Shuffles the items (Fisher–Yates).
     pub(crate) fn shuffle<T>(&mut self, items: &mut [T]) {
         for last in (1..items.len()).rev() {
             items.swap(last, self.below(last + 1));
@@ -108,7 +106,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_few_wild_blocks_do_not_move_the_estimate() {
+    fn outliers_do_not_change_the_estimate() {
         let mut samples = vec![10.0; 20];
         samples[3] = 500.0;
         samples[7] = 0.0;
@@ -117,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn intervals_cover_the_truth_about_as_often_as_they_say() {
+    fn intervals_have_their_nominal_coverage() {
         let mut random = Random::new(7);
         let mut covered = 0;
         for _ in 0..200 {
@@ -133,9 +131,9 @@ mod tests {
         assert!((175..=199).contains(&covered), "{covered} of 200");
     }
 
-    /// With few Envoys it falls short of 95 %, and without drawing Envoys it would hardly ever cover.
+    /// With few Envoys the coverage is below 95 %; without resampling Envoys the interval would hardly ever cover.
     #[test]
-    fn what_rounds_of_one_envoy_share_widens_the_interval() {
+    fn a_common_effect_of_one_envoys_rounds_widens_the_interval() {
         let mut random = Random::new(11);
         let mut covered = [0; 2];
         for _ in 0..200 {
@@ -157,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn a_shuffle_keeps_every_item_and_reaches_every_place() {
+    fn a_shuffle_keeps_every_item_and_reaches_every_position() {
         let mut random = Random::new(1);
         let mut seen = [[0_u32; 4]; 4];
         for _ in 0..4000 {

@@ -1,7 +1,7 @@
-//! The upstream of every row: one answer, as fast as one thread can give it.
+//! The upstream of every row: one fixed response, as fast as one thread can send it.
 //!
-//! Its time is on the other core and never counted; it only has to be quick enough to keep Envoy's worker busy.
-//! The answer reports usage, so that a filter that settles on usage has something to read.
+//! It runs on the other core and its time is not counted; it only has to keep Envoy's worker busy. The response reports usage, for
+//! filters that settle on usage.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -22,7 +22,7 @@ pub(crate) async fn start() -> io::Result<SocketAddr> {
     let address = listener.local_addr()?;
     tokio::spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
-            // A connection that breaks shows as a failed request on the other side.
+            // A broken connection shows as a failed request on the other side.
             tokio::spawn(serve(stream));
         }
     });
@@ -49,8 +49,8 @@ async fn serve(mut stream: TcpStream) -> io::Result<()> {
         buffer.copy_within(early..filled, 0);
         filled -= early;
         while body > 0 {
-            let room = buffer.len().min(body);
-            match stream.read(&mut buffer[..room]).await? {
+            let chunk = buffer.len().min(body);
+            match stream.read(&mut buffer[..chunk]).await? {
                 0 => return Err(io::ErrorKind::UnexpectedEof.into()),
                 read => body -= read,
             }

@@ -1,46 +1,46 @@
-//! What keeps a test or a measurement from telling anything.
+//! The error of a test or a measurement on a cluster.
 
 use headgate_testkit::client::ClientError;
 use headgate_testkit::deadline::TimedOut;
 use headgate_testkit::envoy::EnvoyError;
 use headgate_testkit::kube::KubeError;
 use headgate_testkit::process::ProcessError;
-use headgate_testkit::stage::StageError;
+use headgate_testkit::testbed::TestbedError;
 use headgate_testkit::xds_client::XdsError;
 
-/// What keeps a test or a measurement from telling anything.
+/// A test or a measurement on a cluster failed.
 #[derive(Debug, thiserror::Error)]
 pub enum ClusterError {
-    /// The Kubernetes API.
+    /// The Kubernetes API failed.
     #[error(transparent)]
     Kube(#[from] KubeError),
-    /// An Envoy.
+    /// An Envoy failed.
     #[error(transparent)]
     Envoy(#[from] EnvoyError),
-    /// The control plane's process.
+    /// The control plane's process failed.
     #[error(transparent)]
     Process(#[from] ProcessError),
-    /// The product's files.
+    /// An artifact of the product is missing.
     #[error(transparent)]
-    Stage(#[from] StageError),
-    /// The control plane's admin port.
+    Testbed(#[from] TestbedError),
+    /// The control plane's admin port failed.
     #[error(transparent)]
     Client(#[from] ClientError),
-    /// The control plane's xDS port.
+    /// The control plane's xDS port failed.
     #[error(transparent)]
     Xds(#[from] XdsError),
-    /// Something did not come in time.
+    /// A condition did not hold in time.
     #[error(transparent)]
     TimedOut(#[from] TimedOut),
-    /// A file or an address.
+    /// A file or an address cannot be used.
     #[error("{what}: {source}")]
     Os {
-        /// Which.
+        /// The file or address.
         what: String,
-        /// The refusal.
+        /// The error.
         source: std::io::Error,
     },
-    /// What ran was not what the measurement is about.
+    /// The run was not valid for the measurement.
     #[error("{0}")]
     NotMeasured(String),
 }

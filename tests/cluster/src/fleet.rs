@@ -1,11 +1,11 @@
-//! Many models of many pods, made in bulk, and pods that come and go.
+//! Many models with many pods, created in bulk, and pods that are replaced continuously.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use headgate_testkit::deadline::eventually;
-use headgate_testkit::kube::{Kube, KubeError, Kubelet, Node, Nothing, deployment};
+use headgate_testkit::kube::{EmptyRuntime, Kube, KubeError, Kubelet, Node, deployment};
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{Api, DeleteParams, ListParams, PostParams};
@@ -14,41 +14,41 @@ use tokio::task::{AbortHandle, JoinSet};
 
 use crate::ClusterError;
 
-/// Deployments that are made at once.
+/// Deployments created concurrently.
 const PARALLEL: usize = 16;
-/// What a pod may take to run, on a machine that does other things, and all of them at least.
+/// Time for a pod to run on a busy machine, and the minimum for all of them.
 const PER_POD: Duration = Duration::from_millis(100);
-const AT_LEAST: Duration = Duration::from_secs(120);
+const MIN_TIMEOUT: Duration = Duration::from_secs(120);
 
-/// How many of what.
+/// The size of a fleet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Size {
-    /// Models.
+    /// Number of models.
     pub models: usize,
-    /// Versions of each: the first is the base, the others are canaries of 5 %.
+    /// Versions of each model: the first is the base, the others are canaries of 5 %.
     pub versions: usize,
-    /// Pods of each.
+    /// Pods of each version.
     pub pods: usize,
 }
 
 impl Size {
-    /// Variants: versions of all models.
+    /// Number of variants: versions of all models.
     #[must_use]
     pub const fn variants(self) -> usize {
         self.models * self.versions
     }
 
-    /// Pods of all variants.
+    /// Number of pods of all variants.
     #[must_use]
     pub const fn all_pods(self) -> usize {
         self.variants() * self.pods
     }
 
-    /// How long as many pods may take to run.
+    /// Deadline for all pods to run.
     #[must_use]
-    pub fn patience(self) -> Duration {
+    pub fn timeout(self) -> Duration {
         let pods = u32::try_from(self.all_pods()).unwrap_or(u32::MAX);
-        AT_LEAST + PER_POD * pods
+        MIN_TIMEOUT + PER_POD * pods
     }
 }
 
@@ -58,7 +58,7 @@ pub fn model(number: usize) -> String {
     format!("model-{number:03}")
 }
 
-/// The Deployment of a version (from 1) of a model.
+/// The name of the Deployment of a version (from 1) of a model.
 #[must_use]
 pub fn workload(model: &str, version: usize) -> String {
     format!("{model}-v{version}")
@@ -79,13 +79,13 @@ fn manifests(size: Size) -> impl Iterator<Item = Value> {
     (0..size.models).flat_map(of)
 }
 
-/// Runs every pod, and nothing in it, until dropped.
+/// Runs every pod without a server in it, until dropped.
 #[must_use]
-pub fn runs_nothing(kube: &Kube) -> Kubelet {
-    kube.kubelet(Nothing::default())
+pub fn run_empty_pods(kube: &Kube) -> Kubelet {
+    kube.kubelet(EmptyRuntime::default())
 }
 
-/// Makes all Deployments and returns how long it took until all their pods were ready. Something must run them.
+/// Creates all Deployments and returns the time until all their pods were ready. A kubelet must run them.
 ///
 /// # Errors
 /// [`ClusterError::Kube`], [`ClusterError::TimedOut`].
@@ -108,8 +108,8 @@ pub async fn deploy(kube: &Kube, size: Size) -> Result<Duration, ClusterError> {
     }
     let what = format!("{} pods ready", size.all_pods());
     let mut next = Instant::now();
-    let all = eventually(size.patience(), &what, async || {
-        // A list of hundreds of Deployments is no small thing to the API server.
+    let all = eventually(size.timeout(), &what, async || {
+        // A list of hundreds of Deployments is expensive for the API server.
         tokio::time::sleep_until(next.into()).await;
         next = Instant::now() + Duration::from_secs(1);
         let list = api.list(&ListParams::default()).await;
@@ -140,7 +140,7 @@ fn done(made: Option<Made>) -> Result<(), ClusterError> {
     }
 }
 
-/// Pods that end one after the other at an even pace; their ReplicaSets make new ones. Until dropped.
+/// Pods are deleted at a constant rate, and their ReplicaSets create new ones, until dropped.
 #[derive(Debug)]
 pub struct Churn {
     ended: Arc<AtomicUsize>,
@@ -149,7 +149,7 @@ pub struct Churn {
 }
 
 impl Churn {
-    /// Starts it: so many pods a second.
+    /// Starts deleting `a_second` pods per second.
     #[must_use]
     pub fn start(node: Node, client: kube::Client, a_second: u32) -> Self {
         let ended = Arc::new(AtomicUsize::new(0));
@@ -161,7 +161,7 @@ impl Churn {
         }
     }
 
-    /// Pods ended each second so far.
+    /// Deleted pods per second so far.
     #[must_use]
     pub fn rate(&self) -> f64 {
         self.ended.load(Ordering::Relaxed) as f64 / self.began.elapsed().as_secs_f64()
@@ -179,7 +179,7 @@ async fn end_pods(node: Node, client: kube::Client, a_second: u32, ended: Arc<At
     let api: Api<Pod> = Api::namespaced(client, "default");
     let mut under_way = JoinSet::new();
     loop {
-        // An API that does not answer shows as a rate that is not reached.
+        // An API that does not respond shows as a lower rate.
         let pods = node.pods_in(Some("default")).await.unwrap_or_default();
         let living = pods
             .iter()
@@ -190,7 +190,7 @@ async fn end_pods(node: Node, client: kube::Client, a_second: u32, ended: Arc<At
             while under_way.try_join_next().is_some() {}
             let (api, ended) = (api.clone(), Arc::clone(&ended));
             let name = pod.metadata.name.clone().unwrap_or_default();
-            // Not one after the other: how long a busy API takes would be the rate.
+            // Concurrently; otherwise the latency of a busy API would limit the rate.
             under_way.spawn(async move {
                 if api.delete(&name, &DeleteParams::default()).await.is_ok() {
                     ended.fetch_add(1, Ordering::Relaxed);

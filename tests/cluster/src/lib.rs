@@ -1,27 +1,27 @@
-//! The product on a real Kubernetes API: `headgate serve --kube`, real Envoys, and whatever runs in the pods.
+//! The product on a real Kubernetes API: `headgate serve --kube`, real Envoys, and pods with or without servers.
 //!
 //! | module | what it is |
 //! |---|---|
-//! | [`world`] | a cluster, a control plane over it, Envoys, and a mock model server in each pod |
-//! | [`plane`] | the control plane alone, as a process |
-//! | [`edge`] | an Envoy of that control plane |
-//! | [`machine`] | the mock model servers, of which some can be kept from starting |
+//! | [`test_cluster`] | a cluster, a control plane on it, Envoys, and a mock model server in each pod |
+//! | [`control_plane`] | the control plane alone, as a process |
+//! | [`envoy`] | an Envoy of that control plane |
+//! | [`model_servers`] | the mock model servers; a test can hold some of them back |
 //! | [`sessions`] | load from sticky sessions |
-//! | [`fleet`] | many models of many pods, and pods that come and go |
-//! | [`labels`] | from `kubectl label` to the last Envoy's ACK |
-//! | [`start`] | what a proxy gets of a control plane that starts late |
+//! | [`fleet`] | many models with many pods, and pods that are replaced continuously |
+//! | [`label_latency`] | measurement: from `kubectl label` to the last Envoy's ACK |
+//! | [`late_start`] | measurement: the first snapshot of a control plane that starts without an API |
 //!
-//! Place in the flow: outside of it. The tests of this crate and the bench stand on it: they differ in size alone.
-//! Invariant: the product is known by its command line, its ports and its traffic; the cluster by `kubectl` and the API.
+//! Place in the flow: outside of it. The tests of this crate and the bench use it with different sizes. Invariant: it uses only the
+//! product's command line, ports and traffic, and `kubectl` and the API of the cluster.
 
-pub mod edge;
+pub mod control_plane;
+pub mod envoy;
 mod error;
 pub mod fleet;
-pub mod labels;
-pub mod machine;
-pub mod plane;
+pub mod label_latency;
+pub mod late_start;
+pub mod model_servers;
 pub mod sessions;
-pub mod start;
-pub mod world;
+pub mod test_cluster;
 
 pub use self::error::ClusterError;

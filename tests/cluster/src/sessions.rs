@@ -1,34 +1,35 @@
 //! Load from sticky sessions, spread over all Envoys.
 //!
-//! Invariant: half of the sessions send a header of theirs, the other half nothing but the conversation; each meets every Envoy.
+//! Invariant: half of the sessions send a session header, the other half only the conversation; each session uses every Envoy.
 
 use std::time::Duration;
 
 use headgate_testkit::client::{Job, Load, LoadOptions, LoadReport, OpenAiRequest};
-use headgate_testkit::share::{Pass, flips};
+use headgate_testkit::share::{Assignments, flips};
 
-use crate::edge::Edge;
-use crate::{ClusterError, world::SOON};
+use crate::ClusterError;
+use crate::envoy::ClusterEnvoy;
+use crate::test_cluster::SOON;
 
 /// Requests in flight.
 const CONCURRENCY: usize = 8;
-/// Rest of each loop between two requests: the load shall not be what keeps a small machine busy.
-const REST: Duration = Duration::from_millis(4);
+/// Pause of each loop between two requests, so that the load does not saturate a small machine.
+const PAUSE: Duration = Duration::from_millis(4);
 
 /// A set of sessions of one model.
 #[derive(Debug, Clone)]
 pub struct Sessions {
     /// The model.
     pub model: String,
-    /// How many.
+    /// Number of sessions.
     pub count: u64,
 }
 
 impl Sessions {
-    /// Starts the load: all sessions, one turn after the other, over and over.
+    /// Starts the load: all sessions, one turn after the other, repeated.
     #[must_use]
-    pub fn load(&self, edges: &[Edge]) -> Load {
-        let urls: Vec<String> = edges.iter().map(|edge| edge.url().to_owned()).collect();
+    pub fn load(&self, envoys: &[ClusterEnvoy]) -> Load {
+        let urls: Vec<String> = envoys.iter().map(|envoy| envoy.url().to_owned()).collect();
         let (model, count) = (self.model.clone(), self.count);
         let mut options = LoadOptions::new(CONCURRENCY, move |n| {
             let (number, turn) = (n % count, n / count);
@@ -45,20 +46,20 @@ impl Sessions {
                 request: request.to(&urls[to]),
             }
         });
-        options.rest = REST;
+        options.pause = PAUSE;
         Load::start(options)
     }
 
-    /// Which version answers each session from now on: waits until each has asked every Envoy once more.
+    /// The version that answers each session from now on; waits until each session has used every Envoy once more.
     ///
     /// # Errors
-    /// [`ClusterError::TimedOut`], and [`ClusterError::NotMeasured`] when a session met two versions meanwhile.
-    pub async fn pass(&self, load: &Load, envoys: usize) -> Result<Pass, ClusterError> {
-        // An Envoy acks before its workers take the change up: each has answered something once more before it counts.
+    /// [`ClusterError::TimedOut`], and [`ClusterError::NotMeasured`] when a session saw two versions meanwhile.
+    pub async fn pass(&self, load: &Load, envoys: usize) -> Result<Assignments, ClusterError> {
+        // An Envoy acknowledges before its workers apply the change, so each must have answered once more before responses count.
         load.wait_for(4 * envoys * CONCURRENCY, SOON).await?;
         let (from, now) = (load.len(), load.now());
         let each = usize::try_from(self.count).unwrap_or(usize::MAX);
-        // What is in flight now was sent before.
+        // Requests in flight were sent before.
         load.wait_for(each * envoys + 2 * CONCURRENCY, SOON).await?;
         let mut report = load.since(from);
         report.samples.retain(|sample| sample.sent >= now);
@@ -71,22 +72,22 @@ impl Sessions {
             let why = format!("{} sessions flipped: {flipped:?}", flipped.len());
             return Err(ClusterError::NotMeasured(why));
         }
-        let pass = report.pass();
+        let pass = report.assignments();
         if pass.len() == each {
             return Ok(pass);
         }
         let why = format!(
             "{} of {each} sessions were answered: {}",
             pass.len(),
-            told(&report)
+            summary(&report)
         );
         Err(ClusterError::NotMeasured(why))
     }
 }
 
-/// What came, in words.
+/// The outcomes of a load, as text.
 #[must_use]
-pub fn told(report: &LoadReport) -> String {
+pub fn summary(report: &LoadReport) -> String {
     let outcomes = report.outcomes().into_iter();
     let outcomes = outcomes.map(|(outcome, count)| format!("{count} × {outcome}"));
     outcomes.collect::<Vec<_>>().join(", ")

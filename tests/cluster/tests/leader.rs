@@ -1,5 +1,5 @@
-//! The replica that leads is killed: another one leads within the Lease's time, and no request notices, also none at the
-//! Envoys of the one that died.
+//! The leading replica is killed: another one leads within the duration of the Lease, and no request fails, also at the Envoys of the
+//! killed replica.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::time::{Duration, Instant};
@@ -7,15 +7,15 @@ use std::time::{Duration, Instant};
 use headgate_testkit::deadline::eventually;
 use headgate_testkit::kube::{Kubectl, deployment};
 use headgate_testkit::measured;
-use headgate_testkit::share::Moves;
-use headgate_testkit::stage::Status;
-use headgate_tests_cluster::edge::Edge;
-use headgate_tests_cluster::plane::Plane;
-use headgate_tests_cluster::sessions::{Sessions, told};
-use headgate_tests_cluster::world::{SOON, World, WorldOptions};
+use headgate_testkit::share::SessionMoves;
+use headgate_testkit::testbed::Status;
+use headgate_tests_cluster::control_plane::ControlPlane;
+use headgate_tests_cluster::envoy::ClusterEnvoy;
+use headgate_tests_cluster::sessions::{Sessions, summary};
+use headgate_tests_cluster::test_cluster::{SOON, TestCluster, TestClusterOptions};
 
 const MODEL: &str = "llama";
-/// `--lease-duration`, in seconds, and within which another one is to lead: that, and what a try and a busy machine add.
+/// `--lease-duration` in seconds, and the deadline for the new leader: the lease, a retry interval, and time for a busy machine.
 const LEASE: &str = "6";
 const WITHIN: Duration = Duration::from_secs(10);
 
@@ -43,55 +43,63 @@ async fn leads(kubectl: &Kubectl, replica: &str, within: Duration) {
     .unwrap();
 }
 
-/// Waits until a control plane has these proxies, all settled, at this weight of the canary.
-async fn has(plane: &Plane, ids: &[&str], percent: f64) -> Status {
+/// Waits until a control plane has these proxies, all settled, with this weight of the canary.
+async fn has(control_plane: &ControlPlane, ids: &[&str], percent: f64) -> Status {
     let what = format!("{ids:?} at {percent} %");
-    let there = |status: &Status| {
+    let settled = |status: &Status| {
         let mut here: Vec<&str> = status.proxies.iter().map(|p| p.id.as_str()).collect();
         here.sort_unstable();
         here == ids
             && status.proxies.iter().all(|p| p.settled)
             && status.all_acked(MODEL, "two", percent)
     };
-    plane.until(SOON, &what, there).await.unwrap()
+    control_plane
+        .wait_for_status(SOON, &what, settled)
+        .await
+        .unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_leader_that_is_killed_is_followed_within_the_leases_time_and_no_request_notices() {
-    let options = WorldOptions {
-        edges: Vec::new(),
+async fn after_the_leader_is_killed_another_replica_leads_within_the_lease_and_no_request_fails() {
+    let options = TestClusterOptions {
+        envoys: Vec::new(),
         serve: flags("first"),
-        ..WorldOptions::default()
+        ..TestClusterOptions::default()
     };
-    let mut world = World::start(options).await.unwrap();
-    let kubectl = world.kubectl();
+    let mut cluster = TestCluster::start(options).await.unwrap();
+    let kubectl = cluster.kubectl();
     for (name, version) in [("v1", "one"), ("v2", "two")] {
         let made = deployment(MODEL, name, version, 1);
-        world.roll_out(&made).await.unwrap();
+        cluster.roll_out(&made).await.unwrap();
     }
-    world.run("label deploy/v2 canary-weight=10").await.unwrap();
+    cluster
+        .run("label deploy/v2 canary-weight=10")
+        .await
+        .unwrap();
     leads(&kubectl, "first", SOON).await;
 
-    // Two at the leader, one of which knows the other replica too; it is not there yet. And one at that.
-    let mut second = Plane::start(world.kube.kubeconfig(), &flags("second")).unwrap();
+    // Two Envoys at the leader, one of which also knows the other replica, which does not serve yet; one Envoy at the other replica.
+    let mut second = ControlPlane::start(cluster.kube.kubeconfig(), &flags("second")).unwrap();
     second.process().kill().unwrap();
-    let (one, two) = (world.plane.xds(), second.xds());
-    let lone = Edge::start_among("lone", &[one], 1).await.unwrap();
-    let moves = Edge::start_among("moves", &[one, two], 1).await.unwrap();
-    has(&world.plane, &["lone", "moves"], 10.0).await;
+    let (one, two) = (cluster.control_plane.xds(), second.xds());
+    let lone = ClusterEnvoy::start_among("lone", &[one], 1).await.unwrap();
+    let moves = ClusterEnvoy::start_among("moves", &[one, two], 1)
+        .await
+        .unwrap();
+    has(&cluster.control_plane, &["lone", "moves"], 10.0).await;
     second.start_again().unwrap();
     second.ready(SOON).await.unwrap();
-    let other = Edge::start_among("other", &[two], 1).await.unwrap();
+    let other = ClusterEnvoy::start_among("other", &[two], 1).await.unwrap();
     has(&second, &["other"], 10.0).await;
-    let edges = [lone, moves, other];
+    let envoys = [lone, moves, other];
     let sessions = Sessions {
         model: MODEL.into(),
         count: 300,
     };
-    let load = sessions.load(&edges);
-    let before = sessions.pass(&load, edges.len()).await.unwrap();
+    let load = sessions.load(&envoys);
+    let before = sessions.pass(&load, envoys.len()).await.unwrap();
 
-    world.plane.process().kill().unwrap();
+    cluster.control_plane.process().kill().unwrap();
     let killed = Instant::now();
     leads(&kubectl, "second", WITHIN).await;
     measured!(
@@ -100,31 +108,27 @@ async fn a_leader_that_is_killed_is_followed_within_the_leases_time_and_no_reque
     );
     has(&second, &["moves", "other"], 10.0).await;
     measured!(
-        "its Envoy was in step with the other replica {:?} after",
+        "its Envoy was settled at the other replica {:?} after the kill",
         killed.elapsed()
     );
-    let after = sessions.pass(&load, edges.len()).await.unwrap();
-    assert_eq!(Moves::between(&before, &after).count(), 0);
+    let after = sessions.pass(&load, envoys.len()).await.unwrap();
+    assert_eq!(SessionMoves::between(&before, &after).count(), 0);
 
-    // What knows the other replica follows it; what does not goes on with what it has until its own is there again.
-    world
+    // The Envoy that knows the other replica follows it; the other keeps its configuration until its own control plane is back.
+    cluster
         .run("label deploy/v2 canary-weight=40 --overwrite")
         .await
         .unwrap();
     has(&second, &["moves", "other"], 40.0).await;
-    world.plane.start_again().unwrap();
-    world.plane.ready(SOON).await.unwrap();
-    has(&world.plane, &["lone"], 40.0).await;
-    let after = sessions.pass(&load, edges.len()).await.unwrap();
-    let moves = Moves::between(&before, &after);
+    cluster.control_plane.start_again().unwrap();
+    cluster.control_plane.ready(SOON).await.unwrap();
+    has(&cluster.control_plane, &["lone"], 40.0).await;
+    let after = sessions.pass(&load, envoys.len()).await.unwrap();
+    let moves = SessionMoves::between(&before, &after);
     assert!(moves.only_into("two") && moves.count() > 0, "{moves:?}");
     leads(&kubectl, "second", SOON).await;
 
     let report = load.stop().await;
-    measured!(
-        "{} requests meanwhile: {}",
-        report.samples.len(),
-        told(&report)
-    );
-    assert!(report.other_than(&[200]).is_empty(), "{}", told(&report));
+    measured!("{} requests: {}", report.samples.len(), summary(&report));
+    assert!(report.other_than(&[200]).is_empty(), "{}", summary(&report));
 }

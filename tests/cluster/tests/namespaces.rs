@@ -1,4 +1,4 @@
-//! One model name in two namespaces, on a real API: two models, never merged; each proxy sees those it may reach.
+//! The same model name in two namespaces: two models, never merged; each proxy sees the namespaces of its scope.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::collections::BTreeSet;
@@ -6,24 +6,24 @@ use std::collections::BTreeSet;
 use headgate_testkit::client::{HttpClient, OpenAiRequest, Reply};
 use headgate_testkit::deadline::eventually;
 use headgate_testkit::kube::deployment;
-use headgate_testkit::stage::Status;
-use headgate_testkit::stage::status::ModelStatus;
-use headgate_testkit::xds_client::{Taker, type_url};
-use headgate_tests_cluster::edge::Edge;
-use headgate_tests_cluster::plane::Plane;
-use headgate_tests_cluster::world::{SOON, World, WorldOptions};
+use headgate_testkit::testbed::Status;
+use headgate_testkit::testbed::status::ModelStatus;
+use headgate_testkit::xds_client::{AutoAckProxy, type_url};
+use headgate_tests_cluster::control_plane::ControlPlane;
+use headgate_tests_cluster::envoy::ClusterEnvoy;
+use headgate_tests_cluster::test_cluster::{SOON, TestCluster, TestClusterOptions};
 
 const MODEL: &str = "llama";
 
-/// Status, server and version of an answer.
+/// Status, server and version of a response.
 type Who<'a> = (u16, Option<&'a str>, Option<&'a str>);
 const OURS: Who<'_> = (200, Some("model/ours"), Some("one"));
 const THEIRS: Who<'_> = (200, Some("model/theirs"), Some("two"));
 
-async fn ask(edge: &Edge, domain: &str) -> Reply {
+async fn ask(envoy: &ClusterEnvoy, domain: &str) -> Reply {
     let request = OpenAiRequest::chat(MODEL).header("host", domain);
     HttpClient::new()
-        .send(request.to(edge.url()))
+        .send(request.to(envoy.url()))
         .await
         .unwrap()
 }
@@ -38,11 +38,13 @@ fn who(reply: &Reply) -> Who<'_> {
 }
 
 /// Waits for a status.
-async fn answers(edge: &Edge, domain: &str, status: u16) {
+async fn answers(envoy: &ClusterEnvoy, domain: &str, status: u16) {
     let what = format!("{status} at {domain}");
-    eventually(SOON, &what, async || match ask(edge, domain).await.status {
-        seen if seen == status => Ok(()),
-        seen => Err(seen),
+    eventually(SOON, &what, async || {
+        match ask(envoy, domain).await.status {
+            seen if seen == status => Ok(()),
+            seen => Err(seen),
+        }
     })
     .await
     .unwrap();
@@ -52,15 +54,15 @@ fn set<const N: usize>(names: [&str; N]) -> BTreeSet<String> {
     names.map(str::to_owned).into()
 }
 
-/// The namespaces of the clusters that a proxy took.
-async fn namespaces_of(id: &str, plane: &Plane) -> BTreeSet<String> {
-    let proxy = Taker::connect(id, plane.xds()).unwrap();
+/// The namespaces of the clusters that a proxy acknowledged.
+async fn namespaces_of(id: &str, control_plane: &ControlPlane) -> BTreeSet<String> {
+    let proxy = AutoAckProxy::connect(id, control_plane.xds()).unwrap();
     let settled = |status: &Status| status.proxy(id).is_some_and(|proxy| proxy.settled);
-    plane
-        .until(SOON, "the proxy to settle", settled)
+    control_plane
+        .wait_for_status(SOON, "the proxy to settle", settled)
         .await
         .unwrap();
-    let taken = proxy.taken();
+    let taken = proxy.accepted();
     let names = taken[type_url::CLUSTER].keys();
     names
         .map(|name| name.split('/').nth(1).unwrap().to_owned())
@@ -68,51 +70,52 @@ async fn namespaces_of(id: &str, plane: &Plane) -> BTreeSet<String> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn one_model_name_in_two_namespaces_is_two_models_and_a_proxy_sees_those_it_may_reach() {
+async fn one_model_name_in_two_namespaces_is_two_models_and_a_proxy_sees_the_namespaces_of_its_scope()
+ {
     let flags = [
         "--domain",
         "team-a=a.test",
         "--node-namespaces",
-        "edge-*=default,team-a",
+        "envoy-*=default,team-a",
         "--node-namespaces",
         "a-*=team-a",
     ];
-    let options = WorldOptions {
-        edges: vec!["edge-0".into(), "a-0".into()],
+    let options = TestClusterOptions {
+        envoys: vec!["envoy-0".into(), "a-0".into()],
         serve: flags.map(str::to_owned).to_vec(),
-        ..WorldOptions::default()
+        ..TestClusterOptions::default()
     };
-    let world = World::start(options).await.unwrap();
-    world.run("create namespace team-a").await.unwrap();
-    world
+    let cluster = TestCluster::start(options).await.unwrap();
+    cluster.run("create namespace team-a").await.unwrap();
+    cluster
         .roll_out(&deployment(MODEL, "ours", "one", 1))
         .await
         .unwrap();
     let mut theirs = deployment(MODEL, "theirs", "two", 1);
     theirs["metadata"]["namespace"] = "team-a".into();
-    world.kubectl().apply(&theirs.to_string()).await.unwrap();
-    world
+    cluster.kubectl().apply(&theirs.to_string()).await.unwrap();
+    cluster
         .run("-n team-a rollout status deploy/theirs --timeout=100s")
         .await
         .unwrap();
-    let known = |status: &Status| {
+    let complete = |status: &Status| {
         let ready = |model: &ModelStatus| model.versions.iter().all(|v| v.endpoints.are == 1);
         status.models.len() == 2
             && status.models.iter().all(ready)
             && status.proxies.len() == 2
             && status.proxies.iter().all(|proxy| proxy.settled)
     };
-    world
-        .plane
-        .until(SOON, "both models at both Envoys", known)
+    cluster
+        .control_plane
+        .wait_for_status(SOON, "both models at both Envoys", complete)
         .await
         .unwrap();
 
-    // One virtual host a namespace; `*` is the default namespace's.
-    let [both, only_a] = &world.edges[..] else {
+    // One virtual host per namespace; `*` belongs to the default namespace.
+    let [both, only_a] = &cluster.envoys[..] else {
         panic!("two Envoys")
     };
-    // An Envoy acks before its workers take the change up.
+    // An Envoy acknowledges before its workers apply the change.
     answers(both, "a.test", 200).await;
     answers(only_a, "a.test", 200).await;
     for (domain, wanted) in [
@@ -125,19 +128,19 @@ async fn one_model_name_in_two_namespaces_is_two_models_and_a_proxy_sees_those_i
     assert_eq!(who(&ask(only_a, "a.test").await), THEIRS);
     let elsewhere = ask(only_a, "anything.test").await;
     assert_eq!(elsewhere.status, 404, "{}", elsewhere.text());
-    let wide = &world.plane;
+    let wide = &cluster.control_plane;
     assert_eq!(
-        namespaces_of("edge-9", wide).await,
+        namespaces_of("envoy-9", wide).await,
         set(["default", "team-a"])
     );
     assert_eq!(namespaces_of("a-9", wide).await, set(["team-a"]));
     let narrow = ["--namespace", "default"].map(str::to_owned);
-    let mut narrow = Plane::start(world.kube.kubeconfig(), &narrow).unwrap();
+    let mut narrow = ControlPlane::start(cluster.kube.kubeconfig(), &narrow).unwrap();
     narrow.ready(SOON).await.unwrap();
-    assert_eq!(namespaces_of("edge-9", &narrow).await, set(["default"]));
+    assert_eq!(namespaces_of("envoy-9", &narrow).await, set(["default"]));
 
-    // What one namespace loses, the other keeps.
-    world.run("delete deploy/ours").await.unwrap();
+    // A model removed from one namespace stays in the other.
+    cluster.run("delete deploy/ours").await.unwrap();
     answers(both, "anything.test", 404).await;
     assert_eq!(who(&ask(both, "a.test").await), THEIRS);
 }

@@ -1,22 +1,21 @@
-//! A tenant spends what it has and is told so; nobody else is.
+//! A tenant spends its budget and gets a 429; other tenants are served.
 
 use headgate_testkit::client::{OpenAiRequest, Reply};
-use headgate_testkit::stage::Stage;
+use headgate_testkit::testbed::Testbed;
 
-use crate::claim::{Claim, Claimed};
+use crate::claim::{Claim, ClaimResult};
 
-/// What [`tenant_runs_out`] claims.
-pub const CLAIM: Claim = Claim(
-    "a tenant out of budget gets a 429 that says when to come back, and other tenants are served",
-);
-/// The model of the free tier, whose bucket is small: 2000 tokens.
+/// The claim of [`tenant_runs_out`].
+pub const CLAIM: Claim =
+    Claim("a tenant without budget gets a 429 with the time to wait, and other tenants are served");
+/// The model of the free tier. Its bucket holds 2000 tokens.
 pub const MODEL: &str = "phi-3";
-/// Tokens in the bucket.
+/// Tokens in a full bucket.
 pub const CAPACITY: u64 = 2000;
-/// Completion tokens of each request; with the prompt's two, 400.
+/// Completion tokens of each request; 400 with the two prompt tokens.
 const TOKENS: u64 = 398;
-/// Headers of a refusal that are shown, and must be there.
-const TOLD: [&str; 6] = [
+/// Headers of the refusal that are shown and must be present.
+const REFUSAL_HEADERS: [&str; 6] = [
     "retry-after",
     "x-ratelimit-limit-tokens",
     "x-ratelimit-remaining-tokens",
@@ -25,9 +24,9 @@ const TOLD: [&str; 6] = [
     "ratelimit",
 ];
 
-/// How the budget ran out.
+/// The figures of a budget that ran out.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RanOut {
+pub struct ExhaustedBudget {
     /// Tokens that each request used.
     pub each: u64,
     /// `x-ratelimit-remaining-tokens` of each 200.
@@ -36,23 +35,23 @@ pub struct RanOut {
     pub headers: Vec<(String, String)>,
     /// `error.message` of the 429.
     pub message: String,
-    /// The status that another tenant gets at the same moment.
+    /// The status for another tenant at the same time.
     pub other_tenant: u16,
 }
 
-/// Spends the whole bucket of `tenant`, which must be full, then asks once more, and once as somebody else.
+/// Spends the full bucket of `tenant`, then sends one more request, and one as another tenant.
 ///
 /// # Errors
-/// The claim does not hold, also when more was admitted than the bucket held.
-pub async fn tenant_runs_out(stage: &Stage, tenant: &str) -> Claimed<RanOut> {
+/// The claim does not hold, also when more tokens were admitted than the bucket held.
+pub async fn tenant_runs_out(testbed: &Testbed, tenant: &str) -> ClaimResult<ExhaustedBudget> {
     let mut remaining = Vec::new();
     let mut each = 0;
     let refusal = loop {
-        let reply = CLAIM.seen("a request", stage.send(&request(tenant)).await)?;
+        let reply = CLAIM.require_ok("a request", testbed.send(&request(tenant)).await)?;
         if reply.status != 200 {
             break reply;
         }
-        let body = CLAIM.seen("the answer", reply.json())?;
+        let body = CLAIM.require_ok("the answer", reply.json())?;
         each = body["usage"]["total_tokens"].as_u64().unwrap_or_default();
         remaining.push(remaining_tokens(CLAIM, &reply)?);
         CLAIM.ensure(remaining.len() as u64 * each <= CAPACITY + each, || {
@@ -73,29 +72,29 @@ pub async fn tenant_runs_out(stage: &Stage, tenant: &str) -> Claimed<RanOut> {
             )
         },
     )?;
-    let headers = TOLD
+    let headers = REFUSAL_HEADERS
         .into_iter()
         .map(|name| {
-            let value = CLAIM.found(name, refusal.header(name))?;
+            let value = CLAIM.require_some(name, refusal.header(name))?;
             Ok((name.to_owned(), value.to_owned()))
         })
-        .collect::<Claimed<Vec<_>>>()?;
+        .collect::<ClaimResult<Vec<_>>>()?;
     let wait = refusal
         .header("retry-after")
         .and_then(|v| v.parse::<u64>().ok());
     CLAIM.ensure(wait.is_some_and(|s| (1..=each).contains(&s)), || {
         format!("retry-after is {wait:?} where {each} tokens come back in {each} s")
     })?;
-    let body = CLAIM.seen("the refusal", refusal.json())?;
+    let body = CLAIM.require_ok("the refusal", refusal.json())?;
     CLAIM.ensure(body["error"]["code"] == "rate_limit_exceeded", || {
         body.to_string()
     })?;
-    let other = stage.send(&request(&format!("not-{tenant}"))).await;
-    let other_tenant = CLAIM.seen("another tenant's request", other)?.status;
+    let other = testbed.send(&request(&format!("not-{tenant}"))).await;
+    let other_tenant = CLAIM.require_ok("another tenant's request", other)?.status;
     CLAIM.ensure(other_tenant == 200, || {
         format!("another tenant gets {other_tenant}")
     })?;
-    Ok(RanOut {
+    Ok(ExhaustedBudget {
         each,
         remaining,
         headers,
@@ -114,9 +113,9 @@ fn request(tenant: &str) -> OpenAiRequest {
         .header("x-mock-tokens", TOKENS.to_string())
 }
 
-/// What the bucket holds after the reserve of this request.
-pub(crate) fn remaining_tokens(claim: Claim, reply: &Reply) -> Claimed<u64> {
+/// The balance of the bucket after this request's reservation.
+pub(crate) fn remaining_tokens(claim: Claim, reply: &Reply) -> ClaimResult<u64> {
     let name = "x-ratelimit-remaining-tokens";
     let value = reply.header(name).and_then(|value| value.parse().ok());
-    claim.found(name, value)
+    claim.require_some(name, value)
 }

@@ -1,64 +1,64 @@
-//! The label decides the share of sessions; an edit of it moves sessions one way and breaks none.
+//! The canary label sets the share of sessions; an edit under load moves sessions one way and fails no request.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use headgate_testkit::client::{Load, LoadReport};
-use headgate_testkit::share::{Measured, Moves, share_of};
-use headgate_testkit::stage::{LabelledBy, Stage, Status};
+use headgate_testkit::share::{MeasuredShare, SessionMoves, share_of};
+use headgate_testkit::testbed::{LabelledBy, Status, Testbed};
 
-use crate::claim::{Claim, Claimed};
-use crate::traffic::{MODEL, Sessions};
+use crate::claim::{Claim, ClaimResult};
+use crate::sessions::{MODEL, Sessions};
 
-/// The version that is the canary.
+/// The version of the canary.
 pub const CANARY: &str = "v2";
-/// The Deployment that carries its labels.
+/// The Deployment with the canary's labels.
 pub const WORKLOAD: &str = "llama3-70b-v2";
-/// What [`sessions_split`] claims.
+/// The claim of [`sessions_split`].
 pub const SPLIT: Claim =
     Claim("the canary gets its percent of sessions, and no session flips between versions");
-/// What [`label_raised`] claims.
+/// The claim of [`label_raised`].
 pub const RAISE: Claim = Claim(
-    "an edited label reaches Envoy and traffic without a failed request, and moves sessions only into the canary",
+    "an edited label reaches Envoy and traffic without a failed request, and moves sessions only to the canary",
 );
 /// Requests in flight while the label is edited.
 const EDIT_CONCURRENCY: usize = 12;
-/// How long a label may take to be acked.
-const ACKED: Duration = Duration::from_secs(20);
-/// How long the load may take to show what it has to.
-const SHOWN: Duration = Duration::from_secs(120);
+/// Deadline for the ACK of a label.
+const ACK_TIMEOUT: Duration = Duration::from_secs(20);
+/// Deadline for the load.
+const LOAD_TIMEOUT: Duration = Duration::from_secs(120);
 
-/// How sessions split.
+/// The figures of a split.
 #[derive(Debug, Clone)]
 pub struct Split {
-    /// The share of the canary, of sessions.
-    pub share: Measured,
-    /// Sessions.
+    /// The canary's share of sessions.
+    pub share: MeasuredShare,
+    /// Number of sessions.
     pub sessions: usize,
-    /// Requests, all of them answered with 200.
+    /// Number of requests, all answered with 200.
     pub requests: usize,
     /// Sessions per version.
-    pub per_version: BTreeMap<String, usize>,
+    pub sessions_per_version: BTreeMap<String, usize>,
 }
 
-/// Holds `sessions` for `turns` each while the canary is at `percent`.
+/// Sends `turns` requests of each session while the canary has `percent`.
 ///
 /// # Errors
-/// The share is off by more than four standard deviations, a session flipped, or a request failed.
+/// The share differs by more than four standard deviations, a session flipped, or a request failed.
 pub async fn sessions_split(
-    stage: &Stage,
+    testbed: &Testbed,
     sessions: &Sessions,
     turns: u64,
     percent: f64,
-) -> Claimed<Split> {
-    // Pods become ready one after another, and a canary whose base is not takes everything until then.
-    let planned = stage
-        .await_status(ACKED, "every Envoy to ack the weight", |status| {
+) -> ClaimResult<Split> {
+    // Pods become ready one after another; until the base is ready, the canary takes all traffic.
+    let planned = testbed
+        .wait_for_status(ACK_TIMEOUT, "every Envoy to ack the weight", |status| {
             status.all_acked(MODEL, CANARY, percent)
         })
         .await;
-    SPLIT.seen("the weights", planned)?;
-    let report = SPLIT.seen("the sessions", sessions.pass(stage, turns).await)?;
+    SPLIT.require_ok("the weights", planned)?;
+    let report = SPLIT.require_ok("the sessions", sessions.send_all(testbed, turns).await)?;
     all_answered(SPLIT, &report)?;
     let flips = report.flips();
     SPLIT.ensure(flips.is_empty(), || {
@@ -71,60 +71,62 @@ pub async fn sessions_split(
     split(SPLIT, &report, percent)
 }
 
-/// What an edit of the label did.
+/// The figures of an edit of the label.
 #[derive(Debug, Clone)]
-pub struct Raised {
+pub struct LabelEdit {
     /// How the label was edited.
     pub by: LabelledBy,
-    /// How long the edit itself took.
+    /// Duration of the edit itself.
     pub edit: Duration,
     /// From the end of the edit to the last Envoy's ACK of the new filter configuration.
     pub acked: Duration,
-    /// From the end of the edit to the first answer that shows it: a session that moved.
+    /// From the end of the edit to the first response on a session's new version.
     pub first_moved: Duration,
-    /// From the end of the edit to the last request that was still answered by a session's old version.
+    /// From the end of the edit to the last request that a session's old version answered.
     pub last_old: Duration,
-    /// Sessions that moved, all of them into the canary.
+    /// Number of sessions that moved, all to the canary.
     pub moved: usize,
-    /// Sessions that stayed.
+    /// Number of sessions that kept their version.
     pub kept: usize,
-    /// Requests of the load, all of them answered with 200.
+    /// Requests of the load, all answered with 200.
     pub requests: usize,
     /// The new share.
     pub split: Split,
 }
 
-/// Edits the label from `from` to `to` percent under load and watches every session.
+/// Changes the label from `from` to `to` percent under load and observes every session.
 ///
 /// # Errors
-/// A failed request, a session that moved out of the canary or twice, a share that is off, or a push that does not come.
+/// A failed request, a session that left the canary or moved twice, a wrong share, or a missing ACK.
 pub async fn label_raised(
-    stage: &Stage,
+    testbed: &Testbed,
     sessions: &Sessions,
     from: f64,
     to: u32,
-) -> Claimed<Raised> {
-    let load = Load::start(sessions.load(stage, EDIT_CONCURRENCY));
+) -> ClaimResult<LabelEdit> {
+    let load = Load::start(sessions.load(testbed, EDIT_CONCURRENCY));
     let each_once = usize::try_from(sessions.count()).unwrap_or(usize::MAX);
-    RAISE.seen("the load", load.wait_for(each_once, SHOWN).await)?;
+    RAISE.require_ok("the load", load.wait_for(each_once, LOAD_TIMEOUT).await)?;
 
-    // An API may push before the command that told it has ended.
+    // An API server may push the change before the command has returned.
     let (began, unedited) = (Instant::now(), load.now());
     let percent = to.to_string();
-    let edited = stage.label(WORKLOAD, "canary-weight", Some(&percent)).await;
+    let edited = testbed
+        .label(WORKLOAD, "canary-weight", Some(&percent))
+        .await;
     let (at, on_load, wall) = (Instant::now(), load.now(), SystemTime::now());
-    let by = RAISE.seen("the edit", edited)?;
-    let wanted = f64::from(to);
-    let status = stage
-        .await_status(ACKED, "every Envoy to ack the new weight", |status| {
-            status.all_acked(MODEL, CANARY, wanted)
+    let by = RAISE.require_ok("the edit", edited)?;
+    let target = f64::from(to);
+    let status = testbed
+        .wait_for_status(ACK_TIMEOUT, "every Envoy to ack the new weight", |status| {
+            status.all_acked(MODEL, CANARY, target)
         })
         .await;
-    let status = RAISE.seen("the push", status)?;
-    let acked = RAISE.found("the time of the ACK", acked_after(&status, wall))?;
+    let status = RAISE.require_ok("the push", status)?;
+    let acked = RAISE.require_some("the time of the ACK", acked_after(&status, wall))?;
     let settled_at = load.len();
-    // Once through all sessions after the ACK, so that everyone who moves has moved.
-    RAISE.seen("the load", load.wait_for(each_once * 2, SHOWN).await)?;
+    // One round of all sessions after the ACK, so that every session that moves has moved.
+    RAISE.require_ok("the load", load.wait_for(each_once * 2, LOAD_TIMEOUT).await)?;
     let report = load.stop().await;
     all_answered(RAISE, &report)?;
 
@@ -134,19 +136,19 @@ pub async fn label_raised(
     };
     RAISE.ensure(at.elapsed() > acked, || "time went backwards".into())?;
     split(RAISE, &before, from)?;
-    let split = split(RAISE, &after, wanted)?;
-    let moves = Moves::between(&before.pass(), &after.pass());
+    let split = split(RAISE, &after, target)?;
+    let moves = SessionMoves::between(&before.assignments(), &after.assignments());
     RAISE.ensure(moves.only_into(CANARY), || {
         format!("sessions moved elsewhere: {:?}", moves.moved)
     })?;
     RAISE.ensure(moves.count() > 0, || "no session moved".into())?;
-    let turning = turning(&report, on_load)?;
-    Ok(Raised {
+    let move_times = move_times(&report, on_load)?;
+    Ok(LabelEdit {
         by,
         edit: at.duration_since(began),
         acked,
-        first_moved: turning.first_new,
-        last_old: turning.last_old,
+        first_moved: move_times.first_new,
+        last_old: move_times.last_old,
         moved: moves.count(),
         kept: moves.kept,
         requests: report.samples.len(),
@@ -161,7 +163,7 @@ fn part(report: &LoadReport, of: impl Fn(Duration) -> bool) -> LoadReport {
     }
 }
 
-pub(crate) fn all_answered(claim: Claim, report: &LoadReport) -> Claimed<()> {
+pub(crate) fn all_answered(claim: Claim, report: &LoadReport) -> ClaimResult<()> {
     let failed = report.other_than(&[200]);
     claim.ensure(failed.is_empty(), || {
         format!(
@@ -173,13 +175,13 @@ pub(crate) fn all_answered(claim: Claim, report: &LoadReport) -> Claimed<()> {
     })
 }
 
-fn split(claim: Claim, report: &LoadReport, percent: f64) -> Claimed<Split> {
-    let pass = report.pass();
+fn split(claim: Claim, report: &LoadReport, percent: f64) -> ClaimResult<Split> {
+    let pass = report.assignments();
     let share = share_of(&pass, CANARY, percent / 100.0);
     claim.ensure(share.holds(), || {
         format!(
             "{:.2} % of {} sessions are on {CANARY}, not {percent} % ± {:.2}",
-            share.seen * 100.0,
+            share.measured * 100.0,
             pass.len(),
             share.bound * 100.0
         )
@@ -188,11 +190,11 @@ fn split(claim: Claim, report: &LoadReport, percent: f64) -> Claimed<Split> {
         share,
         sessions: pass.len(),
         requests: report.samples.len(),
-        per_version: headgate_testkit::share::per_version(&pass),
+        sessions_per_version: headgate_testkit::share::sessions_per_version(&pass),
     })
 }
 
-/// From `wall`, or from no time if it came before, to the last proxy's last ACK of its filters, by the control plane's own record.
+/// Time from `wall` to the last proxy's last ACK of its filters, from the control plane's record; zero if the ACK came first.
 fn acked_after(status: &Status, wall: SystemTime) -> Option<Duration> {
     let began = wall.duration_since(UNIX_EPOCH).ok()?.as_secs_f64();
     let acked = status.proxies.iter().map(|p| p.types.get("ecds")?.acked_at);
@@ -203,14 +205,14 @@ fn acked_after(status: &Status, wall: SystemTime) -> Option<Duration> {
     Some(Duration::from_secs_f64(last - began))
 }
 
-/// When the sessions that moved did so, counted from the edit.
-struct Turning {
+/// The times of the moves, counted from the edit.
+struct MoveTimes {
     first_new: Duration,
     last_old: Duration,
 }
 
-/// Also checks that nobody moved twice: the new version, once seen by a request, is seen by all sent after its answer.
-fn turning(report: &LoadReport, edited: Duration) -> Claimed<Turning> {
+/// Also checks that no session moved twice: once a response shows the new version, every request sent later gets it.
+fn move_times(report: &LoadReport, edited: Duration) -> ClaimResult<MoveTimes> {
     let mut sessions: BTreeMap<&str, Vec<_>> = BTreeMap::new();
     for sample in &report.samples {
         sessions.entry(&sample.session).or_default().push(sample);
@@ -232,8 +234,8 @@ fn turning(report: &LoadReport, edited: Duration) -> Claimed<Turning> {
         first_new = Some(first_new.map_or(answered, |first: Duration| first.min(answered)));
         last_old = last_old.max(samples[turn].sent);
     }
-    let first_new = RAISE.found("an answer that shows a move", first_new)?;
-    Ok(Turning {
+    let first_new = RAISE.require_some("an answer that shows a move", first_new)?;
+    Ok(MoveTimes {
         first_new: first_new.saturating_sub(edited),
         last_old: last_old.saturating_sub(edited),
     })

@@ -1,35 +1,39 @@
-//! A claim that does not hold.
+//! Claims, and the error of a claim that does not hold.
 
 use std::fmt::{self, Display};
 
-/// A claim that does not hold, and why.
+/// A claim that does not hold, with the reason.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Broken {
+pub struct BrokenClaim {
     /// The claim, as a sentence.
     pub claim: &'static str,
-    /// What was seen instead.
+    /// What was measured instead.
     pub why: String,
 }
 
-/// What was measured, or the claim that does not hold.
-pub type Claimed<T> = Result<T, Broken>;
+/// The measured figures, or the claim that does not hold.
+pub type ClaimResult<T> = Result<T, BrokenClaim>;
 
-impl Display for Broken {
+impl Display for BrokenClaim {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "does not hold: {}\n  seen: {}", self.claim, self.why)
+        write!(
+            f,
+            "claim does not hold: {}\n  measured: {}",
+            self.claim, self.why
+        )
     }
 }
 
-/// Reads like `Display`, so that a test's `unwrap` tells the story.
-impl fmt::Debug for Broken {
+/// Prints as `Display`, so that the `unwrap` of a test shows a readable message.
+impl fmt::Debug for BrokenClaim {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         Display::fmt(self, f)
     }
 }
 
-impl std::error::Error for Broken {}
+impl std::error::Error for BrokenClaim {}
 
-/// A claim, as a sentence. Under test it turns whatever goes wrong on the way into [`Broken`].
+/// A claim, as a sentence. Its methods turn any error of a check into a [`BrokenClaim`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Claim(pub(crate) &'static str);
 
@@ -40,22 +44,22 @@ impl Display for Claim {
 }
 
 impl Claim {
-    /// The claim in words.
+    /// The sentence.
     #[must_use]
     pub fn sentence(self) -> &'static str {
         self.0
     }
 
-    /// The claim does not hold.
-    pub(crate) fn broken(self, why: impl Display) -> Broken {
-        Broken {
+    /// The error for this claim.
+    pub(crate) fn broken(self, why: impl Display) -> BrokenClaim {
+        BrokenClaim {
             claim: self.0,
             why: why.to_string(),
         }
     }
 
-    /// Unless `holds`, the claim does not.
-    pub(crate) fn ensure(self, holds: bool, why: impl FnOnce() -> String) -> Claimed<()> {
+    /// Fails the claim unless `holds`.
+    pub(crate) fn ensure(self, holds: bool, why: impl FnOnce() -> String) -> ClaimResult<()> {
         if holds {
             Ok(())
         } else {
@@ -63,13 +67,17 @@ impl Claim {
         }
     }
 
-    /// What was seen, or the claim does not hold.
-    pub(crate) fn seen<T, E: Display>(self, what: &str, result: Result<T, E>) -> Claimed<T> {
+    /// Fails the claim on an error; `what` names the step.
+    pub(crate) fn require_ok<T, E: Display>(
+        self,
+        what: &str,
+        result: Result<T, E>,
+    ) -> ClaimResult<T> {
         result.map_err(|error| self.broken(format!("{what}: {error}")))
     }
 
-    /// What was seen, or the claim does not hold.
-    pub(crate) fn found<T>(self, what: &str, found: Option<T>) -> Claimed<T> {
+    /// Fails the claim on a missing value; `what` names the value.
+    pub(crate) fn require_some<T>(self, what: &str, found: Option<T>) -> ClaimResult<T> {
         found.ok_or_else(|| self.broken(format!("{what} is missing")))
     }
 }

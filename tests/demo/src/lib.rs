@@ -1,36 +1,36 @@
-//! What Headgate claims, as functions: each drives a running [`Stage`](headgate_testkit::stage::Stage), returns what it
-//! measured, and is an `Err` that names the claim when the claim does not hold.
+//! Headgate's claims as functions. Each drives a running [`Testbed`](headgate_testkit::testbed::Testbed) and returns the measured
+//! figures, or an `Err` that names the claim if it does not hold.
 //!
-//! Place in the flow: outside of it. The demo prints what these functions return; the end-to-end tests call the very
-//! same functions, each on a stage of its own. Nothing here asserts by panicking and nothing is remembered from an earlier run.
+//! Place in the flow: outside of it. The demo prints the returned figures; the end-to-end tests call the same functions, each on
+//! its own testbed. No function panics to assert, and no figure comes from an earlier run.
 //!
 //! | module | claims |
 //! |---|---|
 //! | [`tags`] | the tag reaches the model server, the access log and the client |
-//! | [`canary`] | sessions split by the label, stay where they are, and an edit moves them one way |
+//! | [`canary`] | the label splits sessions, sessions keep their version, and an edit moves them one way |
 //! | [`versions`] | a new version is held; pins reach it; unknown pins are refused |
-//! | [`budget`] | a tenant out of budget is told so, and nobody else is |
-//! | [`settlement`] | streams are charged what they used, also when the client hangs up |
-//! | [`outage`] | traffic survives the control plane |
-//! | [`pace`] | the story is short |
+//! | [`budget`] | a tenant without budget gets a 429, and other tenants are served |
+//! | [`settlement`] | streams are charged what they used, also when the client disconnects |
+//! | [`outage`] | traffic continues without the control plane |
+//! | [`duration`] | the demo is short |
 //! | [`objects`] | on Kubernetes: refused labels, Events and the status of policies |
-//! | [`workloads`] | on Kubernetes: rollouts, scaling, and an API that is away |
-//! | [`walkthrough`] | on Kubernetes: each command of `docs/walkthrough.md` prints what the page says |
+//! | [`workloads`] | on Kubernetes: rollouts, scaling, and an outage of the API |
+//! | [`walkthrough`] | on Kubernetes: each command of `docs/walkthrough.md` prints what the page shows |
 //!
-//! All but the last three are about models in files and on a Kubernetes API alike: the stage is one or the other. (The story on
-//! an API has more chapters and starts more servers; how long it takes is shown, not judged.)
+//! All but the last three work with files and with a Kubernetes API alike. With Kubernetes the demo has more sections and starts more
+//! servers; its duration is shown but is not a claim.
 
 pub mod budget;
 pub mod canary;
 mod claim;
+pub mod duration;
 pub mod objects;
 pub mod outage;
-pub mod pace;
+pub mod sessions;
 pub mod settlement;
 pub mod tags;
-pub mod traffic;
 pub mod versions;
 pub mod walkthrough;
 pub mod workloads;
 
-pub use self::claim::{Broken, Claim, Claimed};
+pub use self::claim::{BrokenClaim, Claim, ClaimResult};

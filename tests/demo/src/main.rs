@@ -1,42 +1,42 @@
-//! `headgate-demo`: the whole story on a real Envoy, every figure measured in the run.
+//! `headgate-demo`: checks every claim of Headgate on a real Envoy and prints the measured figures.
 //!
-//! Place in the flow: a thin shell. What is claimed and measured is in the library; here it is told ([`story`]), and the same
-//! world is left running for people ([`detached`]).
+//! Place in the flow: a thin shell. The library has the claims and the measurements; this program prints them ([`sections`]) and
+//! can leave the same environment running ([`detached`]).
 
 mod detached;
-mod paper;
-mod story;
+mod printer;
+mod sections;
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use headgate_demo::Broken;
-use headgate_testkit::stage::Source;
+use headgate_demo::BrokenClaim;
+use headgate_testkit::testbed::Source;
 
-use self::detached::Failure;
+use self::detached::DemoError;
 
 const ADDRESSES: &str = "\
-Where it listens:
-  HEADGATE_XDS_ADDRESS          control plane, for proxies   [127.0.0.1:18000]
-  HEADGATE_ADMIN_ADDRESS        control plane, for people    [127.0.0.1:18001]
+Addresses:
+  HEADGATE_XDS_ADDRESS          control plane, xDS port      [127.0.0.1:18000]
+  HEADGATE_ADMIN_ADDRESS        control plane, admin port    [127.0.0.1:18001]
   HEADGATE_ENVOY_ADDRESS        Envoy's traffic              [127.0.0.1:10000]
   HEADGATE_ENVOY_ADMIN_ADDRESS  Envoy's admin interface      [127.0.0.1:9901]
   HEADGATE_MODEL_ADDRESSES      the four mock models         [127.0.0.1:8101,…,127.0.0.1:8104]
   HEADGATE_KUBE_ADDRESS         the Kubernetes API           [127.0.0.1:16443]
 
-What it runs:
-  HEADGATE_BIN   the control plane's binary    [`headgate` beside this program]
-  HEADGATE_WASM  the directory of headgate.wasm  [dist]
-  ENVOY          the Envoy binary              [`envoy` on PATH]
-  KUBEBUILDER_ASSETS  etcd, kube-apiserver, kube-controller-manager and kubectl, for --kubernetes";
+Programs:
+  HEADGATE_BIN   the control plane's binary     [`headgate` beside this program]
+  HEADGATE_WASM  the directory of headgate.wasm [dist]
+  ENVOY          the Envoy binary               [`envoy` on PATH]
+  KUBEBUILDER_ASSETS  the directory of etcd, kube-apiserver, kube-controller-manager and kubectl (for --kubernetes)";
 
-/// Headgate on one machine: mock models, the control plane and a real Envoy that gets everything over delta ADS.
+/// Runs Headgate on one machine: mock models, the control plane and a real Envoy, configured over delta ADS.
 ///
-/// Without a command: tells the story, measures every figure in this run, and exits 1 if a claim does not hold.
+/// Without a command: checks every claim, prints the figures measured in this run, and exits with 1 if a claim does not hold.
 #[derive(Parser)]
 #[command(name = "headgate-demo", version, after_help = ADDRESSES)]
 struct Cli {
-    /// On a real Kubernetes API instead of files: the models are Deployments, and run in pods.
+    /// Use a real Kubernetes API instead of files; the models are Deployments and run in pods.
     #[arg(long, global = true)]
     kubernetes: bool,
     #[command(subcommand)]
@@ -45,9 +45,9 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Task {
-    /// Leave the same world running, and print what to try.
+    /// Start the environment in the background and print commands to try.
     Up,
-    /// End what `up` left running.
+    /// End the processes that `up` started.
     Down,
     /// Serve the mock models in the foreground; `up` runs this.
     #[command(hide = true)]
@@ -57,8 +57,8 @@ enum Task {
     ServeCluster,
 }
 
-/// One claim that does not hold is enough.
-fn verdict(broken: &[Broken]) -> ExitCode {
+/// One claim that does not hold fails the program.
+fn verdict(broken: &[BrokenClaim]) -> ExitCode {
     match broken {
         [] => ExitCode::SUCCESS,
         _ => ExitCode::FAILURE,
@@ -74,7 +74,7 @@ async fn main() -> ExitCode {
         Source::Files
     };
     let outcome = match cli.task {
-        None => told(source).await,
+        None => run(source).await,
         Some(Task::Up) => detached::up(source).await.map(|()| ExitCode::SUCCESS),
         Some(Task::Down) => detached::down().await.map(|()| ExitCode::SUCCESS),
         Some(Task::ServeModels) => detached::serve_models().await.map(|()| ExitCode::SUCCESS),
@@ -86,15 +86,17 @@ async fn main() -> ExitCode {
     })
 }
 
-async fn told(source: Source) -> Result<ExitCode, Failure> {
+async fn run(source: Source) -> Result<ExitCode, DemoError> {
     let addresses = detached::addresses(source)?;
     if let Some(running) = detached::running(&addresses) {
-        eprintln!("headgate-demo: {running} of `up` still runs there; `make down` ends it");
+        eprintln!(
+            "headgate-demo: {running} of an earlier `up` still runs; end it with `make down`"
+        );
         return Ok(ExitCode::FAILURE);
     }
     tokio::select! {
-        broken = story::tell(source, addresses) => Ok(verdict(&broken?)),
-        // Dropping the story takes its processes down.
+        broken = sections::run(source, addresses) => Ok(verdict(&broken?)),
+        // Dropping the future ends its processes.
         _ = tokio::signal::ctrl_c() => Ok(ExitCode::from(130)),
     }
 }
@@ -103,28 +105,28 @@ async fn told(source: Source) -> Result<ExitCode, Failure> {
 mod tests {
     use std::time::Duration;
 
-    use headgate_demo::pace;
+    use headgate_demo::duration;
 
     use super::*;
-    use crate::paper::Paper;
+    use crate::printer::Printer;
 
-    /// What the program exits with after a story that took so long.
-    fn told_in(seconds: u64) -> (Vec<Broken>, ExitCode) {
-        let (mut paper, took) = (Paper::new(), Duration::from_secs(seconds));
-        paper.judge(pace::CLAIM, pace::in_time(took), |_, _| ());
-        let broken = paper.end(took);
+    /// The exit code of the program after a demo of this duration.
+    fn run_in(seconds: u64) -> (Vec<BrokenClaim>, ExitCode) {
+        let (mut printer, took) = (Printer::new(), Duration::from_secs(seconds));
+        printer.judge(duration::CLAIM, duration::in_time(took), |_, _| ());
+        let broken = printer.finish(took);
         let code = verdict(&broken);
         (broken, code)
     }
 
     #[test]
     fn a_claim_that_does_not_hold_is_named_and_fails_the_program() {
-        let (broken, code) = told_in(119);
+        let (broken, code) = run_in(119);
         assert!(broken.is_empty());
         assert_eq!(code, ExitCode::SUCCESS);
-        let (broken, code) = told_in(120);
+        let (broken, code) = run_in(120);
         assert_eq!(broken.len(), 1);
-        assert_eq!(broken[0].claim, pace::CLAIM.sentence());
+        assert_eq!(broken[0].claim, duration::CLAIM.sentence());
         assert_eq!(code, ExitCode::FAILURE);
     }
 }

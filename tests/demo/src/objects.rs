@@ -1,102 +1,103 @@
-//! What an operator reads and writes with `kubectl`: refusals where they are typed, Events, the status of policies.
+//! Operations with `kubectl`: refused labels, Events, the status of policies.
 //!
-//! These claims need a stage on a Kubernetes API.
+//! These claims need a testbed on a Kubernetes API.
 
 use std::time::Duration;
 
 use headgate_testkit::deadline::eventually;
-use headgate_testkit::kube::{KubeError, Typed};
-use headgate_testkit::stage::{Cluster, Stage, StageError};
+use headgate_testkit::kube::{CommandOutput, KubeError};
+use headgate_testkit::testbed::{Cluster, Testbed, TestbedError};
 use serde_json::Value;
 
 use crate::canary::{CANARY, WORKLOAD};
-use crate::claim::{Claim, Claimed};
-use crate::traffic::MODEL;
+use crate::claim::{Claim, ClaimResult};
+use crate::sessions::MODEL;
 use crate::versions::NEW;
 
-/// What [`bad_weight_is_refused`] claims.
-pub const REFUSED: Claim =
-    Claim("a weight that nobody could follow is refused where it is typed, and moves nothing");
-/// What [`held_version_has_its_event`] claims.
-pub const EVENT: Claim =
-    Claim("a version that is held says so on its own object, with the command that changes it");
-/// What [`policies_are_programmed`] claims.
+/// The claim of [`bad_weight_is_refused`].
+pub const REFUSED: Claim = Claim("an invalid weight is refused by kubectl and moves no session");
+/// The claim of [`held_version_has_its_event`].
+pub const EVENT: Claim = Claim(
+    "a held version has an Event on its Deployment, with the command that changes the weight",
+);
+/// The claim of [`policies_are_programmed`].
 pub const PROGRAMMED: Claim =
-    Claim("a policy's status tells that every proxy runs it, so `kubectl wait` can be used");
-/// What [`policy_that_matches_nothing_says_so`] claims.
-pub const UNMATCHED: Claim = Claim("a policy that matches no model says so in its status");
+    Claim("the status of a policy shows that every proxy runs it, so `kubectl wait` works");
+/// The claim of [`policy_that_matches_nothing_says_so`].
+pub const UNMATCHED: Claim =
+    Claim("the status of a policy without a matching model names the problem");
 
-/// Longer than an API server takes to hear of a policy of its own, and than status may be held back.
-const TOLD: Duration = Duration::from_secs(60);
-/// What the admission policy answers.
+/// Longer than an API server needs to load its own admission policy, and than a status update may be delayed.
+const TIMEOUT: Duration = Duration::from_secs(60);
+/// Part of the admission policy's message.
 const FIX: &str = "write a whole number from 0 to 100";
 
-/// The API of a stage that must have one.
-pub(crate) fn cluster(claim: Claim, stage: &Stage) -> Claimed<&Cluster> {
-    claim.found("a Kubernetes API", stage.cluster())
+/// The API of a testbed, which must have one.
+pub(crate) fn cluster(claim: Claim, testbed: &Testbed) -> ClaimResult<&Cluster> {
+    claim.require_some("a Kubernetes API", testbed.cluster())
 }
 
-/// A label that the API server did not take.
+/// A label that the API server refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RefusedLabel {
-    /// What was typed.
+    /// The command.
     pub line: String,
-    /// What was answered.
-    pub said: String,
+    /// Its output.
+    pub output: String,
 }
 
-/// Types `canary-weight=150`.
+/// Runs `kubectl label … canary-weight=150`.
 ///
 /// # Errors
 /// The claim does not hold.
-pub async fn bad_weight_is_refused(stage: &Stage) -> Claimed<RefusedLabel> {
-    let cluster = cluster(REFUSED, stage)?;
+pub async fn bad_weight_is_refused(testbed: &Testbed) -> ClaimResult<RefusedLabel> {
+    let cluster = cluster(REFUSED, testbed)?;
     let line = format!("kubectl label deploy/{WORKLOAD} canary-weight=150 --overwrite");
-    // An API server takes a moment to hear of a new admission policy: until then nothing may be typed for good.
+    // An API server needs a moment to load a new admission policy, so the first tries are dry runs.
     let dry = format!("{line} --dry-run=server");
     let in_force = eventually(
-        TOLD,
+        TIMEOUT,
         "the admission policy to be in force",
         async || match cluster.kubectl(&dry).await {
             Ok(typed) => Err(typed.output),
             Err(_) => Ok(()),
         },
     );
-    REFUSED.seen("the admission policy", in_force.await)?;
+    REFUSED.require_ok("the admission policy", in_force.await)?;
 
-    let before = weight(stage).await?;
-    let said = match cluster.kubectl(&line).await {
+    let before = weight(testbed).await?;
+    let output = match cluster.kubectl(&line).await {
         Ok(typed) => Err(REFUSED.broken(typed.output)),
-        Err(StageError::Kube(KubeError::Refused { stderr, .. })) => Ok(stderr.trim().to_owned()),
+        Err(TestbedError::Kube(KubeError::Refused { stderr, .. })) => Ok(stderr.trim().to_owned()),
         Err(other) => Err(REFUSED.broken(other)),
     }?;
-    REFUSED.ensure(said.contains(FIX), || said.clone())?;
-    let after = weight(stage).await?;
+    REFUSED.ensure(output.contains(FIX), || output.clone())?;
+    let after = weight(testbed).await?;
     REFUSED.ensure((before - after).abs() < 1e-9, || {
         format!("the weight was {before} % and is {after} %")
     })?;
-    Ok(RefusedLabel { line, said })
+    Ok(RefusedLabel { line, output })
 }
 
-async fn weight(stage: &Stage) -> Claimed<f64> {
-    let status = REFUSED.seen("status", stage.status().await)?;
+async fn weight(testbed: &Testbed) -> ClaimResult<f64> {
+    let status = REFUSED.require_ok("status", testbed.status().await)?;
     let version = status.version(MODEL, CANARY);
     Ok(REFUSED
-        .found("the canary in status", version)?
+        .require_some("the canary in status", version)?
         .weight_wanted)
 }
 
-/// Reads the Event of the version that is held ([`crate::versions::new_version_is_held`] applied it): the lines of
-/// `kubectl describe` that show it.
+/// Reads the Event of the held version ([`crate::versions::new_version_is_held`] applied it). Returns the relevant lines of
+/// `kubectl describe`.
 ///
 /// # Errors
 /// The claim does not hold.
-pub async fn held_version_has_its_event(stage: &Stage) -> Claimed<Typed> {
-    let cluster = cluster(EVENT, stage)?;
+pub async fn held_version_has_its_event(testbed: &Testbed) -> ClaimResult<CommandOutput> {
+    let cluster = cluster(EVENT, testbed)?;
     let workload = format!("{MODEL}-{NEW}");
     let line = format!("kubectl describe deploy/{workload}");
     let advice = format!("kubectl label deployment/{workload}");
-    let shown = eventually(TOLD, "the Event", async || {
+    let shown = eventually(TIMEOUT, "the Event", async || {
         let mut typed = cluster.kubectl(&line).await.map_err(|e| e.to_string())?;
         typed.output = section(&typed.output, "Events:");
         if typed.output.contains("VersionHeld") && typed.output.contains(&advice) {
@@ -104,34 +105,34 @@ pub async fn held_version_has_its_event(stage: &Stage) -> Claimed<Typed> {
         }
         Err(typed.output)
     });
-    EVENT.seen("kubectl describe", shown.await)
+    EVENT.require_ok("kubectl describe", shown.await)
 }
 
-/// What `kubectl` shows of policies that every proxy runs.
+/// The output of `kubectl` for policies that every proxy runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Programmed {
-    /// What was waited for.
-    pub waited: Typed,
+    /// The `kubectl wait` command.
+    pub waited: CommandOutput,
     /// The table of policies.
-    pub table: Typed,
-    /// One of them, described: its status.
-    pub described: Typed,
+    pub table: CommandOutput,
+    /// The described status of one of them.
+    pub described: CommandOutput,
 }
 
-/// Waits with `kubectl wait` until every policy is programmed, and reads one.
+/// Waits with `kubectl wait` until every policy is programmed, and describes one.
 ///
 /// # Errors
-/// The claim does not hold, also when a condition is about an older generation than the object is.
-pub async fn policies_are_programmed(stage: &Stage) -> Claimed<Programmed> {
-    let cluster = cluster(PROGRAMMED, stage)?;
-    let kubectl = async |line: &str| PROGRAMMED.seen(line, cluster.kubectl(line).await);
+/// The claim does not hold, also when a condition refers to an older generation of the object.
+pub async fn policies_are_programmed(testbed: &Testbed) -> ClaimResult<Programmed> {
+    let cluster = cluster(PROGRAMMED, testbed)?;
+    let kubectl = async |line: &str| PROGRAMMED.require_ok(line, cluster.kubectl(line).await);
     let waited = kubectl("kubectl wait --for=condition=Programmed tokenbucketpolicies,traffictagpolicies --all --timeout=60s").await?;
     let table = kubectl("kubectl get tokenbucketpolicies").await?;
     let mut described = kubectl("kubectl describe tokenbucketpolicy/free-tier").await?;
     described.output = section(&described.output, "Status:");
     let json = kubectl("kubectl get tokenbucketpolicies,traffictagpolicies -o json").await?;
-    let list: Value = PROGRAMMED.seen("the list", serde_json::from_str(&json.output))?;
-    let policies = PROGRAMMED.found("policies", list["items"].as_array())?;
+    let list: Value = PROGRAMMED.require_ok("the list", serde_json::from_str(&json.output))?;
+    let policies = PROGRAMMED.require_some("policies", list["items"].as_array())?;
     PROGRAMMED.ensure(policies.len() == 4, || {
         format!("{} policies", policies.len())
     })?;
@@ -159,15 +160,15 @@ spec:
   buckets: [{ name: per-tenant, key: [tenant], profile: semantic }]
 ";
 
-/// Applies a policy whose model is misspelt; returns what its status says. The policy is gone afterwards.
+/// Applies a policy with a misspelt model and returns its status. The policy is deleted afterwards.
 ///
 /// # Errors
 /// The claim does not hold.
-pub async fn policy_that_matches_nothing_says_so(stage: &Stage) -> Claimed<String> {
-    let cluster = cluster(UNMATCHED, stage)?;
-    UNMATCHED.seen("the policy", cluster.apply(TYPO).await)?;
+pub async fn policy_that_matches_nothing_says_so(testbed: &Testbed) -> ClaimResult<String> {
+    let cluster = cluster(UNMATCHED, testbed)?;
+    UNMATCHED.require_ok("the policy", cluster.apply(TYPO).await)?;
     let line = "kubectl get tokenbucketpolicy/typo -o json";
-    let said = eventually(TOLD, "ResolvedRefs to be False", async || {
+    let status = eventually(TIMEOUT, "ResolvedRefs to be False", async || {
         let typed = cluster.kubectl(line).await.map_err(|e| e.to_string())?;
         let policy: Value = serde_json::from_str(&typed.output).map_err(|e| e.to_string())?;
         let resolved = condition(&policy, "ResolvedRefs");
@@ -177,12 +178,12 @@ pub async fn policy_that_matches_nothing_says_so(stage: &Stage) -> Claimed<Strin
         }
         Err(policy["status"].to_string())
     });
-    let said = UNMATCHED.seen("its status", said.await)?;
+    let status = UNMATCHED.require_ok("its status", status.await)?;
     let gone = cluster
         .kubectl("kubectl delete tokenbucketpolicy/typo")
         .await;
-    UNMATCHED.seen("kubectl delete", gone)?;
-    Ok(said)
+    UNMATCHED.require_ok("kubectl delete", gone)?;
+    Ok(status)
 }
 
 fn condition(object: &Value, kind: &str) -> Value {
@@ -198,7 +199,7 @@ fn text(value: &Value) -> &str {
     value.as_str().unwrap_or_default()
 }
 
-/// From a line that begins so on.
+/// The text from the line with this prefix on.
 fn section(described: &str, begins: &str) -> String {
     let lines = described.lines();
     let from = lines.skip_while(|line| !line.starts_with(begins));

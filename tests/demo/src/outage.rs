@@ -1,73 +1,74 @@
-//! The control plane is killed: traffic goes on, and what was edited meanwhile is picked up by the next one.
+//! The control plane is killed: traffic continues, and the next one applies the edits made meanwhile.
 
 use std::time::{Duration, Instant};
 
 use headgate_testkit::client::Load;
-use headgate_testkit::stage::Stage;
+use headgate_testkit::testbed::Testbed;
 
 use crate::canary::{CANARY, WORKLOAD};
-use crate::claim::{Claim, Claimed};
-use crate::traffic::{MODEL, Sessions};
+use crate::claim::{Claim, ClaimResult};
+use crate::sessions::{MODEL, Sessions};
 
-/// What [`control_plane_dies`] claims.
+/// The claim of [`control_plane_dies`].
 pub const CLAIM: Claim = Claim(
-    "traffic goes on while the control plane is dead, and what was edited meanwhile is picked up when it is back",
+    "traffic continues while the control plane is down, and edits made meanwhile apply when it is back",
 );
 const CONCURRENCY: usize = 8;
-const SHOWN: Duration = Duration::from_secs(120);
+const TIMEOUT: Duration = Duration::from_secs(120);
 
-/// How traffic fared.
+/// The figures of the outage.
 #[derive(Debug, Clone)]
-pub struct Survived {
+pub struct OutageFigures {
     /// Requests answered with 200 while no control plane ran.
     pub during: usize,
-    /// For how long none ran.
+    /// Duration of the outage.
     pub down: Duration,
-    /// From the start of the new one to its ACK by every Envoy.
+    /// From the restart to the ACK of every Envoy.
     pub back: Duration,
-    /// Requests of the whole load, all of them answered with 200.
+    /// Requests of the whole load, all answered with 200.
     pub requests: usize,
 }
 
-/// Kills the control plane (`kill -9`) under load, edits the label to `percent`, waits for `requests` more answers, and starts
-/// it again.
+/// Kills the control plane (`kill -9`) under load, edits the label to `percent`, waits for `requests` more responses, and restarts it.
 ///
 /// # Errors
-/// A failed request, or an edit that is not picked up.
+/// A failed request, or an edit that is not applied.
 pub async fn control_plane_dies(
-    stage: &mut Stage,
+    testbed: &mut Testbed,
     sessions: &Sessions,
     requests: usize,
     percent: u32,
-) -> Claimed<Survived> {
-    let load = Load::start(sessions.load(stage, CONCURRENCY));
-    CLAIM.seen("the load", load.wait_for(requests, SHOWN).await)?;
-    let killed = CLAIM.seen("the kill", stage.control_plane_mut().kill())?;
-    CLAIM.found("a control plane to kill", killed)?;
+) -> ClaimResult<OutageFigures> {
+    let load = Load::start(sessions.load(testbed, CONCURRENCY));
+    CLAIM.require_ok("the load", load.wait_for(requests, TIMEOUT).await)?;
+    let killed = CLAIM.require_ok("the kill", testbed.control_plane_mut().kill())?;
+    CLAIM.require_some("a control plane to kill", killed)?;
     let (dead, at_kill) = (Instant::now(), load.len());
     let weight = percent.to_string();
-    let edited = stage.label(WORKLOAD, "canary-weight", Some(&weight)).await;
-    CLAIM.seen("the edit", edited)?;
-    CLAIM.seen("the load", load.wait_for(requests, SHOWN).await)?;
+    let edited = testbed
+        .label(WORKLOAD, "canary-weight", Some(&weight))
+        .await;
+    CLAIM.require_ok("the edit", edited)?;
+    CLAIM.require_ok("the load", load.wait_for(requests, TIMEOUT).await)?;
     let during = load.len() - at_kill;
     let down = dead.elapsed();
 
     let restart = Instant::now();
-    CLAIM.seen("the restart", stage.control_plane_mut().restart().await)?;
-    let wanted = f64::from(percent);
-    let acked = stage.await_status(SHOWN, "every Envoy to ack the edit", |status| {
-        status.all_acked(MODEL, CANARY, wanted)
+    CLAIM.require_ok("the restart", testbed.control_plane_mut().restart().await)?;
+    let expected = f64::from(percent);
+    let acked = testbed.wait_for_status(TIMEOUT, "every Envoy to ack the edit", |status| {
+        status.all_acked(MODEL, CANARY, expected)
     });
-    CLAIM.seen("the edit", acked.await)?;
-    CLAIM.seen("the push", stage.settled().await)?;
+    CLAIM.require_ok("the edit", acked.await)?;
+    CLAIM.require_ok("the push", testbed.wait_until_settled().await)?;
     let back = restart.elapsed();
-    CLAIM.seen("the load", load.wait_for(requests, SHOWN).await)?;
+    CLAIM.require_ok("the load", load.wait_for(requests, TIMEOUT).await)?;
     let report = load.stop().await;
     let failed = report.other_than(&[200]);
     CLAIM.ensure(failed.is_empty(), || {
         format!("{} requests failed: {:?}", failed.len(), report.outcomes())
     })?;
-    Ok(Survived {
+    Ok(OutageFigures {
         during,
         down,
         back,

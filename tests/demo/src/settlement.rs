@@ -1,152 +1,170 @@
-//! What a stream is finally charged: what it used, also when nobody stays to read the usage.
+//! The final charge of a stream: its usage, also when the client disconnects before it is reported.
 //!
-//! The bucket refills one token a second and a stream takes a second or two, so the balance before and after tells
-//! the charge. (On an idle bucket that refills faster than answers come there would be nothing to see.)
+//! The bucket refills one token per second and a stream takes one or two seconds, so the balances before and after show the charge.
+//! (A bucket that refills faster than the requests come would show nothing.)
 
 use std::time::{Duration, Instant};
 
-use headgate_testkit::client::{OpenAiRequest, Streamed};
+use headgate_testkit::client::{OpenAiRequest, StreamedReply};
 use headgate_testkit::deadline::eventually;
 use headgate_testkit::mock_model::StatsSnapshot;
-use headgate_testkit::stage::Stage;
+use headgate_testkit::testbed::Testbed;
 
 use crate::budget::{MODEL, remaining_tokens};
-use crate::claim::{Claim, Claimed};
+use crate::claim::{Claim, ClaimResult};
 
-/// What [`stream_settles_on_usage`] claims.
+/// The claim of [`stream_settles_on_usage`].
 pub const STREAMED: Claim =
-    Claim("a streamed answer reserves its max_tokens and is settled on what it really used");
-/// What [`cut_stream_is_charged`] claims.
+    Claim("a streamed response reserves its max_tokens and is settled on its actual usage");
+/// The claim of [`cut_stream_is_charged`].
 pub const CUT: Claim = Claim(
-    "a stream that the client cuts is still charged: at least what was read of it, at most what was generated",
+    "a stream that the client cuts is still charged: at least the tokens read, at most the tokens generated",
 );
 /// The Deployment and the version of the model.
 const SERVED_BY: (&str, &str) = ("phi-3", "mini-4k");
-/// Tokens per second that flow back.
+/// Refill rate, tokens per second.
 const REFILL: f64 = 1.0;
 /// Tokens that a balance probe reserves and uses.
 const PROBE: u64 = 64;
 /// Tokens of the prompt `Hello`.
 const PROMPT: u64 = 2;
-const SETTLED: Duration = Duration::from_secs(10);
+const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// What became of a stream.
+/// The figures of a stream.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Settled {
+pub struct Settlement {
     /// Tokens in the bucket before.
     pub before: u64,
-    /// Tokens reserved: prompt and `max_tokens`.
+    /// Reserved tokens: prompt and `max_tokens`.
     pub reserved: u64,
-    /// Tokens in the bucket while the stream ran, as its own response headers say.
+    /// Tokens in the bucket while the stream ran, from its response headers.
     pub during: u64,
     /// Tokens in the bucket after.
     pub after: u64,
-    /// Tokens used: as reported, or, of a stream that was cut, prompt and deltas that the client read.
+    /// Used tokens: as reported, or, for a cut stream, the prompt and the tokens that the client read.
     pub used: u64,
-    /// The most that may be charged: as reported, or, of a stream that was cut, prompt and what the model server generated.
+    /// The largest correct charge: as reported, or, for a cut stream, the prompt and the tokens that the model server generated.
     pub most: u64,
-    /// Between the two balances.
+    /// Time between the two balances.
     pub elapsed: Duration,
 }
 
-impl Settled {
-    /// What the bucket lost.
+impl Settlement {
+    /// The charge.
     #[must_use]
     pub fn charged(&self) -> u64 {
         self.before.saturating_sub(self.after)
     }
 
-    /// What may have flowed back meanwhile, and one token for each balance being rounded down.
+    /// Possible refill in the meantime, plus one token for the rounding of each balance.
     fn slack(&self) -> u64 {
         (self.elapsed.as_secs_f64() * REFILL).ceil() as u64 + 2
     }
 }
 
-/// Streams an answer that uses `tokens` of the `max_tokens` it reserves.
+/// Streams a response that uses `tokens` of its reserved `max_tokens`.
 ///
 /// # Errors
 /// The claim does not hold.
 pub async fn stream_settles_on_usage(
-    stage: &Stage,
+    testbed: &Testbed,
     tenant: &str,
     max_tokens: u64,
     tokens: u64,
-) -> Claimed<Settled> {
+) -> ClaimResult<Settlement> {
     let claim = STREAMED;
-    let before = balance(claim, stage, tenant).await?;
+    let before = balance(claim, testbed, tenant).await?;
     let began = Instant::now();
     let request = stream(tenant, max_tokens).header("x-mock-tokens", tokens.to_string());
-    let answer = open(claim, stage, &request).await?;
+    let answer = open(claim, testbed, &request).await?;
     let during = remaining(claim, &answer)?;
-    let events = claim.seen("the stream", answer.events().await)?;
-    let used = claim.found("usage in the stream", reported(&events))?;
+    let events = claim.require_ok("the stream", answer.events().await)?;
+    let used = claim.require_some("usage in the stream", reported(&events))?;
     claim.ensure(used == PROMPT + tokens, || format!("usage is {used}"))?;
-    let reserved = PROMPT + max_tokens;
-    let least = during + reserved.saturating_sub(used);
-    let after = settled_balance(claim, stage, tenant, least).await?;
-    let settled = Settled {
+    let opened = Opened {
         before,
-        reserved,
+        began,
+        reserved: PROMPT + max_tokens,
         during,
-        after,
-        used,
-        most: used,
-        elapsed: began.elapsed(),
     };
-    reserved_first(claim, &settled)?;
-    charged_right(claim, &settled)?;
-    Ok(settled)
+    settle(claim, testbed, tenant, opened, used, used).await
 }
 
-/// Hangs up a stream after `read` tokens of it were read.
+/// Disconnects from a stream after `read` tokens.
 ///
 /// # Errors
 /// The claim does not hold.
 pub async fn cut_stream_is_charged(
-    stage: &Stage,
+    testbed: &Testbed,
     tenant: &str,
     max_tokens: u64,
     read: u64,
-) -> Claimed<Settled> {
+) -> ClaimResult<Settlement> {
     let claim = CUT;
-    let before = balance(claim, stage, tenant).await?;
+    let before = balance(claim, testbed, tenant).await?;
     let began = Instant::now();
-    let at_model = generated(claim, stage)?;
+    let at_model = generated(claim, testbed)?;
     let request = stream(tenant, max_tokens)
         .header("x-mock-tokens", max_tokens.to_string())
         .header("x-mock-delay-ms", "5");
-    let mut answer = open(claim, stage, &request).await?;
+    let mut answer = open(claim, testbed, &request).await?;
     let during = remaining(claim, &answer)?;
-    let mut flowed = 0;
-    while flowed < read {
-        let event = claim.seen("the stream", answer.event().await)?;
-        let event = claim.found("the rest of the stream", event)?;
-        flowed += u64::from(is_delta(&event));
+    let mut received = 0;
+    while received < read {
+        let event = claim.require_ok("the stream", answer.event().await)?;
+        let event = claim.require_some("the rest of the stream", event)?;
+        received += u64::from(is_delta(&event));
     }
-    answer.cut();
-    let most = PROMPT + generated_until_cut(claim, stage, at_model).await?;
-    let reserved = PROMPT + max_tokens;
-    let least = during + reserved.saturating_sub(most);
-    let after = settled_balance(claim, stage, tenant, least).await?;
-    let settled = Settled {
+    answer.disconnect();
+    let most = PROMPT + generated_until_cut(claim, testbed, at_model).await?;
+    let opened = Opened {
         before,
-        reserved,
+        began,
+        reserved: PROMPT + max_tokens,
         during,
-        after,
-        used: PROMPT + flowed,
-        most,
-        elapsed: began.elapsed(),
     };
-    reserved_first(claim, &settled)?;
-    charged_right(claim, &settled)?;
+    let settled = settle(claim, testbed, tenant, opened, PROMPT + received, most).await?;
     claim.ensure(settled.most < settled.reserved, || {
-        format!("all of it was generated before it was cut: {settled:?}")
+        format!("all tokens were generated before the cut: {settled:?}")
     })?;
     Ok(settled)
 }
 
-/// Not less than was used and not more than may be charged. (Each balance is rounded down.)
-fn charged_right(claim: Claim, settled: &Settled) -> Claimed<()> {
+/// A stream that was reserved and not settled yet.
+struct Opened {
+    before: u64,
+    began: Instant,
+    reserved: u64,
+    during: u64,
+}
+
+/// Waits until the stream is settled, and checks its reservation and its charge.
+async fn settle(
+    claim: Claim,
+    testbed: &Testbed,
+    tenant: &str,
+    opened: Opened,
+    used: u64,
+    most: u64,
+) -> ClaimResult<Settlement> {
+    let least = opened.during + opened.reserved.saturating_sub(most);
+    let after = settled_balance(claim, testbed, tenant, least).await?;
+    let settled = Settlement {
+        before: opened.before,
+        reserved: opened.reserved,
+        during: opened.during,
+        after,
+        used,
+        most,
+        elapsed: opened.began.elapsed(),
+    };
+    check_reservation(claim, &settled)?;
+    check_charge(claim, &settled)?;
+    Ok(settled)
+}
+
+/// Checks that the charge lies between the used and the largest correct number of tokens. (Balances are rounded down.)
+fn check_charge(claim: Claim, settled: &Settlement) -> ClaimResult<()> {
     let (charged, slack) = (settled.charged(), settled.slack());
     claim.ensure(
         charged <= settled.most + 1 && charged + slack >= settled.used,
@@ -154,20 +172,24 @@ fn charged_right(claim: Claim, settled: &Settled) -> Claimed<()> {
     )
 }
 
-/// What the model's servers have counted so far.
-fn generated(claim: Claim, stage: &Stage) -> Claimed<StatsSnapshot> {
+/// The current counters of the model's servers.
+fn generated(claim: Claim, testbed: &Testbed) -> ClaimResult<StatsSnapshot> {
     let (workload, version) = SERVED_BY;
-    let stats = stage.stats_of(workload, MODEL, version);
-    claim.found("the model server", stats)
+    let stats = testbed.stats_of(workload, MODEL, version);
+    claim.require_some("the model server", stats)
 }
 
-/// Tokens that the model's servers generated since, up to where they saw the client go.
-async fn generated_until_cut(claim: Claim, stage: &Stage, since: StatsSnapshot) -> Claimed<u64> {
+/// Tokens that the model's servers generated since then, up to the disconnect of the client.
+async fn generated_until_cut(
+    claim: Claim,
+    testbed: &Testbed,
+    since: StatsSnapshot,
+) -> ClaimResult<u64> {
     let seen = eventually(
-        SETTLED,
+        TIMEOUT,
         "the model server to see the client go",
         async || {
-            let now = generated(claim, stage).map_err(|broken| broken.why)?;
+            let now = generated(claim, testbed).map_err(|broken| broken.why)?;
             if now.client_aborts > since.client_aborts {
                 Ok(now.tokens_produced - since.tokens_produced)
             } else {
@@ -175,10 +197,10 @@ async fn generated_until_cut(claim: Claim, stage: &Stage, since: StatsSnapshot) 
             }
         },
     );
-    claim.seen("the end of the stream", seen.await)
+    claim.require_ok("the end of the stream", seen.await)
 }
 
-fn reserved_first(claim: Claim, settled: &Settled) -> Claimed<()> {
+fn check_reservation(claim: Claim, settled: &Settlement) -> ClaimResult<()> {
     let taken = settled.before.saturating_sub(settled.during);
     claim.ensure(
         taken <= settled.reserved + 1 && taken + settled.slack() >= settled.reserved,
@@ -193,29 +215,33 @@ fn stream(tenant: &str, max_tokens: u64) -> OpenAiRequest {
         .header("x-tenant-id", tenant)
 }
 
-async fn open(claim: Claim, stage: &Stage, request: &OpenAiRequest) -> Claimed<Streamed> {
-    let opened = stage.client().open(request.to(stage.url())).await;
-    let answer = claim.seen("the stream", opened)?;
+async fn open(
+    claim: Claim,
+    testbed: &Testbed,
+    request: &OpenAiRequest,
+) -> ClaimResult<StreamedReply> {
+    let opened = testbed.client().open(request.to(testbed.url())).await;
+    let answer = claim.require_ok("the stream", opened)?;
     claim.ensure(answer.status == 200, || {
         format!("the stream is answered {}", answer.status)
     })?;
     Ok(answer)
 }
 
-fn remaining(claim: Claim, answer: &Streamed) -> Claimed<u64> {
+fn remaining(claim: Claim, answer: &StreamedReply) -> ClaimResult<u64> {
     let name = "x-ratelimit-remaining-tokens";
     let value = answer.header(name).and_then(|value| value.parse().ok());
-    claim.found(name, value)
+    claim.require_some(name, value)
 }
 
-/// Asks for the balance: what is left after the question itself was paid for.
-async fn balance(claim: Claim, stage: &Stage, tenant: &str) -> Claimed<u64> {
+/// Probes the balance: the tokens left after the probe itself was paid.
+async fn balance(claim: Claim, testbed: &Testbed, tenant: &str) -> ClaimResult<u64> {
     let tokens = PROBE - PROMPT;
     let request = OpenAiRequest::chat(MODEL)
         .max_tokens(tokens)
         .header("x-tenant-id", tenant)
         .header("x-mock-tokens", tokens.to_string());
-    let reply = claim.seen("the balance", stage.send(&request).await)?;
+    let reply = claim.require_ok("the balance", testbed.send(&request).await)?;
     claim.ensure(reply.status == 200, || {
         format!("{} {}", reply.status, reply.text())
     })?;
@@ -235,18 +261,23 @@ fn reported(events: &[String]) -> Option<u64> {
     event["usage"]["total_tokens"].as_u64()
 }
 
-/// The balance once the stream is settled, which its client does not see: all that is not charged is back then, `least` tokens
-/// are there. (One less, for a balance is rounded down.)
-async fn settled_balance(claim: Claim, stage: &Stage, tenant: &str, least: u64) -> Claimed<u64> {
-    let mut asked = 0;
-    let back = eventually(SETTLED, "the settlement", async || {
-        let now = balance(claim, stage, tenant).await;
-        asked += PROBE;
-        let now = now.map_err(|broken| broken.why)? + asked;
+/// The balance once the stream is settled. The client does not see the settlement; it is done when at least `least` tokens are in
+/// the bucket. (One fewer, because balances are rounded down.)
+async fn settled_balance(
+    claim: Claim,
+    testbed: &Testbed,
+    tenant: &str,
+    least: u64,
+) -> ClaimResult<u64> {
+    let mut probed = 0;
+    let back = eventually(TIMEOUT, "the settlement", async || {
+        let now = balance(claim, testbed, tenant).await;
+        probed += PROBE;
+        let now = now.map_err(|broken| broken.why)? + probed;
         match now + 1 >= least {
             true => Ok(now),
             false => Err(format!("{now} tokens are left, not {least}")),
         }
     });
-    claim.seen("the balance", back.await)
+    claim.require_ok("the balance", back.await)
 }

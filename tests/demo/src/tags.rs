@@ -1,49 +1,49 @@
-//! One request, followed: what the model server reads, what the access log says, what the client learns.
+//! The tag of one request, at the model server, in the access log and at the client.
 
 use std::time::Duration;
 
 use headgate_testkit::client::OpenAiRequest;
 use headgate_testkit::deadline::eventually;
-use headgate_testkit::stage::Stage;
+use headgate_testkit::testbed::Testbed;
 use serde_json::Value;
 
-use crate::claim::{Claim, Claimed};
+use crate::claim::{Claim, ClaimResult};
 
-/// What [`tag_travels`] claims.
+/// The claim of [`tag_travels`].
 pub const CLAIM: Claim = Claim(
-    "every request is tagged with model, version and tenant, readable by every later hop, the log and the client",
+    "every request is tagged with model, version and tenant, visible to every later hop, the log and the client",
 );
-/// Longer than Envoy's flush of the log, by far.
-const LOGGED: Duration = Duration::from_secs(10);
+/// Much longer than Envoy's flush interval of the log.
+const LOG_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Where the tag was seen.
+/// The places where the tag was seen.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TagSeen {
-    /// Request headers as the model server got them, those of the tag.
+    /// The tag's request headers, as the model server received them.
     pub at_model: Vec<(String, String)>,
     /// The line of the access log.
     pub log_line: String,
-    /// Response headers of the tag as the client got them.
+    /// The tag's response headers, as the client received them.
     pub at_client: Vec<(String, String)>,
 }
 
-/// Sends one request of tenant `acme` that also carries a forged tag, and looks for the tag everywhere.
+/// Sends one request of tenant `acme` with a forged tag, and checks the tag at every place.
 ///
 /// # Errors
 /// The claim does not hold.
-pub async fn tag_travels(stage: &Stage) -> Claimed<TagSeen> {
+pub async fn tag_travels(testbed: &Testbed) -> ClaimResult<TagSeen> {
     let request = OpenAiRequest::chat("gpt-4")
         .header("x-tenant-id", "acme")
         .header("x-headgate-lane", "forged")
         .header("baggage", "trace=abc,headgate.tenant=forged");
-    let reply = CLAIM.seen("a chat with gpt-4", stage.send(&request).await)?;
+    let reply = CLAIM.require_ok("a chat with gpt-4", testbed.send(&request).await)?;
     CLAIM.ensure(reply.status == 200, || {
         format!("{} {}", reply.status, reply.text())
     })?;
-    let body = CLAIM.seen("the answer", reply.json())?;
+    let body = CLAIM.require_ok("the answer", reply.json())?;
     let headers = &body["mock"]["headers"];
 
-    let version = CLAIM.found(
+    let version = CLAIM.require_some(
         "x-model-version in the answer",
         reply.header("x-model-version"),
     )?;
@@ -60,7 +60,7 @@ pub async fn tag_travels(stage: &Stage) -> Claimed<TagSeen> {
             .find(|(n, _)| n == name)
             .map(|(_, v)| v.as_str());
         CLAIM.ensure(seen == Some(value), || {
-            format!("the model server got {name}: {seen:?}, not {value:?}; all of it: {at_model:?}")
+            format!("the model server got {name}: {seen:?}, expected {value:?}; all headers: {at_model:?}")
         })?;
     }
     let baggage = headers["baggage"].as_str().unwrap_or_default();
@@ -71,14 +71,14 @@ pub async fn tag_travels(stage: &Stage) -> Claimed<TagSeen> {
         || format!("the model server got baggage: {baggage:?}"),
     )?;
 
-    let id = CLAIM.found(
+    let id = CLAIM.require_some(
         "x-request-id at the model server",
         headers["x-request-id"].as_str(),
     )?;
     let logged = format!("model=gpt-4 version={version} tenant=acme lane=base");
-    let log_line = log_line(stage, id).await?;
+    let log_line = log_line(testbed, id).await?;
     CLAIM.ensure(log_line.contains(&logged), || {
-        format!("the access log says {log_line:?}, not {logged:?}")
+        format!("the access log has {log_line:?}, expected {logged:?}")
     })?;
 
     CLAIM.ensure(reply.header("x-model") == Some("gpt-4"), || {
@@ -106,11 +106,11 @@ fn tag_headers(headers: &Value) -> Vec<(String, String)> {
         .collect()
 }
 
-async fn log_line(stage: &Stage, request_id: &str) -> Claimed<String> {
-    let envoy = CLAIM.found("an Envoy", stage.envoys().first())?;
-    let line = eventually(LOGGED, "the request in the access log", async || {
+async fn log_line(testbed: &Testbed, request_id: &str) -> ClaimResult<String> {
+    let envoy = CLAIM.require_some("an Envoy", testbed.envoys().first())?;
+    let line = eventually(LOG_TIMEOUT, "the request in the access log", async || {
         let needle = format!("request={request_id}");
         envoy.log().line_with(&needle).ok_or("no line with its id")
     });
-    CLAIM.seen("the access log", line.await)
+    CLAIM.require_ok("the access log", line.await)
 }

@@ -1,59 +1,61 @@
-//! The documented canary with `kubectl` (`docs/walkthrough.md`), run: each command prints what the page says.
+//! Runs the `kubectl` walk-through of the documentation (`docs/walkthrough.md`); each command must print what the page shows.
 //!
-//! Place in the flow: between the page and a stage on a Kubernetes API. Invariant: everything but ages, hashes and the width of
-//! columns is compared, line by line; `…` in the page stands for lines that are left out.
+//! Place in the flow: between the page and a testbed on a Kubernetes API. Invariant: everything is compared but ages, hashes and
+//! column widths, line by line in order; `…` in the page stands for omitted lines.
 
 use std::process::Command;
 use std::time::Duration;
 
 use headgate_testkit::deadline::eventually;
 use headgate_testkit::kube::KubeError;
-use headgate_testkit::stage::{Stage, StageError, tools};
+use headgate_testkit::testbed::{Testbed, TestbedError, artifacts};
 
-use crate::claim::{Claim, Claimed};
+use crate::claim::{Claim, ClaimResult};
 use crate::objects::cluster;
 
-/// What [`walk`] claims.
-pub const CLAIM: Claim = Claim("each command of docs/walkthrough.md prints what the page says");
-/// The heading above the commands.
+/// The claim of [`walk`].
+pub const CLAIM: Claim = Claim("each command of docs/walkthrough.md prints what the page shows");
+/// The heading of the walk-through.
 const HEADING: &str = "# A canary with kubectl";
-/// What Headgate needs to act on a command, and an Event until it is written.
-const SAID: Duration = Duration::from_secs(60);
+/// Deadline for the effect of a command, and for an Event to be written.
+const TIMEOUT: Duration = Duration::from_secs(60);
 
-/// A command, and the lines that it is said to print.
+/// A command, and the lines that it should print.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Step {
     line: String,
     prints: Vec<String>,
 }
 
-/// Walks it on a fresh stage; returns how many commands there were.
+/// Runs the walk-through on a fresh testbed. Returns the number of commands.
 ///
 /// # Errors
-/// A command that says something else.
-pub async fn walk(stage: &Stage) -> Claimed<usize> {
+/// A command that prints something else.
+pub async fn walk(testbed: &Testbed) -> ClaimResult<usize> {
     let page = CLAIM
-        .seen("the checkout", tools::checkout())?
+        .require_ok("the checkout", artifacts::checkout())?
         .join("docs/walkthrough.md");
-    let page = CLAIM.seen("docs/walkthrough.md", std::fs::read_to_string(page))?;
+    let page = CLAIM.require_ok("docs/walkthrough.md", std::fs::read_to_string(page))?;
     let steps = steps(&page);
     CLAIM.ensure(steps.len() > 4, || format!("only {} commands", steps.len()))?;
     for step in &steps {
-        // What changes something is typed once; what it brings about may take a moment to be seen.
+        // A command that changes something runs once; the output of the others may need a moment to show the effect.
         let changes = ["kubectl label ", "kubectl delete "];
         let changes = changes.iter().any(|verb| step.line.starts_with(verb));
-        let said = match changes {
-            true => told(stage, step).await,
-            false => eventually(SAID, &step.line, async || told(stage, step).await)
-                .await
-                .map_err(|late| late.to_string()),
+        let output = match changes {
+            true => check_output(testbed, step).await,
+            false => eventually(TIMEOUT, &step.line, async || {
+                check_output(testbed, step).await
+            })
+            .await
+            .map_err(|late| late.to_string()),
         };
-        CLAIM.seen(&step.line, said)?;
+        CLAIM.require_ok(&step.line, output)?;
     }
     Ok(steps.len())
 }
 
-/// The commands for `kubectl` and `headgate` in the fenced blocks below the heading.
+/// The `kubectl` and `headgate` commands in the fenced blocks below the heading.
 fn steps(page: &str) -> Vec<Step> {
     let below = page.split_once(HEADING).map_or("", |(_, below)| below);
     let section = below
@@ -81,56 +83,58 @@ fn steps(page: &str) -> Vec<Step> {
     steps
 }
 
-/// Runs a command, which must say what it is said to.
-async fn told(stage: &Stage, step: &Step) -> Result<(), String> {
-    let said = run(stage, &step.line).await.map_err(|broken| broken.why)?;
-    match missing(step, &said) {
-        Some(what) => Err(format!("{what} in\n{said}")),
+/// Runs a command and compares its output.
+async fn check_output(testbed: &Testbed, step: &Step) -> Result<(), String> {
+    let output = run(testbed, &step.line)
+        .await
+        .map_err(|broken| broken.why)?;
+    match difference(step, &output) {
+        Some(what) => Err(format!("{what} in\n{output}")),
         None => Ok(()),
     }
 }
 
-/// What a command says, on either stream.
-async fn run(stage: &Stage, line: &str) -> Claimed<String> {
+/// The output of a command, from both streams.
+async fn run(testbed: &Testbed, line: &str) -> ClaimResult<String> {
     if line.starts_with("kubectl ") {
-        return match cluster(CLAIM, stage)?.kubectl(line).await {
+        return match cluster(CLAIM, testbed)?.kubectl(line).await {
             Ok(typed) => Ok(typed.output),
-            Err(StageError::Kube(KubeError::Refused { stderr, .. })) => Ok(stderr),
+            Err(TestbedError::Kube(KubeError::Refused { stderr, .. })) => Ok(stderr),
             Err(error) => Err(CLAIM.broken(error)),
         };
     }
-    let binary = CLAIM.seen("headgate", tools::headgate_binary())?;
+    let binary = CLAIM.require_ok("headgate", artifacts::headgate_binary())?;
     let output = Command::new(binary)
         .args(line.split(' ').skip(1))
         .env(
             "HEADGATE_ADMIN_ADDRESS",
-            stage.addresses().admin.to_string(),
+            testbed.addresses().admin.to_string(),
         )
         .output();
-    let output = CLAIM.seen(line, output)?;
+    let output = CLAIM.require_ok(line, output)?;
     let both = [output.stdout, output.stderr].concat();
     Ok(String::from_utf8_lossy(&both).into_owned())
 }
 
-/// What differs first between what should have been said and what was.
-fn missing(step: &Step, said: &str) -> Option<String> {
-    let said: Vec<String> = said
+/// The first difference between expected and actual output.
+fn difference(step: &Step, output: &str) -> Option<String> {
+    let output: Vec<String> = output
         .lines()
-        .map(lasting)
+        .map(normalized)
         .filter(|l| !l.is_empty())
         .collect();
-    let mut rest = said.as_slice();
+    let mut rest = output.as_slice();
     let mut left_out = false;
     for line in &step.prints {
         if line.trim() == "…" {
             left_out = true;
             continue;
         }
-        let wanted = lasting(line);
-        if wanted.is_empty() {
+        let expected = normalized(line);
+        if expected.is_empty() {
             continue;
         }
-        match rest.iter().position(|line| *line == wanted) {
+        match rest.iter().position(|line| *line == expected) {
             Some(at) if at == 0 || left_out => rest = &rest[at + 1..],
             _ => return Some(format!("no {line:?} in its place")),
         }
@@ -140,8 +144,8 @@ fn missing(step: &Step, said: &str) -> Option<String> {
     more.map(|line| format!("also {line:?}"))
 }
 
-/// A line without what differs from run to run.
-fn lasting(line: &str) -> String {
+/// A line without the parts that differ between runs.
+fn normalized(line: &str) -> String {
     let words = line.split_whitespace().map(|word| {
         let bare = word.trim_start_matches('>');
         let number = bare.trim_end_matches(['s', 'm', 'h']);
@@ -154,7 +158,7 @@ fn lasting(line: &str) -> String {
             _ => word,
         }
     });
-    // kubectl marks a dash line below each heading of an Event's table, as long as the longest word.
+    // kubectl draws a dashed line below each heading of an Event table, as long as the longest word.
     words
         .filter(|word| word.bytes().any(|b| b != b'-'))
         .collect::<Vec<_>>()
@@ -168,7 +172,7 @@ mod tests {
     const PAGE: &str = "# A\n### A canary with kubectl\n```console\n$ make up-k8s\n```\nand\n```console\n$ kubectl get x\nNAME  AGE\nx     20s\n…\n$ headgate status\nok  0123456789ab  >3s\n```\n## Next\n```console\n$ kubectl no\n```\n";
 
     #[test]
-    fn commands_and_what_they_print_are_read_from_the_section_alone() {
+    fn commands_and_their_output_are_read_from_one_section_only() {
         let steps = steps(PAGE);
         let lines: Vec<&str> = steps.iter().map(|step| step.line.as_str()).collect();
         assert_eq!(lines, ["kubectl get x", "headgate status"]);
@@ -176,9 +180,9 @@ mod tests {
     }
 
     #[test]
-    fn ages_hashes_and_widths_may_differ_and_nothing_else() {
+    fn only_ages_hashes_and_column_widths_may_differ() {
         let steps = steps(PAGE);
-        let in_place = |step: usize, said: &str| missing(&steps[step], said);
+        let in_place = |step: usize, output: &str| difference(&steps[step], output);
         assert_eq!(in_place(0, "NAME AGE\nx   1m\n"), None);
         assert_eq!(in_place(0, "NAME AGE\n\nx   1m\ny 2m"), None, "left out");
         let wrong = in_place(0, "NAME AGE\ny   1m\n").unwrap();

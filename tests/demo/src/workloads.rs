@@ -1,63 +1,65 @@
-//! Pods come and go under load: a rollout, a scale-down, capacity that is short, and an API that is away.
+//! Pods change under load: a rollout, a scale-down, reduced capacity, and an outage of the API.
 //!
-//! These claims need a stage on a Kubernetes API.
+//! These claims need a testbed on a Kubernetes API.
 
 use std::time::{Duration, Instant};
 
 use headgate_testkit::client::{Load, OpenAiRequest};
 use headgate_testkit::deadline::eventually;
-use headgate_testkit::kube::Typed;
-use headgate_testkit::stage::Stage;
+use headgate_testkit::kube::CommandOutput;
+use headgate_testkit::testbed::Testbed;
 
 use crate::budget::MODEL as FREE;
 use crate::canary::{CANARY, WORKLOAD, all_answered};
-use crate::claim::{Claim, Claimed};
+use crate::claim::{Claim, ClaimResult};
 use crate::objects::cluster;
-use crate::traffic::{MODEL, Sessions};
+use crate::sessions::{MODEL, Sessions};
 
-/// What [`rollout_fails_nothing`] claims.
+/// The claim of [`rollout_fails_nothing`].
 pub const ROLLOUT: Claim = Claim(
     "a rollout replaces every pod without a failed request, and no session changes its version",
 );
-/// What [`scale_down_fails_nothing`] claims.
-pub const SCALE: Claim = Claim("pods that are scaled away take no request with them");
-/// What [`budget_follows_capacity`] claims.
-pub const CAPACITY: Claim = Claim(
-    "a budget follows the replicas that are ready, of those that are wanted, down and up again",
-);
-/// What [`api_dies`] claims.
+/// The claim of [`scale_down_fails_nothing`].
+pub const SCALE: Claim = Claim("a scale-down fails no request");
+/// The claim of [`budget_follows_capacity`].
+pub const CAPACITY: Claim =
+    Claim("a budget scales with ready replicas per desired replicas, down and up again");
+/// The claim of [`api_dies`].
 pub const AWAY: Claim = Claim(
-    "while the Kubernetes API is away traffic and configuration stand, also for a proxy that comes then, and a label counts when it is back",
+    "while the Kubernetes API is down, traffic and configuration are unchanged, also for a new proxy, and a label applies when it is back",
 );
 
-/// The base of the canaried model, which has most of the traffic.
+/// The base version of the model, which has most of the traffic.
 const BASE: &str = "llama3-70b-v1";
 const CONCURRENCY: usize = 8;
-/// How long pods, loads and pushes may take.
-const SHOWN: Duration = Duration::from_secs(120);
+/// Deadline for pods, loads and pushes.
+const TIMEOUT: Duration = Duration::from_secs(120);
 
-/// A change of pods under load.
+/// The figures of a change of pods under load.
 #[derive(Debug, Clone)]
-pub struct Changed {
-    /// What was typed under load.
-    pub typed: Typed,
+pub struct PodChange {
+    /// The command.
+    pub typed: CommandOutput,
     /// From its start until the last old pod had ended.
     pub took: Duration,
-    /// The pods before.
+    /// Pods before.
     pub before: Vec<String>,
-    /// The pods after.
+    /// Pods after.
     pub after: Vec<String>,
-    /// Requests of the load, all of them answered with 200.
+    /// Requests of the load, all answered with 200.
     pub requests: usize,
 }
 
-/// `kubectl rollout restart` of the base under load.
+/// Runs `kubectl rollout restart` of the base under load.
 ///
 /// # Errors
 /// The claim does not hold.
-pub async fn rollout_fails_nothing(stage: &Stage, sessions: &Sessions) -> Claimed<Changed> {
+pub async fn rollout_fails_nothing(
+    testbed: &Testbed,
+    sessions: &Sessions,
+) -> ClaimResult<PodChange> {
     let line = format!("kubectl rollout restart deploy/{BASE}");
-    changed(ROLLOUT, stage, sessions, &line, |before, after| {
+    changed(ROLLOUT, testbed, sessions, &line, |before, after| {
         after.len() == before.len() && !after.iter().any(|pod| before.contains(pod))
     })
     .await
@@ -66,53 +68,56 @@ pub async fn rollout_fails_nothing(stage: &Stage, sessions: &Sessions) -> Claime
 /// Scales the base to three pods, and under load down to one.
 ///
 /// # Errors
-/// The claim does not hold, also when the pods to come did not serve.
-pub async fn scale_down_fails_nothing(stage: &Stage, sessions: &Sessions) -> Claimed<Changed> {
-    let api = cluster(SCALE, stage)?;
+/// The claim does not hold, also when the additional pods did not serve.
+pub async fn scale_down_fails_nothing(
+    testbed: &Testbed,
+    sessions: &Sessions,
+) -> ClaimResult<PodChange> {
+    let api = cluster(SCALE, testbed)?;
     let up = format!("kubectl scale deploy/{BASE} --replicas=3");
-    SCALE.seen(&up, api.kubectl(&up).await)?;
-    let served = stage.await_status(SHOWN, "three endpoints", |status| {
+    SCALE.require_ok(&up, api.kubectl(&up).await)?;
+    let served = testbed.wait_for_status(TIMEOUT, "three endpoints", |status| {
         status
             .version(MODEL, "v1")
             .is_some_and(|version| version.endpoints.are == 3)
     });
-    SCALE.seen("the pods", served.await)?;
-    SCALE.seen("the push", stage.settled().await)?;
+    SCALE.require_ok("the pods", served.await)?;
+    SCALE.require_ok("the push", testbed.wait_until_settled().await)?;
     let down = format!("kubectl scale deploy/{BASE} --replicas=1");
-    changed(SCALE, stage, sessions, &down, |_, after| after.len() == 1).await
+    changed(SCALE, testbed, sessions, &down, |_, after| after.len() == 1).await
 }
 
-/// Types a line under load and waits until the base's pods are as wanted of (before, now).
+/// Runs a command under load and waits until `done(before, now)` is true for the base's pods.
 async fn changed(
     claim: Claim,
-    stage: &Stage,
+    testbed: &Testbed,
     sessions: &Sessions,
     line: &str,
     done: impl Fn(&[String], &[String]) -> bool,
-) -> Claimed<Changed> {
-    let cluster = cluster(claim, stage)?;
-    let load = Load::start(sessions.load(stage, CONCURRENCY));
+) -> ClaimResult<PodChange> {
+    let cluster = cluster(claim, testbed)?;
+    let load = Load::start(sessions.load(testbed, CONCURRENCY));
     let each_once = usize::try_from(sessions.count()).unwrap_or(usize::MAX);
-    claim.seen("the load", load.wait_for(each_once, SHOWN).await)?;
+    claim.require_ok("the load", load.wait_for(each_once, TIMEOUT).await)?;
     let (before, began) = (cluster.pods_of(BASE), Instant::now());
-    let typed = claim.seen(line, cluster.kubectl(line).await)?;
-    let after = eventually(SHOWN, "the old pods to have ended", async || {
+    let typed = claim.require_ok(line, cluster.kubectl(line).await)?;
+    let after = eventually(TIMEOUT, "the old pods to have ended", async || {
         let now = cluster.pods_of(BASE);
         if done(&before, &now) {
             return Ok(now);
         }
         Err(format!("{before:?} became {now:?}"))
     });
-    let after = claim.seen("the pods", after.await)?;
+    let after = claim.require_ok("the pods", after.await)?;
     let took = began.elapsed();
-    claim.seen("the load", load.wait_for(each_once, SHOWN).await)?;
+    claim.require_ok("the load", load.wait_for(each_once, TIMEOUT).await)?;
     let report = load.stop().await;
     all_answered(claim, &report)?;
     let flips = report.flips();
     claim.ensure(flips.is_empty(), || {
         format!("{} sessions changed their version", flips.len())
     })?;
-    Ok(Changed {
+    Ok(PodChange {
         typed,
         took,
         before,
@@ -121,39 +126,39 @@ async fn changed(
     })
 }
 
-/// How a budget followed capacity.
+/// The figures of a budget that follows capacity.
 #[derive(Debug, Clone)]
-pub struct Followed {
-    /// `x-ratelimit-limit-tokens` while every replica that is wanted is ready.
+pub struct CapacityChange {
+    /// `x-ratelimit-limit-tokens` while all desired replicas are ready.
     pub full: u64,
-    /// What asked for a replica that finds no room.
-    pub up: Typed,
-    /// The limit then.
+    /// The command that asks for a replica that the cluster cannot run.
+    pub up: CommandOutput,
+    /// The limit after it.
     pub half: u64,
-    /// From the end of that command until an answer showed it.
+    /// From the end of that command to the first response with that limit.
     pub shrunk: Duration,
-    /// What took the replica back.
-    pub down: Typed,
-    /// From the end of that command until an answer showed the whole limit again.
+    /// The command that removes the replica.
+    pub down: CommandOutput,
+    /// From the end of that command to the first response with the full limit.
     pub back: Duration,
 }
 
-/// Wants two replicas where there is room for one: half of the capacity that the budget was written for. Then one.
+/// Asks for two replicas where only one can run, which halves the capacity of the budget; then for one.
 ///
 /// # Errors
 /// The claim does not hold.
-pub async fn budget_follows_capacity(stage: &Stage) -> Claimed<Followed> {
-    let api = cluster(CAPACITY, stage)?;
-    let full = limit(stage, "capacity-0").await?;
+pub async fn budget_follows_capacity(testbed: &Testbed) -> ClaimResult<CapacityChange> {
+    let api = cluster(CAPACITY, testbed)?;
+    let full = limit(testbed, "capacity-0").await?;
     api.set_full(true);
     let up = format!("kubectl scale deploy/{FREE} --replicas=2");
-    let up = CAPACITY.seen(&up, api.kubectl(&up).await)?;
-    let shrunk = limit_becomes(stage, 50, full / 2).await?;
+    let up = CAPACITY.require_ok(&up, api.kubectl(&up).await)?;
+    let shrunk = limit_becomes(testbed, 50, full / 2).await?;
     let down = format!("kubectl scale deploy/{FREE} --replicas=1");
-    let down = CAPACITY.seen(&down, api.kubectl(&down).await)?;
-    let back = limit_becomes(stage, 100, full).await?;
+    let down = CAPACITY.require_ok(&down, api.kubectl(&down).await)?;
+    let back = limit_becomes(testbed, 100, full).await?;
     api.set_full(false);
-    Ok(Followed {
+    Ok(CapacityChange {
         full,
         up,
         half: full / 2,
@@ -163,107 +168,108 @@ pub async fn budget_follows_capacity(stage: &Stage) -> Claimed<Followed> {
     })
 }
 
-/// After how long the limit that answers tell is as wanted.
-async fn limit_becomes(stage: &Stage, percent: u16, wanted: u64) -> Claimed<Duration> {
+/// The time until responses show the expected limit.
+async fn limit_becomes(testbed: &Testbed, percent: u16, expected: u64) -> ClaimResult<Duration> {
     let began = Instant::now();
-    let scaled = stage.await_status(SHOWN, "the budget's scale", |status| {
+    let scaled = testbed.wait_for_status(TIMEOUT, "the budget's scale", |status| {
         status
             .model(FREE)
             .is_some_and(|model| model.scale_percent == percent)
     });
-    CAPACITY.seen("status", scaled.await)?;
-    let mut asked = 0;
-    let shown = eventually(SHOWN, "the limit in an answer", async || {
-        asked += 1;
-        // Each has a bucket of its own: nobody runs out by asking.
-        let seen = limit(stage, &format!("capacity-{percent}-{asked}")).await;
+    CAPACITY.require_ok("status", scaled.await)?;
+    let mut probes = 0;
+    let shown = eventually(TIMEOUT, "the limit in an answer", async || {
+        probes += 1;
+        // Each request uses a new tenant, so that no bucket is exhausted by the probes.
+        let seen = limit(testbed, &format!("capacity-{percent}-{probes}")).await;
         let seen = seen.map_err(|broken| broken.why)?;
-        if seen == wanted {
+        if seen == expected {
             return Ok(());
         }
-        Err(format!("{seen}, not {wanted}"))
+        Err(format!("the limit is {seen}, expected {expected}"))
     });
-    CAPACITY.seen("the limit", shown.await)?;
+    CAPACITY.require_ok("the limit", shown.await)?;
     Ok(began.elapsed())
 }
 
-/// What an answer says the tenant's bucket holds.
-async fn limit(stage: &Stage, tenant: &str) -> Claimed<u64> {
+/// The capacity of the tenant's bucket, from a response.
+async fn limit(testbed: &Testbed, tenant: &str) -> ClaimResult<u64> {
     let request = OpenAiRequest::chat(FREE)
         .max_tokens(4)
         .header("x-tenant-id", tenant);
-    let reply = CAPACITY.seen("a request", stage.send(&request).await)?;
+    let reply = CAPACITY.require_ok("a request", testbed.send(&request).await)?;
     CAPACITY.ensure(reply.status == 200, || {
         format!("{} {}", reply.status, reply.text())
     })?;
-    let told = reply.header("x-ratelimit-limit-tokens");
-    CAPACITY.found("a limit", told.and_then(|value| value.parse().ok()))
+    let limit = reply.header("x-ratelimit-limit-tokens");
+    CAPACITY.require_some("a limit", limit.and_then(|value| value.parse().ok()))
 }
 
-/// How traffic and configuration fared without an API.
+/// The figures of an outage of the API.
 #[derive(Debug, Clone)]
-pub struct Stood {
-    /// Requests answered with 200 while it was away.
+pub struct ApiOutage {
+    /// Requests answered with 200 during the outage.
     pub during: usize,
-    /// For how long it was away.
+    /// Duration of the outage.
     pub away: Duration,
-    /// What `status` says meanwhile.
-    pub said: String,
-    /// How long a proxy that came meanwhile took until it answered.
+    /// The message in `status` during the outage.
+    pub message: String,
+    /// Time until an Envoy that started during the outage served a request.
     pub joined: Duration,
-    /// What was typed when it was back.
+    /// The command after the outage.
     pub edit: String,
-    /// From the end of that edit to its ACK by every Envoy.
+    /// From the end of that command to the ACK of every Envoy.
     pub acked: Duration,
-    /// Requests of the whole load, all of them answered with 200.
+    /// Requests of the whole load, all answered with 200.
     pub requests: usize,
 }
 
-/// Kills the API server (`kill -9`) under load; starts it again after `requests` more answers, and edits the label to
-/// `percent`.
+/// Kills the API server (`kill -9`) under load, restarts it after `requests` more responses, and edits the label to `percent`.
 ///
 /// # Errors
 /// The claim does not hold.
 pub async fn api_dies(
-    stage: &mut Stage,
+    testbed: &mut Testbed,
     sessions: &Sessions,
     requests: usize,
     percent: u32,
-) -> Claimed<Stood> {
-    let load = Load::start(sessions.load(stage, CONCURRENCY));
-    AWAY.seen("the load", load.wait_for(requests, SHOWN).await)?;
-    let api = AWAY.found("a Kubernetes API", stage.cluster_mut())?;
-    AWAY.seen("the kill", api.kube_mut().kill_api())?;
+) -> ClaimResult<ApiOutage> {
+    let load = Load::start(sessions.load(testbed, CONCURRENCY));
+    AWAY.require_ok("the load", load.wait_for(requests, TIMEOUT).await)?;
+    let api = AWAY.require_some("a Kubernetes API", testbed.cluster_mut())?;
+    AWAY.require_ok("the kill", api.kube_mut().kill_api())?;
     let (dead, at_kill) = (Instant::now(), load.len());
-    let said = stage.await_status(SHOWN, "status to tell", |status| {
+    let reported = testbed.wait_for_status(TIMEOUT, "status to report the outage", |status| {
         status.problems_of("KubernetesApi").next().is_some()
     });
-    let said = AWAY.seen("status", said.await)?;
-    let said = said.problems_of("KubernetesApi").next();
-    let said = said.map(|problem| problem.message.clone());
-    let joined = newcomer_is_served(stage).await?;
-    AWAY.seen("the load", load.wait_for(requests, SHOWN).await)?;
+    let status = AWAY.require_ok("status", reported.await)?;
+    let problem = status.problems_of("KubernetesApi").next();
+    let message = problem.map(|problem| problem.message.clone());
+    let joined = newcomer_is_served(testbed).await?;
+    AWAY.require_ok("the load", load.wait_for(requests, TIMEOUT).await)?;
     let (during, away) = (load.len() - at_kill, dead.elapsed());
 
-    let api = AWAY.found("a Kubernetes API", stage.cluster_mut())?;
-    AWAY.seen("the restart", api.kube_mut().start_api().await)?;
+    let api = AWAY.require_some("a Kubernetes API", testbed.cluster_mut())?;
+    AWAY.require_ok("the restart", api.kube_mut().start_api().await)?;
     let weight = percent.to_string();
     let line = format!("kubectl label deploy/{WORKLOAD} canary-weight={weight} --overwrite");
-    let edited = stage.label(WORKLOAD, "canary-weight", Some(&weight)).await;
-    AWAY.seen(&line, edited)?;
+    let edited = testbed
+        .label(WORKLOAD, "canary-weight", Some(&weight))
+        .await;
+    AWAY.require_ok(&line, edited)?;
     let began = Instant::now();
-    let acked = stage.await_status(SHOWN, "every Envoy to ack the edit", |status| {
+    let acked = testbed.wait_for_status(TIMEOUT, "every Envoy to ack the edit", |status| {
         status.all_acked(MODEL, CANARY, f64::from(percent))
     });
-    AWAY.seen("the edit", acked.await)?;
+    AWAY.require_ok("the edit", acked.await)?;
     let acked = began.elapsed();
-    AWAY.seen("the load", load.wait_for(requests, SHOWN).await)?;
+    AWAY.require_ok("the load", load.wait_for(requests, TIMEOUT).await)?;
     let report = load.stop().await;
     all_answered(AWAY, &report)?;
-    Ok(Stood {
+    Ok(ApiOutage {
         during,
         away,
-        said: AWAY.found("what status said", said)?,
+        message: AWAY.require_some("the message in status", message)?,
         joined,
         edit: line,
         acked,
@@ -271,12 +277,14 @@ pub async fn api_dies(
     })
 }
 
-/// Starts one more Envoy, asks it for an answer, and ends it.
-async fn newcomer_is_served(stage: &mut Stage) -> Claimed<Duration> {
+/// Starts another Envoy, sends a request through it, and ends it.
+async fn newcomer_is_served(testbed: &mut Testbed) -> ClaimResult<Duration> {
     let began = Instant::now();
-    let url = AWAY.seen("another Envoy", stage.add_envoy().await)?.url();
-    let (url, client) = (url.to_owned(), stage.client());
-    let answered = eventually(SHOWN, "an answer through it", async || {
+    let url = AWAY
+        .require_ok("another Envoy", testbed.add_envoy().await)?
+        .url();
+    let (url, client) = (url.to_owned(), testbed.client());
+    let answered = eventually(TIMEOUT, "an answer through it", async || {
         let request = OpenAiRequest::chat(MODEL).header("x-tenant-id", "newcomer");
         match client.send(request.to(&url)).await {
             Ok(reply) if reply.status == 200 => Ok(()),
@@ -284,13 +292,13 @@ async fn newcomer_is_served(stage: &mut Stage) -> Claimed<Duration> {
             Err(error) => Err(error.to_string()),
         }
     });
-    AWAY.seen("another Envoy", answered.await)?;
+    AWAY.require_ok("another Envoy", answered.await)?;
     let took = began.elapsed();
-    stage.envoys_mut().pop();
-    let left = stage.envoys().len();
-    let gone = stage.await_status(SHOWN, "it to be gone", |status| {
+    testbed.envoys_mut().pop();
+    let left = testbed.envoys().len();
+    let gone = testbed.wait_for_status(TIMEOUT, "it to be gone", |status| {
         status.proxies.len() == left
     });
-    AWAY.seen("another Envoy", gone.await)?;
+    AWAY.require_ok("another Envoy", gone.await)?;
     Ok(took)
 }

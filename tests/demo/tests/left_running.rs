@@ -1,5 +1,5 @@
-//! `make up`, `make up-k8s`, `make down` and `make down-k8s`, by the program that they run: what is left running is what is
-//! printed, and nothing of it is left after.
+//! `make up`, `make up-k8s`, `make down` and `make down-k8s`, through their program: all printed commands work while the processes
+//! run, and `down` leaves nothing behind.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::collections::BTreeSet;
@@ -11,18 +11,18 @@ use std::time::Duration;
 use headgate_testkit::client::{HttpClient, OpenAiRequest};
 use headgate_testkit::deadline::eventually;
 use headgate_testkit::ports::free_addr;
-use headgate_testkit::stage::tools;
+use headgate_testkit::testbed::artifacts;
 use tempfile::TempDir;
 
 const SOON: Duration = Duration::from_secs(30);
 
-/// A world that is left running, at addresses of its own.
-struct Left {
+/// A background environment with its own addresses.
+struct Background {
     state: TempDir,
     addresses: Vec<(&'static str, Vec<SocketAddr>)>,
 }
 
-impl Left {
+impl Background {
     fn new() -> Self {
         let free = |n: usize| (0..n).map(|_| free_addr().unwrap()).collect();
         let addresses = [
@@ -53,26 +53,29 @@ impl Left {
             .unwrap()
     }
 
-    /// Runs it, and it does what it should; what it says.
-    fn does(&self, words: &[&str]) -> String {
+    /// Runs the program, which must succeed. Returns its output.
+    fn succeeds(&self, words: &[&str]) -> String {
         let out = self.run(words);
-        let (said, error) = (text(&out.stdout), text(&out.stderr));
-        assert!(out.status.success(), "{words:?}: {said}{error}");
-        said
+        let (output, error) = (text(&out.stdout), text(&out.stderr));
+        assert!(out.status.success(), "{words:?}: {output}{error}");
+        output
     }
 
     fn address(&self, name: &str) -> SocketAddr {
-        let found = self.addresses.iter().find(|(known, _)| *known == name);
+        let found = self
+            .addresses
+            .iter()
+            .find(|(variable, _)| *variable == name);
         found.unwrap().1[0]
     }
 
-    /// What runs, by the files that remember it, and everything that was started by it.
+    /// All running processes, from the recorded PIDs, with their children.
     fn processes(&self) -> BTreeSet<u32> {
         let mut all = BTreeSet::new();
         for file in files_below(self.state.path()) {
             if file.extension().is_some_and(|end| end == "pid") {
-                let known = std::fs::read_to_string(file).unwrap();
-                let pid = known.split_whitespace().next().unwrap();
+                let record = std::fs::read_to_string(file).unwrap();
+                let pid = record.split_whitespace().next().unwrap();
                 all.extend(family(pid.parse().unwrap()));
             }
         }
@@ -80,8 +83,8 @@ impl Left {
     }
 }
 
-/// Whatever becomes of a test, nothing is left.
-impl Drop for Left {
+/// Also a failed test leaves no process behind.
+impl Drop for Background {
     fn drop(&mut self) {
         self.run(&["down"]);
     }
@@ -103,10 +106,10 @@ fn files_below(dir: &Path) -> Vec<PathBuf> {
     found
 }
 
-/// Who started a process that runs; one that has ended and was not fetched by that one does not.
+/// The parent of a running process; `None` for one that has exited, also if it is a zombie.
 fn parent(pid: u32) -> Option<u32> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The name, in parentheses, may hold anything; after it come the state and the parent.
+    // The name, in parentheses, may contain any character; state and parent follow.
     let (_, rest) = stat.rsplit_once(')')?;
     let mut fields = rest.split_whitespace();
     match fields.next()? {
@@ -115,7 +118,7 @@ fn parent(pid: u32) -> Option<u32> {
     }
 }
 
-/// A process that runs, and those that it started.
+/// A running process and its descendants.
 fn family(pid: u32) -> BTreeSet<u32> {
     let all = std::fs::read_dir("/proc").unwrap().flatten();
     let all = all.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
@@ -124,22 +127,22 @@ fn family(pid: u32) -> BTreeSet<u32> {
     below.chain(parent(pid).map(|_| pid)).collect()
 }
 
-/// Everything that ran is gone, and every address is free.
-async fn nothing_is_left(left: &Left, ran: &BTreeSet<u32>) {
+/// Waits until every process is gone, and checks that every address is free.
+async fn nothing_is_left(background: &Background, ran: &BTreeSet<u32>) {
     eventually(SOON, "every process to be gone", async || {
         let alive: Vec<&u32> = ran.iter().filter(|pid| parent(**pid).is_some()).collect();
         alive.is_empty().then_some(()).ok_or(format!("{alive:?}"))
     })
     .await
     .unwrap();
-    for address in left.addresses.iter().flat_map(|(_, all)| all) {
+    for address in background.addresses.iter().flat_map(|(_, all)| all) {
         TcpListener::bind(address).unwrap();
     }
 }
 
-/// A model answers through Envoy.
-async fn serves(left: &Left) {
-    let url = format!("http://{}", left.address("HEADGATE_ENVOY_ADDRESS"));
+/// Checks that a model responds through Envoy.
+async fn serves(background: &Background) {
+    let url = format!("http://{}", background.address("HEADGATE_ENVOY_ADDRESS"));
     let request = OpenAiRequest::chat("llama3-70b").max_tokens(16);
     let reply = HttpClient::new().send(request.to(&url)).await.unwrap();
     assert_eq!(reply.status, 200, "{}", reply.text());
@@ -147,22 +150,22 @@ async fn serves(left: &Left) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_make_up_k8s_starts_is_there_to_be_played_with_and_make_down_k8s_ends_all_of_it() {
-    let left = Left::new();
-    let said = left.does(&["up", "--kubernetes"]);
-    let ran = left.processes();
-    // The cluster with etcd, API server and controllers, the control plane, Envoy.
+async fn make_up_k8s_starts_a_usable_environment_and_make_down_k8s_ends_all_of_it() {
+    let background = Background::new();
+    let output = background.succeeds(&["up", "--kubernetes"]);
+    let ran = background.processes();
+    // The cluster with etcd, API server and controllers, the control plane, and Envoy.
     assert_eq!(ran.len(), 6, "{ran:?}");
-    serves(&left).await;
+    serves(&background).await;
 
-    // As a person does: the line that it says to type, then what one wants to know.
-    let export = said
+    // As a user does: the printed export line, then some commands.
+    let export = output
         .lines()
         .find(|line| line.trim_start().starts_with("export KUBECONFIG="));
     let script = format!(
         "{}\nkubectl label deploy/llama3-70b-v2 canary-weight=50 --overwrite\nkubectl get deploy -L canary-weight\n\
          kubectl wait --for=condition=Programmed tokenbucketpolicies --all --timeout=60s\nheadgate status llama3-70b",
-        export.unwrap_or_else(|| panic!("{said}"))
+        export.unwrap_or_else(|| panic!("{output}"))
     );
     let typed = Command::new("bash")
         .args(["-euc", &script])
@@ -179,44 +182,48 @@ async fn what_make_up_k8s_starts_is_there_to_be_played_with_and_make_down_k8s_en
         assert!(shown.contains(part), "{part} in {shown}");
     }
 
-    // It is not started twice, nor something else in its place.
-    assert!(left.does(&["up", "--kubernetes"]).contains("up already"));
-    assert_eq!(left.processes(), ran);
-    let other = left.run(&["up"]);
+    // `up` starts it neither twice nor with another source.
+    assert!(
+        background
+            .succeeds(&["up", "--kubernetes"])
+            .contains("Already running")
+    );
+    assert_eq!(background.processes(), ran);
+    let other = background.run(&["up"]);
     assert!(
         !other.status.success() && text(&other.stderr).contains("make down"),
         "{other:?}"
     );
-    let story = left.run(&["--kubernetes"]);
+    let demo = background.run(&["--kubernetes"]);
     assert!(
-        !story.status.success() && text(&story.stderr).contains("make down"),
-        "{story:?}"
+        !demo.status.success() && text(&demo.stderr).contains("make down"),
+        "{demo:?}"
     );
 
     assert_eq!(
-        left.does(&["down"]).trim(),
+        background.succeeds(&["down"]).trim(),
         "Ended: envoy, headgate, cluster."
     );
-    nothing_is_left(&left, &ran).await;
-    assert_eq!(left.does(&["down"]).trim(), "Nothing was up.");
+    nothing_is_left(&background, &ran).await;
+    assert_eq!(background.succeeds(&["down"]).trim(), "Nothing is running.");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_make_up_starts_serves_until_make_down_ends_all_of_it() {
-    let left = Left::new();
-    left.does(&["up"]);
-    let ran = left.processes();
+async fn make_up_starts_a_serving_environment_and_make_down_ends_all_of_it() {
+    let background = Background::new();
+    background.succeeds(&["up"]);
+    let ran = background.processes();
     assert_eq!(ran.len(), 3, "{ran:?}");
-    serves(&left).await;
-    assert!(left.does(&["up"]).contains("up already"));
-    // Half of it is no world: what is left of it is ended before another one is started.
-    let envoy = files_below(left.state.path());
+    serves(&background).await;
+    assert!(background.succeeds(&["up"]).contains("Already running"));
+    // A part of the environment is an error: it must be ended before another start.
+    let envoy = files_below(background.state.path());
     let envoy = envoy
         .iter()
         .find(|file| file.ends_with("envoy.pid"))
         .unwrap();
-    let known = std::fs::read_to_string(envoy).unwrap();
-    let pid = known.split_whitespace().next().unwrap();
+    let record = std::fs::read_to_string(envoy).unwrap();
+    let pid = record.split_whitespace().next().unwrap();
     assert!(
         Command::new("kill")
             .args(["-KILL", pid])
@@ -225,20 +232,23 @@ async fn what_make_up_starts_serves_until_make_down_ends_all_of_it() {
             .success()
     );
     let again = eventually(SOON, "the half to be noticed", async || {
-        let again = left.run(&["up"]);
+        let again = background.run(&["up"]);
         (!again.status.success())
             .then(|| text(&again.stderr))
             .ok_or("it is up")
     });
     let again = again.await.unwrap();
     assert!(again.contains("models and headgate"), "{again}");
-    assert_eq!(left.does(&["down"]).trim(), "Ended: headgate, models.");
-    nothing_is_left(&left, &ran).await;
+    assert_eq!(
+        background.succeeds(&["down"]).trim(),
+        "Ended: headgate, models."
+    );
+    nothing_is_left(&background, &ran).await;
 }
 
-/// The recipes, as make would run them.
+/// The recipes of the Makefile.
 #[test]
-fn make_runs_the_program_that_is_tested_here() {
+fn make_runs_the_tested_program() {
     for (target, wanted) in [
         ("up", "headgate-demo up"),
         ("up-k8s", "headgate-demo up --kubernetes"),
@@ -248,7 +258,7 @@ fn make_runs_the_program_that_is_tested_here() {
     ] {
         let dry = Command::new("make")
             .args(["--dry-run", target])
-            .current_dir(tools::checkout().unwrap())
+            .current_dir(artifacts::checkout().unwrap())
             .output()
             .unwrap();
         let lines = text(&dry.stdout);

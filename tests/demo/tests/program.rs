@@ -1,7 +1,6 @@
-//! `headgate-demo` as people run it: the story with its exit code, and `up`, what it prints, and `down`.
+//! The program `headgate-demo`: the demo with its exit code, and `up`, its output, and `down`.
 //!
-//! Invariant: each test has addresses and a state directory of its own, and ends by `down` what `up` left running, also when
-//! it fails.
+//! Invariant: each test has its own addresses and state directory, and ends with `down`, also when it fails.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::net::{SocketAddr, TcpListener};
@@ -17,10 +16,10 @@ use tempfile::TempDir;
 
 const SOON: Duration = Duration::from_secs(30);
 
-/// One demo at a time: how long the story takes is judged.
+/// One demo at a time, because its duration is a claim.
 static ALONE: Mutex<()> = Mutex::new(());
 
-/// Where one demo listens and keeps its files.
+/// Addresses and state directory of one demo.
 struct Home {
     state: TempDir,
     addresses: Vec<(&'static str, Vec<SocketAddr>)>,
@@ -40,7 +39,7 @@ impl Home {
         Self {
             state: tempfile::tempdir().unwrap(),
             addresses: addresses.map(|(name, n)| (name, free(n))).into(),
-            // A test that failed has cleaned up as well.
+            // A failed test has cleaned up as well.
             _alone: ALONE.lock().unwrap_or_else(PoisonError::into_inner),
         }
     }
@@ -55,35 +54,35 @@ impl Home {
         command.output().unwrap()
     }
 
-    /// Runs it; what it says, once it has succeeded.
+    /// Runs the program, which must succeed. Returns its output.
     #[track_caller]
-    fn told(&self, args: &[&str]) -> String {
+    fn succeeds(&self, args: &[&str]) -> String {
         let output = self.run(args);
         let text = text(&output);
         assert!(output.status.success(), "{args:?}: {text}");
         text
     }
 
-    /// Runs it; what it says, once it has failed.
+    /// Runs the program, which must fail. Returns its output.
     #[track_caller]
-    fn refused(&self, args: &[&str]) -> String {
+    fn fails(&self, args: &[&str]) -> String {
         let output = self.run(args);
         let text = text(&output);
         assert_eq!(output.status.code(), Some(1), "{args:?}: {text}");
         text
     }
 
-    /// The file that remembers a part.
+    /// The file that records a process.
     fn pid_file(&self, part: &str) -> PathBuf {
         let demos = self.state.path().join("headgate-demo");
-        let worlds: Vec<_> = std::fs::read_dir(demos).unwrap().collect();
-        let [Ok(world)] = worlds.as_slice() else {
-            panic!("{worlds:?}")
+        let directories: Vec<_> = std::fs::read_dir(demos).unwrap().collect();
+        let [Ok(directories)] = directories.as_slice() else {
+            panic!("{directories:?}")
         };
-        world.path().join(format!("{part}.pid"))
+        directories.path().join(format!("{part}.pid"))
     }
 
-    /// That nothing listens any more.
+    /// Asserts that nothing listens any more.
     #[track_caller]
     fn assert_free(&self) {
         for (name, addresses) in &self.addresses {
@@ -107,7 +106,7 @@ fn text(output: &Output) -> String {
         .concat()
 }
 
-/// The commands among what `up` prints to try, each of them whole.
+/// The complete commands in the output of `up`.
 fn commands(up: &str) -> Vec<String> {
     let (_, tries) = up.split_once("\nTry:\n").unwrap();
     let (tries, _) = tries.split_once("\n\n").unwrap();
@@ -120,9 +119,9 @@ fn commands(up: &str) -> Vec<String> {
         .collect()
 }
 
-/// Runs a line as a person would.
+/// Runs a line with a shell.
 #[track_caller]
-fn typed(line: &str) -> String {
+fn shell(line: &str) -> String {
     let output = Command::new("sh").args(["-c", line]).output().unwrap();
     let text = text(&output);
     assert!(output.status.success(), "{line}: {text}");
@@ -130,47 +129,47 @@ fn typed(line: &str) -> String {
 }
 
 #[test]
-fn the_whole_story_holds_exits_with_0_and_takes_less_than_two_minutes() {
+fn the_demo_passes_and_takes_less_than_two_minutes() {
     let home = Home::new();
-    let story = home.told(&[]);
-    assert!(story.contains("Every claim holds."), "{story}");
-    assert!(!story.contains("[FAILED]"), "{story}");
-    // The last chapter, and what is judged after it.
-    assert!(story.contains("8. The control plane, killed"), "{story}");
+    let output = home.succeeds(&[]);
+    assert!(output.contains("Every claim holds."), "{output}");
+    assert!(!output.contains("[FAILED]"), "{output}");
+    // The last section, and the claim after it.
+    assert!(output.contains("8. Kill the control plane"), "{output}");
     assert!(
-        story.contains("[ok] the whole story takes less than two minutes"),
-        "{story}"
+        output.contains("[ok] the whole demo takes less than two minutes"),
+        "{output}"
     );
     home.assert_free();
-    let took = story.lines().last().unwrap();
+    let took = output.lines().last().unwrap();
     headgate_testkit::measured!("{took}");
 }
 
 #[tokio::test]
-async fn up_leaves_running_what_its_lines_can_be_tried_on_and_down_ends_it() {
+async fn the_printed_commands_of_up_work_and_down_ends_everything() {
     let home = Home::new();
-    let up = home.told(&["up"]);
+    let up = home.succeeds(&["up"]);
     let commands = commands(&up);
     let [session, spend, weigh, status, syncz] = commands.as_slice() else {
         panic!("{commands:#?}")
     };
-    let first = typed(session);
+    let first = shell(session);
     assert!(first.contains("x-model: llama3-70b"), "{first}");
     assert!(first.contains("x-model-version: v"), "{first}");
-    assert_eq!(typed(session), first, "the same version on every turn");
-    // As the comment above it says: five times 400 of 2000 tokens, and the sixth is refused.
+    assert_eq!(shell(session), first, "the same version on every turn");
+    // As the comment above it says: five requests of 400 of the 2000 tokens, and the sixth is refused.
     for _ in 0..5 {
-        let spent = typed(spend);
+        let spent = shell(spend);
         assert!(spent.contains("HTTP/1.1 200"), "{spent}");
     }
-    let refused = typed(spend);
+    let refused = shell(spend);
     assert!(
         refused.contains("HTTP/1.1 429") && refused.contains("retry-after"),
         "{refused}"
     );
-    typed(weigh);
+    shell(weigh);
     let acked = eventually(SOON, "the new weight to be acked", async || {
-        let page: serde_json::Value = serde_json::from_str(&typed(syncz)).unwrap();
+        let page: serde_json::Value = serde_json::from_str(&shell(syncz)).unwrap();
         let models = page["models"].as_array().unwrap();
         let llama = models.iter().find(|m| m["model"] == "llama3-70b").unwrap();
         match llama["versions"][1]["weightAcked"]["envoy-0"].as_f64() {
@@ -179,26 +178,26 @@ async fn up_leaves_running_what_its_lines_can_be_tried_on_and_down_ends_it() {
         }
     });
     acked.await.unwrap();
-    let shown = typed(status);
+    let shown = shell(status);
     assert!(shown.contains("v1 50 %, v2 50 %"), "{shown}");
 
-    let again = home.told(&["up"]);
-    assert!(again.contains("It is up already."), "{again}");
-    let meanwhile = home.refused(&[]);
-    assert!(meanwhile.contains("`make down` ends it"), "{meanwhile}");
-    let down = home.told(&["down"]);
+    let again = home.succeeds(&["up"]);
+    assert!(again.contains("Already running."), "{again}");
+    let meanwhile = home.fails(&[]);
+    assert!(meanwhile.contains("end it with `make down`"), "{meanwhile}");
+    let down = home.succeeds(&["down"]);
     assert!(down.contains("Ended: envoy, headgate, models."), "{down}");
     home.assert_free();
-    let nothing = home.told(&["down"]);
-    assert!(nothing.contains("Nothing was up."), "{nothing}");
+    let nothing = home.succeeds(&["down"]);
+    assert!(nothing.contains("Nothing is running."), "{nothing}");
 }
 
 #[tokio::test]
-async fn what_is_half_up_is_said_to_be_and_down_ends_the_rest() {
+async fn a_partly_running_environment_is_reported_and_down_ends_the_rest() {
     let home = Home::new();
-    home.told(&["up"]);
-    let known = std::fs::read_to_string(home.pid_file("envoy")).unwrap();
-    let (pid, _) = known.split_once(' ').unwrap();
+    home.succeeds(&["up"]);
+    let record = std::fs::read_to_string(home.pid_file("envoy")).unwrap();
+    let (pid, _) = record.split_once(' ').unwrap();
     let pid = Pid::from_raw(pid.parse().unwrap()).unwrap();
     kill_process(pid, Signal::KILL).unwrap();
     let traffic = home.addresses[2].1[0];
@@ -206,23 +205,23 @@ async fn what_is_half_up_is_said_to_be_and_down_ends_the_rest() {
         TcpListener::bind(traffic)
     });
     drop(gone.await.unwrap());
-    let half = home.refused(&["up"]);
+    let half = home.fails(&["up"]);
     assert!(
-        half.contains("(models and headgate): `make down` ends them"),
+        half.contains("(models and headgate); end them with `make down`"),
         "{half}"
     );
-    let down = home.told(&["down"]);
+    let down = home.succeeds(&["down"]);
     assert!(down.contains("Ended: headgate, models."), "{down}");
     home.assert_free();
 }
 
 #[test]
-fn a_taken_address_fails_it_and_is_named_with_the_variable_that_moves_it() {
+fn the_error_for_an_occupied_address_names_its_variable() {
     let home = Home::new();
     let (_, envoy) = &home.addresses[2];
     let _holder = TcpListener::bind(envoy[0]).unwrap();
     for args in [&[][..], &["up"]] {
-        let why = home.refused(args);
+        let why = home.fails(args);
         assert!(why.contains("HEADGATE_ENVOY_ADDRESS"), "{args:?}: {why}");
     }
 }

@@ -1,6 +1,6 @@
-//! End-to-end tests on a real Envoy, each on a world of its own; what they share is in `headgate-testkit`.
+//! End-to-end tests on a real Envoy, each with its own testbed; shared code is in `headgate-testkit`.
 //!
-//! | files | what they hold |
+//! | files | content |
 //! |---|---|
-//! | `tests/story_*.rs` | each line of the demo, by the demo's own claims |
-//! | `tests/robustness/` | what must hold when things go wrong or change under load, one program |
+//! | `tests/demo_*.rs` | the demo's claims, checked by the demo's own functions |
+//! | `tests/robustness/` | behaviour under faults and under changes with load, one program |

@@ -1,23 +1,23 @@
-//! Waiting for an event, with an end and a reason.
+//! Polling for a condition, with a deadline and a reason.
 //!
-//! Invariant: a wait ends with what was awaited or with a [`TimedOut`] that says what was awaited, how long,
-//! and what was seen last. A probe that hangs is cut at the deadline.
+//! Invariant: a wait ends with the value or with a [`TimedOut`] that names the condition, the deadline and the last reason.
+//! A probe that hangs is cancelled at the deadline.
 
 use std::fmt;
 use std::time::{Duration, Instant};
 
-/// Time between two probes: short enough for measuring pushes, long enough to leave the core to what is awaited.
+/// Interval between two probes: short enough to time configuration pushes, long enough to leave the CPU to the programs under test.
 const PROBE_EVERY: Duration = Duration::from_millis(10);
 
-/// The event did not come in time. `Debug` reads like `Display`, so that `unwrap` tells the story.
+/// The condition did not hold in time. `Debug` prints as `Display`, so that `unwrap` shows a readable message.
 #[derive(Clone, PartialEq, Eq, thiserror::Error)]
-#[error("not within {within:?}: {what}; last seen: {last}")]
+#[error("timed out after {within:?} waiting for {what}; last result: {last}")]
 pub struct TimedOut {
-    /// What was awaited.
+    /// The condition.
     pub what: String,
-    /// How long.
+    /// The deadline.
     pub within: Duration,
-    /// The last probe's reason for saying no.
+    /// The last error of the probe.
     pub last: String,
 }
 
@@ -27,7 +27,7 @@ impl fmt::Debug for TimedOut {
     }
 }
 
-/// Probes until `probe` answers `Ok`, at least once, at most for `within`.
+/// Calls `probe` until it returns `Ok`: at least once, at most for `within`.
 ///
 /// # Errors
 /// [`TimedOut`] with the last `Err` of the probe.
@@ -50,7 +50,7 @@ pub async fn eventually<T, E: fmt::Display>(
     mut probe: impl AsyncFnMut() -> Result<T, E>,
 ) -> Result<T, TimedOut> {
     let deadline = Instant::now() + within;
-    let mut last = String::from("no probe came back");
+    let mut last = String::from("no probe finished");
     loop {
         let left = deadline.saturating_duration_since(Instant::now());
         match tokio::time::timeout(left, probe()).await {
@@ -80,7 +80,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_timeout_says_what_was_awaited_and_seen_last() {
+    async fn a_timeout_names_the_condition_and_the_last_reason() {
         let error = eventually(Duration::from_millis(30), "the moon", async || {
             Err::<(), _>("clouds")
         })
@@ -88,17 +88,17 @@ mod tests {
         .unwrap_err();
         assert_eq!(
             error.to_string(),
-            "not within 30ms: the moon; last seen: clouds"
+            "timed out after 30ms waiting for the moon; last result: clouds"
         );
     }
 
     #[tokio::test]
-    async fn a_probe_that_hangs_is_cut_at_the_deadline() {
+    async fn a_probe_that_hangs_is_cancelled_at_the_deadline() {
         let error = eventually(Duration::from_millis(30), "an answer", async || {
             std::future::pending::<Result<(), String>>().await
         })
         .await
         .unwrap_err();
-        assert_eq!(error.last, "no probe came back");
+        assert_eq!(error.last, "no probe finished");
     }
 }

@@ -1,4 +1,4 @@
-//! Named pipes: files that block whoever opens them.
+//! Named pipes: files that block their reader.
 
 use std::path::Path;
 use std::process::Command;
@@ -6,7 +6,7 @@ use std::process::Command;
 /// Makes a named pipe.
 ///
 /// # Panics
-/// If it cannot be made.
+/// When it cannot be made.
 #[allow(clippy::expect_used)]
 pub fn make(path: &Path) {
     let made = Command::new("mkfifo").arg(path).status();

@@ -1,21 +1,31 @@
-//! What every end-to-end test, the demo and the bench stand on: things that start, drive and watch the
-//! real parts, and the few statistics that judge what they did.
+//! Tools of the end-to-end tests, the demo and the bench: launchers of real programs, scripted counterparts, and measurements.
 //!
-//! Place in the flow: outside of it. Nothing that ships depends on this crate; it knows no Headgate crate
-//! either, so a test sees the product only through its wire, its files and its command line.
+//! Place in the flow: outside of it. Nothing that ships depends on this crate. It depends on no Headgate crate either, so a test
+//! sees the product only through its network interfaces, its files and its command line.
 //!
-//! | module | what it is |
-//! |---|---|
-//! | [`mock_model`] | a model server that answers, streams, stalls, aborts and misreports on demand |
-//! | [`envoy`] | a real Envoy with its admin interface |
-//! | [`kube`] | a real Kubernetes API, and the kubelet that a test plays |
-//! | [`process`] | any other child process, with its log |
-//! | [`client`] | OpenAI-style traffic: whole, streamed, cut, and as closed-loop load |
-//! | [`xds_client`] | a scripted proxy that speaks delta and state-of-the-world xDS |
-//! | [`share`] | shares, their 4-sigma bounds, and who moved where |
-//! | [`stage`] | all of it at once: mock models, files, the control plane and Envoys, for one test |
-//! | [`tls`] | TLS in front of a server, with a certificate for any name |
-//! | [`deadline`], [`ports`] | waiting for an event; free loopback ports |
+//! | to get | use | module |
+//! |---|---|---|
+//! | the whole product, ready: mock models, files or a Kubernetes API, `headgate serve`, Envoys | `Testbed::start` | [`testbed`] |
+//! | the `headgate` process alone, its status page, its files | `ControlPlane`, `Status`, `Files` | [`testbed`] |
+//! | the paths of the binary, the wasm module and the checkout | `headgate_binary`, `wasm_module` | [`testbed::artifacts`] |
+//! | a real Envoy with its admin interface, statistics and CPU time | `Envoy::start` | [`envoy`] |
+//! | a real Kubernetes API server with etcd, controllers and `kubectl` | `Kube::start`, `Kubectl` | [`kube`] |
+//! | pods that run, with or without a model server in them | `Kube::kubelet`, `ModelServers`, `EmptyRuntime` | [`kube`] |
+//! | faults between a client and the API server | `Kube::fault_proxy` | [`kube`] |
+//! | a model server that responds, streams, stalls, aborts and misreports on demand | `MockModel::start` | [`mock_model`] |
+//! | an xDS client, step by step, delta or state of the world | `DeltaProxy`, `SotwProxy` | [`xds_client`] |
+//! | an xDS client that accepts everything in the background | `AutoAckProxy::connect` | [`xds_client`] |
+//! | load reports (LRS) of a proxy | `LoadReports::start` | [`xds_client`] |
+//! | OpenAI-style requests, complete and streamed responses | `OpenAiRequest`, `HttpClient` | [`client`] |
+//! | closed-loop load with a record of every response | `Load::start` | [`client`] |
+//! | shares of versions with 4-sigma bounds, and sessions that moved | `share_of`, `SessionMoves` | [`share`] |
+//! | TLS in front of a server, with a certificate for any name | `CertificateAuthority::terminate_tls` | [`tls`] |
+//! | any other child process, with its log | `Process::start` | [`process`] |
+//! | polling for a condition with a deadline | `eventually` | [`deadline`] |
+//! | free loopback ports; named pipes | `free_addr`; `make` | [`ports`], [`fifo`] |
+//! | a figure in the output of a passing test | `measured!` | this one |
+//!
+//! Two programs come with it: `mock-model` (the model server) and `testbed` (for tests in other languages).
 
 use std::fmt::Arguments;
 use std::io::Write;
@@ -29,7 +39,8 @@ pub mod mock_model;
 pub mod ports;
 pub mod process;
 pub mod share;
-pub mod stage;
+pub mod testbed;
+
 pub mod tls;
 pub mod xds_client;
 
@@ -42,6 +53,6 @@ macro_rules! measured {
 
 #[doc(hidden)]
 pub fn print_measured(line: Arguments<'_>) {
-    // Nobody reads it: nothing is lost.
+    // Output that nobody reads may be lost.
     let _ = writeln!(std::io::stdout().lock(), "measured: {line}");
 }

@@ -1,10 +1,9 @@
-//! Free ports on 127.0.0.1, for what cannot bind port 0 itself.
+//! Free ports on 127.0.0.1, for programs that cannot bind port 0 themselves.
 //!
-//! Invariant: a port is free at the moment it is handed out, belongs to one process that calls this module until that process
-//! ends (by a lock on a file), and lies below the range from which the kernel takes ports for outgoing connections. Otherwise
-//! a client's connection could sit on the port of a server that is being restarted, or a client that keeps trying could even
-//! be connected to itself. A program that does not call this module may still take the port before it is used; code that
-//! can bind `127.0.0.1:0` itself should.
+//! Invariant: a port is free when it is handed out; a lock on a file keeps it for one process that uses this module until that
+//! process ends; and it lies below the range from which the kernel takes ports for outgoing connections. Otherwise a client's
+//! connection could occupy the port of a server that restarts, or a client that retries could even connect to itself. A program
+//! that does not use this module may still take the port first; code that can bind `127.0.0.1:0` itself should do so.
 
 use std::collections::BTreeMap;
 use std::fs::{File, TryLockError};
@@ -14,20 +13,20 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::sync::{Mutex, OnceLock, PoisonError};
 
-/// The ports of this process, with their locks.
+/// The ports of this process with their locks.
 static RESERVED: Mutex<BTreeMap<u16, File>> = Mutex::new(BTreeMap::new());
 
-/// Ports below are other programs' well-known ones, this repository's demo among them.
+/// Lower ports are well-known ones of other programs, this repository's demo among them.
 const LOWEST: u16 = 20_000;
-/// Where Linux begins to take ports for outgoing connections, unless it says otherwise.
+/// Linux' default for the first port of outgoing connections.
 const EPHEMERAL: u16 = 32_768;
-/// How many ports are tried.
+/// Number of ports to try.
 const ATTEMPTS: u64 = 256;
 
 /// A free address on 127.0.0.1.
 ///
 /// # Errors
-/// When the loopback interface offers no port that is free, or the lock files cannot be written.
+/// When no port is free, or the lock files cannot be written.
 pub fn free_addr() -> io::Result<SocketAddr> {
     let mut reserved = RESERVED.lock().unwrap_or_else(PoisonError::into_inner);
     let locks = lock_directory()?;
@@ -56,7 +55,7 @@ pub fn free_addr() -> io::Result<SocketAddr> {
     }
     Err(io::Error::new(
         io::ErrorKind::AddrNotAvailable,
-        "127.0.0.1 offered no fresh port",
+        "no free port on 127.0.0.1",
     ))
 }
 
@@ -68,7 +67,7 @@ fn lock_directory() -> io::Result<PathBuf> {
     Ok(dir)
 }
 
-/// The lowest port the kernel takes for outgoing connections.
+/// The first port that the kernel uses for outgoing connections.
 fn ephemeral() -> u16 {
     static LOWEST_EPHEMERAL: OnceLock<u16> = OnceLock::new();
     *LOWEST_EPHEMERAL.get_or_init(|| {
@@ -97,7 +96,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_port_of_this_process_is_locked_against_others() {
+    fn a_port_of_this_process_is_locked_for_other_processes() {
         let port = free_port().unwrap();
         let path = lock_directory().unwrap().join(port.to_string());
         // A second descriptor stands for a second process: the lock belongs to the descriptor.

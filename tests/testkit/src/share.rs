@@ -1,16 +1,16 @@
-//! The statistics that judge a traffic split: did a version get its share of sessions, and who moved where.
+//! Statistics of a traffic split: the share of sessions of each version, and the sessions that changed version.
 //!
-//! Invariant: pure functions over counted sessions; a session is one key, however many requests it made, since
-//! shares are per key and not per request.
+//! Invariant: pure functions over counted sessions. A session is one key, however many requests it made, because shares are per
+//! key and not per request.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-/// One pass of traffic: which version answered each session.
-pub type Pass = BTreeMap<String, String>;
+/// The version that answered each session, by session key.
+pub type Assignments = BTreeMap<String, String>;
 
 /// Four standard deviations of the share that `keys` independent sessions show when each falls to a version
-/// with probability `share`: `4·sqrt(share·(1 − share)/keys)`, as a fraction. A correct split leaves this
-/// bound once in 16 000 runs. With no keys at all the bound is infinite: nothing was measured.
+/// with probability `share`: `4·sqrt(share·(1 − share)/keys)`, as a fraction. A correct split exceeds this
+/// bound once in 16 000 runs. Without keys the bound is infinite: nothing was measured.
 #[must_use]
 pub fn four_sigma(share: f64, keys: usize) -> f64 {
     if keys == 0 {
@@ -19,44 +19,43 @@ pub fn four_sigma(share: f64, keys: usize) -> f64 {
     4.0 * (share * (1.0 - share) / keys as f64).sqrt()
 }
 
-/// A share that was measured, beside the one that was wanted.
+/// A measured share and its target.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Measured {
-    /// The fraction wanted, 0–1.
-    pub wanted: f64,
-    /// The fraction seen, 0–1.
-    pub seen: f64,
-    /// How far they may differ, a fraction.
+pub struct MeasuredShare {
+    /// The target, a fraction (0–1).
+    pub target: f64,
+    /// The measured share, a fraction (0–1).
+    pub measured: f64,
+    /// The largest allowed difference, a fraction.
     pub bound: f64,
 }
 
-impl Measured {
-    /// Compares `count` of `keys` sessions with the `wanted` fraction.
+impl MeasuredShare {
+    /// Compares `count` of `keys` sessions with the target fraction.
     #[must_use]
-    pub fn new(wanted: f64, count: usize, keys: usize) -> Self {
-        let seen = if keys == 0 {
+    pub fn new(target: f64, count: usize, keys: usize) -> Self {
+        let measured = if keys == 0 {
             f64::NAN
         } else {
             count as f64 / keys as f64
         };
         Self {
-            wanted,
-            seen,
-            bound: four_sigma(wanted, keys),
+            target,
+            measured,
+            bound: four_sigma(target, keys),
         }
     }
 
-    /// Whether the share seen lies within four standard deviations of the one wanted. False when nothing was
-    /// measured.
+    /// Whether the measured share lies within four standard deviations of the target. False when nothing was measured.
     #[must_use]
     pub fn holds(&self) -> bool {
-        (self.seen - self.wanted).abs() <= self.bound
+        (self.measured - self.target).abs() <= self.bound
     }
 }
 
-/// Sessions per version.
+/// The number of sessions of each version.
 #[must_use]
-pub fn per_version(pass: &Pass) -> BTreeMap<String, usize> {
+pub fn sessions_per_version(pass: &Assignments) -> BTreeMap<String, usize> {
     let mut counts = BTreeMap::new();
     for version in pass.values() {
         *counts.entry(version.clone()).or_default() += 1;
@@ -64,14 +63,14 @@ pub fn per_version(pass: &Pass) -> BTreeMap<String, usize> {
     counts
 }
 
-/// The share of `version` in a pass, beside the `wanted` fraction.
+/// The share of `version`, compared with the target fraction.
 #[must_use]
-pub fn share_of(pass: &Pass, version: &str, wanted: f64) -> Measured {
+pub fn share_of(pass: &Assignments, version: &str, target: f64) -> MeasuredShare {
     let count = pass.values().filter(|v| *v == version).count();
-    Measured::new(wanted, count, pass.len())
+    MeasuredShare::new(target, count, pass.len())
 }
 
-/// Sessions that saw more than one version, with the versions they saw.
+/// Sessions that saw more than one version, with these versions.
 #[must_use]
 pub fn flips<'a>(
     answers: impl IntoIterator<Item = (&'a str, &'a str)>,
@@ -86,19 +85,19 @@ pub fn flips<'a>(
     seen
 }
 
-/// Who changed version between two passes.
+/// Sessions that changed version between two measurements.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Moves {
-    /// Sessions by (version before, version after), where these differ.
+pub struct SessionMoves {
+    /// The number of sessions by (version before, version after), where these differ.
     pub moved: BTreeMap<(String, String), usize>,
-    /// Sessions in both passes that kept their version.
+    /// The number of sessions that kept their version.
     pub kept: usize,
 }
 
-impl Moves {
-    /// Compares the sessions that are in both passes.
+impl SessionMoves {
+    /// Compares the sessions that are in both measurements.
     #[must_use]
-    pub fn between(before: &Pass, after: &Pass) -> Self {
+    pub fn between(before: &Assignments, after: &Assignments) -> Self {
         let mut moves = Self::default();
         for (session, from) in before {
             match after.get(session) {
@@ -110,19 +109,19 @@ impl Moves {
         moves
     }
 
-    /// How many sessions moved.
+    /// The number of sessions that moved.
     #[must_use]
     pub fn count(&self) -> usize {
         self.moved.values().sum()
     }
 
-    /// Whether every session that moved went into `version`. True when none moved.
+    /// Whether every move led to `version`. True when none moved.
     #[must_use]
     pub fn only_into(&self, version: &str) -> bool {
         self.moved.keys().all(|(_, to)| to == version)
     }
 
-    /// Whether every session that moved left `version`. True when none moved.
+    /// Whether every move left `version`. True when none moved.
     #[must_use]
     pub fn only_out_of(&self, version: &str) -> bool {
         self.moved.keys().all(|(from, _)| from == version)
@@ -133,7 +132,7 @@ impl Moves {
 mod tests {
     use super::*;
 
-    fn pass(rows: &[(&str, &str)]) -> Pass {
+    fn pass(rows: &[(&str, &str)]) -> Assignments {
         rows.iter()
             .map(|(s, v)| ((*s).to_owned(), (*v).to_owned()))
             .collect()
@@ -157,7 +156,7 @@ mod tests {
 
     #[test]
     fn a_share_holds_up_to_its_bound_and_never_without_a_measurement() {
-        for (wanted, count, keys, holds) in [
+        for (target, count, keys, holds) in [
             (0.10, 200, 2000, true),
             (0.10, 253, 2000, true),
             (0.10, 254, 2000, false),
@@ -167,7 +166,7 @@ mod tests {
             (0.0, 1, 2000, false),
             (0.10, 0, 0, false),
         ] {
-            let measured = Measured::new(wanted, count, keys);
+            let measured = MeasuredShare::new(target, count, keys);
             assert_eq!(measured.holds(), holds, "{measured:?}");
         }
     }
@@ -175,31 +174,31 @@ mod tests {
     #[test]
     fn sessions_are_counted_per_version() {
         let pass = pass(&[("a", "v1"), ("b", "v2"), ("c", "v1")]);
-        let counts: Vec<_> = per_version(&pass).into_iter().collect();
+        let counts: Vec<_> = sessions_per_version(&pass).into_iter().collect();
         assert_eq!(counts, [("v1".to_owned(), 2), ("v2".to_owned(), 1)]);
-        assert!((share_of(&pass, "v2", 0.3).seen - 1.0 / 3.0).abs() < 1e-12);
+        assert!((share_of(&pass, "v2", 0.3).measured - 1.0 / 3.0).abs() < 1e-12);
     }
 
     #[test]
-    fn only_a_session_with_two_versions_flipped() {
+    fn a_session_flips_only_with_two_versions() {
         let flipped = flips([("a", "v1"), ("b", "v1"), ("a", "v2"), ("b", "v1")]);
         assert_eq!(flipped.len(), 1);
         assert!(flipped["a"].contains("v2"));
     }
 
     #[test]
-    fn moves_know_their_direction() {
+    fn the_direction_of_moves_is_detected() {
         let before = pass(&[("a", "v1"), ("b", "v1"), ("c", "v2"), ("gone", "v1")]);
         let into_v2 = pass(&[("a", "v1"), ("b", "v2"), ("c", "v2"), ("new", "v1")]);
-        let moves = Moves::between(&before, &into_v2);
+        let moves = SessionMoves::between(&before, &into_v2);
         assert_eq!((moves.count(), moves.kept), (1, 2));
         assert!(moves.only_into("v2") && moves.only_out_of("v1"));
 
         let both_ways = pass(&[("a", "v2"), ("b", "v1"), ("c", "v1")]);
-        let moves = Moves::between(&before, &both_ways);
+        let moves = SessionMoves::between(&before, &both_ways);
         assert_eq!(moves.count(), 2);
         assert!(!moves.only_into("v2") && !moves.only_out_of("v1"));
 
-        assert!(Moves::between(&before, &before).only_into("anything"));
+        assert!(SessionMoves::between(&before, &before).only_into("anything"));
     }
 }

@@ -1,6 +1,6 @@
-//! TLS in front of a server: bytes are passed on as they come out of it.
+//! TLS termination in front of a server; bytes are forwarded unchanged.
 //!
-//! Invariant: keys never leave the process; clients read the CA certificate from a file.
+//! Invariant: keys never leave the process. Clients read the CA certificate from a file.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -17,30 +17,30 @@ use tokio_rustls::rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer};
 
 /// A certificate authority, made for one test.
 #[derive(Debug)]
-pub struct Authority {
+pub struct CertificateAuthority {
     issuer: Issuer<'static, KeyPair>,
     certificate: String,
 }
 
-/// What a client said when it began to speak TLS.
+/// The relevant part of a client's TLS handshake.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Greeting {
-    /// The server name it asked for, if it did.
+pub struct ClientHello {
+    /// The requested server name (SNI), if any.
     pub server_name: Option<String>,
-    /// The protocol that was agreed on, if one was.
+    /// The negotiated protocol (ALPN), if any.
     pub protocol: Option<String>,
 }
 
 /// A running TLS server on 127.0.0.1. Dropping it ends it.
 #[derive(Debug)]
-pub struct TlsFront {
+pub struct TlsTerminator {
     addr: SocketAddr,
-    greetings: Arc<Mutex<Vec<Greeting>>>,
+    client_hellos: Arc<Mutex<Vec<ClientHello>>>,
     serving: JoinHandle<()>,
 }
 
-impl Authority {
-    /// A new one.
+impl CertificateAuthority {
+    /// A new certificate authority.
     ///
     /// # Errors
     /// When no key can be made.
@@ -58,7 +58,7 @@ impl Authority {
         })
     }
 
-    /// Writes its certificate, for those who are to trust it.
+    /// Writes its certificate, for clients that should trust it.
     ///
     /// # Errors
     /// When the file cannot be written.
@@ -66,17 +66,17 @@ impl Authority {
         std::fs::write(path, &self.certificate)
     }
 
-    /// Starts TLS in front of the server at `to`, with a certificate for these names and addresses. It agrees on the first of
+    /// Starts TLS in front of the server at `to`, with a certificate for these names and addresses. It negotiates the first of
     /// `protocols` that a client offers.
     ///
     /// # Errors
     /// When the certificate cannot be made or no port can be bound.
-    pub async fn front(
+    pub async fn terminate_tls(
         &self,
         names: &[&str],
         protocols: &[&str],
         to: SocketAddr,
-    ) -> io::Result<TlsFront> {
+    ) -> io::Result<TlsTerminator> {
         let names: Vec<String> = names.iter().map(ToString::to_string).collect();
         let params = CertificateParams::new(names).map_err(io::Error::other)?;
         let key = KeyPair::generate().map_err(io::Error::other)?;
@@ -94,33 +94,35 @@ impl Authority {
         config.alpn_protocols = protocols.iter().map(|p| p.as_bytes().to_vec()).collect();
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let addr = listener.local_addr()?;
-        let greetings = Arc::default();
+        let client_hellos = Arc::default();
         let acceptor = TlsAcceptor::from(Arc::new(config));
-        let serving = accept(listener, acceptor, Arc::clone(&greetings), to);
-        Ok(TlsFront {
+        let serving = accept(listener, acceptor, Arc::clone(&client_hellos), to);
+        Ok(TlsTerminator {
             addr,
-            greetings,
+            client_hellos,
             serving: tokio::spawn(serving),
         })
     }
 }
 
-impl TlsFront {
-    /// Where it listens.
+impl TlsTerminator {
+    /// The address of the TLS server.
     #[must_use]
     pub fn addr(&self) -> SocketAddr {
         self.addr
     }
 
-    /// What clients said so far; those that did not like the certificate are not among them.
+    /// The completed handshakes so far. Clients that rejected the certificate are not among them.
     #[must_use]
-    pub fn greetings(&self) -> Vec<Greeting> {
-        let greetings = self.greetings.lock();
-        greetings.unwrap_or_else(PoisonError::into_inner).clone()
+    pub fn client_hellos(&self) -> Vec<ClientHello> {
+        let client_hellos = self.client_hellos.lock();
+        client_hellos
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 }
 
-impl Drop for TlsFront {
+impl Drop for TlsTerminator {
     fn drop(&mut self) {
         self.serving.abort();
     }
@@ -129,31 +131,33 @@ impl Drop for TlsFront {
 async fn accept(
     listener: TcpListener,
     acceptor: TlsAcceptor,
-    greetings: Arc<Mutex<Vec<Greeting>>>,
+    client_hellos: Arc<Mutex<Vec<ClientHello>>>,
     to: SocketAddr,
 ) {
-    // A connection that fails is its client's to notice.
+    // Only the client needs to notice a failed connection.
     while let Ok((connection, _)) = listener.accept().await {
-        let (acceptor, greetings) = (acceptor.clone(), Arc::clone(&greetings));
-        tokio::spawn(async move { relay(connection, &acceptor, &greetings, to).await });
+        let (acceptor, client_hellos) = (acceptor.clone(), Arc::clone(&client_hellos));
+        tokio::spawn(async move { relay(connection, &acceptor, &client_hellos, to).await });
     }
 }
 
 async fn relay(
     connection: TcpStream,
     acceptor: &TlsAcceptor,
-    greetings: &Mutex<Vec<Greeting>>,
+    client_hellos: &Mutex<Vec<ClientHello>>,
     to: SocketAddr,
 ) -> io::Result<()> {
     let mut outside = acceptor.accept(connection).await?;
     let (_, session) = outside.get_ref();
     let protocol = session.alpn_protocol().map(String::from_utf8_lossy);
-    let greeting = Greeting {
+    let client_hello = ClientHello {
         server_name: session.server_name().map(str::to_owned),
         protocol: protocol.map(|protocol| protocol.into_owned()),
     };
-    let known = greetings.lock();
-    known.unwrap_or_else(PoisonError::into_inner).push(greeting);
+    let hellos = client_hellos.lock();
+    hellos
+        .unwrap_or_else(PoisonError::into_inner)
+        .push(client_hello);
     let mut inside = TcpStream::connect(to).await?;
     tokio::io::copy_bidirectional(&mut outside, &mut inside).await?;
     Ok(())

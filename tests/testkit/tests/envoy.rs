@@ -1,4 +1,4 @@
-//! The launcher against a real Envoy.
+//! The Envoy launcher with a real Envoy.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::time::Duration;
@@ -13,7 +13,7 @@ use serde_json::json;
 
 const SOON: Duration = Duration::from_secs(20);
 
-/// `/direct` is answered by Envoy itself, everything else by `upstream`.
+/// Envoy answers `/direct` itself; everything else goes to `upstream`.
 fn bootstrap(upstream: &MockModel) -> String {
     let endpoint = json!({"endpoint": {"address": {"socket_address": {
         "address": upstream.addr().ip().to_string(), "port_value": upstream.addr().port()}}}});
@@ -65,7 +65,7 @@ async fn model() -> MockModel {
 }
 
 #[tokio::test]
-async fn a_started_envoy_answers_and_tells_about_itself() {
+async fn a_started_envoy_serves_and_reports_statistics() {
     let upstream = model().await;
     let (mut envoy, url) = start(&upstream, 2).await;
     let client = HttpClient::new();
@@ -111,7 +111,7 @@ async fn a_started_envoy_answers_and_tells_about_itself() {
 }
 
 #[tokio::test]
-async fn cpu_time_is_that_of_the_workers_and_grows_with_work() {
+async fn cpu_time_covers_the_workers_and_grows_with_work() {
     let upstream = model().await;
     let (envoy, url) = start(&upstream, 2).await;
     let before = envoy.cpu_time().unwrap();
@@ -149,9 +149,9 @@ async fn a_cut_stream_reaches_the_upstream_through_envoy() {
         .header("x-mock-stall-after", "1");
     let mut stream = HttpClient::new().open(request.to(&url)).await.unwrap();
     stream.event().await.unwrap();
-    stream.cut();
+    stream.disconnect();
     envoy
-        .await_that(SOON, "the upstream to see it", async |_| {
+        .wait_until(SOON, "the upstream to see it", async |_| {
             let stats = upstream.stats();
             if stats.client_aborts == 1 {
                 Ok(())
@@ -164,7 +164,7 @@ async fn a_cut_stream_reaches_the_upstream_through_envoy() {
 }
 
 #[tokio::test]
-async fn a_bad_bootstrap_shows_what_envoy_said() {
+async fn the_error_for_a_bad_bootstrap_contains_envoys_message() {
     let options = EnvoyOptions::new("static_resources: {nonsense: 1}");
     match Envoy::start(options).await {
         Err(EnvoyError::Process(error @ ProcessError::Ended { .. })) => {
@@ -175,8 +175,8 @@ async fn a_bad_bootstrap_shows_what_envoy_said() {
 }
 
 #[tokio::test]
-async fn an_envoy_that_is_not_ready_in_time_says_so_with_its_log() {
-    // EDS from a server that never answers: not ready for `initial_fetch_timeout`.
+async fn the_error_for_an_envoy_that_is_not_ready_in_time_contains_its_log() {
+    // EDS from a server that never responds: not ready before `initial_fetch_timeout`.
     let cluster = json!({"name": "waits", "type": "EDS", "connect_timeout": "1s",
         "eds_cluster_config": {"eds_config": {"initial_fetch_timeout": "600s",
             "resource_api_version": "V3",

@@ -1,4 +1,4 @@
-//! The real Kubernetes API that tests stand on: it does what a cluster does, and nothing of it stays.
+//! The Kubernetes launcher: a real API that behaves like a cluster and leaves nothing behind.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::net::IpAddr;
@@ -8,7 +8,9 @@ use std::time::Duration;
 use futures::StreamExt as _;
 use headgate_testkit::client::{HttpClient, HttpRequest, OpenAiRequest};
 use headgate_testkit::deadline::eventually;
-use headgate_testkit::kube::{Kube, KubeError, KubeOptions, ModelServers, Nothing, deployment};
+use headgate_testkit::kube::{
+    EmptyRuntime, Kube, KubeError, KubeOptions, ModelServers, deployment,
+};
 use headgate_testkit::mock_model::MockOptions;
 use headgate_testkit::ports::free_addr;
 use k8s_openapi::api::core::v1::{ConfigMap, Pod};
@@ -22,7 +24,7 @@ async fn start() -> Kube {
     Kube::start(KubeOptions::default()).await.unwrap()
 }
 
-/// One of a model that is like the others.
+/// A Deployment of a model, all with the same version.
 fn phi(name: &str, replicas: u32) -> Value {
     deployment("phi-3", name, "v1", replicas)
 }
@@ -41,7 +43,7 @@ fn ready(pod: &Pod) -> bool {
         .any(|condition| condition.status == "True")
 }
 
-/// The pods, once there are as many as wanted and `all` holds for each.
+/// The pods, once there are `count` of them and `all` holds for each.
 async fn pods(kube: &Kube, count: usize, what: &str, all: impl Fn(&Pod) -> bool) -> Vec<Pod> {
     let node = kube.node();
     eventually(SOON, &format!("{count} pods {what}"), async || {
@@ -57,18 +59,18 @@ async fn pods(kube: &Kube, count: usize, what: &str, all: impl Fn(&Pod) -> bool)
 }
 
 #[tokio::test]
-async fn a_deployment_becomes_pods_that_serve_until_they_are_told_to_stop() {
+async fn the_pods_of_a_deployment_serve_until_they_are_stopped() {
     let kube = start().await;
     let servers = Arc::new(
         ModelServers::new(|pod| Some(MockOptions::new("phi-3", &pod.labels()["app"])))
-            .going_on_for(Duration::from_secs(2)),
+            .with_drain_delay(Duration::from_secs(2)),
     );
     let kubelet = kube.kubelet(Arc::clone(&servers));
     let kubectl = kube.kubectl();
 
-    let said = kubectl.apply(&phi("phi-3", 2).to_string()).await.unwrap();
-    assert_eq!(said.trim(), "deployment.apps/phi-3 created");
-    kubectl.rollout("phi-3").await.unwrap();
+    let output = kubectl.apply(&phi("phi-3", 2).to_string()).await.unwrap();
+    assert_eq!(output.trim(), "deployment.apps/phi-3 created");
+    kubectl.wait_for_rollout("phi-3").await.unwrap();
     let pods_now = pods(&kube, 2, "ready", ready).await;
     for pod in &pods_now {
         let owner = &pod.owner_references()[0];
@@ -94,7 +96,7 @@ async fn a_deployment_becomes_pods_that_serve_until_they_are_told_to_stop() {
         "{table}"
     );
 
-    // A server that crashes refuses connections, and Kubernetes knows nothing of it; it can be started again.
+    // A crashed server refuses connections without Kubernetes knowing; it can be restarted.
     let pod = format!("default/{name}");
     let (address, _) = servers.running()[&pod];
     assert!(servers.crash(&pod).await && !servers.crash(&pod).await);
@@ -150,10 +152,10 @@ fn assert_gone(event: WatchEvent<ConfigMap>) {
 }
 
 #[tokio::test]
-async fn an_api_server_that_is_killed_comes_back_with_its_data() {
+async fn a_killed_api_server_restarts_with_its_data() {
     let mut kube = start().await;
     let client = kube.client();
-    let kubelet = kube.kubelet(Nothing::default());
+    let kubelet = kube.kubelet(EmptyRuntime::default());
     let first = remember(&client, "first").await;
     remember(&client, "second").await;
     kube.kubectl()
@@ -180,7 +182,7 @@ async fn an_api_server_that_is_killed_comes_back_with_its_data() {
     assert_gone(first_event_since(&client, &first).await);
     let after = pods(&kube, 1, "ready", ready).await;
     assert_eq!(after[0].uid(), before[0].uid());
-    // The controllers and the kubelet found it again.
+    // The controllers and the kubelet reconnected.
     kube.kubectl()
         .run(["scale", "deploy/before", "--replicas=2"])
         .await
@@ -211,21 +213,21 @@ async fn a_compacted_history_cannot_be_watched() {
     }
 
     let first_compaction = kube.compact().await.unwrap();
-    assert!(kube.remembers(first_compaction).await.unwrap());
+    assert!(kube.has_revision(first_compaction).await.unwrap());
     let second_compaction = kube.compact().await.unwrap();
     assert!(first_compaction < second_compaction);
-    assert!(!kube.remembers(first_compaction).await.unwrap());
+    assert!(!kube.has_revision(first_compaction).await.unwrap());
     assert_gone(first_event_since(&client, &first).await);
 }
 
 #[tokio::test]
-async fn a_service_account_may_do_what_rbac_gives_it_and_nothing_else() {
+async fn a_service_account_has_only_the_permissions_of_rbac() {
     let kube = start().await;
     let kubectl = kube.kubectl();
     let kubeconfig = kube.service_account("default", "reader").await.unwrap();
     let reader = kube.kubectl_as(&kubeconfig);
-    let said = reader.run(["auth", "whoami", "-o", "name"]).await;
-    assert!(said.is_ok(), "{said:?}");
+    let output = reader.run(["auth", "whoami", "-o", "name"]).await;
+    assert!(output.is_ok(), "{output:?}");
 
     let refused = reader.run(["get", "pods"]).await.unwrap_err().to_string();
     let whom = r#"User "system:serviceaccount:default:reader" cannot list resource "pods""#;
@@ -240,7 +242,7 @@ async fn a_service_account_may_do_what_rbac_gives_it_and_nothing_else() {
         .run(["create", "rolebinding", "reader", "--role=reader", account])
         .await
         .unwrap();
-    // RBAC is read from a watch of the API server's own.
+    // The API server reads RBAC from a watch of its own.
     eventually(SOON, "the right", async || {
         reader.run(["get", "pods"]).await
     })
@@ -253,22 +255,22 @@ async fn a_service_account_may_do_what_rbac_gives_it_and_nothing_else() {
         Err(kube::Error::Api(status)) => assert_eq!(status.code, 403),
         other => panic!("{other:?}"),
     }
-    // Asked for again, it is the same account.
+    // A second call returns the same account.
     kube.service_account("default", "reader").await.unwrap();
 }
 
 #[tokio::test]
-async fn a_relay_refuses_and_cuts_on_demand_and_passes_the_rest_on() {
+async fn a_fault_proxy_injects_faults_and_forwards_everything_else() {
     let kube = start().await;
-    let relay = kube.relay(kube.kubeconfig()).await.unwrap();
-    let client = kube.client_as(relay.kubeconfig()).await.unwrap();
+    let proxy = kube.fault_proxy(kube.kubeconfig()).await.unwrap();
+    let client = kube.client_as(proxy.kubeconfig()).await.unwrap();
     let first = remember(&client, "first").await;
-    let kubectl = kube.kubectl_as(relay.kubeconfig());
+    let kubectl = kube.kubectl_as(proxy.kubeconfig());
     let names = ["get", "configmap", "first", "-o", "name"];
     assert_eq!(kubectl.run(names).await.unwrap().trim(), "configmap/first");
 
-    relay.refuse_next(1);
-    let url = format!("{}/version", relay.url());
+    proxy.throttle_next(1);
+    let url = format!("{}/version", proxy.url());
     let refused = HttpClient::new()
         .send(HttpRequest::get(&url))
         .await
@@ -281,7 +283,7 @@ async fn a_relay_refuses_and_cuts_on_demand_and_passes_the_rest_on() {
         .send(HttpRequest::get(&url))
         .await
         .unwrap();
-    assert_eq!((passed.status, relay.still_refusing()), (200, 0));
+    assert_eq!((passed.status, proxy.throttles_remaining()), (200, 0));
 
     let api: Api<ConfigMap> = Api::namespaced(client.clone(), "default");
     let version = first.resource_version().unwrap();
@@ -290,33 +292,33 @@ async fn a_relay_refuses_and_cuts_on_demand_and_passes_the_rest_on() {
     remember(&kube.client(), "whole").await;
     let whole = tokio::time::timeout(SOON, events.next()).await.unwrap();
     assert!(matches!(whole, Some(Ok(WatchEvent::Added(_)))), "{whole:?}");
-    relay.cut_watches();
+    proxy.break_watches();
     remember(&kube.client(), "half").await;
     let half = tokio::time::timeout(SOON, events.next()).await.unwrap();
     assert!(matches!(half, Some(Err(_)) | None), "{half:?}");
     let again = first_event_since(&client, &first).await;
     assert!(matches!(again, WatchEvent::Added(_)), "{again:?}");
-    let watches = relay
+    let watches = proxy
         .requests()
         .iter()
-        .filter(|asked| asked.contains("watch=true"))
+        .filter(|request| request.contains("watch=true"))
         .count();
-    assert_eq!(watches, 2, "{:?}", relay.requests());
+    assert_eq!(watches, 2, "{:?}", proxy.requests());
 
-    // What is swallowed is watches alone, and those that were asked for meanwhile stay so.
-    relay.swallow_watches(true);
+    // Only watches stay unanswered, and those made meanwhile stay so.
+    proxy.leave_watches_unanswered(true);
     let mut swallowed = std::pin::pin!(api.watch(&params, &version));
     tokio::select! {
         _ = &mut swallowed => panic!("it was answered"),
         seen = eventually(SOON, "the watch", async || {
-            (relay.swallowed() == 1).then_some(()).ok_or("not asked yet")
+            (proxy.unanswered_watches() == 1).then_some(()).ok_or("not requested yet")
         }) => seen.unwrap(),
     }
-    relay.swallow_watches(false);
+    proxy.leave_watches_unanswered(false);
     assert_eq!(kubectl.run(names).await.unwrap().trim(), "configmap/first");
     let later = tokio::time::timeout(Duration::from_millis(300), swallowed).await;
     assert!(later.is_err(), "it was answered later");
-    assert_eq!(relay.gone(), [""; 0]);
+    assert_eq!(proxy.expired_watches(), [""; 0]);
 }
 
 #[tokio::test]

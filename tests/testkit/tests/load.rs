@@ -1,4 +1,4 @@
-//! The load driver: everything is on record, the failures above all.
+//! The load generator: every response is recorded, failures included.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::collections::BTreeSet;
@@ -11,7 +11,7 @@ use headgate_testkit::mock_model::{MockModel, MockOptions};
 
 const SOON: Duration = Duration::from_secs(20);
 
-/// Ten sessions; every fifth request is refused with 429.
+/// Ten sessions; every fifth request is answered with 429.
 fn job(server: &str, n: u64) -> Job {
     let status = if n % 5 == 4 { "429" } else { "200" };
     Job {
@@ -23,7 +23,7 @@ fn job(server: &str, n: u64) -> Job {
 }
 
 #[tokio::test]
-async fn every_answer_is_on_record_and_connections_are_kept() {
+async fn every_response_is_recorded_and_connections_are_kept_alive() {
     let model = MockModel::start(MockOptions::new("m", "v1")).await.unwrap();
     let url = model.url();
     let load = Load::start(LoadOptions::new(3, move |n| job(&url, n)));
@@ -50,11 +50,11 @@ async fn every_answer_is_on_record_and_connections_are_kept() {
 }
 
 #[tokio::test]
-async fn a_server_that_goes_away_shows_as_failures_not_as_silence() {
+async fn a_stopped_server_shows_as_failures_in_the_record() {
     let model = MockModel::start(MockOptions::new("m", "v1")).await.unwrap();
     let url = model.url();
     let mut options = LoadOptions::new(2, move |n| job(&url, n));
-    options.rest = Duration::from_millis(1);
+    options.pause = Duration::from_millis(1);
     let load = Load::start(options);
     load.wait_for(20, SOON).await.unwrap();
     model.stop().await;
@@ -72,7 +72,7 @@ async fn a_server_that_goes_away_shows_as_failures_not_as_silence() {
 }
 
 #[test]
-fn a_report_takes_versions_from_answers_only() {
+fn a_report_takes_versions_from_successful_responses_only() {
     let sample = |session: &str, status: u16, version: &str, millis: u64| Sample {
         sent: Duration::ZERO,
         latency: Duration::from_millis(millis),
@@ -90,7 +90,7 @@ fn a_report_takes_versions_from_answers_only() {
     };
     let flips: Vec<_> = report.flips().into_keys().collect();
     assert_eq!(flips, ["b"]);
-    let pass: Vec<_> = report.pass().into_iter().collect();
+    let pass: Vec<_> = report.assignments().into_iter().collect();
     assert_eq!(
         pass,
         [("a".into(), "v1".into()), ("b".into(), "v2".to_owned())]

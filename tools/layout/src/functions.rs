@@ -1,23 +1,23 @@
-//! The functions of a module, with their names.
+//! The functions of a module with their names.
 
 use wasmparser::{KnownCustom, Name, Parser, Payload, TypeRef};
 
 use crate::LayoutError;
 
-/// The functions of a module, in its order.
+/// The functions of a module, in module order.
 #[derive(Debug, Default)]
 pub struct Functions {
-    /// `module.function` of those that are imported; they come first in the numbering.
+    /// `module.function` of the imported functions, which are numbered first.
     pub imported: Vec<String>,
-    /// Names of its own, demangled and without the hashes of their crates. Several may have one name.
+    /// Names of the module's own functions, demangled and without crate hashes. Names may repeat.
     pub own: Vec<String>,
 }
 
 impl Functions {
-    /// Reads them.
+    /// Reads the functions of a module.
     ///
     /// # Errors
-    /// [`LayoutError`]: no well-formed module, or one without names.
+    /// [`LayoutError`] when the module is malformed or has no names.
     pub fn read(module: &[u8]) -> Result<Self, LayoutError> {
         let mut functions = Self::default();
         let mut named = false;
@@ -50,7 +50,7 @@ impl Functions {
         }
         match named {
             true => Ok(functions),
-            false => Err(LayoutError::Nameless),
+            false => Err(LayoutError::NoNames),
         }
     }
 

@@ -1,34 +1,34 @@
-//! The order of the functions in a module, which is the order in which V8 lays their code out.
+//! Reorders the functions of a wasm module; V8 places their code in this order.
 //!
-//! Place in the flow: after the linker, before `dist/`. What a request runs is a part of a module's code; strewn over all
-//! of it, it takes more pages and lines than it has to, and those are what a request's time goes into (DECISIONS.md). So the
-//! functions of `filters/order.txt` come first, in its order.
+//! Place in the flow: after the linker, before `dist/`. A request runs only a part of a module's code. Spread over the whole
+//! module, that part occupies more memory pages and cache lines than necessary, and loading these dominates the time of a request
+//! (DECISIONS.md). Therefore the functions listed in `filters/order.txt` come first, in its order.
 //!
 //! | module | what it is |
 //! |---|---|
-//! | [`functions`] | the functions of a module and their names |
-//! | [`order`] | the list, and where it puts each function |
-//! | [`lay`] | a module, laid out |
-//! | [`trace`] | a module that tells which functions it runs, to make the list with |
+//! | [`functions`] | the functions of a module with their names |
+//! | [`order`] | the list, and the new position of each function |
+//! | [`reorder`] | the module with reordered functions |
+//! | [`trace`] | a module that logs the functions it runs, to create the list |
 
 pub mod functions;
-pub mod lay;
 pub mod order;
+pub mod reorder;
 pub mod trace;
 
-/// Why a module cannot be taken apart or put together.
+/// A module that cannot be parsed or rewritten.
 #[derive(Debug, thiserror::Error)]
 pub enum LayoutError {
-    /// It is no well-formed module.
-    #[error("not a well-formed wasm module: {0}")]
+    /// The module is malformed.
+    #[error("malformed wasm module: {0}")]
     Malformed(#[from] wasmparser::BinaryReaderError),
-    /// It has something in it that our modules never have.
-    #[error("it cannot be written again: {0}")]
+    /// It contains a construct that is not supported, which our modules never have.
+    #[error("the module cannot be rewritten: {0}")]
     Unknown(#[from] wasm_encoder::reencode::Error),
-    /// Without names, nobody knows which function is which.
-    #[error("it has no names of functions: build it without `strip`")]
-    Nameless,
-    /// It cannot log.
-    #[error("it does not import `env.proxy_log`")]
-    Speechless,
+    /// It has no function names, so the list cannot be applied.
+    #[error("the module has no function names; build it without `strip`")]
+    NoNames,
+    /// It does not import the log function.
+    #[error("the module does not import `env.proxy_log`")]
+    NoLogImport,
 }

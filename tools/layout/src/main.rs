@@ -1,4 +1,4 @@
-//! Lays a module out: `headgate-layout IN OUT --order FILE`.
+//! `headgate-layout MODULE OUT --order FILE`: reorders the functions of a module.
 
 use std::error::Error;
 use std::fs;
@@ -7,17 +7,17 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use headgate_layout::functions::Functions;
-use headgate_layout::lay::lay;
 use headgate_layout::order::Order;
+use headgate_layout::reorder::reorder;
 
-/// Puts the functions that a request runs at the beginning of a module, and leaves out their names.
+/// Moves the listed functions to the start of a wasm module and drops the names of all functions.
 #[derive(Debug, Parser)]
 struct Arguments {
-    /// The module as it was linked, with names.
+    /// The linked module, with function names.
     module: PathBuf,
-    /// Where to write it.
+    /// Path of the output.
     out: PathBuf,
-    /// The list of functions that come first.
+    /// The list of the functions that come first.
     #[arg(long)]
     order: PathBuf,
 }
@@ -39,15 +39,15 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
         .map_err(|error| format!("{}: {error}", arguments.order.display()))?;
     let functions = Functions::read(&module)?;
     let order = Order::new(&functions, &list);
-    // Modules and compilers differ a little in what they put into one function.
+    // Inlining differs a little between modules and compilers.
     if order.unknown.len() > order.first / 4 {
         eprintln!(
-            "{}: {} of the functions in {} are not in it; make order writes the list anew",
+            "{}: {} functions listed in {} are missing; update the list with `make order`",
             arguments.module.display(),
             order.unknown.len(),
             arguments.order.display()
         );
     }
-    fs::write(&arguments.out, lay(&module, &functions, &order)?)?;
+    fs::write(&arguments.out, reorder(&module, &functions, &order)?)?;
     Ok(())
 }

@@ -1,17 +1,17 @@
-//! The list of functions that come first: one name a line; `#` begins a comment.
+//! The list of the functions that come first: one name per line; `#` starts a comment.
 
 use std::collections::BTreeMap;
 
 use crate::functions::Functions;
 
-/// Where each function of a module goes.
+/// The new position of each function of a module.
 #[derive(Debug)]
 pub struct Order {
-    /// The old places of its own functions, in their new order.
+    /// Old positions of the module's own functions, in their new order.
     pub old: Vec<usize>,
-    /// How many of them the list names.
+    /// Number of functions that the list names.
     pub first: usize,
-    /// Names in the list that no function has.
+    /// Names in the list without a function.
     pub unknown: Vec<String>,
 }
 
@@ -25,17 +25,17 @@ pub fn names(list: &str) -> Vec<&str> {
 }
 
 impl Order {
-    /// What the list names comes first, in its order; the rest stays as it is.
+    /// The listed functions come first, in list order; the others keep their order.
     #[must_use]
     pub fn new(functions: &Functions, list: &str) -> Self {
         let mut by_name: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
-        for (place, name) in functions.own.iter().enumerate() {
-            by_name.entry(name).or_default().push(place);
+        for (position, name) in functions.own.iter().enumerate() {
+            by_name.entry(name).or_default().push(position);
         }
         let (mut old, mut unknown) = (Vec::new(), Vec::new());
         for name in names(list) {
             match by_name.remove(name) {
-                Some(places) => old.extend(places),
+                Some(positions) => old.extend(positions),
                 None => unknown.push(name.to_owned()),
             }
         }

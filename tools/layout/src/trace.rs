@@ -1,8 +1,8 @@
-//! A module that logs the number of each of its functions, in hexadecimal, when it is run for the first time in a stream.
+//! An instrumented module that logs the number of each function, in hexadecimal, on its first run in a stream.
 //!
-//! Each function gets a global that says whether it has been run, and code at its beginning that looks; where a stream
-//! begins, none has. The text of a line
-//! is put where the stack would end, at address 0: the linker puts the stack first, and no stack of ours is ever full.
+//! Each function gets a global that records whether it has run, and code at its start that checks and sets it. All globals are
+//! cleared at the start of a stream. The text of a log line is written to address 0: the linker places the stack first in memory,
+//! and the stack, which grows down to that address, never fills up.
 
 use std::convert::Infallible;
 
@@ -16,30 +16,30 @@ use wasmparser::{FunctionBody, GlobalSectionReader, Parser};
 use crate::LayoutError;
 use crate::functions::Functions;
 
-/// The level of its lines: one that every proxy writes.
+/// Log level of the lines; every proxy prints it.
 const CRITICAL: i32 = 5;
-/// Digits of a number.
+/// Number of digits of a function number.
 const DIGITS: u32 = 4;
-/// Where a stream begins.
-const BEGINNING: &str = "proxy_on_context_create";
-/// What is no stream's.
+/// The callback at the start of a stream.
+const STREAM_START: &str = "proxy_on_context_create";
+/// The timer callback, which belongs to no stream.
 const TIMER: &str = "proxy_on_tick";
-/// What every callback's name begins with.
+/// Prefix of the names of callbacks.
 const CALLBACK: &str = "proxy_on_";
 
 struct Tracer<'a> {
     functions: &'a Functions,
     log: u32,
-    /// The first global that is a function's.
+    /// Index of the first global of a function.
     globals: u32,
-    /// The function whose body is read.
+    /// Index of the current function.
     at: u32,
 }
 
-/// The module, with its voice.
+/// The instrumented module.
 ///
 /// # Errors
-/// [`LayoutError`]: no well-formed module, or one that cannot log.
+/// [`LayoutError`] when the module is malformed or cannot log.
 pub fn trace(module: &[u8], functions: &Functions) -> Result<Vec<u8>, LayoutError> {
     let log = functions
         .imported
@@ -48,7 +48,7 @@ pub fn trace(module: &[u8], functions: &Functions) -> Result<Vec<u8>, LayoutErro
     let log = log.and_then(|log| u32::try_from(log).ok());
     let mut tracer = Tracer {
         functions,
-        log: log.ok_or(LayoutError::Speechless)?,
+        log: log.ok_or(LayoutError::NoLogImport)?,
         globals: 0,
         at: 0,
     };
@@ -57,12 +57,12 @@ pub fn trace(module: &[u8], functions: &Functions) -> Result<Vec<u8>, LayoutErro
     Ok(out.finish())
 }
 
-/// The functions that a traced module's log names, in the order in which they were first run, without the timer's.
+/// The functions in the log of an instrumented module, in the order of their first run, without those of the timer.
 #[must_use]
 pub fn run<'a>(log: &str, functions: &'a Functions) -> Vec<&'a str> {
     let name = |line: &str| {
-        let place = usize::from_str_radix(line.rsplit_once(": ")?.1.trim(), 16).ok()?;
-        Some(functions.own.get(place)?.as_str())
+        let position = usize::from_str_radix(line.rsplit_once(": ")?.1.trim(), 16).ok()?;
+        Some(functions.own.get(position)?.as_str())
     };
     let lines = log.lines().filter(|line| line.contains("wasm log"));
     let mut timer = false;
@@ -85,13 +85,13 @@ impl Reencode for Tracer<'_> {
     ) -> Result<(), Error> {
         self.globals = section.count();
         utils::parse_global_section(self, out, section)?;
-        let seen = GlobalType {
+        let has_run = GlobalType {
             val_type: ValType::I32,
             mutable: true,
             shared: false,
         };
         for _ in &self.functions.own {
-            out.global(seen, &ConstExpr::i32_const(0));
+            out.global(has_run, &ConstExpr::i32_const(0));
         }
         Ok(())
     }
@@ -104,7 +104,7 @@ impl Reencode for Tracer<'_> {
         let global = self.globals + self.at;
         let mut digits = [0; DIGITS as usize];
         digits.copy_from_slice(&format!("{:04x}", self.at & 0xFFFF).into_bytes());
-        let place = MemArg {
+        let target = MemArg {
             offset: 0,
             align: 0,
             target: MemArgTarget::Memory(0),
@@ -115,7 +115,7 @@ impl Reencode for Tracer<'_> {
             .functions
             .own
             .get(self.at as usize)
-            .is_some_and(|name| name == BEGINNING)
+            .is_some_and(|name| name == STREAM_START)
         {
             for own in 0..self.functions.own.len() {
                 let global = self.globals + u32::try_from(own).unwrap_or(u32::MAX);
@@ -131,7 +131,7 @@ impl Reencode for Tracer<'_> {
             Instruction::GlobalSet(global),
             Instruction::I32Const(0),
             Instruction::I32Const(i32::from_le_bytes(digits)),
-            Instruction::I32Store(place),
+            Instruction::I32Store(target),
             Instruction::I32Const(CRITICAL),
             Instruction::I32Const(0),
             Instruction::I32Const(DIGITS.cast_signed()),

@@ -1,10 +1,10 @@
-//! Modules before and after they are laid out.
+//! Modules before and after reordering.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use headgate_layout::LayoutError;
 use headgate_layout::functions::Functions;
-use headgate_layout::lay::lay;
 use headgate_layout::order::Order;
+use headgate_layout::reorder::reorder;
 use headgate_layout::trace::{run, trace};
 use wasmparser::{ElementItems, Operator, Parser, Payload};
 
@@ -20,7 +20,7 @@ const MODULE: &str = r#"(module
   (start $setup)
   (func $setup (drop (call $log (i32.const 0) (i32.const 0) (i32.const 0)))))"#;
 
-/// What a module says of itself: the constant and the callees of each own function, where its parts point.
+/// The observable structure of a module: constant and callees of each own function, and the targets of its references.
 #[derive(Debug, Default)]
 struct Shape {
     constants: Vec<i32>,
@@ -28,7 +28,7 @@ struct Shape {
     hot: u32,
     start: u32,
     table: Vec<u32>,
-    remarks: usize,
+    custom_sections: usize,
 }
 
 fn shape(module: &[u8]) -> Shape {
@@ -59,7 +59,7 @@ fn shape(module: &[u8]) -> Shape {
                 shape.constants.push(constant);
                 shape.calls.push(calls);
             }
-            Payload::CustomSection(_) => shape.remarks += 1,
+            Payload::CustomSection(_) => shape.custom_sections += 1,
             _ => {}
         }
     }
@@ -67,7 +67,7 @@ fn shape(module: &[u8]) -> Shape {
 }
 
 #[test]
-fn listed_functions_come_first_and_everything_still_points_to_them() {
+fn listed_functions_come_first_and_all_references_follow() {
     let module = wat::parse_str(MODULE).unwrap();
     let functions = Functions::read(&module).unwrap();
     assert_eq!(functions.imported, ["env.proxy_log"]);
@@ -78,17 +78,17 @@ fn listed_functions_come_first_and_everything_still_points_to_them() {
         (order.first, &order.unknown[..]),
         (2, &["gone".to_owned()][..])
     );
-    let laid = lay(&module, &functions, &order).unwrap();
-    let shape = shape(&laid);
+    let reordered = reorder(&module, &functions, &order).unwrap();
+    let shape = shape(&reordered);
     assert_eq!(shape.constants, [30, 20, 10, 0], "hot, warm, cold, setup");
     // 0 is the import; then hot, warm, cold, setup.
     assert_eq!(shape.calls, [vec![2], vec![3], vec![], vec![0]]);
-    assert_eq!((shape.hot, shape.start, shape.remarks), (1, 4, 0));
+    assert_eq!((shape.hot, shape.start, shape.custom_sections), (1, 4, 0));
     assert_eq!(shape.table, [3, 1], "cold, hot");
 }
 
 #[test]
-fn what_is_not_listed_stays_in_its_order() {
+fn functions_that_are_not_listed_keep_their_order() {
     let module = wat::parse_str(MODULE).unwrap();
     let functions = Functions::read(&module).unwrap();
     let order = Order::new(&functions, "");
@@ -96,19 +96,19 @@ fn what_is_not_listed_stays_in_its_order() {
 }
 
 #[test]
-fn a_module_without_names_or_that_is_none_is_refused() {
+fn a_module_without_names_or_an_invalid_one_is_rejected() {
     let module = wat::parse_str(MODULE).unwrap();
     let functions = Functions::read(&module).unwrap();
     let order = Order::new(&functions, "");
-    let nameless = lay(&module, &functions, &order).unwrap();
+    let nameless = reorder(&module, &functions, &order).unwrap();
     let error = Functions::read(&nameless).unwrap_err();
-    assert!(matches!(error, LayoutError::Nameless), "{error}");
+    assert!(matches!(error, LayoutError::NoNames), "{error}");
     let error = Functions::read(&module[..module.len() / 2]).unwrap_err();
     assert!(matches!(error, LayoutError::Malformed(_)), "{error}");
 }
 
 #[test]
-fn a_traced_module_looks_at_a_global_of_its_own_first() {
+fn each_function_of_a_traced_module_first_reads_its_global() {
     let module = wat::parse_str(MODULE).unwrap();
     let functions = Functions::read(&module).unwrap();
     let traced = trace(&module, &functions).unwrap();
@@ -130,7 +130,7 @@ fn a_traced_module_looks_at_a_global_of_its_own_first() {
 }
 
 #[test]
-fn a_log_is_read_without_the_timers_functions() {
+fn functions_of_the_timer_are_left_out_of_a_log() {
     let functions = Functions {
         imported: Vec::new(),
         own: ["proxy_on_tick", "flush", "proxy_on_delete", "drop"]

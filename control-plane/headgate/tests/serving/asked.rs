@@ -2,7 +2,7 @@
 
 use headgate_testkit::deadline::eventually;
 use headgate_testkit::process::{Process, ProcessOptions};
-use headgate_testkit::xds_client::Taker;
+use headgate_testkit::xds_client::AutoAckProxy;
 use serde_json::{Value, json};
 
 use crate::common::{SOON, Server, headgate};
@@ -33,8 +33,8 @@ async fn status_of_one_replica_asks_them_all_and_tells_of_one_that_cannot_be_ask
     let world = World::start().await;
     let first = world.serve("first", &[]).await;
     let mut second = world.serve("second", &[]).await;
-    let here = Taker::connect("here", first.xds).unwrap();
-    let there = Taker::connect("there", second.xds).unwrap();
+    let here = AutoAckProxy::connect("here", first.xds).unwrap();
+    let there = AutoAckProxy::connect("there", second.xds).unwrap();
     let both = json!([{"replica": "second", "adminAddress": second.admin.to_string()}]);
     first
         .until("the other replica", |s| s["peers"] == both)
@@ -58,7 +58,7 @@ async fn status_of_one_replica_asks_them_all_and_tells_of_one_that_cannot_be_ask
     let mut watch = Process::start(options.args(words)).unwrap();
     let tells = async |watch: &mut Process, words: &[&str]| {
         let what = format!("{words:?}");
-        let found = watch.await_that(SOON, &what, async |log| {
+        let found = watch.wait_until(SOON, &what, async |log| {
             let text = log.text();
             let line = |line: &str| words.iter().all(|word| line.contains(word));
             if text.lines().any(line) {

@@ -7,7 +7,7 @@ use headgate_testkit::client::{HttpClient, HttpRequest, Reply};
 use headgate_testkit::deadline::eventually;
 use headgate_testkit::ports::free_addr;
 use headgate_testkit::process::{Process, ProcessOptions};
-use headgate_testkit::stage::Manifest;
+use headgate_testkit::testbed::Manifest;
 use serde_json::Value;
 use tempfile::TempDir;
 

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use headgate_testkit::deadline::eventually;
-use headgate_testkit::kube::{Kube, Kubectl, definition, stateful_set};
+use headgate_testkit::kube::{Kube, Kubectl, crd, stateful_set};
 use headgate_testkit::process::ProcessOptions;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -209,8 +209,8 @@ async fn in_a_pod_it_is_its_service_account_and_sees_owners_of_a_further_kind_un
     }
     let world = World::start().await;
     let kubectl = world.kube.kubectl();
-    let own = definition("acme.example", "trains", "Train");
-    kubectl.defined(&own.to_string()).await.unwrap();
+    let own = crd("acme.example", "trains", "Train");
+    kubectl.apply_crds(&own.to_string()).await.unwrap();
     train(&kubectl).await;
     let (namespace, kind) = (
         "headgate-system",

@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use headgate_testkit::deadline::eventually;
-use headgate_testkit::kube::{Kube, KubeOptions, Nothing, deployment};
+use headgate_testkit::kube::{EmptyRuntime, Kube, KubeOptions, deployment};
 use serde_json::{Value, json};
 
 use crate::common::{Files, SOON, headgate};
@@ -23,12 +23,12 @@ fn look(kubeconfig: &Path, more: &[&str]) -> (String, String, Option<i32>) {
 #[tokio::test]
 async fn a_kubeconfig_is_all_it_takes_to_see_what_would_be_served() {
     let mut kube = Kube::start(KubeOptions::default()).await.unwrap();
-    let _kubelet = kube.kubelet(Nothing::default());
+    let _kubelet = kube.kubelet(EmptyRuntime::default());
     let kubectl = kube.kubectl();
     kubectl.run(["create", "namespace", "prod"]).await.unwrap();
     for (name, version) in [("v1", "one"), ("v2", "two")] {
         let made = deployment("llama", name, version, 1);
-        kubectl.rolled_out(&made).await.unwrap();
+        kubectl.apply_and_wait(&made).await.unwrap();
     }
     let mut elsewhere = deployment("phi", "phi", "mini", 1);
     elsewhere["metadata"]["namespace"] = "prod".into();
@@ -114,9 +114,9 @@ async fn a_kubeconfig_is_all_it_takes_to_see_what_would_be_served() {
 #[tokio::test]
 async fn the_filters_configuration_shown_is_the_one_that_is_served() {
     let kube = Kube::start(KubeOptions::default()).await.unwrap();
-    let kubelet = kube.kubelet(Nothing::default());
+    let kubelet = kube.kubelet(EmptyRuntime::default());
     let made = deployment("llama", "v1", "one", 2);
-    kube.kubectl().rolled_out(&made).await.unwrap();
+    kube.kubectl().apply_and_wait(&made).await.unwrap();
     let node = kubelet.node();
     let pods = node.pods_in(Some("default")).await.unwrap();
     let name = pods[0].metadata.name.clone().unwrap();

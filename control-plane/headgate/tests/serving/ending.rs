@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use headgate_testkit::client::{HttpClient, HttpRequest};
 use headgate_testkit::deadline::eventually;
-use headgate_testkit::xds_client::Taker;
+use headgate_testkit::xds_client::AutoAckProxy;
 
 use crate::common::{Files, SOON, Server, manifest};
 
@@ -15,10 +15,10 @@ fn files() -> Files {
 }
 
 /// Proxies, each connected before the next comes.
-async fn proxies(server: &Server, n: usize) -> Vec<Taker> {
+async fn proxies(server: &Server, n: usize) -> Vec<AutoAckProxy> {
     let mut proxies = Vec::new();
     for i in 0..n {
-        proxies.push(Taker::connect(&format!("proxy-{i}"), server.xds).unwrap());
+        proxies.push(AutoAckProxy::connect(&format!("proxy-{i}"), server.xds).unwrap());
         server
             .until("the proxy to settle", |status| {
                 let all = status["proxies"].as_array();
@@ -35,7 +35,7 @@ async fn proxies(server: &Server, n: usize) -> Vec<Taker> {
 async fn sigterm_ends_it_with_code_0_within_seconds_though_a_proxy_is_connected() {
     let files = files();
     let mut server = Server::start(&files).await;
-    let _proxy = Taker::connect("proxy", server.xds).unwrap();
+    let _proxy = AutoAckProxy::connect("proxy", server.xds).unwrap();
     server.settled().await;
     // A scraper that keeps its connection open, as Prometheus does.
     let scraper = HttpClient::new();

@@ -1,7 +1,7 @@
 //! Every reason for which an object gets an Event: what `kubectl` did, and what `kubectl describe` says then.
 
 use headgate_testkit::kube::{Kubectl, deployment};
-use headgate_testkit::xds_client::{LoadReports, Taker, type_url};
+use headgate_testkit::xds_client::{AutoAckProxy, LoadReports, type_url};
 use serde_json::{Value, json};
 
 use crate::written::{World, described, events, policy};
@@ -225,11 +225,11 @@ async fn a_cluster_that_a_proxy_refuses_is_told_of_the_carrier_it_was_made_of() 
     let world = World::start().await;
     let kubectl = world.kube.kubectl();
     let server = world.serve("a", &[]).await;
-    let proxy = Taker::connect("p", server.xds).unwrap();
+    let proxy = AutoAckProxy::connect("p", server.xds).unwrap();
     server.settled().await;
-    proxy.refuse(type_url::CLUSTER);
+    proxy.nack_type(type_url::CLUSTER);
     let third = workload("llama", "v3", "three", json!({}), json!({}));
-    kubectl.rolled_out(&third).await.unwrap();
+    kubectl.apply_and_wait(&third).await.unwrap();
     let words = [
         "Warning",
         "a proxy refuses the cluster model/default/llama/three made of it",
@@ -244,11 +244,11 @@ async fn refused_routes_and_endpoints_are_told_of_the_carrier_they_are_new_by() 
     let world = World::start().await;
     let kubectl = world.kube.kubectl();
     let server = world.serve("a", &[]).await;
-    let proxy = Taker::connect("p", server.xds).unwrap();
+    let proxy = AutoAckProxy::connect("p", server.xds).unwrap();
     server.settled().await;
-    proxy.refuse(type_url::ROUTES);
+    proxy.nack_type(type_url::ROUTES);
     let third = workload("llama", "v3", "three", json!({}), json!({}));
-    kubectl.rolled_out(&third).await.unwrap();
+    kubectl.apply_and_wait(&third).await.unwrap();
     let words = [
         "Warning",
         "a proxy refuses the routes ai-model-route made of it, and keeps what it has",
@@ -260,7 +260,7 @@ async fn refused_routes_and_endpoints_are_told_of_the_carrier_they_are_new_by() 
         let said = events(&kubectl, other, "RefusedByProxy").await;
         assert!(said.is_empty(), "{said:?}");
     }
-    proxy.refuse(type_url::ENDPOINTS);
+    proxy.nack_type(type_url::ENDPOINTS);
     kubectl
         .run(["scale", "deploy/v1", "--replicas=2"])
         .await
@@ -275,7 +275,7 @@ async fn what_a_proxy_refuses_of_no_object_alone_is_told_of_the_control_planes_l
     let kubectl = world.kube.kubectl();
     let server = world.serve("a", &[]).await;
     let refused = [type_url::LISTENER, type_url::EXTENSION];
-    let _proxy = Taker::connect_refusing("p", server.xds, refused).unwrap();
+    let _proxy = AutoAckProxy::connect_nacking("p", server.xds, refused).unwrap();
     for what in ["listener", "filter configuration"] {
         let words = [
             "Warning",
@@ -319,7 +319,7 @@ async fn versions_that_move_die_and_take_over_are_told() {
     )
     .await;
     run("scale deploy/v2 --replicas=1").await;
-    kubectl.rollout("v2").await.unwrap();
+    kubectl.wait_for_rollout("v2").await.unwrap();
     let again = ["Normal", "is ready again and takes 30 %", back];
     says(&kubectl, "deploy/v2", "Recovered", &again).await;
     let proxy = LoadReports::start(server.xds, "reports").await.unwrap();

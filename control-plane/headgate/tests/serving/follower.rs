@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use headgate_testkit::deadline::eventually;
-use headgate_testkit::kube::{Kubectl, Relay};
-use headgate_testkit::xds_client::{Taker, type_url};
+use headgate_testkit::kube::{FaultProxy, Kubectl};
+use headgate_testkit::xds_client::{AutoAckProxy, type_url};
 use serde_json::Value;
 
 use crate::common::Server;
@@ -19,7 +19,7 @@ const QUESTION: &str = "POST /apis/authorization.k8s.io/v1/selfsubjectaccessrevi
 const COUNTS: &str = "PATCH /api/v1/namespaces/default/configmaps/headgate-counts-follower?";
 
 /// What was asked to be changed, apart from one's own counts.
-fn writes(relay: &Relay) -> Vec<String> {
+fn writes(relay: &FaultProxy) -> Vec<String> {
     let mut asked = relay.requests();
     asked.retain(|asked| {
         !(asked.starts_with("GET ") || asked.starts_with(QUESTION) || asked.starts_with(COUNTS))
@@ -27,7 +27,7 @@ fn writes(relay: &Relay) -> Vec<String> {
     asked
 }
 
-fn counted(relay: &Relay, part: &str) -> usize {
+fn counted(relay: &FaultProxy, part: &str) -> usize {
     let asked = relay.requests();
     asked.iter().filter(|asked| asked.starts_with(part)).count()
 }
@@ -41,7 +41,7 @@ fn has(status: &Value, reasons: &[&str]) -> bool {
 
 /// Everything that makes a leader write: refused and held labels, policies that match something or nothing, and one that a
 /// proxy refuses.
-async fn give_cause(kubectl: &Kubectl, proxy: &Taker) {
+async fn give_cause(kubectl: &Kubectl, proxy: &AutoAckProxy) {
     kubectl.apply(&policy("fair", 1000, "")).await.unwrap();
     wait(kubectl, "tbp/fair", "Programmed").await;
     kubectl
@@ -49,7 +49,7 @@ async fn give_cause(kubectl: &Kubectl, proxy: &Taker) {
         .await
         .unwrap();
     label(kubectl, "lots").await;
-    proxy.refuse(type_url::EXTENSION);
+    proxy.nack_type(type_url::EXTENSION);
     kubectl.apply(&policy("fair", 3000, "")).await.unwrap();
 }
 
@@ -60,9 +60,13 @@ async fn a_follower_writes_nothing_but_its_own_counts_until_it_leads() {
     let lease = ["--lease-duration", "6"];
     let mut leader = world.serve("leader", &lease).await;
     leads(&kubectl, "leader", PUBLISHED).await;
-    let relay = world.kube.relay(world.kube.kubeconfig()).await.unwrap();
+    let relay = world
+        .kube
+        .fault_proxy(world.kube.kubeconfig())
+        .await
+        .unwrap();
     let follower = world.serve_as(relay.kubeconfig(), "follower", &lease).await;
-    let proxy = Taker::connect("p", follower.xds).unwrap();
+    let proxy = AutoAckProxy::connect("p", follower.xds).unwrap();
     follower.settled().await;
     give_cause(&kubectl, &proxy).await;
 

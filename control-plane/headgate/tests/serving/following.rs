@@ -5,9 +5,9 @@ use std::process::Command;
 use std::time::Duration;
 
 use headgate_testkit::client::{HttpClient, HttpRequest};
-use headgate_testkit::kube::{Kube, KubeOptions, Nothing, deployment};
+use headgate_testkit::kube::{EmptyRuntime, Kube, KubeOptions, deployment};
 use headgate_testkit::process::{Process, ProcessOptions};
-use headgate_testkit::xds_client::{Taker, type_url};
+use headgate_testkit::xds_client::{AutoAckProxy, type_url};
 use serde_json::Value;
 
 use crate::common::{Files, SOON, Server, headgate, manifest};
@@ -27,7 +27,7 @@ fn watch(admin: SocketAddr, more: &[&str]) -> Process {
 /// Waits for these lines, each after the one before; every line begins with its moment.
 async fn lines(watch: &mut Process, from: usize, wanted: &[&str]) -> usize {
     let awaited = format!("{wanted:?}");
-    let found = watch.await_that(SOON, &awaited, async |log| {
+    let found = watch.wait_until(SOON, &awaited, async |log| {
         let text = log.text();
         let all: Vec<&str> = text.lines().collect();
         let mut at = from;
@@ -79,7 +79,7 @@ async fn a_canary_is_followed_from_the_labels_to_each_proxy_and_over_a_restart()
     files.model("m-v1.yaml", &manifest("m", "v1", &[9001]).render());
     files.model("m-v2.yaml", &canary("10"));
     let mut server = Server::start(&files).await;
-    let proxy = Taker::connect("proxy", server.xds).unwrap();
+    let proxy = AutoAckProxy::connect("proxy", server.xds).unwrap();
     server.settled().await;
     let mut watch = watch(server.admin, &["m"]);
     let first = [
@@ -102,7 +102,7 @@ async fn a_canary_is_followed_from_the_labels_to_each_proxy_and_over_a_restart()
         "acked",
     ];
     let at = lines(&mut watch, at, &refused).await;
-    proxy.refuse(type_url::EXTENSION);
+    proxy.nack_type(type_url::EXTENSION);
     files.model("m-v2.yaml", &canary("50"));
     let nacked = [
         "planned  v1 50 %",
@@ -118,7 +118,7 @@ async fn a_canary_is_followed_from_the_labels_to_each_proxy_and_over_a_restart()
     drop(proxy);
     let mut server = Server::start_at(&files, server.xds, server.admin).await;
     let at = lines(&mut watch, at, &["back     control plane"]).await;
-    let _proxy = Taker::connect("proxy", server.xds).unwrap();
+    let _proxy = AutoAckProxy::connect("proxy", server.xds).unwrap();
     let at = lines(&mut watch, at, &["acked    proxy: v1 50 %, v2 50 %"]).await;
     files.model("m-v2.yaml", &canary("100"));
     let promoted = [
@@ -131,7 +131,7 @@ async fn a_canary_is_followed_from_the_labels_to_each_proxy_and_over_a_restart()
     server.process.kill().unwrap();
     let at = lines(&mut watch, at, &["away     control plane"]).await;
     let server = Server::start_at(&files, server.xds, server.admin).await;
-    let _proxy = Taker::connect("proxy", server.xds).unwrap();
+    let _proxy = AutoAckProxy::connect("proxy", server.xds).unwrap();
     let at = lines(&mut watch, at, &["back     control plane"]).await;
     server.settled().await;
     files.model("m-v2.yaml", &canary("20"));
@@ -195,8 +195,8 @@ async fn every_replica_is_asked_and_one_that_is_away_is_shown_as_such() {
     let files = Files::new();
     files.model("m-v1.yaml", &manifest("m", "v1", &[9001]).render());
     let (one, other) = (Server::start(&files).await, Server::start(&files).await);
-    let _a = Taker::connect("a", one.xds).unwrap();
-    let _b = Taker::connect("b", other.xds).unwrap();
+    let _a = AutoAckProxy::connect("a", one.xds).unwrap();
+    let _b = AutoAckProxy::connect("b", other.xds).unwrap();
     one.settled().await;
     other.settled().await;
     // Given twice, by a name and as a list.
@@ -249,7 +249,7 @@ async fn who_waits_is_answered_when_something_of_the_model_changes_and_no_sooner
     files.model("m-v1.yaml", &manifest("m", "v1", &[9001]).render());
     files.model("n-v1.yaml", &manifest("n", "v1", &[9002]).render());
     let server = Server::start(&files).await;
-    let _proxy = Taker::connect("proxy", server.xds).unwrap();
+    let _proxy = AutoAckProxy::connect("proxy", server.xds).unwrap();
     // A proxy is settled as soon as it runs what it asked for so far, and asks for the filters last. What is said of a model
     // changes until they run its plan.
     server
@@ -338,11 +338,11 @@ async fn policies_are_shown_with_whom_they_count_for_and_who_took_their_place() 
 #[tokio::test]
 async fn kubectl_label_is_followed_to_each_proxy_and_an_api_that_is_away_is_said() {
     let mut kube = Kube::start(KubeOptions::default()).await.unwrap();
-    let _kubelet = kube.kubelet(Nothing::default());
+    let _kubelet = kube.kubelet(EmptyRuntime::default());
     let kubectl = kube.kubectl();
     for (name, version) in [("v1", "one"), ("v2", "two")] {
         kubectl
-            .rolled_out(&deployment("llama", name, version, 1))
+            .apply_and_wait(&deployment("llama", name, version, 1))
             .await
             .unwrap();
         crate::kubernetes::in_another_second().await;
@@ -351,8 +351,8 @@ async fn kubectl_label_is_followed_to_each_proxy_and_an_api_that_is_away_is_said
     let mut server = crate::kubernetes::serve(&files, kube.kubeconfig(), &["-n", "default"]);
     let ready = format!("http://{}/readyz", server.admin);
     server.process.wait_for_http(&ready, SOON).await.unwrap();
-    let _p = Taker::connect("p", server.xds).unwrap();
-    let _q = Taker::connect("q", server.xds).unwrap();
+    let _p = AutoAckProxy::connect("p", server.xds).unwrap();
+    let _q = AutoAckProxy::connect("q", server.xds).unwrap();
     let mut watch = watch(server.admin, &["default/llama"]);
     let first = [
         "planned  one 100 % stable, two 0 % held",
@@ -395,7 +395,7 @@ async fn kubectl_label_is_followed_to_each_proxy_and_an_api_that_is_away_is_said
         "{text}"
     );
     kube.start_api().await.unwrap();
-    let again = watch.await_that(Duration::from_secs(60), "the API again", async |log| {
+    let again = watch.wait_until(Duration::from_secs(60), "the API again", async |log| {
         let back = log
             .text()
             .lines()

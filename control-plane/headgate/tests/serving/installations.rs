@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use headgate_testkit::deadline::eventually;
 use headgate_testkit::kube::Kubectl;
-use headgate_testkit::xds_client::{Taker, type_url};
+use headgate_testkit::xds_client::{AutoAckProxy, type_url};
 use serde_json::{Value, json};
 
 use crate::common::SOON;
@@ -30,7 +30,7 @@ async fn two_installations_never_flip_each_others_status_and_a_replaced_policy_i
     let name = BLUE;
     let flags = ["--controller-name", name, "--lease-name", "blue"];
     let _blue = world.serve("b", &flags).await;
-    let proxy = Taker::connect("p", server.xds).unwrap();
+    let proxy = AutoAckProxy::connect("p", server.xds).unwrap();
     let fair = policy("fair", 1000, "models: [llama],");
     kubectl.apply(&fair).await.unwrap();
     // The installation with a proxy has the default name, so it writes `status.conditions`.
@@ -55,10 +55,10 @@ async fn two_installations_never_flip_each_others_status_and_a_replaced_policy_i
     assert_eq!(all, name, "the default one has no entry of its own");
 
     // Deleted and recreated with the same name, while the proxy refuses it.
-    proxy.refuse(type_url::EXTENSION);
+    proxy.nack_type(type_url::EXTENSION);
     let again = policy("fair", 2000, "models: [llama],");
     kubectl
-        .fed(["replace", "--force", "-f", "-"], &again)
+        .run_with_input(["replace", "--force", "-f", "-"], &again)
         .await
         .unwrap();
     let lie = [
@@ -140,8 +140,8 @@ async fn an_installation_leaves_the_object_of_another_one_alone_and_serves_by_it
     let flags = ["--controller-name", BLUE, "--lease-name", "blue"];
     let blue = world.serve("b", &flags).await;
     let proxies = [
-        Taker::connect("p", server.xds).unwrap(),
-        Taker::connect("q", blue.xds).unwrap(),
+        AutoAckProxy::connect("p", server.xds).unwrap(),
+        AutoAckProxy::connect("q", blue.xds).unwrap(),
     ];
     label(&kubectl, "10").await;
     let [first, second] = both_acked(&kubectl, 10).await;

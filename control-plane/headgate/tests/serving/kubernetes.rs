@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use headgate_testkit::client::HttpRequest;
 use headgate_testkit::deadline::eventually;
-use headgate_testkit::kube::{Kube, KubeOptions, Nothing, deployment};
-use headgate_testkit::xds_client::{Taker, type_url};
+use headgate_testkit::kube::{EmptyRuntime, Kube, KubeOptions, deployment};
+use headgate_testkit::xds_client::{AutoAckProxy, type_url};
 use serde_json::{Value, json};
 
 use crate::common::{Files, SOON, Server, headgate};
@@ -57,12 +57,12 @@ pub(crate) async fn in_another_second() {
 #[tokio::test]
 async fn serve_kube_is_ready_when_it_knows_the_world_and_kubectl_moves_what_proxies_get() {
     let mut kube = Kube::start(KubeOptions::default()).await.unwrap();
-    let _kubelet = kube.kubelet(Nothing::default());
+    let _kubelet = kube.kubelet(EmptyRuntime::default());
     let kubectl = kube.kubectl();
     // No base is stored yet, and the second version is applied as soon as the first serves: it is held nevertheless.
     for (name, version, replicas) in [("v1", "one", 2), ("v2", "two", 1)] {
         let made = deployment("llama", name, version, replicas);
-        kubectl.rolled_out(&made).await.unwrap();
+        kubectl.apply_and_wait(&made).await.unwrap();
         in_another_second().await;
     }
 
@@ -96,7 +96,7 @@ async fn serve_kube_is_ready_when_it_knows_the_world_and_kubectl_moves_what_prox
         })
         .await;
     assert!(reasons(&status).contains(&"VersionHeld"), "{status}");
-    let proxy = Taker::connect("p", server.xds).unwrap();
+    let proxy = AutoAckProxy::connect("p", server.xds).unwrap();
     let split = async |percent: f64| {
         let wanted = [
             ("one".to_owned(), 100.0 - percent),
@@ -122,13 +122,13 @@ async fn serve_kube_is_ready_when_it_knows_the_world_and_kubectl_moves_what_prox
             .unwrap();
         split(percent).await;
     }
-    let clusters = proxy.taken()[type_url::CLUSTER].clone();
+    let clusters = proxy.accepted()[type_url::CLUSTER].clone();
     assert!(
         clusters.contains_key("model/default/llama/two"),
         "{:?}",
         clusters.keys()
     );
-    let filters = &proxy.taken()[type_url::EXTENSION]["headgate"].1;
+    let filters = &proxy.accepted()[type_url::EXTENSION]["headgate"].1;
     assert!(
         String::from_utf8_lossy(filters).contains("x-team"),
         "the policies are the files'"
@@ -149,9 +149,9 @@ async fn serve_kube_is_ready_when_it_knows_the_world_and_kubectl_moves_what_prox
             .unwrap()
             .contains("what was seen last is served")
     );
-    let one = Taker::connect("q", server.xds).unwrap();
+    let one = AutoAckProxy::connect("q", server.xds).unwrap();
     eventually(SOON, "a proxy that comes meanwhile", async || {
-        let taken = one.taken();
+        let taken = one.accepted();
         let clusters = taken
             .get(type_url::CLUSTER)
             .map_or(0, std::collections::BTreeMap::len);

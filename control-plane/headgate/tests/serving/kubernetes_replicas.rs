@@ -2,7 +2,7 @@
 
 use headgate_testkit::deadline::eventually;
 use headgate_testkit::kube::{Kubectl, deployment};
-use headgate_testkit::xds_client::Taker;
+use headgate_testkit::xds_client::AutoAckProxy;
 use serde_json::{Value, json};
 
 use crate::common::SOON;
@@ -19,9 +19,9 @@ fn told(status: &Value, words: &[&str]) -> bool {
 }
 
 /// Waits until all were sent the same, with these parts in the filters' configuration.
-pub(crate) async fn same(what: &str, seen: &[&Taker], parts: &[&str]) {
+pub(crate) async fn same(what: &str, seen: &[&AutoAckProxy], parts: &[&str]) {
     let equal = eventually(SOON * 3, what, async || {
-        let taken: Vec<_> = seen.iter().map(|seen| seen.taken()).collect();
+        let taken: Vec<_> = seen.iter().map(|seen| seen.accepted()).collect();
         let filters = filters(&taken[0]);
         if let Some(part) = parts.iter().find(|part| !filters.contains(**part)) {
             return Err(format!("no {part} in {filters}"));
@@ -42,7 +42,7 @@ async fn replicas_on_a_kubernetes_api_serve_the_same_bytes_also_one_started_afte
     let world = World::start().await;
     let kubectl = world.kube.kubectl();
     let first = world.serve("first", &[]).await;
-    let seen_by_first = Taker::connect("proxy", first.xds).unwrap();
+    let seen_by_first = AutoAckProxy::connect("proxy", first.xds).unwrap();
 
     // A life: a canary, a weight that is none, a policy for nothing; a kind that is not there.
     run(&kubectl, "label deploy/v2 canary-weight=5").await;
@@ -74,7 +74,7 @@ async fn replicas_on_a_kubernetes_api_serve_the_same_bytes_also_one_started_afte
         .await;
 
     let second = world.serve("second", &[]).await;
-    let seen_by_second = Taker::connect("proxy", second.xds).unwrap();
+    let seen_by_second = AutoAckProxy::connect("proxy", second.xds).unwrap();
     second
         .until("the bad edits to be said", |s| {
             told(s, &["InvalidWeight", "lama"])
@@ -87,11 +87,11 @@ async fn replicas_on_a_kubernetes_api_serve_the_same_bytes_also_one_started_afte
     run(&kubectl, "label deploy/v2 canary-weight=30 --overwrite").await;
     run(&kubectl, "delete tbp typo pool").await;
     kubectl
-        .rolled_out(&deployment("phi", "phi", "one", 2))
+        .apply_and_wait(&deployment("phi", "phi", "one", 2))
         .await
         .unwrap();
     kubectl
-        .rolled_out(&deployment("gemma", "gemma", "one", 1))
+        .apply_and_wait(&deployment("gemma", "gemma", "one", 1))
         .await
         .unwrap();
     let front = json!({
@@ -116,7 +116,7 @@ async fn replicas_on_a_kubernetes_api_serve_the_same_bytes_also_one_started_afte
         .unwrap();
 
     let third = world.serve("third", &[]).await;
-    let seen_by_third = Taker::connect("proxy", third.xds).unwrap();
+    let seen_by_third = AutoAckProxy::connect("proxy", third.xds).unwrap();
     // A scale that fell is held back for 10 s by the older two.
     let parts = ["\"percent\":50", "\"weight\":30", "default/attached"];
     let three = [&seen_by_first, &seen_by_second, &seen_by_third];

@@ -1,6 +1,6 @@
 //! What a scraper and a supervisor get.
 
-use headgate_testkit::xds_client::{Taker, type_url};
+use headgate_testkit::xds_client::{AutoAckProxy, type_url};
 use serde_json::json;
 
 use crate::common::{Files, Server, manifest};
@@ -19,9 +19,9 @@ async fn metrics_is_valid_openmetrics_and_tells_of_proxies_refusals_and_weights(
     let files = Files::new();
     files.model("m-v1.yaml", &manifest("m", "v1", &[9001]).render());
     let server = Server::start(&files).await;
-    let proxy = Taker::connect("proxy", server.xds).unwrap();
+    let proxy = AutoAckProxy::connect("proxy", server.xds).unwrap();
     server.settled().await;
-    proxy.refuse(type_url::CLUSTER);
+    proxy.nack_type(type_url::CLUSTER);
     files.model(
         "m-v2.yaml",
         &manifest("m", "v2", &[9002]).weight("10").render(),

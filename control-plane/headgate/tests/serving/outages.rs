@@ -3,8 +3,8 @@
 use headgate_kubernetes::policies::crds;
 use headgate_kubernetes::policies::yaml;
 use headgate_testkit::deadline::eventually;
-use headgate_testkit::kube::{KubeOptions, Kubectl, Relay, definition, deployment};
-use headgate_testkit::xds_client::Taker;
+use headgate_testkit::kube::{FaultProxy, KubeOptions, Kubectl, crd, deployment};
+use headgate_testkit::xds_client::AutoAckProxy;
 use serde_json::{Value, json};
 
 use crate::common::{SOON, Server};
@@ -15,9 +15,9 @@ use crate::written::{World, policy};
 /// A world, and a control plane that watches it through a relay since it began.
 struct Life {
     world: World,
-    relay: Relay,
+    relay: FaultProxy,
     server: Server,
-    seen: Taker,
+    seen: AutoAckProxy,
     kubectl: Kubectl,
     /// What was changed so far.
     round: u32,
@@ -27,10 +27,14 @@ impl Life {
     async fn begin(world: World) -> Self {
         let kubectl = world.kube.kubectl();
         let phi = deployment("phi", "phi", "one", 2);
-        kubectl.rolled_out(&phi).await.unwrap();
-        let relay = world.kube.relay(world.kube.kubeconfig()).await.unwrap();
+        kubectl.apply_and_wait(&phi).await.unwrap();
+        let relay = world
+            .kube
+            .fault_proxy(world.kube.kubeconfig())
+            .await
+            .unwrap();
         let server = world.serve_as(relay.kubeconfig(), "old", &[]).await;
-        let seen = Taker::connect("proxy", server.xds).unwrap();
+        let seen = AutoAckProxy::connect("proxy", server.xds).unwrap();
         let mut life = Self {
             world,
             relay,
@@ -62,7 +66,7 @@ impl Life {
             .await
             .unwrap();
         kubectl
-            .rolled_out(&deployment(&name(now), &name(now), "one", 1))
+            .apply_and_wait(&deployment(&name(now), &name(now), "one", 1))
             .await
             .unwrap();
         run(
@@ -103,7 +107,7 @@ impl Life {
     /// Waits until it serves these parts, and what a process serves that starts now.
     async fn serves(&self, what: &str, parts: &[String]) {
         let fresh = self.world.serve("fresh", &[]).await;
-        let seen = Taker::connect("proxy", fresh.xds).unwrap();
+        let seen = AutoAckProxy::connect("proxy", fresh.xds).unwrap();
         let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
         same(what, &[&self.seen, &seen], &parts).await;
     }
@@ -132,12 +136,12 @@ async fn after_an_api_server_was_killed_and_after_its_history_was_lost_a_fresh_p
     // Everything that changes is missed, and cannot be read up on.
     life.world.kube.kill_api().unwrap();
     life.lost("does not answer").await;
-    life.relay.refuse_next(1_000_000);
+    life.relay.throttle_next(1_000_000);
     life.world.kube.compact().await.unwrap();
     life.world.kube.start_api().await.unwrap();
     life.changes().await;
     life.world.kube.compact().await.unwrap();
-    life.relay.refuse_next(0);
+    life.relay.throttle_next(0);
     life.equals_a_fresh_one("a compaction").await;
 }
 
@@ -145,14 +149,14 @@ async fn after_an_api_server_was_killed_and_after_its_history_was_lost_a_fresh_p
 async fn after_refusals_and_watches_cut_in_the_middle_of_an_event_a_fresh_process_serves_the_same()
 {
     let mut life = Life::begin(World::start().await).await;
-    life.relay.refuse_next(1_000_000);
-    life.relay.cut_watches();
+    life.relay.throttle_next(1_000_000);
+    life.relay.break_watches();
     life.changes().await;
     life.lost("429").await;
-    life.relay.refuse_next(0);
+    life.relay.throttle_next(0);
     life.equals_a_fresh_one("429s").await;
     for _ in 0..3 {
-        life.relay.cut_watches();
+        life.relay.break_watches();
         life.changes().await;
     }
     life.equals_a_fresh_one("cut watches").await;
@@ -171,11 +175,11 @@ async fn after_lists_under_churn_a_fresh_process_serves_the_same() {
     for _ in 0..3 {
         // Without a watch cache a compaction makes every version too old: who is kept out until then lists anew, while
         // more is changed.
-        life.relay.refuse_next(1_000_000);
-        life.relay.cut_watches();
+        life.relay.throttle_next(1_000_000);
+        life.relay.break_watches();
         life.changes().await;
         life.world.kube.compact().await.unwrap();
-        life.relay.refuse_next(0);
+        life.relay.throttle_next(0);
         life.changes().await;
     }
     life.equals_a_fresh_one("lists under churn").await;
@@ -195,12 +199,12 @@ async fn after_objects_that_cannot_be_read_a_fresh_process_serves_the_same() {
     let world = World::start().await;
     let kubectl = world.kube.kubectl();
     // Definitions that let anything be stored, as an older release's may.
-    let sets = definition(
+    let sets = crd(
         "leaderworkerset.x-k8s.io",
         "leaderworkersets",
         "LeaderWorkerSet",
     );
-    kubectl.defined(&sets.to_string()).await.unwrap();
+    kubectl.apply_crds(&sets.to_string()).await.unwrap();
     kubectl.apply(&set(&json!(4)).to_string()).await.unwrap();
     let mut pod = deployment("", "leader", "", 1)["spec"]["template"].clone();
     (pod["apiVersion"], pod["kind"]) = ("v1".into(), "Pod".into());

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use headgate_testkit::xds_client::Taker;
+use headgate_testkit::xds_client::AutoAckProxy;
 
 use crate::written::{World, policy, wait};
 
@@ -19,11 +19,15 @@ fn shortest(moments: &[Instant]) -> Duration {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_status_is_written_every_ten_seconds_at_most_and_the_counts_of_a_replica_every_five() {
     let world = World::start().await;
-    let relay = world.kube.relay(world.kube.kubeconfig()).await.unwrap();
+    let relay = world
+        .kube
+        .fault_proxy(world.kube.kubeconfig())
+        .await
+        .unwrap();
     let server = world.serve_as(relay.kubeconfig(), "a", &[]).await;
     let kubectl = world.kube.kubectl();
     kubectl.apply(&policy("fair", 1000, "")).await.unwrap();
-    let stays = Taker::connect("stays", server.xds).unwrap();
+    let stays = AutoAckProxy::connect("stays", server.xds).unwrap();
     wait(&kubectl, "tbp/fair", "Programmed").await;
 
     let began = Instant::now();
@@ -34,15 +38,15 @@ async fn a_status_is_written_every_ten_seconds_at_most_and_the_counts_of_a_repli
         // Every other time it goes.
         comes = match comes {
             Some(_) => None,
-            None => Some(Taker::connect("comes", server.xds).unwrap()),
+            None => Some(AutoAckProxy::connect("comes", server.xds).unwrap()),
         };
     }
     drop((stays, comes));
 
-    let statuses = relay.arrivals(|asked| {
+    let statuses = relay.arrival_times(|asked| {
         asked.starts_with("PATCH ") && asked.ends_with("/tokenbucketpolicies/fair/status")
     });
-    let counts = relay.arrivals(|asked| {
+    let counts = relay.arrival_times(|asked| {
         asked.starts_with("PATCH ") && asked.ends_with("/configmaps/headgate-counts-a")
     });
     assert!(

@@ -2,7 +2,7 @@
 
 use headgate_kubernetes::policies::crds;
 use headgate_kubernetes::policies::yaml;
-use headgate_testkit::kube::{Kube, KubeOptions, Nothing, deployment};
+use headgate_testkit::kube::{EmptyRuntime, Kube, KubeOptions, deployment};
 use serde_json::Value;
 
 use crate::common::{Files, Server, headgate, serve};
@@ -24,13 +24,13 @@ fn giver(shown: &Value) -> Option<String> {
 #[tokio::test]
 async fn a_policy_applied_with_kubectl_reaches_the_filters_and_a_ceiling_stays() {
     let kube = Kube::start(KubeOptions::default()).await.unwrap();
-    let _kubelet = kube.kubelet(Nothing::default());
+    let _kubelet = kube.kubelet(EmptyRuntime::default());
     let kubectl = kube.kubectl();
     let definitions = yaml(&crds().unwrap()).unwrap();
-    kubectl.defined(&definitions).await.unwrap();
+    kubectl.apply_crds(&definitions).await.unwrap();
     kubectl.run(["create", "namespace", "house"]).await.unwrap();
     let model = deployment("llama", "v1", "one", 1);
-    kubectl.rolled_out(&model).await.unwrap();
+    kubectl.apply_and_wait(&model).await.unwrap();
 
     let files = Files::new();
     let (wasm, kubeconfig) = (files.path("wasm"), kube.kubeconfig().to_owned());

@@ -1,14 +1,14 @@
 //! Two replicas are two processes that share nothing but the files.
 
 use headgate_testkit::deadline::eventually;
-use headgate_testkit::xds_client::{Taken, Taker, type_url};
+use headgate_testkit::xds_client::{AcceptedResources, AutoAckProxy, type_url};
 
 use crate::common::{Files, SOON, Server, manifest};
 
 const POLICY: &str = "apiVersion: headgate.dev/v1alpha1\nkind: TokenBucketPolicy\nmetadata: {name: a}\n\
     spec: {buckets: [{name: b, key: [tenant], profile: semantic}]}\n";
 
-pub(crate) fn filters(taken: &Taken) -> String {
+pub(crate) fn filters(taken: &AcceptedResources) -> String {
     let all = taken.get(type_url::EXTENSION);
     let fused = all.and_then(|all| all.get("headgate"));
     fused.map_or_else(String::new, |(_, bytes)| {
@@ -17,7 +17,7 @@ pub(crate) fn filters(taken: &Taken) -> String {
 }
 
 /// What differs, in words.
-pub(crate) fn difference(a: &Taken, b: &Taken) -> Option<String> {
+pub(crate) fn difference(a: &AcceptedResources, b: &AcceptedResources) -> Option<String> {
     for (kind, ours) in a {
         let Some(theirs) = b.get(kind) else {
             return Some(format!("{kind} is with one of them only"));
@@ -41,7 +41,7 @@ async fn replicas_serve_the_same_bytes_whenever_they_were_started() {
     files.model("m-v1.yaml", &manifest("m", "v1", &[9001]).render());
     files.model("n-v1.yaml", &manifest("n", "v1", &[9003, 9004]).render());
     let first = Server::start(&files).await;
-    let seen_by_first = Taker::connect("proxy", first.xds).unwrap();
+    let seen_by_first = AutoAckProxy::connect("proxy", first.xds).unwrap();
 
     // A life: a canary comes, is weighted badly, cut in half, mended; a model loses a replica; another leaves.
     let canary = manifest("m", "v2", &[9002]).created("2026-01-01T00:00:00Z");
@@ -58,23 +58,23 @@ async fn replicas_serve_the_same_bytes_whenever_they_were_started() {
     let broken = |s: &serde_json::Value| s["problems"].to_string().contains("\"File\"");
     first.until("the broken file to be said", broken).await;
     let second = Server::start(&files).await;
-    let seen_by_second = Taker::connect("proxy", second.xds).unwrap();
+    let seen_by_second = AutoAckProxy::connect("proxy", second.xds).unwrap();
     files.model("m-v2.yaml", &canary("30"));
     std::fs::remove_file(files.path("models/o-v1.yaml")).unwrap();
     let short = manifest("n", "v1", &[9003, 9004, 9005]).replicas(4);
     files.model("n-v1.yaml", &short.render());
 
     let third = Server::start(&files).await;
-    let seen_by_third = Taker::connect("proxy", third.xds).unwrap();
+    let seen_by_third = AutoAckProxy::connect("proxy", third.xds).unwrap();
     // A scale that fell is held back for 10 s by the older two.
     let equal = eventually(
         SOON * 2,
         "three replicas to serve the same bytes",
         async || {
             let (a, b, c) = (
-                seen_by_first.taken(),
-                seen_by_second.taken(),
-                seen_by_third.taken(),
+                seen_by_first.accepted(),
+                seen_by_second.accepted(),
+                seen_by_third.accepted(),
             );
             let filters = filters(&a);
             for part in ["\"percent\":75", "\"weight\":30", "default/a"] {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use headgate_testkit::deadline::eventually;
 use headgate_testkit::kube::Kubectl;
-use headgate_testkit::xds_client::{Taker, type_url};
+use headgate_testkit::xds_client::{AutoAckProxy, type_url};
 use serde_json::Value;
 
 use crate::common::{Server, headgate};
@@ -53,9 +53,9 @@ async fn until(server: &Server, what: &str, reason: &str, wanted: impl Fn(&[Stri
     .unwrap();
 }
 
-async fn reaches(seen: &Taker, part: &str) {
+async fn reaches(seen: &AutoAckProxy, part: &str) {
     eventually(LONG, part, async || {
-        let filters = filters(&seen.taken());
+        let filters = filters(&seen.accepted());
         filters.contains(part).then_some(()).ok_or(filters)
     })
     .await
@@ -73,7 +73,7 @@ async fn exactly_the_printed_rights_are_enough_and_one_that_is_taken_away_is_nam
     let account = world.kube.service_account(home, ACCOUNT).await.unwrap();
     let more = ["--lease-namespace", home];
     let server = world.serve_as(&account, "one", &more).await;
-    let seen = Taker::connect("proxy", server.xds).unwrap();
+    let seen = AutoAckProxy::connect("proxy", server.xds).unwrap();
     kubectl.apply(&policy("fair", 1000, "")).await.unwrap();
     reaches(&seen, "default/fair").await;
     let programmed = [
@@ -84,7 +84,8 @@ async fn exactly_the_printed_rights_are_enough_and_one_that_is_taken_away_is_nam
     ];
     kubectl.run(programmed).await.unwrap();
     // What is no object's doing is told where the control plane runs.
-    let stubborn = Taker::connect_refusing("stubborn", server.xds, [type_url::LISTENER]).unwrap();
+    let stubborn =
+        AutoAckProxy::connect_nacking("stubborn", server.xds, [type_url::LISTENER]).unwrap();
     eventually(LONG, "the Event of the Lease", async || {
         let lease = ["describe", "lease/headgate", "-n", home];
         let said = kubectl.run(lease).await.unwrap();

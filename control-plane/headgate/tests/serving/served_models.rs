@@ -5,8 +5,8 @@ use std::time::{Duration, UNIX_EPOCH};
 use headgate_kubernetes::policies::crds;
 use headgate_kubernetes::policies::yaml;
 use headgate_testkit::deadline::eventually;
-use headgate_testkit::kube::{Kubectl, Watching, deployment};
-use headgate_testkit::xds_client::{Taker, type_url};
+use headgate_testkit::kube::{Kubectl, KubectlWatch, deployment};
+use headgate_testkit::xds_client::{AutoAckProxy, type_url};
 use serde_json::{Value, json};
 
 use crate::common::{Files, SOON, Server, headgate, manifest};
@@ -56,7 +56,7 @@ const AT_ONCE: Duration = Duration::from_millis(100);
 const AT_MOST: Duration = Duration::from_secs(1);
 
 /// Each state of the object: the planned weight of the canary, and `Converged`.
-fn states(kubectl: &Kubectl) -> Watching {
+fn states(kubectl: &Kubectl) -> KubectlWatch {
     let state = r#"{.status.planned.two} {.status.conditions[?(@.type=="Converged")].status}"#;
     let output = format!("jsonpath={state}{{\"\\n\"}}");
     kubectl
@@ -65,7 +65,7 @@ fn states(kubectl: &Kubectl) -> Watching {
 }
 
 /// The time between the moment the control plane saw this weight, and the moment the API server showed that it is not converged.
-async fn turned(server: &Server, states: &Watching, weight: &str) -> Duration {
+async fn turned(server: &Server, states: &KubectlWatch, weight: &str) -> Duration {
     let wanted = format!("{weight} False");
     let shown = eventually(SOON, &wanted, async || {
         let lines = states.lines();
@@ -95,8 +95,8 @@ async fn kubectl_waits_for_a_weight_that_every_proxy_acked_and_what_is_deleted_i
         "NoProxies"
     );
     let proxies = [
-        Taker::connect("p", server.xds).unwrap(),
-        Taker::connect("q", server.xds).unwrap(),
+        AutoAckProxy::connect("p", server.xds).unwrap(),
+        AutoAckProxy::connect("q", server.xds).unwrap(),
     ];
     wait(&kubectl, MODEL, "Converged").await;
     wait(&kubectl, MODEL, "Programmed").await;
@@ -123,7 +123,7 @@ async fn kubectl_waits_for_a_weight_that_every_proxy_acked_and_what_is_deleted_i
     }
 
     // One proxy does not answer: `Converged` is False from the edit on, and `acked` has the weight of all proxies.
-    proxies[1].hold(type_url::EXTENSION);
+    proxies[1].hold_acks(type_url::EXTENSION);
     label(&kubectl, "20").await;
     took.push(turned(&server, &shown, "20").await);
     told(&kubectl, MODEL, ["Converged", "message"], "1 of 2 proxies").await;
@@ -132,7 +132,7 @@ async fn kubectl_waits_for_a_weight_that_every_proxy_acked_and_what_is_deleted_i
         field(&kubectl, ".status.acked.two").await,
     );
     assert_eq!(weights, ("20".to_owned(), "10".to_owned()));
-    proxies[1].release();
+    proxies[1].release_acks();
     acked(&kubectl, "20").await;
     wait(&kubectl, MODEL, "Converged").await;
     let changes = field(&kubectl, ".status.changes[*].message").await;
@@ -147,7 +147,7 @@ async fn kubectl_waits_for_a_weight_that_every_proxy_acked_and_what_is_deleted_i
     // A version with points in its name is waited for as the documentation has it.
     let mut third = deployment("llama", "v3", "v2.3.1", 1);
     third["metadata"]["labels"]["canary-weight"] = json!("5");
-    kubectl.rolled_out(&third).await.unwrap();
+    kubectl.apply_and_wait(&third).await.unwrap();
     let condition = r"--for=jsonpath={.status.acked.v2\.3\.1}=5";
     let waited = ["wait", "servedmodel/llama", condition, "--timeout=60s"];
     kubectl.run(waited).await.unwrap();
@@ -185,18 +185,18 @@ async fn the_base_is_remembered_by_every_replica_the_next_leader_and_a_backup() 
     let kubectl = world.kube.kubectl();
     let lease = ["--lease-duration", "6"];
     let mut first = world.serve("first", &lease).await;
-    let seen_by_first = Taker::connect("proxy", first.xds).unwrap();
+    let seen_by_first = AutoAckProxy::connect("proxy", first.xds).unwrap();
     has(&kubectl, ".status.base[*].carrier", "deployment/v1").await;
     // The held version is the older one from now on.
     run(&kubectl, "delete deploy/v1").await;
     let stable = deployment("llama", "v1", "one", 1);
-    kubectl.rolled_out(&stable).await.unwrap();
+    kubectl.apply_and_wait(&stable).await.unwrap();
     let planned = ".status.planned";
     has(&kubectl, planned, r#"{"one":100,"two":0}"#).await;
 
     // A replica that starts now plans the same bytes, and the next leader writes the same status.
     let second = world.serve("second", &lease).await;
-    let seen_by_second = Taker::connect("proxy", second.xds).unwrap();
+    let seen_by_second = AutoAckProxy::connect("proxy", second.xds).unwrap();
     let both = [&seen_by_first, &seen_by_second];
     same("the second to serve the same", &both, &["llama"]).await;
     let uid = field(&kubectl, ".metadata.uid").await;
@@ -267,7 +267,7 @@ async fn without_the_kind_age_decides_one_finding_says_so_and_nothing_waits() {
     let kubectl = world.kube.kubectl();
     run(&kubectl, "delete crd servedmodels.headgate.dev").await;
     let server = world.serve("a", &[]).await;
-    let _proxy = Taker::connect("p", server.xds).unwrap();
+    let _proxy = AutoAckProxy::connect("p", server.xds).unwrap();
     let status = server.settled().await;
     assert_eq!(not_remembered(&status), 1, "{status}");
     let problems = status["problems"].to_string();
@@ -283,7 +283,7 @@ async fn without_the_kind_age_decides_one_finding_says_so_and_nothing_waits() {
 
     // The definition is installed later: no restart is needed.
     kubectl
-        .defined(&yaml(&crds().unwrap()).unwrap())
+        .apply_crds(&yaml(&crds().unwrap()).unwrap())
         .await
         .unwrap();
     eventually(SOON * 3, "the object", async || {

@@ -1,6 +1,6 @@
 //! A proxy with a filter for each stage runs a plan once both have it, and picks by the one that tags.
 
-use headgate_testkit::xds_client::Taker;
+use headgate_testkit::xds_client::AutoAckProxy;
 use serde_json::json;
 
 use crate::common::{Files, Server, manifest};
@@ -19,13 +19,13 @@ async fn a_proxy_with_two_filters_runs_a_plan_when_both_acked_it() {
         files.model("m-v1.yaml", &manifest("m", "v1", &[9001]).render());
         canary("10");
         let server = Server::start(&files).await;
-        let proxy = Taker::connect_staged("p", server.xds).unwrap();
+        let proxy = AutoAckProxy::connect_split_filters("p", server.xds).unwrap();
         server
             .until("both", |s| {
                 s["models"][0]["acked"] == json!({"are": 1, "of": 1})
             })
             .await;
-        proxy.refuse_named(refused);
+        proxy.nack_resource(refused);
         canary("30");
         let status = server
             .until("a refusal beside what was taken", |s| {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use headgate_testkit::xds_client::{Taker, type_url};
+use headgate_testkit::xds_client::{AutoAckProxy, type_url};
 use serde_json::Value;
 
 use crate::common::{Files, Server, headgate, manifest};
@@ -162,10 +162,10 @@ async fn status_in_json_has_exactly_these_fields() {
     files.policy("p.yaml", POLICY);
     let state = files.path("state").display().to_string();
     let server = Server::start_with(&files, &["--state", &state]).await;
-    let proxy = Taker::connect("proxy", server.xds).unwrap();
+    let proxy = AutoAckProxy::connect("proxy", server.xds).unwrap();
     server.settled().await;
     // Everything that can be there: a refusal, what waits for it, a broken file.
-    proxy.refuse(type_url::CLUSTER);
+    proxy.nack_type(type_url::CLUSTER);
     files.model("n-v1.yaml", &manifest("n", "v1", &[9002]).render());
     files.model("broken.yaml", "kind: [");
     let all_there = |s: &Value| {

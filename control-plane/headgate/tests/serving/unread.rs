@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use headgate_testkit::deadline::eventually;
 use headgate_testkit::kube::deployment;
-use headgate_testkit::xds_client::Taker;
+use headgate_testkit::xds_client::AutoAckProxy;
 use serde_json::{Value, json};
 
 use crate::common::{SOON, Server, headgate};
@@ -31,7 +31,7 @@ const UNREADABLE: &str = include_str!("inputs/unreadable-kind.yaml");
 /// The kind.
 async fn define(world: &World) {
     let (definition, _) = UNREADABLE.split_once("\n---\n").unwrap();
-    world.kube.kubectl().defined(definition).await.unwrap();
+    world.kube.kubectl().apply_crds(definition).await.unwrap();
 }
 
 /// The object.
@@ -62,7 +62,7 @@ async fn a_replica_starts_beside_a_kind_that_cannot_be_read_and_names_it() {
     let two = serve(&world, "two", &[]).await;
     println!("ready {:?} after its start", began.elapsed());
     assert!(began.elapsed() < USUAL, "{:?}", began.elapsed());
-    let [old, new] = [&one, &two].map(|server| Taker::connect("proxy", server.xds).unwrap());
+    let [old, new] = [&one, &two].map(|server| AutoAckProxy::connect("proxy", server.xds).unwrap());
     same("both replicas", &[&old, &new], &["llama"]).await;
 
     let status = two
@@ -131,7 +131,7 @@ async fn its_base_is_not_forgotten(world: &World) {
     });
     kubectl.apply(&remembered.to_string()).await.unwrap();
     let other = deployment("big", "big-one", "one", 1);
-    kubectl.rolled_out(&other).await.unwrap();
+    kubectl.apply_and_wait(&other).await.unwrap();
     let base = async || {
         let path = "jsonpath={.status.base[*].carrier} {.status.base[*].undeclaredSince} {.status.planned.one}";
         kubectl.run(["get", "smdl/big", "-o", path]).await.unwrap()

@@ -29,7 +29,7 @@ async fn an_edit_that_could_not_be_read_for_want_of_descriptors_counts_once_ther
     files.model("m-v1.yaml", &manifest("m", "v2", &[9001]).render());
     let refused = server
         .process
-        .await_that(SOON, "a read that fails", async |log| {
+        .wait_until(SOON, "a read that fails", async |log| {
             let text = log.text();
             let said =
                 text.contains("the file cannot be read") && text.contains("Too many open files");
@@ -65,7 +65,7 @@ async fn a_fifo_among_the_models_is_a_problem_and_the_process_ends_in_time() {
     );
     assert!(!problems.contains("kustomization"), "{problems}");
     let mut process = server.process;
-    let said = process.await_that(SOON, "the line about kustomization.yaml", async |log| {
+    let said = process.wait_until(SOON, "the line about kustomization.yaml", async |log| {
         let text = log.text();
         let lines = text
             .lines()

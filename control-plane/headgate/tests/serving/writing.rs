@@ -7,7 +7,7 @@ use headgate_kubernetes::policies::crds;
 use headgate_kubernetes::policies::yaml;
 use headgate_testkit::deadline::eventually;
 use headgate_testkit::kube::Kubectl;
-use headgate_testkit::xds_client::{Taker, type_url};
+use headgate_testkit::xds_client::{AutoAckProxy, type_url};
 use headgate_writer::Times;
 use serde_json::{Value, json};
 
@@ -28,7 +28,7 @@ async fn kubectl_waits_until_every_connected_proxy_has_a_policy_and_reads_why_it
     .await
     .unwrap();
     let definitions = yaml(&crds().unwrap()).unwrap();
-    kubectl.defined(&definitions).await.unwrap();
+    kubectl.apply_crds(&definitions).await.unwrap();
 
     let _server = world.serve("a", &[]).await;
     kubectl
@@ -42,8 +42,8 @@ async fn kubectl_waits_until_every_connected_proxy_has_a_policy_and_reads_why_it
     assert_eq!(reason, "NoProxies");
 
     let proxies = [
-        Taker::connect("p", _server.xds).unwrap(),
-        Taker::connect("q", _server.xds).unwrap(),
+        AutoAckProxy::connect("p", _server.xds).unwrap(),
+        AutoAckProxy::connect("q", _server.xds).unwrap(),
     ];
     wait(&kubectl, "tbp/fair", "Programmed").await;
     let message = ["Programmed", "message"];
@@ -86,7 +86,7 @@ async fn kubectl_waits_until_every_connected_proxy_has_a_policy_and_reads_why_it
     .await;
 
     // An edit that one proxy refuses is not programmed, and the object says what the proxy said.
-    proxies[1].refuse(type_url::EXTENSION);
+    proxies[1].nack_type(type_url::EXTENSION);
     kubectl
         .apply(&policy("fair", 3000, "models: [llama],"))
         .await
@@ -228,8 +228,8 @@ async fn killing_the_leader_moves_the_lease_within_its_time_and_no_proxy_notices
     let mut first = world.serve("first", &lease).await;
     leads(&kubectl, "first", SOON).await;
     let second = world.serve("second", &lease).await;
-    let here = Taker::connect("here", second.xds).unwrap();
-    let there = Taker::connect("there", first.xds).unwrap();
+    let here = AutoAckProxy::connect("here", second.xds).unwrap();
+    let there = AutoAckProxy::connect("there", first.xds).unwrap();
     second.settled().await;
     first.settled().await;
     kubectl.apply(&policy("fair", 1000, "")).await.unwrap();
@@ -295,7 +295,7 @@ async fn killing_the_leader_moves_the_lease_within_its_time_and_no_proxy_notices
     // The proxy of the other replica noticed nothing but what it was sent.
     let after = second.settled().await;
     assert_eq!(after["proxies"][0]["since"], since, "the same stream");
-    assert!(here.taken().contains_key(type_url::EXTENSION));
+    assert!(here.accepted().contains_key(type_url::EXTENSION));
 
     // One that ends lets the next one lead at once, and takes its counts away.
     let third = world.serve("third", &["--lease-duration", "90"]).await;
@@ -346,10 +346,10 @@ async fn while_the_api_is_away_proxies_are_served_and_what_was_missed_is_written
         said.contains("this replica cannot lead, so it writes neither status nor Events"),
         "{said}"
     );
-    let proxy = Taker::connect("p", server.xds).unwrap();
+    let proxy = AutoAckProxy::connect("p", server.xds).unwrap();
     // A proxy counts as settled while the server has not read all its subscriptions.
     eventually(SOON, "the filter configuration", async || {
-        let taken = proxy.taken();
+        let taken = proxy.accepted();
         let has = taken.contains_key(type_url::EXTENSION);
         has.then_some(())
             .ok_or_else(|| format!("{:?}", taken.keys()))
@@ -357,7 +357,7 @@ async fn while_the_api_is_away_proxies_are_served_and_what_was_missed_is_written
     .await
     .unwrap();
     server.settled().await;
-    assert!(proxy.taken().contains_key(type_url::EXTENSION));
+    assert!(proxy.accepted().contains_key(type_url::EXTENSION));
 
     world.kube.start_api().await.unwrap();
     let message = ["Programmed", "message"];

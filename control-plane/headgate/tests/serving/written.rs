@@ -6,7 +6,7 @@ use std::time::Duration;
 use headgate_kubernetes::policies::crds;
 use headgate_kubernetes::policies::yaml;
 use headgate_testkit::deadline::eventually;
-use headgate_testkit::kube::{Kube, KubeOptions, Kubectl, Kubelet, Nothing, deployment};
+use headgate_testkit::kube::{EmptyRuntime, Kube, KubeOptions, Kubectl, Kubelet, deployment};
 use headgate_testkit::process::ProcessOptions;
 use serde_json::Value;
 
@@ -30,13 +30,13 @@ impl World {
 
     pub(crate) async fn with(options: KubeOptions) -> Self {
         let kube = Kube::start(options).await.unwrap();
-        let kubelet = kube.kubelet(Nothing::default());
+        let kubelet = kube.kubelet(EmptyRuntime::default());
         let kubectl = kube.kubectl();
         let definitions = yaml(&crds().unwrap()).unwrap();
-        kubectl.defined(&definitions).await.unwrap();
+        kubectl.apply_crds(&definitions).await.unwrap();
         for (name, version) in [("v1", "one"), ("v2", "two")] {
             let made = deployment("llama", name, version, 1);
-            kubectl.rolled_out(&made).await.unwrap();
+            kubectl.apply_and_wait(&made).await.unwrap();
             in_another_second().await;
         }
         Self {

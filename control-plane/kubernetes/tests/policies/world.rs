@@ -35,5 +35,5 @@ pub(crate) async fn start() -> Kube {
 /// Gives the API server the definitions, and waits until it serves them.
 pub(crate) async fn define(kubectl: &Kubectl) {
     let definitions = yaml(&crds().unwrap()).unwrap();
-    kubectl.defined(&definitions).await.unwrap();
+    kubectl.apply_crds(&definitions).await.unwrap();
 }

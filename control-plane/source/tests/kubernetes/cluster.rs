@@ -20,8 +20,8 @@ use headgate_source::models::Models;
 use headgate_source::policies;
 use headgate_source::policies::Policies;
 use headgate_testkit::deadline::eventually;
-pub(crate) use headgate_testkit::kube::definition;
-use headgate_testkit::kube::{Kube, KubeOptions, Kubelet, Nothing, deployment as workload};
+pub(crate) use headgate_testkit::kube::crd;
+use headgate_testkit::kube::{EmptyRuntime, Kube, KubeOptions, Kubelet, deployment as workload};
 use kube::Client;
 use serde_json::json;
 use tokio::sync::watch;
@@ -266,14 +266,14 @@ impl Cluster {
     /// An API server that does not know the policies.
     pub(crate) async fn without_policies(options: KubeOptions) -> Self {
         let kube = Kube::start(options).await.unwrap();
-        let kubelet = kube.kubelet(Nothing::default());
+        let kubelet = kube.kubelet(EmptyRuntime::default());
         Self { kube, kubelet }
     }
 
     /// Gives the API server the policies' definitions.
     pub(crate) async fn define(&self) {
         let definitions = yaml(&crds().unwrap()).unwrap();
-        self.kube.kubectl().defined(&definitions).await.unwrap();
+        self.kube.kubectl().apply_crds(&definitions).await.unwrap();
     }
 
     /// The administrator's client, as the product makes it.
@@ -303,7 +303,7 @@ impl Cluster {
     }
 
     pub(crate) async fn rollout(&self, name: &str) {
-        self.kube.kubectl().rollout(name).await.unwrap();
+        self.kube.kubectl().wait_for_rollout(name).await.unwrap();
     }
 
     pub(crate) async fn equals_a_fresh_one(&self, source: &Source) {

@@ -14,7 +14,7 @@ const OLDER_POOLS: &str = "inference.networking.x-k8s.io";
 
 /// A kind of an operator, in its version.
 fn kind_of(group: &str, version: &str, plural: &str, kind: &str) -> Value {
-    let mut made = definition(group, plural, kind);
+    let mut made = crd(group, plural, kind);
     made["spec"]["versions"][0]["name"] = version.into();
     made
 }

@@ -12,7 +12,7 @@ use headgate_model::Observed;
 use headgate_model::Subject;
 use headgate_source::cluster::Options;
 use headgate_testkit::deadline::eventually;
-use headgate_testkit::kube::unconvertible;
+use headgate_testkit::kube::crd_without_conversion;
 use serde_json::{Value, json};
 
 use super::cluster::*;
@@ -32,7 +32,7 @@ fn quick() -> Options {
 
 /// A definition whose versions, each served or not, are stored as the last.
 fn versions(group: &str, plural: &str, kind: &str, versions: &[(&str, bool)]) -> Value {
-    let mut definition = definition(group, plural, kind);
+    let mut definition = crd(group, plural, kind);
     let pattern = definition["spec"]["versions"][0].clone();
     let last = versions.len() - 1;
     let each = versions.iter().enumerate().map(|(n, (name, served))| {
@@ -49,9 +49,9 @@ fn versions(group: &str, plural: &str, kind: &str, versions: &[(&str, bool)]) ->
 /// LeaderWorkerSets that cannot be converted to the version that is preferred, and one of them.
 async fn broken(cluster: &Cluster) {
     let of = "leaderworkerset.x-k8s.io";
-    let definition = unconvertible(of, "leaderworkersets", "LeaderWorkerSet");
+    let definition = crd_without_conversion(of, "leaderworkersets", "LeaderWorkerSet");
     let kubectl = cluster.kube.kubectl();
-    kubectl.defined(&definition.to_string()).await.unwrap();
+    kubectl.apply_crds(&definition.to_string()).await.unwrap();
     let unrelated = json!({
         "apiVersion": format!("{of}/v1alpha1"), "kind": "LeaderWorkerSet",
         "metadata": {"name": "unrelated"}, "spec": {"replicas": 1},
@@ -150,8 +150,8 @@ async fn a_kind_that_may_not_be_read_keeps_nothing_out_but_its_own_pods() {
     cluster.apply(deployment("v1", "one", 1)).await;
     cluster.rollout("v1").await;
     let kubectl = cluster.kube.kubectl();
-    let definition = definition("ray.io", "rayclusters", "RayCluster");
-    kubectl.defined(&definition.to_string()).await.unwrap();
+    let definition = crd("ray.io", "rayclusters", "RayCluster");
+    kubectl.apply_crds(&definition.to_string()).await.unwrap();
     let account = Account {
         namespace: "default".to_owned(),
         name: "headgate".to_owned(),
@@ -228,8 +228,12 @@ fn asked(requests: &[String], from: usize, part: &str) -> usize {
 
 async fn versions_are_discovered(plain: bool) {
     let cluster = Cluster::start().await;
-    let relay = cluster.kube.relay(cluster.kube.kubeconfig()).await.unwrap();
-    relay.plain(plain);
+    let relay = cluster
+        .kube
+        .fault_proxy(cluster.kube.kubeconfig())
+        .await
+        .unwrap();
+    relay.force_json(plain);
     let client = client_of(relay.kubeconfig()).await;
     let mut source = Source::start(&client, quick()).await;
     let state = |source: &Source| source.state().watches[LLM].clone();
@@ -254,7 +258,7 @@ async fn versions_are_discovered(plain: bool) {
         kind,
         &[("v1alpha1", false), ("v1alpha2", true)],
     );
-    kubectl.defined(&second.to_string()).await.unwrap();
+    kubectl.apply_crds(&second.to_string()).await.unwrap();
     owner(&cluster, &format!("{group}/v1alpha2"), kind, "one").await;
     source.carrier("llminferenceservice/one", |_| true).await;
     let called = |seen: &Observed| {

@@ -199,7 +199,7 @@ async fn a_kind_that_comes_later_is_watched_and_what_cannot_be_read_of_it_is_rep
 
     let of = "leaderworkerset.x-k8s.io";
     cluster
-        .apply(definition(of, "leaderworkersets", "LeaderWorkerSet"))
+        .apply(crd(of, "leaderworkersets", "LeaderWorkerSet"))
         .await;
     cluster
         .kubectl("wait --for=condition=Established crd/leaderworkersets.leaderworkerset.x-k8s.io")
@@ -283,7 +283,7 @@ async fn only_the_namespaces_asked_for_are_seen() {
         let kubectl = cluster.kube.kubectl();
         let manifest = deployment("v1", "one", 1).to_string();
         kubectl
-            .fed(["apply", "-n", namespace, "-f", "-"], &manifest)
+            .run_with_input(["apply", "-n", namespace, "-f", "-"], &manifest)
             .await
             .unwrap();
     }

@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use headgate_source::cluster::Options;
 use headgate_testkit::deadline::eventually;
-use headgate_testkit::kube::{KubeOptions, Relay};
+use headgate_testkit::kube::{FaultProxy, KubeOptions};
 
 use super::cluster::*;
 
@@ -24,7 +24,11 @@ fn now() -> i64 {
 #[tokio::test]
 async fn an_api_server_that_is_killed_takes_nothing_away_and_its_lost_history_is_read_anew() {
     let mut cluster = Cluster::start().await;
-    let relay = cluster.kube.relay(cluster.kube.kubeconfig()).await.unwrap();
+    let relay = cluster
+        .kube
+        .fault_proxy(cluster.kube.kubeconfig())
+        .await
+        .unwrap();
     let client = client_of(relay.kubeconfig()).await;
     let mut source = Source::start(&client, Options::default()).await;
     cluster.apply(deployment("v1", "one", 2)).await;
@@ -75,7 +79,7 @@ async fn an_api_server_that_is_killed_takes_nothing_away_and_its_lost_history_is
     .unwrap();
     assert_eq!(source.read(), before);
     // Its history was compacted, and nobody asks for it after an absence: all is listed.
-    assert_eq!(relay.gone(), Vec::<String>::new());
+    assert_eq!(relay.expired_watches(), Vec::<String>::new());
     cluster.kubectl("delete tbp/goes").await;
     cluster.apply(policy("stays", 2)).await;
     source.policy("stays", |p| p.spec.buckets.len() == 2).await;
@@ -101,7 +105,11 @@ async fn what_changes_while_the_api_is_out_of_reach_is_seen_afterwards() {
     cluster.apply(deployment("stays", "two", 1)).await;
     cluster.rollout("goes").await;
     cluster.rollout("stays").await;
-    let relay = cluster.kube.relay(cluster.kube.kubeconfig()).await.unwrap();
+    let relay = cluster
+        .kube
+        .fault_proxy(cluster.kube.kubeconfig())
+        .await
+        .unwrap();
     let client = client_of(relay.kubeconfig()).await;
     let mut source = Source::start(&client, Options::default()).await;
     source.carrier("deployment/goes", |c| ready(c) == 1).await;
@@ -112,7 +120,7 @@ async fn what_changes_while_the_api_is_out_of_reach_is_seen_afterwards() {
     })
     .await
     .unwrap();
-    relay.refuse_next(1_000_000);
+    relay.throttle_next(1_000_000);
     cluster.kube.start_api().await.unwrap();
     cluster.apply(policy("comes", 1)).await;
     cluster.kubectl("delete deploy/goes --wait=false").await;
@@ -134,7 +142,7 @@ async fn what_changes_while_the_api_is_out_of_reach_is_seen_afterwards() {
     })
     .await
     .unwrap();
-    relay.refuse_next(0);
+    relay.throttle_next(0);
     source
         .until("one gone", |seen| {
             (!seen.objects.carriers.contains_key(&key("deployment/goes"))).then_some(())
@@ -155,9 +163,9 @@ async fn what_changes_while_the_api_is_out_of_reach_is_seen_afterwards() {
 }
 
 /// Labels, replicas and policies change all the time, and watches break in the middle of an event.
-async fn churn(cluster: &Cluster, relay: &Relay, rounds: u32) {
+async fn churn(cluster: &Cluster, relay: &FaultProxy, rounds: u32) {
     for round in 0..rounds {
-        relay.cut_watches();
+        relay.break_watches();
         let name = ["v1", "v2"][round as usize % 2];
         cluster
             .kubectl(&format!(
@@ -166,7 +174,7 @@ async fn churn(cluster: &Cluster, relay: &Relay, rounds: u32) {
             .await;
         cluster.apply(policy(name, 1 + round)).await;
         if round % 3 == 0 {
-            relay.refuse_next(3);
+            relay.throttle_next(3);
         }
         cluster
             .kubectl(&format!("scale deploy/{name} --replicas={}", 1 + round % 4))
@@ -175,8 +183,8 @@ async fn churn(cluster: &Cluster, relay: &Relay, rounds: u32) {
 }
 
 /// The API server said 410 to watches of these kinds.
-fn its_history_was_gone<const N: usize>(relay: &Relay, plurals: [&str; N]) {
-    let gone = relay.gone();
+fn its_history_was_gone<const N: usize>(relay: &FaultProxy, plurals: [&str; N]) {
+    let gone = relay.expired_watches();
     for plural in plurals {
         let part = format!("/{plural}?");
         assert!(
@@ -186,7 +194,7 @@ fn its_history_was_gone<const N: usize>(relay: &Relay, plurals: [&str; N]) {
     }
 }
 
-fn watches(relay: &Relay, plural: &str) -> usize {
+fn watches(relay: &FaultProxy, plural: &str) -> usize {
     let asked = relay.requests();
     let asked = asked
         .iter()
@@ -197,14 +205,18 @@ fn watches(relay: &Relay, plural: &str) -> usize {
 #[tokio::test]
 async fn watches_that_are_cut_in_the_middle_of_an_event_and_refused_lose_nothing() {
     let cluster = Cluster::start().await;
-    let relay = cluster.kube.relay(cluster.kube.kubeconfig()).await.unwrap();
+    let relay = cluster
+        .kube
+        .fault_proxy(cluster.kube.kubeconfig())
+        .await
+        .unwrap();
     let client = client_of(relay.kubeconfig()).await;
     for (name, version) in [("v1", "one"), ("v2", "two")] {
         cluster.apply(deployment(name, version, 1)).await;
     }
-    relay.refuse_next(5);
+    relay.throttle_next(5);
     let mut source = Source::start(&client, Options::default()).await;
-    assert_eq!(relay.still_refusing(), 0);
+    assert_eq!(relay.throttles_remaining(), 0);
     let both = ["deployments", "tokenbucketpolicies"];
     let first = both.map(|plural| watches(&relay, plural));
     churn(&cluster, &relay, 12).await;
@@ -238,7 +250,11 @@ async fn lists_page_by_page_are_read_where_streamed_lists_are_refused_also_under
         ..KubeOptions::default()
     })
     .await;
-    let relay = cluster.kube.relay(cluster.kube.kubeconfig()).await.unwrap();
+    let relay = cluster
+        .kube
+        .fault_proxy(cluster.kube.kubeconfig())
+        .await
+        .unwrap();
     let client = client_of(relay.kubeconfig()).await;
     for (name, version) in [("v1", "one"), ("v2", "two")] {
         cluster.apply(deployment(name, version, 1)).await;
@@ -261,8 +277,8 @@ async fn lists_page_by_page_are_read_where_streamed_lists_are_refused_also_under
     for round in 0..4 {
         churn(&cluster, &relay, 3).await;
         // Without a watch cache a compaction makes every version too old: who is kept out until then lists anew.
-        relay.refuse_next(1_000_000);
-        relay.cut_watches();
+        relay.throttle_next(1_000_000);
+        relay.break_watches();
         cluster.apply(policy("v1", 4 + round)).await;
         cluster
             .kubectl(&format!(
@@ -270,7 +286,7 @@ async fn lists_page_by_page_are_read_where_streamed_lists_are_refused_also_under
             ))
             .await;
         cluster.kube.compact().await.unwrap();
-        relay.refuse_next(0);
+        relay.throttle_next(0);
     }
     source
         .carrier("deployment/v1", |c| {
@@ -281,14 +297,14 @@ async fn lists_page_by_page_are_read_where_streamed_lists_are_refused_also_under
         .await;
     source.policy("v1", |p| p.spec.buckets.len() == 7).await;
     // Watches that end in their time, and are kept out by an API server that is busy, know a version that is gone.
-    relay.refuse_next(1_000_000);
+    relay.throttle_next(1_000_000);
     tokio::time::sleep(ENDED).await;
     cluster.apply(policy("v1", 8)).await;
     cluster
         .kubectl("label deploy/v1 canary-weight=77 --overwrite")
         .await;
     cluster.kube.compact().await.unwrap();
-    relay.refuse_next(0);
+    relay.throttle_next(0);
     source
         .carrier("deployment/v1", |c| c.labels["canary-weight"] == "77")
         .await;

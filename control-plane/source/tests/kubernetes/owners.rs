@@ -45,9 +45,7 @@ async fn a_stateful_set_with_its_pods_is_a_carrier() {
 #[tokio::test]
 async fn a_kind_of_ones_own_is_the_carrier_of_the_pods_below_it_and_wants_what_its_path_says() {
     let cluster = Cluster::start().await;
-    cluster
-        .apply(definition("acme.example", "trains", "Train"))
-        .await;
+    cluster.apply(crd("acme.example", "trains", "Train")).await;
     let established = "wait --for=condition=Established crd/trains.acme.example";
     cluster.kubectl(established).await;
     let own: Kind = "acme.example/v1/trains/Train=/spec/replicas"

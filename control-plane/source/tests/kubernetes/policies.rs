@@ -72,7 +72,11 @@ async fn a_definition_that_is_missing_is_named_with_its_command_and_its_policies
 #[tokio::test]
 async fn an_api_server_that_starts_again_and_serves_its_kinds_later_lifts_no_limit() {
     let mut cluster = Cluster::start().await;
-    let relay = cluster.kube.relay(cluster.kube.kubeconfig()).await.unwrap();
+    let relay = cluster
+        .kube
+        .fault_proxy(cluster.kube.kubeconfig())
+        .await
+        .unwrap();
     let client = client_of(relay.kubeconfig()).await;
     cluster.apply(deployment("v1", "one", 1)).await;
     let mut source = Source::start(&client, Options::default()).await;
@@ -90,7 +94,7 @@ async fn an_api_server_that_starts_again_and_serves_its_kinds_later_lifts_no_lim
     });
     // Its history goes too, so all is listed anew; and for a while it knows none of its kinds, not even pods.
     cluster.kube.kill_api().unwrap();
-    relay.miss_next(60);
+    relay.not_found_next(60);
     cluster.kube.compact().await.unwrap();
     cluster.kube.start_api().await.unwrap();
     eventually(SOON, "the policy to be written", async || {
@@ -103,7 +107,7 @@ async fn an_api_server_that_starts_again_and_serves_its_kinds_later_lifts_no_lim
     source.policy("fair", |p| p.spec.buckets.len() == 2).await;
     let weighted = |c: &headgate_model::Carrier| c.labels.contains_key("canary-weight");
     source.carrier("deployment/v1", weighted).await;
-    assert_eq!(relay.still_missing(), 0);
+    assert_eq!(relay.not_found_remaining(), 0);
     watching.abort();
     assert_eq!(fewest.load(Ordering::Relaxed), 2, "nothing was ever gone");
     cluster.equals_a_fresh_one(&source).await;
@@ -114,11 +118,15 @@ async fn a_fresh_source_waits_for_the_kinds_of_an_api_server_that_still_starts()
     let cluster = Cluster::start().await;
     cluster.apply(deployment("v1", "one", 1)).await;
     cluster.apply(policy("fair", 1)).await;
-    let relay = cluster.kube.relay(cluster.kube.kubeconfig()).await.unwrap();
-    relay.miss_next(60);
+    let relay = cluster
+        .kube
+        .fault_proxy(cluster.kube.kubeconfig())
+        .await
+        .unwrap();
+    relay.not_found_next(60);
     let source = Source::start(&client_of(relay.kubeconfig()).await, Options::default()).await;
     let objects = &source.now().objects;
-    assert_eq!(relay.still_missing(), 0, "it waited");
+    assert_eq!(relay.not_found_remaining(), 0, "it waited");
     assert_eq!(
         objects.bucket_policies.len(),
         1,
@@ -134,7 +142,7 @@ async fn a_policy_that_cannot_be_read_is_reported_and_stalls_nothing() {
         ("tokenbucketpolicies", "TokenBucketPolicy"),
         ("traffictagpolicies", "TrafficTagPolicy"),
     ] {
-        let mut made = definition("headgate.dev", plural, kind);
+        let mut made = crd("headgate.dev", plural, kind);
         made["spec"]["versions"][0]["name"] = "v1alpha1".into();
         cluster.apply(made).await;
         cluster

@@ -32,7 +32,10 @@ async fn pass(cluster: &Cluster, times: u32) {
         cluster.apply(list.clone()).await;
         let kubectl = cluster.kube.kubectl();
         let words = ["delete", "--wait=false", "-f", "-"];
-        kubectl.fed(words, &list.to_string()).await.unwrap();
+        kubectl
+            .run_with_input(words, &list.to_string())
+            .await
+            .unwrap();
     }
 }
 
@@ -57,7 +60,11 @@ async fn an_api_server_restored_from_a_backup_is_read_anew_and_followed() {
     cluster.apply(policy("fair", 1)).await;
     cluster.kube.backup().await.unwrap();
 
-    let relay = cluster.kube.relay(cluster.kube.kubeconfig()).await.unwrap();
+    let relay = cluster
+        .kube
+        .fault_proxy(cluster.kube.kubeconfig())
+        .await
+        .unwrap();
     let client = client_of(relay.kubeconfig()).await;
     let mut source = Source::start(&client, Options::default()).await;
     source.carrier("deployment/v1", |c| ready(c) == 1).await;
@@ -78,13 +85,13 @@ async fn an_api_server_restored_from_a_backup_is_read_anew_and_followed() {
 
     // Nobody may look before the restored one has written more than the backup was behind: its versions do not give it away.
     let seen = version(&cluster).await;
-    relay.unplug(true);
+    relay.disconnect(true);
     cluster.kube.restore().await.unwrap();
     assert!(version(&cluster).await + 200 < seen, "it goes back");
     pass(&cluster, AHEAD).await;
     assert!(version(&cluster).await > seen, "it overtakes");
     let before = relay.requests().len();
-    relay.unplug(false);
+    relay.disconnect(false);
     let back = Instant::now();
     source.carrier("deployment/v2", weight("10")).await;
     source.carrier("deployment/v1", |c| ready(c) == 1).await;

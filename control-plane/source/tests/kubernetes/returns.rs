@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use headgate_source::cluster::Options;
 use headgate_testkit::deadline::eventually;
-use headgate_testkit::kube::Relay;
+use headgate_testkit::kube::FaultProxy;
 
 use super::cluster::*;
 
@@ -17,7 +17,7 @@ const TRIES: usize = 7;
 const LONG: Duration = Duration::from_secs(90);
 
 /// What was asked from the `from`-th request on, of those that contain all of these.
-fn asked(relay: &Relay, from: usize, parts: &[&str]) -> usize {
+fn asked(relay: &FaultProxy, from: usize, parts: &[&str]) -> usize {
     let all = relay.requests();
     let ours = all[from..]
         .iter()
@@ -26,11 +26,15 @@ fn asked(relay: &Relay, from: usize, parts: &[&str]) -> usize {
 }
 
 /// A cluster, a source behind a relay, and a Deployment that it sees.
-async fn watched() -> (Cluster, Relay, Source) {
+async fn watched() -> (Cluster, FaultProxy, Source) {
     let cluster = Cluster::start().await;
     cluster.apply(deployment("v1", "one", 1)).await;
     cluster.rollout("v1").await;
-    let relay = cluster.kube.relay(cluster.kube.kubeconfig()).await.unwrap();
+    let relay = cluster
+        .kube
+        .fault_proxy(cluster.kube.kubeconfig())
+        .await
+        .unwrap();
     let client = client_of(relay.kubeconfig()).await;
     let mut source = Source::start(&client, Options::default()).await;
     source.carrier("deployment/v1", |c| ready(c) == 1).await;
@@ -113,18 +117,18 @@ async fn what_an_api_server_owes_from_before_it_was_ready_is_asked_for_anew() {
     })
     .await
     .unwrap();
-    relay.swallow_watches(true);
+    relay.leave_watches_unanswered(true);
     let there = source.state();
     let there = there.watches.values().filter(|watch| !watch.absent).count();
     // Every watch is owed an answer that never comes, so that only a timeout of 20 s would help it.
     eventually(SOON, "watches that wait for an answer", async || {
-        let swallowed = relay.swallowed();
+        let swallowed = relay.unanswered_watches();
         (swallowed >= there as u64).then_some(()).ok_or(swallowed)
     })
     .await
     .unwrap();
     cluster.kube.start_api().await.unwrap();
-    relay.swallow_watches(false);
+    relay.leave_watches_unanswered(false);
     let seen = label(&cluster, &mut source, "7").await;
     println!("a label was seen {seen:?} after the API server was ready");
     assert!(seen < AT_ONCE, "{seen:?}");

@@ -27,13 +27,17 @@ async fn a_network_that_swallows_everything_is_noticed_and_what_changed_meanwhil
     let cluster = Cluster::start().await;
     cluster.apply(deployment("v1", "one", 1)).await;
     cluster.apply(policy("fair", 1)).await;
-    let relay = cluster.kube.relay(cluster.kube.kubeconfig()).await.unwrap();
+    let relay = cluster
+        .kube
+        .fault_proxy(cluster.kube.kubeconfig())
+        .await
+        .unwrap();
     let client = client_of(relay.kubeconfig()).await;
     let mut source = Source::start(&client, Options::default()).await;
     source.carrier("deployment/v1", |c| ready(c) == 1).await;
     source.policy("fair", |_| true).await;
 
-    relay.hold(true);
+    relay.freeze(true);
     let began = Instant::now();
     let before = source.read();
     cluster.kubectl("label deploy/v1 canary-weight=7").await;
@@ -43,7 +47,7 @@ async fn a_network_that_swallows_everything_is_noticed_and_what_changed_meanwhil
     println!("silence noticed by all watches after {:?}", began.elapsed());
     assert_eq!(source.read(), before, "the last state stays");
 
-    relay.hold(false);
+    relay.freeze(false);
     let weight = |c: &headgate_model::Carrier| {
         c.labels
             .get("canary-weight")

@@ -145,7 +145,7 @@ async fn a_policy_attached_to_an_object_reaches_the_models_and_versions_behind_i
 
     // The kind comes, then its objects.
     cluster
-        .apply(definition(POOLS, "inferencepools", "InferencePool"))
+        .apply(crd(POOLS, "inferencepools", "InferencePool"))
         .await;
     let established = format!("wait --for=condition=Established --timeout=60s crd/{pools}");
     cluster.kubectl(&established).await;

@@ -23,7 +23,7 @@ use headgate_model::Planned;
 use headgate_model::{LabelKeys, Registry, Scales, plan};
 use headgate_source::cluster::Options;
 use headgate_testkit::deadline::eventually;
-use headgate_testkit::kube::{KubeOptions, Relay};
+use headgate_testkit::kube::{FaultProxy, KubeOptions};
 use headgate_writer::Known;
 use headgate_writer::Sources;
 use headgate_writer::Writer;
@@ -46,7 +46,7 @@ fn needs(namespaces: &[&str]) -> Needs {
 }
 
 /// Gives a ServiceAccount exactly what is needed; the client comes as this account, through the relay.
-async fn account(cluster: &Cluster, needs: &Needs) -> (Client, Relay) {
+async fn account(cluster: &Cluster, needs: &Needs) -> (Client, FaultProxy) {
     let kube = &cluster.kube;
     let account = Account {
         namespace: needs.own_namespace.clone(),
@@ -59,7 +59,7 @@ async fn account(cluster: &Cluster, needs: &Needs) -> (Client, Relay) {
     let manifests = home + &rbac(needs, &account);
     kube.kubectl().apply(&manifests).await.unwrap();
     let kubeconfig = kube.service_account(&account.namespace, &account.name);
-    let relay = kube.relay(&kubeconfig.await.unwrap()).await.unwrap();
+    let relay = kube.fault_proxy(&kubeconfig.await.unwrap()).await.unwrap();
     (client_of(relay.kubeconfig()).await, relay)
 }
 
@@ -68,7 +68,7 @@ async fn refused(client: &Client, rights: &[Right]) -> BTreeSet<Missing> {
 }
 
 /// What was done so far: verb and resource, as `kubectl auth can-i` takes them.
-fn used(relay: &Relay) -> BTreeSet<String> {
+fn used(relay: &FaultProxy) -> BTreeSet<String> {
     relay
         .requests()
         .iter()

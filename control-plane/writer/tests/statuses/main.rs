@@ -199,7 +199,7 @@ fn the_api_server_takes_no_status_of_a_policy_that_was_replaced_by_one_of_its_na
         };
         let old = uid(&first);
         kubectl
-            .fed(["replace", "--force", "-f", "-"], TYPO)
+            .run_with_input(["replace", "--force", "-f", "-"], TYPO)
             .await
             .unwrap();
         let again = |seen: &Option<Arc<PolicyCache>>| uid(seen).is_some_and(|uid| Some(uid) != old);
@@ -214,7 +214,7 @@ fn the_api_server_takes_no_status_of_a_policy_that_was_replaced_by_one_of_its_na
             acked: 1,
         };
         let late = standings(first.as_deref().unwrap(), counts);
-        let relay = kube.relay(kube.kubeconfig()).await.unwrap();
+        let relay = kube.fault_proxy(kube.kubeconfig()).await.unwrap();
         let client = kube.client_as(relay.kubeconfig()).await.unwrap();
         let (tell, standings) = watch::channel(late);
         let (show, shown) = watch::channel(first);
@@ -304,7 +304,7 @@ fn who_does_not_lead_any_more_writes_no_more_of_what_it_began() {
             .map(|n| TYPO.replace("name: typo", &format!("name: typo-{n}")))
             .collect();
         kube.kubectl().apply(&all.join("---")).await.unwrap();
-        let relay = kube.relay(kube.kubeconfig()).await.unwrap();
+        let relay = kube.fault_proxy(kube.kubeconfig()).await.unwrap();
         let client = kube.client_as(relay.kubeconfig()).await.unwrap();
         let replica = replica_by(&kube, client, false, PolicyRollup::default());
         let mut seen = replica.policies.seen();
@@ -316,7 +316,7 @@ fn who_does_not_lead_any_more_writes_no_more_of_what_it_began() {
             .unwrap()
             .unwrap();
 
-        relay.hold(true);
+        relay.freeze(true);
         replica.leading.send_replace(true);
         eventually(within, "writes under way", async || {
             let asked = relay.requests().len();
@@ -325,7 +325,7 @@ fn who_does_not_lead_any_more_writes_no_more_of_what_it_began() {
         .await
         .unwrap();
         replica.leading.send_replace(false);
-        relay.hold(false);
+        relay.freeze(false);
         let some = |seen: &Option<Arc<PolicyCache>>| written(seen) >= AT_ONCE;
         tokio::time::timeout(within, seen.wait_for(some))
             .await

@@ -78,7 +78,7 @@ async fn the_upstream_sees_the_body_with_one_splice_and_its_length() {
         for announced in [true, false] {
             let mut request = body_to(&world, path, body, tenant);
             if !announced {
-                request = request.unannounced();
+                request = request.without_content_length();
             }
             let reply = world.send(request).await;
             assert_eq!(reply.status, 200, "{tenant}: {}", reply.text());
@@ -104,7 +104,7 @@ async fn a_large_body_in_chunks_is_amended_once() {
     let request = chat("large", 0).prompt(&prompt).max_tokens(5).stream();
     let body = request.body().to_string();
     let http = request.header("x-mock-keep", "large").to(&world.url);
-    let reply = world.send(http.unannounced()).await;
+    let reply = world.send(http.without_content_length()).await;
     assert_eq!(reply.status, 200, "{}", reply.text());
     let amended = body.replacen('{', &format!("{{{OPTIONS}"), 1);
     assert!(world.kept("large").body == amended, "bytes were changed");

@@ -239,7 +239,10 @@ fn refusals(url: &str) -> [Refused; 7] {
         // Of a body that is too large only what came before the limit was read, if anything was.
         (
             "pieces",
-            request("pieces").prompt(&long).to(url).unannounced(),
+            request("pieces")
+                .prompt(&long)
+                .to(url)
+                .without_content_length(),
             413,
             "version=- tenant=pieces lane=- rule=- reason=request_too_large",
         ),

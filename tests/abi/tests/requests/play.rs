@@ -125,7 +125,7 @@ pub(crate) async fn cut_after(world: &World, request: &OpenAiRequest, events: us
         seen.extend_from_slice(&chunk.expect("more of the stream"));
     }
     assert!(seen == body[..expected], "bytes were changed");
-    answer.cut();
+    answer.disconnect();
 }
 
 /// How many of the events lie within this share of the bytes.

@@ -1,55 +1,57 @@
-//! The same world, left running: `up` and `down`.
+//! The demo's environment as background processes: `up` and `down`.
 //!
-//! Invariant: `down` ends exactly what `up` started, also when `up` got no further than half of it.
+//! Invariant: `down` ends exactly the processes that `up` started, also when `up` stopped half-way.
 
+mod backend;
 mod state;
 mod text;
-mod world;
 
 use std::io::{self, Write};
 
 use headgate_testkit::envoy::find_envoy;
 use headgate_testkit::process::ProcessOptions;
-use headgate_testkit::stage::{Addresses, Source, StageError, bootstrap, serve_options, tools};
+use headgate_testkit::testbed::{
+    Addresses, Source, TestbedError, artifacts, bootstrap, serve_options,
+};
 
-pub(crate) use self::world::{addresses, serve_cluster, serve_models};
+pub(crate) use self::backend::{addresses, serve_cluster, serve_models};
 
 use self::state::State;
 
-/// Why the world is not up, or not down.
+/// The error of `up` or `down`.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum Failure {
-    /// Anything that the stage of a test could fail at as well.
+pub(crate) enum DemoError {
+    /// An error of the testbed.
     #[error(transparent)]
-    Stage(#[from] StageError),
-    /// Some parts run, others do not.
-    #[error("parts of another `up` still run there ({0}): `make down` ends them")]
-    HalfUp(String),
-    /// A part ended while it was awaited.
-    #[error("{part} ended at once; its log ends:\n{tail}")]
-    Died {
-        /// Which.
+    Testbed(#[from] TestbedError),
+    /// Only some of the processes run.
+    #[error("processes of an earlier `up` still run ({0}); end them with `make down`")]
+    PartlyRunning(String),
+    /// A process exited during its start.
+    #[error("{part} exited during its start; its log ends:\n{tail}")]
+    Exited {
+        /// Name of the process.
         part: String,
         /// The end of its log.
         tail: String,
     },
 }
 
-/// Starts everything detached, unless it runs already, and prints what to try.
+/// Starts everything in the background, unless it runs already, and prints commands to try.
 ///
 /// # Errors
-/// What is missing, taken, or did not start; nothing is left running then.
-pub(crate) async fn up(source: Source) -> Result<(), Failure> {
+/// A missing program, an occupied address, or a process that did not start; all started processes are ended then.
+pub(crate) async fn up(source: Source) -> Result<(), DemoError> {
     let addresses = addresses(source)?;
     let state = State::of(&addresses);
     let alive = state.alive();
-    if alive == world::parts(source) {
-        say("It is up already.\n");
-        say(&text::what_to_try(source, &addresses, &state));
+    if alive == backend::parts(source) {
+        print("Already running.\n");
+        print(&text::instructions(source, &addresses, &state));
         return Ok(());
     }
     if !alive.is_empty() {
-        return Err(Failure::HalfUp(alive.join(" and ")));
+        return Err(DemoError::PartlyRunning(alive.join(" and ")));
     }
     addresses.check_free()?;
     let started = start(source, &addresses, &state).await;
@@ -57,39 +59,39 @@ pub(crate) async fn up(source: Source) -> Result<(), Failure> {
         state.end_all().await?;
     }
     started?;
-    say(&text::what_to_try(source, &addresses, &state));
+    print(&text::instructions(source, &addresses, &state));
     Ok(())
 }
 
-/// Ends what `up` started, whichever world it was.
+/// Ends the processes that `up` started, with or without Kubernetes.
 ///
 /// # Errors
-/// What could not be ended.
-pub(crate) async fn down() -> Result<(), Failure> {
+/// A process that could not be ended.
+pub(crate) async fn down() -> Result<(), DemoError> {
     let state = State::of(&Addresses::from_env()?);
     let ended = state.end_all().await?;
     match ended.as_slice() {
-        [] => say("Nothing was up."),
-        parts => say(&format!("Ended: {}.", parts.join(", "))),
+        [] => print("Nothing is running."),
+        parts => print(&format!("Ended: {}.", parts.join(", "))),
     }
     Ok(())
 }
 
-/// A part of `up` that runs on these addresses.
+/// The first process of `up` that runs on these addresses.
 pub(crate) fn running(addresses: &Addresses) -> Option<&'static str> {
     State::of(addresses).alive().first().copied()
 }
 
-async fn start(source: Source, addresses: &Addresses, state: &State) -> Result<(), Failure> {
+async fn start(source: Source, addresses: &Addresses, state: &State) -> Result<(), DemoError> {
     match std::fs::remove_dir_all(&state.dir) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
             return Err(files(state.dir.display())(error));
         }
         _ => {}
     }
-    let prepared = world::prepare(source, addresses, state).await?;
-    let binary = tools::headgate_binary()?;
-    let input = prepared.input();
+    let backend = backend::prepare(source, addresses, state).await?;
+    let binary = artifacts::headgate_binary()?;
+    let input = backend.input();
     let serve = serve_options(binary, &input, addresses, &[], state.log("headgate"));
     state.spawn("headgate", serve)?;
     state
@@ -105,11 +107,11 @@ async fn start(source: Source, addresses: &Addresses, state: &State) -> Result<(
     state.await_http("envoy", &models).await
 }
 
-fn envoy(addresses: &Addresses, state: &State) -> Result<ProcessOptions, Failure> {
+fn envoy(addresses: &Addresses, state: &State) -> Result<ProcessOptions, DemoError> {
     let config = state.dir.join("bootstrap.yaml");
     std::fs::write(&config, bootstrap(addresses.xds, addresses.envoy_admin)?)
         .map_err(files(config.display()))?;
-    let options = ProcessOptions::new(find_envoy().map_err(StageError::from)?)
+    let options = ProcessOptions::new(find_envoy().map_err(TestbedError::from)?)
         .args([
             "--disable-hot-restart",
             "--concurrency",
@@ -123,14 +125,14 @@ fn envoy(addresses: &Addresses, state: &State) -> Result<ProcessOptions, Failure
     Ok(options)
 }
 
-fn files(what: impl ToString) -> impl FnOnce(io::Error) -> Failure {
+fn files(what: impl ToString) -> impl FnOnce(io::Error) -> DemoError {
     move |source| {
         let what = what.to_string();
-        Failure::Stage(StageError::Files { what, source })
+        DemoError::Testbed(TestbedError::Files { what, source })
     }
 }
 
-/// A reader who leaves (`| head`) is no failure.
-fn say(text: &str) {
+/// A closed standard output (`| head`) is not an error.
+fn print(text: &str) {
     let _ = writeln!(io::stdout(), "{text}");
 }

@@ -1,7 +1,6 @@
-//! What runs detached, as its files remember it.
+//! The files that record the background processes.
 //!
-//! Invariant: a part is known by a file with its PID and its start time, so that it is ended and never another process that
-//! was given the same number later.
+//! Invariant: a process is identified by its PID and its start time, so that no later process with the same PID is ended.
 
 use std::fs::File;
 use std::io;
@@ -13,32 +12,32 @@ use std::time::Duration;
 use headgate_testkit::client::{HttpClient, HttpRequest};
 use headgate_testkit::deadline::eventually;
 use headgate_testkit::process::{Log, ProcessOptions};
-use headgate_testkit::stage::{Addresses, StageError};
+use headgate_testkit::testbed::{Addresses, TestbedError};
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::{Failure, files};
+use super::{DemoError, files};
 
-/// Parts of either world, in the order in which they are started; ended in the reverse order.
-const EVERY: [&str; 4] = ["models", "cluster", "headgate", "envoy"];
+/// All processes, in start order; they are ended in reverse order.
+const PROCESSES: [&str; 4] = ["models", "cluster", "headgate", "envoy"];
 const READY: Duration = Duration::from_secs(180);
 const END: Duration = Duration::from_secs(5);
 
-/// Where the detached world keeps its files.
+/// The directory of the background processes.
 pub(super) struct State {
-    /// All of it is below.
+    /// Path of the directory.
     pub(super) dir: PathBuf,
 }
 
-/// A process as its file remembers it.
+/// A recorded process.
 #[derive(Clone, Copy, PartialEq, Eq)]
-struct Known {
+struct ProcessRecord {
     pid: i32,
-    /// In clock ticks since boot: tells two processes of one number apart.
+    /// In clock ticks since boot; distinguishes processes that had the same PID.
     started: u64,
 }
 
 impl State {
-    /// One directory per control plane address, so that two worlds stand side by side.
+    /// One directory per control plane address, so that two demos can run side by side.
     pub(super) fn of(addresses: &Addresses) -> Self {
         let home = || Some(PathBuf::from(std::env::var_os("HOME")?).join(".local/state"));
         let base = std::env::var_os("XDG_STATE_HOME")
@@ -52,17 +51,17 @@ impl State {
         }
     }
 
-    /// Where the administrator's kubeconfig is, in a world with a Kubernetes API.
+    /// Path of the administrator's kubeconfig, with Kubernetes.
     pub(super) fn kubeconfig(&self) -> PathBuf {
         self.dir.join("kubeconfig")
     }
 
-    /// Where the control plane's own kubeconfig is, in a world with a Kubernetes API.
+    /// Path of the control plane's own kubeconfig, with Kubernetes.
     pub(super) fn own_kubeconfig(&self) -> PathBuf {
         self.dir.join("headgate.kubeconfig")
     }
 
-    /// Where the programs are that a person needs.
+    /// The directory of the programs for the user.
     pub(super) fn bin(&self) -> PathBuf {
         self.dir.join("bin")
     }
@@ -75,8 +74,8 @@ impl State {
         self.dir.join(format!("{part}.pid"))
     }
 
-    /// Starts a part that outlives us: a process group of its own, so that no Ctrl-C meant for us reaches it.
-    pub(super) fn spawn(&self, part: &str, options: ProcessOptions) -> Result<(), Failure> {
+    /// Starts a background process in its own process group, so that Ctrl-C for this program does not reach it.
+    pub(super) fn spawn(&self, part: &str, options: ProcessOptions) -> Result<(), DemoError> {
         let log = File::options()
             .create(true)
             .append(true)
@@ -98,58 +97,62 @@ impl State {
             .map_err(files(self.pid_file(part).display()))
     }
 
-    fn known(&self, part: &str) -> Option<Known> {
+    fn record(&self, part: &str) -> Option<ProcessRecord> {
         let text = std::fs::read_to_string(self.pid_file(part)).ok()?;
         let (pid, started) = text.trim().split_once(' ')?;
-        Some(Known {
+        Some(ProcessRecord {
             pid: pid.parse().ok()?,
             started: started.parse().ok()?,
         })
     }
 
     pub(super) fn alive(&self) -> Vec<&'static str> {
-        let runs = |part: &&str| self.known(part).is_some_and(Known::alive);
-        EVERY.into_iter().filter(runs).collect()
+        let runs = |part: &&str| self.record(part).is_some_and(ProcessRecord::alive);
+        PROCESSES.into_iter().filter(runs).collect()
     }
 
-    pub(super) async fn await_http(&self, part: &str, url: &str) -> Result<(), Failure> {
+    pub(super) async fn await_http(&self, part: &str, url: &str) -> Result<(), DemoError> {
         let client = HttpClient::new().with_timeout(Duration::from_secs(2));
         let what = format!("{part} to answer {url}");
         let answered = eventually(READY, &what, async || {
             match client.send(HttpRequest::get(url)).await {
                 Ok(reply) if reply.is_success() => Ok(Ok(())),
                 Ok(reply) => Err(format!("{} {}", reply.status, reply.text())),
-                Err(_) if !self.known(part).is_some_and(Known::alive) => Ok(Err(self.died(part))),
+                Err(_) if !self.record(part).is_some_and(ProcessRecord::alive) => {
+                    Ok(Err(self.exited(part)))
+                }
                 Err(error) => Err(error.to_string()),
             }
         });
-        answered.await.map_err(StageError::from)?
+        answered.await.map_err(TestbedError::from)?
     }
 
-    /// Waits for a file that a part writes when it is ready.
-    pub(super) async fn await_file(&self, part: &str, file: &Path) -> Result<(), Failure> {
+    /// Waits for a file that a process writes when it is ready.
+    pub(super) async fn await_file(&self, part: &str, file: &Path) -> Result<(), DemoError> {
         let what = format!("{part} to write {}", file.display());
         let written = eventually(READY, &what, async || match file.is_file() {
             true => Ok(Ok(())),
-            false if !self.known(part).is_some_and(Known::alive) => Ok(Err(self.died(part))),
-            false => Err("it is not there"),
+            false if !self.record(part).is_some_and(ProcessRecord::alive) => {
+                Ok(Err(self.exited(part)))
+            }
+            false => Err("the file does not exist"),
         });
-        written.await.map_err(StageError::from)?
+        written.await.map_err(TestbedError::from)?
     }
 
-    fn died(&self, part: &str) -> Failure {
-        Failure::Died {
+    fn exited(&self, part: &str) -> DemoError {
+        DemoError::Exited {
             part: part.to_owned(),
             tail: Log::new(self.log(part)).tail(15),
         }
     }
 
-    /// Ends what runs, last started first, and forgets it. Says what it ended.
-    pub(super) async fn end_all(&self) -> Result<Vec<&'static str>, Failure> {
+    /// Ends the running processes, last started first, and removes their records. Returns their names.
+    pub(super) async fn end_all(&self) -> Result<Vec<&'static str>, DemoError> {
         let mut ended = Vec::new();
-        for part in EVERY.into_iter().rev() {
-            if let Some(known) = self.known(part).filter(|known| known.alive()) {
-                known.end(part).await?;
+        for part in PROCESSES.into_iter().rev() {
+            if let Some(record) = self.record(part).filter(|record| record.alive()) {
+                record.end(part).await?;
                 ended.push(part);
             }
             remove(&self.pid_file(part))?;
@@ -158,12 +161,12 @@ impl State {
     }
 }
 
-impl Known {
+impl ProcessRecord {
     fn alive(self) -> bool {
         self.started != 0 && started(self.pid) == Some(self.started)
     }
 
-    async fn end(self, part: &str) -> Result<(), Failure> {
+    async fn end(self, part: &str) -> Result<(), DemoError> {
         let gone = async || {
             if self.alive() {
                 Err("it still runs")
@@ -179,10 +182,10 @@ impl Known {
         let what = format!("{part} to be gone");
         Ok(eventually(END, &what, gone)
             .await
-            .map_err(StageError::from)?)
+            .map_err(TestbedError::from)?)
     }
 
-    fn signal(self, signal: Signal) -> Result<(), Failure> {
+    fn signal(self, signal: Signal) -> Result<(), DemoError> {
         let Some(pid) = Pid::from_raw(self.pid) else {
             return Ok(());
         };
@@ -193,10 +196,10 @@ impl Known {
     }
 }
 
-/// When a process that still runs was started; `None` for one that is gone, or dead and not yet reaped.
+/// Start time of a running process; `None` when it is gone or a zombie.
 fn started(pid: i32) -> Option<u64> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The name, in parentheses, may hold anything; after it come the state and, 19 fields on, the start time.
+    // The name, in parentheses, may contain any character; the state follows, and 19 fields later the start time.
     let (_, rest) = stat.rsplit_once(')')?;
     let fields: Vec<&str> = rest.split_whitespace().collect();
     if matches!(fields.first(), Some(&"Z" | &"X") | None) {
@@ -205,7 +208,7 @@ fn started(pid: i32) -> Option<u64> {
     fields.get(19)?.parse().ok()
 }
 
-fn remove(file: &Path) -> Result<(), Failure> {
+fn remove(file: &Path) -> Result<(), DemoError> {
     match std::fs::remove_file(file) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(files(file.display())(error)),
         _ => Ok(()),

@@ -1,17 +1,17 @@
-//! What a filter refuses, by way of a real Envoy: each bad request gets its declared answer, in the client's dialect and
-//! naming the field; it reaches no model server, costs nothing, and harms neither the VM nor the next request.
+//! Requests that a filter refuses, through a real Envoy: each gets the documented response in the client's dialect, with the faulty
+//! field; it reaches no model server, costs nothing, and affects neither the VM nor the next request.
 
 use headgate_testkit::client::{HttpClient, HttpRequest, Reply};
-use headgate_testkit::stage::Stage;
+use headgate_testkit::testbed::Testbed;
 use serde_json::Value;
 
-use crate::common::{INPUT, ask, budget, charged, declare, empty_world, reloads};
-use crate::wire::Wire;
+use crate::common::{INPUT, ask, budget, charged, declare, empty_testbed, reloads};
+use crate::raw_http::RawConnection;
 
-/// Bytes of body that a filter reads.
+/// The filter's limit of the body, in bytes.
 const MAX_BODY: usize = 4096;
 
-/// What is sent, and what is to come back: `param` as JSON has it, and words of the message.
+/// A bad request and its expected response: `param` as JSON, and words of the message.
 struct Bad {
     name: &'static str,
     body: &'static str,
@@ -38,7 +38,7 @@ const fn bad(
     }
 }
 
-/// Bodies, all of them within the limit.
+/// Bodies within the limit.
 const BODIES: [Bad; 13] = [
     bad(
         "cut",
@@ -110,7 +110,7 @@ const BODIES: [Bad; 13] = [
         Some("max_tokens"),
         "more than bucket `bad` ever holds (7200)",
     ),
-    // A known model is never 404, whatever became of its pods: our capacity, so 503.
+    // A known model is never 404, whatever the state of its pods: missing capacity is 503.
     bad(
         "no-replica",
         r#"{"model":"down"}"#,
@@ -125,7 +125,7 @@ const BODIES: [Bad; 13] = [
         None,
         "no ready replica",
     ),
-    // One of four replicas is there.
+    // One of four replicas is ready.
     bad(
         "reduced",
         r#"{"model":"quarter","max_tokens":1801}"#,
@@ -135,29 +135,35 @@ const BODIES: [Bad; 13] = [
     ),
 ];
 
-/// `m`, whole; `down`, which has no endpoint; `quarter`, which has one of four. One bucket for all of them.
-async fn world() -> Stage {
+/// Models `m` (complete), `down` (no endpoint) and `quarter` (one of four endpoints), with one bucket for all of them.
+async fn start_testbed() -> Testbed {
     let policy = budget("bad", "").replace("[m]", "[m, down, quarter]");
     let max_body = MAX_BODY.to_string();
-    let mut stage = empty_world(1, 1, &policy, &["--max-body-bytes", &max_body]).await;
-    declare(&mut stage, "m", "v1", |manifest| manifest).await;
-    declare(&mut stage, "down", "v1", |manifest| manifest.endpoints(&[])).await;
-    declare(&mut stage, "quarter", "v1", |manifest| manifest.replicas(4)).await;
-    stage.settled().await.unwrap();
-    stage
+    let mut testbed = empty_testbed(1, 1, &policy, &["--max-body-bytes", &max_body]).await;
+    declare(&mut testbed, "m", "v1", |manifest| manifest).await;
+    declare(&mut testbed, "down", "v1", |manifest| {
+        manifest.endpoints(&[])
+    })
+    .await;
+    declare(&mut testbed, "quarter", "v1", |manifest| {
+        manifest.replicas(4)
+    })
+    .await;
+    testbed.wait_until_settled().await.unwrap();
+    testbed
 }
 
-/// Requests that reached a model server.
-fn served(stage: &Stage) -> u64 {
+/// Number of requests that reached a model server.
+fn served(testbed: &Testbed) -> u64 {
     ["m", "down", "quarter"]
-        .map(|model| stage.mock(model, "v1").unwrap().stats().requests)
+        .map(|model| testbed.mock(model, "v1").unwrap().stats().requests)
         .iter()
         .sum()
 }
 
-/// The answer is the one declared.
+/// Checks the response.
 #[track_caller]
-fn told(name: &str, status: u16, body: &str, expected: &Bad) {
+fn assert_error(name: &str, status: u16, body: &str, expected: &Bad) {
     assert_eq!(status, expected.status, "{name}: {body}");
     let body: Value = serde_json::from_str(body).unwrap_or_else(|e| panic!("{name}: {e}: {body}"));
     let error = &body["error"];
@@ -177,26 +183,26 @@ fn told(name: &str, status: u16, body: &str, expected: &Bad) {
     assert_eq!(error["type"], kind, "{name}: {body}");
 }
 
-/// After a bad request: nothing was passed on, and the next good one of the same tenant is served and is all that is charged.
-async fn unharmed(stage: &Stage, name: &str, served_before: u64) {
+/// After a bad request: no model server got it, and the next good request of the tenant is served and is the only charge.
+async fn assert_unaffected(testbed: &Testbed, name: &str, served_before: u64) {
     assert_eq!(
-        served(stage),
+        served(testbed),
         served_before,
         "{name} reached a model server"
     );
-    let good = stage.send(&ask(name, 200)).await.unwrap();
+    let good = testbed.send(&ask(name, 200)).await.unwrap();
     assert_eq!(good.status, 200, "after {name}: {}", good.text());
-    charged(stage, name, INPUT + 16).await;
+    charged(testbed, name, INPUT + 16).await;
 }
 
-/// No VM died and none was made anew.
-async fn no_trap(stage: &Stage) {
-    let stats = stage.envoys()[0].envoy.stats("wasm.").await.unwrap();
+/// No VM crashed or was reloaded.
+async fn no_trap(testbed: &Testbed) {
+    let stats = testbed.envoys()[0].envoy.stats("wasm.").await.unwrap();
     assert_eq!(reloads(&stats), 0, "{stats:?}");
 }
 
-fn chat(stage: &Stage, tenant: &str, body: impl Into<Vec<u8>>) -> HttpRequest {
-    let url = format!("{}/v1/chat/completions", stage.url());
+fn chat(testbed: &Testbed, tenant: &str, body: impl Into<Vec<u8>>) -> HttpRequest {
+    let url = format!("{}/v1/chat/completions", testbed.url());
     HttpRequest::post(url, body.into())
         .header("content-type", "application/json")
         .header("x-tenant-id", tenant)
@@ -207,23 +213,23 @@ async fn send(client: &HttpClient, request: HttpRequest) -> Reply {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_bad_body_is_answered_as_declared_and_harms_nobody() {
-    let stage = world().await;
+async fn a_bad_body_gets_the_documented_error_and_affects_no_other_request() {
+    let testbed = start_testbed().await;
     for expected in &BODIES {
-        let before = served(&stage);
-        let request = chat(&stage, expected.name, expected.body);
-        let reply = send(&stage.client(), request).await;
-        told(expected.name, reply.status, &reply.text(), expected);
+        let before = served(&testbed);
+        let request = chat(&testbed, expected.name, expected.body);
+        let reply = send(&testbed.client(), request).await;
+        assert_error(expected.name, reply.status, &reply.text(), expected);
         let waits = reply.header("retry-after").is_some();
         assert_eq!(waits, reply.status == 503, "{}", expected.name);
-        unharmed(&stage, expected.name, before).await;
+        assert_unaffected(&testbed, expected.name, before).await;
     }
-    no_trap(&stage).await;
+    no_trap(&testbed).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_compressed_body_is_answered_with_the_header_at_fault() {
-    let stage = world().await;
+async fn a_compressed_body_is_refused_with_the_name_of_the_header() {
+    let testbed = start_testbed().await;
     let expected = bad(
         "gzip",
         "",
@@ -232,14 +238,14 @@ async fn a_compressed_body_is_answered_with_the_header_at_fault() {
         "send it uncompressed",
     );
     let gzip = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 3];
-    let request = chat(&stage, "gzip", gzip).header("content-encoding", "gzip");
-    let reply = send(&stage.client(), request).await;
-    told("gzip", reply.status, &reply.text(), &expected);
-    unharmed(&stage, "gzip", 0).await;
-    no_trap(&stage).await;
+    let request = chat(&testbed, "gzip", gzip).header("content-encoding", "gzip");
+    let reply = send(&testbed.client(), request).await;
+    assert_error("gzip", reply.status, &reply.text(), &expected);
+    assert_unaffected(&testbed, "gzip", 0).await;
+    no_trap(&testbed).await;
 }
 
-/// A chat of so many bytes.
+/// A chat of this many bytes.
 fn long(bytes: usize) -> String {
     let frame = r#"{"model":"m","x":""}"#.len();
     format!(r#"{{"model":"m","x":"{}"}}"#, "y".repeat(bytes - frame))
@@ -254,51 +260,52 @@ const TOO_LARGE: Bad = bad(
 );
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_body_over_the_limit_is_our_413_while_it_still_streams() {
-    let stage = world().await;
-    // Announced: answered before a byte of it was sent.
+async fn a_body_over_the_limit_gets_a_413_while_it_is_still_sent() {
+    let testbed = start_testbed().await;
+    // With `content-length`: refused before any byte of the body was sent.
     let announced = format!("content-length: {}\r\n", MAX_BODY + 1);
-    let wire = Wire::chat(&stage, "announced", &announced).await;
+    let wire = RawConnection::chat(&testbed, "announced", &announced).await;
     over_http1("announced", wire.answer().await);
-    unharmed(&stage, "announced", 0).await;
+    assert_unaffected(&testbed, "announced", 0).await;
 
-    // In chunks, of which the last never comes: answered at the first byte too many, also where the whole is far above what
-    // Envoy itself buffers, which is twice the limit.
+    // Chunked, without the last chunk: refused at the first excess byte, also for a body far larger than Envoy's own buffer, which is
+    // twice the limit.
     for (tenant, bytes) in [("chunked", MAX_BODY + 1), ("chunked-far", 20 * MAX_BODY)] {
-        let before = served(&stage);
-        let mut wire = Wire::chat(&stage, tenant, "transfer-encoding: chunked\r\n").await;
+        let before = served(&testbed);
+        let mut wire =
+            RawConnection::chat(&testbed, tenant, "transfer-encoding: chunked\r\n").await;
         wire.send(&format!("{bytes:x}\r\n{}", long(bytes))).await;
         over_http1(tenant, wire.answer().await);
-        unharmed(&stage, tenant, before).await;
+        assert_unaffected(&testbed, tenant, before).await;
     }
-    no_trap(&stage).await;
+    no_trap(&testbed).await;
 }
 
 #[track_caller]
 fn over_http1(name: &str, (head, body): (String, String)) {
     let status = head.split(' ').nth(1).unwrap().parse().unwrap();
-    told(name, status, &body, &TOO_LARGE);
+    assert_error(name, status, &body, &TOO_LARGE);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_body_over_the_limit_is_our_413_over_http2_too() {
-    let stage = world().await;
+async fn a_body_over_the_limit_gets_a_413_over_http2_too() {
+    let testbed = start_testbed().await;
     let client = HttpClient::http2();
     for (tenant, bytes) in [("two", MAX_BODY + 1), ("two-far", 20 * MAX_BODY)] {
         for announced in [true, false] {
-            let before = served(&stage);
+            let before = served(&testbed);
             let tenant = format!("{tenant}-{announced}");
-            let mut request = chat(&stage, &tenant, long(bytes));
+            let mut request = chat(&testbed, &tenant, long(bytes));
             if !announced {
-                request = request.unannounced();
+                request = request.without_content_length();
             }
             let reply = send(&client, request).await;
-            told(&tenant, reply.status, &reply.text(), &TOO_LARGE);
-            unharmed(&stage, &tenant, before).await;
+            assert_error(&tenant, reply.status, &reply.text(), &TOO_LARGE);
+            assert_unaffected(&testbed, &tenant, before).await;
         }
     }
-    // To the byte: one of exactly the limit is served.
-    let exact = chat(&stage, "exact", long(MAX_BODY)).unannounced();
+    // The limit is exact: a body of exactly that size is served.
+    let exact = chat(&testbed, "exact", long(MAX_BODY)).without_content_length();
     assert_eq!(send(&client, exact).await.status, 200);
-    no_trap(&stage).await;
+    no_trap(&testbed).await;
 }

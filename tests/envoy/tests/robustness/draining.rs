@@ -1,4 +1,4 @@
-//! A control plane that ends sends its Envoys to another replica, one after another, and no request notices.
+//! A control plane that shuts down moves its Envoys to another replica, one after another, and no request fails.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -9,25 +9,25 @@ use headgate_testkit::envoy::{Envoy, EnvoyOptions};
 use headgate_testkit::measured;
 use headgate_testkit::ports::free_addr;
 use headgate_testkit::process::Process;
-use headgate_testkit::stage::{
-    Addresses, Input, Manifest, Stage, bootstrap_among, serve_options, tools,
+use headgate_testkit::testbed::{
+    Addresses, Input, Manifest, Testbed, artifacts, bootstrap_with_replicas, serve_options,
 };
 use serde_json::Value;
 
-use crate::common::{SOON, ask, budget, declare, empty_world, only};
+use crate::common::{SOON, ask, budget, declare, empty_testbed, only};
 
 const ENVOYS: usize = 3;
 
-/// `--drain-time` as shipped.
+/// The default of `--drain-time`.
 const DRAIN: Duration = Duration::from_secs(10);
 
-/// An Envoy that knows two replicas.
+/// An Envoy with two replicas in its bootstrap.
 async fn envoy(id: usize, replicas: [SocketAddr; 2], traffic: SocketAddr) -> Envoy {
     let mut options = EnvoyOptions {
         node_id: Some(format!("envoy-{id}")),
         node_cluster: Some("test".to_owned()),
         within: SOON,
-        ..EnvoyOptions::new(bootstrap_among(&replicas).unwrap())
+        ..EnvoyOptions::new(bootstrap_with_replicas(&replicas).unwrap())
     };
     let listen = traffic.to_string().into();
     options
@@ -36,15 +36,15 @@ async fn envoy(id: usize, replicas: [SocketAddr; 2], traffic: SocketAddr) -> Env
     Envoy::start(options).await.unwrap()
 }
 
-/// A second control plane over the files of the stage.
-async fn replica(stage: &Stage, xds: SocketAddr, admin: SocketAddr) -> Process {
+/// A second control plane on the files of the testbed.
+async fn replica(testbed: &Testbed, xds: SocketAddr, admin: SocketAddr) -> Process {
     let addresses = Addresses {
         xds,
         admin,
-        ..stage.addresses().clone()
+        ..testbed.addresses().clone()
     };
-    let binary = tools::headgate_binary().unwrap();
-    let (input, log) = (Input::Files(stage.files()), stage.path("second.log"));
+    let binary = artifacts::headgate_binary().unwrap();
+    let (input, log) = (Input::Files(testbed.files()), testbed.path("second.log"));
     let options = serve_options(binary, &input, &addresses, &[], log);
     let mut process = Process::start(options).unwrap();
     let ready = format!("http://{admin}/readyz");
@@ -52,10 +52,10 @@ async fn replica(stage: &Stage, xds: SocketAddr, admin: SocketAddr) -> Process {
     process
 }
 
-/// Waits until a replica has `n` proxies, all of them settled, and `also` holds.
-async fn has(stage: &Stage, admin: SocketAddr, n: usize, also: impl Fn(&Value) -> bool) {
+/// Waits until a replica has `n` proxies, all settled, and `also` holds.
+async fn has(testbed: &Testbed, admin: SocketAddr, n: usize, also: impl Fn(&Value) -> bool) {
     let url = format!("http://{admin}/syncz");
-    let client = stage.client();
+    let client = testbed.client();
     let what = format!("{n} proxies at {admin}");
     let settled = eventually(DRAIN + SOON, &what, async || {
         let reply = client.send(HttpRequest::get(&url)).await;
@@ -77,13 +77,14 @@ async fn has(stage: &Stage, admin: SocketAddr, n: usize, also: impl Fn(&Value) -
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn sigterm_moves_envoys_to_the_other_replica_over_the_drain_time_without_a_failed_request() {
-    let mut stage = empty_world(1, 0, &budget("tenants", ""), &[]).await;
-    declare(&mut stage, "m", "v1", |manifest| manifest).await;
-    let first = stage.addresses().clone();
+async fn sigterm_moves_envoys_to_the_other_replica_during_the_drain_time_without_a_failed_request()
+{
+    let mut testbed = empty_testbed(1, 0, &budget("tenants", ""), &[]).await;
+    declare(&mut testbed, "m", "v1", |manifest| manifest).await;
+    let first = testbed.addresses().clone();
     let (xds, admin) = (free_addr().unwrap(), free_addr().unwrap());
 
-    // All start at the first replica: the second is not there yet.
+    // All start at the first replica, because the second does not run yet.
     let mut envoys = Vec::new();
     let mut urls = Vec::new();
     for id in 0..ENVOYS {
@@ -91,10 +92,10 @@ async fn sigterm_moves_envoys_to_the_other_replica_over_the_drain_time_without_a
         envoys.push(envoy(id, [first.xds, xds], traffic).await);
         urls.push(format!("http://{traffic}"));
     }
-    has(&stage, first.admin, ENVOYS, |_| true).await;
-    let _second = replica(&stage, xds, admin).await;
+    has(&testbed, first.admin, ENVOYS, |_| true).await;
+    let _second = replica(&testbed, xds, admin).await;
     let load = Load::start(LoadOptions {
-        rest: Duration::from_millis(5),
+        pause: Duration::from_millis(5),
         ..LoadOptions::new(4, move |n| Job {
             session: n.to_string(),
             request: ask(&format!("tenant-{}", n % 997), 4).to(&urls[n as usize % ENVOYS]),
@@ -102,14 +103,14 @@ async fn sigterm_moves_envoys_to_the_other_replica_over_the_drain_time_without_a
     });
     load.wait_for(100, SOON).await.unwrap();
 
-    let pid = stage.control_plane().pid().unwrap().to_string();
+    let pid = testbed.control_plane().pid().unwrap().to_string();
     let begin = Instant::now();
     let sent = std::process::Command::new("kill")
         .args(["-TERM", &pid])
         .status();
     assert!(sent.unwrap().success());
     for moved in 1..=ENVOYS {
-        has(&stage, admin, moved, |_| true).await;
+        has(&testbed, admin, moved, |_| true).await;
         let after = begin.elapsed();
         measured!("envoy {moved} of {ENVOYS} was in step with the other replica after {after:?}");
         let turn = DRAIN.mul_f64((moved - 1) as f64 / ENVOYS as f64);
@@ -119,19 +120,19 @@ async fn sigterm_moves_envoys_to_the_other_replica_over_the_drain_time_without_a
         );
     }
     let ended = eventually(SOON, "the first replica to end", async || {
-        let process = stage.control_plane_mut().process().unwrap();
+        let process = testbed.control_plane_mut().process().unwrap();
         process.ended().unwrap().ok_or("it runs")
     });
     assert_eq!(ended.await.unwrap().code(), Some(0));
 
-    // The other one leads them now: an edit arrives.
-    let address = stage.add_mock("m", "v2").await.unwrap();
+    // The other replica serves them now: an edit reaches them.
+    let address = testbed.add_mock("m", "v2").await.unwrap();
     let canary = Manifest::new("m", "v2").endpoints(&[address]).weight("5");
-    stage
+    testbed
         .files()
         .write_model("m-v2.yaml", &canary.render())
         .unwrap();
-    has(&stage, admin, ENVOYS, |status| {
+    has(&testbed, admin, ENVOYS, |status| {
         status["models"].to_string().contains("v2")
     })
     .await;

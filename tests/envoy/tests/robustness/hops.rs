@@ -2,20 +2,23 @@
 
 use headgate_testkit::client::{OpenAiRequest, Reply};
 use headgate_testkit::deadline::eventually;
-use headgate_testkit::stage::{Manifest, Seed, Stage, StageOptions};
+use headgate_testkit::testbed::{Manifest, Seed, Testbed, TestbedOptions};
 
 use crate::common::{
-    CAPACITY, INPUT, SOON, ask, balance_of, budget, charged, declare, empty_world,
+    CAPACITY, INPUT, SOON, ask, balance_of, budget, charged, declare, empty_testbed,
 };
 
-/// A gateway whose model servers are the sidecar, and the sidecar with the real ones. They disagree about versions: the
-/// gateway has promoted v2, which is dark to the sidecar, and has a v3, of which the sidecar knows nothing.
-async fn gateway_and_sidecar(at_gateway: Option<&str>, at_sidecar: Option<&str>) -> (Stage, Stage) {
-    let mut sidecar = world(at_sidecar, &["--follow-node", "envoy-*"]).await;
+/// A gateway whose model server is the sidecar, and the sidecar with the real ones. Their versions differ: v2 is promoted at the
+/// gateway and dark at the sidecar, and the sidecar does not know the gateway's v3.
+async fn gateway_and_sidecar(
+    at_gateway: Option<&str>,
+    at_sidecar: Option<&str>,
+) -> (Testbed, Testbed) {
+    let mut sidecar = start_testbed(at_sidecar, &["--follow-node", "envoy-*"]).await;
     declare(&mut sidecar, "m", "v1", |manifest| manifest).await;
     declare(&mut sidecar, "m", "v2", |manifest| manifest.weight("0")).await;
-    sidecar.settled().await.unwrap();
-    let gateway = world(at_gateway, &[]).await;
+    sidecar.wait_until_settled().await.unwrap();
+    let gateway = start_testbed(at_gateway, &[]).await;
     let hop = sidecar.addresses().envoy;
     for (version, weight) in [("v1", "0"), ("v2", "100"), ("v3", "0")] {
         let manifest = Manifest::new("m", version).weight(weight).endpoints(&[hop]);
@@ -24,30 +27,30 @@ async fn gateway_and_sidecar(at_gateway: Option<&str>, at_sidecar: Option<&str>)
             .write_model(&format!("m-{version}.yaml"), &manifest.render())
             .unwrap();
     }
-    gateway.settled().await.unwrap();
+    gateway.wait_until_settled().await.unwrap();
     (gateway, sidecar)
 }
 
-async fn world(policy: Option<&str>, serve_args: &[&str]) -> Stage {
+async fn start_testbed(policy: Option<&str>, serve_args: &[&str]) -> Testbed {
     match policy {
-        Some(policy) => empty_world(1, 1, policy, serve_args).await,
+        Some(policy) => empty_testbed(1, 1, policy, serve_args).await,
         None => {
-            let options = StageOptions {
+            let options = TestbedOptions {
                 models: Seed::Empty,
                 workers: 1,
                 serve_args: serve_args.iter().map(Into::into).collect(),
-                ..StageOptions::empty()
+                ..TestbedOptions::empty()
             };
-            Stage::start(options).await.unwrap()
+            Testbed::start(options).await.unwrap()
         }
     }
 }
 
-/// Tenants are told by `x-customer`, and there is a tag of the operator's own.
+/// The tenant header is `x-customer`, and the operator defines a tag.
 const TAGGING: &str = "apiVersion: headgate.dev/v1alpha1\nkind: TrafficTagPolicy\nmetadata:\n  name: own\nspec:\n  \
     tenantHeader: x-customer\n  tags:\n  - { name: team, value: blue }\n";
 
-/// A client that sends tags with its request, so that it is taken for somebody else.
+/// A request with forged tags, which would make it another tenant's.
 fn forging() -> OpenAiRequest {
     OpenAiRequest::chat("m")
         .max_tokens(200)
@@ -61,7 +64,7 @@ fn forging() -> OpenAiRequest {
         .header("baggage", "mine=1,headgate.tenant=other,headgate.team=red")
 }
 
-/// The header of the request as the model server got it.
+/// The header of the request as the model server received it.
 fn got<'a>(echo: &'a serde_json::Value, name: &str) -> &'a str {
     echo["mock"]["headers"][name].as_str().unwrap_or("-")
 }
@@ -72,16 +75,16 @@ fn served(reply: &Reply, by: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_sidecar_follows_the_version_its_gateway_picked() {
+async fn a_sidecar_follows_the_version_that_its_gateway_picked() {
     let (gateway, _sidecar) = gateway_and_sidecar(None, None).await;
     let picked = gateway.send(&ask("acme", 50)).await.unwrap();
     served(&picked, "m/v2");
     assert_eq!(picked.header("x-model-version"), Some("v2"));
-    // A pin of the client's is decided by the gateway, and followed as well.
+    // The gateway decides a client's pin, and the sidecar follows.
     let pin = |version| ask("acme", 50).header("x-model-version", version);
     served(&gateway.send(&pin("v1")).await.unwrap(), "m/v1");
-    // What the gateway knows and the sidecar does not is served as the sidecar can, and what the gateway does not know
-    // never reaches it.
+    // A version that only the gateway knows is served as the sidecar can; a version that the gateway does not know never reaches the
+    // sidecar.
     served(&gateway.send(&pin("v3")).await.unwrap(), "m/v1");
     let unknown = gateway.send(&pin("v4")).await.unwrap();
     assert_eq!(unknown.status, 404, "{}", unknown.text());
@@ -92,7 +95,7 @@ async fn a_sidecar_follows_the_version_its_gateway_picked() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_client_forges_no_tag_through_two_hops_and_the_second_strips_none_of_the_first() {
+async fn two_hops_strip_forged_tags_of_the_client_and_the_second_keeps_those_of_the_first() {
     let (gateway, sidecar) = gateway_and_sidecar(Some(TAGGING), None).await;
     let reply = gateway.send(&forging()).await.unwrap();
     served(&reply, "m/v2");
@@ -111,7 +114,7 @@ async fn a_client_forges_no_tag_through_two_hops_and_the_second_strips_none_of_t
     ] {
         assert_eq!(got(&echo, header), value, "{header}");
     }
-    // The sidecar's own log says the same.
+    // The sidecar's own access log shows the same.
     let log = sidecar.envoys()[0].log();
     let tags = "model=m version=v2 tenant=acme lane=base";
     let logged = eventually(SOON, "the sidecar's access log", async || {
@@ -121,7 +124,7 @@ async fn a_client_forges_no_tag_through_two_hops_and_the_second_strips_none_of_t
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn two_hops_charge_once_where_the_policy_is() {
+async fn two_hops_charge_once_at_the_hop_with_the_policy() {
     let policy = budget("tenants", "");
     for (gateway, sidecar) in [(Some(policy.as_str()), None), (None, Some(policy.as_str()))] {
         let (gateway, _sidecar) = gateway_and_sidecar(gateway, sidecar).await;
@@ -141,7 +144,7 @@ async fn the_second_hop_charges_by_the_tags_of_the_first() {
     );
     let (gateway, sidecar) = gateway_and_sidecar(Some(TAGGING), Some(&keyed)).await;
     served(&gateway.send(&forging()).await.unwrap(), "m/v2");
-    // What is left in the bucket of these tags, asked of the sidecar as a hop before it would.
+    // The balance of the bucket with these tags, requested from the sidecar as a hop before it would.
     let client = sidecar.client();
     let left = async |tenant: &str, version: &str, lane: &str| {
         let whole = ask("nobody", CAPACITY - INPUT)
@@ -155,20 +158,20 @@ async fn the_second_hop_charges_by_the_tags_of_the_first() {
         left("acme", "v2", "base").await,
         Some(CAPACITY - INPUT - 200)
     );
-    // One tag else, and it is another bucket, which is full.
+    // With one other tag it is another bucket, which is full.
     assert_eq!(left("other", "v2", "base").await, None);
     assert_eq!(left("acme", "v1", "base").await, None);
     assert_eq!(left("acme", "v2", "canary").await, None);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_429_of_the_second_hop_passes_through_the_first_which_charges_nothing() {
+async fn a_429_of_the_second_hop_passes_the_first_which_charges_nothing() {
     let policies = [
         budget("gateway", ""),
         budget("sidecar", "settleOn: reservation"),
     ];
     let (gateway, sidecar) = gateway_and_sidecar(Some(&policies[0]), Some(&policies[1])).await;
-    // The tenant's bucket at the sidecar, emptied past the gateway.
+    // The tenant's bucket at the sidecar, emptied directly.
     let whole = ask("acme", CAPACITY - INPUT).header("x-model", "m");
     served(&sidecar.send(&whole).await.unwrap(), "m/v1");
     let refused = gateway.send(&ask("acme", 200)).await.unwrap();
@@ -178,9 +181,9 @@ async fn a_429_of_the_second_hop_passes_through_the_first_which_charges_nothing(
     let message = error["message"].as_str().unwrap();
     assert!(message.contains("sidecar"), "{message}");
     let wait: u64 = refused.header("retry-after").unwrap().parse().unwrap();
-    // 202 tokens at a thousandth of one a second, in whole cells.
+    // 202 tokens at a thousandth of a token per second, in whole cells.
     assert!((200_000..=202_010).contains(&wait), "{wait}");
-    // The gateway's bucket is full again: it is the sidecar that refuses what would empty it.
+    // The gateway's bucket is full again: the sidecar refuses the request that would empty it.
     let refilled = eventually(SOON, "the gateway's refund", async || {
         let reply = gateway.send(&ask("acme", CAPACITY - INPUT)).await.unwrap();
         assert_eq!(reply.status, 429, "{}", reply.text());
@@ -192,9 +195,9 @@ async fn a_429_of_the_second_hop_passes_through_the_first_which_charges_nothing(
     assert_eq!(at_v2, 0);
 }
 
-/// The gateway asks on behalf of the client, the sidecar on nobody's: the request that it gets asks already.
+/// The gateway asks for usage for the client; the sidecar does not, because its request asks already.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn usage_is_asked_for_once_charged_at_both_hops_and_seen_by_no_client() {
+async fn usage_is_requested_once_charged_at_both_hops_and_hidden_from_the_client() {
     let policies = [budget("gateway", ""), budget("sidecar", "")];
     let (gateway, sidecar) = gateway_and_sidecar(Some(&policies[0]), Some(&policies[1])).await;
     let request = ask("acme", 200)
@@ -202,21 +205,21 @@ async fn usage_is_asked_for_once_charged_at_both_hops_and_seen_by_no_client() {
         .header("x-mock-keep", "streamed")
         .header("x-mock-usage", "completion_tokens=40");
     let reply = gateway.send(&request).await.unwrap();
-    // The last event with JSON is the one that ends the choice.
+    // The last JSON event is the one that ends the choice.
     assert!(
         !reply.text().contains(r#""choices":[]"#),
         "{}",
         reply.text()
     );
     charged(&gateway, "acme", INPUT + 40).await;
-    // Asked as the hop before would.
+    // Requested as the hop before would.
     let whole = ask("acme", CAPACITY - INPUT)
         .header("x-model", "m")
         .header("x-headgate-tenant", "acme");
     let left = balance_of(&sidecar.client(), whole.to(sidecar.url())).await;
     assert_eq!(left, Some(CAPACITY - INPUT - 40));
     let mock = sidecar.mock("m", "v2").unwrap();
-    let seen = mock.handle().kept("streamed").unwrap();
+    let seen = mock.handle().recorded("streamed").unwrap();
     let seen = String::from_utf8_lossy(&seen.body).into_owned();
     assert_eq!(seen.matches("include_usage").count(), 1, "{seen}");
 }

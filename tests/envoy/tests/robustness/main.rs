@@ -1,29 +1,28 @@
-//! What must hold when things go wrong or change under load: swaps, kills, refusals, endings, races.
+//! Behaviour under faults and under changes with load: live updates, kills, refusals, stream endings, races.
 //!
-//! One program for all of it, so that it is linked once. Each test has a world of its own and awaits events; nothing here
-//! sleeps and hopes.
+//! One program, so that it is linked once. Each test has its own testbed and waits for conditions; no test relies on a fixed sleep.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-mod asking;
 mod bad_input;
 mod browsers;
+mod buffered_requests;
 mod common;
 mod contention;
 mod control_plane;
+mod custom_snapshots;
 mod draining;
-mod endings;
-mod follow;
-mod hand_made;
-mod held;
+mod follow_role;
 mod hops;
-mod labels;
-mod names;
+mod live_updates;
+mod missing_resources;
 mod namespaces;
+mod raw_http;
+mod request_claims;
 mod reservations;
-mod swaps;
+mod split_filters;
+mod stat_labels;
+mod stream_endings;
 mod trap;
 mod two_envoys;
-mod two_filters;
 mod unreachable;
 mod upstreams;
-mod wire;

@@ -1,13 +1,13 @@
-//! Two Envoys on one control plane: for how long they differ after an edit.
+//! Two Envoys of one control plane: the time for which they differ after an edit.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use headgate_testkit::client::{Job, Load, LoadOptions, LoadReport};
-use headgate_testkit::share::{Moves, share_of};
-use headgate_testkit::stage::Manifest;
+use headgate_testkit::share::{SessionMoves, share_of};
+use headgate_testkit::testbed::Manifest;
 
-use crate::common::{SOON, ask, budget, declare, empty_world, only};
+use crate::common::{SOON, ask, budget, declare, empty_testbed, only};
 
 const SESSIONS: u64 = 100;
 
@@ -22,7 +22,7 @@ fn load(url: &str) -> Load {
     }))
 }
 
-/// When the first session was seen on its new version, and when the last was still seen on its old one.
+/// The first response of a session on its new version, and the last one on its old version.
 fn change(
     report: &LoadReport,
     moved: &BTreeMap<String, String>,
@@ -41,46 +41,49 @@ fn change(
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_window_in_which_two_envoys_differ_is_measured() {
-    let mut stage = empty_world(1, 2, &budget("tenants", ""), &[]).await;
+    let mut testbed = empty_testbed(1, 2, &budget("tenants", ""), &[]).await;
     let sticky = "apiVersion: headgate.dev/v1alpha1\nkind: TrafficTagPolicy\nmetadata: {name: sticky}\n\
                   spec: {sessionKeys: ['header:x-session-id']}\n";
-    stage.files().write_policy("sticky.yaml", sticky).unwrap();
-    declare(&mut stage, "m", "v1", |manifest| manifest).await;
-    declare(&mut stage, "m", "v2", |manifest| manifest.weight("10")).await;
-    stage.settled().await.unwrap();
+    testbed.files().write_policy("sticky.yaml", sticky).unwrap();
+    declare(&mut testbed, "m", "v1", |manifest| manifest).await;
+    declare(&mut testbed, "m", "v2", |manifest| manifest.weight("10")).await;
+    testbed.wait_until_settled().await.unwrap();
 
-    let loads = [load(stage.envoys()[0].url()), load(stage.envoys()[1].url())];
-    // The loads' clocks began one after the other.
+    let loads = [
+        load(testbed.envoys()[0].url()),
+        load(testbed.envoys()[1].url()),
+    ];
+    // The clocks of the loads started one after the other.
     let offset = loads[0].now().saturating_sub(loads[1].now());
     let round = 2 * SESSIONS as usize;
     for load in &loads {
         load.wait_for(round, SOON).await.unwrap();
     }
-    let before = loads.each_ref().map(|load| load.since(0).pass());
+    let before = loads.each_ref().map(|load| load.since(0).assignments());
     assert_eq!(
         before[0], before[1],
         "two Envoys with one plan agree about every session"
     );
 
-    let v2 = stage.mock("m", "v2").unwrap().addr();
+    let v2 = testbed.mock("m", "v2").unwrap().addr();
     let manifest = Manifest::new("m", "v2").endpoints(&[v2]).weight("60");
     let edited = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .unwrap()
         .as_secs_f64();
-    stage
+    testbed
         .files()
         .write_model("m-v2.yaml", &manifest.render())
         .unwrap();
-    let status = stage.settled().await.unwrap();
+    let status = testbed.wait_until_settled().await.unwrap();
     let marks = loads.each_ref().map(Load::len);
     for (load, mark) in loads.iter().zip(marks) {
         load.wait_for(round, SOON).await.unwrap();
         assert!(load.len() >= mark + round);
     }
-    let after = [0, 1].map(|i| loads[i].since(marks[i] + 2).pass());
+    let after = [0, 1].map(|i| loads[i].since(marks[i] + 2).assignments());
     assert_eq!(after[0], after[1], "once both have acked they agree again");
-    let moves = Moves::between(&before[0], &after[0]);
+    let moves = SessionMoves::between(&before[0], &after[0]);
     assert!(moves.count() > 0 && moves.only_into("v2"), "{moves:?}");
     assert!(
         share_of(&after[0], "v2", 0.6).holds(),

@@ -6,7 +6,7 @@ use clap::Parser;
 use headgate_testkit::mock_model::{MockArgs, MockModel};
 use tokio::signal::unix::{SignalKind, signal};
 
-/// One thread: what it costs is known, and the bench's other core stays free.
+/// One thread, so that its cost is known and the bench's other core stays free.
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
     match serve(MockArgs::parse()).await {

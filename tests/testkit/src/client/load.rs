@@ -1,7 +1,7 @@
-//! Closed-loop load: N sessions' worth of requests in flight until told to stop, every answer on record.
+//! Closed-loop load: a fixed number of requests in flight until stopped, with a record of every response.
 //!
-//! Invariant: nothing is dropped from the record. A request that got no answer is an [`Outcome::Failed`], so "no
-//! response other than 200 and 429" also means that no connection broke.
+//! Invariant: the record is complete. A request without a response is an [`Outcome::Failed`], so "no response other than
+//! 200 and 429" also means that no connection broke.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -13,7 +13,7 @@ use tokio::task::JoinSet;
 
 use super::{HttpClient, HttpRequest};
 use crate::deadline::{TimedOut, eventually};
-use crate::share::{self, Pass};
+use crate::share::{self, Assignments};
 
 /// One request of the load and the session it belongs to.
 #[derive(Debug, Clone)]
@@ -24,16 +24,16 @@ pub struct Job {
     pub request: HttpRequest,
 }
 
-/// What load to make.
+/// The load to generate.
 #[derive(Clone)]
 pub struct LoadOptions {
     /// Requests in flight at any time.
     pub concurrency: usize,
-    /// Rest of each loop after an answer; zero for none.
-    pub rest: Duration,
-    /// The client, and with it the time an answer may take.
+    /// Pause of each loop after a response; zero for none.
+    pub pause: Duration,
+    /// The client; its timeout bounds each response.
     pub client: HttpClient,
-    /// Makes the n-th request, n from 0 without gaps over all loops.
+    /// Makes request number `n`; `n` counts from 0 without gaps over all loops.
     pub job: Arc<dyn Fn(u64) -> Job + Send + Sync>,
 }
 
@@ -42,19 +42,19 @@ impl LoadOptions {
     pub fn new(concurrency: usize, job: impl Fn(u64) -> Job + Send + Sync + 'static) -> Self {
         Self {
             concurrency,
-            rest: Duration::ZERO,
+            pause: Duration::ZERO,
             client: HttpClient::new(),
             job: Arc::new(job),
         }
     }
 }
 
-/// How one request ended.
+/// The result of one request.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Outcome {
-    /// With a whole answer of this status.
+    /// A complete response with this status.
     Status(u16),
-    /// Without one.
+    /// No complete response.
     Failed(String),
 }
 
@@ -67,16 +67,16 @@ impl fmt::Display for Outcome {
     }
 }
 
-/// One request on record.
+/// One recorded request.
 #[derive(Debug, Clone)]
 pub struct Sample {
-    /// When it was sent, since the load began.
+    /// When it was sent, counted from the start of the load.
     pub sent: Duration,
-    /// From sending to the end of the answer.
+    /// From sending to the end of the response.
     pub latency: Duration,
     /// The session key.
     pub session: String,
-    /// How it ended.
+    /// Its result.
     pub outcome: Outcome,
     /// `x-model-version` of the response.
     pub version: Option<String>,
@@ -85,12 +85,12 @@ pub struct Sample {
 /// The record of a load.
 #[derive(Debug, Clone, Default)]
 pub struct LoadReport {
-    /// In the order in which answers came.
+    /// In the order of the responses.
     pub samples: Vec<Sample>,
 }
 
 impl LoadReport {
-    /// How often each outcome came.
+    /// The number of requests for each outcome.
     #[must_use]
     pub fn outcomes(&self) -> BTreeMap<Outcome, usize> {
         let mut counts = BTreeMap::new();
@@ -100,14 +100,14 @@ impl LoadReport {
         counts
     }
 
-    /// How many answers had this status.
+    /// The number of responses with this status.
     #[must_use]
     pub fn count(&self, status: u16) -> usize {
         let wanted = Outcome::Status(status);
         self.samples.iter().filter(|s| s.outcome == wanted).count()
     }
 
-    /// The samples that ended in anything but these statuses.
+    /// The samples whose result is none of these statuses.
     #[must_use]
     pub fn other_than(&self, statuses: &[u16]) -> Vec<&Sample> {
         self.samples
@@ -116,21 +116,21 @@ impl LoadReport {
             .collect()
     }
 
-    /// The version of each session's last 200.
+    /// The version that answered each session's last 200.
     #[must_use]
-    pub fn pass(&self) -> Pass {
+    pub fn assignments(&self) -> Assignments {
         self.answered()
             .map(|(session, version)| (session.to_owned(), version.to_owned()))
             .collect()
     }
 
-    /// Sessions whose 200s came from more than one version.
+    /// Sessions whose 200s came from more than one version, with these versions.
     #[must_use]
     pub fn flips(&self) -> BTreeMap<String, std::collections::BTreeSet<String>> {
         share::flips(self.answered())
     }
 
-    /// The latency below which the fraction `q` (0–1) of the samples lie; zero when there are none.
+    /// The latency quantile `q` (0–1); zero without samples.
     #[must_use]
     pub fn latency(&self, q: f64) -> Duration {
         let mut all: Vec<Duration> = self.samples.iter().map(|s| s.latency).collect();
@@ -147,7 +147,7 @@ impl LoadReport {
     }
 }
 
-/// A load that is running. Dropping it ends it at once; [`Load::stop`] lets what is in flight finish.
+/// A running load. Dropping it aborts the requests in flight; [`Load::stop`] waits for them.
 #[derive(Debug)]
 pub struct Load {
     shared: Arc<Shared>,
@@ -185,7 +185,7 @@ impl Load {
         self.shared.began.elapsed()
     }
 
-    /// The record so far, from sample `from` on.
+    /// The record from sample `from` on.
     #[must_use]
     pub fn since(&self, from: usize) -> LoadReport {
         let samples = self.shared.lock();
@@ -194,25 +194,25 @@ impl Load {
         }
     }
 
-    /// How many samples are on record.
+    /// The number of recorded samples.
     #[must_use]
     pub fn len(&self) -> usize {
         self.shared.lock().len()
     }
 
-    /// Whether nothing is on record yet.
+    /// Whether no sample is recorded yet.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Waits until `more` further samples are on record.
+    /// Waits until `more` further samples are recorded.
     ///
     /// # Errors
     /// [`TimedOut`].
     pub async fn wait_for(&self, more: usize, within: Duration) -> Result<(), TimedOut> {
         let goal = self.len() + more;
-        eventually(within, &format!("{more} more answers"), async || {
+        eventually(within, &format!("{more} more responses"), async || {
             let have = self.len();
             if have >= goal {
                 Ok(())
@@ -223,7 +223,7 @@ impl Load {
         .await
     }
 
-    /// Sends nothing more, waits for what is in flight, and returns the record.
+    /// Sends no further request, waits for those in flight, and returns the record.
     pub async fn stop(mut self) -> LoadReport {
         self.shared.stop.store(true, Ordering::Relaxed);
         while self.loops.join_next().await.is_some() {}
@@ -259,8 +259,8 @@ async fn run(options: LoadOptions, shared: Arc<Shared>) {
             outcome,
             version,
         });
-        if !options.rest.is_zero() {
-            tokio::time::sleep(options.rest).await;
+        if !options.pause.is_zero() {
+            tokio::time::sleep(options.pause).await;
         }
     }
 }

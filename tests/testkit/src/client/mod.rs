@@ -1,8 +1,8 @@
-//! An HTTP client for traffic: OpenAI-style requests, answers whole or chunk by chunk, and closed-loop load.
+//! An HTTP client for tests: OpenAI-style requests, complete and streamed responses, and closed-loop load.
 //!
-//! Invariant: what the wire did is visible. Statuses are values, not errors; a broken body is an error that
-//! keeps what came before it; every exchange ends by a deadline. Connections are kept alive and pooled; dropping a
-//! [`Streamed`] answer half-way closes its connection (HTTP/1) or resets its stream (HTTP/2).
+//! Invariant: the client hides nothing. Statuses are values, not errors; a broken body is an error that keeps the bytes read;
+//! every exchange has a deadline. Connections are pooled and kept alive; dropping a [`StreamedReply`] before its end closes
+//! its connection (HTTP/1) or resets its stream (HTTP/2).
 
 mod error;
 mod load;
@@ -19,18 +19,18 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 pub use self::error::ClientError;
 pub use self::load::{Job, Load, LoadOptions, LoadReport, Outcome, Sample};
 pub use self::openai::OpenAiRequest;
-pub use self::reply::{Reply, Streamed};
+pub use self::reply::{Reply, StreamedReply};
 pub use self::request::HttpRequest;
 
-use self::request::Outgoing;
+use self::request::RequestBody;
 
-/// How long an exchange may take unless told otherwise.
+/// The default timeout of an exchange.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A pool of keep-alive connections. Cheap to clone; clones share the pool.
 #[derive(Debug, Clone)]
 pub struct HttpClient {
-    inner: Client<HttpConnector, Outgoing>,
+    inner: Client<HttpConnector, RequestBody>,
     timeout: Duration,
 }
 
@@ -66,17 +66,17 @@ impl HttpClient {
         }
     }
 
-    /// Sets how long an exchange, or one chunk of a streamed answer, may take.
+    /// Sets the timeout of an exchange, or of one chunk of a streamed response.
     #[must_use]
     pub fn with_timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
         self
     }
 
-    /// Sends a request and reads the whole answer.
+    /// Sends a request and reads the complete response.
     ///
     /// # Errors
-    /// [`ClientError`], among them a body that broke off.
+    /// [`ClientError`], also when the body breaks off.
     pub async fn send(&self, request: HttpRequest) -> Result<Reply, ClientError> {
         let exchange = async { self.open(request).await?.whole().await };
         tokio::time::timeout(self.timeout, exchange)
@@ -84,16 +84,16 @@ impl HttpClient {
             .map_err(|_| ClientError::Timeout(self.timeout))?
     }
 
-    /// Sends a request and returns once the response headers are there; the body is read chunk by chunk.
+    /// Sends a request and returns with the response headers; the caller reads the body chunk by chunk.
     ///
     /// # Errors
-    /// [`ClientError`] up to the headers.
-    pub async fn open(&self, request: HttpRequest) -> Result<Streamed, ClientError> {
+    /// [`ClientError`] for failures before the end of the headers.
+    pub async fn open(&self, request: HttpRequest) -> Result<StreamedReply, ClientError> {
         let request = request.into_http()?;
         let response = tokio::time::timeout(self.timeout, self.inner.request(request))
             .await
             .map_err(|_| ClientError::Timeout(self.timeout))?
             .map_err(|error| ClientError::Exchange(error::chain(&error)))?;
-        Ok(Streamed::new(response, self.timeout))
+        Ok(StreamedReply::new(response, self.timeout))
     }
 }

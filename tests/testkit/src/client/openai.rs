@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 
 use super::HttpRequest;
 
-/// A chat or completions request. Fields not set are not sent.
+/// A chat or completions request. Fields that are not set are not sent.
 #[derive(Debug, Clone, PartialEq)]
 pub struct OpenAiRequest {
     path: &'static str,
@@ -95,7 +95,7 @@ impl OpenAiRequest {
         Value::Object(self.fields.clone())
     }
 
-    /// The request, addressed to a server such as `http://127.0.0.1:10000`.
+    /// The HTTP request to a server such as `http://127.0.0.1:10000`.
     #[must_use]
     pub fn to(&self, server: &str) -> HttpRequest {
         let mut request = HttpRequest::post(

@@ -1,4 +1,4 @@
-//! Answers: whole, and chunk by chunk.
+//! Responses: complete, and chunk by chunk.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::{ClientError, error};
 
-/// A whole answer.
+/// A complete response.
 #[derive(Debug, Clone)]
 pub struct Reply {
     /// The status code.
@@ -19,7 +19,7 @@ pub struct Reply {
     pub headers: HeaderMap,
     /// The body.
     pub body: Bytes,
-    /// The headers after the body.
+    /// The trailers.
     pub trailers: HeaderMap,
 }
 
@@ -30,7 +30,7 @@ impl Reply {
         (200..300).contains(&self.status)
     }
 
-    /// A response header, if it is there and readable.
+    /// A response header, if it is present and valid text.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name)?.to_str().ok()
@@ -54,9 +54,9 @@ impl Reply {
     }
 }
 
-/// An answer whose headers are there and whose body is read on demand.
+/// A response whose headers have come and whose body is read on demand.
 #[derive(Debug)]
-pub struct Streamed {
+pub struct StreamedReply {
     /// The status code.
     pub status: u16,
     /// The response headers.
@@ -64,12 +64,12 @@ pub struct Streamed {
     body: Incoming,
     /// Empty until the body is read to its end.
     trailers: HeaderMap,
-    /// Read, and not yet handed out as an event.
+    /// Bytes that were read and not yet returned as an event.
     pending: BytesMut,
     timeout: Duration,
 }
 
-impl Streamed {
+impl StreamedReply {
     pub(super) fn new(response: Response<Incoming>, timeout: Duration) -> Self {
         let (head, body) = response.into_parts();
         Self {
@@ -82,16 +82,16 @@ impl Streamed {
         }
     }
 
-    /// A response header, if it is there and readable.
+    /// A response header, if it is present and valid text.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name)?.to_str().ok()
     }
 
-    /// The next bytes as they came off the wire; `None` at the proper end.
+    /// The next bytes as they came; `None` at the regular end.
     ///
     /// # Errors
-    /// [`ClientError::Body`] when the stream broke off, [`ClientError::Timeout`] when nothing came.
+    /// [`ClientError::Body`] when the stream broke off, [`ClientError::Timeout`] when no bytes came.
     pub async fn chunk(&mut self) -> Result<Option<Bytes>, ClientError> {
         loop {
             let frame = tokio::time::timeout(self.timeout, self.body.frame())
@@ -116,7 +116,7 @@ impl Streamed {
         }
     }
 
-    /// The `data:` of the next server-sent event (events end with an empty line); `None` at the proper end.
+    /// The `data:` of the next server-sent event (an empty line ends an event); `None` at the regular end.
     ///
     /// # Errors
     /// As [`Self::chunk`].
@@ -139,7 +139,7 @@ impl Streamed {
         }
     }
 
-    /// All events up to the proper end.
+    /// All events up to the regular end.
     ///
     /// # Errors
     /// As [`Self::chunk`].
@@ -151,10 +151,10 @@ impl Streamed {
         Ok(events)
     }
 
-    /// Reads the rest.
+    /// Reads the rest of the body.
     ///
     /// # Errors
-    /// As [`Self::chunk`], with what came before the break.
+    /// As [`Self::chunk`], with the bytes read before the break.
     pub async fn whole(mut self) -> Result<Reply, ClientError> {
         let mut body = std::mem::take(&mut self.pending);
         loop {
@@ -176,8 +176,8 @@ impl Streamed {
         })
     }
 
-    /// Hangs up: what was not read is never read, and the other side sees the client go.
-    pub fn cut(self) {
+    /// Closes the stream before its end. The server sees the client disconnect.
+    pub fn disconnect(self) {
         drop(self);
     }
 }

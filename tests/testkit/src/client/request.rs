@@ -10,25 +10,25 @@ use http_body::{Body, Frame, SizeHint};
 
 use super::ClientError;
 
-/// A request, checked when it is sent.
+/// A request; [`super::HttpClient`] validates it when it sends it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HttpRequest {
     /// The method.
     pub method: Method,
     /// An absolute `http://` URL.
     pub url: String,
-    /// Headers in order; a name may come twice.
+    /// Headers in order; names may repeat.
     pub headers: Vec<(String, String)>,
     /// The body; empty for none.
     pub body: Bytes,
-    /// Headers after the body, over HTTP/2 only; none for none.
+    /// Trailers; sent over HTTP/2 only.
     pub trailers: Vec<(String, String)>,
-    /// Whether the length of the body is told before it: `content-length`.
-    pub announced: bool,
+    /// Whether `content-length` is sent.
+    pub content_length: bool,
 }
 
 impl HttpRequest {
-    /// A request of any method, without headers and body.
+    /// A request without headers and body.
     pub fn new(method: Method, url: impl Into<String>) -> Self {
         Self {
             method,
@@ -36,7 +36,7 @@ impl HttpRequest {
             headers: Vec::new(),
             body: Bytes::new(),
             trailers: Vec::new(),
-            announced: true,
+            content_length: true,
         }
     }
 
@@ -45,7 +45,7 @@ impl HttpRequest {
         Self::new(Method::GET, url)
     }
 
-    /// `POST url` with a body of no declared type.
+    /// `POST url` with a body and no `content-type`.
     pub fn post(url: impl Into<String>, body: impl Into<Bytes>) -> Self {
         let mut request = Self::new(Method::POST, url);
         request.body = body.into();
@@ -59,31 +59,31 @@ impl HttpRequest {
         self
     }
 
-    /// Adds a header after the body, which HTTP/2 alone carries here.
+    /// Adds a trailer. Only HTTP/2 sends it.
     #[must_use]
     pub fn trailer(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.trailers.push((name.into(), value.into()));
         self
     }
 
-    /// Keeps the length of the body to itself: it comes in chunks over HTTP/1.1, until it ends over HTTP/2.
+    /// Omits `content-length`: over HTTP/1.1 the body is chunked, over HTTP/2 it ends with the stream.
     #[must_use]
-    pub fn unannounced(mut self) -> Self {
-        self.announced = false;
+    pub fn without_content_length(mut self) -> Self {
+        self.content_length = false;
         self
     }
 
-    pub(super) fn into_http(self) -> Result<Request<Outgoing>, ClientError> {
+    pub(super) fn into_http(self) -> Result<Request<RequestBody>, ClientError> {
         let bad = |what: &str, why: String| ClientError::Request(format!("{what}: {why}"));
         let uri: Uri = self
             .url
             .parse()
             .map_err(|e: http::uri::InvalidUri| bad(&self.url, e.to_string()))?;
         let trailers = header_map(self.trailers)?;
-        let mut request = Request::new(Outgoing {
+        let mut request = Request::new(RequestBody {
             data: (!self.body.is_empty()).then_some(self.body),
             trailers: (!trailers.is_empty()).then_some(trailers),
-            announced: self.announced,
+            content_length: self.content_length,
         });
         *request.method_mut() = self.method;
         *request.uri_mut() = uri;
@@ -103,14 +103,14 @@ fn header_map(pairs: Vec<(String, String)>) -> Result<HeaderMap, ClientError> {
     Ok(map)
 }
 
-/// A body that is there already, and what comes after it.
-pub(super) struct Outgoing {
+/// A body in memory with its trailers.
+pub(super) struct RequestBody {
     data: Option<Bytes>,
     trailers: Option<HeaderMap>,
-    announced: bool,
+    content_length: bool,
 }
 
-impl Body for Outgoing {
+impl Body for RequestBody {
     type Data = Bytes;
     type Error = Infallible;
 
@@ -128,7 +128,7 @@ impl Body for Outgoing {
     }
 
     fn size_hint(&self) -> SizeHint {
-        if self.announced {
+        if self.content_length {
             SizeHint::with_exact(self.data.as_ref().map_or(0, |data| data.len() as u64))
         } else {
             SizeHint::default()

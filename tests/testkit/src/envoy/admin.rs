@@ -1,4 +1,4 @@
-//! Envoy's admin interface, as far as tests ask it.
+//! A client of Envoy's admin interface.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -17,7 +17,7 @@ pub struct Admin {
 }
 
 impl Admin {
-    /// For an Envoy whose admin interface is at `addr`, whoever started it.
+    /// The admin interface at `addr`.
     #[must_use]
     pub fn new(addr: SocketAddr) -> Self {
         Self {
@@ -26,29 +26,30 @@ impl Admin {
         }
     }
 
-    /// Where it is.
+    /// Its address.
     #[must_use]
     pub fn addr(&self) -> SocketAddr {
         self.addr
     }
 
-    /// `GET path`, the query included.
+    /// `GET path`, query included.
     ///
     /// # Errors
-    /// [`EnvoyError::Admin`] without an answer, [`EnvoyError::Unexpected`] when it is not a 200.
+    /// [`EnvoyError::Admin`] without a response, [`EnvoyError::Unexpected`] for a status other than 200.
     pub async fn get(&self, path: &str) -> Result<Reply, EnvoyError> {
-        self.ask(path, HttpRequest::get(self.url(path))).await
+        self.request(path, HttpRequest::get(self.url(path))).await
     }
 
-    /// `POST path`, the query included.
+    /// `POST path`, query included.
     ///
     /// # Errors
     /// As [`Self::get`].
     pub async fn post(&self, path: &str) -> Result<Reply, EnvoyError> {
-        self.ask(path, HttpRequest::post(self.url(path), "")).await
+        self.request(path, HttpRequest::post(self.url(path), ""))
+            .await
     }
 
-    /// Counters and gauges whose name begins with `prefix`. Histograms and text readouts are left out.
+    /// Counters and gauges whose names begin with `prefix`, without histograms and text readouts.
     ///
     /// # Errors
     /// As [`Self::get`].
@@ -57,7 +58,7 @@ impl Admin {
         Ok(parse_stats(&self.get(&path).await?.text()))
     }
 
-    /// One counter or gauge; `None` when there is none of this name.
+    /// One counter or gauge; `None` when it does not exist.
     ///
     /// # Errors
     /// As [`Self::get`].
@@ -113,7 +114,7 @@ impl Admin {
         })
     }
 
-    async fn ask(&self, path: &str, request: HttpRequest) -> Result<Reply, EnvoyError> {
+    async fn request(&self, path: &str, request: HttpRequest) -> Result<Reply, EnvoyError> {
         match self.client.send(request).await {
             Ok(reply) if reply.status == 200 => Ok(reply),
             Ok(reply) => Err(EnvoyError::Unexpected {
@@ -147,7 +148,7 @@ fn as_pattern(prefix: &str) -> String {
     for byte in prefix.bytes() {
         match byte {
             b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'_' | b'-' => query.push(byte.into()),
-            // A backslash before any other ASCII sign takes its meaning away.
+            // A backslash makes any other ASCII character literal.
             _ => {
                 if byte.is_ascii() {
                     query.push_str("%5C");
@@ -160,7 +161,7 @@ fn as_pattern(prefix: &str) -> String {
     query
 }
 
-/// `name: value` lines. A name may hold colons and spaces, a number cannot.
+/// `name: value` lines. A name may contain colons and spaces; a number cannot.
 fn parse_stats(text: &str) -> BTreeMap<String, u64> {
     text.lines()
         .filter_map(|line| {

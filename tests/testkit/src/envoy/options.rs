@@ -1,4 +1,4 @@
-//! How to start an Envoy, and the command line that follows from it.
+//! Options of an Envoy and its command line.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -7,58 +7,58 @@ use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
-/// Where the admin interface listens.
+/// Address of the admin interface.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum AdminAddress {
     /// 127.0.0.1 on a port that the kernel chooses, whatever the bootstrap says.
     #[default]
     Ephemeral,
-    /// As the bootstrap says; it must have an `admin` section then.
+    /// The address in the bootstrap, which must have an `admin` section.
     FromBootstrap,
 }
 
-/// When [`super::Envoy::start`] returns.
+/// The condition for [`super::Envoy::start`] to return.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum ReadyWhen {
     /// `/ready` says LIVE.
     #[default]
     Live,
-    /// The admin interface listens: for an Envoy that is not expected to get its configuration soon, or ever.
+    /// The admin interface responds: for an Envoy that gets its configuration late or never.
     AdminAnswers,
 }
 
-/// How to start an Envoy.
+/// Options of an Envoy.
 #[derive(Debug, Clone)]
 pub struct EnvoyOptions {
     /// Its name in messages.
     pub name: String,
     /// The bootstrap, YAML or JSON.
     pub bootstrap: String,
-    /// Worker threads.
+    /// Number of worker threads.
     pub concurrency: u32,
-    /// `node.id`, instead of the bootstrap's.
+    /// `node.id`, overriding the bootstrap.
     pub node_id: Option<String>,
-    /// `node.cluster`, instead of the bootstrap's.
+    /// `node.cluster`, overriding the bootstrap.
     pub node_cluster: Option<String>,
     /// Merged into `node.metadata`.
     pub node_metadata: Map<String, Value>,
-    /// `trace` … `off`.
+    /// Log level, `trace` to `off`.
     pub log_level: String,
-    /// As for `--component-log-level`, such as `wasm:debug`.
+    /// Value of `--component-log-level`, such as `wasm:debug`.
     pub component_log_level: Option<String>,
-    /// Where the log goes (appended); a temporary file that ends with this Envoy if none.
+    /// Log file (appended); by default a temporary file that is removed with this Envoy.
     pub log: Option<PathBuf>,
     /// Further arguments.
     pub args: Vec<OsString>,
     /// Variables added to the inherited environment.
     pub env: BTreeMap<OsString, OsString>,
-    /// The binary; found by [`super::find_envoy`] if none.
+    /// The binary; by default the one of [`super::find_envoy`].
     pub binary: Option<PathBuf>,
     /// The admin address.
     pub admin: AdminAddress,
-    /// When it counts as started.
+    /// The condition for a finished start.
     pub ready: ReadyWhen,
-    /// How long that may take.
+    /// Deadline of the start.
     pub within: Duration,
 }
 
@@ -84,7 +84,7 @@ impl EnvoyOptions {
         }
     }
 
-    /// The command line, given where the bootstrap is and where the admin address shall be written.
+    /// The command line, given the path of the bootstrap and the path to which Envoy writes its admin address.
     pub(super) fn args(&self, bootstrap: &Path, address: &Path) -> Vec<OsString> {
         let mut args: Vec<OsString> = vec![
             "--config-path".into(),
@@ -111,7 +111,7 @@ impl EnvoyOptions {
         args
     }
 
-    /// What Envoy merges over the bootstrap (JSON is YAML).
+    /// The configuration that Envoy merges over the bootstrap (JSON is YAML).
     fn overlay(&self) -> Map<String, Value> {
         let mut overlay = Map::new();
         if self.admin == AdminAddress::Ephemeral {

@@ -1,4 +1,4 @@
-//! The Prometheus text format, as far as Envoy and Headgate write it.
+//! A parser for the subset of the Prometheus text format that Envoy and Headgate write.
 
 use std::collections::BTreeMap;
 
@@ -23,7 +23,7 @@ impl PromSample {
     }
 }
 
-/// Parses a page; comments and lines that are not samples are left out.
+/// Parses a page; comments and lines that are not samples are skipped.
 #[must_use]
 pub fn parse_prometheus(text: &str) -> Vec<PromSample> {
     text.lines()

@@ -1,4 +1,4 @@
-//! Why a Kubernetes API cannot be started, asked or changed.
+//! The error of a test Kubernetes API.
 
 use std::io;
 use std::path::PathBuf;
@@ -7,90 +7,90 @@ use crate::client::ClientError;
 use crate::deadline::TimedOut;
 use crate::process::ProcessError;
 
-/// Why a Kubernetes API cannot be started, asked or changed.
+/// A Kubernetes API could not be started, queried or changed.
 #[derive(Debug, thiserror::Error)]
 pub enum KubeError {
-    /// Programs that have to be built first.
+    /// Programs that must be built first.
     #[error(
-        "missing: {missing}, looked for in {looked}; run `tools/setup kube`, then this through `tools/with`"
+        "missing: {missing}, not found in {looked}; run `tools/setup kube`, then run this command with `tools/with`"
     )]
     Programs {
-        /// Their names.
+        /// Names of the programs.
         missing: String,
-        /// The directory, or the variable that should have named it.
+        /// The directory that was searched, or the variable that should name it.
         looked: String,
     },
-    /// A file that cannot be written.
+    /// A file cannot be written.
     #[error("{path}: {source}")]
     Files {
-        /// Which.
+        /// Path of the file.
         path: PathBuf,
-        /// The refusal.
+        /// The error of the operating system.
         source: io::Error,
     },
     /// No free port.
-    #[error("no address to listen on: {0}")]
+    #[error("no free address: {0}")]
     Address(io::Error),
-    /// A key or a certificate that cannot be made.
+    /// A key or a certificate cannot be made.
     #[error("certificate of {subject}: {source}")]
     Certificate {
-        /// Whose.
+        /// Subject of the certificate.
         subject: String,
-        /// The refusal.
+        /// The error of the library.
         source: rcgen::Error,
     },
-    /// A kubeconfig that the client does not take.
+    /// The client rejects a kubeconfig.
     #[error("{path}: {why}")]
     Kubeconfig {
-        /// Which.
+        /// Path of the kubeconfig.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The reason.
         why: String,
     },
-    /// A process.
+    /// A process failed.
     #[error(transparent)]
     Process(#[from] ProcessError),
-    /// The API refused, or did not answer.
+    /// The API server returned an error or did not respond.
     #[error("{action}: {source}")]
     Api {
-        /// What was asked.
+        /// The attempted action.
         action: String,
-        /// The refusal.
+        /// The error of the client.
         source: Box<::kube::Error>,
     },
-    /// A pod without an address, of which readiness says nothing.
-    #[error("{0} does not run")]
+    /// A pod without an address, whose readiness cannot be reported.
+    #[error("{0} is not running")]
     NotRunning(String),
     /// `kubectl` cannot be run.
     #[error("kubectl {args}: {source}")]
     Kubectl {
-        /// What it was asked.
+        /// The arguments.
         args: String,
-        /// The refusal.
+        /// The error of the operating system.
         source: io::Error,
     },
-    /// `kubectl` ended badly.
+    /// `kubectl` failed.
     #[error("kubectl {args}: exit {code:?}\n{stderr}")]
     Refused {
-        /// What it was asked.
+        /// The arguments.
         args: String,
-        /// Its exit code; none when a signal ended it.
+        /// Its exit code; `None` when a signal ended it.
         code: Option<i32>,
-        /// What it said.
+        /// Its standard error.
         stderr: String,
     },
-    /// etcd refused, or answered something else.
+    /// etcd returned an error or an unexpected response.
     #[error("etcd {path}: {why}")]
     Etcd {
-        /// What was asked.
+        /// Path of the request.
         path: &'static str,
-        /// What came.
+        /// The response.
         why: String,
     },
-    /// An exchange with etcd.
+    /// An exchange with etcd failed.
     #[error(transparent)]
     Client(#[from] ClientError),
-    /// Something did not come in time.
+    /// A condition did not hold in time.
     #[error(transparent)]
     TimedOut(#[from] TimedOut),
 }
@@ -103,7 +103,7 @@ impl KubeError {
         }
     }
 
-    /// The HTTP status with which the API refused, if it did.
+    /// The HTTP status of the API server's error, if it returned one.
     #[must_use]
     pub fn status(&self) -> Option<u16> {
         match self {

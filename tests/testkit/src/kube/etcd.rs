@@ -1,6 +1,6 @@
-//! The few things that tests do to etcd behind the API server's back, through its JSON gateway.
+//! Direct access to the etcd of a test API server, through etcd's JSON gateway.
 //!
-//! Invariant: nothing here touches a key of Kubernetes.
+//! Invariant: no key of Kubernetes is changed.
 
 use std::fmt;
 
@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::KubeError;
 use crate::client::{HttpClient, HttpRequest};
 
-/// A key of ours: `headgate/marker` in base64.
+/// The key used here: `headgate/marker` in base64.
 const MARKER: &str = "aGVhZGdhdGUvbWFya2Vy";
 
 /// The etcd of one API server.
@@ -19,7 +19,7 @@ pub(super) struct Etcd {
     client: HttpClient,
 }
 
-/// A revision of etcd, which is also what Kubernetes calls a resource version.
+/// A revision of etcd, which Kubernetes calls a resource version.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Revision(pub i64);
 
@@ -35,28 +35,28 @@ impl Etcd {
         Self { url, client }
     }
 
-    /// Compacts away all that was before now. Everything that any client has seen so far is then too old to watch
-    /// from: a watch from `v` needs `v + 1`, so history is moved on by two before it is cut.
+    /// Compacts all revisions before now, so that every version that a client has seen is too old for a watch. A watch from `v` needs
+    /// `v + 1`; therefore two revisions are written before the compaction.
     pub(super) async fn compact(&self) -> Result<Revision, KubeError> {
         let put = json!({"key": MARKER, "value": MARKER});
-        self.ask("/v3/kv/put", &put).await?;
-        let now = revision("/v3/kv/put", &self.ask("/v3/kv/put", &put).await?)?;
+        self.post("/v3/kv/put", &put).await?;
+        let now = revision("/v3/kv/put", &self.post("/v3/kv/put", &put).await?)?;
         let cut = json!({"revision": now.0.to_string(), "physical": true});
-        self.ask("/v3/kv/compaction", &cut).await?;
+        self.post("/v3/kv/compaction", &cut).await?;
         Ok(now)
     }
 
-    /// Whether a revision can still be read.
-    pub(super) async fn remembers(&self, revision: Revision) -> Result<bool, KubeError> {
+    /// Whether the state at a revision can still be read.
+    pub(super) async fn has_revision(&self, revision: Revision) -> Result<bool, KubeError> {
         let read = json!({"key": MARKER, "revision": revision.0.to_string()});
-        match self.ask("/v3/kv/range", &read).await {
+        match self.post("/v3/kv/range", &read).await {
             Ok(_) => Ok(true),
             Err(KubeError::Etcd { why, .. }) if why.contains("has been compacted") => Ok(false),
             Err(error) => Err(error),
         }
     }
 
-    async fn ask(&self, path: &'static str, body: &Value) -> Result<Value, KubeError> {
+    async fn post(&self, path: &'static str, body: &Value) -> Result<Value, KubeError> {
         let url = format!("{}{path}", self.url);
         let request = HttpRequest::post(url, body.to_string());
         let reply = self.client.send(request).await?;
@@ -68,7 +68,7 @@ impl Etcd {
     }
 }
 
-/// The revision in an answer's header: 64-bit numbers are strings in JSON.
+/// The revision in a response header; 64-bit numbers are strings in JSON.
 fn revision(path: &'static str, answer: &Value) -> Result<Revision, KubeError> {
     answer["header"]["revision"]
         .as_str()

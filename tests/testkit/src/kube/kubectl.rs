@@ -1,6 +1,6 @@
-//! The real `kubectl`: what a user types.
+//! The real `kubectl`, run with one kubeconfig.
 //!
-//! Invariant: it reads one kubeconfig and nothing of the home of whoever runs the test.
+//! Invariant: it reads one kubeconfig and no file of the home directory of the user who runs the test.
 
 use std::ffi::{OsStr, OsString};
 use std::io;
@@ -15,10 +15,10 @@ use tokio::sync::watch;
 use super::KubeError;
 use super::programs::Programs;
 
-/// How long one call may take: `kubectl wait` and `rollout status` have their own, shorter ends.
+/// Deadline of one call; `kubectl wait` and `rollout status` have shorter ones.
 const TIMEOUT: Duration = Duration::from_secs(120);
 
-/// `kubectl` as one user.
+/// `kubectl` with one kubeconfig.
 #[derive(Debug, Clone)]
 pub struct Kubectl {
     program: PathBuf,
@@ -27,26 +27,26 @@ pub struct Kubectl {
     dir: Option<PathBuf>,
 }
 
-/// A line that was typed.
+/// A command that was run, with its output.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Typed {
-    /// The line.
+pub struct CommandOutput {
+    /// The command line.
     pub line: String,
-    /// What was answered on standard output.
+    /// Its standard output.
     pub output: String,
-    /// From its start to its end.
+    /// Its run time.
     pub took: Duration,
 }
 
-/// A call that goes on, as `get --watch` does; dropping it ends it.
+/// A running call, such as `get --watch`; dropping it ends it.
 #[derive(Debug)]
-pub struct Watching {
+pub struct KubectlWatch {
     _child: Child,
     lines: watch::Receiver<Vec<(SystemTime, String)>>,
 }
 
-impl Watching {
-    /// The lines so far, each with the moment it was read.
+impl KubectlWatch {
+    /// The lines so far, each with the time at which it was read.
     #[must_use]
     pub fn lines(&self) -> Vec<(SystemTime, String)> {
         self.lines.borrow().clone()
@@ -63,7 +63,7 @@ impl Watching {
 }
 
 impl Kubectl {
-    /// As whom a kubeconfig says, of an API that somebody else started.
+    /// `kubectl` with the kubeconfig of an API that something else started.
     ///
     /// # Errors
     /// [`KubeError::Programs`].
@@ -72,27 +72,27 @@ impl Kubectl {
         Ok(Self::new(&Programs::find()?.kubectl, kubeconfig, home))
     }
 
-    /// In another working directory, from which its relative paths are read.
+    /// Sets the working directory, to which relative paths refer.
     #[must_use]
     pub fn in_dir(mut self, dir: &Path) -> Self {
         self.dir = Some(dir.to_owned());
         self
     }
 
-    /// The program.
+    /// Path of the program.
     #[must_use]
     pub fn program(&self) -> &Path {
         &self.program
     }
 
-    /// Runs a whole line, `kubectl label deploy/a b=c`, as a shell would that only knows blanks.
+    /// Runs a whole line, such as `kubectl label deploy/a b=c`. Blanks separate the words; there is no quoting.
     ///
     /// # Errors
     /// As [`Self::run`].
-    pub async fn type_line(&self, line: &str) -> Result<Typed, KubeError> {
+    pub async fn run_line(&self, line: &str) -> Result<CommandOutput, KubeError> {
         let began = Instant::now();
         let output = self.run(line.split_whitespace().skip(1)).await?;
-        Ok(Typed {
+        Ok(CommandOutput {
             line: line.to_owned(),
             output,
             took: began.elapsed(),
@@ -111,7 +111,7 @@ impl Kubectl {
     /// Runs it and returns its standard output.
     ///
     /// # Errors
-    /// [`KubeError::Refused`] with what it said, [`KubeError::Kubectl`] when it cannot be run or does not end.
+    /// [`KubeError::Refused`] with its standard error, [`KubeError::Kubectl`] when it cannot be run or does not end in time.
     ///
     /// ```no_run
     /// # async fn f(kube: &headgate_testkit::kube::Kube) -> Result<(), headgate_testkit::kube::KubeError> {
@@ -122,7 +122,7 @@ impl Kubectl {
         &self,
         args: impl IntoIterator<Item = impl AsRef<OsStr>>,
     ) -> Result<String, KubeError> {
-        self.fed(args, "").await
+        self.run_with_input(args, "").await
     }
 
     /// `kubectl apply -f -` of manifests, YAML or JSON.
@@ -130,20 +130,20 @@ impl Kubectl {
     /// # Errors
     /// As [`Self::run`].
     pub async fn apply(&self, manifests: &str) -> Result<String, KubeError> {
-        self.fed(["apply", "-f", "-"], manifests).await
+        self.run_with_input(["apply", "-f", "-"], manifests).await
     }
 
-    /// Runs it with something to read on its standard input.
+    /// Runs it with `input` on its standard input.
     ///
     /// # Errors
     /// As [`Self::run`].
-    pub async fn fed(
+    pub async fn run_with_input(
         &self,
         args: impl IntoIterator<Item = impl AsRef<OsStr>>,
         input: &str,
     ) -> Result<String, KubeError> {
         let args: Vec<OsString> = args.into_iter().map(|arg| arg.as_ref().into()).collect();
-        let said = args.join(OsStr::new(" ")).to_string_lossy().into_owned();
+        let line = args.join(OsStr::new(" ")).to_string_lossy().into_owned();
         let output = tokio::time::timeout(TIMEOUT, self.output(&args, input))
             .await
             .unwrap_or_else(|_| {
@@ -151,27 +151,27 @@ impl Kubectl {
                 Err(io::Error::new(io::ErrorKind::TimedOut, why))
             })
             .map_err(|source| KubeError::Kubectl {
-                args: said.clone(),
+                args: line.clone(),
                 source,
             })?;
         if output.status.success() {
             return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
         }
         Err(KubeError::Refused {
-            args: said,
+            args: line,
             code: output.status.code(),
             stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
         })
     }
 
-    /// Starts a call that goes on until it is dropped, such as `get --watch`.
+    /// Starts a call that runs until it is dropped, such as `get --watch`.
     ///
     /// # Errors
     /// [`KubeError::Kubectl`] when it cannot be run.
     pub fn watch(
         &self,
         args: impl IntoIterator<Item = impl AsRef<OsStr>>,
-    ) -> Result<Watching, KubeError> {
+    ) -> Result<KubectlWatch, KubeError> {
         let args: Vec<OsString> = args.into_iter().map(|arg| arg.as_ref().into()).collect();
         let failed = |source| KubeError::Kubectl {
             args: args.join(OsStr::new(" ")).to_string_lossy().into_owned(),
@@ -182,9 +182,9 @@ impl Kubectl {
         let mut child = command.spawn().map_err(failed)?;
         let (tell, lines) = watch::channel(Vec::new());
         if let Some(stdout) = child.stdout.take() {
-            tokio::spawn(Watching::read(BufReader::new(stdout).lines(), tell));
+            tokio::spawn(KubectlWatch::read(BufReader::new(stdout).lines(), tell));
         }
-        Ok(Watching {
+        Ok(KubectlWatch {
             _child: child,
             lines,
         })
@@ -211,7 +211,7 @@ impl Kubectl {
         let stdin = child.stdin.take();
         let feed = async {
             if let Some(mut stdin) = stdin {
-                // Who does not want to read it has closed the pipe, and says why by its exit.
+                // A program that does not read its input closes the pipe; its exit status tells why.
                 let _ = stdin.write_all(input.as_bytes()).await;
             }
         };

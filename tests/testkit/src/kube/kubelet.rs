@@ -1,8 +1,8 @@
-//! The kubelet that tests play: it watches all pods, binds each to its node, has a [`Machine`] run it, reports it, and
-//! finishes its deletion.
+//! A fake kubelet: it watches all pods, binds each to its node, runs it on a [`ContainerRuntime`], reports its status and completes
+//! its deletion.
 //!
-//! Invariant: one task per pod does these things in order, so a pod that is deleted while it starts is still stopped and
-//! removed. The API server may be away: what could not be reported is tried again.
+//! Invariant: one task per pod does these steps in order, so a pod that is deleted while it starts is still stopped and removed.
+//! The API server may be unavailable: failed reports are retried.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -18,14 +18,14 @@ use k8s_openapi::api::core::v1::Pod;
 use tokio::sync::oneshot;
 use tokio::task::{AbortHandle, JoinSet};
 
-use super::Machine;
+use super::ContainerRuntime;
 use super::node::{Node, has_node};
 
-/// Time between two tries of a report that failed.
+/// Interval between two tries of a failed report.
 const RETRY: Duration = Duration::from_millis(200);
 
-/// The running kubelet. Dropping it freezes the node: no pod is started, reported or removed any more, and what
-/// its machine started ends with the machine.
+/// A running kubelet. Dropping it freezes the node: no pod is started, reported or removed any more. Servers that its runtime
+/// started end with the runtime.
 #[derive(Debug)]
 pub struct Kubelet {
     node: Node,
@@ -34,12 +34,12 @@ pub struct Kubelet {
 
 impl Kubelet {
     /// Starts it on the current runtime.
-    pub(super) fn start(node: Node, machine: impl Machine) -> Self {
-        let task = tokio::spawn(run(node.clone(), Arc::new(machine))).abort_handle();
+    pub(super) fn start(node: Node, runtime: impl ContainerRuntime) -> Self {
+        let task = tokio::spawn(run(node.clone(), Arc::new(runtime))).abort_handle();
         Self { node, task }
     }
 
-    /// Its node, to report something else about a pod.
+    /// Its node, for reports that the kubelet itself does not make.
     #[must_use]
     pub fn node(&self) -> &Node {
         &self.node
@@ -52,38 +52,38 @@ impl Drop for Kubelet {
     }
 }
 
-/// The pods of the node, by UID, each with the wire that tells its task to end it.
+/// The pods of the node, by UID, each with the channel that tells its task to stop it.
 struct Pods<M> {
     node: Node,
-    machine: Arc<M>,
-    wires: BTreeMap<String, Option<oneshot::Sender<()>>>,
-    /// Ended with this set.
+    runtime: Arc<M>,
+    stops: BTreeMap<String, Option<oneshot::Sender<()>>>,
+    /// The tasks end when this set is dropped.
     tasks: JoinSet<()>,
 }
 
-async fn run<M: Machine>(node: Node, machine: Arc<M>) {
+async fn run<M: ContainerRuntime>(node: Node, runtime: Arc<M>) {
     let api: Api<Pod> = Api::all(node.client().clone());
     let mut events = watch(api, watcher::Config::default())
         .default_backoff()
         .boxed();
     let mut pods = Pods {
         node,
-        machine,
-        wires: BTreeMap::new(),
+        runtime,
+        stops: BTreeMap::new(),
         tasks: JoinSet::new(),
     };
     let mut listed = BTreeSet::new();
     while let Some(event) = events.next().await {
-        // Tasks that have ended are let go of here, or there would be one for every pod that ever was.
+        // Finished tasks are removed here; otherwise one entry would remain for every pod that ever existed.
         while pods.tasks.try_join_next().is_some() {}
         match event {
             Ok(Event::Init) => listed.clear(),
             Ok(Event::InitApply(pod)) => {
                 listed.insert(pod.uid().unwrap_or_default());
-                pods.see(pod);
+                pods.observe(pod);
             }
-            Ok(Event::InitDone) => pods.keep(&listed),
-            Ok(Event::Apply(pod)) => pods.see(pod),
+            Ok(Event::InitDone) => pods.retain(&listed),
+            Ok(Event::Apply(pod)) => pods.observe(pod),
             Ok(Event::Delete(pod)) => pods.forget(&pod.uid().unwrap_or_default()),
             // The watcher backs off and lists again.
             Err(_) => {}
@@ -91,87 +91,92 @@ async fn run<M: Machine>(node: Node, machine: Arc<M>) {
     }
 }
 
-impl<M: Machine> Pods<M> {
-    fn see(&mut self, pod: Pod) {
+impl<M: ContainerRuntime> Pods<M> {
+    fn observe(&mut self, pod: Pod) {
         let ours = self.node.name();
         if has_node(&pod) && pod.spec.as_ref().and_then(|s| s.node_name.as_deref()) != Some(ours) {
             return;
         }
         let uid = pod.uid().unwrap_or_default();
         let ending = pod.metadata.deletion_timestamp.is_some();
-        if !self.wires.contains_key(&uid) {
-            let (wire, end) = oneshot::channel();
-            self.wires.insert(uid.clone(), Some(wire));
-            let life = life(self.node.clone(), Arc::clone(&self.machine), pod, end);
-            self.tasks.spawn(life);
+        if !self.stops.contains_key(&uid) {
+            let (stop, end) = oneshot::channel();
+            self.stops.insert(uid.clone(), Some(stop));
+            let pod_task = run_pod(self.node.clone(), Arc::clone(&self.runtime), pod, end);
+            self.tasks.spawn(pod_task);
         }
-        if ending && let Some(wire) = self.wires.get_mut(&uid) {
-            end(wire.take());
+        if ending && let Some(stop) = self.stops.get_mut(&uid) {
+            end(stop.take());
         }
     }
 
     fn forget(&mut self, uid: &str) {
-        end(self.wires.remove(uid).flatten());
+        end(self.stops.remove(uid).flatten());
     }
 
-    /// Forgets the pods that are not in a complete list: they went while the API was away.
-    fn keep(&mut self, listed: &BTreeSet<String>) {
-        self.wires.retain(|uid, wire| {
+    /// Forgets the pods that are missing in a complete list: they were deleted while the API was unavailable.
+    fn retain(&mut self, listed: &BTreeSet<String>) {
+        self.stops.retain(|uid, stop| {
             let stays = listed.contains(uid);
             if !stays {
-                end(wire.take());
+                end(stop.take());
             }
             stays
         });
     }
 }
 
-/// A task that has ended needs no telling.
-fn end(wire: Option<oneshot::Sender<()>>) {
-    if let Some(wire) = wire {
-        let _ = wire.send(());
+/// A finished task has dropped the receiver; there is nothing to stop.
+fn end(stop: Option<oneshot::Sender<()>>) {
+    if let Some(stop) = stop {
+        let _ = stop.send(());
     }
 }
 
-/// A pod from when it is first seen until it is gone.
-async fn life<M: Machine>(node: Node, machine: Arc<M>, pod: Pod, end: oneshot::Receiver<()>) {
+/// Runs a pod from the first time it is seen until it is removed.
+async fn run_pod<M: ContainerRuntime>(
+    node: Node,
+    runtime: Arc<M>,
+    pod: Pod,
+    end: oneshot::Receiver<()>,
+) {
     if pod.metadata.deletion_timestamp.is_none() {
         if !has_node(&pod) {
-            tell(&node, &pod, Word::Bind).await;
+            send_report(&node, &pod, PodReport::Bind).await;
         }
-        if let Some(ip) = machine.start(&pod).await {
-            tell(&node, &pod, Word::Ready(ip)).await;
+        if let Some(ip) = runtime.start(&pod).await {
+            send_report(&node, &pod, PodReport::Ready(ip)).await;
         }
-        // Either way it is to end: the kubelet that held the other end of the wire has forgotten it.
+        // A closed channel also means stop: the kubelet has forgotten the pod.
         let _ = end.await;
     }
-    machine.stop(&pod).await;
-    tell(&node, &pod, Word::Gone).await;
+    runtime.stop(&pod).await;
+    send_report(&node, &pod, PodReport::Gone).await;
 }
 
-/// What the API is told about a pod.
+/// A report about a pod to the API.
 #[derive(Debug, Clone, Copy)]
-enum Word {
+enum PodReport {
     Bind,
     Ready(IpAddr),
     Gone,
 }
 
-/// Tries until it is told, while the API is away or busy. A pod that is gone (404) or not as it was (409) need not be
-/// told about; any other refusal would come again, so it is shown and left.
-async fn tell(node: &Node, pod: &Pod, word: Word) {
+/// Retries while the API is unavailable or busy. A pod that is gone (404) or replaced (409) needs no report. Any other error
+/// would repeat, so it is printed and the report is dropped.
+async fn send_report(node: &Node, pod: &Pod, report: PodReport) {
     loop {
-        let told = match word {
-            Word::Bind => node.bind(pod).await,
-            Word::Ready(ip) => node.report(pod, ip, true).await,
-            Word::Gone => node.remove(pod).await,
+        let sent = match report {
+            PodReport::Bind => node.bind(pod).await,
+            PodReport::Ready(ip) => node.report(pod, ip, true).await,
+            PodReport::Gone => node.remove(pod).await,
         };
-        let Err(error) = told else { return };
+        let Err(error) = sent else { return };
         match error.status() {
             Some(404 | 409) => return,
             None | Some(429 | 500..) => tokio::time::sleep(RETRY).await,
             Some(_) => {
-                eprintln!("kubelet: {word:?}: {error}");
+                eprintln!("kubelet: {report:?}: {error}");
                 return;
             }
         }

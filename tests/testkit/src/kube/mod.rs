@@ -1,35 +1,35 @@
-//! A real Kubernetes API on loopback: etcd, kube-apiserver and kube-controller-manager, driven by the real `kubectl`.
+//! Launcher of a real Kubernetes API on loopback: etcd, kube-apiserver and kube-controller-manager, and the real `kubectl`.
 //!
-//! Deployments, ReplicaSets and Pods are made by the controllers. No machine runs the pods, so tests play the kubelet, by
-//! [`Node`] one request at a time or by [`Kubelet`] for all pods, with a [`Machine`] that says what listens on a pod's
-//! address. Addresses of pods are loopback addresses, so each mock model server can listen on its pod's own.
+//! The controllers make Deployments, ReplicaSets and Pods. No machine runs the pods; tests act as the kubelet, with [`Node`] one
+//! request at a time or with [`Kubelet`] for all pods, on a [`ContainerRuntime`] that decides what listens on a pod's address.
+//! Pod addresses are loopback addresses, so each mock model server can listen on its pod's own.
 //!
-//! A [`Relay`] stands for a bad network between the API and one client.
+//! A [`FaultProxy`] injects faults between the API and one client.
 //!
 //! ```no_run
 //! # use headgate_testkit::kube::{Kube, KubeError, KubeOptions, ModelServers, deployment};
 //! # use headgate_testkit::mock_model::MockOptions;
-//! # async fn story() -> Result<(), KubeError> {
+//! # async fn example() -> Result<(), KubeError> {
 //! let kube = Kube::start(KubeOptions::default()).await?;
 //! let _kubelet = kube.kubelet(ModelServers::new(|_| Some(MockOptions::new("phi-3", "mini-4k"))));
-//! kube.kubectl().rolled_out(&deployment("phi-3", "phi-3", "mini-4k", 1)).await?;
+//! kube.kubectl().apply_and_wait(&deployment("phi-3", "phi-3", "mini-4k", 1)).await?;
 //! # Ok(()) }
 //! ```
 //!
-//! Place in the flow: outside of it, as the world that the Kubernetes source watches. Invariant: it listens on loopback
-//! only, needs no rights and no container, and all of it is gone when its [`Kube`] is, or the process that holds it.
+//! Place in the flow: the cluster that the Kubernetes source watches. Invariant: it listens on loopback only, needs no privileges
+//! and no container, and is removed with its [`Kube`] or with the process that holds it.
 
+mod config;
+mod credentials;
 mod error;
 mod etcd;
-mod identity;
+mod fault_proxy;
 mod kubectl;
 mod kubelet;
-mod machine;
 mod node;
 mod programs;
-mod relay;
-mod server;
-mod setting;
+mod runtime;
+mod servers;
 mod workload;
 
 use std::net::SocketAddr;
@@ -46,36 +46,36 @@ use tempfile::TempDir;
 
 pub use self::error::KubeError;
 pub use self::etcd::Revision;
-pub use self::kubectl::{Kubectl, Typed, Watching};
+pub use self::fault_proxy::FaultProxy;
+pub use self::kubectl::{CommandOutput, Kubectl, KubectlWatch};
 pub use self::kubelet::Kubelet;
-pub use self::machine::{Machine, ModelServers, Nothing, PodAddresses};
 pub use self::node::Node;
-pub use self::relay::Relay;
-pub use self::workload::{definition, deployment, stateful_set, unconvertible};
+pub use self::runtime::{ContainerRuntime, EmptyRuntime, ModelServers, PodAddresses};
+pub use self::workload::{crd, crd_without_conversion, deployment, stateful_set};
 
+use self::config::ClusterConfig;
 use self::etcd::Etcd;
-use self::setting::Setting;
 use crate::process::Process;
 
-/// How long a ServiceAccount's token lives: longer than any test, also one that was left running over night.
+/// Lifetime of a ServiceAccount's token: longer than any test, and than one left running over night.
 const TOKEN_LIFE: Duration = Duration::from_secs(7 * 24 * 3600);
 
-/// How to start a Kubernetes API.
+/// Options of a Kubernetes API.
 #[derive(Debug, Clone)]
 pub struct KubeOptions {
-    /// Where data, keys, logs and kubeconfigs go, made if it is not there; a temporary directory if none. The data of an
-    /// earlier API in it (`etcd/`) is removed.
+    /// Directory of data, keys, logs and kubeconfigs, created if missing; a temporary directory by default. The data of an earlier
+    /// API in it (`etcd/`) is removed.
     pub dir: Option<PathBuf>,
-    /// Where the API server listens, on loopback; a free port of 127.0.0.1 if none.
+    /// Address of the API server, on loopback; a free port of 127.0.0.1 by default.
     pub address: Option<SocketAddr>,
     /// Further arguments of the API server, such as `--watch-cache=false`.
     pub api_args: Vec<String>,
-    /// How long each server may take until it is ready.
+    /// Start deadline of each server.
     pub within: Duration,
 }
 
 impl Default for KubeOptions {
-    /// In a temporary directory, on a free port, ready within 60 s (4 s on two idle cores).
+    /// A temporary directory, a free port, and 60 s until ready (4 s on two idle cores).
     fn default() -> Self {
         Self {
             dir: None,
@@ -88,12 +88,12 @@ impl Default for KubeOptions {
 
 /// A running Kubernetes API.
 pub struct Kube {
-    // Dropped in this order: who talks to another ends first.
+    // Dropped in this order: clients before their servers.
     controllers: Process,
     api: Process,
     etcd: Process,
     store: Etcd,
-    setting: Setting,
+    config: ClusterConfig,
     client: Client,
     _temporary: Option<TempDir>,
 }
@@ -102,51 +102,51 @@ impl std::fmt::Debug for Kube {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Kube")
             .field("url", &self.url())
-            .field("dir", &self.setting.dir)
+            .field("dir", &self.config.dir)
             .finish_non_exhaustive()
     }
 }
 
 impl Kube {
-    /// Starts etcd, the API server and the controllers, and returns when the API is ready and has its namespaces.
+    /// Starts etcd, the API server and the controllers; returns when the API is ready and has its namespaces.
     ///
     /// # Errors
-    /// [`KubeError::Programs`] when a program is not there; [`KubeError::Process`] with the end of a server's log
-    /// when it ends or is not ready in time.
+    /// [`KubeError::Programs`] when a program is missing; [`KubeError::Process`] with the end of a server's log when it exits or
+    /// is not ready in time.
     pub async fn start(options: KubeOptions) -> Result<Self, KubeError> {
-        let (setting, temporary) = Setting::new(options)?;
-        let etcd = start_etcd(&setting).await?;
-        let mut api = Process::start(setting.apiserver())?;
-        let client = client(&setting.admin).await?;
-        ready(&mut api, &client, setting.within).await?;
-        let controllers = Process::start(setting.controllers())?;
+        let (config, temporary) = ClusterConfig::new(options)?;
+        let etcd = start_etcd(&config).await?;
+        let mut api = Process::start(config.apiserver())?;
+        let client = client(&config.admin).await?;
+        ready(&mut api, &client, config.within).await?;
+        let controllers = Process::start(config.controllers())?;
         Ok(Self {
             controllers,
             api,
             etcd,
-            store: Etcd::new(setting.addresses.etcd_url()),
-            setting,
+            store: Etcd::new(config.addresses.etcd_url()),
+            config,
             client,
             _temporary: temporary,
         })
     }
 
-    /// Where the API is: `https://127.0.0.1:PORT`.
+    /// URL of the API: `https://127.0.0.1:PORT`.
     #[must_use]
     pub fn url(&self) -> String {
-        self.setting.addresses.api_url()
+        self.config.addresses.api_url()
     }
 
     /// The directory of data, keys, logs and kubeconfigs.
     #[must_use]
     pub fn dir(&self) -> &Path {
-        &self.setting.dir
+        &self.config.dir
     }
 
     /// The administrator's kubeconfig.
     #[must_use]
     pub fn kubeconfig(&self) -> &Path {
-        &self.setting.admin
+        &self.config.admin
     }
 
     /// The administrator's client.
@@ -158,20 +158,16 @@ impl Kube {
     /// `kubectl` as the administrator.
     #[must_use]
     pub fn kubectl(&self) -> Kubectl {
-        self.kubectl_as(&self.setting.admin)
+        self.kubectl_as(&self.config.admin)
     }
 
-    /// `kubectl` as whom a kubeconfig says.
+    /// `kubectl` with the identity of a kubeconfig.
     #[must_use]
     pub fn kubectl_as(&self, kubeconfig: &Path) -> Kubectl {
-        Kubectl::new(
-            &self.setting.programs.kubectl,
-            kubeconfig,
-            &self.setting.dir,
-        )
+        Kubectl::new(&self.config.programs.kubectl, kubeconfig, &self.config.dir)
     }
 
-    /// A client as whom a kubeconfig says.
+    /// A client with the identity of a kubeconfig.
     ///
     /// # Errors
     /// [`KubeError::Kubeconfig`].
@@ -179,11 +175,11 @@ impl Kube {
         client(kubeconfig).await
     }
 
-    /// The kubeconfig of a ServiceAccount, which is made if it is not there: with a token that the API server issued, and
-    /// with no rights but those that RBAC gives it.
+    /// The kubeconfig of a ServiceAccount, which is created if missing. It has a token that the API server issued, and only the
+    /// permissions that RBAC grants.
     ///
     /// # Errors
-    /// [`KubeError::Api`], among them a namespace that is not there.
+    /// [`KubeError::Api`], also for a namespace that does not exist.
     pub async fn service_account(&self, namespace: &str, name: &str) -> Result<PathBuf, KubeError> {
         let failed = || KubeError::api(format!("ServiceAccount {namespace}/{name}"));
         let api: Api<ServiceAccount> = Api::namespaced(self.client(), namespace);
@@ -196,7 +192,7 @@ impl Kube {
         };
         let params = PostParams::default();
         let made = api.create(&params, &account).await.map_err(failed());
-        // It may have been there before.
+        // It may exist already.
         made.map(|_| ()).or_else(|error| {
             if error.status() == Some(409) {
                 Ok(())
@@ -219,32 +215,32 @@ impl Kube {
             .status
             .and_then(|status| status.token)
             .unwrap_or_default();
-        let authority = &self.setting.authority;
+        let authority = &self.config.authority;
         authority.bearer(namespace, name, &token, &self.url())
     }
 
-    /// A node that the test itself reports pods for.
+    /// A node for which the test itself reports pods.
     #[must_use]
     pub fn node(&self) -> Node {
         Node::new(self.client())
     }
 
-    /// Starts a kubelet that runs all pods on `machine`. There should be one at a time.
+    /// Starts a kubelet that runs all pods on `runtime`. Only one should run at a time.
     #[must_use]
-    pub fn kubelet(&self, machine: impl Machine) -> Kubelet {
-        Kubelet::start(self.node(), machine)
+    pub fn kubelet(&self, runtime: impl ContainerRuntime) -> Kubelet {
+        Kubelet::start(self.node(), runtime)
     }
 
-    /// A relay before the API that fails on demand, for a client that comes as whom `kubeconfig` says.
+    /// A fault-injecting proxy in front of the API, with the identity of `kubeconfig`.
     ///
     /// # Errors
     /// [`KubeError::Kubeconfig`], [`KubeError::Address`], [`KubeError::Files`].
-    pub async fn relay(&self, kubeconfig: &Path) -> Result<Relay, KubeError> {
+    pub async fn fault_proxy(&self, kubeconfig: &Path) -> Result<FaultProxy, KubeError> {
         let upstream = self.client_as(kubeconfig).await?;
-        Relay::start(upstream, |url| self.setting.authority.anonymous(url)).await
+        FaultProxy::start(upstream, |url| self.config.authority.anonymous(url)).await
     }
 
-    /// `kill -9` of the API server. Its etcd and its controllers go on.
+    /// `kill -9` of the API server. etcd and the controllers keep running.
     ///
     /// # Errors
     /// [`KubeError::Process`].
@@ -256,44 +252,43 @@ impl Kube {
     /// Starts the API server again, on the same port and data, and waits until it is ready.
     ///
     /// # Errors
-    /// [`KubeError::Process`], also when it still runs: then its port is taken.
+    /// [`KubeError::Process`], also when it still runs and holds its port.
     pub async fn start_api(&mut self) -> Result<(), KubeError> {
-        self.api = Process::start(self.setting.apiserver())?;
-        ready(&mut self.api, &self.client, self.setting.within).await
+        self.api = Process::start(self.config.apiserver())?;
+        ready(&mut self.api, &self.client, self.config.within).await
     }
 
     /// [`Self::kill_api`], then [`Self::start_api`].
     ///
     /// # Errors
-    /// As these.
+    /// As those.
     pub async fn restart_api(&mut self) -> Result<(), KubeError> {
         self.kill_api()?;
         self.start_api().await
     }
 
-    /// Copies etcd's data for [`Self::restore`]. All three servers are stopped for that, and started again.
+    /// Copies etcd's data for [`Self::restore`]. All three servers are stopped for the copy and started again.
     ///
     /// # Errors
     /// [`KubeError::Process`], [`KubeError::Files`].
     pub async fn backup(&mut self) -> Result<(), KubeError> {
         self.stop()?;
-        copied(&self.setting.dir.join("etcd"), &self.saved())?;
+        copied(&self.config.dir.join("etcd"), &self.saved())?;
         self.start_again().await
     }
 
-    /// Puts the data of the last [`Self::backup`] in place: the API comes back with what it had then, at the resource version
-    /// of then.
+    /// Restores the data of the last [`Self::backup`]: the API returns to the objects and the resource version of that time.
     ///
     /// # Errors
     /// [`KubeError::Process`], [`KubeError::Files`].
     pub async fn restore(&mut self) -> Result<(), KubeError> {
         self.stop()?;
-        copied(&self.saved(), &self.setting.dir.join("etcd"))?;
+        copied(&self.saved(), &self.config.dir.join("etcd"))?;
         self.start_again().await
     }
 
     fn saved(&self) -> PathBuf {
-        self.setting.dir.join("etcd-saved")
+        self.config.dir.join("etcd-saved")
     }
 
     fn stop(&mut self) -> Result<(), KubeError> {
@@ -304,15 +299,15 @@ impl Kube {
     }
 
     async fn start_again(&mut self) -> Result<(), KubeError> {
-        self.etcd = start_etcd(&self.setting).await?;
+        self.etcd = start_etcd(&self.config).await?;
         self.start_api().await?;
-        self.controllers = Process::start(self.setting.controllers())?;
+        self.controllers = Process::start(self.config.controllers())?;
         Ok(())
     }
 
-    /// Compacts etcd: every resource version seen so far is then too old to watch from, and a read at it is 410 Gone. The API
-    /// server's own watch cache still remembers what it saw itself: to have a watch refused, kill the API server before
-    /// and start it after, or start it with `--watch-cache=false`.
+    /// Compacts etcd: a watch from any earlier resource version and a read at one fail with 410 Gone. The API server's own watch
+    /// cache still has the versions that it saw: to make a watch fail, kill the API server before and start it afterwards, or start
+    /// it with `--watch-cache=false`.
     ///
     /// # Errors
     /// [`KubeError::Etcd`] or [`KubeError::Client`].
@@ -324,8 +319,8 @@ impl Kube {
     ///
     /// # Errors
     /// [`KubeError::Etcd`] or [`KubeError::Client`].
-    pub async fn remembers(&self, revision: Revision) -> Result<bool, KubeError> {
-        self.store.remembers(revision).await
+    pub async fn has_revision(&self, revision: Revision) -> Result<bool, KubeError> {
+        self.store.has_revision(revision).await
     }
 
     /// The API server, to suspend or resume it, or to read its log.
@@ -340,7 +335,7 @@ impl Kube {
     }
 }
 
-/// Makes a directory a copy of another.
+/// Copies a directory.
 fn copied(from: &Path, to: &Path) -> Result<(), KubeError> {
     let failed = |path: &Path| {
         let path = path.to_owned();
@@ -375,18 +370,18 @@ async fn client(kubeconfig: &Path) -> Result<Client, KubeError> {
     Client::try_from(config).map_err(|e| failed(e.to_string()))
 }
 
-/// Starts etcd and waits until it answers: an API server only retries where etcd has ended, and its log does not say why.
-async fn start_etcd(setting: &Setting) -> Result<Process, KubeError> {
-    let mut etcd = Process::start(setting.etcd())?;
-    let health = format!("{}/health", setting.addresses.etcd_url());
-    etcd.wait_for_http(&health, setting.within).await?;
+/// Starts etcd and waits for its health: an API server retries when etcd has exited, and its log does not say why.
+async fn start_etcd(config: &ClusterConfig) -> Result<Process, KubeError> {
+    let mut etcd = Process::start(config.etcd())?;
+    let health = format!("{}/health", config.addresses.etcd_url());
+    etcd.wait_for_http(&health, config.within).await?;
     Ok(etcd)
 }
 
-/// Waits until the API server is ready and has made the namespace `default`, which it does after that.
+/// Waits until the API server is ready and has made the namespace `default`, which it does later.
 async fn ready(api: &mut Process, client: &Client, within: Duration) -> Result<(), KubeError> {
     let namespaces: Api<Namespace> = Api::all(client.clone());
-    api.await_that(within, "the API to be ready", async |_| {
+    api.wait_until(within, "the API to be ready", async |_| {
         let request = http::Request::get("/readyz").body(Vec::new());
         let request = request.map_err(|error| error.to_string())?;
         let answer = client.request_text(request).await;

@@ -1,7 +1,7 @@
-//! What a kubelet tells the API about its pods, one request each: bound, running, ready or not, gone.
+//! The requests of a kubelet about its pods: bind, report status, set readiness, remove.
 //!
-//! Invariant: a pod is only ever changed through the subresources that a kubelet and a scheduler use, and only the pod that
-//! was meant: a namesake that came later has another UID.
+//! Invariant: a pod is changed only through the subresources that a kubelet and a scheduler use, and only the pod with the given
+//! UID, never a later one of the same name.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -17,10 +17,10 @@ use tokio::sync::Semaphore;
 
 use super::KubeError;
 
-/// Requests under way at once: enough to keep the API server busy, few enough that it never answers 429.
+/// Concurrent requests: enough to keep the API server busy, few enough that it never responds 429.
 const PARALLEL: usize = 32;
 
-/// A node by name; there need not be such an object. Cheap to clone; clones share the limit of requests under way.
+/// A node by name; no Node object is needed. Cheap to clone; clones share the limit of concurrent requests.
 #[derive(Clone)]
 pub struct Node {
     client: Client,
@@ -43,16 +43,16 @@ impl Node {
         }
     }
 
-    /// Its name, as pods have it in `spec.nodeName`.
+    /// Its name, as in `spec.nodeName` of pods.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// Assigns a pod to this node, as a scheduler would. A pod without a node would vanish as soon as it is deleted.
+    /// Assigns a pod to this node, as a scheduler does. A pod without a node disappears as soon as it is deleted.
     ///
     /// # Errors
-    /// [`KubeError::Api`]; 409 when it is being deleted or has a node already.
+    /// [`KubeError::Api`]; 409 when the pod is being deleted or has a node already.
     pub async fn bind(&self, pod: &Pod) -> Result<(), KubeError> {
         let binding = Binding {
             metadata: ObjectMeta {
@@ -68,7 +68,7 @@ impl Node {
             },
         };
         let _permit = self.permits.acquire().await;
-        // The answer is a Status, not a Pod.
+        // The response is a Status, not a Pod.
         let answer: Result<Value, _> = self
             .pods(pod)
             .create_subresource("binding", &pod.name_any(), &PostParams::default(), &binding)
@@ -78,10 +78,10 @@ impl Node {
             .map_err(KubeError::api(format!("bind {}", shown(pod))))
     }
 
-    /// Reports that a pod's containers run, listening on `ip`, and whether they are ready.
+    /// Reports that a pod's containers run on `ip`, and whether they are ready.
     ///
     /// # Errors
-    /// [`KubeError::Api`]; 404 when it is gone, 409 when a namesake took its place.
+    /// [`KubeError::Api`]; 404 when the pod is gone, 409 when another pod has its name.
     pub async fn report(&self, pod: &Pod, ip: IpAddr, ready: bool) -> Result<(), KubeError> {
         let patch = json!({
             "metadata": {"uid": pod.uid()},
@@ -96,7 +96,7 @@ impl Node {
             .map_err(KubeError::api(format!("report {}", shown(pod))))
     }
 
-    /// Changes the readiness of a pod that runs.
+    /// Changes the readiness of a running pod.
     ///
     /// # Errors
     /// [`KubeError::Api`] when there is no such pod; [`KubeError::NotRunning`] when it has no address.
@@ -118,10 +118,10 @@ impl Node {
         }
     }
 
-    /// Binds pods and reports them running and ready, many at once.
+    /// Binds pods and reports them running and ready, concurrently.
     ///
     /// # Errors
-    /// The first refusal; the pods after it may have been left alone.
+    /// The first error; later pods may be unchanged.
     pub async fn run_all(
         &self,
         pods: impl IntoIterator<Item = (Pod, IpAddr)>,
@@ -136,10 +136,10 @@ impl Node {
             .await
     }
 
-    /// Finishes the deletion of a pod, as a kubelet does when its containers have ended.
+    /// Completes the deletion of a pod, as a kubelet does when its containers have ended.
     ///
     /// # Errors
-    /// [`KubeError::Api`]; 404 when it is gone, 409 when a namesake took its place.
+    /// [`KubeError::Api`]; 404 when the pod is gone, 409 when another pod has its name.
     pub async fn remove(&self, pod: &Pod) -> Result<(), KubeError> {
         let params = DeleteParams {
             grace_period_seconds: Some(0),
@@ -157,7 +157,7 @@ impl Node {
             .map_err(KubeError::api(format!("remove {}", shown(pod))))
     }
 
-    /// All pods of a namespace, or of all of them.
+    /// The pods of a namespace, or of all namespaces.
     ///
     /// # Errors
     /// [`KubeError::Api`].

@@ -1,10 +1,10 @@
-//! Finding the four programs, in the directory that envtest's variable names.
+//! Paths of the four programs, in the directory that envtest's variable names.
 
 use std::path::{Path, PathBuf};
 
 use super::KubeError;
 
-/// The variable, as in envtest; `tools/with` sets it.
+/// The variable of envtest; `tools/with` sets it.
 const VARIABLE: &str = "KUBEBUILDER_ASSETS";
 
 /// The programs of one Kubernetes API.
@@ -17,13 +17,13 @@ pub(super) struct Programs {
 }
 
 impl Programs {
-    /// Those in `KUBEBUILDER_ASSETS`. `PATH` is not asked: a machine's own kubectl may be years older.
+    /// The programs in `KUBEBUILDER_ASSETS`. `PATH` is not searched: a machine's own kubectl may be years older.
     pub(super) fn find() -> Result<Self, KubeError> {
         match std::env::var_os(VARIABLE) {
             Some(dir) => Self::find_in(Path::new(&dir)),
             None => Err(KubeError::Programs {
                 missing: "a Kubernetes API server".into(),
-                looked: format!("the directory that {VARIABLE} names (it is not set)"),
+                looked: format!("the directory named by {VARIABLE} (it is not set)"),
             }),
         }
     }
@@ -62,7 +62,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_missing_program_is_named_with_what_makes_it() {
+    fn the_error_for_a_missing_program_names_the_program_and_the_fix() {
         let dir = tempfile::tempdir().unwrap();
         for program in ["etcd", "kube-apiserver", "kubectl"] {
             std::fs::write(dir.path().join(program), "").unwrap();

@@ -1,10 +1,10 @@
-//! The manifest of a model workload, as a user writes it, how it is rolled out, and how kinds are defined.
+//! Manifests of model workloads and of kinds, and the `kubectl` commands that roll them out.
 
 use serde_json::{Value, json};
 
 use super::{KubeError, Kubectl};
 
-/// A Deployment that declares a model's version; its pods have a port named `http` (8000) and a label `app`, its name.
+/// A Deployment that declares a model's version. Its pods have a port `http` (8000) and the label `app` with its name.
 #[must_use]
 pub fn deployment(model: &str, name: &str, version: &str, replicas: u32) -> Value {
     let port = json!([{"name": "http", "containerPort": 8000}]);
@@ -24,7 +24,7 @@ pub fn deployment(model: &str, name: &str, version: &str, replicas: u32) -> Valu
     })
 }
 
-/// A StatefulSet that is that Deployment otherwise.
+/// The same as a StatefulSet.
 #[must_use]
 pub fn stateful_set(model: &str, name: &str, version: &str, replicas: u32) -> Value {
     let mut set = deployment(model, name, version, replicas);
@@ -33,9 +33,9 @@ pub fn stateful_set(model: &str, name: &str, version: &str, replicas: u32) -> Va
     set
 }
 
-/// A kind of version `v1` that keeps whatever is written, as custom resources may.
+/// A kind with the version `v1` that keeps all fields, as custom resources may.
 #[must_use]
-pub fn definition(group: &str, plural: &str, kind: &str) -> Value {
+pub fn crd(group: &str, plural: &str, kind: &str) -> Value {
     let schema = json!({"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": true}});
     json!({
         "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
@@ -51,11 +51,11 @@ pub fn definition(group: &str, plural: &str, kind: &str) -> Value {
     })
 }
 
-/// The definition of a kind that is stored as `v1alpha1`. Its preferred version `v1` needs a conversion webhook, which does not
-/// answer, so a list of `v1` fails once an object exists.
+/// A kind that is stored as `v1alpha1`. Its preferred version `v1` needs a conversion webhook, which does not respond, so a list
+/// of `v1` fails once an object exists.
 #[must_use]
-pub fn unconvertible(group: &str, plural: &str, kind: &str) -> Value {
-    let mut made = definition(group, plural, kind);
+pub fn crd_without_conversion(group: &str, plural: &str, kind: &str) -> Value {
+    let mut made = crd(group, plural, kind);
     let mut stored = made["spec"]["versions"][0].clone();
     stored["name"] = "v1alpha1".into();
     made["spec"]["versions"][0]["storage"] = false.into();
@@ -69,10 +69,10 @@ pub fn unconvertible(group: &str, plural: &str, kind: &str) -> Value {
 }
 
 impl Kubectl {
-    /// Makes `owned` an object that this one controls, as the controller of its kind would, and applies it.
+    /// Makes `owned` an object whose controller is `owner`, as the controller of that kind would, and applies it.
     ///
     /// # Errors
-    /// As [`Self::run`], among them an owner that is not there.
+    /// As [`Self::run`], also when the owner does not exist.
     pub async fn apply_owned(&self, owner: &str, mut owned: Value) -> Result<(), KubeError> {
         let read = self.run(["get", owner, "-o", "json"]).await?;
         let owner: Value = serde_json::from_str(&read).unwrap_or_default();
@@ -84,11 +84,11 @@ impl Kubectl {
         Ok(())
     }
 
-    /// `kubectl apply` of CustomResourceDefinitions, then `kubectl wait` until every one that there is can be used, at most 60 s.
+    /// `kubectl apply` of CustomResourceDefinitions, then `kubectl wait` until all definitions are established, at most 60 s.
     ///
     /// # Errors
     /// As [`Self::run`].
-    pub async fn defined(&self, definitions: &str) -> Result<(), KubeError> {
+    pub async fn apply_crds(&self, definitions: &str) -> Result<(), KubeError> {
         self.apply(definitions).await?;
         let established = "wait --for=condition=Established --timeout=60s crd --all";
         self.run(established.split(' ')).await?;
@@ -98,18 +98,18 @@ impl Kubectl {
     /// `kubectl apply` of a Deployment, then `kubectl rollout status` until all its pods are ready, at most 100 s.
     ///
     /// # Errors
-    /// As [`Self::run`], among them a Deployment without a name and pods that do not get ready.
-    pub async fn rolled_out(&self, deployment: &Value) -> Result<(), KubeError> {
+    /// As [`Self::run`], also for a Deployment without a name and for pods that do not become ready.
+    pub async fn apply_and_wait(&self, deployment: &Value) -> Result<(), KubeError> {
         self.apply(&deployment.to_string()).await?;
         let name = deployment["metadata"]["name"].as_str().unwrap_or_default();
-        self.rollout(name).await
+        self.wait_for_rollout(name).await
     }
 
-    /// `kubectl rollout status` of a Deployment until all its pods are the newest and ready, at most 100 s.
+    /// `kubectl rollout status` of a Deployment until all its pods are updated and ready, at most 100 s.
     ///
     /// # Errors
     /// As [`Self::run`].
-    pub async fn rollout(&self, deployment: &str) -> Result<(), KubeError> {
+    pub async fn wait_for_rollout(&self, deployment: &str) -> Result<(), KubeError> {
         let deployment = format!("deploy/{deployment}");
         self.run(["rollout", "status", &deployment, "--timeout=100s"])
             .await?;

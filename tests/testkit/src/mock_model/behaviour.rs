@@ -1,15 +1,15 @@
-//! What the `x-mock-…` request headers ask for.
+//! The behaviour that the `x-mock-…` request headers ask for.
 
 use std::time::Duration;
 
 use http::{HeaderMap, StatusCode};
 
-/// When to break the connection.
+/// The point at which to break the connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AbortAfter {
     /// Before the response headers.
     Nothing,
-    /// After so many chunks.
+    /// After this number of chunks.
     Chunks(u64),
 }
 
@@ -19,22 +19,22 @@ pub enum AbortWith {
     /// Close it: FIN.
     #[default]
     Close,
-    /// Reset it: RST. What the client has not read yet may be lost.
+    /// Reset it: RST. The client may lose bytes that it has not read yet.
     Reset,
 }
 
-/// What usage to report.
+/// The usage to report.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Usage {
-    /// None at all.
+    /// None.
     Omitted,
-    /// The true numbers, but for those given here.
+    /// The true numbers, except for those given here.
     Reported {
-        /// Instead of the true `prompt_tokens`.
+        /// Overrides `prompt_tokens`.
         prompt: Option<u64>,
-        /// Instead of the true `completion_tokens`.
+        /// Overrides `completion_tokens`.
         completion: Option<u64>,
-        /// Instead of the sum of the two reported.
+        /// Overrides the sum of the two reported numbers.
         total: Option<u64>,
         /// `prompt_tokens_details.cached_tokens`, reported only if given.
         cached: Option<u64>,
@@ -55,71 +55,71 @@ impl Default for Usage {
     }
 }
 
-/// Everything that can be asked of an answer by headers.
+/// All settings that request headers can make.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Behaviour {
-    /// Tokens to produce per choice.
+    /// Number of tokens to produce per choice.
     pub tokens: Option<u64>,
     /// The text of one token.
     pub text: Option<String>,
-    /// Wait before each chunk but the first.
+    /// Delay before each chunk but the first.
     pub delay: Duration,
-    /// Wait before the response headers.
+    /// Delay before the response headers.
     pub headers_delay: Duration,
-    /// Chunks before falling silent.
+    /// Number of chunks before the response stalls.
     pub stall_after: Option<u64>,
-    /// When to break the connection.
+    /// When to break the connection, if at all.
     pub abort_after: Option<AbortAfter>,
-    /// How to.
+    /// How to break it.
     pub abort_with: AbortWith,
     /// The status, if not 200.
     pub status: Option<StatusCode>,
-    /// What usage to report.
+    /// The usage to report.
     pub usage: Usage,
-    /// Usage in each event.
+    /// Whether each event carries usage.
     pub continuous_usage: bool,
-    /// Compress the answer.
+    /// Whether to compress the response.
     pub gzip: bool,
-    /// Sizes in bytes into which the answer is cut, over and over; none of them zero.
+    /// Sizes in bytes of the pieces into which the response is split, repeated; none is zero.
     pub split: Vec<usize>,
     /// Bytes of padding beside the usage.
     pub pad_bytes: usize,
-    /// A trailer after the answer.
+    /// Whether to send a trailer.
     pub trailers: bool,
-    /// The name of a canned answer to give instead of a model's.
+    /// The name of a canned response to send.
     pub answer: Option<String>,
-    /// The name under which the request is kept.
+    /// The name under which the request is recorded.
     pub keep: Option<String>,
-    /// The status of the answer to a body that has `stream_options`.
+    /// The status for a body that has `stream_options`.
     pub refuse_stream_options: Option<StatusCode>,
 }
 
 impl Behaviour {
-    /// Reads the headers of a request.
+    /// Parses the headers of a request.
     ///
     /// # Errors
-    /// A sentence that names the header.
+    /// A message that names the header.
     pub fn parse(headers: &HeaderMap) -> Result<Self, String> {
         let mut behaviour = Self::default();
         for (name, value) in headers {
-            let Some(knob) = name.as_str().strip_prefix("x-mock-") else {
+            let Some(setting) = name.as_str().strip_prefix("x-mock-") else {
                 continue;
             };
             std::str::from_utf8(value.as_bytes())
                 .ok()
-                .and_then(|value| behaviour.set(knob, value))
-                .ok_or_else(|| format!("cannot understand {name}: {value:?}"))?;
+                .and_then(|value| behaviour.set(setting, value))
+                .ok_or_else(|| format!("invalid value of {name}: {value:?}"))?;
         }
         Ok(behaviour)
     }
 
-    /// Whether chunks are told apart: otherwise a whole answer is one piece.
-    pub(super) fn is_staged(&self) -> bool {
+    /// Whether the response is sent in chunks; otherwise a complete response is one piece.
+    pub(super) fn is_chunked(&self) -> bool {
         !self.delay.is_zero() || self.stall_after.is_some() || self.abort_after.is_some()
     }
 
-    fn set(&mut self, knob: &str, value: &str) -> Option<()> {
-        match knob {
+    fn set(&mut self, setting: &str, value: &str) -> Option<()> {
+        match setting {
             "tokens" => self.tokens = Some(value.parse().ok()?),
             "text" => self.text = Some(value.to_owned()),
             "delay-ms" => self.delay = Duration::from_millis(value.parse().ok()?),
@@ -154,7 +154,7 @@ impl Behaviour {
     }
 }
 
-/// A status that ends a request: 1xx does not.
+/// A final status; 1xx is not final.
 fn parse_status(value: &str) -> Option<StatusCode> {
     let status: StatusCode = value.parse().ok()?;
     (status.as_u16() >= 200).then_some(status)
@@ -209,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn a_header_that_cannot_be_understood_is_named() {
+    fn the_error_for_an_invalid_header_names_it() {
         for (name, value) in [
             ("x-mock-tokens", "many"),
             ("x-mock-abort-after", "-1"),
@@ -228,14 +228,14 @@ mod tests {
     }
 
     #[test]
-    fn headers_of_others_change_nothing() {
+    fn other_headers_are_ignored() {
         let behaviour = parse(&[("x-model", "m"), ("accept", "*/*")]).unwrap();
         assert_eq!(behaviour, Behaviour::default());
-        assert!(!behaviour.is_staged());
+        assert!(!behaviour.is_chunked());
     }
 
     #[test]
-    fn lies_about_usage_leave_the_rest_true() {
+    fn forged_usage_numbers_leave_the_others_unchanged() {
         let behaviour = parse(&[("x-mock-usage", "completion_tokens=7, cached_tokens=2")]).unwrap();
         let expected = Usage::Reported {
             prompt: None,

@@ -1,6 +1,6 @@
-//! Answers that a test wrote, and requests that it wants to see again.
+//! Canned responses that a test registers, and requests that it records.
 //!
-//! Invariant: a canned answer goes through the same script as a model's, so that it can be split, delayed and broken off alike.
+//! Invariant: a canned response runs through the same script as a generated one, so it can be split, delayed and broken off alike.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
@@ -9,11 +9,11 @@ use bytes::Bytes;
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 
-use super::answer::Event;
 use super::behaviour::Behaviour;
+use super::response::Event;
 use super::script::Script;
 
-/// An answer that is there before the request.
+/// A response that a test registers beforehand.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MockAnswer {
     pub(super) status: StatusCode,
@@ -22,12 +22,12 @@ pub struct MockAnswer {
     pub(super) body: Bytes,
 }
 
-/// A request as it arrived.
+/// A recorded request.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SeenRequest {
+pub struct RecordedRequest {
     /// The method.
     pub method: Method,
-    /// The path, with its query.
+    /// The path with its query.
     pub path: String,
     /// The headers.
     pub headers: HeaderMap,
@@ -41,7 +41,7 @@ impl MockAnswer {
         Self::new(HeaderValue::from_static("application/json"), body.into())
     }
 
-    /// Status 200 and a stream of server-sent events, one at a time.
+    /// Status 200 and a stream of server-sent events, sent one at a time.
     pub fn events(body: impl Into<Bytes>) -> Self {
         Self::new(HeaderValue::from_static("text/event-stream"), body.into())
     }
@@ -55,21 +55,21 @@ impl MockAnswer {
         }
     }
 
-    /// Another status.
+    /// Sets the status.
     #[must_use]
     pub fn status(mut self, status: StatusCode) -> Self {
         self.status = status;
         self
     }
 
-    /// Another `content-type`, whatever the body is. A body is staged as what its label says.
+    /// Sets the `content-type`. It decides whether the body is chunked as events.
     #[must_use]
     pub fn content_type(mut self, content_type: &'static str) -> Self {
         self.content_type = HeaderValue::from_static(content_type);
         self
     }
 
-    /// One more header. A `content-length` makes the answer one that comes without chunks.
+    /// Adds a header. With `content-length` the response is not chunked on the wire.
     #[must_use]
     pub fn header(mut self, name: &'static str, value: &str) -> Self {
         if let Ok(value) = HeaderValue::from_str(value) {
@@ -92,7 +92,7 @@ impl MockAnswer {
     }
 }
 
-impl SeenRequest {
+impl RecordedRequest {
     pub(super) fn new(head: &Parts, body: Bytes) -> Self {
         let path = head.uri.path_and_query().map_or("/", |path| path.as_str());
         Self {
@@ -103,14 +103,14 @@ impl SeenRequest {
         }
     }
 
-    /// A header, if it is there and readable.
+    /// A header, if it is present and valid text.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name)?.to_str().ok()
     }
 }
 
-/// Cuts a body after each empty line. What follows the last one, an event that has no end, comes as it is.
+/// Splits a body after each empty line. An incomplete last event is sent as it is.
 fn events(mut body: Bytes) -> impl Iterator<Item = Event> + Send + 'static {
     std::iter::from_fn(move || {
         if body.is_empty() {
@@ -125,7 +125,7 @@ fn events(mut body: Bytes) -> impl Iterator<Item = Event> + Send + 'static {
     })
 }
 
-/// Where the first event ends: after its empty line, or with the body.
+/// The end of the first event: after its empty line, or the end of the body.
 fn event_end(body: &[u8]) -> usize {
     let ends = [&b"\n\n"[..], b"\r\n\r\n", b"\r\r"].map(|end| {
         let at = body.windows(end.len()).position(|part| part == end);
@@ -134,17 +134,17 @@ fn event_end(body: &[u8]) -> usize {
     ends.into_iter().min().unwrap_or(body.len())
 }
 
-/// Things by name, written and read by whoever holds the server.
+/// Named values that the server and its owner share.
 #[derive(Debug)]
-pub(super) struct Shelf<T>(Mutex<BTreeMap<String, T>>);
+pub(super) struct NamedStore<T>(Mutex<BTreeMap<String, T>>);
 
-impl<T> Default for Shelf<T> {
+impl<T> Default for NamedStore<T> {
     fn default() -> Self {
         Self(Mutex::default())
     }
 }
 
-impl<T: Clone> Shelf<T> {
+impl<T: Clone> NamedStore<T> {
     pub(super) fn put(&self, name: &str, thing: T) {
         let mut things = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         things.insert(name.to_owned(), thing);
@@ -161,7 +161,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_stream_is_cut_into_its_events_and_no_byte_is_lost() {
+    fn a_stream_is_split_into_its_events_without_losing_a_byte() {
         let body = Bytes::from_static(b": hi\n\ndata: 1\r\n\r\ndata: [DONE]\n\ndata: cut");
         let events: Vec<Event> = events(body.clone()).collect();
         let tokens: Vec<u64> = events.iter().map(|event| event.tokens).collect();

@@ -1,4 +1,4 @@
-//! Connections: accepted, served, and closed the way the answer asked for.
+//! Connections: accepted, served, and closed as the response asks.
 
 use std::io;
 use std::pin::Pin;
@@ -13,7 +13,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
-use super::serve::Server;
+use super::handler::Server;
 
 /// Serves until its task is aborted, which breaks all connections.
 pub(super) async fn accept(listener: TcpListener, server: Arc<Server>) {
@@ -24,7 +24,7 @@ pub(super) async fn accept(listener: TcpListener, server: Arc<Server>) {
                 Ok((stream, _)) => {
                     connections.spawn(serve(stream, Arc::clone(&server)));
                 }
-                // Out of descriptors, or a client that left before we came: neither ends the server.
+                // No file descriptors left, or a client that disconnected early: neither ends the server.
                 Err(_) => tokio::task::yield_now().await,
             },
             Some(_) = connections.join_next() => {}
@@ -33,7 +33,7 @@ pub(super) async fn accept(listener: TcpListener, server: Arc<Server>) {
 }
 
 async fn serve(stream: TcpStream, server: Arc<Server>) {
-    // Best effort: without it small pieces travel later, not wrongly.
+    // Best effort: without it small pieces are slower, not wrong.
     let _ = stream.set_nodelay(true);
     let reset = Arc::new(AtomicBool::new(false));
     let socket = TokioIo::new(Socket {
@@ -44,13 +44,13 @@ async fn serve(stream: TcpStream, server: Arc<Server>) {
         let (server, reset) = (Arc::clone(&server), Arc::clone(&reset));
         async move { server.answer(request, reset).await }
     });
-    // How a connection ended is on the counters; the client's side of it is no news.
+    // The counters record how a connection ended; the error of the client is ignored.
     let _ = Builder::new(TokioExecutor::new())
         .serve_connection(socket, service)
         .await;
 }
 
-/// A socket that ends in RST instead of FIN if told so.
+/// A socket that closes with RST instead of FIN if `reset` is set.
 struct Socket {
     stream: TcpStream,
     reset: Arc<AtomicBool>,
@@ -59,7 +59,7 @@ struct Socket {
 impl Drop for Socket {
     fn drop(&mut self) {
         if self.reset.load(Ordering::Acquire) {
-            // A socket that is closed already cannot linger.
+            // A closed socket cannot linger.
             let _ = self.stream.set_zero_linger();
         }
     }

@@ -1,32 +1,31 @@
-//! The mock model server: OpenAI-style answers from nothing, and every misbehaviour on demand.
+//! The mock model server: generated OpenAI-style responses, and faults on demand.
 //!
-//! `POST /v1/chat/completions`, `POST /v1/completions` (whole, and `stream: true` as server-sent events),
+//! `POST /v1/chat/completions`, `POST /v1/completions` (complete, and `stream: true` as server-sent events),
 //! `GET /v1/models`, `GET /health`, `/healthz` and `/ping`, `GET /__stats`, `GET /__kept/NAME`. HTTP/1.1 and cleartext
 //! HTTP/2 on one port.
 //!
 //! `prompt_tokens` = ⌈UTF-8 bytes of the prompt / 4⌉, `completion_tokens` = n · min(max_tokens, tokens to produce).
-//! Every answer says who it is in `x-mock-served-by: model/version`; an answer (of a stream, its first event) echoes the
+//! Every response names its server in `x-mock-served-by: model/version`. A response (of a stream, its first event) echoes the
 //! request under the key `mock`: `{model, version, method, path, headers, trailers, body_bytes}`.
 //!
-//! What it does is asked for by request headers, so it works through Envoy and through SDKs; [`HEADERS_HELP`] is
-//! the table of them:
+//! Request headers select its behaviour, so it works through Envoy and through SDKs; [`HEADERS_HELP`] is their table:
 //!
 //! ```text
 #![doc = include_str!("headers.txt")]
 //! ```
 //!
-//! Place in the flow: the upstream of every test. Requests become [`Ask`] and [`Behaviour`] (parsed), these a
-//! script of steps (pure), which the response body performs.
+//! Place in the flow: the upstream of every test. A request is parsed to [`ModelRequest`] and [`Behaviour`]; these become a script
+//! of steps (pure), which the response body performs.
 
-mod answer;
 mod args;
-mod ask;
 mod behaviour;
+mod body;
 mod canned;
 mod connection;
+mod handler;
+mod request;
+mod response;
 mod script;
-mod serve;
-mod show;
 mod stats;
 
 use std::io;
@@ -38,26 +37,26 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
 pub use self::args::MockArgs;
-pub use self::ask::Ask;
 pub use self::behaviour::{AbortAfter, AbortWith, Behaviour, Usage};
-pub use self::canned::{MockAnswer, SeenRequest};
+pub use self::canned::{MockAnswer, RecordedRequest};
+pub use self::request::ModelRequest;
 pub use self::stats::StatsSnapshot;
 
-use self::serve::Server;
+use self::handler::Server;
 
-/// The headers that steer an answer, as a table for people.
+/// The table of the headers that select the behaviour, for people.
 pub const HEADERS_HELP: &str = include_str!("headers.txt");
 
-/// Who the server is and where it listens.
+/// Identity and address of the server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MockOptions {
-    /// Where to listen; port 0 for any.
+    /// Address to listen on; port 0 for any.
     pub addr: SocketAddr,
-    /// The model it serves.
+    /// The model to serve.
     pub name: String,
-    /// The version of it.
+    /// Its version.
     pub version: String,
-    /// Tokens per choice when neither the request nor a header says less or more.
+    /// Tokens per choice when neither the request nor a header sets another number.
     pub tokens: u64,
 }
 
@@ -73,7 +72,7 @@ impl MockOptions {
         }
     }
 
-    /// Elsewhere.
+    /// Sets the address.
     #[must_use]
     pub fn at(mut self, addr: SocketAddr) -> Self {
         self.addr = addr;
@@ -89,7 +88,7 @@ pub struct MockModel {
     serving: JoinHandle<()>,
 }
 
-/// Reads the counters of a mock model and sets its health. Cheap to clone; outlives the server.
+/// A handle to a mock model's counters, canned responses and health. Cheap to clone; may outlive the server.
 #[derive(Debug, Clone)]
 pub struct MockHandle {
     server: Arc<Server>,
@@ -124,7 +123,7 @@ impl MockModel {
         format!("http://{}", self.addr)
     }
 
-    /// Its counters and its health.
+    /// Its handle.
     #[must_use]
     pub fn handle(&self) -> &MockHandle {
         &self.handle
@@ -139,7 +138,7 @@ impl MockModel {
     /// Ends it, breaks its connections, and returns once its port is free.
     pub async fn stop(mut self) {
         self.serving.abort();
-        // The only outcome of an aborted task is that it was cancelled.
+        // An aborted task can only end as cancelled.
         let _ = (&mut self.serving).await;
     }
 }
@@ -157,18 +156,18 @@ impl MockHandle {
         self.server.stats.snapshot()
     }
 
-    /// Registers an answer, which a request with the header `x-mock-answer: NAME` gets on any path.
+    /// Registers a canned response, which a request with the header `x-mock-answer: NAME` gets on any path.
     pub fn set_answer(&self, name: &str, answer: MockAnswer) {
         self.server.answers.put(name, answer);
     }
 
-    /// The last request that came with the header `x-mock-keep: NAME`.
+    /// The last request with the header `x-mock-keep: NAME`.
     #[must_use]
-    pub fn kept(&self, name: &str) -> Option<SeenRequest> {
-        self.server.kept.get(name)
+    pub fn recorded(&self, name: &str) -> Option<RecordedRequest> {
+        self.server.recorded.get(name)
     }
 
-    /// Sets what `/health`, `/healthz` and `/ping` answer: 200, or 503.
+    /// Sets the response of `/health`, `/healthz` and `/ping`: 200 or 503.
     pub fn set_healthy(&self, healthy: bool) {
         self.server.healthy.store(healthy, Ordering::Relaxed);
     }

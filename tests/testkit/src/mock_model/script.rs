@@ -1,7 +1,7 @@
-//! An answer as steps: what to send, when to wait, where to fall silent or break off.
+//! The script of a response: the steps that send, wait, stall and break off.
 //!
-//! Invariant: pure; the order of things is decided here, and [`super::show`] only performs it. Bytes pass through
-//! three stages: events, compressed if asked, cut into pieces if asked.
+//! Invariant: pure; the order is decided here, and [`super::body`] only performs it. Bytes pass three steps: events, compression if
+//! asked for, splitting if asked for.
 
 use std::collections::VecDeque;
 use std::io::Write;
@@ -11,53 +11,53 @@ use bytes::{Bytes, BytesMut};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 
-use super::answer::{Answer, Event, slices};
 use super::behaviour::{AbortAfter, AbortWith, Behaviour};
+use super::response::{Event, Response, slices};
 
-/// Time for what was sent to leave before the connection breaks. A reset throws away what is still queued.
+/// Time for sent bytes to leave before the connection breaks. A reset discards queued bytes.
 const LEAVE: Duration = Duration::from_millis(20);
 
 /// One step of an answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Step {
-    /// Put bytes on the wire, with so many tokens in them.
+    /// Send bytes that carry this number of tokens.
     Send(Bytes, u64),
-    /// Push out what was sent before sending more, so that the next piece travels alone.
+    /// Flush the bytes sent so far, so that the next piece travels alone.
     Flush,
-    /// Do nothing for a while.
+    /// Wait.
     Wait(Duration),
-    /// Do nothing for ever.
+    /// Wait for ever.
     Stall,
     /// Break the connection.
     Abort(AbortWith),
-    /// Say, after the body, that it is done.
+    /// Send the trailers, after the body.
     Trailers,
 }
 
 pub(super) type Steps = Box<dyn Iterator<Item = Step> + Send>;
 
-/// An answer ready to be performed.
+/// A response ready to be performed.
 pub(super) struct Script {
     pub(super) steps: Steps,
-    /// The `content-length`, where it is known.
+    /// The `content-length`, if known.
     pub(super) length: Option<u64>,
 }
 
 impl Script {
-    /// The script of a model's answer.
-    pub(super) fn of_answer(answer: Answer, behaviour: &Behaviour) -> Self {
-        if answer.ask.stream {
-            return Self::of_events(answer.events(), behaviour);
+    /// The script of a generated response.
+    pub(super) fn of_response(response: Response, behaviour: &Behaviour) -> Self {
+        if response.request.stream {
+            return Self::of_events(response.events(), behaviour);
         }
-        Self::of_body(answer.whole(), answer.all_tokens(), behaviour)
+        Self::of_body(response.whole(), response.all_tokens(), behaviour)
     }
 
-    /// The script of a stream, whose length nobody knows.
+    /// The script of a stream of unknown length.
     pub(super) fn of_events(
         events: impl Iterator<Item = Event> + Send + 'static,
         behaviour: &Behaviour,
     ) -> Self {
-        let steps = staged(events, behaviour);
+        let steps = with_faults(events, behaviour);
         let steps: Steps = if behaviour.gzip {
             Box::new(Gzip::new(steps))
         } else {
@@ -69,12 +69,12 @@ impl Script {
         }
     }
 
-    /// The script of a body that is there already.
+    /// The script of a body in memory.
     pub(super) fn of_body(body: Bytes, tokens: u64, behaviour: &Behaviour) -> Self {
         let body = if behaviour.gzip { gzip(&body) } else { body };
         let length = Some(body.len() as u64);
-        let steps: Steps = if behaviour.is_staged() {
-            Box::new(staged(slices(body, tokens), behaviour))
+        let steps: Steps = if behaviour.is_chunked() {
+            Box::new(with_faults(slices(body, tokens), behaviour))
         } else {
             Box::new(std::iter::once(Step::Send(body, tokens)))
         };
@@ -92,8 +92,8 @@ fn ended(steps: Steps, behaviour: &Behaviour) -> Steps {
     Box::new(steps.chain(std::iter::once(Step::Trailers)))
 }
 
-/// Puts waits, silence and the break between the events.
-fn staged(
+/// Inserts delays, the stall and the break between the events.
+fn with_faults(
     events: impl Iterator<Item = Event> + Send + 'static,
     behaviour: &Behaviour,
 ) -> impl Iterator<Item = Step> + Send + 'static {
@@ -128,7 +128,7 @@ fn gzip(body: &[u8]) -> Bytes {
     encoder.finish().unwrap_or_default().into()
 }
 
-/// Compresses a stream of steps, each event readable at once.
+/// Compresses a stream of steps so that each event is readable at once.
 struct Gzip<I> {
     steps: I,
     encoder: Option<GzEncoder<Vec<u8>>>,
@@ -179,7 +179,7 @@ fn split(steps: Steps, behaviour: &Behaviour) -> Steps {
     })
 }
 
-/// Cuts the bytes of all steps into pieces of given sizes, across the borders of events.
+/// Splits the bytes of all steps into pieces of given sizes, across event boundaries.
 struct Split {
     steps: Steps,
     sizes: Vec<usize>,
@@ -200,7 +200,7 @@ impl Split {
         self.out.push_back(Step::Send(piece.freeze(), tokens));
     }
 
-    /// Cuts full pieces off what is carried.
+    /// Cuts full pieces off the carried bytes.
     fn cut(&mut self) {
         while let Some(size) = self.sizes.get(self.at % self.sizes.len()).copied() {
             if self.carry.len() < size {
@@ -212,7 +212,7 @@ impl Split {
         }
     }
 
-    /// Sends what is carried, however little it is.
+    /// Sends all carried bytes, however few.
     fn clear(&mut self) {
         if !self.carry.is_empty() {
             let rest = self.carry.split();
@@ -251,12 +251,12 @@ mod tests {
     use std::io::Read;
 
     use super::*;
-    use crate::mock_model::ask::{Api, Ask};
+    use crate::mock_model::request::{Api, ModelRequest};
 
     fn steps(body: &str, behaviour: &Behaviour) -> Vec<Step> {
-        let ask = Ask::parse(Api::Chat, body.as_bytes()).unwrap();
-        let answer = Answer::new(ask, behaviour, 3);
-        Script::of_answer(answer, behaviour).steps.collect()
+        let request = ModelRequest::parse(Api::Chat, body.as_bytes()).unwrap();
+        let response = Response::new(request, behaviour, 3);
+        Script::of_response(response, behaviour).steps.collect()
     }
 
     fn sent(steps: &[Step]) -> (Vec<u8>, u64) {
@@ -273,7 +273,7 @@ mod tests {
     const STREAM: &str = r#"{"model":"m","stream":true,"stream_options":{"include_usage":true}}"#;
 
     #[test]
-    fn splitting_and_compressing_change_no_byte_and_lose_no_token() {
+    fn splitting_and_compression_keep_all_bytes_and_tokens() {
         let plain = sent(&steps(STREAM, &Behaviour::default()));
         assert_eq!(plain.1, 3);
         let split = Behaviour {
@@ -297,7 +297,7 @@ mod tests {
     }
 
     #[test]
-    fn a_break_comes_after_as_many_tokens_as_asked() {
+    fn the_connection_breaks_after_the_requested_number_of_tokens() {
         for (chunks, tokens) in [(0, 0), (1, 1), (3, 3)] {
             let behaviour = Behaviour {
                 abort_after: Some(AbortAfter::Chunks(chunks)),
@@ -311,7 +311,7 @@ mod tests {
                     .position(|step| *step == Step::Abort(AbortWith::Reset));
                 match broken {
                     Some(at) => assert_eq!(sent(&steps[..at]).1, tokens, "{body}"),
-                    // A whole answer has nothing after its last slice.
+                    // A complete response has nothing after its last slice.
                     None => assert!(chunks == 3 && !body.contains("stream")),
                 }
             }
@@ -319,7 +319,7 @@ mod tests {
     }
 
     #[test]
-    fn a_whole_answer_in_slices_is_the_same_answer() {
+    fn a_sliced_body_equals_the_complete_body() {
         let whole = sent(&steps(r#"{"model":"m","n":2}"#, &Behaviour::default()));
         let delayed = Behaviour {
             delay: Duration::from_millis(1),

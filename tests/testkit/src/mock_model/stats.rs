@@ -1,7 +1,7 @@
 //! The counters of a mock model.
 //!
-//! Invariant: every request is counted once when it comes and leaves `in_flight` exactly once, whether its answer ended,
-//! was broken off here, or was left by the client.
+//! Invariant: every request is counted once when it comes and leaves `in_flight` exactly once, whether its response ended, was
+//! broken off here, or the client disconnected.
 
 use std::iter::Sum;
 use std::sync::Arc;
@@ -9,22 +9,22 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde::Serialize;
 
-/// The counters at one moment.
+/// A snapshot of the counters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 pub struct StatsSnapshot {
-    /// Model requests that came in (health checks, model lists and this page do not count).
+    /// Model requests received (without health checks, model lists and the statistics page).
     pub requests: u64,
-    /// Model requests whose answer has not ended.
+    /// Model requests whose response has not ended.
     pub in_flight: u64,
-    /// Answers that the client did not wait for.
+    /// Responses during which the client disconnected.
     pub client_aborts: u64,
-    /// Answers broken off on demand.
+    /// Responses broken off on demand.
     pub own_aborts: u64,
-    /// Tokens put on the wire, of all choices.
+    /// Tokens sent, over all choices.
     pub tokens_produced: u64,
 }
 
-/// Of several servers together.
+/// The sum over several servers.
 impl Sum for StatsSnapshot {
     fn sum<I: Iterator<Item = Self>>(all: I) -> Self {
         all.fold(Self::default(), |sum, one| Self {
@@ -59,15 +59,15 @@ impl Stats {
     }
 }
 
-/// One request under way. What it is when dropped says how it ended.
+/// One request in flight. Its state when dropped decides how it is counted.
 #[derive(Debug)]
-pub(super) struct Visit {
+pub(super) struct RequestGuard {
     stats: Arc<Stats>,
     number: u64,
     ended: bool,
 }
 
-impl Visit {
+impl RequestGuard {
     pub(super) fn begin(stats: &Arc<Stats>) -> Self {
         stats.in_flight.fetch_add(1, Ordering::AcqRel);
         Self {
@@ -88,19 +88,19 @@ impl Visit {
             .fetch_add(tokens, Ordering::AcqRel);
     }
 
-    /// The whole answer is out.
+    /// The complete response was sent.
     pub(super) fn complete(&mut self) {
         self.ended = true;
     }
 
-    /// The answer is broken off here.
+    /// The response is broken off on demand.
     pub(super) fn abort(&mut self) {
         self.ended = true;
         self.stats.own_aborts.fetch_add(1, Ordering::AcqRel);
     }
 }
 
-impl Drop for Visit {
+impl Drop for RequestGuard {
     fn drop(&mut self) {
         if !self.ended {
             self.stats.client_aborts.fetch_add(1, Ordering::AcqRel);

@@ -1,7 +1,6 @@
 //! The log file of a child process.
 //!
-//! Invariant: reading never fails; a log that cannot be read reads as empty, since it is shown in messages
-//! about something else that went wrong.
+//! Invariant: reading never fails. An unreadable log reads as empty, because logs are shown in messages about other errors.
 
 use std::path::{Path, PathBuf};
 
@@ -18,13 +17,13 @@ impl Log {
         Self { path }
     }
 
-    /// Where it is.
+    /// Its path.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// All of it so far.
+    /// Its whole text so far.
     #[must_use]
     pub fn text(&self) -> String {
         std::fs::read(&self.path)
@@ -49,7 +48,7 @@ impl Log {
             .map(str::to_owned)
     }
 
-    /// How many lines contain `needle`.
+    /// The number of lines that contain `needle`.
     #[must_use]
     pub fn count(&self, needle: &str) -> usize {
         self.text()

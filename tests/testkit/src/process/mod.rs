@@ -1,7 +1,7 @@
-//! A child process of a test: its log in a file, its end certain.
+//! A child process of a test, with its log in a file and a certain end.
 //!
-//! Invariant: a process started here does not outlive the test. It is killed by PID when its [`Process`] is
-//! dropped, and by the kernel (`PR_SET_PDEATHSIG`) when the test process dies without dropping anything.
+//! Invariant: a process started here does not outlive the test. It is killed by PID when its [`Process`] is dropped, and by the
+//! kernel (`PR_SET_PDEATHSIG`) when the test process dies without dropping anything.
 
 mod log;
 mod spawn;
@@ -23,23 +23,23 @@ pub use self::spawn::find_program;
 use crate::client::{HttpClient, HttpRequest};
 use crate::deadline::eventually;
 
-/// Lines of the log shown when something goes wrong.
+/// Lines of the log to show in an error.
 const TAIL: usize = 40;
 
-/// What to start.
+/// Options of a process.
 #[derive(Debug, Clone, Default)]
 pub struct ProcessOptions {
-    /// Its name in messages, and that of its log file.
+    /// Its name in messages and of its log file.
     pub name: String,
-    /// A path, or a name looked up on `PATH`.
+    /// A path, or a name to look up on `PATH`.
     pub program: PathBuf,
     /// Its arguments.
     pub args: Vec<OsString>,
     /// Variables added to the inherited environment.
     pub env: BTreeMap<OsString, OsString>,
-    /// Its working directory; the test's own if none.
+    /// Its working directory; by default the test's own.
     pub dir: Option<PathBuf>,
-    /// Where stdout and stderr go (appended); a temporary file if none.
+    /// The file for stdout and stderr (appended); by default a temporary file.
     pub log: Option<PathBuf>,
 }
 
@@ -77,47 +77,49 @@ impl ProcessOptions {
     }
 }
 
-/// A process could not be started, watched or ended.
+/// A process could not be started, observed or ended.
 #[derive(Debug, thiserror::Error)]
 pub enum ProcessError {
-    /// No such executable.
-    #[error("{program} is not an executable file, nor on PATH")]
+    /// No executable was found.
+    #[error("{program} is neither an executable file nor on PATH")]
     NotFound {
-        /// As it was given.
+        /// The program as given.
         program: String,
     },
-    /// The operating system refused something.
+    /// An operation of the operating system failed.
     #[error("{name}: cannot {action}: {source}")]
     Os {
-        /// The process.
+        /// Name of the process.
         name: String,
-        /// What was tried.
+        /// The attempted operation.
         action: &'static str,
-        /// The refusal.
+        /// The error.
         source: io::Error,
     },
-    /// It ended while something was awaited of it.
-    #[error("{name} ended ({status}) before {awaited}; its log ends:\n{tail}")]
+    /// The process exited during a wait.
+    #[error("{name} exited ({status}) while waiting for {awaited}; its log ends:\n{tail}")]
     Ended {
-        /// The process.
+        /// Name of the process.
         name: String,
-        /// How it ended.
+        /// Its exit status.
         status: ExitStatus,
-        /// What was awaited.
+        /// The awaited condition.
         awaited: String,
         /// The end of its log.
         tail: String,
     },
-    /// It lives, and what was awaited did not come.
-    #[error("{name}: not within {within:?}: {awaited} ({last}); its log ends:\n{tail}")]
+    /// The condition did not hold in time; the process still runs.
+    #[error(
+        "{name}: timed out after {within:?} waiting for {awaited} ({last}); its log ends:\n{tail}"
+    )]
     NotInTime {
-        /// The process.
+        /// Name of the process.
         name: String,
-        /// What was awaited.
+        /// The awaited condition.
         awaited: String,
-        /// How long.
+        /// The deadline.
         within: Duration,
-        /// What was seen last.
+        /// The last reason.
         last: String,
         /// The end of its log.
         tail: String,
@@ -130,12 +132,12 @@ pub struct Process {
     name: String,
     child: Child,
     log: Log,
-    /// Holds the log when no path was asked for.
+    /// Holds the log when no path was given.
     _dir: Option<TempDir>,
 }
 
 impl Process {
-    /// Starts it; does not wait for it to be of use.
+    /// Starts it, without waiting for it to be ready.
     ///
     /// # Errors
     /// [`ProcessError::NotFound`], or [`ProcessError::Os`] when the log or the process cannot be created.
@@ -163,7 +165,7 @@ impl Process {
             .open(&path)
             .map_err(os("open the log"))?;
         let err = out.try_clone().map_err(os("open the log"))?;
-        let mut command: Command = spawn::dying_with_us(&program);
+        let mut command: Command = spawn::killed_with_parent(&program);
         command
             .args(&options.args)
             .envs(&options.env)
@@ -194,21 +196,21 @@ impl Process {
         &self.log
     }
 
-    /// How it ended, if it has.
+    /// Its exit status, if it has exited.
     ///
     /// # Errors
-    /// When the operating system cannot tell.
+    /// When the operating system does not say.
     pub fn ended(&mut self) -> Result<Option<ExitStatus>, ProcessError> {
         self.child
             .try_wait()
             .map_err(|source| self.os("wait", source))
     }
 
-    /// Probes until `probe` answers `Ok`; gives up when the process ends or the time is over.
+    /// Calls `probe` until it returns `Ok`; gives up when the process exits or at the deadline.
     ///
     /// # Errors
     /// [`ProcessError::Ended`] or [`ProcessError::NotInTime`], both with the end of the log.
-    pub async fn await_that<T>(
+    pub async fn wait_until<T>(
         &mut self,
         within: Duration,
         awaited: &str,
@@ -253,20 +255,20 @@ impl Process {
         within: Duration,
     ) -> Result<String, ProcessError> {
         let awaited = format!("a line with {needle:?}");
-        self.await_that(within, &awaited, async |log| {
+        self.wait_until(within, &awaited, async |log| {
             log.line_with(needle).ok_or_else(|| "no such line".into())
         })
         .await
     }
 
-    /// Waits until `GET url` is answered with a 2xx.
+    /// Waits until `GET url` responds with a 2xx.
     ///
     /// # Errors
     /// As [`Self::await_that`].
     pub async fn wait_for_http(&mut self, url: &str, within: Duration) -> Result<(), ProcessError> {
         let client = HttpClient::new();
         let awaited = format!("GET {url} to succeed");
-        self.await_that(within, &awaited, async |_| {
+        self.wait_until(within, &awaited, async |_| {
             match client.send(HttpRequest::get(url)).await {
                 Ok(reply) if reply.is_success() => Ok(()),
                 Ok(reply) => Err(format!("{} {}", reply.status, reply.text())),
@@ -276,7 +278,7 @@ impl Process {
         .await
     }
 
-    /// `kill -9`, and waits until it is gone.
+    /// `kill -9`, and waits until the process is gone.
     ///
     /// # Errors
     /// When the operating system refuses.
@@ -287,17 +289,17 @@ impl Process {
             .map_err(|source| self.os("kill", source))
     }
 
-    /// Asks it to end (SIGTERM) and waits.
+    /// Sends SIGTERM and waits for the exit.
     ///
     /// # Errors
-    /// [`ProcessError::NotInTime`] when it does not end; it still lives then.
+    /// [`ProcessError::NotInTime`] when it does not exit; it still runs then.
     pub async fn terminate(&mut self, within: Duration) -> Result<ExitStatus, ProcessError> {
         if let Some(status) = self.ended()? {
             return Ok(status);
         }
         self.signal(Signal::TERM)?;
         match self
-            .await_that(within, "to end on SIGTERM", async |_| {
+            .wait_until(within, "its exit on SIGTERM", async |_| {
                 Err::<(), _>("it still runs".to_owned())
             })
             .await
@@ -308,7 +310,7 @@ impl Process {
         }
     }
 
-    /// Stops it where it is (SIGSTOP): a peer that no longer reads.
+    /// Suspends it (SIGSTOP), as a peer that no longer reads.
     ///
     /// # Errors
     /// When the operating system refuses.
@@ -316,7 +318,7 @@ impl Process {
         self.signal(Signal::STOP)
     }
 
-    /// Lets a suspended process go on (SIGCONT).
+    /// Resumes a suspended process (SIGCONT).
     ///
     /// # Errors
     /// When the operating system refuses.
@@ -325,7 +327,7 @@ impl Process {
     }
 
     fn signal(&self, signal: Signal) -> Result<(), ProcessError> {
-        // An id that is still ours to reap cannot have been given to another process.
+        // A process id that is not reaped yet cannot belong to another process.
         kill_process(Pid::from_child(&self.child), signal)
             .map_err(|errno| self.os("signal", errno.into()))
     }
@@ -341,7 +343,7 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // A failure means that it is gone already, which is what is wanted.
+        // A failure means that the process is gone already.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

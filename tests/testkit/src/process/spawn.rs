@@ -1,7 +1,7 @@
-//! Starting a child so that it dies with the test process.
+//! Starting a child process that the kernel kills when the test process dies.
 //!
-//! Invariant: `PR_SET_PDEATHSIG` fires when the *thread* that forked ends, so every child is forked by one
-//! thread that lives as long as this process; a fixture shared by several tests survives the test that made it.
+//! Invariant: `PR_SET_PDEATHSIG` fires when the *thread* that forked ends. So one thread, which lives as long as this process,
+//! forks every child; a fixture shared by several tests survives the test that made it.
 
 use std::io;
 use std::os::unix::fs::PermissionsExt;
@@ -12,9 +12,9 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 
 use super::ProcessError;
 
-type Order = (Command, SyncSender<io::Result<Child>>);
+type SpawnRequest = (Command, SyncSender<io::Result<Child>>);
 
-/// Resolves a program as a shell would: a path with a slash is taken as it is, a name is looked up on `PATH`.
+/// Resolves a program as a shell does: a path with a slash is taken as it is, a name is looked up on `PATH`.
 ///
 /// # Errors
 /// [`ProcessError::NotFound`].
@@ -40,10 +40,10 @@ fn is_executable(path: &Path) -> bool {
         .is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0)
 }
 
-/// The command for `program`, killed by the kernel when we die. util-linux' `setpriv` sets the signal and then
-/// becomes the program (same PID): setting it ourselves between fork and exec would take unsafe code. Without
-/// `setpriv` the child is still killed on drop.
-pub(super) fn dying_with_us(program: &Path) -> Command {
+/// The command for `program`, which the kernel kills when this process dies. `setpriv` of util-linux sets the signal and then
+/// becomes the program (same PID); setting it here between fork and exec would need unsafe code. Without `setpriv` the child is
+/// still killed on drop.
+pub(super) fn killed_with_parent(program: &Path) -> Command {
     static SETPRIV: OnceLock<Option<PathBuf>> = OnceLock::new();
     let setpriv = SETPRIV.get_or_init(|| {
         let setpriv = find_program(Path::new("setpriv")).ok()?;
@@ -65,27 +65,27 @@ pub(super) fn dying_with_us(program: &Path) -> Command {
 
 /// Forks on the thread that never ends.
 pub(super) fn spawn(command: Command) -> io::Result<Child> {
-    static FORKER: OnceLock<Mutex<Sender<Order>>> = OnceLock::new();
-    let orders = FORKER.get_or_init(|| {
-        let (orders, inbox) = channel();
-        // A thread that cannot be started closes the channel, which the send below reports.
+    static FORKER: OnceLock<Mutex<Sender<SpawnRequest>>> = OnceLock::new();
+    let requests = FORKER.get_or_init(|| {
+        let (requests, inbox) = channel();
+        // If the thread cannot start, the channel closes, and the send below reports it.
         let _ = std::thread::Builder::new()
             .name("forker".into())
-            .spawn(move || fork_for_ever(&inbox));
-        Mutex::new(orders)
+            .spawn(move || spawn_loop(&inbox));
+        Mutex::new(requests)
     });
     let (answer, outcome) = sync_channel(1);
-    orders
+    requests
         .lock()
         .unwrap_or_else(PoisonError::into_inner)
         .send((command, answer))
-        .map_err(|_| io::Error::other("the thread that starts processes is gone"))?;
+        .map_err(|_| io::Error::other("the thread that starts processes has ended"))?;
     outcome.recv().map_err(io::Error::other)?
 }
 
-fn fork_for_ever(inbox: &Receiver<Order>) {
+fn spawn_loop(inbox: &Receiver<SpawnRequest>) {
     for (mut command, answer) in inbox {
-        // The one who ordered waits for the answer, so sending cannot fail while it lives.
+        // The sender of the request waits for the result, so sending fails only if it has died.
         let _ = answer.send(command.spawn());
     }
 }

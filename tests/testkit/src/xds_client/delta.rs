@@ -1,4 +1,4 @@
-//! A proxy that speaks delta xDS.
+//! A client of delta xDS.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -11,50 +11,41 @@ use envoy_types::pb::google::rpc::Status;
 use prost::{DecodeError, Message};
 use tonic::transport::Channel;
 
-use super::exchange::Exchange;
+use super::stream::ProxyStream;
 use super::{Service, XdsError};
 
-/// `google.rpc.Code.INVALID_ARGUMENT`. The server judges by `error_detail` being there, not by its code.
+/// `google.rpc.Code.INVALID_ARGUMENT`. The server checks for the presence of `error_detail`, not for its code.
 const INVALID_ARGUMENT: i32 = 3;
 
 const WILDCARD: &str = "*";
 
-/// A delta stream and the books of the proxy behind it. The books outlive the stream, as a proxy's do.
+/// A delta stream and the state of the proxy behind it. The state outlives the stream, as in a real proxy.
 #[derive(Debug)]
 pub struct DeltaProxy {
-    channel: Channel,
-    path: String,
-    node: Node,
-    exchange: Exchange<DeltaDiscoveryRequest, DeltaDiscoveryResponse>,
-    node_sent: bool,
+    stream: ProxyStream<DeltaDiscoveryRequest, DeltaDiscoveryResponse>,
     subscribed: BTreeMap<String, BTreeSet<String>>,
     accepted: BTreeMap<String, BTreeMap<String, Resource>>,
 }
 
 impl DeltaProxy {
-    /// Opens a stream. Whether the server takes it shows with the first [`Self::next`].
+    /// Opens a stream. The first [`Self::next`] shows whether the server accepts it.
     ///
     /// # Errors
     /// [`XdsError::NoService`].
     pub fn open(channel: Channel, node: Node, service: Service<'_>) -> Result<Self, XdsError> {
-        let path = service.path(true)?;
         Ok(Self {
-            exchange: Exchange::open(channel.clone(), &path)?,
-            channel,
-            path,
-            node,
-            node_sent: false,
+            stream: ProxyStream::open(channel, node, service.path(true)?)?,
             subscribed: BTreeMap::new(),
             accepted: BTreeMap::new(),
         })
     }
 
-    /// Subscribes to names; none, or `*`, is the wildcard.
+    /// Subscribes to names; no name, or `*`, is the wildcard.
     pub fn subscribe(&mut self, type_url: &str, names: &[&str]) {
-        let wanted = self.subscribed.entry(type_url.to_owned()).or_default();
-        wanted.extend(names.iter().map(|name| (*name).to_owned()));
+        let names_of_type = self.subscribed.entry(type_url.to_owned()).or_default();
+        names_of_type.extend(names.iter().map(|name| (*name).to_owned()));
         if names.is_empty() {
-            wanted.insert(WILDCARD.to_owned());
+            names_of_type.insert(WILDCARD.to_owned());
         }
         self.send(DeltaDiscoveryRequest {
             type_url: type_url.to_owned(),
@@ -63,11 +54,11 @@ impl DeltaProxy {
         });
     }
 
-    /// Unsubscribes from names and forgets them, as a proxy does without waiting for an answer.
+    /// Unsubscribes from names and forgets their resources at once, as a proxy does.
     pub fn unsubscribe(&mut self, type_url: &str, names: &[&str]) {
         for name in names {
-            if let Some(wanted) = self.subscribed.get_mut(type_url) {
-                wanted.remove(*name);
+            if let Some(names_of_type) = self.subscribed.get_mut(type_url) {
+                names_of_type.remove(*name);
             }
             if let Some(accepted) = self.accepted.get_mut(type_url) {
                 accepted.remove(*name);
@@ -80,15 +71,15 @@ impl DeltaProxy {
         });
     }
 
-    /// The next response, of whatever type.
+    /// The next response of any type.
     ///
     /// # Errors
-    /// [`XdsError::Silence`], or how the stream ended.
+    /// [`XdsError::NoResponse`], or the end of the stream.
     pub async fn next(&mut self, within: Duration) -> Result<DeltaDiscoveryResponse, XdsError> {
-        self.exchange.next(within).await
+        self.stream.next(within).await
     }
 
-    /// The next response, accepted.
+    /// Receives and acknowledges the next response.
     ///
     /// # Errors
     /// As [`Self::next`].
@@ -101,22 +92,22 @@ impl DeltaProxy {
         Ok(response)
     }
 
-    /// Succeeds if the server sends nothing for a while.
+    /// Succeeds if the server sends nothing for `during`.
     ///
     /// # Errors
-    /// [`XdsError::NotSilent`] with what came, or how the stream ended.
-    pub async fn silent(&mut self, during: Duration) -> Result<(), XdsError> {
-        self.exchange.silent(during).await
+    /// [`XdsError::UnexpectedResponse`] with the response, or the end of the stream.
+    pub async fn expect_silence(&mut self, during: Duration) -> Result<(), XdsError> {
+        self.stream.expect_silence(during).await
     }
 
-    /// Accepts a response: books it and says so.
+    /// Stores the resources of a response and acknowledges it.
     pub fn ack(&mut self, response: &DeltaDiscoveryResponse) {
-        let books = self.accepted.entry(response.type_url.clone()).or_default();
+        let resources = self.accepted.entry(response.type_url.clone()).or_default();
         for name in &response.removed_resources {
-            books.remove(name);
+            resources.remove(name);
         }
         for resource in &response.resources {
-            books.insert(resource.name.clone(), resource.clone());
+            resources.insert(resource.name.clone(), resource.clone());
         }
         self.send(DeltaDiscoveryRequest {
             type_url: response.type_url.clone(),
@@ -125,7 +116,7 @@ impl DeltaProxy {
         });
     }
 
-    /// Refuses a response with a reason (and the code INVALID_ARGUMENT). Nothing of it is booked.
+    /// Rejects a response with a reason (and the code INVALID_ARGUMENT). Its resources are not stored.
     pub fn nack(&mut self, response: &DeltaDiscoveryResponse, reason: &str) {
         self.send(DeltaDiscoveryRequest {
             type_url: response.type_url.clone(),
@@ -135,23 +126,18 @@ impl DeltaProxy {
         });
     }
 
-    /// Sends any request, the wrong ones included. The node is added to the first of a stream.
-    pub fn send(&mut self, mut request: DeltaDiscoveryRequest) {
-        if !self.node_sent {
-            request.node = Some(self.node.clone());
-            self.node_sent = true;
-        }
-        self.exchange.send(request);
+    /// Sends any request, also an invalid one. The first request of a stream gets the node.
+    pub fn send(&mut self, request: DeltaDiscoveryRequest) {
+        self.stream.send(request);
     }
 
-    /// Drops the stream and opens another, on which every subscription is renewed with the versions held
+    /// Drops the stream and opens another, on which every subscription is renewed with the versions of the stored resources
     /// (`initial_resource_versions`), as Envoy does.
     ///
     /// # Errors
     /// [`XdsError::NoService`].
     pub fn reconnect(&mut self) -> Result<(), XdsError> {
-        self.exchange = Exchange::open(self.channel.clone(), &self.path)?;
-        self.node_sent = false;
+        self.stream.reopen()?;
         let renewals: Vec<DeltaDiscoveryRequest> = self
             .subscribed
             .iter()
@@ -169,7 +155,7 @@ impl DeltaProxy {
         Ok(())
     }
 
-    /// What was accepted of a type: name to version.
+    /// The acknowledged resources of a type: name to version.
     #[must_use]
     pub fn versions(&self, type_url: &str) -> BTreeMap<String, String> {
         self.accepted
@@ -180,10 +166,10 @@ impl DeltaProxy {
             .collect()
     }
 
-    /// An accepted resource, decoded; `None` when there is none of this name.
+    /// An acknowledged resource, decoded; `None` when there is none of this name.
     ///
     /// # Errors
-    /// When the bytes are not of this message.
+    /// When the bytes do not decode as this message.
     pub fn resource<M: Message + Default>(
         &self,
         type_url: &str,
@@ -197,7 +183,7 @@ impl DeltaProxy {
     }
 }
 
-/// The wildcard alone is renewed in its legacy form, no names at all, as Envoy does.
+/// A lone wildcard is renewed in its legacy form, without names, as Envoy does.
 fn as_subscribed(names: &BTreeSet<String>) -> Vec<String> {
     if names.len() == 1 && names.contains(WILDCARD) {
         return Vec::new();

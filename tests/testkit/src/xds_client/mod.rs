@@ -1,15 +1,14 @@
-//! A scripted proxy: the client side of xDS, delta and state of the world, one step at a time.
+//! An xDS client that plays a proxy: delta and state of the world, one step at a time.
 //!
-//! Invariant: nothing happens that the script did not say. No response is acknowledged by itself, no resource
-//! is subscribed to by following another; the client only keeps the books (what was accepted at which version) that
-//! a proxy needs to reconnect. It stands where Envoy stands, so that a test can be a proxy that refuses, stalls, lies
-//! about nonces, or goes away. [`Taker`] is the script of a proxy that takes everything unless told otherwise.
+//! Invariant: the client does only what the test says. It acknowledges nothing by itself and derives no subscription from another;
+//! it only stores the acknowledged versions that a proxy needs to reconnect. It takes the place of Envoy, so that a test can be
+//! a proxy that rejects, stalls, sends wrong nonces, or disconnects. [`AutoAckProxy`] accepts everything by default.
 
+mod auto_ack;
 mod delta;
-mod exchange;
-mod reports;
+mod load_reports;
 mod sotw;
-mod taker;
+mod stream;
 
 use std::time::Duration;
 
@@ -17,10 +16,10 @@ use envoy_types::pb::envoy::config::core::v3::Node;
 use envoy_types::pb::google::protobuf::{Struct, Value, value::Kind};
 use tonic::transport::{Channel, Endpoint};
 
+pub use self::auto_ack::{AcceptedResources, AutoAckProxy, subscribe_to_all};
 pub use self::delta::DeltaProxy;
-pub use self::reports::LoadReports;
+pub use self::load_reports::LoadReports;
 pub use self::sotw::SotwProxy;
-pub use self::taker::{Taken, Taker, subscribe_to_all};
 
 /// The type URLs of the resources Headgate serves.
 pub mod type_url {
@@ -39,30 +38,30 @@ pub mod type_url {
     pub const SECRET: &str = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret";
 }
 
-/// What went wrong for the scripted proxy.
+/// An error of the xDS client.
 #[derive(Debug, thiserror::Error)]
 pub enum XdsError {
-    /// Not an address of a server.
+    /// The address of the server is invalid.
     #[error("not an xDS server: {0}")]
     Address(#[from] tonic::transport::Error),
     /// The server refused or broke the stream.
     #[error("the server ended the stream: {0}")]
     Refused(#[from] tonic::Status),
-    /// The server closed the stream properly.
+    /// The server closed the stream regularly.
     #[error("the server closed the stream")]
     Closed,
-    /// Nothing came.
+    /// No response came in time.
     #[error("no response within {0:?}")]
-    Silence(Duration),
-    /// Something came where silence was expected.
+    NoResponse(Duration),
+    /// A response came although none was expected.
     #[error("expected silence, got {0}")]
-    NotSilent(String),
-    /// There is no service of its own for this type.
+    UnexpectedResponse(String),
+    /// This type has no service of its own.
     #[error("no per-type service for {0}")]
     NoService(String),
 }
 
-/// Which gRPC service a stream uses.
+/// The gRPC service of a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Service<'a> {
     /// ADS: all types on one stream.
@@ -99,8 +98,7 @@ impl Service<'_> {
     }
 }
 
-/// A connection to an xDS server such as `http://127.0.0.1:18000`, made when it is first used and again after it
-/// broke.
+/// A connection to an xDS server such as `http://127.0.0.1:18000`. It is established on first use and again after it broke.
 ///
 /// # Errors
 /// [`XdsError::Address`] when it is not a URL.

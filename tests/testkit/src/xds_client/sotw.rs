@@ -1,4 +1,4 @@
-//! A proxy that speaks state-of-the-world xDS.
+//! A client of state-of-the-world xDS.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -9,66 +9,57 @@ use prost::{DecodeError, Message};
 use tonic::transport::Channel;
 
 use super::delta::refusal;
-use super::exchange::Exchange;
+use super::stream::ProxyStream;
 use super::{Service, XdsError};
 
-/// What the proxy knows of one type.
+/// The state of one type.
 #[derive(Debug, Default)]
-struct Books {
-    /// All names wanted; empty is the legacy wildcard.
+struct TypeState {
+    /// All subscribed names; empty is the legacy wildcard.
     names: BTreeSet<String>,
-    /// The version accepted last.
+    /// The version acknowledged last.
     version: String,
-    /// The nonce seen last on this stream.
+    /// The last nonce of this stream.
     nonce: String,
-    /// The response accepted last.
+    /// The response acknowledged last.
     accepted: Option<DiscoveryResponse>,
 }
 
-/// A state-of-the-world stream and the books of the proxy behind it, which outlive the stream.
+/// A state-of-the-world stream and the state of the proxy behind it, which outlives the stream.
 #[derive(Debug)]
 pub struct SotwProxy {
-    channel: Channel,
-    path: String,
-    node: Node,
-    exchange: Exchange<DiscoveryRequest, DiscoveryResponse>,
-    node_sent: bool,
-    types: BTreeMap<String, Books>,
+    stream: ProxyStream<DiscoveryRequest, DiscoveryResponse>,
+    types: BTreeMap<String, TypeState>,
 }
 
 impl SotwProxy {
-    /// Opens a stream. Whether the server takes it shows with the first [`Self::next`].
+    /// Opens a stream. The first [`Self::next`] shows whether the server accepts it.
     ///
     /// # Errors
     /// [`XdsError::NoService`].
     pub fn open(channel: Channel, node: Node, service: Service<'_>) -> Result<Self, XdsError> {
-        let path = service.path(false)?;
         Ok(Self {
-            exchange: Exchange::open(channel.clone(), &path)?,
-            channel,
-            path,
-            node,
-            node_sent: false,
+            stream: ProxyStream::open(channel, node, service.path(false)?)?,
             types: BTreeMap::new(),
         })
     }
 
-    /// Asks for exactly these names of a type from now on; none is the legacy wildcard.
+    /// Replaces the subscription of a type by these names; no name is the legacy wildcard.
     pub fn subscribe(&mut self, type_url: &str, names: &[&str]) {
-        let books = self.types.entry(type_url.to_owned()).or_default();
-        books.names = names.iter().map(|name| (*name).to_owned()).collect();
-        self.tell(type_url, None);
+        let state = self.types.entry(type_url.to_owned()).or_default();
+        state.names = names.iter().map(|name| (*name).to_owned()).collect();
+        self.send_state(type_url, None);
     }
 
-    /// The next response, of whatever type.
+    /// The next response of any type.
     ///
     /// # Errors
-    /// [`XdsError::Silence`], or how the stream ended.
+    /// [`XdsError::NoResponse`], or the end of the stream.
     pub async fn next(&mut self, within: Duration) -> Result<DiscoveryResponse, XdsError> {
-        self.exchange.next(within).await
+        self.stream.next(within).await
     }
 
-    /// The next response, accepted.
+    /// Receives and acknowledges the next response.
     ///
     /// # Errors
     /// As [`Self::next`].
@@ -78,87 +69,82 @@ impl SotwProxy {
         Ok(response)
     }
 
-    /// Succeeds if the server sends nothing for a while.
+    /// Succeeds if the server sends nothing for `during`.
     ///
     /// # Errors
-    /// [`XdsError::NotSilent`] with what came, or how the stream ended.
-    pub async fn silent(&mut self, during: Duration) -> Result<(), XdsError> {
-        self.exchange.silent(during).await
+    /// [`XdsError::UnexpectedResponse`] with the response, or the end of the stream.
+    pub async fn expect_silence(&mut self, during: Duration) -> Result<(), XdsError> {
+        self.stream.expect_silence(during).await
     }
 
-    /// Accepts a response: books it and says so.
+    /// Stores a response and acknowledges it.
     pub fn ack(&mut self, response: &DiscoveryResponse) {
-        let books = self.types.entry(response.type_url.clone()).or_default();
-        books.version.clone_from(&response.version_info);
-        books.nonce.clone_from(&response.nonce);
-        books.accepted = Some(response.clone());
-        self.tell(&response.type_url, None);
+        let state = self.types.entry(response.type_url.clone()).or_default();
+        state.version.clone_from(&response.version_info);
+        state.nonce.clone_from(&response.nonce);
+        state.accepted = Some(response.clone());
+        self.send_state(&response.type_url, None);
     }
 
-    /// Refuses a response with a reason: its nonce beside the version held before.
+    /// Rejects a response with a reason: its nonce with the last acknowledged version.
     pub fn nack(&mut self, response: &DiscoveryResponse, reason: &str) {
-        let books = self.types.entry(response.type_url.clone()).or_default();
-        books.nonce.clone_from(&response.nonce);
-        self.tell(&response.type_url, Some(reason));
+        let state = self.types.entry(response.type_url.clone()).or_default();
+        state.nonce.clone_from(&response.nonce);
+        self.send_state(&response.type_url, Some(reason));
     }
 
-    /// Sends any request, the wrong ones included. The node is added to the first of a stream.
-    pub fn send(&mut self, mut request: DiscoveryRequest) {
-        if !self.node_sent {
-            request.node = Some(self.node.clone());
-            self.node_sent = true;
-        }
-        self.exchange.send(request);
+    /// Sends any request, also an invalid one. The first request of a stream gets the node.
+    pub fn send(&mut self, request: DiscoveryRequest) {
+        self.stream.send(request);
     }
 
-    /// Drops the stream and opens another, on which every subscription is renewed with the version held and no
-    /// nonce, as Envoy does.
+    /// Drops the stream and opens another, on which every subscription is renewed with its acknowledged version and no nonce, as
+    /// Envoy does.
     ///
     /// # Errors
     /// [`XdsError::NoService`].
     pub fn reconnect(&mut self) -> Result<(), XdsError> {
-        self.exchange = Exchange::open(self.channel.clone(), &self.path)?;
-        self.node_sent = false;
-        for books in self.types.values_mut() {
-            books.nonce.clear();
+        self.stream.reopen()?;
+        for state in self.types.values_mut() {
+            state.nonce.clear();
         }
         let types: Vec<String> = self.types.keys().cloned().collect();
         for type_url in types {
-            self.tell(&type_url, None);
+            self.send_state(&type_url, None);
         }
         Ok(())
     }
 
-    /// The version of a type accepted last; empty before the first.
+    /// The version of a type acknowledged last; empty before the first.
     #[must_use]
     pub fn version(&self, type_url: &str) -> &str {
         self.types
             .get(type_url)
-            .map_or("", |books| books.version.as_str())
+            .map_or("", |state| state.version.as_str())
     }
 
-    /// The resources of a type accepted last, decoded, in the order they came.
+    /// The resources of a type acknowledged last, decoded, in the order of the response.
     ///
     /// # Errors
-    /// When the bytes are not of this message.
+    /// When the bytes do not decode as this message.
     pub fn resources<M: Message + Default>(&self, type_url: &str) -> Result<Vec<M>, DecodeError> {
-        let books = self.types.get(type_url);
-        books
-            .and_then(|books| books.accepted.as_ref())
+        let state = self.types.get(type_url);
+        state
+            .and_then(|state| state.accepted.as_ref())
             .into_iter()
             .flat_map(|response| &response.resources)
             .map(|any| M::decode(any.value.as_slice()))
             .collect()
     }
 
-    /// Says where the proxy stands with a type.
-    fn tell(&mut self, type_url: &str, refused: Option<&str>) {
-        let books = self.types.entry(type_url.to_owned()).or_default();
+    /// Sends the state of a type.
+    fn send_state(&mut self, type_url: &str, refused: Option<&str>) {
+        let state = self.types.entry(type_url.to_owned()).or_default();
         let request = DiscoveryRequest {
             type_url: type_url.to_owned(),
-            resource_names: books.names.iter().cloned().collect(),
-            version_info: books.version.clone(),
-            response_nonce: books.nonce.clone(),
+            resource_names: state.names.iter().cloned().collect(),
+            version_info: state.version.clone(),
+            response_nonce: state.nonce.clone(),
             error_detail: refused.map(refusal),
             ..Default::default()
         };

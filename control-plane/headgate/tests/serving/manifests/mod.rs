@@ -20,7 +20,7 @@ use std::time::Duration;
 use headgate_kubernetes::policies::crds;
 use headgate_kubernetes::policies::yaml;
 use headgate_testkit::deadline::eventually;
-use headgate_testkit::kube::{Kube, KubeOptions, Kubectl, Kubelet, Nothing, PodAddresses};
+use headgate_testkit::kube::{EmptyRuntime, Kube, KubeOptions, Kubectl, Kubelet, PodAddresses};
 use serde_json::Value;
 use tokio::runtime::Runtime;
 
@@ -119,15 +119,15 @@ fn cluster() -> &'static Cluster {
 
 async fn start() -> Cluster {
     let kube = Kube::start(KubeOptions::default()).await.unwrap();
-    let kubelet = kube.kubelet(Nothing::without(held));
+    let kubelet = kube.kubelet(EmptyRuntime::holding_back(held));
     let kubectl = kube.kubectl();
     let mut definitions = yaml(&crds().unwrap()).unwrap();
     for (group, version, plural, kind) in KINDS {
-        let mut made = headgate_testkit::kube::definition(group, plural, kind);
+        let mut made = headgate_testkit::kube::crd(group, plural, kind);
         made["spec"]["versions"][0]["name"] = version.into();
         definitions.push_str(&format!("---\n{made}\n"));
     }
-    kubectl.defined(&definitions).await.unwrap();
+    kubectl.apply_crds(&definitions).await.unwrap();
     let files = Files::new();
     let options = serve()
         .args([
@@ -208,7 +208,7 @@ impl Place {
     /// `kubectl apply` of manifests.
     pub(crate) async fn apply(&self, manifests: &str) {
         let words = ["-n", self.name, "apply", "-f", "-"];
-        self.kubectl.fed(words, manifests).await.unwrap();
+        self.kubectl.run_with_input(words, manifests).await.unwrap();
     }
 
     /// Applies an owner, then what it owns with its uid in place of the word OWNER, as its operator would.
@@ -223,7 +223,7 @@ impl Place {
             "-f",
             "-",
         ];
-        let uid = self.kubectl.fed(words, owner).await.unwrap();
+        let uid = self.kubectl.run_with_input(words, owner).await.unwrap();
         self.apply(&manifests.replace("OWNER", &uid)).await;
     }
 

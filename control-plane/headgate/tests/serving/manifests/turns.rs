@@ -55,7 +55,11 @@ fn a_stable_version_that_is_recreated_is_the_base_again_and_nobody_is_promoted()
         }
         made.as_object_mut().unwrap().remove("status");
         let words = ["-n", place.name, "replace", "--force", "-f", "-"];
-        place.kubectl.fed(words, &made.to_string()).await.unwrap();
+        place
+            .kubectl
+            .run_with_input(words, &made.to_string())
+            .await
+            .unwrap();
         place.run("rollout status deploy/m-v1 --timeout=60s").await;
         let whole = |seen: &super::PolicyCache| {
             seen.percents("m") == [100, 0] && seen.says("deployment/m-v2", "VersionHeld").is_some()

@@ -1,0 +1,77 @@
+//! The built artifacts of the product: its binary, its wasm module, its shipped configuration.
+//!
+//! Invariant: the error for a missing artifact names the command that builds it.
+
+use std::path::{Path, PathBuf};
+
+use super::TestbedError;
+
+/// The file that identifies a checkout.
+const MARKER: &str = "envoy-config/bootstrap.yaml";
+
+/// The checkout: the nearest directory above the running package, the working directory or the program itself that contains
+/// `envoy-config/bootstrap.yaml`. Determined at run time, because checkouts may share a target directory.
+///
+/// # Errors
+/// [`TestbedError::Missing`].
+pub fn checkout() -> Result<PathBuf, TestbedError> {
+    let package = std::env::var_os("CARGO_MANIFEST_DIR").map(PathBuf::from);
+    let working = std::env::current_dir().ok();
+    [package, working, std::env::current_exe().ok()]
+        .iter()
+        .flatten()
+        .flat_map(|start| start.ancestors())
+        .find(|dir| dir.join(MARKER).is_file())
+        .map(Path::to_path_buf)
+        .ok_or_else(|| TestbedError::Missing {
+            what: format!("a checkout (a directory with {MARKER})"),
+            fix: "run this inside the repository".into(),
+        })
+}
+
+/// The `headgate` binary: the value of `HEADGATE_BIN`, else the one beside this program in cargo's target directory.
+///
+/// # Errors
+/// [`TestbedError::Missing`].
+pub fn headgate_binary() -> Result<PathBuf, TestbedError> {
+    let fix =
+        "run `cargo build -p headgate` with the same profile, or name the binary in HEADGATE_BIN";
+    if let Some(named) = std::env::var_os("HEADGATE_BIN").map(PathBuf::from) {
+        return existing(named, fix);
+    }
+    let this = std::env::current_exe().unwrap_or_default();
+    // Tests are in `deps`, one level below the programs.
+    let beside = this.ancestors().skip(1).take(2);
+    let found = beside
+        .map(|dir| dir.join("headgate"))
+        .find(|file| file.is_file());
+    found.ok_or_else(|| TestbedError::Missing {
+        what: format!("the binary `headgate` beside {}", this.display()),
+        fix: fix.into(),
+    })
+}
+
+/// The wasm module: in the directory named by `HEADGATE_WASM`, else in the checkout's `dist`.
+///
+/// # Errors
+/// [`TestbedError::Missing`].
+pub fn wasm_module() -> Result<PathBuf, TestbedError> {
+    let dir = match std::env::var_os("HEADGATE_WASM") {
+        Some(dir) => PathBuf::from(dir),
+        None => checkout()?.join("dist"),
+    };
+    existing(
+        dir.join("headgate.wasm"),
+        "run `make wasm`, or name its directory in HEADGATE_WASM",
+    )
+}
+
+fn existing(file: PathBuf, fix: &str) -> Result<PathBuf, TestbedError> {
+    if file.is_file() {
+        return Ok(file);
+    }
+    Err(TestbedError::Missing {
+        what: file.display().to_string(),
+        fix: fix.into(),
+    })
+}
