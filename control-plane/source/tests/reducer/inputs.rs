@@ -20,14 +20,14 @@ fn objects_of_other_kinds_and_kustomizations_are_passed_over_and_no_problem() {
     let world = reducer.observe(&Observed::default()).unwrap();
     assert_eq!(problems(&world), [""; 0]);
     assert_eq!(world.objects.carriers.len(), 1);
-    assert_eq!(reducer.passed("m.yaml"), Some("ConfigMap c, Job"));
-    let passed = reducer.passed("models/kustomization.yaml");
+    assert_eq!(reducer.unrelated("m.yaml"), Some("ConfigMap c, Job"));
+    let passed = reducer.unrelated("models/kustomization.yaml");
     assert_eq!(passed, Some("Kustomization"));
     let many: String = (0..9)
         .map(|n| format!("{{apiVersion: v1, kind: Secret, metadata: {{name: s{n}}}}}\n---\n"))
         .collect();
     reducer.apply("m.yaml", many.as_bytes(), 2);
-    let passed = reducer.passed("m.yaml").unwrap();
+    let passed = reducer.unrelated("m.yaml").unwrap();
     assert_eq!(
         passed,
         "Secret s0, Secret s1, Secret s2, Secret s3, Secret s4 and 4 more"

@@ -337,14 +337,14 @@ fn the_revision_stands_still_while_the_world_must() {
     let mut moved = |reducer: &Reducer| std::mem::replace(&mut last, reducer.revision()) != last;
     reducer.apply("m.yaml", LLAMA.as_bytes(), 1);
     assert!(moved(&reducer));
-    reducer.found("models");
+    reducer.directory_readable("models");
     reducer.remove("never-there.yaml");
     assert!(!moved(&reducer));
-    reducer.lost("models", "gone", 2);
+    reducer.directory_unreadable("models", "gone", 2);
     assert!(moved(&reducer));
-    reducer.lost("models", "gone", 3);
+    reducer.directory_unreadable("models", "gone", 3);
     assert!(!moved(&reducer));
-    reducer.found("models");
+    reducer.directory_readable("models");
     assert!(moved(&reducer));
     reducer.unreadable("m.yaml", "permission denied", 4);
     assert!(moved(&reducer));

@@ -189,11 +189,11 @@ fn services_of_single_pods_of_a_set_want_those_pods() {
         &mut seen,
         &model(service("all", json!({"app": "set"})), "v"),
     );
-    seen.settle();
+    seen.reconcile();
     assert_eq!(wanted(&seen, ["all", "front-0"]), [3, 1]);
     delete(&mut seen, &all[2]);
     delete(&mut seen, &all[3]);
-    seen.settle();
+    seen.reconcile();
     assert_eq!(wanted(&seen, ["all", "front-0", "front-1"]), [3, 1, 0]);
 }
 
@@ -232,7 +232,7 @@ fn of_a_group_the_leaders_are_wanted_and_workers_where_they_serve_too() {
         &mut seen,
         &model(service("all", json!({"app": "lws"})), "v2"),
     );
-    seen.settle();
+    seen.reconcile();
     assert_eq!(wanted(&seen, ["leaders", "all"]), [2, 8]);
 }
 

@@ -12,7 +12,7 @@ fn allowing(objects: &[Value], allowed: &[&str]) -> Store {
     for id in watches() {
         relist(&mut store, &id, objects);
     }
-    store.settle();
+    store.reconcile();
     store
 }
 

@@ -329,13 +329,13 @@ fn above_what_knative_makes_for_kserve_the_inference_service_stands() {
         &mut seen,
         &labelled(all[0].clone(), &json!({"canary-weight": "20"})),
     );
-    seen.settle();
+    seen.reconcile();
     assert_eq!(carrier(&seen, it).desired, 3);
     assert_eq!(seen.findings(), []);
     let emptied = replicas(all[2].clone(), 0);
     apply(&mut seen, &emptied);
     all[4..6].iter().for_each(|pod| delete(&mut seen, pod));
-    seen.settle();
+    seen.reconcile();
     assert_eq!(carrier(&seen, it).desired, 1);
     assert_eq!(addresses(&seen, it), ["10.0.0.3:8012"]);
 }
@@ -358,24 +358,24 @@ fn an_owner_that_only_a_label_names_is_waited_for_until_its_kind_is_listed() {
     for id in &others {
         relist(&mut seen, id, &all);
     }
-    seen.settle();
+    seen.reconcile();
     assert_eq!(carriers(&seen), Vec::<String>::new());
     relist(&mut seen, &of_owner, &all[..1]);
-    seen.settle();
+    seen.reconcile();
     assert_eq!(carriers(&seen), ["inferenceservice/llama 1:8012"]);
     // Where there is none of the name, what it made carries for itself.
     delete(&mut seen, &all[0]);
-    seen.settle();
+    seen.reconcile();
     let alone = ["deployment/llama-predictor-00001-deployment 1:8012"];
     assert_eq!(carriers(&seen), alone);
     let mut seen = Store::new(kinds(), Default::default(), watches());
     for id in others.iter().chain([&of_owner]) {
         relist(&mut seen, id, all[1..].iter());
-        seen.settle();
+        seen.reconcile();
     }
     assert_eq!(carriers(&seen), alone);
     apply(&mut seen, &all[0]);
-    seen.settle();
+    seen.reconcile();
     assert_eq!(carriers(&seen), ["inferenceservice/llama 1:8012"]);
 }
 
