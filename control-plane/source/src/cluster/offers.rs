@@ -64,21 +64,21 @@ impl Store {
         let labelled = self.selectors.matching(namespace, labels);
         let (services, pools) = self.groups.selecting(namespace, labels);
         let annotations = [&pod.meta.annotations, &classifier.carrier.meta.annotations];
-        let mut explicit = annotations
+        let mut named = annotations
             .iter()
             .filter_map(|a| a.get(names::ANNOTATION_SERVICE));
-        if let Some(explicit) = explicit.next() {
+        if let Some(named) = named.next() {
             let all = labelled.iter().chain(&services);
-            if let Some(name) = all.into_iter().find(|name| name.name == explicit.trim()) {
+            if let Some(name) = all.into_iter().find(|name| name.name == named.trim()) {
                 return Some(vec![
                     of(WatchedKind::Services, name, true).into_iter().collect(),
                 ]);
             }
-            let selects = |(_, pod): &(&Key, &Object)| self.selects(namespace, explicit, pod);
+            let selects = |(_, pod): &(&Key, &Object)| self.selects(namespace, named, pod);
             if classifier.pods.iter().any(selects) {
                 return None;
             }
-            findings.bad_service(explicit);
+            findings.bad_service(named);
         }
         let same = self.of_one_variant(classifier.carrier, &labelled);
         let same = same
