@@ -58,14 +58,14 @@ fn probed(container: &Value) -> impl Iterator<Item = (Probe, u16)> {
         ("/livenessProbe/httpGet/port", Probe::Liveness),
     ];
     probes.into_iter().filter_map(|(pointer, probe)| {
-        let port = container.pointer(pointer)?;
-        let named = |port: &&Value| text(port, "/name") == port.as_str();
-        let number = match port {
+        let target = container.pointer(pointer)?;
+        let named = |port: &&Value| text(port, "/name") == target.as_str();
+        let number = match target {
             Value::String(_) => {
                 let port = list(container, "/ports").iter().find(named)?;
                 number(port.get("containerPort")?)?
             }
-            _ => number(port)?,
+            _ => number(target)?,
         };
         Some((probe, number))
     })

@@ -34,7 +34,9 @@ pub fn yaml(crds: &[CustomResourceDefinition]) -> Result<String, String> {
         // Nulls of the Kubernetes types carry no information.
         prune(&mut value);
         text.push_str("---\n");
-        text.push_str(&serde_saphyr::to_string(&value).map_err(|e| e.to_string())?);
+        let options = serde_saphyr::ser_options! { compact_list_indent: false };
+        let definition = serde_saphyr::to_string_with_options(&value, options);
+        text.push_str(&definition.map_err(|e| e.to_string())?);
     }
     Ok(text)
 }

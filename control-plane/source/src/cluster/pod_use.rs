@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use headgate_kubernetes::WatchedKind;
 use headgate_kubernetes::kinds::Kind;
-use headgate_model::ports::Chosen;
+use headgate_model::ports::ChosenPort;
 
 use super::identity::Key;
 use super::objects::Object;

@@ -1,4 +1,4 @@
-//! Which object's labels are heard on one API server, and what is said of the others.
+//! Labels on one API server: the object whose labels have an effect, and findings on the others.
 
 use headgate_model::Observed;
 use headgate_model::reason;

@@ -1,4 +1,4 @@
-//! An API server, the source that watches it, and waiting for what it publishes.
+//! Test fixture: an API server, the source that watches it, and waits for its observations.
 
 use std::path::Path;
 use std::sync::Arc;

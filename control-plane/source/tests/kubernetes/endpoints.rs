@@ -1,5 +1,5 @@
-//! Who is an endpoint, in the shapes that charts and operators leave behind, on one API server: definitions with the operators'
-//! group and kind, Deployments and StatefulSets of the real controllers.
+//! Endpoints of the objects that charts and operators create, on one API server: definitions with the operators' groups and kinds,
+//! Deployments and StatefulSets of the real controllers.
 
 use headgate_model::Observed;
 use headgate_model::{PortSource, Protocol, reason};

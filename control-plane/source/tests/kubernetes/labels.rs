@@ -1,4 +1,4 @@
-//! What a user does with `kubectl`, seen by the source.
+//! User actions with `kubectl`, as the source observes them.
 
 use headgate_model::Change;
 use headgate_model::reason;

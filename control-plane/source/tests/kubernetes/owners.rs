@@ -1,4 +1,4 @@
-//! Owners of other kinds than Deployments, with pods: StatefulSets of the real controller, and a kind of one's own.
+//! Owners of other kinds than Deployment, with pods: StatefulSets of the real controller, and a custom kind.
 
 use headgate_kubernetes::kinds::Kind;
 use headgate_model::reason;

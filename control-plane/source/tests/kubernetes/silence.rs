@@ -1,4 +1,4 @@
-//! An API server, or a network before it, that keeps connections and says nothing.
+//! An API server, or a network in between, that keeps connections open and does not answer.
 
 use std::time::{Duration, Instant};
 

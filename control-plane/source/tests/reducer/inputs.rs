@@ -210,7 +210,7 @@ fn what_no_port_serves_or_which_one_is_taken_is_said_of_the_template() {
             both(http, other),
             none(),
             none(),
-            "they declare 8000 and 8001, and nothing says which one serves",
+            "they declare 8000 and 8001, and it is not known which one serves",
         ),
         (format!("{http}, {other}, {own}"), none(), none(), ""),
         // By its name, as NIM and Ray Serve have it.
@@ -226,13 +226,13 @@ fn what_no_port_serves_or_which_one_is_taken_is_said_of_the_template() {
             unnamed.to_owned(),
             none(),
             none(),
-            "the only one declared, `container-port` (8000), is taken",
+            "`container-port` (8000) is the only declared port",
         ),
         (
             "{containerPort: 8000}".to_owned(),
             none(),
             none(),
-            "the only one declared, 8000 (without a name), is taken",
+            "8000 (without a name) is the only declared port",
         ),
         (
             metrics.to_owned(),
@@ -244,13 +244,13 @@ fn what_no_port_serves_or_which_one_is_taken_is_said_of_the_template() {
             both(unnamed, metrics),
             none(),
             none(),
-            "the only one declared, `container-port` (8000), is taken",
+            "`container-port` (8000) is the only declared port",
         ),
         (
             both(unnamed, other).replace("http-v2", "rpc-port"),
             none(),
             none(),
-            "they declare 8000 and 8001, and nothing says which one serves",
+            "they declare 8000 and 8001, and it is not known which one serves",
         ),
         (udp.to_owned(), none(), none(), "`http` (8000) is not TCP"),
         (none(), none(), none(), "no port is declared"),
@@ -260,7 +260,7 @@ fn what_no_port_serves_or_which_one_is_taken_is_said_of_the_template() {
             both(api, metrics),
             annotated("8001"),
             none(),
-            "`headgate.dev/port: \"8001\"` means no TCP port",
+            "`headgate.dev/port: \"8001\"` matches no TCP port",
         ),
         (
             both(api, metrics),
@@ -274,19 +274,19 @@ fn what_no_port_serves_or_which_one_is_taken_is_said_of_the_template() {
             both(unnamed, metrics),
             none(),
             service("{port: 80, targetPort: web}"),
-            "the only one declared",
+            "is the only declared port",
         ),
         (
             both(unnamed, metrics),
             none(),
             service("{name: metrics, port: 8000}"),
-            "the only one declared",
+            "is the only declared port",
         ),
         (
             both(unnamed, metrics),
             none(),
             service("{port: 8000}").replace("app: a", "app: b"),
-            "the only one declared",
+            "is the only declared port",
         ),
         (both(unnamed, metrics), none(), service("{port: 8000}"), ""),
     ] {
@@ -298,8 +298,8 @@ fn what_no_port_serves_or_which_one_is_taken_is_said_of_the_template() {
             assert_eq!(messages.len(), 1, "{ports} {template} {more}: {messages:?}");
             assert!(messages[0].contains(said), "{said} in {messages:?}");
             assert_eq!(found[0].path, "spec.template.spec.containers");
-            let taken = messages[0].contains("is taken");
-            let wanted = if taken {
+            let inferred = messages[0].contains("the port is inferred");
+            let wanted = if inferred {
                 Severity::Info
             } else {
                 Severity::Warning
@@ -371,13 +371,16 @@ fn a_model_label_on_a_kind_that_is_not_watched_is_said_with_what_to_label() {
             object("batch/v1", "Job", "", &pods),
             "spec.template.metadata.labels",
             Severity::Warning,
-            ["each of its pods is a carrier", "or a Service that selects"],
+            [
+                "each of its pods is a separate carrier",
+                "or a Service that selects",
+            ],
         ),
         (
             object("batch/v1", "CronJob", "", &nested),
             "spec.jobTemplate.spec.template.metadata.labels",
             Severity::Warning,
-            ["each of its pods is a carrier", "on a CronJob"],
+            ["each of its pods is a separate carrier", "on a CronJob"],
         ),
         (
             object(

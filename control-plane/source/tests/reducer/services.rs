@@ -1,4 +1,4 @@
-//! The remarks of `validate` on Services that carry, and on templates in other places.
+//! Remarks of `validate` on Services that are carriers, and on pod templates in other places.
 
 use headgate_model::{LabelKeys, Severity};
 use headgate_source::files::remarks;

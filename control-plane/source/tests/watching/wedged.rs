@@ -60,13 +60,13 @@ async fn what_is_no_regular_file_is_a_problem_and_stops_nothing() {
     ] {
         let said = problem_of(&world, name).unwrap();
         assert!(
-            said.contains(what) && said.ends_with("nothing of the file is served"),
+            said.contains(what) && said.ends_with("no object of the file is served"),
             "{said}"
         );
     }
     let said = problem_of(&world, "/was.yaml").unwrap();
     assert!(
-        said.ends_with("the file's last good content stays"),
+        said.ends_with("the last valid content of the file is served"),
         "{said}"
     );
     assert!(is(&world, "was", 10));

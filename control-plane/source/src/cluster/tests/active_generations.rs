@@ -4,7 +4,6 @@ use headgate_model::{Change, reason};
 use serde_json::{Value, json};
 
 use super::world::*;
-use crate::cluster::store::Store;
 
 /// A Ray cluster of a RayService: a head that serves nothing, and a worker that does.
 pub(super) fn ray(service: &Value, name: &str, age: u32, ip: u8) -> Vec<Value> {
@@ -161,8 +160,8 @@ fn a_generation_that_takes_traffic_and_has_no_pod_is_said_with_who_names_it() {
     };
     let message = said(&all, "rollout/ro");
     for part in [
-        "its status says that generation ccc takes traffic",
-        "ro-aaa, ro-bbb take nothing",
+        "its status names generation ccc as the one that takes traffic",
+        "ro-aaa, ro-bbb take no traffic",
         "kubectl get pods -n default -l rollouts-pod-template-hash -L rollouts-pod-template-hash",
         "kubectl get rollout/ro -n default -o yaml",
     ] {
@@ -172,7 +171,7 @@ fn a_generation_that_takes_traffic_and_has_no_pod_is_said_with_who_names_it() {
     all.push(active);
     let message = said(&all, "rollout/ro");
     for part in [
-        "the selector of service/ro-active says that generation ddd takes",
+        "the selector of service/ro-active names generation ddd as the one that takes",
         "kubectl get service/ro-active -n default -o yaml",
     ] {
         assert!(message.contains(part), "{part}: {message}");
@@ -186,7 +185,7 @@ fn a_generation_that_takes_traffic_and_has_no_pod_is_said_with_who_names_it() {
     let of = |owner: &Value| [vec![owner.clone()], ray(owner, "ray-aaa", 1, 1)].concat();
     let message = said(&of(&owner), "rayservice/ray");
     assert!(
-        message.contains("its status says that generation ray-bbb"),
+        message.contains("its status names generation ray-bbb"),
         "{message}"
     );
     owner["status"] = json!({"pendingServiceStatus": {"rayClusterName": "ray-aaa"}});

@@ -1,4 +1,4 @@
-//! Who carries where labels are on several objects, and what is said of those that are not effective.
+//! Carriers where several objects have labels, and findings on labels without an effect.
 
 use headgate_model::{Severity, Subject, reason};
 use serde_json::{Value, json};

@@ -1,4 +1,4 @@
-//! Labels that an operator copied: nobody's word on the object that has them.
+//! Labels that an operator copied to other objects: they have no effect there.
 
 use headgate_model::reason;
 use serde_json::{Value, json};

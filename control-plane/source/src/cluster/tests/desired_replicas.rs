@@ -1,4 +1,4 @@
-//! How many replicas are wanted of Services that lead to parts of one owner.
+//! Desired replicas of Services that select parts of one owner.
 
 use headgate_model::{LabelKeys, OwnerShare, Registry};
 use serde_json::{Value, json};

@@ -1,4 +1,4 @@
-//! Services without pods: endpoints that an annotation names, and what is said where there is none.
+//! Services without pods: endpoints that an annotation lists, and findings where there are none.
 
 use headgate_model::{LabelKeys, Protocol, reason};
 use serde_json::{Value, json};

@@ -1,4 +1,4 @@
-//! Generations of an owner's pods where something else than the owner carries.
+//! Generations of an owner's pods where another object than the owner is the carrier.
 
 use headgate_model::reason;
 use serde_json::{Value, json};
@@ -123,7 +123,7 @@ fn where_nothing_names_the_active_one_the_oldest_serves_as_its_siblings_come_and
     assert_eq!(reasons(&findings), [reason::ROLES_UNCLEAR; 2]);
     let message = &findings[0].message;
     assert!(
-        message.starts_with("the status of rollout/ro says that generation ccc"),
+        message.starts_with("the status of rollout/ro names generation ccc"),
         "{message}"
     );
 }

@@ -1,4 +1,4 @@
-//! What stands for carriers, by table.
+//! Groups of carriers, as tables of objects.
 
 use serde_json::{Value, json};
 

@@ -1,4 +1,4 @@
-//! Labels that somebody wrote and another object is effective for: each is said on the object that has it.
+//! Labels without an effect: each is reported on the object that has it.
 
 use headgate_model::{Subject, reason};
 use serde_json::{Value, json};
@@ -239,7 +239,7 @@ fn ends(objects: &[Value]) -> [Vec<String>; 2] {
     let all = said(&store(objects));
     assert_eq!(all.len(), 1, "{all:#?}");
     let at = all[0].find("kubectl").unwrap();
-    let second = ", or let deployment/a be effective in place of the Service: ";
+    let second = ", or use the labels of deployment/a in place of the Service: ";
     let (first, second) = all[0][at..].split_once(second).expect(&all[0]);
     [first, second].map(|commands| {
         let seen = store(&follow(objects, commands));
@@ -319,9 +319,9 @@ fn a_weight_on_one_of_two_versions_behind_one_service_is_advised_a_service_of_it
     let all = two_versions();
     let seen = store(&all);
     assert_eq!(carriers(&seen), ["service/front 2,1"]);
-    let own = "make one with `model-version: v2` in its selector and the labels model-name=llama model-version=v2 \
+    let own = "create one with `model-version: v2` in its selector and the labels model-name=llama model-version=v2 \
                canary-weight=30, and add `model-version: v1` to the selector of service/front: kubectl edit service/front -n default";
-    let yields = "be effective in place of the Service: ";
+    let yields = "in place of the Service: ";
     says(
         &seen,
         "deployment/a",

@@ -1,4 +1,4 @@
-//! What charts and operators leave behind as shipped: who carries, which port serves, what is wanted and what is advised.
+//! Objects as charts and operators ship them: carriers, ports, desired replicas and advice.
 
 use headgate_model::{PortSource, ports::Probe, reason};
 use serde_json::{Value, json};

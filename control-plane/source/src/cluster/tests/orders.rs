@@ -1,4 +1,4 @@
-//! Any order of events and lists gives the state that a fresh read gives.
+//! Orders of events and lists: each one gives the state of a fresh read.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 

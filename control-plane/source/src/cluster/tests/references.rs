@@ -1,4 +1,4 @@
-//! What the API server calls the objects that something is said about.
+//! References to the objects of findings.
 
 use headgate_model::{Subject, reason};
 use serde_json::{Value, json};

@@ -1,4 +1,4 @@
-//! Owners of unlike pods, in the shapes that their operators leave behind: who serves, and what is wanted.
+//! Owners of pods that differ, as their operators create them: the pods that serve, and the desired replicas.
 
 use headgate_model::{Protocol, reason};
 use serde_json::{Value, json};
@@ -9,7 +9,6 @@ use crate::cluster::objects::{Body, Object};
 use crate::cluster::roles::reads_in_full;
 use crate::cluster::store::Store;
 use headgate_kubernetes::kinds::Kind;
-use headgate_model::Change;
 
 /// A part of an owner: a Deployment, its ReplicaSet, and as many pods as it wants, with these labels and containers.
 pub(super) fn part(

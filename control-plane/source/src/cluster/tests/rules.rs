@@ -416,7 +416,7 @@ fn labels_and_annotations_that_nothing_reads_are_said_once_of_the_object_that_a_
         .collect();
     let parts = [
         (
-            "Deployment default/a: annotation `headgate.dev/endpoint` is not known",
+            "Deployment default/a: annotation `headgate.dev/endpoint` is unknown and has no effect",
             "deployment/a -n default headgate.dev/endpoint-",
         ),
         (
@@ -428,7 +428,7 @@ fn labels_and_annotations_that_nothing_reads_are_said_once_of_the_object_that_a_
             "kubectl label deployment/b -n default model-name=MODEL --overwrite",
         ),
         (
-            "Service default/front: annotation `headgate.dev/poort` is not known",
+            "Service default/front: annotation `headgate.dev/poort` is unknown and has no effect",
             "did you mean `headgate.dev/port`?",
         ),
     ];

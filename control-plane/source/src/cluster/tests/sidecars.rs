@@ -1,4 +1,4 @@
-//! Pods with containers beside the server: proxies that meshes inject, and sidecars with ports of their own.
+//! Pods with other containers beside the server: proxies that meshes inject, and sidecars with their own ports.
 
 use headgate_model::{PortSource, Protocol};
 use serde_json::{Value, json};

@@ -1,4 +1,4 @@
-//! Objects as the API server writes them, and a store that is told of them.
+//! Test fixture: objects as the API server writes them, and a store of them.
 
 use headgate_model::{Carrier, CarrierKey, Finding, LabelKeys};
 use serde_json::{Value, json};
