@@ -115,7 +115,7 @@ impl Discovery {
                     next = FIRST_REFRESH.min(period);
                     self.answer
                         .send_modify(|answer| answer.failed = Some(fault.failure()));
-                    let wait = backoff.next().max(fault.retry_after());
+                    let wait = backoff.next_wait().max(fault.retry_after());
                     if tokio::time::timeout(wait, recovery).await.is_ok() {
                         backoff.reset();
                     }

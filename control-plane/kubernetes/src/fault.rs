@@ -186,7 +186,7 @@ impl Backoff {
     }
 
     /// The next wait, with jitter.
-    pub fn next(&mut self) -> Duration {
+    pub fn next_wait(&mut self) -> Duration {
         let wait = self.0.next().unwrap_or(LAST_RETRY);
         wait + self.jitter(wait)
     }
@@ -205,13 +205,13 @@ mod tests {
     fn waits_double_up_to_a_limit_with_jitter_and_start_again() {
         let mut backoff = Backoff::new();
         for expected in [200, 400, 800, 1600, 3200, 6400, 10_000, 10_000] {
-            let (wait, expected) = (backoff.next(), Duration::from_millis(expected));
+            let (wait, expected) = (backoff.next_wait(), Duration::from_millis(expected));
             assert!(
                 wait >= expected && wait <= expected * 3 / 2,
                 "{wait:?} {expected:?}"
             );
         }
         backoff.reset();
-        assert!(backoff.next() <= FIRST_RETRY * 3 / 2);
+        assert!(backoff.next_wait() <= FIRST_RETRY * 3 / 2);
     }
 }

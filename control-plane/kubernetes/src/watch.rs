@@ -229,7 +229,7 @@ where
                 if progress.ready_without_kind && !progress.listed {
                     return Ok(());
                 }
-                progress.backoff.next()
+                progress.backoff.next_wait()
             }
             // This API server does not support streaming lists.
             (Position::Start, 400 | 422) if progress.streams => {
@@ -245,7 +245,7 @@ where
             // The history is lost, or the kind is gone: list again.
             (_, 404 | 410) => {
                 progress.position = Position::Start;
-                progress.backoff.next()
+                progress.backoff.next_wait()
             }
             _ => {
                 // A paged list may succeed where a streamed list times out.
@@ -254,7 +254,7 @@ where
                     (Position::Start, Fault::Timeout(_))
                 );
                 progress.streams &= !timed_out;
-                progress.backoff.next().max(fault.retry_after())
+                progress.backoff.next_wait().max(fault.retry_after())
             }
         };
         tracing::debug!(error = %fault.message(), ?wait, "watch attempt failed");

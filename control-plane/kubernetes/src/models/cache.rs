@@ -24,7 +24,7 @@ pub struct ModelCache {
     foreign: BTreeSet<ObjectKey>,
     /// Memory of objects that were deleted, or recreated without a status.
     kept: BTreeMap<ModelKey, Arc<Memory>>,
-    /// Why objects cannot be read, by namespace; the empty namespace stands for all.
+    /// The reasons why objects cannot be read, by namespace; the empty namespace means all.
     pub unavailable: BTreeMap<String, String>,
 }
 

@@ -57,7 +57,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_id_that_is_no_name_is_told_apart_by_its_hash() {
+    fn an_id_that_is_not_a_name_is_distinguished_by_its_hash() {
         let name = |id: &str| object_name(&ModelId::try_from(id).unwrap());
         assert_eq!(name("llama3-70b"), "llama3-70b");
         assert_eq!(name("qwen2.5-7b"), "qwen2.5-7b");

@@ -1,8 +1,8 @@
 //! Desired replicas of a carrier.
 //!
 //! Invariant: each desired replica counts once. An owner of pods has a number of desired replicas, and an owner above it limits that
-//! number. A Service counts the replicas that it selects, and no others. Where several carriers stand for pods of one owner, each names
-//! the owner and what that one wants of all its pods, so that the model counts the replicas once.
+//! number. A Service counts the replicas that it selects, and no others. If several carriers have pods of one owner, each
+//! names the owner and the owner's desired replicas, so that the model counts them once.
 
 use std::collections::BTreeSet;
 
@@ -146,12 +146,12 @@ impl Store {
         let uid = self.objects.get(key).map(|object| &object.meta.uid);
         let children = uid.into_iter().flat_map(|uid| self.children(uid));
         let mut counted = children
-            .filter(|child| self.has_or_wants_pods(child))
+            .filter(|child| self.has_or_desires_pods(child))
             .peekable();
         if counted.peek().is_none() {
             return selected.contains(key);
         }
-        // One that is selected by more than its template says, as by its own name, is one pod, also while it is the only one.
+        // A pod that is selected by a label of its own, not of its template, counts as one pod, even if it is the only one.
         let by_template = !self.has_template(key) || selected.contains(key);
         counted.all(|child| match child.0 {
             WatchedKind::Pods => by_template && selected.contains(child),
@@ -166,7 +166,7 @@ impl Store {
     }
 
     /// Whether an object is a live pod, or an owner that has or desires one.
-    pub(super) fn has_or_wants_pods(&self, key: &Key) -> bool {
+    pub(super) fn has_or_desires_pods(&self, key: &Key) -> bool {
         let Some(object) = self.objects.get(key) else {
             return false;
         };

@@ -37,7 +37,7 @@ impl Store {
             }
     }
 
-    /// Whether a Service lets the labelled owner of its pods carry in its place.
+    /// Whether a Service yields to the labelled owner of its pods, which becomes the carrier.
     pub(super) fn yields(&self, object: &Object) -> bool {
         matches!(object.body, Body::Service { .. }) && prefers_owner(&object.meta.annotations)
     }

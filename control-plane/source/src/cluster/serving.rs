@@ -246,7 +246,7 @@ impl Store {
     fn unlike_parts<'a>(&'a self, classifier: &PodClassifier<'a>) -> Vec<&'a str> {
         let children = self.children(&classifier.carrier.meta.uid);
         let mut parts: BTreeMap<(Option<&Key>, &[PodPort]), &str> = BTreeMap::new();
-        for child in children.filter(|child| self.has_or_wants_pods(child)) {
+        for child in children.filter(|child| self.has_or_desires_pods(child)) {
             let Some(object) = self.objects.get(child) else {
                 continue;
             };

@@ -116,7 +116,7 @@ fn is_dangling(path: &Path) -> bool {
 /// The content of a file.
 ///
 /// # Errors
-/// [`ReadError`]: it is no regular file, too large, or the system refused.
+/// [`ReadError`]: the file is not regular or too large, or the system returned an error.
 pub fn read(path: &Path) -> Result<Vec<u8>, ReadError> {
     // Opening a device can have side effects, so the type is checked before opening, and again after, because the file may be replaced.
     regular(fs::metadata(path)?.file_type())?;

@@ -283,7 +283,7 @@ mod tests {
         world.reducer.apply("v1.yaml", STABLE.as_bytes(), 0);
         world.round(0);
         assert!(world.file.exists());
-        // A file of the state directory that somebody removes still counts.
+        // A removed file of the state directory still counts.
         world.reducer.remove(&world.file.display().to_string());
         let observed = world.reducer.observe(&Observed::default()).unwrap();
         assert_eq!(observed.objects.served_models.len(), 1);

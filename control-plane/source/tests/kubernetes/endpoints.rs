@@ -81,7 +81,7 @@ pub(crate) async fn serves(source: &mut Source, identity: &str, wanted: &[u16], 
 }
 
 #[tokio::test]
-async fn who_serves_is_told_by_services_names_and_the_operators_own_roles() {
+async fn services_port_names_and_operator_roles_decide_which_pods_serve() {
     let cluster = Cluster::start().await;
     for made in [
         kind_of(

@@ -43,7 +43,7 @@ async fn a_stateful_set_with_its_pods_is_a_carrier() {
 }
 
 #[tokio::test]
-async fn a_kind_of_ones_own_is_the_carrier_of_the_pods_below_it_and_wants_what_its_path_says() {
+async fn a_custom_kind_is_the_carrier_of_its_pods_and_desires_the_replicas_of_its_pointer() {
     let cluster = Cluster::start().await;
     cluster
         .apply(definition("acme.example", "trains", "Train"))

@@ -35,7 +35,7 @@ fn objects_of_other_kinds_and_kustomizations_are_passed_over_and_no_problem() {
 }
 
 #[test]
-fn a_workload_without_labels_is_a_warning_and_labels_of_its_template_alone_are_told_where_to_go() {
+fn a_workload_without_labels_is_a_warning_and_labels_on_its_template_alone_get_advice() {
     let bare = "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: d}\n";
     let world = world(&[("m.yaml", bare)]);
     assert_eq!(world.problems[0].severity, Severity::Warning);
@@ -184,7 +184,7 @@ fn remarked(ports: &str, template: &str, more: &str) -> Vec<FileProblem> {
 }
 
 #[test]
-fn what_no_port_serves_or_which_one_is_taken_is_said_of_the_template() {
+fn a_template_without_a_serving_port_or_with_an_inferred_one_gets_a_remark() {
     let api = "{name: api, containerPort: 8000}";
     let unnamed = "{name: container-port, containerPort: 8000}";
     let http = "{name: http-openai, containerPort: 8000}";
@@ -326,7 +326,7 @@ fn a_sidecar_that_is_kept_running_declares_ports_and_another_init_container_does
 }
 
 #[test]
-fn annotations_of_a_template_and_of_what_carries_nothing_are_remarked_too() {
+fn annotations_of_templates_and_of_objects_that_are_not_carriers_get_remarks() {
     let found = remarked(
         "{name: http, containerPort: 1}",
         "annotations: {headgate.dev/ports: '1'}",
@@ -344,7 +344,7 @@ fn annotations_of_a_template_and_of_what_carries_nothing_are_remarked_too() {
 }
 
 #[test]
-fn a_model_label_on_a_kind_that_is_not_watched_is_said_with_what_to_label() {
+fn a_model_label_on_a_kind_that_is_not_watched_gets_a_remark_with_advice() {
     let labels = "labels: {model-name: m, model-version: v}";
     let pods = format!("template: {{metadata: {{{labels}}}, spec: {{containers: [{{name: s}}]}}}}");
     let object = |version: &str, kind: &str, metadata: &str, spec: &str| {

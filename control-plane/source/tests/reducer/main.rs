@@ -272,7 +272,7 @@ fn a_refusal_names_the_file_the_document_the_path_and_the_fix() {
 }
 
 #[test]
-fn an_invalid_file_keeps_its_last_good_content_and_says_since_when() {
+fn an_invalid_file_keeps_its_last_valid_content_and_reports_since_when() {
     let mut reducer = reducer();
     reducer.apply("m.yaml", LLAMA.as_bytes(), 100);
     let good = reducer.observe(&Observed::default()).unwrap();
@@ -321,7 +321,7 @@ fn an_invalid_file_keeps_its_last_good_content_and_says_since_when() {
 }
 
 #[test]
-fn a_file_of_which_nothing_was_ever_good_says_that_nothing_is_served() {
+fn a_file_that_was_never_valid_reports_that_no_object_is_served() {
     let seen = world(&[("m.yaml", "kind: [")]);
     let message = &seen.problems[0].message;
     assert!(
@@ -416,7 +416,7 @@ fn label_keys_are_configurable() {
 }
 
 #[test]
-fn a_publication_says_whether_somebody_edited_or_only_endpoints_moved() {
+fn an_observation_distinguishes_edits_from_changes_of_endpoints() {
     let mut reducer = reducer();
     let mut step = |text: &str, before: &Observed| {
         reducer.apply("m.yaml", text.as_bytes(), 1);

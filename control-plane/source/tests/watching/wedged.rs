@@ -25,7 +25,7 @@ fn problem_of<'a>(world: &'a Observed, name: &str) -> Option<&'a str> {
 
 #[cfg(unix)]
 #[tokio::test]
-async fn what_is_no_regular_file_is_a_problem_and_stops_nothing() {
+async fn a_file_that_is_not_regular_is_a_problem_and_stops_nothing() {
     use std::os::unix::fs::symlink;
     use std::os::unix::net::UnixListener;
     let elsewhere = TempDir::new().unwrap();

@@ -95,7 +95,7 @@ pub(super) fn rollout(strategy: &Value, labels: bool) -> Vec<Value> {
 }
 
 #[test]
-fn a_preview_is_no_endpoint_and_not_wanted_until_it_is_active() {
+fn a_preview_is_neither_endpoint_nor_desired_until_it_is_active() {
     let blue_green = json!({"blueGreen": {"activeService": "ro-active", "previewService": "ro-preview", "autoPromotionEnabled": false}});
     for labels in [true, false] {
         // By the status.
@@ -147,7 +147,7 @@ fn a_canary_of_argo_serves_by_its_pods_unless_a_router_weighs_it() {
 }
 
 #[test]
-fn a_generation_that_takes_traffic_and_has_no_pod_is_said_with_who_names_it() {
+fn an_active_generation_without_pods_is_reported_with_the_object_that_names_it() {
     let blue_green = json!({"blueGreen": {"activeService": "ro-active"}});
     let mut all = rollout(&blue_green, true);
     all[0]["status"] = json!({"blueGreen": {"activeSelector": "ccc"}});

@@ -23,7 +23,7 @@ fn chart(version: &str, ips: &[u8]) -> Vec<Value> {
 }
 
 #[test]
-fn a_weight_that_is_not_heard_is_said_with_the_command_for_the_one_that_is() {
+fn a_weight_without_effect_is_reported_with_the_command_for_the_effective_object() {
     let mut all = chart("v2", &[1, 2]);
     let mut seen = store(&all);
     assert_eq!(carriers(&seen), ["service/hm-v2 1,2"]);
@@ -271,7 +271,7 @@ fn min_ready_seconds_are_the_workloads_and_of_a_service_the_greatest() {
 }
 
 #[test]
-fn what_keeps_pods_from_being_ready_is_said_once_without_their_names() {
+fn reasons_why_pods_are_not_ready_are_reported_once_without_their_names() {
     let mut all = deployment("m", 1, &[1, 2, 3, 4, 5]);
     all[0] = model(all[0].clone(), "v1");
     let waits = |reason: &str, message: &str| json!({"state": {"waiting": {"reason": reason, "message": message}}});
@@ -328,7 +328,7 @@ fn what_keeps_pods_from_being_ready_is_said_once_without_their_names() {
 }
 
 #[test]
-fn a_labelled_pod_whose_owner_is_not_watched_says_what_to_label() {
+fn a_labelled_pod_whose_owner_is_not_watched_gets_advice_on_the_label() {
     let said = |kind: &str, also: &[Value]| {
         let owner = object(kind, "o", 1, None);
         let mut all = vec![model(pod("o-1", 1, Some(&owner)), "v1")];

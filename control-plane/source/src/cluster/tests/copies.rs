@@ -166,7 +166,7 @@ fn a_policy_for_a_service_with_copied_labels_stands_for_its_inference_service() 
 }
 
 #[test]
-fn what_kuberay_copied_to_a_cluster_is_not_said_to_have_no_effect() {
+fn labels_that_kuberay_copied_to_a_cluster_are_not_reported() {
     let mut owner = model(object("RayService", "ray", 1, None), "v1");
     owner["status"] = json!({"activeServiceStatus": {"rayClusterName": "ray-aaa"}});
     let old = json!({"canary-weight": "10"});

@@ -204,7 +204,7 @@ fn a_stable_and_a_canary_service_with_versions_of_their_own_share_as_they_are_we
 }
 
 #[test]
-fn an_owner_above_and_one_below_that_carry_leave_out_what_takes_no_traffic() {
+fn carriers_above_and_below_an_owner_leave_out_pods_without_traffic() {
     // Above the Rollout.
     let whole = model(object("Whole", "whole", 1, None), "v1");
     let mut all = unlabelled(&blue_green());

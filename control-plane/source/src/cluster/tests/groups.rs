@@ -33,7 +33,7 @@ const BOTH: [&str; 2] = [
 ];
 
 #[test]
-fn a_service_without_labels_and_a_pool_stand_for_whom_they_select() {
+fn a_service_without_labels_and_a_pool_group_the_carriers_they_select() {
     let mut store = fresh(&fronted(), &watches());
     assert_eq!(groups(&store), BOTH);
     // Another selector, and the same again.
@@ -65,7 +65,7 @@ fn experimental(name: &str, selector: Value, port: u16) -> Value {
 }
 
 #[test]
-fn a_pool_of_either_group_says_the_port_and_stands_for_whom_it_selects() {
+fn a_pool_of_either_group_decides_the_port_and_groups_the_carriers_it_selects() {
     let mut all = deployment("llama", 1, &[1]);
     all[0] = model(all[0].clone(), "v1");
     all[2]["spec"]["containers"] =

@@ -39,7 +39,7 @@ fn says(store: &Store, object: &str, parts: &[&str]) {
 }
 
 #[test]
-fn a_weight_below_a_labelled_owner_is_said_with_the_command_for_the_owner() {
+fn a_weight_below_a_labelled_owner_is_reported_with_the_command_for_the_owner() {
     let weight = json!({"canary-weight": "30"});
     let mut all = kserve(&[1]);
     all[0] = labelled(all[0].clone(), &weight);
@@ -75,7 +75,7 @@ fn a_weight_below_a_labelled_owner_is_said_with_the_command_for_the_owner() {
 }
 
 #[test]
-fn labels_of_a_template_are_said_where_the_labelled_owner_says_something_else() {
+fn labels_of_a_template_are_reported_if_the_labelled_owner_has_others() {
     let mut all = deployment("a", 1, &[1]);
     all[0] = model(all[0].clone(), "v1");
     let template = |all: &mut Vec<Value>, labels: &Value| {
@@ -139,7 +139,7 @@ fn labels_of_a_template_are_said_where_the_labelled_owner_says_something_else() 
 }
 
 #[test]
-fn an_inner_owner_behind_a_labelled_service_is_told_which_service_is_heard() {
+fn a_finding_on_an_inner_owner_names_the_service_whose_labels_have_an_effect() {
     let mut all = kserve(&[1]);
     all[3] = object("InferenceService", "isvc", 1, None);
     all[0] = labelled(all[0].clone(), &json!({"canary-weight": "30"}));
@@ -165,7 +165,7 @@ fn an_inner_owner_behind_a_labelled_service_is_told_which_service_is_heard() {
 }
 
 #[test]
-fn a_service_that_lacks_a_label_is_told_so_and_another_carrier_value_too() {
+fn a_service_that_lacks_a_label_and_an_unknown_carrier_value_are_reported() {
     let with = |labels: Value| labelled(service("front", json!({"app": "a"})), &labels);
     for (labels, wanted) in [
         (

@@ -73,7 +73,7 @@ fn the_engine_of_the_vllm_production_stack_serves_as_shipped() {
 }
 
 #[test]
-fn of_ports_whose_names_say_nothing_the_one_that_a_probe_asks_serves() {
+fn of_ports_without_telling_names_the_probed_one_serves() {
     let spec = |probe: &str, port: Value| {
         json!({
             "initContainers": [{"name": "proxy", "restartPolicy": "Always", "ports": [{"name": "side", "containerPort": 9000}]}],
@@ -169,7 +169,7 @@ fn a_headless_service_for_other_things_does_not_move_the_port() {
 }
 
 #[test]
-fn a_port_of_tls_is_said_until_an_annotation_says_how_it_is_spoken_to() {
+fn a_tls_port_is_reported_until_an_annotation_declares_the_protocol() {
     let unnamed = json!({"containers": [{"name": "main", "ports": [{"containerPort": 8443}]}]});
     let named = json!({"containers": [{"name": "main", "ports": [{"name": "https-web", "containerPort": 8443}]}]});
     let by_name = leads(
@@ -313,7 +313,7 @@ fn serverless(isvc: &str) -> Vec<Value> {
 }
 
 #[test]
-fn above_what_knative_makes_for_kserve_the_inference_service_stands() {
+fn the_inference_service_owns_the_objects_that_knative_creates_for_kserve() {
     let all = [serverless("llama"), revision("llama", 1, "v1", &[1, 2])].concat();
     let mut seen = store(&all);
     assert_eq!(carriers(&seen).len(), 1, "{:?}", carriers(&seen));
@@ -341,7 +341,7 @@ fn above_what_knative_makes_for_kserve_the_inference_service_stands() {
 }
 
 #[test]
-fn a_serverless_model_that_is_scaled_to_zero_is_declared_and_wants_none() {
+fn a_serverless_model_scaled_to_zero_is_declared_with_zero_desired_replicas() {
     let all = [serverless("llama"), revision("llama", 1, "v1", &[])].concat();
     let seen = store(&all);
     assert_eq!(carriers(&seen), ["inferenceservice/llama"]);

@@ -52,7 +52,7 @@ fn an_object_that_a_finding_is_about_has_a_reference_though_it_carries_nothing()
 }
 
 #[test]
-fn what_is_said_of_an_object_by_itself_gives_it_a_reference() {
+fn an_object_with_a_finding_of_its_own_has_a_reference() {
     let weighed = |object: Value| {
         labelled(
             object,

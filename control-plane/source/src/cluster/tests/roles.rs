@@ -71,7 +71,7 @@ fn addresses(store: &Store, identity: &str) -> Vec<String> {
 }
 
 #[test]
-fn an_endpoint_picker_is_no_endpoint() {
+fn an_endpoint_picker_is_not_an_endpoint() {
     let owner = model(object("LLMInferenceService", "qwen", 1, None), "v1");
     let it = "llminferenceservice/qwen";
     // Without a label of the operator, as its parts are made by hand: which of two ports is not told.
@@ -149,7 +149,7 @@ fn an_endpoint_picker_is_no_endpoint() {
 }
 
 #[test]
-fn parts_that_nothing_tells_apart_are_no_endpoints_and_the_labelled_service_is_asked_for() {
+fn parts_that_cannot_be_distinguished_are_not_endpoints_and_a_labelled_service_is_advised() {
     let owner = model(object("Whole", "qwen", 1, None), "v1");
     let it = "whole/qwen";
     let http = |name: &str, ip: u8, number: u16| {
@@ -308,7 +308,7 @@ fn a_transformer_stands_before_its_predictor() {
 }
 
 #[test]
-fn workers_of_a_leader_are_no_endpoints_also_where_they_declare_its_port() {
+fn workers_of_a_leader_are_not_endpoints_even_if_they_declare_its_port() {
     let group = model(replicas(object("LeaderWorkerSet", "lws", 1, None), 1), "v1");
     let set = replicas(object("StatefulSet", "lws", 1, Some(&group)), 1);
     let index = |pod, index: &str| {
@@ -349,7 +349,7 @@ fn a_port_of_a_native_sidecar_serves() {
 }
 
 #[test]
-fn an_annotation_says_the_protocol_and_which_service_is_asked() {
+fn annotations_choose_the_protocol_and_the_service() {
     let mut all = deployment("a", 1, &[1]);
     all[0] = model(all[0].clone(), "v1");
     all[2]["spec"] = listens(&json!([{"containerPort": 8000}, {"containerPort": 8001}]));

@@ -38,7 +38,7 @@ fn the_outermost_owner_carries_for_its_pods() {
 }
 
 #[test]
-fn a_service_with_both_labels_comes_before_the_owner_and_wants_what_its_pods_owners_want() {
+fn a_service_with_both_labels_precedes_the_owner_and_desires_the_owners_replicas() {
     let mut all = [deployment("a", 1, &[1, 2]), deployment("b", 2, &[3])].concat();
     for object in &mut all {
         *object = labelled(object.clone(), &json!({"group": "g"}));
@@ -153,7 +153,7 @@ fn a_labelled_owner_below_an_unlabelled_one_carries() {
 }
 
 #[test]
-fn while_pools_cannot_be_read_pods_serve_and_the_ports_that_one_might_say_are_said() {
+fn while_pools_cannot_be_read_pods_serve_and_ports_they_may_contradict_are_reported() {
     let mut all = deployment("a", 1, &[1, 2]);
     all[0] = model(all[0].clone(), "one");
     let pools = watches().into_iter().filter(|id| id.kind.is_pool());
@@ -238,7 +238,7 @@ fn the_version_is_the_pods_own_where_it_has_one() {
 }
 
 #[test]
-fn owners_without_replicas_of_their_own_want_what_they_own_wants() {
+fn owners_without_replicas_desire_those_of_the_objects_they_own() {
     let service = model(object("InferenceService", "isvc", 1, None), "one");
     let mut all = deployment("predictor", 1, &[1, 2]);
     let owned = object("Deployment", "predictor", 1, Some(&service));
@@ -260,7 +260,7 @@ fn an_owner_may_be_a_pod() {
 }
 
 #[test]
-fn pods_wait_for_an_owner_that_is_not_told_yet_and_not_for_one_that_nobody_can_tell() {
+fn pods_wait_for_an_owner_that_is_not_listed_yet_and_not_for_one_that_cannot_be() {
     let mut all = deployment("a", 1, &[1]);
     for object in &mut all {
         *object = model(object.clone(), "one");
@@ -318,7 +318,7 @@ fn owners_that_own_each_other_stall_nothing() {
 }
 
 #[test]
-fn what_is_no_endpoint_is_none() {
+fn pods_that_are_not_endpoints_are_left_out() {
     let mut no_ip = pod("no-ip", 2, None);
     no_ip["status"]["podIP"] = Value::Null;
     let mut no_port = pod("no-port", 3, None);
@@ -370,7 +370,7 @@ fn the_port_annotation_comes_before_the_names_and_a_bad_one_takes_nothing_away()
 }
 
 #[test]
-fn endpoints_written_on_an_object_are_ignored_and_said_to_be() {
+fn endpoints_listed_on_another_object_are_ignored_and_reported() {
     let mut all = deployment("a", 1, &[1]);
     all[0] = annotated(
         model(all[0].clone(), "one"),
@@ -390,7 +390,7 @@ fn endpoints_written_on_an_object_are_ignored_and_said_to_be() {
 }
 
 #[test]
-fn labels_and_annotations_that_nothing_reads_are_said_once_of_the_object_that_a_person_wrote() {
+fn labels_and_annotations_without_effect_are_reported_once_on_the_object_a_person_wrote() {
     let slip = |object, key| annotated(object, key, "8000");
     // A ReplicaSet has its Deployment's annotations, and every pod those of the template.
     let mut all = deployment("a", 1, &[1, 2]);
