@@ -13,8 +13,7 @@ use headgate_model::Observed;
 use headgate_source::cluster::{self, Kubernetes};
 use headgate_source::files::{self, Files};
 use headgate_source::join::join;
-use headgate_source::models::{self, Models};
-use headgate_source::policies::{self, Policies};
+use headgate_source::own_kinds::{self, Models, Policies};
 use tokio::sync::watch;
 
 use crate::cli::InputArgs;
@@ -69,17 +68,17 @@ impl Source {
         let policies = if args.policies.is_some() {
             PolicySource::Files(Files::watch(files_options(args))?)
         } else {
-            let options = policies::Options {
+            let options = own_kinds::Options {
                 namespaces: policy_namespaces(args),
                 controller: controller.clone(),
-                ..policies::Options::default()
+                ..own_kinds::Options::default()
             };
-            PolicySource::Objects(Policies::start(&client, &options, kubernetes.states()))
+            PolicySource::Objects(Policies::start(&client, &options, kubernetes.health()))
         };
         let models = Models::start(
             &client,
             &model_options(args, controller),
-            kubernetes.states(),
+            kubernetes.health(),
         );
         Ok(Self::Cluster {
             client,
@@ -123,7 +122,7 @@ impl Source {
             root_namespace: args.root_namespace.clone(),
             own_namespace: own.unwrap_or_else(|| client.default_namespace()).to_owned(),
         };
-        let states = kubernetes.states().clone();
+        let states = kubernetes.health().clone();
         tokio::spawn(keep_reviewing(client.clone(), needs, states));
     }
 
@@ -187,11 +186,11 @@ fn policy_namespaces(args: &InputArgs) -> Vec<String> {
     namespaces
 }
 
-fn model_options(args: &InputArgs, controller: &Controller) -> models::Options {
-    models::Options {
+fn model_options(args: &InputArgs, controller: &Controller) -> own_kinds::Options {
+    own_kinds::Options {
         namespaces: args.cluster.namespaces.clone(),
-        controller: controller.to_string(),
-        ..models::Options::default()
+        controller: controller.clone(),
+        ..own_kinds::Options::default()
     }
 }
 

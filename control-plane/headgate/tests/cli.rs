@@ -117,14 +117,14 @@ fn validate_says_what_nothing_reads_and_what_cannot_serve() {
         (
             "info",
             [
-                "no port is named as one that serves",
-                "`container-port` (8000), is taken",
+                "the port is inferred",
+                "`container-port` (8000) is the only declared port",
             ],
         ),
         (
             "warning",
             [
-                "`headgate.dev/ports` is not known",
+                "`headgate.dev/ports` is unknown and has no effect",
                 "did you mean `headgate.dev/port`?",
             ],
         ),

@@ -1,11 +1,8 @@
-//! The wall clock, for what people are told.
+//! The wall clock, for times that people read.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use k8s_openapi::jiff::Timestamp;
 
-/// Unix seconds; 0 before 1970.
+/// The current time in Unix seconds.
 pub fn unix_now() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    since.map_or(0, |since| {
-        i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
-    })
+    Timestamp::now().as_second()
 }

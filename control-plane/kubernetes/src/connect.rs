@@ -1,4 +1,4 @@
-//! How the API server is found: as `kubectl` finds it, and inside a pod by its ServiceAccount.
+//! The connection to the API server: found as `kubectl` finds it, and inside a pod by its ServiceAccount.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -7,40 +7,40 @@ pub use kube::Client;
 use kube::Config;
 use kube::config::{InferConfigError, KubeConfigOptions, Kubeconfig, KubeconfigError};
 
-/// Longest wait for a connection.
+/// Timeout of a connection attempt.
 const CONNECT: Duration = Duration::from_secs(5);
 
-/// Which API server, and as whom.
+/// The API server and the user.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Access {
-    /// The kubeconfig; else `$KUBECONFIG`, else `~/.kube/config`, else the ServiceAccount of the pod.
+    /// The kubeconfig; default: `$KUBECONFIG`, `~/.kube/config`, the ServiceAccount of the pod.
     pub kubeconfig: Option<PathBuf>,
-    /// A context of it; else its current one.
+    /// A context of it; default: the current one.
     pub context: Option<String>,
 }
 
-/// Why there is no client.
+/// The client cannot be created.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
-    /// A kubeconfig was asked for and cannot be used.
+    /// The kubeconfig cannot be used.
     #[error(
-        "the kubeconfig cannot be used: {0}: name another by --kubeconfig or $KUBECONFIG, and its context by --context"
+        "the kubeconfig cannot be used: {0}. Name another one with --kubeconfig or $KUBECONFIG, and its context with --context"
     )]
     Kubeconfig(#[source] KubeconfigError),
     /// There is neither a kubeconfig nor a ServiceAccount.
     #[error(
-        "no Kubernetes API is known here: {0}. Outside a pod, name a kubeconfig by --kubeconfig or $KUBECONFIG"
+        "no Kubernetes API is configured: {0}. Outside a pod, name a kubeconfig with --kubeconfig or $KUBECONFIG"
     )]
     Unknown(#[source] InferConfigError),
-    /// The configuration describes no client.
-    #[error("the kubeconfig describes no client: {0}")]
+    /// The configuration is not valid for a client.
+    #[error("the kubeconfig is not valid for a client: {0}")]
     Client(#[source] kube::Error),
 }
 
-/// A client of the API server, which need not be there yet.
+/// Creates a client. The API server does not have to be reachable yet.
 ///
 /// # Errors
-/// [`ConnectError`], with what to do about it.
+/// [`ConnectError`], with the remedy.
 pub async fn connect(access: &Access) -> Result<Client, ConnectError> {
     let options = KubeConfigOptions {
         context: access.context.clone(),
@@ -59,7 +59,7 @@ pub async fn connect(access: &Access) -> Result<Client, ConnectError> {
         None => Config::infer().await.map_err(ConnectError::Unknown)?,
     };
     config.connect_timeout = Some(CONNECT);
-    // A refusal is for the watches to know: they wait as long as they are told, and `status` says so meanwhile.
+    // The watches handle refusals: they honour `Retry-After`, and `headgate status` reports the failure.
     config.default_retry = false;
     Client::try_from(config).map_err(ConnectError::Client)
 }

@@ -1,8 +1,8 @@
-//! Which version of a kind the API server serves and prefers: one asks for all kinds, so that one that is not installed costs
-//! no request of its own.
+//! Discovery of the versions of kinds that the API server serves and prefers. One task asks for all kinds, so a kind that is not
+//! installed costs no request of its own.
 //!
-//! Invariant: an answer counts only if the API server was ready before it was asked: one that starts does not know all its
-//! kinds. Where it may not be asked, the versions that are assumed stay.
+//! Invariant: an answer counts only if the API server was ready before the request: one that starts does not know all its
+//! kinds. Where discovery is refused, the assumed versions stay.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -14,109 +14,109 @@ use kube::core::ApiResource;
 use serde::Deserialize;
 use tokio::sync::{Notify, watch};
 
-use super::fault::{ANSWER, Backoff, Cause, Fault, Loss};
+use crate::fault::{ANSWER, Backoff, Cause, Failure, Fault};
 use crate::probe::{ApiServerProbe, is_ready};
 
-/// All groups in one answer where the API server offers that, else the list of groups.
-const ALL_IN_ONE: &str = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList,\
+/// Aggregated discovery of all groups where the API server supports it, else the list of groups.
+const AGGREGATED: &str = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList,\
      application/json;g=apidiscovery.k8s.io;v=v2beta1;as=APIGroupDiscoveryList,application/json";
-/// Asked once more so soon after the first answer, and after a return: kinds are told a moment later than they are served.
-const ONCE_MORE: Duration = Duration::from_secs(2);
+/// The wait before the second request, and after a recovery: a kind is published a moment after it is served.
+const FIRST_REFRESH: Duration = Duration::from_secs(2);
 
 /// A group and a kind of it.
-type Named = (String, String);
+type GroupKind = (String, String);
 
-/// What the API server says that it serves.
+/// The kinds that the API server serves.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-struct Kinds {
-    /// The resource of the version that is preferred of those that have the kind.
-    served: BTreeMap<Named, ApiResource>,
-    /// Groups of which it did not say what they hold.
-    untold: BTreeSet<String>,
+struct ServedKinds {
+    /// The resource of the most preferred version that has the kind.
+    served: BTreeMap<GroupKind, ApiResource>,
+    /// Groups whose kinds the API server did not list.
+    unknown_groups: BTreeSet<String>,
 }
 
 #[derive(Debug, Clone, Default)]
-struct Told {
+struct Answer {
     /// The last answer; `None` before the first.
-    kinds: Option<Arc<Kinds>>,
-    /// Why there is no newer one.
-    failed: Option<Loss>,
+    kinds: Option<Arc<ServedKinds>>,
+    /// The failure of a later request.
+    failed: Option<Failure>,
 }
 
-/// Where the answers are. Clones have the same.
+/// The discovery of one API server. Clones share their state.
 #[derive(Debug, Clone, Default)]
-pub struct Catalogue {
-    told: watch::Sender<Told>,
-    asked: Arc<Notify>,
+pub struct Discovery {
+    answer: watch::Sender<Answer>,
+    refresh: Arc<Notify>,
 }
 
-/// Where a kind is.
+/// Whether a kind is served.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Place {
-    /// Served as this.
-    At(ApiResource),
-    /// The API server does not serve it.
-    Nowhere,
-    /// It did not answer yet, and why.
-    Unknown(Option<Loss>),
+pub enum Served {
+    /// As this resource.
+    As(ApiResource),
+    /// Not at all.
+    No,
+    /// The API server did not answer yet, and why.
+    Unknown(Option<Failure>),
 }
 
-/// One kind in it.
+/// The discovery of one kind.
 #[derive(Debug)]
-pub struct Lookup {
-    /// As it is given, or assumed.
+pub struct KindLookup {
+    /// The resource as it is given, or assumed.
     assumed: ApiResource,
-    /// Whether the version is given, so that no other will do.
+    /// Whether the version is given, so that no other one is used.
     given: bool,
-    told: watch::Receiver<Told>,
-    asked: Arc<Notify>,
+    answer: watch::Receiver<Answer>,
+    refresh: Arc<Notify>,
 }
 
-impl Catalogue {
-    /// A kind; its version is `given`, or only assumed.
-    pub fn of(&self, assumed: &ApiResource, given: bool) -> Lookup {
-        Lookup {
+impl Discovery {
+    /// The lookup of a kind whose version is `given` or only assumed.
+    pub fn lookup(&self, assumed: &ApiResource, given: bool) -> KindLookup {
+        KindLookup {
             assumed: assumed.clone(),
             given,
-            told: self.told.subscribe(),
-            asked: self.asked.clone(),
+            answer: self.answer.subscribe(),
+            refresh: self.refresh.clone(),
         }
     }
 
-    /// Asks for the kinds of these groups, at least once in `every`.
-    pub async fn keep(
+    /// Keeps the kinds of these groups up to date: asks at least once in `period`.
+    pub async fn run(
         self,
         client: Client,
         groups: BTreeSet<String>,
-        every: Duration,
-        pulse: ApiServerProbe,
+        period: Duration,
+        probe: ApiServerProbe,
     ) {
         let mut backoff = Backoff::new();
         let mut ready = false;
-        let mut next = ONCE_MORE.min(every);
+        let mut next = FIRST_REFRESH.min(period);
         loop {
-            let back = pulse.back();
+            let recovery = probe.recovery();
             match ask(&client, &groups, &mut ready).await {
                 Ok(kinds) => {
                     backoff.reset();
-                    self.tell(kinds);
-                    let asked = self.asked.notified();
+                    self.set(kinds);
+                    let refresh = self.refresh.notified();
                     tokio::select! {
-                        () = tokio::time::sleep(next) => next = every,
-                        () = asked => {}
-                        () = back => next = ONCE_MORE.min(every),
+                        () = tokio::time::sleep(next) => next = period,
+                        () = refresh => {}
+                        () = recovery => next = FIRST_REFRESH.min(period),
                     }
                 }
                 Err(fault) => {
-                    if fault.is_absence() {
-                        pulse.missed();
+                    if fault.is_outage() {
+                        probe.report_outage();
                         ready = false;
                     }
-                    next = ONCE_MORE.min(every);
-                    self.told
-                        .send_modify(|told| told.failed = Some(fault.loss()));
-                    let wait = backoff.next().max(fault.retry_after());
-                    if tokio::time::timeout(wait, back).await.is_ok() {
+                    next = FIRST_REFRESH.min(period);
+                    self.answer
+                        .send_modify(|answer| answer.failed = Some(fault.failure()));
+                    let wait = backoff.next_wait().max(fault.retry_after());
+                    if tokio::time::timeout(wait, recovery).await.is_ok() {
                         backoff.reset();
                     }
                 }
@@ -124,44 +124,44 @@ impl Catalogue {
         }
     }
 
-    fn tell(&self, kinds: Kinds) {
-        self.told.send_if_modified(|told| {
-            let news = told.failed.take().is_some() || told.kinds.as_deref() != Some(&kinds);
-            if news {
-                told.kinds = Some(Arc::new(kinds));
+    fn set(&self, kinds: ServedKinds) {
+        self.answer.send_if_modified(|answer| {
+            let changed = answer.failed.take().is_some() || answer.kinds.as_deref() != Some(&kinds);
+            if changed {
+                answer.kinds = Some(Arc::new(kinds));
             }
-            news
+            changed
         });
     }
 }
 
-impl Lookup {
-    /// Where the kind is, as far as is known.
-    pub fn place(&mut self) -> Place {
+impl KindLookup {
+    /// Whether the kind is served, by the last answer.
+    pub fn served(&mut self) -> Served {
         if self.given {
-            return Place::At(self.assumed.clone());
+            return Served::As(self.assumed.clone());
         }
-        let told = self.told.borrow_and_update();
-        let Some(kinds) = &told.kinds else {
-            return Place::Unknown(told.failed.clone());
+        let answer = self.answer.borrow_and_update();
+        let Some(kinds) = &answer.kinds else {
+            return Served::Unknown(answer.failed.clone());
         };
         let assumed = &self.assumed;
-        let named = (assumed.group.clone(), assumed.kind.clone());
-        match kinds.served.get(&named) {
-            Some(resource) => Place::At(resource.clone()),
-            None if kinds.untold.contains(&assumed.group) => Place::At(assumed.clone()),
-            None => Place::Nowhere,
+        let kind = (assumed.group.clone(), assumed.kind.clone());
+        match kinds.served.get(&kind) {
+            Some(resource) => Served::As(resource.clone()),
+            None if kinds.unknown_groups.contains(&assumed.group) => Served::As(assumed.clone()),
+            None => Served::No,
         }
     }
 
-    /// Why a kind is not there in the version that is given, if it is in another.
-    pub fn elsewhere(&self) -> Option<Loss> {
-        let told = self.told.borrow();
+    /// The failure of a kind whose given version is not served, if another version is.
+    pub fn other_version(&self) -> Option<Failure> {
+        let answer = self.answer.borrow();
         let assumed = &self.assumed;
-        let named = (assumed.group.clone(), assumed.kind.clone());
-        let served = told.kinds.as_ref()?.served.get(&named)?;
+        let kind = (assumed.group.clone(), assumed.kind.clone());
+        let served = answer.kinds.as_ref()?.served.get(&kind)?;
         let other = self.given && served.version != assumed.version;
-        other.then(|| Loss {
+        other.then(|| Failure {
             message: format!(
                 "the Kubernetes API does not serve {}, but {}: give that version to --owner-kind",
                 assumed.api_version, served.api_version
@@ -171,54 +171,58 @@ impl Lookup {
         })
     }
 
-    /// Returns when that may be another.
+    /// Returns when the result may have changed.
     pub async fn changed(&mut self) {
-        // Nobody asks any more: nothing changes.
-        if self.told.changed().await.is_err() {
+        // Without a sender nothing changes any more.
+        if self.answer.changed().await.is_err() {
             std::future::pending::<()>().await;
         }
     }
 
-    /// Says that the answer seems to be outdated.
-    pub fn doubt(&self) {
-        self.asked.notify_one();
+    /// Requests a new answer, because the last one seems outdated.
+    pub fn request_refresh(&self) {
+        self.refresh.notify_one();
     }
 }
 
-/// Asks; `ready` is whether the API server is known to know all its kinds.
-async fn ask(client: &Client, groups: &BTreeSet<String>, ready: &mut bool) -> Result<Kinds, Fault> {
+/// Sends the request. `ready`: whether the API server is known to know all its kinds.
+async fn ask(
+    client: &Client,
+    groups: &BTreeSet<String>,
+    ready: &mut bool,
+) -> Result<ServedKinds, Fault> {
     let first = discover(client, groups).await;
-    if first.as_ref().is_err_and(Fault::is_absence) {
+    if first.as_ref().is_err_and(Fault::is_outage) {
         return first;
     }
     let was_ready = std::mem::replace(ready, true);
     if !was_ready && !is_ready(client, ANSWER).await {
         *ready = false;
-        return Err(Fault::Unready);
+        return Err(Fault::NotReady);
     }
     let answer = match first {
         Ok(kinds) if was_ready => return Ok(kinds),
         _ => discover(client, groups).await,
     };
     match answer {
-        // It may not be asked, or knows no discovery.
-        Err(fault) if !fault.is_absence() => {
+        // Discovery is forbidden or not supported.
+        Err(fault) if !fault.is_outage() => {
             tracing::debug!(
-                why = fault.message(),
-                "no discovery: the usual versions are asked for"
+                error = fault.message(),
+                "discovery is unavailable; using the default versions of kinds"
             );
-            Ok(Kinds {
-                untold: groups.clone(),
-                ..Kinds::default()
+            Ok(ServedKinds {
+                unknown_groups: groups.clone(),
+                ..ServedKinds::default()
             })
         }
         answer => answer,
     }
 }
 
-async fn discover(client: &Client, groups: &BTreeSet<String>) -> Result<Kinds, Fault> {
+async fn discover(client: &Client, groups: &BTreeSet<String>) -> Result<ServedKinds, Fault> {
     let answer: Groups = get(client, "/apis").await?;
-    let mut kinds = Kinds::default();
+    let mut kinds = ServedKinds::default();
     for item in answer.items {
         let group = item.metadata.name;
         if !groups.contains(&group) {
@@ -226,7 +230,7 @@ async fn discover(client: &Client, groups: &BTreeSet<String>) -> Result<Kinds, F
         }
         for version in item.versions {
             for resource in version.resources {
-                kinds.offer(
+                kinds.add(
                     &group,
                     &version.version,
                     resource.plural,
@@ -247,11 +251,11 @@ async fn discover(client: &Client, groups: &BTreeSet<String>) -> Result<Kinds, F
             match get::<Resources>(client, &path).await {
                 Ok(answer) => {
                     for named in answer.resources {
-                        kinds.offer(&listed.name, &version, named.name, named.kind);
+                        kinds.add(&listed.name, &version, named.name, named.kind);
                     }
                 }
                 Err(fault) if fault.code() == 0 => return Err(fault),
-                Err(_) => _ = kinds.untold.insert(listed.name.clone()),
+                Err(_) => _ = kinds.unknown_groups.insert(listed.name.clone()),
             }
         }
     }
@@ -259,38 +263,40 @@ async fn discover(client: &Client, groups: &BTreeSet<String>) -> Result<Kinds, F
 }
 
 async fn get<A: for<'a> Deserialize<'a>>(client: &Client, path: &str) -> Result<A, Fault> {
-    let request = http::Request::get(path).header(ACCEPT, ALL_IN_ONE);
+    let request = http::Request::get(path).header(ACCEPT, AGGREGATED);
     let request = request
         .body(Vec::new())
-        .map_err(|error| Fault::Broken(kube::Error::HttpError(error)))?;
+        .map_err(|error| Fault::Transport(kube::Error::HttpError(error)))?;
     Ok(tokio::time::timeout(ANSWER, client.request(request)).await??)
 }
 
-impl Kinds {
-    /// A version, after those that are preferred to it.
-    fn offer(&mut self, group: &str, version: &str, plural: String, kind: String) {
-        // A part of another resource, such as its status.
+impl ServedKinds {
+    /// Adds a kind of a version. Preferred versions come first.
+    fn add(&mut self, group: &str, version: &str, plural: String, kind: String) {
+        // A subresource, such as the status.
         if plural.contains('/') {
             return;
         }
-        let named = (group.to_owned(), kind.clone());
-        self.served.entry(named).or_insert_with(|| ApiResource {
-            group: group.to_owned(),
-            version: version.to_owned(),
-            api_version: format!("{group}/{version}"),
-            kind,
-            plural,
-        });
+        let group_kind = (group.to_owned(), kind.clone());
+        self.served
+            .entry(group_kind)
+            .or_insert_with(|| ApiResource {
+                group: group.to_owned(),
+                version: version.to_owned(),
+                api_version: format!("{group}/{version}"),
+                kind,
+                plural,
+            });
     }
 }
 
-/// Either of the two answers to `/apis`.
+/// Either form of the answer to `/apis`.
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct Groups {
-    /// All in one, versions in order of preference.
+    /// Aggregated: versions in order of preference.
     items: Vec<Discovered>,
-    /// The groups alone.
+    /// Not aggregated: the groups only.
     groups: Vec<Listed>,
 }
 
@@ -338,7 +344,7 @@ struct Listed {
     versions: Vec<Version>,
 }
 
-/// What a version of a group holds.
+/// The resources of one version of a group.
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct Resources {

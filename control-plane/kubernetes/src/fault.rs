@@ -1,45 +1,45 @@
-//! Why a watch goes no further, and how long it waits before it tries again.
+//! Failures of requests to the API server, and the backoff before the next attempt.
 
-use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
 
+use backon::{BackoffBuilder as _, ExponentialBackoff, ExponentialBuilder};
 use kube::core::Status;
 
-/// How long the API server may take to answer, or to send a page: a busy one lets a request wait for 15 s, then refuses it.
+/// Timeout of an answer, or of a page of it: a busy API server holds a request for 15 s before it refuses it.
 pub const ANSWER: Duration = Duration::from_secs(20);
 /// The wait after the first failure; it doubles with each further one.
 const FIRST_RETRY: Duration = Duration::from_millis(200);
-/// The longest wait between two tries.
+/// The longest wait between two attempts, without jitter.
 const LAST_RETRY: Duration = Duration::from_secs(10);
 
 /// Class of a failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Cause {
-    /// It refuses this request and would do so again: a right that is missing, a kind that it does not have.
+    /// The API server refuses the request and would refuse it again: a missing right, an unknown kind.
     Refused,
-    /// It is away, busy or fails; the same request may be answered later.
+    /// The API server is away, busy or fails: the same request may succeed later.
     Unanswered,
 }
 
-/// A failure, as `status` is told of it.
+/// A failure as `headgate status` reports it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Loss {
-    /// What the API server said, or what was seen.
+pub struct Failure {
+    /// The message of the API server, or a description of the failure.
     pub message: String,
     /// The class of the failure.
     pub cause: Cause,
-    /// The HTTP status that the API server refused with; 0 where it gave none.
+    /// The HTTP status of the refusal; 0 where there is none.
     pub code: u16,
 }
 
-impl Loss {
+impl Failure {
     /// Whether a right is missing.
     pub fn is_forbidden(&self) -> bool {
         self.code == 403
     }
 }
 
-/// Why a watch goes no further.
+/// A request or a watch that failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Fault {
     /// The API server refused the request.
@@ -47,44 +47,44 @@ pub enum Fault {
     Refused(Box<Status>),
     /// The request did not arrive, or its answer cannot be read.
     #[error("{0}")]
-    Broken(#[source] kube::Error),
+    Transport(#[source] kube::Error),
     /// No answer within this time.
     #[error("no answer within {0:?}")]
-    Silent(Duration),
+    Timeout(Duration),
     /// No answer to a request that was sent before the API server was ready.
-    #[error("no answer to what was asked before it was ready")]
-    Owed,
+    #[error("no answer to a request that was sent before the API server was ready")]
+    SentBeforeReady,
     /// The watch ended as soon as it began.
-    #[error("it ended as soon as it began")]
-    Ended,
+    #[error("the watch ended as soon as it began")]
+    EndedEarly,
     /// The answer has no `resourceVersion`.
-    #[error("its answer has no resourceVersion")]
-    Versionless,
+    #[error("the answer has no resourceVersion")]
+    NoResourceVersion,
     /// The API server is not ready yet.
-    #[error("it is not ready yet")]
-    Unready,
-    /// The channel is closed: nobody wants to know.
-    #[error("nobody listens")]
-    Unheard,
+    #[error("the API server is not ready yet")]
+    NotReady,
+    /// The reducer dropped the receiver of updates, so the watch ends.
+    #[error("the receiver is closed")]
+    ReceiverClosed,
 }
 
 impl From<kube::Error> for Fault {
     fn from(error: kube::Error) -> Self {
         match error {
             kube::Error::Api(status) => Self::Refused(status),
-            error => Self::Broken(error),
+            error => Self::Transport(error),
         }
     }
 }
 
 impl From<tokio::time::error::Elapsed> for Fault {
     fn from(_: tokio::time::error::Elapsed) -> Self {
-        Self::Silent(ANSWER)
+        Self::Timeout(ANSWER)
     }
 }
 
 impl Fault {
-    /// The HTTP status that the API server refused with; 0 where it gave none.
+    /// The HTTP status of the refusal; 0 where there is none.
     pub fn code(&self) -> u16 {
         match self {
             Self::Refused(status) => status.code,
@@ -92,38 +92,42 @@ impl Fault {
         }
     }
 
-    /// Whether the API server may be away or busy: not what it would say again if it were asked at leisure.
-    pub fn is_absence(&self) -> bool {
+    /// Whether the API server may be away or busy, so that the same request may succeed later.
+    pub fn is_outage(&self) -> bool {
         match self {
             Self::Refused(status) => status.code == 429 || status.code >= 500,
-            Self::Broken(_) | Self::Silent(_) | Self::Owed | Self::Ended | Self::Unready => true,
-            Self::Versionless | Self::Unheard => false,
+            Self::Transport(_)
+            | Self::Timeout(_)
+            | Self::SentBeforeReady
+            | Self::EndedEarly
+            | Self::NotReady => true,
+            Self::NoResourceVersion | Self::ReceiverClosed => false,
         }
     }
 
-    /// Whether nothing was said about what was asked: the same question may be asked again.
-    pub fn is_no_answer(&self) -> bool {
+    /// Whether the API server did not judge the request, so that the same request can be sent again.
+    pub fn is_unanswered(&self) -> bool {
         match self {
             Self::Refused(status) => matches!(status.code, 429 | 502..=504),
-            fault => fault.is_absence(),
+            fault => fault.is_outage(),
         }
     }
 
-    /// As `status` is told of it.
-    pub fn loss(&self) -> Loss {
-        let cause = if self.is_absence() {
+    /// The failure as `headgate status` reports it.
+    pub fn failure(&self) -> Failure {
+        let cause = if self.is_outage() {
             Cause::Unanswered
         } else {
             Cause::Refused
         };
-        Loss {
+        Failure {
             message: self.message(),
             cause,
             code: self.code(),
         }
     }
 
-    /// How long the API server wants to be left alone.
+    /// The wait that the API server asks for, at most the longest wait of the backoff.
     pub fn retry_after(&self) -> Duration {
         let Self::Refused(status) = self else {
             return Duration::ZERO;
@@ -135,7 +139,7 @@ impl Fault {
         Duration::from_secs(seconds.into()).min(LAST_RETRY)
     }
 
-    /// As people read it: the error and what caused it.
+    /// The error with its causes, for people.
     pub fn message(&self) -> String {
         if let Self::Refused(status) = self {
             return format!("{} ({})", status.message, status.code);
@@ -153,36 +157,61 @@ impl Fault {
     }
 }
 
-/// Waits that grow with each failure, by up to a half more at random: many watches fail at once.
-pub struct Backoff {
-    next: Duration,
-    random: RandomState,
+/// Exponential waits from 200 ms to 10 s, each prolonged by a random part of up to a half, because many watches fail at once.
+#[derive(Debug)]
+pub struct Backoff(ExponentialBackoff);
+
+impl Default for Backoff {
+    fn default() -> Self {
+        Self::new()
+    }
 }
 
 impl Backoff {
     /// The backoff before the first failure.
     pub fn new() -> Self {
-        Self {
-            next: FIRST_RETRY,
-            random: RandomState::new(),
-        }
+        Self(
+            ExponentialBuilder::new()
+                .with_min_delay(FIRST_RETRY)
+                .with_max_delay(LAST_RETRY)
+                .with_factor(2.0)
+                .without_max_times()
+                .build(),
+        )
     }
 
     /// Starts again with the shortest wait.
     pub fn reset(&mut self) {
-        self.next = FIRST_RETRY;
+        *self = Self::new();
     }
 
-    /// The next wait: it doubles with each failure, up to the longest, with jitter.
-    pub fn next(&mut self) -> Duration {
-        let wait = self.next;
-        self.next = (wait * 2).min(LAST_RETRY);
+    /// The next wait, with jitter.
+    pub fn next_wait(&mut self) -> Duration {
+        let wait = self.0.next().unwrap_or(LAST_RETRY);
         wait + self.jitter(wait)
     }
 
-    /// Up to a half of a wait, at random.
+    /// A random duration of up to a half of `wait`.
     pub fn jitter(&self, wait: Duration) -> Duration {
-        let half = u64::try_from(wait.as_millis() / 2).unwrap_or(0).max(1);
-        Duration::from_millis(self.random.hash_one(wait) % half)
+        wait.mul_f64(fastrand::f64() / 2.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waits_double_up_to_a_limit_with_jitter_and_start_again() {
+        let mut backoff = Backoff::new();
+        for expected in [200, 400, 800, 1600, 3200, 6400, 10_000, 10_000] {
+            let (wait, expected) = (backoff.next_wait(), Duration::from_millis(expected));
+            assert!(
+                wait >= expected && wait <= expected * 3 / 2,
+                "{wait:?} {expected:?}"
+            );
+        }
+        backoff.reset();
+        assert!(backoff.next_wait() <= FIRST_RETRY * 3 / 2);
     }
 }

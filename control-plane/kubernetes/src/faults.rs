@@ -1,6 +1,6 @@
-//! What cannot be written, since when and why: for `status` and the log.
+//! Writes that fail: the resource, since when, and why. `headgate status` and the log report them.
 //!
-//! Invariant: each fault is logged when it begins, when its reason changes and when it ends, not with every try.
+//! Invariant: a fault is logged when it begins, when its reason changes and when it ends, and not with every attempt.
 
 use std::collections::BTreeMap;
 
@@ -17,40 +17,40 @@ pub enum FaultPlace {
     StateDirectory,
 }
 
-/// Something that cannot be written.
+/// A resource that cannot be written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failing {
     /// The target.
     pub place: FaultPlace,
     /// Since when, in Unix seconds.
     pub since: i64,
-    /// What is lost by it, and what the API server says: a missing right by its verb and resource.
+    /// The consequence, and the reason: a missing right by its verb and resource, or the message of the API server.
     pub message: String,
 }
 
-/// The faults of one replica, by the resource that cannot be written. All clones are the same.
+/// The failing writes of one replica, by resource. Clones share their state.
 #[derive(Debug, Clone, Default)]
 pub struct Faults(watch::Sender<BTreeMap<String, Failing>>);
 
 impl Faults {
-    /// What cannot be written now, and later.
+    /// A receiver of the resources that cannot be written.
     #[must_use]
     pub fn watch(&self) -> watch::Receiver<BTreeMap<String, Failing>> {
         self.0.subscribe()
     }
 
-    /// What cannot be written now.
+    /// The resources that cannot be written now.
     #[must_use]
     pub fn now(&self) -> BTreeMap<String, Failing> {
         self.0.borrow().clone()
     }
 
-    /// A write of this resource of the Kubernetes API failed; `lost` is the consequence, for the message.
+    /// Reports that a write of this resource of the Kubernetes API failed. `lost` is the consequence, for the message.
     pub fn failed(&self, resource: &str, lost: &str, why: &str) {
         self.failed_in(FaultPlace::Kubernetes, resource, lost, why);
     }
 
-    /// A write failed.
+    /// Reports that a write failed.
     pub fn failed_in(&self, place: FaultPlace, resource: &str, lost: &str, why: &str) {
         let message = format!("{lost}: {why}");
         self.0.send_if_modified(|faults| {
@@ -58,7 +58,7 @@ impl Faults {
             if before.is_some_and(|before| before.message == message) {
                 return false;
             }
-            tracing::warn!(resource, why, "{lost}");
+            tracing::warn!(resource, error = why, effect = lost, "write failed");
             let since = before.map_or_else(unix_now, |before| before.since);
             let failing = Failing {
                 place,
@@ -70,12 +70,12 @@ impl Faults {
         });
     }
 
-    /// A write of this resource went well.
+    /// Reports that a write of this resource succeeded.
     pub fn well(&self, resource: &str) {
         self.0.send_if_modified(|faults| {
             let failed = faults.remove(resource).is_some();
             if failed {
-                tracing::info!(resource, "written again");
+                tracing::info!(resource, "write succeeded again");
             }
             failed
         });

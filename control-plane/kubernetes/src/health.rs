@@ -1,100 +1,89 @@
-//! How the watches fare: what `status` says of the API server. It changes nothing of the world.
+//! Health of the watches, as `headgate status` reports it. It has no effect on what is served.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use tokio::sync::watch;
 
 use crate::access::Missing;
+use crate::blocks::Blocks;
 use crate::clock::unix_now;
-use crate::fault::{Cause, Loss};
-use crate::probe::{ApiServerProbe, Reach};
-use crate::update::{Event, News};
+use crate::fault::{Cause, Failure};
+use crate::probe::{ApiServerProbe, Reachability};
+use crate::update::{Event, WatchUpdate};
 
-/// The watches, by what they watch.
+/// State of the API server as the watches see it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ApiState {
-    /// By `pods`, `deployments.apps`, `deployments.apps in NAMESPACE`.
+    /// State of each watch by name: `pods`, `deployments.apps`, `deployments.apps in NAMESPACE`.
     pub watches: BTreeMap<String, WatchState>,
-    /// Whether the API server itself can be reached, asked while a watch misses it.
-    pub reach: Reach,
-    /// Rights that are used and were not given.
+    /// Whether the API server can be reached; probed while a watch is lost.
+    pub reach: Reachability,
+    /// Rights that the control plane uses and does not have.
     pub missing: BTreeSet<Missing>,
-    /// The command that prints those that are used.
+    /// The command that prints the rights that the control plane uses.
     pub grant: String,
 }
 
-/// What is not served before a kind is read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum KeepsBack {
-    /// Nothing is.
-    #[default]
-    Everything,
-    /// The pods that its objects may own are not.
-    OwnedPods,
-    /// All is; its objects say ports, and policies target them.
-    Nothing,
-}
-
-/// How a watch fares.
+/// State of one watch.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct WatchState {
-    /// What is not served before this kind is read.
-    pub keeps_back: KeepsBack,
-    /// Whether it has told all there is at least once.
+    /// What is not served until the kind has been listed.
+    pub blocks: Blocks,
+    /// Whether the kind was listed at least once.
     pub synced: bool,
-    /// Since when the API server does not serve the kind any more, in Unix seconds, though it did.
+    /// Since when, in Unix seconds, the API server no longer serves the kind.
     pub removed: Option<i64>,
-    /// Whether the API server has no such kind; it is asked again from time to time.
+    /// Whether the API server does not serve the kind; the watch asks again periodically.
     pub absent: bool,
-    /// The command that gives the API server the kind, where every one should have it.
+    /// The command that installs the kind, where every API server should have it.
     pub install: Option<&'static str>,
-    /// How its absence is mended where it was there: in words, with the flag or the command.
+    /// The remedy for a kind that was removed: a command or a flag.
     pub restore: Option<String>,
-    /// Why the API server does not answer it, if so.
+    /// Since when and why the API server does not answer the watch.
     pub lost: Option<Lost>,
 }
 
-/// The API server does not answer.
+/// A watch that the API server does not answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Lost {
     /// Since when, in Unix seconds.
     pub since: i64,
-    /// What it said last, or what was seen last.
+    /// The last error.
     pub message: String,
-    /// Whether it refuses, or does not answer.
+    /// Whether the API server refuses the request or does not answer.
     pub cause: Cause,
 }
 
-/// A kind that the API server should have, or had, and has not.
+/// A kind that the API server does not serve, although it should or did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Undefined<'a> {
-    /// As its watch is called.
+    /// Name of the watch.
     pub kind: &'a str,
-    /// The command that gives it, where it is Headgate's own.
+    /// The command that installs the kind, where it is Headgate's own.
     pub install: Option<&'static str>,
-    /// How it is mended otherwise.
+    /// The remedy where it is not.
     pub restore: Option<&'a str>,
-    /// Since when it is gone, in Unix seconds, if it was there.
+    /// Since when the kind is gone, in Unix seconds, if it was served before.
     pub since: Option<i64>,
-    /// Whether its objects still count, as it may come back at once.
+    /// Whether its objects still count, because the kind may come back soon.
     pub counts: bool,
 }
 
 impl WatchState {
-    /// Whether the rest is served while this kind is not read.
+    /// Whether the rest is served while this kind is not listed.
     #[must_use]
     pub fn is_optional(&self) -> bool {
-        self.keeps_back != KeepsBack::Everything
+        self.blocks != Blocks::Everything
     }
 
-    /// What it means that the kind is not read.
+    /// The effect of a kind that cannot be read, for messages.
     #[must_use]
     pub fn effect(&self) -> &'static str {
-        match self.keeps_back {
+        match self.blocks {
             _ if self.synced => "its objects count as last seen",
-            KeepsBack::Everything => "nothing is served until it is read",
-            KeepsBack::OwnedPods => "pods that it may own are not served, everything else is",
-            KeepsBack::Nothing => {
+            Blocks::Everything => "nothing is served until it is read",
+            Blocks::OwnedPods => "pods that it may own are not served, everything else is",
+            Blocks::Nothing => {
                 "all pods are served, but the ports that it names are not known, and policies that target it have no effect"
             }
         }
@@ -102,53 +91,47 @@ impl WatchState {
 }
 
 impl ApiState {
-    /// Whether every watch that is waited for has told all there is at least once.
+    /// Whether every kind that is required for serving was listed at least once.
     #[must_use]
     pub fn synced(&self) -> bool {
         let mut needed = self.watches.values().filter(|watch| !watch.is_optional());
         needed.all(|watch| watch.synced)
     }
 
-    /// The watch that the API server does not answer for the longest time, if there is one: the world may be older than it looks.
+    /// The watch that has been lost for the longest time.
     #[must_use]
     pub fn lost(&self) -> Option<(&str, &Lost)> {
-        let lost = self
-            .watches
-            .iter()
-            .filter_map(|(name, watch)| Some((name.as_str(), watch.lost.as_ref()?)));
-        lost.min_by_key(|(_, lost)| lost.since)
+        self.all_lost()
+            .min_by_key(|(_, _, lost)| lost.since)
+            .map(|(name, _, lost)| (name, lost))
     }
 
-    /// The same, where it is the API server itself that does not answer, and not one kind of it.
+    /// The watch that has been lost for the longest time, if the API server itself does not answer.
     #[must_use]
     pub fn away(&self) -> Option<(&str, &Lost)> {
-        let mut there = self.watches.values();
+        let mut watches = self.watches.values();
         let away = match self.reach {
-            Reach::Unreachable => true,
-            Reach::Unready => there.all(|watch| watch.lost.is_some() || watch.absent),
-            Reach::Unasked | Reach::Ready => false,
+            Reachability::Unreachable => true,
+            Reachability::NotReady => watches.all(|watch| watch.lost.is_some() || watch.absent),
+            Reachability::Unknown | Reachability::Ready => false,
         };
-        let lost = self
-            .watches
-            .iter()
-            .filter_map(|(name, watch)| Some((name.as_str(), watch.lost.as_ref()?)));
-        let unanswered = lost.filter(|(_, lost)| lost.cause == Cause::Unanswered);
+        let unanswered = self
+            .all_lost()
+            .filter(|(_, _, lost)| lost.cause == Cause::Unanswered);
         unanswered
-            .min_by_key(|(_, lost)| lost.since)
+            .min_by_key(|(_, _, lost)| lost.since)
             .filter(|_| away)
+            .map(|(name, _, lost)| (name, lost))
     }
 
-    /// Kinds that are not read, while others are: by name, with how their watch fares.
+    /// The kinds that cannot be read while others can: name and state of their watch.
     pub fn unread(&self) -> impl Iterator<Item = (&str, &WatchState, &Lost)> {
-        let told = self.reach != Reach::Unasked && self.away().is_none();
-        let lost = self
-            .watches
-            .iter()
-            .filter_map(|(name, watch)| Some((name.as_str(), watch, watch.lost.as_ref()?)));
-        lost.filter(move |(_, _, lost)| told || lost.cause == Cause::Refused)
+        let probed = self.reach != Reachability::Unknown && self.away().is_none();
+        self.all_lost()
+            .filter(move |(_, _, lost)| probed || lost.cause == Cause::Refused)
     }
 
-    /// Kinds that the API server should have, or had, and has not.
+    /// The kinds that the API server does not serve, although it should or did.
     pub fn undefined(&self) -> impl Iterator<Item = Undefined<'_>> {
         let gone = |watch: &&WatchState| {
             watch.removed.is_some() || (watch.absent && watch.install.is_some())
@@ -162,145 +145,171 @@ impl ApiState {
             counts: !watch.absent,
         })
     }
+
+    fn all_lost(&self) -> impl Iterator<Item = (&str, &WatchState, &Lost)> {
+        self.watches
+            .iter()
+            .filter_map(|(name, watch)| Some((name.as_str(), watch, watch.lost.as_ref()?)))
+    }
 }
 
-/// Where watches tell how they fare, and hear when the API server is back. Clones tell, and hear, the same.
+/// The state of all watches of one API server, and the probe that they share. Clones share their state.
 #[derive(Debug, Clone, Default)]
 pub struct WatchHealth {
-    told: watch::Sender<ApiState>,
-    pulse: ApiServerProbe,
+    state: watch::Sender<ApiState>,
+    probe: ApiServerProbe,
 }
 
 impl WatchHealth {
-    /// How the watches fare, now and later.
+    /// A receiver of the state.
     #[must_use]
-    pub fn follow(&self) -> watch::Receiver<ApiState> {
-        self.told.subscribe()
+    pub fn subscribe(&self) -> watch::Receiver<ApiState> {
+        self.state.subscribe()
     }
 
-    /// Whether the API server is back, while somebody asks.
-    pub fn pulse(&self) -> &ApiServerProbe {
-        &self.pulse
+    /// The probe that the watches share.
+    pub fn probe(&self) -> &ApiServerProbe {
+        &self.probe
     }
 
-    /// Whether the API server can be reached.
-    pub fn reached(&self, reach: Reach) {
-        self.told.send_if_modified(|states| {
-            // It was found meanwhile by all who missed it.
-            let reach = states.lost().map_or(Reach::Unasked, |_| reach);
-            std::mem::replace(&mut states.reach, reach) != reach
+    /// Reports whether the API server can be reached.
+    pub fn report_reachability(&self, reach: Reachability) {
+        self.state.send_if_modified(|state| {
+            // All watches may have recovered in the meantime.
+            let reach = state.lost().map_or(Reachability::Unknown, |_| reach);
+            std::mem::replace(&mut state.reach, reach) != reach
         });
     }
 
-    /// Whether a watch is lost, or has not told all there is.
+    /// Whether a watch is lost or has not listed its kind yet.
     pub fn is_unread(&self, watch: &str) -> bool {
-        let states = self.told.borrow();
-        let state = states.watches.get(watch);
-        state.is_some_and(|state| state.lost.is_some() || !state.synced)
+        let state = self.state.borrow();
+        let watch = state.watches.get(watch);
+        watch.is_some_and(|watch| watch.lost.is_some() || !watch.synced)
     }
 
-    /// There will be a watch of this name, and what is not served before it has listed its kind.
-    pub fn expect(&self, watch: String, install: Option<&'static str>, keeps_back: KeepsBack) {
-        self.told.send_modify(|states| {
-            let state = WatchState {
+    /// Adds a watch: its name, the command that installs its kind, and what is not served until the kind has been listed.
+    pub fn register(&self, watch: String, install: Option<&'static str>, blocks: Blocks) {
+        self.state.send_modify(|state| {
+            let added = WatchState {
                 install,
-                keeps_back,
+                blocks,
                 ..WatchState::default()
             };
-            states.watches.insert(watch, state);
+            state.watches.insert(watch, added);
         });
     }
 
-    /// How the absence of a kind that was there is mended.
-    pub fn restored_by(&self, watch: &str, restore: String) {
-        self.told.send_modify(|states| {
-            let state = states.watches.entry(watch.to_owned()).or_default();
-            state.restore = Some(restore);
+    /// Sets the remedy for a kind that was removed.
+    pub fn set_remedy(&self, watch: &str, restore: String) {
+        self.state.send_modify(|state| {
+            let watch = state.watches.entry(watch.to_owned()).or_default();
+            watch.restore = Some(restore);
         });
     }
 
-    /// These rights are missing, and no other; `grant` prints all that are used.
-    pub fn missing(&self, missing: BTreeSet<Missing>, grant: &str) {
-        self.told.send_if_modified(|states| {
-            for new in missing.difference(&states.missing) {
-                tracing::warn!(grant, "the Kubernetes API: {new}, but {}", new.why);
+    /// Replaces the missing rights; `grant` is the command that prints all rights that are used.
+    pub fn set_missing_rights(&self, missing: BTreeSet<Missing>, grant: &str) {
+        self.state.send_if_modified(|state| {
+            for new in missing.difference(&state.missing) {
+                tracing::warn!(
+                    resource = new.resource,
+                    verb = new.verb,
+                    namespace = new.namespace,
+                    purpose = new.why,
+                    grant,
+                    "a right is missing"
+                );
             }
-            let changed = states.missing != missing;
-            states.missing = missing;
-            grant.clone_into(&mut states.grant);
+            let changed = state.missing != missing;
+            state.missing = missing;
+            grant.clone_into(&mut state.grant);
             changed
         });
     }
 
-    /// Nothing waits for this watch, whether or not the API server ever answers it.
+    /// Marks a watch as synced although its kind cannot be read.
     pub fn waive(&self, watch: &str) {
-        self.note(watch, |state| state.synced = true);
+        self.change(watch, |state| state.synced = true);
     }
 
-    /// What a watch says of itself.
-    pub fn hear<T>(&self, watch: &str, said: &News<T>) {
-        match said {
-            News::Event(Event::Done) => self.note(watch, |state| {
+    /// Takes in an update of a watch.
+    pub fn report<T>(&self, watch: &str, update: &WatchUpdate<T>) {
+        match update {
+            WatchUpdate::Event(Event::InitDone) => self.change(watch, |state| {
                 (state.synced, state.absent, state.removed) = (true, false, None);
             }),
-            News::Event(Event::Absent) => self.note(watch, |state| {
+            WatchUpdate::Event(Event::Absent) => self.change(watch, |state| {
                 (state.synced, state.absent) = (true, true);
             }),
-            News::Event(_) | News::Version(_) => {}
-            News::Found => self.note(watch, |state| state.lost = None),
-            News::Lost(Loss { message, cause, .. }) => self.note(watch, |state| {
+            WatchUpdate::Event(_) | WatchUpdate::Version(_) => {}
+            WatchUpdate::Answered => self.change(watch, |state| state.lost = None),
+            WatchUpdate::Lost(Failure { message, cause, .. }) => self.change(watch, |state| {
                 state.lost = Some(Lost {
                     since: state.lost.as_ref().map_or_else(unix_now, |lost| lost.since),
                     message: message.clone(),
                     cause: *cause,
                 });
             }),
-            News::Missing => self.note(watch, |state| {
+            WatchUpdate::KindMissing => self.change(watch, |state| {
                 state.lost = None;
                 state.removed.get_or_insert_with(unix_now);
             }),
         }
     }
 
-    fn note(&self, watch: &str, change: impl FnOnce(&mut WatchState)) {
-        self.told.send_if_modified(|states| {
-            let state = states.watches.entry(watch.to_owned()).or_default();
+    fn change(&self, watch: &str, change: impl FnOnce(&mut WatchState)) {
+        self.state.send_if_modified(|all| {
+            let state = all.watches.entry(watch.to_owned()).or_default();
             let before = state.clone();
             change(state);
             log(watch, &before, state);
             let changed = *state != before;
-            if states.lost().is_none() {
-                states.reach = Reach::Unasked;
+            if all.lost().is_none() {
+                all.reach = Reachability::Unknown;
             }
             changed
         });
     }
 }
 
-/// Logs once what became of a watch.
+/// Logs each change of a watch once.
 fn log(watch: &str, before: &WatchState, now: &WatchState) {
+    let (watch, namespace) = match watch.split_once(" in ") {
+        Some((watch, namespace)) => (watch, Some(namespace)),
+        None => (watch, None),
+    };
     match (&before.lost, &now.lost) {
-        (None, Some(Lost { message: why, .. })) => {
-            let said = match now.synced {
-                true => "the Kubernetes API does not answer",
-                false => "the Kubernetes API does not list this kind",
-            };
-            tracing::warn!(watch, why, effect = now.effect(), "{said}");
+        (None, Some(Lost { message: error, .. })) => {
+            let effect = now.effect();
+            tracing::warn!(watch, namespace, error, effect, "watch lost");
         }
-        (Some(_), None) => tracing::info!(watch, "the Kubernetes API answers again"),
+        (Some(lost), None) => {
+            let seconds = unix_now() - lost.since;
+            tracing::info!(watch, namespace, seconds, "watch recovered");
+        }
         _ => {}
     }
     if now.removed.is_some() && before.removed.is_none() {
-        tracing::warn!(watch, "the Kubernetes API has no such kind any more");
+        tracing::warn!(
+            watch,
+            namespace,
+            "the Kubernetes API no longer serves the kind"
+        );
     }
     if now.absent && !before.absent {
         match now.install {
             Some(command) => tracing::warn!(
                 watch,
+                namespace,
                 command,
-                "the Kubernetes API has no such kind: the command gives it one"
+                "the Kubernetes API does not serve the kind; install it"
             ),
-            None => tracing::info!(watch, "the Kubernetes API has no such kind"),
+            None => tracing::info!(
+                watch,
+                namespace,
+                "the Kubernetes API does not serve the kind"
+            ),
         }
     }
 }
@@ -312,11 +321,11 @@ mod tests {
     use crate::watched_kind::WatchedKind;
 
     #[test]
-    fn what_a_kind_that_is_not_read_keeps_back_is_said_of_each_as_it_is() {
-        let states = WatchHealth::default();
-        let effect = |what: WatchedKind| {
-            states.expect("it".to_owned(), None, what.keeps_back());
-            states.follow().borrow().watches["it"].effect()
+    fn the_effect_of_a_kind_that_is_not_read_depends_on_what_it_blocks() {
+        let health = WatchHealth::default();
+        let effect = |kind: WatchedKind| {
+            health.register("it".to_owned(), None, kind.blocks());
+            health.subscribe().borrow().watches["it"].effect()
         };
         assert_eq!(
             effect(WatchedKind::Services),
@@ -325,8 +334,8 @@ mod tests {
         assert!(effect(WatchedKind::Owners(0)).starts_with("pods that it may own are not served"));
         let pools = effect(WatchedKind::Pools);
         assert!(pools.starts_with("all pods are served"), "{pools}");
-        states.hear("it", &News::<()>::Event(Event::Done));
-        let state = states.follow().borrow().clone();
+        health.report("it", &WatchUpdate::<()>::Event(Event::InitDone));
+        let state = health.subscribe().borrow().clone();
         assert_eq!(
             state.watches["it"].effect(),
             "its objects count as last seen"

@@ -1,6 +1,6 @@
-//! Which kinds may own pods: configuration, not code.
+//! Owner kinds: the kinds that may own pods. They are configuration, not code.
 //!
-//! Invariant: a carrier's kind in lower case names one kind only, because a carrier is known by it.
+//! Invariant: kinds are distinct in lower case, because a carrier is identified by the lower-case kind.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -8,28 +8,28 @@ use std::str::FromStr;
 
 use kube::core::ApiResource;
 
-/// A kind of objects that own pods, and may carry the labels for them.
+/// A kind of objects that own pods and may carry the labels for them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Kind {
     /// API group; empty for the core group.
     pub group: String,
     /// API version within the group.
     pub version: String,
-    /// As in the API's paths: `deployments`.
+    /// Plural, as in paths of the API: `deployments`.
     pub plural: String,
-    /// As in manifests: `Deployment`.
+    /// Kind, as in manifests: `Deployment`.
     pub kind: String,
-    /// JSON pointer to the replicas wanted: `/spec/replicas`. Of a kind that is watched by default it is known. Without one the
-    /// objects are read as metadata only, and want what the objects they own want.
+    /// JSON pointer to the desired replicas: `/spec/replicas`. Default kinds have a default. Without a pointer, only metadata is read, and
+    /// the desired replicas are those of the owned objects.
     pub replicas: Option<String>,
-    /// JSON pointer to the seconds that a pod must have been ready before it counts as available: `/spec/minReadySeconds`. Of a
-    /// kind that is watched by default it is known. Without one a pod counts as soon as it is ready.
+    /// JSON pointer to the seconds that a pod must be ready before it is available: `/spec/minReadySeconds`. Default kinds have a
+    /// default. Without a pointer, a pod is available as soon as it is ready.
     pub min_ready_seconds: Option<String>,
-    /// Whether the version is only what is assumed until the API server says which one it serves and prefers.
+    /// Whether discovery decides the version; until then, the given one is assumed.
     pub discovered: bool,
 }
 
-/// The kinds that are watched where nothing else is configured, as [`Kind::from_str`] reads them.
+/// The default kinds, in the format of [`Kind::from_str`].
 const DEFAULTS: [&str; 10] = [
     "apps/v1/deployments/Deployment=/spec/replicas,/spec/minReadySeconds",
     "apps/v1/replicasets/ReplicaSet=/spec/replicas,/spec/minReadySeconds",
@@ -43,31 +43,31 @@ const DEFAULTS: [&str; 10] = [
     "ray.io/v1/rayclusters/RayCluster",
 ];
 
-/// Why a kind, or a list of them, cannot be watched.
+/// An owner kind that cannot be watched.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum KindError {
-    /// It cannot be read.
+    /// The text is not an owner kind.
     #[error(
-        "{0:?} is no kind: write GROUP/VERSION/PLURAL/KIND[=REPLICAS[,MIN_READY_SECONDS]] with JSON pointers, as in \
+        "{0:?} is not an owner kind: write GROUP/VERSION/PLURAL/KIND[=REPLICAS[,MIN_READY_SECONDS]] with JSON pointers, as in \
          apps/v1/deployments/Deployment=/spec/replicas,/spec/minReadySeconds"
     )]
     Malformed(String),
-    /// Two kinds would be told apart by nothing.
+    /// Two kinds have the same name.
     #[error(
-        "kind {0} is given twice, or is Headgate's own: a carrier is known by its kind, so there can be one of the name"
+        "kind {0} is given twice or is built in: kinds must have distinct names, because a carrier is identified by its kind"
     )]
     Twice(String),
-    /// A kind that is to be left out is none of the usual ones.
-    #[error("{name:?} is no kind that is watched by default: those are {usual}")]
+    /// A kind that is to be left out is not a default kind.
+    #[error("{name:?} is not a default kind: the default kinds are {usual}")]
     NotUsual {
-        /// What was given.
+        /// The given name.
         name: String,
-        /// Those that there are.
+        /// The default kinds.
         usual: String,
     },
 }
 
-/// Where a usual kind says its number of replicas, and its seconds, in whichever version.
+/// The pointers of a default kind, in any version.
 fn usual_pointers(group: &str, kind: &str) -> [Option<String>; 2] {
     let of = |text: &&str| {
         let (path, pointers) = text.split_once('=')?;
@@ -78,7 +78,7 @@ fn usual_pointers(group: &str, kind: &str) -> [Option<String>; 2] {
     DEFAULTS.iter().find_map(of).unwrap_or_default()
 }
 
-/// The pointers to the number of replicas and to the seconds; `None` where the text is neither one nor two.
+/// Parses one or two pointers: to the replicas and to the seconds.
 fn pointers_of(text: &str) -> Option<[Option<String>; 2]> {
     let pointer = |text: &str| text.starts_with('/').then(|| text.to_owned());
     let Some((replicas, seconds)) = text.split_once(',') else {
@@ -87,7 +87,7 @@ fn pointers_of(text: &str) -> Option<[Option<String>; 2]> {
     Some([Some(pointer(replicas)?), Some(pointer(seconds)?)])
 }
 
-/// The usual kinds, as manifests name them.
+/// The names of the default kinds.
 fn names() -> Vec<String> {
     Kind::defaults().into_iter().map(|kind| kind.kind).collect()
 }
@@ -106,10 +106,10 @@ impl Kind {
             .collect()
     }
 
-    /// The name of a usual kind, as manifests write it, from any case.
+    /// The name of a default kind as manifests write it, from a name in any case.
     ///
     /// # Errors
-    /// [`KindError::NotUsual`], with those that there are.
+    /// [`KindError::NotUsual`], with the default kinds.
     pub fn usual(name: &str) -> Result<String, KindError> {
         let all = names().into_iter();
         let mut same = all.filter(|usual| usual.eq_ignore_ascii_case(name));
@@ -119,7 +119,7 @@ impl Kind {
         })
     }
 
-    /// The usual kinds except those of these names, and `own`; one of a usual name takes its place.
+    /// The default kinds without those of these names, and `own`. A kind of `own` replaces the default kind of the same name.
     #[must_use]
     pub fn defaults_without_and(without: &[String], own: &[Self]) -> Vec<Self> {
         let replaced = |usual: &Self| own.iter().any(|kind| kind.lower() == usual.lower());
@@ -133,10 +133,10 @@ impl Kind {
         usual.chain(own.iter().cloned()).collect()
     }
 
-    /// Checks that a carrier's kind names one of them.
+    /// Checks that the kinds have distinct names.
     ///
     /// # Errors
-    /// [`KindError::Twice`] with the first kind that another one hides.
+    /// [`KindError::Twice`] with the first duplicate.
     pub fn distinct(kinds: &[Self]) -> Result<(), KindError> {
         let mut seen: BTreeSet<String> = ["pod", "service", "inferencepool"]
             .map(str::to_owned)
@@ -147,12 +147,12 @@ impl Kind {
         }
     }
 
-    /// How a carrier's key and messages spell it: `deployment`.
+    /// The kind in lower case, as carrier keys and messages write it: `deployment`.
     pub fn lower(&self) -> String {
         self.kind.to_ascii_lowercase()
     }
 
-    /// Whether an owner reference means it; its version says nothing.
+    /// Whether it has this group and kind, in any version.
     pub fn is(&self, group: &str, kind: &str) -> bool {
         self.group == group && self.kind == kind
     }
@@ -209,7 +209,7 @@ impl FromStr for Kind {
     }
 }
 
-/// As [`Kind::from_str`] reads it.
+/// The format of [`Kind::from_str`].
 impl fmt::Display for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self {
@@ -244,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn a_kind_that_cannot_be_told_from_another_is_refused() {
+    fn two_kinds_of_one_name_are_refused() {
         let mut kinds = Kind::defaults();
         kinds.push("my.org/v1/deployments/Deployment".parse().unwrap());
         assert_eq!(
@@ -256,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn usual_kinds_can_be_left_out_and_a_version_that_is_given_stays() {
+    fn default_kinds_can_be_left_out_and_a_given_version_stays() {
         let own: Kind = "ray.io/v1alpha1/rayclusters/RayCluster".parse().unwrap();
         let without = ["rayservice", "Rollout"].map(str::to_owned);
         let kinds = Kind::defaults_without_and(&without, std::slice::from_ref(&own));
@@ -311,7 +311,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_kind_is_refused_with_an_example() {
+    fn a_text_that_is_not_an_owner_kind_is_refused_with_an_example() {
         for text in [
             "",
             "Deployment",

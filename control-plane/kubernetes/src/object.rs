@@ -2,10 +2,10 @@
 
 use serde_json::Value;
 
-/// An object that has no identity, and so cannot even be reported by name.
+/// An object that lacks a part of its identity, and so cannot be reported by name. The field names the part.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("an object without {0} was skipped")]
-pub struct Nameless(pub &'static str);
+#[error("an object has no {0}")]
+pub struct MissingIdentity(pub &'static str);
 
 /// The resource version of an object; empty where it has none.
 pub fn resource_version(value: &Value) -> &str {

@@ -1,9 +1,8 @@
-//! Whether the API server is ready again: one asks for all watches, so that none of them has to ask often.
+//! Readiness of the API server, shared by all watches.
 //!
-//! An API server that is away costs a connection for each try of each watch, so the watches wait longer and longer; one that is
-//! being started takes requests that it answers late, or never. What is asked here is small and is asked seldom, and when
-//! it is answered every watch tries at once, and leaves what it was still owed from before.
-//!
+//! While the API server is away, each attempt of each watch costs a connection, so the watches wait longer and longer. One task
+//! ([`crate::prober`]) sends a small request instead. When the API server is ready again, all watches try at once, and give up
+//! requests that they sent before.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,87 +11,89 @@ use futures::FutureExt as _;
 use kube::Client;
 use tokio::sync::{Notify, watch};
 
-/// How long a watch still waits for what it asked of an API server that was not ready.
-const OWED: Duration = Duration::from_secs(1);
+/// How long a watch still waits for the answer to a request that it sent before the API server was ready.
+const GRACE: Duration = Duration::from_secs(1);
 
-/// Whether the API server is back: where watches say that they miss it, and hear of its return. Clones say and hear the same.
+/// Signals between the watches and the prober. Clones share their state.
 #[derive(Debug, Clone, Default)]
 pub struct ApiServerProbe {
-    missed: Arc<Notify>,
-    /// How often it was ready again.
-    returns: watch::Sender<u64>,
+    outage: Arc<Notify>,
+    /// Number of recoveries.
+    recoveries: watch::Sender<u64>,
 }
 
 impl ApiServerProbe {
-    /// Says that it does not answer.
-    pub fn missed(&self) {
-        self.missed.notify_one();
+    /// Reports that the API server does not answer.
+    pub fn report_outage(&self) {
+        self.outage.notify_one();
     }
 
-    /// Waits until a watch misses the API server.
-    pub(crate) async fn wanted(&self) {
-        self.missed.notified().await;
+    /// Waits until a watch reports an outage.
+    pub(crate) async fn outage(&self) {
+        self.outage.notified().await;
     }
 
-    /// Forgets that a watch missed the API server before now.
-    pub(crate) fn forget(&self) {
-        let _ = self.missed.notified().now_or_never();
+    /// Discards a report that was made before now.
+    pub(crate) fn discard_report(&self) {
+        let _ = self.outage.notified().now_or_never();
     }
 
-    /// Tells all watches that the API server is ready again.
-    pub(crate) fn announce(&self) {
-        self.returns.send_modify(|returns| *returns += 1);
+    /// Announces to all watches that the API server is ready again.
+    pub(crate) fn announce_recovery(&self) {
+        self.recoveries.send_modify(|recoveries| *recoveries += 1);
     }
 
-    /// The next time that it is ready again.
-    pub fn back(&self) -> impl Future<Output = ()> + Send + use<> {
-        // Here, so that a return counts from now on, and not only once this is awaited.
-        let mut returns = self.returns.subscribe();
+    /// The next recovery, counted from this call on.
+    pub fn recovery(&self) -> impl Future<Output = ()> + Send + use<> {
+        // Subscribes now, not when the future is first polled.
+        let mut recoveries = self.recoveries.subscribe();
         async move {
-            // Nobody can tell any more: it never returns.
-            if returns.changed().await.is_err() {
+            // Without a prober there is no recovery.
+            if recoveries.changed().await.is_err() {
                 std::future::pending::<()>().await;
             }
         }
     }
 
-    /// When what is asked now need not be waited for any more, as it was asked too early.
-    pub fn outlived(&self) -> impl Future<Output = ()> + Send + use<> {
-        let back = self.back();
+    /// The moment when a request that is sent now is no longer worth waiting for.
+    pub fn superseded(&self) -> impl Future<Output = ()> + Send + use<> {
+        let recovery = self.recovery();
         async move {
-            back.await;
-            tokio::time::sleep(OWED).await;
+            recovery.await;
+            tokio::time::sleep(GRACE).await;
         }
     }
 }
 
 /// Whether the API server can be reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Reach {
-    /// It was not asked: no watch misses it, or it was back a moment ago.
+pub enum Reachability {
+    /// It was not probed: no watch reports an outage, or it recovered a moment ago.
     #[default]
-    Unasked,
-    /// It says that it is ready.
+    Unknown,
+    /// It reports that it is ready.
     Ready,
-    /// It says that it is not ready.
-    Unready,
-    /// It says nothing.
+    /// It reports that it is not ready.
+    NotReady,
+    /// It does not answer.
     Unreachable,
 }
 
-/// Whether the API server says that it is ready. Where it may not be asked, it answers, and that has to do.
+/// Whether the API server reports that it is ready. An answer that refuses the request counts as ready.
 pub async fn is_ready(client: &Client, within: Duration) -> bool {
-    reach(client, within).await == Reach::Ready
+    reachability(client, within).await == Reachability::Ready
 }
 
-pub(crate) async fn reach(client: &Client, within: Duration) -> Reach {
+pub(crate) async fn reachability(client: &Client, within: Duration) -> Reachability {
     let Ok(request) = http::Request::get("/readyz").body(Vec::new()) else {
-        return Reach::Ready;
+        return Reachability::Ready;
     };
     match tokio::time::timeout(within, client.request_text(request)).await {
-        Ok(Ok(_)) => Reach::Ready,
-        Ok(Err(kube::Error::Api(status))) if matches!(status.code, 401 | 403) => Reach::Ready,
-        Ok(Err(kube::Error::Api(_))) => Reach::Unready,
-        Ok(Err(_)) | Err(_) => Reach::Unreachable,
+        Ok(Ok(_)) => Reachability::Ready,
+        Ok(Err(kube::Error::Api(status))) if matches!(status.code, 401 | 403) => {
+            Reachability::Ready
+        }
+        Ok(Err(kube::Error::Api(_))) => Reachability::NotReady,
+        Ok(Err(_)) | Err(_) => Reachability::Unreachable,
     }
 }

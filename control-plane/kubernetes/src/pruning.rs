@@ -1,7 +1,7 @@
-//! What of an object's JSON is kept: the rest is skipped while it is read, and never stored.
+//! Field pruning: keeps some fields of an object's JSON. The rest is skipped during parsing and never stored.
 //!
-//! Invariant: reading any well-formed JSON succeeds, whatever its types and depth. Otherwise one object that somebody
-//! may write would stall a list, and with it all others.
+//! Invariant: any well-formed JSON is read, whatever its types and depth. Otherwise one object could stall a list, and with it all
+//! other objects.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -10,31 +10,31 @@ use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess,
 use serde::{Deserialize, de};
 use serde_json::{Map, Value};
 
-/// What to keep of a value. Of a list, the same of each element.
+/// The part of a value that is kept. For a list, it applies to each element.
 #[derive(Debug, Clone, Copy)]
 pub enum Keep {
     /// Text, numbers and booleans; maps and lists become null.
     Scalar,
-    /// Maps of anything, this deep; lists become null.
+    /// Nested maps down to this depth; lists become null.
     Maps(u8),
-    /// Anything, this deep; maps and lists below become null.
+    /// Any value down to this depth; maps and lists below become null.
     All(u8),
     /// These fields.
     Fields(&'static [(&'static str, Keep)]),
-    /// The entries whose key begins so, if they are scalars.
+    /// The entries with this prefix of the key, if they are scalars.
     Prefixed(&'static str),
 }
 
-/// Which of an object's fields are kept.
+/// The fields of a kind that are kept.
 pub trait Shape: Clone + Send + Sync + 'static {
     /// The fields that are kept.
     const KEEP: Keep;
 }
 
-/// What was kept of an object.
+/// The JSON of an object, pruned to the fields of a shape.
 #[derive(Debug, Clone)]
 pub struct Pruned<S> {
-    /// The JSON that is left.
+    /// The remaining JSON.
     pub value: Value,
     shape: PhantomData<S>,
 }
@@ -51,7 +51,7 @@ impl<'de, S: Shape> Deserialize<'de> for Pruned<S> {
 #[derive(Clone, Copy)]
 struct Seed {
     keep: Keep,
-    /// An element of a list: a list in a list is skipped, so that depth is bounded by the shape's.
+    /// Whether the value is an element of a list. A list in a list is skipped, so the shape bounds the depth.
     listed: bool,
 }
 
@@ -65,7 +65,7 @@ impl Seed {
 }
 
 impl Keep {
-    /// What to keep of the value under a key; `None`: nothing.
+    /// The part that is kept of the value at a key; `None`: nothing.
     fn under(self, key: &str) -> Option<Self> {
         match self {
             Self::Scalar | Self::Maps(0) | Self::All(0) => None,
@@ -190,12 +190,12 @@ mod tests {
         ]);
     }
 
-    fn pick(text: &str) -> Value {
+    fn prune(text: &str) -> Value {
         serde_json::from_str::<Pruned<Some2>>(text).unwrap().value
     }
 
     #[test]
-    fn what_is_named_is_kept_and_the_rest_is_not() {
+    fn named_fields_are_kept_and_others_are_not() {
         let object = json!({
             "name": "x", "uid": 1, "managed": [{"deep": [1]}],
             "notes": {"a/b": "1", "b/a": "2", "a/c": {"x": 1}},
@@ -204,7 +204,7 @@ mod tests {
             "all": {"list": [1, null, [2], {"x": 1}], "map": {"n": 1.5, "deep": [1]}, "null": null},
         });
         assert_eq!(
-            pick(&object.to_string()),
+            prune(&object.to_string()),
             json!({
                 "name": "x",
                 "notes": {"a/b": "1", "a/c": null},
@@ -220,8 +220,8 @@ mod tests {
         for (open, close) in [("[", "]"), ("{\"spec\":", "}"), ("{\"x\":", "}")] {
             for field in ["spec", "ports", "name", "notes", "all", "other"] {
                 let deep = format!("{}1{}", open.repeat(5000), close.repeat(5000));
-                pick(&format!("{{\"{field}\":{deep}}}"));
-                pick(&format!("{{\"{field}\":[{deep}]}}"));
+                prune(&format!("{{\"{field}\":{deep}}}"));
+                prune(&format!("{{\"{field}\":[{deep}]}}"));
             }
         }
     }
@@ -250,7 +250,7 @@ mod tests {
     proptest! {
         #[test]
         fn any_json_is_read(value in json()) {
-            pick(&value.to_string());
+            prune(&value.to_string());
         }
     }
 }

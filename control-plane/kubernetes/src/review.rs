@@ -1,8 +1,7 @@
-//! Asks the API server which rights are missing, before they are needed: a right to write may be needed hours later, and
-//! then a policy's status would be the first to suffer.
+//! The review of rights: asks the API server which rights are missing before they are needed, possibly hours before.
 //!
-//! Everybody may ask this of themselves (`system:basic-user`). Invariant: nothing waits for it, and an API server that does
-//! not say leaves what was known.
+//! Every account may review its own rights (`system:basic-user`). Invariant: nothing waits for a review, and a review that fails changes
+//! nothing.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -20,17 +19,17 @@ use crate::access::{Missing, Needs, Right};
 use crate::fault::{ANSWER, Fault};
 use crate::health::WatchHealth;
 
-/// Questions at once.
+/// Concurrent requests.
 const AT_ONCE: usize = 4;
-/// Time between two reviews while nothing is missing: what goes missing then is told by what fails of it.
+/// Time between two reviews while nothing is missing. A right that is revoked then is noticed when its use fails.
 const WELL: Duration = Duration::from_secs(300);
-/// Time between two reviews while something is missing, or was not answered.
+/// Time between two reviews while a right is missing, or the last review failed.
 const MISSING: Duration = Duration::from_secs(10);
 
-/// What of these rights the API server refuses now.
+/// The verbs of these rights that the API server refuses now.
 ///
 /// # Errors
-/// The API server does not say, or not in time: why.
+/// The message of the API server, or of the timeout.
 pub async fn review(client: &Client, rights: &[Right]) -> Result<BTreeSet<Missing>, String> {
     let api: Api<SelfSubjectAccessReview> = Api::all(client.clone());
     let questions = rights
@@ -77,8 +76,8 @@ fn question(right: &Right, verb: &str) -> SelfSubjectAccessReview {
     }
 }
 
-/// The ServiceAccount of this namespace that the API server is asked as. `None` if it does not say, or if it is somebody else,
-/// whom no command of ours can give a right.
+/// The own ServiceAccount, if it is in this namespace. `None` if it is unknown or another user: the RBAC manifest grants rights to
+/// ServiceAccounts of the namespace only.
 async fn account(client: &Client, namespace: &str) -> Option<String> {
     let api: Api<SelfSubjectReview> = Api::all(client.clone());
     let (params, question) = (PostParams::default(), SelfSubjectReview::default());
@@ -89,13 +88,13 @@ async fn account(client: &Client, namespace: &str) -> Option<String> {
     (home == namespace).then(|| name.to_owned())
 }
 
-/// Reviews the rights again and again, and tells `states` what is missing.
-pub async fn keep_reviewing(client: Client, needs: Needs, states: WatchHealth) {
+/// Reviews the rights periodically and reports the missing ones to `health`.
+pub async fn keep_reviewing(client: Client, needs: Needs, health: WatchHealth) {
     let rights = needs.rights();
     loop {
         let wait = match review(&client, &rights).await {
             Ok(missing) => {
-                // Who is asked as may be another one by now, where a kubeconfig says.
+                // The account may change: a kubeconfig is read again.
                 let account = if missing.is_empty() {
                     None
                 } else {
@@ -103,14 +102,11 @@ pub async fn keep_reviewing(client: Client, needs: Needs, states: WatchHealth) {
                 };
                 let grant = needs.command(account.as_deref());
                 let wait = if missing.is_empty() { WELL } else { MISSING };
-                states.missing(missing, &grant);
+                health.set_missing_rights(missing, &grant);
                 wait
             }
-            Err(why) => {
-                tracing::debug!(
-                    why,
-                    "the Kubernetes API does not say which rights are missing"
-                );
+            Err(error) => {
+                tracing::debug!(error, "the review of rights failed");
                 MISSING
             }
         };

@@ -1,72 +1,72 @@
-//! Updates that watches send to the reducers of objects.
+//! Updates that a watch sends to its reducer.
 //!
-//! Invariant: between [`Event::Begin`] and [`Event::Done`] of one watch, every object of its kind is listed once.
+//! Invariant: between [`Event::Init`] and [`Event::InitDone`] of one watch, every object of its kind is listed once.
 
-use crate::fault::Loss;
-use crate::object::Nameless;
+use crate::fault::Failure;
+use crate::object::MissingIdentity;
 use crate::pruning::Pruned;
 
-/// One watch: of a namespace, or of the cluster.
+/// One watch: a kind, in one namespace or in the whole cluster.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct WatchId<W> {
+pub struct WatchId<K> {
     /// The kind.
-    pub what: W,
+    pub kind: K,
     /// The namespace; `None` for the whole cluster.
     pub namespace: Option<String>,
 }
 
-impl<W: Clone> WatchId<W> {
-    /// These kinds in each of the namespaces, or with none in the cluster.
-    pub fn all(whats: &[W], namespaces: &[String]) -> Vec<Self> {
+impl<K: Clone> WatchId<K> {
+    /// A watch of each kind in each of the namespaces; without namespaces, in the whole cluster.
+    pub fn all(kinds: &[K], namespaces: &[String]) -> Vec<Self> {
         let mut namespaces: Vec<Option<String>> = namespaces.iter().cloned().map(Some).collect();
         namespaces.sort();
         namespaces.dedup();
         if namespaces.is_empty() {
             namespaces.push(None);
         }
-        let of = |namespace: Option<String>| {
-            whats.iter().cloned().map(move |what| Self {
-                what,
+        let watches = |namespace: Option<String>| {
+            kinds.iter().cloned().map(move |kind| Self {
+                kind,
                 namespace: namespace.clone(),
             })
         };
-        namespaces.into_iter().flat_map(of).collect()
+        namespaces.into_iter().flat_map(watches).collect()
     }
 }
 
-/// What a watch tells of objects.
+/// A change of the objects of a kind. The names are those of `kube::runtime::watcher::Event`.
 #[derive(Debug, Clone)]
 pub enum Event<T> {
-    /// A list begins. What an earlier one, cut short, has listed does not count.
-    Begin,
+    /// A list begins. An earlier list that did not complete is void.
+    Init,
     /// An object of the list.
-    Listed(T),
-    /// The list is whole: what is not in it is gone.
-    Done,
+    InitApply(T),
+    /// The list is complete: objects that are not in it do not exist.
+    InitDone,
     /// An object was added or changed.
-    Applied(T),
-    /// The object is gone.
-    Deleted(T),
-    /// The API server has no such kind.
+    Apply(T),
+    /// An object was deleted.
+    Delete(T),
+    /// The API server does not serve the kind.
     Absent,
 }
 
-/// What a watch has to say.
+/// An update of a watch: a change of its objects, or of its own state.
 #[derive(Debug)]
-// Nearly all news are events, so there is nothing to be saved.
+// Nearly all updates are events, so boxing the variant saves nothing.
 #[allow(clippy::large_enum_variant)]
-pub enum News<T> {
-    /// About objects.
+pub enum WatchUpdate<T> {
+    /// A change of the objects.
     Event(Event<T>),
-    /// The API server answers it.
-    Found,
-    /// The API server does not, and why.
-    Lost(Loss),
-    /// The kind that it told of is no longer served. It may come back, and is absent only if it does not.
-    Missing,
-    /// The kind is read in this API version, not in the one that was asked for before.
+    /// The API server answers the watch.
+    Answered,
+    /// The API server does not answer the watch, and why.
+    Lost(Failure),
+    /// The API server no longer serves a kind that was listed. The kind is absent only if it stays away.
+    KindMissing,
+    /// The kind is read in this API version from now on.
     Version(String),
 }
 
-/// Reads what was kept of an object.
-pub type Read<S, T> = Box<dyn Fn(&Pruned<S>) -> Result<T, Nameless> + Send + Sync>;
+/// Parses the JSON that is kept of an object.
+pub type Parse<S, T> = Box<dyn Fn(&Pruned<S>) -> Result<T, MissingIdentity> + Send + Sync>;

@@ -1,11 +1,11 @@
-//! One watch: lists all objects of a kind, follows their changes, and starts over where the history is lost.
+//! The watch of one kind: lists all objects, follows their changes, and lists again where the history is lost.
 //!
-//! Invariant: from the first whole list on, what it tells is at every moment what the API server had at some moment, and a
-//! failure of any kind ends in another try. What is lost is asked for again from the version that was seen last.
+//! Invariant: after the first complete list, the updates describe states that the API server had. Every failure is followed by
+//! another attempt, which resumes from the last version that was seen.
 //!
-//! It stands on kube's client, and not on `kube::runtime::watcher`, for what that keeps to itself: when a watch that
-//! failed is established again (so that `status` knows since when the API is away, and that it is back), bookmarks, what to do where
-//! streaming lists are refused, a 410 that comes as the answer's status, and `Retry-After`.
+//! It uses kube's client and not `kube::runtime::watcher`, because the latter does not expose when a watch recovers (`headgate status`
+//! reports outages and recoveries), bookmarks, a fallback for API servers that refuse streaming lists, status 410 as the answer
+//! of a watch request, and `Retry-After`.
 
 mod steps;
 
@@ -15,161 +15,172 @@ use kube::Client;
 use kube::core::Request;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
+use tracing::Instrument as _;
 
 use crate::access::Watchable;
-use crate::discovery::{Catalogue, Lookup, Place};
+use crate::discovery::{Discovery, KindLookup, Served};
 use crate::fault::{ANSWER, Backoff, Fault};
+use crate::log_limit::LogLimit;
 use crate::probe::{ApiServerProbe, is_ready};
 use crate::pruning::Shape;
-use crate::update::{Event, News, Read, WatchId};
-use steps::At;
+use crate::update::{Event, Parse, WatchId, WatchUpdate};
+use steps::Position;
 
-/// All watches wake when the API server is back; each of them up to a half of this later.
+/// When the API server recovers, each watch waits for a random part of up to a half of this.
 const SPREAD: Duration = Duration::from_millis(400);
+/// The shortest time between two log lines on objects that are skipped.
+const SKIPPED_LOG: Duration = Duration::from_secs(60);
 
-/// A watch and its wires.
-pub struct Watch<S, W, T> {
+/// A watch of one kind.
+pub struct Watch<S, K, T> {
     pub(super) client: Client,
-    id: WatchId<W>,
-    /// The path of the kind, in a namespace or in all.
+    id: WatchId<K>,
+    /// Name of the kind in logs: `deployments.apps`.
+    name: String,
+    /// The path of the kind, in one namespace or in all.
     pub(super) path: Request,
-    /// Where its version is asked for, if it is not given.
-    lookup: Option<Lookup>,
-    /// Whether metadata are enough.
+    /// Lookup of the served version; `None` if the version is given.
+    lookup: Option<KindLookup>,
+    /// Whether only the metadata of objects is read.
     pub(super) metadata: bool,
-    pub(super) read: Read<S, T>,
-    /// How often the API server is asked again for a kind that it does not have, and how long one that was there must be
-    /// missing until it is taken for removed: an API server that starts may serve its kinds later than it listens.
+    pub(super) parse: Parse<S, T>,
+    /// The period of attempts for a kind that the API server does not serve, and the time after which a kind that was served counts as
+    /// removed: an API server that starts may listen before it serves all its kinds.
     absent_retry: Duration,
-    pulse: ApiServerProbe,
-    tell: mpsc::Sender<(WatchId<W>, News<T>)>,
+    probe: ApiServerProbe,
+    sender: mpsc::Sender<(WatchId<K>, WatchUpdate<T>)>,
+    pub(super) skipped_log: LogLimit,
 }
 
-/// How far a watch is.
+/// Progress of a watch.
 pub(super) struct Progress<S> {
-    at: At<S>,
-    /// Whether the API server may stream lists.
+    position: Position<S>,
+    /// Whether the API server supports streaming lists.
     pub(super) streams: bool,
-    /// Whether it failed to stream this one.
+    /// Whether the next list is paged because the API server failed to stream it.
     pub(super) in_pages: bool,
-    /// Whether all objects were told at least once.
+    /// Whether the kind was listed at least once.
     listed: bool,
-    /// Since when its kind is not there.
+    /// Since when the kind is missing.
     missing: Option<Instant>,
-    /// Whether the API server was ready while it was missing.
-    serves: bool,
+    /// Whether the API server was ready while the kind was missing.
+    ready_without_kind: bool,
     pub(super) backoff: Backoff,
 }
 
-impl<S, W, T> Watch<S, W, T>
+impl<S, K, T> Watch<S, K, T>
 where
     S: Shape,
-    W: Clone + Send + Sync + 'static,
+    K: Clone + Send + Sync + 'static,
     T: Send + 'static,
 {
-    /// A watch of a row of the table; `tell` hears of it.
+    /// A watch of a row of the access table that sends its updates to `sender`.
     pub fn new(
         client: &Client,
-        id: WatchId<W>,
-        of: &Watchable,
-        read: Read<S, T>,
+        id: WatchId<K>,
+        kind: &Watchable,
+        parse: Parse<S, T>,
         absent_retry: Duration,
-        pulse: &ApiServerProbe,
-        tell: &mpsc::Sender<(WatchId<W>, News<T>)>,
+        probe: &ApiServerProbe,
+        sender: &mpsc::Sender<(WatchId<K>, WatchUpdate<T>)>,
     ) -> Self {
         Self {
             client: client.clone(),
-            path: of.path(id.namespace.as_deref()),
+            name: kind.name(None),
+            path: kind.path(id.namespace.as_deref()),
             lookup: None,
             id,
             metadata: false,
-            read,
+            parse,
             absent_retry,
-            pulse: pulse.clone(),
-            tell: tell.clone(),
+            probe: probe.clone(),
+            sender: sender.clone(),
+            skipped_log: LogLimit::new(SKIPPED_LOG),
         }
     }
 
-    /// The same, of the version that the API server prefers, unless one is given.
-    pub fn found_by(self, catalogue: &Catalogue, of: &Watchable) -> Self {
-        let lookup = Some(catalogue.of(of.resource(), !of.discovered));
+    /// Reads the version that the API server prefers, unless the configuration gives one.
+    pub fn discovered_by(self, discovery: &Discovery, kind: &Watchable) -> Self {
+        let lookup = Some(discovery.lookup(kind.resource(), !kind.discovered));
         Self { lookup, ..self }
     }
 
-    /// The same, where metadata are enough.
-    pub fn of_metadata(self, metadata: bool) -> Self {
+    /// Reads only the metadata of objects.
+    pub fn metadata_only(self, metadata: bool) -> Self {
         Self { metadata, ..self }
     }
 
-    /// Watches until nobody wants to know any more.
+    /// Watches until the receiver of the updates is dropped.
     pub async fn run(mut self) {
-        // It ends only where nobody listens.
-        let _unheard = self.watch().await;
+        let namespace = self.id.namespace.clone();
+        let span = tracing::info_span!("watch", watch = %self.name, namespace);
+        // The only error that ends the loop is a closed receiver.
+        let _closed = self.watch().instrument(span).await;
     }
 
     async fn watch(&mut self) -> Result<(), Fault> {
-        let mut so = Progress {
-            at: At::Nothing,
+        let mut progress = Progress {
+            position: Position::Start,
             streams: true,
             in_pages: false,
             listed: false,
             missing: None,
-            serves: false,
+            ready_without_kind: false,
             backoff: Backoff::new(),
         };
         loop {
-            if !self.located(&mut so).await? {
+            if !self.locate(&mut progress).await? {
                 continue;
             }
-            // From before it is asked: it may be back while a refusal is on its way.
-            let back = self.pulse.back();
-            match self.step(&mut so).await {
+            // Subscribed before the request: the API server may recover while a refusal is on its way.
+            let recovery = self.probe.recovery();
+            match self.step(&mut progress).await {
                 Ok(()) => {
-                    so.listed |= !matches!(so.at, At::Nothing);
-                    so.missing = None;
-                    so.in_pages = false;
+                    progress.listed |= !matches!(progress.position, Position::Start);
+                    progress.missing = None;
+                    progress.in_pages = false;
                 }
-                Err(Fault::Unheard) => return Err(Fault::Unheard),
-                Err(fault) => self.failed(&mut so, &fault, back).await?,
+                Err(Fault::ReceiverClosed) => return Err(Fault::ReceiverClosed),
+                Err(fault) => self.failed(&mut progress, &fault, recovery).await?,
             }
         }
     }
 
-    /// Whether it is known where to ask; waits until it may be.
-    async fn located(&mut self, so: &mut Progress<S>) -> Result<bool, Fault> {
+    /// Sets the path of the kind. Returns false after it waited for a change of the discovery.
+    async fn locate(&mut self, progress: &mut Progress<S>) -> Result<bool, Fault> {
         let Some(lookup) = &mut self.lookup else {
             return Ok(true);
         };
-        match lookup.place() {
-            Place::At(resource) => {
+        match lookup.served() {
+            Served::As(resource) => {
                 let path = Watchable::path_of(&resource, self.id.namespace.as_deref());
                 if path.url_path != self.path.url_path {
                     tracing::info!(
                         before = self.path.url_path,
                         now = path.url_path,
-                        "the Kubernetes API prefers another version"
+                        "the Kubernetes API prefers another version of the kind"
                     );
                     self.path = path;
-                    so.at = At::Nothing;
-                    self.tell(News::Version(resource.version)).await?;
+                    progress.position = Position::Start;
+                    self.send(WatchUpdate::Version(resource.version)).await?;
                 }
                 Ok(true)
             }
-            // Who asks for it finds out whether it is gone for good.
-            Place::Nowhere if so.listed => Ok(true),
-            Place::Nowhere => {
-                self.absent().await?;
+            // The next request finds out whether the kind is gone for good.
+            Served::No if progress.listed => Ok(true),
+            Served::No => {
+                self.send_absent().await?;
                 while let Some(lookup) = &mut self.lookup {
                     lookup.changed().await;
-                    if lookup.place() != Place::Nowhere {
+                    if lookup.served() != Served::No {
                         break;
                     }
                 }
                 Ok(false)
             }
-            Place::Unknown(loss) => {
-                if let Some(loss) = loss {
-                    self.tell(News::Lost(loss)).await?;
+            Served::Unknown(failure) => {
+                if let Some(failure) = failure {
+                    self.send(WatchUpdate::Lost(failure)).await?;
                 }
                 if let Some(lookup) = &mut self.lookup {
                     lookup.changed().await;
@@ -179,111 +190,117 @@ where
         }
     }
 
-    async fn absent(&self) -> Result<(), Fault> {
-        self.tell(News::Event(Event::Absent)).await?;
-        self.tell(News::Found).await
+    async fn send_absent(&self) -> Result<(), Fault> {
+        self.send(WatchUpdate::Event(Event::Absent)).await?;
+        self.send(WatchUpdate::Answered).await
     }
 
-    /// Says what is wrong, and waits until another try is due.
+    /// Reports a failure and waits until the next attempt is due.
     async fn failed(
         &self,
-        so: &mut Progress<S>,
+        progress: &mut Progress<S>,
         fault: &Fault,
-        back: impl Future<Output = ()>,
+        recovery: impl Future<Output = ()>,
     ) -> Result<(), Fault> {
-        // One that starts answers 404 for kinds that it serves a moment later, and a world without them would have no limits.
+        // An API server that starts answers 404 for kinds that it serves a moment later, and without policies there are no limits.
         let missing = fault.code() == 404 && is_ready(&self.client, ANSWER).await;
         if fault.code() == 404
             && let Some(lookup) = &self.lookup
         {
-            lookup.doubt();
+            lookup.request_refresh();
         }
-        let wait = match (&so.at, fault.code()) {
-            (At::Nothing, 404) => {
-                let since = *so.missing.get_or_insert_with(Instant::now);
-                let absent = match so.listed {
+        let wait = match (&progress.position, fault.code()) {
+            (Position::Start, 404) => {
+                let since = *progress.missing.get_or_insert_with(Instant::now);
+                let absent = match progress.listed {
                     true => missing && since.elapsed() >= self.absent_retry,
-                    false => so.serves,
+                    false => progress.ready_without_kind,
                 };
                 if absent {
-                    so.listed = false;
-                    match self.lookup.as_ref().and_then(Lookup::elsewhere) {
-                        Some(loss) => self.tell(News::Lost(loss)).await?,
-                        None => self.absent().await?,
+                    progress.listed = false;
+                    match self.lookup.as_ref().and_then(KindLookup::other_version) {
+                        Some(failure) => self.send(WatchUpdate::Lost(failure)).await?,
+                        None => self.send_absent().await?,
                     }
                     tokio::time::sleep(self.absent_retry).await;
                     return Ok(());
                 }
-                so.serves |= missing;
-                if so.serves && !so.listed {
+                progress.ready_without_kind |= missing;
+                if progress.ready_without_kind && !progress.listed {
                     return Ok(());
                 }
-                so.backoff.next()
+                progress.backoff.next_wait()
             }
-            // Not what a streaming list is called by this API server.
-            (At::Nothing, 400 | 422) if so.streams => {
-                so.streams = false;
+            // This API server does not support streaming lists.
+            (Position::Start, 400 | 422) if progress.streams => {
+                progress.streams = false;
                 return Ok(());
             }
-            // Page by page it may do better, or say why not: of a kind that it cannot convert, a stream says only that it is late.
-            (At::Nothing, 500..) if so.streams && !so.in_pages => {
-                so.in_pages = true;
+            // A paged list may succeed or report the reason: for a kind that it cannot convert, a stream reports only a timeout.
+            (Position::Start, 500..) if progress.streams && !progress.in_pages => {
+                progress.in_pages = true;
                 tokio::time::sleep(fault.retry_after()).await;
                 return Ok(());
             }
-            // Its history is lost, or the kind itself: what there is now, a list says.
+            // The history is lost, or the kind is gone: list again.
             (_, 404 | 410) => {
-                so.at = At::Nothing;
-                so.backoff.next()
+                progress.position = Position::Start;
+                progress.backoff.next_wait()
             }
             _ => {
-                // A list that nothing comes of may come page by page.
-                so.streams &= !matches!((&so.at, fault), (At::Nothing, Fault::Silent(_)));
-                so.backoff.next().max(fault.retry_after())
+                // A paged list may succeed where a streamed list times out.
+                let timed_out = matches!(
+                    (&progress.position, fault),
+                    (Position::Start, Fault::Timeout(_))
+                );
+                progress.streams &= !timed_out;
+                progress.backoff.next_wait().max(fault.retry_after())
             }
         };
-        tracing::debug!(watch = %self.path.url_path, why = %fault.message(), "to be tried again");
-        if missing && so.listed {
-            self.tell(News::Missing).await?;
+        tracing::debug!(error = %fault.message(), ?wait, "watch attempt failed");
+        if missing && progress.listed {
+            self.send(WatchUpdate::KindMissing).await?;
         } else if fault.code() != 410 {
-            // History that was compacted is nobody's failure.
-            self.tell(News::Lost(fault.loss())).await?;
+            // Compacted history is normal.
+            self.send(WatchUpdate::Lost(fault.failure())).await?;
         }
-        self.rest(wait, fault, back, &mut so.backoff).await;
+        self.rest(wait, fault, recovery, &mut progress.backoff)
+            .await;
         Ok(())
     }
 
-    /// Waits until another try is due, or, unless it asked for more time, until the API server is back.
+    /// Waits until the next attempt is due or, after the time that the API server asked for, until it recovers.
     async fn rest(
         &self,
         wait: Duration,
         fault: &Fault,
-        back: impl Future<Output = ()>,
+        recovery: impl Future<Output = ()>,
         backoff: &mut Backoff,
     ) {
-        if fault.is_absence() {
-            self.pulse.missed();
+        if fault.is_outage() {
+            self.probe.report_outage();
         }
-        let asked_for = fault.retry_after();
-        tokio::time::sleep(asked_for).await;
-        if timeout(wait.saturating_sub(asked_for), back).await.is_ok() {
+        let retry_after = fault.retry_after();
+        tokio::time::sleep(retry_after).await;
+        let rest = wait.saturating_sub(retry_after);
+        if timeout(rest, recovery).await.is_ok() {
             backoff.reset();
             tokio::time::sleep(backoff.jitter(SPREAD)).await;
         }
     }
 
-    /// What is asked now, in time.
-    pub(super) async fn answer<A>(&self, asked: impl Future<Output = A>) -> Result<A, Fault> {
+    /// The answer to a request, within the timeout.
+    pub(super) async fn answer<A>(&self, request: impl Future<Output = A>) -> Result<A, Fault> {
         tokio::select! {
-            answer = timeout(ANSWER, asked) => Ok(answer?),
-            () = self.pulse.outlived() => Err(Fault::Owed),
+            answer = timeout(ANSWER, request) => Ok(answer?),
+            () = self.probe.superseded() => Err(Fault::SentBeforeReady),
         }
     }
 
-    pub(super) async fn tell(&self, news: News<T>) -> Result<(), Fault> {
-        self.tell
-            .send((self.id.clone(), news))
+    pub(super) async fn send(&self, update: WatchUpdate<T>) -> Result<(), Fault> {
+        self.sender
+            .send((self.id.clone(), update))
             .await
-            .map_err(|_| Fault::Unheard)
+            .map_err(|_| Fault::ReceiverClosed)
     }
 }

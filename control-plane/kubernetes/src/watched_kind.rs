@@ -1,8 +1,8 @@
 //! The kinds that are watched for carriers.
 
-use crate::health::KeepsBack;
+use crate::blocks::Blocks;
 
-/// What a watch watches. Kinds go by their place in the configuration.
+/// A kind that is watched for carriers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum WatchedKind {
     /// Pods.
@@ -11,9 +11,9 @@ pub enum WatchedKind {
     Services,
     /// InferencePools of the group `inference.networking.k8s.io`.
     Pools,
-    /// Those of `inference.networking.x-k8s.io`, which came before.
+    /// InferencePools of the earlier group `inference.networking.x-k8s.io`.
     ExperimentalPools,
-    /// The owner kind at this place in the configuration.
+    /// The owner kind at this index of the configuration.
     Owners(usize),
 }
 
@@ -23,17 +23,17 @@ impl WatchedKind {
         matches!(self, Self::Pools | Self::ExperimentalPools)
     }
 
-    /// What is not served before this is read.
-    pub fn keeps_back(self) -> KeepsBack {
+    /// What is not served until the kind has been listed.
+    pub fn blocks(self) -> Blocks {
         match self {
-            Self::Pods | Self::Services => KeepsBack::Everything,
-            Self::Pools | Self::ExperimentalPools => KeepsBack::Nothing,
-            Self::Owners(_) => KeepsBack::OwnedPods,
+            Self::Pods | Self::Services => Blocks::Everything,
+            Self::Pools | Self::ExperimentalPools => Blocks::Nothing,
+            Self::Owners(_) => Blocks::OwnedPods,
         }
     }
 
-    /// Whether the rest can be served while this is not read.
+    /// Whether the rest is served while the kind is not listed.
     pub fn is_optional(self) -> bool {
-        self.keeps_back() != KeepsBack::Everything
+        self.blocks() != Blocks::Everything
     }
 }

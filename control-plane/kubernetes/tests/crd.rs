@@ -1,4 +1,4 @@
-//! What a cluster is given: the policies' definitions, and the rights of the control plane.
+//! Committed manifests: the definitions of Headgate's kinds, and the rights of the control plane.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use headgate_kubernetes::access::Account;

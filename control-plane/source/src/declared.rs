@@ -3,7 +3,7 @@
 use headgate_model::ports::{PodPort, Probe, ServicePort, TargetPort};
 use serde_json::Value;
 
-/// Containers that meshes and Dapr inject into pods: their ports are the proxy's, and never the server's.
+/// Containers that meshes and Dapr inject into pods. Their ports belong to the injected proxy, not to the server.
 const INJECTED: [&str; 5] = [
     "istio-proxy",
     "linkerd-proxy",
@@ -12,7 +12,7 @@ const INJECTED: [&str; 5] = [
     "daprd",
 ];
 
-/// The ports of a pod's spec that can be reached: the TCP ones of its containers, and of its native sidecars.
+/// The TCP ports of a pod's spec: those of its containers and native sidecars.
 pub(crate) fn pod_ports(spec: &Value) -> Vec<PodPort> {
     let tcp = all_ports(spec).filter(|port| is_tcp(port));
     let mut ports: Vec<PodPort> = tcp.filter_map(pod_port).collect();
@@ -25,12 +25,12 @@ pub(crate) fn pod_ports(spec: &Value) -> Vec<PodPort> {
     ports
 }
 
-/// Every port that a pod's spec declares, but for those of injected proxies.
+/// All ports of a pod's spec, except those of injected proxies.
 pub(crate) fn all_ports(spec: &Value) -> impl Iterator<Item = &Value> {
     containers(spec).flat_map(|container| list(container, "/ports"))
 }
 
-/// The containers that run as long as the pod, without injected ones. A native sidecar, which Kubernetes keeps running, is one.
+/// The containers that run as long as the pod, including native sidecars and without injected ones.
 fn containers(spec: &Value) -> impl Iterator<Item = &Value> {
     let sidecars = list(spec, "/initContainers")
         .iter()
@@ -41,7 +41,7 @@ fn containers(spec: &Value) -> impl Iterator<Item = &Value> {
     all.filter(move |container| !injected(container))
 }
 
-/// A port of a container; `None` where it has no number.
+/// A port of a container; `None` without a number.
 pub(crate) fn pod_port(port: &Value) -> Option<PodPort> {
     Some(PodPort {
         name: text(port, "/name").unwrap_or_default().to_owned(),
@@ -50,7 +50,7 @@ pub(crate) fn pod_port(port: &Value) -> Option<PodPort> {
     })
 }
 
-/// The ports that the HTTP probes of a container ask.
+/// The ports of a container's HTTP probes.
 fn probed(container: &Value) -> impl Iterator<Item = (Probe, u16)> {
     let probes = [
         ("/readinessProbe/httpGet/port", Probe::Readiness),
@@ -58,14 +58,14 @@ fn probed(container: &Value) -> impl Iterator<Item = (Probe, u16)> {
         ("/livenessProbe/httpGet/port", Probe::Liveness),
     ];
     probes.into_iter().filter_map(|(pointer, probe)| {
-        let asked = container.pointer(pointer)?;
-        let named = |port: &&Value| text(port, "/name") == asked.as_str();
-        let number = match asked {
+        let target = container.pointer(pointer)?;
+        let named = |port: &&Value| text(port, "/name") == target.as_str();
+        let number = match target {
             Value::String(_) => {
                 let port = list(container, "/ports").iter().find(named)?;
                 number(port.get("containerPort")?)?
             }
-            _ => number(asked)?,
+            _ => number(target)?,
         };
         Some((probe, number))
     })
@@ -81,7 +81,7 @@ pub(crate) fn service_ports(service: &Value) -> Vec<ServicePort> {
 
 fn service_port(port: &Value) -> Option<ServicePort> {
     let target = match port.get("targetPort") {
-        // As Kubernetes does: where it is not written, it is the port itself.
+        // The default in Kubernetes is the port itself.
         None | Some(Value::Null) => TargetPort::Number(number(port.get("port")?)?),
         Some(Value::String(name)) => TargetPort::Name(name.clone()),
         Some(target) => TargetPort::Number(number(target)?),
@@ -93,7 +93,7 @@ fn service_port(port: &Value) -> Option<ServicePort> {
     })
 }
 
-/// Whether a Service gives its pods names, and has no address of its own.
+/// Whether a Service is headless.
 pub(crate) fn is_headless(service: &Value) -> bool {
     text(service, "/spec/clusterIP") == Some("None")
 }
@@ -103,7 +103,7 @@ pub(crate) fn is_service(value: &Value) -> bool {
     (text(value, "/apiVersion"), text(value, "/kind")) == (Some("v1"), Some("Service"))
 }
 
-/// Whether a Service is a DNS name for another one. It selects no pods: EndpointSlice controllers skip it, even if it has a selector.
+/// Whether a Service is of type ExternalName. It selects no pods, even if it has a selector.
 pub(crate) fn is_external_name(service: &Value) -> bool {
     text(service, "/spec/type") == Some("ExternalName")
 }

@@ -1,18 +1,15 @@
-//! Joins three sources into one world: carriers, policies and `ServedModel`s.
+//! Joins three sources into one observation: carriers, policies and `ServedModel`s.
 //!
-//! Invariant: consecutive worlds differ only in what one of the sources changed.
+//! Invariant: consecutive observations differ only in the changes of the sources.
 
 use std::sync::Arc;
 
-use headgate_model::Objects;
+use headgate_model::{Change, Objects, Observed};
 use tokio::sync::watch;
 
-use headgate_model::Change;
-use headgate_model::Observed;
-
-/// The carriers of one source with the policies of the second and the models of the third; problems and findings are those of all.
+/// The carriers of the first source, the policies of the second and the models of the third, with the problems and findings of all.
 ///
-/// It begins with what all have now, so give it sources that are synced, and run the task that comes with it.
+/// The first observation is that of the sources as they are now, so pass sources that are synced. The returned task must be run.
 pub fn join(
     mut carriers: watch::Receiver<Arc<Observed>>,
     mut policies: watch::Receiver<Arc<Observed>>,
@@ -26,16 +23,16 @@ pub fn join(
         policies.borrow_and_update().clone(),
         models.borrow_and_update().clone(),
     ];
-    let first = of(&seen, &Observed::default(), Some(Change::Intent));
-    let (publish, joined) = watch::channel(Arc::new(first));
+    let first = joined(&seen, &Observed::default(), Some(Change::Intent));
+    let (publish, observed) = watch::channel(Arc::new(first));
     let task = async move {
         loop {
-            let went_on = tokio::select! {
+            let changed = tokio::select! {
                 changed = carriers.changed() => changed,
                 changed = policies.changed() => changed,
                 changed = models.changed() => changed,
             };
-            if went_on.is_err() {
+            if changed.is_err() {
                 return;
             }
             let now = [
@@ -48,15 +45,15 @@ pub fn join(
                 .zip(&seen)
                 .map(|(now, seen)| now.change_since(seen));
             let change = changes.max().flatten();
-            let next = of(&now, &publish.borrow(), change);
+            let next = joined(&now, &publish.borrow(), change);
             publish.send_replace(Arc::new(next));
             seen = now;
         }
     };
-    (joined, task)
+    (observed, task)
 }
 
-fn of(
+fn joined(
     all @ [carriers, policies, models]: &[Arc<Observed>; 3],
     before: &Observed,
     change: Option<Change>,

@@ -1,15 +1,14 @@
-//! Sources of objects: a directory of manifests ([`files`]), or a Kubernetes API server ([`cluster`], [`policies`], [`models`]).
+//! Sources of objects: a directory of manifests ([`files`]), or a Kubernetes API server ([`cluster`], [`own_kinds`]).
 //!
 //! ```text
-//! files | cluster, policies, models ──▶ reducer (plain maps) ──▶ Observed (watch channel) ──▶ registry, plan
+//! files | cluster, own_kinds ──▶ reducer (plain maps) ──▶ Observed (watch channel) ──▶ registry, plan
 //! ```
 //!
-//! Invariant: what is published is whole and was accepted; a bad object is reported and never stalls or removes
-//! another. This crate decides nothing about traffic.
+//! Invariant: published objects are complete and were accepted. An invalid object is reported, and never delays or removes another
+//! one. This crate decides nothing about traffic.
 
 pub mod cluster;
 mod declared;
 pub mod files;
 pub mod join;
-pub mod models;
-pub mod policies;
+pub mod own_kinds;

@@ -114,7 +114,7 @@ fn has_no_pods(model: &Subject, registry: &Registry, without_pods: &BTreeSet<Car
 
 /// The objects of a file that are not Headgate's, as an INFO line.
 fn passed(name: &str, reducer: &Reducer) -> Option<Line> {
-    let objects = reducer.passed(name)?;
+    let objects = reducer.unrelated(name)?;
     Some(Line {
         severity: Severe::Info,
         object: name.to_owned(),

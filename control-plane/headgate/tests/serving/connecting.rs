@@ -116,7 +116,7 @@ async fn the_api_is_found_by_kubeconfig_variable_home_and_context_as_kubectl_fin
     }
 
     // Without the flag the current context counts, and that leads nowhere; and without anything there is no API.
-    for (kubeconfig, said) in [(two, "--context"), ("", "no Kubernetes API is known here")] {
+    for (kubeconfig, said) in [(two, "--context"), ("", "no Kubernetes API is configured")] {
         let dry = Command::new(env!("CARGO_BIN_EXE_headgate"))
             .args(["translate", "--kube"])
             .env("HOME", empty.path())

@@ -96,7 +96,10 @@ async fn a_replica_starts_beside_a_kind_that_cannot_be_read_and_names_it() {
         s["api"]["unread"][0]["kind"] == SETS
     })
     .await;
-    for (server, says) in [(&one, "does not answer"), (&two, "does not list this kind")] {
+    for (server, says) in [
+        (&one, "its objects count as last seen"),
+        (&two, "pods that it may own are not served"),
+    ] {
         let log = server.process.log().text();
         // The API server answers 429 while it begins to store a kind, which is said apart.
         let about = |line: &&str| {

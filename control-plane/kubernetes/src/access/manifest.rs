@@ -1,31 +1,19 @@
-//! The rights as the API server takes them: a ServiceAccount, Roles, and what binds them.
+//! The RBAC manifest: a ServiceAccount, Roles and RoleBindings.
 //!
-//! Invariant: the roles hold the table's rights and nothing else; each rule says what it is for.
+//! Invariant: the roles hold the rights of the access table and no others; a comment on each rule gives its purpose.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
+use super::account::Account;
 use super::rights::{Needs, Right};
 
-/// Who is given the rights.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Account {
-    /// Namespace of the ServiceAccount.
-    pub namespace: String,
-    /// Its name.
-    pub name: String,
-}
-
-impl Account {
-    /// The name of the ServiceAccount where none is given.
-    pub const USUAL: &str = "headgate";
-}
-
-/// Names of the roles: what is done for models and policies, and what replicas do among themselves.
+/// Name of the role with the rights for models and policies.
 const MODELS: &str = "headgate";
+/// Name of the role with the rights that replicas use among themselves.
 const REPLICAS: &str = "headgate-replicas";
 
-/// The manifests, as `kubectl apply` takes them.
+/// The manifest that grants these rights to an account, for `kubectl apply`.
 #[must_use]
 pub fn rbac(needs: &Needs, account: &Account) -> String {
     let mut roles: BTreeMap<(bool, Option<String>), Vec<Right>> = BTreeMap::new();
@@ -47,25 +35,25 @@ pub fn rbac(needs: &Needs, account: &Account) -> String {
     text
 }
 
-/// What of a rule several rights have in common: group, verbs and reason.
-type Common<'a> = (&'a str, &'a [&'a str], &'a str);
+/// The parts that the rights of one rule share: group, verbs and purpose.
+type RuleKey<'a> = (&'a str, &'a [&'a str], &'a str);
 
 fn role_of(text: &mut String, name: &str, namespace: Option<&str>, rights: &[Right]) {
     head(text, "Role", name, namespace);
     text.push_str("rules:\n");
-    let mut rules: Vec<(Common<'_>, Vec<&str>)> = Vec::new();
+    let mut rules: Vec<(RuleKey<'_>, Vec<&str>)> = Vec::new();
     for right in rights {
-        let common = (right.group.as_str(), right.verbs, right.why);
-        match rules.iter_mut().find(|(known, _)| *known == common) {
+        let key = (right.group.as_str(), right.verbs, right.why);
+        match rules.iter_mut().find(|(known, _)| *known == key) {
             Some((_, resources)) => resources.push(&right.resource),
-            None => rules.push((common, vec![&right.resource])),
+            None => rules.push((key, vec![&right.resource])),
         }
     }
-    let mut said = "";
+    let mut last = "";
     for ((group, verbs, why), resources) in rules {
-        if why != said {
+        if why != last {
             line(text, format_args!("# {why}"));
-            said = why;
+            last = why;
         }
         line(text, format_args!("- apiGroups: [{group:?}]"));
         line(text, format_args!("  resources: {resources:?}"));
@@ -102,13 +90,13 @@ fn head(text: &mut String, kind: &str, name: &str, namespace: Option<&str>) {
     }
 }
 
-/// `Role`, or `ClusterRole` for every namespace.
+/// `Role`, or `ClusterRole` for all namespaces.
 fn scoped(kind: &str, namespace: Option<&str>) -> String {
     let scope = if namespace.is_some() { "" } else { "Cluster" };
     format!("{scope}{kind}")
 }
 
 fn line(text: &mut String, line: std::fmt::Arguments<'_>) {
-    // A String takes everything.
+    // Writing to a String does not fail.
     let _ = writeln!(text, "{line}");
 }

@@ -1,21 +1,24 @@
-//! What the control plane does at a Kubernetes API: the one table that its watches are started from and that its rights
-//! are generated from.
+//! The access table: every resource of the Kubernetes API that the control plane watches or writes. The watches are started from it,
+//! and the RBAC manifest is generated from it.
 //!
 //! ```text
-//! table   ─┬▶ watches (kubernetes, policies, models)
-//! written ─┼▶ writers (writes, policies, models)
-//!          └▶ rights ──▶ manifest (RBAC, committed), review (what of it is missing)
+//! table   ─┬▶ watches (crate `source`)
+//! written ─┼▶ writers (crate `writer`)
+//!          └▶ rights ──▶ manifest (RBAC, committed), review (missing rights)
 //! ```
 //!
-//! Invariant: nothing is watched or written that is not a row, and nothing is asked for that no row needs.
+//! Invariant: everything that is watched or written is a row, and every right is needed by a row.
 
+mod account;
 mod manifest;
+mod qualified;
 mod rights;
 mod table;
 mod written;
 
-pub use self::manifest::{Account, rbac};
+pub use self::account::Account;
+pub use self::manifest::rbac;
 pub use self::rights::{Missing, Needs, Right};
 pub use self::table::Watchable;
-pub use self::table::{DEFINE, carriers, models, policies};
+pub use self::table::{INSTALL_CRDS, carriers, models, policies};
 pub use self::written::{COUNTS, EVENTS, LEASES, MODEL_STATUS, MODELS, status_of};

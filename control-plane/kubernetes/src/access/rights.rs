@@ -1,30 +1,31 @@
-//! The rights that the table asks for: what is watched may be listed and watched, what is written may be written.
+//! The rights that the access table needs: list and watch for each watched kind, and the verbs of each written resource.
 //!
-//! Invariant: a function of the configuration. One row asks for no more than what is done with it.
+//! Invariant: a function of the configuration. A row needs only the verbs that are used.
 
 use std::collections::BTreeSet;
 use std::fmt;
 
-use super::manifest::Account;
+use super::account::Account;
+use super::qualified::qualified;
 use super::table;
 use super::written::{self, Place};
 use crate::kinds::Kind;
 
-/// What is done with a kind that is watched. A streamed list needs `watch` alone; an API server that streams none needs both.
+/// The verbs of a watched kind. A streamed list needs `watch` only; an API server without streamed lists needs both.
 const READ: &[&str] = &["list", "watch"];
 
-/// Where the control plane runs, and what it is configured to watch.
+/// The configuration that the rights depend on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Needs {
     /// Kinds that may own pods.
     pub kinds: Vec<Kind>,
-    /// Whether policies are objects.
+    /// Whether policies are read from the Kubernetes API.
     pub policies: bool,
-    /// Namespaces with models; none for the whole cluster.
+    /// Namespaces with models; empty for the whole cluster.
     pub namespaces: Vec<String>,
-    /// The namespace whose policies are for all.
+    /// The namespace whose policies apply to all namespaces.
     pub root_namespace: Option<String>,
-    /// Where the control plane runs.
+    /// The namespace that the control plane runs in.
     pub own_namespace: String,
 }
 
@@ -33,33 +34,33 @@ pub struct Needs {
 pub struct Right {
     /// API group; empty for the core group.
     pub group: String,
-    /// As in the API's paths, with the part of it that is meant: `pods`, `tokenbucketpolicies/status`.
+    /// Plural and subresource, as in paths of the API: `pods`, `tokenbucketpolicies/status`.
     pub resource: String,
-    /// What is done with it.
+    /// The verbs that are used.
     pub verbs: &'static [&'static str],
-    /// Where; `None` for every namespace.
+    /// The namespace; `None` for all.
     pub namespace: Option<String>,
-    /// Whether it is about the control plane itself, and not about models and policies.
+    /// Whether the control plane uses it for itself, and not for models and policies.
     pub own: bool,
-    /// What for.
+    /// The purpose.
     pub why: &'static str,
 }
 
-/// A verb of a right.
+/// A verb of a right that was not granted.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Missing {
     /// `deployments.apps`, `tokenbucketpolicies.headgate.dev/status`.
     pub resource: String,
     /// The verb.
     pub verb: &'static str,
-    /// Where; `None` for every namespace.
+    /// The namespace; `None` for all.
     pub namespace: Option<String>,
-    /// What it is needed for.
+    /// The purpose.
     pub why: &'static str,
 }
 
 impl Needs {
-    /// Every right that is used, in the order of the table.
+    /// Every right that is used, in the order of the access table.
     #[must_use]
     pub fn rights(&self) -> Vec<Right> {
         let carriers = table::carriers(&self.kinds).into_iter();
@@ -116,8 +117,7 @@ impl Needs {
             .collect()
     }
 
-    /// The command that prints these rights as the API server takes them, for a ServiceAccount of this name; `None` for the usual
-    /// one.
+    /// The command that prints the RBAC manifest for a ServiceAccount of this name; `None` for the default name.
     #[must_use]
     pub fn command(&self, account: Option<&str>) -> String {
         let usual = Kind::defaults();
@@ -148,18 +148,6 @@ impl Needs {
     }
 }
 
-/// See [`Right::qualified`].
-pub(super) fn qualified(group: &str, resource: &str) -> String {
-    let (plural, part) = match resource.split_once('/') {
-        Some((plural, part)) => (plural, format!("/{part}")),
-        None => (resource, String::new()),
-    };
-    match group {
-        "" => format!("{plural}{part}"),
-        group => format!("{plural}.{group}{part}"),
-    }
-}
-
 impl Right {
     /// `deployments.apps`, `tokenbucketpolicies.headgate.dev/status`: as `kubectl auth can-i` takes it.
     #[must_use]
@@ -167,7 +155,7 @@ impl Right {
         qualified(&self.group, &self.resource)
     }
 
-    /// Each verb of it, as it would be missing.
+    /// Each verb of the right, as a missing right.
     pub fn each(&self) -> impl Iterator<Item = Missing> + '_ {
         self.verbs.iter().map(|verb| Missing {
             verb,

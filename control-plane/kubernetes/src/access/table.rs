@@ -1,28 +1,29 @@
-//! The table.
+//! The rows of the access table that are watched.
 
 use headgate_model::PolicyKind;
 use kube::CustomResourceExt as _;
 use kube::core::{ApiResource, DynamicObject, Request, Resource as _};
 
+use crate::kinds::Kind;
 use crate::models::ServedModel;
 use crate::policies::{TokenBucketPolicy, TrafficTagPolicy};
-use crate::{kinds::Kind, watched_kind::WatchedKind};
+use crate::watched_kind::WatchedKind;
 
-/// Gives an API server the kinds that are Headgate's own.
-pub const DEFINE: &str = "headgate schema crds | kubectl apply --server-side -f -";
+/// The command that installs Headgate's own kinds.
+pub const INSTALL_CRDS: &str = "headgate schema crds | kubectl apply --server-side -f -";
 
-/// A kind that is watched. It comes from the table only.
+/// A kind that is watched: a row of the access table.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Watchable {
     pub(super) resource: ApiResource,
     pub(super) why: &'static str,
-    /// The command that gives the kind to an API server, where every one should have it.
+    /// The command that installs the kind, where every API server should have it.
     pub install: Option<&'static str>,
-    /// Whether the API server says which version of it is watched.
+    /// Whether discovery decides which version is watched.
     pub discovered: bool,
 }
 
-/// What carriers are made of.
+/// The kinds that are watched for carriers.
 pub fn carriers(kinds: &[Kind]) -> Vec<(WatchedKind, Watchable)> {
     let pool = |group| Watchable {
         discovered: true,
@@ -44,7 +45,7 @@ pub fn carriers(kinds: &[Kind]) -> Vec<(WatchedKind, Watchable)> {
                 ("", "v1"),
                 "services",
                 "Service",
-                "a labelled Service is a carrier, and a policy can be attached to any",
+                "a labelled Service is a carrier, and a policy can target any Service",
             ),
         ),
         (
@@ -59,7 +60,7 @@ pub fn carriers(kinds: &[Kind]) -> Vec<(WatchedKind, Watchable)> {
     let owners = kinds.iter().enumerate().map(|(place, kind)| {
         let owner = Watchable {
             resource: kind.resource(),
-            why: "an owner of pods carries their labels and says how many are wanted",
+            why: "owners of pods carry labels and declare the desired replicas",
             install: None,
             discovered: kind.discovered,
         };
@@ -68,12 +69,12 @@ pub fn carriers(kinds: &[Kind]) -> Vec<(WatchedKind, Watchable)> {
     fixed.into_iter().chain(owners).collect()
 }
 
-/// The policies.
+/// The kinds of policies.
 pub fn policies() -> [(PolicyKind, Watchable); 2] {
     let own = |resource| Watchable {
         resource,
-        why: "policies are objects",
-        install: Some(DEFINE),
+        why: "policies are read from the Kubernetes API",
+        install: Some(INSTALL_CRDS),
         discovered: false,
     };
     [
@@ -88,7 +89,7 @@ pub fn policies() -> [(PolicyKind, Watchable); 2] {
     ]
 }
 
-/// `ServedModel`s. Without the kind the control plane serves, and a finding says what is missing.
+/// `ServedModel`s. Without the kind, models are served, and a finding reports that it is missing.
 pub fn models() -> Watchable {
     Watchable {
         resource: ServedModel::api_resource(),
@@ -120,36 +121,36 @@ fn of((group, version): (&str, &str), plural: &str, kind: &str, why: &'static st
 }
 
 impl Watchable {
-    /// Its path at the API server, in a namespace or in all.
+    /// Its path at the API server, in one namespace or in all.
     pub fn path(&self, namespace: Option<&str>) -> Request {
         Self::path_of(&self.resource, namespace)
     }
 
-    /// The path of a resource, in a namespace or in all.
+    /// The path of a resource, in one namespace or in all.
     pub fn path_of(resource: &ApiResource, namespace: Option<&str>) -> Request {
         Request::new(DynamicObject::url_path(resource, namespace))
     }
 
-    /// Whether the kind is built in: no CustomResourceDefinition to install, and no conversion webhook.
+    /// Whether the kind is built in: it has no CustomResourceDefinition and no conversion webhook.
     pub fn is_built_in(&self) -> bool {
         !self.resource.group.contains('.')
     }
 
-    /// What it is, in the version that is given or assumed.
+    /// The resource, in the version that is given or assumed.
     pub fn resource(&self) -> &ApiResource {
         &self.resource
     }
 
-    /// As `status` calls a watch of it.
+    /// Name of its watch in `headgate status`: `deployments.apps`, `deployments.apps in NAMESPACE`.
     pub fn name(&self, namespace: Option<&str>) -> String {
         let ApiResource { plural, group, .. } = &self.resource;
-        let what = match group.as_str() {
+        let kind = match group.as_str() {
             "" => plural.clone(),
             group => format!("{plural}.{group}"),
         };
         match namespace {
-            Some(namespace) => format!("{what} in {namespace}"),
-            None => what,
+            Some(namespace) => format!("{kind} in {namespace}"),
+            None => kind,
         }
     }
 }

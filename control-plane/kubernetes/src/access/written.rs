@@ -1,25 +1,25 @@
-//! What is written to the API server, and what is read only for that: rows of the table, by the names that the writers use.
+//! The rows of the access table that are written, and those that are read only by a writer.
 //!
-//! Invariant: a resource that is written is named here and nowhere else.
+//! Invariant: every written resource is named here and nowhere else.
 
 use headgate_model::PolicyKind;
 
-use super::rights::qualified;
+use super::qualified::qualified;
 
-/// Where a right holds.
+/// The namespaces of a right.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Place {
-    /// Where models are.
+    /// Those with models.
     Models,
-    /// Where models are, and in the root namespace.
+    /// Those with models, and the root namespace.
     Policies,
-    /// There, and where the control plane runs.
+    /// Those with models, the root namespace, and that of the control plane.
     Everywhere,
-    /// Where the control plane runs.
+    /// That of the control plane.
     Own,
 }
 
-/// A kind that is written.
+/// A resource that is written.
 #[derive(Debug)]
 pub struct Written {
     pub(super) group: &'static str,
@@ -32,13 +32,13 @@ pub struct Written {
 /// The group of Headgate's own kinds.
 const OWN_GROUP: &str = "headgate.dev";
 
-/// Events on objects, and on the Lease for what is no object's doing.
+/// Events on objects, and on the Lease for findings without an object.
 pub static EVENTS: Written = Written {
     group: "events.k8s.io",
     resource: "events",
     verbs: &["create", "get", "patch"],
     place: Place::Everywhere,
-    why: "what people should know of an object is told in its Events",
+    why: "findings are reported as Events of their objects",
 };
 static BUCKET_STATUS: Written = status("tokenbucketpolicies/status");
 static TAG_STATUS: Written = status("traffictagpolicies/status");
@@ -50,7 +50,7 @@ pub static MODELS: Written = Written {
     place: Place::Models,
     why: "a ServedModel stores the base of a model, its weights and conditions",
 };
-/// Their status, which is replaced as a whole.
+/// The status of `ServedModel`s, which is replaced as a whole.
 pub static MODEL_STATUS: Written = Written {
     group: OWN_GROUP,
     resource: "servedmodels/status",
@@ -64,18 +64,18 @@ pub static LEASES: Written = Written {
     resource: "leases",
     verbs: &["create", "get", "update"],
     place: Place::Own,
-    why: "of several replicas the one that holds the Lease writes",
+    why: "the replica that holds the Lease writes status and Events",
 };
-/// The counts of each replica.
+/// The ConfigMap with the proxy counts of each replica.
 pub static COUNTS: Written = Written {
     group: "",
     resource: "configmaps",
     verbs: &["create", "delete", "list", "patch", "watch"],
     place: Place::Own,
-    why: "each replica tells the others how many of its proxies have a policy",
+    why: "replicas exchange the number of proxies that have a policy",
 };
 
-/// All of them, in the order of the manifest.
+/// All rows, in the order of the manifest.
 pub(super) static ALL: [&Written; 7] = [
     &EVENTS,
     &BUCKET_STATUS,
@@ -92,11 +92,11 @@ const fn status(resource: &'static str) -> Written {
         resource,
         verbs: &["patch"],
         place: Place::Policies,
-        why: "what became of a policy is told in its status",
+        why: "the conditions of a policy are stored in its status",
     }
 }
 
-/// The status of a kind of policies.
+/// The row of the status of a kind of policies.
 pub fn status_of(kind: PolicyKind) -> &'static Written {
     match kind {
         PolicyKind::TokenBucket => &BUCKET_STATUS,
@@ -105,17 +105,17 @@ pub fn status_of(kind: PolicyKind) -> &'static Written {
 }
 
 impl Written {
-    /// `events.events.k8s.io`: as `status` and `kubectl auth can-i` call it.
+    /// Its name for `headgate status` and `kubectl auth can-i`: `events.events.k8s.io`.
     pub fn name(&self) -> String {
         qualified(self.group, self.resource)
     }
 
-    /// The same, with what of it is meant: `configmaps (watch)`.
+    /// The name with a part in parentheses: `configmaps (watch)`.
     pub fn part(&self, part: &str) -> String {
         format!("{} ({part})", self.name())
     }
 
-    /// Whether it is there only where policies are objects.
+    /// Whether the row applies only if policies are read from the Kubernetes API.
     pub(super) fn of_policies(&self) -> bool {
         self.place == Place::Policies
     }

@@ -1,4 +1,4 @@
-//! The `ServedModel`s of an API server as they are now: a synchronous reducer of watch events.
+//! The cache of the stored `ServedModel`s: a synchronous reducer of watch events.
 //!
 //! Invariant: a function of the current objects, except that the memory of a deleted object counts until the object is recreated
 //! or its model is given up. An object that cannot be read affects no other one.
@@ -20,16 +20,16 @@ pub struct ModelCache {
     controller: String,
     /// Objects that this installation manages.
     objects: BTreeMap<ObjectKey, Arc<StoredModel>>,
-    /// Those of other installations.
+    /// Objects of other installations.
     foreign: BTreeSet<ObjectKey>,
     /// Memory of objects that were deleted, or recreated without a status.
     kept: BTreeMap<ModelKey, Arc<Memory>>,
-    /// Why objects cannot be read, by namespace; the empty namespace stands for all.
+    /// The reasons why objects cannot be read, by namespace; the empty namespace means all.
     pub unavailable: BTreeMap<String, String>,
 }
 
 impl ModelCache {
-    /// Knows no object yet.
+    /// An empty cache of the installation with this controller name.
     #[must_use]
     pub fn of(controller: &str) -> Self {
         Self {
@@ -97,7 +97,7 @@ impl ModelCache {
         self.objects.values()
     }
 
-    /// The object of each model: of several, the oldest.
+    /// The object of each model. If a model has several objects, the oldest counts.
     #[must_use]
     pub fn by_model(&self) -> BTreeMap<ModelKey, &Arc<StoredModel>> {
         let mut all: BTreeMap<ModelKey, &Arc<StoredModel>> = BTreeMap::new();
@@ -125,7 +125,7 @@ impl ModelCache {
         !self.unavailable.contains_key("") && !self.unavailable.contains_key(namespace)
     }
 
-    /// The memory of a model: from the object's status, else from the annotations of a restored object, else from the deleted one.
+    /// The memory of a model. Sources in order: annotations of a restored object, status of the object, memory of the deleted object.
     pub fn memory(&self, model: &ModelKey, object: Option<&StoredModel>) -> Memory {
         let kept = self.kept.get(model);
         match object {
@@ -140,7 +140,7 @@ impl ModelCache {
         }
     }
 
-    /// The record of a model: its spec, its memory, and the base that somebody wrote.
+    /// The record of a model: its spec, its memory, and a base that a person wrote.
     pub fn record(&self, model: &ModelKey, object: Option<&StoredModel>) -> ModelRecord {
         let spec = object.and_then(|object| object.spec.clone().ok());
         ModelRecord {
@@ -195,76 +195,76 @@ mod tests {
         json!({"status": {"base": [{"carrier": carrier, "versions": ["v1"]}]}})
     }
 
-    fn seen() -> ModelCache {
+    fn cache() -> ModelCache {
         ModelCache::of(names::DEFAULT_CONTROLLER_NAME)
     }
 
-    fn bases(seen: &ModelCache, id: &str) -> Vec<String> {
+    fn bases(cache: &ModelCache, id: &str) -> Vec<String> {
         let key = ("default".to_owned(), ModelId::try_from(id).unwrap());
-        let served = seen.served_models().remove(&key);
+        let served = cache.served_models().remove(&key);
         let memory = served.map(|served| served.memory).unwrap_or_default();
         memory.base.into_keys().collect()
     }
 
     #[test]
-    fn what_a_deleted_object_remembered_counts_until_it_has_a_status_again() {
-        let mut seen = seen();
-        seen.apply(stored("m", 0, &base("deployment/a")));
-        seen.delete("default", "m");
-        assert_eq!(bases(&seen, "m"), ["deployment/a"]);
-        seen.apply(stored("m", 5, &json!({})));
+    fn the_memory_of_a_deleted_object_counts_until_the_object_has_a_status_again() {
+        let mut cache = cache();
+        cache.apply(stored("m", 0, &base("deployment/a")));
+        cache.delete("default", "m");
+        assert_eq!(bases(&cache, "m"), ["deployment/a"]);
+        cache.apply(stored("m", 5, &json!({})));
         assert_eq!(
-            bases(&seen, "m"),
+            bases(&cache, "m"),
             ["deployment/a"],
             "it is there, without a status"
         );
-        seen.apply(stored("m", 5, &base("deployment/b")));
-        assert_eq!(bases(&seen, "m"), ["deployment/b"]);
-        seen.apply(stored("m", 5, &json!({})));
+        cache.apply(stored("m", 5, &base("deployment/b")));
+        assert_eq!(bases(&cache, "m"), ["deployment/b"]);
+        cache.apply(stored("m", 5, &json!({})));
         assert_eq!(
-            bases(&seen, "m"),
+            bases(&cache, "m"),
             ["deployment/b"],
             "its status was taken off"
         );
-        seen.keep(None, &BTreeSet::new());
-        assert_eq!(bases(&seen, "m"), ["deployment/b"]);
+        cache.keep(None, &BTreeSet::new());
+        assert_eq!(bases(&cache, "m"), ["deployment/b"]);
     }
 
     #[test]
-    fn what_nothing_carried_is_forgotten_with_its_object() {
-        let mut seen = seen();
+    fn a_model_without_carriers_is_forgotten_with_its_object() {
+        let mut cache = cache();
         let mut gone = base("deployment/a");
         gone["status"]["carriersGoneSince"] = json!("2026-01-01T00:00:00Z");
-        seen.apply(stored("m", 0, &gone));
-        assert_eq!(bases(&seen, "m"), ["deployment/a"]);
-        seen.delete("default", "m");
-        assert!(seen.served_models().is_empty());
+        cache.apply(stored("m", 0, &gone));
+        assert_eq!(bases(&cache, "m"), ["deployment/a"]);
+        cache.delete("default", "m");
+        assert!(cache.served_models().is_empty());
     }
 
     #[test]
     fn a_backup_without_a_status_is_read_by_its_annotation() {
-        let mut seen = seen();
+        let mut cache = cache();
         let mut object = stored("m", 0, &json!({}));
         object.annotation = Some("deployment/a=v1".to_owned());
-        seen.apply(object);
-        assert_eq!(bases(&seen, "m"), ["deployment/a"]);
+        cache.apply(object);
+        assert_eq!(bases(&cache, "m"), ["deployment/a"]);
     }
 
     #[test]
-    fn a_restored_object_counts_before_what_the_deleted_one_remembered() {
+    fn a_restored_object_takes_precedence_over_the_memory_of_the_deleted_one() {
         for (restored, expected) in [(true, "deployment/a"), (false, "deployment/b")] {
-            let mut seen = seen();
+            let mut cache = cache();
             let mut gone = base("deployment/b");
             gone["status"]["names"] = json!([{"name": "gpt-x", "carriers": ["deployment/b"]}]);
-            seen.apply(stored("m", 0, &gone));
-            seen.delete("default", "m");
+            cache.apply(stored("m", 0, &gone));
+            cache.delete("default", "m");
             let mut object = stored("m", 5, &json!({}));
             object.annotation = Some("deployment/a=v1".to_owned());
             object.previous_annotation = Some("deployment/0=v0,deployment/a=v1".to_owned());
             object.restored = restored;
-            seen.apply(object);
-            assert_eq!(bases(&seen, "m"), [expected]);
-            let memory = seen.served_models().into_values().next().unwrap().memory;
+            cache.apply(object);
+            assert_eq!(bases(&cache, "m"), [expected]);
+            let memory = cache.served_models().into_values().next().unwrap().memory;
             assert!(memory.names.contains_key("gpt-x"), "{memory:?}");
             let previous: Vec<_> = memory.previous.into_keys().collect();
             let expected: &[&str] = if restored { &["deployment/0"] } else { &[] };
@@ -273,14 +273,14 @@ mod tests {
     }
 
     #[test]
-    fn of_two_objects_of_one_model_the_older_counts_and_the_other_is_told_of() {
-        let mut seen = seen();
+    fn of_two_objects_of_one_model_the_older_counts_and_a_finding_names_the_other() {
+        let mut cache = cache();
         let mut second = base("deployment/b");
         second["spec"] = json!({"modelName": "m"});
-        seen.apply(stored("a-copy", 5, &second));
-        seen.apply(stored("m", 0, &base("deployment/a")));
-        assert_eq!(bases(&seen, "m"), ["deployment/a"]);
-        let findings = findings(&seen, None);
+        cache.apply(stored("a-copy", 5, &second));
+        cache.apply(stored("m", 0, &base("deployment/a")));
+        assert_eq!(bases(&cache, "m"), ["deployment/a"]);
+        let findings = findings(&cache, None);
         assert_eq!(findings.len(), 1, "{findings:?}");
         assert_eq!(findings[0].reason, reason::MODEL_GIVEN_TWICE);
         assert!(
@@ -288,28 +288,32 @@ mod tests {
                 .message
                 .contains("servedmodel/a-copy -n default")
         );
-        seen.delete("default", "m");
-        assert_eq!(bases(&seen, "m"), ["deployment/b"], "the other one is left");
+        cache.delete("default", "m");
+        assert_eq!(
+            bases(&cache, "m"),
+            ["deployment/b"],
+            "the other one is left"
+        );
     }
 
     #[test]
-    fn an_object_of_another_installation_is_left_alone_and_one_that_cannot_be_read_remembers() {
-        let mut seen = seen();
+    fn objects_of_other_installations_are_left_alone_and_an_unreadable_spec_keeps_the_memory() {
+        let mut cache = cache();
         let mut foreign = base("deployment/a");
         foreign["spec"] = json!({"controllerName": "example.com/other"});
-        seen.apply(stored("m", 0, &foreign));
-        assert!(seen.served_models().is_empty() && findings(&seen, None).is_empty());
+        cache.apply(stored("m", 0, &foreign));
+        assert!(cache.served_models().is_empty() && findings(&cache, None).is_empty());
         // One that is given to another installation leaves its memory here.
-        seen.apply(stored("given", 0, &base("deployment/a")));
+        cache.apply(stored("given", 0, &base("deployment/a")));
         let given = foreign.clone();
-        seen.apply(stored("given", 0, &given));
-        assert_eq!(bases(&seen, "given"), ["deployment/a"]);
-        assert!(seen.is_taken("default", "m"));
+        cache.apply(stored("given", 0, &given));
+        assert_eq!(bases(&cache, "given"), ["deployment/a"]);
+        assert!(cache.is_taken("default", "m"));
         let mut bad = base("deployment/b");
         bad["spec"] = json!({"minReadyPercent": 101});
-        seen.apply(stored("n", 0, &bad));
-        assert_eq!(bases(&seen, "n"), ["deployment/b"]);
-        let findings = findings(&seen, None);
+        cache.apply(stored("n", 0, &bad));
+        assert_eq!(bases(&cache, "n"), ["deployment/b"]);
+        let findings = findings(&cache, None);
         assert!(
             findings[0].message.contains("minReadyPercent"),
             "{findings:?}"
@@ -317,16 +321,16 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_read_or_written_is_one_finding() {
-        let mut seen = seen();
-        assert!(findings(&seen, None).is_empty());
+    fn objects_that_cannot_be_read_or_written_are_one_finding() {
+        let mut cache = cache();
+        assert!(findings(&cache, None).is_empty());
         for namespace in ["a", "b"] {
             let why = "no such kind".to_owned();
-            seen.unavailable.insert(namespace.to_owned(), why);
+            cache.unavailable.insert(namespace.to_owned(), why);
         }
-        let findings = findings(&seen, Some("may not create"));
+        let findings = findings(&cache, Some("may not create"));
         assert_eq!(findings.len(), 1);
         assert_eq!(findings[0].object, Subject::ControlPlane);
-        assert_eq!((seen.readable("a"), seen.readable("c")), (false, true));
+        assert_eq!((cache.readable("a"), cache.readable("c")), (false, true));
     }
 }

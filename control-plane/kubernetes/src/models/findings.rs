@@ -7,7 +7,7 @@ use headgate_model::{Finding, ModelKey, Severity, Subject, reason};
 
 use super::{ModelCache, StoredModel};
 
-/// Findings on the objects.
+/// The findings on all objects. `unwritable`: the reason why objects cannot be written.
 #[must_use]
 pub fn findings(cache: &ModelCache, unwritable: Option<&str>) -> Vec<Finding> {
     let counting = cache.by_model();
@@ -18,7 +18,7 @@ pub fn findings(cache: &ModelCache, unwritable: Option<&str>) -> Vec<Finding> {
     findings
 }
 
-/// The one finding if objects cannot be read or written.
+/// The finding if objects cannot be read or written.
 fn lost(cache: &ModelCache, unwritable: Option<&str>) -> Option<Finding> {
     let (namespace, why) = match (cache.unavailable.first_key_value(), unwritable) {
         (Some((namespace, why)), _) => (namespace.as_str(), why.as_str()),

@@ -1,6 +1,6 @@
-//! The memory of a model in its object: in `status`, and the base also as an annotation.
+//! The stored form of a model's memory: in `status`, and the base also as an annotation.
 //!
-//! Invariant: what was written is read back unchanged; entries of others that cannot be parsed are skipped.
+//! Invariant: a memory that was written is read back unchanged. Entries that cannot be parsed are skipped.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -46,7 +46,7 @@ pub fn memory_of(status: &ServedModelStatus) -> Memory {
     }
 }
 
-/// Puts a memory into a status.
+/// Stores a memory in a status.
 pub fn remember_in(status: &mut ServedModelStatus, memory: &Memory) {
     let carriers = |carriers: &BTreeMap<String, StoredCarrier>| -> Vec<Base> {
         let carriers = carriers.iter().map(|(carrier, remembered)| Base {
@@ -72,8 +72,8 @@ pub fn remember_in(status: &mut ServedModelStatus, memory: &Memory) {
     status.provisional_since = memory.provisional_since.and_then(time);
 }
 
-/// Stores when the model lost its last carrier, also for each carrier of its base, so that `baseGrace` runs while the model is not
-/// planned.
+/// Stores when the model lost its last carrier. Each carrier of its base gets the same time, so that `baseGrace` runs while the model is
+/// not planned.
 pub fn set_carriers_gone(status: &mut ServedModelStatus, since: Option<Time>) {
     for carrier in status.base.iter_mut().chain(&mut status.previous) {
         if carrier.undeclared_since.is_none() {
@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn a_memory_is_read_as_it_was_written_also_after_json() {
+    fn a_memory_is_read_back_unchanged_also_through_json() {
         let mut status = ServedModelStatus::default();
         remember_in(&mut status, &memory());
         let json = serde_json::to_string(&status).unwrap();
@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn the_base_is_read_from_its_annotation_and_what_is_no_carrier_is_left_out() {
+    fn the_base_is_read_from_its_annotation_and_invalid_entries_are_skipped() {
         let text = memory().base_text();
         assert_eq!(text, "deployment/a=v1+v1.1-cuda,service/b=");
         let mut base = memory().base;

@@ -25,16 +25,16 @@ pub use self::stored::{ModelShape, StoredModel};
 
 /// Field manager of `ServedModel`s.
 pub const MANAGER: &str = "headgate-models";
-/// Seconds that the object of a model is kept after the last carrier of the model is gone.
+/// Time, in seconds, that the object of a model is kept after its last carrier is gone.
 pub const UNCARRIED: i64 = 3600;
 
-/// Input of the writer: the objects, and the channel where it reports that it cannot write them.
+/// The interface between the watch of `ServedModel`s and their writer: the cache, and the channel for write failures.
 #[derive(Debug, Clone)]
 pub struct Writable {
-    /// The stored objects; `None` until all of them are known.
+    /// The stored objects; `None` until all are known.
     pub seen: watch::Receiver<Option<Arc<ModelCache>>>,
-    /// Why they cannot be written, if so.
+    /// The reason why objects cannot be written; `None` while they can.
     pub unwritable: watch::Sender<Option<String>>,
-    /// The name of this installation.
+    /// The controller name of this installation.
     pub controller: String,
 }

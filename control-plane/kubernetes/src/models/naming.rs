@@ -1,12 +1,12 @@
-//! Model ids → object names: ids may contain characters that names may not.
+//! Object names of models. Model ids may contain characters that object names may not.
 //!
 //! Invariant: different ids have different names, because an id that is not a valid name gets a suffix of its hash.
 
 use headgate_contract::ModelId;
 use sha2::{Digest as _, Sha256};
 
-/// The name of a model's `ServedModel`: its id where that is the name of an object, else the id in lower case, with `-` for
-/// what is not allowed, and 8 hex digits of its SHA-256.
+/// The name of a model's `ServedModel`: its id if that is a valid name; else the id in lower case, with `-` for characters that are not
+/// allowed, and 8 hex digits of its SHA-256.
 #[must_use]
 pub fn object_name(id: &ModelId) -> String {
     if is_name(id.as_str()) {
@@ -15,8 +15,8 @@ pub fn object_name(id: &ModelId) -> String {
     hashed(id, id.as_str())
 }
 
-/// The name if another installation has an object with the usual one.
-pub fn beside(id: &ModelId, controller: &str) -> String {
+/// The alternative name, for the case that another installation has an object of the first name.
+pub fn alternative_name(id: &ModelId, controller: &str) -> String {
     hashed(id, &format!("{controller}/{id}"))
 }
 
@@ -39,7 +39,7 @@ fn hashed(id: &ModelId, of: &str) -> String {
     format!("{name}-{hex}")
 }
 
-/// Whether it is the name of an object: an RFC 1123 subdomain. (An id has 63 characters at most, and a name 253.)
+/// Whether a text is a valid object name: an RFC 1123 subdomain. (An id has at most 63 characters, a name 253.)
 fn is_name(text: &str) -> bool {
     text.split('.').all(|label| {
         let allowed = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'-';
@@ -57,7 +57,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_id_that_is_no_name_is_told_apart_by_its_hash() {
+    fn an_id_that_is_not_a_name_is_distinguished_by_its_hash() {
         let name = |id: &str| object_name(&ModelId::try_from(id).unwrap());
         assert_eq!(name("llama3-70b"), "llama3-70b");
         assert_eq!(name("qwen2.5-7b"), "qwen2.5-7b");

@@ -1,4 +1,4 @@
-//! The `ServedModel` kind, as the API server stores it.
+//! The `ServedModel` kind as the API server stores it.
 //!
 //! Invariant: people write `spec`, the control plane writes `status`.
 // The printer columns have the same type on purpose.
@@ -12,7 +12,7 @@ use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// The object.
+/// The spec of a `ServedModel`.
 #[derive(CustomResource, Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[kube(
     group = "headgate.dev",
@@ -58,20 +58,20 @@ pub struct ServedModelStatus {
     /// The carriers of the base, stored until another carrier takes its full share.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub base: Vec<Base>,
-    /// The carriers of the previous base, which stand by beside the promoted ones.
+    /// The carriers of the previous base, which stand by.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub previous: Vec<Base>,
     /// Carriers, as `kind/name`, that had their full share.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub full_share: Vec<String>,
-    /// Names that clients write for the model.
+    /// Names that clients use for the model.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub names: Vec<Name>,
     /// Since when a carrier that is not the oldest acts as the base while no base is stored.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub provisional_since: Option<Time>,
-    /// Since when no object declares the model. This object is deleted after an hour, unless somebody else wrote its `spec`, a label
-    /// or an annotation.
+    /// Since when no object declares the model. This object is deleted after an hour, unless a person wrote its `spec`, a label or an
+    /// annotation.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub carriers_gone_since: Option<Time>,
     /// Planned percent of new sessions, by version.
@@ -92,7 +92,7 @@ pub struct ServedModelStatus {
     /// Lines for `kubectl get`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub shown: Option<Shown>,
-    /// `Accepted`: the `spec` is valid, and so is a base that somebody wrote. `Ready`: a version that takes new sessions has a ready endpoint. `Programmed`: every proxy
+    /// `Accepted`: the `spec` is valid, and so is a base that a person wrote. `Ready`: a version that takes new sessions has a ready endpoint. `Programmed`: every proxy
     /// accepted the model's resources. `Converged`: every proxy acknowledged the planned weights.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend(
@@ -116,7 +116,7 @@ pub struct Base {
     pub undeclared_since: Option<Time>,
 }
 
-/// A name that clients write.
+/// A name that clients use.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Name {
@@ -182,7 +182,7 @@ impl Serialize for Percent {
 impl<'de> Deserialize<'de> for Percent {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
         let parts = (f64::deserialize(from)? * 1e4).round();
-        // Refuse values outside of 0 to 100 %.
+        // Clamp to 0 to 100 %.
         #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
         Ok(Self(parts.clamp(0.0, 1e6) as u32))
     }

@@ -1,4 +1,4 @@
-//! JSON of the API server, or of a file → a `ServedModel`, with the errors of fields that cannot be read.
+//! The parser of stored `ServedModel`s: JSON of the API server or of a file → an object, with the errors of fields that cannot be read.
 //!
 //! Invariant: only an object without a name or a namespace is refused. If the spec cannot be read, the status still counts.
 
@@ -78,20 +78,20 @@ pub struct StoredModel {
     pub spec: Result<ServedModelSpec, ConfigError>,
     /// The installation that manages it.
     pub controller: String,
-    /// Whether somebody else wrote its spec, a label or an annotation. If so, it is kept when no object declares its model.
+    /// Whether another field manager wrote its spec, a label or an annotation. If so, it is kept when no object declares its model.
     pub by_person: bool,
     /// Its annotation `headgate.dev/base`.
     pub annotation: Option<String>,
     /// Its annotation `headgate.dev/previous-base`.
     pub previous_annotation: Option<String>,
-    /// Whether somebody else wrote `headgate.dev/base` last, as a restore does.
+    /// Whether another field manager wrote `headgate.dev/base` last, as a restore does.
     pub restored: bool,
     /// Its status; `None` if it is missing or cannot be read.
     pub status: Option<ServedModelStatus>,
 }
 
 impl StoredModel {
-    /// Reads an object; `None` where it has no namespace or no name.
+    /// Parses an object; `None` without a namespace or a name.
     #[must_use]
     pub fn read(object: &Value) -> Option<Self> {
         let text = |pointer| object.pointer(pointer).and_then(Value::as_str);
@@ -126,7 +126,7 @@ impl StoredModel {
         })
     }
 
-    /// One that is about to be created.
+    /// An object that is about to be created.
     pub fn new(namespace: &str, name: &str, id: &ModelId) -> Self {
         Self {
             namespace: namespace.to_owned(),
@@ -146,7 +146,7 @@ impl StoredModel {
         }
     }
 
-    /// Its memory: the status, with the base of the annotation where the status has none, as a backup drops it.
+    /// Its memory: that of the status, with the base of the annotation if the status has none. A backup drops the status.
     #[must_use]
     pub fn memory(&self) -> Option<Memory> {
         let Some(status) = &self.status else {
@@ -155,7 +155,7 @@ impl StoredModel {
         };
         let base = self.annotation.as_deref().map(base_of);
         let memory = memory_of(status);
-        // A status without a base was emptied by somebody: the control plane empties the annotation first.
+        // A person emptied a status without a base: the control plane empties the annotation first.
         Some(match base {
             Some(base) if memory.base.is_empty() && !base.is_empty() => memory.with_base(base),
             _ => memory,
@@ -173,13 +173,13 @@ impl StoredModel {
         memory
     }
 
-    /// Whether a restore made it: it has no status, and somebody else wrote a base into its annotation.
+    /// Whether a restore created it: it has no status, and another field manager wrote a base into its annotation.
     pub fn is_restored(&self) -> bool {
         let base = self.annotation.as_deref().map(base_of);
         self.status.is_none() && self.restored && base.is_some_and(|base| !base.is_empty())
     }
 
-    /// The base in the annotation, if somebody else wrote it over another one in the status.
+    /// The base in the annotation, if another field manager wrote it and it differs from the base in the status.
     #[must_use]
     pub fn written_base(&self) -> Option<WrittenBase> {
         let text = self.annotation.as_deref().filter(|_| self.restored)?;
@@ -203,7 +203,7 @@ impl StoredModel {
     }
 }
 
-/// Also where the rest of the spec cannot be read.
+/// The model id, even if the rest of the spec cannot be read.
 fn model(name: &str, object: &Value) -> Result<ModelId, ConfigError> {
     let bad = |path, error: headgate_contract::InvalidId| ConfigError::new(path, error.to_string());
     match object.pointer("/spec/modelName").and_then(Value::as_str) {
@@ -249,8 +249,7 @@ fn restored(object: &Value) -> bool {
     owners.peek().is_some() && !owners.any(is_own)
 }
 
-/// Whether a field manager wrote a field that people write. Status, finalizers and owners are not such fields, and `.` is the map
-/// itself.
+/// Whether a field manager wrote a field that people write: spec, labels, annotations. `.` stands for the map itself.
 fn wrote(manager: &Value) -> bool {
     let own = [names::ANNOTATION_BASE, names::ANNOTATION_PREVIOUS_BASE];
     let own = own.map(|name| format!("f:{name}"));
@@ -274,15 +273,14 @@ mod tests {
     use super::*;
     use crate::pruning::Pruned;
 
-    /// As the API server's answer is read.
+    /// Parses an object as the watch does.
     fn read(object: &Value) -> StoredModel {
-        let picked: Pruned<ModelShape> = serde_json::from_str(&object.to_string()).unwrap();
-        StoredModel::read(&picked.value).unwrap()
+        let pruned: Pruned<ModelShape> = serde_json::from_str(&object.to_string()).unwrap();
+        StoredModel::read(&pruned.value).unwrap()
     }
 
     #[test]
-    fn an_object_is_a_persons_when_its_spec_says_more_than_the_model_or_another_manager_wrote_of_it()
-     {
+    fn an_object_is_by_a_person_if_its_spec_has_own_fields_or_another_manager_wrote_it() {
         let by_person = |spec: Value, manager: &str, fields: Value| {
             let object = json!({
                 "metadata": {"name": "m", "namespace": "default", "managedFields": [
@@ -310,7 +308,7 @@ mod tests {
                 json!({"f:metadata": {"f:annotations": {"f:argocd.argoproj.io/tracking-id": {}}}}),
                 true,
             ),
-            // Who restores the base, writes a status, finalizes or owns it wrote nothing that is a person's.
+            // Restoring the base and writing status, finalizers or owners do not count.
             (
                 "velero",
                 json!({"f:metadata": {"f:annotations": {".": {}, "f:headgate.dev/base": {}}}}),
@@ -339,7 +337,7 @@ mod tests {
     }
 
     #[test]
-    fn the_memory_is_that_of_the_status_else_of_the_annotation_whatever_the_spec_is() {
+    fn the_memory_comes_from_the_status_else_from_the_annotation_whatever_the_spec_is() {
         let mut object = json!({
             "metadata": {"name": "m-1", "namespace": "default", "annotations": {
                 "headgate.dev/base": "deployment/a=v1", "other": "x",
@@ -354,7 +352,7 @@ mod tests {
             stored.memory().unwrap().base.into_keys().collect()
         };
         assert_eq!(carriers(&read(&object)), ["deployment/b"]);
-        // Somebody else wrote the annotation: it may count before the status, and what the control plane writes does not.
+        // An annotation by another field manager may take precedence over the status; one by the control plane does not.
         for (managers, expected) in [
             (vec!["velero"], Some("deployment/a=v1")),
             (vec![MANAGER], None),

@@ -1,6 +1,7 @@
-//! The policies of an API server as they are now: a synchronous reducer of what the watches tell.
+//! The cache of the stored policies: a synchronous reducer of watch events.
 //!
-//! Invariant: a function of the objects as they are. One that cannot be read is left out, with an outcome for its status, and takes nothing else with it.
+//! Invariant: a function of the current objects. A policy that cannot be read is left out, with an outcome for its status, and affects no
+//! other one.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -10,23 +11,23 @@ use headgate_model::reference::{ByObject, Reference};
 use headgate_model::{Objects, Policy, PolicyId, PolicyKey, PolicyKind, PolicyOutcome};
 
 use super::StoredStatus;
-use super::stored::{Says, StoredPolicy};
+use super::stored::{ParsedPolicy, StoredPolicy};
 
-/// The version of the kinds, with their group.
+/// Group and version of the kinds.
 const API_VERSION: &str = "headgate.dev/v1alpha1";
 
-/// The policies, read and unread, and their statuses.
+/// The policies, valid and invalid, and their statuses.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct PolicyCache {
     /// By namespace and name.
     pub bucket_policies: BTreeMap<PolicyKey, Policy<TokenBucketPolicySpec>>,
     /// By namespace and name.
     pub tag_policies: BTreeMap<PolicyKey, Policy<TrafficTagPolicySpec>>,
-    /// Those that cannot be read.
+    /// Outcomes of the policies that cannot be read.
     pub invalid: BTreeMap<PolicyId, PolicyOutcome>,
-    /// The statuses stored, of every policy there is.
+    /// The stored status of every policy.
     pub stored: BTreeMap<PolicyId, StoredStatus>,
-    /// What the API server calls them.
+    /// References to the objects.
     pub references: Arc<ByObject>,
 }
 
@@ -44,9 +45,9 @@ impl PolicyCache {
         };
         Arc::make_mut(&mut self.references).insert(id.clone().into(), reference);
         let key = (id.namespace.clone(), id.name.clone());
-        match object.says {
-            Ok(Says::Buckets(policy)) => _ = self.bucket_policies.insert(key, policy),
-            Ok(Says::Tags(policy)) => _ = self.tag_policies.insert(key, policy),
+        match object.policy {
+            Ok(ParsedPolicy::TokenBucket(policy)) => _ = self.bucket_policies.insert(key, policy),
+            Ok(ParsedPolicy::TrafficTag(policy)) => _ = self.tag_policies.insert(key, policy),
             Err(error) => {
                 let outcome = PolicyOutcome::invalid(object.generation, &error);
                 self.invalid.insert(id.clone(), outcome);
@@ -61,7 +62,7 @@ impl PolicyCache {
         self.stored.insert(id, status);
     }
 
-    /// An object is gone.
+    /// An object was deleted.
     pub fn delete(&mut self, id: &PolicyId) {
         let key = (id.namespace.clone(), id.name.clone());
         match id.kind {
@@ -73,7 +74,7 @@ impl PolicyCache {
         Arc::make_mut(&mut self.references).remove(&id.clone().into());
     }
 
-    /// Of one kind, in a namespace or in all, these objects are all there are.
+    /// Removes every object of a kind, in a namespace (`None`: in all), that is not in this list.
     pub fn keep(&mut self, kind: PolicyKind, namespace: Option<&str>, listed: &BTreeSet<PolicyId>) {
         let within =
             |id: &&PolicyId| id.kind == kind && namespace.is_none_or(|ns| ns == id.namespace);
@@ -82,7 +83,7 @@ impl PolicyCache {
         gone.iter().for_each(|id| self.delete(id));
     }
 
-    /// Puts the policies among the objects of a plan.
+    /// Adds the policies to the objects of a plan.
     pub fn add_to(&self, objects: &mut Objects) {
         objects.bucket_policies.clone_from(&self.bucket_policies);
         objects.tag_policies.clone_from(&self.tag_policies);

@@ -1,6 +1,6 @@
-//! The name of an installation, and the part of a status that it writes: several installations can serve one cluster.
+//! The controller name of an installation, and the part of a status that it writes. Several installations can serve one cluster.
 //!
-//! Invariant: each installation owns a part of the status that no other one writes, as a field manager of server-side apply.
+//! Invariant: each installation owns a part of the status as a field manager of server-side apply; no other one writes that part.
 
 use std::fmt;
 use std::str::FromStr;
@@ -14,8 +14,8 @@ const MANAGER: &str = "headgate-status";
 /// Longest name, in bytes: a field manager, which contains it, has at most 128.
 const LONGEST: usize = 128 - MANAGER.len() - 1;
 
-/// The name of an installation, the same for all its replicas: a domain and a path, as in Gateway API's `controllerName`. The one
-/// with the default name owns `status.conditions`, any other its entry of `status.controllers`.
+/// The controller name of an installation, shared by all its replicas: a domain and a path, as in Gateway API's `controllerName`. The
+/// installation with the default name owns `status.conditions`, any other one its entry of `status.controllers`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Controller(String);
 
@@ -65,7 +65,7 @@ impl Controller {
         self.0 == DEFAULT_CONTROLLER_NAME
     }
 
-    /// The field manager of what it writes.
+    /// The field manager of its writes.
     pub fn manager(&self) -> String {
         if self.is_default() {
             MANAGER.to_owned()
@@ -86,7 +86,7 @@ impl Controller {
         entries.iter().find(own)?.get("conditions")
     }
 
-    /// A status with these conditions, and no field that others own.
+    /// A status with these conditions and no field of other owners.
     pub fn status(&self, conditions: &[Condition]) -> Value {
         if self.is_default() {
             json!({"conditions": conditions})

@@ -15,5 +15,5 @@ pub use self::crd::{crds, yaml};
 pub use self::resource::{
     ControllerStatus, PolicyStatus, TokenBucket, TokenBucketPolicy, TrafficTag, TrafficTagPolicy,
 };
-pub use self::stored::{PolicyShape, Says, StoredPolicy};
+pub use self::stored::{ParsedPolicy, PolicyShape, StoredPolicy};
 pub use self::stored_status::StoredStatus;

@@ -1,7 +1,7 @@
-//! The two kinds, as the API server stores them.
+//! The kinds of policies as the API server stores them.
 //!
-//! Invariant: `spec` is a person's and `status` is ours; neither is written by the other side.
-// Columns of one type are no repetition.
+//! Invariant: people write `spec`, the control plane writes `status`.
+// The printer columns have the same type on purpose.
 #![allow(clippy::duplicated_attributes)]
 
 use headgate_contract::{TokenBucketPolicySpec, TrafficTagPolicySpec};
@@ -10,10 +10,10 @@ use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// A kind of policies around a spec of the contract.
+/// Defines a kind of policies around a spec of the contract.
 macro_rules! kind_of_policy {
-    ($(#[$says:meta])+ $wrapper:ident($spec:ty), $kind:tt, $plural:tt, $short:tt, $about:tt) => {
-        $(#[$says])+
+    ($(#[$doc:meta])+ $wrapper:ident($spec:ty), $kind:tt, $plural:tt, $short:tt, $about:tt) => {
+        $(#[$doc])+
         #[derive(CustomResource, Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
         #[kube(
             group = "headgate.dev",
@@ -54,36 +54,35 @@ macro_rules! kind_of_policy {
 }
 
 kind_of_policy!(
-    /// Which models, and what may be spent on them.
+    /// Models and their token buckets.
     TokenBucket(TokenBucketPolicySpec),
     "TokenBucketPolicy",
     "tokenbucketpolicies",
     "tbp",
-    "Semantic token buckets for some models: of its namespace, or from the root namespace of all."
+    "Semantic token buckets for models of its namespace or, from the root namespace, of all namespaces."
 );
 
 kind_of_policy!(
-    /// Which models, and how their requests are tagged.
+    /// Models and the tags of their requests.
     TrafficTag(TrafficTagPolicySpec),
     "TrafficTagPolicy",
     "traffictagpolicies",
     "ttp",
-    "How requests for some models are tagged, and how their version is picked."
+    "Tags of the requests for models, and the choice of their version."
 );
 
-/// What became of a policy.
+/// State of a policy.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct PolicyStatus {
-    /// `Accepted`: it says something that can be done. `ResolvedRefs`: what it names exists. `Programmed`: the proxies
-    /// have it.
+    /// `Accepted`: the policy is valid. `ResolvedRefs`: the objects that it references exist. `Programmed`: the proxies have it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend(
         "x-kubernetes-list-type" = "map",
         "x-kubernetes-list-map-keys" = ["type"],
     ))]
     pub conditions: Vec<Condition>,
-    /// Conditions of other installations, by `--controller-name`. `conditions` above is of the installation with the default name.
+    /// Conditions of other installations, by `--controller-name`. `conditions` belongs to the installation with the default name.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend(
         "x-kubernetes-list-type" = "map",

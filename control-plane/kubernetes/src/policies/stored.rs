@@ -1,7 +1,7 @@
-//! JSON of the API server → a policy, or why it is none.
+//! The parser of stored policies: JSON of the API server → a policy, or the error of its spec.
 //!
-//! Invariant: only an object without a name and a namespace is no object. One whose spec cannot be read (it was stored before its
-//! definition said so) is one all the same, so that its status can say why.
+//! Invariant: only an object without a name or a namespace is refused. An object whose spec cannot be read (it was stored under an earlier
+//! definition) is kept, so that its status can report the error.
 
 use headgate_contract::{ConfigError, TokenBucketPolicySpec, TrafficTagPolicySpec, parse_json};
 use headgate_model::{Policy, PolicyId, PolicyKind};
@@ -14,10 +14,10 @@ use serde_json::Value;
 use super::Controller;
 use crate::pruning::{Keep, Shape};
 
-/// Who wrote which part of an object last.
+/// Field managers and the times of their last writes.
 const MANAGERS: Keep = Keep::Fields(&[("manager", Keep::Scalar), ("time", Keep::Scalar)]);
 
-/// A policy's JSON, whatever is written in its spec: deeper than any policy is.
+/// The fields of a policy's JSON that the watch keeps. The depth of the spec exceeds that of any valid policy.
 #[derive(Debug, Clone)]
 pub struct PolicyShape;
 impl Shape for PolicyShape {
@@ -42,10 +42,10 @@ impl Shape for PolicyShape {
     ]);
 }
 
-/// A policy as an API server has it.
+/// A policy as it is stored.
 #[derive(Debug, Clone, PartialEq)]
 pub struct StoredPolicy {
-    /// Which.
+    /// Kind, namespace and name.
     pub id: PolicyId,
     /// `metadata.uid`.
     pub uid: String,
@@ -53,25 +53,25 @@ pub struct StoredPolicy {
     pub version: String,
     /// `metadata.generation`.
     pub generation: i64,
-    /// What it says, or why that cannot be read.
-    pub says: Result<Says, ConfigError>,
-    /// The conditions of its status that are the installation's own; what cannot be read of them is left out, and so written anew.
+    /// The policy, or the error of its spec.
+    pub policy: Result<ParsedPolicy, ConfigError>,
+    /// The conditions that the installation wrote. Conditions that cannot be read are left out, and so are written again.
     pub conditions: Vec<Condition>,
-    /// When a control plane of the installation wrote them last.
+    /// Time of the installation's last write of the conditions.
     pub written: Option<Timestamp>,
 }
 
-/// What a policy says.
+/// A policy of either kind.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Says {
+pub enum ParsedPolicy {
     /// A `TokenBucketPolicy`.
-    Buckets(Policy<TokenBucketPolicySpec>),
+    TokenBucket(Policy<TokenBucketPolicySpec>),
     /// A `TrafficTagPolicy`.
-    Tags(Policy<TrafficTagPolicySpec>),
+    TrafficTag(Policy<TrafficTagPolicySpec>),
 }
 
 impl StoredPolicy {
-    /// Reads an object, and of its status what `controller` writes; `None` where it has no name or namespace.
+    /// Parses an object, and the part of its status that `controller` writes; `None` without a name or a namespace.
     #[must_use]
     pub fn read(kind: PolicyKind, controller: &Controller, object: &Value) -> Option<Self> {
         let text = |pointer| object.pointer(pointer).and_then(Value::as_str);
@@ -88,9 +88,13 @@ impl StoredPolicy {
         let created = created.map(Timestamp::as_second);
         let uid = text("/metadata/uid").unwrap_or_default();
         let born = (uid, created);
-        let says = match kind {
-            PolicyKind::TokenBucket => policy(&id, generation, born, object).map(Says::Buckets),
-            PolicyKind::TrafficTag => policy(&id, generation, born, object).map(Says::Tags),
+        let parsed = match kind {
+            PolicyKind::TokenBucket => {
+                policy(&id, generation, born, object).map(ParsedPolicy::TokenBucket)
+            }
+            PolicyKind::TrafficTag => {
+                policy(&id, generation, born, object).map(ParsedPolicy::TrafficTag)
+            }
         };
         let conditions = controller.conditions(object);
         let conditions = conditions.and_then(|list| Vec::deserialize(list).ok());
@@ -107,7 +111,7 @@ impl StoredPolicy {
                 .unwrap_or_default()
                 .to_owned(),
             generation,
-            says,
+            policy: parsed,
             conditions: conditions.unwrap_or_default(),
         })
     }
@@ -120,8 +124,7 @@ fn policy<S: DeserializeOwned>(
     object: &Value,
 ) -> Result<Policy<S>, ConfigError> {
     let spec = object.get("spec").filter(|spec| !spec.is_null());
-    let spec = spec
-        .ok_or_else(|| ConfigError::new("spec", "is missing: a policy says what it does there"))?;
+    let spec = spec.ok_or_else(|| ConfigError::new("spec", "is missing: a policy needs a spec"))?;
     Ok(Policy {
         origin: id.to_string(),
         namespace: id.namespace.clone(),

@@ -1,9 +1,9 @@
-//! The status of a policy as it is stored.
+//! The stored status of a policy.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use k8s_openapi::jiff::Timestamp;
 
-/// The stored status of a policy, restricted to what one installation writes.
+/// The part of a policy's stored status that one installation writes.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct StoredStatus {
     /// `metadata.uid`: a recreated object with the same name has another one.
@@ -12,6 +12,6 @@ pub struct StoredStatus {
     pub version: String,
     /// The conditions.
     pub conditions: Vec<Condition>,
-    /// When a control plane wrote them last.
+    /// Time of the installation's last write of the conditions.
     pub written: Option<Timestamp>,
 }

@@ -1,7 +1,7 @@
-//! Steps of a watch: list, watch from a version, check that the API server still has that version.
+//! Steps of a watch: list, watch from a version, check that the API server has reached that version.
 //!
 //! An API server that was restored from a backup is at an older version than the watch. It accepts a watch from a future version and
-//! stays silent until it reaches that version. Its version proves nothing once more was written than the backup was behind.
+//! stays silent until it reaches that version. The version proves nothing once more was written than the backup was behind.
 //! Invariant: after an outage, and after a watch that ends early, everything is listed again, from etcd and not from the watch cache.
 //! Lists are streamed or paged, and start at different moments; unchanged objects cost nothing more. A silent watch continues only if
 //! the API server is known to have reached its version. An idle watch gets a bookmark shortly before its end, unless its kind has not
@@ -20,41 +20,44 @@ use super::{Progress, Watch};
 use crate::fault::{Backoff, Fault};
 use crate::object::resource_version;
 use crate::pruning::{Pruned, Shape};
-use crate::update::{Event, News};
+use crate::update::{Event, WatchUpdate};
 
-/// How long the API server lets a watch run. It ends a watch silently when the connection is gone, so a client finds out
-/// after this long at most; a new watch costs one request, and goes on from a bookmark of two seconds before.
+/// The duration of a watch, in seconds. A watch whose connection is gone ends silently, so this bounds the time until the client
+/// notices. A new watch costs one request, and continues from a bookmark that is two seconds old.
 const WATCH_SECONDS: u32 = 20;
-/// No word from the API server for longer than a watch runs: the connection is dead.
+/// Silence after which the connection counts as dead: longer than a watch lasts.
 const SILENCE: Duration = Duration::from_secs(WATCH_SECONDS as u64 + 5);
-/// A watch that ends sooner ended with the API server, or with what stands before it.
+/// A watch that ends sooner was ended by the API server, or by a proxy before it.
 const EARLY: Duration = Duration::from_secs(WATCH_SECONDS as u64 - 5);
-/// Objects of a page, where lists are not streamed.
+/// Objects per page, where lists are not streamed.
 const PAGE: u32 = 500;
 /// The annotation of the bookmark that ends a streamed list.
 const LIST_ENDS: &str = "k8s.io/initial-events-end";
 
 type Events<S> = Pin<Box<dyn Stream<Item = kube::Result<WatchEvent<Pruned<S>>>> + Send>>;
 
-/// Where a watch is.
-pub(super) enum At<S> {
-    /// It knows nothing, or lost the thread.
-    Nothing,
-    /// It knows the objects as of this version.
-    Version { version: String, trust: Trust },
-    /// It follows changes since this version, by a watch that was asked for at this moment.
+/// Position of a watch in the history of its kind.
+pub(super) enum Position<S> {
+    /// No version is known, or the history is lost: the next step is a list.
+    Start,
+    /// The objects are known as of this version.
+    Version {
+        version: String,
+        continuity: Continuity,
+    },
+    /// Follows changes since this version, on a watch that was requested at this moment.
     Following(String, Events<S>, Instant),
 }
 
-/// Whether a version may be followed.
+/// Whether the API server still has the history that led to a version.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Trust {
-    /// The API server was there all the time.
-    Whole,
-    /// It said nothing: it may not have got so far.
-    Asks,
-    /// It was away, and may have another history.
-    Lost,
+pub(super) enum Continuity {
+    /// It does: it answered all the time.
+    Confirmed,
+    /// Unknown: the watch was silent, and the API server may not have reached the version.
+    Unconfirmed,
+    /// The API server was away, and may have another history.
+    Broken,
 }
 
 /// A page of a list.
@@ -63,12 +66,14 @@ pub(super) enum Trust {
 struct Page<S> {
     #[serde(default)]
     metadata: PageMetadata,
-    #[serde(default = "Vec::new", deserialize_with = "or_none")]
+    #[serde(default = "Vec::new", deserialize_with = "null_as_empty")]
     items: Vec<Pruned<S>>,
 }
 
-/// The API server writes `null` for a list of metadata that is empty.
-fn or_none<'de, D: Deserializer<'de>, T: Deserialize<'de>>(from: D) -> Result<Vec<T>, D::Error> {
+/// The API server writes `null` for an empty list of metadata.
+fn null_as_empty<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
+    from: D,
+) -> Result<Vec<T>, D::Error> {
     Option::deserialize(from).map(Option::unwrap_or_default)
 }
 
@@ -80,92 +85,116 @@ struct PageMetadata {
     rest: Option<String>,
 }
 
-impl<S, W, T> Watch<S, W, T>
+impl<S, K, T> Watch<S, K, T>
 where
     S: Shape,
-    W: Clone + Send + Sync + 'static,
+    K: Clone + Send + Sync + 'static,
     T: Send + 'static,
 {
-    /// Does what is next. On a fault, `so.at` is where to go on from.
-    pub(super) async fn step(&self, so: &mut Progress<S>) -> Result<(), Fault> {
-        match std::mem::replace(&mut so.at, At::Nothing) {
-            At::Nothing if so.streams && !so.in_pages => so.at = self.stream_list().await?,
-            At::Nothing => {
-                so.at = At::Version {
-                    version: self.list().await?,
-                    trust: Trust::Whole,
-                };
+    /// Takes the next step. After an error, `progress.position` is where the next attempt begins.
+    pub(super) async fn step(&self, progress: &mut Progress<S>) -> Result<(), Fault> {
+        match std::mem::replace(&mut progress.position, Position::Start) {
+            Position::Start => {
+                let streams = progress.streams && !progress.in_pages;
+                progress.position = self.list(streams, !progress.listed).await?;
             }
-            At::Version {
+            Position::Version {
                 version,
-                trust: Trust::Lost,
-            } => match self.list_anew(so.streams).await {
-                Ok(at) => so.at = at,
-                // How a list is best asked for is found out from the start.
-                Err(fault) if !fault.is_no_answer() => return Err(fault),
+                continuity: Continuity::Broken,
+            } => match self.list(progress.streams, false).await {
+                Ok(position) => progress.position = position,
+                // From the start, the watch finds out which form of list the API server supports.
+                Err(fault) if !fault.is_unanswered() => return Err(fault),
                 Err(fault) => {
-                    let trust = Trust::Lost;
-                    so.at = At::Version { version, trust };
+                    let continuity = Continuity::Broken;
+                    progress.position = Position::Version {
+                        version,
+                        continuity,
+                    };
                     return Err(fault);
                 }
             },
-            At::Version { version, trust } => match self.resume(&version, trust).await {
-                Ok(Some((events, asked))) => so.at = At::Following(version, events, asked),
+            Position::Version {
+                version,
+                continuity,
+            } => match self.resume(&version, continuity).await {
+                Ok(Some((events, requested))) => {
+                    progress.position = Position::Following(version, events, requested);
+                }
                 Ok(None) => tracing::info!(
-                    watch = %self.path.url_path,
                     version,
-                    "the Kubernetes API does not reach the version that was seen: all is listed anew"
+                    "the Kubernetes API has not reached the version that was seen; listing again"
                 ),
                 Err(fault) => {
-                    let trust = after(&fault, trust);
-                    so.at = At::Version { version, trust };
+                    let continuity = after(&fault, continuity);
+                    progress.position = Position::Version {
+                        version,
+                        continuity,
+                    };
                     return Err(fault);
                 }
             },
-            At::Following(mut version, events, asked) => {
-                let outcome = self.follow(&mut version, events, &mut so.backoff).await;
-                let trust = match &outcome {
-                    Ok(_) if asked.elapsed() < EARLY => Trust::Lost,
-                    Ok(true) => Trust::Whole,
-                    Ok(false) => Trust::Asks,
-                    Err(fault) => after(fault, Trust::Asks),
+            Position::Following(mut version, events, requested) => {
+                let outcome = self
+                    .follow(&mut version, events, &mut progress.backoff)
+                    .await;
+                let continuity = match &outcome {
+                    Ok(_) if requested.elapsed() < EARLY => Continuity::Broken,
+                    Ok(true) => Continuity::Confirmed,
+                    Ok(false) => Continuity::Unconfirmed,
+                    Err(fault) => after(fault, Continuity::Unconfirmed),
                 };
-                so.at = At::Version { version, trust };
+                progress.position = Position::Version {
+                    version,
+                    continuity,
+                };
                 outcome?;
             }
         }
         Ok(())
     }
 
-    /// Lists all that there is; `streams`: as the first events of a watch.
-    async fn list_anew(&self, streams: bool) -> Result<At<S>, Fault> {
-        if streams {
-            return self.stream_list().await;
+    /// Lists all objects, streamed or in pages. `first`: the kind was not listed before.
+    async fn list(&self, streams: bool, first: bool) -> Result<Position<S>, Fault> {
+        let began = Instant::now();
+        let (position, objects) = if streams {
+            self.stream_list().await?
+        } else {
+            let (version, objects) = self.list_pages().await?;
+            let continuity = Continuity::Confirmed;
+            let position = Position::Version {
+                version,
+                continuity,
+            };
+            (position, objects)
+        };
+        let seconds = began.elapsed().as_secs_f64();
+        if first {
+            tracing::info!(objects, seconds, "list done");
+        } else {
+            tracing::debug!(objects, seconds, "list done");
         }
-        Ok(At::Version {
-            version: self.list().await?,
-            trust: Trust::Whole,
-        })
+        Ok(position)
     }
 
-    /// Goes on from a version; `None` if the API server is not there yet, so that its history is another one.
+    /// Resumes from a version; `None` if the API server has not reached it, so that its history is another one.
     async fn resume(
         &self,
         version: &str,
-        trust: Trust,
+        continuity: Continuity,
     ) -> Result<Option<(Events<S>, Instant)>, Fault> {
-        let asked = Instant::now();
+        let requested = Instant::now();
         let events = self.open(version, false).await?;
-        if trust != Trust::Whole && !self.reaches(version).await? {
+        if continuity != Continuity::Confirmed && !self.has_reached(version).await? {
             return Ok(None);
         }
-        self.tell(News::Found).await?;
-        Ok(Some((events, asked)))
+        self.send(WatchUpdate::Answered).await?;
+        Ok(Some((events, requested)))
     }
 
-    /// Whether the API server's newest version is not before this one, by a list of one object. Where it may not be listed, that
-    /// is not known, and so no.
-    async fn reaches(&self, version: &str) -> Result<bool, Fault> {
+    /// Whether the newest version of the API server is not before this one, by a list of one object. False where listing is
+    /// forbidden.
+    async fn has_reached(&self, version: &str) -> Result<bool, Fault> {
         let params = ListParams {
             limit: Some(1),
             ..ListParams::default()
@@ -175,7 +204,7 @@ where
             Err(fault) if matches!(fault.code(), 401 | 403 | 405) => return Ok(false),
             Err(fault) => return Err(fault),
         };
-        // What is no number cannot be compared.
+        // Versions that are not numbers cannot be compared.
         Ok(match (newest.parse::<u64>(), version.parse::<u64>()) {
             (Ok(newest), Ok(seen)) => newest >= seen,
             _ => true,
@@ -198,44 +227,51 @@ where
         Ok(Box::pin(self.answer(events).await??))
     }
 
-    /// A list as the first events of a watch. Without a version it is the newest, as a plain list is.
-    async fn stream_list(&self) -> Result<At<S>, Fault> {
-        let asked = Instant::now();
+    /// A list as the first events of a watch, with the number of its objects. Without a version it is the newest one, as a plain list
+    /// is.
+    async fn stream_list(&self) -> Result<(Position<S>, u64), Fault> {
+        let requested = Instant::now();
         let mut events = self.open("", true).await?;
-        self.tell(News::Event(Event::Begin)).await?;
+        self.send(WatchUpdate::Event(Event::Init)).await?;
+        let mut objects = 0;
         loop {
             match self.answer(events.next()).await? {
                 Some(Ok(WatchEvent::Added(object) | WatchEvent::Modified(object))) => {
-                    self.tell_of(&object, Event::Listed).await?;
+                    objects += 1;
+                    self.send_object(&object, Event::InitApply).await?;
                 }
                 Some(Ok(WatchEvent::Bookmark(mark)))
                     if mark.metadata.annotations.contains_key(LIST_ENDS) =>
                 {
-                    self.tell(News::Event(Event::Done)).await?;
-                    self.tell(News::Found).await?;
-                    return Ok(At::Following(mark.metadata.resource_version, events, asked));
+                    self.send(WatchUpdate::Event(Event::InitDone)).await?;
+                    self.send(WatchUpdate::Answered).await?;
+                    let version = mark.metadata.resource_version;
+                    return Ok((Position::Following(version, events, requested), objects));
                 }
                 Some(Ok(WatchEvent::Bookmark(_) | WatchEvent::Deleted(_))) => {}
                 Some(Ok(WatchEvent::Error(status))) => return Err(Fault::Refused(status)),
                 Some(Err(error)) => return Err(error.into()),
-                None => return Err(Fault::Ended),
+                None => return Err(Fault::EndedEarly),
             }
         }
     }
 
-    async fn list(&self) -> Result<String, Fault> {
+    /// A list in pages: its version and the number of its objects.
+    async fn list_pages(&self) -> Result<(String, u64), Fault> {
         let mut params = ListParams {
             limit: Some(PAGE),
             ..ListParams::default()
         };
         let mut began = false;
+        let mut objects = 0;
         loop {
             let page = self.page(&params).await?;
             if !std::mem::replace(&mut began, true) {
-                self.tell(News::Event(Event::Begin)).await?;
+                self.send(WatchUpdate::Event(Event::Init)).await?;
             }
             for object in &page.items {
-                self.tell_of(object, Event::Listed).await?;
+                objects += 1;
+                self.send_object(object, Event::InitApply).await?;
             }
             params.continue_token = page.metadata.rest.filter(|rest| !rest.is_empty());
             if params.continue_token.is_none() {
@@ -243,10 +279,10 @@ where
                     .metadata
                     .resource_version
                     .filter(|version| !version.is_empty());
-                let version = version.ok_or(Fault::Versionless)?;
-                self.tell(News::Event(Event::Done)).await?;
-                self.tell(News::Found).await?;
-                return Ok(version);
+                let version = version.ok_or(Fault::NoResourceVersion)?;
+                self.send(WatchUpdate::Event(Event::InitDone)).await?;
+                self.send(WatchUpdate::Answered).await?;
+                return Ok((version, objects));
             }
         }
     }
@@ -261,7 +297,7 @@ where
         Ok(self.answer(self.client.request(request)).await??)
     }
 
-    /// Follows changes to the end of a watch, and says whether it heard anything; `version` is the newest that was seen.
+    /// Follows changes until the watch ends. Returns whether there was any event; `version` becomes the newest one that was seen.
     async fn follow(
         &self,
         version: &mut String,
@@ -269,59 +305,65 @@ where
         backoff: &mut Backoff,
     ) -> Result<bool, Fault> {
         let began = Instant::now();
-        let mut heard = false;
+        let mut any = false;
         loop {
             let next = timeout(SILENCE, events.next())
                 .await
-                .map_err(|_| Fault::Silent(SILENCE))?;
+                .map_err(|_| Fault::Timeout(SILENCE))?;
             let Some(event) = next else {
-                // A watch that ends as soon as it began must not be asked for again and again.
-                let lived = heard || began.elapsed() > Duration::from_secs(1);
-                return if lived { Ok(heard) } else { Err(Fault::Ended) };
+                // A watch that ends at once must not be repeated without a wait.
+                let lived = any || began.elapsed() > Duration::from_secs(1);
+                return if lived {
+                    Ok(any)
+                } else {
+                    Err(Fault::EndedEarly)
+                };
             };
             match event? {
                 WatchEvent::Added(object) | WatchEvent::Modified(object) => {
-                    self.tell_of(&object, Event::Applied).await?;
-                    newer(version, resource_version(&object.value));
+                    self.send_object(&object, Event::Apply).await?;
+                    advance(version, resource_version(&object.value));
                 }
                 WatchEvent::Deleted(object) => {
-                    self.tell_of(&object, Event::Deleted).await?;
-                    newer(version, resource_version(&object.value));
+                    self.send_object(&object, Event::Delete).await?;
+                    advance(version, resource_version(&object.value));
                 }
-                WatchEvent::Bookmark(mark) => newer(version, &mark.metadata.resource_version),
+                WatchEvent::Bookmark(mark) => advance(version, &mark.metadata.resource_version),
                 WatchEvent::Error(status) => return Err(Fault::Refused(status)),
             }
-            heard = true;
+            any = true;
             backoff.reset();
         }
     }
 
-    async fn tell_of(
+    async fn send_object(
         &self,
         object: &Pruned<S>,
         event: impl FnOnce(T) -> Event<T>,
     ) -> Result<(), Fault> {
-        match (self.read)(object) {
-            Ok(object) => self.tell(News::Event(event(object))).await,
-            Err(nameless) => {
-                tracing::warn!(watch = %self.path.url_path, "{nameless}");
+        match (self.parse)(object) {
+            Ok(object) => self.send(WatchUpdate::Event(event(object))).await,
+            Err(error) => {
+                if let Some(suppressed) = self.skipped_log.pass() {
+                    tracing::warn!(%error, suppressed, "object skipped");
+                }
                 Ok(())
             }
         }
     }
 }
 
-/// How far a version is to be trusted after a failure.
-fn after(fault: &Fault, before: Trust) -> Trust {
+/// The continuity of a version after a failure.
+fn after(fault: &Fault, before: Continuity) -> Continuity {
     match fault {
-        // It is there, and busy.
+        // The API server is there, and busy.
         Fault::Refused(status) if status.code == 429 => before,
-        fault if fault.is_absence() => Trust::Lost,
+        fault if fault.is_outage() => Continuity::Broken,
         _ => before,
     }
 }
 
-fn newer(version: &mut String, seen: &str) {
+fn advance(version: &mut String, seen: &str) {
     if !seen.is_empty() {
         seen.clone_into(version);
     }

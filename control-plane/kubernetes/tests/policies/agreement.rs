@@ -1,4 +1,4 @@
-//! The parser accepts whatever the API server accepts: generated policies and models are given to both.
+//! Agreement of parser and API server: the parser accepts whatever the API server accepts, for generated policies and models.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 

@@ -1,4 +1,4 @@
-//! Policies as a careful and as a careless hand writes them.
+//! Generators of valid and invalid policies.
 
 use proptest::prelude::*;
 use proptest::sample::{Index, select};

@@ -1,4 +1,4 @@
-//! Policies as people handle them.
+//! Policies and `kubectl`: shipped policies with their printer columns, and errors.
 
 use crate::world::{file, runtime, start};
 

@@ -1,4 +1,4 @@
-//! The ValidatingAdmissionPolicy that ships: a bad label is refused where it is typed, and nothing else is.
+//! The ValidatingAdmissionPolicy that ships: an invalid label is refused on entry, and nothing else is.
 
 use std::time::Duration;
 

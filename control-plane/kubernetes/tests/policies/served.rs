@@ -79,7 +79,7 @@ pub(crate) fn served() -> impl Strategy<Value = (&'static str, Value)> {
 }
 
 #[test]
-fn the_model_of_an_object_stays_what_it_was_created_with() {
+fn the_model_of_an_object_is_immutable() {
     runtime().block_on(async {
         let kube = start().await;
         let kubectl = kube.kubectl();

@@ -1,4 +1,4 @@
-//! An API server that knows the policies.
+//! Test fixture: an API server with the definitions of policies.
 
 use std::sync::OnceLock;
 use std::time::Duration;

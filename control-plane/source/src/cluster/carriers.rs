@@ -1,4 +1,4 @@
-//! The carrier of a pod's labels, and the content of a carrier: the first sentence of the label rules.
+//! The carrier of a pod, and the content of a carrier: the first label rule.
 //!
 //! The carrier is a Service that has both labels and selects the pod, else its outermost `controller: true` owner that has the
 //! label, else the outermost owner whose pod template has the pod's label, else the pod itself. Invariant: an owner that is not listed
@@ -14,26 +14,21 @@ use headgate_model::{
     incomplete_labels, reason, template_findings,
 };
 
+use super::carrier_change::BuiltCarrier;
 use super::findings::CarrierFindings;
-use super::groups::labels_of_pods;
-use super::objects::{Body, Name, Object};
-use super::serving::{ServingPods, lives, says_tls, written_protocol};
-use super::store::{Key, Store};
+use super::identity::{Key, Name};
+use super::objects::{Body, Object};
+use super::pod_use::ServingPods;
+use super::serving::{declares_tls, written_protocol};
+use super::store::Store;
 use super::{external, unready};
 use headgate_kubernetes::WatchedKind;
 use headgate_model::reference::Reference;
 
 const POOL: &str = "InferencePool";
 
-/// A carrier, and what is to be said about it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Built {
-    pub(crate) carrier: Carrier,
-    pub(crate) findings: Vec<Finding>,
-}
-
 impl Store {
-    /// The identity an object has, or would have, as a carrier.
+    /// The identity of an object as a carrier.
     pub(super) fn carrier_key(&self, (what, name): &Key) -> CarrierKey {
         let kind = match what {
             WatchedKind::Pods => "pod".to_owned(),
@@ -52,7 +47,7 @@ impl Store {
         }
     }
 
-    /// Where people find an object: `Deployment default/x`.
+    /// The name of an object in messages: `Deployment default/x`.
     pub(super) fn origin(&self, (what, name): &Key) -> String {
         let kind = match what {
             WatchedKind::Pods => "Pod",
@@ -63,7 +58,7 @@ impl Store {
         format!("{kind} {}/{}", name.namespace, name.name)
     }
 
-    /// What the API server calls a carrier's object.
+    /// The reference to a carrier's object.
     pub(super) fn reference(&self, key: &CarrierKey) -> Option<Reference> {
         let ((what, _), object) = self.object_of(key)?;
         let (api_version, kind) = match what {
@@ -88,7 +83,7 @@ impl Store {
         })
     }
 
-    /// The object that a carrier's key means.
+    /// The object of a carrier's key.
     pub(super) fn object_of(&self, key: &CarrierKey) -> Option<(Key, &Object)> {
         let name = Name {
             namespace: key.namespace.clone(),
@@ -97,7 +92,7 @@ impl Store {
         let what = match key.kind.as_str() {
             "pod" => WatchedKind::Pods,
             "service" => WatchedKind::Services,
-            // One that moves to the newer group may be in both for a while, and is one pool.
+            // A pool that moves to the newer group may be in both for a while.
             "inferencepool" => [WatchedKind::Pools, WatchedKind::ExperimentalPools]
                 .into_iter()
                 .find(|what| self.objects.contains_key(&(*what, name.clone())))?,
@@ -113,12 +108,12 @@ impl Store {
             .is_some_and(|object| object.meta.labels.contains_key(&self.keys.model))
     }
 
-    /// The carriers that an object belongs to.
-    pub(super) fn homes_of(&self, key: &Key) -> BTreeSet<CarrierKey> {
+    /// The carriers of an object.
+    pub(super) fn memberships_of(&self, key: &Key) -> BTreeSet<CarrierKey> {
         let Some(object) = self.objects.get(key).filter(|object| !object.has_ended()) else {
             return BTreeSet::new();
         };
-        let Some(labels) = labels_of_pods(object) else {
+        let Some(labels) = object.pod_labels() else {
             return BTreeSet::new();
         };
         let services: BTreeSet<CarrierKey> = self
@@ -126,14 +121,14 @@ impl Store {
             .matching(&key.1.namespace, labels)
             .into_iter()
             .map(|name| (WatchedKind::Services, name))
-            .filter(|service| !self.steps_aside(service, key))
+            .filter(|service| !self.yields_to_owner(service, key))
             .map(|service| self.carrier_key(&service))
             .collect();
         if !services.is_empty() || key.0 != WatchedKind::Pods {
             return services;
         }
         let carrier = self.owner_that_carries(key);
-        let itself = || (!self.waits(key) && self.names_model(key)).then(|| key.clone());
+        let itself = || (!self.awaits_owner(key) && self.names_model(key)).then(|| key.clone());
         carrier
             .or_else(itself)
             .map(|carrier| self.carrier_key(&carrier))
@@ -141,19 +136,19 @@ impl Store {
             .collect()
     }
 
-    /// Whether a labelled Service leaves an object to the owner that carries for it.
-    fn steps_aside(&self, service: &Key, of: &Key) -> bool {
+    /// Whether a labelled Service yields an object to the owner that is its carrier.
+    fn yields_to_owner(&self, service: &Key, of: &Key) -> bool {
         let yields = self.objects.get(service).is_some_and(|s| self.yields(s));
         yields && self.owner_that_carries(of).is_some()
     }
 
-    /// Whether an object has an owner that is not told yet.
-    fn waits(&self, key: &Key) -> bool {
+    /// Whether an object has an owner that may be listed later.
+    fn awaits_owner(&self, key: &Key) -> bool {
         self.outermost(key).is_none()
     }
 
-    /// The owner, or the object itself where it is one, that carries for an object where no Service does: the outermost one by its
-    /// own label, else the outermost one whose pod template has the label of the object's pods.
+    /// The owner (or the object itself, if it is an owner) that is the carrier of an object without a Service: the outermost one with
+    /// its own label, else the outermost one whose pod template has the label of the object's pods.
     pub(super) fn owner_that_carries(&self, key: &Key) -> Option<Key> {
         let (mut owners, waits) = self.chain(key);
         if waits {
@@ -170,8 +165,8 @@ impl Store {
         owners.find(|owner| owner.0 != WatchedKind::Pods && self.model_of_pods(owner) == Some(own))
     }
 
-    /// Whether an owner names a model by a label that somebody wrote on it. What an owner makes from its pod template has that
-    /// one's label, and so have its pods: a ReplicaSet also that of an earlier revision.
+    /// Whether an owner has a model label of its own. Objects made from a pod template have a copy of its label: a ReplicaSet also that
+    /// of an earlier revision.
     fn is_labelled(&self, owner: &Key) -> bool {
         let label = |key| self.objects.get(key)?.meta.labels.get(&self.keys.model);
         let own = label(owner);
@@ -182,12 +177,12 @@ impl Store {
         own.is_some() && !copied()
     }
 
-    /// The model that an object's pods name themselves.
+    /// The model in the labels of an object's pods.
     fn model_of_pods(&self, key: &Key) -> Option<&String> {
-        labels_of_pods(self.objects.get(key)?)?.get(&self.keys.model)
+        self.objects.get(key)?.pod_labels()?.get(&self.keys.model)
     }
 
-    /// Whether an owner carries: by its label, or by that of its pod template. The latter also without pods, unless it is
+    /// Whether an owner is a carrier: by its label, or by that of its pod template. The latter does not need pods, unless the owner is
     /// itself made from a template, as the ReplicaSets of earlier revisions are.
     fn owner_carries(&self, at: &Key, object: &Object, pods: bool) -> bool {
         if self.owner_that_carries(at).as_ref() != Some(at) || self.carried_by_a_service(at, object)
@@ -197,20 +192,20 @@ impl Store {
         pods || !self.above(at).iter().any(|owner| self.has_template(owner))
     }
 
-    /// Whether a labelled Service carries for an owner: it selects pods of it, or those that it would make.
+    /// Whether a labelled Service selects pods of an owner, or those that it would make.
     fn carried_by_a_service(&self, key: &Key, object: &Object) -> bool {
         let to_service = |key: &Key| {
-            let homes = self.homes.get(key);
-            homes
+            let memberships = self.memberships.get(key);
+            memberships
                 .into_iter()
                 .flatten()
-                .any(|home| home.kind == "service")
+                .any(|carrier| carrier.kind == "service")
         };
         to_service(key) || self.below(&object.meta.uid).iter().any(to_service)
     }
 
-    /// The carrier of this key as it is now; `None` where there is none.
-    pub(super) fn build(&self, key: &CarrierKey) -> Option<Built> {
+    /// Builds the carrier of this key; `None` if the object is not a carrier.
+    pub(super) fn build(&self, key: &CarrierKey) -> Option<BuiltCarrier> {
         let (at, object) = self.object_of(key)?;
         let members = self.members.get(key);
         let carries = match at.0 {
@@ -230,7 +225,7 @@ impl Store {
             origin: &origin,
             labels: &self.keys,
             declared: &object.meta.labels,
-            fronts: &|| self.fronts(key),
+            selecting_services: &|| self.selecting_services(key),
             findings: Vec::new(),
         };
         if let Some(owner) = self.unwatched_owner(&at, object) {
@@ -238,7 +233,7 @@ impl Store {
         }
         let written = self.written(&at, object, &mut findings);
         let serving_pods = self.serving_pods(&at, key, object, &mut findings);
-        self.say_unread_pools(&serving_pods, &mut findings);
+        self.report_unread_pools(&serving_pods, &mut findings);
         let (pods, (desired, owner_replicas)) = match written {
             Some(pods) => {
                 let desired = u32::try_from(pods.len()).unwrap_or(u32::MAX);
@@ -269,10 +264,10 @@ impl Store {
             pods,
             origin,
         };
-        Some(Built { carrier, findings })
+        Some(BuiltCarrier { carrier, findings })
     }
 
-    /// The endpoints that an annotation of a Service names; `None` where it names none, and the pods are the endpoints.
+    /// The endpoints that an annotation of a Service lists; `None` if there are none, so that the pods are the endpoints.
     fn written(
         &self,
         (what, name): &Key,
@@ -302,20 +297,20 @@ impl Store {
         let protocol = written_protocol(&object.meta, &object.meta, findings);
         let protocol = protocol.unwrap_or_else(|| object.body.protocol());
         let mut pods = external::endpoints(&name.name, list, &self.allowed, protocol, findings);
-        if !pods.is_empty() && all_tls(ports) && !says_tls(&[&object.meta]) {
+        if !pods.is_empty() && all_tls(ports) && !declares_tls(&[&object.meta]) {
             findings.tls_port(&format!(
                 "the endpoints of `{}`",
                 names::ANNOTATION_ENDPOINTS
             ));
         }
-        // Nothing has to become ready: they serve since the Service is there.
+        // Listed endpoints count as ready since the Service exists.
         pods.iter_mut()
             .for_each(|pod| pod.ready_since = object.meta.created);
-        // What cannot be used takes nothing away from pods that serve.
+        // An unusable list does not replace pods that serve.
         (led || !pods.is_empty()).then_some(pods)
     }
 
-    /// The pods that serve; one that ends is no endpoint any more, one without an address none yet.
+    /// The endpoints: pods that serve and have an address.
     fn endpoints(
         &self,
         serving_pods: &ServingPods<'_>,
@@ -354,7 +349,7 @@ impl Store {
         serving_pods.chosen.iter().filter_map(endpoint).collect()
     }
 
-    /// Of a carrier and of all that owns its pods, the greatest.
+    /// The greatest `minReadySeconds` of a carrier and of all owners of its pods.
     fn min_ready_seconds(&self, at: &Key, serving_pods: &ServingPods<'_>) -> u32 {
         let mut owners: BTreeSet<Key> = serving_pods
             .serving
@@ -373,7 +368,7 @@ impl Store {
         seconds.max().unwrap_or(0)
     }
 
-    /// Why pods that should serve do not, each reason once.
+    /// The reasons why pods that should serve are not ready, without duplicates.
     fn unready_reasons(&self, serving_pods: &ServingPods<'_>) -> Vec<String> {
         let pods = serving_pods
             .serving
@@ -382,16 +377,16 @@ impl Store {
         let of = |pod: &Object| match &pod.body {
             Body::Pod {
                 unready_reasons, ..
-            } if lives(pod) => unready_reasons.clone(),
+            } if pod.is_live() => unready_reasons.clone(),
             _ => Vec::new(),
         };
         let all: BTreeSet<String> = pods.flat_map(of).collect();
         all.into_iter().take(unready::MOST).collect()
     }
 
-    /// What is to be said about an object by itself: what could not be read of it and, where its labels and annotations are a
-    /// person's and not copied from an owner, what nothing reads of them.
-    pub(super) fn complaints(&self, key: &Key, object: &Object) -> Vec<Finding> {
+    /// Findings on an object that do not depend on a carrier: values that cannot be read and, unless its labels and annotations are
+    /// copies from an owner, labels and annotations without an effect.
+    pub(super) fn object_findings(&self, key: &Key, object: &Object) -> Vec<Finding> {
         let meta = &object.meta;
         let owned = meta.controller.is_some();
         let ours = [&self.keys.version, &self.keys.weight];
@@ -401,23 +396,24 @@ impl Store {
             return Vec::new();
         }
         let (carrier, origin) = (self.carrier_key(key), self.origin(key));
-        let complaint = |(path, why): &(String, String)| Finding {
+        let finding = |(path, why): &(String, String)| Finding {
             object: carrier.clone().into(),
             reason: reason::UNREADABLE,
             severity: Severity::Error,
             origin: origin.clone(),
             message: format!(
-                "{path} {why}. The rest of the object counts: kubectl edit {} -n {}",
+                "{path} {why}. The rest of the object is used. Correct the value: kubectl edit {} -n {}",
                 carrier.identity(),
                 carrier.namespace
             ),
         };
-        let mut findings: Vec<Finding> = object.unreadable.iter().map(complaint).collect();
+        let mut findings: Vec<Finding> = object.unreadable.iter().map(finding).collect();
         if !owned {
             let labels = &meta.labels;
             findings.extend(annotation_findings(&carrier, &origin, &meta.annotations));
-            let by_template =
-                labels_of_pods(object).is_some_and(|l| l.contains_key(&self.keys.model));
+            let by_template = object
+                .pod_labels()
+                .is_some_and(|l| l.contains_key(&self.keys.model));
             if !by_template {
                 findings.extend(incomplete_labels(&carrier, &origin, labels, &self.keys));
             }

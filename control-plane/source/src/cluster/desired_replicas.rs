@@ -1,22 +1,22 @@
 //! Desired replicas of a carrier.
 //!
 //! Invariant: each desired replica counts once. An owner of pods has a number of desired replicas, and an owner above it limits that
-//! number. A Service counts the replicas that it selects, and no others. Where several carriers stand for pods of one owner, each names
-//! the owner and what that one wants of all its pods, so that the model counts the replicas once.
+//! number. A Service counts the replicas that it selects, and no others. If several carriers have pods of one owner, each
+//! names the owner and the owner's desired replicas, so that the model counts them once.
 
 use std::collections::BTreeSet;
 
 use headgate_model::{CarrierKey, OwnerReplicas, OwnerShare};
 
-use super::lineage::LONGEST;
+use super::identity::Key;
 use super::objects::{Body, Object};
-use super::serving::lives;
-use super::store::{Key, Store};
+use super::owners::LONGEST;
+use super::store::Store;
 use headgate_kubernetes::WatchedKind;
 
 impl Store {
-    /// Replicas that a carrier wants: of a Service, what the owners of the pods that it selects want together. And the parts of
-    /// them that are of owners for which other carriers may stand too.
+    /// The desired replicas of a carrier: for a Service, the sum over the owners of the pods that it selects. Also the share of each owner
+    /// that other carriers may have pods of, too.
     pub(super) fn desired(
         &self,
         at: &Key,
@@ -40,7 +40,7 @@ impl Store {
         (parts.fold(0, u32::saturating_add), owner_replicas)
     }
 
-    /// The share of a carrier that is not a Service in the replicas of an owner above it.
+    /// The share of a carrier that is not a Service, if an owner above it has a number of replicas.
     fn share_of_an_owner(&self, at: &Key, part: u32) -> OwnerReplicas {
         let above = self.above(at).into_iter();
         let above: Vec<Key> = above
@@ -60,7 +60,7 @@ impl Store {
         share.into_iter().collect()
     }
 
-    /// Adds what is selected of each outermost owner, or pod, that says how many it wants.
+    /// Adds the selected share of each outermost owner, or pod, that has a number of replicas.
     fn owner_replicas(
         &self,
         key: &Key,
@@ -90,7 +90,7 @@ impl Store {
         }
     }
 
-    /// Replicas that an object says that it wants; a pod is one.
+    /// The desired replicas that an object declares; 1 for a pod.
     fn number(&self, key: &Key) -> Option<u32> {
         match &self.objects.get(key)?.body {
             Body::Pod { .. } => Some(1),
@@ -99,8 +99,8 @@ impl Store {
         }
     }
 
-    /// The outermost owner that counts pods as an object's own owner does. A pod that owns others, as the leader of a group does,
-    /// is counted in groups by what is above it.
+    /// The outermost owner whose replicas are pods. Owners above a pod that owns other pods, such as the leader of a group, count
+    /// groups.
     fn top(&self, key: &Key) -> Key {
         let above = self.above(key).into_iter();
         let counted = above.take_while(|owner| owner.0 != WatchedKind::Pods);
@@ -113,7 +113,8 @@ impl Store {
             .any(|owner| owner.0 == WatchedKind::Pods)
     }
 
-    /// What an object wants of the pods that are selected: all where they all are, else what its parts want, and never more.
+    /// The desired replicas of an object among the selected pods: all if all its pods are selected; else the sum over its parts, at most
+    /// its own number.
     fn selected_part(
         &self,
         key: &Key,
@@ -123,7 +124,7 @@ impl Store {
     ) -> Option<u32> {
         let object = self.objects.get(key)?;
         let most = match &object.body {
-            Body::Pod { .. } => return (selected.contains(key) && lives(object)).then_some(1),
+            Body::Pod { .. } => return (selected.contains(key) && object.is_live()).then_some(1),
             Body::Owner { replicas, .. } => *replicas,
             _ => None,
         };
@@ -145,12 +146,12 @@ impl Store {
         let uid = self.objects.get(key).map(|object| &object.meta.uid);
         let children = uid.into_iter().flat_map(|uid| self.children(uid));
         let mut counted = children
-            .filter(|child| self.has_or_wants_pods(child))
+            .filter(|child| self.has_or_desires_pods(child))
             .peekable();
         if counted.peek().is_none() {
             return selected.contains(key);
         }
-        // One that is selected by more than its template says, as by its own name, is one pod, also while it is the only one.
+        // A pod that is selected by a label of its own, not of its template, counts as one pod, even if it is the only one.
         let by_template = !self.has_template(key) || selected.contains(key);
         counted.all(|child| match child.0 {
             WatchedKind::Pods => by_template && selected.contains(child),
@@ -164,15 +165,16 @@ impl Store {
         matches!(body, Some(Body::Owner { template, .. }) if !template.is_empty())
     }
 
-    /// Whether an object is a pod that lives, or an owner that has one or wants one.
-    pub(super) fn has_or_wants_pods(&self, key: &Key) -> bool {
+    /// Whether an object is a live pod, or an owner that has or desires one.
+    pub(super) fn has_or_desires_pods(&self, key: &Key) -> bool {
         let Some(object) = self.objects.get(key) else {
             return false;
         };
-        let live =
-            |key: &Key| key.0 == WatchedKind::Pods && self.objects.get(key).is_some_and(lives);
+        let live = |key: &Key| {
+            key.0 == WatchedKind::Pods && self.objects.get(key).is_some_and(Object::is_live)
+        };
         match &object.body {
-            Body::Pod { .. } => lives(object),
+            Body::Pod { .. } => object.is_live(),
             Body::Owner {
                 replicas: Some(0), ..
             } => self.below(&object.meta.uid).iter().any(live),
@@ -181,11 +183,11 @@ impl Store {
         }
     }
 
-    /// What an object says that it wants, else what those that it owns want. `None` where nothing says.
+    /// The desired replicas of an object: its own number, else the sum over the objects that it owns; `None` if unknown.
     fn wants(&self, key: &Key, serving: &BTreeSet<&Key>, depth: usize) -> Option<u32> {
         let object = self.objects.get(key)?;
         match &object.body {
-            Body::Pod { .. } => lives(object).then_some(1),
+            Body::Pod { .. } => object.is_live().then_some(1),
             Body::Owner {
                 replicas: Some(replicas),
                 ..
@@ -199,7 +201,7 @@ impl Store {
         }
     }
 
-    /// What an object owns, as [`Store::without_idle`] leaves it.
+    /// The objects that an object owns, filtered by [`Store::without_idle`].
     fn busy_children(&self, object: &Object, serving: &BTreeSet<&Key>) -> Vec<&Key> {
         let children = self.children(&object.meta.uid);
         self.without_idle(children.collect(), serving)
@@ -213,7 +215,7 @@ impl Store {
         all
     }
 
-    /// Whether an object has pods, or is one, and none of them serves. One whose pods are still to be made is wanted.
+    /// Whether an object has pods, or is one, and none of them serves. An owner whose pods are not created yet is not idle.
     pub(super) fn idle(&self, key: &Key, serving: &BTreeSet<&Key>) -> bool {
         let mut pods = self.live_pods(key).peekable();
         pods.peek().is_some() && !pods.any(|pod| serving.contains(&pod))
@@ -224,12 +226,12 @@ impl Store {
         self.live_pods(key).any(|pod| serving.contains(&pod))
     }
 
-    /// The pods of an object, and it itself where it is one, that live.
+    /// The live pods of an object, including itself.
     fn live_pods(&self, key: &Key) -> impl Iterator<Item = Key> {
         let uid = self.objects.get(key).map(|object| &object.meta.uid);
         let mut all = uid.map(|uid| self.below(uid)).unwrap_or_default();
         all.insert(key.clone());
-        let live = |key: &Key| self.objects.get(key).is_some_and(lives);
+        let live = |key: &Key| self.objects.get(key).is_some_and(Object::is_live);
         all.into_iter()
             .filter(move |key| key.0 == WatchedKind::Pods && live(key))
     }

@@ -1,4 +1,4 @@
-//! Endpoints in an annotation of a Service: servers outside the cluster, without pods.
+//! Endpoints that an annotation of a Service lists: servers without pods, for example outside the cluster.
 //!
 //! Invariant: an annotation cannot send a proxy to addresses of the node or the cloud, or to a DNS name, without `--allow-endpoint`.
 
@@ -11,19 +11,19 @@ use headgate_model::{Address, Pod, PortSource, Protocol, Severity, addresses, re
 
 use super::findings::CarrierFindings;
 
-/// Endpoints that may be written although they are refused by default: a block of addresses, or names.
+/// Endpoints that an annotation may list although they are refused by default: a block of addresses, or DNS names.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum AllowedEndpoint {
-    /// Addresses: the first one of the block, and how many bits of it count.
+    /// A block of addresses: its first address and the length of its prefix, in bits.
     Block(IpAddr, u8),
-    /// This name, and all below it; empty for all names.
+    /// A DNS name and all names below it; empty for all names.
     Names(String),
 }
 
-/// Why a text allows nothing.
+/// The text is neither a block of addresses nor a DNS suffix.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "{0:?} is neither a block of addresses nor a DNS suffix: write it like 169.254.10.0/24, api.example.com or * for every name"
+    "{0:?} is neither a block of addresses nor a DNS suffix: write for example 169.254.10.0/24, api.example.com, or * for all names"
 )]
 pub struct InvalidAllowed(String);
 
@@ -49,7 +49,7 @@ impl FromStr for AllowedEndpoint {
         }
         let suffix = text.strip_prefix("*.").unwrap_or(text);
         let suffix = suffix.strip_prefix('.').unwrap_or(suffix);
-        // A port makes it an address that can be read.
+        // An address needs a port.
         match format!("{suffix}:1").parse::<Address>() {
             Ok(Address::Name { host, .. }) => Ok(Self::Names(host)),
             _ => Err(invalid()),
@@ -94,10 +94,10 @@ fn within(address: IpAddr, block: IpAddr, bits: u8) -> bool {
     }
 }
 
-/// Why an address is refused; `None` where it is not.
+/// The reason why an address is refused by default; `None` if it is not.
 fn refusal(address: &Address) -> Option<&'static str> {
     match address {
-        Address::Name { .. } => Some("a name, which may come to mean any address"),
+        Address::Name { .. } => Some("a DNS name, which may resolve to any address"),
         Address::Ip(address) => match address.ip().to_canonical() {
             IpAddr::V4(ip) => special_v4(ip),
             IpAddr::V6(ip) => special_v6(ip),
@@ -105,7 +105,7 @@ fn refusal(address: &Address) -> Option<&'static str> {
     }
 }
 
-/// Where clouds serve metadata besides the link-local block: Alibaba, Azure, Oracle.
+/// Addresses of cloud metadata services outside the link-local block: Alibaba, Azure, Oracle.
 const METADATA_V4: [Ipv4Addr; 3] = [
     Ipv4Addr::new(100, 100, 100, 200),
     Ipv4Addr::new(168, 63, 129, 16),
@@ -114,11 +114,11 @@ const METADATA_V4: [Ipv4Addr; 3] = [
 
 fn special_v4(ip: Ipv4Addr) -> Option<&'static str> {
     if ip.is_loopback() {
-        Some("a loopback address: the proxy's own")
+        Some("a loopback address of the proxy")
     } else if ip.is_link_local() {
-        Some("a link-local address, where clouds serve metadata")
+        Some("a link-local address, which clouds use for metadata")
     } else if METADATA_V4.contains(&ip) {
-        Some("an address where a cloud serves metadata")
+        Some("the address of a cloud metadata service")
     } else if ip.is_multicast() || ip.is_broadcast() {
         Some("a multicast or broadcast address")
     } else if ip.octets()[0] == 0 {
@@ -130,17 +130,17 @@ fn special_v4(ip: Ipv4Addr) -> Option<&'static str> {
 
 fn special_v6(ip: Ipv6Addr) -> Option<&'static str> {
     let [a, b, .., y, z] = ip.segments();
-    // NAT64, and the deprecated IPv4-compatible form: an IPv4 address in another dress.
+    // NAT64, and the deprecated IPv4-compatible form: both embed an IPv4 address.
     let bare = ip.segments()[..6] == [0; 6] && !ip.is_loopback() && !ip.is_unspecified();
     if bare || ip.segments()[..6] == [0x64, 0xff9b, 0, 0, 0, 0] {
         return special_v4(Ipv4Addr::from_bits(u32::from(y) << 16 | u32::from(z)));
     }
     if ip.is_loopback() {
-        Some("a loopback address: the proxy's own")
+        Some("a loopback address of the proxy")
     } else if ip.is_unicast_link_local() {
         Some("a link-local address")
     } else if (a, b) == (0xfd00, 0xec2) || (a, b, z) == (0xfd20, 0xce, 0x254) {
-        Some("an address where a cloud serves metadata")
+        Some("the address of a cloud metadata service")
     } else if ip.is_multicast() {
         Some("a multicast address")
     } else if ip.is_unspecified() {
@@ -150,7 +150,7 @@ fn special_v6(ip: Ipv6Addr) -> Option<&'static str> {
     }
 }
 
-/// The endpoints of an annotation; what cannot be used is said, and the rest counts.
+/// The endpoints of an annotation. Unusable entries become findings, and the rest is used.
 pub(super) fn endpoints(
     name: &str,
     list: &str,
@@ -164,17 +164,17 @@ pub(super) fn endpoints(
             .key
             .annotate_command(names::ANNOTATION_ENDPOINTS, "IP:PORT,NAME:PORT");
         let message = format!(
-            "annotation `{}`: {text:?} {why}. The others count: {command}",
+            "annotation `{}`: {text:?} {why}. The other endpoints are used. Correct the list: {command}",
             names::ANNOTATION_ENDPOINTS
         );
-        findings.say(reason::INVALID_ENDPOINT, Severity::Error, message);
+        findings.add(reason::INVALID_ENDPOINT, Severity::Error, message);
     }
     let mut pods: Vec<Pod> = Vec::new();
     for address in addresses {
         let refused = refusal(&address).filter(|_| !allowed.iter().any(|a| a.holds(&address)));
         if let Some(why) = refused {
             let message = refused_message(&address, why);
-            findings.say(reason::ENDPOINT_REFUSED, Severity::Error, message);
+            findings.add(reason::ENDPOINT_REFUSED, Severity::Error, message);
             continue;
         }
         pods.push(Pod {
@@ -197,7 +197,7 @@ fn refused_message(address: &Address, why: &str) -> String {
     )
 }
 
-/// What is to be said of the addresses of an annotation that are refused if nothing is allowed.
+/// Messages on the addresses of an annotation that are refused by default.
 pub(crate) fn refused_by_default(list: &str) -> Vec<String> {
     let (addresses, _) = addresses(list);
     let refused = addresses.iter();
@@ -220,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn what_only_the_node_or_the_cloud_should_reach_is_refused() {
+    fn addresses_of_the_node_and_the_cloud_are_refused() {
         for good in [
             "10.9.8.7:8000",
             "192.168.1.1:80",
@@ -260,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_allowed_is_a_block_or_a_suffix_of_whole_labels() {
+    fn a_block_or_a_suffix_of_whole_labels_is_allowed() {
         let rows = [
             ("127.0.0.1:80", "127.0.0.0/8", true),
             ("127.0.0.1:80", "127.0.0.1", true),

@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use headgate_contract::names;
 use headgate_model::{CarrierKey, Finding, LabelKeys, Severity, Subject, reason};
 
-use super::objects::Controller;
-use super::parts::AmbiguousPort;
+use super::identity::Controller;
+use super::pod_use::AmbiguousPort;
 
-/// Gathers findings.
+/// Collects the findings on a carrier.
 pub(super) struct CarrierFindings<'a> {
     pub(super) key: &'a CarrierKey,
     pub(super) origin: &'a str,
@@ -16,19 +16,19 @@ pub(super) struct CarrierFindings<'a> {
     pub(super) labels: &'a LabelKeys,
     /// The labels of the carrier.
     pub(super) declared: &'a BTreeMap<String, String>,
-    /// The Services that select its pods and carry nothing; asked where one is advised.
-    pub(super) fronts: &'a dyn Fn() -> Vec<String>,
+    /// Finds the Services that select its pods and are not carriers; called if a finding advises to label one.
+    pub(super) selecting_services: &'a dyn Fn() -> Vec<String>,
     pub(super) findings: Vec<Finding>,
 }
 
 impl CarrierFindings<'_> {
-    pub(super) fn say(&mut self, reason: &'static str, severity: Severity, message: String) {
+    pub(super) fn add(&mut self, reason: &'static str, severity: Severity, message: String) {
         let (key, origin) = (self.key.clone(), self.origin.to_owned());
-        self.about(key.into(), origin, (reason, severity, message));
+        self.add_about(key.into(), origin, (reason, severity, message));
     }
 
-    /// About another object than the carrier.
-    pub(super) fn about(
+    /// Adds a finding on another object than the carrier.
+    pub(super) fn add_about(
         &mut self,
         object: Subject,
         origin: String,
@@ -47,7 +47,7 @@ impl CarrierFindings<'_> {
     }
 
     fn warn(&mut self, reason: &'static str, message: String) {
-        self.say(reason, Severity::Warning, message);
+        self.add(reason, Severity::Warning, message);
     }
 
     /// `kubectl annotate deployment/x -n default headgate.dev/port=…`.
@@ -55,7 +55,7 @@ impl CarrierFindings<'_> {
         self.key.annotate_command(annotation, value)
     }
 
-    /// Of `unlike` pods, a port would be that of others.
+    /// A pod has no port that serves. If pods are `unlike`, a port annotation would apply to others, too.
     pub(super) fn no_port(&mut self, unlike: bool) {
         let remedy = if unlike {
             self.label_a_service()
@@ -66,8 +66,8 @@ impl CarrierFindings<'_> {
         self.warn(
             reason::NO_PORT,
             format!(
-                "some of its pods have no TCP port named `http` or `grpc`, no Service leads to one of their ports, and they declare no \
-                 port that could serve, so they are no endpoints: {remedy}"
+                "some of its pods have no TCP port named `http` or `grpc`, no Service targets one of their ports, and they declare no \
+                 port that could serve, so they are not endpoints: {remedy}"
             ),
         );
     }
@@ -75,33 +75,32 @@ impl CarrierFindings<'_> {
     pub(super) fn ambiguous(&mut self, ambiguous: &AmbiguousPort) {
         let port = self.annotate(names::ANNOTATION_PORT, "PORT");
         let which = &ambiguous.candidates;
-        // A Service that leads to several ports itself settles nothing.
+        // A Service with several target ports decides nothing.
         let service = match &ambiguous.deciding_services[..] {
             [] => String::new(),
             [service, ..] => {
                 let command = self.annotate(names::ANNOTATION_SERVICE, service);
-                format!(", or let one Service say it: {command}")
+                format!(", or let one Service decide: {command}")
             }
         };
         self.warn(
             reason::AMBIGUOUS_PORT,
             format!(
-                "some of its pods have several ports that may serve ({which}), so they are no endpoints: name the one that serves \
+                "some of its pods have several ports that may serve ({which}), so they are not endpoints: name the one that serves \
                  `http`, or {port}{service}"
             ),
         );
     }
 
-    /// `what` speaks TLS, and no annotation says whether requests do.
+    /// `what` uses TLS, and no annotation declares whether requests use TLS.
     pub(super) fn tls_port(&mut self, what: &str) {
         let over_tls = self.annotate(names::ANNOTATION_TLS, "true");
         let plain = self.annotate(names::ANNOTATION_TLS, "false");
         self.warn(
             reason::TLS_PORT,
             format!(
-                "{what} speaks TLS, by its name or `appProtocol`, and requests go there in plaintext: {over_tls}, and start Headgate with \
-                 --upstream-ca FILE, which names the authority of its certificate as the proxies see it. Where it speaks plaintext after \
-                 all: {plain}"
+                "{what} uses TLS, according to its name or `appProtocol`, but requests are sent in plaintext. To use TLS: {over_tls}, and start \
+                 Headgate with --upstream-ca FILE, the CA of its certificate as a path on the proxies. If it uses plaintext: {plain}"
             ),
         );
     }
@@ -111,8 +110,8 @@ impl CarrierFindings<'_> {
         self.warn(
             reason::INVALID_PORT,
             format!(
-                "annotation `{}`: {text:?} is neither the name nor the number of a TCP port of the pod: the port is chosen as if the annotation \
-                 were not there. A number that no container declares counts on the carrier: {command}",
+                "annotation `{}`: {text:?} is neither the name nor the number of a TCP port of the pod, so the annotation is ignored. A number \
+                 that no container declares is allowed on the carrier: {command}",
                 names::ANNOTATION_PORT
             ),
         );
@@ -123,8 +122,7 @@ impl CarrierFindings<'_> {
         self.warn(
             reason::INVALID_SERVICE,
             format!(
-                "annotation `{}`: no Service {name:?} of the namespace selects its pods: the port is chosen as if the annotation were not \
-                 there. {command}",
+                "annotation `{}`: no Service {name:?} of the namespace selects its pods, so the annotation is ignored. {command}",
                 names::ANNOTATION_SERVICE
             ),
         );
@@ -141,19 +139,19 @@ impl CarrierFindings<'_> {
         );
     }
 
-    /// Nothing tells which of its parts serve.
+    /// It is not known which of its parts serve.
     pub(super) fn unclear_roles(&mut self, what: &str) {
         let remedy = self.label_a_service();
         self.warn(reason::ROLES_UNCLEAR, format!("{what}: {remedy}"));
     }
 
-    /// How a Service comes to carry in place of an owner of unlike pods.
+    /// The advice to label a Service that becomes the carrier in place of an owner whose pods differ.
     fn label_a_service(&self) -> String {
-        let fronts = (self.fronts)();
-        let (name, which) = match &fronts[..] {
+        let selecting_services = (self.selecting_services)();
+        let (name, which) = match &selecting_services[..] {
             [] => (
                 "SERVICE",
-                "none selects its pods yet, so make one whose selector only they match".to_owned(),
+                "none selects its pods yet: create one whose selector matches only them".to_owned(),
             ),
             [one] => (one.as_str(), format!("{one} selects some of its pods")),
             several => (
@@ -171,7 +169,7 @@ impl CarrierFindings<'_> {
             format!("{key}={value}")
         };
         format!(
-            "label the Service that leads to its servers, and it carries in place of {} ({which}): kubectl label {} -n {} {} {}",
+            "label the Service that selects its servers, which makes it the carrier in place of {} ({which}): kubectl label {} -n {} {} {}",
             self.key.identity(),
             service.identity(),
             service.namespace,
@@ -180,7 +178,7 @@ impl CarrierFindings<'_> {
         )
     }
 
-    /// The status of the carrier or of an owner, as messages about the carrier call it.
+    /// The status of the carrier or of an owner, in messages on the carrier.
     pub(super) fn status_of(&self, owner: &CarrierKey) -> String {
         match owner == self.key {
             true => "its status".to_owned(),
@@ -205,14 +203,14 @@ impl CarrierFindings<'_> {
         self.warn(
             reason::ROLES_UNCLEAR,
             format!(
-                "{who} says that generation {active} takes traffic, and none of its pods is of it: those of {others} take nothing until it \
-                 names one of them. Look at both: kubectl get pods -n {namespace} -l {label} -L {label}; kubectl get {by} -n {namespace} -o \
+                "{who} names generation {active} as the one that takes traffic, but no pod belongs to it. The pods of {others} take no traffic until \
+                 it names their generation. Compare both: kubectl get pods -n {namespace} -l {label} -L {label}; kubectl get {by} -n {namespace} -o \
                  yaml"
             ),
         );
     }
 
-    /// The pod carries for itself, because its owner's kind is not watched.
+    /// The pod is its own carrier, because the kind of its owner is not watched.
     pub(super) fn owner_not_watched(&mut self, owner: &Controller) {
         let Controller { group, kind, .. } = owner;
         let (identity, namespace) = (self.key.identity(), &self.key.namespace);
@@ -240,19 +238,19 @@ impl CarrierFindings<'_> {
         self.warn(
             reason::ENDPOINTS_IGNORED,
             format!(
-                "annotation `{}` counts on Services and in files only: the endpoints are the pods'. {command}",
+                "annotation `{}` has an effect on Services and in files only: the pods are the endpoints. Remove it: {command}",
                 names::ANNOTATION_ENDPOINTS
             ),
         );
     }
 
-    /// A Service that leads to no pod.
+    /// A Service without pods.
     pub(super) fn no_selector(&mut self, external_name: Option<&str>) {
         self.warn(reason::NO_SELECTOR, no_selector(self.key, external_name));
     }
 }
 
-/// What is to be said of a labelled Service that leads to no pod and names no endpoints.
+/// The message on a labelled Service without pods and without listed endpoints.
 pub(crate) fn no_selector(service: &CarrierKey, external_name: Option<&str>) -> String {
     let annotate = |value: &str| service.annotate_command(names::ANNOTATION_ENDPOINTS, value);
     match external_name {

@@ -1,27 +1,27 @@
-//! What to do about a label behind labelled Services that has no effect.
+//! Advice on labels without an effect on objects whose pods labelled Services select.
 //!
-//! Invariant: following an advice ends the finding, however many Services select the pods and however many versions these have.
+//! Invariant: following an advice resolves the finding, however many Services select the pods and however many versions these have.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use headgate_contract::names;
 use headgate_model::CarrierKey;
 
-use super::groups::labels_of_pods;
-use super::ignored_labels::{Heard, Ignored};
-use super::store::{Key, Store};
+use super::identity::Key;
+use super::ignored_labels::{Effective, Ignored};
+use super::store::Store;
 use headgate_kubernetes::WatchedKind;
 
 impl Store {
-    /// The command for each Service: those of one version need it alike, such as a headless one beside a ClusterIP one, whichever
-    /// of them owns the version. Of several versions, the label is meant for one.
+    /// The command for each Service. Services of one version, such as a headless and a ClusterIP one, need the same label; Services of
+    /// different versions are alternatives.
     pub(super) fn on_services(
         &self,
-        heard: &[Heard<'_>],
+        effective: &[Effective<'_>],
         command: impl Fn(&CarrierKey) -> String,
     ) -> String {
         let mut by_version: BTreeMap<Option<&String>, Vec<String>> = BTreeMap::new();
-        for service in heard {
+        for service in effective {
             let commands = by_version.entry(service.labels.get(&self.keys.version));
             commands.or_default().push(command(&service.key));
         }
@@ -29,20 +29,20 @@ impl Store {
         alternatives.join(", or ")
     }
 
-    /// The commands that let an owner carry in place of the Services; `None` where its label would have no effect then either.
+    /// The commands that make an owner the carrier in place of the Services; `None` if its label would still have no effect.
     pub(super) fn advise_owner(
         &self,
         ignored: &Ignored<'_>,
-        heard: &[Heard<'_>],
+        effective: &[Effective<'_>],
     ) -> Option<String> {
-        let (owner, first) = (ignored.owner, heard.first()?);
+        let (owner, first) = (ignored.owner, effective.first()?);
         let object = self.objects.get(owner)?;
         let carries = match self.owner_that_carries(owner) {
             Some(carrier) if carrier == *owner => true,
             Some(_) => return None,
             None => false,
         };
-        // Labels of a template count only where the owner has none.
+        // Labels of a template have an effect only if the owner has none.
         if ignored.in_template && (!carries || self.names_model(owner)) {
             return None;
         }
@@ -52,7 +52,7 @@ impl Store {
         if !carries {
             commands.extend(label(&self.keys.model));
         }
-        let of_pods = labels_of_pods(object);
+        let of_pods = object.pod_labels();
         let versions = [Some(&object.meta.labels), of_pods];
         let version = &self.keys.version;
         if !versions
@@ -62,7 +62,7 @@ impl Store {
         {
             commands.extend(label(version));
         }
-        let yields = heard.iter().map(|service| {
+        let yields = effective.iter().map(|service| {
             let key = &service.key;
             key.annotate_command(names::ANNOTATION_CARRIER, "owner")
         });
@@ -70,17 +70,16 @@ impl Store {
         Some(commands.join(" && "))
     }
 
-    /// What to do about the weight of one of several versions that a single Service selects: the Service has one weight for all of
-    /// them.
+    /// Advice on the weight of one of several versions that a single Service selects: the Service has one weight for all of them.
     pub(super) fn advise_own_service(
         &self,
         ignored: &Ignored<'_>,
-        heard: &[Heard<'_>],
+        effective: &[Effective<'_>],
     ) -> Option<String> {
         let weight = ignored.weight?;
         let shared =
-            |service: &&Heard<'_>| !self.versions_beside(ignored.owner, service).is_empty();
-        let front = heard.iter().find(shared)?;
+            |service: &&Effective<'_>| !self.versions_beside(ignored.owner, service).is_empty();
+        let front = effective.iter().find(shared)?;
         let own = self.versions_of(ignored.owner, front);
         let others = self.versions_beside(ignored.owner, front);
         let [own] = own.iter().collect::<Vec<_>>()[..] else {
@@ -95,12 +94,12 @@ impl Store {
                 front.identity()
             ),
             _ => format!(
-                "make one for each other version in place of {}",
+                "create one for each other version in place of {}",
                 front.identity()
             ),
         };
         Some(format!(
-            "which selects the pods of several versions ({}) and has one weight for all of them. Give each version a Service: make one with \
+            "which selects the pods of several versions ({}) and has one weight for all of them. Give each version a Service: create one with \
              `{label}: {own}` in its selector and the labels {}={model} {label}={own} {}={weight}, and {rest}: kubectl edit {} -n {}",
             all.join(", "),
             self.keys.model,
@@ -111,12 +110,12 @@ impl Store {
     }
 
     /// The versions of an owner's pods that a Service selects.
-    fn versions_of(&self, owner: &Key, service: &Heard<'_>) -> BTreeSet<String> {
+    fn versions_of(&self, owner: &Key, service: &Effective<'_>) -> BTreeSet<String> {
         self.versions_where(service, |member| self.belongs_to(owner, member))
     }
 
     /// The versions that a Service selects and an owner's pods do not have.
-    fn versions_beside(&self, owner: &Key, service: &Heard<'_>) -> BTreeSet<String> {
+    fn versions_beside(&self, owner: &Key, service: &Effective<'_>) -> BTreeSet<String> {
         let own = self.versions_of(owner, service);
         let mut beside = self.versions_where(service, |member| !self.belongs_to(owner, member));
         beside.retain(|version| !own.contains(version));
@@ -130,15 +129,15 @@ impl Store {
     /// The versions of the pods among a Service's members, and of those that its outermost owners would make.
     fn versions_where(
         &self,
-        service: &Heard<'_>,
+        service: &Effective<'_>,
         wanted: impl Fn(&Key) -> bool,
     ) -> BTreeSet<String> {
         let members = self.members.get(&service.key).into_iter().flatten();
         let made = |key: &Key| self.above(key).iter().any(|owner| self.has_template(owner));
-        // What was made from the template of an earlier revision may have another version.
+        // Objects made from the template of an earlier revision may have another version.
         let current = |key: &&Key| key.0 == WatchedKind::Pods || !made(key);
         let version = |key: &Key| {
-            let of_pods = labels_of_pods(self.objects.get(key)?)?;
+            let of_pods = self.objects.get(key)?.pod_labels()?;
             let label = &self.keys.version;
             of_pods.get(label).or(service.labels.get(label)).cloned()
         };

@@ -1,40 +1,39 @@
-//! Which labels of a carrier count, and which of others do not although somebody wrote them.
+//! Labels of a carrier, and findings on Headgate's labels and annotations of other objects that have no effect.
 //!
-//! Invariant: a label or an annotation of ours that has no effect is said on the object that has it, with the command for the one
-//! that is heard.
+//! Invariant: the finding is on the object that has the label, and gives the command for the object whose label has an effect.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use headgate_model::{CarrierKey, Severity, quote, reason};
 
 use super::findings::CarrierFindings;
-use super::groups::labels_of_pods;
+use super::identity::Key;
 use super::objects::{Body, Object};
 use super::roles;
-use super::store::{Key, Store};
+use super::store::Store;
 use headgate_kubernetes::WatchedKind;
 
-/// An object whose labels and annotations count.
-pub(super) struct Heard<'a> {
+/// An object whose labels and annotations have an effect.
+pub(super) struct Effective<'a> {
     pub(super) key: CarrierKey,
     pub(super) labels: &'a BTreeMap<String, String>,
     annotations: &'a BTreeMap<String, String>,
 }
 
-/// What has no effect.
+/// A label or an annotation without an effect.
 pub(super) struct Ignored<'a> {
     /// The object that has it.
     pub(super) owner: &'a Key,
-    /// `label … "30"`, for messages.
+    /// Its name in messages: `label … "30"`.
     what: String,
-    /// The weight, if it is the label of one.
+    /// The weight, if it is the weight label.
     pub(super) weight: Option<&'a str>,
-    /// It is of the pod template.
+    /// Whether it is on the pod template.
     pub(super) in_template: bool,
 }
 
 impl Store {
-    /// The labels of a carrier: its own, and what it names no model by, its pod template's.
+    /// The labels of a carrier: its own and, if they name no model, those of its pod template.
     pub(super) fn labels_of(
         &self,
         at: &Key,
@@ -56,11 +55,11 @@ impl Store {
                 labels.insert(key.clone(), value.clone());
             }
         }
-        findings.say(
+        findings.add(
             reason::LABELS_ON_TEMPLATE,
             Severity::Info,
             format!(
-                "its labels are on the pod template only, where a change restarts the pods. Labels of the object itself do not: kubectl \
+                "its labels are on the pod template only, where a change restarts the pods. Labels of the object itself do not restart them: kubectl \
                  label {} -n {} {}",
                 findings.key.identity(),
                 findings.key.namespace,
@@ -70,7 +69,7 @@ impl Store {
         labels
     }
 
-    /// Says which labels and annotations of what stands between a carrier and its pods have no effect. `labels` are the carrier's.
+    /// Adds findings on labels and annotations without an effect, of objects between a carrier and its pods. `labels` are the carrier's.
     pub(super) fn ignored(
         &self,
         at: &Key,
@@ -84,7 +83,7 @@ impl Store {
         let Some((_, object)) = self.object_of(key) else {
             return;
         };
-        let carrier = Heard {
+        let carrier = Effective {
             key: key.clone(),
             labels,
             annotations: &object.meta.annotations,
@@ -113,7 +112,7 @@ impl Store {
                 };
                 let own = self.services_for(&owner, object);
                 let services = if own.is_empty() { &of_all } else { &own };
-                // One of several says it.
+                // Only the first of several Services reports it.
                 if services.first().is_some_and(|first| first.key == *key) {
                     self.compare(&owner, services, findings);
                 }
@@ -147,25 +146,33 @@ impl Store {
             .is_some_and(|(kind, controller)| roles::is_copied_from_owner(kind, controller))
     }
 
-    /// The labelled Services that carry for an owner.
-    fn services_for(&self, owner: &Key, object: &Object) -> Vec<Heard<'_>> {
+    /// The labelled Services that are carriers of an owner's pods.
+    fn services_for(&self, owner: &Key, object: &Object) -> Vec<Effective<'_>> {
         let mut all = self.below(&object.meta.uid);
         all.insert(owner.clone());
-        let homes = all.iter().filter_map(|key| self.homes.get(key)).flatten();
-        let services: BTreeSet<&CarrierKey> = homes.filter(|h| h.kind == "service").collect();
-        let heard = |key: &CarrierKey| {
+        let memberships = all
+            .iter()
+            .filter_map(|key| self.memberships.get(key))
+            .flatten();
+        let services: BTreeSet<&CarrierKey> = memberships.filter(|h| h.kind == "service").collect();
+        let effective = |key: &CarrierKey| {
             let meta = &self.object_of(key)?.1.meta;
-            Some(Heard {
+            Some(Effective {
                 key: key.clone(),
                 labels: &meta.labels,
                 annotations: &meta.annotations,
             })
         };
-        services.into_iter().filter_map(heard).collect()
+        services.into_iter().filter_map(effective).collect()
     }
 
-    /// Labels and annotations of an object that those that are heard do not have.
-    fn compare(&self, owner: &Key, heard: &[Heard<'_>], findings: &mut CarrierFindings<'_>) {
+    /// Reports labels and annotations of an object that no effective object has.
+    fn compare(
+        &self,
+        owner: &Key,
+        effective: &[Effective<'_>],
+        findings: &mut CarrierFindings<'_>,
+    ) {
         let Some(object) = self.objects.get(owner) else {
             return;
         };
@@ -173,16 +180,16 @@ impl Store {
             let Some(value) = object.meta.labels.get(key) else {
                 continue;
             };
-            // A pod's own version comes before its carrier's.
-            let of_pods = labels_of_pods(object).and_then(|labels| labels.get(key));
+            // The version of a pod takes precedence over that of its carrier.
+            let of_pods = object.pod_labels().and_then(|labels| labels.get(key));
             if *key == self.keys.version && of_pods == Some(value) {
                 continue;
             }
-            self.compare_label(owner, (key, value), false, heard, findings);
+            self.compare_label(owner, (key, value), false, effective, findings);
         }
         for (key, value) in &object.meta.annotations {
-            let others = |heard: &Heard<'_>| heard.annotations.get(key) != Some(value);
-            if heard.iter().all(others) {
+            let others = |effective: &Effective<'_>| effective.annotations.get(key) != Some(value);
+            if effective.iter().all(others) {
                 let what = format!("annotation `{key}`");
                 let ignored = Ignored {
                     owner,
@@ -190,20 +197,20 @@ impl Store {
                     weight: None,
                     in_template: false,
                 };
-                self.say_ignored(&ignored, heard, findings, |heard| {
-                    heard.annotate_command(key, &quote(value))
+                self.report_ignored(&ignored, effective, findings, |effective| {
+                    effective.annotate_command(key, &quote(value))
                 });
             }
         }
-        self.compare_template(owner, object, heard, findings);
+        self.compare_template(owner, object, effective, findings);
     }
 
-    /// Labels of an object's pod template that are read from those that are heard. The version is read from pods.
+    /// Reports labels of an object's pod template that no effective object has. The version is read from pods.
     fn compare_template(
         &self,
         owner: &Key,
         object: &Object,
-        heard: &[Heard<'_>],
+        effective: &[Effective<'_>],
         findings: &mut CarrierFindings<'_>,
     ) {
         let Body::Owner { template, .. } = &object.body else {
@@ -213,25 +220,27 @@ impl Store {
             let Some(value) = template.get(key) else {
                 continue;
             };
-            // Its own, which says the same, is spoken of.
+            // An equal label of the object itself is reported already.
             let own = object.meta.labels.get(key) == Some(value);
             if !own {
-                self.compare_label(owner, (key, value), true, heard, findings);
+                self.compare_label(owner, (key, value), true, effective, findings);
             }
         }
     }
 
-    /// Reports a label of an object, or of its pod template, that no label of `heard` repeats.
+    /// Reports a label of an object, or of its pod template, that no label of `effective` repeats.
     fn compare_label(
         &self,
         owner: &Key,
         (key, value): (&str, &str),
         in_template: bool,
-        heard: &[Heard<'_>],
+        effective: &[Effective<'_>],
         findings: &mut CarrierFindings<'_>,
     ) {
-        let mut labels = heard.iter().filter_map(|heard| heard.labels.get(key));
-        if labels.any(|heard| heard == value) {
+        let mut labels = effective
+            .iter()
+            .filter_map(|effective| effective.labels.get(key));
+        if labels.any(|effective| effective == value) {
             return;
         }
         let place = match in_template {
@@ -244,38 +253,38 @@ impl Store {
             weight: (key == self.keys.weight).then_some(value),
             in_template,
         };
-        self.say_ignored(&ignored, heard, findings, |heard| {
-            heard.label_command(key, value)
+        self.report_ignored(&ignored, effective, findings, |effective| {
+            effective.label_command(key, value)
         });
     }
 
-    /// A version of the carrier that none of the pods that it makes has, as their own comes first.
+    /// Reports a version of the carrier that differs from that of its pod template, which takes precedence.
     fn compare_version(&self, at: &Key, object: &Object, findings: &mut CarrierFindings<'_>) {
         let label = &self.keys.version;
-        let of_pods = labels_of_pods(object).and_then(|labels| labels.get(label));
+        let of_pods = object.pod_labels().and_then(|labels| labels.get(label));
         let (Some(own), Some(of_pods)) = (object.meta.labels.get(label), of_pods) else {
             return;
         };
         if own != of_pods && matches!(at.0, WatchedKind::Owners(_)) {
             let command = findings.key.label_command(label, of_pods);
             let message = format!(
-                "label `{label}` {own:?} has no effect: its pod template says {of_pods:?}, and the version of pods comes first. {command}, \
+                "label `{label}` {own:?} has no effect: its pod template has {of_pods:?}, and the version of pods takes precedence. {command}, \
                  or change the template: kubectl edit {} -n {}",
                 findings.key.identity(),
                 findings.key.namespace
             );
-            findings.say(reason::LABEL_IGNORED, Severity::Warning, message);
+            findings.add(reason::LABEL_IGNORED, Severity::Warning, message);
         }
     }
 
-    fn say_ignored(
+    fn report_ignored(
         &self,
         ignored: &Ignored<'_>,
-        heard: &[Heard<'_>],
+        effective: &[Effective<'_>],
         findings: &mut CarrierFindings<'_>,
         command: impl Fn(&CarrierKey) -> String,
     ) {
-        let Some(Heard { key: first, .. }) = heard.first() else {
+        let Some(Effective { key: first, .. }) = effective.first() else {
             return;
         };
         let owner = ignored.owner;
@@ -288,16 +297,16 @@ impl Store {
                 "{what} has no effect: it is read from the labels of the object itself. {command}"
             )
         } else if first.kind == "service" {
-            let yields = self.advise_owner(ignored, heard);
+            let yields = self.advise_owner(ignored, effective);
             let yields = yields.map_or_else(String::new, |commands| {
                 let identity = object.identity();
-                format!(", or let {identity} be heard in place of the Service: {commands}")
+                format!(", or use the labels of {identity} in place of the Service: {commands}")
             });
-            let advice = match self.advise_own_service(ignored, heard) {
+            let advice = match self.advise_own_service(ignored, effective) {
                 Some(advice) => advice,
                 None => format!(
                     "which selects the pods and has the labels. {}",
-                    self.on_services(heard, command)
+                    self.on_services(effective, command)
                 ),
             };
             format!("{what} has no effect: it is read from {carrier}, {advice}{yields}")
@@ -307,7 +316,7 @@ impl Store {
                 "{what} has no effect: it is read from {carrier}, which owns it and has the labels. {command}"
             )
         };
-        let said = (reason::LABEL_IGNORED, Severity::Warning, message);
-        findings.about(object.into(), self.origin(owner), said);
+        let finding = (reason::LABEL_IGNORED, Severity::Warning, message);
+        findings.add_about(object.into(), self.origin(owner), finding);
     }
 }

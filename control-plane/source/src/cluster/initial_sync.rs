@@ -1,45 +1,45 @@
-//! When the first world may be published: slow kinds are waited for, unreadable ones are not.
+//! The initial sync: decides when the first observation is published. It waits for slow kinds, but not for kinds that cannot be read.
 //!
-//! Pure: moments are arguments. Invariant: Pods and Services are always waited for; an optional kind is until it is listed, or
-//! refused, or fails for as long as it may.
+//! Pure: times are arguments. Invariant: Pods and Services are required. An optional kind is waited for until it is listed or refused, or
+//! its timeout passes.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::store::WatchId;
+use super::identity::WatchId;
 use headgate_kubernetes::WatchedKind;
 use headgate_kubernetes::fault::Cause;
-use headgate_kubernetes::update::{Event, News};
+use headgate_kubernetes::update::{Event, WatchUpdate};
 
-/// How long an operator's kind may fail once Pods and Services are known: its webhook may be down for days.
+/// Timeout of an operator's kind that fails, once Pods and Services are known: its webhook may be down for days.
 const FAILING: Duration = Duration::from_secs(2);
-/// How long one may say nothing at all.
+/// Timeout of an operator's kind without any answer.
 const SILENT: Duration = Duration::from_secs(3);
-/// The same for kinds that the API server has of itself: they fail when it is busy, and that passes.
+/// Timeout of a built-in kind: it fails only while the API server is busy.
 const BUILT_IN: Duration = Duration::from_secs(15);
 
-/// How far an optional kind is.
+/// State of an optional kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stage {
-    /// It was asked for.
-    Asked,
-    /// Its list is being told.
-    Telling,
-    /// It fails, and may be read later.
+    /// It was requested.
+    Requested,
+    /// Its list is under way.
+    Listing,
+    /// The last request failed.
     Failing,
-    /// All of it is known, or it is refused.
-    Over,
+    /// It is listed, absent or refused.
+    Done,
 }
 
-/// The optional kinds before the first world.
+/// The optional kinds before the first observation.
 #[derive(Debug)]
 pub(super) struct InitialSync {
     stages: BTreeMap<WatchId, Stage>,
-    /// Kinds of the API server itself.
+    /// Built-in kinds.
     built_in: Vec<WatchedKind>,
-    /// Since when the rest is known.
+    /// Since when Pods and Services are known.
     since: Option<Instant>,
 }
 
@@ -48,46 +48,46 @@ impl InitialSync {
         ids: impl Iterator<Item = &'a WatchId>,
         built_in: Vec<WatchedKind>,
     ) -> Self {
-        let optional = ids.filter(|id| id.what.is_optional());
+        let optional = ids.filter(|id| id.kind.is_optional());
         Self {
-            stages: optional.map(|id| (id.clone(), Stage::Asked)).collect(),
+            stages: optional.map(|id| (id.clone(), Stage::Requested)).collect(),
             built_in,
             since: None,
         }
     }
 
-    /// Takes in what a watch told.
-    pub(super) fn hear<T>(&mut self, id: &WatchId, said: &News<T>) {
+    /// Takes in an update of a watch.
+    pub(super) fn report<T>(&mut self, id: &WatchId, update: &WatchUpdate<T>) {
         let Some(stage) = self.stages.get_mut(id) else {
             return;
         };
-        let now = match said {
-            News::Event(Event::Listed(_)) => Stage::Telling,
-            News::Event(Event::Done | Event::Absent) => Stage::Over,
-            News::Lost(loss) if loss.cause == Cause::Refused => Stage::Over,
-            News::Lost(_) => Stage::Failing,
+        let now = match update {
+            WatchUpdate::Event(Event::InitApply(_)) => Stage::Listing,
+            WatchUpdate::Event(Event::InitDone | Event::Absent) => Stage::Done,
+            WatchUpdate::Lost(failure) if failure.cause == Cause::Refused => Stage::Done,
+            WatchUpdate::Lost(_) => Stage::Failing,
             _ => return,
         };
-        if *stage != Stage::Over {
+        if *stage != Stage::Done {
             *stage = now;
         }
     }
 
-    /// When the first world may be published, as far as is known; `known` is whether Pods and Services are.
+    /// When the first observation may be published, if that is known. `known`: whether Pods and Services are known.
     pub(super) fn due(&mut self, known: bool, now: Instant) -> Option<Instant> {
         if !known {
             return None;
         }
         let since = *self.since.get_or_insert(now);
         let waits = self.stages.iter().map(|(id, stage)| {
-            let built_in = self.built_in.contains(&id.what);
+            let built_in = self.built_in.contains(&id.kind);
             match stage {
-                Stage::Over => Some(Duration::ZERO),
-                // It goes on, or fails.
-                Stage::Telling => None,
+                Stage::Done => Some(Duration::ZERO),
+                // The list completes or fails.
+                Stage::Listing => None,
                 _ if built_in => Some(BUILT_IN),
                 Stage::Failing => Some(FAILING),
-                Stage::Asked => Some(SILENT),
+                Stage::Requested => Some(SILENT),
             }
         });
         let longest: Option<Vec<Duration>> = waits.collect();
@@ -99,18 +99,18 @@ impl InitialSync {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use headgate_kubernetes::fault::Loss;
+    use headgate_kubernetes::fault::Failure;
 
     fn id(what: WatchedKind) -> WatchId {
         WatchId {
-            what,
+            kind: what,
             namespace: None,
         }
     }
 
-    fn lost(cause: Cause) -> News<()> {
+    fn lost(cause: Cause) -> WatchUpdate<()> {
         let message = String::new();
-        News::Lost(Loss {
+        WatchUpdate::Lost(Failure {
             message,
             cause,
             code: 0,
@@ -135,21 +135,21 @@ mod tests {
         let now = Instant::now();
         assert_eq!(initial_sync.due(false, now), None);
         assert_eq!(initial_sync.due(true, now), Some(now + BUILT_IN));
-        initial_sync.hear(&deployments, &News::Event(Event::Listed(())));
-        assert_eq!(initial_sync.due(true, now), None, "it is being told");
-        initial_sync.hear(&deployments, &lost(Cause::Unanswered));
+        initial_sync.report(&deployments, &WatchUpdate::Event(Event::InitApply(())));
+        assert_eq!(initial_sync.due(true, now), None, "it is being listed");
+        initial_sync.report(&deployments, &lost(Cause::Unanswered));
         assert_eq!(initial_sync.due(true, now), Some(now + BUILT_IN));
-        initial_sync.hear(&deployments, &News::<()>::Event(Event::Done));
+        initial_sync.report(&deployments, &WatchUpdate::<()>::Event(Event::InitDone));
         let later = now + FAILING;
         assert_eq!(
             initial_sync.due(true, later),
             Some(now + SILENT),
             "from the first"
         );
-        initial_sync.hear(&sets, &lost(Cause::Unanswered));
-        initial_sync.hear(&pools, &lost(Cause::Refused));
+        initial_sync.report(&sets, &lost(Cause::Unanswered));
+        initial_sync.report(&pools, &lost(Cause::Refused));
         assert_eq!(initial_sync.due(true, later), Some(now + FAILING));
-        initial_sync.hear(&sets, &News::<()>::Event(Event::Absent));
+        initial_sync.report(&sets, &WatchUpdate::<()>::Event(Event::Absent));
         assert_eq!(initial_sync.due(true, later), Some(now));
     }
 }

@@ -1,36 +1,38 @@
-//! A Kubernetes API server as the source of the world.
+//! The source of carriers of a Kubernetes API server.
 //!
 //! ```text
-//! list, watch ──▶ picked (what is kept of the JSON) ──▶ objects ──▶ store (reducer) ──▶ Observed (watch channel)
+//! list, watch (crate `kubernetes`) ──▶ shapes (kept fields) ──▶ objects ──▶ store (reducer) ──▶ Observed (watch channel)
 //! ```
 //!
-//! Invariant: what is published is a function of the objects as the API server told them, and nothing is before all Pods and
-//! Services are known; an owner's kind that cannot be read keeps back the pods that it may own, and nothing else, and
-//! InferencePools that cannot be read keep back nothing. While the API server is away the last world stays. Only `connect`, `discovery`, `watch`, `steps`, `pulse` and `source` touch the
-//! network or a clock.
+//! Invariant: an observation is a function of the current objects, and none is published until all Pods and Services are known. An owner
+//! kind that cannot be read holds back the pods that it may own and nothing else; InferencePools that cannot be read hold back
+//! nothing. While the API server is away, the last observation stays. Only `source` uses the network or a clock.
 
+mod carrier_change;
 mod carriers;
 mod desired_replicas;
 mod external;
-mod filing;
 mod findings;
+mod grouping;
 mod groups;
+mod identity;
 mod ignored_advice;
 mod ignored_labels;
 mod initial_sync;
-mod lineage;
-mod mentions;
+mod invalidation;
 pub(crate) mod objects;
 mod offers;
+mod owners;
 mod parts;
+mod pod_use;
+mod references;
 mod roles;
+mod selector_index;
 mod selectors;
 mod serving;
-mod settled;
 mod shapes;
 mod source;
 mod store;
-mod touched;
 mod unread_pools;
 mod unready;
 mod variants;

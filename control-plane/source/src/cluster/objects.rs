@@ -1,7 +1,7 @@
-//! JSON of the API server → the few things that are kept of an object.
+//! The parser of objects that are watched for carriers: JSON of the API server → the data that carriers are built from.
 //!
-//! Invariant: only an object without a name or UID is no object. Any other value that cannot be read is left out and
-//! reported, and the rest of the object counts.
+//! Invariant: only an object without a namespace, a name or a UID is refused. Any other value that cannot be read is left out and
+//! reported, and the rest of the object is used.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -12,30 +12,16 @@ use headgate_model::ports::{PodPort, ServicePort, TargetPort, protocol_of_all};
 use k8s_openapi::jiff::Timestamp;
 use serde_json::Value;
 
+use super::identity::{Controller, Labels, Name};
 use super::roles::{self, Generations};
 use super::unready;
 use crate::declared::{
     is_external_name, is_headless, list, number, pod_ports, service_ports, text,
 };
 use headgate_kubernetes::kinds::Kind;
-use headgate_kubernetes::object::Nameless;
+use headgate_kubernetes::object::MissingIdentity;
 
-/// Namespace and name.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct Name {
-    pub(crate) namespace: String,
-    pub(crate) name: String,
-}
-
-/// The `controller: true` owner of an object.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Controller {
-    pub(crate) group: String,
-    pub(crate) kind: String,
-    pub(crate) uid: String,
-}
-
-/// What every object has.
+/// Metadata of an object.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Metadata {
     pub(crate) name: Name,
@@ -44,21 +30,21 @@ pub(crate) struct Metadata {
     pub(crate) created: Option<i64>,
     pub(crate) terminating: bool,
     pub(crate) labels: BTreeMap<String, String>,
-    /// Headgate's only.
+    /// Headgate's annotations only.
     pub(crate) annotations: BTreeMap<String, String>,
     pub(crate) controller: Option<Controller>,
 }
 
-/// What is kept of an object.
+/// An object: its metadata and the data of its kind.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Object {
     pub(crate) meta: Metadata,
     pub(crate) body: Body,
-    /// What of it cannot be read: JSON path, and why.
+    /// Values that cannot be read: JSON path and error.
     pub(crate) unreadable: Vec<(String, String)>,
 }
 
-/// What is kept of an object besides its metadata.
+/// The data of an object's kind.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Body {
     Pod {
@@ -68,9 +54,9 @@ pub(crate) enum Body {
         ready: bool,
         /// Since when it is ready, in Unix seconds.
         ready_since: Option<i64>,
-        /// Its containers ended for good; it may keep its address and stay for days.
+        /// Whether its containers ended for good. The pod may stay for days and keep its address.
         ended: bool,
-        /// Why it is not ready, as Kubernetes says it.
+        /// Reasons why it is not ready, in the terms of Kubernetes.
         unready_reasons: Vec<String>,
     },
     Service {
@@ -78,30 +64,30 @@ pub(crate) enum Body {
         selector: BTreeMap<String, String>,
         /// Its TCP ports, in order.
         ports: Vec<ServicePort>,
-        /// The DNS name that it stands for, where it is of type ExternalName.
+        /// The DNS name of a Service of type ExternalName.
         external_name: Option<String>,
-        /// Whether it has no address of its own.
+        /// Whether it is headless: it has no address of its own.
         headless: bool,
     },
     /// An InferencePool.
     Pool {
         selector: BTreeMap<String, String>,
-        /// Where its pods serve, in order.
+        /// The ports of its pods, in order.
         ports: Vec<ServicePort>,
     },
     Owner {
         replicas: Option<u32>,
-        /// Seconds that its pods must have been ready before they count as available.
+        /// Seconds that its pods must be ready before they are available.
         min_ready_seconds: u32,
-        /// The labels of its pod template, where it has one in the usual place.
+        /// The labels of its pod template at `spec.template`.
         template: BTreeMap<String, String>,
-        /// Where it runs several generations of pods side by side: which one takes traffic.
+        /// Its generations of pods, if it runs several side by side.
         generations: Option<Generations>,
     },
 }
 
 impl Object {
-    pub(crate) fn pod(value: &Value) -> Result<Self, Nameless> {
+    pub(crate) fn pod(value: &Value) -> Result<Self, MissingIdentity> {
         let mut read = Reader(Vec::new());
         let meta = read.metadata(value)?;
         let ports = value.get("spec").map(pod_ports).unwrap_or_default();
@@ -131,13 +117,13 @@ impl Object {
         ))
     }
 
-    pub(crate) fn service(value: &Value) -> Result<Self, Nameless> {
+    pub(crate) fn service(value: &Value) -> Result<Self, MissingIdentity> {
         let mut read = Reader(Vec::new());
         let meta = read.metadata(value)?;
         let external = is_external_name(value);
         let external_name = text(value, "/spec/externalName").filter(|_| external);
-        // `kubectl patch` leaves the selector of an earlier type. Without it no pod is led to, and the ports are only those of the
-        // endpoints that an annotation may name.
+        // `kubectl patch` keeps the selector of an earlier type. ExternalName ignores it; the ports belong to endpoints that an
+        // annotation may list.
         let selector = match external {
             true => BTreeMap::new(),
             false => read.texts(value, "/spec/selector"),
@@ -153,7 +139,7 @@ impl Object {
         ))
     }
 
-    pub(crate) fn pool(value: &Value) -> Result<Self, Nameless> {
+    pub(crate) fn pool(value: &Value) -> Result<Self, MissingIdentity> {
         let mut read = Reader(Vec::new());
         let meta = read.metadata(value)?;
         let newer = "/spec/selector/matchLabels";
@@ -181,7 +167,7 @@ impl Object {
         ))
     }
 
-    pub(crate) fn owner(value: &Value, kind: &Kind) -> Result<Self, Nameless> {
+    pub(crate) fn owner(value: &Value, kind: &Kind) -> Result<Self, MissingIdentity> {
         let mut read = Reader(Vec::new());
         let meta = read.metadata(value)?;
         let replicas = kind
@@ -213,7 +199,7 @@ fn seconds(text: &str) -> Option<i64> {
     text.parse::<Timestamp>().ok().map(Timestamp::as_second)
 }
 
-/// Reads values, and remembers those that it could not.
+/// Reads values and collects those that it cannot read.
 struct Reader(Vec<(String, String)>);
 
 impl Reader {
@@ -225,18 +211,18 @@ impl Reader {
         }
     }
 
-    fn metadata(&mut self, value: &Value) -> Result<Metadata, Nameless> {
+    fn metadata(&mut self, value: &Value) -> Result<Metadata, MissingIdentity> {
         let needed = |pointer, what| {
             text(value, pointer)
                 .filter(|text| !text.is_empty())
-                .ok_or(Nameless(what))
+                .ok_or(MissingIdentity(what))
         };
         Ok(Metadata {
             name: Name {
-                namespace: needed("/metadata/namespace", "a namespace")?.to_owned(),
-                name: needed("/metadata/name", "a name")?.to_owned(),
+                namespace: needed("/metadata/namespace", "namespace")?.to_owned(),
+                name: needed("/metadata/name", "name")?.to_owned(),
             },
-            uid: needed("/metadata/uid", "a UID")?.to_owned(),
+            uid: needed("/metadata/uid", "UID")?.to_owned(),
             created: self.parsed(value, "/metadata/creationTimestamp", "a time", seconds),
             terminating: value
                 .pointer("/metadata/deletionTimestamp")
@@ -277,7 +263,7 @@ impl Reader {
             self.wrong(
                 pointer,
                 found,
-                "a number of replicas: it is taken from what it owns",
+                "a number of replicas. The replicas of the owned objects are used",
             );
         }
         number
@@ -318,12 +304,34 @@ fn controller(value: &Value) -> Option<Controller> {
 }
 
 impl Object {
-    /// What an owner says of its generations of pods.
+    /// The generations of an owner's pods.
     pub(super) fn generations(&self) -> Option<&Generations> {
         match &self.body {
             Body::Owner { generations, .. } => generations.as_ref(),
             _ => None,
         }
+    }
+
+    /// The labels of the pods that the object is or makes.
+    pub(super) fn pod_labels(&self) -> Option<&Labels> {
+        match &self.body {
+            Body::Pod { .. } => Some(&self.meta.labels),
+            Body::Owner { template, .. } => Some(template),
+            Body::Service { .. } | Body::Pool { .. } => None,
+        }
+    }
+
+    /// The TCP ports that a pod declares; empty for other kinds.
+    pub(super) fn ports(&self) -> &[PodPort] {
+        match &self.body {
+            Body::Pod { ports, .. } => ports,
+            _ => &[],
+        }
+    }
+
+    /// Whether it is neither terminating nor a pod whose containers ended for good.
+    pub(super) fn is_live(&self) -> bool {
+        !self.meta.terminating && !self.has_ended()
     }
 
     /// Whether it is a pod whose containers ended for good.
@@ -333,7 +341,7 @@ impl Object {
 }
 
 impl Body {
-    /// How a Service says that all its ports are spoken to.
+    /// The protocol that a Service declares for all its ports.
     pub(crate) fn protocol(&self) -> Protocol {
         match self {
             Self::Service { ports, .. } => protocol_of_all(ports),

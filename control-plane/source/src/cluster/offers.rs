@@ -1,4 +1,4 @@
-//! Services and InferencePools that lead to a pod.
+//! Services and InferencePools that select a pod: they decide its port.
 
 use std::collections::BTreeSet;
 
@@ -7,16 +7,17 @@ use headgate_model::ports::{Offer, http_before_grpc};
 use headgate_model::{CarrierKey, PortSource};
 
 use super::findings::CarrierFindings;
-use super::objects::{Body, Name, Object};
+use super::identity::{Key, Name};
+use super::objects::{Body, Object};
+use super::pod_use::PodClassifier;
 use super::selectors::selects;
-use super::serving::{PodClassifier, declares};
-use super::store::{Key, Store};
+use super::store::Store;
 use headgate_kubernetes::WatchedKind;
 
 impl Store {
-    /// Services that a finding may advise to label: they do not declare a variant, they select a pod of the carrier, and their labels
+    /// The Services that a finding may advise to label: they do not declare a variant, they select a pod of the carrier, and their labels
     /// would not count as copies. Sorted by name.
-    pub(super) fn fronts(&self, carrier: &CarrierKey) -> Vec<String> {
+    pub(super) fn selecting_services(&self, carrier: &CarrierKey) -> Vec<String> {
         let members = self.members.get(carrier).into_iter().flatten();
         let pods = members.filter(|member| member.0 == WatchedKind::Pods);
         let labels = pods.filter_map(|pod| Some(&self.objects.get(pod)?.meta.labels));
@@ -30,7 +31,7 @@ impl Store {
         free.map(|name| name.name).collect()
     }
 
-    /// What leads to a pod, the most telling first; `None` where the Service that is asked does not.
+    /// The Services and pools that select a pod, by precedence; `None` if an annotation names a Service that selects only other pods.
     pub(super) fn levels<'a>(
         &'a self,
         classifier: &PodClassifier<'_>,
@@ -63,27 +64,27 @@ impl Store {
         let labelled = self.selectors.matching(namespace, labels);
         let (services, pools) = self.groups.selecting(namespace, labels);
         let annotations = [&pod.meta.annotations, &classifier.carrier.meta.annotations];
-        let mut asked = annotations
+        let mut named = annotations
             .iter()
             .filter_map(|a| a.get(names::ANNOTATION_SERVICE));
-        if let Some(asked) = asked.next() {
+        if let Some(named) = named.next() {
             let all = labelled.iter().chain(&services);
-            if let Some(name) = all.into_iter().find(|name| name.name == asked.trim()) {
+            if let Some(name) = all.into_iter().find(|name| name.name == named.trim()) {
                 return Some(vec![
                     of(WatchedKind::Services, name, true).into_iter().collect(),
                 ]);
             }
-            let selects = |(_, pod): &(&Key, &Object)| self.selects(namespace, asked, pod);
+            let selects = |(_, pod): &(&Key, &Object)| self.selects(namespace, named, pod);
             if classifier.pods.iter().any(selects) {
                 return None;
             }
-            findings.bad_service(asked);
+            findings.bad_service(named);
         }
         let same = self.of_one_variant(classifier.carrier, &labelled);
         let same = same
             .into_iter()
             .filter_map(|name| of(WatchedKind::Services, name, true));
-        let same = http_before_grpc(declares(pod), same.collect());
+        let same = http_before_grpc(pod.ports(), same.collect());
         let labelled = labelled.iter();
         let labelled = labelled.filter_map(|name| of(WatchedKind::Services, name, true));
         let services = services.iter();

@@ -1,46 +1,25 @@
-//! Owners of unlike pods: the generation that takes traffic, and the parts that serve if no label tells.
+//! Owners of pods that differ: the generation that takes traffic, and the parts that serve where no label decides.
 //!
 //! Invariant: no guess. A part that may be a helper is not an endpoint, and a finding asks for a labelled Service.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use headgate_model::ports::{ChosenPort, PortClass};
+use headgate_model::ports::PortClass;
 use headgate_model::{CarrierKey, PortSource};
 
 use super::findings::CarrierFindings;
-use super::objects::{Body, Name, Object};
+use super::identity::{Key, Name};
+use super::objects::{Body, Object};
+use super::pod_use::{Member, PodUse};
 use super::roles::{Generations, Role};
-use super::serving::{Member, lives};
-use super::store::{Key, Store};
+use super::store::Store;
 use headgate_kubernetes::WatchedKind;
 
-/// What a pod is to its carrier.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum PodUse {
-    /// It answers requests on this port.
-    Serves(ChosenPort),
-    /// It is a helper of pods that serve.
-    Helps,
-    /// Several of its ports may serve.
-    Ambiguous(AmbiguousPort),
-    /// None of its ports can serve.
-    Portless,
-}
-
-/// Ports of which any may serve.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct AmbiguousPort {
-    /// The ports that may serve, for messages.
-    pub(super) candidates: String,
-    /// Services that lead to one port each: an annotation that names one of them decides.
-    pub(super) deciding_services: Vec<String>,
-}
-
-/// How a pod of a part could serve: by which class of port, and where.
+/// How a pod of a part could serve: the class and the number of its port.
 type Signature = (PortClass, Option<u16>);
 
 impl Store {
-    /// What an owner says of its generations of pods.
+    /// The generations of an owner's pods.
     pub(super) fn generations(&self, owner: &Key) -> Option<&Generations> {
         self.objects.get(owner)?.generations()
     }
@@ -67,7 +46,7 @@ impl Store {
             let mut above = self.above(pod).into_iter();
             let nearest = above.find(|owner| self.generations(owner).is_some());
             let nearest = nearest.filter(|owner| {
-                at.0 != WatchedKind::Services || self.stands_for_active(owner, carrier)
+                at.0 != WatchedKind::Services || self.is_variant_of_active(owner, carrier)
             });
             match nearest {
                 Some(owner) => _ = governed.entry(owner).or_default().insert((*pod).clone()),
@@ -88,8 +67,8 @@ impl Store {
     }
 
     /// Whether the Service that selects the active generation declares the same model and version as this Service. If not, the user
-    /// weighs the generations by their Services.
-    fn stands_for_active(&self, owner: &Key, service: &Object) -> bool {
+    /// weights the generations by their Services.
+    fn is_variant_of_active(&self, owner: &Key, service: &Object) -> bool {
         let generations = self.generations(owner);
         let active = generations.and_then(|generations| self.active_service(owner, generations));
         active.is_some_and(|(_, active)| {
@@ -108,7 +87,7 @@ impl Store {
         Some((key, service))
     }
 
-    /// The pods of an owner's generation that takes traffic; `None` where all generations do.
+    /// The pods of the generation that takes traffic; `None` if all generations do.
     fn running_of(
         &self,
         at: &Key,
@@ -120,7 +99,7 @@ impl Store {
             let uid = self.objects.get(child).map(|object| &object.meta.uid);
             let mut all = uid.map(|uid| self.below(uid)).unwrap_or_default();
             all.insert(child.clone());
-            let live = |key: &Key| self.objects.get(key).is_some_and(lives);
+            let live = |key: &Key| self.objects.get(key).is_some_and(Object::is_live);
             all.retain(|key| key.0 == WatchedKind::Pods && live(key));
             all
         };
@@ -157,15 +136,14 @@ impl Store {
         let (oldest, pods) = all.into_iter().min_by_key(|(child, _)| age(child))?;
         let status = findings.status_of(&self.carrier_key(at));
         findings.unclear_roles(&format!(
-            "neither {status} nor a Service says which of its generations takes traffic: the oldest, {}, does, as labels cannot weigh \
-             them apart",
+            "neither {status} nor a Service names the generation that takes traffic: the oldest, {}, does, because labels cannot \
+             tell them apart",
             oldest.1.name
         ));
         Some(pods)
     }
 
-    /// The generation that takes traffic, and the object that says so, where one does: the Service, which is what routes, else the
-    /// owner in its status.
+    /// The generation that takes traffic, and the object that names it: the Service, which routes, else the owner's status.
     fn active(&self, at: &Key, generations: &Generations) -> Option<(String, CarrierKey)> {
         let of_service = self.active_service(at, generations);
         let of_service = of_service.and_then(|(key, service)| match &service.body {
@@ -179,7 +157,7 @@ impl Store {
         of_service.or_else(of_status)
     }
 
-    /// Whether a pod belongs to a generation: by its label, else by the name of what made it.
+    /// Whether a pod belongs to a generation: by its label, else by the name of its owner.
     fn is_of(&self, label: &str, pod: &Key, child: &Key, generation: &str) -> bool {
         let labels = self.objects.get(pod).map(|pod| &pod.meta.labels);
         if let Some(own) = labels.and_then(|labels| labels.get(label)) {
@@ -189,8 +167,7 @@ impl Store {
         rest.is_some_and(|rest| rest.is_empty() || rest.ends_with('-'))
     }
 
-    /// Of unlike parts whose labels do not say which of them serve: those that do beyond doubt. The others help, and where there
-    /// is a doubt it is said.
+    /// Decides which parts serve if no label does: those that certainly serve. The others are helpers, and a finding reports a doubt.
     pub(super) fn weigh_parts(
         &self,
         at: &Key,
@@ -201,16 +178,19 @@ impl Store {
             PodUse::Serves(chosen) if chosen.source == PortSource::Annotation => None,
             PodUse::Serves(chosen) => Some((chosen.class, Some(chosen.number))),
             PodUse::Ambiguous(_) => Some((PortClass::Unknown, None)),
-            PodUse::Helps | PodUse::Portless => None,
+            PodUse::Helper | PodUse::Portless => None,
         };
         let mut parts: BTreeMap<Key, BTreeSet<Signature>> = BTreeMap::new();
-        for member in members.iter().filter(|member| member.role == Role::Untold) {
+        for member in members
+            .iter()
+            .filter(|member| member.role == Role::Unspecified)
+        {
             if let Some(signature) = signature(member) {
                 let part = parts.entry(self.part(at, member.key)).or_default();
                 part.insert(signature);
             }
         }
-        let told =
+        let certain =
             |signatures: &BTreeSet<Signature>| signatures.iter().all(|(class, _)| class.is_http());
         let alike = |mut all: Vec<&BTreeSet<Signature>>| {
             all.dedup();
@@ -219,17 +199,17 @@ impl Store {
         if alike(parts.values().collect()) {
             return;
         }
-        let best: Vec<_> = parts.values().filter(|s| told(s)).collect();
+        let best: Vec<_> = parts.values().filter(|s| certain(s)).collect();
         let agreed = !best.is_empty() && alike(best);
-        for member in members.iter_mut().filter(|m| m.role == Role::Untold) {
+        for member in members.iter_mut().filter(|m| m.role == Role::Unspecified) {
             let part = parts.get(&self.part(at, member.key));
-            if part.is_some_and(|part| !agreed || !told(part)) && signature(member).is_some() {
-                member.pod_use = PodUse::Helps;
+            if part.is_some_and(|part| !agreed || !certain(part)) && signature(member).is_some() {
+                member.pod_use = PodUse::Helper;
             }
         }
         let names: Vec<&str> = parts.keys().map(|key| key.1.name.as_str()).collect();
         findings.unclear_roles(&format!(
-            "its parts {} have ports of different kinds, and nothing says which of them serve: {}",
+            "its parts {} have different ports, and it is not known which of them serve: {}",
             names.join(", "),
             if agreed {
                 "only those with an HTTP port are endpoints"
@@ -239,7 +219,7 @@ impl Store {
         ));
     }
 
-    /// What an owner owns directly, and a pod belongs to.
+    /// The object that an owner owns directly and that a pod belongs to.
     fn part(&self, owner: &Key, pod: &Key) -> Key {
         let above = self.above(pod);
         let below = above.iter().take_while(|key| *key != owner).last();

@@ -1,18 +1,16 @@
-//! What the operators of the usual kinds call the parts of what they own: which pods serve, and which of several generations
-//! of them takes traffic.
+//! Conventions of the operators of the default kinds: the labels of pods that serve, and the fields that name the generation that takes
+//! traffic.
 //!
-//! Invariant: a table, read from the labels and fields that the operators themselves set. What it does not tell is not guessed:
-//! a labelled Service tells it.
+//! Invariant: a table of labels and fields that the operators themselves set. Nothing is guessed beyond it: a labelled Service decides.
 
 use serde_json::Value;
 
-use super::objects::Controller;
-use super::selectors::Labels;
+use super::identity::{Controller, Labels};
 use crate::declared::text;
 use headgate_kubernetes::kinds::Kind;
 
-/// Labels with which an operator names the owner of what it makes through another one's objects: label, and the owner's group and
-/// kind. KServe's serverless mode makes Deployments through Knative.
+/// Labels that name the owner of objects which an operator creates through another operator: label, and the owner's group and kind.
+/// KServe's serverless mode creates Deployments through Knative.
 const NAMED_OWNERS: [(&str, &str, &str); 1] = [(
     "serving.kserve.io/inferenceservice",
     KSERVE,
@@ -29,15 +27,15 @@ const OWNERS_COPIED_TO_SERVICES: [(&str, &str); 1] = [(KSERVE, "InferenceService
 /// Kinds whose operator copies labels and annotations of the owner at creation: group, kind, and the owner's kind.
 const KINDS_COPIED_FROM_OWNER: [(&str, &str, &str); 1] = [(RAY, "RayCluster", "RayService")];
 
-/// What a pod is to its owner.
+/// The role of a pod for its owner.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Role {
-    /// It answers requests. Where an owner has parts of several ranks, those of the lowest do.
+    /// It answers requests. If an owner has parts of several ranks, those of the lowest rank do.
     Serves(u8),
-    /// It helps others that do.
-    Helps,
-    /// Its labels do not say.
-    Untold,
+    /// It helps other pods that serve.
+    Helper,
+    /// Its labels do not declare a role.
+    Unspecified,
 }
 
 const SERVES: Role = Role::Serves(1);
@@ -46,15 +44,15 @@ const RAY: &str = "ray.io";
 const ARGO: &str = "argoproj.io";
 const COMPONENT: &str = "app.kubernetes.io/component";
 
-/// The label with the place of a pod in its LeaderWorkerSet group; the leader's is 0.
+/// The label with the index of a pod in its LeaderWorkerSet group; the leader has 0.
 const WORKER_INDEX: &str = "leaderworkerset.sigs.k8s.io/worker-index";
 
-/// A label, and what the pods are that have it with one of these values.
+/// A label, its values, and the role of the pods that have one of them.
 type Rule = (&'static str, &'static [&'static str], Role);
 
-/// The first rule that holds counts.
+/// The first rule that matches decides.
 const LLM_INFERENCE_SERVICE: &[Rule] = &[
-    ("llm-d.ai/role", &["prefill", "encode"], Role::Helps),
+    ("llm-d.ai/role", &["prefill", "encode"], Role::Helper),
     (
         COMPONENT,
         &[
@@ -65,7 +63,7 @@ const LLM_INFERENCE_SERVICE: &[Rule] = &[
             "llminferenceservice-workload-leader-prefill",
             "llminferenceservice-workload-worker-prefill",
         ],
-        Role::Helps,
+        Role::Helper,
     ),
     // Its InferencePool selects these, also the workers of a group without a leader.
     ("kserve.io/component", &["workload"], SERVES),
@@ -80,7 +78,7 @@ const LLM_INFERENCE_SERVICE: &[Rule] = &[
     (
         COMPONENT,
         &["llminferenceservice-workload-worker"],
-        Role::Helps,
+        Role::Helper,
     ),
     (
         "llm-d.ai/role",
@@ -90,16 +88,16 @@ const LLM_INFERENCE_SERVICE: &[Rule] = &[
 ];
 
 const INFERENCE_SERVICE: &[Rule] = &[
-    // A transformer stands before the predictor, and calls it.
+    // Requests go to the transformer, which calls the predictor.
     ("component", &["transformer"], Role::Serves(0)),
     ("component", &["predictor"], SERVES),
-    ("component", &["explainer", "worker"], Role::Helps),
+    ("component", &["explainer", "worker"], Role::Helper),
 ];
 
 const RAY_PODS: &[Rule] = &[
     ("ray.io/serve", &["true"], SERVES),
-    ("ray.io/serve", &["false"], Role::Helps),
-    ("ray.io/node-type", &["head", "redis-cleanup"], Role::Helps),
+    ("ray.io/serve", &["false"], Role::Helper),
+    ("ray.io/node-type", &["head", "redis-cleanup"], Role::Helper),
 ];
 
 /// The rules of a kind.
@@ -120,7 +118,7 @@ pub(super) fn named_owner(labels: &Labels) -> Option<(&'static str, &'static str
     })
 }
 
-/// Whether a controller copies labels of another object to the Services that it makes.
+/// Whether a controller copies labels of another object to the Services that it creates.
 pub(super) fn is_in_copying_group(controller: &Controller) -> bool {
     GROUPS_THAT_COPY_LABELS.contains(&controller.group.as_str())
 }
@@ -139,7 +137,7 @@ pub(super) fn is_copied_from_owner(kind: &Kind, controller: &Controller) -> bool
     KINDS_COPIED_FROM_OWNER.iter().any(copies)
 }
 
-/// The role of a pod with these labels below an owner of this kind; `None` for a pod as the owner.
+/// The role of a pod with these labels and an owner of this kind; `None` if the owner is a pod.
 pub(super) fn role(kind: Option<&Kind>, labels: &Labels) -> Role {
     let rules = kind.map_or(&[][..], rules);
     let holds = |(label, values, _): &&Rule| {
@@ -152,8 +150,8 @@ pub(super) fn role(kind: Option<&Kind>, labels: &Labels) -> Role {
     }
     match labels.get(WORKER_INDEX).map(String::as_str) {
         Some("0") => SERVES,
-        Some(_) => Role::Helps,
-        None => Role::Untold,
+        Some(_) => Role::Helper,
+        None => Role::Unspecified,
     }
 }
 
@@ -167,17 +165,17 @@ pub(super) fn serves_http_only(kind: Option<&Kind>) -> bool {
 pub(crate) struct Generations {
     /// The label of pods, and of the Service's selector, that names their generation.
     pub(super) label: &'static str,
-    /// The Service whose selector names the one that takes traffic.
+    /// The Service whose selector names the generation that takes traffic.
     pub(super) service: Option<String>,
-    /// The one that takes traffic as the owner's status says it.
+    /// The generation that takes traffic, according to the owner's status.
     pub(super) active: Option<String>,
-    /// One that takes none yet, as the status says it.
+    /// A generation that does not take traffic yet, according to the status.
     pub(super) pending: Option<String>,
 }
 
-/// What an owner says of its generations; `None` where all its pods take traffic.
+/// The generations of an owner's pods; `None` if all its pods take traffic.
 pub(super) fn generations(kind: &Kind, name: &str, value: &Value) -> Option<Generations> {
-    let word = |pointer: &str| {
+    let field = |pointer: &str| {
         let found = text(value, pointer).filter(|text| !text.is_empty());
         found.map(str::to_owned)
     };
@@ -185,34 +183,34 @@ pub(super) fn generations(kind: &Kind, name: &str, value: &Value) -> Option<Gene
         (ARGO, "Rollout") => {
             let label = "rollouts-pod-template-hash";
             if value.pointer("/spec/strategy/blueGreen").is_some() {
-                let active = word("/status/blueGreen/activeSelector");
+                let active = field("/status/blueGreen/activeSelector");
                 return Some(Generations {
                     label,
-                    service: word("/spec/strategy/blueGreen/activeService"),
-                    active: active.or_else(|| word("/status/stableRS")),
+                    service: field("/spec/strategy/blueGreen/activeService"),
+                    active: active.or_else(|| field("/status/stableRS")),
                     pending: None,
                 });
             }
-            // Without a router, Argo splits traffic by the numbers of pods, which is what all pods together do.
+            // Without a traffic router, Argo splits traffic by pod counts, so all pods take traffic.
             value.pointer("/spec/strategy/canary/trafficRouting")?;
             Some(Generations {
                 label,
-                service: word("/spec/strategy/canary/stableService"),
-                active: word("/status/stableRS"),
+                service: field("/spec/strategy/canary/stableService"),
+                active: field("/status/stableRS"),
                 pending: None,
             })
         }
         (RAY, "RayService") => Some(Generations {
             label: "ray.io/cluster",
             service: Some(format!("{name}-serve-svc")),
-            active: word("/status/activeServiceStatus/rayClusterName"),
-            pending: word("/status/pendingServiceStatus/rayClusterName"),
+            active: field("/status/activeServiceStatus/rayClusterName"),
+            pending: field("/status/pendingServiceStatus/rayClusterName"),
         }),
         _ => None,
     }
 }
 
-/// Whether more than the metadata of a kind's objects is read, although it has no number of replicas.
+/// Whether spec and status of a kind's objects are read, and not only metadata.
 pub(super) fn reads_in_full(kind: &Kind) -> bool {
     kind.replicas.is_some() || kind.is(RAY, "RayService") || kind.is(ARGO, "Rollout")
 }

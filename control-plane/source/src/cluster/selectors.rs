@@ -1,13 +1,11 @@
-//! Which Services, or InferencePools, select an object's labels, without asking every one.
+//! An index of selectors: finds the Services or InferencePools that select given labels.
 //!
-//! Invariant: a selector is filed under one of its own pairs, so whatever it matches has that pair. An empty
-//! selector selects nothing, as in Kubernetes.
+//! Invariant: a selector is indexed by one of its pairs, so all labels that it matches have that pair. An empty selector selects
+//! nothing, as in Kubernetes.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::objects::Name;
-
-pub(crate) type Labels = BTreeMap<String, String>;
+use super::identity::{Labels, Name};
 
 /// The selectors, by namespace and one pair.
 #[derive(Debug, Clone, Default)]
@@ -34,14 +32,14 @@ impl Selectors {
         }
     }
 
-    /// Whether a selector of this Service is filed.
+    /// Whether the index has this selector of a Service.
     pub(crate) fn contains(&self, service: &Name, selector: &Labels) -> bool {
         let place = place(&service.namespace, selector);
         let filed = place.and_then(|place| self.0.get(&place));
         filed.is_some_and(|filed| filed.contains_key(service))
     }
 
-    /// Those of the namespace that select these labels.
+    /// The names in a namespace whose selectors match these labels.
     pub(crate) fn matching(&self, namespace: &str, labels: &Labels) -> BTreeSet<Name> {
         if self.0.is_empty() {
             return BTreeSet::new();

@@ -1,7 +1,7 @@
-//! Selection of the carrier's pods that serve.
+//! Selection of a carrier's pods that serve.
 //!
-//! A carrier may own more than servers: the workers of a leader, a transformer or a router beside a predictor. Invariant: a pod
-//! that can never be an endpoint does not count as desired, or capacity (ready ÷ desired) would stay too low.
+//! A carrier may also own helpers: the workers of a leader, a transformer or a router beside a predictor. Invariant: a pod that can never
+//! be an endpoint does not count as desired, or capacity (ready ÷ desired) would stay too low.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,54 +10,25 @@ use headgate_model::ports::{ChosenPort, PodPort, PortError, annotated, choose, p
 use headgate_model::{CarrierKey, PortSource, Protocol};
 
 use super::findings::CarrierFindings;
+use super::identity::Key;
 use super::objects::{Body, Metadata, Object};
-use super::parts::{AmbiguousPort, PodUse};
-use super::roles::{self, Role};
-use super::store::{Key, Store};
+use super::pod_use::{AmbiguousPort, Member, PodClassifier, PodUse, ServingPods};
+use super::roles::Role;
+use super::store::Store;
 use headgate_kubernetes::WatchedKind;
 
-/// The pods of a carrier that serve now or will: they have a port that serves, and do not end.
-#[derive(Debug, Default)]
-pub(super) struct ServingPods<'a> {
-    pub(super) serving: BTreeSet<&'a Key>,
-    pub(super) chosen: BTreeMap<&'a Key, ChosenPort>,
-    /// Every pod belongs to a generation without traffic, according to an owner above the carrier. The carrier then wants 0 replicas.
-    pub(super) standby: bool,
-}
-
-/// A pod of a carrier, on its way to be an endpoint.
-pub(super) struct Member<'a> {
-    pub(super) key: &'a Key,
-    pub(super) role: Role,
-    pub(super) pod_use: PodUse,
-}
-
-/// What a port annotation means for a pod.
+/// The effect of a port annotation on a pod.
 enum Annotated {
-    /// It serves there.
+    /// The pod serves on this port.
     Port(u16),
-    /// Others have it.
-    OfOthers,
-    /// There is none, or it says nothing.
-    Nothing,
-}
-
-/// What the pods of a carrier are judged by.
-pub(super) struct PodClassifier<'a> {
-    pub(super) at: &'a Key,
-    pub(super) carrier: &'a Object,
-    /// Its pods that live.
-    pub(super) pods: Vec<(&'a Key, &'a Object)>,
-    /// Of an owner.
-    kind: Option<&'a headgate_kubernetes::kinds::Kind>,
-    /// Whether its pods may be unlike: its kind has no replica count.
-    parts: bool,
-    /// The best rank among its serving parts; pods of other ranks are helpers.
-    rank: Option<u8>,
+    /// The port belongs to other pods.
+    OtherPods,
+    /// No effect: there is no annotation, or it is invalid.
+    None,
 }
 
 impl Store {
-    /// Judges the pods of a carrier, and says what is to be said of them.
+    /// Selects the pods of a carrier that serve, and adds findings on them.
     pub(super) fn serving_pods<'a>(
         &'a self,
         at: &'a Key,
@@ -68,19 +39,21 @@ impl Store {
         let members = self.members.get(key).into_iter().flatten();
         let pods = members.filter(|member| member.0 == WatchedKind::Pods);
         let pods = pods.filter_map(|member| Some((member, self.objects.get(member)?)));
-        let classifier = self.classifier(at, carrier, pods.filter(|(_, pod)| lives(pod)).collect());
+        let classifier =
+            self.classifier(at, carrier, pods.filter(|(_, pod)| pod.is_live()).collect());
         let running = self.running(at, carrier, &classifier.pods, findings);
         let mut members: Vec<Member<'_>> = Vec::new();
-        // Pods of one template are judged alike, so the judgement is made once for a row of them.
+        // Equal pods have the same use, so it is decided once for a run of them.
         let mut last: Option<(&Object, PodUse)> = None;
         for (pod, object) in &classifier.pods {
             let role = classifier.role(object);
             let idle = running
                 .as_ref()
                 .is_some_and(|running| !running.contains(*pod));
-            let pod_use = if idle || role == Role::Helps {
-                PodUse::Helps
-            } else if let Some((_, pod_use)) = last.as_ref().filter(|(like, _)| alike(like, object))
+            let pod_use = if idle || role == Role::Helper {
+                PodUse::Helper
+            } else if let Some((_, pod_use)) =
+                last.as_ref().filter(|(like, _)| same_ports(like, object))
             {
                 pod_use.clone()
             } else {
@@ -106,18 +79,22 @@ impl Store {
                 serving_pods.chosen.insert(member.key, chosen.clone());
             }
         }
-        self.say_of_ports(&classifier, &members, &serving_pods, findings);
-        let helpers = members.iter().all(|member| member.pod_use == PodUse::Helps);
-        // Before a first generation takes traffic nothing has to be said.
+        self.report_ports(&classifier, &members, &serving_pods, findings);
+        let helpers = members
+            .iter()
+            .all(|member| member.pod_use == PodUse::Helper);
+        // Before a first generation takes traffic, there is nothing to report.
         let starts = running.is_some_and(|running| running.is_empty());
         if helpers && !starts && !members.is_empty() && findings.findings.is_empty() {
-            findings.unclear_roles("none of its pods serves, by what their operator says of them");
+            findings.unclear_roles(
+                "none of its pods serves, according to the labels of their operator",
+            );
         }
         serving_pods
     }
 
-    /// What is to be said of the ports of a carrier's pods.
-    fn say_of_ports(
+    /// Adds findings on the ports of a carrier's pods.
+    fn report_ports(
         &self,
         classifier: &PodClassifier<'_>,
         members: &[Member<'_>],
@@ -128,7 +105,7 @@ impl Store {
             match &member.pod_use {
                 PodUse::Ambiguous(ambiguous) => findings.ambiguous(ambiguous),
                 PodUse::Portless if !self.helps(member.key, &serving_pods.serving) => {
-                    let helper = |member: &Member<'_>| member.role == Role::Helps;
+                    let helper = |member: &Member<'_>| member.role == Role::Helper;
                     let unlike = classifier.parts
                         && (members.iter().any(helper)
                             || !self.unlike_parts(classifier).is_empty());
@@ -137,7 +114,7 @@ impl Store {
                 PodUse::Serves(chosen) if chosen.class.is_tls() => {
                     let pod = self.objects.get(member.key);
                     let pod = pod.map_or(&classifier.carrier.meta, |pod| &pod.meta);
-                    if !says_tls(&[pod, &classifier.carrier.meta]) {
+                    if !declares_tls(&[pod, &classifier.carrier.meta]) {
                         findings.tls_port(&format!("port {} of its pods", chosen.number));
                     }
                 }
@@ -176,7 +153,7 @@ impl Store {
         classifier
     }
 
-    /// What a pod is that may serve.
+    /// The use of a pod that may serve.
     fn pod_use(
         &self,
         classifier: &PodClassifier<'_>,
@@ -185,11 +162,11 @@ impl Store {
         findings: &mut CarrierFindings<'_>,
     ) -> PodUse {
         let Body::Pod { ports, .. } = &pod.body else {
-            return PodUse::Helps;
+            return PodUse::Helper;
         };
         let levels = match self.levels(classifier, pod, findings) {
             Some(levels) => levels,
-            None => return PodUse::Helps,
+            None => return PodUse::Helper,
         };
         let protocol = written_protocol(&pod.meta, &classifier.carrier.meta, findings);
         let serves = |mut chosen: ChosenPort| {
@@ -206,11 +183,13 @@ impl Store {
                     class,
                 });
             }
-            Annotated::OfOthers => return PodUse::Helps,
-            Annotated::Nothing => {}
+            Annotated::OtherPods => return PodUse::Helper,
+            Annotated::None => {}
         }
         match choose(ports, &levels) {
-            Ok(chosen) if role == Role::Untold && classifier.refuses(&chosen) => PodUse::Helps,
+            Ok(chosen) if role == Role::Unspecified && classifier.refuses(&chosen) => {
+                PodUse::Helper
+            }
             Ok(chosen) => serves(chosen),
             Err(PortError::Ambiguous {
                 candidates,
@@ -223,7 +202,7 @@ impl Store {
         }
     }
 
-    /// What the port annotation of a pod, else of its carrier, means for it.
+    /// The effect of the port annotation of a pod, else of its carrier.
     fn annotated_port(
         &self,
         classifier: &PodClassifier<'_>,
@@ -233,49 +212,49 @@ impl Store {
     ) -> Annotated {
         let (own, of_carrier) = (pod.meta.port(), classifier.carrier.meta.port());
         let Some(text) = own.or(of_carrier) else {
-            return Annotated::Nothing;
+            return Annotated::None;
         };
         let by_carrier = of_carrier == Some(text) || classifier.at.0 == WatchedKind::Pods;
-        let ports = declares(pod);
-        // Of unlike parts only those have it that declare it; pods that are alike may leave it out.
-        let declared = |pod: &Object| annotated(declares(pod), text, false).is_some();
+        let ports = pod.ports();
+        // If parts differ, the annotation applies to those that declare the port; equal pods need not declare it.
+        let declared = |pod: &Object| annotated(pod.ports(), text, false).is_some();
         let others = classifier.parts && !declared(pod);
         if others && classifier.pods.iter().any(|(_, pod)| declared(pod)) {
-            return Annotated::OfOthers;
+            return Annotated::OtherPods;
         }
         let Some(number) = annotated(ports, text, by_carrier) else {
             findings.bad_port(text);
-            return Annotated::Nothing;
+            return Annotated::None;
         };
-        if others && own.is_none() && role == Role::Untold {
+        if others && own.is_none() && role == Role::Unspecified {
             let unlike = self.unlike_parts(classifier);
             if !unlike.is_empty() {
                 findings.unclear_roles(&format!(
-                    "annotation `{}`: no pod declares port {text}, and nothing says which of its parts {} serve, so none of them is an \
+                    "annotation `{}`: no pod declares port {text}, and it is not known which of its parts {} serve, so none of them is an \
                      endpoint",
                     names::ANNOTATION_PORT,
                     unlike.join(", ")
                 ));
-                return Annotated::OfOthers;
+                return Annotated::OtherPods;
             }
         }
         Annotated::Port(number)
     }
 
-    /// The parts of a whole, by name, where there are several: what it owns directly that has pods or wants some. Pods that it owns
-    /// directly are parts of one kind where they declare the same ports.
+    /// The names of the carrier's parts, if there are several: the objects that it owns directly and that have or desire pods. Pods that it
+    /// owns directly are one part if they declare the same ports.
     fn unlike_parts<'a>(&'a self, classifier: &PodClassifier<'a>) -> Vec<&'a str> {
         let children = self.children(&classifier.carrier.meta.uid);
         let mut parts: BTreeMap<(Option<&Key>, &[PodPort]), &str> = BTreeMap::new();
-        for child in children.filter(|child| self.has_or_wants_pods(child)) {
+        for child in children.filter(|child| self.has_or_desires_pods(child)) {
             let Some(object) = self.objects.get(child) else {
                 continue;
             };
-            if classifier.role(object) != Role::Untold {
+            if classifier.role(object) != Role::Unspecified {
                 continue;
             }
             let part = match child.0 {
-                WatchedKind::Pods => (None, declares(object)),
+                WatchedKind::Pods => (None, object.ports()),
                 _ => (Some(child), &[][..]),
             };
             parts.entry(part).or_insert(&child.1.name);
@@ -286,8 +265,8 @@ impl Store {
         }
     }
 
-    /// Whether a pod is there for others that serve: it belongs to a leader, or to a part of a whole whose other part serves.
-    /// What has a number of replicas is no whole of parts: its pods are meant to be alike.
+    /// Whether a pod helps other pods that serve: it belongs to a leader, or to a part of an owner whose other part serves.
+    /// An owner with a number of replicas has no parts: its pods are equal.
     pub(super) fn helps(&self, pod: &Key, serving: &BTreeSet<&Key>) -> bool {
         let whole = |owner: &Key| {
             let body = self.objects.get(owner).map(|object| &object.body);
@@ -301,41 +280,14 @@ impl Store {
     }
 }
 
-impl PodClassifier<'_> {
-    fn role(&self, object: &Object) -> Role {
-        let labels = super::groups::labels_of_pods(object);
-        let carries_by_selector = self.at.0 == WatchedKind::Services;
-        let role = labels
-            .filter(|_| !carries_by_selector)
-            .map_or(Role::Untold, |labels| roles::role(self.kind, labels));
-        match (role, self.rank) {
-            (Role::Serves(rank), Some(best)) if rank > best => Role::Helps,
-            // The operator labels those that serve, and this one is none of them.
-            (Role::Untold, Some(_)) if self.parts => Role::Helps,
-            _ => role,
-        }
-    }
-
-    fn refuses(&self, chosen: &ChosenPort) -> bool {
-        chosen.class.is_grpc() && roles::serves_http_only(self.kind)
-    }
-}
-
-/// Whether two pods differ in nothing that says where they serve.
-fn alike(one: &Object, other: &Object) -> bool {
+/// Whether two pods are equal in everything that decides their port.
+fn same_ports(one: &Object, other: &Object) -> bool {
     one.meta.labels == other.meta.labels
         && one.meta.annotations == other.meta.annotations
-        && declares(one) == declares(other)
+        && one.ports() == other.ports()
 }
 
-pub(super) fn declares(pod: &Object) -> &[PodPort] {
-    match &pod.body {
-        Body::Pod { ports, .. } => ports,
-        _ => &[],
-    }
-}
-
-/// The protocol that an annotation says.
+/// The protocol in an annotation of the pod, else of the carrier.
 pub(super) fn written_protocol(
     pod: &Metadata,
     carrier: &Metadata,
@@ -350,13 +302,8 @@ pub(super) fn written_protocol(
     protocol
 }
 
-/// Whether an annotation of one of these says whether TLS is spoken.
-pub(super) fn says_tls(metas: &[&Metadata]) -> bool {
+/// Whether an annotation of one of these declares whether TLS is used.
+pub(super) fn declares_tls(metas: &[&Metadata]) -> bool {
     let mut metas = metas.iter();
     metas.any(|meta| meta.annotations.contains_key(names::ANNOTATION_TLS))
-}
-
-/// Whether an object is not about to go: a pod that ended for good only waits to be removed.
-pub(super) fn lives(object: &Object) -> bool {
-    !object.meta.terminating && !object.has_ended()
 }

@@ -1,10 +1,10 @@
-//! Which fields are kept of the JSON of each kind of object.
+//! Fields that are kept of the JSON of each watched kind.
 
 use headgate_contract::names;
 
 use headgate_kubernetes::pruning::{Keep, Shape};
 
-/// Where headgate's annotations begin; no other is kept.
+/// Prefix of Headgate's annotations; others are not kept.
 const ANNOTATIONS: &str = names::ANNOTATION_PREFIX;
 
 const METADATA: Keep = Keep::Fields(&[
@@ -27,7 +27,7 @@ const METADATA: Keep = Keep::Fields(&[
     ),
 ]);
 
-/// Of a probe the port that it asks over HTTP.
+/// A probe: the port of its HTTP request.
 const PROBE: Keep = Keep::Fields(&[("httpGet", Keep::Fields(&[("port", Keep::Scalar)]))]);
 
 const CONTAINERS: Keep = Keep::Fields(&[
@@ -46,7 +46,7 @@ const CONTAINERS: Keep = Keep::Fields(&[
     ),
 ]);
 
-/// What a container waits for, and how it ended last.
+/// A container: its state and its last termination.
 const CONTAINER_STATUSES: Keep =
     Keep::Fields(&[("state", Keep::Maps(2)), ("lastState", Keep::Maps(2))]);
 
@@ -119,7 +119,7 @@ impl Shape for PoolShape {
         (
             "spec",
             Keep::Fields(&[
-                // A map of labels, or one of them in a field of it: so is the shape of the older group, and of the newer.
+                // The older group has a map of labels here, the newer one has it in `matchLabels`.
                 ("selector", Keep::Maps(2)),
                 ("targetPortNumber", Keep::Scalar),
                 ("targetPorts", Keep::Fields(&[("number", Keep::Scalar)])),
@@ -129,7 +129,7 @@ impl Shape for PoolShape {
     ]);
 }
 
-/// The JSON of an owner of pods, whatever its kind: its numbers lie in maps.
+/// The JSON of an owner of pods of any kind: its numbers are in nested maps.
 #[derive(Debug, Clone)]
 pub(crate) struct OwnerShape;
 impl Shape for OwnerShape {

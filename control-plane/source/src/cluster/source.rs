@@ -1,8 +1,8 @@
-//! The running source: watches, the one task that reduces what they tell, and what is published of it.
+//! The running source: the watches, and the task that reduces their updates and publishes observations.
 //!
-//! Invariant: nothing is published before all Pods and Services are known, and every other kind is, or is known not to be read
-//! now. A label edit is published at once; what endpoints
-//! alone do at most every [`CHURN_EVERY`], because a world is copied to be published.
+//! Invariant: nothing is published until all Pods and Services are known, and every other kind is known or cannot be read. A label edit is
+//! published at once. Changes of endpoints alone are published at most every [`CHURN_EVERY`], because each publication copies all
+//! objects.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -15,52 +15,52 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
 
+use super::carrier_change::StoreChange;
 use super::external::AllowedEndpoint;
+use super::identity::WatchId;
 use super::initial_sync::InitialSync;
 use super::objects::Object;
 use super::roles;
-use super::settled::Settled;
 use super::shapes::{OwnerShape, PodShape, PoolShape, ServiceShape};
-use super::store::{Store, WatchId};
+use super::store::Store;
 use headgate_kubernetes::WatchedKind;
 use headgate_kubernetes::access::{self, Watchable};
-use headgate_kubernetes::discovery::Catalogue;
+use headgate_kubernetes::discovery::Discovery;
 use headgate_kubernetes::health::{ApiState, WatchHealth};
 use headgate_kubernetes::kinds::{Kind, KindError};
-use headgate_kubernetes::object::Nameless;
+use headgate_kubernetes::object::MissingIdentity;
 use headgate_kubernetes::prober::probe;
 use headgate_kubernetes::pruning::Shape;
-use headgate_kubernetes::update::{Event, Read};
+use headgate_kubernetes::update::{Event, Parse, WatchUpdate};
 use headgate_kubernetes::watch::Watch;
 use headgate_model::Change;
 use headgate_model::Observed;
 use headgate_model::reference::References;
 
-type News = headgate_kubernetes::update::News<Object>;
+type Update = WatchUpdate<Object>;
 
-/// Time between two worlds that differ in endpoints alone.
+/// Shortest time between two observations that differ in endpoints alone.
 const CHURN_EVERY: Duration = Duration::from_millis(50);
-/// News that may wait for the reducer; then the watches wait.
+/// Capacity of the channel to the reducer. When it is full, the watches wait.
 const QUEUE: usize = 1024;
 
-/// What to watch and how to read it.
+/// Options of the source.
 #[derive(Debug, Clone)]
 pub struct Options {
     /// Kinds that may own pods.
     pub kinds: Vec<Kind>,
     /// Keys of the three labels.
     pub keys: LabelKeys,
-    /// Namespaces to watch; none for the whole cluster.
+    /// Namespaces to watch; empty for the whole cluster.
     pub namespaces: Vec<String>,
-    /// Endpoints that may be written on a Service although they are refused by default.
+    /// Endpoints that an annotation may list although they are refused by default.
     pub allowed_endpoints: Vec<AllowedEndpoint>,
-    /// How often the API server is asked again for a kind that it does not have, and how long one that was there must be
-    /// missing until it is taken for removed.
+    /// Period of requests for a kind that the API server does not serve, and time after which a kind that was served counts as removed.
     pub absent_retry: Duration,
 }
 
 impl Default for Options {
-    /// The whole cluster, with the usual kinds and labels.
+    /// The whole cluster, with the default kinds and labels.
     fn default() -> Self {
         Self {
             kinds: Kind::defaults(),
@@ -76,38 +76,38 @@ impl Default for Options {
 #[derive(Debug)]
 pub struct Kubernetes {
     observed: watch::Receiver<Arc<Observed>>,
-    states: WatchHealth,
+    health: WatchHealth,
     _tasks: JoinSet<()>,
 }
 
 impl Kubernetes {
-    /// Starts watching on the current runtime. The API server need not be there.
+    /// Starts the watches on the current runtime. The API server does not have to be reachable yet.
     ///
     /// # Errors
-    /// [`KindError`]: two kinds of one name.
+    /// [`KindError`] if two kinds have the same name.
     pub fn start(client: &Client, options: Options) -> Result<Self, KindError> {
         Kind::distinct(&options.kinds)?;
         let table: BTreeMap<WatchedKind, Watchable> =
             access::carriers(&options.kinds).into_iter().collect();
-        let whats: Vec<WatchedKind> = table.keys().copied().collect();
-        let ids = WatchId::all(&whats, &options.namespaces);
-        let (tell, news) = mpsc::channel(QUEUE);
-        let states = WatchHealth::default();
-        let catalogue = Catalogue::default();
+        let kinds: Vec<WatchedKind> = table.keys().copied().collect();
+        let ids = WatchId::all(&kinds, &options.namespaces);
+        let (sender, updates) = mpsc::channel(QUEUE);
+        let health = WatchHealth::default();
+        let discovery = Discovery::default();
         let mut starter = Starter {
-            catalogue: &catalogue,
+            discovery: &discovery,
             client,
             options: &options,
-            states: &states,
-            tell,
+            health: &health,
+            sender,
             tasks: JoinSet::new(),
         };
         let mut names = BTreeMap::new();
         for id in &ids {
-            if let Some(of) = table.get(&id.what) {
+            if let Some(of) = table.get(&id.kind) {
                 let name = of.name(id.namespace.as_deref());
-                states.expect(name.clone(), of.install, id.what.keeps_back());
-                states.restored_by(&name, restore(&options.kinds, id.what));
+                health.register(name.clone(), of.install, id.kind.blocks());
+                health.set_remedy(&name, remedy(&options.kinds, id.kind));
                 names.insert(id.clone(), name);
                 starter.start(id, of);
             }
@@ -116,8 +116,8 @@ impl Kubernetes {
         let optional = table.iter().filter(|(what, _)| what.is_optional());
         let groups = optional.map(|(_, of)| of.resource().group.clone());
         let groups = groups.collect();
-        let (pulse, retry) = (states.pulse().clone(), options.absent_retry);
-        tasks.spawn(catalogue.keep(client.clone(), groups, retry, pulse));
+        let (api_probe, period) = (health.probe().clone(), options.absent_retry);
+        tasks.spawn(discovery.run(client.clone(), groups, period, api_probe));
         let built_in = table.iter().filter(|(_, of)| of.is_built_in());
         let built_in = built_in.map(|(what, _)| *what).collect();
         let (publish, observed) = watch::channel(Arc::default());
@@ -126,20 +126,20 @@ impl Kubernetes {
             names,
             store: Store::new(options.kinds, options.keys, ids).allowing(options.allowed_endpoints),
             publish,
-            states: states.clone(),
-            pending: Settled::default(),
+            health: health.clone(),
+            pending: StoreChange::default(),
             last: None,
         };
-        tasks.spawn(reducer.run(news));
-        tasks.spawn(probe(client.clone(), states.clone()));
+        tasks.spawn(reducer.run(updates));
+        tasks.spawn(probe(client.clone(), health.clone()));
         Ok(Self {
             observed,
-            states,
+            health,
             _tasks: tasks,
         })
     }
 
-    /// The world as it is and as it changes, once all is listed that can be.
+    /// A receiver of observations, once the initial sync is complete.
     pub async fn synced(&self) -> watch::Receiver<Arc<Observed>> {
         let mut observed = self.observed.clone();
         // The sender lives as long as this source.
@@ -147,22 +147,22 @@ impl Kubernetes {
         observed
     }
 
-    /// How the watches fare, now and later.
+    /// A receiver of the health of the watches.
     #[must_use]
     pub fn state(&self) -> watch::Receiver<ApiState> {
-        self.states.follow()
+        self.health.subscribe()
     }
 
-    /// For other watches of the same API server, to be told of in one place, and to hear when it is back.
+    /// The health of the watches, for other watches of the same API server.
     #[must_use]
-    pub fn states(&self) -> &WatchHealth {
-        &self.states
+    pub fn health(&self) -> &WatchHealth {
+        &self.health
     }
 }
 
-/// How it is mended that a kind is not there any more.
-fn restore(kinds: &[Kind], what: WatchedKind) -> String {
-    let again = "install its CustomResourceDefinition again";
+/// The remedy for a kind that was removed.
+fn remedy(kinds: &[Kind], what: WatchedKind) -> String {
+    let install = "install its CustomResourceDefinition again";
     let owner = match what {
         WatchedKind::Owners(place) => kinds.get(place),
         WatchedKind::Pods
@@ -171,25 +171,25 @@ fn restore(kinds: &[Kind], what: WatchedKind) -> String {
         | WatchedKind::ExperimentalPools => None,
     };
     match owner.map(|kind| (&kind.kind, Kind::usual(&kind.kind))) {
-        Some((kind, Ok(_))) => format!("{again}, or start with --no-owner-kind {kind}"),
-        Some((kind, Err(_))) => format!("{again}, or start without the --owner-kind of {kind}"),
-        None => again.to_owned(),
+        Some((kind, Ok(_))) => format!("{install}, or start with --no-owner-kind {kind}"),
+        Some((kind, Err(_))) => format!("{install}, or start without the --owner-kind of {kind}"),
+        None => install.to_owned(),
     }
 }
 
 /// Starts the watches.
 struct Starter<'a> {
-    catalogue: &'a Catalogue,
+    discovery: &'a Discovery,
     client: &'a Client,
     options: &'a Options,
-    states: &'a WatchHealth,
-    tell: mpsc::Sender<(WatchId, News)>,
+    health: &'a WatchHealth,
+    sender: mpsc::Sender<(WatchId, Update)>,
     tasks: JoinSet<()>,
 }
 
 impl Starter<'_> {
     fn start(&mut self, id: &WatchId, of: &Watchable) {
-        match id.what {
+        match id.kind {
             WatchedKind::Pods => self.spawn::<PodShape>(id, of, false, Object::pod),
             WatchedKind::Services => self.spawn::<ServiceShape>(id, of, false, Object::service),
             WatchedKind::Pools | WatchedKind::ExperimentalPools => {
@@ -200,8 +200,8 @@ impl Starter<'_> {
                     return;
                 };
                 let metadata = !roles::reads_in_full(&kind);
-                let read = move |owner: &Value| Object::owner(owner, &kind);
-                self.spawn::<OwnerShape>(id, of, metadata, read);
+                let parse = move |owner: &Value| Object::owner(owner, &kind);
+                self.spawn::<OwnerShape>(id, of, metadata, parse);
             }
         }
     }
@@ -211,58 +211,58 @@ impl Starter<'_> {
         id: &WatchId,
         of: &Watchable,
         metadata: bool,
-        read: impl Fn(&Value) -> Result<Object, Nameless> + Send + Sync + 'static,
+        parse: impl Fn(&Value) -> Result<Object, MissingIdentity> + Send + Sync + 'static,
     ) {
-        let read: Read<S, Object> = Box::new(move |picked| read(&picked.value));
+        let parse: Parse<S, Object> = Box::new(move |object| parse(&object.value));
         let absent_retry = self.options.absent_retry;
-        let optional = id.what.is_optional();
-        let (id, pulse, tell) = (id.clone(), self.states.pulse(), &self.tell);
-        let watch = Watch::new(self.client, id, of, read, absent_retry, pulse, tell);
-        let watch = watch.of_metadata(metadata);
+        let optional = id.kind.is_optional();
+        let (id, probe, sender) = (id.clone(), self.health.probe(), &self.sender);
+        let watch = Watch::new(self.client, id, of, parse, absent_retry, probe, sender);
+        let watch = watch.metadata_only(metadata);
         self.tasks.spawn(match optional {
-            true => watch.found_by(self.catalogue, of).run(),
+            true => watch.discovered_by(self.discovery, of).run(),
             false => watch.run(),
         });
     }
 }
 
-/// The task that reduces.
+/// The task that reduces the updates of all watches.
 struct Reducer {
-    /// As `status` calls the watches.
+    /// Names of the watches in `headgate status`.
     names: BTreeMap<WatchId, String>,
     store: Store,
-    /// What the first world waits for.
+    /// Decides when the first observation is published.
     initial_sync: InitialSync,
     publish: watch::Sender<Arc<Observed>>,
-    states: WatchHealth,
-    /// What became of the world since it was published.
-    pending: Settled,
-    /// When it was published.
+    health: WatchHealth,
+    /// The change since the last publication.
+    pending: StoreChange,
+    /// Time of the last publication.
     last: Option<Instant>,
 }
 
 impl Reducer {
-    async fn run(mut self, mut news: mpsc::Receiver<(WatchId, News)>) {
+    async fn run(mut self, mut updates: mpsc::Receiver<(WatchId, Update)>) {
         loop {
             let due = self.due();
             let first = match due {
-                Some(due) => timeout_at(due, news.recv()).await.ok(),
-                None => Some(news.recv().await),
+                Some(due) => timeout_at(due, updates.recv()).await.ok(),
+                None => Some(updates.recv().await),
             };
             match first {
-                Some(Some((id, said))) => self.hear(&id, said),
+                Some(Some((id, update))) => self.reduce(&id, update),
                 Some(None) => return,
                 None => {}
             }
-            // All that came in at once: a rollout is many events, and one world.
+            // Updates that arrived together are published together: a rollout is many events.
             for _ in 0..QUEUE {
-                let Ok((id, said)) = news.try_recv() else {
+                let Ok((id, update)) = updates.try_recv() else {
                     break;
                 };
-                self.hear(&id, said);
+                self.reduce(&id, update);
             }
             if self.last.is_some() || self.due().is_some_and(|due| due <= Instant::now()) {
-                self.pending = self.pending.and(self.store.settle());
+                self.pending = self.pending.and(self.store.reconcile());
                 if self.due().is_some_and(|due| due <= Instant::now()) {
                     self.publish();
                 }
@@ -270,17 +270,17 @@ impl Reducer {
         }
     }
 
-    /// When the world is to be published, if there is another one.
+    /// When the next observation is due, if there is a change.
     fn due(&mut self) -> Option<Instant> {
         let Some(last) = self.last else {
             return self.initial_sync.due(self.store.synced(), Instant::now());
         };
         match self.pending {
-            Settled {
+            StoreChange {
                 change: Some(Change::Intent),
                 ..
             } => Some(last),
-            Settled {
+            StoreChange {
                 change: None,
                 findings: false,
             } => None,
@@ -290,7 +290,7 @@ impl Reducer {
 
     fn publish(&mut self) {
         self.last = Some(Instant::now());
-        let settled = std::mem::take(&mut self.pending);
+        let change = std::mem::take(&mut self.pending);
         let before = self.publish.borrow().clone();
         let generation = before.generation + 1;
         let first = before.generation == 0;
@@ -308,42 +308,43 @@ impl Reducer {
             findings,
             references: References::of(self.store.references()),
             generation,
-            intent: at(settled.change == Some(Change::Intent), before.intent),
-            loss: at(settled.change == Some(Change::Loss), before.loss),
-            changed: at(settled.change.is_some(), before.changed),
+            intent: at(change.change == Some(Change::Intent), before.intent),
+            loss: at(change.change == Some(Change::Loss), before.loss),
+            changed: at(change.change.is_some(), before.changed),
         }));
     }
 
-    fn hear(&mut self, id: &WatchId, said: News) {
+    fn reduce(&mut self, id: &WatchId, update: Update) {
         if let Some(name) = self.names.get(id) {
-            self.states.hear(name, &said);
+            self.health.report(name, &update);
         }
         if self.last.is_none() {
-            self.initial_sync.hear(id, &said);
+            self.initial_sync.report(id, &update);
         }
-        let may_unread = !matches!(
-            said,
-            News::Event(Event::Begin | Event::Listed(_) | Event::Applied(_) | Event::Deleted(_))
-                | News::Version(_)
+        let may_change_unread = !matches!(
+            update,
+            WatchUpdate::Event(
+                Event::Init | Event::InitApply(_) | Event::Apply(_) | Event::Delete(_)
+            ) | WatchUpdate::Version(_)
         );
-        match said {
-            News::Event(event) => self.store.reduce(id, event),
-            News::Version(version) => self.store.read_in(id.what, version),
-            News::Found | News::Lost(_) | News::Missing => {}
+        match update {
+            WatchUpdate::Event(event) => self.store.reduce(id, event),
+            WatchUpdate::Version(version) => self.store.set_version(id.kind, version),
+            WatchUpdate::Answered | WatchUpdate::Lost(_) | WatchUpdate::KindMissing => {}
         }
-        if may_unread && self.unread() != self.publish.borrow().objects.unread {
+        if may_change_unread && self.unread() != self.publish.borrow().objects.unread {
             self.pending.findings = true;
         }
     }
 
-    /// The kinds whose watch is lost, or has not listed yet.
+    /// The kinds whose watch is lost or has not listed yet.
     fn unread(&self) -> Unread {
         let unread = self
             .names
             .iter()
-            .filter(|(_, name)| self.states.is_unread(name));
+            .filter(|(_, name)| self.health.is_unread(name));
         let kinds =
-            unread.filter_map(|(id, _)| Some((id.namespace.clone(), self.store.kind(id.what)?)));
+            unread.filter_map(|(id, _)| Some((id.namespace.clone(), self.store.kind(id.kind)?)));
         Unread {
             anything: false,
             kinds: kinds.collect(),
@@ -357,21 +358,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_absence_of_a_kind_is_mended_by_a_flag_that_names_it() {
+    fn the_remedy_for_a_removed_kind_names_a_flag() {
         let mut kinds = Kind::defaults();
         let place = |kinds: &[Kind], name: &str| {
             WatchedKind::Owners(kinds.iter().position(|kind| kind.kind == name).unwrap())
         };
-        let sets = restore(&kinds, place(&kinds, "LeaderWorkerSet"));
+        let sets = remedy(&kinds, place(&kinds, "LeaderWorkerSet"));
         assert!(sets.ends_with("--no-owner-kind LeaderWorkerSet"), "{sets}");
         let mut own = kinds[0].clone();
         own.kind = "Trainer".to_owned();
         kinds.push(own);
-        let own = restore(&kinds, place(&kinds, "Trainer"));
+        let own = remedy(&kinds, place(&kinds, "Trainer"));
         assert!(
             own.ends_with("without the --owner-kind of Trainer"),
             "{own}"
         );
-        assert!(!restore(&kinds, WatchedKind::Pools).contains("owner-kind"));
+        assert!(!remedy(&kinds, WatchedKind::Pools).contains("owner-kind"));
     }
 }

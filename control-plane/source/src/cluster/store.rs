@@ -1,11 +1,11 @@
-//! What the watches told → the carriers. Synchronous and pure: events come in, [`Objects`]' carriers come out.
+//! The reducer of watch events to carriers. It is synchronous and pure: events come in, the carriers of [`Objects`] come out.
 //!
 //! ```text
-//! event ──▶ put, remove ──▶ stale (who may belong elsewhere) ──▶ settle: homes, groups ──▶ those that are dirty ──▶ built anew
+//! event ──▶ put, remove ──▶ stale objects ──▶ reconcile: memberships, groups ──▶ dirty carriers ──▶ rebuilt carriers
 //! ```
 //!
-//! Invariant: after [`Store::settle`] the carriers are a function of the objects as they are, whatever events led to them;
-//! an event costs what it touches, not what there is.
+//! Invariant: after [`Store::reconcile`] the carriers are a function of the current objects, whatever events led to them.
+//! The cost of an event depends on what it affects, not on the number of objects.
 //!
 //! [`Objects`]: headgate_model::Objects
 
@@ -15,69 +15,54 @@ use std::sync::Arc;
 use headgate_kubernetes::WatchedKind;
 use headgate_model::{Carrier, CarrierKey, Finding, LabelKeys};
 
-use super::carriers::Built;
+use super::carrier_change::{BuiltCarrier, StoreChange, between};
 use super::external::AllowedEndpoint;
 use super::groups::Groups;
-use super::objects::{Name, Object};
+use super::identity::{Key, Name, WatchId};
+use super::objects::Object;
 use super::selectors::Selectors;
-use super::settled::{Settled, between};
 use headgate_kubernetes::kinds::Kind;
+use headgate_kubernetes::listing::Listing;
 use headgate_kubernetes::update::Event;
 use headgate_model::Change;
 use headgate_model::reference::ByObject;
 
-/// One watch of these.
-pub(crate) type WatchId = headgate_kubernetes::update::WatchId<WatchedKind>;
-
-/// An object among all.
-pub(crate) type Key = (WatchedKind, Name);
-
-/// How far a watch is.
-#[derive(Debug, Clone, Default)]
-struct Listing {
-    /// Whether it has told all there is at least once.
-    synced: bool,
-    absent: bool,
-    /// The objects of the list that is under way.
-    seen: Option<BTreeSet<Name>>,
-}
-
-/// All objects, stripped, and what is made of them.
+/// All objects, pruned, and the carriers and groups that follow from them.
 #[derive(Debug, Clone)]
 pub(crate) struct Store {
     pub(super) kinds: Vec<Kind>,
     pub(super) keys: LabelKeys,
-    /// Endpoints that may be written on a Service although they are refused by default.
+    /// Endpoints that an annotation may list although they are refused by default.
     pub(super) allowed: Vec<AllowedEndpoint>,
-    watches: BTreeMap<WatchId, Listing>,
+    watches: BTreeMap<WatchId, Listing<Name>>,
     pub(super) objects: BTreeMap<Key, Object>,
     pub(super) uids: HashMap<String, Key>,
-    /// By the UID of their controller.
+    /// Objects by the UID of their controller.
     pub(super) children: HashMap<String, BTreeSet<Key>>,
-    /// By the owner that a label names, where the controller is of a kind that is not watched.
+    /// Objects by the owner that a label names, where the kind of the controller is not watched.
     pub(super) named: BTreeMap<Key, BTreeSet<Key>>,
-    /// Of the Services that declare a variant.
+    /// Selectors of the Services that declare a variant.
     pub(super) selectors: Selectors,
     pub(super) groups: Groups,
-    /// The carriers that a pod belongs to, or the Services that select the pods an owner makes.
-    pub(super) homes: BTreeMap<Key, BTreeSet<CarrierKey>>,
-    /// The same, the other way round.
+    /// The carriers of each pod, and the Services that select the pods that an owner makes.
+    pub(super) memberships: BTreeMap<Key, BTreeSet<CarrierKey>>,
+    /// The inverse of `memberships`.
     pub(super) members: BTreeMap<CarrierKey, BTreeSet<Key>>,
-    /// Objects whose homes may be others now.
+    /// Objects whose memberships may have changed.
     pub(super) stale: BTreeSet<Key>,
-    /// Carriers that may be others now.
+    /// Carriers that may have changed.
     pub(super) dirty: BTreeSet<CarrierKey>,
-    pub(super) built: BTreeMap<CarrierKey, Built>,
-    /// Of the carriers that are built, and of all that something is said about.
+    pub(super) built: BTreeMap<CarrierKey, BuiltCarrier>,
+    /// References to carriers, and to other objects with findings.
     pub(super) references: Arc<ByObject>,
-    /// How many findings of carriers are about each object.
-    pub(super) mentions: BTreeMap<CarrierKey, usize>,
-    /// What is wrong with objects, whether or not they carry anything.
-    pub(super) complaints: BTreeMap<Key, Vec<Finding>>,
-    /// Whether another finding is to be told of, or one less.
-    said: bool,
-    /// Whether it was ever settled; before that, everything is stale.
-    pub(super) settled: bool,
+    /// The number of carrier findings on each object.
+    pub(super) subjects: BTreeMap<CarrierKey, usize>,
+    /// Findings on objects that do not depend on a carrier.
+    pub(super) object_findings: BTreeMap<Key, Vec<Finding>>,
+    /// Whether `object_findings` or a reference changed since the last reconciliation.
+    findings_changed: bool,
+    /// Whether the store was ever reconciled; before that, every object is stale.
+    pub(super) reconciled: bool,
 }
 
 impl Store {
@@ -100,32 +85,31 @@ impl Store {
             named: BTreeMap::new(),
             selectors: Selectors::default(),
             groups: Groups::default(),
-            homes: BTreeMap::new(),
+            memberships: BTreeMap::new(),
             members: BTreeMap::new(),
             stale: BTreeSet::new(),
             dirty: BTreeSet::new(),
             built: BTreeMap::new(),
             references: Arc::default(),
-            mentions: BTreeMap::new(),
-            complaints: BTreeMap::new(),
-            said: false,
-            settled: false,
+            subjects: BTreeMap::new(),
+            object_findings: BTreeMap::new(),
+            findings_changed: false,
+            reconciled: false,
         }
     }
 
-    /// The same with endpoints that may be written although they are refused by default.
+    /// Allows endpoints that are refused by default.
     pub(crate) fn allowing(self, allowed: Vec<AllowedEndpoint>) -> Self {
         Self { allowed, ..self }
     }
 
-    /// Whether all Pods and Services are known. An owner's kind that is not read keeps back the pods that it may own, and
-    /// nothing else; InferencePools that are not read keep back nothing.
+    /// Whether all Pods and Services are known. Other kinds are optional.
     pub(crate) fn synced(&self) -> bool {
-        let mut needed = self.watches.iter().filter(|(id, _)| !id.what.is_optional());
-        needed.all(|(_, watch)| watch.synced)
+        let mut needed = self.watches.iter().filter(|(id, _)| !id.kind.is_optional());
+        needed.all(|(_, listing)| listing.is_synced())
     }
 
-    /// The kind of these objects, in lower case.
+    /// The kind in lower case.
     pub(crate) fn kind(&self, what: WatchedKind) -> Option<String> {
         match what {
             WatchedKind::Pods => Some("pod".to_owned()),
@@ -135,42 +119,37 @@ impl Store {
         }
     }
 
-    /// Whether InferencePools of a namespace may be there that were never listed.
+    /// Whether a namespace may have InferencePools that were never listed.
     pub(super) fn may_hide_pools(&self, namespace: &str) -> bool {
-        let mut watches = self.watches.iter().filter(|(id, _)| id.what.is_pool());
+        let mut watches = self.watches.iter().filter(|(id, _)| id.kind.is_pool());
         watches.any(|(id, listing)| {
             let here = id.namespace.as_ref().is_none_or(|ns| ns == namespace);
-            here && !listing.synced
+            here && !listing.is_synced()
         })
     }
 
-    /// Takes in what a watch told.
+    /// Takes in an event of a watch.
     pub(crate) fn reduce(&mut self, id: &WatchId, event: Event<Object>) {
         match event {
-            Event::Begin => {
-                self.watches.entry(id.clone()).or_default().seen = Some(BTreeSet::new());
-            }
-            Event::Listed(object) => {
-                if let Some(seen) = self.watches.entry(id.clone()).or_default().seen.as_mut() {
-                    seen.insert(object.meta.name.clone());
-                }
-                self.put(id.what, object);
-            }
-            Event::Done => {
+            Event::Init => self.watches.entry(id.clone()).or_default().begin(),
+            Event::InitApply(object) => {
                 let listing = self.watches.entry(id.clone()).or_default();
-                let first = !std::mem::replace(&mut listing.synced, true);
-                let seen = listing.seen.take();
-                // What waited for an object of this kind waits no more.
-                if std::mem::take(&mut listing.absent) || (first && self.settled) {
-                    self.everything_is_stale();
-                }
-                if let Some(seen) = seen {
-                    self.keep(id, &seen);
-                }
+                listing.add(object.meta.name.clone());
+                self.put(id.kind, object);
             }
-            Event::Applied(object) => self.put(id.what, object),
-            Event::Deleted(gone) => {
-                let key = (id.what, gone.meta.name);
+            Event::InitDone => {
+                let listing = self.watches.entry(id.clone()).or_default();
+                let (first, was_absent) = (!listing.is_synced(), listing.is_absent());
+                let listed = listing.complete();
+                // Objects that waited for an owner of this kind wait no longer.
+                if was_absent || (first && self.reconciled) {
+                    self.invalidate_all();
+                }
+                self.keep(id, &listed);
+            }
+            Event::Apply(object) => self.put(id.kind, object),
+            Event::Delete(gone) => {
+                let key = (id.kind, gone.meta.name);
                 let there = self.objects.get(&key);
                 if there.is_some_and(|there| there.meta.uid == gone.meta.uid) {
                     self.remove(&key);
@@ -178,32 +157,32 @@ impl Store {
             }
             Event::Absent => {
                 let listing = self.watches.entry(id.clone()).or_default();
-                listing.synced = true;
-                listing.seen = None;
-                if !std::mem::replace(&mut listing.absent, true) {
+                let was_absent = listing.is_absent();
+                listing.set_absent();
+                if !was_absent {
                     self.keep(id, &BTreeSet::new());
-                    self.everything_is_stale();
+                    self.invalidate_all();
                 }
             }
         }
     }
 
-    /// A kind is read in another version: so the API server calls its objects from now on.
-    pub(crate) fn read_in(&mut self, what: WatchedKind, version: String) {
+    /// A kind is read in another version from now on; references name that version.
+    pub(crate) fn set_version(&mut self, what: WatchedKind, version: String) {
         let WatchedKind::Owners(place) = what else {
             return;
         };
         if let Some(kind) = self.kinds.get_mut(place) {
             kind.version = version;
-            self.said = true;
+            self.findings_changed = true;
         }
         let its = self.objects.keys().filter(|(of, _)| *of == what);
         let its: Vec<Key> = its.cloned().collect();
         its.into_iter().for_each(|key| self.mark(key));
     }
 
-    /// Whether objects of this kind would be known, were they there.
-    pub(super) fn sees(&self, group: &str, kind: &str) -> bool {
+    /// Whether the kind is watched and served, so that its objects are known.
+    pub(super) fn is_watched(&self, group: &str, kind: &str) -> bool {
         if group.is_empty() && kind == "Pod" {
             return true;
         }
@@ -213,24 +192,24 @@ impl Store {
         let mut watches = self
             .watches
             .iter()
-            .filter(|(id, _)| id.what == WatchedKind::Owners(place));
-        watches.any(|(_, listing)| !listing.absent)
+            .filter(|(id, _)| id.kind == WatchedKind::Owners(place));
+        watches.any(|(_, listing)| !listing.is_absent())
     }
 
-    /// Whether an object that is not there may be told of yet: its kind, in its namespace, is not listed.
-    pub(super) fn may_come(&self, (what, name): &Key) -> bool {
+    /// Whether an unknown object may be listed later: its kind is not listed in its namespace yet.
+    pub(super) fn may_be_listed_later(&self, (what, name): &Key) -> bool {
         let of = |id: &WatchId| {
             let here = id.namespace.as_ref().is_none_or(|ns| *ns == name.namespace);
-            id.what == *what && here
+            id.kind == *what && here
         };
         let mut watches = self.watches.iter();
-        watches.any(|(id, listing)| of(id) && !listing.synced)
+        watches.any(|(id, listing)| of(id) && !listing.is_synced())
     }
 
     /// Removes the objects of a watch that are not in its list.
     fn keep(&mut self, id: &WatchId, listed: &BTreeSet<Name>) {
         let from = (
-            id.what,
+            id.kind,
             Name {
                 namespace: id.namespace.clone().unwrap_or_default(),
                 name: String::new(),
@@ -241,7 +220,7 @@ impl Store {
             .range(from..)
             .map(|(key, _)| key)
             .take_while(|(what, name)| {
-                *what == id.what && id.namespace.as_ref().is_none_or(|ns| *ns == name.namespace)
+                *what == id.kind && id.namespace.as_ref().is_none_or(|ns| *ns == name.namespace)
             })
             .filter(|(_, name)| !listed.contains(name))
             .cloned()
@@ -269,29 +248,29 @@ impl Store {
                 .insert(key.clone());
         }
         let uid = meta.uid.clone();
-        let complaints = self.complaints(&key, &object);
-        if !complaints.is_empty() {
-            self.said = true;
-            self.complaints.insert(key.clone(), complaints);
+        let object_findings = self.object_findings(&key, &object);
+        if !object_findings.is_empty() {
+            self.findings_changed = true;
+            self.object_findings.insert(key.clone(), object_findings);
         }
         self.objects.insert(key.clone(), object);
-        self.file(&key);
-        self.touched(&key);
+        self.index(&key);
+        self.invalidate(&key);
         if let Some(before) = before.filter(|before| *before != uid) {
-            self.refile_of(&before);
+            self.reindex_services_of(&before);
         }
-        self.refile_of(&uid);
+        self.reindex_services_of(&uid);
     }
 
     fn remove(&mut self, key: &Key) {
         if let Some(uid) = self.take(key) {
-            self.refile_of(&uid);
+            self.reindex_services_of(&uid);
         }
     }
 
-    /// Takes an object out, and returns its UID.
+    /// Removes an object from all indexes, and returns its UID.
     fn take(&mut self, key: &Key) -> Option<String> {
-        self.touched(key);
+        self.invalidate(key);
         let object = self.objects.remove(key)?;
         if self.uids.get(&object.meta.uid) == Some(key) {
             self.uids.remove(&object.meta.uid);
@@ -312,45 +291,45 @@ impl Store {
                 self.named.remove(&owner);
             }
         }
-        self.unfile(key, &object.body);
-        self.said |= self.complaints.remove(key).is_some();
+        self.unindex(key, &object.body);
+        self.findings_changed |= self.object_findings.remove(key).is_some();
         Some(object.meta.uid)
     }
 
-    /// Brings the carriers up to date, and says what became of them.
-    pub(crate) fn settle(&mut self) -> Settled {
-        self.settled = true;
+    /// Rebuilds the dirty carriers, and returns the change.
+    pub(crate) fn reconcile(&mut self) -> StoreChange {
+        self.reconciled = true;
         for key in std::mem::take(&mut self.stale) {
-            self.rehome(key);
+            self.reassign(key);
         }
-        let mut settled = Settled {
+        let mut changes = StoreChange {
             change: None,
-            findings: std::mem::take(&mut self.said),
+            findings: std::mem::take(&mut self.findings_changed),
         };
-        let mut spoken_of = BTreeSet::new();
+        let mut subjects = BTreeSet::new();
         for key in std::mem::take(&mut self.dirty) {
             let (old, now) = (self.built.remove(&key), self.build(&key));
-            settled = settled.and(between(old.as_ref(), now.as_ref()));
-            spoken_of.extend(self.mention(old.as_ref(), now.as_ref()));
+            changes = changes.and(between(old.as_ref(), now.as_ref()));
+            subjects.extend(self.count_subjects(old.as_ref(), now.as_ref()));
             if let Some(now) = now {
                 self.built.insert(key.clone(), now);
             }
-            spoken_of.insert(key);
+            subjects.insert(key);
         }
-        for key in &spoken_of {
-            settled.findings |= self.refer(key);
+        for key in &subjects {
+            changes.findings |= self.update_reference(key);
         }
-        let regrouped = self.settle_groups().then_some(Change::Intent);
-        settled.and(Settled {
+        let regrouped = self.reconcile_groups().then_some(Change::Intent);
+        changes.and(StoreChange {
             change: regrouped,
             findings: false,
         })
     }
 
-    fn rehome(&mut self, key: Key) {
+    fn reassign(&mut self, key: Key) {
         self.regroup(&key);
-        let now = self.homes_of(&key);
-        let before = self.homes.remove(&key).unwrap_or_default();
+        let now = self.memberships_of(&key);
+        let before = self.memberships.remove(&key).unwrap_or_default();
         for left in before.difference(&now) {
             if let Some(members) = self.members.get_mut(left) {
                 members.remove(&key);
@@ -359,20 +338,20 @@ impl Store {
                 }
             }
         }
-        for home in &now {
+        for carrier in &now {
             self.members
-                .entry(home.clone())
+                .entry(carrier.clone())
                 .or_default()
                 .insert(key.clone());
         }
         self.dirty
             .extend(before.into_iter().chain(now.iter().cloned()));
         if !now.is_empty() {
-            self.homes.insert(key, now);
+            self.memberships.insert(key, now);
         }
     }
 
-    /// The carriers as they were last settled.
+    /// The carriers as of the last reconciliation.
     pub(crate) fn carriers(&self) -> BTreeMap<CarrierKey, Carrier> {
         self.built
             .iter()
@@ -380,11 +359,11 @@ impl Store {
             .collect()
     }
 
-    /// What is to be said about objects, sorted.
+    /// All findings, sorted.
     pub(crate) fn findings(&self) -> Vec<Finding> {
         let built = self.built.values().flat_map(|built| &built.findings);
         let mut all: Vec<Finding> = built
-            .chain(self.complaints.values().flatten())
+            .chain(self.object_findings.values().flatten())
             .cloned()
             .collect();
         all.sort();

@@ -6,12 +6,12 @@ use headgate_contract::names;
 use headgate_model::{PortSource, Severity, reason};
 
 use super::findings::CarrierFindings;
-use super::serving::ServingPods;
+use super::pod_use::ServingPods;
 use super::store::Store;
 
 impl Store {
-    /// Says which ports of a carrier a pool that is not read might contradict: those that neither an annotation nor a Service says.
-    pub(super) fn say_unread_pools(
+    /// Adds a finding on a port that neither an annotation nor a Service declares, because an InferencePool may declare another one.
+    pub(super) fn report_unread_pools(
         &self,
         serving_pods: &ServingPods<'_>,
         findings: &mut CarrierFindings<'_>,
@@ -20,17 +20,20 @@ impl Store {
         if !self.may_hide_pools(namespace) {
             return;
         }
-        let asked =
+        let declared =
             |source: &PortSource| matches!(source, PortSource::Annotation | PortSource::Service(_));
-        let mut inferred = serving_pods.chosen.values().filter(|c| !asked(&c.source));
+        let mut inferred = serving_pods
+            .chosen
+            .values()
+            .filter(|c| !declared(&c.source));
         let Some(port) = inferred.next().map(|chosen| chosen.number.to_string()) else {
             return;
         };
         let command = findings.key.annotate_command(names::ANNOTATION_PORT, &port);
         let message = format!(
-            "serves on port {port} for now: InferencePools of namespace {namespace} cannot be read (KindUnread says why), and one that \
-             selects its pods may say another port. If {port} is right whatever they say: {command}"
+            "serves on port {port} for now: InferencePools of namespace {namespace} cannot be read (see KindUnread), and one that selects \
+             its pods may declare another port. To keep port {port}: {command}"
         );
-        findings.say(reason::POOLS_UNREAD, Severity::Warning, message);
+        findings.add(reason::POOLS_UNREAD, Severity::Warning, message);
     }
 }

@@ -1,4 +1,4 @@
-//! Reasons why a pod is not ready, in the words of Kubernetes.
+//! Reasons why a pod is not ready, in the terms of Kubernetes.
 //!
 //! Invariant: a reason contains no pod name and no time, so pods with the same cause share one message.
 
@@ -8,12 +8,12 @@ use serde_json::Value;
 
 use crate::declared::{list, text};
 
-/// Longest trouble, in characters.
+/// Longest reason, in characters.
 const LONGEST: usize = 200;
-/// Troubles of a carrier.
+/// Most reasons of a carrier.
 pub(super) const MOST: usize = 3;
 
-/// Reasons why a pod is not ready.
+/// The reasons of a pod that is not ready.
 pub(super) fn of_pod(value: &Value) -> Vec<String> {
     let statuses = ["/status/initContainerStatuses", "/status/containerStatuses"];
     let statuses = statuses.iter().flat_map(|pointer| list(value, pointer));
@@ -28,7 +28,7 @@ pub(super) fn of_pod(value: &Value) -> Vec<String> {
         scheduled.or_else(|| condition("Ready").filter(|_| unready_reasons.is_empty()))
     {
         let reason = text(condition, "/reason").unwrap_or("NotReady");
-        unready_reasons.insert(said(reason, text(condition, "/message")));
+        unready_reasons.insert(reason_with_message(reason, text(condition, "/message")));
     }
     let name = text(value, "/metadata/name").unwrap_or_default();
     let uid = text(value, "/metadata/uid").unwrap_or_default();
@@ -41,21 +41,24 @@ pub(super) fn of_pod(value: &Value) -> Vec<String> {
 fn of_container(status: &Value) -> Option<String> {
     if let Some(reason) = text(status, "/state/waiting/reason") {
         return match reason {
-            // Every container starts so.
+            // The normal start of a container.
             "ContainerCreating" | "PodInitializing" => None,
             // Its message counts down, and names the pod.
             "CrashLoopBackOff" => Some(match ended(status, "/lastState/terminated") {
                 Some(ended) => format!("CrashLoopBackOff: {ended}"),
                 None => reason.to_owned(),
             }),
-            _ => Some(said(reason, text(status, "/state/waiting/message"))),
+            _ => Some(reason_with_message(
+                reason,
+                text(status, "/state/waiting/message"),
+            )),
         };
     }
     let ended = ended(status, "/state/terminated")?;
     Some(format!("Terminated: {ended}"))
 }
 
-/// How a container ended, where it did not end well.
+/// Reason and exit code of a container that failed.
 fn ended(status: &Value, pointer: &str) -> Option<String> {
     let ended = status.pointer(pointer)?;
     let reason = text(ended, "/reason").unwrap_or("Error");
@@ -63,14 +66,14 @@ fn ended(status: &Value, pointer: &str) -> Option<String> {
     (code != 0).then(|| format!("{reason}, exit code {code}"))
 }
 
-fn said(reason: &str, message: Option<&str>) -> String {
+fn reason_with_message(reason: &str, message: Option<&str>) -> String {
     match message.map(str::trim).filter(|message| !message.is_empty()) {
         Some(message) => format!("{reason}: {message}"),
         None => reason.to_owned(),
     }
 }
 
-/// The text with `POD` for a name, where it stands as a word.
+/// Replaces a name by `POD` where it is a whole word.
 fn without(text: &str, name: &str) -> String {
     let inner = |c: char| c.is_ascii_alphanumeric() || c == '-';
     let mut all = String::new();
@@ -87,7 +90,7 @@ fn without(text: &str, name: &str) -> String {
     all
 }
 
-/// On one line, and cut.
+/// Joins lines and truncates.
 fn short(text: &str) -> String {
     let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
     if line.chars().count() <= LONGEST {

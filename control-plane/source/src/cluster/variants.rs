@@ -2,7 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use super::objects::{Name, Object};
+use super::identity::Name;
+use super::objects::Object;
 use super::store::Store;
 use headgate_kubernetes::WatchedKind;
 

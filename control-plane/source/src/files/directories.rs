@@ -1,4 +1,4 @@
-//! Directories that are watched for file notifications, and the names under which they were given.
+//! Directories that are watched for file notifications, and their configured names.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -7,10 +7,10 @@ use notify::{RecursiveMode, Watcher as _};
 
 use super::scan::stamp;
 
-/// The directories that are watched: those that were named and, if asked for, those below them.
+/// The watched directories: the configured ones and, if enabled, their subdirectories.
 pub(crate) struct Directories {
     watcher: Option<notify::RecommendedWatcher>,
-    /// By absolute path, as notifications give it.
+    /// Configured names by absolute path, which notifications contain.
     absolute: BTreeMap<PathBuf, PathBuf>,
     /// Inode of each watched directory. Another inode means that the directory was replaced.
     watched: BTreeMap<PathBuf, u64>,
@@ -25,13 +25,12 @@ impl Directories {
         }
     }
 
-    /// The directory of a notification, by the name that was given to the source.
+    /// The configured name of the directory in a notification.
     pub(crate) fn named(&self, absolute: &Path) -> Option<&PathBuf> {
         self.absolute.get(absolute)
     }
 
-    /// Watches a directory that is new, came back or was replaced by another one. Returns whether a watch began: what was
-    /// listed before is then out of date.
+    /// Watches a directory that is new, was recreated or replaced. Returns whether a watch began: an earlier listing is outdated then.
     pub(crate) fn watch(&mut self, directory: &Path) -> bool {
         let Some(watcher) = &mut self.watcher else {
             return false;
@@ -45,7 +44,7 @@ impl Directories {
         if let Ok(absolute) = std::path::absolute(directory) {
             self.absolute.insert(absolute, directory.to_owned());
         }
-        // It fails where the directory was replaced, which ended the watch already.
+        // This fails if the directory was replaced, which ended the watch.
         let _ = watcher.unwatch(directory);
         match watcher.watch(directory, RecursiveMode::NonRecursive) {
             Ok(()) => {
@@ -53,13 +52,13 @@ impl Directories {
                 true
             }
             Err(error) => {
-                tracing::warn!(%error, directory = %directory.display(), "file notifications are unavailable for this directory; polling it");
+                tracing::warn!(%error, directory = %directory.display(), "file notifications are unavailable for a directory; polling it");
                 false
             }
         }
     }
 
-    /// Forgets a directory that is gone or cannot be read: a later one of the same name is watched anew.
+    /// Forgets a directory that is gone or cannot be read: if it returns, it is watched again.
     pub(crate) fn forget(&mut self, directory: &Path) {
         self.watched.remove(directory);
     }

@@ -1,29 +1,25 @@
-//! Bytes → documents: YAML with several documents, JSON, and `kind: List`.
+//! The document splitter: bytes → documents of YAML or JSON, and the items of a `kind: List`.
 //!
-//! Invariant: every document comes out, or the file is refused as a whole; nothing is silently cut off.
+//! Invariant: every document is returned, or the file is refused as a whole; nothing is silently dropped.
 
 use headgate_contract::ConfigError;
 use serde_json::Value;
 
-use super::written::{Written, of_text};
-
-/// Parser events, nodes and bytes that aliases may add to a document: enough for any manifest, and small.
-const MORE: usize = 4 << 20;
-/// Parser events that the aliases of one document may stand for.
-const REPLAYED: usize = 50_000;
+use super::source_text::{SourceText, restore_source_texts};
+use super::yaml::options;
 
 /// One object of a file.
 pub(crate) struct Document {
-    /// Which document, from 1; `None` where the file holds one.
+    /// The number of the document, from 1; `None` if the file has only one.
     pub(crate) number: Option<usize>,
-    /// Where the object stands in its document: empty, or `items[3]`.
+    /// The path of the object in its document: empty, or `items[3]`.
     pub(crate) prefix: String,
     pub(crate) value: Value,
-    /// The source texts, where values are not read as they are written.
-    pub(crate) written: Written,
+    /// The source texts of values that the parser changes.
+    pub(crate) written: SourceText,
 }
 
-/// The objects of a file, in order. `json`: by the file's ending.
+/// The objects of a file, in order. `json`: whether the extension of the file is `.json`.
 pub(crate) fn split(bytes: &[u8], json: bool) -> Result<Vec<Document>, ConfigError> {
     let (mut values, text) = if json {
         (read_json(bytes)?, None)
@@ -34,7 +30,7 @@ pub(crate) fn split(bytes: &[u8], json: bool) -> Result<Vec<Document>, ConfigErr
         .as_deref()
         .or_else(|| std::str::from_utf8(bytes).ok())
         .unwrap_or_default();
-    let mut written = of_text(text, &mut values).into_iter();
+    let mut written = restore_source_texts(text, &mut values).into_iter();
     let several = values.len() > 1;
     let mut documents = Vec::new();
     for (i, value) in values.into_iter().enumerate() {
@@ -56,7 +52,7 @@ fn read_json(bytes: &[u8]) -> Result<Vec<Value>, ConfigError> {
         .map_err(|e| ConfigError::new(".", format!("is not JSON: {e}")))
 }
 
-/// The values, and the text they were read from if it differs from the input.
+/// The values, and the text that they were read from if it differs from the input.
 fn read_yaml(bytes: &[u8]) -> Result<(Vec<Value>, Option<String>), ConfigError> {
     let text = std::str::from_utf8(bytes).map_err(|e| {
         let message = format!("is not UTF-8 after byte {}", e.valid_up_to());
@@ -77,31 +73,8 @@ fn parse_yaml(text: &str) -> Result<Vec<Value>, ConfigError> {
         .map_err(|e| ConfigError::new(".", format!("is not YAML: {e}")))
 }
 
-/// Limits from the length of the text: aliases, which can stand for a billion nodes in a hundred bytes, add little.
-pub(super) fn options(text: &str) -> serde_saphyr::Options {
-    let written = text.len();
-    serde_saphyr::Options {
-        with_snippet: false,
-        budget: Some(serde_saphyr::Budget {
-            // `{a,b}` has a null for each byte pair.
-            max_events: written.saturating_mul(2).saturating_add(MORE),
-            max_nodes: written.saturating_mul(2).saturating_add(MORE),
-            max_total_scalar_bytes: written.saturating_add(MORE),
-            max_documents: 100_000,
-            // The depth limit prevents a stack overflow.
-            max_depth: 100,
-            ..serde_saphyr::Budget::default()
-        }),
-        alias_limits: serde_saphyr::options::AliasLimits {
-            max_total_replayed_events: REPLAYED,
-            ..serde_saphyr::options::AliasLimits::default()
-        },
-        ..serde_saphyr::Options::default()
-    }
-}
-
-/// `kubectl label --local -o yaml` writes the objects of a file with several one after the other, with nothing
-/// between them; each begins with `apiVersion:` in the first column. `None`: this text is not of that kind.
+/// Adds separators to the output of `kubectl label --local -o yaml`, which writes objects without separators; each begins with
+/// `apiVersion:` in the first column. `None` if the text needs no separator.
 fn separate(text: &str) -> Option<String> {
     let mut separated = String::with_capacity(text.len() + 64);
     let (mut begun, mut found) = (false, false);
@@ -120,7 +93,7 @@ fn separate(text: &str) -> Option<String> {
     found.then_some(separated)
 }
 
-/// A `List`, of any kind, is its items. A kind that only ends so, and has none, is an object like others.
+/// Replaces a `List` of any kind by its items. A kind that ends with `List` and has no items is an object like others.
 fn flatten(document: Document, into: &mut Vec<Document>) {
     let kind = document.value.get("kind").and_then(Value::as_str);
     let list = kind.is_some_and(|k| k.ends_with("List")) && document.value["items"].is_array();

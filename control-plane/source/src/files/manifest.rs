@@ -1,6 +1,6 @@
-//! One object → a carrier or a policy, or why not.
+//! The manifest reader: one object → a carrier, a policy or a `ServedModel`, or an error.
 //!
-//! Invariant: what comes out of here satisfies the contract; a refusal names the JSON path and the fix.
+//! Invariant: every result satisfies the contract; an error names the JSON path and the fix.
 
 use headgate_contract::{ConfigError, ModelId, Version, names, parse_json};
 use headgate_model::{
@@ -13,40 +13,40 @@ use serde_json::Value;
 use super::metadata::{Metadata, at, kind, required, texts};
 use super::models;
 use super::pod_template::{dotted, pod_template, pod_templates};
-use super::written::Written;
+use super::source_text::SourceText;
 use headgate_kubernetes::kinds::Kind;
 use headgate_kubernetes::models::StoredModel;
 use headgate_kubernetes::policies::{TokenBucket, TrafficTag};
 
-/// What an object is to Headgate.
+/// An object of a file.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Manifest {
     Carrier(Carrier),
     Buckets(Policy<headgate_contract::TokenBucketPolicySpec>),
     Tagging(Policy<headgate_contract::TrafficTagPolicySpec>),
     Model(Box<StoredModel>),
-    /// A workload that looks like a carrier and is none, with the warning.
+    /// A workload that is not a carrier, with the warning.
     Ignored(String),
-    /// It has a version and a weight, but no model.
-    Nameless(Finding),
-    /// Of a kind that Headgate does not read: `Kind name`.
-    Passed(String),
+    /// An object with a version or a weight, but without a model.
+    IncompleteLabels(Finding),
+    /// An object that Headgate does not read: `Kind name`.
+    Unrelated(String),
 }
 
-/// What every manifest of a source is read with.
+/// The settings of the manifest reader.
 #[derive(Debug, Clone)]
-pub(crate) struct Reading {
+pub(crate) struct ManifestReader {
     pub(crate) default_namespace: String,
     pub(crate) keys: LabelKeys,
 }
 
-impl Reading {
+impl ManifestReader {
     /// Reads one object of `file`.
     pub(crate) fn read(
         &self,
         file: &str,
         object: &Value,
-        written: &Written,
+        written: &SourceText,
     ) -> Result<Manifest, ConfigError> {
         if !object.is_object() {
             return Err(ConfigError::new(
@@ -55,7 +55,7 @@ impl Reading {
             ));
         }
         if self.is_foreign(object)? {
-            return Ok(Manifest::Passed(called(object)));
+            return Ok(Manifest::Unrelated(display_name(object)));
         }
         let meta = Metadata::parse(object, written, &self.default_namespace)?;
         for template in pod_templates(object) {
@@ -88,15 +88,15 @@ impl Reading {
             }
             _ => Ok(
                 match incomplete_labels(&key(&meta), file, &meta.labels, &self.keys) {
-                    Some(finding) => Manifest::Nameless(finding),
+                    Some(finding) => Manifest::IncompleteLabels(finding),
                     None => Manifest::Ignored(self.ignored(&meta, object)),
                 },
             ),
         }
     }
 
-    /// Whether Headgate has no interest in an object: no policy, no workload, none of its labels or annotations. The object is not
-    /// checked further.
+    /// Whether Headgate does not read an object: it is neither a policy nor a workload, and has none of Headgate's labels and annotations.
+    /// The object is not validated.
     fn is_foreign(&self, object: &Value) -> Result<bool, ConfigError> {
         let version = required(object, "apiVersion")?;
         let kind = kind(object)?;
@@ -110,7 +110,7 @@ impl Reading {
         let annotated = has("/metadata/annotations", &|key| {
             key.starts_with(names::ANNOTATION_PREFIX)
         });
-        // A list without items is a mistake: the objects that it should hold are missing.
+        // A list without items is an error: its objects are missing.
         let ours = version.starts_with("headgate.dev/") || kind.ends_with("List");
         Ok(!ours && !workload && !labelled && !annotated)
     }
@@ -133,7 +133,7 @@ impl Reading {
         }
     }
 
-    /// Any kind may carry the labels. The weight is not judged here: a bad one has its own rule.
+    /// A carrier, of any kind. The weight is not validated here: an invalid weight has its own rule.
     fn carrier(&self, meta: Metadata, file: &str, object: &Value) -> Result<Carrier, ConfigError> {
         let label = |key: &String| meta.labels.get(key);
         let bad = |key: &String, e: headgate_contract::InvalidId| {
@@ -171,7 +171,7 @@ impl Reading {
         })
     }
 
-    /// The version its pods would carry: the pod template's own label.
+    /// The version of its pods: the label of the pod template.
     fn pod_version(&self, object: &Value) -> Result<Option<String>, ConfigError> {
         let (label, template) = (&self.keys.version, pod_template(object));
         let labels = object.pointer(&format!("{template}/metadata/labels"));
@@ -193,8 +193,8 @@ fn key(meta: &Metadata) -> CarrierKey {
     }
 }
 
-/// `Kind name` of an object that is not read, or `Kind` if it has no name.
-fn called(object: &Value) -> String {
+/// `Kind name` of an object, or `Kind` if it has no name.
+fn display_name(object: &Value) -> String {
     let text = |pointer| object.pointer(pointer).and_then(Value::as_str);
     let kind = text("/kind").unwrap_or_default();
     match (text("/metadata/namespace"), text("/metadata/name")) {
@@ -219,7 +219,7 @@ fn policy<S>(meta: Metadata, file: &str, spec: S) -> Policy<S> {
 fn spec<S: DeserializeOwned>(object: &Value) -> Result<S, ConfigError> {
     let spec = object
         .get("spec")
-        .ok_or_else(|| ConfigError::new("spec", "is missing: a policy says what it does there"))?;
+        .ok_or_else(|| ConfigError::new("spec", "is missing: a policy needs a spec"))?;
     parse_json(spec.to_string().as_bytes()).map_err(|e| e.under("spec"))
 }
 
@@ -240,7 +240,7 @@ fn replicas(object: &Value) -> Result<Option<u32>, ConfigError> {
     }
 }
 
-/// `ip:port,…` and `name:port,…` of the annotation that stands for the pods.
+/// The endpoints in the annotation that replaces the pods: `ip:port,…` and `name:port,…`.
 fn endpoints(meta: &Metadata) -> Result<Vec<Address>, ConfigError> {
     let Some(list) = meta.annotations.get(names::ANNOTATION_ENDPOINTS) else {
         return Ok(Vec::new());
@@ -255,7 +255,7 @@ fn endpoints(meta: &Metadata) -> Result<Vec<Address>, ConfigError> {
     }
 }
 
-/// The protocol of the endpoints.
+/// The protocol in the annotation.
 fn protocol(meta: &Metadata) -> Result<Protocol, ConfigError> {
     let Some(text) = meta.annotations.get(names::ANNOTATION_PROTOCOL) else {
         return Ok(Protocol::default());

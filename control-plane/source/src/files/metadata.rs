@@ -1,4 +1,4 @@
-//! `apiVersion`, `kind` and `metadata` of any object, checked as the API server would.
+//! `apiVersion`, `kind` and `metadata` of any object, validated as by the API server.
 
 use std::collections::BTreeMap;
 
@@ -7,9 +7,9 @@ use k8s_openapi::jiff::Timestamp;
 use serde_json::Value;
 
 use super::pod_template::dotted;
-use super::written::{Written, is_not_finite};
+use super::source_text::{SourceText, is_not_finite};
 
-/// Who an object is.
+/// Identity, labels and annotations of an object.
 pub(crate) struct Metadata {
     pub(crate) api_version: String,
     pub(crate) kind: String,
@@ -25,7 +25,7 @@ pub(crate) struct Metadata {
 impl Metadata {
     pub(crate) fn parse(
         object: &Value,
-        written: &Written,
+        written: &SourceText,
         default_namespace: &str,
     ) -> Result<Self, ConfigError> {
         let meta = object.get("metadata").unwrap_or(&Value::Null);
@@ -76,7 +76,7 @@ pub(crate) fn kind(object: &Value) -> Result<String, ConfigError> {
     ))
 }
 
-/// Names reach cluster names and bucket identities, so they hold no `/`.
+/// A DNS name. Names become parts of cluster names and bucket identities, so they contain no `/`.
 fn dns_name(
     value: &Value,
     written: Option<&str>,
@@ -115,13 +115,13 @@ fn created(meta: &Value) -> Result<Option<i64>, ConfigError> {
     }
 }
 
-/// The labels or annotations of the object, or of the pod template at a JSON pointer. Kubernetes refuses a number there, so it is
-/// refused here; the error names every one.
+/// The labels or annotations of the object, or of the pod template at a JSON pointer. A number is refused, as by Kubernetes; the error
+/// names every one.
 pub(crate) fn texts(
     object: &Value,
     pointer: &str,
     field: &str,
-    written: &Written,
+    written: &SourceText,
 ) -> Result<BTreeMap<String, String>, ConfigError> {
     let map = format!("{pointer}/metadata/{field}");
     let prefix = match pointer {
@@ -169,7 +169,7 @@ pub(crate) fn at(field: &str, key: &str) -> String {
     }
 }
 
-/// A text; `written` is what the file has there, where that is known.
+/// A text; `written` is its source text, if known.
 fn text_of(value: &Value, written: Option<&str>, path: &str) -> Result<String, ConfigError> {
     let quote = |written: &str| {
         ConfigError::new(

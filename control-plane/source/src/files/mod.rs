@@ -1,30 +1,34 @@
-//! A directory of manifests as the source of the world: the very files that `kubectl apply` can take.
+//! The file source: directories of manifests, in the format that `kubectl apply` accepts.
 //!
 //! ```text
-//! inotify, poll ──▶ settle (when is a file whole?) ──▶ document ──▶ manifest ──▶ reducer ──▶ watch channel
+//! inotify, poll ──▶ read schedule (is a file complete?) ──▶ document ──▶ manifest ──▶ reducer ──▶ watch channel
 //! ```
 //!
-//! Invariant: only the watcher touches files and clocks; everything behind it is a function of bytes and of the
-//! times it is told. A file that is half-written or invalid keeps its last good content and is reported.
+//! Invariant: only the worker uses files and clocks; everything behind it is a function of bytes and times. A file that is half-written
+//! or invalid keeps its last valid content and is reported.
 
 mod directories;
 mod document;
 mod manifest;
 mod metadata;
 mod models;
+mod options;
 mod pod_template;
+mod read_schedule;
 mod reducer;
 mod remarks;
 mod scan;
-mod settle;
+mod source_text;
 mod state;
+mod string_map;
 mod template;
 mod watcher;
-mod world;
-mod written;
+mod worker;
+mod yaml;
 
+pub use options::{FilesError, Options};
 pub use reducer::Reducer;
 pub use remarks::{Remarks, remarks};
-pub use scan::{LIMIT, Refused, manifests, read};
+pub use scan::{LIMIT, ReadError, manifests, read};
 pub use state::keep as keep_state;
-pub use watcher::{Files, FilesError, Options};
+pub use watcher::Files;

@@ -1,6 +1,6 @@
-//! `ServedModel` manifests → spec and memory of each model.
+//! `ServedModel` manifests: spec and memory of each model.
 //!
-//! Invariant: the state directory's memory of a model comes before any other; a `spec` is never read from it.
+//! Invariant: the memory in the state directory takes precedence; a `spec` is never read from there.
 
 use std::collections::BTreeMap;
 
@@ -16,8 +16,8 @@ use headgate_model::ModelKey;
 pub(super) fn read(meta: &Metadata, object: &Value) -> Result<StoredModel, ConfigError> {
     let mut object = object.clone();
     object["metadata"]["namespace"] = meta.namespace.clone().into();
-    let nameless = || ConfigError::new("metadata.name", "is missing: give the object a name");
-    let stored = StoredModel::read(&object).ok_or_else(nameless)?;
+    let no_name = || ConfigError::new("metadata.name", "is missing: give the object a name");
+    let stored = StoredModel::read(&object).ok_or_else(no_name)?;
     if let Err(error) = &stored.model {
         return Err(error.clone());
     }
@@ -77,7 +77,7 @@ impl Models {
         None
     }
 
-    /// As input of the plan.
+    /// The records of all models, as input of the plan.
     pub(super) fn served(self) -> BTreeMap<ModelKey, ModelRecord> {
         let all = self.all.into_iter();
         all.map(|(key, gathered)| (key, gathered.served)).collect()

@@ -1,20 +1,21 @@
-//! Where a workload has the template of the pods that serve.
+//! The place of the pod template in a workload.
 
 use serde_json::Value;
 
+/// The place in most kinds.
 const USUAL: &str = "/spec/template";
 
-/// Kinds that have it elsewhere: JSON pointers, the first that is there.
+/// Kinds with other places: JSON pointers; the first that exists counts.
 const UNUSUAL: [(&str, &[&str]); 1] = [(
     "LeaderWorkerSet",
-    // Leaders serve, and are made from the workers' template if they have none.
+    // Leaders serve, and are created from the workers' template if they have none.
     &[
         "/spec/leaderWorkerTemplate/leaderTemplate",
         "/spec/leaderWorkerTemplate/workerTemplate",
     ],
 )];
 
-/// JSON pointers of the pod templates that an object has, that of the pods that serve first.
+/// JSON pointers of the pod templates of an object; the first is that of the pods that serve.
 pub(super) fn pod_templates(object: &Value) -> impl Iterator<Item = &'static str> {
     let kind = object.get("kind").and_then(Value::as_str);
     let unusual = UNUSUAL.iter().filter(move |(of, _)| kind == Some(of));
@@ -23,12 +24,12 @@ pub(super) fn pod_templates(object: &Value) -> impl Iterator<Item = &'static str
     all.filter(|pointer| object.pointer(pointer).is_some_and(Value::is_object))
 }
 
-/// JSON pointer of the template of the pods that serve; the usual one if the object has none.
+/// JSON pointer of the template of the pods that serve; `/spec/template` if the object has none.
 pub(super) fn pod_template(object: &Value) -> &'static str {
     pod_templates(object).next().unwrap_or(USUAL)
 }
 
-/// A JSON pointer as messages show it: `spec.template`.
+/// A JSON pointer in messages: `spec.template`.
 pub(super) fn dotted(pointer: &str) -> String {
     pointer.trim_start_matches('/').replace('/', ".")
 }

@@ -1,44 +1,44 @@
-//! Files → objects. Synchronous and pure: bytes and times come in, the world comes out.
+//! The reducer of files to objects. It is synchronous and pure: bytes and times come in, observations come out.
 //!
-//! Invariant: the world is a function of each file's last good content, whatever the order the files came in.
-//! A file none of which was ever good is served by those of its documents that are: a control plane that restarts
-//! beside a bad document must not forget the good ones next to it.
+//! Invariant: an observation is a function of each file's last valid content, whatever the order of the files.
+//! If a file was never valid as a whole, its valid documents are served: a control plane that restarts beside an invalid document must
+//! not forget the valid ones.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::path::Path;
 
 use headgate_contract::ConfigError;
-use headgate_model::{Finding, LabelKeys, Objects, Severity};
+use headgate_model::{
+    Change, FileProblem, Finding, LabelKeys, Objects, Observed, Severity, change,
+};
 
 use super::document::{Document, split};
-use super::manifest::{Manifest, Reading};
+use super::manifest::{Manifest, ManifestReader};
 use super::models::Models;
 use headgate_kubernetes::models::ServedModelStatus;
-use headgate_model::{Change, change};
-use headgate_model::{FileProblem, Observed};
 
-/// Reduces files to the world.
+/// The reducer.
 #[derive(Debug, Clone)]
 pub struct Reducer {
-    reading: Reading,
+    reader: ManifestReader,
     files: BTreeMap<String, File>,
     /// The state directory, as a prefix of the names of its files.
     state: Option<String>,
-    /// Directories that cannot be read, and such.
-    outside: BTreeMap<String, FileProblem>,
-    /// Counts what was taken in.
+    /// Problems of directories that cannot be read.
+    directories: BTreeMap<String, FileProblem>,
+    /// Number of changes.
     revision: u64,
 }
 
 #[derive(Debug, Clone, Default)]
 struct File {
-    /// The last good content.
-    good: Vec<Placed>,
-    /// What is wrong with the content seen last.
+    /// The last valid content.
+    valid: Vec<Placed>,
+    /// Problems of the last content.
     problems: Vec<FileProblem>,
-    /// The objects of the content seen last that are not Headgate's.
-    passed: Option<String>,
+    /// The objects of the last content that Headgate does not read.
+    unrelated: Option<String>,
 }
 
 #[derive(Debug, Clone)]
@@ -46,115 +46,122 @@ struct Placed {
     document: Option<usize>,
     path: String,
     manifest: Manifest,
-    /// When it came, in Unix seconds: a problem it has with other files is not older.
+    /// When it was read, in Unix seconds: the earliest time of a conflict with another file.
     since: i64,
 }
 
-/// What a file holds.
+/// The content of a file.
 #[derive(Default)]
 struct Read {
     placed: Vec<Placed>,
     problems: Vec<FileProblem>,
-    passed: Vec<String>,
+    unrelated: Vec<String>,
 }
 
 impl Reducer {
-    /// Knows no file yet. Objects without a namespace are in `default_namespace`.
+    /// A reducer without files. Objects without a namespace are in `default_namespace`.
     #[must_use]
     pub fn new(default_namespace: impl Into<String>, keys: LabelKeys) -> Self {
         Self {
-            reading: Reading {
+            reader: ManifestReader {
                 default_namespace: default_namespace.into(),
                 keys,
             },
             files: BTreeMap::new(),
             state: None,
-            outside: BTreeMap::new(),
+            directories: BTreeMap::new(),
             revision: 0,
         }
     }
 
-    /// With a state directory, whose files store the memory of models.
+    /// Sets the state directory, whose files store the memory of models.
     #[must_use]
-    pub fn remembering(self, state: Option<String>) -> Self {
+    pub fn with_state_directory(self, state: Option<String>) -> Self {
         Self { state, ..self }
     }
 
     fn is_state(&self, file: &str) -> bool {
-        // By components: the directory may be written with a slash at its end.
+        // By components: the directory may end with a slash.
         let state = self.state.as_ref();
         state.is_some_and(|state| Path::new(file).starts_with(state))
     }
 
-    /// Whether a deleted file of the state directory still counts until it is written again, because its model is still in use.
+    /// Whether a deleted file of the state directory is kept until it is written again, because its model is still in use.
     fn outlives(&self, file: &str) -> bool {
-        let placed = self.files.get(file).into_iter().flat_map(|file| &file.good);
+        let placed = self
+            .files
+            .get(file)
+            .into_iter()
+            .flat_map(|file| &file.valid);
         let mut models = placed.filter_map(|placed| match &placed.manifest {
             Manifest::Model(model) => Some(model),
             _ => None,
         });
-        let given_up = |status: &ServedModelStatus| status.carriers_gone_since.is_some();
-        self.is_state(file) && models.any(|model| !model.status.as_ref().is_some_and(given_up))
+        let unused = |status: &ServedModelStatus| status.carriers_gone_since.is_some();
+        self.is_state(file) && models.any(|model| !model.status.as_ref().is_some_and(unused))
     }
 
-    /// Grows with whatever may change what [`observe`](Self::observe) gives: where it is the same, so is the world.
+    /// A number that grows with each change of the result of [`observe`](Self::observe).
     #[must_use]
     pub fn revision(&self) -> u64 {
         self.revision
     }
 
-    /// Takes a file's content as it is `now` (Unix seconds).
+    /// Replaces the content of a file; `now` in Unix seconds.
     pub fn apply(&mut self, file: &str, bytes: &[u8], now: i64) {
         self.revision += 1;
         let Read {
             placed,
-            problems: faults,
-            passed,
+            problems,
+            unrelated,
         } = self.read(file, bytes, now);
         let state = self.files.entry(file.to_owned()).or_default();
-        state.passed = listed(&passed);
-        let refused = faults.iter().any(|f| f.severity == Severity::Error);
-        state.problems = keep_since(&state.problems, faults);
+        state.unrelated = listed(&unrelated);
+        let refused = problems.iter().any(|f| f.severity == Severity::Error);
+        state.problems = keep_since(&state.problems, problems);
         if !refused {
-            state.good = placed;
-        } else if state.good.is_empty() {
+            state.valid = placed;
+        } else if state.valid.is_empty() {
             let rest = if placed.is_empty() {
-                "nothing of the file is served"
+                "no object of the file is served"
             } else {
-                "what else the file holds is served"
+                "the other objects of the file are served"
             };
-            state.good = placed;
+            state.valid = placed;
             note(&mut state.problems, rest);
         } else {
-            note(&mut state.problems, "the file's last good content stays");
+            note(
+                &mut state.problems,
+                "the last valid content of the file is served",
+            );
         }
     }
 
-    /// The file could not be read `now`; its last good content stays. Whether that is news.
+    /// Reports that the file cannot be read; its last valid content stays. Returns whether the problem changed.
     pub fn unreadable(&mut self, file: &str, why: &str, now: i64) -> bool {
         let state = self.files.entry(file.to_owned()).or_default();
-        let meanwhile = if state.good.is_empty() {
-            "nothing of the file is served"
+        let meanwhile = if state.valid.is_empty() {
+            "no object of the file is served"
         } else {
-            "the file's last good content stays"
+            "the last valid content of the file is served"
         };
         let fault = ConfigError::new(".", format!("cannot be read: {why}"));
         let mut problems = vec![problem(file, None, fault, now)];
         note(&mut problems, meanwhile);
         let problems = keep_since(&state.problems, problems);
-        let news = state.problems != problems;
+        let changed = state.problems != problems;
         state.problems = problems;
-        self.revision += u64::from(news);
-        news
+        self.revision += u64::from(changed);
+        changed
     }
 
-    /// The objects of a file that are skipped, as they are not Headgate's; `None` if there is none.
+    /// The objects of a file that Headgate does not read, as one line; `None` if there are none.
     #[must_use]
-    pub fn passed(&self, file: &str) -> Option<&str> {
-        self.files.get(file)?.passed.as_deref()
+    pub fn unrelated(&self, file: &str) -> Option<&str> {
+        self.files.get(file)?.unrelated.as_deref()
     }
 
-    /// Removes a file and its objects. The memory of a model stays.
+    /// Removes a file and its objects. A memory of a model that is in use stays.
     pub fn remove(&mut self, file: &str) {
         if self.outlives(file) {
             return;
@@ -162,26 +169,26 @@ impl Reducer {
         self.revision += u64::from(self.files.remove(file).is_some());
     }
 
-    /// The directory cannot be read `now`: its files stay as they were.
-    pub fn lost(&mut self, directory: &str, why: &str, now: i64) {
-        let message = format!("cannot be read: {why}. Its files stay as they were");
+    /// Reports that a directory cannot be read; its files stay as they were.
+    pub fn directory_unreadable(&mut self, directory: &str, why: &str, now: i64) {
+        let message = format!("cannot be read: {why}. The last content of its files is served");
         let problem = problem(directory, None, ConfigError::new(".", message), now);
-        if let Entry::Vacant(unknown) = self.outside.entry(directory.to_owned()) {
+        if let Entry::Vacant(unknown) = self.directories.entry(directory.to_owned()) {
             unknown.insert(problem);
             self.revision += 1;
         }
     }
 
-    /// The directory can be read again.
-    pub fn found(&mut self, directory: &str) {
-        self.revision += u64::from(self.outside.remove(directory).is_some());
+    /// Reports that a directory can be read again.
+    pub fn directory_readable(&mut self, directory: &str) {
+        self.revision += u64::from(self.directories.remove(directory).is_some());
     }
 
-    /// The world that follows `before`; `None` where it is the same in every respect.
+    /// The observation that follows `before`; `None` if nothing changed.
     #[must_use]
     pub fn observe(&self, before: &Observed) -> Option<Observed> {
         let (objects, findings, mut problems) = self.merge();
-        problems.extend(self.outside.values().cloned());
+        problems.extend(self.directories.values().cloned());
         problems.sort();
         let change = change::between(&before.objects, &objects);
         let same = problems == before.problems
@@ -207,14 +214,14 @@ impl Reducer {
     fn read(&self, file: &str, bytes: &[u8], now: i64) -> Read {
         let mut read = Read::default();
         if is_kustomization(file) {
-            read.passed.push("Kustomization".to_owned());
+            read.unrelated.push("Kustomization".to_owned());
             return read;
         }
         let documents = match split(bytes, file.ends_with(".json")) {
             Ok(documents) if documents.is_empty() => {
                 let empty = ConfigError::new(
                     ".",
-                    "holds no object: to take its objects away, remove the file",
+                    "contains no object. To remove its objects, remove the file",
                 );
                 read.problems.push(problem(file, None, empty, now));
                 return read;
@@ -232,8 +239,8 @@ impl Reducer {
             written,
         } in documents
         {
-            match self.reading.read(file, &value, &written) {
-                Ok(Manifest::Passed(object)) => read.passed.push(object),
+            match self.reader.read(file, &value, &written) {
+                Ok(Manifest::Unrelated(object)) => read.unrelated.push(object),
                 Ok(Manifest::Ignored(warning)) => {
                     let path = if prefix.is_empty() {
                         ".".to_owned()
@@ -261,26 +268,26 @@ impl Reducer {
         read
     }
 
-    /// Whether objects may exist that are not known: a file or a directory cannot be read, or a file's last good content is kept.
+    /// Whether unknown objects may exist: a file or a directory cannot be read, or the last valid content of a file is kept.
     fn is_unread(&self) -> bool {
         let broken = |file: &File| {
             let mut problems = file.problems.iter();
             problems.any(|problem| problem.severity == Severity::Error)
         };
         let mut files = self.files.iter().filter(|(name, _)| !self.is_state(name));
-        !self.outside.is_empty() || files.any(|(_, file)| broken(file))
+        !self.directories.is_empty() || files.any(|(_, file)| broken(file))
     }
 
-    /// The same object in two files: the first by file name wins, the other is reported.
+    /// Merges all files. If two files have the same object, the first by file name wins, and the other is reported.
     fn merge(&self) -> (Objects, Vec<Finding>, Vec<FileProblem>) {
         let mut objects = Objects::default();
         let (mut findings, mut problems) = (Vec::new(), Vec::new());
         let mut models = Models::default();
         for (file, state) in &self.files {
             problems.extend(state.problems.iter().cloned());
-            for placed in &state.good {
+            for placed in &state.valid {
                 let other = match &placed.manifest {
-                    Manifest::Nameless(finding) => {
+                    Manifest::IncompleteLabels(finding) => {
                         findings.push(finding.clone());
                         None
                     }
@@ -290,7 +297,7 @@ impl Reducer {
                     manifest => insert(&mut objects, manifest),
                 };
                 if let Some(other) = other {
-                    problems.push(given_twice(file, placed, &other));
+                    problems.push(duplicate(file, placed, &other));
                 }
             }
         }
@@ -302,13 +309,13 @@ impl Reducer {
     }
 }
 
-/// Whether it is a file of kustomize, by its name: its `kind` is optional.
+/// Whether a file is a kustomization, by its name: its `kind` is optional.
 fn is_kustomization(file: &str) -> bool {
     let name = file.rsplit('/').next().unwrap_or(file);
     matches!(name, "kustomization.yaml" | "kustomization.yml")
 }
 
-/// The first names, as one line.
+/// The first names as one line.
 fn listed(names: &[String]) -> Option<String> {
     const MOST: usize = 5;
     let some = names.get(..MOST).unwrap_or(names).join(", ");
@@ -319,7 +326,7 @@ fn listed(names: &[String]) -> Option<String> {
     }
 }
 
-/// Puts an object into the world, or says who is there already: the object and its origin.
+/// Adds an object. If it exists already, returns its name and origin.
 fn insert(objects: &mut Objects, manifest: &Manifest) -> Option<(String, String)> {
     fn put<K: Ord, V: Clone>(
         map: &mut BTreeMap<K, V>,
@@ -356,20 +363,21 @@ fn insert(objects: &mut Objects, manifest: &Manifest) -> Option<(String, String)
                 )
             })
         }
-        Manifest::Model(_) | Manifest::Ignored(_) | Manifest::Nameless(_) | Manifest::Passed(_) => {
-            None
-        }
+        Manifest::Model(_)
+        | Manifest::Ignored(_)
+        | Manifest::IncompleteLabels(_)
+        | Manifest::Unrelated(_) => None,
     }
 }
 
-fn given_twice(file: &str, placed: &Placed, (object, origin): &(String, String)) -> FileProblem {
+fn duplicate(file: &str, placed: &Placed, (object, origin): &(String, String)) -> FileProblem {
     let path = if placed.path.is_empty() {
         "."
     } else {
         &placed.path
     };
     let message = format!(
-        "{object} is also in {origin}, which comes first and counts: remove one of the two"
+        "{object} is also in {origin}, which comes first and is used: remove one of the two"
     );
     problem(
         file,
@@ -390,17 +398,17 @@ fn problem(file: &str, document: Option<usize>, fault: ConfigError, since: i64) 
     }
 }
 
-/// Says what is served meanwhile.
-fn note(problems: &mut [FileProblem], what: &str) {
+/// Adds to each error what is served meanwhile.
+fn note(problems: &mut [FileProblem], served: &str) {
     for problem in problems
         .iter_mut()
         .filter(|p| p.severity == Severity::Error)
     {
-        problem.message = format!("{}; {what}", problem.message);
+        problem.message = format!("{}; {served}", problem.message);
     }
 }
 
-/// A problem that was there before keeps its age: a file is bad since it first was, however often it is rewritten.
+/// Keeps the time of problems that existed before: a file is invalid since its first invalid content.
 fn keep_since(before: &[FileProblem], now: Vec<FileProblem>) -> Vec<FileProblem> {
     let worst = |severity| {
         before

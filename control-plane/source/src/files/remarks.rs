@@ -1,24 +1,22 @@
-//! Remarks of `validate` on manifests: how Kubernetes would serve their pods, as far as the manifests tell.
+//! Remarks of `validate` on manifests: how Kubernetes would serve their pods, as far as the manifests show.
 //!
 //! Invariant: a function of the files. A remark never fails a file, because a Service outside of the files may change the result.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use headgate_contract::names;
 use headgate_model::{
-    CarrierKey, Finding, LabelKeys, Severity, annotation_findings, template_findings,
+    CarrierKey, FileProblem, Finding, LabelKeys, Severity, annotation_findings, template_findings,
 };
 use serde_json::Value;
 
 use super::document::{Document, split};
 use super::pod_template::{dotted, pod_template, pod_templates};
-use super::template::{Front, Template, Verdict, declares};
+use super::string_map::string_map;
+use super::template::{PortOutcome, SelectingService, Template, declares};
 use crate::cluster::{no_selector, refused_by_default};
 use crate::declared::{is_external_name, is_service};
 use headgate_kubernetes::kinds::Kind;
-use headgate_model::FileProblem;
-
-type Texts = BTreeMap<String, String>;
 
 /// One document with its place.
 struct Placed {
@@ -28,12 +26,12 @@ struct Placed {
     value: Value,
 }
 
-/// What `validate` says of files beyond their errors.
+/// The remarks on files.
 #[derive(Debug, Default)]
 pub struct Remarks {
-    /// On pod templates, on Services without pods, and on unknown annotations of objects that are no carriers.
+    /// Remarks on pod templates, Services without pods, and unknown annotations of objects that are not carriers.
     pub problems: Vec<FileProblem>,
-    /// The labelled Services that lead to no pod: without a selector, or of type ExternalName.
+    /// The labelled Services without pods: without a selector, or of type ExternalName.
     pub services_without_pods: BTreeSet<CarrierKey>,
 }
 
@@ -42,21 +40,21 @@ pub struct Remarks {
 pub fn remarks(files: &[(String, Vec<u8>)], default_namespace: &str, keys: &LabelKeys) -> Remarks {
     let documents = documents(files);
     let namespace = |value: &Value| namespace(value, default_namespace);
-    let fronts = documents.iter().filter_map(|document| {
-        let front = Front::read(&document.value, keys)?;
-        Some((namespace(&document.value), front))
+    let services = documents.iter().filter_map(|document| {
+        let service = SelectingService::read(&document.value, keys)?;
+        Some((namespace(&document.value), service))
     });
-    let fronts: Vec<(String, Front)> = fronts.collect();
+    let services: Vec<(String, SelectingService)> = services.collect();
     let mut remarks = Remarks::default();
     let problems = &mut remarks.problems;
     for document in &documents {
         let namespace = namespace(&document.value);
-        if leads_to_no_pod(&document.value, keys) {
+        if has_no_pods(&document.value, keys) {
             let service = key(&document.value, &namespace);
             remarks.services_without_pods.extend(service);
         }
-        let near = fronts.iter().filter(|(place, _)| *place == namespace);
-        let near: Vec<&Front> = near.map(|(_, front)| front).collect();
+        let near = services.iter().filter(|(place, _)| *place == namespace);
+        let near: Vec<&SelectingService> = near.map(|(_, service)| service).collect();
         problems.extend(of_annotations(document, &namespace, keys));
         problems.extend(of_kind(document, keys));
         problems.extend(of_service(document, &namespace, keys));
@@ -94,13 +92,13 @@ fn is_labelled_service(value: &Value, keys: &LabelKeys) -> bool {
     is_service(value) && declares(value, keys)
 }
 
-fn leads_to_no_pod(value: &Value, keys: &LabelKeys) -> bool {
+fn has_no_pods(value: &Value, keys: &LabelKeys) -> bool {
     let selector = value.pointer("/spec/selector").and_then(Value::as_object);
     let selects = selector.is_some_and(|selector| !selector.is_empty());
     is_labelled_service(value, keys) && (!selects || is_external_name(value))
 }
 
-/// What a cluster would report about the endpoints of a labelled Service. Files accept every endpoint, so these remarks concern
+/// The findings that Kubernetes would cause on the endpoints of a labelled Service. Files accept every endpoint, so these remarks concern
 /// Kubernetes only.
 fn of_service(document: &Placed, namespace: &str, keys: &LabelKeys) -> Vec<FileProblem> {
     let value = &document.value;
@@ -110,7 +108,7 @@ fn of_service(document: &Placed, namespace: &str, keys: &LabelKeys) -> Vec<FileP
     let annotations = value.pointer("/metadata/annotations");
     let list = annotations.and_then(|all| all.get(names::ANNOTATION_ENDPOINTS));
     if list.is_some_and(|list| !list.is_string()) {
-        // It is an error already.
+        // The manifest reader reports an error.
         return Vec::new();
     }
     let list = list.and_then(Value::as_str);
@@ -119,7 +117,7 @@ fn of_service(document: &Placed, namespace: &str, keys: &LabelKeys) -> Vec<FileP
         let name = value.pointer("/spec/externalName").and_then(Value::as_str);
         let name = name.filter(|_| is_external_name(value));
         let warning = || document.problem("spec", Severity::Warning, no_selector(&key, name));
-        let warning = leads_to_no_pod(value, keys).then(warning);
+        let warning = has_no_pods(value, keys).then(warning);
         return warning.into_iter().collect();
     };
     let refused = refused_by_default(list).into_iter();
@@ -156,33 +154,25 @@ impl Placed {
     }
 }
 
-/// The string entries of a map; others are skipped, and refused where the object is read.
-pub(super) fn texts(value: &Value, pointer: &str) -> Texts {
-    let map = value.pointer(pointer).and_then(Value::as_object);
-    let pairs = map.into_iter().flatten();
-    let text = |(key, value): (&String, &Value)| Some((key.clone(), value.as_str()?.to_owned()));
-    pairs.filter_map(text).collect()
-}
-
 fn of_annotations(document: &Placed, namespace: &str, keys: &LabelKeys) -> Vec<FileProblem> {
     let value = &document.value;
     let Some(key) = key(value, namespace) else {
         return Vec::new();
     };
-    let say = |path: String| {
+    let problem = |path: String| {
         move |finding: Finding| document.problem(&path, finding.severity, finding.message)
     };
-    let own = texts(value, "/metadata/annotations");
-    // The annotations of a carrier are checked with the plan.
-    let carries = texts(value, "/metadata/labels").contains_key(&keys.model);
+    let own = string_map(value, "/metadata/annotations");
+    // The plan validates the annotations of a carrier.
+    let carries = string_map(value, "/metadata/labels").contains_key(&keys.model);
     let own = annotation_findings(&key, &document.file, &own).into_iter();
     let own = own
         .filter(|_| !carries)
-        .map(say("metadata.annotations".to_owned()));
+        .map(problem("metadata.annotations".to_owned()));
     let of_template = |template: &'static str| {
         let pointer = format!("{template}/metadata/annotations");
-        let findings = template_findings(&key, &document.file, &texts(value, &pointer));
-        findings.into_iter().map(say(dotted(&pointer)))
+        let findings = template_findings(&key, &document.file, &string_map(value, &pointer));
+        findings.into_iter().map(problem(dotted(&pointer)))
     };
     own.chain(pod_templates(value).flat_map(of_template))
         .collect()
@@ -193,14 +183,15 @@ fn is_job(value: &Value) -> bool {
     matches!(kind, Some("Job" | "CronJob"))
 }
 
-/// A model label on a kind that is not watched on Kubernetes. With endpoints as an annotation, any kind carries in files.
+/// A model label on a kind that is not watched on Kubernetes. In files, an object of any kind is a carrier if an annotation lists its
+/// endpoints.
 fn of_kind(document: &Placed, keys: &LabelKeys) -> Option<FileProblem> {
     let value = &document.value;
     let text = |pointer| value.pointer(pointer).and_then(Value::as_str);
     let (version, kind) = (text("/apiVersion")?, text("/kind")?);
     let watched = ["Pod", "Service"].contains(&kind)
         || Kind::defaults().iter().any(|known| known.kind == kind);
-    let annotations = texts(value, "/metadata/annotations");
+    let annotations = string_map(value, "/metadata/annotations");
     if watched
         || version.starts_with(names::ANNOTATION_PREFIX)
         || annotations.contains_key(names::ANNOTATION_ENDPOINTS)
@@ -213,7 +204,7 @@ fn of_kind(document: &Placed, keys: &LabelKeys) -> Option<FileProblem> {
         "/spec/jobTemplate/spec/template/metadata/labels",
     ];
     let own = ["/metadata/labels", "/spec/jobTemplate/metadata/labels"];
-    // An unquoted value counts too: the remark still applies after the user quotes it.
+    // An unquoted value counts: the remark still applies after it is quoted.
     let labelled = |pointer: &&str| {
         let labels = value.pointer(pointer);
         labels.is_some_and(|labels| labels.get(&keys.model).is_some())
@@ -222,13 +213,13 @@ fn of_kind(document: &Placed, keys: &LabelKeys) -> Option<FileProblem> {
     let path = path.as_str();
     let label = &keys.model;
     let effect = match pods.iter().any(labelled) {
-        true => "each of its pods is a carrier of its own",
+        true => "each of its pods is a separate carrier",
         false => "it has no effect",
     };
     if is_job(value) {
         let message = format!(
             "label `{label}` on a {kind}: on Kubernetes {effect}, because Headgate does not watch {kind}s, whose pods end. Label a \
-             Deployment in its place, or a Service that selects the pods"
+             Deployment instead, or a Service that selects the pods"
         );
         return Some(document.problem(path, Severity::Warning, message));
     }
@@ -246,23 +237,27 @@ fn of_kind(document: &Placed, keys: &LabelKeys) -> Option<FileProblem> {
     Some(document.problem(path, severity, message))
 }
 
-/// The port that serves, where it is inferred or ambiguous.
-fn of_ports(document: &Placed, near: &[&Front], keys: &LabelKeys) -> Option<FileProblem> {
+/// A remark on the port that serves, if it is inferred or ambiguous.
+fn of_ports(
+    document: &Placed,
+    near: &[&SelectingService],
+    keys: &LabelKeys,
+) -> Option<FileProblem> {
     let template = Template::read(&document.value, near, keys)?;
     let at = |severity, message| Some(document.problem(&template.path, severity, message));
-    let (verdict, service) = template.serving(near);
+    let (outcome, service) = template.serving(near);
     let carrier = service.map_or(String::new(), |name| {
-        format!(" on Service {name}, which carries the labels")
+        format!(" on Service {name}, which has the labels")
     });
-    match verdict {
-        Verdict::Plain => None,
-        Verdict::Alone(port) => at(
+    match outcome {
+        PortOutcome::Chosen => None,
+        PortOutcome::OnlyPort(port) => at(
             Severity::Info,
             format!(
-                "no port is named as one that serves: the only one declared, {port}, is taken. To say so, name it `http` or `grpc`"
+                "the port is inferred: {port} is the only declared port. To declare it, name it `http` or `grpc`"
             ),
         ),
-        Verdict::None(why) => at(
+        PortOutcome::NoPort(why) => at(
             Severity::Warning,
             format!(
                 "no port serves on Kubernetes: {why}. Name the port that serves `http` or `grpc`, or write the annotation `{}`{carrier}",

@@ -1,4 +1,4 @@
-//! Lists directories and reads files; it does not interpret content.
+//! Listing of directories and reading of files; content is not interpreted.
 //!
 //! Invariant: no call blocks on another process. Only regular files are read, and at most [`LIMIT`] bytes of each.
 
@@ -10,16 +10,16 @@ use std::time::SystemTime;
 
 /// Largest file that is read, in bytes: 4 MiB.
 pub const LIMIT: u64 = 4 << 20;
-/// Deepest level of subdirectories that is read.
+/// Depth of subdirectories that are read.
 const DEEPEST: usize = 32;
 
-/// What tells one content of a file from the next without reading it.
+/// The length, the time of the last write and the inode of a file: they change with its content.
 pub(crate) type Stamp = (u64, Option<SystemTime>, u64);
 
-/// Why a file is not read.
+/// A file that cannot be read.
 #[derive(Debug, thiserror::Error)]
-pub enum Refused {
-    /// The system refused.
+pub enum ReadError {
+    /// The system returned an error.
     #[error("{0}")]
     Failed(#[from] io::Error),
     /// Not a regular file: reading it may block forever.
@@ -30,15 +30,15 @@ pub enum Refused {
     TooLarge,
 }
 
-impl Refused {
+impl ReadError {
     /// Whether the file is not there.
     pub(crate) fn is_missing(&self) -> bool {
         matches!(self, Self::Failed(e) if e.kind() == io::ErrorKind::NotFound)
     }
 }
 
-/// Whether a path is a manifest by its name: `.yaml`, `.yml` or `.json`, and not hidden (editors' and `kubectl`'s
-/// own files begin with a dot).
+/// Whether a path has the name of a manifest: `.yaml`, `.yml` or `.json`, and not hidden (temporary files of editors and `kubectl` begin
+/// with a dot).
 pub(crate) fn is_manifest(path: &Path) -> bool {
     let ending = path.extension().and_then(|e| e.to_str());
     !is_hidden(path) && matches!(ending, Some("yaml" | "yml" | "json"))
@@ -49,19 +49,19 @@ fn is_hidden(path: &Path) -> bool {
         .is_none_or(|name| name.as_encoded_bytes().starts_with(b"."))
 }
 
-/// What a directory holds.
+/// The content of a directory.
 #[derive(Debug, Default)]
 pub(crate) struct Tree {
-    /// Itself and, if asked for, the directories below it.
+    /// The directory itself and, if enabled, its subdirectories.
     pub(crate) directories: BTreeSet<PathBuf>,
     /// Entries with the name of a manifest, even those that are not regular files.
     pub(crate) files: BTreeSet<PathBuf>,
-    /// Directories below it that cannot be read.
-    pub(crate) lost: Vec<(PathBuf, io::Error)>,
+    /// Subdirectories that cannot be read.
+    pub(crate) unreadable: Vec<(PathBuf, io::Error)>,
 }
 
-/// The manifests of a directory, and with `recursive` of those below it. Links to files are followed, as that is how ConfigMaps
-/// are mounted; links to directories are not, as they can lead round in circles.
+/// The manifests of a directory and, if `recursive`, of its subdirectories. Links to files are followed, because ConfigMaps are mounted
+/// as links; links to directories are not, because they can form cycles.
 ///
 /// # Errors
 /// The directory itself cannot be read.
@@ -81,7 +81,7 @@ impl Tree {
                     Ok(deeper) => open.extend(deeper),
                     // It was removed in the meantime.
                     Err(e) if e.kind() == io::ErrorKind::NotFound => {}
-                    Err(e) => tree.lost.push((directory, e)),
+                    Err(e) => tree.unreadable.push((directory, e)),
                 }
             }
         }
@@ -116,9 +116,9 @@ fn is_dangling(path: &Path) -> bool {
 /// The content of a file.
 ///
 /// # Errors
-/// [`Refused`]: it is no regular file, too large, or the system refused.
-pub fn read(path: &Path) -> Result<Vec<u8>, Refused> {
-    // Opening a device can have side effects, so the type is checked before; and again after, as the file may have been replaced.
+/// [`ReadError`]: the file is not regular or too large, or the system returned an error.
+pub fn read(path: &Path) -> Result<Vec<u8>, ReadError> {
+    // Opening a device can have side effects, so the type is checked before opening, and again after, because the file may be replaced.
     regular(fs::metadata(path)?.file_type())?;
     let mut options = File::options();
     options.read(true);
@@ -132,26 +132,26 @@ pub fn read(path: &Path) -> Result<Vec<u8>, Refused> {
     let meta = file.metadata()?;
     regular(meta.file_type())?;
     if meta.len() > LIMIT {
-        return Err(Refused::TooLarge);
+        return Err(ReadError::TooLarge);
     }
     let mut bytes = Vec::new();
-    // It may grow while it is read, or report no length.
+    // The file may grow during the read, or report no length.
     file.take(LIMIT + 1).read_to_end(&mut bytes)?;
     if u64::try_from(bytes.len()).is_ok_and(|length| length <= LIMIT) {
         Ok(bytes)
     } else {
-        Err(Refused::TooLarge)
+        Err(ReadError::TooLarge)
     }
 }
 
-fn regular(kind: FileType) -> Result<(), Refused> {
+fn regular(kind: FileType) -> Result<(), ReadError> {
     if kind.is_file() {
         return Ok(());
     }
     if kind.is_dir() {
-        return Err(Refused::NotRegular("directory"));
+        return Err(ReadError::NotRegular("directory"));
     }
-    Err(Refused::NotRegular(special(kind)))
+    Err(ReadError::NotRegular(special(kind)))
 }
 
 #[cfg(unix)]
@@ -171,7 +171,7 @@ fn special(_: FileType) -> &'static str {
     "special file"
 }
 
-/// Length, time of the last write, and inode where there is one (a file moved into place may keep the other two).
+/// The stamp of a file. The inode matters because a file that is moved into place may keep length and time.
 pub(crate) fn stamp(path: &Path) -> io::Result<Stamp> {
     let meta = fs::metadata(path)?;
     Ok((meta.len(), meta.modified().ok(), inode(&meta)))

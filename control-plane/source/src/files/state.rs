@@ -1,7 +1,7 @@
 //! The state directory of `--state`: one `ServedModel` manifest for each model, for installations without an API server.
 //!
-//! Invariant: files are replaced atomically, also across a crash. They are watched like any other file, so what is written is an
-//! input of the next plan; a removed file is written again.
+//! Invariant: files are replaced atomically, also across a crash. They are watched like any other file, so a stored memory is an input
+//! of the next plan; a removed file is written again.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
@@ -22,24 +22,24 @@ use headgate_kubernetes::models::{
     ServedModelStatus, StoredModel, UNCARRIED, object_name, remember_in, set_carriers_gone, time,
 };
 
-/// How often the files are checked for, and how long a written file may take to be read back.
-const LOOK: Duration = Duration::from_secs(5);
+/// Period of checks, and longest wait until a written file is read back.
+const CHECK: Duration = Duration::from_secs(5);
 /// Consequence of a directory that cannot be written, for the problem's message.
 const LOST: &str =
     "the base of models is not saved, so after a restart the oldest carrier of a model is its base";
 
-/// What a file has.
+/// The content of a file.
 #[derive(Debug, Clone, PartialEq, Default)]
-struct Written {
+struct Saved {
     memory: Memory,
     /// Since when no object declares the model, in Unix seconds.
     gone_since: Option<i64>,
-    /// When it was written by this process.
+    /// When this process wrote it.
     at: Option<Instant>,
 }
 
-/// Writes the memory that follows from each plan into this directory, until all senders of `plans` are dropped. Reports failures
-/// to `faults`.
+/// Stores the memory that follows from each plan in this directory, until all senders of `plans` are dropped. Reports failures to
+/// `faults`.
 pub async fn keep(
     directory: PathBuf,
     mut plans: watch::Receiver<Option<Arc<Planned>>>,
@@ -47,10 +47,10 @@ pub async fn keep(
 ) {
     let mut state = State::open(directory);
     plans.mark_changed();
-    let mut next = LOOK;
+    let mut next = CHECK;
     loop {
-        let heard = tokio::time::timeout(next, plans.changed()).await;
-        if matches!(heard, Ok(Err(_))) {
+        let changed = tokio::time::timeout(next, plans.changed()).await;
+        if matches!(changed, Ok(Err(_))) {
             return;
         }
         let Some(planned) = plans.borrow_and_update().clone() else {
@@ -70,7 +70,7 @@ pub async fn keep(
             }
             state
         });
-        // The join fails only if the runtime shuts down.
+        // Joining fails only if the runtime shuts down.
         match round.await {
             Ok(after) => state = after,
             Err(_) => return,
@@ -78,20 +78,20 @@ pub async fn keep(
     }
 }
 
-/// When to look again: where time alone changes a memory, and at the latest after [`LOOK`].
+/// The wait until the next check: until time alone changes a memory, at most [`CHECK`].
 fn due(planned: &Planned, now: i64) -> Duration {
     let at = next_memory_change(&planned.plan, &planned.observed.objects, now);
     let left = at.map(|at| u64::try_from(at - now).unwrap_or(0).max(1));
-    left.map_or(LOOK, |left| LOOK.min(Duration::from_secs(left)))
+    left.map_or(CHECK, |left| CHECK.min(Duration::from_secs(left)))
 }
 
 struct State {
     directory: PathBuf,
-    written: BTreeMap<ModelKey, Written>,
+    written: BTreeMap<ModelKey, Saved>,
 }
 
 impl State {
-    /// Reads the directory; what cannot be read is skipped.
+    /// Reads the directory; files that cannot be read are skipped.
     fn open(directory: PathBuf) -> Self {
         let files = manifests(&directory, false).unwrap_or_default();
         let objects = files.iter().filter_map(|file| {
@@ -101,7 +101,7 @@ impl State {
         let written = objects.filter_map(|object| {
             let status = object.status.as_ref();
             let gone = status.and_then(|status| status.carriers_gone_since.as_ref());
-            let written = Written {
+            let written = Saved {
                 memory: object.memory().unwrap_or_default(),
                 gone_since: gone.map(|time| time.0.as_second()),
                 at: None,
@@ -134,9 +134,9 @@ impl State {
             let before = self.written.get(&key).cloned();
             let there = before.is_some() && self.path(&key).exists();
             let known = before.clone().unwrap_or_default();
-            let since = known.at.map_or(LOOK, |at| at.elapsed());
-            // A memory is written only over the one that it follows from: the last write may not have been read back yet.
-            let follows = known.memory == read || since >= LOOK;
+            let since = known.at.map_or(CHECK, |at| at.elapsed());
+            // A memory replaces only the one that it follows from: the last write may not have been read back yet.
+            let follows = known.memory == read || since >= CHECK;
             let memory = memories.get(&key).filter(|_| follows);
             let hidden = objects.unread.may_hide_any(&key.0, &known.memory);
             let gone_since = match carried.contains(&key) {
@@ -144,7 +144,7 @@ impl State {
                 false if hidden => known.gone_since,
                 false => Some(known.gone_since.unwrap_or(now)),
             };
-            let after = Written {
+            let after = Saved {
                 memory: memory.unwrap_or(&known.memory).clone(),
                 gone_since,
                 at: known.at,
@@ -178,16 +178,16 @@ impl State {
         }
     }
 
-    fn write(&mut self, key: &ModelKey, written: Written) -> io::Result<()> {
+    fn write(&mut self, key: &ModelKey, written: Saved) -> io::Result<()> {
         replace(&self.path(key), &text(key, &written)?)?;
         let at = Some(Instant::now());
-        self.written.insert(key.clone(), Written { at, ..written });
+        self.written.insert(key.clone(), Saved { at, ..written });
         Ok(())
     }
 }
 
 /// The object as a manifest.
-fn text((namespace, id): &ModelKey, written: &Written) -> io::Result<String> {
+fn text((namespace, id): &ModelKey, written: &Saved) -> io::Result<String> {
     let mut status = ServedModelStatus::default();
     remember_in(&mut status, &written.memory);
     set_carriers_gone(&mut status, written.gone_since.and_then(time));
@@ -202,7 +202,7 @@ fn text((namespace, id): &ModelKey, written: &Written) -> io::Result<String> {
     });
     let yaml = serde_saphyr::to_string(&object).map_err(io::Error::other)?;
     Ok(format!(
-        "# The stored base and names of a model. Written by `headgate serve --state`.\n{yaml}"
+        "# The stored base and names of a model. Saved by `headgate serve --state`.\n{yaml}"
     ))
 }
 
@@ -234,7 +234,7 @@ mod tests {
                           annotations: {headgate.dev/endpoints: '127.0.0.1:1'}}}\n";
     const GRACE: i64 = 300;
 
-    /// A directory of models and one of what is remembered.
+    /// A directory of models and a state directory.
     struct World {
         reducer: Reducer,
         state: State,
@@ -245,7 +245,7 @@ mod tests {
         fn open(directory: &Path) -> Self {
             let reducer = Reducer::new("default", LabelKeys::default());
             let mut world = Self {
-                reducer: reducer.remembering(Some(directory.display().to_string())),
+                reducer: reducer.with_state_directory(Some(directory.display().to_string())),
                 state: State::open(directory.to_owned()),
                 file: directory.join("default.m.yaml"),
             };
@@ -275,15 +275,15 @@ mod tests {
     }
 
     #[test]
-    fn what_is_remembered_outlives_a_file_that_cannot_be_read_and_nothing_is_due_in_the_past() {
+    fn the_memory_outlives_a_file_that_cannot_be_read_and_no_check_is_due_in_the_past() {
         let made = tempfile::tempdir().unwrap();
-        // As a shell completes it, with a slash at its end.
+        // With a slash at its end, as a shell completes it.
         let directory = made.path().join("");
         let mut world = World::open(&directory);
         world.reducer.apply("v1.yaml", STABLE.as_bytes(), 0);
         world.round(0);
         assert!(world.file.exists());
-        // A file of the state directory that somebody removes still counts.
+        // A removed file of the state directory still counts.
         world.reducer.remove(&world.file.display().to_string());
         let observed = world.reducer.observe(&Observed::default()).unwrap();
         assert_eq!(observed.objects.served_models.len(), 1);
@@ -293,7 +293,7 @@ mod tests {
         world.reducer.apply("v1.yaml", b"{", 0);
         for now in [1, 1 + GRACE, 10 * UNCARRIED] {
             let planned = world.round(now);
-            assert_eq!(due(&planned, now), LOOK);
+            assert_eq!(due(&planned, now), CHECK);
             let written = fs::read_to_string(&world.file).unwrap();
             assert!(
                 written.contains("deployment/v1") && !written.contains("Since"),
@@ -304,7 +304,7 @@ mod tests {
         let planned = world.round(10 * UNCARRIED + 1);
         assert!(planned.plan.namespaces["default"].models.contains_key("m"));
 
-        // Once all can be read, what nothing declares goes after its hour.
+        // Once all files can be read, a model that no object declares is removed after an hour.
         world.reducer.remove("v1.yaml");
         world.round(11 * UNCARRIED);
         assert!(world.file.exists());

@@ -1,6 +1,5 @@
-//! A pod template and the Services that select it → the port that serves, by the same rules as on Kubernetes.
+//! Pod templates and the Services that select them: the port that serves, by the same rules as on Kubernetes.
 
-use std::collections::BTreeMap;
 use std::fmt;
 
 use headgate_contract::names;
@@ -9,67 +8,65 @@ use headgate_model::{LabelKeys, PortSource, ports, prefers_owner};
 use serde_json::Value;
 
 use super::pod_template::{dotted, pod_template};
-use super::remarks::texts;
+use super::string_map::{StringMap, string_map};
 use crate::cluster::selects;
 use crate::declared::{
     all_ports, is_external_name, is_headless, is_service, is_tcp, pod_port, pod_ports,
     service_ports,
 };
 
-type Texts = BTreeMap<String, String>;
-
 /// The pod template of a workload whose pods serve a model.
 pub(super) struct Template {
     /// JSON path of its containers.
     pub(super) path: String,
-    labels: Texts,
-    /// The template's.
-    annotations: Texts,
+    labels: StringMap,
+    /// The annotations of the template.
+    annotations: StringMap,
     carriers: Vec<Carrier>,
-    /// Those that can be reached.
+    /// The TCP ports.
     ports: Vec<PodPort>,
-    /// All that are declared, for messages: with whether they are TCP.
+    /// All declared ports, for messages, and whether they are TCP.
     declared: Vec<(PodPort, bool)>,
 }
 
-/// An object that carries for the pods of a template.
+/// A carrier of the pods of a template.
 struct Carrier {
-    /// The Service that it is; `None` for the workload itself.
+    /// The name of the Service; `None` for the workload itself.
     service: Option<String>,
-    annotations: Texts,
-    /// No remark: its endpoints are an annotation, or a label or annotation is not a string, which is reported as an error.
+    annotations: StringMap,
+    /// Whether there is no remark: its endpoints are an annotation, or a label or annotation is not a string, which is an error.
     skipped: bool,
 }
 
 /// A Service that selects pods.
-pub(super) struct Front {
+pub(super) struct SelectingService {
     name: String,
-    /// Whether it has the labels of both model and version.
+    /// Whether it has the labels of model and version.
     labelled: bool,
-    annotations: Texts,
-    /// Labels or annotations lack quotes.
+    annotations: StringMap,
+    /// Whether labels or annotations lack quotes.
     unquoted: bool,
-    selector: Texts,
+    selector: StringMap,
     ports: Vec<ServicePort>,
     headless: bool,
 }
 
-/// Which port serves.
+/// The port that serves.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub(super) enum PortOutcome {
     /// A port chosen by its name, a Service or the annotation.
-    Plain,
+    Chosen,
     /// The only declared port.
-    Alone(Shown),
+    OnlyPort(DisplayPort),
     /// No port, with the reason.
-    None(String),
+    NoPort(String),
 }
 
 /// A port, for messages.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Shown(PodPort);
+pub(super) struct DisplayPort(PodPort);
 
-impl fmt::Display for Shown {
+impl fmt::Display for DisplayPort {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0.name.as_str() {
             "" => write!(f, "{} (without a name)", self.0.number),
@@ -78,13 +75,13 @@ impl fmt::Display for Shown {
     }
 }
 
-impl Front {
+impl SelectingService {
     pub(super) fn read(value: &Value, keys: &LabelKeys) -> Option<Self> {
         let text = |pointer| value.pointer(pointer).and_then(Value::as_str);
-        let selector = texts(value, "/spec/selector");
+        let selector = string_map(value, "/spec/selector");
         if !is_service(value)
             || selector.is_empty()
-            // Its DNS name leads elsewhere, whatever selector is left from another type.
+            // It selects no pods, even with a selector that is left from another type.
             || is_external_name(value)
         {
             return None;
@@ -92,7 +89,7 @@ impl Front {
         Some(Self {
             name: text("/metadata/name")?.to_owned(),
             labelled: declares(value, keys),
-            annotations: texts(value, "/metadata/annotations"),
+            annotations: string_map(value, "/metadata/annotations"),
             unquoted: unquoted(value, ""),
             selector,
             ports: service_ports(value),
@@ -102,18 +99,18 @@ impl Front {
 }
 
 /// Whether an annotation lists the endpoints.
-fn lists_endpoints(annotations: &Texts) -> bool {
+fn lists_endpoints(annotations: &StringMap) -> bool {
     annotations.contains_key(names::ANNOTATION_ENDPOINTS)
 }
 
-/// Whether an object has the labels of both model and version.
+/// Whether an object has the labels of model and version.
 pub(super) fn declares(value: &Value, keys: &LabelKeys) -> bool {
     let labels = value.pointer("/metadata/labels");
     let mut both = [&keys.model, &keys.version].into_iter();
     both.all(|key| labels.is_some_and(|labels| labels.get(key).is_some()))
 }
 
-/// Whether labels or annotations of the object or template at a JSON pointer are no texts.
+/// Whether labels or annotations of the object or template at a JSON pointer are not strings.
 fn unquoted(value: &Value, at: &str) -> bool {
     let maps = ["labels", "annotations"].map(|field| format!("{at}/metadata/{field}"));
     let maps = maps
@@ -126,12 +123,16 @@ fn unquoted(value: &Value, at: &str) -> bool {
 impl Template {
     /// `None` if its pods serve no model with these Services of its namespace, if it has no containers here, if its endpoints are an
     /// annotation, or if a label or annotation is not a string, which is reported as an error.
-    pub(super) fn read(value: &Value, near: &[&Front], keys: &LabelKeys) -> Option<Self> {
+    pub(super) fn read(
+        value: &Value,
+        near: &[&SelectingService],
+        keys: &LabelKeys,
+    ) -> Option<Self> {
         let pod = value.get("kind").and_then(Value::as_str) == Some("Pod");
         let at = if pod { "" } else { pod_template(value) };
-        let annotations = texts(value, "/metadata/annotations");
-        let labels = texts(value, &format!("{at}/metadata/labels"));
-        let own = texts(value, "/metadata/labels");
+        let annotations = string_map(value, "/metadata/annotations");
+        let labels = string_map(value, &format!("{at}/metadata/labels"));
+        let own = string_map(value, "/metadata/labels");
         let models = own.contains_key(&keys.model) || labels.contains_key(&keys.model);
         let spec = value.pointer(&format!("{at}/spec"))?;
         let containers = spec.get("containers").and_then(Value::as_array);
@@ -140,14 +141,14 @@ impl Template {
         if !containers || unquoted || lists_endpoints(&annotations) {
             return None;
         }
-        let carries = |front: &&&Front| {
-            let yields = prefers_owner(&front.annotations) && models && !pod;
-            front.labelled && selects(&front.selector, &labels) && !yields
+        let carries = |service: &&&SelectingService| {
+            let yields = prefers_owner(&service.annotations) && models && !pod;
+            service.labelled && selects(&service.selector, &labels) && !yields
         };
-        let services = near.iter().filter(carries).map(|front| Carrier {
-            service: Some(front.name.clone()),
-            annotations: front.annotations.clone(),
-            skipped: front.unquoted || lists_endpoints(&front.annotations),
+        let services = near.iter().filter(carries).map(|service| Carrier {
+            service: Some(service.name.clone()),
+            annotations: service.annotations.clone(),
+            skipped: service.unquoted || lists_endpoints(&service.annotations),
         });
         let mut carriers: Vec<Carrier> = services.collect();
         if carriers.is_empty() && models {
@@ -164,7 +165,7 @@ impl Template {
         let declared = all_ports(spec).filter_map(|port| Some((pod_port(port)?, is_tcp(port))));
         Some(Self {
             path: dotted(&format!("{at}/spec/containers")),
-            annotations: texts(value, &format!("{at}/metadata/annotations")),
+            annotations: string_map(value, &format!("{at}/metadata/annotations")),
             carriers,
             ports: pod_ports(spec),
             declared: declared.collect(),
@@ -172,75 +173,84 @@ impl Template {
         })
     }
 
-    /// Which port serves, with these Services of its namespace, and the Service that carries if one does; of several carriers, for
-    /// the first for which something is to be said.
-    pub(super) fn serving(&self, near: &[&Front]) -> (Verdict, Option<&str>) {
-        let verdicts = self.carriers.iter().map(|carrier| {
-            let verdict = self.serving_for(&carrier.annotations, near);
-            (verdict, carrier.service.as_deref())
+    /// The port that serves, with these Services of its namespace, and the Service that is the carrier, if any. If there are several
+    /// carriers, the first one with a remark decides.
+    pub(super) fn serving(&self, near: &[&SelectingService]) -> (PortOutcome, Option<&str>) {
+        let outcomes = self.carriers.iter().map(|carrier| {
+            let outcome = self.serving_for(&carrier.annotations, near);
+            (outcome, carrier.service.as_deref())
         });
-        let mut told = verdicts.filter(|(verdict, _)| *verdict != Verdict::Plain);
-        told.next().unwrap_or((Verdict::Plain, None))
+        let mut remarked = outcomes.filter(|(outcome, _)| *outcome != PortOutcome::Chosen);
+        remarked.next().unwrap_or((PortOutcome::Chosen, None))
     }
 
-    fn serving_for(&self, carrier: &Texts, near: &[&Front]) -> Verdict {
+    fn serving_for(&self, carrier: &StringMap, near: &[&SelectingService]) -> PortOutcome {
         let annotation = names::ANNOTATION_PORT;
-        let of = |texts: &Texts| texts.get(annotation).map(|text| text.trim().to_owned());
+        let of = |texts: &StringMap| texts.get(annotation).map(|text| text.trim().to_owned());
         let (of_pods, of_carrier) = (of(&self.annotations), of(carrier));
         if let Some(text) = of_pods.as_ref().or(of_carrier.as_ref()) {
             let by_carrier = of_carrier.as_ref() == Some(text);
             return match annotated(&self.ports, text, by_carrier) {
-                Some(_) => Verdict::Plain,
-                None => Verdict::None(format!(
-                    "the annotation `{annotation}: {text:?}` means no TCP port of the template, which declares {}",
+                Some(_) => PortOutcome::Chosen,
+                None => PortOutcome::NoPort(format!(
+                    "the annotation `{annotation}: {text:?}` matches no TCP port of the template, which declares {}",
                     self.declared()
                 )),
             };
         }
         let chosen = match choose(&self.ports, &self.levels(carrier, near)) {
             Ok(chosen) => chosen,
-            Err(PortError::NoPort) => return Verdict::None(self.declared()),
+            Err(PortError::NoPort) => return PortOutcome::NoPort(self.declared()),
             Err(PortError::Ambiguous { candidates, .. }) => {
-                return Verdict::None(format!("{candidates}, and nothing says which one serves"));
+                return PortOutcome::NoPort(format!(
+                    "{candidates}, and it is not known which one serves"
+                ));
             }
         };
         let mut ports = self.ports.iter();
         match ports.find(|port| port.number == chosen.number) {
-            Some(only) if chosen.source == PortSource::Only => Verdict::Alone(Shown(only.clone())),
-            _ => Verdict::Plain,
+            Some(only) if chosen.source == PortSource::Only => {
+                PortOutcome::OnlyPort(DisplayPort(only.clone()))
+            }
+            _ => PortOutcome::Chosen,
         }
     }
 
-    /// The Services that select it: the one that is named, else those with both labels, then the others.
-    fn levels<'a>(&self, carrier: &Texts, near: &[&'a Front]) -> Vec<Vec<Offer<'a>>> {
-        let selected = |front: &&&Front| selects(&front.selector, &self.labels);
-        let all: Vec<&'a Front> = near.iter().filter(selected).copied().collect();
-        let offers = |fronts: Vec<&'a Front>, explicit: bool| {
-            let offer = |front: &'a Front| Offer {
-                by: PortSource::Service(front.name.clone()),
-                ports: &front.ports,
-                explicit: explicit || front.labelled,
-                headless: front.headless,
+    /// The Services that select it, by precedence: the one that an annotation names; else those with both labels, then the others.
+    fn levels<'a>(
+        &self,
+        carrier: &StringMap,
+        near: &[&'a SelectingService],
+    ) -> Vec<Vec<Offer<'a>>> {
+        let selected = |service: &&&SelectingService| selects(&service.selector, &self.labels);
+        let all: Vec<&'a SelectingService> = near.iter().filter(selected).copied().collect();
+        let offers = |services: Vec<&'a SelectingService>, explicit: bool| {
+            let offer = |service: &'a SelectingService| Offer {
+                by: PortSource::Service(service.name.clone()),
+                ports: &service.ports,
+                explicit: explicit || service.labelled,
+                headless: service.headless,
             };
-            fronts.into_iter().map(offer).collect::<Vec<_>>()
+            services.into_iter().map(offer).collect::<Vec<_>>()
         };
         let named = self.annotations.get(names::ANNOTATION_SERVICE);
         let named = named.or_else(|| carrier.get(names::ANNOTATION_SERVICE));
-        let chosen = named.and_then(|name| all.iter().find(|front| front.name == name.trim()));
-        if let Some(chosen) = chosen {
-            return vec![offers(vec![chosen], true)];
+        let named_service =
+            named.and_then(|name| all.iter().find(|service| service.name == name.trim()));
+        if let Some(named_service) = named_service {
+            return vec![offers(vec![named_service], true)];
         }
-        let (labelled, others) = all.into_iter().partition(|front| front.labelled);
+        let (labelled, others) = all.into_iter().partition(|service| service.labelled);
         vec![offers(labelled, false), offers(others, false)]
     }
 
-    /// Every declared port, with the reason why it does not serve.
+    /// All declared ports, with the reasons why they do not serve.
     fn declared(&self) -> String {
         if self.declared.is_empty() {
             return "no port is declared".to_owned();
         }
         let why = |(port, tcp): &(PodPort, bool)| {
-            let shown = Shown(port.clone());
+            let shown = DisplayPort(port.clone());
             if !tcp {
                 format!("{shown} is not TCP")
             } else if ports::never_serves(&port.name) {
@@ -248,7 +258,7 @@ impl Template {
             } else if ports::serves(&port.name) {
                 shown.to_string()
             } else {
-                format!("{shown} is not named as one that serves")
+                format!("{shown} has no name of a port that serves")
             }
         };
         let all: Vec<String> = self.declared.iter().map(why).collect();

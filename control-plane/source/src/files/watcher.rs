@@ -1,83 +1,23 @@
-//! The shell of the file source: a thread that hears of changes, reads files and publishes worlds.
+//! The handle of the file source: starts and stops the thread that reads files and publishes observations.
 //!
-//! Invariant: the first world is whole before [`Files::watch`] returns; later ones appear only when something changed.
-//! Where no event comes (network file systems, a queue that overflowed), a slow look round finds the change.
+//! Invariant: the first observation is complete before [`Files::watch`] returns; later ones are published only after a change. Where
+//! notifications are lost or unavailable (network file systems, a queue that overflowed), a periodic scan finds changes.
 
-use std::io;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::{Sender, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use headgate_model::LabelKeys;
+use headgate_model::Observed;
 use tokio::sync::watch;
 
-use super::world::{Message, World};
-use headgate_model::Observed;
+use super::options::{FilesError, Options};
+use super::worker::{FileWorker, Message};
 
-/// How long the thread may take to end; it may be reading from a file system that does not answer.
+/// Longest wait for the thread to end: it may be blocked by a file system that does not answer.
 const END: Duration = Duration::from_secs(1);
 
-/// What to watch and how to read it.
-#[derive(Debug, Clone)]
-pub struct Options {
-    /// The directories, such as models and policies. Any kind of object may be in any of them.
-    pub directories: Vec<PathBuf>,
-    /// Whether the directories below them count, too.
-    pub recursive: bool,
-    /// The state directory, which need not exist.
-    pub state: Option<PathBuf>,
-    /// Namespace of objects that name none.
-    pub default_namespace: String,
-    /// Keys of the three labels.
-    pub keys: LabelKeys,
-    /// How often to look round where no event came.
-    pub poll: Duration,
-    /// How long a file that was written to and not closed must be quiet until it is taken for whole, and one that
-    /// vanished must stay away until it is taken for removed.
-    pub quiet: Duration,
-}
-
-impl Options {
-    /// These directories, in namespace `default`, with the usual labels, looking round every 2 s; half a
-    /// second of quiet.
-    pub fn new(directories: impl IntoIterator<Item = impl Into<PathBuf>>) -> Self {
-        let mut list: Vec<PathBuf> = Vec::new();
-        for directory in directories.into_iter().map(Into::into) {
-            if !list.contains(&directory) {
-                list.push(directory);
-            }
-        }
-        Self {
-            directories: list,
-            recursive: false,
-            state: None,
-            default_namespace: "default".into(),
-            keys: LabelKeys::default(),
-            poll: Duration::from_secs(2),
-            quiet: Duration::from_millis(500),
-        }
-    }
-}
-
-/// Why the source could not start.
-#[derive(Debug, thiserror::Error)]
-pub enum FilesError {
-    /// A directory cannot be read.
-    #[error("{directory}: cannot be read: {source}. Create the directory, or name another one", directory = .directory.display())]
-    Directory {
-        /// The directory.
-        directory: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
-    /// The thread could not be started.
-    #[error("the watching thread could not be started: {0}")]
-    Thread(io::Error),
-}
-
-/// A running file source; dropping it ends the thread, and waits for that no longer than a second.
+/// A running file source. Dropping it ends the thread, and waits for that at most 1 s.
 #[derive(Debug)]
 pub struct Files {
     observed: watch::Receiver<Arc<Observed>>,
@@ -86,17 +26,17 @@ pub struct Files {
 }
 
 impl Files {
-    /// Reads the directories once and keeps watching them.
+    /// Reads the directories and keeps watching them.
     ///
     /// # Errors
-    /// [`FilesError`] if a directory cannot be read now. Later it may go and come: that is reported, not fatal.
+    /// [`FilesError`] if a directory cannot be read now. A directory that becomes unreadable later is reported.
     pub fn watch(options: Options) -> Result<Self, FilesError> {
         let (control, messages) = channel();
-        let mut world = World::open(options, Some(&control))?;
-        let (publish, observed) = watch::channel(Arc::new(world.first()));
+        let mut worker = FileWorker::open(options, Some(&control))?;
+        let (publish, observed) = watch::channel(Arc::new(worker.first()));
         let thread = std::thread::Builder::new()
             .name("files".into())
-            .spawn(move || world.run(&messages, &publish))
+            .spawn(move || worker.run(&messages, &publish))
             .map_err(FilesError::Thread)?;
         Ok(Self {
             observed,
@@ -110,10 +50,10 @@ impl Files {
     /// # Errors
     /// [`FilesError`] if a directory cannot be read.
     pub fn read(options: Options) -> Result<Observed, FilesError> {
-        Ok(World::open(options, None)?.first())
+        Ok(FileWorker::open(options, None)?.first())
     }
 
-    /// The world as it is, and as it changes.
+    /// A receiver of observations.
     #[must_use]
     pub fn observed(&self) -> watch::Receiver<Arc<Observed>> {
         self.observed.clone()
@@ -130,7 +70,7 @@ impl Drop for Files {
         let until = Instant::now() + END;
         while !thread.is_finished() {
             if Instant::now() >= until {
-                tracing::warn!("the file reader did not stop in time; shutting down without it");
+                tracing::warn!("the file reader did not stop in time");
                 return;
             }
             std::thread::sleep(Duration::from_millis(2));

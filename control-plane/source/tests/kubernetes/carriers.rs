@@ -1,4 +1,4 @@
-//! Which object's labels are heard on one API server, and what is said of the others.
+//! Labels on one API server: the object whose labels have an effect, and findings on the others.
 
 use headgate_model::Observed;
 use headgate_model::reason;
@@ -9,7 +9,7 @@ use super::cluster::*;
 use super::endpoints::*;
 
 #[tokio::test]
-async fn the_object_that_is_labelled_is_heard_or_says_which_one_is() {
+async fn the_labels_of_an_object_have_an_effect_or_a_finding_names_the_object_whose_labels_do() {
     let cluster = Cluster::start().await;
     let mut source = cluster.source().await;
     // Labels on everything.
@@ -115,7 +115,7 @@ async fn the_object_that_is_labelled_is_heard_or_says_which_one_is() {
 }
 
 #[tokio::test]
-async fn services_of_one_workload_want_it_once_and_those_without_pods_name_their_endpoints() {
+async fn services_of_one_workload_count_it_once_and_those_without_pods_list_endpoints() {
     let cluster = Cluster::start().await;
     let client = cluster.client().await;
     let options = Options {

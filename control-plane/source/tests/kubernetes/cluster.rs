@@ -1,4 +1,4 @@
-//! An API server, the source that watches it, and waiting for what it publishes.
+//! Test fixture: an API server, the source that watches it, and waits for its observations.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -15,10 +15,8 @@ use headgate_model::{Carrier, CarrierKey, Objects, Policy, Unread};
 use headgate_source::cluster::Kubernetes;
 use headgate_source::cluster::Options;
 use headgate_source::join::join;
-use headgate_source::models;
-use headgate_source::models::Models;
-use headgate_source::policies;
-use headgate_source::policies::Policies;
+use headgate_source::own_kinds;
+use headgate_source::own_kinds::{Models, Policies};
 use headgate_testkit::deadline::eventually;
 pub(crate) use headgate_testkit::kube::crd;
 use headgate_testkit::kube::{EmptyRuntime, Kube, KubeOptions, Kubelet, deployment as workload};
@@ -38,19 +36,19 @@ pub(crate) struct Watches {
 
 impl Watches {
     pub(crate) fn start(client: &Client, options: Options) -> Self {
-        let of_policies = policies::Options {
+        let of_policies = own_kinds::Options {
             namespaces: options.namespaces.clone(),
             absent_retry: options.absent_retry,
-            ..policies::Options::default()
+            ..own_kinds::Options::default()
         };
-        let of_models = models::Options {
+        let of_models = own_kinds::Options {
             namespaces: options.namespaces.clone(),
             absent_retry: options.absent_retry,
-            ..models::Options::default()
+            ..own_kinds::Options::default()
         };
         let kubernetes = Kubernetes::start(client, options).unwrap();
-        let policies = Policies::start(client, &of_policies, kubernetes.states());
-        let models = Models::start(client, &of_models, kubernetes.states());
+        let policies = Policies::start(client, &of_policies, kubernetes.health());
+        let models = Models::start(client, &of_models, kubernetes.health());
         Self {
             kubernetes,
             policies,

@@ -1,5 +1,5 @@
-//! Who is an endpoint, in the shapes that charts and operators leave behind, on one API server: definitions with the operators'
-//! group and kind, Deployments and StatefulSets of the real controllers.
+//! Endpoints of the objects that charts and operators create, on one API server: definitions with the operators' groups and kinds,
+//! Deployments and StatefulSets of the real controllers.
 
 use headgate_model::Observed;
 use headgate_model::{PortSource, Protocol, reason};
@@ -81,7 +81,7 @@ pub(crate) async fn serves(source: &mut Source, identity: &str, wanted: &[u16], 
 }
 
 #[tokio::test]
-async fn who_serves_is_told_by_services_names_and_the_operators_own_roles() {
+async fn services_port_names_and_operator_roles_decide_which_pods_serve() {
     let cluster = Cluster::start().await;
     for made in [
         kind_of(

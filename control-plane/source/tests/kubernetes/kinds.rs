@@ -1,5 +1,4 @@
-//! Kinds of somebody else's: one that cannot be read keeps nothing out but its own pods, and which version is read the API
-//! server says.
+//! Kinds of other vendors: a kind that cannot be read holds back only its own pods, and discovery decides which version is read.
 
 use std::time::{Duration, Instant};
 

@@ -1,4 +1,4 @@
-//! What a user does with `kubectl`, seen by the source.
+//! User actions with `kubectl`, as the source observes them.
 
 use headgate_model::Change;
 use headgate_model::reason;
@@ -84,7 +84,7 @@ async fn what_kubectl_does_to_a_deployment_is_seen() {
 }
 
 #[tokio::test]
-async fn a_pod_that_is_told_to_end_leaves_before_it_is_gone() {
+async fn a_terminating_pod_stops_being_an_endpoint_before_it_is_deleted() {
     let cluster = Cluster::start().await;
     let mut source = cluster.source().await;
     cluster.apply(deployment("v1", "one", 2)).await;
@@ -182,7 +182,7 @@ async fn the_carrier_is_the_labelled_service_else_the_outermost_owner_else_the_p
 }
 
 #[tokio::test]
-async fn a_kind_that_comes_later_is_watched_and_what_cannot_be_read_of_it_is_reported() {
+async fn a_kind_that_is_installed_later_is_watched_and_its_unreadable_values_are_reported() {
     let cluster = Cluster::start().await;
     let options = Options {
         absent_retry: std::time::Duration::from_millis(200),

@@ -1,4 +1,4 @@
-//! A bad network, a busy API server, one that is killed, a history that is lost: afterwards the world is a fresh one's.
+//! Outages: a bad network, a busy API server, a killed one, a lost history. Afterwards the observation equals that of a fresh source.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 

@@ -1,4 +1,4 @@
-//! Owners of other kinds than Deployments, with pods: StatefulSets of the real controller, and a kind of one's own.
+//! Owners of other kinds than Deployment, with pods: StatefulSets of the real controller, and a custom kind.
 
 use headgate_kubernetes::kinds::Kind;
 use headgate_model::reason;
@@ -43,7 +43,7 @@ async fn a_stateful_set_with_its_pods_is_a_carrier() {
 }
 
 #[tokio::test]
-async fn a_kind_of_ones_own_is_the_carrier_of_the_pods_below_it_and_wants_what_its_path_says() {
+async fn a_custom_kind_is_the_carrier_of_its_pods_and_desires_the_replicas_of_its_pointer() {
     let cluster = Cluster::start().await;
     cluster.apply(crd("acme.example", "trains", "Train")).await;
     let established = "wait --for=condition=Established crd/trains.acme.example";

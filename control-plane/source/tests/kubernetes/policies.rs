@@ -1,4 +1,4 @@
-//! Policies as the API server has them: their definitions come and go, and what cannot be read stalls nothing.
+//! Policies on an API server: their definitions come and go, and an object that cannot be read delays nothing.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -1,4 +1,4 @@
-//! An API server that comes back from a backup, with a version before the one that was seen.
+//! An API server that is restored from a backup, at an older version than the one that was seen.
 
 use std::time::{Duration, Instant};
 

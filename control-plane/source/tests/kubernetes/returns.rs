@@ -1,4 +1,4 @@
-//! An API server that comes back is read at once, however long it was away, and is not asked often meanwhile.
+//! An API server that recovers: it is read at once, however long it was away, and is probed rarely meanwhile.
 
 use std::time::{Duration, Instant};
 

@@ -1,4 +1,4 @@
-//! An API server, or a network before it, that keeps connections and says nothing.
+//! An API server, or a network in between, that keeps connections open and does not answer.
 
 use std::time::{Duration, Instant};
 
@@ -22,8 +22,7 @@ fn silent(state: &ApiState) -> Result<(), String> {
 }
 
 #[tokio::test]
-async fn a_network_that_swallows_everything_is_noticed_and_what_changed_meanwhile_is_seen_afterwards()
- {
+async fn a_network_that_drops_everything_is_noticed_and_missed_changes_are_read_afterwards() {
     let cluster = Cluster::start().await;
     cluster.apply(deployment("v1", "one", 1)).await;
     cluster.apply(policy("fair", 1)).await;
@@ -66,7 +65,8 @@ async fn a_network_that_swallows_everything_is_noticed_and_what_changed_meanwhil
 }
 
 #[tokio::test]
-async fn an_api_server_that_takes_connections_and_never_answers_is_told_of_and_read_when_it_does() {
+async fn an_api_server_that_accepts_connections_without_answering_is_reported_and_read_once_it_answers()
+ {
     let mut cluster = Cluster::start().await;
     cluster.apply(deployment("v1", "one", 1)).await;
     cluster.rollout("v1").await;

@@ -1,4 +1,4 @@
-//! `targetRefs` of a policy, on objects as a cluster has them: a row each.
+//! `targetRefs` of policies on objects of a cluster: one row each.
 
 use std::time::Duration;
 

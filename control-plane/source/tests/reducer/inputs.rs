@@ -20,14 +20,14 @@ fn objects_of_other_kinds_and_kustomizations_are_passed_over_and_no_problem() {
     let world = reducer.observe(&Observed::default()).unwrap();
     assert_eq!(problems(&world), [""; 0]);
     assert_eq!(world.objects.carriers.len(), 1);
-    assert_eq!(reducer.passed("m.yaml"), Some("ConfigMap c, Job"));
-    let passed = reducer.passed("models/kustomization.yaml");
+    assert_eq!(reducer.unrelated("m.yaml"), Some("ConfigMap c, Job"));
+    let passed = reducer.unrelated("models/kustomization.yaml");
     assert_eq!(passed, Some("Kustomization"));
     let many: String = (0..9)
         .map(|n| format!("{{apiVersion: v1, kind: Secret, metadata: {{name: s{n}}}}}\n---\n"))
         .collect();
     reducer.apply("m.yaml", many.as_bytes(), 2);
-    let passed = reducer.passed("m.yaml").unwrap();
+    let passed = reducer.unrelated("m.yaml").unwrap();
     assert_eq!(
         passed,
         "Secret s0, Secret s1, Secret s2, Secret s3, Secret s4 and 4 more"
@@ -35,7 +35,7 @@ fn objects_of_other_kinds_and_kustomizations_are_passed_over_and_no_problem() {
 }
 
 #[test]
-fn a_workload_without_labels_is_a_warning_and_labels_of_its_template_alone_are_told_where_to_go() {
+fn a_workload_without_labels_is_a_warning_and_labels_on_its_template_alone_get_advice() {
     let bare = "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: d}\n";
     let world = world(&[("m.yaml", bare)]);
     assert_eq!(world.problems[0].severity, Severity::Warning);
@@ -184,7 +184,7 @@ fn remarked(ports: &str, template: &str, more: &str) -> Vec<FileProblem> {
 }
 
 #[test]
-fn what_no_port_serves_or_which_one_is_taken_is_said_of_the_template() {
+fn a_template_without_a_serving_port_or_with_an_inferred_one_gets_a_remark() {
     let api = "{name: api, containerPort: 8000}";
     let unnamed = "{name: container-port, containerPort: 8000}";
     let http = "{name: http-openai, containerPort: 8000}";
@@ -210,7 +210,7 @@ fn what_no_port_serves_or_which_one_is_taken_is_said_of_the_template() {
             both(http, other),
             none(),
             none(),
-            "they declare 8000 and 8001, and nothing says which one serves",
+            "they declare 8000 and 8001, and it is not known which one serves",
         ),
         (format!("{http}, {other}, {own}"), none(), none(), ""),
         // By its name, as NIM and Ray Serve have it.
@@ -226,13 +226,13 @@ fn what_no_port_serves_or_which_one_is_taken_is_said_of_the_template() {
             unnamed.to_owned(),
             none(),
             none(),
-            "the only one declared, `container-port` (8000), is taken",
+            "`container-port` (8000) is the only declared port",
         ),
         (
             "{containerPort: 8000}".to_owned(),
             none(),
             none(),
-            "the only one declared, 8000 (without a name), is taken",
+            "8000 (without a name) is the only declared port",
         ),
         (
             metrics.to_owned(),
@@ -244,13 +244,13 @@ fn what_no_port_serves_or_which_one_is_taken_is_said_of_the_template() {
             both(unnamed, metrics),
             none(),
             none(),
-            "the only one declared, `container-port` (8000), is taken",
+            "`container-port` (8000) is the only declared port",
         ),
         (
             both(unnamed, other).replace("http-v2", "rpc-port"),
             none(),
             none(),
-            "they declare 8000 and 8001, and nothing says which one serves",
+            "they declare 8000 and 8001, and it is not known which one serves",
         ),
         (udp.to_owned(), none(), none(), "`http` (8000) is not TCP"),
         (none(), none(), none(), "no port is declared"),
@@ -260,7 +260,7 @@ fn what_no_port_serves_or_which_one_is_taken_is_said_of_the_template() {
             both(api, metrics),
             annotated("8001"),
             none(),
-            "`headgate.dev/port: \"8001\"` means no TCP port",
+            "`headgate.dev/port: \"8001\"` matches no TCP port",
         ),
         (
             both(api, metrics),
@@ -274,19 +274,19 @@ fn what_no_port_serves_or_which_one_is_taken_is_said_of_the_template() {
             both(unnamed, metrics),
             none(),
             service("{port: 80, targetPort: web}"),
-            "the only one declared",
+            "is the only declared port",
         ),
         (
             both(unnamed, metrics),
             none(),
             service("{name: metrics, port: 8000}"),
-            "the only one declared",
+            "is the only declared port",
         ),
         (
             both(unnamed, metrics),
             none(),
             service("{port: 8000}").replace("app: a", "app: b"),
-            "the only one declared",
+            "is the only declared port",
         ),
         (both(unnamed, metrics), none(), service("{port: 8000}"), ""),
     ] {
@@ -298,8 +298,8 @@ fn what_no_port_serves_or_which_one_is_taken_is_said_of_the_template() {
             assert_eq!(messages.len(), 1, "{ports} {template} {more}: {messages:?}");
             assert!(messages[0].contains(said), "{said} in {messages:?}");
             assert_eq!(found[0].path, "spec.template.spec.containers");
-            let taken = messages[0].contains("is taken");
-            let wanted = if taken {
+            let inferred = messages[0].contains("the port is inferred");
+            let wanted = if inferred {
                 Severity::Info
             } else {
                 Severity::Warning
@@ -326,7 +326,7 @@ fn a_sidecar_that_is_kept_running_declares_ports_and_another_init_container_does
 }
 
 #[test]
-fn annotations_of_a_template_and_of_what_carries_nothing_are_remarked_too() {
+fn annotations_of_templates_and_of_objects_that_are_not_carriers_get_remarks() {
     let found = remarked(
         "{name: http, containerPort: 1}",
         "annotations: {headgate.dev/ports: '1'}",
@@ -344,7 +344,7 @@ fn annotations_of_a_template_and_of_what_carries_nothing_are_remarked_too() {
 }
 
 #[test]
-fn a_model_label_on_a_kind_that_is_not_watched_is_said_with_what_to_label() {
+fn a_model_label_on_a_kind_that_is_not_watched_gets_a_remark_with_advice() {
     let labels = "labels: {model-name: m, model-version: v}";
     let pods = format!("template: {{metadata: {{{labels}}}, spec: {{containers: [{{name: s}}]}}}}");
     let object = |version: &str, kind: &str, metadata: &str, spec: &str| {
@@ -371,13 +371,16 @@ fn a_model_label_on_a_kind_that_is_not_watched_is_said_with_what_to_label() {
             object("batch/v1", "Job", "", &pods),
             "spec.template.metadata.labels",
             Severity::Warning,
-            ["each of its pods is a carrier", "or a Service that selects"],
+            [
+                "each of its pods is a separate carrier",
+                "or a Service that selects",
+            ],
         ),
         (
             object("batch/v1", "CronJob", "", &nested),
             "spec.jobTemplate.spec.template.metadata.labels",
             Severity::Warning,
-            ["each of its pods is a carrier", "on a CronJob"],
+            ["each of its pods is a separate carrier", "on a CronJob"],
         ),
         (
             object(

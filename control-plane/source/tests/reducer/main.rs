@@ -1,4 +1,4 @@
-//! Files → objects, without a file system: bytes and times in, worlds out.
+//! Files → objects, without a file system: bytes and times in, observations out.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod inputs;
@@ -250,7 +250,7 @@ fn a_refusal_names_the_file_the_document_the_path_and_the_fix() {
         ),
         (
             "# only a comment\n".into(),
-            "f.yaml: holds no object: to take its objects away, remove the file",
+            "f.yaml: contains no object. To remove its objects, remove the file",
         ),
         (
             format!(
@@ -272,7 +272,7 @@ fn a_refusal_names_the_file_the_document_the_path_and_the_fix() {
 }
 
 #[test]
-fn an_invalid_file_keeps_its_last_good_content_and_says_since_when() {
+fn an_invalid_file_keeps_its_last_valid_content_and_reports_since_when() {
     let mut reducer = reducer();
     reducer.apply("m.yaml", LLAMA.as_bytes(), 100);
     let good = reducer.observe(&Observed::default()).unwrap();
@@ -295,7 +295,7 @@ fn an_invalid_file_keeps_its_last_good_content_and_says_since_when() {
         assert!(
             seen.problems[0]
                 .message
-                .ends_with("the file's last good content stays")
+                .ends_with("the last valid content of the file is served")
         );
         let change = seen.change_since(&good);
         assert_eq!(change, Some(Change::Churn), "nobody edited anything");
@@ -321,11 +321,11 @@ fn an_invalid_file_keeps_its_last_good_content_and_says_since_when() {
 }
 
 #[test]
-fn a_file_of_which_nothing_was_ever_good_says_that_nothing_is_served() {
+fn a_file_that_was_never_valid_reports_that_no_object_is_served() {
     let seen = world(&[("m.yaml", "kind: [")]);
     let message = &seen.problems[0].message;
     assert!(
-        message.ends_with("nothing of the file is served"),
+        message.ends_with("no object of the file is served"),
         "{message}"
     );
 }
@@ -337,14 +337,14 @@ fn the_revision_stands_still_while_the_world_must() {
     let mut moved = |reducer: &Reducer| std::mem::replace(&mut last, reducer.revision()) != last;
     reducer.apply("m.yaml", LLAMA.as_bytes(), 1);
     assert!(moved(&reducer));
-    reducer.found("models");
+    reducer.directory_readable("models");
     reducer.remove("never-there.yaml");
     assert!(!moved(&reducer));
-    reducer.lost("models", "gone", 2);
+    reducer.directory_unreadable("models", "gone", 2);
     assert!(moved(&reducer));
-    reducer.lost("models", "gone", 3);
+    reducer.directory_unreadable("models", "gone", 3);
     assert!(!moved(&reducer));
-    reducer.found("models");
+    reducer.directory_readable("models");
     assert!(moved(&reducer));
     reducer.unreadable("m.yaml", "permission denied", 4);
     assert!(moved(&reducer));
@@ -374,7 +374,7 @@ fn one_bad_document_keeps_the_whole_file_back_but_a_restart_does_not_forget_its_
     assert!(
         started.problems[0]
             .message
-            .ends_with("what else the file holds is served")
+            .ends_with("the other objects of the file are served")
     );
 }
 
@@ -386,7 +386,7 @@ fn the_same_object_in_two_files_the_first_by_name_wins() {
     );
     let world = world(&[("z.yaml", &two), ("b.yaml", &one)]);
     assert_eq!(world.objects.carriers[&key("a")].pods[0].address.port(), 1);
-    let said = "z.yaml: deployment default/a is also in b.yaml, which comes first and counts: remove one of the two";
+    let said = "z.yaml: deployment default/a is also in b.yaml, which comes first and is used: remove one of the two";
     assert_eq!(problems(&world), [said]);
     let within = self::world(&[("b.yaml", &(one + "---\n" + &two))]);
     assert_eq!(within.objects.carriers[&key("a")].pods[0].address.port(), 1);
@@ -416,7 +416,7 @@ fn label_keys_are_configurable() {
 }
 
 #[test]
-fn a_publication_says_whether_somebody_edited_or_only_endpoints_moved() {
+fn an_observation_distinguishes_edits_from_changes_of_endpoints() {
     let mut reducer = reducer();
     let mut step = |text: &str, before: &Observed| {
         reducer.apply("m.yaml", text.as_bytes(), 1);

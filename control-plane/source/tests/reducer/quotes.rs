@@ -1,4 +1,4 @@
-//! Values that lack quotes: what kubectl refuses is told with what to write, and what it takes for text is text here too.
+//! Values that lack quotes: values that kubectl refuses are errors with the fix, and values that it reads as text are text.
 
 use headgate_model::LabelKeys;
 use headgate_source::files::remarks;

@@ -1,4 +1,4 @@
-//! The remarks of `validate` on Services that carry, and on templates in other places.
+//! Remarks of `validate` on Services that are carriers, and on pod templates in other places.
 
 use headgate_model::{LabelKeys, Severity};
 use headgate_source::files::remarks;
@@ -98,7 +98,7 @@ fn annotations_of_the_service_that_carries_count_in_place_of_those_of_the_worklo
 }
 
 #[test]
-fn a_labelled_service_that_leads_to_no_pod_says_how_its_endpoints_are_written() {
+fn a_remark_on_a_labelled_service_without_pods_shows_how_to_list_endpoints() {
     let external = "type: ExternalName, externalName: api.x.example";
     // `kubectl patch` leaves the selector.
     let patched = format!("{external}, selector: {{app: a}}");
@@ -141,7 +141,7 @@ fn a_labelled_service_that_leads_to_no_pod_says_how_its_endpoints_are_written() 
 }
 
 #[test]
-fn endpoints_that_a_cluster_refuses_by_default_are_told_with_the_flag() {
+fn endpoints_that_are_refused_by_default_get_a_remark_with_the_flag() {
     let list = "127.0.0.1:80,10.9.8.7:80,api.x.example:443";
     let metadata = format!("{LABELS}, annotations: {{headgate.dev/endpoints: '{list}'}}");
     for spec in [
@@ -170,7 +170,7 @@ fn set(templates: &str) -> String {
 }
 
 #[test]
-fn the_leaders_of_a_leader_worker_set_serve_else_what_all_are_made_from() {
+fn the_leaders_of_a_leader_worker_set_serve_else_the_common_template() {
     let template = |name: &str, port: &str| {
         format!(
             "{name}: {{metadata: {{annotations: {{headgate.dev/prt: x}}}}, spec: {{containers: [{{name: s, ports: [{{name: {port}, \

@@ -1,4 +1,4 @@
-//! The real watcher on real files: every way people and tools edit them. Events are awaited with deadlines.
+//! The real watcher on real files: every way in which people and tools edit them.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod wedged;
@@ -265,7 +265,7 @@ async fn a_directory_that_goes_keeps_its_files_and_one_that_comes_back_is_watche
     assert!(
         lost.problems[0]
             .to_string()
-            .contains("Its files stay as they were"),
+            .contains("The last content of its files is served"),
         "{}",
         lost.problems[0]
     );

@@ -25,7 +25,7 @@ fn problem_of<'a>(world: &'a Observed, name: &str) -> Option<&'a str> {
 
 #[cfg(unix)]
 #[tokio::test]
-async fn what_is_no_regular_file_is_a_problem_and_stops_nothing() {
+async fn a_file_that_is_not_regular_is_a_problem_and_stops_nothing() {
     use std::os::unix::fs::symlink;
     use std::os::unix::net::UnixListener;
     let elsewhere = TempDir::new().unwrap();
@@ -60,13 +60,13 @@ async fn what_is_no_regular_file_is_a_problem_and_stops_nothing() {
     ] {
         let said = problem_of(&world, name).unwrap();
         assert!(
-            said.contains(what) && said.ends_with("nothing of the file is served"),
+            said.contains(what) && said.ends_with("no object of the file is served"),
             "{said}"
         );
     }
     let said = problem_of(&world, "/was.yaml").unwrap();
     assert!(
-        said.ends_with("the file's last good content stays"),
+        said.ends_with("the last valid content of the file is served"),
         "{said}"
     );
     assert!(is(&world, "was", 10));

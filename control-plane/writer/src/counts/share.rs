@@ -242,7 +242,7 @@ async fn follow_within(silent: Duration, share: Share, changed: watch::Sender<u6
                         why = format!("{why}: {cause}");
                     }
                     share.faults.failed(&COUNTS.part(WATCH), lost, &why);
-                    tokio::time::sleep(backoff.next()).await;
+                    tokio::time::sleep(backoff.next_wait()).await;
                 }
             }
             changed.send_modify(|n| *n += 1);

@@ -144,7 +144,7 @@ impl EventRecorder {
             }
             inputs.take(&mut speech, &self.keys, self.begun.elapsed());
             if retry.is_none() && !self.tell(&mut speech, &mut inputs).await {
-                retry = Some(tokio::time::Instant::now() + backoff.next());
+                retry = Some(tokio::time::Instant::now() + backoff.next_wait());
             } else if retry.is_none() {
                 backoff.reset();
             }

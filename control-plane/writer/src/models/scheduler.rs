@@ -16,7 +16,7 @@ use headgate_kubernetes::models::ModelCache;
 use headgate_kubernetes::models::StoredModel;
 use headgate_kubernetes::models::UNCARRIED;
 use headgate_kubernetes::models::memory::seconds;
-use headgate_kubernetes::models::naming::{beside, object_name};
+use headgate_kubernetes::models::naming::{alternative_name, object_name};
 use headgate_kubernetes::models::{Proxies, ServedModelStatus};
 use headgate_model::ModelKey;
 use headgate_model::weights_revision;
@@ -308,7 +308,7 @@ fn write_of(
 fn created((namespace, id): &ModelKey, now: &Now<'_>) -> (String, ServedModelSpec) {
     let mut name = object_name(id);
     if now.seen.is_taken(namespace, &name) {
-        name = beside(id, now.controller);
+        name = alternative_name(id, now.controller);
     }
     let own = now.controller != names::DEFAULT_CONTROLLER_NAME;
     let spec = ServedModelSpec {

@@ -1,4 +1,4 @@
-//! Who carries where labels are on several objects, and what is said of those that are not heard.
+//! Carriers where several objects have labels, and findings on labels without an effect.
 
 use headgate_model::{Severity, Subject, reason};
 use serde_json::{Value, json};
@@ -23,7 +23,7 @@ fn chart(version: &str, ips: &[u8]) -> Vec<Value> {
 }
 
 #[test]
-fn a_weight_that_is_not_heard_is_said_with_the_command_for_the_one_that_is() {
+fn a_weight_without_effect_is_reported_with_the_command_for_the_effective_object() {
     let mut all = chart("v2", &[1, 2]);
     let mut seen = store(&all);
     assert_eq!(carriers(&seen), ["service/hm-v2 1,2"]);
@@ -31,7 +31,7 @@ fn a_weight_that_is_not_heard_is_said_with_the_command_for_the_one_that_is() {
     all[0] = labelled(all[0].clone(), &json!({"canary-weight": "30"}));
     all[0] = annotated(all[0].clone(), "headgate.dev/model-names", "it's");
     apply(&mut seen, &all[0]);
-    seen.settle();
+    seen.reconcile();
     let found = seen.findings();
     assert_eq!(reasons(&found), [reason::LABEL_IGNORED; 2]);
     assert!(
@@ -57,11 +57,11 @@ fn a_weight_that_is_not_heard_is_said_with_the_command_for_the_one_that_is() {
         &mut first,
         &annotated(weighed, "headgate.dev/model-names", "it's"),
     );
-    first.settle();
+    first.reconcile();
     assert_eq!(first.findings(), []);
     let yields = annotated(all[4].clone(), "headgate.dev/carrier", "owner");
     apply(&mut seen, &yields);
-    assert_eq!(seen.settle().change, Some(Change::Intent));
+    assert_eq!(seen.reconcile().change, Some(Change::Intent));
     assert_eq!(carriers(&seen), ["deployment/hm-v2 1,2"]);
     assert_eq!(
         carrier(&seen, "deployment/hm-v2").labels["canary-weight"],
@@ -109,14 +109,14 @@ fn labels_on_the_template_only_make_one_carrier_and_a_hint() {
         &mut seen,
         &labelled(all[0].clone(), &json!({"canary-weight": "20"})),
     );
-    assert_eq!(seen.settle().change, Some(Change::Intent));
+    assert_eq!(seen.reconcile().change, Some(Change::Intent));
     assert_eq!(
         carrier(&seen, "deployment/tmpl").labels["canary-weight"],
         "20"
     );
     // What the hint advises ends it.
     apply(&mut seen, &model(all[0].clone(), "v1"));
-    seen.settle();
+    seen.reconcile();
     assert_eq!(
         (carriers(&seen), seen.findings()),
         (vec!["deployment/tmpl 1,2,3".to_owned()], vec![])
@@ -271,7 +271,7 @@ fn min_ready_seconds_are_the_workloads_and_of_a_service_the_greatest() {
 }
 
 #[test]
-fn what_keeps_pods_from_being_ready_is_said_once_without_their_names() {
+fn reasons_why_pods_are_not_ready_are_reported_once_without_their_names() {
     let mut all = deployment("m", 1, &[1, 2, 3, 4, 5]);
     all[0] = model(all[0].clone(), "v1");
     let waits = |reason: &str, message: &str| json!({"state": {"waiting": {"reason": reason, "message": message}}});
@@ -312,11 +312,11 @@ fn what_keeps_pods_from_being_ready_is_said_once_without_their_names() {
     // They alone make no haste, and a pod that is ready has none.
     all[6]["status"]["conditions"][1]["reason"] = "Other".into();
     apply(&mut seen, &all[6]);
-    assert_eq!(seen.settle().change, Some(Change::Churn));
+    assert_eq!(seen.reconcile().change, Some(Change::Churn));
     for index in [2, 3, 4, 6] {
         apply(&mut seen, &ready(all[index].clone(), true));
     }
-    seen.settle();
+    seen.reconcile();
     let said = carrier(&seen, "deployment/m").unready_reasons;
     assert!(
         said.len() == 1
@@ -328,7 +328,7 @@ fn what_keeps_pods_from_being_ready_is_said_once_without_their_names() {
 }
 
 #[test]
-fn a_labelled_pod_whose_owner_is_not_watched_says_what_to_label() {
+fn a_labelled_pod_whose_owner_is_not_watched_gets_advice_on_the_label() {
     let said = |kind: &str, also: &[Value]| {
         let owner = object(kind, "o", 1, None);
         let mut all = vec![model(pod("o-1", 1, Some(&owner)), "v1")];

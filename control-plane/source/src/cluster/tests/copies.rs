@@ -1,10 +1,11 @@
-//! Labels that an operator copied: nobody's word on the object that has them.
+//! Labels that an operator copied to other objects: they have no effect there.
 
 use headgate_model::reason;
 use serde_json::{Value, json};
 
+use super::active_generations::ray;
 use super::operators::addresses;
-use super::roles::{listens, part, ray};
+use super::roles::{listens, part};
 use super::world::*;
 use crate::cluster::store::Store;
 use headgate_kubernetes::update::Event;
@@ -56,7 +57,7 @@ fn services_with_the_labels_of_their_inference_service_do_not_declare_them() {
     // A weight counts at once, and the labels of an earlier day are nobody's word.
     let weight = json!({"canary-weight": "20"});
     apply(&mut seen, &labelled(all[0].clone(), &weight));
-    seen.settle();
+    seen.reconcile();
     assert_eq!(carriers(&seen), by_owner);
     assert_eq!(carrier(&seen, ISVC).labels["canary-weight"], "20");
     assert_eq!(seen.findings(), []);
@@ -77,7 +78,7 @@ fn labels_of_a_service_count_as_its_inference_service_comes_goes_or_changes_its_
     let mut seen = store(&all);
     let mut step = |event: &dyn Fn(&mut Store), wanted: &[&str]| {
         event(&mut seen);
-        seen.settle();
+        seen.reconcile();
         assert_eq!(carriers(&seen), wanted);
     };
     step(&|s| apply(s, &bare), &by_hand);
@@ -104,10 +105,10 @@ fn a_service_waits_for_the_inference_service_that_made_it() {
         for id in watches().iter().filter(|id| **id != of_owner) {
             relist(&mut seen, id, &all);
         }
-        seen.settle();
+        seen.reconcile();
         assert_eq!(carriers(&seen), Vec::<String>::new());
         relist(&mut seen, &of_owner, [owner]);
-        seen.settle();
+        seen.reconcile();
         let mut objects = all.clone();
         objects[0] = owner.clone();
         let fresh = store(&objects);
@@ -165,7 +166,7 @@ fn a_policy_for_a_service_with_copied_labels_stands_for_its_inference_service() 
 }
 
 #[test]
-fn what_kuberay_copied_to_a_cluster_is_not_said_to_have_no_effect() {
+fn labels_that_kuberay_copied_to_a_cluster_are_not_reported() {
     let mut owner = model(object("RayService", "ray", 1, None), "v1");
     owner["status"] = json!({"activeServiceStatus": {"rayClusterName": "ray-aaa"}});
     let old = json!({"canary-weight": "10"});

@@ -1,4 +1,4 @@
-//! How many replicas are wanted of Services that lead to parts of one owner.
+//! Desired replicas of Services that select parts of one owner.
 
 use headgate_model::{LabelKeys, OwnerShare, Registry};
 use serde_json::{Value, json};
@@ -43,7 +43,7 @@ fn rollout(wants: u32) -> Value {
 }
 
 #[test]
-fn the_services_of_a_canary_want_the_replica_set_that_each_selects() {
+fn the_services_of_a_canary_desire_the_replica_set_that_each_selects() {
     let owner = rollout(4);
     let services = [argo("stable", "aaa", "v1"), argo("canary", "bbb", "v2")];
     let with = |stable: &[Value], canary: &[Value]| {
@@ -143,7 +143,7 @@ fn carriers_below_one_owner_name_it() {
 }
 
 #[test]
-fn a_deployment_that_rolls_is_wanted_as_it_says_by_the_service_of_all_its_pods() {
+fn the_service_of_all_pods_of_a_rolling_deployment_desires_its_replicas() {
     let mut owner = replicas(object("Deployment", "ro", 1, None), 4);
     owner["spec"]["template"]["metadata"]["labels"] = json!({"app": "ro"});
     let old = set(&owner, "old", "pod-template-hash", 3, &[1, 2, 3]);
@@ -165,7 +165,7 @@ fn a_deployment_that_rolls_is_wanted_as_it_says_by_the_service_of_all_its_pods()
 }
 
 #[test]
-fn services_of_single_pods_of_a_set_want_those_pods() {
+fn services_of_single_pods_of_a_set_desire_those_pods() {
     let mut owner = replicas(object("StatefulSet", "set", 1, None), 3);
     owner["spec"]["template"]["metadata"]["labels"] = json!({"app": "set"});
     let name = "statefulset.kubernetes.io/pod-name";
@@ -189,11 +189,11 @@ fn services_of_single_pods_of_a_set_want_those_pods() {
         &mut seen,
         &model(service("all", json!({"app": "set"})), "v"),
     );
-    seen.settle();
+    seen.reconcile();
     assert_eq!(wanted(&seen, ["all", "front-0"]), [3, 1]);
     delete(&mut seen, &all[2]);
     delete(&mut seen, &all[3]);
-    seen.settle();
+    seen.reconcile();
     assert_eq!(wanted(&seen, ["all", "front-0", "front-1"]), [3, 1, 0]);
 }
 
@@ -232,7 +232,7 @@ fn of_a_group_the_leaders_are_wanted_and_workers_where_they_serve_too() {
         &mut seen,
         &model(service("all", json!({"app": "lws"})), "v2"),
     );
-    seen.settle();
+    seen.reconcile();
     assert_eq!(wanted(&seen, ["leaders", "all"]), [2, 8]);
 }
 

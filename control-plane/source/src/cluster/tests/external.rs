@@ -1,4 +1,4 @@
-//! Services without pods: endpoints that an annotation names, and what is said where there is none.
+//! Services without pods: endpoints that an annotation lists, and findings where there are none.
 
 use headgate_model::{LabelKeys, Protocol, reason};
 use serde_json::{Value, json};
@@ -12,7 +12,7 @@ fn allowing(objects: &[Value], allowed: &[&str]) -> Store {
     for id in watches() {
         relist(&mut store, &id, objects);
     }
-    store.settle();
+    store.reconcile();
     store
 }
 
@@ -28,7 +28,7 @@ fn addresses(store: &Store, identity: &str) -> Vec<String> {
 }
 
 #[test]
-fn a_service_that_leads_to_no_pod_says_how_its_endpoints_are_written() {
+fn a_finding_on_a_service_without_pods_shows_how_to_list_endpoints() {
     let mut external = selectorless("ext");
     external["spec"] = json!({"type": "ExternalName", "externalName": "api.provider.example"});
     let seen = allowing(&[selectorless("gpu-box"), external], &[]);
@@ -77,7 +77,7 @@ fn an_external_name_selects_no_pods_although_a_selector_is_left() {
 }
 
 #[test]
-fn endpoints_written_on_a_service_serve_and_what_is_refused_takes_nothing_else_with_it() {
+fn endpoints_listed_on_a_service_serve_and_refused_ones_affect_no_others() {
     let written = |list: &str| annotated(selectorless("gpu-box"), "headgate.dev/endpoints", list);
     let it = "service/gpu-box";
     let seen = allowing(

@@ -1,9 +1,9 @@
-//! Generations of an owner's pods where something else than the owner carries.
+//! Generations of an owner's pods where another object than the owner is the carrier.
 
 use headgate_model::reason;
 use serde_json::{Value, json};
 
-use super::roles::{ray, rollout};
+use super::active_generations::{ray, rollout};
 use super::world::*;
 use crate::cluster::store::Store;
 use headgate_model::Change;
@@ -62,7 +62,7 @@ fn a_replica_set_that_carries_takes_nothing_while_it_is_the_preview() {
     // By the status, and by the Service, which moves first.
     let second = ["replicaset/ro-aaa", "replicaset/ro-bbb 3,4"];
     apply(&mut seen, &active(all[0].clone(), "bbb"));
-    seen.settle();
+    seen.reconcile();
     assert_eq!(carriers(&seen), second);
     assert_eq!(wanted(&seen), [0, 2]);
     apply(&mut seen, &active(all[0].clone(), "aaa"));
@@ -73,16 +73,16 @@ fn a_replica_set_that_carries_takes_nothing_while_it_is_the_preview() {
         )
     };
     apply(&mut seen, &selects("aaa"));
-    seen.settle();
+    seen.reconcile();
     assert_eq!(
         carriers(&seen),
         ["replicaset/ro-aaa 1,2", "replicaset/ro-bbb"]
     );
     apply(&mut seen, &selects("bbb"));
-    assert!(seen.settle().change >= Some(Change::Loss));
+    assert!(seen.reconcile().change >= Some(Change::Loss));
     assert_eq!(carriers(&seen), second);
     delete(&mut seen, &selects("bbb"));
-    seen.settle();
+    seen.reconcile();
     assert_eq!(
         carriers(&seen),
         ["replicaset/ro-aaa 1,2", "replicaset/ro-bbb"]
@@ -106,38 +106,38 @@ fn where_nothing_names_the_active_one_the_oldest_serves_as_its_siblings_come_and
     for pod in &all[1..3] {
         delete(&mut seen, pod);
     }
-    seen.settle();
+    seen.reconcile();
     assert_eq!(
         carriers(&seen),
         ["replicaset/ro-aaa", "replicaset/ro-bbb 3,4"]
     );
     assert_eq!(seen.findings(), []);
     all[1..3].iter().for_each(|pod| apply(&mut seen, pod));
-    seen.settle();
+    seen.reconcile();
     assert_eq!(carriers(&seen), first);
     // A generation without pods takes traffic: it is said who names it.
     apply(&mut seen, &active(all[0].clone(), "ccc"));
-    seen.settle();
+    seen.reconcile();
     assert_eq!(carriers(&seen), ["replicaset/ro-aaa", "replicaset/ro-bbb"]);
     let findings = seen.findings();
     assert_eq!(reasons(&findings), [reason::ROLES_UNCLEAR; 2]);
     let message = &findings[0].message;
     assert!(
-        message.starts_with("the status of rollout/ro says that generation ccc"),
+        message.starts_with("the status of rollout/ro names generation ccc"),
         "{message}"
     );
 }
 
 #[test]
 fn the_preview_service_of_a_chart_takes_nothing() {
-    let fronts = |version: &str| {
+    let selecting_services = |version: &str| {
         [
             front("active", "aaa", "v1"),
             front("preview", "bbb", version),
         ]
     };
     let mut all = unlabelled(&blue_green());
-    all.extend(fronts("v1"));
+    all.extend(selecting_services("v1"));
     let mut seen = store(&all);
     assert_eq!(carriers(&seen), ["service/active 1,2", "service/preview"]);
     let wanted = |seen: &Store| {
@@ -147,18 +147,18 @@ fn the_preview_service_of_a_chart_takes_nothing() {
     assert_eq!(seen.findings(), []);
     // Argo promotes: both Services are moved, one after the other.
     apply(&mut seen, &front("active", "bbb", "v1"));
-    seen.settle();
+    seen.reconcile();
     assert_eq!(
         carriers(&seen),
         ["service/active 3,4", "service/preview 3,4"]
     );
     apply(&mut seen, &front("preview", "aaa", "v1"));
-    seen.settle();
+    seen.reconcile();
     assert_eq!(carriers(&seen), ["service/active 3,4", "service/preview"]);
     // A third one, which selects both.
     let both = model(service("both", json!({"app": "ro"})), "v1");
     apply(&mut seen, &both);
-    seen.settle();
+    seen.reconcile();
     assert_eq!(
         carriers(&seen),
         ["service/active 3,4", "service/both 3,4", "service/preview"]
@@ -166,21 +166,21 @@ fn the_preview_service_of_a_chart_takes_nothing() {
 
     // Versions of their own are meant, as is a preview beside an active one that declares nothing.
     all.truncate(7);
-    let apart = [all.clone(), fronts("v2").to_vec()].concat();
+    let apart = [all.clone(), selecting_services("v2").to_vec()].concat();
     let seen = store(&apart);
     assert_eq!(
         carriers(&seen),
         ["service/active 1,2", "service/preview 3,4"]
     );
-    let mut mute = [all, fronts("v1").to_vec()].concat();
+    let mut mute = [all, selecting_services("v1").to_vec()].concat();
     mute[7] = labelled(mute[7].clone(), &json!({"model-version": null}));
     let mut seen = store(&mute);
     assert_eq!(carriers(&seen), ["service/preview 3,4"]);
     apply(&mut seen, &front("active", "aaa", "v1"));
-    seen.settle();
+    seen.reconcile();
     assert_eq!(carriers(&seen), ["service/active 1,2", "service/preview"]);
     apply(&mut seen, &front("active", "aaa", "v2"));
-    seen.settle();
+    seen.reconcile();
     assert_eq!(
         carriers(&seen),
         ["service/active 1,2", "service/preview 3,4"]
@@ -193,18 +193,18 @@ fn a_stable_and_a_canary_service_with_versions_of_their_own_share_as_they_are_we
         "stableService": "stable", "canaryService": "canary", "trafficRouting": {"istio": {}},
     }});
     let of = |version: &str| {
-        let fronts = vec![
+        let selecting_services = vec![
             front("stable", "aaa", "v1"),
             front("canary", "bbb", version),
         ];
-        carriers(&store(&[unlabelled(&routed), fronts].concat()))
+        carriers(&store(&[unlabelled(&routed), selecting_services].concat()))
     };
     assert_eq!(of("v2"), ["service/canary 3,4", "service/stable 1,2"]);
     assert_eq!(of("v1"), ["service/canary", "service/stable 1,2"]);
 }
 
 #[test]
-fn an_owner_above_and_one_below_that_carry_leave_out_what_takes_no_traffic() {
+fn carriers_above_and_below_an_owner_leave_out_pods_without_traffic() {
     // Above the Rollout.
     let whole = model(object("Whole", "whole", 1, None), "v1");
     let mut all = unlabelled(&blue_green());

@@ -1,4 +1,4 @@
-//! What stands for carriers, by table.
+//! Groups of carriers, as tables of objects.
 
 use serde_json::{Value, json};
 
@@ -33,22 +33,22 @@ const BOTH: [&str; 2] = [
 ];
 
 #[test]
-fn a_service_without_labels_and_a_pool_stand_for_whom_they_select() {
+fn a_service_without_labels_and_a_pool_group_the_carriers_they_select() {
     let mut store = fresh(&fronted(), &watches());
     assert_eq!(groups(&store), BOTH);
     // Another selector, and the same again.
     apply(&mut store, &service("front", json!({"app": "other"})));
-    store.settle();
+    store.reconcile();
     assert_eq!(groups(&store), BOTH[..1]);
     apply(&mut store, &service("front", json!({"app": "llama"})));
     apply(
         &mut store,
         &pool("pool", json!({"app": "llama", "tier": "x"})),
     );
-    store.settle();
+    store.reconcile();
     assert_eq!(groups(&store), BOTH[1..]);
     delete(&mut store, &service("front", json!({"app": "llama"})));
-    store.settle();
+    store.reconcile();
     assert!(groups(&store).is_empty());
 }
 
@@ -65,7 +65,7 @@ fn experimental(name: &str, selector: Value, port: u16) -> Value {
 }
 
 #[test]
-fn a_pool_of_either_group_says_the_port_and_stands_for_whom_it_selects() {
+fn a_pool_of_either_group_decides_the_port_and_groups_the_carriers_it_selects() {
     let mut all = deployment("llama", 1, &[1]);
     all[0] = model(all[0].clone(), "v1");
     all[2]["spec"]["containers"] =
@@ -88,12 +88,12 @@ fn a_pool_of_either_group_says_the_port_and_stands_for_whom_it_selects() {
     // One that moves from one group to the other is never gone, nor is what it selects.
     let mut store = fresh(all.iter().chain([&older]), &watches());
     apply(&mut store, &newer);
-    store.settle();
+    store.reconcile();
     delete(&mut store, &older);
-    store.settle();
+    store.reconcile();
     assert_eq!(seen(&store), told);
     delete(&mut store, &newer);
-    store.settle();
+    store.reconcile();
     let untold = (vec![], vec![headgate_model::reason::AMBIGUOUS_PORT], vec![]);
     assert_eq!(seen(&store), untold);
     // Of another port they do not agree, and another selector is another one's.
@@ -119,7 +119,7 @@ fn a_group_stands_for_a_model_that_is_scaled_to_zero() {
     for pod in all.iter().filter(|object| object["kind"] == "Pod") {
         delete(&mut store, pod);
     }
-    store.settle();
+    store.reconcile();
     assert_eq!(groups(&store), BOTH);
 }
 
@@ -136,7 +136,7 @@ fn a_service_that_declares_a_variant_stands_for_itself_and_others_stand_for_it()
     assert_eq!(groups(&store), through_it);
     // Once it declares nothing it is a group like the other.
     apply(&mut store, &service("labelled", json!({"app": "llama"})));
-    store.settle();
+    store.reconcile();
     let mut alike: Vec<String> = BOTH.map(str::to_owned).into();
     alike.push("service/labelled: deployment/llama".to_owned());
     assert_eq!(groups(&store), alike);
@@ -155,6 +155,6 @@ fn a_deployment_stands_for_the_pods_that_carry_for_themselves() {
     );
     // With the label itself, it carries.
     apply(&mut store, &model(all[0].clone(), "v1"));
-    store.settle();
+    store.reconcile();
     assert!(groups(&store).is_empty());
 }

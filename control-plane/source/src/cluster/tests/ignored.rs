@@ -1,4 +1,4 @@
-//! Labels that somebody wrote and another object is heard for: each is said on the object that has it.
+//! Labels without an effect: each is reported on the object that has it.
 
 use headgate_model::{Subject, reason};
 use serde_json::{Value, json};
@@ -39,7 +39,7 @@ fn says(store: &Store, object: &str, parts: &[&str]) {
 }
 
 #[test]
-fn a_weight_below_a_labelled_owner_is_said_with_the_command_for_the_owner() {
+fn a_weight_below_a_labelled_owner_is_reported_with_the_command_for_the_owner() {
     let weight = json!({"canary-weight": "30"});
     let mut all = kserve(&[1]);
     all[0] = labelled(all[0].clone(), &weight);
@@ -53,7 +53,7 @@ fn a_weight_below_a_labelled_owner_is_said_with_the_command_for_the_owner() {
     );
     // Which ends it: KServe copies labels to what it makes.
     apply(&mut seen, &labelled(all[3].clone(), &weight));
-    seen.settle();
+    seen.reconcile();
     assert_eq!(said(&seen), Vec::<String>::new());
 
     // The StatefulSets of a group, also those that a leader owns.
@@ -75,7 +75,7 @@ fn a_weight_below_a_labelled_owner_is_said_with_the_command_for_the_owner() {
 }
 
 #[test]
-fn labels_of_a_template_are_said_where_the_labelled_owner_says_something_else() {
+fn labels_of_a_template_are_reported_if_the_labelled_owner_has_others() {
     let mut all = deployment("a", 1, &[1]);
     all[0] = model(all[0].clone(), "v1");
     let template = |all: &mut Vec<Value>, labels: &Value| {
@@ -139,7 +139,7 @@ fn labels_of_a_template_are_said_where_the_labelled_owner_says_something_else() 
 }
 
 #[test]
-fn an_inner_owner_behind_a_labelled_service_is_told_which_service_is_heard() {
+fn a_finding_on_an_inner_owner_names_the_service_whose_labels_have_an_effect() {
     let mut all = kserve(&[1]);
     all[3] = object("InferenceService", "isvc", 1, None);
     all[0] = labelled(all[0].clone(), &json!({"canary-weight": "30"}));
@@ -153,7 +153,7 @@ fn an_inner_owner_behind_a_labelled_service_is_told_which_service_is_heard() {
         &mut seen,
         &model(service("other", json!({"app": "predictor"})), "v2"),
     );
-    seen.settle();
+    seen.reconcile();
     says(&seen, "deployment/predictor", &[command]);
     // ReplicaSets have the labels of the template that they were made from, of whichever revision.
     let mut all = kserve(&[1]);
@@ -165,7 +165,7 @@ fn an_inner_owner_behind_a_labelled_service_is_told_which_service_is_heard() {
 }
 
 #[test]
-fn a_service_that_lacks_a_label_is_told_so_and_another_carrier_value_too() {
+fn a_service_that_lacks_a_label_and_an_unknown_carrier_value_are_reported() {
     let with = |labels: Value| labelled(service("front", json!({"app": "a"})), &labels);
     for (labels, wanted) in [
         (
@@ -239,7 +239,7 @@ fn ends(objects: &[Value]) -> [Vec<String>; 2] {
     let all = said(&store(objects));
     assert_eq!(all.len(), 1, "{all:#?}");
     let at = all[0].find("kubectl").unwrap();
-    let second = ", or let deployment/a be heard in place of the Service: ";
+    let second = ", or use the labels of deployment/a in place of the Service: ";
     let (first, second) = all[0][at..].split_once(second).expect(&all[0]);
     [first, second].map(|commands| {
         let seen = store(&follow(objects, commands));
@@ -252,7 +252,8 @@ fn ends(objects: &[Value]) -> [Vec<String>; 2] {
 fn either_advice_ends_the_finding_also_beside_a_headless_twin_and_for_an_owner_without_the_labels()
 {
     let weight = json!({"canary-weight": "30"});
-    let fronts = ["front", "headless"].map(|name| model(service(name, json!({"app": "a"})), "v1"));
+    let selecting_services =
+        ["front", "headless"].map(|name| model(service(name, json!({"app": "a"})), "v1"));
     let by_owner = vec!["deployment/a 1".to_owned()];
     for (owner, services) in [(true, 1), (true, 2), (false, 1), (false, 2)] {
         let mut all = deployment("a", 1, &[1]);
@@ -260,13 +261,13 @@ fn either_advice_ends_the_finding_also_beside_a_headless_twin_and_for_an_owner_w
         if owner {
             all[0] = model(all[0].clone(), "v1");
         }
-        all.extend_from_slice(&fronts[..services]);
+        all.extend_from_slice(&selecting_services[..services]);
         let [by_service, second] = ends(&all);
         assert_eq!(by_service.len(), services);
         assert_eq!(second, by_owner);
         // Each has it, so that none contradicts the other whichever owns the version.
         let first = said(&store(&all)).pop().unwrap();
-        for service in &fronts[..services] {
+        for service in &selecting_services[..services] {
             let name = service["metadata"]["name"].as_str().unwrap();
             let command = format!("kubectl label service/{name} -n default canary-weight=30");
             assert!(first.contains(&command), "{first}");
@@ -275,17 +276,17 @@ fn either_advice_ends_the_finding_also_beside_a_headless_twin_and_for_an_owner_w
     // An annotation, too.
     let mut all = deployment("a", 1, &[1]);
     all[0] = annotated(model(all[0].clone(), "v1"), "headgate.dev/join", "share");
-    all.extend(fronts.clone());
-    let (heard, quoted) = (said(&store(&all)), "headgate.dev/join='share' --overwrite");
-    assert_eq!(heard[0].matches(quoted).count(), 2, "{heard:?}");
-    // What would not be heard then either is not advised: an outer owner carries, or the owner's own labels.
+    all.extend(selecting_services.clone());
+    let (effective, quoted) = (said(&store(&all)), "headgate.dev/join='share' --overwrite");
+    assert_eq!(effective[0].matches(quoted).count(), 2, "{effective:?}");
+    // What would not be effective then either is not advised: an outer owner carries, or the owner's own labels.
     let mut inner = kserve(&[1]);
     inner[0] = labelled(inner[0].clone(), &weight);
     inner.push(model(service("front", json!({"app": "predictor"})), "v2"));
     let mut template = deployment("a", 1, &[1]);
     template[0] = model(template[0].clone(), "v1");
     template[0]["spec"]["template"]["metadata"]["labels"]["canary-weight"] = "30".into();
-    template.push(fronts[0].clone());
+    template.push(selecting_services[0].clone());
     for objects in [inner, template] {
         let all = said(&store(&objects));
         assert_eq!(all.len(), 1, "{all:#?}");
@@ -318,9 +319,9 @@ fn a_weight_on_one_of_two_versions_behind_one_service_is_advised_a_service_of_it
     let all = two_versions();
     let seen = store(&all);
     assert_eq!(carriers(&seen), ["service/front 2,1"]);
-    let own = "make one with `model-version: v2` in its selector and the labels model-name=llama model-version=v2 \
+    let own = "create one with `model-version: v2` in its selector and the labels model-name=llama model-version=v2 \
                canary-weight=30, and add `model-version: v1` to the selector of service/front: kubectl edit service/front -n default";
-    let yields = "be heard in place of the Service: ";
+    let yields = "in place of the Service: ";
     says(
         &seen,
         "deployment/a",

@@ -1,4 +1,4 @@
-//! What charts and operators leave behind as shipped: who carries, which port serves, what is wanted and what is advised.
+//! Objects as charts and operators ship them: carriers, ports, desired replicas and advice.
 
 use headgate_model::{PortSource, ports::Probe, reason};
 use serde_json::{Value, json};
@@ -73,7 +73,7 @@ fn the_engine_of_the_vllm_production_stack_serves_as_shipped() {
 }
 
 #[test]
-fn of_ports_whose_names_say_nothing_the_one_that_a_probe_asks_serves() {
+fn of_ports_without_telling_names_the_probed_one_serves() {
     let spec = |probe: &str, port: Value| {
         json!({
             "initContainers": [{"name": "proxy", "restartPolicy": "Always", "ports": [{"name": "side", "containerPort": 9000}]}],
@@ -169,7 +169,7 @@ fn a_headless_service_for_other_things_does_not_move_the_port() {
 }
 
 #[test]
-fn a_port_of_tls_is_said_until_an_annotation_says_how_it_is_spoken_to() {
+fn a_tls_port_is_reported_until_an_annotation_declares_the_protocol() {
     let unnamed = json!({"containers": [{"name": "main", "ports": [{"containerPort": 8443}]}]});
     let named = json!({"containers": [{"name": "main", "ports": [{"name": "https-web", "containerPort": 8443}]}]});
     let by_name = leads(
@@ -313,7 +313,7 @@ fn serverless(isvc: &str) -> Vec<Value> {
 }
 
 #[test]
-fn above_what_knative_makes_for_kserve_the_inference_service_stands() {
+fn the_inference_service_owns_the_objects_that_knative_creates_for_kserve() {
     let all = [serverless("llama"), revision("llama", 1, "v1", &[1, 2])].concat();
     let mut seen = store(&all);
     assert_eq!(carriers(&seen).len(), 1, "{:?}", carriers(&seen));
@@ -329,19 +329,19 @@ fn above_what_knative_makes_for_kserve_the_inference_service_stands() {
         &mut seen,
         &labelled(all[0].clone(), &json!({"canary-weight": "20"})),
     );
-    seen.settle();
+    seen.reconcile();
     assert_eq!(carrier(&seen, it).desired, 3);
     assert_eq!(seen.findings(), []);
     let emptied = replicas(all[2].clone(), 0);
     apply(&mut seen, &emptied);
     all[4..6].iter().for_each(|pod| delete(&mut seen, pod));
-    seen.settle();
+    seen.reconcile();
     assert_eq!(carrier(&seen, it).desired, 1);
     assert_eq!(addresses(&seen, it), ["10.0.0.3:8012"]);
 }
 
 #[test]
-fn a_serverless_model_that_is_scaled_to_zero_is_declared_and_wants_none() {
+fn a_serverless_model_scaled_to_zero_is_declared_with_zero_desired_replicas() {
     let all = [serverless("llama"), revision("llama", 1, "v1", &[])].concat();
     let seen = store(&all);
     assert_eq!(carriers(&seen), ["inferenceservice/llama"]);
@@ -358,24 +358,24 @@ fn an_owner_that_only_a_label_names_is_waited_for_until_its_kind_is_listed() {
     for id in &others {
         relist(&mut seen, id, &all);
     }
-    seen.settle();
+    seen.reconcile();
     assert_eq!(carriers(&seen), Vec::<String>::new());
     relist(&mut seen, &of_owner, &all[..1]);
-    seen.settle();
+    seen.reconcile();
     assert_eq!(carriers(&seen), ["inferenceservice/llama 1:8012"]);
     // Where there is none of the name, what it made carries for itself.
     delete(&mut seen, &all[0]);
-    seen.settle();
+    seen.reconcile();
     let alone = ["deployment/llama-predictor-00001-deployment 1:8012"];
     assert_eq!(carriers(&seen), alone);
     let mut seen = Store::new(kinds(), Default::default(), watches());
     for id in others.iter().chain([&of_owner]) {
         relist(&mut seen, id, all[1..].iter());
-        seen.settle();
+        seen.reconcile();
     }
     assert_eq!(carriers(&seen), alone);
     apply(&mut seen, &all[0]);
-    seen.settle();
+    seen.reconcile();
     assert_eq!(carriers(&seen), ["inferenceservice/llama 1:8012"]);
 }
 

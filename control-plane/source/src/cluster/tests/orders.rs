@@ -1,4 +1,4 @@
-//! Any order of events and lists gives the state that a fresh read gives.
+//! Orders of events and lists: each one gives the state of a fresh read.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -6,7 +6,8 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::world::*;
-use crate::cluster::store::{Store, WatchId};
+use crate::cluster::identity::WatchId;
+use crate::cluster::store::Store;
 use headgate_kubernetes::WatchedKind;
 use headgate_kubernetes::update::Event;
 
@@ -89,7 +90,7 @@ fn draft() -> impl Strategy<Value = Draft> {
             .collect()
     });
     let owner = prop::option::weighted(0.8, (kind(), name()));
-    let news = (
+    let changes = (
         any::<bool>(),
         prop::bool::weighted(0.3),
         prop::option::of(prop::sample::select(vec!["a", "b"])),
@@ -107,13 +108,13 @@ fn draft() -> impl Strategy<Value = Draft> {
             prop::sample::select(vec!["x", "y"]),
             prop::option::of(0..4_u32),
             flags,
-            news,
+            changes,
         ),
     )
         .prop_map(
-            |((kind, name, owner, labels), (template, replicas, flags, news))| {
+            |((kind, name, owner, labels), (template, replicas, flags, changes))| {
                 let (ready, ends, reborn, port, ended) = flags;
-                let (leads, yields, generation) = news;
+                let (leads, yields, generation) = changes;
                 Draft {
                     kind,
                     name,
@@ -279,18 +280,18 @@ impl Server {
             Step::List(nth) => self.list(store, &watch(nth)),
             Step::Cut(nth, after) => {
                 let id = watch(nth);
-                store.reduce(&id, Event::Begin);
+                store.reduce(&id, Event::Init);
                 let listed = self
                     .objects
                     .values()
                     .filter(|object| watch_of(object) == id);
                 for object in listed.take(*after) {
-                    store.reduce(&id, Event::Listed(read(object)));
+                    store.reduce(&id, Event::InitApply(read(object)));
                 }
                 self.cut.insert(id);
             }
             Step::Settle => {
-                store.settle();
+                store.reconcile();
             }
         }
     }
@@ -347,7 +348,7 @@ proptest! {
                 server.deliver(&mut told, &id);
             }
         }
-        told.settle();
+        told.reconcile();
         let mut order = watches();
         order.rotate_left(rotate);
         let fresh = fresh(server.objects.values(), &order);
@@ -381,7 +382,7 @@ impl Store {
             built,
             self.uids.len(),
             children,
-            self.homes.len(),
+            self.memberships.len(),
             self.members.len(),
         ]
     }

@@ -1,14 +1,14 @@
-//! Owners of unlike pods, in the shapes that their operators leave behind: who serves, and what is wanted.
+//! Owners of pods that differ, as their operators create them: the pods that serve, and the desired replicas.
 
 use headgate_model::{Protocol, reason};
 use serde_json::{Value, json};
 
+use super::active_generations::rollout;
 use super::world::*;
 use crate::cluster::objects::{Body, Object};
 use crate::cluster::roles::reads_in_full;
 use crate::cluster::store::Store;
 use headgate_kubernetes::kinds::Kind;
-use headgate_model::Change;
 
 /// A part of an owner: a Deployment, its ReplicaSet, and as many pods as it wants, with these labels and containers.
 pub(super) fn part(
@@ -71,7 +71,7 @@ fn addresses(store: &Store, identity: &str) -> Vec<String> {
 }
 
 #[test]
-fn an_endpoint_picker_is_no_endpoint() {
+fn an_endpoint_picker_is_not_an_endpoint() {
     let owner = model(object("LLMInferenceService", "qwen", 1, None), "v1");
     let it = "llminferenceservice/qwen";
     // Without a label of the operator, as its parts are made by hand: which of two ports is not told.
@@ -149,7 +149,7 @@ fn an_endpoint_picker_is_no_endpoint() {
 }
 
 #[test]
-fn parts_that_nothing_tells_apart_are_no_endpoints_and_the_labelled_service_is_asked_for() {
+fn parts_that_cannot_be_distinguished_are_not_endpoints_and_a_labelled_service_is_advised() {
     let owner = model(object("Whole", "qwen", 1, None), "v1");
     let it = "whole/qwen";
     let http = |name: &str, ip: u8, number: u16| {
@@ -308,7 +308,7 @@ fn a_transformer_stands_before_its_predictor() {
 }
 
 #[test]
-fn workers_of_a_leader_are_no_endpoints_also_where_they_declare_its_port() {
+fn workers_of_a_leader_are_not_endpoints_even_if_they_declare_its_port() {
     let group = model(replicas(object("LeaderWorkerSet", "lws", 1, None), 1), "v1");
     let set = replicas(object("StatefulSet", "lws", 1, Some(&group)), 1);
     let index = |pod, index: &str| {
@@ -324,147 +324,6 @@ fn workers_of_a_leader_are_no_endpoints_also_where_they_declare_its_port() {
     assert_eq!(carriers(&seen), ["leaderworkerset/lws 1"]);
     assert_eq!(carrier(&seen, "leaderworkerset/lws").desired, 1);
     assert_eq!(seen.findings(), []);
-}
-
-/// A Ray cluster of a RayService: a head that serves nothing, and a worker that does.
-pub(super) fn ray(service: &Value, name: &str, age: u32, ip: u8) -> Vec<Value> {
-    let cluster = object("RayCluster", name, age, Some(service));
-    let of = |kind: &str, serve: &str| json!({"ray.io/cluster": name, "ray.io/node-type": kind, "ray.io/serve": serve});
-    let node = |kind: &str, serve: &str, ip: u8| {
-        let mut pod = labelled(
-            pod(&format!("{name}-{kind}"), ip, Some(&cluster)),
-            &of(kind, serve),
-        );
-        pod["spec"]["containers"] = json!([{"name": "ray", "ports": [
-            {"name": "gcs-server", "containerPort": 6379}, {"name": "dashboard", "containerPort": 8265}, {"name": "serve", "containerPort": 8000},
-        ]}]);
-        pod
-    };
-    vec![
-        cluster.clone(),
-        node("head", "false", ip),
-        node("worker", "true", ip + 1),
-    ]
-}
-
-#[test]
-fn of_ray_the_pods_serve_that_the_operator_marks_in_the_cluster_that_is_active() {
-    let mut owner = model(object("RayService", "ray", 1, None), "v1");
-    owner["status"] = json!({
-        "activeServiceStatus": {"rayClusterName": "ray-aaa"}, "pendingServiceStatus": {"rayClusterName": "ray-bbb"},
-    });
-    let both = |owner: &Value| {
-        [
-            vec![owner.clone()],
-            ray(owner, "ray-aaa", 1, 1),
-            ray(owner, "ray-bbb", 2, 3),
-        ]
-        .concat()
-    };
-    let seen = store(&both(&owner));
-    assert_eq!(carriers(&seen), ["rayservice/ray 2"]);
-    assert_eq!(carrier(&seen, "rayservice/ray").desired, 1);
-    assert_eq!(seen.findings(), []);
-
-    // The Service is what routes.
-    let mut objects = both(&owner);
-    let selector = json!({"ray.io/cluster": "ray-bbb", "ray.io/serve": "true"});
-    let mut serve = service("ray-serve-svc", selector);
-    serve["spec"]["ports"] =
-        json!([{"name": "serve", "port": 8000, "targetPort": 8000, "appProtocol": "tcp"}]);
-    objects.push(serve.clone());
-    let mut seen = store(&objects);
-    assert_eq!(carriers(&seen), ["rayservice/ray 4"]);
-    delete(&mut seen, &serve);
-    seen.settle();
-    assert_eq!(carriers(&seen), ["rayservice/ray 2"]);
-
-    // Before the first one is active, nothing is.
-    owner["status"] = json!({"pendingServiceStatus": {"rayClusterName": "ray-aaa"}});
-    let objects = [vec![owner.clone()], ray(&owner, "ray-aaa", 1, 1)].concat();
-    assert_eq!(carriers(&store(&objects)), ["rayservice/ray"]);
-
-    // A cluster of its own: no head, and its workers where they are marked.
-    let mut alone = ray(&owner, "alone", 1, 1);
-    alone[0] = model(object("RayCluster", "alone", 1, None), "v1");
-    assert_eq!(carriers(&store(&alone)), ["raycluster/alone 2"]);
-}
-
-/// A Rollout with two ReplicaSets of two pods each; the labels are Argo's where `labels`.
-pub(super) fn rollout(strategy: &Value, labels: bool) -> Vec<Value> {
-    let mut owner = model(replicas(object("Rollout", "ro", 1, None), 2), "v1");
-    owner["spec"]["strategy"] = strategy.clone();
-    let mut all = vec![owner.clone()];
-    for (hash, version, ips) in [("aaa", "v1", [1, 2]), ("bbb", "v2", [3, 4])] {
-        let set = replicas(
-            object("ReplicaSet", &format!("ro-{hash}"), 1, Some(&owner)),
-            2,
-        );
-        for ip in ips {
-            let mut pod = labelled(
-                pod(&format!("ro-{hash}-{ip}"), ip, Some(&set)),
-                &json!({"model-version": version, "app": "ro"}),
-            );
-            if labels {
-                pod["metadata"]["labels"]["rollouts-pod-template-hash"] = hash.into();
-            }
-            all.push(pod);
-        }
-        all.push(set);
-    }
-    all
-}
-
-#[test]
-fn a_preview_is_no_endpoint_and_not_wanted_until_it_is_active() {
-    let blue_green = json!({"blueGreen": {"activeService": "ro-active", "previewService": "ro-preview", "autoPromotionEnabled": false}});
-    for labels in [true, false] {
-        // By the status.
-        let mut all = rollout(&blue_green, labels);
-        all[0]["status"] = json!({"blueGreen": {"activeSelector": "aaa", "previewSelector": "bbb"}, "stableRS": "aaa"});
-        let mut seen = store(&all);
-        assert_eq!(carriers(&seen), ["rollout/ro 1,2"]);
-        assert_eq!(carrier(&seen, "rollout/ro").desired, 2);
-        assert_eq!(seen.findings(), []);
-        all[0]["status"]["blueGreen"]["activeSelector"] = "bbb".into();
-        apply(&mut seen, &all[0]);
-        assert_eq!(seen.settle().change, Some(Change::Loss));
-        assert_eq!(carriers(&seen), ["rollout/ro 3,4"]);
-
-        // By the Service, which moves first.
-        let active = |hash: &str| {
-            service(
-                "ro-active",
-                json!({"app": "ro", "rollouts-pod-template-hash": hash}),
-            )
-        };
-        apply(&mut seen, &active("aaa"));
-        seen.settle();
-        assert_eq!(carriers(&seen), ["rollout/ro 1,2"]);
-        apply(&mut seen, &active("bbb"));
-        seen.settle();
-        assert_eq!(carriers(&seen), ["rollout/ro 3,4"]);
-    }
-    // By nothing: the oldest, and the active Service is asked for.
-    let seen = store(&rollout(&blue_green, false));
-    assert_eq!(carriers(&seen), ["rollout/ro 1,2"]);
-    assert_eq!(reasons(&seen.findings()), [reason::ROLES_UNCLEAR]);
-    // The first revision is alone.
-    let first = &rollout(&blue_green, false)[..4];
-    assert_eq!(carriers(&store(first)), ["rollout/ro 1,2"]);
-    assert_eq!(store(first).findings(), []);
-}
-
-#[test]
-fn a_canary_of_argo_serves_by_its_pods_unless_a_router_weighs_it() {
-    let by_pods = rollout(&json!({"canary": {"steps": [{"setWeight": 50}]}}), true);
-    assert_eq!(carriers(&store(&by_pods)), ["rollout/ro 1,2,3,4"]);
-    let mut routed = rollout(
-        &json!({"canary": {"stableService": "ro-stable", "trafficRouting": {"istio": {}}}}),
-        true,
-    );
-    routed[0]["status"]["stableRS"] = "aaa".into();
-    assert_eq!(carriers(&store(&routed)), ["rollout/ro 1,2"]);
 }
 
 #[test]
@@ -490,7 +349,7 @@ fn a_port_of_a_native_sidecar_serves() {
 }
 
 #[test]
-fn an_annotation_says_the_protocol_and_which_service_is_asked() {
+fn annotations_choose_the_protocol_and_the_service() {
     let mut all = deployment("a", 1, &[1]);
     all[0] = model(all[0].clone(), "v1");
     all[2]["spec"] = listens(&json!([{"containerPort": 8000}, {"containerPort": 8001}]));
@@ -549,7 +408,7 @@ fn a_service_that_comes_changes_or_goes_moves_the_port() {
     let mut seen = store(&all);
     let mut step = |event: &dyn Fn(&mut Store)| {
         event(&mut seen);
-        seen.settle();
+        seen.reconcile();
         (
             addresses(&seen, "deployment/a").join(" "),
             reasons(&seen.findings()),
@@ -578,56 +437,4 @@ fn a_service_that_comes_changes_or_goes_moves_the_port() {
         step(&|s| apply(s, &to)),
         ("10.0.0.1:8000".to_owned(), vec![])
     );
-}
-
-#[test]
-fn a_generation_that_takes_traffic_and_has_no_pod_is_said_with_who_names_it() {
-    let blue_green = json!({"blueGreen": {"activeService": "ro-active"}});
-    let mut all = rollout(&blue_green, true);
-    all[0]["status"] = json!({"blueGreen": {"activeSelector": "ccc"}});
-    let said = |objects: &[Value], owner: &str| {
-        let seen = store(objects);
-        assert_eq!(carriers(&seen), [owner]);
-        let findings = seen.findings();
-        assert_eq!(reasons(&findings), [reason::ROLES_UNCLEAR]);
-        findings[0].message.clone()
-    };
-    let message = said(&all, "rollout/ro");
-    for part in [
-        "its status says that generation ccc takes traffic",
-        "ro-aaa, ro-bbb take nothing",
-        "kubectl get pods -n default -l rollouts-pod-template-hash -L rollouts-pod-template-hash",
-        "kubectl get rollout/ro -n default -o yaml",
-    ] {
-        assert!(message.contains(part), "{part}: {message}");
-    }
-    let active = service("ro-active", json!({"rollouts-pod-template-hash": "ddd"}));
-    all.push(active);
-    let message = said(&all, "rollout/ro");
-    for part in [
-        "the selector of service/ro-active says that generation ddd takes",
-        "kubectl get service/ro-active -n default -o yaml",
-    ] {
-        assert!(message.contains(part), "{part}: {message}");
-    }
-    // Nothing is missing of what is scaled to zero, and of a cluster that is still to become active.
-    let asleep = [all[0].clone(), all[all.len() - 1].clone()];
-    assert_eq!(store(&asleep).findings(), []);
-
-    let mut owner = model(object("RayService", "ray", 1, None), "v1");
-    owner["status"] = json!({"activeServiceStatus": {"rayClusterName": "ray-bbb"}});
-    let of = |owner: &Value| [vec![owner.clone()], ray(owner, "ray-aaa", 1, 1)].concat();
-    let message = said(&of(&owner), "rayservice/ray");
-    assert!(
-        message.contains("its status says that generation ray-bbb"),
-        "{message}"
-    );
-    owner["status"] = json!({"pendingServiceStatus": {"rayClusterName": "ray-aaa"}});
-    assert_eq!(store(&of(&owner)).findings(), []);
-    // The active one, where the operator says of no pod that it serves.
-    owner["status"] = json!({"activeServiceStatus": {"rayClusterName": "ray-aaa"}});
-    let mut heads = of(&owner);
-    heads.truncate(3);
-    let message = said(&heads, "rayservice/ray");
-    assert!(message.contains("none of its pods serves"), "{message}");
 }

@@ -38,7 +38,7 @@ fn the_outermost_owner_carries_for_its_pods() {
 }
 
 #[test]
-fn a_service_with_both_labels_comes_before_the_owner_and_wants_what_its_pods_owners_want() {
+fn a_service_with_both_labels_precedes_the_owner_and_desires_the_owners_replicas() {
     let mut all = [deployment("a", 1, &[1, 2]), deployment("b", 2, &[3])].concat();
     for object in &mut all {
         *object = labelled(object.clone(), &json!({"group": "g"}));
@@ -139,31 +139,31 @@ fn a_labelled_owner_below_an_unlabelled_one_carries() {
         let it = carrier(&seen, "deployment/a");
         assert_eq!((it.desired, it.labels["canary-weight"].as_str()), (2, "10"));
         assert_eq!(seen.findings(), [], "{kind}");
-        // Once the outer one has the label it is the one that is heard, and takes it back by losing it.
+        // Once the outer one has the label it is the one that is effective, and takes it back by losing it.
         apply(&mut seen, &model(top.clone(), "two"));
-        seen.settle();
+        seen.reconcile();
         let outer = format!("{}/top 1,2", kind.to_ascii_lowercase());
         assert_eq!(carriers(&seen), [outer], "{kind}");
         let ignored = [reason::LABEL_IGNORED; 2];
         assert_eq!(reasons(&seen.findings()), ignored, "{kind}");
         apply(&mut seen, &top);
-        seen.settle();
+        seen.reconcile();
         assert_eq!(carriers(&seen), ["deployment/a 1,2"], "{kind}");
     }
 }
 
 #[test]
-fn while_pools_cannot_be_read_pods_serve_and_the_ports_that_one_might_say_are_said() {
+fn while_pools_cannot_be_read_pods_serve_and_ports_they_may_contradict_are_reported() {
     let mut all = deployment("a", 1, &[1, 2]);
     all[0] = model(all[0].clone(), "one");
-    let pools = watches().into_iter().filter(|id| id.what.is_pool());
+    let pools = watches().into_iter().filter(|id| id.kind.is_pool());
     let pools: Vec<_> = pools.collect();
     let unread = |objects: &[Value]| {
         let mut store = Store::new(kinds(), LabelKeys::default(), watches());
-        for id in watches().iter().filter(|id| !id.what.is_pool()) {
+        for id in watches().iter().filter(|id| !id.kind.is_pool()) {
             relist(&mut store, id, objects);
         }
-        store.settle();
+        store.reconcile();
         store
     };
     let mut seen = unread(&all);
@@ -183,14 +183,14 @@ fn while_pools_cannot_be_read_pods_serve_and_the_ports_that_one_might_say_are_sa
     assert_eq!(unread(&[all.clone(), vec![front]].concat()).findings(), []);
     // Once they are read they count, and nothing is said any more.
     relist(&mut seen, &pools[0], [&pool("p", json!({"app": "a"}))]);
-    seen.settle();
+    seen.reconcile();
     assert_eq!(
         reasons(&seen.findings()),
         [reason::POOLS_UNREAD],
         "one group"
     );
     seen.reduce(&pools[1], Event::Absent);
-    seen.settle();
+    seen.reconcile();
     assert_eq!(seen.findings(), []);
 }
 
@@ -203,8 +203,8 @@ fn an_object_is_referred_to_in_the_version_that_the_api_server_serves() {
         store.references()[&subject].api_version.clone()
     };
     assert_eq!(version(&seen), "serving.kserve.io/v1alpha1");
-    seen.read_in(what(&owner), "v1alpha2".to_owned());
-    assert!(seen.settle().findings, "it is published");
+    seen.set_version(what(&owner), "v1alpha2".to_owned());
+    assert!(seen.reconcile().findings, "it is published");
     assert_eq!(version(&seen), "serving.kserve.io/v1alpha2");
 }
 
@@ -221,7 +221,7 @@ fn what_is_made_from_a_template_does_not_carry_by_the_labels_that_it_has_of_it()
         *object = model(object.clone(), "one");
     }
     assert_eq!(carriers(&store(&all)), ["deployment/a 1"]);
-    // A label that somebody wrote on a ReplicaSet is the only one, so it is heard.
+    // A label that somebody wrote on a ReplicaSet is the only one, so it is effective.
     let mut all = deployment("a", 1, &[1]);
     all[1] = model(all[1].clone(), "one");
     assert_eq!(carriers(&store(&all)), ["replicaset/a-rs 1"]);
@@ -238,7 +238,7 @@ fn the_version_is_the_pods_own_where_it_has_one() {
 }
 
 #[test]
-fn owners_without_replicas_of_their_own_want_what_they_own_wants() {
+fn owners_without_replicas_desire_those_of_the_objects_they_own() {
     let service = model(object("InferenceService", "isvc", 1, None), "one");
     let mut all = deployment("predictor", 1, &[1, 2]);
     let owned = object("Deployment", "predictor", 1, Some(&service));
@@ -260,7 +260,7 @@ fn an_owner_may_be_a_pod() {
 }
 
 #[test]
-fn pods_wait_for_an_owner_that_is_not_told_yet_and_not_for_one_that_nobody_can_tell() {
+fn pods_wait_for_an_owner_that_is_not_listed_yet_and_not_for_one_that_cannot_be() {
     let mut all = deployment("a", 1, &[1]);
     for object in &mut all {
         *object = model(object.clone(), "one");
@@ -289,18 +289,18 @@ fn pods_wait_for_an_owner_that_is_not_told_yet_and_not_for_one_that_nobody_can_t
     let mut seen = store(std::slice::from_ref(&owned));
     assert_eq!(carriers(&seen), Vec::<String>::new());
     seen.reduce(&watch_of(&isvc), Event::Absent);
-    assert_eq!(seen.settle().change, Some(Change::Intent));
+    assert_eq!(seen.reconcile().change, Some(Change::Intent));
     assert_eq!(
         carriers(&seen),
         ["pod/p 3"],
         "the API server has no such kind"
     );
     // A list that began and was cut short says nothing.
-    seen.reduce(&watch_of(&isvc), Event::Begin);
-    seen.settle();
+    seen.reduce(&watch_of(&isvc), Event::Init);
+    seen.reconcile();
     assert_eq!(carriers(&seen), ["pod/p 3"]);
     relist(&mut seen, &watch_of(&isvc), [&model(isvc.clone(), "one")]);
-    seen.settle();
+    seen.reconcile();
     assert_eq!(carriers(&seen), ["inferenceservice/isvc 3"]);
 }
 
@@ -311,14 +311,14 @@ fn owners_that_own_each_other_stall_nothing() {
     let a = model(object("ReplicaSet", "a", 1, Some(&b)), "one");
     let pod = model(pod("p", 1, Some(&b)), "one");
     let mut seen = store(&[a, b.clone(), pod.clone()]);
-    seen.settle();
+    seen.reconcile();
     delete(&mut seen, &b);
     delete(&mut seen, &pod);
-    seen.settle();
+    seen.reconcile();
 }
 
 #[test]
-fn what_is_no_endpoint_is_none() {
+fn pods_that_are_not_endpoints_are_left_out() {
     let mut no_ip = pod("no-ip", 2, None);
     no_ip["status"]["podIP"] = Value::Null;
     let mut no_port = pod("no-port", 3, None);
@@ -370,7 +370,7 @@ fn the_port_annotation_comes_before_the_names_and_a_bad_one_takes_nothing_away()
 }
 
 #[test]
-fn endpoints_written_on_an_object_are_ignored_and_said_to_be() {
+fn endpoints_listed_on_another_object_are_ignored_and_reported() {
     let mut all = deployment("a", 1, &[1]);
     all[0] = annotated(
         model(all[0].clone(), "one"),
@@ -390,7 +390,7 @@ fn endpoints_written_on_an_object_are_ignored_and_said_to_be() {
 }
 
 #[test]
-fn labels_and_annotations_that_nothing_reads_are_said_once_of_the_object_that_a_person_wrote() {
+fn labels_and_annotations_without_effect_are_reported_once_on_the_object_a_person_wrote() {
     let slip = |object, key| annotated(object, key, "8000");
     // A ReplicaSet has its Deployment's annotations, and every pod those of the template.
     let mut all = deployment("a", 1, &[1, 2]);
@@ -416,7 +416,7 @@ fn labels_and_annotations_that_nothing_reads_are_said_once_of_the_object_that_a_
         .collect();
     let parts = [
         (
-            "Deployment default/a: annotation `headgate.dev/endpoint` is not known",
+            "Deployment default/a: annotation `headgate.dev/endpoint` is unknown and has no effect",
             "deployment/a -n default headgate.dev/endpoint-",
         ),
         (
@@ -428,7 +428,7 @@ fn labels_and_annotations_that_nothing_reads_are_said_once_of_the_object_that_a_
             "kubectl label deployment/b -n default model-name=MODEL --overwrite",
         ),
         (
-            "Service default/front: annotation `headgate.dev/poort` is not known",
+            "Service default/front: annotation `headgate.dev/poort` is unknown and has no effect",
             "did you mean `headgate.dev/port`?",
         ),
     ];
@@ -440,7 +440,7 @@ fn labels_and_annotations_that_nothing_reads_are_said_once_of_the_object_that_a_
         assert!(found, "{begin} … {part} in {said:#?}");
     }
     apply(&mut seen, &model(other[0].clone(), "two"));
-    seen.settle();
+    seen.reconcile();
     assert_eq!(
         seen.findings().len(),
         parts.len() - 1,
@@ -475,7 +475,7 @@ fn what_cannot_be_read_is_reported_and_the_rest_of_the_object_counts() {
         .remove("odd");
     let mut seen = seen;
     apply(&mut seen, &mended);
-    seen.settle();
+    seen.reconcile();
     assert_eq!(seen.findings().len(), 1);
 }
 
@@ -486,7 +486,7 @@ fn a_change_is_churn_if_only_pods_came_and_a_loss_if_one_is_not_ready_any_more()
     let mut seen = store(&all);
     let mut step = |object: &Value| {
         apply(&mut seen, object);
-        (seen.settle().change, carriers(&seen).join(" "))
+        (seen.reconcile().change, carriers(&seen).join(" "))
     };
     assert_eq!(
         step(&ready(all[2].clone(), false)),
@@ -520,16 +520,16 @@ fn a_change_is_churn_if_only_pods_came_and_a_loss_if_one_is_not_ready_any_more()
 fn nothing_is_synced_before_pods_and_services_have_listed_once() {
     let all = watches();
     let (optional, needed): (Vec<_>, Vec<_>) =
-        all.iter().cloned().partition(|id| id.what.is_optional());
+        all.iter().cloned().partition(|id| id.kind.is_optional());
     let mut store = Store::new(kinds(), Default::default(), all);
     for id in optional.iter().chain(&needed) {
         assert!(!store.synced());
-        store.reduce(id, Event::Begin);
+        store.reduce(id, Event::Init);
         assert!(!store.synced());
-        store.reduce(id, Event::Done);
+        store.reduce(id, Event::InitDone);
     }
     assert!(store.synced());
-    store.reduce(&needed[0], Event::Begin);
+    store.reduce(&needed[0], Event::Init);
     assert!(store.synced(), "a list anew takes nothing back");
 }
 
@@ -539,9 +539,9 @@ fn a_kind_that_is_not_read_keeps_back_its_own_pods_and_no_others() {
     let sets = kinds().iter().position(|k| k.kind == "InferenceService");
     let sets = WatchedKind::Owners(sets.unwrap());
     let mut store = Store::new(kinds(), Default::default(), all.clone());
-    for id in all.iter().filter(|id| id.what != sets) {
-        store.reduce(id, Event::Begin);
-        store.reduce(id, Event::Done);
+    for id in all.iter().filter(|id| id.kind != sets) {
+        store.reduce(id, Event::Init);
+        store.reduce(id, Event::InitDone);
     }
     let mut others = deployment("a", 1, &[1]);
     others[0] = model(others[0].clone(), "one");
@@ -550,12 +550,12 @@ fn a_kind_that_is_not_read_keeps_back_its_own_pods_and_no_others() {
     }
     let set = object("InferenceService", "w", 1, None);
     apply(&mut store, &model(pod("w-0", 9, Some(&set)), "one"));
-    store.settle();
+    store.reconcile();
     assert!(store.synced());
     assert_eq!(carriers(&store), ["deployment/a 1"]);
-    let id = all.iter().find(|id| id.what == sets).unwrap();
+    let id = all.iter().find(|id| id.kind == sets).unwrap();
     store.reduce(id, Event::Absent);
-    store.settle();
+    store.reconcile();
     assert_eq!(carriers(&store), ["deployment/a 1", "pod/w-0 9"]);
 }
 
@@ -567,14 +567,14 @@ fn a_namesake_that_came_later_is_another_object() {
     let mut later = all[0].clone();
     later["metadata"]["uid"] = "another".into();
     apply(&mut seen, &later);
-    seen.settle();
+    seen.reconcile();
     assert_eq!(
         carriers(&seen),
         ["deployment/a"],
         "the pods are not its own"
     );
     delete(&mut seen, &all[0]);
-    seen.settle();
+    seen.reconcile();
     assert_eq!(
         carriers(&seen),
         ["deployment/a"],

@@ -1,4 +1,4 @@
-//! Which pods are there to serve, and what a carrier wants: as tables of objects.
+//! Pods that serve, and a carrier's desired replicas, as tables of objects.
 
 use headgate_model::reason;
 use serde_json::{Value, json};

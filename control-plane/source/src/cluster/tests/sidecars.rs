@@ -1,4 +1,4 @@
-//! Pods with containers beside the server: proxies that meshes inject, and sidecars with ports of their own.
+//! Pods with other containers beside the server: proxies that meshes inject, and sidecars with their own ports.
 
 use headgate_model::{PortSource, Protocol};
 use serde_json::{Value, json};
@@ -110,7 +110,7 @@ fn what_a_sidecar_calls_http_does_not_overrule_the_only_service() {
     // A headless one may be there for anything.
     front["spec"]["clusterIP"] = "None".into();
     apply(&mut seen, &front);
-    seen.settle();
+    seen.reconcile();
     assert_eq!(
         it(&seen),
         ("10.0.0.1:2020".to_owned(), PortSource::Name("http".into()))

@@ -1,11 +1,12 @@
-//! Objects as the API server writes them, and a store that is told of them.
+//! Test fixture: objects as the API server writes them, and a store of them.
 
 use headgate_model::{Carrier, CarrierKey, Finding, LabelKeys};
 use serde_json::{Value, json};
 
+use crate::cluster::identity::WatchId;
 use crate::cluster::objects::Object;
 use crate::cluster::shapes::{OwnerShape, PodShape, PoolShape, ServiceShape};
-use crate::cluster::store::{Store, WatchId};
+use crate::cluster::store::Store;
 use headgate_kubernetes::WatchedKind;
 use headgate_kubernetes::kinds::Kind;
 use headgate_kubernetes::pruning::Pruned;
@@ -68,8 +69,8 @@ pub(super) fn watches() -> Vec<WatchId> {
         .into_iter()
         .chain(owners);
     whats
-        .map(|what| WatchId {
-            what,
+        .map(|kind| WatchId {
+            kind,
             namespace: None,
         })
         .collect()
@@ -77,7 +78,7 @@ pub(super) fn watches() -> Vec<WatchId> {
 
 pub(super) fn watch_of(object: &Value) -> WatchId {
     WatchId {
-        what: what(object),
+        kind: what(object),
         namespace: None,
     }
 }
@@ -219,7 +220,7 @@ pub(super) fn fresh<'a>(
     for id in watches {
         relist(&mut store, id, objects.iter().copied());
     }
-    store.settle();
+    store.reconcile();
     store
 }
 
@@ -229,19 +230,19 @@ pub(super) fn relist<'a>(
     id: &WatchId,
     objects: impl IntoIterator<Item = &'a Value>,
 ) {
-    store.reduce(id, Event::Begin);
+    store.reduce(id, Event::Init);
     for object in objects.into_iter().filter(|object| watch_of(object) == *id) {
-        store.reduce(id, Event::Listed(read(object)));
+        store.reduce(id, Event::InitApply(read(object)));
     }
-    store.reduce(id, Event::Done);
+    store.reduce(id, Event::InitDone);
 }
 
 pub(super) fn apply(store: &mut Store, object: &Value) {
-    store.reduce(&watch_of(object), Event::Applied(read(object)));
+    store.reduce(&watch_of(object), Event::Apply(read(object)));
 }
 
 pub(super) fn delete(store: &mut Store, object: &Value) {
-    store.reduce(&watch_of(object), Event::Deleted(read(object)));
+    store.reduce(&watch_of(object), Event::Delete(read(object)));
 }
 
 pub(super) fn key(text: &str) -> CarrierKey {

@@ -1,48 +1,49 @@
-//! Chains of owners.
+//! Owner chains.
 //!
-//! Invariant: an owner that is not listed yet may be the carrier, so it is waited for. An owner whose kind is not watched, or that
-//! does not exist, is skipped, unless a label of its operator names the owner above it.
+//! Invariant: an owner that is not listed yet may be the carrier, so its objects wait for it. An owner whose kind is not watched, or
+//! that does not exist, is skipped, unless a label of its operator names the owner above it.
 
 use std::collections::BTreeSet;
 
-use super::objects::{Body, Controller, Name, Object};
+use super::identity::{Controller, Key, Name};
+use super::objects::{Body, Object};
 use super::roles;
-use super::store::{Key, Store};
+use super::store::Store;
 use headgate_kubernetes::WatchedKind;
 
-/// Longest chain of owners that is followed. Nobody needs so many; a circle has no end.
+/// Longest owner chain that is followed; bounds cycles.
 pub(super) const LONGEST: usize = 16;
 
-/// What stands directly above an object.
+/// The direct owner of an object.
 enum Parent {
     Known(Key),
-    /// It may be told yet.
-    Awaited,
-    Nobody,
+    /// It may be listed later.
+    Pending,
+    None,
 }
 
 impl Store {
     fn parent(&self, key: &Key) -> Parent {
         let Some(object) = self.objects.get(key) else {
-            return Parent::Nobody;
+            return Parent::None;
         };
         let Some(controller) = &object.meta.controller else {
-            return Parent::Nobody;
+            return Parent::None;
         };
         if let Some(owner) = self.uids.get(&controller.uid) {
             return Parent::Known(owner.clone());
         }
-        if self.sees(&controller.group, &controller.kind) {
-            return Parent::Awaited;
+        if self.is_watched(&controller.group, &controller.kind) {
+            return Parent::Pending;
         }
         match self.named_owner(object) {
             Some(owner) if self.objects.contains_key(&owner) => Parent::Known(owner),
-            Some(owner) if self.may_come(&owner) => Parent::Awaited,
-            _ => Parent::Nobody,
+            Some(owner) if self.may_be_listed_later(&owner) => Parent::Pending,
+            _ => Parent::None,
         }
     }
 
-    /// The owner that a label names, where the controller is of a kind that is not watched: what it is controlled by stands between.
+    /// The owner that a label names, where the kind of the controller, which is between the two, is not watched.
     pub(super) fn named_owner(&self, object: &Object) -> Option<Key> {
         let Body::Owner { template, .. } = &object.body else {
             return None;
@@ -64,20 +65,20 @@ impl Store {
         Some((WatchedKind::Owners(place), name))
     }
 
-    /// The owners of an object, from its own to the outermost, and whether the last of them has one that is not told yet.
+    /// The owners of an object, from the direct to the outermost one, and whether the last of them has an owner that may be listed later.
     pub(super) fn chain(&self, key: &Key) -> (Vec<Key>, bool) {
         let mut chain: Vec<Key> = Vec::new();
         while chain.len() < LONGEST {
             match self.parent(chain.last().unwrap_or(key)) {
                 Parent::Known(owner) => chain.push(owner),
-                Parent::Awaited => return (chain, true),
-                Parent::Nobody => return (chain, false),
+                Parent::Pending => return (chain, true),
+                Parent::None => return (chain, false),
             }
         }
         (chain, false)
     }
 
-    /// The owner of a pod, if its kind is not watched. The Node that owns a static pod is none.
+    /// The owner of a pod, if its kind is not watched. The Node of a static pod does not count.
     pub(super) fn unwatched_owner<'a>(
         &self,
         key: &Key,
@@ -89,19 +90,19 @@ impl Store {
         (key.0 == WatchedKind::Pods && !watched && !node).then_some(owner)
     }
 
-    /// All owners of an object that are known.
+    /// All known owners of an object, from the direct to the outermost one.
     pub(super) fn above(&self, key: &Key) -> Vec<Key> {
         self.chain(key).0
     }
 
-    /// What an object owns directly.
+    /// The objects that an object owns directly.
     pub(super) fn children(&self, uid: &str) -> impl Iterator<Item = &Key> {
         let own = self.children.get(uid).into_iter().flatten();
         let named = self.uids.get(uid).and_then(|key| self.named.get(key));
         own.chain(named.into_iter().flatten())
     }
 
-    /// Everything that an object owns, and what that owns.
+    /// The objects that an object owns, directly or not.
     pub(super) fn below(&self, uid: &str) -> BTreeSet<Key> {
         let mut found = BTreeSet::new();
         let mut uids = vec![uid.to_owned()];
@@ -117,7 +118,7 @@ impl Store {
         found
     }
 
-    /// The outermost owner, or the object itself; `None` while that is not known.
+    /// The outermost owner, or the object itself; `None` while it is not known.
     pub(super) fn outermost(&self, key: &Key) -> Option<Key> {
         let (mut chain, waits) = self.chain(key);
         (!waits).then(|| chain.pop().unwrap_or_else(|| key.clone()))

@@ -1,4 +1,4 @@
-//! Source text of YAML values that are not read as they are written: `1.10` is the number 1.1, and `12e4567` is infinite.
+//! Source texts of YAML values that the parser changes: `1.10` becomes the number 1.1, and `12e4567` becomes infinite.
 //!
 //! Invariant: a value without a source text is as it is written, or its source text is unknown.
 
@@ -10,22 +10,22 @@ use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess,
 use serde::{Deserialize, de};
 use serde_json::{Map, Value};
 
-use super::document::options;
+use super::yaml::options;
 
-/// What the parser makes of an unquoted text that is a float for Rust, but not a finite one.
+/// The parser's values of unquoted floats that are not finite.
 const NOT_FINITE: [&str; 3] = [".inf", "-.inf", ".nan"];
 
 /// The source texts of an object, in its shape; null if they are unknown, or if the object is as it is written.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Written(Value);
+pub(crate) struct SourceText(Value);
 
-impl Written {
-    /// An entry of the map at a JSON pointer.
+impl SourceText {
+    /// The source text of an entry of the map at a JSON pointer.
     pub(crate) fn of(&self, pointer: &str, key: &str) -> Option<&str> {
         self.0.pointer(pointer)?.get(key)?.as_str()
     }
 
-    /// Those of the objects of a `List`.
+    /// The source texts of each object of a `List`.
     pub(super) fn items(self) -> Vec<Self> {
         let Value::Object(mut object) = self.0 else {
             return Vec::new();
@@ -37,30 +37,30 @@ impl Written {
     }
 }
 
-/// Whether a text that was read stands for a number that is not finite, which the file has as `written`. An unquoted `.inf` cannot be
-/// told from a quoted one, and is text.
+/// Whether a text that was read represents a number that is not finite, and whose source text is `written`. An unquoted `.inf` cannot be
+/// distinguished from a quoted one, and is text.
 pub(crate) fn is_not_finite(text: &str, written: &str) -> bool {
     NOT_FINITE.contains(&text) && text != written
 }
 
-/// The source texts of each document of a text that `values` were read from. Values such as `nan` or the commit `12e4567`, which are
-/// floats for Rust and strings for kubectl, are put back into `values`.
-pub(super) fn of_text(text: &str, values: &mut [Value]) -> Vec<Written> {
+/// The source texts of each document of the text that `values` were read from. Values such as the commit `12e4567`, which are floats for
+/// Rust and strings for kubectl, are restored in `values`.
+pub(super) fn restore_source_texts(text: &str, values: &mut [Value]) -> Vec<SourceText> {
     if !values.iter().any(misread) {
         return Vec::new();
     }
     SHAPES.set(values.iter().cloned().collect());
-    // Asked for strings, the parser returns the source text, also of JSON. If it cannot, the message shows the number.
+    // For strings, the parser returns the source text, also of JSON. If it fails, messages show the number.
     let sources = serde_saphyr::from_multiple_with_options::<Source>(text, options(text));
     SHAPES.take();
     let sources = sources.unwrap_or_default();
     for (value, source) in values.iter_mut().zip(&sources) {
         restore(value, &source.0);
     }
-    sources.into_iter().map(|s| Written(s.0)).collect()
+    sources.into_iter().map(|s| SourceText(s.0)).collect()
 }
 
-/// Whether a value holds a number where text is due, or what may be one that is not finite.
+/// Whether a value has a number where a text is expected, or a text that may be a number that is not finite.
 fn misread(value: &Value) -> bool {
     match value {
         Value::String(text) => NOT_FINITE.contains(&text.as_str()),
@@ -82,8 +82,8 @@ fn lacks_quotes(metadata: &Value) -> bool {
     texts.any(|text| text.is_number() || text.is_boolean())
 }
 
-/// Puts back texts that were read as numbers that are not finite. YAML has only `.inf` and `.nan` for those, and kubectl takes a number
-/// out of the range of floats for text.
+/// Restores texts that were read as numbers that are not finite. YAML writes such numbers as `.inf` and `.nan` only, and kubectl reads a
+/// number out of the range of floats as text.
 fn restore(value: &mut Value, source: &Value) {
     match (value, source) {
         (Value::String(text), Value::String(source)) => {
@@ -109,7 +109,7 @@ fn restore(value: &mut Value, source: &Value) {
 }
 
 thread_local! {
-    /// The documents that are read again. The parser takes no seed for each of several documents, so their shapes wait here.
+    /// The shapes of the documents that are read again. The parser accepts no seeds for multiple documents, so the shapes are passed here.
     static SHAPES: RefCell<VecDeque<Value>> = RefCell::default();
 }
 
@@ -124,8 +124,7 @@ impl<'de> Deserialize<'de> for Source {
     }
 }
 
-/// Deserializes every scalar as its source text. Serde does not say whether a node is a scalar before it resolves the type, so the value
-/// from the first parse says it.
+/// Deserializes every scalar as its source text. Serde does not expose whether a node is a scalar, so the value of the first parse decides.
 struct Shape<'a>(&'a Value);
 
 impl<'de> DeserializeSeed<'de> for Shape<'_> {

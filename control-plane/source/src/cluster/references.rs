@@ -1,6 +1,6 @@
-//! References to the objects of findings, so that each can have Events.
+//! References to the objects of findings, so that Events can be recorded on them.
 //!
-//! Invariant: after [`Store::settle`] every carrier has a reference, and so has every other existing object of a finding; no other
+//! Invariant: after [`Store::reconcile`] every carrier has a reference, and so has every other existing object of a finding; no other
 //! object has one.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -8,34 +8,34 @@ use std::sync::Arc;
 
 use headgate_model::{CarrierKey, Finding, Subject};
 
-use super::carriers::Built;
-use super::groups::labels_of_pods;
-use super::store::{Key, Store};
+use super::carrier_change::BuiltCarrier;
+use super::identity::Key;
+use super::store::Store;
 use headgate_model::reference::ByObject;
 
 impl Store {
-    /// What the API server calls the carriers, and the other objects that something is said about.
+    /// References to the carriers, and to other objects with findings.
     pub(crate) fn references(&self) -> Arc<ByObject> {
         self.references.clone()
     }
 
-    /// The models that the objects of findings have to do with, where these carry nothing themselves.
+    /// The models that are related to the objects of findings, where these objects are not carriers.
     pub(crate) fn concerned(&self, findings: &[Finding]) -> BTreeMap<CarrierKey, BTreeSet<String>> {
         let subjects = findings.iter().filter_map(|finding| match &finding.object {
             Subject::Carrier(key) => Some(key),
             _ => None,
         });
-        let mute: BTreeSet<&CarrierKey> = subjects
+        let others: BTreeSet<&CarrierKey> = subjects
             .filter(|key| !self.built.contains_key(key))
             .collect();
         let models = |key: &CarrierKey| {
             let models = self.models_around(&self.object_of(key)?.0);
             (!models.is_empty()).then(|| (key.clone(), models))
         };
-        mute.into_iter().filter_map(models).collect()
+        others.into_iter().filter_map(models).collect()
     }
 
-    /// The models that an object, its pods or its owners name, and those of the carriers of its pods.
+    /// The models in the labels of an object, its pod template and its owners, and those of the carriers of its pods.
     fn models_around(&self, key: &Key) -> BTreeSet<String> {
         let Some(object) = self.objects.get(key) else {
             return BTreeSet::new();
@@ -43,7 +43,7 @@ impl Store {
         let label = &self.keys.model;
         let named = |key: &Key| {
             let object = self.objects.get(key)?;
-            let written = [Some(&object.meta.labels), labels_of_pods(object)];
+            let written = [Some(&object.meta.labels), object.pod_labels()];
             let models = written
                 .into_iter()
                 .flatten()
@@ -54,39 +54,44 @@ impl Store {
         let own = std::iter::once(key).chain(&owners).filter_map(named);
         let below = self.below(&object.meta.uid);
         let pods = std::iter::once(key).chain(&below);
-        let homes = pods.filter_map(|pod| self.homes.get(pod)).flatten();
-        let carried = homes.filter_map(|home| self.built.get(home)?.carrier.labels.get(label));
+        let memberships = pods.filter_map(|pod| self.memberships.get(pod)).flatten();
+        let carried =
+            memberships.filter_map(|carrier| self.built.get(carrier)?.carrier.labels.get(label));
         own.flatten().chain(carried.cloned()).collect()
     }
 
-    /// Counts whom the findings of a carrier are about; says whom those were, and are.
-    pub(super) fn mention(&mut self, old: Option<&Built>, now: Option<&Built>) -> Vec<CarrierKey> {
-        let (before, after) = (about(old), about(now));
+    /// Counts the objects of a carrier's findings. Returns the objects whose count may have changed.
+    pub(super) fn count_subjects(
+        &mut self,
+        old: Option<&BuiltCarrier>,
+        now: Option<&BuiltCarrier>,
+    ) -> Vec<CarrierKey> {
+        let (before, after) = (subjects(old), subjects(now));
         if before == after {
             return Vec::new();
         }
         for key in &after {
-            *self.mentions.entry(key.clone()).or_default() += 1;
+            *self.subjects.entry(key.clone()).or_default() += 1;
         }
         for key in &before {
-            if let Some(count) = self.mentions.get_mut(key) {
+            if let Some(count) = self.subjects.get_mut(key) {
                 *count -= 1;
                 if *count == 0 {
-                    self.mentions.remove(key);
+                    self.subjects.remove(key);
                 }
             }
         }
         [before, after].concat()
     }
 
-    /// Notes what the API server calls an object, and says whether that is new; most of what happens to one does not change it.
-    pub(super) fn refer(&mut self, key: &CarrierKey) -> bool {
+    /// Updates the reference to an object. Returns whether it changed, which is rare.
+    pub(super) fn update_reference(&mut self, key: &CarrierKey) -> bool {
         let complained_of = || {
             let object = self.object_of(key);
-            object.is_some_and(|(at, _)| self.complaints.contains_key(&at))
+            object.is_some_and(|(at, _)| self.object_findings.contains_key(&at))
         };
         let needed =
-            self.built.contains_key(key) || self.mentions.contains_key(key) || complained_of();
+            self.built.contains_key(key) || self.subjects.contains_key(key) || complained_of();
         let now = needed.then(|| self.reference(key)).flatten();
         let object = Subject::from(key.clone());
         if self.references.get(&object) == now.as_ref() {
@@ -101,8 +106,8 @@ impl Store {
     }
 }
 
-/// The objects that the findings of a carrier are about, each as often as it is.
-fn about(built: Option<&Built>) -> Vec<CarrierKey> {
+/// The objects of a carrier's findings, with repetitions.
+fn subjects(built: Option<&BuiltCarrier>) -> Vec<CarrierKey> {
     let findings = built.into_iter().flat_map(|built| &built.findings);
     let keys = findings.filter_map(|finding| match &finding.object {
         Subject::Carrier(key) => Some(key.clone()),

@@ -1,4 +1,4 @@
-//! What the API server calls the objects that something is said about.
+//! References to the objects of findings.
 
 use headgate_model::{Subject, reason};
 use serde_json::{Value, json};
@@ -14,7 +14,7 @@ fn uid(store: &Store, identity: &str) -> Option<String> {
 
 #[test]
 fn an_object_that_a_finding_is_about_has_a_reference_though_it_carries_nothing() {
-    // A chart with labels on everything: the Service carries, and the weight on the Deployment is not heard.
+    // A chart with labels on everything: the Service carries, and the weight on the Deployment is not effective.
     let mut all = deployment("a", 1, &[1]);
     all[0] = labelled(model(all[0].clone(), "v1"), &json!({"canary-weight": "30"}));
     all.push(model(service("front", json!({"app": "a"})), "v1"));
@@ -28,31 +28,31 @@ fn an_object_that_a_finding_is_about_has_a_reference_though_it_carries_nothing()
     later["metadata"]["uid"] = "another".into();
     later["spec"]["template"]["metadata"]["labels"] = json!({"app": "a"});
     apply(&mut seen, &later);
-    seen.settle();
+    seen.reconcile();
     let said = !seen.findings().is_empty();
     assert_eq!(uid(&seen, "deployment/a").is_some(), said);
     apply(&mut seen, &all[0]);
-    seen.settle();
+    seen.reconcile();
     assert_eq!(uid(&seen, "deployment/a"), of_owner);
     // What is said no more needs none.
     apply(
         &mut seen,
         &labelled(all[0].clone(), &json!({"canary-weight": null})),
     );
-    seen.settle();
+    seen.reconcile();
     assert_eq!(
         (seen.findings(), uid(&seen, "deployment/a")),
         (vec![], None)
     );
     apply(&mut seen, &all[0]);
-    seen.settle();
+    seen.reconcile();
     delete(&mut seen, &all[0]);
-    seen.settle();
+    seen.reconcile();
     assert_eq!(uid(&seen, "deployment/a"), None);
 }
 
 #[test]
-fn what_is_said_of_an_object_by_itself_gives_it_a_reference() {
+fn an_object_with_a_finding_of_its_own_has_a_reference() {
     let weighed = |object: Value| {
         labelled(
             object,
@@ -83,7 +83,7 @@ fn what_is_said_of_an_object_by_itself_gives_it_a_reference() {
         assert!(!seen.findings().is_empty(), "{identity}");
         assert_eq!(uid(&seen, identity), Some(format!("{kind} {kind}-a")));
         delete(&mut seen, &object);
-        seen.settle();
+        seen.reconcile();
         assert_eq!((seen.findings(), uid(&seen, identity)), (vec![], None));
     }
 }

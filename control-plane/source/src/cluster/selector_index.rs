@@ -1,4 +1,4 @@
-//! Which Services declare a variant, and where their selectors are filed.
+//! Maintenance of the selector indexes: one for Services that declare a variant, one for groups.
 //!
 //! Invariant: the selector of a Service that declares a variant is in the index of carriers, any other selector in that of groups, and
 //! that of a Service with `headgate.dev/carrier: owner` in both. Whether a Service declares a variant may depend on the labels of its
@@ -6,13 +6,14 @@
 
 use headgate_model::prefers_owner;
 
+use super::identity::Key;
 use super::objects::{Body, Object};
 use super::roles;
-use super::store::{Key, Store};
+use super::store::Store;
 use headgate_kubernetes::WatchedKind;
 
 impl Store {
-    /// Whether an object is a Service that declares a variant: one with both labels, which its controller did not copy.
+    /// Whether an object is a Service that declares a variant: it has both labels, and they are not copies by its controller.
     pub(super) fn declares(&self, object: &Object) -> bool {
         let labels = &object.meta.labels;
         matches!(object.body, Body::Service { .. })
@@ -21,8 +22,7 @@ impl Store {
             && !self.has_copies(object)
     }
 
-    /// Whether the labels of a Service are copies that its controller made. While the controller is not listed yet, they are taken for
-    /// copies.
+    /// Whether the labels of a Service are copies by its controller. While the controller is not listed yet, they count as copies.
     pub(super) fn has_copies(&self, service: &Object) -> bool {
         let Some(controller) = &service.meta.controller else {
             return false;
@@ -33,17 +33,17 @@ impl Store {
         roles::is_copied_to_services(controller)
             && match self.uids.get(&controller.uid) {
                 Some(owner) => self.names_model(owner),
-                None => self.sees(&controller.group, &controller.kind),
+                None => self.is_watched(&controller.group, &controller.kind),
             }
     }
 
-    /// Whether a Service lets the labelled owner of its pods carry in its place.
+    /// Whether a Service yields to the labelled owner of its pods, which becomes the carrier.
     pub(super) fn yields(&self, object: &Object) -> bool {
         matches!(object.body, Body::Service { .. }) && prefers_owner(&object.meta.annotations)
     }
 
-    /// Files the selector of an object.
-    pub(super) fn file(&mut self, key: &Key) {
+    /// Adds the selector of an object to the indexes.
+    pub(super) fn index(&mut self, key: &Key) {
         let Some(object) = self.objects.get(key) else {
             return;
         };
@@ -58,50 +58,50 @@ impl Store {
         }
     }
 
-    /// Removes the selector of an object from wherever it is filed.
-    pub(super) fn unfile(&mut self, key: &Key, body: &Body) {
+    /// Removes the selector of an object from the indexes.
+    pub(super) fn unindex(&mut self, key: &Key, body: &Body) {
         if let Body::Service { selector, .. } = body {
             self.selectors.remove(&key.1, selector);
         }
         self.groups.remove(key, body);
     }
 
-    /// Files the Services of a controller anew, which came, went or has other labels.
-    pub(super) fn refile_of(&mut self, uid: &str) {
+    /// Indexes the Services of a controller again after it was added, deleted or relabelled.
+    pub(super) fn reindex_services_of(&mut self, uid: &str) {
         let owned = self.children.get(uid).into_iter().flatten();
         let services = owned.filter(|key| key.0 == WatchedKind::Services).cloned();
         let services: Vec<Key> = services.collect();
-        services.iter().for_each(|key| self.refile(key));
+        services.iter().for_each(|key| self.reindex(key));
     }
 
-    /// Files every Service anew: another kind is watched, or one less.
-    pub(super) fn refile_all(&mut self) {
+    /// Indexes every Service again after the set of served kinds changed.
+    pub(super) fn reindex_all(&mut self) {
         let services = self
             .objects
             .keys()
             .filter(|(what, _)| *what == WatchedKind::Services);
         let services: Vec<Key> = services.cloned().collect();
-        services.iter().for_each(|key| self.refile(key));
+        services.iter().for_each(|key| self.reindex(key));
     }
 
-    fn refile(&mut self, key: &Key) {
+    fn reindex(&mut self, key: &Key) {
         let Some(object) = self.objects.get(key) else {
             return;
         };
         let Body::Service { selector, .. } = &object.body else {
             return;
         };
-        let filed = self.selectors.contains(&key.1, selector);
-        if selector.is_empty() || filed == self.declares(object) {
+        let indexed = self.selectors.contains(&key.1, selector);
+        if selector.is_empty() || indexed == self.declares(object) {
             return;
         }
         let body = object.body.clone();
-        self.unfile(key, &body);
-        self.file(key);
+        self.unindex(key, &body);
+        self.index(key);
         self.mark(key.clone());
-        // Before, everything is stale.
-        if self.settled {
-            self.mark_around(&key.1.namespace);
+        // Before the first reconciliation, every object is stale.
+        if self.reconciled {
+            self.mark_namespace(&key.1.namespace);
         }
     }
 }

@@ -1,59 +1,65 @@
-//! The thread of the file source: receives file notifications, reads files and publishes worlds.
+//! The worker of the file source: receives file notifications, reads files and publishes observations.
 //!
-//! Invariant: it never blocks on a file. A file that cannot be read keeps its last good content, is reported, and is tried again
-//! at each scan.
+//! Invariant: it never blocks on a file. A file that cannot be read keeps its last valid content, is reported, and is read again at each
+//! scan.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use notify::event::{AccessKind, AccessMode, CreateKind, ModifyKind};
 use notify::{Event, EventKind};
 use tokio::sync::watch;
 
 use super::directories::Directories;
+use super::options::{FilesError, Options};
+use super::read_schedule::{FileState, ReadSchedule};
 use super::reducer::Reducer;
 use super::scan::{self, Stamp, Tree, is_manifest, stamp};
-use super::settle::{Settle, Touch};
-use super::watcher::{FilesError, Options};
 use headgate_kubernetes::clock::unix_now;
+use headgate_kubernetes::log_limit::LogLimit;
 use headgate_model::Observed;
 
-/// What the thread is told.
+/// The shortest time between two log lines on lost notifications.
+const LOST_EVENTS_LOG: Duration = Duration::from_secs(60);
+
+/// A message to the worker.
 pub(crate) enum Message {
     Event(notify::Result<Event>),
     Stop,
 }
 
-/// Everything the thread owns.
-pub(crate) struct World {
+/// The state of the worker.
+pub(crate) struct FileWorker {
     options: Options,
     reducer: Reducer,
-    settle: Settle,
-    /// The files that were read; `None` where reading failed, which is tried again in each round.
+    schedule: ReadSchedule,
+    /// The stamps of the files that were read; `None` where reading failed, which is repeated at each scan.
     stamps: BTreeMap<PathBuf, Option<Stamp>>,
     directories: Directories,
     /// Directories that cannot be read.
-    lost: BTreeSet<PathBuf>,
+    unreadable: BTreeSet<PathBuf>,
+    lost_events_log: LogLimit,
 }
 
-impl World {
-    /// Watches first and reads then, so that no change falls between the two.
+impl FileWorker {
+    /// Starts the watches and then reads, so that no change is missed.
     pub(crate) fn open(
         options: Options,
         events: Option<&Sender<Message>>,
     ) -> Result<Self, FilesError> {
         let watcher = events.and_then(|events| {
             let events = events.clone();
-            let hear = move |event| {
+            let send = move |event| {
                 let _ = events.send(Message::Event(event));
             };
-            notify::recommended_watcher(hear)
-                .inspect_err(
-                    |error| tracing::warn!(%error, "file notifications are unavailable; polling instead"),
-                )
+            notify::recommended_watcher(send)
+                .inspect_err(|error| {
+                    let seconds = options.poll.as_secs_f64();
+                    tracing::warn!(%error, seconds, "file notifications are unavailable; polling");
+                })
                 .ok()
         });
         let mut options = options;
@@ -61,22 +67,25 @@ impl World {
         options.directories.extend(state.clone());
         let shown = state.as_ref().map(|state| state.display().to_string());
         let reducer = Reducer::new(options.default_namespace.clone(), options.keys.clone());
-        let mut world = Self {
-            reducer: reducer.remembering(shown),
-            settle: Settle::new(options.quiet),
+        let mut worker = Self {
+            reducer: reducer.with_state_directory(shown),
+            schedule: ReadSchedule::new(options.quiet),
             stamps: BTreeMap::new(),
             directories: Directories::new(watcher),
-            lost: BTreeSet::new(),
+            unreadable: BTreeSet::new(),
+            lost_events_log: LogLimit::new(LOST_EVENTS_LOG),
             options,
         };
-        for root in world.options.directories.clone() {
-            let tree = match world.watched_tree(&root) {
+        for root in worker.options.directories.clone() {
+            let tree = match worker.watched_tree(&root) {
                 Ok(tree) => tree,
-                // Without the directory nothing is stored; its writer reports the problem.
+                // The writer of the state directory creates it and reports problems.
                 Err(error) if Some(&root) == state.as_ref() => {
                     if events.is_none() {
                         let shown = root.display().to_string();
-                        world.reducer.lost(&shown, &error.to_string(), unix_now());
+                        worker
+                            .reducer
+                            .directory_unreadable(&shown, &error.to_string(), unix_now());
                     }
                     continue;
                 }
@@ -85,30 +94,30 @@ impl World {
                     return Err(FilesError::Directory { directory, source });
                 }
             };
-            world.enter(&root, &tree);
+            worker.track(&root, &tree);
             for file in tree.files {
-                world.read(&file, Touch::Whole);
+                worker.read(&file, FileState::Complete);
             }
         }
-        world.await_writers();
-        Ok(world)
+        worker.await_writers();
+        Ok(worker)
     }
 
-    /// Waits, at the start, for files that were being written while they were read: the first world should include them.
+    /// Waits, at the start, for files that were being written while they were read: the first observation should include them.
     fn await_writers(&mut self) {
         for _ in 0..4 {
-            let Some(due) = self.settle.next() else {
+            let Some(due) = self.schedule.next() else {
                 return;
             };
             std::thread::sleep(due.saturating_duration_since(Instant::now()));
-            for (file, touch) in self.settle.take_due(Instant::now()) {
+            for (file, touch) in self.schedule.take_due(Instant::now()) {
                 self.read(&file, touch);
             }
         }
     }
 
     pub(crate) fn first(&self) -> Observed {
-        // No world was published before, so the first one is always news.
+        // Nothing was published before, so there is always an observation.
         self.reducer
             .observe(&Observed::default())
             .unwrap_or_default()
@@ -119,29 +128,32 @@ impl World {
         messages: &Receiver<Message>,
         publish: &watch::Sender<Arc<Observed>>,
     ) {
-        let mut round = Instant::now() + self.options.poll;
+        let mut next_scan = Instant::now() + self.options.poll;
         let mut published = self.reducer.revision();
         loop {
-            let wake = self.settle.next().map_or(round, |due| due.min(round));
+            let wake = self
+                .schedule
+                .next()
+                .map_or(next_scan, |due| due.min(next_scan));
             let first = messages.recv_timeout(wake.saturating_duration_since(Instant::now()));
             if matches!(first, Err(RecvTimeoutError::Disconnected)) {
                 return;
             }
-            // Drained in one go: even reading a file causes notifications.
+            // All pending messages are handled together: even reading a file causes notifications.
             for message in first.into_iter().chain(messages.try_iter()) {
                 match message {
-                    Message::Event(event) => self.hear_of(event),
+                    Message::Event(event) => self.handle(event),
                     Message::Stop => return,
                 }
             }
-            if Instant::now() >= round {
-                self.look_round(Touch::Writing);
-                round = Instant::now() + self.options.poll;
+            if Instant::now() >= next_scan {
+                self.rescan(FileState::Writing);
+                next_scan = Instant::now() + self.options.poll;
             }
-            for (file, touch) in self.settle.take_due(Instant::now()) {
+            for (file, touch) in self.schedule.take_due(Instant::now()) {
                 self.read(&file, touch);
             }
-            // The cost of a world grows with its objects, so one is built only if it may differ.
+            // The cost of an observation grows with its objects, so one is built only after a change.
             if published != self.reducer.revision() {
                 published = self.reducer.revision();
                 let next = self.reducer.observe(&publish.borrow());
@@ -152,28 +164,30 @@ impl World {
         }
     }
 
-    fn hear_of(&mut self, event: notify::Result<Event>) {
+    fn handle(&mut self, event: notify::Result<Event>) {
         match event {
-            Ok(event) => self.hear(&event),
+            Ok(event) => self.handle_event(&event),
             Err(error) => {
-                tracing::warn!(%error, "file notifications were lost; scanning all directories");
-                self.look_round(Touch::Writing);
+                if let Some(suppressed) = self.lost_events_log.pass() {
+                    tracing::warn!(%error, suppressed, "file notifications were lost; scanning all directories");
+                }
+                self.rescan(FileState::Writing);
             }
         }
     }
 
-    fn hear(&mut self, event: &Event) {
+    fn handle_event(&mut self, event: &Event) {
         if event.need_rescan() {
-            return self.look_round(Touch::Writing);
+            return self.rescan(FileState::Writing);
         }
-        let touch = match event.kind {
+        let state = match event.kind {
             EventKind::Access(AccessKind::Close(AccessMode::Write))
             | EventKind::Modify(ModifyKind::Name(_) | ModifyKind::Metadata(_))
-            | EventKind::Remove(_) => Touch::Whole,
+            | EventKind::Remove(_) => FileState::Complete,
             EventKind::Access(_) => return,
-            _ => Touch::Writing,
+            _ => FileState::Writing,
         };
-        // A change of mode or owner does not tell that a writer is done.
+        // A change of mode or owner does not mean that a write is complete.
         let idle_only = matches!(event.kind, EventKind::Modify(ModifyKind::Metadata(_)));
         let moved = matches!(
             event.kind,
@@ -185,20 +199,20 @@ impl World {
                 .and_then(|parent| self.directories.named(parent));
             match (known, path.file_name()) {
                 (Some(_), Some(_)) if self.options.recursive && moved && path.is_dir() => {
-                    self.look_round(Touch::Whole);
+                    self.rescan(FileState::Complete);
                 }
                 (Some(directory), Some(name)) if is_manifest(path) => {
                     let (file, now) = (directory.join(name), Instant::now());
                     if idle_only {
-                        self.settle.touch_idle(&file, touch, now);
+                        self.schedule.touch_idle(&file, state, now);
                     } else {
-                        self.settle.touch(&file, touch, now);
+                        self.schedule.touch(&file, state, now);
                     }
                 }
-                // A mounted ConfigMap changes by this one rename.
-                (Some(_), Some(name)) if name == "..data" => self.look_round(Touch::Whole),
+                // The kubelet updates a mounted ConfigMap by this rename.
+                (Some(_), Some(name)) if name == "..data" => self.rescan(FileState::Complete),
                 (Some(_), _) => {}
-                (None, _) => self.look_round(Touch::Writing),
+                (None, _) => self.rescan(FileState::Writing),
             }
         }
     }
@@ -219,7 +233,7 @@ impl World {
         }
     }
 
-    /// Whether a file belongs to this directory that was given.
+    /// Whether a file belongs to this configured directory.
     fn belongs(&self, file: &Path, root: &Path) -> bool {
         if self.options.recursive {
             file.starts_with(root)
@@ -228,83 +242,94 @@ impl World {
         }
     }
 
-    /// Scans for changes that no notification told: files with another stamp, deleted files and directories, and what could not be
-    /// read before.
-    fn look_round(&mut self, touch: Touch) {
+    /// Scans for changes without notifications: files with another stamp, deleted files and directories, and files that could not be read
+    /// before.
+    fn rescan(&mut self, state: FileState) {
         for root in self.options.directories.clone() {
             let tree = match self.watched_tree(&root) {
                 Ok(tree) => tree,
                 Err(e) => {
-                    self.lose(&root, &e);
+                    self.mark_unreadable(&root, &e);
                     continue;
                 }
             };
-            self.enter(&root, &tree);
+            self.track(&root, &tree);
             let now = Instant::now();
             for file in &tree.files {
                 let stamp = stamp(file).ok();
                 if stamp.is_none() || self.stamps.get(file) != Some(&stamp) {
-                    self.settle.touch_idle(file, touch, now);
+                    self.schedule.touch_idle(file, state, now);
                 }
             }
             let gone = |file: &&PathBuf| {
-                let away = tree.lost.iter().any(|(lost, _)| file.starts_with(lost));
+                let away = tree
+                    .unreadable
+                    .iter()
+                    .any(|(lost, _)| file.starts_with(lost));
                 self.belongs(file, &root) && !tree.files.contains(*file) && !away
             };
             let gone: Vec<PathBuf> = self.stamps.keys().filter(gone).cloned().collect();
             for file in gone {
-                self.settle.touch_idle(&file, Touch::Missing, now);
+                self.schedule.touch_idle(&file, FileState::Missing, now);
             }
         }
     }
 
-    /// Notes which directories of a tree cannot be read, and which can be read again.
-    fn enter(&mut self, root: &Path, tree: &Tree) {
-        for (directory, error) in &tree.lost {
-            self.lose(directory, error);
+    /// Updates which directories of a tree cannot be read.
+    fn track(&mut self, root: &Path, tree: &Tree) {
+        for (directory, error) in &tree.unreadable {
+            self.mark_unreadable(directory, error);
         }
-        let still = |lost: &PathBuf| tree.lost.iter().any(|(directory, _)| directory == lost);
+        let still = |lost: &PathBuf| {
+            tree.unreadable
+                .iter()
+                .any(|(directory, _)| directory == lost)
+        };
         let inside = |lost: &PathBuf| lost.starts_with(root);
-        let back: Vec<PathBuf> = self.lost.iter().cloned().collect();
+        let back: Vec<PathBuf> = self.unreadable.iter().cloned().collect();
         for directory in back.into_iter().filter(|d| inside(d) && !still(d)) {
-            self.reducer.found(&directory.display().to_string());
-            self.lost.remove(&directory);
+            self.reducer
+                .directory_readable(&directory.display().to_string());
+            self.unreadable.remove(&directory);
         }
     }
 
-    fn lose(&mut self, directory: &Path, error: &std::io::Error) {
+    fn mark_unreadable(&mut self, directory: &Path, error: &std::io::Error) {
         self.directories.forget(directory);
         // The writer of the state directory reports that one.
         if self.options.state.as_deref() == Some(directory) {
             return;
         }
-        self.lost.insert(directory.to_owned());
+        self.unreadable.insert(directory.to_owned());
         let shown = directory.display().to_string();
-        self.reducer.lost(&shown, &error.to_string(), unix_now());
+        self.reducer
+            .directory_unreadable(&shown, &error.to_string(), unix_now());
     }
 
-    fn read(&mut self, file: &Path, touch: Touch) {
+    fn read(&mut self, file: &Path, state: FileState) {
         let shown = file.display().to_string();
         let before = stamp(file).ok();
         match scan::read(file) {
             Ok(bytes) => {
                 if before.is_none() || stamp(file).ok() != before {
-                    // It is being written right now.
-                    return self.settle.touch(file, Touch::Writing, Instant::now());
+                    // The file changed during the read.
+                    return self
+                        .schedule
+                        .touch(file, FileState::Writing, Instant::now());
                 }
-                let passed = self.reducer.passed(&shown).map(str::to_owned);
+                let before_objects = self.reducer.unrelated(&shown).map(str::to_owned);
                 self.reducer.apply(&shown, &bytes, unix_now());
-                let now = self.reducer.passed(&shown);
-                if let Some(objects) = now.filter(|now| passed.as_deref() != Some(*now)) {
-                    tracing::info!(file = %shown, objects, "skipped: neither policies nor workloads");
+                let now = self.reducer.unrelated(&shown);
+                if let Some(objects) = now.filter(|now| before_objects.as_deref() != Some(*now)) {
+                    tracing::info!(file = %shown, objects, "objects skipped: neither policies nor workloads");
                 }
                 self.stamps.insert(file.to_owned(), before);
             }
-            Err(refused) if refused.is_missing() => self.missing(file, &shown, touch),
-            Err(refused) => {
-                let why = refused.to_string();
+            Err(error) if error.is_missing() => self.missing(file, &shown, state),
+            Err(error) => {
+                let why = error.to_string();
                 if self.reducer.unreadable(&shown, &why, unix_now()) {
-                    tracing::warn!(file = %shown, reason = %why, "the file cannot be read");
+                    tracing::warn!(file = %shown, error = %why, "the file cannot be read");
                 }
                 self.stamps.insert(file.to_owned(), None);
             }
@@ -312,15 +337,17 @@ impl World {
     }
 
     /// A file counts as deleted if it is still missing after a moment and its directory can be read.
-    fn missing(&mut self, file: &Path, shown: &str, touch: Touch) {
-        if touch != Touch::Missing {
-            return self.settle.touch(file, Touch::Missing, Instant::now());
+    fn missing(&mut self, file: &Path, shown: &str, state: FileState) {
+        if state != FileState::Missing {
+            return self
+                .schedule
+                .touch(file, FileState::Missing, Instant::now());
         }
         let directory = file.parent().unwrap_or(Path::new("."));
         match std::fs::read_dir(directory) {
             Ok(_) => self.forget(file, shown),
             Err(e) if self.removed(directory, &e) => self.forget(file, shown),
-            Err(e) => self.lose(directory, &e),
+            Err(e) => self.mark_unreadable(directory, &e),
         }
     }
 
@@ -329,7 +356,7 @@ impl World {
         self.stamps.remove(file);
     }
 
-    /// Whether a subdirectory was removed while the directory that was given still exists.
+    /// Whether a subdirectory was removed while the configured directory still exists.
     fn removed(&mut self, directory: &Path, error: &std::io::Error) -> bool {
         let mut roots = self.options.directories.iter();
         let below = roots.find(|root| directory.starts_with(root) && *root != directory);

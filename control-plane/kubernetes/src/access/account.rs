@@ -1,0 +1,15 @@
+//! The ServiceAccount that is granted the rights.
+
+/// A ServiceAccount.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Account {
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+}
+
+impl Account {
+    /// The default name.
+    pub const USUAL: &str = "headgate";
+}
