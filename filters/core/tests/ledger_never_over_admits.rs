@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Barrier, Mutex};
 
 use headgate_core::ledger::{
-    Held, Ledger, MILLION, OnContention, Rule, RuleSpec, Settled, Spend, Window,
+    Ledger, MILLION, OnContention, Reservations, Rule, RuleSpec, Settled, Spend, Window,
 };
 use headgate_core::ports::{CasMismatch, Cells};
 use ledger_world::{Dice, Log, Memory, START, open, semantic, spec, tokens};
@@ -97,7 +97,7 @@ struct World {
     /// By worker.
     rules: Vec<Rule>,
     workers: Vec<Rc<RefCell<Ledger>>>,
-    streams: Vec<(usize, Held, Vec<Want>)>,
+    streams: Vec<(usize, Reservations, Vec<Want>)>,
     log: Log,
     now: u64,
 }
@@ -221,7 +221,7 @@ fn attempt(
     now: u64,
     memory: &Memory,
     log: &Log,
-) -> Option<Held> {
+) -> Option<Reservations> {
     let spends: Vec<Spend<'_>> = wants
         .iter()
         .map(|want| Spend {

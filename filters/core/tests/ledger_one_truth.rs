@@ -7,7 +7,7 @@
 mod ledger_world;
 
 use headgate_core::ledger::{
-    Balance, Held, Ledger, OnContention, Reason, Rule, RuleSpec, Spend, Window,
+    Balance, Ledger, OnContention, Reason, Reservations, Rule, RuleSpec, Spend, Window,
 };
 use ledger_world::{Memory, START, open, reserve, semantic, spec, spend, tokens};
 use proptest::prelude::*;
@@ -84,7 +84,7 @@ impl Budget {
 }
 
 struct InFlight {
-    held: Held,
+    held: Reservations,
     request: Request,
     ends: u64,
 }
@@ -197,7 +197,7 @@ proptest! {
         let on_contention = if admit { OnContention::Admit } else { OnContention::Refuse };
         let rule = open(RuleSpec { on_contention, ..spec("r", window) }, &memory);
         let mut workers: Vec<_> = (0..WORKERS).map(|_| Ledger::new()).collect();
-        let (mut now, mut streams, mut unwritten) = (START, Vec::<Held>::new(), [0; WORKERS]);
+        let (mut now, mut streams, mut unwritten) = (START, Vec::<Reservations>::new(), [0; WORKERS]);
         for Step { worker, keys, settle, disturb, after } in steps {
             now += window.span() / 1000 * after;
             let ledger = &mut workers[worker];

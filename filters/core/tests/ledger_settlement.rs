@@ -7,7 +7,9 @@
 
 mod ledger_world;
 
-use headgate_core::ledger::{Held, Ledger, MILLION, OnContention, Rule, RuleSpec, Settled, Spend};
+use headgate_core::ledger::{
+    Ledger, MILLION, OnContention, Reservations, Rule, RuleSpec, Settled, Spend,
+};
 use ledger_world::{Memory, START, open, reserve, semantic, spec, tokens};
 use proptest::prelude::*;
 
@@ -80,7 +82,7 @@ proptest! {
         }, &memory);
         let span = rule.window().span();
         let (mut live, mut doomed) = (Ledger::new(), Ledger::new());
-        let mut held: Vec<(Held, Stream)> = Vec::new();
+        let mut held: Vec<(Reservations, Stream)> = Vec::new();
         let (mut reserved, mut stands, mut owed_by_the_dead) = (0, 0, false);
         for stream in &streams {
             memory.disturb(stream.disturb.0);

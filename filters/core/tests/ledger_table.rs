@@ -341,7 +341,7 @@ fn a_greater_max_keys_keeps_every_balance() {
     let small = of(16);
     let mut ledger = Ledger::new();
     let keys: Vec<_> = (0..40).map(|key| key.to_string()).collect();
-    let mut held: Vec<Held> = Vec::new();
+    let mut held: Vec<Reservations> = Vec::new();
     let mut ask =
         |rule, key: &str, cost| reserve(&mut ledger, rule, key, cost, 100, START, &memory).ok();
     for key in &keys {

@@ -6,7 +6,7 @@
 
 mod ledger_world;
 
-use headgate_core::ledger::{Held, Ledger, Rule, RuleSpec, Window};
+use headgate_core::ledger::{Ledger, Reservations, Rule, RuleSpec, Window};
 use ledger_world::{Memory, START, open, reserve, semantic, spec, spend, tokens};
 use proptest::prelude::*;
 
@@ -149,7 +149,7 @@ fn op() -> impl Strategy<Value = Op> {
 }
 
 struct Stream {
-    held: Held,
+    held: Reservations,
     window: Window,
     /// The share that time has still to give back before this stream's own arrival time.
     ahead: f64,

@@ -8,7 +8,8 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use headgate_core::ledger::{
-    Fingerprint, Held, Ledger, MILLION, OnContention, Refused, Rule, RuleSpec, Spend, Window,
+    Fingerprint, Ledger, MILLION, OnContention, Refused, Reservations, Rule, RuleSpec, Spend,
+    Window,
 };
 use headgate_core::ports::{CasMismatch, Cells, Entropy};
 
@@ -186,7 +187,7 @@ pub(crate) fn reserve(
     capacity: u128,
     now: u64,
     memory: &Memory,
-) -> Result<Held, Box<Refused>> {
+) -> Result<Reservations, Box<Refused>> {
     ledger.reserve([spend(rule, key, cost, capacity)].into_iter(), now, memory)
 }
 
