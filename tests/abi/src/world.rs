@@ -91,6 +91,9 @@ pub async fn try_start_filter(
     let text = bootstrap(filter, &upstreams, speaking);
     let mut options = EnvoyOptions::new(text);
     options.concurrency = workers;
+    // Envoy discovers nothing without a name of its own.
+    options.node_id = Some("abi".to_owned());
+    options.node_cluster = Some("abi".to_owned());
     let mut envoy = Envoy::start(options).await?;
     let addr = envoy.wait_listener("headgate", SOON).await?;
     Ok(World {

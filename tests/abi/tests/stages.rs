@@ -102,7 +102,7 @@ async fn an_update_of_the_configuration_sets_the_stages_anew() {
         write(version, given.clone());
         let updated = eventually(SOON, "the update", async || match stages(&world).await {
             now if now == expected => Ok(()),
-            now => Err(now),
+            now => Err(format!("{now:?}")),
         });
         updated
             .await
