@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Barrier, Mutex};
 
 use headgate_core::ledger::{
-    Reservations, Ledger, MILLION, OnContention, Rule, RuleSpec, Settled, Spend, Window,
+    Ledger, MILLION, OnContention, Reservations, Rule, RuleSpec, Settled, Spend, Window,
 };
 use headgate_core::ports::{CasMismatch, Cells};
 use ledger_world::{Dice, Log, Memory, START, open, semantic, spec, tokens};

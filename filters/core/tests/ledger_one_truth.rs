@@ -7,7 +7,7 @@
 mod ledger_world;
 
 use headgate_core::ledger::{
-    Balance, Reservations, Ledger, OnContention, Reason, Rule, RuleSpec, Spend, Window,
+    Balance, Ledger, OnContention, Reason, Reservations, Rule, RuleSpec, Spend, Window,
 };
 use ledger_world::{Memory, START, open, reserve, semantic, spec, spend, tokens};
 use proptest::prelude::*;

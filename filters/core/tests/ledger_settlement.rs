@@ -7,7 +7,9 @@
 
 mod ledger_world;
 
-use headgate_core::ledger::{Reservations, Ledger, MILLION, OnContention, Rule, RuleSpec, Settled, Spend};
+use headgate_core::ledger::{
+    Ledger, MILLION, OnContention, Reservations, Rule, RuleSpec, Settled, Spend,
+};
 use ledger_world::{Memory, START, open, reserve, semantic, spec, tokens};
 use proptest::prelude::*;
 

@@ -6,7 +6,7 @@
 
 mod ledger_world;
 
-use headgate_core::ledger::{Reservations, Ledger, Rule, RuleSpec, Window};
+use headgate_core::ledger::{Ledger, Reservations, Rule, RuleSpec, Window};
 use ledger_world::{Memory, START, open, reserve, semantic, spec, spend, tokens};
 use proptest::prelude::*;
 

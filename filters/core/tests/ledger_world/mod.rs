@@ -8,7 +8,8 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use headgate_core::ledger::{
-    Fingerprint, Reservations, Ledger, MILLION, OnContention, Refused, Rule, RuleSpec, Spend, Window,
+    Fingerprint, Ledger, MILLION, OnContention, Refused, Reservations, Rule, RuleSpec, Spend,
+    Window,
 };
 use headgate_core::ports::{CasMismatch, Cells, Entropy};
 
