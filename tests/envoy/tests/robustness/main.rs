@@ -11,6 +11,7 @@ mod common;
 mod contention;
 mod control_plane;
 mod draining;
+mod embeddings;
 mod endings;
 mod follow;
 mod hand_made;
