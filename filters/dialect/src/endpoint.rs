@@ -72,12 +72,9 @@ impl Endpoint {
     /// The path is plain: without a query and without a slash at its end, decoded, with each segment once.
     #[must_use]
     pub fn of_path(path: &[u8]) -> Option<&'static Self> {
-        PATHS.iter().find_map(|(pattern, operation)| {
-            let Inference(endpoint) = operation else {
-                return None;
-            };
-            model_in(path, pattern).map(|_| *endpoint)
-        })
+        let mut endpoints = endpoints();
+        let found = endpoints.find(|(pattern, _)| model_in(path, pattern).is_some());
+        found.map(|(_, endpoint)| endpoint)
     }
 
     /// The endpoint of a request under a path that is not known. Its body is not read.
@@ -133,6 +130,16 @@ impl PartialEq for Endpoint {
 }
 
 impl Eq for Endpoint {}
+
+/// Every path of the table that is posted to, with its endpoint.
+pub fn endpoints() -> impl Iterator<Item = (&'static str, &'static Endpoint)> {
+    PATHS
+        .iter()
+        .filter_map(|(path, operation)| match operation {
+            Inference(endpoint) => Some((*path, *endpoint)),
+            Models(_) => None,
+        })
+}
 
 /// The dialect of a path that lists the models, and the name of the one model that the path asks for (empty: all of them);
 /// `None` for every other path. The path is plain, as for [`Endpoint::of_path`].

@@ -25,7 +25,7 @@
 //! 3. Add a row for each path to the table in `endpoint.rs`. Routes match the prefixes in `SERVING_PREFIXES` of the crate
 //!    `headgate-contract`: add a prefix there if the path has a new one.
 //! 4. Add recorded requests to `tests/golden/requests.rs` and recorded answers to `tests/golden/corpus.rs`. The properties
-//!    in `tests/native` then cover them.
+//!    in `tests/native` cover every endpoint of the table.
 
 mod answer;
 mod body;
@@ -41,6 +41,6 @@ mod usage;
 pub use answer::UsageScanner;
 pub use body::{Body, BodyError, Limits, SessionFields};
 pub use dialect::{Dialect, Refusal};
-pub use endpoint::{Costs, Endpoint, models_path};
+pub use endpoint::{Costs, Endpoint, endpoints, models_path};
 pub use request::{RequestScanner, Splice};
 pub use usage::{Label, Observed, Output, Usage};

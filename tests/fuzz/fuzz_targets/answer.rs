@@ -1,16 +1,15 @@
 //! An answer in two portions gives what it gives in one, passes what it passes in one, and never a panic.
 #![no_main]
 
-use headgate_dialect::{Endpoint, Label, Output};
+use headgate_dialect::{Label, Output, endpoints};
 use libfuzzer_sys::fuzz_target;
 
-const PATHS: [&str; 2] = ["/v1/chat/completions", "/v1/embeddings"];
 const LABELS: [Label; 3] = [Label::Json, Label::Events, Label::Other];
 
 fuzz_target!(|input: (u16, &[u8])| {
     let (cut, answer) = input;
     let (head, tail) = answer.split_at(usize::from(cut).min(answer.len()));
-    for endpoint in PATHS.iter().filter_map(|path| Endpoint::of_path(path.as_bytes())) {
+    for (_, endpoint) in endpoints().filter(|(_, endpoint)| endpoint.reads_body()) {
         for label in LABELS {
             let seen = |portions: &[&[u8]], removes_usage: bool| {
                 let mut scanner = endpoint.usage_scanner(label, 1);

@@ -4,7 +4,7 @@ use headgate_contract::DefaultMaxTokens;
 use headgate_core::endpoint::{Class, classify};
 use headgate_core::facts::Facts;
 use headgate_core::headers::{Headers, Pair};
-use headgate_dialect::{Body, Endpoint, models_path};
+use headgate_dialect::{Body, Endpoint, endpoints, models_path};
 
 #[test]
 fn a_path_decides_what_decides() {
@@ -94,6 +94,24 @@ fn a_path_decides_what_decides() {
         assert_eq!(preflight, Class::Preflight, "{path}");
     }
     assert_eq!(classify(b"OPTIONS", b"/else", true), Class::Other);
+}
+
+#[test]
+fn every_endpoint_lies_under_a_serving_prefix() {
+    for (path, endpoint) in endpoints() {
+        let expected = match endpoint.reads_body() {
+            true => Class::Body(endpoint),
+            false => Class::Headers {
+                endpoint,
+                known: true,
+            },
+        };
+        assert_eq!(
+            classify(b"POST", path.as_bytes(), false),
+            expected,
+            "{path}"
+        );
+    }
 }
 
 #[test]

@@ -28,8 +28,9 @@ pub(crate) fn completions() -> &'static Endpoint {
 }
 
 /// Every endpoint whose bodies are read.
-pub(crate) fn endpoints() -> [&'static Endpoint; 3] {
-    [CHAT, COMPLETIONS, EMBEDDINGS].map(endpoint)
+pub(crate) fn endpoints() -> impl Iterator<Item = &'static Endpoint> {
+    let endpoints = headgate_dialect::endpoints().map(|(_, endpoint)| endpoint);
+    endpoints.filter(|endpoint| endpoint.reads_body())
 }
 
 /// Every case of an answer.

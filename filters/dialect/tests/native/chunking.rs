@@ -181,7 +181,7 @@ proptest! {
             prop_assert_eq!(&facts(endpoint, &pieces), &whole);
             prop_assert_eq!(&facts(endpoint, &single), &whole);
         }
-        for (endpoint, label) in golden::endpoints().into_iter().flat_map(|e| LABELS.map(|l| (e, l))) {
+        for (endpoint, label) in golden::endpoints().flat_map(|e| LABELS.map(|l| (e, l))) {
             for removes_usage in [false, true] {
                 let read = |pieces: &[&[u8]]| {
                     let scanner = golden::removing(endpoint.usage_scanner(label, 1), removes_usage);
