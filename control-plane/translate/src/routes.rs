@@ -33,14 +33,6 @@ const MATCHER_TAG: u32 = 21;
 
 const PATH: &str = ":path";
 
-/// Prefixes under which models are served.
-const SERVING_PREFIXES: [&str; 4] = [
-    "/v1/",
-    "/v2/models/",
-    "/inference.GRPCInferenceService/",
-    "/infer",
-];
-
 /// The route table of a scope.
 pub(crate) fn table(accepted: &Accepted<'_>, options: &Options) -> Resource {
     let mut bytes = RouteConfiguration {
@@ -73,7 +65,7 @@ pub(crate) fn table(accepted: &Accepted<'_>, options: &Options) -> Resource {
 }
 
 fn by_path(namespace: &str, view: &View<'_>, cors: Option<&Cors>, options: &Options) -> Matcher {
-    let serving = SERVING_PREFIXES.map(|prefix| begins(PATH, prefix));
+    let serving = names::SERVING_PREFIXES.map(|prefix| begins(PATH, prefix));
     let served = serving.into_iter().chain(health()).collect();
     let models = nested(by_model(namespace, view, cors, options));
     first_of(

@@ -66,6 +66,14 @@ pub const DEFAULT_CONTROLLER_NAME: &str = "headgate.dev/headgate";
 /// API group and version of the policies.
 pub const API_VERSION: &str = "headgate.dev/v1alpha1";
 
+/// Prefixes of the paths under which models are served: whole segments.
+pub const SERVING_PREFIXES: [&str; 4] = [
+    "/v1/",
+    "/v2/models/",
+    "/inference.GRPCInferenceService/",
+    "/infer",
+];
+
 /// Health check paths. With the header of a model they go to the model, unmetered; without it, the proxy answers.
 pub const HEALTH_PATHS: [&str; 3] = ["/health", "/healthz", "/ping"];
 

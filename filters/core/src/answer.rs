@@ -1,4 +1,4 @@
-//! The answer of a request that was sent on: what served it, what flowed, and the settlement at its end.
+//! The answer of a forwarded request: the version that served it, the usage, and the settlement at its end.
 
 use headgate_contract::names;
 use headgate_dialect::{Label, Output, UsageScanner};
@@ -10,33 +10,33 @@ use crate::host::Host;
 use crate::ledger::Settled;
 use crate::limit::Charge;
 use crate::metrics;
-use crate::settle::{Answered, Ending, Seen, Used, unreachable};
+use crate::settle::{AnsweredBy, SettlementBasis, StreamRecord, Used, unreachable};
 use crate::tenants::Counted;
 use crate::vm::Vm;
 
 pub(crate) const VIA_UPSTREAM: &str = "via_upstream";
 
-/// What was seen so far.
+/// An answer so far.
 #[derive(Debug, Default)]
 pub(crate) struct Answer {
-    seen: Seen,
+    record: StreamRecord,
     meter: Meter,
 }
 
-/// How the body is metered.
+/// How the body of the answer is metered.
 #[derive(Debug, Default)]
 enum Meter {
     /// Not at all.
     #[default]
     Off,
-    /// Read for usage.
+    /// It is read for usage.
     Scan(Box<UsageScanner>),
-    /// Cannot be read: only its bytes are counted.
+    /// It cannot be read: its bytes are counted.
     Bytes(u64),
 }
 
 impl Answer {
-    /// The response headers.
+    /// The response headers. `end`: there is no body.
     pub(crate) fn begin(
         &mut self,
         ticket: &mut Ticket,
@@ -47,9 +47,9 @@ impl Answer {
     ) -> Vec<Effect> {
         let admitted = &ticket.admitted;
         let status = headers.text(":status").and_then(|s| s.parse().ok());
-        self.seen.status = status.unwrap_or(0);
+        self.record.status = status.unwrap_or(0);
         // A 429 from a later hop carries that hop's own limit headers; do not overwrite them.
-        let balance = match ticket.shows_balance && self.seen.status != 429 {
+        let balance = match ticket.shows_balance && self.record.status != 429 {
             true => admitted.headers(),
             false => Vec::new(),
         };
@@ -61,31 +61,31 @@ impl Answer {
         if ticket.tag_answer && details.as_deref() == Some(VIA_UPSTREAM) {
             effects.extend(tag_with_served_version(ticket, host));
         }
-        // A host that cannot say is charged as one whose upstream answered.
+        // If the host does not know, the request is charged as if the upstream had answered.
         let upstream = details.as_deref().is_none_or(|d| d == VIA_UPSTREAM);
-        self.seen.answered = if upstream {
-            Answered::Upstream
+        self.record.answered_by = if upstream {
+            AnsweredBy::Upstream
         } else {
-            Answered::Locally
+            AnsweredBy::Proxy
         };
         if ticket.learns && (!upstream || vm.outages.any()) {
             let answered = upstream.then_some(VIA_UPSTREAM);
             effects.extend(learn_of(ticket, answered.or(details.as_deref()), vm, host));
         }
-        self.seen.details = details.filter(|_| !upstream);
-        self.seen.complete = end;
+        self.record.details = details.filter(|_| !upstream);
+        self.record.complete = end;
         if upstream && !end && admitted.meters() {
-            self.meter = meter(ticket, self.seen.status, headers, &mut effects);
+            self.meter = meter(ticket, self.record.status, headers, &mut effects);
         }
-        if upstream && ticket.usage_requested && matches!(self.seen.status, 400 | 422) {
-            effects.push(stop_asking_for_usage(ticket, vm));
+        if upstream && ticket.usage_requested && matches!(self.record.status, 400 | 422) {
+            effects.push(stop_requesting_usage(ticket, vm));
         }
         effects
     }
 
     /// The next bytes of the body.
     pub(crate) fn push(&mut self, chunk: &[u8], end: bool) -> Vec<Effect> {
-        self.seen.complete |= end;
+        self.record.complete |= end;
         let passed = match &mut self.meter {
             Meter::Off => return Vec::new(),
             Meter::Scan(scanner) => scanner.push(chunk, end),
@@ -100,38 +100,39 @@ impl Answer {
         }
     }
 
+    /// Whether the body is metered.
     pub(crate) fn wants_body(&self) -> bool {
         !matches!(self.meter, Meter::Off)
     }
 
-    /// What the stream is settled on.
+    /// The basis of the settlement.
     #[inline(never)]
-    pub(crate) fn ending(self, host: &dyn Host) -> Ending {
-        let mut seen = self.seen;
+    pub(crate) fn basis(self, host: &dyn Host) -> SettlementBasis {
+        let mut record = self.record;
         match self.meter {
             // The end of an unmetered answer is not observed and does not affect the charge.
-            Meter::Off => seen.complete |= seen.answered == Answered::Upstream,
+            Meter::Off => record.complete |= record.answered_by == AnsweredBy::Upstream,
             Meter::Scan(scanner) => {
-                seen.complete |= scanner.done();
-                seen.usage = scanner.usage();
-                seen.stale = scanner.usage_is_stale();
-                seen.observed = scanner.observed();
-                seen.error_only = scanner.error_only();
+                record.complete |= scanner.done();
+                record.usage = scanner.usage();
+                record.stale = scanner.usage_is_stale();
+                record.observed = scanner.observed();
+                record.error_only = scanner.error_only();
             }
             Meter::Bytes(bytes) => {
-                seen.unread = true;
-                seen.observed.bytes = bytes;
+                record.unread = true;
+                record.observed.bytes = bytes;
             }
         }
-        if !seen.complete || seen.answered != Answered::Upstream {
-            seen.upstream = host.upstream_address().is_some();
-            seen.details = host.code_details().or(seen.details);
+        if !record.complete || record.answered_by != AnsweredBy::Upstream {
+            record.upstream = host.upstream_address().is_some();
+            record.details = host.code_details().or(record.details);
         }
-        seen.ending()
+        record.basis()
     }
 }
 
-/// Learns from an answer, or from its absence, whether the version can be reached.
+/// Records whether the version was reached, by its answer or by the lack of one.
 #[cold]
 #[inline(never)]
 pub(crate) fn learn_of(
@@ -151,44 +152,44 @@ pub(crate) fn learn_of(
     Vec::new()
 }
 
-/// The end of a stream without an answer, or with one that is neither tagged nor metered. `details`: the response code details,
-/// unless the upstream is known to have answered.
+/// The basis of the settlement of a stream without an answer, or with an answer that is neither tagged nor metered. `details`:
+/// the response code details, unless the upstream is known to have answered.
 #[inline(never)]
-pub(crate) fn ending_of_unread_answer(
+pub(crate) fn basis_of_unread_answer(
     host: &dyn Host,
     via_upstream: bool,
     details: Option<String>,
-) -> Ending {
+) -> SettlementBasis {
     let answered = via_upstream || details.as_deref() == Some(VIA_UPSTREAM);
-    let seen = Seen {
-        answered: if answered {
-            Answered::Upstream
+    let record = StreamRecord {
+        answered_by: if answered {
+            AnsweredBy::Upstream
         } else {
-            Answered::Nobody
+            AnsweredBy::Nobody
         },
         status: host.status().unwrap_or(0),
         complete: answered,
         details,
         upstream: !answered && host.upstream_address().is_some(),
-        ..Seen::default()
+        ..StreamRecord::default()
     };
-    seen.ending()
+    record.basis()
 }
 
-/// Settles the reserve. What is returned are counts.
+/// Settles the reserve. Returns the counters to raise.
 pub(crate) fn settle(
     ticket: &mut Ticket,
-    ending: &Ending,
+    basis: &SettlementBasis,
     vm: &mut Vm,
     host: &dyn Host,
 ) -> Vec<Effect> {
     let mut effects = Vec::with_capacity(8);
-    let elapsed = match ending {
-        Ending::Used(used) => {
-            learn(ticket, used, vm, host, &mut effects);
+    let elapsed = match basis {
+        SettlementBasis::Used(used) => {
+            count_tokens(ticket, used, vm, host, &mut effects);
             None
         }
-        Ending::Failed(_) => {
+        SettlementBasis::Failed(_) => {
             let took = host.now().saturating_sub(ticket.forwarded_ns);
             vm.rates.tokens(&ticket.served(), took)
         }
@@ -198,10 +199,10 @@ pub(crate) fn settle(
     let mut stands = true;
     let mut used = Vec::with_capacity(held.spends().len());
     for (charge, spend) in ticket.admitted.charges.iter().zip(held.spends()) {
-        let cells = charge.used(ending, spend.cells(), elapsed);
+        let cells = charge.used(basis, spend.cells(), elapsed);
         stands &= cells == spend.cells();
         used.push(cells);
-        count(charge, cells, ticket, ending, &mut effects);
+        count(charge, cells, ticket, basis, &mut effects);
     }
     if !stands {
         let now = host.now();
@@ -222,11 +223,11 @@ fn meter(ticket: &Ticket, status: u16, headers: &Headers, effects: &mut Vec<Effe
         _ => Label::Other,
     };
     let sequences = ticket.admitted.charges.first().map_or(1, |charge| charge.n);
-    let mut scanner = UsageScanner::new(label, sequences);
+    let mut scanner = ticket.endpoint.usage_scanner(label, sequences);
     let sized = headers.get("content-length").is_some();
     let document = label == Label::Json && sized;
     if ticket.usage_requested && (200..300).contains(&status) && !document {
-        scanner = scanner.taking_out_usage();
+        scanner = scanner.removing_usage();
         if sized {
             effects.push(Effect::RemoveResponseHeader("content-length".into()));
         }
@@ -241,17 +242,23 @@ fn media_type(headers: &Headers) -> Vec<u8> {
     value[..end].trim_ascii().to_ascii_lowercase()
 }
 
-/// The version refused a request that was made to ask for usage: it is observed from now on.
+/// The version refused a request that was amended to report usage. Its requests are not amended any more.
 #[cold]
-fn stop_asking_for_usage(ticket: &Ticket, vm: &mut Vm) -> Effect {
+fn stop_requesting_usage(ticket: &Ticket, vm: &mut Vm) -> Effect {
     vm.usage_refusals.insert(&ticket.served());
     let refused = metrics::by_version("usage_requests_refused", &ticket.model, ticket.version());
     Effect::Count(refused, 1)
 }
 
-/// Counts the tokens that were used, and learns how fast they were generated.
+/// Counts the tokens that were used, and records how fast they were generated.
 #[inline(never)]
-fn learn(ticket: &Ticket, used: &Used, vm: &mut Vm, host: &dyn Host, effects: &mut Vec<Effect>) {
+fn count_tokens(
+    ticket: &Ticket,
+    used: &Used,
+    vm: &mut Vm,
+    host: &dyn Host,
+    effects: &mut Vec<Effect>,
+) {
     let Some(charge) = ticket.admitted.charges.first() else {
         return;
     };
@@ -261,11 +268,13 @@ fn learn(ticket: &Ticket, used: &Used, vm: &mut Vm, host: &dyn Host, effects: &m
         let metric = metrics::of_series(ticket.series.as_ref(), name, "", render);
         effects.push(Effect::Observe(metric, value));
     };
-    observe("output_tokens", output);
+    if charge.generates {
+        observe("output_tokens", output);
+    }
     if used.usage.is_some_and(|usage| usage.input.is_some()) {
         observe("input_tokens", input);
     }
-    if used.complete {
+    if used.complete && charge.generates {
         let now = host.now();
         let took = now.saturating_sub(ticket.forwarded_ns);
         let tokens = output.div_ceil(charge.n.max(1));
@@ -280,7 +289,7 @@ fn learn(ticket: &Ticket, used: &Used, vm: &mut Vm, host: &dyn Host, effects: &m
     }
 }
 
-/// Tags the answer with what served it.
+/// Tags the answer with the model and the version that served it.
 fn tag_with_served_version(ticket: &Ticket, host: &dyn Host) -> Vec<Effect> {
     let Some(served) = host.served_version() else {
         return Vec::new();
@@ -298,10 +307,16 @@ fn tag_with_served_version(ticket: &Ticket, host: &dyn Host) -> Vec<Effect> {
     effects
 }
 
-/// What became of one charge, and the cells it came to.
-fn count(charge: &Charge, cells: u64, ticket: &Ticket, ending: &Ending, effects: &mut Vec<Effect>) {
+/// Counts the settlement of one charge, and the cells that it amounts to.
+fn count(
+    charge: &Charge,
+    cells: u64,
+    ticket: &Ticket,
+    basis: &SettlementBasis,
+    effects: &mut Vec<Effect>,
+) {
     let (rule, series) = (charge.limit.rule.id(), &charge.series);
-    let (model, version, outcome) = (&ticket.model, ticket.version(), ending.as_str());
+    let (model, version, outcome) = (&ticket.model, ticket.version(), basis.as_str());
     let metric = series.get("settlements", outcome, || {
         metrics::settlements(rule, model, version, outcome)
     });
@@ -310,7 +325,7 @@ fn count(charge: &Charge, cells: u64, ticket: &Ticket, ending: &Ending, effects:
     effects.push(Effect::Observe(metric, charge.milli(cells)));
 }
 
-/// What a settlement moved.
+/// Counts the amounts that a settlement moved.
 #[inline(never)]
 fn count_moved(
     settled: &[Settled],

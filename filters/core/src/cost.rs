@@ -1,70 +1,70 @@
-//! What a request costs: both capacity profiles, in integers.
+//! The cost of a request: both capacity profiles, in integers.
 //!
-//! One function prices the reservation and the settlement: a reserve is the price of the work that was
-//! announced (`n · max_tokens` of output), a settlement the price of the work that was done. For `semantic`
-//! that re-evaluates cost *and* capacity at `max_tokens := ⌈output/n⌉`; pricing by used/reserved instead
-//! would let an inflated `max_tokens` buy free requests.
+//! One function prices the reservation and the settlement. A reservation is the price of the announced work
+//! (`n · max_tokens` of output), a settlement is the price of the work that was done. For `semantic`, the settlement
+//! evaluates cost *and* capacity again at `max_tokens := ⌈output/n⌉`. (A price by used/reserved would let an inflated
+//! `max_tokens` buy free requests.)
 //!
-//! Exactness: every figure of a [`Quote`] is a whole number of `1/per_unit` of the bucket's unit, with
-//! `per_unit` chosen so that nothing is rounded. Products beyond 128 bits saturate, which can only make a
-//! cost greater; with the bounds of the contract and of the dialect that takes a cost far above any capacity.
+//! Every amount in a [`Quote`] is a whole number of `1/per_unit` of the bucket's unit, and `per_unit` is chosen so that
+//! nothing is rounded. Products beyond 128 bits saturate, which can only raise a cost. Within the bounds of the contract and
+//! of the dialects, that takes a cost far above any capacity.
 
 use headgate_contract::{Decimal, Profile, Semantic, Tokens};
 
 use crate::ledger::Window;
 use crate::ledger::WindowError;
 
-/// Bounds of the temperature factor, in millionths of a millionth: 0.1 and 4.
+/// Range of the temperature factor, in units of 10⁻¹²: 0.1 to 4.
 const FACTOR: std::ops::RangeInclusive<i128> = 100_000_000_000..=4_000_000_000_000;
 const MILLION: u128 = 1_000_000;
 
-/// Work, announced or done.
+/// The work of a request, announced or done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Work {
     /// Tokens of the prompt.
     pub input: u64,
-    /// Tokens generated, over all sequences.
+    /// Generated tokens of all sequences.
     pub output: u64,
-    /// Sequences generated; at least 1.
+    /// The number of sequences; at least 1.
     pub n: u64,
 }
 
-/// A price, exact. All three in `1/per_unit` of the bucket's unit.
+/// An exact price. All amounts are in `1/per_unit` of the bucket's unit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Quote {
-    /// What the work costs.
+    /// The cost of the work.
     pub cost: u128,
-    /// What a full bucket holds now, scale included.
+    /// The capacity of the bucket, including the scale.
     pub capacity: u128,
-    /// What it holds at scale 1.
+    /// The capacity at scale 1.
     pub unscaled: u128,
-    /// How many of these make one of the bucket's unit.
+    /// The number of these amounts in one unit of the bucket.
     pub per_unit: u128,
 }
 
-/// How one bucket prices the requests of one model.
+/// The prices of one bucket for the requests of one model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Pricing {
-    /// Counts tokens. All in millionths.
+    /// Counts tokens. All values are in millionths.
     Tokens {
-        /// Tokens in a full bucket.
+        /// The capacity in tokens.
         capacity: u64,
-        /// Price of a prompt token.
+        /// The price of a prompt token.
         input_weight: u64,
-        /// Price of a generated token.
+        /// The price of a generated token.
         output_weight: u64,
-        /// Temperature sensitivity.
+        /// The temperature sensitivity.
         sensitivity: u64,
     },
     /// Prices a request as a share of its own capacity.
     Semantic {
-        /// Least capacity, in millionths.
+        /// The least capacity, in millionths.
         min_capacity: u64,
-        /// Capacity at `reference`, in millionths; 0 for a model outside the table.
+        /// The capacity at `reference`, in millionths; 0 for a model that is not in the table.
         base_capacity: u64,
-        /// `max_tokens` of a request that costs 1.
+        /// The `max_tokens` of a request that costs 1.
         reference: u32,
-        /// Temperature sensitivity, in millionths.
+        /// The temperature sensitivity, in millionths.
         sensitivity: u64,
     },
 }
@@ -98,7 +98,7 @@ impl Pricing {
         }
     }
 
-    /// Prices `work` at a temperature (millionths) and a scale (percent).
+    /// The price of `work` at a temperature (in millionths) and a scale (in percent).
     ///
     /// `tokens`: `(input_weight·input + output_weight·output) · factor` of `capacity`.
     /// `semantic`: `n·m/reference · factor` of `max(min_capacity, base_capacity·m/reference)`, with
@@ -130,7 +130,7 @@ impl Pricing {
                 reference,
                 sensitivity,
             } => {
-                // Everything times `reference`, so that nothing is divided.
+                // Every amount is multiplied by `reference`, so that nothing is divided.
                 let reference = u128::from(reference.max(1));
                 let max_tokens = u128::from(work.output.div_ceil(work.n.max(1)));
                 let (factor, unit) = factor(sensitivity, temperature);
@@ -145,7 +145,7 @@ impl Pricing {
         }
     }
 
-    /// What the bucket counts, as clients know it: `tokens` or `requests`.
+    /// The unit that the bucket counts, for clients: `tokens` or `requests`.
     #[must_use]
     pub fn kind(&self) -> &'static str {
         match self {
@@ -173,25 +173,25 @@ impl Quote {
         }
     }
 
-    /// The cost in cells of a window: what settlement is written in.
+    /// The cost in cells of a window, the unit of settlements.
     #[must_use]
     pub fn cells(&self, window: &Window) -> u64 {
         window.cells(self.cost, self.capacity)
     }
 
-    /// A number of cells in thousandths of the bucket's unit, to the nearest: 256 of 1000 tokens leave 744,
-    /// though a cost takes whole cells and so a few millionths of a token more.
+    /// A number of cells in thousandths of the bucket's unit, rounded to the nearest. (A cost takes whole cells, which is a few
+    /// millionths of a token more. After rounding, 256 of 1000 tokens leave 744.)
     #[must_use]
     pub fn milli_units(&self, window: &Window, cells: u64) -> u64 {
-        // Divided first, for a capacity that fills 128 bits has no room to be multiplied.
+        // The division comes first, so that a capacity of 128 bits does not overflow.
         let capacity = self.capacity.saturating_mul(10) / (self.per_unit / 1000).max(1);
         let tenths = window.units(cells, capacity);
         u64::try_from((tenths + 5) / 10).unwrap_or(u64::MAX)
     }
 }
 
-/// `clamp(1 + sensitivity·(temperature − 1), 0.1, 4)` as an exact fraction (numerator, denominator), the
-/// denominator a power of a million as small as will do.
+/// `clamp(1 + sensitivity·(temperature − 1), 0.1, 4)` as an exact fraction (numerator, denominator). The denominator is the
+/// least power of a million that is sufficient.
 fn factor(sensitivity: u64, temperature: u64) -> (u128, u128) {
     let one = i128::from(Decimal::UNIT);
     let factor = one * one + i128::from(sensitivity) * (i128::from(temperature) - one);
@@ -203,11 +203,11 @@ fn factor(sensitivity: u64, temperature: u64) -> (u128, u128) {
     }
 }
 
-/// Tokens of so many bytes at `bytes_per_token` millionths each, rounded up.
+/// The tokens of a number of bytes, rounded up. `bytes_per_token` is in millionths.
 #[must_use]
 pub fn tokens_of_bytes(bytes: u64, bytes_per_token: u64) -> u64 {
     let per_token = bytes_per_token.max(1);
-    // Nearly every text is short enough for the machine's own division.
+    // Nearly every text is short enough for a division of 64 bits.
     match bytes.checked_mul(Decimal::UNIT) {
         Some(millionths) => millionths.div_ceil(per_token),
         None => tokens_of_many(bytes, per_token),
@@ -223,7 +223,7 @@ fn tokens_of_many(bytes: u64, per_token: u64) -> u64 {
 /// The window `T` of a profile.
 ///
 /// # Errors
-/// [`WindowError`]; none that the contract's own bounds let through.
+/// [`WindowError`], for values outside of the contract's bounds.
 pub fn window(profile: &Profile) -> Result<Window, WindowError> {
     match profile {
         Profile::Tokens(t) => Window::from_capacity_and_refill(

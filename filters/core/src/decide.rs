@@ -1,7 +1,7 @@
-//! What becomes of a request, once its headers, and its body where it counts, are known.
+//! The decision about a request, once its headers and, where it matters, its body are known.
 //!
-//! facts → namespace → model → tenant → pin or pick → reserve → effects. Refusals come before any reserve,
-//! unless the reserve is what refuses. What is decided is returned; the stream keeps the [`Ticket`] alone.
+//! facts → namespace → model → tenant → pin or pick → reserve → effects. A request is refused before any reserve, unless
+//! the reserve itself refuses it. The decision is returned, and the stream keeps only the [`Ticket`].
 
 mod choice;
 mod reach;
@@ -11,7 +11,7 @@ mod unserved;
 use std::rc::Rc;
 
 use headgate_contract::{Role, Tagging, names};
-use headgate_dialect::Body;
+use headgate_dialect::{Body, Endpoint};
 
 use crate::compiled::{Compiled, Model, Namespace, Rules};
 use crate::effects::{Effect, Reply};
@@ -29,19 +29,19 @@ use crate::refusal::Refusal;
 use crate::tags::{self, HEADER_LANE, HEADER_TENANT, Tags, Value};
 use crate::tenants::Counted;
 use crate::vm::Vm;
-use unserved::{model_mismatch, not_found, not_ready, same};
+use unserved::{model_mismatch, not_found, not_ready, same_model};
 
 const ADMITTED: &str = "admitted";
 /// A tag that is not written.
 const NONE: Value<'static> = Value::Fixed("");
 
-/// A request as far as it is known.
+/// What is known about a request.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Request<'a> {
     pub(crate) headers: &'a Headers,
     pub(crate) body: Option<&'a Body>,
     pub(crate) class: Class,
-    /// It waited for its body: a filter before this one may have written headers since they were read.
+    /// It was held for its body. Since then, a filter before this one may have written headers.
     pub(crate) waited: bool,
 }
 
@@ -57,41 +57,43 @@ impl<'a> Request<'a> {
     }
 }
 
-/// What becomes of it.
+/// The decision.
 #[derive(Debug)]
 pub(crate) enum Decision {
-    /// On; nothing of it is of interest later.
+    /// Forward the request. Its answer does not matter.
     Pass(Vec<Effect>),
-    /// Answered here.
+    /// Answer it here.
     Reply(Vec<Effect>, Box<Reply>),
-    /// On; the ticket is for its answer and its end.
-    Go(Vec<Effect>, Box<Ticket>),
+    /// Forward the request. Its answer and its end need the ticket.
+    Forward(Vec<Effect>, Box<Ticket>),
 }
 
-/// What a stream keeps of its decision.
+/// The part of a decision that a stream keeps for its answer and its end.
 #[derive(Debug)]
 pub(crate) struct Ticket {
+    /// The endpoint. Its format is that of the answer.
+    pub(crate) endpoint: &'static Endpoint,
     /// The namespace.
     pub(crate) namespace: Rc<str>,
     /// The model's id.
     pub(crate) model: Rc<str>,
-    /// The version picked, or seen in the header, if there is one.
+    /// The version that was picked, or read from the header.
     pub(crate) version: Option<Rc<Version>>,
     /// The metrics of that version.
     pub(crate) series: Option<Rc<Series>>,
     /// Whether this hop picked the version and had an alternative. If so, it records whether the version can be reached.
     pub(crate) learns: bool,
-    /// Answers carry what served.
+    /// The answer is tagged with the version that served it.
     pub(crate) tag_answer: bool,
-    /// Answers carry the balance.
+    /// The answer shows the balance.
     pub(crate) shows_balance: bool,
     /// The reserve.
     pub(crate) admitted: Admitted,
-    /// When it was sent on, ns; 0 where nothing is charged.
+    /// The time when it was forwarded, in ns; 0 if nothing is charged.
     pub(crate) forwarded_ns: u64,
-    /// The upstream was asked for usage that the client did not ask for.
+    /// The request was amended to report usage. The client did not ask for it.
     pub(crate) usage_requested: bool,
-    /// The tenant, where there are statistics by tenant, and how many tenants have their own.
+    /// If there are statistics by tenant: the tenant, and the number of tenants with statistics of their own.
     pub(crate) tenant: Option<(Option<Rc<str>>, u32)>,
 }
 
@@ -103,17 +105,17 @@ impl Ticket {
         (Rc::clone(&self.namespace), Rc::clone(&self.model), version)
     }
 
-    /// Whether the response matters before the stream ends.
+    /// Whether the answer matters before the stream ends.
     pub(crate) fn reads_answer(&self) -> bool {
         self.tag_answer || self.reads_headers()
     }
 
-    /// Whether its headers do.
+    /// Whether the headers of the answer matter.
     pub(crate) fn reads_headers(&self) -> bool {
         self.shows_balance || self.admitted.meters()
     }
 
-    /// The version's name; empty if there is none.
+    /// The version's name; empty if there is no version.
     pub(crate) fn version(&self) -> &str {
         pick::label(self.version.as_ref())
     }
@@ -133,7 +135,7 @@ pub(crate) fn decides(config: &Compiled) -> bool {
     config.stages.tag && config.role == Role::Decide
 }
 
-/// Whether bodies matter at all: for the pick, or for a cost.
+/// Whether bodies matter, for the pick or for a cost.
 pub(crate) fn reads_bodies(config: &Compiled) -> bool {
     decides(config) || config.limits
 }
@@ -143,7 +145,7 @@ pub(crate) fn decide(vm: &mut Vm, host: &dyn Host, request: Request<'_>) -> Deci
     with_config(vm, host, request, |decider, vm| decider.run(vm))
 }
 
-/// Refuses a request whose body could not be read. `model`: what the body names, as far as it was read.
+/// Refuses a request whose body could not be read. `model`: the model's name in the part of the body that was read.
 #[cold]
 pub(crate) fn refuse_unread(
     vm: &mut Vm,
@@ -154,7 +156,8 @@ pub(crate) fn refuse_unread(
 ) -> Decision {
     with_config(vm, host, request, |decider, vm| {
         let Some(namespace) = decider.config.namespace(host) else {
-            return refuse_unknown(refusal, request.headers, &mut vm.tenants);
+            let dialect = request.class.dialect();
+            return refuse_unknown(refusal, dialect, request.headers, &mut vm.tenants);
         };
         let labels = Labels {
             namespace: &namespace.name,
@@ -173,7 +176,8 @@ fn with_config(
 ) -> Decision {
     let Some(config) = vm.config.clone() else {
         let refusal = Refusal::NotConfigured.into();
-        return refuse_unknown(refusal, request.headers, &mut vm.tenants);
+        let dialect = request.class.dialect();
+        return refuse_unknown(refusal, dialect, request.headers, &mut vm.tenants);
     };
     let decider = Decider {
         tagging: decides(&config),
@@ -188,11 +192,11 @@ struct Decider<'a> {
     config: &'a Compiled,
     host: &'a dyn Host,
     request: Request<'a>,
-    /// This hop picks, tags and strips.
+    /// This hop picks the version, writes tags and removes those of the client.
     tagging: bool,
 }
 
-/// A model, or what stands in for one that is not in the plan.
+/// The model of a request and its rules; for a model that is not in the plan, the rules for all models.
 #[derive(Clone, Copy)]
 struct Subject<'a> {
     model: Option<&'a Model>,
@@ -211,21 +215,21 @@ impl<'a> Decider<'a> {
             {
                 return self.pass();
             }
-            // Only the hop that decides refuses what it does not know; the next one leaves it to the routes.
+            // Only the hop that decides refuses these. The next hop leaves them to the routes.
             Class::Health | Class::Preflight | Class::WrongMethod { .. } if !self.tagging => {
                 return Decision::Pass(Vec::new());
             }
             _ => {}
         }
         let Some(namespace) = self.config.namespace(self.host) else {
-            return self.nowhere(vm);
+            return self.no_namespace(vm);
         };
         let mut labels = Labels {
             namespace: &namespace.name,
             ..Labels::default()
         };
         let decision = match self.request.class {
-            Class::Models => self.models(namespace, labels),
+            Class::Models(dialect) => self.models(namespace, dialect, labels),
             Class::Preflight | Class::WrongMethod { .. } => Err(self.not_served().into()),
             _ => self.serve(vm, namespace, &mut labels),
         };
@@ -239,7 +243,8 @@ impl<'a> Decider<'a> {
         labels: &mut Labels<'a>,
     ) -> Result<Decision, Box<Denied>> {
         let headers = self.request.headers;
-        let facts = Facts::read(headers, self.request.body)?;
+        let endpoint = self.request.class.endpoint();
+        let facts = Facts::read(endpoint, headers, self.request.body)?;
         let subject = self.subject(namespace, &facts)?;
         let id = subject.model.map_or("", |m| &*m.id);
         if let Some(model) = subject.model
@@ -266,7 +271,7 @@ impl<'a> Decider<'a> {
             ],
             own: tags::own(tagging, headers),
         });
-        let asking = ReserveInput {
+        let input = ReserveInput {
             facts: &facts,
             headers,
             tags: tags.as_ref(),
@@ -278,11 +283,11 @@ impl<'a> Decider<'a> {
                     .model
                     .map_or_else(Default::default, |m| m.default_max_tokens),
             ),
-            // The clock, and so the live scale, is asked for only where a bucket applies.
+            // The clock, and so the live scale, is read only if a bucket applies.
             percent: 100,
         };
         let (admitted, forwarded_ns) =
-            self.reserve(vm, subject, asking, series.as_ref(), &mut effects)?;
+            self.reserve(vm, subject, input, series.as_ref(), &mut effects)?;
         match &tags {
             Some(tags) => {
                 let size = || self.host.request_headers_size();
@@ -296,7 +301,7 @@ impl<'a> Decider<'a> {
                 }
             }
             None if self.config.stages.tag && tagging.filter_state => {
-                self.tell(tagging, tenant.as_ref(), &mut effects);
+                self.log_previous_hop(tagging, tenant.as_ref(), &mut effects);
             }
             None => {}
         }
@@ -311,6 +316,7 @@ impl<'a> Decider<'a> {
         let shows_balance = tagging.response_headers;
         let tag_answer = self.config.stages.tag && shows_balance && !id.is_empty();
         let ticket = Box::new(Ticket {
+            endpoint,
             namespace: Rc::clone(&namespace.name),
             model: subject.model.map_or(UNKNOWN.into(), |m| Rc::clone(&m.id)),
             version: version.map(Rc::clone),
@@ -323,10 +329,10 @@ impl<'a> Decider<'a> {
             usage_requested: false,
             tenant,
         });
-        Ok(Decision::Go(effects, ticket))
+        Ok(Decision::Forward(effects, ticket))
     }
 
-    /// The model meant. A hop that does not decide limits what it does not know by the rules for all models.
+    /// The model. A hop that does not decide limits unknown models by the rules for all models.
     fn subject(
         &self,
         namespace: &'a Namespace,
@@ -338,13 +344,13 @@ impl<'a> Decider<'a> {
         };
         let name = hop.or(facts.model());
         if name.is_none() && self.config.role == Role::Decide {
-            return Err(self.missing());
+            return Err(self.model_missing());
         }
         let model = name.and_then(|name| namespace.model(name));
         if let (Role::Decide, Some(body), Some(header)) =
             (self.config.role, facts.body_model, facts.header_model)
             && body != header
-            && !same(model, namespace.model(header))
+            && !same_model(model, namespace.model(header))
         {
             return Err(model_mismatch(body, header));
         }
@@ -357,13 +363,13 @@ impl<'a> Decider<'a> {
         }
     }
 
-    /// What the hop before wrote.
+    /// A header that the previous hop wrote.
     #[inline(never)]
     fn previous_hop_header(&self, name: &str) -> Option<&'a str> {
         self.request.headers.text(name)
     }
 
-    /// The tenant, clean. Only a hop that follows believes the tag of the hop before.
+    /// The tenant, encoded. Only a hop that follows believes the tag of the previous hop.
     fn tenant(&self, tagging: &Tagging) -> Result<Option<Rc<str>>, Box<Refusal>> {
         let headers = self.request.headers;
         if self.config.role == Role::Follow && headers.get(HEADER_TENANT).is_some() {
@@ -380,9 +386,14 @@ impl<'a> Decider<'a> {
         Ok(Some(tenant.as_ref().into()))
     }
 
-    /// What the hop before decided, for this hop's access log.
+    /// Writes the decision of the previous hop to the filter state, for this hop's access log.
     #[inline(never)]
-    fn tell(&self, tagging: &Tagging, tenant: Option<&Rc<str>>, effects: &mut Vec<Effect>) {
+    fn log_previous_hop(
+        &self,
+        tagging: &Tagging,
+        tenant: Option<&Rc<str>>,
+        effects: &mut Vec<Effect>,
+    ) {
         let headers = self.request.headers;
         let clean = |name: &str| headers.get(name).map(tags::clean).unwrap_or_default();
         let own = tagging.tags.iter().map(|tag| {

@@ -1,55 +1,56 @@
-//! Request line → which treatment a request gets. First step of a request.
+//! The request line → the treatment of a request. The first step of a request.
 //!
-//! Servers read a path more liberally than an exact comparison does: repeated slashes, `.` and `..` segments
-//! and percent-encoding are undone first, so that an oddly spelt path is not an unmetered one.
+//! Servers read a path more liberally than an exact comparison does. So repeated slashes, `.` and `..` segments and
+//! percent-encoding are undone first: an unusual spelling of a path is not an unmetered path.
 
 use std::borrow::Cow;
 
 use headgate_contract::names;
-use headgate_dialect::Endpoint;
+use headgate_dialect::{Dialect, Endpoint, models_path};
 
-const MODELS: &[u8] = b"/v1/models";
-
-/// Paths that generate when posted to, and whose bodies are not read.
-const POSTED: [&[u8]; 13] = [
-    b"/v1/embeddings",
-    b"/v1/responses",
-    b"/v1/messages",
-    b"/v1/messages/count_tokens",
-    b"/v1/rerank",
-    b"/v1/score",
-    b"/v1/moderations",
-    b"/v1/audio/speech",
-    b"/v1/audio/transcriptions",
-    b"/v1/audio/translations",
-    b"/v1/images/generations",
-    b"/v1/images/edits",
-    b"/v1/images/variations",
-];
-
-/// What decides about a request.
+/// What a request is decided by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Class {
-    /// Its body, in the dialect of this endpoint.
-    Body(Endpoint),
-    /// Its headers alone: a serving path whose bodies are not read. `known`: the path is one that models serve.
+    /// Its body and its headers. It is for this endpoint, whose bodies are read.
+    Body(&'static Endpoint),
+    /// Its headers alone: a serving path whose bodies are not read. `known`: models are known to serve the path.
     Headers {
-        /// The path is in the table of APIs.
+        /// The endpoint, by whose format the answer is read.
+        endpoint: &'static Endpoint,
+        /// The path is in a table of paths.
         known: bool,
     },
-    /// Nothing: it asks for the models, or for one of them, which the filter answers.
-    Models,
-    /// A health check: routed by headers, not metered.
+    /// It asks for the list of models, or for one of them. The filter answers it in this dialect.
+    Models(&'static Dialect),
+    /// A health check: routed by its headers, not metered.
     Health,
     /// A CORS preflight whose origin no policy allows.
     Preflight,
-    /// A known path that answers other methods.
+    /// A known path that accepts other methods.
     WrongMethod {
-        /// The methods it answers, as the header `allow` lists them.
+        /// The methods that it accepts, as in the header `allow`.
         allow: &'static str,
     },
-    /// Not a serving path: passed through, only tags the client sent are stripped.
+    /// Not a serving path. It passes through, and only tags that the client sent are removed.
     Other,
+}
+
+impl Class {
+    /// The endpoint of the request.
+    pub(crate) fn endpoint(self) -> &'static Endpoint {
+        match self {
+            Self::Body(endpoint) | Self::Headers { endpoint, .. } => endpoint,
+            _ => Endpoint::unknown(),
+        }
+    }
+
+    /// The dialect of the answers that the filter itself gives.
+    pub(crate) fn dialect(self) -> &'static Dialect {
+        match self {
+            Self::Models(dialect) => dialect,
+            _ => self.endpoint().dialect(),
+        }
+    }
 }
 
 const POST: &str = "POST";
@@ -59,7 +60,7 @@ const GET: &str = "GET, HEAD";
 #[must_use]
 pub fn classify(method: &[u8], path: &[u8], preflight: bool) -> Class {
     let plain = normalize(path);
-    // As the routes have them, which know no other spelling.
+    // Routes match health checks as they were sent.
     let health = names::HEALTH_PATHS
         .iter()
         .any(|path| path.as_bytes() == &*plain);
@@ -70,40 +71,48 @@ pub fn classify(method: &[u8], path: &[u8], preflight: bool) -> Class {
     if preflight && method == b"OPTIONS" {
         return Class::Preflight;
     }
-    let endpoint = Endpoint::of_path(plain);
-    let posted = endpoint.is_some() || POSTED.contains(&plain);
-    let known = posted || !(plain == b"/v1" || plain.starts_with(b"/v1/"));
-    let asked = health || model_asked(plain).is_some();
-    match method {
-        b"GET" | b"HEAD" if health => Class::Health,
-        b"GET" | b"HEAD" if asked => Class::Models,
-        _ if asked => Class::WrongMethod { allow: GET },
-        b"POST" => endpoint.map_or(Class::Headers { known }, Class::Body),
-        _ if posted => Class::WrongMethod { allow: POST },
-        _ => Class::Headers { known },
+    if health {
+        return match method {
+            b"GET" | b"HEAD" => Class::Health,
+            _ => Class::WrongMethod { allow: GET },
+        };
+    }
+    match (method, Endpoint::of_path(plain)) {
+        (b"POST", Some(endpoint)) if endpoint.reads_body() => Class::Body(endpoint),
+        (b"POST", Some(endpoint)) => Class::Headers {
+            endpoint,
+            known: true,
+        },
+        (_, Some(_)) => Class::WrongMethod { allow: POST },
+        (_, None) => without_endpoint(method, plain),
     }
 }
 
-/// Whether a plain path is under one of the serving prefixes.
+/// Classifies a request for a path that is no endpoint.
+#[inline(never)]
+fn without_endpoint(method: &[u8], plain: &[u8]) -> Class {
+    match (method, models_path(plain)) {
+        (b"GET" | b"HEAD", Some((dialect, _))) => Class::Models(dialect),
+        (_, Some(_)) => Class::WrongMethod { allow: GET },
+        (_, None) => Class::Headers {
+            endpoint: Endpoint::unknown(),
+            // Under the other prefixes, the model's name is part of every path.
+            known: !matches!(plain, b"/v1" | [b'/', b'v', b'1', b'/', ..]),
+        },
+    }
+}
+
+/// Whether a plain path is under one of the serving prefixes, by whole segments.
 fn serving(plain: &[u8]) -> bool {
     let plain = plain.strip_prefix(b"/").unwrap_or(plain);
-    let (first, rest) = first_segment(plain);
-    match first {
-        b"v1" | b"infer" | b"inference.GRPCInferenceService" => true,
-        b"v2" => first_segment(rest).0 == b"models",
-        _ => false,
-    }
+    names::SERVING_PREFIXES.iter().any(|prefix| {
+        let prefix = prefix.trim_matches('/');
+        let rest = plain.strip_prefix(prefix.as_bytes());
+        rest.is_some_and(|rest| matches!(rest, [] | [b'/', ..]))
+    })
 }
 
-/// What comes before the first slash, and after it.
-fn first_segment(path: &[u8]) -> (&[u8], &[u8]) {
-    match path.iter().position(|b| *b == b'/') {
-        Some(at) => (&path[..at], &path[at + 1..]),
-        None => (path, b""),
-    }
-}
-
-/// Without slashes at its end.
+/// The path without slashes at its end.
 fn trimmed(mut path: &[u8]) -> &[u8] {
     while let [rest @ .., b'/'] = path {
         path = rest;
@@ -111,23 +120,14 @@ fn trimmed(mut path: &[u8]) -> &[u8] {
     path
 }
 
-/// The model whose object a path asks for; empty where it asks for all of them, `None` for other paths.
-fn model_asked(plain: &[u8]) -> Option<&[u8]> {
-    let rest = plain.strip_prefix(MODELS)?;
-    if rest.is_empty() {
-        return Some(rest);
-    }
-    rest.strip_prefix(b"/")
-}
-
-/// The same, of the path as it was sent. Names may have slashes, encoded or not.
+/// The model that a path asks for, as it was sent; empty if it asks for all of them. Names may have slashes, encoded or not.
 pub(crate) fn model_of(path: &[u8]) -> String {
     let plain = normalize(path);
-    let name = model_asked(trimmed(&plain)).unwrap_or_default();
+    let name = models_path(trimmed(&plain)).map_or(&[][..], |(_, name)| name);
     String::from_utf8_lossy(name).into_owned()
 }
 
-/// The path without query, decoded, each segment once; a slash may be left at its end.
+/// The path without its query, decoded, with each segment once. It may still end with a slash.
 fn normalize(path: &[u8]) -> Cow<'_, [u8]> {
     let end = path.iter().position(|b| matches!(b, b'?' | b'#'));
     let path = &path[..end.unwrap_or(path.len())];
@@ -157,7 +157,7 @@ fn resolve(path: &str) -> String {
     format!("/{}", kept.join("/"))
 }
 
-/// Text with its percent-encoding undone, and `\u{fffd}` for what is no UTF-8 then.
+/// The text without percent-encoding, with `\u{fffd}` in place of what is not UTF-8.
 pub(crate) fn decode(path: &[u8]) -> String {
     let hex = |b: u8| char::from(b).to_digit(16);
     let mut out = Vec::with_capacity(path.len());

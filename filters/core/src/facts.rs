@@ -1,41 +1,43 @@
-//! Headers and body → facts: what is known of a request before anything is decided.
+//! Headers and body → facts: what is known about a request before anything is decided.
 //!
-//! The body wins over the header, field by field. Where the body does not say, or none is read, `x-max-tokens` and
-//! `x-temperature` may raise what a request reserves above the default and never lower it, for the upstream reads only the
-//! body. Header facts keep the same bounds as the body's. A header that is no fact is refused, never ignored.
+//! The body wins over the header, field by field. Where the body has no value, or is not read, `x-max-tokens` and
+//! `x-temperature` may raise the reservation above the default. They never lower it, because the upstream reads only the
+//! body. Values in headers have the same bounds as in the body. A header with an invalid value is refused, never ignored.
 
 use headgate_contract::{DefaultMaxTokens, MAX_TOKENS, names};
-use headgate_dialect::Body;
+use headgate_dialect::{Body, Endpoint};
 
 use crate::headers::Headers;
 use crate::refusal::Refusal;
 
 /// Greatest temperature in millionths, as in a body.
 const MAX_TEMPERATURE: u64 = 10_000_000;
-/// Longest model name a header may bring, as in a body.
+/// Longest model name in a header, as in a body.
 const MAX_NAME: usize = 1024;
 
 /// Default temperature, in millionths.
 const TEMPERATURE: u64 = 1_000_000;
 
-/// What is known of a request.
+/// What is known about a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Facts<'a> {
-    /// The model as the body names it.
+    /// The endpoint.
+    pub endpoint: &'static Endpoint,
+    /// The model's name in the body.
     pub body_model: Option<&'a str>,
-    /// The model as the header `x-model` names it.
+    /// The model's name in the header `x-model`.
     pub header_model: Option<&'a str>,
-    /// Tokens it may generate per sequence, as the body says.
+    /// Most tokens to generate for each sequence, by the body.
     pub max_tokens: Option<u64>,
-    /// The same as the header `x-max-tokens` says: it raises the default, where the body says nothing.
+    /// The same by the header `x-max-tokens`. It raises the default if the body has no value.
     pub announced: Option<u64>,
-    /// Sequences it may generate; 1 where it does not say.
+    /// The number of sequences to generate; 1 if the request does not give it.
     pub n: u64,
-    /// Millionths: as the body says, else the greater of 1 and the header.
+    /// In millionths: the temperature in the body, else the greater of 1 and the header.
     pub temperature: u64,
-    /// Bytes of the prompt. 0 where no body is read.
+    /// Bytes of the prompt; 0 if the body is not read.
     pub prompt_bytes: u64,
-    /// Prompt tokens that are no part of `prompt_bytes`: ids, pictures, sounds, files.
+    /// Prompt tokens beside `prompt_bytes`: token ids, pictures, sounds, files.
     pub prompt_tokens: u64,
 }
 
@@ -43,13 +45,18 @@ impl<'a> Facts<'a> {
     /// Reads the facts.
     ///
     /// # Errors
-    /// A header that is given twice with different values, or is not what it says.
-    pub fn read(headers: &'a Headers, body: Option<&'a Body>) -> Result<Self, Box<Refusal>> {
+    /// A header is given twice with different values, or has an invalid value.
+    pub fn read(
+        endpoint: &'static Endpoint,
+        headers: &'a Headers,
+        body: Option<&'a Body>,
+    ) -> Result<Self, Box<Refusal>> {
         let header_model = header_model(headers)?;
         let announced = whole(headers, names::HEADER_MAX_TOKENS)?;
         let temperature = decimal(headers, names::HEADER_TEMPERATURE)?;
         let body_of = |pick: fn(&Body) -> Option<u64>| body.and_then(pick);
         Ok(Self {
+            endpoint,
             body_model: body.and_then(|b| b.model.as_deref()),
             header_model,
             max_tokens: body_of(|b| b.max_tokens),
@@ -62,16 +69,24 @@ impl<'a> Facts<'a> {
         })
     }
 
-    /// The model as the client wrote it: in the body, else in the header.
+    /// The model's name as the client wrote it: in the body, else in the header.
     #[must_use]
     pub fn model(&self) -> Option<&'a str> {
         self.body_model.or(self.header_model)
     }
 
-    /// Tokens it may generate per sequence, given the model's default.
+    /// Most tokens that the request itself allows for each sequence; 0 if its endpoint generates nothing.
+    pub(crate) fn output_limit(&self) -> Option<u64> {
+        match self.endpoint.generates() {
+            true => self.max_tokens,
+            false => Some(0),
+        }
+    }
+
+    /// Most tokens to generate for each sequence, given the model's default.
     #[must_use]
     pub fn output(&self, default: DefaultMaxTokens) -> MaxTokens {
-        if let Some(tokens) = self.max_tokens {
+        if let Some(tokens) = self.output_limit() {
             return MaxTokens {
                 tokens,
                 at_most_capacity: false,
@@ -91,19 +106,19 @@ impl<'a> Facts<'a> {
     }
 }
 
-/// Tokens that a request may generate per sequence.
+/// Most tokens that a request may generate for each sequence.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct MaxTokens {
-    /// How many.
+    /// The number of tokens.
     pub tokens: u64,
-    /// The request did not say so: a bucket that does not hold as many reserves what it holds.
+    /// The number is a default: a bucket with a smaller capacity reserves its whole capacity.
     pub at_most_capacity: bool,
 }
 
-/// The one value of a header: `None` if absent or empty.
+/// The value of a header; `None` if it is absent or empty.
 ///
 /// # Errors
-/// Values that model_mismatch: readers differ in which one they take.
+/// The header is given more than once with different values. Servers differ in which one they take.
 pub fn single<'a>(headers: &'a Headers, name: &str) -> Result<Option<&'a [u8]>, Box<Refusal>> {
     let mut values = headers.get_all(name);
     let Some(first) = values.next() else {
@@ -120,7 +135,7 @@ fn disagrees(name: &str) -> Box<Refusal> {
     Box::new(Refusal::HeaderDisagrees { name: name.into() })
 }
 
-/// A header that is not what it has to be.
+/// The refusal of a header with an invalid value.
 #[cold]
 pub(crate) fn invalid(name: &str, expected: &'static str) -> Box<Refusal> {
     Box::new(Refusal::HeaderInvalid {
@@ -129,7 +144,7 @@ pub(crate) fn invalid(name: &str, expected: &'static str) -> Box<Refusal> {
     })
 }
 
-/// The model that the header `x-model` names.
+/// The model's name in the header `x-model`.
 pub(crate) fn header_model(headers: &Headers) -> Result<Option<&str>, Box<Refusal>> {
     let name = names::HEADER_MODEL;
     let Some(value) = single(headers, name)? else {
@@ -162,13 +177,13 @@ fn decimal(headers: &Headers, name: &'static str) -> Result<Option<u64>, Box<Ref
     }
 }
 
-/// A run of at most `most` digits.
+/// A number of at most `most` digits.
 fn digits(text: &[u8], most: usize) -> Option<u64> {
     let sound = (1..=most).contains(&text.len()) && text.iter().all(u8::is_ascii_digit);
     sound.then(|| text.iter().fold(0, |n, d| n * 10 + u64::from(d - b'0')))
 }
 
-/// `12`, `0.7`, `1.25`: millionths, rounded half up.
+/// A decimal such as `12`, `0.7` or `1.25` in millionths, rounded half up.
 #[inline(never)]
 fn millionths(text: &[u8]) -> Option<u64> {
     let point = text.iter().position(|b| *b == b'.');

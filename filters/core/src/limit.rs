@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::rc::Rc;
 
 use headgate_contract::KeyPart;
+use headgate_dialect::Costs;
 
 use crate::compiled::Limit;
 use crate::cost::{Pricing, Quote, Work, tokens_of_bytes};
@@ -58,6 +59,8 @@ pub(crate) struct Charge {
     pub(crate) input: u64,
     /// Most tokens that the body allows, over all sequences; `None` if it sets no limit.
     pub(crate) most: Option<u64>,
+    /// Whether the response holds generated tokens. If not, only the input is charged.
+    pub(crate) generates: bool,
 }
 
 /// A request that is denied.
@@ -81,15 +84,15 @@ impl From<Box<Refusal>> for Box<Denied> {
 pub(crate) fn reserve(
     vm: &mut Vm,
     limits: &[Rc<Limit>],
-    asking: &ReserveInput<'_>,
+    request: &ReserveInput<'_>,
     now: u64,
     host: &dyn Host,
 ) -> Result<Admitted, Box<Denied>> {
-    let version = asking.version.map(|version| &*version.name);
+    let version = request.version.map(|version| &*version.name);
     let mut charges = Vec::with_capacity(limits.len());
     for limit in limits {
         if limit.is_for(version) {
-            charges.push(charge(limit, asking, vm)?);
+            charges.push(charge(limit, request, vm)?);
         }
     }
     match vm
@@ -97,38 +100,41 @@ pub(crate) fn reserve(
         .reserve(charges.iter().map(Charge::spend), now, host)
     {
         Ok(held) => Ok(Admitted { held, charges }),
-        Err(refused) => Err(denied(&charges, &refused)),
+        Err(refused) => Err(denied(&charges, &refused, request.facts.endpoint.costs())),
     }
 }
 
 fn charge(
     limit: &Rc<Limit>,
-    asking: &ReserveInput<'_>,
+    request: &ReserveInput<'_>,
     vm: &mut Vm,
 ) -> Result<Charge, Box<Denied>> {
-    let facts = asking.facts;
+    let facts = request.facts;
     let input = tokens_of_bytes(facts.prompt_bytes, limit.bytes_per_token)
         .saturating_add(facts.prompt_tokens);
-    let quote = quote(limit, asking, input);
+    let quote = quote(limit, request, input);
     if quote.cost > quote.unscaled {
-        return Err(never(limit, &quote));
+        return Err(never(limit, &quote, facts.endpoint.costs()));
     }
     Ok(Charge {
-        key: fingerprint(limit, asking)?,
+        key: fingerprint(limit, request)?,
         quote,
         limit: limit.clone(),
-        series: Rc::clone(vm.counters.limit(limit, asking.version)),
-        percent: asking.percent,
+        series: Rc::clone(vm.counters.limit(limit, request.version)),
+        percent: request.percent,
         temperature: facts.temperature,
         n: facts.n,
         input,
-        most: facts.max_tokens.map(|most| most.saturating_mul(facts.n)),
+        most: facts
+            .output_limit()
+            .map(|most| most.saturating_mul(facts.n)),
+        generates: facts.endpoint.generates(),
     })
 }
 
 /// The price of the requested work.
-fn quote(limit: &Limit, asking: &ReserveInput<'_>, input: u64) -> Quote {
-    let (facts, max_tokens) = (asking.facts, asking.max_tokens);
+fn quote(limit: &Limit, request: &ReserveInput<'_>, input: u64) -> Quote {
+    let (facts, max_tokens) = (request.facts, request.max_tokens);
     let quote = |tokens: u64| {
         let work = Work {
             input,
@@ -136,7 +142,7 @@ fn quote(limit: &Limit, asking: &ReserveInput<'_>, input: u64) -> Quote {
             n: facts.n,
         };
         let pricing = &limit.pricing;
-        pricing.quote(work, facts.temperature, asking.percent)
+        pricing.quote(work, facts.temperature, request.percent)
     };
     let mut quoted = quote(match limit.pricing {
         Pricing::Tokens { .. } => max_tokens.tokens,
@@ -154,14 +160,14 @@ fn fits(quote: &Quote) -> bool {
     quote.cost <= quote.capacity
 }
 
-fn fingerprint(limit: &Limit, asking: &ReserveInput<'_>) -> Result<Fingerprint, Box<Refusal>> {
+fn fingerprint(limit: &Limit, request: &ReserveInput<'_>) -> Result<Fingerprint, Box<Refusal>> {
     let mut key = limit.rule.key();
     for part in &limit.key {
         match part {
-            KeyPart::Tenant => key.part(asking.tenant),
-            KeyPart::Model => key.part(asking.model),
-            KeyPart::Version => key.part(pick::label(asking.version)),
-            KeyPart::Header(name) => key.part(&header(name.as_str(), asking)?),
+            KeyPart::Tenant => key.part(request.tenant),
+            KeyPart::Model => key.part(request.model),
+            KeyPart::Version => key.part(pick::label(request.version)),
+            KeyPart::Header(name) => key.part(&header(name.as_str(), request)?),
         }
     }
     Ok(key.finish())
@@ -169,11 +175,11 @@ fn fingerprint(limit: &Limit, asking: &ReserveInput<'_>) -> Result<Fingerprint, 
 
 /// The value of a header in a key: what this hop writes, else what was sent.
 #[inline(never)]
-fn header<'a>(name: &str, asking: &ReserveInput<'a>) -> Result<Cow<'a, str>, Box<Refusal>> {
-    match asking.tags.and_then(|tags| tags.header(name)) {
+fn header<'a>(name: &str, request: &ReserveInput<'a>) -> Result<Cow<'a, str>, Box<Refusal>> {
+    match request.tags.and_then(|tags| tags.header(name)) {
         Some(written) => Ok(written.into()),
         None => {
-            let sent = single(asking.headers, name)?;
+            let sent = single(request.headers, name)?;
             Ok(encoded(sent.unwrap_or_default()))
         }
     }
@@ -233,7 +239,7 @@ impl Admitted {
     }
 
     /// Whether the upstream may be asked to report the usage of a stream: settlement needs it, and every bucket allows it.
-    pub(crate) fn asks(&self) -> bool {
+    pub(crate) fn requests_usage(&self) -> bool {
         self.meters() && self.charges.iter().all(|c| c.limit.asks())
     }
 
@@ -253,7 +259,7 @@ impl Admitted {
 }
 
 #[cold]
-fn never(limit: &Rc<Limit>, quote: &Quote) -> Box<Denied> {
+fn never(limit: &Rc<Limit>, quote: &Quote, costs: Costs) -> Box<Denied> {
     let per_milli = (quote.per_unit / 1000).max(1);
     let milli = |amount: u128| u64::try_from(amount / per_milli).unwrap_or(u64::MAX);
     let shortfall = Shortfall {
@@ -264,6 +270,7 @@ fn never(limit: &Rc<Limit>, quote: &Quote) -> Box<Denied> {
         remaining: 0,
         retry_after: 0,
         exceeds_client_wait: false,
+        costs,
         headers: Vec::new(),
     };
     Box::new(Denied {
@@ -273,7 +280,7 @@ fn never(limit: &Rc<Limit>, quote: &Quote) -> Box<Denied> {
 }
 
 #[cold]
-fn denied(charges: &[Charge], refused: &Refused) -> Box<Denied> {
+fn denied(charges: &[Charge], refused: &Refused, costs: Costs) -> Box<Denied> {
     let Some(charge) = charges.get(refused.which) else {
         return Box::new(Refusal::NotConfigured).into();
     };
@@ -292,6 +299,7 @@ fn denied(charges: &[Charge], refused: &Refused) -> Box<Denied> {
         remaining: status.remaining,
         retry_after: ratelimit_headers::retry_after(wait_ns).max(1),
         exceeds_client_wait: wait_ns > charge.limit.max_client_wait,
+        costs,
         headers: match refused.reason {
             Reason::OverBudget { .. } => ratelimit_headers::headers(std::slice::from_ref(&status)),
             _ => Vec::new(),
@@ -301,7 +309,7 @@ fn denied(charges: &[Charge], refused: &Refused) -> Box<Denied> {
         Reason::OverBudget { .. } => Refusal::OverBudget(shortfall),
         Reason::ExceedsScaledCapacity { .. } => Refusal::CapacityReduced(shortfall),
         Reason::Contention => Refusal::Contended(shortfall),
-        Reason::ExceedsCapacity => return never(&charge.limit, &charge.quote),
+        Reason::ExceedsCapacity => return never(&charge.limit, &charge.quote, costs),
     };
     Box::new(Denied {
         limit: Some(charge.limit.clone()),

@@ -6,6 +6,7 @@
 use std::rc::Rc;
 
 use headgate_contract::{Tagging, names};
+use headgate_dialect::Dialect;
 
 use crate::decide::Decision;
 use crate::effects::{Effect, Name, Text};
@@ -73,11 +74,12 @@ pub(crate) struct RefusedRequest<'a> {
 #[cold]
 pub(crate) fn refuse_unknown(
     refusal: Box<Refusal>,
+    dialect: &Dialect,
     headers: &Headers,
     tenants: &mut Tenants,
 ) -> Decision {
     let denied: Box<Denied> = refusal.into();
-    RefusedRequest::default().refuse(&denied, headers, tenants)
+    RefusedRequest::default().refuse(&denied, dialect, headers, tenants)
 }
 
 impl RefusedRequest<'_> {
@@ -86,6 +88,7 @@ impl RefusedRequest<'_> {
     pub(crate) fn refuse(
         &self,
         denied: &Denied,
+        dialect: &Dialect,
         headers: &Headers,
         tenants: &mut Tenants,
     ) -> Decision {
@@ -107,7 +110,7 @@ impl RefusedRequest<'_> {
         if self.tagging.is_none_or(|tagging| tagging.filter_state) {
             self.state(rule, reason, &mut effects);
         }
-        let mut reply = denied.refusal.reply(is_grpc(headers));
+        let mut reply = denied.refusal.reply(dialect, is_grpc(headers));
         reply.headers.extend(self.headers(rule, reason));
         Decision::Reply(effects, reply.into())
     }

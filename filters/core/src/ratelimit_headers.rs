@@ -1,31 +1,31 @@
-//! Balances → the headers clients know: `x-ratelimit-*` (OpenAI) and `RateLimit-Policy` / `RateLimit` (IETF).
+//! Balances → rate limit headers: `x-ratelimit-*` (OpenAI), and `RateLimit-Policy` and `RateLimit` (IETF draft).
 //!
-//! `x-ratelimit-*` tell the tightest bucket of each kind; the IETF pair names every one. Amounts are whole
-//! units, rounded down; times are rounded up.
+//! `x-ratelimit-*` show the tightest bucket of each unit. The IETF headers name every bucket. Amounts are whole units,
+//! rounded down. Times are rounded up.
 
 use crate::effects::Name;
 
 const NS: u64 = 1_000_000_000;
 const MS: u64 = 1_000_000;
 
-/// A bucket as a client is status about it. Amounts in thousandths of its unit.
+/// The status of a bucket. Amounts are in thousandths of its unit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BucketStatus {
     /// The bucket's name.
     pub bucket: String,
     /// `tokens` or `requests`.
     pub kind: &'static str,
-    /// What a full bucket holds.
+    /// The capacity.
     pub limit: u64,
-    /// What is left.
+    /// The amount that is left.
     pub remaining: u64,
-    /// Until it is full again, ns.
+    /// The time until the bucket is full again, in ns.
     pub reset_ns: u64,
-    /// Its window, ns.
+    /// The window, in ns.
     pub window_ns: u64,
 }
 
-/// The headers of these buckets.
+/// The rate limit headers for these buckets.
 #[must_use]
 pub fn headers(buckets: &[BucketStatus]) -> Vec<(Name, String)> {
     if buckets.is_empty() {
@@ -57,56 +57,56 @@ pub fn headers(buckets: &[BucketStatus]) -> Vec<(Name, String)> {
     };
     out.push((
         "ratelimit-policy".into(),
-        list(|t| {
+        list(|status| {
             format!(
                 "\"{}\";q={};w={}",
-                t.bucket,
-                t.limit / 1000,
-                seconds(t.window_ns).max(1)
+                status.bucket,
+                status.limit / 1000,
+                seconds(status.window_ns).max(1)
             )
         }),
     ));
     out.push((
         "ratelimit".into(),
-        list(|t| {
+        list(|status| {
             format!(
                 "\"{}\";r={};t={}",
-                t.bucket,
-                t.remaining / 1000,
-                seconds(t.reset_ns)
+                status.bucket,
+                status.remaining / 1000,
+                seconds(status.reset_ns)
             )
         }),
     ));
     out
 }
 
-/// The one with the least share left; the first of equals.
+/// The bucket with the least share left; the first of equal ones.
 fn tightest<'a>(buckets: &'a [BucketStatus], kind: &str) -> Option<&'a BucketStatus> {
-    let share = |t: &BucketStatus| {
-        u128::from(t.remaining) * u128::from(u64::MAX) / u128::from(t.limit.max(1))
+    let share = |status: &BucketStatus| {
+        u128::from(status.remaining) * u128::from(u64::MAX) / u128::from(status.limit.max(1))
     };
     buckets
         .iter()
-        .filter(|t| t.kind == kind)
-        .min_by_key(|t| share(t))
+        .filter(|status| status.kind == kind)
+        .min_by_key(|status| share(status))
 }
 
 fn units(milli: u64) -> String {
     (milli / 1000).to_string()
 }
 
-/// Seconds after which a client that waits is admitted, if nobody else spends: rounded up, however little is left over.
+/// Seconds until a request is admitted, if nobody else spends. Always rounded up.
 #[must_use]
 pub fn retry_after(ns: u64) -> u64 {
     ns.div_ceil(NS)
 }
 
-/// Whole seconds, rounded up from a millisecond on: costs are rounded up to cells, which is no second more.
+/// Whole seconds, rounded up. A rest below one millisecond is ignored: it comes from costs in whole cells.
 fn seconds(ns: u64) -> u64 {
     (ns / MS).div_ceil(NS / MS)
 }
 
-/// As OpenAI writes it: `12ms`, `1s`, `6m0s`, `1h0m0s`.
+/// A time as OpenAI writes it: `12ms`, `1s`, `6m0s`, `1h0m0s`.
 fn duration(ns: u64) -> String {
     if ns < NS {
         let ms = ns.div_ceil(1_000_000);

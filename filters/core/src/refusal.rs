@@ -1,148 +1,146 @@
-//! Every answer of the filter's own that says no: status, type, code, field at fault, and words with the fix.
+//! The refusals of the filter: status, code, field at fault, and a message with the fix.
 //!
-//! 400 is the request, 404 a name, 429 the client's quota, 503 our capacity. The body is in the inbound
-//! dialect's shape (OpenAI's, the one there is); a gRPC request gets a gRPC status instead. Messages quote at
-//! most 128 characters of what the client sent.
+//! 400 means the request, 404 a name, 429 the client's quota, 503 the capacity of this service. The dialect of the request
+//! words the body. A gRPC request gets a gRPC status instead. Messages quote at most 128 characters that the client sent.
 
 mod message;
 
-use headgate_dialect::{self as dialect, BodyError};
+use headgate_dialect::{self as dialect, BodyError, Costs, Dialect};
 
 use crate::effects::{Name, Reply};
 
-/// Why a request is not sent on.
+/// The reason why a request is not forwarded.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Refusal {
     /// The module has no configuration yet.
     NotConfigured,
-    /// The proxy could not show the request's headers: what is not seen is not let through.
+    /// The proxy could not give the request's headers, so nothing is known about the request.
     HeadersUnread,
-    /// Several namespaces, and the virtual host names none of them.
+    /// There are several namespaces, and the virtual host names none of them.
     NoNamespace,
-    /// Nothing names the model. `in_body`: the endpoint has it in its body.
+    /// Nothing names the model.
     ModelMissing {
-        /// Where to put it.
+        /// The endpoint has it in the body. Otherwise it belongs in the header `x-model`.
         in_body: bool,
     },
-    /// Body and header name different models.
+    /// The body and the header name different models.
     ModelDisagrees {
-        /// As the body names it.
+        /// The name in the body.
         body: String,
-        /// As the header names it.
+        /// The name in the header.
         header: String,
     },
-    /// Nothing is served under this path, as far as is known, and no header names a model.
+    /// No endpoint is known under this path, and no header names a model.
     PathUnknown {
-        /// As it was sent.
+        /// The path as it was sent.
         path: String,
     },
-    /// The path is served, with other methods.
+    /// The path accepts other methods.
     MethodNotAllowed {
         /// The methods.
         allow: &'static str,
-        /// The path, as it was sent.
+        /// The path as it was sent.
         path: String,
     },
-    /// A browser asked whether a page may call, and no policy allows its origin.
+    /// A browser sent a CORS preflight, and no policy allows its origin.
     OriginNotAllowed {
-        /// The origin, as the browser sent it.
+        /// The origin as the browser sent it.
         origin: String,
     },
     /// The model is not in the plan.
     ModelNotFound {
-        /// As the client wrote it.
+        /// The name as the client wrote it.
         model: String,
     },
-    /// The model is known and nothing of it is ready.
+    /// No replica of the model is ready.
     ModelNotReady {
-        /// Its id.
+        /// The model's id.
         model: String,
     },
-    /// A pin to a version the model does not have.
+    /// The request is pinned to a version that the model does not have.
     VersionNotFound {
         /// The model's id.
         model: String,
-        /// As the client wrote it.
+        /// The version as the client wrote it.
         version: String,
-        /// The nearest versions.
+        /// Versions with similar names.
         near: Vec<String>,
     },
-    /// A pin to a version of which nothing is ready.
+    /// The request is pinned to a version without a ready replica.
     VersionNotReady {
         /// The model's id.
         model: String,
         /// The version.
         version: String,
     },
-    /// Something is wrong with the body.
+    /// The body has an error.
     Body(BodyError),
-    /// The body is over the limit.
+    /// The body is larger than the limit.
     BodyTooLarge {
-        /// The limit, bytes.
+        /// The limit, in bytes.
         max: u32,
     },
-    /// The body is compressed: what cannot be read cannot be priced.
+    /// The body is compressed, so it cannot be read and priced.
     BodyEncoded,
     /// A header is given more than once with different values.
     HeaderDisagrees {
         /// The header.
         name: String,
     },
-    /// A header is not what it has to be.
+    /// A header has an invalid value.
     HeaderInvalid {
         /// The header.
         name: String,
-        /// What it has to be.
+        /// The value that it must have.
         expected: &'static str,
     },
-    /// The bucket has not enough left.
+    /// The bucket does not have enough left.
     OverBudget(Box<Shortfall>),
-    /// The cost is above the capacity at scale 1: it can never pass.
+    /// The cost is above the capacity at scale 1, so the request can never pass.
     CostExceedsCapacity(Box<Shortfall>),
-    /// The cost is above the capacity only as it is scaled now.
+    /// The cost is above the capacity at the current scale.
     CapacityReduced(Box<Shortfall>),
-    /// The shared cell stayed contended.
+    /// Every attempt to update the shared cell lost against another worker.
     Contended(Box<Shortfall>),
 }
 
-/// What a bucket lacks for a request. Amounts in thousandths of its unit.
+/// The state of a bucket that refuses a request. Amounts are in thousandths of its unit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Shortfall {
     /// The bucket's name.
     pub bucket: String,
     /// `tokens` or `requests`.
     pub kind: &'static str,
-    /// What the request costs.
+    /// The cost of the request.
     pub cost: u64,
-    /// What a full bucket holds, scale included.
+    /// The capacity, including the scale.
     pub capacity: u64,
-    /// What it has left.
+    /// The amount that is left.
     pub remaining: u64,
-    /// When to ask again, seconds.
+    /// Seconds until a retry can succeed.
     pub retry_after: u64,
-    /// That is later than a client is expected to wait for.
+    /// Clients are not expected to wait that long.
     pub exceeds_client_wait: bool,
-    /// Limit headers to send along.
+    /// The part of the request that decides its cost.
+    pub costs: Costs,
+    /// Rate limit headers for the answer.
     pub headers: Vec<(Name, String)>,
 }
 
-const INVALID: &str = "invalid_request_error";
-const SERVER: &str = "server_error";
-
-/// Status, type, code, and what access logs read.
-struct Shape(u16, &'static str, &'static str, &'static str);
+/// The HTTP status, the code, and the response code details of a refusal.
+struct Outcome(u16, &'static str, &'static str);
 
 impl Refusal {
-    /// The code a client reads, also the outcome that metrics are labelled with.
+    /// The code for clients, which is also the outcome in metrics.
     #[must_use]
     pub fn code(&self) -> &'static str {
-        self.shape().2
+        self.outcome().1
     }
 
-    /// The whole answer. `grpc`: the request is a gRPC one.
+    /// The complete answer, in the dialect of the request. `grpc`: it is a gRPC request.
     #[must_use]
-    pub fn reply(&self, grpc: bool) -> Reply {
-        let Shape(status, kind, code, details) = self.shape();
+    pub fn reply(&self, dialect: &Dialect, grpc: bool) -> Reply {
+        let Outcome(status, code, details) = self.outcome();
         let message = self.message();
         let mut headers: Vec<(Name, String)> = Vec::new();
         if let Some(seconds) = self.retry_after() {
@@ -152,7 +150,7 @@ impl Refusal {
             headers.push(("allow".into(), (*allow).to_owned()));
         }
         if let Some(shortfall) = self.shortfall() {
-            // openai-node sleeps through a Retry-After of any length unless it is told not to.
+            // openai-node waits for a Retry-After of any length, unless this header forbids the retry.
             if shortfall.exceeds_client_wait {
                 headers.push(("x-should-retry".into(), "false".into()));
             }
@@ -161,12 +159,12 @@ impl Refusal {
         let mut body = Vec::new();
         if !grpc {
             headers.push(("content-type".into(), "application/json".into()));
-            body = dialect::openai_error_body(&dialect::Refusal {
+            body = dialect.error_body(&dialect::Refusal {
                 status,
-                kind,
                 code,
                 message: &message,
                 param: self.param(),
+                unit: self.shortfall().map(|shortfall| shortfall.kind),
             });
         }
         Reply {
@@ -179,84 +177,55 @@ impl Refusal {
         }
     }
 
-    fn shape(&self) -> Shape {
+    fn outcome(&self) -> Outcome {
         match self {
-            Self::NotConfigured => Shape(503, SERVER, "not_configured", "headgate_not_configured"),
-            Self::HeadersUnread => Shape(503, SERVER, "headers_unread", "headgate_headers_unread"),
-            Self::NoNamespace => Shape(404, INVALID, "model_not_found", "headgate_no_namespace"),
-            Self::ModelMissing { .. } => Shape(
-                400,
-                INVALID,
-                "missing_required_parameter",
-                "headgate_model_missing",
-            ),
+            Self::NotConfigured => Outcome(503, "not_configured", "headgate_not_configured"),
+            Self::HeadersUnread => Outcome(503, "headers_unread", "headgate_headers_unread"),
+            Self::NoNamespace => Outcome(404, "model_not_found", "headgate_no_namespace"),
+            Self::ModelMissing { .. } => {
+                Outcome(400, "missing_required_parameter", "headgate_model_missing")
+            }
             Self::ModelDisagrees { .. } => {
-                Shape(400, INVALID, "model_mismatch", "headgate_model_mismatch")
+                Outcome(400, "model_mismatch", "headgate_model_mismatch")
             }
-            Self::PathUnknown { .. } => {
-                Shape(404, INVALID, "unknown_path", "headgate_unknown_path")
+            Self::PathUnknown { .. } => Outcome(404, "unknown_path", "headgate_unknown_path"),
+            Self::MethodNotAllowed { .. } => {
+                Outcome(405, "method_not_allowed", "headgate_method_not_allowed")
             }
-            Self::MethodNotAllowed { .. } => Shape(
-                405,
-                INVALID,
-                "method_not_allowed",
-                "headgate_method_not_allowed",
-            ),
-            Self::OriginNotAllowed { .. } => Shape(
-                403,
-                INVALID,
-                "origin_not_allowed",
-                "headgate_origin_not_allowed",
-            ),
+            Self::OriginNotAllowed { .. } => {
+                Outcome(403, "origin_not_allowed", "headgate_origin_not_allowed")
+            }
             Self::ModelNotFound { .. } => {
-                Shape(404, INVALID, "model_not_found", "headgate_model_not_found")
+                Outcome(404, "model_not_found", "headgate_model_not_found")
             }
             Self::ModelNotReady { .. } => {
-                Shape(503, SERVER, "model_not_ready", "headgate_model_not_ready")
+                Outcome(503, "model_not_ready", "headgate_model_not_ready")
             }
-            Self::VersionNotFound { .. } => Shape(
-                404,
-                INVALID,
-                "version_not_found",
-                "headgate_version_not_found",
-            ),
-            Self::VersionNotReady { .. } => Shape(
-                503,
-                SERVER,
-                "version_not_ready",
-                "headgate_version_not_ready",
-            ),
-            Self::Body(error) => Shape(400, INVALID, body_code(error), "headgate_bad_body"),
+            Self::VersionNotFound { .. } => {
+                Outcome(404, "version_not_found", "headgate_version_not_found")
+            }
+            Self::VersionNotReady { .. } => {
+                Outcome(503, "version_not_ready", "headgate_version_not_ready")
+            }
+            Self::Body(error) => Outcome(400, body_code(error), "headgate_bad_body"),
             Self::BodyTooLarge { .. } => {
-                Shape(413, INVALID, "request_too_large", "headgate_body_too_large")
+                Outcome(413, "request_too_large", "headgate_body_too_large")
             }
-            Self::BodyEncoded => Shape(
-                415,
-                INVALID,
-                "unsupported_content_encoding",
-                "headgate_body_encoded",
-            ),
-            Self::HeaderDisagrees { .. } => {
-                Shape(400, INVALID, "duplicate_header", "headgate_bad_header")
+            Self::BodyEncoded => {
+                Outcome(415, "unsupported_content_encoding", "headgate_body_encoded")
             }
-            Self::HeaderInvalid { .. } => {
-                Shape(400, INVALID, "invalid_header", "headgate_bad_header")
-            }
-            Self::OverBudget(s) => {
-                Shape(429, s.kind, "rate_limit_exceeded", "headgate_over_budget")
-            }
-            Self::CostExceedsCapacity(_) => Shape(
+            Self::HeaderDisagrees { .. } => Outcome(400, "duplicate_header", "headgate_bad_header"),
+            Self::HeaderInvalid { .. } => Outcome(400, "invalid_header", "headgate_bad_header"),
+            Self::OverBudget(_) => Outcome(429, "rate_limit_exceeded", "headgate_over_budget"),
+            Self::CostExceedsCapacity(_) => Outcome(
                 400,
-                INVALID,
                 "cost_exceeds_capacity",
                 "headgate_cost_exceeds_capacity",
             ),
             Self::CapacityReduced(_) => {
-                Shape(503, SERVER, "capacity_reduced", "headgate_capacity_reduced")
+                Outcome(503, "capacity_reduced", "headgate_capacity_reduced")
             }
-            Self::Contended(_) => {
-                Shape(503, SERVER, "bucket_contended", "headgate_bucket_contended")
-            }
+            Self::Contended(_) => Outcome(503, "bucket_contended", "headgate_bucket_contended"),
         }
     }
 
@@ -270,7 +239,7 @@ impl Refusal {
         }
     }
 
-    /// Seconds; none where asking again is useless.
+    /// Seconds; `None` if a retry is useless.
     fn retry_after(&self) -> Option<u64> {
         match self {
             Self::OverBudget(s) | Self::CapacityReduced(s) | Self::Contended(s) => {
@@ -294,7 +263,7 @@ impl Refusal {
             Self::Body(error) => error.field(),
             Self::BodyEncoded => Some("content-encoding"),
             Self::HeaderDisagrees { name } | Self::HeaderInvalid { name, .. } => Some(name),
-            Self::CostExceedsCapacity(_) => Some("max_tokens"),
+            Self::CostExceedsCapacity(shortfall) => Some(shortfall.costs.param),
             _ => None,
         }
     }
@@ -312,7 +281,7 @@ fn body_code(error: &BodyError) -> &'static str {
     }
 }
 
-/// The gRPC status that means the same.
+/// The gRPC status with the same meaning.
 fn grpc_status(http: u16) -> u8 {
     match http {
         403 => 7,

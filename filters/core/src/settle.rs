@@ -1,17 +1,20 @@
-//! How a stream ended → what each of its buckets is finally charged. Decided once, where the stream ends.
+//! The end of a stream → the final charge of each of its buckets. It is decided once, when the stream ends.
 //!
 //! ```text
-//! never sent, connect refused, answered before upstream   nothing
-//! usage or generated text, whatever the status            the usage; the text where none is reported;
-//!                                                         of a stream that was cut, the greater of both
+//! never sent, connect refused, answered by the proxy      nothing
+//! usage or generated text, with any status                the usage; the text, if no usage is reported;
+//!                                                         the greater of both, if the stream was cut
 //! an answer that cannot be read                           its bytes, or the reservation: `unreadable`
 //! 4xx, 429, 5xx, 200 with only an error, reset, 504       `onFailure`
-//! the client left before anything was generated           `abandoned`
-//! complete, and empty                                     the prompt; in `semantic` the reservation
+//! the client disconnected before anything was generated   `abandoned`
+//! complete and empty                                      the prompt; in `semantic` the reservation
 //! ```
 //!
-//! The bytes of generated text and of unreadable parts become tokens by `bytesPerToken`: of text without a report at most
-//! what the body allows (`max_tokens`).
+//! Bytes of generated text and of unreadable parts become tokens by `bytesPerToken`. Without reported usage, text counts at
+//! most what the body allows (`max_tokens`).
+//!
+//! Where an endpoint generates nothing (embeddings), only the prompt is charged: the usage if it is reported, else the
+//! estimate, whatever the bytes of the answer. `semantic` has no price for a prompt, so its reservation stands.
 
 use headgate_contract::{FailureCharge, OnFailure, SettleOn, Unreadable};
 use headgate_dialect::{Observed, Usage};
@@ -19,44 +22,44 @@ use headgate_dialect::{Observed, Usage};
 use crate::cost::{Pricing, Work, tokens_of_bytes};
 use crate::limit::Charge;
 
-/// Who answered.
+/// The source of an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Answered {
-    /// Nobody: no response headers were seen.
+pub enum AnsweredBy {
+    /// No response headers arrived.
     #[default]
     Nobody,
     /// The proxy itself.
-    Locally,
+    Proxy,
     /// The upstream.
     Upstream,
 }
 
-/// What was seen of a stream whose request was sent on.
+/// The record of a stream whose request was forwarded.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Seen {
-    /// Who answered.
-    pub answered: Answered,
-    /// HTTP status; 0 if none was seen, which is charged as a success is.
+pub struct StreamRecord {
+    /// The source of the answer.
+    pub answered_by: AnsweredBy,
+    /// HTTP status; 0 if it is unknown, which is charged like a success.
     pub status: u16,
-    /// The answer came to its end.
+    /// The answer is complete.
     pub complete: bool,
-    /// The answer was not read: compressed, or of an unknown kind. Only its bytes count.
+    /// The answer was not read, because it is compressed. Only its bytes count.
     pub unread: bool,
-    /// The usage that was reported and can be true.
+    /// The usage that was reported, as far as it can be true.
     pub usage: Option<Usage>,
     /// Generated text came after that report.
     pub stale: bool,
-    /// What flowed.
+    /// What was observed of the answer.
     pub observed: Observed,
-    /// The answer holds an error and nothing else.
+    /// The answer is an error and nothing else.
     pub error_only: bool,
-    /// `response.code_details` at the end; not asked for where an answer is complete.
+    /// `response.code_details` at the end. Not read if the answer is complete.
     pub details: Option<String>,
-    /// An endpoint had been chosen.
+    /// The proxy had chosen an upstream endpoint.
     pub upstream: bool,
 }
 
-/// How a request failed.
+/// The way in which a request failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Failure {
     /// 4xx, except 429.
@@ -65,35 +68,35 @@ pub enum Failure {
     RateLimited,
     /// 5xx, except 504, or 200 with only an error.
     ServerError,
-    /// Reset after the request was forwarded.
+    /// The upstream reset the stream after the request was forwarded.
     Reset,
     /// No answer in time, or 504.
     Timeout,
-    /// The client left.
+    /// The client disconnected.
     Abandoned,
 }
 
-/// What a stream is settled on.
+/// The basis of a settlement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Ending {
+pub enum SettlementBasis {
     /// Nothing reached an upstream.
     NeverSent,
-    /// It failed, and nothing that was generated came back.
+    /// The request failed, without generated text or usage.
     Failed(Failure),
-    /// Complete, and nothing that was generated came back.
+    /// The answer is complete, without generated text or usage.
     Unobserved,
-    /// This was used, as reported or observed.
+    /// The use that was reported or observed.
     Used(Used),
     /// The answer cannot be read; only its bytes are known.
     Unreadable {
         /// Bytes of the answer.
         bytes: u64,
-        /// The answer came to its end.
+        /// The answer is complete.
         complete: bool,
     },
 }
 
-/// What was used.
+/// What a request used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Used {
     /// The upstream's report.
@@ -102,19 +105,19 @@ pub struct Used {
     pub text_bytes: u64,
     /// Bytes of the parts that could not be read.
     pub unread_bytes: u64,
-    /// The answer came to its end, and the report, if there is one, came no sooner than its text.
+    /// The answer is complete, and no text came after the last report, if there is one.
     pub complete: bool,
 }
 
 impl Used {
-    /// Whether the report tells all of it: it is the last one, and does not deny the text that flowed.
+    /// Whether the report covers everything: it is the last one, and reports output if there was text.
     fn report_is_complete(&self) -> bool {
-        let denies = |usage: Usage| !usage.tells_output();
+        let denies = |usage: Usage| !usage.reports_output();
         self.complete && !(self.text_bytes > 0 && self.usage.is_some_and(denies))
     }
 }
 
-/// What the proxy says when nothing reached an upstream. With a reset it is the reason in braces that counts.
+/// Response code details when nothing reached an upstream. (After a reset, the reason in braces decides.)
 const NEVER_SENT: [&str; 8] = [
     "direct_response",
     "route_not_found",
@@ -125,7 +128,7 @@ const NEVER_SENT: [&str; 8] = [
     "overload",
     "drop_overload",
 ];
-/// What it says when it gave up waiting.
+/// Response code details when the proxy stopped waiting.
 const TIMED_OUT: [&str; 5] = [
     "response_timeout",
     "upstream_per_try_timeout",
@@ -135,40 +138,40 @@ const TIMED_OUT: [&str; 5] = [
 ];
 const RESET_BEFORE: &str = "upstream_reset_before_response_started";
 const RESET_AFTER: &str = "upstream_reset_after_response_started";
-/// Reasons of a reset before a byte of the request was sent.
+/// Reasons of a reset before any byte of the request was sent.
 const NOT_CONNECTED: [&str; 4] = [
     "connection_failure",
     "connection_timeout",
     "connect_timeout",
     OVERFLOW,
 ];
-/// A limit of the proxy's own.
+/// A limit of the proxy itself.
 const OVERFLOW: &str = "overflow";
 /// The cluster has no healthy endpoint.
 const NO_ENDPOINT: &str = "no_healthy_upstream";
 
-impl Seen {
-    /// What the stream is settled on.
+impl StreamRecord {
+    /// The basis of the settlement.
     #[must_use]
-    pub fn ending(&self) -> Ending {
-        if self.answered == Answered::Upstream {
+    pub fn basis(&self) -> SettlementBasis {
+        if self.answered_by == AnsweredBy::Upstream {
             return self.answer();
         }
         let details = self.details.as_deref().unwrap_or_default();
         if never_sent(details) {
-            return Ending::NeverSent;
+            return SettlementBasis::NeverSent;
         }
-        // Connected or not, the request may have been sent.
+        // Without a known connection too, the request may have been sent.
         if self.status == 504 || TIMED_OUT.contains(&details) {
-            return Ending::Failed(Failure::Timeout);
+            return SettlementBasis::Failed(Failure::Timeout);
         }
         if !self.upstream {
-            return Ending::NeverSent;
+            return SettlementBasis::NeverSent;
         }
-        Ending::Failed(self.cut())
+        SettlementBasis::Failed(self.cut())
     }
 
-    fn answer(&self) -> Ending {
+    fn answer(&self) -> SettlementBasis {
         let Observed {
             text_bytes,
             unread_bytes,
@@ -183,7 +186,7 @@ impl Seen {
             _ => None,
         };
         if self.usage.is_some() || text_bytes > 0 {
-            return Ending::Used(Used {
+            return SettlementBasis::Used(Used {
                 usage: self.usage,
                 text_bytes,
                 unread_bytes: if failure.is_some() { 0 } else { unread_bytes },
@@ -191,22 +194,22 @@ impl Seen {
             });
         }
         if let Some(failure) = failure {
-            return Ending::Failed(failure);
+            return SettlementBasis::Failed(failure);
         }
         let unread = if self.unread { bytes } else { unread_bytes };
         if unread > 0 {
-            return Ending::Unreadable {
+            return SettlementBasis::Unreadable {
                 bytes: unread,
                 complete: self.complete,
             };
         }
         match self.complete {
-            true => Ending::Unobserved,
-            false => Ending::Failed(self.cut()),
+            true => SettlementBasis::Unobserved,
+            false => SettlementBasis::Failed(self.cut()),
         }
     }
 
-    /// Why an answer did not come to its end.
+    /// The reason why an answer is incomplete.
     fn cut(&self) -> Failure {
         let details = self.details.as_deref().unwrap_or_default();
         if details.starts_with(RESET_BEFORE) || details.starts_with(RESET_AFTER) {
@@ -221,18 +224,24 @@ impl Seen {
 
 fn never_sent(details: &str) -> bool {
     match details.strip_prefix(RESET_BEFORE) {
-        Some(reason) => NOT_CONNECTED.iter().any(|r| reason.contains(r)),
+        Some(reason) => NOT_CONNECTED.iter().any(|known| mentions(reason, known)),
         None => NEVER_SENT.contains(&details),
     }
 }
 
-/// Whether the request reached no server: there was no endpoint, or no connection to one. A limit of the proxy itself (circuit
+/// Whether no server was reached: there was no endpoint, or no connection to one. A limit of the proxy itself (a circuit
 /// breaker) does not count.
 pub(crate) fn unreachable(details: &str) -> bool {
     match details.strip_prefix(RESET_BEFORE) {
-        Some(reason) => never_sent(details) && !reason.contains(OVERFLOW),
+        Some(reason) => never_sent(details) && !mentions(reason, OVERFLOW),
         None => details == NO_ENDPOINT,
     }
+}
+
+/// Whether a text contains another. (The search of the standard library is for long texts, and takes much more code.)
+fn mentions(text: &str, part: &str) -> bool {
+    let mut parts = text.as_bytes().windows(part.len());
+    parts.any(|window| window == part.as_bytes())
 }
 
 impl Failure {
@@ -250,7 +259,7 @@ impl Failure {
     }
 }
 
-impl Ending {
+impl SettlementBasis {
     /// The metric label value.
     #[must_use]
     pub fn as_str(&self) -> &'static str {
@@ -266,22 +275,24 @@ impl Ending {
 }
 
 impl Charge {
-    /// What this bucket is finally charged, in cells; `reserved` are those it holds. `elapsed` are the tokens per sequence that
-    /// the model version generates in the time that passed, if its speed is known.
-    pub(crate) fn used(&self, ending: &Ending, reserved: u64, elapsed: Option<u64>) -> u64 {
+    /// The final charge, in cells. `reserved`: the cells of the reservation. `elapsed`: the tokens for each sequence that the
+    /// version generates in the elapsed time, if its speed is known.
+    pub(crate) fn used(&self, basis: &SettlementBasis, reserved: u64, elapsed: Option<u64>) -> u64 {
         let limit = &self.limit;
         let keeps = limit.settle_on == SettleOn::Reservation;
-        match *ending {
-            Ending::NeverSent => 0,
-            Ending::Failed(failure) => self.failed(limit.on(failure), reserved, elapsed),
+        match *basis {
+            SettlementBasis::NeverSent => 0,
+            SettlementBasis::Failed(failure) => self.failed(limit.on(failure), reserved, elapsed),
             _ if keeps => reserved,
-            Ending::Unobserved => self.prompt(reserved),
-            Ending::Used(used) => self.measured(&used, reserved),
-            Ending::Unreadable { bytes, complete } => self.unreadable(reserved, bytes, complete),
+            SettlementBasis::Unobserved => self.prompt(reserved),
+            SettlementBasis::Used(used) => self.measured(&used, reserved),
+            SettlementBasis::Unreadable { bytes, complete } => {
+                self.unreadable(reserved, bytes, complete)
+            }
         }
     }
 
-    /// Tokens of the prompt and of the output, as they are charged.
+    /// The tokens of the prompt and of the output that are charged.
     pub(crate) fn used_tokens(&self, used: &Used) -> (u64, u64) {
         let observed = self.observed(used);
         match used.usage {
@@ -297,6 +308,9 @@ impl Charge {
     }
 
     fn measured(&self, used: &Used, reserved: u64) -> u64 {
+        if !self.generates && matches!(self.limit.pricing, Pricing::Semantic { .. }) {
+            return reserved;
+        }
         let reported = used.usage.map(|usage| self.reported(usage));
         if let (Some(reported), true) = (reported, used.report_is_complete()) {
             return reported;
@@ -308,9 +322,12 @@ impl Charge {
         observed.max(reported.unwrap_or_default())
     }
 
-    /// Tokens of the bytes that flowed. Bytes are an estimate, so without reported usage the body's limit caps them: the upstream
-    /// stops there.
+    /// The tokens of the bytes that were observed. Bytes are only an estimate, so without reported usage the limit in the body
+    /// caps them: the upstream stops there.
     fn observed(&self, used: &Used) -> u64 {
+        if !self.generates {
+            return 0;
+        }
         let tokens = self.tokens(used.text_bytes.saturating_add(used.unread_bytes));
         match (used.usage, self.most) {
             (None, Some(most)) => tokens.min(most),
@@ -318,13 +335,13 @@ impl Charge {
         }
     }
 
-    /// A report of usage: a prompt that it leaves out was sent all the same, and a total above both parts is what counts.
+    /// The price of reported usage. If the report leaves out the prompt, the estimate counts. A total above both parts counts.
     fn reported(&self, usage: Usage) -> u64 {
         let input = usage.input.unwrap_or(self.input);
         self.price(input, self.output(usage))
     }
 
-    /// The output of a report, given the estimate of a prompt that it leaves out.
+    /// The output in a report. If the report leaves out the prompt, the estimate counts.
     pub(crate) fn output(&self, usage: Usage) -> u64 {
         let input = usage.input.unwrap_or(self.input);
         let rest = usage.total.unwrap_or_default().saturating_sub(input);
@@ -345,6 +362,9 @@ impl Charge {
 
     #[cold]
     fn unreadable(&self, reserved: u64, bytes: u64, complete: bool) -> u64 {
+        if !self.generates {
+            return self.prompt(reserved);
+        }
         if self.limit.unreadable == Unreadable::Reservation {
             return reserved;
         }
@@ -355,7 +375,7 @@ impl Charge {
         self.price(self.input, self.tokens(bytes)).max(least)
     }
 
-    /// The prompt alone; `semantic` has no price for it.
+    /// The price of the prompt alone. `semantic` has none, so the reservation stands.
     fn prompt(&self, reserved: u64) -> u64 {
         match self.limit.pricing {
             Pricing::Tokens { .. } => self.price(self.input, 0),
@@ -381,7 +401,7 @@ impl Charge {
     }
 }
 
-/// What a bucket charges for a failure.
+/// The charge of a bucket for a failure.
 pub(crate) fn charge_of(
     failure: Failure,
     on: &OnFailure,

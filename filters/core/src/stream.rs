@@ -5,7 +5,7 @@
 
 use headgate_dialect::{Endpoint, Limits, RequestScanner, Splice};
 
-use crate::answer::{Answer, VIA_UPSTREAM, ending_of_unread_answer, learn_of, settle};
+use crate::answer::{Answer, VIA_UPSTREAM, basis_of_unread_answer, learn_of, settle};
 use crate::decide::{Decision, Request, Ticket, decide, reads_bodies, refuse_unread};
 use crate::effects::{Effect, Flow, Step};
 use crate::endpoint::{Class, classify};
@@ -26,7 +26,7 @@ enum Phase {
     /// Before the request headers.
     New,
     /// The request is held until its body is complete.
-    Reservations(Box<Reading>),
+    AwaitingBody(Box<Reading>),
     /// The request was forwarded; with what its response and its end need.
     Sent(Sent),
     /// The filter answered the request.
@@ -39,7 +39,7 @@ enum Phase {
 #[derive(Debug)]
 struct Reading {
     headers: Headers,
-    endpoint: Endpoint,
+    class: Class,
     scanner: RequestScanner,
     /// Bytes that may still come.
     room: usize,
@@ -70,7 +70,8 @@ impl Stream {
     ) -> Step {
         if headers.is_empty() {
             let refusal = Refusal::HeadersUnread.into();
-            return self.decided(refuse_unknown(refusal, &headers, &mut vm.tenants));
+            let dialect = Endpoint::unknown().dialect();
+            return self.decided(refuse_unknown(refusal, dialect, &headers, &mut vm.tenants));
         }
         let method = headers.get(":method").unwrap_or_default();
         let path = headers.get(":path").unwrap_or_default();
@@ -81,15 +82,18 @@ impl Stream {
             .as_ref()
             .is_some_and(|config| reads_bodies(config));
         let max = vm.config.as_ref().map_or(0, |config| config.max_body_bytes);
-        let endpoint = match class {
-            Class::Body(endpoint) if reads => endpoint,
-            _ => return self.decided(decide(vm, host, Request::of_headers(&headers, class))),
+        let scanner = match class {
+            Class::Body(endpoint) if reads => endpoint.request_scanner(Limits::default()),
+            _ => None,
+        };
+        let Some(scanner) = scanner else {
+            return self.decided(decide(vm, host, Request::of_headers(&headers, class)));
         };
         if let Err(refusal) = readable(&headers, max) {
             let request = Request::of_headers(&headers, class);
             return self.decided(refuse_unread(vm, host, request, None, refusal));
         }
-        self.0 = Phase::Reservations(Reading::new(endpoint, headers, max));
+        self.0 = Phase::AwaitingBody(Reading::new(class, scanner, headers, max));
         if end {
             return self.request_body(vm, host, b"", true);
         }
@@ -99,7 +103,7 @@ impl Stream {
     /// The next bytes of the request body, each byte once. `end`: they are the last.
     pub fn request_body(&mut self, vm: &mut Vm, host: &dyn Host, chunk: &[u8], end: bool) -> Step {
         let reading = match &mut self.0 {
-            Phase::Reservations(reading) => reading,
+            Phase::AwaitingBody(reading) => reading,
             Phase::Answered => return Step::pause(),
             Phase::New | Phase::Sent(_) | Phase::Over => return Step::go_on(),
         };
@@ -162,7 +166,7 @@ impl Stream {
     pub fn end(&mut self, vm: &mut Vm, host: &dyn Host) -> Step {
         match std::mem::replace(&mut self.0, Phase::Over) {
             Phase::Sent(sent) => sent.end(vm, host),
-            Phase::Reservations(_) => aborted(),
+            Phase::AwaitingBody(_) => aborted(),
             Phase::New | Phase::Answered | Phase::Over => Step::go_on(),
         }
     }
@@ -170,7 +174,7 @@ impl Stream {
     /// Whether bytes of the request body still matter. If not, the driver does not request them from the proxy.
     #[must_use]
     pub fn wants_request_body(&self) -> bool {
-        matches!(self.0, Phase::Reservations(_))
+        matches!(self.0, Phase::AwaitingBody(_))
     }
 
     /// Whether the filter answered the request. Nothing of it may go on, even if the reply could not be sent.
@@ -209,7 +213,7 @@ impl Stream {
         let (phase, effects, flow) = match decision {
             Decision::Pass(effects) => (Phase::Over, effects, Flow::Continue),
             Decision::Reply(effects, reply) => (Phase::Answered, effects, Flow::Reply(reply)),
-            Decision::Go(effects, ticket) => {
+            Decision::Forward(effects, ticket) => {
                 let sent = Sent {
                     ticket,
                     answer: None,
@@ -228,8 +232,8 @@ impl Sent {
         let charged = !self.ticket.admitted.charges.is_empty();
         match self.answer.take() {
             Some(answer) if charged => {
-                let ending = answer.ending(host);
-                Step::with(settle(&mut self.ticket, &ending, vm, host))
+                let basis = answer.basis(host);
+                Step::with(settle(&mut self.ticket, &basis, vm, host))
             }
             None if charged || self.ticket.learns => self.end_unread(charged, vm, host),
             _ => Step::go_on(),
@@ -247,8 +251,8 @@ impl Sent {
         if !charged {
             return Step::with(learnt);
         }
-        let ending = ending_of_unread_answer(host, self.via_upstream, details);
-        let mut effects = settle(&mut self.ticket, &ending, vm, host);
+        let basis = basis_of_unread_answer(host, self.via_upstream, details);
+        let mut effects = settle(&mut self.ticket, &basis, vm, host);
         if !learnt.is_empty() {
             effects.extend(learnt);
         }
@@ -286,11 +290,11 @@ fn readable(headers: &Headers, max: u32) -> Result<(), Box<Refusal>> {
 
 impl Reading {
     #[inline(never)]
-    fn new(endpoint: Endpoint, headers: Headers, max: u32) -> Box<Self> {
+    fn new(class: Class, scanner: RequestScanner, headers: Headers, max: u32) -> Box<Self> {
         Box::new(Self {
             headers,
-            endpoint,
-            scanner: RequestScanner::new(endpoint, Limits::default()),
+            class,
+            scanner,
             room: usize::try_from(max).unwrap_or(usize::MAX),
             max,
         })
@@ -318,13 +322,13 @@ impl Reading {
         let request = Request {
             headers: &self.headers,
             body: Some(&body),
-            class: Class::Body(self.endpoint),
+            class: self.class,
             waited: true,
         };
         let mut decision = decide(vm, host, request);
-        if let Decision::Go(effects, ticket) = &mut decision
-            && let Some(splice) = self.scanner.ask_usage()
-            && ticket.admitted.asks()
+        if let Decision::Forward(effects, ticket) = &mut decision
+            && let Some(splice) = self.scanner.usage_option()
+            && ticket.admitted.requests_usage()
             && !self.headers.signed()
             && !vm.usage_refusals.contains(&ticket.served())
         {
@@ -334,7 +338,7 @@ impl Reading {
         decision
     }
 
-    /// Makes the request ask the upstream to report usage.
+    /// Amends the request so that its stream reports usage.
     fn amend(&self, splice: Splice) -> Effect {
         let amended = |length: u64| {
             let inserted = length.saturating_add(splice.insert.len() as u64);
@@ -344,7 +348,7 @@ impl Reading {
     }
 
     fn refuse(&self, vm: &mut Vm, host: &dyn Host, refusal: Box<Refusal>) -> Decision {
-        let request = Request::of_headers(&self.headers, Class::Body(self.endpoint));
+        let request = Request::of_headers(&self.headers, self.class);
         refuse_unread(vm, host, request, self.scanner.model(), refusal)
     }
 }

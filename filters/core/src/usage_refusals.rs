@@ -1,36 +1,36 @@
-//! Model versions that refused a request with `stream_options.include_usage`. They are not asked again until Envoy restarts. Workers
-//! exchange the list once a second.
+//! Model versions that refused a request with `stream_options.include_usage`. Their requests are not amended until Envoy
+//! restarts. Workers exchange the list once a second.
 
 use crate::ports::Cells;
 use crate::rates::Served;
 
 /// Key of the list in shared data.
 const KEY: &str = "headgate.usage-refusals/1";
-/// Most versions remembered.
+/// Greatest number of versions in the list.
 const MAX_VERSIONS: usize = 1024;
-/// Compare-and-swap attempts per tick; unsent changes go with the next tick.
+/// Compare-and-swap attempts in one tick. Changes that are not written go with the next tick.
 const TRIES: usize = 8;
 
-/// The versions, as this worker knows them.
+/// The list, as this worker knows it.
 #[derive(Debug, Default)]
 pub(crate) struct UsageRefusals {
     versions: Vec<String>,
-    /// This worker knows more than the others.
+    /// The list has versions that the other workers may not have.
     dirty: bool,
 }
 
 impl UsageRefusals {
-    /// Whether this version is observed instead.
+    /// Whether this version is in the list.
     pub(crate) fn contains(&self, served: &Served) -> bool {
         !self.versions.is_empty() && self.versions.contains(&line(served))
     }
 
-    /// This version refused.
+    /// Adds a version.
     pub(crate) fn insert(&mut self, served: &Served) {
         self.dirty |= self.add(line(served));
     }
 
-    /// Whether it was not known yet.
+    /// Adds a version. Returns whether it is new.
     fn add(&mut self, version: String) -> bool {
         let new = self.versions.len() < MAX_VERSIONS && !self.versions.contains(&version);
         if new {
@@ -39,7 +39,7 @@ impl UsageRefusals {
         new
     }
 
-    /// Tells the other workers, and learns from them.
+    /// Exchanges the list with the other workers.
     pub(crate) fn tick<C: Cells + ?Sized>(&mut self, cells: &C) {
         for _ in 0..TRIES {
             let stored = cells.get(KEY);
@@ -60,7 +60,7 @@ impl UsageRefusals {
     }
 }
 
-/// Labels have neither slashes nor line ends.
+/// A version as a line of the list. Labels contain neither slashes nor line ends.
 fn line((namespace, model, version): &Served) -> String {
     format!("{namespace}/{model}/{version}")
 }

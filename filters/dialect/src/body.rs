@@ -1,19 +1,19 @@
-//! What a request body says, and what can be wrong with it.
+//! The facts of a request body, and the errors that a body can have.
 //!
-//! Plain values: filled in by a dialect's request scanner, read by `core` for facts, sessions and
-//! refusals. A [`Body`] only exists when every field of interest had a usable value.
+//! Plain values, written by a [`RequestScanner`](crate::RequestScanner) and read by `core` for facts, sessions and
+//! refusals. A [`Body`] exists only if every field that is read has a usable value.
 
 use std::fmt;
 
-/// How much of a body may be looked at or kept, whatever its size.
+/// Limits on what is read and kept of a body of any size.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// Deepest nesting of objects and arrays, 1–128 (greater values act as 128).
+    /// Deepest nesting of objects and arrays, 1–128. Greater values act as 128.
     pub max_depth: u8,
     /// Greatest length of a kept string (model, session fields), in UTF-8 bytes.
     pub max_string: usize,
-    /// How many bytes of the first user message go into its fingerprint (its whole length does as
-    /// well). Hashing is the slowest part of a scan, and conversations differ early. 0: no fingerprint.
+    /// Bytes of the first user message that go into its fingerprint, beside its length. Hashing is the slowest part of a
+    /// scan, and conversations differ early. 0: no fingerprint.
     pub fingerprint_bytes: u64,
 }
 
@@ -30,31 +30,32 @@ impl Default for Limits {
 /// The facts of one request body. `None` means absent or `null`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Body {
-    /// `model` as the client wrote it.
+    /// The model's name as the client wrote it.
     pub model: Option<String>,
-    /// `max_completion_tokens` or `max_tokens`, 1–10 000 000. Both may be given if they agree.
+    /// Most tokens of output for each sequence, 0–10 000 000. (OpenAI: `max_completion_tokens` or `max_tokens`. Both may be
+    /// given if they are equal.)
     pub max_tokens: Option<u64>,
-    /// How many sequences are generated, if the body says: max(`n`, `best_of`), each 1–1024, times
-    /// the number of prompts where `prompt` is a list of several.
+    /// The number of sequences to generate, if the body gives one. (OpenAI: the greater of `n` and `best_of`, each 1–1024.
+    /// Completions: times the number of prompts, where `prompt` is a list of several.)
     pub n: Option<u64>,
-    /// `temperature` in millionths, 0–10 000 000, rounded half up.
+    /// The temperature in millionths, 0–10 000 000, rounded half up.
     pub temperature: Option<u64>,
-    /// `stream`.
+    /// Whether the answer is streamed.
     pub stream: Option<bool>,
-    /// Bytes of what the model reads as text: `messages[].content` or `prompt`, tools, tool calls and
-    /// what else the scanner's module lists.
+    /// Bytes of everything that the model reads as text: messages or prompts, tools, tool calls, and what else the dialect's
+    /// module lists.
     pub prompt_bytes: u64,
-    /// Tokens of the prompt that no bytes tell, beside `prompt_bytes`: ids given in place of text, and
-    /// 765 for each picture, sound, film or file.
+    /// Tokens of the prompt beside `prompt_bytes`: token ids in place of text, and 765 for each picture, sound, film or
+    /// file.
     pub prompt_tokens: u64,
-    /// What may name the session.
+    /// Fields that may identify the session.
     pub session: SessionFields,
-    /// Fingerprint of the decoded text of the first user message that has any (completions: of the
-    /// first prompt). SipHash-1-3 under a fixed key, so equal on every proxy and in every turn.
+    /// Fingerprint of the decoded text of the first user message that is not empty (of the first prompt, where there are no
+    /// messages). SipHash-1-3 with a fixed key, so it is equal on every proxy and in every turn.
     pub first_user_message: Option<u64>,
 }
 
-/// Body fields a session key may be taken from.
+/// Body fields that may be a session key.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct SessionFields {
     /// `prompt_cache_key`.
@@ -69,44 +70,44 @@ pub struct SessionFields {
     pub metadata_user_id: Option<String>,
 }
 
-/// Why a body is refused. `Display` names the JSON field and the fix, for the client to read.
+/// The reason why a body is refused. `Display` names the JSON field and the fix, for the client.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum BodyError {
     /// Not JSON.
     Malformed {
-        /// Byte offset at which the body stopped being JSON.
+        /// Offset of the first byte that is not valid JSON.
         offset: u64,
-        /// What is wrong there.
+        /// The error there.
         what: &'static str,
     },
     /// JSON, but not an object.
     NotAnObject,
-    /// A field holds another type than the API has there.
+    /// A field has another type than in the API.
     WrongType {
         /// The field.
         field: &'static str,
-        /// What it has to be.
+        /// The type that it must have.
         expected: &'static str,
     },
-    /// A number outside what can be meant.
+    /// A number outside of the accepted range.
     OutOfRange {
         /// The field.
         field: &'static str,
-        /// Smallest value accepted.
+        /// Least value that is accepted.
         min: u64,
-        /// Greatest value accepted.
+        /// Greatest value that is accepted.
         max: u64,
     },
-    /// One key given twice with different values: readers differ in which one they take.
+    /// One key given twice with different values. Servers differ in which one they take.
     Disagree {
         /// The field.
         field: &'static str,
     },
-    /// Two names of the same thing with different values.
+    /// Two names of the same field with different values.
     Conflict {
-        /// The field that is current.
+        /// The current name.
         field: &'static str,
-        /// Its other name.
+        /// The other name.
         other: &'static str,
     },
     /// Nested deeper than [`Limits::max_depth`].
@@ -124,7 +125,7 @@ pub enum BodyError {
 }
 
 impl BodyError {
-    /// The offending field, for the `param` of an error answer; `None` where it is the whole body.
+    /// The field at fault, for the `param` of an error answer; `None` if the whole body is.
     #[must_use]
     pub fn field(&self) -> Option<&'static str> {
         match self {

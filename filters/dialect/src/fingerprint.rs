@@ -1,37 +1,36 @@
 //! The conversation fingerprint: a streaming hash of a message's text.
 //!
-//! Clients resend the whole conversation each turn, so the hash of the first user message is the
-//! same on every turn and needs nothing from the client. It must be equal on every proxy and after
-//! every restart, hence a fixed key; it protects nothing, so the key is no secret.
+//! Clients send the whole conversation in each turn, so the hash of the first user message stays the same and needs nothing
+//! from the client. It must be equal on every proxy and after every restart, hence the fixed key. It protects nothing, so
+//! the key need not be secret.
 
 use siphasher::sip::SipHasher13;
 use std::hash::Hasher;
 
-/// Key of the SipHash-1-3: the bytes of `headgate` and `sessions`, little-endian. Changing it moves
-/// every session once.
+/// Key of the SipHash-1-3: the bytes of `headgate` and `sessions`, little-endian. A change moves every session once.
 const KEY: (u64, u64) = (
     u64::from_le_bytes(*b"headgate"),
     u64::from_le_bytes(*b"sessions"),
 );
 
-/// Text or token ids seen so far: how much it is, and the hash of its beginning.
+/// Text or token ids read so far: their amount, and the hash of their beginning.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Text {
     bytes: u64,
     ids: u64,
     hashed: bool,
-    /// How many more bytes are hashed.
-    room: u64,
+    /// The number of further bytes that are hashed.
+    left: u64,
     hasher: SipHasher13,
 }
 
-/// A text that ended: how much it was, and its hash, if it was hashed.
+/// A complete text: its amount, and its hash if it was hashed.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Digest {
     pub(crate) bytes: u64,
     pub(crate) ids: u64,
     hash: Option<u64>,
-    /// It has a hash although it has no text: that of its media.
+    /// It has no text, and the hash is that of its media.
     media: bool,
 }
 
@@ -41,7 +40,8 @@ impl Digest {
         self.bytes + self.ids == 0
     }
 
-    /// The digest of a content that has no text, from the digest of its media: URLs, ids and data are no text of the prompt.
+    /// The digest of a content without text, made from the digest of its media. URLs, ids and data are not text of the
+    /// prompt.
     pub(crate) fn of_media(self) -> Self {
         Self {
             bytes: 0,
@@ -51,8 +51,7 @@ impl Digest {
         }
     }
 
-    /// The fingerprint; `None` if there is nothing, or all conversations that begin with nothing
-    /// would be one.
+    /// The fingerprint; `None` if it is empty, or all conversations that begin with an empty text would be one.
     pub(crate) fn fingerprint(&self) -> Option<u64> {
         self.hash.filter(|_| self.media || !self.is_empty())
     }
@@ -69,13 +68,13 @@ impl PartialEq for Digest {
 }
 
 impl Text {
-    /// Empty text of which the first `room` bytes will be hashed.
-    pub(crate) fn new(room: u64) -> Self {
+    /// An empty text. Its first `hashed` bytes will be hashed.
+    pub(crate) fn new(hashed: u64) -> Self {
         Self {
             bytes: 0,
             ids: 0,
-            hashed: room > 0,
-            room,
+            hashed: hashed > 0,
+            left: hashed,
             hasher: SipHasher13::new_with_keys(KEY.0, KEY.1),
         }
     }
@@ -86,12 +85,12 @@ impl Text {
         self.mix(text);
     }
 
-    /// Whether text is still hashed.
+    /// Whether the next text is hashed.
     pub(crate) fn hashes(&self) -> bool {
-        self.room > 0
+        self.left > 0
     }
 
-    /// Appends text that is not hashed any more.
+    /// Appends text that is not hashed.
     pub(crate) fn pass(&mut self, bytes: u64) {
         self.bytes += bytes;
     }
@@ -102,12 +101,12 @@ impl Text {
         self.mix(&id.to_le_bytes());
     }
 
-    /// Starts anew, with `room` bytes to be hashed. (In place: the hasher is large to copy.)
-    pub(crate) fn restart(&mut self, room: u64) {
+    /// Starts again, as [`Text::new`] does. (In place, because the hasher is large.)
+    pub(crate) fn restart(&mut self, hashed: u64) {
         self.bytes = 0;
         self.ids = 0;
-        self.hashed = room > 0;
-        self.room = room;
+        self.hashed = hashed > 0;
+        self.left = hashed;
         if self.hashed {
             self.hasher = SipHasher13::new_with_keys(KEY.0, KEY.1);
         }
@@ -115,14 +114,14 @@ impl Text {
 
     fn mix(&mut self, bytes: &[u8]) {
         if self.hashes() {
-            let room = usize::try_from(self.room).unwrap_or(usize::MAX);
-            let hashed = &bytes[..bytes.len().min(room)];
+            let left = usize::try_from(self.left).unwrap_or(usize::MAX);
+            let hashed = &bytes[..bytes.len().min(left)];
             self.hasher.write(hashed);
-            self.room -= hashed.len() as u64;
+            self.left -= hashed.len() as u64;
         }
     }
 
-    /// What it comes to: its length, and the hash of its beginning and its length.
+    /// The digest: the amount, and the hash of the beginning and the amount.
     pub(crate) fn digest(&self) -> Digest {
         Digest {
             bytes: self.bytes,

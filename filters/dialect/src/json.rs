@@ -1,41 +1,53 @@
-//! Incremental JSON: bytes pushed in any portions become events for a [`Sink`].
+//! Incremental JSON: bytes pushed in portions of any size become events for a [`Sink`].
 //!
-//! Knows RFC 8259 and no field names. Constant memory: one bit per open container, a short buffer
-//! for the current key, up to three bytes of a cut UTF-8 sequence. Strings are handed on as runs of
-//! the input, never collected. Everything is checked (grammar, UTF-8, surrogate pairs), whether the
-//! sink wants it or not, so that what passes here is JSON to every other reader.
+//! It knows RFC 8259 and no field names. Memory is constant: one bit for each open container, a short buffer for the
+//! current key, up to three bytes of a cut UTF-8 sequence. Strings are passed on as parts of the input and never
+//! collected. Grammar, UTF-8 and surrogate pairs are always checked, so every other reader accepts what passes here.
 //!
-//! Invariant: the events' concatenation, and the first error, depend on the bytes only, not on how
-//! they were cut. Hence text before a bad byte is handed on before the error is raised.
+//! Invariant: the events, joined, and the first error depend on the bytes alone and not on how they were cut. Hence text
+//! before a bad byte is passed on before the error is returned.
 
 mod decimal;
+mod number;
 mod path;
-mod run;
+mod plain;
+mod text;
+mod write;
 
 pub(crate) use decimal::{Decimal, Unfit};
+use number::Digits;
 pub(crate) use path::Path;
+pub(crate) use write::push_string;
 
 /// Deepest nesting the one-bit-per-level stack can hold.
 const MAX_DEPTH: u8 = 128;
 
-/// Keys longer than this are of no interest to any sink.
-const KEY_ROOM: usize = 32;
+/// Longest key that any sink reads, in bytes.
+const MAX_KEY: usize = 32;
 
-/// Why the input is refused.
+/// The reason why reading stopped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum JsonError {
-    Malformed { offset: u64, what: &'static str },
-    TooDeep { max: u8 },
+    Malformed {
+        offset: u64,
+        what: &'static str,
+    },
+    TooDeep {
+        offset: u64,
+        max: u8,
+    },
+    /// The sink does not accept a value, and knows why.
+    Refused,
 }
 
-/// Which kind of container.
+/// The kind of a container.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
     Object,
     Array,
 }
 
-/// Values that are handed on in one piece.
+/// A value that is passed on in one piece.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Scalar {
     Null,
@@ -43,35 +55,46 @@ pub(crate) enum Scalar {
     Number(Decimal),
 }
 
-/// What a sink wants of a string.
+/// The part of a string that a sink wants.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Want {
     Nothing,
-    /// How long it is, decoded.
+    /// Its length when decoded.
     Length,
     Text,
 }
 
-/// Receives the events of one document, in order.
+/// Receives the events of one document, in order. An error ends the document.
+///
+/// Used as `dyn Sink`: a lexer for each type of sink would double the size of a wasm module's JSON code.
 pub(crate) trait Sink {
-    type Error: From<JsonError>;
-
-    /// A container begins; its bracket is at this byte of the document.
-    fn open(&mut self, kind: Kind, at: u64) -> Result<(), Self::Error>;
-    /// The innermost container ends; its bracket is at this byte of the document.
-    fn close(&mut self, at: u64) -> Result<(), Self::Error>;
-    /// A key, decoded. Keys beyond 32 bytes arrive as an empty one.
+    /// A container begins. Its bracket is at this byte of the document. Returns whether its contents are wanted: if not, the
+    /// next event is its end.
+    fn open(&mut self, kind: Kind, at: u64) -> Result<bool, JsonError>;
+    /// The innermost container that began ends. Its bracket is at this byte of the document.
+    fn close(&mut self, at: u64) -> Result<(), JsonError>;
+    /// A key, decoded. A key longer than 32 bytes arrives as an empty one.
     fn key(&mut self, key: &[u8]);
-    /// A string value begins. Answers what is wanted of it.
-    fn begin_string(&mut self) -> Result<Want, Self::Error>;
-    /// So many bytes more of a string whose length is wanted; not 0.
+    /// A string value begins. Returns the part of it that the sink wants.
+    fn begin_string(&mut self) -> Result<Want, JsonError>;
+    /// More bytes of a string whose length is wanted. Not 0.
     fn length(&mut self, bytes: u64);
-    /// A piece of the string, decoded: whole UTF-8 characters, not empty.
+    /// A part of the string, decoded: whole UTF-8 characters, not empty.
     fn text(&mut self, text: &[u8]);
-    /// The string value ends.
-    fn end_string(&mut self) -> Result<(), Self::Error>;
-    /// Any other value. `end` is the offset of the first byte after it; of a number, that of the byte that ended it.
-    fn scalar(&mut self, scalar: Scalar, end: u64) -> Result<(), Self::Error>;
+    /// The string value ends. Not called if nothing of it is wanted.
+    fn end_string(&mut self) -> Result<(), JsonError>;
+    /// Any other value. `end` is the offset of the first byte after it.
+    fn scalar(&mut self, scalar: Scalar, end: u64) -> Result<(), JsonError>;
+}
+
+/// The value of a key in a table. (A table, because a `match` of strings compares byte by byte, which takes six times the
+/// code. The first letter is compared before the rest, because that is a call.)
+pub(crate) fn lookup<T: Copy>(table: &[(&str, T)], key: &[u8]) -> Option<T> {
+    let matches =
+        |name: &[u8]| name.len() == key.len() && name.first() == key.first() && name == key;
+    let mut rows = table.iter();
+    let found = rows.find(|(name, _)| matches(name.as_bytes()));
+    found.map(|(_, value)| *value)
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -85,26 +108,26 @@ enum State {
     Done,
     Text,
     Escape,
-    /// In `\uXXXX`: digits read, their value, and the high surrogate that came before.
+    /// In `\uXXXX`: digits read so far, their value, and the high surrogate before it.
     Hex(u8, u16, Option<u16>),
-    /// After a high surrogate: the `\` of the low one is due.
+    /// After a high surrogate: the `\` of the low one is expected.
     Backslash(u16),
     /// Then its `u`.
     LowU(u16),
     Number(Digits),
-    /// In a word, this many of its letters read.
-    Word(Word, u8),
+    /// In a literal, with this number of its letters read.
+    Literal(Literal, u8),
 }
 
-/// The values that are words.
+/// The literals.
 #[derive(Debug, Clone, Copy)]
-enum Word {
+enum Literal {
     True,
     False,
     Null,
 }
 
-impl Word {
+impl Literal {
     fn letters(self) -> &'static [u8] {
         match self {
             Self::True => b"true",
@@ -122,19 +145,6 @@ impl Word {
     }
 }
 
-/// Where in a number.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Digits {
-    Minus,
-    Zero,
-    Integer,
-    Dot,
-    Fraction,
-    E,
-    ESign,
-    Exponent,
-}
-
 /// The lexer: syntax state between two pushes.
 #[derive(Debug)]
 pub(crate) struct Json {
@@ -145,15 +155,18 @@ pub(crate) struct Json {
     max_depth: u8,
     /// One bit per open container, innermost lowest; 1 = object.
     kinds: u128,
+    /// Depth of the container whose contents are not wanted; 0 if all are. Inside of it, the sink gets no events and numbers
+    /// are not decoded.
+    skipped_at: u8,
     number: Decimal,
     /// The string being read is a key.
     in_key: bool,
-    /// What is wanted of the string being read: by the sink, or of a key its text.
+    /// The part of the current string that is wanted. Of a key, its text.
     wanted: Want,
-    key: [u8; KEY_ROOM],
-    /// Length of the key; above `KEY_ROOM` it is too long.
+    key: [u8; MAX_KEY],
+    /// Length of the key. Above `MAX_KEY`, the key is too long.
     key_len: usize,
-    /// Start of a UTF-8 sequence that the last push cut.
+    /// Beginning of a UTF-8 sequence that the last push cut.
     cut: [u8; 4],
     cut_len: usize,
 }
@@ -166,18 +179,19 @@ impl Json {
             depth: 0,
             max_depth: max_depth.clamp(1, MAX_DEPTH),
             kinds: 0,
+            skipped_at: 0,
             number: Decimal::default(),
             in_key: false,
             wanted: Want::Nothing,
-            key: [0; KEY_ROOM],
+            key: [0; MAX_KEY],
             key_len: 0,
             cut: [0; 4],
             cut_len: 0,
         }
     }
 
-    /// Consumes the next bytes. After an error nothing more may be pushed.
-    pub(crate) fn push<S: Sink>(&mut self, bytes: &[u8], sink: &mut S) -> Result<(), S::Error> {
+    /// Consumes the next bytes. Nothing may be pushed after an error.
+    pub(crate) fn push(&mut self, bytes: &[u8], sink: &mut dyn Sink) -> Result<(), JsonError> {
         let mut at = 0;
         while at < bytes.len() {
             at = match self.state {
@@ -187,8 +201,8 @@ impl Json {
                     self.escape(bytes[at], at, sink)?;
                     at + 1
                 }
-                State::Word(word, read) => {
-                    self.word(word, read, bytes[at], at, sink)?;
+                State::Literal(literal, read) => {
+                    self.literal(literal, read, bytes[at], at, sink)?;
                     at + 1
                 }
                 _ => {
@@ -203,8 +217,8 @@ impl Json {
         Ok(())
     }
 
-    /// Ends the document: an error if it is not complete.
-    pub(crate) fn finish<S: Sink>(&mut self, sink: &mut S) -> Result<(), S::Error> {
+    /// Ends the document. It is an error if the document is not complete.
+    pub(crate) fn finish(&mut self, sink: &mut dyn Sink) -> Result<(), JsonError> {
         if let State::Number(digits) = self.state {
             self.end_number(digits, 0, sink)?;
         }
@@ -225,15 +239,15 @@ impl Json {
         matches!(self.state, State::Done)
     }
 
-    fn malformed<E: From<JsonError>>(&self, at: usize, what: &'static str) -> E {
-        E::from(JsonError::Malformed {
+    fn malformed(&self, at: usize, what: &'static str) -> JsonError {
+        JsonError::Malformed {
             offset: self.offset + at as u64,
             what,
-        })
+        }
     }
 
-    /// One byte between tokens, not white space.
-    fn structure<S: Sink>(&mut self, byte: u8, at: usize, sink: &mut S) -> Result<(), S::Error> {
+    /// Consumes one byte between tokens that is not white space.
+    fn structure(&mut self, byte: u8, at: usize, sink: &mut dyn Sink) -> Result<(), JsonError> {
         match (self.state, byte) {
             (State::FirstItem, b']') | (State::FirstKey, b'}') => self.close(at, sink),
             (State::Value | State::FirstItem, _) => self.value(byte, at, sink),
@@ -256,7 +270,7 @@ impl Json {
         }
     }
 
-    fn after_value<S: Sink>(&mut self, byte: u8, at: usize, sink: &mut S) -> Result<(), S::Error> {
+    fn after_value(&mut self, byte: u8, at: usize, sink: &mut dyn Sink) -> Result<(), JsonError> {
         let object = self.kinds & 1 == 1;
         match (byte, object) {
             (b',', true) => self.state = State::Key,
@@ -268,10 +282,13 @@ impl Json {
         Ok(())
     }
 
-    fn value<S: Sink>(&mut self, byte: u8, at: usize, sink: &mut S) -> Result<(), S::Error> {
+    fn value(&mut self, byte: u8, at: usize, sink: &mut dyn Sink) -> Result<(), JsonError> {
         match byte {
             b'"' => {
-                self.wanted = sink.begin_string()?;
+                self.wanted = match self.skips() {
+                    true => Want::Nothing,
+                    false => sink.begin_string()?,
+                };
                 self.in_key = false;
                 self.state = State::Text;
             }
@@ -291,9 +308,9 @@ impl Json {
                     }
                 });
             }
-            b't' => self.state = State::Word(Word::True, 1),
-            b'f' => self.state = State::Word(Word::False, 1),
-            b'n' => self.state = State::Word(Word::Null, 1),
+            b't' => self.state = State::Literal(Literal::True, 1),
+            b'f' => self.state = State::Literal(Literal::False, 1),
+            b'n' => self.state = State::Literal(Literal::Null, 1),
             0xEF if self.depth == 0 => {
                 return Err(self.malformed(at, "it starts with a byte order mark; leave it out"));
             }
@@ -302,32 +319,45 @@ impl Json {
         Ok(())
     }
 
-    fn open<S: Sink>(
+    fn open(
         &mut self,
         kind: Kind,
         next: State,
         at: usize,
-        sink: &mut S,
-    ) -> Result<(), S::Error> {
+        sink: &mut dyn Sink,
+    ) -> Result<(), JsonError> {
         if self.depth == self.max_depth {
             return Err(JsonError::TooDeep {
+                offset: self.offset + at as u64,
                 max: self.max_depth,
-            }
-            .into());
+            });
         }
-        sink.open(kind, self.offset + at as u64)?;
+        let wanted = self.skips() || sink.open(kind, self.offset + at as u64)?;
         self.depth += 1;
+        if !wanted {
+            self.skipped_at = self.depth;
+        }
         self.kinds = self.kinds << 1 | u128::from(kind == Kind::Object);
         self.state = next;
         Ok(())
     }
 
-    fn close<S: Sink>(&mut self, at: usize, sink: &mut S) -> Result<(), S::Error> {
-        sink.close(self.offset + at as u64)?;
+    fn close(&mut self, at: usize, sink: &mut dyn Sink) -> Result<(), JsonError> {
+        if self.skipped_at == self.depth {
+            self.skipped_at = 0;
+        }
+        if !self.skips() {
+            sink.close(self.offset + at as u64)?;
+        }
         self.depth -= 1;
         self.kinds >>= 1;
         self.value_done();
         Ok(())
+    }
+
+    /// Whether the contents of the current container are not wanted.
+    fn skips(&self) -> bool {
+        self.skipped_at > 0
     }
 
     fn value_done(&mut self) {
@@ -338,82 +368,25 @@ impl Json {
         };
     }
 
-    fn word<S: Sink>(
+    fn literal(
         &mut self,
-        word: Word,
+        literal: Literal,
         read: u8,
         byte: u8,
         at: usize,
-        sink: &mut S,
-    ) -> Result<(), S::Error> {
-        let letters = word.letters();
+        sink: &mut dyn Sink,
+    ) -> Result<(), JsonError> {
+        let letters = literal.letters();
         if letters.get(usize::from(read)) != Some(&byte) {
             return Err(self.malformed(at, "expected `true`, `false` or `null`"));
         }
-        self.state = State::Word(word, read + 1);
+        self.state = State::Literal(literal, read + 1);
         if usize::from(read) + 1 == letters.len() {
-            sink.scalar(word.value(), self.offset + at as u64 + 1)?;
+            if !self.skips() {
+                sink.scalar(literal.value(), self.offset + at as u64 + 1)?;
+            }
             self.value_done();
         }
         Ok(())
-    }
-
-    /// Consumes digits from `at`; answers where the number stopped, which is not consumed.
-    fn digits<S: Sink>(
-        &mut self,
-        bytes: &[u8],
-        mut at: usize,
-        mut digits: Digits,
-        sink: &mut S,
-    ) -> Result<usize, S::Error> {
-        while at < bytes.len() {
-            let byte = bytes[at];
-            let digit = byte.wrapping_sub(b'0');
-            digits = match (digits, byte) {
-                (Digits::Minus, b'0') => Digits::Zero,
-                (Digits::Minus | Digits::Integer, b'0'..=b'9') => {
-                    self.number.integer_digit(digit);
-                    Digits::Integer
-                }
-                (Digits::Zero | Digits::Integer, b'.') => Digits::Dot,
-                (Digits::Dot | Digits::Fraction, b'0'..=b'9') => {
-                    self.number.fraction_digit(digit);
-                    Digits::Fraction
-                }
-                (Digits::Zero | Digits::Integer | Digits::Fraction, b'e' | b'E') => Digits::E,
-                (Digits::E, b'+') => Digits::ESign,
-                (Digits::E, b'-') => {
-                    self.number.exponent_minus();
-                    Digits::ESign
-                }
-                (Digits::E | Digits::ESign | Digits::Exponent, b'0'..=b'9') => {
-                    self.number.exponent_digit(digit);
-                    Digits::Exponent
-                }
-                _ => {
-                    self.end_number(digits, at, sink)?;
-                    return Ok(at);
-                }
-            };
-            at += 1;
-        }
-        self.state = State::Number(digits);
-        Ok(at)
-    }
-
-    fn end_number<S: Sink>(
-        &mut self,
-        digits: Digits,
-        at: usize,
-        sink: &mut S,
-    ) -> Result<(), S::Error> {
-        match digits {
-            Digits::Zero | Digits::Integer | Digits::Fraction | Digits::Exponent => {
-                sink.scalar(Scalar::Number(self.number), self.offset + at as u64)?;
-                self.value_done();
-                Ok(())
-            }
-            _ => Err(self.malformed(at, "expected a digit")),
-        }
     }
 }

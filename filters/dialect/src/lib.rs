@@ -1,29 +1,46 @@
-//! Bytes → facts and usage: what a client asked for and what an upstream answered, read from the
-//! wire without keeping it.
+//! API dialects: bytes → the facts of a request and the usage of an answer, and the wording of the filter's own answers.
 //!
-//! First and last stage of the data plane: [`RequestScanner`] feeds the facts of `core`,
-//! [`UsageScanner`] feeds its settlement, [`openai_error_body`] words its refusals.
+//! This crate is the first and the last stage of the data plane. A [`RequestScanner`] gives the facts of a request, a
+//! [`UsageScanner`] gives what its settlement needs, a [`Dialect`] words refusals and the list of models. An [`Endpoint`]
+//! connects the three, and travels with the request, so that an answer is read in the dialect of its request.
 //!
-//! Invariants: no input panics; memory is bounded whatever arrives (strings of interest have a
-//! greatest length, everything else is only looked at); and *chunking is invisible*: any split of
-//! the same bytes gives the same facts, the same usage, the same error, and passes the same bytes on.
+//! Invariants: no input panics. Memory is bounded for every input: strings that are kept have a greatest length, and
+//! everything else is only examined. *Chunking is invisible*: any split of the same bytes gives the same facts, the same
+//! usage and the same error, and passes the same bytes on.
 //!
-//! Rooms: `json`, `sse` know syntax and nothing of any API; `openai` knows one API dialect each
-//! for requests and answers; `body`, `usage`, `refusal` hold what is told to the outside. A further
-//! dialect is a further file beside `openai`.
+//! # Modules
+//!
+//! - `json` and `sse` know syntax, and nothing of any API.
+//! - `request` and `answer` read bodies. Each has a vocabulary (`field`) and one reader for all APIs.
+//! - `openai` is a dialect: tables that map its keys to the vocabulary, and its wording.
+//! - `endpoint` has the table of all paths.
+//! - `body`, `usage` and `dialect` have the types that other crates see.
+//!
+//! # To add a dialect
+//!
+//! 1. Add `src/<name>.rs` with a static [`Dialect`] and a static [`Endpoint`] for each operation, as in `openai.rs`.
+//! 2. Add `src/<name>/request.rs` and `src/<name>/answer.rs` with the keys of its bodies, and `src/<name>/wording.rs` with
+//!    its errors and its list of models. If the API can say something that the vocabulary cannot, extend `request/field.rs`
+//!    or `answer/field.rs`, and the reader beside it.
+//! 3. Add a row for each path to the table in `endpoint.rs`. Routes match the prefixes in `SERVING_PREFIXES` of the crate
+//!    `headgate-contract`: add a prefix there if the path has a new one.
+//! 4. Add recorded requests to `tests/golden/requests.rs` and recorded answers to `tests/golden/corpus.rs`. The properties
+//!    in `tests/native` cover every endpoint of the table.
 
+mod answer;
 mod body;
+mod dialect;
+mod endpoint;
 mod fingerprint;
 mod json;
 mod openai;
-mod refusal;
+mod request;
 mod sse;
 mod usage;
 
+pub use answer::UsageScanner;
 pub use body::{Body, BodyError, Limits, SessionFields};
-pub use openai::Endpoint;
-pub use openai::answer::UsageScanner;
-pub use openai::ask::Splice;
-pub use openai::request::RequestScanner;
-pub use refusal::{Refusal, openai_error_body, push_json_string};
+pub use dialect::{Dialect, Refusal};
+pub use endpoint::{Costs, Endpoint, endpoints, models_path};
+pub use request::{RequestScanner, Splice};
 pub use usage::{Label, Observed, Output, Usage};

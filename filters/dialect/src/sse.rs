@@ -1,34 +1,34 @@
-//! Server-sent events: bytes pushed in any portions become lines, data and events for a [`Sink`].
+//! Server-sent events: bytes pushed in portions of any size become lines, data and events for a [`Sink`].
 //!
-//! Knows the WHATWG event stream format and nothing of what events mean. Data is handed on as it
-//! comes, so no line is ever collected and an event may be of any size; what is kept is the beginning
-//! of a field's name. A byte order mark is the caller's business.
+//! It knows the WHATWG event stream format, and not what events mean. Data is passed on as it arrives, so no line is
+//! collected and an event may have any size. Only the beginning of a field's name is kept. A byte order mark is left to the
+//! caller.
 //!
-//! An event that the end of the stream cuts off is not ended: what it said so far has been handed on.
+//! An event that the end of the stream cuts off does not end. The part before the cut has been passed on.
 
-/// Receives the lines of a stream, in order. Positions are those of the current push.
+/// Receives the lines of a stream, in order. Positions are relative to the current push.
 pub(crate) trait Sink {
     /// The first line of an event begins.
     fn begin_event(&mut self, at: usize);
-    /// Bytes of a comment, its colon and line end among them.
+    /// Bytes of a comment, including its colon and its line end.
     fn comment(&mut self, bytes: &[u8]);
-    /// A data line begins; it is not the event's `first`.
+    /// A data line begins: the `first` of its event, or a further one.
     fn begin_data(&mut self, first: bool);
-    /// A piece of the current line's data.
+    /// A part of the current line's data.
     fn data(&mut self, data: &[u8]);
     /// The data line ends.
     fn end_data(&mut self);
     /// The event is an error, by its type or by its field.
     fn error(&mut self);
-    /// So many bytes of a line that is neither a field nor a comment.
+    /// Bytes of a line that is neither a field nor a comment.
     fn unknown(&mut self, bytes: usize);
-    /// The current event ends; `at` is the first byte after the blank line.
+    /// The current event ends. `at`: the first byte after the blank line.
     fn end_event(&mut self, at: usize);
-    /// The LF of a CRLF, whose CR has ended the line. Not after a comment.
+    /// The LF of a CRLF whose CR has ended the line. Not called after a comment.
     fn line_feed(&mut self, at: usize);
 }
 
-/// What a line is.
+/// The kind of a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Line {
     Data,
@@ -44,19 +44,19 @@ enum Line {
 enum State {
     Start,
     Name,
-    /// Just behind the colon: one space is not part of the value.
+    /// Directly after the colon: one space is not part of the value.
     Colon(Line),
     Value(Line),
 }
 
-/// Room for the longest word of interest, and one byte more.
-const WORD: usize = 6;
+/// Length of the longest name that is compared, and one byte more.
+const MAX_NAME: usize = 6;
 
 /// The framer: syntax state between two pushes.
 #[derive(Debug)]
 pub(crate) struct Sse {
     state: State,
-    /// The last byte was a CR: a LF now belongs to the same line end.
+    /// The last byte was a CR: a LF now is part of the same line end.
     after_cr: bool,
     /// The last line was a comment.
     after_comment: bool,
@@ -64,9 +64,9 @@ pub(crate) struct Sse {
     in_event: bool,
     /// The current event has a data line.
     has_data: bool,
-    /// Beginning of the field's name, then of an event's type.
-    word: [u8; WORD],
-    word_len: usize,
+    /// The beginning of the field's name, then of the event's type.
+    name: [u8; MAX_NAME],
+    name_len: usize,
 }
 
 impl Sse {
@@ -77,8 +77,8 @@ impl Sse {
             after_comment: false,
             in_event: false,
             has_data: false,
-            word: [0; WORD],
-            word_len: 0,
+            name: [0; MAX_NAME],
+            name_len: 0,
         }
     }
 
@@ -110,8 +110,8 @@ impl Sse {
                 }
                 (State::Name, _) => {
                     self.letter(byte);
-                    if self.word_len == WORD {
-                        sink.unknown(WORD);
+                    if self.name_len == MAX_NAME {
+                        sink.unknown(MAX_NAME);
                         self.state = State::Value(Line::Unknown);
                     }
                     at + 1
@@ -125,7 +125,7 @@ impl Sse {
         }
     }
 
-    /// The rest of a line, as far as it is here; answers where it ends.
+    /// Consumes the rest of a line, as far as it was pushed. Returns where it ends.
     fn value<S: Sink>(&mut self, line: Line, bytes: &[u8], at: usize, sink: &mut S) -> usize {
         let rest = &bytes[at..];
         let len = rest
@@ -144,7 +144,7 @@ impl Sse {
     }
 
     fn begin_line<S: Sink>(&mut self, byte: u8, at: usize, sink: &mut S) {
-        self.word_len = 0;
+        self.name_len = 0;
         if byte == b':' {
             self.state = State::Value(Line::Comment);
             return;
@@ -156,15 +156,15 @@ impl Sse {
     }
 
     fn letter(&mut self, byte: u8) {
-        if let Some(slot) = self.word.get_mut(self.word_len) {
-            *slot = byte;
-            self.word_len += 1;
+        if let Some(letter) = self.name.get_mut(self.name_len) {
+            *letter = byte;
+            self.name_len += 1;
         }
     }
 
     /// A field's name is complete.
     fn end_name<S: Sink>(&mut self, sink: &mut S) {
-        let line = match self.word.get(..self.word_len).unwrap_or_default() {
+        let line = match self.name.get(..self.name_len).unwrap_or_default() {
             b"data" => {
                 let first = !std::mem::replace(&mut self.has_data, true);
                 sink.begin_data(first);
@@ -172,17 +172,17 @@ impl Sse {
             }
             b"event" => Line::Event,
             b"id" | b"retry" => Line::Other,
-            // Not of the format: llama.cpp said so for long.
+            // Not part of the format, but older versions of llama.cpp send it.
             b"error" => {
                 sink.error();
                 Line::Other
             }
             _ => {
-                sink.unknown(self.word_len);
+                sink.unknown(self.name_len);
                 Line::Unknown
             }
         };
-        self.word_len = 0;
+        self.name_len = 0;
         self.state = State::Colon(line);
     }
 
@@ -201,7 +201,7 @@ impl Sse {
             }
             State::Value(Line::Comment) => sink.comment(&[byte]),
             State::Colon(Line::Data) | State::Value(Line::Data) => sink.end_data(),
-            State::Value(Line::Event) if self.word.starts_with(b"error") && self.word_len == 5 => {
+            State::Value(Line::Event) if self.name.starts_with(b"error") && self.name_len == 5 => {
                 sink.error();
             }
             _ => {}

@@ -1,61 +1,61 @@
-//! What an answer cost, as the upstream reported it or as it was seen flowing.
+//! The cost of an answer, as the upstream reported it or as it was observed.
 //!
-//! Plain values, filled in by a dialect's [`UsageScanner`](crate::UsageScanner), read by the settlement.
+//! Plain values, written by a [`UsageScanner`](crate::UsageScanner) and read by the settlement.
 
-/// Token counts as the upstream reported them, as far as they can be true.
+/// Token counts that the upstream reported, as far as they can be true.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Usage {
-    /// Tokens of the prompt, cached ones included. `None` if the report has no believable count (absent, or a
-    /// zero beside output): the caller's estimate stands.
+    /// Tokens of the prompt, including cached ones. `None` if the report has no credible count (absent, or zero beside
+    /// output): the caller's estimate stands.
     pub input: Option<u64>,
-    /// Those of `input` that came from a cache; at most `input`.
+    /// Tokens of `input` that came from a cache. At most `input`.
     pub cached: u64,
-    /// Tokens generated, reasoning included, also where the upstream counts it beside the completion.
+    /// Generated tokens, including reasoning, also where the upstream counts reasoning beside the completion.
     pub output: u64,
-    /// Those of `output` that were reasoning; at most `output`.
+    /// Tokens of `output` that were reasoning. At most `output`.
     pub reasoning: u64,
-    /// The total, where the report has one that is not below what it is the total of.
+    /// The total, if the report has one that is not below the sum of its parts.
     pub total: Option<u64>,
 }
 
 impl Usage {
-    /// Whether it tells of any output.
+    /// Whether it reports any output.
     #[must_use]
-    pub fn tells_output(&self) -> bool {
+    pub fn reports_output(&self) -> bool {
         self.output > 0 || self.total.is_some_and(|total| Some(total) != self.input)
     }
 }
 
-/// What was seen of an answer, whether or not usage was reported.
+/// What was observed of an answer, whether or not usage was reported.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Observed {
-    /// UTF-8 bytes of generated text of every kind after unescaping, each text once. Tool arguments that are
-    /// objects count as they were sent. Audio counts one byte for 800 characters of base64: at 50 ms a token,
-    /// pcm16 of 24 kHz is 3200 characters a token, and 4 bytes of text are one.
+    /// UTF-8 bytes of generated text of every kind after unescaping, each text once. Tool arguments that are objects count by
+    /// their bytes as sent. Audio counts one byte for 800 characters of base64: at 50 ms per token, pcm16 at 24 kHz is 3200
+    /// characters per token, and 4 bytes of text are one token.
     pub text_bytes: u64,
-    /// Bytes of documents and of events' data that are not JSON; of everything, if nothing of it was of this
-    /// dialect; of a document that is cut, if there was neither text nor usage.
+    /// Bytes of documents and of event data that are not JSON. All bytes, if nothing was of this dialect. The bytes of a
+    /// document that was cut, if there was neither text nor usage.
     pub unread_bytes: u64,
     /// Bytes of the answer itself.
     pub bytes: u64,
 }
 
-/// What the content type says that an answer is. Its first bytes may say otherwise, and are believed.
+/// The form of an answer by its content type. Its first bytes win if they say otherwise.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Label {
-    /// `application/json` and its like.
+    /// `application/json`.
     Json,
     /// `text/event-stream`.
     Events,
-    /// Anything else, or nothing.
+    /// Any other content type, or none.
     Other,
 }
 
-/// What becomes of bytes that were pushed.
+/// What to forward of the bytes that were pushed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Output {
-    /// They pass unchanged.
+    /// The same bytes.
     Unchanged,
-    /// Forward these bytes instead: bytes were held back, released or removed.
+    /// These bytes instead: some were held back, released or removed.
     Replaced(Vec<u8>),
 }

@@ -1,21 +1,21 @@
 //! A request body in two portions gives what it gives in one, and never a panic.
 #![no_main]
 
-use headgate_dialect::{Body, BodyError, Endpoint, Limits, RequestScanner};
+use headgate_dialect::{Body, BodyError, Endpoint, Limits, endpoints};
 use libfuzzer_sys::fuzz_target;
 
-fn scan(endpoint: Endpoint, portions: &[&[u8]]) -> Result<Body, BodyError> {
-    let mut scanner = RequestScanner::new(endpoint, Limits::default());
+fn scan(endpoint: &Endpoint, portions: &[&[u8]]) -> Option<Result<Body, BodyError>> {
+    let mut scanner = endpoint.request_scanner(Limits::default())?;
     for portion in portions {
         scanner.push(portion);
     }
-    scanner.finish()
+    Some(scanner.finish())
 }
 
 fuzz_target!(|input: (u16, &[u8])| {
     let (cut, body) = input;
     let (head, tail) = body.split_at(usize::from(cut).min(body.len()));
-    for endpoint in [Endpoint::ChatCompletions, Endpoint::Completions] {
+    for (_, endpoint) in endpoints() {
         assert_eq!(scan(endpoint, &[head, tail]), scan(endpoint, &[body]));
     }
 });

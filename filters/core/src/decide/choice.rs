@@ -1,4 +1,4 @@
-//! Choice of a request's version: its pin, or the pick of its session.
+//! The choice of a version: the pin of the request, or the pick of its session.
 
 use std::rc::Rc;
 
@@ -16,7 +16,7 @@ use crate::session;
 use crate::vm::Vm;
 
 impl<'a> Decider<'a> {
-    /// The version, and whether it was picked here or read from the header of the previous hop.
+    /// The version, and the lane by which it was chosen; no lane if the previous hop chose it.
     pub(super) fn version(
         &self,
         vm: &mut Vm,
@@ -64,7 +64,7 @@ impl<'a> Decider<'a> {
     }
 }
 
-/// The version that a request pins; `None` if it is unknown and weights decide.
+/// The version that a request is pinned to; `None` if it is unknown and weights decide.
 #[inline(never)]
 fn pinned<'a>(
     model: &'a Model,

@@ -1,4 +1,4 @@
-//! Sessions whose version cannot be reached. Rare, so kept out of the common path.
+//! Sessions whose version cannot be reached. They are rare, and kept out of the common path.
 
 use std::rc::Rc;
 
@@ -10,7 +10,7 @@ use crate::pick::{Lane, Picker, Version};
 use crate::vm::Vm;
 
 impl<'a> Decider<'a> {
-    /// The version picked, or the alternative while it is passed over.
+    /// The version that was picked, or an alternative while that one is passed over.
     #[cold]
     pub(super) fn reachable(
         &self,

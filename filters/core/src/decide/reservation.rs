@@ -1,4 +1,4 @@
-//! What a request reserves before it goes on.
+//! The reservation of a request, before it is forwarded.
 
 use std::rc::Rc;
 
@@ -16,7 +16,7 @@ impl Decider<'_> {
         &self,
         vm: &mut Vm,
         subject: Subject<'_>,
-        asking: ReserveInput<'_>,
+        input: ReserveInput<'_>,
         series: Option<&Rc<Series>>,
         effects: &mut Vec<Effect>,
     ) -> Result<(Admitted, u64), Box<Denied>> {
@@ -26,17 +26,17 @@ impl Decider<'_> {
         }
         let now = self.host.now();
         let scale = subject.model.and_then(|m| m.scale);
-        let asking = ReserveInput {
-            percent: scale.map_or(asking.percent, |s| s.percent_at(now)),
-            ..asking
+        let input = ReserveInput {
+            percent: scale.map_or(input.percent, |s| s.percent_at(now)),
+            ..input
         };
-        let admitted = limit::reserve(vm, limits, &asking, now, self.host)?;
+        let admitted = limit::reserve(vm, limits, &input, now, self.host)?;
         let label = subject.model.map_or(UNKNOWN, |m| &*m.id);
         for (charge, spend) in admitted.charges.iter().zip(admitted.held.spends()) {
             let balance = spend.balance();
             let rule = charge.limit.rule.id();
             let outcome = if balance.owed { "owed" } else { "reserved" };
-            let version = pick::label(asking.version);
+            let version = pick::label(input.version);
             let render = || metrics::reserves(rule, label, version, outcome);
             let metric = charge.series.get("reserves", outcome, render);
             effects.push(Effect::Count(metric, 1));
@@ -49,9 +49,9 @@ impl Decider<'_> {
                 effects.push(Effect::Count(metric, clipped));
             }
         }
-        // The answer must not be compressed if the filter is to read it.
+        // The filter cannot read a compressed answer.
         if admitted.meters() && self.request.headers.get("accept-encoding").is_some() {
-            remove_encodings((label, pick::label(asking.version)), series, effects);
+            remove_encodings((label, pick::label(input.version)), series, effects);
         }
         Ok((admitted, now))
     }

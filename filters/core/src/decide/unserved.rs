@@ -1,6 +1,8 @@
-//! Requests that no model serves: refused, answered from the plan, or passed on as they are. Rare, and so code of its own.
+//! Requests that no model serves: refused, answered from the plan, or passed on unchanged. They are rare, and kept out of
+//! the common path.
 
 use headgate_contract::{Role, names};
+use headgate_dialect::Dialect;
 
 use super::{Decider, Decision};
 use crate::compiled::{Model, Namespace};
@@ -13,7 +15,7 @@ use crate::tags;
 use crate::vm::Vm;
 
 impl Decider<'_> {
-    /// Refuses: what was not needed until now is looked up, so that logs and statistics have it.
+    /// Refuses the request. Looks up the facts that logs and statistics need.
     #[cold]
     pub(super) fn denied(
         &self,
@@ -44,10 +46,15 @@ impl Decider<'_> {
             tenant: self.tenant(&rules.tagging).unwrap_or_default(),
             tagging: Some(&*rules.tagging),
         };
-        refused.refuse(denied, headers, &mut vm.tenants)
+        refused.refuse(
+            denied,
+            self.request.class.dialect(),
+            headers,
+            &mut vm.tenants,
+        )
     }
 
-    /// A method or an origin that is not served.
+    /// The refusal of a method or of an origin.
     #[cold]
     pub(super) fn not_served(&self) -> Box<Refusal> {
         let text = |name| {
@@ -65,30 +72,33 @@ impl Decider<'_> {
         })
     }
 
-    /// On a host of no namespace.
+    /// Decides a request to a host that belongs to no namespace.
     #[cold]
-    pub(super) fn nowhere(&self, vm: &mut Vm) -> Decision {
+    pub(super) fn no_namespace(&self, vm: &mut Vm) -> Decision {
         if self.tagging {
             let refusal = Refusal::NoNamespace.into();
-            return refuse_unknown(refusal, self.request.headers, &mut vm.tenants);
+            let dialect = self.request.class.dialect();
+            return refuse_unknown(refusal, dialect, self.request.headers, &mut vm.tenants);
         }
         Decision::Pass(vec![Labels::default().count("unmetered")])
     }
 
-    /// The models, asked for.
+    /// Answers a request for the list of models, or for one model.
     #[cold]
     pub(super) fn models(
         &self,
         namespace: &Namespace,
+        dialect: &Dialect,
         labels: Labels<'_>,
     ) -> Result<Decision, Box<Denied>> {
         if !self.tagging {
             return Ok(Decision::Pass(Vec::new()));
         }
-        let reply = models_list::reply(namespace, self.request.headers)?;
+        let reply = models_list::reply(namespace, dialect, self.request.headers)?;
         Ok(Decision::Reply(vec![labels.count("listed")], reply.into()))
     }
 
+    /// Passes the request on. A hop that decides removes the tags of the client.
     #[cold]
     pub(super) fn pass(&self) -> Decision {
         if !self.tagging {
@@ -97,10 +107,11 @@ impl Decider<'_> {
         Decision::Pass(tags::strip(self.request.headers))
     }
 
+    /// The refusal of a request that names no model.
     #[cold]
-    pub(super) fn missing(&self) -> Box<Refusal> {
+    pub(super) fn model_missing(&self) -> Box<Refusal> {
         Box::new(match self.request.class {
-            Class::Headers { known: false } => {
+            Class::Headers { known: false, .. } => {
                 let path = self.request.headers.get(":path").unwrap_or_default();
                 Refusal::PathUnknown {
                     path: String::from_utf8_lossy(path).into_owned(),
@@ -113,8 +124,8 @@ impl Decider<'_> {
     }
 }
 
-/// Whether both are one model. A name that is not in the plan is like no other.
-pub(super) fn same(a: Option<&Model>, b: Option<&Model>) -> bool {
+/// Whether both are the same model of the plan.
+pub(super) fn same_model(a: Option<&Model>, b: Option<&Model>) -> bool {
     a.zip(b).is_some_and(|(a, b)| a.id == b.id)
 }
 

@@ -1,4 +1,4 @@
-//! The words of a refusal: what is wrong, and the fix.
+//! The messages of refusals: the error, and the fix.
 
 use super::Refusal;
 
@@ -78,19 +78,21 @@ impl Refusal {
                 s.retry_after.max(1)
             ),
             Self::CostExceedsCapacity(s) => format!(
-                "the request costs {} {}, more than bucket `{}` ever holds ({}); lower `max_tokens` or `n`, or shorten the prompt",
-                amount(s.cost),
-                s.kind,
-                s.bucket,
-                amount(s.capacity)
-            ),
-            Self::CapacityReduced(s) => format!(
-                "the request costs {} {}, more than bucket `{}` holds while capacity is reduced ({}); try again in {} s, or with a lower `max_tokens`",
+                "the request costs {} {}, more than bucket `{}` ever holds ({}); {}",
                 amount(s.cost),
                 s.kind,
                 s.bucket,
                 amount(s.capacity),
-                s.retry_after.max(1)
+                s.costs.fix
+            ),
+            Self::CapacityReduced(s) => format!(
+                "the request costs {} {}, more than bucket `{}` holds while capacity is reduced ({}); try again in {} s, or {}",
+                amount(s.cost),
+                s.kind,
+                s.bucket,
+                amount(s.capacity),
+                s.retry_after.max(1),
+                s.costs.alternative
             ),
             Self::Contended(s) => format!(
                 "bucket `{}` is too busy to be charged; try again in {} s",
@@ -101,7 +103,7 @@ impl Refusal {
     }
 }
 
-/// Thousandths as a decimal.
+/// An amount in thousandths, as a decimal.
 fn amount(milli: u64) -> String {
     let (whole, rest) = (milli / 1000, milli % 1000);
     if rest == 0 {
@@ -111,7 +113,7 @@ fn amount(milli: u64) -> String {
     format!("{whole}.{}", digits.trim_end_matches('0'))
 }
 
-/// At most 128 characters of what a client sent.
+/// At most 128 characters of a text that a client sent.
 fn excerpt(text: &str) -> String {
     let mut excerpt: String = text.chars().take(128).collect();
     if excerpt.len() < text.len() {

@@ -1,4 +1,4 @@
-//! Bad input has a declared answer that names the field, whatever is wrong: never a trap, never a bypass.
+//! Bad input: every error has its own answer, which names the field. It never causes a trap or a bypass.
 
 use headgate_core::effects::Flow;
 use headgate_core::headers::Headers;
@@ -194,7 +194,7 @@ fn a_body_ended_by_trailers_is_decided() {
 
 #[test]
 fn a_serving_path_without_a_model_is_refused() {
-    let (_, step) = proxy().send(&[(":method", "POST"), (":path", "/v1/embeddings")], None);
+    let (_, step) = proxy().send(&[(":method", "POST"), (":path", "/v1/rerank")], None);
     assert_eq!(reply(&step).status, 400);
     assert!(text(reply(&step)).contains("name it in the header `x-model`"));
 }

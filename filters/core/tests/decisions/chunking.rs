@@ -1,4 +1,4 @@
-//! Chunking is invisible: however request and answer are cut, effects and settlement are the same.
+//! Chunking is invisible: the cuts in request and answer change neither effects nor settlement.
 
 use headgate_core::effects::{Effect, Flow};
 use headgate_core::headers::Headers;
@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use crate::world::{Proxy, one_model, tokens};
 
-/// Everything a stream came to.
+/// All results of a stream.
 #[derive(Debug, PartialEq)]
 struct Trace {
     request: (Vec<Effect>, Flow),
@@ -15,15 +15,17 @@ struct Trace {
     cells: Vec<(String, Vec<u8>)>,
 }
 
-/// Runs a request and its answer, cut at these places; `tail`: an empty last piece says the end.
-fn run(request: &[u8], sse: bool, answer: &[u8], cuts: (&[usize], &[usize]), tail: bool) -> Trace {
+/// Runs a request and its answer, cut at these places. `tail`: the last piece is empty.
+fn run(
+    path: &str,
+    request: &[u8],
+    (sse, answer): (bool, &[u8]),
+    cuts: (&[usize], &[usize]),
+    tail: bool,
+) -> Trace {
     let mut proxy = Proxy::new(&one_model(&tokens(1000, "10", "")));
     let mut stream = proxy.vm.open();
-    let headers = [
-        (":method", "POST"),
-        (":path", "/v1/chat/completions"),
-        ("x-session-id", "s"),
-    ];
+    let headers = [(":method", "POST"), (":path", path), ("x-session-id", "s")];
     let headers = Headers::from_pairs(&headers);
     let mut step = stream.request_headers(&mut proxy.vm, &proxy.world, headers, false);
     for (piece, end) in pieces(request, cuts.0, tail) {
@@ -33,7 +35,7 @@ fn run(request: &[u8], sse: bool, answer: &[u8], cuts: (&[usize], &[usize]), tai
         assert!(step.effects.is_empty());
         step = stream.request_body(&mut proxy.vm, &proxy.world, piece, end);
     }
-    let mut told = Vec::new();
+    let mut answered = Vec::new();
     if step.flow == Flow::Continue {
         let kind = if sse {
             "text/event-stream"
@@ -41,7 +43,7 @@ fn run(request: &[u8], sse: bool, answer: &[u8], cuts: (&[usize], &[usize]), tai
             "application/json"
         };
         let headers = Headers::from_pairs(&[(":status", "200"), ("content-type", kind)]);
-        told = stream
+        answered = stream
             .response_headers(&mut proxy.vm, &proxy.world, &headers, false)
             .effects;
         for (piece, end) in pieces(answer, cuts.1, tail) {
@@ -53,7 +55,7 @@ fn run(request: &[u8], sse: bool, answer: &[u8], cuts: (&[usize], &[usize]), tai
     let cells = proxy.world.cells.borrow();
     Trace {
         request: (step.effects, step.flow),
-        answer: told,
+        answer: answered,
         end,
         cells: cells
             .iter()
@@ -81,7 +83,7 @@ fn pieces<'a>(bytes: &'a [u8], cuts: &[usize], tail: bool) -> Vec<(&'a [u8], boo
 fn requests() -> impl Strategy<Value = Vec<u8>> {
     let good = (1_u64..900, "[a-zü\\\\n\"]{0,40}").prop_map(|(max, text)| {
         let text = text.replace('\\', "\\\\").replace('"', "\\\"");
-        format!(r#"{{"model":"Org/M","max_tokens":{max},"messages":[{{"role":"user","content":"{text}"}}]}}"#)
+        format!(r#"{{"model":"Org/M","max_tokens":{max},"input":["{text}"],"messages":[{{"role":"user","content":"{text}"}}]}}"#)
     });
     let bad = prop::sample::select(vec![
         "",
@@ -122,6 +124,8 @@ fn answers() -> impl Strategy<Value = (bool, Vec<u8>)> {
     let whole = prop::sample::select(vec![
         r#"{"choices":[{"message":{"content":"größe"}}],"usage":{"prompt_tokens":5,"completion_tokens":9}}"#,
         r#"{"choices":[{"message":{"content":"no usage"}}]}"#,
+        r#"{"data":[{"embedding":[0.125,-1e-9]}],"usage":{"prompt_tokens":5,"total_tokens":5}}"#,
+        r#"{"data":[{"embedding":"AAAA"}]}"#,
         r#"{"error":"x"}"#,
         "not json",
         "",
@@ -134,14 +138,15 @@ proptest! {
 
     #[test]
     fn chunking_is_invisible(
+        path in prop::sample::select(vec!["/v1/chat/completions", "/v1/embeddings"]),
         request in requests(),
         (sse, answer) in answers(),
         first in prop::collection::vec(any::<usize>(), 0..8),
         second in prop::collection::vec(any::<usize>(), 0..8),
         tail: bool,
     ) {
-        let whole = run(&request, sse, &answer, (&[], &[]), false);
-        let cut = run(&request, sse, &answer, (&first, &second), tail);
+        let whole = run(path, &request, (sse, &answer), (&[], &[]), false);
+        let cut = run(path, &request, (sse, &answer), (&first, &second), tail);
         prop_assert_eq!(cut, whole);
     }
 }
@@ -151,20 +156,17 @@ fn byte_by_byte_is_the_same_too() {
     let request = r#"{"model":"m","max_tokens":30,"messages":[{"role":"user","content":"grüße \ud83d\ude00"}]}"#;
     let answer = "data: {\"choices\":[{\"delta\":{\"content\":\"ü\"}}]}\n\ndata: {\"usage\":{\"prompt_tokens\":3,\"completion_tokens\":1}}\n\n";
     let every: Vec<usize> = (0..500).collect();
-    let whole = run(
-        request.as_bytes(),
-        true,
-        answer.as_bytes(),
-        (&[], &[]),
-        false,
-    );
-    let bytes = run(
-        request.as_bytes(),
-        true,
-        answer.as_bytes(),
-        (&every, &every),
-        true,
-    );
+    let run = |cuts, tail| {
+        run(
+            "/v1/chat/completions",
+            request.as_bytes(),
+            (true, answer.as_bytes()),
+            cuts,
+            tail,
+        )
+    };
+    let whole = run((&[], &[]), false);
+    let bytes = run((&every, &every), true);
     assert_eq!(whole, bytes);
     assert!(!whole.end.is_empty());
 }

@@ -4,14 +4,20 @@ use headgate_contract::DefaultMaxTokens;
 use headgate_core::endpoint::{Class, classify};
 use headgate_core::facts::Facts;
 use headgate_core::headers::{Headers, Pair};
-use headgate_dialect::{Body, Endpoint};
+use headgate_dialect::{Body, Endpoint, endpoints, models_path};
 
 #[test]
 fn a_path_decides_what_decides() {
-    let chat = Class::Body(Endpoint::ChatCompletions);
-    let completions = Class::Body(Endpoint::Completions);
-    let known = Class::Headers { known: true };
-    let unknown = Class::Headers { known: false };
+    let body = |path: &str| Class::Body(Endpoint::of_path(path.as_bytes()).unwrap());
+    let chat = body("/v1/chat/completions");
+    let completions = body("/v1/completions");
+    let embeddings = body("/v1/embeddings");
+    let headers = |known| Class::Headers {
+        endpoint: Endpoint::unknown(),
+        known,
+    };
+    let (known, unknown) = (headers(true), headers(false));
+    let models = Class::Models(models_path(b"/v1/models").unwrap().0);
     let post = Class::WrongMethod { allow: "POST" };
     let get = Class::WrongMethod { allow: "GET, HEAD" };
     let rows = [
@@ -36,7 +42,9 @@ fn a_path_decides_what_decides() {
         ("DELETE", "/v1/completions", post),
         ("OPTIONS", "/v1/chat/completions", post),
         ("GET", "/v1/embeddings", post),
-        ("POST", "/v1/embeddings", known),
+        ("POST", "/v1/embeddings", embeddings),
+        ("POST", "/v1/embeddings/?x", embeddings),
+        ("POST", "/v1/rerank", known),
         ("POST", "/v1/messages", known),
         ("POST", "/v1/responses", known),
         ("POST", "/v2/models/m/infer", known),
@@ -50,13 +58,13 @@ fn a_path_decides_what_decides() {
         ("POST", "/v1/completions/chat", unknown),
         ("POST", "/v1/completions%", unknown),
         ("POST", "/v1/chat/completions/x", unknown),
-        ("GET", "/v1/models", Class::Models),
-        ("GET", "/v1/models/", Class::Models),
-        ("GET", "/v1/models?limit=2", Class::Models),
-        ("HEAD", "/v1/models", Class::Models),
-        ("GET", "/v1/models/m", Class::Models),
-        ("HEAD", "/v1/models/Org%2FM", Class::Models),
-        ("GET", "//v1/models/Org/M", Class::Models),
+        ("GET", "/v1/models", models),
+        ("GET", "/v1/models/", models),
+        ("GET", "/v1/models?limit=2", models),
+        ("HEAD", "/v1/models", models),
+        ("GET", "/v1/models/m", models),
+        ("HEAD", "/v1/models/Org%2FM", models),
+        ("GET", "//v1/models/Org/M", models),
         ("POST", "/v1/models", get),
         ("DELETE", "/v1/models/m", get),
         ("GET", "/health", Class::Health),
@@ -89,6 +97,24 @@ fn a_path_decides_what_decides() {
 }
 
 #[test]
+fn every_endpoint_lies_under_a_serving_prefix() {
+    for (path, endpoint) in endpoints() {
+        let expected = match endpoint.reads_body() {
+            true => Class::Body(endpoint),
+            false => Class::Headers {
+                endpoint,
+                known: true,
+            },
+        };
+        assert_eq!(
+            classify(b"POST", path.as_bytes(), false),
+            expected,
+            "{path}"
+        );
+    }
+}
+
+#[test]
 fn no_path_traps() {
     for path in [
         &b"%"[..],
@@ -101,15 +127,17 @@ fn no_path_traps() {
         b"?",
         b"#",
     ] {
-        assert_ne!(classify(b"POST", path, false), Class::Models);
+        let class = classify(b"POST", path, false);
+        assert!(!matches!(class, Class::Models(_)));
     }
 }
 
 fn read<'a>(headers: &[(&str, &str)], body: Option<&'a Body>) -> Result<Facts<'a>, String> {
     // Facts borrow from headers, which a test needs until it ends.
     let headers = Box::leak(Box::new(Headers::from_pairs(headers)));
-    Facts::read(headers, body).map_err(|r| {
-        let reply = r.reply(false);
+    let chat = Endpoint::of_path(b"/v1/chat/completions").unwrap();
+    Facts::read(chat, headers, body).map_err(|r| {
+        let reply = r.reply(chat.dialect(), false);
         format!("{} {}", reply.status, reply.message)
     })
 }

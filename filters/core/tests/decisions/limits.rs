@@ -1,4 +1,4 @@
-//! Reserves: who shares a bucket, what a client is told of it, and all or nothing.
+//! Reserves: the keys of buckets, the rate limit headers, and all or nothing.
 
 use headgate_core::effects::{Effect, Flow, Step};
 use headgate_core::headers::Headers;
@@ -49,7 +49,7 @@ fn over_budget_is_429_with_everything_a_client_reads() {
     assert_eq!(counted(&step.effects, rule), 1);
     let request = "headgate_requests|namespace=default|model=m|version=v1|lane=base|outcome=rate_limit_exceeded";
     assert_eq!(counted(&step.effects, request), 1);
-    // And who waits as told is served. (Rounding costs up to cells takes some nanoseconds beyond the 20 s.)
+    // A client that waits for that long is admitted. (Costs are rounded up to cells, a few nanoseconds beyond the 20 s.)
     proxy.world.sleep(20 * SECOND);
     assert!(!admitted(&mut proxy, &[], &body(300)));
     proxy.world.sleep(SECOND);
@@ -109,18 +109,18 @@ fn a_429_of_a_later_hop_keeps_its_own_balance() {
     for settle_on in ["usage", "reservation"] {
         let more = format!(r#","settleOn":"{settle_on}""#);
         let mut proxy = Proxy::new(&one_model(&tokens(1000, "10", &more)));
-        let told = |step: &Step| response_header(step, "ratelimit").is_some();
-        for (status, tells) in [("200", true), ("429", false), ("500", true)] {
+        let shown = |step: &Step| response_header(step, "ratelimit").is_some();
+        for (status, shows) in [("200", true), ("429", false), ("500", true)] {
             let (mut stream, _) = proxy.chat(&[], &body(10));
             assert!(stream.wants_response_headers());
             let step = proxy.answer(&mut stream, &[(":status", status)], "");
-            assert_eq!(told(&step), tells, "{settle_on} {status}");
+            assert_eq!(shown(&step), shows, "{settle_on} {status}");
             proxy.end(&mut stream);
         }
     }
 }
 
-/// It is told first, also where the bucket's key cannot be read.
+/// It is reported first, also where the bucket's key cannot be read.
 #[test]
 fn a_cost_above_the_capacity_is_told_before_what_is_wrong_with_the_key() {
     let bucket = tokens(1000, "10", "").replace("tenant", "header:x-team");
@@ -128,8 +128,8 @@ fn a_cost_above_the_capacity_is_told_before_what_is_wrong_with_the_key() {
     let teams = [("x-team", "a"), ("x-team", "b")];
     for (max_tokens, code) in [(1200, "cost_exceeds_capacity"), (100, "duplicate_header")] {
         let (_, step) = proxy.chat(&teams, &body(max_tokens));
-        let told = text(reply(&step));
-        assert!(told.contains(code), "{max_tokens}: {told}");
+        let body = text(reply(&step));
+        assert!(body.contains(code), "{max_tokens}: {body}");
     }
 }
 
@@ -264,7 +264,7 @@ fn a_later_refusal_gives_back_the_earlier_reserve() {
 }
 
 #[test]
-fn a_metered_answer_is_asked_for_uncompressed() {
+fn a_metered_answer_is_requested_uncompressed() {
     let encodings = [("accept-encoding", "gzip, br")];
     let mut proxy = Proxy::new(&one_model(&tokens(1000, "10", "")));
     let (_, step) = proxy.chat(&encodings, &body(10));
@@ -369,7 +369,7 @@ fn header_facts_price_what_has_no_readable_body() {
     let post = |tokens: &'static str| {
         [
             (":method", "POST"),
-            (":path", "/v1/embeddings"),
+            (":path", "/v1/rerank"),
             ("x-model", "m"),
             ("x-max-tokens", tokens),
         ]
@@ -378,9 +378,9 @@ fn header_facts_price_what_has_no_readable_body() {
     assert_eq!(step.flow, Flow::Continue);
     assert!(!stream.wants_request_body());
     let answer = Headers::from_pairs(&[(":status", "200")]);
-    let told = stream.response_headers(&mut proxy.vm, &proxy.world, &answer, true);
+    let step = stream.response_headers(&mut proxy.vm, &proxy.world, &answer, true);
     assert_eq!(
-        response_header(&told, "x-ratelimit-remaining-tokens"),
+        response_header(&step, "x-ratelimit-remaining-tokens"),
         Some("100")
     );
     assert_eq!(reply(&proxy.send(&post("200"), None).1).status, 429);

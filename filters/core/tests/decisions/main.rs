@@ -3,10 +3,10 @@
 #![cfg(not(target_arch = "wasm32"))]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-mod asking;
 mod bad_input;
 mod chunking;
 mod cost;
+mod embeddings;
 mod facts;
 mod limits;
 mod outages;
@@ -18,5 +18,7 @@ mod requests;
 mod scale;
 mod settle;
 mod settlements;
+mod settlements_semantic;
 mod tags;
+mod usage_requests;
 mod world;

@@ -1,4 +1,4 @@
-//! Which version a session gets: the label rules as a filter sees them, and what stays put when weights move.
+//! The version of a session: the label rules in a filter, and the sessions that stay when weights move.
 
 use std::collections::BTreeMap;
 

@@ -1,9 +1,9 @@
-//! Every part of a prompt costs, also for a client that leaves before usage is known.
+//! Every part of a prompt is charged, also if the client disconnects before usage is known.
 
 use crate::world::{Proxy, counted, one_model, tokens};
 
-/// What a request is charged, in tokens, whose client leaves before anything is answered: its prompt.
-fn charged_for_leaving(path: &str, body: &str) -> u64 {
+/// The charge, in tokens, of a request whose client disconnects before the answer begins: its prompt.
+fn charged_after_disconnect(path: &str, body: &str) -> u64 {
     let bucket = tokens(1_000_000, "1", r#","abandoned":"prompt""#);
     let mut proxy = Proxy::new(&one_model(&bucket).replace("4096", "100000"));
     let head = [(":method", "POST"), (":path", path)];
@@ -17,14 +17,14 @@ fn charged_for_leaving(path: &str, body: &str) -> u64 {
 }
 
 fn chat(more: &str) -> u64 {
-    charged_for_leaving(
+    charged_after_disconnect(
         "/v1/chat/completions",
         &format!(r#"{{"model":"m",{more}}}"#),
     )
 }
 
 #[test]
-fn a_client_that_sends_tools_and_leaves_pays_for_them() {
+fn tools_are_charged_when_the_client_disconnects() {
     let schema = "x".repeat(40_000);
     let tools = format!(r#"{{"function":{{"description":"{schema}"}}}}"#);
     let tokens = tools.len().div_ceil(4) as u64;
@@ -46,7 +46,7 @@ fn text_beside_the_content_is_prompt() {
         assert_eq!(chat(&message), 1000, "{key}");
     }
     let body = format!(r#"{{"model":"m","prompt":"abcd","suffix":"{text}"}}"#);
-    assert_eq!(charged_for_leaving("/v1/completions", &body), 1001);
+    assert_eq!(charged_after_disconnect("/v1/completions", &body), 1001);
 }
 
 #[test]

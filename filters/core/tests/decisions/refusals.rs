@@ -1,10 +1,15 @@
-//! Every refusal, to the byte.
+//! The exact answer of every refusal.
 
 use headgate_core::refusal::{Refusal, Shortfall};
-use headgate_dialect::BodyError;
+use headgate_dialect::{BodyError, Endpoint};
+
+fn chat() -> &'static Endpoint {
+    Endpoint::of_path(b"/v1/chat/completions").unwrap()
+}
 
 fn shortfall() -> Box<Shortfall> {
     Box::new(Shortfall {
+        costs: chat().costs(),
         bucket: "fair".into(),
         kind: "requests",
         cost: 1500,
@@ -119,7 +124,7 @@ fn each_says_what_is_wrong_and_what_to_do() {
         ),
     ];
     for (refusal, status, kind, param, code, message, retry) in rows {
-        let reply = refusal.reply(false);
+        let reply = refusal.reply(chat().dialect(), false);
         let expected = format!(
             r#"{{"error":{{"message":"{message}","type":"{kind}","param":{param},"code":"{code}"}}}}"#
         );
@@ -136,7 +141,7 @@ fn what_a_client_sent_is_quoted_in_part() {
     let reply = Refusal::ModelNotFound {
         model: "ü".repeat(5000),
     }
-    .reply(false);
+    .reply(chat().dialect(), false);
     assert!(reply.body.len() < 500);
     assert!(reply.message.contains('…'));
 }

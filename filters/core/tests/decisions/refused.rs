@@ -1,4 +1,4 @@
-//! Of a refused request, everything that was known before the refusal is told: in the log, the statistics and the answer.
+//! Refused requests: everything that was known before the refusal appears in the log, the statistics and the answer.
 
 use headgate_core::effects::{Effect, Flow, Step};
 use headgate_core::headers::Headers;
@@ -58,7 +58,7 @@ fn who_was_refused_stands_in_the_filter_state() {
     let reason = "unsupported_content_encoding";
     assert_eq!(states(&step), unread(None, reason));
 
-    // A model that is not served is told as it was asked for, and to the log alone.
+    // A model that is not served appears in the log alone, as the client wrote it.
     let (_, step) = proxy.chat(&[TENANT], r#"{"model":"gpt 5"}"#);
     assert_eq!(states(&step), unread(Some("gpt%205"), "model_not_found"));
     assert_eq!(reply_header(reply(&step), "x-model"), None);
@@ -78,7 +78,7 @@ fn without_filter_state_a_refusal_is_told_in_the_answer_alone() {
 
 #[test]
 fn a_wait_longer_than_a_client_waits_tells_its_sdk_not_to_retry() {
-    for (more, refill, told) in [
+    for (more, refill, shown) in [
         ("", "1", None),
         ("", "0.1", Some("false")),
         (r#","maxClientWait":"1h""#, "0.1", None),
@@ -92,7 +92,7 @@ fn a_wait_longer_than_a_client_waits_tells_its_sdk_not_to_retry() {
         assert_eq!(refused.status, 429);
         assert_eq!(
             reply_header(refused, "x-should-retry"),
-            told,
+            shown,
             "{more} {refill}"
         );
     }
@@ -151,7 +151,7 @@ fn bare(proxy: &mut Proxy, method: &str, path: &str, more: &[(&str, &str)]) -> S
 }
 
 #[test]
-fn a_path_is_told_from_a_model() {
+fn an_unknown_path_is_not_an_unknown_model() {
     let mut proxy = proxy("{}");
     for (method, path, status, code) in [
         ("GET", "/v1/chat/completions", 405, "method_not_allowed"),
@@ -159,7 +159,7 @@ fn a_path_is_told_from_a_model() {
         ("POST", "/health", 405, "method_not_allowed"),
         ("POST", "/v1/chat/completion", 404, "unknown_path"),
         ("GET", "/v1/files", 404, "unknown_path"),
-        ("POST", "/v1/embeddings", 400, "missing_required_parameter"),
+        ("POST", "/v1/rerank", 400, "missing_required_parameter"),
     ] {
         let step = bare(&mut proxy, method, path, &[TENANT]);
         let refused = reply(&step);
@@ -186,14 +186,14 @@ fn a_path_is_told_from_a_model() {
 }
 
 #[test]
-fn a_preflight_that_no_policy_answered_is_told_what_to_set() {
+fn a_refused_preflight_names_the_setting() {
     let mut proxy = proxy("{}");
-    let asked = [
+    let preflight = [
         ("origin", "https://chat.example"),
         ("access-control-request-method", "POST"),
     ];
     for path in ["/v1/chat/completions", "/v1/models", "/health"] {
-        let step = bare(&mut proxy, "OPTIONS", path, &asked);
+        let step = bare(&mut proxy, "OPTIONS", path, &preflight);
         let refused = reply(&step);
         assert_eq!(refused.status, 403, "{path}");
         let words = text(refused);

@@ -1,4 +1,4 @@
-//! Whole requests: which model, which version, which answer.
+//! Whole requests: their model, their version and their answer.
 
 use headgate_core::effects::Flow;
 use headgate_core::headers::Headers;
@@ -238,7 +238,7 @@ fn answers_tell_what_served_not_what_was_picked() {
 }
 
 #[test]
-fn an_answer_of_the_proxy_itself_names_nobody() {
+fn an_answer_of_the_proxy_itself_has_no_version() {
     let mut proxy = Proxy::new(&one_model(""));
     let (mut stream, _) = proxy.chat(&[], &chat("m", ""));
     proxy.world.serves("v1");
@@ -335,7 +335,7 @@ fn a_client_that_leaves_while_the_request_is_held_is_counted() {
     assert!(proxy.end(&mut stream).is_empty(), "an end comes once");
 }
 
-/// A conversation that begins like many others goes where they go; the share of such requests is told.
+/// Conversations with the same beginning go to the same version. The share of such requests is counted.
 #[test]
 fn a_first_message_that_many_conversations_share_is_counted_as_skew() {
     let mut proxy = Proxy::new(FULL);
@@ -355,9 +355,9 @@ fn a_first_message_that_many_conversations_share_is_counted_as_skew() {
     let shared: u64 = (0..1000).map(|_| counted_as("hi").1).sum();
     assert!(shared > 900, "{shared} of 1000");
     let (_, step) = proxy.chat(&[("x-session-id", "s")], &chat("llama", ""));
-    let told = |e: &headgate_core::effects::Effect| format!("{e:?}").contains("fingerprints");
+    let counts = |e: &headgate_core::effects::Effect| format!("{e:?}").contains("fingerprints");
     assert!(
-        !step.effects.iter().any(told),
+        !step.effects.iter().any(counts),
         "a session that names itself"
     );
 }

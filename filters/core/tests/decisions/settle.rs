@@ -1,6 +1,6 @@
-//! How a stream ended → what it is settled on.
+//! The end of a stream → the basis of its settlement.
 
-use headgate_core::settle::{Answered, Ending, Failure, Seen, Used};
+use headgate_core::settle::{AnsweredBy, Failure, SettlementBasis, StreamRecord, Used};
 use headgate_dialect::{Observed, Usage};
 
 fn usage(input: u64, output: u64) -> Option<Usage> {
@@ -11,31 +11,36 @@ fn usage(input: u64, output: u64) -> Option<Usage> {
     })
 }
 
-fn answered(status: u16) -> Seen {
-    Seen {
-        answered: Answered::Upstream,
+fn answered(status: u16) -> StreamRecord {
+    StreamRecord {
+        answered_by: AnsweredBy::Upstream,
         status,
         complete: true,
-        ..Seen::default()
+        ..StreamRecord::default()
     }
 }
 
-fn local(status: u16, details: &str, upstream: bool) -> Seen {
-    Seen {
-        answered: if status == 0 {
-            Answered::Nobody
+fn local(status: u16, details: &str, upstream: bool) -> StreamRecord {
+    StreamRecord {
+        answered_by: if status == 0 {
+            AnsweredBy::Nobody
         } else {
-            Answered::Locally
+            AnsweredBy::Proxy
         },
         status,
         details: Some(details.into()),
         upstream,
-        ..Seen::default()
+        ..StreamRecord::default()
     }
 }
 
-fn used(usage: Option<Usage>, text_bytes: u64, unread_bytes: u64, complete: bool) -> Ending {
-    Ending::Used(Used {
+fn used(
+    usage: Option<Usage>,
+    text_bytes: u64,
+    unread_bytes: u64,
+    complete: bool,
+) -> SettlementBasis {
+    SettlementBasis::Used(Used {
         usage,
         text_bytes,
         unread_bytes,
@@ -56,7 +61,7 @@ fn an_answer_is_settled_on_what_it_reports_and_on_what_flowed() {
     let rows = [
         (
             "reported",
-            Seen {
+            StreamRecord {
                 usage: usage(9, 5),
                 observed: flowing(30, 0, 99),
                 ..answered(200)
@@ -65,7 +70,7 @@ fn an_answer_is_settled_on_what_it_reports_and_on_what_flowed() {
         ),
         (
             "cut short",
-            Seen {
+            StreamRecord {
                 usage: usage(9, 5),
                 complete: false,
                 observed: flowing(30, 0, 99),
@@ -75,7 +80,7 @@ fn an_answer_is_settled_on_what_it_reports_and_on_what_flowed() {
         ),
         (
             "reported before its text",
-            Seen {
+            StreamRecord {
                 usage: usage(1000, 1),
                 stale: true,
                 observed: flowing(4000, 0, 5000),
@@ -85,7 +90,7 @@ fn an_answer_is_settled_on_what_it_reports_and_on_what_flowed() {
         ),
         (
             "never reported",
-            Seen {
+            StreamRecord {
                 observed: flowing(30, 7, 99),
                 ..answered(200)
             },
@@ -93,7 +98,7 @@ fn an_answer_is_settled_on_what_it_reports_and_on_what_flowed() {
         ),
         (
             "a status that could not be read",
-            Seen {
+            StreamRecord {
                 observed: flowing(30, 0, 99),
                 ..answered(0)
             },
@@ -101,7 +106,7 @@ fn an_answer_is_settled_on_what_it_reports_and_on_what_flowed() {
         ),
         (
             "an error with usage, as a failed generation has",
-            Seen {
+            StreamRecord {
                 usage: usage(9, 5),
                 ..answered(400)
             },
@@ -109,7 +114,7 @@ fn an_answer_is_settled_on_what_it_reports_and_on_what_flowed() {
         ),
         (
             "an error with generated text",
-            Seen {
+            StreamRecord {
                 observed: flowing(30, 5, 99),
                 ..answered(500)
             },
@@ -117,65 +122,65 @@ fn an_answer_is_settled_on_what_it_reports_and_on_what_flowed() {
         ),
         (
             "an error after the output",
-            Seen {
+            StreamRecord {
                 observed: flowing(30, 0, 99),
                 error_only: false,
                 ..answered(200)
             },
             used(None, 30, 0, true),
         ),
-        ("empty", answered(200), Ending::Unobserved),
+        ("empty", answered(200), SettlementBasis::Unobserved),
         (
             "unread",
-            Seen {
+            StreamRecord {
                 unread: true,
                 observed: flowing(0, 0, 99),
                 ..answered(200)
             },
-            Ending::Unreadable {
+            SettlementBasis::Unreadable {
                 bytes: 99,
                 complete: true,
             },
         ),
         (
             "unread and cut short",
-            Seen {
+            StreamRecord {
                 unread: true,
                 complete: false,
                 observed: flowing(0, 0, 99),
                 ..answered(200)
             },
-            Ending::Unreadable {
+            SettlementBasis::Unreadable {
                 bytes: 99,
                 complete: false,
             },
         ),
         (
             "no part of it is JSON",
-            Seen {
+            StreamRecord {
                 observed: flowing(0, 80, 99),
                 ..answered(200)
             },
-            Ending::Unreadable {
+            SettlementBasis::Unreadable {
                 bytes: 80,
                 complete: true,
             },
         ),
     ];
-    for (what, seen, expected) in rows {
-        assert_eq!(seen.ending(), expected, "{what}");
+    for (what, record, expected) in rows {
+        assert_eq!(record.basis(), expected, "{what}");
     }
 }
 
 #[test]
 fn a_failure_is_told_by_its_status_or_by_how_the_stream_ended() {
-    let cut = |details: &str| Seen {
+    let cut = |details: &str| StreamRecord {
         complete: false,
         details: Some(details.into()),
         upstream: true,
         ..answered(200)
     };
-    let failed = Ending::Failed;
+    let failed = SettlementBasis::Failed;
     let rows = [
         ("a bad request", answered(400), failed(Failure::ClientError)),
         ("unauthorized", answered(401), failed(Failure::ClientError)),
@@ -183,7 +188,7 @@ fn a_failure_is_told_by_its_status_or_by_how_the_stream_ended() {
         ("an error", answered(500), failed(Failure::ServerError)),
         (
             "an error page",
-            Seen {
+            StreamRecord {
                 observed: flowing(0, 80, 99),
                 ..answered(502)
             },
@@ -191,7 +196,7 @@ fn a_failure_is_told_by_its_status_or_by_how_the_stream_ended() {
         ),
         (
             "200 with only an error",
-            Seen {
+            StreamRecord {
                 error_only: true,
                 ..answered(200)
             },
@@ -248,14 +253,14 @@ fn a_failure_is_told_by_its_status_or_by_how_the_stream_ended() {
             failed(Failure::Abandoned),
         ),
     ];
-    for (what, seen, expected) in rows {
-        assert_eq!(seen.ending(), expected, "{what}");
+    for (what, record, expected) in rows {
+        assert_eq!(record.basis(), expected, "{what}");
     }
 }
 
 #[test]
 fn what_never_reached_an_upstream_is_never_sent() {
-    for (what, seen) in [
+    for (what, record) in [
         ("a direct response", local(200, "direct_response", false)),
         ("no route", local(404, "route_not_found", false)),
         ("no cluster", local(503, "cluster_not_found", false)),
@@ -293,6 +298,6 @@ fn what_never_reached_an_upstream_is_never_sent() {
             local(0, "downstream_remote_disconnect", false),
         ),
     ] {
-        assert_eq!(seen.ending(), Ending::NeverSent, "{what}");
+        assert_eq!(record.basis(), SettlementBasis::NeverSent, "{what}");
     }
 }

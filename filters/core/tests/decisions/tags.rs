@@ -1,4 +1,4 @@
-//! Tag hygiene: what the client sent is stripped, what was decided is written, nothing breaks a header.
+//! Tags: those of the client are removed, those of the decision are written, and no value breaks a header.
 
 use headgate_core::effects::{Effect, Flow};
 use headgate_core::headers::Headers;

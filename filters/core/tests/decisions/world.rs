@@ -1,4 +1,4 @@
-//! An in-memory proxy: a clock that stands until it is moved, shared cells, and the properties of a stream.
+//! An in-memory proxy: a clock that only a test moves, shared cells, and the properties of a stream.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;

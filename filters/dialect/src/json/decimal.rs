@@ -1,8 +1,8 @@
 //! A JSON number, read digit by digit, exactly and in constant space.
 //!
-//! No floating point: limits are compared and temperatures rounded as decimals, so that the same
-//! digits mean the same on every machine. 18 significant digits are kept; of the rest only whether
-//! any was not zero.
+//! There is no floating point: limits are compared and temperatures rounded as decimals, so that equal digits have an
+//! equal meaning on every machine. 18 significant digits are kept. Of the rest only one fact is kept: whether any of them
+//! is not zero.
 
 /// A decimal number `± mantissa · 10^power`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -17,22 +17,22 @@ pub(crate) struct Decimal {
     exponent_negative: bool,
 }
 
-/// Why a number is not what was asked for.
+/// The reason why a number has no value of the wanted kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Unfit {
     /// Below zero.
     Negative,
     /// Not whole.
     Fractional,
-    /// Greater than a `u64` or than 18 digits can tell.
+    /// Greater than a `u64`, or than 18 digits can express.
     Large,
 }
 
-/// Mantissas below this take one more digit.
+/// A mantissa below this takes one more digit.
 const ROOM: u64 = 100_000_000_000_000_000;
 
 impl Decimal {
-    /// Whether it is −1, however it is written.
+    /// Whether the number is −1, however it is written.
     pub(crate) fn is_minus_one(self) -> bool {
         self.negative
             && Self {
@@ -70,7 +70,7 @@ impl Decimal {
     }
 
     pub(crate) fn exponent_digit(&mut self, digit: u8) {
-        // Saturates far above the length of any body that could outweigh it.
+        // Saturates. No body is long enough to have as many digits.
         if self.exponent < i64::MAX / 100 {
             self.exponent = self.exponent * 10 + i64::from(digit);
         }
@@ -84,7 +84,7 @@ impl Decimal {
         }
     }
 
-    /// The number as a whole one: `512`, `512.0` and `5.12e2` are.
+    /// The number as a whole number, such as `512`, `512.0` or `5.12e2`.
     pub(crate) fn whole(&self) -> Result<u64, Unfit> {
         if self.mantissa == 0 {
             return Ok(0);
@@ -94,7 +94,7 @@ impl Decimal {
         }
         let power = self.power();
         match ten_to(power.unsigned_abs()) {
-            // Whole digits were dropped.
+            // Digits before the point were dropped.
             _ if power >= 0 && self.inexact => Err(Unfit::Large),
             Some(ten) if power >= 0 => self.mantissa.checked_mul(ten).ok_or(Unfit::Large),
             None if power >= 0 => Err(Unfit::Large),
@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn whole_numbers_are_told_from_the_others_however_they_are_written() {
+    fn whole_numbers_are_recognised_however_they_are_written() {
         for (text, value) in [
             ("0", Ok(0)),
             ("-0.0e9", Ok(0)),

@@ -1,18 +1,18 @@
-//! Where in a document a sink is: the containers of interest, and how deep it is in one that is not.
+//! The place of a sink in a document: a stack of the containers it reads.
 //!
-//! Sinks look at a handful of containers; everything inside any other is skipped by counting.
+//! A sink reads a handful of containers. Everything inside any other container is skipped by counting its depth.
 
-/// A stack of at most `N` containers of interest.
+/// A stack of at most `N` containers that are read.
 #[derive(Debug, Clone)]
-pub(crate) struct Path<At, const N: usize> {
-    stack: [At; N],
+pub(crate) struct Path<C, const N: usize> {
+    stack: [C; N],
     len: usize,
     skipped: u32,
 }
 
-impl<At: Copy, const N: usize> Path<At, N> {
-    /// Outside the document, which is named `root`.
-    pub(crate) fn new(root: At) -> Self {
+impl<C: Copy, const N: usize> Path<C, N> {
+    /// A path that is outside the document, which is called `root`.
+    pub(crate) fn new(root: C) -> Self {
         Self {
             stack: [root; N],
             len: 0,
@@ -20,33 +20,33 @@ impl<At: Copy, const N: usize> Path<At, N> {
         }
     }
 
-    /// The innermost container, or `None` inside one that is skipped.
-    pub(crate) fn at(&self) -> Option<At> {
+    /// The innermost container; `None` inside one that is skipped.
+    pub(crate) fn at(&self) -> Option<C> {
         (self.skipped == 0).then(|| self.stack[self.len])
     }
 
-    /// How many containers are open.
+    /// The number of open containers.
     pub(crate) fn depth(&self) -> usize {
         self.len + self.skipped as usize
     }
 
-    /// Enters a container of interest. One too many is skipped instead.
-    pub(crate) fn enter(&mut self, at: At) {
+    /// Enters a container that is read. Beyond `N` it is skipped instead.
+    pub(crate) fn enter(&mut self, container: C) {
         if self.len + 1 < N {
             self.len += 1;
-            self.stack[self.len] = at;
+            self.stack[self.len] = container;
         } else {
             self.skip();
         }
     }
 
-    /// Enters a container of no interest.
+    /// Enters a container that is skipped.
     pub(crate) fn skip(&mut self) {
         self.skipped += 1;
     }
 
-    /// Leaves the innermost container; answers which, if it was one of interest.
-    pub(crate) fn leave(&mut self) -> Option<At> {
+    /// Leaves the innermost container. Returns it, unless it was skipped.
+    pub(crate) fn leave(&mut self) -> Option<C> {
         if self.skipped > 0 {
             self.skipped -= 1;
             return None;

@@ -1,206 +1,247 @@
-//! Answers, whole or streamed → usage, what was observed, and what of it the client gets.
-//!
-//! Last stage of a request: fed with the answer as it passes, asked at the stream's end, however it
-//! ends. Nothing an upstream sends is an error here; what cannot be read is counted by its bytes.
-//! Usage counts from the moment its object is complete, so an answer cut right after is settled on it.
-//!
-//! `events` and `documents` cut an answer into documents, `reader` reads one of them by the names in `fields`,
-//! `report` judges a usage report, `text` counts generated text once.
+//! The keys of answers, as OpenAI and the servers and hosts that follow it write them.
 
-mod documents;
-mod events;
-mod fields;
-mod reader;
-mod report;
-mod text;
+use crate::answer::Schema;
+use crate::answer::field::{Container, Field, Hint, Keyword};
+use crate::answer::report::Count;
+use crate::answer::text::TextKind;
+use crate::json::{Kind, lookup};
 
-use crate::usage::{Label, Observed, Output, Usage};
-use documents::Documents;
-use events::Events;
+/// Answers with generated text.
+pub(super) const GENERATED: Schema = Schema {
+    field,
+    generates: true,
+};
 
-/// A byte order mark.
-const MARK: &[u8] = b"\xEF\xBB\xBF";
-/// What the first line of an event stream begins with, if it is no comment.
-const FIELDS: [&[u8]; 4] = [b"data:", b"event:", b"id:", b"retry:"];
+/// Answers of embeddings.
+pub(super) const EMBEDDINGS: Schema = Schema {
+    field: embeddings_field,
+    generates: false,
+};
 
-/// Reads one answer, in portions of any size.
-///
-/// ```
-/// use headgate_dialect::{Label, UsageScanner};
-///
-/// let mut scanner = UsageScanner::new(Label::Events, 1);
-/// scanner.push(b"data: {\"choices\":[{\"delta\":{\"content\":\"Hi\"}}]}\n\nda", false);
-/// scanner.push(b"ta: {\"choices\":[],\"usage\":{\"prompt_tokens\":7,\"completion_tokens\":1}}\n\n", false);
-/// assert_eq!(scanner.observed().text_bytes, 2);
-/// assert_eq!(scanner.usage().map(|usage| (usage.input, usage.output)), Some((Some(7), 1)));
-/// assert!(!scanner.done());
-/// ```
-#[derive(Debug)]
-pub struct UsageScanner {
-    label: Label,
-    taking_out: bool,
-    form: Form,
-    documents: Documents,
-    bytes: u64,
-}
-
-/// What an answer is.
-#[derive(Debug)]
-enum Form {
-    /// Not known yet: all that came is blank, but for these few bytes.
-    Open(Vec<u8>),
-    Documents,
-    Events(Box<Events>),
-    Unreadable,
-}
-
-impl UsageScanner {
-    /// A scanner of an answer with this label and so many sequences (choices), which bound what is believed.
-    #[must_use]
-    pub fn new(label: Label, sequences: u64) -> Self {
-        Self {
-            label,
-            taking_out: false,
-            form: Form::Open(Vec::new()),
-            documents: Documents::new(sequences),
-            bytes: 0,
-        }
-    }
-
-    /// The same, and each event that only reports usage is taken out: the client did not ask for it.
-    #[must_use]
-    pub fn taking_out_usage(self) -> Self {
-        Self {
-            taking_out: true,
-            ..self
-        }
-    }
-
-    /// Reads the next bytes; `end` with the last ones. What passes is all that was pushed, at the latest when its
-    /// event is complete or the answer ends.
-    pub fn push(&mut self, bytes: &[u8], end: bool) -> Output {
-        self.bytes += bytes.len() as u64;
-        let Form::Open(kept) = &mut self.form else {
-            return self.read(bytes, end);
-        };
-        if kept.is_empty() {
-            return self.begin(bytes, end, false);
-        }
-        let mut all = std::mem::take(kept);
-        all.extend_from_slice(bytes);
-        self.begin(&all, end, true)
-    }
-
-    /// Reads the first bytes; some of them were `kept` from earlier pushes.
-    fn begin(&mut self, bytes: &[u8], end: bool, kept: bool) -> Output {
-        let (blank, rest) = bytes.split_at(blank(bytes));
-        let passed = if let Some(form) = self.form_of(rest, end) {
-            self.documents.lines = matches!(form, Form::Documents);
-            self.form = form;
-            self.read(rest, end)
-        } else {
-            self.form = Form::Open(rest.to_vec());
-            match end || rest.is_empty() {
-                true => Output::Unchanged,
-                false => Output::Replaced(Vec::new()),
-            }
-        };
-        match passed {
-            _ if !self.taking_out => Output::Unchanged,
-            Output::Unchanged if !kept => Output::Unchanged,
-            Output::Unchanged => Output::Replaced(bytes.to_vec()),
-            Output::Replaced(rest) => Output::Replaced([blank, &rest].concat()),
-        }
-    }
-
-    /// What begins with these bytes, which are not blank; `None` until that can be told.
-    fn form_of(&self, bytes: &[u8], end: bool) -> Option<Form> {
-        let label = match self.label {
-            Label::Json => Form::Documents,
-            Label::Events => self.events(),
-            Label::Other => Form::Unreadable,
-        };
-        match bytes.first()? {
-            b'{' | b'[' => Some(Form::Documents),
-            b':' => Some(self.events()),
-            _ if FIELDS.iter().any(|field| bytes.starts_with(field)) => Some(self.events()),
-            _ if end => Some(label),
-            _ if MARK.starts_with(bytes) => None,
-            _ if self.label == Label::Events => Some(label),
-            _ if FIELDS.iter().any(|field| field.starts_with(bytes)) => None,
-            _ => Some(label),
-        }
-    }
-
-    fn events(&self) -> Form {
-        Form::Events(Box::new(Events::new(self.taking_out)))
-    }
-
-    fn read(&mut self, bytes: &[u8], end: bool) -> Output {
-        match &mut self.form {
-            Form::Documents => self.documents.push(bytes),
-            Form::Events(events) => {
-                events.push(bytes, &mut self.documents);
-                return events.pass(bytes, end, &self.documents);
-            }
-            Form::Unreadable | Form::Open(_) => self.documents.add_foreign(bytes.len() as u64),
-        }
-        Output::Unchanged
-    }
-
-    /// The usage reported, as far as that can be true: a report of zeros is none, and what a later report does
-    /// not say remains from an earlier one.
-    #[must_use]
-    pub fn usage(&self) -> Option<Usage> {
-        self.documents.reader.usage()
-    }
-
-    /// Whether generated text came after the last report of output: then it does not tell all of it.
-    #[must_use]
-    pub fn usage_is_stale(&self) -> bool {
-        self.documents.reader.usage_is_stale()
-    }
-
-    /// What was seen so far, a document that is not complete included. Not for every push: it copies what is
-    /// known of the text.
-    #[must_use]
-    pub fn observed(&self) -> Observed {
-        let open = match &self.form {
-            Form::Open(kept) => kept.len() as u64,
-            _ => 0,
-        };
-        Observed {
-            text_bytes: self.documents.text_bytes(),
-            unread_bytes: self.documents.unread_bytes() + open,
-            bytes: self.bytes,
-        }
-    }
-
-    /// Whether the answer said that it is complete: `[DONE]`, or usage no sooner than every sequence had ended.
-    #[must_use]
-    pub fn done(&self) -> bool {
-        let said = matches!(&self.form, Form::Events(events) if events.done());
-        said || self.documents.reader.complete()
-    }
-
-    /// Whether there was an error, and neither generated text, nor usage, nor what cannot be read in another event: a status of 200 that holds only an error.
-    #[must_use]
-    pub fn error_only(&self) -> bool {
-        self.documents.error_only() && self.usage().is_none() && self.documents.text_bytes() == 0
+fn embeddings_field(container: Container, key: &[u8]) -> Field {
+    match (container, key) {
+        (Container::Top, b"data") => Field::Inside(Container::Vectors, Kind::Array),
+        _ => field(container, key),
     }
 }
 
-/// Length of the blank bytes at the beginning, byte order marks among them.
-fn blank(bytes: &[u8]) -> usize {
-    let mut rest = bytes;
-    while let Some(&byte) = rest.first() {
-        rest = match byte {
-            b' ' | b'\t' | b'\n' | b'\r' => &rest[1..],
-            _ => match rest.strip_prefix(MARK) {
-                Some(rest) => rest,
-                None => break,
-            },
-        };
+/// The field that a key names.
+fn field(container: Container, key: &[u8]) -> Field {
+    if let Some(field) = lookup(keys(container), key) {
+        return field;
     }
-    bytes.len() - rest.len()
+    match container {
+        // The text of a block is of the same kind as its list.
+        Container::Block(kind) if is_block_text(key) => Field::Text(kind),
+        Container::Top | Container::Envelope if key.starts_with(b"x_") => {
+            Field::Inside(Container::Vendor, Kind::Object)
+        }
+        Container::Delta | Container::Message if is_reasoning(key) => {
+            Field::Text(TextKind::Thinking)
+        }
+        Container::Delta | Container::Message if !is_label(key) => Field::Unknown,
+        _ => Field::Ignored,
+    }
+}
+
+/// The keys that are read in a container, the most frequent ones first.
+fn keys(container: Container) -> &'static [(&'static str, Field)] {
+    use Field::{Count as Number, Error, Ignored, Inside, Text, Verbatim};
+    use Kind::{Array, Object};
+    match container {
+        Container::Top | Container::Envelope => &[
+            // Every chunk has these. They are found sooner than a key that is not in the table.
+            ("id", Ignored),
+            ("object", Field::Keyword(Keyword::Kind)),
+            ("created", Ignored),
+            ("model", Ignored),
+            ("choices", Inside(Container::Choices, Array)),
+            ("usage", Inside(Container::Usage, Object)),
+            ("error", Error),
+            ("timings", Inside(Container::Timings, Object)),
+            // Workers AI: the text, or an envelope. OpenAI's Responses: the answer.
+            ("response", Field::Answer(Container::Envelope)),
+            // OpenAI's Responses: more of the text. Anthropic: an object.
+            ("delta", Field::Answer(Container::Message)),
+            ("result", Inside(Container::Envelope, Object)),
+            ("data", Inside(Container::Envelope, Object)),
+            ("output", Inside(Container::Envelope, Object)),
+            ("meta", Inside(Container::Vendor, Object)),
+            ("token_usage", Inside(Container::TokenUsage, Object)),
+            ("tokenUsage", Inside(Container::TokenUsage, Object)),
+            ("success", Field::Success),
+            ("tool_calls", Inside(Container::ToolCalls, Array)),
+            ("message", Inside(Container::Message, Object)),
+            ("base_resp", Inside(Container::Status, Object)),
+            ("error_code", Error),
+            ("errors", Inside(Container::Errors, Array)),
+            ("type", Field::Keyword(Keyword::Kind)),
+            ("status", Field::Keyword(Keyword::Kind)),
+            ("detail", Field::Hint(Hint::Detail)),
+            ("msg", Field::Hint(Hint::Message)),
+            ("code", Field::Hint(Hint::Code)),
+            ("metadata", Field::Metadata),
+            ("metrics", Field::Metadata),
+            ("perf_metrics", Field::Metadata),
+            ("time_info", Field::Metadata),
+            ("stats", Field::Metadata),
+            ("model_info", Field::Metadata),
+            ("runtime", Field::Metadata),
+            ("prompt_filter_results", Field::Metadata),
+            ("provider_specific_fields", Field::Metadata),
+            ("nvext", Field::Metadata),
+        ],
+        Container::Choice => &[
+            ("index", Field::Index),
+            ("delta", Inside(Container::Delta, Object)),
+            ("message", Inside(Container::Message, Object)),
+            ("text", Text(TextKind::Whole)),
+            ("finish_reason", Field::Keyword(Keyword::FinishReason)),
+            ("logprobs", Ignored),
+            ("usage", Inside(Container::Usage, Object)),
+            ("error", Error),
+            ("content", Text(TextKind::Content)),
+            ("reasoning", Text(TextKind::Reasoning)),
+            ("reasoning_content", Text(TextKind::ReasoningContent)),
+            ("thinking", Text(TextKind::Thinking)),
+        ],
+        Container::Delta | Container::Message => &[
+            ("content", Text(TextKind::Content)),
+            ("role", Ignored),
+            ("reasoning_content", Text(TextKind::ReasoningContent)),
+            ("reasoning", Text(TextKind::Reasoning)),
+            ("reasoning_details", Inside(Container::Details, Array)),
+            ("tool_calls", Inside(Container::ToolCalls, Array)),
+            ("refusal", Text(TextKind::Refusal)),
+            ("thinking", Text(TextKind::Thinking)),
+            ("function_call", Inside(Container::FunctionCall, Object)),
+            ("audio", Inside(Container::Audio, Object)),
+            ("text", Text(TextKind::Whole)),
+            ("partial_json", Field::String(TextKind::ToolArguments)),
+            ("usage", Inside(Container::Usage, Object)),
+        ],
+        Container::Block(_) => &[
+            ("thinking", Text(TextKind::Thinking)),
+            ("reasoning", Text(TextKind::Thinking)),
+            ("reasoning_content", Text(TextKind::Thinking)),
+            // A tool call among the content.
+            ("name", Text(TextKind::CallName)),
+            ("input", Verbatim(TextKind::CallArguments)),
+            ("arguments", Verbatim(TextKind::CallArguments)),
+        ],
+        Container::Detail => &[
+            ("text", Text(TextKind::Details)),
+            ("summary", Text(TextKind::Details)),
+            ("data", Text(TextKind::Encrypted)),
+            ("content", Text(TextKind::Details)),
+        ],
+        Container::Audio => &[
+            ("data", Field::Sound),
+            ("transcript", Text(TextKind::Transcript)),
+        ],
+        Container::ToolCall => &[
+            ("index", Field::Index),
+            ("function", Inside(Container::Function, Object)),
+            ("custom", Inside(Container::Function, Object)),
+            ("name", Text(TextKind::ToolName)),
+            ("arguments", Verbatim(TextKind::ToolArguments)),
+        ],
+        Container::Function => &[
+            ("name", Text(TextKind::ToolName)),
+            ("arguments", Verbatim(TextKind::ToolArguments)),
+            ("input", Verbatim(TextKind::ToolArguments)),
+            ("parameters", Verbatim(TextKind::ToolArguments)),
+        ],
+        Container::FunctionCall => &[
+            ("name", Text(TextKind::CallName)),
+            ("arguments", Verbatim(TextKind::CallArguments)),
+        ],
+        Container::Usage | Container::TokenUsage => &[
+            ("prompt_tokens", Number(Count::Input)),
+            ("completion_tokens", Number(Count::Output)),
+            ("total_tokens", Number(Count::Total)),
+            (
+                "prompt_tokens_details",
+                Inside(Container::InputDetails, Object),
+            ),
+            (
+                "completion_tokens_details",
+                Inside(Container::OutputDetails, Object),
+            ),
+            // DeepSeek, Moonshot, and SGLang or Perplexity.
+            ("prompt_cache_hit_tokens", Number(Count::Cached)),
+            ("cached_tokens", Number(Count::Cached)),
+            ("reasoning_tokens", Number(Count::Reasoning)),
+            // OpenAI's Responses, Anthropic, LangChain.
+            ("input_tokens", Number(Count::OtherInput)),
+            ("output_tokens", Number(Count::OtherOutput)),
+            ("cache_creation_input_tokens", Number(Count::CacheWritten)),
+            ("cache_read_input_tokens", Number(Count::CacheRead)),
+            (
+                "input_tokens_details",
+                Inside(Container::InputDetails, Object),
+            ),
+            (
+                "output_tokens_details",
+                Inside(Container::OutputDetails, Object),
+            ),
+            ("inputTokens", Number(Count::OtherInput)),
+            ("outputTokens", Number(Count::OtherOutput)),
+            ("promptTokens", Number(Count::OtherInput)),
+            ("completionTokens", Number(Count::OtherOutput)),
+            ("totalTokens", Number(Count::Total)),
+        ],
+        Container::InputDetails => &[("cached_tokens", Number(Count::Cached))],
+        Container::OutputDetails => &[("reasoning_tokens", Number(Count::Reasoning))],
+        // llama.cpp.
+        Container::Timings => &[
+            ("prompt_n", Number(Count::Input)),
+            ("predicted_n", Number(Count::Output)),
+            ("cache_n", Number(Count::Beside)),
+        ],
+        Container::Vendor => &[
+            ("usage", Inside(Container::Usage, Object)),
+            ("error", Error),
+            ("token_usage", Inside(Container::TokenUsage, Object)),
+            ("tokenUsage", Inside(Container::TokenUsage, Object)),
+        ],
+        // Groq: generated text that is not a valid tool call.
+        Container::Error => &[("failed_generation", Field::String(TextKind::Whole))],
+        // MiniMax.
+        Container::Status => &[("status_code", Error)],
+        _ => &[],
+    }
+}
+
+/// Whether a key of a content block names its text.
+fn is_block_text(key: &[u8]) -> bool {
+    const NAMES: [&[u8]; 5] = [b"text", b"content", b"refusal", b"summary", b"value"];
+    NAMES.contains(&key)
+}
+
+/// Whether a key of a message names something that is not text.
+fn is_label(key: &[u8]) -> bool {
+    const LABELS: [&[u8]; 13] = [
+        b"role",
+        b"id",
+        b"type",
+        b"name",
+        b"index",
+        b"object",
+        b"model",
+        b"status",
+        b"phase",
+        b"channel",
+        b"recipient",
+        b"created_at",
+        b"timestamp",
+    ];
+    const ENDS: [&[u8]; 3] = [b"signature", b"_reason", b"_id"];
+    LABELS.contains(&key) || ENDS.iter().any(|end| key.ends_with(end))
+}
+
+/// Whether a key of a message names reasoning.
+fn is_reasoning(key: &[u8]) -> bool {
+    let names: [&[u8]; 3] = [b"reasoning", b"think", b"thought"];
+    names.iter().any(|name| key.starts_with(name)) && !key.ends_with(b"signature")
 }

@@ -1,9 +1,10 @@
-//! Bodies that are refused, and the answer declared for each.
+//! Bodies that are refused, and the expected error of each.
 
+use super::{EMBEDDINGS, chat, completions, endpoint};
 use headgate_dialect::{BodyError, Endpoint};
 
 pub(crate) struct Case {
-    pub(crate) endpoint: Endpoint,
+    pub(crate) endpoint: &'static Endpoint,
     pub(crate) body: &'static [u8],
     pub(crate) error: BodyError,
 }
@@ -19,12 +20,17 @@ impl Case {
 
 pub(crate) fn cases() -> Vec<Case> {
     let chat = |(body, error)| Case {
-        endpoint: Endpoint::ChatCompletions,
+        endpoint: chat(),
         body,
         error,
     };
     let completion = |(body, error)| Case {
-        endpoint: Endpoint::Completions,
+        endpoint: completions(),
+        body,
+        error,
+    };
+    let embeddings = |(body, error)| Case {
+        endpoint: endpoint(EMBEDDINGS),
         body,
         error,
     };
@@ -34,6 +40,7 @@ pub(crate) fn cases() -> Vec<Case> {
     cases.extend(numbers().into_iter().map(chat));
     cases.extend(duplicates().into_iter().map(chat));
     cases.extend(prompts().into_iter().map(completion));
+    cases.extend(inputs().into_iter().map(embeddings));
     cases
 }
 
@@ -317,5 +324,25 @@ fn prompts() -> Vec<Row> {
         ),
         (br#"{"prompt":"a","prompt":"b"}"#, disagree("prompt")),
         (br#"{"prompt":[1],"prompt":[2]}"#, disagree("prompt")),
+    ]
+}
+
+fn inputs() -> Vec<Row> {
+    const INPUT: &str = "a string, or an array of strings or token ids";
+    const IDS: &str = "an array of token ids (whole numbers)";
+    vec![
+        (br#"{"input":1}"#, wrong("input", INPUT)),
+        (br#"{"input":{"text":"a"}}"#, wrong("input", INPUT)),
+        (br#"{"input":[null]}"#, wrong("input", INPUT)),
+        (br#"{"input":[[true]]}"#, wrong("input", IDS)),
+        (br#"{"input":[0.5]}"#, wrong("input", IDS)),
+        (br#"{"input":[{"text":1}]}"#, wrong("text", "a string")),
+        (
+            br#"{"input":[4294967296]}"#,
+            range("input", 0, u64::from(u32::MAX)),
+        ),
+        (br#"{"input":"a","input":["b"]}"#, disagree("input")),
+        (br#"{"input":[{"text":"a","text":"b"}]}"#, disagree("text")),
+        (br#"{"model":7}"#, wrong("model", "a string")),
     ]
 }

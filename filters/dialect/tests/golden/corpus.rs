@@ -1,7 +1,7 @@
-//! Answers in the shapes that hosts were seen to give, and what is right of each: re-told from their documentation and
-//! from reports of their users. Small ones; those of `case-` are inputs from people who do this job.
+//! Answers in the forms that hosts give, with the expected results of each. They are small, and written after the hosts'
+//! documentation and their users' reports. Those with `case-` come from operators.
 
-use super::answers::Case;
+use super::case::Case;
 use headgate_dialect::Label;
 
 macro_rules! sse {
@@ -53,7 +53,7 @@ pub(crate) fn cases() -> Vec<Case> {
         sse!("openai-audio-cut").text(14),
         sse!("openai-completions").text(7).used(3, 2).done(),
         json!("openai-error").error_only(),
-        json!("openai-embeddings").used(8, 0),
+        json!("openai-embeddings").to(super::EMBEDDINGS).used(8, 0),
         sse!("openai-moderated-cut").text(9),
         // Azure OpenAI
         sse!("azure-chat").text(9).used(14, 3).done(),

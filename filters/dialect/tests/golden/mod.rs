@@ -1,23 +1,64 @@
-//! Tables of what must come out of what goes in, shared by the native and the wasm test runs.
+//! Tables of inputs and their expected results, shared by the native and the wasm test runs.
 
 pub(crate) mod answers;
 pub(crate) mod bad;
+pub(crate) mod case;
 pub(crate) mod corpus;
+pub(crate) mod embeddings;
+pub(crate) mod forms;
 pub(crate) mod requests;
 
-use headgate_dialect::{Body, BodyError, Endpoint, Label, Limits, Observed, RequestScanner};
+use headgate_dialect::{Body, BodyError, Endpoint, Label, Limits, Observed};
 use headgate_dialect::{Output, Usage, UsageScanner};
 
+pub(crate) const CHAT: &str = "/v1/chat/completions";
+pub(crate) const COMPLETIONS: &str = "/v1/completions";
+pub(crate) const EMBEDDINGS: &str = "/v1/embeddings";
+
+pub(crate) fn endpoint(path: &str) -> &'static Endpoint {
+    Endpoint::of_path(path.as_bytes()).unwrap()
+}
+
+pub(crate) fn chat() -> &'static Endpoint {
+    endpoint(CHAT)
+}
+
+pub(crate) fn completions() -> &'static Endpoint {
+    endpoint(COMPLETIONS)
+}
+
+/// Every endpoint whose bodies are read.
+pub(crate) fn endpoints() -> impl Iterator<Item = &'static Endpoint> {
+    let endpoints = headgate_dialect::endpoints().map(|(_, endpoint)| endpoint);
+    endpoints.filter(|endpoint| endpoint.reads_body())
+}
+
+/// Every case of an answer.
+pub(crate) fn answers() -> Vec<case::Case> {
+    let mut cases = corpus::cases();
+    cases.extend(answers::cases());
+    cases.extend(forms::cases());
+    cases.extend(embeddings::answers());
+    cases
+}
+
+/// Every case of a request.
+pub(crate) fn requests() -> Vec<requests::Request> {
+    let mut cases = requests::cases();
+    cases.extend(embeddings::requests());
+    cases
+}
+
 /// The facts of a body pushed in portions of `portion` bytes.
-pub(crate) fn scan(endpoint: Endpoint, body: &[u8], portion: usize) -> Result<Body, BodyError> {
-    let mut scanner = RequestScanner::new(endpoint, Limits::default());
+pub(crate) fn scan(endpoint: &Endpoint, body: &[u8], portion: usize) -> Result<Body, BodyError> {
+    let mut scanner = endpoint.request_scanner(Limits::default()).unwrap();
     for chunk in body.chunks(portion) {
         scanner.push(chunk);
     }
     scanner.finish()
 }
 
-/// Everything an answer gives.
+/// All results of an answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Seen {
     pub(crate) usage: Option<Usage>,
@@ -39,7 +80,7 @@ impl Seen {
     }
 }
 
-/// What an answer gives and what of it passes, pushed in these pieces.
+/// The results of an answer pushed in these pieces, and the bytes that pass.
 pub(crate) fn read<'a>(
     mut scanner: UsageScanner,
     pieces: impl IntoIterator<Item = &'a [u8]>,
@@ -58,20 +99,29 @@ pub(crate) fn read<'a>(
     (seen, passed)
 }
 
-/// A scanner for an answer of this label.
-pub(crate) fn scanner(label: Label, sequences: u64, taking_out: bool) -> UsageScanner {
-    let scanner = UsageScanner::new(label, sequences);
-    match taking_out {
-        true => scanner.taking_out_usage(),
+/// A scanner for the answer of a case.
+pub(crate) fn scanner_of(case: &case::Case, removes_usage: bool) -> UsageScanner {
+    let scanner = endpoint(case.path).usage_scanner(case.label, case.sequences);
+    removing(scanner, removes_usage)
+}
+
+/// A scanner for the answer of a chat with one choice.
+pub(crate) fn scanner(label: Label, removes_usage: bool) -> UsageScanner {
+    removing(chat().usage_scanner(label, 1), removes_usage)
+}
+
+pub(crate) fn removing(scanner: UsageScanner, removes_usage: bool) -> UsageScanner {
+    match removes_usage {
+        true => scanner.removing_usage(),
         false => scanner,
     }
 }
 
-/// Checks every table with every portion; the panic names the cases.
+/// Checks every table with every size of portions. The panic names the cases.
 pub(crate) fn check_all() {
     let mut wrong = Vec::new();
     for portion in [1, 2, 3, 7, 64, usize::MAX] {
-        for case in requests::cases() {
+        for case in requests() {
             let body = scan(case.endpoint, case.body, portion);
             assert_eq!(body, Ok(case.facts), "{} by {portion}", case.name);
         }
@@ -84,7 +134,7 @@ pub(crate) fn check_all() {
                 case.name()
             );
         }
-        for case in answers::cases() {
+        for case in answers() {
             let expected = Seen {
                 usage: case.usage,
                 observed: Observed {
@@ -96,8 +146,8 @@ pub(crate) fn check_all() {
                 error_only: case.error_only,
                 stale: case.stale,
             };
-            for taking_out in [false, true] {
-                let scanner = scanner(case.label, case.sequences, taking_out);
+            for removes_usage in [false, true] {
+                let scanner = scanner_of(&case, removes_usage);
                 let (seen, passed) = read(scanner, case.answer.chunks(portion));
                 if seen != expected {
                     wrong.push(format!(
@@ -105,7 +155,7 @@ pub(crate) fn check_all() {
                         case.name
                     ));
                 }
-                if !taking_out && passed != case.answer {
+                if !removes_usage && passed != case.answer {
                     wrong.push(format!("{} by {portion} does not pass", case.name));
                 }
             }

@@ -1,12 +1,13 @@
 //! Requests as clients of OpenAI, vLLM and llama.cpp send them.
 
+use super::{chat, completions};
 use headgate_dialect::{Body, Endpoint, SessionFields};
 use siphasher::sip::SipHasher13;
 use std::hash::Hasher;
 
-pub(crate) struct Case {
+pub(crate) struct Request {
     pub(crate) name: &'static str,
-    pub(crate) endpoint: Endpoint,
+    pub(crate) endpoint: &'static Endpoint,
     pub(crate) body: &'static [u8],
     pub(crate) facts: Body,
 }
@@ -21,16 +22,16 @@ fn fingerprint(text: &[u8], text_bytes: u64, ids: u64) -> Option<u64> {
     Some(hasher.finish())
 }
 
-fn of_text(text: &str) -> Option<u64> {
+pub(crate) fn of_text(text: &str) -> Option<u64> {
     fingerprint(text.as_bytes(), text.len() as u64, 0)
 }
 
-fn of_ids(ids: &[u64]) -> Option<u64> {
+pub(crate) fn of_ids(ids: &[u64]) -> Option<u64> {
     let bytes: Vec<u8> = ids.iter().flat_map(|id| id.to_le_bytes()).collect();
     fingerprint(&bytes, 0, ids.len() as u64)
 }
 
-fn some(text: &str) -> Option<String> {
+pub(crate) fn some(text: &str) -> Option<String> {
     Some(text.to_owned())
 }
 
@@ -43,15 +44,15 @@ fn raw(body: &[u8], before: &str, end: &str) -> usize {
 
 const PICTURE: u64 = 765;
 
-pub(crate) fn cases() -> Vec<Case> {
-    let chat = include_bytes!("../transcripts/openai-chat-request.json");
+pub(crate) fn cases() -> Vec<Request> {
+    let tools = include_bytes!("../transcripts/openai-chat-request.json");
     let website = "Building a website can be done in 10 simple steps:\nStep 1:";
     let picture = "What is on this picture, “Frühling”?\nBe brief 🙂";
     vec![
-        Case {
+        Request {
             name: "openai chat: parts, tools, null content, session fields",
-            endpoint: Endpoint::ChatCompletions,
-            body: chat,
+            endpoint: chat(),
+            body: tools,
             facts: Body {
                 model: some("gpt-4"),
                 max_tokens: Some(1024),
@@ -62,9 +63,9 @@ pub(crate) fn cases() -> Vec<Case> {
                     + picture.len()
                     + "A meadow.And in French?".len()
                     + "ada".len()
-                    + raw(chat, "\"tool_calls\": ", "\n      ]")
+                    + raw(tools, "\"tool_calls\": ", "\n      ]")
                     + "call_1".len()
-                    + raw(chat, "\"tools\": ", "\n  ]")) as u64,
+                    + raw(tools, "\"tools\": ", "\n  ]")) as u64,
                 prompt_tokens: PICTURE,
                 session: SessionFields {
                     prompt_cache_key: some("thread-17"),
@@ -76,9 +77,9 @@ pub(crate) fn cases() -> Vec<Case> {
                 first_user_message: of_text(picture),
             },
         },
-        Case {
+        Request {
             name: "vllm chat: content before role, conversation object, own parameters",
-            endpoint: Endpoint::ChatCompletions,
+            endpoint: chat(),
             body: include_bytes!("../transcripts/vllm-chat-request.json"),
             facts: Body {
                 model: some("meta-llama/Llama-3.1-70B-Instruct"),
@@ -95,9 +96,9 @@ pub(crate) fn cases() -> Vec<Case> {
                 ..Body::default()
             },
         },
-        Case {
+        Request {
             name: "llama.cpp completion: a float's whole tail",
-            endpoint: Endpoint::Completions,
+            endpoint: completions(),
             body: include_bytes!("../transcripts/llamacpp-completion-request.json"),
             facts: Body {
                 model: some("phi-3"),
@@ -109,9 +110,9 @@ pub(crate) fn cases() -> Vec<Case> {
                 ..Body::default()
             },
         },
-        Case {
+        Request {
             name: "openai completions: every prompt of a list generates best_of sequences",
-            endpoint: Endpoint::Completions,
+            endpoint: completions(),
             body: include_bytes!("../transcripts/openai-completions-batch-request.json"),
             facts: Body {
                 model: some("gpt-3.5-turbo-instruct"),
@@ -123,9 +124,9 @@ pub(crate) fn cases() -> Vec<Case> {
                 ..Body::default()
             },
         },
-        Case {
+        Request {
             name: "vllm completions: prompts as token ids",
-            endpoint: Endpoint::Completions,
+            endpoint: completions(),
             body: include_bytes!("../transcripts/vllm-completions-token-ids-request.json"),
             facts: Body {
                 model: some("llama3-70b"),
@@ -136,9 +137,9 @@ pub(crate) fn cases() -> Vec<Case> {
                 ..Body::default()
             },
         },
-        Case {
+        Request {
             name: "one prompt as token ids",
-            endpoint: Endpoint::Completions,
+            endpoint: completions(),
             body: br#"{"prompt":[1,2,3]}"#,
             facts: Body {
                 prompt_tokens: 3,
@@ -146,9 +147,9 @@ pub(crate) fn cases() -> Vec<Case> {
                 ..Body::default()
             },
         },
-        Case {
+        Request {
             name: "one prompt as token ids, twice",
-            endpoint: Endpoint::Completions,
+            endpoint: completions(),
             body: br#"{"prompt":[7,8],"prompt":[7,8]}"#,
             facts: Body {
                 prompt_tokens: 2,
@@ -156,9 +157,9 @@ pub(crate) fn cases() -> Vec<Case> {
                 ..Body::default()
             },
         },
-        Case {
+        Request {
             name: "escaped keys are the same keys",
-            endpoint: Endpoint::ChatCompletions,
+            endpoint: chat(),
             body: br#"{"mod\u0065l":"a\/b","\u006E":3,"m\u0061x_tokens":5e0}"#,
             facts: Body {
                 model: some("a/b"),
@@ -167,9 +168,9 @@ pub(crate) fn cases() -> Vec<Case> {
                 ..Body::default()
             },
         },
-        Case {
+        Request {
             name: "null is absent, equal duplicates are one, both names of max_tokens may agree",
-            endpoint: Endpoint::ChatCompletions,
+            endpoint: chat(),
             body: br#" {"n":null,"n":null,"model":"a","model":"\u0061","stream":null,"temperature":1.0,
                 "temperature":1,"max_tokens":7,"max_completion_tokens":70e-1,"messages":null,"user":null,
                 "conversation":null,"metadata":null,"stream_options":{"include_usage":null}}
@@ -181,9 +182,9 @@ pub(crate) fn cases() -> Vec<Case> {
                 ..Body::default()
             },
         },
-        Case {
+        Request {
             name: "repeated messages that give the same facts",
-            endpoint: Endpoint::ChatCompletions,
+            endpoint: chat(),
             body: br#"{"messages":[{"role":"user","content":"hi","content":"hi"}],
                 "messages":[{"content":[{"text":"h"},{"text":"i","text":"i"}],"role":"user"}]}"#,
             facts: Body {
@@ -192,9 +193,9 @@ pub(crate) fn cases() -> Vec<Case> {
                 ..Body::default()
             },
         },
-        Case {
+        Request {
             name: "content on both sides of a role that is not the user's",
-            endpoint: Endpoint::ChatCompletions,
+            endpoint: chat(),
             body: br#"{"messages":[{"content":"sys","role":"system","content":"sys"},{"role":"user"},
                 {"role":"user","content":""},{"role":"user","content":[{"type":"image_url"},"x"]}]}"#,
             facts: Body {
@@ -204,9 +205,9 @@ pub(crate) fn cases() -> Vec<Case> {
                 ..Body::default()
             },
         },
-        Case {
+        Request {
             name: "fields of interest in places of no interest",
-            endpoint: Endpoint::ChatCompletions,
+            endpoint: chat(),
             body: br#"{"a":{"model":1,"messages":7,"b":[{"n":-1},[[]]]},"prompt":5,"tools":[{"max_tokens":"x"}],
                 "messages":[{"role":"user","name":7,"extra":{"content":1},"content":[{"type":"text","text":"q",
                 "cache_control":{"text":0}}]}],"metadata":{"model":{"user_id":0}},"n":1}"#,
@@ -217,9 +218,9 @@ pub(crate) fn cases() -> Vec<Case> {
                 ..Body::default()
             },
         },
-        Case {
+        Request {
             name: "everything the model reads is priced: as sent, except text, which is decoded",
-            endpoint: Endpoint::ChatCompletions,
+            endpoint: chat(),
             body: br#"{"tools":[ {"a":"\u0041]"} ],"functions":[],"tool_choice":"auto","function_call":{"name":"f"},
                 "response_format":{"type":"x"},"prediction":{"content":[{"text":"p"}]},"documents":[["d"]],
                 "chat_template":"\u0041\n","chat_template_kwargs":{},"messages":[{"role":"assistant",
@@ -237,9 +238,9 @@ pub(crate) fn cases() -> Vec<Case> {
                 ..Body::default()
             },
         },
-        Case {
+        Request {
             name: "what is priced and given twice is priced twice, also where it is no array; scalars are nothing",
-            endpoint: Endpoint::ChatCompletions,
+            endpoint: chat(),
             body: br#"{"tools":"abc","tools":{},"tools":null,"functions":7,"response_format":true,"suffix":["a"],
                 "messages":[{"name":null,"name":1,"name":false,"name":{"tools":[[]]},"tool_calls":"x","audio":null}]}"#,
             facts: Body {
@@ -247,9 +248,9 @@ pub(crate) fn cases() -> Vec<Case> {
                 ..Body::default()
             },
         },
-        Case {
+        Request {
             name: "media by URL, by data and of an unknown kind, each a fixed number of tokens",
-            endpoint: Endpoint::ChatCompletions,
+            endpoint: chat(),
             body: br#"{"messages":[{"role":"user","content":[{"type":"image_url","image_url":{"url":"https://a"}},
                 {"image_url":"data:image/png;base64,iVBORw0KGgo=","text":"t"},{"type":"file","file":{"text":"x"}},
                 {"input_audio":{"data":"AAAA"}},{"type":"hologram","hologram":[1]},{"video_url":null,"text":"u"},
@@ -262,9 +263,9 @@ pub(crate) fn cases() -> Vec<Case> {
                 ..Body::default()
             },
         },
-        Case {
+        Request {
             name: "what stands behind the text to be written, and tokens that are ids",
-            endpoint: Endpoint::Completions,
+            endpoint: completions(),
             body: br#"{"prompt":[5,6],"suffix":"}\n","guided_json":{"a":[1]},"stop":["x"]}"#,
             facts: Body {
                 prompt_bytes: 2,
@@ -273,9 +274,9 @@ pub(crate) fn cases() -> Vec<Case> {
                 ..Body::default()
             },
         },
-        Case {
+        Request {
             name: "an empty object",
-            endpoint: Endpoint::Completions,
+            endpoint: completions(),
             body: b"\t{ }\r\n",
             facts: Body::default(),
         },

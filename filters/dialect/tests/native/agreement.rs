@@ -1,14 +1,15 @@
-//! Property: on what is and what says a JSON document, the scanners agree with serde_json.
+//! Property: the scanners agree with serde_json on what is JSON and on what a document says.
 
-use headgate_dialect::{Body, Endpoint, Label, Limits, RequestScanner, Usage, UsageScanner};
+use crate::golden::{EMBEDDINGS, chat as chat_endpoint, endpoint};
+use headgate_dialect::{Body, Endpoint, Label, Limits, Usage};
 use proptest::collection::{btree_map, vec};
 use proptest::option;
 use proptest::prelude::*;
 use proptest::sample::select;
 use serde_json::{Map, Value, json};
 
-fn scan(endpoint: Endpoint, body: &[u8]) -> Result<Body, headgate_dialect::BodyError> {
-    let mut scanner = RequestScanner::new(endpoint, Limits::default());
+fn scan(endpoint: &Endpoint, body: &[u8]) -> Result<Body, headgate_dialect::BodyError> {
+    let mut scanner = endpoint.request_scanner(Limits::default()).unwrap();
     scanner.push(body);
     scanner.finish()
 }
@@ -153,13 +154,69 @@ fn shown(message: &Value) -> String {
 /// Of a text; what pictures are known by is hashed alike.
 fn fingerprint(text: &str) -> Option<u64> {
     let body = json!({"messages": [{"role": "user", "content": text}]}).to_string();
-    scan(Endpoint::ChatCompletions, body.as_bytes())
+    scan(chat_endpoint(), body.as_bytes())
         .unwrap()
         .first_user_message
 }
 
+/// `input` of embeddings in each of its forms, with its bytes of text and its number of token ids.
+fn input() -> impl Strategy<Value = (Value, u64, u64)> {
+    let ids = || vec(any::<u32>(), 0..6);
+    let len = |texts: &[String]| texts.iter().map(|text| text.len() as u64).sum();
+    prop_oneof![
+        any::<String>().prop_map(|text| (json!(text), text.len() as u64, 0)),
+        vec(any::<String>(), 0..5).prop_map(move |texts| (json!(texts), len(&texts), 0)),
+        ids().prop_map(|ids| (json!(ids), 0, ids.len() as u64)),
+        vec(ids(), 0..5).prop_map(|lists| {
+            let count = lists.iter().map(|ids| ids.len() as u64).sum();
+            (json!(lists), 0, count)
+        }),
+    ]
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(500))]
+
+    #[test]
+    fn inputs_of_embeddings_agree_with_serde_json(
+        (input, bytes, ids) in input(),
+        others in btree_map("[^cimu].*", value(), 0..4),
+        pretty in any::<bool>(),
+    ) {
+        let mut body: Map<String, Value> = others.into_iter().collect();
+        body.insert("input".into(), input);
+        body.insert("model".into(), "m".into());
+        let body = match pretty {
+            true => serde_json::to_vec_pretty(&body),
+            false => serde_json::to_vec(&body),
+        };
+        let facts = scan(endpoint(EMBEDDINGS), &body.unwrap()).unwrap();
+        prop_assert_eq!(facts.model.as_deref(), Some("m"));
+        prop_assert_eq!((facts.prompt_bytes, facts.prompt_tokens), (bytes, ids));
+        prop_assert_eq!((facts.max_tokens, facts.n, facts.stream), (None, None, None));
+    }
+
+    #[test]
+    fn usage_of_embeddings_agrees_with_serde_json(
+        vectors in vec(vec(any::<f32>().prop_filter("JSON has no infinity", |f| f.is_finite()), 0..9), 0..4),
+        usage in option::of((option::of(1..=10_000_000u64), option::of(1..=10_000_000u64))),
+        before in any::<bool>(),
+    ) {
+        let data: Vec<_> = vectors.iter().map(|vector| json!({"embedding": vector})).collect();
+        let data = json!(data).to_string();
+        let report = usage.map(|(prompt, total)| json!({"prompt_tokens": prompt, "total_tokens": total}));
+        let report = json!(report).to_string();
+        let answer = match before {
+            true => format!("{{\"usage\":{report},\"data\":{data}}}"),
+            false => format!("{{\"data\":{data},\"usage\":{report}}}"),
+        };
+        let mut scanner = endpoint(EMBEDDINGS).usage_scanner(Label::Json, 1);
+        scanner.push(answer.as_bytes(), true);
+        let input = usage.and_then(|(prompt, total)| prompt.max(total));
+        let reported = scanner.usage().map(|usage| (usage.input, usage.output, usage.total));
+        prop_assert_eq!(reported, input.map(|input| (Some(input), 0, Some(input))));
+        prop_assert_eq!(scanner.observed().text_bytes + scanner.observed().unread_bytes, 0);
+    }
 
     #[test]
     fn facts_agree_with_serde_json(body in chat(), pretty in any::<bool>()) {
@@ -168,7 +225,7 @@ proptest! {
         } else {
             serde_json::to_vec(&body).unwrap()
         };
-        let facts = scan(Endpoint::ChatCompletions, &bytes).unwrap();
+        let facts = scan(chat_endpoint(), &bytes).unwrap();
         let messages = body["messages"].as_array().unwrap();
         let first = messages
             .iter()
@@ -212,7 +269,7 @@ proptest! {
             text.splice(at..at + 1, with.chars());
         }
         let text: String = text.into_iter().collect();
-        let ours = scan(Endpoint::ChatCompletions, text.as_bytes());
+        let ours = scan(chat_endpoint(), text.as_bytes());
         match serde_json::from_str::<Value>(&text) {
             Ok(_) => {
                 // An edit can make a key that is of interest; then a type error is right.
@@ -239,7 +296,7 @@ proptest! {
             }
         }
         body.push_str("\"}]}");
-        let facts = scan(Endpoint::ChatCompletions, body.as_bytes()).unwrap();
+        let facts = scan(chat_endpoint(), body.as_bytes()).unwrap();
         prop_assert_eq!(facts.prompt_bytes, text.chars().take(60).collect::<String>().len() as u64);
         prop_assert_eq!(facts.first_user_message, fingerprint(&text));
     }
@@ -259,7 +316,7 @@ proptest! {
         let whole = if whole.is_empty() { "0" } else { whole };
         let tail = "0".repeat(zeros);
         let body = format!("{{\"temperature\":{whole}.{after}{tail}e{exponent}}}");
-        let facts = scan(Endpoint::ChatCompletions, body.as_bytes());
+        let facts = scan(chat_endpoint(), body.as_bytes());
         prop_assert_eq!(facts.unwrap().temperature, Some(millionths), "{}", body);
     }
 
@@ -292,7 +349,7 @@ proptest! {
             stream.push_str(&format!("data: {chunk}\n\n"));
             last = usage.or(last);
         }
-        let mut scanner = UsageScanner::new(Label::Events, 1);
+        let mut scanner = chat_endpoint().usage_scanner(Label::Events, 1);
         scanner.push(stream.as_bytes(), true);
         let expected = last.map(|(input, output, cached)| Usage {
             input: Some(input),

@@ -1,7 +1,7 @@
 //! Property: how bytes were cut is invisible, and no bytes make a scanner panic.
 
 use crate::golden;
-use headgate_dialect::{Body, BodyError, Endpoint, Label, Limits, RequestScanner};
+use headgate_dialect::{Body, BodyError, Endpoint, Label, Limits};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
@@ -22,8 +22,8 @@ pub(crate) fn cut<'a>(bytes: &'a [u8], cuts: &[Index]) -> Vec<&'a [u8]> {
     at.windows(2).map(|pair| &bytes[pair[0]..pair[1]]).collect()
 }
 
-fn facts(endpoint: Endpoint, pieces: &[&[u8]]) -> Result<Body, BodyError> {
-    let mut scanner = RequestScanner::new(endpoint, LIMITS);
+fn facts(endpoint: &Endpoint, pieces: &[&[u8]]) -> Result<Body, BodyError> {
+    let mut scanner = endpoint.request_scanner(LIMITS).unwrap();
     for piece in pieces {
         scanner.push(piece);
     }
@@ -80,6 +80,9 @@ fn fragment() -> impl Strategy<Value = Vec<u8>> {
         "\"user\":",
         "\"messages\":[",
         "\"prompt\":",
+        "\"input\":",
+        "\"data\":[{\"embedding\":[0.1,-2e-9],",
+        "[[1,2],3,{\"image\":\"",
         "{\"role\":\"user\",",
         "\"content\":",
         // Longer than the pieces in which text is decoded.
@@ -134,7 +137,7 @@ fn fragment() -> impl Strategy<Value = Vec<u8>> {
 
 /// Golden bodies and answers with a few bytes changed, and strings of fragments.
 fn hostile() -> impl Strategy<Value = Vec<u8>> {
-    let golden: Vec<Vec<u8>> = golden::requests::cases()
+    let golden: Vec<Vec<u8>> = golden::requests()
         .into_iter()
         .map(|case| case.body.to_vec())
         .chain(
@@ -143,7 +146,7 @@ fn hostile() -> impl Strategy<Value = Vec<u8>> {
                 .map(|case| case.body.to_vec()),
         )
         .chain(
-            golden::answers::cases()
+            golden::answers()
                 .into_iter()
                 .map(|case| case.answer.to_vec()),
         )
@@ -173,19 +176,19 @@ proptest! {
     fn chunking_is_invisible(bytes in hostile(), cuts in vec(any::<Index>(), 0..8)) {
         let pieces = cut(&bytes, &cuts);
         let single: Vec<&[u8]> = bytes.chunks(1).collect();
-        for endpoint in [Endpoint::ChatCompletions, Endpoint::Completions] {
+        for endpoint in golden::endpoints() {
             let whole = facts(endpoint, &[&bytes]);
             prop_assert_eq!(&facts(endpoint, &pieces), &whole);
             prop_assert_eq!(&facts(endpoint, &single), &whole);
         }
-        for label in LABELS {
-            for taking_out in [false, true] {
+        for (endpoint, label) in golden::endpoints().flat_map(|e| LABELS.map(|l| (e, l))) {
+            for removes_usage in [false, true] {
                 let read = |pieces: &[&[u8]]| {
-                    let scanner = golden::scanner(label, 1, taking_out);
+                    let scanner = golden::removing(endpoint.usage_scanner(label, 1), removes_usage);
                     golden::read(scanner, pieces.iter().copied())
                 };
                 let whole = read(&[&bytes]);
-                prop_assert!(taking_out || whole.1 == bytes);
+                prop_assert!(removes_usage || whole.1 == bytes);
                 prop_assert_eq!(read(&pieces), whole.clone());
                 prop_assert_eq!(read(&single), whole);
             }
@@ -194,11 +197,11 @@ proptest! {
 
     #[test]
     fn arbitrary_bytes_never_panic(bytes in vec(any::<u8>(), 0..200)) {
-        for endpoint in [Endpoint::ChatCompletions, Endpoint::Completions] {
+        for endpoint in golden::endpoints() {
             let _ = facts(endpoint, &[&bytes]);
         }
         for label in LABELS {
-            let mut scanner = golden::scanner(label, 1, true);
+            let mut scanner = golden::scanner(label, true);
             scanner.push(&bytes, true);
             prop_assert_eq!(scanner.observed().bytes, bytes.len() as u64);
         }

@@ -1,18 +1,18 @@
 //! Answers that end too early, and answers without an end: what was read of them counts, in bounded memory.
 
-use crate::golden::{self, Seen};
+use crate::golden::{self, Seen, chat};
 use crate::passing::borders;
-use headgate_dialect::{Label, UsageScanner};
+use headgate_dialect::Label;
 use serde_json::json;
 use std::collections::HashSet;
 
 #[test]
 fn at_every_border_of_every_stream_counts_what_flowed_so_far() {
-    for case in golden::answers::cases() {
-        let mut scanner = UsageScanner::new(case.label, case.sequences);
+    for case in golden::answers() {
+        let mut scanner = golden::scanner_of(&case, false);
         let (mut from, mut before) = (0, 0);
         for to in borders(case.answer) {
-            let cut = golden::scanner(case.label, case.sequences, false);
+            let cut = golden::scanner_of(&case, false);
             let (seen, _) = golden::read(cut, [&case.answer[..to]]);
             scanner.push(&case.answer[from..to], false);
             assert_eq!(seen, Seen::of(&scanner), "{} at {to}", case.name);
@@ -28,7 +28,7 @@ fn at_every_border_of_every_stream_counts_what_flowed_so_far() {
 
 /// Chunks of a stream, each as often as `times`, and the text that they came to.
 fn long(times: usize, chunk: impl Fn(usize) -> serde_json::Value) -> u64 {
-    let mut scanner = UsageScanner::new(Label::Events, 1);
+    let mut scanner = chat().usage_scanner(Label::Events, 1);
     for at in 0..times {
         scanner.push(format!("data: {}\n\n", chunk(at)).as_bytes(), false);
     }
@@ -137,10 +137,7 @@ fn a_broken_event_takes_only_itself_away() {
     let good = "data: {\"choices\":[{\"delta\":{\"content\":\"good\"}}]}\n\n";
     let bad = "{\"choices\":[{\"delta\":{\"content\":\"lost\",\"logprob\":-Infinity}}]}";
     let stream = format!("{good}data: {bad}\n\n{good}");
-    let (seen, _) = golden::read(
-        golden::scanner(Label::Events, 1, false),
-        [stream.as_bytes()],
-    );
+    let (seen, _) = golden::read(golden::scanner(Label::Events, false), [stream.as_bytes()]);
     assert_eq!(seen.observed.text_bytes, 8);
     assert_eq!(seen.observed.unread_bytes, bad.len() as u64);
 }

@@ -6,11 +6,11 @@
 mod golden;
 
 mod agreement;
-mod asking;
 mod chunking;
 mod cutting;
 mod passing;
-mod words;
+mod stream_options;
+mod wording;
 
 #[test]
 fn transcripts_and_bad_bodies_give_the_declared_answers_in_portions_of_any_size() {

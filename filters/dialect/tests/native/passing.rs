@@ -1,7 +1,7 @@
 //! Property: all bytes of an answer pass, but those of the event that only reports usage, and none is late.
 
-use crate::golden::{self, answers::Case};
-use headgate_dialect::{Label, Output, UsageScanner};
+use crate::golden::{self, case::Case, chat};
+use headgate_dialect::{Label, Output};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
@@ -60,7 +60,7 @@ fn reports_usage(event: &[u8]) -> bool {
 }
 
 fn passing(pieces: &[&[u8]]) -> Vec<u8> {
-    let scanner = UsageScanner::new(Label::Events, 1).taking_out_usage();
+    let scanner = chat().usage_scanner(Label::Events, 1).removing_usage();
     golden::read(scanner, pieces.iter().copied()).1
 }
 
@@ -92,7 +92,7 @@ fn of_every_recorded_stream_all_passes_but_usage() {
 #[test]
 fn no_event_is_late() {
     for case in streams() {
-        let mut scanner = UsageScanner::new(Label::Events, 1).taking_out_usage();
+        let mut scanner = chat().usage_scanner(Label::Events, 1).removing_usage();
         let mut from = 0;
         for to in borders(case.answer) {
             let event = &case.answer[from..to];
@@ -125,7 +125,7 @@ fn an_event_passes_as_soon_as_it_has_a_choice() {
         "event: x\nid: 1\ndata: {\"choices\":[\"",
         ": a comment, which is no event",
     ] {
-        let mut scanner = UsageScanner::new(Label::Events, 1).taking_out_usage();
+        let mut scanner = chat().usage_scanner(Label::Events, 1).removing_usage();
         let mut passed = Vec::new();
         for byte in event.as_bytes() {
             match scanner.push(&[*byte], false) {
@@ -144,16 +144,16 @@ fn what_may_be_the_event_is_held_and_comes_at_the_end_unless_it_is() {
     let usage = b"data: {\"usage\":{\"prompt_tokens\":1,\"completion_tokens\":1},\"choices\":[]}";
     for line_end in ["", "\n", "\r", "\r\n"] {
         let stream = [&usage[..], line_end.as_bytes()].concat();
-        let mut scanner = UsageScanner::new(Label::Events, 1).taking_out_usage();
+        let mut scanner = chat().usage_scanner(Label::Events, 1).removing_usage();
         assert_eq!(scanner.push(&stream, false), Output::Replaced(Vec::new()));
         assert_eq!(scanner.push(b"", true), Output::Replaced(Vec::new()));
         assert_eq!(scanner.usage().map(|usage| usage.output), Some(1));
     }
     let cut = &usage[..usage.len() - 1];
-    let mut scanner = UsageScanner::new(Label::Events, 1).taking_out_usage();
+    let mut scanner = chat().usage_scanner(Label::Events, 1).removing_usage();
     assert_eq!(scanner.push(cut, false), Output::Replaced(Vec::new()));
     assert_eq!(scanner.push(b"", true), Output::Replaced(cut.to_vec()));
-    let mut scanner = UsageScanner::new(Label::Events, 1).taking_out_usage();
+    let mut scanner = chat().usage_scanner(Label::Events, 1).removing_usage();
     assert_eq!(scanner.push(cut, true), Output::Unchanged);
 }
 
@@ -167,7 +167,7 @@ fn a_long_event_passes_and_is_not_held_long() {
         assert_eq!(passed(&fits), b"", "by {portion}");
         assert_eq!(passed(&long), long, "by {portion}");
     }
-    let mut scanner = UsageScanner::new(Label::Events, 1).taking_out_usage();
+    let mut scanner = chat().usage_scanner(Label::Events, 1).removing_usage();
     scanner.push(&begin, false);
     let more = [b'x'; 1 << 16];
     assert!(matches!(scanner.push(&more, false), Output::Replaced(bytes) if bytes.len() > 1 << 16));
@@ -178,10 +178,10 @@ fn a_long_event_passes_and_is_not_held_long() {
 fn what_is_no_stream_passes() {
     let document = b"{\"choices\":[],\"usage\":{\"prompt_tokens\":1,\"completion_tokens\":1}}";
     for label in [Label::Json, Label::Events, Label::Other] {
-        let mut scanner = UsageScanner::new(label, 1).taking_out_usage();
+        let mut scanner = chat().usage_scanner(label, 1).removing_usage();
         assert_eq!(scanner.push(document, true), Output::Unchanged);
     }
-    let mut scanner = UsageScanner::new(Label::Json, 1).taking_out_usage();
+    let mut scanner = chat().usage_scanner(Label::Json, 1).removing_usage();
     assert_eq!(
         scanner.push(b"\n\nda", false),
         Output::Replaced(b"\n\n".to_vec())

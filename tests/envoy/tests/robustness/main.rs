@@ -11,6 +11,7 @@ mod contention;
 mod control_plane;
 mod custom_snapshots;
 mod draining;
+mod embeddings;
 mod follow_role;
 mod hops;
 mod live_updates;

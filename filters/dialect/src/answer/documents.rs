@@ -1,19 +1,20 @@
-//! Bytes of JSON → documents, one after another, and those that are none.
+//! Bytes → JSON documents, one after another, and bytes that are not JSON.
 //!
-//! An answer is one document, or several as NDJSON, or the data of events with one each. What breaks JSON's
-//! grammar is unread up to the event's end, or to a line that begins with `{`.
+//! An answer is one document, several documents as NDJSON, or the data of events with one document each. After a
+//! violation of JSON's grammar, bytes are unread up to the end of the event, or up to a line that begins with `{`.
 
+use super::Schema;
 use super::reader::Reader;
 use crate::json::{Json, JsonError};
 
-/// Nesting that the scanner follows; the reader stops one before it, and says where.
-const MAX_DEPTH: u8 = 128;
+/// Deepest nesting of a document that is read.
+const MAX_DEPTH: u8 = 127;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
     Between,
     Inside,
-    /// In what is no JSON; at the start of a line, if so told.
+    /// In bytes that are not JSON. True: at the start of a line.
     Unread(bool),
 }
 
@@ -21,31 +22,31 @@ enum State {
 pub(super) struct Documents {
     json: Json,
     state: State,
-    /// Bytes of the document at hand that earlier pushes brought.
+    /// Bytes of the current document in earlier pushes.
     size: u64,
-    /// The last one of these ended a line.
+    /// The last of these bytes ended a line.
     at_line: bool,
-    /// Documents begun since the last event.
+    /// Documents that began since the last event.
     begun: u32,
-    /// Something since then was no document.
+    /// Something since then was not a document.
     broken: bool,
-    /// What cannot be read is no loss: it belongs to an error.
-    quiet: bool,
-    /// Bytes that are no JSON.
+    /// The current event is an error: bytes that cannot be read are no loss.
+    in_error: bool,
+    /// Bytes that are not JSON.
     unread: u64,
-    /// Bytes of nothing that this dialect knows.
+    /// Bytes of documents that have no field of this dialect.
     foreign: u64,
-    /// How much of both came since the last event, or line of JSON.
+    /// Unread and foreign bytes since the last event, or since the last line of JSON.
     here: (u64, u64),
-    /// How much came in others than those of an error.
+    /// Unread and foreign bytes of events and lines that are not errors.
     lost: (u64, u64),
-    /// Documents are lines, not the data of events.
+    /// Documents are lines and not the data of events.
     pub(super) lines: bool,
     pub(super) reader: Reader,
 }
 
 impl Documents {
-    pub(super) fn new(sequences: u64) -> Self {
+    pub(super) fn new(schema: &'static Schema, sequences: u64) -> Self {
         Self {
             json: Json::new(MAX_DEPTH),
             state: State::Between,
@@ -53,13 +54,13 @@ impl Documents {
             at_line: false,
             begun: 0,
             broken: false,
-            quiet: false,
+            in_error: false,
             unread: 0,
             foreign: 0,
             here: (0, 0),
             lost: (0, 0),
             lines: false,
-            reader: Reader::new(sequences),
+            reader: Reader::new(schema, sequences),
         }
     }
 
@@ -97,7 +98,7 @@ impl Documents {
         self.reader.begin_document();
     }
 
-    /// Reads on in the document; answers what does not belong to it.
+    /// Reads more of the document. Returns the bytes that do not belong to it.
     fn read<'a>(&mut self, bytes: &'a [u8]) -> &'a [u8] {
         let Err(error) = self.json.push(bytes, &mut self.reader) else {
             self.size += bytes.len() as u64;
@@ -108,12 +109,14 @@ impl Documents {
             return &[];
         };
         let at = match error {
-            JsonError::Malformed { offset, .. } => offset.saturating_sub(self.size),
-            JsonError::TooDeep { .. } => 0,
+            JsonError::Malformed { offset, .. } | JsonError::TooDeep { offset, .. } => {
+                offset.saturating_sub(self.size)
+            }
+            JsonError::Refused => 0,
         };
         let (read, rest) = bytes.split_at((at as usize).min(bytes.len()));
         if self.json.is_done() {
-            // It is the next one that begins here.
+            // The next document begins here.
             self.end();
         } else {
             self.add_unread(self.size + read.len() as u64);
@@ -124,7 +127,7 @@ impl Documents {
         rest
     }
 
-    /// What comes is no document.
+    /// The next bytes are not a document.
     fn break_off(&mut self, at_line: bool) {
         self.state = State::Unread(at_line);
         self.broken = true;
@@ -136,7 +139,7 @@ impl Documents {
         self.add_foreign(foreign);
     }
 
-    /// The event whose data this was ends.
+    /// The current event ends.
     pub(super) fn end_event(&mut self) {
         if self.state == State::Inside {
             self.add_unread(self.size);
@@ -146,27 +149,27 @@ impl Documents {
         self.state = State::Between;
         self.begun = 0;
         self.broken = false;
-        self.quiet = false;
+        self.in_error = false;
     }
 
-    /// The event at hand is an error.
+    /// The current event is an error.
     pub(super) fn error(&mut self) {
-        self.quiet = true;
+        self.in_error = true;
         let (unread, foreign) = std::mem::take(&mut self.here);
         self.unread -= unread;
         self.foreign -= foreign;
         self.reader.set_error();
     }
 
-    /// So many bytes of nothing that is known.
+    /// Adds bytes that have nothing of this dialect.
     pub(super) fn add_foreign(&mut self, bytes: u64) {
-        if !self.quiet {
+        if !self.in_error {
             self.foreign += bytes;
             self.here.1 += bytes;
         }
     }
 
-    /// What came so far is lost, unless it belongs to an error.
+    /// Counts the bytes since the last event as lost, unless they belong to an error.
     fn lose(&mut self) {
         let (unread, foreign) = std::mem::take(&mut self.here);
         if !self.reader.take_error_here() {
@@ -175,7 +178,7 @@ impl Documents {
         }
     }
 
-    /// Whether there was an error and nothing else, text and usage apart.
+    /// Whether there was an error and nothing else, except perhaps text and usage.
     pub(super) fn error_only(&self) -> bool {
         let (mut unread, mut foreign) = self.lost;
         if !self.reader.error_here() {
@@ -187,13 +190,13 @@ impl Documents {
     }
 
     fn add_unread(&mut self, bytes: u64) {
-        if !self.quiet {
+        if !self.in_error {
             self.unread += bytes;
             self.here.0 += bytes;
         }
     }
 
-    /// Bytes that could not be read; all of them, if nothing was of this dialect.
+    /// Bytes that could not be read. All bytes, if nothing was of this dialect.
     pub(super) fn unread_bytes(&self) -> u64 {
         let foreign = match self.reader.any_known() {
             true => 0,
@@ -202,10 +205,10 @@ impl Documents {
         self.unread + foreign + self.unread_of_open()
     }
 
-    /// The same of a document that is not complete: all of it, where nothing is known and it is no error, and where the
-    /// answer has neither text nor usage so far.
+    /// The same of an incomplete document: all of it, unless it is an error, or unless something in the answer is of this
+    /// dialect and there is text or usage.
     fn unread_of_open(&self) -> u64 {
-        let open = self.state == State::Inside && !self.quiet && !self.reader.error_here();
+        let open = self.state == State::Inside && !self.in_error && !self.reader.error_here();
         let nothing = || self.reader.usage().is_none() && self.text_bytes() == 0;
         match open && (!self.reader.any_known() || nothing()) {
             true => self.size,
@@ -218,12 +221,12 @@ impl Documents {
             .text_bytes(self.state == State::Inside, self.size)
     }
 
-    /// Whether what came since the last event can still be the event that reports usage; `Some` once that is sure, or
-    /// sure but for further data.
+    /// Whether the current event is the extra event that reports usage; `None` while that is open. (`Some(true)` changes if
+    /// the event has more data.)
     pub(super) fn is_extra(&self) -> Option<bool> {
         let extra = self.reader.extra();
         match self.state {
-            _ if self.begun > 1 || self.broken || self.quiet => Some(false),
+            _ if self.begun > 1 || self.broken || self.in_error => Some(false),
             _ if self.begun == 1 && extra.not => Some(false),
             State::Between if self.begun == 1 => Some(extra.no_choices && extra.usage),
             _ => None,

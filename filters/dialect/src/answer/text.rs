@@ -1,30 +1,33 @@
-//! Generated text, each text once.
+//! Generated text, each text counted once.
 //!
-//! Hosts say the same text under two names in one chunk, begin every delta with the whole text before it, or end
-//! a stream with the whole message. So text is not summed up as it comes: the texts of a choice are collected as
-//! *pieces* (length and a hash of the beginning, never the bytes) and told apart when the choice ends, when its index is known too.
-//! A *lane* is what came of one kind of text in one choice, over all documents of the answer.
+//! Hosts give the same text under two names in one chunk, begin every delta with all text before it, or end a stream
+//! with the whole message. So text is not summed up as it arrives. The texts of a choice are collected as *pieces* (a
+//! length and a hash of the beginning, never the bytes) and compared when the choice ends and its index is known. A
+//! *lane* is all text of one kind in one choice, over all documents of the answer.
 //!
-//! Rules: of equal pieces of one class in one choice one counts; text under an unknown name is of any class. A `message` beside deltas, or a legacy `text`
-//! beside either, counts as far as it is longer. In a lane, pieces are cumulative as long as each begins with the
-//! one before and most are longer, or all were until it was long: then the last one counts, else the sum. A tool's name
-//! that is told again counts once.
+//! The rules:
+//!
+//! - Of equal pieces of one class in one choice, one counts. Text under an unknown name belongs to any class.
+//! - A `message` beside deltas, or a legacy `text` beside either, counts as far as it is longer.
+//! - The pieces of a lane are cumulative while each begins with the one before and most are longer, or while all were
+//!   longer until the text was long. Then the last piece counts, else their sum.
+//! - A tool's name that is repeated counts once.
 
 use siphasher::sip::SipHasher13;
 use std::hash::Hasher;
 
-/// Pieces told apart in one choice. Further ones add to the length of one of their kind.
+/// Pieces kept apart in one choice. Further pieces add to the length of one of their class.
 const MAX_PIECES: usize = 32;
-/// Lanes told apart in one answer, of about 100 bytes each. Text of further ones is summed up.
+/// Lanes kept apart in one answer, of about 100 bytes each. Text of further lanes is summed up.
 const MAX_LANES: usize = 256;
-/// Bytes of a piece that are hashed: texts of one length that begin alike are the same.
+/// Bytes of a piece that are hashed: texts of equal length and equal beginning are the same.
 const MAX_HASHED: u64 = 1024;
-/// Below this a delta that is as long as all before it together is no repetition of them.
+/// Least length, in bytes, of a delta that repeats all text before it.
 const MIN_WHOLE: u64 = 32;
 
-/// Kinds of text, by the field that holds them.
+/// The kind of a text, by the field that holds it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Slot {
+pub(crate) enum TextKind {
     Content,
     Refusal,
     Transcript,
@@ -33,7 +36,7 @@ pub(super) enum Slot {
     Reasoning,
     ReasoningContent,
     Thinking,
-    /// Text under a name that is not known.
+    /// Text under an unknown name.
     Unknown,
     Details,
     Encrypted,
@@ -43,7 +46,7 @@ pub(super) enum Slot {
     CallArguments,
 }
 
-/// What may be the same text.
+/// Kinds of text that may repeat each other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Class {
     Answer,
@@ -52,7 +55,7 @@ enum Class {
     Tools,
 }
 
-impl Slot {
+impl TextKind {
     fn class(self) -> Class {
         match self {
             Self::Content | Self::Refusal | Self::Transcript | Self::Whole => Class::Answer,
@@ -69,7 +72,7 @@ impl Slot {
     }
 }
 
-/// Where a text stands. Later ones repeat earlier ones, if these are there.
+/// The place of a text. A text in a later place repeats those in earlier places.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Place {
     Delta,
@@ -83,7 +86,7 @@ pub(super) enum Place {
     Document,
 }
 
-/// A text that ended.
+/// A complete text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 struct Digest {
     len: u64,
@@ -91,12 +94,12 @@ struct Digest {
 }
 
 impl Digest {
-    /// How much of the text is hashed.
+    /// The number of bytes that are hashed.
     fn hashed(self) -> u64 {
         self.len.min(MAX_HASHED)
     }
 
-    /// Whether a text with this beginning begins with this one, as far as it is hashed.
+    /// Whether a text with the given beginning begins with this text, as far as it is hashed.
     fn begins(self, beginning: Self) -> bool {
         self.hashed() == beginning.len && self.hash == beginning.hash
     }
@@ -105,8 +108,8 @@ impl Digest {
 #[derive(Debug, Clone, Copy)]
 struct Piece {
     place: Place,
-    slot: Slot,
-    /// Which tool call; `None` until that is known.
+    kind: TextKind,
+    /// The tool call; `None` until it is known.
     call: Option<u32>,
     text: Digest,
 }
@@ -115,40 +118,40 @@ struct Piece {
 #[derive(Debug, Clone, Copy)]
 struct Running {
     place: Place,
-    slot: Slot,
+    kind: TextKind,
     len: u64,
     hasher: SipHasher13,
 }
 
-/// What came of one kind of text in one choice.
+/// All text of one kind in one choice.
 #[derive(Debug, Clone, Copy)]
 struct Lane {
     choice: u32,
     call: u32,
     place: Place,
-    slot: Slot,
+    kind: TextKind,
     first: Digest,
     /// The last piece, while pieces may be cumulative.
     last: Digest,
-    /// The piece being read begins with `first`, with `last`.
+    /// Whether the piece being read begins with `first`, and with `last`.
     begins: (bool, bool),
     pieces: u32,
     longer: u32,
     repeated: u32,
     cumulative: bool,
     sum: u64,
-    /// What counts.
+    /// The bytes that count.
     count: u64,
 }
 
 impl Lane {
-    /// Takes a piece in; answers how much more counts.
+    /// Adds a piece. Returns how many bytes more count.
     fn add(&mut self, text: Digest) -> u64 {
         let before = self.count;
         let grows = self.begins.1 && text.len > self.last.len;
         let (all, again) = (self.sum, self.pieces > 2 && !self.cumulative);
         if again && self.begins.0 && text.len == all && all >= MIN_WHOLE {
-            // The whole text once more, as some hosts end a stream.
+            // Some hosts end a stream with the whole text.
             return 0;
         }
         if self.pieces == 0 {
@@ -157,15 +160,15 @@ impl Lane {
             self.longer += 1;
         } else {
             self.repeated += 1;
-            // A text that grew and is long repeats while another one of its chunks grows; a name, while its arguments do.
+            // A long text that has grown is repeated while another text of its chunks grows; a name, while its arguments grow.
             let grown = self.longer > 1 && text.len >= MIN_WHOLE;
-            let name = matches!(self.slot, Slot::ToolName | Slot::CallName);
+            let name = matches!(self.kind, TextKind::ToolName | TextKind::CallName);
             let repeats = grown || name || self.repeated <= self.longer;
             self.cumulative &= text == self.last && repeats;
         }
         self.pieces = self.pieces.saturating_add(1);
         self.sum += text.len;
-        // Nothing begins with a text that has no length.
+        // No text begins with a text of length 0.
         self.last = if self.cumulative {
             text
         } else {
@@ -180,16 +183,16 @@ impl Lane {
 #[derive(Debug, Clone, Default)]
 pub(super) struct Texts {
     lanes: Vec<Lane>,
-    /// Of the choice at hand, by place and class.
+    /// Pieces of the current choice, sorted by place and class.
     pieces: Vec<Piece>,
     running: Option<Running>,
     total: u64,
-    /// What it was before the document at hand.
+    /// The total before the current document.
     before: u64,
 }
 
 impl Texts {
-    /// Bytes of text that count, but for the choice at hand.
+    /// Bytes of text that count, without the current choice.
     pub(super) fn total(&self) -> u64 {
         self.total
     }
@@ -199,7 +202,7 @@ impl Texts {
         self.before = self.total;
     }
 
-    /// The document at hand is none: its text does not count.
+    /// The current document is not valid: its text does not count.
     pub(super) fn drop_document(&mut self) {
         self.total = self.before;
         self.pieces.clear();
@@ -207,37 +210,37 @@ impl Texts {
     }
 
     /// A string of generated text begins.
-    pub(super) fn begin(&mut self, place: Place, slot: Slot) {
+    pub(super) fn begin(&mut self, place: Place, kind: TextKind) {
         if let Some(running) = &self.running
             && running.place == place
-            && running.slot == slot
-            && slot != Slot::Unknown
+            && running.kind == kind
+            && kind != TextKind::Unknown
         {
             return;
         }
         self.end_piece();
         for lane in &mut self.lanes {
-            if lane.place == place && lane.slot == slot {
+            if lane.place == place && lane.kind == kind {
                 lane.begins = (false, false);
             }
         }
         self.running = Some(Running {
             place,
-            slot,
+            kind,
             len: 0,
             hasher: SipHasher13::new(),
         });
     }
 
-    /// More of it. Where it is as long as an earlier text of its kind, it is compared with that one.
+    /// More of the string. When it is as long as an earlier text of its kind, it is compared with that one.
     pub(super) fn push(&mut self, text: &[u8]) {
         let Some(running) = &mut self.running else {
             return;
         };
-        let (place, slot, mut at) = (running.place, running.slot, running.len);
+        let (place, kind, mut at) = (running.place, running.kind, running.len);
         running.len += text.len() as u64;
         let (to, mut text) = (running.len.min(MAX_HASHED), text);
-        let alike = |lane: &&mut Lane| lane.place == place && lane.slot == slot;
+        let alike = |lane: &&mut Lane| lane.place == place && lane.kind == kind;
         while at < to {
             let lens = self.lanes.iter_mut().filter(alike);
             let lens = lens.flat_map(|lane| [lane.first.hashed(), lane.last.hashed()]);
@@ -258,7 +261,7 @@ impl Texts {
         }
     }
 
-    /// So many bytes more that nobody compares.
+    /// Adds bytes that are not compared.
     pub(super) fn push_len(&mut self, len: u64) {
         if let Some(running) = &mut self.running {
             running.len += len;
@@ -273,8 +276,8 @@ impl Texts {
             len: running.len,
             hash: running.hasher.finish(),
         };
-        let new = (running.place, running.slot.class());
-        let key = |piece: &Piece| (piece.place, piece.slot.class());
+        let new = (running.place, running.kind.class());
+        let key = |piece: &Piece| (piece.place, piece.kind.class());
         if self.pieces.len() == MAX_PIECES {
             match self.pieces.iter_mut().find(|piece| key(piece) == new) {
                 Some(piece) => piece.text.len += text.len,
@@ -285,7 +288,7 @@ impl Texts {
         let at = self.pieces.iter().position(|piece| key(piece) > new);
         let piece = Piece {
             place: running.place,
-            slot: running.slot,
+            kind: running.kind,
             call: None,
             text,
         };
@@ -297,17 +300,17 @@ impl Texts {
         self.end_piece();
     }
 
-    /// The tool call ends, and this is its index.
+    /// The tool call with this index ends.
     pub(super) fn end_call(&mut self, index: u32) {
         self.end_piece();
         for piece in &mut self.pieces {
-            if matches!(piece.slot, Slot::ToolName | Slot::ToolArguments) {
+            if matches!(piece.kind, TextKind::ToolName | TextKind::ToolArguments) {
                 piece.call = piece.call.or(Some(index));
             }
         }
     }
 
-    /// The choice ends, and this is its index.
+    /// The choice with this index ends.
     pub(super) fn end_choice(&mut self, index: u32) {
         self.end_piece();
         let inside = |piece: &&Piece| piece.place != Place::Document;
@@ -315,24 +318,24 @@ impl Texts {
         self.count(len, Some(index));
     }
 
-    /// The document ends: what stands outside of choices.
+    /// The document ends: counts the text outside of choices.
     pub(super) fn end_document(&mut self) {
         self.end_piece();
         self.count(self.pieces.len(), None);
     }
 
-    /// Counts the first `len` pieces, group by group, and lets go of them.
+    /// Counts the first `len` pieces, group by group, and removes them.
     fn count(&mut self, len: usize, choice: Option<u32>) {
         let mut pieces = std::mem::take(&mut self.pieces);
         let mut rest = pieces.get(..len).unwrap_or_default();
         while let Some(first) = rest.first() {
-            let class = first.slot.class();
-            let same = |piece: &&Piece| piece.place == first.place && piece.slot.class() == class;
+            let class = first.kind.class();
+            let same = |piece: &&Piece| piece.place == first.place && piece.kind.class() == class;
             let (group, others) = rest.split_at(rest.iter().take_while(same).count());
             rest = others;
             let earlier = self.lanes.iter().filter(|lane| {
                 lane.place < first.place
-                    && lane.slot.class() == class
+                    && lane.kind.class() == class
                     && choice.is_none_or(|choice| lane.choice == choice)
             });
             let earlier: u64 = earlier.map(|lane| lane.count).sum();
@@ -342,16 +345,16 @@ impl Texts {
         self.pieces = pieces;
     }
 
-    /// Counts pieces of one class in one place, where `earlier` is what came of that class in places before.
-    /// `all` are those of the choice.
+    /// Counts pieces of one class in one place. `earlier`: the bytes of that class in earlier places. `all`: the pieces of the
+    /// choice.
     fn count_group(&mut self, group: &[Piece], all: &[Piece], choice: u32, earlier: u64) {
         let mut sum = 0;
         for (at, piece) in group.iter().enumerate() {
-            let unknown = piece.slot == Slot::Unknown;
+            let unknown = piece.kind == TextKind::Unknown;
             let same = |other: &Piece| other.text == piece.text;
-            let again = |other: &Piece| same(other) && (unknown || other.slot != piece.slot);
-            let known = |other: &Piece| same(other) && other.slot != Slot::Unknown;
-            if piece.slot.class() < Class::Encrypted && group.iter().take(at).any(again)
+            let again = |other: &Piece| same(other) && (unknown || other.kind != piece.kind);
+            let known = |other: &Piece| same(other) && other.kind != TextKind::Unknown;
+            if piece.kind.class() < Class::Encrypted && group.iter().take(at).any(again)
                 || unknown && all.iter().any(known)
             {
                 continue;
@@ -367,7 +370,7 @@ impl Texts {
         if earlier > 0
             && let Some(first) = group.first()
         {
-            // Only as far as it is more than that.
+            // Only the bytes beyond those count.
             self.total += match self.lane(choice, first) {
                 Some(lane) => {
                     let more = sum.saturating_sub(earlier + lane.count);
@@ -379,18 +382,18 @@ impl Texts {
         }
     }
 
-    /// The lane of a piece, made if there is room.
+    /// The lane of a piece; a new one, if there are not too many.
     fn lane(&mut self, choice: u32, piece: &Piece) -> Option<&mut Lane> {
-        let (place, slot, call) = (piece.place, piece.slot, piece.call.unwrap_or(0));
+        let (place, kind, call) = (piece.place, piece.kind, piece.call.unwrap_or(0));
         let known = self.lanes.iter().position(|lane| {
-            lane.choice == choice && lane.call == call && lane.place == place && lane.slot == slot
+            lane.choice == choice && lane.call == call && lane.place == place && lane.kind == kind
         });
         if known.is_none() && self.lanes.len() < MAX_LANES {
             self.lanes.push(Lane {
                 choice,
                 call,
                 place,
-                slot,
+                kind,
                 first: Digest::default(),
                 last: Digest::default(),
                 begins: (false, false),

@@ -1,17 +1,16 @@
-//! An event stream → its documents, and what of it passes when the event that reports usage is taken out.
+//! An event stream → its documents, and the bytes that pass when the extra event with usage is removed.
 //!
-//! That event has one document, whose `choices` are an empty list and whose `usage` is an object. Only the event
-//! at hand is ever held back, and only until it cannot be that one; so which bytes pass does not depend on how
-//! they were cut.
+//! That event has one document, whose `choices` are an empty list and whose `usage` is an object. Only the current event is
+//! ever held back, and only until it cannot be that event. So the bytes that pass do not depend on how they were cut.
 
 use super::documents::Documents;
 use crate::sse::{Sink, Sse};
 use crate::usage::Output;
 
-/// What ends an OpenAI stream, in place of a document.
+/// The end of an OpenAI stream, in place of a document.
 const DONE: &[u8] = b"[DONE]";
 
-/// Greatest length of an event that is taken out; a longer one passes.
+/// Greatest length of an event that is removed, in bytes. A longer one passes.
 const MAX_HELD: u64 = 64 << 10;
 
 #[derive(Debug)]
@@ -21,36 +20,37 @@ pub(super) struct Events {
     hold: Option<Hold>,
 }
 
-/// The data line at hand.
+/// The current data line.
 #[derive(Debug)]
 struct Line {
-    /// How much of `[DONE]` it is so far; `None` once it is something else.
+    /// How many bytes of `[DONE]` it has so far; `None` once it is something else.
     done_len: Option<usize>,
-    /// There was such a line in this event, in this stream.
+    /// There was such a line in this event.
     event_done: bool,
+    /// There was such a line in this stream.
     done: bool,
 }
 
-/// What is held back.
+/// The part of a stream that is held back.
 #[derive(Debug, Default)]
 struct Hold {
-    /// Bytes of the event at hand that earlier pushes brought.
+    /// Bytes of the current event in earlier pushes.
     held: Vec<u8>,
-    /// Comments inside of the event at hand, which pass in any case.
+    /// Comments inside of the current event. They always pass.
     comments: Vec<u8>,
-    /// Where in this push the event at hand begins, while it is held.
+    /// Where the current event begins in this push, while it is held.
     from: Option<usize>,
-    /// An event was taken out, and its line end may go on at this byte of the stream.
+    /// An event was removed, and its line end may continue at this byte of the stream.
     line_feed: Option<u64>,
     /// Bytes of earlier pushes.
     offset: u64,
-    /// What passes of this push up to `copied`, where that is not the same.
+    /// What passes of this push up to `copied`, if that is not the input itself.
     out: Option<Vec<u8>>,
     copied: usize,
 }
 
 impl Events {
-    pub(super) fn new(taking_out: bool) -> Self {
+    pub(super) fn new(removes_usage: bool) -> Self {
         Self {
             sse: Sse::new(),
             line: Line {
@@ -58,7 +58,7 @@ impl Events {
                 event_done: false,
                 done: false,
             },
-            hold: taking_out.then(Hold::default),
+            hold: removes_usage.then(Hold::default),
         }
     }
 
@@ -76,7 +76,7 @@ impl Events {
         self.sse.push(bytes, &mut reading);
     }
 
-    /// What passes of the bytes last pushed; all that was held, unless to be taken out, at the `end`.
+    /// The part of the last push that passes. At the `end`, everything held passes, unless it is the extra event.
     pub(super) fn pass(&mut self, bytes: &[u8], end: bool, documents: &Documents) -> Output {
         let Some(hold) = &mut self.hold else {
             return Output::Unchanged;
@@ -87,20 +87,20 @@ impl Events {
         }
         if end {
             match extra {
-                Some(true) => hold.take_out(bytes, bytes.len()),
+                Some(true) => hold.remove(bytes, bytes.len()),
                 _ => hold.release(),
             }
         }
         hold.pass(bytes)
     }
 
-    /// Whether the stream said that it is complete.
+    /// Whether the stream said that it was complete.
     pub(super) fn done(&self) -> bool {
         self.line.done || self.line.done_len == Some(DONE.len())
     }
 }
 
-/// Whether the event at hand is to be taken out.
+/// Whether the current event is the extra event.
 fn is_extra(line: &Line, documents: &Documents) -> Option<bool> {
     match line.event_done || line.done_len.is_some_and(|len| len > 1) {
         true => Some(false),
@@ -147,7 +147,7 @@ impl Sink for Reading<'_> {
                 self.line.done_len = Some(len + 1);
                 data = rest;
             } else {
-                // Something else that begins like it.
+                // Something else with the same beginning.
                 self.line.done_len = None;
                 self.documents.push(DONE.get(..len).unwrap_or_default());
             }
@@ -180,7 +180,7 @@ impl Sink for Reading<'_> {
         {
             let extra = is_extra(self.line, self.documents) == Some(true);
             match extra && hold.len(at) <= MAX_HELD {
-                true => hold.take_out(self.bytes, at),
+                true => hold.remove(self.bytes, at),
                 false => hold.release(),
             }
         }
@@ -193,26 +193,26 @@ impl Sink for Reading<'_> {
             && hold.line_feed == Some(hold.offset + at as u64)
         {
             hold.from = Some(at);
-            hold.take_out(self.bytes, at + 1);
+            hold.remove(self.bytes, at + 1);
         }
     }
 }
 
 impl Hold {
-    /// Another push begins.
+    /// A push begins.
     fn begin(&mut self) {
         self.copied = 0;
         self.from = (!self.held.is_empty()).then_some(0);
         self.out = self.from.map(|_| Vec::new());
     }
 
-    /// How long the event at hand is up to this byte of the push.
+    /// The length of the current event up to this byte of the push.
     fn len(&self, at: usize) -> u64 {
         let from = self.from.unwrap_or(at);
         (self.held.len() + (at - from)) as u64
     }
 
-    /// The event at hand passes.
+    /// The current event passes.
     fn release(&mut self) {
         self.from = None;
         self.comments.clear();
@@ -221,8 +221,8 @@ impl Hold {
         }
     }
 
-    /// The event at hand, which ends here, does not.
-    fn take_out(&mut self, bytes: &[u8], at: usize) {
+    /// The current event ends here, and does not pass.
+    fn remove(&mut self, bytes: &[u8], at: usize) {
         let Some(from) = self.from.take() else { return };
         let out = self.out.get_or_insert_default();
         out.extend_from_slice(bytes.get(self.copied..from).unwrap_or_default());

@@ -1,69 +1,59 @@
-//! What the JSON scanner tells of a document.
+//! JSON events → steps of the [`Reader`].
 
-use super::super::fields::{At, Field, Hint, Word};
-use super::super::text::Slot;
-use super::{Index, Reader, Reading, WORD_ROOM};
+use super::super::field::{Container, Field, Hint, Keyword};
+use super::super::text::TextKind;
+use super::{Index, MAX_KEYWORD, Reader, Reading};
 use crate::json::{JsonError, Kind, Scalar, Sink, Want};
 
-/// Nesting that is followed. A deeper document is not read.
-const MAX_DEPTH: usize = 127;
-
 impl Sink for Reader {
-    type Error = JsonError;
-
-    fn open(&mut self, kind: Kind, at: u64) -> Result<(), JsonError> {
-        if self.path.depth() == MAX_DEPTH {
-            return Err(JsonError::Malformed {
-                offset: at,
-                what: "too deep",
-            });
-        }
+    fn open(&mut self, kind: Kind, at: u64) -> Result<bool, JsonError> {
         self.begin_value(Some(kind));
         match self.target() {
-            _ if self.path.at() == Some(At::Root) => {
+            _ if self.path.at() == Some(Container::Root) => {
                 let document = match kind {
-                    Kind::Object => At::Top,
-                    Kind::Array => At::List,
+                    Kind::Object => Container::Top,
+                    Kind::Array => Container::List,
                 };
                 self.enter(document, at);
             }
             Field::Inside(inside, due) if due == kind => self.enter(inside, at),
             Field::Answer(answer) if kind == Kind::Object => self.enter(answer, at),
-            Field::Inside(At::Usage, _) => self.enter(At::Reports, at),
-            Field::Inside(At::Errors, _) => self.enter(At::Errors, at),
-            // One call that is no list.
-            Field::Inside(At::ToolCalls, _) => {
+            Field::Inside(Container::Usage, _) => self.enter(Container::Reports, at),
+            Field::Inside(Container::Errors, _) => self.enter(Container::Errors, at),
+            // A single call in place of a list.
+            Field::Inside(Container::ToolCalls, _) => {
                 self.call = Index::default();
-                self.enter(At::ToolCall, at);
+                self.enter(Container::ToolCall, at);
             }
-            Field::Text(slot) if kind == Kind::Array => self.enter(At::Blocks(slot), at),
-            Field::Text(slot) => self.enter(At::Block(slot), at),
-            Field::Raw(slot) => {
-                self.begin_text(slot);
-                self.enter(At::Raw, at);
+            Field::Text(text) if kind == Kind::Array => self.enter(Container::Blocks(text), at),
+            Field::Text(text) => self.enter(Container::Block(text), at),
+            Field::Verbatim(text) => {
+                self.begin_text(text);
+                self.enter(Container::Verbatim, at);
             }
             Field::Error => {
                 self.set_error();
-                self.enter(At::Error, at);
+                self.enter(Container::Error, at);
             }
             Field::Hint(hint) => {
                 self.hint(hint);
                 self.path.skip();
             }
             Field::Count(count) => {
-                self.report.spoil(count);
+                self.report.invalidate(count);
                 self.path.skip();
             }
             _ => self.path.skip(),
         }
-        Ok(())
+        let container = self.path.at();
+        Ok(container.is_some_and(|container| container != Container::Verbatim))
     }
 
     fn close(&mut self, at: u64) -> Result<(), JsonError> {
         if let Some(left) = self.path.leave() {
             self.leave(left, at);
         }
-        self.field = Field::Other;
+        self.field = Field::Ignored;
         if self.path.depth() == 0 {
             self.end = at + 1;
         }
@@ -72,8 +62,8 @@ impl Sink for Reader {
 
     fn key(&mut self, key: &[u8]) {
         if let Some(at) = self.path.at() {
-            self.field = match at.field(key) {
-                Field::Unknown if !self.in_choice => Field::Other,
+            self.field = match (self.schema.field)(at, key) {
+                Field::Unknown if !self.in_choice => Field::Ignored,
                 field => field,
             };
         }
@@ -82,31 +72,31 @@ impl Sink for Reader {
     fn begin_string(&mut self) -> Result<Want, JsonError> {
         self.begin_value(None);
         let (reading, want) = match self.target() {
-            Field::Text(slot) | Field::String(slot) | Field::Raw(slot) => {
-                self.begin_text(slot);
+            Field::Text(text) | Field::String(text) | Field::Verbatim(text) => {
+                self.begin_text(text);
                 (Reading::Text, Want::Text)
             }
             Field::Answer(_) => {
-                self.begin_text(Slot::Whole);
+                self.begin_text(TextKind::Whole);
                 (Reading::Text, Want::Text)
             }
             Field::Unknown => {
-                self.begin_text(Slot::Unknown);
+                self.begin_text(TextKind::Unknown);
                 (Reading::Text, Want::Text)
             }
             Field::Sound => (Reading::Sound, Want::Length),
-            Field::Word(word) => (Reading::Word(word), Want::Text),
+            Field::Keyword(keyword) => (Reading::Keyword(keyword), Want::Text),
             Field::Error => (Reading::Error, Want::Length),
             Field::Hint(hint) => (Reading::Hint(hint), Want::Length),
-            Field::Inside(At::Message, _) => (Reading::Hint(Hint::Message), Want::Length),
+            Field::Inside(Container::Message, _) => (Reading::Hint(Hint::Message), Want::Length),
             Field::Count(count) => {
-                self.report.spoil(count);
+                self.report.invalidate(count);
                 (Reading::Nothing, Want::Nothing)
             }
             _ => (Reading::Nothing, Want::Nothing),
         };
         self.reading = reading;
-        self.word_len = 0;
+        self.keyword_len = 0;
         Ok(want)
     }
 
@@ -123,21 +113,21 @@ impl Sink for Reader {
             self.texts.push(text);
             return;
         }
-        for byte in text.iter().take(WORD_ROOM - self.word_len) {
-            if let Some(slot) = self.word.get_mut(self.word_len) {
-                *slot = *byte;
-                self.word_len += 1;
+        for byte in text.iter().take(MAX_KEYWORD - self.keyword_len) {
+            if let Some(letter) = self.keyword.get_mut(self.keyword_len) {
+                *letter = *byte;
+                self.keyword_len += 1;
             }
         }
     }
 
     fn end_string(&mut self) -> Result<(), JsonError> {
-        let word = self.word.get(..self.word_len).unwrap_or_default();
+        let word = self.keyword.get(..self.keyword_len).unwrap_or_default();
         match (self.reading, word) {
-            (Reading::Word(Word::Object), b"error") => self.set_error(),
-            // One host says it with letters.
-            (Reading::Word(Word::Finish), b"" | b"null") => {}
-            (Reading::Word(Word::Finish), _) => self.ends = true,
+            (Reading::Keyword(Keyword::Kind), b"error") => self.set_error(),
+            // One host writes the word instead of the literal.
+            (Reading::Keyword(Keyword::FinishReason), b"" | b"null") => {}
+            (Reading::Keyword(Keyword::FinishReason), _) => self.ends = true,
             _ => {}
         }
         Ok(())
@@ -147,7 +137,7 @@ impl Sink for Reader {
         self.begin_value(None);
         match (self.target(), scalar) {
             (Field::Count(_), Scalar::Number(number)) => self.count(number),
-            (Field::Count(count), Scalar::Bool(_)) => self.report.spoil(count),
+            (Field::Count(count), Scalar::Bool(_)) => self.report.invalidate(count),
             (Field::Index, Scalar::Number(number)) => self.index(number),
             (Field::Hint(Hint::Code), Scalar::Number(number))
                 if !matches!(number.whole(), Ok(0 | 200)) =>

@@ -1,7 +1,7 @@
-//! What is said to clients and how requests are recognised.
+//! The wording of answers, the table of paths, and the fingerprint.
 
-use crate::golden;
-use headgate_dialect::{Body, Endpoint, Limits, Refusal, RequestScanner, openai_error_body};
+use crate::golden::{self, chat};
+use headgate_dialect::{Body, Endpoint, Limits, Refusal, models_path};
 use serde_json::{Value, json};
 
 #[test]
@@ -13,17 +13,93 @@ fn a_refusal_is_an_openai_error_whatever_its_words_hold() {
         "naïve 東京 🙂",
     ] {
         for param in [None, Some("max_tokens"), Some(text)] {
-            let body = openai_error_body(&Refusal {
-                status: 400,
-                kind: text,
+            let body = chat().dialect().error_body(&Refusal {
+                status: 429,
                 code: text,
                 message: text,
                 param,
+                unit: Some(text),
             });
             let expected =
                 json!({"error": {"message": text, "type": text, "param": param, "code": text}});
             assert_eq!(serde_json::from_slice::<Value>(&body).unwrap(), expected);
         }
+    }
+}
+
+#[test]
+fn the_type_of_an_error_is_the_unit_of_the_budget_or_follows_from_the_status() {
+    for (status, unit, kind) in [
+        (429, Some("tokens"), "tokens"),
+        (429, Some("requests"), "requests"),
+        (429, None, "invalid_request_error"),
+        (400, Some("tokens"), "invalid_request_error"),
+        (404, None, "invalid_request_error"),
+        (503, Some("tokens"), "server_error"),
+        (503, None, "server_error"),
+    ] {
+        let body = chat().dialect().error_body(&Refusal {
+            status,
+            code: "c",
+            message: "m",
+            param: None,
+            unit,
+        });
+        let body: Value = serde_json::from_slice(&body).unwrap();
+        assert_eq!(body["error"]["type"], kind, "{status} {unit:?}");
+    }
+}
+
+#[test]
+fn models_are_listed_by_every_name_and_described_alone() {
+    let (dialect, model) = models_path(b"/v1/models").unwrap();
+    assert_eq!(model, b"");
+    let model =
+        |id: &str| json!({"id": id, "object": "model", "created": 0, "owned_by": "headgate"});
+    for names in [&[][..], &["m"], &["m", "Org/\"M\""]] {
+        let body = dialect.model_list(&mut names.iter().copied());
+        let data: Vec<_> = names.iter().map(|name| model(name)).collect();
+        let expected = json!({"object": "list", "data": data});
+        assert_eq!(serde_json::from_slice::<Value>(&body).unwrap(), expected);
+    }
+    let body = dialect.model("Org/\"M\"");
+    let body = serde_json::from_slice::<Value>(&body).unwrap();
+    assert_eq!(body, model("Org/\"M\""));
+}
+
+#[test]
+fn a_path_names_an_endpoint_or_models_or_nothing() {
+    for path in ["/v1/chat/completions", "/v1/completions", "/v1/embeddings"] {
+        let endpoint = Endpoint::of_path(path.as_bytes()).unwrap();
+        assert!(endpoint.reads_body(), "{path}");
+        assert_eq!(endpoint.generates(), path != "/v1/embeddings", "{path}");
+        assert!(models_path(path.as_bytes()).is_none(), "{path}");
+    }
+    for path in ["/v1/responses", "/v1/messages", "/v1/images/edits"] {
+        let endpoint = Endpoint::of_path(path.as_bytes()).unwrap();
+        assert!(!endpoint.reads_body() && endpoint.generates(), "{path}");
+        assert_eq!(endpoint, Endpoint::unknown());
+    }
+    for (path, model) in [
+        ("/v1/models", ""),
+        ("/v1/models/m", "m"),
+        ("/v1/models/Org/M", "Org/M"),
+    ] {
+        assert!(Endpoint::of_path(path.as_bytes()).is_none(), "{path}");
+        let (_, found) = models_path(path.as_bytes()).unwrap();
+        assert_eq!(found, model.as_bytes(), "{path}");
+    }
+    for path in [
+        "",
+        "/",
+        "/v1",
+        "/v1/modelsx",
+        "/v1/embeddings/x",
+        "/v1/embedding",
+        "/V1/embeddings",
+    ] {
+        assert!(Endpoint::of_path(path.as_bytes()).is_none(), "{path}");
+        assert!(models_path(path.as_bytes()).is_none(), "{path}");
     }
 }
 
@@ -40,11 +116,7 @@ fn every_error_about_a_field_names_it() {
 
 #[test]
 fn errors_say_the_fix() {
-    let words = |body: &[u8]| {
-        golden::scan(Endpoint::ChatCompletions, body, 9)
-            .unwrap_err()
-            .to_string()
-    };
+    let words = |body: &[u8]| golden::scan(chat(), body, 9).unwrap_err().to_string();
     assert_eq!(
         words(br#"{"max_tokens":0}"#),
         "`max_tokens` must be between 1 and 10000000"
@@ -65,7 +137,7 @@ fn errors_say_the_fix() {
 
 #[test]
 fn a_bad_body_is_known_before_its_end() {
-    let mut scanner = RequestScanner::new(Endpoint::ChatCompletions, Limits::default());
+    let mut scanner = chat().request_scanner(Limits::default()).unwrap();
     scanner.push(b"{\"n\":");
     assert_eq!(scanner.error(), None);
     scanner.push(b"\"");
@@ -76,7 +148,7 @@ fn a_bad_body_is_known_before_its_end() {
 
 fn first_message(text: &str, limits: Limits) -> Option<u64> {
     let body = json!({"messages": [{"role": "user", "content": text}]}).to_string();
-    let mut scanner = RequestScanner::new(Endpoint::ChatCompletions, limits);
+    let mut scanner = chat().request_scanner(limits).unwrap();
     scanner.push(body.as_bytes());
     scanner.finish().unwrap().first_user_message
 }
@@ -106,7 +178,7 @@ fn a_conversation_keeps_its_fingerprint_as_it_grows() {
     for turn in ["Where is Oslo?", "And Bergen?", "Thanks"] {
         messages.push(json!({"role": "user", "content": turn}));
         let body = json!({"messages": messages}).to_string();
-        let facts: Body = golden::scan(Endpoint::ChatCompletions, body.as_bytes(), 64).unwrap();
+        let facts: Body = golden::scan(chat(), body.as_bytes(), 64).unwrap();
         seen.push(facts.first_user_message);
         messages.push(json!({"role": "assistant", "content": format!("About {turn}")}));
     }
@@ -121,7 +193,7 @@ fn a_role_of_any_length_is_merely_not_the_users() {
         "messages": [{"role": role, "content": "a"}, {"role": "user", "content": "b"}],
         "model": "m",
     });
-    let facts = golden::scan(Endpoint::ChatCompletions, body.to_string().as_bytes(), 64).unwrap();
+    let facts = golden::scan(chat(), body.to_string().as_bytes(), 64).unwrap();
     assert_eq!(facts.model.as_deref(), Some("m"));
     assert_eq!(facts.prompt_bytes, 2);
     assert_eq!(

@@ -1,4 +1,4 @@
-//! Streams that are asked for their usage on the client's behalf.
+//! Streamed requests that are amended to report usage.
 
 use headgate_core::effects::{Effect, Step};
 use headgate_core::headers::Headers;
@@ -57,7 +57,7 @@ fn removes_length(step: &Step) -> bool {
 }
 
 #[test]
-fn a_stream_is_asked_for_usage_and_the_client_does_not_see_it() {
+fn a_stream_is_amended_to_report_usage_and_the_client_does_not_see_it() {
     let text = "data: {\"choices\":[{\"delta\":{\"content\":\"hi\"}}],\"usage\":null}\n\n";
     let usage =
         "data: {\"choices\":[],\"usage\":{\"prompt_tokens\":7,\"completion_tokens\":40}}\n\n";
@@ -114,13 +114,13 @@ fn requests_that_have_to_stay_as_they_are_do() {
     );
     let (_, step) = Proxy::new(&one_model(&both)).chat(&[], BODY);
     assert_eq!(amended(&step, BODY), None);
-    // Nothing is charged, so nothing is asked.
+    // Nothing is charged, so nothing is amended.
     let (_, step) = Proxy::new(&one_model("")).chat(&[], BODY);
     assert_eq!(amended(&step, BODY), None);
 }
 
 #[test]
-fn a_version_that_refuses_to_be_asked_is_observed_from_then_on() {
+fn a_version_that_refuses_the_option_is_only_observed_from_then_on() {
     for status in ["400", "422"] {
         let mut proxy = proxy("");
         let (mut stream, step) = proxy.chat(&[], BODY);

@@ -1,21 +1,21 @@
-//! How a streamed request is made to ask for its usage: `stream_options.include_usage`.
+//! The option `stream_options.include_usage`: how a streamed request is amended so that the upstream reports usage.
 //!
-//! One splice of the body, found while it is read. A request that says anything about usage that is not understood is left
-//! alone: whoever wrote it knows better.
+//! The amendment is one splice, found while the body is read. A request that already says something else about usage is
+//! sent on unchanged.
 
-/// Bytes of a request body that are replaced.
+/// A replacement of bytes in a request body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Splice {
     /// Offset of the first byte that is replaced.
     pub at: u64,
-    /// How many bytes are removed there.
+    /// The number of bytes that are removed there.
     pub remove: u64,
-    /// What stands there afterwards.
+    /// The text that is inserted instead.
     pub insert: &'static str,
 }
 
 impl Splice {
-    /// The body with the splice made; `None` if the splice does not lie within it.
+    /// The body after the replacement; `None` if the splice lies outside of the body.
     #[must_use]
     pub fn apply(&self, body: &[u8]) -> Option<Vec<u8>> {
         let at = usize::try_from(self.at).ok()?;
@@ -35,23 +35,23 @@ const MEMBER: &str = "\"include_usage\":true,";
 const ONLY_MEMBER: &str = "\"include_usage\":true";
 const VALUE: &str = "true";
 
-/// What a request says about the usage of its stream, so far.
+/// What a request says so far about the usage of its stream.
 #[derive(Debug, Default)]
 pub(super) struct StreamOptions {
-    /// Offset behind the bracket that opens the document.
+    /// Offset after the bracket that opens the document.
     document: u64,
-    /// Offset behind the bracket that opens `stream_options`.
+    /// Offset after the bracket that opens `stream_options`.
     object: u64,
-    /// Times that `stream_options` was given.
+    /// How often `stream_options` is given.
     given: u32,
-    /// Members of it.
+    /// The number of its members.
     members: u32,
-    /// Times that `include_usage` was given.
+    /// How often `include_usage` is given.
     include_given: u32,
-    /// A literal to replace with another: `null`, or `include_usage: false`.
+    /// The replacement of a literal: of `null`, or of `false` in `include_usage`.
     replace: Option<Splice>,
-    /// The request asks already, or says something that is not understood.
-    leave: bool,
+    /// The request already asks for usage, or has a value that is not understood.
+    unchanged: bool,
 }
 
 impl StreamOptions {
@@ -60,41 +60,41 @@ impl StreamOptions {
         self.document = at + 1;
     }
 
-    /// `stream_options` begins as an object.
+    /// `stream_options` begins, as an object.
     pub(super) fn open(&mut self, at: u64) {
         self.given += 1;
         self.object = at + 1;
     }
 
-    /// A member of it.
+    /// A member of `stream_options` begins.
     pub(super) fn member(&mut self) {
         self.members += 1;
     }
 
-    /// `stream_options: null`, which ends before `end`.
+    /// `stream_options` is `null`, which ends before `end`.
     pub(super) fn null(&mut self, end: u64) {
         self.given += 1;
-        self.replace = Some(literal("null", end, OPTIONS_VALUE));
+        self.replace = Some(replacement("null", end, OPTIONS_VALUE));
     }
 
-    /// `include_usage` as `true`, `false` or (`None`) `null`, which ends before `end`.
+    /// `include_usage` is `true`, `false` or (`None`) `null`, which ends before `end`.
     pub(super) fn include_usage(&mut self, value: Option<bool>, end: u64) {
         self.include_given += 1;
         match value {
-            Some(true) => self.leave = true,
-            Some(false) => self.replace = Some(literal("false", end, VALUE)),
-            None => self.replace = Some(literal("null", end, VALUE)),
+            Some(true) => self.unchanged = true,
+            Some(false) => self.replace = Some(replacement("false", end, VALUE)),
+            None => self.replace = Some(replacement("null", end, VALUE)),
         }
     }
 
-    /// Something that is not understood, or that settles the matter otherwise.
-    pub(super) fn leave(&mut self) {
-        self.leave = true;
+    /// The request has a value that is not understood, or another option about usage: it is sent on unchanged.
+    pub(super) fn keep_unchanged(&mut self) {
+        self.unchanged = true;
     }
 
-    /// The splice that makes the request ask; `None` if it has to stay as it is.
-    pub(super) fn ask(&self) -> Option<Splice> {
-        if self.leave || self.given > 1 || self.include_given > 1 {
+    /// The splice that makes the request ask for usage; `None` if it is sent on unchanged.
+    pub(super) fn splice(&self) -> Option<Splice> {
+        if self.unchanged || self.given > 1 || self.include_given > 1 {
             return None;
         }
         let insert = |at, insert| Splice {
@@ -111,8 +111,9 @@ impl StreamOptions {
     }
 }
 
-fn literal(word: &str, end: u64, insert: &'static str) -> Splice {
-    let remove = word.len() as u64;
+/// Replaces a literal that ends before `end`.
+fn replacement(literal: &str, end: u64, insert: &'static str) -> Splice {
+    let remove = literal.len() as u64;
     Splice {
         at: end.saturating_sub(remove),
         remove,

@@ -1,10 +1,11 @@
-//! Requests that are made to ask for usage, limits that mean "none", and conversations that begin with a picture.
+//! Requests that are amended to ask for usage, limits that mean "none", and conversations that begin with a picture.
 
+use crate::golden::{EMBEDDINGS, chat, completions, endpoint};
 use headgate_dialect::{Body, Endpoint, Limits, RequestScanner};
 use serde_json::Value;
 
-fn scan(endpoint: Endpoint, body: &str, portion: usize) -> (Body, RequestScanner) {
-    let mut scanner = RequestScanner::new(endpoint, Limits::default());
+fn scan(endpoint: &Endpoint, body: &str, portion: usize) -> (Body, RequestScanner) {
+    let mut scanner = endpoint.request_scanner(Limits::default()).unwrap();
     for chunk in body.as_bytes().chunks(portion) {
         scanner.push(chunk);
     }
@@ -12,18 +13,18 @@ fn scan(endpoint: Endpoint, body: &str, portion: usize) -> (Body, RequestScanner
     (facts, scanner)
 }
 
-/// The body as it is sent on; `None` if it stays as it is.
-fn asked(body: &str) -> Option<String> {
-    let splice = |portion| scan(Endpoint::ChatCompletions, body, portion).1.ask_usage();
+/// The body as it is sent on; `None` if it is unchanged.
+fn amended(body: &str) -> Option<String> {
+    let splice = |portion| scan(chat(), body, portion).1.usage_option();
     let splices = [1, 2, 3, 7, usize::MAX].map(splice);
     assert!(splices.iter().all(|s| *s == splices[0]), "{body}");
-    let amended = splices[0]?.apply(body.as_bytes()).unwrap();
-    Some(String::from_utf8(amended).unwrap())
+    let body = splices[0]?.apply(body.as_bytes()).unwrap();
+    Some(String::from_utf8(body).unwrap())
 }
 
 #[test]
 fn a_streamed_request_that_does_not_ask_is_made_to_ask_by_one_splice() {
-    for (body, amended) in [
+    for (body, expected) in [
         (
             r#"{"model":"m","stream":true}"#,
             r#"{"stream_options":{"include_usage":true},"model":"m","stream":true}"#,
@@ -53,8 +54,8 @@ fn a_streamed_request_that_does_not_ask_is_made_to_ask_by_one_splice() {
             r#"{"stream":true,"stream_options":{"x":{"include_usage":1},"include_usage":true}}"#,
         ),
     ] {
-        assert_eq!(asked(body).as_deref(), Some(amended));
-        let value: Value = serde_json::from_str(amended).unwrap();
+        assert_eq!(amended(body).as_deref(), Some(expected));
+        let value: Value = serde_json::from_str(expected).unwrap();
         assert_eq!(value["stream_options"]["include_usage"], true);
     }
 }
@@ -77,7 +78,18 @@ fn a_request_that_says_something_else_about_usage_is_left_alone() {
         r#"{"stream":true,"stream_options":"no"}"#,
         r#"{"stream":true,"stream_options":1}"#,
     ] {
-        assert_eq!(asked(body), None, "{body}");
+        assert_eq!(amended(body), None, "{body}");
+    }
+}
+
+#[test]
+fn embeddings_are_never_amended() {
+    for body in [
+        r#"{"input":"a","stream":true}"#,
+        r#"{"input":"a","stream":true,"stream_options":{"include_usage":false}}"#,
+    ] {
+        let (_, scanner) = scan(endpoint(EMBEDDINGS), body, usize::MAX);
+        assert_eq!(scanner.usage_option(), None, "{body}");
     }
 }
 
@@ -89,24 +101,20 @@ fn minus_one_is_no_limit_and_completions_may_generate_nothing() {
         r#"{"max_tokens":-1.0}"#,
         r#"{"max_completion_tokens":-1,"max_tokens":-1}"#,
     ] {
-        assert_eq!(max_tokens(Endpoint::ChatCompletions, body), None, "{body}");
-        assert_eq!(max_tokens(Endpoint::Completions, body), None, "{body}");
+        assert_eq!(max_tokens(chat(), body), None, "{body}");
+        assert_eq!(max_tokens(completions(), body), None, "{body}");
     }
     let zero = r#"{"prompt":"a","max_tokens":0}"#;
-    assert_eq!(max_tokens(Endpoint::Completions, zero), Some(0));
+    assert_eq!(max_tokens(completions(), zero), Some(0));
     let both = r#"{"max_completion_tokens":7,"max_tokens":-1}"#;
-    assert_eq!(max_tokens(Endpoint::ChatCompletions, both), Some(7));
+    assert_eq!(max_tokens(chat(), both), Some(7));
 }
 
 #[test]
 fn a_first_message_of_a_picture_alone_has_a_fingerprint() {
     let of = |content: &str| {
         let body = format!(r#"{{"messages":[{{"role":"user","content":{content}}}]}}"#);
-        let [one, whole] = [1, usize::MAX].map(|p| {
-            scan(Endpoint::ChatCompletions, &body, p)
-                .0
-                .first_user_message
-        });
+        let [one, whole] = [1, usize::MAX].map(|p| scan(chat(), &body, p).0.first_user_message);
         assert_eq!(one, whole, "{content}");
         whole
     };

@@ -1,123 +1,130 @@
-//! One document of an answer, whole or an event's, → text, usage and what it says of the answer.
+//! One document of an answer (the whole of it, or the data of an event) → text, usage, and the state of the answer.
 //!
-//! What it gathers of a document that turns out not to be JSON is dropped, but for
-//! usage: that counts from the moment its object is complete.
+//! If a document turns out not to be JSON, what was read of it is dropped, except for usage: that counts from the moment
+//! its object is complete.
 
 mod sink;
 
-use super::fields::{At, Field, Hint, Word};
+use super::Schema;
+use super::field::{Container, Field, Hint, Keyword};
 use super::report::{Report, merge};
-use super::text::{Place, Slot, Texts};
+use super::text::{Place, TextKind, Texts};
 use crate::json::{Decimal, Kind, Path};
 use crate::usage::Usage;
 
 /// Characters of base64 for one byte of text; see [`Observed::text_bytes`](crate::Observed).
 const SOUND_PER_BYTE: u64 = 800;
-/// Room for the longest word of interest, and one byte more.
-const WORD_ROOM: usize = 6;
+/// Length of the longest word that is compared, and one byte more.
+const MAX_KEYWORD: usize = 6;
 
-/// What the document at hand is known to be so far, in regard to the extra event that reports usage.
+/// Whether the current document can be the extra event that only reports usage.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Extra {
     /// It has `choices`, and they are empty so far.
     pub(super) no_choices: bool,
-    /// It has usage, and that is an object.
+    /// It has `usage`, and that is an object.
     pub(super) usage: bool,
     /// It cannot be that event.
     pub(super) not: bool,
 }
 
-/// What one string is read for.
+/// What is done with the string being read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Reading {
     Nothing,
     Text,
     Sound,
-    Word(Word),
+    Keyword(Keyword),
     Error,
     Hint(Hint),
 }
 
 #[derive(Debug, Clone)]
 pub(super) struct Reader {
-    path: Path<At, 16>,
+    schema: &'static Schema,
+    path: Path<Container, 16>,
     field: Field,
     reading: Reading,
-    word: [u8; WORD_ROOM],
-    word_len: usize,
+    keyword: [u8; MAX_KEYWORD],
+    keyword_len: usize,
+    /// The number of sequences (choices) that the request asked for.
     sequences: u64,
     texts: Texts,
     place: Place,
     in_choice: bool,
-    /// Which item of `choices`, which of `tool_calls`; by `index` where that is told.
+    /// The current item of `choices`, and of `tool_calls`: by `index` where that is given.
     choice: Index,
     call: Index,
-    /// Where a value begins that counts as sent.
-    raw: Option<u64>,
+    /// Where the value begins that counts as sent.
+    verbatim: Option<u64>,
     sound: u64,
     sound_before: u64,
     report: Report,
     usage: Option<Usage>,
-    /// Bytes of text when the output was last reported, the document with the report included.
+    /// Bytes of text when output was last reported, including the document of that report.
     reported_at: u64,
-    /// What timings say, for want of usage.
+    /// The usage in `timings`, for answers without `usage`.
     timings: Option<Usage>,
     extra: Extra,
-    /// The document at hand has something of this dialect or an error; some document had something of this dialect.
+    /// The current document has a field of this dialect, or an error.
     known: bool,
+    /// Some document had a field of this dialect.
     any_known: bool,
     error: bool,
-    /// There was one since the last event, or line of JSON.
+    /// There was an error since the last event, or since the last line of JSON.
     error_here: bool,
-    /// What may make an error of the document at hand: a detail, a message, a code.
+    /// Signs of an error in the current document: a detail, a message, a code.
     hints: [bool; 3],
-    /// The document at hand reports usage; it reports output.
+    /// The current document reports usage.
     reports: bool,
+    /// It reports output.
     reports_output: bool,
-    /// The choice at hand is complete.
+    /// The current choice is complete.
     ends: bool,
-    /// Choices that were seen, that are complete: one bit for each of the first 128.
+    /// Choices that were seen: one bit for each of the first 128.
     seen: u128,
+    /// Choices that are complete.
     ended: u128,
     complete: bool,
     /// Where the document ended.
     end: u64,
 }
 
-/// Which item of a list.
+/// The current item of a list.
 #[derive(Debug, Clone, Copy, Default)]
 struct Index {
     next: u32,
-    told: Option<u32>,
+    given: Option<u32>,
 }
 
 impl Index {
     /// The list's next item begins.
     fn begin(&mut self) {
         self.next += 1;
-        self.told = None;
+        self.given = None;
     }
 
     fn get(self) -> u32 {
-        self.told.unwrap_or(self.next.saturating_sub(1))
+        self.given.unwrap_or(self.next.saturating_sub(1))
     }
 }
 
 impl Reader {
-    pub(super) fn new(sequences: u64) -> Self {
+    pub(super) fn new(schema: &'static Schema, sequences: u64) -> Self {
         Self {
-            path: Path::new(At::Root),
-            field: Field::Other,
+            schema,
+            path: Path::new(Container::Root),
+            field: Field::Ignored,
             reading: Reading::Nothing,
-            word: [0; WORD_ROOM],
-            word_len: 0,
+            keyword: [0; MAX_KEYWORD],
+            keyword_len: 0,
             sequences,
             texts: Texts::default(),
             place: Place::Document,
             in_choice: false,
             choice: Index::default(),
             call: Index::default(),
-            raw: None,
+            verbatim: None,
             sound: 0,
             sound_before: 0,
             report: Report::default(),
@@ -142,11 +149,11 @@ impl Reader {
 
     /// A document begins.
     pub(super) fn begin_document(&mut self) {
-        self.path = Path::new(At::Root);
-        self.field = Field::Other;
+        self.path = Path::new(Container::Root);
+        self.field = Field::Ignored;
         self.place = Place::Document;
         self.in_choice = false;
-        self.raw = None;
+        self.verbatim = None;
         self.known = false;
         self.hints = [false; 3];
         self.reports = false;
@@ -156,7 +163,7 @@ impl Reader {
         self.texts.begin_document();
     }
 
-    /// The document is complete; answers how long it was if it had nothing of this dialect.
+    /// The document is complete. Returns its length if it had no field of this dialect.
     pub(super) fn end_document(&mut self) -> Option<u64> {
         self.texts.end_document();
         if !self.known && matches!(self.hints, [true, _, _] | [_, true, true]) {
@@ -171,7 +178,7 @@ impl Reader {
         (!self.known).then_some(self.end)
     }
 
-    /// The document is no JSON.
+    /// The document is not JSON.
     pub(super) fn drop_document(&mut self) {
         self.texts.drop_document();
         self.sound = self.sound_before;
@@ -179,7 +186,7 @@ impl Reader {
         self.end_reports();
     }
 
-    /// The document ends: its report is one on all text up to here.
+    /// The document ends: its report covers all text up to here.
     fn end_reports(&mut self) {
         if std::mem::take(&mut self.reports_output) {
             self.reported_at = self.text_bytes(false, 0);
@@ -194,28 +201,28 @@ impl Reader {
         self.usage.or(self.timings)
     }
 
-    /// Text came after the last document that reports output. So it did if none does.
+    /// Whether text came after the last document that reports output, or whether no document does.
     pub(super) fn usage_is_stale(&self) -> bool {
         let fresh = self.reports_output || self.text_bytes(false, 0) <= self.reported_at;
         self.usage().is_some() && !fresh
     }
 
-    /// Every choice has ended, and usage was reported no sooner.
+    /// Whether every choice has ended, and usage was reported with the last one or later.
     pub(super) fn complete(&self) -> bool {
         self.complete
     }
 
-    /// Something was of this dialect, and no error.
+    /// Whether some document had a field of this dialect, other than an error.
     pub(super) fn any_known(&self) -> bool {
         self.any_known
     }
 
-    /// There was an error.
+    /// Whether there was an error.
     pub(super) fn error(&self) -> bool {
         self.error
     }
 
-    /// The caller knows of an error.
+    /// Notes an error.
     pub(super) fn set_error(&mut self) {
         self.error = true;
         self.error_here = true;
@@ -224,11 +231,11 @@ impl Reader {
     }
 
     pub(super) fn hint(&mut self, hint: Hint) {
-        // In an envelope they may be the answer's.
-        if self.path.at() == Some(At::Top)
-            && let Some(told) = self.hints.get_mut(hint as usize)
+        // In an envelope, these keys may belong to an answer.
+        if self.path.at() == Some(Container::Top)
+            && let Some(seen) = self.hints.get_mut(hint as usize)
         {
-            *told = true;
+            *seen = true;
         }
     }
 
@@ -240,15 +247,15 @@ impl Reader {
         std::mem::take(&mut self.error_here)
     }
 
-    /// Bytes of text so far, the document at hand included, of which `read` bytes are read.
+    /// Bytes of text so far, including the current document, of which `read` bytes are read.
     pub(super) fn text_bytes(&self, in_document: bool, read: u64) -> u64 {
         let sound = self.sound / SOUND_PER_BYTE;
         if !in_document {
             return self.texts.total() + sound;
         }
         let mut texts = self.texts.clone();
-        if let Some(raw) = self.raw {
-            texts.push_len(read.saturating_sub(raw));
+        if let Some(from) = self.verbatim {
+            texts.push_len(read.saturating_sub(from));
         }
         if self.in_choice {
             texts.end_choice(self.choice.get());
@@ -257,72 +264,81 @@ impl Reader {
         texts.total() + sound
     }
 
-    fn know(&mut self) {
+    /// The document has a field of this dialect.
+    fn mark_known(&mut self) {
         self.known = true;
         self.any_known = true;
     }
 
     fn target(&self) -> Field {
         let Some(at) = self.path.at() else {
-            return Field::Other;
+            return Field::Ignored;
         };
         at.item().unwrap_or(self.field)
     }
 
-    /// A value begins, of this kind if it is a container: what that says of the document.
+    /// A value begins (`kind`: of a container). Notes what that says about the document.
     fn begin_value(&mut self, kind: Option<Kind>) {
         match (self.path.at(), self.field) {
-            (Some(At::Choices | At::List), _) => self.extra.not = true,
-            (Some(At::Top), Field::Inside(At::Choices, due)) => {
+            (Some(Container::Choices | Container::List), _) => self.extra.not = true,
+            (Some(Container::Top), Field::Inside(Container::Choices, due)) => {
                 self.extra.no_choices = true;
                 self.extra.not |= kind != Some(due);
             }
-            (Some(At::Top), Field::Inside(At::Usage, due)) => {
+            (Some(Container::Top), Field::Inside(Container::Usage, due)) => {
                 self.extra.usage = true;
                 self.extra.not |= kind != Some(due);
             }
-            (Some(At::Errors), _) => self.set_error(),
-            (Some(At::Top), Field::Inside(At::Vendor | At::Timings, _) | Field::Metadata) => {}
-            // Something that the client may want.
-            (Some(At::Top), _) => self.extra.not |= kind.is_some(),
+            (Some(Container::Errors), _) => self.set_error(),
+            (
+                Some(Container::Top),
+                Field::Inside(Container::Vendor | Container::Timings, _) | Field::Metadata,
+            ) => {}
+            // The client may want this value.
+            (Some(Container::Top), _) => self.extra.not |= kind.is_some(),
             _ => {}
         }
     }
 
     /// Enters a container of interest.
-    fn enter(&mut self, at: At, offset: u64) {
-        match at {
-            At::Choices => {
+    fn enter(&mut self, container: Container, offset: u64) {
+        match container {
+            Container::Vectors => self.mark_known(),
+            Container::Choices => {
                 self.choice = Index::default();
-                self.know();
+                self.mark_known();
             }
-            At::Choice => {
+            Container::Choice => {
                 self.choice.begin();
                 self.in_choice = true;
                 self.ends = false;
                 self.place = Place::Choice;
             }
-            At::Delta => self.place = Place::Delta,
-            At::Message if self.in_choice => self.place = Place::Message,
-            At::FunctionCall if self.place == Place::Delta => self.place = Place::DeltaCall,
-            At::FunctionCall if self.place == Place::Message => self.place = Place::MessageCall,
-            At::ToolCalls => self.call = Index::default(),
-            At::ToolCall => {
+            Container::Delta => self.place = Place::Delta,
+            Container::Message if self.in_choice => self.place = Place::Message,
+            Container::FunctionCall if self.place == Place::Delta => self.place = Place::DeltaCall,
+            Container::FunctionCall if self.place == Place::Message => {
+                self.place = Place::MessageCall
+            }
+            Container::ToolCalls => self.call = Index::default(),
+            Container::ToolCall => {
                 self.call.begin();
                 self.texts.begin_call();
             }
-            At::Usage | At::TokenUsage | At::Timings => self.report = Report::default(),
-            At::Raw => self.raw = Some(offset),
+            Container::Usage | Container::TokenUsage | Container::Timings => {
+                self.report = Report::default()
+            }
+            Container::Verbatim => self.verbatim = Some(offset),
             _ => {}
         }
-        self.path.enter(at);
-        self.field = Field::Other;
+        self.path.enter(container);
+        self.field = Field::Ignored;
     }
 
     /// Leaves a container of interest.
-    fn leave(&mut self, at: At, offset: u64) {
-        match at {
-            At::Choice => {
+    fn leave(&mut self, container: Container, offset: u64) {
+        match container {
+            Container::Choice => {
                 let index = self.choice.get();
                 self.texts.end_choice(index);
                 let bit = 1u128.checked_shl(index).unwrap_or(0);
@@ -331,26 +347,32 @@ impl Reader {
                 self.in_choice = false;
                 self.place = Place::Document;
             }
-            At::Delta | At::Message if self.in_choice => self.place = Place::Choice,
-            At::FunctionCall if self.place == Place::DeltaCall => self.place = Place::Delta,
-            At::FunctionCall if self.place == Place::MessageCall => self.place = Place::Message,
-            At::ToolCall => self.texts.end_call(self.call.get()),
-            At::Usage | At::TokenUsage => {
-                if let Some(usage) = self.report.usage() {
+            Container::Delta | Container::Message if self.in_choice => self.place = Place::Choice,
+            Container::FunctionCall if self.place == Place::DeltaCall => self.place = Place::Delta,
+            Container::FunctionCall if self.place == Place::MessageCall => {
+                self.place = Place::Message
+            }
+            Container::ToolCall => self.texts.end_call(self.call.get()),
+            Container::Usage | Container::TokenUsage => {
+                let usage = match self.schema.generates {
+                    true => self.report.usage(),
+                    false => self.report.input_only(),
+                };
+                if let Some(usage) = usage {
                     self.usage = Some(merge(self.usage, usage));
                     self.reported(usage);
                 }
             }
-            At::Timings => {
+            Container::Timings => {
                 if let Some(usage) = self.report.timings() {
                     self.timings = Some(usage);
                     self.reported(usage);
                 }
             }
-            At::Raw => {
-                let begin = self.raw.take().unwrap_or(offset);
+            Container::Verbatim => {
+                let begin = self.verbatim.take().unwrap_or(offset);
                 self.texts.push_len(offset + 1 - begin);
-                self.know();
+                self.mark_known();
             }
             _ => {}
         }
@@ -358,36 +380,37 @@ impl Reader {
 
     fn reported(&mut self, usage: Usage) {
         self.reports = true;
-        self.reports_output |= usage.tells_output();
-        self.know();
+        self.reports_output |= usage.reports_output();
+        self.mark_known();
     }
 
     fn count(&mut self, number: Decimal) {
         if let Field::Count(count) = self.field {
-            self.report.count(count, number, self.sequences);
+            let sequences = self.schema.generates.then_some(self.sequences);
+            self.report.count(count, number, sequences);
         }
     }
 
     fn index(&mut self, number: Decimal) {
-        let told = number.whole().ok();
-        let told = told.and_then(|index| u32::try_from(index).ok());
+        let index = number.whole().ok();
+        let index = index.and_then(|index| u32::try_from(index).ok());
         match self.path.at() {
-            Some(At::Choice) => self.choice.told = told,
-            _ => self.call.told = told,
+            Some(Container::Choice) => self.choice.given = index,
+            _ => self.call.given = index,
         }
     }
 
-    fn begin_text(&mut self, slot: Slot) {
-        self.texts.begin(self.place, slot);
+    fn begin_text(&mut self, kind: TextKind) {
+        self.texts.begin(self.place, kind);
     }
 
-    /// Some text came.
+    /// Part of a string was read that is not empty.
     fn some_text(&mut self) {
         match self.reading {
-            Reading::Text | Reading::Sound => self.know(),
+            Reading::Text | Reading::Sound => self.mark_known(),
             Reading::Error => self.set_error(),
             Reading::Hint(hint) => self.hint(hint),
-            Reading::Word(_) | Reading::Nothing => {}
+            Reading::Keyword(_) | Reading::Nothing => {}
         }
     }
 }

@@ -1,40 +1,48 @@
 //! A usage report → the usage that can be true.
 //!
-//! Hosts disagree on what they count. The rules:
+//! An answer may report usage several times, in one document or in several events. A later report replaces an earlier one,
+//! and what it leaves out remains ([`merge`]).
+//!
+//! Hosts disagree about what they count. The rules for answers with output:
 //!
 //! ```text
-//! zeros and nulls alone                    no report
+//! only zeros and nulls                     not a report
 //! prompt absent or 0                       unknown; the rest of the total, if there is output and a rest
 //! total > prompt + completion              the rest is output: reasoning is counted beside the completion
 //! no total, reasoning > completion         the same
-//! reasoning <= completion                  inside, as OpenAI has it
-//! total alone                              told as such
-//! input_tokens and the like                where OpenAI's names are absent or 0; a cache beside them is input
-//! total < prompt + completion              not believed
-//! not whole, negative, out of range        the report is none; of details, that one
+//! reasoning <= completion                  reasoning is inside the completion, as with OpenAI
+//! only a total                             reported as the total
+//! input_tokens and similar names           used where OpenAI's names are absent or 0; cache counts beside them are input
+//! total < prompt + completion              the total is ignored
+//! not whole, negative, out of range        the whole report is ignored; of details, only that value
 //! ```
+//!
+//! Where an endpoint generates nothing, all of a report is input: the greater of prompt and total. (Some hosts of
+//! embeddings report only a total, and count pictures only there.)
 
 use crate::json::Decimal;
 use crate::usage::Usage;
 
-/// Greatest count of a prompt, and of what one sequence generates: above any context window.
+/// Greatest count of a prompt, and of the output of one sequence: above any context window.
 const MAX_COUNT: u64 = 10_000_000;
+/// Most inputs of one request that generates nothing, as OpenAI documents for embeddings.
+const MAX_INPUTS: u64 = 2048;
 
 /// A number of a usage report.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Count {
+pub(crate) enum Count {
     Input,
-    /// Read from a cache, and in `Input`.
+    /// Read from a cache, and part of `Input`.
     Cached,
-    /// Read from a cache, and beside `Input`: llama.cpp's timings.
+    /// Read from a cache, and not part of `Input`: llama.cpp's timings.
     Beside,
     Output,
     Reasoning,
     Total,
-    /// The same under names that count if those of OpenAI say nothing.
+    /// The same under another name, which counts where OpenAI's name is absent or 0.
     OtherInput,
     OtherOutput,
-    /// Beside `OtherInput`: Anthropic.
+    /// Not part of `OtherInput`: Anthropic.
     CacheWritten,
     CacheRead,
 }
@@ -56,16 +64,19 @@ pub(super) struct Report {
 }
 
 impl Report {
-    /// A count has a value that is none. Details tell nothing that is charged.
-    pub(super) fn spoil(&mut self, count: Count) {
+    /// A count has an impossible value. That is ignored for details, which are not charged.
+    pub(super) fn invalidate(&mut self, count: Count) {
         self.unusable |= matches!(
             count,
             Count::Input | Count::Beside | Count::Output | Count::Total
         );
     }
 
-    /// A count, in a report on so many `sequences`.
-    pub(super) fn count(&mut self, count: Count, number: Decimal, sequences: u64) {
+    /// Takes a count. `sequences`: how many were generated; `None` if the endpoint generates nothing.
+    pub(super) fn count(&mut self, count: Count, number: Decimal, sequences: Option<u64>) {
+        let Some(sequences) = sequences else {
+            return self.take(count, number, MAX_COUNT * MAX_INPUTS);
+        };
         let max = match count {
             Count::Output | Count::OtherOutput | Count::Reasoning => {
                 MAX_COUNT.saturating_mul(sequences.max(1))
@@ -73,13 +84,17 @@ impl Report {
             Count::Total => MAX_COUNT.saturating_mul(sequences.max(1).saturating_add(1)),
             _ => MAX_COUNT,
         };
+        self.take(count, number, max);
+    }
+
+    fn take(&mut self, count: Count, number: Decimal, max: u64) {
         let value = match number.whole() {
             Ok(value) if value <= max => value,
-            _ => return self.spoil(count),
+            _ => return self.invalidate(count),
         };
         match count {
             Count::Input => self.input = Some(value),
-            // Hosts give these at two places.
+            // Hosts give these in two places.
             Count::Cached => self.cached = self.cached.max(value),
             Count::Reasoning => self.reasoning = self.reasoning.max(value),
             Count::Beside => self.beside = Some(value),
@@ -92,12 +107,25 @@ impl Report {
         }
     }
 
-    /// What it says, if that can be true.
+    /// The usage of an endpoint that generates nothing.
+    pub(super) fn input_only(&self) -> Option<Usage> {
+        let prompt = self.input.or_else(|| self.all_input(0));
+        let input = prompt.max(self.total).filter(|input| *input > 0)?;
+        (!self.unusable).then(|| Usage {
+            input: Some(input),
+            cached: self.cached.max(self.cache_read).min(input),
+            output: 0,
+            reasoning: 0,
+            total: Some(input),
+        })
+    }
+
+    /// The usage, if it can be true.
     pub(super) fn usage(&self) -> Option<Usage> {
         let given = |count: Option<u64>| count.filter(|count| *count > 0);
         let total = given(self.total);
-        let told = given(self.output).or(self.other_output).or(self.output);
-        let completion = told.unwrap_or(0);
+        let reported = given(self.output).or(self.other_output).or(self.output);
+        let completion = reported.unwrap_or(0);
         let prompt = given(self.input).or_else(|| given(self.all_input(completion)));
         let with_reasoning = match self.reasoning > completion {
             true => completion + self.reasoning,
@@ -105,8 +133,8 @@ impl Report {
         };
         let output = match (prompt, total) {
             (Some(prompt), Some(total)) => completion.max(total.saturating_sub(prompt)),
-            // Half a report.
-            (Some(_), None) if told.is_none() && with_reasoning == 0 => return None,
+            // Only half of a report.
+            (Some(_), None) if reported.is_none() && with_reasoning == 0 => return None,
             _ => with_reasoning,
         };
         let rest = total.map_or(0, |total| total.saturating_sub(output));
@@ -123,8 +151,7 @@ impl Report {
         })
     }
 
-    /// The prompt under its other name, and what was written to a cache or read from it, unless a total says that it is
-    /// inside.
+    /// The prompt under its other name, with the counts of the cache, unless the total says that it includes them.
     fn all_input(&self, completion: u64) -> Option<u64> {
         let input = self.other_input?;
         let inside = self.total == Some(input + completion);
@@ -132,8 +159,8 @@ impl Report {
         Some(input + if inside { 0 } else { beside })
     }
 
-    /// What llama.cpp's `timings` say. Their prompt is what was left of it after the cache, which older servers
-    /// do not tell.
+    /// The usage in llama.cpp's `timings`. Their prompt excludes what was read from the cache, which older servers do not
+    /// report.
     pub(super) fn timings(&self) -> Option<Usage> {
         let usage = self.usage()?;
         let cached = self.beside;
@@ -147,7 +174,7 @@ impl Report {
     }
 }
 
-/// The usage after a further report: that one, but what it does not say remains.
+/// The usage after a further report: what that one leaves out remains.
 pub(super) fn merge(known: Option<Usage>, next: Usage) -> Usage {
     let Some(known) = known else { return next };
     let mut merged = next;

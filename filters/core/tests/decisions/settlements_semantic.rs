@@ -1,0 +1,87 @@
+//! Settlements of the profile `semantic`: an inflated `max_tokens` buys nothing.
+
+use headgate_contract::{ModelCapacity, Profile, Semantic};
+use headgate_core::cost::{Pricing, Work, window};
+use headgate_core::effects::Flow;
+use proptest::prelude::*;
+
+use crate::world::{Proxy, counted, one_model};
+
+const JSON: [(&str, &str); 2] = [(":status", "200"), ("content-type", "application/json")];
+
+fn semantic(base: u64) -> Pricing {
+    let mut table = Semantic::default();
+    let row = ModelCapacity {
+        base_capacity: headgate_contract::Decimal::whole(base),
+        temperature_sensitivity: headgate_contract::Decimal::whole(1),
+    };
+    table.models.insert("x".try_into().unwrap(), row);
+    Pricing::new(&Profile::Semantic(table), "x")
+}
+
+#[test]
+fn gpt_4_at_512_that_used_256_is_given_nothing_back() {
+    let window = window(&Profile::Semantic(Semantic::default())).unwrap();
+    let cells = |output| {
+        let work = Work {
+            input: 0,
+            output,
+            n: 1,
+        };
+        semantic(100).quote(work, 1_000_000, 100).cells(&window)
+    };
+    assert_eq!(cells(512), cells(256));
+    assert!(cells(64) < cells(256), "below the floor less work is less");
+}
+
+proptest! {
+    /// Whatever was announced, the same work is charged the same in the end, and announcing more never
+    /// reserves less: an inflated `max_tokens` buys nothing.
+    #[test]
+    fn inflated_max_tokens_gains_nothing(
+        base in 0_u64..300, honest in 1_u64..4000, more in 0_u64..4_000_000, used in 0_u64..4000,
+        n in 1_u64..8, temperature in 0_u64..3_000_000, percent in (1_u16..40).prop_map(|p| p * 5),
+    ) {
+        let window = window(&Profile::Semantic(Semantic::default())).unwrap();
+        let pricing = semantic(base);
+        let cells = |output| pricing.quote(Work { input: 9, output, n }, temperature, percent).cells(&window);
+        let (reserved, inflated) = (cells(n * honest), cells(n * (honest + more)));
+        prop_assert!(inflated >= reserved);
+        // The settlement knows of the work done alone.
+        let used = used.min(honest) * n;
+        let refund = |reserved: u64| reserved - cells(used).min(reserved);
+        prop_assert_eq!(inflated - refund(inflated), reserved - refund(reserved));
+        // And a request that did all it announced gets nothing back.
+        prop_assert_eq!(cells(n * honest), reserved);
+    }
+
+    /// The same through whole streams: two tenants do the same work, one of them announces more.
+    #[test]
+    fn inflated_max_tokens_gains_nothing_in_a_stream(honest in 1_u64..600, more in 0_u64..100_000, used in 1_u64..600) {
+        let bucket = r#"{"policy":"p","bucket":{"name":"fair","key":["tenant"],"profile":"semantic","semantic":{"fillRatio":0.000001}}}"#;
+        let mut proxy = Proxy::new(&one_model(bucket));
+        let mut charge = |tenant: &str, max_tokens: u64| {
+            let body = format!(r#"{{"model":"m","max_tokens":{max_tokens}}}"#);
+            let (mut stream, step) = proxy.chat(&[("x-tenant-id", tenant)], &body);
+            if step.flow != Flow::Continue {
+                return None;
+            }
+            let answer = format!(r#"{{"usage":{{"prompt_tokens":1,"completion_tokens":{used}}}}}"#);
+            proxy.answer(&mut stream, &JSON, &answer);
+            let effects = proxy.end(&mut stream);
+            Some(counted(&effects, "headgate_settlements|rule=default/p/fair|model=m|version=v1|outcome=usage"))
+                .zip(remaining(&mut proxy, tenant))
+        };
+        let (a, b) = (charge("honest", honest), charge("greedy", honest + more));
+        prop_assume!(a.is_some());
+        if b.is_some() {
+            prop_assert!(a >= b, "{a:?} {b:?}");
+        }
+    }
+}
+
+/// How many requests of the reference size still pass for a tenant.
+fn remaining(proxy: &mut Proxy, tenant: &str) -> Option<u64> {
+    let body = r#"{"model":"m","max_tokens":16}"#;
+    (0..2000).find(|_| proxy.chat(&[("x-tenant-id", tenant)], body).1.flow != Flow::Continue)
+}

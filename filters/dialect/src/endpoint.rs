@@ -1,0 +1,162 @@
+//! The endpoints that models serve, and the one table that maps paths to them.
+
+use crate::answer::{self, UsageScanner};
+use crate::body::Limits;
+use crate::dialect::Dialect;
+use crate::openai;
+use crate::request::{self, RequestScanner};
+use crate::usage::Label;
+use Operation::{Inference, Models};
+
+/// An operation that clients call.
+#[derive(Debug)]
+enum Operation {
+    /// A request to a model, with POST.
+    Inference(&'static Endpoint),
+    /// The list of the models, or one of them, with GET.
+    Models(&'static Dialect),
+}
+
+/// Every path that is known, the most frequent ones first. `{model}` stands for the rest of a path: a model's name.
+static PATHS: [(&str, Operation); 17] = [
+    ("/v1/chat/completions", Inference(&openai::CHAT_COMPLETIONS)),
+    ("/v1/completions", Inference(&openai::COMPLETIONS)),
+    ("/v1/embeddings", Inference(&openai::EMBEDDINGS)),
+    ("/v1/models", Models(&openai::DIALECT)),
+    ("/v1/models/{model}", Models(&openai::DIALECT)),
+    ("/v1/responses", Inference(&openai::HEADERS_ONLY)),
+    ("/v1/messages", Inference(&openai::HEADERS_ONLY)),
+    (
+        "/v1/messages/count_tokens",
+        Inference(&openai::HEADERS_ONLY),
+    ),
+    ("/v1/rerank", Inference(&openai::HEADERS_ONLY)),
+    ("/v1/score", Inference(&openai::HEADERS_ONLY)),
+    ("/v1/moderations", Inference(&openai::HEADERS_ONLY)),
+    ("/v1/audio/speech", Inference(&openai::HEADERS_ONLY)),
+    ("/v1/audio/transcriptions", Inference(&openai::HEADERS_ONLY)),
+    ("/v1/audio/translations", Inference(&openai::HEADERS_ONLY)),
+    ("/v1/images/generations", Inference(&openai::HEADERS_ONLY)),
+    ("/v1/images/edits", Inference(&openai::HEADERS_ONLY)),
+    ("/v1/images/variations", Inference(&openai::HEADERS_ONLY)),
+];
+
+/// One kind of request to a model: how its bodies and its answers are read, and how it is refused. It is data, and there is
+/// one static for each.
+#[derive(Debug)]
+pub struct Endpoint {
+    /// The API that its clients speak.
+    pub(crate) dialect: &'static Dialect,
+    /// The format of its request bodies; `None` if they are not read, and a request is known by its headers.
+    pub(crate) request: Option<&'static request::Schema>,
+    /// The format of its answers.
+    pub(crate) answer: &'static answer::Schema,
+    /// For the error of a request that costs too much.
+    pub(crate) costs: Costs,
+}
+
+/// The part of a request that decides its cost, and how a client lowers it: for error messages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Costs {
+    /// The field.
+    pub param: &'static str,
+    /// As an instruction: "lower …".
+    pub fix: &'static str,
+    /// As an alternative: "with a lower …".
+    pub alternative: &'static str,
+}
+
+impl Endpoint {
+    /// The endpoint of a path; `None` if none is known there.
+    ///
+    /// The path is plain: without a query and without a slash at its end, decoded, with each segment once.
+    #[must_use]
+    pub fn of_path(path: &[u8]) -> Option<&'static Self> {
+        let mut endpoints = endpoints();
+        let found = endpoints.find(|(pattern, _)| model_in(path, pattern).is_some());
+        found.map(|(_, endpoint)| endpoint)
+    }
+
+    /// The endpoint of a request under a path that is not known. Its body is not read.
+    #[must_use]
+    pub fn unknown() -> &'static Self {
+        &openai::HEADERS_ONLY
+    }
+
+    /// The API that its clients speak.
+    #[must_use]
+    pub fn dialect(&self) -> &'static Dialect {
+        self.dialect
+    }
+
+    /// A scanner for a request body; `None` if bodies are not read.
+    #[must_use]
+    pub fn request_scanner(&self, limits: Limits) -> Option<RequestScanner> {
+        self.request
+            .map(|schema| RequestScanner::new(schema, limits))
+    }
+
+    /// Whether request bodies are read.
+    #[must_use]
+    pub fn reads_body(&self) -> bool {
+        self.request.is_some()
+    }
+
+    /// A scanner for an answer with this label. `sequences`: the number of sequences (choices) that the request asked for; it
+    /// bounds the counts that are believed.
+    #[must_use]
+    pub fn usage_scanner(&self, label: Label, sequences: u64) -> UsageScanner {
+        UsageScanner::new(self.answer, label, sequences)
+    }
+
+    /// Whether answers hold generated tokens. If not, only the input of a request costs.
+    #[must_use]
+    pub fn generates(&self) -> bool {
+        self.answer.generates
+    }
+
+    /// The part of a request that decides its cost.
+    #[must_use]
+    pub fn costs(&self) -> Costs {
+        self.costs
+    }
+}
+
+/// Statics, so one endpoint has one address.
+impl PartialEq for Endpoint {
+    fn eq(&self, other: &Self) -> bool {
+        std::ptr::eq(self, other)
+    }
+}
+
+impl Eq for Endpoint {}
+
+/// Every path of the table that is posted to, with its endpoint.
+pub fn endpoints() -> impl Iterator<Item = (&'static str, &'static Endpoint)> {
+    PATHS
+        .iter()
+        .filter_map(|(path, operation)| match operation {
+            Inference(endpoint) => Some((*path, *endpoint)),
+            Models(_) => None,
+        })
+}
+
+/// The dialect of a path that lists the models, and the name of the one model that the path asks for (empty: all of them);
+/// `None` for every other path. The path is plain, as for [`Endpoint::of_path`].
+#[must_use]
+pub fn models_path(path: &[u8]) -> Option<(&'static Dialect, &[u8])> {
+    PATHS.iter().find_map(|(pattern, operation)| {
+        let Models(dialect) = operation else {
+            return None;
+        };
+        model_in(path, pattern).map(|model| (*dialect, model))
+    })
+}
+
+/// The model's name in a path, empty if the pattern has none; `None` if the path does not match.
+fn model_in<'p>(path: &'p [u8], pattern: &str) -> Option<&'p [u8]> {
+    match pattern.strip_suffix("{model}") {
+        Some(prefix) => path.strip_prefix(prefix.as_bytes()),
+        None => (path == pattern.as_bytes()).then_some(b""),
+    }
+}

@@ -1,0 +1,114 @@
+//! The vocabulary of request bodies: the containers and fields that the reader knows.
+//!
+//! The names belong to no API. The [`Schema`](super::Schema) of an endpoint maps its keys to them.
+
+/// A container that is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Container {
+    /// Outside the document.
+    Root,
+    /// The document.
+    Top,
+    /// The list of messages.
+    Messages,
+    Message,
+    /// The list of parts of a message's content.
+    Content,
+    /// A part of a message's content.
+    Part,
+    /// A list of prompts, or of the token ids of one prompt.
+    Prompts,
+    /// A prompt that is an object, read as a message's part is.
+    PromptPart,
+    /// A prompt as token ids.
+    Tokens,
+    Conversation,
+    Metadata,
+    /// The object of a picture, a sound, a film or a file.
+    Media,
+    StreamOptions,
+    /// A value that counts as it was sent. Its contents are not read.
+    Verbatim,
+}
+
+/// The meaning of a value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Field {
+    Document,
+    Ignored,
+    Number(Number),
+    /// A short string that is kept.
+    Name(Name),
+    Stream,
+    Messages,
+    Message,
+    Role,
+    Content,
+    Part,
+    PartText,
+    /// A prompt, or a list of prompts.
+    Prompt,
+    PromptItem,
+    Token,
+    Metadata,
+    /// A short string in an object that stands for it: in `Container::Conversation` or `Container::Metadata`.
+    InnerName(Name),
+    /// Prompt beside the messages: a string counts by its decoded length, any other value by its bytes as sent.
+    Verbatim,
+    /// A picture, a sound, a film or a file.
+    Media,
+    /// The same if it is an object. Otherwise it names the source of a text.
+    MediaSource,
+    /// The URL, the id or the data of a picture, a sound, a film or a file.
+    MediaReference,
+    StreamOptions,
+    IncludeUsage,
+    /// Another option about usage. A request that has it is sent on unchanged.
+    UsageOption,
+}
+
+/// A number that is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Number {
+    MaxTokens,
+    /// The newer name of `MaxTokens`.
+    MaxCompletionTokens,
+    N,
+    BestOf,
+    Temperature,
+}
+
+impl Number {
+    pub(super) const COUNT: usize = Self::Temperature as usize + 1;
+}
+
+/// A short string that is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Name {
+    Model,
+    PromptCacheKey,
+    /// As a string, or as an object that has it.
+    Conversation,
+    User,
+    SafetyIdentifier,
+    /// In an object, `metadata`.
+    MetadataUserId,
+}
+
+impl Name {
+    pub(super) const COUNT: usize = Self::MetadataUserId as usize + 1;
+}
+
+impl Field {
+    /// The meaning of an item of an array; `None` for a container that is an object.
+    pub(super) fn of_item(container: Container) -> Option<Self> {
+        match container {
+            Container::Root => Some(Self::Document),
+            Container::Messages => Some(Self::Message),
+            Container::Content => Some(Self::Part),
+            Container::Prompts => Some(Self::PromptItem),
+            Container::Tokens => Some(Self::Token),
+            _ => None,
+        }
+    }
+}

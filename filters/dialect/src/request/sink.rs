@@ -1,0 +1,315 @@
+//! JSON events → steps of the [`BodyReader`].
+
+use super::field::{Container, Field, Name};
+use super::reader::{BodyReader, Reading};
+use crate::body::BodyError;
+use crate::json::{JsonError, Kind, Scalar, Sink, Want};
+
+impl Sink for BodyReader {
+    fn open(&mut self, kind: Kind, at: u64) -> Result<bool, JsonError> {
+        let opened = self.open_container(kind, at);
+        self.accepted(opened)?;
+        let container = self.path.at();
+        Ok(container.is_some_and(|container| container != Container::Verbatim))
+    }
+
+    fn close(&mut self, at: u64) -> Result<(), JsonError> {
+        let closed = self.close_container(at);
+        self.accepted(closed)
+    }
+
+    fn key(&mut self, key: &[u8]) {
+        if let Some(container) = self.path.at() {
+            if container == Container::StreamOptions {
+                self.stream_options.member();
+            }
+            self.field = self.schema.field(container, key);
+            self.part_known |= !matches!(self.field, Field::Ignored | Field::MediaSource);
+        }
+    }
+
+    fn begin_string(&mut self) -> Result<Want, JsonError> {
+        let wanted = self.string_begins();
+        self.accepted(wanted)
+    }
+
+    fn length(&mut self, bytes: u64) {
+        match self.reading {
+            Reading::Text => self.text.pass(bytes),
+            Reading::Media => self.media_text.pass(bytes),
+            Reading::Verbatim => self.add_verbatim(bytes),
+            // Its text is wanted, not its length.
+            Reading::Short => {}
+        }
+    }
+
+    fn text(&mut self, text: &[u8]) {
+        match self.reading {
+            Reading::Text => self.text.add(text),
+            Reading::Media => self.media_text.add(text),
+            Reading::Verbatim => self.add_verbatim(text.len() as u64),
+            Reading::Short if self.short.len() + text.len() <= self.limits.max_string => {
+                self.short.extend_from_slice(text);
+            }
+            Reading::Short => self.too_long = true,
+        }
+    }
+
+    fn end_string(&mut self) -> Result<(), JsonError> {
+        let ended = self.string_ends();
+        self.accepted(ended)
+    }
+
+    fn scalar(&mut self, scalar: Scalar, end: u64) -> Result<(), JsonError> {
+        let field = self.target();
+        let read = match (scalar, field) {
+            (Scalar::Null, Field::StreamOptions) => {
+                self.stream_options.null(end);
+                Ok(())
+            }
+            (Scalar::Null, Field::IncludeUsage) => {
+                self.stream_options.include_usage(None, end);
+                Ok(())
+            }
+            (Scalar::Bool(value), Field::IncludeUsage) => {
+                self.stream_options.include_usage(Some(value), end);
+                Ok(())
+            }
+            (_, Field::StreamOptions | Field::IncludeUsage | Field::UsageOption) => {
+                self.stream_options.keep_unchanged();
+                Ok(())
+            }
+            (Scalar::Null, _) => self.null(field),
+            (Scalar::Number(number), _) => self.number(field, number),
+            (Scalar::Bool(value), Field::Stream) => {
+                let agrees = self.stream.set(Some(value));
+                self.agreed(agrees, field)
+            }
+            (
+                Scalar::Bool(_),
+                Field::Ignored
+                | Field::Verbatim
+                | Field::Media
+                | Field::MediaSource
+                | Field::MediaReference,
+            ) => Ok(()),
+            (Scalar::Bool(_), _) => Err(self.wrong_type(field)),
+        };
+        self.accepted(read)
+    }
+}
+
+impl BodyReader {
+    /// Keeps the reason of a refusal.
+    fn accepted<T>(&mut self, result: Result<T, BodyError>) -> Result<T, JsonError> {
+        result.map_err(|error| {
+            self.error = Some(error);
+            JsonError::Refused
+        })
+    }
+
+    fn open_container(&mut self, kind: Kind, offset: u64) -> Result<(), BodyError> {
+        let field = self.target();
+        let container = match (field, kind) {
+            (Field::MediaSource, Kind::Object) => {
+                self.part_known = true;
+                self.add_media();
+                Container::Media
+            }
+            (Field::Media, kind) => {
+                self.add_media();
+                match (kind, self.path.at()) {
+                    (Kind::Object, Some(Container::Part | Container::PromptPart)) => {
+                        Container::Media
+                    }
+                    _ => return self.skip(),
+                }
+            }
+            (Field::Ignored | Field::MediaSource | Field::MediaReference, _) => return self.skip(),
+            (Field::StreamOptions, Kind::Object) => {
+                self.stream_options.open(offset);
+                Container::StreamOptions
+            }
+            (Field::StreamOptions | Field::IncludeUsage | Field::UsageOption, _) => {
+                self.stream_options.keep_unchanged();
+                return self.skip();
+            }
+            (Field::Verbatim, _) => {
+                self.verbatim_from = offset;
+                Container::Verbatim
+            }
+            (Field::Document, Kind::Object) => {
+                self.stream_options.open_document(offset);
+                Container::Top
+            }
+            (Field::Messages, Kind::Array) => {
+                self.begin_prompt();
+                Container::Messages
+            }
+            (Field::Message, Kind::Object) => Container::Message,
+            (Field::Content, Kind::Array) => {
+                self.begin_text();
+                Container::Content
+            }
+            (Field::Part, Kind::Object) => {
+                self.begin_part();
+                Container::Part
+            }
+            (Field::Prompt, Kind::Array) => {
+                self.begin_prompt();
+                Container::Prompts
+            }
+            (Field::PromptItem, Kind::Array) => {
+                self.begin_prompt_item();
+                Container::Tokens
+            }
+            (Field::PromptItem, Kind::Object) if self.schema.reads(Container::PromptPart) => {
+                self.begin_prompt_item();
+                self.begin_part();
+                Container::PromptPart
+            }
+            (Field::Name(Name::Conversation), Kind::Object) => Container::Conversation,
+            (Field::Metadata, Kind::Object) => Container::Metadata,
+            _ => return Err(self.wrong_type(field)),
+        };
+        self.path.enter(container);
+        Ok(())
+    }
+
+    fn skip(&mut self) -> Result<(), BodyError> {
+        self.path.skip();
+        Ok(())
+    }
+
+    fn begin_part(&mut self) {
+        self.before_part = self.text;
+        self.part_known = false;
+    }
+
+    fn end_part(&mut self) {
+        self.text = self.part.take().unwrap_or(self.before_part);
+        // A kind of part that is not known, so it is not text.
+        if !self.part_known {
+            self.add_media();
+        }
+    }
+
+    fn close_container(&mut self, offset: u64) -> Result<(), BodyError> {
+        match self.path.leave() {
+            Some(Container::Messages) => self.end_prompt(Field::Messages)?,
+            Some(Container::Message) => self.end_message(),
+            Some(Container::Content) => {
+                let digest = self.content_digest();
+                let agrees = self.message.content.set(Some(digest));
+                self.agreed(agrees, Field::Content)?;
+            }
+            Some(Container::Part) => self.end_part(),
+            Some(Container::PromptPart) => {
+                self.end_part();
+                self.end_prompt_item();
+            }
+            Some(Container::Verbatim) => self.add_verbatim(offset + 1 - self.verbatim_from),
+            Some(Container::Prompts) => self.end_prompt(Field::Prompt)?,
+            Some(Container::Tokens) => self.end_prompt_item(),
+            Some(Container::Conversation) => {
+                let id = self.inner_name.take();
+                self.set_name(Name::Conversation, id, Field::Name(Name::Conversation))?;
+            }
+            Some(Container::Metadata) => {
+                let user = self.inner_name.take();
+                self.set_name(Name::MetadataUserId, user, Field::Metadata)?;
+            }
+            None
+            | Some(
+                Container::Root | Container::Top | Container::Media | Container::StreamOptions,
+            ) => {}
+        }
+        Ok(())
+    }
+
+    fn string_begins(&mut self) -> Result<Want, BodyError> {
+        let field = self.target();
+        self.reading = Reading::Text;
+        match field {
+            Field::Ignored | Field::MediaSource => return Ok(Want::Nothing),
+            Field::StreamOptions | Field::IncludeUsage | Field::UsageOption => {
+                self.stream_options.keep_unchanged();
+                return Ok(Want::Nothing);
+            }
+            Field::Media => {
+                self.add_media();
+                match self.path.at() {
+                    Some(Container::Part | Container::PromptPart) => self.reading = Reading::Media,
+                    _ => return Ok(Want::Nothing),
+                }
+            }
+            Field::MediaReference => self.reading = Reading::Media,
+            Field::Verbatim => self.reading = Reading::Verbatim,
+            Field::Content => self.begin_text(),
+            Field::PromptItem => self.begin_prompt_item(),
+            Field::Prompt => {
+                self.begin_prompt();
+                self.begin_text();
+            }
+            // The text of a part continues the content. A second text in one part replaces the first.
+            Field::PartText => self.text = self.before_part,
+            // Servers accept a string in place of a part.
+            Field::Part => {}
+            Field::Name(_) | Field::InnerName(_) | Field::Role => {
+                self.reading = Reading::Short;
+                self.short.clear();
+                self.too_long = false;
+            }
+            _ => return Err(self.wrong_type(field)),
+        }
+        Ok(match self.reading {
+            Reading::Short => Want::Text,
+            Reading::Text if self.text.hashes() => Want::Text,
+            Reading::Media if self.media_text.hashes() => Want::Text,
+            Reading::Text | Reading::Media | Reading::Verbatim => Want::Length,
+        })
+    }
+
+    fn string_ends(&mut self) -> Result<(), BodyError> {
+        let field = self.target();
+        let agrees = match field {
+            Field::Content => {
+                let text = self.text.digest();
+                self.message.content.set(Some(text))
+            }
+            Field::PartText => self.part.set(Some(self.text)),
+            Field::PromptItem => {
+                self.end_prompt_item();
+                true
+            }
+            Field::Prompt => {
+                self.end_prompt_item();
+                return self.end_prompt(field);
+            }
+            Field::Role => {
+                let is_user = !self.too_long && self.short == b"user";
+                self.message.is_user.set(Some(is_user))
+            }
+            _ if self.reading == Reading::Short => return self.short_string_ends(field),
+            _ => true,
+        };
+        self.agreed(agrees, field)
+    }
+
+    fn short_string_ends(&mut self, field: Field) -> Result<(), BodyError> {
+        if self.too_long {
+            return Err(BodyError::TooLong {
+                field: (self.schema.describe)(field).0,
+                max: self.limits.max_string,
+            });
+        }
+        let value = Some(String::from_utf8_lossy(&self.short).into_owned());
+        match field {
+            Field::Name(name) => self.set_name(name, value, field),
+            _ => {
+                let agrees = self.inner_name.set(value);
+                self.agreed(agrees, field)
+            }
+        }
+    }
+}
