@@ -40,7 +40,9 @@ pub use plan::{
     CarrierShare, DarkCarrier, DefaultMaxTokens, MAX_TOKENS, ModelPlan, Scale, VersionShare,
 };
 pub use policy::{
-    Selector, Target, TargetKind, TargetRef, TokenBucketPolicySpec, TrafficTagPolicySpec,
+    AnyPolicySpec, Condition, ConditionStatus, ControllerStatus, HasSchema, POLICY_DEFINITIONS,
+    PolicyDefinition, PolicyKind, PolicySpec, PolicyStatus, Selector, Target, TargetKind,
+    TargetRef, TokenBucketPolicySpec, TrafficTagPolicySpec,
 };
 pub use read::parse_json;
 pub use served_model::{OnBaseLost, ServedModelSpec};

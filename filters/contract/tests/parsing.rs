@@ -311,7 +311,7 @@ fn a_conversation_comes_before_a_user_among_the_default_session_keys() {
     }
     assert_eq!(place("fingerprint"), keys.len() - 1);
     // What the reference says is what there is.
-    let raw = include_str!("../src/policy/raw.rs");
+    let raw = include_str!("../src/policy/traffic_tag.rs");
     for header in keys.iter().filter_map(|key| key.strip_prefix("header:")) {
         assert!(raw.contains(&format!("`{header}`")), "{header}");
     }

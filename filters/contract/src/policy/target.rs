@@ -1,6 +1,6 @@
-//! The models that a policy applies to.
+//! Targets of policies: the models to which a policy applies.
 //!
-//! Invariant: a [`Target`] has one meaning; the fields of a policy that exclude each other become one here.
+//! Invariant: a [`Target`] is one of the three fields in which a policy can name its models, or none of them.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -16,10 +16,10 @@ pub(super) const MAX_MODELS: usize = 256;
 /// Most labels in a selector.
 const MAX_LABELS: usize = 32;
 
-/// The models that a policy applies to.
+/// The models to which a policy applies.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum Target {
-    /// Every model of the namespace; of every namespace, if the policy is in the root namespace.
+    /// Every model of the namespace; in the root namespace, of every namespace.
     #[default]
     All,
     /// These model ids.
@@ -30,7 +30,7 @@ pub enum Target {
     Refs(Vec<TargetRef>),
 }
 
-/// Labels that a carrier must have.
+/// Labels a carrier must have.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -43,7 +43,7 @@ pub struct Selector {
     pub match_labels: BTreeMap<String, String>,
 }
 
-/// An object that carries a model, or stands for carriers.
+/// An object that carries a model, or selects the pods of carriers.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "raw::TargetRef", into = "raw::TargetRef")]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
@@ -57,7 +57,7 @@ pub struct TargetRef {
     pub version: Option<Version>,
 }
 
-/// What a policy can be attached to.
+/// The kinds of objects that a policy can target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub enum TargetKind {
@@ -102,7 +102,7 @@ impl fmt::Display for TargetRef {
     }
 }
 
-/// The three fields of which a policy has at most one.
+/// The three fields, of which a policy has at most one.
 #[derive(Default)]
 pub(super) struct Fields {
     pub(super) refs: Option<Vec<TargetRef>>,
@@ -161,7 +161,7 @@ mod raw {
     use super::TargetKind;
     use crate::{ObjectName, Version};
 
-    /// An object of the policy's namespace that carries a model, or stands for carriers.
+    /// An object of the policy's namespace that carries a model, or selects the pods of carriers.
     #[derive(Serialize, Deserialize)]
     #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
     #[cfg_attr(feature = "schema", schemars(rename = "TargetRef"))]
@@ -171,7 +171,7 @@ mod raw {
     )]))))]
     #[serde(rename_all = "camelCase", deny_unknown_fields)]
     pub(super) struct TargetRef {
-        /// The API group of the kind. Default, and only valid value: the group of that kind.
+        /// The API group of `kind`: the default, and the only valid value.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         #[cfg_attr(feature = "schema", schemars(length(max = 253)))]
         group: Option<String>,
@@ -179,7 +179,7 @@ mod raw {
         kind: TargetKind,
         /// Its name.
         name: ObjectName,
-        /// A version: only that version of its models. Default: all of them.
+        /// A version. The policy applies to this version of the object's models only. Default: all versions.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         section_name: Option<Version>,
     }

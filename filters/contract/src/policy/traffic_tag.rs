@@ -1,137 +1,80 @@
-//! Policies as written, with the rules between their fields.
+//! `TrafficTagPolicy`: tags of the requests for some models.
 
 use serde::{Deserialize, Serialize};
 
-use super::target::{Fields, Selector, TargetRef};
-use super::{Bucket, Tagging, Target};
+#[cfg(feature = "schema")]
+use super::checks::ONE_TARGET;
+use super::checks::{at_most, is_false};
+use super::target::{Fields, MAX_MODELS, MAX_REFS};
+use super::{PolicyKind, PolicySpec, PolicyStatus, Selector, Target, TargetRef};
 use crate::tagging::{OwnTag, SessionKey, TenantMetrics, UnknownVersion, not_a_tag, unique};
-use crate::{Cors, HeaderName, ModelId};
+use crate::{Cors, HeaderName, ModelId, Tagging};
 
-/// Most buckets in a policy.
-const MAX_BUCKETS: usize = 32;
 /// Most session keys, and most own tags, in a policy.
 const MAX_TAGGING: usize = 32;
 
-fn at_most(field: &str, len: usize, most: usize) -> Result<(), String> {
-    if len > most {
-        return Err(format!("`{field}` has {len} entries: give at most {most}"));
-    }
-    Ok(())
-}
-
-#[allow(clippy::trivially_copy_pass_by_ref)] // serde's signature
-fn is_false(flag: &bool) -> bool {
-    !*flag
-}
-
-/// The API server's rule for the three fields, equal to that of [`Target`]'s parser.
-#[cfg(feature = "schema")]
-const ONE_TARGET: (&str, &str) = (
-    "(has(self.targetRefs) ? 1 : 0) + (has(self.models) ? 1 : 0) + (has(self.selector) ? 1 : 0) <= 1",
-    "`targetRefs`, `models` and `selector` exclude each other: keep one of them, or none for all models",
-);
-
-/// Buckets for some models.
-#[derive(Serialize, Deserialize)]
+/// Tagging of the requests for some models. One tagging applies per model, with the precedence of
+/// [`TokenBucketPolicySpec`](crate::TokenBucketPolicySpec).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "Raw", into = "Raw")]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[cfg_attr(feature = "schema", schemars(extend("x-kubernetes-validations" = crate::rules::of(&[ONE_TARGET]))))]
-#[cfg_attr(feature = "schema", schemars(rename = "TokenBucketPolicySpec"))]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(super) struct TokenBucketPolicySpec {
-    /// The objects whose models it applies to. Excludes `models` and `selector`. Without all three: every model of the
-    /// namespace, and from the root namespace every model of every namespace.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "schema", schemars(length(min = 1, max = super::target::MAX_REFS)))]
-    target_refs: Option<Vec<TargetRef>>,
-    /// Model ids. Excludes `targetRefs` and `selector`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "schema", schemars(length(min = 1, max = super::target::MAX_MODELS)))]
-    models: Option<Vec<ModelId>>,
-    /// Models one of whose carriers has these labels. Excludes `targetRefs` and `models`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    selector: Option<Selector>,
-    /// In the root namespace: no policy of another namespace replaces this one. No effect elsewhere. Default false.
-    #[serde(default, rename = "override", skip_serializing_if = "is_false")]
-    overrides: bool,
-    /// Every bucket must have room; all of them are charged, or none. Each name once.
-    #[cfg_attr(feature = "schema", schemars(length(min = 1, max = MAX_BUCKETS), extend(
-        "x-kubernetes-list-type" = "map",
-        "x-kubernetes-list-map-keys" = ["name"],
-    )))]
-    buckets: Vec<Bucket>,
+#[cfg_attr(feature = "schema", schemars(with = "Raw"))]
+pub struct TrafficTagPolicySpec {
+    /// The models to which it applies. No part of it has a version: a request is tagged before its version is known.
+    pub target: Target,
+    /// In the root namespace: policies of other namespaces do not take precedence over it.
+    pub overrides: bool,
+    /// The tagging.
+    pub tagging: Tagging,
 }
 
-impl TryFrom<TokenBucketPolicySpec> for super::TokenBucketPolicySpec {
-    type Error = String;
-    fn try_from(raw: TokenBucketPolicySpec) -> Result<Self, String> {
-        if raw.buckets.is_empty() {
-            return Err("`buckets` is empty: give at least one bucket".into());
-        }
-        at_most("buckets", raw.buckets.len(), MAX_BUCKETS)?;
-        for (i, b) in raw.buckets.iter().enumerate() {
-            if raw.buckets[..i].iter().any(|other| other.name == b.name) {
-                return Err(format!(
-                    "bucket name {:?} is given twice: rename `buckets[{i}]`",
-                    b.name.as_str()
-                ));
-            }
-        }
-        let target = Target::try_from(Fields {
-            refs: raw.target_refs,
-            models: raw.models,
-            selector: raw.selector,
-        })?;
-        Ok(Self {
-            target,
-            overrides: raw.overrides,
-            buckets: raw.buckets,
-        })
+impl PolicySpec for TrafficTagPolicySpec {
+    const KIND: PolicyKind = PolicyKind::new("TrafficTagPolicy");
+    const PLURAL: &'static str = "traffictagpolicies";
+    const SHORT_NAME: &'static str = "ttp";
+    const DESCRIPTION: &'static str =
+        "Tags of the requests for models, and the choice of their version.";
+    type Status = PolicyStatus;
+
+    fn target(&self) -> &Target {
+        &self.target
+    }
+
+    fn overrides(&self) -> bool {
+        self.overrides
     }
 }
 
-impl From<super::TokenBucketPolicySpec> for TokenBucketPolicySpec {
-    fn from(spec: super::TokenBucketPolicySpec) -> Self {
-        let target = Fields::from(spec.target);
-        Self {
-            target_refs: target.refs,
-            models: target.models,
-            selector: target.selector,
-            overrides: spec.overrides,
-            buckets: spec.buckets,
-        }
-    }
-}
-
-/// Tagging for some models.
+/// Tagging of the requests for some models.
 #[derive(Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "schema", schemars(extend("x-kubernetes-validations" = crate::rules::of(&[ONE_TARGET, (
     "!has(self.targetRefs) || !self.targetRefs.exists(t, has(t.sectionName))",
     "`targetRefs[].sectionName`: the tagging decides the version, so it cannot be for one: remove it",
-), CORS_IS_THE_NAMESPACES]))))]
+), CORS_OF_NAMESPACE]))))]
 #[cfg_attr(feature = "schema", schemars(rename = "TrafficTagPolicySpec"))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(super) struct TrafficTagPolicySpec {
-    /// The objects whose models it applies to. Excludes `models` and `selector`. Without all three: every model of the
-    /// namespace, and from the root namespace every model of every namespace.
+struct Raw {
+    /// The objects whose models the policy applies to. Excludes `models` and `selector`. Without any of the three: every model of the
+    /// namespace; in the root namespace, every model of every namespace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "schema", schemars(length(min = 1, max = super::target::MAX_REFS)))]
+    #[cfg_attr(feature = "schema", schemars(length(min = 1, max = MAX_REFS)))]
     target_refs: Option<Vec<TargetRef>>,
     /// Model ids. Excludes `targetRefs` and `selector`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "schema", schemars(length(min = 1, max = super::target::MAX_MODELS)))]
+    #[cfg_attr(feature = "schema", schemars(length(min = 1, max = MAX_MODELS)))]
     models: Option<Vec<ModelId>>,
     /// Models one of whose carriers has these labels. Excludes `targetRefs` and `models`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     selector: Option<Selector>,
-    /// In the root namespace: no policy of another namespace replaces this one. No effect elsewhere. Default false.
+    /// In the root namespace: policies of other namespaces do not take precedence over this one. No effect elsewhere. Default false.
     #[serde(default, rename = "override", skip_serializing_if = "is_false")]
     overrides: bool,
-    /// Request header that names the tenant. Default `x-tenant-id`.
+    /// The request header that names the tenant. Default `x-tenant-id`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "schema", schemars(extend("x-kubernetes-validations" = crate::rules::of(&[crate::rules::NOT_A_TAG]))))]
     tenant_header: Option<HeaderName>,
-    /// What keeps a session on its version: the first key that a request has. Default: the headers that name a conversation
+    /// The keys that keep a session on its version: the first one that is present applies. Default: the headers that name a conversation
     /// (`x-conversation-id`, `x-session-id`, `x-claude-code-session-id`, `session-id`, `session_id`, `x-session-affinity`,
     /// `x-opencode-session`, `x-openwebui-chat-id`, `x-litellm-session-id`, `helicone-session-id`,
     /// `x-grok-conv-id`, `x-dynamo-session-id`), those that name a user (`x-user-id`, `x-openwebui-user-id`), the body fields,
@@ -142,13 +85,13 @@ pub(super) struct TrafficTagPolicySpec {
     /// The response to a pin to an unknown version. Default `refuse`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     unknown_version: Option<UnknownVersion>,
-    /// Whether the tags also travel as members of `baggage`. Default true.
+    /// Whether the tags are also members of `baggage`. Default true.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     baggage: Option<bool>,
-    /// Whether the tags are also filter state `wasm.headgate.<tag>`, for this proxy's access log and telemetry. Without it, read the headers of the tags there. Default true.
+    /// Whether the tags are also filter state `wasm.headgate.<tag>`, for this proxy's access log and telemetry. Without it, those read the headers of the tags. Default true.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     filter_state: Option<bool>,
-    /// Whether responses carry `x-model` and `x-model-version` of the version that served, and the balance of the buckets. Error responses always carry these headers. Default true.
+    /// Whether responses carry `x-model` and `x-model-version` of the model that served, and the balance of the buckets. Error responses always carry these headers. Default true.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     response_headers: Option<bool>,
     /// Own tags: header `x-headgate-<name>`, `baggage` member and filter state.
@@ -158,8 +101,8 @@ pub(super) struct TrafficTagPolicySpec {
         "x-kubernetes-list-map-keys" = ["name"],
     )))]
     tags: Vec<OwnTag>,
-    /// The web pages that may call the models from a browser. Only in a policy without `targetRefs`, `models` and `selector`,
-    /// because a preflight request names no model.
+    /// The web pages that may call the models from a browser. Only in a policy without `targetRefs`, `models` and `selector`, because a
+    /// preflight request names no model.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     cors: Option<Cors>,
     /// Statistics by tenant. Default: none.
@@ -167,16 +110,16 @@ pub(super) struct TrafficTagPolicySpec {
     tenant_metrics: Option<TenantMetrics>,
 }
 
-/// A preflight request names no model, so its response depends on the namespace.
+/// A preflight request names no model, so its response belongs to the namespace.
 #[cfg(feature = "schema")]
-const CORS_IS_THE_NAMESPACES: (&str, &str) = (
+const CORS_OF_NAMESPACE: (&str, &str) = (
     "!has(self.cors) || !(has(self.targetRefs) || has(self.models) || has(self.selector))",
     "`cors` is for a whole namespace, as a preflight request names no model: remove `targetRefs`, `models` and `selector`, or move `cors` into a policy without them",
 );
 
-impl TryFrom<TrafficTagPolicySpec> for super::TrafficTagPolicySpec {
+impl TryFrom<Raw> for TrafficTagPolicySpec {
     type Error = String;
-    fn try_from(raw: TrafficTagPolicySpec) -> Result<Self, String> {
+    fn try_from(raw: Raw) -> Result<Self, String> {
         unique(&raw.tags)?;
         let keys = raw.session_keys.as_ref().map_or(0, Vec::len);
         at_most("sessionKeys", keys, MAX_TAGGING)?;
@@ -219,8 +162,8 @@ impl TryFrom<TrafficTagPolicySpec> for super::TrafficTagPolicySpec {
     }
 }
 
-impl From<super::TrafficTagPolicySpec> for TrafficTagPolicySpec {
-    fn from(spec: super::TrafficTagPolicySpec) -> Self {
+impl From<TrafficTagPolicySpec> for Raw {
+    fn from(spec: TrafficTagPolicySpec) -> Self {
         let target = Fields::from(spec.target);
         Self {
             target_refs: target.refs,
