@@ -8,7 +8,7 @@ mod generate;
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 
-use headgate_contract::{FilterConfig, Role, parse_json};
+use headgate_contract::{FilterConfig, PolicyDefinition, Role};
 use headgate_core::host::Host;
 use headgate_core::ports::{CasMismatch, Cells, Clock, Entropy};
 use headgate_core::vm::{Stages, Vm};
@@ -16,7 +16,6 @@ use headgate_model::{
     Carrier, CarrierKey, LabelKeys, Objects, Pod, Policy, Registry, Scales, plan,
 };
 use proptest::test_runner::{Config, TestCaseError, TestRunner};
-use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 /// A proxy without streams: a configuration needs its memory and its clock.
@@ -121,7 +120,8 @@ fn fleet() -> Objects {
 }
 
 /// The policy, if its spec can be read.
-fn policy<S: DeserializeOwned>(spec: &Value) -> Option<Policy<S>> {
+fn policy(kind: &str, spec: &Value) -> Option<Policy> {
+    let definition = PolicyDefinition::find(kind)?;
     Some(Policy {
         namespace: "default".to_owned(),
         name: "generated".to_owned(),
@@ -129,18 +129,14 @@ fn policy<S: DeserializeOwned>(spec: &Value) -> Option<Policy<S>> {
         created: None,
         generation: 1,
         origin: String::new(),
-        spec: parse_json(spec.to_string().as_bytes()).ok()?,
+        spec: definition.parse(spec.to_string().as_bytes()).ok()?,
     })
 }
 
 /// The configuration of the filters that a policy makes; `None` if it cannot be read.
 fn configuration(kind: &str, spec: &Value) -> Option<FilterConfig> {
     let mut objects = fleet();
-    let key = ("default".to_owned(), "generated".to_owned());
-    match kind {
-        "TokenBucketPolicy" => _ = objects.bucket_policies.insert(key, policy(spec)?),
-        _ => _ = objects.tag_policies.insert(key, policy(spec)?),
-    }
+    objects.insert_policy(policy(kind, spec)?);
     let registry = Registry::build(&objects, &LabelKeys::default());
     let plan = plan(&registry, &objects, &Scales::default());
     let namespaces = plan.namespaces.into_iter();

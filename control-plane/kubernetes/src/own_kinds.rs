@@ -5,10 +5,9 @@
 use std::collections::BTreeSet;
 use std::fmt::Debug;
 
+use headgate_contract::{POLICY_DEFINITIONS, PolicyKind};
 use headgate_model::reference::References;
-use headgate_model::{
-    Finding, Objects, Observed, PolicyId, PolicyKind, PolicyOutcome, Severity, reason,
-};
+use headgate_model::{Finding, Objects, Observed, PolicyId, PolicyOutcome, Severity, reason};
 use serde_json::Value;
 
 use crate::access::{self, Watchable};
@@ -118,7 +117,9 @@ impl OwnKinds for PolicyCache {
     const OPTIONAL: bool = false;
 
     fn kinds() -> Vec<(PolicyKind, Watchable)> {
-        access::policies().into()
+        access::policies()
+            .map(|(definition, watchable)| (definition.kind.clone(), watchable))
+            .collect()
     }
 
     fn empty(_: &Controller) -> Self {
@@ -126,7 +127,9 @@ impl OwnKinds for PolicyCache {
     }
 
     fn parse(kind: &PolicyKind, controller: &Controller, object: &Value) -> Option<StoredPolicy> {
-        StoredPolicy::read(*kind, controller, object)
+        let mut definitions = POLICY_DEFINITIONS.iter();
+        let definition = definitions.find(|definition| definition.kind == *kind)?;
+        StoredPolicy::read(definition, controller, object)
     }
 
     fn key(object: &StoredPolicy) -> PolicyId {
@@ -142,7 +145,7 @@ impl OwnKinds for PolicyCache {
     }
 
     fn keep(&mut self, kind: &PolicyKind, namespace: Option<&str>, listed: &BTreeSet<PolicyId>) {
-        self.keep(*kind, namespace, listed);
+        self.keep(kind, namespace, listed);
     }
 
     fn set_unavailable(&mut self, _: Option<&str>, _: Option<String>) {}

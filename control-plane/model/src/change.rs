@@ -21,8 +21,7 @@ pub fn between(old: &Objects, new: &Objects) -> Option<Change> {
     if old == new {
         return None;
     }
-    let policies = old.bucket_policies == new.bucket_policies
-        && old.tag_policies == new.tag_policies
+    let policies = old.policies == new.policies
         && old.groups == new.groups
         && old.served_models == new.served_models;
     if !policies || declared(&old.carriers) != declared(&new.carriers) {

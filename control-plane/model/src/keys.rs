@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use headgate_contract::{ModelId, names};
+use headgate_contract::{ModelId, PolicyKind, names};
 
 /// Identity of a carrier.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -60,29 +60,6 @@ impl fmt::Display for CarrierKey {
 /// Namespace and id of a model.
 pub type ModelKey = (String, ModelId);
 
-/// Namespace and name of a policy.
-pub type PolicyKey = (String, String);
-
-/// The kinds of policies.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum PolicyKind {
-    /// `TokenBucketPolicy`.
-    TokenBucket,
-    /// `TrafficTagPolicy`.
-    TrafficTag,
-}
-
-impl PolicyKind {
-    /// The kind as objects spell it.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::TokenBucket => "TokenBucketPolicy",
-            Self::TrafficTag => "TrafficTagPolicy",
-        }
-    }
-}
-
 /// Identity of a policy.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PolicyId {
@@ -107,7 +84,7 @@ impl PolicyId {
 /// `TokenBucketPolicy default/tenants`.
 impl fmt::Display for PolicyId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}/{}", self.kind.as_str(), self.namespace, self.name)
+        write!(f, "{} {}/{}", self.kind, self.namespace, self.name)
     }
 }
 

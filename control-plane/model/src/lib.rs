@@ -46,7 +46,7 @@ pub use annotation_checks::{
 };
 pub use change::Change;
 pub use finding::{Finding, Severity, Subject, reason};
-pub use keys::{CarrierKey, LabelKeys, ModelKey, PolicyId, PolicyKey, PolicyKind, quote};
+pub use keys::{CarrierKey, LabelKeys, ModelKey, PolicyId, quote};
 pub use levels::CarrierState;
 pub use memory::{Memory, ModelRecord, StoredCarrier, StoredName, WrittenBase};
 pub use memory_update::MemoryUpdate;

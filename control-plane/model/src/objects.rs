@@ -4,11 +4,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use headgate_contract::{TokenBucketPolicySpec, TrafficTagPolicySpec};
+use headgate_contract::AnyPolicySpec;
 
 use crate::{
-    Address, CarrierKey, Finding, ModelKey, ModelRecord, OwnerReplicas, PolicyId, PolicyKey,
-    PolicyKind, PortSource, Protocol, Severity, Unread,
+    Address, CarrierKey, Finding, ModelKey, ModelRecord, OwnerReplicas, PolicyId, PortSource,
+    Protocol, Severity, Unread,
 };
 
 /// An object whose labels declare variants and hold their weight.
@@ -83,9 +83,9 @@ impl Pod {
     }
 }
 
-/// An accepted policy.
+/// An accepted policy of any kind.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Policy<S> {
+pub struct Policy {
     /// Kubernetes namespace. A policy applies to models of its own namespace; one of the root namespace applies to all.
     pub namespace: String,
     /// The object's name.
@@ -99,14 +99,15 @@ pub struct Policy<S> {
     /// The place of the object for messages.
     pub origin: String,
     /// Its spec.
-    pub spec: S,
+    pub spec: AnyPolicySpec,
 }
 
-impl<S> Policy<S> {
-    /// Its identity, given its kind.
-    pub(crate) fn id(&self, kind: PolicyKind) -> PolicyId {
+impl Policy {
+    /// Its identity.
+    #[must_use]
+    pub fn id(&self) -> PolicyId {
         PolicyId {
-            kind,
+            kind: self.spec.kind(),
             namespace: self.namespace.clone(),
             name: self.name.clone(),
         }
@@ -121,12 +122,17 @@ pub struct Objects {
     /// Unlabelled objects that stand for carriers, such as a Service or an InferencePool for the carriers whose pods it selects. Policies
     /// can target them; they have no other effect.
     pub groups: BTreeMap<CarrierKey, BTreeSet<CarrierKey>>,
-    /// Bucket policies by namespace and name.
-    pub bucket_policies: BTreeMap<PolicyKey, Policy<TokenBucketPolicySpec>>,
-    /// Tagging policies by namespace and name.
-    pub tag_policies: BTreeMap<PolicyKey, Policy<TrafficTagPolicySpec>>,
+    /// Policies of all kinds, each under its [`Policy::id`].
+    pub policies: BTreeMap<PolicyId, Policy>,
     /// The `ServedModel` of each model, by namespace and model: its spec and its memory.
     pub served_models: BTreeMap<ModelKey, ModelRecord>,
     /// Kinds that cannot be read, so more carriers may exist.
     pub unread: Unread,
+}
+
+impl Objects {
+    /// Adds a policy, in place of the one with the same kind, namespace and name.
+    pub fn insert_policy(&mut self, policy: Policy) {
+        self.policies.insert(policy.id(), policy);
+    }
 }

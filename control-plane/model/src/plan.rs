@@ -60,6 +60,14 @@ pub struct NamespacePlan {
     pub models: BTreeMap<ModelId, PlannedModel>,
 }
 
+impl NamespacePlan {
+    /// The models of each rule that a policy has in the namespace. `None` is a rule for all models.
+    #[must_use]
+    pub fn models_of_rules(&self, policy: &PolicyId) -> Vec<Option<&[ModelId]>> {
+        policies::models_of_rules(&self.config, policy)
+    }
+}
+
 /// A model in the plan.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct PlannedModel {

@@ -25,10 +25,13 @@ mod resolved;
 mod targets;
 mod token_bucket;
 mod traffic_tag;
+mod typed;
 
 use std::collections::BTreeMap;
 
-use headgate_contract::{TokenBucketPolicySpec, TrafficTagPolicySpec};
+use headgate_contract::{
+    ModelId, NamespaceConfig, PolicyKind, TokenBucketPolicySpec, TrafficTagPolicySpec,
+};
 
 use self::kind::RulePolicy;
 pub(crate) use self::kind::Rules;
@@ -37,7 +40,40 @@ use self::outcomes::Outcomes;
 use self::rank::oldest_first;
 use self::resolved::ResolvedPolicy;
 use self::targets::Index;
-use crate::{Finding, Objects, Policy, PolicyId, PolicyKey, Registry};
+use crate::{Finding, Objects, PolicyId, Registry};
+
+/// Every kind of policies that becomes rules.
+static KINDS: [RuleKind; 2] = [
+    RuleKind::of::<TokenBucketPolicySpec>(),
+    RuleKind::of::<TrafficTagPolicySpec>(),
+];
+
+/// A [`RulePolicy`], as a value.
+struct RuleKind {
+    kind: PolicyKind,
+    resolve: fn(&mut Resolution<'_>, &Objects),
+    models_of_rules: for<'c> fn(&'c NamespaceConfig, &str) -> Vec<Option<&'c [ModelId]>>,
+}
+
+impl RuleKind {
+    const fn of<S: RulePolicy>() -> Self {
+        Self {
+            kind: S::KIND,
+            resolve: |resolution, objects| resolution.resolve::<S>(objects),
+            models_of_rules: S::models_of_rules,
+        }
+    }
+}
+
+/// The models of each rule that a policy has in a namespace. `None` is a rule for all models.
+pub(crate) fn models_of_rules<'c>(
+    config: &'c NamespaceConfig,
+    policy: &PolicyId,
+) -> Vec<Option<&'c [ModelId]>> {
+    let kind = KINDS.iter().find(|kind| kind.kind == policy.kind);
+    kind.map(|kind| (kind.models_of_rules)(config, &policy.in_rules()))
+        .unwrap_or_default()
+}
 
 /// The rules of every namespace that declares a model, and the outcome of every policy.
 pub(crate) fn resolve(
@@ -52,8 +88,9 @@ pub(crate) fn resolve(
         outcomes: BTreeMap::new(),
         findings,
     };
-    resolution.resolve::<TokenBucketPolicySpec>(&objects.bucket_policies);
-    resolution.resolve::<TrafficTagPolicySpec>(&objects.tag_policies);
+    for kind in &KINDS {
+        (kind.resolve)(&mut resolution, objects);
+    }
     (resolution.rules, resolution.outcomes)
 }
 
@@ -68,8 +105,8 @@ struct Resolution<'a> {
 
 impl Resolution<'_> {
     /// Resolves all policies of one kind.
-    fn resolve<S: RulePolicy>(&mut self, policies: &BTreeMap<PolicyKey, Policy<S>>) {
-        let policies = oldest_first(policies);
+    fn resolve<S: RulePolicy>(&mut self, objects: &Objects) {
+        let policies = oldest_first::<S>(objects);
         let resolved: Vec<ResolvedPolicy> = policies
             .iter()
             .map(|policy| self.index.resolve(policy))
@@ -81,10 +118,24 @@ impl Resolution<'_> {
             S::add_rules(namespace, &policies, &resolved, &mut awards, rules);
             outcomes.add(namespace, &resolved, awards);
         }
-        let advice = policies.iter().filter_map(|policy| S::advice(policy));
+        let advice = policies.iter().filter_map(S::advice);
         self.findings.extend(advice);
         self.findings.extend(outcomes.findings(&resolved));
         self.outcomes
             .extend(outcomes.finish(resolved, self.registry));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use headgate_contract::POLICY_DEFINITIONS;
+
+    use super::*;
+
+    #[test]
+    fn every_kind_of_the_contract_becomes_rules() {
+        let kinds: Vec<&PolicyKind> = KINDS.iter().map(|kind| &kind.kind).collect();
+        let defined: Vec<&PolicyKind> = POLICY_DEFINITIONS.iter().map(|d| &d.kind).collect();
+        assert_eq!(kinds, defined);
     }
 }

@@ -7,9 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use headgate_contract::ModelId;
 use sha2::{Digest as _, Sha256};
 
-use crate::{
-    Objects, Plan, PlannedModel, PolicyId, PolicyKind, PolicyOutcome, Subject, VariantKey,
-};
+use crate::{Objects, Plan, PlannedModel, PolicyId, PolicyOutcome, Subject, VariantKey};
 
 /// A revision of a policy. Later revisions of one object are greater. A recreated object of the same name is another object, so its
 /// revisions cannot be compared with those of the deleted one.
@@ -92,11 +90,7 @@ pub fn policy_revision(
     outcome: &PolicyOutcome,
     objects: &Objects,
 ) -> PolicyRevision {
-    let key = (id.namespace.clone(), id.name.clone());
-    let uid = match id.kind {
-        PolicyKind::TokenBucket => objects.bucket_policies.get(&key).map(|p| &p.uid),
-        PolicyKind::TrafficTag => objects.tag_policies.get(&key).map(|p| &p.uid),
-    };
+    let uid = objects.policies.get(id).map(|policy| &policy.uid);
     PolicyRevision {
         uid: uid.cloned().unwrap_or_default(),
         generation: outcome.generation,

@@ -5,8 +5,8 @@ mod world;
 
 use std::collections::BTreeSet;
 
-use headgate_contract::{FilterConfig, Role, Target, TokenBucketPolicySpec};
-use headgate_model::{Objects, Plan, Policy, PolicyId, PolicyKind};
+use headgate_contract::{Bucket, FilterConfig, Role, Target, TokenBucketPolicySpec};
+use headgate_model::{Objects, Plan, Policy};
 use proptest::prelude::*;
 use proptest::sample::select;
 use world::{Build, carrier, objects, policy};
@@ -56,7 +56,7 @@ fn target() -> impl Strategy<Value = String> {
     ]
 }
 
-fn policies() -> impl Strategy<Value = Vec<Policy<TokenBucketPolicySpec>>> {
+fn policies() -> impl Strategy<Value = Vec<Policy>> {
     let names = select(vec![&["a"][..], &["b"], &["a", "b"]]);
     let one = (
         select(vec!["default", "other", ROOT]),
@@ -78,7 +78,7 @@ fn policies() -> impl Strategy<Value = Vec<Policy<TokenBucketPolicySpec>>> {
                 r#"{{{target}"override":{overrides},"buckets":[{}]}}"#,
                 buckets.join(",")
             );
-            let mut policy = policy(&format!("p{i}"), created, &spec);
+            let mut policy = policy::<TokenBucketPolicySpec>(&format!("p{i}"), created, &spec);
             policy.namespace = namespace.to_owned();
             policy
         };
@@ -86,16 +86,15 @@ fn policies() -> impl Strategy<Value = Vec<Policy<TokenBucketPolicySpec>>> {
     })
 }
 
+fn buckets(policy: &Policy) -> &[Bucket] {
+    &policy.spec.get::<TokenBucketPolicySpec>().unwrap().buckets
+}
+
 /// How specific a policy's target is for a version of a model, if it applies: 0 the version, 1 the model, 2 labels, 3 all.
-fn level(
-    policy: &Policy<TokenBucketPolicySpec>,
-    namespace: &str,
-    model: &str,
-    version: &str,
-) -> Option<u8> {
+fn level(policy: &Policy, namespace: &str, model: &str, version: &str) -> Option<u8> {
     let in_root = policy.namespace == ROOT;
     let here = policy.namespace == namespace;
-    match &policy.spec.target {
+    match policy.spec.target() {
         Target::All => (here || in_root).then_some(3),
         Target::Models(ids) => {
             ((here || in_root) && ids.iter().any(|id| id.as_str() == model)).then_some(1)
@@ -127,7 +126,7 @@ fn level(
 }
 
 fn oracle(
-    list: &[Policy<TokenBucketPolicySpec>],
+    list: &[Policy],
     namespace: &str,
     model: &str,
     version: &str,
@@ -135,10 +134,10 @@ fn oracle(
 ) -> Option<String> {
     let with_bucket = list
         .iter()
-        .filter(|p| p.spec.buckets.iter().any(|b| b.name.as_str() == bucket));
+        .filter(|p| buckets(p).iter().any(|b| b.name.as_str() == bucket));
     let ranked = with_bucket.filter_map(|p| {
         let level = level(p, namespace, model, version)?;
-        let tier = match (p.namespace == ROOT, p.spec.overrides) {
+        let tier = match (p.namespace == ROOT, p.spec.overrides()) {
             (true, true) => 0,
             (true, false) if namespace != ROOT => 2,
             _ => 1,
@@ -157,11 +156,10 @@ fn requests() -> impl Iterator<Item = (&'static str, &'static str, &'static str)
     })
 }
 
-fn planned(list: &[Policy<TokenBucketPolicySpec>]) -> Plan {
+fn planned(list: &[Policy]) -> Plan {
     let mut world = fleet();
     for policy in list {
-        let key = (policy.namespace.clone(), policy.name.clone());
-        world.bucket_policies.insert(key, policy.clone());
+        world.insert_policy(policy.clone());
     }
     world::planned_under(ROOT, &world)
 }
@@ -192,13 +190,8 @@ proptest! {
         let plan = planned(&list);
         for policy in &list {
             let identity = format!("{}/{}", policy.namespace, policy.name);
-            let id = PolicyId {
-                kind: PolicyKind::TokenBucket,
-                namespace: policy.namespace.clone(),
-                name: policy.name.clone(),
-            };
-            let message = &plan.policies[&id].accepted.message;
-            for (i, bucket) in policy.spec.buckets.iter().enumerate() {
+            let message = &plan.policies[&policy.id()].accepted.message;
+            for (i, bucket) in buckets(policy).iter().enumerate() {
                 let winners: BTreeSet<String> = requests()
                     .filter(|(n, m, v)| level(policy, n, m, v).is_some())
                     .filter_map(|(n, m, v)| oracle(&list, n, m, v, bucket.name.as_str()))
@@ -240,11 +233,7 @@ proptest! {
                 .filter(|(_, view)| view.config.buckets.iter().any(|r| r.policy == identity))
                 .map(|(namespace, _)| namespace)
                 .collect();
-            let outcome = &plan.policies[&PolicyId {
-                kind: PolicyKind::TokenBucket,
-                namespace: policy.namespace.clone(),
-                name: policy.name.clone(),
-            }];
+            let outcome = &plan.policies[&policy.id()];
             prop_assert_eq!(outcome.namespaces.iter().collect::<Vec<_>>(), with_rules.clone());
             let reaches = FLEET.iter().any(|(n, m, vs)| vs.iter().any(|v| level(policy, n, m, v).is_some()));
             prop_assert_eq!(outcome.accepted.holds, !with_rules.is_empty() || !reaches);

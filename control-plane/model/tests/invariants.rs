@@ -5,7 +5,9 @@ mod world;
 
 use std::collections::BTreeMap;
 
-use headgate_contract::{FilterConfig, Role, ServedModelSpec, names};
+use headgate_contract::{
+    FilterConfig, Role, ServedModelSpec, TokenBucketPolicySpec, TrafficTagPolicySpec, names,
+};
 use headgate_model::{
     Carrier, LabelKeys, Memory, ModelRecord, Objects, Plan, PlannedModel, Registry, ScaleDamper,
     StoredCarrier, Tick, next_memories, plan,
@@ -144,10 +146,10 @@ prop_compose! {
             world.served_models.insert(("default".into(), model_id("llama")), served);
         }
         for (name, created, spec) in buckets {
-            world.bucket_policies.insert(("default".into(), name.into()), policy(name, created, &spec));
+            world.insert_policy(policy::<TokenBucketPolicySpec>(name, created, &spec));
         }
         for (name, created, spec) in tags {
-            world.tag_policies.insert(("default".into(), name.into()), policy(name, created, spec));
+            world.insert_policy(policy::<TrafficTagPolicySpec>(name, created, spec));
         }
         world
     }
@@ -235,8 +237,7 @@ proptest! {
         };
         for world in history {
             old_replica.carriers.extend(world.carriers.into_iter().rev());
-            old_replica.bucket_policies.extend(world.bucket_policies.into_iter().rev());
-            old_replica.tag_policies.extend(world.tag_policies);
+            old_replica.policies.extend(world.policies.into_iter().rev());
             old_replica.served_models.extend(world.served_models);
             observe(&old_replica, &mut damper, ready_before);
         }
@@ -245,8 +246,7 @@ proptest! {
             old_replica.carriers.insert(key, carrier);
         }
         old_replica.carriers.retain(|key, _| last.carriers.contains_key(key));
-        old_replica.bucket_policies.clone_from(&last.bucket_policies);
-        old_replica.tag_policies.clone_from(&last.tag_policies);
+        old_replica.policies.clone_from(&last.policies);
         old_replica.served_models.clone_from(&last.served_models);
         observe(&old_replica, &mut damper, 0);
         // The scales are quiet: held-back changes have taken effect.

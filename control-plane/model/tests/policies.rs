@@ -3,6 +3,7 @@
 
 mod world;
 
+use headgate_contract::{TokenBucketPolicySpec, TrafficTagPolicySpec};
 use headgate_model::{Finding, Objects, Plan, Severity, reason};
 use world::{Build, carrier, objects, planned, policy};
 
@@ -24,16 +25,11 @@ fn bucket(world: &mut Objects, name: &str, created: Option<i64>, target: &str, b
         .map(|b| format!(r#"{{"name":"{b}","key":["tenant"],"profile":"semantic"}}"#))
         .collect();
     let spec = format!(r#"{{{target}"buckets":[{}]}}"#, list.join(","));
-    world.bucket_policies.insert(
-        ("default".into(), name.into()),
-        policy(name, created, &spec),
-    );
+    world.insert_policy(policy::<TokenBucketPolicySpec>(name, created, &spec));
 }
 
 fn tagging(world: &mut Objects, name: &str, created: Option<i64>, spec: &str) {
-    world
-        .tag_policies
-        .insert(("default".into(), name.into()), policy(name, created, spec));
+    world.insert_policy(policy::<TrafficTagPolicySpec>(name, created, spec));
 }
 
 /// `policy:bucket` with its models, in order.
@@ -123,15 +119,13 @@ fn a_policy_that_matches_nothing_has_a_finding() {
         None,
         r#"{"selector":{"matchLabels":{"team":"green"}}}"#,
     );
-    let mut elsewhere = policy(
+    let mut elsewhere = policy::<TokenBucketPolicySpec>(
         "far",
         None,
         r#"{"buckets":[{"name":"x","key":[],"profile":"semantic"}]}"#,
     );
     elsewhere.namespace = "empty".into();
-    world
-        .bucket_policies
-        .insert(("empty".into(), "far".into()), elsewhere);
+    world.insert_policy(elsewhere);
     let plan = planned(&world);
     assert_eq!(buckets(&plan), ["default/half:two for phi"]);
     let said = findings(&plan, reason::MATCHES_NOTHING);

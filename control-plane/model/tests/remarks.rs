@@ -3,9 +3,8 @@
 
 mod world;
 
-use headgate_model::{
-    Finding, Objects, Plan, PolicyKind, PolicyOutcome, Severity, condition_reason, reason,
-};
+use headgate_contract::{PolicySpec as _, TokenBucketPolicySpec, TrafficTagPolicySpec};
+use headgate_model::{Finding, Objects, Plan, PolicyOutcome, Severity, condition_reason, reason};
 use world::{carrier, objects, policy};
 
 const ROOT: &str = "headgate-system";
@@ -19,16 +18,15 @@ fn planned(world: &Objects) -> Plan {
 fn tagged(policies: &[(&str, &str, &str)]) -> Plan {
     let mut world = objects([carrier("a", "v1")]);
     for (created, (namespace, name, spec)) in (0..).zip(policies) {
-        let mut policy = policy(name, Some(created), spec);
+        let mut policy = policy::<TrafficTagPolicySpec>(name, Some(created), spec);
         policy.namespace = (*namespace).to_owned();
-        let key = ((*namespace).to_owned(), (*name).to_owned());
-        world.tag_policies.insert(key, policy);
+        world.insert_policy(policy);
     }
     planned(&world)
 }
 
 fn outcome<'a>(plan: &'a Plan, namespace: &str, name: &str) -> &'a PolicyOutcome {
-    world::outcome(plan, PolicyKind::TrafficTag, namespace, name)
+    world::outcome(plan, TrafficTagPolicySpec::KIND, namespace, name)
 }
 
 fn found<'a>(plan: &'a Plan, reason: &str) -> Vec<&'a Finding> {
@@ -90,8 +88,7 @@ fn a_bucket_that_takes_longer_than_an_hour_to_fill_has_a_finding_about_restarts(
             .collect();
         let spec = format!(r#"{{"buckets":[{}]}}"#, buckets.join(","));
         let mut world = objects([carrier("a", "v1")]);
-        let key = ("default".to_owned(), "p".to_owned());
-        world.bucket_policies.insert(key, policy("p", None, &spec));
+        world.insert_policy(policy::<TokenBucketPolicySpec>("p", None, &spec));
         planned(&world).findings
     };
     let tokens = |capacity: u32, refill: &str| {

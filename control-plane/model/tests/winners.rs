@@ -3,9 +3,8 @@
 
 mod world;
 
-use headgate_model::{
-    CarrierKey, Objects, Plan, PolicyId, PolicyKind, PolicyOutcome, condition_reason,
-};
+use headgate_contract::{PolicySpec as _, TokenBucketPolicySpec, TrafficTagPolicySpec};
+use headgate_model::{CarrierKey, Objects, Plan, PolicyId, PolicyOutcome, condition_reason};
 use world::{Build, carrier, objects, policy};
 
 const ROOT: &str = "headgate-system";
@@ -29,19 +28,15 @@ fn add_buckets(world: &mut Objects, namespace: &str, name: &str, created: i64, t
         bucket("fair"),
         bucket(name)
     );
-    let mut policy = policy(name, Some(created), &spec);
+    let mut policy = policy::<TokenBucketPolicySpec>(name, Some(created), &spec);
     policy.namespace = namespace.to_owned();
-    world
-        .bucket_policies
-        .insert((namespace.into(), name.into()), policy);
+    world.insert_policy(policy);
 }
 
 fn add_tagging(world: &mut Objects, namespace: &str, name: &str, spec: &str) {
-    let mut policy = policy(name, None, spec);
+    let mut policy = policy::<TrafficTagPolicySpec>(name, None, spec);
     policy.namespace = namespace.to_owned();
-    world
-        .tag_policies
-        .insert((namespace.into(), name.into()), policy);
+    world.insert_policy(policy);
 }
 
 fn planned(world: &Objects) -> Plan {
@@ -65,7 +60,7 @@ fn winner(world: &Objects) -> String {
 }
 
 fn outcome<'a>(plan: &'a Plan, namespace: &str, name: &str) -> &'a PolicyOutcome {
-    world::outcome(plan, PolicyKind::TokenBucket, namespace, name)
+    world::outcome(plan, TokenBucketPolicySpec::KIND, namespace, name)
 }
 
 /// The `Accepted` message of a policy that lost its first bucket, `fair`.
@@ -468,26 +463,20 @@ fn unresolved_targets_are_reported_by_field() {
 fn a_policy_without_effect_is_not_accepted() {
     let mut world = fleet();
     let only = |created| {
-        policy(
+        policy::<TokenBucketPolicySpec>(
             "x",
             Some(created),
             r#"{"models":["phi"],"buckets":[{"name":"fair","key":[],"profile":"semantic"}]}"#,
         )
     };
-    world.bucket_policies.insert(
-        ("default".into(), "first".into()),
-        headgate_model::Policy {
-            name: "first".into(),
-            ..only(1)
-        },
-    );
-    world.bucket_policies.insert(
-        ("default".into(), "second".into()),
-        headgate_model::Policy {
-            name: "second".into(),
-            ..only(2)
-        },
-    );
+    world.insert_policy(headgate_model::Policy {
+        name: "first".into(),
+        ..only(1)
+    });
+    world.insert_policy(headgate_model::Policy {
+        name: "second".into(),
+        ..only(2)
+    });
     let plan = planned(&world);
     let accepted = &outcome(&plan, "default", "second").accepted;
     assert_eq!(
@@ -522,7 +511,7 @@ fn taggings_follow_the_same_precedence() {
     assert_eq!(order(&world, "default"), ["headgate-system/law"]);
     let plan = planned(&world);
     let id = |name: &str| PolicyId {
-        kind: PolicyKind::TrafficTag,
+        kind: TrafficTagPolicySpec::KIND,
         namespace: "default".into(),
         name: name.into(),
     };

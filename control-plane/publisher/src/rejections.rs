@@ -13,8 +13,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use headgate_contract::ModelId;
-use headgate_model::{CarrierKey, Plan, PolicyId, PolicyKind, Refusal, Subject};
+use headgate_contract::{ModelId, PolicyDefinition};
+use headgate_model::{CarrierKey, Plan, PolicyId, Refusal, Subject};
 use headgate_translate::provenance::MODEL;
 use headgate_xds::fleet::Proxy;
 use headgate_xds::session::Nacked;
@@ -154,10 +154,9 @@ fn carrier(object: &OriginObject) -> CarrierKey {
 }
 
 fn policy(object: &OriginObject) -> Option<Subject> {
-    let mut kinds = [PolicyKind::TokenBucket, PolicyKind::TrafficTag].into_iter();
-    let kind = kinds.find(|kind| kind.as_str() == object.kind)?;
+    let definition = PolicyDefinition::find(&object.kind)?;
     let id = PolicyId {
-        kind,
+        kind: definition.kind.clone(),
         namespace: object.namespace.clone(),
         name: object.name.clone(),
     };

@@ -2,8 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use headgate_contract::ModelId;
-use headgate_model::{NamespacePlan, Plan, PolicyCondition, PolicyId, PolicyKind};
+use headgate_model::{NamespacePlan, Plan, PolicyCondition, PolicyId};
 
 use super::select::Asked;
 use super::{PolicyReport, VerdictReport};
@@ -36,17 +35,7 @@ fn condition(condition: &PolicyCondition) -> VerdictReport {
 
 /// The models of a namespace that a policy counts for; `namespace/*` where it counts for all.
 fn of_namespace(namespace: &str, view: &NamespacePlan, id: &PolicyId) -> Vec<String> {
-    let name = id.in_rules();
-    let told: Vec<&Option<Vec<ModelId>>> = match id.kind {
-        PolicyKind::TokenBucket => {
-            let rules = view.config.buckets.iter().filter(|r| r.policy == name);
-            rules.map(|rule| &rule.models).collect()
-        }
-        PolicyKind::TrafficTag => {
-            let rules = view.config.tagging.iter().filter(|r| r.policy == name);
-            rules.map(|rule| &rule.models).collect()
-        }
-    };
+    let told = view.models_of_rules(id);
     if told.iter().any(|models| models.is_none()) {
         return vec![format!("{namespace}/*")];
     }

@@ -183,8 +183,8 @@ pub fn fingerprint(report: &Report, asked: &Asked) -> Result<String, serde_json:
 mod tests {
     #![allow(clippy::unwrap_used)]
 
-    use headgate_contract::ModelId;
-    use headgate_model::{Carrier, Objects, PolicyId, PolicyKind, Severity};
+    use headgate_contract::{ModelId, PolicySpec as _, TokenBucketPolicySpec};
+    use headgate_model::{Carrier, Objects, PolicyId, Severity};
 
     use super::*;
 
@@ -251,7 +251,7 @@ mod tests {
 
     fn policy(namespace: &str, name: &str) -> Subject {
         Subject::Policy(PolicyId {
-            kind: PolicyKind::TokenBucket,
+            kind: TokenBucketPolicySpec::KIND,
             namespace: namespace.to_owned(),
             name: name.to_owned(),
         })

@@ -123,12 +123,7 @@ mod tests {
         let names = |seen: &Observed| -> Vec<String> {
             let carriers = seen.objects.carriers.keys().map(|key| key.name.clone());
             carriers
-                .chain(
-                    seen.objects
-                        .tag_policies
-                        .keys()
-                        .map(|(_, name)| name.clone()),
-                )
+                .chain(seen.objects.policies.keys().map(|id| id.name.clone()))
                 .collect()
         };
         let begun = joined.borrow_and_update().clone();

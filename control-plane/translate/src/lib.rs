@@ -30,7 +30,8 @@ mod view;
 
 use std::sync::Arc;
 
-use headgate_model::{Plan, PolicyId, PolicyKind};
+use headgate_contract::{PolicySpec as _, TokenBucketPolicySpec};
+use headgate_model::{Plan, PolicyId};
 use headgate_xds::{Inconsistent, Origin, Resource, Snapshot};
 
 use view::Accepted;
@@ -115,7 +116,7 @@ fn filter_origin(
     let is_left_out = |id: &PolicyId| {
         rejected.iter().any(|rejected| match &rejected.what {
             LeftOut::Bucket { policy, .. } => {
-                id.kind == PolicyKind::TokenBucket && id.in_rules() == *policy
+                id.kind == TokenBucketPolicySpec::KIND && id.in_rules() == *policy
             }
             LeftOut::Model(_) => false,
         })

@@ -11,9 +11,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use headgate_contract::{ModelId, ModelPlan, Version, names};
+use headgate_contract::{ModelId, ModelPlan, PolicyDefinition, Version, names};
 use headgate_model::{
-    CarrierKey, Plan, PlannedModel, PolicyId, PolicyKind, PolicyRevision, VariantKey,
+    CarrierKey, Plan, PlannedModel, PolicyId, PolicyRevision, VariantKey,
     weights_revision,
 };
 use headgate_xds::{Origin, OriginObject, content_hash};
@@ -91,11 +91,10 @@ pub(crate) fn policy(id: &PolicyId, revision: &PolicyRevision) -> OriginObject {
 /// The policies of a filter configuration, with their revisions.
 pub fn policies(origin: &Origin) -> BTreeMap<PolicyId, PolicyRevision> {
     let policies = origin.objects().iter().filter_map(|object| {
-        let mut kinds = [PolicyKind::TokenBucket, PolicyKind::TrafficTag].into_iter();
-        let kind = kinds.find(|kind| kind.as_str() == object.kind)?;
+        let definition = PolicyDefinition::find(&object.kind)?;
         let (uid, generation) = object.revision.rsplit_once('/')?;
         let id = PolicyId {
-            kind,
+            kind: definition.kind.clone(),
             namespace: object.namespace.clone(),
             name: object.name.clone(),
         };

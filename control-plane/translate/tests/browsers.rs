@@ -9,7 +9,7 @@ use envoy_types::pb::envoy::config::route::v3::RouteConfiguration;
 use envoy_types::pb::envoy::extensions::filters::http::cors::v3::CorsPolicy;
 use envoy_types::pb::envoy::extensions::filters::network::http_connection_manager::v3::HttpConnectionManager;
 use envoy_types::pb::envoy::r#type::matcher::v3::string_matcher::MatchPattern;
-use headgate_contract::names;
+use headgate_contract::{AnyPolicySpec, TrafficTagPolicySpec, names};
 use headgate_model::{Carrier, CarrierKey, LabelKeys, Objects, Policy, Registry, Scales, plan};
 use headgate_translate::{Cache, Code, Options, ScopeSpec, snapshot_with};
 use headgate_xds::{Kind, Snapshot};
@@ -41,17 +41,17 @@ fn objects(specs: &[&str]) -> Objects {
     objects.carriers.insert(key, carrier);
     for (created, spec) in (0..).zip(specs) {
         let name = format!("policy-{created}");
+        let spec: TrafficTagPolicySpec = serde_json::from_str(spec).unwrap();
         let policy = Policy {
             namespace: "default".to_owned(),
-            name: name.clone(),
+            name,
             uid: String::new(),
             created: Some(created),
             generation: 1,
             origin: String::new(),
-            spec: serde_json::from_str(spec).unwrap(),
+            spec: AnyPolicySpec::new(spec),
         };
-        let key = ("default".to_owned(), name);
-        objects.tag_policies.insert(key, policy);
+        objects.insert_policy(policy);
     }
     objects
 }

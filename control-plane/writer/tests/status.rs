@@ -4,12 +4,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use headgate_contract::ConfigError;
+use headgate_contract::{ConfigError, POLICY_DEFINITIONS, PolicySpec as _, TokenBucketPolicySpec};
 use headgate_kubernetes::policies::Controller;
 use headgate_kubernetes::policies::PolicyCache;
 use headgate_kubernetes::policies::StoredPolicy;
 use headgate_kubernetes::policies::StoredStatus;
-use headgate_model::{PolicyCondition, PolicyId, PolicyKind, PolicyOutcome, condition_reason};
+use headgate_model::{PolicyCondition, PolicyId, PolicyOutcome, condition_reason};
 use headgate_writer::counts::PolicyRollup;
 use headgate_writer::policies::PACE;
 use headgate_writer::policies::Standing;
@@ -160,7 +160,7 @@ proptest! {
 
 fn id(name: &str) -> PolicyId {
     PolicyId {
-        kind: PolicyKind::TokenBucket,
+        kind: TokenBucketPolicySpec::KIND,
         namespace: "default".into(),
         name: name.into(),
     }
@@ -340,6 +340,7 @@ fn each_installation_reads_its_own_part_of_a_status() {
             ],
         },
     });
+    let definition = &POLICY_DEFINITIONS[0];
     for (name, reason, second) in [
         ("headgate.dev/headgate", Some("Own"), Some(1)),
         ("x.example/blue", Some("Blue"), Some(2)),
@@ -347,7 +348,7 @@ fn each_installation_reads_its_own_part_of_a_status() {
         ("x.example/new", None, None),
     ] {
         let controller: Controller = name.parse().unwrap();
-        let read = StoredPolicy::read(PolicyKind::TokenBucket, &controller, &object).unwrap();
+        let read = StoredPolicy::read(definition, &controller, &object).unwrap();
         let reasons: Vec<&str> = read.conditions.iter().map(|c| c.reason.as_str()).collect();
         assert_eq!(reasons, reason.into_iter().collect::<Vec<_>>(), "{name}");
         let written = read.written.map(|at| at.as_second() % 10);
@@ -361,7 +362,7 @@ fn object(name: &str, generation: i64, spec: Value) -> StoredPolicy {
         "metadata": {"name": name, "namespace": "default", "generation": generation, "creationTimestamp": "2026-01-31T12:00:00Z"},
         "spec": spec,
     });
-    StoredPolicy::read(PolicyKind::TokenBucket, &Controller::default(), &object).unwrap()
+    StoredPolicy::read(&POLICY_DEFINITIONS[0], &Controller::default(), &object).unwrap()
 }
 
 #[test]
@@ -370,12 +371,8 @@ fn a_policy_that_cannot_be_read_is_left_out_and_told() {
     let mut seen = PolicyCache::default();
     seen.apply(object("good", 1, fair.clone()));
     seen.apply(object("bad", 7, json!({"buckets": [], "x": 1})));
-    let key = |name: &str| ("default".to_owned(), name.to_owned());
-    assert_eq!(
-        seen.bucket_policies[&key("good")].created,
-        Some(1_769_860_800)
-    );
-    assert!(!seen.bucket_policies.contains_key(&key("bad")));
+    assert_eq!(seen.policies[&id("good")].created, Some(1_769_860_800));
+    assert!(!seen.policies.contains_key(&id("bad")));
     let error = ConfigError::new(
         "spec.x",
         "unknown field `x`, expected one of `targetRefs`, `models`, `selector`, `override`, `buckets`",
@@ -392,7 +389,7 @@ fn a_policy_that_cannot_be_read_is_left_out_and_told() {
     fresh.apply(object("good", 1, fair));
     assert_eq!(seen, fresh);
     assert!(seen.invalid.is_empty());
-    let (kind, none) = (PolicyKind::TokenBucket, BTreeSet::new());
+    let (kind, none) = (&TokenBucketPolicySpec::KIND, BTreeSet::new());
     seen.keep(kind, Some("other"), &none);
     assert_eq!(seen, fresh);
     seen.keep(kind, None, &[id("good")].into());

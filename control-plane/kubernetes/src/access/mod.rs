@@ -20,5 +20,5 @@ pub use self::account::Account;
 pub use self::manifest::rbac;
 pub use self::rights::{Missing, Needs, Right};
 pub use self::table::Watchable;
-pub use self::table::{INSTALL_CRDS, carriers, models, policies};
+pub use self::table::{INSTALL_CRDS, carriers, models, policies, policy};
 pub use self::written::{COUNTS, EVENTS, LEASES, MODEL_STATUS, MODELS, status_of};

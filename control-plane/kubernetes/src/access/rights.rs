@@ -65,7 +65,7 @@ impl Needs {
     pub fn rights(&self) -> Vec<Right> {
         let carriers = table::carriers(&self.kinds).into_iter();
         let carriers = carriers.map(|(_, of)| (Place::Models, of));
-        let policies = table::policies().into_iter().filter(|_| self.policies);
+        let policies = table::policies().filter(|_| self.policies);
         let policies = policies.map(|(_, of)| (Place::Policies, of));
         let models = [(Place::Models, table::models())];
         let read = carriers
@@ -75,11 +75,9 @@ impl Needs {
                 let (group, resource) = (of.resource.group, of.resource.plural);
                 self.at(place, group, resource, READ, of.why)
             });
-        let written = written::ALL
-            .iter()
-            .filter(|row| self.policies || !row.of_policies());
+        let written = written::all().filter(|row| self.policies || !row.of_policies());
         let written = written.flat_map(|row| {
-            let (group, resource) = (row.group.to_owned(), row.resource.to_owned());
+            let (group, resource) = (row.group.to_owned(), row.resource.clone().into_owned());
             self.at(row.place, group, resource, row.verbs, row.why)
         });
         read.chain(written).collect()

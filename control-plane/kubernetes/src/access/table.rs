@@ -1,16 +1,19 @@
 //! The rows of the access table that are watched.
 
-use headgate_model::PolicyKind;
+use headgate_contract::{POLICY_DEFINITIONS, PolicyDefinition};
 use kube::CustomResourceExt as _;
 use kube::core::{ApiResource, DynamicObject, Request, Resource as _};
 
+use super::written::OWN_GROUP;
 use crate::kinds::Kind;
 use crate::models::ServedModel;
-use crate::policies::{TokenBucketPolicy, TrafficTagPolicy};
 use crate::watched_kind::WatchedKind;
 
 /// The command that installs Headgate's own kinds.
 pub const INSTALL_CRDS: &str = "headgate schema crds | kubectl apply --server-side -f -";
+
+/// The version of Headgate's own kinds.
+const OWN_VERSION: &str = "v1alpha1";
 
 /// A kind that is watched: a row of the access table.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -70,23 +73,24 @@ pub fn carriers(kinds: &[Kind]) -> Vec<(WatchedKind, Watchable)> {
 }
 
 /// The kinds of policies.
-pub fn policies() -> [(PolicyKind, Watchable); 2] {
-    let own = |resource| Watchable {
-        resource,
-        why: "policies are read from the Kubernetes API",
+pub fn policies() -> impl Iterator<Item = (&'static PolicyDefinition, Watchable)> {
+    POLICY_DEFINITIONS
+        .iter()
+        .map(|definition| (definition, policy(definition)))
+}
+
+/// A kind of policies.
+pub fn policy(definition: &PolicyDefinition) -> Watchable {
+    let (plural, kind) = (definition.plural, definition.kind.as_str());
+    Watchable {
         install: Some(INSTALL_CRDS),
-        discovered: false,
-    };
-    [
-        (
-            PolicyKind::TokenBucket,
-            own(TokenBucketPolicy::api_resource()),
-        ),
-        (
-            PolicyKind::TrafficTag,
-            own(TrafficTagPolicy::api_resource()),
-        ),
-    ]
+        ..of(
+            (OWN_GROUP, OWN_VERSION),
+            plural,
+            kind,
+            "policies are read from the Kubernetes API",
+        )
+    }
 }
 
 /// `ServedModel`s. Without the kind, models are served, and a finding reports that it is missing.

@@ -2,7 +2,9 @@
 //!
 //! Invariant: every written resource is named here and nowhere else.
 
-use headgate_model::PolicyKind;
+use std::borrow::Cow;
+
+use headgate_contract::{POLICY_DEFINITIONS, PolicyDefinition};
 
 use super::qualified::qualified;
 
@@ -20,32 +22,30 @@ pub(super) enum Place {
 }
 
 /// A resource that is written.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Written {
     pub(super) group: &'static str,
-    pub(super) resource: &'static str,
+    pub(super) resource: Cow<'static, str>,
     pub(super) verbs: &'static [&'static str],
     pub(super) place: Place,
     pub(super) why: &'static str,
 }
 
 /// The group of Headgate's own kinds.
-const OWN_GROUP: &str = "headgate.dev";
+pub(super) const OWN_GROUP: &str = "headgate.dev";
 
 /// Events on objects, and on the Lease for findings without an object.
 pub static EVENTS: Written = Written {
     group: "events.k8s.io",
-    resource: "events",
+    resource: Cow::Borrowed("events"),
     verbs: &["create", "get", "patch"],
     place: Place::Everywhere,
     why: "findings are reported as Events of their objects",
 };
-static BUCKET_STATUS: Written = status("tokenbucketpolicies/status");
-static TAG_STATUS: Written = status("traffictagpolicies/status");
 /// The `ServedModel`s.
 pub static MODELS: Written = Written {
     group: OWN_GROUP,
-    resource: "servedmodels",
+    resource: Cow::Borrowed("servedmodels"),
     verbs: &["create", "delete", "patch"],
     place: Place::Models,
     why: "a ServedModel stores the base of a model, its weights and conditions",
@@ -53,7 +53,7 @@ pub static MODELS: Written = Written {
 /// The status of `ServedModel`s, which is replaced as a whole.
 pub static MODEL_STATUS: Written = Written {
     group: OWN_GROUP,
-    resource: "servedmodels/status",
+    resource: Cow::Borrowed("servedmodels/status"),
     verbs: &["update"],
     place: Place::Models,
     why: "a ServedModel stores the base of a model, its weights and conditions",
@@ -61,7 +61,7 @@ pub static MODEL_STATUS: Written = Written {
 /// The Lease of the replicas.
 pub static LEASES: Written = Written {
     group: "coordination.k8s.io",
-    resource: "leases",
+    resource: Cow::Borrowed("leases"),
     verbs: &["create", "get", "update"],
     place: Place::Own,
     why: "the replica that holds the Lease writes status and Events",
@@ -69,45 +69,36 @@ pub static LEASES: Written = Written {
 /// The ConfigMap with the proxy counts of each replica.
 pub static COUNTS: Written = Written {
     group: "",
-    resource: "configmaps",
+    resource: Cow::Borrowed("configmaps"),
     verbs: &["create", "delete", "list", "patch", "watch"],
     place: Place::Own,
     why: "replicas exchange the number of proxies that have a policy",
 };
 
 /// All rows, in the order of the manifest.
-pub(super) static ALL: [&Written; 7] = [
-    &EVENTS,
-    &BUCKET_STATUS,
-    &TAG_STATUS,
-    &MODELS,
-    &MODEL_STATUS,
-    &LEASES,
-    &COUNTS,
-];
+pub(super) fn all() -> impl Iterator<Item = Cow<'static, Written>> {
+    let statuses = POLICY_DEFINITIONS.iter().map(status_of);
+    let [events, others @ ..] = [&EVENTS, &MODELS, &MODEL_STATUS, &LEASES, &COUNTS];
+    std::iter::once(Cow::Borrowed(events))
+        .chain(statuses.map(Cow::Owned))
+        .chain(others.into_iter().map(Cow::Borrowed))
+}
 
-const fn status(resource: &'static str) -> Written {
+/// The row of the status of a kind of policies.
+pub fn status_of(definition: &PolicyDefinition) -> Written {
     Written {
         group: OWN_GROUP,
-        resource,
+        resource: format!("{}/status", definition.plural).into(),
         verbs: &["patch"],
         place: Place::Policies,
         why: "the conditions of a policy are stored in its status",
     }
 }
 
-/// The row of the status of a kind of policies.
-pub fn status_of(kind: PolicyKind) -> &'static Written {
-    match kind {
-        PolicyKind::TokenBucket => &BUCKET_STATUS,
-        PolicyKind::TrafficTag => &TAG_STATUS,
-    }
-}
-
 impl Written {
     /// Its name for `headgate status` and `kubectl auth can-i`: `events.events.k8s.io`.
     pub fn name(&self) -> String {
-        qualified(self.group, self.resource)
+        qualified(self.group, &self.resource)
     }
 
     /// The name with a part in parentheses: `configmaps (watch)`.

@@ -6,12 +6,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use headgate_contract::{TokenBucketPolicySpec, TrafficTagPolicySpec};
+use headgate_contract::PolicyKind;
 use headgate_model::reference::{ByObject, Reference};
-use headgate_model::{Objects, Policy, PolicyId, PolicyKey, PolicyKind, PolicyOutcome};
+use headgate_model::{Objects, Policy, PolicyId, PolicyOutcome};
 
 use super::StoredStatus;
-use super::stored::{ParsedPolicy, StoredPolicy};
+use super::stored::StoredPolicy;
 
 /// Group and version of the kinds.
 const API_VERSION: &str = "headgate.dev/v1alpha1";
@@ -19,10 +19,8 @@ const API_VERSION: &str = "headgate.dev/v1alpha1";
 /// The policies, valid and invalid, and their statuses.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct PolicyCache {
-    /// By namespace and name.
-    pub bucket_policies: BTreeMap<PolicyKey, Policy<TokenBucketPolicySpec>>,
-    /// By namespace and name.
-    pub tag_policies: BTreeMap<PolicyKey, Policy<TrafficTagPolicySpec>>,
+    /// Policies of all kinds.
+    pub policies: BTreeMap<PolicyId, Policy>,
     /// Outcomes of the policies that cannot be read.
     pub invalid: BTreeMap<PolicyId, PolicyOutcome>,
     /// The stored status of every policy.
@@ -44,10 +42,8 @@ impl PolicyCache {
             uid: object.uid.clone(),
         };
         Arc::make_mut(&mut self.references).insert(id.clone().into(), reference);
-        let key = (id.namespace.clone(), id.name.clone());
         match object.policy {
-            Ok(ParsedPolicy::TokenBucket(policy)) => _ = self.bucket_policies.insert(key, policy),
-            Ok(ParsedPolicy::TrafficTag(policy)) => _ = self.tag_policies.insert(key, policy),
+            Ok(policy) => _ = self.policies.insert(id.clone(), policy),
             Err(error) => {
                 let outcome = PolicyOutcome::invalid(object.generation, &error);
                 self.invalid.insert(id.clone(), outcome);
@@ -64,20 +60,21 @@ impl PolicyCache {
 
     /// An object was deleted.
     pub fn delete(&mut self, id: &PolicyId) {
-        let key = (id.namespace.clone(), id.name.clone());
-        match id.kind {
-            PolicyKind::TokenBucket => _ = self.bucket_policies.remove(&key),
-            PolicyKind::TrafficTag => _ = self.tag_policies.remove(&key),
-        }
+        self.policies.remove(id);
         self.invalid.remove(id);
         self.stored.remove(id);
         Arc::make_mut(&mut self.references).remove(&id.clone().into());
     }
 
     /// Removes every object of a kind, in a namespace (`None`: in all), that is not in this list.
-    pub fn keep(&mut self, kind: PolicyKind, namespace: Option<&str>, listed: &BTreeSet<PolicyId>) {
+    pub fn keep(
+        &mut self,
+        kind: &PolicyKind,
+        namespace: Option<&str>,
+        listed: &BTreeSet<PolicyId>,
+    ) {
         let within =
-            |id: &&PolicyId| id.kind == kind && namespace.is_none_or(|ns| ns == id.namespace);
+            |id: &&PolicyId| id.kind == *kind && namespace.is_none_or(|ns| ns == id.namespace);
         let all = self.stored.keys().filter(within);
         let gone: Vec<PolicyId> = all.filter(|id| !listed.contains(id)).cloned().collect();
         gone.iter().for_each(|id| self.delete(id));
@@ -85,7 +82,6 @@ impl PolicyCache {
 
     /// Adds the policies to the objects of a plan.
     pub fn add_to(&self, objects: &mut Objects) {
-        objects.bucket_policies.clone_from(&self.bucket_policies);
-        objects.tag_policies.clone_from(&self.tag_policies);
+        objects.policies.clone_from(&self.policies);
     }
 }

@@ -12,8 +12,6 @@ mod stored_status;
 pub use self::cache::PolicyCache;
 pub use self::controller::{Controller, InvalidController};
 pub use self::crd::{crds, yaml};
-pub use self::resource::{
-    ControllerStatus, PolicyStatus, TokenBucket, TokenBucketPolicy, TrafficTag, TrafficTagPolicy,
-};
-pub use self::stored::{ParsedPolicy, PolicyShape, StoredPolicy};
+pub use self::resource::{TokenBucket, TokenBucketPolicy, TrafficTag, TrafficTagPolicy};
+pub use self::stored::{PolicyShape, StoredPolicy};
 pub use self::stored_status::StoredStatus;

@@ -4,8 +4,7 @@
 // The printer columns have the same type on purpose.
 #![allow(clippy::duplicated_attributes)]
 
-use headgate_contract::{TokenBucketPolicySpec, TrafficTagPolicySpec};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use headgate_contract::{PolicyStatus, TokenBucketPolicySpec, TrafficTagPolicySpec};
 use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -70,39 +69,3 @@ kind_of_policy!(
     "ttp",
     "Tags of the requests for models, and the choice of their version."
 );
-
-/// State of a policy.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct PolicyStatus {
-    /// `Accepted`: the policy is valid. `ResolvedRefs`: the objects that it references exist. `Programmed`: the proxies have it.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(extend(
-        "x-kubernetes-list-type" = "map",
-        "x-kubernetes-list-map-keys" = ["type"],
-    ))]
-    pub conditions: Vec<Condition>,
-    /// Conditions of other installations, by `--controller-name`. `conditions` belongs to the installation with the default name.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(extend(
-        "x-kubernetes-list-type" = "map",
-        "x-kubernetes-list-map-keys" = ["controllerName"],
-    ))]
-    pub controllers: Vec<ControllerStatus>,
-}
-
-/// Status of a policy at one installation.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct ControllerStatus {
-    /// `--controller-name` of the installation: a domain and a path.
-    pub controller_name: String,
-    /// `Accepted` and `Programmed`, as in `status.conditions`. To wait for one:
-    /// `kubectl wait --for=jsonpath='{.status.controllers[?(@.controllerName=="NAME")].conditions[?(@.type=="Programmed")].status}'=True`.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(extend(
-        "x-kubernetes-list-type" = "map",
-        "x-kubernetes-list-map-keys" = ["type"],
-    ))]
-    pub conditions: Vec<Condition>,
-}

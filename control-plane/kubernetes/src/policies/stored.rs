@@ -3,12 +3,11 @@
 //! Invariant: only an object without a name or a namespace is refused. An object whose spec cannot be read (it was stored under an earlier
 //! definition) is kept, so that its status can report the error.
 
-use headgate_contract::{ConfigError, TokenBucketPolicySpec, TrafficTagPolicySpec, parse_json};
-use headgate_model::{Policy, PolicyId, PolicyKind};
+use headgate_contract::{ConfigError, PolicyDefinition};
+use headgate_model::{Policy, PolicyId};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use k8s_openapi::jiff::Timestamp;
 use serde::Deserialize as _;
-use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::Controller;
@@ -54,30 +53,25 @@ pub struct StoredPolicy {
     /// `metadata.generation`.
     pub generation: i64,
     /// The policy, or the error of its spec.
-    pub policy: Result<ParsedPolicy, ConfigError>,
+    pub policy: Result<Policy, ConfigError>,
     /// The conditions that the installation wrote. Conditions that cannot be read are left out, and so are written again.
     pub conditions: Vec<Condition>,
     /// Time of the installation's last write of the conditions.
     pub written: Option<Timestamp>,
 }
 
-/// A policy of either kind.
-#[derive(Debug, Clone, PartialEq)]
-pub enum ParsedPolicy {
-    /// A `TokenBucketPolicy`.
-    TokenBucket(Policy<TokenBucketPolicySpec>),
-    /// A `TrafficTagPolicy`.
-    TrafficTag(Policy<TrafficTagPolicySpec>),
-}
-
 impl StoredPolicy {
     /// Parses an object, and the part of its status that `controller` writes; `None` without a name or a namespace.
     #[must_use]
-    pub fn read(kind: PolicyKind, controller: &Controller, object: &Value) -> Option<Self> {
+    pub fn read(
+        definition: &PolicyDefinition,
+        controller: &Controller,
+        object: &Value,
+    ) -> Option<Self> {
         let text = |pointer| object.pointer(pointer).and_then(Value::as_str);
         let filled = |pointer| text(pointer).filter(|text| !text.is_empty());
         let id = PolicyId {
-            kind,
+            kind: definition.kind.clone(),
             namespace: filled("/metadata/namespace")?.to_owned(),
             name: filled("/metadata/name")?.to_owned(),
         };
@@ -88,14 +82,7 @@ impl StoredPolicy {
         let created = created.map(Timestamp::as_second);
         let uid = text("/metadata/uid").unwrap_or_default();
         let born = (uid, created);
-        let parsed = match kind {
-            PolicyKind::TokenBucket => {
-                policy(&id, generation, born, object).map(ParsedPolicy::TokenBucket)
-            }
-            PolicyKind::TrafficTag => {
-                policy(&id, generation, born, object).map(ParsedPolicy::TrafficTag)
-            }
-        };
+        let parsed = policy(definition, &id, generation, born, object);
         let conditions = controller.conditions(object);
         let conditions = conditions.and_then(|list| Vec::deserialize(list).ok());
         let managers = object.pointer("/metadata/managedFields");
@@ -117,12 +104,13 @@ impl StoredPolicy {
     }
 }
 
-fn policy<S: DeserializeOwned>(
+fn policy(
+    definition: &PolicyDefinition,
     id: &PolicyId,
     generation: i64,
     (uid, created): (&str, Option<i64>),
     object: &Value,
-) -> Result<Policy<S>, ConfigError> {
+) -> Result<Policy, ConfigError> {
     let spec = object.get("spec").filter(|spec| !spec.is_null());
     let spec = spec.ok_or_else(|| ConfigError::new("spec", "is missing: a policy needs a spec"))?;
     Ok(Policy {
@@ -132,6 +120,8 @@ fn policy<S: DeserializeOwned>(
         uid: uid.to_owned(),
         created,
         generation,
-        spec: parse_json(spec.to_string().as_bytes()).map_err(|e| e.under("spec"))?,
+        spec: definition
+            .parse(spec.to_string().as_bytes())
+            .map_err(|e| e.under("spec"))?,
     })
 }

@@ -1,10 +1,11 @@
 //! The interface of a kind of policies to the resolution.
 
-use headgate_contract::{BucketRule, TagRule, Target};
+use headgate_contract::{BucketRule, ModelId, NamespaceConfig, PolicySpec, TagRule};
 
 use super::awards::Awards;
 use super::resolved::ResolvedPolicy;
-use crate::{Finding, Policy, PolicyKind, Severity};
+use super::typed::TypedPolicy;
+use crate::{Finding, Severity};
 
 /// The rules of a namespace.
 #[derive(Default)]
@@ -17,17 +18,9 @@ pub(crate) struct Rules {
 ///
 /// A policy gives each of its models some items, such as buckets. For each item name, one policy takes precedence per model and
 /// version.
-pub(crate) trait RulePolicy: Sized {
-    /// The kind.
-    const KIND: PolicyKind;
+pub(crate) trait RulePolicy: PolicySpec {
     /// The fix in messages about a lost contest.
     const CONFLICT_FIX: &'static str;
-
-    /// The models to which it applies.
-    fn target(&self) -> &Target;
-
-    /// Whether it has `override`, which takes precedence over policies of other namespaces if it is in the root namespace.
-    fn overrides(&self) -> bool;
 
     /// The names of the items that it gives to a model.
     fn items(&self) -> Vec<String>;
@@ -39,16 +32,21 @@ pub(crate) trait RulePolicy: Sized {
     fn conflict(tie: bool) -> (Severity, &'static str);
 
     /// A remark on a policy alone, whatever it targets.
-    fn advice(_policy: &Policy<Self>) -> Option<Finding> {
+    fn advice(_policy: &TypedPolicy<'_, Self>) -> Option<Finding> {
         None
     }
 
     /// Adds the rules of a namespace. `policies`, `resolved` and `awards` have the same order, oldest policy first.
     fn add_rules(
         namespace: &str,
-        policies: &[&Policy<Self>],
+        policies: &[TypedPolicy<'_, Self>],
         resolved: &[ResolvedPolicy],
         awards: &mut [Awards],
         rules: &mut Rules,
     );
+
+    /// The models of each rule that a policy, as [`PolicyId::in_rules`](crate::PolicyId::in_rules) names it, has in a namespace. `None` is a
+    /// rule for all models.
+    fn models_of_rules<'c>(config: &'c NamespaceConfig, policy: &str)
+    -> Vec<Option<&'c [ModelId]>>;
 }

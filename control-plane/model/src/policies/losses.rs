@@ -111,7 +111,7 @@ fn groups(item: usize, awards: &[(String, Awards)]) -> Groups<'_> {
 fn precedence<S: RulePolicy>(group: &Group<'_>) -> String {
     format!(
         "{} {} takes precedence, because {}",
-        S::KIND.as_str(),
+        S::KIND,
         group.winner,
         group.because
     )

@@ -216,7 +216,7 @@ fn hidden_part<S: RulePolicy>(awards: &[(String, Awards)]) -> Option<String> {
     let by: BTreeSet<&str> = hidden.iter().map(|(_, by)| *by).collect();
     Some(format!(
         "{field}: has no effect where {} {} takes precedence for the whole namespace. Move it there, or remove it",
-        S::KIND.as_str(),
+        S::KIND,
         list(by.into_iter())
     ))
 }

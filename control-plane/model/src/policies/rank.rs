@@ -1,10 +1,9 @@
 //! The order of precedence among policies that give one model the same item.
 
-use std::collections::BTreeMap;
+use headgate_contract::{PolicySpec, Target};
 
-use headgate_contract::Target;
-
-use crate::{Policy, PolicyKey};
+use super::typed::TypedPolicy;
+use crate::{Objects, Policy};
 
 /// The precedence of a policy for a model; the least rank wins.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -13,7 +12,8 @@ pub(crate) struct Rank {
     pub(crate) level: Level,
     /// Unix seconds; `None` is the oldest.
     created: Option<i64>,
-    key: PolicyKey,
+    /// Namespace and name.
+    key: (String, String),
 }
 
 /// The namespace of the policy, relative to the model's.
@@ -51,7 +51,7 @@ impl Level {
 }
 
 impl Rank {
-    pub(crate) fn new<S>(policy: &Policy<S>, tier: Tier, level: Level) -> Self {
+    pub(crate) fn new(policy: &Policy, tier: Tier, level: Level) -> Self {
         Self {
             tier,
             level,
@@ -86,9 +86,12 @@ impl Rank {
     }
 }
 
-/// Policies by age, then by namespace and name. Filters reserve buckets in this order, so those of a new policy come last.
-pub(crate) fn oldest_first<S>(policies: &BTreeMap<PolicyKey, Policy<S>>) -> Vec<&Policy<S>> {
-    let mut list: Vec<_> = policies.iter().collect();
-    list.sort_by_key(|(key, policy)| (policy.created, *key));
-    list.into_iter().map(|(_, policy)| policy).collect()
+/// The policies of one kind by age, then by namespace and name. Filters reserve buckets in this order, so those of a new policy come last.
+pub(crate) fn oldest_first<S: PolicySpec>(objects: &Objects) -> Vec<TypedPolicy<'_, S>> {
+    let policies = objects.policies.values();
+    let mut policies: Vec<TypedPolicy<'_, S>> = policies.filter_map(TypedPolicy::of).collect();
+    policies.sort_by_key(|TypedPolicy { policy, .. }| {
+        (policy.created, &policy.namespace, &policy.name)
+    });
+    policies
 }

@@ -10,8 +10,9 @@ use super::kind::RulePolicy;
 use super::list::list;
 use super::rank::{Level, Rank, Tier};
 use super::resolved::{ResolvedPolicy, Unresolved};
+use super::typed::TypedPolicy;
 use crate::registry::Model;
-use crate::{CarrierKey, Objects, Policy, Registry};
+use crate::{CarrierKey, Objects, Registry};
 
 /// The models against which targets are resolved.
 pub(crate) struct Index<'a> {
@@ -52,8 +53,9 @@ impl<'a> Index<'a> {
             .unwrap_or(&self.no_models)
     }
 
-    pub(crate) fn resolve<S: RulePolicy>(&self, policy: &Policy<S>) -> ResolvedPolicy {
-        let (target, overrides) = (policy.spec.target(), policy.spec.overrides());
+    pub(crate) fn resolve<S: RulePolicy>(&self, policy: &TypedPolicy<'_, S>) -> ResolvedPolicy {
+        let TypedPolicy { policy, spec } = *policy;
+        let (target, overrides) = (spec.target(), spec.overrides());
         let root = self.registry.root_namespace.as_deref();
         let in_root = root == Some(policy.namespace.as_str());
         let mut unresolved = Vec::new();
@@ -69,10 +71,10 @@ impl<'a> Index<'a> {
             (namespace.clone(), ranks)
         };
         ResolvedPolicy {
-            id: policy.id(S::KIND),
+            id: policy.id(),
             generation: policy.generation,
             origin: policy.origin.clone(),
-            items: policy.spec.items(),
+            items: spec.items(),
             all: *target == Target::All,
             ranks: claims.keys().map(ranks).collect(),
             claims,

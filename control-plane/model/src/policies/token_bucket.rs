@@ -3,29 +3,21 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use headgate_contract::{
-    Bucket, BucketRule, Duration, ModelId, Target, TokenBucketPolicySpec, Version,
+    Bucket, BucketRule, Duration, ModelId, NamespaceConfig, TokenBucketPolicySpec, Version,
 };
 
 use super::awards::Awards;
 use super::kind::{RulePolicy, Rules};
 use super::list::list;
 use super::resolved::ResolvedPolicy;
-use crate::{Finding, Policy, PolicyKind, Severity, reason};
+use super::typed::TypedPolicy;
+use crate::{Finding, Severity, reason};
 
 /// Buckets with a longer window than this get a remark, in seconds.
 const LONG_WINDOW: u64 = 3600;
 
 impl RulePolicy for TokenBucketPolicySpec {
-    const KIND: PolicyKind = PolicyKind::TokenBucket;
     const CONFLICT_FIX: &'static str = "To apply both, rename one";
-
-    fn target(&self) -> &Target {
-        &self.target
-    }
-
-    fn overrides(&self) -> bool {
-        self.overrides
-    }
 
     fn items(&self) -> Vec<String> {
         let names = self.buckets.iter().map(|b| b.name.as_str().to_owned());
@@ -46,7 +38,7 @@ impl RulePolicy for TokenBucketPolicySpec {
 
     /// The remark on buckets that fill slowly. A bucket lives in the memory of each proxy's Envoy. A restart hardly matters to a bucket
     /// that fills within minutes, but it does to a monthly budget.
-    fn advice(policy: &Policy<Self>) -> Option<Finding> {
+    fn advice(policy: &TypedPolicy<'_, Self>) -> Option<Finding> {
         let buckets = policy.spec.buckets.iter();
         let long: Vec<String> = buckets
             .filter_map(|b| Some(format!("{:?} ({})", b.name.as_str(), long_window(b)?)))
@@ -60,17 +52,17 @@ impl RulePolicy for TokenBucketPolicySpec {
             list(long.iter().map(String::as_str))
         );
         Some(Finding {
-            object: policy.id(Self::KIND).into(),
+            object: policy.policy.id().into(),
             reason: reason::LONG_WINDOW,
             severity: Severity::Info,
-            origin: policy.origin.clone(),
+            origin: policy.policy.origin.clone(),
             message,
         })
     }
 
     fn add_rules(
         _namespace: &str,
-        policies: &[&Policy<Self>],
+        policies: &[TypedPolicy<'_, Self>],
         _resolved: &[ResolvedPolicy],
         awards: &mut [Awards],
         rules: &mut Rules,
@@ -79,13 +71,22 @@ impl RulePolicy for TokenBucketPolicySpec {
             rules.buckets.extend(bucket_rules(policy, awards));
         }
     }
+
+    fn models_of_rules<'c>(
+        config: &'c NamespaceConfig,
+        policy: &str,
+    ) -> Vec<Option<&'c [ModelId]>> {
+        let rules = config.buckets.iter().filter(|rule| rule.policy == policy);
+        rules.map(|rule| rule.models.as_deref()).collect()
+    }
 }
 
 /// The rules for the awards of a policy.
 fn bucket_rules<'a>(
-    policy: &'a Policy<TokenBucketPolicySpec>,
+    policy: &TypedPolicy<'a, TokenBucketPolicySpec>,
     awards: &'a Awards,
 ) -> impl Iterator<Item = BucketRule> + 'a {
+    let name = policy.policy.id().in_rules();
     let buckets = policy.spec.buckets.iter().zip(&awards.items);
     buckets.flat_map(move |(bucket, models)| {
         let mut by_versions: BTreeMap<Option<&BTreeSet<Version>>, Vec<ModelId>> = BTreeMap::new();
@@ -93,10 +94,11 @@ fn bucket_rules<'a>(
             let models = by_versions.entry(versions.as_ref()).or_default();
             models.push(model.clone());
         }
+        let name = name.clone();
         by_versions.into_iter().map(move |(versions, models)| {
             let all = awards.everything && versions.is_none() && models.len() == awards.claimed;
             BucketRule {
-                policy: policy.id(PolicyKind::TokenBucket).in_rules(),
+                policy: name.clone(),
                 models: (!all).then_some(models),
                 versions: versions.map(|some| some.iter().cloned().collect()),
                 bucket: bucket.clone(),

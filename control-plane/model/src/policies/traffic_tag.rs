@@ -3,25 +3,17 @@
 //! `cors` applies to a whole namespace. Invariant: the `cors` of one policy is never merged with that of another. The status reports a
 //! hidden `cors`, because pages that it allows are refused.
 
-use headgate_contract::{TagRule, Target, TrafficTagPolicySpec};
+use headgate_contract::{ModelId, NamespaceConfig, TagRule, TrafficTagPolicySpec};
 
 use super::awards::{Awards, Effect, NamespacePart};
 use super::kind::{RulePolicy, Rules};
 use super::rank::Rank;
 use super::resolved::ResolvedPolicy;
-use crate::{Policy, PolicyKind, Severity, reason};
+use super::typed::TypedPolicy;
+use crate::{Severity, reason};
 
 impl RulePolicy for TrafficTagPolicySpec {
-    const KIND: PolicyKind = PolicyKind::TrafficTag;
     const CONFLICT_FIX: &'static str = "One tagging applies per model";
-
-    fn target(&self) -> &Target {
-        &self.target
-    }
-
-    fn overrides(&self) -> bool {
-        self.overrides
-    }
 
     /// The tagging is one item without a name.
     fn items(&self) -> Vec<String> {
@@ -38,7 +30,7 @@ impl RulePolicy for TrafficTagPolicySpec {
 
     fn add_rules(
         namespace: &str,
-        policies: &[&Policy<Self>],
+        policies: &[TypedPolicy<'_, Self>],
         resolved: &[ResolvedPolicy],
         awards: &mut [Awards],
         rules: &mut Rules,
@@ -46,12 +38,20 @@ impl RulePolicy for TrafficTagPolicySpec {
         rules.tagging = tag_rules(namespace, policies, resolved, awards);
         set_cors(namespace, policies, resolved, &rules.tagging, awards);
     }
+
+    fn models_of_rules<'c>(
+        config: &'c NamespaceConfig,
+        policy: &str,
+    ) -> Vec<Option<&'c [ModelId]>> {
+        let rules = config.tagging.iter().filter(|rule| rule.policy == policy);
+        rules.map(|rule| rule.models.as_deref()).collect()
+    }
 }
 
 /// The tag rules of a namespace by rank, because the filter takes the first one that names a model.
 fn tag_rules(
     namespace: &str,
-    policies: &[&Policy<TrafficTagPolicySpec>],
+    policies: &[TypedPolicy<'_, TrafficTagPolicySpec>],
     resolved: &[ResolvedPolicy],
     awards: &[Awards],
 ) -> Vec<TagRule> {
@@ -69,7 +69,7 @@ fn tag_rules(
             return None;
         }
         Some(TagRule {
-            policy: policies[i].id(PolicyKind::TrafficTag).in_rules(),
+            policy: policies[i].policy.id().in_rules(),
             models: (!resolved[i].all).then(|| models.keys().cloned().collect()),
             tagging: policies[i].spec.tagging.clone(),
         })
@@ -80,7 +80,7 @@ fn tag_rules(
 /// Records the effect of every `cors`: that of the first rule for all models of the namespace takes effect.
 fn set_cors(
     namespace: &str,
-    policies: &[&Policy<TrafficTagPolicySpec>],
+    policies: &[TypedPolicy<'_, TrafficTagPolicySpec>],
     resolved: &[ResolvedPolicy],
     rules: &[TagRule],
     awards: &mut [Awards],
@@ -92,7 +92,7 @@ fn set_cors(
         if policy.spec.tagging.cors.is_none() || !resolved.claims.contains_key(namespace) {
             continue;
         }
-        let effect = match policy.id(PolicyKind::TrafficTag).in_rules() == first.policy {
+        let effect = match policy.policy.id().in_rules() == first.policy {
             true => Effect::Active,
             false => Effect::Hidden {
                 by: first.policy.clone(),

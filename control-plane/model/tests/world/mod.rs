@@ -10,9 +10,9 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
-use headgate_contract::{ModelId, Version, names};
+use headgate_contract::{AnyPolicySpec, ModelId, PolicyKind, PolicySpec, Version, names};
 use headgate_model::{
-    Carrier, CarrierKey, LabelKeys, Objects, Plan, PlannedModel, Pod, Policy, PolicyId, PolicyKind,
+    Carrier, CarrierKey, LabelKeys, Objects, Plan, PlannedModel, Pod, Policy, PolicyId,
     PolicyOutcome, Registry, Scales, plan,
 };
 
@@ -185,11 +185,9 @@ pub fn version(v: &str) -> Version {
     Version::try_from(v).unwrap()
 }
 
-pub fn policy<S: serde::de::DeserializeOwned>(
-    name: &str,
-    created: Option<i64>,
-    spec: &str,
-) -> Policy<S> {
+/// A policy in `default` with a spec of kind `S`.
+pub fn policy<S: PolicySpec>(name: &str, created: Option<i64>, spec: &str) -> Policy {
+    let spec: S = headgate_contract::parse_json(spec.as_bytes()).unwrap();
     Policy {
         namespace: "default".into(),
         name: name.into(),
@@ -197,6 +195,6 @@ pub fn policy<S: serde::de::DeserializeOwned>(
         uid: String::new(),
         generation: 1,
         origin: format!("{name}.yaml"),
-        spec: headgate_contract::parse_json(spec.as_bytes()).unwrap(),
+        spec: AnyPolicySpec::new(spec),
     }
 }

@@ -1,6 +1,7 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use headgate_contract::{AnyPolicySpec, TokenBucketPolicySpec};
 use headgate_model::{Carrier, LabelKeys, Objects, Pod, Policy, Registry, Scales, plan};
 use headgate_translate::{Code, Options};
 use headgate_xds::fleet::{Progress, StreamId};
@@ -62,17 +63,16 @@ fn with_policy(mut objects: Objects, name: &str, capacity: u32) -> Objects {
         "name": "fair", "key": ["tenant"], "profile": "tokens",
         "tokens": {"capacity": capacity, "refillPerSecond": 10},
     }]});
-    let policy = Policy {
+    let spec: TokenBucketPolicySpec = serde_json::from_value(spec).unwrap();
+    objects.insert_policy(Policy {
         namespace: "default".to_owned(),
         name: name.to_owned(),
         uid: String::new(),
         created: Some(7),
         generation: i64::from(capacity),
         origin: String::new(),
-        spec: serde_json::from_value(spec).unwrap(),
-    };
-    let key = ("default".to_owned(), name.to_owned());
-    objects.bucket_policies.insert(key, policy);
+        spec: AnyPolicySpec::new(spec),
+    });
     objects
 }
 

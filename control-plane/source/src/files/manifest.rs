@@ -2,12 +2,13 @@
 //!
 //! Invariant: every result satisfies the contract; an error names the JSON path and the fix.
 
-use headgate_contract::{ConfigError, ModelId, Version, names, parse_json};
+use headgate_contract::{
+    ConfigError, ModelId, POLICY_DEFINITIONS, PolicyDefinition, Version, names,
+};
 use headgate_model::{
     Address, Carrier, CarrierKey, Finding, LabelKeys, OwnerReplicas, Pod, Policy, Protocol,
     addresses, incomplete_labels,
 };
-use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::metadata::{Metadata, at, kind, required, texts};
@@ -16,14 +17,12 @@ use super::pod_template::{dotted, pod_template, pod_templates};
 use super::source_text::SourceText;
 use headgate_kubernetes::kinds::Kind;
 use headgate_kubernetes::models::StoredModel;
-use headgate_kubernetes::policies::{TokenBucket, TrafficTag};
 
 /// An object of a file.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Manifest {
     Carrier(Carrier),
-    Buckets(Policy<headgate_contract::TokenBucketPolicySpec>),
-    Tagging(Policy<headgate_contract::TrafficTagPolicySpec>),
+    Policy(Policy),
     Model(Box<StoredModel>),
     /// A workload that is not a carrier, with the warning.
     Ignored(String),
@@ -63,15 +62,12 @@ impl ManifestReader {
                 texts(object, template, field, written)?;
             }
         }
+        if meta.api_version == names::API_VERSION
+            && let Some(definition) = PolicyDefinition::find(&meta.kind)
+        {
+            return policy(definition, meta, file, object).map(Manifest::Policy);
+        }
         match (meta.api_version.as_str(), meta.kind.as_str()) {
-            (names::API_VERSION, "TokenBucketPolicy") => {
-                let spec: TokenBucket = spec(object)?;
-                Ok(Manifest::Buckets(policy(meta, file, spec.0)))
-            }
-            (names::API_VERSION, "TrafficTagPolicy") => {
-                let spec: TrafficTag = spec(object)?;
-                Ok(Manifest::Tagging(policy(meta, file, spec.0)))
-            }
             (names::API_VERSION, "ServedModel") => {
                 let model = models::read(&meta, object)?;
                 Ok(Manifest::Model(Box::new(model)))
@@ -79,8 +75,12 @@ impl ManifestReader {
             (version, kind) if version.starts_with("headgate.dev/") => Err(ConfigError::new(
                 "apiVersion",
                 format!(
-                    "{version} has no kind {kind}: write {} with TokenBucketPolicy, TrafficTagPolicy or ServedModel",
-                    names::API_VERSION
+                    "{version} has no kind {kind}: write {} with {} or ServedModel",
+                    names::API_VERSION,
+                    POLICY_DEFINITIONS
+                        .each_ref()
+                        .map(|definition| definition.kind.as_str())
+                        .join(", ")
                 ),
             )),
             _ if meta.labels.contains_key(&self.keys.model) => {
@@ -204,8 +204,19 @@ fn display_name(object: &Value) -> String {
     }
 }
 
-fn policy<S>(meta: Metadata, file: &str, spec: S) -> Policy<S> {
-    Policy {
+fn policy(
+    definition: &PolicyDefinition,
+    meta: Metadata,
+    file: &str,
+    object: &Value,
+) -> Result<Policy, ConfigError> {
+    let spec = object
+        .get("spec")
+        .ok_or_else(|| ConfigError::new("spec", "is missing: a policy says what it does there"))?;
+    let spec = definition
+        .parse(spec.to_string().as_bytes())
+        .map_err(|e| e.under("spec"))?;
+    Ok(Policy {
         namespace: meta.namespace,
         name: meta.name,
         created: meta.created,
@@ -213,14 +224,7 @@ fn policy<S>(meta: Metadata, file: &str, spec: S) -> Policy<S> {
         generation: meta.generation,
         origin: file.to_owned(),
         spec,
-    }
-}
-
-fn spec<S: DeserializeOwned>(object: &Value) -> Result<S, ConfigError> {
-    let spec = object
-        .get("spec")
-        .ok_or_else(|| ConfigError::new("spec", "is missing: a policy needs a spec"))?;
-    parse_json(spec.to_string().as_bytes()).map_err(|e| e.under("spec"))
+    })
 }
 
 fn replicas(object: &Value) -> Result<Option<u32>, ConfigError> {

@@ -345,24 +345,8 @@ fn insert(objects: &mut Objects, manifest: &Manifest) -> Option<(String, String)
     match manifest {
         Manifest::Carrier(c) => put(&mut objects.carriers, c.key.clone(), c, |c| &c.origin)
             .map(|origin| (c.key.to_string(), origin)),
-        Manifest::Buckets(p) => {
-            let key = (p.namespace.clone(), p.name.clone());
-            put(&mut objects.bucket_policies, key, p, |p| &p.origin).map(|origin| {
-                (
-                    format!("TokenBucketPolicy {}/{}", p.namespace, p.name),
-                    origin,
-                )
-            })
-        }
-        Manifest::Tagging(p) => {
-            let key = (p.namespace.clone(), p.name.clone());
-            put(&mut objects.tag_policies, key, p, |p| &p.origin).map(|origin| {
-                (
-                    format!("TrafficTagPolicy {}/{}", p.namespace, p.name),
-                    origin,
-                )
-            })
-        }
+        Manifest::Policy(p) => put(&mut objects.policies, p.id(), p, |p| &p.origin)
+            .map(|origin| (p.id().to_string(), origin)),
         Manifest::Model(_)
         | Manifest::Ignored(_)
         | Manifest::IncompleteLabels(_)

@@ -4,14 +4,14 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use headgate_contract::TokenBucketPolicySpec;
+use headgate_contract::{PolicySpec as _, TokenBucketPolicySpec};
 use headgate_kubernetes::Access;
 use headgate_kubernetes::connect;
 use headgate_kubernetes::health::ApiState;
 use headgate_kubernetes::policies::crds;
 use headgate_kubernetes::policies::yaml;
 use headgate_model::Observed;
-use headgate_model::{Carrier, CarrierKey, Objects, Policy, Unread};
+use headgate_model::{Carrier, CarrierKey, Objects, Policy, PolicyId, Unread};
 use headgate_source::cluster::Kubernetes;
 use headgate_source::cluster::Options;
 use headgate_source::join::join;
@@ -121,15 +121,24 @@ impl Source {
     }
 
     /// The policy of the namespace `default`, once the probe holds for it.
-    pub(crate) async fn policy(
-        &mut self,
-        name: &str,
-        probe: impl Fn(&Policy<TokenBucketPolicySpec>) -> bool,
-    ) {
-        let key = ("default".to_owned(), name.to_owned());
+    pub(crate) async fn policy(&mut self, name: &str, probe: impl Fn(&Policy) -> bool) {
+        let id = PolicyId {
+            kind: TokenBucketPolicySpec::KIND,
+            namespace: "default".to_owned(),
+            name: name.to_owned(),
+        };
         self.until(name, |seen| {
-            let policy = seen.objects.bucket_policies.get(&key);
+            let policy = seen.objects.policies.get(&id);
             policy.filter(|policy| probe(policy)).map(|_| ())
+        })
+        .await;
+    }
+
+    /// The policy of the namespace `default`, once it has this number of buckets.
+    pub(crate) async fn buckets(&mut self, name: &str, number: usize) {
+        self.policy(name, |policy| {
+            let spec = policy.spec.get::<TokenBucketPolicySpec>();
+            spec.is_some_and(|spec| spec.buckets.len() == number)
         })
         .await;
     }
@@ -196,7 +205,7 @@ impl Source {
 
 /// Carriers with their weights and ready pods, and policies, for messages.
 fn shown(observed: &Observed) -> Vec<String> {
-    let policies = observed.objects.bucket_policies.values();
+    let policies = observed.objects.policies.values();
     let policies = policies.map(|p| format!("{} generation {}", p.origin, p.generation));
     let carriers = observed.objects.carriers.values();
     let carriers = carriers.map(|c| {

@@ -82,7 +82,7 @@ async fn an_api_server_that_is_killed_takes_nothing_away_and_its_lost_history_is
     assert_eq!(relay.expired_watches(), Vec::<String>::new());
     cluster.kubectl("delete tbp/goes").await;
     cluster.apply(policy("stays", 2)).await;
-    source.policy("stays", |p| p.spec.buckets.len() == 2).await;
+    source.buckets("stays", 2).await;
     cluster.kubectl("label deploy/v2 canary-weight=30").await;
     source
         .carrier("deployment/v2", |c| {
@@ -231,8 +231,8 @@ async fn watches_that_are_cut_in_the_middle_of_an_event_and_refused_lose_nothing
     };
     source.carrier("deployment/v1", weight("10")).await;
     source.carrier("deployment/v2", weight("11")).await;
-    source.policy("v1", |p| p.spec.buckets.len() == 11).await;
-    source.policy("v2", |p| p.spec.buckets.len() == 12).await;
+    source.buckets("v1", 11).await;
+    source.buckets("v2", 12).await;
     for (plural, first) in both.into_iter().zip(first) {
         let now = watches(&relay, plural);
         assert!(now >= first + 3, "{plural}: {:?}", relay.requests());
@@ -295,7 +295,7 @@ async fn lists_page_by_page_are_read_where_streamed_lists_are_refused_also_under
                 .is_some_and(|n| n == "round-3")
         })
         .await;
-    source.policy("v1", |p| p.spec.buckets.len() == 7).await;
+    source.buckets("v1", 7).await;
     // Watches that end in their time, and are kept out by an API server that is busy, know a version that is gone.
     relay.throttle_next(1_000_000);
     tokio::time::sleep(ENDED).await;
@@ -308,7 +308,7 @@ async fn lists_page_by_page_are_read_where_streamed_lists_are_refused_also_under
     source
         .carrier("deployment/v1", |c| c.labels["canary-weight"] == "77")
         .await;
-    source.policy("v1", |p| p.spec.buckets.len() == 8).await;
+    source.buckets("v1", 8).await;
     for (plural, first) in both.into_iter().zip(first) {
         assert!(lists(plural) > first, "{plural}: {:?}", relay.requests());
     }
@@ -333,5 +333,5 @@ async fn nothing_is_published_before_the_whole_world_is_known() {
     let first = source.now();
     assert_eq!(first.generation, 1);
     assert_eq!(ready(&first.objects.carriers[&key("deployment/v1")]), 30);
-    assert_eq!(first.objects.bucket_policies.len(), 1);
+    assert_eq!(first.objects.policies.len(), 1);
 }

@@ -56,13 +56,13 @@ async fn a_definition_that_is_missing_is_named_with_its_command_and_its_policies
     cluster.kubectl(&format!("delete crd {BUCKETS}")).await;
     source
         .until("no policy", |seen| {
-            seen.objects.bucket_policies.is_empty().then_some(())
+            seen.objects.policies.is_empty().then_some(())
         })
         .await;
     defined(&source, 1).await;
     cluster.define().await;
     cluster.apply(policy("fair", 2)).await;
-    source.policy("fair", |p| p.spec.buckets.len() == 2).await;
+    source.buckets("fair", 2).await;
     defined(&source, 0).await;
     source
         .equals_a_fresh_one(&cluster.client().await, &quick())
@@ -88,7 +88,7 @@ async fn an_api_server_that_starts_again_and_serves_its_kinds_later_lifts_no_lim
     let watching = tokio::spawn(async move {
         while seen.changed().await.is_ok() {
             let objects = seen.borrow_and_update().objects.clone();
-            let there = objects.bucket_policies.len() + objects.carriers.len();
+            let there = objects.policies.len() + objects.carriers.len();
             lowest.fetch_min(there, Ordering::Relaxed);
         }
     });
@@ -104,7 +104,7 @@ async fn an_api_server_that_starts_again_and_serves_its_kinds_later_lifts_no_lim
     .await
     .unwrap();
     cluster.kubectl("label deploy/v1 canary-weight=3").await;
-    source.policy("fair", |p| p.spec.buckets.len() == 2).await;
+    source.buckets("fair", 2).await;
     let weighted = |c: &headgate_model::Carrier| c.labels.contains_key("canary-weight");
     source.carrier("deployment/v1", weighted).await;
     assert_eq!(relay.not_found_remaining(), 0);
@@ -127,11 +127,7 @@ async fn a_fresh_source_waits_for_the_kinds_of_an_api_server_that_still_starts()
     let source = Source::start(&client_of(relay.kubeconfig()).await, Options::default()).await;
     let objects = &source.now().objects;
     assert_eq!(relay.not_found_remaining(), 0, "it waited");
-    assert_eq!(
-        objects.bucket_policies.len(),
-        1,
-        "with the limits there are"
-    );
+    assert_eq!(objects.policies.len(), 1, "with the limits there are");
 }
 
 #[tokio::test]
@@ -193,13 +189,13 @@ async fn a_policy_that_cannot_be_read_is_reported_and_stalls_nothing() {
         (objects == expected).then_some(())
     };
     source.until("all that cannot be read", said).await;
-    assert_eq!(source.now().objects.bucket_policies.len(), 1);
+    assert_eq!(source.now().objects.policies.len(), 1);
     // A list reads them as a watch does.
     cluster.equals_a_fresh_one(&source).await;
 
     // Mended, or gone.
     cluster.apply(policy("typed", 3)).await;
-    source.policy("typed", |p| p.spec.buckets.len() == 3).await;
+    source.buckets("typed", 3).await;
     cluster
         .kubectl("delete tokenbucketpolicy text list deep bare")
         .await;

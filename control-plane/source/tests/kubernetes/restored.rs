@@ -68,7 +68,7 @@ async fn an_api_server_restored_from_a_backup_is_read_anew_and_followed() {
     let client = client_of(relay.kubeconfig()).await;
     let mut source = Source::start(&client, Options::default()).await;
     source.carrier("deployment/v1", |c| ready(c) == 1).await;
-    source.policy("fair", |p| p.spec.buckets.len() == 1).await;
+    source.buckets("fair", 1).await;
     pass(&cluster, BEHIND).await;
     cluster
         .kubectl("label deploy/v2 canary-weight=30 --overwrite")
@@ -76,7 +76,7 @@ async fn an_api_server_restored_from_a_backup_is_read_anew_and_followed() {
     cluster.kubectl("delete deploy/v1 --wait=false").await;
     cluster.apply(policy("fair", 2)).await;
     source.carrier("deployment/v2", weight("30")).await;
-    source.policy("fair", |p| p.spec.buckets.len() == 2).await;
+    source.buckets("fair", 2).await;
     source
         .until("v1 to be gone", |seen| {
             (!seen.objects.carriers.contains_key(&key("deployment/v1"))).then_some(())
@@ -95,7 +95,7 @@ async fn an_api_server_restored_from_a_backup_is_read_anew_and_followed() {
     let back = Instant::now();
     source.carrier("deployment/v2", weight("10")).await;
     source.carrier("deployment/v1", |c| ready(c) == 1).await;
-    source.policy("fair", |p| p.spec.buckets.len() == 1).await;
+    source.buckets("fair", 1).await;
     println!(
         "read anew {:?} after the API server could be asked",
         back.elapsed()
@@ -113,7 +113,7 @@ async fn an_api_server_restored_from_a_backup_is_read_anew_and_followed() {
         .await;
     source.carrier("deployment/v2", weight("20")).await;
     cluster.apply(policy("fair", 3)).await;
-    source.policy("fair", |p| p.spec.buckets.len() == 3).await;
+    source.buckets("fair", 3).await;
     cluster.equals_a_fresh_one(&source).await;
 
     // Idle watches list nothing anew; one that hears no bookmark either asks for one object.

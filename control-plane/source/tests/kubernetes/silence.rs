@@ -53,7 +53,7 @@ async fn a_network_that_drops_everything_is_noticed_and_missed_changes_are_read_
             .is_some_and(|weight| weight == "7")
     };
     source.carrier("deployment/v1", weight).await;
-    source.policy("fair", |p| p.spec.buckets.len() == 2).await;
+    source.buckets("fair", 2).await;
     eventually(NOTICED, "all to be well", async || {
         let state = source.state();
         let well = state.lost().is_none();

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use headgate_model::{LabelKeys, Objects, Plan, PolicyId, PolicyKind, Registry, Scales, plan};
+use headgate_contract::{PolicySpec as _, TokenBucketPolicySpec};
+use headgate_model::{LabelKeys, Objects, Plan, PolicyId, Registry, Scales, plan};
 use headgate_source::cluster::Options;
 use headgate_testkit::kube::deployment as workload;
 use serde_json::{Value, json};
@@ -44,7 +45,7 @@ fn planned(objects: &Objects) -> Plan {
 /// What the filters are told of a policy: its models, and the versions where it is not for all; else why nothing.
 fn told(plan: &Plan, name: &str) -> String {
     let id = PolicyId {
-        kind: PolicyKind::TokenBucket,
+        kind: TokenBucketPolicySpec::KIND,
         namespace: "default".into(),
         name: name.into(),
     };

@@ -5,10 +5,12 @@ mod inputs;
 mod quotes;
 mod services;
 
-use headgate_contract::{KeyPart, Target};
+use headgate_contract::{
+    KeyPart, PolicySpec as _, Target, TokenBucketPolicySpec, TrafficTagPolicySpec,
+};
 use headgate_model::Change;
 use headgate_model::Observed;
-use headgate_model::{CarrierKey, LabelKeys};
+use headgate_model::{CarrierKey, LabelKeys, PolicyId};
 use headgate_source::files::Reducer;
 use proptest::prelude::*;
 
@@ -113,13 +115,20 @@ fn policies_are_the_contracts_own_specs() {
         "p.yaml",
         &format!("{TENANTS}---\n# nothing here\n---{TAGS}"),
     )]);
-    let policy = &world.objects.bucket_policies[&("default".into(), "tenants".into())];
+    let id = |kind, namespace: &str, name: &str| PolicyId {
+        kind,
+        namespace: namespace.into(),
+        name: name.into(),
+    };
+    let policy = &world.objects.policies[&id(TokenBucketPolicySpec::KIND, "default", "tenants")];
     assert_eq!(policy.generation, 7);
-    assert!(matches!(&policy.spec.target, Target::Models(m) if m[0].as_str() == "llama"));
-    assert_eq!(policy.spec.buckets[0].key.len(), 2);
-    assert_eq!(policy.spec.buckets[0].key[0], KeyPart::Tenant);
-    let tags = &world.objects.tag_policies[&("prod".into(), "tags".into())];
-    assert_eq!(tags.spec.tagging.tenant_header.as_str(), "x-team");
+    let spec = policy.spec.get::<TokenBucketPolicySpec>().unwrap();
+    assert!(matches!(&spec.target, Target::Models(m) if m[0].as_str() == "llama"));
+    assert_eq!(spec.buckets[0].key.len(), 2);
+    assert_eq!(spec.buckets[0].key[0], KeyPart::Tenant);
+    let tags = &world.objects.policies[&id(TrafficTagPolicySpec::KIND, "prod", "tags")];
+    let tags = tags.spec.get::<TrafficTagPolicySpec>().unwrap();
+    assert_eq!(tags.tagging.tenant_header.as_str(), "x-team");
     assert_eq!(problems(&world), Vec::<String>::new());
 }
 

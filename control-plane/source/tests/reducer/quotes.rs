@@ -1,5 +1,6 @@
 //! Values that lack quotes: values that kubectl refuses are errors with the fix, and values that it reads as text are text.
 
+use headgate_contract::TokenBucketPolicySpec;
 use headgate_model::LabelKeys;
 use headgate_source::files::remarks;
 
@@ -134,11 +135,12 @@ fn words_that_are_floats_only_for_the_parser_are_read_as_they_are_written() {
     );
     let labels = ["model-name", "model-version", "x"].map(|key| carrier.labels[key].as_str());
     assert_eq!(labels, ["inf", "nan", "NaN"]);
-    let (key, policy) = world.objects.bucket_policies.first_key_value().unwrap();
-    assert_eq!(key.1, "inf");
-    assert_eq!(policy.spec.buckets[0].name.as_str(), "nan");
-    let headgate_contract::Target::Models(models) = &policy.spec.target else {
-        panic!("{:?}", policy.spec.target);
+    let (id, policy) = world.objects.policies.first_key_value().unwrap();
+    assert_eq!(id.name, "inf");
+    let spec = policy.spec.get::<TokenBucketPolicySpec>().unwrap();
+    assert_eq!(spec.buckets[0].name.as_str(), "nan");
+    let headgate_contract::Target::Models(models) = &spec.target else {
+        panic!("{:?}", spec.target);
     };
     let models: Vec<&str> = models.iter().map(|model| model.as_str()).collect();
     assert_eq!(models, ["inf", "Nan"]);

@@ -9,7 +9,7 @@ mod matchers;
 mod world;
 mod yaml;
 
-use headgate_contract::names;
+use headgate_contract::{TokenBucketPolicySpec, TrafficTagPolicySpec, names};
 use headgate_model::{Objects, Protocol};
 use headgate_xds::Kind;
 use serde_json::json;
@@ -121,12 +121,9 @@ fn policies() {
         "buckets": [{"name": "canary", "key": [], "profile": "semantic"}],
     });
     let tags = json!({"tags": [{"name": "stage", "value": "batch"}], "baggage": false});
-    let key = |name: &str| ("default".to_owned(), name.to_owned());
-    let all = [("tenants", buckets), ("canary", canary)];
-    objects.bucket_policies = all
-        .map(|(name, spec)| (key(name), policy(name, spec)))
-        .into();
-    objects.tag_policies = [(key("tags"), policy("tags", tags))].into();
+    objects.insert_policy(policy::<TokenBucketPolicySpec>("tenants", buckets));
+    objects.insert_policy(policy::<TokenBucketPolicySpec>("canary", canary));
+    objects.insert_policy(policy::<TrafficTagPolicySpec>("tags", tags));
     check("policies", &objects, &[Kind::Extension]);
 }
 
@@ -135,7 +132,6 @@ fn cors() {
     let mut objects = objects([carrier("v1", &["10.0.0.1:8000"])]);
     let spec =
         json!({"cors": {"allowOrigins": ["https://chat.example.com", "https://*.example.org"]}});
-    let key = ("default".to_owned(), "pages".to_owned());
-    objects.tag_policies = [(key, policy("pages", spec))].into();
+    objects.insert_policy(policy::<TrafficTagPolicySpec>("pages", spec));
     check("cors", &objects, &[Kind::Route]);
 }

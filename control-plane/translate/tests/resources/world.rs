@@ -2,13 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use headgate_contract::names;
+use headgate_contract::{AnyPolicySpec, PolicySpec, names};
 use headgate_model::{
     Address, Carrier, CarrierKey, LabelKeys, Objects, Pod, Policy, Registry, Scales, plan,
 };
 use headgate_translate::{Code, Options, ScopeSpec, snapshot};
 use headgate_xds::Snapshot;
-use serde::de::DeserializeOwned;
 
 /// A carrier of model `llama` in `default`, with one ready pod at each of these addresses.
 pub(crate) fn carrier(version: &str, endpoints: &[&str]) -> Carrier {
@@ -64,8 +63,9 @@ pub(crate) fn created(mut carrier: Carrier, seconds: i64) -> Carrier {
     carrier
 }
 
-/// A policy in `default`.
-pub(crate) fn policy<S: DeserializeOwned>(name: &str, spec: serde_json::Value) -> Policy<S> {
+/// A policy in `default` with a spec of kind `S`.
+pub(crate) fn policy<S: PolicySpec>(name: &str, spec: serde_json::Value) -> Policy {
+    let spec: S = serde_json::from_value(spec).unwrap();
     Policy {
         namespace: "default".to_owned(),
         name: name.to_owned(),
@@ -73,7 +73,7 @@ pub(crate) fn policy<S: DeserializeOwned>(name: &str, spec: serde_json::Value) -
         created: None,
         generation: 1,
         origin: String::new(),
-        spec: serde_json::from_value(spec).unwrap(),
+        spec: AnyPolicySpec::new(spec),
     }
 }
 

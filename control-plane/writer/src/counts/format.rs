@@ -4,9 +4,9 @@
 
 use std::collections::BTreeMap;
 
-use headgate_contract::{ModelId, Version};
+use headgate_contract::{ModelId, PolicyKind, Version};
 use headgate_model::{
-    CarrierKey, PolicyId, PolicyKind, PolicyRevision, Refusal, ReplicaCounts, Subject, WeightsHeld,
+    CarrierKey, PolicyId, PolicyRevision, Refusal, ReplicaCounts, Subject, WeightsHeld,
 };
 use serde::{Deserialize, Serialize};
 
@@ -43,16 +43,10 @@ struct Proxies {
 
 #[derive(Debug, Serialize, Deserialize)]
 struct Policy {
-    kind: Kind,
+    kind: PolicyKind,
     namespace: String,
     name: String,
     held: Vec<Held>,
-}
-
-#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
-enum Kind {
-    TokenBucketPolicy,
-    TrafficTagPolicy,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -74,7 +68,7 @@ struct Refused {
 #[serde(rename_all = "camelCase")]
 enum Object {
     Policy {
-        kind: Kind,
+        kind: PolicyKind,
         namespace: String,
         name: String,
     },
@@ -90,24 +84,6 @@ enum Object {
     ControlPlane {},
 }
 
-impl From<PolicyKind> for Kind {
-    fn from(kind: PolicyKind) -> Self {
-        match kind {
-            PolicyKind::TokenBucket => Self::TokenBucketPolicy,
-            PolicyKind::TrafficTag => Self::TrafficTagPolicy,
-        }
-    }
-}
-
-impl From<Kind> for PolicyKind {
-    fn from(kind: Kind) -> Self {
-        match kind {
-            Kind::TokenBucketPolicy => Self::TokenBucket,
-            Kind::TrafficTagPolicy => Self::TrafficTag,
-        }
-    }
-}
-
 impl From<&Subject> for Object {
     fn from(subject: &Subject) -> Self {
         match subject.clone() {
@@ -116,7 +92,7 @@ impl From<&Subject> for Object {
                 namespace,
                 name,
             }) => Self::Policy {
-                kind: kind.into(),
+                kind,
                 namespace,
                 name,
             },
@@ -143,7 +119,7 @@ impl From<Object> for Subject {
                 namespace,
                 name,
             } => Self::Policy(PolicyId {
-                kind: kind.into(),
+                kind,
                 namespace,
                 name,
             }),
@@ -194,7 +170,7 @@ pub fn render(tally: &ReplicaCounts) -> Result<String, FormatError> {
             .held
             .iter()
             .map(|(id, revisions)| Policy {
-                kind: id.kind.into(),
+                kind: id.kind.clone(),
                 namespace: id.namespace.clone(),
                 name: id.name.clone(),
                 held: revisions.iter().map(held).collect(),
@@ -246,7 +222,7 @@ pub fn parse(text: &str) -> Result<ReplicaCounts, FormatError> {
             .into_iter()
             .map(|policy| {
                 let id = PolicyId {
-                    kind: policy.kind.into(),
+                    kind: policy.kind,
                     namespace: policy.namespace,
                     name: policy.name,
                 };

@@ -8,27 +8,24 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::stream::StreamExt as _;
-use headgate_model::PolicyKind;
+use headgate_contract::{POLICY_DEFINITIONS, PolicyDefinition, PolicyKind};
 use k8s_openapi::jiff::Timestamp;
+use kube::Client;
 use kube::api::{Api, Patch, PatchParams};
-use kube::core::{ApiResource, DynamicObject};
-use kube::{Client, CustomResourceExt as _};
+use kube::core::DynamicObject;
 use serde_json::json;
 use tokio::sync::watch;
 
 use super::scheduler::{Due, Standings, StatusScheduler, Write};
-use headgate_kubernetes::access::status_of;
+use headgate_kubernetes::access::{self, status_of};
 use headgate_kubernetes::fault::Fault;
 use headgate_kubernetes::faults::Faults;
 use headgate_kubernetes::policies::{Controller, PolicyCache};
-use headgate_kubernetes::policies::{TokenBucketPolicy, TrafficTagPolicy};
 
 /// What a status that cannot be written means.
 const LOST: &str = "the conditions of policies are not written";
 /// How long a write may take.
 const WRITE: Duration = Duration::from_secs(10);
-/// The kinds that have a status.
-const KINDS: [PolicyKind; 2] = [PolicyKind::TokenBucket, PolicyKind::TrafficTag];
 /// Delay of the retry after a conflict. The watch usually shows the newer object before.
 const CHANGED: Duration = Duration::from_secs(1);
 /// Writes under way at once.
@@ -77,9 +74,9 @@ pub async fn write_statuses(
         next = due.next;
         if due == Due::default() {
             // All is written, also what failed before.
-            KINDS
-                .into_iter()
-                .for_each(|kind| faults.well(&status_of(kind).name()));
+            POLICY_DEFINITIONS
+                .iter()
+                .for_each(|definition| faults.well(&status_of(definition).name()));
         }
         let writes = due.writes.into_iter().map(|due| {
             let (client, leading, controller) = (client.clone(), leading.clone(), &controller);
@@ -99,7 +96,7 @@ pub async fn write_statuses(
                 desk.untried(&id);
                 continue;
             };
-            let failed = tried.entry(status_of(id.kind).name()).or_default();
+            let failed = tried.entry(status_name(&id.kind)).or_default();
             let after = match outcome {
                 Outcome::Written => continue,
                 Outcome::Changed => {
@@ -132,12 +129,20 @@ enum Outcome {
     Failed(String),
 }
 
+/// The status of a kind, as `headgate status` names it.
+fn status_name(kind: &PolicyKind) -> String {
+    let definition = PolicyDefinition::find(kind.as_str());
+    definition.map_or_else(|| kind.to_string(), |found| status_of(found).name())
+}
+
 async fn write(client: &Client, controller: &Controller, due: &Write) -> Outcome {
     let id = &due.id;
-    let resource: ApiResource = match id.kind {
-        PolicyKind::TokenBucket => TokenBucketPolicy::api_resource(),
-        PolicyKind::TrafficTag => TrafficTagPolicy::api_resource(),
+    let Some(definition) = PolicyDefinition::find(id.kind.as_str()) else {
+        // No object of this kind is known to this release, so there is no status to write.
+        return Outcome::Written;
     };
+    let watchable = access::policy(definition);
+    let resource = watchable.resource();
     let status = json!({
         "apiVersion": resource.api_version,
         "kind": resource.kind,
@@ -146,7 +151,7 @@ async fn write(client: &Client, controller: &Controller, due: &Write) -> Outcome
         "status": controller.status(&due.conditions),
     });
     let params = PatchParams::apply(&controller.manager()).force();
-    let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), &id.namespace, &resource);
+    let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), &id.namespace, resource);
     let patch = Patch::Apply(&status);
     let patched = api.patch_status(&id.name, &params, &patch);
     match tokio::time::timeout(WRITE, patched).await {

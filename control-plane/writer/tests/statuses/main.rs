@@ -275,9 +275,8 @@ fn a_cluster_without_the_definitions_has_no_policies_until_they_come() {
         let kubectl = kube.kubectl();
         crate::world::define(&kubectl).await;
         kubectl.apply(TYPO).await.unwrap();
-        let one = |seen: &Option<Arc<PolicyCache>>| {
-            seen.as_ref().is_some_and(|s| s.bucket_policies.len() == 1)
-        };
+        let one =
+            |seen: &Option<Arc<PolicyCache>>| seen.as_ref().is_some_and(|s| s.policies.len() == 1);
         tokio::time::timeout(within, seen.wait_for(one))
             .await
             .unwrap()

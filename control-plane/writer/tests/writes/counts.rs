@@ -2,10 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use headgate_contract::{PolicySpec as _, TokenBucketPolicySpec, TrafficTagPolicySpec};
 use headgate_model::PolicyRevision;
 use headgate_model::Refusal;
 use headgate_model::ReplicaCounts;
-use headgate_model::{CarrierKey, PolicyId, PolicyKind, Subject};
+use headgate_model::{CarrierKey, PolicyId, Subject};
 use headgate_writer::counts::PolicyRollup;
 use headgate_writer::counts::parse;
 use headgate_writer::counts::render;
@@ -14,7 +15,7 @@ use proptest::prelude::*;
 
 fn policy(name: &str) -> PolicyId {
     PolicyId {
-        kind: PolicyKind::TokenBucket,
+        kind: TokenBucketPolicySpec::KIND,
         namespace: "default".to_owned(),
         name: name.to_owned(),
     }
@@ -95,9 +96,9 @@ fn any_tally() -> impl Strategy<Value = ReplicaCounts> {
         (any::<u8>(), any::<i64>()).prop_map(|(o, g)| super::counts::policy_revision(o, g));
     let id = (any::<bool>(), "[a-z]{1,5}", "[a-z.-]{1,9}").prop_map(|(bucket, namespace, name)| {
         let kind = if bucket {
-            PolicyKind::TokenBucket
+            TokenBucketPolicySpec::KIND
         } else {
-            PolicyKind::TrafficTag
+            TrafficTagPolicySpec::KIND
         };
         PolicyId {
             kind,
