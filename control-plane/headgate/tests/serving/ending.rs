@@ -1,4 +1,4 @@
-//! How a supervisor ends it.
+//! Shutdown of `serve` by a supervisor.
 
 use std::time::{Duration, Instant};
 

@@ -1,6 +1,7 @@
-//! A tally as a replica publishes it, for the others to read: JSON.
+//! JSON format of the published counts of a replica.
 //!
-//! Invariant: `parse(render(t)) == t`. What a newer version adds is no error; what cannot be read is one.
+//! Invariant: `parse(render(c)) == c`. During a rolling upgrade, replicas of different versions read each other's counts: unknown
+//! fields, and rows of unknown kinds, are skipped. Anything else that cannot be parsed is an error.
 
 use std::collections::BTreeMap;
 
@@ -9,21 +10,22 @@ use headgate_model::{
     CarrierKey, PolicyId, PolicyKind, PolicyRevision, Refusal, ReplicaCounts, Subject, WeightsHeld,
 };
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
-/// Why a published tally cannot be read.
+/// Published counts that cannot be parsed.
 #[derive(Debug, thiserror::Error)]
-#[error("the counts of another replica cannot be read: {0}")]
+#[error("the counts of another replica cannot be parsed: {0}")]
 pub struct FormatError(#[from] serde_json::Error);
 
 #[derive(Debug, Serialize, Deserialize)]
 struct Document {
     proxies: Vec<Proxies>,
     policies: Vec<Policy>,
-    /// By namespace, model and revision. Older releases do not write it: the weights of their proxies are unknown.
+    /// Proxies by namespace, model and revision of the weights.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     models: BTreeMap<String, BTreeMap<ModelId, BTreeMap<String, u32>>>,
     #[serde(default)]
-    refused: Vec<Refused>,
+    refused: Vec<RefusedRow>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     unreachable: Vec<Variant>,
 }
@@ -43,25 +45,38 @@ struct Proxies {
 
 #[derive(Debug, Serialize, Deserialize)]
 struct Policy {
-    kind: Kind,
+    kind: String,
     namespace: String,
     name: String,
     held: Vec<Held>,
 }
 
-#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
-enum Kind {
-    TokenBucketPolicy,
-    TrafficTagPolicy,
-}
-
 #[derive(Debug, Serialize, Deserialize)]
 struct Held {
-    /// Missing in what an older release wrote, which then holds no object that is known.
-    #[serde(default)]
     uid: String,
     generation: i64,
     proxies: u32,
+}
+
+/// A rejected resource. A newer replica may know further types of objects.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(untagged)]
+enum RefusedRow {
+    Known(Refused),
+    Unknown { object: BTreeMap<String, Value> },
+}
+
+impl RefusedRow {
+    /// The refusal; `None` if its object is of an unknown kind.
+    fn known(self) -> Option<Refusal> {
+        let Self::Known(refused) = self else {
+            return None;
+        };
+        Some(Refusal {
+            object: refused.object.subject()?,
+            message: refused.message,
+        })
+    }
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -74,7 +89,7 @@ struct Refused {
 #[serde(rename_all = "camelCase")]
 enum Object {
     Policy {
-        kind: Kind,
+        kind: String,
         namespace: String,
         name: String,
     },
@@ -90,22 +105,20 @@ enum Object {
     ControlPlane {},
 }
 
-impl From<PolicyKind> for Kind {
-    fn from(kind: PolicyKind) -> Self {
-        match kind {
-            PolicyKind::TokenBucket => Self::TokenBucketPolicy,
-            PolicyKind::TrafficTag => Self::TrafficTagPolicy,
-        }
+/// All kinds that this version knows.
+const KINDS: [PolicyKind; 2] = [PolicyKind::TokenBucket, PolicyKind::TrafficTag];
+
+/// The name of a kind.
+fn kind_name(kind: PolicyKind) -> &'static str {
+    match kind {
+        PolicyKind::TokenBucket => "TokenBucketPolicy",
+        PolicyKind::TrafficTag => "TrafficTagPolicy",
     }
 }
 
-impl From<Kind> for PolicyKind {
-    fn from(kind: Kind) -> Self {
-        match kind {
-            Kind::TokenBucketPolicy => Self::TokenBucket,
-            Kind::TrafficTagPolicy => Self::TrafficTag,
-        }
-    }
+/// The kind of a name; `None` if this version does not know it.
+fn kind_of(name: &str) -> Option<PolicyKind> {
+    KINDS.into_iter().find(|kind| kind_name(*kind) == name)
 }
 
 impl From<&Subject> for Object {
@@ -116,7 +129,7 @@ impl From<&Subject> for Object {
                 namespace,
                 name,
             }) => Self::Policy {
-                kind: kind.into(),
+                kind: kind_name(kind).to_owned(),
                 namespace,
                 name,
             },
@@ -135,30 +148,31 @@ impl From<&Subject> for Object {
     }
 }
 
-impl From<Object> for Subject {
-    fn from(object: Object) -> Self {
-        match object {
-            Object::Policy {
+impl Object {
+    /// The subject; `None` if it is a policy of an unknown kind.
+    fn subject(self) -> Option<Subject> {
+        Some(match self {
+            Self::Policy {
                 kind,
                 namespace,
                 name,
-            } => Self::Policy(PolicyId {
-                kind: kind.into(),
+            } => Subject::Policy(PolicyId {
+                kind: kind_of(&kind)?,
                 namespace,
                 name,
             }),
-            Object::Carrier {
+            Self::Carrier {
                 kind,
                 namespace,
                 name,
-            } => Self::Carrier(CarrierKey {
+            } => Subject::Carrier(CarrierKey {
                 namespace,
                 kind,
                 name,
             }),
-            Object::Model { namespace, id } => Self::Model { namespace, id },
-            Object::ControlPlane {} => Self::ControlPlane,
-        }
+            Self::Model { namespace, id } => Subject::Model { namespace, id },
+            Self::ControlPlane {} => Subject::ControlPlane,
+        })
     }
 }
 
@@ -171,18 +185,18 @@ fn by_namespace(held: &WeightsHeld) -> BTreeMap<String, BTreeMap<ModelId, BTreeM
     all
 }
 
-/// The tally as text.
+/// The counts as JSON.
 ///
 /// # Errors
-/// Only if it has no form in JSON, which would be a bug.
-pub fn render(tally: &ReplicaCounts) -> Result<String, FormatError> {
+/// The counts cannot be serialized, which would be a bug.
+pub fn render(counts: &ReplicaCounts) -> Result<String, FormatError> {
     let held = |(revision, proxies): (&PolicyRevision, &u32)| Held {
         uid: revision.uid.clone(),
         generation: revision.generation,
         proxies: *proxies,
     };
     let document = Document {
-        proxies: tally
+        proxies: counts
             .proxies
             .iter()
             .map(|(namespaces, connected)| Proxies {
@@ -190,26 +204,28 @@ pub fn render(tally: &ReplicaCounts) -> Result<String, FormatError> {
                 connected: *connected,
             })
             .collect(),
-        policies: tally
+        policies: counts
             .held
             .iter()
             .map(|(id, revisions)| Policy {
-                kind: id.kind.into(),
+                kind: kind_name(id.kind).to_owned(),
                 namespace: id.namespace.clone(),
                 name: id.name.clone(),
                 held: revisions.iter().map(held).collect(),
             })
             .collect(),
-        models: by_namespace(&tally.models),
-        refused: tally
+        models: by_namespace(&counts.models),
+        refused: counts
             .refused
             .iter()
-            .map(|refusal| Refused {
-                object: (&refusal.object).into(),
-                message: refusal.message.clone(),
+            .map(|refusal| {
+                RefusedRow::Known(Refused {
+                    object: (&refusal.object).into(),
+                    message: refusal.message.clone(),
+                })
             })
             .collect(),
-        unreachable: tally
+        unreachable: counts
             .unreachable
             .iter()
             .map(|(namespace, model, version)| Variant {
@@ -222,10 +238,10 @@ pub fn render(tally: &ReplicaCounts) -> Result<String, FormatError> {
     Ok(serde_json::to_string(&document)?)
 }
 
-/// The tally of a text.
+/// Parses published counts.
 ///
 /// # Errors
-/// [`FormatError`]: it is not one.
+/// [`FormatError`]: the text is not a document of counts.
 pub fn parse(text: &str) -> Result<ReplicaCounts, FormatError> {
     let document: Document = serde_json::from_str(text)?;
     let revision = |held: Held| {
@@ -244,13 +260,13 @@ pub fn parse(text: &str) -> Result<ReplicaCounts, FormatError> {
         held: document
             .policies
             .into_iter()
-            .map(|policy| {
+            .filter_map(|policy| {
                 let id = PolicyId {
-                    kind: policy.kind.into(),
+                    kind: kind_of(&policy.kind)?,
                     namespace: policy.namespace,
                     name: policy.name,
                 };
-                (id, policy.held.into_iter().map(revision).collect())
+                Some((id, policy.held.into_iter().map(revision).collect()))
             })
             .collect(),
         models: document
@@ -264,10 +280,7 @@ pub fn parse(text: &str) -> Result<ReplicaCounts, FormatError> {
         refused: document
             .refused
             .into_iter()
-            .map(|refused| Refusal {
-                object: refused.object.into(),
-                message: refused.message,
-            })
+            .filter_map(RefusedRow::known)
             .collect(),
         unreachable: document
             .unreachable
@@ -275,4 +288,43 @@ pub fn parse(text: &str) -> Result<ReplicaCounts, FormatError> {
             .map(|v| (v.namespace, v.model, v.version))
             .collect(),
     })
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_of_unknown_kinds_are_skipped_and_all_others_are_kept() {
+        let text = r#"{
+            "proxies": [{"namespaces": ["default"], "connected": 3}],
+            "policies": [
+                {"kind": "TokenBucketPolicy", "namespace": "default", "name": "p", "held": [{"uid": "u", "generation": 2, "proxies": 3}]},
+                {"kind": "FleetPolicy", "namespace": "default", "name": "f", "held": [{"uid": "u", "generation": 1, "proxies": 3}]}
+            ],
+            "models": {"default": {"m": {"r": 3}}},
+            "refused": [
+                {"object": {"policy": {"kind": "FleetPolicy", "namespace": "default", "name": "f"}}, "message": "unknown policy"},
+                {"object": {"gateway": {"namespace": "default", "name": "g"}}, "message": "unknown object"},
+                {"object": {"model": {"namespace": "default", "id": "m"}}, "message": "known"}
+            ],
+            "added": {"by": "a newer version"}
+        }"#;
+        let counts = parse(text).unwrap();
+        assert_eq!(counts.proxies.values().sum::<u32>(), 3);
+        let policies: Vec<&str> = counts.held.keys().map(|id| id.name.as_str()).collect();
+        assert_eq!(policies, ["p"]);
+        assert_eq!(counts.models.len(), 1);
+        let refused: Vec<&str> = counts.refused.iter().map(|r| r.message.as_str()).collect();
+        assert_eq!(refused, ["known"]);
+        assert_eq!(parse(&render(&counts).unwrap()).unwrap(), counts);
+    }
+
+    #[test]
+    fn a_malformed_row_of_a_known_kind_is_an_error() {
+        let text = r#"{"proxies": [], "policies": [{"kind": "TokenBucketPolicy", "namespace": "default"}]}"#;
+        assert!(parse(text).is_err());
+        assert!(parse("").is_err());
+    }
 }

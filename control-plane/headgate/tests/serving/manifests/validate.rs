@@ -1,4 +1,4 @@
-//! What `headgate validate` says of manifests that have no effect, and of Services without pods.
+//! `headgate validate` on manifests without effect, and on Services without pods.
 
 use crate::common::headgate;
 
