@@ -11,7 +11,7 @@ use super::carriers::Carriers;
 use super::proxies::wait_reason;
 use super::query::Query;
 use super::{
-    BaseReport, Count, ProxyModelReport, ModelReport, AgeTracker, UnreachableReport, VersionReport,
+    AgeTracker, BaseReport, Count, ModelReport, ProxyModelReport, UnreachableReport, VersionReport,
     percent, seconds,
 };
 use headgate_publisher::{ConfiguredModel, Published, SnapshotStore, Unreached, plan_revision};
@@ -83,7 +83,9 @@ pub(super) fn models(
     query: &Query,
 ) -> Vec<ModelReport> {
     all(&published.plan)
-        .filter(|(namespace, id, planned)| query.matches(namespace, id.as_str(), &planned.plan.names))
+        .filter(|(namespace, id, planned)| {
+            query.matches(namespace, id.as_str(), &planned.plan.names)
+        })
         .map(|(namespace, id, planned)| {
             let proxies = proxy_rows(namespace, id, planned, filters);
             let mut report = ModelReport {

@@ -64,7 +64,7 @@ async fn drain(server: &Server) {
             status => Err(status.to_string()),
         }
     });
-    assert_eq!(unready.await.unwrap(), "ending\n");
+    assert_eq!(unready.await.unwrap(), "shutting down\n");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -327,9 +327,9 @@ async fn policies_are_shown_with_whom_they_count_for_and_who_took_their_place() 
         row.unwrap_or_else(|| panic!("no {name} in:\n{text}"))
             .to_owned()
     };
-    assert!(row("old").contains("yes     default/m"), "{text}");
-    assert!(row("young").contains("no      -"), "{text}");
-    assert!(row("typo").contains("no      -"), "{text}");
+    assert!(row("old").contains("yes       default/m"), "{text}");
+    assert!(row("young").contains("no        -"), "{text}");
+    assert!(row("typo").contains("no        -"), "{text}");
     let words = words(&text);
     assert!(
         words.contains("default/old, because"),
