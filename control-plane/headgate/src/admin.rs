@@ -1,8 +1,10 @@
-//! The admin port: what people, probes and scrapers ask.
+//! The admin server: status, metrics, probes, and the log level.
 
+mod logging;
+mod observe;
 mod report_cache;
 mod rows;
-mod waiting;
+mod syncz;
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
@@ -15,61 +17,70 @@ use axum::{Json, Router};
 use headgate_kubernetes::faults::Faults;
 use headgate_kubernetes::health::ApiState;
 use headgate_model::LabelKeys;
+use headgate_publisher::Published;
+use headgate_publisher::SnapshotStore;
+use headgate_report::metrics::Metrics;
+use headgate_report::{AgeSample, AgeTracker, Query, Report, ReportInput, report, seconds};
 use headgate_writer::Peers;
 use headgate_xds::{Fleet, Kind, Loads};
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
-use crate::metrics::Metrics;
-use headgate_publisher::Published;
-use headgate_publisher::SnapshotStore;
-use headgate_report::{Asked, Known, Look, Report, Sightings, report, seconds};
+use crate::logging::LogLevel;
 
-/// What the pages are made from.
+pub(crate) use self::observe::observe;
+
+/// Everything that the pages show.
 #[derive(Clone)]
 pub(crate) struct Admin {
+    /// The last publication; `None` before the first one.
     pub published: watch::Receiver<Option<Arc<Published>>>,
-    /// How the watches of the Kubernetes API fare, if there is one.
+    /// Health of the watches of the Kubernetes API, if there is one.
     pub api: Option<watch::Receiver<ApiState>>,
-    /// What cannot be written to it.
+    /// Failing writes.
     pub faults: Faults,
-    /// The replicas that share its Lease, if it writes there.
+    /// The replicas that share the Lease, if this one does.
     pub peers: Option<Peers>,
-    /// The keys of the labels.
+    /// Label keys.
     pub keys: LabelKeys,
+    /// The snapshots of all scopes.
     pub scopes: SnapshotStore,
+    /// The connected proxies.
     pub fleet: Fleet,
+    /// Their load reports.
     pub loads: Loads,
+    /// The metrics of this process.
     pub metrics: Arc<Metrics>,
-    /// True once the process is asked to end.
-    pub closing: watch::Receiver<bool>,
-    /// Since when what is as it is.
-    pub seen: Seen,
+    /// True once the process is shutting down.
+    pub shutting_down: watch::Receiver<bool>,
+    /// Ages of labels and weights.
+    pub ages: StatusAges,
+    /// The log filter.
+    pub log_level: LogLevel,
 }
 
-/// The sightings of this process, and when it started.
+/// Ages of labels and weights, and the start time of the process.
 #[derive(Clone)]
-pub(crate) struct Seen {
-    started: SystemTime,
-    sightings: Arc<Mutex<Sightings>>,
+pub(crate) struct StatusAges {
+    pub started: SystemTime,
+    tracker: Arc<Mutex<AgeTracker>>,
 }
 
-impl Default for Seen {
+impl Default for StatusAges {
     fn default() -> Self {
         Self {
             started: SystemTime::now(),
-            sightings: Arc::default(),
+            tracker: Arc::default(),
         }
     }
 }
 
 impl Admin {
-    /// The pages.
+    /// The routes.
     pub(crate) fn router(self) -> Router {
-        tokio::spawn(self.clone().look());
-        let syncz = waiting::Syncz::new(self.clone(), waiting::WAITERS);
+        let syncz = syncz::Syncz::new(self.clone(), syncz::MAX_WAITERS);
         let syncz = Router::new()
-            .route("/syncz", get(waiting::syncz))
+            .route("/syncz", get(syncz::syncz))
             .with_state(Arc::new(syncz));
         Router::new()
             .route("/", get(index))
@@ -77,73 +88,67 @@ impl Admin {
             .route("/metrics", get(metrics))
             .route("/readyz", get(readyz))
             .route("/livez", get(async || "ok\n"))
+            .route("/healthz", get(async || "ok\n"))
             .route("/version", get(version))
+            .route("/logging", get(logging::show).post(logging::change))
             .with_state(self)
             .merge(syncz)
     }
 
-    /// Looks at every publication, so that ages are right also of what nobody asked for at the time.
-    async fn look(mut self) {
-        loop {
-            let published = self.published.borrow_and_update().clone();
-            if let Some(published) = published {
-                drop(self.note(&published));
-            }
-            if self.published.changed().await.is_err() {
-                return;
-            }
-        }
-    }
-
-    fn note(&self, published: &Published) -> std::sync::MutexGuard<'_, Sightings> {
-        let sightings = self.seen.sightings.lock();
-        let mut sightings = sightings.unwrap_or_else(PoisonError::into_inner);
-        sightings.note(&Look {
+    /// Records the ages of a publication, and returns all ages.
+    fn record(&self, published: &Published) -> std::sync::MutexGuard<'_, AgeTracker> {
+        let tracker = self.ages.tracker.lock();
+        let mut tracker = tracker.unwrap_or_else(PoisonError::into_inner);
+        tracker.record(&AgeSample {
             publication: published.number,
             objects: &published.observed.objects,
             keys: &self.keys,
             plan: &published.plan,
             at: seconds(published.began),
         });
-        sightings
+        tracker
     }
 
-    fn report(&self, asked: &Asked) -> Report {
+    fn report(&self, query: &Query) -> Report {
         let published = self.published.borrow().clone();
         let api = self.api.as_ref().map(|api| api.borrow().clone());
-        let nothing = Sightings::default();
-        let seen = published.as_deref().map(|published| self.note(published));
-        let unwritten = self.faults.now();
+        let no_ages = AgeTracker::default();
+        let ages = published.as_deref().map(|published| self.record(published));
+        let faults = self.faults.now();
         let peers = self.peers.as_ref().map(Peers::now).unwrap_or_default();
-        let problems = api.as_ref().map_or_else(Vec::new, rows::of_api).into_iter();
-        let known = Known {
-            started: seconds(self.seen.started),
-            ending: *self.closing.borrow(),
+        let problems = api.as_ref().map_or_else(Vec::new, rows::api_problems);
+        let input = ReportInput {
+            started: seconds(self.ages.started),
+            ending: *self.shutting_down.borrow(),
             published: published.as_deref(),
             replica: self.peers.as_ref().map(|peers| peers.own().to_owned()),
             peers: peers.into_iter().map(rows::peer).collect(),
             api: api.as_ref().map(rows::api),
-            problems: problems.chain(rows::unwritten(&unwritten)).collect(),
+            problems: problems
+                .into_iter()
+                .chain(rows::write_problems(&faults))
+                .collect(),
             keys: &self.keys,
-            seen: seen.as_deref().unwrap_or(&nothing),
+            ages: ages.as_deref().unwrap_or(&no_ages),
             scopes: &self.scopes,
             proxies: &self.fleet.proxies(),
             reporters: &self.loads.reporters(SystemTime::now()),
         };
-        report(&known, asked)
+        report(&input, query)
     }
 }
 
 async fn index() -> &'static str {
     "headgate control plane\n\n\
-     /syncz        each model: labels seen, weights planned, acked by each proxy; each proxy and policy (JSON)\n\
-     \x20             ?model=ID&namespace=NS: of these models; ?wait=SECONDS with If-None-Match: once it changes\n\
-     /config_dump  the filter configuration and every resource of each scope (JSON)\n\
-     /metrics      Prometheus\n\
-     /readyz       200 once the source has been read, with a line for each Kubernetes kind that cannot be read;\n\
-     \x20             503 before that and during shutdown. To see every problem: headgate status\n\
-     /livez        200 while the process answers\n\
-     /version      version (JSON)\n"
+     /syncz        status: models, proxies, policies and problems (JSON)\n\
+     \x20             ?model=ID&namespace=NS selects models; ?wait=SECONDS with If-None-Match answers after the next change\n\
+     /config_dump  filter configuration and resources of each scope (JSON)\n\
+     /metrics      metrics (OpenMetrics text)\n\
+     /readyz       200 after the first complete read of the source, with a line for each Kubernetes kind that cannot be read;\n\
+     \x20             503 before that and during shutdown. `headgate status` shows all problems\n\
+     /livez        200 while the process answers; /healthz is the same\n\
+     /version      version (JSON)\n\
+     /logging      log level; POST ?level=debug changes it (from loopback only)\n"
 }
 
 async fn config_dump(State(admin): State<Admin>) -> Json<Value> {
@@ -182,7 +187,7 @@ pub(crate) fn resources(snapshot: &headgate_xds::Snapshot) -> Value {
 }
 
 async fn metrics(State(admin): State<Admin>) -> Response {
-    match admin.metrics.render(&admin.report(&Asked::default())) {
+    match admin.metrics.render(&admin.report(&Query::default())) {
         Ok(text) => {
             let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
             ([(header::CONTENT_TYPE, kind)], text).into_response()
@@ -192,33 +197,33 @@ async fn metrics(State(admin): State<Admin>) -> Response {
 }
 
 async fn readyz(State(admin): State<Admin>) -> Response {
-    if *admin.closing.borrow() {
-        return (StatusCode::SERVICE_UNAVAILABLE, "ending\n").into_response();
+    if *admin.shutting_down.borrow() {
+        return (StatusCode::SERVICE_UNAVAILABLE, "shutting down\n").into_response();
     }
     let api = admin.api.as_ref().map(|api| api.borrow().clone());
-    let read = admin.published.borrow().is_some();
-    let mut said = String::from(if read {
+    let is_read = admin.published.borrow().is_some();
+    let mut body = String::from(if is_read {
         "ok\n"
     } else {
-        "the source has not been read yet\n"
+        "the first read of the source is not complete\n"
     });
     if let Some(api) = api {
         if let Some((watch, lost)) = api.away() {
-            said += &format!(
+            body += &format!(
                 "the Kubernetes API does not answer: {watch}: {}\n",
                 lost.message
             );
         }
         for (kind, _, lost) in api.unread() {
-            said += &format!("{kind} cannot be read: {}\n", lost.message);
+            body += &format!("{kind} cannot be read: {}\n", lost.message);
         }
     }
-    let code = if read {
+    let code = if is_read {
         StatusCode::OK
     } else {
         StatusCode::SERVICE_UNAVAILABLE
     };
-    (code, said).into_response()
+    (code, body).into_response()
 }
 
 async fn version() -> Json<Value> {

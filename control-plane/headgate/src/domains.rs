@@ -1,16 +1,16 @@
-//! Which namespace answers for which domain: configured, never inferred from what appears.
+//! Domains of namespaces. They are always configured, never inferred from objects.
 
 use std::collections::BTreeMap;
 
-use crate::cli::InputArgs;
+use crate::config::InputConfig;
 
-/// The domains of each namespace's virtual host, in lower case: Envoy tells them apart no other way.
+/// The domains of the virtual host of each namespace, in lower case because Envoy compares them without case.
 ///
 /// # Errors
-/// A message that names the flag, when two namespaces claim one domain (Envoy would refuse the whole table).
-pub(crate) fn of(args: &InputArgs) -> Result<BTreeMap<String, Vec<String>>, String> {
+/// Two namespaces have the same domain, so Envoy would reject the whole route configuration. The message names the flag.
+pub(crate) fn domains(input: &InputConfig) -> Result<BTreeMap<String, Vec<String>>, String> {
     let mut domains: BTreeMap<String, Vec<String>> = BTreeMap::new();
-    for (namespace, list) in &args.domains {
+    for (namespace, list) in &input.domains {
         domains
             .entry(namespace.clone())
             .or_default()
@@ -18,7 +18,7 @@ pub(crate) fn of(args: &InputArgs) -> Result<BTreeMap<String, Vec<String>>, Stri
     }
     if !domains.values().flatten().any(|d| d == "*") {
         domains
-            .entry(args.default_namespace().to_owned())
+            .entry(input.default_namespace.clone())
             .or_default()
             .push("*".to_owned());
     }
@@ -27,7 +27,7 @@ pub(crate) fn of(args: &InputArgs) -> Result<BTreeMap<String, Vec<String>>, Stri
         for domain in list {
             if let Some(other) = owners.insert(domain, namespace) {
                 return Err(format!(
-                    "--domain: {domain:?} is given to {other} and to {namespace}: remove it from one"
+                    "--domain: {domain:?} is assigned to {other} and to {namespace}: remove one of them"
                 ));
             }
         }
@@ -38,39 +38,31 @@ pub(crate) fn of(args: &InputArgs) -> Result<BTreeMap<String, Vec<String>>, Stri
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use clap::Parser as _;
+    use super::domains;
+    use crate::config::tests::input;
 
-    use crate::cli::{Cli, Command, InputArgs};
-
-    fn input(flags: &[&str]) -> InputArgs {
-        let mut words = vec!["headgate", "translate", "--models", "m"];
-        words.extend(flags);
-        match Cli::try_parse_from(words).unwrap().command {
-            Command::Translate(args) => args.input,
-            _ => unreachable!(),
-        }
+    fn with(given: &[(&str, &str)]) -> crate::config::InputConfig {
+        let mut input = input();
+        let pairs = given
+            .iter()
+            .map(|(namespace, domain)| ((*namespace).to_owned(), vec![(*domain).to_owned()]));
+        input.domains = pairs.collect();
+        input
     }
 
     #[test]
     fn the_default_namespace_owns_everything_unless_another_is_given_it() {
-        let alone = super::of(&input(&[])).unwrap();
+        let alone = domains(&with(&[])).unwrap();
         assert_eq!(alone["default"], ["*"]);
-        let given = super::of(&input(&[
-            "--domain",
-            "team=*",
-            "--domain",
-            "default=a.example",
-        ]))
-        .unwrap();
+        let given = domains(&with(&[("team", "*"), ("default", "a.example")])).unwrap();
         assert_eq!(given["team"], ["*"]);
         assert_eq!(given["default"], ["a.example"]);
     }
 
     #[test]
     fn a_domain_given_twice_is_refused_by_name_however_it_is_written() {
-        for again in ["b=x.example", "b=X.Example"] {
-            let flags = ["--domain", "a=x.example", "--domain", again];
-            let error = super::of(&input(&flags)).unwrap_err();
+        for again in ["x.example", "X.Example"] {
+            let error = domains(&with(&[("a", "x.example"), ("b", again)])).unwrap_err();
             assert!(
                 error.contains("x.example") && error.contains("--domain"),
                 "{error}"

@@ -1,38 +1,62 @@
-//! `headgate`: the control plane's binary. It wires the crates together and decides nothing itself.
+//! `headgate`: the binary of the control plane. It connects the crates and contains no rules of its own.
 
 mod admin;
 mod cli;
 mod commands;
+mod config;
 mod domains;
-mod metrics;
+mod logging;
 mod modules;
+mod names;
+mod replica_writer;
 mod serve;
-mod settings;
 mod shutdown;
 mod source;
-mod writing;
+mod translation;
 
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::Parser as _;
+use headgate_report::client;
+use headgate_report::output::{print, print_error};
 
-use cli::{Cli, Command};
+use cli::{Cli, Command, Printed};
+use config::Failure;
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
-    if let Err(error) = serve::log_to_stderr(&cli) {
-        eprintln!("headgate: {error}");
-        return ExitCode::from(2);
-    }
-    let outcome = match cli.command {
-        Command::Serve(args) => serve::run(&args).map(|()| ExitCode::SUCCESS),
-        Command::Status(args) => commands::status::run(&args),
-        Command::Validate(args) => commands::validate::run(&args),
-        Command::Translate(args) => commands::translate::run(&args),
-        Command::Schema(args) => commands::schema::run(&args),
-    };
+    let outcome = run(&Cli::parse());
     outcome.unwrap_or_else(|error| {
-        eprintln!("headgate: {error}");
+        print_error(&format!("headgate: {error}"));
         ExitCode::from(2)
     })
+}
+
+fn run(cli: &Cli) -> Result<ExitCode, Failure> {
+    let log_level = logging::init(&cli.log_config())?;
+    match &cli.command {
+        Command::Serve(args) => serve::run(&args.config()?, log_level).map(|()| ExitCode::SUCCESS),
+        Command::Status(args) => client::status(&args.options()).map(exit_code),
+        Command::Wait(args) => client::wait(&args.options()).map(exit_code),
+        Command::Version(args) => client::version(&args.options()).map(exit_code),
+        Command::Validate(args) => commands::validate::run(&args.config()),
+        Command::Translate(args) => commands::translate::run(&args.config()?),
+        Command::Schema(args) => {
+            match args.printed()? {
+                Printed::Schema(of) => commands::schema::run(&of)?,
+                Printed::Text(text) => print(&text)?,
+            }
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Completion(args) => {
+            print(&args.script())?;
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}
+
+fn exit_code(outcome: client::Outcome) -> ExitCode {
+    match outcome {
+        client::Outcome::Success => ExitCode::SUCCESS,
+        client::Outcome::Negative => ExitCode::from(1),
+    }
 }

@@ -1,4 +1,4 @@
-//! Where the world comes from, as the flags say: files, or a Kubernetes API, with its policies or with files beside it.
+//! The source of models and policies: files, or a Kubernetes API whose policies can be replaced by files.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,37 +16,37 @@ use headgate_source::join::join;
 use headgate_source::own_kinds::{self, Models, Policies};
 use tokio::sync::watch;
 
-use crate::cli::InputArgs;
-use crate::settings::Failure;
+use crate::config::{ClusterConfig, Failure, InputConfig};
+use headgate_report::output::print_error;
 
-/// How long a dry look tries again where the API does not answer, or refuses.
-const PATIENCE: Duration = Duration::from_secs(3);
-/// How long a dry look may take.
-const DRY_LOOK: Duration = Duration::from_secs(30);
+/// How long `translate` retries if the API server does not answer, or denies access.
+const RETRY_TIMEOUT: Duration = Duration::from_secs(3);
+/// Timeout of the first complete read of `translate`.
+const READ_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// The policies that are objects, as they are stored; `None` until all of them are known.
-pub(crate) type SeenPolicies = watch::Receiver<Option<Arc<PolicyCache>>>;
+/// The stored policy objects; `None` until all of them are read.
+pub(crate) type PolicyObjects = watch::Receiver<Option<Arc<PolicyCache>>>;
 
 /// A running source.
-// There is one in a process, so its size does not matter.
+// A process has one source, so its size does not matter.
 #[allow(clippy::large_enum_variant)]
 pub(crate) enum Source {
     /// A directory of manifests.
     Files(Files),
     /// A Kubernetes API, and policies of it or of a directory.
     Cluster {
-        /// Whom the API is asked as.
+        /// The client of the API server.
         client: Client,
         /// Watches the API.
         kubernetes: Kubernetes,
         /// Watches the policies.
         policies: PolicySource,
-        /// Watches what is remembered of models.
+        /// Watches the `ServedModel`s.
         models: Models,
     },
 }
 
-/// Where policies come from beside a Kubernetes API: a directory counts in place of the API's own.
+/// The source of policies next to a Kubernetes API. A directory replaces the policies of the API.
 pub(crate) enum PolicySource {
     /// A directory.
     Files(Files),
@@ -55,21 +55,29 @@ pub(crate) enum PolicySource {
 }
 
 impl Source {
-    /// Starts it; of statuses the part of `controller` is read. A Kubernetes API need not answer yet.
+    /// Starts the source. Of each status, the part of `controller` is read. The API server need not be reachable yet.
     ///
     /// # Errors
     /// A directory that cannot be read, a kubeconfig that cannot be used.
-    pub(crate) async fn start(args: &InputArgs, controller: &Controller) -> Result<Self, Failure> {
-        if !args.on_cluster()? {
-            return Ok(Self::Files(Files::watch(files_options(args))?));
-        }
-        let client = headgate_kubernetes::connect(&access(args)).await?;
-        let kubernetes = Kubernetes::start(&client, cluster_options(args))?;
-        let policies = if args.policies.is_some() {
-            PolicySource::Files(Files::watch(files_options(args))?)
+    pub(crate) async fn start(
+        input: &InputConfig,
+        controller: &Controller,
+    ) -> Result<Self, Failure> {
+        let Some(cluster) = input.cluster() else {
+            return Ok(Self::Files(Files::watch(files_options(input))?));
+        };
+        let client = headgate_kubernetes::connect(&access(cluster)).await?;
+        let kubernetes = Kubernetes::start(&client, cluster_options(input, cluster))?;
+        let policies = if input.policies.is_some() {
+            PolicySource::Files(Files::watch(files_options(input))?)
         } else {
+<<<<<<< HEAD
             let options = own_kinds::Options {
                 namespaces: policy_namespaces(args),
+=======
+            let options = policies::Options {
+                namespaces: policy_namespaces(input, cluster),
+>>>>>>> bb7f6ca (Arrange writer, report and headgate without cycles, in plain words)
                 controller: controller.clone(),
                 ..own_kinds::Options::default()
             };
@@ -77,8 +85,13 @@ impl Source {
         };
         let models = Models::start(
             &client,
+<<<<<<< HEAD
             &model_options(args, controller),
             kubernetes.health(),
+=======
+            &model_options(cluster, controller),
+            kubernetes.states(),
+>>>>>>> bb7f6ca (Arrange writer, report and headgate without cycles, in plain words)
         );
         Ok(Self::Cluster {
             client,
@@ -88,8 +101,8 @@ impl Source {
         })
     }
 
-    /// The client that writes to a Kubernetes API, the policies if they are its objects, and the models.
-    pub(crate) fn writes_to(&self) -> Option<(Client, Option<SeenPolicies>, Writable)> {
+    /// What the writer needs: the client of the API server, the policies if they are objects, and the `ServedModel`s. `None` for files.
+    pub(crate) fn writable(&self) -> Option<(Client, Option<PolicyObjects>, Writable)> {
         let Self::Cluster {
             client,
             policies,
@@ -106,27 +119,29 @@ impl Source {
         Some((client.clone(), policies, models.writable()))
     }
 
-    /// Goes on asking a Kubernetes API which of the rights that are used are missing; `own` is the namespace where the control
-    /// plane runs.
-    pub(crate) fn review(&self, args: &InputArgs, own: Option<&str>) {
-        let Self::Cluster {
-            client, kubernetes, ..
-        } = self
+    /// Reviews periodically which used permissions are missing. `own` is the namespace of the control plane.
+    pub(crate) fn review(&self, input: &InputConfig, own: Option<&str>) {
+        let (
+            Self::Cluster {
+                client, kubernetes, ..
+            },
+            Some(cluster),
+        ) = (self, input.cluster())
         else {
             return;
         };
         let needs = Needs {
-            kinds: args.cluster.kinds(),
-            policies: args.policies.is_none(),
-            namespaces: args.cluster.namespaces.clone(),
-            root_namespace: args.root_namespace.clone(),
+            kinds: cluster.kinds.clone(),
+            policies: input.policies.is_none(),
+            namespaces: cluster.namespaces.clone(),
+            root_namespace: input.root_namespace.clone(),
             own_namespace: own.unwrap_or_else(|| client.default_namespace()).to_owned(),
         };
         let states = kubernetes.health().clone();
         tokio::spawn(keep_reviewing(client.clone(), needs, states));
     }
 
-    /// How the watches of a Kubernetes API fare.
+    /// Health of the watches; `None` for files.
     pub(crate) fn state(&self) -> Option<watch::Receiver<ApiState>> {
         match self {
             Self::Files(_) => None,
@@ -134,7 +149,7 @@ impl Source {
         }
     }
 
-    /// The world, once it is whole.
+    /// The observed objects, after the first complete read.
     pub(crate) async fn synced(&self) -> watch::Receiver<Arc<Observed>> {
         match self {
             Self::Files(files) => files.observed(),
@@ -153,9 +168,9 @@ impl Source {
                         observed
                     }
                 };
-                let (remembered, task) = models.observed().await;
+                let (served_models, task) = models.observed().await;
                 tokio::spawn(task);
-                let (joined, task) = join(carriers, policies, remembered);
+                let (joined, task) = join(carriers, policies, served_models);
                 tokio::spawn(task);
                 joined
             }
@@ -163,128 +178,138 @@ impl Source {
     }
 }
 
-/// What the file source is told: beside a Kubernetes API it is there for the policies alone.
-pub(crate) fn files_options(args: &InputArgs) -> files::Options {
-    let models = args.models.iter().filter(|_| !args.cluster.wanted());
+/// Options of the file source. Next to a Kubernetes API it reads policies only.
+fn files_options(input: &InputConfig) -> files::Options {
+    let models = input.model_directory();
     files::Options {
-        default_namespace: args.default_namespace().to_owned(),
-        keys: args.labels.keys(),
-        recursive: args.recursive,
-        state: args.state.clone(),
-        ..files::Options::new(models.chain(&args.policies))
+        default_namespace: input.default_namespace.clone(),
+        keys: input.labels.clone(),
+        recursive: input.recursive,
+        state: input.state().cloned(),
+        ..files::Options::new(models.into_iter().chain(&input.policies))
     }
 }
 
-/// Where models are, and where the policies for all of them are.
-fn policy_namespaces(args: &InputArgs) -> Vec<String> {
-    let mut namespaces = args.cluster.namespaces.clone();
+/// The namespaces of models, and the root namespace.
+fn policy_namespaces(input: &InputConfig, cluster: &ClusterConfig) -> Vec<String> {
+    let mut namespaces = cluster.namespaces.clone();
     if !namespaces.is_empty() {
-        namespaces.extend(args.root_namespace.clone());
+        namespaces.extend(input.root_namespace.clone());
         namespaces.sort();
         namespaces.dedup();
     }
     namespaces
 }
 
+<<<<<<< HEAD
 fn model_options(args: &InputArgs, controller: &Controller) -> own_kinds::Options {
     own_kinds::Options {
         namespaces: args.cluster.namespaces.clone(),
         controller: controller.clone(),
         ..own_kinds::Options::default()
+=======
+fn model_options(cluster: &ClusterConfig, controller: &Controller) -> models::Options {
+    models::Options {
+        namespaces: cluster.namespaces.clone(),
+        controller: controller.to_string(),
+        ..models::Options::default()
+>>>>>>> bb7f6ca (Arrange writer, report and headgate without cycles, in plain words)
     }
 }
 
-fn access(args: &InputArgs) -> Access {
+fn access(cluster: &ClusterConfig) -> Access {
     Access {
-        kubeconfig: args.cluster.kubeconfig.clone(),
-        context: args.cluster.context.clone(),
+        kubeconfig: cluster.kubeconfig.clone(),
+        context: cluster.context.clone(),
     }
 }
 
-fn cluster_options(args: &InputArgs) -> cluster::Options {
+fn cluster_options(input: &InputConfig, cluster: &ClusterConfig) -> cluster::Options {
     cluster::Options {
-        kinds: args.cluster.kinds(),
-        namespaces: args.cluster.namespaces.clone(),
-        keys: args.labels.keys(),
-        allowed_endpoints: args.cluster.allowed_endpoints.clone(),
+        kinds: cluster.kinds.clone(),
+        namespaces: cluster.namespaces.clone(),
+        keys: input.labels.clone(),
+        allowed_endpoints: cluster.allowed_endpoints.clone(),
         ..cluster::Options::default()
     }
 }
 
-/// The world as it is now, for a dry look.
+/// Reads the current objects once, for `translate`.
 ///
 /// # Errors
-/// As [`Source::start`], and a Kubernetes API that does not tell it all within [`DRY_LOOK`].
-pub(crate) fn read(args: &InputArgs) -> Result<Observed, Failure> {
-    if !args.on_cluster()? {
-        return Ok(Files::read(files_options(args))?);
+/// As [`Source::start`], and if the API server does not list all objects within [`READ_TIMEOUT`].
+pub(crate) fn read(input: &InputConfig) -> Result<Observed, Failure> {
+    if input.cluster().is_none() {
+        return Ok(Files::read(files_options(input))?);
     }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?;
     runtime.block_on(async {
-        let source = Source::start(args, &Controller::default()).await?;
+        let source = Source::start(input, &Controller::default()).await?;
         tokio::select! {
             observed = source.synced() => {
-                tell_unread(&source);
+                report_unread(&source);
                 Ok(observed.borrow().as_ref().clone())
             }
-            () = tokio::time::sleep(DRY_LOOK) => Err(unread(&source).into()),
-            () = lost(&source) => Err(unread(&source).into()),
+            () = tokio::time::sleep(READ_TIMEOUT) => Err(unread_error(&source).into()),
+            () = lost(&source) => Err(unread_error(&source).into()),
         }
     })
 }
 
-/// Logs the kinds whose pods are not shown.
-#[allow(clippy::print_stderr)]
-fn tell_unread(source: &Source) {
+/// Prints the kinds that cannot be read.
+fn report_unread(source: &Source) {
     let Some(state) = source.state() else { return };
     for (kind, _, lost) in state.borrow().unread() {
-        eprintln!(
-            "{kind} cannot be read, so pods that it may own are not shown: {}",
+        print_error(&format!(
+            "warning: {kind} cannot be read, so pods that it may own are not shown: {}",
             lost.message
-        );
+        ));
     }
 }
 
-/// Waits until the API, or a kind without which nothing is served, has not answered for [`PATIENCE`].
+/// Waits until the API server, or a required kind, has not answered for [`RETRY_TIMEOUT`].
 async fn lost(source: &Source) {
     let Some(mut state) = source.state() else {
         return std::future::pending().await;
     };
     while state
-        .wait_for(|state| missed(state).is_some())
+        .wait_for(|state| failed_watch(state).is_some())
         .await
         .is_ok()
     {
-        let back = state.wait_for(|state| missed(state).is_none());
-        if tokio::time::timeout(PATIENCE, back).await.is_err() {
+        let recovered = state.wait_for(|state| failed_watch(state).is_none());
+        if tokio::time::timeout(RETRY_TIMEOUT, recovered)
+            .await
+            .is_err()
+        {
             return;
         }
     }
     std::future::pending().await
 }
 
-/// What does not answer, and without which nothing can be shown.
-fn missed(state: &ApiState) -> Option<(String, String)> {
-    let needed = state
+/// A watch that fails and that everything depends on, with its error.
+fn failed_watch(state: &ApiState) -> Option<(String, String)> {
+    let required = state
         .watches
         .iter()
         .filter(|(_, watch)| !watch.is_optional());
-    let mut lost = needed.filter_map(|(name, watch)| Some((name.as_str(), watch.lost.as_ref()?)));
+    let mut lost = required.filter_map(|(name, watch)| Some((name.as_str(), watch.lost.as_ref()?)));
     let (name, lost) = lost.next().or_else(|| state.away())?;
     Some((name.to_owned(), lost.message.clone()))
 }
 
-fn unread(source: &Source) -> String {
+fn unread_error(source: &Source) -> String {
     let state = source
         .state()
         .map(|state| state.borrow().clone())
         .unwrap_or_default();
-    match missed(&state) {
+    match failed_watch(&state) {
         Some((watch, why)) => format!(
-            "the Kubernetes API does not list {watch}: {why}. Check that --kubeconfig and --context name the right cluster, and that you may list and watch this kind"
+            "the Kubernetes API does not list {watch}: {why}. Check that --kubeconfig and --context name the right cluster, and that you have permission to list and watch this kind"
         ),
-        None => format!("the Kubernetes API did not tell all within {DRY_LOOK:?}"),
+        None => format!("the Kubernetes API did not list all objects within {READ_TIMEOUT:?}"),
     }
 }

@@ -131,7 +131,7 @@ fn validate_says_what_nothing_reads_and_what_cannot_serve() {
         (
             "warning",
             [
-                "`headgate.dev/model-name` is not known",
+                "`headgate.dev/model-name` is unknown and has no effect",
                 "did you mean `headgate.dev/model-names`?",
             ],
         ),
@@ -456,7 +456,7 @@ fn serve_refuses_to_start_naming_the_flag_and_the_fix() {
         ),
         (
             &["--models", models, "--domain", "a/b=x.example"],
-            "\"a/b\" is no namespace",
+            "\"a/b\" is not a namespace",
         ),
     ];
     for (flags, expected) in cases {
@@ -485,7 +485,10 @@ fn the_committed_schemas_and_reference_are_the_contracts() {
         ("token-bucket-policy", "schema/token-bucket-policy.json"),
         ("traffic-tag-policy", "schema/traffic-tag-policy.json"),
         ("served-model", "schema/served-model.json"),
-        ("reference", "schema/reference.md"),
+        ("reference", "../docs/reference/configuration.md"),
+        ("cli-reference", "../docs/reference/cli.md"),
+        ("metrics-reference", "../docs/reference/metrics.md"),
+        ("findings-reference", "../docs/reference/findings.md"),
         ("crds", "../istio-manifests/base/crds/headgate.dev.yaml"),
     ];
     for (what, file) in committed {

@@ -1,4 +1,4 @@
-//! A model's carriers: the labels seen, and where they put each of them.
+//! Carriers of a model: the labels of each object and the weight that follows from them.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,27 +8,27 @@ use headgate_model::{
     PortSource, Protocol, Weight,
 };
 
-use super::{CarrierReport, Count, PortReport, Sightings, percent};
+use super::{AgeTracker, CarrierReport, Count, PortReport, percent};
 
-/// Ports of a carrier that are reported.
-const MOST_PORTS: usize = 16;
+/// Largest number of reported ports of a carrier.
+const MAX_PORTS: usize = 16;
 
 /// Every object that names a model, by namespace and model.
 pub(super) struct Carriers<'a> {
     objects: &'a Objects,
     keys: &'a LabelKeys,
-    seen: &'a Sightings,
+    ages: &'a AgeTracker,
     naming: BTreeMap<(&'a str, &'a str), Vec<&'a Carrier>>,
 }
 
 impl<'a> Carriers<'a> {
-    pub(super) fn of_all(objects: &'a Objects, keys: &'a LabelKeys, seen: &'a Sightings) -> Self {
+    pub(super) fn new(objects: &'a Objects, keys: &'a LabelKeys, ages: &'a AgeTracker) -> Self {
         let mut naming: BTreeMap<(&str, &str), Vec<&Carrier>> = BTreeMap::new();
         for carrier in objects.carriers.values() {
-            // A Service that names no version only leads to the workload that does.
-            let leads =
+            // A Service without a version label only selects the workload that has one.
+            let selects_only =
                 carrier.key.kind == "service" && !carrier.labels.contains_key(&keys.version);
-            if let Some(model) = carrier.labels.get(&keys.model).filter(|_| !leads) {
+            if let Some(model) = carrier.labels.get(&keys.model).filter(|_| !selects_only) {
                 let at = (carrier.key.namespace.as_str(), model.as_str());
                 naming.entry(at).or_default().push(carrier);
             }
@@ -36,12 +36,12 @@ impl<'a> Carriers<'a> {
         Self {
             objects,
             keys,
-            seen,
+            ages,
             naming,
         }
     }
 
-    /// The carriers of a model: those that own a version, oldest first, then those that own none.
+    /// The carriers of a model: carriers that own a version, oldest first, then the others.
     pub(super) fn of(
         &self,
         namespace: &str,
@@ -50,18 +50,18 @@ impl<'a> Carriers<'a> {
     ) -> Vec<CarrierReport> {
         let owners = planned.carriers.iter().map(|owner| {
             let carrier = self.objects.carriers.get(&owner.key);
-            let told = carrier.map(|c| self.told(c)).unwrap_or_default();
-            let weight = Weight::parse(told.weight.as_deref());
+            let labels = carrier.map(|c| self.labels_of(c)).unwrap_or_default();
+            let weight = Weight::parse(labels.weight.as_deref());
             CarrierReport {
                 standing: standing(&owner.state),
                 role: role(&owner.state, &weight).to_owned(),
                 why: why(owner, &weight, &self.keys.weight),
                 weight: percent(owner.share),
                 ready: Count {
-                    are: owner.ready as usize,
-                    of: owner.desired as usize,
+                    current: owner.ready as usize,
+                    total: owner.desired as usize,
                 },
-                ..self.report(&owner.key, told)
+                ..self.report(&owner.key, labels)
             }
         });
         let naming = self.naming.get(&(namespace, id.as_str()));
@@ -70,23 +70,23 @@ impl<'a> Carriers<'a> {
         let others = others.map(|carrier| CarrierReport {
             standing: "none".to_owned(),
             role: "none".to_owned(),
-            why: apart(&carrier.key, planned, &self.keys.version),
+            why: without_version(&carrier.key, planned, &self.keys.version),
             ready: Count {
-                are: carrier.pods.iter().filter(|pod| pod.ready).count(),
-                of: carrier.desired as usize,
+                current: carrier.pods.iter().filter(|pod| pod.ready).count(),
+                total: carrier.desired as usize,
             },
-            ..self.report(&carrier.key, self.told(carrier))
+            ..self.report(&carrier.key, self.labels_of(carrier))
         });
         owners.chain(others).collect()
     }
 
-    /// What is said of any carrier.
-    fn report(&self, key: &CarrierKey, told: Told) -> CarrierReport {
+    /// The fields that every carrier has.
+    fn report(&self, key: &CarrierKey, labels: CarrierLabels) -> CarrierReport {
         CarrierReport {
             carrier: key.to_string(),
-            labels: told.labels,
-            refused: told.refused,
-            seen_since: self.seen.labels(key),
+            labels: labels.labels,
+            refused: labels.refused,
+            seen_since: self.ages.labels(key),
             standing: String::new(),
             role: String::new(),
             why: String::new(),
@@ -96,7 +96,7 @@ impl<'a> Carriers<'a> {
         }
     }
 
-    fn told(&self, carrier: &Carrier) -> Told {
+    fn labels_of(&self, carrier: &Carrier) -> CarrierLabels {
         let label = |key: &String| carrier.labels.get(key);
         let keys = [&self.keys.model, &self.keys.version, &self.keys.weight];
         let weight = label(&self.keys.weight).cloned();
@@ -107,7 +107,7 @@ impl<'a> Carriers<'a> {
             (bad_version, &self.keys.version),
             (bad_weight, &self.keys.weight),
         ];
-        Told {
+        CarrierLabels {
             labels: keys
                 .into_iter()
                 .filter_map(|key| Some((key.clone(), label(key)?.clone())))
@@ -145,14 +145,14 @@ fn ports(carrier: &Carrier) -> Vec<PortReport> {
             PortSource::Name(_) | PortSource::Probe(_) | PortSource::Only
         ),
     };
-    // Of a file's endpoints each may have a port of its own.
+    // Endpoints from a file may have different ports.
     let all: BTreeSet<PortReport> = carrier.pods.iter().map(of).collect();
-    all.into_iter().take(MOST_PORTS).collect()
+    all.into_iter().take(MAX_PORTS).collect()
 }
 
-/// What a carrier's labels say.
+/// The labels of a carrier.
 #[derive(Default)]
-struct Told {
+struct CarrierLabels {
     labels: BTreeMap<String, String>,
     refused: Vec<String>,
     weight: Option<String>,
@@ -178,12 +178,12 @@ fn role(state: &CarrierState, weight: &Weight) -> &'static str {
     }
 }
 
-/// Why a carrier takes what it takes, in the words of the label rules.
+/// Explains the weight of a carrier in terms of the label rules.
 fn why(carrier: &PlannedCarrier, weight: &Weight, key: &str) -> String {
     let cause = cause(carrier, weight, key);
     let share = percent(carrier.share);
     match &carrier.state {
-        _ if carrier.ready == 0 => format!("{cause}; nothing of it is ready"),
+        _ if carrier.ready == 0 => format!("{cause}; none of its endpoints is ready"),
         _ if carrier.flapping => {
             format!(
                 "{cause}; takes no new sessions until it has been ready for 60 s, because it became ready more than 3 times in a minute"
@@ -240,8 +240,8 @@ fn cause(carrier: &PlannedCarrier, weight: &Weight, key: &str) -> String {
     }
 }
 
-/// Why a carrier that names the model owns none of its versions.
-fn apart(key: &CarrierKey, planned: &PlannedModel, version_key: &str) -> String {
+/// Explains why a carrier with the model label owns no version.
+fn without_version(key: &CarrierKey, planned: &PlannedModel, version_key: &str) -> String {
     let brings = planned
         .variants
         .iter()

@@ -1,6 +1,6 @@
-//! The document itself. Scripts rely on its names, and a test holds them.
+//! Types of the status document. Scripts depend on the field names; a test pins them.
 //!
-//! One control plane says it of itself; `headgate status` makes one of what several say, and then names each.
+//! Each control plane serves its own document. `headgate status` merges the documents of several replicas and names each replica.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -8,112 +8,112 @@ use std::net::SocketAddr;
 use headgate_contract::DefaultMaxTokens;
 use serde::{Deserialize, Serialize};
 
-/// The whole document.
+/// The status document.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Report {
-    /// Who says it, and how far it is.
+    /// The control plane and its progress.
     #[serde(flatten)]
     pub head: Head,
-    /// Every control plane that was asked; empty in what one says of itself.
+    /// The control planes that were queried. Empty in the document of a single control plane.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub replicas: Vec<ReplicaReport>,
-    /// The other replicas that one knows of: each tells of its own proxies only. Empty where several were asked.
+    /// Other replicas that this control plane knows. Each reports its own proxies only. Empty in a merged document.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub peers: Vec<PeerReport>,
-    /// How the Kubernetes API fares; `null` where models come from files.
+    /// State of the Kubernetes API; `null` if models come from files.
     #[serde(default)]
     pub api: Option<ApiReport>,
-    /// What each model is made of, and who runs it so.
+    /// The models: labels, planned weights, and the proxies that run them.
     pub models: Vec<ModelReport>,
-    /// What became of each policy.
+    /// The policies and their conditions.
     #[serde(default)]
     pub policies: Vec<PolicyReport>,
     /// Every connected proxy.
     pub proxies: Vec<ProxyReport>,
-    /// What an operator should know.
+    /// Problems and remarks for the operator.
     pub problems: Vec<ProblemReport>,
 }
 
-/// A control plane, and how far it is.
+/// A control plane and its progress.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Head {
     /// Its version.
     pub version: String,
-    /// Its name among the replicas that share a Lease; `null` where it shares none.
+    /// Its name among the replicas that share a Lease; `null` if it shares none.
     #[serde(default)]
     pub replica: Option<String>,
-    /// When its process started, in Unix seconds. What it has seen unchanged since then may be older.
+    /// Start time of its process, in Unix seconds. A state observed since then may be older.
     #[serde(default)]
     pub started_at: f64,
-    /// Whether it was asked to end and sends its proxies elsewhere.
+    /// Whether it is shutting down and moves its proxies to other replicas.
     #[serde(default)]
     pub ending: bool,
     /// Whether the source has been read at least once.
     pub synced: bool,
-    /// When that was, in Unix seconds.
+    /// Time of the first complete read, in Unix seconds.
     #[serde(default)]
     pub synced_at: Option<f64>,
-    /// Counts publications of this process.
+    /// Number of the last publication of this process.
     pub publication: u64,
-    /// When the last one was, in Unix seconds.
+    /// Time of the last publication, in Unix seconds.
     pub published_at: f64,
-    /// How long it took, from objects to every scope's snapshot, in milliseconds.
+    /// Duration of the last publication, from objects to the snapshots of all scopes, in milliseconds.
     pub took_ms: f64,
 }
 
-/// A replica that another one knows of.
+/// A replica that another replica knows.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PeerReport {
     /// Its name.
     pub replica: String,
-    /// Where it answers people; `null` where it did not say.
+    /// Its admin address; `null` if it did not publish one.
     pub admin_address: Option<SocketAddr>,
 }
 
-/// One of the control planes that were asked.
+/// A control plane that was queried.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ReplicaReport {
-    /// Where it was asked.
+    /// The queried admin address.
     pub address: String,
-    /// Why it does not answer, if so.
+    /// The error of the query; `null` if it answered.
     pub error: Option<String>,
-    /// What it says of itself, if it answers.
+    /// Its progress, if it answered.
     #[serde(flatten)]
     pub head: Option<Head>,
 }
 
-/// How the Kubernetes API fares.
+/// State of the Kubernetes API.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ApiReport {
-    /// Whether it has told all there is at least once.
+    /// Whether every watched kind was listed at least once.
     pub synced: bool,
-    /// Since when it does not answer, in Unix seconds: what is shown is from then.
+    /// Start of the outage of the API server, in Unix seconds; the objects shown are from before. `null` if it answers.
     pub away_since: Option<f64>,
-    /// What is not answered, and what was said last.
+    /// The watch that fails and its last error.
     pub message: Option<String>,
-    /// Kinds that cannot be read, while the API server answers for others.
+    /// Kinds that cannot be read although the API server answers for other kinds.
     #[serde(default)]
     pub unread: Vec<UnreadReport>,
 }
 
-/// A kind that cannot be read, while the API server answers for others.
+/// A kind that cannot be read although the API server answers for other kinds.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct UnreadReport {
     /// `deployments.apps`, or `deployments.apps in NAMESPACE`.
     pub kind: String,
-    /// Since when, in Unix seconds.
+    /// Start of the failure, in Unix seconds.
     pub since: f64,
     /// The last error of the API server.
     pub message: String,
-    /// Whether it was read before. If so, its objects count as last seen.
+    /// Whether it was read before. If so, its last known objects stay in effect.
     pub was_read: bool,
-    /// What that means for what is served, in words.
+    /// Effect on what is served, as a sentence.
     #[serde(default)]
     pub effect: String,
 }
@@ -125,46 +125,46 @@ pub struct UnreadReport {
 pub struct ModelReport {
     /// Kubernetes namespace.
     pub namespace: String,
-    /// The id.
+    /// Model id.
     pub model: String,
-    /// Names clients write besides the id.
+    /// Names that clients can use in requests besides the id.
     pub names: Vec<String>,
-    /// Live capacity of its buckets, in percent.
+    /// Current capacity of its buckets, in percent of the configured capacity.
     pub scale_percent: u16,
-    /// The `max_tokens` of a request that names none, in tokens; for a context window, at most what the bucket holds.
+    /// `max_tokens` of a request without this field, in tokens. For a context window, at most the capacity of the bucket.
     #[serde(default = "usual_max_tokens")]
     pub default_max_tokens: u32,
-    /// Its carriers, oldest first: the labels seen.
+    /// Objects that carry its labels, oldest first.
     pub carriers: Vec<CarrierReport>,
-    /// Its versions, with their planned weights.
+    /// Its versions and their planned weights.
     pub versions: Vec<VersionReport>,
-    /// What each proxy runs of it.
+    /// State of each proxy that serves it.
     #[serde(default)]
-    pub proxies: Vec<HeldReport>,
-    /// Proxies whose filters run exactly this plan of the model, and proxies that should.
+    pub proxies: Vec<ProxyModelReport>,
+    /// Proxies whose filters run exactly this plan of the model, of the proxies that serve its namespace.
     pub acked: Count,
     /// The carriers that are stored as its base.
     #[serde(default)]
     pub base: Vec<BaseReport>,
-    /// Whether every proxy has the planned weights; `null` where none is connected.
+    /// Whether every connected proxy has the planned weights; `null` if no proxy is connected.
     #[serde(default)]
     pub converged: Option<bool>,
 }
 
-/// A carrier that is remembered as the base.
+/// A carrier that is stored as the base of a model.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct BaseReport {
     /// `kind/name`.
     pub carrier: String,
-    /// The versions that it had.
+    /// The versions that it had when it was stored.
     pub versions: Vec<String>,
-    /// Since when no object declares it, in Unix seconds.
+    /// When the object was deleted or lost its labels, in Unix seconds; `null` if it still carries them.
     #[serde(default)]
     pub undeclared_since: Option<i64>,
 }
 
-/// What an older replica, which does not say it, has.
+/// The value of an older replica, whose document lacks the field.
 fn usual_max_tokens() -> u32 {
     DefaultMaxTokens::default().tokens()
 }
@@ -175,9 +175,9 @@ impl ModelReport {
         format!("{}/{}", self.namespace, self.model)
     }
 
-    /// Whether every proxy has the planned weights; `None` where none is connected.
+    /// Whether every connected proxy has the planned weights; `None` if no proxy is connected.
     pub fn has_converged(&self) -> Option<bool> {
-        let has = |held: &HeldReport| {
+        let has = |held: &ProxyModelReport| {
             let same = |version: &VersionReport| {
                 let acked = version.weight_acked.get(&held.proxy);
                 acked.is_some_and(|acked| (acked - version.weight_wanted).abs() < 1e-9)
@@ -188,87 +188,87 @@ impl ModelReport {
     }
 }
 
-/// So many of so many.
+/// Progress: current of total.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Count {
-    /// So many.
-    pub are: usize,
-    /// Of so many.
-    pub of: usize,
+    /// The number that has the property.
+    pub current: usize,
+    /// The number of all.
+    pub total: usize,
 }
 
-/// One version.
+/// A version of a model.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct VersionReport {
-    /// The version.
+    /// Version name.
     pub version: String,
-    /// Percent of new sessions wanted.
+    /// Planned percent of new sessions.
     pub weight_wanted: f64,
-    /// Since when that percent is wanted, in Unix seconds.
+    /// When this percent was planned, in Unix seconds.
     #[serde(default)]
     pub planned_since: Option<f64>,
-    /// Percent of new sessions that each proxy's filters last acked, by node id.
+    /// Percent of new sessions in the last configuration that the filters of each proxy ACKed, by node id.
     pub weight_acked: BTreeMap<String, f64>,
-    /// Ready endpoints, of all.
+    /// Ready endpoints, of all endpoints.
     pub endpoints: Count,
-    /// The carriers that bring it, oldest first: the first one's weight counts.
+    /// The carriers of this version, oldest first. The weight of the first one applies.
     #[serde(default)]
     pub carriers: Vec<String>,
-    /// Proxies whose load reports say that they cannot connect to it; `null` if there is none.
+    /// Proxies whose load reports show connection failures only; `null` if there is none.
     #[serde(default)]
     pub unreachable: Option<UnreachableReport>,
 }
 
-/// Proxies that cannot connect to a version.
+/// Proxies that cannot connect to a version, from their load reports.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct UnreachableReport {
-    /// Proxies that cannot, of those that report and may have it.
+    /// Proxies that cannot connect, of the proxies that report and serve the version.
     pub proxies: Count,
-    /// Since when the first of them cannot, in Unix seconds.
+    /// Time of the first failure, in Unix seconds.
     pub since: f64,
 }
 
-/// One carrier.
+/// An object that carries the labels of a model.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct CarrierReport {
     /// `deployment default/llama3-70b-v2`.
     pub carrier: String,
-    /// Those of the three labels that it has, as written, by their keys.
+    /// The model, version and weight labels that it has, as written, by label key.
     #[serde(default)]
     pub labels: BTreeMap<String, String>,
-    /// The keys of those that cannot be taken as written.
+    /// Keys of the labels whose values are invalid.
     #[serde(default)]
     pub refused: Vec<String>,
-    /// Since when the labels are so, in Unix seconds: when this control plane first saw them.
+    /// When this control plane first read these labels, in Unix seconds.
     #[serde(default)]
     pub seen_since: Option<f64>,
-    /// `canary 10`, `base`, `held`, `standby` or `dark`; `none` if all its versions are an older carrier's.
+    /// `canary 10`, `base`, `held`, `standby` or `dark`; `none` if an older carrier has all its versions.
     pub standing: String,
     /// `canary`, `promoted`, `stable`, `held`, `dark`, or `none`.
     #[serde(default)]
     pub role: String,
-    /// Why it takes what it takes.
+    /// Explanation of its weight.
     #[serde(default)]
     pub why: String,
-    /// Percent of new sessions.
+    /// Planned percent of new sessions.
     pub weight: f64,
-    /// Ready endpoints, of replicas wanted.
+    /// Ready endpoints, of desired replicas.
     pub ready: Count,
-    /// Where its endpoints serve, each combination once.
+    /// Ports and protocols of its endpoints, without duplicates.
     #[serde(default)]
     pub ports: Vec<PortReport>,
 }
 
-/// Where endpoints of a carrier serve.
+/// Port and protocol of endpoints of a carrier.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PortReport {
-    /// 1–65535.
+    /// Port number, 1–65535.
     pub port: u16,
-    /// `HTTP/1.1`, `HTTP/2`, or `as the client` where requests go on in the protocol in which they came.
+    /// `HTTP/1.1`, `HTTP/2`, or `as the client` if requests are forwarded in the protocol of the client.
     pub protocol: String,
     /// Source of the port: `annotation`, `service/NAME`, `inferencepool/NAME`, `port named NAME`, or `the only port`.
     pub why: String,
@@ -276,139 +276,139 @@ pub struct PortReport {
     pub inferred: bool,
 }
 
-/// What one proxy runs of a model.
+/// State of a model at a proxy.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct HeldReport {
+pub struct ProxyModelReport {
     /// Node id.
     pub proxy: String,
-    /// `acked` (runs the plan), `pending` (was sent it, or will be), `waiting` (it is held back) or `nacked`.
+    /// `acked` (runs the plan), `pending` (the update is being sent), `waiting` (the update is held back) or `nacked`.
     pub state: String,
-    /// What for it waits, or what it said.
+    /// What the update waits for, or the error of the NACK.
     pub message: Option<String>,
-    /// The version of the filter configuration that it acked last; empty if none.
+    /// Version of the filter configuration that it last ACKed; empty if none.
     pub config: String,
-    /// When, in Unix seconds.
+    /// Time of this ACK, in Unix seconds.
     pub acked_at: Option<f64>,
-    /// Percent of new sessions by that configuration, by version; `null` where it is older than the control plane's memory.
+    /// Percent of new sessions in that configuration, by version; `null` if the control plane no longer stores this configuration.
     pub weights: Option<BTreeMap<String, f64>>,
 }
 
-/// What became of a policy.
+/// A policy and its conditions.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PolicyReport {
     /// `TokenBucketPolicy default/tenant-budget`.
     pub policy: String,
-    /// `metadata.generation` that this is about.
+    /// `metadata.generation` of the evaluated spec.
     pub generation: i64,
-    /// Whether any of it counts; the message names who took its place.
+    /// Condition `Accepted`: whether any part of the policy takes effect. The message names the policy that overrides it.
     pub accepted: VerdictReport,
-    /// Whether all that it names exists.
+    /// Condition `ResolvedRefs`: whether every object that it names exists.
     pub resolved: VerdictReport,
-    /// The models that are limited or tagged by it: `namespace/model`, or `namespace/*` for all.
+    /// The models that it applies to: `namespace/model`, or `namespace/*` for all models of a namespace.
     pub models: Vec<String>,
 }
 
-/// A condition.
+/// Status of a condition.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct VerdictReport {
-    /// Whether it holds.
+    /// Whether the condition is True.
     pub holds: bool,
-    /// A constant word, such as `Overridden`.
+    /// Reason: a constant word such as `Overridden`.
     pub reason: String,
-    /// For people; names the field.
+    /// Message for people; names the field.
     pub message: String,
 }
 
-/// One stream of one proxy.
+/// An xDS stream of a proxy.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ProxyReport {
     /// Node id.
     pub id: String,
-    /// The control plane it is connected to, where several were asked.
+    /// Address of its control plane, in a merged document.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replica: Option<String>,
-    /// Envoy's version as it said.
+    /// User agent that it reported, with the version of Envoy.
     pub agent: String,
-    /// Where it connects from.
+    /// Its remote address.
     pub address: Option<String>,
-    /// What it may have.
+    /// The scope whose resources it gets.
     pub scope: String,
-    /// Since when it is connected, in Unix seconds.
+    /// Start of the stream, in Unix seconds.
     pub since: f64,
-    /// Whether it runs everything it should.
+    /// Whether it ACKed the newest version of every resource that it subscribes to.
     pub settled: bool,
-    /// Per type: `cds`, `eds`, `lds`, `rds`, `ecds`.
+    /// Progress by resource type: `cds`, `eds`, `lds`, `rds`, `ecds`.
     pub types: BTreeMap<String, TypeReport>,
 }
 
-/// One type at one proxy.
+/// Progress of a resource type at a proxy.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct TypeReport {
-    /// The version it should run.
+    /// The newest version in its scope.
     pub wanted: String,
-    /// The version it was last sent completely.
+    /// The last version that was sent completely.
     pub sent: String,
-    /// The version it acked.
+    /// The version that it last ACKed.
     pub acked: String,
-    /// When it last acked, in Unix seconds.
+    /// Time of the last ACK, in Unix seconds.
     pub acked_at: Option<f64>,
-    /// What it refuses, by resource, with Envoy's words.
+    /// Rejected resources with the error of Envoy, by resource name.
     pub nacked: BTreeMap<String, NackReport>,
-    /// What is held back from it, by resource, and what for.
+    /// Resources that are held back and the reason, by resource name.
     pub waiting: BTreeMap<String, String>,
-    /// When it last refused something, and what it said.
+    /// The last NACK.
     pub last_nack: Option<LastNack>,
 }
 
-/// A refused resource.
+/// A rejected resource.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct NackReport {
-    /// The refused version.
+    /// The rejected version.
     pub version: String,
-    /// What Envoy said.
+    /// Error message of Envoy.
     pub message: String,
-    /// How often it was offered again since.
+    /// Number of retries since.
     pub retries: u32,
 }
 
-/// The last refusal.
+/// The last NACK of a resource type.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct LastNack {
-    /// When, in Unix seconds.
+    /// Time, in Unix seconds.
     pub at: f64,
-    /// What Envoy said.
+    /// Error message of Envoy.
     pub message: String,
 }
 
-/// Something an operator should know.
+/// A problem or a remark for the operator.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ProblemReport {
     /// `info`, `warning` or `error`.
     pub severity: String,
-    /// A constant word, such as `VersionHeld`.
+    /// Reason: a constant word such as `VersionHeld`. The findings reference explains each.
     pub reason: String,
-    /// The object or file.
+    /// The object or file concerned.
     pub object: String,
-    /// What happened, and what to do.
+    /// What happened and how to fix it.
     pub message: String,
-    /// Since when, in Unix seconds, where that is known.
+    /// Start of the problem in Unix seconds, if known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub since: Option<f64>,
-    /// Which of the control planes say so, where not all do.
+    /// The control planes that report it. Empty if all of them do.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub replicas: Vec<String>,
 }
 
 impl ProblemReport {
-    /// A problem without a time.
+    /// A problem without a start time.
     pub fn new(
         severity: &str,
         reason: &str,
@@ -425,7 +425,7 @@ impl ProblemReport {
         }
     }
 
-    /// The same, since this moment in Unix seconds.
+    /// The same problem with a start time, in Unix seconds.
     pub fn since(self, since: f64) -> Self {
         Self {
             since: Some(since),

@@ -1,17 +1,25 @@
-//! What the control plane knows, as one document: labels seen → weights planned → acked by each proxy.
+//! The status document: labels read → weights planned → ACKs of each proxy.
 //!
-//! `/syncz` serves it as JSON and `headgate status` renders it. Place in the flow: beside it, a function of what was read,
-//! planned and acked, and of the [`Sightings`] that give it its ages.
+//! ```text
+//! Observed, Plan, proxies, ages ──▶ report() ──▶ Report ─┬─▶ /syncz (JSON), /metrics
+//!                                                         └─▶ client: fetch, merge ──▶ view: text, changes
+//! ```
+//!
+//! Nothing that serves proxies depends on this crate.
 
+mod ages;
 mod carriers;
+pub mod client;
 mod document;
+pub mod metrics;
 mod models;
+pub mod output;
 mod policies;
 mod problems;
 mod proxies;
+mod query;
 pub mod reason;
-mod select;
-mod sightings;
+pub mod reference;
 pub mod view;
 
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -20,26 +28,27 @@ use headgate_model::{LabelKeys, Severity};
 use headgate_xds::fleet::Proxy;
 use headgate_xds::loads::Reporter;
 
+pub use self::ages::{AgeSample, AgeTracker};
 pub use self::document::{
-    ApiReport, BaseReport, CarrierReport, Count, Head, HeldReport, LastNack, ModelReport,
-    NackReport, PeerReport, PolicyReport, PortReport, ProblemReport, ProxyReport, ReplicaReport,
-    Report, TypeReport, UnreachableReport, UnreadReport, VerdictReport, VersionReport,
+    ApiReport, BaseReport, CarrierReport, Count, Head, LastNack, ModelReport, NackReport,
+    PeerReport, PolicyReport, PortReport, ProblemReport, ProxyModelReport, ProxyReport,
+    ReplicaReport, Report, TypeReport, UnreachableReport, UnreadReport, VerdictReport,
+    VersionReport,
 };
 pub use self::problems::{in_file, unix};
-use self::select::Concern;
-pub use self::select::{Asked, fingerprint};
-pub use self::sightings::{Look, Sightings};
+use self::query::FindingFilter;
+pub use self::query::{Query, fingerprint};
 use headgate_publisher::Published;
 use headgate_publisher::SnapshotStore;
 use headgate_publisher::unreached;
 
-/// What the document is made from.
-pub struct Known<'a> {
-    /// When the process started, in Unix seconds.
+/// Inputs of the status document.
+pub struct ReportInput<'a> {
+    /// Start time of the process, in Unix seconds.
     pub started: f64,
-    /// Whether it was asked to end.
+    /// Whether the process is shutting down.
     pub ending: bool,
-    /// What was last published; `None` before the source was read.
+    /// The last publication; `None` before the first complete read of the source.
     pub published: Option<&'a Published>,
     /// The name of this replica, if it shares a Lease with others.
     pub replica: Option<String>,
@@ -51,65 +60,65 @@ pub struct Known<'a> {
     pub problems: Vec<ProblemReport>,
     /// The keys of the labels.
     pub keys: &'a LabelKeys,
-    /// Since when what is as it is.
-    pub seen: &'a Sightings,
-    /// What each scope is served.
+    /// Ages of labels and weights.
+    pub ages: &'a AgeTracker,
+    /// The snapshot of each scope.
     pub scopes: &'a SnapshotStore,
-    /// Who is connected.
+    /// The connected proxies.
     pub proxies: &'a [Proxy],
-    /// What they report of their requests.
+    /// Their load reports.
     pub reporters: &'a [Reporter],
 }
 
-/// Makes the document of this moment, or the part of it that is asked for.
-pub fn report(known: &Known<'_>, asked: &Asked) -> Report {
+/// Builds the current document, or the part of it that `query` selects.
+pub fn report(input: &ReportInput<'_>, query: &Query) -> Report {
     let mut report = Report {
-        head: head(known),
+        head: head(input),
         replicas: Vec::new(),
-        peers: known.peers.clone(),
-        api: known.api.clone(),
-        proxies: known.proxies.iter().map(proxies::proxy).collect(),
-        problems: known.problems.clone(),
+        peers: input.peers.clone(),
+        api: input.api.clone(),
+        proxies: input.proxies.iter().map(proxies::proxy).collect(),
+        problems: input.problems.clone(),
         ..Report::default()
     };
-    let mut found = Vec::new();
-    if let Some(published) = known.published {
+    let mut findings = Vec::new();
+    if let Some(published) = input.published {
         let objects = &published.observed.objects;
-        let carriers = carriers::Carriers::of_all(objects, known.keys, known.seen);
-        let running = models::Running::of(known.scopes, known.proxies);
-        let unreached = unreached(&published.plan, known.scopes, known.reporters);
-        report.models = models::models(published, &running, &carriers, known.seen, asked);
-        models::tell_unreached(&mut report.models, &unreached);
-        report.policies = policies::policies(&published.plan, asked);
-        let problems = problems::problems(published, known.scopes);
+        let carriers = carriers::Carriers::new(objects, input.keys, input.ages);
+        let filters = models::ConnectedFilters::new(input.scopes, input.proxies);
+        let unreached = unreached(&published.plan, input.scopes, input.reporters);
+        report.models = models::models(published, &filters, &carriers, input.ages, query);
+        models::set_unreachable(&mut report.models, &unreached);
+        report.policies = policies::policies(&published.plan, query);
+        let problems = problems::problems(published, input.scopes);
         report.problems.extend(problems);
-        let concern = Concern::of(asked, &report, &published.observed, &known.keys.model);
+        let filter = FindingFilter::new(query, &report, &published.observed, &input.keys.model);
         let plan = &published.plan;
-        found.extend(problems::findings(plan, &concern));
-        found.extend(problems::unreached(plan, &unreached, &concern));
+        findings.extend(problems::findings(plan, &filter));
+        findings.extend(problems::unreached(plan, &unreached, &filter));
     }
-    select::concerning(&mut report, asked);
-    // Findings are chosen by their objects already.
-    report.problems.extend(found);
+    query::retain_matching(&mut report, query);
+    // Findings are already selected by their objects.
+    report.problems.extend(findings);
     report
 }
 
-fn head(known: &Known<'_>) -> Head {
-    let published = known.published;
+fn head(input: &ReportInput<'_>) -> Head {
+    let published = input.published;
     Head {
         version: env!("CARGO_PKG_VERSION").to_owned(),
-        replica: known.replica.clone(),
-        started_at: known.started,
-        ending: known.ending,
+        replica: input.replica.clone(),
+        started_at: input.started,
+        ending: input.ending,
         synced: published.is_some(),
-        synced_at: known.seen.first(),
+        synced_at: input.ages.first(),
         publication: published.map_or(0, |p| p.number),
         published_at: published.map_or(0.0, |p| seconds(p.at)),
         took_ms: published.map_or(0.0, |p| p.took.as_secs_f64() * 1e3),
     }
 }
 
-/// A share in parts of 1 000 000, in percent.
+/// Converts a share from millionths to percent.
 pub fn percent(millionths: u32) -> f64 {
     f64::from(millionths) / 1e4
 }
@@ -123,7 +132,7 @@ pub fn severity(severity: Severity) -> &'static str {
     }
 }
 
-/// Unix seconds.
+/// Time in Unix seconds.
 pub fn seconds(at: SystemTime) -> f64 {
     at.duration_since(UNIX_EPOCH)
         .map_or(0.0, |d| d.as_secs_f64())

@@ -1,4 +1,4 @@
-//! A model: the weights planned of it, and what each proxy's filters run of it.
+//! Models: the planned weights, and the plan that the filters of each proxy run.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,34 +8,34 @@ use headgate_xds::fleet::{Progress, Proxy};
 use headgate_xds::{Kind, Origin};
 
 use super::carriers::Carriers;
-use super::proxies::waits_for;
-use super::select::Asked;
+use super::proxies::wait_reason;
+use super::query::Query;
 use super::{
-    BaseReport, Count, HeldReport, ModelReport, Sightings, UnreachableReport, VersionReport,
+    AgeTracker, BaseReport, Count, ModelReport, ProxyModelReport, UnreachableReport, VersionReport,
     percent, seconds,
 };
 use headgate_publisher::{ConfiguredModel, Published, SnapshotStore, Unreached, plan_revision};
 
-/// The proxies, and what each one's filters were told.
-pub(super) struct Running<'a>(Vec<Filters<'a>>);
+/// The filters of all connected proxies.
+pub(super) struct ConnectedFilters<'a>(Vec<ProxyFilters<'a>>);
 
-/// The filters of one proxy: one that is both stages, or one for each.
-struct Filters<'a> {
+/// The filters of one proxy: one with both stages, or one for each stage.
+struct ProxyFilters<'a> {
     proxy: &'a Proxy,
     progress: &'a Progress,
-    /// The version on the wire of the configuration that it acked of the filter that picks versions; empty if none.
+    /// Version of the configuration that the filter that picks versions ACKed; empty if none.
     acked: &'a str,
     acked_at: Option<f64>,
-    /// The origin of that configuration, if it is known.
+    /// The origin of that configuration; `None` if it is unknown.
     origin: Option<&'a Origin>,
-    /// The origins of its other filters' configurations: it runs a plan only if all of them do.
-    others: Vec<Option<&'a Origin>>,
-    /// The namespaces that it may see.
-    sees: BTreeSet<String>,
+    /// The origins of the configurations of its other filters. A proxy runs a plan only if all its filters do.
+    other_origins: Vec<Option<&'a Origin>>,
+    /// The namespaces of its scope.
+    namespaces: BTreeSet<String>,
 }
 
-impl<'a> Running<'a> {
-    pub(super) fn of(scopes: &SnapshotStore, proxies: &'a [Proxy]) -> Self {
+impl<'a> ConnectedFilters<'a> {
+    pub(super) fn new(scopes: &SnapshotStore, proxies: &'a [Proxy]) -> Self {
         let filters = proxies.iter().filter_map(|proxy| {
             let progress = proxy.kinds.get(&Kind::Extension)?;
             let resources = &progress.status.resources;
@@ -47,45 +47,47 @@ impl<'a> Running<'a> {
             let known = |origin: &&Origin| origin.is_known();
             let at = name.and_then(|name| progress.acked_at.get(name));
             let others = resources.iter().filter(|(other, _)| Some(*other) != name);
-            Some(Filters {
+            Some(ProxyFilters {
                 proxy,
                 progress,
                 acked,
                 acked_at: at.copied().map(seconds).filter(|_| !acked.is_empty()),
                 origin: origin.filter(known),
-                others: others
+                other_origins: others
                     .map(|(_, other)| Some(&other.origin).filter(known))
                     .collect(),
-                sees: scopes.namespaces(&proxy.scope).unwrap_or_default(),
+                namespaces: scopes.namespaces(&proxy.scope).unwrap_or_default(),
             })
         });
         Self(filters.collect())
     }
 }
 
-impl Filters<'_> {
+impl ProxyFilters<'_> {
     /// Whether all filters run the plan of a model that has this revision.
     fn run(&self, namespace: &str, id: &ModelId, plan: &str) -> bool {
         let runs = |origin: &Option<&Origin>| {
             let model = origin.and_then(|origin| ConfiguredModel::find(origin, namespace, id));
             model.is_some_and(|model| model.plan_revision() == plan)
         };
-        runs(&self.origin) && self.others.iter().all(runs)
+        runs(&self.origin) && self.other_origins.iter().all(runs)
     }
 }
 
-/// Every model that is asked for.
+/// The models that the query selects.
 pub(super) fn models(
     published: &Published,
-    running: &Running<'_>,
+    filters: &ConnectedFilters<'_>,
     carriers: &Carriers<'_>,
-    seen: &Sightings,
-    asked: &Asked,
+    ages: &AgeTracker,
+    query: &Query,
 ) -> Vec<ModelReport> {
     all(&published.plan)
-        .filter(|(namespace, id, planned)| asked.wants(namespace, id.as_str(), &planned.plan.names))
+        .filter(|(namespace, id, planned)| {
+            query.matches(namespace, id.as_str(), &planned.plan.names)
+        })
         .map(|(namespace, id, planned)| {
-            let proxies = held(namespace, id, planned, running);
+            let proxies = proxy_rows(namespace, id, planned, filters);
             let mut report = ModelReport {
                 namespace: namespace.clone(),
                 model: id.to_string(),
@@ -93,10 +95,10 @@ pub(super) fn models(
                 scale_percent: planned.plan.scale.map_or(100, |s| s.percent),
                 default_max_tokens: planned.plan.default_max_tokens.tokens(),
                 carriers: carriers.of(namespace, id, planned),
-                versions: versions(namespace, id, planned, &proxies, seen),
+                versions: versions(namespace, id, planned, &proxies, ages),
                 acked: Count {
-                    are: proxies.iter().filter(|p| p.state == "acked").count(),
-                    of: proxies.len(),
+                    current: proxies.iter().filter(|p| p.state == "acked").count(),
+                    total: proxies.len(),
                 },
                 base: base(published, namespace, id, planned),
                 converged: None,
@@ -108,20 +110,20 @@ pub(super) fn models(
         .collect()
 }
 
-/// Enters which versions proxies cannot reach.
-pub(super) fn tell_unreached(
+/// Sets the versions that proxies cannot reach.
+pub(super) fn set_unreachable(
     models: &mut [ModelReport],
     unreached: &BTreeMap<VariantKey, Unreached>,
 ) {
     for ((namespace, id, version), found) in unreached {
-        let its =
+        let same =
             |model: &&mut ModelReport| model.namespace == *namespace && model.model == id.as_str();
-        let versions = models.iter_mut().filter(its).flat_map(|m| &mut m.versions);
+        let versions = models.iter_mut().filter(same).flat_map(|m| &mut m.versions);
         for report in versions.filter(|v| v.version == version.as_str()) {
             report.unreachable = Some(UnreachableReport {
                 proxies: Count {
-                    are: found.proxies,
-                    of: found.of,
+                    current: found.proxies,
+                    total: found.of,
                 },
                 since: seconds(found.since),
             });
@@ -129,7 +131,7 @@ pub(super) fn tell_unreached(
     }
 }
 
-/// What is remembered as the model's base.
+/// The stored base of the model.
 fn base(
     published: &Published,
     namespace: &str,
@@ -162,24 +164,24 @@ fn versions(
     namespace: &str,
     id: &ModelId,
     planned: &PlannedModel,
-    proxies: &[HeldReport],
-    seen: &Sightings,
+    proxies: &[ProxyModelReport],
+    ages: &AgeTracker,
 ) -> Vec<VersionReport> {
     let variants = planned.variants.iter();
     variants
         .map(|(version, variant)| {
-            let acked = |held: &HeldReport| {
+            let acked = |held: &ProxyModelReport| {
                 let percent = held.weights.as_ref()?.get(version.as_str())?;
                 Some((held.proxy.clone(), *percent))
             };
             VersionReport {
                 version: version.to_string(),
                 weight_wanted: percent(variant.share),
-                planned_since: seen.share(namespace, id, version),
+                planned_since: ages.share(namespace, id, version),
                 weight_acked: proxies.iter().filter_map(acked).collect(),
                 endpoints: Count {
-                    are: variant.endpoints.len(),
-                    of: variant.total_endpoints as usize,
+                    current: variant.endpoints.len(),
+                    total: variant.total_endpoints as usize,
                 },
                 carriers: variant.carriers.iter().map(ToString::to_string).collect(),
                 unreachable: None,
@@ -188,25 +190,25 @@ fn versions(
         .collect()
 }
 
-/// What every proxy that sees the namespace runs of a model.
-fn held(
+/// The state of a model at every proxy whose scope includes the namespace.
+fn proxy_rows(
     namespace: &str,
     id: &ModelId,
     planned: &PlannedModel,
-    running: &Running<'_>,
-) -> Vec<HeldReport> {
+    filters: &ConnectedFilters<'_>,
+) -> Vec<ProxyModelReport> {
     let plan = plan_revision(&planned.plan);
-    let filters = running.0.iter();
+    let filters = filters.0.iter();
     filters
-        .filter(|filters| filters.sees.contains(namespace))
+        .filter(|filters| filters.namespaces.contains(namespace))
         .map(|filters| {
             let find = |origin| ConfiguredModel::find(origin, namespace, id);
             let (state, message) = if filters.run(namespace, id, &plan) {
                 ("acked", None)
             } else {
-                behind(namespace, id, planned, filters)
+                pending_state(namespace, id, planned, filters)
             };
-            HeldReport {
+            ProxyModelReport {
                 proxy: filters.proxy.peer.id.clone(),
                 state: state.to_owned(),
                 message,
@@ -227,13 +229,13 @@ fn weights(model: ConfiguredModel<'_>) -> BTreeMap<String, f64> {
         .collect()
 }
 
-/// Why a proxy does not run the plan of a model yet: a refusal of the filters' configuration, or of a cluster of the
-/// model; a wait for something else; or nothing but time.
-fn behind(
+/// Why a proxy does not run the plan of a model yet: it rejected the configuration of its filters or a cluster of the model, or
+/// the update waits for another resource, or it is on its way.
+fn pending_state(
     namespace: &str,
     id: &ModelId,
     planned: &PlannedModel,
-    filters: &Filters<'_>,
+    filters: &ProxyFilters<'_>,
 ) -> (&'static str, Option<String>) {
     let status = &filters.progress.status;
     if let Some((name, nack)) = status.nacked.iter().next() {
@@ -245,12 +247,12 @@ fn behind(
     let mut own = own.chain([names::model_cluster(namespace, id.as_str())]);
     let kinds = filters.proxy.kinds.values();
     let nacked = || kinds.clone().map(|progress| &progress.status.nacked);
-    let refused = |name: String| nacked().find_map(|nacked| nacked.get_key_value(&name));
-    if let Some((name, nack)) = own.find_map(refused) {
+    let rejected = |name: String| nacked().find_map(|nacked| nacked.get_key_value(&name));
+    if let Some((name, nack)) = own.find_map(rejected) {
         return ("nacked", Some(format!("{name}: {}", nack.message)));
     }
     match status.waiting.values().next() {
-        Some(wait) => ("waiting", Some(waits_for(wait))),
+        Some(wait) => ("waiting", Some(wait_reason(wait))),
         None => ("pending", None),
     }
 }

@@ -1,18 +1,18 @@
-//! The policies: what became of each, and whom it limits or tags.
+//! Policies: the conditions of each, and the models that it applies to.
 
 use std::collections::BTreeSet;
 
 use headgate_model::{NamespacePlan, Plan, PolicyCondition, PolicyId};
 
-use super::select::Asked;
+use super::query::Query;
 use super::{PolicyReport, VerdictReport};
 
-/// Every policy; of those that a model is asked for, the ones that count for it.
-pub(super) fn policies(plan: &Plan, asked: &Asked) -> Vec<PolicyReport> {
+/// The policies that apply to a selected model; all policies if the query selects everything.
+pub(super) fn policies(plan: &Plan, query: &Query) -> Vec<PolicyReport> {
     let models = |id: &PolicyId| -> Vec<String> {
         let namespaces = plan.namespaces.iter();
-        let counts = namespaces.flat_map(|(name, view)| of_namespace(name, view, id));
-        counts.collect::<BTreeSet<String>>().into_iter().collect()
+        let applies = namespaces.flat_map(|(name, view)| of_namespace(name, view, id));
+        applies.collect::<BTreeSet<String>>().into_iter().collect()
     };
     let all = plan.policies.iter().map(|(id, outcome)| PolicyReport {
         policy: id.to_string(),
@@ -21,7 +21,7 @@ pub(super) fn policies(plan: &Plan, asked: &Asked) -> Vec<PolicyReport> {
         resolved: condition(&outcome.resolved),
         models: models(id),
     });
-    all.filter(|policy| counts_for(plan, policy, asked))
+    all.filter(|policy| applies_to(plan, policy, query))
         .collect()
 }
 
@@ -33,24 +33,24 @@ fn condition(condition: &PolicyCondition) -> VerdictReport {
     }
 }
 
-/// The models of a namespace that a policy counts for; `namespace/*` where it counts for all.
+/// The models of a namespace that a policy applies to; `namespace/*` if it applies to all of them.
 fn of_namespace(namespace: &str, view: &NamespacePlan, id: &PolicyId) -> Vec<String> {
-    let told = view.models_of_rules(id);
-    if told.iter().any(|models| models.is_none()) {
+    let rules_models = view.models_of_rules(id);
+    if rules_models.iter().any(|models| models.is_none()) {
         return vec![format!("{namespace}/*")];
     }
-    let models = told.into_iter().flatten().flatten();
+    let models = rules_models.into_iter().flatten().flatten();
     models.map(|id| format!("{namespace}/{id}")).collect()
 }
 
-fn counts_for(plan: &Plan, policy: &PolicyReport, asked: &Asked) -> bool {
-    let every = asked.is_everything();
+fn applies_to(plan: &Plan, policy: &PolicyReport, query: &Query) -> bool {
+    let every = query.is_everything();
     every
         || plan.namespaces.iter().any(|(namespace, view)| {
             let mut wanted = view
                 .models
                 .iter()
-                .filter(|(id, model)| asked.wants(namespace, id.as_str(), &model.plan.names));
+                .filter(|(id, model)| query.matches(namespace, id.as_str(), &model.plan.names));
             let all = policy.models.contains(&format!("{namespace}/*"));
             wanted.any(|(id, _)| all || policy.models.contains(&format!("{namespace}/{id}")))
         })

@@ -1,16 +1,16 @@
-//! What an operator should know: of files, objects, modules, scopes and the Kubernetes API.
+//! Problems of files, objects, modules, scopes and namespaces, as rows of the status document.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use headgate_model::{FileProblem, Finding, NamespacePlan, Plan, VariantKey, unreachable_finding};
 
-use super::select::Concern;
+use super::query::FindingFilter;
 use super::{ProblemReport, reason, seconds, severity};
 use headgate_publisher::Published;
 use headgate_publisher::SnapshotStore;
 use headgate_publisher::Unreached;
 
-/// The problem without its file, which is the object.
+/// The message of a file problem without the file name, which is in the `object` column.
 pub fn in_file(problem: &FileProblem) -> String {
     let text = problem.to_string();
     match text.strip_prefix(&problem.file) {
@@ -19,13 +19,13 @@ pub fn in_file(problem: &FileProblem) -> String {
     }
 }
 
-/// Unix seconds as the document has them.
+/// Unix seconds as the document represents them.
 #[allow(clippy::cast_precision_loss)] // seconds since 1970 are far from 2^52
 pub fn unix(seconds: i64) -> f64 {
     seconds as f64
 }
 
-fn found(finding: &Finding) -> ProblemReport {
+fn problem_of(finding: &Finding) -> ProblemReport {
     ProblemReport::new(
         severity(finding.severity),
         finding.reason,
@@ -34,25 +34,29 @@ fn found(finding: &Finding) -> ProblemReport {
     )
 }
 
-/// What is found of the objects of what is asked for.
-pub(super) fn findings(plan: &Plan, concern: &Concern<'_>) -> impl Iterator<Item = ProblemReport> {
-    let found_of = |finding: &&Finding| concern.is(finding);
-    plan.findings.iter().filter(found_of).map(found)
+/// The findings that concern the query.
+pub(super) fn findings(
+    plan: &Plan,
+    filter: &FindingFilter<'_>,
+) -> impl Iterator<Item = ProblemReport> {
+    let matching = |finding: &&Finding| filter.matches(finding);
+    plan.findings.iter().filter(matching).map(problem_of)
 }
 
-/// The versions that proxies cannot reach, of what is asked for.
+/// The versions that proxies cannot reach, as far as they concern the query.
 pub(super) fn unreached(
     plan: &Plan,
     unreached: &BTreeMap<VariantKey, Unreached>,
-    concern: &Concern<'_>,
+    filter: &FindingFilter<'_>,
 ) -> impl Iterator<Item = ProblemReport> {
     unreached.iter().filter_map(|(variant, its)| {
-        let finding = unreachable_finding(plan, variant).filter(|finding| concern.is(finding))?;
-        Some(found(&finding).since(seconds(its.since)))
+        let finding =
+            unreachable_finding(plan, variant).filter(|finding| filter.matches(finding))?;
+        Some(problem_of(&finding).since(seconds(its.since)))
     })
 }
 
-/// What is wrong with files, modules, scopes and namespaces.
+/// Problems of files, modules, scopes and namespaces.
 pub(super) fn problems(published: &Published, scopes: &SnapshotStore) -> Vec<ProblemReport> {
     let mut problems: Vec<ProblemReport> = published
         .observed
@@ -101,7 +105,7 @@ pub(super) fn problems(published: &Published, scopes: &SnapshotStore) -> Vec<Pro
     problems
 }
 
-/// A namespace without a domain is served to nobody: said, never inferred.
+/// Namespaces with models and without a domain. A domain is always configured, never inferred.
 fn unserved<'a>(
     plan: &'a Plan,
     scopes: &'a SnapshotStore,
@@ -112,7 +116,7 @@ fn unserved<'a>(
             "warning",
             reason::NO_DOMAIN,
             format!("namespace {name}"),
-            format!("no proxy serves it: start with --domain {name}=<domain>"),
+            format!("no domain is configured, so no proxy serves it: start headgate with --domain {name}=<domain>"),
         )
     })
 }

@@ -1,4 +1,4 @@
-//! Each connected proxy: what it should run, what it runs, what it refused, what it waits for.
+//! Connected proxies: versions wanted, sent and ACKed, rejected resources, and updates that wait.
 
 use headgate_xds::fleet::{Progress, Proxy};
 use headgate_xds::session::Wait;
@@ -44,7 +44,7 @@ fn of_type(progress: &Progress) -> TypeReport {
         waiting: status
             .waiting
             .iter()
-            .map(|(name, wait)| (name.clone(), waits_for(wait)))
+            .map(|(name, wait)| (name.clone(), wait_reason(wait)))
             .collect(),
         last_nack: progress.last_nack.as_ref().map(|(at, message)| LastNack {
             at: seconds(*at),
@@ -53,14 +53,14 @@ fn of_type(progress: &Progress) -> TypeReport {
     }
 }
 
-pub(super) fn waits_for(wait: &Wait) -> String {
+pub(super) fn wait_reason(wait: &Wait) -> String {
     if wait.clusters.is_empty() {
-        return "until the proxy's routes and filters send nobody there".to_owned();
+        return "waits until routes and filters of the proxy no longer refer to it".to_owned();
     }
     let clusters = wait.clusters.join(", ");
     if wait.failed {
-        format!("the proxy did not take {clusters}: it keeps what it has")
+        format!("the proxy rejected {clusters}, so it keeps its current version")
     } else {
-        format!("until the proxy has {clusters}")
+        format!("waits until the proxy has {clusters}")
     }
 }

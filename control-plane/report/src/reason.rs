@@ -1,32 +1,33 @@
-//! Reasons of problems: the constant words that `status`, scripts and metrics know them by. What is found of an object has the
+//! Reasons of problems that no object causes: constant words for `status`, scripts and metrics. A problem of an object has the
 //! reason of its [finding](headgate_model::reason).
 
-/// A file that is not served as written, or in which something has no effect.
+/// A file cannot be read as written, or a part of it has no effect.
 pub const FILE: &str = "File";
-/// A wasm module that cannot be offered; the last good one is.
+/// A wasm module cannot be read; the last good one is served.
 pub const MODULE: &str = "Module";
-/// The Kubernetes API does not answer: what is shown may be older than it looks.
+/// The Kubernetes API does not answer; the last known objects stay in effect.
 pub const KUBERNETES_API: &str = "KubernetesApi";
-/// A kind of the Kubernetes API that cannot be read, while others can.
+/// A kind of the Kubernetes API cannot be read, while other kinds can.
 pub const KIND_UNREAD: &str = "KindUnread";
-/// Something cannot be written to the Kubernetes API.
+/// An object cannot be written to the Kubernetes API.
 pub const KUBERNETES_WRITE: &str = "KubernetesWrite";
-/// The directory of --state cannot be written.
+/// The directory of `--state` cannot be written.
 pub const STATE_WRITE: &str = "StateWrite";
-/// A right that is used and was not given.
+/// The ServiceAccount lacks a permission that the control plane uses.
 pub const MISSING_RIGHT: &str = "MissingRight";
-/// A kind that the Kubernetes API should have, or had, and has not.
+/// The Kubernetes API does not have a kind that it should have, or no longer has it.
 pub const NO_DEFINITION: &str = "NoDefinition";
-/// A plan that could not be translated for a scope: its last good snapshot is served.
+/// The plan cannot be translated for a scope; the last good snapshot is served.
 pub const NOT_TRANSLATED: &str = "NotTranslated";
-/// A model or bucket that was left out of what is served, as proxies would refuse it.
+/// A model or bucket is excluded because proxies would reject it.
 pub const LEFT_OUT: &str = "LeftOut";
-/// A namespace with models that is served to nobody.
+/// A namespace with models has no domain, so no proxy serves it.
 pub const NO_DOMAIN: &str = "NoDomain";
+/// Two replicas plan different weights for a model.
+pub const REPLICAS_DIFFER: &str = "ReplicasDiffer";
 
-/// Those that are about everything, and so about each model that is asked for: files, modules, the source and its rights, a
-/// translation that failed.
-pub(super) const OF_ALL: [&str; 10] = [
+/// Reasons that concern every model: files, modules, the source and its permissions, a failed translation.
+pub(super) const CONCERNING_ALL: [&str; 10] = [
     FILE,
     MODULE,
     KUBERNETES_API,
@@ -37,4 +38,20 @@ pub(super) const OF_ALL: [&str; 10] = [
     NO_DEFINITION,
     NOT_TRANSLATED,
     LEFT_OUT,
+];
+
+/// The severity of each reason in this module.
+pub const SEVERITIES: &[(&str, &str)] = &[
+    (FILE, "error"),
+    (MODULE, "error"),
+    (KUBERNETES_API, "error"),
+    (KIND_UNREAD, "error"),
+    (KUBERNETES_WRITE, "warning"),
+    (STATE_WRITE, "warning"),
+    (MISSING_RIGHT, "error"),
+    (NO_DEFINITION, "warning"),
+    (NOT_TRANSLATED, "error"),
+    (LEFT_OUT, "error"),
+    (NO_DOMAIN, "warning"),
+    (REPLICAS_DIFFER, "warning"),
 ];

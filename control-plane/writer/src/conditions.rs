@@ -1,13 +1,13 @@
-//! Status conditions, for every kind that has some.
+//! Status conditions, for all kinds.
 //!
 //! Invariant: `lastTransitionTime` changes only with `status`.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
-/// Longest message, in characters: `kubectl describe` still shows it well.
-const LONGEST: usize = 1024;
+/// Longest message, in characters, so that `kubectl describe` stays readable.
+const MAX_MESSAGE: usize = 1024;
 
-/// The condition of this kind; `stored` is the one that is there.
+/// A condition of this type. `stored` is the current one.
 pub(crate) fn condition(
     kind: &str,
     (status, reason, message): (&str, &str, &str),
@@ -27,9 +27,9 @@ pub(crate) fn condition(
     }
 }
 
-/// The message, cut to [`LONGEST`] characters.
+/// The message, cut to [`MAX_MESSAGE`] characters.
 pub(crate) fn short(message: &str) -> String {
-    match message.char_indices().nth(LONGEST - 1) {
+    match message.char_indices().nth(MAX_MESSAGE - 1) {
         Some((end, _)) => format!("{}…", &message[..end]),
         None => message.to_owned(),
     }

@@ -11,9 +11,9 @@ use headgate_kubernetes::policies::StoredPolicy;
 use headgate_kubernetes::policies::StoredStatus;
 use headgate_model::{PolicyCondition, PolicyId, PolicyOutcome, condition_reason};
 use headgate_writer::counts::PolicyRollup;
-use headgate_writer::policies::PACE;
-use headgate_writer::policies::Standing;
-use headgate_writer::policies::Standings;
+use headgate_writer::policies::MIN_INTERVAL;
+use headgate_writer::policies::PolicyState;
+use headgate_writer::policies::PolicyStates;
 use headgate_writer::policies::StatusScheduler;
 use headgate_writer::policies::to_write;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
@@ -63,7 +63,7 @@ fn programmed_is_true_when_every_connected_proxy_has_it() {
         (
             0,
             0,
-            "Programmed=Unknown NoProxies: no proxy of its models is connected",
+            "Programmed=Unknown NoProxies: no proxy that serves its models is connected",
         ),
         (0, 2, "Programmed=False Reconciling: 0 of 2 proxies have it"),
         (1, 2, "Programmed=False Reconciling: 1 of 2 proxies have it"),
@@ -166,12 +166,12 @@ fn id(name: &str) -> PolicyId {
     }
 }
 
-fn standing(acked: u32) -> Standings {
+fn standing(acked: u32) -> PolicyStates {
     standing_of("", acked)
 }
 
-fn standing_of(uid: &str, acked: u32) -> Standings {
-    let standing = Standing {
+fn standing_of(uid: &str, acked: u32) -> PolicyStates {
+    let standing = PolicyState {
         uid: uid.to_owned(),
         outcome: good(1),
         counts: counts(acked, 9),
@@ -194,41 +194,44 @@ fn stored(
 }
 
 /// An object without a status, or with this one, is known to be there.
-fn there(desk: &mut StatusScheduler, conditions: &[Condition]) {
-    desk.stored(stored("", conditions, None), at(0), Duration::ZERO);
+fn there(scheduler: &mut StatusScheduler, conditions: &[Condition]) {
+    scheduler.stored(stored("", conditions, None), at(0), Duration::ZERO);
 }
 
 #[test]
 fn an_object_is_written_at_once_then_at_most_every_ten_seconds_and_the_newest_wins() {
-    let mut desk = StatusScheduler::default();
-    desk.want(standing(0));
+    let mut scheduler = StatusScheduler::default();
+    scheduler.want(standing(0));
     assert!(
-        desk.due(at(0), Duration::ZERO).writes.is_empty(),
+        scheduler.due(at(0), Duration::ZERO).writes.is_empty(),
         "nothing is known to be there"
     );
-    there(&mut desk, &[]);
+    there(&mut scheduler, &[]);
     let second = Duration::from_secs;
-    assert_eq!(desk.due(at(0), second(100)).writes.len(), 1);
+    assert_eq!(scheduler.due(at(0), second(100)).writes.len(), 1);
     for (clock, acked) in [(101, 1), (104, 2), (109, 3)] {
-        desk.want(standing(acked));
-        let due = desk.due(at(0), second(clock));
+        scheduler.want(standing(acked));
+        let due = scheduler.due(at(0), second(clock));
         assert!(due.writes.is_empty());
-        assert_eq!(due.next, Some(second(100) + PACE));
+        assert_eq!(due.next, Some(second(100) + MIN_INTERVAL));
     }
-    let due = desk.due(at(0), second(110));
+    let due = scheduler.due(at(0), second(110));
     assert!(told(&due.writes[0].conditions)[2].ends_with("3 of 9 proxies have it"));
     assert_eq!(due.next, None);
-    assert!(desk.due(at(0), second(200)).writes.is_empty(), "it settles");
+    assert!(
+        scheduler.due(at(0), second(200)).writes.is_empty(),
+        "it settles"
+    );
 }
 
 #[test]
 fn who_takes_over_keeps_the_pace_of_who_wrote_before() {
     let second = Duration::from_secs;
     let takes_over = |wrote: i64| {
-        let mut desk = StatusScheduler::default();
-        desk.want(standing(0));
-        desk.stored(stored("", &[], Some(wrote)), at(1000), second(50));
-        let due = desk.due(at(1000), second(50));
+        let mut scheduler = StatusScheduler::default();
+        scheduler.want(standing(0));
+        scheduler.stored(stored("", &[], Some(wrote)), at(1000), second(50));
+        let due = scheduler.due(at(1000), second(50));
         (due.writes.len(), due.next)
     };
     // The API server tells whole seconds: 997 may have been almost 998.
@@ -236,46 +239,57 @@ fn who_takes_over_keeps_the_pace_of_who_wrote_before() {
     assert_eq!(takes_over(989), (1, None));
     // A clock that is ahead costs no more than one pace, however often it is looked at.
     assert_eq!(takes_over(2000), (0, Some(second(60))));
-    let mut desk = StatusScheduler::default();
-    desk.want(standing(0));
+    let mut scheduler = StatusScheduler::default();
+    scheduler.want(standing(0));
     for clock in [50, 55, 60] {
-        desk.stored(stored("", &[], Some(2000)), at(1000), second(clock));
+        scheduler.stored(stored("", &[], Some(2000)), at(1000), second(clock));
     }
-    assert_eq!(desk.due(at(1000), second(60)).writes.len(), 1);
+    assert_eq!(scheduler.due(at(1000), second(60)).writes.len(), 1);
 }
 
 #[test]
 fn a_write_that_was_not_tried_is_due_at_once() {
-    let mut desk = StatusScheduler::default();
-    desk.want(standing(0));
-    there(&mut desk, &[]);
-    assert_eq!(desk.due(at(0), Duration::ZERO).writes.len(), 1);
-    desk.untried(&id("a"));
-    assert_eq!(desk.due(at(0), Duration::ZERO).writes.len(), 1);
+    let mut scheduler = StatusScheduler::default();
+    scheduler.want(standing(0));
+    there(&mut scheduler, &[]);
+    assert_eq!(scheduler.due(at(0), Duration::ZERO).writes.len(), 1);
+    scheduler.skipped(&id("a"));
+    assert_eq!(scheduler.due(at(0), Duration::ZERO).writes.len(), 1);
 }
 
 #[test]
 fn a_write_that_failed_is_tried_again_at_its_pace() {
-    let mut desk = StatusScheduler::default();
-    desk.want(standing(0));
-    there(&mut desk, &[]);
-    assert_eq!(desk.due(at(0), Duration::ZERO).writes.len(), 1);
-    desk.failed(&id("a"));
-    assert_eq!(desk.due(at(0), Duration::from_secs(1)).next, Some(PACE));
-    assert_eq!(desk.due(at(0), PACE).writes.len(), 1);
+    let mut scheduler = StatusScheduler::default();
+    scheduler.want(standing(0));
+    there(&mut scheduler, &[]);
+    assert_eq!(scheduler.due(at(0), Duration::ZERO).writes.len(), 1);
+    scheduler.failed(&id("a"));
+    assert_eq!(
+        scheduler.due(at(0), Duration::from_secs(1)).next,
+        Some(MIN_INTERVAL)
+    );
+    assert_eq!(scheduler.due(at(0), MIN_INTERVAL).writes.len(), 1);
 }
 
 #[test]
 fn a_write_that_failed_leaves_the_moments_of_conditions_that_did_not_change() {
-    let mut desk = StatusScheduler::default();
-    desk.want(standing(0));
-    there(&mut desk, &[]);
-    let first = desk.due(at(0), Duration::ZERO).writes.remove(0).conditions;
-    there(&mut desk, &first);
-    desk.want(standing(2));
-    assert_eq!(desk.due(at(100), PACE).writes.len(), 1);
-    desk.failed(&id("a"));
-    let again = desk.due(at(200), 2 * PACE).writes.remove(0).conditions;
+    let mut scheduler = StatusScheduler::default();
+    scheduler.want(standing(0));
+    there(&mut scheduler, &[]);
+    let first = scheduler
+        .due(at(0), Duration::ZERO)
+        .writes
+        .remove(0)
+        .conditions;
+    there(&mut scheduler, &first);
+    scheduler.want(standing(2));
+    assert_eq!(scheduler.due(at(100), MIN_INTERVAL).writes.len(), 1);
+    scheduler.failed(&id("a"));
+    let again = scheduler
+        .due(at(200), 2 * MIN_INTERVAL)
+        .writes
+        .remove(0)
+        .conditions;
     let accepted = |conditions: &[Condition]| {
         let found = conditions.iter().find(|c| c.type_ == "Accepted").unwrap();
         (found.status.clone(), found.last_transition_time.clone())
@@ -286,21 +300,21 @@ fn a_write_that_failed_leaves_the_moments_of_conditions_that_did_not_change() {
 #[test]
 fn what_was_said_of_an_object_is_never_written_to_another_one_of_its_name() {
     let second = Duration::from_secs;
-    let mut desk = StatusScheduler::default();
-    desk.want(standing_of("old", 9));
-    desk.stored(stored("old", &[], None), at(0), second(0));
-    assert_eq!(desk.due(at(0), second(0)).writes[0].uid, "old");
-    // It was made anew, and nothing is known of the new one yet.
-    desk.stored(stored("new", &[], None), at(1), second(1));
-    assert_eq!(desk.due(at(1), second(1)), Default::default());
+    let mut scheduler = StatusScheduler::default();
+    scheduler.want(standing_of("old", 9));
+    scheduler.stored(stored("old", &[], None), at(0), second(0));
+    assert_eq!(scheduler.due(at(0), second(0)).writes[0].uid, "old");
+    // It was recreated, and nothing is known of the new one yet.
+    scheduler.stored(stored("new", &[], None), at(1), second(1));
+    assert_eq!(scheduler.due(at(1), second(1)), Default::default());
     // Its first status comes at once, whenever that of the other one was written.
-    desk.want(standing_of("new", 0));
-    let due = desk.due(at(2), second(2));
+    scheduler.want(standing_of("new", 0));
+    let due = scheduler.due(at(2), second(2));
     assert_eq!((due.writes[0].uid.as_str(), due.next), ("new", None));
     assert!(told(&due.writes[0].conditions)[2].starts_with("Programmed=False"));
     // The other way round: the world has the new one, and the store has not.
-    desk.stored(stored("old", &[], None), at(3), second(30));
-    assert_eq!(desk.due(at(3), second(30)), Default::default());
+    scheduler.stored(stored("old", &[], None), at(3), second(30));
+    assert_eq!(scheduler.due(at(3), second(30)), Default::default());
 }
 
 #[test]

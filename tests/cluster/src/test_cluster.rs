@@ -197,7 +197,7 @@ impl TestCluster {
         let what = format!("{endpoints} endpoints of {version} of {model} at every Envoy");
         let there = |status: &Status| {
             let found = status.version(model, version);
-            let ready = found.map_or(0, |version| version.endpoints.are);
+            let ready = found.map_or(0, |version| version.endpoints.current);
             ready == endpoints
                 && status.proxies.len() == self.envoys.len()
                 && status.proxies.iter().all(|proxy| proxy.settled)

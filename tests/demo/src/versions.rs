@@ -48,7 +48,7 @@ pub async fn new_version_is_held(
     let found = testbed.wait_for_status(TIMEOUT, "the new version in status", |status| {
         status
             .version(MODEL, NEW)
-            .is_some_and(|v| v.endpoints.are == 1)
+            .is_some_and(|v| v.endpoints.current == 1)
     });
     HELD.require_ok("status", found.await)?;
     let status = HELD.require_ok("the push", testbed.wait_until_settled().await)?;

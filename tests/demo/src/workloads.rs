@@ -79,7 +79,7 @@ pub async fn scale_down_fails_nothing(
     let served = testbed.wait_for_status(TIMEOUT, "three endpoints", |status| {
         status
             .version(MODEL, "v1")
-            .is_some_and(|version| version.endpoints.are == 3)
+            .is_some_and(|version| version.endpoints.current == 3)
     });
     SCALE.require_ok("the pods", served.await)?;
     SCALE.require_ok("the push", testbed.wait_until_settled().await)?;

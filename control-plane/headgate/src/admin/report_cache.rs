@@ -1,10 +1,9 @@
-//! The documents as they are now: each is made when it is asked for, once for each change, and shared by all who ask.
+//! Cache of status documents. Each document is built at most once per change, and shared by all clients with the same query.
 //!
-//! With thousands of models and many who follow a rollout, making the document for each of them, every time a pod changes, is
-//! what the control plane would be busy with.
+//! Without the cache, many clients that follow a rollout of thousands of pods would occupy the control plane.
 //!
-//! Invariant: what is handed out was made of what was known when it was asked for, or has not changed since. At most [`KEPT`]
-//! documents are kept, each until the next change.
+//! Invariant: a returned document reflects the state at the time of the request. The cache holds at most [`MAX_DOCUMENTS`]
+//! documents, each until the next change.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -18,89 +17,89 @@ use headgate_xds::Loads;
 use tokio::sync::{Mutex, watch};
 
 use super::Admin;
-use crate::writing::grown_old;
+use crate::replica_writer::report_expired;
 use headgate_publisher::Published;
-use headgate_report::{Asked, fingerprint};
+use headgate_report::{Query, fingerprint};
 
-/// Documents kept: one for each model that is followed at the time.
-const KEPT: usize = 64;
+/// Largest number of cached documents.
+const MAX_DOCUMENTS: usize = 64;
 
-/// A document, ready to be sent.
+/// A serialized document.
 #[derive(Debug)]
 pub(super) struct Document {
-    /// What tells it from others.
+    /// Its `ETag`.
     pub tag: String,
     /// JSON.
     pub body: Bytes,
 }
 
-/// Where documents are made.
+/// The cache.
 pub(super) struct ReportCache(Mutex<State>);
 
 struct State {
     changes: Changes,
-    /// The other replicas when the documents were made: one also goes by saying nothing for a while.
+    /// The other replicas when the documents were built. A replica also disappears without an event, by its age.
     peers: Vec<Peer>,
-    made: BTreeMap<Asked, Arc<Document>>,
+    documents: BTreeMap<Query, Arc<Document>>,
 }
 
 impl ReportCache {
-    pub(super) fn of(admin: &Admin) -> Self {
+    pub(super) fn new(admin: &Admin) -> Self {
         Self(Mutex::new(State {
-            changes: Changes::of(admin),
+            changes: Changes::new(admin),
             peers: Vec::new(),
-            made: BTreeMap::new(),
+            documents: BTreeMap::new(),
         }))
     }
 
-    /// The document of this moment. Who asks while it is made waits for it.
+    /// The current document. Concurrent requests wait until it is built.
     ///
     /// # Errors
-    /// Only if the document cannot be written as JSON.
+    /// The document cannot be serialized to JSON.
     pub(super) async fn document(
         &self,
         admin: &Admin,
-        asked: &Asked,
+        query: &Query,
     ) -> Result<Arc<Document>, serde_json::Error> {
         let mut state = self.0.lock().await;
         let peers = admin.peers.as_ref().map(Peers::now).unwrap_or_default();
         if state.changes.happened() || state.peers != peers {
-            state.made.clear();
+            state.documents.clear();
             state.peers = peers;
         }
-        if let Some(made) = state.made.get(asked) {
-            return Ok(made.clone());
+        if let Some(document) = state.documents.get(query) {
+            return Ok(document.clone());
         }
-        let report = admin.report(asked);
+        let report = admin.report(query);
         let document = Arc::new(Document {
-            tag: fingerprint(&report, asked)?,
+            tag: fingerprint(&report, query)?,
             body: serde_json::to_vec(&report)?.into(),
         });
-        if state.made.len() == KEPT {
-            state.made.pop_first();
+        if state.documents.len() == MAX_DOCUMENTS {
+            state.documents.pop_first();
         }
-        state.made.insert(asked.clone(), document.clone());
+        state.documents.insert(query.clone(), document.clone());
         Ok(document)
     }
 }
 
-/// What a change of the document can come from.
+/// Everything that changes the document.
 pub(super) struct Changes {
     published: watch::Receiver<Option<Arc<Published>>>,
-    closing: watch::Receiver<bool>,
+    shutting_down: watch::Receiver<bool>,
     api: Option<watch::Receiver<ApiState>>,
     fleet: watch::Receiver<u64>,
-    /// What is reported grows old, too.
+    /// Load reports also expire.
     loads: Loads,
     reports: watch::Receiver<u64>,
     faults: watch::Receiver<BTreeMap<String, Failing>>,
 }
 
 impl Changes {
-    pub(super) fn of(admin: &Admin) -> Self {
+    pub(super) fn new(admin: &Admin) -> Self {
         Self {
             published: admin.published.clone(),
-            closing: admin.closing.clone(),
+            shutting_down: admin.shutting_down.clone(),
             api: admin.api.clone(),
             fleet: admin.fleet.changes(),
             loads: admin.loads.clone(),
@@ -109,10 +108,10 @@ impl Changes {
         }
     }
 
-    /// What happens from now on is a change.
-    pub(super) fn begin(&mut self) {
+    /// Marks the current state as known.
+    pub(super) fn mark_known(&mut self) {
         self.published.mark_unchanged();
-        self.closing.mark_unchanged();
+        self.shutting_down.mark_unchanged();
         self.fleet.mark_unchanged();
         self.reports.mark_unchanged();
         self.faults.mark_unchanged();
@@ -121,28 +120,28 @@ impl Changes {
         }
     }
 
-    /// Whether there was one since this was asked last, or there will be none any more.
+    /// Whether anything changed since the last call, or a sender was dropped.
     fn happened(&mut self) -> bool {
         let api = self.api.as_ref().map_or(Ok(false), |api| api.has_changed());
-        // Reading it expires what is too old.
+        // Reading the reports removes expired ones.
         drop(self.loads.reporters(SystemTime::now()));
         let changed = [
             self.published.has_changed(),
-            self.closing.has_changed(),
+            self.shutting_down.has_changed(),
             self.fleet.has_changed(),
             self.reports.has_changed(),
             self.faults.has_changed(),
             api,
         ];
-        self.begin();
+        self.mark_known();
         changed.into_iter().any(|changed| changed.unwrap_or(true))
     }
 
-    /// Waits for one; true if there will be none any more.
-    pub(super) async fn next(&mut self) -> bool {
+    /// Waits for a change. Returns true if a sender was dropped, so that no change follows.
+    pub(super) async fn wait(&mut self) -> bool {
         let Self {
             published,
-            closing,
+            shutting_down,
             api,
             fleet,
             loads,
@@ -155,15 +154,15 @@ impl Changes {
                 None => std::future::pending().await,
             }
         };
-        let went_on = tokio::select! {
-            changed = closing.changed() => changed.is_ok(),
+        let is_open = tokio::select! {
+            changed = shutting_down.changed() => changed.is_ok(),
             changed = published.changed() => changed.is_ok(),
             changed = fleet.changed() => changed.is_ok(),
             changed = reports.changed() => changed.is_ok(),
-            () = grown_old(loads) => true,
+            () = report_expired(loads) => true,
             changed = faults.changed() => changed.is_ok(),
             changed = api => changed,
         };
-        !went_on
+        !is_open
     }
 }

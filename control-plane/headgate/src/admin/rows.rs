@@ -1,4 +1,4 @@
-//! Rows of the status document on the Kubernetes API: its state, what cannot be read, and what cannot be written.
+//! Rows of the status document about the Kubernetes API: its state, unreadable kinds, and failing writes.
 
 use std::collections::BTreeMap;
 
@@ -7,6 +7,7 @@ use headgate_kubernetes::health::{ApiState, Lost, Undefined, WatchState};
 use headgate_report::{ApiReport, PeerReport, ProblemReport, UnreadReport, reason, unix};
 use headgate_writer::Peer;
 
+/// A replica that shares the Lease.
 pub(crate) fn peer(peer: Peer) -> PeerReport {
     PeerReport {
         replica: peer.replica,
@@ -14,7 +15,7 @@ pub(crate) fn peer(peer: Peer) -> PeerReport {
     }
 }
 
-/// How the Kubernetes API fares.
+/// The state of the Kubernetes API.
 pub(crate) fn api(state: &ApiState) -> ApiReport {
     let away = state.away();
     let unread = state.unread().map(|(kind, watch, lost)| UnreadReport {
@@ -32,8 +33,8 @@ pub(crate) fn api(state: &ApiState) -> ApiReport {
     }
 }
 
-/// What of the Kubernetes API is not as it should be.
-pub(crate) fn of_api(api: &ApiState) -> Vec<ProblemReport> {
+/// Problems of the Kubernetes API: outages, unreadable kinds, missing permissions and missing kinds.
+pub(crate) fn api_problems(api: &ApiState) -> Vec<ProblemReport> {
     let missing = api.missing.iter().map(|missing| {
         let message = format!(
             "{missing}, but {}: {} | kubectl apply -f -",
@@ -49,35 +50,35 @@ pub(crate) fn of_api(api: &ApiState) -> Vec<ProblemReport> {
         .collect()
 }
 
-/// The Kubernetes API that does not answer, and since when: what is shown may be older than it looks.
+/// An outage of the API server.
 fn away(api: &ApiState) -> Option<ProblemReport> {
     let (watch, lost) = api.away()?;
-    let (what, served) = if api.synced() {
-        ("does not answer", "what was seen last is served")
+    let message = if api.synced() {
+        "the Kubernetes API does not answer, so the last known objects stay in effect"
     } else {
-        ("was not read in full yet", "nothing is served before that")
+        "the first read of the Kubernetes API is not complete, so nothing is served yet"
     };
     Some(
         ProblemReport::new(
             "error",
             reason::KUBERNETES_API,
             watch,
-            format!("the Kubernetes API {what}, {served}: {}", lost.message),
+            format!("{message}: {}", lost.message),
         )
         .since(unix(lost.since)),
     )
 }
 
-/// A kind that cannot be read, and what is not served because of it.
+/// A kind that cannot be read, and the effect.
 fn unread((kind, watch, lost): (&str, &WatchState, &Lost)) -> ProblemReport {
     let effect = watch.effect();
     let message = format!("the kind cannot be read, {effect}: {}", lost.message);
     ProblemReport::new("error", reason::KIND_UNREAD, kind, message).since(unix(lost.since))
 }
 
-/// A kind that the API server does not have, with the command that installs it.
+/// A kind that the API server does not have, and the command that installs it.
 fn undefined(it: Undefined<'_>) -> ProblemReport {
-    let what = if it.counts {
+    let message = if it.counts {
         "the kind was removed from the Kubernetes API, so its objects count as deleted until it is installed again"
     } else {
         "the Kubernetes API does not have this kind, so none of its objects are read"
@@ -86,7 +87,7 @@ fn undefined(it: Undefined<'_>) -> ProblemReport {
         .install
         .or(it.restore)
         .unwrap_or("install its CustomResourceDefinition again");
-    let message = format!("{what}: {fix}");
+    let message = format!("{message}: {fix}");
     let problem = ProblemReport::new("warning", reason::NO_DEFINITION, it.kind, message);
     match it.since {
         Some(since) => problem.since(unix(since)),
@@ -94,8 +95,8 @@ fn undefined(it: Undefined<'_>) -> ProblemReport {
     }
 }
 
-/// What cannot be written to the Kubernetes API, and what is lost by that; proxies are served all the same.
-pub(crate) fn unwritten(
+/// Failing writes and their consequences. They do not affect what proxies are served.
+pub(crate) fn write_problems(
     failing: &BTreeMap<String, Failing>,
 ) -> impl Iterator<Item = ProblemReport> {
     failing.iter().map(|(resource, failing)| {

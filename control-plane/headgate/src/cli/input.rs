@@ -1,7 +1,8 @@
-//! Which models and policies are meant, and what is made of them: for all tasks that read them.
+//! Flags of the source: for all commands that read models and policies.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::Args;
 use headgate_contract::names;
@@ -9,74 +10,75 @@ use headgate_kubernetes::kinds::Kind;
 use headgate_model::LabelKeys;
 use headgate_source::cluster::AllowedEndpoint;
 
-use super::names::{parse_label_key, parse_namespace};
+use crate::config::{ClusterConfig, InputConfig, ModelSource};
+use crate::names::{parse_label_key, parse_namespace};
 
-/// Where models and policies are, and what is made of them.
+/// The source of models and policies, and the settings of their translation.
 #[derive(Debug, Args, Clone)]
 pub(crate) struct InputArgs {
-    /// Directory of Kubernetes manifests with the three labels.
+    /// Directory of workload manifests with the model, version and weight labels.
     #[arg(long, value_name = "DIR", env = "HEADGATE_MODELS")]
-    pub models: Option<PathBuf>,
+    models: Option<PathBuf>,
     /// A Kubernetes API instead of --models.
     #[command(flatten)]
-    pub cluster: ClusterArgs,
-    /// Directory of policies (`headgate.dev/v1alpha1`). With --kube it counts in place of the policies of the API.
+    cluster: ClusterArgs,
+    /// Directory of policies (`headgate.dev/v1alpha1`). With --kube it replaces the policies of the Kubernetes API.
     #[arg(long, value_name = "DIR", env = "HEADGATE_POLICIES")]
-    pub policies: Option<PathBuf>,
+    policies: Option<PathBuf>,
     /// Also read subdirectories of --models and --policies. Hidden directories and symbolic links to directories are skipped.
     #[arg(short = 'R', long, env = "HEADGATE_RECURSIVE")]
-    pub recursive: bool,
-    /// Directory where `serve` stores the base and the names of each model of --models, as `ServedModel` manifests. Without it the
-    /// oldest carrier of a model is its base. With --kube, `ServedModel` objects store the same.
+    recursive: bool,
+    /// Directory where `serve` stores the base and the client names of each model of --models, as `ServedModel` manifests. Without it
+    /// the oldest carrier of a model is its base. With --kube, `ServedModel` objects store the same.
     #[arg(long, value_name = "DIR", env = "HEADGATE_STATE")]
-    pub state: Option<PathBuf>,
-    /// Namespace whose policies are for the models of every namespace: defaults, or with `override: true` a ceiling.
+    state: Option<PathBuf>,
+    /// Namespace whose policies apply to the models of all namespaces: as defaults, or with `override: true` as upper limits.
     #[arg(long, value_name = "NAMESPACE", env = "HEADGATE_ROOT_NAMESPACE", value_parser = parse_namespace)]
-    pub root_namespace: Option<String>,
-    /// Namespace of manifests that name none; its virtual host owns `*` unless --domain gives that to another. Where it
-    /// is not given, it is the only --namespace, else `default`.
+    root_namespace: Option<String>,
+    /// Namespace of manifests without one. Its virtual host gets the domain `*` unless --domain assigns that to another namespace. The
+    /// default is the only --namespace, else `default`.
     #[arg(
         long,
         value_name = "NAMESPACE",
         env = "HEADGATE_DEFAULT_NAMESPACE",
         value_parser = parse_namespace
     )]
-    pub default_namespace: Option<String>,
-    /// Domains of a namespace's virtual host. A namespace without domains is served to nobody. Repeatable.
+    default_namespace: Option<String>,
+    /// Domains of the virtual host of a namespace. A namespace without domains is not served. Repeatable.
     #[arg(long = "domain", value_name = "NAMESPACE=DOMAIN,…", value_parser = parse_domains)]
-    pub domains: Vec<(String, Vec<String>)>,
-    /// Which labels declare a model.
+    domains: Vec<(String, Vec<String>)>,
+    /// Label keys.
     #[command(flatten)]
-    pub labels: LabelArgs,
-    /// Where proxies listen, unless their node metadata `headgate.listen` says otherwise.
+    labels: LabelArgs,
+    /// Listen address of proxies. The node metadata `headgate.listen` of a proxy takes precedence.
     #[arg(
         long,
         value_name = "IP:PORT",
         default_value = "127.0.0.1:10000",
         env = "HEADGATE_LISTEN"
     )]
-    pub listen: SocketAddr,
-    /// Directory with headgate.wasm, readable by the proxies under the same path.
+    listen: SocketAddr,
+    /// Directory with headgate.wasm. Proxies must be able to read it under the same path.
     #[arg(
         long,
         value_name = "DIR",
         default_value = "dist",
         env = "HEADGATE_WASM"
     )]
-    pub wasm: PathBuf,
-    /// Send the module's bytes instead of its path, for proxies that cannot read --wasm.
+    wasm: PathBuf,
+    /// Send the bytes of the module instead of its path, for proxies that cannot read --wasm.
     #[arg(long)]
-    pub wasm_inline: bool,
-    /// The proxies' access log, as they see the path; `none` for no log.
+    wasm_inline: bool,
+    /// Path of the access log on the proxies; `none` for no log.
     #[arg(long, value_name = "PATH", default_value = "/dev/stdout")]
-    pub access_log: String,
+    access_log: String,
     /// Largest request body the filter reads, in bytes (1024–67108864).
     #[arg(long, value_name = "BYTES", default_value_t = 8 << 20, value_parser = clap::value_parser!(u32).range(1024..=64 << 20))]
-    pub max_body_bytes: u32,
-    /// How long a stream may be silent, in seconds: the first token of a long prompt takes a while.
+    max_body_bytes: u32,
+    /// Longest pause within a stream, in seconds. The first token of a long prompt can take long.
     #[arg(long, value_name = "SECONDS", default_value_t = 300, value_parser = clap::value_parser!(u64).range(1..=86_400))]
-    pub idle_timeout: u64,
-    /// CA file that verifies the certificates of model servers, by its path on the proxies. Used for carriers with
+    idle_timeout: u64,
+    /// CA file that verifies the certificates of model servers, as a path on the proxies. Used for carriers with
     /// `headgate.dev/tls: "true"`.
     #[arg(
         long,
@@ -84,25 +86,25 @@ pub(crate) struct InputArgs {
         default_value = "/etc/ssl/certs/ca-certificates.crt",
         env = "HEADGATE_UPSTREAM_CA"
     )]
-    pub upstream_ca: String,
+    upstream_ca: String,
 }
 
-/// Keys of the three labels.
+/// Keys of the labels.
 #[derive(Debug, Args, Clone)]
 pub(crate) struct LabelArgs {
     /// Key of the label that names the model.
     #[arg(long, value_name = "KEY", default_value = names::LABEL_MODEL, value_parser = parse_label_key)]
-    pub model_label: String,
+    model_label: String,
     /// Key of the label that names the version.
     #[arg(long, value_name = "KEY", default_value = names::LABEL_VERSION, value_parser = parse_label_key)]
-    pub version_label: String,
+    version_label: String,
     /// Key of the label that holds the weight.
     #[arg(long, value_name = "KEY", default_value = names::LABEL_WEIGHT, value_parser = parse_label_key)]
-    pub weight_label: String,
+    weight_label: String,
 }
 
 impl LabelArgs {
-    /// As the registry is told.
+    /// The keys as plain data.
     pub(crate) fn keys(&self) -> LabelKeys {
         LabelKeys {
             model: self.model_label.clone(),
@@ -115,43 +117,43 @@ impl LabelArgs {
 /// A Kubernetes API to watch.
 #[derive(Debug, Args, Clone)]
 pub(crate) struct ClusterArgs {
-    /// Watch pods, Services and workloads of a Kubernetes API instead of --models: of the pod's cluster, or of a kubeconfig.
+    /// Watch pods, Services and workloads of a Kubernetes API instead of --models: the cluster of the pod, or of a kubeconfig.
     #[arg(long, env = "HEADGATE_KUBE")]
-    pub kube: bool,
-    /// The kubeconfig, and so --kube; else $KUBECONFIG, else ~/.kube/config, else the pod's ServiceAccount.
+    kube: bool,
+    /// Path of the kubeconfig; implies --kube. The default is $KUBECONFIG, else ~/.kube/config, else the ServiceAccount of the pod.
     #[arg(long, value_name = "FILE")]
-    pub kubeconfig: Option<PathBuf>,
-    /// A context of the kubeconfig, and so --kube; else its current one.
+    kubeconfig: Option<PathBuf>,
+    /// Context of the kubeconfig; implies --kube. The default is its current context.
     #[arg(long, value_name = "CONTEXT")]
-    pub context: Option<String>,
-    /// Watch this namespace alone; none for the whole cluster. Repeatable.
+    context: Option<String>,
+    /// Watch this namespace only; without it, the whole cluster. Repeatable.
     #[arg(long = "namespace", short = 'n', value_name = "NAMESPACE", value_parser = parse_namespace)]
-    pub namespaces: Vec<String>,
+    namespaces: Vec<String>,
     /// Allow these addresses or DNS names in `headgate.dev/endpoints` of a Service. By default DNS names, and loopback,
-    /// link-local, metadata, multicast and unspecified addresses are refused. A suffix matches whole DNS labels; `*` matches
+    /// link-local, metadata, multicast and unspecified addresses are rejected. A suffix matches whole DNS labels; `*` matches
     /// every name. Repeatable.
     #[arg(long = "allow-endpoint", value_name = "CIDR|SUFFIX")]
-    pub allowed_endpoints: Vec<AllowedEndpoint>,
-    /// Which kinds own pods.
+    allowed_endpoints: Vec<AllowedEndpoint>,
+    /// Kinds that own pods.
     #[command(flatten)]
-    pub owners: OwnerArgs,
+    owners: OwnerArgs,
 }
 
 /// Kinds that own pods and may carry the labels.
 #[derive(Debug, Args, Clone, Default, PartialEq, Eq)]
 pub(crate) struct OwnerArgs {
-    /// An additional kind that owns pods and may carry the labels: its version, the JSON pointer to its desired replicas, and after a
-    /// comma the one to the seconds for which a pod must have been ready (`=/spec/replicas,/spec/minReadySeconds`). Repeatable.
+    /// An additional kind that owns pods and may have the labels. The first JSON pointer is the field of the desired replicas, the
+    /// second one the field of the minimum ready seconds (`=/spec/replicas,/spec/minReadySeconds`). Repeatable.
     #[arg(
         long = "owner-kind",
         value_name = "GROUP/VERSION/PLURAL/KIND[=POINTER[,POINTER]]"
     )]
-    pub owner_kinds: Vec<Kind>,
+    owner_kinds: Vec<Kind>,
     /// Do not watch this default kind: LeaderWorkerSet, Rollout, InferenceService, LLMInferenceService, RayService, RayCluster,
-    /// Deployment, ReplicaSet, StatefulSet or DaemonSet. Its pods count as pods without an owner. Each other default kind is
-    /// watched once it is installed, in the version that the API server prefers. Repeatable.
+    /// Deployment, ReplicaSet, StatefulSet or DaemonSet. Its pods count as pods without an owner. The other default kinds are
+    /// watched as soon as they are installed, in the version that the API server prefers. Repeatable.
     #[arg(long = "no-owner-kind", value_name = "KIND", value_delimiter = ',', value_parser = parse_usual)]
-    pub no_owner_kinds: Vec<String>,
+    no_owner_kinds: Vec<String>,
 }
 
 impl OwnerArgs {
@@ -166,50 +168,76 @@ fn parse_usual(name: &str) -> Result<String, String> {
 }
 
 impl ClusterArgs {
-    /// The kinds that own pods.
-    pub(crate) fn kinds(&self) -> Vec<Kind> {
-        self.owners.kinds()
+    /// Whether models come from a Kubernetes API.
+    fn is_wanted(&self) -> bool {
+        self.kube || self.kubeconfig.is_some() || self.context.is_some()
     }
 
-    /// Whether a Kubernetes API is to be watched.
-    pub(crate) fn wanted(&self) -> bool {
-        self.kube || self.kubeconfig.is_some() || self.context.is_some()
+    fn config(&self) -> ClusterConfig {
+        ClusterConfig {
+            kubeconfig: self.kubeconfig.clone(),
+            context: self.context.clone(),
+            namespaces: self.namespaces.clone(),
+            allowed_endpoints: self.allowed_endpoints.clone(),
+            kinds: self.owners.kinds(),
+        }
+    }
+
+    /// A flag that needs a Kubernetes API and is given.
+    fn given_flag(&self) -> Option<&'static str> {
+        let flags = [
+            ("--namespace", self.namespaces.is_empty()),
+            ("--owner-kind", self.owners.owner_kinds.is_empty()),
+            ("--no-owner-kind", self.owners.no_owner_kinds.is_empty()),
+            ("--allow-endpoint", self.allowed_endpoints.is_empty()),
+        ];
+        let given = flags.iter().find(|(_, is_absent)| !is_absent);
+        given.map(|(flag, _)| *flag)
     }
 }
 
 impl InputArgs {
-    /// Whether models come from a Kubernetes API; else they come from a directory.
+    /// The configuration.
     ///
     /// # Errors
-    /// Where neither is named, or a flag has no meaning for the one that is: the flag and the fix.
-    pub(crate) fn on_cluster(&self) -> Result<bool, String> {
-        if self.cluster.wanted() {
+    /// No source is given, or a flag has no effect on the given source. The message names the flag and the fix.
+    pub(crate) fn config(&self) -> Result<InputConfig, String> {
+        Ok(InputConfig {
+            models: self.source()?,
+            policies: self.policies.clone(),
+            recursive: self.recursive,
+            root_namespace: self.root_namespace.clone(),
+            default_namespace: self.default_namespace().to_owned(),
+            domains: self.domains.clone(),
+            labels: self.labels.keys(),
+            listen: self.listen,
+            wasm: self.wasm.clone(),
+            wasm_inline: self.wasm_inline,
+            access_log: (self.access_log != "none").then(|| self.access_log.clone()),
+            max_body_bytes: self.max_body_bytes,
+            idle_timeout: Duration::from_secs(self.idle_timeout),
+            upstream_ca: self.upstream_ca.clone(),
+        })
+    }
+
+    fn source(&self) -> Result<ModelSource, String> {
+        if self.cluster.is_wanted() {
             return match self.state {
-                Some(_) => Err("--state is for --models only: with --kube, ServedModel objects store the base of a model. Remove --state".to_owned()),
-                None => Ok(true),
+                Some(_) => Err("--state applies to --models only; with --kube, ServedModel objects store the base of a model: remove --state".to_owned()),
+                None => Ok(ModelSource::Cluster(self.cluster.config())),
             };
         }
-        let of_cluster = [
-            ("--namespace", self.cluster.namespaces.is_empty()),
-            ("--owner-kind", self.cluster.owners.owner_kinds.is_empty()),
-            (
-                "--no-owner-kind",
-                self.cluster.owners.no_owner_kinds.is_empty(),
-            ),
-            (
-                "--allow-endpoint",
-                self.cluster.allowed_endpoints.is_empty(),
-            ),
-        ];
-        match of_cluster.iter().find(|(_, absent)| !absent) {
-            Some((flag, _)) => Err(format!("{flag} is about a Kubernetes API: add --kube, --kubeconfig FILE or --context NAME")),
-            None if self.models.is_none() => Err("where are the models? Name a directory with --models DIR, or a Kubernetes API with --kube, --kubeconfig FILE or --context NAME".to_owned()),
-            None => Ok(false),
+        match (self.cluster.given_flag(), &self.models) {
+            (Some(flag), _) => Err(format!("{flag} needs a Kubernetes API: add --kube, --kubeconfig FILE or --context NAME")),
+            (None, None) => Err("no source of models is given: add --models DIR for a directory, or --kube, --kubeconfig FILE or --context NAME for a Kubernetes API".to_owned()),
+            (None, Some(directory)) => Ok(ModelSource::Files {
+                directory: directory.clone(),
+                state: self.state.clone(),
+            }),
         }
     }
 
-    /// The namespace of what names none, and the owner of `*`.
-    pub(crate) fn default_namespace(&self) -> &str {
+    fn default_namespace(&self) -> &str {
         match (&self.default_namespace, self.cluster.namespaces.as_slice()) {
             (Some(given), _) => given,
             (None, [only]) => only,
@@ -224,7 +252,7 @@ fn parse_domains(text: &str) -> Result<(String, Vec<String>), String> {
         .ok_or("write NAMESPACE=DOMAIN, or NAMESPACE=DOMAIN,DOMAIN for several")?;
     let domains: Vec<String> = domains.split(',').map(|d| d.trim().to_owned()).collect();
     if domains.iter().any(String::is_empty) {
-        return Err("no domain may be empty".to_owned());
+        return Err("a domain is empty: write NAMESPACE=DOMAIN,DOMAIN".to_owned());
     }
     Ok((parse_namespace(namespace)?, domains))
 }

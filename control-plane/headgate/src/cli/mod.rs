@@ -1,190 +1,212 @@
-//! The command line: what a person can ask of the binary.
+//! The command line: `clap` types, and their conversion to the plain configuration of [`crate::config`].
 
 mod input;
-pub(crate) mod names;
+mod reference;
 mod schema;
+mod serve;
 mod status;
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
+use headgate_report::output::Format;
 
-pub(crate) use self::input::{InputArgs, LabelArgs};
-use self::names::parse_namespace;
-pub(crate) use self::schema::{RightsArgs, SchemaArgs, SchemaOf};
-pub(crate) use self::status::{Place, StatusArgs};
-use crate::writing::WriteArgs;
+use self::input::{InputArgs, LabelArgs};
+use self::schema::SchemaArgs;
+use self::serve::ServeArgs;
+use self::status::{StatusArgs, VersionArgs, WaitArgs};
+use crate::config::{LogConfig, TranslateConfig, ValidateConfig};
+use crate::names::parse_namespace;
+
+pub(crate) use self::reference::reference;
+pub(crate) use self::schema::Printed;
 
 /// Model-aware traffic control for Envoy.
 ///
-/// Turns labels on model workloads (`model-name`, `model-version`, `canary-weight`) into clusters, endpoints,
-/// weighted version routes and live filter configuration, pushed over xDS.
+/// Translates labels on model workloads (`model-name`, `model-version`, `canary-weight`) to clusters, endpoints, weighted
+/// version routes and filter configuration, and pushes them to Envoy over xDS.
 #[derive(Debug, Parser)]
 #[command(name = "headgate", version, propagate_version = true)]
 pub(crate) struct Cli {
-    /// What to do.
+    /// The command.
     #[command(subcommand)]
     pub command: Command,
-    /// How to log (to standard error).
+    /// Format of log lines, which go to standard error.
     #[arg(long, global = true, value_enum, default_value_t = LogFormat::Text, env = "HEADGATE_LOG_FORMAT")]
     pub log_format: LogFormat,
-    /// What to log: `error`, `warn`, `info`, `debug`, or per module as in `info,headgate_xds=debug`. Else `info` by `serve`,
-    /// and `error` by what answers and ends.
+    /// Log level: `error`, `warn`, `info`, `debug` or `trace`, also per module as in `info,headgate_xds=debug`. The default is `info`
+    /// for `serve` and `error` for other commands.
     #[arg(long, global = true, env = "HEADGATE_LOG")]
     pub log: Option<String>,
 }
 
 impl Cli {
-    /// What to log. A client that logs each failure of its own would drown the one line a watch says of it.
-    pub(crate) fn log(&self) -> &str {
-        match (&self.log, &self.command) {
-            (Some(log), _) => log,
-            (None, Command::Serve(_)) => "info,kube_client=off",
-            (None, _) => "error,kube_client=off",
+    /// The logging configuration.
+    pub(crate) fn log_config(&self) -> LogConfig {
+        // A client reports its errors itself, so it logs nothing below `error`.
+        let default = match &self.command {
+            Command::Serve(_) => "info,kube_client=off",
+            _ => "error,kube_client=off",
+        };
+        LogConfig {
+            filter: self.log.clone().unwrap_or_else(|| default.to_owned()),
+            json: self.log_format == LogFormat::Json,
         }
     }
 }
 
-/// The form of a log line.
+/// Format of log lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum LogFormat {
-    /// For people.
+    /// Text for people.
     Text,
-    /// One JSON object a line.
+    /// One JSON object per line.
     Json,
 }
 
-/// The tasks.
+/// The commands.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Watch models and policies, and serve them to proxies over xDS.
     Serve(Box<ServeArgs>),
-    /// Show what a running control plane plans, and what each proxy has taken of it.
+    /// Show the planned weights of models, and the state of each proxy.
     Status(StatusArgs),
-    /// Check models and policies with the very code that will run them; exits 1 if any is refused.
+    /// Wait until a weight has reached every proxy, for CI pipelines.
+    Wait(WaitArgs),
+    /// Check models and policies with the code that serves them. Exits with 1 if anything is invalid.
     Validate(ValidateArgs),
-    /// Show what would be served now, without serving.
+    /// Show the resources that would be served, without serving them.
     Translate(Box<TranslateArgs>),
-    /// Print the JSON schema of a configuration, the whole reference as Markdown, or what a cluster is given.
+    /// Print JSON schemas, references, CustomResourceDefinitions or RBAC manifests.
     Schema(SchemaArgs),
+    /// Print the version of this program and of the control planes.
+    Version(VersionArgs),
+    /// Print a completion script for a shell.
+    Completion(CompletionArgs),
 }
 
-/// `headgate serve`.
+/// `headgate completion`.
 #[derive(Debug, Args)]
-pub(crate) struct ServeArgs {
-    /// What is served.
-    #[command(flatten)]
-    pub input: InputArgs,
-    /// Where proxies connect.
-    #[arg(
-        long,
-        value_name = "IP:PORT",
-        default_value = "127.0.0.1:18000",
-        env = "HEADGATE_XDS_ADDRESS"
-    )]
-    pub xds_address: SocketAddr,
-    /// Where people and probes connect: /syncz /config_dump /metrics /readyz /livez /version.
-    #[arg(
-        long,
-        value_name = "IP:PORT",
-        default_value = "127.0.0.1:18001",
-        env = "HEADGATE_ADMIN_ADDRESS"
-    )]
-    pub admin_address: SocketAddr,
-    /// Node ids that may connect from another machine (`*` at the end stands for anything). Loopback always may. Repeatable.
-    #[arg(long = "allow-node", value_name = "PATTERN")]
-    pub allow_nodes: Vec<String>,
-    /// Node ids whose filters follow the hop before instead of deciding (`*` at the end stands for anything). Repeatable.
-    #[arg(long = "follow-node", value_name = "PATTERN")]
-    pub follow_nodes: Vec<String>,
-    /// Namespaces that proxies of these node ids see (`*` at the end stands for anything); one that several patterns match
-    /// sees those of all. Where it is given, a proxy that no pattern matches is refused; else each sees every namespace that
-    /// has a domain. Repeatable.
-    #[arg(long = "node-namespaces", value_name = "PATTERN=NAMESPACE,…", value_parser = parse_reach)]
-    pub node_namespaces: Vec<(String, Vec<String>)>,
-    /// How long a cluster outlives the last route to it, in seconds.
-    #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u64).range(2..=3600))]
-    pub linger: u64,
-    /// Seconds between load reports of a proxy, which tell the versions that it cannot connect to. The proxy's bootstrap needs
-    /// `load_stats_config`.
-    #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=60))]
-    pub load_report_interval: u64,
-    /// On SIGTERM, over how many seconds connected proxies are sent elsewhere, one after another; 0 for all at once. /readyz
-    /// answers 503 and no proxy is taken in meanwhile. A second SIGTERM, or SIGINT, ends at once.
-    #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(..=3600), env = "HEADGATE_DRAIN_TIME")]
-    pub drain_time: u64,
-    /// Who of several replicas writes to a Kubernetes API.
-    #[command(flatten)]
-    pub writing: WriteArgs,
+#[command(after_help = "\
+Examples:
+  source <(headgate completion bash)
+  headgate completion zsh > \"${fpath[1]}/_headgate\"
+  headgate completion fish > ~/.config/fish/completions/headgate.fish")]
+pub(crate) struct CompletionArgs {
+    /// The shell.
+    #[arg(value_enum)]
+    pub shell: Shell,
 }
 
-impl ServeArgs {
-    /// A removed cluster lives this long past its last route.
-    pub(crate) fn linger(&self) -> Duration {
-        Duration::from_secs(self.linger)
-    }
+/// A shell with completion.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Shell {
+    /// GNU Bash.
+    Bash,
+    /// Z shell.
+    Zsh,
+    /// fish.
+    Fish,
+}
 
-    /// How long sending proxies elsewhere takes.
-    pub(crate) fn drain_time(&self) -> Duration {
-        Duration::from_secs(self.drain_time)
+impl CompletionArgs {
+    /// The script.
+    pub(crate) fn script(&self) -> String {
+        let shell = match self.shell {
+            Shell::Bash => clap_complete::Shell::Bash,
+            Shell::Zsh => clap_complete::Shell::Zsh,
+            Shell::Fish => clap_complete::Shell::Fish,
+        };
+        let mut script = Vec::new();
+        clap_complete::generate(shell, &mut Cli::command(), "headgate", &mut script);
+        String::from_utf8_lossy(&script).into_owned()
     }
 }
 
 /// `headgate validate`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Exit codes: 0 when nothing is refused (there may be remarks), 1 when something is, 2 when a path cannot be read.")]
+Exit codes: 0 if everything is valid (there may be warnings), 1 if anything is invalid, 2 if a path cannot be read.")]
 pub(crate) struct ValidateArgs {
-    /// Files or directories with manifests and policies, also as `kubectl get -o yaml` prints them; `-` is standard input.
+    /// File or directory with workload manifests and policies, also as `kubectl get -o yaml` prints them; `-` is standard input.
+    /// Repeatable.
     #[arg(short = 'f', long = "filename", value_name = "PATH", required = true)]
-    pub paths: Vec<PathBuf>,
-    /// Also check manifests in subdirectories. Hidden directories and symbolic links to directories are skipped.
+    paths: Vec<PathBuf>,
+    /// Also read subdirectories. Hidden directories and symbolic links to directories are skipped.
     #[arg(short = 'R', long)]
-    pub recursive: bool,
-    /// Namespace of manifests that name none.
+    recursive: bool,
+    /// Namespace of manifests without one.
     #[arg(long, value_name = "NAMESPACE", default_value = "default", value_parser = parse_namespace)]
-    pub default_namespace: String,
-    /// Namespace whose policies are for the models of every namespace.
+    default_namespace: String,
+    /// Namespace whose policies apply to the models of all namespaces.
     #[arg(long, value_name = "NAMESPACE", env = "HEADGATE_ROOT_NAMESPACE", value_parser = parse_namespace)]
-    pub root_namespace: Option<String>,
-    /// Which labels declare a model.
+    root_namespace: Option<String>,
+    /// Label keys.
     #[command(flatten)]
-    pub labels: LabelArgs,
+    labels: LabelArgs,
     /// Output format.
     #[arg(short, long, value_enum, default_value_t = Output::Text)]
-    pub output: Output,
+    output: Output,
+}
+
+impl ValidateArgs {
+    /// The configuration.
+    pub(crate) fn config(&self) -> ValidateConfig {
+        ValidateConfig {
+            paths: self.paths.clone(),
+            recursive: self.recursive,
+            default_namespace: self.default_namespace.clone(),
+            root_namespace: self.root_namespace.clone(),
+            labels: self.labels.keys(),
+            format: self.output.into(),
+        }
+    }
 }
 
 /// `headgate translate`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-What is wrong goes to standard error. Exit codes: 0, also where something is left out; 2 when there is nothing to show: \
-a directory or a Kubernetes API that cannot be read, a plan that cannot be translated. Without --wasm's module the \
-filters are shown without their code.")]
+Warnings and errors go to standard error. Exit codes: 0, also if objects are left out; 2 if a directory or the Kubernetes API \
+cannot be read, or the plan cannot be translated. Without the module of --wasm, filters are shown without code.")]
 pub(crate) struct TranslateArgs {
-    /// What would be served.
+    /// The source.
     #[command(flatten)]
-    pub input: InputArgs,
+    input: InputArgs,
     /// Output format.
     #[arg(short, long, value_enum, default_value_t = Output::Text)]
-    pub output: Output,
+    output: Output,
+}
+
+impl TranslateArgs {
+    /// The configuration.
+    ///
+    /// # Errors
+    /// Flags that contradict each other.
+    pub(crate) fn config(&self) -> Result<TranslateConfig, String> {
+        Ok(TranslateConfig {
+            input: self.input.config()?,
+            format: self.output.into(),
+        })
+    }
 }
 
 /// Output format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Output {
-    /// For people.
+    /// Text for people.
     Text,
-    /// For scripts.
+    /// JSON.
     Json,
+    /// YAML.
+    Yaml,
 }
 
-fn parse_reach(text: &str) -> Result<(String, Vec<String>), String> {
-    let (pattern, namespaces) = text
-        .rsplit_once('=')
-        .ok_or("write PATTERN=NAMESPACE, or PATTERN=NAMESPACE,NAMESPACE for several")?;
-    let namespaces = namespaces.split(',').map(|n| parse_namespace(n.trim()));
-    Ok((pattern.to_owned(), namespaces.collect::<Result<_, _>>()?))
+impl From<Output> for Format {
+    fn from(output: Output) -> Self {
+        match output {
+            Output::Text => Self::Text,
+            Output::Json => Self::Json,
+            Output::Yaml => Self::Yaml,
+        }
+    }
 }

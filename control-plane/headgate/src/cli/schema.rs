@@ -1,69 +1,123 @@
-//! What `headgate schema` prints.
+//! Flags of `headgate schema`.
 
 use clap::{Args, ValueEnum};
 use headgate_kubernetes::access::Account;
 
 use super::input::OwnerArgs;
-use super::names::{parse_name, parse_namespace};
+use super::reference;
+use crate::config::{RbacConfig, SchemaOf};
+use crate::names::{parse_name, parse_namespace};
 
 /// `headgate schema`.
 #[derive(Debug, Args)]
 pub(crate) struct SchemaArgs {
-    /// Which.
+    /// The document.
     #[arg(value_enum)]
-    pub what: SchemaOf,
-    /// How the control plane is run.
+    document: Document,
+    /// Flags of `rbac`.
     #[command(flatten)]
-    pub rights: RightsArgs,
+    rbac: RbacArgs,
 }
 
-/// What decides which rights a control plane needs, and who is given them. For `rbac` only.
+/// Permissions of the control plane and their ServiceAccount. For `rbac` only.
 #[derive(Debug, Args, Clone, PartialEq, Eq)]
-pub(crate) struct RightsArgs {
-    /// As `serve --namespace`: rights in this namespace alone, instead of in all. Repeatable.
+struct RbacArgs {
+    /// As `serve --namespace`: permissions in this namespace only, instead of the whole cluster. Repeatable.
     #[arg(long = "namespace", short = 'n', value_name = "NAMESPACE", value_parser = parse_namespace)]
-    pub namespaces: Vec<String>,
+    namespaces: Vec<String>,
     /// As `serve --root-namespace`.
     #[arg(long, value_name = "NAMESPACE", value_parser = parse_namespace)]
-    pub root_namespace: Option<String>,
+    root_namespace: Option<String>,
     /// Kinds that own pods, as for `serve`.
     #[command(flatten)]
-    pub owners: OwnerArgs,
-    /// Where the control plane runs.
-    #[arg(long, value_name = "NAMESPACE", default_value = "headgate-system", value_parser = parse_namespace)]
-    pub install_namespace: String,
-    /// The ServiceAccount it runs as.
+    owners: OwnerArgs,
+    /// Namespace of the control plane.
+    #[arg(long, value_name = "NAMESPACE", default_value = INSTALL_NAMESPACE, value_parser = parse_namespace)]
+    install_namespace: String,
+    /// ServiceAccount of the control plane.
     #[arg(long, value_name = "NAME", default_value = Account::USUAL, value_parser = parse_name)]
-    pub service_account: String,
+    service_account: String,
 }
 
-impl Default for RightsArgs {
+const INSTALL_NAMESPACE: &str = "headgate-system";
+
+impl Default for RbacArgs {
     fn default() -> Self {
         Self {
             namespaces: Vec::new(),
             root_namespace: None,
             owners: OwnerArgs::default(),
-            install_namespace: "headgate-system".to_owned(),
+            install_namespace: INSTALL_NAMESPACE.to_owned(),
             service_account: Account::USUAL.to_owned(),
         }
     }
 }
 
-/// What is printed.
+/// A document of `headgate schema`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum SchemaOf {
-    /// The configuration of a filter.
+enum Document {
+    /// JSON schema of the configuration of a filter.
     FilterConfig,
-    /// `spec` of a `TokenBucketPolicy`.
+    /// JSON schema of `spec` of a `TokenBucketPolicy`.
     TokenBucketPolicy,
-    /// `spec` of a `TrafficTagPolicy`.
+    /// JSON schema of `spec` of a `TrafficTagPolicy`.
     TrafficTagPolicy,
-    /// `spec` of a `ServedModel`.
+    /// JSON schema of `spec` of a `ServedModel`.
     ServedModel,
-    /// All of them, as a Markdown reference.
+    /// Reference of all schemas, as Markdown.
     Reference,
-    /// The CustomResourceDefinitions of the policies and of `ServedModel`, as YAML that `kubectl apply` takes.
+    /// Reference of the metrics, as Markdown.
+    MetricsReference,
+    /// Reference of the findings with causes and fixes, as Markdown.
+    FindingsReference,
+    /// Reference of commands and flags, as Markdown.
+    CliReference,
+    /// CustomResourceDefinitions of the policies and of `ServedModel`, as YAML for `kubectl apply`.
     Crds,
-    /// The rights that `serve --kube` uses and no others, and a ServiceAccount that has them, as YAML that `kubectl apply` takes.
+    /// ServiceAccount, Roles and bindings with exactly the permissions that `serve --kube` uses, as YAML for `kubectl apply`.
     Rbac,
+}
+
+/// What a schema command prints.
+pub(crate) enum Printed {
+    /// A document that is independent of the command line.
+    Schema(SchemaOf),
+    /// A document that is ready.
+    Text(String),
+}
+
+impl SchemaArgs {
+    /// The document to print.
+    ///
+    /// # Errors
+    /// Flags of `rbac` with another document.
+    pub(crate) fn printed(&self) -> Result<Printed, String> {
+        if self.document != Document::Rbac && self.rbac != RbacArgs::default() {
+            return Err("these flags apply to `headgate schema rbac` only: remove them".to_owned());
+        }
+        Ok(Printed::Schema(match self.document {
+            Document::FilterConfig => SchemaOf::FilterConfig,
+            Document::TokenBucketPolicy => SchemaOf::TokenBucketPolicy,
+            Document::TrafficTagPolicy => SchemaOf::TrafficTagPolicy,
+            Document::ServedModel => SchemaOf::ServedModel,
+            Document::Reference => SchemaOf::Reference,
+            Document::MetricsReference => SchemaOf::Metrics,
+            Document::FindingsReference => SchemaOf::Findings,
+            Document::CliReference => return Ok(Printed::Text(reference())),
+            Document::Crds => SchemaOf::Crds,
+            Document::Rbac => SchemaOf::Rbac(self.rbac.config()),
+        }))
+    }
+}
+
+impl RbacArgs {
+    fn config(&self) -> RbacConfig {
+        RbacConfig {
+            namespaces: self.namespaces.clone(),
+            root_namespace: self.root_namespace.clone(),
+            kinds: self.owners.kinds(),
+            install_namespace: self.install_namespace.clone(),
+            service_account: self.service_account.clone(),
+        }
+    }
 }

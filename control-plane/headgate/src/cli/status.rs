@@ -1,26 +1,20 @@
-//! What `headgate status` is asked, and of whom.
+//! Flags of the commands that query control planes: `status`, `wait` and `version`.
 
-use clap::Args;
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+use headgate_report::Query;
+use headgate_report::client::{Goal, HostPort, StatusOptions, VersionOptions, WaitOptions};
+use headgate_report::output::Format;
 
 use super::Output;
-use super::names::parse_namespace;
+use crate::names::parse_namespace;
 
-/// `headgate status`.
+/// The control planes to query.
 #[derive(Debug, Args)]
-#[command(after_help = "\
-Exit codes: 0 (also where some replicas do not answer, which is shown), 1 when the model is not known, 2 when no control \
-plane answers. With --watch a model that is not known is waited for, and SIGINT ends with 0.
-
-A `>` before an age: it was so when the control plane started, and may be older.")]
-pub(crate) struct StatusArgs {
-    /// Only this model, from its labels to each proxy: its id, NAMESPACE/ID, or a name that clients write.
-    #[arg(value_name = "MODEL")]
-    pub model: Option<String>,
-    /// Only models of this namespace.
-    #[arg(short = 'n', long, value_name = "NAMESPACE", value_parser = parse_namespace)]
-    pub namespace: Option<String>,
-    /// The control plane's admin address. Repeatable; each address of a name (a headless Service) is a replica that is
-    /// asked, and what they say is shown as one.
+struct ServerArgs {
+    /// Admin address of the control plane. Repeatable. Each address of a host name (a headless Service) is a replica; all replicas are
+    /// queried, and their answers are merged.
     #[arg(
         long,
         visible_alias = "server",
@@ -29,60 +23,147 @@ pub(crate) struct StatusArgs {
         default_value = "127.0.0.1:18001",
         env = "HEADGATE_ADMIN_ADDRESS"
     )]
-    pub admin_address: Vec<Place>,
-    /// Go on showing what changes, as it changes: on a terminal the whole text, else a line for each thing that happens
-    /// (with `-o json` a document a line).
+    admin_address: Vec<HostPort>,
+}
+
+/// `headgate status`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Exit codes: 0 (also if some replicas do not answer, which is shown), 1 if the model is unknown, 2 if no control plane answers. \
+With --watch, an unknown model is waited for, and SIGINT or SIGTERM ends with 0.
+
+A `>` before an age: the state is at least as old as the process of the control plane.")]
+pub(crate) struct StatusArgs {
+    /// Show this model only, in full: its id, NAMESPACE/ID, or a client name.
+    #[arg(value_name = "MODEL")]
+    model: Option<String>,
+    /// Show the models of this namespace only.
+    #[arg(short = 'n', long, value_name = "NAMESPACE", value_parser = parse_namespace)]
+    namespace: Option<String>,
+    #[command(flatten)]
+    servers: ServerArgs,
+    /// Follow changes until a signal: on a terminal the whole text, otherwise a line for each change (with `-o json` a document per
+    /// line, with `-o yaml` a YAML stream).
     #[arg(short, long)]
-    pub watch: bool,
+    watch: bool,
     /// Output format.
-    #[arg(short, long, value_enum, default_value_t = Output::Text)]
-    pub output: Output,
+    #[arg(short, long, value_enum, default_value_t = StatusOutput::Text)]
+    output: StatusOutput,
 }
 
-/// Where something listens: a name or an address, and a port.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Place {
-    /// A name, or an address without brackets.
-    pub host: String,
-    /// The port.
-    pub port: u16,
+/// Output format of `headgate status`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum StatusOutput {
+    /// Text for people.
+    Text,
+    /// Text with additional columns.
+    Wide,
+    /// JSON.
+    Json,
+    /// YAML.
+    Yaml,
+    /// One NAMESPACE/MODEL per line.
+    Name,
 }
 
-impl std::str::FromStr for Place {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let wrong = || {
-            format!(
-                "{text:?} is no HOST:PORT: write 127.0.0.1:18001, [::1]:18001 or headgate.example:18001"
-            )
-        };
-        let (host, port) = text.rsplit_once(':').ok_or_else(wrong)?;
-        let bare = host
-            .strip_prefix('[')
-            .and_then(|rest| rest.strip_suffix(']'));
-        let host = match bare {
-            Some(bare) => bare
-                .parse::<std::net::Ipv6Addr>()
-                .map_err(|_| wrong())?
-                .to_string(),
-            None => host.to_owned(),
-        };
-        let sound = |c: char| c.is_ascii_alphanumeric() || "-._".contains(c);
-        if bare.is_none() && (host.is_empty() || !host.chars().all(sound)) {
-            return Err(wrong());
+impl StatusArgs {
+    /// The options.
+    pub(crate) fn options(&self) -> StatusOptions {
+        StatusOptions {
+            hosts: self.servers.admin_address.clone(),
+            query: Query {
+                model: self.model.clone(),
+                namespace: self.namespace.clone(),
+            },
+            watch: self.watch,
+            format: match self.output {
+                StatusOutput::Text => Format::Text,
+                StatusOutput::Wide => Format::Wide,
+                StatusOutput::Json => Format::Json,
+                StatusOutput::Yaml => Format::Yaml,
+                StatusOutput::Name => Format::Name,
+            },
         }
-        let port = port
-            .parse()
-            .ok()
-            .filter(|port| *port != 0)
-            .ok_or_else(wrong)?;
-        Ok(Self { host, port })
     }
 }
 
-impl std::fmt::Display for Place {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}:{}", self.host, self.port)
+/// `headgate wait`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Conditions:
+  acked=PERCENT           every connected proxy of every replica ACKed this percent of new sessions for the only version whose
+                          carrier has a weight label
+  acked=VERSION=PERCENT   the same for this version
+  weight=[VERSION=]PERCENT  this percent is planned
+  converged               every connected proxy of every replica ACKed the planned weights
+
+At least one proxy must be connected for `acked` and `converged`, and every replica must answer.
+
+Exit codes: 0 once the condition holds, 1 on a timeout (the reason is on standard error), 2 if it cannot be evaluated.
+
+Example: kubectl label deployment/llama-v2 canary-weight=30 --overwrite && headgate wait llama --for acked=30 --timeout 60s")]
+pub(crate) struct WaitArgs {
+    /// The model: its id, NAMESPACE/ID, or a client name.
+    #[arg(value_name = "MODEL")]
+    model: String,
+    /// The condition.
+    #[arg(long = "for", value_name = "CONDITION", required = true)]
+    goal: Goal,
+    /// How long to wait, such as 30s, 5m or 1h; 0 evaluates the condition once.
+    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = parse_timeout)]
+    timeout: Duration,
+    /// Namespace of the model.
+    #[arg(short = 'n', long, value_name = "NAMESPACE", value_parser = parse_namespace)]
+    namespace: Option<String>,
+    #[command(flatten)]
+    servers: ServerArgs,
+}
+
+impl WaitArgs {
+    /// The options.
+    pub(crate) fn options(&self) -> WaitOptions {
+        WaitOptions {
+            hosts: self.servers.admin_address.clone(),
+            query: Query {
+                model: Some(self.model.clone()),
+                namespace: self.namespace.clone(),
+            },
+            goal: self.goal.clone(),
+            timeout: self.timeout,
+        }
+    }
+}
+
+fn parse_timeout(text: &str) -> Result<Duration, String> {
+    if text == "0" {
+        return Ok(Duration::ZERO);
+    }
+    let parsed = text.parse::<jiff::SignedDuration>().ok();
+    let duration = parsed.and_then(|duration| Duration::try_from(duration).ok());
+    duration.ok_or_else(|| format!("{text:?} is not a duration: write 30s, 5m or 1h30m"))
+}
+
+/// `headgate version`.
+#[derive(Debug, Args)]
+#[command(after_help = "Exit codes: 0 if every control plane answers, 1 if one does not.")]
+pub(crate) struct VersionArgs {
+    #[command(flatten)]
+    servers: ServerArgs,
+    /// Print the version of this program only.
+    #[arg(long)]
+    client: bool,
+    /// Output format.
+    #[arg(short, long, value_enum, default_value_t = Output::Text)]
+    output: Output,
+}
+
+impl VersionArgs {
+    /// The options.
+    pub(crate) fn options(&self) -> VersionOptions {
+        let hosts = self.servers.admin_address.clone();
+        VersionOptions {
+            hosts: if self.client { Vec::new() } else { hosts },
+            format: self.output.into(),
+        }
     }
 }

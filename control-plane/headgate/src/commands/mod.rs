@@ -1,6 +1,5 @@
-//! The tasks besides serving: each reads, prints and ends.
+//! Commands that read, print and end.
 
 pub(crate) mod schema;
-pub(crate) mod status;
 pub(crate) mod translate;
 pub(crate) mod validate;

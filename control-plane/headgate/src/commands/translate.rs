@@ -1,108 +1,102 @@
-//! `headgate translate`: what would be served now, without serving.
+//! `headgate translate`: the resources that would be served, without serving them.
 
 use std::collections::BTreeSet;
+use std::fmt::Write as _;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use headgate_model::{Registry, ScaleDamper, plan};
+use headgate_model::{Plan, Registry, ScaleDamper, plan};
+use headgate_publisher::tick;
+use headgate_report::output::{print, print_error};
+use headgate_report::{percent, severity};
 use headgate_translate::snapshot;
 use serde_json::json;
 
 use crate::admin::resources;
-use crate::cli::{Output, TranslateArgs};
+use crate::config::{Failure, TranslateConfig};
 use crate::modules;
-use crate::settings::{self, Failure};
 use crate::source;
-use headgate_publisher::tick;
-use headgate_report::{percent, severity};
+use crate::translation;
 
 /// Prints the plan and the resources.
 ///
 /// # Errors
-/// Unreadable directories or a Kubernetes API that does not answer, and a plan that cannot be translated.
-pub(crate) fn run(args: &TranslateArgs) -> Result<ExitCode, Failure> {
-    let observed = source::read(&args.input)?;
-    let module = modules::offer(&args.input.wasm, args.input.wasm_inline);
+/// A directory or the Kubernetes API cannot be read, the plan cannot be translated, or standard output cannot be written.
+pub(crate) fn run(config: &TranslateConfig) -> Result<ExitCode, Failure> {
+    let input = &config.input;
+    let observed = source::read(input)?;
+    let module = modules::offer(&input.wasm, input.wasm_inline);
     let module = module.unwrap_or_else(|error| {
-        eprintln!("info: {error}. Without it the filters are shown without their code");
+        print_error(&format!(
+            "info: {error}. The filters are shown without code"
+        ));
         modules::without_code()
     });
-    let options = settings::options(&args.input, module, Duration::from_secs(60))?;
-    let registry = Registry::build(&observed.objects, &args.input.labels.keys())
-        .with_root_namespace(args.input.root_namespace.as_deref());
-    // As one that starts now serves it: a first reading counts at once.
+    let options = translation::options(input, module, Duration::from_secs(60))?;
+    let registry = Registry::build(&observed.objects, &input.labels)
+        .with_root_namespace(input.root_namespace.as_deref());
+    // As after a start: the first sample of readiness counts at once.
     let scales = ScaleDamper::default().observe(&registry.readiness(), tick(Duration::ZERO));
     let plan = plan(&registry, &observed.objects, &scales);
-    let translated = snapshot(
-        &plan,
-        &settings::plain_scope(&args.input, &options),
-        &options,
-    )?;
+    let scope = translation::default_scope(input, &options);
+    let translated = snapshot(&plan, &scope, &options)?;
     for problem in &observed.problems {
-        eprintln!("{}: {problem}", severity(problem.severity));
+        print_error(&format!("{}: {problem}", severity(problem.severity)));
     }
-    // Both may report the same finding.
+    // The source and the plan may report the same finding.
     let findings: BTreeSet<_> = observed.findings.iter().chain(&plan.findings).collect();
     for finding in findings {
-        eprintln!(
-            "{}: {} ({}): {}",
-            severity(finding.severity),
-            finding.object,
-            finding.origin,
+        let severity = severity(finding.severity);
+        let (object, origin) = (&finding.object, &finding.origin);
+        print_error(&format!(
+            "{severity}: {object} ({origin}): {}",
             finding.message
-        );
+        ));
     }
-    for namespace in plan
-        .namespaces
-        .keys()
-        .filter(|n| !options.domains.contains_key(*n))
-    {
-        eprintln!(
-            "warning: namespace {namespace}: no proxy would be served it: add --domain {namespace}=<domain>"
-        );
+    let unserved = plan.namespaces.keys();
+    for namespace in unserved.filter(|n| !options.domains.contains_key(*n)) {
+        print_error(&format!(
+            "warning: namespace {namespace}: no domain is configured, so no proxy would serve it: add --domain {namespace}=<domain>"
+        ));
     }
     for rejected in &translated.rejected {
-        eprintln!(
+        print_error(&format!(
             "error: left out: {} in {}: {}",
             rejected.what, rejected.namespace, rejected.reason
-        );
+        ));
     }
+    let configs = plan.namespaces.iter();
+    let configs: serde_json::Map<_, _> = configs
+        .map(|(name, view)| (name.clone(), json!(view.config)))
+        .collect();
     let resources = resources(&translated.snapshot);
-    match args.output {
-        Output::Json => {
-            let configs: serde_json::Map<_, _> = plan
-                .namespaces
-                .iter()
-                .map(|(name, view)| (name.clone(), json!(view.config)))
-                .collect();
-            let all = json!({ "filterConfig": { "namespaces": configs }, "resources": resources });
-            println!("{}", serde_json::to_string_pretty(&all)?);
-        }
-        Output::Text => {
-            for (namespace, view) in &plan.namespaces {
-                for (id, model) in &view.models {
-                    println!("{namespace}/{id}");
-                    for (version, variant) in &model.variants {
-                        println!(
-                            "  {version:20} {:>8} %   {}/{} endpoints",
-                            percent(variant.share),
-                            variant.endpoints.len(),
-                            variant.total_endpoints
-                        );
-                    }
-                }
-            }
-            for kind in headgate_xds::Kind::PUSH_ORDER {
-                for resource in translated.snapshot.of(kind) {
-                    println!(
-                        "{:4}  {:8} B  {}",
-                        kind.as_str(),
-                        resource.body().len(),
-                        resource.name()
-                    );
-                }
+    let document = json!({ "filterConfig": { "namespaces": configs }, "resources": resources });
+    let output = config.format.document(&document)?;
+    print(&output.unwrap_or_else(|| text(&plan, &translated.snapshot)))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Models with their versions, then all resources.
+fn text(plan: &Plan, snapshot: &headgate_xds::Snapshot) -> String {
+    let mut out = String::new();
+    for (namespace, view) in &plan.namespaces {
+        for (id, model) in &view.models {
+            let _ = writeln!(out, "{namespace}/{id}");
+            for (version, variant) in &model.variants {
+                let share = percent(variant.share);
+                let (ready, total) = (variant.endpoints.len(), variant.total_endpoints);
+                let _ = writeln!(
+                    out,
+                    "  {version:20} {share:>8} %   {ready}/{total} endpoints"
+                );
             }
         }
     }
-    Ok(ExitCode::SUCCESS)
+    for kind in headgate_xds::Kind::PUSH_ORDER {
+        for resource in snapshot.of(kind) {
+            let (kind, bytes) = (kind.as_str(), resource.body().len());
+            let _ = writeln!(out, "{kind:4}  {bytes:8} B  {}", resource.name());
+        }
+    }
+    out
 }

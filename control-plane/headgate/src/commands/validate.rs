@@ -1,5 +1,5 @@
-//! `headgate validate`: what would `serve` say of these files? Read by the same reducer, planned by the same rules,
-//! parsed by the filters' own parser.
+//! `headgate validate`: checks files with the code that serves them: the reducer of the source, the rules of the plan, and the
+//! configuration parser of the filters.
 
 use std::collections::BTreeSet;
 use std::io::Read as _;
@@ -14,27 +14,27 @@ use headgate_model::{FileProblem, Observed};
 use headgate_source::files::{Reducer, manifests, read, remarks};
 use serde::Serialize;
 
-use crate::cli::{Output, ValidateArgs};
-use crate::settings::Failure;
+use crate::config::{Failure, ValidateConfig};
 use headgate_report::in_file;
+use headgate_report::output::{Format, print};
 
-/// One thing to know.
+/// A line of the output.
 #[derive(Debug, PartialEq, Eq, Serialize)]
-struct Line {
-    severity: Severe,
+struct Remark {
+    severity: Level,
     object: String,
     message: String,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-enum Severe {
+enum Level {
     Info,
     Warning,
     Error,
 }
 
-impl From<Severity> for Severe {
+impl From<Severity> for Level {
     fn from(severity: Severity) -> Self {
         match severity {
             Severity::Info => Self::Info,
@@ -44,16 +44,16 @@ impl From<Severity> for Severe {
     }
 }
 
-/// Prints what is wrong; exits 1 if anything is an error.
+/// Prints all remarks. Exits with 1 if any of them is an error.
 ///
 /// # Errors
-/// Paths that cannot be read.
-pub(crate) fn run(args: &ValidateArgs) -> Result<ExitCode, Failure> {
-    let keys = args.labels.keys();
-    let mut reducer = Reducer::new(&args.default_namespace, keys.clone());
+/// A path cannot be read, or standard output cannot be written.
+pub(crate) fn run(config: &ValidateConfig) -> Result<ExitCode, Failure> {
+    let keys = config.labels.clone();
+    let mut reducer = Reducer::new(&config.default_namespace, keys.clone());
     let mut files = Vec::new();
-    for path in &args.paths {
-        files.extend(contents(path, args.recursive)?);
+    for path in &config.paths {
+        files.extend(contents(path, config.recursive)?);
     }
     for (name, bytes) in &files {
         reducer.apply(name, bytes, 0);
@@ -64,14 +64,14 @@ pub(crate) fn run(args: &ValidateArgs) -> Result<ExitCode, Failure> {
         findings,
         ..
     } = reducer.observe(&Observed::default()).unwrap_or_default();
-    let mut lines: Vec<Line> = problems.iter().map(of_file).collect();
-    lines.extend(files.iter().filter_map(|(name, _)| passed(name, &reducer)));
-    let remarks = remarks(&files, &args.default_namespace, &keys);
+    let mut lines: Vec<Remark> = problems.iter().map(of_file).collect();
+    lines.extend(files.iter().filter_map(|(name, _)| skipped(name, &reducer)));
+    let remarks = remarks(&files, &config.default_namespace, &keys);
     lines.extend(remarks.problems.iter().map(of_file));
     let registry =
-        Registry::build(&objects, &keys).with_root_namespace(args.root_namespace.as_deref());
+        Registry::build(&objects, &keys).with_root_namespace(config.root_namespace.as_deref());
     let plan = plan(&registry, &objects, &Scales::default());
-    // A remark already says how to list the endpoints of a Service without pods, so `NothingReady` would repeat it.
+    // A remark already explains how to list the endpoints of a Service without pods; `NothingReady` would repeat it.
     let is_remarked = |finding: &Finding| {
         finding.reason == reason::NOTHING_READY
             && has_no_pods(&finding.object, &registry, &remarks.services_without_pods)
@@ -81,28 +81,28 @@ pub(crate) fn run(args: &ValidateArgs) -> Result<ExitCode, Failure> {
     lines.extend(findings.map(|finding| of_plan(finding, &plan)));
     lines.dedup();
     for (namespace, view) in &plan.namespaces {
-        let config = FilterConfig {
-            stages: None,
+        let filter = FilterConfig {
             role: Role::Decide,
             retry: 0,
+            stages: None,
             max_body_bytes: 1 << 20,
             namespaces: [(namespace.clone(), view.config.clone())].into(),
         };
-        let json = config.emit()?;
+        let json = filter.emit()?;
         if let Err(error) = FilterConfig::parse(json.as_bytes()) {
-            lines.push(Line {
-                severity: Severe::Error,
+            lines.push(Remark {
+                severity: Level::Error,
                 object: format!("namespace {namespace}"),
                 message: error.to_string(),
             });
         }
     }
-    print(args.output, &lines, files.len())?;
-    let bad = lines.iter().any(|l| l.severity == Severe::Error);
+    print_remarks(config.format, &lines, files.len())?;
+    let bad = lines.iter().any(|l| l.severity == Level::Error);
     Ok(ExitCode::from(u8::from(bad)))
 }
 
-/// Whether all carriers of a model are among these Services, which lead to no pod.
+/// Whether all carriers of a model are among these Services, which select no pod.
 fn has_no_pods(model: &Subject, registry: &Registry, without_pods: &BTreeSet<CarrierKey>) -> bool {
     let Subject::Model { namespace, id } = model else {
         return false;
@@ -112,73 +112,81 @@ fn has_no_pods(model: &Subject, registry: &Registry, without_pods: &BTreeSet<Car
     model.is_some_and(|model| model.carriers.is_subset(without_pods))
 }
 
+<<<<<<< HEAD
 /// The objects of a file that are not Headgate's, as an INFO line.
 fn passed(name: &str, reducer: &Reducer) -> Option<Line> {
     let objects = reducer.unrelated(name)?;
     Some(Line {
         severity: Severe::Info,
+=======
+/// The skipped objects of a file, as an INFO remark.
+fn skipped(name: &str, reducer: &Reducer) -> Option<Remark> {
+    let objects = reducer.passed(name)?;
+    Some(Remark {
+        severity: Level::Info,
+>>>>>>> bb7f6ca (Arrange writer, report and headgate without cycles, in plain words)
         object: name.to_owned(),
         message: format!("skipped, neither policy nor workload: {objects}"),
     })
 }
 
-fn of_file(problem: &FileProblem) -> Line {
-    Line {
+fn of_file(problem: &FileProblem) -> Remark {
+    Remark {
         severity: problem.severity.into(),
         object: problem.file.clone(),
         message: in_file(problem),
     }
 }
 
-fn of_plan(finding: &Finding, plan: &Plan) -> Line {
+fn of_plan(finding: &Finding, plan: &Plan) -> Remark {
     let object = format!("{} ({})", finding.object, finding.origin);
-    // Where the pods are is not in the files: that none is ready says nothing of them.
+    // Files of Kubernetes manifests contain no pods, so it is no problem that none is ready.
     if finding.reason == reason::NOTHING_READY {
-        return Line {
-            severity: Severe::Info,
+        return Remark {
+            severity: Level::Info,
             object,
             message: format!(
-                "no endpoint is in these files. On Kubernetes the pods are the endpoints; for `serve --models`, write the annotation `{}`",
+                "these files contain no endpoint. On Kubernetes, pods are the endpoints; for `serve --models`, set the annotation `{}`",
                 names::ANNOTATION_ENDPOINTS
             ),
         };
     }
-    // Who checks a file wants to know what could have been meant.
+    // The message of the condition suggests similar names.
     let outcome = plan.policies.iter().find(|(id, _)| {
         finding.reason == reason::MATCHES_NOTHING
             && finding.object == Subject::Policy((*id).clone())
     });
     let message = outcome.map_or(&finding.message, |(_, outcome)| &outcome.resolved.message);
-    Line {
+    Remark {
         severity: finding.severity.into(),
         object,
         message: message.clone(),
     }
 }
 
-fn print(output: Output, lines: &[Line], files: usize) -> Result<(), Failure> {
-    if output == Output::Json {
-        println!("{}", serde_json::to_string_pretty(lines)?);
-        return Ok(());
+fn print_remarks(format: Format, lines: &[Remark], files: usize) -> Result<(), Failure> {
+    if let Some(document) = format.document(&lines)? {
+        return Ok(print(&document)?);
     }
+    let mut out = String::new();
     for line in lines {
         let severity = match line.severity {
-            Severe::Info => "info",
-            Severe::Warning => "warning",
-            Severe::Error => "error",
+            Level::Info => "info",
+            Level::Warning => "warning",
+            Level::Error => "error",
         };
-        println!("{severity}: {}: {}", line.object, line.message);
+        out.push_str(&format!("{severity}: {}: {}\n", line.object, line.message));
     }
-    let errors = lines.iter().filter(|l| l.severity == Severe::Error).count();
-    println!(
-        "{files} file{}, {errors} errors, {} other remarks",
+    let errors = lines.iter().filter(|l| l.severity == Level::Error).count();
+    out.push_str(&format!(
+        "{files} file{}, {errors} errors, {} other remarks\n",
         if files == 1 { "" } else { "s" },
         lines.len() - errors
-    );
-    Ok(())
+    ));
+    Ok(print(&out)?)
 }
 
-/// The content of a file, of the manifests of a directory in order, or of standard input, with its name.
+/// The contents of a file, of the manifests of a directory in order, or of standard input, each with its name.
 fn contents(path: &Path, recursive: bool) -> Result<Vec<(String, Vec<u8>)>, Failure> {
     let failed = |path: &Path, e: &dyn std::error::Error| -> Failure {
         format!("{}: {e}", path.display()).into()

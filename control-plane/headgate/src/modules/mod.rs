@@ -3,15 +3,15 @@
 //! To Envoy, a module with the same path is the same module, so a swap must change the name. The named copy is beside the original;
 //! old copies stay, because a proxy may still be loading one. While serving, [`watch`] detects that the module was replaced.
 
+mod completeness;
 mod watch;
-mod whole;
 
 use std::path::{Path, PathBuf};
 
 use headgate_translate::Code;
 use sha2::{Digest, Sha256};
 
-pub(crate) use watch::Watched;
+pub(crate) use watch::ModuleWatcher;
 
 /// The file's name without its ending. One module does the work of every filter: its configuration says which stages it runs.
 const NAME: &str = "headgate";
@@ -75,7 +75,7 @@ pub(crate) fn offer(dir: &Path, inline: bool) -> Result<Code, ModuleError> {
     if !bytes.starts_with(b"\0asm") {
         return Err(ModuleError::NotWasm { path });
     }
-    if let Err(why) = whole::check(&bytes) {
+    if let Err(why) = completeness::check(&bytes) {
         return Err(ModuleError::Truncated { path, why });
     }
     if inline {
@@ -116,7 +116,7 @@ mod tests {
 
     #[test]
     fn rule_09_a_modules_file_is_named_by_the_sha_256_of_its_bytes_so_a_swap_is_a_change() {
-        let (one, two) = (whole::module(b"one"), whole::module(b"two"));
+        let (one, two) = (completeness::module(b"one"), completeness::module(b"two"));
         let dir = dir_with(&one);
         let first = offer(dir.path(), false).unwrap();
         assert_eq!(offer(dir.path(), false).unwrap(), first);

@@ -20,7 +20,7 @@ type Stamp = Option<(u64, SystemTime, u64)>;
 
 /// The directory of the module, and what was read from it.
 #[derive(Debug)]
-pub(crate) struct Watched {
+pub(crate) struct ModuleWatcher {
     dir: PathBuf,
     inline: bool,
     seen: Stamp,
@@ -28,7 +28,7 @@ pub(crate) struct Watched {
     offered: watch::Sender<Offered>,
 }
 
-impl Watched {
+impl ModuleWatcher {
     /// Offers the module of `dir` for the first time.
     ///
     /// # Errors
@@ -117,18 +117,18 @@ fn stamp(path: &Path) -> Stamp {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use crate::modules::whole::module;
+    use crate::modules::completeness::module;
 
     struct Dir {
         dir: tempfile::TempDir,
-        watched: Watched,
+        watched: ModuleWatcher,
     }
 
     impl Dir {
         fn new() -> Self {
             let dir = tempfile::tempdir().unwrap();
             std::fs::write(path_in(dir.path()), module(b"one")).unwrap();
-            let watched = Watched::new(dir.path(), false).unwrap();
+            let watched = ModuleWatcher::new(dir.path(), false).unwrap();
             Self { dir, watched }
         }
 

@@ -48,7 +48,10 @@ async fn status_of_one_replica_asks_them_all_and_tells_of_one_that_cannot_be_ask
     assert_eq!(proxies, ["here", "there"]);
     assert_eq!(replicas, ["first", "second"]);
     assert_eq!(document["peers"], Value::Null, "all were asked");
-    assert_eq!(document["models"][0]["acked"], json!({"are": 2, "of": 2}));
+    assert_eq!(
+        document["models"][0]["acked"],
+        json!({"current": 2, "total": 2})
+    );
     assert!(text.contains(&second.admin.to_string()), "{text}");
 
     // Live too: what the other replica's proxy takes is told.

@@ -1,4 +1,4 @@
-//! Which API `serve --kube` watches, and as whom: found as `kubectl` finds it, and in a pod by its ServiceAccount.
+//! Connection of `serve --kube`: kubeconfig as `kubectl` finds it, and the ServiceAccount in a pod.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -240,7 +240,8 @@ async fn in_a_pod_it_is_its_service_account_and_sees_owners_of_a_further_kind_un
             let models = status["models"].as_array().into_iter().flatten();
             let mut carriers = models.filter_map(|m| m["carriers"].as_array()).flatten();
             carriers.any(|c| {
-                c["carrier"] == "train default/night" && c["ready"] == json!({"are": are, "of": of})
+                c["carrier"] == "train default/night"
+                    && c["ready"] == json!({"current": are, "total": of})
             })
         }
     };

@@ -1,4 +1,4 @@
-//! How a supervisor ends it.
+//! Shutdown of `serve` by a supervisor.
 
 use std::time::{Duration, Instant};
 
@@ -64,7 +64,7 @@ async fn drain(server: &Server) {
             status => Err(status.to_string()),
         }
     });
-    assert_eq!(unready.await.unwrap(), "ending\n");
+    assert_eq!(unready.await.unwrap(), "shutting down\n");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

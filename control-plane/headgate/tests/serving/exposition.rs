@@ -1,4 +1,4 @@
-//! A strict reader of OpenMetrics 1.0 text, as far as gauges and counters go: what a scraper would refuse, it refuses.
+//! A strict reader of OpenMetrics 1.0 text, as far as gauges, counters and histograms go: what a scraper would refuse, it refuses.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -51,7 +51,8 @@ impl Exposition {
                     Some("HELP")
                         if !std::mem::replace(&mut family.help, true) && !value.is_empty() => {}
                     Some("TYPE")
-                        if family.kind.is_none() && ["gauge", "counter"].contains(&value) =>
+                        if family.kind.is_none()
+                            && ["gauge", "counter", "histogram"].contains(&value) =>
                     {
                         family.kind = Some(value.to_owned());
                     }
@@ -67,6 +68,10 @@ impl Exposition {
                 .ok_or(wrong("not of this family"))?;
             let fits = match family.kind.as_deref() {
                 Some("counter") => suffix == "_total" && value >= 0.0,
+                Some("histogram") => {
+                    let is_bucket = suffix == "_bucket" && labels.contains_key("le");
+                    (is_bucket || ["_sum", "_count"].contains(&suffix)) && value >= 0.0
+                }
                 Some(_) => suffix.is_empty(),
                 None => false,
             };

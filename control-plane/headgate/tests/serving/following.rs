@@ -232,7 +232,7 @@ async fn every_replica_is_asked_and_one_that_is_away_is_shown_as_such() {
     );
     let model = &document["models"][0];
     assert_eq!(
-        (&model["acked"]["are"], &model["acked"]["of"]),
+        (&model["acked"]["current"], &model["acked"]["total"]),
         (&2.into(), &2.into())
     );
 
@@ -255,7 +255,10 @@ async fn who_waits_is_answered_when_something_of_the_model_changes_and_no_sooner
     server
         .until("the proxy's filters to run the plan of both", |s| {
             let models = s["models"].as_array().into_iter().flatten();
-            models.filter(|model| model["acked"]["are"] == 1).count() == 2
+            models
+                .filter(|model| model["acked"]["current"] == 1)
+                .count()
+                == 2
         })
         .await;
     let url = format!("http://{}/syncz?model=m", server.admin);
@@ -324,9 +327,9 @@ async fn policies_are_shown_with_whom_they_count_for_and_who_took_their_place() 
         row.unwrap_or_else(|| panic!("no {name} in:\n{text}"))
             .to_owned()
     };
-    assert!(row("old").contains("yes     default/m"), "{text}");
-    assert!(row("young").contains("no      -"), "{text}");
-    assert!(row("typo").contains("no      -"), "{text}");
+    assert!(row("old").contains("yes       default/m"), "{text}");
+    assert!(row("young").contains("no        -"), "{text}");
+    assert!(row("typo").contains("no        -"), "{text}");
     let words = words(&text);
     assert!(
         words.contains("default/old, because"),

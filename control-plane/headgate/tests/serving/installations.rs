@@ -1,4 +1,4 @@
-//! What two installations on one cluster write: the status of policies, also of recreated ones, and `ServedModel`s.
+//! Writes of two installations on one cluster: status of policies, also of recreated ones, and `ServedModel`s.
 
 use std::time::Duration;
 

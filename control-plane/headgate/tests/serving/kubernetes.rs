@@ -83,7 +83,7 @@ async fn serve_kube_is_ready_when_it_knows_the_world_and_kubectl_moves_what_prox
         unsynced["problems"][0]["message"]
             .as_str()
             .unwrap()
-            .contains("was not read in full yet"),
+            .contains("first read of the Kubernetes API is not complete"),
         "{unsynced}"
     );
     kube.start_api().await.unwrap();
@@ -147,7 +147,7 @@ async fn serve_kube_is_ready_when_it_knows_the_world_and_kubectl_moves_what_prox
         away["problems"][0]["message"]
             .as_str()
             .unwrap()
-            .contains("what was seen last is served")
+            .contains("the last known objects stay in effect")
     );
     let one = AutoAckProxy::connect("q", server.xds).unwrap();
     eventually(SOON, "a proxy that comes meanwhile", async || {

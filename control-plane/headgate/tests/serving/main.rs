@@ -15,6 +15,7 @@ mod installations;
 mod kubernetes;
 mod kubernetes_replicas;
 mod manifests;
+mod manners;
 mod metrics;
 mod outages;
 mod pace;

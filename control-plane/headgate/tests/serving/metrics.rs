@@ -1,4 +1,4 @@
-//! What a scraper and a supervisor get.
+//! Metrics and probes.
 
 use headgate_testkit::xds_client::{AutoAckProxy, type_url};
 use serde_json::json;
@@ -10,6 +10,7 @@ use crate::exposition::Exposition;
 async fn a_probe_is_told_that_it_lives_and_which_version_it_is() {
     let server = Server::start(&Files::new()).await;
     assert_eq!(server.get("/livez").await.text(), "ok\n");
+    assert_eq!(server.get("/healthz").await.text(), "ok\n");
     let version = server.get("/version").await.json().unwrap();
     assert_eq!(version, json!({ "version": env!("CARGO_PKG_VERSION") }));
 }
@@ -45,10 +46,30 @@ async fn metrics_is_valid_openmetrics_and_tells_of_proxies_refusals_and_weights(
     assert_eq!(all.value("headgate_proxies", &[]), Some(1.0));
     assert_eq!(all.value("headgate_proxies_settled", &[]), Some(0.0));
     assert!(all.value("headgate_xds_nacks_total", &[("type", "cds")]) >= Some(1.0));
-    let canary = [("namespace", "default"), ("model", "m"), ("version", "v2")];
+    let canary = [
+        ("model_namespace", "default"),
+        ("model", "m"),
+        ("version", "v2"),
+    ];
     assert_eq!(
         all.value("headgate_version_weight_percent", &canary),
         Some(10.0)
+    );
+    let version = [("version", env!("CARGO_PKG_VERSION"))];
+    assert_eq!(all.value("headgate_build_info", &version), Some(1.0));
+    assert!(all.value("headgate_source_errors_total", &[("source", "files")]) >= Some(1.0));
+    assert!(all.value("headgate_publications_total", &[]) >= Some(2.0));
+    let acks = all.value(
+        "headgate_xds_push_duration_seconds_count",
+        &[("type", "ecds")],
+    );
+    assert!(acks >= Some(1.0), "{text}");
+    assert!(all.value("process_resident_memory_bytes", &[]) > Some(1e6));
+    assert!(all.value("process_open_fds", &[]) > Some(3.0));
+    assert_eq!(all.value("headgate_kubernetes_api_away", &[]), Some(0.0));
+    assert_eq!(
+        all.value("headgate_xds_nacks_total", &[("type", "lds")]),
+        Some(0.0)
     );
     let problem = [("severity", "error"), ("reason", "File")];
     assert!(all.value("headgate_problems", &problem) >= Some(1.0));

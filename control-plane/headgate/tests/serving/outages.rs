@@ -1,4 +1,4 @@
-//! What a control plane serves that lived through an outage is what one serves that starts afterwards, byte for byte.
+//! Outages of the API server: a control plane that lived through one serves the same bytes as one that starts afterwards.
 
 use headgate_kubernetes::policies::crds;
 use headgate_kubernetes::policies::yaml;

@@ -1,4 +1,4 @@
-//! However often proxies come and go, what is written of them is written at its pace.
+//! Rate of writes: it is limited however often proxies come and go.
 
 use std::time::{Duration, Instant};
 

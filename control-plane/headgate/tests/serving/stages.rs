@@ -22,7 +22,7 @@ async fn a_proxy_with_two_filters_runs_a_plan_when_both_acked_it() {
         let proxy = AutoAckProxy::connect_split_filters("p", server.xds).unwrap();
         server
             .until("both", |s| {
-                s["models"][0]["acked"] == json!({"are": 1, "of": 1})
+                s["models"][0]["acked"] == json!({"current": 1, "total": 1})
             })
             .await;
         proxy.nack_resource(refused);
@@ -35,7 +35,7 @@ async fn a_proxy_with_two_filters_runs_a_plan_when_both_acked_it() {
             })
             .await;
         let model = &status["models"][0];
-        assert_eq!(model["acked"], json!({"are": 0, "of": 1}), "{model}");
+        assert_eq!(model["acked"], json!({"current": 0, "total": 1}), "{model}");
         let said = model["proxies"][0]["message"].as_str().unwrap();
         assert!(said.starts_with(refused), "{said}");
         server

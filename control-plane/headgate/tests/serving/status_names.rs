@@ -57,8 +57,8 @@ fn fields(at: &str, value: &Value, found: &mut BTreeSet<String>) {
 const NAMES: &str = "\
 api: null
 ending: bool
-models[].acked.are: number
-models[].acked.of: number
+models[].acked.current: number
+models[].acked.total: number
 models[].base[].carrier: text
 models[].base[].undeclaredSince: null
 models[].base[].versions[]: text
@@ -68,8 +68,8 @@ models[].carriers[].ports[].inferred: bool
 models[].carriers[].ports[].port: number
 models[].carriers[].ports[].protocol: text
 models[].carriers[].ports[].why: text
-models[].carriers[].ready.are: number
-models[].carriers[].ready.of: number
+models[].carriers[].ready.current: number
+models[].carriers[].ready.total: number
 models[].carriers[].refused[]: text
 models[].carriers[].role: text
 models[].carriers[].seenSince: number
@@ -90,8 +90,8 @@ models[].proxies[].state: text
 models[].proxies[].weights.*: number
 models[].scalePercent: number
 models[].versions[].carriers[]: text
-models[].versions[].endpoints.are: number
-models[].versions[].endpoints.of: number
+models[].versions[].endpoints.current: number
+models[].versions[].endpoints.total: number
 models[].versions[].plannedSince: number
 models[].versions[].unreachable: null
 models[].versions[].version: text

@@ -1,5 +1,4 @@
-//! What `serve --kube` writes: conditions that `kubectl wait` awaits, Events that `kubectl describe` shows, by one of several
-//! replicas.
+//! Writes of `serve --kube`: conditions for `kubectl wait`, and Events for `kubectl describe`, by the leader of several replicas.
 
 use std::time::{Duration, Instant};
 
@@ -343,7 +342,9 @@ async fn while_the_api_is_away_proxies_are_served_and_what_was_missed_is_written
         .await;
     let said = unwritten(&away).join("\n");
     assert!(
-        said.contains("this replica cannot lead, so it writes neither status nor Events"),
+        said.contains(
+            "this replica cannot become the leader, so it writes neither status nor Events"
+        ),
         "{said}"
     );
     let proxy = AutoAckProxy::connect("p", server.xds).unwrap();

@@ -1,32 +1,33 @@
-//! What changed between two documents, as lines of a log: labels seen → weights planned → acked by each proxy.
+//! Changes between two status documents, as log lines: labels read → weights planned → ACKs of each proxy.
 //!
-//! Pure. Invariant: of two equal documents there is nothing to say, whatever their ages; a line's moment is that of what
-//! it tells, as far as the control plane knows it, else that of the telling.
+//! Pure. Invariant: equal documents have no changes, whatever their ages. The time of a line is the time of the change if the
+//! control plane knows it, else the current time.
 
 use std::collections::BTreeMap;
 
-use super::model::{number, object, shares, written};
-use crate::{CarrierReport, HeldReport, ModelReport, ProblemReport, ReplicaReport, Report};
+use super::model::{object, shares, written};
+use super::options::number;
+use crate::{CarrierReport, ModelReport, ProblemReport, ProxyModelReport, ReplicaReport, Report};
 
-/// One thing that happened.
+/// A change.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Line {
-    /// When, in Unix seconds.
+pub struct LogLine {
+    /// Time of the change, in Unix seconds.
     pub at: f64,
-    /// To which model; none for what concerns all.
+    /// The model, `namespace/id`; `None` if the change concerns all models.
     pub model: Option<String>,
-    /// What, in a word: `seen`, `ready`, `planned`, `buckets`, `acked`, `waits`, `NACK`, `joined`, `left`, `gone`, `away`,
-    /// `back`, `solved`, or a problem's severity.
-    pub what: String,
-    /// The rest.
+    /// Kind of the change: `seen`, `ready`, `planned`, `buckets`, `acked`, `waits`, `NACK`, `joined`, `left`, `gone`, `away`,
+    /// `back`, `solved`, or the severity of a new problem.
+    pub kind: String,
+    /// Description.
     pub text: String,
 }
 
-/// How long after a plan an ACK still answers it, in seconds; a later one is of something else.
-const PROMPT: f64 = 10.0;
+/// Longest time between a plan and its ACK, in seconds. A later ACK belongs to another change.
+const MAX_ACK_DELAY: f64 = 10.0;
 
-/// What is to be told, in order of time. Without a document before, all of this one.
-pub fn changes(before: Option<&Report>, after: &Report, now: f64) -> Vec<Line> {
+/// The changes from `before` to `after`, ordered by time. Without `before`, everything in `after` is new.
+pub fn changes(before: Option<&Report>, after: &Report, now: f64) -> Vec<LogLine> {
     let none = Report::default();
     let old = before.unwrap_or(&none);
     let mut lines = Vec::new();
@@ -42,10 +43,10 @@ pub fn changes(before: Option<&Report>, after: &Report, now: f64) -> Vec<Line> {
     }
     for model in old.models.iter().filter(|m| find(after, &m.id()).is_none()) {
         let mut log = Log::new(model.id(), now);
-        log.say(
+        log.push(
             None,
             "gone",
-            "no object names the model any more".to_owned(),
+            "no object has the label of this model any more".to_owned(),
         );
         lines.extend(log.lines);
     }
@@ -54,11 +55,11 @@ pub fn changes(before: Option<&Report>, after: &Report, now: f64) -> Vec<Line> {
     lines
 }
 
-/// The lines of one model.
+/// Collects the lines of one model.
 struct Log {
     model: String,
     now: f64,
-    lines: Vec<Line>,
+    lines: Vec<LogLine>,
 }
 
 impl Log {
@@ -70,11 +71,11 @@ impl Log {
         }
     }
 
-    fn say(&mut self, at: Option<f64>, what: &str, text: String) {
-        self.lines.push(Line {
+    fn push(&mut self, at: Option<f64>, kind: &str, text: String) {
+        self.lines.push(LogLine {
             at: at.unwrap_or(self.now),
             model: Some(self.model.clone()),
-            what: what.to_owned(),
+            kind: kind.to_owned(),
             text,
         });
     }
@@ -89,7 +90,7 @@ impl Log {
             match old(carrier) {
                 None => {
                     let (labels, ready) = (written(carrier), ready(carrier));
-                    self.say(
+                    self.push(
                         carrier.seen_since,
                         "seen",
                         format!("{name}: {labels}, {ready} ready"),
@@ -97,19 +98,19 @@ impl Log {
                 }
                 Some(old) => {
                     if old.labels != carrier.labels {
-                        let labels = relabelled(old, carrier);
-                        self.say(carrier.seen_since, "seen", format!("{name}: {labels}"));
+                        let labels = changed_labels(old, carrier);
+                        self.push(carrier.seen_since, "seen", format!("{name}: {labels}"));
                     }
                     if old.ready != carrier.ready {
                         let text = format!("{name}: {} (was {})", ready(carrier), ready(old));
-                        self.say(None, "ready", text);
+                        self.push(None, "ready", text);
                     }
                 }
             }
         }
         let gone = before.map(|m| m.carriers.iter()).into_iter().flatten();
         for carrier in gone.filter(|old| after.carriers.iter().all(|c| c.carrier != old.carrier)) {
-            self.say(None, "gone", object(carrier));
+            self.push(None, "gone", object(carrier));
         }
     }
 
@@ -134,14 +135,14 @@ impl Log {
                 .collect();
             let gone = old.keys().filter(|version| !new.contains_key(*version));
             parts.extend(gone.map(|version| format!("{version} gone")));
-            let (now, was) = (decided(after), before.and_then(decided));
+            let (now, was) = (planned_at(after), before.and_then(planned_at));
             let at = now.filter(|_| now > was);
-            self.say(at, "planned", parts.join(", "));
+            self.push(at, "planned", parts.join(", "));
         }
         let was = before.map_or(100, |m| m.scale_percent);
         if was != after.scale_percent {
             let text = format!("at {} % (were at {was} %)", after.scale_percent);
-            self.say(None, "buckets", text);
+            self.push(None, "buckets", text);
         }
     }
 
@@ -149,18 +150,18 @@ impl Log {
         let replanned = before.is_some_and(|before| planned(before) != planned(after));
         for held in &after.proxies {
             let old = before.and_then(|m| m.proxies.iter().find(|h| h.proxy == held.proxy));
-            self.proxy(old, held, decided(after), replanned);
+            self.proxy(old, held, planned_at(after), replanned);
         }
         let old = before.map(|m| m.proxies.iter()).into_iter().flatten();
         for left in old.filter(|old| after.proxies.iter().all(|h| h.proxy != old.proxy)) {
-            self.say(None, "left", format!("{} is not connected", left.proxy));
+            self.push(None, "left", format!("{} is not connected", left.proxy));
         }
     }
 
     fn proxy(
         &mut self,
-        old: Option<&HeldReport>,
-        held: &HeldReport,
+        old: Option<&ProxyModelReport>,
+        held: &ProxyModelReport,
         planned: Option<f64>,
         replanned: bool,
     ) {
@@ -169,43 +170,45 @@ impl Log {
             old.is_some_and(|old| (&old.state, &old.message) == (&held.state, &held.message));
         match held.state.as_str() {
             "acked" => {
-                let told = old.is_some_and(|old| {
+                let unchanged = old.is_some_and(|old| {
                     old.state == "acked" && old.weights == held.weights && !replanned
                 });
-                if !told {
+                if !unchanged {
                     let weights = held.weights.iter().flatten();
                     let shares = shares(weights.map(|(version, share)| (version.as_str(), *share)));
-                    // One that just came answers no edit.
+                    // The first ACK of a new proxy does not answer an edit.
                     let edited = old.is_some_and(|old| old.weights.is_some());
                     let after = planned
                         .filter(|_| edited)
-                        .and_then(|at| took(at, held.acked_at?));
+                        .and_then(|at| ack_delay(at, held.acked_at?));
                     let text = format!("{}: {shares}{}", held.proxy, after.unwrap_or_default());
-                    self.say(held.acked_at, "acked", text);
+                    self.push(held.acked_at, "acked", text);
                 }
             }
-            "waiting" if !same => self.say(None, "waits", format!("{}: {}", held.proxy, message())),
-            "nacked" if !same => self.say(None, "NACK", format!("{}: {}", held.proxy, message())),
-            _ if old.is_none() => self.say(None, "joined", format!("{}, pending", held.proxy)),
+            "waiting" if !same => {
+                self.push(None, "waits", format!("{}: {}", held.proxy, message()))
+            }
+            "nacked" if !same => self.push(None, "NACK", format!("{}: {}", held.proxy, message())),
+            _ if old.is_none() => self.push(None, "joined", format!("{}, pending", held.proxy)),
             _ => {}
         }
     }
 }
 
-/// How long an ACK took from the plan it answers.
-fn took(planned: f64, acked: f64) -> Option<String> {
+/// The time from a plan to its ACK.
+fn ack_delay(planned: f64, acked: f64) -> Option<String> {
     let took = acked - planned;
-    (0.0..PROMPT)
+    (0.0..MAX_ACK_DELAY)
         .contains(&took)
         .then(|| format!(", {:.0} ms after the plan", took * 1e3))
 }
 
 fn ready(carrier: &CarrierReport) -> String {
-    format!("{}/{}", carrier.ready.are, carrier.ready.of)
+    format!("{}/{}", carrier.ready.current, carrier.ready.total)
 }
 
-/// The labels that are not what they were.
-fn relabelled(old: &CarrierReport, new: &CarrierReport) -> String {
+/// The labels that changed.
+fn changed_labels(old: &CarrierReport, new: &CarrierReport) -> String {
     let mut parts = Vec::new();
     for (key, value) in &new.labels {
         let was = old.labels.get(key);
@@ -228,14 +231,14 @@ fn relabelled(old: &CarrierReport, new: &CarrierReport) -> String {
     parts.join(", ")
 }
 
-/// When what is planned of a model was decided: with the newest label or weight.
-fn decided(model: &ModelReport) -> Option<f64> {
+/// When the current plan of a model was made: the time of its newest label or weight.
+fn planned_at(model: &ModelReport) -> Option<f64> {
     let labels = model.carriers.iter().filter_map(|c| c.seen_since);
     let weights = model.versions.iter().filter_map(|v| v.planned_since);
     labels.chain(weights).reduce(f64::max)
 }
 
-/// Percent and role of each version.
+/// Planned percent and role of each version.
 fn planned(model: &ModelReport) -> BTreeMap<&str, (f64, &str)> {
     let role = |carriers: &[String]| {
         let first = carriers.first();
@@ -248,53 +251,55 @@ fn planned(model: &ModelReport) -> BTreeMap<&str, (f64, &str)> {
         .collect()
 }
 
-fn of_all(at: f64, what: &str, text: String) -> Line {
-    Line {
+fn global(at: f64, kind: &str, text: String) -> LogLine {
+    LogLine {
         at,
         model: None,
-        what: what.to_owned(),
+        kind: kind.to_owned(),
         text,
     }
 }
 
-fn ends(replica: &ReplicaReport) -> bool {
+fn is_shutting_down(replica: &ReplicaReport) -> bool {
     replica.head.as_ref().is_some_and(|head| head.ending)
 }
 
-/// Control planes that went and came.
-fn replicas(lines: &mut Vec<Line>, old: &Report, new: &Report, now: f64) {
+/// Control planes that stopped, started or no longer answer.
+fn replicas(lines: &mut Vec<LogLine>, old: &Report, new: &Report, now: f64) {
     for replica in &new.replicas {
         let was = old.replicas.iter().find(|r| r.address == replica.address);
         let was_away = was.is_some_and(|was| was.error.is_some());
         let started = |r: &ReplicaReport| r.head.as_ref().map(|head| head.started_at);
-        let anew = was
+        let restarted = was
             .and_then(started)
             .is_some_and(|then| Some(then) != started(replica));
         let address = &replica.address;
         match &replica.error {
             Some(error) if !was_away => {
-                lines.push(of_all(
+                lines.push(global(
                     now,
                     "away",
                     format!("control plane {address}: {error}"),
                 ));
             }
             None if was_away => {
-                lines.push(of_all(
+                lines.push(global(
                     now,
                     "back",
                     format!("control plane {address} answers"),
                 ));
             }
-            None if ends(replica) && !was.is_some_and(ends) => {
-                let text = format!("control plane {address} ends and sends its proxies elsewhere");
-                lines.push(of_all(now, "away", text));
+            None if is_shutting_down(replica) && !was.is_some_and(is_shutting_down) => {
+                let text = format!(
+                    "control plane {address} is shutting down and moves its proxies to other replicas"
+                );
+                lines.push(global(now, "away", text));
             }
-            None if anew => {
-                lines.push(of_all(
+            None if restarted => {
+                lines.push(global(
                     now,
                     "back",
-                    format!("control plane {address} was started anew"),
+                    format!("control plane {address} was restarted"),
                 ));
             }
             _ => {}
@@ -302,22 +307,25 @@ fn replicas(lines: &mut Vec<Line>, old: &Report, new: &Report, now: f64) {
     }
     for left in &old.replicas {
         if new.replicas.iter().all(|r| r.address != left.address) {
-            let text = format!("control plane {} has no address any more", left.address);
-            lines.push(of_all(now, "left", text));
+            let text = format!(
+                "control plane {} is no longer found under its name",
+                left.address
+            );
+            lines.push(global(now, "left", text));
         }
     }
 }
 
-fn problems(lines: &mut Vec<Line>, old: &Report, new: &Report, now: f64) {
+fn problems(lines: &mut Vec<LogLine>, old: &Report, new: &Report, now: f64) {
     let among = |all: &[ProblemReport], p: &ProblemReport| {
         all.iter()
             .any(|o| (&o.reason, &o.object) == (&p.reason, &p.object))
     };
     for p in new.problems.iter().filter(|p| !among(&old.problems, p)) {
         let text = format!("{} {}: {}", p.reason, p.object, p.message);
-        lines.push(of_all(now, &p.severity, text));
+        lines.push(global(now, &p.severity, text));
     }
     for p in old.problems.iter().filter(|p| !among(&new.problems, p)) {
-        lines.push(of_all(now, "solved", format!("{} {}", p.reason, p.object)));
+        lines.push(global(now, "solved", format!("{} {}", p.reason, p.object)));
     }
 }

@@ -1,6 +1,6 @@
-//! Moments and ages, as people read them. Pure: what the time is, is an argument.
+//! Text forms of times and ages. Pure: the current time is an argument.
 
-/// `4s`, `12m`, `3h`, `5d`.
+/// An age as text: `4s`, `12m`, `3h` or `5d`.
 pub fn age(seconds: f64) -> String {
     let seconds = seconds.max(0.0);
     if seconds < 120.0 {
@@ -14,32 +14,12 @@ pub fn age(seconds: f64) -> String {
     }
 }
 
-/// `2026-11-23T09:26:01.042Z`, of Unix seconds.
-#[allow(clippy::cast_possible_truncation)] // milliseconds since 1970 are far from 2^63
+/// Unix seconds as RFC 3339 text in UTC with milliseconds, such as `2026-11-23T09:26:01.042Z`. A time outside of the years -9999 to
+/// 9999 is shown as the Unix epoch.
+#[allow(clippy::cast_possible_truncation)] // the cast saturates
 pub fn moment(at: f64) -> String {
-    let milliseconds = (at * 1e3).round() as i64;
-    let (days, within) = (
-        milliseconds.div_euclid(86_400_000),
-        milliseconds.rem_euclid(86_400_000),
-    );
-    let (year, month, day) = date(days);
-    let (hour, minute, second) = (within / 3_600_000, within / 60_000 % 60, within / 1000 % 60);
-    let thousandth = within % 1000;
-    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{thousandth:03}Z")
-}
-
-/// The Gregorian date of a day since 1970 (H. Hinnant, *chrono-Compatible Low-Level Date Algorithms*, `civil_from_days`).
-fn date(days: i64) -> (i64, i64, i64) {
-    let days = days + 719_468;
-    let era = days.div_euclid(146_097);
-    let of_era = days.rem_euclid(146_097);
-    let year = (of_era - of_era / 1460 + of_era / 36_524 - of_era / 146_096) / 365;
-    let of_year = of_era - (365 * year + year / 4 - year / 100);
-    let month = (5 * of_year + 2) / 153;
-    let day = of_year - (153 * month + 2) / 5 + 1;
-    let month = if month < 10 { month + 3 } else { month - 9 };
-    let year = year + era * 400 + i64::from(month <= 2);
-    (year, month, day)
+    let at = jiff::Timestamp::from_millisecond((at * 1e3).round() as i64).unwrap_or_default();
+    format!("{at:.3}")
 }
 
 #[cfg(test)]

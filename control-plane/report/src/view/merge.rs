@@ -1,36 +1,36 @@
-//! One document of what several control planes say.
+//! Merge of the status documents of several replicas.
 //!
-//! Pure. All replicas plan the same from the same objects, so the plan of the one that published last is shown, and the
-//! proxies of all beside it; where another plans otherwise, that is a problem by the name `ReplicasDiffer`. Invariant: a
-//! proxy, a model, a policy or a problem that any of them tells is in the document.
+//! Pure. All replicas make the same plan from the same objects, so the merged document has the plan of the replica that published
+//! last, and the proxies of all replicas. A different plan of another replica becomes the problem `ReplicasDiffer`. Invariant: the
+//! merged document contains every proxy, model, policy and problem of every replica.
 
 use std::collections::BTreeMap;
 
 use super::model;
-use crate::{Count, ModelReport, ProblemReport, ReplicaReport, Report, UnreachableReport};
+use crate::{Count, ModelReport, ProblemReport, ReplicaReport, Report, UnreachableReport, reason};
 
-/// What each replica answers, by its address, made one document.
+/// Merges the answers of the replicas, each with its address.
 ///
 /// # Errors
-/// If none answers: every address, and why.
+/// No replica answered: every address and its error.
 pub fn merge(answers: Vec<(String, Result<Report, String>)>) -> Result<Report, String> {
     let replicas: Vec<ReplicaReport> = answers.iter().map(replica).collect();
-    let mut told: Vec<(String, Report)> = Vec::new();
+    let mut answered: Vec<(String, Report)> = Vec::new();
     let mut failed = Vec::new();
     for (address, answer) in answers {
         match answer {
-            Ok(report) => told.push((address, report)),
+            Ok(report) => answered.push((address, report)),
             Err(error) => failed.push(format!("http://{address}/syncz: {error}")),
         }
     }
-    if told.is_empty() {
+    if answered.is_empty() {
         return Err(failed.join("; "));
     }
     let many = replicas.len() > 1;
-    let problems = problems(&mut told);
-    // The newest first; one that was not synced yet knows nothing.
-    told.sort_by(|(_, a), (_, b)| b.head.published_at.total_cmp(&a.head.published_at));
-    let mut rest = told.into_iter();
+    let problems = problems(&mut answered);
+    // The newest publication first. A replica without a publication has the time 0.
+    answered.sort_by(|(_, a), (_, b)| b.head.published_at.total_cmp(&a.head.published_at));
+    let mut rest = answered.into_iter();
     let Some((lead, mut report)) = rest.next() else {
         return Err(failed.join("; "));
     };
@@ -64,11 +64,11 @@ fn name_proxies(report: &mut Report, address: &str, many: bool) {
     }
 }
 
-/// The problems of all, each once: with the names of those that tell it, where some do not.
-fn problems(told: &mut [(String, Report)]) -> Vec<ProblemReport> {
-    let all = told.len();
+/// The problems of all replicas without duplicates. A problem that not all replicas report names those that do.
+fn problems(answered: &mut [(String, Report)]) -> Vec<ProblemReport> {
+    let all = answered.len();
     let mut problems: Vec<ProblemReport> = Vec::new();
-    for (address, report) in told {
+    for (address, report) in answered {
         for mut problem in std::mem::take(&mut report.problems) {
             let same = problems.iter_mut().find(|p| {
                 (&p.reason, &p.object, &p.message)
@@ -101,7 +101,7 @@ fn earliest(a: Option<f64>, b: Option<f64>) -> Option<f64> {
     }
 }
 
-/// What a further replica knows of what the document has, and what only it knows.
+/// Adds the document of another replica.
 fn add(report: &mut Report, further: Report) {
     for model in further.models {
         let known = report.models.iter_mut().find(|m| m.id() == model.id());
@@ -138,7 +138,7 @@ fn add(report: &mut Report, further: Report) {
     }
 }
 
-/// What the proxies of both cannot reach.
+/// Sums the proxies of two replicas that cannot reach a version.
 fn both(
     ours: Option<UnreachableReport>,
     theirs: Option<UnreachableReport>,
@@ -146,8 +146,8 @@ fn both(
     match (ours, theirs) {
         (Some(ours), Some(theirs)) => Some(UnreachableReport {
             proxies: Count {
-                are: ours.proxies.are + theirs.proxies.are,
-                of: ours.proxies.of + theirs.proxies.of,
+                current: ours.proxies.current + theirs.proxies.current,
+                total: ours.proxies.total + theirs.proxies.total,
             },
             since: ours.since.min(theirs.since),
         }),
@@ -155,10 +155,10 @@ fn both(
     }
 }
 
-/// The proxies of another replica; and what it saw before this one did.
+/// Adds the proxies of another replica, and keeps the earlier of two times.
 fn join(known: &mut ModelReport, other: ModelReport) {
-    known.acked.are += other.acked.are;
-    known.acked.of += other.acked.of;
+    known.acked.current += other.acked.current;
+    known.acked.total += other.acked.total;
     known.proxies.extend(other.proxies);
     for theirs in other.versions {
         let ours = known
@@ -186,8 +186,8 @@ fn join(known: &mut ModelReport, other: ModelReport) {
     known.converged = known.has_converged();
 }
 
-/// Notes each model that two replicas plan otherwise: the one has not seen yet what the other has, or was started with other
-/// flags.
+/// Adds a problem for each model that two replicas plan differently: one of them has not read the newest objects yet, or they
+/// have different flags.
 fn compare(
     ours: &Report,
     lead: &str,
@@ -204,16 +204,16 @@ fn compare(
     let ids = ours.keys().chain(theirs.keys());
     for id in ids.filter(|id| ours.get(*id) != theirs.get(*id)) {
         let plans = |plan: Option<&String>| {
-            plan.map_or("does not know it".to_owned(), |plan| {
+            plan.map_or("does not know the model".to_owned(), |plan| {
                 format!("plans {plan}")
             })
         };
         let problem = ProblemReport::new(
             "warning",
-            "ReplicasDiffer",
+            reason::REPLICAS_DIFFER,
             format!("model {id}"),
             format!(
-                "{lead} {}, {address} {}: if it stays so, compare their flags and what they can reach",
+                "{lead} {}, {address} {}: if this persists, compare the flags of the replicas and their access to the API server",
                 plans(ours.get(id)),
                 plans(theirs.get(id))
             ),

@@ -1,10 +1,11 @@
-//! The document for people: text, tables, and what changed between two documents.
+//! Views of the status document: text, tables, changes, and the merge of several replicas.
 
 pub mod changes;
 pub mod clock;
 pub mod merge;
 mod model;
 pub mod near;
+pub mod options;
 pub mod peers;
 mod table;
 #[cfg(test)]

@@ -1,11 +1,11 @@
-//! Which of the known names may have been meant by one that is not known.
+//! Suggestions for an unknown name: similar known names.
 
 use strsim::levenshtein;
 
-/// At most this many.
-const MOST: usize = 5;
+/// Largest number of suggestions.
+const MAX_SUGGESTIONS: usize = 5;
 
-/// The names that are nearest, nearest first: few edits away, or one within the other.
+/// The most similar names, best first: names within a small edit distance, and names that contain one another.
 pub fn near<'a>(wanted: &str, known: impl IntoIterator<Item = &'a str>) -> Vec<&'a str> {
     let wanted = wanted.to_lowercase();
     let allowed = (wanted.chars().count() / 3).max(2);
@@ -13,7 +13,7 @@ pub fn near<'a>(wanted: &str, known: impl IntoIterator<Item = &'a str>) -> Vec<&
         .into_iter()
         .filter_map(|name| {
             let lower = name.to_lowercase();
-            // With its namespace or without, as it was asked for.
+            // The name may be given with or without its namespace.
             let short = lower.rsplit('/').next().unwrap_or(&lower);
             let away = levenshtein(&wanted, &lower).min(levenshtein(&wanted, short));
             let within = wanted.len() > 2 && (lower.contains(&wanted) || wanted.contains(short));
@@ -22,7 +22,11 @@ pub fn near<'a>(wanted: &str, known: impl IntoIterator<Item = &'a str>) -> Vec<&
         .collect();
     found.sort_unstable();
     found.dedup();
-    found.into_iter().take(MOST).map(|(_, name)| name).collect()
+    found
+        .into_iter()
+        .take(MAX_SUGGESTIONS)
+        .map(|(_, name)| name)
+        .collect()
 }
 
 #[cfg(test)]

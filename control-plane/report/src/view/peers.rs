@@ -1,43 +1,43 @@
-//! The replicas that were not asked, as those that were know them: what `status` is told of one address is all there is.
+//! Replicas that were not queried, but that queried replicas know: one address is enough to reach all replicas.
 //!
-//! Invariant: a document is taken for a replica's only if it says so itself. An address may mean another machine than the one that
-//! told it, as 127.0.0.1 does.
+//! Invariant: a document belongs to a replica only if its `replica` field says so. An address that a replica published may lead to
+//! another process here, as 127.0.0.1 does.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use crate::{PeerReport, Report};
 
-/// A replica that was not asked.
-pub type Unasked = BTreeMap<String, Option<SocketAddr>>;
+/// Replicas that were not queried, by name, with their admin addresses.
+pub type UnqueriedPeers = BTreeMap<String, Option<SocketAddr>>;
 
-/// Those that any of these knows of, and that none of them is.
-pub fn unasked<'a>(told: impl Iterator<Item = &'a Report> + Clone) -> Unasked {
+/// The replicas that these documents mention and that none of them comes from.
+pub fn unqueried<'a>(reports: impl Iterator<Item = &'a Report> + Clone) -> UnqueriedPeers {
     let is = |peer: &PeerReport| {
-        let mut asked = told.clone();
-        asked.any(|report| report.head.replica.as_ref() == Some(&peer.replica))
+        let mut queried = reports.clone();
+        queried.any(|report| report.head.replica.as_ref() == Some(&peer.replica))
     };
-    let known = told.clone().flat_map(|report| &report.peers);
+    let known = reports.clone().flat_map(|report| &report.peers);
     known
         .filter(|peer| !is(peer))
         .map(|peer| (peer.replica.clone(), peer.admin_address))
         .collect()
 }
 
-/// What is said of a replica of which nobody says where it answers.
-pub fn nowhere(replica: &str) -> (String, Result<Report, String>) {
-    let why = "it does not say where it answers: start it with --replica-address (POD_IP), or name it with --admin-address";
+/// The error of a replica without a published address.
+pub fn without_address(replica: &str) -> (String, Result<Report, String>) {
+    let why = "it does not publish its admin address: start it with --replica-address (POD_IP), or name it with --admin-address";
     (format!("replica {replica}"), Err(why.to_owned()))
 }
 
-/// The answer at a replica's address, if it is that replica's.
-pub fn its_own(replica: &str, answer: Result<Report, String>) -> Result<Report, String> {
+/// The answer from the address of a replica; an error if another process answered.
+pub fn check_replica(replica: &str, answer: Result<Report, String>) -> Result<Report, String> {
     let report = answer.map_err(|why| format!("replica {replica}: {why}"))?;
     if report.head.replica.as_deref() == Some(replica) {
         return Ok(report);
     }
     Err(format!(
-        "another control plane answers here than replica {replica}, whose address this is on its own machine: name it with \
-         --admin-address as it is reached from here"
+        "another control plane than replica {replica} answers at this address: name the replica with --admin-address as it is \
+         reachable from here"
     ))
 }

@@ -1,44 +1,48 @@
-//! Columns that line up, the last of them in as many lines as it takes.
+//! Text tables: aligned columns; the last column is wrapped. Widths are terminal columns.
 
-/// The last column is never narrower than this, however wide the others are.
-const NARROWEST: usize = 28;
+use unicode_width::UnicodeWidthStr as _;
 
-/// Rows of cells under their heads.
+/// Smallest width of the last column.
+const MIN_LAST_COLUMN: usize = 28;
+
+/// A table with a header row.
 pub(crate) struct Table {
     indent: usize,
     rows: Vec<Vec<String>>,
 }
 
 impl Table {
-    /// A table with these heads, so far from the left.
-    pub(crate) fn new<const N: usize>(indent: usize, heads: [&str; N]) -> Self {
+    /// A table with these headers and this indent.
+    pub(crate) fn new<'a>(indent: usize, heads: impl IntoIterator<Item = &'a str>) -> Self {
         Self {
             indent,
-            rows: vec![heads.map(str::to_owned).to_vec()],
+            rows: vec![heads.into_iter().map(str::to_owned).collect()],
         }
     }
 
-    /// A further row.
-    pub(crate) fn row<const N: usize>(&mut self, cells: [String; N]) {
-        self.rows.push(cells.to_vec());
+    /// Adds a row.
+    pub(crate) fn row(&mut self, cells: impl Into<Vec<String>>) {
+        self.rows.push(cells.into());
     }
 
-    /// The lines, no wider than `width` where that is possible.
+    /// The table as text, at most `width` columns wide if possible.
     pub(crate) fn render(&self, width: usize) -> String {
         let columns = self.rows.iter().map(Vec::len).max().unwrap_or(0);
         let widest = |column: usize| {
             let cells = self.rows.iter().filter_map(|row| row.get(column));
-            cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
+            cells.map(|cell| cell.width()).max().unwrap_or(0)
         };
         let widths: Vec<usize> = (0..columns).map(widest).collect();
         let last = columns.saturating_sub(1);
         let before = self.indent + widths[..last].iter().map(|w| w + 2).sum::<usize>();
-        let room = width.saturating_sub(before).max(NARROWEST);
+        let room = width.saturating_sub(before).max(MIN_LAST_COLUMN);
         let mut out = String::new();
         for row in &self.rows {
             let mut line = " ".repeat(self.indent);
             for (cell, width) in row.iter().zip(&widths[..last]) {
-                line.push_str(&format!("{cell:width$}  "));
+                let padding = width.saturating_sub(cell.width()) + 2;
+                line.push_str(cell);
+                line.push_str(&" ".repeat(padding));
             }
             let wrapped = row.get(last).map(|cell| wrap(cell, room));
             for part in wrapped.unwrap_or_default() {
@@ -52,7 +56,7 @@ impl Table {
     }
 }
 
-/// A text in lines of at most `width` characters, broken at spaces; a longer word has a line of its own. Never empty.
+/// Wraps a text at spaces into lines of at most `width` columns. A longer word gets its own line. The result is never empty.
 pub(crate) fn wrap(text: &str, width: usize) -> Vec<String> {
     let mut lines = vec![String::new()];
     for word in text.split_whitespace() {
@@ -60,7 +64,7 @@ pub(crate) fn wrap(text: &str, width: usize) -> Vec<String> {
         let line = &mut lines[at];
         if line.is_empty() {
             line.push_str(word);
-        } else if line.chars().count() + 1 + word.chars().count() <= width {
+        } else if line.width() + 1 + word.width() <= width {
             line.push(' ');
             line.push_str(word);
         } else {

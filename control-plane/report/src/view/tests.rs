@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 
 use super::changes::changes;
 use super::merge::merge;
-use super::text::{Page, text};
+use super::options::RenderOptions;
+use super::text::text;
 use crate::{
-    ApiReport, BaseReport, CarrierReport, Count, Head, HeldReport, ModelReport, PortReport,
-    ProblemReport, ProxyReport, Report, UnreachableReport, UnreadReport, VersionReport,
+    ApiReport, BaseReport, CarrierReport, Count, Head, ModelReport, PortReport, ProblemReport,
+    ProxyModelReport, ProxyReport, Report, UnreachableReport, UnreadReport, VersionReport,
 };
 
 const NOW: f64 = 1000.0;
@@ -30,14 +31,17 @@ fn carrier(version: &str, weight: Option<&str>, role: &str, since: f64) -> Carri
         role: role.to_owned(),
         why: format!("because it is {role}"),
         weight: 0.0,
-        ready: Count { are: 1, of: 1 },
+        ready: Count {
+            current: 1,
+            total: 1,
+        },
         ports: Vec::new(),
     }
 }
 
-fn held(proxy: &str, state: &str, percent: f64, at: f64) -> HeldReport {
+fn held(proxy: &str, state: &str, percent: f64, at: f64) -> ProxyModelReport {
     let weights = shares(percent).map(|(version, share)| (version.to_owned(), share));
-    HeldReport {
+    ProxyModelReport {
         proxy: proxy.to_owned(),
         state: state.to_owned(),
         message: None,
@@ -48,7 +52,7 @@ fn held(proxy: &str, state: &str, percent: f64, at: f64) -> HeldReport {
 }
 
 /// A model with a canary of this percent since then, and what its proxies run.
-fn model(percent: f64, since: f64, proxies: Vec<HeldReport>) -> ModelReport {
+fn model(percent: f64, since: f64, proxies: Vec<ProxyModelReport>) -> ModelReport {
     let versions = shares(percent).map(|(version, share)| VersionReport {
         version: version.to_owned(),
         weight_wanted: share,
@@ -57,7 +61,10 @@ fn model(percent: f64, since: f64, proxies: Vec<HeldReport>) -> ModelReport {
             .iter()
             .map(|h| (h.proxy.clone(), h.weights.as_ref().unwrap()[version]))
             .collect(),
-        endpoints: Count { are: 1, of: 1 },
+        endpoints: Count {
+            current: 1,
+            total: 1,
+        },
         carriers: vec![format!("deployment default/m-{version}")],
         unreachable: None,
     });
@@ -74,8 +81,8 @@ fn model(percent: f64, since: f64, proxies: Vec<HeldReport>) -> ModelReport {
         ],
         versions: versions.into(),
         acked: Count {
-            are: proxies.iter().filter(|h| h.state == "acked").count(),
-            of: proxies.len(),
+            current: proxies.iter().filter(|h| h.state == "acked").count(),
+            total: proxies.len(),
         },
         base: vec![BaseReport {
             carrier: "deployment/m-v1".to_owned(),
@@ -126,7 +133,7 @@ fn problem(reason: &str, message: &str) -> ProblemReport {
 fn told(before: Option<&Report>, after: &Report) -> Vec<String> {
     let lines = changes(before, after, NOW).into_iter();
     lines
-        .map(|line| format!("{} {} {}", line.at, line.what, line.text))
+        .map(|line| format!("{} {} {}", line.at, line.kind, line.text))
         .collect()
 }
 
@@ -233,7 +240,7 @@ fn a_refusal_a_wait_and_a_loss_are_told_and_so_is_their_end() {
     gone.models.clear();
     assert_eq!(
         told(Some(&good), &gone),
-        ["1000 gone no object names the model any more"]
+        ["1000 gone no object has the label of this model any more"]
     );
 }
 
@@ -255,7 +262,13 @@ fn replicas_are_one_document_in_which_each_is_named() {
     let merged = merge(answers).unwrap();
     assert_eq!(merged.models.len(), 1);
     let model = &merged.models[0];
-    assert_eq!(model.acked, Count { are: 1, of: 2 });
+    assert_eq!(
+        model.acked,
+        Count {
+            current: 1,
+            total: 2
+        }
+    );
     assert_eq!(
         model.versions[1].weight_acked,
         [("a".to_owned(), 10.0), ("b".to_owned(), 0.0)].into()
@@ -291,7 +304,10 @@ fn proxies_that_cannot_reach_a_version_are_counted_over_all_replicas() {
     let says = |are, since| {
         let mut model = model(10.0, 1.0, vec![held("p", "acked", 10.0, 2.0)]);
         model.versions[1].unreachable = Some(UnreachableReport {
-            proxies: Count { are, of: 2 },
+            proxies: Count {
+                current: are,
+                total: 2,
+            },
             since,
         });
         report(model)
@@ -300,17 +316,21 @@ fn proxies_that_cannot_reach_a_version_are_counted_over_all_replicas() {
     let answers = replicas.map(|(address, report)| (address.to_owned(), Ok(report)));
     let all = merge(answers.into()).unwrap();
     let unreachable = all.models[0].versions[1].unreachable.as_ref().unwrap();
-    assert_eq!((unreachable.proxies.are, unreachable.proxies.of), (3, 4));
+    assert_eq!(
+        (unreachable.proxies.current, unreachable.proxies.total),
+        (3, 4)
+    );
     assert!((unreachable.since - 30.0).abs() < 1e-9);
     assert!(all.models[0].versions[0].unreachable.is_none());
-    let page = Page {
+    let options = RenderOptions {
         now: 50.0,
         width: 200,
         detailed: true,
+        wide: false,
     };
-    let shown = super::model::overview(&all, page);
+    let shown = super::model::overview(&all, options);
     assert!(shown.contains("1/1 UNREACHABLE at 3 of 4"), "{shown}");
-    let shown = super::model::text(&all.models[0], &all, page);
+    let shown = super::model::text(&all.models[0], &all, options);
     assert!(
         shown.contains("UNREACHABLE at 3 of 4 proxies for 20"),
         "{shown}"
@@ -368,12 +388,13 @@ fn a_kind_that_is_not_read_is_no_api_that_is_away_and_is_named_by_whoever_misses
     let answers = [("x:1", first), ("y:1", second)];
     let answers = answers.map(|(at, report)| (at.to_owned(), Ok(report)));
     let merged = merge(answers.into()).unwrap();
-    let page = Page {
+    let options = RenderOptions {
         now: NOW,
         width: 160,
         detailed: false,
+        wide: false,
     };
-    let said = text(&merged, page);
+    let said = text(&merged, options);
     assert!(!said.contains("AWAY"), "{said}");
     let lines: Vec<&str> = said
         .lines()
@@ -414,10 +435,11 @@ fn a_page_is_as_wide_as_the_terminal_and_says_since_when_the_api_is_away() {
     for (detailed, width) in [(true, 80), (true, 120), (false, 80)] {
         let said = text(
             &away,
-            Page {
+            RenderOptions {
                 now: NOW,
                 width,
                 detailed,
+                wide: false,
             },
         );
         assert!(said.starts_with("KUBERNETES API AWAY for 34s"), "{said}");
@@ -426,10 +448,11 @@ fn a_page_is_as_wide_as_the_terminal_and_says_since_when_the_api_is_away() {
     }
     let said = text(
         &away,
-        Page {
+        RenderOptions {
             now: NOW,
             width: 100,
             detailed: true,
+            wide: false,
         },
     );
     for part in [

@@ -1,100 +1,77 @@
-//! The document as people read it: an overview of all models, or one model from its labels to each proxy.
+//! Text of the status document: an overview of all models, or models in full.
 //!
-//! Pure: the time and the width are arguments.
+//! Pure: the current time and the width are arguments.
 
 use super::clock::age;
 use super::model;
+use super::options::{RenderOptions, first_items, short};
 use super::table::{Table, wrap};
 use crate::{PolicyReport, ProxyReport, ReplicaReport, Report, TypeReport};
 
-/// What a text depends on besides the document.
-#[derive(Debug, Clone, Copy)]
-pub struct Page {
-    /// The time, in Unix seconds.
-    pub now: f64,
-    /// Columns of the terminal.
-    pub width: usize,
-    /// Whether each model is told from its labels to each proxy.
-    pub detailed: bool,
-}
-
-impl Page {
-    /// How long ago that was; `-` where it is not known.
-    pub fn ago(&self, at: Option<f64>) -> String {
-        at.map_or_else(|| "-".to_owned(), |at| age(self.now - at))
-    }
-
-    /// The same of something that a control plane saw: with `>` where it was there at its first look, so may be older.
-    pub fn seen(&self, at: Option<f64>, report: &Report) -> String {
-        let there = at.is_some() && at <= report.head.synced_at;
-        format!("{}{}", if there { ">" } else { "" }, self.ago(at))
-    }
-}
-
-/// All of it.
-pub fn text(report: &Report, page: Page) -> String {
+/// Renders the document.
+pub fn text(report: &Report, options: RenderOptions) -> String {
     let mut out = String::new();
-    away(&mut out, report, page);
+    warnings(&mut out, report, options);
     if report.models.is_empty() && report.head.synced {
         out.push_str("no model is declared\n");
     }
-    if page.detailed {
-        for told in &report.models {
-            out.push_str(&model::text(told, report, page));
+    if options.detailed {
+        for one in &report.models {
+            out.push_str(&model::text(one, report, options));
         }
     } else if !report.models.is_empty() {
-        out.push_str(&model::overview(report, page));
+        out.push_str(&model::overview(report, options));
     }
     if !report.policies.is_empty() {
-        out.push_str(&format!("\n{}", policies(&report.policies, page)));
+        out.push_str(&format!("\n{}", policies(&report.policies, options)));
     }
-    let proxies = proxies(report, page);
+    let proxies = proxies(report, options);
     if !proxies.is_empty() {
         out.push_str(&format!("\n{proxies}"));
     }
     if report.replicas.len() > 1 {
-        out.push_str(&format!("\n{}", replicas(&report.replicas, page)));
+        out.push_str(&format!("\n{}", replicas(&report.replicas, options)));
     }
-    problems(&mut out, report, page);
+    problems(&mut out, report, options);
     out
 }
 
-/// What makes the rest older or less than it looks.
-fn away(out: &mut String, report: &Report, page: Page) {
+/// Warnings that the document is outdated or incomplete.
+fn warnings(out: &mut String, report: &Report, options: RenderOptions) {
     if !report.head.synced {
         out.push_str(
-            "NOT SYNCED: the source was not read in full yet, nothing is served before that\n",
+            "NOT SYNCED: the first read of the source is not complete, so nothing is served yet\n",
         );
     }
     if let Some(api) = &report.api
         && let Some(since) = api.away_since
     {
         let message = api.message.as_deref().unwrap_or_default();
-        let said = format!(
-            "KUBERNETES API AWAY for {}: what is shown below is from before ({message})",
-            age(page.now - since)
+        let warning = format!(
+            "KUBERNETES API AWAY for {}: the objects below are from before ({message})",
+            age(options.now - since)
         );
-        for line in wrap(&said, page.width) {
+        for line in wrap(&warning, options.width) {
             out.push_str(&format!("{line}\n"));
         }
         out.push('\n');
     }
-    unread(out, report, page);
+    unread(out, report, options);
 }
 
-/// Kinds that cannot be read while others can, and what is not served because of them.
-fn unread(out: &mut String, report: &Report, page: Page) {
+/// Kinds that cannot be read, and the effect on what is served.
+fn unread(out: &mut String, report: &Report, options: RenderOptions) {
     let kinds = report.api.iter().flat_map(|api| &api.unread);
     let before = out.len();
     for it in kinds {
-        let said = format!(
+        let warning = format!(
             "NOT READ for {}: {}, {} ({})",
-            age(page.now - it.since),
+            age(options.now - it.since),
             it.kind,
             it.effect,
             it.message
         );
-        for line in wrap(&said, page.width) {
+        for line in wrap(&warning, options.width) {
             out.push_str(&format!("{line}\n"));
         }
     }
@@ -103,11 +80,11 @@ fn unread(out: &mut String, report: &Report, page: Page) {
     }
 }
 
-fn policies(policies: &[PolicyReport], page: Page) -> String {
-    let mut table = Table::new(0, ["POLICY", "COUNTS", "FOR", "WHY"]);
+fn policies(policies: &[PolicyReport], options: RenderOptions) -> String {
+    let mut table = Table::new(0, ["POLICY", "ACCEPTED", "MODELS", "MESSAGE"]);
     for policy in policies {
         let (accepted, resolved) = (&policy.accepted, &policy.resolved);
-        let counts = match (accepted.holds, policy.models.is_empty()) {
+        let takes_effect = match (accepted.holds, policy.models.is_empty()) {
             (false, _) | (true, true) => "no",
             (true, false) if accepted.reason == "Accepted" && resolved.holds => "yes",
             (true, false) => "partly",
@@ -120,72 +97,71 @@ fn policies(policies: &[PolicyReport], page: Page) -> String {
         };
         table.row([
             policy.policy.clone(),
-            counts.to_owned(),
-            some(&policy.models, 2),
+            takes_effect.to_owned(),
+            first_items(&policy.models, 2),
             why,
         ]);
     }
-    table.render(page.width)
+    table.render(options.width)
 }
 
-/// The first few of a list, and how many more there are.
-pub fn some(all: &[String], few: usize) -> String {
-    let (first, more) = (all.len().min(few), all.len().saturating_sub(few));
-    match (first, more) {
-        (0, _) => "-".to_owned(),
-        (_, 0) => all.join(", "),
-        (first, more) => format!("{} and {more} more", all[..first].join(", ")),
-    }
-}
-
-fn proxies(report: &Report, page: Page) -> String {
+fn proxies(report: &Report, options: RenderOptions) -> String {
     if report.proxies.is_empty() {
-        return "PROXIES\n  none is connected\n".to_owned();
+        return "PROXIES\n  no proxy is connected\n".to_owned();
     }
     let all = || report.proxies.iter();
-    let mut out = if page.detailed {
-        String::new()
-    } else if report.replicas.len() > 1 {
-        let mut table = Table::new(0, ["PROXY", "STATE", "SINCE", "AT", "ENVOY"]);
-        let at = |proxy: &ProxyReport| proxy.replica.clone().unwrap_or_default();
-        all().for_each(|p| {
-            let [id, state, since] = standing(p, page);
-            table.row([id, state, since, at(p), p.agent.clone()]);
-        });
-        table.render(page.width)
-    } else {
-        let mut table = Table::new(0, ["PROXY", "STATE", "SINCE", "ENVOY"]);
-        all().for_each(|p| {
-            let [id, state, since] = standing(p, page);
-            table.row([id, state, since, p.agent.clone()]);
-        });
-        table.render(page.width)
-    };
-    // Beside a model, those that are behind with it.
-    let held = |p: &ProxyReport| {
+    let several = report.replicas.len() > 1;
+    let mut out = String::new();
+    if !options.detailed {
+        let mut heads = vec!["PROXY", "STATE", "SINCE"];
+        if several {
+            heads.push("AT");
+        }
+        if options.wide {
+            heads.extend(["ADDRESS", "SCOPE"]);
+        }
+        heads.push("ENVOY");
+        let mut table = Table::new(0, heads);
+        for proxy in all() {
+            let mut cells = state_of(proxy, options).to_vec();
+            if several {
+                cells.push(proxy.replica.clone().unwrap_or_default());
+            }
+            if options.wide {
+                let address = proxy.address.clone();
+                cells.push(address.unwrap_or_else(|| "-".to_owned()));
+                cells.push(proxy.scope.clone());
+            }
+            cells.push(proxy.agent.clone());
+            table.row(cells);
+        }
+        out = table.render(options.width);
+    }
+    // In the view of a model, only the proxies that are behind with it.
+    let is_shown = |p: &ProxyReport| {
         report
             .models
             .iter()
             .flat_map(|m| &m.proxies)
             .any(|h| h.proxy == p.id && h.state != "acked")
     };
-    for proxy in all().filter(|p| !p.settled && (!page.detailed || held(p))) {
-        behind(&mut out, proxy, page);
+    for proxy in all().filter(|p| !p.settled && (!options.detailed || is_shown(p))) {
+        pending(&mut out, proxy, options);
     }
     out
 }
 
-fn standing(proxy: &ProxyReport, page: Page) -> [String; 3] {
+fn state_of(proxy: &ProxyReport, options: RenderOptions) -> [String; 3] {
     let state = if proxy.settled { "in step" } else { "BEHIND" };
     [
         proxy.id.clone(),
         state.to_owned(),
-        age(page.now - proxy.since),
+        age(options.now - proxy.since),
     ]
 }
 
-/// Of a proxy that is behind: each type that is, what it refused, what is held back from it.
-fn behind(out: &mut String, proxy: &ProxyReport, page: Page) {
+/// The pending updates of a proxy: versions, rejected resources, and resources that are held back.
+fn pending(out: &mut String, proxy: &ProxyReport, options: RenderOptions) {
     out.push_str(&format!("{} is behind:\n", proxy.id));
     let unsettled =
         |t: &TypeReport| t.wanted != t.acked || !t.nacked.is_empty() || !t.waiting.is_empty();
@@ -196,11 +172,11 @@ fn behind(out: &mut String, proxy: &ProxyReport, page: Page) {
             short(&t.acked),
             t.acked_at.map_or_else(
                 || "never".to_owned(),
-                |at| format!("{} ago", age(page.now - at))
+                |at| format!("{} ago", age(options.now - at))
             )
         ));
         for (resource, nack) in &t.nacked {
-            // As Envoy said it, also over several lines: people search for its words.
+            // The error of Envoy is printed unchanged, because people search for it.
             let hint = hint(name, &nack.message);
             out.push_str(&format!("    NACK {resource}: {}{hint}\n", nack.message));
         }
@@ -210,16 +186,16 @@ fn behind(out: &mut String, proxy: &ProxyReport, page: Page) {
     }
 }
 
-/// Of a filter that refused its configuration, Envoy tells us no more than that: the reason is in its own log.
+/// Envoy does not report why a wasm filter rejected its configuration. The reason is in the log of Envoy.
 fn hint(kind: &str, message: &str) -> &'static str {
     if kind == "ecds" && message.contains("Unable to create Wasm plugin") {
-        "\n         (the path and the fix are in that Envoy's log: look for \"headgate\" at the time of the refusal)"
+        "\n         (the log of this Envoy has the reason: search for \"headgate\" at the time of the NACK)"
     } else {
         ""
     }
 }
 
-fn replicas(replicas: &[ReplicaReport], page: Page) -> String {
+fn replicas(replicas: &[ReplicaReport], options: RenderOptions) -> String {
     let mut table = Table::new(
         0,
         ["CONTROL PLANE", "STATE", "UP", "PUBLISHED", "VERSION", ""],
@@ -238,42 +214,34 @@ fn replicas(replicas: &[ReplicaReport], page: Page) -> String {
         table.row([
             replica.address.clone(),
             state.to_owned(),
-            page.ago(head.map(|head| head.started_at)),
-            page.ago(published),
+            options.age(head.map(|head| head.started_at)),
+            options.age(published),
             head.map_or_else(|| "-".to_owned(), |head| head.version.clone()),
             replica.error.clone().unwrap_or_default(),
         ]);
     }
-    table.render(page.width)
+    table.render(options.width)
 }
 
-fn problems(out: &mut String, report: &Report, page: Page) {
+fn problems(out: &mut String, report: &Report, options: RenderOptions) {
     if !report.problems.is_empty() {
         out.push_str("\nPROBLEMS\n");
     }
     for p in &report.problems {
         let since = p
             .since
-            .map(|at| format!(" (for {})", age(page.now - at)))
+            .map(|at| format!(" (for {})", age(options.now - at)))
             .unwrap_or_default();
         let whose = match p.replicas.as_slice() {
             [] => String::new(),
-            some => format!(" (says {})", some.join(", ")),
+            some => format!(" (reported by {})", some.join(", ")),
         };
-        let said = format!("{} {}{since}{whose}: {}", p.reason, p.object, p.message);
+        let line = format!("{} {}{since}{whose}: {}", p.reason, p.object, p.message);
         let mut begin = format!("  {:8}", p.severity);
-        for line in wrap(&said, page.width.saturating_sub(10)) {
+        for line in wrap(&line, options.width.saturating_sub(10)) {
             out.push_str(&format!("{begin}{line}\n"));
             begin = " ".repeat(10);
         }
-    }
-}
-
-/// The beginning of a version, which tells two apart.
-pub fn short(version: &str) -> &str {
-    match version {
-        "" => "-",
-        long => long.get(..12).unwrap_or(long),
     }
 }
 
@@ -317,15 +285,20 @@ mod tests {
                 proxies: vec![proxy],
                 ..Report::default()
             };
-            let page = Page {
+            let options = RenderOptions {
                 now: 0.0,
                 width: 100,
                 detailed: false,
+                wide: false,
             };
-            text(&report, page)
+            text(&report, options)
         };
-        assert!(shown("ecds", "Unable to create Wasm plugin headgate").contains("Envoy's log"));
-        assert!(!shown("ecds", "no such file").contains("Envoy's log"));
-        assert!(!shown("cds", "Unable to create Wasm plugin headgate").contains("Envoy's log"));
+        assert!(
+            shown("ecds", "Unable to create Wasm plugin headgate").contains("log of this Envoy")
+        );
+        assert!(!shown("ecds", "no such file").contains("log of this Envoy"));
+        assert!(
+            !shown("cds", "Unable to create Wasm plugin headgate").contains("log of this Envoy")
+        );
     }
 }

@@ -1,6 +1,7 @@
-//! A tally as a replica publishes it, for the others to read: JSON.
+//! JSON format of the published counts of a replica.
 //!
-//! Invariant: `parse(render(t)) == t`. What a newer version adds is no error; what cannot be read is one.
+//! Invariant: `parse(render(c)) == c`. During a rolling upgrade, replicas of different versions read each other's counts: unknown
+//! fields, and rows about unknown kinds of objects, are skipped; policies of unknown kinds are kept by the name of the kind. Anything else that cannot be parsed is an error.
 
 use std::collections::BTreeMap;
 
@@ -9,21 +10,22 @@ use headgate_model::{
     CarrierKey, PolicyId, PolicyRevision, Refusal, ReplicaCounts, Subject, WeightsHeld,
 };
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
-/// Why a published tally cannot be read.
+/// Published counts that cannot be parsed.
 #[derive(Debug, thiserror::Error)]
-#[error("the counts of another replica cannot be read: {0}")]
+#[error("the counts of another replica cannot be parsed: {0}")]
 pub struct FormatError(#[from] serde_json::Error);
 
 #[derive(Debug, Serialize, Deserialize)]
 struct Document {
     proxies: Vec<Proxies>,
     policies: Vec<Policy>,
-    /// By namespace, model and revision. Older releases do not write it: the weights of their proxies are unknown.
+    /// Proxies by namespace, model and revision of the weights.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     models: BTreeMap<String, BTreeMap<ModelId, BTreeMap<String, u32>>>,
     #[serde(default)]
-    refused: Vec<Refused>,
+    refused: Vec<RefusedRow>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     unreachable: Vec<Variant>,
 }
@@ -51,11 +53,30 @@ struct Policy {
 
 #[derive(Debug, Serialize, Deserialize)]
 struct Held {
-    /// Missing in what an older release wrote, which then holds no object that is known.
-    #[serde(default)]
     uid: String,
     generation: i64,
     proxies: u32,
+}
+
+/// A rejected resource. A newer replica may know further types of objects.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(untagged)]
+enum RefusedRow {
+    Known(Refused),
+    Unknown { object: BTreeMap<String, Value> },
+}
+
+impl RefusedRow {
+    /// The refusal; `None` if its object is of an unknown kind.
+    fn known(self) -> Option<Refusal> {
+        let Self::Known(refused) = self else {
+            return None;
+        };
+        Some(Refusal {
+            object: refused.object.into(),
+            message: refused.message,
+        })
+    }
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -147,18 +168,18 @@ fn by_namespace(held: &WeightsHeld) -> BTreeMap<String, BTreeMap<ModelId, BTreeM
     all
 }
 
-/// The tally as text.
+/// The counts as JSON.
 ///
 /// # Errors
-/// Only if it has no form in JSON, which would be a bug.
-pub fn render(tally: &ReplicaCounts) -> Result<String, FormatError> {
+/// The counts cannot be serialized, which would be a bug.
+pub fn render(counts: &ReplicaCounts) -> Result<String, FormatError> {
     let held = |(revision, proxies): (&PolicyRevision, &u32)| Held {
         uid: revision.uid.clone(),
         generation: revision.generation,
         proxies: *proxies,
     };
     let document = Document {
-        proxies: tally
+        proxies: counts
             .proxies
             .iter()
             .map(|(namespaces, connected)| Proxies {
@@ -166,7 +187,7 @@ pub fn render(tally: &ReplicaCounts) -> Result<String, FormatError> {
                 connected: *connected,
             })
             .collect(),
-        policies: tally
+        policies: counts
             .held
             .iter()
             .map(|(id, revisions)| Policy {
@@ -176,16 +197,18 @@ pub fn render(tally: &ReplicaCounts) -> Result<String, FormatError> {
                 held: revisions.iter().map(held).collect(),
             })
             .collect(),
-        models: by_namespace(&tally.models),
-        refused: tally
+        models: by_namespace(&counts.models),
+        refused: counts
             .refused
             .iter()
-            .map(|refusal| Refused {
-                object: (&refusal.object).into(),
-                message: refusal.message.clone(),
+            .map(|refusal| {
+                RefusedRow::Known(Refused {
+                    object: (&refusal.object).into(),
+                    message: refusal.message.clone(),
+                })
             })
             .collect(),
-        unreachable: tally
+        unreachable: counts
             .unreachable
             .iter()
             .map(|(namespace, model, version)| Variant {
@@ -198,10 +221,10 @@ pub fn render(tally: &ReplicaCounts) -> Result<String, FormatError> {
     Ok(serde_json::to_string(&document)?)
 }
 
-/// The tally of a text.
+/// Parses published counts.
 ///
 /// # Errors
-/// [`FormatError`]: it is not one.
+/// [`FormatError`]: the text is not a document of counts.
 pub fn parse(text: &str) -> Result<ReplicaCounts, FormatError> {
     let document: Document = serde_json::from_str(text)?;
     let revision = |held: Held| {
@@ -240,10 +263,7 @@ pub fn parse(text: &str) -> Result<ReplicaCounts, FormatError> {
         refused: document
             .refused
             .into_iter()
-            .map(|refused| Refusal {
-                object: refused.object.into(),
-                message: refused.message,
-            })
+            .filter_map(RefusedRow::known)
             .collect(),
         unreachable: document
             .unreachable
@@ -251,4 +271,44 @@ pub fn parse(text: &str) -> Result<ReplicaCounts, FormatError> {
             .map(|v| (v.namespace, v.model, v.version))
             .collect(),
     })
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn policies_of_unknown_kinds_are_kept_and_rows_about_unknown_objects_are_skipped() {
+        let text = r#"{
+            "proxies": [{"namespaces": ["default"], "connected": 3}],
+            "policies": [
+                {"kind": "TokenBucketPolicy", "namespace": "default", "name": "p", "held": [{"uid": "u", "generation": 2, "proxies": 3}]},
+                {"kind": "FleetPolicy", "namespace": "default", "name": "f", "held": [{"uid": "u", "generation": 1, "proxies": 3}]}
+            ],
+            "models": {"default": {"m": {"r": 3}}},
+            "refused": [
+                {"object": {"policy": {"kind": "FleetPolicy", "namespace": "default", "name": "f"}}, "message": "unknown policy"},
+                {"object": {"gateway": {"namespace": "default", "name": "g"}}, "message": "unknown object"},
+                {"object": {"model": {"namespace": "default", "id": "m"}}, "message": "known"}
+            ],
+            "added": {"by": "a newer version"}
+        }"#;
+        let counts = parse(text).unwrap();
+        assert_eq!(counts.proxies.values().sum::<u32>(), 3);
+        let policies: Vec<&str> = counts.held.keys().map(|id| id.name.as_str()).collect();
+        assert_eq!(policies, ["f", "p"]);
+        assert_eq!(counts.models.len(), 1);
+        let refused: Vec<&str> = counts.refused.iter().map(|r| r.message.as_str()).collect();
+        assert_eq!(refused.len(), 2);
+        assert!(!refused.contains(&"unknown object"), "{refused:?}");
+        assert_eq!(parse(&render(&counts).unwrap()).unwrap(), counts);
+    }
+
+    #[test]
+    fn a_malformed_row_of_a_known_kind_is_an_error() {
+        let text = r#"{"proxies": [], "policies": [{"kind": "TokenBucketPolicy", "namespace": "default"}]}"#;
+        assert!(parse(text).is_err());
+        assert!(parse("").is_err());
+    }
 }

@@ -1,11 +1,11 @@
-//! How many proxies hold which revision of which policy: what each replica knows of its own, and the sum.
+//! Counts of proxies by policy revision and by model weights: the counts of each replica, and their sums.
 //!
-//! Invariant: a proxy is counted as holding a revision by the filter configuration that it ACKed, whatever else it waits for;
-//! a replica that does not know a policy yet counts its proxies as not holding it.
+//! Invariant: a proxy has a revision if its last ACKed filter configuration contains it. A replica that does not know a policy yet
+//! counts its proxies as not having it.
 
+mod exchange;
 mod format;
 mod peer_counts;
-mod share;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -15,42 +15,42 @@ use headgate_model::{
     PolicyId, PolicyRevision, Refusal, ReplicaCounts, Subject, VariantKey, WeightsHeld,
 };
 
+pub use self::exchange::Peers;
+pub(crate) use self::exchange::{CountsExchange, follow};
 pub use self::format::{FormatError, parse, render};
-pub(crate) use self::peer_counts::{Pace, PeerCounts};
-pub use self::share::Peers;
-pub(crate) use self::share::{Share, follow};
+pub(crate) use self::peer_counts::{PeerCounts, PublishSchedule};
 
-/// Proxies in a policy's scope, over all replicas of the control plane.
+/// Proxies in the scope of a policy, summed over all replicas.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct PolicyRollup {
-    /// Those connected (M).
+    /// Connected proxies.
     pub connected: u32,
-    /// Those of them whose ACKed filter configuration holds at least this generation (N).
+    /// Connected proxies whose ACKed filter configuration contains at least this generation.
     pub acked: u32,
 }
 
-/// Problems that the proxies of all replicas report.
+/// Problems that proxies of all replicas report.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(crate) struct Complaints {
-    /// The resources that they refuse.
+pub(crate) struct ProxyProblems {
+    /// Rejected resources.
     pub(crate) refused: BTreeSet<Refusal>,
-    /// The versions that at least one of them cannot reach.
+    /// Versions that at least one proxy cannot reach.
     pub(crate) unreachable: BTreeSet<VariantKey>,
 }
 
-impl Complaints {
-    /// Those of these replicas.
+impl ProxyProblems {
+    /// The problems of these replicas.
     pub(crate) fn of<'a>(replicas: impl IntoIterator<Item = &'a ReplicaCounts>) -> Self {
         let mut all = Self::default();
-        for tally in replicas {
-            all.refused.extend(tally.refused.iter().cloned());
-            all.unreachable.extend(tally.unreachable.iter().cloned());
+        for counts in replicas {
+            all.refused.extend(counts.refused.iter().cloned());
+            all.unreachable.extend(counts.unreachable.iter().cloned());
         }
         all
     }
 }
 
-/// Proxies and their weights, over all replicas.
+/// Proxies by the weights that they have, summed over all replicas.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct WeightCounts {
     held: WeightsHeld,
@@ -64,8 +64,8 @@ impl WeightCounts {
     pub(crate) fn of<'a>(replicas: impl IntoIterator<Item = &'a ReplicaCounts>) -> Self {
         let mut sum = Self::default();
         let add = |to: &mut u32, more: u32| *to = to.saturating_add(more);
-        for tally in replicas {
-            for (namespaces, proxies) in &tally.proxies {
+        for counts in replicas {
+            for (namespaces, proxies) in &counts.proxies {
                 for namespace in namespaces {
                     add(
                         sum.connected.entry(namespace.clone()).or_default(),
@@ -73,13 +73,13 @@ impl WeightCounts {
                     );
                 }
             }
-            for (model, revisions) in &tally.models {
+            for (model, revisions) in &counts.models {
                 let held = sum.held.entry(model.clone()).or_default();
                 for (revision, proxies) in revisions {
                     add(held.entry(revision.clone()).or_default(), *proxies);
                 }
             }
-            for Refusal { object, message } in &tally.refused {
+            for Refusal { object, message } in &counts.refused {
                 if let Subject::Model { namespace, id } = object {
                     let model = (namespace.clone(), id.clone());
                     sum.refused.entry(model).or_insert_with(|| message.clone());
@@ -89,14 +89,14 @@ impl WeightCounts {
         sum
     }
 
-    /// The proxies that have this revision of a model's weights, and the proxies of its namespace.
+    /// The number of proxies that have this revision of the weights of a model, and of all proxies of its namespace.
     pub(crate) fn proxies(&self, model: &(String, ModelId), revision: &str) -> (u32, u32) {
         let held = self.held.get(model).and_then(|held| held.get(revision));
         let connected = self.connected.get(&model.0);
         (held.copied().unwrap_or(0), connected.copied().unwrap_or(0))
     }
 
-    /// The error of a proxy that refused a resource of a model.
+    /// The error of a proxy that rejected a resource of a model.
     pub(crate) fn refused(&self, model: &(String, ModelId)) -> Option<&str> {
         self.refused.get(model).map(String::as_str)
     }
@@ -107,11 +107,11 @@ impl WeightCounts {
 pub struct Peer {
     /// Its name.
     pub replica: String,
-    /// Where it answers people, if others can reach that.
+    /// Its admin address, if other machines can reach it.
     pub admin: Option<SocketAddr>,
 }
 
-/// N and M of one policy, over the proxies of these replicas.
+/// Sums the counts of a policy over these replicas.
 #[must_use]
 pub fn sum<'a>(
     replicas: impl IntoIterator<Item = &'a ReplicaCounts>,
@@ -119,20 +119,20 @@ pub fn sum<'a>(
     revision: &PolicyRevision,
     namespaces: &BTreeSet<String>,
 ) -> PolicyRollup {
-    let mut counts = PolicyRollup::default();
-    for tally in replicas {
-        let concerned = tally.proxies.iter();
-        let connected = concerned
+    let mut rollup = PolicyRollup::default();
+    for counts in replicas {
+        let groups = counts.proxies.iter();
+        let connected = groups
             .filter(|(served, _)| !served.is_disjoint(namespaces))
             .fold(0, |sum: u32, (_, count)| sum.saturating_add(*count));
-        let held = tally.held.get(id).into_iter();
+        let held = counts.held.get(id).into_iter();
         let acked = held
             .flatten()
             .filter(|(held, _)| held.uid == revision.uid && held.generation >= revision.generation)
             .fold(0, |sum: u32, (_, count)| sum.saturating_add(*count));
-        counts.connected = counts.connected.saturating_add(connected);
-        // What another replica counted for another plan of it never makes up for a proxy of this one.
-        counts.acked = counts.acked.saturating_add(acked.min(connected));
+        rollup.connected = rollup.connected.saturating_add(connected);
+        // A replica with another plan must not compensate for proxies of this replica.
+        rollup.acked = rollup.acked.saturating_add(acked.min(connected));
     }
-    counts
+    rollup
 }

@@ -1,7 +1,7 @@
-//! The replicas of all replicas, and when to publish one's own.
+//! The counts of the other replicas, and the schedule of publishing one's own.
 //!
-//! A replica that is killed says nothing any more, so each publishes again from time to time, and one that was not heard for
-//! [`SILENCE`] counts no more. That is judged by how long its object was *seen* unchanged on one's own clock.
+//! A killed replica cannot delete its counts. Therefore each replica publishes a heartbeat, and counts that stay unchanged for
+//! [`EXPIRY`] are ignored. Each replica measures this on its own clock.
 //!
 //! Pure: the clock is an argument.
 
@@ -12,107 +12,110 @@ use headgate_model::ReplicaCounts;
 
 use super::Peer;
 
-/// Least time between two publications of one replica.
-pub(crate) const APART: Duration = Duration::from_secs(5);
-/// Most time between two publications, changed or not.
+/// Shortest time between two publications of a replica.
+pub(crate) const MIN_INTERVAL: Duration = Duration::from_secs(5);
+/// Longest time between two publications, also of unchanged counts.
 pub(crate) const HEARTBEAT: Duration = Duration::from_secs(10);
-/// How long a replica may be silent and still count: three beats missed.
-pub(crate) const SILENCE: Duration = Duration::from_secs(35);
+/// Age after which the counts of a replica are ignored: three missed heartbeats.
+pub(crate) const EXPIRY: Duration = Duration::from_secs(35);
 
-/// When a replica publishes its own tally.
+/// Schedule of publishing the own counts.
 #[derive(Debug, Default)]
-pub(crate) struct Pace {
+pub(crate) struct PublishSchedule {
     last: Option<(ReplicaCounts, Duration)>,
 }
 
-impl Pace {
-    /// When this tally is to be published: now, or later.
-    pub(crate) fn due(&self, tally: &ReplicaCounts, clock: Duration) -> Duration {
+impl PublishSchedule {
+    /// When these counts are published: now, or later.
+    pub(crate) fn due(&self, counts: &ReplicaCounts, clock: Duration) -> Duration {
         match &self.last {
             None => clock,
-            Some((said, at)) if said == tally => *at + HEARTBEAT,
-            Some((_, at)) => *at + APART,
+            Some((published, at)) if published == counts => *at + HEARTBEAT,
+            Some((_, at)) => *at + MIN_INTERVAL,
         }
     }
 
-    /// It was published, or tried to be, at `clock`.
-    pub(crate) fn published(&mut self, tally: ReplicaCounts, clock: Duration) {
-        self.last = Some((tally, clock));
+    /// Records a publication at `clock`, also a failed one.
+    pub(crate) fn published(&mut self, counts: ReplicaCounts, clock: Duration) {
+        self.last = Some((counts, clock));
     }
 }
 
-/// What the other replicas published.
+/// The published counts of the other replicas.
 #[derive(Debug, Default)]
 pub(crate) struct PeerCounts {
-    replicas: BTreeMap<String, Heard>,
+    replicas: BTreeMap<String, Entry>,
 }
 
+/// The last published counts of a replica.
 #[derive(Debug)]
-struct Heard {
+struct Entry {
     version: String,
     at: Duration,
-    tally: ReplicaCounts,
+    counts: ReplicaCounts,
     peer: Peer,
 }
 
 impl PeerCounts {
-    /// A replica's object is, at `clock`, this.
-    pub(crate) fn hear(
+    /// Sets the counts of a replica that were read at `clock`. An unchanged `version` keeps their age.
+    pub(crate) fn update(
         &mut self,
         replica: &str,
         version: &str,
-        (peer, tally): (Peer, ReplicaCounts),
+        (peer, counts): (Peer, ReplicaCounts),
         clock: Duration,
     ) {
         let known = self.replicas.get(replica);
         let at = known
             .filter(|known| known.version == version)
             .map_or(clock, |known| known.at);
-        let heard = Heard {
+        let entry = Entry {
             version: version.to_owned(),
             at,
-            tally,
+            counts,
             peer,
         };
-        self.replicas.insert(replica.to_owned(), heard);
+        self.replicas.insert(replica.to_owned(), entry);
     }
 
-    /// A replica's object is gone.
-    pub(crate) fn forget(&mut self, replica: &str) {
+    /// Removes a replica whose object was deleted.
+    pub(crate) fn remove(&mut self, replica: &str) {
         self.replicas.remove(replica);
     }
 
-    /// Only these are there.
-    pub(crate) fn keep(&mut self, there: impl Fn(&str) -> bool) {
-        self.replicas.retain(|replica, _| there(replica));
+    /// Keeps only replicas whose objects exist.
+    pub(crate) fn retain(&mut self, exists: impl Fn(&str) -> bool) {
+        self.replicas.retain(|replica, _| exists(replica));
     }
 
-    /// The replicas of those that live at `clock`.
-    pub(crate) fn live(&self, clock: Duration) -> impl Iterator<Item = &ReplicaCounts> {
-        self.living(clock).map(|heard| &heard.tally)
+    /// The counts that have not expired at `clock`.
+    pub(crate) fn current(&self, clock: Duration) -> impl Iterator<Item = &ReplicaCounts> {
+        self.unexpired(clock).map(|entry| &entry.counts)
     }
 
-    /// Who lives at `clock`, by name.
+    /// The replicas whose counts have not expired at `clock`.
     pub(crate) fn peers(&self, clock: Duration) -> Vec<Peer> {
-        self.living(clock).map(|heard| heard.peer.clone()).collect()
-    }
-
-    fn living(&self, clock: Duration) -> impl Iterator<Item = &Heard> {
-        let all = self.replicas.values();
-        all.filter(move |heard| clock < heard.at + SILENCE)
-    }
-
-    /// Those that were silent for too long, with the version of their objects.
-    pub(crate) fn dead(&self, clock: Duration) -> Vec<(String, String)> {
-        let dead = self.replicas.iter();
-        dead.filter(|(_, heard)| clock >= heard.at + SILENCE)
-            .map(|(replica, heard)| (replica.clone(), heard.version.clone()))
+        self.unexpired(clock)
+            .map(|entry| entry.peer.clone())
             .collect()
     }
 
-    /// When the next one will have been silent for too long.
-    pub(crate) fn next(&self, clock: Duration) -> Option<Duration> {
-        let ends = self.replicas.values().map(|heard| heard.at + SILENCE);
+    fn unexpired(&self, clock: Duration) -> impl Iterator<Item = &Entry> {
+        let all = self.replicas.values();
+        all.filter(move |entry| clock < entry.at + EXPIRY)
+    }
+
+    /// The objects of expired replicas, with their `resourceVersion`s.
+    pub(crate) fn expired(&self, clock: Duration) -> Vec<(String, String)> {
+        let all = self.replicas.iter();
+        all.filter(|(_, entry)| clock >= entry.at + EXPIRY)
+            .map(|(replica, entry)| (replica.clone(), entry.version.clone()))
+            .collect()
+    }
+
+    /// When the next replica expires.
+    pub(crate) fn next_expiry(&self, clock: Duration) -> Option<Duration> {
+        let ends = self.replicas.values().map(|entry| entry.at + EXPIRY);
         ends.filter(|end| *end > clock).min()
     }
 }
@@ -124,7 +127,7 @@ mod tests {
 
     use super::*;
 
-    fn tally(connected: u32) -> ReplicaCounts {
+    fn counts(connected: u32) -> ReplicaCounts {
         let namespaces: BTreeSet<String> = ["default".to_owned()].into();
         ReplicaCounts {
             proxies: BTreeMap::from([(namespaces, connected)]),
@@ -132,8 +135,8 @@ mod tests {
         }
     }
 
-    fn heard(connected: u32) -> (Peer, ReplicaCounts) {
-        (Peer::default(), tally(connected))
+    fn entry(connected: u32) -> (Peer, ReplicaCounts) {
+        (Peer::default(), counts(connected))
     }
 
     fn at(seconds: u64) -> Duration {
@@ -141,33 +144,43 @@ mod tests {
     }
 
     #[test]
-    fn a_change_is_published_five_seconds_after_the_last_and_a_beat_every_ten() {
-        let mut pace = Pace::default();
-        assert_eq!(pace.due(&tally(1), at(3)), at(3), "the first at once");
-        pace.published(tally(1), at(3));
-        assert_eq!(pace.due(&tally(2), at(4)), at(8));
-        assert_eq!(pace.due(&tally(2), at(30)), at(8), "long due");
-        assert_eq!(pace.due(&tally(1), at(4)), at(13));
+    fn a_change_is_published_five_seconds_after_the_last_and_a_heartbeat_every_ten() {
+        let mut schedule = PublishSchedule::default();
+        assert_eq!(schedule.due(&counts(1), at(3)), at(3), "the first at once");
+        schedule.published(counts(1), at(3));
+        assert_eq!(schedule.due(&counts(2), at(4)), at(8));
+        assert_eq!(schedule.due(&counts(2), at(30)), at(8), "long due");
+        assert_eq!(schedule.due(&counts(1), at(4)), at(13));
     }
 
     #[test]
     fn a_replica_counts_while_its_object_is_seen_to_change() {
-        let mut board = PeerCounts::default();
-        board.hear("a", "1", heard(2), at(0));
-        board.hear("b", "7", heard(3), at(0));
-        board.hear("a", "2", heard(2), at(20));
-        // Told again by a relist, which is no sign of life.
-        board.hear("b", "7", heard(3), at(30));
-        assert_eq!(board.live(at(34)).count(), 2);
-        assert_eq!(board.next(at(34)), Some(at(35)));
-        assert_eq!(board.live(at(35)).collect::<Vec<_>>(), [&tally(2)]);
-        assert_eq!(board.dead(at(35)), [("b".to_owned(), "7".to_owned())]);
-        assert_eq!(board.next(at(35)), Some(at(55)));
-        board.hear("b", "8", heard(3), at(36));
-        assert_eq!(board.live(at(36)).count(), 2, "it lives after all");
-        board.forget("a");
-        board.keep(|name| name != "b");
-        assert_eq!(board.live(at(36)).count(), 0);
-        assert_eq!(board.next(at(36)), None);
+        let mut peer_counts = PeerCounts::default();
+        peer_counts.update("a", "1", entry(2), at(0));
+        peer_counts.update("b", "7", entry(3), at(0));
+        peer_counts.update("a", "2", entry(2), at(20));
+        // A relist repeats it, which does not renew it.
+        peer_counts.update("b", "7", entry(3), at(30));
+        assert_eq!(peer_counts.current(at(34)).count(), 2);
+        assert_eq!(peer_counts.next_expiry(at(34)), Some(at(35)));
+        assert_eq!(
+            peer_counts.current(at(35)).collect::<Vec<_>>(),
+            [&counts(2)]
+        );
+        assert_eq!(
+            peer_counts.expired(at(35)),
+            [("b".to_owned(), "7".to_owned())]
+        );
+        assert_eq!(peer_counts.next_expiry(at(35)), Some(at(55)));
+        peer_counts.update("b", "8", entry(3), at(36));
+        assert_eq!(
+            peer_counts.current(at(36)).count(),
+            2,
+            "it has published again"
+        );
+        peer_counts.remove("a");
+        peer_counts.retain(|name| name != "b");
+        assert_eq!(peer_counts.current(at(36)).count(), 0);
+        assert_eq!(peer_counts.next_expiry(at(36)), None);
     }
 }

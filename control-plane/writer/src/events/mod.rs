@@ -1,6 +1,6 @@
-//! Events on objects: what `kubectl describe` shows.
+//! Events on objects, which `kubectl describe` shows.
 //!
-//! Invariant: one Event per thing to say, by a name made of what it says and of which object; said again, it counts.
+//! Invariant: equal findings of an object share one Event, whose name is a hash of both. A repetition increases its count.
 
 mod queue;
 mod rate_limiter;

@@ -1,10 +1,9 @@
-//! What is news: states that came to be and things that happened → what is to be written as Events.
+//! Queue of Events: new findings and transitions → Events to write.
 //!
-//! Every replica hears the same and knows what is news; the leader writes it. One that takes over says what is so now and what
-//! happened lately, in case the one before it did not; what that one did write is found by its name and not repeated.
+//! Every replica observes the same findings; only the leader writes Events. A new leader writes all current findings and recent
+//! transitions, in case the last leader did not. It finds Events that the last leader wrote by their names and does not repeat them.
 //!
-//! Pure: the clock is an argument. Invariant: a state is said once as long as it lasts, however many there are; what happened
-//! is bounded.
+//! Pure: the clock is an argument. Invariant: a finding is written once while it lasts; the queue of transitions is bounded.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
@@ -13,156 +12,161 @@ use headgate_model::Finding;
 
 use super::EventRateLimiter;
 
-/// What happened and waits to be written; beyond it the oldest is dropped.
-const QUEUE: usize = 1024;
-/// How long a replica that does not lead remembers what happened: longer than a Lease may last.
-const LATELY: Duration = Duration::from_secs(300);
-/// How often one utterance may be answered by an error: with the waits between, about as long as an API server needs to come
-/// to itself. What is answered so for ever is refused for its own sake.
-const TRIES: u32 = 8;
+/// Largest number of queued transitions. Beyond it the oldest is dropped.
+const MAX_QUEUED: usize = 1024;
+/// How long a replica that is not the leader keeps transitions: longer than the longest Lease.
+const RECENT: Duration = Duration::from_secs(300);
+/// Largest number of attempts that the API server answers with an error. With the backoff between them, this covers a restart of
+/// the API server. An Event that still fails is the cause itself.
+const MAX_TRIES: u32 = 8;
 
-/// Something to be written.
+/// An Event to write.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct PendingEvent {
-    /// What to say, and of which object.
+    /// Its content and its object.
     pub finding: Finding,
-    /// Whether it happened just now, so that it counts once more if it was said before; else it may have been said.
-    pub anew: bool,
-    /// How often it was answered by an error; that nobody answers does not count.
+    /// Whether it is a new occurrence, which increases the count of an existing Event. Otherwise it may be written already.
+    pub is_new: bool,
+    /// Number of attempts that the API server answered with an error. Timeouts do not count.
     pub tries: u32,
 }
 
-/// What was heard and what is to be said.
+/// The queue of a replica.
 #[derive(Debug, Default)]
 pub struct EventQueue {
     leads: bool,
-    /// The states as they are; `None` before the first are heard.
-    states: Option<BTreeSet<Finding>>,
-    /// Those of them that are still to be said, and whether as news: no more than there are.
-    unsaid: BTreeMap<Finding, bool>,
-    /// What happened, and when, while another one led.
-    lately: VecDeque<(Duration, Finding)>,
+    /// The current findings; `None` before the first observation.
+    findings: Option<BTreeSet<Finding>>,
+    /// The current findings that are not written yet, and whether they are new.
+    unwritten: BTreeMap<Finding, bool>,
+    /// Transitions while another replica was the leader, with their times.
+    recent: VecDeque<(Duration, Finding)>,
     queue: VecDeque<PendingEvent>,
-    /// What could not be written, and had its allowance.
+    /// Events whose write failed. They have passed the rate limiter.
     failed: VecDeque<PendingEvent>,
-    allowance: EventRateLimiter,
-    /// What was not said because there was too much of it.
+    rate_limiter: EventRateLimiter,
+    /// Number of dropped Events.
     dropped: u64,
 }
 
 impl EventQueue {
-    /// These states hold at `clock`, and this happened since.
-    pub fn hear(&mut self, states: BTreeSet<Finding>, happened: Vec<Finding>, clock: Duration) {
-        let first = self.states.is_none();
-        let before = self.states.take().unwrap_or_default();
-        let unsaid = std::mem::take(&mut self.unsaid).into_iter();
+    /// Records the current findings, and the transitions since the last call.
+    pub fn observe(
+        &mut self,
+        findings: BTreeSet<Finding>,
+        transitions: Vec<Finding>,
+        clock: Duration,
+    ) {
+        let first = self.findings.is_none();
+        let before = self.findings.take().unwrap_or_default();
+        let unwritten = std::mem::take(&mut self.unwritten).into_iter();
         let (lasting, over): (BTreeMap<_, _>, BTreeMap<_, _>) =
-            unsaid.partition(|(finding, _)| states.contains(finding));
-        self.unsaid = lasting;
-        // It was news, and is what happened now.
-        for (finding, _) in over.into_iter().filter(|(_, anew)| *anew) {
-            self.say(finding, true);
+            unwritten.partition(|(finding, _)| findings.contains(finding));
+        self.unwritten = lasting;
+        // A new finding that ended before it was written becomes a transition.
+        for (finding, _) in over.into_iter().filter(|(_, is_new)| *is_new) {
+            self.push(finding, true);
         }
         if self.leads {
-            let appeared = states.difference(&before).cloned();
-            // What holds when a process starts may have held before.
-            self.unsaid
+            let appeared = findings.difference(&before).cloned();
+            // Findings of the first observation may be older than the process.
+            self.unwritten
                 .extend(appeared.map(|finding| (finding, !first)));
         }
-        self.states = Some(states);
-        for finding in happened {
+        self.findings = Some(findings);
+        for finding in transitions {
             if self.leads {
-                self.say(finding, true);
+                self.push(finding, true);
             } else {
-                self.lately.push_back((clock, finding));
+                self.recent.push_back((clock, finding));
             }
         }
-        self.forget(clock);
+        self.drop_old(clock);
     }
 
-    /// Whether this replica leads, from `clock` on.
-    pub fn lead(&mut self, leads: bool, clock: Duration) {
+    /// Sets whether this replica is the leader from `clock` on.
+    pub fn set_leading(&mut self, leads: bool, clock: Duration) {
         if std::mem::replace(&mut self.leads, leads) == leads {
             return;
         }
-        self.forget(clock);
+        self.drop_old(clock);
         self.queue.clear();
         self.failed.clear();
-        self.unsaid.clear();
+        self.unwritten.clear();
         if !leads {
             return;
         }
-        let states = self.states.iter().flatten().cloned();
-        self.unsaid = states.map(|finding| (finding, false)).collect();
-        for (_, finding) in std::mem::take(&mut self.lately) {
-            self.say(finding, false);
+        let findings = self.findings.iter().flatten().cloned();
+        self.unwritten = findings.map(|finding| (finding, false)).collect();
+        for (_, finding) in std::mem::take(&mut self.recent) {
+            self.push(finding, false);
         }
     }
 
-    fn forget(&mut self, clock: Duration) {
+    fn drop_old(&mut self, clock: Duration) {
         while self
-            .lately
+            .recent
             .front()
-            .is_some_and(|(at, _)| *at + LATELY < clock)
-            || self.lately.len() > QUEUE
+            .is_some_and(|(at, _)| *at + RECENT < clock)
+            || self.recent.len() > MAX_QUEUED
         {
-            self.lately.pop_front();
+            self.recent.pop_front();
         }
     }
 
-    fn say(&mut self, finding: Finding, anew: bool) {
-        if self.queue.len() == QUEUE {
+    fn push(&mut self, finding: Finding, is_new: bool) {
+        if self.queue.len() == MAX_QUEUED {
             self.queue.pop_front();
             self.dropped += 1;
         }
-        self.queue.push_back(untried(finding, anew));
+        self.queue.push_back(untried(finding, is_new));
     }
 
-    fn unsaid(&mut self) -> Option<PendingEvent> {
-        let (finding, anew) = self.unsaid.pop_first()?;
-        Some(untried(finding, anew))
+    fn pop_unwritten(&mut self) -> Option<PendingEvent> {
+        let (finding, is_new) = self.unwritten.pop_first()?;
+        Some(untried(finding, is_new))
     }
 
-    /// The next thing to write at `clock`, if this replica leads: what was not tried yet comes first, so that nothing waits
-    /// for what cannot be written. What an object has no allowance for is dropped.
+    /// The next Event to write at `clock`, if this replica is the leader. Events that were not tried yet come first, so that a failing
+    /// one delays no other. Events beyond the rate limit of their object are dropped.
     pub fn next(&mut self, clock: Duration) -> Option<PendingEvent> {
         if !self.leads {
             return None;
         }
-        while let Some(utterance) = self.unsaid().or_else(|| self.queue.pop_front()) {
-            if self.allowance.take(&utterance.finding.object, clock) {
-                return Some(utterance);
+        while let Some(pending) = self.pop_unwritten().or_else(|| self.queue.pop_front()) {
+            if self.rate_limiter.take(&pending.finding.object, clock) {
+                return Some(pending);
             }
             self.dropped += 1;
         }
         self.failed.pop_front()
     }
 
-    /// Writing these failed: they are to be tried again after all others, and cost nothing more. Returns those that were
-    /// tried often enough, which are not.
+    /// Queues failed Events behind all others, without a further charge of the rate limiter. Returns the Events that exceed
+    /// the number of attempts; they are discarded.
     #[must_use]
-    pub fn again(&mut self, utterances: Vec<PendingEvent>) -> Vec<PendingEvent> {
-        let (given_up, again): (Vec<_>, Vec<_>) = utterances
+    pub fn retry(&mut self, events: Vec<PendingEvent>) -> Vec<PendingEvent> {
+        let (discarded, again): (Vec<_>, Vec<_>) = events
             .into_iter()
-            .partition(|utterance| utterance.tries >= TRIES);
+            .partition(|pending| pending.tries >= MAX_TRIES);
         self.failed.extend(again);
-        while self.failed.len() > QUEUE {
+        while self.failed.len() > MAX_QUEUED {
             self.failed.pop_front();
             self.dropped += 1;
         }
-        given_up
+        discarded
     }
 
-    /// How much was dropped since this was asked last.
-    pub fn dropped(&mut self) -> u64 {
+    /// The number of Events dropped since the last call.
+    pub fn take_dropped(&mut self) -> u64 {
         std::mem::take(&mut self.dropped)
     }
 }
 
-fn untried(finding: Finding, anew: bool) -> PendingEvent {
+fn untried(finding: Finding, is_new: bool) -> PendingEvent {
     PendingEvent {
         finding,
-        anew,
+        is_new,
         tries: 0,
     }
 }

@@ -1,30 +1,30 @@
-//! How many Events one object may have written: a token bucket each, with the numbers of client-go's spam filter.
+//! Rate limit of Events by object: a token bucket for each, with the numbers of the spam filter of client-go.
 //!
-//! Pure: the clock is an argument. Memory is bounded by how many objects were written about in the time a bucket needs to fill.
+//! Pure: the clock is an argument. Full buckets are not stored, so memory is bounded by the objects with recent Events.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use headgate_model::Subject;
 
-/// Events of one object at once.
+/// Capacity of a bucket, in Events.
 const BURST: u32 = 25;
-/// Time after which one more may be written.
+/// Time to refill one Event.
 const REFILL: Duration = Duration::from_secs(300);
 
-/// The buckets, by object.
+/// The buckets by object.
 #[derive(Debug, Clone, Default)]
 pub struct EventRateLimiter {
-    /// When the bucket would be full; one that is full is not kept.
+    /// When each bucket is full again.
     full_at: BTreeMap<Subject, Duration>,
 }
 
 impl EventRateLimiter {
-    /// Takes what one Event about this object costs; `false` if nothing is left at `clock`.
+    /// Takes one Event from the bucket of an object; `false` if the bucket is empty at `clock`.
     pub fn take(&mut self, object: &Subject, clock: Duration) -> bool {
         self.full_at.retain(|_, full| *full > clock);
         let full = self.full_at.get(object).copied().unwrap_or(clock);
-        // What is missing, counted in the time it takes to come back.
+        // The missing Events, as the time to refill them.
         let after = full + REFILL;
         if after > clock + REFILL * BURST {
             return false;

@@ -1,4 +1,4 @@
-//! Utterances → Events at the API server.
+//! Writer of Events at the API server.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -13,68 +13,68 @@ use kube::Client;
 use kube::api::{Api, Patch, PatchParams, PostParams};
 use serde_json::json;
 use tokio::sync::watch;
+use tracing::Instrument as _;
 
-use super::render::{event, states};
+use super::render::{event, findings};
 use super::{EventQueue, PendingEvent};
-use crate::counts::Complaints;
-use crate::writer::Known;
+use crate::counts::ProxyProblems;
+use crate::state::ReplicaState;
 use headgate_kubernetes::access::EVENTS;
 use headgate_kubernetes::fault::{Backoff, Fault};
 use headgate_kubernetes::faults::Faults;
 use headgate_model::reference::Reference;
 
-/// What an Event that cannot be written means.
+/// Consequence of Events that cannot be written.
 const LOST: &str = "Events are not written to objects";
-/// Longest wait for one answer.
+/// Timeout of an Event.
 const ANSWER: Duration = Duration::from_secs(5);
 
 /// The task that writes Events.
 pub(crate) struct EventRecorder {
     pub(crate) client: Client,
-    /// What stands for the control plane itself: the Lease of its replicas, by name.
+    /// The Lease, which is the object of Events on the control plane.
     pub(crate) own: (Api<Lease>, String),
     /// The name of this replica.
     pub(crate) replica: String,
     pub(crate) keys: LabelKeys,
     pub(crate) faults: Faults,
-    pub(crate) begun: Instant,
+    pub(crate) started: Instant,
 }
 
-/// Why an Event was not written.
-enum Untold {
-    /// The same would happen again with any other one: wait.
-    Away(String),
-    /// It may be so with any other one, or with this one for ever: wait, but not without end.
+/// An Event that was not written.
+enum WriteError {
+    /// The API server does not answer, so every other Event would fail too: wait.
+    Unavailable(String),
+    /// The API server answered with an error: wait, and limit the number of attempts.
     Failed(String),
-    /// This one is refused; others may not be.
-    Refused(String),
+    /// The permission is missing for this namespace; others may succeed.
+    Forbidden(String),
 }
 
-/// What Events follow from.
+/// Inputs of the recorder.
 ///
-/// Invariant: every plan that comes is followed, also while an Event is written: of two plans at once, what happened between
-/// them would be lost.
+/// Invariant: every plan is observed, also during a write. Otherwise the transitions between two plans would be lost.
 struct Inputs {
-    plans: watch::Receiver<Option<Arc<Known>>>,
-    complaints: watch::Receiver<Arc<Complaints>>,
+    states: watch::Receiver<Option<Arc<ReplicaState>>>,
+    proxy_problems: watch::Receiver<Arc<ProxyProblems>>,
     leading: watch::Receiver<bool>,
     transitions: Transitions,
-    /// The complaints that were followed last.
-    before: Arc<Complaints>,
-    /// Nobody sends any more.
+    /// The last observed problems of proxies.
+    before: Arc<ProxyProblems>,
+    /// Whether a sender was dropped.
     ended: bool,
 }
 
 impl Inputs {
     fn new(
-        mut plans: watch::Receiver<Option<Arc<Known>>>,
-        complaints: watch::Receiver<Arc<Complaints>>,
+        mut states: watch::Receiver<Option<Arc<ReplicaState>>>,
+        proxy_problems: watch::Receiver<Arc<ProxyProblems>>,
         leading: watch::Receiver<bool>,
     ) -> Self {
-        plans.mark_changed();
+        states.mark_changed();
         Self {
-            plans,
-            complaints,
+            states,
+            proxy_problems,
             leading,
             transitions: Transitions::default(),
             before: Arc::default(),
@@ -82,53 +82,52 @@ impl Inputs {
         }
     }
 
-    /// Waits for a change; never returns after the end of the senders was noted.
+    /// Waits for a change. Never returns after `ended` was set.
     async fn changed(&mut self) {
         if self.ended {
             return std::future::pending().await;
         }
-        let heard = tokio::select! {
-            heard = self.plans.changed() => heard,
-            heard = self.complaints.changed() => heard,
-            heard = self.leading.changed() => heard,
+        let changed = tokio::select! {
+            changed = self.states.changed() => changed,
+            changed = self.proxy_problems.changed() => changed,
+            changed = self.leading.changed() => changed,
         };
-        self.ended = heard.is_err();
+        self.ended = changed.is_err();
     }
 
-    /// Follows the inputs as they are now.
-    fn take(&mut self, speech: &mut EventQueue, keys: &LabelKeys, clock: Duration) {
-        let Some(now) = self.plans.borrow_and_update().clone() else {
+    /// Observes the current inputs.
+    fn observe(&mut self, queue: &mut EventQueue, keys: &LabelKeys, clock: Duration) {
+        let Some(now) = self.states.borrow_and_update().clone() else {
             return;
         };
-        let complained = self.complaints.borrow_and_update().clone();
-        let states = states(&now.plan, &complained);
-        let mut happened = self.transitions.follow(&now.plan, keys);
-        let over = self.before.unreachable.difference(&complained.unreachable);
-        happened.extend(over.filter_map(|variant| reachable_finding(&now.plan, variant)));
-        self.before = complained;
-        // Before the lead changes: what is heard now is no old news to who led until now.
-        speech.hear(states, happened, clock);
-        speech.lead(*self.leading.borrow_and_update(), clock);
+        let problems = self.proxy_problems.borrow_and_update().clone();
+        let findings = findings(&now.plan, &problems);
+        let mut transitions = self.transitions.follow(&now.plan, keys);
+        let ended = self.before.unreachable.difference(&problems.unreachable);
+        transitions.extend(ended.filter_map(|variant| reachable_finding(&now.plan, variant)));
+        self.before = problems;
+        // Before the leadership changes, so that the last leader still writes these transitions.
+        queue.observe(findings, transitions, clock);
+        queue.set_leading(*self.leading.borrow_and_update(), clock);
     }
 
-    /// What is known now, where this replica leads.
-    fn writable(&self) -> Option<Arc<Known>> {
+    /// The current state, if this replica is the leader.
+    fn writable(&self) -> Option<Arc<ReplicaState>> {
         let leads = *self.leading.borrow();
-        self.plans.borrow().clone().filter(|_| leads)
+        self.states.borrow().clone().filter(|_| leads)
     }
 }
 
 impl EventRecorder {
-    /// Writes Events while `leading` is true, until all senders of `known` are dropped. `complaints` come from the proxies of all
-    /// replicas.
+    /// Writes Events while `leading` is true, until a sender is dropped. `proxy_problems` come from the proxies of all replicas.
     pub(crate) async fn run(
         self,
-        plans: watch::Receiver<Option<Arc<Known>>>,
-        complaints: watch::Receiver<Arc<Complaints>>,
+        states: watch::Receiver<Option<Arc<ReplicaState>>>,
+        proxy_problems: watch::Receiver<Arc<ProxyProblems>>,
         leading: watch::Receiver<bool>,
     ) {
-        let mut inputs = Inputs::new(plans, complaints, leading);
-        let mut speech = EventQueue::default();
+        let mut inputs = Inputs::new(states, proxy_problems, leading);
+        let mut queue = EventQueue::default();
         let mut backoff = Backoff::new();
         let mut retry: Option<tokio::time::Instant> = None;
         while !inputs.ended {
@@ -142,125 +141,136 @@ impl EventRecorder {
                 () = inputs.changed() => {}
                 () = again => retry = None,
             }
+<<<<<<< HEAD
             inputs.take(&mut speech, &self.keys, self.begun.elapsed());
             if retry.is_none() && !self.tell(&mut speech, &mut inputs).await {
                 retry = Some(tokio::time::Instant::now() + backoff.next_wait());
+=======
+            inputs.observe(&mut queue, &self.keys, self.started.elapsed());
+            if retry.is_none() && !self.write_pending(&mut queue, &mut inputs).await {
+                retry = Some(tokio::time::Instant::now() + backoff.next());
+>>>>>>> bb7f6ca (Arrange writer, report and headgate without cycles, in plain words)
             } else if retry.is_none() {
                 backoff.reset();
             }
         }
     }
 
-    /// Writes what waits; `false` where some of it must be tried again.
-    async fn tell(&self, speech: &mut EventQueue, inputs: &mut Inputs) -> bool {
+    /// Writes all pending Events; `false` if some must be retried.
+    async fn write_pending(&self, queue: &mut EventQueue, inputs: &mut Inputs) -> bool {
         let mut failed = Vec::new();
         let mut why = None;
-        while let Some(known) = inputs.writable()
-            && let Some(mut utterance) = speech.next(self.begun.elapsed())
+        while let Some(state) = inputs.writable()
+            && let Some(mut event) = queue.next(self.started.elapsed())
         {
-            match self.write(&known, &utterance, speech, inputs).await {
+            match self.write(&state, &event, queue, inputs).await {
                 Ok(()) => {}
-                Err(Untold::Refused(said)) => {
-                    why = Some(said);
-                    failed.push(utterance);
+                Err(WriteError::Forbidden(error)) => {
+                    why = Some(error);
+                    failed.push(event);
                 }
-                Err(Untold::Failed(said)) => {
-                    utterance.tries += 1;
-                    why = Some(said);
-                    failed.push(utterance);
+                Err(WriteError::Failed(error)) => {
+                    event.tries += 1;
+                    why = Some(error);
+                    failed.push(event);
                     break;
                 }
-                Err(Untold::Away(said)) => {
-                    why = Some(said);
-                    failed.push(utterance);
+                Err(WriteError::Unavailable(error)) => {
+                    why = Some(error);
+                    failed.push(event);
                     break;
                 }
             }
         }
-        let dropped = speech.dropped();
+        let dropped = queue.take_dropped();
         if dropped > 0 {
             tracing::warn!(
                 dropped,
-                "too many Events of one object: `headgate status` has it all"
+                "Events dropped by the rate limit of an object; `headgate status` shows all findings"
             );
         }
         match &why {
             Some(why) => self.faults.failed(&EVENTS.name(), LOST, why),
             None => self.faults.well(&EVENTS.name()),
         }
-        let well = failed.is_empty();
-        for PendingEvent { finding, tries, .. } in speech.again(failed) {
-            let (said, why) = (finding.message, why.as_deref());
-            tracing::warn!(object = %finding.object, said, tries, why, "an Event is given up");
+        let all_written = failed.is_empty();
+        for PendingEvent { finding, tries, .. } in queue.retry(failed) {
+            let (message, error) = (finding.message, why.as_deref());
+            tracing::warn!(object = %finding.object, message, tries, error, "Event discarded after repeated errors");
         }
-        well
+        all_written
     }
 
-    /// Writes one Event, and follows the inputs meanwhile.
+    /// Writes an Event, and observes the inputs meanwhile.
     async fn write(
         &self,
-        known: &Known,
-        utterance: &PendingEvent,
-        speech: &mut EventQueue,
+        state: &ReplicaState,
+        event: &PendingEvent,
+        queue: &mut EventQueue,
         inputs: &mut Inputs,
-    ) -> Result<(), Untold> {
-        let mut written = std::pin::pin!(self.request(known, utterance));
+    ) -> Result<(), WriteError> {
+        let mut written = std::pin::pin!(self.request(state, event));
         loop {
             tokio::select! {
                 done = &mut written => return done,
                 () = inputs.changed() => {}
             }
-            inputs.take(speech, &self.keys, self.begun.elapsed());
+            inputs.observe(queue, &self.keys, self.started.elapsed());
         }
     }
 
-    async fn request(&self, known: &Known, utterance: &PendingEvent) -> Result<(), Untold> {
-        let told = async {
-            match self.called(&utterance.finding.object, known).await? {
-                Some(object) => self.put(&object, utterance).await,
+    async fn request(&self, state: &ReplicaState, event: &PendingEvent) -> Result<(), WriteError> {
+        let span = tracing::info_span!("write_event", object = %event.finding.object, reason = event.finding.reason);
+        let written = async {
+            match self.reference(&event.finding.object, state).await? {
+                Some(object) => self.put(&object, event).await,
                 None => {
-                    tracing::debug!(object = %utterance.finding.object, "no object to say it of");
+                    tracing::debug!("the object of an Event does not exist");
                     Ok(())
                 }
             }
         };
-        let error = match tokio::time::timeout(ANSWER, told).await {
+        let error = match tokio::time::timeout(ANSWER, written.instrument(span)).await {
             Ok(Ok(())) => return Ok(()),
             Ok(Err(error)) => error,
-            Err(_) => return Err(Untold::Away(format!("no answer within {ANSWER:?}"))),
+            Err(_) => {
+                return Err(WriteError::Unavailable(format!(
+                    "no answer within {ANSWER:?}"
+                )));
+            }
         };
         let fault = Fault::from(error);
         match fault.code() {
-            // The namespace is going, and its objects with it.
+            // The namespace is being deleted with its objects.
             404 => Ok(()),
             403 if fault.message().contains("being terminated") => Ok(()),
-            // By an admission webhook, not for want of a right.
+            // An admission webhook denied the Event; the permission exists.
             403 if fault.message().contains("denied the request") => {
-                Err(Untold::Failed(fault.message()))
+                Err(WriteError::Failed(fault.message()))
             }
-            401 | 403 => Err(Untold::Refused(fault.message())),
+            401 | 403 => Err(WriteError::Forbidden(fault.message())),
             400 | 422 => {
                 tracing::warn!(
-                    object = %utterance.finding.object,
-                    why = fault.message(),
-                    "an Event is no Event"
+                    object = %event.finding.object,
+                    error = fault.message(),
+                    "the API server rejected the Event"
                 );
                 Ok(())
             }
-            // Nobody answers, or it has too much to do.
-            0 | 429 | 503 => Err(Untold::Away(fault.message())),
-            _ => Err(Untold::Failed(fault.message())),
+            // The API server does not answer or is overloaded.
+            0 | 429 | 503 => Err(WriteError::Unavailable(fault.message())),
+            _ => Err(WriteError::Failed(fault.message())),
         }
     }
 
-    /// What the API server calls the object that something is said of; `None` if there is none.
-    async fn called(
+    /// The reference to the object of an Event; `None` if it does not exist.
+    async fn reference(
         &self,
         object: &Subject,
-        known: &Known,
+        state: &ReplicaState,
     ) -> Result<Option<Reference>, kube::Error> {
         if *object != Subject::ControlPlane {
-            return Ok(known.observed.references.get(object).cloned());
+            return Ok(state.observed.references.get(object).cloned());
         }
         let (api, name) = &self.own;
         let lease = api.get_opt(name).await?;
@@ -275,20 +285,20 @@ impl EventRecorder {
         }))
     }
 
-    async fn put(&self, object: &Reference, utterance: &PendingEvent) -> Result<(), kube::Error> {
+    async fn put(&self, object: &Reference, pending: &PendingEvent) -> Result<(), kube::Error> {
         let api: Api<Event> = Api::namespaced(self.client.clone(), &object.namespace);
         let now = MicroTime(Timestamp::now());
-        let event = event(object, &utterance.finding, &self.replica, now.clone());
+        let event = event(object, &pending.finding, &self.replica, now.clone());
         let name = event.metadata.name.clone().unwrap_or_default();
         match api.create(&PostParams::default(), &event).await {
             Ok(_) => return Ok(()),
             Err(kube::Error::Api(status)) if status.code == 409 => {}
             Err(error) => return Err(error),
         }
-        if !utterance.anew {
+        if !pending.is_new {
             return Ok(());
         }
-        // Gone since: it was an hour old, and is said by the next one.
+        // The Event has expired meanwhile, so it is created again.
         let Some(stored) = api.get_opt(&name).await? else {
             return api.create(&PostParams::default(), &event).await.map(|_| ());
         };

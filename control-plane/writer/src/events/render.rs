@@ -1,6 +1,6 @@
-//! What is so, and an utterance of it as the Event that says it.
+//! Findings of a plan, and the Event of a finding.
 //!
-//! Pure. Invariant: an Event names a command, is as long as the API server takes, and has the same name on every replica.
+//! Pure. Invariant: an Event contains a command, respects the length limits of the API server, and has the same name on every replica.
 
 use std::collections::BTreeSet;
 
@@ -9,36 +9,36 @@ use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::api::events::v1::Event;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
 
-use crate::counts::Complaints;
+use crate::counts::ProxyProblems;
 use headgate_model::reference::Reference;
 
-/// Who reports, as `kubectl describe` shows it.
+/// Reporting controller, as `kubectl describe` shows it.
 const CONTROLLER: &str = "headgate.dev/control-plane";
-/// What was done that led to it; the API asks for one.
+/// Action; the API requires one.
 const ACTION: &str = "Plan";
-/// Longest note that the API server takes, in bytes.
-const LONGEST: usize = 1024;
+/// Longest note that the API server accepts, in bytes.
+const MAX_NOTE: usize = 1024;
 
-/// Everything that is so, each on an object that an Event can be attached to.
-pub(super) fn states(plan: &Plan, complaints: &Complaints) -> BTreeSet<Finding> {
+/// All current findings, each on an object that can have Events.
+pub(super) fn findings(plan: &Plan, proxy_problems: &ProxyProblems) -> BTreeSet<Finding> {
     let place = |finding: &Finding| Finding {
         object: place(&finding.object, plan),
         ..finding.clone()
     };
-    let refused = complaints.refused.iter().map(|refusal| Finding {
+    let refused = proxy_problems.refused.iter().map(|refusal| Finding {
         object: refusal.object.clone(),
         reason: reason::REFUSED,
         severity: Severity::Error,
         origin: refusal.object.to_string(),
         message: refusal.message.clone(),
     });
-    let unreached = complaints.unreachable.iter();
+    let unreached = proxy_problems.unreachable.iter();
     let unreached = unreached.filter_map(|variant| unreachable_finding(plan, variant));
-    let findings = plan.findings.iter().map(place);
-    findings.chain(refused).chain(unreached).collect()
+    let of_plan = plan.findings.iter().map(place);
+    of_plan.chain(refused).chain(unreached).collect()
 }
 
-/// What is found of a model as a whole is said of its oldest carrier.
+/// The object of an Event. A finding on a model belongs to its oldest carrier.
 fn place(object: &Subject, plan: &Plan) -> Subject {
     let carrier = match object {
         Subject::Model { namespace, id } => plan.oldest_carrier(namespace, id),
@@ -47,7 +47,7 @@ fn place(object: &Subject, plan: &Plan) -> Subject {
     carrier.map_or_else(|| object.clone(), |key| key.clone().into())
 }
 
-/// The Event that says it.
+/// The Event of a finding.
 pub(super) fn event(object: &Reference, finding: &Finding, replica: &str, now: MicroTime) -> Event {
     let note = note(&with_command(&finding.message, object));
     let type_ = match finding.severity {
@@ -79,7 +79,7 @@ pub(super) fn event(object: &Reference, finding: &Finding, replica: &str, now: M
     }
 }
 
-/// A message that names no command gets one: what is said of an object is changed by editing it.
+/// Adds the command that edits the object to a message without a command.
 fn with_command(message: &str, object: &Reference) -> String {
     if ["kubectl ", "headgate "]
         .iter()
@@ -93,17 +93,17 @@ fn with_command(message: &str, object: &Reference) -> String {
         object.name,
         object.namespace
     );
-    // The command is what must not be cut off.
-    let message = note_of(message, LONGEST.saturating_sub(command.len()));
+    // The message is cut rather than the command.
+    let message = note_of(message, MAX_NOTE.saturating_sub(command.len()));
     format!("{}{command}", message.trim_end_matches('.'))
 }
 
-/// As much of a message as an Event can hold.
+/// The message, cut to the length of a note.
 fn note(message: &str) -> String {
-    note_of(message, LONGEST)
+    note_of(message, MAX_NOTE)
 }
 
-/// As much of a text as so many bytes can hold.
+/// The text, cut to a number of bytes.
 fn note_of(message: &str, longest: usize) -> String {
     if message.len() <= longest {
         return message.to_owned();
@@ -113,19 +113,19 @@ fn note_of(message: &str, longest: usize) -> String {
     format!("{}…", &message[..end.unwrap_or(0)])
 }
 
-/// The same on every replica, so that none repeats what another one wrote.
+/// The name of an Event, equal on every replica so that none repeats the Event of another.
 fn name(object: &Reference, reason: &str, note: &str) -> String {
     let mut hash = Fnv::default();
     for part in [object.uid.as_str(), object.kind.as_str(), reason, note] {
-        hash.eat(part.as_bytes());
-        hash.eat(&[0]);
+        hash.update(part.as_bytes());
+        hash.update(&[0]);
     }
-    // A name may have 253 characters; those of objects are ASCII.
+    // A name has at most 253 characters; names of objects are ASCII.
     let whose: String = object.name.chars().take(200).collect();
     format!("{}.{:016x}", whose.trim_end_matches(['.', '-']), hash.0)
 }
 
-/// FNV-1a, 64 bits: the standard library's hashes may differ from one release to the next.
+/// FNV-1a with 64 bits. The hashes of the standard library may change between releases.
 struct Fnv(u64);
 
 impl Default for Fnv {
@@ -135,7 +135,7 @@ impl Default for Fnv {
 }
 
 impl Fnv {
-    fn eat(&mut self, bytes: &[u8]) {
+    fn update(&mut self, bytes: &[u8]) {
         for byte in bytes {
             self.0 = (self.0 ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
         }
@@ -183,7 +183,7 @@ mod tests {
         assert_eq!(note("run kubectl x"), "run kubectl x");
         let long = note(&"ö".repeat(2000));
         assert!(
-            long.len() <= LONGEST && long.ends_with(&format!("…{edit}")),
+            long.len() <= MAX_NOTE && long.ends_with(&format!("…{edit}")),
             "{long}"
         );
     }
@@ -194,7 +194,7 @@ mod tests {
         let one = object("x", "1");
         assert_eq!(name(&one, "a"), name(&one, "a"));
         assert_ne!(name(&one, "a"), name(&one, "b"));
-        assert_ne!(name(&one, "a"), name(&object("x", "2"), "a"), "made anew");
+        assert_ne!(name(&one, "a"), name(&object("x", "2"), "a"), "recreated");
         let long = name(&object(&"x".repeat(253), "1"), "a").unwrap_or_default();
         assert!(long.len() <= 253, "{long}");
     }

@@ -1,10 +1,10 @@
-//! Who leads: the rules of client-go's leader election, as a state machine.
+//! Leader election as a state machine, with the rules of client-go.
 //!
-//! A holder that has not renewed for the Lease's duration is dead. That is judged by how long the record was *seen* unchanged on
-//! one's own clock; the times in it are for people, as clocks of machines differ. Writes name the version of the record they
-//! were decided on, so that of two that see a dead holder one wins.
+//! A holder that does not renew the Lease for its duration loses it. Each candidate measures how long it *observed* the record
+//! unchanged, on its own clock, because clocks of machines differ; the times in the record are for people. Writes name the
+//! `resourceVersion` that they are based on, so only one of several candidates succeeds.
 //!
-//! Invariant: a leader that cannot renew stops before another may begin, as long as `renew` is shorter than `duration`.
+//! Invariant: if `renew` is shorter than `duration`, a leader that cannot renew stops before another one starts.
 
 use std::time::Duration;
 
@@ -12,19 +12,19 @@ use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use k8s_openapi::jiff::Timestamp;
 
-/// The three times of an election.
+/// Times of an election.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Times {
-    /// How long others wait for a holder that says nothing.
+    /// How long other candidates wait for a holder that does not renew.
     pub duration: Duration,
-    /// How long a holder leads after it renewed last.
+    /// How long a holder leads after its last renewal.
     pub renew: Duration,
-    /// Time between two tries.
+    /// Time between two attempts.
     pub retry: Duration,
 }
 
 impl Default for Times {
-    /// Those of client-go: 15, 10 and 2 seconds.
+    /// The defaults of client-go: 15, 10 and 2 seconds.
     fn default() -> Self {
         Self {
             duration: Duration::from_secs(15),
@@ -35,7 +35,7 @@ impl Default for Times {
 }
 
 impl Times {
-    /// The usual ones in proportion, for a Lease of this duration.
+    /// Times for a Lease of this duration, in the proportions of the defaults.
     #[must_use]
     pub fn lasting(duration: Duration) -> Self {
         Self {
@@ -46,54 +46,58 @@ impl Times {
     }
 }
 
-/// What to do about the Lease.
+/// The next action.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Step {
-    /// Make it.
+    /// Create the Lease.
     Create(LeaseSpec),
-    /// Take or renew it, if it is still at this version.
+    /// Take or renew the Lease, if it still has this `resourceVersion`.
     Replace(LeaseSpec, String),
-    /// Nothing: another one holds it.
+    /// Wait: another candidate holds the Lease.
     Wait,
 }
 
-/// One candidate.
+/// A candidate.
 #[derive(Debug, Clone)]
 pub struct Election {
     identity: String,
     times: Times,
-    /// The record as it was read last, and since when it has been so.
-    seen: Option<(LeaseSpec, Duration)>,
-    /// When the write was begun that renewed it last.
+    /// The last observed record, and when it was first observed.
+    observed: Option<(LeaseSpec, Duration)>,
+    /// Start time of the last successful renewal.
     renewed: Option<Duration>,
 }
 
 impl Election {
-    /// A candidate whose identity no other process ever has.
+    /// A candidate. The identity must be unique to the process.
     #[must_use]
     pub fn new(identity: String, times: Times) -> Self {
         Self {
             identity,
             times,
-            seen: None,
+            observed: None,
             renewed: None,
         }
     }
 
-    /// What to do at `clock`, given the Lease as it is stored. `now` is what is written for people.
-    pub fn judge(&mut self, stored: Option<&Lease>, clock: Duration, now: Timestamp) -> Step {
+    /// The next action at `clock`, given the stored Lease. `now` is the time that is written to the record.
+    pub fn next_step(&mut self, stored: Option<&Lease>, clock: Duration, now: Timestamp) -> Step {
         let Some(lease) = stored else {
             self.renewed = None;
             return Step::Create(self.record(None, now));
         };
         let spec = lease.spec.clone().unwrap_or_default();
-        if self.seen.as_ref().is_none_or(|(seen, _)| *seen != spec) {
-            self.seen = Some((spec.clone(), clock));
+        if self
+            .observed
+            .as_ref()
+            .is_none_or(|(known, _)| *known != spec)
+        {
+            self.observed = Some((spec.clone(), clock));
         }
         let holder = spec.holder_identity.as_deref().unwrap_or_default();
         if !holder.is_empty() && holder != self.identity {
             self.renewed = None;
-            if self.dies(&spec).is_some_and(|dies| clock < dies) {
+            if self.expires(&spec).is_some_and(|expires| clock < expires) {
                 return Step::Wait;
             }
         }
@@ -101,9 +105,9 @@ impl Election {
         Step::Replace(self.record(Some(&spec), now), version)
     }
 
-    /// When the holder of this record is dead if it says nothing.
-    fn dies(&self, spec: &LeaseSpec) -> Option<Duration> {
-        let (_, since) = self.seen.as_ref()?;
+    /// When the record expires without a renewal.
+    fn expires(&self, spec: &LeaseSpec) -> Option<Duration> {
+        let (_, since) = self.observed.as_ref()?;
         let given = spec.lease_duration_seconds.unwrap_or(0);
         let given = u64::try_from(given).ok().filter(|seconds| *seconds > 0);
         Some(*since + given.map_or(self.times.duration, Duration::from_secs))
@@ -125,39 +129,39 @@ impl Election {
         }
     }
 
-    /// The write that was begun at `clock` was accepted.
+    /// Records that the write that started at `clock` succeeded.
     pub fn renewed(&mut self, clock: Duration) {
         self.renewed = Some(clock);
     }
 
-    /// When it leads no more unless it renews; `None` if it does not lead.
+    /// When the leadership lapses without a renewal; `None` if this candidate does not lead.
     #[must_use]
     pub fn lapses(&self) -> Option<Duration> {
         self.renewed.map(|renewed| renewed + self.times.renew)
     }
 
-    /// Whether it leads at `clock`.
+    /// Whether this candidate leads at `clock`.
     #[must_use]
     pub fn leads(&self, clock: Duration) -> bool {
         self.lapses().is_some_and(|lapses| clock < lapses)
     }
 
-    /// From when another one's lead is over if it says nothing; `None` if no other leads.
+    /// When the leadership of another candidate expires without a renewal; `None` if no other one leads.
     #[must_use]
     pub fn vacant(&self) -> Option<Duration> {
-        let (spec, _) = self.seen.as_ref()?;
+        let (spec, _) = self.observed.as_ref()?;
         let holder = spec.holder_identity.as_deref().unwrap_or_default();
         let other = self.renewed.is_none() && !holder.is_empty() && holder != self.identity;
-        other.then(|| self.dies(spec)).flatten()
+        other.then(|| self.expires(spec)).flatten()
     }
 
-    /// Time between two tries.
+    /// Time between two attempts.
     #[must_use]
     pub fn retry(&self) -> Duration {
         self.times.retry
     }
 
-    /// The record that lets another one begin at once, if this one holds it.
+    /// The write that releases the Lease, if this candidate holds it.
     #[must_use]
     pub fn resign(&mut self, stored: &Lease, now: Timestamp) -> Option<Step> {
         self.renewed = None;
@@ -177,7 +181,7 @@ impl Election {
     }
 }
 
-/// Whole seconds, as the record has them; at least one.
+/// Rounds up to whole seconds, at least one, because the record has whole seconds.
 fn seconds(duration: Duration) -> i32 {
     let whole = duration.as_secs() + u64::from(duration.subsec_nanos() > 0);
     i32::try_from(whole.max(1)).unwrap_or(i32::MAX)

@@ -1,6 +1,6 @@
-//! The Lease: which replica writes.
+//! Leader election through a Lease: the leader writes for all replicas.
 //!
-//! Place in the flow: beside it. What it decides is a `bool` that the writers look at; nothing that serves proxies does.
+//! The result is a `bool` for the writers. Nothing that serves proxies depends on it.
 
 mod election;
 
@@ -17,22 +17,22 @@ use headgate_kubernetes::access::LEASES;
 use headgate_kubernetes::fault::{Backoff, Fault};
 use headgate_kubernetes::faults::Faults;
 
-/// What a Lease that cannot be written means.
-const LOST: &str = "this replica cannot lead, so it writes neither status nor Events";
-/// Longest wait for one answer.
+/// Consequence of a Lease that cannot be written.
+const LOST: &str = "this replica cannot become the leader, so it writes neither status nor Events";
+/// Timeout of a request.
 const ANSWER: Duration = Duration::from_secs(5);
-/// The shortest wait between two tries.
-const SOON: Duration = Duration::from_millis(100);
+/// Shortest wait between two attempts.
+const MIN_RETRY: Duration = Duration::from_millis(100);
 
-/// Tells whether this replica leads.
-fn set(leading: &watch::Sender<bool>, leads: bool, lease: &str) {
+/// Sets whether this replica leads.
+fn set_leading(leading: &watch::Sender<bool>, leads: bool, lease: &str) {
     leading.send_if_modified(|leading| {
         let changed = *leading != leads;
         match (changed, leads) {
             (true, true) => {
-                tracing::info!(lease, "this replica leads: it writes status and Events")
+                tracing::info!(lease, "elected as leader; writing status and Events")
             }
-            (true, false) => tracing::info!(lease, "this replica leads no more"),
+            (true, false) => tracing::info!(lease, "no longer the leader"),
             (false, _) => {}
         }
         *leading = leads;
@@ -40,57 +40,57 @@ fn set(leading: &watch::Sender<bool>, leads: bool, lease: &str) {
     });
 }
 
-/// Waits until it is told to resign, or nobody can tell it any more.
-async fn told(resign: &mut watch::Receiver<bool>) {
+/// Waits until the elector must resign, or its owner was dropped.
+async fn resigned(resign: &mut watch::Receiver<bool>) {
     let _ = resign.wait_for(|resign| *resign).await;
 }
 
-/// A candidate and the Lease it wants.
+/// A candidate for a Lease.
 pub(super) struct LeaderElector {
     pub(super) api: Api<Lease>,
     pub(super) name: String,
     pub(super) election: Election,
     pub(super) leading: watch::Sender<bool>,
     pub(super) faults: Faults,
-    /// The clock that only goes forward.
-    pub(super) begun: Instant,
+    /// Origin of the monotonic clock.
+    pub(super) started: Instant,
 }
 
 impl LeaderElector {
-    /// Tries to lead, until `resign` says so (or has no sender any more); then lets another one lead.
+    /// Takes part in the election until `resign` is true or its sender is dropped. Then releases the Lease.
     pub(super) async fn run(mut self, mut resign: watch::Receiver<bool>) {
         let jitter = Backoff::new();
         loop {
             let end = tokio::select! {
                 () = self.round() => false,
-                () = told(&mut resign) => true,
+                () = resigned(&mut resign) => true,
             };
             if end {
                 return self.resign().await;
             }
-            self.tell();
+            self.update_leading();
             let mut wait = self.election.retry() + jitter.jitter(self.election.retry());
             if let Some(vacant) = self.election.vacant() {
                 let soon = vacant.saturating_sub(self.clock());
-                // One that is overdue is not asked for without a pause.
-                wait = wait.min(soon.max(SOON));
+                // An expired Lease must not cause a busy loop.
+                wait = wait.min(soon.max(MIN_RETRY));
             }
             let lapse = self.lapse();
             tokio::select! {
                 () = tokio::time::sleep(wait) => {}
-                () = lapse => self.tell(),
-                () = told(&mut resign) => return self.resign().await,
+                () = lapse => self.update_leading(),
+                () = resigned(&mut resign) => return self.resign().await,
             }
         }
     }
 
     fn clock(&self) -> Duration {
-        self.begun.elapsed()
+        self.started.elapsed()
     }
 
-    /// Waits until this one leads no more, for want of a renewal.
+    /// Waits until the leadership of this replica lapses without a renewal.
     fn lapse(&self) -> impl Future<Output = ()> + use<> {
-        let at = self.election.lapses().map(|lapses| self.begun + lapses);
+        let at = self.election.lapses().map(|lapses| self.started + lapses);
         let led = *self.leading.borrow();
         async move {
             match at {
@@ -100,11 +100,11 @@ impl LeaderElector {
         }
     }
 
-    fn tell(&self) {
-        set(&self.leading, self.election.leads(self.clock()), &self.name);
+    fn update_leading(&self) {
+        set_leading(&self.leading, self.election.leads(self.clock()), &self.name);
     }
 
-    /// One try to take or to renew it. Should the answer not come, the lead may lapse while it is waited for.
+    /// One attempt to take or renew the Lease. The leadership may lapse while the answer is awaited.
     async fn round(&mut self) {
         let lapse = self.lapse();
         let (leading, name) = (self.leading.clone(), self.name.clone());
@@ -114,30 +114,30 @@ impl LeaderElector {
         let outcome = tokio::select! {
             outcome = &mut attempt => outcome,
             () = lapse => {
-                set(&leading, false, &name);
+                set_leading(&leading, false, &name);
                 attempt.await
             }
         };
         match outcome.map_err(|_| format!("no answer within {ANSWER:?}")) {
             Ok(Ok(())) => faults.well(&LEASES.name()),
             Ok(Err(error)) => faults.failed(&LEASES.name(), LOST, &Fault::from(error).message()),
-            Err(silence) => faults.failed(&LEASES.name(), LOST, &silence),
+            Err(timeout) => faults.failed(&LEASES.name(), LOST, &timeout),
         }
     }
 
     async fn attempt(&mut self) -> Result<(), kube::Error> {
         let stored = self.api.get_opt(&self.name).await?;
-        let asked = self.clock();
+        let sent = self.clock();
         let step = self
             .election
-            .judge(stored.as_ref(), asked, Timestamp::now());
+            .next_step(stored.as_ref(), sent, Timestamp::now());
         if self.perform(step).await? {
-            self.election.renewed(asked);
+            self.election.renewed(sent);
         }
         Ok(())
     }
 
-    /// Whether the Lease was written; `false` where another one was faster.
+    /// Whether the Lease was written; `false` if another candidate was faster.
     async fn perform(&self, step: Step) -> Result<bool, kube::Error> {
         let lease = |spec, resource_version| Lease {
             metadata: ObjectMeta {
@@ -164,8 +164,8 @@ impl LeaderElector {
     }
 
     async fn resign(mut self) {
-        set(&self.leading, false, &self.name);
-        // A try that was cut short may have taken it all the same.
+        set_leading(&self.leading, false, &self.name);
+        // An attempt that was cancelled may have succeeded.
         let freed = async {
             let stored = self.api.get_opt(&self.name).await?;
             let step = stored.and_then(|stored| self.election.resign(&stored, Timestamp::now()));
@@ -175,13 +175,16 @@ impl LeaderElector {
             }
         };
         match tokio::time::timeout(ANSWER, freed).await {
-            Ok(Ok(true)) => tracing::info!("another replica may lead"),
+            Ok(Ok(true)) => tracing::info!(lease = self.name, "released the Lease"),
             Ok(Ok(false)) => {}
             Ok(Err(error)) => {
                 let error: kube::Error = error;
-                tracing::warn!(%error, "the Lease is not released: others wait until it expires");
+                tracing::warn!(lease = self.name, %error, "the Lease cannot be released; other replicas wait until it expires");
             }
-            Err(_) => tracing::warn!("the Lease is not released: others wait until it expires"),
+            Err(_) => tracing::warn!(
+                lease = self.name,
+                "the Lease cannot be released in time; other replicas wait until it expires"
+            ),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! `ServedModel`s: what to write, when, and the writes.
+//! `ServedModel`s: contents, schedule and writes.
 
 mod scheduler;
 mod status;

@@ -1,7 +1,7 @@
-//! Schedule of the `ServedModel` writer: which objects to create, update and delete, and when. An object is written at most once
-//! in [`PACE`] unless the write is urgent; failed writes back off.
+//! Schedule of `ServedModel` writes: which objects to create, update and delete, and when. An object is written at most once in
+//! [`MIN_INTERVAL`] unless the write is urgent; failed writes back off.
 //!
-//! Pure: both clocks are arguments. Place in the flow: between the plan, the counts, the watch (what is stored) and the writer.
+//! Pure: both clocks are arguments. Inputs are the plan, the proxy counts, and the stored objects (from the watch).
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -21,15 +21,15 @@ use headgate_kubernetes::models::{Proxies, ServedModelStatus};
 use headgate_model::ModelKey;
 use headgate_model::weights_revision;
 
-/// Time between two writes of one object.
-pub(super) const PACE: Duration = Duration::from_secs(10);
+/// Shortest time between two writes of an object that are not urgent.
+pub(super) const MIN_INTERVAL: Duration = Duration::from_secs(10);
 /// How long to wait until the watch shows a write, before the write counts as lost.
 const ECHO: Duration = Duration::from_secs(2);
 /// The wait after the first failure, and the longest.
 const FIRST_RETRY: Duration = Duration::from_millis(500);
 const LAST_RETRY: Duration = Duration::from_secs(60);
 
-/// The annotations of an object, which a backup keeps. An empty one is removed.
+/// The annotations of an object, which survive a backup. An empty one is removed.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct Annotations {
     /// `headgate.dev/base`
@@ -86,18 +86,18 @@ pub(super) struct Now<'a> {
     /// The plan and the memories that follow from the objects.
     pub memories: &'a BTreeMap<ModelKey, Memory>,
     pub counts: Option<&'a WeightCounts>,
-    pub seen: &'a ModelCache,
+    pub cache: &'a ModelCache,
     pub controller: &'a str,
     pub time: Timestamp,
     /// A clock that only goes forward.
     pub clock: Duration,
 }
 
-/// What to do now.
+/// The next actions.
 #[derive(Debug, PartialEq, Default)]
 pub(super) struct Due {
     pub writes: Vec<(ModelKey, Write)>,
-    /// When to ask again, if nothing else happens.
+    /// When to call again without a change.
     pub next: Option<Duration>,
     /// Whether an object is written as soon as the watch shows the last write of it. It may be urgent: whether `Converged` turns
     /// False is not known before.
@@ -108,7 +108,7 @@ pub(super) struct Due {
 #[derive(Debug, Default)]
 pub(super) struct StatusScheduler {
     /// Earliest time of the next write that is not urgent.
-    rests: BTreeMap<ModelKey, Duration>,
+    not_before: BTreeMap<ModelKey, Duration>,
     /// `resourceVersion` that was replaced, and until when the watch is waited for.
     echoes: BTreeMap<ModelKey, (String, Duration)>,
     /// Failures in a row, and the earliest time of the next attempt.
@@ -119,20 +119,20 @@ impl StatusScheduler {
     /// The writes that are due. They count as done: report each failure with [`Self::failed`].
     pub(super) fn due(&mut self, now: &Now<'_>) -> Due {
         let mut due = Due::default();
-        let objects = now.seen.by_model();
+        let objects = now.cache.by_model();
         let planned = planned(now.plan);
         let mut keys: Vec<&ModelKey> = planned.keys().chain(objects.keys()).collect();
         keys.sort();
         keys.dedup();
         for key in keys {
-            if !now.seen.readable(&key.0) {
+            if !now.cache.readable(&key.0) {
                 continue;
             }
             let object = objects.get(key).map(|object| &***object);
             let wake = self.of_model(key, planned.get(key).copied(), object, now, &mut due);
             due.next = due.next.into_iter().chain(wake).min();
         }
-        self.rests.retain(|_, at| *at > now.clock);
+        self.not_before.retain(|_, at| *at > now.clock);
         let there = |key: &ModelKey| planned.contains_key(key) || objects.contains_key(key);
         self.echoes.retain(|key, _| there(key));
         self.failed.retain(|key, _| there(key));
@@ -162,13 +162,17 @@ impl StatusScheduler {
             self.echoes.remove(key);
         }
         let waits = self.failed.get(key).map(|(_, until)| *until);
-        let rests = self.rests.get(key).filter(|_| urgency == Urgency::Paced);
-        let at = waits.into_iter().chain(rests.copied()).max();
+        let not_before = self
+            .not_before
+            .get(key)
+            .filter(|_| urgency == Urgency::Scheduled);
+        let at = waits.into_iter().chain(not_before.copied()).max();
         if let Some(at) = at.filter(|at| *at > now.clock) {
             return Some(at);
         }
-        if urgency == Urgency::Paced {
-            self.rests.insert(key.clone(), now.clock + PACE);
+        if urgency == Urgency::Scheduled {
+            self.not_before
+                .insert(key.clone(), now.clock + MIN_INTERVAL);
         }
         let echo = (version.to_owned(), now.clock + ECHO);
         self.echoes.insert(key.clone(), echo);
@@ -183,7 +187,7 @@ impl StatusScheduler {
 
     /// Records a write that failed at `clock`; returns when it is tried again. A conflict ends once the watch shows the newer object.
     pub(super) fn failed(&mut self, key: &ModelKey, conflict: bool, clock: Duration) -> Duration {
-        self.rests.remove(key);
+        self.not_before.remove(key);
         if conflict {
             return self.echoes.get(key).map_or(clock, |(_, until)| *until);
         }
@@ -209,7 +213,7 @@ fn planned(plan: &Plan) -> BTreeMap<ModelKey, &PlannedModel> {
 
 /// Whether a carrier of a model without known carriers may exist unread.
 fn is_hidden(key: &ModelKey, object: &StoredModel, now: &Now<'_>) -> bool {
-    let memory = now.seen.memory(key, Some(object));
+    let memory = now.cache.memory(key, Some(object));
     now.objects.unread.may_hide_any(&key.0, &memory)
 }
 
@@ -233,7 +237,7 @@ fn write_of(
     now: &Now<'_>,
 ) -> Option<(Write, Urgency)> {
     // A memory is written only over the one that it follows from: the plan may not include the newest object yet.
-    let current = now.seen.record(key, object);
+    let current = now.cache.record(key, object);
     let read = now.objects.served_models.get(key);
     let is_read = match read {
         Some(read) => read.memory == current.memory && read.written == current.written,
@@ -307,8 +311,13 @@ fn write_of(
 /// The name and the spec of a model's new object.
 fn created((namespace, id): &ModelKey, now: &Now<'_>) -> (String, ServedModelSpec) {
     let mut name = object_name(id);
+<<<<<<< HEAD
     if now.seen.is_taken(namespace, &name) {
         name = alternative_name(id, now.controller);
+=======
+    if now.cache.is_taken(namespace, &name) {
+        name = beside(id, now.controller);
+>>>>>>> bb7f6ca (Arrange writer, report and headgate without cycles, in plain words)
     }
     let own = now.controller != names::DEFAULT_CONTROLLER_NAME;
     let spec = ServedModelSpec {

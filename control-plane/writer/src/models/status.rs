@@ -43,8 +43,8 @@ pub(super) struct Facts<'a> {
 pub(super) enum Urgency {
     /// At once: the memory changed, or `Converged` turned False.
     Now,
-    /// At the pace of the object.
-    Paced,
+    /// After the minimum interval of the object.
+    Scheduled,
 }
 
 /// The status that an object should have, and how soon; `None` if it has that status.
@@ -68,7 +68,11 @@ pub(super) fn to_write(
         || memory_of(before) != memory_of(&wanted)
         || before.carriers_gone_since != wanted.carriers_gone_since
         || (holds(before) && !holds(&wanted));
-    let urgency = if urgent { Urgency::Now } else { Urgency::Paced };
+    let urgency = if urgent {
+        Urgency::Now
+    } else {
+        Urgency::Scheduled
+    };
     Some((wanted, urgency))
 }
 
@@ -89,9 +93,9 @@ fn wanted(
         let since = before.carriers_gone_since.clone();
         set_carriers_gone(&mut status, since.or_else(|| Some(now.clone())));
     }
-    let moved = before.planned != status.planned;
+    let weights_changed = before.planned != status.planned;
     status.since = match &before.since {
-        Some(since) if !moved => Some(since.clone()),
+        Some(since) if !weights_changed => Some(since.clone()),
         _ => Some(now.clone()),
     };
     let has_all = facts
@@ -112,7 +116,7 @@ fn wanted(
         accepted(object, facts),
         ready(facts),
         programmed(facts),
-        converged(facts, moved),
+        converged(facts, weights_changed),
     ];
     let conditions = conditions.into_iter().flat_map(|wanted| {
         let stored = before.conditions.iter().find(|c| c.type_ == wanted.kind);
@@ -130,46 +134,46 @@ pub(super) fn weights(model: &PlannedModel) -> BTreeMap<String, Percent> {
         .collect()
 }
 
-/// A condition without its time. Without `says`, the stored one stays.
-struct Wanted {
+/// A condition without its time. Without `content`, the stored one stays.
+struct DesiredCondition {
     kind: &'static str,
-    says: Option<(&'static str, &'static str, String)>,
+    content: Option<(&'static str, &'static str, String)>,
 }
 
-impl Wanted {
+impl DesiredCondition {
     fn condition(
         self,
         generation: i64,
         stored: Option<&Condition>,
         now: &Time,
     ) -> Option<Condition> {
-        let Some((status, reason, message)) = self.says else {
+        let Some((status, reason, message)) = self.content else {
             return stored.cloned();
         };
-        let says = (status, reason, message.as_str());
-        Some(condition(self.kind, says, generation, stored, now))
+        let content = (status, reason, message.as_str());
+        Some(condition(self.kind, content, generation, stored, now))
     }
 }
 
-fn accepted(object: &StoredModel, facts: &Facts<'_>) -> Wanted {
+fn accepted(object: &StoredModel, facts: &Facts<'_>) -> DesiredCondition {
     let refused = facts
         .planned
         .and_then(|m| m.memory_update.refused_base.as_ref());
-    let says = match (&object.spec, refused) {
+    let content = match (&object.spec, refused) {
         (Ok(_), None) => ("True", "Accepted", "the spec is valid".to_owned()),
         (Ok(_), Some(why)) => ("False", "InvalidBase", format!("the spec is valid: {why}")),
         (Err(error), _) => ("False", "Invalid", format!("the spec is ignored: {error}")),
     };
-    Wanted {
+    DesiredCondition {
         kind: ACCEPTED,
-        says: Some(says),
+        content: Some(content),
     }
 }
 
 const NO_CARRIERS: &str = "no object has the label of this model";
 
-fn ready(facts: &Facts<'_>) -> Wanted {
-    let says = match facts.planned {
+fn ready(facts: &Facts<'_>) -> DesiredCondition {
+    let content = match facts.planned {
         None => ("False", "NoCarriers", NO_CARRIERS.to_owned()),
         Some(model) => {
             let serving = model.variants.iter();
@@ -184,13 +188,13 @@ fn ready(facts: &Facts<'_>) -> Wanted {
             }
         }
     };
-    Wanted {
+    DesiredCondition {
         kind: READY,
-        says: Some(says),
+        content: Some(content),
     }
 }
 
-fn programmed(facts: &Facts<'_>) -> Wanted {
+fn programmed(facts: &Facts<'_>) -> DesiredCondition {
     let has = |proxies: Proxies| {
         format!(
             "{} of {} proxies have the model",
@@ -198,7 +202,7 @@ fn programmed(facts: &Facts<'_>) -> Wanted {
             proxies.total
         )
     };
-    let says = match (facts.planned, facts.refused, facts.proxies) {
+    let content = match (facts.planned, facts.refused, facts.proxies) {
         (None, ..) => Some(("Unknown", "NoCarriers", NO_CARRIERS.to_owned())),
         (_, Some(message), _) => Some(("False", "RefusedByProxy", message.to_owned())),
         (_, _, None) => None,
@@ -208,9 +212,9 @@ fn programmed(facts: &Facts<'_>) -> Wanted {
         }
         (.., Some(proxies)) => Some(("False", "Reconciling", has(proxies))),
     };
-    Wanted {
+    DesiredCondition {
         kind: PROGRAMMED,
-        says,
+        content,
     }
 }
 
@@ -219,11 +223,11 @@ fn no_proxies() -> (&'static str, &'static str, String) {
     ("Unknown", "NoProxies", message.to_owned())
 }
 
-fn converged(facts: &Facts<'_>, moved: bool) -> Wanted {
+fn converged(facts: &Facts<'_>, weights_changed: bool) -> DesiredCondition {
     let reconciling = |message: String| Some(("False", "Reconciling", message));
-    let says = match (facts.planned, facts.proxies) {
+    let content = match (facts.planned, facts.proxies) {
         (None, _) => Some(("Unknown", "NoCarriers", NO_CARRIERS.to_owned())),
-        (_, None) if moved => reconciling("the proxies are not counted yet".to_owned()),
+        (_, None) if weights_changed => reconciling("the proxies are not counted yet".to_owned()),
         (_, None) => None,
         (_, Some(proxies)) if proxies.total == 0 => Some(no_proxies()),
         (_, Some(Proxies { current, total })) if current >= total => {
@@ -234,9 +238,9 @@ fn converged(facts: &Facts<'_>, moved: bool) -> Wanted {
             "{current} of {total} proxies acknowledged the planned weights"
         )),
     };
-    Wanted {
+    DesiredCondition {
         kind: CONVERGED,
-        says,
+        content,
     }
 }
 
@@ -244,7 +248,7 @@ fn converged(facts: &Facts<'_>, moved: bool) -> Wanted {
 fn changes(before: &ServedModelStatus, now: &ServedModelStatus, time: &Time) -> Vec<Change> {
     let mut messages = Vec::new();
     if before.planned != now.planned {
-        messages.push(moved(&before.planned, &now.planned));
+        messages.push(weight_changes(&before.planned, &now.planned));
     }
     let carriers = |status: &ServedModelStatus| -> Vec<String> {
         let base = status.base.iter();
@@ -272,7 +276,7 @@ fn changes(before: &ServedModelStatus, now: &ServedModelStatus, time: &Time) -> 
 }
 
 /// The weights that changed: `weights: v1 90 % (before 100 %), v2 10 % (new)`.
-fn moved(before: &BTreeMap<String, Percent>, now: &BTreeMap<String, Percent>) -> String {
+fn weight_changes(before: &BTreeMap<String, Percent>, now: &BTreeMap<String, Percent>) -> String {
     let new = now.iter().filter_map(|(version, percent)| {
         let old = before.get(version);
         let was = old.map_or_else(|| "new".to_owned(), |old| format!("before {old} %"));

@@ -1,7 +1,7 @@
-//! The writer of `ServedModel`s: the only code that creates, changes and removes them.
+//! Writer of `ServedModel`s: the only code that creates, changes and deletes them.
 //!
-//! Invariant: only the leader writes, when [`StatusScheduler`] says so, and with the `resourceVersion` that it saw. Of a carrier only names
-//! and versions are copied, and no owner or finalizer is set, so the object outlives the carriers of its base.
+//! Invariant: only the leader writes, as [`StatusScheduler`] schedules, and with the `resourceVersion` that the write is based on. Of a
+//! carrier only names and versions are copied, and no owner or finalizer is set, so the object outlives the carriers of its base.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -16,6 +16,7 @@ use kube::core::DynamicObject;
 use kube::{Client, CustomResourceExt as _, ResourceExt as _};
 use serde_json::{Value, json};
 use tokio::sync::watch;
+use tracing::Instrument as _;
 
 use super::scheduler::{Annotations, Due, Now, StatusScheduler, Write};
 use crate::counts::WeightCounts;
@@ -32,15 +33,15 @@ use headgate_model::{Planned, same_weights};
 const LOST: &str = "the base of models is not saved, so for a replica that starts the oldest carrier of a model is its base";
 /// Timeout of a request.
 const ANSWER: Duration = Duration::from_secs(10);
-/// Most concurrent writes.
-const AT_ONCE: usize = 8;
+/// Largest number of concurrent writes.
+const CONCURRENCY: usize = 8;
 /// Delay that batches changes other than of weights, such as the pods of a rollout. No write that waits for the watch to show the
 /// one before it is delayed.
-pub(super) const GATHER: Duration = Duration::from_millis(300);
+pub(super) const BATCH: Duration = Duration::from_millis(300);
 /// Least and most time between two passes over all models: a pass takes time.
-const REST: (Duration, Duration) = (Duration::from_millis(10), Duration::from_millis(50));
+const PAUSE: (Duration, Duration) = (Duration::from_millis(10), Duration::from_millis(50));
 
-/// What the writer looks at.
+/// Inputs of the writer.
 pub(crate) struct ModelWriter {
     pub(crate) client: Client,
     pub(crate) objects: Writable,
@@ -50,16 +51,16 @@ pub(crate) struct ModelWriter {
     pub(crate) faults: Faults,
 }
 
-/// When to look again, if nothing else happens.
+/// When to plan writes again without a change.
 struct Next {
     at: Option<Duration>,
     /// As [`Due::awaits_echo`]; also where another writer came first and its object is not seen yet.
     awaits_echo: bool,
 }
 
-/// Why a write did not happen.
+/// A write that failed.
 struct Failure {
-    /// Which right was used.
+    /// The permission that was used.
     resource: String,
     why: String,
     code: u16,
@@ -67,65 +68,64 @@ struct Failure {
 
 /// Writes while this replica leads, until all senders of its inputs are dropped.
 pub(crate) async fn write_models(mut writer: ModelWriter) {
-    let begun = Instant::now();
-    let mut desk = StatusScheduler::default();
+    let started = Instant::now();
+    let mut scheduler = StatusScheduler::default();
     writer.plans.mark_changed();
     let mut next: Option<Duration> = None;
-    let mut looked_at: Option<Arc<Planned>> = None;
+    let mut last_plan: Option<Arc<Planned>> = None;
     let mut awaits_echo = false;
     loop {
         let wait = async {
             match next {
-                Some(at) => tokio::time::sleep_until((begun + at).into()).await,
+                Some(at) => tokio::time::sleep_until((started + at).into()).await,
                 None => std::future::pending().await,
             }
         };
-        let (heard, hurries) = tokio::select! {
-            heard = writer.plans.changed() => (heard, false),
-            heard = writer.objects.seen.changed() => (heard, awaits_echo),
-            heard = writer.counts.changed() => (heard, true),
-            heard = writer.leading.changed() => (heard, true),
+        let (changed, is_urgent) = tokio::select! {
+            changed = writer.plans.changed() => (changed, false),
+            changed = writer.objects.seen.changed() => (changed, awaits_echo),
+            changed = writer.counts.changed() => (changed, true),
+            changed = writer.leading.changed() => (changed, true),
             () = wait => (Ok(()), true),
         };
-        if heard.is_err() {
+        if changed.is_err() {
             return;
         }
-        if !hurries {
-            let seen = awaits_echo.then_some(&mut writer.objects.seen);
-            gather(&mut writer.plans, looked_at.as_deref(), seen).await;
+        if !is_urgent {
+            let cache = awaits_echo.then_some(&mut writer.objects.seen);
+            collect_changes(&mut writer.plans, last_plan.as_deref(), cache).await;
         }
-        let looked = Instant::now();
+        let began = Instant::now();
         (next, awaits_echo) = (None, false);
         let plan = writer.plans.borrow_and_update().clone();
-        let seen = writer.objects.seen.borrow_and_update().clone();
+        let cache = writer.objects.seen.borrow_and_update().clone();
         let counts = writer.counts.borrow_and_update().clone();
-        looked_at.clone_from(&plan);
+        last_plan.clone_from(&plan);
         if !*writer.leading.borrow_and_update() {
             continue;
         }
-        let (Some(plan), Some(seen)) = (plan, seen) else {
+        let (Some(plan), Some(cache)) = (plan, cache) else {
             continue;
         };
-        let due = look(
-            &mut desk,
+        let due = plan_writes(
+            &mut scheduler,
             &plan,
-            &seen,
+            &cache,
             counts.as_deref(),
             &writer.objects.controller,
-            begun,
+            started,
         );
-        let rest = looked.elapsed().clamp(REST.0, REST.1);
+        let pause = began.elapsed().clamp(PAUSE.0, PAUSE.1);
         Next {
             at: next,
             awaits_echo,
-        } = writer.perform(&mut desk, due, begun).await;
-        tokio::time::sleep(rest).await;
+        } = writer.perform(&mut scheduler, due, started).await;
+        tokio::time::sleep(pause).await;
     }
 }
 
-/// Lets changes come together, but for [`GATHER`] at most, and neither after an edit of weights nor once the watch shows a write
-/// that is `awaited`.
-pub(super) async fn gather<S>(
+/// Waits for further changes, at most [`BATCH`]. An edit of weights, or an `awaited` write in the watch, ends the wait.
+pub(super) async fn collect_changes<S>(
     plans: &mut watch::Receiver<Option<Arc<Planned>>>,
     before: Option<&Planned>,
     awaited: Option<&mut watch::Receiver<S>>,
@@ -143,7 +143,7 @@ pub(super) async fn gather<S>(
     tokio::select! {
         () = edited(plans, before) => {}
         () = shown => {}
-        () = tokio::time::sleep(GATHER) => {}
+        () = tokio::time::sleep(BATCH) => {}
     }
 }
 
@@ -174,23 +174,23 @@ fn same_plan_weights(one: &Plan, other: &Plan) -> bool {
         })
 }
 
-fn look(
-    desk: &mut StatusScheduler,
+fn plan_writes(
+    scheduler: &mut StatusScheduler,
     plan: &Planned,
-    seen: &ModelCache,
+    cache: &ModelCache,
     counts: Option<&WeightCounts>,
     controller: &str,
-    begun: Instant,
+    started: Instant,
 ) -> Due {
-    let (time, clock) = (Timestamp::now(), begun.elapsed());
+    let (time, clock) = (Timestamp::now(), started.elapsed());
     let objects = &plan.observed.objects;
     let memories = next_memories(&plan.plan, objects, time.as_second());
-    let mut due = desk.due(&Now {
+    let mut due = scheduler.due(&Now {
         plan: &plan.plan,
         objects,
         memories: &memories,
         counts,
-        seen,
+        cache,
         controller,
         time,
         clock,
@@ -204,8 +204,13 @@ fn look(
 }
 
 impl ModelWriter {
-    /// Writes what is due, and says when to look again.
-    async fn perform(&mut self, desk: &mut StatusScheduler, due: Due, begun: Instant) -> Next {
+    /// Performs the writes that are due, and returns when to plan again.
+    async fn perform(
+        &mut self,
+        scheduler: &mut StatusScheduler,
+        due: Due,
+        started: Instant,
+    ) -> Next {
         let mut next = Next {
             at: due.next,
             awaits_echo: due.awaits_echo,
@@ -217,26 +222,27 @@ impl ModelWriter {
                 if !*leading.borrow() {
                     return (key, None);
                 }
-                let done = perform(&client, &key, &write).await;
+                let span = tracing::info_span!("write_model", kind = "ServedModel", namespace = key.0, model = %key.1);
+                let done = perform(&client, &key, &write).instrument(span).await;
                 (key, Some(done))
             }
         });
-        let mut writes = futures::stream::iter(writes).buffer_unordered(AT_ONCE);
+        let mut writes = futures::stream::iter(writes).buffer_unordered(CONCURRENCY);
         // The last failure for each right that the batch used.
         let mut tried: BTreeMap<String, Option<Failure>> = BTreeMap::new();
         while let Some((key, done)) = writes.next().await {
-            let clock = begun.elapsed();
+            let clock = started.elapsed();
             match done {
                 Some(Ok(())) => {
-                    desk.written(&key);
+                    scheduler.written(&key);
                     for row in [&MODELS, &MODEL_STATUS] {
                         tried.entry(row.name()).or_default();
                     }
                 }
-                None => _ = desk.failed(&key, false, clock),
+                None => _ = scheduler.failed(&key, false, clock),
                 Some(Err(failure)) => {
                     let conflict = failure.code == 409;
-                    let again = desk.failed(&key, conflict, clock);
+                    let again = scheduler.failed(&key, conflict, clock);
                     next.at = Some(next.at.map_or(again, |next| next.min(again)));
                     next.awaits_echo |= conflict;
                     if !conflict {
@@ -246,11 +252,11 @@ impl ModelWriter {
                 }
             }
         }
-        self.tell(&tried);
+        self.report(&tried);
         next
     }
 
-    fn tell(&self, tried: &BTreeMap<String, Option<Failure>>) {
+    fn report(&self, tried: &BTreeMap<String, Option<Failure>>) {
         for (resource, failure) in tried {
             match failure {
                 Some(failure) => self.faults.failed(resource, LOST, &failure.why),
@@ -334,9 +340,8 @@ async fn perform(client: &Client, key: &ModelKey, write: &Write) -> Result<(), F
                 ..DeleteParams::default()
             };
             tracing::info!(
-                namespace = key.0,
                 name,
-                "nothing declares the model any more: its ServedModel is removed"
+                "no object has the label of the model any more; deleting its ServedModel"
             );
             answer(&MODELS.name(), api.delete(name, &params)).await?;
             Ok(())
@@ -391,18 +396,18 @@ fn dynamic(object: Value) -> Result<DynamicObject, Failure> {
 
 async fn answer<T>(
     resource: &str,
-    asked: impl Future<Output = kube::Result<T>>,
+    request: impl Future<Output = kube::Result<T>>,
 ) -> Result<T, Failure> {
     let failure = |why: String, code: u16| Failure {
         resource: resource.to_owned(),
         why,
         code,
     };
-    match tokio::time::timeout(ANSWER, asked).await {
+    match tokio::time::timeout(ANSWER, request).await {
         Ok(Ok(done)) => Ok(done),
         Ok(Err(error)) => {
             let fault = Fault::from(error);
-            // It was deleted meanwhile; the watch shows the current object soon.
+            // The object was deleted meanwhile. The watch shows the current object soon.
             let code = if fault.code() == 404 {
                 409
             } else {

@@ -1,9 +1,9 @@
-//! Status of policies: what to write, when, and the writes.
+//! Status of policies: contents, schedule and writes.
 
 mod scheduler;
 mod status;
 mod write;
 
-pub use self::scheduler::{Due, PACE, Standing, Standings, StatusScheduler, Write};
+pub use self::scheduler::{Due, MIN_INTERVAL, PolicyState, PolicyStates, StatusScheduler, Write};
 pub use self::status::{ACCEPTED, PROGRAMMED, RESOLVED_REFS, to_write};
 pub use self::write::write_statuses;

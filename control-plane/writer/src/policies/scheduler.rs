@@ -1,8 +1,7 @@
-//! Which statuses to write when: at most one write of an object in [`PACE`], whoever wrote last, the first at once, the
-//! newest always last.
+//! Schedule of policy status writes: at most one write of an object in [`MIN_INTERVAL`], by any replica. The first write is immediate, and
+//! the newest state is always written last.
 //!
-//! Pure: both clocks are arguments. Place in the flow: between the plan (what became of each policy), the watch (what is
-//! stored) and the writer.
+//! Pure: both clocks are arguments. Inputs are the desired states (from the plan) and the stored ones (from the watch).
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -15,66 +14,66 @@ use super::status::to_write;
 use crate::counts::PolicyRollup;
 use headgate_kubernetes::policies::StoredStatus;
 
-/// Time between two writes of one object.
-pub const PACE: Duration = Duration::from_secs(10);
+/// Shortest time between two writes of an object.
+pub const MIN_INTERVAL: Duration = Duration::from_secs(10);
 
-/// What every policy's status should say.
-pub type Standings = BTreeMap<PolicyId, Standing>;
+/// The desired state of every policy.
+pub type PolicyStates = BTreeMap<PolicyId, PolicyState>;
 
-/// What the status of one object should say.
+/// The desired state of a policy.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Standing {
-    /// `metadata.uid` of the object that this describes.
+pub struct PolicyState {
+    /// `metadata.uid` of the object.
     pub uid: String,
-    /// What became of it.
+    /// The result of its evaluation.
     pub outcome: PolicyOutcome,
-    /// How many proxies have it.
+    /// Proxies that have it.
     pub counts: PolicyRollup,
 }
 
-/// What is wanted, what is stored, and when was written.
+/// Desired and stored states, and the times of the last writes.
 ///
 /// Invariant: the status of an object is never written to another object with the same name.
 #[derive(Debug, Default)]
 pub struct StatusScheduler {
-    wanted: Standings,
+    wanted: PolicyStates,
     stored: BTreeMap<PolicyId, StoredStatus>,
-    /// What was stored before a write, until it is seen.
+    /// Conditions before a write, until the watch shows the write.
     before: BTreeMap<PolicyId, Vec<Condition>>,
-    /// Before when not to write again, by a clock that only goes forward.
-    rests: BTreeMap<PolicyId, Duration>,
+    /// Earliest time of the next write, on the monotonic clock.
+    not_before: BTreeMap<PolicyId, Duration>,
 }
 
-/// A status to write.
+/// A write of a status.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Write {
-    /// Which policy.
+    /// The policy.
     pub id: PolicyId,
     /// `metadata.uid` of the object.
     pub uid: String,
-    /// `metadata.resourceVersion` that was seen: the write is refused if the object has changed since.
+    /// `metadata.resourceVersion` that the write is based on. The API server rejects the write if the object changed.
     pub version: String,
-    /// What to write.
+    /// The conditions.
     pub conditions: Vec<Condition>,
 }
 
-/// What to do now.
+/// The next actions.
 #[derive(Debug, PartialEq, Default)]
 pub struct Due {
-    /// What to write.
+    /// Writes that are due.
     pub writes: Vec<Write>,
-    /// When to ask again, if nothing else happens.
+    /// When to call again without a change.
     pub next: Option<Duration>,
 }
 
 impl StatusScheduler {
-    /// What the statuses should say, all of them.
-    pub fn want(&mut self, wanted: Standings) {
+    /// Sets the desired states of all policies.
+    pub fn want(&mut self, wanted: PolicyStates) {
         self.wanted = wanted;
     }
 
-    /// Records the stored status of every object, and when any replica wrote it last, so that a new leader keeps the pace. Only these
-    /// objects get a status.
+    /// Sets the stored status of all objects, and the time of the last write by any replica, so that a new leader keeps the interval.
+    /// Only these objects get a status.
     pub fn stored(
         &mut self,
         stored: BTreeMap<PolicyId, StoredStatus>,
@@ -84,7 +83,7 @@ impl StatusScheduler {
         let known = std::mem::replace(&mut self.stored, stored);
         let known = |id: &PolicyId, uid: &str| known.get(id).filter(|known| known.uid == uid);
         self.before.clear();
-        self.rests.retain(|id, _| {
+        self.not_before.retain(|id, _| {
             let there = self.stored.get(id);
             there.is_some_and(|there| known(id, &there.uid).is_some())
         });
@@ -95,37 +94,37 @@ impl StatusScheduler {
             if known(id, &status.uid).is_some_and(|known| known.written == Some(at)) {
                 continue;
             }
-            // The API server tells whole seconds, and its clock may be ahead.
+            // The API server has a resolution of one second, and its clock may be ahead.
             let age = now.duration_since(at + Duration::from_secs(1));
             let age = Duration::try_from(age).unwrap_or_default();
-            let rests = self.rests.entry(id.clone()).or_default();
-            *rests = (*rests).max(clock + PACE.saturating_sub(age));
+            let not_before = self.not_before.entry(id.clone()).or_default();
+            *not_before = (*not_before).max(clock + MIN_INTERVAL.saturating_sub(age));
         }
     }
 
-    /// What to write at `clock`. It counts as written: if that fails, say so with [`Self::failed`] or [`Self::untried`].
+    /// The writes that are due at `clock`. They count as done: report a failure with [`Self::failed`] or [`Self::skipped`].
     pub fn due(&mut self, now: Timestamp, clock: Duration) -> Due {
         let mut due = Due {
             writes: Vec::new(),
             next: None,
         };
-        for (id, standing) in &self.wanted {
+        for (id, state) in &self.wanted {
             let stored = self.stored.get_mut(id);
-            let Some(stored) = stored.filter(|stored| stored.uid == standing.uid) else {
+            let Some(stored) = stored.filter(|stored| stored.uid == state.uid) else {
                 continue;
             };
-            let (outcome, counts) = (&standing.outcome, standing.counts);
+            let (outcome, counts) = (&state.outcome, state.counts);
             let Some(conditions) = to_write(outcome, counts, &stored.conditions, now) else {
                 continue;
             };
-            let at = self.rests.get(id).copied().unwrap_or(clock);
+            let at = self.not_before.get(id).copied().unwrap_or(clock);
             if at > clock {
                 due.next = Some(due.next.map_or(at, |next| next.min(at)));
                 continue;
             }
             let before = std::mem::replace(&mut stored.conditions, conditions.clone());
             self.before.insert(id.clone(), before);
-            self.rests.insert(id.clone(), clock + PACE);
+            self.not_before.insert(id.clone(), clock + MIN_INTERVAL);
             due.writes.push(Write {
                 id: id.clone(),
                 uid: stored.uid.clone(),
@@ -136,13 +135,13 @@ impl StatusScheduler {
         due
     }
 
-    /// A write was not tried: it is due as if it had not been.
-    pub fn untried(&mut self, id: &PolicyId) {
+    /// A write was not sent. It stays due.
+    pub fn skipped(&mut self, id: &PolicyId) {
         self.failed(id);
-        self.rests.remove(id);
+        self.not_before.remove(id);
     }
 
-    /// A write did not happen: what was stored still is, and the write is due again, at its pace.
+    /// A write failed. It is due again after the interval.
     pub fn failed(&mut self, id: &PolicyId) {
         if let (Some(stored), Some(before)) = (self.stored.get_mut(id), self.before.remove(id)) {
             stored.conditions = before;

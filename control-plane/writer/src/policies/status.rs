@@ -1,7 +1,6 @@
-//! What became of a policy and how many proxies have it → the status to write, if it differs from the one there.
+//! Conditions of a policy: its outcome and proxy counts → the status to write, if it differs from the stored one.
 //!
-//! Pure: time is an argument. Invariant: equal outcomes and counts ask for nothing, so a status settles; a condition's
-//! time changes only with its status.
+//! Pure: the time is an argument. Invariant: equal inputs cause no write; `lastTransitionTime` changes only with `status`.
 
 use headgate_model::{PolicyCondition, PolicyOutcome};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
@@ -10,22 +9,22 @@ use k8s_openapi::jiff::Timestamp;
 use crate::conditions::condition;
 use crate::counts::PolicyRollup;
 
-/// Condition: the policy says something that can be done, and some of it counts.
+/// Condition: the policy is valid, and at least a part of it takes effect.
 pub const ACCEPTED: &str = "Accepted";
-/// Condition: all that it names exists.
+/// Condition: every object that it names exists.
 pub const RESOLVED_REFS: &str = "ResolvedRefs";
-/// Condition: every connected proxy that it concerns has it.
+/// Condition: every connected proxy in its scope has it.
 pub const PROGRAMMED: &str = "Programmed";
 
-/// A condition as it should be, but for its time.
-struct Wanted {
+/// A desired condition without its time.
+struct DesiredCondition {
     kind: &'static str,
     status: &'static str,
     reason: &'static str,
     message: String,
 }
 
-/// The conditions to write, or `None` where `stored` says the same already.
+/// The conditions to write; `None` if they are stored already.
 #[must_use]
 pub fn to_write(
     outcome: &PolicyOutcome,
@@ -53,8 +52,8 @@ pub fn to_write(
     (!same).then_some(conditions)
 }
 
-fn of(kind: &'static str, condition: &PolicyCondition) -> Wanted {
-    Wanted {
+fn of(kind: &'static str, condition: &PolicyCondition) -> DesiredCondition {
+    DesiredCondition {
         kind,
         status: if condition.holds { "True" } else { "False" },
         reason: condition.reason,
@@ -62,40 +61,40 @@ fn of(kind: &'static str, condition: &PolicyCondition) -> Wanted {
     }
 }
 
-fn programmed(outcome: &PolicyOutcome, counts: PolicyRollup) -> Wanted {
+fn programmed(outcome: &PolicyOutcome, counts: PolicyRollup) -> DesiredCondition {
     let PolicyRollup { connected, acked } = counts;
-    let told = |status, reason, message: String| Wanted {
+    let condition = |status, reason, message: String| DesiredCondition {
         kind: PROGRAMMED,
         status,
         reason,
         message,
     };
-    // Nothing is told to a proxy: why not is what people look for here.
+    // No proxy gets the policy. The condition explains why.
     if !outcome.accepted.holds {
-        return told(
+        return condition(
             "False",
             outcome.accepted.reason,
             outcome.accepted.message.clone(),
         );
     }
     if outcome.namespaces.is_empty() {
-        return told(
+        return condition(
             "False",
             outcome.resolved.reason,
             joined(&outcome.resolved.message, unserved(outcome)),
         );
     }
-    // Waiting does not help: no proxy will ever get it.
+    // No proxy will ever get the policy, so this is not `Reconciling`.
     if let Some(why) = unserved(outcome).filter(|_| outcome.namespaces == outcome.unserved) {
-        return told("False", "NoDomain", why);
+        return condition("False", "NoDomain", why);
     }
     match (acked, connected) {
-        (_, 0) => told(
+        (_, 0) => condition(
             "Unknown",
             "NoProxies",
-            "no proxy of its models is connected".to_owned(),
+            "no proxy that serves its models is connected".to_owned(),
         ),
-        (acked, connected) if acked >= connected => told(
+        (acked, connected) if acked >= connected => condition(
             "True",
             "Programmed",
             joined(
@@ -103,7 +102,7 @@ fn programmed(outcome: &PolicyOutcome, counts: PolicyRollup) -> Wanted {
                 unserved(outcome),
             ),
         ),
-        (acked, connected) => told(
+        (acked, connected) => condition(
             "False",
             "Reconciling",
             format!("{acked} of {connected} proxies have it"),
@@ -111,7 +110,7 @@ fn programmed(outcome: &PolicyOutcome, counts: PolicyRollup) -> Wanted {
     }
 }
 
-/// The message on namespaces without a domain, where no proxy gets the policy. `None` if there is none.
+/// The message about namespaces without a domain, where no proxy gets the policy. `None` if there is none.
 fn unserved(outcome: &PolicyOutcome) -> Option<String> {
     let namespaces: Vec<&str> = outcome.unserved.iter().map(String::as_str).collect();
     let first = namespaces.first()?;

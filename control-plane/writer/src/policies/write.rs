@@ -1,7 +1,6 @@
-//! The writer of statuses: the only code that changes the status of policies at the API server.
+//! Writer of policy status: the only code that changes the status of policies at the API server.
 //!
-//! Invariant: a status is written by the leader only, at the pace of [`StatusScheduler`]. Who does not lead any more writes nothing more
-//! than what is under way.
+//! Invariant: only the leader writes, as [`StatusScheduler`] schedules. A replica that is no longer the leader starts no further write.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -15,65 +14,66 @@ use kube::api::{Api, Patch, PatchParams};
 use kube::core::DynamicObject;
 use serde_json::json;
 use tokio::sync::watch;
+use tracing::Instrument as _;
 
-use super::scheduler::{Due, Standings, StatusScheduler, Write};
+use super::scheduler::{Due, PolicyStates, StatusScheduler, Write};
 use headgate_kubernetes::access::{self, status_of};
 use headgate_kubernetes::fault::Fault;
 use headgate_kubernetes::faults::Faults;
 use headgate_kubernetes::policies::{Controller, PolicyCache};
 
-/// What a status that cannot be written means.
+/// Consequence of a status that cannot be written.
 const LOST: &str = "the conditions of policies are not written";
-/// How long a write may take.
-const WRITE: Duration = Duration::from_secs(10);
-/// Delay of the retry after a conflict. The watch usually shows the newer object before.
-const CHANGED: Duration = Duration::from_secs(1);
-/// Writes under way at once.
-const AT_ONCE: usize = 8;
+/// Timeout of a write.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Delay of the retry after a conflict. Usually the watch shows the newer object earlier.
+const CONFLICT_RETRY: Duration = Duration::from_secs(1);
+/// Largest number of concurrent writes.
+const CONCURRENCY: usize = 8;
 
 /// Writes statuses as `controller` while `leading` is true, and reports failures to `faults`. Ends when all senders of
-/// `standings` or of `seen` are dropped.
+/// `states` or of `cache` are dropped.
 pub async fn write_statuses(
     client: Client,
     controller: Controller,
-    mut standings: watch::Receiver<Arc<Standings>>,
-    mut seen: watch::Receiver<Option<Arc<PolicyCache>>>,
+    mut states: watch::Receiver<Arc<PolicyStates>>,
+    mut cache: watch::Receiver<Option<Arc<PolicyCache>>>,
     mut leading: watch::Receiver<bool>,
     faults: Faults,
 ) {
-    let begun = Instant::now();
-    let mut desk = StatusScheduler::default();
-    standings.mark_changed();
-    seen.mark_changed();
+    let started = Instant::now();
+    let mut scheduler = StatusScheduler::default();
+    states.mark_changed();
+    cache.mark_changed();
     let mut next = None;
     loop {
         let wait = async {
             match next {
-                Some(at) => tokio::time::sleep_until((begun + at).into()).await,
+                Some(at) => tokio::time::sleep_until((started + at).into()).await,
                 None => std::future::pending().await,
             }
         };
-        let heard = tokio::select! {
-            heard = standings.changed() => heard,
-            heard = seen.changed() => heard,
-            heard = leading.changed() => heard,
+        let changed = tokio::select! {
+            changed = states.changed() => changed,
+            changed = cache.changed() => changed,
+            changed = leading.changed() => changed,
             () = wait => Ok(()),
         };
-        if heard.is_err() {
+        if changed.is_err() {
             return;
         }
-        desk.want(standings.borrow_and_update().as_ref().clone());
-        if let Some(seen) = seen.borrow_and_update().as_ref() {
-            desk.stored(seen.stored.clone(), Timestamp::now(), begun.elapsed());
+        scheduler.want(states.borrow_and_update().as_ref().clone());
+        if let Some(cache) = cache.borrow_and_update().as_ref() {
+            scheduler.stored(cache.stored.clone(), Timestamp::now(), started.elapsed());
         }
         next = None;
         if !*leading.borrow_and_update() {
             continue;
         }
-        let due = desk.due(Timestamp::now(), begun.elapsed());
+        let due = scheduler.due(Timestamp::now(), started.elapsed());
         next = due.next;
         if due == Due::default() {
-            // All is written, also what failed before.
+            // Everything is written, including earlier failures.
             POLICY_DEFINITIONS
                 .iter()
                 .for_each(|definition| faults.well(&status_of(definition).name()));
@@ -81,35 +81,42 @@ pub async fn write_statuses(
         let writes = due.writes.into_iter().map(|due| {
             let (client, leading, controller) = (client.clone(), leading.clone(), &controller);
             async move {
-                // A batch takes its time, in which another replica may have begun to lead.
+                // Another replica may have become the leader during the batch.
                 if !*leading.borrow() {
                     return (None, due.id);
                 }
-                (Some(write(&client, controller, &due).await), due.id)
+                let span = tracing::info_span!(
+                    "write_status",
+                    kind = resource_of(due.id.kind).kind,
+                    namespace = due.id.namespace,
+                    name = due.id.name
+                );
+                let outcome = write(&client, controller, &due).instrument(span).await;
+                (Some(outcome), due.id)
             }
         });
-        let mut writes = futures::stream::iter(writes).buffer_unordered(AT_ONCE);
-        // Of each resource, why one of the batch could not be written: others that could are no end of it.
+        let mut writes = futures::stream::iter(writes).buffer_unordered(CONCURRENCY);
+        // The first failure of each resource in this batch. A failure persists even if other writes succeed.
         let mut tried: BTreeMap<String, Option<String>> = BTreeMap::new();
         while let Some((outcome, id)) = writes.next().await {
             let Some(outcome) = outcome else {
-                desk.untried(&id);
+                scheduler.skipped(&id);
                 continue;
             };
             let failed = tried.entry(status_name(&id.kind)).or_default();
             let after = match outcome {
                 Outcome::Written => continue,
-                Outcome::Changed => {
-                    desk.untried(&id);
-                    CHANGED
+                Outcome::Conflict => {
+                    scheduler.skipped(&id);
+                    CONFLICT_RETRY
                 }
                 Outcome::Failed(why) => {
-                    desk.failed(&id);
+                    scheduler.failed(&id);
                     failed.get_or_insert(why);
-                    super::scheduler::PACE
+                    super::scheduler::MIN_INTERVAL
                 }
             };
-            let again = begun.elapsed() + after;
+            let again = started.elapsed() + after;
             next = Some(next.map_or(again, |next| next.min(again)));
         }
         for (resource, failed) in tried {
@@ -124,8 +131,8 @@ pub async fn write_statuses(
 /// Result of a write.
 enum Outcome {
     Written,
-    /// Conflict: the object was edited, written by another installation, or recreated since it was seen.
-    Changed,
+    /// Conflict: the object was edited, written by another installation, or recreated.
+    Conflict,
     Failed(String),
 }
 
@@ -146,7 +153,7 @@ async fn write(client: &Client, controller: &Controller, due: &Write) -> Outcome
     let status = json!({
         "apiVersion": resource.api_version,
         "kind": resource.kind,
-        // The API server does not compare the UID of an applied status; it does compare the `resourceVersion`.
+        // The API server compares the `resourceVersion` of an applied status, but not the UID.
         "metadata": {"name": id.name, "resourceVersion": due.version},
         "status": controller.status(&due.conditions),
     });
@@ -154,12 +161,15 @@ async fn write(client: &Client, controller: &Controller, due: &Write) -> Outcome
     let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), &id.namespace, resource);
     let patch = Patch::Apply(&status);
     let patched = api.patch_status(&id.name, &params, &patch);
-    match tokio::time::timeout(WRITE, patched).await {
-        Ok(Ok(_)) => Outcome::Written,
-        // Gone meanwhile: nobody reads its status.
+    match tokio::time::timeout(WRITE_TIMEOUT, patched).await {
+        Ok(Ok(_)) => {
+            tracing::debug!("status written");
+            Outcome::Written
+        }
+        // The object was deleted meanwhile.
         Ok(Err(kube::Error::Api(status))) if status.code == 404 => Outcome::Written,
-        Ok(Err(kube::Error::Api(status))) if status.code == 409 => Outcome::Changed,
+        Ok(Err(kube::Error::Api(status))) if status.code == 409 => Outcome::Conflict,
         Ok(Err(error)) => Outcome::Failed(Fault::from(error).message()),
-        Err(_) => Outcome::Failed(format!("no answer within {WRITE:?}")),
+        Err(_) => Outcome::Failed(format!("no answer within {WRITE_TIMEOUT:?}")),
     }
 }

@@ -23,8 +23,13 @@ use headgate_model::Planned;
 use headgate_model::{LabelKeys, Registry, Scales, plan};
 use headgate_source::cluster::Options;
 use headgate_testkit::deadline::eventually;
+<<<<<<< HEAD
 use headgate_testkit::kube::{FaultProxy, KubeOptions};
 use headgate_writer::Known;
+=======
+use headgate_testkit::kube::{KubeOptions, Relay};
+use headgate_writer::ReplicaState;
+>>>>>>> bb7f6ca (Arrange writer, report and headgate without cycles, in plain words)
 use headgate_writer::Sources;
 use headgate_writer::Writer;
 use k8s_openapi::api::rbac::v1::{ClusterRole, PolicyRule, Role};
@@ -303,7 +308,7 @@ const CREATED_BY_PATCH: (&str, &str) = ("create", "configmaps");
 /// Plans whatever comes, as a control plane does.
 async fn control(
     mut world: watch::Receiver<Arc<Observed>>,
-    tell: watch::Sender<Option<Arc<Known>>>,
+    tell: watch::Sender<Option<Arc<ReplicaState>>>,
     plans: watch::Sender<Option<Arc<Planned>>>,
 ) {
     loop {
@@ -314,10 +319,10 @@ async fn control(
             plan: plan.clone(),
             observed: observed.clone(),
         })));
-        tell.send_replace(Some(Arc::new(Known {
+        tell.send_replace(Some(Arc::new(ReplicaState {
             plan,
             observed,
-            tally: Arc::default(),
+            counts: Arc::default(),
         })));
         if world.changed().await.is_err() {
             return;
@@ -382,11 +387,11 @@ async fn what_is_written_under_exactly_these_rights_is_the_rest_of_the_table() {
         .find(|each| (each.verb, each.resource.as_str()) == CREATED_BY_PATCH);
     grant(&cluster, &rights, create.as_ref()).await;
     let sources = Sources {
-        known,
+        state: known,
         plans,
         policies: Some(policies),
         models,
-        ending: ends,
+        shutting_down: ends,
     };
     let writer = Writer::start(&client, &options, sources);
     eventually(SOON, "the refusal", async || {

@@ -21,8 +21,8 @@ use headgate_source::own_kinds::Policies;
 use headgate_testkit::deadline::eventually;
 use headgate_testkit::kube::{Kube, Kubectl};
 use headgate_writer::counts::PolicyRollup;
-use headgate_writer::policies::Standing;
-use headgate_writer::policies::Standings;
+use headgate_writer::policies::PolicyState;
+use headgate_writer::policies::PolicyStates;
 use headgate_writer::policies::write_statuses;
 use kube::Client;
 use tokio::sync::watch;
@@ -39,14 +39,14 @@ fn models() -> Objects {
 }
 
 /// What a control plane with so many proxies would say.
-fn standings(seen: &PolicyCache, counts: PolicyRollup) -> Arc<Standings> {
+fn standings(seen: &PolicyCache, counts: PolicyRollup) -> Arc<PolicyStates> {
     let mut objects = models();
     seen.add_to(&mut objects);
     let registry = Registry::build(&objects, &LabelKeys::default());
     let plan = plan(&registry, &objects, &Scales::default());
     let outcomes = plan.policies.into_iter().chain(seen.invalid.clone());
     let standing = |(id, outcome): (PolicyId, PolicyOutcome)| {
-        let standing = Standing {
+        let standing = PolicyState {
             uid: seen.stored[&id].uid.clone(),
             outcome,
             counts,
@@ -60,7 +60,7 @@ fn standings(seen: &PolicyCache, counts: PolicyRollup) -> Arc<Standings> {
 async fn control(
     mut seen: watch::Receiver<Option<Arc<PolicyCache>>>,
     mut counts: watch::Receiver<PolicyRollup>,
-    tell: watch::Sender<Arc<Standings>>,
+    tell: watch::Sender<Arc<PolicyStates>>,
 ) {
     loop {
         if let Some(seen) = seen.borrow_and_update().as_deref() {

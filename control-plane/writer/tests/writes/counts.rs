@@ -1,4 +1,4 @@
-//! What replicas tell each other of their proxies.
+//! Counts of proxies: format, sums and expiry.
 
 use std::collections::{BTreeMap, BTreeSet};
 

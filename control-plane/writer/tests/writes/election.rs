@@ -57,7 +57,7 @@ impl Store {
 /// One round of a candidate; its machine's wall clock is `skew` seconds off.
 fn round(candidate: &mut Election, store: &mut Store, clock: Duration, skew: i64) -> bool {
     let now = wall(1_800_000_000 + i64::try_from(clock.as_secs()).unwrap() + skew);
-    let step = candidate.judge(store.lease.as_ref(), clock, now);
+    let step = candidate.next_step(store.lease.as_ref(), clock, now);
     let written = store.perform(step);
     if written {
         candidate.renewed(clock);
@@ -126,7 +126,7 @@ fn of_two_that_see_a_dead_holder_one_wins() {
         assert!(!round(candidate, &mut store, at(0), 0));
     }
     let seen = store.lease.clone();
-    let steps = [&mut a, &mut b].map(|c| c.judge(seen.as_ref(), at(15), wall(0)));
+    let steps = [&mut a, &mut b].map(|c| c.next_step(seen.as_ref(), at(15), wall(0)));
     let won = steps.map(|step| store.perform(step));
     assert_eq!(won, [true, false]);
 }
@@ -197,7 +197,7 @@ proptest! {
                     }
                     let seconds = i64::try_from(clock.as_secs()).unwrap();
                     let now = wall(1_800_000_000 + seconds + skews[i]);
-                    let step = all[i].judge(store.lease.as_ref(), clock, now);
+                    let step = all[i].next_step(store.lease.as_ref(), clock, now);
                     slow.push((i, clock, step));
                 }
                 Act::Pass(seconds) => clock += at(seconds),

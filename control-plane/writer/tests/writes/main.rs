@@ -1,4 +1,4 @@
-//! What is written to an API server, and who writes it: the decisions, without one.
+//! Decisions of the writer: counts, election and the queue of Events, without an API server.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod counts;

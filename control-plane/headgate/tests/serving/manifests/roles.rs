@@ -1,4 +1,4 @@
-//! Which pods below an operator's object serve, by the labels and fields that the operators themselves set.
+//! Serving pods below the object of an operator, by the labels and fields that the operators set.
 
 use super::{Place, PolicyCache, within};
 

@@ -1,4 +1,4 @@
-//! What `headgate status` says of one namespace.
+//! The view of `headgate status` on one namespace.
 
 use serde_json::Value;
 
@@ -32,7 +32,7 @@ impl PolicyCache {
     pub(crate) fn endpoints(&self, id: &str) -> Vec<(i64, i64)> {
         let of = |v: &Value| {
             let count = |field: &str| v["endpoints"][field].as_i64().unwrap_or_default();
-            (count("are"), count("of"))
+            (count("current"), count("total"))
         };
         self.versions(id).map(of).collect()
     }
@@ -48,7 +48,7 @@ impl PolicyCache {
     pub(crate) fn ready(&self, id: &str) -> Vec<(i64, i64)> {
         let of = |c: &Value| {
             let count = |field: &str| c["ready"][field].as_i64().unwrap_or_default();
-            (count("are"), count("of"))
+            (count("current"), count("total"))
         };
         self.carriers(id).map(of).collect()
     }

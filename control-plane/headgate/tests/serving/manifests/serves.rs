@@ -1,4 +1,4 @@
-//! Which pods serve, and on which port, in the shapes that charts and operators leave behind.
+//! Serving pods and ports, in the shapes that charts and operators create.
 
 use super::within;
 

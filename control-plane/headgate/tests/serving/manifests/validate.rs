@@ -1,4 +1,4 @@
-//! What `headgate validate` says of manifests that have no effect, and of Services without pods.
+//! `headgate validate` on manifests without effect, and on Services without pods.
 
 use crate::common::headgate;
 
@@ -23,12 +23,12 @@ fn what_has_no_effect_in_a_manifest_is_said_before_it_is_applied() {
     ]);
     about(&[
         "deployment default/typos",
-        "`headgate.dev/ports` is not known",
+        "`headgate.dev/ports` is unknown and has no effect",
         "`headgate.dev/port`?",
     ]);
     about(&[
         "deployment default/typos",
-        "`headgate.dev/model-name` is not known",
+        "`headgate.dev/model-name` is unknown and has no effect",
         "`headgate.dev/model-names`?",
     ]);
     about(&[

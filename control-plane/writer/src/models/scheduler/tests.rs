@@ -9,7 +9,7 @@ use headgate_model::{LabelKeys, Registry, Scales, next_memories, plan};
 use serde_json::json;
 use tokio::sync::watch;
 
-use super::super::write::{GATHER, gather};
+use super::super::write::{BATCH, collect_changes};
 use super::*;
 use headgate_kubernetes::models::Percent;
 use headgate_model::Observed;
@@ -26,7 +26,7 @@ struct World {
     seen: ModelCache,
     counts: Option<WeightCounts>,
     version: u32,
-    desk: StatusScheduler,
+    scheduler: StatusScheduler,
     time: i64,
 }
 
@@ -38,7 +38,7 @@ impl World {
             seen: ModelCache::of(names::DEFAULT_CONTROLLER_NAME),
             counts: None,
             version: 0,
-            desk: StatusScheduler::default(),
+            scheduler: StatusScheduler::default(),
             time: 1_780_000_000,
         };
         world.weigh(10);
@@ -75,22 +75,22 @@ impl World {
     fn ack(&mut self) {
         let model = &self.plan.namespaces["default"].models[&Self::key().1];
         let held = BTreeMap::from([(weights_revision(model), 1)]);
-        let tally = ReplicaCounts {
+        let counts = ReplicaCounts {
             proxies: [(BTreeSet::from(["default".to_owned()]), 1)].into(),
             models: [(Self::key(), held)].into(),
             ..ReplicaCounts::default()
         };
-        self.counts = Some(WeightCounts::of([&tally]));
+        self.counts = Some(WeightCounts::of([&counts]));
     }
 
     fn due(&mut self, clock: Duration) -> Due {
         let time = self.time + i64::try_from(clock.as_secs()).unwrap();
-        self.desk.due(&Now {
+        self.scheduler.due(&Now {
             plan: &self.plan,
             objects: &self.objects,
             memories: &next_memories(&self.plan, &self.objects, time),
             counts: self.counts.as_ref(),
-            seen: &self.seen,
+            cache: &self.seen,
             controller: names::DEFAULT_CONTROLLER_NAME,
             time: Timestamp::from_second(time).unwrap(),
             clock,
@@ -138,7 +138,7 @@ impl World {
             status: status.clone().or(before.status.clone()),
             ..before
         });
-        self.desk.written(key);
+        self.scheduler.written(key);
         status
     }
 }
@@ -202,7 +202,7 @@ async fn gathered(
     awaited: Option<&mut watch::Receiver<()>>,
 ) -> Duration {
     let began = Instant::now();
-    gather(plans, Some(before), awaited).await;
+    collect_changes(plans, Some(before), awaited).await;
     began.elapsed()
 }
 
@@ -219,16 +219,16 @@ async fn changes_come_together_unless_weights_are_edited_or_a_write_is_awaited()
     let before = planned(&world);
     let (tell, mut plans) = watch::channel(Some(before.clone()));
     let (show, mut seen) = watch::channel(());
-    assert!(gathered(&mut plans, &before, None).await >= GATHER);
-    assert!(gathered(&mut plans, &before, Some(&mut seen)).await >= GATHER);
+    assert!(gathered(&mut plans, &before, None).await >= BATCH);
+    assert!(gathered(&mut plans, &before, Some(&mut seen)).await >= BATCH);
     // The watch shows the last write: what waited for that is written now, however many pods come meanwhile.
     show.send(()).unwrap();
     tell.send(Some(planned(&world))).unwrap();
-    assert!(gathered(&mut plans, &before, Some(&mut seen)).await < GATHER);
+    assert!(gathered(&mut plans, &before, Some(&mut seen)).await < BATCH);
     let mut edited = World::new();
     edited.weigh(20);
     tell.send(Some(planned(&edited))).unwrap();
-    assert!(gathered(&mut plans, &before, None).await < GATHER);
+    assert!(gathered(&mut plans, &before, None).await < BATCH);
 }
 
 #[test]
@@ -236,7 +236,7 @@ fn what_follows_of_an_older_memory_is_not_written_over_a_newer_one() {
     let mut world = World::new();
     world.write(SECOND).unwrap();
     world.replan();
-    // Another leader wrote another base; the plan has not heard of it.
+    // Another leader wrote another base; the plan does not include it yet.
     let objects = world.seen.by_model();
     let mut newer = StoredModel::clone(objects[&World::key()]);
     newer.resource_version = "other".to_owned();
@@ -255,7 +255,7 @@ fn a_write_that_fails_waits_longer_each_time_and_a_conflict_waits_for_the_newer_
     let mut waits = Vec::new();
     for _ in 0..9 {
         assert_eq!(world.due(clock).writes.len(), 1);
-        let again = world.desk.failed(&World::key(), false, clock);
+        let again = world.scheduler.failed(&World::key(), false, clock);
         assert_eq!(world.due(again - SECOND / 4).writes, []);
         waits.push((again - clock).as_millis());
         clock = again;
@@ -263,7 +263,7 @@ fn a_write_that_fails_waits_longer_each_time_and_a_conflict_waits_for_the_newer_
     assert_eq!(waits[..3], [500, 1000, 2000]);
     assert_eq!(waits.last(), Some(&60_000));
     assert_eq!(world.due(clock).writes.len(), 1);
-    let again = world.desk.failed(&World::key(), true, clock);
+    let again = world.scheduler.failed(&World::key(), true, clock);
     assert_eq!(world.due(clock + SECOND).writes, [], "it is not seen yet");
     assert_eq!(world.due(again).writes.len(), 1, "it was never seen");
 }
@@ -286,7 +286,7 @@ fn what_nothing_carries_goes_after_an_hour_unless_somebody_wrote_it() {
     let mut own = StoredModel::clone(objects[&World::key()]);
     own.by_person = true;
     world.seen.apply(own);
-    world.desk = StatusScheduler::default();
+    world.scheduler = StatusScheduler::default();
     assert_eq!(world.due(hour + 5 * SECOND), Due::default());
 }
 
@@ -356,7 +356,7 @@ fn a_written_base_that_names_nothing_stays_as_written_and_the_condition_says_so(
     assert_eq!(
         world.write(20 * SECOND),
         None,
-        "the plan has not heard of it"
+        "the plan does not include it yet"
     );
     world.replan();
     let refused = world.write(40 * SECOND).unwrap();

@@ -1,7 +1,7 @@
-//! Which part of the document is asked for, and whether it differs from one that was told before.
+//! Queries: the part of the status document that a client asks for, and fingerprints that detect changes of it.
 //!
-//! Pure. Invariant: two documents with one fingerprint differ in nothing but in what changes without anything happening to
-//! a model: counters of publications, versions and moments of pushes that told a proxy nothing new of it.
+//! Pure. Invariant: two documents with the same fingerprint differ only in publication counters, and in the versions and times of
+//! pushes that did not change a model.
 
 use std::collections::BTreeSet;
 
@@ -12,39 +12,39 @@ use sha2::{Digest as _, Sha256};
 
 use super::{ModelReport, PolicyReport, Report, reason};
 
-/// Whose status is asked for.
+/// Selection of models.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
-pub struct Asked {
-    /// A model: its id, a name that clients write, or `namespace/id`. `None`: all.
+pub struct Query {
+    /// A model: its id, a client name, or `namespace/id`. `None` selects all.
     pub model: Option<String>,
-    /// Models of this namespace only.
+    /// Namespace of the models. `None` selects all.
     pub namespace: Option<String>,
 }
 
-impl Asked {
-    /// Whether nothing is left out.
+impl Query {
+    /// Whether it selects everything.
     pub fn is_everything(&self) -> bool {
         *self == Self::default()
     }
 
-    /// Whether a model is asked for.
-    pub fn wants(&self, namespace: &str, id: &str, names: &[String]) -> bool {
-        let named = |asked: &String| {
-            let full = asked
+    /// Whether it selects this model.
+    pub fn matches(&self, namespace: &str, id: &str, names: &[String]) -> bool {
+        let named = |model: &String| {
+            let full = model
                 .strip_prefix(namespace)
                 .and_then(|rest| rest.strip_prefix('/'));
-            asked == id || full == Some(id) || names.contains(asked)
+            model == id || full == Some(id) || names.contains(model)
         };
         self.namespace
             .as_ref()
-            .is_none_or(|asked| asked == namespace)
+            .is_none_or(|wanted| wanted == namespace)
             && self.model.as_ref().is_none_or(named)
     }
 }
 
-/// Leaves the problems that concern what is asked for. Findings are chosen by their objects: see [`Concern`].
-pub(super) fn concerning(report: &mut Report, asked: &Asked) {
-    if asked.is_everything() {
+/// Keeps the problems that concern the selected models. Findings are selected by their objects: see [`FindingFilter`].
+pub(super) fn retain_matching(report: &mut Report, query: &Query) {
+    if query.is_everything() {
         return;
     }
     let Report {
@@ -52,34 +52,34 @@ pub(super) fn concerning(report: &mut Report, asked: &Asked) {
     } = report;
     problems.retain(|problem| {
         let namespace = |namespace: &str| problem.object == format!("namespace {namespace}");
-        reason::OF_ALL.contains(&problem.reason.as_str())
+        reason::CONCERNING_ALL.contains(&problem.reason.as_str())
             || models.iter().any(|model| namespace(&model.namespace))
-            || asked.namespace.as_deref().is_some_and(namespace)
+            || query.namespace.as_deref().is_some_and(namespace)
     });
 }
 
-/// Which findings concern what is asked for.
-pub(super) struct Concern<'a> {
-    asked: &'a Asked,
-    /// The models that are asked for.
+/// Selection of the findings that concern a query.
+pub(super) struct FindingFilter<'a> {
+    query: &'a Query,
+    /// The selected models.
     models: &'a [ModelReport],
-    /// The policies that count for them.
+    /// The policies that apply to them.
     policies: &'a [PolicyReport],
     observed: &'a Observed,
-    /// The key of the label that names the model.
+    /// Key of the model label.
     label: &'a str,
 }
 
-impl<'a> Concern<'a> {
-    pub(super) fn of(
-        asked: &'a Asked,
+impl<'a> FindingFilter<'a> {
+    pub(super) fn new(
+        query: &'a Query,
         report: &'a Report,
         observed: &'a Observed,
         label: &'a str,
     ) -> Self {
         let (models, policies) = (&report.models, &report.policies);
         Self {
-            asked,
+            query,
             models,
             policies,
             observed,
@@ -87,9 +87,10 @@ impl<'a> Concern<'a> {
         }
     }
 
-    /// By the object that a finding is about, whatever its reason. What is about the control plane is about each model.
-    pub(super) fn is(&self, finding: &Finding) -> bool {
-        if self.asked.is_everything() {
+    /// Whether a finding concerns the query. Only the object of the finding decides. A finding on the control plane concerns every
+    /// model.
+    pub(super) fn matches(&self, finding: &Finding) -> bool {
+        if self.query.is_everything() {
             return true;
         }
         match &finding.object {
@@ -97,25 +98,25 @@ impl<'a> Concern<'a> {
             Subject::Model { namespace, id } => self.has(namespace, id.as_str()),
             Subject::Policy(id) => {
                 let name = id.to_string();
-                // Nobody can tell which models it is for.
+                // The models of an unreadable policy are unknown.
                 let unclear = [of_object::UNREADABLE, of_object::TARGET_UNREAD];
                 self.policies.iter().any(|policy| policy.policy == name)
-                    || self.is_of_all(&id.namespace)
+                    || self.selects_namespace(&id.namespace)
                     || (unclear.contains(&finding.reason)
                         && self.models.iter().any(|m| m.namespace == id.namespace))
             }
             Subject::Carrier(key) => {
                 let models = self.models_of(key);
-                self.is_of_all(&key.namespace)
+                self.selects_namespace(&key.namespace)
                     || models.iter().any(|model| self.has(&key.namespace, model))
                     || self.carries(key)
             }
         }
     }
 
-    /// Whether everything of this namespace is asked for.
-    fn is_of_all(&self, namespace: &str) -> bool {
-        self.asked.model.is_none() && self.asked.namespace.as_deref() == Some(namespace)
+    /// Whether the query selects every model of this namespace.
+    fn selects_namespace(&self, namespace: &str) -> bool {
+        self.query.model.is_none() && self.query.namespace.as_deref() == Some(namespace)
     }
 
     fn has(&self, namespace: &str, id: &str) -> bool {
@@ -123,14 +124,14 @@ impl<'a> Concern<'a> {
         models.any(|model| model.namespace == namespace && model.model == id)
     }
 
-    /// Whether an object is among the carriers that are shown; one that was deleted may be.
+    /// Whether an object is a carrier of a selected model. It may be deleted already.
     fn carries(&self, key: &CarrierKey) -> bool {
         let name = key.to_string();
         let mut carriers = self.models.iter().flat_map(|model| &model.carriers);
         carriers.any(|carrier| carrier.carrier == name)
     }
 
-    /// The models in the labels of an object or of its group's carriers, and the models of the carrier that replaces it.
+    /// Models in the labels of an object, of the carriers of its group, and of the carrier that replaces it.
     fn models_of(&self, key: &CarrierKey) -> BTreeSet<&str> {
         let Observed {
             objects, concerned, ..
@@ -138,25 +139,30 @@ impl<'a> Concern<'a> {
         let group = objects.groups.get(key).into_iter().flatten();
         let carriers = std::iter::once(key).chain(group);
         let named = carriers.filter_map(|key| objects.carriers.get(key)?.labels.get(self.label));
-        let around = concerned.get(key).into_iter().flatten();
-        named.chain(around).map(String::as_str).collect()
+        let related = concerned.get(key).into_iter().flatten();
+        named.chain(related).map(String::as_str).collect()
     }
 }
 
-/// What tells two documents apart. Of a proxy, where models are asked for: whether it is there, and what it runs of them.
+/// A hash that changes with the document. If the query selects models, changes of a proxy count only as far as they concern these
+/// models.
 ///
 /// # Errors
-/// Only if the document cannot be written as JSON.
-pub fn fingerprint(report: &Report, asked: &Asked) -> Result<String, serde_json::Error> {
-    let mut still = report.clone();
-    still.head.publication = 0;
-    still.head.published_at = 0.0;
-    still.head.took_ms = 0.0;
-    for held in still.models.iter_mut().flat_map(|model| &mut model.proxies) {
+/// The document cannot be serialized to JSON.
+pub fn fingerprint(report: &Report, query: &Query) -> Result<String, serde_json::Error> {
+    let mut stable = report.clone();
+    stable.head.publication = 0;
+    stable.head.published_at = 0.0;
+    stable.head.took_ms = 0.0;
+    for held in stable
+        .models
+        .iter_mut()
+        .flat_map(|model| &mut model.proxies)
+    {
         held.config.clear();
         held.acked_at = None;
     }
-    for of_type in still
+    for of_type in stable
         .proxies
         .iter_mut()
         .flat_map(|proxy| proxy.types.values_mut())
@@ -166,13 +172,13 @@ pub fn fingerprint(report: &Report, asked: &Asked) -> Result<String, serde_json:
         of_type.acked.clear();
         of_type.acked_at = None;
     }
-    if !asked.is_everything() {
-        for proxy in &mut still.proxies {
+    if !query.is_everything() {
+        for proxy in &mut stable.proxies {
             proxy.types.clear();
             proxy.settled = true;
         }
     }
-    let hash = Sha256::digest(serde_json::to_vec(&still)?);
+    let hash = Sha256::digest(serde_json::to_vec(&stable)?);
     Ok(hash[..12]
         .iter()
         .map(|byte| format!("{byte:02x}"))
@@ -188,8 +194,8 @@ mod tests {
 
     use super::*;
 
-    fn asked(model: &str, namespace: Option<&str>) -> Asked {
-        Asked {
+    fn query(model: &str, namespace: Option<&str>) -> Query {
+        Query {
             model: Some(model.to_owned()),
             namespace: namespace.map(str::to_owned),
         }
@@ -198,19 +204,19 @@ mod tests {
     #[test]
     fn a_model_is_asked_for_by_its_id_its_namespace_and_id_or_what_clients_write() {
         let names = ["meta-llama/Llama-3.1".to_owned()];
-        for (asked, wanted) in [
-            (asked("llama", None), true),
-            (asked("prod/llama", None), true),
-            (asked("meta-llama/Llama-3.1", None), true),
-            (asked("llama", Some("prod")), true),
-            (asked("llama", Some("other")), false),
-            (asked("other/llama", None), false),
-            (asked("lama", None), false),
-            (asked("prodllama", None), false),
+        for (query, wanted) in [
+            (query("llama", None), true),
+            (query("prod/llama", None), true),
+            (query("meta-llama/Llama-3.1", None), true),
+            (query("llama", Some("prod")), true),
+            (query("llama", Some("other")), false),
+            (query("other/llama", None), false),
+            (query("lama", None), false),
+            (query("prodllama", None), false),
         ] {
-            assert_eq!(asked.wants("prod", "llama", &names), wanted, "{asked:?}");
+            assert_eq!(query.matches("prod", "llama", &names), wanted, "{query:?}");
         }
-        assert!(Asked::default().wants("prod", "llama", &[]));
+        assert!(Query::default().matches("prod", "llama", &[]));
     }
 
     fn key(kind: &str, name: &str) -> CarrierKey {
@@ -259,14 +265,14 @@ mod tests {
 
     #[test]
     fn a_finding_concerns_the_models_of_its_object_whatever_its_reason_and_whether_it_carries() {
-        let of = |subject: Subject, reason, asked: &Asked| {
+        let of = |subject: Subject, reason, query: &Query| {
             let shown = |model: &str| ModelReport {
                 namespace: "prod".to_owned(),
                 model: model.to_owned(),
                 ..ModelReport::default()
             };
             let all = ["llama", "phi"].into_iter();
-            let models = all.filter(|id| asked.wants("prod", id, &[])).map(shown);
+            let models = all.filter(|id| query.matches("prod", id, &[])).map(shown);
             let report = Report {
                 models: models.collect(),
                 ..Report::default()
@@ -278,10 +284,10 @@ mod tests {
                 origin: "anywhere".to_owned(),
                 message: String::new(),
             };
-            Concern::of(asked, &report, &observed(), "model-name").is(&finding)
+            FindingFilter::new(query, &report, &observed(), "model-name").matches(&finding)
         };
-        let (llama, phi) = (asked("llama", Some("prod")), asked("prod/phi", None));
-        let namespace = |name: &str| Asked {
+        let (llama, phi) = (query("llama", Some("prod")), query("prod/phi", None));
+        let namespace = |name: &str| Query {
             model: None,
             namespace: Some(name.to_owned()),
         };
@@ -303,8 +309,8 @@ mod tests {
                 of_object::UNREADABLE,
                 of_object::UNKNOWN_ANNOTATION,
             ] {
-                let of = |asked: &Asked| of(subject.clone(), reason, asked);
-                assert!(of(&llama) && of(&namespace("prod")) && of(&Asked::default()));
+                let of = |query: &Query| of(subject.clone(), reason, query);
+                assert!(of(&llama) && of(&namespace("prod")) && of(&Query::default()));
                 assert!(!of(&phi), "{subject} {reason}");
             }
         }

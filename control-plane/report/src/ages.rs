@@ -1,7 +1,7 @@
-//! Since when labels and weights are as they are: what gives `status` its ages.
+//! Ages of labels and weights: when each took its current value.
 //!
-//! Pure: moments are arguments. Invariant: a moment stays for as long as the thing stays equal; what is gone and comes
-//! again is new. What is there at the first look may be older, which [`Sightings::first`] tells.
+//! Pure: times are arguments. Invariant: the time of a value stays until the value changes; an object that is deleted and created
+//! again starts anew. A value of the first sample may be older than recorded: compare with [`AgeTracker::first`].
 
 use std::collections::BTreeMap;
 
@@ -14,48 +14,53 @@ type VariantKey = (String, ModelId, Version);
 /// The three labels as written: model, version, weight.
 type Labels = [Option<String>; 3];
 
-/// When what was first seen as it is now. Moments are in Unix seconds.
+/// When each label set and each weight was first observed with its current value, in Unix seconds.
 #[derive(Debug, Default)]
-pub struct Sightings {
+pub struct AgeTracker {
     publication: u64,
     first: Option<f64>,
     labels: BTreeMap<CarrierKey, (Labels, f64)>,
     shares: BTreeMap<VariantKey, (u32, f64)>,
 }
 
-/// One look at the world: what was read, and what was planned of it.
-pub struct Look<'a> {
-    /// Counts the looks; an older one than the last changes nothing.
+/// One sample: the objects that were read and the plan that follows from them.
+pub struct AgeSample<'a> {
+    /// Number of the publication. A sample that is not newer than the last one is ignored.
     pub publication: u64,
-    /// The objects that the publication was made from.
+    /// The objects of the publication.
     pub objects: &'a Objects,
     /// The keys of the labels.
     pub keys: &'a LabelKeys,
     /// The plan.
     pub plan: &'a Plan,
-    /// When it was read to be planned.
+    /// When the objects were read, in Unix seconds.
     pub at: f64,
 }
 
-impl Sightings {
-    /// Enters a look.
-    pub fn note(&mut self, look: &Look<'_>) {
-        if look.publication <= self.publication {
+impl AgeTracker {
+    /// Records a sample.
+    pub fn record(&mut self, sample: &AgeSample<'_>) {
+        if sample.publication <= self.publication {
             return;
         }
-        self.publication = look.publication;
-        self.first.get_or_insert(look.at);
-        let carriers = look.objects.carriers.iter();
+        self.publication = sample.publication;
+        self.first.get_or_insert(sample.at);
+        let carriers = sample.objects.carriers.iter();
         self.labels = carriers
-            .filter(|(_, carrier)| carrier.labels.contains_key(&look.keys.model))
+            .filter(|(_, carrier)| carrier.labels.contains_key(&sample.keys.model))
             .map(|(key, carrier)| {
                 let label = |key: &String| carrier.labels.get(key).cloned();
-                let labels = [&look.keys.model, &look.keys.version, &look.keys.weight].map(label);
-                let since = since(&self.labels, key, &labels, look.at);
+                let labels = [
+                    &sample.keys.model,
+                    &sample.keys.version,
+                    &sample.keys.weight,
+                ]
+                .map(label);
+                let since = since(&self.labels, key, &labels, sample.at);
                 (key.clone(), (labels, since))
             })
             .collect();
-        let models = look.plan.namespaces.iter().flat_map(|(namespace, view)| {
+        let models = sample.plan.namespaces.iter().flat_map(|(namespace, view)| {
             let models = view.models.iter();
             models.map(move |(id, model)| (namespace, id, model))
         });
@@ -70,32 +75,32 @@ impl Sightings {
                 })
             })
             .map(|(key, share)| {
-                let since = since(&self.shares, &key, &share, look.at);
+                let since = since(&self.shares, &key, &share, sample.at);
                 (key, (share, since))
             })
             .collect();
     }
 
-    /// When it first looked.
+    /// Time of the first sample, in Unix seconds.
     pub fn first(&self) -> Option<f64> {
         self.first
     }
 
-    /// Since when a carrier's labels are as they are.
+    /// When the labels of a carrier took their current values, in Unix seconds.
     pub fn labels(&self, key: &CarrierKey) -> Option<f64> {
         self.labels.get(key).map(|(_, since)| *since)
     }
 
-    /// Since when a version's share is what it is.
+    /// When the planned share of a version took its current value, in Unix seconds.
     pub fn share(&self, namespace: &str, id: &ModelId, version: &Version) -> Option<f64> {
         let key = (namespace.to_owned(), id.clone(), version.clone());
         self.shares.get(&key).map(|(_, since)| *since)
     }
 }
 
-fn since<K: Ord, V: PartialEq>(then: &BTreeMap<K, (V, f64)>, key: &K, now: &V, at: f64) -> f64 {
-    match then.get(key) {
-        Some((before, since)) if before == now => *since,
+fn since<K: Ord, V: PartialEq>(known: &BTreeMap<K, (V, f64)>, key: &K, now: &V, at: f64) -> f64 {
+    match known.get(key) {
+        Some((value, since)) if value == now => *since,
         _ => at,
     }
 }
@@ -145,7 +150,7 @@ mod tests {
         objects
     }
 
-    fn look(sightings: &mut Sightings, publication: u64, weight: &str) -> [f64; 4] {
+    fn look(ages: &mut AgeTracker, publication: u64, weight: &str) -> [f64; 4] {
         let (objects, keys) = (world(weight), LabelKeys::default());
         let plan = plan(
             &Registry::build(&objects, &keys),
@@ -153,7 +158,7 @@ mod tests {
             &Scales::default(),
         );
         let at = f64::from(u32::try_from(publication).unwrap()) * 10.0;
-        sightings.note(&Look {
+        ages.record(&AgeSample {
             publication,
             objects: &objects,
             keys: &keys,
@@ -161,10 +166,10 @@ mod tests {
             at,
         });
         let mut carriers = objects.carriers.keys();
-        let label = |key: &CarrierKey| sightings.labels(key).unwrap();
+        let label = |key: &CarrierKey| ages.labels(key).unwrap();
         let share = |version: &str| {
             let (id, version) = ("m".try_into().unwrap(), version.try_into().unwrap());
-            sightings.share("default", &id, &version).unwrap()
+            ages.share("default", &id, &version).unwrap()
         };
         [
             label(carriers.next().unwrap()),
@@ -176,20 +181,20 @@ mod tests {
 
     #[test]
     fn an_age_begins_with_the_change_of_the_thing_itself() {
-        let mut sightings = Sightings::default();
-        assert_eq!(look(&mut sightings, 1, "10"), [10.0, 10.0, 10.0, 10.0]);
-        assert_eq!(look(&mut sightings, 2, "10"), [10.0, 10.0, 10.0, 10.0]);
-        assert_eq!(look(&mut sightings, 3, "30"), [10.0, 30.0, 30.0, 30.0]);
+        let mut ages = AgeTracker::default();
+        assert_eq!(look(&mut ages, 1, "10"), [10.0, 10.0, 10.0, 10.0]);
+        assert_eq!(look(&mut ages, 2, "10"), [10.0, 10.0, 10.0, 10.0]);
+        assert_eq!(look(&mut ages, 3, "30"), [10.0, 30.0, 30.0, 30.0]);
         // Seen, and refused: counts as 0, so the shares change too.
-        assert_eq!(look(&mut sightings, 4, "lots"), [10.0, 40.0, 40.0, 40.0]);
-        assert_eq!(look(&mut sightings, 5, "0"), [10.0, 50.0, 40.0, 40.0]);
-        assert_eq!(sightings.first(), Some(10.0));
+        assert_eq!(look(&mut ages, 4, "lots"), [10.0, 40.0, 40.0, 40.0]);
+        assert_eq!(look(&mut ages, 5, "0"), [10.0, 50.0, 40.0, 40.0]);
+        assert_eq!(ages.first(), Some(10.0));
     }
 
     #[test]
     fn a_look_that_comes_late_changes_nothing() {
-        let mut sightings = Sightings::default();
-        look(&mut sightings, 2, "10");
-        assert_eq!(look(&mut sightings, 1, "30"), [20.0, 20.0, 20.0, 20.0]);
+        let mut ages = AgeTracker::default();
+        look(&mut ages, 2, "10");
+        assert_eq!(look(&mut ages, 1, "30"), [20.0, 20.0, 20.0, 20.0]);
     }
 }

@@ -1,13 +1,13 @@
-//! `/syncz`: the document, at once or as soon as it differs from the one that the asker has.
+//! `/syncz`: the status document, at once or by long polling.
 //!
-//! Who follows a model asks with the `ETag` of what it has and `wait`: the answer comes when something of it changed, or
-//! as 304 when the time is over. So a canary is followed without asking every second, and nothing is lost in between: the
-//! next answer is made of what is then. So many may wait at once; who comes then is told so, and can ask without waiting.
+//! A client that follows a model sends the `ETag` of its document and `wait`. The answer comes as soon as the document changes, or
+//! as 304 after that time. No change is lost in between, because each answer contains the whole state. The number of waiting
+//! clients is limited; a client beyond it gets 503 and can ask without `wait`.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::{Query, State};
+use axum::extract::{Query as Parameters, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
@@ -15,99 +15,99 @@ use tokio::sync::Semaphore;
 
 use super::Admin;
 use super::report_cache::{Changes, ReportCache};
-use headgate_report::Asked;
+use headgate_report::Query;
 
-/// The longest wait.
-const LONGEST: u64 = 60;
-/// How often a document is made anew, at most, for one who waits: a rollout of thousands of pods is a change every few
+/// Longest wait, in seconds.
+const MAX_WAIT: u64 = 60;
+/// Shortest time between two documents for a waiting client. A rollout of thousands of pods changes the state every few
 /// milliseconds.
-const PACE: Duration = Duration::from_millis(50);
-/// The longest wait while the process ends: it waits for its answers.
-const AT_THE_END: Duration = Duration::from_secs(1);
-/// How many may wait at once, each of which holds a connection.
-pub(super) const WAITERS: usize = 256;
+const MIN_INTERVAL: Duration = Duration::from_millis(50);
+/// Longest wait during shutdown, which pending answers would delay.
+const SHUTDOWN_WAIT: Duration = Duration::from_secs(1);
+/// Largest number of waiting clients. Each of them holds a connection.
+pub(super) const MAX_WAITERS: usize = 256;
 
-/// The page.
+/// State of the page.
 pub(super) struct Syncz {
     admin: Admin,
-    desk: ReportCache,
-    seats: Semaphore,
+    cache: ReportCache,
+    permits: Semaphore,
 }
 
 impl Syncz {
-    /// At which so many may wait.
+    /// A page at which this number of clients may wait.
     pub(super) fn new(admin: Admin, waiters: usize) -> Self {
         Self {
-            desk: ReportCache::of(&admin),
-            seats: Semaphore::new(waiters),
+            cache: ReportCache::new(&admin),
+            permits: Semaphore::new(waiters),
             admin,
         }
     }
 }
 
-/// How long the answer may take, in seconds.
+/// Parameters of long polling.
 #[derive(Debug, Default, Deserialize)]
-pub(super) struct Patience {
+pub(super) struct WaitQuery {
+    /// Longest wait, in seconds.
     #[serde(default)]
     wait: u64,
 }
 
-/// Answers with the document, or 304 if it is the one that the asker has.
+/// Answers with the document, or with 304 if the client has it.
 pub(super) async fn syncz(
     State(page): State<Arc<Syncz>>,
-    Query(asked): Query<Asked>,
-    Query(patience): Query<Patience>,
+    Parameters(query): Parameters<Query>,
+    Parameters(long_poll): Parameters<WaitQuery>,
     headers: HeaderMap,
 ) -> Response {
-    let has = headers
+    let known = headers
         .get(header::IF_NONE_MATCH)
         .and_then(|tag| tag.to_str().ok())
         .map(|tag| tag.trim_matches('"').to_owned());
     let begin = tokio::time::Instant::now();
-    let wait = Duration::from_secs(patience.wait.min(LONGEST));
-    let mut changes = Changes::of(&page.admin);
-    let mut seat = None;
+    let wait = Duration::from_secs(long_poll.wait.min(MAX_WAIT));
+    let mut changes = Changes::new(&page.admin);
+    let mut permit = None;
     loop {
-        changes.begin();
-        let document = match page.desk.document(&page.admin, &asked).await {
+        changes.mark_known();
+        let document = match page.cache.document(&page.admin, &query).await {
             Ok(document) => document,
             Err(error) => {
                 return (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response();
             }
         };
         let etag = (header::ETAG, format!("\"{}\"", document.tag));
-        if has.as_ref() != Some(&document.tag) {
+        if known.as_ref() != Some(&document.tag) {
             let json = (header::CONTENT_TYPE, "application/json".to_owned());
             return ([etag, json], document.body.clone()).into_response();
         }
-        if seat.is_none() && !wait.is_zero() {
-            match page.seats.try_acquire() {
-                Ok(free) => seat = Some(free),
-                Err(_) => return crowded(),
+        if permit.is_none() && !wait.is_zero() {
+            match page.permits.try_acquire() {
+                Ok(free) => permit = Some(free),
+                Err(_) => return too_many_waiters(),
             }
         }
-        let wait = if *page.admin.closing.borrow() {
-            wait.min(AT_THE_END)
+        let wait = if *page.admin.shutting_down.borrow() {
+            wait.min(SHUTDOWN_WAIT)
         } else {
             wait
         };
         let ended = tokio::select! {
-            ended = changes.next() => ended,
+            ended = changes.wait() => ended,
             () = tokio::time::sleep_until(begin + wait) => true,
         };
         if ended {
             return (StatusCode::NOT_MODIFIED, [etag]).into_response();
         }
-        tokio::time::sleep(PACE).await;
+        tokio::time::sleep(MIN_INTERVAL).await;
     }
 }
 
-/// As many wait as may.
-fn crowded() -> Response {
-    let later = [(header::RETRY_AFTER, "1")];
-    let why =
-        "as many wait for a change of the document as may: try again, or ask without `wait`\n";
-    (StatusCode::SERVICE_UNAVAILABLE, later, why).into_response()
+/// The answer beyond the limit of waiting clients.
+fn too_many_waiters() -> Response {
+    let retry = [(header::RETRY_AFTER, "1")];
+    let why = "too many clients wait for a change of the status: retry, or send the request without `wait`\n";
+    (StatusCode::SERVICE_UNAVAILABLE, retry, why).into_response()
 }
 
 #[cfg(test)]
@@ -120,20 +120,21 @@ mod tests {
     use tokio::sync::watch;
 
     use super::*;
-    use crate::admin::Seen;
-    use crate::metrics::Metrics;
+    use crate::admin::StatusAges;
+    use crate::logging::LogLevel;
     use headgate_publisher::Published;
     use headgate_publisher::ScopeRules;
     use headgate_publisher::SnapshotStore;
+    use headgate_report::metrics::Metrics;
 
-    /// The other ends of what the page looks at: what is sent there changes the document.
-    struct Ends {
-        ending: watch::Sender<bool>,
+    /// Senders of the inputs of the page.
+    struct Senders {
+        shutting_down: watch::Sender<bool>,
         _published: watch::Sender<Option<Arc<Published>>>,
     }
 
-    /// The page with so many seats.
-    fn page(waiters: usize) -> (Arc<Syncz>, Ends) {
+    /// A page with a limit of waiting clients.
+    fn page(waiters: usize) -> (Arc<Syncz>, Senders) {
         let rules = ScopeRules {
             allow: Vec::new(),
             follow: Vec::new(),
@@ -142,7 +143,7 @@ mod tests {
             listen: "127.0.0.1:10000".parse().unwrap(),
         };
         let module = Code::File("/m.wasm".to_owned());
-        let (ending, closing) = watch::channel(false);
+        let (sender, shutting_down) = watch::channel(false);
         let (_published, published) = watch::channel(None);
         let admin = Admin {
             published,
@@ -153,12 +154,17 @@ mod tests {
             fleet: Fleet::default(),
             loads: Loads::default(),
             metrics: Arc::new(Metrics::default()),
-            closing,
+            shutting_down,
             peers: None,
-            seen: Seen::default(),
+            ages: StatusAges::default(),
+            log_level: LogLevel::detached(),
         };
         let page = Arc::new(Syncz::new(admin, waiters));
-        (page, Ends { ending, _published })
+        let senders = Senders {
+            shutting_down: sender,
+            _published,
+        };
+        (page, senders)
     }
 
     async fn ask(page: &Arc<Syncz>, wait: u64, has: Option<&str>) -> Response {
@@ -166,11 +172,11 @@ mod tests {
         if let Some(tag) = has {
             headers.insert(header::IF_NONE_MATCH, tag.parse().unwrap());
         }
-        let patience = Query(Patience { wait });
+        let long_poll = Parameters(WaitQuery { wait });
         syncz(
             State(page.clone()),
-            Query(Asked::default()),
-            patience,
+            Parameters(Query::default()),
+            long_poll,
             headers,
         )
         .await
@@ -185,26 +191,26 @@ mod tests {
 
     #[tokio::test]
     async fn a_document_is_made_once_for_each_change_and_shared() {
-        let (page, ends) = page(1);
-        let asked = Asked::default();
-        let make = async || page.desk.document(&page.admin, &asked).await.unwrap();
+        let (page, senders) = page(1);
+        let query = Query::default();
+        let make = async || page.cache.document(&page.admin, &query).await.unwrap();
         let (first, same) = (make().await, make().await);
         assert!(Arc::ptr_eq(&first, &same));
-        ends.ending.send_replace(true);
+        senders.shutting_down.send_replace(true);
         let (other, same) = (make().await, make().await);
         assert!(!Arc::ptr_eq(&first, &other) && Arc::ptr_eq(&other, &same));
         assert_ne!(first.tag, other.tag);
-        let model = Asked {
+        let model = Query {
             model: Some("llama".to_owned()),
-            ..Asked::default()
+            ..Query::default()
         };
-        let part = page.desk.document(&page.admin, &model).await.unwrap();
+        let part = page.cache.document(&page.admin, &model).await.unwrap();
         assert!(!Arc::ptr_eq(&part, &make().await));
     }
 
     #[tokio::test(start_paused = true)]
     async fn who_waits_beyond_the_bound_is_told_so_and_may_ask_without_waiting() {
-        let (page, ends) = page(2);
+        let (page, senders) = page(2);
         let first = ask(&page, 0, None).await;
         let tag = tag(&first);
         let waiting: Vec<_> = (0..2)
@@ -213,13 +219,13 @@ mod tests {
                 tokio::spawn(async move { ask(&page, 60, Some(&tag)).await })
             })
             .collect();
-        while page.seats.available_permits() > 0 {
+        while page.permits.available_permits() > 0 {
             tokio::task::yield_now().await;
         }
-        let crowded = ask(&page, 60, Some(&tag)).await;
-        assert_eq!(crowded.status(), StatusCode::SERVICE_UNAVAILABLE);
-        assert!(crowded.headers().contains_key(header::RETRY_AFTER));
-        // Whose document is old, or who does not wait, needs no seat.
+        let rejected = ask(&page, 60, Some(&tag)).await;
+        assert_eq!(rejected.status(), StatusCode::SERVICE_UNAVAILABLE);
+        assert!(rejected.headers().contains_key(header::RETRY_AFTER));
+        // A client with an old document, or without `wait`, needs no permit.
         assert_eq!(
             ask(&page, 60, Some("\"old\"")).await.status(),
             StatusCode::OK
@@ -228,10 +234,10 @@ mod tests {
             ask(&page, 0, Some(&tag)).await.status(),
             StatusCode::NOT_MODIFIED
         );
-        ends.ending.send_replace(true);
+        senders.shutting_down.send_replace(true);
         for waiter in waiting {
             assert_eq!(waiter.await.unwrap().status(), StatusCode::OK);
         }
-        assert_eq!(page.seats.available_permits(), 2);
+        assert_eq!(page.permits.available_permits(), 2);
     }
 }

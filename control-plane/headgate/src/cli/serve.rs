@@ -1,0 +1,137 @@
+//! Flags of `headgate serve`.
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use clap::Args;
+use headgate_kubernetes::policies::Controller;
+
+use super::input::InputArgs;
+use crate::config::{ServeConfig, WriterConfig};
+use crate::names::{parse_name, parse_namespace};
+
+/// `headgate serve`.
+#[derive(Debug, Args)]
+pub(crate) struct ServeArgs {
+    /// The source.
+    #[command(flatten)]
+    input: InputArgs,
+    /// Listen address of the xDS server, for proxies.
+    #[arg(
+        long,
+        value_name = "IP:PORT",
+        default_value = "127.0.0.1:18000",
+        env = "HEADGATE_XDS_ADDRESS"
+    )]
+    xds_address: SocketAddr,
+    /// Listen address of the admin server, for people, probes and Prometheus: /syncz /config_dump /metrics /readyz /livez /version
+    /// /logging.
+    #[arg(
+        long,
+        value_name = "IP:PORT",
+        default_value = "127.0.0.1:18001",
+        env = "HEADGATE_ADMIN_ADDRESS"
+    )]
+    admin_address: SocketAddr,
+    /// Node ids that may connect from other machines. A `*` at the end matches any suffix. Connections from loopback are always
+    /// allowed. Repeatable.
+    #[arg(long = "allow-node", value_name = "PATTERN")]
+    allow_nodes: Vec<String>,
+    /// Node ids whose filters follow the decision of the previous hop instead of deciding. A `*` at the end matches any suffix.
+    /// Repeatable.
+    #[arg(long = "follow-node", value_name = "PATTERN")]
+    follow_nodes: Vec<String>,
+    /// Namespaces that are served to the node ids that match the pattern. A `*` at the end matches any suffix; a node id that matches
+    /// several patterns gets the namespaces of all of them. If the flag is given, a proxy that matches no pattern is rejected.
+    /// Otherwise each proxy gets all namespaces that have a domain. Repeatable.
+    #[arg(long = "node-namespaces", value_name = "PATTERN=NAMESPACE,…", value_parser = parse_node_namespaces)]
+    node_namespaces: Vec<(String, Vec<String>)>,
+    /// How long a cluster stays after the last route to it is removed, in seconds.
+    #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u64).range(2..=3600))]
+    linger: u64,
+    /// Interval of the load reports of a proxy, in seconds. They show which versions the proxy cannot connect to. The bootstrap of
+    /// the proxy needs `load_stats_config`.
+    #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=60))]
+    load_report_interval: u64,
+    /// Duration of the drain after SIGTERM, in seconds: connected proxies are moved to other replicas one after another; 0 moves all at
+    /// once. During the drain /readyz answers 503 and new proxies are rejected. A second SIGTERM, or SIGINT, ends the process at once.
+    #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(..=3600), env = "HEADGATE_DRAIN_TIME")]
+    drain_time: u64,
+    /// Writes to a Kubernetes API.
+    #[command(flatten)]
+    writer: WriterArgs,
+}
+
+impl ServeArgs {
+    /// The configuration.
+    ///
+    /// # Errors
+    /// Flags that contradict each other.
+    pub(crate) fn config(&self) -> Result<ServeConfig, String> {
+        Ok(ServeConfig {
+            input: self.input.config()?,
+            xds_address: self.xds_address,
+            admin_address: self.admin_address,
+            allow_nodes: self.allow_nodes.clone(),
+            follow_nodes: self.follow_nodes.clone(),
+            node_namespaces: self.node_namespaces.clone(),
+            linger: Duration::from_secs(self.linger),
+            load_report_interval: Duration::from_secs(self.load_report_interval),
+            drain_time: Duration::from_secs(self.drain_time),
+            writer: self.writer.config(),
+        })
+    }
+}
+
+/// Leader election, and the writes of status and Events.
+#[derive(Debug, Args, Clone)]
+struct WriterArgs {
+    /// Name of the Lease that the replicas share. Its holder writes status and Events. Each installation needs its own Lease.
+    #[arg(long, value_name = "NAME", default_value = "headgate", env = "HEADGATE_LEASE_NAME", value_parser = parse_name)]
+    lease_name: String,
+    /// Name of this installation, the same for all its replicas: a domain and a path. The installation with the default name
+    /// writes `status.conditions` of a policy; any other one writes its entry in `status.controllers`. An installation manages
+    /// the `ServedModels` that have its name in `spec.controllerName`; the one with the default name, those without the field.
+    #[arg(
+        long,
+        value_name = "DOMAIN/PATH",
+        default_value_t,
+        env = "HEADGATE_CONTROLLER_NAME"
+    )]
+    controller_name: Controller,
+    /// Namespace of the Lease and of the ConfigMaps with the proxy counts of the replicas; the default is the namespace of the pod or
+    /// of the kubeconfig.
+    #[arg(long, value_name = "NAMESPACE", env = "POD_NAMESPACE", value_parser = parse_namespace)]
+    lease_namespace: Option<String>,
+    /// How long a Lease is valid without renewal, in seconds.
+    #[arg(long, value_name = "SECONDS", default_value_t = 15, value_parser = clap::value_parser!(u64).range(3..=240))]
+    lease_duration: u64,
+    /// Name of this replica, unique among those that share the Lease; the default is the name of the pod, or host name and process id.
+    #[arg(long, value_name = "NAME", env = "POD_NAME", value_parser = parse_name)]
+    replica_name: Option<String>,
+    /// Address of this replica, needed if --admin-address listens on all interfaces (0.0.0.0). Replicas publish it, so that
+    /// `headgate status` can query all of them.
+    #[arg(long, value_name = "IP", env = "POD_IP")]
+    replica_address: Option<IpAddr>,
+}
+
+impl WriterArgs {
+    fn config(&self) -> WriterConfig {
+        WriterConfig {
+            lease_name: self.lease_name.clone(),
+            lease_namespace: self.lease_namespace.clone(),
+            lease_duration: Duration::from_secs(self.lease_duration),
+            replica_name: self.replica_name.clone(),
+            replica_address: self.replica_address,
+            controller: self.controller_name.clone(),
+        }
+    }
+}
+
+fn parse_node_namespaces(text: &str) -> Result<(String, Vec<String>), String> {
+    let (pattern, namespaces) = text
+        .rsplit_once('=')
+        .ok_or("write PATTERN=NAMESPACE, or PATTERN=NAMESPACE,NAMESPACE for several")?;
+    let namespaces = namespaces.split(',').map(|n| parse_namespace(n.trim()));
+    Ok((pattern.to_owned(), namespaces.collect::<Result<_, _>>()?))
+}

@@ -1,0 +1,245 @@
+//! Plain configuration of every command. The command line fills it; nothing else knows `clap`.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use headgate_kubernetes::kinds::Kind;
+use headgate_kubernetes::policies::Controller;
+use headgate_model::LabelKeys;
+use headgate_report::output::Format;
+use headgate_source::cluster::AllowedEndpoint;
+
+/// An error that ends a command: one line that names the flag or file, and the fix.
+pub(crate) type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+/// Logging.
+#[derive(Debug, Clone)]
+pub(crate) struct LogConfig {
+    /// Filter directives, such as `info,headgate_xds=debug`.
+    pub filter: String,
+    /// Whether each line is a JSON object.
+    pub json: bool,
+}
+
+/// Where models and policies come from, and what is made of them.
+#[derive(Debug, Clone)]
+pub(crate) struct InputConfig {
+    /// The source of models.
+    pub models: ModelSource,
+    /// Directory of policies. With a Kubernetes API it replaces the policies of the API.
+    pub policies: Option<PathBuf>,
+    /// Whether subdirectories are read.
+    pub recursive: bool,
+    /// Namespace whose policies apply to the models of all namespaces.
+    pub root_namespace: Option<String>,
+    /// Namespace of manifests without one, and of the domain `*`.
+    pub default_namespace: String,
+    /// Domains of namespaces, as given.
+    pub domains: Vec<(String, Vec<String>)>,
+    /// Keys of the model, version and weight labels.
+    pub labels: LabelKeys,
+    /// Default listen address of proxies.
+    pub listen: SocketAddr,
+    /// Directory of the wasm modules.
+    pub wasm: PathBuf,
+    /// Whether modules are sent inline.
+    pub wasm_inline: bool,
+    /// Path of the access log of proxies; `None` for no log.
+    pub access_log: Option<String>,
+    /// Largest request body that the filter reads, in bytes.
+    pub max_body_bytes: u32,
+    /// Longest pause of a stream.
+    pub idle_timeout: Duration,
+    /// CA file of model servers, as a path on the proxies.
+    pub upstream_ca: String,
+}
+
+/// The source of models.
+#[derive(Debug, Clone)]
+pub(crate) enum ModelSource {
+    /// Manifests in a directory.
+    Files {
+        /// The directory.
+        directory: PathBuf,
+        /// Directory of the stored `ServedModel`s.
+        state: Option<PathBuf>,
+    },
+    /// A Kubernetes API.
+    Cluster(ClusterConfig),
+}
+
+/// A Kubernetes API to watch.
+#[derive(Debug, Clone)]
+pub(crate) struct ClusterConfig {
+    /// Path of the kubeconfig.
+    pub kubeconfig: Option<PathBuf>,
+    /// Context of the kubeconfig.
+    pub context: Option<String>,
+    /// Namespaces to watch; empty for all.
+    pub namespaces: Vec<String>,
+    /// Endpoints that the annotation of a Service may contain besides the default.
+    pub allowed_endpoints: Vec<AllowedEndpoint>,
+    /// Kinds that own pods.
+    pub kinds: Vec<Kind>,
+}
+
+impl InputConfig {
+    /// The Kubernetes API, if models come from one.
+    pub(crate) fn cluster(&self) -> Option<&ClusterConfig> {
+        match &self.models {
+            ModelSource::Cluster(cluster) => Some(cluster),
+            ModelSource::Files { .. } => None,
+        }
+    }
+
+    /// The directory of models, if they come from one.
+    pub(crate) fn model_directory(&self) -> Option<&PathBuf> {
+        match &self.models {
+            ModelSource::Files { directory, .. } => Some(directory),
+            ModelSource::Cluster(_) => None,
+        }
+    }
+
+    /// The directory of stored `ServedModel`s.
+    pub(crate) fn state(&self) -> Option<&PathBuf> {
+        match &self.models {
+            ModelSource::Files { state, .. } => state.as_ref(),
+            ModelSource::Cluster(_) => None,
+        }
+    }
+}
+
+/// `headgate serve`.
+#[derive(Debug, Clone)]
+pub(crate) struct ServeConfig {
+    /// What is served.
+    pub input: InputConfig,
+    /// Listen address of the xDS server.
+    pub xds_address: SocketAddr,
+    /// Listen address of the admin server.
+    pub admin_address: SocketAddr,
+    /// Node ids that may connect from other machines.
+    pub allow_nodes: Vec<String>,
+    /// Node ids whose filters follow the decision of the previous hop.
+    pub follow_nodes: Vec<String>,
+    /// Namespaces by pattern of node ids.
+    pub node_namespaces: Vec<(String, Vec<String>)>,
+    /// How long a cluster stays after the last route to it is removed.
+    pub linger: Duration,
+    /// Interval of load reports.
+    pub load_report_interval: Duration,
+    /// How long a drain takes.
+    pub drain_time: Duration,
+    /// Writes to a Kubernetes API.
+    pub writer: WriterConfig,
+}
+
+/// Writes to a Kubernetes API.
+#[derive(Debug, Clone)]
+pub(crate) struct WriterConfig {
+    /// Name of the Lease.
+    pub lease_name: String,
+    /// Namespace of the Lease; `None` for that of the pod or kubeconfig.
+    pub lease_namespace: Option<String>,
+    /// Duration of the Lease.
+    pub lease_duration: Duration,
+    /// Name of this replica; `None` for host name and process id.
+    pub replica_name: Option<String>,
+    /// Address of this replica.
+    pub replica_address: Option<IpAddr>,
+    /// Name of this installation.
+    pub controller: Controller,
+}
+
+/// `headgate validate`.
+#[derive(Debug, Clone)]
+pub(crate) struct ValidateConfig {
+    /// Files and directories; `-` is standard input.
+    pub paths: Vec<PathBuf>,
+    /// Whether subdirectories are read.
+    pub recursive: bool,
+    /// Namespace of manifests without one.
+    pub default_namespace: String,
+    /// Namespace whose policies apply to the models of all namespaces.
+    pub root_namespace: Option<String>,
+    /// Keys of the model, version and weight labels.
+    pub labels: LabelKeys,
+    /// Output format.
+    pub format: Format,
+}
+
+/// `headgate translate`.
+#[derive(Debug, Clone)]
+pub(crate) struct TranslateConfig {
+    /// What is translated.
+    pub input: InputConfig,
+    /// Output format.
+    pub format: Format,
+}
+
+/// `headgate schema`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum SchemaOf {
+    /// JSON schema of the filter configuration.
+    FilterConfig,
+    /// JSON schema of the spec of a `TokenBucketPolicy`.
+    TokenBucketPolicy,
+    /// JSON schema of the spec of a `TrafficTagPolicy`.
+    TrafficTagPolicy,
+    /// JSON schema of the spec of a `ServedModel`.
+    ServedModel,
+    /// Markdown reference of these schemas.
+    Reference,
+    /// Markdown reference of the metrics.
+    Metrics,
+    /// Markdown reference of the findings.
+    Findings,
+    /// CustomResourceDefinitions.
+    Crds,
+    /// ServiceAccount, Roles and bindings.
+    Rbac(RbacConfig),
+}
+
+/// Permissions of a control plane.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct RbacConfig {
+    /// Watched namespaces; empty for all.
+    pub namespaces: Vec<String>,
+    /// Root namespace.
+    pub root_namespace: Option<String>,
+    /// Kinds that own pods.
+    pub kinds: Vec<Kind>,
+    /// Namespace of the control plane.
+    pub install_namespace: String,
+    /// Its ServiceAccount.
+    pub service_account: String,
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// The input of `--models m`.
+    pub(crate) fn input() -> InputConfig {
+        InputConfig {
+            models: ModelSource::Files {
+                directory: "m".into(),
+                state: None,
+            },
+            policies: None,
+            recursive: false,
+            root_namespace: None,
+            default_namespace: "default".to_owned(),
+            domains: Vec::new(),
+            labels: LabelKeys::default(),
+            listen: SocketAddr::from(([127, 0, 0, 1], 10000)),
+            wasm: "dist".into(),
+            wasm_inline: false,
+            access_log: None,
+            max_body_bytes: 8 << 20,
+            idle_timeout: Duration::from_secs(300),
+            upstream_ca: String::new(),
+        }
+    }
+}
