@@ -176,19 +176,19 @@ async fn rule_01_a_per_type_service_serves_its_type_and_no_other() {
 
 #[tokio::test]
 async fn rule_05_nothing_carries_a_ttl() {
-    let asked = [
+    let subscribed = [
         (Kind::Cluster, "c"),
         (Kind::Listener, "l"),
         (Kind::Extension, "f"),
     ];
-    let all = asked.map(|(kind, name)| Resource::new(kind, name, "some"));
+    let all = subscribed.map(|(kind, name)| Resource::new(kind, name, "some"));
     let running = start(Some(Arc::new(Snapshot::new(all).unwrap()))).await;
     let (send, mut stream) = running.delta().await;
     send.send(ask(Kind::Cluster, &["*"])).await.unwrap();
     send.send(ask(Kind::Listener, &["*"])).await.unwrap();
     send.send(ask(Kind::Extension, &["f"])).await.unwrap();
     let mut seen = Vec::new();
-    for _ in asked {
+    for _ in subscribed {
         let response = next(&mut stream).await;
         let [resource] = response.resources.as_slice() else {
             panic!("{response:?}");

@@ -152,11 +152,11 @@ impl Session {
             }
             due.offers.extend(state.repeat(name));
         }
-        let gone = state
+        let vanished = state
             .ledger
             .possibly_held()
             .filter(|n| self.snapshot.get(kind, n).is_none());
-        for name in gone {
+        for name in vanished {
             let kept = kind == Kind::Cluster && self.lingers(name, now);
             if kept && state.subscription.wants(name) {
                 due.offers.extend(state.repeat(name));
