@@ -71,13 +71,8 @@ impl Source {
         let policies = if input.policies.is_some() {
             PolicySource::Files(Files::watch(files_options(input))?)
         } else {
-<<<<<<< HEAD
             let options = own_kinds::Options {
-                namespaces: policy_namespaces(args),
-=======
-            let options = policies::Options {
                 namespaces: policy_namespaces(input, cluster),
->>>>>>> bb7f6ca (Arrange writer, report and headgate without cycles, in plain words)
                 controller: controller.clone(),
                 ..own_kinds::Options::default()
             };
@@ -85,13 +80,8 @@ impl Source {
         };
         let models = Models::start(
             &client,
-<<<<<<< HEAD
-            &model_options(args, controller),
-            kubernetes.health(),
-=======
             &model_options(cluster, controller),
-            kubernetes.states(),
->>>>>>> bb7f6ca (Arrange writer, report and headgate without cycles, in plain words)
+            kubernetes.health(),
         );
         Ok(Self::Cluster {
             client,
@@ -201,19 +191,11 @@ fn policy_namespaces(input: &InputConfig, cluster: &ClusterConfig) -> Vec<String
     namespaces
 }
 
-<<<<<<< HEAD
-fn model_options(args: &InputArgs, controller: &Controller) -> own_kinds::Options {
+fn model_options(cluster: &ClusterConfig, controller: &Controller) -> own_kinds::Options {
     own_kinds::Options {
-        namespaces: args.cluster.namespaces.clone(),
+        namespaces: cluster.namespaces.clone(),
         controller: controller.clone(),
         ..own_kinds::Options::default()
-=======
-fn model_options(cluster: &ClusterConfig, controller: &Controller) -> models::Options {
-    models::Options {
-        namespaces: cluster.namespaces.clone(),
-        controller: controller.to_string(),
-        ..models::Options::default()
->>>>>>> bb7f6ca (Arrange writer, report and headgate without cycles, in plain words)
     }
 }
 

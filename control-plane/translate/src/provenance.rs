@@ -13,8 +13,7 @@ use std::sync::Arc;
 
 use headgate_contract::{ModelId, ModelPlan, PolicyDefinition, Version, names};
 use headgate_model::{
-    CarrierKey, Plan, PlannedModel, PolicyId, PolicyRevision, VariantKey,
-    weights_revision,
+    CarrierKey, Plan, PlannedModel, PolicyId, PolicyRevision, VariantKey, weights_revision,
 };
 use headgate_xds::{Origin, OriginObject, content_hash};
 

@@ -98,13 +98,8 @@ async fn one_model_name_in_two_namespaces_is_two_models_and_a_proxy_sees_the_nam
         .run("-n team-a rollout status deploy/theirs --timeout=100s")
         .await
         .unwrap();
-<<<<<<< HEAD
     let complete = |status: &Status| {
-        let ready = |model: &ModelStatus| model.versions.iter().all(|v| v.endpoints.are == 1);
-=======
-    let known = |status: &Status| {
         let ready = |model: &ModelStatus| model.versions.iter().all(|v| v.endpoints.current == 1);
->>>>>>> bb7f6ca (Arrange writer, report and headgate without cycles, in plain words)
         status.models.len() == 2
             && status.models.iter().all(ready)
             && status.proxies.len() == 2

@@ -112,19 +112,11 @@ fn has_no_pods(model: &Subject, registry: &Registry, without_pods: &BTreeSet<Car
     model.is_some_and(|model| model.carriers.is_subset(without_pods))
 }
 
-<<<<<<< HEAD
-/// The objects of a file that are not Headgate's, as an INFO line.
-fn passed(name: &str, reducer: &Reducer) -> Option<Line> {
-    let objects = reducer.unrelated(name)?;
-    Some(Line {
-        severity: Severe::Info,
-=======
 /// The skipped objects of a file, as an INFO remark.
 fn skipped(name: &str, reducer: &Reducer) -> Option<Remark> {
-    let objects = reducer.passed(name)?;
+    let objects = reducer.unrelated(name)?;
     Some(Remark {
         severity: Level::Info,
->>>>>>> bb7f6ca (Arrange writer, report and headgate without cycles, in plain words)
         object: name.to_owned(),
         message: format!("skipped, neither policy nor workload: {objects}"),
     })

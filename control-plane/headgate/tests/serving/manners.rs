@@ -7,7 +7,7 @@ use std::process::{Command, Output, Stdio};
 
 use headgate_testkit::client::{HttpRequest, Reply};
 use headgate_testkit::deadline::eventually;
-use headgate_testkit::xds_client::{Taker, type_url};
+use headgate_testkit::xds_client::{AutoAckProxy, type_url};
 use serde_json::Value;
 
 use crate::common::{Files, SOON, Server, headgate, manifest};
@@ -50,8 +50,8 @@ async fn wait_ends_once_every_proxy_has_acked_the_weight() {
         "{said}"
     );
 
-    let _one = Taker::connect("one", server.xds).unwrap();
-    let two = Taker::connect("two", server.xds).unwrap();
+    let _one = AutoAckProxy::connect("one", server.xds).unwrap();
+    let two = AutoAckProxy::connect("two", server.xds).unwrap();
     let out = query(
         &server,
         &[
@@ -76,7 +76,7 @@ async fn wait_ends_once_every_proxy_has_acked_the_weight() {
     );
     assert!(out.status.success(), "{}", text(&out.stderr));
 
-    two.refuse(type_url::EXTENSION);
+    two.nack_type(type_url::EXTENSION);
     canary(&files, "30");
     let out = query(
         &server,
@@ -98,7 +98,7 @@ async fn status_prints_names_more_columns_and_yaml() {
     let files = Files::new();
     canary(&files, "10");
     let server = Server::start(&files).await;
-    let _proxy = Taker::connect("proxy", server.xds).unwrap();
+    let _proxy = AutoAckProxy::connect("proxy", server.xds).unwrap();
     server.settled().await;
     let names = query(&server, &["status", "-o", "name"]);
     assert_eq!(text(&names.stdout), "default/m\n");

@@ -249,7 +249,7 @@ async fn follow_within(timeout: Duration, exchange: CountsExchange, changed: wat
                         why = format!("{why}: {cause}");
                     }
                     exchange.faults.failed(&COUNTS.part(WATCH), lost, &why);
-                    tokio::time::sleep(backoff.next()).await;
+                    tokio::time::sleep(backoff.next_wait()).await;
                 }
             }
             changed.send_modify(|n| *n += 1);

@@ -141,15 +141,9 @@ impl EventRecorder {
                 () = inputs.changed() => {}
                 () = again => retry = None,
             }
-<<<<<<< HEAD
-            inputs.take(&mut speech, &self.keys, self.begun.elapsed());
-            if retry.is_none() && !self.tell(&mut speech, &mut inputs).await {
-                retry = Some(tokio::time::Instant::now() + backoff.next_wait());
-=======
             inputs.observe(&mut queue, &self.keys, self.started.elapsed());
             if retry.is_none() && !self.write_pending(&mut queue, &mut inputs).await {
-                retry = Some(tokio::time::Instant::now() + backoff.next());
->>>>>>> bb7f6ca (Arrange writer, report and headgate without cycles, in plain words)
+                retry = Some(tokio::time::Instant::now() + backoff.next_wait());
             } else if retry.is_none() {
                 backoff.reset();
             }

@@ -311,13 +311,8 @@ fn write_of(
 /// The name and the spec of a model's new object.
 fn created((namespace, id): &ModelKey, now: &Now<'_>) -> (String, ServedModelSpec) {
     let mut name = object_name(id);
-<<<<<<< HEAD
-    if now.seen.is_taken(namespace, &name) {
-        name = alternative_name(id, now.controller);
-=======
     if now.cache.is_taken(namespace, &name) {
-        name = beside(id, now.controller);
->>>>>>> bb7f6ca (Arrange writer, report and headgate without cycles, in plain words)
+        name = alternative_name(id, now.controller);
     }
     let own = now.controller != names::DEFAULT_CONTROLLER_NAME;
     let spec = ServedModelSpec {

@@ -87,7 +87,7 @@ pub async fn write_statuses(
                 }
                 let span = tracing::info_span!(
                     "write_status",
-                    kind = resource_of(due.id.kind).kind,
+                    kind = %due.id.kind,
                     namespace = due.id.namespace,
                     name = due.id.name
                 );

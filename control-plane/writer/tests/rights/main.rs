@@ -23,13 +23,8 @@ use headgate_model::Planned;
 use headgate_model::{LabelKeys, Registry, Scales, plan};
 use headgate_source::cluster::Options;
 use headgate_testkit::deadline::eventually;
-<<<<<<< HEAD
 use headgate_testkit::kube::{FaultProxy, KubeOptions};
-use headgate_writer::Known;
-=======
-use headgate_testkit::kube::{KubeOptions, Relay};
 use headgate_writer::ReplicaState;
->>>>>>> bb7f6ca (Arrange writer, report and headgate without cycles, in plain words)
 use headgate_writer::Sources;
 use headgate_writer::Writer;
 use k8s_openapi::api::rbac::v1::{ClusterRole, PolicyRule, Role};

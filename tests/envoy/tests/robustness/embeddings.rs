@@ -2,21 +2,21 @@
 
 use headgate_testkit::client::{HttpRequest, Reply};
 use headgate_testkit::mock_model::MockAnswer;
-use headgate_testkit::stage::Stage;
+use headgate_testkit::testbed::Testbed;
 use serde_json::{Value, json};
 
-use crate::common::{CAPACITY, budget, charged, small_world};
+use crate::common::{CAPACITY, budget, charged, single_model_testbed};
 
 /// A request for embeddings that gets this canned answer.
-async fn embed(stage: &Stage, tenant: &str, answer: &str, body: &Value) -> Reply {
-    let url = format!("{}/v1/embeddings", stage.url());
+async fn embed(testbed: &Testbed, tenant: &str, answer: &str, body: &Value) -> Reply {
+    let url = format!("{}/v1/embeddings", testbed.url());
     let request = HttpRequest::post(url, body.to_string())
         .header("content-type", "application/json")
         .header("x-tenant-id", tenant)
         .header("x-mock-keep", answer)
         .header("x-mock-answer", answer)
         .header("x-mock-split", "7,1000,16384");
-    stage.client().send(request).await.unwrap()
+    testbed.client().send(request).await.unwrap()
 }
 
 fn vectors(vector: &Value, count: usize, usage: &Value) -> String {
@@ -27,8 +27,8 @@ fn vectors(vector: &Value, count: usize, usage: &Value) -> String {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn embeddings_are_charged_their_usage_and_pass_unchanged() {
-    let stage = small_world(1, &budget("vectors", ""), &[]).await;
-    let mock = stage.mock("m", "v1").unwrap().handle();
+    let testbed = single_model_testbed(1, &budget("vectors", ""), &[]).await;
+    let mock = testbed.mock("m", "v1").unwrap().handle();
     let floats: Value = (0..1536).map(|i| f64::from(i) / 7e5 - 1e-3).collect();
     let base64 = Value::from("vLO1uj3d".repeat(1024));
     let whole = json!({"prompt_tokens": 11, "total_tokens": 11});
@@ -50,40 +50,46 @@ async fn embeddings_are_charged_their_usage_and_pass_unchanged() {
     for (name, input, answer, tokens) in cases {
         mock.set_answer(name, MockAnswer::json(answer.clone()));
         let body = json!({"model": "m", "input": input, "stream": true});
-        let reply = embed(&stage, name, name, &body).await;
+        let reply = embed(&testbed, name, name, &body).await;
         assert_eq!(reply.status, 200, "{name}: {}", reply.text());
         assert!(reply.text() == answer, "{name}: the answer is changed");
         assert_eq!(reply.header("x-model-version"), Some("v1"));
-        let seen = mock.kept(name).unwrap();
+        let seen = mock.recorded(name).unwrap();
         assert_eq!(seen.body, body.to_string(), "{name}");
-        charged(&stage, name, tokens).await;
+        charged(&testbed, name, tokens).await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn embeddings_over_the_budget_are_refused_with_an_openai_error() {
-    let stage = small_world(1, &budget("vectors", ""), &[]).await;
-    let mock = stage.mock("m", "v1").unwrap().handle();
+    let testbed = single_model_testbed(1, &budget("vectors", ""), &[]).await;
+    let mock = testbed.mock("m", "v1").unwrap().handle();
     mock.set_answer("ok", MockAnswer::json(r#"{"data":[]}"#));
     let ids = |count: u64| json!({"model": "m", "input": (0..count).collect::<Vec<_>>()});
 
-    let reply = embed(&stage, "much", "ok", &ids(CAPACITY + 1)).await;
+    let reply = embed(&testbed, "much", "ok", &ids(CAPACITY + 1)).await;
     assert_eq!(reply.status, 400, "{}", reply.text());
     let error = reply.json().unwrap()["error"].clone();
     assert_eq!(error["code"], "cost_exceeds_capacity");
     assert_eq!(error["param"], "input");
     assert_eq!(error["type"], "invalid_request_error");
 
-    let reply = embed(&stage, "again", "ok", &ids(CAPACITY)).await;
+    let reply = embed(&testbed, "again", "ok", &ids(CAPACITY)).await;
     assert_eq!(reply.status, 200, "{}", reply.text());
-    let reply = embed(&stage, "again", "ok", &ids(CAPACITY)).await;
+    let reply = embed(&testbed, "again", "ok", &ids(CAPACITY)).await;
     assert_eq!(reply.status, 429, "{}", reply.text());
     let error = reply.json().unwrap()["error"].clone();
     assert_eq!(error["code"], "rate_limit_exceeded");
     assert_eq!(error["type"], "tokens");
     assert!(reply.header("retry-after").is_some());
 
-    let reply = embed(&stage, "bad", "ok", &json!({"model": "m", "input": [null]})).await;
+    let reply = embed(
+        &testbed,
+        "bad",
+        "ok",
+        &json!({"model": "m", "input": [null]}),
+    )
+    .await;
     assert_eq!(reply.status, 400, "{}", reply.text());
     assert_eq!(reply.json().unwrap()["error"]["param"], "input");
 }

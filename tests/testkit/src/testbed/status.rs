@@ -43,17 +43,10 @@ pub struct ModelStatus {
 /// Progress: current of total.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 pub struct Count {
-<<<<<<< HEAD:tests/testkit/src/testbed/status.rs
     /// Current number.
-    pub are: usize,
-    /// Total number.
-    pub of: usize,
-=======
-    /// The number that has the property.
     pub current: usize,
-    /// The number of all.
+    /// Total number.
     pub total: usize,
->>>>>>> bb7f6ca (Arrange writer, report and headgate without cycles, in plain words):tests/testkit/src/stage/status.rs
 }
 
 /// One version.
