@@ -14,7 +14,7 @@ use crate::{Cors, HeaderName, ModelId, Tagging};
 const MAX_TAGGING: usize = 32;
 
 /// Tagging of the requests for some models. One tagging applies per model, with the precedence of
-/// [`TokenBucketPolicySpec`](crate::TokenBucketPolicySpec).
+/// `TokenBucketPolicy`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "Raw", into = "Raw")]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
