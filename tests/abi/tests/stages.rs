@@ -70,7 +70,7 @@ async fn wrong_stages_are_refused_with_the_field() {
         ),
     ] {
         let refused = try_start("headgate", &config(Some(given)).to_string(), 1).await;
-        let said = refused.err().expect("a refusal").to_string();
+        let said = refused.expect_err("a refusal").to_string();
         assert!(said.contains(why), "no {why:?} in {said}");
     }
 }

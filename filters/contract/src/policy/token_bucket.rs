@@ -5,7 +5,9 @@ use serde::{Deserialize, Serialize};
 #[cfg(feature = "schema")]
 use super::checks::ONE_TARGET;
 use super::checks::{at_most, is_false};
-use super::target::{Fields, MAX_MODELS, MAX_REFS};
+use super::target::Fields;
+#[cfg(feature = "schema")]
+use super::target::{MAX_MODELS, MAX_REFS};
 use super::{PolicyKind, PolicySpec, PolicyStatus, Selector, Target, TargetRef};
 use crate::{Bucket, ModelId};
 
