@@ -3,8 +3,8 @@
 //! Every status of the host is a value, so no call can trap: a trap would end the VM and every stream on it. Bytes of the host
 //! are passed on as they came.
 //!
-//! What makes the `unsafe` here sound: the host writes a pointer and a length that it got from [`proxy_on_memory_allocate`] (a
-//! vector of exactly that length), or leaves both zero; every other pointer is borrowed for the duration of the call only.
+//! What makes the `unsafe` here sound: the host writes a pointer and a length that it got from the SDK's `proxy_on_memory_allocate` (a
+//! boxed slice of exactly that length), or leaves both zero; every other pointer is borrowed for the duration of the call only.
 #![allow(unsafe_code)]
 
 use std::ptr::null_mut;
@@ -154,13 +154,6 @@ fn done(status: u32) -> Result<(), Status> {
     }
 }
 
-/// Memory for bytes that the host returns; see [`receive`].
-#[unsafe(no_mangle)]
-pub(crate) extern "C" fn proxy_on_memory_allocate(size: usize) -> *mut u8 {
-    let mut bytes = std::mem::ManuallyDrop::new(Vec::<u8>::with_capacity(size));
-    bytes.as_mut_ptr()
-}
-
 /// Runs a call in which the host allocates bytes here, and takes ownership of them.
 fn receive(call: impl FnOnce(*mut *mut u8, *mut usize) -> u32) -> Result<Vec<u8>, Status> {
     let (mut data, mut len) = (null_mut::<u8>(), 0_usize);
@@ -168,7 +161,7 @@ fn receive(call: impl FnOnce(*mut *mut u8, *mut usize) -> u32) -> Result<Vec<u8>
     if data.is_null() {
         return Ok(Vec::new());
     }
-    // SAFETY: a non-null pointer is that of a vector of `len` bytes, allocated by `proxy_on_memory_allocate`, which the host has
+    // SAFETY: a non-null pointer is that of a vector of `len` bytes, allocated by the SDK's `proxy_on_memory_allocate`, which the host has
     // filled and does not keep.
     Ok(unsafe { Vec::from_raw_parts(data, len, len) })
 }

@@ -1,15 +1,14 @@
-//! The contexts of the proxy: roots (one for each configuration of a filter) and streams, by the ids that the host gives them.
+//! The contexts of the proxy: roots (one for each configuration of a filter) and streams.
 //!
-//! Invariants: a callback for an unknown id does nothing; a stream ends exactly once, when its context is deleted, which Envoy
-//! does at every ending but a trap.
+//! Invariant: a stream ends exactly once, when its context is deleted, which Envoy does at every ending but a trap.
 
-use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
-use std::hash::{BuildHasherDefault, Hasher};
+use std::cell::Cell;
 
 use headgate_core::headers::Headers;
 use headgate_core::vm::Stages;
 use headgate_drive::{Exchange, Next, Root, Worker};
+use proxy_wasm::traits::{Context, HttpContext, RootContext as ProxyRootContext};
+use proxy_wasm::types::{Action, ContextType};
 
 use crate::abi::{self, Buffer, Map, Status};
 use crate::host::{Call, complain};
@@ -23,23 +22,66 @@ thread_local! {
     pub(crate) static WORKER: Worker = const { Worker::new() };
     /// The stages of a configuration that names none. Set once, before the first context.
     static DEFAULT_STAGES: Cell<Stages> = const { Cell::new(Stages::ALL) };
-    static ROOTS: RefCell<Vec<(u32, Root)>> = const { RefCell::new(Vec::new()) };
-    static STREAMS: RefCell<Streams> = RefCell::default();
 }
 
-type Streams = HashMap<u32, Box<HttpStream>, BuildHasherDefault<Spread>>;
+/// Sets the stages of a configuration that names none; called once, before the first context.
+pub(crate) fn set_default_stages(stages: Stages) {
+    DEFAULT_STAGES.set(stages);
+}
 
-/// Spreads the ids of contexts, which the host counts up. No client chooses them, so no keyed hash is needed.
-#[derive(Debug, Default)]
-struct Spread(u64);
+/// One configuration of one filter.
+#[derive(Debug)]
+pub(crate) struct RootContext {
+    root: Root,
+}
 
-impl Hasher for Spread {
-    fn write_u32(&mut self, id: u32) {
-        self.0 = u64::from(id).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+impl Default for RootContext {
+    fn default() -> Self {
+        Self {
+            root: Root::new(DEFAULT_STAGES.get()),
+        }
     }
-    fn write(&mut self, _: &[u8]) {}
-    fn finish(&self) -> u64 {
-        self.0
+}
+
+impl Context for RootContext {}
+
+impl ProxyRootContext for RootContext {
+    fn on_configure(&mut self, size: usize) -> bool {
+        let call = Call::default();
+        let name = [b"plugin_name".as_slice(), b"plugin_root_id"]
+            .map(|path| abi::property(path).unwrap_or_default())
+            .join(&0);
+        let json = abi::buffer(Buffer::Configuration, 0, size).map_err(Into::into);
+        let configured = WORKER.with(|worker| self.root.configure(worker, &call, &name, json));
+        if configured && let Err(status) = abi::tick_every(TICK) {
+            complain("tick", status);
+        }
+        configured
+    }
+
+    fn on_tick(&mut self) {
+        WORKER.with(|worker| self.root.tick(worker, &Call::default()));
+    }
+
+    fn create_http_context(&self, _: u32) -> Option<Box<dyn HttpContext>> {
+        Some(Box::new(HttpStream {
+            exchange: self.root.open(),
+            held: 0,
+            #[cfg(feature = "trap")]
+            trap: false,
+        }))
+    }
+
+    fn get_type(&self) -> Option<ContextType> {
+        Some(ContextType::HttpContext)
+    }
+}
+
+/// Settlements that are not written yet are written when the context is deleted. (Not in `on_done`: the host calls a module that
+/// exports it for each stream as well.)
+impl Drop for RootContext {
+    fn drop(&mut self) {
+        WORKER.with(|worker| self.root.tick(worker, &Call::default()));
     }
 }
 
@@ -53,98 +95,73 @@ struct HttpStream {
     trap: bool,
 }
 
-/// Sets the stages of a configuration that names none; called once, before the first context.
-pub(crate) fn set_default_stages(stages: Stages) {
-    DEFAULT_STAGES.set(stages);
-}
-
-/// A context was created: a root, if it has no root itself, else a stream of that root.
-pub(crate) fn create(id: u32, root: u32) {
-    if root == 0 {
-        let new = Root::new(DEFAULT_STAGES.get());
-        return ROOTS.with_borrow_mut(|roots| roots.push((id, new)));
-    }
-    let exchange = ROOTS.with_borrow(|roots| {
-        let root = roots.iter().find(|(known, _)| *known == root);
-        root.map(|(_, root)| root.open())
-    });
-    if let Some(exchange) = exchange {
-        let stream = Box::new(HttpStream {
-            exchange,
-            held: 0,
-            #[cfg(feature = "trap")]
-            trap: false,
-        });
-        STREAMS.with_borrow_mut(|streams| streams.insert(id, stream));
-    }
-}
-
-/// A context is deleted. A stream ends here: after every other callback of it, with its properties still there. (Not in `on_log`,
-/// which is called just before: each callback costs 2 µs.)
-pub(crate) fn delete(id: u32) {
-    if let Some(mut stream) = STREAMS.with_borrow_mut(|streams| streams.remove(&id)) {
-        WORKER.with(|worker| stream.exchange.end(worker, &Call::default()));
-        return;
-    }
-    ROOTS.with_borrow_mut(|roots| {
-        if let Some(place) = roots.iter().position(|(known, _)| *known == id) {
-            let (_, root) = roots.swap_remove(place);
-            WORKER.with(|worker| root.tick(worker, &Call::default()));
-        }
-    });
-}
-
-/// A root gets its configuration, which has so many bytes. Returns whether it is valid.
-pub(crate) fn configure(id: u32, size: usize) -> bool {
-    let call = Call::default();
-    let name = [b"plugin_name".as_slice(), b"plugin_root_id"]
-        .map(|path| abi::property(path).unwrap_or_default())
-        .join(&0);
-    let json = abi::buffer(Buffer::Configuration, 0, size);
-    let configured = with_root(id, |root| {
-        WORKER.with(|worker| root.configure(worker, &call, &name, json.map_err(Into::into)))
-    });
-    if configured && let Err(status) = abi::tick_every(TICK) {
-        complain("tick", status);
-    }
-    configured
-}
-
-/// A root's tick.
-pub(crate) fn tick(id: u32) {
-    with_root(id, |root| {
-        WORKER.with(|worker| root.tick(worker, &Call::default()));
-    });
-}
-
-fn with_root<T: Default>(id: u32, then: impl FnOnce(&mut Root) -> T) -> T {
-    ROOTS.with_borrow_mut(|roots| {
-        let root = roots.iter_mut().find(|(known, _)| *known == id);
-        root.map_or_else(T::default, |(_, root)| then(root))
-    })
-}
-
-/// What Envoy does after a callback: whether it goes on with the stream.
-pub(crate) fn with_stream(
-    id: u32,
-    then: impl FnOnce(&mut Exchange, &mut usize, &Worker, &Call) -> Next,
-) -> bool {
-    STREAMS.with_borrow_mut(|streams| {
-        let Some(stream) = streams.get_mut(&id) else {
-            return true;
-        };
-        let next = WORKER.with(|worker| {
-            then(
-                &mut stream.exchange,
-                &mut stream.held,
-                worker,
-                &Call::default(),
-            )
-        });
+impl HttpStream {
+    /// Runs a step of the exchange.
+    fn step(
+        &mut self,
+        step: impl FnOnce(&mut Exchange, &mut usize, &Worker, &Call) -> Next,
+    ) -> Action {
+        let call = Call::default();
+        let next = WORKER.with(|worker| step(&mut self.exchange, &mut self.held, worker, &call));
         #[cfg(feature = "trap")]
-        stream.trap_if_requested(next);
-        next == Next::Continue
-    })
+        self.trap_if_requested(next);
+        match next {
+            Next::Continue => Action::Continue,
+            Next::Hold | Next::Answered => Action::Pause,
+        }
+    }
+}
+
+impl Context for HttpStream {}
+
+impl HttpContext for HttpStream {
+    fn on_http_request_headers(&mut self, _: usize, end: bool) -> Action {
+        self.step(|exchange, _, worker, call| {
+            exchange.request_headers(worker, call, headers(Map::Request), end)
+        })
+    }
+
+    /// Envoy shows all bytes that are held, so only the new ones are read.
+    fn on_http_request_body(&mut self, size: usize, end: bool) -> Action {
+        self.step(|exchange, held, worker, call| {
+            let bytes = || new_bytes(Buffer::RequestBody, *held, size);
+            let next = exchange.request_body(worker, call, bytes, end);
+            *held = match next {
+                Next::Hold => size,
+                Next::Continue | Next::Answered => 0,
+            };
+            next
+        })
+    }
+
+    fn on_http_request_trailers(&mut self, _: usize) -> Action {
+        self.step(|exchange, _, worker, call| exchange.request_trailers(worker, call))
+    }
+
+    fn on_http_response_headers(&mut self, _: usize, end: bool) -> Action {
+        self.step(|exchange, _, worker, call| {
+            exchange.response_headers(worker, call, || headers(Map::Response), end)
+        })
+    }
+
+    fn on_http_response_body(&mut self, size: usize, end: bool) -> Action {
+        self.step(|exchange, _, worker, call| {
+            let bytes = || new_bytes(Buffer::ResponseBody, 0, size);
+            exchange.response_body(worker, call, bytes, end)
+        })
+    }
+
+    fn on_http_response_trailers(&mut self, _: usize) -> Action {
+        self.step(|exchange, _, worker, call| exchange.response_trailers(worker, call))
+    }
+}
+
+/// The stream ends when its context is deleted: after every other callback of it, with its properties still there. (Not in `on_log`,
+/// which is called just before: each callback costs 2 µs.)
+impl Drop for HttpStream {
+    fn drop(&mut self) {
+        WORKER.with(|worker| self.exchange.end(worker, &Call::default()));
+    }
 }
 
 #[cfg(feature = "trap")]
