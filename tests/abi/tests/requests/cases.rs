@@ -220,7 +220,7 @@ fn refusals(url: &str) -> [Refused; 7] {
         // Before a version was picked.
         (
             "negative",
-            request("negative").field("max_tokens", -2).to(url),
+            post("negative", r#"{"model":"m","max_tokens":-2}"#),
             400,
             "model=m version=- tenant=negative lane=- rule=- reason=invalid_value",
         ),
