@@ -106,8 +106,10 @@ fn without_endpoint(method: &[u8], plain: &[u8]) -> Class {
 fn serving(plain: &[u8]) -> bool {
     let plain = plain.strip_prefix(b"/").unwrap_or(plain);
     names::SERVING_PREFIXES.iter().any(|prefix| {
-        let prefix = prefix.trim_matches('/');
-        let rest = plain.strip_prefix(prefix.as_bytes());
+        let prefix = prefix.as_bytes();
+        let prefix = prefix.strip_prefix(b"/").unwrap_or(prefix);
+        let prefix = prefix.strip_suffix(b"/").unwrap_or(prefix);
+        let rest = plain.strip_prefix(prefix);
         rest.is_some_and(|rest| matches!(rest, [] | [b'/', ..]))
     })
 }

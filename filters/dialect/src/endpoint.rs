@@ -155,8 +155,8 @@ pub fn models_path(path: &[u8]) -> Option<(&'static Dialect, &[u8])> {
 
 /// The model's name in a path, empty if the pattern has none; `None` if the path does not match.
 fn model_in<'p>(path: &'p [u8], pattern: &str) -> Option<&'p [u8]> {
-    match pattern.strip_suffix("{model}") {
-        Some(prefix) => path.strip_prefix(prefix.as_bytes()),
-        None => (path == pattern.as_bytes()).then_some(b""),
+    match pattern.as_bytes() {
+        [prefix @ .., b'{', b'm', b'o', b'd', b'e', b'l', b'}'] => path.strip_prefix(prefix),
+        pattern => (path == pattern).then_some(b""),
     }
 }
