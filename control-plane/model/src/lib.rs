@@ -27,6 +27,7 @@ mod observed;
 mod owner_replicas;
 mod plan;
 mod policies;
+mod policy_revisions;
 pub mod ports;
 mod protocol;
 pub mod reference;
@@ -56,15 +57,12 @@ pub use observed::{FileProblem, Observed, Planned};
 pub use owner_replicas::{OwnerReplicas, OwnerShare};
 pub use plan::{NamespacePlan, Plan, PlannedCarrier, PlannedModel, PlannedVariant, plan};
 pub use policies::{PolicyCondition, PolicyOutcome, condition_reason};
+pub use policy_revisions::{PolicyRevision, PolicyRevisions, policy_revision};
 pub use ports::PortSource;
 pub use protocol::{InvalidProtocol, Protocol};
 pub use reference::{Reference, References};
 pub use registry::{Endpoints, Member, Model, Registry, UpstreamAnnotations, Weight};
-use replica_counts::policy_revisions;
-pub use replica_counts::{
-    PolicyRevision, PolicyRevisions, Refusal, ReplicaCounts, WeightsHeld, policy_revision,
-    same_weights, weights_revision,
-};
+pub use replica_counts::{Refusal, ReplicaCounts, WeightsHeld, same_weights, weights_revision};
 pub use scale::{Readiness, ScaleDamper, Scales, Tick};
 pub use stability::{Stability, Verdicts};
 pub use transitions::Transitions;

@@ -11,11 +11,12 @@ use headgate_contract::{
 
 use crate::levels::{self, CarrierState, Levels};
 use crate::memory_update::MemoryUpdate;
+use crate::policy_revisions::policy_revisions;
 use crate::registry::{Member, Model, count};
 use crate::shares::{Candidate, percents, version_shares};
 use crate::{
     Address, CarrierKey, Finding, LabelKeys, Objects, PolicyId, PolicyOutcome, PolicyRevisions,
-    Registry, Scales, Severity, Upstream, policies, policy_revisions, reason,
+    Registry, Scales, Severity, Upstream, policies, reason,
 };
 
 /// The decisions for all namespaces that declare a model.

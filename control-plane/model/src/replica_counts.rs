@@ -7,20 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use headgate_contract::ModelId;
 use sha2::{Digest as _, Sha256};
 
-use crate::{Objects, Plan, PlannedModel, PolicyId, PolicyOutcome, Subject, VariantKey};
-
-/// A revision of a policy. Later revisions of one object are greater. A recreated object of the same name is another object, so its
-/// revisions cannot be compared with those of the deleted one.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct PolicyRevision {
-    /// The object's `metadata.uid`; empty in files.
-    pub uid: String,
-    /// Its `metadata.generation`.
-    pub generation: i64,
-}
-
-/// The revisions in a plan, of the policies that have rules in some filter.
-pub type PolicyRevisions = BTreeMap<PolicyId, PolicyRevision>;
+use crate::{Plan, PlannedModel, PolicyId, PolicyRevision, PolicyRevisions, Subject, VariantKey};
 
 /// A resource that a proxy rejected, and the object from which it was made.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -68,41 +55,6 @@ pub fn same_weights(one: &PlannedModel, other: &PlannedModel) -> bool {
     let (ours, theirs) = (one.variants.values(), other.variants.values());
     one.variants.keys().eq(other.variants.keys())
         && ours.map(|v| v.share).eq(theirs.map(|v| v.share))
-}
-
-/// The revision of every policy that has rules in some filter.
-#[must_use]
-pub(crate) fn policy_revisions(
-    policies: &BTreeMap<PolicyId, PolicyOutcome>,
-    objects: &Objects,
-) -> PolicyRevisions {
-    let has_rules = |(_, outcome): &(&PolicyId, &PolicyOutcome)| !outcome.namespaces.is_empty();
-    let policies = policies.iter().filter(has_rules);
-    policies
-        .map(|(id, outcome)| (id.clone(), policy_revision(id, outcome, objects)))
-        .collect()
-}
-
-/// The revision of a policy with this outcome.
-#[must_use]
-pub fn policy_revision(
-    id: &PolicyId,
-    outcome: &PolicyOutcome,
-    objects: &Objects,
-) -> PolicyRevision {
-    let uid = objects.policies.get(id).map(|policy| &policy.uid);
-    PolicyRevision {
-        uid: uid.cloned().unwrap_or_default(),
-        generation: outcome.generation,
-    }
-}
-
-impl PolicyRevision {
-    /// The lesser of both; `None` if they are of different objects.
-    #[must_use]
-    pub fn least<'a>(&'a self, other: &'a Self) -> Option<&'a Self> {
-        (self.uid == other.uid).then(|| self.min(other))
-    }
 }
 
 impl ReplicaCounts {

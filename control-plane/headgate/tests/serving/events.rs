@@ -106,7 +106,10 @@ async fn what_is_refused_or_has_no_effect_is_an_event_that_names_the_command() {
         (
             "deploy/bad-model",
             "InvalidModel",
-            &["The object is ignored", "model-name=MODEL --overwrite"],
+            &[
+                "Headgate ignores the object",
+                "model-name=MODEL --overwrite",
+            ],
         ),
         (
             "deploy/bad-version",
@@ -313,7 +316,7 @@ async fn versions_that_move_die_and_take_over_are_told() {
         "deploy/v2",
         "Unready",
         &[
-            "goes to the others",
+            "go to other versions",
             "kubectl describe deployment/v2 -n default",
         ],
     )

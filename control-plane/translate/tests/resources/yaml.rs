@@ -1,5 +1,5 @@
 //! Protobuf messages in YAML, as Envoy's documentation writes them: without default values, and with the content of every `Any`.
-//! Generic matchers are shortened: see [`matchers`](crate::matchers).
+//! A JSON object in a string is written as YAML too. Generic matchers are shortened: see [`matchers`](crate::matchers).
 
 use envoy_types::pb::envoy::config::cluster::v3::Cluster;
 use envoy_types::pb::envoy::config::core::v3::TypedExtensionConfig;
@@ -86,7 +86,7 @@ pub(crate) fn set(value: &Value) -> Yaml {
     match value {
         Value::Word(word) if EMPTY_MESSAGES.contains(&word.as_str()) => Yaml::Map(Vec::new()),
         Value::Word(word) => Yaml::Scalar(word.clone()),
-        Value::Text(text) => Yaml::Scalar(quoted(text)),
+        Value::Text(text) => json_or_text(text),
         Value::Bytes(bytes) => Yaml::Scalar(format!("{} bytes", bytes.len())),
         Value::List(items) => Yaml::List(items.iter().map(set).collect()),
         Value::Map(entries) => {
