@@ -332,7 +332,7 @@ async fn policies_are_shown_with_whom_they_count_for_and_who_took_their_place() 
     assert!(row("typo").contains("no        -"), "{text}");
     let words = words(&text);
     assert!(
-        words.contains("default/old, because"),
+        words.contains("default/old takes precedence, because"),
         "the winner is named:\n{text}"
     );
     assert!(words.contains("no carrier declares model nope"), "{text}");
