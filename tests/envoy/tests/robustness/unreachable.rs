@@ -79,8 +79,7 @@ async fn a_ready_canary_that_refuses_connections_fails_few_requests_and_is_repor
     }
     let page = HttpRequest::get(testbed.control_plane().url("/metrics"));
     let metrics = client.send(page).await.unwrap().text();
-    let line =
-        "headgate_version_unreachable_proxies{namespace=\"default\",model=\"m\",version=\"v2\"} 1";
+    let line = "headgate_version_unreachable_proxies{model_namespace=\"default\",model=\"m\",version=\"v2\"} 1";
     assert!(metrics.contains(line), "{metrics}");
 
     let back = MockModel::start(MockOptions::new("m", "v2").at(closed));
