@@ -23,9 +23,9 @@ pub enum CarrierState {
     Canary(u8),
     /// Shares what the canaries leave.
     Base,
-    /// The previous base beside a ready promoted carrier: takes nothing while a promoted one has its full share.
+    /// The previous base, after a promotion: takes no new sessions while a promoted carrier has its full share.
     Standby,
-    /// Without a weight, beside this base: takes nothing until it has a weight, or stands in while the base is not ready.
+    /// No weight, while there is a base: takes no new sessions until it gets a weight, or stands in while the base is not ready.
     Held {
         /// The oldest carrier of the base. It may no longer exist if the base is only stored.
         beside: CarrierKey,
@@ -43,7 +43,7 @@ pub(crate) struct Levels {
     pub(crate) base: Vec<usize>,
     /// Ready canaries, with the wanted percent.
     pub(crate) canaries: Vec<(usize, u8)>,
-    /// The kind of members that act as the base in place of a lost one.
+    /// The members that act as the base after it was lost, if any do.
     pub(crate) stand_in: Option<StandIn>,
     /// Ready members that would act as the base if it were lost.
     pub(crate) reserve: Vec<usize>,
@@ -51,7 +51,7 @@ pub(crate) struct Levels {
     pub(crate) shared: bool,
 }
 
-/// Members that act as the base in place of a lost one.
+/// The members that act as the base after it was lost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum StandIn {
     /// Held or standby versions.

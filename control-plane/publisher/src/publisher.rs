@@ -192,6 +192,16 @@ impl Publisher {
         let offered = self.modules.borrow_and_update().clone();
         let resources = self.snapshots.publish(plan.clone(), &offered.module);
         let took = start.elapsed();
+        self.published.send_replace(Some(Arc::new(Published {
+            plan: plan.clone(),
+            observed: observed.clone(),
+            offered,
+            began,
+            at: SystemTime::now(),
+            took,
+            number,
+        })));
+        // Whoever follows publications does not wait for the comparison.
         let changes = PlanChanges::between(before.map(|published| &*published.plan), &plan);
         tracing::info!(
             namespaces = %changes.namespaces,
@@ -200,15 +210,6 @@ impl Publisher {
             took_ms = took.as_secs_f64() * 1e3,
             "published"
         );
-        self.published.send_replace(Some(Arc::new(Published {
-            plan,
-            observed: observed.clone(),
-            offered,
-            began,
-            at: SystemTime::now(),
-            took,
-            number,
-        })));
     }
 
     fn tick(&self) -> Tick {

@@ -13,9 +13,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use headgate_contract::{ModelId, PolicyDefinition};
+use headgate_contract::ModelId;
 use headgate_model::{CarrierKey, Plan, PolicyId, Refusal, Subject};
-use headgate_translate::provenance::MODEL;
+use headgate_translate::provenance::{MODEL, carrier_key, policy_id};
 use headgate_xds::fleet::Proxy;
 use headgate_xds::session::Nacked;
 use headgate_xds::{Kind, OriginObject, Scope};
@@ -120,18 +120,21 @@ fn follows_changes(kind: Kind) -> bool {
 fn blamed(rejection: &Rejection<'_>, nacked: &Nacked, plan: &Plan) -> Vec<Subject> {
     if !follows_changes(rejection.kind) {
         let objects = nacked.origin.objects().iter();
-        return objects.map(|object| carrier(object).into()).collect();
+        return objects.map(|object| carrier_key(object).into()).collect();
     }
     let changed: Vec<&OriginObject> = match &nacked.running {
         Some(running) if running.is_known() => nacked.origin.changed_since(running),
         _ => Vec::new(),
     };
-    let policies: BTreeSet<Subject> = changed.iter().filter_map(|object| policy(object)).collect();
+    let policies: BTreeSet<PolicyId> = changed
+        .iter()
+        .filter_map(|object| policy_id(object))
+        .collect();
     if !policies.is_empty() {
-        return policies.into_iter().collect();
+        return policies.into_iter().map(Subject::from).collect();
     }
     let carriers = changed.iter().filter(|object| object.kind != MODEL);
-    let mut carriers: BTreeSet<CarrierKey> = carriers.map(|object| carrier(object)).collect();
+    let mut carriers: BTreeSet<CarrierKey> = carriers.map(|object| carrier_key(object)).collect();
     if carriers.is_empty() {
         let models = changed.iter().filter_map(|object| {
             let id = ModelId::try_from(object.name.as_str()).ok()?;
@@ -143,24 +146,6 @@ fn blamed(rejection: &Rejection<'_>, nacked: &Nacked, plan: &Plan) -> Vec<Subjec
         return vec![Subject::ControlPlane];
     }
     carriers.into_iter().map(Subject::from).collect()
-}
-
-fn carrier(object: &OriginObject) -> CarrierKey {
-    CarrierKey {
-        namespace: object.namespace.clone(),
-        kind: object.kind.clone(),
-        name: object.name.clone(),
-    }
-}
-
-fn policy(object: &OriginObject) -> Option<Subject> {
-    let definition = PolicyDefinition::find(&object.kind)?;
-    let id = PolicyId {
-        kind: definition.kind.clone(),
-        namespace: object.namespace.clone(),
-        name: object.name.clone(),
-    };
-    Some(id.into())
 }
 
 #[cfg(test)]

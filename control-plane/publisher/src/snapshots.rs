@@ -161,15 +161,13 @@ impl Entry {
                 self.failure = None;
                 let new = Arc::new(snapshot);
                 self.rejected = rejected;
-                let mut changes = ChangedResources::default();
-                self.sender.send_if_modified(|old| {
-                    let changed = old.as_ref().is_none_or(|old| !old.same_origins(&new));
-                    if changed {
-                        changes = ChangedResources::between(old.as_deref(), &new);
-                        *old = Some(new);
-                    }
-                    changed
-                });
+                // Not inside of `send_if_modified`: streams that read the snapshot would wait for the comparison.
+                let old = self.sender.borrow().clone();
+                if old.as_ref().is_some_and(|old| old.same_origins(&new)) {
+                    return ChangedResources::default();
+                }
+                let changes = ChangedResources::between(old.as_deref(), &new);
+                self.sender.send_replace(Some(new));
                 changes
             }
             Err(error) => {

@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use headgate_contract::{Cors, ModelId, Version};
 use headgate_model::{Plan, PlannedModel};
-use headgate_xds::{Kind, Resource, ResourceKey};
+use headgate_xds::{Kind, Origin, Resource, ResourceKey};
 
-use crate::provenance::{ModelOrigins, sorted};
+use crate::provenance::ModelOrigins;
 use crate::scope::Options;
 use crate::view::Accepted;
 use crate::{clusters, cors, endpoints, routes, validate};
@@ -103,7 +103,7 @@ impl Cache {
     ) -> (Arc<Resource>, Arc<[ResourceKey]>) {
         let inputs = table_inputs(accepted, options);
         let objects = self.models(accepted);
-        let origin = sorted(objects.flat_map(|m| m.origins.routes.iter().cloned()));
+        let origin = Origin::new(objects.flat_map(|m| m.origins.routes.iter().cloned()));
         if let Some(table) = self.table.as_mut().filter(|table| table.inputs == inputs) {
             if *table.resource.origin() != origin {
                 let resource = Resource::clone(&table.resource).with_origin(origin);

@@ -87,21 +87,36 @@ pub(crate) fn policy(id: &PolicyId, revision: &PolicyRevision) -> OriginObject {
     }
 }
 
+/// The carrier that an object stands for. Only for objects that are neither a policy nor a [`MODEL`].
+#[must_use]
+pub fn carrier_key(object: &OriginObject) -> CarrierKey {
+    CarrierKey {
+        namespace: object.namespace.clone(),
+        kind: object.kind.clone(),
+        name: object.name.clone(),
+    }
+}
+
+/// The policy that an object stands for; `None` if it stands for something else.
+#[must_use]
+pub fn policy_id(object: &OriginObject) -> Option<PolicyId> {
+    Some(PolicyId {
+        kind: PolicyDefinition::find(&object.kind)?.kind.clone(),
+        namespace: object.namespace.clone(),
+        name: object.name.clone(),
+    })
+}
+
 /// The policies of a filter configuration, with their revisions.
+#[must_use]
 pub fn policies(origin: &Origin) -> BTreeMap<PolicyId, PolicyRevision> {
     let policies = origin.objects().iter().filter_map(|object| {
-        let definition = PolicyDefinition::find(&object.kind)?;
         let (uid, generation) = object.revision.rsplit_once('/')?;
-        let id = PolicyId {
-            kind: definition.kind.clone(),
-            namespace: object.namespace.clone(),
-            name: object.name.clone(),
-        };
         let revision = PolicyRevision {
             uid: uid.to_owned(),
             generation: generation.parse().ok()?,
         };
-        Some((id, revision))
+        Some((policy_id(object)?, revision))
     });
     policies.collect()
 }

@@ -21,7 +21,7 @@
 //! 1. Add `src/<name>.rs` with a static [`Dialect`] and a static [`Endpoint`] for each operation, as in `openai.rs`.
 //! 2. Add `src/<name>/request.rs` and `src/<name>/answer.rs` with the keys of its bodies, and `src/<name>/wording.rs` with
 //!    its errors and its list of models. If the API can say something that the vocabulary cannot, extend `request/field.rs`
-//!    or `answer/field.rs`, and the reader beside it.
+//!    or `answer/field.rs`, and `reader.rs` in the same directory.
 //! 3. Add a row for each path to the table in `endpoint.rs`. Routes match the prefixes in `SERVING_PREFIXES` of the crate
 //!    `headgate-contract`: add a prefix there if the path has a new one.
 //! 4. Add recorded requests to `tests/golden/requests.rs` and recorded answers to `tests/golden/corpus.rs`. The properties

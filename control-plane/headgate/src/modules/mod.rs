@@ -1,7 +1,7 @@
 //! The wasm module as proxies get it: a file whose name contains its SHA-256, or its bytes.
 //!
-//! To Envoy, a module with the same path is the same module, so a swap must change the name. The named copy is beside the original;
-//! old copies stay, because a proxy may still be loading one. While serving, [`watch`] detects that the module was replaced.
+//! Envoy loads a module again only if its path changes, so a new module gets a new name. The named copy is in the directory of the
+//! original; old copies stay, because a proxy may still be loading one. While serving, [`watch`] detects that the module was replaced.
 
 mod completeness;
 mod watch;

@@ -3,7 +3,7 @@
 
 use serde_json::json;
 
-use crate::manifests::{PolicyCache, begun, document, within};
+use crate::manifests::{StatusView, begun, document, within};
 
 const BESIDE: &str = include_str!("inputs/stable-beside.yaml");
 const NEVER_STARTS: &str = include_str!("inputs/canary-never-starts.yaml");
@@ -48,7 +48,7 @@ pub(crate) fn never_starts() {
             "kubectl describe deployment/m-v2 -n never-starts",
         ];
         // The time of the rule, and what an Event takes.
-        let late = |seen: &PolicyCache| seen.says("deployment/m-v2", "NotStarted").is_some();
+        let late = |seen: &StatusView| seen.says("deployment/m-v2", "NotStarted").is_some();
         place.until_late("that it does not start", late).await;
         place.told("deploy/m-v2", "NotStarted", &words).await;
 
@@ -83,7 +83,7 @@ pub(crate) fn flaps() {
         place
             .until("the canary", |seen| seen.percents("m") == [70, 30])
             .await;
-        let flapping = |seen: &PolicyCache| seen.says("deployment/m-v2", "Flapping").is_some();
+        let flapping = |seen: &StatusView| seen.says("deployment/m-v2", "Flapping").is_some();
         for time in 1..=4 {
             place.ready(&pod, false).await;
             let seen = place
@@ -108,7 +108,7 @@ pub(crate) fn flaps() {
             "kubectl describe deployment/m-v2 -n flaps",
         ];
         place.told("deploy/m-v2", "Flapping", &words).await;
-        let back = |seen: &PolicyCache| seen.percents("m") == [70, 30];
+        let back = |seen: &StatusView| seen.percents("m") == [70, 30];
         let seen = place.until_late("its share again", back).await;
         assert!(!flapping(&seen), "{seen:?}");
         let out = came.elapsed().as_secs();

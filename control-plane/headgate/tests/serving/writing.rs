@@ -17,7 +17,7 @@ use crate::written::{World, condition, described, events, label, policy, told, w
 async fn kubectl_waits_until_every_connected_proxy_has_a_policy_and_reads_why_it_has_not() {
     let world = World::start().await;
     let kubectl = world.kube.kubectl();
-    // StoredPolicy before its definition forbade it, as an older release would have it.
+    // Stored before its definition forbade it, as an older release would have it.
     let open = open_definition();
     kubectl.apply(&open).await.unwrap();
     let bad = policy("bad", 1000, "").replace("capacity: 1000", "capacity: -1");

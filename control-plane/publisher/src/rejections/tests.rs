@@ -13,7 +13,7 @@ use super::*;
 use crate::scopes::ScopeRules;
 use crate::snapshots::SnapshotStore;
 
-/// SnapshotStore with a proxy, and what they were told.
+/// A store with the scope of one proxy, its plan and its snapshots.
 struct Stage {
     scopes: SnapshotStore,
     scope: Scope,

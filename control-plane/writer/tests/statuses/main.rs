@@ -153,7 +153,7 @@ fn kubectl_waits_for_what_became_of_a_policy_and_reads_why() {
         let why = condition(&kubectl, "tbp/typo", "Programmed", "message").await;
         assert!(why.contains("matches no model: spec.models[0]: no carrier declares model lama. Declared models: gpt-4, llama3-70b, phi-3"), "{why}");
 
-        // PolicyRollup come often; they are written at most every ten seconds, the newest last.
+        // Counts change often; they are written at most every ten seconds, the newest last.
         for acked in 0..=3 {
             leader.counts.send_replace(PolicyRollup { connected: 3, acked });
         }

@@ -168,29 +168,20 @@ impl<'a> StreamLog<'a> {
         let (node, type_url) = (&*self.node, kind.type_url());
         let resource = listed(items.iter().map(|item| &item.name));
         let origin = listed(items.iter().flat_map(RejectedResource::blamed));
-        if matches!(topic, Topic::RejectedResource { .. }) {
-            tracing::warn!(
-                node,
-                type_url,
-                version,
-                resource,
-                origin,
-                error,
-                suppressed,
-                "proxy rejected a resource"
-            );
-        } else {
-            tracing::warn!(
-                node,
-                type_url,
-                version,
-                resource,
-                origin,
-                error,
-                suppressed,
-                "proxy rejected a response; offering its resources again in smaller responses"
-            );
-        }
+        let message = match topic {
+            Topic::RejectedResource { .. } => "proxy rejected a resource",
+            _ => "proxy rejected a response; offering its resources again in smaller responses",
+        };
+        tracing::warn!(
+            node,
+            type_url,
+            version,
+            resource,
+            origin,
+            error,
+            suppressed,
+            "{message}"
+        );
     }
 
     /// When to call [`StreamLog::report_suppressed`].

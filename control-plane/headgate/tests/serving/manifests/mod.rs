@@ -6,8 +6,8 @@
 
 mod outside;
 mod roles;
-mod seen;
 mod serves;
+mod status_view;
 mod turns;
 mod validate;
 
@@ -28,7 +28,7 @@ use crate::common::{Files, SOON, Server, serve};
 use crate::waits;
 use crate::writing::leads;
 
-pub(crate) use self::seen::PolicyCache;
+pub(crate) use self::status_view::StatusView;
 
 /// The operators' kinds; their schemas keep whatever is written.
 const KINDS: [(&str, &str, &str, &str); 8] = [
@@ -291,8 +291,8 @@ impl Place {
     pub(crate) async fn until(
         &self,
         what: &str,
-        wanted: impl Fn(&PolicyCache) -> bool,
-    ) -> PolicyCache {
+        wanted: impl Fn(&StatusView) -> bool,
+    ) -> StatusView {
         self.wait(WITHIN, Duration::ZERO, what, wanted).await
     }
 
@@ -300,8 +300,8 @@ impl Place {
     pub(crate) async fn until_late(
         &self,
         what: &str,
-        wanted: impl Fn(&PolicyCache) -> bool,
-    ) -> PolicyCache {
+        wanted: impl Fn(&StatusView) -> bool,
+    ) -> StatusView {
         let pause = Duration::from_millis(250);
         self.wait(MINUTES + WITHIN, pause, what, wanted).await
     }
@@ -312,8 +312,8 @@ impl Place {
         within: Duration,
         pause: Duration,
         what: &str,
-        wanted: impl Fn(&PolicyCache) -> bool,
-    ) -> PolicyCache {
+        wanted: impl Fn(&StatusView) -> bool,
+    ) -> StatusView {
         let what = format!("{what} in {}", self.name);
         eventually(within, &what, async || {
             tokio::time::sleep(pause).await;
@@ -329,7 +329,7 @@ impl Place {
     }
 
     /// What `headgate status -o json` says of this namespace.
-    pub(crate) async fn seen(&self) -> PolicyCache {
+    pub(crate) async fn seen(&self) -> StatusView {
         let document = document().await;
         let of = |field: &str| document[field].as_array().cloned().unwrap_or_default();
         let mut models = of("models");
@@ -342,12 +342,12 @@ impl Place {
                 .unwrap_or_default()
                 .contains(&here)
         });
-        PolicyCache { models, problems }
+        StatusView { models, problems }
     }
 
     /// Waits until the only model remembers a carrier as its base.
     pub(crate) async fn remembers(&self, carrier: &str) {
-        let has = |seen: &PolicyCache| seen.models[0]["base"][0]["carrier"] == carrier;
+        let has = |seen: &StatusView| seen.models[0]["base"][0]["carrier"] == carrier;
         self.until(&format!("{carrier} to be remembered"), |seen| {
             !seen.models.is_empty() && has(seen)
         })

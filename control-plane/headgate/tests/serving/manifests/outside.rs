@@ -8,7 +8,7 @@ fn a_service_without_a_selector_is_a_finding_until_its_endpoints_are_written() {
         place
             .apply(include_str!("../inputs/outside-servers.yaml"))
             .await;
-        let said = |seen: &super::PolicyCache| {
+        let said = |seen: &super::StatusView| {
             ["service/gpu-box", "service/ext"]
                 .iter()
                 .all(|it| seen.says(it, "NoSelector").is_some())
@@ -34,7 +34,7 @@ fn a_service_without_a_selector_is_a_finding_until_its_endpoints_are_written() {
         place
             .run("annotate service/ext headgate.dev/endpoints=api.provider.example:443")
             .await;
-        let serves = |seen: &super::PolicyCache| {
+        let serves = |seen: &super::StatusView| {
             seen.endpoints("gpubox") == [(1, 1)]
                 && seen.endpoints("extname") == [(1, 1)]
                 && seen.problems.is_empty()
@@ -45,7 +45,7 @@ fn a_service_without_a_selector_is_a_finding_until_its_endpoints_are_written() {
             .run("annotate service/gpu-box --overwrite headgate.dev/endpoints=169.254.169.254:80")
             .await;
         let refused =
-            |seen: &super::PolicyCache| seen.says("service/gpu-box", "EndpointRefused").is_some();
+            |seen: &super::StatusView| seen.says("service/gpu-box", "EndpointRefused").is_some();
         let seen = place.until("the refusal", refused).await;
         assert_eq!(seen.endpoints("extname"), [(1, 1)]);
         assert!(

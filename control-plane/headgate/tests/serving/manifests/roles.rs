@@ -1,10 +1,10 @@
 //! Serving pods below the object of an operator, by the labels and fields that the operators set.
 
-use super::{Place, PolicyCache, within};
+use super::{Place, StatusView, within};
 
 /// Waits until a model has so many endpoints, of as many wanted, and full buckets, and nothing is said.
-async fn serves(place: &Place, model: &str, count: i64, why: &str) -> PolicyCache {
-    let whole = |seen: &PolicyCache| {
+async fn serves(place: &Place, model: &str, count: i64, why: &str) -> StatusView {
+    let whole = |seen: &StatusView| {
         let carriers = seen.ready(model) == [(count, count)];
         carriers && seen.endpoints(model) == [(count, count)] && seen.problems.is_empty()
     };
@@ -28,13 +28,13 @@ fn a_blue_green_preview_takes_nothing_until_it_is_the_active_one() {
             place.run(&wait).await;
         }
         // Nothing says yet which is active: the older one serves, and the Service is asked for.
-        let asked = |seen: &PolicyCache| {
+        let asked = |seen: &StatusView| {
             seen.percents("ro") == [100] && seen.says("rollout/ro", "RolesUnclear").is_some()
         };
         let seen = place
             .until("the active Service to be asked for", asked)
             .await;
-        let version = |seen: &PolicyCache| {
+        let version = |seen: &StatusView| {
             seen.versions("ro")
                 .map(|v| v["version"].clone())
                 .collect::<Vec<_>>()
@@ -57,7 +57,7 @@ fn a_blue_green_preview_takes_nothing_until_it_is_the_active_one() {
                 &status,
             ];
             place.kubectl.run(words).await.unwrap();
-            let settled = |seen: &PolicyCache| {
+            let settled = |seen: &StatusView| {
                 version(seen) == [serving]
                     && seen.ready("ro") == [(2, 2)]
                     && seen.problems.is_empty()
@@ -65,7 +65,7 @@ fn a_blue_green_preview_takes_nothing_until_it_is_the_active_one() {
             let seen = place.until(&format!("{serving} alone"), settled).await;
             assert_eq!(seen.percents("ro"), [100]);
         }
-        let full = |seen: &PolicyCache| seen.models[0]["scalePercent"] == 100;
+        let full = |seen: &StatusView| seen.models[0]["scalePercent"] == 100;
         place.until("buckets at 100 %", full).await;
     });
 }
@@ -159,7 +159,7 @@ fn above_what_knative_makes_for_an_inference_service_it_carries_also_at_zero() {
         place
             .run("scale deploy/llama-predictor-00001-deployment --replicas=0")
             .await;
-        let idle = |seen: &PolicyCache| seen.ready("llama") == [(0, 0)];
+        let idle = |seen: &StatusView| seen.ready("llama") == [(0, 0)];
         place.until("none of none wanted", idle).await;
     });
 }
@@ -172,7 +172,7 @@ fn decode_pods_serve_through_their_routing_sidecar_and_prefill_pods_and_the_sche
             .await;
         // As shipped, its servers speak TLS.
         let it = "llminferenceservice/qwen";
-        let said = |seen: &PolicyCache| {
+        let said = |seen: &StatusView| {
             seen.says(it, "TlsPort").is_some() && seen.ready("qwen") == [(2, 2)]
         };
         let seen = place.until("TLS to be asked about", said).await;

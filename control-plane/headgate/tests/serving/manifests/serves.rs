@@ -15,7 +15,7 @@ fn an_endpoint_picker_is_no_endpoint_and_a_server_that_names_no_port_is_asked_fo
             .run("rollout status deploy/qwen-scheduler --timeout=60s")
             .await;
         let it = "llminferenceservice/qwen";
-        let asked = |seen: &super::PolicyCache| seen.says(it, "AmbiguousPort").is_some();
+        let asked = |seen: &super::StatusView| seen.says(it, "AmbiguousPort").is_some();
         let seen = place.until("that two ports are as good", asked).await;
         assert!(seen.ports("qwen").is_empty(), "{seen:?}");
         assert!(
@@ -31,7 +31,7 @@ fn an_endpoint_picker_is_no_endpoint_and_a_server_that_names_no_port_is_asked_fo
         place
             .run("annotate llminferenceservice/qwen headgate.dev/port=8000")
             .await;
-        let serves = |seen: &super::PolicyCache| seen.ready("qwen") == [(2, 2)] && !asked(seen);
+        let serves = |seen: &super::StatusView| seen.ready("qwen") == [(2, 2)] && !asked(seen);
         let seen = place.until("the two servers", serves).await;
         assert_eq!(seen.ports("qwen"), [(8000, "HTTP/1.1", "annotation")]);
     });
@@ -44,7 +44,7 @@ fn a_native_sidecar_declares_a_port_as_a_container_does() {
             .apply(include_str!("../inputs/native-sidecar.yaml"))
             .await;
         let serves = |why: &'static str| {
-            move |seen: &super::PolicyCache| {
+            move |seen: &super::StatusView| {
                 seen.ready("sidecar") == [(1, 1)]
                     && seen.ports("sidecar") == [(8000, "HTTP/1.1", why)]
             }
@@ -77,7 +77,7 @@ fn where_labels_are_on_everything_the_weight_on_the_deployment_is_a_finding_with
             .await;
         place.run("label deploy/hm-v2 canary-weight=30").await;
         let said =
-            |seen: &super::PolicyCache| seen.says("deployment/hm-v2", "LabelIgnored").is_some();
+            |seen: &super::StatusView| seen.says("deployment/hm-v2", "LabelIgnored").is_some();
         let seen = place.until("that it is not heard", said).await;
         assert_eq!(seen.percents("hm"), [100, 0]);
         let command =
@@ -99,7 +99,7 @@ fn where_labels_are_on_everything_the_weight_on_the_deployment_is_a_finding_with
 fn a_port_named_grpc_is_spoken_to_in_http_2() {
     within("grpc-only", async |place| {
         place.apply(include_str!("../inputs/grpc-only.yaml")).await;
-        let serves = |seen: &super::PolicyCache| seen.ready("grpconly") == [(1, 1)];
+        let serves = |seen: &super::StatusView| seen.ready("grpconly") == [(1, 1)];
         let seen = place.until("the server", serves).await;
         assert_eq!(
             seen.ports("grpconly"),
@@ -117,7 +117,7 @@ fn the_same_pods_behind_two_services_are_wanted_once() {
         place
             .run("rollout status statefulset/hm --timeout=60s")
             .await;
-        let whole = |seen: &super::PolicyCache| {
+        let whole = |seen: &super::StatusView| {
             seen.endpoints("hm") == [(2, 2)] && seen.model("hm").unwrap()["scalePercent"] == 100
         };
         let seen = place.until("two of two and full buckets", whole).await;
@@ -165,7 +165,7 @@ fn the_target_port_of_a_service_is_the_port_of_servers_whose_names_say_nothing()
         place
             .apply(include_str!("../inputs/common-servers.yaml"))
             .await;
-        let serves = |seen: &super::PolicyCache| {
+        let serves = |seen: &super::StatusView| {
             let ready = |model: &str| seen.ready(model) == [(1, 1)];
             ["llama3", "mp", "ranks"].into_iter().all(ready)
         };

@@ -61,7 +61,7 @@ fn a_stable_version_that_is_recreated_is_the_base_again_and_nobody_is_promoted()
             .await
             .unwrap();
         place.run("rollout status deploy/m-v1 --timeout=60s").await;
-        let whole = |seen: &super::PolicyCache| {
+        let whole = |seen: &super::StatusView| {
             seen.percents("m") == [100, 0] && seen.says("deployment/m-v2", "VersionHeld").is_some()
         };
         place.until("the stable version again", whole).await;
@@ -88,7 +88,7 @@ fn a_promoted_version_of_which_one_pod_in_ten_is_ready_takes_what_one_pod_can_ca
             .await;
         shares(&place, &[100, 0]).await;
         weigh(&place, "m-v2", 100).await;
-        let shared = |seen: &super::PolicyCache| {
+        let shared = |seen: &super::StatusView| {
             seen.percents("m") == [91, 9]
                 && seen.says("deployment/m-v2", "PromotionShared").is_some()
         };
@@ -99,7 +99,7 @@ fn a_promoted_version_of_which_one_pod_in_ten_is_ready_takes_what_one_pod_can_ca
             "{said}"
         );
         // The buckets hold what the pods carry that serve; a change of them takes ten seconds.
-        let full = |seen: &super::PolicyCache| seen.models[0]["scalePercent"] == 100;
+        let full = |seen: &super::StatusView| seen.models[0]["scalePercent"] == 100;
         place.until("full buckets", full).await;
 
         for pod in &pods[1..4] {
@@ -108,7 +108,7 @@ fn a_promoted_version_of_which_one_pod_in_ten_is_ready_takes_what_one_pod_can_ca
         shares(&place, &[71, 29]).await;
         // At `minReadyPercent` it takes everything.
         place.ready(&pods[4], true).await;
-        let whole = |seen: &super::PolicyCache| {
+        let whole = |seen: &super::StatusView| {
             seen.percents("m") == [0, 100]
                 && seen.says("deployment/m-v2", "PromotionShared").is_none()
         };
@@ -132,7 +132,7 @@ fn a_name_whose_carrier_is_deleted_stays_with_the_model_and_is_said_to_be_declar
             .await;
         weigh(&place, "m-v2", 100).await;
         shares(&place, &[0, 100]).await;
-        let named = |seen: &super::PolicyCache| {
+        let named = |seen: &super::StatusView| {
             let names = &seen.models[0]["names"];
             names.as_array().is_some_and(|names| {
                 names
@@ -144,7 +144,7 @@ fn a_name_whose_carrier_is_deleted_stays_with_the_model_and_is_said_to_be_declar
         let remembered = "wait smdl/m --timeout=60s --for=jsonpath={.status.names[0].name}=meta-llama/Llama-3-70B-Instruct";
         place.run(remembered).await;
         place.run("delete deploy m-v1 --wait=true").await;
-        let orphaned = |seen: &super::PolicyCache| seen.reasons().contains(&"NameOrphaned");
+        let orphaned = |seen: &super::StatusView| seen.reasons().contains(&"NameOrphaned");
         let seen = place.until("that nobody declares the name", orphaned).await;
         assert!(named(&seen), "{seen:?}");
         // A carrier that declares the name again ends the finding.
@@ -175,8 +175,9 @@ fn while_every_carrier_is_dark_the_one_that_served_goes_on_alone() {
         shares(&place, &[100, 0, 0]).await;
         place.remembers("deployment/m-v1").await;
         weigh(&place, "m-v1", 0).await;
-        let told = |seen: &super::PolicyCache| seen.says("deployment/m-v1", "DarkServes").is_some();
-        let seen = place.until("that a dark one serves", told).await;
+        let dark_serves =
+            |seen: &super::StatusView| seen.says("deployment/m-v1", "DarkServes").is_some();
+        let seen = place.until("that a dark one serves", dark_serves).await;
         assert_eq!(seen.percents("m"), [100, 0, 0], "{seen:?}");
         assert_eq!(
             seen.reasons()
@@ -252,7 +253,7 @@ fn a_model_that_holds_answers_503_while_its_base_is_lost_and_takes_it_back() {
         for pod in &pods {
             place.ready(pod, false).await;
         }
-        let held = |seen: &super::PolicyCache| {
+        let held = |seen: &super::StatusView| {
             let said = seen.problems.iter().find(|p| p["reason"] == "NothingReady");
             said.is_some_and(|p| {
                 p["message"]

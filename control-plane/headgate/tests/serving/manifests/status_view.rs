@@ -2,14 +2,14 @@
 
 use serde_json::Value;
 
-/// What is said of a namespace.
+/// The models and problems of one namespace.
 #[derive(Debug)]
-pub(crate) struct PolicyCache {
+pub(crate) struct StatusView {
     pub(crate) models: Vec<Value>,
     pub(crate) problems: Vec<Value>,
 }
 
-impl PolicyCache {
+impl StatusView {
     pub(crate) fn model(&self, id: &str) -> Option<&Value> {
         self.models.iter().find(|model| model["model"] == id)
     }
