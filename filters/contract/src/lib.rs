@@ -16,6 +16,7 @@ mod error;
 mod filter;
 mod ids;
 mod json;
+mod max_tokens;
 pub mod names;
 mod plan;
 mod policy;
@@ -36,9 +37,8 @@ pub use duration::Duration;
 pub use error::ConfigError;
 pub use filter::{BucketRule, FilterConfig, NamespaceConfig, Role, TagRule};
 pub use ids::{BucketName, HeaderName, InvalidId, ModelId, ObjectName, Version};
-pub use plan::{
-    CarrierShare, DarkCarrier, DefaultMaxTokens, MAX_TOKENS, ModelPlan, Scale, VersionShare,
-};
+pub use max_tokens::{DefaultMaxTokens, MAX_TOKENS};
+pub use plan::{CarrierShare, DarkCarrier, ModelPlan, Scale, VersionShare};
 pub use policy::{
     AnyPolicySpec, Condition, ConditionStatus, ControllerStatus, HasSchema, POLICY_DEFINITIONS,
     PolicyDefinition, PolicyKind, PolicySpec, PolicyStatus, Selector, Target, TargetKind,

@@ -2,10 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::max_tokens::{DefaultMaxTokens, MAX_TOKENS};
 use crate::{Decimal, OnBaseLost, Version};
-
-/// Greatest `max_tokens`: above any context window.
-pub const MAX_TOKENS: u32 = 10_000_000;
 
 /// What a filter needs to pick a version of one model and to size its buckets.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -33,31 +31,6 @@ pub struct ModelPlan {
     pub on_base_lost: OnBaseLost,
     /// The `max_tokens` of a request that names none.
     pub default_max_tokens: DefaultMaxTokens,
-}
-
-/// The `max_tokens` of a request that names none.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum DefaultMaxTokens {
-    /// A fixed number of tokens, 1–10 000 000.
-    Tokens(u32),
-    /// The model's context window in tokens (1–10 000 000), at most what the bucket holds.
-    Context(u32),
-}
-
-impl Default for DefaultMaxTokens {
-    fn default() -> Self {
-        Self::Tokens(512)
-    }
-}
-
-impl DefaultMaxTokens {
-    /// The number of tokens, before any limit by a bucket.
-    #[must_use]
-    pub fn tokens(self) -> u32 {
-        match self {
-            Self::Tokens(tokens) | Self::Context(tokens) => tokens,
-        }
-    }
 }
 
 /// A carrier that takes new sessions.
@@ -136,7 +109,7 @@ impl ModelPlan {
 }
 
 mod raw {
-    use super::{CarrierShare, DarkCarrier, Decimal, OnBaseLost};
+    use super::{CarrierShare, DarkCarrier, Decimal, DefaultMaxTokens, MAX_TOKENS, OnBaseLost};
     use serde::{Deserialize, Serialize};
 
     #[derive(Serialize, Deserialize)]
@@ -175,10 +148,10 @@ mod raw {
     fn default_max_tokens(
         fixed: Option<u32>,
         context: Option<u32>,
-    ) -> Result<super::DefaultMaxTokens, String> {
+    ) -> Result<DefaultMaxTokens, String> {
         use super::DefaultMaxTokens::{Context, Tokens};
         let (field, value) = match (fixed, context) {
-            (None, None) => return Ok(super::DefaultMaxTokens::default()),
+            (None, None) => return Ok(DefaultMaxTokens::default()),
             (Some(tokens), None) => ("defaultMaxTokens", Tokens(tokens)),
             (None, Some(tokens)) => ("contextLength", Context(tokens)),
             (Some(_), Some(_)) => {
@@ -188,11 +161,8 @@ mod raw {
             }
         };
         match value.tokens() {
-            1..=super::MAX_TOKENS => Ok(value),
-            other => Err(format!(
-                "`{field}` is {other}: write 1 to {}",
-                super::MAX_TOKENS
-            )),
+            1..=MAX_TOKENS => Ok(value),
+            other => Err(format!("`{field}` is {other}: write 1 to {}", MAX_TOKENS)),
         }
     }
 
@@ -243,7 +213,7 @@ mod raw {
     impl From<super::ModelPlan> for ModelPlan {
         fn from(p: super::ModelPlan) -> Self {
             use super::DefaultMaxTokens::{Context, Tokens};
-            let default = super::DefaultMaxTokens::default();
+            let default = DefaultMaxTokens::default();
             let (default_max_tokens, context_length) = match p.default_max_tokens {
                 value if value == default => (None, None),
                 Tokens(tokens) => (Some(tokens), None),

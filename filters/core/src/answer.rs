@@ -3,7 +3,7 @@
 use headgate_contract::names;
 use headgate_dialect::{Label, Output, UsageScanner};
 
-use crate::decide::Ticket;
+use crate::decision::Ticket;
 use crate::effects::Effect;
 use crate::headers::Headers;
 use crate::host::Host;
@@ -350,7 +350,7 @@ fn count_moved(
             }
         }
         if settled.evicted {
-            effects.extend(vm.evictions.count(charge, now));
+            effects.extend(vm.evictions.count(&charge.limit.rule, now));
         }
     }
 }

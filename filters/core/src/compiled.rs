@@ -13,12 +13,12 @@ use headgate_contract::{
 };
 
 use crate::cost::{self, Pricing};
+use crate::failure::Failure;
 use crate::host::Host;
 use crate::ledger::{self, Ledger, Rule, RuleSpec, WindowError};
 use crate::outages::Target;
 use crate::pick::Picker;
 use crate::scale::{Live, Receptions};
-use crate::settle::{Failure, charge_of};
 
 /// The active configuration of one filter.
 #[derive(Debug)]
@@ -289,7 +289,7 @@ impl Limit {
 
     /// The charge for a failed request.
     pub(crate) fn on(&self, failure: Failure) -> FailureCharge {
-        charge_of(failure, &self.on_failure, self.abandoned)
+        failure.charge(&self.on_failure, self.abandoned)
     }
 }
 

@@ -8,8 +8,8 @@
 use std::rc::Rc;
 
 use crate::compiled::{Limit, Model};
+use crate::labels::Labels;
 use crate::metrics::{self, Metric, Series};
-use crate::outcome::Labels;
 use crate::pick::{self, Version};
 use crate::skew::Heaviest;
 

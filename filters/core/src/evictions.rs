@@ -1,7 +1,7 @@
 //! Evictions: keys that lost their balance to another key, because more keys are active than `maxKeys`. Counted, and logged.
 
 use crate::effects::Effect;
-use crate::limit::Charge;
+use crate::ledger::Rule;
 use crate::metrics;
 
 /// Time between two warnings of a rule, ns: a minute.
@@ -14,8 +14,8 @@ pub(crate) struct Evictions(Vec<(String, u64)>);
 impl Evictions {
     /// Counts an eviction, and logs a warning at most once a minute.
     #[cold]
-    pub(crate) fn count(&mut self, charge: &Charge, now: u64) -> Vec<Effect> {
-        let rule = charge.limit.rule.id();
+    pub(crate) fn count(&mut self, rule: &Rule, now: u64) -> Vec<Effect> {
+        let (rule, most) = (rule.id(), rule.max_keys());
         let mut effects = vec![Effect::Count(metrics::by_rule("evictions", rule), 1)];
         let known = self.0.iter_mut().find(|(known, _)| known == rule);
         if known
@@ -26,7 +26,6 @@ impl Evictions {
                 Some((_, last)) => *last = now,
                 None => self.0.push((rule.to_owned(), now)),
             }
-            let most = charge.limit.rule.max_keys();
             effects.push(Effect::Warn(format!(
                 "headgate: bucket {rule}: more than {most} keys are active, so keys lose their balance to others: raise maxKeys"
             )));

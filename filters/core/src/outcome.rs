@@ -8,54 +8,20 @@ use std::rc::Rc;
 use headgate_contract::{Tagging, names};
 use headgate_dialect::Dialect;
 
-use crate::decide::Decision;
+use crate::decision::Decision;
 use crate::effects::{Effect, Name, Text};
 use crate::headers::Headers;
+use crate::labels::{Labels, UNKNOWN};
 use crate::limit::Denied;
-use crate::metrics::{self, Metric};
+use crate::metrics;
 use crate::refusal::Refusal;
 use crate::tags::{self, HEADER_TENANT};
 use crate::tenants::{Counted, Tenants};
-
-/// The model label of a request for a model outside the plan.
-pub(crate) const UNKNOWN: &str = "unknown";
 
 const HEADER_RULE: &str = "x-headgate-rule";
 const HEADER_REASON: &str = "x-headgate-reason";
 const STATE_RULE: &str = "headgate.rule";
 const STATE_REASON: &str = "headgate.reason";
-
-/// Labels of the request counter, as far as they are known.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Labels<'a> {
-    pub(crate) namespace: &'a str,
-    pub(crate) model: &'a str,
-    pub(crate) version: &'a str,
-    pub(crate) lane: &'static str,
-}
-
-impl Default for Labels<'_> {
-    fn default() -> Self {
-        Self {
-            namespace: "",
-            model: UNKNOWN,
-            version: "",
-            lane: "",
-        }
-    }
-}
-
-impl Labels<'_> {
-    /// The request counter of an outcome.
-    pub(crate) fn requests(&self, outcome: &str) -> Metric {
-        metrics::requests(self.namespace, self.model, self.version, self.lane, outcome)
-    }
-
-    /// Counts the request under an outcome.
-    pub(crate) fn count(&self, outcome: &str) -> Effect {
-        Effect::Count(self.requests(outcome), 1)
-    }
-}
 
 /// A refused request, as far as it is known.
 #[derive(Debug, Default)]

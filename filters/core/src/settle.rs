@@ -16,10 +16,11 @@
 //! Where an endpoint generates nothing (embeddings), only the prompt is charged: the usage if it is reported, else the
 //! estimate, whatever the bytes of the answer. `semantic` has no price for a prompt, so its reservation stands.
 
-use headgate_contract::{FailureCharge, OnFailure, SettleOn, Unreadable};
+use headgate_contract::{FailureCharge, SettleOn, Unreadable};
 use headgate_dialect::{Observed, Usage};
 
 use crate::cost::{Pricing, Work, tokens_of_bytes};
+use crate::failure::Failure;
 use crate::limit::Charge;
 
 /// The source of an answer.
@@ -57,23 +58,6 @@ pub struct StreamRecord {
     pub details: Option<String>,
     /// The proxy had chosen an upstream endpoint.
     pub upstream: bool,
-}
-
-/// The way in which a request failed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Failure {
-    /// 4xx, except 429.
-    ClientError,
-    /// 429.
-    RateLimited,
-    /// 5xx, except 504, or 200 with only an error.
-    ServerError,
-    /// The upstream reset the stream after the request was forwarded.
-    Reset,
-    /// No answer in time, or 504.
-    Timeout,
-    /// The client disconnected.
-    Abandoned,
 }
 
 /// The basis of a settlement.
@@ -244,21 +228,6 @@ fn mentions(text: &str, part: &str) -> bool {
     parts.any(|window| window == part.as_bytes())
 }
 
-impl Failure {
-    /// The metric label value.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::ClientError => "client_error",
-            Self::RateLimited => "rate_limited",
-            Self::ServerError => "server_error",
-            Self::Reset => "reset",
-            Self::Timeout => "timeout",
-            Self::Abandoned => "abandoned",
-        }
-    }
-}
-
 impl SettlementBasis {
     /// The metric label value.
     #[must_use]
@@ -398,21 +367,5 @@ impl Charge {
             .pricing
             .quote(work, self.temperature, self.percent);
         quote.cells(self.limit.rule.window())
-    }
-}
-
-/// The charge of a bucket for a failure.
-pub(crate) fn charge_of(
-    failure: Failure,
-    on: &OnFailure,
-    abandoned: FailureCharge,
-) -> FailureCharge {
-    match failure {
-        Failure::ClientError => on.client_error,
-        Failure::RateLimited => on.rate_limited,
-        Failure::ServerError => on.server_error,
-        Failure::Reset => on.reset,
-        Failure::Timeout => on.timeout,
-        Failure::Abandoned => abandoned,
     }
 }

@@ -6,7 +6,8 @@
 use headgate_dialect::{Endpoint, Limits, RequestScanner, Splice};
 
 use crate::answer::{Answer, VIA_UPSTREAM, basis_of_unread_answer, learn_of, settle};
-use crate::decide::{Decision, Request, Ticket, decide, reads_bodies, refuse_unread};
+use crate::decide::{Request, decide, reads_bodies, refuse_unread};
+use crate::decision::{Decision, Ticket};
 use crate::effects::{Effect, Flow, Step};
 use crate::endpoint::{Class, classify};
 use crate::headers::Headers;
@@ -55,8 +56,16 @@ struct Sent {
     via_upstream: bool,
 }
 
+impl Default for Stream {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Stream {
-    pub(crate) fn new() -> Self {
+    /// A stream before its request.
+    #[must_use]
+    pub fn new() -> Self {
         Self(Phase::New)
     }
 

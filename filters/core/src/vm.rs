@@ -17,7 +17,6 @@ use crate::metrics;
 use crate::outages::Outages;
 use crate::rates::Rates;
 use crate::scale::Receptions;
-use crate::stream::Stream;
 use crate::tenants::Tenants;
 use crate::usage_refusals::UsageRefusals;
 
@@ -71,12 +70,6 @@ impl Vm {
         self.config = Some(Rc::new(compiled));
         self.counters = Counters::default();
         Ok(())
-    }
-
-    /// A new stream.
-    #[must_use]
-    pub fn open(&self) -> Stream {
-        Stream::new()
     }
 
     /// Writes what is unwritten, and exchanges with other workers what all of them need. To be called once a second, and when a

@@ -13,8 +13,8 @@
 //! - `json` and `sse` know syntax, and nothing of any API.
 //! - `request` and `answer` read bodies. Each has a vocabulary (`field`) and one reader for all APIs.
 //! - `openai` is a dialect: tables that map its keys to the vocabulary, and its wording.
-//! - `endpoint` has the table of all paths.
-//! - `body`, `usage` and `dialect` have the types that other crates see.
+//! - `paths` has the table of all paths.
+//! - `body`, `usage`, `endpoint` and `dialect` have the types that other crates see.
 //!
 //! # To add a dialect
 //!
@@ -22,7 +22,7 @@
 //! 2. Add `src/<name>/request.rs` and `src/<name>/answer.rs` with the keys of its bodies, and `src/<name>/wording.rs` with
 //!    its errors and its list of models. If the API can say something that the vocabulary cannot, extend `request/field.rs`
 //!    or `answer/field.rs`, and `reader.rs` in the same directory.
-//! 3. Add a row for each path to the table in `endpoint.rs`. Routes match the prefixes in `SERVING_PREFIXES` of the crate
+//! 3. Add a row for each path to the table in `paths.rs`. Routes match the prefixes in `SERVING_PREFIXES` of the crate
 //!    `headgate-contract`: add a prefix there if the path has a new one.
 //! 4. Add recorded requests to `tests/golden/requests.rs` and recorded answers to `tests/golden/corpus.rs`. The properties
 //!    in `tests/native` cover every endpoint of the table.
@@ -34,6 +34,7 @@ mod endpoint;
 mod fingerprint;
 mod json;
 mod openai;
+mod paths;
 mod request;
 mod sse;
 mod usage;
@@ -41,6 +42,7 @@ mod usage;
 pub use answer::UsageScanner;
 pub use body::{Body, BodyError, Limits, SessionFields};
 pub use dialect::{Dialect, Refusal};
-pub use endpoint::{Costs, Endpoint, endpoints, models_path};
+pub use endpoint::{Costs, Endpoint};
+pub use paths::{endpoints, models_path};
 pub use request::{RequestScanner, Splice};
 pub use usage::{Label, Observed, Output, Usage};

@@ -53,3 +53,13 @@ pub trait Actions {
     /// Writes a line to the proxy's log. A line that cannot be written is lost.
     fn log(&self, severity: Severity, line: &str);
 }
+
+/// Logs that the proxy refused an action. The stream goes on; an operator should know.
+#[cold]
+pub(crate) fn report_refused<A: Actions>(proxy: &A, action: &str, refused: Refused) {
+    let line = format!(
+        "headgate: the host refused to {action} (status {})",
+        refused.0
+    );
+    proxy.log(Severity::Warning, &line);
+}

@@ -18,7 +18,7 @@ pub struct Exchange {
 
 impl Exchange {
     pub(crate) fn new(vm: SharedVm) -> Self {
-        let stream = vm.borrow().open();
+        let stream = Stream::new();
         Self { vm, stream }
     }
 

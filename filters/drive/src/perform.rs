@@ -6,7 +6,7 @@
 use headgate_core::effects::{Effect, Flow, Reply, Splice, Step};
 
 use crate::Proxy;
-use crate::actions::{Actions, Message, Refused, Severity};
+use crate::actions::{Actions, Message, Refused, Severity, report_refused};
 use crate::stats::PendingCounts;
 
 /// How the stream goes on after a callback.
@@ -71,7 +71,7 @@ fn perform_effect<P: Proxy>(proxy: &P, counts: &mut PendingCounts, effect: Effec
         Effect::Observe(metric, value) => return counts.observe(proxy, metric, value),
     };
     if let Err(refused) = done {
-        report(proxy, what, refused);
+        report_refused(proxy, what, refused);
     }
 }
 
@@ -97,16 +97,6 @@ fn amend_request_body<A: Actions>(
 #[cold]
 fn send<A: Actions>(proxy: &A, reply: &Reply) {
     if let Err(refused) = proxy.reply(reply) {
-        report(proxy, &format!("send the reply {}", reply.details), refused);
+        report_refused(proxy, &format!("send the reply {}", reply.details), refused);
     }
-}
-
-/// Logs that the proxy refused an action. The stream goes on; an operator should know.
-#[cold]
-pub(crate) fn report<A: Actions>(proxy: &A, action: &str, refused: Refused) {
-    let line = format!(
-        "headgate: the host refused to {action} (status {})",
-        refused.0
-    );
-    proxy.log(Severity::Warning, &line);
 }

@@ -8,8 +8,7 @@
 
 use headgate_core::metrics::Metric;
 
-use crate::actions::Refused;
-use crate::perform::report;
+use crate::actions::{Refused, report_refused};
 use crate::{Actions, Proxy};
 
 /// Histogram values that may wait; with more, all are flushed at once.
@@ -71,12 +70,12 @@ impl PendingCounts {
         while let Some(counter) = self.counters.pop() {
             let by = counter.pending().take();
             if let Err(refused) = proxy.count(&counter, by) {
-                report(proxy, "count", refused);
+                report_refused(proxy, "count", refused);
             }
         }
         for (histogram, value) in std::mem::take(&mut self.values) {
             if let Err(refused) = proxy.observe(&histogram, value) {
-                report(proxy, "record a value", refused);
+                report_refused(proxy, "record a value", refused);
             }
         }
     }

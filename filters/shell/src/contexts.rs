@@ -2,10 +2,7 @@
 //!
 //! Invariant: a stream ends exactly once, when its context is deleted, which Envoy does at every ending but a trap.
 
-use std::cell::Cell;
-
 use headgate_core::headers::Headers;
-use headgate_core::vm::Stages;
 use headgate_drive::{Exchange, Next, Root, Worker};
 use proxy_wasm::traits::{Context, HttpContext, RootContext as ProxyRootContext};
 use proxy_wasm::types::{Action, ContextType};
@@ -13,21 +10,10 @@ use proxy_wasm::types::{Action, ContextType};
 use crate::abi::{self, Buffer, Map, Status};
 use crate::host::{Call, complain};
 use crate::pairs;
+use crate::worker::{DEFAULT_STAGES, WORKER};
 
 /// Period of ticks, in milliseconds: unwritten settlements are written, and counts are passed on to the host.
 const TICK: u32 = 1000;
-
-thread_local! {
-    /// A wasm VM has one thread: its worker.
-    pub(crate) static WORKER: Worker = const { Worker::new() };
-    /// The stages of a configuration that names none. Set once, before the first context.
-    static DEFAULT_STAGES: Cell<Stages> = const { Cell::new(Stages::ALL) };
-}
-
-/// Sets the stages of a configuration that names none; called once, before the first context.
-pub(crate) fn set_default_stages(stages: Stages) {
-    DEFAULT_STAGES.set(stages);
-}
 
 /// One configuration of one filter.
 #[derive(Debug)]

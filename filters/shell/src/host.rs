@@ -11,8 +11,8 @@ use headgate_core::ports::{CasMismatch, Cells, Clock, Entropy};
 use headgate_drive::{Actions, Message, Refused, Severity, Stats};
 
 use crate::abi::{self, Buffer, Level, Map, Statistic, Status};
-use crate::contexts::WORKER;
 use crate::pairs;
+use crate::worker::WORKER;
 
 /// One callback of the proxy.
 #[derive(Debug, Default)]

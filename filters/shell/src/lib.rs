@@ -13,6 +13,7 @@
 //! | [`contexts`] | the contexts that Envoy calls |
 //! | [`host`] | the core's ports and the driver's traits |
 //! | [`pairs`] | header maps, as the host serializes them |
+//! | [`worker`] | the state of the worker that runs this VM |
 //! | `alloc`, `free_lists` | the allocator |
 
 mod abi;
@@ -24,6 +25,7 @@ mod contexts;
 mod free_lists;
 mod host;
 mod pairs;
+mod worker;
 
 pub use headgate_core::vm::Stages;
 #[doc(hidden)]
@@ -43,6 +45,6 @@ macro_rules! module {
 
 /// Registers the contexts; called once per VM, by [`module!`]. `default`: the stages of a configuration that names none.
 pub fn start(default: Stages) {
-    contexts::set_default_stages(default);
+    worker::DEFAULT_STAGES.set(default);
     proxy_wasm::set_root_context(|_| Box::new(contexts::RootContext::default()));
 }

@@ -25,12 +25,12 @@ pub fn references(src: &Path) -> Result<References, String> {
     let mut files = Files::default();
     files.read(&root, src, Vec::new())?;
     let mut references = References::new();
-    let known: BTreeSet<&ModulePath> = files.modules.keys().collect();
+    let modules = Modules::new(&files);
     for (module, items) in &files.modules {
         let mut paths = Paths::default();
         items.iter().for_each(|item| paths.visit_item(item));
         for path in paths.found {
-            let Some(to) = resolve(module, &path, &known) else {
+            let Some(to) = modules.resolve(module, &path) else {
                 continue;
             };
             let common = module.iter().zip(&to).take_while(|(a, b)| a == b).count();
@@ -195,41 +195,78 @@ impl<'ast> Visit<'ast> for Paths {
     fn visit_visibility(&mut self, _: &'ast syn::Visibility) {}
 }
 
-/// The deepest module that a path leads to; `None` for a path that leaves the crate.
-fn resolve(
-    module: &ModulePath,
-    path: &[String],
-    known: &BTreeSet<&ModulePath>,
-) -> Option<ModulePath> {
-    let mut at = module.clone();
-    let mut rest = path;
-    match path.first().map(String::as_str) {
-        Some("crate") => {
-            at.clear();
-            rest = &path[1..];
-        }
-        Some("self") => rest = &path[1..],
-        Some("super") => {}
-        // A name of the module itself: one of its children, or of another crate.
-        _ => {
-            let child = [module.as_slice(), path.get(..1)?].concat();
-            if !known.contains(&child) {
-                return None;
+/// The modules of a crate, and the names that each exports from its children.
+struct Modules<'a> {
+    known: BTreeSet<&'a ModulePath>,
+    exports: BTreeMap<(ModulePath, String), ModulePath>,
+}
+
+impl<'a> Modules<'a> {
+    fn new(files: &'a Files) -> Self {
+        let mut modules = Self {
+            known: files.modules.keys().collect(),
+            exports: BTreeMap::new(),
+        };
+        let mut exports = BTreeMap::new();
+        for (module, items) in &files.modules {
+            for item in items {
+                let syn::Item::Use(item) = item else { continue };
+                if matches!(item.vis, syn::Visibility::Inherited) {
+                    continue;
+                }
+                let mut paths = Paths::default();
+                paths.tree(&item.tree, Vec::new());
+                for path in paths.found {
+                    let name = path.last().cloned().unwrap_or_default();
+                    if let Some(from) = modules.resolve(module, &path) {
+                        exports.insert((module.clone(), name), from);
+                    }
+                }
             }
         }
+        modules.exports = exports;
+        modules
     }
-    while rest.first().is_some_and(|part| part == "super") {
-        at.pop()?;
-        rest = &rest[1..];
-    }
-    for part in rest {
-        at.push(part.clone());
-        if !known.contains(&at) {
-            at.pop();
-            break;
+
+    /// The deepest module that a path leads to, through what modules export; `None` for a path that leaves the crate.
+    fn resolve(&self, module: &ModulePath, path: &[String]) -> Option<ModulePath> {
+        let mut at = module.clone();
+        let mut rest = path;
+        match path.first().map(String::as_str) {
+            Some("crate") => {
+                at.clear();
+                rest = &path[1..];
+            }
+            Some("self") => rest = &path[1..],
+            Some("super") => {}
+            // A name of the module itself: one of its children, or of another crate.
+            _ => {
+                let child = [module.as_slice(), path.get(..1)?].concat();
+                if !self.known.contains(&child) {
+                    return None;
+                }
+            }
         }
+        while rest.first().is_some_and(|part| part == "super") {
+            at.pop()?;
+            rest = &rest[1..];
+        }
+        for part in rest {
+            at.push(part.clone());
+            if !self.known.contains(&at) {
+                at.pop();
+                let mut name = (at, part.clone());
+                while let Some(from) = self.exports.get(&name) {
+                    if *from == name.0 {
+                        break;
+                    }
+                    name.0 = from.clone();
+                }
+                return Some(name.0);
+            }
+        }
+        Some(at)
     }
-    Some(at)
 }
 
 #[cfg(test)]
@@ -268,9 +305,15 @@ mod tests {
             module(&["a", "b"]),
             module(&["c"]),
         ];
-        let known = modules.iter().collect();
+        let modules = Modules {
+            known: modules.iter().collect(),
+            exports: BTreeMap::from([((module(&[]), "Item".to_owned()), module(&["a", "b"]))]),
+        };
+        let from = module(&["c"]);
+        let to = |path: &[&str]| modules.resolve(&from, &module(path));
+        assert_eq!(to(&["crate", "Item"]), Some(module(&["a", "b"])));
         let from = module(&["a", "b"]);
-        let to = |path: &[&str]| resolve(&from, &module(path), &known);
+        let to = |path: &[&str]| modules.resolve(&from, &module(path));
         assert_eq!(to(&["crate", "c", "Item"]), Some(module(&["c"])));
         assert_eq!(to(&["super", "super", "c", "f"]), Some(module(&["c"])));
         assert_eq!(to(&["super", "Item"]), Some(module(&["a"])));

@@ -9,7 +9,7 @@ use super::{Decider, Subject};
 use crate::compiled::Model;
 use crate::effects::Effect;
 use crate::facts::single;
-use crate::outcome::Labels;
+use crate::labels::Labels;
 use crate::pick::{Lane, Pinned, Version};
 use crate::refusal::Refusal;
 use crate::session;

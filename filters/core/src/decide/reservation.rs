@@ -5,9 +5,9 @@ use std::rc::Rc;
 use super::{Decider, Subject};
 use crate::effects::Effect;
 use crate::endpoint::Class;
+use crate::labels::UNKNOWN;
 use crate::limit::{self, Admitted, Denied, ReserveInput};
 use crate::metrics::{self, Series};
-use crate::outcome::UNKNOWN;
 use crate::pick;
 use crate::vm::Vm;
 
@@ -41,7 +41,7 @@ impl Decider<'_> {
             let metric = charge.series.get("reserves", outcome, render);
             effects.push(Effect::Count(metric, 1));
             if balance.evicted {
-                effects.extend(vm.evictions.count(charge, now));
+                effects.extend(vm.evictions.count(&charge.limit.rule, now));
             }
             if balance.clipped_ns > 0 {
                 let clipped = charge.milli_of_ns(balance.clipped_ns);

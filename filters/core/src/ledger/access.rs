@@ -1,13 +1,12 @@
 //! Access to one cell of a table, by compare-and-swap with bounded attempts.
 
+use super::TRIES;
 use super::cell::Cell;
-use super::rule::{Fingerprint, Rule};
+use super::fingerprint::Fingerprint;
+use super::rule::Rule;
 use super::table::{Set, Slot};
 use super::timeline::Timeline;
 use crate::ports::Cells;
-
-/// Attempts before a write is given up. With two workers on one hot key, 4–15 % of single attempts fail.
-pub(super) const TRIES: usize = 32;
 
 /// The window of an access.
 #[derive(Clone, Copy, PartialEq, Eq)]

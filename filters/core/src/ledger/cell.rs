@@ -5,7 +5,8 @@
 //!
 //! `tat += δ`, no clamp and no lift, so settlements of one instant commute. Only a reserve lifts.
 
-use super::table::{Payload, word};
+use super::encoding::word;
+use super::table::Payload;
 use super::timeline::Timeline;
 
 /// State of one bucket.

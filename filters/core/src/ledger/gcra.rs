@@ -18,7 +18,8 @@ use governor::{Quota, RateLimiter};
 
 use super::access::{Terms, Update, View, peek, update};
 use super::cell::{Cell, Delta, Settled};
-use super::rule::{Fingerprint, Rule};
+use super::fingerprint::Fingerprint;
+use super::rule::Rule;
 use super::timeline::Timeline;
 use crate::ports::Cells;
 

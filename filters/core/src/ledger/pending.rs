@@ -3,7 +3,8 @@
 //! Invariant: at most one change per bucket, and at most 1024 buckets. Nearly always there are none.
 
 use super::cell::Delta;
-use super::rule::{Fingerprint, Rule, TableId};
+use super::fingerprint::Fingerprint;
+use super::rule::{Rule, TableId};
 
 /// Most buckets with unwritten changes; further changes are lost, and counted.
 const MAX_BUCKETS: usize = 1024;

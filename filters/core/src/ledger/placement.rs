@@ -6,8 +6,8 @@
 //! That one is closed first: it records the width that its keys moved to, so workers that do not have the new
 //! configuration yet, and streams that reserved before it, find them.
 
-use super::access::TRIES;
-use super::rule::{Fingerprint, RuleError};
+use super::TRIES;
+use super::fingerprint::Fingerprint;
 use crate::ports::Cells;
 
 /// Keys per set: a quarter of its ways, so that no set overflows by chance.
@@ -26,12 +26,9 @@ pub(super) struct Placement {
 }
 
 impl Placement {
-    /// Reads the widths of a table, and adds the one for so many keys if it is greater than all of them.
-    pub(super) fn load<C: Cells + ?Sized>(
-        table: String,
-        max_keys: u32,
-        cells: &C,
-    ) -> Result<Self, RuleError> {
+    /// Reads the widths of a table, and adds the one for so many keys if it is greater than all of them. `None`: the shared record
+    /// can neither be read nor be written.
+    pub(super) fn load<C: Cells + ?Sized>(table: String, max_keys: u32, cells: &C) -> Option<Self> {
         let sets = max_keys.div_ceil(KEYS_PER_SET).next_power_of_two();
         let width = sets.trailing_zeros() as u8;
         let record = format!("{table}widths");
@@ -44,14 +41,14 @@ impl Placement {
                 break;
             }
             if widths.last() >= Some(&width) {
-                return Ok(Self { table, widths });
+                return Some(Self { table, widths });
             }
             widths.push(width);
             if cells.swap(&record, &widths, cas).is_ok() {
-                return Ok(Self { table, widths });
+                return Some(Self { table, widths });
             }
         }
-        Err(RuleError::SharedData)
+        None
     }
 
     /// The current width.

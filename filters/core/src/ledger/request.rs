@@ -3,7 +3,8 @@
 use core::num::NonZeroU32;
 
 use super::cell::Settled;
-use super::rule::{Fingerprint, Rule};
+use super::fingerprint::Fingerprint;
+use super::rule::Rule;
 use super::timeline::Timeline;
 
 /// The spend of a request in one bucket. Costs and capacities are millionths of the bucket's unit.

@@ -17,6 +17,7 @@
 
 use core::marker::PhantomData;
 
+use super::encoding::{WORD, word};
 use super::placement;
 use super::timeline::Timeline;
 
@@ -33,8 +34,6 @@ pub(super) trait Payload: Copy {
     /// A payload that ends at this time.
     fn ending(end: u64) -> Self;
 }
-
-const WORD: usize = 8;
 
 /// Most ways of a set.
 pub(super) const MAX_WAYS: usize = 64;
@@ -196,9 +195,4 @@ impl<P: Payload> Set<P> {
             .enumerate()
             .map(|(index, way)| (HEADER + index * Self::WAY, way))
     }
-}
-
-/// The first eight bytes, little-endian; zero if there are fewer.
-pub(super) fn word(bytes: &[u8]) -> u64 {
-    bytes.first_chunk().map_or(0, |b| u64::from_le_bytes(*b))
 }

@@ -9,7 +9,7 @@
 //! `since`. A cell's distance from now, in windows, is the same before and after an edit, so the number of
 //! windows that will have been refilled when it is reached never changes.
 
-use super::table::word;
+use super::encoding::word;
 
 /// The time line of a set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -5,10 +5,11 @@
 
 use super::access::{Terms, Update, peek, update};
 use super::cell::{Delta, Settled};
+use super::fingerprint::{Fingerprint, Seed};
 use super::gcra::{Attempt, Outcome, wait};
 use super::pending::Pending;
 use super::request::{Balance, Carried, Reason, Refused, Reservation, Reservations, Spend};
-use super::rule::{Fingerprint, OnContention, Rule, RuleError, RuleSpec, Seed};
+use super::rule::{OnContention, Rule, RuleError, RuleSpec};
 use crate::ports::{Cells, Entropy};
 
 /// `Retry-After` for a cost above the scaled capacity, ns: the control plane keeps a scale for at least so long, so an earlier retry

@@ -2,6 +2,7 @@
 
 use headgate_core::effects::Flow;
 use headgate_core::headers::Headers;
+use headgate_core::stream::Stream;
 
 use crate::world::{Proxy, counted, one_model, reply, reply_header, text};
 
@@ -117,7 +118,7 @@ fn a_body_over_the_limit_is_413_whether_announced_or_not() {
     assert_eq!(reply(&step).status, 413);
 
     let mut proxy = proxy();
-    let mut stream = proxy.vm.open();
+    let mut stream = Stream::new();
     let headers = Headers::from_pairs(&[POST[0], POST[1], ("content-length", "4097")]);
     let step = stream.request_headers(&mut proxy.vm, &proxy.world, headers, false);
     assert_eq!(reply(&step).status, 413, "before a byte of it was read");
@@ -180,7 +181,7 @@ fn a_post_without_a_body_is_refused() {
 #[test]
 fn a_body_ended_by_trailers_is_decided() {
     let mut proxy = proxy();
-    let mut stream = proxy.vm.open();
+    let mut stream = Stream::new();
     let headers = Headers::from_pairs(&POST);
     let step = stream.request_headers(&mut proxy.vm, &proxy.world, headers, false);
     assert_eq!(step.flow, Flow::Pause);
@@ -227,7 +228,7 @@ fn a_vm_without_configuration_answers_503() {
     let world = crate::world::World::new();
     for path in ["/v1/chat/completions", "/other"] {
         let headers = Headers::from_pairs(&[(":method", "POST"), (":path", path)]);
-        let step = vm.open().request_headers(&mut vm, &world, headers, false);
+        let step = Stream::new().request_headers(&mut vm, &world, headers, false);
         assert_eq!(reply(&step).status, 503);
     }
 }

@@ -2,6 +2,7 @@
 
 use headgate_core::effects::{Effect, Flow};
 use headgate_core::headers::Headers;
+use headgate_core::stream::Stream;
 use proptest::prelude::*;
 
 use crate::world::{Proxy, one_model, tokens};
@@ -24,7 +25,7 @@ fn run(
     tail: bool,
 ) -> Trace {
     let mut proxy = Proxy::new(&one_model(&tokens(1000, "10", "")));
-    let mut stream = proxy.vm.open();
+    let mut stream = Stream::new();
     let headers = [(":method", "POST"), (":path", path), ("x-session-id", "s")];
     let headers = Headers::from_pairs(&headers);
     let mut step = stream.request_headers(&mut proxy.vm, &proxy.world, headers, false);

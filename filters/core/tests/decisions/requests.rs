@@ -2,6 +2,7 @@
 
 use headgate_core::effects::Flow;
 use headgate_core::headers::Headers;
+use headgate_core::stream::Stream;
 use headgate_core::vm::Stages;
 
 use crate::world::{
@@ -293,10 +294,7 @@ fn a_hop_that_follows_never_answers_404() {
         (":path", "/v1/chat/completions"),
         ("x-model", "m"),
     ]);
-    let step = proxy
-        .vm
-        .open()
-        .request_headers(&mut proxy.vm, &proxy.world, headers, false);
+    let step = Stream::new().request_headers(&mut proxy.vm, &proxy.world, headers, false);
     assert_eq!(step.flow, Flow::Continue);
 }
 
@@ -325,7 +323,7 @@ fn the_tagger_alone_reserves_nothing() {
 #[test]
 fn a_client_that_leaves_while_the_request_is_held_is_counted() {
     let mut proxy = Proxy::new(&one_model(&tokens(1000, "10", "")));
-    let mut stream = proxy.vm.open();
+    let mut stream = Stream::new();
     let headers = Headers::from_pairs(&[(":method", "POST"), (":path", "/v1/chat/completions")]);
     stream.request_headers(&mut proxy.vm, &proxy.world, headers, false);
     stream.request_body(&mut proxy.vm, &proxy.world, b"{\"model\":", false);

@@ -1,6 +1,7 @@
 //! The end of a stream → the basis of its settlement.
 
-use headgate_core::settle::{AnsweredBy, Failure, SettlementBasis, StreamRecord, Used};
+use headgate_core::failure::Failure;
+use headgate_core::settle::{AnsweredBy, SettlementBasis, StreamRecord, Used};
 use headgate_dialect::{Observed, Usage};
 
 fn usage(input: u64, output: u64) -> Option<Usage> {

@@ -2,6 +2,7 @@
 
 use headgate_core::effects::{Effect, Flow};
 use headgate_core::headers::Headers;
+use headgate_core::stream::Stream;
 use headgate_core::tags::{clean, encoded};
 use headgate_core::vm::Stages;
 
@@ -224,7 +225,7 @@ fn a_header_that_is_not_there_is_added_unless_others_wrote_while_the_body_was_aw
         ("x-model", "Org/M"),
     ];
     for written in [0, 1] {
-        let mut stream = proxy.vm.open();
+        let mut stream = Stream::new();
         let headers = Headers::from_pairs(&sent);
         proxy.world.headers_size.set(headers.size() + written);
         let held = stream.request_headers(&mut proxy.vm, &proxy.world, headers, false);

@@ -142,7 +142,7 @@ impl Proxy {
     }
 
     pub(crate) fn send(&mut self, headers: &[(&str, &str)], body: Option<&[u8]>) -> (Stream, Step) {
-        let mut stream = self.vm.open();
+        let mut stream = Stream::new();
         let headers = Headers::from_pairs(headers);
         self.world.headers_size.set(headers.size());
         let mut step = stream.request_headers(&mut self.vm, &self.world, headers, body.is_none());

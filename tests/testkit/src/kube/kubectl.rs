@@ -18,6 +18,11 @@ use super::programs::Programs;
 /// Deadline of one call; `kubectl wait` and `rollout status` have shorter ones.
 const TIMEOUT: Duration = Duration::from_secs(120);
 
+/// What `kubectl wait` says, at once, of an object whose controller has not written conditions yet (kubernetes/kubernetes#66439).
+const NO_CONDITIONS: &str = ".status.conditions accessor error";
+/// Time between two calls that fail for that reason.
+const RETRY: Duration = Duration::from_millis(100);
+
 /// `kubectl` with one kubeconfig.
 #[derive(Debug, Clone)]
 pub struct Kubectl {
@@ -144,7 +149,7 @@ impl Kubectl {
     ) -> Result<String, KubeError> {
         let args: Vec<OsString> = args.into_iter().map(|arg| arg.as_ref().into()).collect();
         let line = args.join(OsStr::new(" ")).to_string_lossy().into_owned();
-        let output = tokio::time::timeout(TIMEOUT, self.output(&args, input))
+        let output = tokio::time::timeout(TIMEOUT, self.output_with_conditions(&args, input))
             .await
             .unwrap_or_else(|_| {
                 let why = format!("no end within {TIMEOUT:?}");
@@ -204,6 +209,22 @@ impl Kubectl {
             .stderr(Stdio::piped())
             .kill_on_drop(true);
         command
+    }
+
+    /// [`Self::output`]; again, as long as it fails only because a new object has no conditions yet.
+    async fn output_with_conditions(
+        &self,
+        args: &[OsString],
+        input: &str,
+    ) -> io::Result<std::process::Output> {
+        loop {
+            let output = self.output(args, input).await?;
+            let error = String::from_utf8_lossy(&output.stderr);
+            if output.status.success() || !error.contains(NO_CONDITIONS) {
+                return Ok(output);
+            }
+            tokio::time::sleep(RETRY).await;
+        }
     }
 
     async fn output(&self, args: &[OsString], input: &str) -> io::Result<std::process::Output> {

@@ -1,0 +1,85 @@
+//! The decision about a request, and the part of it that its stream keeps.
+
+use std::rc::Rc;
+
+use headgate_dialect::Endpoint;
+
+use crate::effects::{Effect, Reply};
+use crate::limit::Admitted;
+use crate::metrics::Series;
+use crate::outages::Target;
+use crate::pick::{self, Version};
+use crate::rates::Served;
+
+/// The decision.
+#[derive(Debug)]
+pub(crate) enum Decision {
+    /// Forward the request. Its answer does not matter.
+    Pass(Vec<Effect>),
+    /// Answer it here.
+    Reply(Vec<Effect>, Box<Reply>),
+    /// Forward the request. Its answer and its end need the ticket.
+    Forward(Vec<Effect>, Box<Ticket>),
+}
+
+/// The part of a decision that a stream keeps for its answer and its end.
+#[derive(Debug)]
+pub(crate) struct Ticket {
+    /// The endpoint. Its format is that of the answer.
+    pub(crate) endpoint: &'static Endpoint,
+    /// The namespace.
+    pub(crate) namespace: Rc<str>,
+    /// The model's id.
+    pub(crate) model: Rc<str>,
+    /// The version that was picked, or read from the header.
+    pub(crate) version: Option<Rc<Version>>,
+    /// The metrics of that version.
+    pub(crate) series: Option<Rc<Series>>,
+    /// Whether this hop picked the version and had an alternative. If so, it records whether the version can be reached.
+    pub(crate) learns: bool,
+    /// The answer is tagged with the version that served it.
+    pub(crate) tag_answer: bool,
+    /// The answer shows the balance.
+    pub(crate) shows_balance: bool,
+    /// The reserve.
+    pub(crate) admitted: Admitted,
+    /// The time when it was forwarded, in ns; 0 if nothing is charged.
+    pub(crate) forwarded_ns: u64,
+    /// The request was amended to report usage. The client did not ask for it.
+    pub(crate) usage_requested: bool,
+    /// If there are statistics by tenant: the tenant, and the number of tenants with statistics of their own.
+    pub(crate) tenant: Option<(Option<Rc<str>>, u32)>,
+}
+
+impl Ticket {
+    /// The model version that serves it.
+    pub(crate) fn served(&self) -> Served {
+        let version = self.version.as_ref();
+        let version = version.map_or_else(|| Rc::from(""), |v| Rc::clone(&v.name));
+        (Rc::clone(&self.namespace), Rc::clone(&self.model), version)
+    }
+
+    /// Whether the answer matters before the stream ends.
+    pub(crate) fn reads_answer(&self) -> bool {
+        self.tag_answer || self.reads_headers()
+    }
+
+    /// Whether the headers of the answer matter.
+    pub(crate) fn reads_headers(&self) -> bool {
+        self.shows_balance || self.admitted.meters()
+    }
+
+    /// The version's name; empty if there is no version.
+    pub(crate) fn version(&self) -> &str {
+        pick::label(self.version.as_ref())
+    }
+
+    /// The version as a key of the outages.
+    pub(crate) fn target(&self) -> Target<'_> {
+        Target {
+            namespace: &self.namespace,
+            model: &self.model,
+            version: self.version(),
+        }
+    }
+}
