@@ -16,7 +16,6 @@ mod translation;
 
 use std::process::ExitCode;
 
-use clap::Parser as _;
 use headgate_report::client;
 use headgate_report::output::{print, print_error};
 
@@ -24,11 +23,13 @@ use cli::{Cli, Command, Printed};
 use config::Failure;
 
 fn main() -> ExitCode {
-    let outcome = run(&Cli::parse());
-    outcome.unwrap_or_else(|error| {
-        print_error(&format!("headgate: {error}"));
-        ExitCode::from(2)
-    })
+    match Cli::read() {
+        Ok(cli) => run(&cli).unwrap_or_else(|error| {
+            print_error(&format!("headgate: {error}"));
+            ExitCode::from(2)
+        }),
+        Err(code) => code,
+    }
 }
 
 fn run(cli: &Cli) -> Result<ExitCode, Failure> {

@@ -45,7 +45,14 @@ impl Format {
 /// Standard output cannot be written.
 pub fn print(text: &str) -> Result<(), String> {
     let mut out = io::stdout().lock();
-    let written = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    printed(out.write_all(text.as_bytes()).and_then(|()| out.flush()))
+}
+
+/// The outcome of a write to standard output. A closed pipe is none of its errors.
+///
+/// # Errors
+/// Standard output cannot be written.
+pub fn printed(written: io::Result<()>) -> Result<(), String> {
     match written {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(unwritable(&error)),
         _ => Ok(()),

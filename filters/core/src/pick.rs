@@ -273,10 +273,12 @@ impl Picker {
     /// The nearest versions by edit distance, then by name. At most 20 of them, so each is searched for: a sort would be
     /// more code in every VM.
     fn near(&self, version: &str) -> Vec<String> {
+        // A client may write any length.
+        let given: String = version.chars().take(64).collect();
         let known: Vec<_> = self
             .versions
             .iter()
-            .map(|v| (distance(version, &v.name), &*v.name))
+            .map(|v| (strsim::levenshtein(&given, &v.name), &*v.name))
             .collect();
         let mut near: Vec<String> = Vec::new();
         let mut last = None;
@@ -349,19 +351,4 @@ fn carrier(candidate: Candidate, shares: &[VersionShare], known: &[Version]) -> 
         candidate,
         versions,
     })
-}
-
-/// Edit distance between a version as written, of which the first 64 characters count, and a known one.
-fn distance(given: &str, known: &str) -> usize {
-    let given: Vec<char> = given.chars().take(64).collect();
-    let mut row: Vec<usize> = (0..=given.len()).collect();
-    for (i, k) in known.chars().enumerate() {
-        let mut diagonal = std::mem::replace(&mut row[0], i + 1);
-        for (j, g) in given.iter().enumerate() {
-            let substitute = diagonal + usize::from(*g != k);
-            diagonal = row[j + 1];
-            row[j + 1] = substitute.min(diagonal + 1).min(row[j] + 1);
-        }
-    }
-    row[given.len()]
 }

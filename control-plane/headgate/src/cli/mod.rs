@@ -6,10 +6,12 @@ mod schema;
 mod serve;
 mod status;
 
+use std::io::Write as _;
 use std::path::PathBuf;
+use std::process::ExitCode;
 
 use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
-use headgate_report::output::Format;
+use headgate_report::output::{Format, print_error, printed};
 
 use self::input::{InputArgs, LabelArgs};
 use self::schema::SchemaArgs;
@@ -32,15 +34,30 @@ pub(crate) struct Cli {
     #[command(subcommand)]
     pub command: Command,
     /// Format of log lines, which go to standard error.
-    #[arg(long, global = true, value_enum, default_value_t = LogFormat::Text, env = "HEADGATE_LOG_FORMAT")]
+    #[arg(long, global = true, value_enum, value_name = "FORMAT", default_value_t = LogFormat::Text, env = "HEADGATE_LOG_FORMAT")]
     pub log_format: LogFormat,
     /// Log level: `error`, `warn`, `info`, `debug` or `trace`, also per module as in `info,headgate_xds=debug`. The default is `info`
     /// for `serve` and `error` for other commands.
-    #[arg(long, global = true, env = "HEADGATE_LOG")]
+    #[arg(long, global = true, value_name = "LEVEL", env = "HEADGATE_LOG")]
     pub log: Option<String>,
 }
 
 impl Cli {
+    /// The command line of this process.
+    ///
+    /// # Errors
+    /// The exit code, after help, the version or the error was printed.
+    pub(crate) fn read() -> Result<Self, ExitCode> {
+        Self::try_parse().map_err(|error| {
+            let shown = error.print().and_then(|()| std::io::stdout().flush());
+            if let Err(error) = printed(shown) {
+                print_error(&format!("headgate: {error}"));
+                return ExitCode::from(2);
+            }
+            u8::try_from(error.exit_code()).map_or(ExitCode::FAILURE, ExitCode::from)
+        })
+    }
+
     /// The logging configuration.
     pub(crate) fn log_config(&self) -> LogConfig {
         // A client reports its errors itself, so it logs nothing below `error`.

@@ -1,30 +1,30 @@
-//! Watch on the module in `--wasm`: a file that is moved into place is a hot swap.
+//! The watch of the module in `--wasm`: a new file replaces the module of running proxies.
 //!
-//! Invariant: what is offered was read as a whole. While a file is being written, the watch waits: a change counts once two looks in
-//! a row found the same file. A broken module changes nothing but the problem that `status` shows.
+//! Invariant: every module that is offered is complete. A changed file is read after two checks in a row find it unchanged, because it
+//! may still be being written. A broken module changes nothing but the problem that `status` shows.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use headgate_publisher::{ModuleProblem, Offered};
+use headgate_source::files::{Stamp, stamp};
 use headgate_translate::Code;
 use tokio::sync::watch;
 
 use super::{ModuleError, offer, path_in};
 
-/// Time between two looks at the file.
-const LOOK_EVERY: Duration = Duration::from_millis(250);
+/// Time between two checks of the file.
+const CHECK_EVERY: Duration = Duration::from_millis(250);
 
-/// What tells one writing of a file from another: size, time and inode; `None` for a file that is not there.
-type Stamp = Option<(u64, SystemTime, u64)>;
-
-/// The directory of the module, and what was read from it.
+/// The directory of the module, and the module that was read from it.
 #[derive(Debug)]
 pub(crate) struct ModuleWatcher {
     dir: PathBuf,
     inline: bool,
-    seen: Stamp,
-    taken: Stamp,
+    /// The stamp at the last check; `None` if there was no file.
+    checked: Option<Stamp>,
+    /// The stamp at the last read.
+    read: Option<Stamp>,
     offered: watch::Sender<Offered>,
 }
 
@@ -34,14 +34,14 @@ impl ModuleWatcher {
     /// # Errors
     /// [`ModuleError`]: there is no last valid module to fall back to.
     pub(crate) fn new(dir: &Path, inline: bool) -> Result<Self, ModuleError> {
-        // Before the content: the next look sees what is written after this one.
-        let stamp = stamp(&path_in(dir));
+        // Before the content: the next check finds what is written after this one.
+        let stamp = stamp(&path_in(dir)).ok();
         let module = offer(dir, inline)?;
         Ok(Self {
             dir: dir.to_owned(),
             inline,
-            seen: stamp,
-            taken: stamp,
+            checked: stamp,
+            read: stamp,
             offered: watch::Sender::new(Offered {
                 module,
                 problem: None,
@@ -54,23 +54,23 @@ impl ModuleWatcher {
         self.offered.subscribe()
     }
 
-    /// Looks at the file until nobody subscribes any more.
+    /// Checks the file until the last subscriber is dropped.
     pub(crate) async fn run(mut self) {
         loop {
             tokio::select! {
                 () = self.offered.closed() => return,
-                () = tokio::time::sleep(LOOK_EVERY) => self.look(),
+                () = tokio::time::sleep(CHECK_EVERY) => self.check(),
             }
         }
     }
 
-    fn look(&mut self) {
-        let stamp = stamp(&path_in(&self.dir));
-        let quiet = std::mem::replace(&mut self.seen, stamp) == stamp;
-        if !quiet || stamp == self.taken {
+    fn check(&mut self) {
+        let stamp = stamp(&path_in(&self.dir)).ok();
+        let unchanged = std::mem::replace(&mut self.checked, stamp) == stamp;
+        if !unchanged || stamp == self.read {
             return;
         }
-        self.taken = stamp;
+        self.read = stamp;
         let read = offer(&self.dir, self.inline);
         self.offered.send_if_modified(|offered| {
             let next = after(offered, read);
@@ -106,13 +106,6 @@ fn after(offered: &Offered, read: Result<Code, ModuleError>) -> Offered {
     }
 }
 
-fn stamp(path: &Path) -> Stamp {
-    use std::os::unix::fs::MetadataExt;
-
-    let found = std::fs::metadata(path).ok()?;
-    Some((found.len(), found.modified().ok()?, found.ino()))
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
@@ -136,45 +129,45 @@ mod tests {
             std::fs::write(self.dir.path().join("headgate.wasm"), bytes).unwrap();
         }
 
-        fn look(&mut self) -> Offered {
-            self.watched.look();
+        fn check(&mut self) -> Offered {
+            self.watched.check();
             self.watched.offered.borrow().clone()
         }
     }
 
     #[test]
-    fn a_replaced_module_is_offered_once_it_is_quiet() {
+    fn a_replaced_module_is_offered_once_it_is_complete() {
         let mut dir = Dir::new();
-        let first = dir.look();
+        let first = dir.check();
         dir.write(&module(b"the second"));
-        assert_eq!(dir.look(), first, "its writer may still be at work");
+        assert_eq!(dir.check(), first, "it may still be being written");
         dir.write(&module(b"the second, longer"));
-        assert_eq!(dir.look(), first, "its writer was still at work");
-        let second = dir.look();
+        assert_eq!(dir.check(), first, "it was still being written");
+        let second = dir.check();
         assert_ne!(second.module, first.module);
-        assert_eq!(dir.look(), second);
+        assert_eq!(dir.check(), second);
     }
 
     #[test]
-    fn a_broken_module_keeps_the_last_good_one_and_is_reported_until_it_is_mended() {
+    fn a_broken_module_keeps_the_last_good_one_and_is_reported_until_it_is_repaired() {
         let mut dir = Dir::new();
-        let first = dir.look();
+        let first = dir.check();
         let second = module(b"the second");
         for broken in [&second[..second.len() - 5], b"<html>", b""] {
             dir.write(broken);
-            dir.look();
-            let offered = dir.look();
+            dir.check();
+            let offered = dir.check();
             assert_eq!(offered.module, first.module);
             let problem = offered.problem.unwrap();
             assert!(problem.message.contains("headgate.wasm"), "{problem:?}");
         }
         std::fs::remove_file(dir.dir.path().join("headgate.wasm")).unwrap();
-        dir.look();
-        assert!(dir.look().problem.unwrap().message.contains("make wasm"));
+        dir.check();
+        assert!(dir.check().problem.unwrap().message.contains("make wasm"));
         dir.write(&second);
-        dir.look();
-        let mended = dir.look();
-        assert_eq!(mended.problem, None);
-        assert_ne!(mended.module, first.module);
+        dir.check();
+        let repaired = dir.check();
+        assert_eq!(repaired.problem, None);
+        assert_ne!(repaired.module, first.module);
     }
 }

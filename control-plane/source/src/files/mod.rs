@@ -29,6 +29,6 @@ mod yaml;
 pub use options::{FilesError, Options};
 pub use reducer::Reducer;
 pub use remarks::{Remarks, remarks};
-pub use scan::{LIMIT, ReadError, manifests, read};
+pub use scan::{LIMIT, ReadError, Stamp, manifests, read, stamp};
 pub use state::keep as keep_state;
 pub use watcher::Files;

@@ -14,7 +14,7 @@ pub const LIMIT: u64 = 4 << 20;
 const DEEPEST: usize = 32;
 
 /// The length, the time of the last write and the inode of a file: they change with its content.
-pub(crate) type Stamp = (u64, Option<SystemTime>, u64);
+pub type Stamp = (u64, Option<SystemTime>, u64);
 
 /// A file that cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -172,7 +172,10 @@ fn special(_: FileType) -> &'static str {
 }
 
 /// The stamp of a file. The inode matters because a file that is moved into place may keep length and time.
-pub(crate) fn stamp(path: &Path) -> io::Result<Stamp> {
+///
+/// # Errors
+/// The metadata of the file cannot be read.
+pub fn stamp(path: &Path) -> io::Result<Stamp> {
     let meta = fs::metadata(path)?;
     Ok((meta.len(), meta.modified().ok(), inode(&meta)))
 }
