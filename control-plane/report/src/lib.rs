@@ -11,6 +11,7 @@ mod ages;
 mod carriers;
 pub mod client;
 mod document;
+pub mod explanations;
 pub mod metrics;
 mod models;
 pub mod output;

@@ -39,19 +39,3 @@ pub(super) const CONCERNING_ALL: [&str; 10] = [
     NOT_TRANSLATED,
     LEFT_OUT,
 ];
-
-/// The severity of each reason in this module.
-pub const SEVERITIES: &[(&str, &str)] = &[
-    (FILE, "error"),
-    (MODULE, "error"),
-    (KUBERNETES_API, "error"),
-    (KIND_UNREAD, "error"),
-    (KUBERNETES_WRITE, "warning"),
-    (STATE_WRITE, "warning"),
-    (MISSING_RIGHT, "error"),
-    (NO_DEFINITION, "warning"),
-    (NOT_TRANSLATED, "error"),
-    (LEFT_OUT, "error"),
-    (NO_DOMAIN, "warning"),
-    (REPLICAS_DIFFER, "warning"),
-];

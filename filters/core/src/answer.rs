@@ -246,7 +246,11 @@ fn media_type(headers: &Headers) -> Vec<u8> {
 #[cold]
 fn stop_requesting_usage(ticket: &Ticket, vm: &mut Vm) -> Effect {
     vm.usage_refusals.insert(&ticket.served());
-    let refused = metrics::by_version("usage_requests_refused", &ticket.model, ticket.version());
+    let refused = metrics::by_version(
+        "usage_requests_refused_total",
+        &ticket.model,
+        ticket.version(),
+    );
     Effect::Count(refused, 1)
 }
 
@@ -297,7 +301,7 @@ fn tag_with_served_version(ticket: &Ticket, host: &dyn Host) -> Vec<Effect> {
     let model = Effect::SetResponseHeader(names::HEADER_MODEL.into(), (&ticket.model).into());
     let mut effects = vec![model];
     if let Some(version) = ticket.version.as_ref().filter(|v| *v.name != *served) {
-        const ELSEWHERE: &str = "served_elsewhere";
+        const ELSEWHERE: &str = "served_elsewhere_total";
         let render = || metrics::by_version(ELSEWHERE, &ticket.model, &version.name);
         let metric = metrics::of_series(ticket.series.as_ref(), ELSEWHERE, "", render);
         effects.push(Effect::Count(metric, 1));
@@ -317,7 +321,7 @@ fn count(
 ) {
     let (rule, series) = (charge.limit.rule.id(), &charge.series);
     let (model, version, outcome) = (&ticket.model, ticket.version(), basis.as_str());
-    let metric = series.get("settlements", outcome, || {
+    let metric = series.get("settlements_total", outcome, || {
         metrics::settlements(rule, model, version, outcome)
     });
     effects.push(Effect::Count(metric, 1));
@@ -337,11 +341,11 @@ fn count_moved(
     for (charge, settled) in ticket.admitted.charges.iter().zip(settled) {
         let (rule, series) = (charge.limit.rule.id(), &charge.series);
         for (name, ns) in [
-            ("refunded_milli", settled.refunded),
-            ("debited_milli", settled.debited),
-            ("evaporated_milli", settled.evaporated),
-            ("debt_clipped_milli", settled.clipped),
-            ("unwritten_milli", settled.unwritten),
+            ("refunded_milli_total", settled.refunded),
+            ("debited_milli_total", settled.debited),
+            ("evaporated_milli_total", settled.evaporated),
+            ("debt_clipped_milli_total", settled.clipped),
+            ("unwritten_milli_total", settled.unwritten),
         ] {
             if ns > 0 {
                 let render = || metrics::amount(name, rule, &ticket.model, ticket.version());

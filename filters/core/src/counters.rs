@@ -59,7 +59,7 @@ impl Counters {
             true => "shared",
             false => "own",
         };
-        counters.series.get("fingerprints", outcome, || {
+        counters.series.get("fingerprints_total", outcome, || {
             metrics::fingerprints(labels.namespace, &model.id, outcome)
         })
     }

@@ -351,7 +351,7 @@ fn admitted_requests(labels: &Labels<'_>, series: Option<&Rc<Series>>) -> Metric
 
 #[cold]
 fn baggage_left_out(labels: &Labels<'_>, series: Option<&Rc<Series>>, members: u64) -> Effect {
-    const NAME: &str = "baggage_members_left_out";
+    const NAME: &str = "baggage_members_left_out_total";
     let render = || metrics::by_version(NAME, labels.model, labels.version);
     Effect::Count(metrics::of_series(series, NAME, "", render), members)
 }

@@ -16,7 +16,7 @@ impl Evictions {
     #[cold]
     pub(crate) fn count(&mut self, rule: &Rule, now: u64) -> Vec<Effect> {
         let (rule, most) = (rule.id(), rule.max_keys());
-        let mut effects = vec![Effect::Count(metrics::by_rule("evictions", rule), 1)];
+        let mut effects = vec![Effect::Count(metrics::by_rule("evictions_total", rule), 1)];
         let known = self.0.iter_mut().find(|(known, _)| known == rule);
         if known
             .as_ref()

@@ -173,54 +173,58 @@ pub(crate) fn of_series(
 #[must_use]
 pub fn requests(namespace: &str, model: &str, version: &str, lane: &str, outcome: &str) -> Metric {
     let labels = [
-        ("namespace", namespace),
+        ("model_namespace", namespace),
         ("model", model),
         ("version", version),
         ("lane", lane),
         ("outcome", outcome),
     ];
-    Metric::counter("requests", &labels)
+    Metric::counter("requests_total", &labels)
 }
 
 /// Reserves by rule (`namespace/policy/bucket`) and outcome.
 #[must_use]
 pub fn reserves(rule: &str, model: &str, version: &str, outcome: &str) -> Metric {
-    Metric::counter("reserves", &charges(rule, model, version, outcome))
+    Metric::counter("reserves_total", &charges(rule, model, version, outcome))
 }
 
 /// Requests whose session key is the fingerprint of the conversation, by whether many requests share it.
 #[must_use]
 pub fn fingerprints(namespace: &str, model: &str, outcome: &str) -> Metric {
     let labels = [
-        ("namespace", namespace),
+        ("model_namespace", namespace),
         ("model", model),
         ("outcome", outcome),
     ];
-    Metric::counter("fingerprints", &labels)
+    Metric::counter("fingerprints_total", &labels)
 }
 
 /// Requests of a tenant by outcome, with the outcomes of [`requests`].
 #[must_use]
 pub fn tenant_requests(namespace: &str, tenant: &str, outcome: &str) -> Metric {
     let labels = [
-        ("namespace", namespace),
+        ("model_namespace", namespace),
         ("tenant", tenant),
         ("outcome", outcome),
     ];
-    Metric::counter("tenant_requests", &labels)
+    Metric::counter("tenant_requests_total", &labels)
 }
 
 /// Tokens that a tenant used, as settled; `kind` is `input` or `output`.
 #[must_use]
 pub fn tenant_tokens(namespace: &str, tenant: &str, kind: &str) -> Metric {
-    let labels = [("namespace", namespace), ("tenant", tenant), ("kind", kind)];
-    Metric::counter("tenant_tokens", &labels)
+    let labels = [
+        ("model_namespace", namespace),
+        ("tenant", tenant),
+        ("kind", kind),
+    ];
+    Metric::counter("tenant_tokens_total", &labels)
 }
 
 /// Settlements by rule and by what they were based on.
 #[must_use]
 pub fn settlements(rule: &str, model: &str, version: &str, outcome: &str) -> Metric {
-    Metric::counter("settlements", &charges(rule, model, version, outcome))
+    Metric::counter("settlements_total", &charges(rule, model, version, outcome))
 }
 
 fn charges<'a>(
@@ -256,7 +260,7 @@ fn amounts<'a>(rule: &'a str, model: &'a str, version: &'a str) -> [(&'a str, &'
 /// Compare-and-swap attempts on a bucket that another worker won, and that were repeated.
 #[must_use]
 pub fn lost_attempts() -> Metric {
-    Metric::counter("bucket_tries_lost", &[])
+    Metric::counter("bucket_tries_lost_total", &[])
 }
 
 /// A counter of a rule alone.

@@ -127,7 +127,7 @@ impl Outages {
             model,
             version,
         } = target;
-        let begun = metrics::by_version("outages", model, version);
+        let begun = metrics::by_version("outages_total", model, version);
         let mut effects = vec![Effect::Count(begun, 1)];
         // Later periods belong to the same outage.
         if for_ns == FIRST_NS {

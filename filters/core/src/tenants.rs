@@ -74,9 +74,9 @@ impl Tenants {
             },
         };
         let (name, of) = match counted {
-            Counted::Request(outcome) => ("tenant_requests", outcome),
-            Counted::Input => ("tenant_tokens", "input"),
-            Counted::Output => ("tenant_tokens", "output"),
+            Counted::Request(outcome) => ("tenant_requests_total", outcome),
+            Counted::Input => ("tenant_tokens_total", "input"),
+            Counted::Output => ("tenant_tokens_total", "output"),
         };
         series.get(name, of, || match counted {
             Counted::Request(outcome) => metrics::tenant_requests(namespace, label, outcome),

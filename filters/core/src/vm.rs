@@ -86,10 +86,10 @@ impl Vm {
                 counts.push(Effect::Count(metric, 1));
             };
             if carried.settled.unwritten == 0 {
-                count("carried_writes");
+                count("carried_writes_total");
             }
             if carried.settled.evicted {
-                count("evictions");
+                count("evictions_total");
             }
         }
         counts

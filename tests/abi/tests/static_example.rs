@@ -183,7 +183,7 @@ async fn the_static_example_tags_requests_its_log_and_its_statistics() {
     let (filter, cluster) = (
         [
             &served[..],
-            &[("namespace", "default"), ("outcome", "admitted")],
+            &[("model_namespace", "default"), ("outcome", "admitted")],
         ]
         .concat(),
         [&served[..], &[("model_namespace", "default")]].concat(),
@@ -199,7 +199,7 @@ async fn the_static_example_tags_requests_its_log_and_its_statistics() {
             of.any(|s| s.has(labels) && s.value > 0.0)
         };
         let seen = (
-            counted("headgate_requests", &filter),
+            counted("headgate_requests_total", &filter),
             counted("envoy_cluster_upstream_rq_total", &cluster),
         );
         if seen == (true, true) {

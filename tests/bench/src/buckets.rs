@@ -147,10 +147,10 @@ async fn contention(
         let counted = stats.iter().filter(|(name, _)| name.contains(part));
         Ok::<u64, BenchError>(counted.map(|(_, n)| n).sum())
     };
-    let reserves = "wasmcustom.headgate_reserves";
+    let reserves = "wasmcustom.headgate_reserves_total";
     let reserved = count(reserves, "outcome=reserved").await?;
     let given_up = count(reserves, "outcome=bucket_contended").await?;
-    let lost = count("wasmcustom.headgate_bucket_tries_lost", "").await?;
+    let lost = count("wasmcustom.headgate_bucket_tries_lost_total", "").await?;
     if reserved + given_up != HOT {
         return Err(BenchError::NotCounted {
             row: id.to_owned(),

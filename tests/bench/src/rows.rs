@@ -114,7 +114,7 @@ impl Row {
     /// Our filter counts requests by namespace, and the namespace is the row.
     fn counted(mut self) -> Self {
         self.counter = Some(format!(
-            "wasmcustom.headgate_requests|namespace={}|",
+            "wasmcustom.headgate_requests_total|model_namespace={}|",
             self.id
         ));
         self

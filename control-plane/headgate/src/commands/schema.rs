@@ -3,11 +3,12 @@
 use headgate_contract::{
     FilterConfig, ServedModelSpec, TokenBucketPolicySpec, TrafficTagPolicySpec,
 };
+use headgate_core::metrics::{FAMILIES, MetricKind};
 use headgate_kubernetes::access::{self, Account, Needs};
 use headgate_kubernetes::kinds::Kind;
 use headgate_kubernetes::policies;
 use headgate_report::output::print;
-use headgate_report::reference;
+use headgate_report::reference::{self, FilterStatistic};
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 
 use crate::config::{Failure, RbacConfig, SchemaOf};
@@ -35,7 +36,7 @@ pub(crate) fn run(document: &SchemaOf) -> Result<(), Failure> {
                 .collect();
             return Ok(print(&reference::schemas(&roots))?);
         }
-        SchemaOf::Metrics => return Ok(print(&reference::metrics())?),
+        SchemaOf::Metrics => return Ok(print(&reference::metrics(&filter_statistics()))?),
         SchemaOf::Findings => return Ok(print(&reference::findings())?),
         SchemaOf::Crds => return Ok(print(&policies::yaml(&policies::crds()?)?)?),
         SchemaOf::Rbac(config) => return Ok(print(&rbac(config)?)?),
@@ -58,6 +59,20 @@ fn rbac(config: &RbacConfig) -> Result<String, Failure> {
         name: config.service_account.clone(),
     };
     Ok(access::rbac(&needs, &account))
+}
+
+/// The statistics of the filters, with the names that Prometheus gets.
+fn filter_statistics() -> Vec<FilterStatistic> {
+    let statistics = FAMILIES.iter().map(|family| FilterStatistic {
+        kind: match family.kind {
+            MetricKind::Counter => "counter",
+            MetricKind::Histogram => "histogram",
+        },
+        name: family.name,
+        labels: family.labels,
+        help: family.help,
+    });
+    statistics.collect()
 }
 
 fn of<T: JsonSchema>() -> Schema {

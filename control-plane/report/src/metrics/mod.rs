@@ -26,6 +26,7 @@ use tokio::sync::broadcast;
 pub use self::catalog::{FAMILIES, MetricFamily};
 use self::deliveries::Deliveries;
 use self::process::ProcessCollector;
+use crate::explanations::EXPLANATIONS;
 use crate::{Report, seconds};
 
 /// Label `source` of file problems.
@@ -302,10 +303,13 @@ impl Current {
     fn set(&self, report: &Report) {
         let gauge = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
         self.problems.clear();
-        for (reason, severity) in crate::reason::SEVERITIES {
+        for row in EXPLANATIONS {
+            let Some(severity) = row.severity else {
+                continue;
+            };
             drop(self.problems.get_or_create(&ReasonLabels {
-                severity: (*severity).to_owned(),
-                reason: (*reason).to_owned(),
+                severity: severity.to_owned(),
+                reason: row.reason.to_owned(),
             }));
         }
         for problem in &report.problems {

@@ -40,7 +40,7 @@ pub(super) struct Bucket {
     #[cfg_attr(feature = "schema", schemars(extend("minimum" = 0.25, "maximum" = 64, "x-kubernetes-validations" = crate::rules::of(&[crate::rules::SIX_DIGITS, ("self >= 0.25", "write 0.25 to 64")]))))]
     bytes_per_token: Decimal,
     /// How far settlement may drive the bucket below empty, in windows. Usage beyond that is not charged;
-    /// `headgate_debt_clipped_milli` counts it. 0–100. Default: 10 windows, but at most the longer of one window and 24 hours.
+    /// `headgate_debt_clipped_milli_total` counts it. 0–100. Default: 10 windows, but at most the longer of one window and 24 hours.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "schema", schemars(extend("maximum" = 100)))]
     max_debt: Option<Decimal>,

@@ -34,7 +34,7 @@ impl<'a> Decider<'a> {
             return (picked, lane);
         };
         if version.name != picked.name {
-            const NAME: &str = "passed_over";
+            const NAME: &str = "passed_over_total";
             let render = || metrics::by_version(NAME, model, &picked.name);
             let metric = vm.counters.version(picked).get(NAME, "", render);
             effects.push(Effect::Count(metric, 1));

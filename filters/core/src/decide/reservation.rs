@@ -38,14 +38,14 @@ impl Decider<'_> {
             let outcome = if balance.owed { "owed" } else { "reserved" };
             let version = pick::label(input.version);
             let render = || metrics::reserves(rule, label, version, outcome);
-            let metric = charge.series.get("reserves", outcome, render);
+            let metric = charge.series.get("reserves_total", outcome, render);
             effects.push(Effect::Count(metric, 1));
             if balance.evicted {
                 effects.extend(vm.evictions.count(&charge.limit.rule, now));
             }
             if balance.clipped_ns > 0 {
                 let clipped = charge.milli_of_ns(balance.clipped_ns);
-                let metric = metrics::amount("debt_clipped_milli", rule, label, version);
+                let metric = metrics::amount("debt_clipped_milli_total", rule, label, version);
                 effects.push(Effect::Count(metric, clipped));
             }
         }
@@ -63,7 +63,7 @@ fn remove_encodings(
     series: Option<&Rc<Series>>,
     effects: &mut Vec<Effect>,
 ) {
-    const NAME: &str = "accept_encoding_removed";
+    const NAME: &str = "accept_encoding_removed_total";
     let render = || metrics::by_version(NAME, model, version);
     effects.push(Effect::RemoveRequestHeader("accept-encoding".into()));
     let metric = metrics::of_series(series, NAME, "", render);

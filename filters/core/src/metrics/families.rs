@@ -49,18 +49,18 @@ const VERSION: &[&str] = &["model", "version"];
 /// Every statistic that the filters keep. Debug builds check each [`Metric`](super::Metric) against this table.
 pub const FAMILIES: &[Family] = &[
     counter(
-        "requests",
-        &["namespace", "model", "version", "lane", "outcome"],
+        "requests_total",
+        &["model_namespace", "model", "version", "lane", "outcome"],
         "Requests by outcome: `admitted`, `listed`, `aborted` (the client left before a decision), `unmetered` (passed by a hop \
          that does not decide, on a host without a namespace), or the code of the refusal.",
     ),
     counter(
-        "reserves",
+        "reserves_total",
         RULE_OUTCOME,
         "Reserves by rule (`namespace/policy/bucket`) and outcome: `reserved`, `owed`, or the code of the refusal.",
     ),
     counter(
-        "settlements",
+        "settlements_total",
         RULE_OUTCOME,
         "Settlements by rule and by what they were based on: reported `usage`, `observed` text, `unreadable` bytes, `unobserved` \
          (an empty answer), `never_sent`; for failed requests `client_error`, `rate_limited`, `server_error`, `reset`, `timeout`, \
@@ -72,59 +72,59 @@ pub const FAMILIES: &[Family] = &[
         "The final charge of a request, in thousandths of the bucket's unit.",
     ),
     counter(
-        "refunded_milli",
+        "refunded_milli_total",
         RULE,
         "Reserved and given back at settlement, in thousandths of the bucket's unit.",
     ),
     counter(
-        "debited_milli",
+        "debited_milli_total",
         RULE,
         "Taken at settlement beyond the reserve, in thousandths of the bucket's unit.",
     ),
     counter(
-        "evaporated_milli",
+        "evaporated_milli_total",
         RULE,
         "Reserved and not used, but already refilled by time at settlement, in thousandths of the bucket's unit.",
     ),
     counter(
-        "debt_clipped_milli",
+        "debt_clipped_milli_total",
         RULE,
         "Used but not charged, because the bucket's debt has a limit (`maxDebt`), in thousandths of the bucket's unit.",
     ),
     counter(
-        "unwritten_milli",
+        "unwritten_milli_total",
         RULE,
         "Settled but not written yet, because other workers won every compare-and-swap, in thousandths of the bucket's unit.",
     ),
     counter(
-        "carried_writes",
+        "carried_writes_total",
         &["rule"],
         "Unwritten settlements that a later write of the worker carried out.",
     ),
     counter(
-        "evictions",
+        "evictions_total",
         &["rule"],
         "Keys that lost their balance to another key, because more keys are active than `maxKeys`.",
     ),
     counter(
-        "bucket_tries_lost",
+        "bucket_tries_lost_total",
         &[],
         "Compare-and-swap attempts on a bucket that another worker won, and that were repeated.",
     ),
     counter(
-        "fingerprints",
-        &["namespace", "model", "outcome"],
+        "fingerprints_total",
+        &["model_namespace", "model", "outcome"],
         "Requests whose session key is the fingerprint of the conversation: `shared` with a sixteenth of the model's recent \
          requests (they all go to one version, so shares are skewed), or `own`.",
     ),
     counter(
-        "tenant_requests",
-        &["namespace", "tenant", "outcome"],
+        "tenant_requests_total",
+        &["model_namespace", "tenant", "outcome"],
         "Requests of a tenant by outcome. `other`: tenants without statistics of their own; `none`: requests without a tenant.",
     ),
     counter(
-        "tenant_tokens",
-        &["namespace", "tenant", "kind"],
+        "tenant_tokens_total",
+        &["model_namespace", "tenant", "kind"],
         "Tokens that a tenant used, as settled: `input` of prompts, `output` generated.",
     ),
     histogram(
@@ -138,32 +138,32 @@ pub const FAMILIES: &[Family] = &[
         "Generated tokens of a request, as settled.",
     ),
     counter(
-        "served_elsewhere",
+        "served_elsewhere_total",
         VERSION,
         "Answers from an endpoint of another version than the one picked.",
     ),
     counter(
-        "passed_over",
+        "passed_over_total",
         VERSION,
         "Sessions that went to another version, because this proxy could not reach their own.",
     ),
     counter(
-        "outages",
+        "outages_total",
         VERSION,
         "Periods in which this proxy passed the version over.",
     ),
     counter(
-        "accept_encoding_removed",
+        "accept_encoding_removed_total",
         VERSION,
         "Requests whose `accept-encoding` was removed, so that the answer can be read.",
     ),
     counter(
-        "usage_requests_refused",
+        "usage_requests_refused_total",
         VERSION,
         "Requests that the version refused because `stream_options.include_usage` was added.",
     ),
     counter(
-        "baggage_members_left_out",
+        "baggage_members_left_out_total",
         VERSION,
         "Tags that did not fit into `baggage`.",
     ),

@@ -44,10 +44,9 @@ fn over_budget_is_429_with_everything_a_client_reads() {
     ] {
         assert_eq!(reply_header(refused, name), Some(value), "{name}");
     }
-    let rule =
-        "headgate_reserves|rule=default/p/budget|model=m|version=v1|outcome=rate_limit_exceeded";
+    let rule = "headgate_reserves_total|rule=default/p/budget|model=m|version=v1|outcome=rate_limit_exceeded";
     assert_eq!(counted(&step.effects, rule), 1);
-    let request = "headgate_requests|namespace=default|model=m|version=v1|lane=base|outcome=rate_limit_exceeded";
+    let request = "headgate_requests_total|model_namespace=default|model=m|version=v1|lane=base|outcome=rate_limit_exceeded";
     assert_eq!(counted(&step.effects, request), 1);
     // A client that waits for that long is admitted. (Costs are rounded up to cells, a few nanoseconds beyond the 20 s.)
     proxy.world.sleep(20 * SECOND);
@@ -166,7 +165,7 @@ fn contention_is_503_or_admitted_by_policy() {
     proxy.world.contended.set(true);
     let (_, step) = proxy.chat(&[], &body(300));
     assert_eq!(step.flow, Flow::Continue);
-    let owed = "headgate_reserves|rule=default/p/budget|model=m|version=v1|outcome=owed";
+    let owed = "headgate_reserves_total|rule=default/p/budget|model=m|version=v1|outcome=owed";
     assert_eq!(counted(&step.effects, owed), 1);
     // What is owed is taken when it can be.
     proxy.world.contended.set(false);
@@ -269,7 +268,7 @@ fn a_metered_answer_is_requested_uncompressed() {
     let mut proxy = Proxy::new(&one_model(&tokens(1000, "10", "")));
     let (_, step) = proxy.chat(&encodings, &body(10));
     assert!(removed(&step, "accept-encoding"));
-    let metric = "headgate_accept_encoding_removed|model=m|version=v1";
+    let metric = "headgate_accept_encoding_removed_total|model=m|version=v1";
     assert_eq!(counted(&step.effects, metric), 1);
     let mut reserved = Proxy::new(&one_model(&tokens(
         1000,

@@ -97,8 +97,11 @@ fn five_failures_in_a_row_pass_a_version_over() {
     let mut proxy = Proxy::new(&half(""));
     let (failed, effects) = fail(&mut proxy);
     assert_eq!(failed, 5, "of 200 sessions");
-    assert_eq!(counted(&effects, "headgate_outages|model=m|version=v2"), 1);
-    let passed = counted(&effects, "headgate_passed_over|model=m|version=v2");
+    assert_eq!(
+        counted(&effects, "headgate_outages_total|model=m|version=v2"),
+        1
+    );
+    let passed = counted(&effects, "headgate_passed_over_total|model=m|version=v2");
     assert!((70..130).contains(&passed), "{passed}");
     let lines = warnings(&effects);
     assert_eq!(lines.len(), 1, "{lines:?}");
@@ -249,7 +252,10 @@ fn where_nothing_else_is_left_it_is_not_passed_over() {
     let mut proxy = Proxy::new(&plan(alone, ""));
     let (failed, effects) = fail(&mut proxy);
     assert_eq!(failed, 200);
-    assert_eq!(counted(&effects, "headgate_outages|model=m|version=v2"), 0);
+    assert_eq!(
+        counted(&effects, "headgate_outages_total|model=m|version=v2"),
+        0
+    );
     assert!(
         proxy.world.cells.borrow().is_empty(),
         "nothing to tell others"
@@ -429,7 +435,7 @@ fn what_is_charged_is_given_back() {
     let (failed, effects) = fail(&mut proxy);
     assert_eq!(failed, 5);
     let settled =
-        "headgate_settlements|rule=default/p/budget|model=m|version=v2|outcome=never_sent";
+        "headgate_settlements_total|rule=default/p/budget|model=m|version=v2|outcome=never_sent";
     assert_eq!(counted(&effects, settled), 5);
 }
 

@@ -62,8 +62,7 @@ fn who_was_refused_stands_in_the_filter_state() {
     let (_, step) = proxy.chat(&[TENANT], r#"{"model":"gpt 5"}"#);
     assert_eq!(states(&step), unread(Some("gpt%205"), "model_not_found"));
     assert_eq!(reply_header(reply(&step), "x-model"), None);
-    let requests =
-        "headgate_requests|namespace=default|model=unknown|version=|lane=|outcome=model_not_found";
+    let requests = "headgate_requests_total|model_namespace=default|model=unknown|version=|lane=|outcome=model_not_found";
     assert_eq!(counted(&step.effects, requests), 1);
 }
 
@@ -235,7 +234,7 @@ fn own_members_of_baggage_give_way_to_those_of_others() {
     let left_out = |step: &Step| {
         counted(
             &step.effects,
-            "headgate_baggage_members_left_out|model=m|version=v1",
+            "headgate_baggage_members_left_out_total|model=m|version=v1",
         )
     };
     let chat = r#"{"model":"m","max_tokens":1}"#;
@@ -277,7 +276,7 @@ fn statistics_by_tenant_are_for_the_first_that_send_a_hundred_requests() {
                     *count += counted(
                         &step.effects,
                         &format!(
-                            "headgate_tenant_requests|namespace=default|tenant={label}|outcome={outcome}"
+                            "headgate_tenant_requests_total|model_namespace=default|tenant={label}|outcome={outcome}"
                         ),
                     );
                 }
@@ -318,7 +317,9 @@ fn tokens_are_counted_by_tenant() {
     proxy.answer(&mut stream, &json, usage);
     let effects = proxy.end(&mut stream);
     for (kind, used) in [("input", 7), ("output", 5)] {
-        let name = format!("headgate_tenant_tokens|namespace=default|tenant=other|kind={kind}");
+        let name = format!(
+            "headgate_tenant_tokens_total|model_namespace=default|tenant=other|kind={kind}"
+        );
         assert_eq!(counted(&effects, &name), used);
     }
     assert!(!removed(&Step::with(effects), "x"));

@@ -211,7 +211,7 @@ fn one_model_is_told_here_by_any_of_its_names() {
     assert_eq!(
         counted(
             &step.effects,
-            "headgate_requests|namespace=default|model=unknown|version=|lane=|outcome=model_not_found"
+            "headgate_requests_total|model_namespace=default|model=unknown|version=|lane=|outcome=model_not_found"
         ),
         1
     );
@@ -232,7 +232,7 @@ fn answers_tell_what_served_not_what_was_picked() {
     assert_eq!(
         counted(
             &step.effects,
-            "headgate_served_elsewhere|model=m|version=v1"
+            "headgate_served_elsewhere_total|model=m|version=v1"
         ),
         1
     );
@@ -277,7 +277,8 @@ fn what_a_hop_that_follows_cannot_meter_is_counted() {
         |namespaces: &str| Proxy::new(&format!(r#"{{"role":"follow","namespaces":{namespaces}}}"#));
     let (_, step) = proxy(r#"{"a":{"models":{}},"b":{"models":{}}}"#).chat(&[], &chat("m", ""));
     assert_eq!(step.flow, Flow::Continue);
-    let metric = "headgate_requests|namespace=|model=unknown|version=|lane=|outcome=unmetered";
+    let metric =
+        "headgate_requests_total|model_namespace=|model=unknown|version=|lane=|outcome=unmetered";
     assert_eq!(counted(&step.effects, metric), 1);
 }
 
@@ -328,7 +329,8 @@ fn a_client_that_leaves_while_the_request_is_held_is_counted() {
     stream.request_headers(&mut proxy.vm, &proxy.world, headers, false);
     stream.request_body(&mut proxy.vm, &proxy.world, b"{\"model\":", false);
     let effects = proxy.end(&mut stream);
-    let aborted = "headgate_requests|namespace=|model=unknown|version=|lane=|outcome=aborted";
+    let aborted =
+        "headgate_requests_total|model_namespace=|model=unknown|version=|lane=|outcome=aborted";
     assert_eq!(counted(&effects, aborted), 1);
     assert!(proxy.end(&mut stream).is_empty(), "an end comes once");
 }
@@ -341,8 +343,9 @@ fn a_first_message_that_many_conversations_share_is_counted_as_skew() {
         let more = format!(r#","messages":[{{"role":"user","content":"{first}"}}]"#);
         let (_, step) = proxy.chat(&[], &chat("llama", &more));
         let outcome = |outcome: &str| {
-            let name =
-                format!("headgate_fingerprints|namespace=default|model=llama|outcome={outcome}");
+            let name = format!(
+                "headgate_fingerprints_total|model_namespace=default|model=llama|outcome={outcome}"
+            );
             counted(&step.effects, &name)
         };
         (outcome("own"), outcome("shared"))

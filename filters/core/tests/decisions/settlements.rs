@@ -83,7 +83,7 @@ fn the_settlement_is_counted() {
     assert_eq!(
         counted(
             &effects,
-            &format!("headgate_settlements{rule}|outcome=usage")
+            &format!("headgate_settlements_total{rule}|outcome=usage")
         ),
         1
     );
@@ -91,7 +91,7 @@ fn the_settlement_is_counted() {
         counted(&effects, &format!("headgate_charged_milli{rule}")),
         47_000
     );
-    assert!(counted(&effects, &format!("headgate_refunded_milli{rule}")) == 255_000);
+    assert!(counted(&effects, &format!("headgate_refunded_milli_total{rule}")) == 255_000);
     assert_eq!(
         counted(&effects, "headgate_output_tokens|model=m|version=v1"),
         40

@@ -127,7 +127,7 @@ fn a_version_that_refuses_the_option_is_only_observed_from_then_on() {
         assert!(amended(&step, BODY).is_some());
         let refused = [(":status", status), ("content-type", "application/json")];
         let (head, _) = answer(&mut proxy, &mut stream, &refused, &["{\"error\":{}}"]);
-        let counter = "headgate_usage_requests_refused|model=m|version=v1";
+        let counter = "headgate_usage_requests_refused_total|model=m|version=v1";
         assert_eq!(crate::world::counted(&head.effects, counter), 1);
         proxy.end(&mut stream);
         let (_, step) = proxy.chat(&[], BODY);

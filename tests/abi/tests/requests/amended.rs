@@ -409,7 +409,7 @@ async fn a_version_that_refuses_an_amended_request_is_observed_from_then_on() {
             let samples = world.envoy.prometheus().await.map_err(|e| e.to_string())?;
             let named = |s: &&_| -> bool {
                 let s: &headgate_testkit::envoy::PromSample = s;
-                s.name == "headgate_usage_requests_refused"
+                s.name == "headgate_usage_requests_refused_total"
                     && s.has(&[("model", "m"), ("version", "v1")])
             };
             match samples.iter().find(named) {

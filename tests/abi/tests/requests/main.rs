@@ -151,7 +151,7 @@ async fn statistics_have_labels_and_count_each_request_once() {
         assert_eq!(world.send(ask(&world, tenant, 10)).await.status, 200);
     }
     let labels = [
-        ("namespace", "default"),
+        ("model_namespace", "default"),
         ("model", "m"),
         ("outcome", "admitted"),
     ];
@@ -159,7 +159,7 @@ async fn statistics_have_labels_and_count_each_request_once() {
         let samples = world.envoy.prometheus().await.map_err(|e| e.to_string())?;
         let requests: Vec<_> = samples
             .iter()
-            .filter(|s| s.name == "headgate_requests")
+            .filter(|s| s.name == "headgate_requests_total")
             .collect();
         let admitted = requests.iter().filter(|s| s.has(&labels));
         let sum: f64 = admitted.map(|s| s.value).sum();
@@ -184,8 +184,8 @@ async fn statistics_have_labels_and_count_each_request_once() {
             sum(name, &of("v1")) + sum(name, &of("v2"))
         };
         let seen = [
-            by_version("headgate_settlements", &[rule, ("outcome", "usage")]),
-            by_version("headgate_reserves", &[rule, ("outcome", "reserved")]),
+            by_version("headgate_settlements_total", &[rule, ("outcome", "usage")]),
+            by_version("headgate_reserves_total", &[rule, ("outcome", "reserved")]),
             by_version("headgate_charged_milli_count", &[rule]),
             by_version("headgate_charged_milli_bucket", &[rule, ("le", "+Inf")]),
             by_version("headgate_output_tokens_count", &[]),

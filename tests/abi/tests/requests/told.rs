@@ -269,7 +269,7 @@ async fn baggage_grows_beyond_neither_8192_bytes_nor_64_members() {
         let samples = world.envoy.prometheus().await.map_err(|e| e.to_string())?;
         let mut counted = samples
             .iter()
-            .filter(|s| s.name == "headgate_baggage_members_left_out");
+            .filter(|s| s.name == "headgate_baggage_members_left_out_total");
         match counted.next() {
             Some(sample) if sample.value >= 4.0 => Ok(()),
             other => Err(format!("{other:?}")),
@@ -349,7 +349,11 @@ async fn the_wait_told_is_that_of_the_slowest_bucket() {
 
 /// The sum of a statistic by tenant, per tenant.
 fn by_tenant(samples: &[PromSample], name: &str, labels: &[(&str, &str)], tenant: &str) -> f64 {
-    let labels = [labels, &[("namespace", "default"), ("tenant", tenant)]].concat();
+    let labels = [
+        labels,
+        &[("model_namespace", "default"), ("tenant", tenant)],
+    ]
+    .concat();
     let found = samples.iter().filter(|s| s.name == name && s.has(&labels));
     found.map(|s| s.value).sum()
 }
@@ -382,7 +386,12 @@ async fn the_first_tenants_with_a_hundred_requests_have_statistics_of_their_own(
             async || {
                 let samples = world.envoy.prometheus().await.map_err(|e| e.to_string())?;
                 let admitted = [("outcome", "admitted")];
-                let seen = by_tenant(&samples, "headgate_tenant_requests", &admitted, tenant);
+                let seen = by_tenant(
+                    &samples,
+                    "headgate_tenant_requests_total",
+                    &admitted,
+                    tenant,
+                );
                 if seen >= at_least {
                     Ok(samples)
                 } else {
@@ -402,7 +411,7 @@ async fn the_first_tenants_with_a_hundred_requests_have_statistics_of_their_own(
         eventually(SOON, "statistics of its own", async || {
             requests(tenant, 8).await;
             let samples = world.envoy.prometheus().await.map_err(|e| e.to_string())?;
-            match by_tenant(&samples, "headgate_tenant_requests", &[], tenant) {
+            match by_tenant(&samples, "headgate_tenant_requests_total", &[], tenant) {
                 0.0 => Err("none yet"),
                 _ => Ok(()),
             }
@@ -416,7 +425,7 @@ async fn the_first_tenants_with_a_hundred_requests_have_statistics_of_their_own(
     let samples = counted("first", 80.0).await;
     for nobody in ["few", "late"] {
         assert!(
-            by_tenant(&samples, "headgate_tenant_requests", &[], nobody) < 1.0,
+            by_tenant(&samples, "headgate_tenant_requests_total", &[], nobody) < 1.0,
             "{nobody} has statistics of its own"
         );
     }
@@ -425,7 +434,7 @@ async fn the_first_tenants_with_a_hundred_requests_have_statistics_of_their_own(
         let samples = world.envoy.prometheus().await.map_err(|e| e.to_string())?;
         let all = samples
             .iter()
-            .filter(|s| s.name == "headgate_tenant_requests");
+            .filter(|s| s.name == "headgate_tenant_requests_total");
         let all: f64 = all.map(|s| s.value).sum();
         #[allow(clippy::cast_precision_loss)]
         let served = world.served() as f64;
@@ -440,12 +449,12 @@ async fn the_first_tenants_with_a_hundred_requests_have_statistics_of_their_own(
     // Two tokens each, of a prompt of one.
     let used = by_tenant(
         &samples,
-        "headgate_tenant_tokens",
+        "headgate_tenant_tokens_total",
         &[("kind", "output")],
         "first",
     );
     assert!(used >= 2.0 * 60.0, "{used} tokens");
-    assert!(by_tenant(&samples, "headgate_tenant_requests", &[], "other") >= 240.0);
+    assert!(by_tenant(&samples, "headgate_tenant_requests_total", &[], "other") >= 240.0);
 }
 
 #[tokio::test]
@@ -459,7 +468,9 @@ async fn there_are_no_statistics_by_tenant_unless_asked_for() {
     }
     eventually(SOON, "the requests to be counted", async || {
         let samples = world.envoy.prometheus().await.map_err(|e| e.to_string())?;
-        let counted = samples.iter().filter(|s| s.name == "headgate_requests");
+        let counted = samples
+            .iter()
+            .filter(|s| s.name == "headgate_requests_total");
         let counted: f64 = counted.map(|s| s.value).sum();
         if counted < 149.5 {
             return Err(format!("{counted}"));

@@ -62,5 +62,5 @@ async fn busy_workers(testbed: &Testbed) {
     };
     let workers = stats.iter().filter(busy).count();
     assert!(workers >= 2, "{stats:?}");
-    counted(admin, "settlements").await;
+    counted(admin, "settlements_total").await;
 }

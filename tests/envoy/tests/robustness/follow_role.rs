@@ -123,7 +123,7 @@ async fn a_following_hop_serves_and_charges_models_that_it_does_not_know() {
         charged(&gateway, model, INPUT + 200).await;
     }
     let counted = eventually(SOON, "both requests to be counted", async || {
-        let counted = counters(sidecar.admin(), "requests").await;
+        let counted = counters(sidecar.admin(), "requests_total").await;
         let admitted = counted
             .iter()
             .filter(|(name, _)| name.ends_with("outcome=admitted"));

@@ -32,15 +32,21 @@ async fn statistics_of_filters_and_clusters_have_the_complete_version_as_a_label
     let cluster = "model/default/m/v2.3.1-cuda118";
     let expected = [
         (
-            "headgate_requests",
+            "headgate_requests_total",
             with(&[
-                ("namespace", "default"),
+                ("model_namespace", "default"),
                 ("lane", "base"),
                 ("outcome", "admitted"),
             ]),
         ),
-        ("headgate_reserves", with(&[rule, ("outcome", "reserved")])),
-        ("headgate_settlements", with(&[rule, ("outcome", "usage")])),
+        (
+            "headgate_reserves_total",
+            with(&[rule, ("outcome", "reserved")]),
+        ),
+        (
+            "headgate_settlements_total",
+            with(&[rule, ("outcome", "usage")]),
+        ),
         (
             "headgate_charged_milli_bucket",
             with(&[rule, ("le", "+Inf")]),

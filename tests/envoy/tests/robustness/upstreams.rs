@@ -133,9 +133,9 @@ async fn a_version_that_does_not_respond_is_passed_over_and_gets_its_sessions_ba
     let ejected = "cluster.model/default/m/v2/.outlier_detection.ejections_active";
     assert_eq!(envoy.stat(ejected).await.unwrap(), Some(0));
     assert_eq!(pinned(&testbed, "v2").await.status, 503);
-    let outages = counted(envoy.admin(), "outages").await;
+    let outages = counted(envoy.admin(), "outages_total").await;
     assert_eq!(outages.values().sum::<u64>(), 1, "{outages:?}");
-    let passed = counted(envoy.admin(), "passed_over").await;
+    let passed = counted(envoy.admin(), "passed_over_total").await;
     let (name, _) = passed.first_key_value().unwrap();
     assert!(name.ends_with("|model=m|version=v2"), "{name}");
 
