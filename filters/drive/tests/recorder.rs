@@ -90,14 +90,14 @@ fn a_request_and_its_answer_are_performed_in_order() {
     assert_eq!(
         counts,
         [
-            "accept_encoding_removed [m, v1] +1",
+            "accept_encoding_removed_total [m, v1] +1",
             "charged_milli [default/p/tokens, m, v1] = 10000",
             "input_tokens [m, v1] = 7",
             "output_tokens [m, v1] = 3",
-            "refunded_milli [default/p/tokens, m, v1] +92000",
-            "requests [default, m, v1, base, admitted] +1",
-            "reserves [default/p/tokens, m, v1, reserved] +1",
-            "settlements [default/p/tokens, m, v1, usage] +1",
+            "refunded_milli_total [default/p/tokens, m, v1] +92000",
+            "requests_total [default, m, v1, base, admitted] +1",
+            "reserves_total [default/p/tokens, m, v1, reserved] +1",
+            "settlements_total [default/p/tokens, m, v1, usage] +1",
         ]
     );
     root.tick(&worker, &proxy);
@@ -263,7 +263,7 @@ fn attempts_that_another_worker_won_are_counted() {
     worker.count_lost_attempt();
     worker.count_lost_attempt();
     root.tick(&worker, &proxy);
-    assert_eq!(proxy.performed(), ["bucket_tries_lost [] +2"]);
+    assert_eq!(proxy.performed(), ["bucket_tries_lost_total [] +2"]);
 }
 
 /// Values wait until the tick, unless there are many.
