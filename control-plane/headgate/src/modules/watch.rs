@@ -1,7 +1,7 @@
-//! Watch on the module in `--wasm`: a file that is moved into place is a hot swap.
+//! Watches the module in `--wasm`, so that a new file replaces the module at run time.
 //!
-//! Invariant: what is offered was read as a whole. While a file is being written, the watch waits: a change counts once two looks in
-//! a row found the same file. A broken module changes nothing but the problem that `status` shows.
+//! Invariant: an offered module was read completely. A change counts once two polls in a row find the same file, because a file
+//! may still be written. An invalid module changes only the problem that `status` shows.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
@@ -12,19 +12,19 @@ use tokio::sync::watch;
 
 use super::{ModuleError, offer, path_in};
 
-/// Time between two looks at the file.
-const LOOK_EVERY: Duration = Duration::from_millis(250);
+/// The time between two polls of the file.
+const POLL_INTERVAL: Duration = Duration::from_millis(250);
 
-/// What tells one writing of a file from another: size, time and inode; `None` for a file that is not there.
+/// Size, time and inode, which distinguish two writes of a file; `None` for a missing file.
 type Stamp = Option<(u64, SystemTime, u64)>;
 
-/// The directory of the module, and what was read from it.
+/// The directory of the module, its stamps and the offered module.
 #[derive(Debug)]
 pub(crate) struct ModuleWatcher {
     dir: PathBuf,
     inline: bool,
-    seen: Stamp,
-    taken: Stamp,
+    last_stamp: Stamp,
+    read_stamp: Stamp,
     offered: watch::Sender<Offered>,
 }
 
@@ -34,14 +34,14 @@ impl ModuleWatcher {
     /// # Errors
     /// [`ModuleError`]: there is no last valid module to fall back to.
     pub(crate) fn new(dir: &Path, inline: bool) -> Result<Self, ModuleError> {
-        // Before the content: the next look sees what is written after this one.
+        // Before the content, so that the next poll finds a later write.
         let stamp = stamp(&path_in(dir));
         let module = offer(dir, inline)?;
         Ok(Self {
             dir: dir.to_owned(),
             inline,
-            seen: stamp,
-            taken: stamp,
+            last_stamp: stamp,
+            read_stamp: stamp,
             offered: watch::Sender::new(Offered {
                 module,
                 problem: None,
@@ -49,28 +49,28 @@ impl ModuleWatcher {
         })
     }
 
-    /// The offered module, now and later.
+    /// The offered module and its changes.
     pub(crate) fn offered(&self) -> watch::Receiver<Offered> {
         self.offered.subscribe()
     }
 
-    /// Looks at the file until nobody subscribes any more.
+    /// Polls the file until there are no subscribers.
     pub(crate) async fn run(mut self) {
         loop {
             tokio::select! {
                 () = self.offered.closed() => return,
-                () = tokio::time::sleep(LOOK_EVERY) => self.look(),
+                () = tokio::time::sleep(POLL_INTERVAL) => self.poll(),
             }
         }
     }
 
-    fn look(&mut self) {
+    fn poll(&mut self) {
         let stamp = stamp(&path_in(&self.dir));
-        let quiet = std::mem::replace(&mut self.seen, stamp) == stamp;
-        if !quiet || stamp == self.taken {
+        let unchanged = std::mem::replace(&mut self.last_stamp, stamp) == stamp;
+        if !unchanged || stamp == self.read_stamp {
             return;
         }
-        self.taken = stamp;
+        self.read_stamp = stamp;
         let read = offer(&self.dir, self.inline);
         self.offered.send_if_modified(|offered| {
             let next = after(offered, read);
@@ -136,45 +136,45 @@ mod tests {
             std::fs::write(self.dir.path().join("headgate.wasm"), bytes).unwrap();
         }
 
-        fn look(&mut self) -> Offered {
-            self.watched.look();
+        fn poll(&mut self) -> Offered {
+            self.watched.poll();
             self.watched.offered.borrow().clone()
         }
     }
 
     #[test]
-    fn a_replaced_module_is_offered_once_it_is_quiet() {
+    fn a_replaced_module_is_offered_once_its_file_stops_changing() {
         let mut dir = Dir::new();
-        let first = dir.look();
+        let first = dir.poll();
         dir.write(&module(b"the second"));
-        assert_eq!(dir.look(), first, "its writer may still be at work");
+        assert_eq!(dir.poll(), first, "the file may still be written");
         dir.write(&module(b"the second, longer"));
-        assert_eq!(dir.look(), first, "its writer was still at work");
-        let second = dir.look();
+        assert_eq!(dir.poll(), first, "the file was still written");
+        let second = dir.poll();
         assert_ne!(second.module, first.module);
-        assert_eq!(dir.look(), second);
+        assert_eq!(dir.poll(), second);
     }
 
     #[test]
-    fn a_broken_module_keeps_the_last_good_one_and_is_reported_until_it_is_mended() {
+    fn a_broken_module_keeps_the_last_valid_one_and_is_reported_until_it_is_fixed() {
         let mut dir = Dir::new();
-        let first = dir.look();
+        let first = dir.poll();
         let second = module(b"the second");
         for broken in [&second[..second.len() - 5], b"<html>", b""] {
             dir.write(broken);
-            dir.look();
-            let offered = dir.look();
+            dir.poll();
+            let offered = dir.poll();
             assert_eq!(offered.module, first.module);
             let problem = offered.problem.unwrap();
             assert!(problem.message.contains("headgate.wasm"), "{problem:?}");
         }
         std::fs::remove_file(dir.dir.path().join("headgate.wasm")).unwrap();
-        dir.look();
-        assert!(dir.look().problem.unwrap().message.contains("make wasm"));
+        dir.poll();
+        assert!(dir.poll().problem.unwrap().message.contains("make wasm"));
         dir.write(&second);
-        dir.look();
-        let mended = dir.look();
-        assert_eq!(mended.problem, None);
-        assert_ne!(mended.module, first.module);
+        dir.poll();
+        let fixed = dir.poll();
+        assert_eq!(fixed.problem, None);
+        assert_ne!(fixed.module, first.module);
     }
 }

@@ -7,16 +7,16 @@ use headgate_testkit::kube::deployment;
 use headgate_testkit::xds_client::AutoAckProxy;
 use serde_json::{Value, json};
 
+use crate::cluster::{Cluster, policy};
 use crate::common::{SOON, Server, headgate};
 use crate::exposition::Exposition;
 use crate::kubernetes_replicas::same;
-use crate::written::{World, policy};
 
 const SETS: &str = "leaderworkersets.leaderworkerset.x-k8s.io";
 /// Longer than the wait for a kind that fails, on a busy machine.
 const USUAL: Duration = Duration::from_secs(10);
 
-/// Problems of these reasons: reason, and what each is about.
+/// Reason and object of the problems with these reasons.
 fn about<'a>(status: &'a Value, reasons: &[&str]) -> Vec<(&'a str, &'a str)> {
     let problems = status["problems"].as_array().into_iter().flatten();
     let text = |problem: &'a Value, field| problem[field].as_str().unwrap_or_default();
@@ -25,18 +25,18 @@ fn about<'a>(status: &'a Value, reasons: &[&str]) -> Vec<(&'a str, &'a str)> {
         .collect()
 }
 
-/// A kind that cannot be read once there is an object of it; then that object, in a namespace of its own.
+/// A kind that is unreadable once it has an object, and that object in another namespace.
 const UNREADABLE: &str = include_str!("inputs/unreadable-kind.yaml");
 
-/// The kind.
-async fn define(world: &World) {
+/// Creates the kind.
+async fn define(cluster: &Cluster) {
     let (definition, _) = UNREADABLE.split_once("\n---\n").unwrap();
-    world.kube.kubectl().apply_crds(definition).await.unwrap();
+    cluster.kube.kubectl().apply_crds(definition).await.unwrap();
 }
 
-/// The object.
-async fn unrelated(world: &World) {
-    let kubectl = world.kube.kubectl();
+/// Creates the object.
+async fn unrelated(cluster: &Cluster) {
+    let kubectl = cluster.kube.kubectl();
     eventually(SOON, "an object of it", async || {
         kubectl.apply(UNREADABLE).await
     })
@@ -45,21 +45,21 @@ async fn unrelated(world: &World) {
 }
 
 /// A replica that watches all namespaces.
-async fn serve(world: &World, replica: &str, more: &[&str]) -> Server {
-    let options = world.command(replica);
+async fn serve(cluster: &Cluster, replica: &str, more: &[&str]) -> Server {
+    let options = cluster.command(replica);
     let options = options.args(["--kube", "--kubeconfig"]);
-    let options = options.arg(world.kube.kubeconfig()).args(more);
+    let options = options.arg(cluster.kube.kubeconfig()).args(more);
     Server::spawn(options).ready().await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_replica_starts_beside_a_kind_that_cannot_be_read_and_names_it() {
-    let world = World::start().await;
-    define(&world).await;
-    let one = serve(&world, "one", &[]).await;
-    unrelated(&world).await;
+async fn a_replica_starts_despite_an_unreadable_kind_and_names_it() {
+    let cluster = Cluster::start().await;
+    define(&cluster).await;
+    let one = serve(&cluster, "one", &[]).await;
+    unrelated(&cluster).await;
     let began = Instant::now();
-    let two = serve(&world, "two", &[]).await;
+    let two = serve(&cluster, "two", &[]).await;
     println!("ready {:?} after its start", began.elapsed());
     assert!(began.elapsed() < USUAL, "{:?}", began.elapsed());
     let [old, new] = [&one, &two].map(|server| AutoAckProxy::connect("proxy", server.xds).unwrap());
@@ -80,10 +80,10 @@ async fn a_replica_starts_beside_a_kind_that_cannot_be_read_and_names_it() {
     assert_eq!(about(&status, &reasons), [("KindUnread", SETS)]);
     let ready = two.get("/readyz").await;
     assert!(ready.is_success(), "{}", ready.text());
-    let said = ready.text();
+    let output = ready.text();
     assert!(
-        said.starts_with("ok\n") && said.contains(&format!("{SETS} cannot be read: ")),
-        "{said}"
+        output.starts_with("ok\n") && output.contains(&format!("{SETS} cannot be read: ")),
+        "{output}"
     );
     let admin = two.admin.to_string();
     let shown = headgate(&["status", "--admin-address", &admin]);
@@ -101,13 +101,13 @@ async fn a_replica_starts_beside_a_kind_that_cannot_be_read_and_names_it() {
         (&two, "pods that it may own are not served"),
     ] {
         let log = server.process.log().text();
-        // The API server answers 429 while it begins to store a kind, which is said apart.
+        // The API server answers 429 while it starts to store a kind, which is another line.
         let about = |line: &&str| {
             line.contains("WARN") && line.contains(SETS) && line.contains("conversion")
         };
-        let told: Vec<&str> = log.lines().filter(about).collect();
-        let once = told.len() == 1 && told[0].contains(says);
-        assert!(once, "{told:?}");
+        let warnings: Vec<&str> = log.lines().filter(about).collect();
+        let once = warnings.len() == 1 && warnings[0].contains(says);
+        assert!(once, "{warnings:?}");
     }
     let scraped = Exposition::parse(&two.get("/metrics").await.text()).unwrap();
     assert_eq!(
@@ -118,15 +118,15 @@ async fn a_replica_starts_beside_a_kind_that_cannot_be_read_and_names_it() {
     assert!(scraped.value(since, &[("kind", SETS)]) > Some(1.7e9));
 
     // `--no-owner-kind` removes the kind.
-    let three = serve(&world, "three", &["--no-owner-kind", "LeaderWorkerSet"]).await;
+    let three = serve(&cluster, "three", &["--no-owner-kind", "LeaderWorkerSet"]).await;
     assert_eq!(about(&three.syncz().await, &reasons), []);
 
-    its_base_is_not_forgotten(&world).await;
+    its_base_is_not_forgotten(&cluster).await;
 }
 
-/// A base of the kind that is not read outlives its grace, which begins once the kind is read and the base is not there.
-async fn its_base_is_not_forgotten(world: &World) {
-    let kubectl = world.kube.kubectl();
+/// A base of an unread kind outlives its grace, which begins once the kind is read and the base is missing.
+async fn its_base_is_not_forgotten(cluster: &Cluster) {
+    let kubectl = cluster.kube.kubectl();
     let remembered = json!({
         "apiVersion": "headgate.dev/v1alpha1", "kind": "ServedModel",
         "metadata": {"name": "big", "annotations": {"headgate.dev/base": "leaderworkerset/big=zero"}},
@@ -141,7 +141,7 @@ async fn its_base_is_not_forgotten(world: &World) {
     };
     let remembered = "leaderworkerset/big  100";
     for _ in 0..2 {
-        eventually(SOON, "the base to be remembered", async || {
+        eventually(SOON, "the base to be stored", async || {
             let now = base().await;
             (now == remembered).then_some(()).ok_or(now)
         })
@@ -165,10 +165,10 @@ async fn its_base_is_not_forgotten(world: &World) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_definition_that_is_deleted_is_no_api_that_is_away() {
-    let world = World::start().await;
-    let server = world.serve("one", &[]).await;
-    let kubectl = world.kube.kubectl();
+async fn a_deleted_definition_is_not_reported_as_an_api_that_is_away() {
+    let cluster = Cluster::start().await;
+    let server = cluster.serve("one", &[]).await;
+    let kubectl = cluster.kube.kubectl();
     kubectl.apply(&policy("fair", 1000, "")).await.unwrap();
     let has = |s: &Value| s["policies"].to_string().contains("fair");
     server.until("the policy", has).await;
@@ -179,20 +179,20 @@ async fn a_definition_that_is_deleted_is_no_api_that_is_away() {
         .unwrap();
     let reasons = ["KubernetesApi", "KindUnread", "NoDefinition"];
     let status = server
-        .until("the definition to be missed", |s| {
-            !about(s, &reasons).is_empty()
-        })
+        .until("the missing definition", |s| !about(s, &reasons).is_empty())
         .await;
     assert_eq!(about(&status, &reasons), [("NoDefinition", kind)]);
     assert_eq!(status["api"]["awaySince"], Value::Null);
     let problems = status["problems"].as_array().unwrap();
-    let told = problems
+    let problem = problems
         .iter()
         .find(|p| p["reason"] == "NoDefinition")
         .unwrap();
-    assert!(told["since"].as_f64() > Some(1.7e9), "{told}");
+    assert!(problem["since"].as_f64() > Some(1.7e9), "{problem}");
     assert!(
-        told["message"].to_string().contains("headgate schema crds"),
-        "{told}"
+        problem["message"]
+            .to_string()
+            .contains("headgate schema crds"),
+        "{problem}"
     );
 }

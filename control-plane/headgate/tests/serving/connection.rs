@@ -9,17 +9,17 @@ use headgate_testkit::process::ProcessOptions;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use crate::cluster::Cluster;
 use crate::common::{SOON, Server, headgate};
-use crate::written::World;
 
-/// A namespace that only the context in question names: the Lease of who uses it is there.
+/// The namespace of one context only; a control plane with that context has its Lease there.
 const HOME: &str = "there";
 
 fn read(kubeconfig: &Path) -> Value {
     serde_json::from_str(&std::fs::read_to_string(kubeconfig).unwrap()).unwrap()
 }
 
-/// A kubeconfig of two contexts: the current one leads nowhere, `there` to the API, in the namespace [`HOME`].
+/// A kubeconfig with two contexts: the current one has no server, and `there` is the API with the namespace [`HOME`].
 fn two_contexts(kube: &Kube, dir: &Path) -> PathBuf {
     let mut config = read(kube.kubeconfig());
     let user = config["users"][0]["name"].clone();
@@ -36,12 +36,12 @@ fn two_contexts(kube: &Kube, dir: &Path) -> PathBuf {
     file
 }
 
-/// Of a user who has nothing but what is said here.
+/// A command in the environment of a user without any configuration.
 fn of_user(options: ProcessOptions, home: &Path, kubeconfig: &str) -> ProcessOptions {
     options.env("HOME", home).env("KUBECONFIG", kubeconfig)
 }
 
-/// It is ready, it sees the model, and its Lease is in the namespace of who it is.
+/// Checks that it is ready, serves the model, and has its Lease in the namespace of its context or ServiceAccount.
 async fn serves(options: ProcessOptions, kubectl: &Kubectl, replica: &str, namespace: &str) {
     let server = Server::spawn(options).ready().await;
     let status = server.syncz().await;
@@ -61,19 +61,19 @@ async fn serves(options: ProcessOptions, kubectl: &Kubectl, replica: &str, names
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_api_is_found_by_kubeconfig_variable_home_and_context_as_kubectl_finds_it() {
-    let world = World::start().await;
-    let kubectl = world.kube.kubectl();
+async fn the_api_is_found_by_flag_variable_home_and_context_as_in_kubectl() {
+    let cluster = Cluster::start().await;
+    let kubectl = cluster.kube.kubectl();
     kubectl.run(["create", "namespace", HOME]).await.unwrap();
     let home = TempDir::new().unwrap();
     let empty = TempDir::new().unwrap();
     std::fs::create_dir(home.path().join(".kube")).unwrap();
-    std::fs::copy(world.kube.kubeconfig(), home.path().join(".kube/config")).unwrap();
-    let two = two_contexts(&world.kube, home.path());
-    let (two, admin) = (two.to_str().unwrap(), world.kube.kubeconfig());
+    std::fs::copy(cluster.kube.kubeconfig(), home.path().join(".kube/config")).unwrap();
+    let two = two_contexts(&cluster.kube, home.path());
+    let (two, admin) = (two.to_str().unwrap(), cluster.kube.kubeconfig());
     let admin = admin.to_str().unwrap();
 
-    // What is typed, what $KUBECONFIG says, whose home it is, and the namespace that comes of it.
+    // The flags, $KUBECONFIG, the home directory, and the resulting namespace.
     let both = format!("{two}:{admin}");
     let cases: [(&str, &[&str], &str, &Path, &str); 6] = [
         ("variable", &["--kube"], admin, empty.path(), "default"),
@@ -102,7 +102,7 @@ async fn the_api_is_found_by_kubeconfig_variable_home_and_context_as_kubectl_fin
         ),
     ];
     for (replica, flags, kubeconfig, home, namespace) in cases {
-        let options = world
+        let options = cluster
             .command(replica)
             .args(["-n", "default", "--lease-name", replica])
             .args(flags.iter().copied());
@@ -115,8 +115,8 @@ async fn the_api_is_found_by_kubeconfig_variable_home_and_context_as_kubectl_fin
         .await;
     }
 
-    // Without the flag the current context counts, and that leads nowhere; and without anything there is no API.
-    for (kubeconfig, said) in [(two, "--context"), ("", "no Kubernetes API is configured")] {
+    // Without the flag the current context counts, which has no server. Without a configuration there is no API.
+    for (kubeconfig, message) in [(two, "--context"), ("", "no Kubernetes API is configured")] {
         let dry = Command::new(env!("CARGO_BIN_EXE_headgate"))
             .args(["translate", "--kube"])
             .env("HOME", empty.path())
@@ -126,17 +126,17 @@ async fn the_api_is_found_by_kubeconfig_variable_home_and_context_as_kubectl_fin
             .unwrap();
         let error = String::from_utf8_lossy(&dry.stderr);
         assert!(
-            dry.status.code() == Some(2) && error.contains(said),
+            dry.status.code() == Some(2) && error.contains(message),
             "{error}"
         );
     }
 }
 
-/// Puts its first argument where a pod has the files of its ServiceAccount, seen by nobody else, and becomes the rest.
+/// Mounts its first argument where a pod has the files of its ServiceAccount, in a private namespace, and executes the rest.
 const AS_IN_A_POD: &str = r#"run=$(readlink -f /var/run) && mount -t tmpfs none "$run" &&
     mkdir -p /var/run/secrets/kubernetes.io && cp -r "$1" /var/run/secrets/kubernetes.io/serviceaccount && shift && exec "$@""#;
 
-/// The same process, in a file system of its own.
+/// The same process in its own mount namespace.
 fn in_a_pod(options: ProcessOptions, account: &Path, api: &str) -> ProcessOptions {
     let (host, port) = api.trim_start_matches("https://").split_once(':').unwrap();
     let mut inside = ProcessOptions::new("unshare")
@@ -158,7 +158,7 @@ fn in_a_pod(options: ProcessOptions, account: &Path, api: &str) -> ProcessOption
     inside
 }
 
-/// Whether this machine lets us give a process a file system of its own; where it does not, there are no pods either.
+/// Whether this machine allows mount namespaces. Without them the test of a pod is skipped.
 fn pods_can_be_played() -> bool {
     let mount = [
         "--user",
@@ -176,7 +176,7 @@ fn pods_can_be_played() -> bool {
         .is_ok_and(|out| out.status.success())
 }
 
-/// What a pod of a ServiceAccount is given: token, authority and namespace.
+/// The files that a pod gets from its ServiceAccount: token, CA and namespace.
 fn mounted(kubeconfig: &Path, namespace: &str) -> TempDir {
     let dir = TempDir::new().unwrap();
     let config = read(kubeconfig);
@@ -188,7 +188,7 @@ fn mounted(kubeconfig: &Path, namespace: &str) -> TempDir {
     dir
 }
 
-/// A kind of our own that owns a StatefulSet of two pods, as its controller would make it.
+/// A custom kind that owns a StatefulSet of two pods, as its controller would create it.
 async fn train(kubectl: &Kubectl) {
     let train = json!({
         "apiVersion": "acme.example/v1", "kind": "Train",
@@ -201,14 +201,13 @@ async fn train(kubectl: &Kubectl) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn in_a_pod_it_is_its_service_account_and_sees_owners_of_a_further_kind_under_the_printed_rights()
- {
+async fn in_a_pod_it_uses_the_service_account_and_the_printed_rights_cover_an_added_owner_kind() {
     if !pods_can_be_played() {
         eprintln!("not shown: this machine gives no process a file system of its own");
         return;
     }
-    let world = World::start().await;
-    let kubectl = world.kube.kubectl();
+    let cluster = Cluster::start().await;
+    let kubectl = cluster.kube.kubectl();
     let own = crd("acme.example", "trains", "Train");
     kubectl.apply_crds(&own.to_string()).await.unwrap();
     train(&kubectl).await;
@@ -223,15 +222,15 @@ async fn in_a_pod_it_is_its_service_account_and_sees_owners_of_a_further_kind_un
     let printed = headgate(&["schema", "rbac", "--owner-kind", kind]);
     let printed = String::from_utf8(printed.stdout).unwrap();
     kubectl.apply(&printed).await.unwrap();
-    let account = world.kube.service_account(namespace, "headgate").await;
+    let account = cluster.kube.service_account(namespace, "headgate").await;
     let mounted = mounted(&account.unwrap(), namespace);
 
     let options =
-        world
+        cluster
             .command("pod")
             .args(["--kube", "--owner-kind", kind, "--lease-name", "pod"]);
     let empty = TempDir::new().unwrap();
-    let options = in_a_pod(options, mounted.path(), &world.kube.url());
+    let options = in_a_pod(options, mounted.path(), &cluster.kube.url());
     let server = Server::spawn(of_user(options, empty.path(), ""))
         .ready()
         .await;
@@ -256,7 +255,7 @@ async fn in_a_pod_it_is_its_service_account_and_sees_owners_of_a_further_kind_un
     for reason in ["KubernetesApi", "MissingRight", "KubernetesWrite"] {
         assert!(!problems.contains(reason), "{problems}");
     }
-    // Who it is: the holder of a Lease in the namespace of its pod.
+    // Its identity is the holder of a Lease in the namespace of its pod.
     let lease = ["get", "lease", "pod", "-n", namespace, "-o", "name"];
     eventually(SOON, "its Lease", async || kubectl.run(lease).await)
         .await

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use crate::common::{Files, SOON, headgate};
 use crate::kubernetes::serve;
 
-/// What it prints, what it says beside it, and how it ends.
+/// Standard output, standard error and the exit code.
 fn look(kubeconfig: &Path, more: &[&str]) -> (String, String, Option<i32>) {
     let flags = ["translate", "--kubeconfig", kubeconfig.to_str().unwrap()];
     let out = headgate(&[&flags[..], more].concat());
@@ -21,7 +21,7 @@ fn look(kubeconfig: &Path, more: &[&str]) -> (String, String, Option<i32>) {
 }
 
 #[tokio::test]
-async fn a_kubeconfig_is_all_it_takes_to_see_what_would_be_served() {
+async fn translate_and_validate_need_only_a_kubeconfig() {
     let mut kube = Kube::start(KubeOptions::default()).await.unwrap();
     let _kubelet = kube.kubelet(EmptyRuntime::default());
     let kubectl = kube.kubectl();
@@ -36,8 +36,8 @@ async fn a_kubeconfig_is_all_it_takes_to_see_what_would_be_served() {
     let weight = ["label", "deploy/v2", "canary-weight=10"];
     kubectl.run(weight).await.unwrap();
 
-    let (shown, said, code) = look(kube.kubeconfig(), &[]);
-    assert_eq!(code, Some(0), "{said}");
+    let (shown, stderr, code) = look(kube.kubeconfig(), &[]);
+    assert_eq!(code, Some(0), "{stderr}");
     for part in [
         "default/llama",
         "one             90 %   1/1",
@@ -54,14 +54,14 @@ async fn a_kubeconfig_is_all_it_takes_to_see_what_would_be_served() {
         !shown.contains("model/prod/phi"),
         "no domain, so nobody is served it:\n{shown}"
     );
-    assert!(said.contains("--domain prod=<domain>"), "{said}");
-    let (shown, said, _) = look(kube.kubeconfig(), &["-n", "prod"]);
+    assert!(stderr.contains("--domain prod=<domain>"), "{stderr}");
+    let (shown, stderr, _) = look(kube.kubeconfig(), &["-n", "prod"]);
     assert!(
         shown.contains("model/prod/phi/mini") && !shown.contains("llama"),
-        "{shown}{said}"
+        "{shown}{stderr}"
     );
 
-    // What is there can be checked as kubectl prints it.
+    // `validate` accepts what kubectl prints.
     let printed = kubectl
         .run(["get", "deployments", "-A", "-o", "yaml"])
         .await
@@ -82,37 +82,37 @@ async fn a_kubeconfig_is_all_it_takes_to_see_what_would_be_served() {
         "{checked}"
     );
 
-    // Who may not look, where it is not, and when it is away: said at once, with the fix.
+    // Missing rights, an unknown context and an API that is away are errors at once, with the fix.
     let nobody = kube.service_account("default", "nobody").await.unwrap();
-    let (_, said, code) = look(&nobody, &[]);
-    assert_eq!(code, Some(2), "{said}");
+    let (_, stderr, code) = look(&nobody, &[]);
+    assert_eq!(code, Some(2), "{stderr}");
     assert!(
-        said.contains("forbidden") && said.contains("in API group"),
-        "{said}"
+        stderr.contains("forbidden") && stderr.contains("in API group"),
+        "{stderr}"
     );
-    let (_, said, code) = look(kube.kubeconfig(), &["--context", "other"]);
+    let (_, stderr, code) = look(kube.kubeconfig(), &["--context", "other"]);
     assert!(
-        code == Some(2) && said.contains("other") && said.contains("--context"),
-        "{said}"
+        code == Some(2) && stderr.contains("other") && stderr.contains("--context"),
+        "{stderr}"
     );
     kube.kill_api().unwrap();
-    let begin = Instant::now();
-    let (_, said, code) = look(kube.kubeconfig(), &[]);
-    assert_eq!(code, Some(2), "{said}");
+    let started = Instant::now();
+    let (_, stderr, code) = look(kube.kubeconfig(), &[]);
+    assert_eq!(code, Some(2), "{stderr}");
     assert!(
-        said.contains("--kubeconfig") && said.lines().count() == 1,
-        "{said}"
+        stderr.contains("--kubeconfig") && stderr.lines().count() == 1,
+        "{stderr}"
     );
     assert!(
-        begin.elapsed() < Duration::from_secs(20),
+        started.elapsed() < Duration::from_secs(20),
         "{:?}",
-        begin.elapsed()
+        started.elapsed()
     );
 }
 
-/// With a pod that is not ready the buckets are smaller, so more than weights must be the same.
+/// An unready pod makes the buckets smaller, so the test compares the scale too.
 #[tokio::test]
-async fn the_filters_configuration_shown_is_the_one_that_is_served() {
+async fn translate_prints_the_filter_configuration_that_serve_sends() {
     let kube = Kube::start(KubeOptions::default()).await.unwrap();
     let kubelet = kube.kubelet(EmptyRuntime::default());
     let made = deployment("llama", "v1", "one", 2);
@@ -140,11 +140,11 @@ async fn the_filters_configuration_shown_is_the_one_that_is_served() {
         "--wasm",
         wasm,
     ];
-    // They read at two moments, and a scale is renewed every few minutes.
+    // The two commands read at different times, and a scale is renewed every few minutes.
     let served = eventually(SOON, "the same configuration", async || {
         let served: Value = server.get("/config_dump").await.json().unwrap();
-        let (shown, said, _) = look(kube.kubeconfig(), &flags);
-        let shown: Value = serde_json::from_str(&shown).map_err(|_| said)?;
+        let (shown, stderr, _) = look(kube.kubeconfig(), &flags);
+        let shown: Value = serde_json::from_str(&shown).map_err(|_| stderr)?;
         let [served, shown] = [served, shown].map(|all| all["filterConfig"].clone());
         if shown == served {
             Ok(served)

@@ -13,17 +13,17 @@ use serde_json::Value;
 use crate::common::{Files, Server, serve};
 use crate::kubernetes::in_another_second;
 
-/// A write at most every ten seconds, counts at most every five, on a machine that does other things.
+/// Writes at most every ten seconds and counts at most every five, on a busy machine.
 const WRITTEN: &str = "--timeout=60s";
 
-/// An API server with the definitions, two versions of a model, and modules for who serves them.
-pub(crate) struct World {
+/// An API server with the definitions, two versions of a model, and modules for the control planes.
+pub(crate) struct Cluster {
     pub(crate) kube: Kube,
     pub(crate) kubelet: Kubelet,
     files: Files,
 }
 
-impl World {
+impl Cluster {
     pub(crate) async fn start() -> Self {
         Self::with(KubeOptions::default()).await
     }
@@ -59,7 +59,7 @@ impl World {
         Server::spawn(options).ready().await
     }
 
-    /// `serve` of a replica that is not told where the API is.
+    /// `serve` of a replica, without the address of the API.
     pub(crate) fn command(&self, replica: &str) -> ProcessOptions {
         serve()
             .args(["--linger", "2", "--replica-name", replica, "--wasm"])
@@ -87,13 +87,18 @@ pub(crate) async fn condition(kubectl: &Kubectl, policy: &str, kind: &str, field
     kubectl.run(["get", policy, "-o", &path]).await.unwrap()
 }
 
-/// Waits until a field of a condition is as wanted.
-pub(crate) async fn told(kubectl: &Kubectl, policy: &str, [kind, field]: [&str; 2], wanted: &str) {
+/// Waits until a field of a condition has this value.
+pub(crate) async fn wait_for_field(
+    kubectl: &Kubectl,
+    policy: &str,
+    [kind, field]: [&str; 2],
+    expected: &str,
+) {
     let within = Duration::from_secs(60);
-    let what = format!("{kind}.{field} of {policy} to be {wanted}");
+    let what = format!("{kind}.{field} of {policy} to be {expected}");
     eventually(within, &what, async || {
         let now = condition(kubectl, policy, kind, field).await;
-        if now.contains(wanted) {
+        if now.contains(expected) {
             Ok(())
         } else {
             Err(now)
@@ -103,7 +108,7 @@ pub(crate) async fn told(kubectl: &Kubectl, policy: &str, [kind, field]: [&str; 
     .unwrap();
 }
 
-/// What `kubectl describe` shows of an object's Events, once it has this reason and these words.
+/// Waits for an Event with this reason and these words in `kubectl describe`, and returns its line.
 pub(crate) async fn described(
     kubectl: &Kubectl,
     object: &str,
@@ -123,7 +128,7 @@ pub(crate) async fn described(
     .unwrap()
 }
 
-/// The Events of one reason on an object, as the API has them.
+/// The Events of one reason on an object.
 pub(crate) async fn events(kubectl: &Kubectl, name: &str, reason: &str) -> Vec<Value> {
     let fields = format!("--field-selector=involvedObject.name={name},reason={reason}");
     let list = kubectl.run(["get", "events", &fields, "-o", "json"]);

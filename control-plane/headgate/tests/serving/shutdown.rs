@@ -14,7 +14,7 @@ fn files() -> Files {
     files
 }
 
-/// Proxies, each connected before the next comes.
+/// Proxies that connect one after the other.
 async fn proxies(server: &Server, n: usize) -> Vec<AutoAckProxy> {
     let mut proxies = Vec::new();
     for i in 0..n {
@@ -32,7 +32,7 @@ async fn proxies(server: &Server, n: usize) -> Vec<AutoAckProxy> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn sigterm_ends_it_with_code_0_within_seconds_though_a_proxy_is_connected() {
+async fn sigterm_ends_serve_with_code_0_within_seconds_although_a_proxy_is_connected() {
     let files = files();
     let mut server = Server::start(&files).await;
     let _proxy = AutoAckProxy::connect("proxy", server.xds).unwrap();
@@ -49,7 +49,7 @@ async fn sigterm_ends_it_with_code_0_within_seconds_though_a_proxy_is_connected(
     assert_eq!(status.code(), Some(0), "{status}");
 }
 
-/// SIGTERM, and what a probe is told from then on.
+/// Sends SIGTERM and returns the answer of `/readyz` from then on.
 async fn drain(server: &Server) {
     let pid = server.process.pid().to_string();
     let sent = std::process::Command::new("kill")
@@ -68,20 +68,20 @@ async fn drain(server: &Server) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn sigterm_sends_proxies_elsewhere_over_the_drain_time_and_readyz_says_so_at_once() {
+async fn sigterm_disconnects_proxies_over_the_drain_time_and_readyz_fails_at_once() {
     let files = files();
     let mut server = Server::start_with(&files, &["--drain-time", "6"]).await;
     let _proxies = proxies(&server, 3).await;
-    let begin = Instant::now();
+    let started = Instant::now();
     drain(&server).await;
-    // The first leaves at once, the others two seconds after each other.
+    // The first proxy leaves at once, each other one two seconds later.
     for (left, turn) in [(2, 0), (1, 2)] {
         server
             .until("a proxy to be sent elsewhere", |status| {
                 status["proxies"].as_array().unwrap().len() <= left
             })
             .await;
-        let after = begin.elapsed();
+        let after = started.elapsed();
         assert!(
             after >= Duration::from_secs(turn),
             "{left} left after {after:?}"
@@ -91,7 +91,7 @@ async fn sigterm_sends_proxies_elsewhere_over_the_drain_time_and_readyz_says_so_
         server.process.ended().unwrap().ok_or("it runs")
     });
     let status = ended.await.unwrap();
-    let after = begin.elapsed();
+    let after = started.elapsed();
     assert_eq!(status.code(), Some(0), "{status}");
     assert!(after >= Duration::from_secs(4), "all left within {after:?}");
 }

@@ -28,7 +28,7 @@ fn models() -> PathBuf {
     Path::new(&crate_dir).join("../../envoy-config/models")
 }
 
-/// Commands that need no control plane, and that print much.
+/// Commands without a control plane and with much output.
 fn printing() -> Vec<Vec<String>> {
     let models = models().to_str().unwrap().to_owned();
     let words = |text: &str| -> Vec<String> {
@@ -56,13 +56,13 @@ fn a_closed_pipe_ends_each_command_silently() {
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
-        // As `head -1` does: it reads a line, and closes the pipe before the rest is written.
+        // As `head -1` does: it reads one line and closes the pipe.
         drop(child.stdout.take());
         let out = child.wait_with_output().unwrap();
-        let said = text(&out.stderr);
-        assert!(out.status.success(), "{args:?}: {:?} {said}", out.status);
+        let output = text(&out.stderr);
+        assert!(out.status.success(), "{args:?}: {:?} {output}", out.status);
         for word in ["panicked", "Broken pipe", "cannot be written"] {
-            assert!(!said.contains(word), "{args:?}: {said}");
+            assert!(!output.contains(word), "{args:?}: {output}");
         }
     }
 }
@@ -73,17 +73,17 @@ fn a_full_disk_is_an_error() {
         let args: Vec<&str> = args.iter().map(String::as_str).collect();
         let full = OpenOptions::new().write(true).open("/dev/full").unwrap();
         let out = command(&args).stdout(full).output().unwrap();
-        let said = text(&out.stderr);
-        assert_eq!(out.status.code(), Some(2), "{args:?}: {said}");
+        let output = text(&out.stderr);
+        assert_eq!(out.status.code(), Some(2), "{args:?}: {output}");
         assert!(
-            said.contains("standard output cannot be written: No space left on device"),
-            "{args:?}: {said}"
+            output.contains("standard output cannot be written: No space left on device"),
+            "{args:?}: {output}"
         );
     }
 }
 
 #[test]
-fn a_closed_standard_error_ends_nothing() {
+fn a_closed_standard_error_does_not_end_a_command() {
     let models = models();
     let args = [
         "translate",
@@ -110,7 +110,7 @@ fn a_closed_standard_error_ends_nothing() {
 }
 
 #[test]
-fn logs_have_no_colors_without_a_terminal_that_shows_them() {
+fn logs_have_colors_only_on_a_terminal_that_supports_them() {
     let models = models();
     let dir = tempfile::tempdir().unwrap();
     let module = b"\0asm\x01\0\0\0\x01\x04\x01\x60\0\0\x03\x02\x01\0\x0a\x04\x01\x02\0\x0b";
@@ -147,7 +147,7 @@ fn logs_have_no_colors_without_a_terminal_that_shows_them() {
     }
 }
 
-/// A pseudoterminal: the side of the program, and the side of the reader.
+/// A pseudoterminal: the program's side and the reader's side.
 fn pty() -> (std::fs::File, std::fs::File) {
     use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
     let reader = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
@@ -160,7 +160,7 @@ fn pty() -> (std::fs::File, std::fs::File) {
 }
 
 #[test]
-fn version_names_the_client_and_each_server() {
+fn version_prints_the_client_and_each_server() {
     let out = headgate(&["version", "--client"]);
     let own = env!("CARGO_PKG_VERSION");
     assert_eq!(text(&out.stdout), format!("client: {own}\n"));
@@ -178,7 +178,7 @@ fn version_names_the_client_and_each_server() {
 }
 
 #[test]
-fn completion_knows_each_shell_and_each_command() {
+fn completion_supports_each_shell_and_each_command() {
     for shell in ["bash", "zsh", "fish"] {
         let out = headgate(&["completion", shell]);
         let script = text(&out.stdout);
@@ -191,7 +191,7 @@ fn completion_knows_each_shell_and_each_command() {
 }
 
 #[test]
-fn output_formats_are_checked_by_the_name_of_the_flag() {
+fn an_unknown_output_format_is_refused_with_the_name_of_the_flag() {
     for (args, part) in [
         (&["status", "-o", "xml"][..], "--output"),
         (&["status", "-o", "name", "--watch"], "-o name prints once"),
@@ -208,8 +208,8 @@ fn output_formats_are_checked_by_the_name_of_the_flag() {
     ] {
         let out = headgate(args);
         assert_eq!(out.status.code(), Some(2), "{args:?}");
-        let said = text(&out.stderr);
-        assert!(said.contains(part), "{args:?}: {said}");
+        let output = text(&out.stderr);
+        assert!(output.contains(part), "{args:?}: {output}");
     }
 }
 
@@ -242,13 +242,13 @@ fn wait_ends_with_1_and_the_reason_on_a_timeout() {
             "127.0.0.1:1",
         ];
         let out = headgate(&[&args[..], &["--timeout", timeout]].concat());
-        let said = text(&out.stderr);
-        assert_eq!(out.status.code(), Some(1), "{said}");
+        let output = text(&out.stderr);
+        assert_eq!(out.status.code(), Some(1), "{output}");
         assert!(
-            said.contains("acked=30 does not hold for model m"),
-            "{said}"
+            output.contains("acked=30 does not hold for model m"),
+            "{output}"
         );
-        assert!(said.contains("no control plane answers"), "{said}");
+        assert!(output.contains("no control plane answers"), "{output}");
         assert!(begin.elapsed() < Duration::from_secs(20));
     }
 }

@@ -1,16 +1,16 @@
-//! Rate of writes: it is limited however often proxies come and go.
+//! The rate of writes is limited however often proxies come and go.
 
 use std::time::{Duration, Instant};
 
 use headgate_testkit::xds_client::AutoAckProxy;
 
-use crate::written::{World, policy, wait};
+use crate::cluster::{Cluster, policy, wait};
 
-/// How long proxies come and go, and how often.
+/// How long and how often proxies come and go.
 const DURING: Duration = Duration::from_secs(35);
 const EVERY: Duration = Duration::from_millis(700);
 
-/// The shortest time between two of these.
+/// The shortest time between two of these moments.
 fn shortest(moments: &[Instant]) -> Duration {
     let pairs = moments.windows(2).map(|pair| pair[1] - pair[0]);
     pairs.min().unwrap_or(Duration::MAX)
@@ -18,14 +18,14 @@ fn shortest(moments: &[Instant]) -> Duration {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_status_is_written_every_ten_seconds_at_most_and_the_counts_of_a_replica_every_five() {
-    let world = World::start().await;
-    let relay = world
+    let cluster = Cluster::start().await;
+    let fault_proxy = cluster
         .kube
-        .fault_proxy(world.kube.kubeconfig())
+        .fault_proxy(cluster.kube.kubeconfig())
         .await
         .unwrap();
-    let server = world.serve_as(relay.kubeconfig(), "a", &[]).await;
-    let kubectl = world.kube.kubectl();
+    let server = cluster.serve_as(fault_proxy.kubeconfig(), "a", &[]).await;
+    let kubectl = cluster.kube.kubectl();
     kubectl.apply(&policy("fair", 1000, "")).await.unwrap();
     let stays = AutoAckProxy::connect("stays", server.xds).unwrap();
     wait(&kubectl, "tbp/fair", "Programmed").await;
@@ -35,7 +35,7 @@ async fn a_status_is_written_every_ten_seconds_at_most_and_the_counts_of_a_repli
     let mut comes = None;
     while began.elapsed() < DURING {
         ticks.tick().await;
-        // Every other time it goes.
+        // It connects and disconnects in turn.
         comes = match comes {
             Some(_) => None,
             None => Some(AutoAckProxy::connect("comes", server.xds).unwrap()),
@@ -43,11 +43,11 @@ async fn a_status_is_written_every_ten_seconds_at_most_and_the_counts_of_a_repli
     }
     drop((stays, comes));
 
-    let statuses = relay.arrival_times(|asked| {
-        asked.starts_with("PATCH ") && asked.ends_with("/tokenbucketpolicies/fair/status")
+    let statuses = fault_proxy.arrival_times(|request| {
+        request.starts_with("PATCH ") && request.ends_with("/tokenbucketpolicies/fair/status")
     });
-    let counts = relay.arrival_times(|asked| {
-        asked.starts_with("PATCH ") && asked.ends_with("/configmaps/headgate-counts-a")
+    let counts = fault_proxy.arrival_times(|request| {
+        request.starts_with("PATCH ") && request.ends_with("/configmaps/headgate-counts-a")
     });
     assert!(
         statuses.len() >= 3 && counts.len() >= 5,

@@ -10,14 +10,14 @@ use headgate_testkit::xds_client::{AutoAckProxy, type_url};
 use headgate_writer::Times;
 use serde_json::{Value, json};
 
+use crate::cluster::{Cluster, condition, described, events, label, policy, wait, wait_for_field};
 use crate::common::SOON;
-use crate::written::{World, condition, described, events, label, policy, told, wait};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn kubectl_waits_until_every_connected_proxy_has_a_policy_and_reads_why_it_has_not() {
-    let world = World::start().await;
-    let kubectl = world.kube.kubectl();
-    // Stored before its definition forbade it, as an older release would have it.
+async fn kubectl_waits_until_every_proxy_has_a_policy_and_shows_why_it_is_not_programmed() {
+    let cluster = Cluster::start().await;
+    let kubectl = cluster.kube.kubectl();
+    // Stored before the definition forbade it, as by an older release.
     let open = open_definition();
     kubectl.apply(&open).await.unwrap();
     let bad = policy("bad", 1000, "").replace("capacity: 1000", "capacity: -1");
@@ -29,7 +29,7 @@ async fn kubectl_waits_until_every_connected_proxy_has_a_policy_and_reads_why_it
     let definitions = yaml(&crds().unwrap()).unwrap();
     kubectl.apply_crds(&definitions).await.unwrap();
 
-    let _server = world.serve("a", &[]).await;
+    let _server = cluster.serve("a", &[]).await;
     kubectl
         .apply(&policy("fair", 1000, "models: [llama],"))
         .await
@@ -46,9 +46,9 @@ async fn kubectl_waits_until_every_connected_proxy_has_a_policy_and_reads_why_it
     ];
     wait(&kubectl, "tbp/fair", "Programmed").await;
     let message = ["Programmed", "message"];
-    told(&kubectl, "tbp/fair", message, "2 of 2 proxies have it").await;
+    wait_for_field(&kubectl, "tbp/fair", message, "2 of 2 proxies have it").await;
 
-    // Who takes its place, what it matches, and which field is wrong.
+    // The winning policy, the matched models, and the wrong field.
     kubectl.apply(&policy("late", 2000, "")).await.unwrap();
     wait(&kubectl, "tbp/late", "Accepted=False").await;
     let why = condition(&kubectl, "tbp/late", "Accepted", "message").await;
@@ -84,13 +84,13 @@ async fn kubectl_waits_until_every_connected_proxy_has_a_policy_and_reads_why_it
     )
     .await;
 
-    // An edit that one proxy refuses is not programmed, and the object says what the proxy said.
+    // An edit that one proxy rejects is not programmed, and the condition has the message of the proxy.
     proxies[1].nack_type(type_url::EXTENSION);
     kubectl
         .apply(&policy("fair", 3000, "models: [llama],"))
         .await
         .unwrap();
-    told(&kubectl, "tbp/fair", message, "1 of 2 proxies have it").await;
+    wait_for_field(&kubectl, "tbp/fair", message, "1 of 2 proxies have it").await;
     assert_eq!(
         condition(&kubectl, "tbp/fair", "Programmed", "reason").await,
         "Reconciling"
@@ -99,10 +99,10 @@ async fn kubectl_waits_until_every_connected_proxy_has_a_policy_and_reads_why_it
     assert_eq!(observed, "2");
     let line = described(&kubectl, "tbp/fair", "RefusedByProxy", &["headgate status"]).await;
     assert!(line.contains("the proxy does not want it"), "{line}");
-    // Without it, all that are connected have it.
+    // Without that proxy, all connected proxies have the policy.
     let [_stays, goes] = proxies;
     drop(goes);
-    told(&kubectl, "tbp/fair", message, "1 of 1 proxies have it").await;
+    wait_for_field(&kubectl, "tbp/fair", message, "1 of 1 proxies have it").await;
 }
 
 /// The definition of bucket policies, without its schema.
@@ -118,9 +118,9 @@ pub(crate) fn open_definition() -> String {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn each_step_of_a_canary_and_each_refused_label_is_an_event_with_the_command_to_run() {
-    let world = World::start().await;
-    let kubectl = world.kube.kubectl();
-    let _server = world.serve("a", &[]).await;
+    let cluster = Cluster::start().await;
+    let kubectl = cluster.kube.kubectl();
+    let _server = cluster.serve("a", &[]).await;
     let command = |weight: &str| {
         format!("kubectl label deployment/v2 -n default canary-weight={weight} --overwrite")
     };
@@ -168,21 +168,21 @@ async fn each_step_of_a_canary_and_each_refused_label_is_an_event_with_the_comma
     )
     .await;
 
-    // Refused twice: one Event that counts.
+    // Refused twice: one Event with a count.
     for (count, weight) in [(1, "7"), (2, "8")] {
         label(&kubectl, "lots").await;
         eventually(SOON, "the refusal to be counted", async || {
-            let said = events(&kubectl, "v2", "InvalidWeight").await;
-            let [event] = said.as_slice() else {
-                return Err(format!("{said:?}"));
+            let found = events(&kubectl, "v2", "InvalidWeight").await;
+            let [event] = found.as_slice() else {
+                return Err(format!("{found:?}"));
             };
-            // The API shows a series where there was more than one.
+            // The API has a series if there was more than one.
             let counted = event["series"]["count"].as_i64().unwrap_or(1);
             (counted == count).then_some(()).ok_or(event.to_string())
         })
         .await
         .unwrap();
-        // What is said of the good label is said by who has seen that the bad one is gone.
+        // An Event about the valid label shows that the control plane read it.
         label(&kubectl, weight).await;
         let takes = format!("takes {weight} % of new sessions");
         described(&kubectl, "deploy/v2", "CanaryStarted", &[&takes]).await;
@@ -201,7 +201,7 @@ async fn each_step_of_a_canary_and_each_refused_label_is_an_event_with_the_comma
     );
 }
 
-/// Who holds the Lease, without the part that tells processes apart.
+/// The holder of the Lease, without the part that distinguishes processes.
 pub(crate) async fn holder(kubectl: &Kubectl) -> String {
     let path = "jsonpath={.spec.holderIdentity}";
     let holder = kubectl.run(["get", "lease", "headgate", "-o", path]).await;
@@ -219,14 +219,14 @@ pub(crate) async fn leads(kubectl: &Kubectl, replica: &str, within: Duration) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn killing_the_leader_moves_the_lease_within_its_time_and_no_proxy_notices() {
-    let world = World::start().await;
-    let kubectl = world.kube.kubectl();
+async fn killing_the_leader_moves_the_lease_within_its_duration_and_affects_no_proxy() {
+    let cluster = Cluster::start().await;
+    let kubectl = cluster.kube.kubectl();
     const LEASE: Duration = Duration::from_secs(6);
     let lease = ["--lease-duration", "6"];
-    let mut first = world.serve("first", &lease).await;
+    let mut first = cluster.serve("first", &lease).await;
     leads(&kubectl, "first", SOON).await;
-    let second = world.serve("second", &lease).await;
+    let second = cluster.serve("second", &lease).await;
     let here = AutoAckProxy::connect("here", second.xds).unwrap();
     let there = AutoAckProxy::connect("there", first.xds).unwrap();
     second.settled().await;
@@ -234,14 +234,14 @@ async fn killing_the_leader_moves_the_lease_within_its_time_and_no_proxy_notices
     kubectl.apply(&policy("fair", 1000, "")).await.unwrap();
     wait(&kubectl, "tbp/fair", "Programmed").await;
     let message = ["Programmed", "message"];
-    told(&kubectl, "tbp/fair", message, "2 of 2 proxies have it").await;
+    wait_for_field(&kubectl, "tbp/fair", message, "2 of 2 proxies have it").await;
     assert_eq!(holder(&kubectl).await, "first");
-    let said = described(&kubectl, "deploy/v2", "VersionHeld", &[]).await;
+    let description = described(&kubectl, "deploy/v2", "VersionHeld", &[]).await;
     let since = second.syncz().await["proxies"][0]["since"].clone();
 
     first.process.kill().unwrap();
     let killed = Instant::now();
-    // Its duration, from a try of the other one that saw it renewed to the one that takes it; and a busy machine.
+    // The duration of the Lease since the last renewal that the other replica saw, on a busy machine.
     let tries = Times::lasting(LEASE).retry * 2;
     leads(&kubectl, "second", LEASE + tries + Duration::from_secs(1)).await;
     println!(
@@ -254,7 +254,7 @@ async fn killing_the_leader_moves_the_lease_within_its_time_and_no_proxy_notices
     let lease: Value = serde_json::from_str(&leases.unwrap()).unwrap();
     assert_eq!(lease["spec"]["leaseTransitions"], 1, "{lease}");
 
-    // It writes: statuses, and Events of what is news, but nothing that was said.
+    // It writes statuses and new Events, and repeats none.
     kubectl
         .apply(&policy("typo", 2000, "models: [lama],"))
         .await
@@ -262,12 +262,12 @@ async fn killing_the_leader_moves_the_lease_within_its_time_and_no_proxy_notices
     wait(&kubectl, "tbp/typo", "ResolvedRefs=False").await;
     label(&kubectl, "10").await;
     described(&kubectl, "deploy/v2", "CanaryStarted", &["10 %"]).await;
-    let held = events(&kubectl, "v2", "VersionHeld").await;
-    assert_eq!(held.len(), 1, "said once: {said}");
-    assert!(held[0]["series"].is_null(), "{held:?}");
-    // The proxies of the dead replica count until it was silent for too long.
+    let held_events = events(&kubectl, "v2", "VersionHeld").await;
+    assert_eq!(held_events.len(), 1, "one Event: {description}");
+    assert!(held_events[0]["series"].is_null(), "{held_events:?}");
+    // The proxies of the dead replica count until its counts expire.
     drop(there);
-    told(&kubectl, "tbp/fair", message, "1 of 1 proxies have it").await;
+    wait_for_field(&kubectl, "tbp/fair", message, "1 of 1 proxies have it").await;
     let counts = [
         "get",
         "configmaps",
@@ -291,13 +291,13 @@ async fn killing_the_leader_moves_the_lease_within_its_time_and_no_proxy_notices
     .await
     .unwrap();
 
-    // The proxy of the other replica noticed nothing but what it was sent.
+    // The proxy of the other replica received only the edits.
     let after = second.settled().await;
     assert_eq!(after["proxies"][0]["since"], since, "the same stream");
     assert!(here.accepted().contains_key(type_url::EXTENSION));
 
-    // One that ends lets the next one lead at once, and takes its counts away.
-    let third = world.serve("third", &["--lease-duration", "90"]).await;
+    // A leader that exits lets the next one lead at once and removes its counts.
+    let third = cluster.serve("third", &["--lease-duration", "90"]).await;
     let mut second = second;
     second.process.terminate(SOON).await.unwrap();
     leads(&kubectl, "third", Duration::from_secs(45)).await;
@@ -314,7 +314,7 @@ async fn killing_the_leader_moves_the_lease_within_its_time_and_no_proxy_notices
     drop(third);
 }
 
-/// What cannot be written, as `status` has it.
+/// The problems of `status` about failed writes.
 fn unwritten(status: &Value) -> Vec<String> {
     let problems = status["problems"].as_array().into_iter().flatten();
     problems
@@ -324,28 +324,28 @@ fn unwritten(status: &Value) -> Vec<String> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn while_the_api_is_away_proxies_are_served_and_what_was_missed_is_written_after() {
-    let mut world = World::start().await;
-    let kubectl = world.kube.kubectl();
-    let server = world.serve("a", &["--lease-duration", "6"]).await;
+async fn while_the_api_is_away_proxies_are_served_and_missed_writes_follow_later() {
+    let mut cluster = Cluster::start().await;
+    let kubectl = cluster.kube.kubectl();
+    let server = cluster.serve("a", &["--lease-duration", "6"]).await;
     kubectl.apply(&policy("fair", 1000, "")).await.unwrap();
     wait(&kubectl, "tbp/fair", "Programmed=Unknown").await;
 
-    world.kube.kill_api().unwrap();
+    cluster.kube.kill_api().unwrap();
     let away = server
         .until("the writes that fail", |s| {
-            let said = unwritten(s);
+            let messages = unwritten(s);
             ["leases.coordination.k8s.io", "configmaps"]
                 .iter()
-                .all(|resource| said.iter().any(|text| text.starts_with(resource)))
+                .all(|resource| messages.iter().any(|text| text.starts_with(resource)))
         })
         .await;
-    let said = unwritten(&away).join("\n");
+    let messages = unwritten(&away).join("\n");
     assert!(
-        said.contains(
+        messages.contains(
             "this replica cannot become the leader, so it writes neither status nor Events"
         ),
-        "{said}"
+        "{messages}"
     );
     let proxy = AutoAckProxy::connect("p", server.xds).unwrap();
     // A proxy counts as settled while the server has not read all its subscriptions.
@@ -360,9 +360,9 @@ async fn while_the_api_is_away_proxies_are_served_and_what_was_missed_is_written
     server.settled().await;
     assert!(proxy.accepted().contains_key(type_url::EXTENSION));
 
-    world.kube.start_api().await.unwrap();
+    cluster.kube.start_api().await.unwrap();
     let message = ["Programmed", "message"];
-    told(&kubectl, "tbp/fair", message, "1 of 1 proxies have it").await;
+    wait_for_field(&kubectl, "tbp/fair", message, "1 of 1 proxies have it").await;
     label(&kubectl, "10").await;
     described(&kubectl, "deploy/v2", "CanaryStarted", &["10 %"]).await;
     server

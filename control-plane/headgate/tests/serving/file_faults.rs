@@ -8,7 +8,7 @@ use serde_json::json;
 
 use crate::common::{Files, SOON, Server, manifest};
 
-/// How many descriptors the process may have from now on.
+/// Sets the limit of open files of the process.
 fn descriptors(server: &Server, soft: u32) {
     let (pid, limit) = (
         server.process.pid().to_string(),
@@ -21,7 +21,7 @@ fn descriptors(server: &Server, soft: u32) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_edit_that_could_not_be_read_for_want_of_descriptors_counts_once_there_are_some() {
+async fn an_edit_that_failed_for_lack_of_descriptors_counts_once_there_are_some() {
     let files = Files::new();
     files.model("m-v1.yaml", &manifest("m", "v1", &[9001]).render());
     let mut server = Server::start(&files).await;
@@ -31,12 +31,12 @@ async fn an_edit_that_could_not_be_read_for_want_of_descriptors_counts_once_ther
         .process
         .wait_until(SOON, "a read that fails", async |log| {
             let text = log.text();
-            let said =
+            let found =
                 text.contains("the file cannot be read") && text.contains("Too many open files");
-            said.then_some(()).ok_or(text)
+            found.then_some(()).ok_or(text)
         });
     refused.await.unwrap();
-    // Past the rounds that find nothing new about the file.
+    // Longer than the rounds that find no change of the file.
     tokio::time::sleep(Duration::from_secs(3)).await;
     descriptors(&server, 1024);
     server
@@ -50,7 +50,7 @@ async fn an_edit_that_could_not_be_read_for_want_of_descriptors_counts_once_ther
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_fifo_among_the_models_is_a_problem_and_the_process_ends_in_time() {
+async fn a_fifo_among_the_models_is_a_problem_and_does_not_delay_the_exit() {
     let files = Files::new();
     files.model("m-v1.yaml", &manifest("m", "v1", &[9001]).render());
     files.model("kustomization.yaml", "resources: [m-v1.yaml]\n");
@@ -65,7 +65,7 @@ async fn a_fifo_among_the_models_is_a_problem_and_the_process_ends_in_time() {
     );
     assert!(!problems.contains("kustomization"), "{problems}");
     let mut process = server.process;
-    let said = process.wait_until(SOON, "the line about kustomization.yaml", async |log| {
+    let line = process.wait_until(SOON, "the line about kustomization.yaml", async |log| {
         let text = log.text();
         let lines = text
             .lines()
@@ -73,7 +73,7 @@ async fn a_fifo_among_the_models_is_a_problem_and_the_process_ends_in_time() {
         let count = lines.filter(|line| line.contains("INFO")).count();
         (count == 1).then_some(()).ok_or(text)
     });
-    said.await.unwrap();
+    line.await.unwrap();
     let pid = process.pid().to_string();
     assert!(
         Command::new("kill")

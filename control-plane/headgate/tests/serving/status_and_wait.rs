@@ -30,7 +30,7 @@ fn canary(files: &Files, weight: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn wait_ends_once_every_proxy_has_acked_the_weight() {
+async fn wait_returns_once_every_proxy_has_acked_the_weight() {
     let files = Files::new();
     canary(&files, "10");
     let server = Server::start(&files).await;
@@ -44,10 +44,10 @@ async fn wait_ends_once_every_proxy_has_acked_the_weight() {
         &["wait", "m", "--for", "acked=10", "--timeout", "1s"],
     );
     assert_eq!(out.status.code(), Some(1));
-    let said = text(&out.stderr);
+    let message = text(&out.stderr);
     assert!(
-        said.contains("no proxy that serves namespace default is connected"),
-        "{said}"
+        message.contains("no proxy that serves namespace default is connected"),
+        "{message}"
     );
 
     let _one = AutoAckProxy::connect("one", server.xds).unwrap();
@@ -63,11 +63,11 @@ async fn wait_ends_once_every_proxy_has_acked_the_weight() {
             "20s",
         ],
     );
-    let said = text(&out.stdout);
+    let message = text(&out.stdout);
     assert!(out.status.success(), "{}", text(&out.stderr));
     assert!(
-        said.contains("of 2 proxies acked v2 at 10 %") || said.contains("1 of 1"),
-        "{said}"
+        message.contains("of 2 proxies acked v2 at 10 %") || message.contains("1 of 1"),
+        "{message}"
     );
     server.settled().await;
     let out = query(
@@ -83,8 +83,8 @@ async fn wait_ends_once_every_proxy_has_acked_the_weight() {
         &["wait", "m", "--for", "acked=30", "--timeout", "2s"],
     );
     assert_eq!(out.status.code(), Some(1));
-    let said = text(&out.stderr);
-    assert!(said.contains("two acked v2 at 10 %"), "{said}");
+    let message = text(&out.stderr);
+    assert!(message.contains("two acked v2 at 10 %"), "{message}");
     drop(two);
     let out = query(
         &server,
@@ -149,7 +149,7 @@ async fn the_log_level_changes_at_run_time() {
         .unwrap();
 }
 
-/// A pseudoterminal of 24 rows: the side of the program, and the side of the reader.
+/// A pseudoterminal of 24 rows: the program's side and the reader's side.
 fn pty() -> (File, File) {
     use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
     let reader = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();

@@ -1,4 +1,4 @@
-//! `headgate status` for people: a model from its labels to each proxy, live, over restarts and of several replicas.
+//! The text of `headgate status`: a model from its labels to each proxy, live, over restarts and of several replicas.
 
 use std::net::SocketAddr;
 use std::process::Command;
@@ -12,10 +12,10 @@ use serde_json::Value;
 
 use crate::common::{Files, SOON, Server, headgate, manifest};
 
-/// Where nothing listens.
+/// An address where nothing listens.
 const NOBODY: &str = "127.0.0.1:1";
 
-/// `headgate status …` that goes on; its log is what it prints.
+/// A running `headgate status --watch`; its log is its output.
 fn watch(admin: SocketAddr, more: &[&str]) -> Process {
     let options = ProcessOptions::new(env!("CARGO_BIN_EXE_headgate"))
         .args(["status", "--watch", "--admin-address"])
@@ -24,14 +24,14 @@ fn watch(admin: SocketAddr, more: &[&str]) -> Process {
     Process::start(options).unwrap()
 }
 
-/// Waits for these lines, each after the one before; every line begins with its moment.
-async fn lines(watch: &mut Process, from: usize, wanted: &[&str]) -> usize {
-    let awaited = format!("{wanted:?}");
+/// Waits for these lines in this order; every line begins with its time.
+async fn lines(watch: &mut Process, from: usize, expected: &[&str]) -> usize {
+    let awaited = format!("{expected:?}");
     let found = watch.wait_until(SOON, &awaited, async |log| {
         let text = log.text();
         let all: Vec<&str> = text.lines().collect();
         let mut at = from;
-        for part in wanted {
+        for part in expected {
             let rest = all.iter().skip(at);
             let found = rest.enumerate().find(|(_, line)| line.contains(part));
             let (further, line) = found.ok_or_else(|| format!("no {part:?} after line {at}"))?;
@@ -47,7 +47,7 @@ async fn lines(watch: &mut Process, from: usize, wanted: &[&str]) -> usize {
     found.await.unwrap()
 }
 
-/// What ctrl-c does.
+/// Sends SIGINT, as ctrl-c does.
 async fn interrupt(mut watch: Process) {
     let pid = watch.pid().to_string();
     let sent = Command::new("kill").args(["-INT", &pid]).status().unwrap();
@@ -68,13 +68,13 @@ fn words(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-fn said(out: &std::process::Output) -> (String, String) {
+fn unwrapped_output(out: &std::process::Output) -> (String, String) {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     (text(&out.stdout), text(&out.stderr))
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_canary_is_followed_from_the_labels_to_each_proxy_and_over_a_restart() {
+async fn status_watch_shows_a_canary_from_its_labels_to_each_proxy_and_over_a_restart() {
     let files = Files::new();
     files.model("m-v1.yaml", &manifest("m", "v1", &[9001]).render());
     files.model("m-v2.yaml", &canary("10"));
@@ -110,10 +110,10 @@ async fn a_canary_is_followed_from_the_labels_to_each_proxy_and_over_a_restart()
     ];
     let at = lines(&mut watch, at, &nacked).await;
 
-    // Asked to end; it takes leave of its proxy, and is gone.
+    // SIGTERM: it ends the stream of its proxy and exits.
     let ended = server.process.terminate(SOON).await.unwrap();
     assert_eq!(ended.code(), Some(0), "though someone waits for its answer");
-    // Who asks between two answers at that moment learns only that nobody is there any more.
+    // A query between two answers then learns only that no control plane answers.
     let at = lines(&mut watch, at, &["away     control plane"]).await;
     drop(proxy);
     let mut server = Server::start_at(&files, server.xds, server.admin).await;
@@ -127,7 +127,7 @@ async fn a_canary_is_followed_from_the_labels_to_each_proxy_and_over_a_restart()
         "acked",
     ];
     let at = lines(&mut watch, at, &promoted).await;
-    // And killed, as a node that dies.
+    // SIGKILL, as when a node dies.
     server.process.kill().unwrap();
     let at = lines(&mut watch, at, &["away     control plane"]).await;
     let server = Server::start_at(&files, server.xds, server.admin).await;
@@ -144,7 +144,7 @@ async fn a_canary_is_followed_from_the_labels_to_each_proxy_and_over_a_restart()
     interrupt(watch).await;
 
     let admin = server.admin.to_string();
-    let (text, _) = said(&headgate(&["status", "m", "--server", &admin]));
+    let (text, _) = unwrapped_output(&headgate(&["status", "m", "--server", &admin]));
     for part in [
         "LABELS SEEN",
         "canary-weight=20 model-name=m model-version=v2",
@@ -158,25 +158,25 @@ async fn a_canary_is_followed_from_the_labels_to_each_proxy_and_over_a_restart()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_model_that_is_not_known_is_told_with_those_that_may_be_meant_or_waited_for() {
+async fn an_unknown_model_is_an_error_with_similar_names_and_can_be_waited_for() {
     let files = Files::new();
     files.model("m-v1.yaml", &manifest("llama3-70b", "v1", &[9001]).render());
     let server = Server::start(&files).await;
     let admin = server.admin.to_string();
     let out = headgate(&["status", "lama3-70b", "--admin-address", &admin]);
     assert_eq!(out.status.code(), Some(1));
-    let (_, error) = said(&out);
+    let (_, error) = unwrapped_output(&out);
     assert!(
         error.contains("did you mean default/llama3-70b?"),
         "{error}"
     );
-    for (wanted, code) in [("default/llama3-70b", 0), ("prod/llama3-70b", 1)] {
-        let out = headgate(&["status", wanted, "--admin-address", &admin]);
-        assert_eq!(out.status.code(), Some(code), "{wanted}");
+    for (expected, code) in [("default/llama3-70b", 0), ("prod/llama3-70b", 1)] {
+        let out = headgate(&["status", expected, "--admin-address", &admin]);
+        assert_eq!(out.status.code(), Some(code), "{expected}");
     }
     let out = headgate(&["status", "-n", "prod", "--admin-address", &admin]);
     assert!(
-        said(&out)
+        unwrapped_output(&out)
             .1
             .contains("no model is declared in namespace prod"),
         "{out:?}"
@@ -185,13 +185,13 @@ async fn a_model_that_is_not_known_is_told_with_those_that_may_be_meant_or_waite
     let mut watch = watch(server.admin, &["later", "--namespace", "default"]);
     watch.wait_for_line("Waiting for it", SOON).await.unwrap();
     files.model("later-v1.yaml", &manifest("later", "v1", &[9002]).render());
-    let seen = "seen     deployment/later-v1: model-name=later model-version=v1";
-    watch.wait_for_line(seen, SOON).await.unwrap();
+    let observed = "seen     deployment/later-v1: model-name=later model-version=v1";
+    watch.wait_for_line(observed, SOON).await.unwrap();
     interrupt(watch).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn every_replica_is_asked_and_one_that_is_away_is_shown_as_such() {
+async fn every_replica_is_queried_and_one_that_is_away_is_shown_as_away() {
     let files = Files::new();
     files.model("m-v1.yaml", &manifest("m", "v1", &[9001]).render());
     let (one, other) = (Server::start(&files).await, Server::start(&files).await);
@@ -199,7 +199,7 @@ async fn every_replica_is_asked_and_one_that_is_away_is_shown_as_such() {
     let _b = AutoAckProxy::connect("b", other.xds).unwrap();
     one.settled().await;
     other.settled().await;
-    // Given twice, by a name and as a list.
+    // Two addresses, as a name and as a list.
     let by_name = format!("localhost:{}", other.admin.port());
     let list = format!("{},{},{NOBODY}", one.admin, one.admin);
     let args = ["status", "m", "--server", &list, "--server", &by_name];
@@ -236,7 +236,7 @@ async fn every_replica_is_asked_and_one_that_is_away_is_shown_as_such() {
         (&2.into(), &2.into())
     );
 
-    let (text, _) = said(&headgate(&args));
+    let (text, _) = unwrapped_output(&headgate(&args));
     assert!(text.contains("ACKED BY 2 OF 2"), "{text}");
     assert!(text.contains(NOBODY) && text.contains("AWAY"), "{text}");
     let none = headgate(&["status", "--server", NOBODY]);
@@ -244,14 +244,14 @@ async fn every_replica_is_asked_and_one_that_is_away_is_shown_as_such() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_waits_is_answered_when_something_of_the_model_changes_and_no_sooner() {
+async fn a_long_poll_is_answered_once_the_model_changes() {
     let files = Files::new();
     files.model("m-v1.yaml", &manifest("m", "v1", &[9001]).render());
     files.model("n-v1.yaml", &manifest("n", "v1", &[9002]).render());
     let server = Server::start(&files).await;
     let _proxy = AutoAckProxy::connect("proxy", server.xds).unwrap();
-    // A proxy is settled as soon as it runs what it asked for so far, and asks for the filters last. What is said of a model
-    // changes until they run its plan.
+    // A proxy is settled once it runs everything that it requested, and it requests the filters last. The status of a model
+    // changes until the filters run its plan.
     server
         .until("the proxy's filters to run the plan of both", |s| {
             let models = s["models"].as_array().into_iter().flatten();
@@ -297,7 +297,7 @@ async fn who_waits_is_answered_when_something_of_the_model_changes_and_no_sooner
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn policies_are_shown_with_whom_they_count_for_and_who_took_their_place() {
+async fn policies_are_shown_with_their_models_and_the_policies_that_override_them() {
     let files = Files::new();
     files.model("m-v1.yaml", &manifest("m", "v1", &[9001]).render());
     let policy = |name: &str, created: &str, target: &str| {
@@ -320,7 +320,7 @@ async fn policies_are_shown_with_whom_they_count_for_and_who_took_their_place() 
     );
     let server = Server::start(&files).await;
     let admin = server.admin.to_string();
-    let (text, _) = said(&headgate(&["status", "--admin-address", &admin]));
+    let (text, _) = unwrapped_output(&headgate(&["status", "--admin-address", &admin]));
     let row = |name: &str| {
         let begins = format!("TokenBucketPolicy default/{name} ");
         let row = text.lines().find(|line| line.starts_with(&begins));
@@ -339,7 +339,7 @@ async fn policies_are_shown_with_whom_they_count_for_and_who_took_their_place() 
 }
 
 #[tokio::test]
-async fn kubectl_label_is_followed_to_each_proxy_and_an_api_that_is_away_is_said() {
+async fn status_watch_shows_a_kubectl_label_at_each_proxy_and_an_api_that_is_away() {
     let mut kube = Kube::start(KubeOptions::default()).await.unwrap();
     let _kubelet = kube.kubelet(EmptyRuntime::default());
     let kubectl = kube.kubectl();
@@ -370,11 +370,11 @@ async fn kubectl_label_is_followed_to_each_proxy_and_an_api_that_is_away_is_said
             .run(["label", "deploy/v2", &label, "--overwrite"])
             .await
             .unwrap();
-        let seen = format!("seen     deployment/v2: {label} (was {was})");
+        let observed = format!("seen     deployment/v2: {label} (was {was})");
         let rest = 100 - weight.parse::<u32>().unwrap();
         let planned = format!("two {weight} % canary (was ");
         let acked = format!("one {rest} %, two {weight} %, ");
-        at = lines(&mut watch, at, &[&seen, &planned, &acked, &acked]).await;
+        at = lines(&mut watch, at, &[&observed, &planned, &acked, &acked]).await;
         was = weight.to_owned();
     }
     kubectl
@@ -391,7 +391,7 @@ async fn kubectl_label_is_followed_to_each_proxy_and_an_api_that_is_away_is_said
     kube.kill_api().unwrap();
     let at = lines(&mut watch, at, &["error    KubernetesApi"]).await;
     let admin = server.admin.to_string();
-    let (text, _) = said(&headgate(&["status", "llama", "--admin-address", &admin]));
+    let (text, _) = unwrapped_output(&headgate(&["status", "llama", "--admin-address", &admin]));
     assert!(text.starts_with("KUBERNETES API AWAY for "), "{text}");
     assert!(
         words(&text).contains("and deployment/v1 is the base: by pin only"),
