@@ -12,7 +12,7 @@ use headgate_kubernetes::kinds::Kind;
 use headgate_kubernetes::pruning::Pruned;
 use headgate_kubernetes::update::Event;
 
-/// Kinds of the tests: those that are watched where nothing else is configured, and a whole of parts that no operator tells of.
+/// The kinds of the tests: the default kinds, and a kind of several parts without an operator's labels.
 pub(super) fn kinds() -> Vec<Kind> {
     let own = "my.org/v1/wholes/Whole".parse().unwrap();
     Kind::defaults_without_and(&[], &[own])
@@ -30,7 +30,7 @@ pub(super) fn what(object: &Value) -> WatchedKind {
     }
 }
 
-/// As a watch reads it from the wire.
+/// The object as a watch reads it.
 pub(super) fn read(object: &Value) -> Object {
     let text = object.to_string();
     match what(object) {
@@ -83,7 +83,7 @@ pub(super) fn watch_of(object: &Value) -> WatchId {
     }
 }
 
-/// An object with a UID made of its kind and name, created at second `age` of 2026.
+/// An object with a UID from its kind and name, created at second `age` of 2026.
 pub(super) fn object(kind: &str, name: &str, age: u32, owner: Option<&Value>) -> Value {
     let mut object = json!({
         "kind": kind,
@@ -205,12 +205,12 @@ pub(super) fn deployment(name: &str, age: u32, ips: &[u8]) -> Vec<Value> {
     [vec![deployment, set], pods].concat()
 }
 
-/// A store that was told of these objects by every watch.
+/// A store that has these objects from every watch.
 pub(super) fn store(objects: &[Value]) -> Store {
     fresh(objects, &watches())
 }
 
-/// A store that was told everything, in this order of watches.
+/// A store that has all objects, listed in this order of watches.
 pub(super) fn fresh<'a>(
     objects: impl IntoIterator<Item = &'a Value>,
     watches: &[WatchId],
@@ -224,7 +224,7 @@ pub(super) fn fresh<'a>(
     store
 }
 
-/// A whole list.
+/// Lists all objects of a watch again.
 pub(super) fn relist<'a>(
     store: &mut Store,
     id: &WatchId,

@@ -8,10 +8,10 @@ use headgate_testkit::deadline::eventually;
 
 use super::cluster::*;
 
-/// A watch runs for 20 s, and some time passes until it is missed; twice that for a busy machine.
+/// A watch runs for 20 s, and its loss is noticed some time later; twice that for a busy machine.
 const NOTICED: Duration = Duration::from_secs(60);
 
-/// Every watch of a kind that is there is lost, and says that nothing is said.
+/// Whether every watch of an existing kind is lost, because there is no answer.
 fn silent(state: &ApiState) -> Result<(), String> {
     let there = state.watches.values().filter(|watch| !watch.absent);
     let says = |lost: &headgate_kubernetes::health::Lost| lost.message.contains("no answer within");
@@ -22,31 +22,34 @@ fn silent(state: &ApiState) -> Result<(), String> {
 }
 
 #[tokio::test]
-async fn a_network_that_drops_everything_is_noticed_and_missed_changes_are_read_afterwards() {
+async fn a_network_that_drops_all_packets_is_reported_and_missed_changes_are_read_afterwards() {
     let cluster = Cluster::start().await;
     cluster.apply(deployment("v1", "one", 1)).await;
     cluster.apply(policy("fair", 1)).await;
-    let relay = cluster
+    let fault_proxy = cluster
         .kube
         .fault_proxy(cluster.kube.kubeconfig())
         .await
         .unwrap();
-    let client = client_of(relay.kubeconfig()).await;
+    let client = client_of(fault_proxy.kubeconfig()).await;
     let mut source = Source::start(&client, Options::default()).await;
     source.carrier("deployment/v1", |c| ready(c) == 1).await;
     source.policy("fair", |_| true).await;
 
-    relay.freeze(true);
-    let began = Instant::now();
+    fault_proxy.freeze(true);
+    let started = Instant::now();
     let before = source.read();
     cluster.kubectl("label deploy/v1 canary-weight=7").await;
     cluster.apply(policy("fair", 2)).await;
     let noticed = eventually(NOTICED, "the silence", async || silent(&source.state()));
     noticed.await.unwrap();
-    println!("silence noticed by all watches after {:?}", began.elapsed());
+    println!(
+        "silence noticed by all watches after {:?}",
+        started.elapsed()
+    );
     assert_eq!(source.read(), before, "the last state stays");
 
-    relay.freeze(false);
+    fault_proxy.freeze(false);
     let weight = |c: &headgate_model::Carrier| {
         c.labels
             .get("canary-weight")
@@ -61,7 +64,7 @@ async fn a_network_that_drops_everything_is_noticed_and_missed_changes_are_read_
     })
     .await
     .unwrap();
-    cluster.equals_a_fresh_one(&source).await;
+    cluster.wait_until_equal_to_a_new_source(&source).await;
 }
 
 #[tokio::test]
@@ -71,7 +74,7 @@ async fn an_api_server_that_accepts_connections_without_answering_is_reported_an
     cluster.apply(deployment("v1", "one", 1)).await;
     cluster.rollout("v1").await;
     cluster.kube.api().suspend().unwrap();
-    let began = Instant::now();
+    let started = Instant::now();
     let watches = Watches::start(&cluster.client().await, Options::default());
     eventually(NOTICED, "the silence", async || {
         let state = watches.state();
@@ -80,7 +83,7 @@ async fn an_api_server_that_accepts_connections_without_answering_is_reported_an
     })
     .await
     .unwrap();
-    println!("told of after {:?}", began.elapsed());
+    println!("reported after {:?}", started.elapsed());
     assert!(!watches.state().synced());
     cluster.kube.api().resume().unwrap();
     let source = Source::of(watches).await;

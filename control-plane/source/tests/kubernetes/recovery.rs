@@ -8,42 +8,42 @@ use headgate_testkit::kube::FaultProxy;
 
 use super::cluster::*;
 
-/// From when the API server is ready until a label is seen, on a busy machine: whether it is back is asked every 1.5 s at
-/// most, and the watches try again within 0.2 s. They themselves would wait for 10 to 15 s by then.
+/// The longest time from a ready API server until a label is observed, on a busy machine: the probe runs at most every 1.5 s, and
+/// the watches try again within 0.2 s. Without it they would wait for 10 to 15 s.
 const AT_ONCE: Duration = Duration::from_secs(5);
-/// After so many tries in vain a watch waits for the longest time.
+/// After this number of failures a watch waits for the longest time.
 const TRIES: usize = 7;
-/// As long as that takes.
+/// The time of these failures.
 const LONG: Duration = Duration::from_secs(90);
 
-/// What was asked from the `from`-th request on, of those that contain all of these.
-fn asked(relay: &FaultProxy, from: usize, parts: &[&str]) -> usize {
-    let all = relay.requests();
+/// The number of requests with all of these parts from the `from`-th request on.
+fn count_requests(fault_proxy: &FaultProxy, from: usize, parts: &[&str]) -> usize {
+    let all = fault_proxy.requests();
     let ours = all[from..]
         .iter()
-        .filter(|asked| parts.iter().all(|part| asked.contains(part)));
+        .filter(|request| parts.iter().all(|part| request.contains(part)));
     ours.count()
 }
 
-/// A cluster, a source behind a relay, and a Deployment that it sees.
+/// A cluster, a source behind a fault proxy, and a Deployment that it observes.
 async fn watched() -> (Cluster, FaultProxy, Source) {
     let cluster = Cluster::start().await;
     cluster.apply(deployment("v1", "one", 1)).await;
     cluster.rollout("v1").await;
-    let relay = cluster
+    let fault_proxy = cluster
         .kube
         .fault_proxy(cluster.kube.kubeconfig())
         .await
         .unwrap();
-    let client = client_of(relay.kubeconfig()).await;
+    let client = client_of(fault_proxy.kubeconfig()).await;
     let mut source = Source::start(&client, Options::default()).await;
     source.carrier("deployment/v1", |c| ready(c) == 1).await;
-    (cluster, relay, source)
+    (cluster, fault_proxy, source)
 }
 
-/// How long it takes from now until a label is seen, `kubectl` and all.
+/// The time until a new label is observed, including `kubectl`.
 async fn label(cluster: &Cluster, source: &mut Source, weight: &str) -> Duration {
-    let began = Instant::now();
+    let started = Instant::now();
     cluster
         .kubectl(&format!(
             "label deploy/v1 canary-weight={weight} --overwrite"
@@ -54,7 +54,7 @@ async fn label(cluster: &Cluster, source: &mut Source, weight: &str) -> Duration
             c.labels.get("canary-weight").is_some_and(|w| w == weight)
         })
         .await;
-    began.elapsed()
+    started.elapsed()
 }
 
 pub(crate) async fn all_well(source: &Source) {
@@ -68,23 +68,22 @@ pub(crate) async fn all_well(source: &Source) {
 }
 
 #[tokio::test]
-async fn a_label_is_seen_at_once_after_the_api_server_was_away_for_long_and_it_was_not_asked_often()
-{
-    let (mut cluster, relay, mut source) = watched().await;
-    let before = relay.requests().len();
+async fn a_label_is_observed_at_once_after_a_long_outage_with_few_requests_during_it() {
+    let (mut cluster, fault_proxy, mut source) = watched().await;
+    let before = fault_proxy.requests().len();
     let killed = Instant::now();
     cluster.kube.kill_api().unwrap();
     let deployments = ["/deployments?", "watch=true"];
     eventually(LONG, "tries in vain", async || {
-        let tries = asked(&relay, before, &deployments);
+        let tries = count_requests(&fault_proxy, before, &deployments);
         (tries >= TRIES).then_some(()).ok_or(tries)
     })
     .await
     .unwrap();
     let away = killed.elapsed();
     let (all, questions) = (
-        asked(&relay, before, &[]),
-        asked(&relay, before, &["/readyz"]),
+        count_requests(&fault_proxy, before, &[]),
+        count_requests(&fault_proxy, before, &["/readyz"]),
     );
     let watches = source.state().watches.len();
     println!("{all} requests in {away:?}, {questions} of them after its readiness");
@@ -94,44 +93,44 @@ async fn a_label_is_seen_at_once_after_the_api_server_was_away_for_long_and_it_w
     assert!(all - questions <= tries, "{all} - {questions} > {tries}");
 
     cluster.kube.start_api().await.unwrap();
-    let seen = label(&cluster, &mut source, "7").await;
-    println!("a label was seen {seen:?} after the API server was ready");
-    assert!(seen < AT_ONCE, "{seen:?}");
+    let observed = label(&cluster, &mut source, "7").await;
+    println!("a label was observed {observed:?} after the API server was ready");
+    assert!(observed < AT_ONCE, "{observed:?}");
     all_well(&source).await;
-    let calm = relay.requests().len();
+    let calm = fault_proxy.requests().len();
     label(&cluster, &mut source, "8").await;
     assert_eq!(
-        asked(&relay, calm, &["/readyz"]),
+        count_requests(&fault_proxy, calm, &["/readyz"]),
         0,
         "no question while it answers"
     );
-    cluster.equals_a_fresh_one(&source).await;
+    cluster.wait_until_equal_to_a_new_source(&source).await;
 }
 
 #[tokio::test]
-async fn what_an_api_server_owes_from_before_it_was_ready_is_asked_for_anew() {
-    let (mut cluster, relay, mut source) = watched().await;
+async fn watches_without_an_answer_from_before_the_api_server_was_ready_are_restarted() {
+    let (mut cluster, fault_proxy, mut source) = watched().await;
     cluster.kube.kill_api().unwrap();
     eventually(SOON, "the loss", async || {
         source.state().lost().map(|_| ()).ok_or("not lost")
     })
     .await
     .unwrap();
-    relay.leave_watches_unanswered(true);
+    fault_proxy.leave_watches_unanswered(true);
     let there = source.state();
     let there = there.watches.values().filter(|watch| !watch.absent).count();
-    // Every watch is owed an answer that never comes, so that only a timeout of 20 s would help it.
+    // Every watch has a request without an answer, which only a timeout of 20 s would end.
     eventually(SOON, "watches that wait for an answer", async || {
-        let swallowed = relay.unanswered_watches();
+        let swallowed = fault_proxy.unanswered_watches();
         (swallowed >= there as u64).then_some(()).ok_or(swallowed)
     })
     .await
     .unwrap();
     cluster.kube.start_api().await.unwrap();
-    relay.leave_watches_unanswered(false);
-    let seen = label(&cluster, &mut source, "7").await;
-    println!("a label was seen {seen:?} after the API server was ready");
-    assert!(seen < AT_ONCE, "{seen:?}");
+    fault_proxy.leave_watches_unanswered(false);
+    let observed = label(&cluster, &mut source, "7").await;
+    println!("a label was observed {observed:?} after the API server was ready");
+    assert!(observed < AT_ONCE, "{observed:?}");
     all_well(&source).await;
-    cluster.equals_a_fresh_one(&source).await;
+    cluster.wait_until_equal_to_a_new_source(&source).await;
 }

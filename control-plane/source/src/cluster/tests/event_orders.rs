@@ -5,33 +5,33 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use super::world::*;
+use super::fixtures::*;
 use crate::cluster::identity::WatchId;
 use crate::cluster::store::Store;
 use headgate_kubernetes::WatchedKind;
 use headgate_kubernetes::update::Event;
 
-/// What the API server has, and what each watch has still to be told.
+/// The objects of the API server, and the events that each watch has not yet received.
 struct Server {
     objects: BTreeMap<(String, String), Value>,
     queues: BTreeMap<WatchId, VecDeque<(bool, Value)>>,
-    /// Watches whose list was cut short: they are told nothing until they list anew.
+    /// Watches with an incomplete list: they receive no event until they list again.
     cut: BTreeSet<WatchId>,
     births: u32,
 }
 
-/// An edit of the objects, or a watch's progress.
+/// An edit of the objects, or the progress of a watch.
 #[derive(Debug, Clone)]
 enum Step {
-    /// Makes an object, or makes it another.
+    /// Creates or replaces an object.
     Write(Draft),
     /// Removes the n-th object.
     Remove(usize),
-    /// The n-th watch is told its next event.
+    /// The n-th watch receives its next event.
     Tell(usize),
-    /// The n-th watch lists all there is.
+    /// The n-th watch lists all objects.
     List(usize),
-    /// The n-th watch begins to list, and is cut short after some objects.
+    /// The n-th watch starts a list that ends after some objects.
     Cut(usize, usize),
     /// The carriers are brought up to date.
     Settle,
@@ -47,16 +47,16 @@ struct Draft {
     replicas: Option<u32>,
     ready: bool,
     ends: bool,
-    /// Of a pod: whether it has a port that serves, and whether it ended for good.
+    /// For a pod: whether it has a serving port, and whether it has ended.
     port: bool,
     ended: bool,
-    /// Of a Service or a pool: where it leads. Of a pod: whether its port has another name.
+    /// For a Service or a pool: its port. For a pod: whether its port has another name.
     leads: bool,
-    /// Of a Service: whether the owner carries in its place. Of an owner: whether its template names the model.
+    /// For a Service: whether the owner is the carrier instead. For an owner: whether its template names the model.
     yields: bool,
-    /// Of a Service or a Rollout: the generation that takes traffic. Of a pod: its own.
+    /// For a Service or a Rollout: the generation that takes traffic. For a pod: its own.
     generation: Option<&'static str>,
-    /// Whether it replaces one of its name as another object, with another UID.
+    /// Whether it replaces an object of the same name, with another UID.
     reborn: bool,
 }
 
@@ -70,7 +70,7 @@ const KINDS: [&str; 7] = [
     "Rollout",
 ];
 
-/// Those that select pods and own none.
+/// The kinds that select pods and own none.
 const GROUPS: [&str; 2] = ["Service", "InferencePool"];
 
 fn draft() -> impl Strategy<Value = Draft> {
@@ -196,7 +196,7 @@ impl Server {
                 if let Some(generation) = draft.generation {
                     service["spec"]["selector"]["rollouts-pod-template-hash"] = generation.into();
                 }
-                // As KServe makes them.
+                // As KServe creates them.
                 if let Some(owner) = owner.filter(|owner| owner["kind"] == "InferenceService") {
                     let owned = object("Service", draft.name, 1, Some(&owner));
                     service["metadata"]["ownerReferences"] =
@@ -222,7 +222,7 @@ impl Server {
             made["metadata"]["labels"][key] = (*value).into();
         }
         if !GROUPS.contains(&draft.kind) && draft.kind != "Pod" {
-            // What has parts has no pods of one kind.
+            // An owner with parts has different pods.
             if draft.kind != "InferenceService" {
                 made["spec"]["template"]["metadata"]["labels"]["app"] = draft.template.into();
                 if draft.yields {
@@ -241,17 +241,17 @@ impl Server {
             }
             before => {
                 if let Some(before) = before {
-                    self.tell(false, before.clone());
+                    self.send(false, before.clone());
                 }
                 self.births += 1;
                 made["metadata"]["uid"] = format!("uid-{}", self.births).into();
             }
         }
         self.objects.insert(place, made.clone());
-        self.tell(true, made);
+        self.send(true, made);
     }
 
-    fn tell(&mut self, applied: bool, object: Value) {
+    fn send(&mut self, applied: bool, object: Value) {
         self.queues
             .get_mut(&watch_of(&object))
             .unwrap()
@@ -268,7 +268,7 @@ impl Server {
             return;
         };
         let object = self.objects.remove(&place).unwrap();
-        self.tell(false, object);
+        self.send(false, object);
     }
 
     fn take(&mut self, store: &mut Store, step: &Step) {
@@ -307,7 +307,7 @@ impl Server {
         }
     }
 
-    /// A list is the newest state: what the watch was not told yet is in it.
+    /// A list is the newest state, so it includes the pending events.
     fn list(&mut self, store: &mut Store, id: &WatchId) {
         self.queues.get_mut(id).unwrap().clear();
         self.cut.remove(id);
@@ -327,41 +327,41 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(500))]
 
     #[test]
-    fn any_order_of_events_and_lists_gives_the_state_of_a_fresh_read(
+    fn any_order_of_events_and_lists_gives_the_state_of_a_new_read(
         steps in prop::collection::vec(step(), 0..100),
         rotate in 0..6_usize,
     ) {
         let mut server = Server::new();
-        let mut told = Store::new(kinds(), Default::default(), watches());
-        // As every watch begins.
+        let mut sent = Store::new(kinds(), Default::default(), watches());
+        // As every watch starts.
         for id in watches() {
-            relist(&mut told, &id, []);
+            relist(&mut sent, &id, []);
         }
         for step in &steps {
-            server.take(&mut told, step);
+            server.take(&mut sent, step);
         }
         for id in watches() {
             if server.cut.contains(&id) {
-                server.list(&mut told, &id);
+                server.list(&mut sent, &id);
             }
             while !server.queues[&id].is_empty() {
-                server.deliver(&mut told, &id);
+                server.deliver(&mut sent, &id);
             }
         }
-        told.reconcile();
+        sent.reconcile();
         let mut order = watches();
         order.rotate_left(rotate);
         let fresh = fresh(server.objects.values(), &order);
-        prop_assert_eq!(told.carriers(), fresh.carriers());
-        prop_assert_eq!(told.groups(), fresh.groups());
-        prop_assert_eq!(told.findings(), fresh.findings());
-        // Nothing of what is gone is kept.
-        prop_assert_eq!(told.sizes(), fresh.sizes());
+        prop_assert_eq!(sent.carriers(), fresh.carriers());
+        prop_assert_eq!(sent.groups(), fresh.groups());
+        prop_assert_eq!(sent.findings(), fresh.findings());
+        // Removed objects leave nothing behind.
+        prop_assert_eq!(sent.sizes(), fresh.sizes());
     }
 }
 
 impl Store {
-    /// How much of everything is kept.
+    /// The sizes of all tables.
     fn sizes(&self) -> [usize; 9] {
         let children = self
             .children
