@@ -286,7 +286,7 @@ proptest! {
 }
 
 #[test]
-fn a_version_that_was_a_suspect_is_offered_when_it_is_wanted_again() {
+fn a_former_suspect_version_is_offered_when_it_is_current_again() {
     let content = |clusters, endpoints| Content {
         clusters,
         endpoints,

@@ -274,7 +274,7 @@ fn a_refusal_names_the_file_the_document_the_path_and_the_fix() {
         assert_eq!(messages.len(), 1, "{messages:?}");
         assert!(
             messages[0].starts_with(expected),
-            "said {}\nnot  {expected}",
+            "got      {}\nexpected {expected}",
             messages[0]
         );
     }

@@ -8,7 +8,7 @@ use headgate_kubernetes::policies::yaml;
 use headgate_testkit::kube::{Kube, KubeOptions, Kubectl};
 use tokio::runtime::Runtime;
 
-/// A file of the checkout the test runs in.
+/// The path of a file in the repository.
 pub(crate) fn file(path: &str) -> String {
     let crate_dir = std::env::var("CARGO_MANIFEST_DIR").unwrap();
     format!("{crate_dir}/../../{path}")
@@ -20,7 +20,7 @@ pub(crate) fn runtime() -> &'static Runtime {
     RUNTIME.get_or_init(|| Runtime::new().unwrap())
 }
 
-/// A server of one's own, with the definitions established.
+/// An API server for one test, with the definitions.
 pub(crate) async fn start() -> Kube {
     let kube = Kube::start(KubeOptions {
         within: Duration::from_secs(120),
@@ -32,7 +32,7 @@ pub(crate) async fn start() -> Kube {
     kube
 }
 
-/// Gives the API server the definitions, and waits until it serves them.
+/// Installs the definitions, and waits until the API server serves them.
 pub(crate) async fn define(kubectl: &Kubectl) {
     let definitions = yaml(&crds().unwrap()).unwrap();
     kubectl.apply_crds(&definitions).await.unwrap();
