@@ -1,5 +1,5 @@
-//! Answers in the forms that hosts give, with the expected results of each. They are small, and written after the hosts'
-//! documentation and their users' reports. Those with `case-` come from operators.
+//! Answers in the forms of many hosts, with the expected results. They are small, and follow the documentation of the hosts
+//! and the reports of their users. Those with `case-` come from operators.
 
 use super::case::Case;
 use headgate_dialect::Label;

@@ -24,13 +24,13 @@ impl Recorder {
         Self::default()
     }
 
-    /// What was performed since the last call, in order.
+    /// The actions since the last call, in order.
     pub(crate) fn performed(&self) -> Vec<String> {
         let performed = self.performed.take().into_iter();
         performed.map(|(_, text)| text).collect()
     }
 
-    /// How many counts of this kind were performed since the last call of [`Self::performed`].
+    /// The number of actions of this kind since the last call of [`Self::performed`].
     pub(crate) fn kinds(&self, kind: MetricKind) -> usize {
         let performed = self.performed.borrow();
         performed.iter().filter(|(k, _)| *k == Some(kind)).count()

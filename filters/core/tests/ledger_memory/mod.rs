@@ -1,5 +1,5 @@
-//! A proxy in memory for the ledger's tests: shared cells that can be disturbed between read and
-//! write, and an oracle over everything that was admitted.
+//! Shared memory for the tests of the ledger: cells that other writers can change between read and
+//! write, and an oracle over all admitted requests.
 
 #![allow(dead_code)] // each test file uses its own part
 
@@ -13,35 +13,35 @@ use headgate_core::ledger::{
 };
 use headgate_core::ports::{CasMismatch, Cells, Entropy};
 
-/// Every world starts here: well after boot, so that no arithmetic leans on zero.
+/// The start time of all tests: long after boot, so that no arithmetic depends on zero.
 pub(crate) const START: u64 = 1_000_000_000_000_000;
 
-type Intruder = Box<dyn FnOnce(&Memory)>;
+type Interference = Box<dyn FnOnce(&Memory)>;
 
-/// Shared data, with the interference of other workers under the test's control.
+/// Shared data; the test controls the interference of other workers.
 #[derive(Default)]
 pub(crate) struct Memory {
     values: RefCell<BTreeMap<String, (Vec<u8>, u32)>>,
-    /// Of the next swaps, those whose bit is set lose to an invisible other writer. A reserve or a
+    /// Each bit stands for one of the next swaps; if it is set, the swap loses to another writer. A reserve or a
     /// settlement tries 32 times.
-    disturb: Cell<u64>,
+    lost_swaps: Cell<u64>,
     /// Runs between read and write of the next swap.
-    intruder: RefCell<Option<Intruder>>,
+    interference: RefCell<Option<Interference>>,
     pub(crate) swaps: Cell<usize>,
 }
 
 impl Memory {
-    pub(crate) fn disturb(&self, bits: u64) {
-        self.disturb.set(bits);
+    pub(crate) fn lose_swaps(&self, bits: u64) {
+        self.lost_swaps.set(bits);
     }
 
-    pub(crate) fn intrude(&self, intruder: impl FnOnce(&Memory) + 'static) {
-        *self.intruder.borrow_mut() = Some(Box::new(intruder));
+    pub(crate) fn run_before_next_swap(&self, interference: impl FnOnce(&Memory) + 'static) {
+        *self.interference.borrow_mut() = Some(Box::new(interference));
     }
 
-    pub(crate) fn calm(&self) {
-        self.disturb.set(0);
-        self.intruder.borrow_mut().take();
+    pub(crate) fn stop_interference(&self) {
+        self.lost_swaps.set(0);
+        self.interference.borrow_mut().take();
     }
 
     /// All keys and values, versions left out.
@@ -76,17 +76,17 @@ impl Memory {
         let sets = values
             .iter()
             .filter(|(name, _)| name.contains(&table) && !name.ends_with("/widths"));
-        // Byte 32 tells that the keys moved to other sets.
+        // Byte 32 is set if the keys moved to other sets.
         let open = sets.filter(|(_, (bytes, _))| bytes[32] == 0);
         open.map(|(_, (bytes, _))| bytes.clone()).collect()
     }
 
-    /// Where a reserve would begin.
+    /// The time at which a reserve would start.
     pub(crate) fn start(&self, rule: &Rule, key: Fingerprint, now: u64) -> u64 {
         self.cell(rule, key).unwrap_or_default().max(now)
     }
 
-    /// Everything as it is, for [`Memory::restore`].
+    /// A copy of all values, for [`Memory::restore`].
     pub(crate) fn save(&self) -> BTreeMap<String, (Vec<u8>, u32)> {
         self.values.borrow().clone()
     }
@@ -95,8 +95,8 @@ impl Memory {
         *self.values.borrow_mut() = saved;
     }
 
-    /// Makes every value one that is no set.
-    pub(crate) fn spoil(&self) {
+    /// Replaces every value by one that is not a set.
+    pub(crate) fn corrupt(&self) {
         let mut values = self.values.borrow_mut();
         values
             .values_mut()
@@ -111,12 +111,12 @@ impl Cells for Memory {
 
     fn swap(&self, key: &str, value: &[u8], cas: Option<u32>) -> Result<(), CasMismatch> {
         self.swaps.set(self.swaps.get() + 1);
-        let intruder = self.intruder.borrow_mut().take();
-        if let Some(intruder) = intruder {
-            intruder(self);
+        let interference = self.interference.borrow_mut().take();
+        if let Some(interference) = interference {
+            interference(self);
         }
-        let bits = self.disturb.get();
-        self.disturb.set(bits >> 1);
+        let bits = self.lost_swaps.get();
+        self.lost_swaps.set(bits >> 1);
         if bits & 1 == 1 {
             if let Some(value) = self.values.borrow_mut().get_mut(key) {
                 value.1 += 1;
@@ -134,9 +134,9 @@ impl Cells for Memory {
 }
 
 /// Entropy that a test can repeat.
-pub(crate) struct Dice(pub(crate) u64);
+pub(crate) struct FixedEntropy(pub(crate) u64);
 
-impl Entropy for Dice {
+impl Entropy for FixedEntropy {
     fn next(&self) -> u64 {
         self.0.wrapping_mul(0x9e37_79b9_7f4a_7c15)
     }
@@ -164,11 +164,11 @@ pub(crate) fn tokens(capacity: u128, seconds: u128) -> Window {
 }
 
 pub(crate) fn open(spec: RuleSpec, memory: &Memory) -> Rule {
-    let mut rules = Ledger::configure(vec![spec], memory, &Dice(7)).unwrap();
+    let mut rules = Ledger::configure(vec![spec], memory, &FixedEntropy(7)).unwrap();
     rules.remove(0)
 }
 
-/// Asks for `cost` of `capacity`, in whole units.
+/// A spend of `cost` of `capacity`, in whole units.
 pub(crate) fn spend<'a>(rule: &'a Rule, key: &str, cost: u128, capacity: u128) -> Spend<'a> {
     Spend {
         rule,
@@ -191,8 +191,8 @@ pub(crate) fn reserve(
     ledger.reserve([spend(rule, key, cost, capacity)].into_iter(), now, memory)
 }
 
-/// Keys that fill a set of 64 ways, beside `others`, with `cost` of 100 each.
-pub(crate) fn crowd(rule: &Rule, others: usize, cost: u128, now: u64, memory: &Memory) {
+/// Fills the rest of a set of 64 ways after `others` keys, with `cost` of 100 for each key.
+pub(crate) fn fill_set(rule: &Rule, others: usize, cost: u128, now: u64, memory: &Memory) {
     let mut ledger = Ledger::new();
     for key in others..64 {
         let key = format!("crowd {key}");
@@ -200,7 +200,7 @@ pub(crate) fn crowd(rule: &Rule, others: usize, cost: u128, now: u64, memory: &M
     }
 }
 
-/// One change of one bucket, ns: positive when taken, negative when given back.
+/// One change of one bucket in ns: positive for a charge, negative for a refund.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Event {
     pub(crate) now: u64,
@@ -211,7 +211,7 @@ pub(crate) struct Event {
     pub(crate) reserve: bool,
 }
 
-/// Everything admitted, given back and taken after the fact, by bucket.
+/// All reserves, refunds and later debits, by bucket.
 #[derive(Clone, Default)]
 pub(crate) struct Log(Rc<RefCell<BTreeMap<u64, Vec<Event>>>>);
 
@@ -253,10 +253,10 @@ impl Log {
             .push(event);
     }
 
-    /// The worst excess over `T + t` of any stretch of any bucket that ends with an admitted request, with
-    /// everything that was used beyond reserves before it: in whole cells over their span (must be ≤ 0
-    /// exactly), and as cost/refill over the exact `T` (≤ 0 but for float noise). What comes after the last
-    /// admitted request of a stretch is the excess of those then in flight.
+    /// The greatest excess over `T + t` of any interval of any bucket that ends with an admitted request, with
+    /// all use above reserves before it: in whole cells over their span (must be ≤ 0 exactly), and as
+    /// cost/refill over the exact `T` (≤ 0 except float noise). Changes after the last admitted request of an
+    /// interval are the excess of the requests in flight.
     pub(crate) fn worst(&self, window: &Window) -> (i128, f64) {
         let (n, d) = window.exact();
         let exact_window = n as f64 / d as f64;

@@ -1,4 +1,4 @@
-//! An in-memory proxy: a clock that only a test moves, shared cells, and the properties of a stream.
+//! A proxy in memory: a clock that only the test advances, shared cells, and the properties of a stream.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -17,7 +17,7 @@ pub(crate) const BOTH: Stages = Stages {
 };
 
 #[derive(Debug, Default)]
-pub(crate) struct World {
+pub(crate) struct MemoryHost {
     pub(crate) now: Cell<u64>,
     pub(crate) drawn: Cell<u64>,
     pub(crate) contended: Cell<bool>,
@@ -31,11 +31,11 @@ pub(crate) struct World {
     pub(crate) status: Cell<Option<u16>>,
 }
 
-impl World {
+impl MemoryHost {
     pub(crate) fn new() -> Self {
-        let world = Self::default();
-        world.now.set(1_000 * SECOND);
-        world
+        let host = Self::default();
+        host.now.set(1_000 * SECOND);
+        host
     }
 
     /// The upstream answers, from an endpoint of this version.
@@ -45,7 +45,7 @@ impl World {
         *self.upstream.borrow_mut() = Some("127.0.0.1:8101".into());
     }
 
-    /// The proxy ends the stream by itself.
+    /// The proxy itself ends the stream.
     pub(crate) fn ends(&self, details: &str, upstream: bool) {
         *self.served.borrow_mut() = None;
         *self.details.borrow_mut() = Some(details.into());
@@ -57,13 +57,13 @@ impl World {
     }
 }
 
-impl Clock for World {
+impl Clock for MemoryHost {
     fn now(&self) -> u64 {
         self.now.get()
     }
 }
 
-impl Entropy for World {
+impl Entropy for MemoryHost {
     fn next(&self) -> u64 {
         // splitmix64
         let n = self.drawn.get().wrapping_add(0x9E37_79B9_7F4A_7C15);
@@ -74,7 +74,7 @@ impl Entropy for World {
     }
 }
 
-impl Cells for World {
+impl Cells for MemoryHost {
     fn get(&self, key: &str) -> Option<(Vec<u8>, u32)> {
         self.cells.borrow().get(key).cloned()
     }
@@ -94,7 +94,7 @@ impl Cells for World {
     }
 }
 
-impl Host for World {
+impl Host for MemoryHost {
     fn virtual_host(&self) -> Option<String> {
         self.virtual_host.borrow().clone()
     }
@@ -117,7 +117,7 @@ impl Host for World {
 
 /// A proxy with one worker.
 pub(crate) struct Proxy {
-    pub(crate) world: World,
+    pub(crate) host: MemoryHost,
     pub(crate) vm: Vm,
 }
 
@@ -127,11 +127,11 @@ impl Proxy {
     }
 
     pub(crate) fn with(config: &str, stages: Stages) -> Self {
-        let world = World::new();
-        world.serves("v1");
+        let host = MemoryHost::new();
+        host.serves("v1");
         let mut vm = Vm::new(stages);
-        vm.configure(config.as_bytes(), &world).unwrap();
-        Self { world, vm }
+        vm.configure(config.as_bytes(), &host).unwrap();
+        Self { host, vm }
     }
 
     /// A chat request with these extra headers; the body comes in one piece.
@@ -144,19 +144,19 @@ impl Proxy {
     pub(crate) fn send(&mut self, headers: &[(&str, &str)], body: Option<&[u8]>) -> (Stream, Step) {
         let mut stream = self.vm.open();
         let headers = Headers::from_pairs(headers);
-        self.world.headers_size.set(headers.size());
-        let mut step = stream.request_headers(&mut self.vm, &self.world, headers, body.is_none());
+        self.host.headers_size.set(headers.size());
+        let mut step = stream.request_headers(&mut self.vm, &self.host, headers, body.is_none());
         if step.flow == Flow::Pause {
             assert!(
                 step.effects.is_empty(),
                 "nothing happens before the decision"
             );
-            step = stream.request_body(&mut self.vm, &self.world, body.unwrap_or_default(), true);
+            step = stream.request_body(&mut self.vm, &self.host, body.unwrap_or_default(), true);
         }
         (stream, step)
     }
 
-    /// The upstream's whole answer.
+    /// The complete answer of the upstream.
     pub(crate) fn answer(
         &mut self,
         stream: &mut Stream,
@@ -165,14 +165,14 @@ impl Proxy {
     ) -> Step {
         let headers = Headers::from_pairs(headers);
         let status = headers.text(":status").and_then(|s| s.parse().ok());
-        self.world.status.set(status);
-        let step = stream.response_headers(&mut self.vm, &self.world, &headers, false);
-        stream.response_body(&mut self.vm, &self.world, body.as_bytes(), true);
+        self.host.status.set(status);
+        let step = stream.response_headers(&mut self.vm, &self.host, &headers, false);
+        stream.response_body(&mut self.vm, &self.host, body.as_bytes(), true);
         step
     }
 
     pub(crate) fn end(&mut self, stream: &mut Stream) -> Vec<Effect> {
-        stream.end(&mut self.vm, &self.world).effects
+        stream.end(&mut self.vm, &self.host).effects
     }
 }
 
@@ -219,7 +219,7 @@ pub(crate) fn state<'a>(step: &'a Step, name: &str) -> Option<&'a str> {
     })
 }
 
-/// The sum a counter was raised by, the recorded value of a histogram.
+/// The sum of the increments of a counter, or of the recorded values of a histogram.
 pub(crate) fn counted(effects: &[Effect], rendered: &str) -> u64 {
     effects
         .iter()
