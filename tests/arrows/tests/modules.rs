@@ -1,8 +1,8 @@
-//! Holds the arrows inside each crate that ships: sibling modules form no cycle.
+//! Arrows inside each shipped crate: sibling modules form no cycle.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-use headgate_test_arrows::house::{read, root};
 use headgate_test_arrows::modules::{cycles, references};
+use headgate_test_arrows::workspace::{read, root};
 
 /// Crates with cycles that are still to be resolved. A crate leaves this list and does not come back.
 const UNRESOLVED: [&str; 4] = [
@@ -12,17 +12,17 @@ const UNRESOLVED: [&str; 4] = [
     "headgate-shell",
 ];
 
-/// Siblings that need each other are one module, or need a third one below both.
+/// Siblings that need each other should be one module, or use a third one below both.
 #[test]
 fn sibling_modules_form_no_cycle() {
-    let house = read().expect("cargo metadata");
+    let workspace = read().expect("cargo metadata");
     let mut found = Vec::new();
-    let mut seen = 0;
+    let mut count = 0;
     let resolved = |name: &str| !UNRESOLVED.contains(&name);
-    let members = house.values().filter(|member| member.ships);
+    let members = workspace.values().filter(|member| member.ships);
     for member in members.filter(|member| resolved(&member.name)) {
         let references = references(&root().join(&member.path).join("src")).unwrap();
-        seen += references.len();
+        count += references.len();
         let cycles = cycles(&references);
         found.extend(
             cycles
@@ -30,6 +30,6 @@ fn sibling_modules_form_no_cycle() {
                 .map(|cycle| format!("{}: {}", member.path.display(), cycle.join(" → "))),
         );
     }
-    assert!(seen > 100, "only {seen} modules refer to a sibling");
+    assert!(count > 100, "only {count} modules refer to a sibling");
     assert!(found.is_empty(), "\n{}", found.join("\n"));
 }

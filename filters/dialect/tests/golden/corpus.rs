@@ -218,12 +218,12 @@ pub(crate) fn cases() -> Vec<Case> {
         sse!("document-labelled-events").text(3).used(4, 1).done(),
         sse!("cr-line-ends").text(7).used(4, 2).done(),
         // Cases of users
-        json!("case-01-reasoning-beside")
+        json!("case-01-reasoning-outside")
             .text(9)
             .used(32, 103)
             .reasoning(94)
             .done(),
-        sse!("case-01-reasoning-beside")
+        sse!("case-01-reasoning-outside")
             .text(9)
             .used(32, 103)
             .reasoning(94)

@@ -1,6 +1,6 @@
 //! The workspace read from `cargo metadata`: members, their direct dependencies, the closure of each.
 //!
-//! Invariant: locked, so that asking never changes what is asked about.
+//! Invariant: `--locked`, so that a query never changes the lock file.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -8,15 +8,15 @@ use std::process::Command;
 
 use serde::Deserialize;
 
-/// The root of the repository. Asked of cargo at run time first: two checkouts that share a target directory
-/// share this binary, and the path compiled into it would then be the other one's.
+/// The root of the repository. The run-time value of cargo precedes: two checkouts with one target directory
+/// share this binary, which may have been compiled in the other one.
 pub fn root() -> PathBuf {
     let compiled = || env!("CARGO_MANIFEST_DIR").into();
     let package = std::env::var_os("CARGO_MANIFEST_DIR").unwrap_or_else(compiled);
     PathBuf::from(package).join("..").join("..")
 }
 
-/// How a crate is depended on.
+/// The kind of a dependency.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {
     /// Linked into what ships.
@@ -32,7 +32,7 @@ pub enum Kind {
 pub struct Arrow {
     /// Name of the package at the head of the arrow.
     pub to: String,
-    /// For what it is needed.
+    /// The kind of the dependency.
     pub kind: Kind,
     /// The version requirement as written (`^1`); `*` for a bare path.
     pub requirement: String,
@@ -60,7 +60,7 @@ impl Member {
 }
 
 /// All crates of this repository, by name.
-pub type House = BTreeMap<String, Member>;
+pub type Workspace = BTreeMap<String, Member>;
 
 #[derive(Deserialize)]
 struct Metadata {
@@ -88,7 +88,7 @@ struct Dependency {
 ///
 /// # Errors
 /// What cargo printed, if it failed or answered something else than its documented format.
-pub fn read() -> Result<House, String> {
+pub fn read() -> Result<Workspace, String> {
     let output = cargo(&["metadata", "--format-version=1", "--no-deps"])?;
     let metadata: Metadata = serde_json::from_str(&output).map_err(|error| error.to_string())?;
     let ours = |package: &Package| metadata.workspace_members.contains(&package.id);

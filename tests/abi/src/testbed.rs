@@ -12,12 +12,12 @@ use serde_json::Value;
 use crate::bootstrap::{ACCESS_LOG_MARK, Upstreams, bootstrap, filter};
 use crate::module;
 
-/// How long an event of these tests may take.
+/// The timeout of every wait in these tests.
 pub const SOON: Duration = Duration::from_secs(20);
 
-/// Everything that runs.
+/// The running processes and a client.
 #[derive(Debug)]
-pub struct World {
+pub struct Testbed {
     /// The Envoy under test.
     pub envoy: Envoy,
     /// Its listener, as a URL.
@@ -31,11 +31,11 @@ pub struct World {
 /// Starts Envoy with a module and this text for its configuration.
 ///
 /// # Errors
-/// What Envoy says when it does not start.
+/// The output of Envoy if it does not start.
 ///
 /// # Panics
-/// When a mock model or the listener does not start.
-pub async fn try_start(module: &str, config: &str, workers: u32) -> Result<World, EnvoyError> {
+/// If a mock model or the listener does not start.
+pub async fn try_start(module: &str, config: &str, workers: u32) -> Result<Testbed, EnvoyError> {
     try_start_file(&module::path(module), config, workers).await
 }
 
@@ -50,11 +50,11 @@ pub async fn try_start_file(
     module: &Path,
     config: &str,
     workers: u32,
-) -> Result<World, EnvoyError> {
+) -> Result<Testbed, EnvoyError> {
     try_start_speaking(module, config, workers, Upstreams::Http1).await
 }
 
-/// The same, whatever Envoy speaks with the upstreams.
+/// The same with this protocol between Envoy and the upstreams.
 ///
 /// # Errors
 /// As [`try_start`].
@@ -65,9 +65,9 @@ pub async fn try_start_speaking(
     module: &Path,
     config: &str,
     workers: u32,
-    speaking: Upstreams,
-) -> Result<World, EnvoyError> {
-    try_start_filter(filter(module, config), workers, speaking).await
+    protocol: Upstreams,
+) -> Result<Testbed, EnvoyError> {
+    try_start_filter(filter(module, config), workers, protocol).await
 }
 
 /// The same with any filter.
@@ -80,23 +80,23 @@ pub async fn try_start_speaking(
 pub async fn try_start_filter(
     filter: Value,
     workers: u32,
-    speaking: Upstreams,
-) -> Result<World, EnvoyError> {
+    protocol: Upstreams,
+) -> Result<Testbed, EnvoyError> {
     let model = async |version| {
         let model = MockModel::start(MockOptions::new("m", version)).await;
         model.expect("a mock model")
     };
     let models = [model("v1").await, model("v2").await];
     let upstreams = [("v1", models[0].addr()), ("v2", models[1].addr())];
-    let text = bootstrap(filter, &upstreams, speaking);
+    let text = bootstrap(filter, &upstreams, protocol);
     let mut options = EnvoyOptions::new(text);
     options.concurrency = workers;
-    // Envoy discovers nothing without a name of its own.
+    // Envoy needs a node name for discovery.
     options.node_id = Some("abi".to_owned());
     options.node_cluster = Some("abi".to_owned());
     let mut envoy = Envoy::start(options).await?;
     let addr = envoy.wait_listener("headgate", SOON).await?;
-    Ok(World {
+    Ok(Testbed {
         envoy,
         url: format!("http://{addr}"),
         client: HttpClient::new(),
@@ -104,20 +104,20 @@ pub async fn try_start_filter(
     })
 }
 
-/// Starts Envoy with a module and a configuration that it must take.
+/// Starts Envoy with a module and a valid configuration.
 ///
 /// # Panics
-/// When anything does not start.
-pub async fn start(module: &str, config: &Value) -> World {
+/// If anything does not start.
+pub async fn start(module: &str, config: &Value) -> Testbed {
     let started = try_start(module, &config.to_string(), 1).await;
     started.unwrap_or_else(|error| panic!("{module}: {error}"))
 }
 
-impl World {
+impl Testbed {
     /// Sends a request.
     ///
     /// # Panics
-    /// Without an answer.
+    /// If there is no answer.
     pub async fn send(&self, request: HttpRequest) -> Reply {
         self.client.send(request).await.expect("an answer")
     }
@@ -129,40 +129,40 @@ impl World {
         }
     }
 
-    /// The request that was sent with `x-mock-keep: NAME`, as the upstream got it.
+    /// The request with `x-mock-keep: NAME`, as the upstream received it.
     ///
     /// # Panics
-    /// When none got it.
+    /// If no upstream received it.
     #[must_use]
-    pub fn kept(&self, name: &str) -> RecordedRequest {
-        let mut seen = self
+    pub fn recorded(&self, name: &str) -> RecordedRequest {
+        let mut recorded = self
             .models
             .iter()
             .map(|model| model.handle().recorded(name));
-        let seen = seen.find_map(|seen| seen);
-        seen.unwrap_or_else(|| panic!("no upstream got {name}"))
+        let recorded = recorded.find_map(|recorded| recorded);
+        recorded.unwrap_or_else(|| panic!("no upstream got {name}"))
     }
 
-    /// Waits until each request has come to its end, and so is settled: whoever asks later is answered later, because a stream ends
-    /// on its worker before the worker takes the next request.
+    /// Waits until every request has ended and is settled. Later requests see the settlement, because a worker ends a stream
+    /// before it takes the next request.
     ///
     /// # Panics
-    /// When one does not end.
-    pub async fn quiet(&self) {
+    /// If a request does not end.
+    pub async fn wait_until_settled(&self) {
         let admin = self.envoy.admin();
-        let quiet = eventually(SOON, "every request to end", async || {
+        let wait_until_settled = eventually(SOON, "every request to end", async || {
             match admin.stat("http.abi.downstream_rq_active").await {
                 Ok(Some(0)) => Ok(()),
                 other => Err(format!("{other:?}")),
             }
         });
-        quiet.await.expect("an end of all requests");
+        wait_until_settled.await.expect("an end of all requests");
     }
 
-    /// The line of the access log that has this in it; Envoy flushes it in its own time.
+    /// Waits for the line of the access log with this text; Envoy flushes the log periodically.
     ///
     /// # Panics
-    /// When there is none.
+    /// If there is no such line.
     pub async fn access_line(&self, part: &str) -> String {
         let line = eventually(SOON, part, async || {
             let text = self.envoy.log().text();
@@ -173,7 +173,7 @@ impl World {
         line.await.expect("a line of the access log")
     }
 
-    /// Requests that reached an upstream.
+    /// The number of requests that reached an upstream.
     #[must_use]
     pub fn served(&self) -> u64 {
         self.models.iter().map(|model| model.stats().requests).sum()
